@@ -1,0 +1,3 @@
+"""Codex in your notebook."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,208 @@
+"""The error tree: an error's class is the user's next action.
+
+::
+
+    CodexError (hint, retryable)
+      AuthError
+        SignInRequired        sign in
+        RefreshFailed         sign in again (permanent) or try again (transient)
+        LoginFailed           start the sign-in again
+        AccountChanged        say which account you mean
+        CredentialsUnreadable mend or remove the named file
+      ApiError (status, code, request_id)
+        RateLimited           wait a moment
+        UsageLimitReached     wait for the reset, or change plan
+        QuotaExceeded         check billing
+        ContextWindowExceeded start a new thread, send less
+        ModelUnavailable      choose another model
+        BackendOverloaded     try later, or another model
+        BadRequest            change the request
+      StreamInterrupted       run the cell again; what arrived is kept
+      ToolError               becomes a function call output, never reaches the user
+        UnknownTool
+        InvalidArguments
+      ConfigError             mend the named file and key
+
+No error ever holds a secret, in its message, its fields or its chained cause.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+
+class CodexError(Exception):
+    """Anything that codex_nb tells a user went wrong.
+
+    ``str(error)`` says what happened and why, in one sentence or two; ``hint`` says what to do next.
+    """
+
+    default_hint: ClassVar[str] = ""
+    retryable: bool = False
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = self.default_hint if hint is None else hint
+
+    @property
+    def line(self) -> str:
+        """The message and the hint as the one readable line that a notebook shows."""
+        return f"{self} {self.hint}".strip()
+
+
+class AuthError(CodexError):
+    """The login does not allow the request."""
+
+
+class SignInRequired(AuthError):
+    """There is no usable login."""
+
+    default_hint = "Sign in with %codex login."
+
+
+class RefreshFailed(AuthError):
+    """The access token could not be renewed.
+
+    ``permanent`` tells whether only a new login helps; ``reason`` is the machine-readable cause
+    (``expired``, ``reused``, ``revoked``, ``rejected``, ``unreachable``, ``malformed``).
+    """
+
+    default_hint = "Sign in again with %codex login."
+
+    def __init__(
+        self, message: str, *, permanent: bool, reason: str, hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.permanent = permanent
+        self.reason = reason
+        self.retryable = not permanent
+
+
+class LoginFailed(AuthError):
+    """A sign-in ended without a login.
+
+    ``reason`` is one of ``cancelled``, ``expired``, ``refused``, ``network``, ``malformed``, ``unsupported``,
+    ``forbidden``.
+    """
+
+    default_hint = "Start the sign-in again with %codex login."
+
+    def __init__(self, message: str, *, reason: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
+
+
+class AccountChanged(AuthError):
+    """Another account's login has taken the place of the one this session began with."""
+
+    default_hint = "Run %codex login, or %reload_ext codex_nb to go on with the account on disk."
+
+
+class CredentialsUnreadable(AuthError):
+    """The stored login exists but cannot be read; it is left untouched."""
+
+    def __init__(self, message: str, *, path: Path | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.path = path
+
+
+class ApiError(CodexError):
+    """The API answered with an error."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        request_id: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.code = code
+        self.request_id = request_id
+
+
+class RateLimited(ApiError):
+    """Too many requests in a short time; ``retry_after`` is in seconds when the server said so."""
+
+    default_hint = "Wait a moment and run the cell again."
+    retryable = True
+    retry_after: float | None = None
+
+
+class UsageLimitReached(ApiError):
+    """The plan's allowance is used up until ``resets_at`` (aware UTC, None when not told)."""
+
+    default_hint = "See %codex usage."
+    resets_at: datetime | None = None
+    plan: str | None = None
+
+
+class QuotaExceeded(ApiError):
+    """The API key's account has no quota left."""
+
+    default_hint = "Check the plan and billing details of the API account."
+
+
+class ContextWindowExceeded(ApiError):
+    """The conversation and its context no longer fit the model."""
+
+    default_hint = "Start a new thread with %codex new, or send less with --no-context."
+
+
+class ModelUnavailable(ApiError):
+    """The model does not exist or is not offered to this account; ``available`` names the nearest ones."""
+
+    default_hint = "See %codex models."
+    available: tuple[str, ...] = ()
+
+
+class BackendOverloaded(ApiError):
+    """The service or the model is at capacity."""
+
+    default_hint = "Try again in a little while, or choose another model with -m."
+    retryable = True
+
+
+class BadRequest(ApiError):
+    """The API refused the request as it stands."""
+
+
+class StreamInterrupted(CodexError):
+    """The answer broke off before its end; ``events_seen`` events had arrived."""
+
+    default_hint = "What arrived is kept. Run the cell again, or ask to continue."
+    retryable = True
+
+    def __init__(self, message: str, *, events_seen: int = 0, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.events_seen = events_seen
+
+
+class ToolError(CodexError):
+    """A tool call that cannot be carried out; the model is told, the user's cell goes on."""
+
+
+class UnknownTool(ToolError):
+    """The model called a tool that was not offered."""
+
+
+class InvalidArguments(ToolError):
+    """The arguments of a tool call do not fit the tool's schema."""
+
+
+class ConfigError(CodexError):
+    """A setting is wrong: ``path`` names the file (or variable), ``key`` the setting."""
+
+    def __init__(
+        self, message: str, *, path: str | None = None, key: str | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.path = path
+        self.key = key

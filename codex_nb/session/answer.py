@@ -1,0 +1,50 @@
+"""What a finished turn gives back: :class:`Answer` and its parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Status = Literal["completed", "incomplete", "failed", "cancelled"]
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of a whole turn, summed over its steps, as the API counted them."""
+
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_output_tokens: int = 0
+    total_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """One call the model made; ``arguments`` is the JSON text it sent, ``output`` None when it never ran."""
+
+    name: str
+    call_id: str
+    arguments: str
+    output: str | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The outcome of one turn.
+
+    ``items`` are the response's output items exactly as received, over all steps. ``parsed`` is the instance of the
+    asked-for schema. ``billing`` says what paid: ``"chatgpt"`` or ``"api_key"`` (or another auth mode's name).
+    """
+
+    text: str
+    parsed: Any = None
+    items: tuple[dict[str, Any], ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
+    reasoning: str = ""
+    status: Status = "completed"
+    usage: Usage = field(default_factory=Usage)
+    model: str = ""
+    thread: str = ""
+    request_id: str | None = None
+    billing: str = ""
