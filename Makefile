@@ -1,0 +1,52 @@
+# Every target does its own set-up: a virtual environment in .venv and what it needs there, once.
+#
+#   make demo    JupyterLab with the tour notebook, on your own login or on the simulator
+#   make test    the whole suite; installs the browser and the Codex CLI for it where that is allowed
+#   make check   format, lint, types, layers: what a change must keep
+#   make bench   the table of budgets
+#   make docs    the documentation, in docs/_build/html
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PYTEST_ARGS ?=
+DEMO_ARGS ?=
+
+.PHONY: demo test check bench docs clean help
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^#   //p' $(firstword $(MAKEFILE_LIST))
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo 'codex_nb needs Python 3.11 or newer: make PYTHON=/path/to/python3.13 $(MAKECMDGOALS)' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.ready-%: pyproject.toml | $(BIN)/python
+	$(PIP) install --editable '.[$*]'
+	@touch $@
+
+demo: $(VENV)/.ready-demo
+	$(BIN)/codex-nb demo $(DEMO_ARGS)
+
+test: $(VENV)/.ready-dev
+	$(BIN)/python -m tests $(PYTEST_ARGS)
+
+check: $(VENV)/.ready-dev
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.ready-bench
+	$(BIN)/python -m tests.benchmarks
+
+docs: $(VENV)/.ready-docs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html docs docs/_build/html
+	@echo 'docs/_build/html/index.html'
+
+clean:
+	rm -rf $(VENV) .tiers .artifacts docs/_build

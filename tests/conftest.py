@@ -1,0 +1,85 @@
+"""What every test gets: its tier, a home of its own, the one async backend."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests import tiers
+
+settings.register_profile("calm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("calm"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") == "true" else "calm")
+
+SECRETIVE_PREFIXES = ("CODEX_", "OPENAI_", "CHATGPT_")
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+missing = functools.cache(lambda name: tiers.TIERS[name].missing())
+left_out: dict[str, str] = {}
+
+
+def _leave_the_developer_outside(home: Path) -> None:
+    """Make the environment forget the developer: no login, no key, no proxy, no IPython profile of theirs."""
+    for name in list(os.environ):
+        ours = name.startswith("CODEX_NB_")
+        if name.upper() in PROXIES or (name.startswith(SECRETIVE_PREFIXES) and not ours):
+            del os.environ[name]
+    os.environ["CODEX_HOME"] = str(home / "codex-home-of-nobody")
+    os.environ["IPYTHONDIR"] = str(home / "ipython")
+    os.environ["JUPYTER_CONFIG_DIR"] = str(home / "jupyter-config")
+    os.environ["JUPYTER_DATA_DIR"] = str(home / "jupyter-data")
+    os.environ["JUPYTER_RUNTIME_DIR"] = str(home / "jupyter-runtime")
+    os.environ["JUPYTER_PLATFORM_DIRS"] = "1"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for tier in tiers.TIERS.values():
+        config.addinivalue_line("markers", f"{tier.name}: a test of the {tier.name} tier")
+    home = Path(tempfile.mkdtemp(prefix="codex-nb-tests-"))
+    _leave_the_developer_outside(home)
+    config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    must_run = tiers.demanded(os.environ)
+    for item in items:
+        tier = tiers.tier_of(item.path)
+        item.add_marker(getattr(pytest.mark, tier.name))
+        reason = missing(tier.name)
+        if reason is None:
+            continue
+        left_out[tier.name] = reason
+        if tier.name not in must_run:
+            item.add_marker(pytest.mark.skip(reason=f"{tier.name} tier: {reason}"))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    tier = tiers.tier_of(item.path)
+    reason = missing(tier.name)
+    if reason is not None:
+        pytest.fail(f"the {tier.name} tier is demanded here, but {reason}", pytrace=False)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for name, reason in sorted(left_out.items()):
+        terminalreporter.write_line(f"tier {name} did not run: {reason}")
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Run async tests on asyncio, the only loop there is in a kernel."""
+    return "asyncio"
+
+
+@pytest.fixture
+def codex_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give the test an empty CODEX_HOME of its own, set in the environment."""
+    home = tmp_path / "codex-home"
+    home.mkdir(mode=0o700)
+    monkeypatch.setenv("CODEX_HOME", str(home))
+    return home

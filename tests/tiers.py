@@ -1,0 +1,116 @@
+"""The tiers of tests: which folder needs which tool, and whether the tool is here.
+
+A tier is a folder of ``tests``; everything that lies in none of them is the unit tier and needs only Python. Outside
+CI a tier whose tool cannot be had is skipped with its reason; where ``CODEX_NB_DEMAND_TIERS`` names it (``all``, or
+names with commas), its tests fail instead.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent
+TIERS_FOLDER = ROOT / ".tiers"
+ARTIFACTS = ROOT / ".artifacts"
+REPORT = TIERS_FOLDER / "report.json"
+
+
+@dataclass(frozen=True)
+class Tier:
+    """One tier; ``missing`` says in one line what it lacks on this machine, or None."""
+
+    name: str
+    missing: Callable[[], str | None]
+
+
+def chromium() -> str | None:
+    """Return the Chromium that drives the browser tests."""
+    named = os.environ.get("CODEX_NB_CHROMIUM")
+    return (
+        named or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    )
+
+
+def codex_cli() -> Path | None:
+    """Return the real Codex CLI that the contract tests check against."""
+    named = os.environ.get("CODEX_NB_CODEX")
+    path = Path(named) if named else TIERS_FOLDER / "codex" / "node_modules" / ".bin" / "codex"
+    return path if path.exists() else None
+
+
+def provisioning_failure(tier: str) -> str | None:
+    """Return why ``python -m tests.provision`` could not set a tier up, None when it could."""
+    if not REPORT.exists():
+        return f"not set up yet: python -m tests.provision {tier}"
+    outcome = json.loads(REPORT.read_text()).get(tier)
+    if outcome is None:
+        return f"not set up yet: python -m tests.provision {tier}"
+    return None if outcome["ready"] else str(outcome["reason"])
+
+
+def _nothing() -> str | None:
+    return None
+
+
+def _needs_kernels() -> str | None:
+    if importlib.util.find_spec("ipykernel") is None:
+        return "ipykernel is not installed"
+    return provisioning_failure("kernel")
+
+
+def _needs_browser() -> str | None:
+    if importlib.util.find_spec("playwright") is None:
+        return "playwright is not installed"
+    if chromium() is None:
+        return "no Chromium on PATH (set CODEX_NB_CHROMIUM, or install Debian's chromium)"
+    return None
+
+
+def _needs_codex_cli() -> str | None:
+    if codex_cli() is None:
+        return provisioning_failure("contract") or "the Codex CLI is not where it was installed"
+    return None
+
+
+def _needs_servers() -> str | None:
+    return provisioning_failure("servers")
+
+
+TIERS: Mapping[str, Tier] = {
+    tier.name: tier
+    for tier in (
+        Tier("unit", _nothing),
+        Tier("shell", _nothing),
+        Tier("kernel", _needs_kernels),
+        Tier("browser", _needs_browser),
+        Tier("contract", _needs_codex_cli),
+        Tier("servers", _needs_servers),
+    )
+}
+
+
+def tier_of(path: Path) -> Tier:
+    """Return the tier of a test file: the folder below ``tests`` when it is one, unit otherwise."""
+    try:
+        folder = path.resolve().relative_to(TESTS).parts[0]
+    except ValueError:
+        return TIERS["unit"]
+    return TIERS.get(folder, TIERS["unit"])
+
+
+def demanded(environ: Mapping[str, str]) -> frozenset[str]:
+    """Return the tiers that must run here."""
+    wish = environ.get("CODEX_NB_DEMAND_TIERS", "all" if environ.get("CI") == "true" else "")
+    if wish == "all":
+        return frozenset(TIERS)
+    return frozenset(name.strip() for name in wish.split(",") if name.strip())
