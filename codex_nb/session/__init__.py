@@ -1,0 +1,1 @@
+"""One conversation: its threads, its turns and what is sent of the notebook."""

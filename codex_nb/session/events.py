@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from codex_nb.errors import CodexError
     from codex_nb.session.answer import Answer
     from codex_nb.tools.approval import ApprovalRequest, Decision
 
@@ -143,10 +144,14 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class TurnFinished:
-    """The end, whatever it was; ``error`` is the readable line when ``answer.status`` is not "completed"."""
+    """The end, whatever it was; ``error`` is the readable line when ``answer.status`` is not "completed".
+
+    ``failure`` is the error itself where there was one, for callers that act on its class.
+    """
 
     answer: Answer
     error: str | None = None
+    failure: CodexError | None = None
 
 
 TurnEvent = (

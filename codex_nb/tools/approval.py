@@ -1,9 +1,33 @@
-"""Consent: what is asked, what may be answered, and who is waiting for it."""
+"""Consent: what is asked, what may be answered, who is waiting for it, and when nobody need be asked."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+import threading
+from concurrent.futures import Future, InvalidStateError
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol, assert_never
+
+from codex_nb.settings import ApprovalPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from codex_nb.tools.tool import Tool, ToolSet
+
+NOBODY_HINT = (
+    "Nobody is here to approve this call, so it was refused. "
+    "A person can run the cell, or the run can be started with --approval all."
+)
+
+
+class Effect(StrEnum):
+    """The most that a tool can do; consent is decided by it."""
+
+    LOOKS = "looks"
+    CHANGES = "changes"
+    RUNS_CODE = "runs_code"
 
 
 class Verdict(StrEnum):
@@ -50,3 +74,126 @@ class Decision:
     def approved(self) -> bool:
         """Whether the call may run."""
         return self.verdict in {Verdict.APPROVE, Verdict.APPROVE_CODE, Verdict.APPROVE_TOOL}
+
+
+class Approver(Protocol):
+    """Whoever answers approval requests."""
+
+    def decide(self, request: ApprovalRequest) -> Awaitable[Decision]:
+        """Begin to wait for the answer at once, before the returned awaitable is awaited."""
+        ...
+
+
+class PendingApprovals:
+    """The requests that wait for a person; an answer may come from any thread.
+
+    A request waits from the moment that :meth:`decide` is called. Only a waiting request can be answered, and only
+    once: a second click, or a click on a request of the past, decides nothing.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: dict[str, Future[Decision]] = {}
+
+    def decide(self, request: ApprovalRequest) -> Awaitable[Decision]:
+        """Return the awaitable of the decision; cancelling it withdraws the request."""
+        future: Future[Decision] = Future()
+        with self._lock:
+            self._waiting[request.call_id] = future
+        future.add_done_callback(lambda done: self._forget(request.call_id, done))
+        return asyncio.wrap_future(future)
+
+    def resolve(self, call_id: str, decision: Decision) -> bool:
+        """Answer a waiting request, from any thread; False when none waits under this id."""
+        with self._lock:
+            future = self._waiting.get(call_id)
+        if future is None:
+            return False
+        try:
+            future.set_result(decision)
+        except InvalidStateError:
+            return False
+        return True
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """The call ids that wait, oldest first."""
+        with self._lock:
+            return tuple(self._waiting)
+
+    def _forget(self, call_id: str, future: Future[Decision]) -> None:
+        with self._lock:
+            if self._waiting.get(call_id) is future:
+                del self._waiting[call_id]
+
+
+class NobodyToAsk:
+    """The approver of a run without a person: it refuses at once and says what to do."""
+
+    async def decide(self, request: ApprovalRequest) -> Decision:
+        """Refuse."""
+        del request
+        return Decision(Verdict.REJECT, message=NOBODY_HINT, by="nobody")
+
+
+@dataclass
+class ConsentMemory:
+    """What the user has allowed for the rest of the session: whole tools, and exact code."""
+
+    tools: set[str] = field(default_factory=set)
+    code: set[tuple[str, str]] = field(default_factory=set)
+
+    def remember(self, request: ApprovalRequest, decision: Decision) -> None:
+        """Keep what a decision allows beyond its own call."""
+        if decision.verdict is Verdict.APPROVE_TOOL:
+            self.tools.add(request.tool)
+        elif decision.verdict is Verdict.APPROVE_CODE:
+            code = request.code if decision.code is None else decision.code
+            self.code.add((request.tool, code))
+
+    def allows(self, request: ApprovalRequest) -> bool:
+        """Whether an earlier decision covers this request."""
+        return request.tool in self.tools or (request.tool, request.code) in self.code
+
+
+@dataclass(frozen=True)
+class ConsentRules:
+    """Decides without asking where a policy or an earlier decision allows it.
+
+    ======== ================== ================== ==================
+    policy   looks              changes            runs code
+    ======== ================== ================== ==================
+    ask      asked              asked              asked
+    auto     runs               asked              asked
+    all      runs               runs               runs
+    never    runs               not offered        not offered
+    ======== ================== ================== ==================
+    """
+
+    policy: ApprovalPolicy
+    memory: ConsentMemory = field(default_factory=ConsentMemory)
+
+    def offered(self, tools: ToolSet) -> ToolSet:
+        """Return the tools that the model is told of under this policy."""
+        if self.policy is not ApprovalPolicy.NEVER:
+            return tools
+        return tools.only(lambda tool: tool.effect is Effect.LOOKS)
+
+    def decide(self, tool: Tool, request: ApprovalRequest) -> Decision | None:
+        """Return the decision that needs no person, None when a person must be asked."""
+        looks = tool.effect is Effect.LOOKS
+        match self.policy:
+            case ApprovalPolicy.ALL:
+                allowed = True
+            case ApprovalPolicy.NEVER if looks:
+                allowed = True
+            case ApprovalPolicy.NEVER:
+                message = f"{tool.name} is not available: the approval policy is 'never'."
+                return Decision(Verdict.REJECT, message=message, by="policy")
+            case ApprovalPolicy.AUTO:
+                allowed = looks or self.memory.allows(request)
+            case ApprovalPolicy.ASK:
+                allowed = self.memory.allows(request)
+            case _:
+                assert_never(self.policy)
+        return Decision(Verdict.APPROVE, by="policy") if allowed else None

@@ -1,0 +1,244 @@
+"""The state that a view draws: the fold of a turn's events, immutable, its parts in the order they appeared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeVar, assert_never
+
+from codex_nb.session.events import (
+    ApprovalRequested,
+    ApprovalResolved,
+    Notice,
+    ReasoningDelta,
+    ReasoningDone,
+    RetryScheduled,
+    StepStarted,
+    TextDelta,
+    TextDone,
+    ToolArgumentsDelta,
+    ToolCallReady,
+    ToolCallStarted,
+    ToolFinished,
+    ToolStarted,
+    TurnEvent,
+    TurnFinished,
+    TurnStarted,
+)
+
+if TYPE_CHECKING:
+    from codex_nb.tools.approval import ApprovalRequest, Decision
+
+
+class GrowingText:
+    """An immutable text that grows in constant time.
+
+    Versions of one text share a list of pieces, each knowing how many of them are its own; a version that is not the
+    newest copies before it grows. So folding n deltas costs n, not n squared.
+    """
+
+    __slots__ = ("_count", "_pieces")
+
+    def __init__(self, pieces: list[str] | None = None, count: int | None = None) -> None:
+        self._pieces = [] if pieces is None else pieces
+        self._count = len(self._pieces) if count is None else count
+
+    def plus(self, more: str) -> GrowingText:
+        """Return the longer text; this one stays what it is."""
+        pieces = self._pieces
+        if len(pieces) != self._count:
+            pieces = pieces[: self._count]
+        pieces.append(more)
+        return GrowingText(pieces, self._count + 1)
+
+    def __str__(self) -> str:
+        return "".join(self._pieces[: self._count])
+
+    def __repr__(self) -> str:
+        return f"GrowingText({str(self)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return str(self) == str(other) if isinstance(other, GrowingText | str) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+
+@dataclass(frozen=True, slots=True)
+class TextPart:
+    """A message of the model; ``done`` tells whether the text is final."""
+
+    item_id: str
+    growing: GrowingText = field(default_factory=GrowingText)
+    done: bool = False
+
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        return str(self.growing)
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningPart:
+    """A reasoning summary; ``part`` is the index of the summary's newest part."""
+
+    item_id: str
+    growing: GrowingText = field(default_factory=GrowingText)
+    part: int = 0
+    done: bool = False
+
+    @property
+    def text(self) -> str:
+        """The summary so far, its parts separated by blank lines."""
+        return str(self.growing)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolPart:
+    """A tool call from its first word to its output.
+
+    ``request`` is there once the user is asked, ``decision`` once decided; ``ok`` is None until the output is there.
+    """
+
+    call_id: str
+    name: str
+    growing: GrowingText = field(default_factory=GrowingText)
+    ready: bool = False
+    request: ApprovalRequest | None = None
+    decision: Decision | None = None
+    running: bool = False
+    output: str | None = None
+    ok: bool | None = None
+
+    @property
+    def arguments(self) -> str:
+        """The JSON text of the arguments so far."""
+        return str(self.growing)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the user's decision is awaited."""
+        return self.request is not None and self.decision is None and self.output is None
+
+
+@dataclass(frozen=True, slots=True)
+class NoticePart:
+    """A quiet line between the other parts."""
+
+    notice: Notice
+
+
+P = TypeVar("P", TextPart, ReasoningPart, ToolPart)
+
+Part = TextPart | ReasoningPart | ToolPart | NoticePart
+
+
+@dataclass(frozen=True, slots=True)
+class TurnState:
+    """Everything that a turn has shown so far; ``retry`` is there while a failed request waits to be repeated."""
+
+    started: TurnStarted | None = None
+    step: int = 0
+    parts: tuple[Part, ...] = ()
+    retry: RetryScheduled | None = None
+    finished: TurnFinished | None = None
+
+
+def reduce(state: TurnState, event: TurnEvent) -> TurnState:
+    """Return the state after an event."""
+    match event:
+        case TextDelta() | TextDone():
+            return _with_part(state, _text(state, event))
+        case ReasoningDelta() | ReasoningDone():
+            return _with_part(state, _reasoning(state, event))
+        case ToolCallStarted() | ToolArgumentsDelta() | ToolCallReady():
+            return _with_part(state, _call(state, event))
+        case ApprovalRequested() | ApprovalResolved() | ToolStarted() | ToolFinished():
+            return _with_part(state, _progress(state, event))
+        case Notice():
+            return replace(state, parts=(*state.parts, NoticePart(event)))
+        case TurnStarted():
+            return replace(state, started=event)
+        case StepStarted():
+            return replace(state, step=event.step, retry=None)
+        case RetryScheduled():
+            return replace(state, parts=tuple(filter(_survives_a_retry, state.parts)), retry=event)
+        case TurnFinished():
+            return replace(state, retry=None, finished=event)
+        case _:
+            assert_never(event)
+
+
+def _survives_a_retry(part: Part) -> bool:
+    # The repeated request sends unfinished items again from their beginning.
+    match part:
+        case TextPart() | ReasoningPart():
+            return part.done
+        case ToolPart():
+            return part.ready
+        case NoticePart():
+            return True
+
+
+def _text(state: TurnState, event: TextDelta | TextDone) -> TextPart:
+    part = _find(state, TextPart, event.item_id) or TextPart(event.item_id)
+    if isinstance(event, TextDone):
+        return TextPart(part.item_id, GrowingText([event.text]), done=True)
+    return TextPart(part.item_id, part.growing.plus(event.text))
+
+
+def _reasoning(state: TurnState, event: ReasoningDelta | ReasoningDone) -> ReasoningPart:
+    part = _find(state, ReasoningPart, event.item_id) or ReasoningPart(event.item_id)
+    if isinstance(event, ReasoningDone):
+        return ReasoningPart(part.item_id, GrowingText([event.text]), part.part, done=True)
+    gap = "\n\n" if event.part != part.part and str(part.growing) else ""
+    return ReasoningPart(part.item_id, part.growing.plus(gap + event.text), event.part)
+
+
+def _call(state: TurnState, event: ToolCallStarted | ToolArgumentsDelta | ToolCallReady) -> ToolPart:
+    name = "" if isinstance(event, ToolArgumentsDelta) else event.name
+    part = _find(state, ToolPart, event.call_id) or ToolPart(event.call_id, name)
+    match event:
+        case ToolCallStarted():
+            return part
+        case ToolArgumentsDelta():
+            return replace(part, growing=part.growing.plus(event.text))
+        case ToolCallReady():
+            return replace(part, name=event.name, growing=GrowingText([event.arguments]), ready=True)
+
+
+def _progress(
+    state: TurnState, event: ApprovalRequested | ApprovalResolved | ToolStarted | ToolFinished
+) -> ToolPart:
+    call_id = event.request.call_id if isinstance(event, ApprovalRequested) else event.call_id
+    part = _find(state, ToolPart, call_id) or ToolPart(call_id, "")
+    match event:
+        case ApprovalRequested():
+            return replace(part, request=event.request)
+        case ApprovalResolved():
+            return replace(part, decision=event.decision)
+        case ToolStarted():
+            return replace(part, running=True)
+        case ToolFinished():
+            return replace(part, running=False, output=event.output, ok=event.ok)
+
+
+def _find(state: TurnState, kind: type[P], key: str) -> P | None:
+    for part in reversed(state.parts):
+        if isinstance(part, kind) and _key(part) == key:
+            return part
+    return None
+
+
+def _key(part: TextPart | ReasoningPart | ToolPart) -> str:
+    return part.call_id if isinstance(part, ToolPart) else part.item_id
+
+
+def _with_part(state: TurnState, part: TextPart | ReasoningPart | ToolPart) -> TurnState:
+    for index in range(len(state.parts) - 1, -1, -1):
+        present = state.parts[index]
+        if type(present) is type(part) and _key(present) == _key(part):
+            parts = (*state.parts[:index], part, *state.parts[index + 1 :])
+            break
+    else:
+        parts = (*state.parts, part)
+    return TurnState(state.started, state.step, parts, state.retry, state.finished)

@@ -1,0 +1,261 @@
+"""One turn: request, calls, outputs, next request, until the model is done.
+
+The turn is an async iterator of events; whatever happens (an error, an interrupt, the user's stop), the last one is
+:class:`TurnFinished` and the conversation is left as a history that the API accepts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from codex_nb.errors import CodexError
+from codex_nb.responses.events import LimitsSeen
+from codex_nb.session.answer import Answer, Status, ToolCall, Usage
+from codex_nb.session.call import CallRun, Workbench
+from codex_nb.session.events import Notice, StepStarted, TurnFinished
+from codex_nb.session.items import Item, answer_text, call_output, is_call, reasoning_text, user_message
+from codex_nb.session.reader import StepReader
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+
+    from codex_nb.responses.events import ResponseEvent, ResponseFinished
+    from codex_nb.responses.limits import RateLimits
+    from codex_nb.responses.request import ResponsesRequest
+    from codex_nb.session.conversation import Conversation
+    from codex_nb.session.events import TurnEvent, TurnStarted
+
+STOPPED = "Stopped by the user."
+REPAIR = "Your answer does not fit the JSON schema: {problem}\nAnswer again, with the corrected JSON alone."
+NOT_RUN = "not run: the user stopped the turn"
+
+
+class ModelClient(Protocol):
+    """Sends one request and streams what comes back; the last event is ResponseFinished."""
+
+    def stream(self, request: ResponsesRequest) -> AsyncIterator[ResponseEvent]:
+        """Yield the response's events; raises CodexError."""
+        ...
+
+
+class Unfit(Exception):  # noqa: N818 -- not an error of the turn: the model is asked once more
+    """An answer that does not fit the schema that was asked for; its text says why."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One turn, prepared: everything is decided but what the model will say.
+
+    ``request`` is the template of each step's request, without input. ``opening`` are the new items of the exchange
+    and ``facts`` the digests of what they tell of the notebook. ``parse`` turns the answer's text into a value, or
+    raises :class:`Unfit`; it is asked for once more, ``repairs`` times. ``notices`` are shown first.
+    """
+
+    started: TurnStarted
+    request: ResponsesRequest
+    opening: tuple[Item, ...]
+    conversation: Conversation
+    bench: Workbench
+    facts: frozenset[str] = frozenset()
+    notices: tuple[Notice, ...] = ()
+    parse: Callable[[str], Any] | None = None
+    repairs: int = 1
+    max_steps: int = 50
+    on_limits: Callable[[RateLimits], Notice | None] = field(default=lambda _limits: None)
+
+
+async def run_turn(turn: Turn, client: ModelClient) -> AsyncGenerator[TurnEvent, None]:
+    """Yield the events of a turn, from TurnStarted to TurnFinished.
+
+    Cancelling the consumer ends the turn with the status "cancelled": the request's stream is closed, what arrived
+    is kept, and the last event still comes.
+    """
+    run = _Run(turn, client)
+    try:
+        async with aclosing(run.events()) as events:
+            async for event in events:
+                yield event
+        finished = run.end()
+    except asyncio.CancelledError:
+        finished = run.interrupted()
+    except CodexError as error:
+        finished = run.failed(error)
+    except BaseException:
+        run.interrupted()
+        raise
+    yield finished
+
+
+class _Run:
+    """The state of a turn while it runs."""
+
+    def __init__(self, turn: Turn, client: ModelClient) -> None:
+        self._turn = turn
+        self._client = client
+        self._exchange = turn.conversation.begin(turn.opening, turn.facts)
+        self._reader = StepReader()
+        self._items: list[Item] = []
+        self._calls: list[ToolCall] = []
+        self._usage = Usage()
+        self._last: ResponseFinished | None = None
+        self._status: Status = "completed"
+        self._problem: str | None = None
+        self._parsed: Any = None
+        self._repairs = 0
+        self._asked_at = 0
+
+    async def events(self) -> AsyncGenerator[TurnEvent, None]:
+        """Yield everything but the end."""
+        yield self._turn.started
+        for notice in self._turn.notices:
+            yield notice
+        for step in range(1, self._turn.max_steps + 1):
+            yield StepStarted(step)
+            async with aclosing(self._step()) as events:
+                async for event in events:
+                    yield event
+            calls = self._take_step()
+            async with aclosing(self._answer_calls(calls)) as events:
+                async for event in events:
+                    yield event
+            if self._status != "completed" or not (calls or await self._goes_on()):
+                return
+        self._status = "incomplete"
+        self._problem = (
+            f"The turn was ended after {self._turn.max_steps} requests. Ask to continue if it should."
+        )
+
+    async def _step(self) -> AsyncGenerator[TurnEvent, None]:
+        self._reader = StepReader()
+        turn_state = self._last.turn_state if self._last else None
+        request = replace(self._turn.request, input=self._exchange.input, turn_state=turn_state)
+        stream = self._client.stream(request)
+        try:
+            async for event in stream:
+                for shown in self._reader.read(event):
+                    yield shown
+                if isinstance(event, LimitsSeen) and (notice := self._turn.on_limits(event.limits)):
+                    yield notice
+        finally:
+            if (close := getattr(stream, "aclose", None)) is not None:
+                await close()
+
+    def _take_step(self) -> list[Item]:
+        """Move what the step said into the exchange; return the calls to carry out."""
+        finished = self._reader.finished
+        self._last = finished or self._last
+        items = self._reader.items
+        self._reader = StepReader()
+        self._items += items
+        self._exchange.add(items)
+        if finished is None:
+            self._status, self._problem = "incomplete", "The answer ended without being finished."
+            return []
+        self._usage = add_usage(self._usage, finished.usage)
+        if finished.status == "incomplete":
+            self._status = "incomplete"
+            self._problem = (
+                f"The answer is incomplete: {finished.incomplete_reason or 'no reason was given'}."
+            )
+            return []
+        return [item for item in items if is_call(item)]
+
+    async def _answer_calls(self, calls: list[Item]) -> AsyncGenerator[TurnEvent, None]:
+        for call in calls:
+            run = CallRun(call, self._turn.bench)
+            if self._status == "cancelled":
+                self._exchange.add([call_output(call, NOT_RUN)])
+                self._calls.append(run.record)
+                continue
+            try:
+                async with aclosing(run.events()) as events:
+                    async for event in events:
+                        yield event
+            finally:
+                self._calls.append(run.record)
+            self._exchange.add([run.output] if run.output else [])
+            if run.stopped:
+                self._status, self._problem = "cancelled", STOPPED
+
+    async def _goes_on(self) -> bool:
+        """Whether the model is asked again although it called nothing."""
+        if self._last is not None and self._last.end_turn is False:
+            return True
+        if self._turn.parse is None:
+            return False
+        parse, text = self._turn.parse, answer_text(self._items[self._asked_at :])
+        try:
+            # A schema may be the user's own class, so its validators run where the user's code runs.
+            self._parsed = await self._turn.bench.ports.main_thread.call(lambda: parse(text))
+        except Unfit as problem:
+            if self._repairs == self._turn.repairs:
+                self._status = "failed"
+                self._problem = f"The answer does not fit the schema: {problem}"
+                return False
+            self._repairs += 1
+            self._asked_at = len(self._items)
+            self._exchange.add([user_message(REPAIR.format(problem=problem))])
+            return True
+        return False
+
+    def end(self) -> TurnFinished:
+        """Commit, and say how the turn ended."""
+        self._exchange.commit()
+        return TurnFinished(self._answer(), self._problem)
+
+    def interrupted(self) -> TurnFinished:
+        """Keep what is whole, answer what is open, and say that the turn was stopped."""
+        text = self._abort()
+        return TurnFinished(replace(self._answer(text), status="cancelled"), STOPPED)
+
+    def failed(self, error: CodexError) -> TurnFinished:
+        """Keep what is whole, and carry the error to whoever acts on it."""
+        text = self._abort()
+        return TurnFinished(replace(self._answer(text), status="failed"), error.line, error)
+
+    def _abort(self) -> str:
+        partial = self._reader.partial_text
+        self._items += self._reader.items
+        self._exchange.add(self._reader.items)
+        self._exchange.abort(partial)
+        self._reader = StepReader()
+        return partial
+
+    def _answer(self, partial: str = "") -> Answer:
+        started = self._turn.started
+        said = answer_text(self._items[self._asked_at :])
+        return Answer(
+            text="\n\n".join(filter(None, (said, partial))),
+            parsed=self._parsed,
+            items=tuple(self._items),
+            tool_calls=tuple(self._calls),
+            reasoning="\n\n".join(filter(None, map(reasoning_text, self._items))),
+            status=self._status,
+            usage=self._usage,
+            model=(self._last.model if self._last else "") or started.model,
+            thread=started.thread,
+            request_id=self._last.request_id if self._last else None,
+            billing=started.billing,
+        )
+
+
+def add_usage(total: Usage, told: dict[str, Any] | None) -> Usage:
+    """Add one response's usage, as the API tells it, to a total."""
+    if not told:
+        return total
+
+    def count(value: object) -> int:
+        return value if isinstance(value, int) else 0
+
+    cached = (told.get("input_tokens_details") or {}).get("cached_tokens")
+    reasoning = (told.get("output_tokens_details") or {}).get("reasoning_tokens")
+    return Usage(
+        total.input_tokens + count(told.get("input_tokens")),
+        total.cached_input_tokens + count(cached),
+        total.output_tokens + count(told.get("output_tokens")),
+        total.reasoning_output_tokens + count(reasoning),
+        total.total_tokens + count(told.get("total_tokens")),
+    )

@@ -1,0 +1,116 @@
+"""Outputs of cells as a model can read them: plain text of bounded length, and the images apart.
+
+An output is an nbformat dict; ``text`` and the values of ``data`` may be a string or a list of strings. Nothing here
+takes time in proportion to what it throws away.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+_OVERWRITTEN = re.compile(r"[^\n]*\r(?!\n)")
+_IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif")
+_INNER_FRAMES = 4
+_TEXT_TYPES = ("text/plain", "text/markdown", "text/latex", "application/json")
+
+
+def shorten(text: str, limit: int) -> str:
+    """Keep the beginning and the end of a text, with a mark that says how much is missing between them."""
+    if len(text) <= limit:
+        return text
+    head = limit * 2 // 3
+    tail = limit - head
+    return f"{text[:head]}\n… [{len(text) - limit:,} characters left out] …\n{text[-tail:]}"
+
+
+def joined(value: object, limit: int) -> str:
+    """Return a multiline value of nbformat as one string, shortened."""
+    if isinstance(value, str):
+        return shorten(value, limit)
+    if isinstance(value, list | tuple):
+        parts = [part for part in value if isinstance(part, str)]
+        if sum(map(len, parts)) > 4 * limit:
+            return shorten(_ends(parts, limit), limit)
+        return shorten("".join(parts), limit)
+    return shorten(str(value), limit) if isinstance(value, int | float | bool) else ""
+
+
+def _ends(parts: list[str], limit: int) -> str:
+    # Both ends of a long stream suffice: joining 50 MB to keep 2 kB of it would cost more than the whole turn.
+    head: list[str] = []
+    size = 0
+    for part in parts:
+        if size > limit:
+            break
+        head.append(part[:limit])
+        size += len(part)
+    tail: list[str] = []
+    size = 0
+    for part in reversed(parts):
+        if size > limit:
+            break
+        tail.append(part[-limit:])
+        size += len(part)
+    left_out = sum(map(len, parts)) - sum(map(len, head)) - sum(map(len, tail))
+    return f"{''.join(head)}\n… [{left_out:,} characters left out] …\n{''.join(reversed(tail))}"
+
+
+def plain(text: str) -> str:
+    """Take away terminal colours and the lines that a progress bar has overwritten."""
+    return _OVERWRITTEN.sub("", _ANSI.sub("", text)) if "\x1b" in text or "\r" in text else text
+
+
+def output_text(output: Mapping[str, Any], limit: int) -> str:
+    """Return what an output shows as text of at most about ``limit`` characters; empty for an image alone."""
+    match output.get("output_type"):
+        case "stream":
+            return plain(joined(output.get("text", ""), limit)).rstrip("\n")
+        case "error":
+            return error_text(output, limit)
+        case "execute_result" | "display_data" | "update_display_data":
+            return _data_text(output.get("data") or {}, limit)
+        case _:
+            return ""
+
+
+def error_text(output: Mapping[str, Any], limit: int) -> str:
+    """Return an exception with the end of its traceback, where the failing line is."""
+    summary = f"{output.get('ename', 'Error')}: {joined(output.get('evalue', ''), limit)}"
+    frames = output.get("traceback") or []
+    if not isinstance(frames, list | tuple) or not frames:
+        return summary
+    text = plain("\n".join(str(frame)[-limit:] for frame in frames[-_INNER_FRAMES:]))
+    if len(frames) > _INNER_FRAMES:
+        text = f"… [{len(frames) - _INNER_FRAMES} outer frames left out]\n{text}"
+    return shorten(text, limit) if str(output.get("ename")) in text else f"{shorten(text, limit)}\n{summary}"
+
+
+def _data_text(data: Mapping[str, Any], limit: int) -> str:
+    for kind in _TEXT_TYPES:
+        if kind in data:
+            value = data[kind]
+            text = (
+                joined(value, limit)
+                if not isinstance(value, dict)
+                else shorten(str(value)[: 4 * limit], limit)
+            )
+            return plain(text).rstrip("\n")
+    return "[an HTML output]" if "text/html" in data else ""
+
+
+def output_images(outputs: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return the images among outputs as data URLs, in order."""
+    images = []
+    for output in outputs:
+        data = output.get("data") or {}
+        for kind in _IMAGE_TYPES:
+            if encoded := data.get(kind):
+                text = encoded if isinstance(encoded, str) else "".join(encoded)
+                images.append(f"data:{kind};base64,{''.join(text.split())}")
+                break
+    return tuple(images)
