@@ -1,0 +1,169 @@
+"""Fixtures of the browser tier: the two servers, one Chromium, a notebook before it.
+
+Servers and browser live as long as this folder's tests: Playwright keeps an event loop running in the main thread,
+which the async tests of other folders must not meet.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Route, sync_playwright
+
+from tests import tiers
+from tests.browser.beacon import Beacon
+from tests.browser.jupyter_server import FrontEnd, JupyterServer
+from tests.browser.notebook_page import NotebookPage
+
+CHROMIUM_FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--font-render-hinting=none",
+)
+LOOPBACK = {"127.0.0.1", "localhost", "::1", ""}
+
+
+@pytest.fixture(scope="package")
+def chromium() -> Iterator[Browser]:
+    """Start the one browser of this tier."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=tiers.chromium(), args=list(CHROMIUM_FLAGS), chromium_sandbox=False
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="package")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[FrontEnd], JupyterServer]]:
+    """Give the running server of a front end; each is started when it is first asked for."""
+    started: dict[FrontEnd, JupyterServer] = {}
+    with ExitStack() as stack:
+
+        def server_of(front_end: FrontEnd) -> JupyterServer:
+            if front_end not in started:
+                folder = tmp_path_factory.mktemp(front_end.value)
+                started[front_end] = stack.enter_context(JupyterServer(front_end, folder))
+            return started[front_end]
+
+        yield server_of
+
+
+@pytest.fixture(params=list(FrontEnd))
+def front_end(request: pytest.FixtureRequest) -> FrontEnd:
+    """Run the test in JupyterLab and in Notebook 7, unless it is parametrised to one of them."""
+    return FrontEnd(request.param)
+
+
+@pytest.fixture
+def server(
+    servers: Callable[[FrontEnd], JupyterServer], front_end: FrontEnd, request: pytest.FixtureRequest
+) -> Iterator[JupyterServer]:
+    """Give the front end's server; its kernels end with the test, and its log shows when the test failed."""
+    server = servers(front_end)
+    yield server
+    server.stop_kernels()
+    outcome = getattr(request.node, "outcome_of_call", None)
+    if outcome is not None and outcome.failed:
+        sys.stderr.write(f"--- {front_end.module}'s log ends ---\n{server.log_tail()}\n")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report = yield
+    if report.when == "call":
+        item.outcome_of_call = report
+    return report
+
+
+@pytest.fixture
+def beacon() -> Iterator[Beacon]:
+    """Listen for fetches that hostile content makes."""
+    with Beacon() as listening:
+        yield listening
+
+
+@pytest.fixture
+def color_scheme() -> str:
+    """Say what the browser prefers, light or dark; parametrise to change it."""
+    return "light"
+
+
+@pytest.fixture
+def viewport() -> tuple[int, int]:
+    """Say how large the window is, in CSS pixels; parametrise to change it."""
+    return (1280, 900)
+
+
+@pytest.fixture
+def browser_context(
+    chromium: Browser, color_scheme: str, viewport: tuple[int, int]
+) -> Iterator[BrowserContext]:
+    """Open a fresh browser profile that reaches this machine only."""
+    width, height = viewport
+    context = chromium.new_context(
+        viewport={"width": width, "height": height},
+        color_scheme=color_scheme,
+        permissions=["clipboard-read", "clipboard-write"],
+        reduced_motion="reduce",
+    )
+
+    def stay_here(route: Route) -> None:
+        if urlsplit(route.request.url).hostname in LOOPBACK | {None}:
+            route.fallback()
+        else:
+            route.abort()
+
+    context.route("**/*", stay_here)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def kernel_environ(tmp_path: Path) -> dict[str, str]:
+    """Give the variables of the test's kernel: a CODEX_HOME of its own. Add to them before ``open_notebook``."""
+    home = tmp_path / "codex-home"
+    home.mkdir(mode=0o700)
+    return {"CODEX_HOME": str(home), "PYTHONFROZENMODULES": "on"}
+
+
+@pytest.fixture
+def open_notebook(
+    server: JupyterServer, browser_context: BrowserContext, kernel_environ: Mapping[str, str]
+) -> Callable[..., NotebookPage]:
+    """Write a notebook of these cells, open it, and give its page.
+
+    ``open_notebook([source, ...], python=…)``; with ``file=page.file`` instead of cells, a file that exists is opened
+    once more, in a page of its own.
+    """
+    count = 0
+
+    def open_it(
+        cells: Sequence[str] = (),
+        *,
+        file: Path | None = None,
+        python: str | None = None,
+        wait_for_kernel: bool = True,
+    ) -> NotebookPage:
+        nonlocal count
+        count += 1
+        if file is None:
+            kernel = server.add_kernel(kernel_environ, **({} if python is None else {"python": python}))
+            file = server.add_notebook(f"{kernel.name}.ipynb", cells, kernel)
+        notebook = NotebookPage(browser_context.new_page(), server, file)
+        notebook.open(wait_for_kernel=wait_for_kernel)
+        return notebook
+
+    return open_it
