@@ -1,0 +1,295 @@
+"""The events of a streamed response: the server's as a tagged union, ours beside them.
+
+The server's are read tolerantly: an event that is not known, or that is known but malformed, passes through as
+:class:`UnknownEvent`; fields that are not named here are kept. ``item_id`` is one key per visible item for as long as
+an attempt lasts, whatever ids the server gives in the item itself (some change them between events).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+if TYPE_CHECKING:
+    from codex_nb.responses.limits import RateLimits
+
+
+class _Event(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+
+class ResponseCreated(_Event):
+    """The response exists; its envelope, without output."""
+
+    type: Literal["response.created"]
+    response: dict[str, Any] = {}
+
+
+class OutputItemAdded(_Event):
+    """An output item begins."""
+
+    type: Literal["response.output_item.added"]
+    item: dict[str, Any]
+    output_index: int | None = None
+    item_id: str = ""
+
+
+class OutputItemDone(_Event):
+    """An output item is complete, exactly as the server says; it wins over its deltas."""
+
+    type: Literal["response.output_item.done"]
+    item: dict[str, Any]
+    output_index: int | None = None
+    item_id: str = ""
+
+
+class _Delta(_Event):
+    delta: str
+    item_id: str = ""
+    output_index: int | None = None
+
+
+class OutputTextDelta(_Delta):
+    """More of a message's text."""
+
+    type: Literal["response.output_text.delta"]
+    content_index: int = 0
+
+
+class RefusalDelta(_Delta):
+    """More of a refusal."""
+
+    type: Literal["response.refusal.delta"]
+    content_index: int = 0
+
+
+class ReasoningSummaryPartAdded(_Event):
+    """A new part of a reasoning summary begins."""
+
+    type: Literal["response.reasoning_summary_part.added"]
+    item_id: str = ""
+    output_index: int | None = None
+    summary_index: int = 0
+
+
+class ReasoningSummaryTextDelta(_Delta):
+    """More of part ``summary_index`` of a reasoning summary."""
+
+    type: Literal["response.reasoning_summary_text.delta"]
+    summary_index: int = 0
+
+
+class ReasoningTextDelta(_Delta):
+    """More of the raw reasoning that open models show."""
+
+    type: Literal["response.reasoning_text.delta"]
+    content_index: int = 0
+
+
+class FunctionCallArgumentsDelta(_Delta):
+    """More of the JSON text of a function call's arguments."""
+
+    type: Literal["response.function_call_arguments.delta"]
+
+
+class CustomToolCallInputDelta(_Delta):
+    """More of the free text that a custom tool is called with."""
+
+    type: Literal["response.custom_tool_call_input.delta"]
+
+
+class TextDone(_Event):
+    """The final text of one content part; it wins over the deltas, and the item wins over it."""
+
+    type: Literal["response.output_text.done"]
+    text: str
+    item_id: str = ""
+    output_index: int | None = None
+    content_index: int = 0
+
+
+class ArgumentsDone(_Event):
+    """The final JSON text of a function call's arguments."""
+
+    type: Literal["response.function_call_arguments.done"]
+    arguments: str
+    item_id: str = ""
+    output_index: int | None = None
+
+
+class ResponseCompleted(_Event):
+    """The response is complete. Realtime-like servers say ``response.done``."""
+
+    type: Literal["response.completed", "response.done"]
+    response: dict[str, Any]
+
+
+class ResponseIncomplete(_Event):
+    """The response ended early; ``response.incomplete_details.reason`` says why."""
+
+    type: Literal["response.incomplete"]
+    response: dict[str, Any]
+
+
+class ResponseFailed(_Event):
+    """The response failed; ``response.error`` says why."""
+
+    type: Literal["response.failed", "response.cancelled"]
+    response: dict[str, Any]
+
+
+class ErrorEvent(_Event):
+    """The stream failed: the error lies in ``error``, or in the event itself."""
+
+    type: Literal["error"]
+    error: dict[str, Any] | None = None
+
+
+class LimitsEvent(_Event):
+    """Rate limits, as the ChatGPT backend sends them on some transports."""
+
+    type: Literal["codex.rate_limits"]
+
+
+class UnknownEvent(_Event):
+    """An event that needs no action here; ``raw`` is all of it."""
+
+    type: str
+
+    @property
+    def raw(self) -> dict[str, Any]:
+        """The event as it was received."""
+        return {"type": self.type, **(self.model_extra or {})}
+
+
+class PassiveEvent(UnknownEvent):
+    """A known event that only repeats or decorates what others carry; named so that it is read at full speed."""
+
+    type: Literal[
+        "response.queued",
+        "response.in_progress",
+        "response.content_part.added",
+        "response.content_part.done",
+        "response.output_text.annotation.added",
+        "response.refusal.done",
+        "response.reasoning_part.added",
+        "response.reasoning_part.done",
+        "response.reasoning_summary_part.done",
+        "response.reasoning_summary_text.done",
+        "response.reasoning_text.done",
+        "response.custom_tool_call_input.done",
+        "response.code_interpreter_call_code.delta",
+        "response.mcp_call_arguments.delta",
+        "response.metadata",
+        "keepalive",
+    ]
+
+
+ServerEvent = (
+    ResponseCreated
+    | OutputItemAdded
+    | OutputItemDone
+    | OutputTextDelta
+    | RefusalDelta
+    | ReasoningSummaryPartAdded
+    | ReasoningSummaryTextDelta
+    | ReasoningTextDelta
+    | FunctionCallArgumentsDelta
+    | CustomToolCallInputDelta
+    | TextDone
+    | ArgumentsDone
+    | ResponseCompleted
+    | ResponseIncomplete
+    | ResponseFailed
+    | ErrorEvent
+    | LimitsEvent
+    | PassiveEvent
+)
+_KNOWN: TypeAdapter[ServerEvent] = TypeAdapter(Annotated[ServerEvent, Field(discriminator="type")])
+
+_UNKNOWN = TypeAdapter(UnknownEvent)
+
+TERMINAL_TYPES = frozenset(
+    {
+        "response.completed",
+        "response.done",
+        "response.incomplete",
+        "response.failed",
+        "response.cancelled",
+        "error",
+    }
+)
+
+
+def parse_event(raw: bytes) -> ServerEvent | UnknownEvent | None:
+    """Read one event's data; None for what is not an event: ``[DONE]``, text, JSON without a type."""
+    try:
+        return _KNOWN.validate_json(raw)
+    except ValidationError:
+        return _parse_leniently(raw)
+
+
+def _parse_leniently(raw: bytes) -> ServerEvent | UnknownEvent | None:
+    """Read what the strict parser refused: bytes that are not UTF-8, half surrogate pairs, unknown or odd events."""
+    try:
+        value = json.loads(raw.decode("utf-8", "replace"))
+        if not isinstance(value, dict) or not isinstance(value.get("type"), str):
+            return None
+        clean = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+    except (ValueError, RecursionError):
+        return None
+    for reader in (_KNOWN, _UNKNOWN):
+        try:
+            return reader.validate_json(clean)
+        except ValidationError:
+            continue
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Retrying:
+    """The request failed and is sent again after ``delay`` seconds, as attempt ``attempt`` of ``max_attempts``.
+
+    ``discarded`` are the ``item_id`` of items that had begun to show and never became complete: what was shown of
+    them will come again under another id, so a view takes it away.
+    """
+
+    attempt: int
+    max_attempts: int
+    delay: float
+    reason: str
+    discarded: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsSeen:
+    """The reply told how much of the plan is used."""
+
+    limits: RateLimits
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseFinished:
+    """The end of a stream, and the answer in whole.
+
+    ``items`` are the output items as the server said them, those of interrupted attempts first; ``text`` is that of
+    their messages. ``end_turn`` False asks for another request with these items in the history; ``turn_state`` goes
+    into the next request of the same turn. ``usage`` is the API's own object, None when it told nothing.
+    """
+
+    response_id: str
+    status: Literal["completed", "incomplete"]
+    incomplete_reason: str | None = None
+    items: tuple[dict[str, Any], ...] = ()
+    text: str = ""
+    usage: dict[str, Any] | None = None
+    model: str = ""
+    request_id: str | None = None
+    end_turn: bool | None = None
+    turn_state: str | None = field(default=None, repr=False)
+
+
+ResponseEvent = ServerEvent | UnknownEvent | Retrying | LimitsSeen | ResponseFinished

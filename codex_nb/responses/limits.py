@@ -1,0 +1,234 @@
+"""How much of the plan is used: from reply headers, from events, from the usage endpoint, in one shape.
+
+What was not told stays None; nothing is guessed and no window is assumed to exist.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from codex_nb.http import httpx
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from codex_nb.responses.backend import Backend
+
+MINUTES_OF_A_DAY = 24 * 60
+
+
+@dataclass(frozen=True)
+class Window:
+    """One window of a limit; ``resets_at`` is aware UTC. ``limit`` names the limit that the window belongs to."""
+
+    used_percent: float | None = None
+    window_minutes: int | None = None
+    resets_at: datetime | None = None
+    limit: str = "codex"
+
+    @property
+    def label(self) -> str:
+        """The window's name by its length: "5 h", "week", "month", "90 min"; "limit" when the length is unknown."""
+        return window_label(self.window_minutes)
+
+
+@dataclass(frozen=True)
+class Credits:
+    """What can be used beyond the windows; ``balance`` is the backend's own text."""
+
+    has_credits: bool | None = None
+    unlimited: bool | None = None
+    balance: str | None = None
+
+
+@dataclass(frozen=True)
+class RateLimits:
+    """All that one reply told about limits; ``reached`` is the kind of limit that was hit."""
+
+    windows: tuple[Window, ...] = ()
+    plan: str | None = None
+    credits: Credits | None = None
+    reached: str | None = None
+    allowed: bool | None = None
+    promo: str | None = None
+
+
+def window_label(minutes: int | None) -> str:
+    """Name a window by its length, with the tolerance that the backend's own rounding needs."""
+    if minutes is None or minutes <= 0:
+        return "limit"
+    for length, name in (
+        (7 * MINUTES_OF_A_DAY, "week"),
+        (30 * MINUTES_OF_A_DAY, "month"),
+        (MINUTES_OF_A_DAY, "day"),
+    ):
+        if abs(minutes - length) <= length * 0.05:
+            return name
+    if minutes >= 2 * MINUTES_OF_A_DAY:
+        return f"{round(minutes / MINUTES_OF_A_DAY)} days"
+    if minutes >= 60:
+        hours = minutes / 60
+        return f"{round(hours)} h" if abs(hours - round(hours)) < 0.1 else f"{hours:.1f} h"
+    return f"{minutes} min"
+
+
+def parse_headers(headers: Mapping[str, str]) -> RateLimits | None:
+    """Read the ``x-codex-*`` headers of a reply; None when it has none of them."""
+    lowered = {name.lower(): value for name, value in headers.items()}
+    families = [
+        name.removesuffix("-primary-used-percent")
+        for name in lowered
+        if name.endswith("-primary-used-percent")
+    ]
+    families += [
+        name.removesuffix("-secondary-used-percent")
+        for name in lowered
+        if name.endswith("-secondary-used-percent")
+    ]
+    windows = [
+        window
+        for family in sorted(set(families), key=lambda name: (name != "x-codex", name))
+        for part in ("primary", "secondary")
+        if (window := _header_window(lowered, family, part)) is not None
+    ]
+    found = RateLimits(
+        windows=tuple(windows),
+        credits=_header_credits(lowered),
+        reached=lowered.get("x-codex-rate-limit-reached-type"),
+        promo=lowered.get("x-codex-promo-message"),
+    )
+    return None if found == RateLimits() else found
+
+
+def _header_window(headers: Mapping[str, str], family: str, part: str) -> Window | None:
+    prefix = f"{family}-{part}"
+    used = _number(headers.get(f"{prefix}-used-percent"))
+    if used is None:
+        return None
+    default = family.removeprefix("x-").replace("-", "_")
+    return Window(
+        used_percent=used,
+        window_minutes=_whole(headers.get(f"{prefix}-window-minutes")),
+        resets_at=_moment(headers.get(f"{prefix}-reset-at")),
+        limit=headers.get(f"{family}-limit-name") or default,
+    )
+
+
+def _header_credits(headers: Mapping[str, str]) -> Credits | None:
+    found = Credits(
+        has_credits=_flag(headers.get("x-codex-credits-has-credits")),
+        unlimited=_flag(headers.get("x-codex-credits-unlimited")),
+        balance=headers.get("x-codex-credits-balance") or None,
+    )
+    return None if found == Credits() else found
+
+
+def parse_event(event: Mapping[str, Any]) -> RateLimits | None:
+    """Read a ``codex.rate_limits`` event."""
+    limits = event.get("rate_limits")
+    table = limits if isinstance(limits, dict) else {}
+    windows = [_table_window(table.get(part), "codex") for part in ("primary", "secondary")]
+    return _found(event, table, windows)
+
+
+def parse_usage(body: Mapping[str, Any]) -> RateLimits:
+    """Read the usage endpoint's reply; a window that lacks a number is kept with what it has."""
+    table = body.get("rate_limit")
+    windows = _usage_windows(table, "codex")
+    extra = body.get("additional_rate_limits")
+    for entry in extra if isinstance(extra, list) else []:
+        if isinstance(entry, dict):
+            name = entry.get("limit_name") or entry.get("metered_feature") or "other"
+            windows += _usage_windows(entry.get("rate_limit"), str(name))
+    return _found(body, table if isinstance(table, dict) else {}, windows) or RateLimits()
+
+
+async def fetch_usage(http: httpx.AsyncClient, backend: Backend, auth: httpx.Auth) -> RateLimits | None:
+    """Ask the usage endpoint; None where there is no plan to ask about. Errors are those of any reply."""
+    from codex_nb.responses.mapping import reply_error, transport_error
+
+    if backend.usage_url is None:
+        return None
+    try:
+        reply = await http.get(backend.usage_url, auth=auth, headers={"accept": "application/json"})
+        if reply.status_code != httpx.codes.OK:
+            raise reply_error(reply.status_code, reply.headers, reply.content, backend=backend)
+        body = reply.json()
+    except httpx.HTTPError as error:
+        raise transport_error(error, url=backend.usage_url) from error
+    except ValueError:
+        body = None
+    return parse_usage(body) if isinstance(body, dict) else RateLimits()
+
+
+def _found(
+    body: Mapping[str, Any], table: Mapping[str, Any], windows: Sequence[Window | None]
+) -> RateLimits | None:
+    plan = body.get("plan_type")
+    allowed = table.get("allowed")
+    found = RateLimits(
+        windows=tuple(window for window in windows if window is not None),
+        plan=plan if isinstance(plan, str) else None,
+        credits=_table_credits(body.get("credits")),
+        reached="rate_limit_reached" if table.get("limit_reached") is True else None,
+        allowed=allowed if isinstance(allowed, bool) else None,
+    )
+    return None if found == RateLimits() else found
+
+
+def _usage_windows(table: Any, limit: str) -> list[Window]:
+    if not isinstance(table, dict):
+        return []
+    windows = [_table_window(table.get(part), limit) for part in ("primary_window", "secondary_window")]
+    return [window for window in windows if window is not None]
+
+
+def _table_window(table: Any, limit: str) -> Window | None:
+    if not isinstance(table, dict):
+        return None
+    seconds = _whole(table.get("limit_window_seconds"))
+    minutes = _whole(table.get("window_minutes")) if seconds is None else seconds // 60
+    window = Window(_number(table.get("used_percent")), minutes, _moment(table.get("reset_at")), limit)
+    return None if window == Window(limit=limit) else window
+
+
+def _table_credits(table: Any) -> Credits | None:
+    if not isinstance(table, dict):
+        return None
+    balance = table.get("balance")
+    return Credits(
+        has_credits=_flag(table.get("has_credits")),
+        unlimited=_flag(table.get("unlimited")),
+        balance=None if balance is None else str(balance),
+    )
+
+
+def _number(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if number == number and abs(number) != float("inf") else None
+
+
+def _whole(value: Any) -> int | None:
+    number = _number(value)
+    return None if number is None else int(number)
+
+
+def _moment(value: Any) -> datetime | None:
+    seconds = _number(value)
+    if seconds is None or seconds <= 0:
+        return None
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
+def _flag(value: Any) -> bool | None:
+    if isinstance(value, bool):
+        return value
+    return {"true": True, "1": True, "false": False, "0": False}.get(str(value).lower())
