@@ -1,0 +1,1 @@
+"""Rendering: text that a model wrote, made safe to look at."""

@@ -1,0 +1,121 @@
+"""The mimebundle that stays: HTML, Markdown and plain text of one document, all three harmless.
+
+Deterministic: the same document gives the same bytes, with no id and no time in them. The HTML carries no style of its
+own: it is made of what every reader of notebooks styles already, so it follows their theme.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from typing import assert_never
+
+from codex_nb.rendering.document import Call, Document, Part, Prose, Remark, Thinking
+from codex_nb.rendering.highlight import code_html
+from codex_nb.rendering.markdown import safe_html
+from codex_nb.rendering.neutral import fenced, neutral_markdown, neutral_text
+from codex_nb.rendering.sanitize import clean, plain_html
+
+DOT = " · "
+LONGEST_OUTPUT = 10_000  # characters of a tool's output that stay in the notebook
+
+Bundle = dict[str, str]
+
+
+def bundle(document: Document) -> Bundle:
+    """Return ``text/html``, ``text/markdown`` and ``text/plain`` of the document."""
+    return {
+        "text/html": html_of(document),
+        "text/markdown": markdown_of(document),
+        "text/plain": plain_of(document),
+    }
+
+
+def answer_bundle(text: str, *, remark: str = "") -> Bundle:
+    """Return the bundle of an answer alone; ``remark`` says how it ended when that was not the normal end."""
+    parts: list[Part] = [Prose(text)]
+    if remark:
+        parts.append(Remark(remark, "error"))
+    return bundle(Document(tuple(parts)))
+
+
+def html_of(document: Document) -> str:
+    """Return the document as sanitised HTML."""
+    parts = "".join(_html(part) for part in document.parts)
+    footer = DOT.join(plain_html(entry) for entry in document.footer)
+    if footer:
+        parts += f'<p class="codex-footer"><small>{footer}</small></p>\n'
+    return clean(f'<div class="codex-answer">\n{parts}</div>')
+
+
+def markdown_of(document: Document) -> str:
+    """Return the document as harmless Markdown."""
+    parts = [_markdown(part) for part in document.parts]
+    if document.footer:
+        parts.append(f"*{neutral_text(DOT.join(document.footer))}*")
+    return "\n\n".join(part.strip("\n") for part in parts if part.strip())
+
+
+def plain_of(document: Document) -> str:
+    """Return the document as text."""
+    parts = [_plain(part) for part in document.parts]
+    if document.footer:
+        parts.append(DOT.join(document.footer))
+    return "\n\n".join(part.strip("\n") for part in parts if part.strip())
+
+
+def _html(part: Part) -> str:
+    match part:
+        case Prose():
+            return safe_html(part.markdown)
+        case Thinking():
+            return _folded("codex-thinking", part.title, safe_html(part.markdown))
+        case Call():
+            output = f"<pre>{escape(shortened(part.output), quote=False)}</pre>\n" if part.output else ""
+            return _folded("codex-call", part.title, code_html(part.code, part.language) + output)
+        case Remark():
+            return f'<p class="codex-{part.kind}"><em>{plain_html(part.text)}</em></p>\n'
+        case _:
+            assert_never(part)
+
+
+def _folded(name: str, title: str, content: str) -> str:
+    return f'<details class="{name}"><summary>{plain_html(title)}</summary>\n{content}</details>\n'
+
+
+def _markdown(part: Part) -> str:
+    match part:
+        case Prose():
+            return neutral_markdown(part.markdown)
+        case Thinking():
+            quoted = neutral_markdown(part.markdown).strip("\n").replace("\n", "\n> ")
+            return f"> *{neutral_text(part.title)}*\n>\n> {quoted}"
+        case Call():
+            output = "\n\n" + fenced(shortened(part.output), "text") if part.output else ""
+            return f"*{neutral_text(part.title)}*\n\n{fenced(part.code, part.language)}{output}"
+        case Remark():
+            return f"*{neutral_text(part.text)}*"
+        case _:
+            assert_never(part)
+
+
+def _plain(part: Part) -> str:
+    match part:
+        case Prose():
+            return part.markdown
+        case Thinking():
+            return f"[{part.title}]\n{part.markdown}"
+        case Call():
+            output = f"\n\n{shortened(part.output)}" if part.output else ""
+            return f"[{part.title}]\n{part.code}{output}"
+        case Remark():
+            return f"[{part.text}]"
+        case _:
+            assert_never(part)
+
+
+def shortened(output: str) -> str:
+    """Return the beginning and the end of a long output, with the number of characters left out between them."""
+    if len(output) <= LONGEST_OUTPUT:
+        return output
+    half = LONGEST_OUTPUT // 2
+    return f"{output[:half]}\n… {len(output) - 2 * half} characters left out …\n{output[-half:]}"

@@ -1,0 +1,50 @@
+"""What stays of a turn in the notebook, as plain data: parts in order and a footer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Prose:
+    """A message of the model, in Markdown."""
+
+    markdown: str
+
+
+@dataclass(frozen=True, slots=True)
+class Thinking:
+    """A reasoning summary, in Markdown, folded under ``title``."""
+
+    markdown: str
+    title: str = "Reasoning"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A tool call, folded under ``title``; ``output`` is empty where the notebook shows it as a cell's own output."""
+
+    title: str
+    code: str
+    language: str = ""
+    output: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """One quiet line, or an error's line."""
+
+    text: str
+    kind: Literal["notice", "error"] = "notice"
+
+
+Part = Prose | Thinking | Call | Remark
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A turn, or the part of it that stands in one output; ``footer`` is shown with dots between its entries."""
+
+    parts: tuple[Part, ...] = ()
+    footer: tuple[str, ...] = ()

@@ -1,0 +1,67 @@
+"""Code with classes for its parts, as Pygments names them: JupyterLab, nbconvert and nbviewer bring the colours."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from html import escape
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from pygments.lexers import get_lexer_by_name
+from pygments.token import STANDARD_TYPES
+from pygments.util import ClassNotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pygments.lexer import Lexer
+    from pygments.token import _TokenType
+
+LONGEST_HIGHLIGHTED = 20_000  # characters; some lexers take quadratic time on text made to hurt them
+_LANGUAGE = re.compile(r"[A-Za-z0-9_+#.-]{1,30}")
+# Names, punctuation and space carry the text's own colour: leaving them bare halves the size.
+_BARE = frozenset({"", "n", "p", "w", "x", "g", "o", "esc"})
+CLASSES = frozenset(STANDARD_TYPES.values()) - _BARE
+
+
+def language_of(info: str) -> str:
+    """Return the language that a fence's info string names, or nothing."""
+    word = info.split(maxsplit=1)[0] if info.strip() else ""
+    return word if _LANGUAGE.fullmatch(word) else ""
+
+
+def code_html(code: str, language: str = "") -> str:
+    """Return ``code`` as one ``div.highlight``; ``language`` is a name that Pygments may know."""
+    language = language_of(language)
+    label = f' class="language-{escape(language.lower())}"' if language else ""
+    return f'<div class="highlight"><pre><code{label}>{_spans(code, language)}</code></pre></div>\n'
+
+
+def _spans(code: str, language: str) -> str:
+    lexer = _lexer(language.lower()) if language else None
+    if lexer is None or len(code) > LONGEST_HIGHLIGHTED:
+        return escape(code, quote=False)
+    tokens = ((_class(kind), text) for _, kind, text in lexer.get_tokens_unprocessed(code))
+    return "".join(_marked(tokens))
+
+
+def _marked(tokens: Iterable[tuple[str, str]]) -> Iterator[str]:
+    for name, group in groupby(tokens, key=lambda token: token[0]):
+        text = escape("".join(text for _, text in group), quote=False)
+        yield f'<span class="{name}">{text}</span>' if name and text.strip() else text
+
+
+def _class(kind: _TokenType) -> str:
+    while kind not in STANDARD_TYPES and kind.parent is not None:
+        kind = kind.parent
+    name = STANDARD_TYPES.get(kind, "")
+    return "" if name in _BARE else name
+
+
+@lru_cache(maxsize=64)
+def _lexer(language: str) -> Lexer | None:
+    try:
+        return get_lexer_by_name(language)
+    except ClassNotFound:
+        return None

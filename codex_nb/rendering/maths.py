@@ -1,0 +1,107 @@
+"""LaTeX in Markdown: found by its delimiters, left for the front end's own typesetter, unless it could act.
+
+Inline ``$…$`` and ``\\(…\\)``; display ``$$…$$`` and ``\\[…\\]``. A display formula that stands on lines of its own
+ends at its closing delimiter or at a blank line, whichever comes first, so that a formula still being written is
+recognised from its first line and never changes its mind.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from mdit_py_plugins.dollarmath import dollarmath_plugin
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.rules_block import StateBlock
+    from markdown_it.rules_inline import StateInline
+
+CLOSING = {"$$": "$$", "\\[": "\\]"}
+CODE_INDENT = 4
+
+# Macros by which MathJax or KaTeX link, style, load or define: a formula that holds one is shown, not typeset.
+_ACTIVE_MACRO = re.compile(
+    r"\\(?:href|url|style|class|cssId|html\w*|data|require|includegraphics|unicode|csname|tooltip|texttip|mathtip"
+    r"|toggle|def|gdef|edef|xdef|let|futurelet|global|newcommand|renewcommand|providecommand|newenvironment"
+    r"|renewenvironment|DeclareMathOperator|catcode|input|include|write|openout|bbox|enclose|mmlToken)(?![a-z])"
+)
+
+
+def is_inert(formula: str) -> bool:
+    """Whether a typesetter can only draw the formula."""
+    return _ACTIVE_MACRO.search(formula) is None
+
+
+def split_active_macros(text: str) -> list[str]:
+    """Split text at macros that could act; the odd members are the macros."""
+    pieces = []
+    end = 0
+    for match in _ACTIVE_MACRO.finditer(text):
+        pieces += [text[end : match.start()], match.group()]
+        end = match.end()
+    return [*pieces, text[end:]]
+
+
+def maths_plugin(md: MarkdownIt) -> None:
+    """Teach the parser the four pairs of delimiters."""
+    dollarmath_plugin(md, allow_space=False, allow_digits=False, double_inline=True)
+    md.block.ruler.at("math_block", _display_block, {"alt": ["paragraph", "blockquote", "list"]})
+    md.inline.ruler.before("escape", "math_brackets", _brackets)
+
+
+def _display_block(state: StateBlock, start: int, end: int, silent: bool) -> bool:  # noqa: FBT001 -- the parser's own signature
+    if state.sCount[start] - state.blkIndent >= CODE_INDENT:
+        return False
+    first = _line(state, start)
+    closing = CLOSING.get(first[:2])
+    if closing is None or not _may_open(first, closing):
+        return False
+    if silent:
+        return True
+    last, closed = _extent(state, start, end, closing)
+    source = state.getLines(start, last + 1, state.blkIndent, keepLastLF=False).strip()
+    token = state.push("math_block", "math", 0)
+    token.block = True
+    token.map = [start, last + 1]
+    token.content = source[2:-2].strip() if closed else source
+    token.meta["closed"] = closed
+    state.line = last + 1
+    return True
+
+
+def _may_open(line: str, closing: str) -> bool:
+    # `$$x$$ and text` is a formula inside a paragraph.
+    at = line.find(closing, 2)
+    return at == -1 or at == len(line) - 2
+
+
+def _extent(state: StateBlock, start: int, end: int, closing: str) -> tuple[int, bool]:
+    for number in range(start, end):
+        line = _line(state, number)
+        if number > start and (not line or state.sCount[number] < state.blkIndent):
+            return number - 1, False
+        if line.endswith(closing) and (number > start or len(line) > len(closing) + 1):
+            return number, True
+    return end - 1, False
+
+
+def _line(state: StateBlock, number: int) -> str:
+    return state.src[state.bMarks[number] + state.tShift[number] : state.eMarks[number]].strip()
+
+
+def _brackets(state: StateInline, silent: bool) -> bool:  # noqa: FBT001 -- the parser's own signature
+    opening = state.src[state.pos : state.pos + 2]
+    closing = {"\\(": "\\)", "\\[": "\\]"}.get(opening)
+    if closing is None:
+        return False
+    at = state.src.find(closing, state.pos + 2, state.posMax)
+    if at == -1 or not state.src[state.pos + 2 : at].strip():
+        return False
+    if not silent:
+        kind = "math_inline" if opening == "\\(" else "math_inline_double"
+        token = state.push(kind, "math", 0)
+        token.content = state.src[state.pos + 2 : at].strip()
+        token.markup = opening
+    state.pos = at + 2
+    return True

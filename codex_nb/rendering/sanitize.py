@@ -1,0 +1,64 @@
+"""The last gate of every piece of HTML: an allow-list of tags, attributes and classes.
+
+No ``style``, no ``id``, no image, no form, no script; links lead to the web or to a mail address.
+"""
+
+from __future__ import annotations
+
+import re
+from html import escape
+
+import nh3
+
+from codex_nb.rendering import highlight
+
+TAGS = frozenset(
+    "a blockquote br code del div em h1 h2 h3 h4 h5 h6 hr li ol p pre s small span strong "
+    "details summary table tbody td th thead tr ul".split()
+)
+ATTRIBUTES = {
+    "a": {"href", "title"},
+    "code": {"class"},
+    "details": {"class", "open"},
+    "div": {"class"},
+    "ol": {"class", "start"},
+    "p": {"class"},
+    "span": {"class"},
+    "td": {"align"},
+    "th": {"align"},
+    "ul": {"class"},
+}
+SCHEMES = frozenset({"http", "https", "mailto"})
+LINK_REL = "noopener noreferrer nofollow"
+
+_OUR_CLASS = re.compile(r"codex-[a-z-]+|language-[a-z0-9_+#.-]{1,30}|highlight|tex2jax_ignore")
+
+
+def clean(html: str) -> str:
+    """Return the HTML with everything that is not on the list taken out."""
+    return nh3.clean(
+        html,
+        tags=set(TAGS),
+        clean_content_tags={"script", "style"},
+        attributes=ATTRIBUTES,
+        attribute_filter=_attribute,
+        url_schemes=set(SCHEMES),
+        link_rel=LINK_REL,
+        strip_comments=True,
+    )
+
+
+def plain_html(text: str) -> str:
+    """Return text that shows as itself in HTML and that no typesetter takes for a formula."""
+    return re.sub(r"[$\\]", r'<span class="tex2jax_ignore">\g<0></span>', escape(text, quote=False))
+
+
+def _attribute(_tag: str, name: str, value: str) -> str | None:
+    if name == "class":
+        kept = [word for word in value.split() if _OUR_CLASS.fullmatch(word) or word in highlight.CLASSES]
+        return " ".join(kept) or None
+    if name == "align":
+        return value if value in {"left", "right", "center"} else None
+    if name == "start":
+        return value if value.isdecimal() else None
+    return value
