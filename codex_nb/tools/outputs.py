@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
-_OVERWRITTEN = re.compile(r"[^\n]*\r(?!\n)")
+_OVERWRITTEN = re.compile(r"[^\n]*\r(?=[^\r\n])")
 _IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif")
 _INNER_FRAMES = 4
 _TEXT_TYPES = ("text/plain", "text/markdown", "text/latex", "application/json")
@@ -62,7 +62,9 @@ def _ends(parts: list[str], limit: int) -> str:
 
 def plain(text: str) -> str:
     """Take away terminal colours and the lines that a progress bar has overwritten."""
-    return _OVERWRITTEN.sub("", _ANSI.sub("", text)) if "\x1b" in text or "\r" in text else text
+    if "\x1b" not in text and "\r" not in text:
+        return text
+    return _OVERWRITTEN.sub("", _ANSI.sub("", text).replace("\r\n", "\n")).replace("\r", "")
 
 
 def output_text(output: Mapping[str, Any], limit: int) -> str:

@@ -1,0 +1,231 @@
+"""Fakes at the outer edge of a session: a client that plays a script, a kernel in this very process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from codex_nb.notebook import InsertResult, NewCell, RunResult
+from codex_nb.responses.events import (
+    OutputItemAdded,
+    OutputItemDone,
+    OutputTextDelta,
+    ResponseEvent,
+    ResponseFinished,
+)
+from codex_nb.responses.request import ResponsesRequest
+from codex_nb.session.call import Workbench
+from codex_nb.session.conversation import Conversation
+from codex_nb.session.events import TurnEvent, TurnFinished, TurnStarted
+from codex_nb.session.items import Item, user_message
+from codex_nb.session.turn import Turn, run_turn
+from codex_nb.settings import ApprovalPolicy
+from codex_nb.tools.approval import Approver, ConsentMemory, ConsentRules, Decision, PendingApprovals, Verdict
+from codex_nb.tools.kernel import run_python
+from codex_nb.tools.tool import Ports, ToolSet
+
+USAGE = {
+    "input_tokens": 10,
+    "input_tokens_details": {"cached_tokens": 4},
+    "output_tokens": 6,
+    "output_tokens_details": {"reasoning_tokens": 2},
+    "total_tokens": 16,
+}
+
+
+def said(text: str, item_id: str = "msg_1", **more: Any) -> Item:
+    content = [{"type": "output_text", "text": text, "annotations": []}]
+    return {
+        "type": "message",
+        "id": item_id,
+        "role": "assistant",
+        "status": "completed",
+        "content": content,
+    } | more
+
+
+def called(name: str, arguments: Mapping[str, Any] | str, call_id: str = "call_1") -> Item:
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments)
+    return {
+        "type": "function_call",
+        "id": f"fc_{call_id}",
+        "name": name,
+        "arguments": text,
+        "call_id": call_id,
+    }
+
+
+def thought(summary: str, item_id: str = "rs_1") -> Item:
+    parts = [{"type": "summary_text", "text": summary}]
+    return {"type": "reasoning", "id": item_id, "summary": parts, "encrypted_content": "gAAAA"}
+
+
+def added(item: Item) -> OutputItemAdded:
+    return OutputItemAdded(type="response.output_item.added", item=item, item_id=item["id"])
+
+
+def done(item: Item) -> OutputItemDone:
+    return OutputItemDone(type="response.output_item.done", item=item, item_id=item["id"])
+
+
+def delta(text: str, item_id: str = "msg_1") -> OutputTextDelta:
+    return OutputTextDelta(type="response.output_text.delta", delta=text, item_id=item_id)
+
+
+def finished(*items: Item, **more: Any) -> ResponseFinished:
+    settled = {"response_id": "resp_1", "status": "completed", "items": items, "usage": USAGE} | more
+    return ResponseFinished(**{"model": "gpt-test", "request_id": "req_1"} | settled)
+
+
+def reply(*items: Item, **more: Any) -> list[ResponseEvent]:
+    """Return the events of a response made of these items."""
+    return [*(event for item in items for event in (added(item), done(item))), finished(*items, **more)]
+
+
+Step = Sequence[ResponseEvent | BaseException | asyncio.Event]
+
+
+@dataclass
+class ScriptedClient:
+    """Plays one script per request: events are yielded, errors raised, asyncio events waited for.
+
+    ``closed`` counts the streams that came to their end or were closed.
+    """
+
+    scripts: list[Step]
+    requests: list[ResponsesRequest] = field(default_factory=list)
+    closed: int = 0
+
+    async def stream(self, request: ResponsesRequest) -> AsyncIterator[ResponseEvent]:
+        self.requests.append(request)
+        try:
+            for entry in self.scripts.pop(0):
+                if isinstance(entry, BaseException):
+                    raise entry
+                if isinstance(entry, asyncio.Event):
+                    await entry.wait()
+                else:
+                    yield entry
+        finally:
+            self.closed += 1
+
+
+class SameThread:
+    """The main thread of a test is the one it runs on."""
+
+    async def call(self, function: Callable[[], Any]) -> Any:
+        await asyncio.sleep(0)
+        return function()
+
+
+@dataclass
+class ProcessKernel:
+    """Runs code with exec in a namespace of its own; text that it prints is its output."""
+
+    variables: dict[str, Any] = field(default_factory=dict)
+    ran: list[str] = field(default_factory=list)
+
+    def run(self, code: str) -> RunResult:
+        self.ran.append(code)
+        printed = io.StringIO()
+        try:
+            with contextlib.redirect_stdout(printed):
+                exec(code, self.variables)  # noqa: S102 -- the test's own code
+        except Exception as error:  # noqa: BLE001 -- an exception is a result
+            return RunResult(_printed(printed), f"{type(error).__name__}: {error}")
+        return RunResult(_printed(printed))
+
+    def complete(self, awaitable: Any) -> Any:
+        try:
+            awaitable.send(None)
+        except StopIteration as end:
+            return end.value
+        raise AssertionError("the coroutine waits for something")
+
+    def namespace(self) -> Mapping[str, Any]:
+        return self.variables
+
+
+def _printed(stream: io.StringIO) -> tuple[Mapping[str, Any], ...]:
+    text = stream.getvalue()
+    return ({"output_type": "stream", "name": "stdout", "text": text},) if text else ()
+
+
+@dataclass
+class PaperDocument:
+    """Notes what is inserted."""
+
+    inserted: list[tuple[tuple[NewCell, ...], str | None]] = field(default_factory=list)
+    result: InsertResult | None = None
+
+    async def insert(self, cells: Sequence[NewCell], after: str | None) -> InsertResult:
+        self.inserted.append((tuple(cells), after))
+        return self.result or InsertResult(len(cells))
+
+
+class Person:
+    """Answers each request with the next decision."""
+
+    def __init__(self, *decisions: Decision | Verdict) -> None:
+        self.asked: list[Any] = []
+        self._decisions = [d if isinstance(d, Decision) else Decision(d) for d in decisions]
+
+    async def decide(self, request: Any) -> Decision:
+        self.asked.append(request)
+        return self._decisions.pop(0)
+
+
+def make_turn(
+    *,
+    prompt: str = "say hi",
+    conversation: Conversation | None = None,
+    tools: ToolSet | None = None,
+    policy: ApprovalPolicy = ApprovalPolicy.ALL,
+    approver: Approver | None = None,
+    kernel: ProcessKernel | None = None,
+    document: PaperDocument | None = None,
+    folder: Path | None = None,
+    memory: ConsentMemory | None = None,
+    sends_images: bool = True,
+    **more: Any,
+) -> Turn:
+    conversation = conversation or Conversation("default", thread_id="thread-1")
+    rules = ConsentRules(policy, memory or ConsentMemory())
+    bench = Workbench(
+        tools=rules.offered(tools or ToolSet((run_python,))),
+        consent=rules,
+        approver=approver or PendingApprovals(),
+        ports=Ports(SameThread(), kernel or ProcessKernel(), document, folder),
+        redact=lambda text: text.replace("s3cret", "[redacted]"),
+        fence=lambda label, text: f"<{label}>{text}</{label}>",
+        sends_images=sends_images,
+    )
+    return Turn(
+        started=TurnStarted(
+            "turn-1", conversation.name, "gpt-test", "low", "ada@example.com", "plus", "chatgpt"
+        ),
+        request=ResponsesRequest(model="gpt-test", input=(), tools=bench.tools.specs()),
+        opening=(user_message(prompt),),
+        conversation=conversation,
+        bench=bench,
+        **more,
+    )
+
+
+async def play(turn: Turn, *scripts: Step) -> tuple[list[TurnEvent], TurnFinished, ScriptedClient]:
+    client = ScriptedClient(list(scripts))
+    events = [event async for event in run_turn(turn, client)]
+    last = events[-1]
+    assert isinstance(last, TurnFinished)
+    return events, last, client
+
+
+def outputs(items: Sequence[Item]) -> list[tuple[str, Any]]:
+    """Return call ids and outputs, in order."""
+    return [(i["call_id"], i["output"]) for i in items if i["type"] == "function_call_output"]

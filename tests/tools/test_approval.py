@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from codex_nb.settings import ApprovalPolicy
+from codex_nb.tools.approval import (
+    ApprovalRequest,
+    ConsentMemory,
+    ConsentRules,
+    Decision,
+    Effect,
+    NobodyToAsk,
+    PendingApprovals,
+    Verdict,
+)
+from codex_nb.tools.tool import Tool, ToolResult, ToolSet
+
+pytestmark = pytest.mark.anyio
+
+
+def request(tool: str = "run_python", code: str = "1", call_id: str = "call_1") -> ApprovalRequest:
+    return ApprovalRequest(call_id, tool, code, "python", "runs")
+
+
+async def nothing(arguments: dict, ports: object) -> ToolResult:
+    return ToolResult("")
+
+
+TOOLS = {effect: Tool(effect.value, "", {}, effect, nothing) for effect in Effect}
+
+
+async def test_an_answer_from_another_thread_ends_the_wait() -> None:
+    approvals = PendingApprovals()
+    waiting = approvals.decide(request())
+    clicker = threading.Thread(target=approvals.resolve, args=("call_1", Decision(Verdict.APPROVE)))
+    clicker.start()
+    assert await waiting == Decision(Verdict.APPROVE)
+    clicker.join()
+    assert approvals.waiting == ()
+
+
+async def test_only_a_waiting_request_can_be_answered_and_only_once() -> None:
+    approvals = PendingApprovals()
+    approve = Decision(Verdict.APPROVE)
+    assert not approvals.resolve("call_1", approve)
+    waiting = approvals.decide(request())
+    assert approvals.waiting == ("call_1",)
+    assert [approvals.resolve("call_1", approve), approvals.resolve("call_1", approve)] == [True, False]
+    await waiting
+    again = approvals.decide(request(code="2"))
+    assert isinstance(again, asyncio.Future)
+    assert not again.done()
+    again.cancel()
+
+
+async def test_a_withdrawn_request_can_no_longer_be_approved() -> None:
+    approvals = PendingApprovals()
+    waiting = approvals.decide(request())
+    assert isinstance(waiting, asyncio.Future)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await asyncio.sleep(0)
+    assert not approvals.resolve("call_1", Decision(Verdict.APPROVE))
+
+
+async def test_with_nobody_to_ask_the_answer_is_no() -> None:
+    decision = await NobodyToAsk().decide(request())
+    assert (decision.approved, decision.by) == (False, "nobody")
+
+
+@pytest.mark.parametrize(
+    ("policy", "looks", "changes", "runs"),
+    [
+        (ApprovalPolicy.ASK, "asked", "asked", "asked"),
+        (ApprovalPolicy.AUTO, "runs", "asked", "asked"),
+        (ApprovalPolicy.ALL, "runs", "runs", "runs"),
+        (ApprovalPolicy.NEVER, "runs", "refused", "refused"),
+    ],
+)
+def test_the_policy_decides_by_the_tools_effect(
+    policy: ApprovalPolicy, looks: str, changes: str, runs: str
+) -> None:
+    rules = ConsentRules(policy)
+
+    def outcome(effect: Effect) -> str:
+        decision = rules.decide(TOOLS[effect], request())
+        if decision is None:
+            return "asked"
+        return "runs" if decision.approved else "refused"
+
+    assert [outcome(effect) for effect in Effect] == [looks, changes, runs]
+    offered = {tool.effect for tool in rules.offered(ToolSet(tuple(TOOLS.values())))}
+    assert offered == ({Effect.LOOKS} if policy is ApprovalPolicy.NEVER else set(Effect))
+
+
+def test_a_decision_for_the_session_covers_the_tool_or_exactly_the_code() -> None:
+    memory = ConsentMemory()
+    rules = ConsentRules(ApprovalPolicy.ASK, memory)
+    memory.remember(request(code="a"), Decision(Verdict.APPROVE))
+    assert not memory.allows(request(code="a"))
+    memory.remember(request(code="a"), Decision(Verdict.APPROVE_CODE, code="b"))
+    assert [memory.allows(request(code=code)) for code in "abc"] == [False, True, False]
+    assert not memory.allows(request(tool="inspect", code="b"))
+    memory.remember(request(tool="inspect"), Decision(Verdict.APPROVE_TOOL))
+    assert memory.allows(request(tool="inspect", code="anything"))
+    assert rules.decide(TOOLS[Effect.RUNS_CODE], request(code="b")) == Decision(Verdict.APPROVE, by="policy")
+    assert (
+        ConsentRules(ApprovalPolicy.NEVER, memory).decide(TOOLS[Effect.RUNS_CODE], request(code="b"))
+        is not None
+    )
