@@ -1,0 +1,215 @@
+"""The events of one response, written as the Responses API writes them.
+
+:class:`ResponseWriter` turns steps of a scenario into wire events: the same item gives ``output_item.added``, its
+parts, its deltas and ``output_item.done``, with sequence numbers, indexes and obfuscation.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from codex_nb.simulator.scenario import Call, CustomCall, End, Event, Hold, Item, Pause, Say, Think
+from codex_nb.simulator.sealed import seal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+WireEvent = dict[str, Any]
+Emission = WireEvent | Pause | Hold
+
+
+def new_id(prefix: str) -> str:
+    """An id in the backend's style."""
+    return f"{prefix}_{secrets.token_hex(24)}"
+
+
+class ResponseWriter:
+    """Writes one response; ``request`` is the body it answers, ``now`` unix seconds."""
+
+    def __init__(self, request: Mapping[str, Any], now: float) -> None:
+        self._request = request
+        self._now = now
+        self._sequence = 0
+        self.response_id = new_id("resp")
+        self.output: list[dict[str, Any]] = []
+
+    def opening(self) -> Iterator[WireEvent]:
+        """The two events that every response begins with."""
+        yield self._event("response.created", response=self._response("in_progress"))
+        yield self._event("response.in_progress", response=self._response("in_progress"))
+
+    def think(self, step: Think) -> Iterator[Emission]:
+        """A reasoning item."""
+        index, item_id = len(self.output), step.item_id or new_id("rs")
+        where = {"item_id": item_id, "output_index": index}
+        started = {"id": item_id, "type": "reasoning", "summary": []}
+        yield self._event("response.output_item.added", output_index=index, item=started)
+        for number, text in enumerate(step.summary):
+            part = {**where, "summary_index": number}
+            empty = {"type": "summary_text", "text": ""}
+            yield self._event("response.reasoning_summary_part.added", **part, part=empty)
+            for piece in _pieces(text, 16):
+                yield self._delta("response.reasoning_summary_text.delta", part, piece)
+                yield Pause(step.delay_s)
+            yield self._event("response.reasoning_summary_text.done", **part, text=text)
+            full = {"type": "summary_text", "text": text}
+            yield self._event("response.reasoning_summary_part.done", **part, part=full)
+        summary = [{"type": "summary_text", "text": text} for text in step.summary]
+        done = {"id": item_id, "type": "reasoning", "summary": summary}
+        if "reasoning.encrypted_content" in (self._request.get("include") or ()):
+            done["encrypted_content"] = seal({"reasoning": item_id}, self._now)
+        yield self._done(index, done)
+
+    def say(self, step: Say) -> Iterator[Emission]:
+        """An assistant message."""
+        index, item_id = len(self.output), step.item_id or new_id("msg")
+        where = {"item_id": item_id, "output_index": index, "content_index": 0}
+        base = {"id": item_id, "type": "message", "role": "assistant"}
+        if step.phase is not None:
+            base["phase"] = step.phase
+        started = {**base, "status": "in_progress", "content": []}
+        yield self._event("response.output_item.added", output_index=index, item=started)
+        yield self._event("response.content_part.added", **where, part=_text_part(""))
+        pieces = _pieces(step.text, step.delta_chars)
+        for number, piece in enumerate(pieces):
+            if step.gate is not None and number == (len(pieces) + 1) // 2:
+                yield Hold(step.gate)
+            yield self._delta("response.output_text.delta", where, piece, logprobs=[])
+            yield Pause(step.delay_s)
+        if step.gate is not None and len(pieces) < 2:
+            yield Hold(step.gate)
+        yield self._event("response.output_text.done", **where, text=step.text, logprobs=[])
+        yield self._event("response.content_part.done", **where, part=_text_part(step.text))
+        yield self._done(index, {**base, "status": "completed", "content": [_text_part(step.text)]})
+
+    def call(self, step: Call) -> Iterator[Emission]:
+        """A function call."""
+        arguments = step.arguments if isinstance(step.arguments, str) else json.dumps(step.arguments)
+        item = {
+            "id": step.item_id or new_id("fc"),
+            "type": "function_call",
+            "call_id": step.call_id or f"call_{secrets.token_hex(12)}",
+            "name": step.name,
+        }
+        if step.namespace is not None:
+            item["namespace"] = step.namespace
+        yield from self._streamed_call(
+            item, "arguments", arguments, "response.function_call_arguments", step.delay_s
+        )
+
+    def custom_call(self, step: CustomCall) -> Iterator[Emission]:
+        """A custom tool call."""
+        item = {
+            "id": step.item_id or new_id("ctc"),
+            "type": "custom_tool_call",
+            "call_id": step.call_id or f"call_{secrets.token_hex(12)}",
+            "name": step.name,
+        }
+        yield from self._streamed_call(
+            item, "input", step.input, "response.custom_tool_call_input", step.delay_s
+        )
+
+    def _streamed_call(
+        self, item: dict[str, str], key: str, text: str, event: str, delay_s: float
+    ) -> Iterator[Emission]:
+        index = len(self.output)
+        where = {"item_id": item["id"], "output_index": index}
+        started = {**item, key: "", "status": "in_progress"}
+        yield self._event("response.output_item.added", output_index=index, item=started)
+        for piece in _pieces(text, 12):
+            yield self._delta(f"{event}.delta", where, piece)
+            yield Pause(delay_s)
+        yield self._event(f"{event}.done", **where, **{key: text})
+        yield self._done(index, {**item, key: text, "status": "completed"})
+
+    def item(self, step: Item) -> Iterator[Emission]:
+        """Any item, announced and done."""
+        index, item = len(self.output), dict(step.item)
+        yield self._event("response.output_item.added", output_index=index, item=item)
+        yield self._done(index, item)
+
+    def given(self, step: Event) -> WireEvent:
+        """An event that comes from the scenario; a sequence number is filled in where it has none."""
+        self._sequence += 1
+        event = dict(step.data)
+        item = event.get("item")
+        if event.get("type") == "response.output_item.done" and isinstance(item, dict):
+            self.output.append(item)
+        return event
+
+    def end(self, step: End, usage: Mapping[str, Any] | None) -> WireEvent:
+        """The terminal event."""
+        response = self._response(step.status)
+        response["output"] = self.output
+        response["usage"] = step.usage if step.usage is not None else usage
+        if step.error is not None:
+            response["error"] = dict(step.error)
+        if step.reason is not None:
+            response["incomplete_details"] = {"reason": step.reason}
+        if step.end_turn is not None:
+            response["end_turn"] = step.end_turn
+        return self._event(f"response.{step.status}", response=response)
+
+    def _done(self, index: int, item: dict[str, Any]) -> WireEvent:
+        self.output.append(item)
+        return self._event("response.output_item.done", output_index=index, item=item)
+
+    def _delta(self, kind: str, where: Mapping[str, Any], delta: str, **more: object) -> WireEvent:
+        padding = secrets.token_urlsafe(12)[: max(1, 16 - len(delta))]
+        return self._event(kind, **where, delta=delta, **more, obfuscation=padding)
+
+    def _event(self, kind: str, **fields: object) -> WireEvent:
+        event = {"type": kind, "sequence_number": self._sequence, **fields}
+        self._sequence += 1
+        return event
+
+    def _response(self, status: str) -> dict[str, Any]:
+        request = self._request
+        return {
+            "id": self.response_id,
+            "object": "response",
+            "created_at": int(self._now),
+            "status": status,
+            "background": False,
+            "error": None,
+            "incomplete_details": None,
+            "instructions": request.get("instructions"),
+            "max_output_tokens": None,
+            "model": request.get("model"),
+            "output": [],
+            "parallel_tool_calls": request.get("parallel_tool_calls", True),
+            "previous_response_id": None,
+            "prompt_cache_key": request.get("prompt_cache_key"),
+            "reasoning": request.get("reasoning") or {"effort": None, "summary": None},
+            "service_tier": request.get("service_tier") or "default",
+            "store": False,
+            "temperature": 1.0,
+            "text": request.get("text") or {"format": {"type": "text"}, "verbosity": "medium"},
+            "tool_choice": request.get("tool_choice", "auto"),
+            "tools": request.get("tools") or [],
+            "top_p": 1.0,
+            "truncation": "disabled",
+            "usage": None,
+            "user": None,
+            "metadata": {},
+        }
+
+
+def _text_part(text: str) -> dict[str, Any]:
+    return {"type": "output_text", "annotations": [], "logprobs": [], "text": text}
+
+
+def _pieces(text: str, size: int) -> list[str]:
+    """The text in pieces of about ``size`` characters that end at word ends where they can."""
+    pieces: list[str] = []
+    start = 0
+    while start < len(text):
+        end = min(len(text), start + max(1, size))
+        space = text.rfind(" ", start + 1, end + 1)
+        if end < len(text) and space > start:
+            end = space
+        pieces.append(text[start:end])
+        start = end
+    return pieces

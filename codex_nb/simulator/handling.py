@@ -1,0 +1,212 @@
+"""The base of all handlers: records the request, lets the scenario answer first, checks credentials."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from tornado.web import HTTPError, RequestHandler
+
+from codex_nb.simulator import refusals
+from codex_nb.simulator.decoding import UndecodableBodyError, decode_body
+from codex_nb.simulator.people import Person
+from codex_nb.simulator.playing import ClientGoneError, play
+from codex_nb.simulator.recording import RecordedRequest
+from codex_nb.simulator.scenario import Reply
+from codex_nb.simulator.usage import usage_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Mapping
+
+    from codex_nb.simulator.world import World
+
+
+class Handler(RequestHandler):
+    """One request to the simulator."""
+
+    world: World
+    recorded: RecordedRequest
+
+    def initialize(self, world: World) -> None:
+        """Take the shared state."""
+        self.world = world
+        self._closed = asyncio.Event()
+        self._cached_tokens = 0
+
+    def set_default_headers(self) -> None:
+        """Say who answers."""
+        self.clear_header("Server")
+        self.set_header("x-simulator", "codex_nb")
+        self.set_header("x-request-id", "req_sim_" + secrets.token_hex(12))
+
+    def check_xsrf_cookie(self) -> None:
+        """Do nothing: the forms of the pages change nothing but the simulator."""
+
+    async def prepare(self) -> None:
+        """Record the request and give the scenario's reply when there is one."""
+        request = self.request
+        headers = {name.lower(): value for name, value in request.headers.get_all()}
+        query = {name: values[-1].decode() for name, values in request.query_arguments.items()}
+        self.recorded = RecordedRequest(
+            str(request.method), request.path, query, headers, raw_body=request.body
+        )
+        problem = self._decode(headers)
+        self.world.log.add(self.recorded)
+        if problem is not None:
+            await self.play(refusals.detail(problem.status, str(problem)))
+            return
+        reply = self.world.script.take(str(request.method), request.path)
+        if reply is not None and not (reply.authenticated and not self._accepted()):
+            self.recorded.answered_by = "scenario"
+            await self.play(reply)
+
+    def _decode(self, headers: Mapping[str, str]) -> UndecodableBodyError | None:
+        kind, encoding = headers.get("content-type", ""), headers.get("content-encoding", "")
+        try:
+            self.recorded.body = decode_body(self.request.body, kind, encoding)
+        except UndecodableBodyError as error:
+            return error
+        return None
+
+    def _accepted(self) -> bool:
+        is_chatgpt = self.request.path.startswith("/backend-api")
+        return isinstance(self.chatgpt_person() if is_chatgpt else self.api_person(), Person)
+
+    @property
+    def json_body(self) -> dict[str, Any]:
+        """The body when it is an object, else an empty one."""
+        body = self.recorded.body
+        return body if isinstance(body, dict) else {}
+
+    async def play(self, reply: Reply) -> None:
+        """Send a reply and note how it ended."""
+
+        def usage(output: list[dict[str, Any]]) -> Mapping[str, Any]:
+            return usage_of(self.json_body, output, self._cached_tokens)
+
+        if self.request.path.endswith("/responses") and self.request.method == "POST":
+            key, items = self.json_body.get("prompt_cache_key"), self.json_body.get("input")
+            self._cached_tokens = self.world.cache.cached_tokens(
+                key, items if isinstance(items, list) else []
+            )
+        try:
+            await play(self, reply, usage, self.stream_headers())
+        except ClientGoneError:
+            self.world.log.update(self.recorded, "client_closed", self.get_status())
+            self.detach()
+
+    def stream_headers(self) -> Mapping[str, str]:
+        """Headers of an event stream; the responses handler adds its own."""
+        return {"cache-control": "no-cache"}
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait; ClientGoneError when the client leaves meanwhile."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._closed.wait(), seconds)
+            raise ClientGoneError
+
+    async def hold(self, gate: str) -> None:
+        """Wait for the gate; ClientGoneError when the client leaves before it opens."""
+        gates = self.world.gates
+        gates.note_reached(gate)
+        waits = [asyncio.ensure_future(each.wait()) for each in (gates.gate(gate), self._closed)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if self._closed.is_set():
+            raise ClientGoneError
+
+    def note_cut(self) -> None:
+        """Record that the simulator itself ends the connection."""
+        self.world.log.update(self.recorded, "cut", self.get_status())
+
+    def on_finish(self) -> None:
+        """Record the end of an ordinary reply."""
+        self.world.log.update(self.recorded, "answered", self.get_status())
+
+    def on_connection_close(self) -> None:
+        """Record that the client left, and let the reply know."""
+        self._closed.set()
+        self.world.log.update(self.recorded, "client_closed", self.get_status())
+
+    def write_error(self, status_code: int, **_: object) -> None:
+        """Answer errors of the simulator itself in the backend's short form."""
+        self.set_header("content-type", "application/json")
+        self.finish(json.dumps({"detail": self._reason or str(status_code)}))
+
+    def write_json(self, value: object, status: int = 200) -> None:
+        """Answer with a JSON value."""
+        self.set_status(status)
+        self.set_header("content-type", "application/json")
+        self.finish(json.dumps(value))
+
+    def chatgpt_person(self) -> Person | str:
+        """Who asks the ChatGPT backend, or why the credentials are not accepted."""
+        scheme, _, value = self.request.headers.get("authorization", "").partition(" ")
+        if scheme == "AgentAssertion":
+            return self.world.agents.check_assertion(value) or "unknown"
+        if value.startswith("at-"):
+            return self.world.tokens.check_personal_token(value) or "unknown"
+        return self.world.tokens.check_access(value)
+
+    def api_person(self) -> Person | None:
+        """Who asks the API with a key."""
+        return self.world.tokens.check_api_key(self.bearer)
+
+    @property
+    def bearer(self) -> str:
+        """The bearer token of the request, empty without one."""
+        scheme, _, value = self.request.headers.get("authorization", "").partition(" ")
+        return value if scheme.lower() == "bearer" else ""
+
+
+class ChatGptHandler(Handler):
+    """A handler of the ChatGPT backend: answers 401 to everybody it does not know."""
+
+    person: Person
+
+    async def prepare(self) -> None:
+        """Record, let the scenario answer, then check the credentials."""
+        await super().prepare()
+        if self._finished:
+            return
+        person = self.chatgpt_person()
+        if isinstance(person, Person):
+            self.person = person
+        else:
+            await self.play(refusals.unauthorized(person))
+
+
+class ApiHandler(Handler):
+    """A handler of the API with keys."""
+
+    person: Person
+
+    async def prepare(self) -> None:
+        """Record, let the scenario answer, then check the key."""
+        await super().prepare()
+        if self._finished:
+            return
+        person = self.api_person()
+        if person is not None:
+            self.person = person
+        elif self.bearer:
+            await self.play(refusals.incorrect_api_key(self.bearer))
+        else:
+            message = "You didn't provide an API key."
+            await self.play(Reply(status=401, body=refusals.error_body(message, None)))
+
+
+class NotHere(Handler):
+    """Any other address."""
+
+    def get(self, *_: str) -> Awaitable[None] | None:
+        """Answer 404."""
+        raise HTTPError(404)
+
+    post = put = patch = delete = get

@@ -1,0 +1,136 @@
+"""Reading a request as a model would: messages, tools, the notebook's frames, cells, errors and images."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+_FRAME_LINE = re.compile(
+    r"""^[\s>*`#-]*                                     # list marks
+    (?P<name>[A-Za-z_]\w*)[`*]*\s*[:=(-]+[\s`*]*        # name
+    (?P<kind>(?:[\w.]+\.)?(?:Lazy|Geo)?DataFrame\b|pyarrow\.Table\b|pa\.Table\b)
+    (?P<rest>.*)$""",
+    re.VERBOSE | re.MULTILINE,
+)
+_SHAPE = re.compile(
+    r"(?P<rows>\d[\d,_]*)\s*(?:rows?\s*)?(?:×|x|\*|by|,|rows,)\s*(?P<columns>\d[\d,_]*)(?:\s*(?:columns?|cols?))?"
+)
+_ERROR_LINE = re.compile(
+    r"^\W*(?P<name>[A-Z]\w*(?:Error|Exception|Interrupt))\b:?\s*(?P<message>.*)$", re.MULTILINE
+)
+_CELL_MARK = re.compile(r"(?:^|\W)(?:cell|In)\s*\[?#?\d+", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame that the context describes; ``shape`` is rows and columns when they are told."""
+
+    name: str
+    kind: str
+    shape: tuple[int, int] | None = None
+
+    @property
+    def is_pandas(self) -> bool:
+        """Whether it behaves like pandas, as far as the description tells."""
+        return "polars" not in self.kind and "Table" not in self.kind and "Lazy" not in self.kind
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A tool that the request offers."""
+
+    name: str
+    kind: str
+    namespace: str | None
+    parameters: Mapping[str, Any]
+
+
+def messages_of(items: Sequence[Any]) -> Iterator[tuple[str, str]]:
+    """Role and text of each message."""
+    for item in items:
+        if isinstance(item, dict) and "role" in item and item.get("type", "message") == "message":
+            yield str(item["role"]), _text_of(item.get("content"))
+
+
+def _text_of(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else []
+    return "\n".join(str(part["text"]) for part in parts if isinstance(part, dict) and "text" in part)
+
+
+def images_in(items: Sequence[Any]) -> int:
+    """How many images the messages carry."""
+    return sum(
+        1
+        for item in items
+        if isinstance(item, dict) and isinstance(item.get("content"), list)
+        for part in item["content"]
+        if isinstance(part, dict) and part.get("type") == "input_image"
+    )
+
+
+def since_last_user(items: Sequence[Any]) -> list[Mapping[str, Any]]:
+    """The items after the last message of the user: the turn so far."""
+    objects: list[Mapping[str, Any]] = [item for item in items if isinstance(item, dict)]
+    last = max((index for index, item in enumerate(objects) if item.get("role") == "user"), default=-1)
+    return objects[last + 1 :]
+
+
+def turn_inputs(items: Sequence[Any]) -> list[Mapping[str, Any]]:
+    """The run of user and developer messages that began the current turn."""
+    objects: list[Mapping[str, Any]] = [item for item in items if isinstance(item, dict)]
+    end = max((index for index, item in enumerate(objects) if item.get("role") == "user"), default=-1) + 1
+    start = end
+    while start > 0 and objects[start - 1].get("role") in {"user", "developer", "system"}:
+        start -= 1
+    return objects[start:end]
+
+
+def tools_of(body: Mapping[str, Any]) -> list[Offer]:
+    """The tools of a request, wherever it puts them."""
+    groups = [body.get("tools") or []]
+    groups += [
+        item.get("tools") or []
+        for item in body.get("input") or []
+        if isinstance(item, dict) and item.get("type") == "additional_tools"
+    ]
+    return [offer for group in groups for offer in _offers(group, None)]
+
+
+def _offers(tools: Sequence[Any], namespace: str | None) -> Iterator[Offer]:
+    for tool in tools:
+        if not isinstance(tool, dict):
+            continue
+        if tool.get("type") == "namespace":
+            yield from _offers(tool.get("tools") or [], str(tool.get("name")))
+        elif "name" in tool:
+            yield Offer(str(tool["name"]), str(tool.get("type")), namespace, tool.get("parameters") or {})
+
+
+def frames_in(text: str) -> list[Frame]:
+    """The frames that a text describes, in its order, each name once."""
+    frames: dict[str, Frame] = {}
+    for match in _FRAME_LINE.finditer(text):
+        shape = _SHAPE.search(match["rest"])
+        size = None if shape is None else (_number(shape["rows"]), _number(shape["columns"]))
+        frames.setdefault(match["name"], Frame(match["name"], match["kind"], size))
+    return list(frames.values())
+
+
+def _number(text: str) -> int:
+    return int(re.sub(r"\D", "", text))
+
+
+def errors_in(text: str) -> list[str]:
+    """The one-line summaries of the exceptions that a text shows."""
+    return [f"{match['name']}: {match['message']}".rstrip(": ") for match in _ERROR_LINE.finditer(text)]
+
+
+def cells_in(text: str) -> int:
+    """About how many cells a text shows."""
+    return len(_CELL_MARK.findall(text))
