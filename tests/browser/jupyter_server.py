@@ -28,6 +28,7 @@ LOG_LINES = 40
 QUIET_FRONT_END = {
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
     "@jupyterlab/docmanager-extension:plugin": {"autosave": False},
+    "@jupyterlab/apputils-extension:themes": {"adaptive-theme": True},  # light or dark as the browser prefers
 }
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import nbformat
 
-from tests.tiers import ARTIFACTS
+from tests.tiers import ARTIFACTS, TIERS_FOLDER
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from tests.browser.jupyter_server import JupyterServer
 
+AXE = TIERS_FOLDER / "axe" / "node_modules" / "axe-core" / "axe.min.js"
 PATIENCE_MS = 30_000
 KERNEL_STATUS = (
     "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status ?? 'none'"
@@ -179,6 +180,17 @@ class NotebookPage:
         """End the notebook's kernel; the page keeps standing without one."""
         self.server.stop_kernels()
         self.page.wait_for_function(f"['none', 'dead', 'unknown'].includes(({KERNEL_STATUS})())")
+
+    def accessibility_violations(self, selector: str) -> list[str]:
+        """Return what axe-core finds serious or critical within a part of the page, one line each."""
+        self.page.add_script_tag(path=AXE)
+        found = self.page.evaluate("async part => (await axe.run(part)).violations", selector)
+        return [
+            f"{violation['id']}: {violation['help']} ({node['html']})"
+            for violation in found
+            if violation["impact"] in {"serious", "critical"}
+            for node in violation["nodes"]
+        ]
 
     def screenshot(self, name: str, *, of: Locator | None = None) -> Path:
         """Keep a picture of the page, or of a part, in ``.artifacts/screenshots``."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from tests.browser.beacon import Beacon
 from tests.browser.jupyter_server import FrontEnd
 from tests.browser.notebook_page import NotebookPage
@@ -32,6 +34,24 @@ def test_a_notebook_edited_elsewhere_is_opened_untrusted(open_notebook: Callable
     notebook.distrust()
     notebook.reload(wait_for_kernel=True)
     assert (was_trusted, notebook.is_trusted()) == (True, False)
+
+
+def test_axe_finds_what_a_screen_reader_cannot_use(open_notebook: Callable[..., NotebookPage]) -> None:
+    unusable = "<button class='codex-nb-probe'></button>"
+    notebook = open_notebook([f'from IPython.display import HTML; HTML("""{unusable}""")'])
+    notebook.run(0)
+    notebook.page.locator(".codex-nb-probe").wait_for()
+    (violation,) = notebook.accessibility_violations(".codex-nb-probe")
+    assert violation.startswith("button-name:")
+
+
+@pytest.mark.parametrize("color_scheme", ["light", "dark"])
+def test_the_theme_follows_what_the_browser_prefers(
+    open_notebook: Callable[..., NotebookPage], color_scheme: str
+) -> None:
+    notebook = open_notebook(["1 + 1"])
+    light = {"light": "true", "dark": "false"}[color_scheme]
+    notebook.page.locator(f"body[data-jp-theme-light='{light}']").wait_for(state="attached")
 
 
 def test_the_toolbar_interrupts_a_running_cell(open_notebook: Callable[..., NotebookPage]) -> None:
