@@ -1,0 +1,45 @@
+"""What is committed works on any machine: no registry's addresses, no paths of the machine it was written on."""
+
+from __future__ import annotations
+
+import re
+
+from tests.architecture.sources import tracked_files
+from tests.tiers import ROOT
+
+REGISTRIES = re.compile(
+    r"registry\.npmjs|files\.pythonhosted|pypi\.org/simple|deb\.debian|index-url|\"resolved\":\s*\"http",
+    re.IGNORECASE,
+)
+MACHINE_PATHS = re.compile(r"(?<![\w.~:$}/-])/(?:work|root|home/(?!me/|ada/|jovyan/)\w+|opt/wheels)/[\w.-]+")
+SILENCED = re.compile(r"#\s*(?:type:\s*ignore|noqa)(?![:\[\w])", re.IGNORECASE)
+UNFINISHED = re.compile(r"\b(?:TODO|FIXME|NotImplementedError)\b")
+THIS_FILE = "tests/architecture/test_tracked_files.py"
+
+
+def lines_with(pattern: re.Pattern[str], *, below: tuple[str, ...] = ("",)) -> list[str]:
+    """Return each tracked line that the pattern finds, with its place."""
+    found = []
+    for path in tracked_files():
+        if str(path) == THIS_FILE or not str(path).startswith(below):
+            continue
+        for number, line in enumerate((ROOT / path).read_text(errors="replace").splitlines(), start=1):
+            if pattern.search(line):
+                found.append(f"{path}:{number}: {line.strip()[:120]}")
+    return found
+
+
+def test_no_file_holds_a_registrys_address() -> None:
+    assert lines_with(REGISTRIES) == []
+
+
+def test_no_file_holds_a_path_of_the_machine_it_was_written_on() -> None:
+    assert lines_with(MACHINE_PATHS) == []
+
+
+def test_a_silenced_check_says_which() -> None:
+    assert lines_with(SILENCED, below=("codex_nb", "tests")) == []
+
+
+def test_nothing_is_left_unfinished() -> None:
+    assert lines_with(UNFINISHED, below=("codex_nb",)) == []
