@@ -164,10 +164,11 @@ class ModelUnavailable(ApiError):
 
 
 class BackendOverloaded(ApiError):
-    """The service or the model is at capacity."""
+    """The service or the model is at capacity; ``retry_after`` is in seconds when the server said so."""
 
     default_hint = "Try again in a little while, or choose another model with -m."
     retryable = True
+    retry_after: float | None = None
 
 
 class BadRequest(ApiError):

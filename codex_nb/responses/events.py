@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 class _Event(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow")
 
+    type: str
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The event as the server told it, fields that are not named here included."""
+        return {name: getattr(self, name) for name in self.model_fields_set} | (self.model_extra or {})
+
 
 class ResponseCreated(_Event):
     """The response exists; its envelope, without output."""
@@ -157,12 +164,10 @@ class LimitsEvent(_Event):
 class UnknownEvent(_Event):
     """An event that needs no action here; ``raw`` is all of it."""
 
-    type: str
-
     @property
     def raw(self) -> dict[str, Any]:
         """The event as it was received."""
-        return {"type": self.type, **(self.model_extra or {})}
+        return self.told
 
 
 class PassiveEvent(UnknownEvent):

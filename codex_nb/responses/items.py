@@ -1,12 +1,11 @@
-"""Items of the conversation: how we write ours, and how we read the server's.
+"""The server's output items, read.
 
-The server's items travel as the dicts they came in and go back unchanged; :func:`parse_item` is a typed view of those
-that something is done about. Item ids are only sent for items that the server made.
+They travel as the dicts they came in and go back unchanged in the next request, ids and sealed reasoning included;
+:func:`parse_item` is a typed view of those that something is done about.
 """
 
 from __future__ import annotations
 
-import base64
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -117,38 +116,3 @@ def is_client_call(item: JsonObject) -> bool:
 def _joined(parts: Sequence[JsonObject], kind: str, key: str) -> str:
     texts = (part.get(key) for part in parts if part.get("type") == kind)
     return "".join(text for text in texts if isinstance(text, str))
-
-
-def developer_message(*texts: str) -> JsonObject:
-    """Write instructions as the conversation's developer message."""
-    return {"type": "message", "role": "developer", "content": [input_text(text) for text in texts]}
-
-
-def user_message(*content: JsonObject) -> JsonObject:
-    """Write a user message of input parts."""
-    return {"type": "message", "role": "user", "content": list(content)}
-
-
-def input_text(text: str) -> JsonObject:
-    """Write a text part."""
-    return {"type": "input_text", "text": text}
-
-
-def input_image(url: str, *, detail: str = "auto") -> JsonObject:
-    """Write an image part; ``url`` is a data URL (see :func:`data_url`) or a public address."""
-    return {"type": "input_image", "image_url": url, "detail": detail}
-
-
-def data_url(data: bytes, media_type: str) -> str:
-    """Write bytes as a data URL."""
-    return f"data:{media_type};base64,{base64.b64encode(data).decode('ascii')}"
-
-
-def function_call_output(call_id: str, output: str | list[JsonObject]) -> JsonObject:
-    """Answer a function call: text, or content parts when there are images."""
-    return {"type": "function_call_output", "call_id": call_id, "output": output}
-
-
-def custom_tool_call_output(call_id: str, output: str | list[JsonObject]) -> JsonObject:
-    """Answer a custom tool's call."""
-    return {"type": "custom_tool_call_output", "call_id": call_id, "output": output}

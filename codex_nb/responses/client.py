@@ -1,0 +1,186 @@
+"""The streaming client: a request goes out, events come in, and what can be mended on the way is mended."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Protocol
+
+from codex_nb.errors import CodexError, ModelUnavailable
+from codex_nb.http import httpx
+from codex_nb.responses import events as ev
+from codex_nb.responses.compression import zstd_compressor
+from codex_nb.responses.fold import ResponseFold
+from codex_nb.responses.limits import parse_event as parse_limits_event
+from codex_nb.responses.limits import parse_headers
+from codex_nb.responses.mapping import event_error, request_id_of, transport_error
+from codex_nb.responses.reply import Reply
+from codex_nb.responses.request import request_body, request_headers
+from codex_nb.responses.retry import Attempts, RetryPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+
+    from codex_nb.responses.backend import Backend
+    from codex_nb.responses.models import ModelCatalog
+    from codex_nb.responses.request import ResponsesRequest
+
+CONNECT_TIMEOUT_S = 15.0
+WRITE_TIMEOUT_S = 60.0
+TURN_STATE_HEADER = "x-codex-turn-state"
+
+
+class Route(Protocol):
+    """Where the account's workspace lives: another origin, an override to name in a header."""
+
+    @property
+    def origin(self) -> str | None:
+        """The origin that replaces the backend's, None for the backend's own."""
+
+    @property
+    def override(self) -> str | None:
+        """The value of the routing header, None for no header."""
+
+
+class ResponsesClient:
+    """Streams responses from one backend.
+
+    ``route`` is asked before every request to the ChatGPT backend; ``catalog`` names the nearest models when one is
+    refused. ``sleep`` and ``chance`` (uniform in 0..1) are replaced in tests.
+    """
+
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        backend: Backend,
+        auth: httpx.Auth | None,
+        *,
+        retry: RetryPolicy | None = None,
+        route: Callable[[], Awaitable[Route]] | None = None,
+        catalog: ModelCatalog | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.backend = backend
+        self._http = http
+        self._auth = auth
+        self._policy = retry or RetryPolicy()
+        self._route = route
+        self._catalog = catalog
+        self._sleep = sleep
+        self._chance = chance
+
+    async def stream(self, request: ResponsesRequest) -> AsyncGenerator[ev.ResponseEvent, None]:
+        """Yield the events of one response; the last one is ResponseFinished.
+
+        A failure that may pass is announced by Retrying and mended: items that were complete go into the next
+        request and are not told again. When a cut leaves complete calls, the response counts as finished, for their
+        outputs are what must be sent next. All other failures raise a CodexError. Close the generator to cancel.
+        """
+        attempts = Attempts(self._policy)
+        fold = ResponseFold()
+        while True:
+            attempt = _Attempt(self, request.continued(fold.completed_items), attempts)
+            fold = ResponseFold(fold.completed_items)
+            try:
+                async with aclosing(attempt.events(fold)) as events:
+                    async for event in events:
+                        yield event
+                return
+            except CodexError as error:
+                if fold.owes_outputs and error.retryable:
+                    yield attempt.finished(fold)
+                    return
+                failure = await self._explained(error)
+            wait = attempts.wait_after(failure, events_seen=fold.events_seen, chance=self._chance())
+            if wait is None:
+                raise failure
+            number, most = attempts.requests + 1, self._policy.max_requests
+            yield ev.Retrying(number, most, wait, str(failure), fold.unfinished_keys)
+            await self._sleep(wait)
+
+    async def _explained(self, error: CodexError) -> CodexError:
+        if isinstance(error, ModelUnavailable) and self._catalog is not None:
+            return await self._catalog.explained(error)
+        return error
+
+    async def open(self, request: ResponsesRequest) -> httpx.Response:
+        """Send one request and give its reply, unread; CodexError when there is none."""
+        backend = self.backend
+        url = httpx.URL(backend.responses_url)
+        headers = request_headers(request, backend)
+        if self._route is not None:
+            route = await self._route()
+            if route.origin is not None:
+                origin = httpx.URL(route.origin)
+                url = url.copy_with(scheme=origin.scheme, host=origin.host, port=origin.port)
+            if route.override is not None:
+                headers["x-openai-account-routing-override"] = route.override
+        body = request_body(request, backend)
+        compress = zstd_compressor() if backend.can_compress else None
+        if compress is not None:
+            body = compress(body)
+            headers["content-encoding"] = "zstd"
+        # The time until the head of the reply is bounded by the idle time; httpx bounds the rest of the way.
+        timeout = httpx.Timeout(None, connect=CONNECT_TIMEOUT_S, write=WRITE_TIMEOUT_S)
+        params = dict(backend.query) or None
+        message = self._http.build_request(
+            "POST", url, params=params, headers=headers, content=body, timeout=timeout
+        )
+        try:
+            async with asyncio.timeout(backend.idle_timeout_s):
+                return await self._http.send(message, auth=self._auth, stream=True, follow_redirects=False)
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+            failure = transport_error(error, url=str(url))
+        raise failure
+
+
+class _Attempt:
+    """One request and its reply."""
+
+    def __init__(self, client: ResponsesClient, request: ResponsesRequest, attempts: Attempts) -> None:
+        self._client = client
+        self._request = request
+        self._attempts = attempts
+        self._request_id: str | None = None
+        self._turn_state = request.turn_state
+
+    async def events(self, fold: ResponseFold) -> AsyncGenerator[ev.ResponseEvent, None]:
+        """Yield the reply's events and, after a good end, ResponseFinished; a bad end raises."""
+        backend = self._client.backend
+        self._attempts.requests += 1
+        response = await self._client.open(self._request)
+        try:
+            self._note_reply(response)
+            limits = parse_headers(response.headers)
+            if limits is not None:
+                yield ev.LimitsSeen(limits)
+            reply = Reply(response, backend, idle_timeout_s=backend.idle_timeout_s)
+            async with aclosing(reply.events()) as events:
+                async for event in events:
+                    match event:
+                        case ev.ResponseFailed(response=failed):
+                            raise event_error(failed, backend=backend, request_id=self._request_id)
+                        case ev.ErrorEvent():
+                            raise event_error(event.told, backend=backend, request_id=self._request_id)
+                        case ev.LimitsEvent():
+                            limits = parse_limits_event(event.told)
+                            if limits is not None:
+                                yield ev.LimitsSeen(limits)
+                        case _:
+                            yield fold.apply(event)
+            yield self.finished(fold)
+            await reply.drain()
+        finally:
+            await response.aclose()
+
+    def finished(self, fold: ResponseFold) -> ev.ResponseFinished:
+        """Give the end of the response as far as it came."""
+        return fold.finished(request_id=self._request_id, turn_state=self._turn_state)
+
+    def _note_reply(self, response: httpx.Response) -> None:
+        # A login that was renewed on the way has cost requests too.
+        self._attempts.requests += len(response.history)
+        self._request_id = request_id_of(response.headers)
+        self._turn_state = response.headers.get(TURN_STATE_HEADER) or self._turn_state
