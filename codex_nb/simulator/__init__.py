@@ -6,7 +6,10 @@ scenarios replace them by prepared replies, as data.
 
 from __future__ import annotations
 
+from codex_nb.simulator import refusals
+from codex_nb.simulator.catalog import CLASSIC, LITE, Catalog, model_entry
 from codex_nb.simulator.limits import Limits, LimitWindow
+from codex_nb.simulator.loading import load_scenario, scenario_from_json
 from codex_nb.simulator.people import ADA, GRACE, Person
 from codex_nb.simulator.recording import RecordedRequest, RequestLog
 from codex_nb.simulator.scenario import (
@@ -31,8 +34,11 @@ from codex_nb.simulator.serving import serve
 
 __all__ = [
     "ADA",
+    "CLASSIC",
     "GRACE",
+    "LITE",
     "Call",
+    "Catalog",
     "CustomCall",
     "Cut",
     "End",
@@ -53,5 +59,9 @@ __all__ = [
     "Step",
     "Think",
     "Wire",
+    "load_scenario",
+    "model_entry",
+    "refusals",
+    "scenario_from_json",
     "serve",
 ]

@@ -45,8 +45,8 @@ class AgentOffice:
 
     def new_identity(self, person: Person, lifetime_s: float = 3600.0) -> str:
         """The JWT of a new agent: its private key is in the claims."""
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415 - optional
-        from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat  # noqa: PLC0415 - optional
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+        from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
         private_key = Ed25519PrivateKey.generate()
         runtime_id = "agent_sim_" + secrets.token_hex(8)
@@ -116,15 +116,15 @@ class AgentOffice:
         return abs(self.clock() - moment.timestamp()) <= _MAX_SKEW_S
 
     def _key(self) -> RSAPrivateKey:
-        from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415 - optional
+        from cryptography.hazmat.primitives.asymmetric import rsa
 
         if self._signing_key is None:
             self._signing_key = rsa.generate_private_key(public_exponent=65_537, key_size=2048)
         return self._signing_key
 
     def _sign(self, claims: Mapping[str, Any]) -> str:
-        from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15  # noqa: PLC0415 - optional
-        from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415 - optional
+        from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+        from cryptography.hazmat.primitives.hashes import SHA256
 
         head = jwt.encode_part(jwt.compact_json({"alg": "RS256", "typ": "JWT", "kid": _KEY_ID}))
         signed = f"{head}.{jwt.encode_part(jwt.compact_json(dict(claims)))}"
@@ -133,7 +133,7 @@ class AgentOffice:
 
 
 def _verifies(key: Ed25519PublicKey, signature: str, text: str) -> bool:
-    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - optional
+    from cryptography.exceptions import InvalidSignature
 
     try:
         key.verify(base64.b64decode(signature, validate=True), text.encode())

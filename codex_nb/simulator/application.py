@@ -29,6 +29,7 @@ _ADDRESSES: tuple[tuple[str, type[Handler]], ...] = (
     (r"/backend-api/wham/rate-limit-reset-credits", backend.ResetCredits),
     (r"/backend-api/wham/settings/user", backend.UserSettings),
     (r"/backend-api/ps/plugins/.*", backend.InstalledPlugins),
+    (r"/backend-api/ps/mcp", backend.AppTools),
     (r"/backend-api/codex/analytics-events/events", backend.Analytics),
     (r"/backend-api/codex/models", backend.Models),
     (r"/backend-api/codex/responses", responses.ChatGptResponses),

@@ -81,7 +81,31 @@ class InstalledPlugins(ChatGptHandler):
 
     def get(self, *_: str) -> None:
         """Give an empty list."""
-        self.write_json({"plugins": [], "next_page_token": None})
+        self.write_json({"enabled": False, "plugins": [], "pagination": {"next_page_token": None}})
+
+
+class AppTools(Handler):
+    """``POST /ps/mcp``: an MCP server (JSON-RPC over HTTP) without any tool."""
+
+    def post(self) -> None:
+        """Answer what a client asks when it starts; notifications need no answer."""
+        call = self.json_body
+        results = {
+            "initialize": {
+                "protocolVersion": (call.get("params") or {}).get("protocolVersion"),
+                "capabilities": {"tools": {}},
+                "serverInfo": {"name": "codex-nb-simulator", "version": "1"},
+            },
+            "tools/list": {"tools": []},
+            "ping": {},
+        }
+        if "id" not in call:
+            self.set_status(202)
+        elif call.get("method") in results:
+            self.write_json({"jsonrpc": "2.0", "id": call["id"], "result": results[call["method"]]})
+        else:
+            error = {"code": -32601, "message": "Method not found"}
+            self.write_json({"jsonrpc": "2.0", "id": call["id"], "error": error})
 
 
 class Analytics(Handler):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def make_tls(folder: Path) -> tuple[ssl.SSLContext, Path]:
     """A server context for loopback names, and the file of the authority that clients have to trust."""
     try:
-        import trustme  # noqa: PLC0415 - optional
+        import trustme
     except ImportError as error:
         message = "TLS needs the trustme package: pip install 'codex-nb[simulator]'"
         raise RuntimeError(message) from error

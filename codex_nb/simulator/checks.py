@@ -87,8 +87,5 @@ def _reasoning_problems(items: Sequence[Mapping[str, Any]], world: World) -> Ite
         needed = world.reasoning_of_call.get(str(item.get("call_id")))
         if item.get("type") in _CALLS and needed is not None and needed not in echoed:
             kind, name = item["type"], item.get("id")
-            yield (
-                f"Item '{name}' of type '{kind}' was provided without its required 'reasoning' item: "
-                f"'{needed}'.",
-                None,
-            )
+            where = f"Item '{name}' of type '{kind}'"
+            yield f"{where} was provided without its required 'reasoning' item: '{needed}'.", None

@@ -73,13 +73,11 @@ class ResponseWriter:
         yield self._event("response.output_item.added", output_index=index, item=started)
         yield self._event("response.content_part.added", **where, part=_text_part(""))
         pieces = _pieces(step.text, step.delta_chars)
-        for number, piece in enumerate(pieces):
-            if step.gate is not None and number == (len(pieces) + 1) // 2:
-                yield Hold(step.gate)
+        for number, piece in enumerate(pieces, 1):
             yield self._delta("response.output_text.delta", where, piece, logprobs=[])
             yield Pause(step.delay_s)
-        if step.gate is not None and len(pieces) < 2:
-            yield Hold(step.gate)
+            if step.gate is not None and number == (len(pieces) + 1) // 2:
+                yield Hold(step.gate)
         yield self._event("response.output_text.done", **where, text=step.text, logprobs=[])
         yield self._event("response.content_part.done", **where, part=_text_part(step.text))
         yield self._done(index, {**base, "status": "completed", "content": [_text_part(step.text)]})

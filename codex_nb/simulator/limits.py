@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+_ALL = 100.0
+
 
 @dataclass(frozen=True)
 class LimitWindow:
@@ -41,9 +43,8 @@ class Limits:
 
     def usage(self, now: float) -> dict[str, Any]:
         """The parts of ``/wham/usage`` that speak of limits; its percentages are whole numbers."""
-        reached = any(
-            window is not None and window.used_percent >= 100 for window in (self.primary, self.secondary)
-        )
+        windows = [window for window in (self.primary, self.secondary) if window is not None]
+        reached = any(window.used_percent >= _ALL for window in windows)
         return {
             "rate_limit": {
                 "allowed": not reached,

@@ -19,7 +19,8 @@ _PAGE = """<!doctype html>
 <style>
 :root {{ color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }}
 body {{ max-width: 28rem; margin: 10vh auto; padding: 0 1rem; }}
-input, select, button {{ font: inherit; padding: .5rem .75rem; margin: .25rem 0 1rem; width: 100%; box-sizing: border-box; }}
+input, select, button {{ font: inherit; padding: .5rem .75rem; margin: .25rem 0 1rem; width: 100%; }}
+* {{ box-sizing: border-box; }}
 input {{ text-transform: uppercase; letter-spacing: .15em; }}
 small {{ opacity: .7; }}
 </style>

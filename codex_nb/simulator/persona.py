@@ -140,12 +140,15 @@ def _description(situation: Situation) -> str:
     names = ", ".join(f"`{offer.name}`" for offer in situation.offers[:8])
     tools = f"You offer me these tools: {names}." if names else "You offer me no tools."
     question = " ".join(situation.question.split())[:200]
+    skills = (
+        "With a model behind it this cell would answer. I can look at a data frame when one is defined above, "
+        "fill in a JSON schema, count images and summarise a thread."
+    )
     parts = [
         f"You asked: “{question}”" if question else "You sent no question.",
         "What I see:\n\n" + "\n".join(seen) if seen else "I see no notebook with your question.",
         tools,
-        "With a model behind it this cell would answer. I can look at a data frame when one is defined above, "
-        "fill in a JSON schema, count images and summarise a thread.",
+        skills,
     ]
     return "\n\n".join(parts)
 

@@ -17,7 +17,7 @@ _FRAME_LINE = re.compile(
     re.VERBOSE | re.MULTILINE,
 )
 _SHAPE = re.compile(
-    r"(?P<rows>\d[\d,_]*)\s*(?:rows?\s*)?(?:×|x|\*|by|,|rows,)\s*(?P<columns>\d[\d,_]*)(?:\s*(?:columns?|cols?))?"
+    r"(?P<rows>\d[\d,_]*)\s*(?:rows?\s*)?(?:\u00d7|x|\*|by|,|rows,)\s*(?P<columns>\d[\d,_]*)(?:\s*(?:columns?|cols?))?"
 )
 _ERROR_LINE = re.compile(
     r"^\W*(?P<name>[A-Z]\w*(?:Error|Exception|Interrupt))\b:?\s*(?P<message>.*)$", re.MULTILINE

@@ -44,7 +44,7 @@ def unauthorized(why: str = "expired", *, times: int | None = 1, path: str = "/r
 
 def incorrect_api_key(key: str) -> Reply:
     """401 of the API; the key is shown by its ends only."""
-    shown = f"{key[:8]}{'*' * 8}{key[-4:]}" if len(key) > 16 else "*" * len(key)
+    shown = f"{key[:3]}{'*' * 8}{key[-4:]}"
     message = f"Incorrect API key provided: {shown}."
     return Reply(status=401, body=error_body(message, "invalid_api_key"))
 

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from codex_nb.simulator.application import make_application
 from codex_nb.simulator.certificates import make_tls
-from codex_nb.simulator.homes import Provider, config_text, environment, login_of, write_private
+from codex_nb.simulator.homes import Home
 from codex_nb.simulator.issuer import authorization_answer
 from codex_nb.simulator.listening import Listener
-from codex_nb.simulator.scenario import Reply, Scenario, Script
+from codex_nb.simulator.scenario import Scenario, Script
 from codex_nb.simulator.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from ssl import SSLContext
     from types import TracebackType
 
-    from codex_nb.simulator.limits import Limits
+    from codex_nb.simulator.homes import Provider
     from codex_nb.simulator.people import Person
     from codex_nb.simulator.recording import RequestLog
+    from codex_nb.simulator.scenario import Reply
     from codex_nb.simulator.tokens import TokenSet
 
 
@@ -46,16 +45,11 @@ class Simulator:
         poll_interval_s: int = 1,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="codex-simulator-")
-        self._tls: SSLContext | None = None
-        self.ca_file: Path | None = None
-        if tls:
-            self._tls, self.ca_file = make_tls(Path(self._folder.name))
+        self._tls = tls
         self._listener = Listener(port)
-        self.base_url = f"{'https' if tls else 'http'}://{self._listener.address}"
-        self.world = World(
-            self.base_url, clock, pace_s, poll_interval_s, script=Script(scenario or Scenario())
-        )
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self.ca_file: Path | None = None
+        self.world = World(clock, pace_s, poll_interval_s, script=Script(scenario or Scenario()))
 
     def __enter__(self) -> Self:
         self.start()
@@ -70,20 +64,28 @@ class Simulator:
         self.stop()
 
     def start(self) -> None:
-        """Begin to answer."""
-        self._listener.start(make_application(self.world), self._tls)
+        """Begin to listen and to answer."""
+        context = None
+        if self._tls:
+            self._folder = tempfile.TemporaryDirectory(prefix="codex-simulator-")
+            context, self.ca_file = make_tls(Path(self._folder.name))
+        self._listener.start(make_application(self.world), context)
+        self.world.tokens.issuer = self.base_url
 
     def stop(self) -> None:
         """Close every connection and forget everything."""
         self._listener.stop()
-        self._folder.cleanup()
+        if self._folder is not None:
+            self._folder.cleanup()
 
     # Where clients are pointed to
 
     @property
-    def issuer(self) -> str:
-        """The issuer's address."""
-        return self.base_url
+    def base_url(self) -> str:
+        """Scheme, host and port; the issuer's address too."""
+        return f"{'https' if self._tls else 'http'}://{self._listener.address}"
+
+    issuer = base_url
 
     @property
     def chatgpt_base_url(self) -> str:
@@ -102,35 +104,34 @@ class Simulator:
 
     def config_toml(self, provider: Provider | None = None, model: str | None = None) -> str:
         """A ``config.toml``; the provider is the built-in one over TLS and a custom one otherwise."""
-        return config_text(self.base_url, provider or ("builtin" if self._tls else "custom"), model)
+        return Home.config(self.base_url, provider or ("builtin" if self._tls else "custom"), model)
 
     def environ(self) -> dict[str, str]:
         """The environment variables that lead a client here."""
-        return environment(self.base_url, self.ca_file)
+        return Home.environment(self.base_url, self.ca_file)
 
-    # Logins
+    # Logins that exist already
 
     def sign_in(self, person: Person | None = None, *, lifetime_s: float | None = None) -> TokenSet:
         """A fresh login's tokens; ``lifetime_s`` is the access token's, possibly negative."""
-
-        def issue() -> TokenSet:
-            office = self.world.tokens
-            usual = office.access_lifetime_s
-            office.access_lifetime_s = usual if lifetime_s is None else lifetime_s
-            tokens = office.sign_in(person or self.world.person())
-            office.access_lifetime_s = usual
-            return tokens
-
-        return self._listener.call(issue)
+        world = self.world
+        return self._listener.call(
+            lambda: world.tokens.sign_in(person or world.person(), lifetime_s=lifetime_s)
+        )
 
     def write_login(
         self, codex_home: Path, person: Person | None = None, *, lifetime_s: float | None = None
     ) -> TokenSet:
         """Write an ``auth.json`` with a fresh ChatGPT login, as the CLI writes it after a device login."""
         tokens = self.sign_in(person, lifetime_s=lifetime_s)
-        contents = login_of(tokens, self.issuer, None, self.world.clock())
-        write_private(codex_home / "auth.json", contents)
+        Home(codex_home).write_login(tokens, self.base_url, self.world.clock())
         return tokens
+
+    def write_api_key(self, codex_home: Path, person: Person | None = None) -> str:
+        """Write an ``auth.json`` with a new API key, as ``codex login --with-api-key`` does."""
+        key = self.new_api_key(person)
+        Home(codex_home).write_api_key(key)
+        return key
 
     def write_home(
         self, codex_home: Path, person: Person | None = None, provider: Provider | None = None
@@ -152,14 +153,6 @@ class Simulator:
     def new_agent_identity(self, person: Person | None = None) -> str:
         """An agent identity's JWT (needs ``cryptography``)."""
         return self._listener.call(lambda: self.world.agents.new_identity(person or self.world.person()))
-
-    def add_person(self, person: Person, *, first: bool = False) -> None:
-        """Let somebody else sign in too; the first person is the one that pages and helpers take by default."""
-
-        def add() -> None:
-            self.world.people.insert(0 if first else len(self.world.people), person)
-
-        self._listener.call(add)
 
     # Acting as the person at the browser
 
@@ -188,6 +181,15 @@ class Simulator:
 
     # Changing the course of things
 
+    def change(self, **parts: Any) -> None:
+        """Put other values into parts of the state: ``limits``, ``catalog``, ``people``, ``pace_s``."""
+
+        def put() -> None:
+            for name, value in parts.items():
+                setattr(self.world, name, value)
+
+        self._listener.call(put)
+
     def expire_access_tokens(self) -> None:
         """Let every access token given out so far be refused, whatever its claims say."""
         self._listener.call(self.world.tokens.expire_access_tokens)
@@ -210,35 +212,15 @@ class Simulator:
 
     def play(self, scenario: Scenario) -> None:
         """Put another scenario in place of the present one."""
-
-        def put() -> None:
-            self.world.script = Script(scenario)
-
-        self._listener.call(put)
+        self.change(script=Script(scenario))
 
     def release(self, gate: str = "gate") -> None:
         """Open a gate: streams that stand still there go on, and later ones do not stop."""
-        self._listener.call(self.world.gates.gate(gate).set)
+        self._listener.call(lambda: self.world.gates.gate(gate).set())
 
     def wait_held(self, gate: str = "gate", timeout_s: float = 10.0) -> bool:
         """Block until a stream stands still at the gate; False when none has come in time."""
         return self.world.gates.wait_reached(gate, timeout_s)
-
-    def set_limits(self, limits: Limits) -> None:
-        """Tell other rate limits from now on."""
-
-        def put() -> None:
-            self.world.limits = limits
-
-        self._listener.call(put)
-
-    def change_models(self, etag: str, *entries: dict[str, object]) -> None:
-        """Offer other models, under a new etag."""
-
-        def put() -> None:
-            self.world.catalog = replace(self.world.catalog, entries=list(entries), etag=etag)
-
-        self._listener.call(put)
 
     # What happened
 

@@ -14,7 +14,7 @@ from codex_nb.simulator.server import Simulator
 _PACE_S = 0.02
 
 
-def serve(port: int = 0, tls: bool = False, *, out: TextIO | None = None) -> None:  # noqa: FBT001, FBT002 - the CLI's call
+def serve(port: int = 0, tls: bool = False, *, out: TextIO | None = None) -> None:  # noqa: FBT001, FBT002 - a public name
     """Listen until interrupted; prints the addresses and how to use them."""
     stopped = threading.Event()
     previous = signal.signal(signal.SIGTERM, lambda *_: stopped.set())
@@ -36,7 +36,8 @@ def _words(simulator: Simulator, home: str) -> str:
     variables = {"CODEX_HOME": home, **simulator.environ()}
     exports = "\n".join(f"  export {name}={value}" for name, value in variables.items())
     config = "".join(f"  {line}\n" for line in simulator.config_toml().splitlines())
-    return f"""The Codex simulator answers at {simulator.base_url} until you press Ctrl-C. No model is asked, no account used.
+    return f"""The Codex simulator answers at {simulator.base_url} until you press Ctrl-C.
+No model is asked, and no account is used.
 
 A CODEX_HOME that is signed in to it, and the variables that lead clients there:
 

@@ -53,7 +53,6 @@ class Gates:
 class World:
     """Everything the handlers share; ``pace_s`` is the time between two deltas of the persona."""
 
-    issuer: str
     clock: Callable[[], float] = time.time
     pace_s: float = 0.0
     poll_interval_s: int = 1
@@ -70,9 +69,14 @@ class World:
     agents: AgentOffice = field(init=False)
 
     def __post_init__(self) -> None:
-        self.tokens = TokenOffice(self.issuer, self.clock)
+        self.tokens = TokenOffice("", self.clock)
         self.devices = DeviceDesk(self.tokens, self.clock)
         self.agents = AgentOffice(self.clock)
+
+    @property
+    def issuer(self) -> str:
+        """The issuer's address."""
+        return self.tokens.issuer
 
     def person(self, email: str | None = None) -> Person:
         """The person with that address, the first one without."""
