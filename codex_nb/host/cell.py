@@ -1,0 +1,212 @@
+"""The loop of the cell's thread while a turn runs on the engine: draw, run calls, pump, listen for interrupts."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+
+from codex_nb.host.interrupts import Interrupts
+from codex_nb.host.mailbox import MainThreadCall
+from codex_nb.session.answer import Answer, ToolCall
+from codex_nb.session.events import ApprovalRequested, TurnEvent, TurnFinished
+from codex_nb.session.state import ReasoningPart, TextPart, ToolPart, TurnState, reduce
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable
+    from concurrent.futures import Future
+
+    from codex_nb.host.engine import Engine
+    from codex_nb.host.mailbox import Mailbox
+    from codex_nb.host.pump import Pump
+
+FRAME_S = 0.05  # at most 20 flushes a second
+GRACE_S = 0.2  # how long a cancelled turn may take to end before the cell goes on without it
+_IDLE_S = 0.1  # Windows notices an interrupt only between two waits
+
+
+class Screen(Protocol):
+    """Where a turn is shown; all three methods are called on the cell's thread."""
+
+    def apply(self, event: TurnEvent) -> None:
+        """Take in one event."""
+
+    def flush(self) -> None:
+        """Show what was taken in since the last flush."""
+
+    def close(self) -> None:
+        """Leave behind what is to stay."""
+
+
+class TurnInterrupted(KeyboardInterrupt):
+    """The user interrupted the kernel during a turn; ``answer`` holds what had come, marked as cancelled."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__("The turn was interrupted.")
+        self.answer = answer
+
+
+def run_in_cell(
+    engine: Engine, events: AsyncIterator[TurnEvent], screen: Screen, mailbox: Mailbox, pump: Pump
+) -> Answer:
+    """Run a turn on the engine and show it, until its :class:`TurnFinished`; return that event's answer.
+
+    A stop request ends the turn and returns the partial answer, so the cell ends as usual. An interrupt of the kernel
+    ends it too and raises :class:`TurnInterrupted`, a KeyboardInterrupt. What the turn itself raises is raised here.
+    The screen is closed in any case; mailbox and pump stay the caller's.
+    """
+    return CellTurn(engine, screen, mailbox, pump.once).run(events)
+
+
+class CellTurn:
+    """One turn and the thread that shows it; ``wait`` serves and waits for at most the seconds it is given."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        screen: Screen,
+        mailbox: Mailbox,
+        wait: Callable[[float], None],
+        *,
+        run_call: Callable[[MainThreadCall], None] = MainThreadCall.run,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._engine = engine
+        self._screen = screen
+        self._mailbox = mailbox
+        self._wait = wait
+        self._run_call = run_call
+        self._clock = clock
+        self._interrupts = Interrupts(mailbox.wake)
+        self._seen: list[TurnEvent] = []
+        self._dirty = False
+        self._next_frame = 0.0
+        self._ended = threading.Event()
+        self._error: BaseException | None = None
+        self._future: Future[None] | None = None
+        self._deadline: float | None = None
+
+    def run(self, events: AsyncIterator[TurnEvent]) -> Answer:
+        """Start the turn, show it to its end and return the answer."""
+        self._future = self._engine.submit(self._forward(events))
+        self._mailbox.on_stop(self._stop)
+        try:
+            with self._interrupts:
+                while not self._is_over():
+                    self._step()
+                self._take(self._mailbox.drain())
+                answer = self._conclude()
+        finally:
+            self._mailbox.on_stop(None)
+            self._future.cancel()
+            self._screen.close()
+        if self._interrupts.requested and not self._mailbox.stop_requested:
+            raise TurnInterrupted(answer)
+        return answer
+
+    async def _forward(self, events: AsyncIterator[TurnEvent]) -> None:
+        """On the engine: post every event; whatever ends the turn is noted for the cell's thread."""
+        try:
+            async for event in events:
+                self._mailbox.post(event)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - raised again on the cell's thread
+            self._error = error
+        finally:
+            self._ended.set()
+            self._mailbox.wake()
+
+    def _is_over(self) -> bool:
+        if self._ended.is_set():
+            return True
+        return self._deadline is not None and self._clock() >= self._deadline
+
+    def _step(self) -> None:
+        self._mailbox.rest(hungry=not self._dirty)
+        self._wait(max(0.0, self._next_frame - self._clock()) if self._dirty else _IDLE_S)
+        self._take(self._mailbox.drain())
+        if self._dirty and self._clock() >= self._next_frame:
+            self._flush()
+        if self._interrupts.requested or self._mailbox.stop_requested:
+            self._cancel()
+
+    def _take(self, items: Iterable[TurnEvent | MainThreadCall]) -> None:
+        for item in items:
+            if isinstance(item, MainThreadCall):
+                self._call(item)
+            else:
+                self._apply(item)
+
+    def _apply(self, event: TurnEvent) -> None:
+        self._seen.append(event)
+        self._dirty = True
+        if not isinstance(event, ApprovalRequested):
+            self._screen.apply(event)
+            return
+        try:
+            with self._interrupts.raising():  # the screen may wait for a person to type
+                self._screen.apply(event)
+        except KeyboardInterrupt:
+            self._interrupts.requested = True
+
+    def _call(self, call: MainThreadCall) -> None:
+        if self._dirty:
+            self._flush()
+        try:
+            with self._interrupts.raising():
+                self._run_call(call)
+        except KeyboardInterrupt as interrupt:
+            self._interrupts.requested = True
+            self._cancel()
+            call.abort(interrupt)
+
+    def _flush(self) -> None:
+        self._screen.flush()
+        self._dirty = False
+        self._next_frame = self._clock() + FRAME_S
+
+    def _stop(self) -> None:
+        """Take a stop request, on whatever thread it comes from."""
+        self._cancel()
+        self._interrupts.break_user_code()
+
+    def _cancel(self) -> None:
+        if self._deadline is None and self._future is not None:
+            self._deadline = self._clock() + GRACE_S
+            self._future.cancel()
+
+    def _conclude(self) -> Answer:
+        """Return the turn's answer, made from what was seen if the turn was cut off before its last event."""
+        for event in reversed(self._seen):
+            if isinstance(event, TurnFinished):
+                self._flush()
+                return event.answer
+        if self._deadline is None:
+            raise self._error or RuntimeError("The turn ended without its last event.")
+        finished = TurnFinished(partial_answer(self._seen), "Stopped.")
+        self._screen.apply(finished)
+        self._flush()
+        return finished.answer
+
+
+def partial_answer(events: Iterable[TurnEvent]) -> Answer:
+    """Return what a cancelled turn had said, as an answer."""
+    state = functools.reduce(reduce, events, TurnState())
+    started = state.started
+    parts: tuple[Any, ...] = state.parts
+    return Answer(
+        text="\n\n".join(part.text for part in parts if isinstance(part, TextPart)),
+        reasoning="\n\n".join(part.text for part in parts if isinstance(part, ReasoningPart)),
+        tool_calls=tuple(
+            ToolCall(part.name, part.call_id, part.arguments, part.output)
+            for part in parts
+            if isinstance(part, ToolPart)
+        ),
+        status="cancelled",
+        model=started.model if started else "",
+        thread=started.thread if started else "",
+        billing=started.billing if started else "",
+    )

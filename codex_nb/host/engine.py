@@ -1,0 +1,152 @@
+"""The engine: the one asyncio loop, on its own daemon thread.
+
+Every request runs there; the thread of the cell never waits for the network. Nothing else in the package starts a loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import concurrent.futures
+import functools
+import logging
+import os
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from typing import Any
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+_POLL_S = 0.25  # Windows delivers Ctrl-C only between two waits
+_CLOSE_S = 2.0
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A loop and the thread that turns it."""
+
+    loop: asyncio.AbstractEventLoop
+    thread: threading.Thread
+
+
+class Engine:
+    """Runs coroutines away from the calling thread.
+
+    The loop starts with the first :meth:`submit`, starts anew in a forked child (whose parent's thread did not come
+    along), and ends with :meth:`close`; a later :meth:`submit` starts it again. The caller's context variables go with
+    every coroutine.
+    """
+
+    def __init__(self, name: str = "codex_nb engine") -> None:
+        self._name = name
+        self._lock = threading.Lock()
+        self._running: _Running | None = None
+        self._pid = os.getpid()
+        self._abandoned: list[_Running] = []
+
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Start ``coroutine`` on the engine and return its future at once.
+
+        Cancelling the future cancels the coroutine; the future counts as cancelled before the coroutine has ended.
+        """
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop())
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run ``coroutine`` on the engine, wait for it and return its result.
+
+        A KeyboardInterrupt (or any exception raised in the waiting thread) cancels the coroutine. Waiting on the
+        engine's own thread would never end, so that is a RuntimeError.
+        """
+        if self.is_current_thread:
+            coroutine.close()
+            message = "The engine cannot wait for itself: await the coroutine instead."
+            raise RuntimeError(message)
+        future = self.submit(coroutine)
+        try:
+            while not concurrent.futures.wait([future], timeout=_POLL_S).done:
+                pass
+            return future.result()
+        finally:
+            future.cancel()
+
+    @property
+    def is_current_thread(self) -> bool:
+        """Whether the caller runs on the engine."""
+        running = self._running
+        return running is not None and running.thread is threading.current_thread()
+
+    def close(self) -> None:
+        """Cancel what runs, let it clean up (for at most two seconds) and end the thread."""
+        if self._pid != os.getpid():
+            return
+        with self._lock:
+            running, self._running = self._running, None
+        if running is None:
+            return
+        ending = asyncio.run_coroutine_threadsafe(_cancel_everything(), running.loop)
+        concurrent.futures.wait([ending], timeout=_CLOSE_S)
+        running.loop.call_soon_threadsafe(running.loop.stop)
+        running.thread.join(timeout=_CLOSE_S)
+        if running.thread.is_alive():
+            _log.warning("The engine's thread did not end in time.")
+
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        if self._pid != os.getpid():
+            self._forget_the_parent()
+        with self._lock:
+            if self._running is None:
+                self._running = _start(self._name)
+            return self._running.loop
+
+    def _forget_the_parent(self) -> None:
+        # the lock may have been held by a thread that is not here; the loop shares its selector with the parent, so it
+        # is kept alive instead of being closed by the garbage collector
+        self._lock = threading.Lock()
+        if self._running is not None:
+            self._abandoned.append(self._running)
+        self._running = None
+        self._pid = os.getpid()
+
+
+def _start(name: str) -> _Running:
+    loop = asyncio.new_event_loop()
+    ready = threading.Event()
+    loop.call_soon(ready.set)
+    thread = threading.Thread(target=_turn, args=(loop,), name=name, daemon=True)
+    thread.start()
+    ready.wait()
+    return _Running(loop, thread)
+
+
+def _turn(loop: asyncio.AbstractEventLoop) -> None:
+    """Turn the loop until it is stopped; a task that raises SystemExit or KeyboardInterrupt does not end it."""
+    asyncio.set_event_loop(loop)
+    stopped = False
+    while not stopped:
+        try:
+            loop.run_forever()
+            stopped = True
+        except (KeyboardInterrupt, SystemExit) as error:
+            _log.debug("A task on the engine raised %s; the engine goes on.", type(error).__name__)
+    loop.close()
+
+
+async def _cancel_everything() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await asyncio.get_running_loop().shutdown_asyncgens()
+
+
+@functools.cache
+def engine() -> Engine:
+    """Return the process's engine; it is closed when the interpreter exits."""
+    shared = Engine()
+    atexit.register(shared.close)
+    return shared

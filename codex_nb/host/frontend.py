@@ -1,0 +1,52 @@
+"""What can answer on the other side: found by looking at what came, never by a front end's name."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class FrontEnd:
+    """Where the running cell comes from.
+
+    ``cell_id`` is there when a document asks (JupyterLab, Notebook 7, VS Code); nbclient, papermill and consoles send
+    none. ``allows_input`` tells whether a person can be asked by ``input()``.
+    """
+
+    has_kernel: bool
+    cell_id: str | None
+    allows_input: bool
+
+    @property
+    def may_have_widgets(self) -> bool:
+        """Whether it is worth waiting for a widget's front-end half to report ready."""
+        return self.has_kernel and self.cell_id is not None
+
+
+def front_end(shell: Any) -> FrontEnd:
+    """Look at the request that the running cell came with."""
+    kernel = getattr(shell, "kernel", None)
+    if kernel is None:
+        return FrontEnd(has_kernel=False, cell_id=None, allows_input=_stdin_is_a_terminal())
+    request = current_request(kernel)
+    cell_id = (request.get("metadata") or {}).get("cellId")
+    allows_input = bool((request.get("content") or {}).get("allow_stdin", False))
+    return FrontEnd(has_kernel=True, cell_id=cell_id, allows_input=allows_input)
+
+
+def current_request(kernel: Any) -> dict[str, Any]:
+    """Return the message that the running cell came with, empty when the kernel does not tell."""
+    try:
+        request: dict[str, Any] = kernel.get_parent("shell") or {}
+    except (AttributeError, LookupError, TypeError):
+        return {}
+    return request
+
+
+def _stdin_is_a_terminal() -> bool:
+    try:
+        return sys.stdin is not None and sys.stdin.isatty()
+    except ValueError:  # closed
+        return False

@@ -1,0 +1,164 @@
+"""The mailbox: how the engine's thread reaches the thread of the cell.
+
+The engine posts turn events and calls; the cell's thread drains them. A socket pair wakes that thread, so that one poll
+can wait for the mailbox and for kernel messages at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import socket
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Self
+
+    from codex_nb.session.events import TurnEvent
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class MainThreadCall:
+    """A function to be run where user code runs; ``future`` carries its result, or what it raised, back."""
+
+    function: Callable[[], Any]
+    future: concurrent.futures.Future[Any] = field(default_factory=concurrent.futures.Future)
+
+    def run(self) -> None:
+        """Run the function unless the call was cancelled meanwhile.
+
+        A KeyboardInterrupt is raised here, too, for the turn must end before the engine hears of it by :meth:`abort`.
+        """
+        if not self.future.set_running_or_notify_cancel():
+            return
+        try:
+            result = self.function()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - SystemExit travels back as well
+            self.future.set_exception(error)
+        else:
+            self.future.set_result(result)
+
+    def abort(self, error: BaseException) -> None:
+        """Let the engine hear that the function was broken off, unless it has heard something already."""
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class Mailbox:
+    """One turn's way to the thread of the cell; every method but :meth:`drain` may be called from any thread.
+
+    It is the turn's ``MainThread`` port as well: :meth:`call` awaits on the engine and runs on the cell's thread.
+    """
+
+    def __init__(self) -> None:
+        self._items: deque[TurnEvent | MainThreadCall] = deque()
+        # reentrant: a signal handler may wake the mailbox while its own thread holds the lock
+        self._lock = threading.RLock()
+        self._receiver, self._sender = socket.socketpair()
+        self._receiver.setblocking(False)
+        self._sender.setblocking(False)
+        self._awake = False
+        self._hungry = True
+        self._closed = False
+        self._on_stop: Callable[[], None] | None = None
+        self.stop_requested = False
+
+    def post(self, event: TurnEvent) -> None:
+        """Add an event. It wakes the cell's thread only when that thread said it has nothing else to draw."""
+        with self._lock:
+            if self._closed:
+                return
+            self._items.append(event)
+            if self._hungry:
+                self._wake_locked()
+
+    async def call(self, function: Callable[[], T]) -> T:
+        """Run ``function`` on the cell's thread and return what it returns, or raise what it raised.
+
+        When the awaiting task is cancelled, a call that has not begun never runs. After :meth:`close` every call is
+        cancelled.
+        """
+        call = MainThreadCall(function)
+        with self._lock:
+            if self._closed:
+                raise asyncio.CancelledError
+            self._items.append(call)
+            self._wake_locked()
+        result: T = await asyncio.wrap_future(call.future)
+        return result
+
+    def request_stop(self) -> None:
+        """Ask for the end of the turn, as the Stop button does."""
+        self.stop_requested = True
+        on_stop = self._on_stop
+        if on_stop is not None:
+            on_stop()
+        self.wake()
+
+    def on_stop(self, callback: Callable[[], None] | None) -> None:
+        """Set what a stop request does at once, on whatever thread it comes from."""
+        self._on_stop = callback
+
+    def wake(self) -> None:
+        """Wake the cell's thread from its wait."""
+        with self._lock:
+            self._wake_locked()
+
+    def rest(self, *, hungry: bool) -> None:
+        """Say what the coming wait is for: any event (``hungry``), or only what cannot wait for the next frame."""
+        with self._lock:
+            self._hungry = hungry
+            if hungry and self._items:
+                self._wake_locked()
+
+    def drain(self) -> list[TurnEvent | MainThreadCall]:
+        """Take everything that lies there, in the order it came."""
+        with self._lock:
+            if self._awake:
+                with contextlib.suppress(OSError):
+                    self._receiver.recv(64)
+                self._awake = False
+            items = list(self._items)
+            self._items.clear()
+            return items
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable while a wake-up is due."""
+        return self._receiver.fileno()
+
+    def close(self) -> None:
+        """Refuse everything from now on and cancel the calls that never ran."""
+        with self._lock:
+            self._closed = True
+            items = list(self._items)
+            self._items.clear()
+            self._receiver.close()
+            self._sender.close()
+        self._on_stop = None
+        for item in items:
+            if isinstance(item, MainThreadCall):
+                item.future.cancel()
+
+    def __enter__(self) -> Self:
+        """Return the mailbox itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    def _wake_locked(self) -> None:
+        if self._awake or self._closed:
+            return
+        self._awake = True
+        with contextlib.suppress(OSError):
+            self._sender.send(b"\0")

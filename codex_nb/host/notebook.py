@@ -1,0 +1,181 @@
+"""The notebook source: the open document, else its file, else what this kernel ran."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from codex_nb.host.frontend import current_request, front_end
+from codex_nb.notebook import Cell, NotebookSnapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from codex_nb.host.recorder import OutputRecorder
+
+ASK_TIMEOUT_S = 2.0
+_FILE_LIMIT = 512_000_000
+_log = logging.getLogger(__name__)
+
+
+class DocumentPort(Protocol):
+    """The front-end half, which knows the open document."""
+
+    def ask(self, op: str, payload: dict[str, Any], timeout: float) -> dict[str, Any] | None:
+        """Return the front end's reply, None when none came within ``timeout`` seconds; serves messages meanwhile."""
+
+
+def read_notebook(
+    shell: Any,
+    document: DocumentPort | None,
+    recorder: OutputRecorder | None,
+    environ: Mapping[str, str],
+    *,
+    timeout: float = ASK_TIMEOUT_S,
+) -> NotebookSnapshot:
+    """Return the notebook around the running cell from the best source that answers.
+
+    The document is asked only when the cell came with a cell id: headless runs have none, and nobody would answer. The
+    reply to ``read_document`` is ``{"notebook": nbformat, "path": str}``.
+    """
+    end = front_end(shell)
+    if document is not None and end.may_have_widgets:
+        reply = document.ask("read_document", {"cell_id": end.cell_id}, timeout)
+        snapshot = _from_reply(reply, end.cell_id)
+        if snapshot is not None:
+            return snapshot
+    source = current_source(shell)
+    recorded = _recorded_cells(shell, recorder)
+    path = notebook_path(shell, environ)
+    cells = None if path is None else _cells_of_file(path)
+    if cells is not None:
+        cells = _refreshed(cells, recorded)
+        return NotebookSnapshot("file", cells, _locate(cells, end.cell_id, source), str(path))
+    return NotebookSnapshot(
+        "kernel", recorded, _locate(recorded, end.cell_id, source), str(path) if path else None
+    )
+
+
+def notebook_path(shell: Any, environ: Mapping[str, str]) -> Path | None:
+    """Return the notebook's file as Jupyter (``JPY_SESSION_NAME``) or VS Code names it, whether it exists or not."""
+    for named in (environ.get("JPY_SESSION_NAME"), shell.user_ns.get("__vsc_ipynb_file__")):
+        if isinstance(named, str) and named.endswith(".ipynb"):
+            return Path(named)
+    return None
+
+
+def current_source(shell: Any) -> str | None:
+    """Return the text of the cell that runs now."""
+    kernel = getattr(shell, "kernel", None)
+    if kernel is not None:
+        code = (current_request(kernel).get("content") or {}).get("code")
+        if isinstance(code, str):
+            return code
+    raw: Sequence[str] = shell.history_manager.input_hist_raw
+    return raw[shell.execution_count] if shell.execution_count < len(raw) else None
+
+
+def cells_of(notebook: Mapping[str, Any]) -> tuple[Cell, ...]:
+    """Return the cells of an nbformat 4 dict; whatever is malformed in it is left out."""
+    cells = notebook.get("cells")
+    return tuple(_cell(each) for each in cells if isinstance(each, dict)) if isinstance(cells, list) else ()
+
+
+def _cell(raw: Mapping[str, Any]) -> Cell:
+    kind = raw.get("cell_type")
+    metadata = raw.get("metadata")
+    tags = metadata.get("tags") if isinstance(metadata, dict) else None
+    outputs = raw.get("outputs")
+    count = raw.get("execution_count")
+    cell_id = raw.get("id")
+    return Cell(
+        kind if kind in {"code", "markdown"} else "raw",
+        _joined(raw.get("source")),
+        cell_id if isinstance(cell_id, str) else None,
+        tuple(each for each in outputs if isinstance(each, dict)) if isinstance(outputs, list) else (),
+        count if isinstance(count, int) else None,
+        frozenset(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else frozenset(),
+    )
+
+
+def _joined(source: Any) -> str:
+    if isinstance(source, list):
+        return "".join(each for each in source if isinstance(each, str))
+    return source if isinstance(source, str) else ""
+
+
+def _from_reply(reply: Mapping[str, Any] | None, cell_id: str | None) -> NotebookSnapshot | None:
+    notebook = (reply or {}).get("notebook")
+    if reply is None or not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
+        return None
+    cells = cells_of(notebook)
+    path = reply.get("path")
+    return NotebookSnapshot(
+        "document", cells, _locate(cells, cell_id, None), path if isinstance(path, str) else None
+    )
+
+
+def _cells_of_file(path: Path) -> tuple[Cell, ...] | None:
+    try:
+        if path.stat().st_size > _FILE_LIMIT:
+            return None
+        notebook = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        _log.debug("The notebook file cannot be read: %s", error)
+        return None
+    return cells_of(notebook) if isinstance(notebook, dict) and "cells" in notebook else None
+
+
+def _refreshed(cells: Iterable[Cell], recorded: Sequence[Cell]) -> tuple[Cell, ...]:
+    """Give the file's cells what the kernel knows to be newer: their source and outputs by cell id."""
+    newer = {cell.cell_id: cell for cell in recorded if cell.cell_id is not None}
+    fresh = []
+    for cell in cells:
+        known = newer.get(cell.cell_id or "") if cell.kind == "code" else None
+        fresh.append(cell if known is None else replace(known, tags=cell.tags))
+    known_ids = {cell.cell_id for cell in fresh}
+    unsaved = [cell for cell in recorded if cell.cell_id is not None and cell.cell_id not in known_ids]
+    return (*fresh, *unsaved)
+
+
+def _recorded_cells(shell: Any, recorder: OutputRecorder | None) -> tuple[Cell, ...]:
+    """Return what ran in this kernel: history for the time before the recorder listened, then its record."""
+    recorded = () if recorder is None else recorder.cells()
+    seen = [cell.execution_count for cell in recorded if cell.execution_count is not None]
+    first_recorded = min(seen, default=shell.execution_count + 1)
+    raw: Sequence[str] = shell.history_manager.input_hist_raw
+    earlier = [
+        Cell("code", raw[count], None, _history_outputs(shell, count), count)
+        for count in range(1, min(first_recorded, len(raw)))
+        if raw[count].strip()
+    ]
+    if getattr(shell, "kernel", None) is None:
+        recorded = tuple(
+            replace(cell, outputs=(*_history_outputs(shell, cell.execution_count), *cell.outputs))
+            for cell in recorded
+        )
+    return (*earlier, *recorded)
+
+
+def _history_outputs(shell: Any, count: int | None) -> tuple[dict[str, Any], ...]:
+    """Return the results that IPython 9 keeps of a cell; nothing on IPython 8."""
+    kept = getattr(shell.history_manager, "outputs", {}).get(count, ())
+    return tuple(
+        {"output_type": "execute_result", "data": dict(each.bundle), "metadata": {}, "execution_count": count}
+        for each in kept
+        if each.output_type == "execute_result"
+    )
+
+
+def _locate(cells: Sequence[Cell], cell_id: str | None, source: str | None) -> int | None:
+    """Return the index of the running cell, by its id, else the last one with its text."""
+    for index, cell in enumerate(cells):
+        if cell_id is not None and cell.cell_id == cell_id:
+            return index
+    if source is None:
+        return None
+    matches = [index for index, cell in enumerate(cells) if cell.source.strip() == source.strip()]
+    return matches[-1] if matches else None

@@ -1,0 +1,75 @@
+"""The kernels that the kernel tier drives: one virtual environment for each supported generation of ipykernel.
+
+An environment holds only its own ipykernel and IPython; everything else, codex_nb too, comes from the environment that
+makes it, so a kernel costs seconds and always runs the checkout under test.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+KERNELS_DIR = ROOT / ".tiers" / "kernels"
+
+
+@dataclass(frozen=True)
+class KernelVersion:
+    """One column of the matrix: what is pinned; ``requirements`` is empty for whatever the outer environment holds."""
+
+    name: str
+    requirements: tuple[str, ...] = ()
+
+    @property
+    def python(self) -> Path:
+        """The interpreter that runs this kernel."""
+        if not self.requirements:
+            return Path(sys.executable)
+        return KERNELS_DIR / self.name / "bin" / "python"
+
+
+VERSIONS = (
+    KernelVersion("6.29.5", ("ipykernel==6.29.5", "ipython==8.39.0", "nest_asyncio==1.6.0", "decorator==5.2.1")),
+    KernelVersion("7.0.1", ("ipykernel==7.0.1", "nest_asyncio==1.6.0")),
+    KernelVersion("7.3.0", ("ipykernel==7.3.0",)),
+    KernelVersion("newest"),
+)
+
+
+def is_ready(version: KernelVersion) -> bool:
+    """Tell whether the kernel's environment exists and holds what is pinned now."""
+    if not version.requirements:
+        return True
+    stamp = KERNELS_DIR / version.name / "requirements.txt"
+    return version.python.exists() and stamp.exists() and stamp.read_text() == "\n".join(version.requirements)
+
+
+def provide(version: KernelVersion) -> None:
+    """Make the kernel's environment if it is missing; a failure of pip is the caller's to report.
+
+    Raises :class:`subprocess.CalledProcessError` with pip's own words on standard error.
+    """
+    if is_ready(version):
+        return
+    home = KERNELS_DIR / version.name
+    subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(home)], check=True)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(version.python)]
+    subprocess.run([*pip, "install", "--quiet", "--no-deps", *version.requirements], check=True)
+    outer = sysconfig.get_path("purelib")
+    inner = Path(sysconfig.get_path("purelib", vars={"base": str(home), "platbase": str(home)}))
+    # addsitedir and not a plain path: the outer environment's own .pth files (the editable codex_nb) count too
+    (inner / "zz_outer.pth").write_text(f"import site; site.addsitedir({outer!r})\n")
+    (home / "requirements.txt").write_text("\n".join(version.requirements))
+
+
+def provide_all() -> None:
+    """Make every kernel environment that is missing."""
+    for version in VERSIONS:
+        provide(version)
+
+
+if __name__ == "__main__":
+    provide_all()
