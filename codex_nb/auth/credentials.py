@@ -1,0 +1,242 @@
+"""Who pays and who asks: :class:`Credentials`, made from what a store or the environment holds.
+
+The file's shape is :mod:`codex_nb.auth.document`; here are the values that the rest of the package works with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+from codex_nb.auth.claims import Claims, read_claims
+from codex_nb.errors import CredentialsUnreadable, SignInRequired
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+    from codex_nb.auth.agent import AgentIdentity
+    from codex_nb.auth.document import AuthDotJson, Tokens
+
+PERSONAL_ACCESS_TOKEN_PREFIX = "at-"  # noqa: S105  (a prefix)
+UNKNOWN_PLAN = "unknown"
+
+
+class AuthMode(StrEnum):
+    """How requests are signed; the values are those of ``auth_mode`` in ``auth.json``."""
+
+    API_KEY = "apikey"
+    CHATGPT = "chatgpt"
+    EXTERNAL = "chatgptAuthTokens"
+    PERSONAL_ACCESS_TOKEN = "personalAccessToken"  # noqa: S105  (a name)
+    AGENT_IDENTITY = "agentIdentity"
+
+
+# The CLI's modes for services that codex_nb does not speak to.
+FOREIGN_MODES = frozenset({"headers", "bedrockApiKey", "bedrockAccessKeys"})
+
+
+@dataclass(frozen=True)
+class Account:
+    """Whose login it is, as far as it is known; ``plan`` is "unknown" rather than absent."""
+
+    account_id: str | None = None
+    user_id: str | None = None
+    email: str | None = None
+    plan: str = UNKNOWN_PLAN
+    is_fedramp: bool = False
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """One immutable snapshot of what signs requests.
+
+    ``expires_at`` is aware UTC, None for keys and opaque tokens. ``source`` says in words where it came from.
+    ``issuer`` and ``client_id`` are the login's own, None when it does not say. ``workspace`` is the account that the
+    ID token names; the file may say otherwise for requests. ``owner`` names what a key that changes by itself is of.
+    """
+
+    mode: AuthMode
+    account: Account = field(default_factory=Account)
+    bearer: SecretStr | None = None
+    refresh_token: SecretStr | None = None
+    expires_at: datetime | None = None
+    refreshed_at: datetime | None = None
+    source: str = ""
+    issuer: str | None = None
+    client_id: str | None = None
+    workspace: str | None = None
+    agent: AgentIdentity | None = None
+    owner: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The account as a person would name it; never enough of a key to use it."""
+        if self.mode is AuthMode.API_KEY:
+            return f"API key {_masked(self.bearer)}" if self.bearer else "no sign-in needed"
+        return self.account.email or self.account.account_id or f"the login from {self.source}"
+
+    @property
+    def billing(self) -> str:
+        """What pays for the request: ``chatgpt`` (the plan) or ``api_key``."""
+        return "api_key" if self.mode is AuthMode.API_KEY else "chatgpt"
+
+    @property
+    def is_chatgpt_backend(self) -> bool:
+        """Whether requests go to ChatGPT's backend rather than to the API platform."""
+        return self.mode is not AuthMode.API_KEY
+
+    @property
+    def workspace_id(self) -> str | None:
+        """The workspace that restrictions are compared with: what the token claims, not what the file says."""
+        return self.workspace or self.account.account_id
+
+    @property
+    def identity_key(self) -> str:
+        """A stable hash of the account for caches; it does not change when tokens are renewed."""
+        if self.owner is not None:
+            parts = ["owner", self.owner]
+        elif self.mode is AuthMode.API_KEY:
+            parts = ["api", self.bearer.get_secret_value() if self.bearer else ""]
+        elif self.account.account_id or self.account.user_id:
+            parts = ["chatgpt", self.account.account_id or "", self.account.user_id or ""]
+        else:
+            secret = self.refresh_token or self.bearer
+            parts = ["login", secret.get_secret_value() if secret else ""]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+    def same_bearer(self, other: Credentials) -> bool:
+        """Whether both would send the same authorization."""
+        return self.mode is other.mode and self.bearer == other.bearer and self.agent == other.agent
+
+    def same_account(self, other: Credentials) -> bool:
+        """Whether both are the same account paying the same way, as far as both say who they are."""
+        if self.billing != other.billing or self.owner != other.owner:
+            return False
+        if self.owner is not None:
+            return True
+        if self.mode is AuthMode.API_KEY:
+            return self.bearer == other.bearer
+        mine, theirs = self.account, other.account
+        return _agree(mine.account_id, theirs.account_id) and _agree(mine.user_id, theirs.user_id)
+
+
+def credentials_from_document(document: AuthDotJson, *, source: str, path: Path | None = None) -> Credentials:
+    """Turn a stored login into credentials.
+
+    Raises SignInRequired when the mode's credential is missing (never falling through to another mode) and
+    CredentialsUnreadable when the mode is one nobody knows.
+    """
+    mode = _mode(document, path)
+    match mode:
+        case AuthMode.API_KEY:
+            return api_key_credentials(_require(document.openai_api_key, "API key", source), source=source)
+        case AuthMode.CHATGPT | AuthMode.EXTERNAL:
+            return _from_tokens(document, mode, source)
+        case AuthMode.PERSONAL_ACCESS_TOKEN:
+            token = _require(document.personal_access_token, "personal access token", source)
+            return Credentials(mode=mode, bearer=token, source=source)
+        case AuthMode.AGENT_IDENTITY:
+            if document.agent_identity is None:
+                raise SignInRequired(f"The stored login ({source}) lacks its agent identity.")
+            return Credentials(mode=mode, source=source)
+
+
+def api_key_credentials(token: SecretStr, *, source: str) -> Credentials:
+    """Credentials of a platform API key."""
+    return Credentials(
+        mode=AuthMode.API_KEY, bearer=SecretStr(token.get_secret_value().strip()), source=source
+    )
+
+
+def account_from_claims(claims: Claims, account_id: str | None = None) -> Account:
+    """The account that claims describe; an ``account_id`` stored beside the tokens wins over the claim."""
+    return Account(
+        account_id=account_id or claims.account_id,
+        user_id=claims.user_id,
+        email=claims.email,
+        plan=claims.plan or UNKNOWN_PLAN,
+        is_fedramp=claims.is_fedramp,
+    )
+
+
+def _mode(document: AuthDotJson, path: Path | None) -> AuthMode:
+    name = document.auth_mode
+    if name is None:
+        return _implied_mode(document)
+    if name in FOREIGN_MODES:
+        raise SignInRequired(f"The stored login is for another service (auth_mode {name!r}).")
+    if name not in set(AuthMode):
+        raise CredentialsUnreadable(
+            f"The stored login has an auth_mode that is not known: {name[:40]!r}.",
+            path=path,
+            hint="Mend the file, or sign in again with %codex login.",
+        )
+    return AuthMode(name)
+
+
+def _implied_mode(document: AuthDotJson) -> AuthMode:
+    if document.personal_access_token is not None:
+        return AuthMode.PERSONAL_ACCESS_TOKEN
+    if document.openai_api_key is not None:
+        return AuthMode.API_KEY
+    if document.tokens is None and document.agent_identity is not None:
+        return AuthMode.AGENT_IDENTITY
+    return AuthMode.CHATGPT
+
+
+def _from_tokens(document: AuthDotJson, mode: AuthMode, source: str) -> Credentials:
+    tokens = document.tokens
+    if tokens is None:
+        raise SignInRequired(f"The stored login ({source}) holds no tokens.")
+    provenance = tokens.oauth_provenance
+    return Credentials(
+        mode=mode,
+        account=account_of_tokens(tokens),
+        workspace=read_claims(tokens.id_token).account_id,
+        bearer=_require(tokens.access_token, "access token", source),
+        refresh_token=_present(tokens.refresh_token) if mode is AuthMode.CHATGPT else None,
+        expires_at=read_claims(tokens.access_token).expires_at,
+        refreshed_at=document.refreshed_at,
+        source=source,
+        issuer=provenance.issuer if provenance else None,
+        client_id=provenance.client_id if provenance else None,
+    )
+
+
+def account_of_tokens(tokens: Tokens) -> Account:
+    """Whose tokens they are: the ID token says it, the access token where the ID token is silent."""
+    account = account_from_claims(read_claims(tokens.id_token), tokens.account_id)
+    spare = account_from_claims(read_claims(tokens.access_token))
+    return replace(
+        account,
+        account_id=account.account_id or spare.account_id,
+        user_id=account.user_id or spare.user_id,
+        email=account.email or spare.email,
+        plan=spare.plan if account.plan == UNKNOWN_PLAN else account.plan,
+        is_fedramp=account.is_fedramp or spare.is_fedramp,
+    )
+
+
+def _require(secret: SecretStr | None, what: str, source: str) -> SecretStr:
+    found = _present(secret)
+    if found is None:
+        raise SignInRequired(f"The stored login ({source}) lacks its {what}.")
+    return found
+
+
+def _present(secret: SecretStr | None) -> SecretStr | None:
+    return secret if secret is not None and secret.get_secret_value().strip() else None
+
+
+def _agree(mine: str | None, theirs: str | None) -> bool:
+    return mine is None or theirs is None or mine == theirs
+
+
+def _masked(secret: SecretStr) -> str:
+    value = secret.get_secret_value()
+    return f"{value[:3]}…{value[-4:]}" if len(value) >= 16 else "…"  # noqa: PLR2004  (short keys are shown not at all)

@@ -1,0 +1,109 @@
+"""Credentials that must ask who they are before they can sign: personal access tokens and agent identities."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from codex_nb.auth.agent import AgentRegistry
+from codex_nb.auth.credentials import UNKNOWN_PLAN, Account, AuthMode, Credentials
+from codex_nb.auth.oauth import describe_network_error, is_secure
+from codex_nb.errors import RefreshFailed, SignInRequired
+from codex_nb.http import httpx
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from pydantic import SecretStr
+
+    from codex_nb.auth.document import AuthDotJson
+    from codex_nb.auth.stored import Clock
+    from codex_nb.settings import Settings
+
+WHOAMI_TIMEOUT_S = 20.0
+
+
+class Identities:
+    """Completes credentials and remembers the outcome for as long as the process lives."""
+
+    def __init__(self, http: httpx.AsyncClient, settings: Settings, *, clock: Clock) -> None:
+        self._http = http
+        self._settings = settings
+        self._agents = AgentRegistry(http, settings, clock=clock)
+        self._known: dict[str, Credentials] = {}
+
+    async def complete(self, found: Credentials, document: AuthDotJson | None = None) -> Credentials:
+        """Give the credentials with their account; those that say it themselves come back as they are."""
+        match found.mode:
+            case AuthMode.PERSONAL_ACCESS_TOKEN if found.bearer is not None:
+                return await self._once(found, _fingerprint(found.bearer.get_secret_value()), self._whoami)
+            case AuthMode.AGENT_IDENTITY:
+                record = found.bearer if document is None else document.agent_identity
+                secret = None if record is None else record.get_secret_value()
+                key = _fingerprint(json.dumps(secret, sort_keys=True))
+                return await self._once(found, key, lambda it: self._agents.register(it, record))
+            case _:
+                return found
+
+    async def _once(
+        self, found: Credentials, key: str, ask: Callable[[Credentials], Awaitable[Credentials]]
+    ) -> Credentials:
+        if key not in self._known:
+            self._known[key] = await ask(found)
+        return replace(self._known[key], source=found.source)
+
+    async def _whoami(self, found: Credentials) -> Credentials:
+        outcome = await self._ask_whoami(found.bearer)
+        if isinstance(outcome, str):
+            message = f"The personal access token could not be checked: {outcome}."
+            raise RefreshFailed(
+                message, permanent=False, reason="unreachable", hint="Run the cell again in a moment."
+            )
+        if outcome is None:
+            raise SignInRequired(f"The personal access token from {found.source} is not valid any more.")
+        return replace(found, account=account_from_whoami(outcome))
+
+    async def _ask_whoami(self, token: SecretStr | None) -> dict[str, Any] | str | None:
+        url = f"{self._settings.authapi_base_url.rstrip('/')}/v1/user-auth-credential/whoami"
+        if token is None or not is_secure(url):
+            return "the account service's address is neither https nor on this machine"
+        try:
+            request = self._http.build_request("GET", url, timeout=WHOAMI_TIMEOUT_S)
+            request.headers["authorization"] = f"Bearer {token.get_secret_value()}"
+            response = await self._http.send(request, auth=None, follow_redirects=False)
+            if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+                return None
+            value = response.json() if response.status_code == httpx.codes.OK else None
+        except (httpx.HTTPError, ValueError) as error:
+            return (
+                describe_network_error(error)
+                if isinstance(error, httpx.HTTPError)
+                else "the answer makes no sense"
+            )
+        return (
+            value
+            if isinstance(value, dict)
+            else f"the account service answered with status {response.status_code}"
+        )
+
+
+def account_from_whoami(value: dict[str, Any]) -> Account:
+    """The account that the account service names."""
+
+    def text(key: str) -> str | None:
+        found = value.get(key)
+        return found if isinstance(found, str) and found else None
+
+    return Account(
+        account_id=text("chatgpt_account_id"),
+        user_id=text("chatgpt_user_id"),
+        email=text("email"),
+        plan=text("chatgpt_plan_type") or UNKNOWN_PLAN,
+        is_fedramp=value.get("chatgpt_account_is_fedramp") is True,
+    )
+
+
+def _fingerprint(secret: str) -> str:
+    return sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()

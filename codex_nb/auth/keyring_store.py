@@ -1,0 +1,160 @@
+"""The login in the operating system's keyring, under the names that the Codex CLI uses.
+
+Service ``Codex Auth``, account ``cli|`` + the first 16 hex digits of the SHA-256 of the canonical CODEX_HOME; the value
+is the compact JSON of ``auth.json``, and the file itself is removed once the keyring holds the login. The library
+``keyring`` is optional and imported when the keyring is first used.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from pydantic import SecretStr
+
+from codex_nb.auth.document import AuthDotJson, parse_auth_json
+from codex_nb.auth.store import FileStore
+from codex_nb.errors import CredentialsUnreadable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SERVICE = "Codex Auth"
+ENCRYPTED_STORE = "secrets/codex_auth.age"
+NO_LIBRARY_HINT = "Install it with: pip install 'codex-nb[keyring]', or set cli_auth_credentials_store = \"file\" in config.toml."
+NO_KEYRING_HINT = 'Unlock the keyring, or set cli_auth_credentials_store = "file" in config.toml.'
+
+
+class KeyringStore:
+    """One login in the keyring; ``backend`` replaces the library's own choice."""
+
+    def __init__(self, home: Path, *, backend: Any = None) -> None:
+        self._home = home
+        self._backend = backend
+        self.file = FileStore(home / "auth.json")
+
+    @property
+    def account(self) -> str:
+        """The entry's account name."""
+        return account_name(self._home)
+
+    def load(self) -> AuthDotJson | None:
+        """Read the entry; an ``auth.json`` beside it counts for nothing, as with the CLI."""
+        keyring = self._keyring()
+        text, problem = _guarded(lambda: keyring.get_password(SERVICE, self.account))
+        if problem is not None:
+            raise self._unusable("read", problem)
+        if text is None:
+            self._name_encrypted_store()
+            return None
+        document = parse_auth_json(text)
+        if isinstance(document, str):
+            message = f"The login in the keyring ({SERVICE}, {self.account}) cannot be read: {document}."
+            raise CredentialsUnreadable(message, hint="Sign in again with %codex login.")
+        return document
+
+    def save(self, document: AuthDotJson) -> str:
+        """Write the entry, then remove ``auth.json``: one login in one place."""
+        keyring = self._keyring()
+        _, problem = _guarded(lambda: keyring.set_password(SERVICE, self.account, document.compact()))
+        if problem is not None:
+            raise self._unusable("written", problem)
+        self.file.delete()
+        return str(self)
+
+    def delete(self) -> bool:
+        """Remove the entry and an ``auth.json`` left beside it."""
+        keyring = self._keyring()
+        text, problem = _guarded(lambda: keyring.get_password(SERVICE, self.account))
+        if problem is None and text is not None:
+            _, problem = _guarded(lambda: keyring.delete_password(SERVICE, self.account))
+        if problem is not None:
+            raise self._unusable("changed", problem)
+        had_file = self.file.delete()
+        return text is not None or had_file
+
+    def stamp(self) -> object:
+        """Give a constant: asking a keyring at every request may prompt the user. A 401 reads it anyway."""
+        return SERVICE
+
+    def __str__(self) -> str:
+        return f"keyring ({SERVICE})"
+
+    def _keyring(self) -> Any:
+        if self._backend is not None:
+            return self._backend
+        try:
+            import keyring  # (optional)
+        except ImportError as error:
+            message = "The login is kept in the keyring, which needs the package keyring."
+            raise CredentialsUnreadable(message, hint=NO_LIBRARY_HINT) from error
+        return keyring.get_keyring()
+
+    def _unusable(self, what: str, problem: str) -> CredentialsUnreadable:
+        message = f"The keyring cannot be {what} ({problem})."
+        return CredentialsUnreadable(message, hint=NO_KEYRING_HINT)
+
+    def _name_encrypted_store(self) -> None:
+        path = self._home / ENCRYPTED_STORE
+        if path.exists():
+            raise CredentialsUnreadable(
+                f"The Codex CLI keeps this login in its encrypted store {path}, which only it can open.",
+                path=path,
+                hint="Turn its feature secret_auth_storage off and sign in again, or sign in with another profile.",
+            )
+
+
+class AutoStore:
+    """The keyring where there is one, else ``auth.json``."""
+
+    def __init__(self, keyring: KeyringStore) -> None:
+        self._keyring = keyring
+        self._file = keyring.file
+        self.path = keyring.file.path
+
+    def load(self) -> AuthDotJson | None:
+        """Read the keyring, and the file when the keyring is missing, locked or empty."""
+        try:
+            document = self._keyring.load()
+        except CredentialsUnreadable:
+            document = self._file.load()
+            if document is None:
+                raise
+            return document
+        return document or self._file.load()
+
+    def save(self, document: AuthDotJson) -> str:
+        """Write the keyring, or the file when the keyring refuses."""
+        try:
+            return self._keyring.save(document)
+        except CredentialsUnreadable:
+            return self._file.save(document)
+
+    def delete(self) -> bool:
+        """Remove the login from both places."""
+        try:
+            return self._keyring.delete()
+        except CredentialsUnreadable:
+            return self._file.delete()
+
+    def stamp(self) -> object:
+        """Identify the file's state, which is all that can be seen cheaply."""
+        return self._file.stamp()
+
+    def __str__(self) -> str:
+        return f"keyring or {self._file}"
+
+
+def account_name(home: Path) -> str:
+    """The CLI's name for the login of one CODEX_HOME."""
+    canonical = str(home.resolve())
+    return f"cli|{sha256(canonical.encode()).hexdigest()[:16]}"
+
+
+def _guarded(call: Any) -> tuple[SecretStr | None, str | None]:
+    """Call the keyring; its exceptions are told by kind only, for their frames hold the secret."""
+    try:
+        value = call()
+    except Exception as error:  # noqa: BLE001  (every backend has its own)
+        return None, type(error).__name__
+    return (SecretStr(value) if isinstance(value, str) else None), None

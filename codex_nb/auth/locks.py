@@ -1,0 +1,126 @@
+"""The machine-wide lock around a login: the Codex CLI's own two lock files, so that both programs wait for each other.
+
+The CLI takes ``CODEX_HOME/auth.lock`` and then ``CODEX_HOME/auth.json.lock``, both with BSD ``flock`` (POSIX locks are
+invisible to it). The files are never truncated or removed: that would split waiters over two inodes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+from codex_nb.errors import RefreshFailed
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _try_lock(descriptor: int) -> bool:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+    def _unlock(descriptor: int) -> None:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+
+else:
+    import fcntl
+
+    def _try_lock(descriptor: int) -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _unlock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+# In the CLI's order and with the CLI's modes.
+LOCK_FILES = (("auth.lock", 0o644), ("auth.json.lock", 0o600))
+FIRST_PAUSE_S = 0.005
+LONGEST_PAUSE_S = 0.1
+
+
+class LoginLock:
+    """Mutual exclusion between all programs that change the login of one CODEX_HOME.
+
+    A home of None belongs to this process alone and needs no lock. ``timeout_s`` bounds the wait for other programs.
+    """
+
+    def __init__(self, home: Path | None, *, timeout_s: float = 60.0) -> None:
+        self._home = home
+        self._timeout_s = timeout_s
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """Hold the lock; raises RefreshFailed (transient) when it is not to be had."""
+        if self._home is None:
+            yield
+            return
+        deadline = time.monotonic() + self._timeout_s
+        descriptors: list[int] = []
+        try:
+            for name, mode in LOCK_FILES:
+                descriptors.append(_open(self._home, name, mode))
+                await _acquire(descriptors[-1], deadline, self._home / name)
+            yield
+        finally:
+            for descriptor in reversed(descriptors):
+                # Unlocked by name, not only by close: a forked child may hold a copy of the descriptor.
+                _release(descriptor)
+
+
+def _open(home: Path, name: str, mode: int) -> int:
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(home / name, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), mode)
+    except OSError as error:
+        raise not_writable(home, error) from error
+    if not os.access(home, os.W_OK | os.X_OK):
+        os.close(descriptor)
+        raise not_writable(home, None)
+    return descriptor
+
+
+def not_writable(home: Path, error: OSError | None) -> RefreshFailed:
+    """Say that the login cannot be changed there, before anything is spent that could not be saved."""
+    reason = f" ({error.strerror})" if error is not None and error.strerror else ""
+    return RefreshFailed(
+        f"The login cannot be renewed, because {home} cannot be written{reason}.",
+        permanent=False,
+        reason="unwritable",
+        hint="Make the directory writable, or renew the login where it is kept.",
+    )
+
+
+async def _acquire(descriptor: int, deadline: float, path: Path) -> None:
+    pause = FIRST_PAUSE_S
+    while not _try_lock(descriptor):
+        if time.monotonic() > deadline:
+            raise RefreshFailed(
+                f"Another program has kept the login locked for too long ({path}).",
+                permanent=False,
+                reason="locked",
+                hint="Wait for it, or end the program that holds the lock, then run the cell again.",
+            )
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.5, LONGEST_PAUSE_S)
+
+
+def _release(descriptor: int) -> None:
+    with suppress(OSError):  # never acquired, or on a file system that forgot it; closing settles both
+        _unlock(descriptor)
+    os.close(descriptor)

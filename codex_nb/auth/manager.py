@@ -1,0 +1,240 @@
+"""The credential manager: which credentials sign the next request, and what to do when they are refused."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from codex_nb.auth.bearer import BearerAuth
+from codex_nb.auth.renewal import RenewalPolicy, can_refresh, nothing_renewed
+from codex_nb.auth.restrictions import refuse_restricted
+from codex_nb.auth.stored import refuse_other
+from codex_nb.errors import RefreshFailed, SignInRequired
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from codex_nb.auth.credentials import Credentials
+    from codex_nb.auth.document import AuthDotJson
+    from codex_nb.auth.identities import Identities
+    from codex_nb.auth.oauth import OAuthClient
+    from codex_nb.auth.sources import CredentialSource
+    from codex_nb.auth.stored import Clock, Renewal, Sleep, Snapshot, StoredLogin
+    from codex_nb.http import httpx
+    from codex_nb.settings import Settings
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """The outcome of a recovery; ``spent`` says whether a refresh token paid for it."""
+
+    credentials: Credentials | None = None
+    spent: bool = False
+
+
+class CredentialManager:
+    """Holds one immutable snapshot and replaces it: by what is on disk, by a refresh, by a sign-in.
+
+    Lives on the engine's loop. A session keeps the account it began with: another one on disk is AccountChanged.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        stored: StoredLogin,
+        identities: Identities,
+        oauth: OAuthClient,
+        *,
+        source: CredentialSource | None = None,
+        clock: Clock,
+        sleep: Sleep,
+    ) -> None:
+        self.settings = settings
+        self.oauth = oauth
+        self.stored = stored
+        self.clock = clock
+        self.sleep = sleep
+        self.identities = identities
+        self._source = source
+        self._policy = RenewalPolicy(clock)
+        self._gate = asyncio.Lock()
+        self._snapshot: Snapshot | None = None
+        self._credentials: Credentials | None = None
+        self._pinned: Credentials | None = None
+        self._running: set[asyncio.Task[Any]] = set()
+
+    @property
+    def is_ambient(self) -> bool:
+        """Whether the credentials come from the environment or the host program, so that sign-out cannot end them."""
+        return self._source is not None
+
+    def peek(self) -> Credentials | None:
+        """Give the credentials in memory; no I/O."""
+        return self._credentials
+
+    def auth(self) -> httpx.Auth:
+        """Give the scheme that signs requests with these credentials."""
+        return BearerAuth(self)
+
+    async def current(self) -> Credentials:
+        """Give the credentials to sign with, renewed when they are about to end.
+
+        Raises SignInRequired, CredentialsUnreadable, AccountChanged, or RefreshFailed when the token is over and
+        cannot be renewed for good.
+        """
+        credentials = self._credentials
+        if credentials is not None and self._is_settled(credentials):
+            return credentials
+        async with self._gate:
+            if self._source is not None:
+                return await self._from_source(self._source)
+            return await self._from_store()
+
+    async def recover(self, rejected: Credentials) -> Credentials | None:
+        """Find credentials that may do better than the rejected ones; None when nothing helps."""
+        return (await self.recover_once(rejected)).credentials
+
+    async def recover_once(self, rejected: Credentials) -> Recovered:
+        """Reload, adopt what changed, else refresh once. Raises like :meth:`current`, and RefreshFailed."""
+        async with self._gate:
+            held = self._credentials
+            if held is not None and not held.same_bearer(rejected):
+                return Recovered(held)
+            if self._source is not None:
+                return await self._ask_source_again(self._source, rejected)
+            snapshot = await self._reload()
+            present = await self._adopt(snapshot)
+            if not present.same_bearer(rejected):
+                return Recovered(present)
+            if not can_refresh(present):
+                return Recovered()
+            hopeless = self._policy.recall(present)
+            if hopeless is not None:
+                raise hopeless
+            renewal = await self._renew(snapshot, "unauthorized_recovery")
+            renewed = await self._adopt(renewal.snapshot)
+            return Recovered(None if renewed.same_bearer(rejected) else renewed, spent=renewal.spent)
+
+    async def save_login(self, document: AuthDotJson) -> Credentials:
+        """Put a new login in place of the old one, and only then revoke the old one."""
+        async with self._gate:
+            snapshot, old = await self._to_the_end(self.stored.replace(document))
+            self._pinned = None
+            self._policy.forget()
+            if old is not None and old.refresh_token != snapshot.credentials.refresh_token:
+                await self.oauth.revoke(old)
+            return await self._adopt(snapshot)
+
+    async def sign_out(self) -> bool:
+        """Delete the stored login and revoke it; whether there was one."""
+        async with self._gate:
+            had_one, old = await self._to_the_end(self.stored.remove())
+            self._snapshot = self._pinned = None
+            self._credentials = None
+            self._policy.forget()
+            if old is not None:
+                await self.oauth.revoke(old)
+            return had_one
+
+    def accept_account(self) -> None:
+        """Let the session go on with whatever account is found next: the user has said so."""
+        self._pinned = self._snapshot = None
+        self._credentials = None
+
+    async def close(self) -> None:
+        """Wait for a renewal under way: its refresh token is spent, so the answer must reach the store."""
+        if self._running:
+            await asyncio.wait(self._running)
+
+    def _is_settled(self, credentials: Credentials) -> bool:
+        if self._source is not None:
+            return not self._policy.is_expired(credentials)
+        unchanged = self._snapshot is not None and self._snapshot.stamp == self.stored.store.stamp()
+        if not unchanged or self.stored.has_unsaved:
+            return False
+        return self._policy.reason(credentials) is None and not self._policy.is_hopeless(credentials)
+
+    async def _from_store(self) -> Credentials:
+        if self.stored.has_unsaved:
+            await self.stored.save_unsaved()
+        snapshot = await self._reload()
+        credentials = await self._adopt(snapshot)
+        reason = self._policy.reason(credentials)
+        if reason is not None:
+            return await self._renew_early(snapshot, credentials, reason)
+        error = self._policy.recall(credentials) if self._policy.is_hopeless(credentials) else None
+        if error is not None:
+            raise error
+        return credentials
+
+    async def _renew_early(self, snapshot: Snapshot, credentials: Credentials, reason: str) -> Credentials:
+        """Renew before the end; until then, a failure leaves the old token in use."""
+        try:
+            renewal = await self._renew(snapshot, reason)
+        except RefreshFailed:
+            if self._policy.is_hopeless(credentials):
+                raise
+            return credentials
+        return await self._adopt(renewal.snapshot)
+
+    async def _from_source(self, source: CredentialSource) -> Credentials:
+        previous = self._credentials
+        found = await source.fetch("start" if previous is None else "expiring", previous) or previous
+        if found is None:
+            raise SignInRequired("There is no credential to sign with.")
+        return await self._accept(found)
+
+    async def _ask_source_again(self, source: CredentialSource, rejected: Credentials) -> Recovered:
+        found = await source.fetch("unauthorized", rejected)
+        if found is None or found.same_bearer(rejected):
+            return Recovered()
+        return Recovered(await self._accept(found), spent=True)
+
+    async def _reload(self) -> Snapshot:
+        snapshot = await self.stored.read()
+        if snapshot is None:
+            self._snapshot = self._credentials = None
+            raise SignInRequired("You are not signed in.")
+        return snapshot
+
+    async def _adopt(self, snapshot: Snapshot) -> Credentials:
+        credentials = await self._accept(snapshot.credentials, snapshot.document)
+        self._snapshot = snapshot
+        return credentials
+
+    async def _accept(self, found: Credentials, document: AuthDotJson | None = None) -> Credentials:
+        credentials = await self.identities.complete(found, document)
+        refuse_restricted(self.settings, credentials)
+        if self._pinned is not None:
+            refuse_other(self._pinned, credentials)
+        self._pinned = self._pinned or credentials
+        self._credentials = credentials
+        return credentials
+
+    async def _renew(self, snapshot: Snapshot, reason: str) -> Renewal:
+        try:
+            renewal = await self._to_the_end(self.stored.renew(snapshot, reason))
+        except RefreshFailed as failure:
+            self._policy.remember(snapshot.credentials, failure)
+            raise
+        renewed = renewal.snapshot.credentials
+        if renewed.same_bearer(snapshot.credentials):
+            self._policy.remember(renewed, nothing_renewed())
+        else:
+            self._policy.forget()
+        return renewal
+
+    async def _to_the_end(self, work: Coroutine[Any, Any, T]) -> T:
+        """Let the work finish even when its caller is interrupted: a spent token must be saved."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._finished)
+        return await asyncio.shield(task)
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen by the caller; by nobody, when the caller was interrupted

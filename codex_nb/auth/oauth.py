@@ -1,0 +1,357 @@
+"""OpenAI's authorization server as the Codex CLI 0.169 speaks to it: token endpoint, device code, revocation.
+
+Requests are built and sent in frames of their own and failures are raised after those frames are gone, without a
+chained cause: a verbose traceback prints the local variables of every frame, and httpx's hold the request's body.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass, field
+from datetime import timedelta
+from hashlib import sha256
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode, urlsplit
+
+from pydantic import SecretStr
+
+from codex_nb.auth.claims import encode_base64url
+from codex_nb.errors import LoginFailed, RefreshFailed
+from codex_nb.http import httpx
+
+if TYPE_CHECKING:
+    from codex_nb.auth.credentials import Credentials
+    from codex_nb.settings import Settings
+
+TIMEOUT_S = 30.0
+REVOKE_TIMEOUT_S = 10.0
+SCOPES = "openid profile email offline_access api.connectors.read api.connectors.invoke"
+DEVICE_CODE_LIFETIME = timedelta(minutes=15)
+TOKEN_EXCHANGE_GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105  (a name)
+ID_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:id_token"  # noqa: S105  (a name)
+PERMANENT_CODES = {
+    "refresh_token_expired": ("expired", "your sign-in has expired"),
+    "refresh_token_reused": ("reused", "its refresh token was already used by another program"),
+    "refresh_token_invalidated": ("revoked", "your sign-in was revoked"),
+}
+
+
+@dataclass(frozen=True)
+class TokenReply:
+    """The token endpoint's answer; what it leaves out is None."""
+
+    id_token: SecretStr | None = None
+    access_token: SecretStr | None = None
+    refresh_token: SecretStr | None = None
+
+
+@dataclass(frozen=True)
+class Pkce:
+    """A proof key for code exchange (RFC 7636): 64 random bytes and their S256 challenge."""
+
+    verifier: SecretStr = field(default_factory=lambda: SecretStr(secrets.token_urlsafe(64)))
+
+    @property
+    def challenge(self) -> str:
+        """The hash that may be shown to anybody."""
+        return encode_base64url(sha256(self.verifier.get_secret_value().encode("ascii")).digest())
+
+
+@dataclass(frozen=True)
+class DeviceCode:
+    """What the user types in at ``url``, and how often (seconds) to ask whether that has happened."""
+
+    device_auth_id: SecretStr
+    user_code: str
+    url: str
+    interval_s: float
+
+
+@dataclass(frozen=True)
+class AuthorizationCode:
+    """A code that the token endpoint changes into tokens, once."""
+
+    code: SecretStr
+    verifier: SecretStr
+    redirect_uri: str
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A response without its secrets on show: ``problem`` is set when there was none at all."""
+
+    status: int = 0
+    body: SecretStr = field(default_factory=lambda: SecretStr(""))
+    problem: str | None = None
+
+    def fields(self) -> dict[str, Any]:
+        """Give the body as an object; ``{}`` when it is none."""
+        try:
+            value = json.loads(self.body.get_secret_value())
+        except ValueError:
+            return {}
+        return value if isinstance(value, dict) else {}
+
+
+class OAuthClient:
+    """Speaks to the authorization server; keeps nothing."""
+
+    def __init__(self, http: httpx.AsyncClient, settings: Settings) -> None:
+        self._http = http
+        self._settings = settings
+
+    async def refresh(self, credentials: Credentials, reason: str) -> TokenReply:
+        """Spend the refresh token once. Raises RefreshFailed, saying whether trying again can help."""
+        url = self.refresh_url(credentials)
+        refuse_insecure(url)
+        reply = await self._send(
+            "POST",
+            url,
+            json_body={
+                "client_id": credentials.client_id or self._settings.client_id,
+                "grant_type": "refresh_token",
+                "refresh_reason": reason,
+                "refresh_token": credentials.refresh_token,
+            },
+        )
+        return _read_refresh(reply)
+
+    def refresh_url(self, credentials: Credentials) -> str:
+        """Where the refresh token goes: the override, else the login's own issuer, else the configured one."""
+        issuer = credentials.issuer or self._settings.issuer
+        return self._settings.refresh_url_override or f"{issuer.rstrip('/')}/oauth/token"
+
+    def authorize_url(self, redirect_uri: str, pkce: Pkce, state: SecretStr) -> str:
+        """Where the browser begins."""
+        query = {
+            "response_type": "code",
+            "client_id": self._settings.client_id,
+            "redirect_uri": redirect_uri,
+            "scope": SCOPES,
+            "code_challenge": pkce.challenge,
+            "code_challenge_method": "S256",
+            "id_token_add_organizations": "true",
+            "codex_cli_simplified_flow": "true",
+            "state": state.get_secret_value(),
+            "originator": self._settings.originator,
+        }
+        if self._settings.forced_workspaces:
+            query["allowed_workspace_id"] = ",".join(self._settings.forced_workspaces)
+        return f"{self._settings.issuer}/oauth/authorize?{urlencode(query)}"
+
+    async def exchange(self, code: AuthorizationCode) -> TokenReply:
+        """Change an authorization code into tokens. Raises LoginFailed."""
+        reply = await self._send(
+            "POST",
+            f"{self._settings.issuer}/oauth/token",
+            form={
+                "grant_type": "authorization_code",
+                "client_id": self._settings.client_id,
+                "code": code.code,
+                "redirect_uri": code.redirect_uri,
+                "code_verifier": code.verifier,
+            },
+        )
+        if reply.problem or reply.status != httpx.codes.OK:
+            raise login_failure("The sign-in service did not accept the sign-in", reply)
+        tokens = _read_tokens(reply)
+        if tokens is None or tokens.access_token is None:
+            raise LoginFailed("The sign-in service answered without tokens.", reason="malformed")
+        return tokens
+
+    async def exchange_api_key(self, id_token: SecretStr) -> SecretStr | None:
+        """Ask for an API key of the signed-in account; None when it has none, which is ordinary."""
+        reply = await self._send(
+            "POST",
+            f"{self._settings.issuer}/oauth/token",
+            form={
+                "grant_type": TOKEN_EXCHANGE_GRANT,
+                "client_id": self._settings.client_id,
+                "requested_token": "openai-api-key",
+                "subject_token": id_token,
+                "subject_token_type": ID_TOKEN_TYPE,
+            },
+        )
+        key = reply.fields().get("access_token") if reply.status == httpx.codes.OK else None
+        return SecretStr(key) if isinstance(key, str) and key else None
+
+    async def request_device_code(self) -> DeviceCode:
+        """Begin a device-code sign-in. Raises LoginFailed."""
+        url = f"{self._settings.issuer}/api/accounts/deviceauth/usercode"
+        reply = await self._send("POST", url, json_body={"client_id": self._settings.client_id})
+        if reply.status == httpx.codes.NOT_FOUND:
+            raise LoginFailed(
+                "Signing in by device code is not enabled here.",
+                reason="unsupported",
+                hint="Allow device codes in ChatGPT's security settings, or use %codex login browser.",
+            )
+        value = reply.fields()
+        user_code = value.get("user_code") or value.get("usercode")
+        if reply.problem or reply.status != httpx.codes.OK:
+            raise login_failure("No device code could be had", reply)
+        if not isinstance(user_code, str) or not isinstance(value.get("device_auth_id"), str):
+            raise LoginFailed("The sign-in service answered without a device code.", reason="malformed")
+        return DeviceCode(
+            device_auth_id=SecretStr(value["device_auth_id"]),
+            user_code=user_code,
+            url=f"{self._settings.issuer}/codex/device",
+            interval_s=_interval(value.get("interval")),
+        )
+
+    async def poll_device_code(self, device: DeviceCode) -> AuthorizationCode | None:
+        """Ask whether the code was confirmed; None while it was not. Raises LoginFailed.
+
+        A service that is busy or away for a moment has not refused: the CLI gives up there, we ask again.
+        """
+        url = f"{self._settings.issuer}/api/accounts/deviceauth/token"
+        body = {"device_auth_id": device.device_auth_id, "user_code": device.user_code}
+        reply = await self._send("POST", url, json_body=body)
+        if reply.problem or reply.status in (403, 404, 408, 429) or reply.status >= 500:  # noqa: PLR2004  (HTTP)
+            return None
+        value = reply.fields()
+        code, verifier = value.get("authorization_code"), value.get("code_verifier")
+        if reply.status != httpx.codes.OK:
+            raise login_failure("The device code was refused", reply)
+        if not isinstance(code, str) or not isinstance(verifier, str):
+            raise LoginFailed("The sign-in service confirmed without a code.", reason="malformed")
+        redirect_uri = f"{self._settings.issuer}/deviceauth/callback"
+        return AuthorizationCode(SecretStr(code), SecretStr(verifier), redirect_uri)
+
+    async def revoke(self, credentials: Credentials) -> bool:
+        """Tell the service that a login is over; whether it heard. Never raises for the network."""
+        issuer = credentials.issuer or self._settings.issuer
+        url = self._settings.revoke_url_override or f"{issuer.rstrip('/')}/oauth/revoke"
+        if credentials.refresh_token is None or not is_secure(url):
+            return False
+        body = {
+            "token": credentials.refresh_token,
+            "token_type_hint": "refresh_token",
+            "client_id": credentials.client_id or self._settings.client_id,
+        }
+        reply = await self._send("POST", url, json_body=body, timeout_s=REVOKE_TIMEOUT_S)
+        return reply.status == httpx.codes.OK
+
+    async def _send(self, method: str, url: str, *, timeout_s: float = TIMEOUT_S, **body: Any) -> Reply:
+        try:
+            request = self._http.build_request(method, url, timeout=timeout_s, **_encode(**body))
+            response = await self._http.send(request, auth=None, follow_redirects=False)
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+            return Reply(problem=describe_network_error(error))
+        return Reply(response.status_code, SecretStr(response.text))
+
+
+def is_secure(url: str) -> bool:
+    """Whether a token may travel there: https, or this very machine."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return False
+    if parts.username or parts.password:
+        return False
+    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the host is this machine by its own name or address."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def refuse_insecure(url: str) -> None:
+    """Raise RefreshFailed before a token goes over an open wire."""
+    if not is_secure(url):
+        raise RefreshFailed(
+            "The login is not renewed, because its address is neither https nor on this machine.",
+            permanent=False,
+            reason="insecure",
+            hint="Check CODEX_REFRESH_TOKEN_URL_OVERRIDE and the issuer in auth.json.",
+        )
+
+
+def describe_network_error(error: Exception) -> str:
+    """Name a network failure without its request."""
+    if isinstance(error, httpx.TimeoutException):
+        return "it did not answer in time"
+    if isinstance(error, httpx.ConnectError):
+        return "it could not be reached"
+    return f"the connection failed ({type(error).__name__})"
+
+
+def login_failure(what: str, reply: Reply) -> LoginFailed:
+    """Say why a step of the sign-in failed."""
+    if reply.problem:
+        return LoginFailed(
+            f"{what}: {reply.problem}.", reason="network", hint="Check the network and try again."
+        )
+    reason = "refused" if reply.status < 500 else "network"  # noqa: PLR2004  (HTTP: the server's own fault)
+    return LoginFailed(f"{what} (status {reply.status}).", reason=reason)
+
+
+def _encode(json_body: dict[str, Any] | None = None, form: dict[str, Any] | None = None) -> dict[str, Any]:
+    def reveal(values: dict[str, Any]) -> dict[str, Any]:
+        return {k: v.get_secret_value() if isinstance(v, SecretStr) else v for k, v in values.items()}
+
+    return {"data": reveal(form)} if form is not None else {"json": reveal(json_body or {})}
+
+
+def _read_refresh(reply: Reply) -> TokenReply:
+    if reply.problem:
+        raise _transient(f"the sign-in service failed: {reply.problem}", "unreachable")
+    if reply.status == httpx.codes.OK:
+        tokens = _read_tokens(reply)
+        if tokens is None:
+            raise _transient("the sign-in service's answer makes no sense", "malformed")
+        return tokens
+    code = _error_code(reply)
+    if reply.status in (400, 401, 403) and code in PERMANENT_CODES:
+        reason, words = PERMANENT_CODES[code]
+        raise _permanent(words, reason)
+    if reply.status == httpx.codes.UNAUTHORIZED or (reply.status == 400 and code == "invalid_grant"):  # noqa: PLR2004
+        raise _permanent("the sign-in service refused it", "rejected")
+    raise _transient(f"the sign-in service answered with status {reply.status}", "unreachable")
+
+
+def _read_tokens(reply: Reply) -> TokenReply | None:
+    try:
+        value = json.loads(reply.body.get_secret_value())
+    except ValueError:
+        return None
+    if not isinstance(value, dict):
+        return None
+    found = {name: value.get(name) for name in ("id_token", "access_token", "refresh_token")}
+    if any(token is not None and not isinstance(token, str) for token in found.values()):
+        return None
+    return TokenReply(**{name: SecretStr(token) for name, token in found.items() if token})
+
+
+def _error_code(reply: Reply) -> str | None:
+    value = reply.fields()
+    error = value.get("error")
+    for code in (error.get("code") if isinstance(error, dict) else error, value.get("code")):
+        if isinstance(code, str):
+            return code
+    return None
+
+
+def _interval(value: object) -> float:
+    try:
+        seconds = float(value)  # type: ignore[arg-type]  # anything may stand there; the except is for the rest
+    except (TypeError, ValueError):
+        return 5.0
+    return min(max(seconds, 0.0), 60.0)
+
+
+def _permanent(why: str, reason: str) -> RefreshFailed:
+    return RefreshFailed(f"The login could not be renewed, because {why}.", permanent=True, reason=reason)
+
+
+def _transient(why: str, reason: str) -> RefreshFailed:
+    message = f"The login could not be renewed just now, because {why}."
+    return RefreshFailed(message, permanent=False, reason=reason, hint="Run the cell again in a moment.")

@@ -1,0 +1,232 @@
+"""Credentials that are not stored: handed in by a host program, by the environment, or by a configured command.
+
+Precedence, the nearer first: the host program's callable, ``CODEX_API_KEY``, ``OPENAI_API_KEY`` (only when asked for),
+``CODEX_ACCESS_TOKEN``, ``CODEX_AGENT_IDENTITY``, and then the stored login. An explicit auth mode passes over what is
+of another mode. Nothing of it is ever written to disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from pydantic import SecretStr
+
+from codex_nb.auth.claims import read_claims
+from codex_nb.auth.credentials import (
+    PERSONAL_ACCESS_TOKEN_PREFIX,
+    AuthMode,
+    Credentials,
+    account_from_claims,
+    api_key_credentials,
+)
+from codex_nb.errors import SignInRequired
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from codex_nb.auth.stored import Clock
+    from codex_nb.settings import BearerCommand, Provider, Settings
+
+Reason = Literal["start", "expiring", "unauthorized"]
+
+
+@dataclass(frozen=True)
+class ExternalTokens:
+    """What a host program hands in: an access token of the ChatGPT backend and whose it is."""
+
+    access_token: SecretStr
+    account_id: str | None = None
+    plan: str | None = None
+
+
+@dataclass(frozen=True)
+class TokenRequest:
+    """Why the host program is asked, and for which account (None the first time)."""
+
+    reason: Reason
+    previous_account_id: str | None = None
+
+
+ExternalTokenProvider = Callable[[TokenRequest], ExternalTokens | Awaitable[ExternalTokens]]
+
+
+class CredentialSource(Protocol):
+    """Gives credentials when asked, newer ones when asked again."""
+
+    async def fetch(self, reason: Reason, previous: Credentials | None) -> Credentials | None:
+        """Give the credentials; None when there can be no others than ``previous``. Raises SignInRequired."""
+
+
+class FixedSource:
+    """A key or token that stays what it is."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+
+    async def fetch(self, reason: Reason, previous: Credentials | None) -> Credentials | None:
+        """Give it once; asking again cannot help."""
+        return self._credentials if reason == "start" or previous is None else None
+
+
+class MissingSource:
+    """A credential that was explicitly asked for and is not there."""
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        self._message = message
+        self._hint = hint
+
+    async def fetch(self, reason: Reason, previous: Credentials | None) -> Credentials | None:
+        """Say what is missing."""
+        del reason, previous
+        raise SignInRequired(self._message, hint=self._hint)
+
+
+class ExternalSource:
+    """The host program's callable."""
+
+    def __init__(self, provider: ExternalTokenProvider) -> None:
+        self._provider = provider
+
+    async def fetch(self, reason: Reason, previous: Credentials | None) -> Credentials | None:
+        """Ask the host program; whatever goes wrong in there is told by its kind only."""
+        request = TokenRequest(reason, previous.account.account_id if previous else None)
+        outcome = await self._ask(request)
+        if isinstance(outcome, str):
+            raise SignInRequired(
+                f"The host program gave no token ({outcome}).",
+                hint="Sign in where this notebook was started.",
+            )
+        return _external_credentials(outcome)
+
+    async def _ask(self, request: TokenRequest) -> ExternalTokens | str:
+        try:
+            tokens = self._provider(request)
+            if inspect.isawaitable(tokens):
+                tokens = await tokens
+        except Exception as error:  # noqa: BLE001  (foreign code, whose message may hold the token)
+            return type(error).__name__
+        return tokens if isinstance(tokens, ExternalTokens) else "not an ExternalTokens"
+
+
+class CommandSource:
+    """The command of ``model_providers.*.auth``, whose standard output is the bearer."""
+
+    def __init__(self, command: BearerCommand, clock: Clock) -> None:
+        self._command = command
+        self._clock = clock
+
+    async def fetch(self, reason: Reason, previous: Credentials | None) -> Credentials | None:
+        """Run the command; its output is shown nowhere."""
+        del reason, previous
+        outcome = await self._run()
+        if isinstance(outcome, str):
+            raise SignInRequired(
+                f"The provider's sign-in command {self._command.command!r} failed: {outcome}.",
+                hint="Check model_providers.*.auth in config.toml.",
+            )
+        credentials = api_key_credentials(outcome, source=f"the command {self._command.command}")
+        lifetime = timedelta(seconds=self._command.refresh_interval_s)
+        owner = f"command {self._command.command}"
+        return replace(credentials, expires_at=self._clock() + lifetime, owner=owner)
+
+    async def _run(self) -> SecretStr | str:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                self._command.command,
+                *self._command.args,
+                cwd=self._command.cwd,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+            )
+        except OSError as error:
+            return error.strerror or type(error).__name__
+        try:
+            output, _ = await asyncio.wait_for(process.communicate(), self._command.timeout_s)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+            return f"it took longer than {self._command.timeout_s:g} s"
+        token = SecretStr(output.decode("utf-8", "replace").strip())
+        if process.returncode or not token.get_secret_value():
+            return f"it ended with status {process.returncode} and no token"
+        return token
+
+
+def find_source(
+    settings: Settings,
+    environ: Mapping[str, str],
+    external: ExternalTokenProvider | None,
+    clock: Clock,
+) -> CredentialSource | None:
+    """Choose the source that comes before the stored login; None when the stored login decides."""
+    provider = _provider_source(settings.provider, environ, clock)
+    if provider is not None:
+        return provider
+    if external is not None and _wanted(settings, AuthMode.EXTERNAL):
+        return ExternalSource(external)
+    for credentials in _environment_credentials(settings, environ):
+        if _wanted(settings, credentials.mode):
+            return FixedSource(credentials)
+    return None
+
+
+def wanted_mode(settings: Settings) -> AuthMode | None:
+    """The auth mode that was explicitly asked for."""
+    return None if settings.auth_mode is None else AuthMode(settings.auth_mode)
+
+
+def access_token_credentials(token: SecretStr, *, source: str) -> Credentials:
+    """Credentials of a personal access token (``at-…``) or an agent identity (any other)."""
+    if token.get_secret_value().startswith(PERSONAL_ACCESS_TOKEN_PREFIX):
+        return Credentials(mode=AuthMode.PERSONAL_ACCESS_TOKEN, bearer=token, source=source)
+    return Credentials(mode=AuthMode.AGENT_IDENTITY, bearer=token, source=source)
+
+
+def _wanted(settings: Settings, mode: AuthMode) -> bool:
+    return wanted_mode(settings) in (None, mode)
+
+
+def _environment_credentials(settings: Settings, environ: Mapping[str, str]) -> list[Credentials]:
+    keys = ["CODEX_API_KEY", *(["OPENAI_API_KEY"] if settings.use_openai_api_key_env else [])]
+    makers = dict.fromkeys(keys, api_key_credentials)
+    makers |= dict.fromkeys(("CODEX_ACCESS_TOKEN", "CODEX_AGENT_IDENTITY"), access_token_credentials)
+    return [
+        make(SecretStr(environ[name].strip()), source=name)
+        for name, make in makers.items()
+        if environ.get(name, "").strip()
+    ]
+
+
+def _provider_source(provider: Provider, environ: Mapping[str, str], clock: Clock) -> CredentialSource | None:
+    """A custom provider's own credential; None for OpenAI's service and providers that use its login."""
+    if provider.bearer_command is not None:
+        return CommandSource(provider.bearer_command, clock)
+    if provider.env_key is not None:
+        key = environ.get(provider.env_key, "").strip()
+        if not key:
+            message = f"The provider {provider.name} needs the environment variable {provider.env_key}."
+            return MissingSource(message, provider.env_key_instructions or f"Set {provider.env_key}.")
+        return FixedSource(api_key_credentials(SecretStr(key), source=provider.env_key))
+    if provider.requires_openai_auth:
+        return None
+    return FixedSource(Credentials(mode=AuthMode.API_KEY, source=f"provider {provider.name}"))
+
+
+def _external_credentials(tokens: ExternalTokens) -> Credentials:
+    claims = read_claims(tokens.access_token)
+    account = account_from_claims(claims, tokens.account_id)
+    if tokens.plan:
+        account = replace(account, plan=tokens.plan)
+    return Credentials(
+        mode=AuthMode.EXTERNAL,
+        account=account,
+        bearer=tokens.access_token,
+        expires_at=claims.expires_at,
+        source="the host program",
+    )
