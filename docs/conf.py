@@ -1,0 +1,35 @@
+"""How the documentation is built: ``make docs``."""
+
+from __future__ import annotations
+
+from codex_nb import __version__
+
+project = "codex_nb"
+author = "the codex_nb authors"
+copyright = "2026, the codex_nb authors"
+version = release = __version__
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.intersphinx",
+    "sphinx.ext.viewcode",
+]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_static_path = ["_static"]
+html_title = f"codex_nb {__version__}"
+
+# The tour notebooks are shown as they were saved; the tests execute them.
+nb_execution_mode = "off"
+myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_format = "short"
+autodoc_default_options = {"show-inheritance": True}
+intersphinx_mapping = {}
+
+# Saved outputs carry types that pages do not show; the page shows the HTML beside them.
+suppress_warnings = ["mystnb.unknown_mime_type"]
