@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
-import threading
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
+from codex_nb.host.forward import Forwarding
 from codex_nb.host.interrupts import Interrupts
 from codex_nb.host.mailbox import MainThreadCall
 from codex_nb.session.answer import Answer, ToolCall
@@ -16,7 +15,6 @@ from codex_nb.session.state import ReasoningPart, TextPart, ToolPart, TurnState,
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
-    from concurrent.futures import Future
 
     from codex_nb.host.engine import Engine
     from codex_nb.host.mailbox import Mailbox
@@ -83,14 +81,12 @@ class CellTurn:
         self._seen: list[TurnEvent] = []
         self._dirty = False
         self._next_frame = 0.0
-        self._ended = threading.Event()
-        self._error: BaseException | None = None
-        self._future: Future[None] | None = None
+        self._turn: Forwarding | None = None
         self._deadline: float | None = None
 
     def run(self, events: AsyncIterator[TurnEvent]) -> Answer:
         """Start the turn, show it to its end and return the answer."""
-        self._future = self._engine.submit(self._forward(events))
+        self._turn = Forwarding(self._engine, events, self._mailbox)
         self._mailbox.on_stop(self._stop)
         try:
             with self._interrupts:
@@ -100,27 +96,14 @@ class CellTurn:
                 answer = self._conclude()
         finally:
             self._mailbox.on_stop(None)
-            self._future.cancel()
+            self._turn.cancel()
             self._screen.close()
         if self._interrupts.requested and not self._mailbox.stop_requested:
             raise TurnInterrupted(answer)
         return answer
 
-    async def _forward(self, events: AsyncIterator[TurnEvent]) -> None:
-        """On the engine: post every event; whatever ends the turn is noted for the cell's thread."""
-        try:
-            async for event in events:
-                self._mailbox.post(event)
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:  # noqa: BLE001 - raised again on the cell's thread
-            self._error = error
-        finally:
-            self._ended.set()
-            self._mailbox.wake()
-
     def _is_over(self) -> bool:
-        if self._ended.is_set():
+        if self._turn is not None and self._turn.ended:
             return True
         return self._deadline is not None and self._clock() >= self._deadline
 
@@ -174,9 +157,9 @@ class CellTurn:
         self._interrupts.break_user_code()
 
     def _cancel(self) -> None:
-        if self._deadline is None and self._future is not None:
+        if self._deadline is None and self._turn is not None:
             self._deadline = self._clock() + GRACE_S
-            self._future.cancel()
+            self._turn.cancel()
 
     def _conclude(self) -> Answer:
         """Return the turn's answer, made from what was seen if the turn was cut off before its last event."""
@@ -185,7 +168,7 @@ class CellTurn:
                 self._flush()
                 return event.answer
         if self._deadline is None:
-            raise self._error or RuntimeError("The turn ended without its last event.")
+            raise (self._turn and self._turn.error) or RuntimeError("The turn ended without its last event.")
         finished = TurnFinished(partial_answer(self._seen), "Stopped.")
         self._screen.apply(finished)
         self._flush()

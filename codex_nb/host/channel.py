@@ -7,6 +7,10 @@ Everything is looked for by feature, never by version; what is missing makes :fu
 from __future__ import annotations
 
 import asyncio
+import functools
+import signal
+import sys
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -59,13 +63,52 @@ class Channel:
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
+    def when_free(self, cell: tuple[Any, dict[str, Any]], function: Callable[[], None]) -> None:
+        """Run ``function`` on the main thread, in turn with the cells that are queued there; from any thread.
+
+        Its outputs belong to ``cell``, and the kernel counts as busy meanwhile.
+        """
+        self.stream.io_loop.add_callback(self._queue, functools.partial(self._run_for, cell, function))
+
+    def _queue(self, function: Callable[[], None]) -> None:
+        async def run() -> None:
+            function()
+
+        async def run_in_turn() -> None:
+            async with self.kernel._main_asyncio_lock:
+                function()
+
+        if hasattr(self.kernel, "_main_asyncio_lock"):
+            self.start(run_in_turn())
+        else:
+            self.kernel.schedule_dispatch(run)
+
+    def _run_for(self, cell: tuple[Any, dict[str, Any]], function: Callable[[], None]) -> None:
+        before = self.parent()
+        handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+        self.set_parent(*cell)
+        self.publish_status("busy", cell[1])
+        try:
+            function()
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+            self.publish_status("idle", cell[1])
+            self.set_parent(*before)
+            signal.signal(signal.SIGINT, handler)
+
     def look_again(self) -> None:
         """Let the stream read what has come: its descriptor tells only of changes, and the pump has used those up."""
         self.stream.io_loop.add_callback(lambda: None if self.stream.closed() else self.stream.flush())
 
 
 def channel_of(shell: Any) -> Channel | None:
-    """Return the channel of the kernel that ``shell`` runs in; None without a kernel, or with one of another make."""
+    """Return the channel of the kernel that ``shell`` runs in; None without a kernel, or with one of another make.
+
+    None on any thread but the main one, too: the channel's socket belongs to the main thread.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return None
     kernel = getattr(shell, "kernel", None)
     known: Channel | None = getattr(kernel, _ATTRIBUTE, None)
     if kernel is None or known is not None:
@@ -106,7 +149,8 @@ def _demand(channel: Channel) -> None:
         channel.kernel.shell_handlers["comm_msg"],
         channel.kernel.session.feed_identities,
     )
-    if any(each is None for each in needed):
+    queues = hasattr(channel.kernel, "_main_asyncio_lock") or hasattr(channel.kernel, "schedule_dispatch")
+    if not queues or any(each is None for each in needed):
         raise AttributeError("the shell channel has another form")
 
 

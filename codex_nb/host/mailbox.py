@@ -70,6 +70,7 @@ class Mailbox:
         self._hungry = True
         self._closed = False
         self._on_stop: Callable[[], None] | None = None
+        self._notify: Callable[[], object] = self._send_byte
         self.stop_requested = False
 
     def post(self, event: TurnEvent) -> None:
@@ -107,6 +108,10 @@ class Mailbox:
     def on_stop(self, callback: Callable[[], None] | None) -> None:
         """Set what a stop request does at once, on whatever thread it comes from."""
         self._on_stop = callback
+
+    def notify(self, callback: Callable[[], object]) -> None:
+        """Let ``callback`` wake the reader instead of the descriptor; it is called on the posting thread."""
+        self._notify = callback
 
     def wake(self) -> None:
         """Wake the cell's thread from its wait."""
@@ -160,5 +165,8 @@ class Mailbox:
         if self._awake or self._closed:
             return
         self._awake = True
+        self._notify()
+
+    def _send_byte(self) -> None:
         with contextlib.suppress(OSError):
             self._sender.send(b"\0")

@@ -32,7 +32,9 @@ class KernelVersion:
 
 
 VERSIONS = (
-    KernelVersion("6.29.5", ("ipykernel==6.29.5", "ipython==8.39.0", "nest_asyncio==1.6.0", "decorator==5.2.1")),
+    KernelVersion(
+        "6.29.5", ("ipykernel==6.29.5", "ipython==8.39.0", "nest_asyncio==1.6.0", "decorator==5.2.1")
+    ),
     KernelVersion("7.0.1", ("ipykernel==7.0.1", "nest_asyncio==1.6.0")),
     KernelVersion("7.3.0", ("ipykernel==7.3.0",)),
     KernelVersion("newest"),

@@ -1,0 +1,88 @@
+"""A turn in the background: shown from its own thread while other cells run, its calls taking their turn with them."""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from codex_nb.host.cell import CellTurn
+from codex_nb.host.channel import channel_of
+from codex_nb.host.pump import IdlePump
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from codex_nb.host.cell import Screen
+    from codex_nb.host.engine import Engine
+    from codex_nb.host.mailbox import Mailbox, MainThreadCall
+    from codex_nb.session.answer import Answer
+    from codex_nb.session.events import TurnEvent
+
+
+def run_in_background(
+    engine: Engine, events: AsyncIterator[TurnEvent], screen: Screen, mailbox: Mailbox, shell: Any
+) -> Future[Answer]:
+    """Start a turn that outlives its cell, and return its answer's future at once.
+
+    The screen is drawn from a thread of its own, with the cell's context. Calls for the main thread wait until no cell
+    runs there; their outputs appear in the cell that asked. ``mailbox.request_stop`` ends the turn; the mailbox is
+    closed when it has ended. Called on the main thread, inside the cell.
+    """
+    answer: Future[Answer] = Future()
+    run_call = _caller(shell, mailbox)
+
+    def show() -> None:
+        try:
+            with mailbox, IdlePump(mailbox) as pump:
+                result = CellTurn(engine, screen, mailbox, pump.once, run_call=run_call).run(events)
+        except BaseException as error:  # noqa: BLE001 - the future is where it is looked for
+            answer.set_exception(error)
+        else:
+            answer.set_result(result)
+
+    context = contextvars.copy_context()
+    threading.Thread(target=context.run, args=(show,), name="codex_nb background", daemon=True).start()
+    return answer
+
+
+def _caller(shell: Any, mailbox: Mailbox) -> Callable[[MainThreadCall], None]:
+    """Return what hands a call to the main thread; it does not wait for the call's end."""
+    channel = channel_of(shell)
+    when_free: Callable[[Callable[[], None]], None]
+    if channel is None:
+        when_free = BetweenCells(shell.events).when_free
+    else:
+        when_free = functools.partial(channel.when_free, channel.parent())
+
+    def run_when_free(call: MainThreadCall) -> None:
+        def run() -> None:
+            try:
+                call.run()
+            except KeyboardInterrupt as interrupt:
+                mailbox.request_stop()
+                call.abort(interrupt)
+
+        when_free(run)
+
+    return run_when_free
+
+
+class BetweenCells:
+    """Runs functions on the main thread where no loop of a kernel does: when the next cell begins or ends."""
+
+    def __init__(self, events: Any) -> None:
+        self._events = events
+
+    def when_free(self, function: Callable[[], None]) -> None:
+        """Run ``function`` once, at the next chance."""
+
+        def run(*_: object) -> None:
+            for name in ("pre_run_cell", "post_run_cell"):
+                self._events.unregister(name, run)
+            function()
+
+        for name in ("pre_run_cell", "post_run_cell"):
+            self._events.register(name, run)

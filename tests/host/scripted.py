@@ -1,0 +1,64 @@
+"""Turns and screens for the tests of the host: scripted event by event, recording what they are told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, field
+
+from codex_nb.session.answer import Answer
+from codex_nb.session.events import TextDelta, TurnEvent, TurnFinished, TurnStarted
+
+STARTED = TurnStarted("turn", "thread", "model", None, "ada@example.com", "plus", "chatgpt")
+FINISHED = TurnFinished(Answer("done"))
+
+
+def delta(text: str) -> TextDelta:
+    return TextDelta("message", text)
+
+
+@dataclass
+class RecordingScreen:
+    """A screen that remembers; ``on_event`` may act on an event as a person would."""
+
+    on_event: Callable[[TurnEvent], None] = lambda _event: None
+    events: list[TurnEvent] = field(default_factory=list)
+    flushes: list[int] = field(default_factory=list)
+    closed: int = 0
+
+    def apply(self, event: TurnEvent) -> None:
+        self.events.append(event)
+        self.on_event(event)
+
+    def flush(self) -> None:
+        self.flushes.append(len(self.events))
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+async def scripted(*events: TurnEvent) -> AsyncGenerator[TurnEvent, None]:
+    for event in events:
+        yield event
+
+
+@dataclass
+class EndlessTurn:
+    """Says ``before`` and then waits for its cancellation; like a real turn it still says how it ended."""
+
+    before: tuple[TurnEvent, ...] = (STARTED, delta("half an "), delta("answer"))
+    end: TurnFinished | None = field(
+        default_factory=lambda: TurnFinished(Answer("half an answer", status="cancelled"), "Stopped.")
+    )
+    closed: bool = False
+
+    async def events(self) -> AsyncGenerator[TurnEvent, None]:
+        for event in self.before:
+            yield event
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.closed = True
+            if self.end is None:
+                raise
+            yield self.end

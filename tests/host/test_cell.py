@@ -1,0 +1,255 @@
+"""The loop of the cell's thread: it draws, runs calls, listens for stop requests and interrupts."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import os
+import signal
+import threading
+from collections.abc import AsyncGenerator, Callable
+
+import pytest
+
+from codex_nb.host.cell import CellTurn, TurnInterrupted, run_in_cell
+from codex_nb.host.engine import Engine
+from codex_nb.host.mailbox import Mailbox
+from codex_nb.host.pump import IdlePump
+from codex_nb.session.answer import Answer
+from codex_nb.session.events import ApprovalRequested, TextDone, ToolFinished, TurnEvent, TurnFinished
+from codex_nb.tools.approval import ApprovalRequest
+from tests.host.scripted import FINISHED, STARTED, EndlessTurn, RecordingScreen, delta, scripted
+
+STOPPED = TurnFinished(Answer("half an answer", status="cancelled"), "Stopped.")
+
+
+def run(
+    engine: Engine, mailbox: Mailbox, screen: RecordingScreen, events: AsyncGenerator[TurnEvent, None]
+) -> Answer:
+    with IdlePump(mailbox) as pump:
+        return run_in_cell(engine, events, screen, mailbox, pump)
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def on(event: TurnEvent, act: Callable[[], None]) -> Callable[[TurnEvent], None]:
+    return lambda seen: act() if seen == event else None
+
+
+def test_a_turn_is_shown_in_order_and_its_answer_returned(engine: Engine, mailbox: Mailbox) -> None:
+    screen = RecordingScreen()
+    events = (STARTED, delta("a"), delta("b"), TextDone("message", "ab"), FINISHED)
+    assert run(engine, mailbox, screen, scripted(*events)) == Answer("done")
+    assert (screen.events, screen.flushes[-1], screen.closed) == (list(events), len(events), 1)
+
+
+def test_however_fast_events_come_a_frame_holds_all_of_its_time(engine: Engine, mailbox: Mailbox) -> None:
+    screen = RecordingScreen()
+    now = iter(range(1_000_000))
+    with IdlePump(mailbox) as pump:
+        turn = CellTurn(engine, screen, mailbox, pump.once, clock=lambda: next(now) / 1_000_000)
+        turn.run(scripted(STARTED, *[delta("x")] * 5_000, FINISHED))
+    assert len(screen.events) == 5_002
+    assert len(screen.flushes) <= 3
+
+
+def test_a_call_runs_on_the_cells_thread_and_its_result_goes_back(engine: Engine, mailbox: Mailbox) -> None:
+    async def events() -> AsyncGenerator[TurnEvent, None]:
+        name = await mailbox.call(lambda: threading.current_thread().name)
+        yield ToolFinished("call", name, ok=True)
+        yield FINISHED
+
+    screen = RecordingScreen()
+    run(engine, mailbox, screen, events())
+    assert screen.events[0] == ToolFinished("call", threading.current_thread().name, ok=True)
+
+
+def test_what_came_before_a_call_is_shown_before_it_runs(engine: Engine, mailbox: Mailbox) -> None:
+    screen = RecordingScreen()
+    seen: list[int] = []
+
+    async def events() -> AsyncGenerator[TurnEvent, None]:
+        yield STARTED
+        yield delta("I will look.")
+        await mailbox.call(lambda: seen.append(screen.flushes[-1]))
+        yield FINISHED
+
+    run(engine, mailbox, screen, events())
+    assert seen == [2]
+
+
+def test_an_exception_of_a_call_is_raised_where_it_was_called(engine: Engine, mailbox: Mailbox) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError("by nothing")
+
+    async def events() -> AsyncGenerator[TurnEvent, None]:
+        try:
+            await mailbox.call(fail)
+        except ZeroDivisionError as error:
+            yield ToolFinished("call", str(error), ok=False)
+        yield FINISHED
+
+    screen = RecordingScreen()
+    run(engine, mailbox, screen, events())
+    assert screen.events[0] == ToolFinished("call", "by nothing", ok=False)
+
+
+def test_what_the_turn_raises_is_raised_in_the_cell(engine: Engine, mailbox: Mailbox) -> None:
+    async def events() -> AsyncGenerator[TurnEvent, None]:
+        yield STARTED
+        raise LookupError("a mistake of ours")
+
+    screen = RecordingScreen()
+    with pytest.raises(LookupError, match="a mistake of ours"):
+        run(engine, mailbox, screen, events())
+    assert (screen.events, screen.closed) == ([STARTED], 1)
+
+
+def test_a_stop_request_ends_the_turn_and_the_cell_goes_on_as_usual(engine: Engine, mailbox: Mailbox) -> None:
+    turn = EndlessTurn()
+    screen = RecordingScreen(on(delta("answer"), mailbox.request_stop))
+    assert run(engine, mailbox, screen, turn.events()) == STOPPED.answer
+    assert (screen.events, turn.closed, screen.closed) == ([*turn.before, STOPPED], True, 1)
+
+
+def test_a_stop_request_from_another_thread_is_heard(engine: Engine, mailbox: Mailbox) -> None:
+    def stop_from_elsewhere() -> None:
+        other = threading.Thread(target=mailbox.request_stop)
+        other.start()
+        other.join()
+
+    screen = RecordingScreen(on(delta("answer"), stop_from_elsewhere))
+    assert run(engine, mailbox, screen, EndlessTurn().events()) == STOPPED.answer
+
+
+def test_an_interrupt_is_a_keyboard_interrupt_that_carries_the_partial_answer(
+    engine: Engine, mailbox: Mailbox
+) -> None:
+    turn = EndlessTurn()
+    screen = RecordingScreen(on(delta("answer"), interrupt))
+    with pytest.raises(TurnInterrupted) as caught:
+        run(engine, mailbox, screen, turn.events())
+    assert caught.value.answer == STOPPED.answer
+    assert (screen.events, turn.closed, screen.closed) == ([*turn.before, STOPPED], True, 1)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_turn_that_does_not_end_when_cancelled_is_left_behind(engine: Engine, mailbox: Mailbox) -> None:
+    released = threading.Event()
+
+    async def events() -> AsyncGenerator[TurnEvent, None]:
+        yield STARTED
+        yield delta("half an ")
+        yield delta("answer")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.to_thread(released.wait, 30)
+
+    screen = RecordingScreen(on(delta("answer"), mailbox.request_stop))
+    answer = run(engine, mailbox, screen, events())
+    released.set()
+    expected = Answer("half an answer", status="cancelled", model="model", thread="thread", billing="chatgpt")
+    assert (answer, screen.events[-1]) == (expected, TurnFinished(expected, "Stopped."))
+
+
+def test_a_cancelled_turn_without_a_last_word_still_keeps_what_it_said(
+    engine: Engine, mailbox: Mailbox
+) -> None:
+    screen = RecordingScreen(on(delta("answer"), mailbox.request_stop))
+    answer = run(engine, mailbox, screen, EndlessTurn(end=None).events())
+    assert (answer.text, answer.status) == ("half an answer", "cancelled")
+
+
+def test_an_interrupt_of_user_code_breaks_it_and_ends_the_turn(engine: Engine, mailbox: Mailbox) -> None:
+    notes: list[str] = []
+
+    def user_code() -> None:
+        try:
+            interrupt()
+            threading.Event().wait(30)
+        except KeyboardInterrupt:
+            notes.append("broken off")
+            raise
+
+    async def events() -> AsyncGenerator[TurnEvent, None]:
+        yield STARTED
+        try:
+            await mailbox.call(user_code)
+        except asyncio.CancelledError:
+            notes.append("cancelled")
+            yield STOPPED
+
+    with pytest.raises(TurnInterrupted) as caught:
+        run(engine, mailbox, RecordingScreen(), events())
+    assert (notes, caught.value.answer) == (["broken off", "cancelled"], STOPPED.answer)
+
+
+def test_a_stop_request_from_another_thread_breaks_user_code_too(engine: Engine, mailbox: Mailbox) -> None:
+    def user_code() -> None:
+        other = threading.Thread(target=mailbox.request_stop)
+        other.start()
+        while True:
+            threading.Event().wait(0.01)
+
+    async def events() -> AsyncGenerator[TurnEvent, None]:
+        yield STARTED
+        try:
+            await mailbox.call(user_code)
+        except asyncio.CancelledError:
+            yield STOPPED
+
+    assert run(engine, mailbox, RecordingScreen(), events()) == STOPPED.answer
+
+
+def test_an_interrupt_while_the_screen_asks_a_person_breaks_the_question(
+    engine: Engine, mailbox: Mailbox
+) -> None:
+    asked = ApprovalRequested(ApprovalRequest("call", "run_python", "1", "python", "runs code"))
+
+    def type_nothing() -> None:
+        interrupt()
+        threading.Event().wait(30)
+
+    screen = RecordingScreen(on(asked, type_nothing))
+    with pytest.raises(TurnInterrupted):
+        run(engine, mailbox, screen, EndlessTurn(before=(STARTED, asked)).events())
+    assert screen.events == [STARTED, asked, STOPPED]
+
+
+def test_a_call_that_was_cancelled_before_it_began_never_runs(engine: Engine, mailbox: Mailbox) -> None:
+    notes: list[str] = []
+
+    async def call_and_give_up() -> None:
+        call = asyncio.ensure_future(mailbox.call(lambda: notes.append("ran")))
+        await asyncio.sleep(0)
+        call.cancel()
+        await asyncio.sleep(0)
+
+    engine.run(call_and_give_up())
+    for item in mailbox.drain():
+        item.run()
+    assert notes == []
+
+
+def test_a_call_after_the_end_of_the_cell_is_cancelled(engine: Engine) -> None:
+    with Mailbox() as mailbox:
+        pass
+    future = engine.submit(mailbox.call(lambda: "too late"))
+    with pytest.raises(concurrent.futures.CancelledError):
+        future.result(30)
+
+
+def test_without_a_kernel_a_signal_on_another_thread_is_no_business_of_ours(
+    engine: Engine, mailbox: Mailbox
+) -> None:
+    answers: list[Answer] = []
+    screen = RecordingScreen()
+    thread = threading.Thread(
+        target=lambda: answers.append(run(engine, mailbox, screen, scripted(STARTED, FINISHED)))
+    )
+    thread.start()
+    thread.join(30)
+    assert (answers, screen.closed) == ([Answer("done")], 1)
