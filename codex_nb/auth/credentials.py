@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import SecretStr
 
@@ -81,7 +81,7 @@ class Credentials:
         return self.account.email or self.account.account_id or f"the login from {self.source}"
 
     @property
-    def billing(self) -> str:
+    def billing(self) -> Literal["chatgpt", "api_key"]:
         """What pays for the request: ``chatgpt`` (the plan) or ``api_key``."""
         return "api_key" if self.mode is AuthMode.API_KEY else "chatgpt"
 

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from codex_nb.settings import Settings
 
 T = TypeVar("T")
-FlowKind = Literal["device", "browser", "api_key", "access_token"]
 
 
 class LoginFlow(ABC):
@@ -212,9 +211,7 @@ def is_plausible(secret: SecretStr) -> bool:
     return bool(value) and value.isascii() and value.isprintable() and " " not in value
 
 
-def chatgpt_document(
-    manager: CredentialManager, tokens: TokenReply, api_key: SecretStr | None = None
-) -> AuthDotJson:
+def chatgpt_document(manager: CredentialManager, tokens: TokenReply) -> AuthDotJson:
     """The login as the CLI writes it after a ChatGPT sign-in."""
     if tokens.id_token is None or tokens.refresh_token is None:
         raise LoginFailed("The sign-in service answered without all the tokens.", reason="malformed")
@@ -224,7 +221,7 @@ def chatgpt_document(
     return AuthDotJson.model_validate(
         {
             "auth_mode": "chatgpt",
-            "OPENAI_API_KEY": api_key.get_secret_value() if api_key is not None else None,
+            "OPENAI_API_KEY": None,
             "tokens": {
                 **kept,
                 "oauth_provenance": provenance,

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 SERVICE = "Codex Auth"
 ENCRYPTED_STORE = "secrets/codex_auth.age"
-NO_LIBRARY_HINT = "Install it with: pip install 'codex-nb[keyring]', or set cli_auth_credentials_store = \"file\" in config.toml."
-NO_KEYRING_HINT = 'Unlock the keyring, or set cli_auth_credentials_store = "file" in config.toml.'
+FILE_INSTEAD = 'set cli_auth_credentials_store = "file" in config.toml.'
+NO_LIBRARY_HINT = f"Install it with: pip install 'codex-nb[keyring]', or {FILE_INSTEAD}"
+NO_KEYRING_HINT = f"Unlock the keyring, or {FILE_INSTEAD}"
 
 
 class KeyringStore:

@@ -124,3 +124,18 @@ def _release(descriptor: int) -> None:
     with suppress(OSError):  # never acquired, or on a file system that forgot it; closing settles both
         _unlock(descriptor)
     os.close(descriptor)
+
+
+def is_held(path: Path) -> bool:
+    """Whether another program holds the lock file at this moment; the file is not made."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        if not _try_lock(descriptor):
+            return True
+        _unlock(descriptor)
+        return False
+    finally:
+        os.close(descriptor)

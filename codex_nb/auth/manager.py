@@ -93,6 +93,13 @@ class CredentialManager:
                 return await self._from_source(self._source)
             return await self._from_store()
 
+    async def inspect(self) -> Credentials:
+        """Give the credentials as they are, without renewing anything. Raises like :meth:`current`."""
+        async with self._gate:
+            if self._source is not None:
+                return self._credentials or await self._from_source(self._source)
+            return await self._adopt(await self._reload())
+
     async def recover(self, rejected: Credentials) -> Credentials | None:
         """Find credentials that may do better than the rejected ones; None when nothing helps."""
         return (await self.recover_once(rejected)).credentials

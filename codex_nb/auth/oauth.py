@@ -29,8 +29,6 @@ TIMEOUT_S = 30.0
 REVOKE_TIMEOUT_S = 10.0
 SCOPES = "openid profile email offline_access api.connectors.read api.connectors.invoke"
 DEVICE_CODE_LIFETIME = timedelta(minutes=15)
-TOKEN_EXCHANGE_GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105  (a name)
-ID_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:id_token"  # noqa: S105  (a name)
 PERMANENT_CODES = {
     "refresh_token_expired": ("expired", "your sign-in has expired"),
     "refresh_token_reused": ("reused", "its refresh token was already used by another program"),
@@ -160,22 +158,6 @@ class OAuthClient:
         if tokens is None or tokens.access_token is None:
             raise LoginFailed("The sign-in service answered without tokens.", reason="malformed")
         return tokens
-
-    async def exchange_api_key(self, id_token: SecretStr) -> SecretStr | None:
-        """Ask for an API key of the signed-in account; None when it has none, which is ordinary."""
-        reply = await self._send(
-            "POST",
-            f"{self._settings.issuer}/oauth/token",
-            form={
-                "grant_type": TOKEN_EXCHANGE_GRANT,
-                "client_id": self._settings.client_id,
-                "requested_token": "openai-api-key",
-                "subject_token": id_token,
-                "subject_token_type": ID_TOKEN_TYPE,
-            },
-        )
-        key = reply.fields().get("access_token") if reply.status == httpx.codes.OK else None
-        return SecretStr(key) if isinstance(key, str) and key else None
 
     async def request_device_code(self) -> DeviceCode:
         """Begin a device-code sign-in. Raises LoginFailed."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, assert_never
 
+from codex_nb.auth.browser_login import BrowserLogin
+from codex_nb.auth.flows import AccessTokenLogin, ApiKeyLogin, DeviceCodeLogin, LoginFlow
 from codex_nb.auth.identities import Identities
 from codex_nb.auth.locks import LoginLock
 from codex_nb.auth.manager import CredentialManager
@@ -14,6 +16,8 @@ from codex_nb.auth.sources import find_source
 from codex_nb.auth.store import CredentialStore, FileStore, MemoryStore
 from codex_nb.auth.stored import StoredLogin
 from codex_nb.settings import CredentialsStore
+
+FlowKind = Literal["device", "browser", "api_key", "access_token"]
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,3 +71,18 @@ def open_credentials(
         clock=clock,
         sleep=sleep,
     )
+
+
+def open_flow(kind: FlowKind, manager: CredentialManager) -> LoginFlow:
+    """Begin a sign-in of one kind; the device code is the way for kernels on another machine than the browser."""
+    match kind:
+        case "device":
+            return DeviceCodeLogin(manager)
+        case "browser":
+            return BrowserLogin(manager)
+        case "api_key":
+            return ApiKeyLogin(manager)
+        case "access_token":
+            return AccessTokenLogin(manager)
+        case _:
+            assert_never(kind)

@@ -24,7 +24,7 @@ from codex_nb.auth.credentials import (
     account_from_claims,
     api_key_credentials,
 )
-from codex_nb.errors import SignInRequired
+from codex_nb.errors import ConfigError, SignInRequired
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -178,7 +178,14 @@ def find_source(
 
 def wanted_mode(settings: Settings) -> AuthMode | None:
     """The auth mode that was explicitly asked for."""
-    return None if settings.auth_mode is None else AuthMode(settings.auth_mode)
+    if settings.auth_mode is None:
+        return None
+    try:
+        return AuthMode(settings.auth_mode)
+    except ValueError:
+        known = ", ".join(AuthMode)
+        message = f"The auth mode {settings.auth_mode!r} is not known; the modes are {known}."
+        raise ConfigError(message, key="auth_mode") from None
 
 
 def access_token_credentials(token: SecretStr, *, source: str) -> Credentials:
@@ -205,6 +212,10 @@ def _environment_credentials(settings: Settings, environ: Mapping[str, str]) -> 
 
 def _provider_source(provider: Provider, environ: Mapping[str, str], clock: Clock) -> CredentialSource | None:
     """A custom provider's own credential; None for OpenAI's service and providers that use its login."""
+    if provider.is_built_in:
+        return None
+    if provider.bearer is not None:
+        return FixedSource(api_key_credentials(provider.bearer, source=f"provider {provider.name}"))
     if provider.bearer_command is not None:
         return CommandSource(provider.bearer_command, clock)
     if provider.env_key is not None:
