@@ -14,7 +14,8 @@ from codex_nb.responses.compression import zstd_compressor
 from codex_nb.responses.fold import ResponseFold
 from codex_nb.responses.limits import parse_event as parse_limits_event
 from codex_nb.responses.limits import parse_headers
-from codex_nb.responses.mapping import event_error, request_id_of, transport_error
+from codex_nb.responses.mapping import event_error, transport_error
+from codex_nb.responses.problem import request_id_of
 from codex_nb.responses.reply import Reply
 from codex_nb.responses.request import request_body, request_headers
 from codex_nb.responses.retry import Attempts, RetryPolicy
@@ -87,23 +88,21 @@ class ResponsesClient:
                 async with aclosing(attempt.events(fold)) as events:
                     async for event in events:
                         yield event
-                return
             except CodexError as error:
-                if fold.owes_outputs and error.retryable:
-                    yield attempt.finished(fold)
-                    return
-                failure = await self._explained(error)
+                failure = error
+            else:
+                return
+            if fold.owes_outputs and failure.retryable:
+                yield attempt.finished(fold)
+                return
+            if isinstance(failure, ModelUnavailable) and self._catalog is not None:
+                failure = await self._catalog.explained(failure, request.model)
             wait = attempts.wait_after(failure, events_seen=fold.events_seen, chance=self._chance())
             if wait is None:
                 raise failure
             number, most = attempts.requests + 1, self._policy.max_requests
             yield ev.Retrying(number, most, wait, str(failure), fold.unfinished_keys)
             await self._sleep(wait)
-
-    async def _explained(self, error: CodexError) -> CodexError:
-        if isinstance(error, ModelUnavailable) and self._catalog is not None:
-            return await self._catalog.explained(error)
-        return error
 
     async def open(self, request: ResponsesRequest) -> httpx.Response:
         """Send one request and give its reply, unread; CodexError when there is none."""

@@ -35,96 +35,96 @@ class ResponseCreated(_Event):
     response: dict[str, Any] = {}
 
 
-class OutputItemAdded(_Event):
+class KeyedEvent(_Event):
+    """An event of one output item; ``item_id`` is the item's key, ``output_index`` its place when told."""
+
+    item_id: str = ""
+    output_index: int | None = None
+
+
+class OutputItemAdded(KeyedEvent):
     """An output item begins."""
 
     type: Literal["response.output_item.added"]
     item: dict[str, Any]
-    output_index: int | None = None
-    item_id: str = ""
 
 
-class OutputItemDone(_Event):
+class OutputItemDone(KeyedEvent):
     """An output item is complete, exactly as the server says; it wins over its deltas."""
 
     type: Literal["response.output_item.done"]
     item: dict[str, Any]
-    output_index: int | None = None
-    item_id: str = ""
 
 
-class _Delta(_Event):
+class Delta(KeyedEvent):
+    """More of one part of an item."""
+
     delta: str
-    item_id: str = ""
-    output_index: int | None = None
+
+    @property
+    def part(self) -> tuple[str, int]:
+        """Which part grows: its kind and its number."""
+        return self.type, 0
 
 
-class OutputTextDelta(_Delta):
+class _ContentDelta(Delta):
+    content_index: int = 0
+
+    @property
+    def part(self) -> tuple[str, int]:
+        return self.type, self.content_index
+
+
+class OutputTextDelta(_ContentDelta):
     """More of a message's text."""
 
     type: Literal["response.output_text.delta"]
-    content_index: int = 0
 
 
-class RefusalDelta(_Delta):
+class RefusalDelta(_ContentDelta):
     """More of a refusal."""
 
     type: Literal["response.refusal.delta"]
-    content_index: int = 0
 
 
-class ReasoningSummaryPartAdded(_Event):
-    """A new part of a reasoning summary begins."""
+class ReasoningTextDelta(_ContentDelta):
+    """More of the raw reasoning that open models show."""
 
-    type: Literal["response.reasoning_summary_part.added"]
-    item_id: str = ""
-    output_index: int | None = None
-    summary_index: int = 0
+    type: Literal["response.reasoning_text.delta"]
 
 
-class ReasoningSummaryTextDelta(_Delta):
+class ReasoningSummaryTextDelta(Delta):
     """More of part ``summary_index`` of a reasoning summary."""
 
     type: Literal["response.reasoning_summary_text.delta"]
     summary_index: int = 0
 
 
-class ReasoningTextDelta(_Delta):
-    """More of the raw reasoning that open models show."""
-
-    type: Literal["response.reasoning_text.delta"]
-    content_index: int = 0
-
-
-class FunctionCallArgumentsDelta(_Delta):
+class FunctionCallArgumentsDelta(Delta):
     """More of the JSON text of a function call's arguments."""
 
     type: Literal["response.function_call_arguments.delta"]
 
 
-class CustomToolCallInputDelta(_Delta):
+class CustomToolCallInputDelta(Delta):
     """More of the free text that a custom tool is called with."""
 
     type: Literal["response.custom_tool_call_input.delta"]
 
 
-class TextDone(_Event):
+class ReasoningSummaryPartAdded(KeyedEvent):
+    """A new part of a reasoning summary begins."""
+
+    type: Literal["response.reasoning_summary_part.added"]
+    summary_index: int = 0
+
+
+class OutputTextDone(KeyedEvent):
     """The final text of one content part; it wins over the deltas, and the item wins over it."""
 
     type: Literal["response.output_text.done"]
     text: str
-    item_id: str = ""
-    output_index: int | None = None
     content_index: int = 0
-
-
-class ArgumentsDone(_Event):
-    """The final JSON text of a function call's arguments."""
-
-    type: Literal["response.function_call_arguments.done"]
-    arguments: str
-    item_id: str = ""
-    output_index: int | None = None
 
 
 class ResponseCompleted(_Event):
@@ -180,6 +180,7 @@ class PassiveEvent(UnknownEvent):
         "response.content_part.done",
         "response.output_text.annotation.added",
         "response.refusal.done",
+        "response.function_call_arguments.done",
         "response.reasoning_part.added",
         "response.reasoning_part.done",
         "response.reasoning_summary_part.done",
@@ -204,8 +205,7 @@ ServerEvent = (
     | ReasoningTextDelta
     | FunctionCallArgumentsDelta
     | CustomToolCallInputDelta
-    | TextDone
-    | ArgumentsDone
+    | OutputTextDone
     | ResponseCompleted
     | ResponseIncomplete
     | ResponseFailed

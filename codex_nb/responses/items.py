@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 JsonObject = dict[str, Any]
 
@@ -116,3 +116,64 @@ def is_client_call(item: JsonObject) -> bool:
 def _joined(parts: Sequence[JsonObject], kind: str, key: str) -> str:
     texts = (part.get(key) for part in parts if part.get("type") == kind)
     return "".join(text for text in texts if isinstance(text, str))
+
+
+def merged_items(told: Sequence[JsonObject], done: Sequence[JsonObject]) -> list[JsonObject]:
+    """Bring together the terminal response's items and those that were done before, each told once.
+
+    An item told twice in the same words is the done one, which was seen already and may hold the sealed reasoning; in
+    different words, the last word counts. What the terminal response forgot keeps its place among the done ones.
+    """
+    partner = _partners(told, done)
+    chosen = [
+        item if at not in partner or _says_the_same(item, told[partner[at]]) else told[partner[at]]
+        for at, item in enumerate(done)
+    ]
+    if len(partner) < len(done):
+        return [*chosen, *(item for n, item in enumerate(told) if n not in partner.values())]
+    by_place = {n: chosen[at] for at, n in partner.items()}
+    return [by_place.get(n, item) for n, item in enumerate(told)]
+
+
+def _partners(told: Sequence[JsonObject], done: Sequence[JsonObject]) -> dict[int, int]:
+    """Find for the places of ``done`` the places of ``told``: by id, by call, at last by kind and order."""
+    partner: dict[int, int] = {}
+    for key in ("id", "call_id", "type"):
+        for at, item in enumerate(done):
+            value = item.get(key)
+            if at in partner or value is None:
+                continue
+            taken = set(partner.values())
+            place = next(
+                (n for n, other in enumerate(told) if n not in taken and other.get(key) == value), None
+            )
+            if place is not None:
+                partner[at] = place
+    return partner
+
+
+_UNSAID = {"id", "status", "encrypted_content"}
+
+
+def _says_the_same(one: JsonObject, other: JsonObject) -> bool:
+    return all(one.get(key) == other.get(key) for key in (one.keys() | other.keys()) - _UNSAID)
+
+
+def unfinished_message(
+    begun: JsonObject | None, texts: Mapping[tuple[str, int], Sequence[str]]
+) -> JsonObject | None:
+    """Put a message together that never became complete; None for other items.
+
+    Half a call must not run, and half a reasoning is worth nothing to the model.
+    """
+    parts: list[JsonObject] = []
+    for kind, number in sorted(texts, key=lambda part: part[1]):
+        text = "".join(texts[kind, number])
+        if kind == "response.output_text.delta":
+            parts.append({"type": "output_text", "text": text, "annotations": []})
+        elif kind == "response.refusal.delta":
+            parts.append({"type": "refusal", "refusal": text})
+    item = {"type": "message", "role": "assistant", **(begun or {})}
+    if item["type"] != "message" or not parts:
+        return None
+    return {**item, "status": "incomplete", "content": parts}

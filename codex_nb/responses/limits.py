@@ -5,18 +5,22 @@ What was not told stays None; nothing is guessed and no window is assumed to exi
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from codex_nb.http import httpx
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from codex_nb.http import httpx
     from codex_nb.responses.backend import Backend
 
-MINUTES_OF_A_DAY = 24 * 60
+MINUTES_OF_AN_HOUR = 60
+MINUTES_OF_A_DAY = 24 * MINUTES_OF_AN_HOUR
+NEARLY = 0.05
+_FAMILY = re.compile(r"(x-.+)-(?:primary|secondary)-used-percent")
 
 
 @dataclass(frozen=True)
@@ -59,37 +63,25 @@ def window_label(minutes: int | None) -> str:
     """Name a window by its length, with the tolerance that the backend's own rounding needs."""
     if minutes is None or minutes <= 0:
         return "limit"
-    for length, name in (
-        (7 * MINUTES_OF_A_DAY, "week"),
-        (30 * MINUTES_OF_A_DAY, "month"),
-        (MINUTES_OF_A_DAY, "day"),
-    ):
-        if abs(minutes - length) <= length * 0.05:
+    for days, name in ((7, "week"), (30, "month"), (1, "day")):
+        length = days * MINUTES_OF_A_DAY
+        if abs(minutes - length) <= length * NEARLY:
             return name
     if minutes >= 2 * MINUTES_OF_A_DAY:
         return f"{round(minutes / MINUTES_OF_A_DAY)} days"
-    if minutes >= 60:
-        hours = minutes / 60
-        return f"{round(hours)} h" if abs(hours - round(hours)) < 0.1 else f"{hours:.1f} h"
-    return f"{minutes} min"
+    if minutes < MINUTES_OF_AN_HOUR:
+        return f"{minutes} min"
+    hours = minutes / MINUTES_OF_AN_HOUR
+    return f"{round(hours)} h" if abs(hours - round(hours)) < NEARLY else f"{hours:.1f} h"
 
 
 def parse_headers(headers: Mapping[str, str]) -> RateLimits | None:
     """Read the ``x-codex-*`` headers of a reply; None when it has none of them."""
     lowered = {name.lower(): value for name, value in headers.items()}
-    families = [
-        name.removesuffix("-primary-used-percent")
-        for name in lowered
-        if name.endswith("-primary-used-percent")
-    ]
-    families += [
-        name.removesuffix("-secondary-used-percent")
-        for name in lowered
-        if name.endswith("-secondary-used-percent")
-    ]
+    families = {match[1] for name in lowered if (match := _FAMILY.fullmatch(name))}
     windows = [
         window
-        for family in sorted(set(families), key=lambda name: (name != "x-codex", name))
+        for family in sorted(families, key=lambda name: (name != "x-codex", name))
         for part in ("primary", "secondary")
         if (window := _header_window(lowered, family, part)) is not None
     ]
@@ -145,21 +137,16 @@ def parse_usage(body: Mapping[str, Any]) -> RateLimits:
     return _found(body, table if isinstance(table, dict) else {}, windows) or RateLimits()
 
 
-async def fetch_usage(http: httpx.AsyncClient, backend: Backend, auth: httpx.Auth) -> RateLimits | None:
-    """Ask the usage endpoint; None where there is no plan to ask about. Errors are those of any reply."""
-    from codex_nb.responses.mapping import reply_error, transport_error
+async def fetch_usage(
+    http: httpx.AsyncClient, backend: Backend, auth: httpx.Auth | None
+) -> RateLimits | None:
+    """Ask the usage endpoint; None where there is no plan to ask about. Failures are CodexErrors."""
+    # The fetcher maps errors, and errors are mapped by what the headers tell of limits.
+    from codex_nb.responses.fetch import get_json
 
     if backend.usage_url is None:
         return None
-    try:
-        reply = await http.get(backend.usage_url, auth=auth, headers={"accept": "application/json"})
-        if reply.status_code != httpx.codes.OK:
-            raise reply_error(reply.status_code, reply.headers, reply.content, backend=backend)
-        body = reply.json()
-    except httpx.HTTPError as error:
-        raise transport_error(error, url=backend.usage_url) from error
-    except ValueError:
-        body = None
+    body = await get_json(http, backend.usage_url, backend=backend, auth=auth)
     return parse_usage(body) if isinstance(body, dict) else RateLimits()
 
 
@@ -210,7 +197,7 @@ def _number(value: Any) -> float | None:
         number = float(value)
     except (TypeError, ValueError):
         return None
-    return number if number == number and abs(number) != float("inf") else None
+    return number if math.isfinite(number) else None
 
 
 def _whole(value: Any) -> int | None:

@@ -13,7 +13,7 @@ from codex_nb.responses.mapping import event_error, reply_error, transport_error
 from codex_nb.responses.sse import EventStreamDecoder, EventTooLargeError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from codex_nb.responses.backend import Backend
     from codex_nb.responses.events import ServerEvent, UnknownEvent
@@ -37,7 +37,7 @@ class Reply:
         self._sample = b""
         self.events_seen = 0
 
-    async def events(self) -> AsyncIterator[ServerEvent | UnknownEvent]:
+    async def events(self) -> AsyncGenerator[ServerEvent | UnknownEvent, None]:
         """Yield the events up to the terminal one; a reply that is none, or breaks off, is a CodexError."""
         response = self._response
         if response.status_code != httpx.codes.OK:
