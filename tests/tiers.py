@@ -63,9 +63,12 @@ def _nothing() -> str | None:
 
 
 def _needs_kernels() -> str | None:
-    if importlib.util.find_spec("ipykernel") is None:
-        return "ipykernel is not installed"
-    return provisioning_failure("kernel")
+    from tests.kernel import provision
+
+    absent = [version.name for version in provision.VERSIONS if not provision.is_ready(version)]
+    if not absent:
+        return None
+    return f"no environment for ipykernel {', '.join(absent)}: {provisioning_failure('kernel')}"
 
 
 def _needs_browser() -> str | None:

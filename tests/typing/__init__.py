@@ -1,0 +1,1 @@
+"""The public face as a type checker sees it; checked by pyright, never run."""
