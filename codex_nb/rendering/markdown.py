@@ -87,21 +87,15 @@ def _alignment_as_attribute(state: StateCore) -> None:
             token.attrs = {"align": str(style).removeprefix("text-align:")}
 
 
-def _text(
-    _: RendererHTML, tokens: Sequence[Token], index: int, _options: OptionsDict, _env: EnvType
-) -> str:
+def _text(_: RendererHTML, tokens: Sequence[Token], index: int, _options: OptionsDict, _env: EnvType) -> str:
     return plain_html(tokens[index].content)
 
 
-def _fence(
-    _: RendererHTML, tokens: Sequence[Token], index: int, _options: OptionsDict, _env: EnvType
-) -> str:
+def _fence(_: RendererHTML, tokens: Sequence[Token], index: int, _options: OptionsDict, _env: EnvType) -> str:
     return code_html(tokens[index].content, tokens[index].info)
 
 
-def _image(
-    _: RendererHTML, tokens: Sequence[Token], index: int, _options: OptionsDict, _env: EnvType
-) -> str:
+def _image(_: RendererHTML, tokens: Sequence[Token], index: int, _options: OptionsDict, _env: EnvType) -> str:
     return f'<span class="codex-image">{plain_html(image_text(tokens[index]))}</span>'
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _ACTIVE = re.compile(r"[\\`*\[\]|~$]|<(?![\s=\d])|&(?=#?\w+;)|(?<!\w)_|_(?!\w)")
 _LINE_START = re.compile(r"^(\s*)([#>+\-=:]|\d{1,9}(?=[.)]))", re.MULTILINE)
-_IN_ADDRESS = str.maketrans({c: f"%{ord(c):02X}" for c in ' "<>\\^`{|}()[]*_~$\''})
+_IN_ADDRESS = str.maketrans({c: f"%{ord(c):02X}" for c in " \"<>\\^`{|}()[]*_~$'"})
 _DIAGRAMS = {"mermaid", "geojson", "topojson", "stl", "math", "html", "svg"}
 
 

@@ -13,8 +13,39 @@ import nh3
 from codex_nb.rendering import highlight
 
 TAGS = frozenset(
-    "a blockquote br code del div em h1 h2 h3 h4 h5 h6 hr li ol p pre s small span strong "
-    "details summary table tbody td th thead tr ul".split()
+    [
+        "a",
+        "blockquote",
+        "br",
+        "code",
+        "del",
+        "div",
+        "em",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "hr",
+        "li",
+        "ol",
+        "p",
+        "pre",
+        "s",
+        "small",
+        "span",
+        "strong",
+        "details",
+        "summary",
+        "table",
+        "tbody",
+        "td",
+        "th",
+        "thead",
+        "tr",
+        "ul",
+    ]
 )
 ATTRIBUTES = {
     "a": {"href", "title"},

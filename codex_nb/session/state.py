@@ -50,6 +50,13 @@ class GrowingText:
         pieces.append(more)
         return GrowingText(pieces, self._count + 1)
 
+    def since(self, earlier: GrowingText) -> str | None:
+        """Return what this text has beyond ``earlier``, None when it does not begin with it."""
+        if self._pieces is earlier._pieces and self._count >= earlier._count:
+            return "".join(self._pieces[earlier._count : self._count])
+        text, start = str(self), str(earlier)
+        return text.removeprefix(start) if text.startswith(start) else None
+
     def __str__(self) -> str:
         return "".join(self._pieces[: self._count])
 

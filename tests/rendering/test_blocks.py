@@ -2,11 +2,10 @@ from __future__ import annotations
 
 import re
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codex_nb.rendering.blocks import BlocksUpdate, MarkdownBlocks
+from codex_nb.rendering.blocks import MarkdownBlocks
 from codex_nb.rendering.markdown import safe_html
 
 CONTINUATION = re.compile(r'</([ou]l)>\n<\1(?: start="\d+")? class="codex-continued"(?: start="\d+")?>\n')

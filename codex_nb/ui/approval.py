@@ -1,0 +1,54 @@
+"""Approval by typing: the full code, then a question that takes a word."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from codex_nb.tools.approval import NOBODY_HINT, Decision, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from codex_nb.tools.approval import ApprovalRequest
+
+QUESTION = "Run it? [y]es, [a]lways in this session, [n]o, [s]top: "
+AGAIN = "Please answer y, a, n (with your reason behind it, if you like) or s. "
+
+_WORDS = {
+    "y": Verdict.APPROVE,
+    "yes": Verdict.APPROVE,
+    "a": Verdict.APPROVE_TOOL,
+    "always": Verdict.APPROVE_TOOL,
+    "n": Verdict.REJECT,
+    "no": Verdict.REJECT,
+    "s": Verdict.STOP,
+    "stop": Verdict.STOP,
+}
+
+
+def ask_by_typing(request: ApprovalRequest, ask: Callable[[str], str] | None) -> Decision:
+    """Return the typed decision; where nobody can answer, and where input ends, the call is refused.
+
+    ``ask`` shows a prompt and returns the line typed. The code is shown before, by the screen.
+    """
+    if ask is None:
+        return Decision(Verdict.REJECT, message=NOBODY_HINT, by="nobody")
+    question = f"{request.summary or request.tool}\n{QUESTION}"
+    while True:
+        try:
+            answer = ask(question)
+        except (EOFError, NotImplementedError):
+            return Decision(Verdict.REJECT, message=NOBODY_HINT, by="nobody")
+        decision = read_decision(answer)
+        if decision is not None:
+            return decision
+        question = AGAIN + QUESTION
+
+
+def read_decision(answer: str) -> Decision | None:
+    """Return what a typed answer decides; a rejection may carry a message. None when it is none of the words."""
+    word, _, message = answer.strip().partition(" ")
+    verdict = _WORDS.get(word.lower().rstrip(",.:"))
+    if verdict is None or (message.strip() and verdict is not Verdict.REJECT):
+        return None
+    return Decision(verdict, message=message.strip())

@@ -1,0 +1,104 @@
+"""The two halves of a live display: this half sends and listens, the other half is ``static/transcript.js``.
+
+The widget's traits hold its code and style and nothing else: traits are what Jupyter may save into the notebook.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import anywidget
+from IPython.display import DisplayHandle, display
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+STATIC = Path(__file__).parent / "static"
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+
+Message = dict[str, Any]
+
+
+class Channel(Protocol):
+    """A line to the front-end half of one display."""
+
+    @property
+    def model_id(self) -> str:
+        """The id by which the front end knows the widget."""
+
+    def send(self, message: Message) -> None:
+        """Send a message to the other half."""
+
+    def listen(self, callback: Callable[[Message], None]) -> None:
+        """Call back with each message of the other half, on whatever thread it arrives."""
+
+    def close(self) -> None:
+        """End the line; the widget is gone from kernel and front end."""
+
+
+class Handle(Protocol):
+    """A display that can be replaced."""
+
+    def update(self, data: Mapping[str, Any]) -> None:
+        """Replace what the display shows by another mimebundle."""
+
+
+class Displays(Protocol):
+    """Where outputs appear."""
+
+    def show(self, data: Mapping[str, Any]) -> Handle:
+        """Show a mimebundle as a new output."""
+
+
+class _TranscriptWidget(anywidget.AnyWidget):
+    _esm = STATIC / "transcript.js"
+    _css = STATIC / "transcript.css"
+
+
+class WidgetChannel:
+    """A channel over the comm of an anywidget."""
+
+    def __init__(self, widget: anywidget.AnyWidget | None = None) -> None:
+        self._widget = widget or _TranscriptWidget()
+
+    @property
+    def model_id(self) -> str:
+        """The widget's model id."""
+        return str(self._widget.model_id)
+
+    def send(self, message: Message) -> None:
+        """Send a custom message."""
+        self._widget.send(message)
+
+    def listen(self, callback: Callable[[Message], None]) -> None:
+        """Take custom messages."""
+        self._widget.on_msg(lambda _widget, content, _buffers: callback(content))
+
+    def close(self) -> None:
+        """Close the widget and its comm."""
+        self._widget.close()
+
+
+class NotebookDisplays:
+    """Outputs of the running cell."""
+
+    def show(self, data: Mapping[str, Any]) -> Handle:
+        """Show a mimebundle in the running cell."""
+        handle = DisplayHandle()
+        display(dict(data), raw=True, display_id=handle.display_id)
+        return _NotebookHandle(handle)
+
+
+class _NotebookHandle:
+    def __init__(self, handle: DisplayHandle) -> None:
+        self._handle = handle
+
+    def update(self, data: Mapping[str, Any]) -> None:
+        self._handle.update(dict(data), raw=True)
+
+
+def view_of(channel: Channel, placeholder: str) -> dict[str, Any]:
+    """Return the mimebundle that shows a channel's widget; readers without widgets see the placeholder."""
+    view = {"version_major": 2, "version_minor": 0, "model_id": channel.model_id}
+    return {WIDGET_VIEW: view, "text/plain": placeholder}

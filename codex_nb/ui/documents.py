@@ -1,0 +1,57 @@
+"""From the state of a turn to the document that stays of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from codex_nb.rendering.document import Call, Document, Prose, Remark, Thinking
+from codex_nb.session.state import NoticePart, ReasoningPart, TextPart, ToolPart
+from codex_nb.ui import words
+from codex_nb.ui.sections import phase_of, shown_code
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from codex_nb.rendering import document
+    from codex_nb.session.state import Part, TurnState
+
+
+def document_of(
+    state: TurnState, parts: Iterable[Part], *, shown_below: Collection[str] = (), is_last: bool = True
+) -> Document:
+    """Return what stays of these parts.
+
+    ``shown_below`` names the calls whose outputs the notebook shows itself. The last document of a turn ends with the
+    reason of an early end and the footer.
+    """
+    written = [_part(part, state, shown_below) for part in parts]
+    footer: tuple[str, ...] = ()
+    if is_last and state.finished is not None:
+        answer = state.finished.answer
+        if ending := words.ending(answer, state.finished.error):
+            kind = "notice" if answer.status == "cancelled" else "error"
+            written.append(Remark(ending, "notice" if kind == "notice" else "error"))
+        footer = words.footer(state.started, answer)
+    return Document(tuple(part for part in written if part is not None), footer)
+
+
+def _part(part: Part, state: TurnState, shown_below: Collection[str]) -> document.Part | None:
+    match part:
+        case TextPart():
+            return Prose(part.text) if part.text.strip() else None
+        case ReasoningPart():
+            return Thinking(part.text, words.REASONING) if part.text.strip() else None
+        case NoticePart():
+            return Remark(part.notice.text)
+        case ToolPart():
+            return _call(part, state, below=part.call_id in shown_below)
+
+
+def _call(part: ToolPart, state: TurnState, *, below: bool) -> Call:
+    code, language = shown_code(part)
+    which = phase_of(part)
+    if part.output is None and state.finished is not None:
+        which = "abandoned"
+    edited = part.decision is not None and part.decision.code is not None
+    output = "" if below else part.output or ""
+    return Call(words.call_title(part.name, which, edited=edited), code, language, output)

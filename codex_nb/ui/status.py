@@ -1,0 +1,32 @@
+"""The one line that says what is going on right now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from codex_nb.session.state import ReasoningPart, TextPart, ToolPart, TurnState
+from codex_nb.ui import words
+
+if TYPE_CHECKING:
+    from codex_nb.session.state import Part
+
+
+def status_of(state: TurnState) -> tuple[str, bool]:
+    """Return what is going on, and whether it still goes on."""
+    if state.finished is not None:
+        return words.FINISHED, False
+    if state.retry is not None:
+        return words.retrying(state.retry), True
+    return _doing(state.parts[-1] if state.parts else None), True
+
+
+def _doing(part: Part | None) -> str:
+    match part:
+        case TextPart(done=False):
+            return words.WRITING
+        case ReasoningPart(done=False):
+            return words.THINKING
+        case ToolPart(output=None):
+            return words.WAITING if part.waiting else words.call_status(part.name, running=part.running)
+        case _:
+            return words.WORKING
