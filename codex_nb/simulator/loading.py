@@ -8,7 +8,7 @@
                   {"say": {"text": "Hello", "gate": "middle"}},
                   {"call": {"name": "run_python", "arguments": {"code": "1 + 1"}}},
                   {"end": {}}]},
-      {"wire": {"chunks": ["HTTP/1.1 200 OK\\r\\n"], "close": true}}
+      {"wire": {"chunks": ["HTTP/1.1 2"], "close": true}}
     ]}
 
 A step is an object with one key, the kind of step in snake case. Bytes are written as text, or as

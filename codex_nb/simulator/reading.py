@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 _FRAME_LINE = re.compile(
     r"""^[\s>*`#-]*                                     # list marks
-    (?P<name>[A-Za-z_]\w*)[`*]*\s*[:=(-]+[\s`*]*        # name
+    (?P<name>[A-Za-z_]\w*)[`*]*(?:\s*[:=]|\s+[(-]+)[\s`*]*   # name
     (?P<kind>(?:[\w.]+\.)?(?:Lazy|Geo)?DataFrame\b|pyarrow\.Table\b|pa\.Table\b)
     (?P<rest>.*)$""",
     re.VERBOSE | re.MULTILINE,
@@ -116,7 +116,8 @@ def frames_in(text: str) -> list[Frame]:
     """The frames that a text describes, in its order, each name once."""
     frames: dict[str, Frame] = {}
     for match in _FRAME_LINE.finditer(text):
-        shape = _SHAPE.search(match["rest"])
+        is_source = match["rest"].startswith("(")
+        shape = None if is_source else _SHAPE.search(match["rest"])
         size = None if shape is None else (_number(shape["rows"]), _number(shape["columns"]))
         frames.setdefault(match["name"], Frame(match["name"], match["kind"], size))
     return list(frames.values())

@@ -1,0 +1,209 @@
+"""The default persona on requests as notebooks send them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import jsonschema
+import pytest
+
+from codex_nb.simulator.reading import Frame, errors_in, frames_in
+from codex_nb.simulator.schemas import example_of
+from tests.simulator.asking import Asker, text_of, user
+
+PYTHON = {
+    "type": "function",
+    "name": "run_python",
+    "parameters": {"type": "object", "properties": {"code": {"type": "string"}}},
+}
+CONTEXT = """\
+Cell 1 (code):
+df = pd.read_csv("iris.csv")
+Variables:
+- other: pandas.DataFrame (3 rows \u00d7 2 columns)
+- df: pandas.DataFrame (1,500 rows \u00d7 4 columns)
+"""
+
+
+def output_of(call: dict[str, Any], output: object) -> dict[str, Any]:
+    return {"type": "function_call_output", "call_id": call["call_id"], "output": output}
+
+
+def looked(asker: Asker, question: str, output: object, **more: Any) -> tuple[str, str]:
+    """The code that the persona runs, and what it reports about the output."""
+    items = [user(CONTEXT, question)]
+    first = asker.final(*items, **({"tools": [PYTHON]} | more))
+    reasoning, call = first["output"]
+    second = asker.final(*items, reasoning, call, output_of(call, output), **({"tools": [PYTHON]} | more))
+    return json.loads(call["arguments"])["code"], text_of(second)
+
+
+def test_a_frame_is_looked_at_and_reported_with_its_real_numbers(asker: Asker) -> None:
+    import pandas as pd
+
+    frame = pd.DataFrame({"length": [1.0, 2.0, 4.5], "width": [10, 20, 33]})
+    printed = f"rows, columns: {frame.shape}\n{frame.describe().to_string()}\n"
+    code, report = looked(asker, "What is in df?", printed)
+    assert "df.describe()" in code
+    assert "`df` has **3 rows** and **2 columns**" in report
+    assert "| `length` | 3 | 2.5 | 1.80278 | 1 | 2 | 4.5 |" in report
+    assert "| `width` | 3 | 21 | 11.5326 | 10 | 20 | 33 |" in report
+    assert "simulator" in report
+
+
+def test_the_code_really_prints_what_the_report_reads(
+    asker: Asker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import pandas as pd
+
+    code, _ = looked(asker, "What is in df?", "")
+    exec(code, {"df": pd.DataFrame({"x": [1, 2, 3]})})  # noqa: S102 - the code under test
+    _, report = looked(asker, "What is in df?", capsys.readouterr().out)
+    assert "**3 rows** and **1 columns**" in report
+    assert "| `x` | 3 | 2 | 1 | 1 | 2 | 3 |" in report
+
+
+def test_the_frame_that_the_question_names_is_looked_at(asker: Asker) -> None:
+    assert "other.describe()" in looked(asker, "And other?", "")[0]
+
+
+def test_a_question_for_a_picture_draws_one(asker: Asker) -> None:
+    assert "plt.show()" in looked(asker, "Please plot df", "")[0]
+
+
+def test_a_rejected_call_is_accepted(asker: Asker) -> None:
+    _, report = looked(asker, "What is in df?", "The user rejected this call; it did not run.")
+    assert "You did not let me run the code" in report
+
+
+def test_a_failed_call_is_reported_with_its_error(asker: Asker) -> None:
+    trace = "Traceback (most recent call last)\n  ...\nNameError: name 'df' is not defined"
+    _, report = looked(asker, "What is in df?", trace)
+    assert "NameError: name 'df' is not defined" in report
+
+
+def test_output_that_is_no_table_is_quoted(asker: Asker) -> None:
+    _, report = looked(asker, "What is in df?", [{"type": "input_text", "text": "shape: (3, 2)"}])
+    assert "```text\nshape: (3, 2)\n```" in report
+
+
+def test_a_lite_model_finds_the_tool_in_the_input(asker: Asker) -> None:
+    tools = {
+        "type": "additional_tools",
+        "role": "developer",
+        "tools": [{"type": "namespace", "name": "functions", "tools": [PYTHON]}],
+    }
+    response = asker.final(tools, user(CONTEXT, "What is in df?"), model="simulator-lite")
+    call = response["output"][1]
+    assert (call["type"], call["name"], call["namespace"]) == ("function_call", "run_python", "functions")
+
+
+def test_a_custom_tool_gets_the_code_as_it_is(asker: Asker) -> None:
+    response = asker.final(user(CONTEXT, "What is in df?"), tools=[{"type": "custom", "name": "run_python"}])
+    call = response["output"][1]
+    assert call["type"] == "custom_tool_call"
+    assert call["input"].startswith('print("rows, columns:"')
+
+
+def test_without_the_tool_it_says_what_it_sees(asker: Asker) -> None:
+    text = text_of(asker.final(user(CONTEXT + "ValueError: bad value", "What now?")))
+    assert "the frame `df` with 1,500 rows and 4 columns" in text
+    assert "an error: `ValueError: bad value`" in text
+    assert "about 1 cells" in text
+
+
+def test_images_are_counted(asker: Asker) -> None:
+    message = user("What is this?")
+    picture = {"type": "input_image", "image_url": "data:image/png;base64,AAAA"}
+    message["content"] = [picture, picture, *message["content"]]
+    assert "2 images" in text_of(asker.final(message))
+
+
+def test_a_trigger_compacts_the_thread_and_the_item_is_understood_later(asker: Asker) -> None:
+    question = user("Tell me about whales")
+    (item,) = asker.final(question, {"type": "compaction_trigger"})["output"]
+    assert item["type"] == "compaction"
+    text = text_of(asker.final(item, user("Go on")))
+    assert "a summary of what we said before" in text
+    (again,) = asker.final(item, {"type": "compaction_trigger"})["output"]
+    assert again["encrypted_content"] != item["encrypted_content"]
+
+
+def test_the_api_compacts_at_its_own_address(asker: Asker) -> None:
+    asker.headers["authorization"] = f"Bearer {asker.sim.new_api_key()}"
+    url = f"{asker.sim.api_base_url}/responses/compact"
+    question = user("Tell me about whales")
+    answer = asker.client.post(url, headers=asker.headers, json={"model": "m", "input": [question]}).json()
+    assert [item["type"] for item in answer["output"]] == ["message", "compaction"]
+    assert asker.client.post(url, headers=asker.headers, json={}).status_code == 400
+
+
+def test_a_request_for_a_summary_gets_one(asker: Asker) -> None:
+    response = asker.final(user("Tell me about whales"), user("Summarize this conversation for later."))
+    assert "Tell me about whales" in text_of(response)
+
+
+@pytest.mark.parametrize(
+    ("line", "frame"),
+    [
+        ("df: DataFrame", Frame("df", "DataFrame")),
+        ("- df: pandas.DataFrame (150 rows \u00d7 4 columns)", Frame("df", "pandas.DataFrame", (150, 4))),
+        ("`sales` (DataFrame, shape 12x3)", Frame("sales", "DataFrame", (12, 3))),
+        ("q = polars.DataFrame (2, 1)", Frame("q", "polars.DataFrame", (2, 1))),
+        ("t: pyarrow.Table 1_000 \u00d7 2", Frame("t", "pyarrow.Table", (1000, 2))),
+        ("    df — no frame at all", None),
+        ("print(DataFrame)", None),
+        ('df = pd.DataFrame({"a": [1, 2]})', Frame("df", "pd.DataFrame")),
+    ],
+)
+def test_frames_are_found_however_they_are_described(line: str, frame: Frame | None) -> None:
+    assert frames_in(f"Some text\n{line}\nmore") == ([] if frame is None else [frame])
+
+
+def test_errors_are_found() -> None:
+    assert errors_in("x\nKeyError: 'a'\nKeyboardInterrupt:") == ["KeyError: 'a'", "KeyboardInterrupt"]
+
+
+def schemas() -> list[dict[str, Any]]:
+    person = {
+        "type": "object",
+        "properties": {"name": {"type": "string"}, "child": {"$ref": "#/$defs/person"}},
+        "required": ["name"],
+        "additionalProperties": False,
+    }
+    return [
+        {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]},
+        {"$defs": {"person": person}, "$ref": "#/$defs/person"},
+        {"type": "array", "items": {"type": "integer", "minimum": 5, "maximum": 7}, "minItems": 3},
+        {"type": "array", "prefixItems": [{"type": "string"}, {"type": "number"}], "items": False},
+        {"anyOf": [{"type": "null"}, {"type": "string", "minLength": 200, "maxLength": 210}]},
+        {"oneOf": [{"const": 3}, {"const": 4}]},
+        {"allOf": [{"type": "object", "properties": {"a": {"type": "boolean"}}}, {"required": ["a"]}]},
+        {"type": ["null", "number"], "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+        {"type": "number", "multipleOf": 0.5, "minimum": 2.1},
+        {"type": "integer", "exclusiveMaximum": -3},
+        {"type": "object", "additionalProperties": {"type": "integer"}, "minProperties": 2},
+        {"type": "string", "format": "date-time"},
+        {"enum": ["negative", "positive"]},
+        {"type": "null"},
+        {},
+    ]
+
+
+@pytest.mark.parametrize("schema", schemas(), ids=lambda schema: "/".join(schema) or "anything")
+def test_values_fit_their_schema(schema: dict[str, Any]) -> None:
+    value = example_of(schema, "What a positive surprise")
+    jsonschema.Draft202012Validator(schema).validate(value)
+
+
+def test_a_schema_is_answered_by_json_that_fits(asker: Asker) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"mood": {"enum": ["negative", "positive"]}, "why": {"type": "string"}},
+        "required": ["mood", "why"],
+    }
+    text_format = {"type": "json_schema", "name": "mood", "strict": True, "schema": schema}
+    answer = json.loads(text_of(asker.final(user("So positive!"), text={"format": text_format})))
+    assert answer["mood"] == "positive"
+    assert "Simulated" in answer["why"]
