@@ -1,0 +1,182 @@
+"""JSON schemas: what the API's strict mode wants of one, and what does not fit one.
+
+Only what schemas of answers use is checked: types, enumerations, objects, arrays, unions, local references, bounds of
+numbers and lengths, patterns. Other keywords accept everything.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+Schema = dict[str, Any]
+
+_FORMATS = frozenset(
+    {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"},
+)
+_NOT_SENT = frozenset({"default", "title", "examples", "$schema", "$id", "$comment", "discriminator"})
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "object": (dict,),
+    "array": (list,),
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "null": (type(None),),
+}
+_CHILDREN = ("items", "additionalProperties", "not", "if", "then", "else")
+_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
+_MAPS = ("properties", "$defs", "definitions")
+
+
+def resolved(schema: Schema, root: Schema) -> Schema:
+    """Follow local references to the schema that they name."""
+    seen = set()
+    while (
+        isinstance(reference := schema.get("$ref"), str)
+        and reference.startswith("#")
+        and reference not in seen
+    ):
+        seen.add(reference)
+        found: Any = root
+        for step in reference.removeprefix("#").split("/")[1:]:
+            key = step.replace("~1", "/").replace("~0", "~")
+            found = found.get(key, {}) if isinstance(found, dict) else {}
+        schema = found if isinstance(found, dict) else {}
+    return schema
+
+
+def strict_schema(schema: Schema) -> Schema:
+    """Return the schema as strict mode wants it: closed objects, every property required, nothing decorative."""
+    reference = schema.get("$ref")
+    if isinstance(reference, str):
+        # A reference stands alone; the definitions beside it belong to the root.
+        alone: Schema = {"$ref": reference}
+        if "$defs" in schema:
+            alone["$defs"] = {name: strict_schema(child) for name, child in schema["$defs"].items()}
+        return alone
+    strict: Schema = {}
+    for key, value in schema.items():
+        if key in _NOT_SENT or (key == "format" and value not in _FORMATS):
+            continue
+        strict["anyOf" if key == "oneOf" else key] = _strict_value(key, value)
+    if strict.get("type") == "object" and "properties" in strict:
+        strict["required"] = list(strict["properties"])
+        if not isinstance(strict.get("additionalProperties"), dict):
+            strict["additionalProperties"] = False
+    return strict
+
+
+def _strict_value(key: str, value: Any) -> Any:
+    if key in _MAPS and isinstance(value, dict):
+        return {name: strict_schema(child) for name, child in value.items()}
+    if key in _LISTS and isinstance(value, list):
+        return [strict_schema(child) for child in value]
+    if key in _CHILDREN and isinstance(value, dict):
+        return strict_schema(value)
+    return value
+
+
+def fits_strict_mode(schema: Schema) -> bool:
+    """Whether strict mode can hold the schema: no object with keys that are not named in it, no tuples."""
+    if schema.get("type") == "object" and not isinstance(schema.get("properties"), dict):
+        return False
+    if isinstance(schema.get("additionalProperties"), dict) or {"prefixItems", "allOf", "not", "if"} & set(
+        schema
+    ):
+        return False
+    if not schema or set(schema) == {"description"}:
+        return False
+    return all(fits_strict_mode(child) for child in _children(schema))
+
+
+def _children(schema: Schema) -> Iterator[Schema]:
+    for key, value in schema.items():
+        if key in _MAPS and isinstance(value, dict):
+            yield from value.values()
+        elif key in _LISTS and isinstance(value, list):
+            yield from value
+        elif key in _CHILDREN and isinstance(value, dict):
+            yield value
+
+
+def mismatches(value: Any, schema: Any, root: Schema, path: str = "value") -> list[str]:
+    """Return what of a value does not fit, as sentences that name the place; empty when all fits."""
+    if schema is False:
+        return [f"{path} is not allowed"]
+    if not isinstance(schema, dict):
+        return []
+    schema = resolved(schema, root)
+    problems = list(_kind_problems(value, schema, path))
+    if problems:
+        return problems
+    for union in ("anyOf", "oneOf"):
+        branches = schema.get(union)
+        if branches and all(mismatches(value, branch, root, path) for branch in branches):
+            return (
+                mismatches(value, branches[0], root, path)
+                if len(branches) == 1
+                else [f"{path} fits none of {union}"]
+            )
+    for branch in schema.get("allOf", ()):
+        problems += mismatches(value, branch, root, path)
+    if isinstance(value, dict):
+        problems += _object_problems(value, schema, root, path)
+    elif isinstance(value, list):
+        for number, entry in enumerate(value):
+            problems += mismatches(entry, schema.get("items", True), root, f"{path}[{number}]")
+    return problems + list(_bound_problems(value, schema, path))
+
+
+def _kind_problems(value: Any, schema: Schema, path: str) -> Iterator[str]:
+    kinds = schema.get("type", [])
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    if kinds and not any(_is_kind(value, kind) for kind in kinds):
+        yield f"{path} must be {' or '.join(kinds)}"
+    elif "enum" in schema and value not in schema["enum"]:
+        yield f"{path} must be one of {', '.join(map(repr, schema['enum']))}"
+    elif "const" in schema and value != schema["const"]:
+        yield f"{path} must be {schema['const']!r}"
+
+
+def _is_kind(value: Any, kind: str) -> bool:
+    if isinstance(value, bool):
+        return kind == "boolean"
+    if kind == "integer" and isinstance(value, float):
+        return value.is_integer()
+    return isinstance(value, _TYPES.get(kind, (object,)))
+
+
+def _object_problems(value: Mapping[str, Any], schema: Schema, root: Schema, path: str) -> list[str]:
+    named = schema.get("properties", {})
+    problems = [f"{path}.{key} is missing" for key in schema.get("required", ()) if key not in value]
+    for key, entry in value.items():
+        wanted = named.get(key, schema.get("additionalProperties", True))
+        problems += mismatches(entry, wanted, root, f"{path}.{key}")
+    return problems
+
+
+def _bound_problems(value: Any, schema: Schema, path: str) -> Iterator[str]:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        measured: float = value
+        low, high = "minimum", "maximum"
+    elif isinstance(value, str):
+        measured, low, high = len(value), "minLength", "maxLength"
+        pattern = schema.get("pattern")
+        if isinstance(pattern, str) and not re.search(pattern, value):
+            yield f"{path} must match {pattern}"
+    elif isinstance(value, list):
+        measured, low, high = len(value), "minItems", "maxItems"
+    else:
+        return
+    if measured < schema.get(low, measured):
+        yield f"{path}: {low} is {schema[low]}"
+    if measured > schema.get(high, measured):
+        yield f"{path}: {high} is {schema[high]}"
+    if "exclusiveMinimum" in schema and measured <= schema["exclusiveMinimum"]:
+        yield f"{path} must be more than {schema['exclusiveMinimum']}"
+    if "exclusiveMaximum" in schema and measured >= schema["exclusiveMaximum"]:
+        yield f"{path} must be less than {schema['exclusiveMaximum']}"

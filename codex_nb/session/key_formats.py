@@ -1,0 +1,96 @@
+"""The shapes of keys: texts that are secret by what they look like, whoever they belong to.
+
+Each format has literal hints; where none of them occurs the pattern is not tried, so that looking through a long text
+that holds no key costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@dataclass(frozen=True)
+class KeyFormat:
+    """One format; the pattern's group ``value``, where it has one, is the secret, otherwise all that matched.
+
+    ``hints`` are in lower case.
+    """
+
+    name: str
+    hints: tuple[str, ...]
+    pattern: re.Pattern[str]
+
+
+_ASSIGNED = (
+    r"(?:[a-z_]*_)?(?:api_?key|secret(?:_?key)?|access_?token|auth_?token|token|password|passwd|pwd)[\"']?"
+    r"\s*(?::\s*\w+\s*)?[=:]\s*(?P<quote>[\"'])(?P<value>(?=[^\"'\n]*\d)[^\"'\s<>{}]{8,})(?P=quote)"
+)
+
+KEY_FORMATS = tuple(
+    KeyFormat(name, hints, re.compile(pattern))
+    for name, hints, pattern in (
+        ("an OpenAI key", ("sk-",), r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{16,}"),
+        ("a JSON web token", ("eyj",), r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?"),
+        ("a GitHub token", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), r"gh[pousr]_[A-Za-z0-9]{30,}"),
+        ("a GitHub token", ("github_pat_",), r"github_pat_[A-Za-z0-9_]{30,}"),
+        ("a GitLab token", ("glpat-",), r"glpat-[A-Za-z0-9_-]{20,}"),
+        ("an AWS key", ("akia", "asia"), r"(?<![A-Z0-9])(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Z0-9])"),
+        ("a Google key", ("aiza",), r"AIza[A-Za-z0-9_-]{35}"),
+        ("a Google token", ("ya29.",), r"ya29\.[A-Za-z0-9_-]{20,}"),
+        ("a Slack token", ("xox",), r"xox[abeoprs]-[A-Za-z0-9-]{10,}"),
+        ("a Hugging Face token", ("hf_",), r"(?<![A-Za-z0-9])hf_[A-Za-z0-9]{30,}"),
+        ("a Stripe key", ("k_live_", "k_test_"), r"[rs]k_(?:live|test)_[A-Za-z0-9]{16,}"),
+        ("a PyPI token", ("pypi-",), r"pypi-[A-Za-z0-9_-]{50,}"),
+        ("an npm token", ("npm_",), r"npm_[A-Za-z0-9]{36}"),
+        ("a Databricks token", ("dapi",), r"dapi[a-f0-9]{32}"),
+        ("a personal access token", ("at-",), r"(?<![A-Za-z0-9])at-[A-Za-z0-9_-]{32,}"),
+        (
+            "a private key",
+            ("private key-----",),
+            r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
+        ),
+        ("a bearer token", ("bearer",), r"(?i:bearer)\s+(?P<value>[A-Za-z0-9._~+/-]{16,}=*)"),
+        ("a password in an address", ("://",), r"://[^\s/:@\"'<>]{0,64}:(?P<value>[^\s/@\"'<>]{3,256})@"),
+        (
+            "an assigned secret",
+            ("api_key", "apikey", "secret", "token", "passw", "pwd"),
+            f"(?i:{_ASSIGNED})",
+        ),
+    )
+)
+
+
+def replace_keys(text: str, mark: Callable[[str], str]) -> str:
+    """Put ``mark(name of the format)`` in the place of every key in a text."""
+    lowered = text.lower()
+    for form in KEY_FORMATS:
+        if any(hint in lowered for hint in form.hints):
+            text = form.pattern.sub(partial(_marked, form, mark), text)
+    return text
+
+
+def holds_key(text: str) -> bool:
+    """Whether a text holds anything that looks like a key."""
+    return next(_keys(text), None) is not None
+
+
+def _keys(text: str) -> Iterator[str]:
+    lowered = text.lower()
+    for form in KEY_FORMATS:
+        if any(hint in lowered for hint in form.hints) and (match := form.pattern.search(text)):
+            yield match[0]
+
+
+def _marked(form: KeyFormat, mark: Callable[[str], str], match: re.Match[str]) -> str:
+    if "value" not in form.pattern.groupindex:
+        return mark(form.name)
+    if match["value"].startswith("[redacted:"):
+        return match[0]
+    start, end = match.start("value") - match.start(), match.end("value") - match.start()
+    return f"{match[0][:start]}{mark(form.name)}{match[0][end:]}"

@@ -1,0 +1,68 @@
+"""The items that open an exchange: instructions once, what is new of the notebook, the user's words last."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from codex_nb.session.instructions import project_instructions
+from codex_nb.session.items import developer_message, user_message
+
+if TYPE_CHECKING:
+    from codex_nb.session.conversation import Conversation
+    from codex_nb.session.fence import Fence
+    from codex_nb.session.items import Item
+    from codex_nb.session.redaction import Finding, Redactor
+    from codex_nb.session.request import TurnRequest
+    from codex_nb.settings import Settings
+
+
+@dataclass(frozen=True)
+class Opening:
+    """The new items, the digests of what they tell, and the secrets that were taken out of them."""
+
+    items: tuple[Item, ...]
+    facts: frozenset[str]
+    findings: tuple[Finding, ...]
+
+
+def open_exchange(
+    request: TurnRequest,
+    conversation: Conversation,
+    *,
+    instructions: str,
+    settings: Settings,
+    redactor: Redactor,
+    fence: Fence,
+) -> Opening:
+    """Put together what a question adds to its thread before the model speaks.
+
+    Instructions are told once for each thread and again only when they have changed, so that the inputs of a thread's
+    requests begin alike. Everything passes the redactor, the context for a second time: when it was built, the login
+    may not have been read yet.
+    """
+    items: list[Item] = []
+    facts: set[str] = set()
+    findings: list[Finding] = []
+
+    def clean(text: str, place: str) -> str:
+        text, found = redactor.redact(text, place)
+        findings.extend(found)
+        return text
+
+    project = project_instructions(settings.codex_home, request.folder, settings.project_doc_max_bytes)
+    for name, text in (("instructions", instructions), ("AGENTS.md", project)):
+        fact = f"{name}:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        if text and fact not in conversation.facts:
+            items.append(developer_message(clean(text, name)))
+            facts.add(fact)
+    images = request.images
+    if request.context is not None:
+        findings.extend(request.context.redactions)
+        images = (*request.context.images, *images)
+        facts |= request.context.digests
+        if told := request.context.told(conversation.facts, fence):
+            items.append(user_message(clean(told, "the notebook")))
+    items.append(user_message(clean(request.prompt, "the question"), images))
+    return Opening(tuple(items), frozenset(facts), tuple(findings))

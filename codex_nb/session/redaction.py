@@ -1,0 +1,161 @@
+"""Secrets are taken out of everything that is sent: known values, known key formats, and both where they are encoded.
+
+Known values are those of environment variables that look secret and the login's own tokens. A mark names where a value
+came from; the value itself appears in no message.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+import string
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import quote, quote_plus, urlsplit
+
+from codex_nb.session.key_formats import holds_key, replace_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+SHORTEST = 8
+_SECRET_NAME = re.compile(
+    r"(?:^|_)(?:KEY|TOKEN|SECRETS?|PASSWORD|PASSWD|PASSPHRASE|PASS|CREDENTIALS?|AUTH|COOKIE|DSN|PAT)(?:_|$)"
+    r"|APIKEY|PASSWORD|SECRET|CONNECTION_?STRING",
+    re.IGNORECASE,
+)
+_HARMLESS_NAME = re.compile(
+    r"_(?:SOCK|PATH|FILE|DIR|HOME|ID|NAME|TYPE|BACKEND|MODE|URL|HOST|PORT|USER)$", re.IGNORECASE
+)
+_ENCODED = re.compile(r"[A-Za-z0-9+/_-]{24,}={0,2}")
+_LONGEST_ENCODED = 20_000
+_HEX_DIGITS = frozenset(string.hexdigits)
+# Where a text was shortened a secret may have been cut in two, and neither half can be recognised any more.
+_CUT = re.compile(r"(\n… \[[\d,]+ characters left out\] …\n)")
+_KEY_CHARACTERS = string.ascii_letters + string.digits + "_-+/=.~%$!"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One secret that was taken out: what it was, and where."""
+
+    name: str
+    place: str
+
+
+class Redactor:
+    """Replaces secrets by marks; ``secrets`` maps the name to show to the value to find."""
+
+    def __init__(self, secrets: Mapping[str, str]) -> None:
+        self._values = [value for value in secrets.values() if len(value) >= SHORTEST]
+        self._forms: dict[str, str] = {}
+        for name, value in secrets.items():
+            if len(value) >= SHORTEST:
+                self._forms.update(dict.fromkeys(_forms(value), name))
+        longest_first = sorted(self._forms, key=len, reverse=True)
+        self._known = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+
+    def __call__(self, text: str) -> str:
+        """Return the text without secrets."""
+        return self.redact(text, "")[0]
+
+    def redact(self, text: str, place: str) -> tuple[str, tuple[Finding, ...]]:
+        """Return the text without secrets, and what was taken out; ``place`` says where the text comes from."""
+        found: list[Finding] = []
+
+        def mark(name: str) -> str:
+            found.append(Finding(name, place))
+            return f"[redacted: {name}]"
+
+        if self._known is not None and any(form in text for form in self._forms):
+            text = self._known.sub(lambda match: mark(self._forms[match[0]]), text)
+        text = replace_keys(text, mark)
+        text = _ENCODED.sub(lambda match: self._encoded(match[0], mark), text)
+        if "characters left out] …" in text:
+            text = self._without_halves(text)
+        return text, tuple(found)
+
+    def _encoded(self, text: str, mark: Callable[[str], str]) -> str:
+        for plain in _decodings(text[:_LONGEST_ENCODED]):
+            if holds_key(plain) or (self._known is not None and self._known.search(plain)):
+                return mark("an encoded secret")
+        return text
+
+    def _without_halves(self, text: str) -> str:
+        pieces = _CUT.split(text)
+        for index in range(0, len(pieces) - 2, 2):
+            pieces[index] = self._trimmed(pieces[index], ends=True)
+            pieces[index + 2] = self._trimmed(pieces[index + 2], ends=False)
+        return "".join(pieces)
+
+    def _trimmed(self, piece: str, *, ends: bool) -> str:
+        stripped = piece.rstrip(_KEY_CHARACTERS) if ends else piece.lstrip(_KEY_CHARACTERS)
+        if len(piece) - len(stripped) >= SHORTEST:
+            return f"{stripped}…" if ends else f"…{stripped}"
+        for value in self._values:
+            for size in range(len(value) - 1, SHORTEST // 2, -1):
+                if ends and piece.endswith(value[:size]):
+                    return f"{piece[:-size]}…"
+                if not ends and piece.startswith(value[-size:]):
+                    return f"…{piece[size:]}"
+        return piece
+
+
+def _forms(value: str) -> Iterator[str]:
+    """Yield the value as it may be written: plain, escaped, percent-encoded, hexadecimal, base64 at any offset."""
+    data = value.encode("utf-8", "surrogateescape")
+    yield value
+    yield json.dumps(value)[1:-1]
+    yield repr(value)[1:-1]
+    yield quote(value, safe="", errors="replace")
+    yield quote_plus(value, errors="replace")
+    yield data.hex()
+    yield data.hex().upper()
+    for offset in range(3):
+        padded = b"\0" * offset + data
+        whole = padded[: len(padded) // 3 * 3]
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            text = encode(whole).decode()[4 if offset else 0 :]
+            if len(text) >= SHORTEST:
+                yield text
+
+
+def _decodings(text: str) -> Iterator[str]:
+    stripped = text.rstrip("=")
+    if len(stripped) % 2 == 0 and _HEX_DIGITS.issuperset(stripped):
+        yield bytes.fromhex(stripped).decode("latin-1")
+    standard = stripped.replace("-", "+").replace("_", "/")
+    for offset in range(min(4, len(standard))):
+        shifted = standard[offset:]
+        whole = shifted[: len(shifted) - 1] if len(shifted) % 4 == 1 else shifted
+        try:
+            yield base64.b64decode(whole + "=" * (-len(whole) % 4)).decode("latin-1")
+        except (binascii.Error, ValueError):
+            continue
+
+
+def environment_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the values of environment variables that look secret, by ``$NAME``."""
+    secrets = {}
+    for name, value in environ.items():
+        if len(value) < SHORTEST:
+            continue
+        if looks_secret(name) and not value.startswith(("/", "~", "http://", "https://")):
+            secrets[f"${name}"] = value
+        elif "://" in value and "@" in value and (password := _password(value)):
+            secrets[f"the password in ${name}"] = password
+    return secrets
+
+
+def looks_secret(name: str) -> bool:
+    """Whether a variable of this name holds a secret, by its name."""
+    return bool(_SECRET_NAME.search(name)) and not _HARMLESS_NAME.search(name)
+
+
+def _password(address: str) -> str | None:
+    try:
+        return urlsplit(address).password
+    except ValueError:
+        return None

@@ -1,0 +1,278 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from codex_nb.auth.credentials import Account, AuthMode, Credentials
+from codex_nb.errors import ModelUnavailable, SignInRequired
+from codex_nb.responses.events import LimitsSeen
+from codex_nb.responses.limits import RateLimits, Window
+from codex_nb.responses.model import Model
+from codex_nb.session.assistant import ALL_HINT, Assistant
+from codex_nb.session.context import NotebookContext, Section
+from codex_nb.session.events import Notice, StepStarted, TurnEvent, TurnFinished, TurnStarted
+from codex_nb.session.request import TurnRequest
+from codex_nb.session.threads import ThreadStore
+from codex_nb.settings import ApprovalPolicy, Settings
+from codex_nb.tools.approval import NobodyToAsk
+from codex_nb.tools.kernel import run_python
+from codex_nb.tools.tool import Ports, ToolSet
+from tests.leaks import assert_no_leak
+from tests.session.scripted import (
+    ProcessKernel,
+    SameThread,
+    ScriptedClient,
+    Step,
+    called,
+    outputs,
+    reply,
+    said,
+)
+
+pytestmark = pytest.mark.anyio
+
+TOKEN = "fabricated-bearer-0123456789"
+REFRESH = "fabricated-refresh-9876543210"
+LOGIN = Credentials(
+    AuthMode.CHATGPT,
+    Account("acct-1", "user-1", "ada@example.com", "plus"),
+    bearer=SecretStr(TOKEN),
+    refresh_token=SecretStr(REFRESH),
+)
+MODEL = Model("gpt-test", efforts=("low", "high"), default_effort="low")
+
+
+class Login:
+    def __init__(self, credentials: Credentials | None = LOGIN) -> None:
+        self.credentials = credentials
+
+    async def current(self) -> Credentials:
+        if self.credentials is None:
+            raise SignInRequired("Not signed in.")
+        return self.credentials
+
+    def peek(self) -> Credentials | None:
+        return self.credentials
+
+
+@dataclass
+class Models:
+    model: Model = MODEL
+    wanted: list[str | None] = field(default_factory=list)
+
+    async def choose(self, wanted: str | None = None) -> Model:
+        self.wanted.append(wanted)
+        if wanted == "gpt-gone":
+            raise ModelUnavailable("gpt-gone is not offered.")
+        return self.model
+
+
+class Desk:
+    """An assistant with everything that it works with."""
+
+    def __init__(
+        self, home: Path, *scripts: Step, environ: dict[str, str] | None = None, **more: Any
+    ) -> None:
+        self.client = ScriptedClient(list(scripts))
+        self.models = Models()
+        self.kernel = ProcessKernel()
+        self.settings = Settings(codex_home=home, **more)
+        self.assistant = Assistant(
+            client=self.client,
+            identity=Login(),
+            models=self.models,
+            threads=ThreadStore(home / "threads"),
+            settings=self.settings,
+            environ=environ or {},
+            instructions="Be brief.",
+        )
+
+    async def ask(self, prompt: str = "hi", **more: Any) -> list[TurnEvent]:
+        request = TurnRequest(prompt, **more)
+        ports = Ports(SameThread(), self.kernel)
+        return [e async for e in self.assistant.turn(request, ports=ports, approver=NobodyToAsk())]
+
+    @property
+    def sent(self) -> str:
+        return json.dumps([request.input for request in self.client.requests], ensure_ascii=False)
+
+
+def texts(items: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    return [(i["role"], i["content"][-1]["text"]) for i in items if i["type"] == "message"]
+
+
+async def test_a_question_is_sent_with_instructions_first_and_the_prompt_last(tmp_path: Path) -> None:
+    (tmp_path / "AGENTS.md").write_text("Use polars.")
+    desk = Desk(tmp_path, reply(said("Hi")), model="gpt-set", summary="auto")
+    context = NotebookContext((Section("cell", "Cell 1", "x = 1"),))
+    events = await desk.ask("What is x?", thread="nb", context=context)
+    started, last = events[0], events[-1]
+    assert isinstance(started, TurnStarted)
+    assert isinstance(last, TurnFinished)
+    assert started == TurnStarted(
+        started.turn_id, "nb", "gpt-test", "low", "ada@example.com", "plus", "chatgpt"
+    )
+    assert last.answer.text == "Hi"
+    [request] = desk.client.requests
+    roles_and_texts = texts(request.input)
+    assert [role for role, _ in roles_and_texts] == ["developer", "developer", "user", "user"]
+    assert roles_and_texts[0][1] == "Be brief."
+    assert roles_and_texts[1][1].endswith("Use polars.")
+    assert "Cell 1\nx = 1" in roles_and_texts[2][1]
+    assert roles_and_texts[3][1] == "What is x?"
+    assert (request.model, request.effort, request.summary) == ("gpt-test", "low", "auto")
+    assert request.thread_id == request.prompt_cache_key == desk.assistant.threads.open("nb").thread_id
+    assert request.turn_id == started.turn_id
+    assert desk.models.wanted == ["gpt-set"]
+
+
+async def test_a_thread_is_told_only_what_is_new(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, reply(said("1")), reply(said("2", "msg_2")))
+    first, second = Section("cell", "Cell 1", "x = 1"), Section("cell", "Cell 2", "y = 2")
+    await desk.ask("one", thread="nb", context=NotebookContext((first,)))
+    await desk.ask("two", thread="nb", context=NotebookContext((first, second)))
+    before, after = (request.input for request in desk.client.requests)
+    assert after[: len(before)] == before
+    added = [text for _, text in texts(after[len(before) + 1 :])]
+    assert "Cell 2\ny = 2" in added[0]
+    assert "x = 1" not in added[0]
+    assert "1 more are as they were told before" in added[0]
+    assert added[1] == "two"
+
+
+async def test_a_thread_goes_on_after_a_restart(tmp_path: Path) -> None:
+    await Desk(tmp_path, reply(said("1"))).ask("one", thread="nb")
+    desk = Desk(tmp_path, reply(said("2", "msg_2")))
+    await desk.ask("two", thread="nb")
+    assert [text for _, text in texts(desk.client.requests[0].input)] == ["Be brief.", "one", "1", "two"]
+
+
+async def test_without_a_thread_nothing_is_kept(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, reply(said("1")), reply(said("2")))
+    await desk.ask("one")
+    await desk.ask("two")
+    assert [text for _, text in texts(desk.client.requests[1].input)] == ["Be brief.", "two"]
+    assert not (tmp_path / "threads").exists()
+
+
+async def test_no_secret_is_sent_or_kept(tmp_path: Path) -> None:
+    environ = {"SERVICE_API_KEY": "fabricated env value 1", "HOME": "/home/ada"}
+    secret = {"bearer": TOKEN, "refresh": REFRESH, "env": environ["SERVICE_API_KEY"]}
+    told = " ".join(secret.values())
+    code = f"print({told!r})"
+    desk = Desk(
+        tmp_path, reply(called("run_python", {"code": "print(told)"})), reply(said("k")), environ=environ
+    )
+    desk.kernel.variables["told"] = told
+    context = NotebookContext((Section("cell", "Cell 1", code),))
+    events = await desk.ask(
+        f"Is {told} fine?",
+        thread="nb",
+        context=context,
+        tools=ToolSet((run_python,)),
+        approval=ApprovalPolicy.ALL,
+    )
+    assert_no_leak(desk.sent, secret)
+    for file in (tmp_path / "threads").iterdir():
+        assert_no_leak(file.read_bytes(), secret)
+    notices = [event.text for event in events if isinstance(event, Notice) and event.kind == "redacted"]
+    assert len(notices) == 1
+    assert "$SERVICE_API_KEY in the notebook" in notices[0]
+    assert "the login's token in the question" in notices[0]
+
+
+async def test_tools_run_under_the_policy_of_the_request(tmp_path: Path) -> None:
+    call = reply(called("run_python", {"code": "print(6 * 7)"}))
+    desk = Desk(tmp_path, call, reply(said("k")), call, reply(said("k")), reply(said("k")))
+    tools = ToolSet((run_python,))
+    allowed = await desk.ask(tools=tools, approval=ApprovalPolicy.ALL)
+    assert Notice("hint", ALL_HINT) in allowed
+    assert desk.kernel.ran == ["print(6 * 7)"]
+    assert "42" in outputs(desk.client.requests[1].input)[0][1]
+    await desk.ask(tools=tools, approval=ApprovalPolicy.ASK)
+    assert desk.kernel.ran == ["print(6 * 7)"]
+    await desk.ask(tools=tools, approval=ApprovalPolicy.NEVER)
+    assert [request.tools == () for request in desk.client.requests] == [False] * 4 + [True]
+
+
+async def test_a_failure_before_the_turn_is_its_last_event_too(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    [event] = await desk.ask(model="gpt-gone")
+    assert isinstance(event, TurnFinished)
+    assert event.answer.status == "failed"
+    assert isinstance(event.failure, ModelUnavailable)
+
+
+async def test_an_answer_is_returned_or_its_error_raised(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, reply(said('{"value": 3}')), [SignInRequired("Gone.")])
+    ports = Ports(SameThread())
+    answer = await desk.assistant.answer(
+        TurnRequest("three?", schema=int), ports=ports, approver=NobodyToAsk()
+    )
+    assert (answer.parsed, answer.status) == (3, "completed")
+    assert desk.client.requests[0].text_format is not None
+    with pytest.raises(SignInRequired):
+        await desk.assistant.answer(TurnRequest("three?"), ports=ports, approver=NobodyToAsk())
+
+
+async def test_a_cancelled_caller_is_cancelled(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, [asyncio.Event()])
+    answer = desk.assistant.answer(TurnRequest("x"), ports=Ports(SameThread()), approver=NobodyToAsk())
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(answer, 0.01)
+    assert desk.client.closed == 1
+
+
+async def test_turns_of_one_thread_follow_each_other(tmp_path: Path) -> None:
+    gate = asyncio.Event()
+    desk = Desk(tmp_path, [gate, *reply(said("1"))], reply(said("2", "msg_2")))
+    first = asyncio.create_task(desk.ask("one", thread="nb"))
+    second = asyncio.create_task(desk.ask("two", thread="nb"))
+    await asyncio.sleep(0)
+    gate.set()
+    await asyncio.gather(first, second)
+    assert [text for _, text in texts(desk.client.requests[1].input)] == ["Be brief.", "one", "1", "two"]
+
+
+async def test_a_limit_that_is_near_is_told_once(tmp_path: Path) -> None:
+    window = Window(93.0, 300, datetime(2026, 11, 20, tzinfo=UTC))
+    limits = RateLimits((window,), plan="plus")
+    script = [LimitsSeen(limits), *reply(said("k"))]
+    desk = Desk(tmp_path, script, script)
+    notices = [e.text for _ in range(2) for e in await desk.ask() if isinstance(e, Notice)]
+    assert len(notices) == 1
+    assert notices[0].startswith("93 % of the 5 h limit is used, resets ")
+    assert desk.assistant.limits == limits
+
+
+async def test_the_settings_effort_is_left_aside_for_a_model_that_lacks_it(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, reply(said("k")), reply(said("k")), effort="xhigh")
+    await desk.ask()
+    desk.models.model = replace(MODEL, efforts=("xhigh",))
+    await desk.ask()
+    assert [request.effort for request in desk.client.requests] == ["low", "xhigh"]
+    [event] = await desk.ask(effort="low")
+    assert isinstance(event, TurnFinished)
+    assert "gpt-test has no effort 'low'" in str(event.error)
+
+
+async def test_instructions_are_told_again_only_when_they_change(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, reply(said("1")), reply(said("2", "m2")), reply(said("3", "m3")))
+    (tmp_path / "AGENTS.md").write_text("Old.")
+    await desk.ask("one", thread="nb")
+    await desk.ask("two", thread="nb")
+    (tmp_path / "AGENTS.md").write_text("New.")
+    events = await desk.ask("three", thread="nb")
+    assert StepStarted(1) in events
+    told = [
+        text.rsplit("\n", 1)[-1] for role, text in texts(desk.client.requests[2].input) if role == "developer"
+    ]
+    assert told == ["Be brief.", "Old.", "New."]
