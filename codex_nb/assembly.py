@@ -1,0 +1,57 @@
+"""Construction: the parts of one profile, made from settings and environment. Production defaults are chosen here."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from codex_nb.auth import open_credentials
+from codex_nb.home import Home
+from codex_nb.http import open_http
+from codex_nb.settings import load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from codex_nb.auth.sources import ExternalTokenProvider
+    from codex_nb.host.recorder import OutputRecorder
+    from codex_nb.magics.codex_magics import CodexMagics
+    from codex_nb.magics.workspace import Workspace
+    from codex_nb.settings import Settings
+
+
+def make_home(
+    settings: Settings, environ: Mapping[str, str], *, external: ExternalTokenProvider | None = None
+) -> Home:
+    """Put the parts of one profile together; nothing is read or sent yet."""
+    http = open_http(settings, environ)
+    return Home(settings, environ, http, open_credentials(settings, environ, http, external=external))
+
+
+@asynccontextmanager
+async def open_home(
+    environ: Mapping[str, str],
+    *,
+    profile: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    external: ExternalTokenProvider | None = None,
+) -> AsyncIterator[Home]:
+    """Open a profile for one piece of work on the running loop."""
+    home = make_home(load_settings(environ, profile=profile, overrides=overrides), environ, external=external)
+    try:
+        yield home
+    finally:
+        await asyncio.shield(home.close())
+
+
+def open_workspace(shell: Any, magics: CodexMagics, recorder: OutputRecorder) -> Workspace:
+    """Make the workspace of one shell, on the process's engine and environment."""
+    from codex_nb.host.engine import engine
+    from codex_nb.magics.workspace import Workspace
+
+    def open_profile(profile: str | None, overrides: Mapping[str, Any]) -> Home:
+        return make_home(load_settings(os.environ, profile=profile, overrides=overrides), os.environ)
+
+    return Workspace(shell, magics, engine(), open_profile, recorder, os.environ)

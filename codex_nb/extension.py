@@ -1,0 +1,64 @@
+"""Loading into IPython: registers the magics and the completion, and takes them back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from codex_nb.magics.codex_magics import CodexMagics
+from codex_nb.magics.completion import CodexMatcher
+from codex_nb.magics.names import NotebookNames
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from codex_nb.magics.workspace import Workspace
+
+_LOADED = "_codex_nb_loaded"
+
+
+class _Loaded:
+    """What one load put into a shell."""
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        from codex_nb.host.recorder import OutputRecorder
+
+        self._shell = shell
+        self.recorder = OutputRecorder(shell)
+        self.magics = CodexMagics(shell, self._open_workspace)
+        self._matcher = CodexMatcher(NotebookNames(shell, self.magics)).matcher()
+
+    def enter(self) -> None:
+        """Put everything in place."""
+        self._shell.register_magics(self.magics)
+        self._shell.Completer.custom_matchers.append(self._matcher)
+        self.recorder.start()
+
+    def leave(self) -> None:
+        """Take everything back."""
+        self.recorder.stop()
+        self._shell.Completer.custom_matchers.remove(self._matcher)
+        self._shell.configurables.remove(self.magics)
+        for kind in ("line", "cell"):
+            self._shell.magics_manager.magics[kind].pop("codex", None)
+        self.magics.close()
+
+    def _open_workspace(self, magics: CodexMagics) -> Workspace:
+        from codex_nb.assembly import open_workspace
+
+        return open_workspace(self._shell, magics, self.recorder)
+
+
+def load(shell: InteractiveShell) -> None:
+    """Register the magics with a shell; loading twice changes nothing."""
+    if getattr(shell, _LOADED, None) is None:
+        loaded = _Loaded(shell)
+        loaded.enter()
+        setattr(shell, _LOADED, loaded)
+
+
+def unload(shell: InteractiveShell) -> None:
+    """Take everything back that :func:`load` put into the shell."""
+    loaded: _Loaded | None = getattr(shell, _LOADED, None)
+    if loaded is not None:
+        delattr(shell, _LOADED)
+        loaded.leave()

@@ -1,0 +1,75 @@
+"""``%codex`` and ``%%codex``: the magics, their configuration, and the one place where errors become one line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, line_cell_magic, magics_class
+from traitlets import Enum, Integer, Unicode
+
+from codex_nb.errors import CodexError
+from codex_nb.magics.options import APPROVALS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from codex_nb.magics.workspace import Workspace
+
+DISPLAYS = ("auto", "widget", "html", "text")
+
+
+@magics_class
+class CodexMagics(Magics):
+    """Codex in this notebook; configure it with ``%config CodexMagics.NAME = VALUE`` or in ipython_config.py."""
+
+    model = Unicode(None, allow_none=True, help="The model to ask, None for config.toml's choice.").tag(config=True)
+    effort = Unicode(None, allow_none=True, help="How long the model thinks: low, medium, high, …").tag(config=True)
+    approval = Enum(
+        (*APPROVALS, None), default_value=None, allow_none=True, help="When a tool call needs your word."
+    ).tag(config=True)
+    profile = Unicode(None, allow_none=True, help="The login or config profile to use.").tag(config=True)
+    display = Enum(DISPLAYS, default_value="auto", help="How answers are shown.").tag(config=True)
+    context_tokens = Integer(24_000, min=0, help="How much of the notebook is sent at most, in tokens.").tag(config=True)
+    openai_api_key = Enum(
+        ("ignore", "use"), default_value="ignore", help='Whether OPENAI_API_KEY may pay: "use" or "ignore".'
+    ).tag(config=True)
+
+    def __init__(self, shell: InteractiveShell, open_workspace: Callable[[CodexMagics], Workspace]) -> None:
+        super().__init__(shell)
+        self._open_workspace = open_workspace
+        self._workspace: Workspace | None = None
+
+    @property
+    def workspace(self) -> Workspace:
+        """The notebook's workspace, made by the first magic that needs it."""
+        if self._workspace is None:
+            self._workspace = self._open_workspace(self)
+        return self._workspace
+
+    @property
+    def opened(self) -> Workspace | None:
+        """The workspace if one was made."""
+        return self._workspace
+
+    @line_cell_magic
+    def codex(self, line: str, cell: str | None = None) -> Any:
+        """Ask Codex about this notebook, or manage it.
+
+        ``%%codex [options]`` with a question below it asks; ``%codex help`` lists options and subcommands;
+        a ``%codex`` line that begins with no subcommand is a one-line question.
+        """
+        from codex_nb.magics.dispatch import dispatch
+
+        try:
+            return dispatch(self, line, cell)
+        except CodexError as error:
+            raise UsageError(error.line) from None
+
+    def close(self) -> None:
+        """Let go of what the workspace holds."""
+        if self._workspace is not None:
+            self._workspace.close()
+            self._workspace = None

@@ -1,0 +1,107 @@
+"""The options of ``%%codex`` and of a one-line prompt, parsed from the magic's line."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from typing import NoReturn
+
+from codex_nb.errors import CodexError
+
+EFFORTS = ("minimal", "low", "medium", "high", "xhigh")
+APPROVALS = ("ask", "auto", "all", "never")
+
+
+class OptionError(CodexError):
+    """A magic's line that cannot be understood."""
+
+    default_hint = "See %codex help."
+
+
+@dataclass(frozen=True)
+class CellOptions:
+    """What one cell asks for; None means that the setting decides."""
+
+    model: str | None = None
+    effort: str | None = None
+    thread: str | None = None
+    output: str | None = None
+    schema: str | None = None
+    images: tuple[str, ...] = ()
+    context: bool = True
+    tools: bool = True
+    approval: str | None = None
+    profile: str | None = None
+    fresh: bool = False
+    background: bool = False
+    prompt: str = ""
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argparse parser that raises instead of leaving the process."""
+
+    def error(self, message: str) -> NoReturn:
+        raise OptionError(f"%%codex: {message}.")
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        raise OptionError(message or "%%codex takes options, then a prompt.")
+
+
+def _identifier(text: str) -> str:
+    if not text.isidentifier():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a Python name")
+    return text
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="%%codex", add_help=False, allow_abbrev=False, exit_on_error=True)
+    add = parser.add_argument
+    add("-m", "--model", help="the model, see %%codex models")
+    add("-e", "--effort", choices=EFFORTS, help="how long the model thinks")
+    add("-t", "--thread", help="the thread to go on with, or a new name")
+    add("-o", "--output", type=_identifier, help="also bind the answer to this name")
+    add("--schema", help="a class or JSON schema in your namespace; the answer's value fits it")
+    add("--image", dest="images", action="append", default=[], help="a figure's name or a file")
+    add("--no-context", dest="context", action="store_false", help="send nothing of the notebook")
+    add("--no-tools", dest="tools", action="store_false", help="offer the model no tools")
+    add("--approval", choices=APPROVALS, help="when a tool call needs your word")
+    add("--profile", help="another login or config profile")
+    add("--fresh", action="store_true", help="ask again although the answer is stored")
+    add("--background", action="store_true", help="return at once; the answer goes on below")
+    return parser
+
+
+PARSER = _parser()
+FLAGS = tuple(sorted(flag for action in PARSER._actions for flag in action.option_strings))  # noqa: SLF001  argparse has no public list
+TAKES_VALUE = {
+    flag: action.dest
+    for action in PARSER._actions  # noqa: SLF001  as above
+    if action.nargs is None
+    for flag in action.option_strings
+}
+
+
+def parse_options(line: str, cell: str = "") -> CellOptions:
+    """Parse a magic's line, options first; the words after them and the cell's body are the prompt, as they stand."""
+    words, rest = [], line.strip()
+    while rest.startswith("-"):
+        flag, _, rest = rest.partition(" ")
+        words.append(flag)
+        rest = rest.lstrip()
+        if flag in TAKES_VALUE and rest:
+            value, rest = _first_word(rest)
+            words.append(value)
+    known, unknown = PARSER.parse_known_args(words)
+    if unknown:
+        raise OptionError(f"%%codex: there is no option {unknown[0]}.")
+    prompt = "\n".join(part for part in (rest, cell.strip("\n")) if part.strip())
+    return CellOptions(**vars(known) | {"images": tuple(known.images), "prompt": prompt.strip()})
+
+
+def _first_word(text: str) -> tuple[str, str]:
+    """Split a word, quoted or not, off the front."""
+    quote = text[0] if text[0] in "\"'" else None
+    word, closed, rest = text[1:].partition(quote) if quote else text.partition(" ")
+    if quote and not closed:
+        raise OptionError("%%codex: no closing quotation in the options.")
+    return word, rest.lstrip()

@@ -1,0 +1,74 @@
+"""Which screen shows a turn: decided by what answers, never by a front end's name."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from codex_nb.host.frontend import front_end
+from codex_nb.ui.commands import Command, Decide, Stop
+from codex_nb.ui.plain import PlainScreen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from codex_nb.host.cell import Screen
+    from codex_nb.host.mailbox import Mailbox
+    from codex_nb.host.pump import Pump
+    from codex_nb.magics.workspace import Workspace
+    from codex_nb.tools.approval import PendingApprovals
+    from codex_nb.ui.transcript import Transcript
+
+READY_S = 1.5  # a front end with the widget's half answers within a fraction of this
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The screen of a turn; ``transcript`` is there when a widget's front-end half has answered."""
+
+    screen: Screen
+    transcript: Transcript | None = None
+
+
+def open_screen(workspace: Workspace, mailbox: Mailbox, pump: Pump, approvals: PendingApprovals) -> Shown:
+    """Show the screen that works here: the widget where its other half answers, text everywhere else."""
+    obey = _commands(mailbox, approvals)
+    wanted = workspace.config.display
+    if wanted == "widget" or (wanted == "auto" and front_end(workspace.shell).may_have_widgets):
+        transcript = _transcript(obey, pump)
+        if transcript is not None:
+            return Shown(transcript, transcript)
+    ask = input if workspace.has_person else None
+    return Shown(PlainScreen(sys.stdout, on_command=obey, ask=ask))
+
+
+def _transcript(obey: Callable[[Command], None], pump: Pump) -> Transcript | None:
+    from codex_nb.ui.transcript import Transcript
+
+    def wait(is_over: Callable[[], bool], seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not is_over() and (left := deadline - time.monotonic()) > 0:
+            pump.once(min(left, 0.1))
+
+    transcript = Transcript(on_command=obey, wait=wait)
+    transcript.show()
+    wait(lambda: transcript.ready, READY_S)
+    if transcript.ready:
+        return transcript
+    transcript.close()
+    return None
+
+
+def _commands(mailbox: Mailbox, approvals: PendingApprovals) -> Callable[[Command], None]:
+    def obey(command: Command) -> None:
+        match command:
+            case Stop():
+                mailbox.request_stop()
+            case Decide():
+                approvals.resolve(command.call_id, command.decision)
+            case _:
+                pass
+
+    return obey

@@ -1,0 +1,142 @@
+"""One notebook's Codex: its profiles, its thread, its last answer, and the engine that all of it runs on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from codex_nb.host.frontend import front_end
+from codex_nb.host.mailbox import Mailbox
+from codex_nb.host.notebook import notebook_path
+from codex_nb.host.pump import open_pump
+from codex_nb.host.shell import InteractiveKernel
+from codex_nb.session.threads import next_name, notebook_thread
+from codex_nb.settings import ApprovalPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Mapping
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    from codex_nb.home import Home
+    from codex_nb.host.engine import Engine
+    from codex_nb.host.recorder import OutputRecorder
+    from codex_nb.magics.codex_magics import CodexMagics
+    from codex_nb.magics.options import CellOptions
+    from codex_nb.session.answer import Answer
+
+T = TypeVar("T")
+
+
+class HomeOpener(Protocol):
+    """Makes the parts of a profile."""
+
+    def __call__(self, profile: str | None, overrides: Mapping[str, Any]) -> Home:
+        """Open the profile; raises ConfigError."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the options and the configuration come to for one question; the nearer wins."""
+
+    model: str | None
+    effort: str | None
+    thread: str
+    approval: ApprovalPolicy
+
+
+class Workspace:
+    """What the magics of one shell share. Its methods run on the thread of the cell."""
+
+    def __init__(
+        self,
+        shell: Any,
+        config: CodexMagics,
+        engine: Engine,
+        open_home: HomeOpener,
+        recorder: OutputRecorder,
+        environ: Mapping[str, str],
+    ) -> None:
+        self.shell = shell
+        self.config = config
+        self.engine = engine
+        self.recorder = recorder
+        self.environ = environ
+        self.kernel = InteractiveKernel(shell)
+        self.last: Answer | None = None
+        self.thread: str | None = None
+        self.background: list[tuple[Mailbox, Future[Answer]]] = []
+        self._open_home = open_home
+        self._homes: dict[tuple[str | None, str], Home] = {}
+
+    def home(self, profile: str | None = None) -> Home:
+        """Open a profile once; None is the configured one."""
+        name = profile or self.config.profile
+        key = (name, self.config.openai_api_key)
+        if key not in self._homes:
+            overrides = {"use_openai_api_key_env": True} if self.config.openai_api_key == "use" else {}
+            self._homes[key] = self._open_home(name, overrides)
+        return self._homes[key]
+
+    def choices(self, options: CellOptions, home: Home) -> Choices:
+        """Add up a cell's options, the session's configuration and the settings."""
+        wanted = options.approval or self.config.approval
+        return Choices(
+            model=options.model or self.config.model,
+            effort=options.effort or self.config.effort,
+            thread=options.thread or self.thread or self.own_thread,
+            approval=ApprovalPolicy(wanted) if wanted else home.settings.approval,
+        )
+
+    @property
+    def own_thread(self) -> str:
+        """The name of this notebook's own thread."""
+        path = self.path
+        return notebook_thread(str(path) if path else None)
+
+    @property
+    def path(self) -> Path | None:
+        """The notebook's file, None where there is none."""
+        return notebook_path(self.shell, self.environ)
+
+    @property
+    def folder(self) -> Path | None:
+        """The notebook's folder."""
+        return self.path.parent if self.path is not None else None
+
+    def new_thread(self) -> str:
+        """Go on with a thread that nothing was said in yet; return its name."""
+        taken = [info.name for info in self.home().assistant.threads.threads()]
+        self.thread = next_name(self.thread or self.own_thread, taken)
+        return self.thread
+
+    @property
+    def has_person(self) -> bool:
+        """Whether somebody can be asked by ``input()``."""
+        return front_end(self.shell).allows_input
+
+    def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the engine and wait for it, serving widgets meanwhile; an interrupt cancels it."""
+        with Mailbox() as mailbox, open_pump(self.shell, mailbox) as pump:
+            future = self.engine.submit(coroutine)
+            future.add_done_callback(lambda _: mailbox.wake())
+            try:
+                while not future.done():
+                    pump.once(0.1)
+                    mailbox.drain()
+                return future.result()
+            finally:
+                future.cancel()
+
+    def keep(self, answer: Answer) -> None:
+        """Make an answer the last one: ``_codex`` in the user's namespace."""
+        self.last = answer
+        self.shell.user_ns["_codex"] = answer
+
+    def close(self) -> None:
+        """End background turns and let go of all profiles."""
+        for mailbox, _ in self.background:
+            mailbox.request_stop()
+        homes, self._homes = list(self._homes.values()), {}
+        for home in homes:
+            self.engine.run(home.close())
