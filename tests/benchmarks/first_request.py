@@ -1,0 +1,63 @@
+"""From the first ``%%codex`` of a fresh shell to its request on the wire, and from a later one to its own."""
+
+from __future__ import annotations
+
+import statistics
+
+from tests.benchmarks.fresh import cpu_seconds, median_of
+from tests.benchmarks.simulated import shell, signed_in, wait_for_request
+from tests.benchmarks.table import Row, Topic
+
+COLD = """
+mark(time.process_time())
+ask("Say hello.")
+"""
+ROUNDS = 9
+WARM = f"""
+shell.run_cell("import pandas as pd")
+shell.run_cell("frame = pd.DataFrame({{'x': range(1000), 'y': [v * 0.5 for v in range(1000)]}})", store_history=True)
+for number in range(200):
+    shell.run_cell(f"value_{{number}} = {{number}}\\nprint('cell', {{number}})\\nframe.head()", store_history=True)
+ask("Say hello.")
+for number in range({ROUNDS}):
+    mark(time.time())
+    ask(f"What is x, question {{number}}?")
+"""
+
+
+def cold_cpu() -> float:
+    """Return the CPU seconds of one fresh shell from the cell's start to the request's arrival."""
+    with signed_in() as (simulator, environ), shell(COLD, environ) as child:
+        before = float(child.next_mark())
+        wait_for_request(simulator, 1)
+        return cpu_seconds(child.process.pid) - before
+
+
+def warm_milliseconds() -> list[float]:
+    """Return the time from the cell's start to the request's arrival, for each round after the first question."""
+    with signed_in() as (simulator, environ), shell(WARM, environ) as child:
+        spent = []
+        for number in range(ROUNDS):
+            begin = float(child.next_mark())
+            spent.append((wait_for_request(simulator, number + 2) - begin) * 1000)
+        return spent
+
+
+def rows() -> list[Row]:
+    """Measure both."""
+    warm = warm_milliseconds()
+    return [
+        Row(
+            Topic.FIRST_REQUEST,
+            "first request on the wire after a cold first %%codex",
+            "<= 0.45 s CPU",
+            f"{median_of(cold_cpu):.2f} s CPU",
+            "openai package, import and event types alone: 1.06",
+        ),
+        Row(
+            Topic.WARM_REQUEST,
+            "warm: cell start to request on the wire, 200 cells run before",
+            "<= 25 ms",
+            f"{statistics.median(warm):.0f} ms (worst of {len(warm)}: {max(warm):.0f})",
+        ),
+    ]

@@ -1,0 +1,158 @@
+"""What a streamed answer costs the kernel, the connection and the browser, in real JupyterLab, for three lengths."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from playwright.sync_api import WebSocket, sync_playwright
+
+from codex_nb.simulator.scenario import Reply, Say, Scenario
+from tests import tiers
+from tests.benchmarks.answers import answer_of
+from tests.benchmarks.fresh import cpu_seconds
+from tests.benchmarks.simulated import signed_in
+from tests.benchmarks.table import Row, Topic
+from tests.browser.conftest import CHROMIUM_FLAGS
+from tests.browser.jupyter_server import FrontEnd, JupyterServer
+from tests.browser.notebook_page import NotebookPage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from playwright.sync_api import CDPSession, Page
+
+    from codex_nb.simulator import Simulator
+
+LENGTHS = (2_000, 20_000, 100_000)
+DELTA_CHARS = 4
+DELTA_DELAY_S = 0.001
+ONE_WORD = "Hello."
+PATIENCE_MS = 240_000
+
+
+class Traffic:
+    """Counts what arrives from the kernel."""
+
+    def __init__(self, page: Page) -> None:
+        self.bytes = 0
+        self.widget_messages = 0
+        page.on("websocket", self._listen)
+
+    def _listen(self, socket: WebSocket) -> None:
+        socket.on("framereceived", self._count)
+
+    def _count(self, payload: str | bytes) -> None:
+        data = payload.encode() if isinstance(payload, str) else payload
+        self.bytes += len(data)
+        self.widget_messages += b'"method":"custom"' in data.replace(b": ", b":")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One streamed answer; CPU and busy times in seconds, sizes in bytes."""
+
+    kernel_cpu: float
+    received: int
+    messages: int
+    browser_busy: float
+    stored: int
+
+
+def busy_seconds(session: CDPSession) -> float:
+    """Return how long the page's main thread has been busy so far."""
+    metrics = session.send("Performance.getMetrics")["metrics"]
+    return next(float(metric["value"]) for metric in metrics if metric["name"] == "TaskDuration")
+
+
+def costs(answers: Sequence[str]) -> Iterator[Cost]:
+    """Stream the answers into cells of one notebook, one after the other."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        signed_in() as (simulator, environ),
+        JupyterServer(FrontEnd.LAB, Path(folder)) as server,
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(executable_path=tiers.chromium(), args=list(CHROMIUM_FLAGS))
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        kernel = server.add_kernel({name: environ[name] for name in environ if name.startswith("CODEX_")})
+        cells = ["%load_ext codex_nb\nimport os; print('pid', os.getpid())"]
+        cells += [f"%%codex --no-tools\nGive me {len(answer)} characters." for answer in answers]
+        notebook = NotebookPage(page, server, server.add_notebook("streaming.ipynb", cells, kernel))
+        traffic = Traffic(page)
+        notebook.open()
+        notebook.run(0)
+        pid = int(notebook.save().cells[0].outputs[0].text.split()[1])
+        session = page.context.new_cdp_session(page)
+        session.send("Performance.enable")
+        for index, answer in enumerate(answers, start=1):
+            yield cost_of(notebook, index, answer, simulator, traffic, pid, session)
+
+
+def cost_of(
+    notebook: NotebookPage,
+    index: int,
+    answer: str,
+    simulator: Simulator,
+    traffic: Traffic,
+    pid: int,
+    session: CDPSession,
+) -> Cost:
+    """Stream one answer and measure it to the end of its drawing."""
+    saying = Say(answer, delta_chars=DELTA_CHARS, delay_s=DELTA_DELAY_S)
+    simulator.play(Scenario((Reply(stream=(saying,)),)))
+    cpu, received, messages, busy = (
+        cpu_seconds(pid),
+        traffic.bytes,
+        traffic.widget_messages,
+        busy_seconds(session),
+    )
+    notebook.run(index, timeout_ms=PATIENCE_MS)
+    notebook.settle(1.0)
+    stored = notebook.save().cells[index].outputs
+    return Cost(
+        cpu_seconds(pid) - cpu,
+        traffic.bytes - received,
+        traffic.widget_messages - messages,
+        busy_seconds(session) - busy,
+        sum(len(json.dumps(output).encode()) for output in stored),
+    )
+
+
+def rows() -> list[Row]:
+    """Measure the three lengths; what a turn costs anyway is measured with an answer of one word and taken off."""
+    _, base, *measured = costs([ONE_WORD, ONE_WORD, *(answer_of(length) for length in LENGTHS)])
+    found = []
+    for length, cost in zip(LENGTHS, measured, strict=True):
+        deltas = length / DELTA_CHARS
+        size = f"{length // 1000}k characters"
+        streamed = cost.received - base.received - cost.stored
+        seconds = deltas * DELTA_DELAY_S
+        found += [
+            Row(
+                Topic.PER_DELTA,
+                f"kernel CPU per delta, wire to transcript, {size}",
+                "<= 50 us",
+                f"{(cost.kernel_cpu - base.kernel_cpu) / deltas * 1e6:.0f} us ({cost.kernel_cpu:.2f} s in all)",
+                "ipycodex 19,500 us",
+            ),
+            Row(
+                Topic.BYTES,
+                f"bytes to the browser, {size}: streamed / stored",
+                "<= 2 n + 1 kB a frame / <= 5 n + 20 kB",
+                f"{streamed / 1000:.0f} kB in {cost.messages} frames / {cost.stored / 1000:.0f} kB "
+                f"({streamed / length:.1f} n, {cost.stored / length:.1f} n)",
+                "100k: re-sent Markdown 25.9 MB, ipywidgets.HTML over 45 MB" if length == LENGTHS[-1] else "",
+            ),
+            Row(
+                Topic.REDRAWS,
+                f"front end, {size}: messages drawn / browser busy",
+                "<= 20 a second / 100k: <= 12 s",
+                f"{cost.messages} in {seconds:.0f} s or more / {cost.browser_busy:.1f} s",
+                "100k: re-sent over 80 s, and 60 s behind" if length == LENGTHS[-1] else "",
+            ),
+        ]
+    return found
