@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Secret, SecretStr
 
+from codex_nb.auth.addresses import is_loopback, is_secure
 from codex_nb.auth.claims import encode_base64url
 from codex_nb.auth.credentials import UNKNOWN_PLAN, Account, Credentials
-from codex_nb.auth.oauth import describe_network_error, is_loopback, is_secure
+from codex_nb.auth.oauth_replies import describe_network_error
 from codex_nb.errors import RefreshFailed, SignInRequired
 from codex_nb.http import httpx
 

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from codex_nb.auth.addresses import is_secure
 from codex_nb.auth.credentials import credentials_from_document
-from codex_nb.auth.keyring_store import ENCRYPTED_STORE
 from codex_nb.auth.locks import LOCK_FILES, is_held
-from codex_nb.auth.oauth import is_secure
 from codex_nb.auth.opening import open_store
 from codex_nb.auth.renewal import EXPIRY_MARGIN
 from codex_nb.auth.restrictions import restriction
-from codex_nb.auth.store import FILE_MODE, TEMPORARY_PREFIX, TEMPORARY_SUFFIX, file_mode
+from codex_nb.auth.store import ENCRYPTED_STORE, FILE_MODE, TEMPORARY_PREFIX, TEMPORARY_SUFFIX, file_mode
 from codex_nb.errors import CodexError
 from codex_nb.settings import CredentialsStore
 

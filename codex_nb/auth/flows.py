@@ -18,10 +18,10 @@ from pydantic import SecretStr
 from codex_nb.auth.claims import read_claims
 from codex_nb.auth.credentials import PERSONAL_ACCESS_TOKEN_PREFIX, credentials_from_document
 from codex_nb.auth.document import AuthDotJson, format_time
-from codex_nb.auth.oauth import DEVICE_CODE_LIFETIME, TokenReply
+from codex_nb.auth.oauth import DEVICE_CODE_LIFETIME
 from codex_nb.auth.restrictions import restriction
 from codex_nb.auth.steps import EnterCode, EnterSecret, LoginStep, SignedIn, Waiting
-from codex_nb.errors import AuthError, LoginFailed, RefreshFailed
+from codex_nb.errors import AuthError, CredentialsUnreadable, LoginFailed, RefreshFailed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     from codex_nb.auth.credentials import Credentials
     from codex_nb.auth.manager import CredentialManager
     from codex_nb.auth.oauth import AuthorizationCode, DeviceCode
+    from codex_nb.auth.oauth_replies import TokenReply
     from codex_nb.settings import Settings
 
 T = TypeVar("T")
+KEPT_HINT = "The previous login, if any, was left as it is."
 
 
 class LoginFlow(ABC):
@@ -110,23 +112,27 @@ class LoginFlow(ABC):
             raise LoginFailed("The sign-in was cancelled.", reason="cancelled")
 
     async def _finish(self, document: AuthDotJson) -> SignedIn:
-        self._refuse_cancelled()
-        credentials = credentials_from_document(document, source="the new login")
-        await self._refuse_forbidden(credentials)
-        try:
-            saved = await self.manager.save_login(document)
-        except RefreshFailed as failure:
-            problem = str(failure)
-        else:
-            return SignedIn(saved.label, saved.account.plan)
-        raise LoginFailed(problem, reason="unsaved")
-
-    async def _refuse_forbidden(self, credentials: Credentials) -> None:
+        """Check the new login, then put it in place of the old one; from there on there is no cancelling."""
+        credentials = await self._unless_cancelled(self._recognised(document))
         problem = restriction(self.settings, credentials)
         if problem is not None:
-            raise LoginFailed(
-                problem, reason="forbidden", hint="The previous login, if any, was left as it is."
-            )
+            raise LoginFailed(problem, reason="forbidden", hint=KEPT_HINT)
+        try:
+            saved = await self.manager.save_login(document)
+        except (RefreshFailed, CredentialsUnreadable) as failure:
+            problem, hint = str(failure), failure.hint
+        else:
+            return SignedIn(saved.label, saved.account.plan, self.manager.ambient_note)
+        raise LoginFailed(problem, reason="unsaved", hint=hint)
+
+    async def _recognised(self, document: AuthDotJson) -> Credentials:
+        """Ask whose login it is, where it does not say so itself."""
+        try:
+            credentials = credentials_from_document(document, source="the new login")
+            return await self.manager.identities.complete(credentials, document)
+        except AuthError as error:
+            problem, reason = str(error), "network" if error.retryable else "refused"
+        raise LoginFailed(problem, reason=reason, hint=KEPT_HINT)
 
 
 class DeviceCodeLogin(LoginFlow):
@@ -177,20 +183,7 @@ class AccessTokenLogin(LoginFlow):
         if not is_plausible(token):
             raise LoginFailed("That is not an access token: it is empty or holds spaces.", reason="malformed")
         yield Waiting("Checking the token…")
-        document = access_token_document(token)
-        credentials = credentials_from_document(document, source="the new login")
-        await self._unless_cancelled(self._check(credentials, document))
-        yield await self._finish(document)
-
-    async def _check(self, credentials: Credentials, document: AuthDotJson) -> None:
-        try:
-            completed = await self.manager.identities.complete(credentials, document)
-        except AuthError as error:
-            problem, reason = str(error), "network" if error.retryable else "refused"
-        else:
-            await self._refuse_forbidden(completed)
-            return
-        raise LoginFailed(problem, reason=reason)
+        yield await self._finish(access_token_document(token))
 
 
 def refuse_method(settings: Settings, method: Literal["api", "chatgpt"]) -> None:
@@ -201,7 +194,7 @@ def refuse_method(settings: Settings, method: Literal["api", "chatgpt"]) -> None
         raise LoginFailed(
             f"Only signing in with {wanted} is allowed here (forced_login_method in config.toml).",
             reason="forbidden",
-            hint="The previous login, if any, was left as it is.",
+            hint=KEPT_HINT,
         )
 
 

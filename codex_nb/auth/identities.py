@@ -7,9 +7,10 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from codex_nb.auth.addresses import is_secure
 from codex_nb.auth.agent import AgentRegistry
 from codex_nb.auth.credentials import UNKNOWN_PLAN, Account, AuthMode, Credentials
-from codex_nb.auth.oauth import describe_network_error, is_secure
+from codex_nb.auth.oauth_replies import describe_network_error
 from codex_nb.errors import RefreshFailed, SignInRequired
 from codex_nb.http import httpx
 

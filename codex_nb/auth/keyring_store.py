@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 from codex_nb.auth.document import AuthDotJson, parse_auth_json
-from codex_nb.auth.store import FileStore
+from codex_nb.auth.store import FileStore, refuse_encrypted
 from codex_nb.errors import CredentialsUnreadable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 SERVICE = "Codex Auth"
-ENCRYPTED_STORE = "secrets/codex_auth.age"
 FILE_INSTEAD = 'set cli_auth_credentials_store = "file" in config.toml.'
 NO_LIBRARY_HINT = f"Install it with: pip install 'codex-nb[keyring]', or {FILE_INSTEAD}"
 NO_KEYRING_HINT = f"Unlock the keyring, or {FILE_INSTEAD}"
@@ -46,7 +45,7 @@ class KeyringStore:
         if problem is not None:
             raise self._unusable("read", problem)
         if text is None:
-            self._name_encrypted_store()
+            refuse_encrypted(self._home)
             return None
         document = parse_auth_json(text)
         if isinstance(document, str):
@@ -94,15 +93,6 @@ class KeyringStore:
     def _unusable(self, what: str, problem: str) -> CredentialsUnreadable:
         message = f"The keyring cannot be {what} ({problem})."
         return CredentialsUnreadable(message, hint=NO_KEYRING_HINT)
-
-    def _name_encrypted_store(self) -> None:
-        path = self._home / ENCRYPTED_STORE
-        if path.exists():
-            raise CredentialsUnreadable(
-                f"The Codex CLI keeps this login in its encrypted store {path}, which only it can open.",
-                path=path,
-                hint="Turn its feature secret_auth_storage off and sign in again, or sign in with another profile.",
-            )
 
 
 class AutoStore:

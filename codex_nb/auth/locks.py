@@ -35,13 +35,19 @@ if sys.platform == "win32":
         msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
 
 else:
+    import errno
     import fcntl
+
+    WITHOUT_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 
     def _try_lock(descriptor: int) -> bool:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
+        except OSError as error:
+            # A file system without locks: nobody can hold one there, and a login that is never renewed helps nobody.
+            return error.errno in WITHOUT_LOCKS
         return True
 
     def _unlock(descriptor: int) -> None:

@@ -71,6 +71,14 @@ class CredentialManager:
         """Whether the credentials come from the environment or the host program, so that sign-out cannot end them."""
         return self._source is not None
 
+    @property
+    def ambient_note(self) -> str:
+        """What to tell somebody who signs in or out although something else comes before the stored login."""
+        if not self.is_ambient:
+            return ""
+        source = self._credentials.source if self._credentials else "outside"
+        return f"Requests go on with the credential from {source}."
+
     def peek(self) -> Credentials | None:
         """Give the credentials in memory; no I/O."""
         return self._credentials
@@ -133,7 +141,7 @@ class CredentialManager:
             self._policy.forget()
             if old is not None and old.refresh_token != snapshot.credentials.refresh_token:
                 await self.oauth.revoke(old)
-            return await self._adopt(snapshot)
+            return snapshot.credentials if self.is_ambient else await self._adopt(snapshot)
 
     async def sign_out(self) -> bool:
         """Delete the stored login and revoke it; whether there was one."""

@@ -6,18 +6,26 @@ chained cause: a verbose traceback prints the local variables of every frame, an
 
 from __future__ import annotations
 
-import json
 import secrets
 from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import sha256
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from pydantic import SecretStr
 
+from codex_nb.auth.addresses import is_secure
 from codex_nb.auth.claims import encode_base64url
+from codex_nb.auth.oauth_replies import (
+    Reply,
+    TokenReply,
+    describe_network_error,
+    login_failure,
+    read_interval,
+    read_refresh,
+    read_tokens,
+)
 from codex_nb.errors import LoginFailed, RefreshFailed
 from codex_nb.http import httpx
 
@@ -29,20 +37,6 @@ TIMEOUT_S = 30.0
 REVOKE_TIMEOUT_S = 10.0
 SCOPES = "openid profile email offline_access api.connectors.read api.connectors.invoke"
 DEVICE_CODE_LIFETIME = timedelta(minutes=15)
-PERMANENT_CODES = {
-    "refresh_token_expired": ("expired", "your sign-in has expired"),
-    "refresh_token_reused": ("reused", "its refresh token was already used by another program"),
-    "refresh_token_invalidated": ("revoked", "your sign-in was revoked"),
-}
-
-
-@dataclass(frozen=True)
-class TokenReply:
-    """The token endpoint's answer; what it leaves out is None."""
-
-    id_token: SecretStr | None = None
-    access_token: SecretStr | None = None
-    refresh_token: SecretStr | None = None
 
 
 @dataclass(frozen=True)
@@ -76,23 +70,6 @@ class AuthorizationCode:
     redirect_uri: str
 
 
-@dataclass(frozen=True)
-class Reply:
-    """A response without its secrets on show: ``problem`` is set when there was none at all."""
-
-    status: int = 0
-    body: SecretStr = field(default_factory=lambda: SecretStr(""))
-    problem: str | None = None
-
-    def fields(self) -> dict[str, Any]:
-        """Give the body as an object; ``{}`` when it is none."""
-        try:
-            value = json.loads(self.body.get_secret_value())
-        except ValueError:
-            return {}
-        return value if isinstance(value, dict) else {}
-
-
 class OAuthClient:
     """Speaks to the authorization server; keeps nothing."""
 
@@ -114,7 +91,7 @@ class OAuthClient:
                 "refresh_token": credentials.refresh_token,
             },
         )
-        return _read_refresh(reply)
+        return read_refresh(reply)
 
     def refresh_url(self, credentials: Credentials) -> str:
         """Where the refresh token goes: the override, else the login's own issuer, else the configured one."""
@@ -154,7 +131,7 @@ class OAuthClient:
         )
         if reply.problem or reply.status != httpx.codes.OK:
             raise login_failure("The sign-in service did not accept the sign-in", reply)
-        tokens = _read_tokens(reply)
+        tokens = read_tokens(reply)
         if tokens is None or tokens.access_token is None:
             raise LoginFailed("The sign-in service answered without tokens.", reason="malformed")
         return tokens
@@ -179,7 +156,7 @@ class OAuthClient:
             device_auth_id=SecretStr(value["device_auth_id"]),
             user_code=user_code,
             url=f"{self._settings.issuer}/codex/device",
-            interval_s=_interval(value.get("interval")),
+            interval_s=read_interval(value.get("interval")),
         )
 
     async def poll_device_code(self, device: DeviceCode) -> AuthorizationCode | None:
@@ -224,26 +201,11 @@ class OAuthClient:
         return Reply(response.status_code, SecretStr(response.text))
 
 
-def is_secure(url: str) -> bool:
-    """Whether a token may travel there: https, or this very machine."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-    except ValueError:
-        return False
-    if parts.username or parts.password:
-        return False
-    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))
+def _encode(json_body: dict[str, Any] | None = None, form: dict[str, Any] | None = None) -> dict[str, Any]:
+    def reveal(values: dict[str, Any]) -> dict[str, Any]:
+        return {k: v.get_secret_value() if isinstance(v, SecretStr) else v for k, v in values.items()}
 
-
-def is_loopback(host: str) -> bool:
-    """Whether the host is this machine by its own name or address."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return {"data": reveal(form)} if form is not None else {"json": reveal(json_body or {})}
 
 
 def refuse_insecure(url: str) -> None:
@@ -255,85 +217,3 @@ def refuse_insecure(url: str) -> None:
             reason="insecure",
             hint="Check CODEX_REFRESH_TOKEN_URL_OVERRIDE and the issuer in auth.json.",
         )
-
-
-def describe_network_error(error: Exception) -> str:
-    """Name a network failure without its request."""
-    if isinstance(error, httpx.TimeoutException):
-        return "it did not answer in time"
-    if isinstance(error, httpx.ConnectError):
-        return "it could not be reached"
-    return f"the connection failed ({type(error).__name__})"
-
-
-def login_failure(what: str, reply: Reply) -> LoginFailed:
-    """Say why a step of the sign-in failed."""
-    if reply.problem:
-        return LoginFailed(
-            f"{what}: {reply.problem}.", reason="network", hint="Check the network and try again."
-        )
-    reason = "refused" if reply.status < 500 else "network"  # noqa: PLR2004  (HTTP: the server's own fault)
-    return LoginFailed(f"{what} (status {reply.status}).", reason=reason)
-
-
-def _encode(json_body: dict[str, Any] | None = None, form: dict[str, Any] | None = None) -> dict[str, Any]:
-    def reveal(values: dict[str, Any]) -> dict[str, Any]:
-        return {k: v.get_secret_value() if isinstance(v, SecretStr) else v for k, v in values.items()}
-
-    return {"data": reveal(form)} if form is not None else {"json": reveal(json_body or {})}
-
-
-def _read_refresh(reply: Reply) -> TokenReply:
-    if reply.problem:
-        raise _transient(f"the sign-in service failed: {reply.problem}", "unreachable")
-    if reply.status == httpx.codes.OK:
-        tokens = _read_tokens(reply)
-        if tokens is None:
-            raise _transient("the sign-in service's answer makes no sense", "malformed")
-        return tokens
-    code = _error_code(reply)
-    if reply.status in (400, 401, 403) and code in PERMANENT_CODES:
-        reason, words = PERMANENT_CODES[code]
-        raise _permanent(words, reason)
-    if reply.status == httpx.codes.UNAUTHORIZED or (reply.status == 400 and code == "invalid_grant"):  # noqa: PLR2004
-        raise _permanent("the sign-in service refused it", "rejected")
-    raise _transient(f"the sign-in service answered with status {reply.status}", "unreachable")
-
-
-def _read_tokens(reply: Reply) -> TokenReply | None:
-    try:
-        value = json.loads(reply.body.get_secret_value())
-    except ValueError:
-        return None
-    if not isinstance(value, dict):
-        return None
-    found = {name: value.get(name) for name in ("id_token", "access_token", "refresh_token")}
-    if any(token is not None and not isinstance(token, str) for token in found.values()):
-        return None
-    return TokenReply(**{name: SecretStr(token) for name, token in found.items() if token})
-
-
-def _error_code(reply: Reply) -> str | None:
-    value = reply.fields()
-    error = value.get("error")
-    for code in (error.get("code") if isinstance(error, dict) else error, value.get("code")):
-        if isinstance(code, str):
-            return code
-    return None
-
-
-def _interval(value: object) -> float:
-    try:
-        seconds = float(value)  # type: ignore[arg-type]  # anything may stand there; the except is for the rest
-    except (TypeError, ValueError):
-        return 5.0
-    return min(max(seconds, 0.0), 60.0)
-
-
-def _permanent(why: str, reason: str) -> RefreshFailed:
-    return RefreshFailed(f"The login could not be renewed, because {why}.", permanent=True, reason=reason)
-
-
-def _transient(why: str, reason: str) -> RefreshFailed:
-    message = f"The login could not be renewed just now, because {why}."
-    return RefreshFailed(message, permanent=False, reason=reason, hint="Run the cell again in a moment.")

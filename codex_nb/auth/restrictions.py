@@ -20,6 +20,9 @@ HINT = "The stored login was left as it is. Sign in with an allowed account by %
 
 def restriction(settings: Settings, credentials: Credentials) -> str | None:
     """Say why these credentials may not be used; None when they may."""
+    wanted = wanted_mode(settings)
+    if wanted is not None and credentials.mode is not wanted:
+        return f"The auth mode {wanted.value!r} was asked for, but this login is of mode {credentials.mode.value!r}."
     is_api_key = credentials.mode is AuthMode.API_KEY
     if settings.forced_login_method == "api" and not is_api_key:
         return "API key login is required here (forced_login_method), but this is a ChatGPT login."
@@ -42,9 +45,4 @@ def refuse_restricted(settings: Settings, credentials: Credentials) -> Credentia
     problem = restriction(settings, credentials)
     if problem is not None:
         raise SignInRequired(problem, hint=HINT)
-    wanted = wanted_mode(settings)
-    if wanted is not None and credentials.mode is not wanted:
-        raise SignInRequired(
-            f"The auth mode {wanted.value!r} was asked for, but the login is of mode {credentials.mode.value!r}."
-        )
     return credentials

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
-from codex_nb.auth.oauth import describe_network_error, is_loopback
+from codex_nb.auth.addresses import is_loopback
+from codex_nb.auth.oauth_replies import describe_network_error
 from codex_nb.errors import ApiError, BackendOverloaded
 from codex_nb.http import httpx
 

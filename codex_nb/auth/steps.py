@@ -42,10 +42,11 @@ class Waiting:
 
 @dataclass(frozen=True)
 class SignedIn:
-    """The end: the login is saved."""
+    """The end: the login is saved. ``note`` says what else there is to know, as that a variable still comes first."""
 
     account_label: str
     plan: str
+    note: str = ""
 
 
 LoginStep = EnterCode | OpenUrl | EnterSecret | Waiting | SignedIn

@@ -29,6 +29,7 @@ TEMPORARY_PREFIX = ".auth-"
 TEMPORARY_SUFFIX = ".codex_nb"
 STALE_AFTER_S = 600.0
 REPLACE_ATTEMPTS = 20
+ENCRYPTED_STORE = "secrets/codex_auth.age"
 
 
 class CredentialStore(Protocol):
@@ -94,6 +95,8 @@ class FileStore:
             document = self._read()
         if isinstance(document, str):
             raise self._unreadable(document)
+        if document is None:
+            refuse_encrypted(self.path.parent)
         return document
 
     def save(self, document: AuthDotJson) -> str:
@@ -178,6 +181,17 @@ class FileStore:
             with suppress(OSError):
                 if leftover.stat().st_mtime < oldest:
                     leftover.unlink()
+
+
+def refuse_encrypted(home: Path) -> None:
+    """Say so when the only login there is one that the CLI has encrypted, rather than "not signed in"."""
+    path = home / ENCRYPTED_STORE
+    if path.exists():
+        raise CredentialsUnreadable(
+            f"The Codex CLI keeps this login in its encrypted store {path}, which only it can open.",
+            path=path,
+            hint="Turn its feature secret_auth_storage off and sign in again, or sign in with another profile.",
+        )
 
 
 def file_mode(path: Path) -> int | None:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from codex_nb.auth.locks import LoginLock
-    from codex_nb.auth.oauth import OAuthClient, TokenReply
+    from codex_nb.auth.oauth import OAuthClient
+    from codex_nb.auth.oauth_replies import TokenReply
     from codex_nb.auth.store import CredentialStore
 
     Clock = Callable[[], datetime]

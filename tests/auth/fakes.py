@@ -53,7 +53,8 @@ def access_token(
 
 
 def login(**changes: Any) -> dict[str, Any]:
-    """What ``auth.json`` holds after the CLI's sign-in; ``tokens`` is merged, None removes a key."""
+    """What ``auth.json`` holds after the CLI's sign-in; ``tokens`` is merged, ``...`` removes a key."""
+    given = changes.pop("tokens", {})
     tokens = {
         "id_token": id_token(),
         "access_token": access_token(NOW + timedelta(hours=1)),
@@ -61,7 +62,7 @@ def login(**changes: Any) -> dict[str, Any]:
         "oauth_provenance": {"issuer": ISSUER, "client_id": "app_fab"},
         "login_owner_id": "owner_fab_0123456789",
         "account_id": "acct-1",
-        **changes.pop("tokens", {}),
+        **(given or {}),
     }
     document = {
         "auth_mode": "chatgpt",
@@ -70,7 +71,7 @@ def login(**changes: Any) -> dict[str, Any]:
         "last_refresh": "2026-11-20T19:00:00.000000000Z",
         **changes,
     }
-    document["tokens"] = {key: value for key, value in tokens.items() if value is not ...}
+    document["tokens"] = None if given is None else {k: v for k, v in tokens.items() if v is not ...}
     return {key: value for key, value in document.items() if value is not ...}
 
 
@@ -114,7 +115,7 @@ class Service:
     valid_access: set[str] | None = None
     on: dict[str, Callable[[httpx.Request], Answer]] = field(default_factory=dict)
     requests: list[httpx.Request] = field(default_factory=list)
-    serial: int = 0
+    issued: list[dict[str, str]] = field(default_factory=list)
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
@@ -166,12 +167,13 @@ class Service:
 
     def new_tokens(self, **claims: Any) -> dict[str, str]:
         """Issue tokens of the next serial number."""
-        self.serial += 1
+        serial = len(self.issued) + 1
         tokens = {
             "id_token": id_token(**claims),
-            "access_token": access_token(self.clock() + timedelta(hours=1), serial=self.serial, **claims),
-            "refresh_token": f"rt_fab_{self.serial}_0123456789abcdef",
+            "access_token": access_token(self.clock() + timedelta(hours=1), serial=serial, **claims),
+            "refresh_token": f"rt_fab_{serial}_0123456789abcdef",
         }
+        self.issued.append(tokens)
         self.valid_refresh.add(tokens["refresh_token"])
         if self.valid_access is not None:
             self.valid_access.add(tokens["access_token"])

@@ -1,0 +1,122 @@
+"""What the authorization server's replies mean, failures included."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import SecretStr
+
+from codex_nb.errors import LoginFailed, RefreshFailed
+from codex_nb.http import httpx
+
+PERMANENT_CODES = {
+    "refresh_token_expired": ("expired", "your sign-in has expired"),
+    "refresh_token_reused": ("reused", "its refresh token was already used by another program"),
+    "refresh_token_invalidated": ("revoked", "your sign-in was revoked"),
+}
+
+
+@dataclass(frozen=True)
+class TokenReply:
+    """The token endpoint's answer; what it leaves out is None."""
+
+    id_token: SecretStr | None = None
+    access_token: SecretStr | None = None
+    refresh_token: SecretStr | None = None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A response without its secrets on show: ``problem`` is set when there was none at all."""
+
+    status: int = 0
+    body: SecretStr = field(default_factory=lambda: SecretStr(""))
+    problem: str | None = None
+
+    def fields(self) -> dict[str, Any]:
+        """Give the body as an object; ``{}`` when it is none."""
+        try:
+            value = json.loads(self.body.get_secret_value())
+        except ValueError:
+            return {}
+        return value if isinstance(value, dict) else {}
+
+
+def read_refresh(reply: Reply) -> TokenReply:
+    """Read the answer to a refresh. Raises RefreshFailed, saying whether trying again can help."""
+    if reply.problem:
+        raise _transient(f"the sign-in service failed: {reply.problem}", "unreachable")
+    if reply.status == httpx.codes.OK:
+        tokens = read_tokens(reply)
+        if tokens is None:
+            raise _transient("the sign-in service's answer makes no sense", "malformed")
+        return tokens
+    code = _error_code(reply)
+    if reply.status in (400, 401, 403) and code in PERMANENT_CODES:
+        reason, words = PERMANENT_CODES[code]
+        raise _permanent(words, reason)
+    if reply.status == httpx.codes.UNAUTHORIZED or (reply.status == 400 and code == "invalid_grant"):  # noqa: PLR2004
+        raise _permanent("the sign-in service refused it", "rejected")
+    raise _transient(f"the sign-in service answered with status {reply.status}", "unreachable")
+
+
+def read_tokens(reply: Reply) -> TokenReply | None:
+    """Read any subset of the three tokens; None when the answer makes no sense. Other keys are ignored."""
+    try:
+        value = json.loads(reply.body.get_secret_value())
+    except ValueError:
+        return None
+    if not isinstance(value, dict):
+        return None
+    found = {name: value.get(name) for name in ("id_token", "access_token", "refresh_token")}
+    if any(token is not None and not isinstance(token, str) for token in found.values()):
+        return None
+    return TokenReply(**{name: SecretStr(token) for name, token in found.items() if token})
+
+
+def _error_code(reply: Reply) -> str | None:
+    value = reply.fields()
+    error = value.get("error")
+    for code in (error.get("code") if isinstance(error, dict) else error, value.get("code")):
+        if isinstance(code, str):
+            return code
+    return None
+
+
+def read_interval(value: object) -> float:
+    """Read a polling interval in seconds, which the service writes as a string; five when there is none."""
+    try:
+        seconds = float(value)  # type: ignore[arg-type]  # anything may stand there; the except is for the rest
+    except (TypeError, ValueError):
+        return 5.0
+    return min(max(seconds, 0.0), 60.0)
+
+
+def _permanent(why: str, reason: str) -> RefreshFailed:
+    return RefreshFailed(f"The login could not be renewed, because {why}.", permanent=True, reason=reason)
+
+
+def _transient(why: str, reason: str) -> RefreshFailed:
+    message = f"The login could not be renewed just now, because {why}."
+    return RefreshFailed(message, permanent=False, reason=reason, hint="Run the cell again in a moment.")
+
+
+def login_failure(what: str, reply: Reply) -> LoginFailed:
+    """Say why a step of the sign-in failed."""
+    if reply.problem:
+        return LoginFailed(
+            f"{what}: {reply.problem}.", reason="network", hint="Check the network and try again."
+        )
+    reason = "refused" if reply.status < 500 else "network"  # noqa: PLR2004  (HTTP: the server's own fault)
+    return LoginFailed(f"{what} (status {reply.status}).", reason=reason)
+
+
+def describe_network_error(error: Exception) -> str:
+    """Name a network failure without its request."""
+    if isinstance(error, httpx.TimeoutException):
+        return "it did not answer in time"
+    if isinstance(error, httpx.ConnectError):
+        return "it could not be reached"
+    return f"the connection failed ({type(error).__name__})"
