@@ -15,7 +15,7 @@ from codex_nb.simulator.decoding import UndecodableBodyError, decode_body
 from codex_nb.simulator.people import Person
 from codex_nb.simulator.playing import ClientGoneError, play
 from codex_nb.simulator.recording import RecordedRequest
-from codex_nb.simulator.scenario import Reply
+from codex_nb.simulator.scenario import WEBSOCKET, Reply
 from codex_nb.simulator.usage import usage_of
 
 if TYPE_CHECKING:
@@ -50,15 +50,14 @@ class Handler(RequestHandler):
         request = self.request
         headers = {name.lower(): value for name, value in request.headers.get_all()}
         query = {name: values[-1].decode() for name, values in request.query_arguments.items()}
-        self.recorded = RecordedRequest(
-            str(request.method), request.path, query, headers, raw_body=request.body
-        )
+        method = WEBSOCKET if headers.get("upgrade", "").lower() == "websocket" else str(request.method)
+        self.recorded = RecordedRequest(method, request.path, query, headers, raw_body=request.body)
         problem = self._decode(headers)
         self.world.log.add(self.recorded)
         if problem is not None:
             await self.play(refusals.detail(problem.status, str(problem)))
             return
-        reply = self.world.script.take(str(request.method), request.path)
+        reply = self.world.script.take(method, request.path)
         if reply is not None and not (reply.authenticated and not self._accepted()):
             self.recorded.answered_by = "scenario"
             await self.play(reply)

@@ -13,6 +13,9 @@ from typing import Any, Literal
 
 JsonObject = Mapping[str, Any]
 
+WEBSOCKET = "WEBSOCKET"
+"""The method under which a websocket handshake is looked up and recorded."""
+
 
 @dataclass(frozen=True)
 class Think:
@@ -142,7 +145,8 @@ class Reply:
     """One prepared answer.
 
     ``path`` is compared with the end of the request's path (``*`` and ``?`` as in file names), ``method`` with its
-    method when given. ``times`` is how many requests it answers, None for all. ``skip`` lets that many fitting
+    method when given; a websocket handshake has the method WEBSOCKET, for which a reply must be given expressly.
+    ``times`` is how many requests it answers, None for all. ``skip`` lets that many fitting
     requests pass to the next reply (or the usual behaviour) first. The body is ``wire``, else ``stream`` (as an event
     stream), else ``body`` (a string as it stands, anything else as JSON). ``authenticated`` replies are given only to
     requests whose credentials the backend accepts; the others get their 401.
@@ -161,6 +165,8 @@ class Reply:
 
     def fits(self, method: str, path: str) -> bool:
         """Whether the reply is meant for such a request."""
+        if self.method is None and method == WEBSOCKET:
+            return False
         return self.method in {None, method} and fnmatchcase(path, "*" + self.path)
 
 

@@ -1,0 +1,103 @@
+"""The real Codex CLI in a home of its own, led to a simulator and to nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from codex_nb.simulator import Simulator
+
+QUIET = "[features]\nplugins = false\napps = false\n"
+"""Keeps the CLI from fetching its public plugin list, which no simulator can stand for."""
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run of the CLI ended; ``words`` is everything it printed, without colours."""
+
+    code: int
+    words: str
+    events: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The answer of ``exec --json``."""
+        items = [event["item"] for event in self.events if event["type"] == "item.completed"]
+        return "\n".join(item["text"] for item in items if item["type"] == "agent_message")
+
+    @property
+    def usage(self) -> Mapping[str, int]:
+        """The usage of ``exec --json``."""
+        (usage,) = [event["usage"] for event in self.events if event["type"] == "turn.completed"]
+        assert isinstance(usage, dict)
+        return usage
+
+
+@dataclass
+class CodexCli:
+    """The program and the folder that is its whole world."""
+
+    program: Path
+    sim: Simulator
+    folder: Path
+    more_environ: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def home(self) -> Path:
+        """CODEX_HOME."""
+        return self.folder / "codex-home"
+
+    @property
+    def auth(self) -> dict[str, Any]:
+        """What auth.json holds."""
+        contents: dict[str, Any] = json.loads((self.home / "auth.json").read_text())
+        return contents
+
+    def configure(self, config: str) -> None:
+        """Write config.toml."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        (self.home / "config.toml").write_text(config + QUIET)
+
+    def environ(self) -> dict[str, str]:
+        """Nothing of the developer's but the search path."""
+        home = self.folder / "home"
+        home.mkdir(exist_ok=True)
+        own = {"PATH": os.environ["PATH"], "HOME": str(home), "CODEX_HOME": str(self.home)}
+        return own | self.sim.environ() | self.more_environ
+
+    @contextmanager
+    def running(self, *arguments: str, **more: Any) -> Iterator[subprocess.Popen[str]]:
+        """A run of the CLI that is ended with the block."""
+        work = self.folder / "work"
+        work.mkdir(exist_ok=True)
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} | more
+        command = [str(self.program), *arguments]
+        with subprocess.Popen(command, cwd=work, env=self.environ(), text=True, **pipes) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def run(self, *arguments: str, stdin: str | None = None) -> Outcome:
+        """A run of the CLI to its end."""
+        pipe = subprocess.DEVNULL if stdin is None else subprocess.PIPE
+        with self.running(*arguments, stdin=pipe) as process:
+            words, _ = process.communicate(stdin, timeout=90)
+        return Outcome(process.returncode, _COLOURS.sub("", words))
+
+    def ask(self, prompt: str, *options: str) -> Outcome:
+        """``codex exec --json`` to its end."""
+        arguments = ("exec", *options, "--skip-git-repo-check", "--json", prompt)
+        with self.running(*arguments, stderr=subprocess.PIPE) as process:
+            out, errors = process.communicate(timeout=90)
+        events = tuple(json.loads(line) for line in out.splitlines() if line.startswith("{"))
+        return Outcome(process.returncode, _COLOURS.sub("", out + errors), events)

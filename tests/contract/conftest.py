@@ -1,0 +1,36 @@
+"""The real Codex CLI and the simulators it is led to; the tier's rule (skip or fail) is in ``tests/conftest.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from codex_nb.simulator import Simulator
+from tests import tiers
+from tests.contract.cli import CodexCli
+
+
+@pytest.fixture(scope="session")
+def codex_program() -> Path:
+    """Return the program; where it is absent the tier does not run."""
+    program = tiers.codex_cli()
+    if program is None:
+        pytest.fail("the Codex CLI is not here: python -m tests.provision contract")
+    return program
+
+
+@pytest.fixture
+def sim() -> Iterator[Simulator]:
+    """Run a simulator over TLS, as the CLI's built-in provider demands it."""
+    with Simulator(tls=True) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def cli(codex_program: Path, sim: Simulator, tmp_path: Path) -> CodexCli:
+    """Give the CLI an empty home that leads to the simulator."""
+    each = CodexCli(codex_program, sim, tmp_path)
+    each.configure(sim.config_toml())
+    return each
