@@ -226,9 +226,8 @@ class Desk:
         }
         settings = Settings(codex_home=self.home, **{**defaults, **self.settings})
         clock = self.service.clock
-        return open_credentials(
-            settings, self.environ, self.http, clock=clock, sleep=clock.sleep, **self.options
-        )
+        options = {"clock": clock, "sleep": clock.sleep, **self.options}
+        return open_credentials(settings, self.environ, self.http, **options)
 
     async def post(self) -> httpx.Response:
         """Ask the backend something, signed."""

@@ -1,0 +1,254 @@
+"""Stores: one login, read with patience and written in one step."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from codex_nb.auth.document import AuthDotJson
+from codex_nb.auth.keyring_store import AutoStore, KeyringStore
+from codex_nb.auth.opening import open_store
+from codex_nb.auth.store import FileStore, MemoryStore
+from codex_nb.errors import CredentialsUnreadable
+from codex_nb.settings import CredentialsStore, Settings
+from tests.auth.fakes import login, write_login
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def document(**changes: Any) -> AuthDotJson:
+    return AuthDotJson.model_validate(login(**changes))
+
+
+def test_what_is_saved_is_loaded(home: Path) -> None:
+    store = FileStore(home / "auth.json")
+    assert store.load() is None
+    assert store.save(document()) == str(home / "auth.json")
+    assert store.load() == document()
+
+
+def test_a_saved_file_is_private_and_leaves_nothing_beside_it(home: Path) -> None:
+    path = write_login(home)
+    path.chmod(0o644)
+    before = os.umask(0)
+    try:
+        FileStore(path).save(document())
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [one.name for one in home.iterdir()] == ["auth.json"]
+
+
+def test_a_link_stays_a_link_and_its_target_is_replaced(home: Path, tmp_path: Path) -> None:
+    target = write_login(tmp_path / "elsewhere")
+    (home / "auth.json").symlink_to(target)
+    FileStore(home / "auth.json").save(document(marker="new"))
+    assert (home / "auth.json").is_symlink()
+    assert json.loads(target.read_text())["marker"] == "new"
+    assert [one.name for one in target.parent.iterdir()] == ["auth.json"]
+
+
+def test_a_torn_read_is_tried_again(home: Path) -> None:
+    """Some programs truncate the file and write it in place."""
+    path = home / "auth.json"
+    path.write_text(json.dumps(login())[:50])
+    states = iter([lambda: path.write_text(""), lambda: write_login(home)])
+    naps: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        naps.append(seconds)
+        next(states)()
+
+    assert FileStore(path, sleep=sleep).load() == document()
+    assert naps == [0.01, 0.02]
+
+
+def test_a_file_that_stays_torn_is_left_as_it_is(home: Path) -> None:
+    path = home / "auth.json"
+    path.write_text('{"tokens": ')
+    with pytest.raises(CredentialsUnreadable, match="not valid JSON") as raised:
+        FileStore(path, sleep=lambda _: None).load()
+    assert raised.value.path == path
+    assert path.read_text() == '{"tokens": '
+
+
+UNREADABLE = [
+    (b'\xff\xfe{"a": 1}', "not UTF-8"),
+    (b'{"OPENAI_API_KEY": 7}', "the value of OPENAI_API_KEY has the wrong type"),
+    (b'{"tokens": {"access_token": []}}', "the value of tokens.access_token has the wrong type"),
+]
+
+
+@pytest.mark.parametrize(("content", "words"), UNREADABLE)
+def test_an_unreadable_file_is_explained_without_its_content(content: bytes, words: str, home: Path) -> None:
+    path = home / "auth.json"
+    path.write_bytes(content)
+    with pytest.raises(CredentialsUnreadable, match=words):
+        FileStore(path, sleep=lambda _: None).load()
+
+
+def test_a_directory_in_the_files_place_is_explained(home: Path) -> None:
+    (home / "auth.json").mkdir()
+    with pytest.raises(CredentialsUnreadable, match="is a directory"):
+        FileStore(home / "auth.json", sleep=lambda _: None).load()
+
+
+def test_a_save_that_fails_leaves_the_old_login_whole(home: Path, tmp_path: Path) -> None:
+    target = write_login(tmp_path / "gone")
+    (home / "auth.json").symlink_to(target)
+    store = FileStore(home / "auth.json")
+    (tmp_path / "gone").rename(tmp_path / "moved")
+    with pytest.raises(CredentialsUnreadable, match="could not be saved"):
+        store.save(document())
+    assert json.loads((tmp_path / "moved" / "auth.json").read_text()) == login()
+
+
+def test_what_a_killed_process_left_is_swept_once_it_is_old(home: Path) -> None:
+    old, new = home / ".auth-aaaa.codex_nb", home / ".auth-bbbb.codex_nb"
+    theirs = home / ".auth-XXXXXX"
+    for path in (old, new, theirs):
+        path.write_text("half")
+    os.utime(old, (1, 1))
+    os.utime(theirs, (1, 1))
+    FileStore(home / "auth.json").save(document())
+    assert {one.name for one in home.iterdir()} == {".auth-bbbb.codex_nb", ".auth-XXXXXX", "auth.json"}
+
+
+def test_the_stamp_changes_with_every_save(home: Path) -> None:
+    store = FileStore(home / "auth.json")
+    stamps = [store.stamp()]
+    for _ in range(3):
+        store.save(document())
+        stamps.append(store.stamp())
+    assert len(set(stamps)) == 4
+
+
+def test_nothing_of_a_document_shows_in_its_repr() -> None:
+    whole = document(
+        unknown_key="unknown-secret-0123456789", agent_identity={"agent_private_key": "MC4CAQAwBQYDK2Vw"}
+    )
+    text = f"{whole!r} {whole} {whole.tokens!r} {whole.tokens}"
+    values = [*login()["tokens"].values(), "unknown-secret-0123456789", "MC4CAQAwBQYDK2Vw"]
+    assert [value for value in values if isinstance(value, str) and len(value) > 8 and value in text] == []
+    assert "unknown_key" in text
+
+
+def test_a_memory_store_forgets() -> None:
+    store = MemoryStore()
+    assert (store.load(), store.delete()) == (None, False)
+    store.save(document())
+    assert store.load() == document()
+    assert (store.delete(), store.load()) == (True, None)
+
+
+class Keyring:
+    """A keyring in memory, which can be broken."""
+
+    def __init__(self, *, broken: bool = False) -> None:
+        self.entries: dict[tuple[str, str], str] = {}
+        self.broken = broken
+
+    def get_password(self, service: str, account: str) -> str | None:
+        self._check()
+        return self.entries.get((service, account))
+
+    def set_password(self, service: str, account: str, value: str) -> None:
+        self._check()
+        self.entries[service, account] = value
+
+    def delete_password(self, service: str, account: str) -> None:
+        self._check()
+        del self.entries[service, account]
+
+    def _check(self) -> None:
+        if self.broken:
+            raise OSError(errno.EIO, "no secret service provider or dbus session found")
+
+
+def entry(home: Path) -> tuple[str, str]:
+    return "Codex Auth", "cli|" + sha256(str(home.resolve()).encode()).hexdigest()[:16]
+
+
+def test_the_keyring_holds_what_the_cli_would_write_under_its_names(home: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link-to-home"
+    link.symlink_to(home)
+    keyring = Keyring()
+    write_login(home)
+    KeyringStore(link, backend=keyring).save(document())
+    assert keyring.entries == {entry(home): json.dumps(login(), separators=(",", ":"))}
+    assert list(home.iterdir()) == []
+
+
+def test_an_entry_of_the_cli_is_read_and_a_file_beside_it_ignored(home: Path) -> None:
+    keyring = Keyring()
+    keyring.entries[entry(home)] = json.dumps(login(marker="keyring"))
+    write_login(home, marker="file")
+    assert KeyringStore(home, backend=keyring).load() == document(marker="keyring")
+
+
+def test_without_an_entry_there_is_no_login_whatever_the_file_says(home: Path) -> None:
+    write_login(home)
+    assert KeyringStore(home, backend=Keyring()).load() is None
+
+
+def test_a_broken_keyring_says_what_to_do(home: Path) -> None:
+    store = KeyringStore(home, backend=Keyring(broken=True))
+    for action in (store.load, lambda: store.save(document()), store.delete):
+        with pytest.raises(CredentialsUnreadable, match="The keyring cannot be") as raised:
+            action()
+        assert 'cli_auth_credentials_store = "file"' in raised.value.line
+        assert raised.value.__context__ is None
+
+
+def test_an_entry_that_makes_no_sense_is_explained(home: Path) -> None:
+    keyring = Keyring()
+    keyring.entries[entry(home)] = "not JSON"
+    with pytest.raises(CredentialsUnreadable, match="not valid JSON"):
+        KeyringStore(home, backend=keyring).load()
+
+
+def test_signing_out_of_the_keyring_removes_the_entry_and_a_file(home: Path) -> None:
+    keyring = Keyring()
+    store = KeyringStore(home, backend=keyring)
+    assert store.delete() is False
+    store.save(document())
+    write_login(home)
+    assert store.delete() is True
+    assert (keyring.entries, list(home.iterdir())) == ({}, [])
+
+
+def test_auto_prefers_the_keyring_and_falls_back_to_the_file_both_ways(home: Path) -> None:
+    keyring = Keyring()
+    auto = AutoStore(KeyringStore(home, backend=keyring))
+    assert auto.load() is None
+    auto.save(document(marker="keyring"))
+    assert auto.load() == document(marker="keyring")
+
+    keyring.broken = True
+    with pytest.raises(CredentialsUnreadable):
+        auto.load()
+    auto.save(document(marker="file"))
+    assert auto.load() == document(marker="file")
+    assert auto.delete() is True
+
+    keyring.broken, keyring.entries = False, {}
+    write_login(home, marker="file")
+    assert auto.load() == document(marker="file")
+
+
+def test_the_store_is_the_one_that_is_configured(home: Path) -> None:
+    kinds = {
+        kind: type(open_store(Settings(codex_home=home, credentials_store=kind))) for kind in CredentialsStore
+    }
+    assert kinds == {
+        CredentialsStore.FILE: FileStore,
+        CredentialsStore.KEYRING: KeyringStore,
+        CredentialsStore.AUTO: AutoStore,
+        CredentialsStore.EPHEMERAL: MemoryStore,
+    }
