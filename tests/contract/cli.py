@@ -42,6 +42,31 @@ class Outcome:
         return usage
 
 
+class AppServer:
+    """The CLI's app-server: one JSON object per line."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self._asked = 0
+
+    def send(self, **message: Any) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(message) + "\n")
+        self._process.stdin.flush()
+
+    def messages(self) -> Iterator[dict[str, Any]]:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            yield json.loads(line)
+
+    def ask(self, method: str, **params: Any) -> Any:
+        self._asked += 1
+        self.send(id=self._asked, method=method, params=params)
+        answer = next(each for each in self.messages() if each.get("id") == self._asked)
+        assert "result" in answer, answer
+        return answer["result"]
+
+
 @dataclass
 class CodexCli:
     """The program and the folder that is its whole world."""
@@ -101,3 +126,12 @@ class CodexCli:
             out, errors = process.communicate(timeout=90)
         events = tuple(json.loads(line) for line in out.splitlines() if line.startswith("{"))
         return Outcome(process.returncode, _COLOURS.sub("", out + errors), events)
+
+    @contextmanager
+    def app_server(self) -> Iterator[AppServer]:
+        """``codex app-server``, past its greeting."""
+        with self.running("app-server", stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+            server = AppServer(process)
+            server.ask("initialize", clientInfo={"name": "tests", "title": "Tests", "version": "1"})
+            server.send(method="initialized")
+            yield server

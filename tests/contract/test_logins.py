@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
 import stat
-import subprocess
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -113,38 +110,13 @@ def test_an_api_key_login_needs_no_network(cli: CodexCli) -> None:
     assert len(cli.sim.requests) == 0
 
 
-class AppServer:
-    """The CLI's app-server: one JSON object per line."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-
-    def send(self, **message: Any) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(message) + "\n")
-        self._process.stdin.flush()
-
-    def messages(self) -> Iterator[dict[str, Any]]:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            yield json.loads(line)
-
-    def ask(self, number: int, method: str, **params: Any) -> dict[str, Any]:
-        self.send(id=number, method=method, params=params)
-        return next(each["result"] for each in self.messages() if each.get("id") == number)
-
-
 def test_a_browser_login_comes_back_to_the_cli_and_gives_an_api_key_too(cli: CodexCli) -> None:
-    pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    with cli.running("app-server", **pipes) as process:
-        server = AppServer(process)
-        server.ask(1, "initialize", clientInfo={"name": "tests", "title": "Tests", "version": "1"})
-        server.send(method="initialized")
-        url = server.ask(2, "account/login/start", type="chatgpt")["authUrl"]
+    with cli.app_server() as server:
+        url = server.ask("account/login/start", type="chatgpt")["authUrl"]
         assert url.startswith(f"{cli.sim.issuer}/oauth/authorize?")
         page = httpx.get(url, verify=ca_of(cli), trust_env=False)
         assert (page.status_code, ADA.email in page.text) == (200, True)
-        httpx.get(cli.sim.answer_authorization(url, ADA), trust_env=False)
+        httpx.get(cli.sim.answer_authorization(url, ADA), trust_env=False, follow_redirects=True)
         done = next(each for each in server.messages() if each.get("method") == "account/login/completed")
     assert (done["params"]["success"], done["params"]["error"]) == (True, None)
     assert cli.auth["tokens"]["account_id"] == ADA.account_id
