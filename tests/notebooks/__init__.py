@@ -1,0 +1,1 @@
+"""The tour notebooks run from top to bottom on the simulator."""

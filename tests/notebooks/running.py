@@ -1,0 +1,39 @@
+"""Running a tour notebook headless on the simulator, with every approval given."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+from codex_nb.simulator import Simulator
+from tests.tiers import ROOT
+
+NOTEBOOKS = ROOT / "notebooks"
+PATIENCE_S = 90
+
+
+def tour() -> list[Path]:
+    """Return the tour's notebooks in their order."""
+    return sorted(NOTEBOOKS.glob("*.ipynb"))
+
+
+def executed(path: Path, home: Path) -> nbformat.NotebookNode:
+    """Run a copy of a notebook with a login to a simulator of its own in ``home``; an error in a cell is raised."""
+    notebook = nbformat.read(path, as_version=4)
+    work = home / "work"
+    work.mkdir()
+    with Simulator() as simulator:
+        simulator.write_home(home)
+        environ = {**os.environ, **simulator.environ(), "CODEX_HOME": str(home), "CODEX_NB_APPROVAL": "all"}
+        client = NotebookClient(
+            notebook,
+            timeout=PATIENCE_S,
+            kernel_name="python3",
+            resources={"metadata": {"path": str(work)}},
+            record_timing=False,
+        )
+        client.execute(env=environ)
+    return notebook
