@@ -7,7 +7,9 @@ anything that looks like a secret; exceptions of the HTTP library are never chai
 from __future__ import annotations
 
 import json
+import os
 import re
+import socket
 import ssl
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -42,6 +44,7 @@ _CONTEXT_CODES = {"context_length_exceeded", "string_above_max_length"}
 _MODEL_CODES = {"model_not_found", "model_not_supported", "unsupported_model"}
 _POLICY_CODES = {"invalid_prompt", "bio_policy", "cyber_policy", "content_policy_violation"}
 _OVERLOAD_CODES = {"server_is_overloaded", "slow_down", "overloaded_error"}
+RUN_AGAIN = "Run the cell again."
 _PROXY_LOGIN_HINT = "Write the login in the proxy's address: http://name:password@host:port."
 _IN_BETWEEN_HINT = "Check base_url, the proxy, or a sign-in page in between."
 
@@ -108,7 +111,7 @@ def _refusal(problem: Problem, about: _About, backend: Backend, url: str) -> Cod
 
 
 def _said(problem: Problem) -> str:
-    return f" It says: {problem.text}" if problem.text else ""
+    return f' It says: "{problem.text}"' if problem.text else ""
 
 
 def event_error(told: Any, *, backend: Backend, request_id: str | None = None) -> CodexError:
@@ -146,7 +149,7 @@ def transport_error(error: Exception, *, url: str, events_seen: int = 0) -> Code
             message = f"{host} went silent."
         else:
             message = f"The connection to {host} broke off."
-        mapped = StreamInterrupted(message, events_seen=events_seen)
+        mapped = StreamInterrupted(message, events_seen=events_seen, hint=None if events_seen else RUN_AGAIN)
     mapped.__cause__ = cause if isinstance(cause, OSError) else None
     return mapped
 
@@ -182,8 +185,8 @@ def unreadable_reply(status: int, content_type: str, body: bytes, *, backend: Ba
     if status == httpx.codes.NO_CONTENT or not body:
         message = f"{backend.name} answered with nothing ({status})."
     else:
-        message = f"{backend.name} answered with {kind}, not with a stream of events:"
-        message = f"{message} {readable(body[:4000].decode('utf-8', 'replace'))}"
+        said = readable(body[:4000].decode("utf-8", "replace"))
+        message = f'{backend.name} answered with {kind}, not with a stream of events: "{said}".'
     return ApiError(message, status=status, hint=_IN_BETWEEN_HINT)
 
 
@@ -272,6 +275,8 @@ def _root_cause(error: BaseException) -> BaseException:
 
 
 def _connect_reason(cause: BaseException, error: Exception) -> str:
-    if isinstance(cause, OSError) and cause.strerror:
-        return readable(cause.strerror.lower())
+    if isinstance(cause, socket.gaierror):
+        return "its name is not known"
+    if isinstance(cause, OSError) and cause.errno and not isinstance(cause, ssl.SSLError):
+        return os.strerror(cause.errno).lower()
     return readable(str(error).lower()) or "the connection failed"

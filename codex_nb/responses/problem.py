@@ -47,7 +47,8 @@ class Problem:
 def problem_of(headers: Mapping[str, str], body: bytes) -> Problem:
     """Read a reply's complaint: from its body, else from the header that repeats it, else whatever text there is."""
     text = body.decode("utf-8", "replace")
-    problem = Problem.of(_json_or_none(text))
+    told = _json_or_none(text)
+    problem = Problem.of(told)
     if problem.text or problem.names:
         return problem
     try:
@@ -55,7 +56,7 @@ def problem_of(headers: Mapping[str, str], body: bytes) -> Problem:
     except ValueError:
         hidden = ""
     problem = Problem.of(_json_or_none(hidden))
-    return problem if problem.text or problem.names else Problem(readable(text))
+    return problem if problem.text or problem.names or told == {} else Problem(readable(text))
 
 
 def readable(text: str) -> str:

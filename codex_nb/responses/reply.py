@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from codex_nb.errors import CodexError, StreamInterrupted
 from codex_nb.http import httpx
 from codex_nb.responses.events import TERMINAL_TYPES, ResponseCompleted, ResponseIncomplete, parse_event
-from codex_nb.responses.mapping import event_error, reply_error, transport_error, unreadable_reply
+from codex_nb.responses.mapping import RUN_AGAIN, event_error, reply_error, transport_error, unreadable_reply
 from codex_nb.responses.sse import EventStreamDecoder, EventTooLargeError
 
 if TYPE_CHECKING:
@@ -92,7 +92,8 @@ class Reply:
                         return events
                 return None
         except EventTooLargeError as error:
-            failure = StreamInterrupted(f"{self._backend.name}: {error}.", events_seen=self.events_seen)
+            message = f"{self._backend.name} sends too much at once: {error}."
+            failure = StreamInterrupted(message, events_seen=self.events_seen, hint="Ask for a smaller answer.")
             failure.retryable = False
         except (httpx.HTTPError, httpx.StreamError, TimeoutError) as error:
             failure = self._transport_error(error)
@@ -140,7 +141,9 @@ class Reply:
         kind = self._response.headers.get("content-type", "")
         if not kind.startswith("text/event-stream") or self._sample.strip():
             return self._unreadable(self._sample)
-        return StreamInterrupted(f"{self._backend.name} closed the stream before the first event.")
+        return StreamInterrupted(
+            f"{self._backend.name} closed the stream before the first event.", hint=RUN_AGAIN
+        )
 
     def _unreadable(self, body: bytes) -> CodexError:
         kind = self._response.headers.get("content-type", "")
