@@ -37,8 +37,8 @@ class Part:
 
     def command(self, options: Sequence[str]) -> list[str]:
         """Return the command that runs it."""
-        pytest = [sys.executable, "-m", "pytest", "-m", self.marks, f"--junit-xml={self.report}"]
-        return [*pytest, f"--basetemp={tiers.ARTIFACTS / 'tmp' / self.name}", "--durations=10", *options]
+        pytest = [sys.executable, "-m", "pytest", "-m", self.marks]
+        return [*pytest, f"--junit-xml={self.report}", "--durations=10", *options]
 
 
 PYTHON = Part("python", "unit or shell")
