@@ -57,7 +57,7 @@ def _parser() -> MarkdownIt:
     md.use(maths_plugin)
     md.validateLink = is_web_link  # type: ignore[method-assign]  # the parser's documented hook
     md.core.ruler.after("block", "item_spacing", _space_items_one_by_one)
-    md.core.ruler.push("cell_alignment", _alignment_as_attribute)
+    md.core.ruler.push("cell_alignment", _align_cells)
     for name, rule in _RULES.items():
         md.add_render_rule(name, rule)
     return md
@@ -81,10 +81,11 @@ def _space_items_one_by_one(state: StateCore) -> None:
                 items[-1][1].append(token)
 
 
-def _alignment_as_attribute(state: StateCore) -> None:
+def _align_cells(state: StateCore) -> None:
+    # JupyterLab sets the cells of HTML tables to the right unless they say otherwise themselves.
     for token in state.tokens:
-        if token.type in {"th_open", "td_open"} and (style := token.attrGet("style")):
-            token.attrs = {"align": str(style).removeprefix("text-align:")}
+        if token.type in {"th_open", "td_open"}:
+            token.attrs = {"style": token.attrGet("style") or "text-align:left"}
 
 
 def _text(_: RendererHTML, tokens: Sequence[Token], index: int, _options: OptionsDict, _env: EnvType) -> str:
@@ -101,7 +102,7 @@ def _image(_: RendererHTML, tokens: Sequence[Token], index: int, _options: Optio
 
 def image_text(token: Token) -> str:
     """Return what stands for an image: its description and address, to read."""
-    return f"[image: {token.content} – {token.attrGet('src') or ''}]"
+    return f"[image: {token.content} at {token.attrGet('src') or ''}]"
 
 
 def _formula(

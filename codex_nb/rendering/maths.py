@@ -1,6 +1,6 @@
-"""LaTeX in Markdown: found by its delimiters, left for the front end's own typesetter, unless it could act.
+r"""LaTeX in Markdown: found by its delimiters, left for the front end's own typesetter, unless it could act.
 
-Inline ``$…$`` and ``\\(…\\)``; display ``$$…$$`` and ``\\[…\\]``. A display formula that stands on lines of its own
+Inline ``$…$`` and ``\(…\)``; display ``$$…$$`` and ``\[…\]``. A display formula that stands on lines of its own
 ends at its closing delimiter or at a blank line, whichever comes first, so that a formula still being written is
 recognised from its first line and never changes its mind.
 """
@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
-
-from mdit_py_plugins.dollarmath import dollarmath_plugin
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -25,6 +23,19 @@ _ACTIVE_MACRO = re.compile(
     r"\\(?:href|url|style|class|cssId|html\w*|data|require|includegraphics|unicode|csname|tooltip|texttip|mathtip"
     r"|toggle|def|gdef|edef|xdef|let|futurelet|global|newcommand|renewcommand|providecommand|newenvironment"
     r"|renewenvironment|DeclareMathOperator|catcode|input|include|write|openout|bbox|enclose|mmlToken)(?![a-z])"
+)
+
+
+# Prices are not formulas: no space inside the dollars, no word character outside them; code is not one either.
+_WORD = re.compile(r"[\w\\$]")
+_DISPLAY = (
+    re.compile(r"\$\$((?:[^$`\\]|\\.)+)\$\$(?![\w$])", re.DOTALL),
+    re.compile(r"\\\[(?!\s*\\\])(.{1,1000}?)\\\]", re.DOTALL),
+)
+_INLINE = (
+    *_DISPLAY,
+    re.compile(r"\$(?![\s$])((?:[^$`\\]|\\.)+)(?<!\s)\$(?![\w$])", re.DOTALL),
+    re.compile(r"\\\((?!\s*\\\))(.{1,1000}?)\\\)", re.DOTALL),
 )
 
 
@@ -45,9 +56,8 @@ def split_active_macros(text: str) -> list[str]:
 
 def maths_plugin(md: MarkdownIt) -> None:
     """Teach the parser the four pairs of delimiters."""
-    dollarmath_plugin(md, allow_space=False, allow_digits=False, double_inline=True)
-    md.block.ruler.at("math_block", _display_block, {"alt": ["paragraph", "blockquote", "list"]})
-    md.inline.ruler.before("escape", "math_brackets", _brackets)
+    md.block.ruler.before("fence", "math_block", _display_block, {"alt": ["paragraph", "blockquote", "list"]})
+    md.inline.ruler.before("escape", "math_inline", _inline_formula)
 
 
 def _display_block(state: StateBlock, start: int, end: int, silent: bool) -> bool:  # noqa: FBT001 -- the parser's own signature
@@ -90,18 +100,19 @@ def _line(state: StateBlock, number: int) -> str:
     return state.src[state.bMarks[number] + state.tShift[number] : state.eMarks[number]].strip()
 
 
-def _brackets(state: StateInline, silent: bool) -> bool:  # noqa: FBT001 -- the parser's own signature
-    opening = state.src[state.pos : state.pos + 2]
-    closing = {"\\(": "\\)", "\\[": "\\]"}.get(opening)
-    if closing is None:
+def _inline_formula(state: StateInline, silent: bool) -> bool:  # noqa: FBT001 -- the parser's own signature
+    if state.src[state.pos] not in "$\\":
         return False
-    at = state.src.find(closing, state.pos + 2, state.posMax)
-    if at == -1 or not state.src[state.pos + 2 : at].strip():
+    if state.src[state.pos] == "$" and _WORD.match(state.src[state.pos - 1 : state.pos]):
+        return False
+    match = next(
+        (found for pattern in _INLINE if (found := pattern.match(state.src, state.pos, state.posMax))), None
+    )
+    if match is None:
         return False
     if not silent:
-        kind = "math_inline" if opening == "\\(" else "math_inline_double"
-        token = state.push(kind, "math", 0)
-        token.content = state.src[state.pos + 2 : at].strip()
-        token.markup = opening
-    state.pos = at + 2
+        is_display = match.re in _DISPLAY
+        token = state.push("math_inline_double" if is_display else "math_inline", "math", 0)
+        token.content = match.group(1).strip()
+    state.pos = match.end()
     return True

@@ -91,7 +91,7 @@ def _quote(node: SyntaxTreeNode) -> str:
 def _table(node: SyntaxTreeNode) -> str:
     rows = [row for part in node.children for row in part.children]
     lines = ["| " + " | ".join(_cell(cell) for cell in row.children) + " |" for row in rows]
-    rule = "|" + "|".join(_rule(cell.attrGet("align")) for cell in rows[0].children) + "|"
+    rule = "|" + "|".join(_rule(cell.attrGet("style")) for cell in rows[0].children) + "|"
     return "\n".join([lines[0], rule, *lines[1:]])
 
 
@@ -100,8 +100,8 @@ def _cell(node: SyntaxTreeNode) -> str:
     return re.sub(r"(?<!\\)\|", r"\\|", _inline(node.children[0]).replace("\n", " "))
 
 
-def _rule(align: object) -> str:
-    return {"left": ":---", "center": ":---:", "right": "---:"}.get(str(align), "---")
+def _rule(style: object) -> str:
+    return {"text-align:center": ":---:", "text-align:right": "---:"}.get(str(style), "---")
 
 
 def _display(node: SyntaxTreeNode) -> str:

@@ -1,6 +1,7 @@
 """The last gate of every piece of HTML: an allow-list of tags, attributes and classes.
 
-No ``style``, no ``id``, no image, no form, no script; links lead to the web or to a mail address.
+No id, no image, no form, no script, no style but the alignment of table cells; links lead to the web or to a mail
+address.
 """
 
 from __future__ import annotations
@@ -12,41 +13,12 @@ import nh3
 
 from codex_nb.rendering import highlight
 
-TAGS = frozenset(
-    [
-        "a",
-        "blockquote",
-        "br",
-        "code",
-        "del",
-        "div",
-        "em",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "hr",
-        "li",
-        "ol",
-        "p",
-        "pre",
-        "s",
-        "small",
-        "span",
-        "strong",
-        "details",
-        "summary",
-        "table",
-        "tbody",
-        "td",
-        "th",
-        "thead",
-        "tr",
-        "ul",
-    ]
-)
+# fmt: off
+TAGS = frozenset({
+    "a", "blockquote", "br", "code", "del", "details", "div", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li",
+    "ol", "p", "pre", "s", "small", "span", "strong", "summary", "table", "tbody", "td", "th", "thead", "tr", "ul",
+})
+# fmt: on
 ATTRIBUTES = {
     "a": {"href", "title"},
     "code": {"class"},
@@ -55,10 +27,11 @@ ATTRIBUTES = {
     "ol": {"class", "start"},
     "p": {"class"},
     "span": {"class"},
-    "td": {"align"},
-    "th": {"align"},
+    "td": {"style"},
+    "th": {"style"},
     "ul": {"class"},
 }
+ALIGNMENTS = {"text-align:left", "text-align:center", "text-align:right"}
 SCHEMES = frozenset({"http", "https", "mailto"})
 LINK_REL = "noopener noreferrer nofollow"
 
@@ -88,8 +61,8 @@ def _attribute(_tag: str, name: str, value: str) -> str | None:
     if name == "class":
         kept = [word for word in value.split() if _OUR_CLASS.fullmatch(word) or word in highlight.CLASSES]
         return " ".join(kept) or None
-    if name == "align":
-        return value if value in {"left", "right", "center"} else None
+    if name == "style":
+        return value if value in ALIGNMENTS else None
     if name == "start":
         return value if value.isdecimal() else None
     return value

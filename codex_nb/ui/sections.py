@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from codex_nb.tools.approval import ApprovalRequest
 
 Operation = dict[str, Any]
-P = TypeVar("P", bound=Part, contravariant=True)
+P_contra = TypeVar("P_contra", bound=Part, contravariant=True)
 
 
-class Section(Protocol[P]):
+class Section(Protocol[P_contra]):
     """One part on the page."""
 
-    def update(self, part: P) -> list[Operation]:
+    def update(self, part: P_contra) -> list[Operation]:
         """Take the part as it is now, return what shows the difference."""
 
     def whole(self) -> list[Operation]:
@@ -52,6 +52,7 @@ class ProseSection:
         self._text = GrowingText()
         self._blocks = MarkdownBlocks()
         self._closed: list[str] = []
+        self._begun = False
         self._done = False
 
     def update(self, part: TextPart | ReasoningPart) -> list[Operation]:
@@ -59,7 +60,8 @@ class ProseSection:
         if self._done or (part.growing is self._text and not part.done):
             return []
         more = part.growing.since(self._text)
-        operations: list[Operation] = []
+        operations: list[Operation] = [] if self._begun else [self._begin]
+        self._begun = True
         if more is None:
             operations.append({"op": "reset", "key": self._key})
             self._blocks, self._closed, more = MarkdownBlocks(), [], str(part.growing)

@@ -1,8 +1,8 @@
 """A segment of a transcript: one output of the cell, live while it grows, a plain mimebundle afterwards.
 
-The other half says ``ready`` for each view it draws and gets the whole page; so a reloaded page finds everything again.
-While no view can be seen nothing is sent. At the end the output is replaced by its bundle; the widget is closed when the
-other half has told that no output shows it any more, because a page that was reloaded meanwhile does not know the
+The other half says ``ready`` for each view it draws and gets the whole page, so a reloaded page finds all of it again.
+While no view can be seen nothing is sent. At the end the output is replaced by its bundle; the widget is closed when
+the other half has told that no output shows it any more, because a page that was reloaded meanwhile does not know the
 display by its id and must be given the bundle by another way (``put``).
 """
 
@@ -27,13 +27,12 @@ Status = tuple[str, bool]
 class Segment:
     """The part of a turn that stands in one output. Not thread-safe: its transcript holds the lock."""
 
-    def __init__(self, channel: Channel, displays: Displays, clock: Callable[[], float]) -> None:
+    def __init__(self, channel: Channel, displays: Displays, elapsed: Callable[[], float]) -> None:
         self.page = Page()
         self.ready = False
         self._channel = channel
         self._displays = displays
-        self._clock = clock
-        self._started = clock()
+        self._elapsed = elapsed
         self._handle: Handle | None = None
         self._views: dict[str, bool] = {}  # the views that are drawn, and whether each can be seen
         self._status: Status = (words.WORKING, True)
@@ -77,7 +76,7 @@ class Segment:
         self._ending = {
             "kind": "ending",
             "model_id": self._channel.model_id,
-            "elapsed": words.elapsed(self._clock() - self._started),
+            "elapsed": words.elapsed(self._elapsed()),
             "offers": list(offers),
             "labels": words.LABELS,
         }
@@ -128,7 +127,7 @@ class Segment:
             "kind": "full",
             "ops": self._everything(),
             "labels": words.LABELS,
-            "elapsed": self._clock() - self._started,
+            "elapsed": self._elapsed(),
         }
         self._channel.send(message)
         if self.is_over:

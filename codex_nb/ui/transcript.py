@@ -55,7 +55,8 @@ class Transcript:
         self._displays = displays or NotebookDisplays()
         self._open_channel = open_channel
         self._shows_its_outputs = shows_its_outputs
-        self._clock = clock
+        began = clock()
+        self._elapsed = lambda: clock() - began
         self._lock = threading.RLock()
         self._state = TurnState()
         self._segments: list[Segment] = []
@@ -165,7 +166,7 @@ class Transcript:
             future.set_exception(RuntimeError(str(message.get("error", "The front end refused."))))
 
     def _open_segment(self) -> None:
-        segment = Segment(self._open_channel(), self._displays, self._clock)
+        segment = Segment(self._open_channel(), self._displays, self._elapsed)
         self._segments.append(segment)
         segment.show(lambda message: self._take(segment, message))
 

@@ -11,12 +11,14 @@ from codex_nb.rendering.markdown import safe_html
 CONTINUATION = re.compile(r'</([ou]l)>\n<\1(?: start="\d+")? class="codex-continued"(?: start="\d+")?>\n')
 
 LINES = [
-    "", "", "", "plain words", "more $x$ and `code`", "- item", "  nested text", "  - nested item", "* star", "+ plus",
+    "", "", "", "plain words", "more $x$ and `code`", "- item", "  nested text", "  - nested item", "* star",
+    "+ plus",
     "1. one", "2. two", "3) three", "10. ten", "# heading", "---", "===", "***", "***bold***", "```", "```python",
-    "~~~", "````", "    indented code", "> quote", ">", "| a | b |", "|---|:-:|", "| 1 | 2 |", "$$", "$$x$$", "$$ y $$ z",
-    "x$$", "\\[", "\\]", "[ref]: http://x.y", "[ref]", "<b>", "<!--", "-->", "-", "1.", "\t- tab", "   - three", "  ",
-    "a\\", "`", "``", "**", "|", "- [ ] task", "-   wide", "      deep", "    - four", ">- x", "- > y", "- ```", "  ```",
-    "- # h", "-", "text\r", "\r", "- $$", "  $$", "> $$", "$$$", "\\[ x \\]", "nul\0",
+    "~~~", "````", "    indented code", "> quote", ">", "| a | b |", "|---|:-:|", "| 1 | 2 |", "$$", "$$x$$",
+    "$$ y $$ z",     "x$$", "\\[", "\\]", "[ref]: http://x.y", "[ref]", "<b>", "<!--", "-->", "-", "1.",
+    "\t- tab", "   - three", "  ",
+    "a\\", "`", "``", "**", "|", "- [ ] task", "-   wide", "      deep", "    - four", ">- x", "- > y",
+    "- ```", "  ```",     "- # h", "-", "text\r", "\r", "- $$", "  $$", "> $$", "$$$", "\\[ x \\]", "nul\0",
 ]  # fmt: skip
 
 

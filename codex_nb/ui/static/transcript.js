@@ -274,9 +274,6 @@ function approvalButtons(view, section, request, form, draft) {
     button("codex-reject", labels.reject, labels.rejectHelp, () =>
       askForReason(view, request, form, row),
     ),
-    button("codex-quiet codex-stop-turn", labels.stop, labels.stopHelp, () =>
-      decide(view, request, form, "stop", {}),
-    ),
   );
   return row;
 }
@@ -432,6 +429,10 @@ function makeView(half, el) {
   view.announce = (text) => {
     spoken.textContent = text;
   };
+  view.noteArea = () => {
+    const area = areaAround(el);
+    if (area) half.areas.add(area);
+  };
   half.views.add(view);
   return view;
 }
@@ -459,6 +460,7 @@ function isSeen(view) {
 function watchVisibility(view) {
   let seen = isSeen(view);
   const look = () => {
+    view.noteArea();
     if (isSeen(view) === seen) return;
     seen = !seen;
     view.send({ kind: "visible", visible: seen });
@@ -558,8 +560,9 @@ function put(model, message) {
   }
 }
 
+// Where the cell's outputs stand; known only once the view is attached.
 function areaAround(el) {
-  return el.closest(".jp-OutputArea, .jp-OutputArea-child, .cell-output, .output") ?? el.parentElement;
+  return el.closest(".jp-OutputArea, .cell-output, .output");
 }
 
 function makeHalf(model) {
@@ -595,7 +598,6 @@ export default function transcript() {
       const view = makeView(half, el);
       const stopWatching = watchVisibility(view);
       const stopClock = runClock(view);
-      requestAnimationFrame(() => half.areas.add(areaAround(el)));
       view.send({ kind: "ready", visible: document.visibilityState === "visible" });
       return () => {
         stopWatching();

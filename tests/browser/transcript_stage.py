@@ -1,0 +1,155 @@
+"""A turn without a model, played on a real transcript inside a notebook's kernel."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from IPython import get_ipython
+
+from codex_nb.host.mailbox import Mailbox
+from codex_nb.host.pump import open_pump
+from codex_nb.session.answer import Answer, Usage
+from codex_nb.session.events import (
+    ApprovalRequested,
+    ApprovalResolved,
+    Notice,
+    ReasoningDelta,
+    ReasoningDone,
+    RetryScheduled,
+    StepStarted,
+    TextDelta,
+    TextDone,
+    ToolArgumentsDelta,
+    ToolCallReady,
+    ToolCallStarted,
+    ToolFinished,
+    ToolStarted,
+    TurnEvent,
+    TurnFinished,
+    TurnStarted,
+)
+from codex_nb.tools.approval import ApprovalRequest, Decision
+from codex_nb.ui.commands import Command, Decide, Stop
+from codex_nb.ui.transcript import Transcript
+
+STARTED = TurnStarted("turn", "main", "gpt-5.2-codex", "medium", "ada@example.com", "plus", "chatgpt")
+USAGE = Usage(11_482, 9_216, 640, 192, 12_122)
+Step = TurnEvent | float | Callable[["Stage"], Iterable[Any]]
+
+
+class Stage:
+    """Plays steps: an event is applied, a number is waited for (seconds), a function gives more steps."""
+
+    def __init__(self, **options: Any) -> None:
+        self.commands: list[Command] = []
+        self.mailbox = Mailbox()
+        self.pump = open_pump(get_ipython(), self.mailbox)
+        self.transcript = Transcript(on_command=self.commands.append, wait=self.wait, **options)
+
+    def play(self, steps: Iterable[Any]) -> None:
+        """Show the transcript and play the steps to their end; a Stop ends them early."""
+        self.transcript.show()
+        self.wait(lambda: self.transcript.ready, 10)
+        try:
+            self._play(steps)
+        finally:
+            self.transcript.close()
+            self.pump.close()
+            self.mailbox.close()
+
+    def wait(self, is_over: Callable[[], bool], seconds: float) -> None:
+        """Serve the front end until it is over or the time is up."""
+        end = time.monotonic() + seconds
+        while not is_over() and time.monotonic() < end:
+            self.pump.once(0.02)
+
+    def decision(self) -> Decision:
+        """Return the next decision that the user makes."""
+        while True:
+            self.wait(lambda: bool(self.commands), 1)
+            if self.commands:
+                match self.commands.pop(0):
+                    case Decide(decision=decision):
+                        return decision
+                    case Stop():
+                        raise StopIteration
+
+    def _play(self, steps: Iterable[Any]) -> None:
+        for step in steps:
+            if isinstance(step, int | float):
+                self.transcript.flush()
+                self.wait(lambda: any(isinstance(c, Stop) for c in self.commands), step)
+                if any(isinstance(command, Stop) for command in self.commands):
+                    self.transcript.apply(finish(status="cancelled"))
+                    return
+            elif callable(step):
+                self._play(step(self))
+            else:
+                self.transcript.apply(step)
+                self.transcript.flush()
+
+
+def saying(item: str, text: str, *, pace: float = 0.01, size: int = 12) -> Iterator[Step]:
+    """Stream a message."""
+    for at in range(0, len(text), size):
+        yield TextDelta(item, text[at : at + size])
+        if pace:
+            yield pace
+    yield TextDone(item, text)
+
+
+def thinking(item: str, text: str) -> Iterator[Step]:
+    """Stream a reasoning summary."""
+    for at in range(0, len(text), 16):
+        yield ReasoningDelta(item, 0, text[at : at + 16])
+        yield 0.01
+    yield ReasoningDone(item, text)
+
+
+def running(
+    call_id: str, code: str, act: Callable[[], str], *, summary: str = "Run Python"
+) -> Iterator[Step]:
+    """Stream a call of run_python, ask for approval, run ``act`` where the code would run."""
+    arguments = json.dumps({"code": code})
+    yield ToolCallStarted(call_id, "run_python")
+    for at in range(0, len(arguments), 24):
+        yield ToolArgumentsDelta(call_id, arguments[at : at + 24])
+        yield 0.01
+    yield ToolCallReady(call_id, "run_python", arguments)
+    request = ApprovalRequest(call_id, "run_python", code, "python", summary, editable=True)
+    yield ApprovalRequested(request)
+
+    def decided(stage: Stage) -> Iterator[Step]:
+        stage.transcript.flush()
+        decision = stage.decision()
+        yield ApprovalResolved(call_id, decision)
+        if not decision.approved:
+            yield ToolFinished(call_id, f"Rejected. {decision.message}", ok=False)
+            return
+        yield ToolStarted(call_id)
+        yield 0.05
+        yield ToolFinished(call_id, act(), ok=True)
+
+    yield decided
+
+
+def finish(text: str = "", *, status: Any = "completed", error: str | None = None) -> TurnFinished:
+    """Return the last event of a turn."""
+    answer = Answer(text, status=status, usage=USAGE, model="gpt-5.2-codex", thread="main", billing="chatgpt")
+    return TurnFinished(answer, error)
+
+
+__all__ = [
+    "STARTED",
+    "Notice",
+    "RetryScheduled",
+    "Stage",
+    "StepStarted",
+    "finish",
+    "running",
+    "saying",
+    "thinking",
+]
