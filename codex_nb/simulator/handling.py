@@ -57,8 +57,8 @@ class Handler(RequestHandler):
         if problem is not None:
             await self.play(refusals.detail(problem.status, str(problem)))
             return
-        reply = self.world.script.take(method, request.path)
-        if reply is not None and not (reply.authenticated and not self._accepted()):
+        reply = self.world.script.take(method, request.path, self._accepted)
+        if reply is not None:
             self.recorded.answered_by = "scenario"
             await self.play(reply)
 

@@ -52,7 +52,8 @@ class Situation:
         named = [
             frame for frame in frames if re.search(rf"(?<!\w){re.escape(frame.name)}(?!\w)", self.question)
         ]
-        return next(iter(named or frames[-1:]), None)
+        sized = [frame for frame in frames if frame.shape is not None]
+        return next(iter(named or sized[-1:] or frames[-1:]), None)
 
     def offer(self, name: str) -> Offer | None:
         """The offered tool of that name."""

@@ -113,13 +113,14 @@ def _offers(tools: Sequence[Any], namespace: str | None) -> Iterator[Offer]:
 
 
 def frames_in(text: str) -> list[Frame]:
-    """The frames that a text describes, in its order, each name once."""
+    """The frames that a text describes, in its order, each name once; the latest size counts."""
     frames: dict[str, Frame] = {}
     for match in _FRAME_LINE.finditer(text):
         is_source = match["rest"].startswith("(")
         shape = None if is_source else _SHAPE.search(match["rest"])
         size = None if shape is None else (_number(shape["rows"]), _number(shape["columns"]))
-        frames.setdefault(match["name"], Frame(match["name"], match["kind"], size))
+        if size is not None or match["name"] not in frames:
+            frames[match["name"]] = Frame(match["name"], match["kind"], size)
     return list(frames.values())
 
 

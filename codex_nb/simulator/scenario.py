@@ -6,7 +6,7 @@ simulator behaves as the backend it stands for. Every part can be written as JSO
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Literal
@@ -192,11 +192,14 @@ class Script:
         self._left.extend(reply.times for reply in replies)
         self._skips.extend(reply.skip for reply in replies)
 
-    def take(self, method: str, path: str) -> Reply | None:
-        """The reply for this request, counted as used; None when the usual behaviour applies."""
+    def take(self, method: str, path: str, accepted: Callable[[], bool]) -> Reply | None:
+        """The reply for this request, counted as used; None when the usual behaviour applies.
+
+        ``accepted`` tells whether the request's credentials are good.
+        """
         for index, reply in enumerate(self._replies):
             left = self._left[index]
-            if left == 0 or not reply.fits(method, path):
+            if left == 0 or not reply.fits(method, path) or (reply.authenticated and not accepted()):
                 continue
             if self._skips[index]:
                 self._skips[index] -= 1

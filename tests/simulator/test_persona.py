@@ -151,6 +151,7 @@ def test_a_request_for_a_summary_gets_one(asker: Asker) -> None:
         ("- df: pandas.DataFrame (150 rows \u00d7 4 columns)", Frame("df", "pandas.DataFrame", (150, 4))),
         ("`sales` (DataFrame, shape 12x3)", Frame("sales", "DataFrame", (12, 3))),
         ("q = polars.DataFrame (2, 1)", Frame("q", "polars.DataFrame", (2, 1))),
+        ("df: pandas.DataFrame, 1,500 rows \u00d7 4 columns", Frame("df", "pandas.DataFrame", (1500, 4))),
         ("t: pyarrow.Table 1_000 \u00d7 2", Frame("t", "pyarrow.Table", (1000, 2))),
         ("    df — no frame at all", None),
         ("print(DataFrame)", None),

@@ -66,7 +66,7 @@ def test_a_reply_for_known_clients_lets_strangers_have_their_401(asker: Asker) -
     asker.sim.play(Scenario((Reply(authenticated=True, stream=(Say("one"), End())),)))
     stranger = Asker(asker.sim, asker.client, {"authorization": "Bearer nobody"})
     assert ask(stranger) == "401"
-    assert "simulator" in ask(asker), "the stranger has used the reply up"
+    assert ask(asker) == "one"
 
 
 def test_text_before_a_gate_arrives_while_the_stream_stands_still(asker: Asker) -> None:
