@@ -21,7 +21,6 @@ from codex_nb.errors import CodexError
 from codex_nb.responses.request import ResponsesRequest
 from codex_nb.session.answer import Answer
 from codex_nb.session.call import Workbench
-from codex_nb.session.context import join_findings
 from codex_nb.session.conversation import Conversation
 from codex_nb.session.events import Notice, TurnFinished, TurnStarted
 from codex_nb.session.fence import Fence
@@ -29,6 +28,7 @@ from codex_nb.session.instructions import BASE
 from codex_nb.session.items import new_uuid
 from codex_nb.session.opening import Opening, open_exchange
 from codex_nb.session.redaction import Redactor, environment_secrets
+from codex_nb.session.sections import join_findings
 from codex_nb.session.turn import STOPPED, ModelClient, Turn, run_turn
 from codex_nb.session.values import value_format
 from codex_nb.settings import ApprovalPolicy

@@ -1,127 +1,261 @@
-"""What is sent of the notebook with a question: :class:`NotebookContext`, in sections that can be told apart.
+"""Gathering a notebook's context: what is near and what is mentioned comes first, what does not fit is cut, and said.
 
-The sections are plain text, free of secrets, not yet fenced. A section that the thread was already told, word for
-word, is not told again.
+The budget is in estimated tokens. Cut first is what lies farthest: outputs of far cells, then their sources, then far
+cells altogether; of the variables, first their details, then the ones that no cell above speaks of. What the question
+mentions with ``@`` is cut last.
 """
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+import platform
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from codex_nb.session.cells import (
+    BARE,
+    FAR,
+    MIDDLE,
+    NEAR,
+    Level,
+    assigned_names,
+    cell_images,
+    cell_text,
+    is_question,
+    is_skipped,
+    question_text,
+)
+from codex_nb.session.mentions import Mentioned, bring, mentions_in
+from codex_nb.session.sections import NotebookContext, Section, SectionKind, tokens_of
+from codex_nb.tools.outputs import shorten
+from codex_nb.tools.variables import Detail, describe, imported_modules, is_worth_knowing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
 
-    from codex_nb.session.redaction import Finding
+    from codex_nb.notebook import Cell, NotebookSnapshot
+    from codex_nb.session.redaction import Finding, Redactor
 
-SectionKind = Literal["place", "cell", "question", "variable", "mention"]
+__all__ = ["BUDGET", "NotebookContext", "build_context"]
 
-_HEADINGS: Mapping[SectionKind, str] = {
-    "place": "Where this is asked",
-    "question": "Earlier questions in this notebook, with their answers",
-    "cell": "Cells above the asking one, in their order",
-    "variable": "Variables in the kernel",
-    "mention": "What the question mentions with @",
-}
+BUDGET = 16_000
+_SHARES: Mapping[SectionKind, float] = {"mention": 0.6, "variable": 0.3, "question": 0.2}
+_NEAR_CELLS = 6
+_MIDDLE_CELLS = 25
+_DETAILED_VARIABLES = 12
+_LISTED_VARIABLES = 60
+_QUESTION_LIMIT = 2_000
+_IMAGES = 2
+_IMAGE_WORDS = re.compile(
+    r"\b(?:plots?|figures?|charts?|graphs?|images?|pictures?|diagrams?|histograms?|heat ?maps?|axis|axes|legends?)\b",
+    re.IGNORECASE,
+)
+_WORD = re.compile(r"[A-Za-z_]\w*")
+_IMAGE_REACH = 8
+_OVERHEAD = 300  # headings, fences and the line about what was left out
 
 
-def tokens_of(text: str) -> int:
-    """Estimate how many tokens a text is: four bytes of UTF-8 make one."""
-    return len(text.encode("utf-8", "replace")) // 4 + 1
+def build_context(
+    snapshot: NotebookSnapshot | None,
+    namespace: Mapping[str, Any],
+    prompt: str,
+    *,
+    redactor: Redactor,
+    folder: Path | None = None,
+    budget: int = BUDGET,
+) -> NotebookContext:
+    """Return what is sent of the notebook with a question.
+
+    Runs on the main thread: it reads the live namespace. No code of the user's objects runs.
+    """
+    above = _above(snapshot)
+    gathering = _Gathering(redactor, budget)
+    mentioned = bring(prompt, snapshot, namespace, folder)
+    gathering.place(snapshot, namespace)
+    gathering.mentions(mentioned)
+    gathering.questions(above)
+    names = _Names.of(above, prompt)
+    gathering.variables(namespace, names)
+    gathering.cells(above)
+    return gathering.context(mentioned.images or _asked_images(prompt, above)[:_IMAGES])
+
+
+def _above(snapshot: NotebookSnapshot | None) -> list[tuple[int, Cell]]:
+    """Return the cells above the asking one with their numbers from 1; all cells where that one is not known."""
+    if snapshot is None:
+        return []
+    end = len(snapshot.cells) if snapshot.current is None else snapshot.current
+    return list(enumerate(snapshot.cells[:end], 1))
 
 
 @dataclass(frozen=True)
-class Section:
-    """One thing that is told: a cell, a variable, an earlier question.
+class _Names:
+    """Which names the question and the cells above speak of, and which only cells that are kept out assign."""
 
-    ``key`` tells whether the section counts when two questions are compared.
-    """
+    mentioned: frozenset[str]
+    asked: frozenset[str]
+    told: frozenset[str]
+    hidden: frozenset[str]
 
-    kind: SectionKind
-    title: str
-    text: str
-    key: bool = True
-
-    @cached_property
-    def digest(self) -> str:
-        """A short hash of what the section says."""
-        return hashlib.sha256(
-            f"{self.kind}\0{self.title}\0{self.text}".encode("utf-8", "replace")
-        ).hexdigest()[:16]
-
-    @property
-    def tokens(self) -> int:
-        """The section's estimated size."""
-        return tokens_of(self.text)
-
-
-@dataclass(frozen=True)
-class NotebookContext:
-    """Everything of the notebook that a question carries.
-
-    ``cuts`` says, in sentences, what was left out to stay within ``budget`` (tokens); ``redactions`` where secrets were
-    taken out. ``images`` are data URLs of the outputs that the question mentions.
-    """
-
-    sections: tuple[Section, ...] = ()
-    images: tuple[str, ...] = ()
-    cuts: tuple[str, ...] = ()
-    redactions: tuple[Finding, ...] = ()
-    budget: int = 0
-
-    @property
-    def text(self) -> str:
-        """The whole context as it is sent to a thread that knows nothing yet, without fences."""
-        return self.told((), lambda _label, text: text)
-
-    @property
-    def tokens(self) -> int:
-        """The estimated size of the whole context."""
-        return tokens_of(self.text)
-
-    @property
-    def sizes(self) -> Mapping[str, int]:
-        """Estimated tokens by kind of section."""
-        sizes: dict[str, int] = {}
-        for section in self.sections:
-            sizes[section.kind] = sizes.get(section.kind, 0) + section.tokens
-        return sizes
-
-    @cached_property
-    def digests(self) -> frozenset[str]:
-        """The digests of all sections."""
-        return frozenset(section.digest for section in self.sections)
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """A hash of what the question's answer depends on: the same for the same notebook, run again."""
-        parts = "\0".join(section.digest for section in self.sections if section.key)
-        return hashlib.sha256(f"{parts}\0{' '.join(self.images)}".encode()).hexdigest()
-
-    def told(self, known: Collection[str], fence: Callable[[str, str], str]) -> str:
-        """Return the text for a thread that knows the sections of these digests; empty when nothing is new."""
-        blocks = []
-        for kind, heading in _HEADINGS.items():
-            sections = [section for section in self.sections if section.kind == kind]
-            fresh = [section for section in sections if section.digest not in known]
-            if not fresh:
+    @classmethod
+    def of(cls, above: Iterable[tuple[int, Cell]], prompt: str) -> _Names:
+        told: set[str] = set()
+        hidden: set[str] = set()
+        for _, cell in above:
+            if cell.kind != "code":
                 continue
-            unchanged = len(sections) - len(fresh)
-            note = f" ({unchanged} more are as they were told before)" if unchanged else ""
-            body = "\n\n".join(_entry(section) for section in fresh)
-            blocks.append(f"{heading}{note}:\n{fence(kind, body)}")
-        if blocks and self.cuts:
-            blocks.append("Left out to save room: " + "; ".join(self.cuts) + ".")
-        return "\n\n".join(blocks)
+            if is_skipped(cell):
+                hidden |= assigned_names(cell.source)
+            else:
+                told.update(_WORD.findall(cell.source[:20_000]))
+        mentioned = frozenset(mention.target for mention in mentions_in(prompt))
+        return cls(mentioned, frozenset(_WORD.findall(prompt)), frozenset(told), frozenset(hidden - told))
 
 
-def _entry(section: Section) -> str:
-    return f"{section.title}\n{section.text}" if section.title else section.text
+@dataclass
+class _Gathering:
+    """The sections that have found room so far."""
+
+    redactor: Redactor
+    budget: int
+    sections: dict[SectionKind, list[Section]] = field(default_factory=dict)
+    cuts: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    used: int = _OVERHEAD
+
+    def place(self, snapshot: NotebookSnapshot | None, namespace: Mapping[str, Any]) -> None:
+        """Tell where the question is asked."""
+        lines = []
+        if snapshot is not None and snapshot.path:
+            lines.append(f"Notebook: {snapshot.path.replace(chr(92), '/').rsplit('/', 1)[-1]}")
+        if snapshot is not None and snapshot.current is not None:
+            lines.append(f"Asked in cell {snapshot.current + 1} of {len(snapshot.cells)}")
+        modules = imported_modules(namespace)
+        lines.append(f"Python {platform.python_version()}" + (f"; imported: {modules}" if modules else ""))
+        self._add(self._clean("place", "", "\n".join(lines), "the notebook", key=False))
+
+    def mentions(self, mentioned: Mentioned) -> None:
+        """Tell what the question points at."""
+        self.cuts += mentioned.problems
+        room = self._room("mention")
+        for section in mentioned.sections:
+            fitting = shorten(section.text, max(400, 4 * room))
+            if len(fitting) < len(section.text):
+                self.cuts.append(f"part of {section.title}")
+            cleaned = self._clean("mention", section.title, fitting, section.title)
+            self._add(cleaned)
+            room -= cleaned.tokens
+
+    def questions(self, above: list[tuple[int, Cell]]) -> None:
+        """Tell earlier questions and their answers, the newest ones if not all fit."""
+        asked = [(n, cell) for n, cell in above if is_question(cell) and not is_skipped(cell)]
+        room, left_out = self._room("question"), 0
+        for number, cell in reversed(asked):
+            text = question_text(cell, _QUESTION_LIMIT)
+            if text is None:
+                continue
+            section = self._clean("question", f"Cell {number}", text, f"cell {number}")
+            if left_out or section.tokens > room:
+                left_out += 1
+                continue
+            room -= section.tokens
+            self._add(section)
+        self.sections.get("question", []).reverse()
+        if left_out:
+            self.cuts.append(f"{left_out} earlier questions")
+
+    def variables(self, namespace: Mapping[str, Any], names: _Names) -> None:
+        """Tell the variables, first those that the question and the cells above speak of, the newest first."""
+        known = [
+            name
+            for name, value in reversed(list(namespace.items()))
+            if is_worth_knowing(name, value) and name not in names.hidden and name not in names.mentioned
+        ]
+        known.sort(key=lambda name: (name not in names.asked, name not in names.told))
+        room, told = self._room("variable"), 0
+        for number, name in enumerate(known[:_LISTED_VARIABLES]):
+            detail = Detail.NORMAL if number < _DETAILED_VARIABLES else Detail.LINE
+            for level in (detail, Detail.LINE):
+                text = describe(name, namespace[name], level)
+                section = self._clean("variable", "", text, f"variable {name}", key=name in names.told)
+                if section.tokens <= room:
+                    self._add(section)
+                    room -= section.tokens
+                    told += 1
+                    break
+        if told < len(known):
+            self.cuts.append(f"{len(known) - told} of {len(known)} variables")
+
+    def cells(self, above: list[tuple[int, Cell]]) -> None:
+        """Tell the cells above, the nearest in full, until the room is used."""
+        cells = [(number, cell) for number, cell in above if not is_question(cell)]
+        skipped = sum(1 for _, cell in cells if is_skipped(cell))
+        shown = [(n, c) for n, c in reversed(cells) if not is_skipped(c) and (c.source.strip() or c.outputs)]
+        told = shortened = 0
+        for distance, (number, cell) in enumerate(shown):
+            section, whole = self._fitting(number, cell, distance)
+            if section is None:
+                break
+            self._add(section)
+            told += 1
+            shortened += not whole
+        self.sections.get("cell", []).reverse()
+        if skipped:
+            self.cuts.append(f"{skipped} cells marked codex-skip")
+        if told < len(shown):
+            self.cuts.append(f"the {len(shown) - told} cells farthest above")
+        if shortened:
+            self.cuts.append(f"parts of {shortened} cells")
+
+    def _fitting(self, number: int, cell: Cell, distance: int) -> tuple[Section | None, bool]:
+        """Return the cell at the first level that fits the room, and whether that is all of the cell."""
+        room = self.budget - self.used
+        for level in _levels(distance):
+            text = cell_text(cell, level)
+            if tokens_of(text) > room:
+                continue
+            title = f"Cell {number}" + (f" ({cell.kind})" if cell.kind != "code" else "")
+            mark = f" [{cell.execution_count}]" if cell.execution_count else ""
+            section = self._clean("cell", title, text, f"cell {number}", mark=mark)
+            if section.tokens <= room:
+                return section, " left out] …" not in text and " not told]" not in text
+        return None, False
+
+    def context(self, images: tuple[str, ...]) -> NotebookContext:
+        """Return what was gathered."""
+        sections = tuple(section for kind in self.sections.values() for section in kind)
+        return NotebookContext(sections, images, tuple(self.cuts), tuple(self.findings), self.budget)
+
+    def _room(self, kind: SectionKind) -> int:
+        return min(int(self.budget * _SHARES[kind]), self.budget - self.used)
+
+    def _add(self, section: Section) -> None:
+        self.sections.setdefault(section.kind, []).append(section)
+        self.used += section.tokens
+
+    def _clean(
+        self, kind: SectionKind, title: str, text: str, place: str, *, key: bool = True, mark: str = ""
+    ) -> Section:
+        cleaned, found = self.redactor.redact(text, place)
+        self.findings += found
+        return Section(kind, title, cleaned, key=key, mark=mark)
 
 
-def join_findings(findings: Iterable[Finding]) -> str:
-    """Say in one sentence what was taken out, and where."""
-    told = dict.fromkeys(f"{finding.name} in {finding.place}" for finding in findings)
-    return f"Not sent, because it looks secret: {', '.join(told)}." if told else ""
+def _levels(distance: int) -> Iterator[Level]:
+    if distance < _NEAR_CELLS:
+        yield NEAR
+    if distance < _MIDDLE_CELLS:
+        yield MIDDLE
+    yield FAR
+    yield BARE
+
+
+def _asked_images(prompt: str, above: list[tuple[int, Cell]]) -> tuple[str, ...]:
+    """Return the newest images above when the question speaks of pictures."""
+    if not _IMAGE_WORDS.search(prompt):
+        return ()
+    for _, cell in reversed(above[-_IMAGE_REACH:]):
+        if not is_skipped(cell) and (images := cell_images(cell)):
+            return images
+    return ()

@@ -32,6 +32,11 @@ _ASSIGNED = (
     r"\s*(?::\s*\w+\s*)?[=:]\s*(?P<quote>[\"'])(?P<value>(?=[^\"'\n]*\d)[^\"'\s<>{}]{8,})(?P=quote)"
 )
 
+_EXPORTED = (
+    r"(?m)^(?:export\s+)?[A-Z0-9_]*(?:API_?KEY|ACCESS_?KEY|TOKEN|SECRET|PASSWORD|PASSWD)[A-Z0-9_]*[ \t]*="
+    r"[ \t]*(?P<value>(?=\S*\d)[^\s\"'#()\[\]{}]{8,})(?=[ \t]*(?:#|$))"
+)
+
 KEY_FORMATS = tuple(
     KeyFormat(name, hints, re.compile(pattern))
     for name, hints, pattern in (
@@ -61,6 +66,11 @@ KEY_FORMATS = tuple(
             "an assigned secret",
             ("api_key", "apikey", "secret", "token", "passw", "pwd"),
             f"(?i:{_ASSIGNED})",
+        ),
+        (
+            "an assigned secret",
+            ("key", "secret", "token", "passw"),
+            _EXPORTED,
         ),
     )
 )

@@ -11,7 +11,7 @@ from codex_nb.tools.tool import ToolSet
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from codex_nb.session.context import NotebookContext
+    from codex_nb.session.sections import NotebookContext
 
 
 @dataclass(frozen=True)

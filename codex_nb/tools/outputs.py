@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _OVERWRITTEN = re.compile(r"[^\n]*\r(?=[^\r\n])")
@@ -24,8 +24,7 @@ def shorten(text: str, limit: int) -> str:
     if len(text) <= limit:
         return text
     head = limit * 2 // 3
-    tail = limit - head
-    return f"{text[:head]}\n… [{len(text) - limit:,} characters left out] …\n{text[-tail:]}"
+    return _mended(text[:head], len(text) - limit, text[len(text) - (limit - head) :])
 
 
 def joined(value: object, limit: int) -> str:
@@ -34,30 +33,37 @@ def joined(value: object, limit: int) -> str:
         return shorten(value, limit)
     if isinstance(value, list | tuple):
         parts = [part for part in value if isinstance(part, str)]
-        if sum(map(len, parts)) > 4 * limit:
-            return shorten(_ends(parts, limit), limit)
-        return shorten("".join(parts), limit)
+        total = sum(map(len, parts))
+        if total <= 4 * limit:
+            return shorten("".join(parts), limit)
+        # Joining 50 MB to keep 2 kB of it would cost more than the whole turn.
+        head = limit * 2 // 3
+        return _mended(_first(parts, head), total - limit, _last(parts, limit - head))
     return shorten(str(value), limit) if isinstance(value, int | float | bool) else ""
 
 
-def _ends(parts: list[str], limit: int) -> str:
-    # Both ends of a long stream suffice: joining 50 MB to keep 2 kB of it would cost more than the whole turn.
-    head: list[str] = []
-    size = 0
+def _mended(head: str, missing: int, tail: str) -> str:
+    return f"{head}\n… [{missing:,} characters left out] …\n{tail}"
+
+
+def _first(parts: Sequence[str], size: int) -> str:
+    kept: list[str] = []
     for part in parts:
-        if size > limit:
+        if size <= 0:
             break
-        head.append(part[:limit])
-        size += len(part)
-    tail: list[str] = []
-    size = 0
+        kept.append(part[:size])
+        size -= len(part)
+    return "".join(kept)
+
+
+def _last(parts: Sequence[str], size: int) -> str:
+    kept: list[str] = []
     for part in reversed(parts):
-        if size > limit:
+        if size <= 0:
             break
-        tail.append(part[-limit:])
-        size += len(part)
-    left_out = sum(map(len, parts)) - sum(map(len, head)) - sum(map(len, tail))
-    return f"{''.join(head)}\n… [{left_out:,} characters left out] …\n{''.join(reversed(tail))}"
+        kept.append(part[-size:])
+        size -= len(part)
+    return "".join(reversed(kept))
 
 
 def plain(text: str) -> str:

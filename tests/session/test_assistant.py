@@ -17,9 +17,9 @@ from codex_nb.responses.events import LimitsSeen
 from codex_nb.responses.limits import RateLimits, Window
 from codex_nb.responses.model import Model
 from codex_nb.session.assistant import ALL_HINT, Assistant
-from codex_nb.session.context import NotebookContext, Section
 from codex_nb.session.events import Notice, StepStarted, TurnEvent, TurnFinished, TurnStarted
 from codex_nb.session.request import TurnRequest
+from codex_nb.session.sections import NotebookContext, Section
 from codex_nb.session.threads import ThreadStore
 from codex_nb.settings import ApprovalPolicy, Settings
 from codex_nb.tools.approval import NobodyToAsk

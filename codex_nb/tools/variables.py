@@ -1,0 +1,143 @@
+"""The user's variables in words: which of them are worth knowing, and what can be said without running their code."""
+
+from __future__ import annotations
+
+import types
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from codex_nb.tools.frames import COLUMNS, FULL_COLUMNS, FULL_ROWS, ROWS, describe_data
+from codex_nb.tools.secrecy import WITHHELD, names_a_secret
+from codex_nb.tools.trust import class_vars, instance_vars, known_base, library_of, module_of, mro_of, name_of
+from codex_nb.tools.values import SHORT, short
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_FULL_TEXT = 4_000
+_ATTRIBUTES = 8
+_FULL_ATTRIBUTES = 40
+_SHELL_NAMES = frozenset({"In", "Out", "exit", "quit", "open", "get_ipython", "codex_nb"})
+
+
+class Detail(Enum):
+    """How much is said of a variable."""
+
+    LINE = "line"
+    NORMAL = "normal"
+    FULL = "full"
+
+
+def describe(name: str, value: object, detail: Detail = Detail.NORMAL) -> str:
+    """Say what a variable is; nothing of its own code is run, and a value that cannot be read is named all the same."""
+    if names_a_secret(name) and (type(value) is str or type(value) is bytes):
+        return f"{name}: {name_of(type(value))} {WITHHELD}"
+    try:
+        lines = _lines(value, detail)
+    except Exception as error:  # noqa: BLE001 -- a broken object of a library is described as far as possible
+        lines = [f"{name_of(type(value))} (it cannot be read: {name_of(type(error))})"]
+    if detail is Detail.LINE:
+        lines = lines[:1]
+    return "\n".join((f"{name}: {lines[0]}", *(f"  {line}" for line in lines[1:])))
+
+
+def _lines(value: object, detail: Detail) -> list[str]:
+    full = detail is Detail.FULL
+    if library_of(value) is not None and (said := short(value)) != f"<{name_of(type(value))}>":
+        return [f"{name_of(type(value))} = {said}"]
+    rows = 0 if detail is Detail.LINE else FULL_ROWS if full else ROWS
+    data = describe_data(value, rows=rows, columns=FULL_COLUMNS if full else COLUMNS)
+    if data is not None:
+        return data
+    kind = type(value)
+    if type(kind) is type and module_of(kind) in {
+        "builtins",
+        "datetime",
+        "decimal",
+        "pathlib",
+        "fractions",
+        "uuid",
+    }:
+        return _builtin(value, detail)
+    if type(value) is types.FunctionType:
+        return [_signature(value)]
+    if library_of(value) is None and (base := known_base(value)) is not None:
+        return [f"{name_of(kind)}, a kind of {name_of(base)}; not looked into"]
+    return _foreign(value, full=full)
+
+
+def _builtin(value: Any, detail: Detail) -> list[str]:
+    kind = type(value)
+    limit = _FULL_TEXT if detail is Detail.FULL else SHORT
+    if kind is types.FunctionType:
+        return [_signature(value)]
+    if kind is type:
+        bases = ", ".join(name_of(base) for base in mro_of(value)[1:-1])
+        return [f"class {name_of(value)}({bases})" if bases else f"class {name_of(value)}"]
+    said = short(value, limit, 3)
+    if said == f"<{name_of(kind)}>":
+        return [name_of(kind)]
+    size = f" of {len(value):,}" if kind in {list, tuple, dict, set, frozenset, str, bytes} else ""
+    return [f"{name_of(kind)}{size} = {said}"]
+
+
+def _signature(function: types.FunctionType) -> str:
+    code = function.__code__
+    count = code.co_argcount + code.co_kwonlyargcount
+    names = list(code.co_varnames[:count])
+    if code.co_kwonlyargcount:
+        names.insert(code.co_argcount, "*")
+    said = class_text(function.__doc__)
+    return f"function {function.__name__}({', '.join(names)}){f': {said}' if said else ''}"
+
+
+def class_text(docstring: object) -> str:
+    """Return the first line of a docstring."""
+    return docstring.strip().partition("\n")[0][:SHORT] if type(docstring) is str else ""
+
+
+def _foreign(value: object, *, full: bool) -> list[str]:
+    kind = type(value)
+    if issubclass(kind, type):
+        return [f"class {name_of(value)}"]  # type: ignore[arg-type]  # a class, as just checked
+    attributes = instance_vars(value)
+    limit = _FULL_ATTRIBUTES if full else _ATTRIBUTES
+    shown = [
+        f"{name}={short(held, 40, 1)}" for name, held in list(attributes.items())[:limit] if type(name) is str
+    ]
+    rest = f", … {len(attributes):,} attributes" if len(attributes) > limit else ""
+    lines = [name_of(kind)]
+    if shown:
+        lines.append(f"attributes: {', '.join(shown)}{rest}")
+    if full:
+        methods = [
+            name
+            for name, held in class_vars(kind).items()
+            if type(held) is types.FunctionType and name[0] != "_"
+        ]
+        lines += [f"methods: {', '.join(methods[:_FULL_ATTRIBUTES])}"] if methods else []
+    return lines
+
+
+def _attribute(name: str, value: object) -> str:
+    return "(withheld)" if names_a_secret(name) else short(value, 40, 1)
+
+
+def is_worth_knowing(name: str, value: object) -> bool:
+    """Whether a name of the namespace is the user's own: not the shell's, not private, not a module."""
+    if type(name) is not str or name.startswith("_") or name in _SHELL_NAMES:
+        return False
+    return type(value) is not types.ModuleType and module_of(type(value)).partition(".")[0] not in {
+        "IPython",
+        "codex_nb",
+    }
+
+
+def imported_modules(namespace: Mapping[str, Any]) -> str:
+    """Return the imported modules as ``pandas as pd, numpy``; empty without any."""
+    told = []
+    for name, value in namespace.items():
+        if type(value) is types.ModuleType and type(name) is str and not name.startswith("_"):
+            real = value.__name__
+            told.append(name if real == name else f"{real} as {name}")
+    return ", ".join(sorted(told))
