@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+from asyncio import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from codex_nb.simulator.decoding import UndecodableBodyError, decode_body
 from codex_nb.simulator.people import Person
 from codex_nb.simulator.playing import ClientGoneError, play
 from codex_nb.simulator.recording import RecordedRequest
-from codex_nb.simulator.scenario import WEBSOCKET, Reply
+from codex_nb.simulator.scenario import WEBSOCKET, Hold, Pause, Reply
 from codex_nb.simulator.usage import usage_of
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Handler(RequestHandler):
         self.world = world
         self._closed = asyncio.Event()
         self._cached_tokens = 0
+        self._loses_answer = False
 
     def set_default_headers(self) -> None:
         """Say who answers."""
@@ -58,9 +60,31 @@ class Handler(RequestHandler):
             await self.play(refusals.detail(problem.status, str(problem)))
             return
         reply = self.world.script.take(method, request.path, self._accepted)
-        if reply is not None:
+        if reply is not None and reply.then == "reply":
             self.recorded.answered_by = "scenario"
             await self.play(reply)
+        elif reply is not None:
+            self._loses_answer = reply.then == "lost"
+            await self._wait_for(reply)
+
+    async def _wait_for(self, reply: Reply) -> None:
+        """Stand still as long as a reply wants it; a client that has left does not undo what it asked for."""
+        with suppress(ClientGoneError):
+            for step in reply.stream or ():
+                if isinstance(step, Pause):
+                    await self.sleep(step.seconds)
+                elif isinstance(step, Hold):
+                    await self.hold(step.gate)
+
+    def finish(self, chunk: str | bytes | dict[str, Any] | None = None) -> Future[None]:
+        """Send the answer, or end the connection without it where a scenario says so."""
+        if not self._loses_answer:
+            return super().finish(chunk)
+        self.note_cut()
+        self.detach().close()
+        done: Future[None] = Future()
+        done.set_result(None)
+        return done
 
     def _decode(self, headers: Mapping[str, str]) -> UndecodableBodyError | None:
         kind, encoding = headers.get("content-type", ""), headers.get("content-encoding", "")

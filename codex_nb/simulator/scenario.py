@@ -146,10 +146,13 @@ class Reply:
 
     ``path`` is compared with the end of the request's path (``*`` and ``?`` as in file names), ``method`` with its
     method when given; a websocket handshake has the method WEBSOCKET, for which a reply must be given expressly.
-    ``times`` is how many requests it answers, None for all. ``skip`` lets that many fitting
-    requests pass to the next reply (or the usual behaviour) first. The body is ``wire``, else ``stream`` (as an event
-    stream), else ``body`` (a string as it stands, anything else as JSON). ``authenticated`` replies are given only to
-    requests whose credentials the backend accepts; the others get their 401.
+    ``times`` is how many requests it answers, None for all. ``skip`` lets that many fitting requests pass to the next
+    reply (or the usual behaviour) first. ``authenticated`` replies are given only to requests whose credentials the
+    backend accepts; the others get their 401.
+
+    The body is ``wire``, else ``stream`` (as an event stream), else ``body`` (a string as it stands, anything else as
+    JSON). With ``then`` "usual" only the holds and pauses of ``stream`` take place, and after them the usual behaviour;
+    with "lost" that behaviour has its effects, but the connection ends without its answer.
     """
 
     path: str = "/responses"
@@ -162,6 +165,7 @@ class Reply:
     stream: tuple[Step, ...] | None = None
     wire: Wire | None = None
     authenticated: bool = False
+    then: Literal["reply", "usual", "lost"] = "reply"
 
     def fits(self, method: str, path: str) -> bool:
         """Whether the reply is meant for such a request."""

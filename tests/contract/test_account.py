@@ -38,3 +38,12 @@ def test_the_model_list_takes_the_place_of_the_built_in_one(cli: CodexCli) -> No
         "medium",
         "high",
     ]
+
+
+def test_a_turn_goes_to_the_origin_of_the_workspace(cli: CodexCli) -> None:
+    elsewhere = cli.sim.base_url.replace("127.0.0.1", "localhost")
+    cli.sim.write_login(cli.home, Person(backend_origin=elsewhere, routing_override="us_cr"))
+    assert cli.ask("say hi").code == 0
+    (request,) = cli.sim.requests.to("/responses", "POST")
+    assert f"https://{request.headers['host']}" == elsewhere
+    assert request.headers["x-openai-account-routing-override"] == "us_cr"

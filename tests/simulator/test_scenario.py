@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -67,6 +68,46 @@ def test_a_reply_for_known_clients_lets_strangers_have_their_401(asker: Asker) -
     stranger = Asker(asker.sim, asker.client, {"authorization": "Bearer nobody"})
     assert ask(stranger) == "401"
     assert ask(asker) == "one"
+
+
+def refresh(asker: Asker, token: str) -> httpx.Response:
+    body = {"grant_type": "refresh_token", "refresh_token": token}
+    return asker.client.post(f"{asker.sim.issuer}/oauth/token", json=body)
+
+
+def test_an_answer_can_be_lost_after_its_effect(asker: Asker) -> None:
+    token = asker.sim.sign_in().refresh_token
+    asker.sim.play(Scenario((Reply("/oauth/token", then="lost"),)))
+    with pytest.raises(httpx.RemoteProtocolError):
+        refresh(asker, token)
+    assert (asker.sim.refreshes, asker.sim.requests[-1].outcome) == (1, "cut")
+    assert refresh(asker, token).json()["error"]["code"] == "refresh_token_reused"
+
+
+def test_the_usual_behaviour_can_be_held_up(asker: Asker) -> None:
+    token = asker.sim.sign_in().refresh_token
+    asker.sim.play(Scenario((Reply("/oauth/token", stream=(Hold("slow"), Pause(0.001)), then="usual"),)))
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(refresh, asker, token)
+        assert asker.sim.wait_held("slow")
+        assert asker.sim.refreshes == 0
+        asker.sim.release("slow")
+        assert answer.result(20).json()["access_token"]
+    assert asker.sim.refreshes == 1
+
+
+def test_a_client_that_leaves_while_it_is_held_up_does_not_undo_what_it_asked_for(asker: Asker) -> None:
+    token = asker.sim.sign_in().refresh_token
+    asker.sim.play(Scenario((Reply("/oauth/token", stream=(Hold("slow"),), then="usual"),)))
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(
+            f"{asker.sim.issuer}/oauth/token",
+            json={"grant_type": "refresh_token", "refresh_token": token},
+            timeout=0.2,
+            trust_env=False,
+        )
+    assert asker.sim.requests.wait(lambda log: log[-1].outcome == "client_closed")
+    assert refresh(asker, token).json()["error"]["code"] == "refresh_token_reused"
 
 
 def test_text_before_a_gate_arrives_while_the_stream_stands_still(asker: Asker) -> None:
