@@ -118,7 +118,10 @@ class Service:
     issued: list[dict[str, str]] = field(default_factory=list)
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
-        self.requests.append(request)
+        # A copy: the same request is signed anew after a 401.
+        self.requests.append(
+            httpx.Request(request.method, request.url, headers=request.headers, content=request.content)
+        )
         answer = self.on[request.url.path](request) if request.url.path in self.on else None
         if isinstance(answer, Exception):
             raise answer

@@ -1,0 +1,173 @@
+"""Workspace routing: asked once per account and backend, and never guessed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from codex_nb.auth.routing import Route, WorkspaceRouting, accounts_url
+from codex_nb.errors import ApiError
+from codex_nb.settings import Provider
+from tests.auth.fakes import BACKEND, Service, write_login
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.auth.fakes import Desk
+
+pytestmark = pytest.mark.anyio
+
+CHECK = "/backend-api/wham/accounts/check"
+
+
+def accounts(
+    origin: object = "NO_CONSTRAINT", override: object = "NO_CONSTRAINT", **more: Any
+) -> dict[str, Any]:
+    account = {
+        "id": "acct-1",
+        "workspace_backend_origin": origin,
+        "account_routing_override": override,
+        **more,
+    }
+    other = {"id": "acct-2", "workspace_backend_origin": "https://other.example"}
+    return {"accounts": [other, account], "account_ordering": ["acct-1"], "default_account_id": "acct-2"}
+
+
+def routing(desk: Desk) -> WorkspaceRouting:
+    return WorkspaceRouting(desk.http, desk.manager.settings, desk.manager, sleep=desk.service.clock.sleep)
+
+
+ROUTES = [
+    ("no constraint", accounts(), Route()),
+    ("an origin", accounts("https://eu.fab.example"), Route(origin="https://eu.fab.example")),
+    (
+        "an origin with a port",
+        accounts("https://eu.fab.example:8443/"),
+        Route(origin="https://eu.fab.example:8443"),
+    ),
+    ("loopback", accounts("http://127.0.0.1:9"), Route(origin="http://127.0.0.1:9")),
+    ("an override", accounts(override="us"), Route(override="us")),
+    ("both", accounts("https://us.fab.example", "us_cr"), Route("https://us.fab.example", "us_cr")),
+    ("neither said", {"accounts": [{"id": "acct-1"}]}, Route()),
+]
+
+
+@pytest.mark.parametrize(("name", "answer", "route"), ROUTES, ids=[row[0] for row in ROUTES])
+async def test_a_route_is_read(
+    name: str, answer: dict[str, Any], route: Route, make_desk: Callable[..., Desk]
+) -> None:
+    del name
+    desk = make_desk()
+    write_login(desk.home)
+    desk.service.on[CHECK] = lambda _: httpx.Response(200, json=answer)
+    assert await routing(desk).route(await desk.manager.current()) == route
+    sent = desk.service.requests[-1]
+    assert str(sent.url) == f"{BACKEND}/wham/accounts/check"
+    assert sent.headers["chatgpt-account-id"] == "acct-1"
+
+
+REFUSALS = [
+    ("the account is missing", httpx.Response(200, json={"accounts": []}), "not among those", 1),
+    ("no accounts at all", httpx.Response(200, json={}), "not among those", 1),
+    ("an http origin", httpx.Response(200, json=accounts("http://eu.fab.example")), "not an https origin", 1),
+    (
+        "an origin with a path",
+        httpx.Response(200, json=accounts("https://eu.fab.example/x")),
+        "not an https origin",
+        1,
+    ),
+    (
+        "an origin with a user",
+        httpx.Response(200, json=accounts("https://u:p@eu.example")),
+        "not an https origin",
+        1,
+    ),
+    ("an origin that is a number", httpx.Response(200, json=accounts(7)), "not an https origin", 1),
+    (
+        "an origin with a bad port",
+        httpx.Response(200, json=accounts("https://eu.example:x")),
+        "not an https origin",
+        1,
+    ),
+    (
+        "an override with a line break",
+        httpx.Response(200, json=accounts(override="us\r\nx: y")),
+        "makes no sense",
+        1,
+    ),
+    ("404", httpx.Response(404), "status 404", 1),
+    ("500", httpx.Response(500), "status 500", 3),
+    ("not JSON", httpx.Response(200, text="<html>"), "status 200", 1),
+    ("no network", httpx.ConnectError("no"), "could not be reached", 3),
+]
+
+
+@pytest.mark.parametrize(("name", "answer", "words", "asked"), REFUSALS, ids=[row[0] for row in REFUSALS])
+async def test_without_a_route_nothing_is_sent(
+    name: str, answer: httpx.Response | Exception, words: str, asked: int, make_desk: Callable[..., Desk]
+) -> None:
+    del name
+    desk = make_desk()
+    write_login(desk.home)
+    desk.service.on[CHECK] = lambda _: answer
+    with pytest.raises(ApiError, match=words):
+        await routing(desk).route(await desk.manager.current())
+    assert desk.service.counts == {CHECK: asked}
+
+
+async def test_a_route_is_asked_once_per_account(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk()
+    write_login(desk.home)
+    desk.service.on[CHECK] = lambda _: httpx.Response(200, json=accounts())
+    routes = routing(desk)
+    for _ in range(3):
+        await routes.route(await desk.manager.current())
+    assert desk.service.counts == {CHECK: 1}
+
+    write_login(desk.home, tokens={"account_id": "acct-2"})
+    desk.manager.accept_account()
+    assert await routes.route(await desk.manager.current()) == Route(origin="https://other.example")
+    assert desk.service.counts == {CHECK: 2}
+
+
+async def test_a_failure_is_not_kept(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk()
+    write_login(desk.home)
+    routes = routing(desk)
+    with pytest.raises(ApiError):
+        await routes.route(await desk.manager.current())
+    desk.service.on[CHECK] = lambda _: httpx.Response(200, json=accounts())
+    assert await routes.route(await desk.manager.current()) == Route()
+
+
+async def test_a_401_there_recovers_like_any_other(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk(service=Service(valid_access=set()))
+    write_login(desk.home)
+
+    def check(request: httpx.Request) -> httpx.Response:
+        bearer = request.headers["authorization"].removeprefix("Bearer ")
+        known = bearer in (desk.service.valid_access or set())
+        return httpx.Response(200, json=accounts()) if known else httpx.Response(401)
+
+    desk.service.on[CHECK] = check
+    assert await routing(desk).route(await desk.manager.current()) == Route()
+    assert desk.service.counts == {CHECK: 2, "/oauth/token": 1}
+
+
+async def test_an_api_key_or_a_provider_of_ones_own_has_no_route(make_desk: Callable[..., Desk]) -> None:
+    key = make_desk(environ={"CODEX_API_KEY": "sk-fab-0123456789"})
+    assert await routing(key).route(await key.manager.current()) == Route()
+    own = make_desk(settings={"provider": Provider(id="fab", base_url="https://fab.example/v1")})
+    write_login(own.home)
+    assert await routing(own).route(await own.manager.current()) == Route()
+    assert (key.service.requests, own.service.requests) == ([], [])
+
+
+def test_a_backend_of_another_make_has_other_paths() -> None:
+    assert (
+        accounts_url("https://chatgpt.com/backend-api/")
+        == "https://chatgpt.com/backend-api/wham/accounts/check"
+    )
+    assert accounts_url("https://fab.example") == "https://fab.example/api/codex/accounts/check"

@@ -1,0 +1,246 @@
+"""Which credential signs: the precedence of sources, explicit wishes, restrictions, personal access tokens."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from codex_nb.auth.sources import ExternalTokens, TokenRequest
+from codex_nb.errors import ConfigError, RefreshFailed, SignInRequired
+from codex_nb.settings import BearerCommand, CredentialsStore, Provider
+from tests.auth.fakes import NOW, Service, access_token, login, write_login
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.auth.fakes import Desk
+
+pytestmark = pytest.mark.anyio
+
+STORED = login()["tokens"]["access_token"]
+HANDED = access_token(NOW + timedelta(hours=1), serial=42)
+KEY, OTHER_KEY, PAT = "sk-fab-env-0123456789", "sk-fab-openai-0123456789", "at-fab-env-0123456789"
+WHOAMI = "/api/accounts/v1/user-auth-credential/whoami"
+
+
+def hand_in(_: TokenRequest) -> ExternalTokens:
+    return ExternalTokens(SecretStr(HANDED), "acct-1")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is there, and the bearer that is sent (None: sign in)."""
+
+    name: str
+    bearer: str | None
+    environ: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    external: Any = None
+    stored: dict[str, Any] | None = None
+
+
+KEY_FILE = {"auth_mode": "apikey", "OPENAI_API_KEY": OTHER_KEY}
+BOTH = {"CODEX_API_KEY": KEY, "CODEX_ACCESS_TOKEN": PAT}
+ROWS = [
+    Row("the stored login", STORED),
+    Row("CODEX_ACCESS_TOKEN before the stored login", PAT, {"CODEX_ACCESS_TOKEN": PAT}),
+    Row("CODEX_API_KEY before CODEX_ACCESS_TOKEN", KEY, BOTH),
+    Row("a host program before CODEX_API_KEY", HANDED, BOTH, external=hand_in),
+    Row("OPENAI_API_KEY is never used silently", STORED, {"OPENAI_API_KEY": OTHER_KEY}),
+    Row(
+        "OPENAI_API_KEY when asked for",
+        OTHER_KEY,
+        {"OPENAI_API_KEY": OTHER_KEY},
+        {"use_openai_api_key_env": True},
+    ),
+    Row(
+        "CODEX_API_KEY before OPENAI_API_KEY",
+        KEY,
+        {"OPENAI_API_KEY": OTHER_KEY, "CODEX_API_KEY": KEY},
+        {"use_openai_api_key_env": True},
+    ),
+    Row("OPENAI_API_KEY asked for and absent", STORED, {}, {"use_openai_api_key_env": True}),
+    Row("an empty variable is none", STORED, {"CODEX_API_KEY": " ", "CODEX_ACCESS_TOKEN": ""}),
+    Row("chatgpt asked for passes over a key", STORED, {"CODEX_API_KEY": KEY}, {"auth_mode": "chatgpt"}),
+    Row("apikey asked for passes over a token", KEY, BOTH, {"auth_mode": "apikey"}),
+    Row("chatgpt asked for, an API key stored", None, {}, {"auth_mode": "chatgpt"}, stored=KEY_FILE),
+    Row("apikey asked for, a ChatGPT login stored", None, {}, {"auth_mode": "apikey"}),
+    Row("apikey asked for, an API key stored", OTHER_KEY, {}, {"auth_mode": "apikey"}, stored=KEY_FILE),
+    Row(
+        "chatgpt forced, CODEX_API_KEY set", None, {"CODEX_API_KEY": KEY}, {"forced_login_method": "chatgpt"}
+    ),
+    Row("chatgpt forced, an API key stored", None, {}, {"forced_login_method": "chatgpt"}, stored=KEY_FILE),
+    Row("api forced, a ChatGPT login stored", None, {}, {"forced_login_method": "api"}),
+    Row("api forced, an API key stored", OTHER_KEY, {}, {"forced_login_method": "api"}, stored=KEY_FILE),
+    Row("another workspace forced", None, {}, {"forced_workspaces": ("ws-other",)}),
+    Row("this workspace forced", STORED, {}, {"forced_workspaces": ("ws-other", "acct-1")}),
+    Row(
+        "the claim decides, not the file's account_id",
+        None,
+        {},
+        {"forced_workspaces": ("acct-file",)},
+        stored=login(tokens={"account_id": "acct-file"}),
+    ),
+    Row("an ephemeral store ignores the file", None, {}, {"credentials_store": CredentialsStore.EPHEMERAL}),
+]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+async def test_the_nearer_source_signs_and_no_login_is_touched(
+    row: Row, make_desk: Callable[..., Desk]
+) -> None:
+    """The CLI deletes auth.json when a forced method or workspace does not fit."""
+    desk = make_desk(environ=row.environ, settings=row.settings, options={"external": row.external})
+    path = write_login(desk.home, row.stored)
+    before = path.read_bytes()
+    if row.bearer is None:
+        with pytest.raises(SignInRequired):
+            await desk.post()
+        assert desk.service.requests == []
+    else:
+        assert (await desk.post()).status_code == 200
+        assert desk.service.requests[-1].headers["authorization"] == f"Bearer {row.bearer}"
+    assert path.read_bytes() == before
+
+
+def test_an_auth_mode_that_is_not_known_is_a_mistake_in_the_settings(make_desk: Callable[..., Desk]) -> None:
+    with pytest.raises(ConfigError, match="'api-key' is not known"):
+        make_desk(settings={"auth_mode": "api-key"}, environ={"CODEX_API_KEY": KEY})
+
+
+async def test_a_key_that_no_header_can_carry_is_refused_before_it_is_sent(
+    make_desk: Callable[..., Desk],
+) -> None:
+    desk = make_desk(environ={"CODEX_API_KEY": "sk-fab-ключ-0123"})
+    with pytest.raises(SignInRequired, match="characters that no key has") as raised:
+        await desk.post()
+    assert "ключ" not in str(raised.value)
+
+
+async def test_a_personal_access_token_is_asked_for_its_account_once(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk(environ={"CODEX_ACCESS_TOKEN": PAT})
+    for _ in range(3):
+        await desk.post()
+    assert desk.service.counts[WHOAMI] == 1
+    asked, *_ = desk.service.requests
+    assert asked.headers["authorization"] == f"Bearer {PAT}"
+    assert desk.service.requests[-1].headers["chatgpt-account-id"] == "acct-1"
+    credentials = await desk.manager.current()
+    assert (credentials.label, credentials.account.plan, credentials.billing) == (
+        "ada@fab.example",
+        "pro",
+        "chatgpt",
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (httpx.Response(401), SignInRequired),
+        (httpx.Response(403), SignInRequired),
+        (httpx.Response(500), RefreshFailed),
+        (httpx.Response(200, text="<html>"), RefreshFailed),
+        (httpx.Response(200, json=[]), RefreshFailed),
+        (httpx.ConnectError("no"), RefreshFailed),
+    ],
+)
+async def test_a_personal_access_token_that_cannot_be_checked_is_not_sent(
+    answer: httpx.Response | Exception, error: type[Exception], make_desk: Callable[..., Desk]
+) -> None:
+    desk = make_desk(environ={"CODEX_ACCESS_TOKEN": PAT})
+    desk.service.on[WHOAMI] = lambda _: answer
+    with pytest.raises(error):
+        await desk.post()
+    assert desk.service.counts == {WHOAMI: 1}
+
+
+def provider(**parts: Any) -> dict[str, Any]:
+    return {"provider": Provider(id="fab", name="Fab", base_url="https://fab.example/v1", **parts)}
+
+
+async def test_a_providers_own_key_comes_from_its_variable(make_desk: Callable[..., Desk]) -> None:
+    settings = provider(env_key="FAB_KEY", requires_openai_auth=False)
+    desk = make_desk(settings=settings, environ={"FAB_KEY": KEY, "CODEX_API_KEY": OTHER_KEY})
+    write_login(desk.home)
+    await desk.post()
+    assert desk.service.requests[-1].headers["authorization"] == f"Bearer {KEY}"
+    assert "chatgpt-account-id" not in desk.service.requests[-1].headers
+
+
+async def test_a_providers_missing_variable_is_named(make_desk: Callable[..., Desk]) -> None:
+    settings = provider(
+        env_key="FAB_KEY", env_key_instructions="Ask Fab for one.", requires_openai_auth=False
+    )
+    desk = make_desk(settings=settings)
+    write_login(desk.home)
+    with pytest.raises(SignInRequired) as raised:
+        await desk.post()
+    assert raised.value.line == "The provider Fab needs the environment variable FAB_KEY. Ask Fab for one."
+
+
+async def test_a_provider_without_sign_in_gets_no_authorization(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk(settings=provider(requires_openai_auth=False))
+    write_login(desk.home)
+    await desk.post()
+    assert "authorization" not in desk.service.requests[-1].headers
+    assert (await desk.manager.current()).label == "no sign-in needed"
+
+
+async def test_a_provider_that_uses_the_login_gets_it(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk(settings=provider(requires_openai_auth=True))
+    write_login(desk.home)
+    await desk.post()
+    assert desk.service.requests[-1].headers["authorization"] == f"Bearer {STORED}"
+
+
+async def test_a_providers_command_is_run_again_after_a_401_and_when_its_time_is_over(
+    make_desk: Callable[..., Desk], tmp_path: Path
+) -> None:
+    count = tmp_path / "count"
+    count.write_text("")
+    command = BearerCommand(sys.executable, ("-c", COUNT, str(count)), refresh_interval_s=300.0)
+    settings = provider(requires_openai_auth=False, bearer_command=command)
+    desk = make_desk(settings=settings, service=Service(valid_access={"tok-xx", "tok-xxx"}))
+    assert [(await desk.post()).status_code for _ in range(3)] == [200, 200, 200]
+    desk.service.clock.now += timedelta(seconds=301)
+    await desk.post()
+    sent = [request.headers["authorization"] for request in desk.service.requests]
+    assert sent == ["Bearer tok-x", *["Bearer tok-xx"] * 3, "Bearer tok-xxx"]
+
+
+COUNT = """
+import pathlib, sys
+path = pathlib.Path(sys.argv[1])
+path.write_text(path.read_text() + "x")
+print("tok-" + path.read_text())
+"""
+COMMANDS = [
+    (("-c", "raise SystemExit(3)"), "it ended with status 3 and no token"),
+    (("-c", "pass"), "it ended with status 0 and no token"),
+    (("-c", "import time; time.sleep(60)"), r"it took longer than 0\.2 s"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), COMMANDS)
+async def test_a_providers_command_that_fails_is_explained(
+    arguments: tuple[str, ...], words: str, make_desk: Callable[..., Desk]
+) -> None:
+    command = BearerCommand(sys.executable, arguments, timeout_s=0.2 if "sleep" in arguments[1] else 20.0)
+    desk = make_desk(settings=provider(requires_openai_auth=False, bearer_command=command))
+    with pytest.raises(SignInRequired, match=words):
+        await desk.post()
+    assert desk.service.requests == []
+
+
+async def test_a_providers_command_that_does_not_exist_is_explained(make_desk: Callable[..., Desk]) -> None:
+    command = BearerCommand("no-such-command-of-fab")
+    desk = make_desk(settings=provider(requires_openai_auth=False, bearer_command=command))
+    with pytest.raises(SignInRequired, match="No such file"):
+        await desk.post()
