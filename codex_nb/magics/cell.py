@@ -11,12 +11,11 @@ from codex_nb.host.cell import run_in_cell
 from codex_nb.host.mailbox import Mailbox
 from codex_nb.host.pump import open_pump
 from codex_nb.magics.options import CellOptions, OptionError
+from codex_nb.magics.question import make_question
 from codex_nb.magics.screens import open_screen
 from codex_nb.magics.signing_in import turn_after_sign_in
-from codex_nb.session.request import TurnRequest
 from codex_nb.tools.approval import PendingApprovals
-from codex_nb.tools.kernel import run_python
-from codex_nb.tools.tool import Ports, ToolSet
+from codex_nb.tools.tool import Ports
 
 if TYPE_CHECKING:
     from codex_nb.magics.workspace import Workspace
@@ -30,19 +29,10 @@ def answer_cell(workspace: Workspace, options: CellOptions) -> None:
     if not options.prompt:
         raise OptionError("%%codex: there is no question.", hint="Write it below the magic's line.")
     home = workspace.home(options.profile)
-    choices = workspace.choices(options, home)
     approvals = PendingApprovals()
     with Mailbox() as mailbox, open_pump(workspace.shell, mailbox) as pump:
         shown = open_screen(workspace, mailbox, pump, approvals)
-        request = TurnRequest(
-            prompt=options.prompt,
-            model=choices.model,
-            effort=choices.effort,
-            thread=choices.thread,
-            tools=ToolSet((run_python,)) if options.tools else ToolSet(),
-            approval=choices.approval,
-            folder=workspace.folder,
-        )
+        request = make_question(workspace, options, home, shown.transcript)
         ports = Ports(mailbox, workspace.kernel, None, workspace.folder)
         start = partial(home.assistant.turn, request, ports=ports, approver=approvals)
 

@@ -21,11 +21,35 @@ if TYPE_CHECKING:
     from codex_nb.home import Home
     from codex_nb.host.engine import Engine
     from codex_nb.host.recorder import OutputRecorder
-    from codex_nb.magics.codex_magics import CodexMagics
     from codex_nb.magics.options import CellOptions
     from codex_nb.session.answer import Answer
 
 T = TypeVar("T")
+
+
+class Configuration(Protocol):
+    """What the user set for the session; None leaves a choice to config.toml."""
+
+    model: str | None
+    effort: str | None
+    approval: str | None
+    profile: str | None
+    display: str
+    context_tokens: int
+    openai_api_key: str
+
+
+@dataclass
+class PlainConfiguration:
+    """The configuration where no extension is loaded: everything is left to config.toml."""
+
+    model: str | None = None
+    effort: str | None = None
+    approval: str | None = None
+    profile: str | None = None
+    display: str = "auto"
+    context_tokens: int = 24_000
+    openai_api_key: str = "ignore"
 
 
 class HomeOpener(Protocol):
@@ -51,10 +75,10 @@ class Workspace:
     def __init__(
         self,
         shell: Any,
-        config: CodexMagics,
+        config: Configuration,
         engine: Engine,
         open_home: HomeOpener,
-        recorder: OutputRecorder,
+        recorder: OutputRecorder | None,
         environ: Mapping[str, str],
     ) -> None:
         self.shell = shell
@@ -62,7 +86,7 @@ class Workspace:
         self.engine = engine
         self.recorder = recorder
         self.environ = environ
-        self.kernel = InteractiveKernel(shell)
+        self.kernel = InteractiveKernel(shell) if shell is not None else None
         self.last: Answer | None = None
         self.thread: str | None = None
         self.background: list[tuple[Mailbox, Future[Answer]]] = []
@@ -97,12 +121,20 @@ class Workspace:
     @property
     def path(self) -> Path | None:
         """The notebook's file, None where there is none."""
-        return notebook_path(self.shell, self.environ)
+        return notebook_path(self.shell, self.environ) if self.shell is not None else None
 
     @property
     def folder(self) -> Path | None:
         """The notebook's folder."""
         return self.path.parent if self.path is not None else None
+
+    @property
+    def namespace(self) -> dict[str, Any]:
+        """The user's own variables, without those that IPython put there."""
+        if self.shell is None:
+            return {}
+        hidden = self.shell.user_ns_hidden
+        return {name: value for name, value in self.shell.user_ns.items() if name not in hidden}
 
     def new_thread(self) -> str:
         """Go on with a thread that nothing was said in yet; return its name."""
@@ -131,7 +163,8 @@ class Workspace:
     def keep(self, answer: Answer) -> None:
         """Make an answer the last one: ``_codex`` in the user's namespace."""
         self.last = answer
-        self.shell.user_ns["_codex"] = answer
+        if self.shell is not None:
+            self.shell.user_ns["_codex"] = answer
 
     def close(self) -> None:
         """End background turns and let go of all profiles."""

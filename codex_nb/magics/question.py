@@ -1,0 +1,109 @@
+"""From a cell's options to a question: its context, its images, its schema, its tools."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from codex_nb.host.notebook import read_notebook
+from codex_nb.magics.options import OptionError
+from codex_nb.session.context import NotebookContext, build_context
+from codex_nb.session.request import TurnRequest
+from codex_nb.tools.catalog import notebook_tools
+from codex_nb.tools.tool import Tool, ToolSet
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from codex_nb.home import Home
+    from codex_nb.host.notebook import DocumentPort
+    from codex_nb.magics.options import CellOptions
+    from codex_nb.magics.workspace import Workspace
+
+IMAGE_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif", ".webp": "image/webp"}
+LARGEST_IMAGE = 20_000_000
+
+
+def make_question(
+    workspace: Workspace, options: CellOptions, home: Home, document: DocumentPort | None
+) -> TurnRequest:
+    """Put together what the cell asks. Runs on the main thread: it reads the live namespace."""
+    namespace = workspace.namespace
+    choices = workspace.choices(options, home)
+    return TurnRequest(
+        prompt=options.prompt,
+        model=choices.model,
+        effort=choices.effort,
+        thread=choices.thread,
+        context=gather(workspace, options.prompt, home, document) if options.context else None,
+        tools=offered_tools(namespace) if options.tools else ToolSet(),
+        images=tuple(image_url(name, namespace, workspace.folder) for name in options.images),
+        schema=find_schema(options.schema, namespace) if options.schema else None,
+        approval=choices.approval,
+        folder=workspace.folder,
+        replay=not options.fresh,
+        fresh=options.fresh,
+    )
+
+
+def gather(workspace: Workspace, prompt: str, home: Home, document: DocumentPort | None) -> NotebookContext:
+    """Read the notebook and the namespace as they are now."""
+    return build_context(
+        read_notebook(workspace.shell, document, workspace.recorder, workspace.environ),
+        workspace.namespace,
+        prompt,
+        redactor=home.assistant.redactor(),
+        folder=workspace.folder,
+        budget=workspace.config.context_tokens,
+    )
+
+
+def offered_tools(namespace: Mapping[str, Any], more: Sequence[Tool] = ()) -> ToolSet:
+    """Offer the notebook's tools and the user's own: every ``@codex_nb.tool`` in the namespace."""
+    own = [value for value in namespace.values() if isinstance(value, Tool)]
+    return notebook_tools().with_tools([*own, *more])
+
+
+def find_schema(name: str, namespace: Mapping[str, Any]) -> Any:
+    """Find the class or JSON schema that an option names, dots allowed."""
+    first, *rest = name.split(".")
+    if first not in namespace:
+        raise OptionError(f"--schema {name}: there is no {first!r} in your namespace.")
+    found = namespace[first]
+    for part in rest:
+        if not hasattr(found, part):
+            raise OptionError(f"--schema {name}: {first!r} has no {part!r}.")
+        found, first = getattr(found, part), part
+    return found
+
+
+def image_url(name: str, namespace: Mapping[str, Any], folder: Path | None) -> str:
+    """Make a data URL of a figure or picture in the namespace, or of a file."""
+    if name in namespace:
+        return _data_url("image/png", _picture(name, namespace[name]))
+    path = Path(name).expanduser()
+    path = path if path.is_absolute() or folder is None else folder / path
+    kind = IMAGE_TYPES.get(path.suffix.lower())
+    if kind is None or not path.is_file():
+        raise OptionError(f"--image {name}: neither a figure in your namespace nor a picture file.")
+    if path.stat().st_size > LARGEST_IMAGE:
+        raise OptionError(f"--image {name}: the file is larger than {LARGEST_IMAGE // 1_000_000} MB.")
+    return _data_url(kind, path.read_bytes())
+
+
+def _picture(name: str, value: Any) -> bytes:
+    buffer = io.BytesIO()
+    figure = value if hasattr(value, "savefig") else getattr(value, "figure", None)
+    if hasattr(figure, "savefig"):
+        figure.savefig(buffer, format="png", bbox_inches="tight")
+    elif hasattr(value, "save") and hasattr(value, "size"):
+        value.save(buffer, format="PNG")
+    else:
+        raise OptionError(f"--image {name}: {type(value).__name__} is no figure and no picture.")
+    return buffer.getvalue()
+
+
+def _data_url(kind: str, data: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
