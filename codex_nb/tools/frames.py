@@ -29,8 +29,9 @@ def describe_data(value: object, *, rows: int, columns: int) -> list[str] | None
     None for whatever is not a known library's frame, series, array or tensor; raises whatever a broken one raises.
     """
     library = library_of(value)
-    kind = type(value).__name__
-    describe = _KINDS.get((library, kind)) if library else None
+    if library is None:
+        return None
+    describe = _KINDS.get((library, type(value).__name__))
     if describe is None and library in {"numpy", "torch", "jax", "jaxlib", "h5py", "scipy"}:
         describe = _array if _has_shape(value) else None
     return None if describe is None else describe(value, rows, columns)

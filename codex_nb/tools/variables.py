@@ -100,13 +100,13 @@ def _foreign(value: object, *, full: bool) -> list[str]:
     kind = type(value)
     if issubclass(kind, type):
         return [f"class {name_of(value)}"]  # type: ignore[arg-type]  # a class, as just checked
-    attributes = instance_vars(value)
-    limit = _FULL_ATTRIBUTES if full else _ATTRIBUTES
-    shown = [
-        f"{name}={short(held, 40, 1)}" for name, held in list(attributes.items())[:limit] if type(name) is str
-    ]
-    rest = f", … {len(attributes):,} attributes" if len(attributes) > limit else ""
     lines = [name_of(kind)]
+    if not full and module_of(kind) != "__main__" and "__dataclass_fields__" not in class_vars(kind):
+        return lines
+    attributes = {k: v for k, v in instance_vars(value).items() if type(k) is str and k[:1] != "_"}
+    limit = _FULL_ATTRIBUTES if full else _ATTRIBUTES
+    shown = [f"{name}={_attribute(name, held)}" for name, held in list(attributes.items())[:limit]]
+    rest = f", … {len(attributes):,} attributes" if len(attributes) > limit else ""
     if shown:
         lines.append(f"attributes: {', '.join(shown)}{rest}")
     if full:
