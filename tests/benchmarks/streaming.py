@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from playwright.sync_api import WebSocket, sync_playwright
 
-from codex_nb.simulator.scenario import Reply, Say, Scenario
+from codex_nb.simulator.scenario import End, Reply, Say, Scenario
 from tests import tiers
 from tests.benchmarks.answers import answer_of
 from tests.benchmarks.fresh import cpu_seconds
@@ -105,7 +105,7 @@ def cost_of(
 ) -> Cost:
     """Stream one answer and measure it to the end of its drawing."""
     saying = Say(answer, delta_chars=DELTA_CHARS, delay_s=DELTA_DELAY_S)
-    simulator.play(Scenario((Reply(stream=(saying,)),)))
+    simulator.play(Scenario((Reply(stream=(saying, End())),)))
     cpu, received, messages, busy = (
         cpu_seconds(pid),
         traffic.bytes,
