@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from codex_nb.simulator import reading
 from codex_nb.simulator.compaction import compaction_item, read_compaction, summary_of
-from codex_nb.simulator.reports import code_for, report_of
+from codex_nb.simulator.reading import Frame
+from codex_nb.simulator.reports import code_for, follow_up, report_of, wants_picture
 from codex_nb.simulator.scenario import Call, CustomCall, End, Item, Say, Step, Think
 from codex_nb.simulator.schemas import example_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from codex_nb.simulator.reading import Frame, Offer
+    from codex_nb.simulator.reading import Offer
 
 SIGNATURE = "_This answer comes from the codex_nb simulator; no model was asked._"
 
@@ -30,6 +31,8 @@ _COMPACTION_PROMPT = re.compile(
     r"context checkpoint compaction|\b(?:summari[sz]e|compact)\b.{0,60}\b(?:conversation|thread|history)\b",
     re.IGNORECASE | re.DOTALL,
 )
+_FRAME_NAME = re.compile(r"(?<![\w.])@?(df\w*|\w+_df)\b")
+_CALLS = {"function_call", "custom_tool_call"}
 _OUTPUTS = {"function_call_output", "custom_tool_call_output"}
 
 
@@ -53,7 +56,24 @@ class Situation:
             frame for frame in frames if re.search(rf"(?<!\w){re.escape(frame.name)}(?!\w)", self.question)
         ]
         sized = [frame for frame in frames if frame.shape is not None]
-        return next(iter(named or sized[-1:] or frames[-1:]), None)
+        guessed = [Frame(match[1], "DataFrame") for match in _FRAME_NAME.finditer(self.question)]
+        return next(iter(named or guessed or sized[-1:] or frames[-1:]), None)
+
+    def earlier_output(self, frame: Frame) -> str | None:
+        """What looking at the frame gave earlier in the thread."""
+        calls = [
+            item["call_id"]
+            for item in self.items
+            if isinstance(item, dict)
+            and item.get("type") in _CALLS
+            and f"{frame.name}.describe()" in str(item.get("arguments") or item.get("input"))
+        ]
+        outputs = [
+            _output_text(item)
+            for item in self.items
+            if isinstance(item, dict) and item.get("type") in _OUTPUTS and item.get("call_id") in calls
+        ]
+        return outputs[-1] if outputs else None
 
     def offer(self, name: str) -> Offer | None:
         """The offered tool of that name."""
@@ -110,6 +130,11 @@ def _decide(situation: Situation, pace_s: float) -> tuple[str, Step]:
         output = _output_text(situation.outputs[-1])
         text = report_of(frame, output)
         return "**Reading the output**\n\nThe code has run; I report its numbers.", _say(text, pace_s)
+    if frame is not None and not wants_picture(situation.question):
+        earlier = situation.earlier_output(frame)
+        said = follow_up(frame, earlier) if earlier is not None else None
+        if said is not None:
+            return f"**Remembering `{frame.name}`**\n\nI have looked at it before.", _say(said, pace_s)
     if frame is not None and tool is not None:
         thought = f"**Looking at `{frame.name}`**\n\nThe context describes it; I run code to see its numbers."
         return thought, _call(tool, code_for(frame, situation.question), pace_s)

@@ -58,14 +58,32 @@ def test_the_code_really_prints_what_the_report_reads(
     import pandas as pd
 
     code, _ = looked(asker, "What is in df?", "")
-    exec(code, {"df": pd.DataFrame({"x": [1, 2, 3]})})  # noqa: S102 - the code under test
+    exec(code, {"df": pd.DataFrame({"x": [1, 2, 3, None]})})  # noqa: S102 - the code under test
     _, report = looked(asker, "What is in df?", capsys.readouterr().out)
-    assert "**3 rows** and **1 columns**" in report
+    assert "**4 rows** and **1 columns**" in report
     assert "| `x` | 3 | 2 | 1 | 1 | 2 | 3 |" in report
+    assert "1 in `x`" in report
 
 
 def test_the_frame_that_the_question_names_is_looked_at(asker: Asker) -> None:
     assert "other.describe()" in looked(asker, "And other?", "")[0]
+
+
+def test_a_second_question_is_answered_from_the_first_look(asker: Asker) -> None:
+    printed = "rows, columns: (9, 2)\nmissing: {'length': 1, 'width': 4}\n"
+    question = user(CONTEXT, "What is in df?")
+    reasoning, call = asker.final(question, tools=[PYTHON])["output"]
+    history = [question, reasoning, call, output_of(call, printed)]
+    told = asker.final(*history, tools=[PYTHON])["output"]
+    answer = asker.final(*history, *told, user("Which column of df worries you most?"), tools=[PYTHON])
+    assert "`width` worries me most: 4 of its 9 values are missing." in text_of(answer)
+    drawing = asker.final(*history, *told, user("Now plot df"), tools=[PYTHON])["output"]
+    assert [item["type"] for item in drawing] == ["reasoning", "function_call"]
+
+
+def test_a_frame_that_only_the_question_names_is_looked_at(asker: Asker) -> None:
+    _, call = asker.final(user("What is in sales_df?"), tools=[PYTHON])["output"]
+    assert "sales_df.describe()" in call["arguments"]
 
 
 def test_a_question_for_a_picture_draws_one(asker: Asker) -> None:
