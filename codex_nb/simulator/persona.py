@@ -183,9 +183,9 @@ def _sights(situation: Situation) -> list[str]:
     context = situation.context
     sights = []
     if cells := reading.cells_in(context):
-        sights.append(f"about {cells} cells of a notebook")
+        sights.append(f"{cells} cells of a notebook" if cells > 1 else "a cell of a notebook")
     for frame in reading.frames_in(context):
-        size = f" with {frame.shape[0]:,} rows and {frame.shape[1]:,} columns" if frame.shape else ""
+        size = f" ({frame.shape[0]:,} by {frame.shape[1]:,})" if frame.shape else ""
         sights.append(f"the frame `{frame.name}`{size}")
     if errors := reading.errors_in(context):
         sights.append(f"an error: `{errors[-1]}`")

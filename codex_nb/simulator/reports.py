@@ -72,10 +72,9 @@ def report_of(frame: Frame | None, output: str) -> str:
     if frame is None or found.table is None:
         quoted = "\n".join(output.splitlines()[:_MAX_QUOTED_LINES])
         return f"This is what {name} gave:\n\n```text\n{quoted}\n```"
-    size = f"**{found.shape[0]:,} rows** and **{found.shape[1]:,} columns**" if found.shape else "columns"
-    return (
-        f"### What is in {name}\n\n{name} has {size}. Its numbers:\n\n{found.table}\n\n{_gaps(found.missing)}"
-    )
+    rows, columns = found.shape or (0, 0)
+    size = f" has **{_count(rows, 'row')}** and **{_count(columns, 'column')}**" if found.shape else ""
+    return f"### What is in {name}\n\n{name}{size}. Its numbers:\n\n{found.table}\n\n{_gaps(found.missing)}"
 
 
 def follow_up(frame: Frame, output: str) -> str | None:
@@ -87,6 +86,10 @@ def follow_up(frame: Frame, output: str) -> str | None:
     if not gaps:
         return f"Nothing worries me: no column of `{frame.name}` has gaps."
     return f"`{column}` worries me most: {gaps:,} of its {found.shape[0]:,} values are missing."
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def _gaps(missing: Mapping[str, int]) -> str:

@@ -60,7 +60,7 @@ def test_the_code_really_prints_what_the_report_reads(
     code, _ = looked(asker, "What is in df?", "")
     exec(code, {"df": pd.DataFrame({"x": [1, 2, 3, None]})})  # noqa: S102 - the code under test
     _, report = looked(asker, "What is in df?", capsys.readouterr().out)
-    assert "**4 rows** and **1 columns**" in report
+    assert "**4 rows** and **1 column**" in report
     assert "| `x` | 3 | 2 | 1 | 1 | 2 | 3 |" in report
     assert "1 in `x`" in report
 
@@ -126,9 +126,9 @@ def test_a_custom_tool_gets_the_code_as_it_is(asker: Asker) -> None:
 
 def test_without_the_tool_it_says_what_it_sees(asker: Asker) -> None:
     text = text_of(asker.final(user(CONTEXT + "ValueError: bad value", "What now?")))
-    assert "the frame `df` with 1,500 rows and 4 columns" in text
+    assert "the frame `df` (1,500 by 4)" in text
     assert "an error: `ValueError: bad value`" in text
-    assert "about 1 cells" in text
+    assert "a cell of a notebook" in text
 
 
 def test_images_are_counted(asker: Asker) -> None:
