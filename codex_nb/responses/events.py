@@ -1,8 +1,8 @@
 """The events of a streamed response: the server's as a tagged union, ours beside them.
 
 The server's are read tolerantly: an event that is not known, or that is known but malformed, passes through as
-:class:`UnknownEvent`; fields that are not named here are kept. ``item_id`` is one key per visible item for as long as
-an attempt lasts, whatever ids the server gives in the item itself (some change them between events).
+:class:`UnknownEvent`, and fields that are not named here are kept (but for deltas). ``item_id`` is one key per visible
+item for as long as an attempt lasts, whatever ids the server gives in the item itself: some change them on the way.
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ class OutputItemDone(KeyedEvent):
 
 
 class Delta(KeyedEvent):
-    """More of one part of an item."""
+    """More of one part of an item; padding and counters, which come with every one of many, are left out."""
+
+    model_config = ConfigDict(extra="ignore")
 
     delta: str
 

@@ -93,7 +93,9 @@ class Reply:
                 return None
         except EventTooLargeError as error:
             message = f"{self._backend.name} sends too much at once: {error}."
-            failure = StreamInterrupted(message, events_seen=self.events_seen, hint="Ask for a smaller answer.")
+            failure = StreamInterrupted(
+                message, events_seen=self.events_seen, hint="Ask for a smaller answer."
+            )
             failure.retryable = False
         except (httpx.HTTPError, httpx.StreamError, TimeoutError) as error:
             failure = self._transport_error(error)

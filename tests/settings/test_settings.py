@@ -1,0 +1,349 @@
+"""What config.toml, profiles, the environment and options add up to, and how a wrong one is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from codex_nb.errors import ConfigError
+from codex_nb.settings import (
+    ApprovalPolicy,
+    BearerCommand,
+    CredentialsStore,
+    Provider,
+    Settings,
+    load_settings,
+)
+
+
+def write(home: Path, text: str) -> Path:
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "config.toml").write_text(text)
+    return home
+
+
+def loaded(home: Path, text: str = "", environ: dict[str, str] | None = None, **options: Any) -> Settings:
+    write(home, text)
+    return load_settings({"CODEX_HOME": str(home), **(environ or {})}, **options)
+
+
+def refused(home: Path, text: str, **options: Any) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        loaded(home, text, **options)
+    return caught.value
+
+
+def test_without_any_file_the_defaults_stand(tmp_path: Path) -> None:
+    assert load_settings({"HOME": str(tmp_path)}) == Settings(codex_home=tmp_path / ".codex")
+
+
+def test_the_home_is_taken_from_the_argument_then_the_variable_then_the_users_home(tmp_path: Path) -> None:
+    environ = {"CODEX_HOME": str(tmp_path / "named"), "HOME": str(tmp_path)}
+    assert load_settings(environ, codex_home=tmp_path / "given").codex_home == tmp_path / "given"
+    assert load_settings(environ).codex_home == tmp_path / "named"
+    assert load_settings({"CODEX_HOME": "", "HOME": str(tmp_path)}).codex_home == tmp_path / ".codex"
+
+
+def test_a_home_that_is_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="not a directory") as caught:
+        load_settings({"CODEX_HOME": str(tmp_path / "file")})
+    assert (caught.value.path, caught.value.key) == ("environment", "CODEX_HOME")
+
+
+EVERYTHING = """
+model = "gpt-6.1-sol"
+model_reasoning_effort = "high"
+model_reasoning_summary = "detailed"
+model_verbosity = "low"
+service_tier = "fast"
+chatgpt_base_url = "https://chat.example.test/backend-api/"
+openai_base_url = "https://chat.example.test/backend-api/codex/"
+cli_auth_credentials_store = "keyring"
+forced_login_method = "chatgpt"
+forced_chatgpt_workspace_id = ["ws-1", "ws-2"]
+project_doc_max_bytes = 1000
+"""
+
+
+def test_every_key_of_the_file_has_its_setting(tmp_path: Path) -> None:
+    assert loaded(tmp_path, EVERYTHING) == Settings(
+        codex_home=tmp_path,
+        model="gpt-6.1-sol",
+        effort="high",
+        summary="detailed",
+        verbosity="low",
+        service_tier="fast",
+        chatgpt_base_url="https://chat.example.test/backend-api",
+        provider=Provider(base_url="https://chat.example.test/backend-api/codex"),
+        credentials_store=CredentialsStore.KEYRING,
+        forced_login_method="chatgpt",
+        forced_workspaces=("ws-1", "ws-2"),
+        project_doc_max_bytes=1000,
+    )
+
+
+def test_keys_that_are_the_clis_business_are_left_alone(tmp_path: Path) -> None:
+    text = 'approval_policy = "on-request"\n[tui]\ntheme = 1\n[mcp_servers.x]\ncommand = "x"\n'
+    assert loaded(tmp_path, text) == Settings(codex_home=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("host", "whole"),
+    [
+        ("https://chatgpt.com", "https://chatgpt.com/backend-api"),
+        ("https://chat.openai.com/", "https://chat.openai.com/backend-api"),
+        ("https://proxy.example.test", "https://proxy.example.test"),
+    ],
+)
+def test_a_bare_chatgpt_host_is_completed(tmp_path: Path, host: str, whole: str) -> None:
+    assert loaded(tmp_path, f'chatgpt_base_url = "{host}"').chatgpt_base_url == whole
+
+
+def test_one_workspace_may_be_written_alone(tmp_path: Path) -> None:
+    assert loaded(tmp_path, 'forced_chatgpt_workspace_id = "ws-1"').forced_workspaces == ("ws-1",)
+
+
+def test_no_summary_is_asked_for_when_the_file_says_none(tmp_path: Path) -> None:
+    assert loaded(tmp_path, 'model_reasoning_summary = "none"').summary is None
+    assert loaded(tmp_path).summary == "auto"
+
+
+PROVIDER = """
+model_provider = "corp"
+[model_providers.corp]
+name = "The company's own"
+base_url = "https://llm.corp.test/v1/"
+env_key = "CORP_KEY"
+env_key_instructions = "Ask the help desk for CORP_KEY."
+http_headers = { "X-Team" = "ada" }
+env_http_headers = { "X-Org" = "CORP_ORG", "X-None" = "CORP_NONE" }
+query_params = { "api-version" = "2026-10-01" }
+request_max_retries = 2
+stream_max_retries = 3
+stream_idle_timeout_ms = 1500
+[model_providers.corp.auth]
+command = "corp-token"
+args = ["--plain"]
+timeout_ms = 2000
+refresh_interval_ms = 60000
+cwd = "bin"
+"""
+
+
+def test_a_provider_of_ones_own_is_read_whole(tmp_path: Path) -> None:
+    assert loaded(tmp_path, PROVIDER, {"CORP_ORG": "research"}).provider == Provider(
+        id="corp",
+        name="The company's own",
+        base_url="https://llm.corp.test/v1",
+        env_key="CORP_KEY",
+        env_key_instructions="Ask the help desk for CORP_KEY.",
+        http_headers={"X-Team": "ada", "X-Org": "research"},
+        query_params={"api-version": "2026-10-01"},
+        requires_openai_auth=False,
+        request_max_retries=2,
+        stream_max_retries=3,
+        stream_idle_timeout_s=1.5,
+        bearer_command=BearerCommand("corp-token", ("--plain",), 2.0, 60.0, tmp_path / "bin"),
+    )
+
+
+def test_a_bearer_in_the_file_is_a_secret(tmp_path: Path) -> None:
+    text = 'model_provider = "x"\n[model_providers.x]\nbase_url = "http://x.test"\n'
+    settings = loaded(tmp_path, text + 'experimental_bearer_token = "fabricated-token"\n')
+    assert settings.provider.bearer == SecretStr("fabricated-token")
+    assert "fabricated" not in repr(settings)
+
+
+def test_headers_and_query_stay_out_of_the_repr(tmp_path: Path) -> None:
+    text = 'model_provider = "x"\n[model_providers.x]\nbase_url = "http://x.test"\n'
+    text += 'http_headers = { "x-key" = "fabricated-key" }\nquery_params = { "code" = "fabricated-code" }\n'
+    assert "fabricated" not in repr(loaded(tmp_path, text))
+
+
+@pytest.mark.parametrize(("name", "port"), [("ollama", 11434), ("lmstudio", 1234)])
+def test_local_servers_need_no_table(tmp_path: Path, name: str, port: int) -> None:
+    provider = loaded(tmp_path, f'model_provider = "{name}"').provider
+    assert (provider.base_url, provider.requires_openai_auth) == (f"http://localhost:{port}/v1", False)
+
+
+def test_a_local_server_may_be_elsewhere(tmp_path: Path) -> None:
+    environ = {"CODEX_OSS_BASE_URL": "http://gpu.test:8080/v1/"}
+    assert (
+        loaded(tmp_path, 'model_provider = "ollama"', environ).provider.base_url == "http://gpu.test:8080/v1"
+    )
+
+
+PROFILES = """
+model = "of the file"
+model_reasoning_effort = "low"
+profile = "usual"
+[profiles.usual]
+model = "of the usual profile"
+[profiles.special]
+model = "of the special profile"
+model_provider = "ollama"
+model_verbosity = "high"
+"""
+
+
+def test_a_profile_is_nearer_than_the_file(tmp_path: Path) -> None:
+    settings = loaded(tmp_path, PROFILES, profile="special")
+    assert (settings.model, settings.effort, settings.verbosity) == ("of the special profile", "low", "high")
+    assert (settings.profile, settings.provider.id) == ("special", "ollama")
+
+
+def test_the_file_names_its_usual_profile(tmp_path: Path) -> None:
+    settings = loaded(tmp_path, PROFILES)
+    assert (settings.model, settings.profile) == ("of the usual profile", "usual")
+
+
+def test_a_profile_may_be_a_home_of_its_own(tmp_path: Path) -> None:
+    write(tmp_path / "profiles" / "work", 'model = "of the home"')
+    settings = loaded(tmp_path, 'model = "of the file"', profile="work")
+    assert (settings.codex_home, settings.model) == (tmp_path / "profiles" / "work", "of the home")
+
+
+@pytest.mark.parametrize("name", ["nobody", "../..", "work/.."])
+def test_a_profile_that_is_not_there_names_those_that_are(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "profiles" / "work", "")
+    error = refused(tmp_path, PROFILES, profile=name)
+    assert error.key == f"profiles.{name}"
+    assert error.hint == "Known profiles: special, usual, work."
+
+
+def test_the_environment_says_where_the_services_are(tmp_path: Path) -> None:
+    environ = {
+        "CODEX_INTERNAL_ORIGINATOR_OVERRIDE": "codex_exec",
+        "CODEX_REFRESH_TOKEN_URL_OVERRIDE": "https://a.test/token",
+        "CODEX_REVOKE_TOKEN_URL_OVERRIDE": "https://a.test/revoke",
+        "CODEX_APP_SERVER_LOGIN_ISSUER": "https://a.test/",
+        "CODEX_APP_SERVER_LOGIN_CLIENT_ID": "app_test",
+        "CODEX_AUTHAPI_BASE_URL": "https://a.test/api/",
+        "CODEX_AGENT_IDENTITY_AUTHAPI_BASE_URL": "https://b.test",
+        "CODEX_AGENT_IDENTITY_JWKS_BASE_URL": "https://c.test",
+        "SSL_CERT_FILE": "/certs/usual.pem",
+    }
+    assert loaded(tmp_path, "", environ) == Settings(
+        codex_home=tmp_path,
+        originator="codex_exec",
+        refresh_url_override="https://a.test/token",
+        revoke_url_override="https://a.test/revoke",
+        issuer="https://a.test",
+        client_id="app_test",
+        authapi_base_url="https://a.test/api",
+        agent_authapi_base_url="https://b.test",
+        agent_jwks_base_url="https://c.test",
+        ca_certificate=Path("/certs/usual.pem"),
+    )
+
+
+def test_codexs_own_certificate_variable_comes_first(tmp_path: Path) -> None:
+    environ = {"CODEX_CA_CERTIFICATE": "/certs/codex.pem", "SSL_CERT_FILE": "/certs/usual.pem"}
+    assert loaded(tmp_path, "", environ).ca_certificate == Path("/certs/codex.pem")
+
+
+def test_options_are_nearest_and_none_of_them_counts_as_unsaid(tmp_path: Path) -> None:
+    overrides = {
+        "model": "of the option",
+        "effort": None,
+        "approval": "all",
+        "summary": "none",
+        "provider": "lmstudio",
+    }
+    settings = loaded(tmp_path, 'model = "of the file"\nmodel_reasoning_effort = "low"', overrides=overrides)
+    assert (settings.model, settings.effort, settings.summary) == ("of the option", "low", None)
+    assert (settings.approval, settings.provider.id) == (ApprovalPolicy.ALL, "lmstudio")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key", "names"),
+    [
+        ({"approval": "sometimes"}, "approval", "ask, auto, all, never"),
+        ({"verbosity": "loud"}, "verbosity", "low, medium, high"),
+        ({"modle": "x"}, "modle", "model"),
+    ],
+)
+def test_a_wrong_option_is_named(tmp_path: Path, overrides: dict[str, str], key: str, names: str) -> None:
+    error = refused(tmp_path, "", overrides=overrides)
+    assert (error.path, error.key) == ("options", key)
+    assert names in error.line
+
+
+WRONG = [
+    ("model = 5", "model", "a text"),
+    ('model = ""', "model", "a text that is not empty"),
+    ('model_verbosity = "loud"', "model_verbosity", "'low', 'medium' or 'high'"),
+    ('model_reasoning_effort = "Very High"', "model_reasoning_effort", "a lower-case word"),
+    ("project_doc_max_bytes = -1", "project_doc_max_bytes", "at least 0"),
+    ("forced_chatgpt_workspace_id = 5", "forced_chatgpt_workspace_id", "a text"),
+    ('chatgpt_base_url = "chatgpt.com"', "chatgpt_base_url", "http:// or https://"),
+    ('openai_base_url = "ftp://x"', "openai_base_url", "http:// or https://"),
+    ('model_providers = "x"', "model_providers", "a table"),
+    ("[profiles.p]\nmodel = true", "profiles.p.model", "a text"),
+    (
+        "[model_providers.x]\nrequest_max_retries = 1000",
+        "model_providers.x.request_max_retries",
+        "at most 100",
+    ),
+    (
+        "[model_providers.x]\nstream_idle_timeout_ms = 0",
+        "model_providers.x.stream_idle_timeout_ms",
+        "above 0",
+    ),
+    (
+        '[model_providers.x]\nrequires_openai_auth = "yes"',
+        "model_providers.x.requires_openai_auth",
+        "true or false",
+    ),
+    ("[model_providers.x.auth]\nargs = []", "model_providers.x.auth.command", "there is none"),
+    ("[model_providers.x]\nhttp_headers = { a = 1 }", "model_providers.x.http_headers.a", "a text"),
+    ('[model_providers.x]\nwire_api = "chat"', "model_providers.x.wire_api", '"responses"'),
+    (
+        '[model_providers.x]\nbase-url = "http://x"',
+        "model_providers.x.base-url",
+        "model_providers.x.base_url",
+    ),
+    ('[model_providers.x]\nbaseURL = "http://x"', "model_providers.x.baseURL", "model_providers.x.base_url"),
+    ('modelProvider = "x"', "modelProvider", "model_provider"),
+    ('model_provider = "x"\n[model_providers.x]', "model_providers.x.base_url", "the address"),
+    ('model_provider = "olama"', "model_provider", "ollama"),
+]
+
+
+@pytest.mark.parametrize(("text", "key", "expected"), WRONG, ids=[row[1] for row in WRONG])
+def test_a_wrong_key_names_the_file_the_key_and_what_was_expected(
+    tmp_path: Path, text: str, key: str, expected: str
+) -> None:
+    error = refused(tmp_path, text)
+    assert (error.path, error.key) == (str(tmp_path / "config.toml"), key)
+    assert str(tmp_path / "config.toml") in str(error)
+    assert key in str(error)
+    assert expected in error.line
+    assert error.__cause__ is None
+
+
+def test_a_wrong_value_that_may_be_a_secret_is_not_repeated(tmp_path: Path) -> None:
+    error = refused(tmp_path, '[model_providers.x]\nexperimental_bearer_token = ["fabricated-token"]')
+    assert "fabricated" not in error.line
+
+
+def test_a_broken_file_says_where_it_breaks(tmp_path: Path) -> None:
+    error = refused(tmp_path, "model = \n")
+    assert "line 1" in str(error)
+    assert error.path == str(tmp_path / "config.toml")
+
+
+def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_bytes(b"model = '\xff'")
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        load_settings({"CODEX_HOME": str(tmp_path)})
+
+
+def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").mkdir()
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_settings({"CODEX_HOME": str(tmp_path)})
