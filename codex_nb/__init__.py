@@ -13,15 +13,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
     from typing import Literal
 
     from IPython.core.interactiveshell import InteractiveShell
 
-    from codex_nb.auth.status import AccountStatus
+    from codex_nb.home import Status
     from codex_nb.session.answer import Answer
     from codex_nb.session.events import TurnEvent
+    from codex_nb.tools.functions import tool
     from codex_nb.tools.tool import Tool
+
+    Approval = Literal["ask", "auto", "all", "never"]
 
 __version__ = "0.1.0"
 __all__ = [
@@ -34,6 +37,95 @@ __all__ = [
     "tool",
     "unload_ipython_extension",
 ]
+
+
+def ask(
+    prompt: str,
+    *,
+    model: str | None = None,
+    effort: str | None = None,
+    thread: str | None = None,
+    context: bool = False,
+    tools: Sequence[Tool | Callable[..., Any]] = (),
+    images: Sequence[str] = (),
+    schema: Any = None,
+    approval: Approval = "ask",
+    profile: str | None = None,
+) -> Answer:
+    """Ask and wait for the answer: in a script, in a cell, inside a running loop.
+
+    ``context`` sends the notebook along. ``images`` are figure names, files or data URLs. ``schema`` is a pydantic
+    model, a dataclass, a TypedDict or a JSON schema; ``answer.parsed`` then fits it. Raises CodexError.
+    """
+    from codex_nb import face
+
+    options = _options(locals())
+    return face.ask(prompt, **options)
+
+
+async def aask(
+    prompt: str,
+    *,
+    model: str | None = None,
+    effort: str | None = None,
+    thread: str | None = None,
+    context: bool = False,
+    tools: Sequence[Tool | Callable[..., Any]] = (),
+    images: Sequence[str] = (),
+    schema: Any = None,
+    approval: Approval = "ask",
+    profile: str | None = None,
+) -> Answer:
+    """Await an answer; like :func:`ask`. Nobody is asked for approvals here: what needs one is refused."""
+    from codex_nb import face
+
+    options = _options(locals())
+    return await face.aask(prompt, **options)
+
+
+async def astream(
+    prompt: str,
+    *,
+    model: str | None = None,
+    effort: str | None = None,
+    thread: str | None = None,
+    context: bool = False,
+    tools: Sequence[Tool | Callable[..., Any]] = (),
+    images: Sequence[str] = (),
+    schema: Any = None,
+    approval: Approval = "ask",
+    profile: str | None = None,
+) -> AsyncGenerator[TurnEvent, None]:
+    """Yield the turn's events as they come; the last one, TurnFinished, carries the Answer."""
+    from contextlib import aclosing
+
+    from codex_nb import face
+
+    options = _options(locals())
+    async with aclosing(face.astream(prompt, **options)) as events:
+        async for event in events:
+            yield event
+
+
+def status(profile: str | None = None) -> Status:
+    """Tell who is signed in, the plan and the limits; shown as a widget when it is the last value of a cell."""
+    from codex_nb import face
+
+    return face.status(profile)
+
+
+def _options(arguments: dict[str, Any]) -> dict[str, Any]:
+    names = ("model", "effort", "thread", "context", "tools", "images", "schema", "approval", "profile")
+    return {name: arguments[name] for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the ``tool`` decorator when it is first used: it brings pydantic along."""
+    if name == "tool":
+        from codex_nb.tools.functions import tool
+
+        return tool
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

@@ -40,6 +40,7 @@ class _Loaded:
         self._shell.configurables.remove(self.magics)
         for kind in ("line", "cell"):
             self._shell.magics_manager.magics[kind].pop("codex", None)
+        self._shell.magics_manager.registry.pop(type(self.magics).__name__, None)
         self.magics.close()
 
     def _open_workspace(self, magics: CodexMagics) -> Workspace:
@@ -62,3 +63,9 @@ def unload(shell: InteractiveShell) -> None:
     if loaded is not None:
         delattr(shell, _LOADED)
         loaded.leave()
+
+
+def loaded_workspace(shell: InteractiveShell) -> Workspace | None:
+    """Return the workspace of the shell's extension, None where it is not loaded."""
+    loaded: _Loaded | None = getattr(shell, _LOADED, None)
+    return loaded.magics.workspace if loaded is not None else None

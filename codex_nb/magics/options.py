@@ -56,7 +56,7 @@ def _identifier(text: str) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="%%codex", add_help=False, allow_abbrev=False, exit_on_error=True)
     add = parser.add_argument
-    add("-m", "--model", help="the model, see %%codex models")
+    add("-m", "--model", help="the model, see %codex models")
     add("-e", "--effort", choices=EFFORTS, help="how long the model thinks")
     add("-t", "--thread", help="the thread to go on with, or a new name")
     add("-o", "--output", type=_identifier, help="also bind the answer to this name")

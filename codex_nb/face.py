@@ -1,0 +1,164 @@
+"""The Python face: the same assistant for scripts, cells and async code."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import sys
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from codex_nb.assembly import make_home
+from codex_nb.errors import CodexError
+from codex_nb.host.cell import run_in_cell
+from codex_nb.host.engine import engine
+from codex_nb.host.mailbox import Mailbox
+from codex_nb.host.pump import open_pump
+from codex_nb.host.relay import relay
+from codex_nb.magics.question import gather, image_url
+from codex_nb.magics.workspace import PlainConfiguration, Workspace
+from codex_nb.session.events import ApprovalRequested, TurnFinished
+from codex_nb.session.request import TurnRequest
+from codex_nb.settings import ApprovalPolicy, load_settings
+from codex_nb.tools.approval import NobodyToAsk, PendingApprovals
+from codex_nb.tools.tool import Ports, ToolSet
+from codex_nb.ui.approval import ask_by_typing
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+
+    from codex_nb.home import Home, Status
+    from codex_nb.session.answer import Answer
+    from codex_nb.session.events import TurnEvent
+    from codex_nb.tools.approval import Approver
+    from codex_nb.tools.tool import Tool
+
+
+@functools.cache
+def _bare_workspace() -> Workspace:
+    """Return the workspace of a process without the extension."""
+
+    def open_profile(profile: str | None, overrides: Mapping[str, Any]) -> Home:
+        return make_home(load_settings(os.environ, profile=profile, overrides=overrides), os.environ)
+
+    return Workspace(_shell(), PlainConfiguration(), engine(), open_profile, None, os.environ)
+
+
+def _shell() -> Any:
+    module = sys.modules.get("IPython")
+    return module.get_ipython() if module is not None else None
+
+
+def workspace() -> Workspace:
+    """Return the loaded extension's workspace, so that a cell and a call share one login; else a bare one."""
+    from codex_nb.extension import loaded_workspace
+
+    shell = _shell()
+    found = loaded_workspace(shell) if shell is not None else None
+    return found or _bare_workspace()
+
+
+def _request(
+    space: Workspace,
+    prompt: str,
+    *,
+    model: str | None,
+    effort: str | None,
+    thread: str | None,
+    context: bool,
+    tools: Sequence[Tool | Callable[..., Any]],
+    images: Sequence[str],
+    schema: Any,
+    approval: str,
+    profile: str | None,
+) -> tuple[Home, TurnRequest]:
+    from codex_nb.tools.functions import tool
+
+    home = space.home(profile)
+    namespace = space.namespace
+    request = TurnRequest(
+        prompt=prompt,
+        model=model or space.config.model,
+        effort=effort or space.config.effort,
+        thread=thread,
+        context=gather(space, prompt, home, None) if context and space.shell is not None else None,
+        tools=ToolSet(tuple(each if not callable(each) or hasattr(each, "spec") else tool(each) for each in tools)),
+        images=tuple(name if name.startswith("data:") else image_url(name, namespace, space.folder) for name in images),
+        schema=schema,
+        approval=ApprovalPolicy(approval),
+        folder=space.folder,
+    )
+    return home, request
+
+
+class _QuietScreen:
+    """Shows nothing; asks by typing, and keeps how the turn ended."""
+
+    def __init__(self, approvals: PendingApprovals, ask: Callable[[str], str] | None) -> None:
+        self._approvals = approvals
+        self._ask = ask
+        self.finished: TurnFinished | None = None
+
+    def apply(self, event: TurnEvent) -> None:
+        """Take in one event."""
+        if isinstance(event, ApprovalRequested):
+            if self._ask is not None:
+                print(event.request.code)
+            decision = ask_by_typing(event.request, self._ask)
+            self._approvals.resolve(event.request.call_id, decision)
+        elif isinstance(event, TurnFinished):
+            self.finished = event
+
+    def flush(self) -> None:
+        """Show nothing."""
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+
+
+def ask(prompt: str, **options: Any) -> Answer:
+    """See :func:`codex_nb.ask`."""
+    space = workspace()
+    home, request = _request(space, prompt, **options)
+    approvals = PendingApprovals()
+    screen = _QuietScreen(approvals, input if space.has_person else None)
+    with Mailbox() as mailbox, open_pump(space.shell, mailbox) as pump:
+        ports = Ports(mailbox, space.kernel, None, space.folder)
+        turn = home.assistant.turn(request, ports=ports, approver=approvals)
+        answer = run_in_cell(space.engine, turn, screen, mailbox, pump)
+    if screen.finished is not None and answer.status == "failed":
+        raise screen.finished.failure or CodexError(screen.finished.error or "The turn failed.")
+    return answer
+
+
+async def astream(prompt: str, **options: Any) -> AsyncGenerator[TurnEvent, None]:
+    """See :func:`codex_nb.astream`."""
+    space = workspace()
+    home, request = _request(space, prompt, **options)
+    approver: Approver = NobodyToAsk()
+    with Mailbox() as mailbox:
+        ports = Ports(mailbox, space.kernel, None, space.folder)
+        turn = home.assistant.turn(request, ports=ports, approver=approver)
+        async with aclosing(relay(space.engine, turn, mailbox)) as events:
+            async for event in events:
+                yield event
+
+
+async def aask(prompt: str, **options: Any) -> Answer:
+    """See :func:`codex_nb.aask`."""
+    async with aclosing(astream(prompt, **options)) as events:
+        async for event in events:
+            if isinstance(event, TurnFinished):
+                if event.answer.status == "failed":
+                    raise event.failure or CodexError(event.error or "The turn failed.")
+                if event.answer.status == "cancelled":
+                    raise asyncio.CancelledError
+                return event.answer
+    raise CodexError("The turn ended without an answer.")
+
+
+def status(profile: str | None = None) -> Status:
+    """See :func:`codex_nb.status`."""
+    space = workspace()
+    return space.wait(space.home(profile).status())

@@ -1,0 +1,172 @@
+"""The subcommands of ``%codex``: the account, the models, the thread, the context, the settings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from IPython.display import display
+
+from codex_nb.magics.cell import answer_cell
+from codex_nb.magics.commands import COMMANDS
+from codex_nb.magics.options import EFFORTS, PARSER, OptionError, parse_options
+from codex_nb.magics.question import gather
+from codex_nb.rendering.bundle import answer_bundle
+from codex_nb.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from codex_nb.magics.workspace import Workspace
+
+WAYS = {"": "device", "device": "device", "browser": "browser", "api_key": "api_key", "access_token": "access_token"}
+
+
+def tell(markdown: str) -> None:
+    """Show text as a safe output: HTML and Markdown where they can be drawn, plain text elsewhere."""
+    display(answer_bundle(markdown), raw=True)
+
+
+def table(heads: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """Write a Markdown table; a bar in a cell cannot break it."""
+    lines = [[*heads], *([str(cell).replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows)]
+    head, *body = [f"| {' | '.join(line)} |" for line in lines]
+    return "\n".join([head, "|" + " --- |" * len(lines[0]), *body])
+
+
+def status(workspace: Workspace, profile: str) -> None:
+    """Show who is signed in and what pays."""
+    from codex_nb.magics.account import show_status
+
+    show_status(workspace, profile or None)
+
+
+def login(workspace: Workspace, line: str) -> None:
+    """Sign in, in the way that was named."""
+    from codex_nb.magics.account import sign_in
+
+    way, _, profile = line.partition(" ")
+    if way not in WAYS:
+        raise OptionError(f"%codex login: there is no way {way!r}.", hint=f"Ways: {', '.join(sorted(set(WAYS.values())))}.")
+    sign_in(workspace, WAYS[way], profile.strip() or None)
+
+
+def logout(workspace: Workspace, profile: str) -> None:
+    """Sign out."""
+    had_one = workspace.wait(workspace.home(profile or None).credentials.sign_out())
+    tell("Signed out: the login was revoked and deleted." if had_one else "You were not signed in.")
+
+
+def models(workspace: Workspace, profile: str) -> None:
+    """List the account's models."""
+    home = workspace.home(profile or None)
+    listed = [model for model in workspace.wait(home.services.models()) if model.is_listed]
+    rows = ((f"`{model.slug}`", model.display_name, ", ".join(model.efforts) or "-") for model in listed)
+    tell(table(("model", "name", "efforts"), rows) if listed else "The backend lists no models; name one with -m.")
+
+
+def model(workspace: Workspace, name: str) -> None:
+    """Choose a model for the session, or tell which one is in use."""
+    home = workspace.home()
+    if name:
+        workspace.config.model = workspace.wait(home.services.choose(name)).slug
+    wanted = workspace.config.model or home.settings.model
+    tell(f"Model in use: `{wanted}`." if wanted else "Model in use: the account's first; see `%codex models`.")
+
+
+def effort(workspace: Workspace, level: str) -> None:
+    """Choose an effort for the session, or tell which one is in use."""
+    if level and level not in EFFORTS:
+        raise OptionError(f"%codex effort: there is no level {level!r}.", hint=f"Levels: {', '.join(EFFORTS)}.")
+    workspace.config.effort = level or workspace.config.effort
+    tell(f"Effort in use: {workspace.config.effort or workspace.home().settings.effort or 'the model chooses'}.")
+
+
+def usage(workspace: Workspace, profile: str) -> None:
+    """Show the limits."""
+    from codex_nb.ui.account import plain_limits
+
+    limits = workspace.wait(workspace.home(profile or None).services.usage())
+    tell(plain_limits(limits) if limits else "This login has no plan limits; usage is billed or counted elsewhere.")
+
+
+def context(workspace: Workspace, prompt: str) -> None:
+    """Show what the next question would send of the notebook, with sizes."""
+    found = gather(workspace, prompt, workspace.home(), None)
+    sizes = table(("part", "tokens"), [*found.sizes.items(), ("all", found.tokens)])
+    notes = [f"- left out: {cut}" for cut in found.cuts] + [f"- redacted: {each.name} in {each.place}" for each in found.redactions]
+    told = found.text.replace("```", "ˋˋˋ")
+    tell("\n\n".join([f"The next question would send this, at most {found.budget} tokens:", sizes, "\n".join(notes), f"```text\n{told}\n```"]))
+
+
+def thread(workspace: Workspace, name: str) -> None:
+    """Go on with a thread, or tell which one is in use."""
+    workspace.thread = name or workspace.thread
+    tell(f"Thread in use: `{workspace.thread or workspace.own_thread}`.")
+
+
+def threads(workspace: Workspace, profile: str) -> None:
+    """List the kept threads."""
+    kept = workspace.home(profile or None).assistant.threads.threads()
+    rows = ((f"`{info.name}`", info.questions, f"{info.size // 1000} kB") for info in kept)
+    tell(table(("thread", "answers", "size"), rows) if kept else "No thread is kept yet.")
+
+
+def new(workspace: Workspace, _: str) -> None:
+    """Start a thread that knows nothing."""
+    tell(f"New thread: `{workspace.new_thread()}`.")
+
+
+def last(workspace: Workspace, _: str) -> Any:
+    """Give the last answer again: also one whose cell lost it to a reloaded page."""
+    if workspace.last is None:
+        raise OptionError("%codex last: nothing has been answered yet.", hint="Ask with %%codex.")
+    return workspace.last
+
+
+def fix(workspace: Workspace, line: str) -> None:
+    """Ask for the repair of the last error."""
+    from codex_nb.session.repair import fix_prompt
+
+    options = parse_options(line)
+    prompt = fix_prompt(workspace.last_error(), options.prompt)
+    answer_cell(workspace, replace(options, prompt=prompt))
+
+
+def explain(workspace: Workspace, line: str) -> None:
+    """Ask what the last cell, or the code on the line, does."""
+    from codex_nb.session.repair import explain_prompt
+
+    options = parse_options(line)
+    answer_cell(workspace, replace(options, prompt=explain_prompt(options.prompt)))
+
+
+def config(workspace: Workspace, _: str) -> None:
+    """Show the settings in force; no value of theirs is a secret."""
+    settings = workspace.home().settings
+    rows = [(f"`{name}`", f"`{value}`") for name, value in _shown(settings)]
+    own = [(f"`CodexMagics.{name}`", f"`{getattr(workspace.config, name)}`") for name in ("model", "effort", "approval", "profile", "display", "context_tokens")]
+    tell(table(("setting", "value"), [*own, *rows]))
+
+
+def _shown(settings: Settings) -> Iterable[tuple[str, object]]:
+    for name in ("codex_home", "profile", "model", "effort", "summary", "verbosity", "service_tier", "approval"):
+        yield name, getattr(settings, name)
+    yield "provider", settings.provider.id
+    yield "credentials_store", settings.credentials_store.value
+
+
+def show_help(workspace: Workspace, _: str) -> None:
+    """List options and subcommands."""
+    del workspace
+    commands = table(("`%codex …`", "does"), ((f"`{name}`", text) for name, text in COMMANDS.items()))
+    options = table(("`%%codex …`", "does"), _options())
+    tell(f"Write a question below `%%codex`, or on the line of `%codex`.\n\n{commands}\n\n{options}")
+
+
+def _options() -> Iterable[tuple[str, str]]:
+    for action in PARSER._actions:  # noqa: SLF001  argparse has no public list
+        name = ", ".join(f"`{flag}`" for flag in action.option_strings)
+        yield name, str(action.help).replace("%%", "%")
+
+
