@@ -10,6 +10,7 @@ import platform
 import ssl
 from functools import cache
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import certifi
 import httpx
@@ -80,7 +81,7 @@ def _tls_context(extra: Path | None) -> ssl.SSLContext:
     try:
         context.load_verify_locations(cafile=str(extra))
     except (OSError, ssl.SSLError) as error:
-        reason = error.strerror or "not a PEM file of certificates"
+        reason = "not a PEM file of certificates" if isinstance(error, ssl.SSLError) else error.strerror
         message = f"The certificate file {extra} cannot be used: {reason}."
         raise ConfigError(
             message,
@@ -111,6 +112,8 @@ def _proxy_mounts(
 def _proxy_transport(address: str, variable: str, context: ssl.SSLContext) -> httpx.AsyncHTTPTransport:
     url = address if "://" in address else f"http://{address}"
     try:
+        if not urlsplit(url).hostname:
+            raise ValueError
         return httpx.AsyncHTTPTransport(verify=context, proxy=httpx.Proxy(url))
     except (ValueError, httpx.InvalidURL, ImportError) as error:
         needs_socks = isinstance(error, ImportError)
