@@ -1,0 +1,82 @@
+"""A shell in this process, a home that leads to a simulator: what most tests of the magics stand on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
+
+from codex_nb.simulator import Simulator
+
+
+@pytest.fixture
+def sim() -> Iterator[Simulator]:
+    """Run a simulator with its usual behaviour."""
+    with Simulator() as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def home(sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Lead this process to the simulator, signed in."""
+    folder = tmp_path / "codex-home"
+    folder.mkdir(mode=0o700)
+    (folder / "config.toml").write_text(sim.config_toml())
+    sim.write_login(folder)
+    for name, value in (sim.environ() | {"CODEX_HOME": str(folder)}).items():
+        monkeypatch.setenv(name, value)
+    for name in ("CODEX_API_KEY", "CODEX_ACCESS_TOKEN", "CODEX_AGENT_IDENTITY", "OPENAI_API_KEY", "JPY_SESSION_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    return folder
+
+
+@dataclass
+class Cell:
+    """What running a cell left behind."""
+
+    out: str
+    error: str
+    failure: BaseException | None
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the cell ended without an exception."""
+        return self.failure is None
+
+
+class Notebook:
+    """A shell whose cells are run one by one."""
+
+    def __init__(self, shell: InteractiveShell, capture: pytest.CaptureFixture[str]) -> None:
+        self.shell = shell
+        self._capture = capture
+
+    @property
+    def namespace(self) -> dict[str, Any]:
+        """The user's variables."""
+        return self.shell.user_ns
+
+    def run(self, source: str) -> Cell:
+        """Run a cell to its end."""
+        self._capture.readouterr()
+        result = self.shell.run_cell(source, store_history=True)
+        out, error = self._capture.readouterr()
+        return Cell(out, error, result.error_before_exec or result.error_in_exec)
+
+
+@pytest.fixture
+def notebook(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Notebook]:
+    """Load the extension into a fresh shell; nobody sits before it."""
+    del home
+    configuration = Config({"HistoryManager": {"enabled": False}})
+    shell = InteractiveShell(config=configuration, ipython_dir=str(tmp_path / "ipython"))
+    InteractiveShell._instance = shell
+    shell.run_line_magic("load_ext", "codex_nb")
+    yield Notebook(shell, capsys)
+    shell.run_line_magic("unload_ext", "codex_nb")
+    InteractiveShell.clear_instance()

@@ -1,0 +1,97 @@
+"""Bad input gets one clear line and loses nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from codex_nb.simulator import Cut, Reply, Say, Simulator
+from tests.magics.conftest import Notebook
+
+TOKENS_KEPT = {"answer": 42}
+
+
+def one_line(text: str) -> str:
+    """Return the only line that holds words."""
+    (line,) = [line for line in text.splitlines() if line.strip()]
+    return line
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ("%%codex --modle x\nhi", "%%codex: there is no option --modle. See %codex help."),
+        ("%%codex -e enormous\nhi", "%%codex: argument -e/--effort: invalid choice: 'enormous' (choose from"),
+        ("%%codex -o 1x\nhi", "%%codex: argument -o/--output: '1x' is not a Python name. See %codex help."),
+        ("%%codex\n\n", "%%codex: there is no question. Write it below the magic's line."),
+        ("%%codex --schema Nope\nhi", "--schema Nope: there is no 'Nope' in your namespace. See %codex help."),
+        ("%%codex --image nope.png\nhi", "--image nope.png: neither a figure in your namespace nor a picture file."),
+        ("%%codex --profile nobody\nhi", "There is no profile 'nobody': neither [profiles.nobody] in"),
+    ],
+)
+def test_what_cannot_be_asked_is_told_in_one_line_and_nothing_is_sent(
+    notebook: Notebook, sim: Simulator, cell: str, said: str
+) -> None:
+    notebook.namespace["kept"] = TOKENS_KEPT
+    ran = notebook.run(cell)
+    assert one_line(ran.out + ran.error).startswith(f"UsageError: {said}")
+    assert (sim.requests.count("/responses"), notebook.namespace["kept"]) == (0, TOKENS_KEPT)
+
+
+def test_without_a_login_the_cell_says_how_to_sign_in(notebook: Notebook, home: Path) -> None:
+    (home / "auth.json").unlink()
+    ran = notebook.run("%%codex\nhi")
+    assert not ran.succeeded
+    assert "Sign in with %codex login." in ran.out + ran.error
+    assert "Traceback" not in ran.out + ran.error
+
+
+def test_an_unreadable_login_is_named_and_left_untouched(notebook: Notebook, home: Path) -> None:
+    (home / "auth.json").write_text('{"tokens": {')
+    ran = notebook.run("%%codex\nhi")
+    assert str(home / "auth.json") in ran.out
+    assert (home / "auth.json").read_text() == '{"tokens": {'
+
+
+def test_a_wrong_setting_names_its_file_and_key(notebook: Notebook, home: Path, sim: Simulator) -> None:
+    (home / "config.toml").write_text("model = 3\n")
+    ran = notebook.run("%%codex\nhi")
+    assert str(home / "config.toml") in ran.error
+    assert "model" in ran.error
+    assert sim.requests.count("/responses") == 0
+
+
+def test_a_backend_that_is_down_is_told_and_the_question_can_be_asked_again(
+    notebook: Notebook, home: Path, sim: Simulator
+) -> None:
+    config = (home / "config.toml").read_text()
+    settings = config + "request_max_retries = 0\nstream_max_retries = 0\n"
+    (home / "config.toml").write_text(settings)
+    sim.stop()
+    ran = notebook.run("%%codex -m simulator-classic\nhi")
+    assert not ran.succeeded
+    assert "Traceback" not in ran.out + ran.error
+    assert notebook.namespace["_codex"].status == "failed"
+
+
+def test_a_login_that_is_refused_for_good_asks_for_a_new_one(
+    notebook: Notebook, home: Path, sim: Simulator
+) -> None:
+    before = json.loads((home / "auth.json").read_text())
+    sim.expire_access_tokens()
+    sim.expire_refresh_tokens()
+    ran = notebook.run("%%codex\nhi")
+    assert not ran.succeeded
+    assert "%codex login" in ran.out + ran.error
+    assert json.loads((home / "auth.json").read_text()) == before
+
+
+def test_an_answer_that_breaks_off_keeps_what_came_and_says_so(notebook: Notebook, sim: Simulator) -> None:
+    sim.add_replies(Reply(stream=(Say("The first half. "), Cut("reset")), times=None))
+    ran = notebook.run("%%codex -m simulator-classic\nhi")
+    assert "The first half." in ran.out
+    assert not ran.succeeded
+    assert sim.requests.count("/responses") <= 6
+    assert "The first half." in notebook.namespace["_codex"].text
