@@ -95,6 +95,20 @@ def test_a_wrong_api_key_is_not_repeated_in_the_refusal(sim: Simulator, client: 
     assert key not in answer.text
 
 
+def test_the_api_asks_for_a_key(sim: Simulator, client: httpx.Client) -> None:
+    answer = client.get(f"{sim.api_base_url}/models")
+    assert (answer.status_code, answer.json()["error"]["message"]) == (401, "You didn't provide an API key.")
+
+
+def test_its_mcp_server_has_no_tools(asker: Asker) -> None:
+    def call(**message: object) -> httpx.Response:
+        return asker.client.post(f"{asker.sim.chatgpt_base_url}/ps/mcp", json={"jsonrpc": "2.0", **message})
+
+    assert call(id=1, method="tools/list").json()["result"] == {"tools": []}
+    assert call(id=2, method="resources/list").json()["error"]["code"] == -32601
+    assert call(method="notifications/initialized").status_code == 202
+
+
 def test_a_personal_access_token_opens_the_backend(asker: Asker) -> None:
     asker.headers["authorization"] = f"Bearer {asker.sim.new_personal_token()}"
     assert asker.post(user("hi")).status_code == 200

@@ -101,6 +101,18 @@ def test_a_denied_device_code_ends_the_polling(sim: Simulator, client: httpx.Cli
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "access_denied")
 
 
+def test_a_person_denies_a_device_code_on_the_page(sim: Simulator, client: httpx.Client) -> None:
+    device = begin(sim, client)
+    form = {"user_code": device["user_code"], "decision": "deny"}
+    assert "Denied" in client.post(f"{sim.issuer}/codex/device", data=form).text
+    assert poll(sim, client, device).status_code == 400
+
+
+def test_an_unknown_grant_is_refused(sim: Simulator, client: httpx.Client) -> None:
+    answer = client.post(f"{sim.issuer}/oauth/token", json={"grant_type": "password"})
+    assert (answer.status_code, answer.json()) == (400, {"error": "unsupported_grant_type"})
+
+
 def test_an_old_device_code_is_unknown(sim: Simulator, client: httpx.Client) -> None:
     device = begin(sim, client)
     sim.expire_device_codes()

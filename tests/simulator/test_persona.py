@@ -81,6 +81,21 @@ def test_a_second_question_is_answered_from_the_first_look(asker: Asker) -> None
     assert [item["type"] for item in drawing] == ["reasoning", "function_call"]
 
 
+def test_a_frame_without_gaps_worries_nobody(asker: Asker) -> None:
+    question = user(CONTEXT, "What is in df?")
+    reasoning, call = asker.final(question, tools=[PYTHON])["output"]
+    output = output_of(call, "rows, columns: (9, 2)\nmissing: {'length': 0}\n")
+    answer = asker.final(question, reasoning, call, output, user("Does df worry you?"), tools=[PYTHON])
+    assert "no column of `df` has gaps" in text_of(answer)
+
+
+def test_a_frame_that_is_not_of_pandas_is_only_described(asker: Asker) -> None:
+    question = user("q: polars.DataFrame, 2 rows by 1 columns", "What is in q?")
+    _, call = asker.final(question, tools=[PYTHON])["output"]
+    code = json.loads(call["arguments"])["code"]
+    assert code == 'print("rows, columns:", q.shape)\nprint(q.describe())'
+
+
 def test_a_frame_that_only_the_question_names_is_looked_at(asker: Asker) -> None:
     _, call = asker.final(user("What is in sales_df?"), tools=[PYTHON])["output"]
     assert "sales_df.describe()" in call["arguments"]

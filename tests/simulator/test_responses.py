@@ -140,7 +140,9 @@ def test_an_altered_encrypted_content_is_refused(asker: Asker) -> None:
     blob = reasoning["encrypted_content"]
     altered = reasoning | {"encrypted_content": blob[:20] + ("A" if blob[20] != "A" else "B") + blob[21:]}
     answer = asker.post(question, altered, call, output)
-    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_encrypted_content")
+    foreign = reasoning | {"encrypted_content": "not even base64"}
+    for each in (answer, asker.post(question, foreign, call, output)):
+        assert (each.status_code, each.json()["error"]["code"]) == (400, "invalid_encrypted_content")
 
 
 def test_encrypted_contents_outlive_the_simulator(asker: Asker) -> None:
