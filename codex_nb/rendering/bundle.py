@@ -10,7 +10,7 @@ from html import escape
 from typing import assert_never
 
 from codex_nb.rendering.document import Call, Document, Part, Prose, Remark, Thinking
-from codex_nb.rendering.highlight import code_html
+from codex_nb.rendering.highlight import code_html, visible
 from codex_nb.rendering.markdown import safe_html
 from codex_nb.rendering.neutral import fenced, neutral_markdown, neutral_text
 from codex_nb.rendering.sanitize import clean, plain_html
@@ -91,7 +91,7 @@ def _markdown(part: Part) -> str:
             return f"> *{neutral_text(part.title)}*\n>\n> {quoted}"
         case Call():
             output = "\n\n" + fenced(shortened(part.output), "text") if part.output else ""
-            return f"*{neutral_text(part.title)}*\n\n{fenced(part.code, part.language)}{output}"
+            return f"*{neutral_text(part.title)}*\n\n{fenced(visible(part.code), part.language)}{output}"
         case Remark():
             return f"*{neutral_text(part.text)}*"
         case _:
@@ -106,7 +106,7 @@ def _plain(part: Part) -> str:
             return f"[{part.title}]\n{part.markdown}"
         case Call():
             output = f"\n\n{shortened(part.output)}" if part.output else ""
-            return f"[{part.title}]\n{part.code}{output}"
+            return f"[{part.title}]\n{visible(part.code)}{output}"
         case Remark():
             return f"[{part.text}]"
         case _:

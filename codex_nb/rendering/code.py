@@ -1,8 +1,8 @@
-"""Code as it arrives: highlighted again when it has grown by half, plain in between, highlighted whole at its end."""
+"""Code as it arrives: highlighted again when it has doubled, plain in between, highlighted whole at its end."""
 
 from __future__ import annotations
 
-from codex_nb.rendering.blocks import EAGER_CODE, GROWTH, BlocksUpdate
+from codex_nb.rendering.blocks import BlocksUpdate, worth_drawing
 from codex_nb.rendering.highlight import code_html
 from codex_nb.rendering.sanitize import clean
 
@@ -20,7 +20,7 @@ class GrowingCode:
         """Take more code, return what changed."""
         self._code += text
         length = len(self._code)
-        if length <= EAGER_CODE or length >= self._drawn * GROWTH:
+        if worth_drawing(length, self._drawn, is_code=True):
             return BlocksUpdate(open=self.redraw())
         tail = self._code[self._shown :]
         self._shown = length

@@ -37,8 +37,8 @@ def neutral_text(text: str) -> str:
 
 def fenced(code: str, language: str = "") -> str:
     """Return code as a fenced block that its content cannot leave."""
-    language = language_of(language)
-    if language.lower() in _DIAGRAMS:
+    language = language_of(language).lower()
+    if language in _DIAGRAMS:
         language = "text"
     fence = "`" * max(3, _longest_run(code) + 1)
     return f"{fence}{language}\n{code.rstrip(chr(10))}\n{fence}"

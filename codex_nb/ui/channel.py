@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import anywidget
-from IPython.display import DisplayHandle, display
+from IPython.display import DisplayHandle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -86,7 +86,7 @@ class NotebookDisplays:
     def show(self, data: Mapping[str, Any]) -> Handle:
         """Show a mimebundle in the running cell."""
         handle = DisplayHandle()
-        display(dict(data), raw=True, display_id=handle.display_id)
+        handle.display(dict(data), raw=True)
         return _NotebookHandle(handle)
 
 

@@ -1,0 +1,139 @@
+"""Growing Markdown split into blocks: finished ones are handed out once, in order.
+
+Only whole lines decide what is finished, so the pieces in which the text arrives decide nothing. The items of a list
+that stands by itself are finished one by one. Cost is linear: an unfinished block that has grown long is looked at
+again only when it has grown by half, or when its end is in sight.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from codex_nb.rendering.markdown import parse
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
+
+EAGER_PARSE = 4_000  # characters up to which every new line is a reason to look for finished blocks
+GROWTH = 1.5
+LISTS = {"bullet_list_open", "ordered_list_open"}
+CONTINUED = "codex-continued"  # a list that goes on with the items of the list before it
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedBlocks:
+    """Blocks that will not change any more, as source and as tokens."""
+
+    source: str
+    tokens: list[Token]
+
+
+class BlockSplitter:
+    """Takes Markdown as it arrives; ``source`` is what is not finished yet."""
+
+    def __init__(self) -> None:
+        self.source = ""
+        self._held = ""  # a carriage return that may be half of a line end
+        self._continues = False  # the source begins inside a list
+        self._fence: re.Pattern[str] | None = None  # what would close the unfinished code block
+        self._parse_at = 0  # length at which to look for finished blocks again
+
+    @property
+    def is_code(self) -> bool:
+        """Whether the unfinished block is fenced code."""
+        return self._fence is not None
+
+    def feed(self, text: str) -> FinishedBlocks | None:
+        """Take more text, return what it finished."""
+        text = self._held + text
+        self._held = "\r" if text.endswith("\r") else ""
+        text = _with_plain_line_ends(text.removesuffix(self._held))
+        before = len(self.source)
+        self.source += text
+        return self._finished(before) if "\n" in text else None
+
+    def finish(self) -> FinishedBlocks:
+        """Return the rest; the text is complete."""
+        self.source += self._held.replace("\r", "\n")
+        rest = FinishedBlocks(self.source, self.tokens())
+        self.source = self._held = ""
+        self._continues, self._fence, self._parse_at = False, None, 0
+        return rest
+
+    def tokens(self, end: int | None = None) -> list[Token]:
+        """Return the tokens of the unfinished source; a list that goes on carries a class that says so."""
+        tokens = parse(self.source if end is None else self.source[:end])
+        if self._continues and tokens and tokens[0].type in LISTS:
+            tokens[0].attrSet("class", CONTINUED)
+        return tokens
+
+    def _finished(self, before: int) -> FinishedBlocks | None:
+        # A line still being written may yet turn out to be anything.
+        end = self.source.rfind("\n") + 1
+        if not self._worth_parsing(before, end):
+            return None
+        tokens = self.tokens(end)
+        index, line = _last_block(tokens)
+        if not line:
+            self._fence = _closing_fence(tokens, self.source)
+            self._parse_at = int(end * GROWTH)
+            return None
+        finished, inside_list = _split(tokens, index)
+        at = _start_of_line(self.source, line)
+        source, self.source = self.source[:at], self.source[at:]
+        self._continues, self._parse_at = inside_list, 0
+        self._fence = _closing_fence(tokens[index:], self.source)
+        return FinishedBlocks(source, finished)
+
+    def _worth_parsing(self, before: int, end: int) -> bool:
+        start = self.source.rfind("\n", 0, before) + 1
+        if self._fence is not None:
+            return self._fence.search(self.source, start, end) is not None
+        return end <= EAGER_PARSE or end >= self._parse_at or "\n\n" in self.source[max(0, start - 1) : end]
+
+
+def _with_plain_line_ends(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _last_block(tokens: list[Token]) -> tuple[int, int]:
+    """Return where the last block, or the last item of a list that is last, begins: token index and line."""
+    tops = [index for index, token in enumerate(tokens) if token.level == 0 and token.nesting >= 0]
+    if not tops:
+        return 0, 0
+    last = tops[-1]
+    if tokens[last].type in LISTS:
+        last = max(index for index in range(last, len(tokens)) if _is_item(tokens[index]))
+    span = tokens[last].map
+    return last, span[0] if span else 0
+
+
+def _is_item(token: Token) -> bool:
+    return token.type == "list_item_open" and token.level == 1
+
+
+def _split(tokens: list[Token], index: int) -> tuple[list[Token], bool]:
+    """Return the tokens before ``index``, a list among them ended, and whether it was ended inside a list."""
+    if not _is_item(tokens[index]):
+        return tokens[:index], False
+    if tokens[index - 1].type in LISTS:  # the first item: the list has not begun
+        return tokens[: index - 1], False
+    return [*tokens[:index], tokens[-1]], True
+
+
+def _closing_fence(tokens: list[Token], source: str) -> re.Pattern[str] | None:
+    """Return what will close the code block that ``source`` consists of, None when it is closed or something else."""
+    if not tokens or tokens[0].type != "fence" or tokens[0].level:
+        return None
+    markup = tokens[0].markup
+    closing = re.compile(rf"^ {{0,3}}{re.escape(markup[0])}{{{len(markup)},}}[ \t]*$", re.MULTILINE)
+    return None if closing.search(source, source.index("\n") + 1) else closing
+
+
+def _start_of_line(source: str, line: int) -> int:
+    position = 0
+    for _ in range(line):
+        position = source.index("\n", position) + 1
+    return position
