@@ -12,7 +12,7 @@ from jupyter_client.kernelspec import KernelSpec
 
 from tests.kernel.provision import ROOT, KernelVersion
 
-TIMEOUT_S = 60.0
+TIMEOUT_S = 20.0
 OUTPUTS = {"stream", "display_data", "execute_result", "error", "update_display_data"}
 
 
