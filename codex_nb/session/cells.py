@@ -15,6 +15,11 @@ SKIP_TAG = "codex-skip"
 _SKIP_COMMENT = re.compile(r"^\s*(?:#+|<!--|//)\s*codex-skip\b", re.MULTILINE)
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]{6,}")
 _ASSIGNED = re.compile(r"^[ \t]*([A-Za-z_]\w*)[ \t]*(?::[^=\n]+)?=(?!=)", re.MULTILINE)
+# Lines such as "%codex status" ask nothing of the model.
+_COMMANDS = frozenset(
+    {"status", "login", "logout", "models", "model", "effort", "usage", "context", "thread", "threads", "new"}
+    | {"config", "help"}
+)
 _ANSWER_TYPES = ("text/markdown", "text/plain")
 
 
@@ -70,6 +75,8 @@ def question_text(cell: Cell, limit: int) -> str | None:
     """Return an earlier question with its answer; None for a cell that asked nothing of the model."""
     source = cell.source.lstrip()
     asked = source.removeprefix("%%codex") if source.startswith("%%codex") else source.removeprefix("%codex ")
+    if not source.startswith("%%codex") and asked.split()[:1] and asked.split()[0] in _COMMANDS:
+        return None
     answer = ""
     for output in cell.outputs:
         data = output.get("data") or {}

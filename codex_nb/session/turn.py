@@ -41,7 +41,7 @@ class ModelClient(Protocol):
         ...
 
 
-class Unfit(Exception):  # noqa: N818 -- not an error of the turn: the model is asked once more
+class Unfit(Exception):
     """An answer that does not fit the schema that was asked for; its text says why."""
 
 

@@ -1,0 +1,107 @@
+"""Every policy, every tool, every way to answer: what runs, proven by what it leaves behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from codex_nb.session.events import ApprovalRequested
+from codex_nb.session.turn import run_turn
+from codex_nb.settings import ApprovalPolicy
+from codex_nb.tools.approval import Approver, Decision, NobodyToAsk, PendingApprovals, Verdict
+from codex_nb.tools.functions import tool
+from codex_nb.tools.offered import NOTEBOOK_TOOLS
+from tests.session.scripted import (
+    PaperDocument,
+    Person,
+    ProcessKernel,
+    ScriptedClient,
+    called,
+    make_turn,
+    reply,
+    said,
+)
+
+pytestmark = pytest.mark.anyio
+
+CALLS = {
+    "run_python": {"code": "from pathlib import Path; Path(target).write_text('ran'); ran = True"},
+    "inspect": {"names": ["target"]},
+    "read_file": {"path": "notes.txt"},
+    "list_files": {},
+    "insert_cells": {"cells": [{"kind": "code", "source": "x"}]},
+    "mine": {},
+}
+RUN = {"run_python", "mine"}
+CHANGE = {"insert_cells"}
+
+
+def outcome(policy: ApprovalPolicy, name: str, way: str) -> str:
+    """Say what the table of the documentation says."""
+    looks = name not in RUN | CHANGE
+    match policy:
+        case ApprovalPolicy.ALL:
+            return "runs"
+        case ApprovalPolicy.NEVER:
+            return "runs" if looks else "unknown"
+        case ApprovalPolicy.AUTO if looks:
+            return "runs"
+        case _:
+            return "refused" if way == "headless" else "asked"
+
+
+@pytest.mark.parametrize("way", ["buttons", "stdin", "headless"])
+@pytest.mark.parametrize("name", sorted(CALLS))
+@pytest.mark.parametrize("policy", list(ApprovalPolicy))
+@pytest.mark.parametrize("approves", [True, False])
+async def test_what_runs_is_what_the_table_says(
+    tmp_path: Path, policy: ApprovalPolicy, name: str, way: str, approves: bool
+) -> None:
+    target = tmp_path / "effect.txt"
+    (tmp_path / "notes.txt").write_text("notes")
+    kernel, document = ProcessKernel({"target": str(target)}), PaperDocument()
+    mine_ran: list[bool] = []
+
+    @tool
+    def mine() -> None:
+        mine_ran.append(True)
+
+    def effects() -> tuple[bool, bool, int, int]:
+        return target.exists(), "ran" in kernel.variables, len(document.inserted), len(mine_ran)
+
+    verdict = Decision(Verdict.APPROVE if approves else Verdict.REJECT)
+    buttons = PendingApprovals()
+    approvers: dict[str, Approver] = {"buttons": buttons, "stdin": Person(verdict), "headless": NobodyToAsk()}
+    turn = make_turn(
+        tools=NOTEBOOK_TOOLS.with_tools([mine]),
+        policy=policy,
+        approver=approvers[way],
+        kernel=kernel,
+        document=document,
+        folder=tmp_path,
+    )
+    client = ScriptedClient([reply(called(name, CALLS[name])), reply(said("done"))])
+    asked = False
+    async for event in run_turn(turn, client):
+        if isinstance(event, ApprovalRequested):
+            asked = True
+            assert effects() == (False, False, 0, 0)
+            if way == "buttons":
+                assert buttons.resolve("call_1", verdict)
+    output = client.requests[1].input[-1]["output"]
+    expected = outcome(policy, name, way)
+    assert asked is (expected in {"asked", "refused"})
+    runs = expected == "runs" or (expected == "asked" and approves)
+    ran = (
+        runs and name == "run_python",
+        runs and name == "run_python",
+        int(runs and name in CHANGE),
+        int(runs and name == "mine"),
+    )
+    assert effects() == ran
+    assert ("rejected this call" in output) is (expected == "asked" and not approves)
+    assert ("--approval all" in output) is (expected == "refused")
+    assert (output == f"unsupported call: {name}") is (expected == "unknown")
+    offered = {spec["name"] for spec in client.requests[0].tools}
+    assert (name in offered) is (expected != "unknown")

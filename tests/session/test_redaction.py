@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import base64
+import json
+from urllib.parse import quote
+
+import pytest
+
+from codex_nb.session.redaction import Finding, Redactor, environment_secrets
+from codex_nb.tools.outputs import shorten
+from tests.leaks import assert_no_leak
+
+VALUE = 'odd "värld" & value/1+2'
+KEYS = {
+    "an OpenAI key": "sk-proj-fabricatedFABRICATED0123456789",
+    "a JSON web token": "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl",
+    "a GitHub token": "ghp_" + "a1B2" * 9,
+    "an AWS key": "AKIA" + "FABRICATED012345",
+    "a Google key": "AIza" + "fabricated-key_" * 2 + "01234",
+    "a Slack token": "xoxb-123456789012-fabricated",
+    "a Hugging Face token": "hf_" + "fabricated" * 3 + "0123",
+    "a personal access token": "at-" + "fabricated0" * 3 + "x",
+}
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        VALUE,
+        json.dumps({"v": VALUE}),
+        repr(VALUE),
+        quote(VALUE, safe=""),
+        VALUE.encode().hex(),
+        *(base64.b64encode(b"\0" * n + VALUE.encode() + b"tail").decode() for n in range(3)),
+        base64.urlsafe_b64encode(b"Authorization: " + VALUE.encode()).decode(),
+    ],
+)
+def test_a_known_value_is_found_in_every_form_it_is_written_in(written: str) -> None:
+    text, found = Redactor({"$ODD": VALUE}).redact(f"before {written} after", "cell 1")
+    assert_no_leak(text, {"value": VALUE})
+    assert text.startswith("before ")
+    assert text.endswith(" after")
+    assert found == (Finding(found[0].name, "cell 1"),)
+
+
+@pytest.mark.parametrize(("name", "key"), KEYS.items())
+def test_a_key_is_known_by_its_format(name: str, key: str) -> None:
+    redactor = Redactor({})
+    assert redactor(f"use {key}.") == f"use [redacted: {name}]."
+    hidden = base64.b64encode(f'{{"key": "{key}"}}'.encode()).decode()
+    assert redactor(f"use {hidden}.") == "use [redacted: an encoded secret]."
+    assert redactor(key.encode().hex()) == "[redacted: an encoded secret]"
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ('password = "hunter2hunter2"', 'password = "[redacted: an assigned secret]"'),
+        ("{'api_key': 'abc123def456'}", "{'api_key': '[redacted: an assigned secret]'}"),
+        ("export MY_TOKEN=abc123def456", "export MY_TOKEN=[redacted: an assigned secret]"),
+        ("postgres://ada:pa55@db/x", "postgres://ada:[redacted: a password in an address]@db/x"),
+        ("Authorization: Bearer abcdefgh12345678", "Authorization: Bearer [redacted: a bearer token]"),
+        (
+            "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----\nnext",
+            "[redacted: a private key]\nnext",
+        ),
+    ],
+)
+def test_a_secret_is_known_by_what_stands_around_it(text: str, clean: str) -> None:
+    assert Redactor({})(text) == clean
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "token = tokenizer.encode('hello world')",
+        "key = 'customer_id'",
+        "API_KEY = os.environ['API_KEY']",
+        'password = getpass("Password: ")',
+        "https://example.com/a/very/long/path/that/is/not/secret?page=2",
+        "0123456789abcdef0123456789abcdef",
+        "a_rather_long_identifier_of_some_function_in_a_module",
+        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ",
+        "ask-me-anything-about-this-very-long-thing",
+    ],
+)
+def test_what_is_no_secret_is_left_alone(text: str) -> None:
+    assert Redactor({"$X": "something else"})(text) == text
+
+
+@pytest.mark.parametrize("secret", [VALUE, KEYS["an OpenAI key"]])
+@pytest.mark.parametrize("lead", range(0, 60, 3))
+def test_a_secret_cut_in_two_by_a_shortened_text_leaves_no_half(secret: str, lead: int) -> None:
+    redactor = Redactor({"$ODD": VALUE})
+    text = redactor(shorten("x " * (lead // 2) + f" {secret} " + "y " * 40, 60))
+    halves = [secret[:n] for n in range(len(secret), 11, -1)] + [
+        secret[-n:] for n in range(len(secret), 11, -1)
+    ]
+    assert [half for half in halves if half in text] == []
+
+
+def test_environment_variables_are_secret_by_their_name_or_what_they_hold() -> None:
+    environ = {
+        "OPENAI_API_KEY": "value-number-1",
+        "DB_PASSWORD": "value-number-2",
+        "github_token": "value-number-3",
+        "DATABASE_URL": "postgres://ada:value-number-4@db/x",
+        "SSH_AUTH_SOCK": "/run/agent.1",
+        "TOKEN_PATH": "relative/path",
+        "API_KEY": "short",
+        "HOME": "/home/ada",
+        "MONKEY_NAME": "a-monkey-named-x",
+    }
+    assert environment_secrets(environ) == {
+        "$OPENAI_API_KEY": "value-number-1",
+        "$DB_PASSWORD": "value-number-2",
+        "$github_token": "value-number-3",
+        "the password in $DATABASE_URL": "value-number-4",
+    }
+
+
+def test_a_redacted_text_stays_as_it_is() -> None:
+    redactor = Redactor({"$ODD": VALUE})
+    once = redactor(f"{VALUE} {KEYS['an AWS key']} password='{VALUE}1'")
+    assert redactor(once) == once

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+from codex_nb.session.conversation import Conversation
+from codex_nb.session.items import user_message
+from codex_nb.session.threads import ThreadStore, next_name, notebook_thread
+from tests.session.scripted import said
+
+
+def say(conversation: Conversation, question: str, answer: str) -> None:
+    exchange = conversation.begin([user_message(question)], facts=[f"fact {question}"])
+    exchange.add([said(answer)])
+    exchange.commit()
+
+
+def test_a_thread_is_read_back_as_it_was_left(tmp_path: Path) -> None:
+    store = ThreadStore(tmp_path / "threads")
+    before = store.open("my thread/é")
+    assert store.open("my thread/é") is before
+    say(before, "one", "1")
+    say(before, "two", "2")
+    after = ThreadStore(tmp_path / "threads").open("my thread/é")
+    assert (after.thread_id, after.items, after.facts) == (before.thread_id, before.items, before.facts)
+    [file] = (tmp_path / "threads").iterdir()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    assert len(file.read_bytes().splitlines()) == 3
+
+
+def test_a_line_cut_short_loses_that_exchange_alone(tmp_path: Path) -> None:
+    say(ThreadStore(tmp_path).open("t"), "one", "1")
+    [file] = tmp_path.iterdir()
+    with file.open("ab") as torn:
+        torn.write(b'{"items":[{"type":"mess')
+    again = ThreadStore(tmp_path).open("t")
+    assert len(again.items) == 2
+    say(again, "three", "3")
+    assert len(ThreadStore(tmp_path).open("t").items) == 4
+
+
+def test_a_compacted_thread_is_written_anew(tmp_path: Path) -> None:
+    store = ThreadStore(tmp_path)
+    conversation = store.open("t")
+    say(conversation, "one", "1")
+    short = user_message("in short")
+    conversation.replace([short])
+    say(conversation, "two", "2")
+    again = ThreadStore(tmp_path).open("t")
+    assert again.items[0] == short
+    assert again.thread_id == conversation.thread_id
+    assert again.facts == {"fact two"}
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_file_that_is_no_thread_is_kept_aside(tmp_path: Path) -> None:
+    say(ThreadStore(tmp_path).open("t"), "one", "1")
+    [file] = tmp_path.iterdir()
+    file.write_text("not a thread")
+    again = ThreadStore(tmp_path).open("t")
+    say(again, "two", "2")
+    assert len(ThreadStore(tmp_path).open("t").items) == 2
+    assert file.with_suffix(".unreadable").read_text() == "not a thread"
+
+
+def test_threads_are_listed_with_the_number_of_their_answers(tmp_path: Path) -> None:
+    store = ThreadStore(tmp_path)
+    say(store.open("a"), "one", "1")
+    say(store.open("b"), "one", "1")
+    say(store.open("b"), "two", "2")
+    store.open("empty")
+    listed = {info.name: info.questions for info in ThreadStore(tmp_path).threads()}
+    assert listed == {"a": 1, "b": 2}
+    store.forget("b")
+    assert [info.name for info in store.threads()] == ["a"]
+    assert store.open("b").items == ()
+
+
+def test_without_a_folder_threads_live_in_memory(tmp_path: Path) -> None:
+    store = ThreadStore(None)
+    say(store.open("a"), "one", "1")
+    assert [info.name for info in store.threads()] == ["a"]
+    store.forget("a")
+    assert store.threads() == ()
+
+
+def test_what_is_written_is_one_line_of_json_for_each_exchange(tmp_path: Path) -> None:
+    conversation = ThreadStore(tmp_path).open("t")
+    say(conversation, "a\nb \ud800", "c")
+    [file] = tmp_path.iterdir()
+    header, exchange = map(json.loads, file.read_bytes().splitlines())
+    assert header == {"name": "t", "thread_id": conversation.thread_id, "version": 1}
+    assert exchange["items"][1] == said("c")
+    assert exchange["facts"] == ["fact a\nb ?"]
+
+
+def test_a_notebooks_thread_is_named_after_it() -> None:
+    one, other = notebook_thread("/home/ada/Sales.ipynb"), notebook_thread("/home/bob/Sales.ipynb")
+    assert one.startswith("Sales-")
+    assert one != other
+    assert notebook_thread(None) == "session"
+
+
+def test_a_new_thread_gets_the_next_number() -> None:
+    assert next_name("Sales-1a", []) == "Sales-1a.2"
+    assert next_name("Sales-1a.2", ["Sales-1a.2", "Sales-1a.3"]) == "Sales-1a.4"

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from codex_nb.errors import InvalidArguments
+from codex_nb.notebook import InsertResult, NewCell
+from codex_nb.tools.approval import Effect
+from codex_nb.tools.files import list_files, read_file
+from codex_nb.tools.insertion import insert_cells
+from codex_nb.tools.inspection import inspect
+from codex_nb.tools.offered import NOTEBOOK_TOOLS
+from codex_nb.tools.tool import Arguments, Ports, Tool, ToolResult
+from tests.session.scripted import PaperDocument, ProcessKernel, SameThread
+
+pytestmark = pytest.mark.anyio
+
+
+async def use(tool: Tool, arguments: Arguments, ports: Ports) -> ToolResult:
+    return await tool.call(tool.check(arguments), ports)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    place = tmp_path / "notebooks"
+    (place / "data").mkdir(parents=True)
+    (place / ".git").mkdir()
+    (tmp_path / "outside.txt").write_text("outside")
+    for name in ("a.txt", "data/b.csv", ".env", ".git/config", "server.pem", "auth.json"):
+        (place / name).write_text(f"one\ntwo {name}\nthree\n")
+    (place / "binary.bin").write_bytes(b"\0\1")
+    (place / "link.txt").symlink_to(tmp_path / "outside.txt")
+    return place
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"path": "a.txt"}, ToolResult("one\ntwo a.txt\nthree\n")),
+        ({"path": "data/../a.txt", "start_line": 2, "lines": 1}, ToolResult("two a.txt\n")),
+        (
+            {"path": "../outside.txt"},
+            ToolResult("../outside.txt lies outside the notebook's folder", ok=False),
+        ),
+        ({"path": "link.txt"}, ToolResult("link.txt lies outside the notebook's folder", ok=False)),
+        ({"path": ".env"}, ToolResult(".env is hidden", ok=False)),
+        ({"path": ".git/config"}, ToolResult(".git/config is hidden", ok=False)),
+        ({"path": "server.pem"}, ToolResult("server.pem may hold credentials", ok=False)),
+        ({"path": "auth.json"}, ToolResult("auth.json may hold credentials", ok=False)),
+        ({"path": "binary.bin"}, ToolResult("binary.bin is not a text file (2 bytes)", ok=False)),
+        ({"path": "data"}, ToolResult("data is not a file", ok=False)),
+        ({"path": "none"}, ToolResult("No such file or directory", ok=False)),
+    ],
+)
+async def test_only_plain_files_of_the_notebooks_folder_are_read(
+    folder: Path, arguments: Arguments, expected: ToolResult
+) -> None:
+    assert await use(read_file, arguments, Ports(SameThread(), folder=folder)) == expected
+
+
+async def test_an_absolute_path_and_a_pipe_are_not_read(folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+    ports = Ports(SameThread(), folder=folder)
+    outside = str(folder.parent / "outside.txt")
+    assert not (await use(read_file, {"path": outside}, ports)).ok
+    assert await use(read_file, {"path": "pipe"}, ports) == ToolResult("pipe is not a file", ok=False)
+
+
+async def test_files_are_listed_without_the_hidden_ones(folder: Path) -> None:
+    ports = Ports(SameThread(), folder=folder)
+    listed = (await use(list_files, {}, ports)).text.splitlines()
+    assert [line.split("  ")[0] for line in listed] == [
+        "a.txt",
+        "auth.json",
+        "binary.bin",
+        "link.txt",
+        "server.pem",
+        "data/b.csv",
+    ]
+    assert (await use(list_files, {"pattern": "*.csv"}, ports)).text == "data/b.csv  25 bytes"
+    assert (await use(list_files, {"folder": "data", "pattern": "*.txt"}, ports)).text == "(no files)"
+    assert not (await use(list_files, {"folder": ".."}, ports)).ok
+
+
+async def test_variables_are_looked_at_without_running_code() -> None:
+    kernel = ProcessKernel({"x": 1, "_y": 2, "name": "ada"})
+    ports = Ports(SameThread(), kernel)
+    assert await use(inspect, {"names": []}, ports) == ToolResult("x: int = 1\nname: str of 3 = 'ada'")
+    assert await use(inspect, {"names": ["x", "z"]}, ports) == ToolResult(
+        "x: int = 1\n\nz: there is no such variable"
+    )
+    assert not (await use(inspect, {"names": ["z"]}, ports)).ok
+    assert kernel.ran == []
+
+
+async def test_cells_are_inserted_in_order_and_the_outcome_is_told() -> None:
+    document = PaperDocument()
+    ports = Ports(SameThread(), document=document)
+    cells = [{"kind": "markdown", "source": "# A"}, {"kind": "code", "source": "a = 1"}]
+    assert await use(insert_cells, {"cells": cells}, ports) == ToolResult("Inserted 2 cells.")
+    assert document.inserted == [((NewCell("markdown", "# A"), NewCell("code", "a = 1")), None)]
+    document.result = InsertResult(0, "the notebook is not open")
+    refused = await use(insert_cells, {"cells": cells, "after": "cell-1"}, ports)
+    assert not refused.ok
+    assert refused.text.startswith("No cell was inserted: the notebook is not open.")
+    document.result = InsertResult(1, "it was closed")
+    assert (
+        await use(insert_cells, {"cells": cells}, ports)
+    ).text == "Only 1 of 2 cells were inserted: it was closed."
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        (inspect, {"names": "x"}),
+        (inspect, {"names": [], "deep": True}),
+        (read_file, {}),
+        (read_file, {"path": "a", "start_line": 0}),
+        (list_files, {"folder": 1}),
+        (insert_cells, {"cells": []}),
+        (insert_cells, {"cells": [{"kind": "raw", "source": ""}]}),
+        (insert_cells, {"cells": [{"kind": "code"}]}),
+        (insert_cells, {"cells": [{"kind": "code", "source": ""}], "after": 3}),
+    ],
+)
+def test_arguments_of_another_shape_are_refused(tool: Tool, arguments: Arguments) -> None:
+    with pytest.raises(InvalidArguments):
+        tool.check(arguments)
+
+
+async def test_a_tool_is_offered_only_where_it_can_work() -> None:
+    bare = Ports(SameThread())
+    assert [tool.name for tool in NOTEBOOK_TOOLS if tool.available(bare)] == []
+    whole = Ports(SameThread(), ProcessKernel(), PaperDocument(), Path())
+    assert {tool.name: tool.effect for tool in NOTEBOOK_TOOLS if tool.available(whole)} == {
+        "run_python": Effect.RUNS_CODE,
+        "inspect": Effect.LOOKS,
+        "read_file": Effect.LOOKS,
+        "list_files": Effect.LOOKS,
+        "insert_cells": Effect.CHANGES,
+    }
+    for tool in NOTEBOOK_TOOLS:
+        sample = {"code": "1", "path": "a", "cells": [{"kind": "code", "source": ""}], "names": []}
+        wanted = tool.parameters["properties"]
+        result = await use(tool, {key: value for key, value in sample.items() if key in wanted}, bare)
+        assert not result.ok
