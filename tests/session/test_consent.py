@@ -10,8 +10,8 @@ from codex_nb.session.events import ApprovalRequested
 from codex_nb.session.turn import run_turn
 from codex_nb.settings import ApprovalPolicy
 from codex_nb.tools.approval import Approver, Decision, NobodyToAsk, PendingApprovals, Verdict
+from codex_nb.tools.catalog import notebook_tools
 from codex_nb.tools.functions import tool
-from codex_nb.tools.offered import NOTEBOOK_TOOLS
 from tests.session.scripted import (
     PaperDocument,
     Person,
@@ -74,7 +74,7 @@ async def test_what_runs_is_what_the_table_says(
     buttons = PendingApprovals()
     approvers: dict[str, Approver] = {"buttons": buttons, "stdin": Person(verdict), "headless": NobodyToAsk()}
     turn = make_turn(
-        tools=NOTEBOOK_TOOLS.with_tools([mine]),
+        tools=notebook_tools().with_tools([mine]),
         policy=policy,
         approver=approvers[way],
         kernel=kernel,

@@ -8,10 +8,10 @@ import pytest
 from codex_nb.errors import InvalidArguments
 from codex_nb.notebook import InsertResult, NewCell
 from codex_nb.tools.approval import Effect
+from codex_nb.tools.catalog import notebook_tools
 from codex_nb.tools.files import list_files, read_file
 from codex_nb.tools.insertion import insert_cells
 from codex_nb.tools.inspection import inspect
-from codex_nb.tools.offered import NOTEBOOK_TOOLS
 from codex_nb.tools.tool import Arguments, Ports, Tool, ToolResult
 from tests.session.scripted import PaperDocument, ProcessKernel, SameThread
 
@@ -132,16 +132,16 @@ def test_arguments_of_another_shape_are_refused(tool: Tool, arguments: Arguments
 
 async def test_a_tool_is_offered_only_where_it_can_work() -> None:
     bare = Ports(SameThread())
-    assert [tool.name for tool in NOTEBOOK_TOOLS if tool.available(bare)] == []
+    assert [tool.name for tool in notebook_tools() if tool.available(bare)] == []
     whole = Ports(SameThread(), ProcessKernel(), PaperDocument(), Path())
-    assert {tool.name: tool.effect for tool in NOTEBOOK_TOOLS if tool.available(whole)} == {
+    assert {tool.name: tool.effect for tool in notebook_tools() if tool.available(whole)} == {
         "run_python": Effect.RUNS_CODE,
         "inspect": Effect.LOOKS,
         "read_file": Effect.LOOKS,
         "list_files": Effect.LOOKS,
         "insert_cells": Effect.CHANGES,
     }
-    for tool in NOTEBOOK_TOOLS:
+    for tool in notebook_tools():
         sample = {"code": "1", "path": "a", "cells": [{"kind": "code", "source": ""}], "names": []}
         wanted = tool.parameters["properties"]
         result = await use(tool, {key: value for key, value in sample.items() if key in wanted}, bare)

@@ -1,0 +1,91 @@
+"""``%codex fix`` and ``%codex explain``: the questions that are asked when a cell has failed, or is not understood."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from codex_nb.errors import CodexError
+from codex_nb.tools.outputs import plain, shorten
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+SOURCE_LIMIT = 8_000
+TRACEBACK_LIMIT = 6_000
+_OUTER_FRAMES = 3
+_INNER_FRAMES = 2
+_LIBRARY_PLACES = ("site-packages", "dist-packages", "/lib/python", "\\lib\\")
+
+_FIX = """\
+This cell failed. Find the cause, look at the variables if you need to, and propose a corrected cell: insert it below \
+with insert_cells where that is offered (one code cell that takes the place of the failed one), otherwise give it as a \
+code block. Say in one or two sentences what was wrong. Change nothing else.
+
+The failed cell:
+```python
+{source}
+```
+
+What it raised:
+```
+{error}
+```"""
+
+_EXPLAIN = """\
+Explain what the cell above does, step by step, for someone who knows Python but not this notebook; point out what is \
+surprising or wrong in it, and name the values that matter."""
+
+
+class NothingFailed(CodexError):
+    """There is no error to mend."""
+
+    default_hint = "Run %codex fix right after a cell that failed, or ask with %%codex."
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A cell that failed: its source, and its error in words (see :func:`error_words`)."""
+
+    source: str
+    error: str
+
+
+def fix_prompt(failure: Failure | None, wish: str = "") -> str:
+    """Return the question that asks for a corrected cell; ``wish`` is what the user adds. Raises NothingFailed."""
+    if failure is None:
+        raise NothingFailed("No cell has failed here yet.")
+    question = _FIX.format(
+        source=shorten(failure.source.strip("\n"), SOURCE_LIMIT),
+        error=shorten(plain(failure.error), TRACEBACK_LIMIT),
+    )
+    return f"{question}\n\n{wish.strip()}" if wish.strip() else question
+
+
+def explain_prompt(wish: str = "") -> str:
+    """Return the question that asks for an explanation of the cell above, or of what ``wish`` says."""
+    return f"{_EXPLAIN}\n\nThe question is about: {wish.strip()}" if wish.strip() else _EXPLAIN
+
+
+def error_words(error: BaseException, frames: TracebackType | None = None) -> str:
+    """Return an exception as a short traceback: the user's own frames, and the innermost ones of libraries.
+
+    ``frames`` takes the place of the exception's own traceback, for one that was already stripped.
+    """
+    stack = traceback.extract_tb(frames if frames is not None else error.__traceback__)
+    own = [frame for frame in stack if not any(place in frame.filename for place in _LIBRARY_PLACES)]
+    kept = [frame for frame in stack if frame in own[-_OUTER_FRAMES:] or frame in stack[-_INNER_FRAMES:]]
+    lines = [f"… {len(stack) - len(kept)} frames left out …\n"] if len(kept) < len(stack) else []
+    lines += traceback.format_list(kept)
+    return "".join([*lines, *_summary(error)]).strip()
+
+
+def _summary(error: BaseException) -> list[str]:
+    try:
+        lines = traceback.format_exception_only(type(error), error)
+    except Exception:  # noqa: BLE001 -- an exception's own __str__ may fail
+        return [f"{type(error).__name__} (its message cannot be read)\n"]
+    if (cause := error.__cause__) is not None:
+        lines.append(f"caused by {type(cause).__name__}: {cause}\n")
+    return lines

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from codex_nb.session.repair import Failure, NothingFailed, error_words, explain_prompt, fix_prompt
+
+
+def caught(text: str) -> BaseException:
+    def inner() -> None:
+        json.loads(text)
+
+    try:
+        inner()
+    except ValueError as error:
+        return error
+    raise AssertionError
+
+
+def test_the_question_shows_the_cell_and_its_error() -> None:
+    prompt = fix_prompt(Failure("1/0", "\x1b[31mZeroDivisionError\x1b[0m: division by zero"), "Use numpy.")
+    assert "```python\n1/0\n```" in prompt
+    assert "ZeroDivisionError: division by zero" in prompt
+    assert prompt.endswith("\n\nUse numpy.")
+
+
+def test_where_nothing_failed_nothing_is_asked() -> None:
+    with pytest.raises(NothingFailed):
+        fix_prompt(None)
+
+
+def test_a_long_error_keeps_its_ends() -> None:
+    prompt = fix_prompt(Failure("x" * 50_000, "y" * 50_000))
+    assert len(prompt) < 16_000
+
+
+def test_the_traceback_keeps_the_users_frames_and_the_innermost_ones() -> None:
+    words = error_words(caught("{"))
+    assert words.splitlines()[0].startswith("… ")
+    assert "json.loads(text)" in words
+    assert words.splitlines()[-1].startswith("json.decoder.JSONDecodeError: Expecting property name")
+
+
+def test_an_error_that_cannot_be_put_into_words_is_named() -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    assert "Mute" in error_words(Mute())
+
+
+def test_an_explanation_is_asked_of_the_cell_above_or_of_what_is_named() -> None:
+    assert explain_prompt("  ") == explain_prompt()
+    assert explain_prompt("line 3").endswith("The question is about: line 3")
