@@ -10,20 +10,22 @@ import json
 import re
 import secrets
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.simulator import reading
 from codex_nb.simulator.compaction import compaction_item, read_compaction, summary_of
-from codex_nb.simulator.reading import Frame
+from codex_nb.simulator.repairs import advice, cells_for, insertion, wants_cells, wants_help
 from codex_nb.simulator.reports import code_for, follow_up, report_of, wants_picture
 from codex_nb.simulator.scenario import Call, CustomCall, End, Item, Say, Step, Think
 from codex_nb.simulator.schemas import example_of
+from codex_nb.simulator.situation import understand
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from codex_nb.simulator.reading import Offer
+    from codex_nb.simulator.repairs import Cell
+    from codex_nb.simulator.situation import Situation
 
 SIGNATURE = "_This answer comes from the codex_nb simulator; no model was asked._"
 
@@ -31,80 +33,7 @@ _COMPACTION_PROMPT = re.compile(
     r"context checkpoint compaction|\b(?:summari[sz]e|compact)\b.{0,60}\b(?:conversation|thread|history)\b",
     re.IGNORECASE | re.DOTALL,
 )
-_FRAME_NAME = re.compile(r"(?<![\w.])@?(df\w*|\w+_df)\b")
-_CALLS = {"function_call", "custom_tool_call"}
-_OUTPUTS = {"function_call_output", "custom_tool_call_output"}
-
-
-@dataclass(frozen=True)
-class Situation:
-    """What the persona understands of a request."""
-
-    items: Sequence[Any]
-    question: str
-    context: str
-    offers: Sequence[Offer]
-    images: int
-    outputs: Sequence[Mapping[str, Any]]
-    text_format: Mapping[str, Any]
-
-    @property
-    def frame(self) -> Frame | None:
-        """The frame that the question is about: one that it names, else the last one described."""
-        frames = reading.frames_in(self.context)
-        named = [
-            frame for frame in frames if re.search(rf"(?<!\w){re.escape(frame.name)}(?!\w)", self.question)
-        ]
-        sized = [frame for frame in frames if frame.shape is not None]
-        guessed = [Frame(match[1], "DataFrame") for match in _FRAME_NAME.finditer(self.question)]
-        return next(iter(named or guessed or sized[-1:] or frames[-1:]), None)
-
-    def earlier_output(self, frame: Frame) -> str | None:
-        """What looking at the frame gave earlier in the thread."""
-        calls = [
-            item["call_id"]
-            for item in self.items
-            if isinstance(item, dict)
-            and item.get("type") in _CALLS
-            and f"{frame.name}.describe()" in str(item.get("arguments") or item.get("input"))
-        ]
-        outputs = [
-            _output_text(item)
-            for item in self.items
-            if isinstance(item, dict) and item.get("type") in _OUTPUTS and item.get("call_id") in calls
-        ]
-        return outputs[-1] if outputs else None
-
-    def offer(self, name: str) -> Offer | None:
-        """The offered tool of that name."""
-        return next((offer for offer in self.offers if offer.name == name), None)
-
-
-def understand(body: Mapping[str, Any]) -> Situation:
-    """Read a request."""
-    items = body.get("input") or []
-    turn = reading.turn_inputs(items)
-    texts = [text for role, text in reading.messages_of(turn) if role == "user"]
-    context = "\n".join(text for role, text in reading.messages_of(items) if role == "user")
-    outputs = [item for item in reading.since_last_user(items) if item.get("type") in _OUTPUTS]
-    text = body.get("text") or {}
-    return Situation(
-        items=items,
-        question=_last_part(turn) or (texts[-1] if texts else ""),
-        context=context,
-        offers=reading.tools_of(body),
-        images=reading.images_in(turn),
-        outputs=outputs,
-        text_format=text.get("format") or {},
-    )
-
-
-def _last_part(turn: Sequence[Mapping[str, Any]]) -> str:
-    """The last text of the last user message: context comes before the question."""
-    contents = [item.get("content") for item in turn if item.get("role") == "user"]
-    parts = contents[-1] if contents and isinstance(contents[-1], list) else []
-    texts = [str(part["text"]) for part in parts if isinstance(part, dict) and "text" in part]
-    return texts[-1] if texts else ""
+Choice = tuple[str, Step]
 
 
 def answer(body: Mapping[str, Any], pace_s: float = 0.0) -> list[Step]:
@@ -125,39 +54,77 @@ def answer(body: Mapping[str, Any], pace_s: float = 0.0) -> list[Step]:
 
 def _decide(situation: Situation, pace_s: float) -> tuple[str, Step]:
     """What the persona thinks, and does: a tool call or its answer."""
-    frame, tool = situation.frame, situation.offer("run_python")
-    if situation.outputs:
-        output = _output_text(situation.outputs[-1])
-        text = report_of(frame, output)
-        return "**Reading the output**\n\nThe code has run; I report its numbers.", _say(text, pace_s)
-    if frame is not None and not wants_picture(situation.question):
-        earlier = situation.earlier_output(frame)
-        said = follow_up(frame, earlier) if earlier is not None else None
-        if said is not None:
-            return f"**Remembering `{frame.name}`**\n\nI have looked at it before.", _say(said, pace_s)
-    if frame is not None and tool is not None:
-        thought = f"**Looking at `{frame.name}`**\n\nThe context describes it; I run code to see its numbers."
-        return thought, _call(tool, code_for(frame, situation.question), pace_s)
+    choices = (_after_a_call, _new_cells, _mended_cell, _remembered, _look)
+    chosen = next((choice for each in choices if (choice := each(situation, pace_s)) is not None), None)
+    if chosen is not None:
+        return chosen
     thought = "**Reading the notebook**\n\nI say what I see and what I can do."
     return thought, _say(_description(situation), pace_s)
 
 
-def _call(tool: Offer, code: str, pace_s: float) -> Step:
-    call_id = f"call_sim{secrets.token_hex(10)}"
+def _after_a_call(situation: Situation, pace_s: float) -> Choice | None:
+    exchange = situation.last_exchange
+    if exchange is None:
+        return None
+    if exchange.tool == "insert_cells":
+        text = f"I asked for new cells below this one. The notebook says: {exchange.output}"
+        return "**Reading the notebook's answer**", _say(text, pace_s)
+    thought = "**Reading the output**\n\nThe code has run; I report its numbers."
+    return thought, _say(report_of(situation.frame, exchange.output), pace_s)
+
+
+def _new_cells(situation: Situation, pace_s: float) -> Choice | None:
+    frame, tool = situation.frame, situation.offer("insert_cells")
+    if frame is None or tool is None or not wants_cells(situation.question):
+        return None
+    return f"**Writing cells about `{frame.name}`**", _insert(tool, cells_for(frame), pace_s)
+
+
+def _mended_cell(situation: Situation, pace_s: float) -> Choice | None:
+    found = advice(f"{situation.context}\n{situation.question}") if wants_help(situation.question) else None
+    if found is None:
+        return None
+    sentence, source = found
+    tool = situation.offer("insert_cells")
+    thought = f"**Looking at the error**\n\n{sentence}"
+    if source is not None and tool is not None:
+        return thought, _insert(tool, [("code", source)], pace_s)
+    code = f"\n\n```python\n{source}\n```" if source else ""
+    return thought, _say(f"{sentence}{code}", pace_s)
+
+
+def _remembered(situation: Situation, pace_s: float) -> Choice | None:
+    frame = situation.frame
+    if frame is None or wants_picture(situation.question):
+        return None
+    earlier = situation.earlier_output(frame)
+    said = follow_up(frame, earlier) if earlier is not None else None
+    if said is None:
+        return None
+    return f"**Remembering `{frame.name}`**\n\nI have looked at it before.", _say(said, pace_s)
+
+
+def _look(situation: Situation, pace_s: float) -> Choice | None:
+    frame, tool = situation.frame, situation.offer("run_python")
+    if frame is None or tool is None:
+        return None
+    thought = f"**Looking at `{frame.name}`**\n\nI run code to see its numbers."
+    code, call_id = code_for(frame, situation.question), _call_id()
     if tool.kind == "custom":
-        return CustomCall(tool.name, code, call_id, pace_s)
-    return Call(tool.name, {"code": code}, call_id, pace_s, tool.namespace)
+        return thought, CustomCall(tool.name, code, call_id, pace_s)
+    return thought, Call(tool.name, {"code": code}, call_id, pace_s, tool.namespace)
+
+
+def _insert(tool: Offer, cells: list[Cell], pace_s: float) -> Call:
+    return Call(tool.name, insertion(tool, cells), _call_id(), pace_s, tool.namespace)
+
+
+def _call_id() -> str:
+    return f"call_sim{secrets.token_hex(10)}"
 
 
 def _say(text: str, pace_s: float) -> Say:
     return Say(f"{text}\n\n{SIGNATURE}", delay_s=pace_s)
-
-
-def _output_text(item: Mapping[str, Any]) -> str:
-    output = item.get("output")
-    if isinstance(output, list):
-        return "\n".join(str(part["text"]) for part in output if isinstance(part, dict) and "text" in part)
-    return str(output or "")
 
 
 def _description(situation: Situation) -> str:
@@ -168,7 +135,7 @@ def _description(situation: Situation) -> str:
     question = " ".join(situation.question.split())[:200]
     skills = (
         "With a model behind it this cell would answer. I can look at a data frame when one is defined above, "
-        "fill in a JSON schema, count images and summarise a thread."
+        "write cells, mend a misspelt name, fill in a JSON schema, count images and summarise a thread."
     )
     parts = [
         f"You asked: “{question}”" if question else "You sent no question.",

@@ -25,6 +25,10 @@ _ERROR_LINE = re.compile(
 _CELL_MARK = re.compile(r"(?:^|\W)(?:cell|In)\s*\[?#?\d+", re.IGNORECASE)
 
 
+_CALLS = {"function_call", "custom_tool_call"}
+_OUTPUTS = {"function_call_output", "custom_tool_call_output"}
+
+
 @dataclass(frozen=True)
 class Frame:
     """A frame that the context describes; ``shape`` is rows and columns when they are told."""
@@ -47,6 +51,15 @@ class Offer:
     kind: str
     namespace: str | None
     parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A tool call and its output; ``arguments`` as the text that was sent."""
+
+    tool: str
+    arguments: str
+    output: str
 
 
 def messages_of(items: Sequence[Any]) -> Iterator[tuple[str, str]]:
@@ -89,6 +102,19 @@ def turn_inputs(items: Sequence[Any]) -> list[Mapping[str, Any]]:
     while start > 0 and objects[start - 1].get("role") in {"user", "developer", "system"}:
         start -= 1
     return objects[start:end]
+
+
+def exchanges_in(items: Sequence[Any]) -> list[Exchange]:
+    """The tool calls that have their output, in the order of the outputs."""
+    objects = [item for item in items if isinstance(item, dict)]
+    calls = {item.get("call_id"): item for item in objects if item.get("type") in _CALLS}
+    exchanges = []
+    for item in objects:
+        call = calls.get(item.get("call_id"))
+        if item.get("type") in _OUTPUTS and call is not None:
+            arguments = str(call.get("arguments") or call.get("input") or "")
+            exchanges.append(Exchange(str(call.get("name")), arguments, _text_of(item.get("output"))))
+    return exchanges
 
 
 def tools_of(body: Mapping[str, Any]) -> list[Offer]:

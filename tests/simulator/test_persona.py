@@ -121,6 +121,60 @@ def test_output_that_is_no_table_is_quoted(asker: Asker) -> None:
     assert "```text\nshape: (3, 2)\n```" in report
 
 
+INSERT = {
+    "type": "function",
+    "name": "insert_cells",
+    "parameters": {
+        "type": "object",
+        "properties": {
+            "where": {"type": "string"},
+            "new": {
+                "type": "array",
+                "items": {"properties": {"cell_type": {"type": "string"}, "source": {"type": "string"}}},
+            },
+        },
+    },
+}
+
+
+def test_cells_are_inserted_in_the_words_of_the_tool(asker: Asker) -> None:
+    question = user(CONTEXT, "Please add three cells about df")
+    reasoning, call = asker.final(question, tools=[PYTHON, INSERT])["output"]
+    assert json.loads(call["arguments"])["new"] == [
+        {"cell_type": "markdown", "source": "## A look at `df`"},
+        {"cell_type": "code", "source": "df.describe()"},
+        {"cell_type": "code", "source": "df.isna().sum()"},
+    ]
+    told = asker.final(question, reasoning, call, output_of(call, "3 cells inserted"), tools=[PYTHON, INSERT])
+    assert "The notebook says: 3 cells inserted" in text_of(told)
+
+
+FAILED = """\
+temperature = 5
+```python
+print(temprature)
+```
+NameError: name 'temprature' is not defined"""
+
+
+def test_a_misspelt_name_is_mended(asker: Asker) -> None:
+    text = text_of(asker.final(user(FAILED, "Please fix this")))
+    assert "There is no `temprature`; did you mean `temperature`?" in text
+    assert "```python\nprint(temperature)\n" in text
+    _, call = asker.final(user(FAILED, "Please fix this"), tools=[INSERT])["output"]
+    assert json.loads(call["arguments"]) == {"new": [{"cell_type": "code", "source": "print(temperature)\n"}]}
+
+
+def test_a_missing_import_is_named(asker: Asker) -> None:
+    text = text_of(asker.final(user("NameError: name 'pd' is not defined", "What is wrong?")))
+    assert "`pd` is not imported: `import pandas as pd`." in text
+
+
+def test_an_error_that_says_nothing_is_only_seen(asker: Asker) -> None:
+    text = text_of(asker.final(user("NameError: name 'zzz' is not defined", "What is wrong?")))
+    assert "an error: `NameError: name 'zzz' is not defined`" in text
+
+
 def test_a_lite_model_finds_the_tool_in_the_input(asker: Asker) -> None:
     tools = {
         "type": "additional_tools",
