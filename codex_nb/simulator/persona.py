@@ -54,7 +54,7 @@ def answer(body: Mapping[str, Any], pace_s: float = 0.0) -> list[Step]:
 
 def _decide(situation: Situation, pace_s: float) -> tuple[str, Step]:
     """What the persona thinks, and does: a tool call or its answer."""
-    choices = (_after_a_call, _new_cells, _mended_cell, _remembered, _look)
+    choices = (_after_a_call, _mended_cell, _new_cells, _remembered, _look)
     chosen = next((choice for each in choices if (choice := each(situation, pace_s)) is not None), None)
     if chosen is not None:
         return chosen

@@ -30,7 +30,7 @@ Cell = tuple[str, str]
 
 def wants_cells(question: str) -> bool:
     """Whether a question asks for new cells."""
-    return bool(_WISH.search(question))
+    return bool(_WISH.search(question)) and not wants_help(question)
 
 
 def wants_help(question: str) -> bool:

@@ -165,6 +165,12 @@ def test_a_misspelt_name_is_mended(asker: Asker) -> None:
     assert json.loads(call["arguments"]) == {"new": [{"cell_type": "code", "source": "print(temperature)\n"}]}
 
 
+def test_a_failed_cell_with_a_frame_beside_it_is_mended_not_described(asker: Asker) -> None:
+    question = f"This cell failed. Propose a corrected cell: insert it below.\n{FAILED}"
+    _, call = asker.final(user(CONTEXT), user(question), tools=[PYTHON, INSERT])["output"]
+    assert "print(temperature)" in call["arguments"]
+
+
 def test_a_missing_import_is_named(asker: Asker) -> None:
     text = text_of(asker.final(user("NameError: name 'pd' is not defined", "What is wrong?")))
     assert "`pd` is not imported: `import pandas as pd`." in text
