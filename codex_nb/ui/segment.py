@@ -15,7 +15,7 @@ from codex_nb.ui.channel import Channel, Displays, Handle, Message, view_of
 from codex_nb.ui.page import Page
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from codex_nb.rendering.bundle import Bundle
     from codex_nb.session.state import Part
@@ -28,17 +28,20 @@ class Segment:
     """The part of a turn that stands in one output. Not thread-safe: its transcript holds the lock."""
 
     def __init__(self, channel: Channel, displays: Displays, elapsed: Callable[[], float]) -> None:
-        self.page = Page()
+        self._page = Page()
         self.ready = False
         self._channel = channel
         self._displays = displays
         self._elapsed = elapsed
         self._handle: Handle | None = None
         self._views: dict[str, bool] = {}  # the views that are drawn, and whether each can be seen
+        self._parts: Sequence[Part] = ()
+        self._shown_below: Collection[str] = ()
         self._status: Status = (words.WORKING, True)
         self._sent_status: Status | None = None
         self._bundle: Bundle | None = None
         self._ending: Message = {}
+        self._asked: list[Message] = []  # before anybody was ready to answer
         self._closed = False
 
     def show(self, listener: Callable[[Message], None]) -> None:
@@ -61,14 +64,10 @@ class Segment:
         """Whether the widget is gone."""
         return self._closed
 
-    def update(self, parts: Sequence[Part], status: Status) -> None:
+    def update(self, parts: Sequence[Part], shown_below: Collection[str], status: Status) -> None:
         """Send what changed, if anybody can see it; otherwise it waits and comes in one piece."""
-        self._status = status
-        if self.is_over or not self.visible:
-            return
-        operations = self.page.update(parts) + self._status_change()
-        if operations:
-            self._channel.send({"kind": "frame", "ops": operations})
+        self._parts, self._shown_below, self._status = parts, shown_below, status
+        self._catch_up()
 
     def end(self, bundle: Bundle, offers: Sequence[str] = ()) -> None:
         """Replace the output by its bundle; ``offers`` are the commands that stay on offer below it."""
@@ -94,8 +93,11 @@ class Segment:
             self._channel.close()
 
     def ask(self, message: Message) -> None:
-        """Send a request to the other half."""
-        self._channel.send(message)
+        """Send a request to the other half, once it is ready."""
+        if self.ready:
+            self._channel.send(message)
+        else:
+            self._asked.append(message)
 
     def take(self, message: Message) -> None:
         """Take a message about views and endings."""
@@ -105,8 +107,11 @@ class Segment:
                 self.ready = True
                 self._views[view] = bool(message.get("visible", True))
                 self._send_everything()
+                while self._asked:
+                    self._channel.send(self._asked.pop(0))
             case "visible" if view in self._views:
                 self._views[view] = bool(message.get("visible"))
+                self._catch_up()
             case "gone":
                 self._views.pop(view, None)
             case "replaced":
@@ -117,6 +122,13 @@ class Segment:
                 )
             case "dismissed":
                 self.close()
+
+    def _catch_up(self) -> None:
+        if self.is_over or not self.visible:
+            return
+        operations = self._page.update(self._parts, self._shown_below) + self._status_change()
+        if operations:
+            self._channel.send({"kind": "frame", "ops": operations})
 
     def _replaced(self) -> None:
         if self.is_over and not self._ending.get("offers"):
@@ -134,8 +146,9 @@ class Segment:
             self._channel.send(self._ending)
 
     def _everything(self) -> list[Operation]:
+        self._page.update(self._parts, self._shown_below)
         self._sent_status = None
-        return self.page.whole() + self._status_change()
+        return self._page.whole() + self._status_change()
 
     def _status_change(self) -> list[Operation]:
         if self._status == self._sent_status:

@@ -13,18 +13,18 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from codex_nb.rendering.bundle import bundle
-from codex_nb.session.events import ToolFinished, TurnEvent
-from codex_nb.session.state import Part, ToolPart, TurnState, reduce
 from codex_nb.ui import words
 from codex_nb.ui.channel import Channel, Displays, Message, NotebookDisplays, WidgetChannel
 from codex_nb.ui.commands import Command, Continue, Retry, read_command
 from codex_nb.ui.documents import document_of
-from codex_nb.ui.page import named
+from codex_nb.ui.placing import Placing
 from codex_nb.ui.segment import Segment
 from codex_nb.ui.status import status_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
+
+    from codex_nb.session.events import TurnEvent
 
 OFFERS = {"failed": ("retry",), "cancelled": ("retry", "continue"), "incomplete": ("continue", "retry")}
 
@@ -54,14 +54,11 @@ class Transcript:
         self._offers_more = offers_more
         self._displays = displays or NotebookDisplays()
         self._open_channel = open_channel
-        self._shows_its_outputs = shows_its_outputs
         began = clock()
         self._elapsed = lambda: clock() - began
         self._lock = threading.RLock()
-        self._state = TurnState()
+        self._placing = Placing(shows_its_outputs)
         self._segments: list[Segment] = []
-        self._home: dict[str, int] = {}  # which segment each part belongs to
-        self._broken = False
         self._replies: dict[int, Future[Message]] = {}
         self._numbers = itertools.count(1)
 
@@ -83,34 +80,27 @@ class Transcript:
     def apply(self, event: TurnEvent) -> None:
         """Take in one event of the turn."""
         with self._lock:
-            self._state = reduce(self._state, event)
-            if isinstance(event, ToolFinished) and self._has_shown_outputs(event.call_id):
-                self._outputs_are_below({event.call_id})
+            self._placing.apply(event)
 
     def flush(self) -> None:
         """Show what was taken in since the last flush."""
         with self._lock:
-            self._place_parts()
-            if self._broken and not self._runs_a_tool():
-                self._continue_below()
-            last = len(self._segments) - 1
-            for index, segment in enumerate(self._segments):
-                status = status_of(self._state) if index == last else ("", False)
-                segment.update(self._parts_of(index), status)
+            self._follow_below()
+            if self._segments:
+                placing, last = self._placing, len(self._segments) - 1
+                parts, status = placing.parts_of(last), status_of(placing.state)
+                self._segments[last].update(parts, placing.shown_below, status)
 
     def break_segment(self) -> None:
         """Let what follows stand below the outputs that the cell has by now."""
         with self._lock:
-            self._outputs_are_below({part.call_id for part in self._calls() if part.running})
+            self._placing.break_here()
 
     def close(self) -> None:
         """Replace every segment by its bundle; the widgets close when the front end has acknowledged it."""
         self.flush()
         with self._lock:
-            last = len(self._segments) - 1
-            for index, segment in enumerate(self._segments):
-                if not segment.is_over:
-                    self._end(index, is_last=index == last)
+            self._end_last(is_last=True)
             for future in self._replies.values():
                 future.cancel()
             self._replies.clear()
@@ -122,13 +112,13 @@ class Transcript:
         """
         future: Future[Message] = Future()
         with self._lock:
+            if not self._segments or self._segments[-1].is_closed:
+                future.set_exception(RuntimeError("There is no front end to ask."))
+                return future
             number = next(self._numbers)
             self._replies[number] = future
-            segment = next((segment for segment in reversed(self._segments) if segment.ready), None)
-            if segment is None:
-                future.set_exception(RuntimeError("No front end has answered."))
-            else:
-                segment.ask({"kind": "request", "id": number, "operation": operation, "payload": payload})
+            message = {"kind": "request", "id": number, "operation": operation, "payload": payload}
+            self._segments[-1].ask(message)
         return future
 
     def ask(self, op: str, payload: Message, timeout: float) -> Message | None:
@@ -170,51 +160,18 @@ class Transcript:
         self._segments.append(segment)
         segment.show(lambda message: self._take(segment, message))
 
-    def _outputs_are_below(self, call_ids: set[str]) -> None:
-        self._place_parts()
-        self._broken = True
-        if self._segments:
-            self._segments[-1].page.shown_below |= call_ids
+    def _follow_below(self) -> None:
+        while self._segments and len(self._segments) < self._placing.settle():
+            self._end_last(is_last=False)
+            self._open_segment()
 
-    def _place_parts(self) -> None:
-        for name, _ in named(self._state.parts):
-            if name not in self._home:
-                if self._broken and not self._runs_a_tool():
-                    self._continue_below()
-                self._home[name] = max(0, len(self._segments) - 1)
-
-    def _continue_below(self) -> None:
-        self._broken = False
-        if not self._segments:
+    def _end_last(self, *, is_last: bool) -> None:
+        if not self._segments or self._segments[-1].is_over:
             return
-        # Calls that have not run yet go along, so that their outputs come below them.
-        waiting = {f"ToolPart {part.call_id}" for part in self._calls() if part.output is None}
-        self._home |= {name: len(self._segments) for name in waiting if name in self._home}
-        self._end(len(self._segments) - 1, is_last=False)
-        self._open_segment()
-
-    def _end(self, index: int, *, is_last: bool) -> None:
-        segment = self._segments[index]
-        finished = self._state.finished
+        place, state = len(self._segments) - 1, self._placing.state
+        parts, below = self._placing.parts_of(place), self._placing.shown_below
+        document = document_of(state, parts, shown_below=below, is_last=is_last)
         offers: tuple[str, ...] = ()
-        if is_last and finished is not None and self._offers_more:
-            offers = OFFERS.get(finished.answer.status, ())
-        parts, below = self._parts_of(index), segment.page.shown_below
-        segment.end(bundle(document_of(self._state, parts, shown_below=below, is_last=is_last)), offers)
-
-    def _parts_of(self, index: int) -> list[Part]:
-        return [part for name, part in named(self._state.parts) if self._home.get(name) == index]
-
-    def _calls(self) -> list[ToolPart]:
-        return [part for part in self._state.parts if isinstance(part, ToolPart)]
-
-    def _runs_a_tool(self) -> bool:
-        return any(part.running for part in self._calls())
-
-    def _has_shown_outputs(self, call_id: str) -> bool:
-        return any(
-            part.call_id == call_id
-            and part.name in self._shows_its_outputs
-            and (part.decision is None or part.decision.approved)
-            for part in self._calls()
-        )
+        if is_last and state.finished is not None and self._offers_more:
+            offers = OFFERS.get(state.finished.answer.status, ())
+        self._segments[-1].end(bundle(document), offers)

@@ -1,0 +1,96 @@
+"""A turn as HTML that replaces itself a few times a second: for front ends without the widget's other half.
+
+There are no buttons; approvals are asked for by typing. The outputs are the same bundles that a transcript leaves.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from codex_nb.rendering.bundle import Bundle, bundle
+from codex_nb.rendering.document import Document, Remark
+from codex_nb.session.events import ApprovalRequested
+from codex_nb.ui.approval import ask_by_typing
+from codex_nb.ui.channel import Displays, Handle, NotebookDisplays
+from codex_nb.ui.commands import Decide
+from codex_nb.ui.documents import document_of
+from codex_nb.ui.placing import Placing
+from codex_nb.ui.status import status_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from codex_nb.session.events import TurnEvent
+    from codex_nb.ui.commands import Command
+
+SHORTEST_PAUSE_S = 0.3
+BYTES_PER_SECOND = 200_000  # a longer answer is replaced less often, so that the notebook's server keeps up
+
+
+class HtmlScreen:
+    """Shows a turn in outputs of the cell; all methods are called on the cell's thread."""
+
+    def __init__(
+        self,
+        *,
+        on_command: Callable[[Command], None],
+        ask: Callable[[str], str] | None = None,
+        displays: Displays | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._on_command = on_command
+        self._ask = ask
+        self._displays = displays or NotebookDisplays()
+        self._clock = clock
+        self._placing = Placing()
+        self._handles: list[Handle] = []
+        self._next = 0.0
+        self._last: Bundle = {}
+
+    def apply(self, event: TurnEvent) -> None:
+        """Take in one event; an approval is asked for at once."""
+        self._placing.apply(event)
+        if isinstance(event, ApprovalRequested):
+            self._show_all()
+            request = event.request
+            self._on_command(Decide(request.call_id, ask_by_typing(request, self._ask)))
+
+    def flush(self) -> None:
+        """Show what was taken in, unless it was shown a moment ago."""
+        if self._clock() >= self._next:
+            self._show_all()
+
+    def break_segment(self) -> None:
+        """Let what follows stand below the outputs that the cell has by now."""
+        self._placing.break_here()
+
+    def close(self) -> None:
+        """Leave the turn as it ended."""
+        self._show_all(is_over=True)
+
+    def _show_all(self, *, is_over: bool = False) -> None:
+        last = self._placing.settle() - 1
+        while len(self._handles) <= last:
+            if self._handles:
+                self._replace(self._bundle(len(self._handles) - 1, is_last=False, is_over=True))
+            self._last = self._bundle(len(self._handles), is_last=True, is_over=is_over)
+            self._handles.append(self._displays.show(self._last))
+        self._replace(self._bundle(last, is_last=True, is_over=is_over))
+
+    def _replace(self, new: Bundle) -> None:
+        if new == self._last:
+            return
+        self._handles[-1].update(new)
+        self._last = new
+        size = sum(len(text) for text in new.values())
+        self._next = self._clock() + max(SHORTEST_PAUSE_S, size / BYTES_PER_SECOND)
+
+    def _bundle(self, place: int, *, is_last: bool, is_over: bool) -> Bundle:
+        placing = self._placing
+        parts = placing.parts_of(place)
+        document = document_of(placing.state, parts, shown_below=placing.shown_below, is_last=is_last)
+        text, goes_on = status_of(placing.state)
+        if goes_on and not is_over:
+            document = Document((*document.parts, Remark(f"{text} …")), document.footer)
+        return bundle(document)

@@ -1,0 +1,98 @@
+"""Which part of a turn stands in which output of the cell.
+
+A turn begins in one output. Where the model's code shows outputs of its own, what follows goes on in a new one below
+them. Calls that have not run yet go along, so that their outputs will stand below them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from codex_nb.session.events import ToolFinished, TurnEvent
+from codex_nb.session.state import NoticePart, Part, ToolPart, TurnState, reduce
+from codex_nb.ui import words
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+
+class Placing:
+    """Folds the events of a turn and keeps its parts in their places; places count from 0."""
+
+    def __init__(self, shows_its_outputs: Collection[str] = words.SHOWN_AS_OUTPUTS) -> None:
+        self.state = TurnState()
+        self.shown_below: set[str] = set()  # ids of the calls whose outputs the notebook shows itself
+        self._shows_its_outputs = shows_its_outputs
+        self._home: dict[str, int] = {}
+        self._count = 1
+        self._broken = False
+
+    def apply(self, event: TurnEvent) -> None:
+        """Take in one event."""
+        self.state = reduce(self.state, event)
+        if isinstance(event, ToolFinished) and self._has_shown_outputs(event.call_id):
+            self._outputs_are_below({event.call_id})
+
+    def break_here(self) -> None:
+        """Note that the cell has outputs now which what follows must stand below."""
+        self._outputs_are_below({call.call_id for call in self.calls() if call.running})
+
+    def settle(self) -> int:
+        """Give every part its place, return how many places there are."""
+        for name, _ in named(self.state.parts):
+            if name not in self._home:
+                self._continue_below()
+                self._home[name] = self._count - 1
+        self._continue_below()
+        return self._count
+
+    def parts_of(self, place: int) -> list[Part]:
+        """Return the parts that stand in a place."""
+        return [part for name, part in named(self.state.parts) if self._home.get(name) == place]
+
+    def calls(self) -> list[ToolPart]:
+        """Return the calls of the turn."""
+        return [part for part in self.state.parts if isinstance(part, ToolPart)]
+
+    def _outputs_are_below(self, call_ids: set[str]) -> None:
+        self.settle()
+        self._broken = True
+        self.shown_below |= call_ids
+
+    def _continue_below(self) -> None:
+        if not self._broken or any(call.running for call in self.calls()):
+            return
+        self._broken = False
+        waiting = {name_of(call) for call in self.calls() if call.output is None}
+        self._home |= {name: self._count for name in waiting if name in self._home}
+        self._count += 1
+
+    def _has_shown_outputs(self, call_id: str) -> bool:
+        return any(
+            call.call_id == call_id
+            and call.name in self._shows_its_outputs
+            and (call.decision is None or call.decision.approved)
+            for call in self.calls()
+        )
+
+
+def named(parts: Iterable[Part]) -> list[tuple[str, Part]]:
+    """Return the parts with a name that stays theirs while they grow."""
+    seen: dict[str, int] = {}
+    names = []
+    for part in parts:
+        name = name_of(part)
+        seen[name] = seen.get(name, 0) + 1
+        names.append((name if seen[name] == 1 else f"{name} {seen[name]}", part))
+    return names
+
+
+def name_of(part: Part) -> str:
+    """Return what a part is called among its turn's parts."""
+    match part:
+        case ToolPart():
+            return f"call {part.call_id}"
+        case NoticePart():
+            return f"notice {part.notice.kind} {part.notice.text}"
+        case _:
+            return f"{type(part).__name__} {part.item_id}"

@@ -1,0 +1,413 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from codex_nb.rendering.markdown import safe_html
+from codex_nb.session.events import (
+    ApprovalRequested,
+    ApprovalResolved,
+    Notice,
+    ReasoningDelta,
+    ReasoningDone,
+    RetryScheduled,
+    StepStarted,
+    TextDelta,
+    TextDone,
+    ToolArgumentsDelta,
+    ToolCallReady,
+    ToolCallStarted,
+    ToolFinished,
+    ToolStarted,
+)
+from codex_nb.tools.approval import ApprovalRequest, Decision, Verdict
+from codex_nb.ui.commands import Command, Continue, Decide, Retry, Stop
+from codex_nb.ui.transcript import Transcript
+from tests.ui.fakes import STARTED, FakeNotebook, FakePage, finished
+
+PLAIN = {"text/html", "text/markdown", "text/plain"}
+CODE = "print(1)\nprint(2)"
+REQUEST = ApprovalRequest("c1", "run_python", CODE, "python", "Run two lines", editable=True)
+APPROVED = Decision(Verdict.APPROVE)
+
+
+class Desk:
+    """A transcript in a fake notebook; ``now`` is the clock in seconds."""
+
+    def __init__(self, **options: Any) -> None:
+        self.notebook = FakeNotebook()
+        self.commands: list[Command] = []
+        self.now = 0.0
+        self.transcript = Transcript(
+            on_command=self.commands.append,
+            displays=self.notebook,
+            open_channel=self.notebook.open_channel,
+            clock=lambda: self.now,
+            **options,
+        )
+        self.transcript.show()
+
+    @property
+    def channel(self) -> Any:
+        return self.notebook.channels[-1]
+
+    def play(self, *events: Any) -> None:
+        for event in events:
+            self.transcript.apply(event)
+        self.transcript.flush()
+
+    def page(self, channel: Any = None) -> FakePage:
+        channel = channel or self.channel
+        last = max(i for i, message in enumerate(channel.sent) if message["kind"] == "full")
+        frames = [m["ops"] for m in channel.sent[last:] if m["kind"] in {"full", "frame"}]
+        return FakePage().draw(frames)
+
+
+@pytest.fixture
+def desk() -> Desk:
+    desk = Desk()
+    desk.channel.ready()
+    return desk
+
+
+def call(call_id: str = "c1", code: str = CODE, name: str = "run_python") -> list[Any]:
+    arguments = json.dumps({"code": code})
+    return [ToolCallStarted(call_id, name), ToolCallReady(call_id, name, arguments)]
+
+
+def test_text_appears_as_it_comes_and_closed_blocks_are_sent_once(desk: Desk) -> None:
+    for piece in ("# Title\n\nOne ", "two.\n\nThree", " four.\n"):
+        desk.play(TextDelta("m1", piece))
+    closed = [operation.get("closed", "") for frame in desk.channel.frames() for operation in frame]
+    assert [html for html in closed if html] == [safe_html("# Title\n"), safe_html("One two.\n")]
+    desk.play(TextDone("m1", "# Title\n\nOne two.\n\nThree four.\n"))
+    assert desk.page().html() == safe_html("# Title\n\nOne two.\n\nThree four.\n")
+
+
+def test_a_frame_without_news_is_not_sent(desk: Desk) -> None:
+    desk.play(TextDelta("m1", "x"))
+    sent = len(desk.channel.sent)
+    desk.transcript.flush()
+    assert len(desk.channel.sent) == sent
+
+
+def test_a_final_text_that_differs_replaces_what_was_streamed(desk: Desk) -> None:
+    desk.play(TextDelta("m1", "wrong\n\nwords"))
+    desk.play(TextDone("m1", "right words"))
+    assert desk.page().html() == safe_html("right words")
+
+
+def test_text_of_a_request_that_is_repeated_does_not_stay(desk: Desk) -> None:
+    desk.play(TextDone("m0", "kept"), TextDelta("m1", "half a sen"))
+    desk.play(RetryScheduled(1, 5, 2.0, "The connection broke."))
+    assert desk.page().html() == safe_html("kept")
+    assert desk.page().status == "The connection broke. Trying again in 2 s (attempt 1 of 5)."
+    desk.play(StepStarted(1), TextDone("m1", "a whole sentence"))
+    assert desk.page().html() == safe_html("kept") + safe_html("a whole sentence")
+
+
+def test_reasoning_is_a_section_of_its_own_while_it_streams(desk: Desk) -> None:
+    desk.play(ReasoningDelta("r1", 0, "**Look**"), ReasoningDelta("r1", 1, "then"))
+    assert desk.page().status == "Thinking"
+    desk.play(ReasoningDone("r1", "**Look**\n\nthen think"))
+    (section,) = desk.page().sections.values()
+    assert (section["kind"], section["title"]) == ("thinking", "Reasoning")
+    assert desk.page().html("thinking") == safe_html("**Look**\n\nthen think")
+
+
+def test_code_is_readable_and_highlighted_before_its_arguments_are_complete(desk: Desk) -> None:
+    desk.play(ToolCallStarted("c1", "run_python"), ToolArgumentsDelta("c1", '{"code": "import os\\nprint('))
+    (section,) = desk.page().sections.values()
+    assert section["phase"] == "writing"
+    assert '<span class="kn">import</span>' in section["open"]
+    assert desk.page().status == "Preparing: Python"
+
+
+def test_an_approval_carries_the_whole_code_and_its_answer_is_a_command(desk: Desk) -> None:
+    desk.play(*call(), ApprovalRequested(REQUEST))
+    (section,) = desk.page().sections.values()
+    assert section["asks"] == {
+        "call_id": "c1",
+        "code": CODE,
+        "editable": True,
+        "summary": "Run two lines",
+        "asks": "Codex asks for your approval: Python",
+    }
+    assert desk.page().status == "Waiting for your word"
+    desk.channel.says("command", name="decide", call_id="c1", verdict="approve", code="print(3)")
+    assert desk.commands == [Decide("c1", Decision(Verdict.APPROVE, code="print(3)"))]
+
+
+@pytest.mark.parametrize(
+    ("message", "command"),
+    [
+        ({"name": "stop"}, Stop()),
+        (
+            {"name": "decide", "call_id": "c", "verdict": "approve_tool"},
+            Decide("c", Decision(Verdict.APPROVE_TOOL)),
+        ),
+        (
+            {"name": "decide", "call_id": "c", "verdict": "reject", "message": " use polars "},
+            Decide("c", Decision(Verdict.REJECT, message="use polars")),
+        ),
+        ({"name": "retry"}, Retry()),
+        ({"name": "continue"}, Continue()),
+    ],
+)
+def test_what_the_user_touches_is_a_command(desk: Desk, message: dict[str, Any], command: Command) -> None:
+    desk.channel.says("command", **message)
+    assert desk.commands == [command]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"name": "decide", "call_id": "c", "verdict": "allow"},
+        {"name": "decide", "verdict": "approve"},
+        {"name": "launch"},
+        {},
+    ],
+)
+def test_a_message_that_says_nothing_known_decides_nothing(desk: Desk, message: dict[str, Any]) -> None:
+    desk.channel.says("command", **message)
+    assert desk.commands == []
+
+
+def test_an_edit_is_shown_as_what_ran(desk: Desk) -> None:
+    desk.play(*call(), ApprovalRequested(REQUEST))
+    desk.play(ApprovalResolved("c1", Decision(Verdict.APPROVE, code="print(3)")), ToolStarted("c1"))
+    (section,) = desk.page().sections.values()
+    assert "asks" not in section
+    assert section["phase"] == "running"
+    assert "print" in section["open"]
+    assert "3" in section["open"]
+
+
+@pytest.mark.parametrize(
+    ("decision", "ok", "phase"),
+    [
+        (APPROVED, True, "done"),
+        (APPROVED, False, "failed"),
+        (Decision(Verdict.REJECT), False, "rejected"),
+        (Decision(Verdict.REJECT, by="nobody"), False, "unanswered"),
+    ],
+)
+def test_a_call_ends_in_the_phase_that_its_decision_and_output_say(
+    desk: Desk, decision: Decision, ok: bool, phase: str
+) -> None:
+    events = call(name="read_file")
+    desk.play(*events, ApprovalResolved("c1", decision), ToolFinished("c1", "what it gave", ok))
+    (section,) = desk.page().sections.values()
+    assert (section["phase"], section["output"]) == (phase, "what it gave")
+
+
+def test_a_reloaded_page_gets_everything_again(desk: Desk) -> None:
+    desk.play(ReasoningDone("r1", "thought"), TextDone("m1", "- a\n- b\n\ntext"), *call())
+    desk.play(ApprovalRequested(REQUEST), Notice("context", "Cut to fit."), TextDelta("m2", "open `code"))
+    before = desk.page()
+    desk.now = 12.5
+    desk.channel.ready("v2")
+    full = desk.channel.sent[-1]
+    assert (full["kind"], full["elapsed"]) == ("full", 12.5)
+    after = FakePage().draw([full["ops"]])
+    assert (after.sections, after.status) == (before.sections, before.status)
+
+
+def test_nothing_is_sent_to_a_page_that_nobody_sees_and_all_of_it_comes_in_one_piece() -> None:
+    desk = Desk()
+    desk.channel.ready(visible=False)
+    sent = len(desk.channel.sent)
+    for number in range(50):
+        desk.play(TextDelta("m1", f"line {number}\n\n"))
+    assert len(desk.channel.sent) == sent
+    desk.channel.says("visible", visible=True)
+    assert len(desk.channel.sent) == sent + 1
+    assert desk.page().html() == safe_html("".join(f"line {number}\n\n" for number in range(50)))
+
+
+def test_one_view_that_is_seen_is_enough(desk: Desk) -> None:
+    desk.channel.ready("v2", visible=False)
+    sent = len(desk.channel.sent)
+    desk.play(TextDelta("m1", "x"))
+    desk.channel.says("gone")
+    desk.play(TextDelta("m1", "y"))
+    assert len(desk.channel.sent) == sent + 1
+
+
+def test_the_output_ends_as_a_plain_bundle_and_the_widget_closes_when_the_front_end_says_so(
+    desk: Desk,
+) -> None:
+    desk.play(STARTED, TextDone("m1", "The *answer*."), finished("The *answer*."))
+    desk.transcript.close()
+    (standing,) = desk.notebook.standing()
+    assert set(standing) == PLAIN
+    assert desk.channel.closed is False
+    desk.channel.says("replaced")
+    assert (desk.channel.closed, desk.transcript.is_closed) == (True, True)
+    assert standing["text/plain"] == (
+        "The *answer*.\n\ngpt-5.2-codex, medium effort · 1,200 tokens in (1,000 cached), 40 out (8 reasoning)"
+        " · ada@example.com · ChatGPT Plus"
+    )
+
+
+def test_a_page_that_kept_the_widget_is_given_the_bundle_another_way(desk: Desk) -> None:
+    desk.play(TextDone("m1", "text"), finished("text"))
+    desk.transcript.close()
+    desk.channel.says("kept")
+    assert desk.channel.sent[-1] == {
+        "kind": "put",
+        "model_id": "model-0",
+        "bundle": desk.notebook.standing()[0],
+    }
+
+
+def test_a_page_reloaded_after_the_end_still_finds_the_answer(desk: Desk) -> None:
+    desk.play(TextDone("m1", "text"), finished("text"))
+    desk.transcript.close()
+    desk.channel.ready("v2")
+    assert [message["kind"] for message in desk.channel.sent[-2:]] == ["full", "ending"]
+    assert desk.page().html() == safe_html("text")
+
+
+def test_where_no_front_end_answered_no_widget_is_left() -> None:
+    desk = Desk()
+    desk.play(TextDone("m1", "text"), finished("text"))
+    desk.transcript.close()
+    assert (desk.channel.closed, set(desk.notebook.standing()[0])) == (True, PLAIN)
+
+
+def test_text_that_follows_outputs_stands_below_them(desk: Desk) -> None:
+    desk.play(STARTED, TextDone("m1", "before"), *call(), ApprovalRequested(REQUEST))
+    desk.play(ApprovalResolved("c1", APPROVED), ToolStarted("c1"))
+    desk.notebook.print("what the code printed")
+    desk.play(ToolFinished("c1", "what the code printed", ok=True))
+    first, second = desk.notebook.channels
+    second.ready()
+    desk.play(TextDone("m2", "after"), finished("after"))
+    desk.transcript.close()
+    for channel in (first, second):
+        channel.says("replaced")
+    plain = [data["text/plain"] for data in desk.notebook.standing()]
+    assert plain[0] == f"before\n\n[Python (done)]\n{CODE}"
+    assert plain[1] == "what the code printed"
+    assert plain[2].startswith("after\n\ngpt-5.2-codex")
+    assert desk.transcript.is_closed
+
+
+def test_calls_that_wait_go_along_below_the_outputs(desk: Desk) -> None:
+    second = ApprovalRequest("c2", "run_python", "print(9)", "python", "", editable=True)
+    desk.play(*call("c1"), *call("c2", "print(9)"), ApprovalResolved("c1", APPROVED), ToolStarted("c1"))
+    desk.notebook.print("1")
+    desk.play(ToolFinished("c1", "1", ok=True), ApprovalRequested(second))
+    desk.channel.ready()
+    assert [section.get("asks", {}).get("call_id") for section in desk.page().sections.values()] == ["c2"]
+    assert "print(9)" not in desk.notebook.standing()[0]["text/plain"]
+
+
+def test_a_break_while_code_runs_takes_effect_when_it_has_run(desk: Desk) -> None:
+    desk.play(*call(name="my_tool"), ApprovalResolved("c1", APPROVED), ToolStarted("c1"))
+    desk.notebook.print("shown by the tool")
+    desk.transcript.break_segment()
+    desk.transcript.flush()
+    assert len(desk.notebook.channels) == 1
+    desk.play(ToolFinished("c1", "shown by the tool", ok=True))
+    assert len(desk.notebook.channels) == 2
+    assert "shown by the tool" not in desk.notebook.standing()[0]["text/plain"]
+
+
+def test_a_rejected_call_breaks_nothing(desk: Desk) -> None:
+    desk.play(*call(), ApprovalResolved("c1", Decision(Verdict.REJECT)), ToolFinished("c1", "no", ok=False))
+    desk.play(TextDelta("m1", "then"))
+    assert len(desk.notebook.channels) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "offers"),
+    [
+        ("completed", []),
+        ("failed", ["retry"]),
+        ("cancelled", ["retry", "continue"]),
+        ("incomplete", ["continue", "retry"]),
+    ],
+)
+def test_an_early_end_offers_what_can_be_done(status: str, offers: list[str]) -> None:
+    desk = Desk(offers_more=True)
+    desk.channel.ready()
+    desk.play(TextDelta("m1", "half"), finished(status=status, error="It broke."))
+    desk.transcript.close()
+    ending = desk.channel.sent[-1]
+    assert (ending["kind"], ending["offers"]) == ("ending", offers)
+    desk.channel.says("replaced")
+    assert desk.channel.closed is (offers == [])
+    for name in offers[:1]:
+        desk.channel.says("command", name=name)
+        assert (desk.channel.closed, len(desk.commands)) == (True, 1)
+
+
+def test_offers_that_nobody_took_end_with_the_output(desk: Desk) -> None:
+    desk = Desk(offers_more=True)
+    desk.channel.ready()
+    desk.play(finished(status="cancelled"))
+    desk.transcript.close()
+    desk.channel.says("replaced")
+    desk.channel.says("dismissed")
+    assert desk.channel.closed
+
+
+def test_a_request_waits_for_the_front_end_and_brings_its_reply() -> None:
+    desk = Desk()
+    future = desk.transcript.request("read_document", {})
+    assert desk.channel.sent == []
+    desk.channel.ready()
+    asked = desk.channel.sent[-1]
+    assert (asked["kind"], asked["operation"]) == ("request", "read_document")
+    desk.channel.says("reply", id=asked["id"], value={"notebook": {"cells": []}})
+    assert future.result(0) == {"notebook": {"cells": []}}
+
+
+def test_asking_pumps_until_the_reply_is_there() -> None:
+    desk: Desk
+
+    def wait(is_over: Callable[[], bool], seconds: float) -> None:
+        assert seconds == 3
+        desk.channel.ready()
+        desk.channel.says("reply", id=desk.channel.sent[-1]["id"], value={"inserted": 1})
+        assert is_over()
+
+    desk = Desk(wait=wait)
+    cells = [{"kind": "code", "source": "1"}]
+    assert desk.transcript.ask("insert_cells", {"cells": cells, "after": "id"}, 3) == {"inserted": 1}
+
+
+def test_a_front_end_that_refuses_or_is_silent_gives_no_reply() -> None:
+    desk: Desk
+
+    def wait(is_over: Callable[[], bool], seconds: float) -> None:
+        if desk.channel.sent:
+            desk.channel.says("reply", id=desk.channel.sent[-1]["id"], error="no notebook")
+
+    desk = Desk(wait=wait)
+    assert desk.transcript.ask("read_document", {}, 1) is None
+    desk.channel.ready()
+    assert desk.transcript.ask("read_document", {}, 1) is None
+    desk.transcript.close()
+    desk.channel.says("replaced")
+    assert desk.transcript.ask("read_document", {}, 1) is None
+
+
+def test_cost_is_linear_in_the_answer() -> None:
+    def sent_for(characters: int) -> int:
+        desk = Desk()
+        desk.channel.ready()
+        paragraph = "Some **words** with `code` and more words to fill a line of text.\n\n"
+        text = paragraph * (characters // len(paragraph))
+        for at in range(0, len(text), 200):
+            desk.play(TextDelta("m1", text[at : at + 200]))
+        return len(json.dumps(desk.channel.frames()))
+
+    small, large = sent_for(10_000), sent_for(100_000)
+    assert large <= 10.5 * small
+    assert large <= 2 * 100_000 * 1.5 + 500 * 1_000
