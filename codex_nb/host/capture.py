@@ -26,7 +26,7 @@ def capturing(shell: Any) -> Iterator[OutputFold]:
             stack.enter_context(_capture_locally(shell, fold))
         else:
             stack.enter_context(_capture_in_kernel(kernel, fold))
-        stack.enter_context(_replaced(shell.display_pub, "clear_output", _clearer(fold)))
+        stack.enter_context(replaced(shell.display_pub, "clear_output", _clearer(fold)))
         yield fold
 
 
@@ -77,8 +77,8 @@ def _capture_locally(shell: Any, fold: OutputFold) -> Iterator[None]:
     with (
         contextlib.redirect_stdout(stdout),
         contextlib.redirect_stderr(stderr),
-        _replaced(shell, "_showtraceback", note_traceback),
-        _replaced(shell.display_pub, "publish", note_display),
+        replaced(shell, "_showtraceback", note_traceback),
+        replaced(shell.display_pub, "publish", note_display),
     ):
         yield
 
@@ -109,7 +109,7 @@ class _Tee:
 
 
 @contextlib.contextmanager
-def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
     """Let ``owner`` have another method inside the block."""
     was_own = name in vars(owner)
     before = getattr(owner, name)

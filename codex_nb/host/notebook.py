@@ -75,7 +75,8 @@ def current_source(shell: Any) -> str | None:
         if isinstance(code, str):
             return code
     raw: Sequence[str] = shell.history_manager.input_hist_raw
-    return raw[shell.execution_count] if shell.execution_count < len(raw) else None
+    count = shell.displayhook.prompt_count
+    return raw[count] if count < len(raw) else None
 
 
 def cells_of(notebook: Mapping[str, Any]) -> tuple[Cell, ...]:
@@ -145,7 +146,7 @@ def _recorded_cells(shell: Any, recorder: OutputRecorder | None) -> tuple[Cell, 
     """Return what ran in this kernel: history for the time before the recorder listened, then its record."""
     recorded = () if recorder is None else recorder.cells()
     seen = [cell.execution_count for cell in recorded if cell.execution_count is not None]
-    first_recorded = min(seen, default=shell.execution_count + 1)
+    first_recorded = min(seen, default=shell.displayhook.prompt_count + 1)
     raw: Sequence[str] = shell.history_manager.input_hist_raw
     earlier = [
         Cell("code", raw[count], None, _history_outputs(shell, count), count)

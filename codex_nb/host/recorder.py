@@ -71,7 +71,7 @@ class OutputRecorder:
     def _begin(self, info: Any) -> None:
         if not info.store_history or not info.raw_cell.strip():
             return  # code that runs inside a cell, or on behalf of a front end
-        execution = _Execution(info.raw_cell, info.cell_id, self._request_id(), self._shell.execution_count)
+        execution = _Execution(info.raw_cell, info.cell_id, self._request_id(), self._shell.displayhook.prompt_count)
         with self._lock:
             self._place(execution)
             self._by_request[execution.request] = execution
@@ -132,7 +132,7 @@ class OutputRecorder:
 
     def _request_id(self) -> str:
         if self._kernel is None:
-            return f"cell {self._shell.execution_count}"
+            return f"cell {self._shell.displayhook.prompt_count}"
         return str(current_request(self._kernel).get("header", {}).get("msg_id", ""))
 
 

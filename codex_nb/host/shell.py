@@ -7,7 +7,7 @@ import contextlib
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from codex_nb.host.capture import capturing
+from codex_nb.host.capture import capturing, replaced
 from codex_nb.host.outputs import error_line
 from codex_nb.host.pump import hand_back_held
 from codex_nb.notebook import RunResult
@@ -41,7 +41,12 @@ class InteractiveKernel:
         """
         self.ran.append(code)
         shell = self._shell
-        with _display_history_kept(shell), _reentrant_loop(shell, code), capturing(shell) as fold:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(_display_history_kept(shell))
+            stack.enter_context(_reentrant_loop(shell, code))
+            fold = stack.enter_context(capturing(shell))
+            # IPython looks for the silencing semicolon in the cell of the history: the one that asked, not this one
+            stack.enter_context(replaced(shell.displayhook, "quiet", lambda: _ends_in_semicolon(shell, code)))
             result = shell.run_cell(code, store_history=False)
         error = result.error_before_exec or result.error_in_exec
         if isinstance(error, KeyboardInterrupt):
@@ -49,10 +54,14 @@ class InteractiveKernel:
         return RunResult(fold.outputs(), None if error is None else error_line(error))
 
 
+def _ends_in_semicolon(shell: Any, code: str) -> bool:
+    return bool(shell.displayhook.semicolon_at_end_of_expression(code))
+
+
 @contextlib.contextmanager
 def _display_history_kept(shell: Any) -> Iterator[None]:
     """Keep ``_``, ``Out`` and the kernel's verdict on the outer cell as they are."""
-    hook, namespace, count = shell.displayhook, shell.user_ns, shell.execution_count
+    hook, namespace, count = shell.displayhook, shell.user_ns, shell.displayhook.prompt_count
     names = ("_", "__", "___", f"_{count}")
     attributes = {name: getattr(hook, name) for name in names[:3]}
     variables = {name: namespace[name] for name in names if name in namespace}
@@ -111,10 +120,11 @@ def _runner(shell: Any, loop: asyncio.AbstractEventLoop) -> Callable[[Coroutine[
         except KeyboardInterrupt:
             # without this the code would go on in the background; its CancelledError is nobody's news
             task.cancel()
-            shell._showtraceback, show = _show_nothing, shell._showtraceback  # noqa: SLF001 - IPython's hook for it
-            with contextlib.suppress(asyncio.CancelledError):
+            with (
+                contextlib.suppress(asyncio.CancelledError),
+                replaced(shell, "_showtraceback", _show_nothing),
+            ):
                 loop.run_until_complete(task)
-            shell._showtraceback = show  # noqa: SLF001 - as above
             raise
 
     return run

@@ -87,6 +87,12 @@ def show_in_background(events: Events) -> Any:
     return run_in_background(engine(), events(mailbox), PrintingScreen(), mailbox, shell)
 
 
+def stop() -> None:
+    """Press the newest turn's Stop button."""
+    if current is not None:
+        current.request_stop()
+
+
 STARTED = TurnStarted("turn", "thread", "model", None, "ada@example.com", "plus", "chatgpt")
 
 

@@ -9,7 +9,7 @@ from tests.kernel.kernel_client import RunningKernel
 
 def run(kernel: RunningKernel, *codes: str) -> tuple[str, list[dict[str, Any]]]:
     """Run code through a turn; return the cell and what the turn was told."""
-    cell = kernel.start(f"show(running_code(*{codes!r}))")
+    cell = kernel.start(f"show(running_code(*{codes!r}));")
     assert kernel.finish(cell)["status"] == "ok"
     told = kernel.value("[{'outputs': each.outputs, 'error': each.error} for each in results]")
     return cell, told
@@ -42,6 +42,14 @@ def test_streams_displays_and_the_last_expression_are_shown_and_captured(kernel:
         ("display_data", {"text/plain": "shown"}),
         ("execute_result", {"text/plain": "42"}),
         ("stream", "<completed>\n"),
+    ]
+
+
+def test_a_semicolon_silences_its_own_expression_and_no_other(kernel: RunningKernel) -> None:
+    _, told = run(kernel, "'silent';", "'spoken'")
+    assert [[output.get("data") for output in each["outputs"]] for each in told] == [
+        [],
+        [{"text/plain": "'spoken'"}],
     ]
 
 
@@ -123,8 +131,10 @@ def test_a_display_error_of_the_models_code_does_not_fail_the_cell(kernel: Runni
 
 
 def test_the_kernel_gets_its_own_methods_back(kernel: RunningKernel) -> None:
-    run(kernel, "1/0")
-    assert kernel.value(
-        "['send' in vars(shell.kernel.session), 'clear_output' in vars(shell.display_pub), "
-        "'_showtraceback' in vars(shell)]"
-    ) == [False, False, False]
+    kernel.run(
+        "def methods(): return [vars(each).get(name) for each, name in ["
+        "(shell.kernel.session, 'send'), (shell.display_pub, 'clear_output'), (shell, '_showtraceback')]]\n"
+        "before = methods()"
+    )
+    run(kernel, "1/0", "import asyncio\nawait asyncio.sleep(0)")
+    assert kernel.value("[before == methods(), before[:2]]") == [True, [None, None]]
