@@ -14,7 +14,7 @@ from codex_nb.simulator.server import Simulator
 _PACE_S = 0.02
 
 
-def serve(port: int = 0, tls: bool = False, *, out: TextIO | None = None) -> None:  # noqa: FBT001, FBT002 - a public name
+def serve(port: int = 0, *, tls: bool = False, out: TextIO | None = None) -> None:
     """Listen until interrupted; prints the addresses and how to use them."""
     stopped = threading.Event()
     previous = signal.signal(signal.SIGTERM, lambda *_: stopped.set())

@@ -66,6 +66,13 @@ class AppServer:
         assert "result" in answer, answer
         return answer["result"]
 
+    def turn(self, thread: str, prompt: str) -> str:
+        """Run a turn of a thread to its end; how it ended."""
+        words = [{"type": "text", "text": prompt, "text_elements": []}]
+        self.ask("turn/start", threadId=thread, input=words)
+        done = next(each for each in self.messages() if each.get("method") == "turn/completed")
+        return str(done["params"]["turn"]["status"])
+
 
 @dataclass
 class CodexCli:
