@@ -1,0 +1,87 @@
+"""The independent servers that the live turns run against: each at the version it names, in a folder under ``.tiers``.
+
+``python -m tests.servers.provision`` installs what is missing; running it again costs nothing. None of these servers
+shares code with this project or with another of them:
+
+* aimock (npm) speaks the Responses API itself;
+* LiteLLM (PyPI) hands the Responses API through, or translates it from chat completions;
+* Open Responses Server (PyPI) translates it in its own, sparser way.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+HOME = ROOT / ".tiers" / "servers"
+
+AIMOCK = "@copilotkit/aimock@1.43.0"
+LITELLM = "litellm[proxy]==1.106.2"
+OPEN_RESPONSES = "open-responses-server==0.4.1"
+
+
+def aimock() -> Path:
+    """Install aimock (12 MB, a few seconds) and give its program."""
+    home = HOME / "aimock"
+    name, _, version = AIMOCK.rpartition("@")
+    manifest = home / "node_modules" / name / "package.json"
+    if not (manifest.exists() and json.loads(manifest.read_text())["version"] == version):
+        home.mkdir(parents=True, exist_ok=True)
+        options = ["--no-save", "--no-package-lock", "--no-audit", "--no-fund", "--prefix", str(home)]
+        _run([_program("npm"), "install", *options, AIMOCK])
+    return home / "node_modules" / ".bin" / "aimock"
+
+
+def litellm() -> Path:
+    """Install the LiteLLM proxy (about 740 MB, one to two minutes) and give its program."""
+    return _environment("litellm", LITELLM) / "litellm"
+
+
+def open_responses() -> Path:
+    """Install the Open Responses Server (about 80 MB, a quarter of a minute) and give its interpreter."""
+    return _environment("open-responses", OPEN_RESPONSES) / "python"
+
+
+SERVERS: Mapping[str, Callable[[], Path]] = {
+    "aimock": aimock,
+    "litellm": litellm,
+    "open-responses": open_responses,
+}
+
+
+def _environment(name: str, requirement: str) -> Path:
+    """Make a virtual environment that holds the requirement; a stamp tells that it was finished."""
+    home = HOME / name
+    stamp = home / "requirement.txt"
+    if not (stamp.exists() and stamp.read_text() == requirement):
+        _run([sys.executable, "-m", "venv", "--clear", str(home)])
+        _run([str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", requirement])
+        stamp.write_text(requirement)
+    return home / "bin"
+
+
+def _program(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        sys.exit(f"{name} is not installed")
+    return found
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode:
+        tail = " / ".join((done.stderr or done.stdout).strip().splitlines()[-3:])
+        sys.exit(f"{' '.join(command[:4])} … ended with {done.returncode}: {tail}")
+
+
+if __name__ == "__main__":
+    for server, install in SERVERS.items():
+        begin = time.monotonic()
+        install()
+        print(f"{server}: ready after {time.monotonic() - begin:.1f} s")

@@ -1,0 +1,199 @@
+"""Whole turns, tools included, against servers that others wrote."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator, Generator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codex_nb.errors import RateLimited
+from codex_nb.http import httpx, open_http
+from codex_nb.responses.backend import Backend, choose_backend
+from codex_nb.responses.client import ResponsesClient
+from codex_nb.responses.events import OutputTextDelta, ResponseEvent, ResponseFinished
+from codex_nb.responses.items import FunctionCallItem, ReasoningItem, parse_item
+from codex_nb.responses.models import ModelCatalog
+from codex_nb.responses.request import ResponsesRequest, json_schema_format
+from codex_nb.settings import load_settings
+from tests.servers.running import Server
+
+pytestmark = pytest.mark.anyio
+
+NAMES = ("aimock", "litellm, passed", "litellm, translated", "open responses")
+NUMBERS = {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}}
+TOOLS = tuple(
+    {
+        "type": "function",
+        "name": name,
+        "description": f"{name} numbers",
+        "strict": False,
+        "parameters": NUMBERS,
+    }
+    for name in ("add", "multiply")
+)
+FUNCTIONS = {"add": lambda a, b: a + b, "multiply": lambda a, b: a * b}
+PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n fabricated").decode()
+
+
+class Key(httpx.Auth):
+    """Signs with a fabricated key."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        request.headers["authorization"] = f"Bearer {self._key}"
+        yield request
+
+
+@dataclass
+class Thread:
+    """A conversation with one server: the history grows by what was said."""
+
+    client: ResponsesClient
+    backend: Backend
+    catalog: ModelCatalog
+    request: ResponsesRequest
+    events: list[ResponseEvent]
+
+    async def step(self) -> ResponseFinished:
+        async for event in self.client.stream(self.request):
+            self.events.append(event)
+        finished = self.events[-1]
+        assert isinstance(finished, ResponseFinished)
+        self.request = self.request.continued(finished.items)
+        return finished
+
+    async def turn(self, *content: str | dict[str, Any]) -> ResponseFinished:
+        """Ask, and answer the model's calls until it has no more."""
+        parts = [{"type": "input_text", "text": part} if isinstance(part, str) else part for part in content]
+        self.request = self.request.continued(({"type": "message", "role": "user", "content": parts},))
+        while True:
+            finished = await self.step()
+            calls = [item for item in map(parse_item, finished.items) if isinstance(item, FunctionCallItem)]
+            if not calls:
+                return finished
+            self.request = self.request.continued(tuple(map(answered, calls)))
+
+    @property
+    def shown(self) -> str:
+        return "".join(event.delta for event in self.events if isinstance(event, OutputTextDelta))
+
+
+def answered(call: FunctionCallItem) -> dict[str, Any]:
+    result = FUNCTIONS[call.name](**json.loads(call.arguments))
+    return {"type": "function_call_output", "call_id": call.call_id, "output": str(result)}
+
+
+@asynccontextmanager
+async def thread_with(server: Server, home: Path) -> AsyncIterator[Thread]:
+    config = f'model_provider = "it"\n[model_providers.it]\nname = "It"\nbase_url = "{server.base_url}"\n'
+    (home / "config.toml").write_text(config)
+    settings = load_settings({"CODEX_HOME": str(home)})
+    backend = choose_backend(settings, is_chatgpt_auth=False)
+    developer = {
+        "type": "message",
+        "role": "developer",
+        "content": [{"type": "input_text", "text": "Be brief."}],
+    }
+    request = ResponsesRequest(
+        server.model, (developer,), TOOLS, effort="low", prompt_cache_key="thread-1", thread_id="thread-1"
+    )
+    async with open_http(settings, {}) as http:
+        auth = Key(server.key)
+        catalog = ModelCatalog(http, backend, auth, codex_home=home, identity=lambda: "it")
+        yield Thread(ResponsesClient(http, backend, auth), backend, catalog, request, [])
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_a_text_turn(servers: Mapping[str, Server], name: str, tmp_path: Path) -> None:
+    async with thread_with(servers[name], tmp_path) as thread:
+        finished = await thread.turn("hello")
+        assert finished.status == "completed"
+        assert finished.text == thread.shown == "Hello from the mock, grüezi 🚀."
+        assert [item["type"] for item in finished.items] == ["message"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_a_tool_turn(servers: Mapping[str, Server], name: str, tmp_path: Path) -> None:
+    async with thread_with(servers[name], tmp_path) as thread:
+        finished = await thread.turn("please add 2 and 3")
+        assert finished.text == "The sum is 5."
+        kinds = [item["type"] for item in thread.request.input]
+        assert kinds == ["message", "message", "function_call", "function_call_output", "message"]
+        assert thread.request.input[3]["output"] == "5"
+
+
+@pytest.mark.parametrize("name", NAMES[:3])
+async def test_two_calls_at_once(servers: Mapping[str, Server], name: str, tmp_path: Path) -> None:
+    async with thread_with(servers[name], tmp_path) as thread:
+        finished = await thread.turn("do both")
+        assert finished.text == "5 and 20."
+        outputs = [item["output"] for item in thread.request.input if item["type"] == "function_call_output"]
+        assert outputs == ["5", "20"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_a_second_turn_knows_the_first(
+    servers: Mapping[str, Server], name: str, tmp_path: Path
+) -> None:
+    async with thread_with(servers[name], tmp_path) as thread:
+        await thread.turn("hello")
+        assert (await thread.turn("and then?")).text == "I remember."
+
+
+@pytest.mark.parametrize("name", NAMES[:3])
+async def test_an_image_goes_along(servers: Mapping[str, Server], name: str, tmp_path: Path) -> None:
+    image = {"type": "input_image", "image_url": f"data:image/png;base64,{PNG}", "detail": "auto"}
+    async with thread_with(servers[name], tmp_path) as thread:
+        assert (await thread.turn(image, "hello")).text == "Hello from the mock, grüezi 🚀."
+
+
+@pytest.mark.parametrize("name", NAMES[:3])
+async def test_an_answer_by_a_schema(servers: Mapping[str, Server], name: str, tmp_path: Path) -> None:
+    schema = {"type": "object", "properties": {"answer": {"type": "integer"}}, "required": ["answer"]}
+    async with thread_with(servers[name], tmp_path) as thread:
+        thread.request = replace(thread.request, text_format=json_schema_format(schema))
+        assert json.loads((await thread.turn("as JSON")).text) == {"answer": 42}
+
+
+@pytest.mark.parametrize("name", NAMES[:2])
+async def test_reasoning_comes_along_and_goes_back(
+    servers: Mapping[str, Server], name: str, tmp_path: Path
+) -> None:
+    async with thread_with(servers[name], tmp_path) as thread:
+        finished = await thread.turn("think")
+        reasoning = parse_item(finished.items[0])
+        assert isinstance(reasoning, ReasoningItem)
+        assert (reasoning.text, finished.text) == ("Let me see.", "After thought.")
+        assert finished.items[0] in thread.request.input
+
+
+@pytest.mark.parametrize("name", NAMES[:3])
+async def test_a_refusal_is_a_typed_error(servers: Mapping[str, Server], name: str, tmp_path: Path) -> None:
+    async with thread_with(servers[name], tmp_path) as thread:
+        thread.client = ResponsesClient(  # the waits are not the point here
+            thread.client._http, thread.backend, thread.client._auth, sleep=no_wait
+        )
+        with pytest.raises(RateLimited, match="Slow down"):
+            await thread.turn("too often")
+
+
+async def no_wait(_: float) -> None:
+    pass
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_the_models_are_listed(servers: Mapping[str, Server], name: str, tmp_path: Path) -> None:
+    async with thread_with(servers[name], tmp_path) as thread:
+        slugs = [model.slug for model in await thread.catalog.models()]
+    if name.startswith("litellm"):
+        assert slugs == ["passed", "translated"]
+    else:
+        assert "gpt-5.5" in slugs or len(slugs) > 0
