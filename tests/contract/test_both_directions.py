@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -118,6 +119,21 @@ def test_a_renewal_by_the_cli_is_adopted_by_us_while_we_run(cli: CodexCli) -> No
         assert ask() == "completed"
         process.stdin.close()
     assert cli.sim.refreshes == 1
+
+
+@pytest.mark.parametrize("lifetime_s", [100, 36_000], ids=["about to expire", "refused"])
+def test_nobody_ends_signed_out_when_both_programs_renew_at_once(cli: CodexCli, lifetime_s: float) -> None:
+    cli.sim.write_login(cli.home, ADA, lifetime_s=lifetime_s)
+    cli.sim.expire_access_tokens()
+    with ThreadPoolExecutor(8) as pool:
+        theirs = [pool.submit(cli.ask, "say hi") for _ in range(4)]
+        mine = [pool.submit(ours, cli, "-c", ASK) for _ in range(4)]
+        outcomes = [each.result() for each in (*theirs, *mine)]
+    assert [outcome.code for outcome in outcomes] == [0] * 8, [outcome.words for outcome in outcomes]
+    spent = cli.sim.refreshes
+    assert cli.ask("say hi").code == 0
+    assert ours(cli, "-c", ASK).code == 0
+    assert cli.sim.refreshes == spent
 
 
 def test_signing_out_here_signs_the_cli_out(cli: CodexCli) -> None:
