@@ -25,7 +25,7 @@ from codex_nb.http import httpx
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from codex_nb.auth.stored import Clock
+    from codex_nb.auth.snapshots import Clock
     from codex_nb.settings import Settings
 
 JWKS_TIMEOUT_S = 10.0

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from codex_nb.auth.credentials import Credentials
-    from codex_nb.auth.stored import Clock
+    from codex_nb.auth.snapshots import Clock
     from codex_nb.settings import Settings
 
 VARIABLES = ("CODEX_API_KEY", "CODEX_ACCESS_TOKEN", "CODEX_AGENT_IDENTITY")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from codex_nb.auth.document import AuthDotJson
-    from codex_nb.auth.stored import Clock
+    from codex_nb.auth.snapshots import Clock
     from codex_nb.settings import Settings
 
 WHOAMI_TIMEOUT_S = 20.0

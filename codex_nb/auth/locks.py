@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from codex_nb.errors import RefreshFailed
@@ -60,6 +61,24 @@ FIRST_PAUSE_S = 0.005
 LONGEST_PAUSE_S = 0.1
 
 
+@dataclass
+class Hold:
+    """A lock that is held: its open files, and whether another process shares them and may need them for longer."""
+
+    descriptors: list[int] = field(default_factory=list)
+    is_shared: bool = False
+
+    def release(self) -> None:
+        """Let go, unless somebody else still holds on."""
+        while self.descriptors:
+            descriptor = self.descriptors.pop()
+            if not self.is_shared:
+                # Unlocked by name, not only by closing: a forked child may hold a copy of the descriptor.
+                with suppress(OSError):  # never acquired, or on a file system that forgot it
+                    _unlock(descriptor)
+            os.close(descriptor)
+
+
 class LoginLock:
     """Mutual exclusion between all programs that change the login of one CODEX_HOME.
 
@@ -71,22 +90,16 @@ class LoginLock:
         self._timeout_s = timeout_s
 
     @asynccontextmanager
-    async def held(self) -> AsyncIterator[None]:
+    async def held(self) -> AsyncIterator[Hold]:
         """Hold the lock; raises RefreshFailed (transient) when it is not to be had."""
-        if self._home is None:
-            yield
-            return
+        hold = Hold()
         deadline = time.monotonic() + self._timeout_s
-        descriptors: list[int] = []
         try:
-            for name, mode in LOCK_FILES:
-                descriptors.append(_open(self._home, name, mode))
-                await _acquire(descriptors[-1], deadline, self._home / name)
-            yield
+            if self._home is not None:
+                await _take(self._home, hold, deadline)
+            yield hold
         finally:
-            for descriptor in reversed(descriptors):
-                # Unlocked by name, not only by close: a forked child may hold a copy of the descriptor.
-                _release(descriptor)
+            hold.release()
 
 
 def _open(home: Path, name: str, mode: int) -> int:
@@ -112,6 +125,12 @@ def not_writable(home: Path, error: OSError | None) -> RefreshFailed:
     )
 
 
+async def _take(home: Path, hold: Hold, deadline: float) -> None:
+    for name, mode in LOCK_FILES:
+        hold.descriptors.append(_open(home, name, mode))
+        await _acquire(hold.descriptors[-1], deadline, home / name)
+
+
 async def _acquire(descriptor: int, deadline: float, path: Path) -> None:
     pause = FIRST_PAUSE_S
     while not _try_lock(descriptor):
@@ -124,12 +143,6 @@ async def _acquire(descriptor: int, deadline: float, path: Path) -> None:
             )
         await asyncio.sleep(pause)
         pause = min(pause * 1.5, LONGEST_PAUSE_S)
-
-
-def _release(descriptor: int) -> None:
-    with suppress(OSError):  # never acquired, or on a file system that forgot it; closing settles both
-        _unlock(descriptor)
-    os.close(descriptor)
 
 
 def is_held(path: Path) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from codex_nb.auth.bearer import BearerAuth
 from codex_nb.auth.renewal import RenewalPolicy, can_refresh, nothing_renewed
 from codex_nb.auth.restrictions import refuse_restricted
-from codex_nb.auth.stored import refuse_other
+from codex_nb.auth.snapshots import refuse_other
 from codex_nb.errors import RefreshFailed, SignInRequired
 
 if TYPE_CHECKING:
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from codex_nb.auth.document import AuthDotJson
     from codex_nb.auth.identities import Identities
     from codex_nb.auth.oauth import OAuthClient
+    from codex_nb.auth.snapshots import Clock, Sleep, Snapshot
     from codex_nb.auth.sources import CredentialSource
-    from codex_nb.auth.stored import Clock, Renewal, Sleep, Snapshot, StoredLogin
+    from codex_nb.auth.stored import Renewal, StoredLogin
     from codex_nb.http import httpx
     from codex_nb.settings import Settings
 

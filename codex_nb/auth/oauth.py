@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from codex_nb.auth.credentials import Credentials
     from codex_nb.settings import Settings
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = 20.0
 REVOKE_TIMEOUT_S = 10.0
 SCOPES = "openid profile email offline_access api.connectors.read api.connectors.invoke"
 DEVICE_CODE_LIFETIME = timedelta(minutes=15)

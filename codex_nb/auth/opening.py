@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Literal, assert_never
 
 from codex_nb.auth.browser_login import BrowserLogin
@@ -12,6 +14,8 @@ from codex_nb.auth.identities import Identities
 from codex_nb.auth.locks import LoginLock
 from codex_nb.auth.manager import CredentialManager
 from codex_nb.auth.oauth import OAuthClient
+from codex_nb.auth.outliving import OutlivingRenewer, launch_process
+from codex_nb.auth.renewer import DirectRenewer, Renewer
 from codex_nb.auth.sources import find_source
 from codex_nb.auth.store import CredentialStore, FileStore, MemoryStore
 from codex_nb.auth.stored import StoredLogin
@@ -23,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from codex_nb.auth.snapshots import Clock, Sleep
     from codex_nb.auth.sources import ExternalTokenProvider
-    from codex_nb.auth.stored import Clock, Sleep
     from codex_nb.http import httpx
     from codex_nb.settings import Settings
 
@@ -55,16 +59,23 @@ def open_credentials(
     *,
     external: ExternalTokenProvider | None = None,
     store: CredentialStore | None = None,
+    outlive: bool = False,
     clock: Clock = utc_now,
     sleep: Sleep = asyncio.sleep,
 ) -> CredentialManager:
-    """Make the credential manager of one profile; nothing is read yet."""
+    """Make the credential manager of one profile; nothing is read yet.
+
+    With ``outlive`` a renewal under way survives the death of this process, for which it starts one of its own.
+    """
     store = store or open_store(settings)
     home: Path | None = None if isinstance(store, MemoryStore) else settings.codex_home
     oauth = OAuthClient(http, settings)
+    renewer: Renewer = DirectRenewer(store, oauth, clock=clock, sleep=sleep)
+    if outlive and isinstance(store, FileStore) and os.name == "posix":
+        renewer = OutlivingRenewer(settings, store, renewer, partial(launch_process, environ=environ))
     return CredentialManager(
         settings,
-        StoredLogin(store, LoginLock(home), oauth, clock=clock, sleep=sleep),
+        StoredLogin(store, LoginLock(home), renewer, sleep=sleep),
         Identities(http, settings, clock=clock),
         oauth,
         source=find_source(settings, environ, external, clock),

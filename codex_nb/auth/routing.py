@@ -19,7 +19,7 @@ from codex_nb.http import httpx
 
 if TYPE_CHECKING:
     from codex_nb.auth.credentials import Credentials
-    from codex_nb.auth.stored import Sleep
+    from codex_nb.auth.snapshots import Sleep
     from codex_nb.settings import Settings
 
 NO_CONSTRAINT = "NO_CONSTRAINT"

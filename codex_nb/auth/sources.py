@@ -29,7 +29,7 @@ from codex_nb.errors import ConfigError, SignInRequired
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from codex_nb.auth.stored import Clock
+    from codex_nb.auth.snapshots import Clock
     from codex_nb.settings import BearerCommand, Provider, Settings
 
 Reason = Literal["start", "expiring", "unauthorized"]

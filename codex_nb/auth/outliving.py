@@ -1,0 +1,191 @@
+"""A renewal that outlives the kernel.
+
+Between the service's answer and the saved file a refresh token is spent and its successor is nowhere but in memory. A
+kernel killed at that moment ("Restart kernel" kills) would leave its user signed out everywhere. So on POSIX systems a
+process of its own, in a session of its own, spends and saves: it inherits the locked lock files, so that the lock lasts
+as long as the longer-lived of both. When it cannot be started, the renewal happens in this process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pydantic import SecretStr
+
+import codex_nb
+from codex_nb.auth.document import AuthDotJson
+from codex_nb.auth.renewer import Renewed
+from codex_nb.auth.snapshots import snapshot_of, take_snapshot
+from codex_nb.errors import AccountChanged, AuthError, CredentialsUnreadable, RefreshFailed, SignInRequired
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from codex_nb.auth.locks import Hold
+    from codex_nb.auth.renewer import Renewer
+    from codex_nb.auth.snapshots import Snapshot
+    from codex_nb.auth.store import FileStore
+    from codex_nb.settings import Settings
+
+    Launch = Callable[[Sequence[int]], Awaitable["Companion | None"]]
+
+# The very package that runs here, wherever it was imported from.
+BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from codex_nb.auth.renew_process import main; main()"
+READY = b"ready\n"
+START_TIMEOUT_S = 20.0
+KINDS: dict[str, type[AuthError]] = {
+    kind.__name__: kind for kind in (AccountChanged, CredentialsUnreadable, SignInRequired)
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the other process needs to know; it reads the tokens itself. ``spends`` is the refresh token's hash."""
+
+    auth_json: str
+    spends: str
+    reason: str
+    issuer: str
+    client_id: str
+    refresh_url_override: str | None
+    ca_certificate: str | None
+    originator: str
+
+    def encoded(self) -> bytes:
+        """Give the job as one line."""
+        return json.dumps(vars(self)).encode() + b"\n"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the other process says at its end: ``kind`` is "saved", "unsaved" or an error's class name.
+
+    ``document`` carries a login that could not be saved, in the pipe only.
+    """
+
+    kind: str
+    message: str = ""
+    hint: str = ""
+    reason: str = ""
+    permanent: bool = False
+    document: SecretStr = field(default_factory=lambda: SecretStr(""))
+
+    def encoded(self) -> bytes:
+        """Give the outcome as one line."""
+        return json.dumps({**vars(self), "document": self.document.get_secret_value()}).encode() + b"\n"
+
+
+class Companion(Protocol):
+    """The other process, ready to work."""
+
+    async def communicate(self, job: bytes | None = None, /) -> tuple[bytes, bytes]:
+        """Hand in the job, wait for the end, give what was said."""
+
+
+class OutlivingRenewer:
+    """Has another process spend and save, which goes on when this one is killed."""
+
+    def __init__(self, settings: Settings, store: FileStore, fallback: Renewer, launch: Launch) -> None:
+        self._settings = settings
+        self._launch = launch
+        self._store = store
+        self._fallback = fallback
+
+    async def renew(self, present: Snapshot, reason: str, hold: Hold) -> Renewed | RefreshFailed:
+        """Start the process, give it the job and the lock, and read the login that it has saved."""
+        process = await self._launch(hold.descriptors)
+        if process is None:
+            return await self._fallback.renew(present, reason, hold)
+        hold.is_shared = True
+        outcome = await _converse(process, self._job(present, reason))
+        hold.is_shared = False
+        return await self._understand(present, outcome)
+
+    def _job(self, present: Snapshot, reason: str) -> Job:
+        settings = self._settings
+        return Job(
+            auth_json=str(self._store.path),
+            spends=fingerprint(present.credentials.refresh_token),
+            reason=reason,
+            issuer=settings.issuer,
+            client_id=settings.client_id,
+            refresh_url_override=settings.refresh_url_override,
+            ca_certificate=None if settings.ca_certificate is None else str(settings.ca_certificate),
+            originator=settings.originator,
+        )
+
+    async def _understand(self, present: Snapshot, outcome: Outcome) -> Renewed | RefreshFailed:
+        if outcome.kind == "unsaved":
+            document = AuthDotJson.model_validate_json(outcome.document.get_secret_value())
+            return Renewed(snapshot_of(document, self._store, self._store.stamp()), is_saved=False)
+        if outcome.kind in KINDS:
+            raise KINDS[outcome.kind](outcome.message, hint=outcome.hint)
+        if outcome.kind == "RefreshFailed":
+            words = {"permanent": outcome.permanent, "reason": outcome.reason, "hint": outcome.hint}
+            return RefreshFailed(outcome.message, **words)  # type: ignore[arg-type]  # each of its own type
+        saved = await asyncio.to_thread(take_snapshot, self._store)
+        if saved is None or (outcome.kind != "saved" and not saved.is_newer_than(present)):
+            message = "The login could not be renewed just now, because the process that renews it has ended."
+            hint = "Run the cell again in a moment."
+            return RefreshFailed(message, permanent=False, reason="ended", hint=hint)
+        return Renewed(saved)
+
+
+def fingerprint(token: SecretStr | None) -> str:
+    """Name a token without telling it."""
+    return sha256(
+        b"" if token is None else token.get_secret_value().encode("utf-8", "surrogatepass")
+    ).hexdigest()
+
+
+async def launch_process(descriptors: Sequence[int], *, environ: Mapping[str, str]) -> Companion | None:
+    """Start an interpreter of its own and wait until it is able to work; None when it is not."""
+    root = str(Path(codex_nb.__file__).parent.parent)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable or "python3",
+            *("-P", "-c", BOOT, root),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env=dict(environ),
+            pass_fds=tuple(descriptors),
+            start_new_session=True,  # "Restart kernel" kills the kernel's whole process group
+        )
+    except (OSError, ValueError, NotImplementedError):
+        return None
+    if process.stdout is None or not await _is_ready(process.stdout):
+        process.kill()
+        await process.wait()
+        return None
+    return process
+
+
+async def _is_ready(stdout: asyncio.StreamReader) -> bool:
+    try:
+        return await asyncio.wait_for(stdout.readline(), START_TIMEOUT_S) == READY
+    except TimeoutError:
+        return False
+
+
+async def _converse(process: Companion, job: Job) -> Outcome:
+    try:
+        output, _ = await process.communicate(job.encoded())
+    except (BrokenPipeError, ConnectionResetError):
+        output = b""
+    return _read_outcome(SecretStr(output.decode("utf-8", "replace")))
+
+
+def _read_outcome(text: SecretStr) -> Outcome:
+    try:
+        value: dict[str, Any] = json.loads(text.get_secret_value())
+        document = SecretStr(value.pop("document"))
+        return Outcome(document=document, **value)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return Outcome("ended")
