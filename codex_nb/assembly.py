@@ -27,7 +27,9 @@ def make_home(
 ) -> Home:
     """Put the parts of one profile together; nothing is read or sent yet."""
     http = open_http(settings, environ)
-    return Home(settings, environ, http, open_credentials(settings, environ, http, external=external))
+    return Home(
+        settings, environ, http, open_credentials(settings, environ, http, external=external, outlive=True)
+    )
 
 
 @asynccontextmanager
