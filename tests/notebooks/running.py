@@ -1,4 +1,4 @@
-"""Running a tour notebook headless on the simulator, with every approval given."""
+"""Running a tour notebook headless on the simulator, with every approval given beforehand, as a user's profile can."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tests.tiers import ROOT
 
 NOTEBOOKS = ROOT / "notebooks"
 PATIENCE_S = 90
+PROFILE = "c.CodexMagics.approval = 'all'\n"
 
 
 def tour() -> list[Path]:
@@ -25,15 +26,20 @@ def executed(path: Path, home: Path) -> nbformat.NotebookNode:
     notebook = nbformat.read(path, as_version=4)
     work = home / "work"
     work.mkdir()
+    profile = home / "ipython" / "profile_default"
+    profile.mkdir(parents=True)
+    (profile / "ipython_config.py").write_text(PROFILE)
     with Simulator() as simulator:
         simulator.write_home(home)
-        environ = {**os.environ, **simulator.environ(), "CODEX_HOME": str(home), "CODEX_NB_APPROVAL": "all"}
+        own = {"CODEX_HOME": str(home), "IPYTHONDIR": str(profile.parent)}
+        environ = {**os.environ, **simulator.environ(), **own}
         client = NotebookClient(
             notebook,
             timeout=PATIENCE_S,
             kernel_name="python3",
             resources={"metadata": {"path": str(work)}},
             record_timing=False,
+            coalesce_streams=True,
         )
         client.execute(env=environ)
     return notebook
