@@ -19,6 +19,7 @@ from codex_nb.responses.client import ResponsesClient
 from codex_nb.responses.limits import RateLimits, fetch_usage
 from codex_nb.responses.models import ModelCatalog
 from codex_nb.session.assistant import Assistant
+from codex_nb.session.replay import AnswerStore
 from codex_nb.session.threads import ThreadStore
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ class Home:
             identity=credentials,
             models=self.services,
             threads=ThreadStore(settings.codex_home / "codex_nb" / "threads"),
+            answers=AnswerStore(settings.codex_home / "codex_nb" / "answers"),
             settings=settings,
             environ=environ,
         )

@@ -15,23 +15,24 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from codex_nb.errors import CodexError
-from codex_nb.responses.request import ResponsesRequest
+from codex_nb.errors import CodexError, ContextWindowExceeded
 from codex_nb.session.answer import Answer
 from codex_nb.session.call import Workbench
+from codex_nb.session.compaction import Compactor, is_full
 from codex_nb.session.conversation import Conversation
+from codex_nb.session.decided import Decided
 from codex_nb.session.events import Notice, TurnFinished, TurnStarted
 from codex_nb.session.fence import Fence
-from codex_nb.session.instructions import BASE
+from codex_nb.session.instructions import BASE, project_instructions
 from codex_nb.session.items import new_uuid
-from codex_nb.session.opening import Opening, open_exchange
+from codex_nb.session.opening import open_exchange
 from codex_nb.session.redaction import Redactor, environment_secrets
-from codex_nb.session.sections import join_findings
-from codex_nb.session.turn import STOPPED, ModelClient, Turn, run_turn
+from codex_nb.session.replay import AnswerStore, StoredAnswer, question_key, replayed
+from codex_nb.session.turn import STOPPED, Turn, Unfit, run_turn
 from codex_nb.session.values import value_format
-from codex_nb.settings import ApprovalPolicy
 from codex_nb.tools.approval import ConsentMemory, ConsentRules
 
 if TYPE_CHECKING:
@@ -41,14 +42,15 @@ if TYPE_CHECKING:
     from codex_nb.responses.limits import RateLimits
     from codex_nb.responses.model import Model
     from codex_nb.session.events import TurnEvent
+    from codex_nb.session.model_client import ModelClient
     from codex_nb.session.request import TurnRequest
     from codex_nb.session.threads import ThreadStore
+    from codex_nb.session.values import ValueFormat
     from codex_nb.settings import Settings
     from codex_nb.tools.approval import Approver
     from codex_nb.tools.tool import Ports
 
 NEAR_LIMIT_PERCENT = 90.0
-ALL_HINT = "Approval policy 'all': tool calls run without being asked for."
 
 
 class Identity(Protocol):
@@ -83,6 +85,7 @@ class Assistant:
         threads: ThreadStore,
         settings: Settings,
         environ: Mapping[str, str],
+        answers: AnswerStore | None = None,
         instructions: str = BASE,
     ) -> None:
         self.limits: RateLimits | None = None
@@ -93,6 +96,8 @@ class Assistant:
         self._models = models
         self._settings = settings
         self._environ = environ
+        self._answers = answers or AnswerStore(None)
+        self._compactor = Compactor(client)
         self._instructions = instructions
         self._warned: set[str] = set()
 
@@ -102,16 +107,79 @@ class Assistant:
         """Yield the turn's events; the last one is always TurnFinished, whatever went wrong before."""
         conversation = self.threads.open(request.thread) if request.thread else Conversation("")
         try:
-            async with conversation.turn_lock:
-                turn = await self._prepare(request, conversation, ports, approver)
-                async with aclosing(run_turn(turn, self._client)) as events:
-                    async for event in events:
-                        yield event
+            async with (
+                conversation.turn_lock,
+                aclosing(self._events(request, conversation, ports, approver)) as events,
+            ):
+                async for event in events:
+                    yield event
         except CodexError as error:
             answer = Answer("", status="failed", thread=conversation.name)
             yield TurnFinished(answer, error.line, error)
         except asyncio.CancelledError:
             yield TurnFinished(Answer("", status="cancelled", thread=conversation.name), STOPPED)
+
+    async def _events(
+        self, request: TurnRequest, conversation: Conversation, ports: Ports, approver: Approver
+    ) -> AsyncGenerator[TurnEvent, None]:
+        asked = None if request.schema is None else value_format(request.schema)
+        key = self._key(request, asked)
+        if (stored := await self._stored(request, key, asked, ports)) is not None:
+            for event in replayed(stored, conversation, self.redactor()(request.prompt)):
+                yield event
+            return
+        decided = await self._decide(request, conversation)
+        notices = (
+            await self._made_short(decided)
+            if is_full(conversation.items, decided.model.context_window)
+            else []
+        )
+        for is_repeated in (False, True):
+            turn = self._prepare(decided, asked, ports, approver)
+            turn = replace(
+                turn, facts=turn.facts | {f"answered:{key[:16]}"}, notices=(*notices, *turn.notices)
+            )
+            overflowed = False
+            async with aclosing(run_turn(turn, self._client)) as events:
+                async for event in events:
+                    overflowed = not is_repeated and bool(conversation.items) and _did_not_fit(event)
+                    if (
+                        request.replay
+                        and isinstance(event, TurnFinished)
+                        and event.answer.status == "completed"
+                    ):
+                        self._answers.keep(key, event.answer)
+                    if not overflowed and not (is_repeated and isinstance(event, TurnStarted)):
+                        yield event
+            if not overflowed:
+                return
+            notices = await self._made_short(decided)
+
+    async def _stored(
+        self, request: TurnRequest, key: str, asked: ValueFormat | None, ports: Ports
+    ) -> StoredAnswer | None:
+        """Return the stored answer that may stand for a new one, with its value."""
+        stored = self._answers.find(key) if request.replay and not request.fresh else None
+        if stored is None or asked is None:
+            return stored
+        try:
+            parsed = await ports.main_thread.call(partial(asked.parse, stored.answer.text))
+        except Unfit:
+            return None
+        return replace(stored, answer=replace(stored.answer, parsed=parsed))
+
+    async def _made_short(self, decided: Decided) -> list[Notice]:
+        return [Notice("compacted", await self._compactor.compact(decided.conversation, decided.template))]
+
+    def _key(self, request: TurnRequest, asked: ValueFormat | None) -> str:
+        settings = self._settings
+        project = project_instructions(settings.codex_home, request.folder, settings.project_doc_max_bytes)
+        return question_key(
+            request,
+            model=settings.model,
+            schema=asked.text_format if asked else None,
+            instructions=self._instructions + project,
+        )
 
     async def answer(self, request: TurnRequest, *, ports: Ports, approver: Approver) -> Answer:
         """Return the turn's answer; raises what made it fail, and CancelledError when the caller was cancelled."""
@@ -139,33 +207,33 @@ class Assistant:
                     secrets[name] = value.get_secret_value()
         return Redactor(secrets)
 
-    async def _prepare(
-        self, request: TurnRequest, conversation: Conversation, ports: Ports, approver: Approver
-    ) -> Turn:
-        asked = None if request.schema is None else value_format(request.schema)
+    async def _decide(self, request: TurnRequest, conversation: Conversation) -> Decided:
         credentials = await self._identity.current()
         model = await self._models.choose(request.model or self._settings.model)
-        fence, redactor = Fence(), self.redactor(credentials)
+        return Decided(new_uuid(), request, conversation, credentials, model, self._settings)
+
+    def _prepare(self, decided: Decided, asked: ValueFormat | None, ports: Ports, approver: Approver) -> Turn:
+        request = decided.request
+        fence, redactor = Fence(), self.redactor(decided.credentials)
         rules = ConsentRules(request.approval, self.memory)
         tools = rules.offered(request.tools.only(lambda tool: tool.available(ports)))
         opening = open_exchange(
             request,
-            conversation,
+            decided.conversation,
             instructions=self._instructions,
             settings=self._settings,
             redactor=redactor,
             fence=fence,
         )
-        started = _started(request, conversation, credentials, model, self._settings)
-        template = _template(request, conversation, model, self._settings, started.turn_id)
+        text_format = asked.text_format if asked else None
         return Turn(
-            started=started,
-            request=replace(template, tools=tools.specs(), text_format=asked.text_format if asked else None),
+            started=decided.started,
+            request=replace(decided.template, tools=tools.specs(), text_format=text_format),
             opening=opening.items,
             facts=opening.facts,
-            conversation=conversation,
-            bench=Workbench(tools, rules, approver, ports, redactor, fence, model.supports_images),
-            notices=_notices(request, opening),
+            conversation=decided.conversation,
+            bench=Workbench(tools, rules, approver, ports, redactor, fence, decided.model.supports_images),
+            notices=decided.notices(opening),
             parse=asked.parse if asked else None,
             on_limits=self._on_limits,
         )
@@ -182,58 +250,10 @@ class Assistant:
         return None
 
 
-def _started(
-    request: TurnRequest,
-    conversation: Conversation,
-    credentials: Credentials,
-    model: Model,
-    settings: Settings,
-) -> TurnStarted:
-    return TurnStarted(
-        turn_id=new_uuid(),
-        thread=conversation.name,
-        model=model.slug,
-        effort=_effort(request, model, settings) or model.default_effort,
-        account=credentials.label,
-        plan=credentials.account.plan,
-        billing=credentials.billing,
+def _did_not_fit(event: TurnEvent) -> bool:
+    """Whether a turn ended because the thread was too long, before the model said anything."""
+    return (
+        isinstance(event, TurnFinished)
+        and isinstance(event.failure, ContextWindowExceeded)
+        and not event.answer.items
     )
-
-
-def _effort(request: TurnRequest, model: Model, settings: Settings) -> str | None:
-    if request.effort is not None:
-        return request.effort
-    # The settings' effort was chosen with the settings' model in mind; another model need not have it.
-    return settings.effort if not model.efforts or settings.effort in model.efforts else None
-
-
-def _template(
-    request: TurnRequest, conversation: Conversation, model: Model, settings: Settings, turn_id: str
-) -> ResponsesRequest:
-    choice = model.reasoning(
-        effort=_effort(request, model, settings), summary=settings.summary, verbosity=settings.verbosity
-    )
-    return ResponsesRequest(
-        model=model.slug,
-        input=(),
-        parallel_tool_calls=model.supports_parallel_tool_calls,
-        effort=choice.effort,
-        summary=choice.summary,
-        verbosity=choice.verbosity,
-        service_tier=settings.service_tier,
-        prompt_cache_key=conversation.thread_id,
-        thread_id=conversation.thread_id,
-        turn_id=turn_id,
-        is_lite=model.is_lite,
-    )
-
-
-def _notices(request: TurnRequest, opening: Opening) -> tuple[Notice, ...]:
-    notices = []
-    if request.context is not None and request.context.cuts:
-        notices.append(Notice("context", f"Left out of the context: {'; '.join(request.context.cuts)}."))
-    if told := join_findings(opening.findings):
-        notices.append(Notice("redacted", told))
-    if request.approval is ApprovalPolicy.ALL and len(request.tools):
-        notices.append(Notice("hint", ALL_HINT))
-    return tuple(notices)

@@ -69,10 +69,10 @@ class Conversation:
         """Open an exchange with its first items: instructions, context, the user's words."""
         return Exchange(self, opening, frozenset(facts))
 
-    def replace(self, items: Sequence[Item]) -> None:
-        """Put a compacted history in the place of the present one."""
+    def replace(self, items: Sequence[Item], facts: Iterable[str] = ()) -> None:
+        """Put a compacted history, and the facts that it still tells, in the place of the present one."""
         self._items = tuple(items)
-        self._facts = frozenset()
+        self._facts = frozenset(facts)
         if self._journal is not None:
             self._journal.rewrite(self)
 

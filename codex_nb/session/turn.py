@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from codex_nb.errors import CodexError
 from codex_nb.responses.events import LimitsSeen
@@ -17,28 +17,22 @@ from codex_nb.session.answer import Answer, Status, ToolCall, Usage
 from codex_nb.session.call import CallRun, Workbench
 from codex_nb.session.events import Notice, StepStarted, TurnFinished
 from codex_nb.session.items import Item, answer_text, call_output, is_call, reasoning_text, user_message
+from codex_nb.session.model_client import streaming
 from codex_nb.session.reader import StepReader
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable
 
-    from codex_nb.responses.events import ResponseEvent, ResponseFinished
+    from codex_nb.responses.events import ResponseFinished
     from codex_nb.responses.limits import RateLimits
     from codex_nb.responses.request import ResponsesRequest
     from codex_nb.session.conversation import Conversation
     from codex_nb.session.events import TurnEvent, TurnStarted
+    from codex_nb.session.model_client import ModelClient
 
 STOPPED = "Stopped by the user."
 REPAIR = "Your answer does not fit the JSON schema: {problem}\nAnswer again, with the corrected JSON alone."
 NOT_RUN = "not run: the user stopped the turn"
-
-
-class ModelClient(Protocol):
-    """Sends one request and streams what comes back; the last event is ResponseFinished."""
-
-    def stream(self, request: ResponsesRequest) -> AsyncIterator[ResponseEvent]:
-        """Yield the response's events; raises CodexError."""
-        ...
 
 
 class Unfit(Exception):
@@ -132,16 +126,12 @@ class _Run:
         self._reader = StepReader()
         turn_state = self._last.turn_state if self._last else None
         request = replace(self._turn.request, input=self._exchange.input, turn_state=turn_state)
-        stream = self._client.stream(request)
-        try:
-            async for event in stream:
+        async with streaming(self._client, request) as events:
+            async for event in events:
                 for shown in self._reader.read(event):
                     yield shown
                 if isinstance(event, LimitsSeen) and (notice := self._turn.on_limits(event.limits)):
                     yield notice
-        finally:
-            if (close := getattr(stream, "aclose", None)) is not None:
-                await close()
 
     def _take_step(self) -> list[Item]:
         """Move what the step said into the exchange; return the calls to carry out."""

@@ -16,8 +16,10 @@ from codex_nb.errors import ModelUnavailable, SignInRequired
 from codex_nb.responses.events import LimitsSeen
 from codex_nb.responses.limits import RateLimits, Window
 from codex_nb.responses.model import Model
-from codex_nb.session.assistant import ALL_HINT, Assistant
+from codex_nb.session.assistant import Assistant
+from codex_nb.session.decided import ALL_HINT
 from codex_nb.session.events import Notice, StepStarted, TurnEvent, TurnFinished, TurnStarted
+from codex_nb.session.replay import AnswerStore
 from codex_nb.session.request import TurnRequest
 from codex_nb.session.sections import NotebookContext, Section
 from codex_nb.session.threads import ThreadStore
@@ -90,6 +92,7 @@ class Desk:
             identity=Login(),
             models=self.models,
             threads=ThreadStore(home / "threads"),
+            answers=AnswerStore(home / "answers"),
             settings=self.settings,
             environ=environ or {},
             instructions="Be brief.",

@@ -1,0 +1,119 @@
+"""Long threads are made short: by the backend's own compaction where it has one, by a written summary otherwise.
+
+The backend is asked with an ordinary request whose input ends in a ``compaction_trigger`` item; its answer is one
+sealed ``compaction`` item that stands for the history. A backend that refuses or ignores the trigger is asked for a
+summary.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from codex_nb.errors import BadRequest, ContextWindowExceeded
+from codex_nb.responses.events import ResponseFinished
+from codex_nb.session.items import Item, answer_text, user_message
+from codex_nb.session.model_client import streaming
+from codex_nb.session.sections import tokens_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from codex_nb.responses.request import ResponsesRequest
+    from codex_nb.session.conversation import Conversation
+    from codex_nb.session.model_client import ModelClient
+
+FULLNESS = 0.75
+WINDOW = 200_000
+_IMAGE_TOKENS = 1_500
+_SEALED = ("compaction", "compaction_summary")
+_KEPT_FACTS = ("instructions:", "AGENTS.md:", "answered:")
+_ASK = """\
+Context checkpoint compaction: write a summary of this conversation for the assistant that takes it over and sees \
+nothing else of it. Name what was asked, what was found (with the numbers that matter), what was decided, which \
+variables and cells matter, and what is still open. No preamble."""
+_SUMMARY = "What was said in this thread so far, in short (the full text is gone):\n\n{summary}"
+
+
+def size_of(items: Sequence[Item]) -> int:
+    """Estimate the tokens of a history; an image counts as a fixed number."""
+    total = 0
+    for item in items:
+        content = item.get("content")
+        parts = content if isinstance(content, list) else []
+        images = [part for part in parts if isinstance(part, dict) and part.get("type") == "input_image"]
+        slim = {**item, "content": [part for part in parts if part not in images]} if images else item
+        total += tokens_of(json.dumps(slim, ensure_ascii=False)) + _IMAGE_TOKENS * len(images)
+    return total
+
+
+def is_full(items: Sequence[Item], window: int | None) -> bool:
+    """Whether a history takes so much of the model's window (in tokens) that it should be made short."""
+    return size_of(items) > FULLNESS * (window or WINDOW)
+
+
+class Compactor:
+    """Makes conversations short; remembers whether the backend knows the trigger."""
+
+    def __init__(self, client: ModelClient) -> None:
+        self._client = client
+        self._knows_trigger = True
+
+    async def compact(self, conversation: Conversation, template: ResponsesRequest) -> str:
+        """Put a short history in the place of the long one; return the sentence that tells of it."""
+        items = conversation.items
+        before = size_of(items)
+        short = await self._sealed(items, template) if self._knows_trigger else None
+        if short is None:
+            short = await self._summary(items, template)
+        first_words = [item for item in items if item.get("role") == "developer"]
+        facts = [fact for fact in conversation.facts if fact.startswith(_KEPT_FACTS)]
+        conversation.replace([*first_words, short], facts)
+        after = size_of(conversation.items)
+        return f"The thread had grown long and was made short: from about {before:,} to {after:,} tokens."
+
+    async def _sealed(self, items: Sequence[Item], template: ResponsesRequest) -> Item | None:
+        request = replace(template, input=(*items, {"type": "compaction_trigger"}), text_format=None)
+        try:
+            finished = await self._finish(request)
+        except ContextWindowExceeded:
+            return None
+        except BadRequest:
+            self._knows_trigger = False
+            return None
+        sealed = [item for item in finished.items if item.get("type") in _SEALED]
+        self._knows_trigger = len(sealed) == 1
+        return sealed[0] if self._knows_trigger else None
+
+    async def _summary(self, items: Sequence[Item], template: ResponsesRequest) -> Item:
+        """Ask for a summary; where even that does not fit, of the newer half, and so on."""
+        while True:
+            request = replace(template, input=(*items, user_message(_ASK)), tools=(), text_format=None)
+            try:
+                finished = await self._finish(request)
+            except ContextWindowExceeded:
+                items = newer_half(items)
+                if not items:
+                    raise
+                continue
+            text = answer_text(finished.items) or finished.text
+            return user_message(_SUMMARY.format(summary=text.strip()))
+
+    async def _finish(self, request: ResponsesRequest) -> ResponseFinished:
+        async with streaming(self._client, request) as events:
+            async for event in events:
+                if isinstance(event, ResponseFinished):
+                    return event
+        raise BadRequest("The request for a summary of the thread was not answered.")
+
+
+def newer_half(items: Sequence[Item]) -> tuple[Item, ...]:
+    """Return the newer half of a history, beginning with a question, so that no call loses its output."""
+    starts = [
+        index
+        for index, item in enumerate(items)
+        if index and item.get("type") == "message" and item.get("role") == "user"
+    ]
+    later = [index for index in starts if index >= len(items) // 2]
+    return tuple(items[later[0] :]) if later else ()

@@ -1,0 +1,86 @@
+"""What is decided of a turn before it begins: who asks, which model, in which thread, at what effort."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from codex_nb.responses.request import ResponsesRequest
+from codex_nb.session.events import Notice, TurnStarted
+from codex_nb.session.sections import join_findings
+from codex_nb.settings import ApprovalPolicy
+
+if TYPE_CHECKING:
+    from codex_nb.auth.credentials import Credentials
+    from codex_nb.responses.model import Model
+    from codex_nb.session.conversation import Conversation
+    from codex_nb.session.opening import Opening
+    from codex_nb.session.request import TurnRequest
+    from codex_nb.settings import Settings
+
+ALL_HINT = "Approval policy 'all': tool calls run without being asked for."
+
+
+@dataclass(frozen=True)
+class Decided:
+    """The choices of one turn, each made by the nearest that has an opinion: the question, the settings, the model."""
+
+    turn_id: str
+    request: TurnRequest
+    conversation: Conversation
+    credentials: Credentials
+    model: Model
+    settings: Settings
+
+    @property
+    def effort(self) -> str | None:
+        """The wished-for effort, None to leave it to the model."""
+        if self.request.effort is not None:
+            return self.request.effort
+        # The settings' effort was chosen with the settings' model in mind; another model need not have it.
+        wished = self.settings.effort
+        return wished if not self.model.efforts or wished in self.model.efforts else None
+
+    @property
+    def started(self) -> TurnStarted:
+        """The first event of the turn."""
+        return TurnStarted(
+            turn_id=self.turn_id,
+            thread=self.conversation.name,
+            model=self.model.slug,
+            effort=self.effort or self.model.default_effort,
+            account=self.credentials.label,
+            plan=self.credentials.account.plan,
+            billing=self.credentials.billing,
+        )
+
+    @property
+    def template(self) -> ResponsesRequest:
+        """The request of each step, without input and tools; raises ConfigError for an effort the model lacks."""
+        choice = self.model.reasoning(
+            effort=self.effort, summary=self.settings.summary, verbosity=self.settings.verbosity
+        )
+        return ResponsesRequest(
+            model=self.model.slug,
+            input=(),
+            parallel_tool_calls=self.model.supports_parallel_tool_calls,
+            effort=choice.effort,
+            summary=choice.summary,
+            verbosity=choice.verbosity,
+            service_tier=self.settings.service_tier,
+            prompt_cache_key=self.conversation.thread_id,
+            thread_id=self.conversation.thread_id,
+            turn_id=self.turn_id,
+            is_lite=self.model.is_lite,
+        )
+
+    def notices(self, opening: Opening) -> tuple[Notice, ...]:
+        """The quiet lines that the turn begins with: what was cut, what was taken out, what runs unasked."""
+        request, notices = self.request, []
+        if request.context is not None and request.context.cuts:
+            notices.append(Notice("context", f"Left out of the context: {'; '.join(request.context.cuts)}."))
+        if told := join_findings(opening.findings):
+            notices.append(Notice("redacted", told))
+        if request.approval is ApprovalPolicy.ALL and len(request.tools):
+            notices.append(Notice("hint", ALL_HINT))
+        return tuple(notices)

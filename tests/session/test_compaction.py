@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from codex_nb.errors import BadRequest, ContextWindowExceeded
+from codex_nb.session.compaction import newer_half, size_of
+from codex_nb.session.events import Notice, TextDone, TurnEvent, TurnFinished, TurnStarted
+from codex_nb.session.items import Item, call_output, user_message
+from tests.session.scripted import called, finished, reply, said
+from tests.session.test_assistant import MODEL, Desk, texts
+
+pytestmark = pytest.mark.anyio
+
+SEALED = {"type": "compaction", "id": "cmp_1", "encrypted_content": "gAAAA"}
+LONG = "a long answer " * 400
+
+
+async def long_thread(home: Path) -> Desk:
+    desk = Desk(home, reply(said(LONG)))
+    await desk.ask("one", thread="nb")
+    desk.models.model = replace(MODEL, context_window=1_000)
+    return desk
+
+
+def compacted(events: list[TurnEvent]) -> list[str]:
+    return [event.text for event in events if isinstance(event, Notice) and event.kind == "compacted"]
+
+
+async def test_a_long_thread_is_sealed_by_the_backend_and_says_so(tmp_path: Path) -> None:
+    desk = await long_thread(tmp_path)
+    desk.client.scripts += [[finished(SEALED)], reply(said("2", "msg_2"))]
+    events = await desk.ask("two", thread="nb")
+    trigger, turn = desk.client.requests[1:]
+    assert trigger.input[-1] == {"type": "compaction_trigger"}
+    assert trigger.input[:-1] == (*desk.client.requests[0].input, said(LONG))
+    assert [item.get("role", item["type"]) for item in turn.input] == ["developer", "compaction", "user"]
+    assert turn.input[1] == SEALED
+    assert len(compacted(events)) == 1
+    again = Desk(tmp_path, reply(said("3", "msg_3")))
+    await again.ask("three", thread="nb")
+    assert SEALED in again.client.requests[0].input
+
+
+@pytest.mark.parametrize("refusal", [[BadRequest("unknown item type")], reply(said("Sure!", "msg_x"))])
+async def test_a_backend_without_compaction_is_asked_for_a_summary(tmp_path: Path, refusal: list) -> None:
+    desk = await long_thread(tmp_path)
+    desk.client.scripts += [refusal, reply(said("They said one.", "msg_s")), reply(said("2", "msg_2"))]
+    events = await desk.ask("two", thread="nb")
+    told = texts(desk.client.requests[-1].input)
+    assert [role for role, _ in told] == ["developer", "user", "user"]
+    assert told[1][1].endswith("They said one.")
+    assert told[2][1] == "two"
+    assert desk.client.requests[2].tools == ()
+    assert len(compacted(events)) == 1
+
+
+async def test_a_turn_that_did_not_fit_is_made_short_and_sent_again(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, reply(said(LONG)))
+    await desk.ask("one", thread="nb")
+    desk.client.scripts += [
+        [ContextWindowExceeded("Too long.")],
+        [finished(SEALED)],
+        reply(said("2", "msg_2")),
+    ]
+    events = await desk.ask("two", thread="nb")
+    assert [type(event) for event in events if isinstance(event, TurnStarted | TurnFinished)] == [
+        TurnStarted,
+        TurnFinished,
+    ]
+    assert TextDone("msg_2", "2") in events
+    assert len(compacted(events)) == 1
+    assert desk.client.requests[-1].input[1] == SEALED
+
+
+async def test_a_first_question_that_does_not_fit_fails(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, [ContextWindowExceeded("Too long.")])
+    events = await desk.ask("one", thread="nb")
+    last = events[-1]
+    assert isinstance(last, TurnFinished)
+    assert isinstance(last.failure, ContextWindowExceeded)
+    assert desk.client.scripts == []
+
+
+async def test_a_history_too_long_even_to_be_summed_up_loses_its_older_half(tmp_path: Path) -> None:
+    desk = await long_thread(tmp_path)
+    desk.models.model = MODEL
+    desk.client.scripts += [reply(said("2", "msg_2"))]
+    await desk.ask("two", thread="nb")
+    desk.models.model = replace(MODEL, context_window=1_000)
+    too_long = [ContextWindowExceeded("Too long.")]
+    desk.client.scripts += [too_long, too_long, reply(said("Short.", "msg_s")), reply(said("3", "msg_3"))]
+    await desk.ask("three", thread="nb")
+    assert texts(desk.client.requests[4].input)[0] == ("user", "two")
+    assert texts(desk.client.requests[5].input)[1][1].endswith("Short.")
+
+
+def test_no_call_loses_its_output_when_a_history_is_halved() -> None:
+    call = called("run_python", {"code": "1"})
+    items: list[Item] = [
+        user_message("a"),
+        call,
+        call_output(call, "1"),
+        said("x"),
+        user_message("b"),
+        said("y", "m2"),
+    ]
+    assert [item["type"] for item in newer_half(items)] == ["message", "message"]
+    assert newer_half([user_message("a"), call]) == ()
+
+
+def test_an_image_counts_as_an_image_and_not_as_its_letters() -> None:
+    picture = "data:image/png;base64," + "A" * 1_000_000
+    assert size_of([user_message("look", [picture])]) < 2_000

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codex_nb.session.answer import Answer, ToolCall, Usage
+from codex_nb.session.events import Notice, ToolStarted, TurnEvent, TurnFinished
+from codex_nb.session.replay import AnswerStore
+from codex_nb.session.sections import NotebookContext, Section
+from codex_nb.settings import ApprovalPolicy
+from codex_nb.tools.kernel import run_python
+from codex_nb.tools.tool import ToolSet
+from tests.session.scripted import called, reply, said
+from tests.session.test_assistant import Desk, texts
+
+pytestmark = pytest.mark.anyio
+
+
+def context(text: str = "x = 1") -> NotebookContext:
+    return NotebookContext((Section("cell", "Cell 1", text),))
+
+
+def answer_of(events: list[TurnEvent]) -> Answer:
+    last = events[-1]
+    assert isinstance(last, TurnFinished)
+    return last.answer
+
+
+def is_replayed(events: list[TurnEvent]) -> bool:
+    return any(isinstance(event, Notice) and event.kind == "replayed" for event in events)
+
+
+async def test_an_answered_question_is_answered_again_without_a_request_even_after_a_restart(
+    tmp_path: Path,
+) -> None:
+    first = Desk(tmp_path, reply(said("One.")))
+    before = answer_of(await first.ask("Why?", thread="nb", context=context(), replay=True))
+    again = Desk(tmp_path)
+    events = await again.ask("Why?", thread="nb", context=context(), replay=True)
+    assert is_replayed(events)
+    assert again.client.requests == []
+    after = answer_of(events)
+    assert after.usage == Usage()
+    assert (after.text, after.items, after.model, after.billing) == (
+        "One.",
+        before.items,
+        "gpt-test",
+        "chatgpt",
+    )
+    assert len(again.assistant.threads.open("nb").items) == len(first.assistant.threads.open("nb").items)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prompt": "Why not?"},
+        {"context": context("x = 2")},
+        {"model": "gpt-other"},
+        {"effort": "high"},
+        {"thread": "other"},
+        {"images": ("data:image/png;base64,AAAA",)},
+        {"schema": int},
+        {"tools": ToolSet((run_python,))},
+        {"fresh": True},
+        {"replay": False},
+    ],
+)
+async def test_a_question_that_differs_is_asked(tmp_path: Path, change: dict[str, Any]) -> None:
+    desk = Desk(tmp_path, reply(said("1")), reply(said('{"value": 2}', "msg_2")))
+    question = {"prompt": "Why?", "thread": "nb", "context": context(), "replay": True}
+    await desk.ask(**question)
+    events = await desk.ask(**question | change)
+    assert not is_replayed(events)
+    assert answer_of(events).status == "completed"
+    assert len(desk.client.requests) == 2
+
+
+async def test_changed_instructions_ask_anew(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, reply(said("1")), reply(said("2", "msg_2")))
+    await desk.ask("Why?", thread="nb", replay=True)
+    (tmp_path / "AGENTS.md").write_text("Be kind.")
+    assert not is_replayed(await desk.ask("Why?", thread="nb", replay=True))
+
+
+async def test_a_cell_that_ran_tools_replays_the_answer_and_not_the_tools(tmp_path: Path) -> None:
+    tools = {"tools": ToolSet((run_python,)), "approval": ApprovalPolicy.ALL}
+    desk = Desk(tmp_path, reply(called("run_python", {"code": "print(1)"})), reply(said("Done.")))
+    await desk.ask("Run it", thread="nb", replay=True, **tools)
+    events = await desk.ask("Run it", thread="nb", replay=True, **tools)
+    assert desk.kernel.ran == ["print(1)"]
+    assert not any(isinstance(event, ToolStarted) for event in events)
+    assert answer_of(events).tool_calls == (ToolCall("run_python", "call_1", '{"code": "print(1)"}', "1"),)
+
+
+async def test_only_whole_answers_are_stored(tmp_path: Path) -> None:
+    cut = reply(said("Ha"), status="incomplete", incomplete_reason="max_output_tokens")
+    desk = Desk(tmp_path, cut, reply(said("Whole", "msg_2")))
+    await desk.ask("Why?", thread="nb", replay=True)
+    assert answer_of(await desk.ask("Why?", thread="nb", replay=True)).text == "Whole"
+
+
+async def test_a_value_is_made_again_from_the_stored_answer(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, reply(said('{"value": [1, 2]}')))
+    for _ in range(2):
+        answer = answer_of(await desk.ask("Numbers", thread="nb", replay=True, schema=list[int]))
+        assert answer.parsed == [1, 2]
+    assert len(desk.client.requests) == 1
+
+
+async def test_a_thread_that_was_lost_hears_of_the_stored_answer(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, reply(said("One.")), reply(said("Two.", "msg_2")))
+    await desk.ask("Why?", thread="nb", replay=True)
+    desk.assistant.threads.forget("nb")
+    await desk.ask("Why?", thread="nb", replay=True)
+    await desk.ask("And?", thread="nb")
+    told = [text for role, text in texts(desk.client.requests[1].input) if role != "developer"]
+    assert told == ["Why?", "One.", "And?"]
+
+
+def test_answers_are_kept_for_their_owner_only_and_bad_files_count_as_absent(tmp_path: Path) -> None:
+    store = AnswerStore(tmp_path / "answers", clock=lambda: 1000.0)
+    answer = Answer(
+        "é", items=({"a": 1},), tool_calls=(ToolCall("t", "c", "{}", None),), usage=Usage(1, 2, 3, 4, 5)
+    )
+    store.keep("key", answer)
+    [file] = (tmp_path / "answers").iterdir()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    found = AnswerStore(tmp_path / "answers").find("key")
+    assert found is not None
+    assert (found.answer, found.at) == (answer, 1000.0)
+    file.write_text('{"answer": {}}')
+    assert AnswerStore(tmp_path / "answers").find("key") is None
+    assert AnswerStore(None).find("key") is None
