@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
 
 Status = Literal["completed", "incomplete", "failed", "cancelled"]
 
@@ -48,3 +51,20 @@ class Answer:
     thread: str = ""
     request_id: str | None = None
     billing: str = ""
+
+    def _repr_mimebundle_(
+        self, include: Collection[str] | None = None, exclude: Collection[str] | None = None
+    ) -> dict[str, str]:
+        """Show the answer as every reader of notebooks can, with nothing in it that could run."""
+        del include, exclude  # the three forms are cheap, and front ends choose among them
+        from codex_nb.rendering.bundle import answer_bundle
+
+        return answer_bundle(self.text, remark=_REMARKS[self.status])
+
+
+_REMARKS: Mapping[Status, str] = {
+    "completed": "",
+    "incomplete": "The answer is incomplete.",
+    "failed": "The turn failed.",
+    "cancelled": "The turn was stopped.",
+}

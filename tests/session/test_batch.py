@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import threading
+from collections import Counter
+from collections.abc import Callable, Collection
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from codex_nb.errors import BadRequest, CodexError, ConfigError, RateLimited, UsageLimitReached
+from codex_nb.session.answer import Answer
+from codex_nb.session.batch import Batch, CoroutineExecutor, Progress, prompts_of
+
+
+class Clock:
+    """A clock that moves only when somebody waits."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def wait(self, futures: Collection[Any], timeout_s: float) -> None:
+        if not any(future.done() for future in futures):
+            self.now += timeout_s
+
+
+class Desk:
+    """An executor that finishes calls when its script says so, and counts them."""
+
+    def __init__(self, answer: Callable[[str, int], Answer | Exception]) -> None:
+        self.asked: Counter[str] = Counter()
+        self.most_at_once = 0
+        self._answer = answer
+        self._open: list[concurrent.futures.Future[Answer]] = []
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> concurrent.futures.Future[Answer]:
+        [prompt] = arguments
+        self.asked[prompt] += 1
+        self._open = [future for future in self._open if not future.done()]
+        future: concurrent.futures.Future[Answer] = concurrent.futures.Future()
+        self._open.append(future)
+        self.most_at_once = max(self.most_at_once, len(self._open))
+        future.set_running_or_notify_cancel()
+        outcome = self._answer(prompt, self.asked[prompt])
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
+        return future
+
+
+def limited(after: float | None) -> RateLimited:
+    error = RateLimited("Too many requests.", status=429)
+    error.retry_after = after
+    return error
+
+
+def batch(prompts: list[str], desk: Any, clock: Clock | None = None, **more: Any) -> Batch:
+    clock = clock or Clock()
+    settled = {"clock": clock, "wait": clock.wait, "chance": lambda: 0.5, "on_error": "return"}
+    return Batch(tuple(prompts), str, desk, **settled | more)
+
+
+def test_200_prompts_with_rate_limits_and_a_poisoned_one() -> None:
+    prompts = [f"prompt {n}" for n in range(200)]
+
+    def answer(prompt: str, times: int) -> Answer | Exception:
+        number = int(prompt.split()[1])
+        if number == 117:
+            return BadRequest("This prompt is poison.")
+        if number % 7 == 0 and times == 1:
+            return limited(2.0)
+        if number % 31 == 0 and times == 2:
+            return limited(None)
+        return Answer(f"answer {number}")
+
+    desk, clock = Desk(answer), Clock()
+    seen: list[Progress] = []
+    outcomes = batch(prompts, desk, clock, on_progress=seen.append).run()
+    assert [outcome.text if isinstance(outcome, Answer) else "error" for outcome in outcomes] == [
+        "error" if n == 117 else f"answer {n}" for n in range(200)
+    ]
+    assert isinstance(outcomes[117], BadRequest)
+    limits = {f"prompt {n}": 1 + (n % 7 == 0) + (n % 7 == 0 and n % 31 == 0) for n in range(200)}
+    assert desk.asked == Counter(limits)
+    assert seen[0] == Progress(0, 200)
+    assert seen[-1].done == 200
+    assert seen[-1].failed == 1
+    assert max(progress.waiting_s for progress in seen) == pytest.approx(2.0)
+    assert clock.now > 102.0
+
+
+def test_nothing_is_sent_while_a_rate_limit_lasts() -> None:
+    clock, sent = Clock(), []
+
+    def answer(prompt: str, times: int) -> Answer | Exception:
+        sent.append(clock.now)
+        return limited(30.0) if len(sent) == 1 else Answer("ok")
+
+    batch(["a", "b"], Desk(answer), clock, concurrency=1).run()
+    assert sent[0] == 100.0
+    assert min(sent[1:]) >= 130.0
+
+
+def test_a_limit_that_never_ends_is_an_error_in_the_end() -> None:
+    desk = Desk(lambda _prompt, _times: limited(1.0))
+    [outcome] = batch(["a"], desk).run()
+    assert isinstance(outcome, RateLimited)
+    assert desk.asked["a"] == 11
+
+
+def test_when_the_plan_is_used_up_nothing_more_is_sent() -> None:
+    desk = Desk(lambda _prompt, _times: UsageLimitReached("Used up."))
+    outcomes = batch([str(n) for n in range(50)], desk, concurrency=2).run()
+    assert all(isinstance(outcome, UsageLimitReached) for outcome in outcomes)
+    assert len(desk.asked) == 2
+
+
+def test_the_first_error_is_raised_where_that_is_asked_for() -> None:
+    desk = Desk(lambda prompt, _times: BadRequest("No.") if prompt == "b" else Answer(prompt))
+    with pytest.raises(BadRequest) as caught:
+        batch(["a", "b", "c"], desk, on_error="raise", concurrency=1).run()
+    assert caught.value.__notes__ == ["Question 2 of 3; 1 were answered."]
+    assert desk.asked == Counter("ab")
+
+
+def test_an_interrupt_returns_what_is_done_and_cancels_the_rest() -> None:
+    gate = threading.Event()
+    started: list[concurrent.futures.Future[Answer]] = []
+
+    class Slow(Desk):
+        def submit(
+            self, function: Callable[..., Any], /, *arguments: Any
+        ) -> concurrent.futures.Future[Answer]:
+            if len(started) >= 2:
+                future: concurrent.futures.Future[Answer] = concurrent.futures.Future()
+            else:
+                future = super().submit(function, *arguments)
+            started.append(future)
+            return future
+
+    rounds = 0
+
+    def wait(futures: Collection[Any], timeout_s: float) -> None:
+        nonlocal rounds
+        rounds += 1
+        if rounds == 3:
+            raise KeyboardInterrupt
+
+    outcomes = batch(list("abcdef"), Slow(lambda p, _t: Answer(p)), concurrency=2, wait=wait).run()
+    assert [(o.text, o.status) for o in outcomes if isinstance(o, Answer)] == [
+        ("a", "completed"),
+        ("b", "completed"),
+        *[("", "cancelled")] * 4,
+    ]
+    assert [future.cancelled() for future in started] == [False, False, True, True]
+    assert not gate.is_set()
+
+
+def test_no_more_run_at_once_than_allowed() -> None:
+    at_once, most = 0, 0
+    lock = threading.Lock()
+
+    def ask(prompt: str) -> Answer:
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        barrier.wait(5)
+        with lock:
+            at_once -= 1
+        return Answer(prompt)
+
+    barrier = threading.Barrier(3)
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        outcomes = Batch(tuple("abcdef"), ask, pool, concurrency=3).run()
+    assert [outcome.text for outcome in outcomes if isinstance(outcome, Answer)] == list("abcdef")
+    assert most == 3
+
+
+def test_coroutines_run_on_a_loop_of_their_own() -> None:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+
+    async def ask(prompt: str) -> Answer:
+        await asyncio.sleep(0)
+        return Answer(prompt.upper())
+
+    try:
+        executor = CoroutineExecutor(lambda coroutine: asyncio.run_coroutine_threadsafe(coroutine, loop))
+        outcomes = Batch(("a", "b"), ask, executor).run()
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+    assert [outcome.text for outcome in outcomes if isinstance(outcome, Answer)] == ["A", "B"]
+
+
+def test_what_is_no_error_of_ours_is_raised_in_any_case() -> None:
+    with pytest.raises(ZeroDivisionError):
+        batch(["a"], Desk(lambda _p, _t: ZeroDivisionError())).run()
+
+
+def test_a_series_goes_in_and_a_series_comes_out() -> None:
+    series = pd.Series(["one", "two"], index=["x", "y"], name="questions")
+    prompts, shaped = prompts_of(series)
+    assert prompts == ("one", "two")
+    result = shaped([Answer("1"), BadRequest("no")])
+    assert list(result.index) == ["x", "y"]
+    assert result.name == "questions"
+    assert result["x"] == Answer("1")
+    assert isinstance(result["y"], CodexError)
+    assert prompts_of(iter(["a"]))[0] == ("a",)
+    assert shaped([Answer("1"), Answer("2")]).dtype == object
+
+
+@pytest.mark.parametrize("prompts", [["a", 7], ["a", None]])
+def test_prompts_that_are_no_texts_are_refused_before_anything_is_sent(prompts: list[Any]) -> None:
+    with pytest.raises(ConfigError):
+        prompts_of(prompts)
+
+
+def test_one_text_is_not_many_prompts() -> None:
+    with pytest.raises(ConfigError):
+        prompts_of("one question")
+    with pytest.raises(ConfigError):
+        batch(["a"], Desk(lambda p, _t: Answer(p)), concurrency=0)
