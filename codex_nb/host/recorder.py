@@ -47,6 +47,7 @@ class OutputRecorder:
         self._lock = threading.Lock()
         self._executions: list[_Execution] = []
         self._by_request: dict[str, _Execution] = {}
+        self._running: list[tuple[Any, _Execution]] = []
         self._total = 0
 
     def start(self) -> None:
@@ -71,9 +72,12 @@ class OutputRecorder:
     def _begin(self, info: Any) -> None:
         if not info.store_history or not info.raw_cell.strip():
             return  # code that runs inside a cell, or on behalf of a front end
-        execution = _Execution(info.raw_cell, info.cell_id, self._request_id(), self._shell.displayhook.prompt_count)
+        execution = _Execution(
+            info.raw_cell, info.cell_id, self._request_id(), self._shell.displayhook.prompt_count
+        )
         with self._lock:
             self._place(execution)
+            self._running.append((info, execution))
             self._by_request[execution.request] = execution
             self._forget_old_cells()
 
@@ -87,17 +91,14 @@ class OutputRecorder:
         self._executions.append(execution)
 
     def _end(self, result: Any) -> None:
-        info = getattr(result, "info", None)
-        if info is None or not info.store_history:
-            return
         with self._lock:
-            execution = self._by_request.get(self._request_id())
-            if execution is None or execution.source != info.raw_cell:
-                return
-            execution.execution_count = result.execution_count or execution.execution_count
-            if self._kernel is None:
-                _note_without_kernel(execution, result)
-                self._measure(execution)
+            ended = [each for each in self._running if result is not None and each[0] is result.info]
+            self._running = [each for each in self._running if each not in ended]
+            for _, execution in ended:
+                execution.execution_count = result.execution_count or execution.execution_count
+                if self._kernel is None:
+                    _note_without_kernel(execution, result)
+                    self._measure(execution)
 
     def _note(self, kind: str, content: Mapping[str, Any], request: str) -> None:
         with self._lock:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 
 from codex_nb.host.engine import Engine
 from codex_nb.host.mailbox import Mailbox
+from tests.host.shells import interactive_shell
 
 
 @pytest.fixture
@@ -21,3 +23,9 @@ def engine() -> Iterator[Engine]:
 def mailbox() -> Iterator[Mailbox]:
     with Mailbox() as box:
         yield box
+
+
+@pytest.fixture
+def shell() -> Iterator[InteractiveShell]:
+    with interactive_shell() as running:
+        yield running

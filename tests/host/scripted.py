@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 
@@ -50,7 +51,7 @@ class EndlessTurn:
     end: TurnFinished | None = field(
         default_factory=lambda: TurnFinished(Answer("half an answer", status="cancelled"), "Stopped.")
     )
-    closed: bool = False
+    closed: threading.Event = field(default_factory=threading.Event)
 
     async def events(self) -> AsyncGenerator[TurnEvent, None]:
         for event in self.before:
@@ -58,7 +59,7 @@ class EndlessTurn:
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
-            self.closed = True
+            self.closed.set()
             if self.end is None:
                 raise
             yield self.end

@@ -111,7 +111,7 @@ def test_a_stop_request_ends_the_turn_and_the_cell_goes_on_as_usual(engine: Engi
     turn = EndlessTurn()
     screen = RecordingScreen(on(delta("answer"), mailbox.request_stop))
     assert run(engine, mailbox, screen, turn.events()) == STOPPED.answer
-    assert (screen.events, turn.closed, screen.closed) == ([*turn.before, STOPPED], True, 1)
+    assert (screen.events, turn.closed.is_set(), screen.closed) == ([*turn.before, STOPPED], True, 1)
 
 
 def test_a_stop_request_from_another_thread_is_heard(engine: Engine, mailbox: Mailbox) -> None:
@@ -132,7 +132,7 @@ def test_an_interrupt_is_a_keyboard_interrupt_that_carries_the_partial_answer(
     with pytest.raises(TurnInterrupted) as caught:
         run(engine, mailbox, screen, turn.events())
     assert caught.value.answer == STOPPED.answer
-    assert (screen.events, turn.closed, screen.closed) == ([*turn.before, STOPPED], True, 1)
+    assert (screen.events, turn.closed.is_set(), screen.closed) == ([*turn.before, STOPPED], True, 1)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 

@@ -1,0 +1,62 @@
+"""Inside a running loop a turn is an async iterator, and its calls run on that loop's thread."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from codex_nb.host.engine import Engine
+from codex_nb.host.mailbox import Mailbox
+from codex_nb.host.relay import relay
+from codex_nb.session.events import TextDelta, ToolFinished, TurnEvent
+from tests.host.scripted import FINISHED, STARTED, EndlessTurn, delta, scripted
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_events_arrive_in_order(engine: Engine, mailbox: Mailbox) -> None:
+    events = (STARTED, *[delta(str(number)) for number in range(1_000)], FINISHED)
+    assert [event async for event in relay(engine, scripted(*events), mailbox)] == list(events)
+
+
+async def test_calls_run_on_the_callers_thread(engine: Engine, mailbox: Mailbox) -> None:
+    async def events() -> AsyncGenerator[TurnEvent, None]:
+        yield ToolFinished("call", await mailbox.call(lambda: threading.current_thread().name), ok=True)
+        yield FINISHED
+
+    assert [event async for event in relay(engine, events(), mailbox)] == [
+        ToolFinished("call", threading.current_thread().name, ok=True),
+        FINISHED,
+    ]
+
+
+async def test_what_the_turn_raises_is_raised_here(engine: Engine, mailbox: Mailbox) -> None:
+    async def events() -> AsyncGenerator[TurnEvent, None]:
+        yield STARTED
+        raise LookupError("a mistake of ours")
+
+    with pytest.raises(LookupError, match="a mistake of ours"):
+        [event async for event in relay(engine, events(), mailbox)]
+
+
+async def test_whoever_stops_listening_cancels_the_turn(engine: Engine, mailbox: Mailbox) -> None:
+    turn = EndlessTurn()
+    listening = relay(engine, turn.events(), mailbox)
+    async for event in listening:
+        if isinstance(event, TextDelta):
+            break
+    await listening.aclose()
+    assert await asyncio.to_thread(turn.closed.wait, 30)
+
+
+async def test_a_stop_request_ends_the_turn_with_its_last_word(engine: Engine, mailbox: Mailbox) -> None:
+    turn = EndlessTurn()
+    seen = []
+    async for event in relay(engine, turn.events(), mailbox):
+        seen.append(event)
+        if event == delta("answer"):
+            mailbox.request_stop()
+    assert seen == [*turn.before, turn.end]
