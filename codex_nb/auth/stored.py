@@ -50,7 +50,7 @@ class StoredLogin:
 
     def __init__(self, store: CredentialStore, lock: LoginLock, renewer: Renewer, *, sleep: Sleep) -> None:
         self.store = store
-        self._lock = lock
+        self.lock = lock
         self._renewer = renewer
         self._sleep = sleep
         self._unsaved: _Unsaved | None = None
@@ -75,7 +75,7 @@ class StoredLogin:
 
         Raises RefreshFailed, AccountChanged, SignInRequired or CredentialsUnreadable.
         """
-        async with self._lock.held() as hold:
+        async with self.lock.held() as hold:
             present = same_login(seen, await self.read())
             if present.is_newer_than(seen):
                 return Renewal(present, spent=False)
@@ -91,7 +91,7 @@ class StoredLogin:
 
     async def replace(self, document: AuthDotJson) -> tuple[Snapshot, Credentials | None]:
         """Put a new login in place of the old one, which is given back so that it can be revoked."""
-        async with self._lock.held():
+        async with self.lock.held():
             old = await self._readable()
             await asyncio.to_thread(self.store.save, document)
             self._unsaved = None
@@ -99,7 +99,7 @@ class StoredLogin:
 
     async def remove(self) -> tuple[bool, Credentials | None]:
         """Delete the login; whether there was one, and which when it could be read."""
-        async with self._lock.held():
+        async with self.lock.held():
             old = await self._readable()
             self._unsaved = None
             return await asyncio.to_thread(self.store.delete), old
@@ -107,7 +107,7 @@ class StoredLogin:
     async def save_unsaved(self) -> None:
         """Try again to write tokens that could not be written; a failure leaves them in memory."""
         try:
-            async with self._lock.held():
+            async with self.lock.held():
                 present = await self.read()
                 if self._unsaved is not None and present is not None:
                     await asyncio.to_thread(self.store.save, self._unsaved.snapshot.document)
