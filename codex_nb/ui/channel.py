@@ -1,20 +1,14 @@
-"""The two halves of a live display: this half sends and listens, the other half is ``static/transcript.js``.
-
-The widget's traits hold its code and style and nothing else: traits are what Jupyter may save into the notebook.
-"""
+"""The outer edge of the views, as ports: the line to a widget's front-end half, and the outputs of a cell."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import anywidget
 from IPython.display import DisplayHandle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-STATIC = Path(__file__).parent / "static"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 Message = dict[str, Any]
@@ -49,35 +43,6 @@ class Displays(Protocol):
 
     def show(self, data: Mapping[str, Any]) -> Handle:
         """Show a mimebundle as a new output."""
-
-
-class _TranscriptWidget(anywidget.AnyWidget):
-    _esm = STATIC / "transcript.js"
-    _css = STATIC / "transcript.css"
-
-
-class WidgetChannel:
-    """A channel over the comm of an anywidget."""
-
-    def __init__(self, widget: anywidget.AnyWidget | None = None) -> None:
-        self._widget = widget or _TranscriptWidget()
-
-    @property
-    def model_id(self) -> str:
-        """The widget's model id."""
-        return str(self._widget.model_id)
-
-    def send(self, message: Message) -> None:
-        """Send a custom message."""
-        self._widget.send(message)
-
-    def listen(self, callback: Callable[[Message], None]) -> None:
-        """Take custom messages."""
-        self._widget.on_msg(lambda _widget, content, _buffers: callback(content))
-
-    def close(self) -> None:
-        """Close the widget and its comm."""
-        self._widget.close()
 
 
 class NotebookDisplays:

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 from codex_nb.rendering.bundle import bundle
 from codex_nb.ui import words
-from codex_nb.ui.channel import Channel, Displays, Message, NotebookDisplays, WidgetChannel
+from codex_nb.ui.channel import Channel, Displays, Message, NotebookDisplays
 from codex_nb.ui.commands import Command, Continue, Retry, read_command
 from codex_nb.ui.documents import document_of
 from codex_nb.ui.placing import Placing
 from codex_nb.ui.segment import Segment
 from codex_nb.ui.status import status_of
+from codex_nb.ui.widgets import open_transcript
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -45,7 +46,7 @@ class Transcript:
         wait: Callable[[Callable[[], bool], float], None] | None = None,
         offers_more: bool = False,
         displays: Displays | None = None,
-        open_channel: Callable[[], Channel] = WidgetChannel,
+        open_channel: Callable[[], Channel] = open_transcript,
         shows_its_outputs: Collection[str] = words.SHOWN_AS_OUTPUTS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -70,12 +71,12 @@ class Transcript:
     @property
     def ready(self) -> bool:
         """Whether the front-end half has answered."""
-        return any(segment.ready for segment in self._segments)
+        return any(segment.output.ready for segment in self._segments)
 
     @property
     def is_closed(self) -> bool:
         """Whether no widget is left."""
-        return all(segment.is_closed for segment in self._segments)
+        return all(segment.output.is_closed for segment in self._segments)
 
     def apply(self, event: TurnEvent) -> None:
         """Take in one event of the turn."""
@@ -112,13 +113,13 @@ class Transcript:
         """
         future: Future[Message] = Future()
         with self._lock:
-            if not self._segments or self._segments[-1].is_closed:
+            if not self._segments or self._segments[-1].output.is_closed:
                 future.set_exception(RuntimeError("There is no front end to ask."))
                 return future
             number = next(self._numbers)
             self._replies[number] = future
             message = {"kind": "request", "id": number, "operation": operation, "payload": payload}
-            self._segments[-1].ask(message)
+            self._segments[-1].output.send(message)
         return future
 
     def ask(self, op: str, payload: Message, timeout: float) -> Message | None:
@@ -137,11 +138,11 @@ class Transcript:
                 case "command":
                     command = read_command(message)
                     if isinstance(command, Retry | Continue):
-                        segment.close()
+                        segment.output.close()
                 case "reply":
                     self._take_reply(message)
                 case _:
-                    segment.take(message)
+                    segment.output.take(message)
         if command is not None:
             self._on_command(command)
 
@@ -158,7 +159,7 @@ class Transcript:
     def _open_segment(self) -> None:
         segment = Segment(self._open_channel(), self._displays, self._elapsed)
         self._segments.append(segment)
-        segment.show(lambda message: self._take(segment, message))
+        segment.output.show(words.WIDGET_PLACEHOLDER, lambda message: self._take(segment, message))
 
     def _follow_below(self) -> None:
         while self._segments and len(self._segments) < self._placing.settle():
@@ -166,7 +167,7 @@ class Transcript:
             self._open_segment()
 
     def _end_last(self, *, is_last: bool) -> None:
-        if not self._segments or self._segments[-1].is_over:
+        if not self._segments or self._segments[-1].output.is_over:
             return
         place, state = len(self._segments) - 1, self._placing.state
         parts, below = self._placing.parts_of(place), self._placing.shown_below

@@ -1,0 +1,116 @@
+"""A live output: a widget while something goes on, a plain mimebundle afterwards.
+
+The other half says ``ready`` for each view it draws and gets everything, so a reloaded page finds all of it again. At
+the end the output is replaced by its bundle. The widget is closed when the other half has told that no output shows it
+any more, because a page that was reloaded meanwhile does not know the display by its id and must be given the bundle by
+another way (``put``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from codex_nb.ui.channel import Channel, Displays, Handle, Message, view_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from codex_nb.rendering.bundle import Bundle
+
+
+class LiveOutput:
+    """One output and its widget. Not thread-safe: its owner holds a lock.
+
+    ``whole`` gives the message that draws everything; ``seen`` is called when a view comes into sight.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        displays: Displays,
+        whole: Callable[[], Message],
+        seen: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.ready = False
+        self.is_over = False
+        self.is_closed = False
+        self._channel = channel
+        self._displays = displays
+        self._whole = whole
+        self._seen = seen
+        self._handle: Handle | None = None
+        self._views: dict[str, bool] = {}  # the views that are drawn, and whether each can be seen
+        self._waiting: list[Message] = []  # for the other half to be ready
+        self._bundle: Bundle = {}
+        self._ending: Message = {}
+        self._stays_open = False
+
+    @property
+    def visible(self) -> bool:
+        """Whether any view can be seen."""
+        return any(self._views.values())
+
+    def show(self, placeholder: str, listener: Callable[[Message], None]) -> None:
+        """Show the widget as a new output and listen to its other half."""
+        self._channel.listen(listener)
+        self._handle = self._displays.show(view_of(self._channel, placeholder))
+
+    def send(self, message: Message) -> None:
+        """Send a message, once the other half is ready."""
+        if not self.ready:
+            self._waiting.append(message)
+        elif not self.is_closed:
+            self._channel.send(message)
+
+    def redraw(self) -> None:
+        """Send everything anew."""
+        if self.ready and not self.is_closed:
+            self._channel.send(self._whole())
+
+    def end(self, bundle: Bundle, ending: Message, *, stays_open: bool = False) -> None:
+        """Replace the output by its bundle; ``ending`` tells the other half what to add while the page is open.
+
+        With ``stays_open`` the widget lives on without an output, for the sake of buttons that the other half adds.
+        """
+        self.is_over, self._bundle, self._stays_open = True, bundle, stays_open
+        self._ending = {"kind": "ending", "model_id": self._channel.model_id, **ending}
+        if self._handle is not None:
+            self._handle.update(bundle)
+        if self.ready:
+            self.send(self._ending)
+        else:
+            self.close()
+
+    def close(self) -> None:
+        """Close the widget."""
+        if not self.is_closed:
+            self.is_closed = True
+            self._channel.close()
+
+    def take(self, message: Message) -> None:
+        """Take a message about views and endings."""
+        view = str(message.get("view", ""))
+        match message.get("kind"):
+            case "ready":
+                self._views[view] = bool(message.get("visible", True))
+                self._welcome()
+            case "visible" if view in self._views:
+                self._views[view] = bool(message.get("visible"))
+                self._seen()
+            case "gone":
+                self._views.pop(view, None)
+            case "replaced" if self.is_over and not self._stays_open:
+                self.close()
+            case "kept" if self.is_over:
+                model_id = self._channel.model_id
+                self.send({"kind": "put", "model_id": model_id, "bundle": self._bundle})
+            case "dismissed":
+                self.close()
+
+    def _welcome(self) -> None:
+        self.ready = True
+        self.redraw()
+        while self._waiting:
+            self.send(self._waiting.pop(0))
+        if self.is_over:
+            self.send(self._ending)

@@ -1,0 +1,220 @@
+"""Signing in where the cell is: a widget with one step at a time, or the same steps as text.
+
+What the user types into a masked field arrives in one custom message and leaves as a SecretStr: it is in no trait, no
+output and no log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pydantic import SecretStr
+
+from codex_nb.auth.steps import EnterCode, EnterSecret, LoginStep, OpenUrl, SignedIn, Waiting
+from codex_nb.errors import LoginFailed
+from codex_nb.rendering.bundle import bundle
+from codex_nb.rendering.document import Document, Remark
+from codex_nb.ui import words, words_sign_in
+from codex_nb.ui.channel import Channel, Displays, Message, NotebookDisplays
+from codex_nb.ui.live import LiveOutput
+from codex_nb.ui.login_steps import describe_failure, describe_step
+from codex_nb.ui.widgets import open_sign_in
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from codex_nb.ui.words_sign_in import Method
+
+
+class Flow(Protocol):
+    """One attempt to sign in; ``submit`` and ``cancel`` may be called from any thread."""
+
+    def steps(self) -> AsyncIterator[LoginStep]:
+        """Go through the sign-in; the last step is SignedIn. Raises LoginFailed."""
+
+    def submit(self, text: SecretStr) -> None:
+        """Hand in what the user typed or pasted."""
+
+    def cancel(self) -> None:
+        """End the sign-in; nothing has been changed then."""
+
+
+class SignInWidget:
+    """The sign-in in the running cell.
+
+    ``show`` and ``finish`` are called on the cell's thread, ``run`` awaited on the engine meanwhile, while the cell's
+    thread serves the front end. ``start`` begins a flow; ``methods`` are the ways on offer, the first is begun with.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[Method], Flow],
+        *,
+        methods: tuple[Method, ...] = ("device", "browser", "api_key"),
+        reason: str = "",
+        displays: Displays | None = None,
+        open_channel: Callable[[], Channel] = open_sign_in,
+        now: Callable[[], datetime] = _utc_now,
+    ) -> None:
+        self._start = start
+        self._methods = methods
+        self._reason = reason
+        self._now = now
+        self._lock = threading.RLock()
+        self._output = LiveOutput(open_channel(), displays or NotebookDisplays(), self._whole)
+        self._method: Method = methods[0]
+        self._step: LoginStep | LoginFailed = Waiting(words_sign_in.STARTING)
+        self._flow: Flow | None = None
+        self._next: Method | None = None  # what the user chose to do instead
+        self._cancelled = False
+        self._chosen: Callable[[], None] = lambda: None
+
+    @property
+    def ready(self) -> bool:
+        """Whether the front-end half has answered."""
+        return self._output.ready
+
+    def show(self) -> None:
+        """Show the widget."""
+        self._output.show(words_sign_in.PLACEHOLDER, self._take)
+
+    async def run(self) -> SignedIn | None:
+        """Go through the sign-in until it worked or the user cancels (None); a failure is shown and can be repeated."""
+        loop, chosen = asyncio.get_running_loop(), asyncio.Event()
+
+        def choose() -> None:
+            loop.call_soon_threadsafe(chosen.set)
+
+        self._chosen = choose
+        while True:
+            chosen.clear()
+            try:
+                return await self._attempt()
+            except LoginFailed as failure:
+                if not self._has_chosen():
+                    self._show_step(failure)
+                    await chosen.wait()
+            if self._cancelled:
+                return None
+            self._method, self._next = self._next or self._method, None
+
+    def finish(self) -> None:
+        """Replace the widget by one line that says how it ended."""
+        step = self._step
+        if isinstance(step, SignedIn):
+            plan = words.plan_name(step.plan) if step.plan != "unknown" else ""
+            text = words_sign_in.signed_in(step.account_label, plan, step.note)
+        else:
+            text = words_sign_in.CANCELLED
+        with self._lock:
+            self._output.end(bundle(Document((Remark(text),))), {"labels": words_sign_in.LABELS})
+
+    def _has_chosen(self) -> bool:
+        return self._cancelled or self._next is not None
+
+    async def _attempt(self) -> SignedIn:
+        with self._lock:
+            self._flow = flow = self._start(self._method)
+        self._show_step(Waiting(words_sign_in.STARTING))
+        async for step in flow.steps():
+            self._show_step(step)
+            if isinstance(step, SignedIn):
+                return step
+        raise LoginFailed("The sign-in ended without a login.", reason="malformed")
+
+    def _show_step(self, step: LoginStep | LoginFailed) -> None:
+        with self._lock:
+            self._step = step
+            self._output.redraw()
+
+    def _whole(self) -> Message:
+        step = self._step
+        described = (
+            describe_failure(step) if isinstance(step, LoginFailed) else describe_step(step, self._now())
+        )
+        return {
+            "kind": "full",
+            "title": words_sign_in.TITLE,
+            "reason": self._reason,
+            "step": described,
+            "commands": self._commands(),
+            "labels": words_sign_in.LABELS,
+        }
+
+    def _commands(self) -> list[dict[str, Any]]:
+        if isinstance(self._step, SignedIn):
+            return []
+        commands = [_command("cancel", words_sign_in.CANCEL)]
+        if isinstance(self._step, LoginFailed):
+            commands.insert(0, _command("again", words_sign_in.TRY_AGAIN))
+        elif isinstance(self._step, EnterCode):
+            commands.insert(0, _command("again", words_sign_in.AGAIN))
+        others = [method for method in self._methods if method != self._method]
+        return commands + [
+            _command(method, words_sign_in.METHODS[method], "codex-quiet") for method in others
+        ]
+
+    def _take(self, message: Message) -> None:
+        with self._lock:
+            match message:
+                case {"kind": "command", "name": str(name)}:
+                    self._choose(name)
+                case {"kind": "submit", "value": str(value)}:
+                    if self._flow is not None:
+                        self._flow.submit(SecretStr(value))
+                case _:
+                    self._output.take(message)
+
+    def _choose(self, name: str) -> None:
+        if name == "cancel":
+            self._cancelled = True
+        elif name == "again":
+            self._next = self._method
+        else:
+            self._next = next((method for method in self._methods if method == name), None)
+            if self._next is None:
+                return
+        if self._flow is not None:
+            self._flow.cancel()
+        self._chosen()
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _command(name: str, words_of_it: tuple[str, str], style: str = "") -> dict[str, Any]:
+    label, help_text = words_of_it
+    return {"name": name, "label": label, "help": help_text, "style": style}
+
+
+async def sign_in_by_text(
+    flow: Flow, write: Callable[[str], None], ask_hidden: Callable[[str], Awaitable[str]]
+) -> SignedIn:
+    """Go through a sign-in as text.
+
+    ``write`` shows a paragraph; ``ask_hidden`` shows a prompt and gives what is typed without showing it (getpass).
+    Raises LoginFailed.
+    """
+    async for step in flow.steps():
+        write(step_text(step))
+        if isinstance(step, EnterSecret):
+            flow.submit(SecretStr(await ask_hidden(words_sign_in.masked(step.what))))
+        elif isinstance(step, SignedIn):
+            return step
+    raise LoginFailed("The sign-in ended without a login.", reason="malformed")
+
+
+def step_text(step: LoginStep) -> str:
+    """Return a step as a paragraph of text."""
+    described = describe_step(step, datetime.now(UTC))
+    match step:
+        case EnterCode():
+            return f"{described['text']}\n\n    {step.url}\n    {step.user_code}\n"
+        case OpenUrl():
+            return f"{words_sign_in.OPEN_URL}\n\n    {step.url}\n"
+        case _:
+            return str(described["text"])

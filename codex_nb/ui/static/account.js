@@ -1,0 +1,40 @@
+// The account: a plain output from the first moment on; only its buttons are live, and they are not saved.
+
+function dressAccount(half, area, message) {
+  for (const account of undressed(area, ".codex-account")) {
+    const row = element("div", "codex-buttons codex-commands");
+    for (const command of message.commands) {
+      const act = () => {
+        for (const other of row.querySelectorAll("button")) other.disabled = true;
+        half.send({ kind: "command", name: command.name });
+      };
+      row.append(button(`codex-${command.name}`, command.label, command.help, act));
+    }
+    row.dataset.codexTaken = "";
+    account.append(row);
+    half.row?.remove();
+    half.row = row;
+    watchAccount(half, area);
+  }
+}
+
+// A refresh replaces the output and its buttons; when the cell runs again no account is left in the area.
+function watchAccount(half, area) {
+  if (half.watcher) return;
+  half.watcher = new MutationObserver(() => {
+    if (area.querySelector(".codex-account")) return;
+    clearTimeout(half.leaving);
+    half.leaving = setTimeout(() => {
+      if (area.querySelector(".codex-account")) return;
+      half.watcher.disconnect();
+      half.send({ kind: "dismissed" });
+    }, 1000);
+  });
+  half.watcher.observe(area, { childList: true, subtree: true });
+}
+
+export default widgetOf({
+  begin: () => undefined,
+  full: () => undefined,
+  dress: dressAccount,
+});

@@ -1,0 +1,103 @@
+// An approval: the full code stands above it; it can be changed, approved or rejected with a word.
+
+function approvalForm(view, section, request) {
+  const form = element("form", "codex-approval");
+  form.setAttribute("aria-label", request.asks);
+  form.append(element("p", "codex-approval-asks", request.summary || request.asks));
+  const draft = { editor: null };
+  form.append(approvalButtons(view, section, request, form, draft));
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("keydown", (event) => event.stopPropagation());
+  return form;
+}
+
+function decide(view, request, form, verdict, more) {
+  for (const control of form.querySelectorAll("button, textarea, input")) control.disabled = true;
+  view.send({ kind: "command", name: "decide", call_id: request.call_id, verdict, ...more });
+}
+
+function editedCode(draft, request) {
+  const code = draft.editor?.value;
+  return code === undefined || code === request.code ? {} : { code };
+}
+
+function approvalButtons(view, section, request, form, draft) {
+  const { labels } = view;
+  const row = element("div", "codex-buttons");
+  const approve = (verdict) => decide(view, request, form, verdict, editedCode(draft, request));
+  row.append(
+    button("codex-primary codex-approve", labels.approve, "", () => approve("approve")),
+    button("codex-approve-session", labels.approveSession, labels.approveSessionHelp, () =>
+      approve("approve_tool"),
+    ),
+  );
+  if (request.editable) row.append(editButton(view, section, request, draft));
+  row.append(
+    button("codex-reject", labels.reject, labels.rejectHelp, () =>
+      askForReason(view, request, form, row),
+    ),
+  );
+  return row;
+}
+
+function editButton(view, section, request, draft) {
+  const { labels } = view;
+  const edit = button("codex-edit", labels.edit, labels.editHelp, () => {
+    if (draft.editor) {
+      closeEditor(section, draft);
+      edit.textContent = labels.edit;
+    } else {
+      openEditor(view, section, request, draft);
+      edit.textContent = labels.undoEdit;
+    }
+  });
+  return edit;
+}
+
+function openEditor(view, section, request, draft) {
+  const editor = element("textarea", "codex-editor");
+  editor.value = request.code;
+  editor.rows = Math.min(24, request.code.split("\n").length + 1);
+  editor.spellcheck = false;
+  editor.setAttribute("aria-label", view.labels.code);
+  editor.addEventListener("keydown", (event) => event.stopPropagation());
+  const shown = section.slots.code.open.parentElement;
+  shown.hidden = true;
+  shown.after(editor);
+  editor.focus();
+  draft.editor = editor;
+}
+
+function closeEditor(section, draft) {
+  draft.editor?.remove();
+  draft.editor = null;
+  section.slots.code.open.parentElement.hidden = false;
+}
+
+function askForReason(view, request, form, row) {
+  const { labels } = view;
+  const reason = element("div", "codex-reason");
+  const word = element("input", "codex-word");
+  word.type = "text";
+  word.placeholder = labels.rejectHelp;
+  word.setAttribute("aria-label", labels.rejectHelp);
+  const send = () => decide(view, request, form, "reject", { message: word.value });
+  const back = () => {
+    reason.remove();
+    row.hidden = false;
+    row.querySelector(".codex-reject").focus();
+  };
+  word.addEventListener("keydown", (event) => {
+    if (event.key === "Enter") send();
+    if (event.key === "Escape") back();
+  });
+  reason.append(
+    word,
+    button("codex-primary codex-send-reject", labels.rejectSend, "", send),
+    button("codex-quiet", labels.cancelReject, "", back),
+  );
+  row.hidden = true;
+  form.append(reason);
+  word.focus();
+}
+

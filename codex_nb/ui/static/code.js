@@ -1,0 +1,60 @@
+// Code blocks: copy, insert below.
+
+async function copyText(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    return copyBySelection(text);
+  }
+}
+
+function copyBySelection(text) {
+  const area = element("textarea", "codex-hidden");
+  area.value = text;
+  document.body.append(area);
+  area.select();
+  const copied = document.execCommand("copy");
+  area.remove();
+  return copied;
+}
+
+function say(node, text, announce) {
+  const before = node.textContent;
+  node.textContent = text;
+  announce?.(text);
+  setTimeout(() => {
+    node.textContent = before;
+  }, 1600);
+}
+
+function codeTools(model, block, labels, announce) {
+  const code = () => block.querySelector("code, pre").textContent.replace(/\n$/, "");
+  const tools = element("div", "codex-code-tools");
+  const copy = button("codex-quiet", labels.copy, "", async () =>
+    say(copy, (await copyText(code())) ? labels.copied : labels.copyFailed, announce),
+  );
+  tools.append(copy);
+  if (notebookOf(model)) tools.append(insertButton(model, block, code, labels, announce));
+  return tools;
+}
+
+function insertButton(model, block, code, labels, announce) {
+  const insert = button("codex-quiet", labels.insert, "", () => {
+    try {
+      insertCells(model, [{ kind: "code", source: code() }], cellIdAround(block, model));
+      say(insert, labels.inserted, announce);
+    } catch {
+      say(insert, labels.insertFailed, announce);
+    }
+  });
+  return insert;
+}
+
+function addCodeTools(model, root, labels, announce) {
+  for (const block of root.querySelectorAll(".highlight:not([data-codex-tools])")) {
+    block.dataset.codexTools = "";
+    block.append(codeTools(model, block, labels, announce));
+  }
+}
+

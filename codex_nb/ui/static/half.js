@@ -1,0 +1,170 @@
+// The front-end half of a widget: its views come and go, it lives as long as the widget.
+//
+// A kind of widget is { begin, full, messages, dress }: begin(view) makes the empty view and returns what ends it,
+// full(view, message) draws everything, messages are further ones for each view, dress(half, area, message) adds what
+// helps while the page is open to the plain output that has taken the widget's place.
+
+const LOOK_AGAIN_MS = 120;
+const MISSED_MS = 500; // when an output still shows the widget then, this page does not know the display by its id
+const GIVE_UP_MS = 60_000;
+
+function makeHalf(model, kind) {
+  const half = { model, kind, views: new Set(), areas: new Set() };
+  half.send = (message) => {
+    try {
+      model.send(message);
+    } catch {
+      // The kernel's half is gone; nobody waits for the message.
+    }
+  };
+  model.on("msg:custom", (message) => receive(half, message));
+  return half;
+}
+
+function receive(half, message) {
+  const { kind } = half;
+  switch (message.kind) {
+    case "full":
+      half.views.forEach((view) => drawWhole(view, message));
+      break;
+    case "request":
+      answerRequest(half.model, message);
+      break;
+    case "put":
+      putBundle(half.model, message);
+      break;
+    case "ending":
+      settle(half, message);
+      break;
+    default:
+      half.views.forEach((view) => kind.messages?.[message.kind]?.(view, message));
+  }
+}
+
+function drawWhole(view, message) {
+  view.labels = message.labels;
+  view.half.kind.full(view, message);
+}
+
+function makeView(half, el) {
+  const root = element("div", "codex-live");
+  const spoken = element("div", "codex-hidden");
+  root.setAttribute("role", "group");
+  spoken.setAttribute("role", "status");
+  spoken.setAttribute("aria-live", "polite");
+  root.append(spoken);
+  el.append(root);
+  const view = { id: Math.random().toString(36).slice(2), half, model: half.model, root, labels: {} };
+  view.send = (message) => half.send({ view: view.id, ...message });
+  view.announce = (text) => {
+    spoken.textContent = text;
+  };
+  view.noteArea = () => {
+    const area = areaAround(el);
+    if (area) half.areas.add(area);
+  };
+  half.views.add(view);
+  return view;
+}
+
+function isSeen(view) {
+  return document.visibilityState === "visible" && view.root.getClientRects().length > 0;
+}
+
+function watchVisibility(view) {
+  let seen = document.visibilityState === "visible";
+  const look = () => {
+    view.noteArea();
+    if (isSeen(view) === seen) return;
+    seen = !seen;
+    view.send({ kind: "visible", visible: seen });
+  };
+  const sizes = new ResizeObserver(look);
+  sizes.observe(view.root);
+  document.addEventListener("visibilitychange", look);
+  view.send({ kind: "ready", visible: seen });
+  return () => {
+    sizes.disconnect();
+    document.removeEventListener("visibilitychange", look);
+  };
+}
+
+// Where the cell's outputs stand; known only once the view is attached.
+function areaAround(el) {
+  return el.closest(".jp-OutputArea, .cell-output, .output");
+}
+
+function isShown(half, modelId) {
+  if (notebookOf(half.model)) return outputsShowing(half.model, modelId).length > 0;
+  return [...half.views].some((view) => view.root.isConnected);
+}
+
+// Tell the kernel when no output shows the widget any more, or that one does although it was replaced.
+function settle(half, message) {
+  const started = performance.now();
+  let told = false;
+  const look = () => {
+    const waited = performance.now() - started;
+    if (!isShown(half, message.model_id)) {
+      half.areas.forEach((area) => dressSoon(half, area, message));
+      half.send({ kind: "replaced" });
+    } else if (waited < GIVE_UP_MS) {
+      if (!told && waited > MISSED_MS) half.send({ kind: "kept" });
+      told = told || waited > MISSED_MS;
+      setTimeout(look, LOOK_AGAIN_MS + waited / 10);
+    }
+  };
+  look();
+}
+
+// The new output is drawn a little later than it is there.
+function dressSoon(half, area, message, tries = 20) {
+  half.kind.dress?.(half, area, message);
+  if (tries) setTimeout(() => dressSoon(half, area, message, tries - 1), 50);
+}
+
+function undressed(area, selector) {
+  return [...area.querySelectorAll(`${selector}:not([data-codex-done])`)].map((node) => {
+    node.dataset.codexDone = "";
+    node.classList.add("codex-fresh");
+    return node;
+  });
+}
+
+// The kernel keeps its half open for the sake of buttons in a plain output; it need not once they are gone.
+function dismissWithArea(half, area, row) {
+  const watcher = new MutationObserver(() => {
+    if (area.contains(row)) return;
+    watcher.disconnect();
+    if (!row.dataset.codexTaken) half.send({ kind: "dismissed" });
+  });
+  watcher.observe(area, { childList: true, subtree: true });
+}
+
+function putBundle(model, message) {
+  for (const { outputs, index } of outputsShowing(model, message.model_id)) {
+    outputs.set(index, { output_type: "display_data", data: message.bundle, metadata: {} });
+  }
+}
+
+function widgetOf(kind) {
+  return () => {
+    let half;
+    return {
+      initialize({ model }) {
+        half = makeHalf(model, kind);
+      },
+      render({ el }) {
+        const view = makeView(half, el);
+        const end = kind.begin(view);
+        const stopWatching = watchVisibility(view);
+        return () => {
+          stopWatching();
+          end?.();
+          half.views.delete(view);
+          view.send({ kind: "gone" });
+        };
+      },
+    };
+  };
+}

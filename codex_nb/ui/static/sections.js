@@ -1,0 +1,75 @@
+// The sections of a transcript.
+
+function proseSection(view, operation) {
+  if (operation.kind !== "thinking") {
+    const node = element("div", `codex-section codex-${operation.kind}`);
+    return { node, slots: { body: slot(node) } };
+  }
+  const node = element("details", "codex-section codex-thinking");
+  node.append(element("summary", "", operation.title));
+  return { node, slots: { body: slot(node) } };
+}
+
+function callSection(view, operation) {
+  const node = element("section", "codex-section codex-call");
+  const head = element("div", "codex-call-head");
+  const title = element("span", "codex-call-title", operation.title);
+  const state = element("span", "codex-call-state");
+  head.append(title, state);
+  node.append(head);
+  node.setAttribute("aria-label", operation.title);
+  const code = slot(node);
+  code.closed.parentElement.classList.add("codex-call-code");
+  return { node, title, state, slots: { code } };
+}
+
+function noticeSection(view, operation) {
+  return { node: element("p", "codex-section codex-notice", operation.title), slots: {} };
+}
+
+function slot(parent) {
+  const holder = element("div", "codex-slot");
+  const closed = element("div", "codex-closed");
+  const open = element("div", "codex-open");
+  holder.append(closed, open);
+  parent.append(holder);
+  return { closed, open };
+}
+
+const SECTIONS = {
+  text: proseSection,
+  thinking: proseSection,
+  call: callSection,
+  notice: noticeSection,
+};
+
+// A list that goes on joins the list before it.
+function joinLists(closed, firstNew) {
+  const list = firstNew;
+  const before = list?.previousElementSibling;
+  if (!list?.classList.contains("codex-continued") || before?.tagName !== list.tagName) return;
+  before.append(...list.childNodes);
+  list.remove();
+}
+
+function appendClosed(view, closed, html) {
+  const last = closed.lastElementChild;
+  closed.insertAdjacentHTML("beforeend", html);
+  joinLists(closed, last ? last.nextElementSibling : null);
+  addCodeTools(view.model, closed, view.labels, view.announce);
+  typeset(view.model, closed);
+}
+
+function tailTarget(open) {
+  const last = open.lastElementChild;
+  if (!last) return open;
+  if (last.matches(".highlight")) return last.querySelector("code");
+  return [...last.querySelectorAll("p, li, td")].pop() ?? last;
+}
+
+function appendTail(open, text) {
+  const target = tailTarget(open);
+  if (target.lastChild?.nodeType === Node.TEXT_NODE) target.lastChild.appendData(text);
+  else target.append(text);
+}
+
