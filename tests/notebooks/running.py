@@ -13,7 +13,7 @@ from tests.tiers import ROOT
 
 NOTEBOOKS = ROOT / "notebooks"
 PATIENCE_S = 90
-PROFILE = "c.CodexMagics.approval = 'all'\n"
+PROFILE = "c.CodexMagics.approval = 'all'\nc.CodexMagics.display = 'html'\n"
 
 
 def tour() -> list[Path]:

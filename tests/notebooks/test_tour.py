@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import nbformat
@@ -7,13 +8,14 @@ import pytest
 
 from tests.notebooks.running import executed, tour
 
+ELAPSED = re.compile(r" · \d+ s$", re.MULTILINE)
 SIGNATURE = "This answer comes from the codex_nb simulator"
 
 
 def answers(notebook: nbformat.NotebookNode) -> list[str]:
-    """Return what the cells that ask show, as text."""
+    """Return what the cells that ask show, as text; how long it took is left out."""
     asking = [cell for cell in notebook.cells if cell.source.startswith("%%codex")]
-    return ["\n".join(map(text_of, cell.outputs)) for cell in asking]
+    return [ELAPSED.sub("", "\n".join(map(text_of, cell.outputs))) for cell in asking]
 
 
 def text_of(output: nbformat.NotebookNode) -> str:
