@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from codex_nb.magics.codex_magics import CodexMagics
 from codex_nb.magics.completion import CodexMatcher
 from codex_nb.magics.names import NotebookNames
+from codex_nb.magics.questions import keep_question_marks
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -31,12 +32,14 @@ class _Loaded:
         """Put everything in place."""
         self._shell.register_magics(self.magics)
         self._shell.Completer.custom_matchers.append(self._matcher)
+        self._shell.input_transformers_cleanup.append(keep_question_marks)
         self.recorder.start()
 
     def leave(self) -> None:
         """Take everything back."""
         self.recorder.stop()
         self._shell.Completer.custom_matchers.remove(self._matcher)
+        self._shell.input_transformers_cleanup.remove(keep_question_marks)
         self._shell.configurables.remove(self.magics)
         for kind in ("line", "cell"):
             self._shell.magics_manager.magics[kind].pop("codex", None)

@@ -36,13 +36,13 @@ if TYPE_CHECKING:
 
 
 @functools.cache
-def _bare_workspace() -> Workspace:
-    """Return the workspace of a process without the extension."""
+def _bare_workspace(shell: Any) -> Workspace:
+    """Return the workspace of a process, or a shell, without the extension."""
 
     def open_profile(profile: str | None, overrides: Mapping[str, Any]) -> Home:
         return make_home(load_settings(os.environ, profile=profile, overrides=overrides), os.environ)
 
-    return Workspace(_shell(), PlainConfiguration(), engine(), open_profile, None, os.environ)
+    return Workspace(shell, PlainConfiguration(), engine(), open_profile, None, os.environ)
 
 
 def _shell() -> Any:
@@ -56,7 +56,7 @@ def workspace() -> Workspace:
 
     shell = _shell()
     found = loaded_workspace(shell) if shell is not None else None
-    return found or _bare_workspace()
+    return found or _bare_workspace(shell)
 
 
 def _request(
@@ -83,8 +83,12 @@ def _request(
         effort=effort or space.config.effort,
         thread=thread,
         context=gather(space, prompt, home, None) if context and space.shell is not None else None,
-        tools=ToolSet(tuple(each if not callable(each) or hasattr(each, "spec") else tool(each) for each in tools)),
-        images=tuple(name if name.startswith("data:") else image_url(name, namespace, space.folder) for name in images),
+        tools=ToolSet(
+            tuple(each if not callable(each) or hasattr(each, "spec") else tool(each) for each in tools)
+        ),
+        images=tuple(
+            name if name.startswith("data:") else image_url(name, namespace, space.folder) for name in images
+        ),
         schema=schema,
         approval=ApprovalPolicy(approval),
         folder=space.folder,

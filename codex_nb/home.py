@@ -129,9 +129,9 @@ class Home:
             identity=credentials,
             models=self.services,
             threads=ThreadStore(settings.codex_home / "codex_nb" / "threads"),
-            answers=AnswerStore(settings.codex_home / "codex_nb" / "answers"),
             settings=settings,
             environ=environ,
+            answers=AnswerStore(settings.codex_home / "codex_nb" / "answers"),
         )
         self._http = http
 

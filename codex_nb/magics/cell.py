@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from IPython.core.error import UsageError
 
-from codex_nb.host.cell import run_in_cell
+from codex_nb.host.background import run_in_background
+from codex_nb.host.cell import TurnInterrupted, run_in_cell
+from codex_nb.host.frontend import front_end
 from codex_nb.host.mailbox import Mailbox
 from codex_nb.host.pump import open_pump
+from codex_nb.magics.account import ensure_signed_in, sign_in_during
+from codex_nb.magics.document import OpenDocument
 from codex_nb.magics.options import CellOptions, OptionError
 from codex_nb.magics.question import make_question
 from codex_nb.magics.screens import open_screen
@@ -18,8 +22,14 @@ from codex_nb.tools.approval import PendingApprovals
 from codex_nb.tools.tool import Ports
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+    from concurrent.futures import Future
+
+    from codex_nb.home import Home
+    from codex_nb.magics.screens import Shown
     from codex_nb.magics.workspace import Workspace
     from codex_nb.session.answer import Answer
+    from codex_nb.session.events import TurnEvent
 
 NOT_ANSWERED = "The question was not answered; the reason stands above."
 
@@ -29,24 +39,57 @@ def answer_cell(workspace: Workspace, options: CellOptions) -> None:
     if not options.prompt:
         raise OptionError("%%codex: there is no question.", hint="Write it below the magic's line.")
     home = workspace.home(options.profile)
-    approvals = PendingApprovals()
+    ensure_signed_in(workspace, home)
+    if options.background:
+        _answer_later(workspace, options, home)
+        return
     with Mailbox() as mailbox, open_pump(workspace.shell, mailbox) as pump:
+        approvals = PendingApprovals()
         shown = open_screen(workspace, mailbox, pump, approvals)
-        request = make_question(workspace, options, home, shown.transcript)
-        ports = Ports(mailbox, workspace.kernel, None, workspace.folder)
-        start = partial(home.assistant.turn, request, ports=ports, approver=approvals)
-
-        async def no_sign_in(_error: Any) -> bool:
-            return False
-
-        answer = run_in_cell(workspace.engine, turn_after_sign_in(start, no_sign_in), shown.screen, mailbox, pump)
+        events = _turn(workspace, options, home, shown, mailbox, approvals)
+        try:
+            answer = run_in_cell(workspace.engine, events, shown.screen, mailbox, pump)
+        except TurnInterrupted as interrupt:
+            _bind(workspace, options, interrupt.answer)
+            raise
     _bind(workspace, options, answer)
     if answer.status == "failed":
         raise UsageError(NOT_ANSWERED)
 
 
+def _answer_later(workspace: Workspace, options: CellOptions, home: Home) -> None:
+    """Show the screen in this cell and let the turn go on while other cells run."""
+    mailbox, approvals = Mailbox(), PendingApprovals()
+    with open_pump(workspace.shell, mailbox) as pump:
+        shown = open_screen(workspace, mailbox, pump, approvals)
+        events = _turn(workspace, options, home, shown, mailbox, approvals)
+    answer = run_in_background(workspace.engine, events, shown.screen, mailbox, workspace.shell)
+    workspace.background.append((mailbox, answer))
+
+    def bind(done: Future[Answer]) -> None:
+        if not done.cancelled() and done.exception() is None:
+            _bind(workspace, options, done.result())
+
+    answer.add_done_callback(bind)
+
+
+def _turn(
+    workspace: Workspace,
+    options: CellOptions,
+    home: Home,
+    shown: Shown,
+    mailbox: Mailbox,
+    approvals: PendingApprovals,
+) -> AsyncGenerator[TurnEvent, None]:
+    request = make_question(workspace, options, home, shown.transcript)
+    cell_id = front_end(workspace.shell).cell_id
+    document = OpenDocument(shown.transcript, cell_id) if shown.transcript is not None else None
+    ports = Ports(mailbox, workspace.kernel, document, workspace.folder)
+    start = partial(home.assistant.turn, request, ports=ports, approver=approvals)
+    return turn_after_sign_in(start, sign_in_during(workspace, home, mailbox))
+
+
 def _bind(workspace: Workspace, options: CellOptions, answer: Answer) -> None:
     workspace.keep(answer)
     if options.output:
-        value = answer.parsed if options.schema else answer
-        workspace.shell.user_ns[options.output] = value
+        workspace.shell.user_ns[options.output] = answer.parsed if options.schema else answer

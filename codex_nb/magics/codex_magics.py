@@ -25,14 +25,20 @@ DISPLAYS = ("auto", "widget", "html", "text")
 class CodexMagics(Magics):
     """Codex in this notebook; configure it with ``%config CodexMagics.NAME = VALUE`` or in ipython_config.py."""
 
-    model = Unicode(None, allow_none=True, help="The model to ask, None for config.toml's choice.").tag(config=True)
-    effort = Unicode(None, allow_none=True, help="How long the model thinks: low, medium, high, …").tag(config=True)
+    model = Unicode(None, allow_none=True, help="The model to ask, None for config.toml's choice.").tag(
+        config=True
+    )
+    effort = Unicode(None, allow_none=True, help="How long the model thinks: low, medium, high, …").tag(
+        config=True
+    )
     approval = Enum(
         (*APPROVALS, None), default_value=None, allow_none=True, help="When a tool call needs your word."
     ).tag(config=True)
     profile = Unicode(None, allow_none=True, help="The login or config profile to use.").tag(config=True)
     display = Enum(DISPLAYS, default_value="auto", help="How answers are shown.").tag(config=True)
-    context_tokens = Integer(24_000, min=0, help="How much of the notebook is sent at most, in tokens.").tag(config=True)
+    context_tokens = Integer(24_000, min=0, help="How much of the notebook is sent at most, in tokens.").tag(
+        config=True
+    )
     openai_api_key = Enum(
         ("ignore", "use"), default_value="ignore", help='Whether OPENAI_API_KEY may pay: "use" or "ignore".'
     ).tag(config=True)

@@ -55,7 +55,9 @@ class CodexMatcher:
 
         @context_matcher(identifier="codex_nb", priority=100)  # type: ignore[untyped-decorator]  # IPython leaves it untyped
         def codex_matcher(context: CompletionContext) -> SimpleMatcherResult:
-            fragment, candidates = self.complete(context.full_text, context.cursor_line, context.line_with_cursor)
+            fragment, candidates = self.complete(
+                context.full_text, context.cursor_line, context.line_with_cursor
+            )
             found = sorted({name for name in candidates if name.startswith(fragment)})
             return SimpleMatcherResult(
                 completions=[SimpleCompletion(text=name) for name in found],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from codex_nb.magics.workspace import Workspace
+    from codex_nb.session.repair import Failure
 
-WAYS = {"": "device", "device": "device", "browser": "browser", "api_key": "api_key", "access_token": "access_token"}
+WAYS = {
+    "": "device",
+    "device": "device",
+    "browser": "browser",
+    "api_key": "api_key",
+    "access_token": "access_token",
+}
 
 
 def tell(markdown: str) -> None:
@@ -47,7 +55,9 @@ def login(workspace: Workspace, line: str) -> None:
 
     way, _, profile = line.partition(" ")
     if way not in WAYS:
-        raise OptionError(f"%codex login: there is no way {way!r}.", hint=f"Ways: {', '.join(sorted(set(WAYS.values())))}.")
+        raise OptionError(
+            f"%codex login: there is no way {way!r}.", hint=f"Ways: {', '.join(sorted(set(WAYS.values())))}."
+        )
     sign_in(workspace, WAYS[way], profile.strip() or None)
 
 
@@ -62,7 +72,11 @@ def models(workspace: Workspace, profile: str) -> None:
     home = workspace.home(profile or None)
     listed = [model for model in workspace.wait(home.services.models()) if model.is_listed]
     rows = ((f"`{model.slug}`", model.display_name, ", ".join(model.efforts) or "-") for model in listed)
-    tell(table(("model", "name", "efforts"), rows) if listed else "The backend lists no models; name one with -m.")
+    tell(
+        table(("model", "name", "efforts"), rows)
+        if listed
+        else "The backend lists no models; name one with -m."
+    )
 
 
 def model(workspace: Workspace, name: str) -> None:
@@ -71,15 +85,21 @@ def model(workspace: Workspace, name: str) -> None:
     if name:
         workspace.config.model = workspace.wait(home.services.choose(name)).slug
     wanted = workspace.config.model or home.settings.model
-    tell(f"Model in use: `{wanted}`." if wanted else "Model in use: the account's first; see `%codex models`.")
+    tell(
+        f"Model in use: `{wanted}`." if wanted else "Model in use: the account's first; see `%codex models`."
+    )
 
 
 def effort(workspace: Workspace, level: str) -> None:
     """Choose an effort for the session, or tell which one is in use."""
     if level and level not in EFFORTS:
-        raise OptionError(f"%codex effort: there is no level {level!r}.", hint=f"Levels: {', '.join(EFFORTS)}.")
+        raise OptionError(
+            f"%codex effort: there is no level {level!r}.", hint=f"Levels: {', '.join(EFFORTS)}."
+        )
     workspace.config.effort = level or workspace.config.effort
-    tell(f"Effort in use: {workspace.config.effort or workspace.home().settings.effort or 'the model chooses'}.")
+    tell(
+        f"Effort in use: {workspace.config.effort or workspace.home().settings.effort or 'the model chooses'}."
+    )
 
 
 def usage(workspace: Workspace, profile: str) -> None:
@@ -87,16 +107,31 @@ def usage(workspace: Workspace, profile: str) -> None:
     from codex_nb.ui.account import plain_limits
 
     limits = workspace.wait(workspace.home(profile or None).services.usage())
-    tell(plain_limits(limits) if limits else "This login has no plan limits; usage is billed or counted elsewhere.")
+    tell(
+        plain_limits(limits)
+        if limits
+        else "This login has no plan limits; usage is billed or counted elsewhere."
+    )
 
 
 def context(workspace: Workspace, prompt: str) -> None:
     """Show what the next question would send of the notebook, with sizes."""
     found = gather(workspace, prompt, workspace.home(), None)
     sizes = table(("part", "tokens"), [*found.sizes.items(), ("all", found.tokens)])
-    notes = [f"- left out: {cut}" for cut in found.cuts] + [f"- redacted: {each.name} in {each.place}" for each in found.redactions]
+    notes = [f"- left out: {cut}" for cut in found.cuts] + [
+        f"- redacted: {each.name} in {each.place}" for each in found.redactions
+    ]
     told = found.text.replace("```", "ˋˋˋ")
-    tell("\n\n".join([f"The next question would send this, at most {found.budget} tokens:", sizes, "\n".join(notes), f"```text\n{told}\n```"]))
+    tell(
+        "\n\n".join(
+            [
+                f"The next question would send this, at most {found.budget} tokens:",
+                sizes,
+                "\n".join(notes),
+                f"```text\n{told}\n```",
+            ]
+        )
+    )
 
 
 def thread(workspace: Workspace, name: str) -> None:
@@ -129,8 +164,22 @@ def fix(workspace: Workspace, line: str) -> None:
     from codex_nb.session.repair import fix_prompt
 
     options = parse_options(line)
-    prompt = fix_prompt(workspace.last_error(), options.prompt)
-    answer_cell(workspace, replace(options, prompt=prompt))
+    answer_cell(workspace, replace(options, prompt=fix_prompt(last_failure(workspace), options.prompt)))
+
+
+def last_failure(workspace: Workspace) -> Failure | None:
+    """Find the cell that failed last, and what it raised."""
+    from codex_nb.session.repair import Failure, error_words
+
+    cells = workspace.recorder.cells() if workspace.recorder is not None else ()
+    for cell in reversed(cells):
+        failed = next((each for each in cell.outputs if each.get("output_type") == "error"), None)
+        if failed is not None:
+            error = getattr(sys, "last_value", None)
+            is_it = error is not None and type(error).__name__ == failed.get("ename")
+            words = error_words(error, getattr(sys, "last_traceback", None)) if is_it else "\n".join(failed.get("traceback", ()))
+            return Failure(cell.source, words or f"{failed.get('ename')}: {failed.get('evalue')}")
+    return None
 
 
 def explain(workspace: Workspace, line: str) -> None:
@@ -145,12 +194,24 @@ def config(workspace: Workspace, _: str) -> None:
     """Show the settings in force; no value of theirs is a secret."""
     settings = workspace.home().settings
     rows = [(f"`{name}`", f"`{value}`") for name, value in _shown(settings)]
-    own = [(f"`CodexMagics.{name}`", f"`{getattr(workspace.config, name)}`") for name in ("model", "effort", "approval", "profile", "display", "context_tokens")]
+    own = [
+        (f"`CodexMagics.{name}`", f"`{getattr(workspace.config, name)}`")
+        for name in ("model", "effort", "approval", "profile", "display", "context_tokens")
+    ]
     tell(table(("setting", "value"), [*own, *rows]))
 
 
 def _shown(settings: Settings) -> Iterable[tuple[str, object]]:
-    for name in ("codex_home", "profile", "model", "effort", "summary", "verbosity", "service_tier", "approval"):
+    for name in (
+        "codex_home",
+        "profile",
+        "model",
+        "effort",
+        "summary",
+        "verbosity",
+        "service_tier",
+        "approval",
+    ):
         yield name, getattr(settings, name)
     yield "provider", settings.provider.id
     yield "credentials_store", settings.credentials_store.value
@@ -168,5 +229,3 @@ def _options() -> Iterable[tuple[str, str]]:
     for action in PARSER._actions:  # noqa: SLF001  argparse has no public list
         name = ", ".join(f"`{flag}`" for flag in action.option_strings)
         yield name, str(action.help).replace("%%", "%")
-
-

@@ -22,7 +22,13 @@ if TYPE_CHECKING:
     from codex_nb.magics.options import CellOptions
     from codex_nb.magics.workspace import Workspace
 
-IMAGE_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif", ".webp": "image/webp"}
+IMAGE_TYPES = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".gif": "image/gif",
+    ".webp": "image/webp",
+}
 LARGEST_IMAGE = 20_000_000
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from codex_nb.host.frontend import front_end
 from codex_nb.ui.commands import Command, Decide, Stop
-from codex_nb.ui.plain import PlainScreen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,15 +32,16 @@ class Shown:
 
 
 def open_screen(workspace: Workspace, mailbox: Mailbox, pump: Pump, approvals: PendingApprovals) -> Shown:
-    """Show the screen that works here: the widget where its other half answers, text everywhere else."""
+    """Show the screen that works here: the widget where its other half answers, HTML or text elsewhere."""
     obey = _commands(mailbox, approvals)
-    wanted = workspace.config.display
-    if wanted == "widget" or (wanted == "auto" and front_end(workspace.shell).may_have_widgets):
+    wanted, end = workspace.config.display, front_end(workspace.shell)
+    if wanted == "widget" or (wanted == "auto" and end.may_have_widgets):
         transcript = _transcript(obey, pump)
         if transcript is not None:
             return Shown(transcript, transcript)
-    ask = input if workspace.has_person else None
-    return Shown(PlainScreen(sys.stdout, on_command=obey, ask=ask))
+    if wanted == "html" or (wanted == "auto" and end.may_have_widgets):
+        return Shown(_html(workspace, obey))
+    return Shown(_text(workspace, obey))
 
 
 def _transcript(obey: Callable[[Command], None], pump: Pump) -> Transcript | None:
@@ -59,6 +59,25 @@ def _transcript(obey: Callable[[Command], None], pump: Pump) -> Transcript | Non
         return transcript
     transcript.close()
     return None
+
+
+def _html(workspace: Workspace, obey: Callable[[Command], None]) -> Screen:
+    from codex_nb.ui.html import HtmlScreen
+
+    return HtmlScreen(on_command=obey, ask=input if workspace.has_person else None)
+
+
+def _text(workspace: Workspace, obey: Callable[[Command], None]) -> Screen:
+    ask = input if workspace.has_person else None
+    if getattr(workspace.shell, "kernel", None) is None and sys.stdout.isatty():
+        from rich.console import Console
+
+        from codex_nb.ui.terminal import RichScreen
+
+        return RichScreen(Console(), on_command=obey, ask=ask)
+    from codex_nb.ui.plain import PlainScreen
+
+    return PlainScreen(sys.stdout, on_command=obey, ask=ask)
 
 
 def _commands(mailbox: Mailbox, approvals: PendingApprovals) -> Callable[[Command], None]:

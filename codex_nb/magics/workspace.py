@@ -91,12 +91,12 @@ class Workspace:
         self.thread: str | None = None
         self.background: list[tuple[Mailbox, Future[Answer]]] = []
         self._open_home = open_home
-        self._homes: dict[tuple[str | None, str], Home] = {}
+        self._homes: dict[tuple[str | None, ...], Home] = {}
 
     def home(self, profile: str | None = None) -> Home:
         """Open a profile once; None is the configured one."""
         name = profile or self.config.profile
-        key = (name, self.config.openai_api_key)
+        key = (name, self.config.openai_api_key, self.environ.get("CODEX_HOME"))
         if key not in self._homes:
             overrides = {"use_openai_api_key_env": True} if self.config.openai_api_key == "use" else {}
             self._homes[key] = self._open_home(name, overrides)

@@ -61,10 +61,10 @@ class Notebook:
         """The user's variables."""
         return self.shell.user_ns
 
-    def run(self, source: str) -> Cell:
-        """Run a cell to its end."""
+    def run(self, source: str, *, cell_id: str | None = None) -> Cell:
+        """Run a cell to its end; ``cell_id`` is what a front end with a document sends along."""
         self._capture.readouterr()
-        result = self.shell.run_cell(source, store_history=True)
+        result = self.shell.run_cell(source, store_history=True, cell_id=cell_id)
         out, error = self._capture.readouterr()
         return Cell(out, error, result.error_before_exec or result.error_in_exec)
 

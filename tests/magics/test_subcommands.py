@@ -1,0 +1,86 @@
+"""The subcommands of ``%codex``, as a person types them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from codex_nb.simulator import Simulator
+from tests.magics.conftest import Notebook
+
+
+def test_help_names_every_option_and_subcommand(notebook: Notebook) -> None:
+    ran = notebook.run("%codex help")
+    assert all(word in ran.out for word in ("--background", "--schema", "threads", "explain"))
+
+
+def test_the_models_of_the_account_are_listed(notebook: Notebook) -> None:
+    assert "simulator-classic" in notebook.run("%codex models").out
+
+
+def test_a_model_is_chosen_for_the_session_and_asked(notebook: Notebook, sim: Simulator) -> None:
+    assert "simulator-classic" in notebook.run("%codex model simulator-classic").out
+    notebook.run("%codex hello")
+    (request,) = sim.requests.to("/responses")
+    assert request.body["model"] == "simulator-classic"
+
+
+def test_a_one_line_question_may_end_in_a_question_mark(notebook: Notebook, sim: Simulator) -> None:
+    assert notebook.run("%codex why is `df?` so tall?").succeeded
+    assert "why is `df?` so tall?" in str(sim.requests.to("/responses")[0].body["input"])
+    assert "Ask Codex about this notebook" in notebook.run("%codex?").out
+
+
+def test_the_context_is_shown_as_it_would_be_sent(notebook: Notebook) -> None:
+    notebook.run("height = 187")
+    ran = notebook.run("%codex context how tall?")
+    assert "height" in ran.out
+    assert "187" in ran.out
+
+
+def test_threads_go_on_and_begin_anew(notebook: Notebook, sim: Simulator) -> None:
+    notebook.run("%codex first question")
+    notebook.run("%codex second question")
+    notebook.run("%codex new")
+    notebook.run("%codex third question")
+    first, second, third = [request.body["input"] for request in sim.requests.to("/responses")]
+    assert second[: len(first)] == first
+    assert "first question" not in str(third)
+    assert "session" in notebook.run("%codex threads").out
+
+
+def test_the_last_answer_can_be_shown_again(notebook: Notebook) -> None:
+    assert "nothing has been answered yet" in notebook.run("%codex last").error
+    notebook.run("%codex hello")
+    assert "simulator" in notebook.run("%codex last").out
+
+
+def test_a_failed_cell_is_sent_with_its_error(notebook: Notebook, sim: Simulator) -> None:
+    notebook.run("numbers = [1, 2]\nnumbers[5]")
+    notebook.run("%codex fix")
+    asked = str(sim.requests.to("/responses")[0].body["input"])
+    assert "numbers[5]" in asked
+    assert "IndexError: list index out of range" in asked
+
+
+def test_signing_out_revokes_and_deletes_the_login_and_nothing_else(
+    notebook: Notebook, home: Path, sim: Simulator
+) -> None:
+    before = {path.name for path in home.iterdir()}
+    assert "Signed out" in notebook.run("%codex logout").out
+    assert before - {path.name for path in home.iterdir()} == {"auth.json"}
+    assert sim.requests.count("/oauth/revoke") == 1
+    assert "You were not signed in." in notebook.run("%codex logout").out
+
+
+def test_the_settings_in_force_are_shown_without_secrets(notebook: Notebook, home: Path) -> None:
+    ran = notebook.run("%codex config")
+    assert str(home) in ran.out
+    assert "simulator" in ran.out
+
+
+def test_unloading_takes_the_magic_away_and_loading_brings_it_back(notebook: Notebook) -> None:
+    notebook.run("%unload_ext codex_nb")
+    assert "`%codex` not found" in notebook.run("%codex help").error
+    notebook.run("%load_ext codex_nb")
+    assert "--background" in notebook.run("%codex help").out
+    assert "--background" in (notebook.run("%reload_ext codex_nb").out + notebook.run("%codex help").out)

@@ -1,0 +1,102 @@
+"""Answers as values: what a cell binds, what the Python face gives back."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import pytest
+
+import codex_nb
+from codex_nb.errors import CodexError, SignInRequired
+from codex_nb.session.answer import Answer
+from codex_nb.session.events import TurnFinished
+from codex_nb.simulator import End, Reply, Say, Simulator, refusals
+from tests.magics.conftest import Notebook
+
+
+@dataclass
+class City:
+    """What is asked for."""
+
+    name: str
+    inhabitants: int
+
+
+PARIS = Reply(stream=(Say('{"name": "Paris", "inhabitants": 2100000}'), End()))
+
+
+def test_a_cell_binds_its_answer_and_its_value(notebook: Notebook, sim: Simulator) -> None:
+    sim.add_replies(PARIS)
+    notebook.namespace["City"] = City
+    assert notebook.run("%%codex -o city --schema City\nThe largest city of France").succeeded
+    assert notebook.namespace["city"] == City("Paris", 2_100_000)
+    assert notebook.namespace["_codex"].parsed == City("Paris", 2_100_000)
+
+
+def test_a_cell_without_schema_binds_the_answer_itself(notebook: Notebook) -> None:
+    notebook.run("%%codex -o answer\nhello")
+    assert isinstance(notebook.namespace["answer"], Answer)
+    assert notebook.namespace["answer"] is notebook.namespace["_codex"]
+
+
+def test_an_answered_cell_run_again_costs_no_request_and_fresh_asks_anew(
+    notebook: Notebook, sim: Simulator
+) -> None:
+    texts = [notebook.run("%%codex\nhello", cell_id="asking").out for _ in range(2)]
+    after_two = sim.requests.count("/responses")
+    notebook.run("%%codex --fresh\nhello", cell_id="asking")
+    assert (after_two, sim.requests.count("/responses")) == (1, 2)
+    assert texts[0].splitlines()[0] in texts[1]
+
+
+def test_ask_works_in_a_script_and_inside_a_running_loop(home: object, sim: Simulator) -> None:
+    del home
+    sim.add_replies(PARIS, PARIS)
+
+    async def inside_a_loop() -> Answer:
+        return codex_nb.ask("The largest city of France", schema=City)
+
+    answers = [codex_nb.ask("The largest city of France", schema=City), asyncio.run(inside_a_loop())]
+    assert [answer.parsed for answer in answers] == [City("Paris", 2_100_000)] * 2
+
+
+def test_a_function_of_the_users_is_called_where_the_user_waits(home: object) -> None:
+    del home
+    called = []
+
+    @codex_nb.tool(effect="looks")
+    def weather(city: str) -> str:
+        """Tell the weather."""
+        called.append(city)
+        return "rain"
+
+    answer = codex_nb.ask("hello", tools=[weather], approval="auto")
+    assert answer.status == "completed"
+
+
+def test_astream_ends_with_the_answer(home: object) -> None:
+    del home
+
+    async def last_event() -> object:
+        return [event async for event in codex_nb.astream("hello")][-1]
+
+    last = asyncio.run(last_event())
+    assert isinstance(last, TurnFinished)
+    assert last.answer.status == "completed"
+
+
+def test_errors_keep_their_class(home: object, sim: Simulator) -> None:
+    from pathlib import Path
+
+    (Path(str(home)) / "auth.json").unlink()
+    with pytest.raises(SignInRequired):
+        codex_nb.ask("hello")
+    del sim
+
+
+def test_a_refusal_of_the_backend_is_raised_with_its_words(home: object, sim: Simulator) -> None:
+    del home
+    sim.add_replies(refusals.usage_limit_reached())
+    with pytest.raises(CodexError, match="usage limit"):
+        codex_nb.ask("hello")
