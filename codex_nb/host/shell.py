@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from codex_nb.host.capture import capturing, replaced
 from codex_nb.host.outputs import error_line
@@ -13,9 +13,10 @@ from codex_nb.host.pump import hand_back_held
 from codex_nb.notebook import RunResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator
 
 _REMEMBERED = 1000
+T = TypeVar("T")
 
 
 class InteractiveKernel:
@@ -52,6 +53,24 @@ class InteractiveKernel:
         if isinstance(error, KeyboardInterrupt):
             raise KeyboardInterrupt from error
         return RunResult(fold.outputs(), None if error is None else error_line(error))
+
+    def complete(self, awaitable: Awaitable[T]) -> T:
+        """Wait for an awaitable on the user's own loop, to which their async objects belong."""
+
+        async def wait() -> T:
+            return await awaitable
+
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            result: T = self._shell.loop_runner(wait())
+            return result
+        import nest_asyncio2
+
+        nest_asyncio2.apply(loop)
+        hand_back_held(self._shell)
+        completed: T = _runner(self._shell, loop)(wait())
+        return completed
 
 
 def _ends_in_semicolon(shell: Any, code: str) -> bool:

@@ -60,3 +60,10 @@ def test_the_users_history_is_left_alone(shell: InteractiveShell) -> None:
         2,
     )
     assert (kernel.namespace()["planted"], list(kernel.ran)) == ("ours", ["planted = 'ours'", "'shown'"])
+
+
+def test_a_coroutine_of_the_users_is_completed_on_their_loop(shell: InteractiveShell) -> None:
+    async def soon() -> str:
+        return "done"
+
+    assert InteractiveKernel(shell).complete(soon()) == "done"
