@@ -32,14 +32,15 @@ async def relay(
     try:
         is_last = False
         while not is_last:
-            await awake.wait()
-            awake.clear()
             is_last = turn.ended
             for item in mailbox.drain():
                 if isinstance(item, MainThreadCall):
                     _run(item, turn)
                 else:
                     yield item
+            if not turn.ended:  # an end between the two looks has no wake-up of its own
+                await awake.wait()
+                awake.clear()
     finally:
         mailbox.on_stop(None)
         turn.cancel()

@@ -1,0 +1,58 @@
+"""What the terminal of this tier imports: a turn to show where there is no kernel."""
+
+# ruff: noqa: T201 - what it prints is what the tests look at
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from IPython import get_ipython
+
+from codex_nb.host.cell import run_in_cell
+from codex_nb.host.engine import engine
+from codex_nb.host.mailbox import Mailbox
+from codex_nb.host.pump import open_pump
+from codex_nb.host.shell import InteractiveKernel
+from codex_nb.session.answer import Answer
+from codex_nb.session.events import TextDelta, TurnEvent, TurnFinished
+
+shell = get_ipython()
+kernel = InteractiveKernel(shell)
+results: list[Any] = []
+
+
+class PrintingScreen:
+    """Prints each event's text as it comes."""
+
+    def apply(self, event: TurnEvent) -> None:
+        match event:
+            case TextDelta(text=text):
+                print(text, flush=True)
+            case TurnFinished(answer=answer):
+                print(f"<{answer.status}>", flush=True)
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        print("closed", flush=True)
+
+
+def show(code: str | None = None) -> Answer:
+    """Show a turn that runs code, or one that waits to be interrupted."""
+    with Mailbox() as mailbox, open_pump(shell, mailbox) as pump:
+        print(type(pump).__name__)
+        events = _endless() if code is None else _running(code, mailbox)
+        return run_in_cell(engine(), events, PrintingScreen(), mailbox, pump)
+
+
+async def _endless() -> AsyncGenerator[TurnEvent, None]:
+    yield TextDelta("message", "started")
+    await asyncio.Event().wait()
+
+
+async def _running(code: str, mailbox: Mailbox) -> AsyncGenerator[TurnEvent, None]:
+    results.append(await mailbox.call(lambda: kernel.run(code)))
+    yield TurnFinished(Answer("done"))
