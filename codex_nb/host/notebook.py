@@ -145,8 +145,9 @@ def _refreshed(cells: Iterable[Cell], recorded: Sequence[Cell]) -> tuple[Cell, .
 def _recorded_cells(shell: Any, recorder: OutputRecorder | None) -> tuple[Cell, ...]:
     """Return what ran in this kernel: history for the time before the recorder listened, then its record."""
     recorded = () if recorder is None else recorder.cells()
-    seen = [cell.execution_count for cell in recorded if cell.execution_count is not None]
-    first_recorded = min(seen, default=shell.displayhook.prompt_count + 1)
+    # a cell that ran again has left its first number, which is no reason to take its old run for another cell
+    listens_since = None if recorder is None else recorder.first_count
+    first_recorded = shell.displayhook.prompt_count + 1 if listens_since is None else listens_since
     raw: Sequence[str] = shell.history_manager.input_hist_raw
     earlier = [
         Cell("code", raw[count], None, _history_outputs(shell, count), count)

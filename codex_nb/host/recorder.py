@@ -49,6 +49,7 @@ class OutputRecorder:
         self._by_request: dict[str, _Execution] = {}
         self._running: list[tuple[Any, _Execution]] = []
         self._total = 0
+        self.first_count: int | None = None  # where history ends and the record begins
 
     def start(self) -> None:
         """Begin to listen, with the next cell."""
@@ -75,6 +76,8 @@ class OutputRecorder:
         execution = _Execution(
             info.raw_cell, info.cell_id, self._request_id(), self._shell.displayhook.prompt_count
         )
+        if self.first_count is None:
+            self.first_count = execution.execution_count
         with self._lock:
             self._place(execution)
             self._running.append((info, execution))
