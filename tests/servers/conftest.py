@@ -21,10 +21,12 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, S
         aimock = stack.enter_context(running.aimock(home / "aimock"))
         slow = pool.submit(stack.enter_context, running.litellm(home / "litellm", aimock))
         sparse = pool.submit(stack.enter_context, running.open_responses(home / "open-responses", aimock))
+        rewritten = pool.submit(stack.enter_context, running.router(home / "router", aimock))
         translated = slow.result()
         yield {
             "aimock": aimock,
             "litellm, passed": replace(translated, model="passed"),
             "litellm, translated": translated,
+            "router": rewritten.result(),
             "open responses": sparse.result(),
         }

@@ -5,7 +5,8 @@ shares code with this project or with another of them:
 
 * aimock (npm) speaks the Responses API itself;
 * LiteLLM (PyPI) hands the Responses API through, or translates it from chat completions;
-* Open Responses Server (PyPI) translates it in its own, sparser way.
+* the SGLang router (PyPI, written in Rust) reads a provider's events and writes them anew;
+* Open Responses Server (PyPI) translates chat completions in its own, sparser way.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,6 +26,7 @@ HOME = ROOT / ".tiers" / "servers"
 AIMOCK = "@copilotkit/aimock@1.43.0"
 LITELLM = "litellm[proxy]==1.106.2"
 OPEN_RESPONSES = "open-responses-server==0.4.1"
+ROUTER = "sglang-router==0.3.2"
 
 
 def aimock() -> Path:
@@ -48,9 +51,15 @@ def open_responses() -> Path:
     return _environment("open-responses", OPEN_RESPONSES) / "python"
 
 
+def router() -> Path:
+    """Install the SGLang router (about 150 MB, half a minute) and give its interpreter."""
+    return _environment("router", ROUTER) / "python"
+
+
 SERVERS: Mapping[str, Callable[[], Path]] = {
     "aimock": aimock,
     "litellm": litellm,
+    "router": router,
     "open-responses": open_responses,
 }
 
@@ -80,8 +89,13 @@ def _run(command: list[str]) -> None:
         sys.exit(f"{' '.join(command[:4])} … ended with {done.returncode}: {tail}")
 
 
+def _timed(server: str) -> str:
+    begin = time.monotonic()
+    SERVERS[server]()
+    return f"{server}: ready after {time.monotonic() - begin:.1f} s"
+
+
 if __name__ == "__main__":
-    for server, install in SERVERS.items():
-        begin = time.monotonic()
-        install()
-        print(f"{server}: ready after {time.monotonic() - begin:.1f} s")
+    with ThreadPoolExecutor(2) as pool:
+        for line in pool.map(_timed, SERVERS):
+            print(line, flush=True)

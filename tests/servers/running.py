@@ -147,3 +147,14 @@ def open_responses(folder: Path, upstream: Server) -> Iterator[Server]:
     environ = {"OPENAI_BASE_URL_INTERNAL": inner, "OPENAI_BASE_URL": inner, "OPENAI_API_KEY": upstream.key}
     with program(command, folder, f"http://127.0.0.1:{port}/health", environ):
         yield Server(f"http://127.0.0.1:{port}")
+
+
+@contextmanager
+def router(folder: Path, upstream: Server) -> Iterator[Server]:
+    port, metrics = free_port(), free_port()
+    command = [str(provision.router()), "-m", "sglang_router.launch_router", "--backend", "openai"]
+    command += ["--worker-urls", upstream.base_url.removesuffix("/v1"), "--history-backend", "none"]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    command += ["--prometheus-host", "127.0.0.1", "--prometheus-port", str(metrics)]
+    with program(command, folder, f"http://127.0.0.1:{port}/health", {}):
+        yield Server(f"http://127.0.0.1:{port}/v1")
