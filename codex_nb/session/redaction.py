@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 SHORTEST = 8
+_TELLING = 5
 _SECRET_NAME = re.compile(
     r"(?:^|_)(?:KEY|TOKEN|SECRETS?|PASSWORD|PASSWD|PASSPHRASE|PASS|CREDENTIALS?|AUTH|COOKIE|DSN|PAT)(?:_|$)"
     r"|APIKEY|PASSWORD|SECRET|CONNECTION_?STRING",
@@ -49,7 +50,10 @@ class Redactor:
     """Replaces secrets by marks; ``secrets`` maps the name to show to the value to find."""
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
-        self._values = [value for value in secrets.values() if len(value) >= SHORTEST]
+        # Halves of values made of key characters alone are recognised by that.
+        self._odd_values = [
+            value for value in secrets.values() if len(value) >= SHORTEST and value.strip(_KEY_CHARACTERS)
+        ]
         self._forms: dict[str, str] = {}
         for name, value in secrets.items():
             if len(value) >= SHORTEST:
@@ -94,13 +98,22 @@ class Redactor:
         stripped = piece.rstrip(_KEY_CHARACTERS) if ends else piece.lstrip(_KEY_CHARACTERS)
         if len(piece) - len(stripped) >= SHORTEST:
             return f"{stripped}…" if ends else f"…{stripped}"
-        for value in self._values:
-            for size in range(len(value) - 1, SHORTEST // 2, -1):
-                if ends and piece.endswith(value[:size]):
-                    return f"{piece[:-size]}…"
-                if not ends and piece.startswith(value[-size:]):
-                    return f"…{piece[size:]}"
+        for value in self._odd_values:
+            size = _overlap(piece, value) if ends else _overlap(piece[::-1], value[::-1])
+            if size:
+                return f"{piece[:-size]}…" if ends else f"…{piece[size:]}"
         return piece
+
+
+def _overlap(text: str, value: str) -> int:
+    """Return how many characters at the end of a text are a secret's beginning, when that is telling."""
+    tail = text[-(len(value) - 1) :]
+    found = tail.find(value[:_TELLING])
+    while found >= 0:
+        if value.startswith(tail[found:]):
+            return len(tail) - found
+        found = tail.find(value[:_TELLING], found + 1)
+    return 0
 
 
 def _forms(value: str) -> Iterator[str]:

@@ -78,7 +78,7 @@ def _pandas_index(index: Any, rows: int, columns: int) -> list[str]:
 
 def _polars_frame(frame: Any, rows: int, columns: int) -> list[str]:
     height, width = frame.height, frame.width
-    names, types = frame.columns[:columns], [str(dtype) for dtype in frame.dtypes[:columns]]
+    names, types = frame.columns[:columns], [_dtype(dtype) for dtype in frame.dtypes[:columns]]
     lines = [
         f"polars.DataFrame, {height} rows {BY} {width} columns",
         _columns(zip(names, types, strict=True), width),
@@ -89,19 +89,31 @@ def _polars_frame(frame: Any, rows: int, columns: int) -> list[str]:
     return lines + _table(names, [[str(n) for n in range(rows)], *values], height, rows)
 
 
+def _polars_series(series: Any, rows: int, columns: int) -> list[str]:
+    del columns
+    kind = str(series.dtype)
+    lines = [f"polars.Series, {len(series)} values, {kind}, name {short(series.name)}"]
+    values = [] if kind == "Object" else [_cell(value) for value in series.head(rows).to_list()]
+    return [*lines, f"first: {', '.join(_kept(series.name, values))}"] if values else lines
+
+
 def _arrow_table(table: Any, rows: int, columns: int) -> list[str]:
     schema = table.schema
     fields = [schema.field(i) for i in range(min(len(schema), columns))]
-    lines = [f"pyarrow.Table, {table.num_rows} rows {BY} {table.num_columns} columns"]
-    lines.append(_columns(((field.name, str(field.type)) for field in fields), table.num_columns))
-    head = [[_cell(v) for v in table.column(i).slice(0, rows).to_pylist()] for i in range(len(fields))]
+    lines = [f"{name_of(type(table))}, {table.num_rows} rows {BY} {table.num_columns} columns"]
+    lines.append(_columns(((field.name, _dtype(field.type)) for field in fields), table.num_columns))
+    unread = ["?"] * min(rows, table.num_rows)
+    head = [
+        [_cell(v) for v in table.column(i).slice(0, rows).to_pylist()] if library_of(field.type) else unread
+        for i, field in enumerate(fields)
+    ]
     names = [field.name for field in fields]
     return lines + _table(names, [[str(n) for n in range(rows)], *head], table.num_rows, rows)
 
 
 def _lazy(value: Any, rows: int, columns: int) -> list[str]:
     del rows, columns
-    return [f"{name_of(type(value))}, lazy: not collected, so its size is not known"]
+    return [f"{name_of(type(value))}, not collected, so its size is not known"]
 
 
 def _array(array: Any, rows: int, columns: int) -> list[str]:
@@ -117,7 +129,7 @@ def _array(array: Any, rows: int, columns: int) -> list[str]:
 
 def _xarray(value: Any, rows: int, columns: int) -> list[str]:
     del rows
-    sizes = ", ".join(f"{short(name)}: {size}" for name, size in islice(dict(value.sizes).items(), columns))
+    sizes = ", ".join(f"{_cell(name)}: {size}" for name, size in islice(dict(value.sizes).items(), columns))
     return [f"{name_of(type(value))}, {sizes}"]
 
 
@@ -140,6 +152,7 @@ _KINDS: dict[tuple[str | None, str], _Describe] = {
         _pandas_index,
     ),
     ("polars", "DataFrame"): _polars_frame,
+    ("polars", "Series"): _polars_series,
     ("polars", "LazyFrame"): _lazy,
     ("pyarrow", "Table"): _arrow_table,
     ("pyarrow", "RecordBatch"): _arrow_table,

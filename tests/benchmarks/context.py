@@ -1,0 +1,104 @@
+"""Gathering the notebook's context, and folding a turn: what a question costs before and while it is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pandas as pd
+
+from codex_nb.notebook import Cell, NotebookSnapshot
+from codex_nb.responses.events import OutputTextDelta, ResponseEvent, ResponseFinished
+from codex_nb.responses.request import ResponsesRequest
+from codex_nb.session.context import BUDGET, NotebookContext, build_context
+from codex_nb.session.fence import Fence
+from codex_nb.session.redaction import Redactor
+from codex_nb.session.sections import tokens_of
+from codex_nb.session.state import TurnState, reduce
+from codex_nb.session.turn import run_turn
+from tests.benchmarks.fresh import median_of
+from tests.benchmarks.table import Row, Topic
+from tests.session.scripted import make_turn
+
+DELTAS = 20_000
+REDACTOR = Redactor({"$SERVICE_KEY": "fabricated value 1", "the login's token": "fabricated" * 80})
+
+WORD = OutputTextDelta(type="response.output_text.delta", delta=" word", item_id="msg_1")
+
+
+def notebook(cells: int, output_bytes: int) -> NotebookSnapshot:
+    """Return a notebook of code cells that each print so many bytes, in lines."""
+    line = "2026-11-20 12:00:00 INFO step finished, loss 0.1234, accuracy 0.9876\n"
+    output = {"output_type": "stream", "name": "stdout", "text": [line] * max(1, output_bytes // len(line))}
+    made = tuple(
+        Cell("code", f"x{n} = step({n})\nframe_{n % 20}.describe()", f"cell-{n}", (output,), n)
+        for n in range(cells)
+    )
+    return NotebookSnapshot("document", made, cells - 1, "notebook.ipynb")
+
+
+def namespace() -> dict[str, object]:
+    """Return variables as an afternoon leaves them: three frames, some arrays, many small values."""
+    frame = pd.DataFrame(np.zeros((10_000, 10)), columns=list("abcdefghij"))
+    return (
+        {f"x{n}": n for n in range(50)}
+        | {f"frame_{n}": frame for n in range(3)}
+        | {"array": np.zeros((9, 9))}
+    )
+
+
+def gathered(snapshot: NotebookSnapshot) -> tuple[float, NotebookContext]:
+    """Return the milliseconds of CPU that gathering, fencing and comparing cost, and the context."""
+    variables = namespace()
+
+    def once() -> float:
+        begin = time.process_time()
+        context = build_context(snapshot, variables, "What does frame_1 hold?", redactor=REDACTOR)
+        context.told((), Fence())
+        assert context.fingerprint
+        return (time.process_time() - begin) * 1e3
+
+    return median_of(once), build_context(snapshot, variables, "What does frame_1 hold?", redactor=REDACTOR)
+
+
+class Talker:
+    """A client that says one word after the other."""
+
+    async def stream(self, request: ResponsesRequest) -> AsyncIterator[ResponseEvent]:
+        """Yield deltas and the end."""
+        for _ in range(DELTAS):
+            yield WORD
+        yield ResponseFinished("resp_1", "completed")
+
+
+async def folded() -> float:
+    """Return the microseconds that the turn and its fold cost for one delta."""
+    state = TurnState()
+    begin = time.process_time()
+    async for event in run_turn(make_turn(), Talker()):
+        state = reduce(state, event)
+    return (time.process_time() - begin) / DELTAS * 1e6
+
+
+def rows() -> list[Row]:
+    """Gather from an ordinary notebook and from a monstrous one; fold a long answer."""
+    ordinary, _ = gathered(notebook(200, 400))
+    monstrous, context = gathered(notebook(1000, 50_000))
+    fold = median_of(lambda: asyncio.run(folded()))
+    return [
+        Row(
+            Topic.CONTEXT,
+            "context of a 200-cell notebook",
+            "<= 25 ms for the whole warm path",
+            f"{ordinary:.1f} ms CPU",
+        ),
+        Row(
+            Topic.CONTEXT,
+            "context of 1,000 cells with 50 MB of outputs",
+            f"<= 200 ms, <= {BUDGET:,} tokens",
+            f"{monstrous:.1f} ms CPU, {tokens_of(context.told((), Fence())):,} tokens",
+        ),
+        Row(Topic.DECODE, "turn and fold, per delta", "part of the 10 us per event", f"{fold:.1f} us CPU"),
+    ]
