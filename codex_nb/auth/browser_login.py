@@ -18,7 +18,8 @@ from urllib.parse import parse_qs, urlsplit
 from pydantic import SecretStr
 
 from codex_nb.auth.flows import LoginFlow, chatgpt_document, refuse_method
-from codex_nb.auth.oauth import AuthorizationCode, Pkce
+from codex_nb.auth.oauth import Pkce
+from codex_nb.auth.oauth_replies import AuthorizationCode
 from codex_nb.auth.steps import LoginStep, OpenUrl, Waiting
 from codex_nb.errors import LoginFailed
 

@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 
     from codex_nb.auth.credentials import Credentials
     from codex_nb.auth.manager import CredentialManager
-    from codex_nb.auth.oauth import AuthorizationCode, DeviceCode
-    from codex_nb.auth.oauth_replies import TokenReply
+    from codex_nb.auth.oauth_replies import AuthorizationCode, DeviceCode, TokenReply
     from codex_nb.settings import Settings
 
 T = TypeVar("T")

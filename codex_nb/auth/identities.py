@@ -17,7 +17,7 @@ from codex_nb.http import httpx
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from pydantic import SecretStr
+    from pydantic import Secret, SecretStr
 
     from codex_nb.auth.document import AuthDotJson
     from codex_nb.auth.snapshots import Clock
@@ -39,12 +39,12 @@ class Identities:
         """Give the credentials with their account; those that say it themselves come back as they are."""
         match found.mode:
             case AuthMode.PERSONAL_ACCESS_TOKEN if found.bearer is not None:
-                return await self._once(found, _fingerprint(found.bearer.get_secret_value()), self._whoami)
+                return await self._once(found, _fingerprint(found.bearer), self._whoami)
             case AuthMode.AGENT_IDENTITY:
                 record = found.bearer if document is None else document.agent_identity
-                secret = None if record is None else record.get_secret_value()
-                key = _fingerprint(json.dumps(secret, sort_keys=True))
-                return await self._once(found, key, lambda it: self._agents.register(it, record))
+                return await self._once(
+                    found, _fingerprint(record), lambda it: self._agents.register(it, record)
+                )
             case _:
                 return found
 
@@ -106,5 +106,6 @@ def account_from_whoami(value: dict[str, Any]) -> Account:
     )
 
 
-def _fingerprint(secret: str) -> str:
-    return sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+def _fingerprint(secret: SecretStr | Secret[Any] | None) -> str:
+    value = None if secret is None else secret.get_secret_value()
+    return sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -18,11 +18,14 @@ from pydantic import SecretStr
 from codex_nb.auth.addresses import is_secure
 from codex_nb.auth.claims import encode_base64url
 from codex_nb.auth.oauth_replies import (
+    AuthorizationCode,
+    DeviceCode,
     Reply,
     TokenReply,
     describe_network_error,
     login_failure,
-    read_interval,
+    read_authorization_code,
+    read_device_code,
     read_refresh,
     read_tokens,
 )
@@ -49,25 +52,6 @@ class Pkce:
     def challenge(self) -> str:
         """The hash that may be shown to anybody."""
         return encode_base64url(sha256(self.verifier.get_secret_value().encode("ascii")).digest())
-
-
-@dataclass(frozen=True)
-class DeviceCode:
-    """What the user types in at ``url``, and how often (seconds) to ask whether that has happened."""
-
-    device_auth_id: SecretStr
-    user_code: str
-    url: str
-    interval_s: float
-
-
-@dataclass(frozen=True)
-class AuthorizationCode:
-    """A code that the token endpoint changes into tokens, once."""
-
-    code: SecretStr
-    verifier: SecretStr
-    redirect_uri: str
 
 
 class OAuthClient:
@@ -146,18 +130,12 @@ class OAuthClient:
                 reason="unsupported",
                 hint="Allow device codes in ChatGPT's security settings, or use %codex login browser.",
             )
-        value = reply.fields()
-        user_code = value.get("user_code") or value.get("usercode")
         if reply.problem or reply.status != httpx.codes.OK:
             raise login_failure("No device code could be had", reply)
-        if not isinstance(user_code, str) or not isinstance(value.get("device_auth_id"), str):
+        device = read_device_code(reply, f"{self._settings.issuer}/codex/device")
+        if device is None:
             raise LoginFailed("The sign-in service answered without a device code.", reason="malformed")
-        return DeviceCode(
-            device_auth_id=SecretStr(value["device_auth_id"]),
-            user_code=user_code,
-            url=f"{self._settings.issuer}/codex/device",
-            interval_s=read_interval(value.get("interval")),
-        )
+        return device
 
     async def poll_device_code(self, device: DeviceCode) -> AuthorizationCode | None:
         """Ask whether the code was confirmed; None while it was not. Raises LoginFailed.
@@ -169,14 +147,12 @@ class OAuthClient:
         reply = await self._send("POST", url, json_body=body)
         if reply.problem or reply.status in (403, 404, 408, 429) or reply.status >= 500:  # noqa: PLR2004  (HTTP)
             return None
-        value = reply.fields()
-        code, verifier = value.get("authorization_code"), value.get("code_verifier")
         if reply.status != httpx.codes.OK:
             raise login_failure("The device code was refused", reply)
-        if not isinstance(code, str) or not isinstance(verifier, str):
+        code = read_authorization_code(reply, f"{self._settings.issuer}/deviceauth/callback")
+        if code is None:
             raise LoginFailed("The sign-in service confirmed without a code.", reason="malformed")
-        redirect_uri = f"{self._settings.issuer}/deviceauth/callback"
-        return AuthorizationCode(SecretStr(code), SecretStr(verifier), redirect_uri)
+        return code
 
     async def revoke(self, credentials: Credentials) -> bool:
         """Tell the service that a login is over; whether it heard. Never raises for the network."""

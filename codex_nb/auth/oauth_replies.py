@@ -28,6 +28,25 @@ class TokenReply:
 
 
 @dataclass(frozen=True)
+class DeviceCode:
+    """What the user types in at ``url``, and how often (seconds) to ask whether that has happened."""
+
+    device_auth_id: SecretStr
+    user_code: str
+    url: str
+    interval_s: float
+
+
+@dataclass(frozen=True)
+class AuthorizationCode:
+    """A code that the token endpoint changes into tokens, once."""
+
+    code: SecretStr
+    verifier: SecretStr
+    redirect_uri: str
+
+
+@dataclass(frozen=True)
 class Reply:
     """A response without its secrets on show: ``problem`` is set when there was none at all."""
 
@@ -83,6 +102,24 @@ def _error_code(reply: Reply) -> str | None:
         if isinstance(code, str):
             return code
     return None
+
+
+def read_device_code(reply: Reply, url: str) -> DeviceCode | None:
+    """Read a device code that is confirmed at ``url``; None when the answer holds none."""
+    value = reply.fields()
+    device_auth_id, user_code = value.get("device_auth_id"), value.get("user_code") or value.get("usercode")
+    if not isinstance(device_auth_id, str) or not isinstance(user_code, str):
+        return None
+    return DeviceCode(SecretStr(device_auth_id), user_code, url, read_interval(value.get("interval")))
+
+
+def read_authorization_code(reply: Reply, redirect_uri: str) -> AuthorizationCode | None:
+    """Read the code that a confirmed device is given; None when the answer holds none."""
+    value = reply.fields()
+    code, verifier = value.get("authorization_code"), value.get("code_verifier")
+    if not isinstance(code, str) or not isinstance(verifier, str):
+        return None
+    return AuthorizationCode(SecretStr(code), SecretStr(verifier), redirect_uri)
 
 
 def read_interval(value: object) -> float:
