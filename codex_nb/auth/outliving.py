@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -161,7 +162,8 @@ async def launch_process(descriptors: Sequence[int], *, environ: Mapping[str, st
     except (OSError, ValueError, NotImplementedError):
         return None
     if process.stdout is None or not await _is_ready(process.stdout):
-        process.kill()
+        with suppress(ProcessLookupError):  # it may be over already
+            process.kill()
         await process.wait()
         return None
     return process

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -149,7 +150,8 @@ class CommandSource:
         try:
             output, _ = await asyncio.wait_for(process.communicate(), self._command.timeout_s)
         except TimeoutError:
-            process.kill()
+            with suppress(ProcessLookupError):  # it may be over by now
+                process.kill()
             await process.wait()
             return f"it took longer than {self._command.timeout_s:g} s"
         token = SecretStr(output.decode("utf-8", "replace").strip())

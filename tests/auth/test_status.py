@@ -1,0 +1,239 @@
+"""What may be shown of a login: the account's status and the doctor's findings."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from codex_nb.auth.credentials import AuthMode
+from codex_nb.auth.doctor import Finding, examine
+from codex_nb.auth.status import AccountStatus, account_status
+from codex_nb.errors import AccountChanged
+from codex_nb.settings import CredentialsStore
+from tests.auth.fakes import NOW, Service, access_token, id_token, login, write_login
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.auth.fakes import Desk
+
+pytestmark = pytest.mark.anyio
+
+KEY = "sk-fab-0123456789abcdef"
+
+
+async def test_a_chatgpt_login_is_described_without_the_network(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk(settings={"profile": "work"})
+    write_login(desk.home, tokens={"access_token": access_token(NOW - timedelta(hours=1))})
+    assert await account_status(desk.manager) == AccountStatus(
+        signed_in=True,
+        auth_mode=AuthMode.CHATGPT,
+        label="ada@fab.example",
+        email="ada@fab.example",
+        plan="plus",
+        account_id="acct-1",
+        billing="chatgpt",
+        credentials_location=str(desk.home / "auth.json"),
+        expires_at=NOW - timedelta(hours=1),
+        profile="work",
+    )
+    assert desk.service.requests == []
+
+
+async def test_an_api_key_is_described_by_its_ends(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk(environ={"CODEX_API_KEY": KEY})
+    write_login(desk.home)
+    assert await account_status(desk.manager) == AccountStatus(
+        signed_in=True,
+        auth_mode=AuthMode.API_KEY,
+        label="API key sk-…cdef",
+        billing="api_key",
+        credentials_location="CODEX_API_KEY",
+    )
+
+
+async def test_nobody_signed_in_is_a_status_and_not_an_error(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk()
+    assert await account_status(desk.manager) == AccountStatus(
+        signed_in=False,
+        credentials_location=str(desk.home / "auth.json"),
+        problem="You are not signed in. Sign in with %codex login.",
+    )
+
+
+async def test_a_status_can_be_asked_for_with_a_login_fit_to_send(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk()
+    write_login(desk.home, tokens={"access_token": access_token(NOW - timedelta(hours=1))})
+    status = await account_status(desk.manager, renew=True)
+    assert status.expires_at == NOW + timedelta(hours=1)
+    assert desk.service.counts == {"/oauth/token": 1}
+
+
+PLANS = [
+    ({}, "plus"),
+    ({"chatgpt_plan_type": "brand_new_plan"}, "brand_new_plan"),
+    ({"chatgpt_plan_type": 7}, "unknown"),
+]
+
+
+@pytest.mark.parametrize(("claims", "plan"), [*PLANS, ({"chatgpt_plan_type": None}, "unknown")])
+async def test_a_plan_that_is_absent_or_odd_is_unknown(
+    claims: dict[str, Any], plan: str, make_desk: Callable[..., Desk]
+) -> None:
+    desk = make_desk()
+    write_login(desk.home, tokens={"id_token": id_token(**claims)})
+    assert (await account_status(desk.manager)).plan == plan
+
+
+async def test_a_government_account_says_so_in_every_request(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk()
+    write_login(desk.home, tokens={"id_token": id_token(chatgpt_account_is_fedramp=True)})
+    await desk.post()
+    assert desk.service.requests[-1].headers["x-openai-fedramp"] == "true"
+
+
+async def test_identities_are_stable_when_tokens_change_and_differ_between_accounts(
+    make_desk: Callable[..., Desk],
+) -> None:
+    desk = make_desk(service=Service(valid_access=set()))
+    write_login(desk.home)
+    before = (await desk.manager.current()).identity_key
+    await desk.post()
+    assert (await desk.manager.current()).identity_key == before
+
+    others = [login(tokens={"account_id": "acct-2"}), login(tokens={"id_token": id_token(user_id="user-2")})]
+    others.append({"auth_mode": "apikey", "OPENAI_API_KEY": KEY})
+    keys = {before}
+    for other in others:
+        write_login(desk.home, other)
+        desk.manager.accept_account()
+        keys.add((await desk.manager.current()).identity_key)
+    assert len(keys) == 4
+    assert KEY not in "".join(keys)
+
+
+async def test_two_profiles_live_side_by_side(make_desk: Callable[..., Desk], tmp_path: Any) -> None:
+    work, private = make_desk(), make_desk()
+    private.home = tmp_path / "private"
+    private.manager = private.open()
+    write_login(work.home)
+    write_login(private.home, {"auth_mode": "apikey", "OPENAI_API_KEY": KEY})
+    labels = [(await account_status(desk.manager)).label for desk in (work, private)]
+    assert labels == ["ada@fab.example", "API key sk-…cdef"]
+    await private.manager.sign_out()
+    assert (await work.post()).status_code == 200
+
+
+def findings(desk: Desk) -> dict[str, Finding]:
+    return {one.topic: one for one in examine(desk.manager.settings, desk.environ, clock=desk.service.clock)}
+
+
+def test_a_healthy_login_needs_no_advice(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk()
+    write_login(desk.home)
+    assert examine(desk.manager.settings, desk.environ, clock=desk.service.clock) == (
+        Finding("CODEX_HOME", str(desk.home)),
+        Finding("store", "cli_auth_credentials_store = file"),
+        Finding("login", "ada@fab.example (chatgpt, plan plus)"),
+        Finding("access token", "ends 2026-11-20 21:00 UTC"),
+    )
+
+
+def test_the_doctor_names_each_ill_and_its_cure(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk(
+        environ={"CODEX_API_KEY": KEY, "OPENAI_API_KEY": KEY},
+        settings={
+            "forced_login_method": "api",
+            "refresh_url_override": "http://tokens.example",
+            "revoke_url_override": "https://tokens.example",
+        },
+    )
+    elsewhere = desk.home.parent / "elsewhere"
+    target = write_login(elsewhere, tokens={"access_token": access_token(NOW), "refresh_token": ""})
+    target.chmod(0o640)
+    (desk.home / "auth.json").symlink_to(target)
+    (elsewhere / ".auth-abc.codex_nb").write_text("half")
+    (desk.home / "secrets").mkdir()
+    (desk.home / "secrets" / "codex_auth.age").write_text("age")
+    descriptor = os.open(desk.home / "auth.lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        found = findings(desk)
+    finally:
+        os.close(descriptor)
+    cures = {topic: one.advice for topic, one in found.items()}
+    assert cures == {
+        "CODEX_HOME": "",
+        "CODEX_API_KEY": "Unset it to use the stored login.",
+        "OPENAI_API_KEY": "",
+        "store": "",
+        "encrypted store": "Only the CLI opens it: turn its feature secret_auth_storage off and sign in again.",
+        "auth.json": f"chmod 600 {desk.home / 'auth.json'}",
+        "leftovers": "They are removed at the next renewal.",
+        "login": "",
+        "restriction": "Sign in with an allowed account, or ask your administrator.",
+        "access token": "Sign in with %codex login.",
+        "CODEX_REFRESH_TOKEN_URL_OVERRIDE": (
+            "Unset it: it is neither https nor on this machine, so nothing goes there."
+        ),
+        "CODEX_REVOKE_TOKEN_URL_OVERRIDE": "",
+        "lock": "If it stays so, end the program that holds it.",
+    }
+    assert KEY not in str(found)
+
+
+def test_the_doctor_sees_a_home_that_is_not_there(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk()
+    desk.home.rmdir()
+    assert {topic: one.advice for topic, one in findings(desk).items()} == {
+        "CODEX_HOME": "It is made when you sign in: %codex login.",
+        "store": "",
+        "auth.json": "Sign in with %codex login.",
+    }
+
+
+def test_the_doctor_reads_what_cannot_be_read(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk()
+    write_login(desk.home, "{")
+    assert findings(desk)["login"].found == (
+        f"The stored login {desk.home / 'auth.json'} cannot be read: it is not valid JSON. It was left as it is."
+    )
+
+
+def test_the_doctor_says_when_a_renewal_is_due(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk()
+    write_login(desk.home, tokens={"access_token": access_token(NOW)})
+    assert (
+        findings(desk)["access token"].found
+        == "ended or ends 2026-11-20 20:00 UTC; it is renewed by the next request"
+    )
+
+
+async def test_what_the_session_belongs_to_is_seen_when_the_disk_says_another(
+    make_desk: Callable[..., Desk],
+) -> None:
+    desk = make_desk()
+    write_login(desk.home)
+    await desk.post()
+    write_login(desk.home, tokens={"account_id": "acct-2"})
+    status = await account_status(desk.manager)
+    assert (status.signed_in, "This session belongs to ada@fab.example" in str(status.problem)) == (
+        False,
+        True,
+    )
+    with pytest.raises(AccountChanged):
+        await desk.post()
+
+
+async def test_an_ephemeral_login_lives_in_memory_only(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk(settings={"credentials_store": CredentialsStore.EPHEMERAL})
+    from codex_nb.auth.flows import DeviceCodeLogin
+
+    assert [step async for step in DeviceCodeLogin(desk.manager).steps()]
+    assert (await desk.post()).status_code == 200
+    assert (await account_status(desk.manager)).credentials_location == "memory"
+    assert list(desk.home.iterdir()) == []
