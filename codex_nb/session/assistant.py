@@ -26,6 +26,7 @@ from codex_nb.session.conversation import Conversation
 from codex_nb.session.decided import Decided
 from codex_nb.session.events import Notice, TurnFinished, TurnStarted
 from codex_nb.session.fence import Fence
+from codex_nb.session.handover import adopt, identity_fact
 from codex_nb.session.instructions import BASE, project_instructions
 from codex_nb.session.items import new_uuid
 from codex_nb.session.opening import open_exchange
@@ -129,20 +130,22 @@ class Assistant:
                 yield event
             return
         decided = await self._decide(request, conversation)
-        notices = (
-            await self._made_short(decided)
-            if is_full(conversation.items, decided.model.context_window)
-            else []
-        )
+        notices = adopt(conversation, decided.credentials)
+        if is_full(conversation.items, decided.model.context_window):
+            notices += await self._made_short(decided)
         for is_repeated in (False, True):
             turn = self._prepare(decided, asked, ports, approver)
             turn = replace(
-                turn, facts=turn.facts | {f"answered:{key[:16]}"}, notices=(*notices, *turn.notices)
+                turn,
+                facts=turn.facts | {f"answered:{key[:16]}", identity_fact(decided.credentials)},
+                notices=(*notices, *turn.notices),
             )
             overflowed = False
             async with aclosing(run_turn(turn, self._client)) as events:
                 async for event in events:
                     overflowed = not is_repeated and bool(conversation.items) and _did_not_fit(event)
+                    if isinstance(event, TurnFinished) and (problem := self.threads.take_problem()):
+                        yield Notice("hint", problem)
                     if (
                         request.replay
                         and isinstance(event, TurnFinished)

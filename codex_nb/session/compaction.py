@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 FULLNESS = 0.75
 WINDOW = 200_000
 _IMAGE_TOKENS = 1_500
-_SEALED = ("compaction", "compaction_summary")
-_KEPT_FACTS = ("instructions:", "AGENTS.md:", "answered:")
+SEALED = ("compaction", "compaction_summary")
+_KEPT_FACTS = ("instructions:", "AGENTS.md:", "answered:", "account:")
 _ASK = """\
 Context checkpoint compaction: write a summary of this conversation for the assistant that takes it over and sees \
 nothing else of it. Name what was asked, what was found (with the numbers that matter), what was decided, which \
@@ -82,7 +82,7 @@ class Compactor:
         except BadRequest:
             self._knows_trigger = False
             return None
-        sealed = [item for item in finished.items if item.get("type") in _SEALED]
+        sealed = [item for item in finished.items if item.get("type") in SEALED]
         self._knows_trigger = len(sealed) == 1
         return sealed[0] if self._knows_trigger else None
 

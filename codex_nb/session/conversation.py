@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from codex_nb.session.items import Item, assistant_message, call_output, is_call, new_uuid, user_message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
 ABORTED_OUTPUT = "aborted by the user"
 ABORTED_NOTE = (
@@ -23,8 +23,8 @@ ABORTED_NOTE = (
 class Journal(Protocol):
     """Keeps what a conversation commits."""
 
-    def append(self, conversation: Conversation, items: Sequence[Item]) -> None:
-        """Add an exchange to the kept thread."""
+    def append(self, conversation: Conversation, items: Sequence[Item], facts: Collection[str]) -> None:
+        """Add an exchange, and what is new of what it tells, to the kept thread."""
         ...
 
     def rewrite(self, conversation: Conversation) -> None:
@@ -77,10 +77,11 @@ class Conversation:
             self._journal.rewrite(self)
 
     def _accept(self, items: Sequence[Item], facts: frozenset[str]) -> None:
+        new = facts - self._facts
         self._items = (*self._items, *items)
         self._facts |= facts
         if self._journal is not None:
-            self._journal.append(self, items)
+            self._journal.append(self, items, new)
 
 
 class Exchange:

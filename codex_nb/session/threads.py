@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from codex_nb.session.conversation import Conversation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from codex_nb.session.items import Item
 
@@ -45,6 +45,7 @@ class ThreadStore:
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
         self._open: dict[str, Conversation] = {}
+        self._problem: str | None = None
 
     def open(self, name: str) -> Conversation:
         """Return the conversation of this name, as it was left, or a new one."""
@@ -71,39 +72,34 @@ class ThreadStore:
                 infos[name] = ThreadInfo(name, status.st_mtime, _questions(items), status.st_size)
         return tuple(sorted(infos.values(), key=lambda info: info.used_at, reverse=True))
 
-    def append(self, conversation: Conversation, items: Sequence[Item]) -> None:
+    def take_problem(self) -> str | None:
+        """Return why the last exchange could not be written to disk, once; the thread goes on in memory."""
+        problem, self._problem = self._problem, None
+        return problem
+
+    def append(self, conversation: Conversation, items: Sequence[Item], facts: Collection[str]) -> None:
         """Write one exchange at the end of the thread's file."""
-        path = self._path(conversation.name)
-        if path is None:
-            return
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        line = _line({"items": list(items), "facts": sorted(conversation.facts)})
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        with os.fdopen(descriptor, "ab") as file:
-            # A line that a crash cut short is closed first: it is lost, what follows is not.
-            head = _line(_header(conversation)) if file.tell() == 0 else _line_break(path)
-            file.write(head + line)
-            file.flush()
-            os.fsync(file.fileno())
+        line = _line({"items": list(items), "facts": sorted(facts)})
+        if (path := self._path(conversation.name)) is not None:
+            with self._noting_problems(path):
+                _append(path, _line(_header(conversation)), line)
 
     def rewrite(self, conversation: Conversation) -> None:
         """Write the thread's file anew, in one step."""
-        path = self._path(conversation.name)
-        if path is None:
-            return
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".thread-")
+        content = _line({"items": list(conversation.items), "facts": sorted(conversation.facts)})
+        if (path := self._path(conversation.name)) is not None:
+            with self._noting_problems(path):
+                _replace(path, _line(_header(conversation)) + content)
+
+    @contextlib.contextmanager
+    def _noting_problems(self, path: Path) -> Iterator[None]:
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(_line(_header(conversation)))
-                file.write(_line({"items": list(conversation.items), "facts": sorted(conversation.facts)}))
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()
-            raise
+            yield
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            self._problem = (
+                f"This thread is kept in memory only: {path.parent} cannot be written to ({reason})."
+            )
 
     def _read(self, name: str) -> Conversation | None:
         path = self._path(name)
@@ -150,6 +146,31 @@ def _header(conversation: Conversation) -> dict[str, Any]:
 
 def _line(value: dict[str, Any]) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"
+
+
+def _append(path: Path, header: bytes, line: bytes) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    with os.fdopen(descriptor, "ab") as file:
+        # A line that a crash cut short is closed first: it is lost, what follows is not.
+        head = header if file.tell() == 0 else _line_break(path)
+        file.write(head + line)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _replace(path: Path, content: bytes) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".thread-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
 
 
 def _line_break(path: Path) -> bytes:

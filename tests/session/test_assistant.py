@@ -37,6 +37,7 @@ from tests.session.scripted import (
     outputs,
     reply,
     said,
+    thought,
 )
 
 pytestmark = pytest.mark.anyio
@@ -86,10 +87,11 @@ class Desk:
         self.client = ScriptedClient(list(scripts))
         self.models = Models()
         self.kernel = ProcessKernel()
+        self.login = Login()
         self.settings = Settings(codex_home=home, **more)
         self.assistant = Assistant(
             client=self.client,
-            identity=Login(),
+            identity=self.login,
             models=self.models,
             threads=ThreadStore(home / "threads"),
             answers=AnswerStore(home / "answers"),
@@ -279,3 +281,28 @@ async def test_instructions_are_told_again_only_when_they_change(tmp_path: Path)
         text.rsplit("\n", 1)[-1] for role, text in texts(desk.client.requests[2].input) if role == "developer"
     ]
     assert told == ["Be brief.", "Old.", "New."]
+
+
+async def test_another_account_goes_on_with_a_thread_without_what_it_cannot_open(tmp_path: Path) -> None:
+    desk = Desk(
+        tmp_path, reply(thought("hm"), said("1")), reply(said("2", "msg_2")), reply(said("3", "msg_3"))
+    )
+    await desk.ask("one", thread="nb")
+    desk.login.credentials = replace(LOGIN, account=Account("acct-2", "user-2", "bob@example.com", "pro"))
+    events = await desk.ask("two", thread="nb")
+    assert [event.text[:15] for event in events if isinstance(event, Notice)] == ["Another account"]
+    sent = desk.client.requests[1].input
+    assert [item["type"] for item in sent] == ["message"] * 4
+    assert not any("id" in item for item in sent[:3])
+    events = await desk.ask("three", thread="nb")
+    assert not any(isinstance(event, Notice) for event in events)
+    assert desk.client.requests[2].input[: len(sent)] == sent
+
+
+async def test_a_thread_that_cannot_be_kept_says_so(tmp_path: Path) -> None:
+    (tmp_path / "threads").write_text("in the way")
+    events = await Desk(tmp_path, reply(said("1"))).ask("one", thread="nb")
+    assert isinstance(events[-2], Notice)
+    assert "kept in memory only" in events[-2].text
+    assert isinstance(events[-1], TurnFinished)
+    assert events[-1].answer.status == "completed"

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from codex_nb.session.conversation import ABORTED_OUTPUT, Conversation
 from codex_nb.session.items import Item, user_message
@@ -9,10 +9,10 @@ from tests.session.scripted import called, outputs, said, thought
 
 class Notebook:
     def __init__(self) -> None:
-        self.written: list[tuple[str, list[Item]]] = []
+        self.written: list[tuple[str, list[Item | str]]] = []
 
-    def append(self, conversation: Conversation, items: Sequence[Item]) -> None:
-        self.written.append(("append", list(items)))
+    def append(self, conversation: Conversation, items: Sequence[Item], facts: Collection[str]) -> None:
+        self.written.append(("append", [*items, *sorted(facts)]))
 
     def rewrite(self, conversation: Conversation) -> None:
         self.written.append(("rewrite", list(conversation.items)))
@@ -30,7 +30,7 @@ def test_an_exchange_is_seen_only_once_it_is_committed() -> None:
     exchange.commit()
     assert conversation.items == (question, answer)
     assert conversation.facts == {"digest"}
-    assert journal.written == [("append", [question, answer])]
+    assert journal.written == [("append", [question, answer, "digest"])]
 
 
 def test_a_rolled_back_exchange_leaves_no_trace() -> None:

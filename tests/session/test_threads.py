@@ -106,3 +106,27 @@ def test_a_notebooks_thread_is_named_after_it() -> None:
 def test_a_new_thread_gets_the_next_number() -> None:
     assert next_name("Sales-1a", []) == "Sales-1a.2"
     assert next_name("Sales-1a.2", ["Sales-1a.2", "Sales-1a.3"]) == "Sales-1a.4"
+
+
+def test_a_disk_that_cannot_be_written_to_costs_only_the_keeping(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    store = ThreadStore(tmp_path / "file")
+    conversation = store.open("t")
+    say(conversation, "one", "1")
+    assert len(conversation.items) == 2
+    assert str(store.take_problem()).startswith("This thread is kept in memory only: ")
+    assert store.take_problem() is None
+    conversation.replace([user_message("short")])
+    assert store.take_problem() is not None
+
+
+def test_an_exchange_writes_only_what_is_new(tmp_path: Path) -> None:
+    conversation = ThreadStore(tmp_path).open("t")
+    for _ in range(2):
+        say(conversation, "same", "1")
+    [file] = tmp_path.iterdir()
+    assert [json.loads(line).get("facts") for line in file.read_bytes().splitlines()] == [
+        None,
+        ["fact same"],
+        [],
+    ]
