@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from codex_nb.auth import open_credentials
+from codex_nb.auth import examine, open_credentials
 from codex_nb.home import Home
 from codex_nb.http import open_http
 from codex_nb.settings import load_settings
@@ -15,6 +16,7 @@ from codex_nb.settings import load_settings
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    from codex_nb.auth import Finding
     from codex_nb.auth.sources import ExternalTokenProvider
     from codex_nb.host.recorder import OutputRecorder
     from codex_nb.magics.codex_magics import CodexMagics
@@ -46,6 +48,11 @@ async def open_home(
         yield home
     finally:
         await asyncio.shield(home.close())
+
+
+def diagnose(environ: Mapping[str, str], *, profile: str | None = None) -> tuple[Finding, ...]:
+    """Look at everything that decides who asks and who pays; changes nothing and asks no network."""
+    return examine(load_settings(environ, profile=profile), environ, clock=lambda: datetime.now(UTC))
 
 
 def open_workspace(shell: Any, magics: CodexMagics, recorder: OutputRecorder) -> Workspace:

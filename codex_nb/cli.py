@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import getpass
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -31,13 +32,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="codex-nb", description="The Codex you already pay for, inside your notebook.")
+    parser = argparse.ArgumentParser(
+        prog="codex-nb", description="The Codex you already pay for, inside your notebook."
+    )
     parser.add_argument("--version", action="version", version=f"codex-nb {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     demo = commands.add_parser("demo", help="open the tour notebook in JupyterLab")
     demo.add_argument("--no-browser", action="store_true", help="do not open a browser, print the address")
-    demo.add_argument("--execute", action="store_true", help="run the tour without a screen and print the answers")
+    demo.add_argument(
+        "--execute", action="store_true", help="run the tour without a screen and print the answers"
+    )
     demo.set_defaults(run=_demo)
 
     status = commands.add_parser("status", help="show who is signed in, the plan and the limits")
@@ -54,7 +59,9 @@ def _parser() -> argparse.ArgumentParser:
 
     simulate = commands.add_parser("simulate", help="run the simulated Codex backend on loopback")
     simulate.add_argument("--port", type=int, default=0, help="the port, 0 for any free one")
-    simulate.add_argument("--tls", action="store_true", help="serve https with a certificate made for this run")
+    simulate.add_argument(
+        "--tls", action="store_true", help="serve https with a certificate made for this run"
+    )
     simulate.set_defaults(run=_simulate)
     return parser
 
@@ -74,23 +81,27 @@ def _simulate(options: argparse.Namespace) -> int:
 
 def _status(options: argparse.Namespace) -> int:
     from codex_nb.assembly import open_home
-    from codex_nb.ui.account import plain_status
+    from codex_nb.ui.account import AccountReport
 
     async def run() -> int:
         async with open_home(os.environ, profile=options.profile) as home:
-            print(plain_status(await home.status()))
-            return 0
+            status = await home.status()
+            print(AccountReport(status.account, status.limits, status.model, status.effort))
+            return 0 if status.account.signed_in else 1
 
     return asyncio.run(run())
 
 
 def _login(options: argparse.Namespace) -> int:
     from codex_nb.assembly import open_home
-    from codex_nb.ui.login import plain_login
+    from codex_nb.ui.login import sign_in_by_text
+
+    async def ask_hidden(prompt: str) -> str:
+        return await asyncio.to_thread(getpass.getpass, f"{prompt}: ")
 
     async def run() -> int:
         async with open_home(os.environ, profile=options.profile) as home:
-            await plain_login(home.login_flow(options.way))
+            await sign_in_by_text(home.login_flow(options.way), print, ask_hidden)
             return 0
 
     return asyncio.run(run())
@@ -101,20 +112,21 @@ def _logout(options: argparse.Namespace) -> int:
 
     async def run() -> int:
         async with open_home(os.environ, profile=options.profile) as home:
-            print("Signed out." if await home.credentials.sign_out() else "You were not signed in.")
+            had_one = await home.credentials.sign_out()
+            print("Signed out: the login was revoked and deleted." if had_one else "You were not signed in.")
             return 0
 
     return asyncio.run(run())
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from codex_nb.assembly import open_home
-    from codex_nb.ui.account import plain_report
+    from codex_nb.assembly import diagnose
 
-    async def run() -> int:
-        async with open_home(os.environ, profile=options.profile) as home:
-            report = await home.diagnose()
-            print(plain_report(report))
-            return 0 if report.healthy else 1
-
-    return asyncio.run(run())
+    findings = diagnose(os.environ, profile=options.profile)
+    width = max(len(finding.topic) for finding in findings)
+    for finding in findings:
+        mark = "ok " if finding.is_well else "-> "
+        print(f"{mark}{finding.topic:<{width}}  {finding.found}")
+        if finding.advice:
+            print(f"{'':<{width + 3}}  {finding.advice}")
+    return 0 if all(finding.is_well for finding in findings) else 1

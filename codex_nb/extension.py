@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from codex_nb.magics.codex_magics import CodexMagics
 from codex_nb.magics.completion import CodexMatcher
@@ -40,7 +40,7 @@ class _Loaded:
         self.recorder.stop()
         self._shell.Completer.custom_matchers.remove(self._matcher)
         self._shell.input_transformers_cleanup.remove(keep_question_marks)
-        self._shell.configurables.remove(self.magics)
+        cast("list[Any]", self._shell.configurables).remove(self.magics)
         for kind in ("line", "cell"):
             self._shell.magics_manager.magics[kind].pop("codex", None)
         self._shell.magics_manager.registry.pop(type(self.magics).__name__, None)

@@ -22,7 +22,7 @@ from codex_nb.session.events import ApprovalRequested, TurnFinished
 from codex_nb.session.request import TurnRequest
 from codex_nb.settings import ApprovalPolicy, load_settings
 from codex_nb.tools.approval import NobodyToAsk, PendingApprovals
-from codex_nb.tools.tool import Ports, ToolSet
+from codex_nb.tools.tool import Ports, Tool, ToolSet
 from codex_nb.ui.approval import ask_by_typing
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from codex_nb.session.answer import Answer
     from codex_nb.session.events import TurnEvent
     from codex_nb.tools.approval import Approver
-    from codex_nb.tools.tool import Tool
 
 
 @functools.cache
@@ -83,9 +82,7 @@ def _request(
         effort=effort or space.config.effort,
         thread=thread,
         context=gather(space, prompt, home, None) if context and space.shell is not None else None,
-        tools=ToolSet(
-            tuple(each if not callable(each) or hasattr(each, "spec") else tool(each) for each in tools)
-        ),
+        tools=ToolSet(tuple(each if isinstance(each, Tool) else tool(each) for each in tools)),
         images=tuple(
             name if name.startswith("data:") else image_url(name, namespace, space.folder) for name in images
         ),
@@ -108,7 +105,7 @@ class _QuietScreen:
         """Take in one event."""
         if isinstance(event, ApprovalRequested):
             if self._ask is not None:
-                print(event.request.code)
+                sys.stdout.write(f"{event.request.code}\n")
             decision = ask_by_typing(event.request, self._ask)
             self._approvals.resolve(event.request.call_id, decision)
         elif isinstance(event, TurnFinished):

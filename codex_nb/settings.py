@@ -7,21 +7,28 @@ Nearer wins: the defaults here, ``config.toml``, its profile, the environment, t
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from codex_nb.errors import ConfigError
+from codex_nb.providers import BearerCommand, Provider, checked_address, first_set, known_names, provider_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pydantic import SecretStr
+    from codex_nb.config_toml import ConfigToml, ProfileTable
 
-    from codex_nb.config_toml import ConfigToml, ProfileTable, ProviderTable
+__all__ = [
+    "ApprovalPolicy",
+    "BearerCommand",
+    "CredentialsStore",
+    "Provider",
+    "Settings",
+    "load_settings",
+    "profile_names",
+]
 
 CHATGPT_BASE_URL = "https://chatgpt.com/backend-api"
 API_BASE_URL = "https://api.openai.com/v1"
@@ -45,46 +52,6 @@ class ApprovalPolicy(StrEnum):
     AUTO = "auto"
     ALL = "all"
     NEVER = "never"
-
-
-@dataclass(frozen=True)
-class BearerCommand:
-    """A command whose standard output is the provider's bearer (``model_providers.*.auth``)."""
-
-    command: str
-    args: tuple[str, ...] = ()
-    timeout_s: float = 5.0
-    refresh_interval_s: float = 300.0
-    cwd: Path | None = None
-
-
-@dataclass(frozen=True)
-class Provider:
-    """One entry of ``model_providers``; the built-in one has ``id == "openai"``.
-
-    ``base_url`` is None for the built-in provider without an override: the auth mode decides then.
-    Durations are seconds. Header values may be secrets, so they stay out of ``repr``; those that come from
-    variables (``env_http_headers``) are already among ``http_headers``.
-    """
-
-    id: str = "openai"
-    name: str = "OpenAI"
-    base_url: str | None = None
-    env_key: str | None = None
-    env_key_instructions: str | None = None
-    http_headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
-    query_params: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
-    requires_openai_auth: bool = True
-    request_max_retries: int | None = None
-    stream_max_retries: int | None = None
-    stream_idle_timeout_s: float = 300.0
-    bearer_command: BearerCommand | None = None
-    bearer: SecretStr | None = None
-
-    @property
-    def is_built_in(self) -> bool:
-        """Whether this is OpenAI's own service, by ChatGPT plan or API key."""
-        return self.id == "openai"
 
 
 @dataclass(frozen=True)
@@ -147,13 +114,13 @@ def load_settings(
         config = read_config(home / CONFIG_FILE)
     options = {key: value for key, value in (overrides or {}).items() if value is not None}
     provider_id = (
-        options.pop("provider", None) or _first(table.model_provider, config.model_provider) or "openai"
+        options.pop("provider", None) or first_set(table.model_provider, config.model_provider) or "openai"
     )
     settings = _from_files(home, config, table)
     settings = replace(
         settings,
         profile=wanted,
-        provider=_provider(str(provider_id), config, table, home, environ),
+        provider=provider_of(str(provider_id), config, table, home / CONFIG_FILE, environ),
         **_from_environment(environ),
     )
     return replace(settings, **_checked_options(options))
@@ -176,28 +143,40 @@ def _codex_home(environ: Mapping[str, str], chosen: Path | None) -> Path:
     return home
 
 
+def profile_names(environ: Mapping[str, str]) -> list[str]:
+    """Name every profile: the tables of config.toml, and the homes below ``CODEX_HOME/profiles``."""
+    from codex_nb.config_toml import read_config
+
+    home = _codex_home(environ, None)
+    return _known_profiles(home, read_config(home / CONFIG_FILE))
+
+
+def _known_profiles(home: Path, config: ConfigToml) -> list[str]:
+    homes = (path.name for path in (home / "profiles").glob("*") if path.is_dir())
+    return sorted({*config.profiles, *homes})
+
+
 def _profile_home(home: Path, name: str, config: ConfigToml) -> Path:
     own = home / "profiles" / name
     if own.parent == home / "profiles" and own.is_dir():
         return own
-    homes = (path.name for path in (home / "profiles").glob("*") if path.is_dir())
-    known = sorted({*config.profiles, *homes})
+    known = _known_profiles(home, config)
     message = f"There is no profile {name!r}: neither [profiles.{name}] in {home / CONFIG_FILE} nor {own}."
     hint = f"Known profiles: {', '.join(known)}." if known else "No profile is defined yet."
     raise ConfigError(message, path=str(home / CONFIG_FILE), key=f"profiles.{name}", hint=hint)
 
 
 def _from_files(home: Path, config: ConfigToml, table: ProfileTable) -> Settings:
-    summary = _first(table.model_reasoning_summary, config.model_reasoning_summary)
-    chatgpt = _first(table.chatgpt_base_url, config.chatgpt_base_url)
+    summary = first_set(table.model_reasoning_summary, config.model_reasoning_summary)
+    chatgpt = first_set(table.chatgpt_base_url, config.chatgpt_base_url)
     workspaces = config.forced_chatgpt_workspace_id or ()
     return Settings(
         codex_home=home,
-        model=_first(table.model, config.model),
-        effort=_first(table.model_reasoning_effort, config.model_reasoning_effort),
+        model=first_set(table.model, config.model),
+        effort=first_set(table.model_reasoning_effort, config.model_reasoning_effort),
         summary=None if summary == "none" else summary or "auto",
-        verbosity=_first(table.model_verbosity, config.model_verbosity),
-        service_tier=_first(table.service_tier, config.service_tier),
+        verbosity=first_set(table.model_verbosity, config.model_verbosity),
+        service_tier=first_set(table.service_tier, config.service_tier),
         chatgpt_base_url=_chatgpt_base_url(chatgpt, home) if chatgpt else CHATGPT_BASE_URL,
         credentials_store=CredentialsStore(config.cli_auth_credentials_store),
         forced_login_method=config.forced_login_method,
@@ -213,7 +192,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     }
     for setting in ("issuer", "authapi_base_url", "agent_authapi_base_url", "agent_jwks_base_url"):
         if setting in named:
-            named[setting] = _base_url(named[setting], "environment", _VARIABLES[setting])
+            named[setting] = checked_address(named[setting], "environment", _VARIABLES[setting])
     certificate = environ.get("CODEX_CA_CERTIFICATE") or environ.get("SSL_CERT_FILE")
     if certificate:
         named["ca_certificate"] = Path(certificate).expanduser()
@@ -231,94 +210,14 @@ _VARIABLES = {
     "agent_jwks_base_url": "CODEX_AGENT_IDENTITY_JWKS_BASE_URL",
 }
 
-# What the CLI's own open-source mode offers, at the ports these servers choose themselves.
-_LOCAL_SERVERS = {
-    "ollama": ("Ollama", "http://localhost:11434/v1"),
-    "lmstudio": ("LM Studio", "http://localhost:1234/v1"),
-}
-
-
-def _provider(
-    provider_id: str, config: ConfigToml, table: ProfileTable, home: Path, environ: Mapping[str, str]
-) -> Provider:
-    path = home / CONFIG_FILE
-    if provider_id == "openai":
-        override = _first(table.openai_base_url, config.openai_base_url)
-        return Provider(base_url=_base_url(override, str(path), "openai_base_url") if override else None)
-    entry = config.model_providers.get(provider_id)
-    if entry is not None:
-        return _custom_provider(provider_id, entry, path, environ)
-    if provider_id in _LOCAL_SERVERS:
-        name, base_url = _LOCAL_SERVERS[provider_id]
-        base_url = environ.get("CODEX_OSS_BASE_URL") or base_url
-        return Provider(id=provider_id, name=name, base_url=base_url.rstrip("/"), requires_openai_auth=False)
-    known = ["openai", *_LOCAL_SERVERS, *config.model_providers]
-    message = f"{path}: model_provider is {provider_id!r}, and there is no [model_providers.{provider_id}]."
-    raise ConfigError(message, path=str(path), key="model_provider", hint=_nearest(provider_id, known))
-
-
-def _custom_provider(
-    provider_id: str, entry: ProviderTable, path: Path, environ: Mapping[str, str]
-) -> Provider:
-    key = f"model_providers.{provider_id}.base_url"
-    if entry.base_url is None:
-        raise ConfigError(
-            f"{path}: {key} is missing: expected the address of the API.", path=str(path), key=key
-        )
-    from_variables = {
-        header: environ[variable]
-        for header, variable in entry.env_http_headers.items()
-        if environ.get(variable)
-    }
-    idle_ms = entry.stream_idle_timeout_ms
-    return Provider(
-        id=provider_id,
-        name=entry.name or provider_id,
-        base_url=_base_url(entry.base_url, str(path), key),
-        env_key=entry.env_key,
-        env_key_instructions=entry.env_key_instructions,
-        http_headers=MappingProxyType({**entry.http_headers, **from_variables}),
-        query_params=MappingProxyType(dict(entry.query_params)),
-        requires_openai_auth=entry.requires_openai_auth,
-        request_max_retries=entry.request_max_retries,
-        stream_max_retries=entry.stream_max_retries,
-        stream_idle_timeout_s=Provider.stream_idle_timeout_s if idle_ms is None else idle_ms / 1000,
-        bearer_command=_bearer_command(entry, path.parent),
-        bearer=entry.experimental_bearer_token,
-    )
-
-
-def _bearer_command(entry: ProviderTable, home: Path) -> BearerCommand | None:
-    if entry.auth is None:
-        return None
-    return BearerCommand(
-        command=entry.auth.command,
-        args=tuple(entry.auth.args),
-        timeout_s=entry.auth.timeout_ms / 1000,
-        refresh_interval_s=entry.auth.refresh_interval_ms / 1000,
-        cwd=home / entry.auth.cwd if entry.auth.cwd else None,
-    )
-
 
 def _chatgpt_base_url(value: str, home: Path) -> str:
     """Complete a bare ChatGPT host with the backend's path, as the CLI does."""
-    base_url = _base_url(value, str(home / CONFIG_FILE), "chatgpt_base_url")
+    base_url = checked_address(value, str(home / CONFIG_FILE), "chatgpt_base_url")
     is_bare = (
         urlsplit(base_url).hostname in {"chatgpt.com", "chat.openai.com"} and not urlsplit(base_url).path
     )
     return f"{base_url}/backend-api" if is_bare else base_url
-
-
-def _base_url(value: str, path: str, key: str) -> str:
-    try:
-        parts = urlsplit(value)
-        is_address = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_address = False
-    if not is_address:
-        message = f"{path}: {key} is wrong: expected an address that begins with http:// or https://."
-        raise ConfigError(message, path=path, key=key)
-    return value.rstrip("/")
 
 
 def _checked_options(options: dict[str, Any]) -> dict[str, Any]:
@@ -326,7 +225,7 @@ def _checked_options(options: dict[str, Any]) -> dict[str, Any]:
     for key, value in options.items():
         if key not in known:
             message = f"There is no option {key!r}."
-            raise ConfigError(message, path="options", key=key, hint=_nearest(key, known))
+            raise ConfigError(message, path="options", key=key, hint=known_names(key, known))
         options[key] = _checked_option(key, value)
     return options
 
@@ -355,12 +254,3 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "summary": ("auto", "concise", "detailed", "none"),
     "verbosity": ("low", "medium", "high"),
 }
-
-
-def _nearest(word: str, known: Any) -> str:
-    near = get_close_matches(word, list(known), n=3, cutoff=0.5) or sorted(known)
-    return f"Known: {', '.join(near)}."
-
-
-def _first(*values: Any) -> Any:
-    return next((value for value in values if value is not None), None)

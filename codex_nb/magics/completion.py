@@ -72,7 +72,7 @@ class CodexMatcher:
         first = text.lstrip().partition("\n")[0]
         if not first.startswith(("%codex", "%%codex")):
             return "", ()
-        fragment = "" if line.endswith((" ", "\t")) else line.split(" ")[-1]
+        fragment = "" if line.endswith((" ", "\t")) else line.rsplit(" ", maxsplit=1)[-1]
         if "@" in fragment:
             return self._mention(fragment[fragment.rindex("@") :])
         if line_number > 0 or not line.lstrip().startswith(("%codex ", "%%codex ")):

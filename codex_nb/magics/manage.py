@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +12,17 @@ from codex_nb.magics.commands import COMMANDS
 from codex_nb.magics.options import EFFORTS, PARSER, OptionError, parse_options
 from codex_nb.magics.question import gather
 from codex_nb.rendering.bundle import answer_bundle
-from codex_nb.settings import Settings
+from codex_nb.rendering.neutral import fenced
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
+    from codex_nb.auth import FlowKind
     from codex_nb.magics.workspace import Workspace
-    from codex_nb.session.repair import Failure
+    from codex_nb.settings import Settings
 
-WAYS = {
+WAYS: Mapping[str, FlowKind] = {
     "": "device",
     "device": "device",
     "browser": "browser",
@@ -104,34 +105,26 @@ def effort(workspace: Workspace, level: str) -> None:
 
 def usage(workspace: Workspace, profile: str) -> None:
     """Show the limits."""
-    from codex_nb.ui.account import plain_limits
+    from codex_nb.ui.account import bar
 
     limits = workspace.wait(workspace.home(profile or None).services.usage())
-    tell(
-        plain_limits(limits)
-        if limits
-        else "This login has no plan limits; usage is billed or counted elsewhere."
-    )
+    windows = limits.windows if limits is not None else ()
+    rows = [(each.label, bar(each.used_percent), _local_time(each.resets_at)) for each in windows]
+    tell(table(("limit", "used", "resets"), rows) if rows else "No plan limit was told for this login.")
+
+
+def _local_time(moment: datetime | None) -> str:
+    return f"{moment.astimezone():%a %d %b %H:%M}" if moment is not None else "unknown"
 
 
 def context(workspace: Workspace, prompt: str) -> None:
     """Show what the next question would send of the notebook, with sizes."""
     found = gather(workspace, prompt, workspace.home(), None)
     sizes = table(("part", "tokens"), [*found.sizes.items(), ("all", found.tokens)])
-    notes = [f"- left out: {cut}" for cut in found.cuts] + [
-        f"- redacted: {each.name} in {each.place}" for each in found.redactions
-    ]
-    told = found.text.replace("```", "ˋˋˋ")
-    tell(
-        "\n\n".join(
-            [
-                f"The next question would send this, at most {found.budget} tokens:",
-                sizes,
-                "\n".join(notes),
-                f"```text\n{told}\n```",
-            ]
-        )
-    )
+    notes = [f"- left out: {cut}" for cut in found.cuts]
+    notes += [f"- redacted: {each.name} in {each.place}" for each in found.redactions]
+    head = f"The next question would send this, at most {found.budget} tokens:"
+    tell("\n\n".join([head, sizes, "\n".join(notes), fenced(found.text, "text")]))
 
 
 def thread(workspace: Workspace, name: str) -> None:
@@ -161,25 +154,13 @@ def last(workspace: Workspace, _: str) -> Any:
 
 def fix(workspace: Workspace, line: str) -> None:
     """Ask for the repair of the last error."""
+    from codex_nb.magics.failures import last_failure
     from codex_nb.session.repair import fix_prompt
 
     options = parse_options(line)
-    answer_cell(workspace, replace(options, prompt=fix_prompt(last_failure(workspace), options.prompt)))
-
-
-def last_failure(workspace: Workspace) -> Failure | None:
-    """Find the cell that failed last, and what it raised."""
-    from codex_nb.session.repair import Failure, error_words
-
-    cells = workspace.recorder.cells() if workspace.recorder is not None else ()
-    for cell in reversed(cells):
-        failed = next((each for each in cell.outputs if each.get("output_type") == "error"), None)
-        if failed is not None:
-            error = getattr(sys, "last_value", None)
-            is_it = error is not None and type(error).__name__ == failed.get("ename")
-            words = error_words(error, getattr(sys, "last_traceback", None)) if is_it else "\n".join(failed.get("traceback", ()))
-            return Failure(cell.source, words or f"{failed.get('ename')}: {failed.get('evalue')}")
-    return None
+    answer_cell(
+        workspace, replace(options, prompt=fix_prompt(last_failure(workspace.recorder), options.prompt))
+    )
 
 
 def explain(workspace: Workspace, line: str) -> None:

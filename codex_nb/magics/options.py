@@ -44,6 +44,7 @@ class _Parser(argparse.ArgumentParser):
         raise OptionError(f"%%codex: {message}.")
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        del status
         raise OptionError(message or "%%codex takes options, then a prompt.")
 
 

@@ -102,7 +102,7 @@ def image_url(name: str, namespace: Mapping[str, Any], folder: Path | None) -> s
 def _picture(name: str, value: Any) -> bytes:
     buffer = io.BytesIO()
     figure = value if hasattr(value, "savefig") else getattr(value, "figure", None)
-    if hasattr(figure, "savefig"):
+    if figure is not None and hasattr(figure, "savefig"):
         figure.savefig(buffer, format="png", bbox_inches="tight")
     elif hasattr(value, "save") and hasattr(value, "size"):
         value.save(buffer, format="PNG")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from codex_nb.host.frontend import front_end
-from codex_nb.host.mailbox import Mailbox
+from codex_nb.host.mailbox import Mailbox, MainThreadCall
 from codex_nb.host.notebook import notebook_path
 from codex_nb.host.pump import open_pump
 from codex_nb.host.shell import InteractiveKernel
@@ -14,7 +15,7 @@ from codex_nb.session.threads import next_name, notebook_thread
 from codex_nb.settings import ApprovalPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -149,16 +150,29 @@ class Workspace:
 
     def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the engine and wait for it, serving widgets meanwhile; an interrupt cancels it."""
+        return self.wait_with(lambda _: coroutine)
+
+    def wait_with(self, make: Callable[[Mailbox], Coroutine[Any, Any, T]]) -> T:
+        """Like :meth:`wait`, for a coroutine that calls functions on this thread through the mailbox it is given."""
         with Mailbox() as mailbox, open_pump(self.shell, mailbox) as pump:
-            future = self.engine.submit(coroutine)
+            future = self.engine.submit(make(mailbox))
             future.add_done_callback(lambda _: mailbox.wake())
             try:
                 while not future.done():
                     pump.once(0.1)
-                    mailbox.drain()
+                    for item in mailbox.drain():
+                        if isinstance(item, MainThreadCall):
+                            item.run()
                 return future.result()
             finally:
                 future.cancel()
+
+    def wait_until(self, is_over: Callable[[], bool], seconds: float) -> None:
+        """Serve widgets until something is over, or the time is up."""
+        with Mailbox() as mailbox, open_pump(self.shell, mailbox) as pump:
+            deadline = time.monotonic() + seconds
+            while not is_over() and (left := deadline - time.monotonic()) > 0:
+                pump.once(min(left, 0.1))
 
     def keep(self, answer: Answer) -> None:
         """Make an answer the last one: ``_codex`` in the user's namespace."""
