@@ -44,7 +44,7 @@ def read_notebook(
     end = front_end(shell)
     if document is not None and end.may_have_widgets:
         reply = document.ask("read_document", {"cell_id": end.cell_id}, timeout)
-        snapshot = _from_reply(reply, end.cell_id)
+        snapshot = _from_reply(reply, end.cell_id, current_source(shell))
         if snapshot is not None:
             return snapshot
     source = current_source(shell)
@@ -52,7 +52,7 @@ def read_notebook(
     path = notebook_path(shell, environ)
     cells = None if path is None else _cells_of_file(path)
     if cells is not None:
-        cells = _refreshed(cells, recorded)
+        cells = _refreshed(cells, recorded, end.cell_id)
         return NotebookSnapshot("file", cells, _locate(cells, end.cell_id, source), str(path))
     return NotebookSnapshot(
         "kernel", recorded, _locate(recorded, end.cell_id, source), str(path) if path else None
@@ -108,14 +108,16 @@ def _joined(source: Any) -> str:
     return source if isinstance(source, str) else ""
 
 
-def _from_reply(reply: Mapping[str, Any] | None, cell_id: str | None) -> NotebookSnapshot | None:
+def _from_reply(
+    reply: Mapping[str, Any] | None, cell_id: str | None, source: str | None
+) -> NotebookSnapshot | None:
     notebook = (reply or {}).get("notebook")
     if reply is None or not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
         return None
     cells = cells_of(notebook)
     path = reply.get("path")
     return NotebookSnapshot(
-        "document", cells, _locate(cells, cell_id, None), path if isinstance(path, str) else None
+        "document", cells, _locate(cells, cell_id, source), path if isinstance(path, str) else None
     )
 
 
@@ -130,16 +132,18 @@ def _cells_of_file(path: Path) -> tuple[Cell, ...] | None:
     return cells_of(notebook) if isinstance(notebook, dict) and "cells" in notebook else None
 
 
-def _refreshed(cells: Iterable[Cell], recorded: Sequence[Cell]) -> tuple[Cell, ...]:
-    """Give the file's cells what the kernel knows to be newer: their source and outputs by cell id."""
+def _refreshed(cells: Iterable[Cell], recorded: Sequence[Cell], current_id: str | None) -> tuple[Cell, ...]:
+    """Give the file's cells what the kernel knows to be newer: their source and outputs by cell id.
+
+    Cells that ran but were never saved stand before the current one: where exactly, only the document knows.
+    """
     newer = {cell.cell_id: cell for cell in recorded if cell.cell_id is not None}
     fresh = []
     for cell in cells:
-        known = newer.get(cell.cell_id or "") if cell.kind == "code" else None
+        known = newer.pop(cell.cell_id or "", None) if cell.kind == "code" else None
         fresh.append(cell if known is None else replace(known, tags=cell.tags))
-    known_ids = {cell.cell_id for cell in fresh}
-    unsaved = [cell for cell in recorded if cell.cell_id is not None and cell.cell_id not in known_ids]
-    return (*fresh, *unsaved)
+    place = next((index for index, cell in enumerate(fresh) if cell.cell_id == current_id), len(fresh))
+    return (*fresh[:place], *newer.values(), *fresh[place:])
 
 
 def _recorded_cells(shell: Any, recorder: OutputRecorder | None) -> tuple[Cell, ...]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import math
 import selectors
 import sys
 from typing import TYPE_CHECKING, Any, Protocol
@@ -103,7 +104,7 @@ class KernelPump:
 
     def once(self, timeout_s: float) -> None:
         """Serve what has come, waiting at most ``timeout_s`` seconds for the first message or a wake-up."""
-        self._poller.poll(max(0, int(timeout_s * 1000)))
+        self._poller.poll(max(0, math.ceil(timeout_s * 1000)))
         while (frames := self._receive()) is not None:
             self._serve(frames)
 

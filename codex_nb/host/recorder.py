@@ -79,6 +79,7 @@ class OutputRecorder:
         if self.first_count is None:
             self.first_count = execution.execution_count
         with self._lock:
+            self._forget_deleted_cells()
             self._place(execution)
             self._running.append((info, execution))
             self._by_request[execution.request] = execution
@@ -127,6 +128,15 @@ class OutputRecorder:
                 self._total -= oldest.size
                 oldest.size = 0
                 oldest.fold = OutputFold()
+
+    def _forget_deleted_cells(self) -> None:
+        """Forget what JupyterLab says was deleted since the last cell ran."""
+        metadata = current_request(self._kernel).get("metadata") or {}
+        deleted = frozenset(metadata.get("deletedCells") or ())
+        for execution in [each for each in self._executions if each.cell_id in deleted]:
+            self._executions.remove(execution)
+            self._by_request.pop(execution.request, None)
+            self._total -= execution.size
 
     def _forget_old_cells(self) -> None:
         while len(self._executions) > _CELL_LIMIT:

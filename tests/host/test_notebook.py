@@ -112,6 +112,21 @@ def test_cells_without_ids_are_found_by_their_text(tmp_path: Path) -> None:
     assert read_notebook(asking_shell(), None, None, {"JPY_SESSION_NAME": str(path)}).current == 2
 
 
+def test_the_file_is_refreshed_by_what_ran_since_it_was_saved(tmp_path: Path) -> None:
+    path = tmp_path / "a.ipynb"
+    path.write_text(json.dumps(NOTEBOOK))
+    outputs = ({"output_type": "stream", "name": "stdout", "text": "fresh"},)
+    loaded = Cell("code", "frame = load(new)", "load", outputs, 7)
+    added = Cell("code", "added = 1", "added", (), 8)
+    asking = Cell("code", "%%codex\nwhat is it?", "ask", (), 9)
+    recorder = SimpleNamespace(cells=lambda: (loaded, added, asking), first_count=1)
+    snapshot = read_notebook(asking_shell(), None, recorder, {"JPY_SESSION_NAME": str(path)})
+    refreshed = Cell("code", "frame = load(new)", "load", outputs, 7, frozenset({"codex-skip"}))
+    assert snapshot == NotebookSnapshot(
+        "file", (CELLS[0], refreshed, added, asking), current=3, path=str(path)
+    )
+
+
 def test_what_is_malformed_in_a_notebook_is_left_out() -> None:
     odd = {
         "cells": [

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
@@ -44,8 +46,20 @@ def _on_click(message: dict[str, Any]) -> None:
             current.request_stop()
         case "release":
             pressed.set()
+        case "hang":
+            _hang()
         case "raise":
             raise LookupError("the handler of the click failed")
+
+
+def _hang() -> None:
+    """Wait for ever, and tell when the first interrupt has been noticed."""
+    turn = signal.getsignal(signal.SIGINT).__self__
+    while not turn.requested:
+        time.sleep(0.01)
+    print("interrupted once", flush=True)
+    while True:
+        time.sleep(0.01)
 
 
 shell.kernel.comm_manager.register_target("button", _on_open)

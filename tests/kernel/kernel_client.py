@@ -26,7 +26,14 @@ class RunningKernel:
     published: list[dict[str, Any]] = field(default_factory=list)
     replies: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def start(self, code: str, *, allow_stdin: bool = False, cell_id: str | None = None) -> str:
+    def start(
+        self,
+        code: str,
+        *,
+        allow_stdin: bool = False,
+        cell_id: str | None = None,
+        deleted: tuple[str, ...] = (),
+    ) -> str:
         """Send a cell and return its message id at once."""
         content = {
             "code": code,
@@ -36,9 +43,8 @@ class RunningKernel:
             "allow_stdin": allow_stdin,
             "stop_on_error": True,
         }
-        return self.request(
-            "execute_request", content, metadata={} if cell_id is None else {"cellId": cell_id}
-        )
+        metadata = {} if cell_id is None else {"cellId": cell_id, "deletedCells": list(deleted)}
+        return self.request("execute_request", content, metadata=metadata)
 
     def request(
         self, kind: str, content: Mapping[str, Any], *, metadata: Mapping[str, Any] | None = None

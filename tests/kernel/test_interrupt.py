@@ -86,6 +86,28 @@ def test_an_interrupt_of_awaiting_code_leaves_nothing_running(kernel: RunningKer
     assert kernel.value("ended") == ["cleaned up"]
 
 
+def test_a_second_interrupt_breaks_a_click_that_hangs(kernel: RunningKernel) -> None:
+    cell = kernel.start("show(until_pressed)")
+    kernel.read_text("started")
+    kernel.click(do="hang")
+    kernel.read_text("click 1")
+    kernel.manager.interrupt_kernel()
+    kernel.read_text("interrupted once")
+    kernel.manager.interrupt_kernel()
+    assert kernel.finish(cell)["ename"] == "KeyboardInterrupt"
+    assert kernel.run("show(running_code('1 + 1'))")["status"] == "ok"
+
+
+def test_streams_close_as_before_after_the_loop_was_re_entered(
+    kernel: RunningKernel, server: DrippingServer
+) -> None:
+    kernel.run("show(running_code('import asyncio\\nawait asyncio.sleep(0)'))")
+    cell = start_streaming(kernel, server)
+    kernel.click(do="stop")
+    assert kernel.finish(cell)["status"] == "ok"
+    assert server.saw_close.wait(TIMEOUT_S)
+
+
 def test_after_an_interrupt_the_next_turn_and_the_loop_work_as_before(
     kernel: RunningKernel, server: DrippingServer
 ) -> None:

@@ -86,6 +86,21 @@ def test_a_cell_that_runs_again_keeps_its_place_and_takes_its_newest_output(reco
     ) == [("a", "print(3)", "3\n"), ("b", "print(2)", "2\n")]
 
 
+def test_a_deleted_cell_is_forgotten(recording: RunningKernel) -> None:
+    recording.run("1", cell_id="kept")
+    recording.run("2", cell_id="deleted")
+    recording.run("3", cell_id="next", deleted=("deleted",))
+    assert recording.value("[c.cell_id for c in recorder.cells() if c.cell_id]") == ["kept", "next"]
+
+
+def test_what_asks_is_known_by_its_request(kernel: RunningKernel) -> None:
+    kernel.run("from codex_nb.host.frontend import front_end")
+    kernel.run("end = front_end(shell)", cell_id="asking", allow_stdin=True)
+    assert kernel.value("(end.has_kernel, end.cell_id, end.allows_input)") == (True, "asking", True)
+    kernel.run("end = front_end(shell)")
+    assert kernel.value("(end.has_kernel, end.cell_id, end.allows_input)") == (True, None, False)
+
+
 def test_cells_from_before_the_recorder_are_there_with_their_source(kernel: RunningKernel) -> None:
     kernel.run("'long ago'")
     kernel.run(

@@ -87,7 +87,9 @@ def test_top_level_await_uses_the_users_own_loop(kernel: RunningKernel) -> None:
 
 
 def test_a_coroutine_is_completed_on_the_users_own_loop(kernel: RunningKernel) -> None:
-    kernel.run("import asyncio\nloop = asyncio.get_running_loop()\ninbox = asyncio.Queue()\ninbox.put_nowait('mine')")
+    kernel.run(
+        "import asyncio\nloop = asyncio.get_running_loop()\ninbox = asyncio.Queue()\ninbox.put_nowait('mine')"
+    )
     kernel.run("async def mine():\n    return await inbox.get(), asyncio.get_running_loop() is loop")
     assert kernel.run("completed = kernel.complete(mine())")["status"] == "ok"
     assert kernel.value("completed") == ("mine", True)

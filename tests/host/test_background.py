@@ -1,0 +1,55 @@
+"""Without a kernel, a turn in the background has its calls run when the next cell begins or ends."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncGenerator
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+from codex_nb.host.background import run_in_background
+from codex_nb.host.engine import Engine
+from codex_nb.host.mailbox import Mailbox
+from codex_nb.session.answer import Answer
+from codex_nb.session.events import ToolFinished, TurnEvent
+from tests.host.scripted import FINISHED, STARTED, EndlessTurn, RecordingScreen
+from tests.host.shells import run
+
+
+def test_a_call_runs_with_the_next_cell(engine: Engine, shell: InteractiveShell) -> None:
+    mailbox, screen, posted = Mailbox(), RecordingScreen(), threading.Event()
+
+    async def events() -> AsyncGenerator[TurnEvent, None]:
+        yield STARTED
+        posted.set()
+        yield ToolFinished("call", await mailbox.call(lambda: threading.current_thread().name), ok=True)
+        yield FINISHED
+
+    answer = run_in_background(engine, events(), screen, mailbox, shell)
+    assert posted.wait(30)
+    while not answer.done():
+        run(shell, "'another cell'")
+    assert (answer.result(), screen.closed) == (Answer("done"), 1)
+    assert screen.events == [
+        STARTED,
+        ToolFinished("call", threading.current_thread().name, ok=True),
+        FINISHED,
+    ]
+
+
+def test_a_stop_request_ends_it(engine: Engine, shell: InteractiveShell) -> None:
+    mailbox, turn = Mailbox(), EndlessTurn()
+    answer = run_in_background(engine, turn.events(), RecordingScreen(), mailbox, shell)
+    mailbox.request_stop()
+    assert answer.result(30).status == "cancelled"
+
+
+def test_what_the_turn_raises_is_in_its_future(engine: Engine, shell: InteractiveShell) -> None:
+    async def events() -> AsyncGenerator[TurnEvent, None]:
+        yield STARTED
+        raise LookupError("a mistake of ours")
+
+    answer = run_in_background(engine, events(), RecordingScreen(), Mailbox(), shell)
+    with pytest.raises(LookupError, match="a mistake of ours"):
+        answer.result(30)
