@@ -29,6 +29,7 @@ class Backend:
     ``is_chatgpt``: the ChatGPT backend, with plans, workspaces and limits. ``can_compress``: takes zstd bodies.
     ``lists_models``: has a model list worth asking for. ``keeps_responses``: insists on ``store: true`` (Azure).
     ``takes_metadata``: understands ``client_metadata``. ``allows_lite``: speaks the lite form of requests.
+    Retries are None where the configuration says nothing of them.
     """
 
     base_url: str
@@ -44,6 +45,8 @@ class Backend:
     allows_lite: bool = False
     is_built_in: bool = True
     idle_timeout_s: float = 300.0
+    request_max_retries: int | None = None
+    stream_max_retries: int | None = None
     account_base_url: str | None = None
     key_hint: str | None = None
 
@@ -99,6 +102,8 @@ def choose_backend(settings: Settings, *, is_chatgpt_auth: bool) -> Backend:
         allows_lite=provider.requires_openai_auth and is_chatgpt_auth,
         is_built_in=False,
         idle_timeout_s=provider.stream_idle_timeout_s,
+        request_max_retries=provider.request_max_retries,
+        stream_max_retries=provider.stream_max_retries,
         account_base_url=settings.chatgpt_base_url
         if provider.requires_openai_auth and is_chatgpt_auth
         else None,

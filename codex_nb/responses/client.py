@@ -48,7 +48,8 @@ class ResponsesClient:
     """Streams responses from one backend.
 
     ``route`` is asked before every request to the ChatGPT backend; ``catalog`` names the nearest models when one is
-    refused. ``sleep`` and ``chance`` (uniform in 0..1) are replaced in tests.
+    refused; ``retry`` replaces the backend's own bounds. ``sleep`` and ``chance`` (uniform in 0..1) are replaced in
+    tests.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class ResponsesClient:
         self.backend = backend
         self._http = http
         self._auth = auth
-        self._policy = retry or RetryPolicy()
+        self._policy = retry or RetryPolicy.for_backend(backend)
         self._route = route
         self._catalog = catalog
         self._sleep = sleep

@@ -111,7 +111,7 @@ def dump_json(value: Any) -> bytes:
 def _additional_tools(tools: tuple[dict[str, Any], ...]) -> dict[str, Any]:
     """Give the tools as an input item, as lite models take them; its id follows from the tools and so is stable."""
     digest = hashlib.sha256(dump_json(tools)).hexdigest()[:32]
-    namespace = {"type": "namespace", "name": "functions", "tools": list(tools)}
+    namespace = {"type": "namespace", "name": "functions", "description": "", "tools": list(tools)}
     return {"type": "additional_tools", "id": f"at_{digest}", "role": "developer", "tools": [namespace]}
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from codex_nb.errors import BackendOverloaded, CodexError, RateLimited, StreamInterrupted
 
 if TYPE_CHECKING:
-    from codex_nb.settings import Provider
+    from codex_nb.responses.backend import Backend
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,13 @@ class RetryPolicy:
     jitter: float = 0.1
 
     @classmethod
-    def for_provider(cls, provider: Provider) -> RetryPolicy:
-        """Take the provider's own bounds from config.toml where it has them."""
+    def for_backend(cls, backend: Backend) -> RetryPolicy:
+        """Take the backend's own bounds where the configuration has them."""
         default = cls()
-        request_retries = _chosen(provider.request_max_retries, default.request_retries)
-        stream_retries = _chosen(provider.stream_max_retries, default.stream_retries)
+        request_retries = _chosen(backend.request_max_retries, default.request_retries)
+        stream_retries = _chosen(backend.stream_max_retries, default.stream_retries)
         most = 1 + max(request_retries, stream_retries)
-        is_configured = (provider.request_max_retries, provider.stream_max_retries) != (None, None)
+        is_configured = (backend.request_max_retries, backend.stream_max_retries) != (None, None)
         return cls(
             max_requests=most if is_configured else default.max_requests,
             request_retries=request_retries,

@@ -80,6 +80,12 @@ def test_a_provider_with_a_key_says_where_the_key_comes_from() -> None:
     assert chosen(is_chatgpt_auth=False, provider=told).key_hint == "Ask Bob."
 
 
+def test_a_providers_patience_is_its_own() -> None:
+    patient = replace(LOCAL, stream_idle_timeout_s=5.0, request_max_retries=1, stream_max_retries=2)
+    backend = chosen(is_chatgpt_auth=False, provider=patient)
+    assert (backend.idle_timeout_s, backend.request_max_retries, backend.stream_max_retries) == (5.0, 1, 2)
+
+
 def test_a_provider_without_an_address_is_a_wrong_setting() -> None:
     with pytest.raises(ConfigError, match="base_url is missing"):
         chosen(is_chatgpt_auth=False, provider=replace(LOCAL, base_url=None))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ from codex_nb.responses.events import (
 from codex_nb.responses.limits import RateLimits, Window
 from codex_nb.responses.models import ModelCatalog
 from codex_nb.responses.retry import RetryPolicy
-from codex_nb.settings import Provider
 from tests.responses.conversations import (
     CALL,
     REASONING,
@@ -43,6 +42,7 @@ from tests.responses.conversations import (
 from tests.responses.fakes import (
     API,
     CHATGPT,
+    LOCAL,
     QUESTION,
     REQUEST,
     SETTINGS,
@@ -311,16 +311,15 @@ async def test_waits_are_blurred_so_that_clients_do_not_march_in_step() -> None:
 
 
 async def test_a_providers_own_bounds_are_kept() -> None:
-    provider = Provider(id="local", request_max_retries=1, stream_max_retries=0)
-    outcome = await outcome_of([OVERLOADED], retry=RetryPolicy.for_provider(provider))
-    assert len(outcome.requests) == 2
+    backend = replace(LOCAL, request_max_retries=1, stream_max_retries=0)
+    assert len((await outcome_of([OVERLOADED], backend=backend)).requests) == 2
     cut = stream_of(created(), text_delta("x"))
-    outcome = await outcome_of([cut], retry=RetryPolicy.for_provider(provider))
-    assert len(outcome.requests) == 1
+    assert len((await outcome_of([cut], backend=backend)).requests) == 1
 
 
-async def test_without_bounds_of_its_own_a_provider_has_the_usual_ones() -> None:
-    assert RetryPolicy.for_provider(Provider()) == RetryPolicy()
+async def test_a_provider_may_ask_for_more_than_the_usual_bound() -> None:
+    backend = replace(LOCAL, request_max_retries=9)
+    assert len((await outcome_of([OVERLOADED], backend=backend)).requests) == 10
 
 
 async def test_the_request_of_a_retry_is_the_same_request() -> None:

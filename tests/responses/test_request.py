@@ -103,7 +103,7 @@ def test_a_lite_model_takes_its_tools_as_the_first_item() -> None:
     assert {key: value for key, value in first.items() if key != "id"} == {
         "type": "additional_tools",
         "role": "developer",
-        "tools": [{"type": "namespace", "name": "functions", "tools": [TOOL]}],
+        "tools": [{"type": "namespace", "name": "functions", "description": "", "tools": [TOOL]}],
     }
     assert first["id"].startswith("at_")
     assert "tools" not in sent
