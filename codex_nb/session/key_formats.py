@@ -40,7 +40,7 @@ _EXPORTED = (
 KEY_FORMATS = tuple(
     KeyFormat(name, hints, re.compile(pattern))
     for name, hints, pattern in (
-        ("an OpenAI key", ("sk-",), r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{16,}"),
+        ("an OpenAI key", ("sk-",), r"sk-(?=[\w-]*[A-Z])(?=[\w-]*[a-z])(?=[\w-]*\d)[A-Za-z0-9_-]{20,}"),
         ("a JSON web token", ("eyj",), r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?"),
         ("a GitHub token", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), r"gh[pousr]_[A-Za-z0-9]{30,}"),
         ("a GitHub token", ("github_pat_",), r"github_pat_[A-Za-z0-9_]{30,}"),
@@ -49,12 +49,12 @@ KEY_FORMATS = tuple(
         ("a Google key", ("aiza",), r"AIza[A-Za-z0-9_-]{35}"),
         ("a Google token", ("ya29.",), r"ya29\.[A-Za-z0-9_-]{20,}"),
         ("a Slack token", ("xox",), r"xox[abeoprs]-[A-Za-z0-9-]{10,}"),
-        ("a Hugging Face token", ("hf_",), r"(?<![A-Za-z0-9])hf_[A-Za-z0-9]{30,}"),
+        ("a Hugging Face token", ("hf_",), r"hf_[A-Za-z0-9]{30,}"),
         ("a Stripe key", ("k_live_", "k_test_"), r"[rs]k_(?:live|test)_[A-Za-z0-9]{16,}"),
         ("a PyPI token", ("pypi-",), r"pypi-[A-Za-z0-9_-]{50,}"),
         ("an npm token", ("npm_",), r"npm_[A-Za-z0-9]{36}"),
         ("a Databricks token", ("dapi",), r"dapi[a-f0-9]{32}"),
-        ("a personal access token", ("at-",), r"(?<![A-Za-z0-9])at-[A-Za-z0-9_-]{32,}"),
+        ("a personal access token", ("at-",), r"(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))at-[A-Za-z0-9_-]{32,}"),
         (
             "a private key",
             ("private key-----",),

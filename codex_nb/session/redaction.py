@@ -32,9 +32,9 @@ _HARMLESS_NAME = re.compile(
 )
 _ENCODED = re.compile(r"[A-Za-z0-9+/_-]{24,}={0,2}")
 _LONGEST_ENCODED = 20_000
-_HEX_DIGITS = frozenset(string.hexdigits)
+_HEX = re.compile(r"[0-9a-fA-F]{24,}")
 # Where a text was shortened a secret may have been cut in two, and neither half can be recognised any more.
-_CUT = re.compile(r"(\n… \[[\d,]+ characters left out\] …\n)")
+_CUT = re.compile(r"(\n… \[[\d,]+ characters left out\] …\n|['\"]… \([\d,]+ characters\))")
 _KEY_CHARACTERS = string.ascii_letters + string.digits + "_-+/=.~%$!"
 
 
@@ -77,7 +77,7 @@ class Redactor:
             text = self._known.sub(lambda match: mark(self._forms[match[0]]), text)
         text = replace_keys(text, mark)
         text = _ENCODED.sub(lambda match: self._encoded(match[0], mark), text)
-        if "characters left out] …" in text:
+        if " characters left out] …" in text or " characters)" in text:
             text = self._without_halves(text)
         return text, tuple(found)
 
@@ -136,9 +136,11 @@ def _forms(value: str) -> Iterator[str]:
 
 
 def _decodings(text: str) -> Iterator[str]:
+    for match in _HEX.finditer(text):
+        digits = match[0]
+        for offset in (0, 1):
+            yield bytes.fromhex(digits[offset : offset + (len(digits) - offset) // 2 * 2]).decode("latin-1")
     stripped = text.rstrip("=")
-    if len(stripped) % 2 == 0 and _HEX_DIGITS.issuperset(stripped):
-        yield bytes.fromhex(stripped).decode("latin-1")
     standard = stripped.replace("-", "+").replace("_", "/")
     for offset in range(min(4, len(standard))):
         shifted = standard[offset:]

@@ -102,7 +102,7 @@ class Desk:
 
     async def ask(self, prompt: str = "hi", **more: Any) -> list[TurnEvent]:
         request = TurnRequest(prompt, **more)
-        ports = Ports(SameThread(), self.kernel)
+        ports = Ports(SameThread(), self.kernel, folder=request.folder)
         return [e async for e in self.assistant.turn(request, ports=ports, approver=NobodyToAsk())]
 
     @property
