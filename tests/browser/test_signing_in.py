@@ -1,0 +1,85 @@
+"""A session that has ended: the widget appears in the cell, the code is confirmed, the same cell goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from codex_nb.simulator import GRACE, Simulator
+from tests.browser.asking import LOAD, lead_to
+from tests.browser.notebook_page import NotebookPage
+from tests.leaks import assert_no_leak, find_leaks
+
+
+@pytest.fixture
+def sim(kernel_environ: dict[str, str]) -> Iterator[Simulator]:
+    """Run a simulator whose login in the kernel's home is over."""
+    with Simulator() as simulator:
+        lead_to(simulator, kernel_environ)
+        simulator.expire_access_tokens()
+        simulator.expire_refresh_tokens()
+        yield simulator
+
+
+def confirm(sim: Simulator) -> str:
+    """Confirm the code that the cell shows, as the person does at the sign-in page; return the code."""
+    assert sim.requests.wait(lambda log: log.count("/deviceauth/token") > 0, 30)
+    (code,) = sim.waiting_device_codes()
+    sim.approve_device_code(code)
+    return code
+
+
+def test_an_expired_session_brings_the_widget_and_the_same_cell_answers(
+    open_notebook: Callable[..., NotebookPage], sim: Simulator, kernel_environ: dict[str, str], front_end: str
+) -> None:
+    notebook = open_notebook([LOAD, "%%codex\nWho are you?"])
+    notebook.run(0)
+    notebook.start(1)
+    notebook.wait_for_text(1, "Sign in")
+    assert sim.requests.wait(lambda log: log.count("/deviceauth/usercode") > 0, 30)
+    (code,) = sim.waiting_device_codes()
+    notebook.wait_for_text(1, code)
+    notebook.screenshot(f"sign-in-code-{front_end}")
+    confirm(sim)
+    notebook.wait_for_text(1, "comes from the codex_nb simulator")
+    notebook.wait_until_run(1)
+    notebook.screenshot(f"sign-in-done-{front_end}")
+    assert sim.requests.count("/responses") >= 1
+    saved = notebook.save()
+    assert "widget-view" not in str(saved.cells[1].outputs)
+    assert "auth_mode" in (Path(kernel_environ["CODEX_HOME"]) / "auth.json").read_text()
+
+
+def test_a_person_who_cancels_gets_one_line_and_the_old_login_stays(
+    open_notebook: Callable[..., NotebookPage], sim: Simulator, kernel_environ: dict[str, str]
+) -> None:
+    before = (Path(kernel_environ["CODEX_HOME"]) / "auth.json").read_bytes()
+    notebook = open_notebook([LOAD, "%%codex\nWho are you?"])
+    notebook.run(0)
+    notebook.start(1)
+    notebook.output(1).get_by_role("button", name="Cancel").click()
+    notebook.wait_until_run(1)
+    notebook.wait_for_text(1, "Sign in again with %codex login.")
+    assert (Path(kernel_environ["CODEX_HOME"]) / "auth.json").read_bytes() == before
+    assert sim.requests.count("/oauth/revoke") == 0
+
+
+def test_a_key_typed_into_the_masked_field_is_nowhere_in_the_notebook(
+    open_notebook: Callable[..., NotebookPage], sim: Simulator, kernel_environ: dict[str, str], front_end: str
+) -> None:
+    key = sim.new_api_key(GRACE)
+    notebook = open_notebook([LOAD, "%codex login api_key"])
+    notebook.run(0)
+    notebook.start(1)
+    field = notebook.output(1).locator("input[type=password]")
+    field.fill(key)
+    notebook.screenshot(f"sign-in-key-{front_end}")
+    field.press("Enter")
+    notebook.wait_until_run(1)
+    notebook.wait_for_text(1, "Signed in")
+    saved = notebook.save()
+    assert_no_leak(str(saved), {"the API key": key}, "the saved notebook")
+    assert key in (Path(kernel_environ["CODEX_HOME"]) / "auth.json").read_text()
+    assert find_leaks("\n".join(notebook.console_errors), {"the API key": key}) == []
