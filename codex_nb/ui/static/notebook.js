@@ -23,7 +23,7 @@ function insertCells(model, cells, after) {
     at,
     cells.map((cell) => ({ cell_type: cell.kind, source: cell.source, metadata: {} })),
   );
-  return { inserted: cells.length };
+  return { inserted: cells.length, last: idOf(shared.cells[at + cells.length - 1]) };
 }
 
 function readDocument(model) {
