@@ -196,9 +196,15 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     certificate = environ.get("CODEX_CA_CERTIFICATE") or environ.get("SSL_CERT_FILE")
     if certificate:
         named["ca_certificate"] = Path(certificate).expanduser()
+    if policy := environ.get(APPROVAL_VARIABLE):
+        if policy not in set(ApprovalPolicy):
+            message = f"{APPROVAL_VARIABLE} is {policy!r}: expected one of {', '.join(ApprovalPolicy)}."
+            raise ConfigError(message, path="environment", key=APPROVAL_VARIABLE)
+        named["approval"] = ApprovalPolicy(policy)
     return named
 
 
+APPROVAL_VARIABLE = "CODEX_NB_APPROVAL"  # the one variable of our own: the policy of a run without a person
 _VARIABLES = {
     "originator": "CODEX_INTERNAL_ORIGINATOR_OVERRIDE",
     "refresh_url_override": "CODEX_REFRESH_TOKEN_URL_OVERRIDE",

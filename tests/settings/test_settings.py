@@ -241,6 +241,13 @@ def test_the_environment_says_where_the_services_are(tmp_path: Path) -> None:
     )
 
 
+def test_the_policy_of_a_run_without_a_person_comes_from_the_environment(tmp_path: Path) -> None:
+    environ = {"CODEX_HOME": str(tmp_path), "CODEX_NB_APPROVAL": "all"}
+    assert load_settings(environ).approval is ApprovalPolicy.ALL
+    with pytest.raises(ConfigError, match="CODEX_NB_APPROVAL is 'yes': expected one of ask, auto, all, never"):
+        load_settings(environ | {"CODEX_NB_APPROVAL": "yes"})
+
+
 def test_codexs_own_certificate_variable_comes_first(tmp_path: Path) -> None:
     environ = {"CODEX_CA_CERTIFICATE": "/certs/codex.pem", "SSL_CERT_FILE": "/certs/usual.pem"}
     assert loaded(tmp_path, "", environ).ca_certificate == Path("/certs/codex.pem")
