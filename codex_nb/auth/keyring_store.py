@@ -7,12 +7,14 @@ is the compact JSON of ``auth.json``, and the file itself is removed once the ke
 
 from __future__ import annotations
 
+import sys
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
 from codex_nb.auth.document import AuthDotJson, parse_auth_json
+from codex_nb.auth.secret_service import suited_to_the_cli
 from codex_nb.auth.store import FileStore, refuse_encrypted
 from codex_nb.errors import CredentialsUnreadable
 
@@ -38,10 +40,15 @@ class KeyringStore:
         """The entry's account name."""
         return account_name(self._home)
 
+    @property
+    def service(self) -> str:
+        """The entry's service name, which in Windows' store has to be the target that the CLI's library makes up."""
+        return f"{self.account}.{SERVICE}" if sys.platform == "win32" else SERVICE
+
     def load(self) -> AuthDotJson | None:
         """Read the entry; an ``auth.json`` beside it counts for nothing, as with the CLI."""
         keyring = self._keyring()
-        text, problem = _guarded(lambda: keyring.get_password(SERVICE, self.account))
+        text, problem = _guarded(lambda: keyring.get_password(self.service, self.account))
         if problem is not None:
             raise self._unusable("read", problem)
         if text is None:
@@ -56,7 +63,7 @@ class KeyringStore:
     def save(self, document: AuthDotJson) -> str:
         """Write the entry, then remove ``auth.json``: one login in one place."""
         keyring = self._keyring()
-        _, problem = _guarded(lambda: keyring.set_password(SERVICE, self.account, document.compact()))
+        _, problem = _guarded(lambda: keyring.set_password(self.service, self.account, document.compact()))
         if problem is not None:
             raise self._unusable("written", problem)
         self.file.delete()
@@ -65,9 +72,9 @@ class KeyringStore:
     def delete(self) -> bool:
         """Remove the entry and an ``auth.json`` left beside it."""
         keyring = self._keyring()
-        text, problem = _guarded(lambda: keyring.get_password(SERVICE, self.account))
+        text, problem = _guarded(lambda: keyring.get_password(self.service, self.account))
         if problem is None and text is not None:
-            _, problem = _guarded(lambda: keyring.delete_password(SERVICE, self.account))
+            _, problem = _guarded(lambda: keyring.delete_password(self.service, self.account))
         if problem is not None:
             raise self._unusable("changed", problem)
         had_file = self.file.delete()
@@ -88,7 +95,7 @@ class KeyringStore:
         except ImportError as error:
             message = "The login is kept in the keyring, which needs the package keyring."
             raise CredentialsUnreadable(message, hint=NO_LIBRARY_HINT) from error
-        return keyring.get_keyring()
+        return suited_to_the_cli(keyring.get_keyring())
 
     def _unusable(self, what: str, problem: str) -> CredentialsUnreadable:
         message = f"The keyring cannot be {what} ({problem})."
