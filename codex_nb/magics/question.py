@@ -63,6 +63,7 @@ def gather(workspace: Workspace, prompt: str, home: Home, document: DocumentPort
         redactor=home.assistant.redactor(),
         folder=workspace.folder,
         budget=workspace.config.context_tokens,
+        ran=tuple(workspace.kernel.ran) if workspace.kernel is not None else (),
     )
 
 

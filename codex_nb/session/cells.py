@@ -71,8 +71,8 @@ def cell_text(cell: Cell, level: Level) -> str:
     return "\n".join(lines)
 
 
-def question_text(cell: Cell, limit: int) -> str | None:
-    """Return an earlier question with its answer; None for a cell that asked nothing of the model."""
+def question_of(cell: Cell, limit: int) -> tuple[str, str] | None:
+    """Return an earlier question, options included, and its answer; None for a cell that asked nothing of the model."""
     source = cell.source.lstrip()
     asked = source.removeprefix("%%codex") if source.startswith("%%codex") else source.removeprefix("%codex ")
     if not source.startswith("%%codex") and asked.split()[:1] and asked.split()[0] in _COMMANDS:
@@ -85,7 +85,7 @@ def question_text(cell: Cell, limit: int) -> str | None:
             answer = joined(data[kind], limit)
     if not answer and not source.startswith("%%codex"):
         return None
-    return f"Question: {shorten(asked.strip(), limit)}\nAnswer: {answer.strip() or '(none)'}"
+    return shorten(asked.strip(), limit), answer.strip()
 
 
 def cell_images(cell: Cell) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import platform
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.session.cells import (
@@ -18,14 +18,14 @@ from codex_nb.session.cells import (
     MIDDLE,
     NEAR,
     Level,
-    assigned_names,
     cell_images,
     cell_text,
     is_question,
     is_skipped,
-    question_text,
+    question_of,
 )
-from codex_nb.session.mentions import Mentioned, bring, mentions_in
+from codex_nb.session.mentions import Mentioned, bring
+from codex_nb.session.names import Names, names_in
 from codex_nb.session.sections import NotebookContext, Section, SectionKind, tokens_of
 from codex_nb.tools.outputs import shorten
 from codex_nb.tools.variables import Detail, describe, imported_modules, is_worth_knowing
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BUDGET", "NotebookContext", "build_context"]
 
-BUDGET = 16_000
+BUDGET = 24_000
 _SHARES: Mapping[SectionKind, float] = {"mention": 0.6, "variable": 0.3, "question": 0.2}
 _NEAR_CELLS = 6
 _MIDDLE_CELLS = 25
@@ -51,7 +51,6 @@ _IMAGE_WORDS = re.compile(
     r"\b(?:plots?|figures?|charts?|graphs?|images?|pictures?|diagrams?|histograms?|heat ?maps?|axis|axes|legends?)\b",
     re.IGNORECASE,
 )
-_WORD = re.compile(r"[A-Za-z_]\w*")
 _IMAGE_REACH = 8
 _OVERHEAD = 300  # headings, fences and the line about what was left out
 
@@ -64,10 +63,13 @@ def build_context(
     redactor: Redactor,
     folder: Path | None = None,
     budget: int = BUDGET,
+    ran: Iterable[str] = (),
 ) -> NotebookContext:
     """Return what is sent of the notebook with a question.
 
-    Runs on the main thread: it reads the live namespace. No code of the user's objects runs.
+    ``ran`` is the code that the model itself ran in this kernel: what it defined does not make the question another one
+    when the notebook is run again. Runs on the main thread, for it reads the live namespace; no code of the user's
+    objects runs.
     """
     above = _above(snapshot)
     gathering = _Gathering(redactor, budget)
@@ -75,8 +77,7 @@ def build_context(
     gathering.place(snapshot, namespace)
     gathering.mentions(mentioned)
     gathering.questions(above)
-    names = _Names.of(above, prompt)
-    gathering.variables(namespace, names)
+    gathering.variables(namespace, names_in(snapshot, prompt, ran))
     gathering.cells(above)
     return gathering.context(mentioned.images or _asked_images(prompt, above)[:_IMAGES])
 
@@ -87,30 +88,6 @@ def _above(snapshot: NotebookSnapshot | None) -> list[tuple[int, Cell]]:
         return []
     end = len(snapshot.cells) if snapshot.current is None else snapshot.current
     return list(enumerate(snapshot.cells[:end], 1))
-
-
-@dataclass(frozen=True)
-class _Names:
-    """Which names the question and the cells above speak of, and which only cells that are kept out assign."""
-
-    mentioned: frozenset[str]
-    asked: frozenset[str]
-    told: frozenset[str]
-    hidden: frozenset[str]
-
-    @classmethod
-    def of(cls, above: Iterable[tuple[int, Cell]], prompt: str) -> _Names:
-        told: set[str] = set()
-        hidden: set[str] = set()
-        for _, cell in above:
-            if cell.kind != "code":
-                continue
-            if is_skipped(cell):
-                hidden |= assigned_names(cell.source)
-            else:
-                told.update(_WORD.findall(cell.source[:20_000]))
-        mentioned = frozenset(mention.target for mention in mentions_in(prompt))
-        return cls(mentioned, frozenset(_WORD.findall(prompt)), frozenset(told), frozenset(hidden - told))
 
 
 @dataclass
@@ -152,10 +129,12 @@ class _Gathering:
         asked = [(n, cell) for n, cell in above if is_question(cell) and not is_skipped(cell)]
         room, left_out = self._room("question"), 0
         for number, cell in reversed(asked):
-            text = question_text(cell, _QUESTION_LIMIT)
-            if text is None:
+            said = question_of(cell, _QUESTION_LIMIT)
+            if said is None:
                 continue
+            text = f"Question: {said[0]}\nAnswer: {said[1] or '(none)'}"
             section = self._clean("question", f"Cell {number}", text, f"cell {number}")
+            section = replace(section, basis=self.redactor(said[0]))
             if left_out or section.tokens > room:
                 left_out += 1
                 continue
@@ -165,7 +144,7 @@ class _Gathering:
         if left_out:
             self.cuts.append(f"{left_out} earlier questions")
 
-    def variables(self, namespace: Mapping[str, Any], names: _Names) -> None:
+    def variables(self, namespace: Mapping[str, Any], names: Names) -> None:
         """Tell the variables, first those that the question and the cells above speak of, the newest first."""
         known = [
             name
@@ -178,7 +157,7 @@ class _Gathering:
             detail = Detail.NORMAL if number < _DETAILED_VARIABLES else Detail.LINE
             for level in (detail, Detail.LINE):
                 text = describe(name, namespace[name], level)
-                section = self._clean("variable", "", text, f"variable {name}", key=name in names.told)
+                section = self._clean("variable", "", text, f"variable {name}", key=names.counts(name))
                 if section.tokens <= room:
                     self._add(section)
                     room -= section.tokens

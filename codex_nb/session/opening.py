@@ -10,6 +10,8 @@ from codex_nb.session.instructions import project_instructions
 from codex_nb.session.items import developer_message, user_message
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from codex_nb.session.conversation import Conversation
     from codex_nb.session.fence import Fence
     from codex_nb.session.items import Item
@@ -62,7 +64,14 @@ def open_exchange(
         findings.extend(request.context.redactions)
         images = (*request.context.images, *images)
         facts |= request.context.digests
-        if told := request.context.told(conversation.facts, fence):
+        if told := request.context.told(conversation.facts, fence, _asked_in(conversation.items)):
             items.append(user_message(clean(told, "the notebook")))
     items.append(user_message(clean(request.prompt, "the question"), images))
     return Opening(tuple(items), frozenset(facts), tuple(findings))
+
+
+def _asked_in(items: Sequence[Item]) -> tuple[str, ...]:
+    """Return the questions that a history holds: the last words of each of the user's messages."""
+    messages = (item for item in items if item.get("type") == "message" and item.get("role") == "user")
+    words = (content[-1].get("text") for message in messages if (content := message.get("content")))
+    return tuple(text for text in words if text and text.strip())

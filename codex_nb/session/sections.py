@@ -39,8 +39,9 @@ def tokens_of(text: str) -> int:
 class Section:
     """One thing that is told: a cell, a variable, an earlier question.
 
-    ``key`` tells whether the section counts when two questions are compared. ``mark`` is shown beside the title but
-    does not count: the number of a cell's last run changes without the cell changing.
+    ``key`` tells whether the section counts when two questions are compared, and ``basis`` what of it does where not
+    all: of an earlier question, what was asked. ``mark`` is shown beside the title but does not count: the number of a
+    cell's last run changes without the cell changing.
     """
 
     kind: SectionKind
@@ -48,11 +49,12 @@ class Section:
     text: str
     key: bool = True
     mark: str = ""
+    basis: str | None = None
 
     @cached_property
     def digest(self) -> str:
         """A short hash of what the section says, whenever it was run and however long that took."""
-        text = _VOLATILE.sub("", self.text)
+        text = _VOLATILE.sub("", self.text if self.basis is None else self.basis)
         return hashlib.sha256(f"{self.kind}\0{self.title}\0{text}".encode("utf-8", "replace")).hexdigest()[
             :16
         ]
@@ -106,11 +108,16 @@ class NotebookContext:
         parts = "\0".join(section.digest for section in self.sections if section.key)
         return hashlib.sha256(f"{parts}\0{' '.join(self.images)}".encode()).hexdigest()
 
-    def told(self, known: Collection[str], fence: Callable[[str, str], str]) -> str:
-        """Return the text for a thread that knows the sections of these digests; empty when nothing is new."""
+    def told(
+        self, known: Collection[str], fence: Callable[[str, str], str], asked: Collection[str] = ()
+    ) -> str:
+        """Return the text for a thread that knows the sections of these digests; empty when nothing is new.
+
+        ``asked`` are the questions that the thread itself holds, with their answers: they are not told.
+        """
         blocks = []
         for kind, heading in _HEADINGS.items():
-            sections = [section for section in self.sections if section.kind == kind]
+            sections = [each for each in self.sections if each.kind == kind and not _is_asked(each, asked)]
             fresh = [section for section in sections if section.digest not in known]
             if not fresh:
                 continue
@@ -121,6 +128,13 @@ class NotebookContext:
         if blocks and self.cuts:
             blocks.append("Left out: " + "; ".join(self.cuts) + ".")
         return "\n\n".join(blocks)
+
+
+def _is_asked(section: Section, asked: Collection[str]) -> bool:
+    # What the cell says begins with its options; the thread holds the question alone.
+    return section.kind == "question" and any(
+        section.basis and section.basis.endswith(words) for words in asked
+    )
 
 
 def _entry(section: Section) -> str:

@@ -153,6 +153,14 @@ async def test_a_thread_is_told_only_what_is_new(tmp_path: Path) -> None:
     assert added[1] == "two"
 
 
+async def test_a_question_that_the_thread_holds_is_not_told_again_as_context(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, reply(said("1")), reply(said("2", "msg_2")))
+    await desk.ask("one?", thread="nb")
+    earlier = Section("question", "Cell 1", "Question: one?\nAnswer: 1", basis="-m gpt\none?")
+    await desk.ask("two?", thread="nb", context=NotebookContext((earlier,)))
+    assert [text for _, text in texts(desk.client.requests[1].input)] == ["Be brief.", "one?", "1", "two?"]
+
+
 async def test_a_thread_goes_on_after_a_restart(tmp_path: Path) -> None:
     await Desk(tmp_path, reply(said("1"))).ask("one", thread="nb")
     desk = Desk(tmp_path, reply(said("2", "msg_2")))

@@ -102,6 +102,18 @@ def test_earlier_questions_are_told_with_their_answers_and_commands_are_not() ->
     assert told(context, "cell") == []
 
 
+def test_a_thread_that_holds_a_question_is_not_told_of_it_and_its_answers_looks_do_not_count() -> None:
+    def context(answer: str, options: str = "-m gpt") -> NotebookContext:
+        return build(notebook(code(f"%%codex {options}\nWhat is x?", shown(text_markdown=answer))))
+
+    first = context("It is one.")
+    assert "It is one." in first.told((), Fence())
+    assert "It is one." not in first.told((), Fence(), ["What is x?"])
+    assert "It is one." in first.told((), Fence(), ["And y?"])
+    assert context("It is one. (stored)").fingerprint == first.fingerprint
+    assert context("It is one.", "-m other").fingerprint != first.fingerprint
+
+
 def test_a_cell_can_be_left_out_with_what_only_it_defines() -> None:
     context = build(
         notebook(
@@ -193,7 +205,7 @@ def test_the_newest_variables_and_those_spoken_of_come_first() -> None:
 
 
 def test_the_same_notebook_run_again_is_the_same_question() -> None:
-    def run(count: int, address: str, elapsed: str, namespace: dict[str, Any]) -> str:
+    def run(count: int, address: str, elapsed: str, namespace: dict[str, Any], prompt: str = "Why?") -> str:
         cells = (
             code("x = 1\nx", shown(text_plain=f"<A at {address}>"), count=count),
             code(
@@ -201,12 +213,18 @@ def test_the_same_notebook_run_again_is_the_same_question() -> None:
                 stream(f"done\nCPU times: user {elapsed}\nWall time: {elapsed}"),
                 count=count + 1,
             ),
+            code("defined_below = 5", count=count + 2),
         )
-        return build(notebook(*cells), namespace).fingerprint
+        ran = ["made_by_the_model = 3"]
+        return build(notebook(*cells, current=2), namespace, prompt, ran=ran).fingerprint
 
-    first = run(1, "0x7f0000000001", "1.2 s", {"x": 1})
-    assert run(8, "0x7f00000000ff", "3.4 s", {"x": 1, "defined_below": 5}) == first
-    assert run(1, "0x7f0000000001", "1.2 s", {"x": 2}) != first
+    first = run(1, "0x7f0000000001", "1.2 s", {"x": 1, "loaded": 2})
+    more = {"x": 1, "loaded": 2, "defined_below": 5, "made_by_the_model": 3}
+    assert run(8, "0x7f00000000ff", "3.4 s", more) == first
+    assert run(1, "0x7f0000000001", "1.2 s", {"x": 2, "loaded": 2}) != first
+    assert run(1, "0x7f0000000001", "1.2 s", {"x": 1, "loaded": 3}) != first
+    about = [run(1, "", "", {"x": 1, "defined_below": n}, "Is defined_below right?") for n in (5, 6)]
+    assert about[0] != about[1]
 
 
 def test_secrets_are_taken_out_and_the_place_is_told() -> None:
