@@ -26,10 +26,10 @@ CONTRACT_VERSION = "0.169.0"
 class Backend:
     """One API's address and ways; URLs carry no trailing slash.
 
-    ``is_chatgpt``: the ChatGPT backend, with plans, workspaces and limits. ``can_compress``: takes zstd bodies.
-    ``lists_models``: has a model list worth asking for. ``keeps_responses``: insists on ``store: true`` (Azure).
-    ``takes_metadata``: understands ``client_metadata``. ``allows_lite``: speaks the lite form of requests.
-    Retries are None where the configuration says nothing of them.
+    ``is_chatgpt``: the ChatGPT backend itself, with routing and usage limits. ``is_codex``: that or something that
+    stands for it: understands ``client_metadata``, the lite form of requests, and lists models by the CLI's release.
+    ``can_compress``: takes zstd bodies. ``lists_models``: has a model list worth asking for. ``keeps_responses``:
+    insists on ``store: true`` (Azure). Retries are None where the configuration says nothing of them.
     """
 
     base_url: str
@@ -41,8 +41,7 @@ class Backend:
     can_compress: bool = False
     lists_models: bool = False
     keeps_responses: bool = False
-    takes_metadata: bool = False
-    allows_lite: bool = False
+    is_codex: bool = False
     is_built_in: bool = True
     idle_timeout_s: float = 300.0
     request_max_retries: int | None = None
@@ -78,8 +77,7 @@ def choose_backend(settings: Settings, *, is_chatgpt_auth: bool) -> Backend:
             is_chatgpt=True,
             can_compress=True,
             lists_models=True,
-            takes_metadata=True,
-            allows_lite=True,
+            is_codex=True,
             idle_timeout_s=provider.stream_idle_timeout_s,
             account_base_url=settings.chatgpt_base_url,
         )
@@ -90,6 +88,7 @@ def choose_backend(settings: Settings, *, is_chatgpt_auth: bool) -> Backend:
     if provider.base_url is None:
         key = f"model_providers.{provider.id}.base_url"
         raise ConfigError(f"{key} is missing: expected the address of the API.", key=key)
+    speaks_codex = provider.requires_openai_auth and is_chatgpt_auth
     return Backend(
         base_url=provider.base_url,
         provider_id=provider.id,
@@ -98,15 +97,12 @@ def choose_backend(settings: Settings, *, is_chatgpt_auth: bool) -> Backend:
         query=provider.query_params,
         lists_models=True,
         keeps_responses=_is_azure(provider.base_url),
-        takes_metadata=provider.requires_openai_auth and is_chatgpt_auth,
-        allows_lite=provider.requires_openai_auth and is_chatgpt_auth,
+        is_codex=speaks_codex,
         is_built_in=False,
         idle_timeout_s=provider.stream_idle_timeout_s,
         request_max_retries=provider.request_max_retries,
         stream_max_retries=provider.stream_max_retries,
-        account_base_url=settings.chatgpt_base_url
-        if provider.requires_openai_auth and is_chatgpt_auth
-        else None,
+        account_base_url=settings.chatgpt_base_url if speaks_codex else None,
         key_hint=_key_hint(provider.env_key, provider.env_key_instructions),
     )
 

@@ -108,7 +108,7 @@ class ModelCatalog:
             self._backend.models_url,
             backend=self._backend,
             auth=self._auth,
-            params={"client_version": CONTRACT_VERSION} if self._backend.is_chatgpt else None,
+            params={"client_version": CONTRACT_VERSION} if self._backend.is_codex else None,
         )
         models = parse_models(body)
         if not models:

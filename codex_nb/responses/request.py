@@ -57,7 +57,7 @@ def json_schema_format(schema: dict[str, Any], *, name: str = "codex_output_sche
 
 def request_body(request: ResponsesRequest, backend: Backend) -> bytes:
     """Write the JSON body. Text that is not valid Unicode (half surrogate pairs) becomes question marks."""
-    lite = request.is_lite and backend.allows_lite
+    lite = request.is_lite and backend.is_codex
     body: dict[str, Any] = {"model": request.model, "stream": True, "input": list(request.input)}
     if lite and request.tools:
         body["input"].insert(0, _additional_tools(request.tools))
@@ -80,7 +80,7 @@ def request_body(request: ResponsesRequest, backend: Backend) -> bytes:
     if text:
         body["text"] = text
     metadata = _metadata(request)
-    if metadata and backend.takes_metadata:
+    if metadata and backend.is_codex:
         body["client_metadata"] = metadata
     return dump_json(body)
 
@@ -98,7 +98,7 @@ def request_headers(request: ResponsesRequest, backend: Backend) -> dict[str, st
         headers["x-codex-turn-state"] = request.turn_state
     if backend.is_chatgpt:
         headers["x-codex-routing-hint"] = f"model={request.model}"
-    if request.is_lite and backend.allows_lite:
+    if request.is_lite and backend.is_codex:
         headers["x-openai-internal-codex-responses-lite"] = "true"
     return headers | dict(backend.headers)
 

@@ -1,7 +1,7 @@
 """The fault table: what can go wrong between the client and a server, played by raw loopback servers.
 
-``python -m tests.responses.faults`` prints what a user sees of each row, how many requests were made and how long it
-took (the waits between requests are noted, not waited).
+``python -m tests.responses.faults`` prints the table of ``docs/faults.md``: what a user sees of each row, how many
+requests reached the server, how long the client would have waited between them (here the waits are only noted).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import re
 import socket
 import ssl
 import struct
@@ -37,6 +38,9 @@ IDLE_S = 5.0
 BRIEFLY = {"idle_timeout_s": 0.1}
 ANSWER = wire(answer("All is well."))
 OPENING = wire([created(), text_delta("All is")])
+HEADING = "| what happens | what the user sees | requests | waits |\n|---|---|---|---|"
+PORT = re.compile(r"127\.0\.0\.1:\d+")
+LOCAL_TIME = re.compile(r"at \d\d:\d\d on \d\d \w+ \d{4}")
 Talk = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -460,19 +464,22 @@ def line_of(outcome: Outcome) -> str:
     return f"{last.text} ({last.incomplete_reason or last.status})"
 
 
-async def table() -> AsyncIterator[str]:
-    yield "| what happens | what the user sees | requests | waits, s | took, s |\n|---|---|---|---|---|"
+def row_of(fault: Fault, outcome: Outcome, requests: int) -> str:
+    """Give the fault's line of the table, without what differs from run to run and place to place."""
+    line = LOCAL_TIME.sub("at HH:MM on the day", PORT.sub("127.0.0.1", line_of(outcome)))
+    return f"| {fault.name} | {line.replace('|', chr(92) + '|')} | {requests} | {sum(outcome.sleeps):.1f} s |"
+
+
+async def main() -> None:
+    """Play all faults and print the table; what it took stands behind each row."""
+    sys.stdout.write(f"{HEADING}\n")
     for fault in FAULTS:
         with tempfile.TemporaryDirectory() as folder:
             begin = time.perf_counter()
             outcome, requests = await outcome_of_fault(fault, Path(folder))
         took = time.perf_counter() - begin
-        yield f"| {fault.name} | {line_of(outcome)} | {requests} | {sum(outcome.sleeps):.1f} | {took:.2f} |"
-
-
-async def main() -> None:
-    async for line in table():
-        sys.stdout.write(f"{line}\n")
+        sys.stdout.write(f"{row_of(fault, outcome, requests)}\n")
+        sys.stderr.write(f"{fault.name}: {took:.2f} s\n")
 
 
 if __name__ == "__main__":

@@ -21,13 +21,13 @@ def test_a_chatgpt_login_talks_to_the_chatgpt_backend() -> None:
     assert backend.responses_url == "https://chatgpt.com/backend-api/codex/responses"
     assert backend.models_url == "https://chatgpt.com/backend-api/codex/models"
     assert backend.usage_url == "https://chatgpt.com/backend-api/wham/usage"
-    assert (backend.is_chatgpt, backend.can_compress, backend.allows_lite) == (True, True, True)
+    assert (backend.is_chatgpt, backend.can_compress, backend.is_codex) == (True, True, True)
 
 
 def test_an_api_key_talks_to_the_api() -> None:
     backend = chosen(is_chatgpt_auth=False)
     assert backend.responses_url == "https://api.openai.com/v1/responses"
-    assert (backend.is_chatgpt, backend.can_compress, backend.allows_lite, backend.usage_url) == (
+    assert (backend.is_chatgpt, backend.can_compress, backend.is_codex, backend.usage_url) == (
         False,
         False,
         False,
@@ -68,7 +68,7 @@ def test_a_provider_of_ones_own_has_no_chatgpt_ways_even_with_a_chatgpt_login() 
 
 def test_a_provider_that_takes_the_openai_login_is_a_chatgpt_backend_without_compression() -> None:
     backend = chosen(is_chatgpt_auth=True, provider=replace(LOCAL, requires_openai_auth=True))
-    assert (backend.takes_metadata, backend.allows_lite, backend.can_compress) == (True, True, False)
+    assert (backend.is_codex, backend.is_chatgpt, backend.can_compress) == (True, False, False)
     assert backend.usage_url == "https://chatgpt.com/backend-api/wham/usage"
 
 

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.responses.faults import FAULTS, Fault, line_of, outcome_of_fault
+from tests.responses.faults import FAULTS, Fault, line_of, outcome_of_fault, row_of
+from tests.tiers import ROOT
+
+PAGE = ROOT / "docs" / "faults.md"
 
 pytestmark = pytest.mark.anyio
 
@@ -23,3 +26,11 @@ async def test_a_fault_ends_in_one_readable_line(fault: Fault, tmp_path: Path) -
     assert fault.says in line
     assert "\n" not in line
     assert len(line) < 600
+    assert row_of(fault, outcome, requests) in PAGE.read_text().splitlines()
+
+
+def test_the_page_shows_every_row_and_no_other() -> None:
+    rows = [
+        line.split(" | ")[0].removeprefix("| ") for line in PAGE.read_text().splitlines() if line[:2] == "| "
+    ]
+    assert rows[1:] == [fault.name for fault in FAULTS]
