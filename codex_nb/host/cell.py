@@ -42,8 +42,12 @@ class TurnInterrupted(KeyboardInterrupt):
     """The user interrupted the kernel during a turn; ``answer`` holds what had come, marked as cancelled."""
 
     def __init__(self, answer: Answer) -> None:
-        super().__init__("The turn was interrupted.")
+        super().__init__("the turn was interrupted; what had come is kept")
         self.answer = answer
+
+    def _render_traceback_(self) -> list[str]:
+        """Be one line in a cell: IPython asks for this, and the way here is nobody's mistake."""
+        return [f"KeyboardInterrupt: {self}"]
 
 
 def run_in_cell(

@@ -21,7 +21,11 @@ def test_the_kernels_interrupt_is_a_keyboard_interrupt_and_closes_the_stream(
     cell = start_streaming(kernel, server)
     kernel.manager.interrupt_kernel()
     reply = kernel.finish(cell)
-    assert (reply["status"], reply["ename"]) == ("error", "TurnInterrupted")
+    assert (reply["status"], reply["ename"], reply["traceback"]) == (
+        "error",
+        "TurnInterrupted",
+        ["KeyboardInterrupt: the turn was interrupted; what had come is kept"],
+    )
     assert server.saw_close.wait(TIMEOUT_S)
     assert kernel.text(cell).endswith("<cancelled>\n")
 
@@ -45,6 +49,7 @@ def test_an_interrupt_aborts_queued_cells_as_any_keyboard_interrupt_does(
 ) -> None:
     cell = start_streaming(kernel, server)
     queued = kernel.start("print('never')")
+    kernel.reply(kernel.request("kernel_info_request", {}))  # so the cell before it has arrived, too
     kernel.manager.interrupt_kernel()
     assert [kernel.finish(each)["status"] for each in (cell, queued)] == ["error", "aborted"]
 
