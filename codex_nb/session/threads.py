@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from codex_nb.session.items import Item
 
+SESSION = "session"
 _UNSAFE = re.compile(r"[^\w.-]+")
 
 
@@ -113,7 +114,7 @@ class ThreadStore:
         return Conversation(name, thread_id=lines[0].get("thread_id"), items=items, facts=facts, journal=self)
 
     def _path(self, name: str) -> Path | None:
-        if self._folder is None:
+        if self._folder is None or _is_of_the_moment(name):
             return None
         digest = hashlib.sha256(name.encode()).hexdigest()[:10]
         return self._folder / f"{_UNSAFE.sub('-', name)[:60]}-{digest}.jsonl"
@@ -123,11 +124,17 @@ class ThreadStore:
 
 
 def notebook_thread(path: str | None) -> str:
-    """Return the name of a notebook's own thread; a session without a notebook has the thread "session"."""
+    """Return the name of a notebook's own thread; where there is no notebook it is the session's, which is not kept."""
     if path is None:
-        return "session"
+        return SESSION
     stem = path.replace("\\", "/").rsplit("/", 1)[-1].removesuffix(".ipynb")
     return f"{stem}-{hashlib.sha256(path.encode()).hexdigest()[:6]}"
+
+
+def _is_of_the_moment(name: str) -> bool:
+    # Unrelated sessions without a notebook (a terminal, a headless run) must not go on with each other's talk.
+    stem, _, number = name.partition(".")
+    return stem == SESSION and (not number or number.isdigit())
 
 
 def next_name(name: str, taken: Iterable[str]) -> str:

@@ -130,3 +130,12 @@ def test_an_exchange_writes_only_what_is_new(tmp_path: Path) -> None:
         ["fact same"],
         [],
     ]
+
+
+def test_the_thread_of_a_session_without_a_notebook_ends_with_it(tmp_path: Path) -> None:
+    store = ThreadStore(tmp_path / "threads")
+    for name in (notebook_thread(None), next_name(notebook_thread(None), [])):
+        say(store.open(name), "one", "1")
+    assert {info.name for info in store.threads()} == {"session", "session.2"}
+    assert not (tmp_path / "threads").exists()
+    assert ThreadStore(tmp_path / "threads").open("session").items == ()
