@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from hashlib import sha256
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
@@ -111,12 +112,15 @@ class AutoStore:
         self.path = keyring.file.path
 
     def load(self) -> AuthDotJson | None:
-        """Read the keyring, and the file when the keyring is missing, locked or empty."""
+        """Read the keyring, and the file when the keyring is missing, locked or empty.
+
+        Only when the library is missing and there is no file it is an error: the login may well be in the keyring.
+        """
         try:
             document = self._keyring.load()
         except CredentialsUnreadable:
             document = self._file.load()
-            if document is None:
+            if document is None and find_spec("keyring") is None:
                 raise
             return document
         return document or self._file.load()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sys
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import pytest
 from codex_nb.auth.document import AuthDotJson
 from codex_nb.auth.keyring_store import AutoStore, KeyringStore
 from codex_nb.auth.opening import open_store
+from codex_nb.auth.secret_service import SecretServiceEntry, suited_to_the_cli
 from codex_nb.auth.store import FileStore, MemoryStore
 from codex_nb.errors import CredentialsUnreadable
 from codex_nb.settings import CredentialsStore, Settings
@@ -231,8 +233,7 @@ def test_auto_prefers_the_keyring_and_falls_back_to_the_file_both_ways(home: Pat
     assert auto.load() == document(marker="keyring")
 
     keyring.broken = True
-    with pytest.raises(CredentialsUnreadable):
-        auto.load()
+    assert auto.load() is None
     auto.save(document(marker="file"))
     assert auto.load() == document(marker="file")
     assert auto.delete() is True
@@ -240,6 +241,103 @@ def test_auto_prefers_the_keyring_and_falls_back_to_the_file_both_ways(home: Pat
     keyring.broken, keyring.entries = False, {}
     write_login(home, marker="file")
     assert auto.load() == document(marker="file")
+
+
+def test_without_the_library_a_keyring_login_is_explained(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The CLI may have put the login there; to say "not signed in" would be wrong."""
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    store = KeyringStore(home)
+    for one in (store, AutoStore(store)):
+        with pytest.raises(CredentialsUnreadable, match="needs the package keyring") as raised:
+            one.load()
+        assert "pip install 'codex-nb[keyring]'" in raised.value.line
+    write_login(home)
+    assert AutoStore(store).load() == document()
+
+
+class Entry:
+    """An entry of a Secret Service."""
+
+    def __init__(self, collection: Collection, attributes: dict[str, str], secret: bytes) -> None:
+        self.collection = collection
+        self.attributes = attributes
+        self.secret = secret
+
+    def get_attributes(self) -> dict[str, str]:
+        return self.attributes
+
+    def get_secret(self) -> bytes:
+        return self.secret
+
+    def set_secret(self, secret: bytes) -> None:
+        self.secret = secret
+
+    def delete(self) -> None:
+        self.collection.entries.remove(self)
+
+
+class Collection:
+    """A collection of a Secret Service, and the library's backend that opens it."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.connection = self
+        self.closed = 0
+
+    def get_preferred_collection(self) -> Collection:
+        return self
+
+    def unlock(self, entry: Entry) -> None:
+        assert entry in self.entries
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def search_items(self, query: dict[str, str]) -> list[Entry]:
+        return [entry for entry in self.entries if query.items() <= entry.attributes.items()]
+
+    def create_item(self, label: str, attributes: dict[str, str], secret: bytes) -> None:
+        assert label
+        self.entries.append(Entry(self, attributes, secret))
+
+
+Collection.__module__ = "keyring.backends.SecretService"
+
+
+def test_a_secret_service_entry_is_changed_in_place_and_made_as_the_cli_makes_it() -> None:
+    collection = Collection()
+    entry = suited_to_the_cli(collection)
+    assert entry.get_password("Codex Auth", "cli|1") is None
+    entry.set_password("Codex Auth", "cli|1", "first")
+    entry.set_password("Codex Auth", "cli|1", "second")
+    (made,) = collection.entries
+    assert (made.secret, made.attributes) == (
+        b"second",
+        {"service": "Codex Auth", "username": "cli|1", "target": "default", "application": "rust-keyring"},
+    )
+
+    collection.entries.insert(
+        0, Entry(collection, {"service": "Codex Auth", "username": "cli|1"}, b"of another")
+    )
+    assert entry.get_password("Codex Auth", "cli|1") == "second"
+    entry.set_password("Codex Auth", "cli|1", "third")
+    assert [one.secret for one in collection.entries] == [b"third", b"third"]
+    entry.delete_password("Codex Auth", "cli|1")
+    assert collection.entries == []
+    assert collection.closed == 6
+
+
+def test_other_keyrings_are_used_as_they_are() -> None:
+    keyring, collection = Keyring(), Collection()
+    assert suited_to_the_cli(keyring) is keyring
+
+    class Chain:
+        backends = (keyring, collection)
+
+    Chain.__module__ = "keyring.backends.chainer"
+    assert isinstance(suited_to_the_cli(Chain()), SecretServiceEntry)
 
 
 def test_the_store_is_the_one_that_is_configured(home: Path) -> None:

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from codex_nb.auth import AuthMode, open_credentials, open_flow
 from codex_nb.auth.steps import EnterCode, OpenUrl, SignedIn
+from codex_nb.auth.store import FileStore
 from codex_nb.errors import AccountChanged, SignInRequired
 from codex_nb.http import httpx, open_http
 from codex_nb.settings import load_settings
@@ -253,3 +254,30 @@ async def storm(cli: CodexCli) -> tuple[Counter[str], Counter[int]]:
     for thread in threads:
         await asyncio.to_thread(thread.join)
     return Counter(kernels), codes
+
+
+@pytest.mark.parametrize("late_s", [0.0, 0.3])
+async def test_a_cli_that_loses_the_race_goes_on_with_the_kernels_login(cli: CodexCli, late_s: float) -> None:
+    """The kernel has the service's answer and has not saved it yet when the CLI is refused.
+
+    The CLI then reads without the lock, again and again for some tenths of a second, and gives up: two seconds are too
+    long for it. A kernel saves within milliseconds of the answer.
+    """
+    before = cli.sim.write_login(cli.home, lifetime_s=-60.0)
+    store = FileStore(cli.home / "auth.json")
+    async with kernel_beside(cli) as kernel, kernel.manager.stored.lock.held():
+        seen = await kernel.manager.stored.read()
+        assert seen is not None
+        reply = await kernel.manager.oauth.refresh(seen.credentials, "proactive_expiry")
+        running = asyncio.create_task(asyncio.to_thread(cli.ask, "say hi"))
+        refused = lambda log: [one.status for one in log.to("/oauth/token")][1:2] == [401]  # noqa: E731
+        assert await asyncio.to_thread(cli.sim.requests.wait, refused, 30)
+        await asyncio.sleep(late_s)
+        found = {name: token.get_secret_value() for name, token in vars(reply).items() if token}
+        assert seen.document.tokens is not None
+        tokens = seen.document.tokens.changed(**found)
+        store.save(seen.document.changed(tokens=tokens.plain()))
+    outcome = await running
+    assert (outcome.code, cli.auth["tokens"]["refresh_token"] != before.refresh_token) == (0, True), (
+        outcome.words
+    )
