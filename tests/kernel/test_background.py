@@ -21,6 +21,8 @@ def test_the_transcript_goes_on_while_another_cell_blocks_the_main_thread(
     kernel.finish(other)
     meanwhile = [m["content"].get("text", "") for m in kernel.published[position:]]
     assert "drip" in "".join(meanwhile).partition("blocked")[0]
+    drips = [m for m in kernel.published if "drip" in str(m["content"].get("text"))]
+    assert {m["parent_header"]["msg_id"] for m in drips} == {cell}
     kernel.run("stop()")
     assert kernel.value("future.result(15).status") == "cancelled"
     assert server.saw_close.wait(TIMEOUT_S)
