@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import nbformat
 
 from tests.notebooks.running import executed, tour
 
 
+def at_home(value: Any, home: str) -> Any:
+    """Return the value with the run's own CODEX_HOME written as a user's."""
+    match value:
+        case str():
+            return value.replace(home, "~/.codex")
+        case list():
+            return [at_home(part, home) for part in value]
+        case dict():
+            return nbformat.from_dict({name: at_home(part, home) for name, part in value.items()})
+        case _:
+            return value
+
+
 def main() -> None:
     """Run and save every notebook."""
     for path in tour():
         with tempfile.TemporaryDirectory() as folder:
-            notebook = executed(path, Path(folder))
+            notebook = at_home(executed(path, Path(folder)), folder)
         for cell in notebook.cells:
             cell.metadata.pop("execution", None)
         notebook.metadata.pop("widgets", None)
