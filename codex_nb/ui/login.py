@@ -42,6 +42,10 @@ class Flow(Protocol):
         """End the sign-in; nothing has been changed then."""
 
 
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
 class SignInWidget:
     """The sign-in in the running cell.
 
@@ -180,10 +184,6 @@ class SignInWidget:
         if self._flow is not None:
             self._flow.cancel()
         self._chosen()
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _command(name: str, words_of_it: tuple[str, str], style: str = "") -> dict[str, Any]:
