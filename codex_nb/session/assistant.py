@@ -101,6 +101,8 @@ class Assistant:
         self._compactor = Compactor(client)
         self._instructions = instructions
         self._warned: set[str] = set()
+        self._secrets: dict[str, str] = {}
+        self._redactor = Redactor({})
 
     async def turn(
         self, request: TurnRequest, *, ports: Ports, approver: Approver
@@ -208,7 +210,9 @@ class Assistant:
             ):
                 if value is not None:
                     secrets[name] = value.get_secret_value()
-        return Redactor(secrets)
+        if secrets != self._secrets:
+            self._redactor, self._secrets = Redactor(secrets), secrets
+        return self._redactor
 
     async def _decide(self, request: TurnRequest, conversation: Conversation) -> Decided:
         credentials = await self._identity.current()

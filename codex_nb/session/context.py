@@ -120,7 +120,8 @@ class _Gathering:
             fitting = shorten(section.text, max(400, 4 * room))
             if len(fitting) < len(section.text):
                 self.cuts.append(f"part of {section.title}")
-            cleaned = self._clean("mention", section.title, fitting, section.title)
+            title = self.redactor(section.title)
+            cleaned = self._clean("mention", title, fitting, title)
             self._add(cleaned)
             room -= cleaned.tokens
 
@@ -204,7 +205,8 @@ class _Gathering:
     def context(self, images: tuple[str, ...]) -> NotebookContext:
         """Return what was gathered."""
         sections = tuple(section for kind in self.sections.values() for section in kind)
-        return NotebookContext(sections, images, tuple(self.cuts), tuple(self.findings), self.budget)
+        cuts, findings = tuple(map(self.redactor, self.cuts)), tuple(self.findings)
+        return NotebookContext(sections, images, cuts, findings, self.budget, self.redactor)
 
     def _room(self, kind: SectionKind) -> int:
         return min(int(self.budget * _SHARES[kind]), self.budget - self.used)

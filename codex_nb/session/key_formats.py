@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable
 
 
 @dataclass(frozen=True)
@@ -76,25 +76,25 @@ KEY_FORMATS = tuple(
 )
 
 
+_HINTED = tuple((hint, form) for form in KEY_FORMATS for hint in form.hints)
+
+
 def replace_keys(text: str, mark: Callable[[str], str]) -> str:
     """Put ``mark(name of the format)`` in the place of every key in a text."""
-    lowered = text.lower()
-    for form in KEY_FORMATS:
-        if any(hint in lowered for hint in form.hints):
-            text = form.pattern.sub(partial(_marked, form, mark), text)
+    for form in _possible(text):
+        text = form.pattern.sub(partial(_marked, form, mark), text)
     return text
 
 
 def holds_key(text: str) -> bool:
     """Whether a text holds anything that looks like a key."""
-    return next(_keys(text), None) is not None
+    return any(form.pattern.search(text) for form in _possible(text))
 
 
-def _keys(text: str) -> Iterator[str]:
+def _possible(text: str) -> Iterable[KeyFormat]:
+    """Return the formats of which a hint occurs, each once."""
     lowered = text.lower()
-    for form in KEY_FORMATS:
-        if any(hint in lowered for hint in form.hints) and (match := form.pattern.search(text)):
-            yield match[0]
+    return dict.fromkeys([form for hint, form in _HINTED if hint in lowered])
 
 
 def _marked(form: KeyFormat, mark: Callable[[str], str], match: re.Match[str]) -> str:

@@ -65,7 +65,9 @@ def open_exchange(
         images = (*request.context.images, *images)
         facts |= request.context.digests
         if told := request.context.told(conversation.facts, fence, _asked_in(conversation.items)):
-            items.append(user_message(clean(told, "the notebook")))
+            # What this very redactor has cleaned holds nothing more for it.
+            is_clean = request.context.redactor is redactor
+            items.append(user_message(told if is_clean else clean(told, "the notebook")))
     items.append(user_message(clean(request.prompt, "the question"), images))
     return Opening(tuple(items), frozenset(facts), tuple(findings))
 

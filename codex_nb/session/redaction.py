@@ -54,12 +54,12 @@ class Redactor:
         self._odd_values = [
             value for value in secrets.values() if len(value) >= SHORTEST and value.strip(_KEY_CHARACTERS)
         ]
-        self._forms: dict[str, str] = {}
+        forms: dict[str, str] = {}
         for name, value in secrets.items():
             if len(value) >= SHORTEST:
-                self._forms.update(dict.fromkeys(_forms(value), name))
-        longest_first = sorted(self._forms, key=len, reverse=True)
-        self._known = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+                forms.update(dict.fromkeys(_forms(value), name))
+        # The longest first: a secret may be part of another one.
+        self._forms = sorted(forms.items(), key=lambda form: len(form[0]), reverse=True)
 
     def __call__(self, text: str) -> str:
         """Return the text without secrets."""
@@ -73,8 +73,9 @@ class Redactor:
             found.append(Finding(name, place))
             return f"[redacted: {name}]"
 
-        if self._known is not None and any(form in text for form in self._forms):
-            text = self._known.sub(lambda match: mark(self._forms[match[0]]), text)
+        for form, name in self._forms:
+            if form in text:
+                text = text.replace(form, mark(name))
         text = replace_keys(text, mark)
         text = _ENCODED.sub(lambda match: self._encoded(match[0], mark), text)
         if " characters left out] …" in text or " characters)" in text:
@@ -83,7 +84,7 @@ class Redactor:
 
     def _encoded(self, text: str, mark: Callable[[str], str]) -> str:
         for plain in _decodings(text[:_LONGEST_ENCODED]):
-            if holds_key(plain) or (self._known is not None and self._known.search(plain)):
+            if holds_key(plain) or any(form in plain for form, _ in self._forms):
                 return mark("an encoded secret")
         return text
 

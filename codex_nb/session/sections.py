@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
-    from codex_nb.session.redaction import Finding
+    from codex_nb.session.redaction import Finding, Redactor
 
 SectionKind = Literal["place", "cell", "question", "variable", "mention"]
 
@@ -70,7 +70,8 @@ class NotebookContext:
     """Everything of the notebook that a question carries.
 
     ``cuts`` says, in sentences, what was left out to stay within ``budget`` (tokens); ``redactions`` where secrets were
-    taken out. ``images`` are data URLs of the outputs that the question mentions.
+    taken out, and ``redactor`` is what took them out. ``images`` are data URLs of the outputs that the question
+    mentions.
     """
 
     sections: tuple[Section, ...] = ()
@@ -78,6 +79,7 @@ class NotebookContext:
     cuts: tuple[str, ...] = ()
     redactions: tuple[Finding, ...] = ()
     budget: int = 0
+    redactor: Redactor | None = field(default=None, repr=False, compare=False)
 
     @property
     def text(self) -> str:
