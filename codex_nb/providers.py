@@ -100,6 +100,9 @@ def _custom_provider(
         for header, variable in entry.env_http_headers.items()
         if environ.get(variable)
     }
+    headers = {**entry.http_headers, **from_variables}
+    for name, value in headers.items():
+        checked_header(name + value, str(path), f"model_providers.{provider_id}.http_headers.{name}")
     idle_ms = entry.stream_idle_timeout_ms
     return Provider(
         id=provider_id,
@@ -107,7 +110,7 @@ def _custom_provider(
         base_url=checked_address(entry.base_url, str(path), key),
         env_key=entry.env_key,
         env_key_instructions=entry.env_key_instructions,
-        http_headers=MappingProxyType({**entry.http_headers, **from_variables}),
+        http_headers=MappingProxyType(headers),
         query_params=MappingProxyType(dict(entry.query_params)),
         requires_openai_auth=entry.requires_openai_auth,
         request_max_retries=entry.request_max_retries,
@@ -135,12 +138,21 @@ def checked_address(value: str, path: str, key: str) -> str:
     try:
         parts = urlsplit(value)
         is_address = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        is_address = is_address and not any(map(str.isspace, value))
     except ValueError:
         is_address = False
     if not is_address:
         message = f"{path}: {key} is wrong: expected an address that begins with http:// or https://."
         raise ConfigError(message, path=path, key=key)
     return value.rstrip("/")
+
+
+def checked_header(value: str, path: str, key: str) -> str:
+    """Give back what can stand in a header; ``path`` and ``key`` are what an error names, never the value."""
+    if not (value.isascii() and value.isprintable()):
+        message = f"{path}: {key} is wrong: expected a text of printable ASCII characters."
+        raise ConfigError(message, path=path, key=key)
+    return value
 
 
 def known_names(word: str, known: Iterable[str]) -> str:

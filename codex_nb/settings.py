@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from codex_nb.errors import ConfigError
-from codex_nb.providers import BearerCommand, Provider, checked_address, first_set, known_names, provider_of
+from codex_nb.providers import (
+    BearerCommand,
+    Provider,
+    checked_address,
+    checked_header,
+    first_set,
+    known_names,
+    provider_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -193,6 +201,8 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     for setting in ("issuer", "authapi_base_url", "agent_authapi_base_url", "agent_jwks_base_url"):
         if setting in named:
             named[setting] = checked_address(named[setting], "environment", _VARIABLES[setting])
+    if "originator" in named:
+        checked_header(named["originator"], "environment", _VARIABLES["originator"])
     certificate = environ.get("CODEX_CA_CERTIFICATE") or environ.get("SSL_CERT_FILE")
     if certificate:
         named["ca_certificate"] = Path(certificate).expanduser()

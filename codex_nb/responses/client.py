@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit, urlunsplit
 
 from codex_nb.errors import CodexError, ModelUnavailable
 from codex_nb.http import httpx
@@ -101,50 +103,58 @@ class ResponsesClient:
             wait = attempts.wait_after(failure, events_seen=fold.events_seen, chance=self._chance())
             if wait is None:
                 raise failure
+            request = replace(request, turn_state=attempt.turn_state)
             number, most = attempts.requests + 1, self._policy.max_requests
             yield ev.Retrying(number, most, wait, str(failure), fold.unfinished_keys)
             await self._sleep(wait)
 
     async def open(self, request: ResponsesRequest) -> httpx.Response:
         """Send one request and give its reply, unread; CodexError when there is none."""
-        backend = self.backend
-        url = httpx.URL(backend.responses_url)
-        headers = request_headers(request, backend)
+        url = self.backend.responses_url
+        headers = request_headers(request, self.backend)
         if self._route is not None:
             route = await self._route()
             if route.origin is not None:
-                origin = httpx.URL(route.origin)
-                url = url.copy_with(scheme=origin.scheme, host=origin.host, port=origin.port)
+                url = _moved(url, route.origin)
             if route.override is not None:
                 headers["x-openai-account-routing-override"] = route.override
-        body = request_body(request, backend)
-        compress = zstd_compressor() if backend.can_compress else None
+        try:
+            message = self._message(request, url, headers)
+            async with asyncio.timeout(self.backend.idle_timeout_s):
+                return await self._http.send(message, auth=self._auth, stream=True, follow_redirects=False)
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, OSError) as error:
+            failure = transport_error(error, url=url)
+        raise failure
+
+    def _message(self, request: ResponsesRequest, url: str, headers: dict[str, str]) -> httpx.Request:
+        body = request_body(request, self.backend)
+        compress = zstd_compressor() if self.backend.can_compress else None
         if compress is not None:
             body = compress(body)
-            headers["content-encoding"] = "zstd"
+            headers = {**headers, "content-encoding": "zstd"}
         # The time until the head of the reply is bounded by the idle time; httpx bounds the rest of the way.
         timeout = httpx.Timeout(None, connect=CONNECT_TIMEOUT_S, write=WRITE_TIMEOUT_S)
-        params = dict(backend.query) or None
-        message = self._http.build_request(
-            "POST", url, params=params, headers=headers, content=body, timeout=timeout
+        query = dict(self.backend.query) or None
+        return self._http.build_request(
+            "POST", url, params=query, headers=headers, content=body, timeout=timeout
         )
-        try:
-            async with asyncio.timeout(backend.idle_timeout_s):
-                return await self._http.send(message, auth=self._auth, stream=True, follow_redirects=False)
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-            failure = transport_error(error, url=str(url))
-        raise failure
+
+
+def _moved(url: str, origin: str) -> str:
+    """Give the same path at another origin."""
+    parts = urlsplit(origin)
+    return urlunsplit(urlsplit(url)._replace(scheme=parts.scheme, netloc=parts.netloc))
 
 
 class _Attempt:
-    """One request and its reply."""
+    """One request and its reply; ``turn_state`` is what the next request of the turn echoes."""
 
     def __init__(self, client: ResponsesClient, request: ResponsesRequest, attempts: Attempts) -> None:
         self._client = client
         self._request = request
         self._attempts = attempts
         self._request_id: str | None = None
-        self._turn_state = request.turn_state
+        self.turn_state = request.turn_state
 
     async def events(self, fold: ResponseFold) -> AsyncGenerator[ev.ResponseEvent, None]:
         """Yield the reply's events and, after a good end, ResponseFinished; a bad end raises."""
@@ -177,10 +187,10 @@ class _Attempt:
 
     def finished(self, fold: ResponseFold) -> ev.ResponseFinished:
         """Give the end of the response as far as it came."""
-        return fold.finished(request_id=self._request_id, turn_state=self._turn_state)
+        return fold.finished(request_id=self._request_id, turn_state=self.turn_state)
 
     def _note_reply(self, response: httpx.Response) -> None:
         # A login that was renewed on the way has cost requests too.
         self._attempts.requests += len(response.history)
         self._request_id = request_id_of(response.headers)
-        self._turn_state = response.headers.get(TURN_STATE_HEADER) or self._turn_state
+        self.turn_state = response.headers.get(TURN_STATE_HEADER) or self.turn_state

@@ -32,7 +32,7 @@ async def get_json(
         reply = await http.get(
             url, auth=auth, params=query, headers=headers, timeout=TIMEOUT_S, follow_redirects=False
         )
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, OSError) as error:
         failure = transport_error(error, url=url)
     else:
         if reply.status_code != httpx.codes.OK:

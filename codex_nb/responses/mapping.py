@@ -13,6 +13,7 @@ import socket
 import ssl
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypedDict
+from urllib.parse import urlsplit
 
 from codex_nb.errors import (
     ApiError,
@@ -139,7 +140,7 @@ def transport_error(error: Exception, *, url: str, events_seen: int = 0) -> Code
 
     Raise it outside of the handler: the library's exception holds the signed request and must not become its context.
     """
-    host = httpx.URL(url).host
+    host = _host_of(url)
     cause = _root_cause(error)
     mapped = _unsendable(error, cause, host) or _unconnected(error, cause, host)
     if mapped is None:
@@ -165,8 +166,11 @@ def _unsendable(error: Exception, cause: BaseException, host: str) -> CodexError
         )
     if isinstance(error, httpx.ProxyError):
         return _proxy_error(error)
-    if isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL | httpx.LocalProtocolError):
-        message = f"The request to {host or 'the backend'} cannot be sent: {readable(str(error))}."
+    if isinstance(
+        error, httpx.UnsupportedProtocol | httpx.InvalidURL | httpx.LocalProtocolError | UnicodeError
+    ):
+        said = "a header is not plain ASCII" if isinstance(error, UnicodeError) else readable(str(error))
+        message = f"The request to {host} cannot be sent: {said}."
         return BadRequest(message, hint="Check the addresses and headers in config.toml.")
     return None
 
@@ -265,6 +269,13 @@ def _proxy_error(error: Exception) -> ApiError:
     if "407" in said:
         return ApiError("The proxy asks for a login (407).", status=407, hint=_PROXY_LOGIN_HINT)
     return ApiError(f"The proxy refuses the connection: {said}.", hint="Check HTTPS_PROXY and NO_PROXY.")
+
+
+def _host_of(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or "the backend"
+    except ValueError:
+        return "the backend"
 
 
 def _root_cause(error: BaseException) -> BaseException:

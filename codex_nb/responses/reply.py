@@ -71,7 +71,7 @@ class Reply:
                     room -= len(chunk)
                     if room < 0:
                         return
-        except (httpx.HTTPError, TimeoutError):
+        except (httpx.HTTPError, httpx.StreamError, OSError):
             return
 
     def _parsed(self, chunk: list[ServerSentEvent]) -> list[ServerEvent | UnknownEvent]:
@@ -97,7 +97,7 @@ class Reply:
                 message, events_seen=self.events_seen, hint="Ask for a smaller answer."
             )
             failure.retryable = False
-        except (httpx.HTTPError, httpx.StreamError, TimeoutError) as error:
+        except (httpx.HTTPError, httpx.StreamError, OSError) as error:
             failure = self._transport_error(error)
         raise failure
 
@@ -113,7 +113,7 @@ class Reply:
                     size += len(chunk)
                     if size > limit:
                         break
-        except (httpx.HTTPError, httpx.StreamError, TimeoutError) as error:
+        except (httpx.HTTPError, httpx.StreamError, OSError) as error:
             failure = self._transport_error(error)
         # What there is of an error's body says more than the end of it.
         if failure is not None and self._response.status_code == httpx.codes.OK:

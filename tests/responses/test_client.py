@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,13 @@ from typing import Any
 
 import pytest
 
-from codex_nb.errors import ContextWindowExceeded, ModelUnavailable, SignInRequired, StreamInterrupted
+from codex_nb.errors import (
+    BadRequest,
+    ContextWindowExceeded,
+    ModelUnavailable,
+    SignInRequired,
+    StreamInterrupted,
+)
 from codex_nb.http import httpx, open_http
 from codex_nb.responses.client import ResponsesClient
 from codex_nb.responses.events import (
@@ -248,6 +255,28 @@ async def test_a_cut_before_anything_is_mended_out_of_sight() -> None:
     assert outcome.finished.text == "Hello."
     assert outcome.retries == [Retrying(2, 6, 0.2, "No connection to chatgpt.com: refused.", ())]
     assert outcome.sleeps == [0.2]
+
+
+async def test_a_broken_seal_in_the_middle_is_a_cut_like_any_other() -> None:
+    broken = stream_of(created(), ssl.SSLError("bad record mac"))
+    assert (await outcome_of([broken, stream_of(*answer("Hello."))])).finished.text == "Hello."
+
+
+async def test_the_turn_state_of_a_cut_reply_is_echoed_in_the_next_request() -> None:
+    outcome = await outcome_of([stream_of(created(), x_codex_turn_state="st_1"), stream_of(*answer())])
+    assert outcome.requests[1].headers["x-codex-turn-state"] == "st_1"
+    assert outcome.finished.turn_state == "st_1"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"base_url": "http://x:port"}, {"base_url": "http://x\0"}, {"headers": {"x-team": "ü"}}],
+    ids=str,
+)
+async def test_a_request_that_cannot_be_sent_is_a_typed_error(changes: dict[str, Any]) -> None:
+    outcome = await outcome_of([stream_of(*answer())], backend=replace(LOCAL, **changes))
+    assert isinstance(outcome.error, BadRequest)
+    assert (len(outcome.requests), outcome.sleeps) == (0, [])
 
 
 async def test_items_completed_before_a_cut_are_carried_into_the_next_request_and_not_told_again() -> None:

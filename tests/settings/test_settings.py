@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from codex_nb.config_toml import ConfigToml, ProfileTable, ProviderTable, parse_config
 from codex_nb.errors import ConfigError
 from codex_nb.settings import (
     ApprovalPolicy,
@@ -244,7 +247,9 @@ def test_the_environment_says_where_the_services_are(tmp_path: Path) -> None:
 def test_the_policy_of_a_run_without_a_person_comes_from_the_environment(tmp_path: Path) -> None:
     environ = {"CODEX_HOME": str(tmp_path), "CODEX_NB_APPROVAL": "all"}
     assert load_settings(environ).approval is ApprovalPolicy.ALL
-    with pytest.raises(ConfigError, match="CODEX_NB_APPROVAL is 'yes': expected one of ask, auto, all, never"):
+    with pytest.raises(
+        ConfigError, match="CODEX_NB_APPROVAL is 'yes': expected one of ask, auto, all, never"
+    ):
         load_settings(environ | {"CODEX_NB_APPROVAL": "yes"})
 
 
@@ -289,6 +294,8 @@ WRONG = [
     ("forced_chatgpt_workspace_id = 5", "forced_chatgpt_workspace_id", "a text"),
     ('chatgpt_base_url = "chatgpt.com"', "chatgpt_base_url", "http:// or https://"),
     ('openai_base_url = "ftp://x"', "openai_base_url", "http:// or https://"),
+    ('openai_base_url = "http://a b"', "openai_base_url", "http:// or https://"),
+    ('openai_base_url = "http://x:port"', "openai_base_url", "http:// or https://"),
     ('model_providers = "x"', "model_providers", "a table"),
     ("[profiles.p]\nmodel = true", "profiles.p.model", "a text"),
     (
@@ -318,6 +325,11 @@ WRONG = [
     ('modelProvider = "x"', "modelProvider", "model_provider"),
     ('model_provider = "x"\n[model_providers.x]', "model_providers.x.base_url", "the address"),
     ('model_provider = "olama"', "model_provider", "ollama"),
+    (
+        'model_provider = "x"\n[model_providers.x]\nbase_url = "http://x"\nhttp_headers = { k = "ü" }',
+        "model_providers.x.http_headers.k",
+        "printable ASCII",
+    ),
 ]
 
 
@@ -336,6 +348,40 @@ def test_a_wrong_key_names_the_file_the_key_and_what_was_expected(
 def test_a_wrong_value_that_may_be_a_secret_is_not_repeated(tmp_path: Path) -> None:
     error = refused(tmp_path, '[model_providers.x]\nexperimental_bearer_token = ["fabricated-token"]')
     assert "fabricated" not in error.line
+
+
+def test_an_originator_that_no_header_can_hold_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="printable ASCII") as caught:
+        loaded(tmp_path, "", {"CODEX_INTERNAL_ORIGINATOR_OVERRIDE": "codex\r\nx-evil: 1"})
+    assert caught.value.key == "CODEX_INTERNAL_ORIGINATOR_OVERRIDE"
+
+
+NAMES = sorted(
+    {*ConfigToml.model_fields, *ProfileTable.model_fields, *ProviderTable.model_fields, "x", "base-url"}
+)
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=5)
+    | st.sampled_from(["openai", "x", "http://x"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def problem_with(tables: dict[str, Any]) -> ConfigError | None:
+    try:
+        parse_config(tables, path="config.toml")
+    except ConfigError as error:
+        return error
+    return None
+
+
+@given(st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=6))
+def test_whatever_the_tables_hold_only_a_named_error_comes_of_it(tables: dict[str, Any]) -> None:
+    error = problem_with(tables)
+    assert error is None or (error.key and str(error).startswith("config.toml: "))
 
 
 def test_a_broken_file_says_where_it_breaks(tmp_path: Path) -> None:
