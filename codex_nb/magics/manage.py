@@ -10,9 +10,8 @@ from IPython.display import display
 from codex_nb.magics.cell import answer_cell
 from codex_nb.magics.commands import COMMANDS
 from codex_nb.magics.options import EFFORTS, PARSER, OptionError, parse_options
-from codex_nb.magics.question import gather
+from codex_nb.magics.tables import table
 from codex_nb.rendering.bundle import answer_bundle
-from codex_nb.rendering.neutral import fenced
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -34,13 +33,6 @@ WAYS: Mapping[str, FlowKind] = {
 def tell(markdown: str) -> None:
     """Show text as a safe output: HTML and Markdown where they can be drawn, plain text elsewhere."""
     display(answer_bundle(markdown), raw=True)
-
-
-def table(heads: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """Write a Markdown table; a bar in a cell cannot break it."""
-    lines = [[*heads], *([str(cell).replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows)]
-    head, *body = [f"| {' | '.join(line)} |" for line in lines]
-    return "\n".join([head, "|" + " --- |" * len(lines[0]), *body])
 
 
 def status(workspace: Workspace, profile: str) -> None:
@@ -117,14 +109,11 @@ def _local_time(moment: datetime | None) -> str:
     return f"{moment.astimezone():%a %d %b %H:%M}" if moment is not None else "unknown"
 
 
-def context(workspace: Workspace, prompt: str) -> None:
-    """Show what the next question would send of the notebook, with sizes."""
-    found = gather(workspace, prompt, workspace.home(), None)
-    sizes = table(("part", "tokens"), [*found.sizes.items(), ("all", found.tokens)])
-    notes = [f"- left out: {cut}" for cut in found.cuts]
-    notes += [f"- redacted: {each.name} in {each.place}" for each in found.redactions]
-    head = f"The next question would send this, at most {found.budget} tokens:"
-    tell("\n\n".join([head, sizes, "\n".join(notes), fenced(found.text, "text")]))
+def context(workspace: Workspace, line: str) -> None:
+    """Show what the next question would send, with sizes."""
+    from codex_nb.magics.preview import show_preview
+
+    show_preview(workspace, line)
 
 
 def thread(workspace: Workspace, name: str) -> None:
