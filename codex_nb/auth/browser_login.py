@@ -134,7 +134,7 @@ class BrowserLogin(LoginFlow):
             )
             writer.write(head.encode() + page)
             await writer.drain()
-        except (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError):
+        except (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             return  # a browser that went away or spoke no HTTP; the sign-in goes on waiting
         finally:
             writer.close()

@@ -27,11 +27,6 @@ class Claims:
     is_fedramp: bool = False
     expires_at: datetime | None = None
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether the token said nothing at all."""
-        return self == Claims()
-
 
 def read_claims(token: SecretStr | None) -> Claims:
     """Read the claims of ``token``; a token that is no JWT has none, which is not an error."""

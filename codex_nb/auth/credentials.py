@@ -104,7 +104,9 @@ class Credentials:
             parts = ["api", self.bearer.get_secret_value() if self.bearer else ""]
         elif self.account.account_id or self.account.user_id:
             parts = ["chatgpt", self.account.account_id or "", self.account.user_id or ""]
-        else:
+        elif self.account.email:
+            parts = ["email", self.account.email]
+        else:  # an opaque login: nothing but its tokens tells it from another
             secret = self.refresh_token or self.bearer
             parts = ["login", secret.get_secret_value() if secret else ""]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     Launch = Callable[[Sequence[int]], Awaitable["Companion | None"]]
 
-# The very package that runs here, wherever it was imported from.
-BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from codex_nb.auth.renew_process import main; main()"
+# The very package that runs here, wherever it was imported from; last in the path, so that it hides nothing.
+BOOT = "import sys; sys.path.append(sys.argv[1]); from codex_nb.auth.renew_process import main; main()"
 READY = b"ready\n"
 START_TIMEOUT_S = 20.0
 KINDS: dict[str, type[AuthError]] = {

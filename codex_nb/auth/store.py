@@ -143,7 +143,7 @@ class FileStore:
 
     def _read(self) -> AuthDotJson | str | None:
         try:
-            text = SecretStr(self.path.read_text(encoding="utf-8"))
+            text = SecretStr(self.path.read_text(encoding="utf-8-sig"))
         except FileNotFoundError:
             return None
         except UnicodeDecodeError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import blake2b, sha512
@@ -223,6 +224,28 @@ async def test_a_service_that_fails_may_be_tried_again(
     assert raised.value.retryable
     desk.service.on[where] = served
     assert (await desk.post()).status_code == 200
+
+
+async def test_without_cryptography_an_agent_identity_says_what_to_install(
+    make_desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "codex_nb.auth.agent_keys", None)
+    monkeypatch.delattr("codex_nb.auth.agent_keys", raising=False)
+    desk = make_desk(environ={"CODEX_ACCESS_TOKEN": Agent().jwt()})
+    with pytest.raises(SignInRequired, match="needs the package cryptography") as raised:
+        await desk.post()
+    assert raised.value.hint == "Install it with: pip install 'codex-nb[agent]'"
+
+
+@pytest.mark.parametrize("sealed", ["not base64", "", base64.b64encode(bytes(200)).decode()])
+async def test_a_sealed_task_that_cannot_be_opened_is_no_task(
+    sealed: str, make_desk: Callable[..., Desk]
+) -> None:
+    agent = Agent()
+    desk = make_desk(environ={"CODEX_ACCESS_TOKEN": agent.jwt()})
+    agent.serve(desk, {"encrypted_task_id": sealed})
+    with pytest.raises(RefreshFailed, match="names no task"):
+        await desk.post()
 
 
 ADDRESSES: list[tuple[dict[str, str], str, str]] = [

@@ -433,6 +433,25 @@ async def test_a_refusal_in_the_browser_is_told_in_its_words(make_desk: Callable
     assert path.read_bytes() == before
 
 
+async def test_what_speaks_no_http_does_not_end_the_wait(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk()
+    steps = BrowserLogin(desk.manager, ports=(0,)).steps()
+    browser = Browser(await anext(steps))
+    rest = asyncio.create_task(collect(steps))
+    port = httpx.URL(browser.query["redirect_uri"]).port
+    for said in (
+        b"",
+        b"\x16\x03\x01\r\n\r\n",
+        b"POST /auth/callback HTTP/1.1\r\n\r\n",
+        b"GET /" + b"x" * 20_000,
+    ):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(said)
+        writer.close()
+    assert (await browser.visit(browser.redirect))[0] == 200
+    assert (await rest)[-1] == SignedIn("ada@fab.example", "plus")
+
+
 async def test_a_browser_that_never_comes_back_is_not_waited_for_for_ever(
     make_desk: Callable[..., Desk],
 ) -> None:

@@ -215,6 +215,24 @@ async def test_a_providers_command_is_run_again_after_a_401_and_when_its_time_is
     assert sent == ["Bearer tok-x", *["Bearer tok-xx"] * 3, "Bearer tok-xxx"]
 
 
+async def test_a_host_program_may_answer_at_once_or_not_at_all(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk(options={"external": lambda _: None})
+    with pytest.raises(SignInRequired, match="not an ExternalTokens"):
+        await desk.post()
+
+
+async def test_a_host_programs_plan_wins_over_the_tokens(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk(options={"external": lambda _: ExternalTokens(SecretStr(HANDED), "acct-1", "edu")})
+    credentials = await desk.manager.current()
+    assert (credentials.account.plan, credentials.source) == ("edu", "the host program")
+
+
+async def test_a_providers_bearer_in_the_configuration_signs(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk(settings=provider(requires_openai_auth=False, bearer=SecretStr(KEY)))
+    await desk.post()
+    assert desk.service.requests[-1].headers["authorization"] == f"Bearer {KEY}"
+
+
 COUNT = """
 import pathlib, sys
 path = pathlib.Path(sys.argv[1])

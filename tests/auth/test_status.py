@@ -105,14 +105,17 @@ async def test_identities_are_stable_when_tokens_change_and_differ_between_accou
     await desk.post()
     assert (await desk.manager.current()).identity_key == before
 
-    others = [login(tokens={"account_id": "acct-2"}), login(tokens={"id_token": id_token(user_id="user-2")})]
+    others = [
+        login(tokens={"id_token": id_token(None, user_id=""), "account_id": ..., "access_token": "opaque-1"})
+    ]
+    others += [login(tokens={"account_id": "acct-2"}), login(tokens={"id_token": id_token(user_id="user-2")})]
     others.append({"auth_mode": "apikey", "OPENAI_API_KEY": KEY})
     keys = {before}
     for other in others:
         write_login(desk.home, other)
         desk.manager.accept_account()
         keys.add((await desk.manager.current()).identity_key)
-    assert len(keys) == 4
+    assert len(keys) == 5
     assert KEY not in "".join(keys)
 
 

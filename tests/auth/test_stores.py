@@ -80,6 +80,12 @@ def test_a_file_that_stays_torn_is_left_as_it_is(home: Path) -> None:
     assert path.read_text() == '{"tokens": '
 
 
+def test_a_file_that_an_editor_gave_a_byte_order_mark_is_read(home: Path) -> None:
+    path = write_login(home)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert FileStore(path).load() == document()
+
+
 UNREADABLE = [
     (b'\xff\xfe{"a": 1}', "not UTF-8"),
     (b'{"OPENAI_API_KEY": 7}', "the value of OPENAI_API_KEY has the wrong type"),
