@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from codex_nb.home import Status
     from codex_nb.session.answer import Answer
+    from codex_nb.session.batch import Executor
     from codex_nb.session.events import TurnEvent
     from codex_nb.tools.functions import tool
     from codex_nb.tools.tool import Tool
@@ -105,6 +106,32 @@ async def astream(
     async with aclosing(face.astream(prompt, **options)) as events:
         async for event in events:
             yield event
+
+
+def map(  # noqa: A001  the name that the standard library has for it
+    prompts: Iterable[str],
+    *,
+    schema: Any = None,
+    concurrency: int = 8,
+    on_error: Literal["raise", "return"] = "raise",
+    model: str | None = None,
+    effort: str | None = None,
+    profile: str | None = None,
+    executor: Executor | None = None,
+) -> Any:
+    """Ask many questions, a few at a time, and return their answers in order, as a list.
+
+    A pandas Series of prompts gives a Series. A rate limit is waited out. With ``on_error="return"`` a question that
+    failed has its CodexError in its place. An interrupt returns what is done; the rest have the status "cancelled".
+    ``executor`` (anything with the ``submit`` of ``concurrent.futures``) carries the questions elsewhere.
+    """
+    from codex_nb import face
+
+    options = {"thread": None, "context": False, "tools": (), "images": (), "approval": "never"}
+    chosen = {"schema": schema, "model": model, "effort": effort, "profile": profile}
+    return face.ask_many(
+        prompts, concurrency=concurrency, on_error=on_error, executor=executor, **options, **chosen
+    )
 
 
 def status(profile: str | None = None) -> Status:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import functools
 import os
 import sys
@@ -13,35 +14,53 @@ from codex_nb.assembly import make_home
 from codex_nb.errors import CodexError
 from codex_nb.host.cell import run_in_cell
 from codex_nb.host.engine import engine
-from codex_nb.host.mailbox import Mailbox
+from codex_nb.host.mailbox import Mailbox, MainThreadCall
 from codex_nb.host.pump import open_pump
 from codex_nb.host.relay import relay
 from codex_nb.magics.question import gather, image_url
 from codex_nb.magics.workspace import PlainConfiguration, Workspace
+from codex_nb.session.batch import Batch, CoroutineExecutor, prompts_of
 from codex_nb.session.events import ApprovalRequested, TurnFinished
 from codex_nb.session.request import TurnRequest
 from codex_nb.settings import ApprovalPolicy, load_settings
 from codex_nb.tools.approval import NobodyToAsk, PendingApprovals
 from codex_nb.tools.tool import Ports, Tool, ToolSet
 from codex_nb.ui.approval import ask_by_typing
+from codex_nb.ui.progress import ProgressLine
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+    from concurrent.futures import Future
+    from typing import Literal
 
     from codex_nb.home import Home, Status
     from codex_nb.session.answer import Answer
+    from codex_nb.session.batch import Executor
     from codex_nb.session.events import TurnEvent
     from codex_nb.tools.approval import Approver
 
 
 @functools.cache
-def _bare_workspace(shell: Any) -> Workspace:
-    """Return the workspace of a process, or a shell, without the extension."""
+def _bare_workspaces() -> dict[int, Workspace]:
+    """Return the workspaces of shells without the extension, and of no shell; they are closed when Python ends."""
+    atexit.register(close)
+    return {}
 
+
+def _bare_workspace(shell: Any) -> Workspace:
     def open_profile(profile: str | None, overrides: Mapping[str, Any]) -> Home:
         return make_home(load_settings(os.environ, profile=profile, overrides=overrides), os.environ)
 
-    return Workspace(shell, PlainConfiguration(), engine(), open_profile, None, os.environ)
+    # setdefault is one step: threads that come at once get the same workspace, which opens nothing before it is used
+    made = Workspace(shell, PlainConfiguration(), engine(), open_profile, None, os.environ)
+    return _bare_workspaces().setdefault(id(shell), made)
+
+
+def close() -> None:
+    """Close the connections that calls from Python have opened; the next call opens new ones."""
+    known = _bare_workspaces()
+    while known:
+        known.popitem()[1].close()
 
 
 def _shell() -> Any:
@@ -157,6 +176,52 @@ async def aask(prompt: str, **options: Any) -> Answer:
                     raise asyncio.CancelledError
                 return event.answer
     raise CodexError("The turn ended without an answer.")
+
+
+def ask_many(
+    prompts: Iterable[str],
+    *,
+    concurrency: int,
+    on_error: Literal["raise", "return"],
+    executor: Executor | None,
+    **options: Any,
+) -> Any:
+    """See :func:`codex_nb.map`."""
+    texts, shaped = prompts_of(prompts)
+    space = workspace()
+    line = ProgressLine(in_notebook=getattr(space.shell, "kernel", None) is not None)
+    with Mailbox() as mailbox, open_pump(space.shell, mailbox) as pump:
+
+        def begin(coroutine: Coroutine[Any, Any, Answer]) -> Future[Answer]:
+            future = space.engine.submit(coroutine)
+            future.add_done_callback(lambda _: mailbox.wake())
+            return future
+
+        async def answer(prompt: str) -> Answer:
+            home, request = _request(space, prompt, **options)
+            ports = Ports(mailbox, space.kernel, None, space.folder)
+            return await home.assistant.answer(request, ports=ports, approver=NobodyToAsk())
+
+        def wait(_: Collection[Future[Any]], seconds: float) -> None:
+            pump.once(seconds)
+            for item in mailbox.drain():
+                if isinstance(item, MainThreadCall):
+                    item.run()
+
+        local = executor is None
+        batch = Batch(
+            texts,
+            answer if local else functools.partial(ask, **options),
+            CoroutineExecutor(begin) if executor is None else executor,
+            concurrency=concurrency,
+            on_error=on_error,
+            on_progress=line.tell,
+            wait=wait,
+        )
+        try:
+            return shaped(batch.run())
+        finally:
+            line.close()
 
 
 def status(profile: str | None = None) -> Status:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -91,6 +92,7 @@ class Workspace:
         self.last: Answer | None = None
         self.thread: str | None = None
         self.background: list[tuple[Mailbox, Future[Answer]]] = []
+        self._lock = threading.Lock()  # calls from Python may come on any thread
         self._open_home = open_home
         self._homes: dict[tuple[str | None, ...], Home] = {}
 
@@ -98,10 +100,12 @@ class Workspace:
         """Open a profile once; None is the configured one."""
         name = profile or self.config.profile
         key = (name, self.config.openai_api_key, self.environ.get("CODEX_HOME"))
-        if key not in self._homes:
+        with self._lock:
+            if key in self._homes:
+                return self._homes[key]
             overrides = {"use_openai_api_key_env": True} if self.config.openai_api_key == "use" else {}
             self._homes[key] = self._open_home(name, overrides)
-        return self._homes[key]
+            return self._homes[key]
 
     def choices(self, options: CellOptions, home: Home) -> Choices:
         """Add up a cell's options, the session's configuration and the settings."""

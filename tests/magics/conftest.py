@@ -11,6 +11,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
+from codex_nb import face
 from codex_nb.simulator import Simulator
 
 
@@ -22,7 +23,7 @@ def sim() -> Iterator[Simulator]:
 
 
 @pytest.fixture
-def home(sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Lead this process to the simulator, signed in."""
     folder = tmp_path / "codex-home"
     folder.mkdir(mode=0o700)
@@ -30,9 +31,16 @@ def home(sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     sim.write_login(folder)
     for name, value in (sim.environ() | {"CODEX_HOME": str(folder)}).items():
         monkeypatch.setenv(name, value)
-    for name in ("CODEX_API_KEY", "CODEX_ACCESS_TOKEN", "CODEX_AGENT_IDENTITY", "OPENAI_API_KEY", "JPY_SESSION_NAME"):
+    for name in (
+        "CODEX_API_KEY",
+        "CODEX_ACCESS_TOKEN",
+        "CODEX_AGENT_IDENTITY",
+        "OPENAI_API_KEY",
+        "JPY_SESSION_NAME",
+    ):
         monkeypatch.delenv(name, raising=False)
-    return folder
+    yield folder
+    face.close()
 
 
 @dataclass

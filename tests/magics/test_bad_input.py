@@ -26,8 +26,14 @@ def one_line(text: str) -> str:
         ("%%codex -e enormous\nhi", "%%codex: argument -e/--effort: invalid choice: 'enormous' (choose from"),
         ("%%codex -o 1x\nhi", "%%codex: argument -o/--output: '1x' is not a Python name. See %codex help."),
         ("%%codex\n\n", "%%codex: there is no question. Write it below the magic's line."),
-        ("%%codex --schema Nope\nhi", "--schema Nope: there is no 'Nope' in your namespace. See %codex help."),
-        ("%%codex --image nope.png\nhi", "--image nope.png: neither a figure in your namespace nor a picture file."),
+        (
+            "%%codex --schema Nope\nhi",
+            "--schema Nope: there is no 'Nope' in your namespace. See %codex help.",
+        ),
+        (
+            "%%codex --image nope.png\nhi",
+            "--image nope.png: neither a figure in your namespace nor a picture file.",
+        ),
         ("%%codex --profile nobody\nhi", "There is no profile 'nobody': neither [profiles.nobody] in"),
     ],
 )

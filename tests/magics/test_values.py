@@ -100,3 +100,30 @@ def test_a_refusal_of_the_backend_is_raised_with_its_words(home: object, sim: Si
     sim.add_replies(refusals.usage_limit_reached())
     with pytest.raises(CodexError, match="usage limit"):
         codex_nb.ask("hello")
+
+
+def test_many_questions_keep_their_order_and_a_failed_one_its_place(home: object, sim: Simulator) -> None:
+    del home
+    sim.add_replies(refusals.rate_limited(0.01, times=2))
+    prompts = [f"city {number}" for number in range(6)]
+    answers = codex_nb.map(prompts, concurrency=3, on_error="return")
+    assert [answer.status for answer in answers] == ["completed"] * 6
+    assert [prompt in answer.text for prompt, answer in zip(prompts, answers, strict=True)] == [True] * 6
+
+
+def test_a_series_of_questions_gives_a_series_of_values(home: object) -> None:
+    import pandas as pd
+
+    del home
+    answers = codex_nb.map(pd.Series(["Paris", "Lyon"], index=["a", "b"]), schema=City)
+    assert list(answers.index) == ["a", "b"]
+    assert [type(answer.parsed) for answer in answers] == [City, City]
+
+
+def test_an_executor_of_the_users_carries_the_questions(home: object) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    del home
+    with ThreadPoolExecutor(2) as executor:
+        answers = codex_nb.map(["one", "two", "three"], executor=executor)
+    assert [answer.status for answer in answers] == ["completed"] * 3

@@ -1,0 +1,86 @@
+"""One line that tells how far many questions are: replaced in place, gone from a notebook's output once all is done."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+from IPython.display import DisplayHandle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+WIDTH = 24  # characters of the bar
+PAUSE_S = 0.2
+
+
+class Progress(Protocol):
+    """How far a batch is."""
+
+    @property
+    def done(self) -> int:
+        """How many questions have their outcome."""
+
+    @property
+    def total(self) -> int:
+        """How many questions there are."""
+
+    @property
+    def failed(self) -> int:
+        """How many of the outcomes are errors."""
+
+    @property
+    def waiting_s(self) -> float:
+        """How long a rate limit still holds the rest up."""
+
+
+class ProgressLine:
+    """Shows progress; ``in_notebook`` chooses an output of the cell, otherwise a line on a terminal's stream."""
+
+    def __init__(
+        self, *, in_notebook: bool, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._stream = stream or sys.stderr
+        self._handle = DisplayHandle() if in_notebook else None
+        self._clock = clock
+        self._next = 0.0
+        self._is_shown = False
+
+    def tell(self, progress: Progress) -> None:
+        """Show the newest state, at most five times a second; the last one always."""
+        if self._clock() < self._next and progress.done < progress.total:
+            return
+        self._next = self._clock() + PAUSE_S
+        self._show(line_of(progress))
+
+    def close(self) -> None:
+        """End the terminal's line."""
+        if self._is_shown and self._handle is None:
+            self._stream.write("\n")
+            self._stream.flush()
+
+    def _show(self, line: str) -> None:
+        if self._handle is None:
+            if self._stream.isatty():
+                self._stream.write(f"\r\x1b[K{line}")
+                self._stream.flush()
+                self._is_shown = True
+            return
+        bundle = {"text/plain": line}
+        if self._is_shown:
+            self._handle.update(bundle, raw=True)
+        else:
+            self._handle.display(bundle, raw=True)
+        self._is_shown = True
+
+
+def line_of(progress: Progress) -> str:
+    """Return the state as one line."""
+    full = WIDTH * progress.done // progress.total if progress.total else WIDTH
+    parts = [f"{'█' * full}{'░' * (WIDTH - full)} {progress.done} of {progress.total}"]
+    if progress.failed:
+        parts.append(f"{progress.failed} failed")
+    if progress.waiting_s >= 1:
+        parts.append(f"waiting {progress.waiting_s:.0f} s for a rate limit")
+    return ", ".join(parts)
