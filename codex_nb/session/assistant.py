@@ -119,7 +119,7 @@ class Assistant:
         except CodexError as error:
             answer = Answer("", status="failed", thread=conversation.name)
             yield TurnFinished(answer, error.line, error)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, KeyboardInterrupt):
             yield TurnFinished(Answer("", status="cancelled", thread=conversation.name), STOPPED)
 
     async def _events(
@@ -231,6 +231,7 @@ class Assistant:
             settings=self._settings,
             redactor=redactor,
             fence=fence,
+            sends_images=decided.model.supports_images,
         )
         text_format = asked.text_format if asked else None
         return Turn(

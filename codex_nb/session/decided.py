@@ -81,6 +81,10 @@ class Decided:
             notices.append(Notice("context", f"Left out of the context: {'; '.join(request.context.cuts)}."))
         if told := join_findings(opening.findings):
             notices.append(Notice("redacted", told))
+        if opening.images_unsent:
+            count = opening.images_unsent
+            told = f"{self.model.slug} takes text only: {count} image{'s' * (count > 1)} not sent."
+            notices.append(Notice("hint", told))
         if request.approval is ApprovalPolicy.ALL and len(request.tools):
             notices.append(Notice("hint", ALL_HINT))
         return tuple(notices)

@@ -22,11 +22,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Opening:
-    """The new items, the digests of what they tell, and the secrets that were taken out of them."""
+    """The new items, the digests of what they tell, the secrets that were taken out of them.
+
+    ``images_unsent`` counts the images that the model cannot see.
+    """
 
     items: tuple[Item, ...]
     facts: frozenset[str]
     findings: tuple[Finding, ...]
+    images_unsent: int = 0
 
 
 def open_exchange(
@@ -37,6 +41,7 @@ def open_exchange(
     settings: Settings,
     redactor: Redactor,
     fence: Fence,
+    sends_images: bool = True,
 ) -> Opening:
     """Put together what a question adds to its thread before the model speaks.
 
@@ -68,8 +73,9 @@ def open_exchange(
             # What this very redactor has cleaned holds nothing more for it.
             is_clean = request.context.redactor is redactor
             items.append(user_message(told if is_clean else clean(told, "the notebook")))
-    items.append(user_message(clean(request.prompt, "the question"), images))
-    return Opening(tuple(items), frozenset(facts), tuple(findings))
+    sent, unsent = (images, 0) if sends_images else ((), len(images))
+    items.append(user_message(clean(request.prompt, "the question"), sent))
+    return Opening(tuple(items), frozenset(facts), tuple(findings), unsent)
 
 
 def _asked_in(items: Sequence[Item]) -> tuple[str, ...]:

@@ -73,7 +73,7 @@ async def run_turn(turn: Turn, client: ModelClient) -> AsyncGenerator[TurnEvent,
             async for event in events:
                 yield event
         finished = run.end()
-    except asyncio.CancelledError:
+    except (asyncio.CancelledError, KeyboardInterrupt):
         finished = run.interrupted()
     except CodexError as error:
         finished = run.failed(error)
@@ -112,6 +112,8 @@ class _Run:
                 async for event in events:
                     yield event
             calls = self._take_step()
+            if step == 1 and (rerouted := self._other_model()):
+                yield rerouted
             async with aclosing(self._answer_calls(calls)) as events:
                 async for event in events:
                     yield event
@@ -152,6 +154,13 @@ class _Run:
             )
             return []
         return [item for item in items if is_call(item)]
+
+    def _other_model(self) -> Notice | None:
+        """Tell when another model answered than the one that was asked; a dated version is the same model."""
+        asked, told = self._turn.request.model, self._last.model if self._last else ""
+        if not told or told.startswith(asked) or asked.startswith(told):
+            return None
+        return Notice("model", f"{told} answered, not {asked}.")
 
     async def _answer_calls(self, calls: list[Item]) -> AsyncGenerator[TurnEvent, None]:
         for call in calls:

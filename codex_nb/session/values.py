@@ -65,6 +65,11 @@ def value_format(wanted: Any) -> ValueFormat:
             problems = error.errors(include_url=False, include_input=False)[:_MOST_PROBLEMS]
             told = "; ".join(f"{'.'.join(map(str, p['loc'])) or 'value'}: {p['msg']}" for p in problems)
             raise Unfit(told) from None
+        except Exception as error:
+            hint = "Mend the schema's own code; the answer's text is kept."
+            raise SchemaError(
+                f"The schema's own code failed: {type(error).__name__}: {error}", hint=hint
+            ) from error
 
     return ValueFormat(_text_format(schema, wrapped=wrapped), parse)
 

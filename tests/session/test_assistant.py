@@ -314,3 +314,15 @@ async def test_a_thread_that_cannot_be_kept_says_so(tmp_path: Path) -> None:
     assert "kept in memory only" in events[-2].text
     assert isinstance(events[-1], TurnFinished)
     assert events[-1].answer.status == "completed"
+
+
+async def test_images_are_not_sent_to_a_model_that_takes_text_only(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, reply(said("k")), reply(said("k")))
+    picture = ("data:image/png;base64,AAAA",)
+    await desk.ask(images=picture)
+    assert "AAAA" in desk.sent
+    desk.client.requests.clear()
+    desk.models.model = replace(MODEL, supports_images=False)
+    events = await desk.ask(images=picture)
+    assert Notice("hint", "gpt-test takes text only: 1 image not sent.") in events
+    assert "AAAA" not in desk.sent

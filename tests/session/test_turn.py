@@ -12,6 +12,7 @@ from codex_nb.session.conversation import ABORTED_NOTE, ABORTED_OUTPUT, Conversa
 from codex_nb.session.events import (
     ApprovalRequested,
     ApprovalResolved,
+    Notice,
     RetryScheduled,
     StepStarted,
     TextDelta,
@@ -433,3 +434,20 @@ async def test_images_are_left_out_for_a_model_that_takes_text_only() -> None:
     _, _, client = await play(seeing, reply(called("draw", {}, "call_2")), reply(said("k")))
     [_, (_, content)] = outputs(client.requests[1].input)
     assert [part["type"] for part in content] == ["input_text", "input_image"]
+
+
+async def test_another_model_than_the_one_asked_is_named() -> None:
+    events, _, _ = await play(make_turn(), reply(said("k"), model="gpt-mini"))
+    assert Notice("model", "gpt-mini answered, not gpt-test.") in events
+    events, _, _ = await play(make_turn(), reply(said("k"), model="gpt-test-2026-11-01"))
+    assert not any(isinstance(event, Notice) for event in events)
+
+
+async def test_an_interrupt_of_the_users_code_ends_the_turn_and_not_the_loop() -> None:
+    def interrupted(text: str) -> int:
+        raise KeyboardInterrupt
+
+    conversation = Conversation("default")
+    _, last, _ = await play(make_turn(conversation=conversation, parse=interrupted), reply(said("7")))
+    assert (last.answer.status, last.answer.text) == ("cancelled", "7")
+    assert len(conversation.items) == 3

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any, TypedDict
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from codex_nb.session.turn import Unfit
 from codex_nb.session.values import SchemaError, value_format
@@ -103,3 +103,17 @@ def test_what_strict_mode_cannot_hold_is_asked_for_loosely() -> None:
 def test_what_is_no_schema_is_refused_before_anything_is_sent(wanted: Any) -> None:
     with pytest.raises(SchemaError):
         value_format(wanted)
+
+
+def test_a_schema_whose_own_code_fails_says_so() -> None:
+    class Broken(BaseModel):
+        name: str
+
+        @field_validator("name")
+        @classmethod
+        def check(cls, value: str) -> str:
+            raise ZeroDivisionError("in the validator")
+
+    with pytest.raises(SchemaError) as caught:
+        value_format(Broken).parse('{"name": "x"}')
+    assert str(caught.value) == "The schema's own code failed: ZeroDivisionError: in the validator"
