@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import importlib
 import os
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.auth import examine, open_credentials
+from codex_nb.errors import ConfigError
 from codex_nb.home import Home
 from codex_nb.http import open_http
 from codex_nb.settings import load_settings
@@ -55,12 +58,36 @@ def diagnose(environ: Mapping[str, str], *, profile: str | None = None) -> tuple
     return examine(load_settings(environ, profile=profile), environ, clock=lambda: datetime.now(UTC))
 
 
+def open_profile(profile: str | None, overrides: Mapping[str, Any], token_provider: str | None) -> Home:
+    """Open a profile in this process's environment, with the host program's tokens where it hands them in."""
+    external = find_token_provider(token_provider) if token_provider else None
+    settings = load_settings(os.environ, profile=profile, overrides=overrides)
+    return make_home(settings, os.environ, external=external)
+
+
+def find_token_provider(name: str) -> ExternalTokenProvider:
+    """Import the callable that ``module:function`` names."""
+    module, _, attribute = name.partition(":")
+    try:
+        found = functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f"The token provider {name!r} cannot be imported: {error}.",
+            path="CodexMagics",
+            key="token_provider",
+            hint="Write it as module:function.",
+        ) from error
+    if not callable(found):
+        raise ConfigError(
+            f"The token provider {name!r} is no function.", path="CodexMagics", key="token_provider"
+        )
+    provider: ExternalTokenProvider = found
+    return provider
+
+
 def open_workspace(shell: Any, magics: CodexMagics, recorder: OutputRecorder) -> Workspace:
     """Make the workspace of one shell, on the process's engine and environment."""
     from codex_nb.host.engine import engine
     from codex_nb.magics.workspace import Workspace
-
-    def open_profile(profile: str | None, overrides: Mapping[str, Any]) -> Home:
-        return make_home(load_settings(os.environ, profile=profile, overrides=overrides), os.environ)
 
     return Workspace(shell, magics, engine(), open_profile, recorder, os.environ)

@@ -10,7 +10,7 @@ import sys
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from codex_nb.assembly import make_home
+from codex_nb.assembly import open_profile
 from codex_nb.errors import CodexError
 from codex_nb.host.cell import run_in_cell
 from codex_nb.host.engine import engine
@@ -22,14 +22,14 @@ from codex_nb.magics.workspace import PlainConfiguration, Workspace
 from codex_nb.session.batch import Batch, CoroutineExecutor, prompts_of
 from codex_nb.session.events import ApprovalRequested, TurnFinished
 from codex_nb.session.request import TurnRequest
-from codex_nb.settings import ApprovalPolicy, load_settings
+from codex_nb.settings import ApprovalPolicy
 from codex_nb.tools.approval import NobodyToAsk, PendingApprovals
 from codex_nb.tools.tool import Ports, Tool, ToolSet
 from codex_nb.ui.approval import ask_by_typing
 from codex_nb.ui.progress import ProgressLine
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Iterable, Sequence
     from concurrent.futures import Future
     from typing import Literal
 
@@ -48,9 +48,6 @@ def _bare_workspaces() -> dict[int, Workspace]:
 
 
 def _bare_workspace(shell: Any) -> Workspace:
-    def open_profile(profile: str | None, overrides: Mapping[str, Any]) -> Home:
-        return make_home(load_settings(os.environ, profile=profile, overrides=overrides), os.environ)
-
     # setdefault is one step: threads that come at once get the same workspace, which opens nothing before it is used
     made = Workspace(shell, PlainConfiguration(), engine(), open_profile, None, os.environ)
     return _bare_workspaces().setdefault(id(shell), made)

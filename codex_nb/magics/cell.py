@@ -14,6 +14,7 @@ from codex_nb.host.mailbox import Mailbox
 from codex_nb.host.pump import open_pump
 from codex_nb.magics.account import ensure_signed_in, sign_in_during
 from codex_nb.magics.document import OpenDocument
+from codex_nb.magics.first_use import told_once
 from codex_nb.magics.options import CellOptions, OptionError
 from codex_nb.magics.question import make_question
 from codex_nb.magics.screens import open_screen
@@ -86,7 +87,8 @@ def _turn(
     document = OpenDocument(shown.transcript, cell_id) if shown.transcript is not None else None
     ports = Ports(mailbox, workspace.kernel, document, workspace.folder)
     start = partial(home.assistant.turn, request, ports=ports, approver=approvals)
-    return turn_after_sign_in(start, sign_in_during(workspace, home, mailbox))
+    events = turn_after_sign_in(start, sign_in_during(workspace, home, mailbox))
+    return told_once(events, home.settings.codex_home)
 
 
 def _bind(workspace: Workspace, options: CellOptions, answer: Answer) -> None:

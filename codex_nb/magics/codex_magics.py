@@ -43,6 +43,12 @@ class CodexMagics(Magics):
         ("ignore", "use"), default_value="ignore", help='Whether OPENAI_API_KEY may pay: "use" or "ignore".'
     ).tag(config=True)
 
+    token_provider = Unicode(
+        None,
+        allow_none=True,
+        help="module:function of a host program that hands tokens in; it is asked again when they are refused.",
+    ).tag(config=True)
+
     def __init__(self, shell: InteractiveShell, open_workspace: Callable[[CodexMagics], Workspace]) -> None:
         super().__init__(shell)
         self._open_workspace = open_workspace

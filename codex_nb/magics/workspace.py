@@ -39,6 +39,7 @@ class Configuration(Protocol):
     display: str
     context_tokens: int
     openai_api_key: str
+    token_provider: str | None
 
 
 @dataclass
@@ -52,12 +53,13 @@ class PlainConfiguration:
     display: str = "auto"
     context_tokens: int = 24_000
     openai_api_key: str = "ignore"
+    token_provider: str | None = None
 
 
 class HomeOpener(Protocol):
     """Makes the parts of a profile."""
 
-    def __call__(self, profile: str | None, overrides: Mapping[str, Any]) -> Home:
+    def __call__(self, profile: str | None, overrides: Mapping[str, Any], token_provider: str | None) -> Home:
         """Open the profile; raises ConfigError."""
 
 
@@ -99,12 +101,13 @@ class Workspace:
     def home(self, profile: str | None = None) -> Home:
         """Open a profile once; None is the configured one."""
         name = profile or self.config.profile
-        key = (name, self.config.openai_api_key, self.environ.get("CODEX_HOME"))
+        provider = self.config.token_provider
+        key = (name, self.config.openai_api_key, self.environ.get("CODEX_HOME"), provider)
         with self._lock:
             if key in self._homes:
                 return self._homes[key]
             overrides = {"use_openai_api_key_env": True} if self.config.openai_api_key == "use" else {}
-            self._homes[key] = self._open_home(name, overrides)
+            self._homes[key] = self._open_home(name, overrides, provider)
             return self._homes[key]
 
     def choices(self, options: CellOptions, home: Home) -> Choices:
