@@ -54,7 +54,7 @@ def answer(body: Mapping[str, Any], pace_s: float = 0.0) -> list[Step]:
 
 def _decide(situation: Situation, pace_s: float) -> tuple[str, Step]:
     """What the persona thinks, and does: a tool call or its answer."""
-    choices = (_after_a_call, _mended_cell, _new_cells, _remembered, _look)
+    choices = (_after_a_call, _named_tool, _mended_cell, _new_cells, _remembered, _look)
     chosen = next((choice for each in choices if (choice := each(situation, pace_s)) is not None), None)
     if chosen is not None:
         return chosen
@@ -69,8 +69,20 @@ def _after_a_call(situation: Situation, pace_s: float) -> Choice | None:
     if exchange.tool == "insert_cells":
         text = f"I asked for new cells below this one. The notebook says: {exchange.output}"
         return "**Reading the notebook's answer**", _say(text, pace_s)
+    if exchange.tool != "run_python":
+        return "**Reading the output**", _say(
+            f"`{exchange.tool}` gave:\n\n```text\n{exchange.output}\n```", pace_s
+        )
     thought = "**Reading the output**\n\nThe code has run; I report its numbers."
     return thought, _say(report_of(situation.frame, exchange.output), pace_s)
+
+
+def _named_tool(situation: Situation, pace_s: float) -> Choice | None:
+    tool = situation.named_offer
+    if tool is None or tool.kind != "function" or tool.name in {"run_python", "insert_cells"}:
+        return None
+    arguments = example_of(tool.parameters, situation.question)
+    return f"**Calling `{tool.name}`**", Call(tool.name, arguments, _call_id(), pace_s, tool.namespace)
 
 
 def _new_cells(situation: Situation, pace_s: float) -> Choice | None:

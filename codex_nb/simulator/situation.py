@@ -55,6 +55,12 @@ class Situation:
         """The offered tool of that name."""
         return next((offer for offer in self.offers if offer.name == name), None)
 
+    @property
+    def named_offer(self) -> Offer | None:
+        """The offered tool whose name stands in the question."""
+        names = set(re.findall(r"[\w-]+", self.question))
+        return next((offer for offer in self.offers if offer.name in names), None)
+
 
 def understand(body: Mapping[str, Any]) -> Situation:
     """Read a request."""

@@ -105,6 +105,17 @@ def test_a_question_for_a_picture_draws_one(asker: Asker) -> None:
     assert "plt.show()" in looked(asker, "Please plot df", "")[0]
 
 
+def test_a_tool_of_the_users_own_is_called_when_the_question_names_it(asker: Asker) -> None:
+    product = {"type": "string", "enum": ["kettle", "lamp"]}
+    schema = {"type": "object", "properties": {"product": product}, "required": ["product"]}
+    tool = {"type": "function", "name": "stock_of", "parameters": schema}
+    question = user("Use stock_of: is there a lamp left?")
+    reasoning, call = asker.final(question, tools=[tool, PYTHON])["output"]
+    assert (call["name"], json.loads(call["arguments"])) == ("stock_of", {"product": "lamp"})
+    answer = asker.final(question, reasoning, call, output_of(call, "7"), tools=[tool, PYTHON])
+    assert text_of(answer).startswith("`stock_of` gave:\n\n```text\n7\n```")
+
+
 def test_a_rejected_call_is_accepted(asker: Asker) -> None:
     _, report = looked(asker, "What is in df?", "The user rejected this call; it did not run.")
     assert "You did not let me run the code" in report
