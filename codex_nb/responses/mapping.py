@@ -108,7 +108,9 @@ def _refusal(problem: Problem, about: _About, backend: Backend, url: str) -> Cod
         case 413:
             return ContextWindowExceeded(f"The request is too large for {who} (413).{said}", **about)
         case _:
-            return BadRequest(problem.text or f"{who} refused the request ({status}).", **about)
+            # Words of the server stand for themselves; a piece of JSON needs a sentence around it.
+            has_words = problem.text and not problem.text.startswith(("{", "["))
+            return BadRequest(problem.text if has_words else f"{who} refused it ({status}).{said}", **about)
 
 
 def _said(problem: Problem) -> str:

@@ -35,7 +35,7 @@ from tests.responses.conversations import answer, completed, created, failed, me
 from tests.responses.fakes import REQUEST, Outcome, sse
 
 IDLE_S = 5.0
-BRIEFLY = {"idle_timeout_s": 0.1}
+BRIEFLY = {"idle_timeout_s": 0.25}
 ANSWER = wire(answer("All is well."))
 OPENING = wire([created(), text_delta("All is")])
 HEADING = "| what happens | what the user sees | requests | waits |\n|---|---|---|---|"
