@@ -17,7 +17,7 @@ from codex_nb.http import httpx
 from tests.servers import provision
 
 MASTER_KEY = "sk-fabricated-master-key-0123456789abcdef"
-START_S = 100.0
+START_S = 200.0
 
 ADD = {"name": "add", "arguments": {"a": 2, "b": 3}}
 MULTIPLY = {"name": "multiply", "arguments": {"a": 4, "b": 5}}

@@ -23,7 +23,8 @@ from codex_nb.responses.request import ResponsesRequest, json_schema_format
 from codex_nb.settings import load_settings
 from tests.servers.running import Server
 
-pytestmark = pytest.mark.anyio
+# The first test waits until the slowest server is up.
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 
 # Open Responses takes no calls from a history that the client keeps, and no images: it has its own test below.
 WHOLE = ("aimock", "litellm, passed", "litellm, translated", "router")

@@ -15,6 +15,8 @@ import pytest
 from tests.servers.running import Server
 from tests.servers.test_live_turns import WHOLE
 
+pytestmark = pytest.mark.timeout(300)
+
 SCRIPT = """
 import json
 import codex_nb
