@@ -33,6 +33,7 @@ _COMPACTION_PROMPT = re.compile(
     r"context checkpoint compaction|\b(?:summari[sz]e|compact)\b.{0,60}\b(?:conversation|thread|history)\b",
     re.IGNORECASE | re.DOTALL,
 )
+_FENCE_LINE = re.compile(r"^</?[a-z]+-[0-9a-f]{8,}\b[^>]*>$", re.MULTILINE)  # what clients put around output
 Choice = tuple[str, Step]
 
 

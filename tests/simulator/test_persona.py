@@ -112,7 +112,8 @@ def test_a_tool_of_the_users_own_is_called_when_the_question_names_it(asker: Ask
     question = user("Use stock_of: is there a lamp left?")
     reasoning, call = asker.final(question, tools=[tool, PYTHON])["output"]
     assert (call["name"], json.loads(call["arguments"])) == ("stock_of", {"product": "lamp"})
-    answer = asker.final(question, reasoning, call, output_of(call, "7"), tools=[tool, PYTHON])
+    fenced = '<data-2c976228dc60 of="stock_of">\n7\n</data-2c976228dc60>'
+    answer = asker.final(question, reasoning, call, output_of(call, fenced), tools=[tool, PYTHON])
     assert text_of(answer).startswith("`stock_of` gave:\n\n```text\n7\n```")
 
 
