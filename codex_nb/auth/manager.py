@@ -118,6 +118,9 @@ class CredentialManager:
         async with self._gate:
             held = self._credentials
             if held is not None and not held.same_bearer(rejected):
+                refuse_other(
+                    rejected, held
+                )  # a request begun before a sign-in ends as the account it began with
                 return Recovered(held)
             if self._source is not None:
                 return await self._ask_source_again(self._source, rejected)

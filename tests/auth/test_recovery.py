@@ -10,6 +10,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from codex_nb.auth.document import AuthDotJson
 from codex_nb.auth.sources import ExternalTokens, TokenRequest
 from codex_nb.errors import AccountChanged, CredentialsUnreadable, RefreshFailed, SignInRequired
 from tests.auth.fakes import NOW, Desk, Service, access_token, id_token, login, write_login
@@ -185,6 +186,18 @@ async def test_another_login_found_after_a_401_is_never_a_silent_switch(
     with pytest.raises(AccountChanged):
         await desk.post()
     assert (desk.service.counts[RESPONSES], desk.service.counts[TOKEN]) == (1, 0)
+
+
+async def test_a_request_begun_before_a_sign_in_is_not_repeated_as_the_new_account(
+    make_desk: Callable[..., Desk],
+) -> None:
+    desk = make_desk()
+    write_login(desk.home)
+    before = await desk.manager.current()
+    await desk.manager.save_login(AuthDotJson.model_validate({"auth_mode": "apikey", "OPENAI_API_KEY": KEY}))
+    with pytest.raises(AccountChanged):
+        await desk.manager.recover(before)
+    assert (await desk.manager.current()).billing == "api_key"
 
 
 async def test_a_login_removed_after_a_401_is_a_sign_in(make_desk: Callable[..., Desk]) -> None:
