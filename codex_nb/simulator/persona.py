@@ -71,9 +71,8 @@ def _after_a_call(situation: Situation, pace_s: float) -> Choice | None:
         text = f"I asked for new cells below this one. The notebook says: {exchange.output}"
         return "**Reading the notebook's answer**", _say(text, pace_s)
     if exchange.tool != "run_python":
-        return "**Reading the output**", _say(
-            f"`{exchange.tool}` gave:\n\n```text\n{exchange.output}\n```", pace_s
-        )
+        output = _FENCE_LINE.sub("", exchange.output).strip()
+        return "**Reading the output**", _say(f"`{exchange.tool}` gave:\n\n```text\n{output}\n```", pace_s)
     thought = "**Reading the output**\n\nThe code has run; I report its numbers."
     return thought, _say(report_of(situation.frame, exchange.output), pace_s)
 
