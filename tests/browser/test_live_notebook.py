@@ -1,0 +1,229 @@
+"""The open notebook as the model meets it: unsaved edits, cells inserted, kernels restarted, cells run again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+import pytest
+from nbformat import NotebookNode
+
+from codex_nb.simulator import Call, End, Reply, Say, Simulator
+from tests.browser.asking import LOAD, lead_to
+from tests.browser.jupyter_server import FrontEnd
+from tests.browser.notebook_page import NotebookPage
+from tests.sent import context_of, items_of, outputs_of, texts_of
+
+PROSE = "# %% [markdown]\n"
+FRAME = "import pandas as pd\nclimbers = pd.DataFrame({'height': [1.6, 1.7, 1.8], 'weight': [60, 70, 85]})\nclimbers"
+TAG_SKIP = """i => window.jupyterapp.shell.currentWidget.content.widgets[i].model.setMetadata('tags', ['codex-skip'])"""
+SOURCES = """() => window.jupyterapp.shell.currentWidget.content.widgets.map(
+  cell => [cell.model.type, cell.model.sharedModel.getSource()])"""
+IS_DIRTY = "() => window.jupyterapp.shell.currentWidget.context.model.dirty"
+
+
+@pytest.fixture
+def sim(kernel_environ: dict[str, str]) -> Iterator[Simulator]:
+    """Run a simulator with its usual behaviour; the kernel is signed in to it."""
+    with Simulator() as simulator:
+        lead_to(simulator, kernel_environ)
+        yield simulator
+
+
+def restart(notebook: NotebookPage) -> None:
+    """Restart the kernel by the front end's own command, its question answered with yes."""
+    notebook.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:restart-kernel'); }")
+    notebook.page.get_by_role("dialog").get_by_role("button", name="Confirm Kernel Restart").click()
+    notebook.page.wait_for_function(
+        "() => window.jupyterapp.shell.currentWidget.content.widgets.length > 0"
+        " && document.querySelector('.jp-Dialog') === null"
+    )
+    notebook.wait_for_kernel("idle")
+
+
+def in_order(text: str, *parts: str) -> bool:
+    """Whether the parts stand in the text, each behind the one before."""
+    places = [text.find(part) for part in parts]
+    return -1 not in places and places == sorted(places)
+
+
+def cells_below(notebook: NotebookPage, index: int) -> list[tuple[str, str]]:
+    """Return kind and source of every cell below one."""
+    return [(kind, source) for kind, source in notebook.page.evaluate(SOURCES)][index + 1 :]
+
+
+def insertion(*sources: str, call_id: str) -> Call:
+    """Return a call that inserts cells, those that begin with # as Markdown."""
+    cells = [{"kind": "markdown" if each.startswith("#") else "code", "source": each} for each in sources]
+    return Call("insert_cells", {"cells": cells}, call_id=call_id)
+
+
+def test_a_frame_of_an_unsaved_cell_is_answered_from_it(
+    open_notebook: Callable[..., NotebookPage], sim: Simulator
+) -> None:
+    notebook = open_notebook(
+        [
+            LOAD,
+            f"{PROSE}# As it was saved",
+            "climbers = None",
+            "secret_plan = 'not for the model'",
+            f"{PROSE}The last words before the question.",
+            "%%codex --approval all\nWhat is the mean height?",
+            "below = 'the question'",
+        ]
+    )
+    notebook.run(0)
+    notebook.page.evaluate(TAG_SKIP, 3)
+    notebook.cell(1).dblclick()
+    notebook.write(1, "# Heights, not saved yet")
+    notebook.write(2, FRAME)
+    notebook.run(2)
+    notebook.run(3)
+    assert notebook.page.evaluate(IS_DIRTY)
+    notebook.run(5)
+
+    first, last = sim.requests.to("/responses", "POST")
+    told = context_of(first)
+    assert in_order(
+        told,
+        "Asked in cell 6 of 7",
+        "# Heights, not saved yet",
+        FRAME,
+        "height  weight",
+        "The last words before the question.",
+    )
+    assert not any(
+        word in told for word in ("As it was saved", "climbers = None", "secret_plan", "not for the model")
+    )
+    assert "the question'" not in told
+    assert "1.7" in str(outputs_of(last))
+    notebook.wait_for_text(5, "1.7")
+    assert notebook.saved().cells[2].source == "climbers = None"
+
+
+def test_cells_of_one_answer_arrive_below_it_in_their_order(
+    open_notebook: Callable[..., NotebookPage], sim: Simulator
+) -> None:
+    sim.add_replies(
+        Reply(
+            stream=(
+                insertion("# One", "two = 2", "three = 3", call_id="call_1"),
+                Call("run_python", {"code": "print('shown in between')"}, call_id="call_2"),
+                insertion("# Four", "five = 5", call_id="call_3"),
+                End(),
+            )
+        ),
+        Reply(stream=(insertion("six = 6", call_id="call_4"), End())),
+        Reply(stream=(Say("Six cells are below."), End())),
+    )
+    notebook = open_notebook([LOAD, "%%codex --approval all\nWrite six cells.", "'the end'"])
+    notebook.run(0)
+    notebook.run(1)
+    notebook.wait_for_text(1, "Six cells are below.")
+    assert cells_below(notebook, 1) == [
+        ("markdown", "# One"),
+        ("code", "two = 2"),
+        ("code", "three = 3"),
+        ("markdown", "# Four"),
+        ("code", "five = 5"),
+        ("code", "six = 6"),
+        ("code", "'the end'"),
+    ]
+    told = outputs_of(sim.requests.to("/responses", "POST")[-1])
+    assert [told[f"call_{n}"].count("Inserted") for n in (1, 3, 4)] == [1, 1, 1]
+    notebook.run(3)  # they are ordinary cells
+    assert notebook.execution_count(3) is not None
+
+
+def test_a_thread_goes_on_after_a_restart_of_the_kernel(
+    open_notebook: Callable[..., NotebookPage], sim: Simulator
+) -> None:
+    notebook = open_notebook([LOAD, "%%codex\nMy name is Ada.", "%%codex\nWhat is my name?"])
+    notebook.run(0)
+    notebook.run(1)
+    restart(notebook)
+    notebook.start(0)
+    notebook.run(2)
+    first, second = map(items_of, sim.requests.to("/responses", "POST"))
+    assert second[: len(first)] == first
+    assert "assistant" in {item.get("role") for item in second[len(first) :]}
+    assert "What is my name?" in str(second[-1])
+
+
+def test_a_cell_run_again_in_the_middle_tells_only_what_stands_above(
+    open_notebook: Callable[..., NotebookPage], sim: Simulator
+) -> None:
+    notebook = open_notebook(
+        [LOAD, "above = 'the cell above'", "%%codex\nWhat is here?", "beneath = 'the cell beneath'"]
+    )
+    notebook.run(0)
+    notebook.run(1)
+    notebook.write(2, "%%codex -t one\nWhat is here?")
+    notebook.run(2)
+    notebook.run(3)
+    notebook.write(2, "%%codex -t two\nWhat is here now?")
+    notebook.run(2)
+    first, again = map(context_of, sim.requests.to("/responses", "POST"))
+    for told in (first, again):
+        assert "Asked in cell 3 of 4" in told
+        assert "above = 'the cell above'" in told
+        assert "beneath = 'the cell beneath'" not in told
+
+
+def test_all_cells_of_an_answered_notebook_run_again_without_a_request(
+    open_notebook: Callable[..., NotebookPage], sim: Simulator
+) -> None:
+    notebook = open_notebook(
+        [
+            LOAD,
+            FRAME,
+            "%%codex --approval all\nWhat is the mean height?",
+            "%%codex\nAnd in feet?",
+            "import os\nprint('the kernel is process', os.getpid())",
+        ]
+    )
+    for index in range(5):
+        notebook.run(index)
+    asked = sim.requests.count("/responses")
+    assert asked >= 2
+    for _ in range(2):
+        restart(notebook)
+        before = notebook.output(4).inner_text()
+        notebook.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
+        notebook.output(4).filter(has_not_text=before.strip()).get_by_text("the kernel is process").wait_for()
+        notebook.wait_for_text(2, "Stored answer")
+        notebook.wait_for_text(3, "Stored answer")
+    assert sim.requests.count("/responses") == asked
+    notebook.wait_for_text(2, "1.7")
+    saved = notebook.save()
+    assert "Stored answer" in str(saved.cells[3].outputs)
+
+
+@pytest.mark.parametrize("front_end", [FrontEnd.LAB])
+def test_the_context_that_is_shown_is_the_one_that_is_sent(
+    open_notebook: Callable[..., NotebookPage], sim: Simulator
+) -> None:
+    notebook = open_notebook([LOAD, f"{PROSE}# Saved", "number = 187\nnumber", "%codex context How tall?"])
+    notebook.run(0)
+    notebook.cell(1).dblclick()
+    notebook.write(1, "# Not saved")
+    notebook.run(2)
+    notebook.run(3)
+    shown = plain_texts(notebook.save().cells[3].outputs)
+    assert sim.requests.count("/responses") == 0
+    notebook.write(3, "%%codex\nHow tall?")
+    notebook.run(3)
+    (request,) = sim.requests.to("/responses", "POST")
+    sent = [text for item in items_of(request) for text in texts_of(item)]
+    assert "# Not saved" in context_of(request)
+    assert [text for text in sent if without_codes(text) not in without_codes(shown)] == []
+
+
+def plain_texts(outputs: list[NotebookNode]) -> str:
+    """Return what outputs say as plain text."""
+    return "\n".join(each.get("text", "") or each["data"]["text/plain"] for each in outputs)
+
+
+def without_codes(text: str) -> str:
+    """Return a text without the random words of its fences, which are others for every question."""
+    return re.sub(r"data-[0-9a-f]{12}", "data-CODE", text).strip()
