@@ -1,4 +1,4 @@
-"""The main job, whole: the real CLI's login, real JupyterLab, a streaming answer, consent during the cell, reopening."""
+"""The main job, whole: the CLI's login, real JupyterLab, a streaming answer, consent during the cell, reopening."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ SCENARIO = Scenario(
                 End(),
             )
         ),
-        Reply(stream=(Say("There are *three rows*.\n\n| column | mean |\n|---|---|\n| height | 1.7 |"), End())),
+        Reply(
+            stream=(Say("There are *three rows*.\n\n| column | mean |\n|---|---|\n| height | 1.7 |"), End())
+        ),
     )
 )
 
@@ -56,7 +58,10 @@ def signed_in_by_the_cli(sim: Simulator, tmp_path: Path, kernel_environ: dict[st
 
 @pytest.mark.parametrize("front_end", [FrontEnd.LAB, FrontEnd.NOTEBOOK])
 def test_a_login_of_the_real_cli_answers_in_a_real_notebook_with_consent_during_the_cell(
-    open_notebook: Callable[..., NotebookPage], signed_in_by_the_cli: CodexCli, sim: Simulator, front_end: FrontEnd
+    open_notebook: Callable[..., NotebookPage],
+    signed_in_by_the_cli: CodexCli,
+    sim: Simulator,
+    front_end: FrontEnd,
 ) -> None:
     notebook = open_notebook(["%load_ext codex_nb", FRAME, "%%codex\nHow many rows has df?", "1 + 1"])
     notebook.run(0)
