@@ -37,18 +37,23 @@ class CachedModels:
 class ModelCache:
     """The lists of several accounts and addresses in one file; every write is a whole step.
 
-    A file that cannot be read or written is as if it were not there.
+    A file that cannot be read or written is as if it were not there; this process remembers its own lists anyway.
     """
 
     def __init__(self, codex_home: Path) -> None:
         self._path = codex_home / OWN_FILE
+        self._own: dict[str, CachedModels] = {}
 
     def read(self, key: tuple[str, str]) -> CachedModels | None:
-        """Give the list kept under the key."""
-        return _cached(self._lists().get(_digest(key)))
+        """Give the newest list kept under the key."""
+        own, filed = self._own.get(_digest(key)), _cached(self._lists().get(_digest(key)))
+        if own is None or filed is None:
+            return own or filed
+        return max(own, filed, key=lambda cached: cached.fetched_at)
 
     def write(self, key: tuple[str, str], cached: CachedModels) -> None:
         """Keep the list under the key; the oldest lists make room."""
+        self._own[_digest(key)] = cached
         lists = self._lists()
         lists[_digest(key)] = asdict(cached)
         newest = sorted(lists.items(), key=lambda entry: _fetched_at(entry[1]), reverse=True)[:MAX_LISTS]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
@@ -51,6 +52,8 @@ class ModelCatalog:
         self._default = default
         self._clock = clock
         self._cache = ModelCache(codex_home)
+        self._asking = asyncio.Lock()
+        self._brought = 0
 
     async def models(self, *, refresh: bool = False) -> tuple[Model, ...]:
         """Give the models, best first, at most five minutes old; ``refresh`` asks anew.
@@ -63,8 +66,12 @@ class ModelCatalog:
             return known.models
         if not self._backend.lists_models:
             return BUNDLED
+        brought = self._brought
         try:
-            return await self._fetch()
+            async with self._asking:
+                # Who waited here finds the list that the one before has brought.
+                known = self._remembered()
+                return known.models if known and self._brought > brought else await self._fetch()
         except AuthError:
             raise
         except CodexError:
@@ -114,6 +121,7 @@ class ModelCatalog:
         if not models:
             raise CodexError(f"{self._backend.name} lists no models.")
         self._cache.write(self._key, CachedModels(models, self._clock()))
+        self._brought += 1
         return models
 
     def _remembered(self) -> CachedModels | None:

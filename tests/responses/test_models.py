@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
@@ -179,10 +180,19 @@ async def test_a_broken_file_of_ours_is_as_if_it_were_not_there(shop: Shop, cont
         assert "gpt-5.5" in slugs(await catalog.models())
 
 
-async def test_a_home_that_cannot_be_written_costs_the_memory_only(shop: Shop) -> None:
+async def test_a_home_that_cannot_be_written_costs_other_processes_a_request_only(shop: Shop) -> None:
     shop.home = shop.home / "absent"
     async with shop.catalog() as catalog:
         assert "gpt-5.5" in slugs(await catalog.models())
+        assert "gpt-5.5" in slugs(await catalog.models())
+    assert len(shop.requests) == 1
+
+
+async def test_many_who_ask_at_once_ask_once(shop: Shop) -> None:
+    async with shop.catalog() as catalog:
+        lists = await asyncio.gather(*(catalog.models() for _ in range(8)))
+    assert [len(models) for models in lists] == [3] * 8
+    assert len(shop.requests) == 1
 
 
 def write_cli_cache(home: Path, fetched_at: float, models: list[Any]) -> bytes:
