@@ -144,12 +144,13 @@ def last(workspace: Workspace, _: str) -> Any:
 def fix(workspace: Workspace, line: str) -> None:
     """Ask for the repair of the last error."""
     from codex_nb.magics.failures import last_failure
-    from codex_nb.session.repair import fix_prompt
+    from codex_nb.session.repair import NothingFailed, failure_data, fix_prompt
 
-    options = parse_options(line)
-    answer_cell(
-        workspace, replace(options, prompt=fix_prompt(last_failure(workspace.recorder), options.prompt))
-    )
+    options, failure = parse_options(line), last_failure(workspace.recorder)
+    if failure is None:
+        raise NothingFailed("No cell has failed here yet.")
+    data = (("the failed cell", failure_data(failure)),)
+    answer_cell(workspace, replace(options, prompt=fix_prompt(options.prompt), data=data))
 
 
 def explain(workspace: Workspace, line: str) -> None:

@@ -35,6 +35,7 @@ class CellOptions:
     fresh: bool = False
     background: bool = False
     prompt: str = ""
+    data: tuple[tuple[str, str], ...] = ()
 
 
 class _Parser(argparse.ArgumentParser):

@@ -45,6 +45,7 @@ def make_question(
         thread=choices.thread,
         context=gather(workspace, options.prompt, home, document) if options.context else None,
         tools=offered_tools(namespace) if options.tools else ToolSet(),
+        data=options.data,
         images=tuple(image_url(name, namespace, workspace.folder) for name in options.images),
         schema=find_schema(options.schema, namespace) if options.schema else None,
         approval=choices.approval,

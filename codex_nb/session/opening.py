@@ -73,6 +73,8 @@ def open_exchange(
             # What this very redactor has cleaned holds nothing more for it.
             is_clean = request.context.redactor is redactor
             items.append(user_message(told if is_clean else clean(told, "the notebook")))
+    for label, text in request.data:
+        items.append(user_message(clean(fence(label, text), label)))
     sent, unsent = (images, 0) if sends_images else ((), len(images))
     items.append(user_message(clean(request.prompt, "the question"), sent))
     return Opening(tuple(items), frozenset(facts), tuple(findings), unsent)

@@ -19,10 +19,12 @@ _INNER_FRAMES = 2
 _LIBRARY_PLACES = ("site-packages", "dist-packages", "/lib/python", "\\lib\\")
 
 _FIX = """\
-This cell failed. Find the cause, look at the variables if you need to, and propose a corrected cell: insert it below \
-with insert_cells where that is offered (one code cell that takes the place of the failed one), otherwise give it as a \
-code block. Say in one or two sentences what was wrong. Change nothing else.
+A cell failed: it stands, with what it raised, in the data before this question. Find the cause, look at the variables \
+if you need to, and propose a corrected cell: insert it below with insert_cells where that is offered (one code cell \
+that takes the place of the failed one), otherwise give it as a code block. Say in one or two sentences what was \
+wrong. Change nothing else."""
 
+_FAILED = """\
 The failed cell:
 ```python
 {source}
@@ -52,15 +54,17 @@ class Failure:
     error: str
 
 
-def fix_prompt(failure: Failure | None, wish: str = "") -> str:
-    """Return the question that asks for a corrected cell; ``wish`` is what the user adds. Raises NothingFailed."""
-    if failure is None:
-        raise NothingFailed("No cell has failed here yet.")
-    question = _FIX.format(
+def fix_prompt(wish: str = "") -> str:
+    """Return the question that asks for a corrected cell; ``wish`` is what the user adds."""
+    return f"{_FIX}\n\n{wish.strip()}" if wish.strip() else _FIX
+
+
+def failure_data(failure: Failure) -> str:
+    """Return the failed cell and its error in words, for the data of the question: an error quotes what it met."""
+    return _FAILED.format(
         source=shorten(failure.source.strip("\n"), SOURCE_LIMIT),
         error=shorten(plain(failure.error), TRACEBACK_LIMIT),
     )
-    return f"{question}\n\n{wish.strip()}" if wish.strip() else question
 
 
 def explain_prompt(wish: str = "") -> str:

@@ -100,6 +100,7 @@ def question_key(request: TurnRequest, *, model: str | None, schema: object, ins
         "images": [hashlib.sha256(image.encode()).hexdigest() for image in request.images],
         "schema": schema,
         "instructions": instructions,
+        "data": request.data,
     }
     written = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(written.encode("utf-8", "replace")).hexdigest()[:40]

@@ -21,6 +21,7 @@ class TurnRequest:
     ``model`` and ``effort`` None leave the choice to the settings. ``thread`` names the conversation to go on
     with; None begins one that is kept nowhere. ``context`` is what is sent of the notebook. ``images`` are data URLs.
     ``schema`` is a pydantic model, a dataclass, a TypedDict, any other annotation, or a JSON schema as a dict.
+    ``data`` holds texts that the question speaks of, each with what it is: sent as data, not as the user's words.
     ``folder`` is where the notebook lies. ``replay`` lets a stored answer to the same question stand for a new one, and
     ``fresh`` asks again all the same.
     """
@@ -32,6 +33,7 @@ class TurnRequest:
     context: NotebookContext | None = None
     tools: ToolSet = field(default_factory=ToolSet)
     images: tuple[str, ...] = ()
+    data: tuple[tuple[str, str], ...] = ()
     schema: Any = None
     approval: ApprovalPolicy = ApprovalPolicy.ASK
     folder: Path | None = None

@@ -2,9 +2,7 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
-from codex_nb.session.repair import Failure, NothingFailed, error_words, explain_prompt, fix_prompt
+from codex_nb.session.repair import Failure, error_words, explain_prompt, failure_data, fix_prompt
 
 
 def caught(text: str) -> BaseException:
@@ -18,21 +16,16 @@ def caught(text: str) -> BaseException:
     raise AssertionError
 
 
-def test_the_question_shows_the_cell_and_its_error() -> None:
-    prompt = fix_prompt(Failure("1/0", "\x1b[31mZeroDivisionError\x1b[0m: division by zero"), "Use numpy.")
-    assert "```python\n1/0\n```" in prompt
-    assert "ZeroDivisionError: division by zero" in prompt
-    assert prompt.endswith("\n\nUse numpy.")
-
-
-def test_where_nothing_failed_nothing_is_asked() -> None:
-    with pytest.raises(NothingFailed):
-        fix_prompt(None)
+def test_the_failed_cell_and_its_error_are_data_and_the_users_wish_ends_the_question() -> None:
+    data = failure_data(Failure("1/0", "\x1b[31mZeroDivisionError\x1b[0m: division by zero"))
+    assert "```python\n1/0\n```" in data
+    assert "ZeroDivisionError: division by zero" in data
+    assert fix_prompt("Use numpy.") == f"{fix_prompt()}\n\nUse numpy."
 
 
 def test_a_long_error_keeps_its_ends() -> None:
-    prompt = fix_prompt(Failure("x" * 50_000, "y" * 50_000))
-    assert len(prompt) < 16_000
+    data = failure_data(Failure("x" * 50_000, "y" * 50_000))
+    assert len(data) < 16_000
 
 
 def test_the_traceback_keeps_the_users_frames_and_the_innermost_ones() -> None:
