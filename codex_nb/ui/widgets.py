@@ -67,8 +67,10 @@ class WidgetChannel:
         self._widget.on_msg(lambda _widget, content, _buffers: callback(content))
 
     def close(self) -> None:
-        """Close the widget and its comm."""
+        """Close the widget, and the layout that every ipywidget brings along, with their comms."""
+        layout = self._widget.layout
         self._widget.close()
+        layout.close()
 
 
 def open_transcript() -> WidgetChannel:

@@ -1,4 +1,4 @@
-"""A whole turn before a person's eyes: live, approved by a button, and afterwards only a plain bundle."""
+"""A whole turn before a person's eyes: live, approved by a button, and afterwards only plain bundles."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from tests.browser.jupyter_server import FrontEnd
 from tests.browser.notebook_page import NotebookPage
 
 ROOT = Path(__file__).parents[2]
-
-SETUP = "from tests.browser.transcript_scenes import *"
+SETUP = "from tests.browser.transcript_scenes import *\nbefore = open_widgets()\nstage = Stage()"
+LEFT = "open_widgets() - before, [d for d in stage.decisions]"
+PLAIN = ["text/html", "text/markdown", "text/plain"]
+only_lab = pytest.mark.parametrize("front_end", [FrontEnd.LAB])
 
 
 @pytest.fixture
@@ -20,24 +22,178 @@ def kernel_environ(kernel_environ: dict[str, str]) -> dict[str, str]:
     return kernel_environ | {"PYTHONPATH": str(ROOT)}
 
 
+def asking(notebook: NotebookPage) -> None:
+    notebook.output(1).get_by_role("button", name="Approve", exact=True).wait_for()
+
+
+def press(notebook: NotebookPage, name: str) -> None:
+    notebook.output(1).get_by_role("button", name=name, exact=True).click()
+
+
 def test_a_turn_is_approved_by_a_click_and_leaves_plain_bundles(
     open_notebook: Callable[..., NotebookPage], front_end: FrontEnd
 ) -> None:
+    notebook = open_notebook([SETUP, "stage.play(a_look_at_penguins())", LEFT])
+    notebook.run(0)
+    notebook.start(1)
+    asking(notebook)
+    assert notebook.accessibility_violations(".codex-live") == []
+    notebook.screenshot(f"transcript-asking-{front_end}")
+    press(notebook, "Approve")
+    notebook.wait_until_run(1)
+    notebook.page.locator(".codex-fresh").last.wait_for()
+    assert notebook.accessibility_violations(".codex-answer") == []
+    notebook.screenshot(f"transcript-finished-{front_end}")
+    notebook.run(2)
+    notebook.wait_for_text(2, "(0, [Decision(verdict=<Verdict.APPROVE")
+    saved = notebook.save()
+    kinds = [sorted(output.get("data", {"stream": 1})) for output in saved.cells[1].outputs]
+    assert kinds == [PLAIN, ["stream"], ["image/png", "text/plain"], PLAIN]
+    notebook.reopen_without_kernel()
+    notebook.wait_for_text(1, "mean body mass follows")
+    notebook.screenshot(f"transcript-reopened-{front_end}")
+    assert (notebook.script_errors, notebook.console_errors) == ([], [])
+
+
+@only_lab
+@pytest.mark.parametrize(
+    ("color_scheme", "viewport"),
+    [("dark", (1280, 900)), ("dark", (520, 900)), ("light", (520, 900))],
+    ids=["dark-wide", "dark-narrow", "light-narrow"],
+)
+def test_the_transcript_wears_the_theme_and_fits_the_window(
+    open_notebook: Callable[..., NotebookPage], color_scheme: str, viewport: tuple[int, int]
+) -> None:
+    notebook = open_notebook([SETUP, "stage.play(a_look_at_penguins())"])
+    notebook.run(0)
+    notebook.start(1)
+    asking(notebook)
+    live = notebook.page.locator(".codex-live").last
+    assert notebook.accessibility_violations(".codex-live") == []
+    assert live.evaluate("node => node.scrollWidth <= node.clientWidth")
+    notebook.screenshot(f"transcript-asking-{color_scheme}-{viewport[0]}")
+    press(notebook, "Approve")
+    notebook.wait_until_run(1)
+    notebook.page.locator(".codex-fresh").last.wait_for()
+    assert notebook.accessibility_violations(".codex-answer") == []
+    notebook.screenshot(f"transcript-finished-{color_scheme}-{viewport[0]}")
+
+
+def test_code_is_changed_before_it_is_approved(open_notebook: Callable[..., NotebookPage]) -> None:
+    notebook = open_notebook([SETUP, "stage.play(a_call('print(1)'))", LEFT])
+    notebook.run(0)
+    notebook.start(1)
+    asking(notebook)
+    press(notebook, "Edit")
+    notebook.page.get_by_label("Code that the model wants to run").fill("print(2)")
+    press(notebook, "Approve")
+    notebook.wait_until_run(1)
+    notebook.run(2)
+    notebook.wait_for_text(2, "code='print(2)'")
+    notebook.wait_for_text(1, "Python (done, edited by you)")
+
+
+@only_lab
+def test_a_rejection_carries_a_word_by_keyboard_alone(open_notebook: Callable[..., NotebookPage]) -> None:
+    notebook = open_notebook([SETUP, "stage.play(a_call('print(1)'))", LEFT])
+    notebook.run(0)
+    notebook.start(1)
+    asking(notebook)
+    notebook.output(1).get_by_role("button", name="Approve", exact=True).focus()
+    for _ in range(3):
+        notebook.page.keyboard.press("Tab")
+    notebook.page.keyboard.press("Enter")
+    notebook.page.keyboard.insert_text("use polars, dd")
+    notebook.screenshot("transcript-rejecting")
+    notebook.page.keyboard.press("Enter")
+    notebook.wait_until_run(1)
+    notebook.run(2)
+    notebook.wait_for_text(2, "message='use polars, dd'")
+    notebook.wait_for_text(1, "Python (rejected)")
+
+
+@only_lab
+def test_stop_keeps_what_has_arrived_and_offers_to_go_on(open_notebook: Callable[..., NotebookPage]) -> None:
+    setup = SETUP.replace("Stage()", "Stage(offers_more=True)")
     notebook = open_notebook(
-        [SETUP, "stage = Stage()\nstage.play(a_look_at_penguins())", "stage.transcript.is_closed"]
+        [setup, "stage.play(a_long_answer())", "open_widgets() - before", "stage.commands"]
     )
     notebook.run(0)
     notebook.start(1)
-    notebook.output(1).get_by_role("button", name="Approve", exact=True).wait_for()
-    notebook.screenshot(f"transcript-asking-{front_end}")
-    notebook.output(1).get_by_role("button", name="Approve", exact=True).click()
+    notebook.wait_for_text(1, "Paragraph 3")
+    press(notebook, "Stop")
     notebook.wait_until_run(1)
-    notebook.page.locator(".codex-fresh").last.wait_for()
-    notebook.screenshot(f"transcript-finished-{front_end}")
+    notebook.wait_for_text(1, "Stopped. What had arrived is kept.")
+    notebook.wait_for_text(1, "Paragraph 3")
+    notebook.output(1).get_by_role("button", name="Continue").wait_for()
+    notebook.screenshot("transcript-stopped")
+    press(notebook, "Continue")
     notebook.run(2)
+    notebook.wait_for_text(2, "0")
+    notebook.run(3)
+    notebook.wait_for_text(3, "[Stop(), Continue()]")
+
+
+def test_a_page_reloaded_in_the_middle_finds_the_answer_again(
+    open_notebook: Callable[..., NotebookPage],
+) -> None:
+    notebook = open_notebook([SETUP, "stage.play(a_long_answer(120))", "open_widgets() - before"])
+    notebook.run(0)
+    notebook.save()
+    notebook.start(1)
+    notebook.wait_for_text(1, "Paragraph 5")
+    notebook.save()
+    notebook.reload()
+    notebook.wait_for_text(1, "Paragraph 1 ")
+    notebook.wait_for_text(1, "Paragraph 60 ")
+    press(notebook, "Stop")
+    notebook.wait_for_text(1, "Stopped. What had arrived is kept.")
+    notebook.wait_for_kernel("idle")
+    notebook.run(2)
+    notebook.wait_for_text(2, "0")
     saved = notebook.save()
-    kinds = [sorted(output.get("data", {"stream": 1})) for output in saved.cells[1].outputs]
-    plain = ["text/html", "text/markdown", "text/plain"]
-    assert kinds == [plain, ["stream"], ["image/png", "text/plain"], plain]
-    notebook.wait_for_text(2, "True")
-    assert (notebook.script_errors, notebook.console_errors) == ([], [])
+    assert [sorted(output["data"]) for output in saved.cells[1].outputs] == [PLAIN]
+
+
+@only_lab
+def test_a_code_block_is_copied_and_inserted_below(open_notebook: Callable[..., NotebookPage]) -> None:
+    notebook = open_notebook([SETUP, "stage.play(a_look_at_penguins())", "'the next cell'"])
+    notebook.run(0)
+    notebook.start(1)
+    asking(notebook)
+    press(notebook, "Approve")
+    notebook.wait_until_run(1)
+    block = notebook.output(1).locator(".codex-fresh .highlight").last
+    block.hover()
+    block.get_by_role("button", name="Copy").click()
+    block.get_by_text("Copied").wait_for()
+    notebook.screenshot("transcript-code-tools")
+    code = 'penguins.groupby("species")["body_mass_g"].agg(["count", "mean"]).round(0)'
+    expected = f"# mean body mass of each species\n{code}"
+    assert notebook.page.evaluate("navigator.clipboard.readText()") == expected
+    block.get_by_role("button", name="Insert below").click()
+    notebook.page.wait_for_function(
+        "() => window.jupyterapp.shell.currentWidget.content.widgets.length === 4"
+    )
+    assert notebook.source(2) == expected
+    assert notebook.source(3) == "'the next cell'"
+
+
+@only_lab
+def test_a_tab_that_nobody_sees_is_sent_nothing_until_it_is_seen(
+    open_notebook: Callable[..., NotebookPage],
+) -> None:
+    notebook = open_notebook([SETUP, "stage.play(a_long_answer(100))"])
+    notebook.run(0)
+    notebook.start(1)
+    notebook.wait_for_text(1, "Paragraph 2 ")
+    live = notebook.page.locator(".codex-live")
+    notebook.cell(1).evaluate("node => { node.style.display = 'none'; }")
+    notebook.page.wait_for_timeout(500)
+    length = live.evaluate("node => node.textContent.length")
+    notebook.page.wait_for_timeout(1000)
+    assert live.evaluate("node => node.textContent.length") - length < 100
+    notebook.cell(1).evaluate("node => { node.style.display = ''; }")
+    notebook.page.wait_for_function(
+        "length => document.querySelector('.codex-live').textContent.length > length + 200", arg=length
+    )

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tests.browser.transcript_stage import STARTED, Stage, StepStarted, finish, running, saying, thinking
+from codex_nb.session.answer import Answer, Usage
+from codex_nb.session.events import Notice, RetryScheduled, ToolFinished, TurnFinished, TurnStarted
+from tests.browser.transcript_stage import (
+    STARTED,
+    Stage,
+    StepStarted,
+    finish,
+    open_widgets,
+    running,
+    saying,
+    thinking,
+)
 
 CODE = """\
 import pandas as pd
@@ -63,4 +74,35 @@ def print_and_plot() -> str:
     return "rows: 336, columns: 8\n[1 figure shown in the notebook]"
 
 
-__all__ = ["Stage", "a_look_at_penguins"]
+def a_long_answer(paragraphs: int = 400) -> Iterator[Any]:
+    """Say one paragraph after the other, slowly enough to be stopped or reloaded in the middle."""
+    text = "".join(f"Paragraph {number} of a *long* answer.\n\n" for number in range(paragraphs))
+    return itertools.chain([STARTED, StepStarted(1)], saying("m1", text, pace=0.05, size=40), [finish(text)])
+
+
+def a_call(code: str = CODE) -> Iterator[Any]:
+    """Ask for one call, then say what came of it."""
+    return itertools.chain(
+        [STARTED, StepStarted(1)],
+        running("c1", code, lambda: "done", summary="Run it."),
+        saying("m1", "That was it."),
+        [finish("That was it.")],
+    )
+
+
+def a_turn_full_of(hostile: Sequence[str]) -> Iterator[Any]:
+    """Put hostile texts into every place that a model or a server fills, and ask for one of them."""
+    everything = "\n\n".join(hostile)
+    started = TurnStarted("t", everything, hostile[0], hostile[1], hostile[2], hostile[3], hostile[4])
+    usage = Usage(1, 0, 1, 0, 2)
+    answer = Answer(everything, status="failed", usage=usage, model=everything, billing=everything)
+    return itertools.chain(
+        [started, Notice("hint", everything), RetryScheduled(1, 2, 0.0, everything)],
+        thinking("r1", everything, size=400),
+        itertools.chain.from_iterable(saying(f"m{n}", text, pace=0) for n, text in enumerate(hostile)),
+        running("c1", everything, lambda: everything, summary=everything, name=everything, language="html"),
+        [ToolFinished("c1", everything, ok=True), TurnFinished(answer, everything)],
+    )
+
+
+__all__ = ["Stage", "a_call", "a_long_answer", "a_look_at_penguins", "a_turn_full_of", "open_widgets"]

@@ -45,12 +45,13 @@ class Stage:
 
     def __init__(self, **options: Any) -> None:
         self.commands: list[Command] = []
+        self.decisions: list[Decision] = []
         self.mailbox = Mailbox()
-        self.pump = open_pump(get_ipython(), self.mailbox)
         self.transcript = Transcript(on_command=self.commands.append, wait=self.wait, **options)
 
     def play(self, steps: Iterable[Any]) -> None:
         """Show the transcript and play the steps to their end; a Stop ends them early."""
+        self.pump = open_pump(get_ipython(), self.mailbox)
         self.transcript.show()
         self.wait(lambda: self.transcript.ready, 10)
         try:
@@ -73,6 +74,7 @@ class Stage:
             if self.commands:
                 match self.commands.pop(0):
                     case Decide(decision=decision):
+                        self.decisions.append(decision)
                         return decision
                     case Stop():
                         raise StopIteration
@@ -101,10 +103,10 @@ def saying(item: str, text: str, *, pace: float = 0.01, size: int = 12) -> Itera
     yield TextDone(item, text)
 
 
-def thinking(item: str, text: str) -> Iterator[Step]:
+def thinking(item: str, text: str, *, size: int = 16) -> Iterator[Step]:
     """Stream a reasoning summary."""
-    for at in range(0, len(text), 16):
-        yield ReasoningDelta(item, 0, text[at : at + 16])
+    for at in range(0, len(text), size):
+        yield ReasoningDelta(item, 0, text[at : at + size])
         yield 0.01
     yield ReasoningDone(item, text)
 
@@ -142,6 +144,13 @@ def finish(text: str = "", *, status: Any = "completed", error: str | None = Non
     return TurnFinished(answer, error)
 
 
+def open_widgets() -> int:
+    """Return how many widgets the kernel holds."""
+    import ipywidgets
+
+    return len(ipywidgets.widgets.widget._instances)
+
+
 __all__ = [
     "STARTED",
     "Notice",
@@ -149,6 +158,7 @@ __all__ = [
     "Stage",
     "StepStarted",
     "finish",
+    "open_widgets",
     "running",
     "saying",
     "thinking",
