@@ -233,10 +233,10 @@ class Assistant:
             fence=fence,
             sends_images=decided.model.supports_images,
         )
-        text_format = asked.text_format if asked else None
+        text_format = redactor.within(asked.text_format) if asked else None
         return Turn(
             started=decided.started,
-            request=replace(decided.template, tools=tools.specs(), text_format=text_format),
+            request=replace(decided.template, tools=redactor.within(tools.specs()), text_format=text_format),
             opening=opening.items,
             facts=opening.facts,
             conversation=decided.conversation,

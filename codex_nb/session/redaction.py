@@ -12,7 +12,7 @@ import json
 import re
 import string
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus, urlsplit
 
 from codex_nb.session.key_formats import holds_key, replace_keys
@@ -64,6 +64,16 @@ class Redactor:
     def __call__(self, text: str) -> str:
         """Return the text without secrets."""
         return self.redact(text, "")[0]
+
+    def within(self, value: Any) -> Any:
+        """Return JSON data with the secrets taken out of every text in it."""
+        if isinstance(value, str):
+            return self(value)
+        if isinstance(value, dict):
+            return {self.within(key): self.within(each) for key, each in value.items()}
+        if isinstance(value, list | tuple):
+            return type(value)(map(self.within, value))
+        return value
 
     def redact(self, text: str, place: str) -> tuple[str, tuple[Finding, ...]]:
         """Return the text without secrets, and what was taken out; ``place`` says where the text comes from."""

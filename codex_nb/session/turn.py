@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from codex_nb.session.model_client import ModelClient
 
 STOPPED = "Stopped by the user."
-REPAIR = "Your answer does not fit the JSON schema: {problem}\nAnswer again, with the corrected JSON alone."
+REPAIR = "Your answer does not fit the JSON schema:\n{problem}\nAnswer again, with the corrected JSON alone."
 NOT_RUN = "not run: the user stopped the turn"
 
 
@@ -196,7 +196,9 @@ class _Run:
                 return False
             self._repairs += 1
             self._asked_at = len(self._items)
-            self._exchange.add([user_message(REPAIR.format(problem=problem))])
+            bench = self._turn.bench  # a validator's words may quote whatever it met
+            told = bench.fence("the problem", bench.redact(str(problem)))
+            self._exchange.add([user_message(REPAIR.format(problem=told))])
             return True
         return False
 
