@@ -29,7 +29,10 @@ BYTES_PER_SECOND = 200_000  # a longer answer is replaced less often, so that th
 
 
 class HtmlScreen:
-    """Shows a turn in outputs of the cell; all methods are called on the cell's thread."""
+    """Shows a turn in outputs of the cell; all methods are called on the cell's thread.
+
+    ``in_place_of`` is an output to begin in, that of a transcript that gave up.
+    """
 
     def __init__(
         self,
@@ -37,6 +40,7 @@ class HtmlScreen:
         on_command: Callable[[Command], None],
         ask: Callable[[str], str] | None = None,
         displays: Displays | None = None,
+        in_place_of: Handle | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._on_command = on_command
@@ -44,7 +48,7 @@ class HtmlScreen:
         self._displays = displays or NotebookDisplays()
         self._clock = clock
         self._placing = Placing()
-        self._handles: list[Handle] = []
+        self._handles: list[Handle] = [] if in_place_of is None else [in_place_of]
         self._next = 0.0
         self._last: Bundle = {}
 
@@ -76,6 +80,7 @@ class HtmlScreen:
                 self._replace(self._bundle(len(self._handles) - 1, is_last=False, is_over=True))
             self._last = self._bundle(len(self._handles), is_last=True, is_over=is_over)
             self._handles.append(self._displays.show(self._last))
+            self._pause(self._last)
         self._replace(self._bundle(last, is_last=True, is_over=is_over))
 
     def _replace(self, new: Bundle) -> None:
@@ -83,7 +88,10 @@ class HtmlScreen:
             return
         self._handles[-1].update(new)
         self._last = new
-        size = sum(len(text) for text in new.values())
+        self._pause(new)
+
+    def _pause(self, shown: Bundle) -> None:
+        size = sum(len(text) for text in shown.values())
         self._next = self._clock() + max(SHORTEST_PAUSE_S, size / BYTES_PER_SECOND)
 
     def _bundle(self, place: int, *, is_last: bool, is_over: bool) -> Bundle:

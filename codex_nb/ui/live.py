@@ -81,6 +81,12 @@ class LiveOutput:
         else:
             self.close()
 
+    def give_up(self) -> Handle | None:
+        """Close the widget and return its output, for something else to be shown there."""
+        self.is_over = True
+        self.close()
+        return self._handle
+
     def close(self) -> None:
         """Close the widget."""
         if not self.is_closed:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from codex_nb.rendering.bundle import bundle
 from codex_nb.ui import words
-from codex_nb.ui.channel import Channel, Displays, Message, NotebookDisplays
+from codex_nb.ui.channel import Channel, Displays, Handle, Message, NotebookDisplays
 from codex_nb.ui.commands import Command, Continue, Retry, read_command
 from codex_nb.ui.documents import document_of
 from codex_nb.ui.placing import Placing
@@ -105,6 +105,11 @@ class Transcript:
             for future in self._replies.values():
                 future.cancel()
             self._replies.clear()
+
+    def give_up(self) -> Handle | None:
+        """Close a transcript that no front end has answered; return its output, for another screen to take over."""
+        with self._lock:
+            return self._segments[-1].output.give_up() if self._segments else None
 
     def request(self, operation: str, payload: Message) -> Future[Message]:
         """Ask the front-end half: ``read_document``, ``insert_cells``.

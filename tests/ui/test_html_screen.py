@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from codex_nb.session.events import (
+    ApprovalRequested,
+    ApprovalResolved,
+    TextDelta,
+    TextDone,
+    ToolCallReady,
+    ToolFinished,
+    ToolStarted,
+)
+from codex_nb.tools.approval import ApprovalRequest, Decision, Verdict
+from codex_nb.ui.commands import Command, Decide
+from codex_nb.ui.html import HtmlScreen
+from codex_nb.ui.transcript import Transcript
+from tests.rendering.hostile import PAYLOADS, payload
+from tests.rendering.strict import violations
+from tests.ui.fakes import STARTED, FakeNotebook, finished
+
+REQUEST = ApprovalRequest("c1", "run_python", "print(1)", "python", "Print a number.")
+READY = ToolCallReady("c1", "run_python", json.dumps({"code": "print(1)"}))
+
+
+class Desk:
+    """An HTML screen in a fake notebook; ``now`` is the clock in seconds."""
+
+    def __init__(self, typed: str = "y", **options: Any) -> None:
+        self.notebook = FakeNotebook()
+        self.commands: list[Command] = []
+        self.now = 0.0
+        self.screen = HtmlScreen(
+            on_command=self.commands.append,
+            ask=lambda _: typed,
+            displays=self.notebook,
+            clock=lambda: self.now,
+            **options,
+        )
+
+    def play(self, *events: Any) -> None:
+        for event in events:
+            self.screen.apply(event)
+            self.screen.flush()
+
+
+def test_it_replaces_itself_a_few_times_a_second_at_most() -> None:
+    desk = Desk()
+    for _ in range(100):
+        desk.now += 0.01
+        desk.play(TextDelta("m1", "word "))
+    assert len(desk.notebook.outputs[0].shown) in {4, 5}
+
+
+def test_it_says_what_goes_on_and_ends_with_the_answer_alone() -> None:
+    desk = Desk()
+    desk.play(STARTED, TextDelta("m1", "half"))
+    assert desk.notebook.standing()[0]["text/plain"] == "[Codex is working …]"
+    desk.now = 1.0
+    desk.play(TextDelta("m1", " and"))
+    assert desk.notebook.standing()[0]["text/plain"] == "half and\n\n[Writing …]"
+    desk.play(TextDone("m1", "half and half"), finished("half and half"))
+    desk.screen.close()
+    assert desk.notebook.standing()[0]["text/plain"].startswith("half and half\n\ngpt-5.2-codex")
+
+
+def test_the_code_stands_there_before_it_is_asked_for() -> None:
+    desk = Desk("n because")
+    desk.play(READY, ApprovalRequested(REQUEST))
+    assert "print(1)" in desk.notebook.standing()[0]["text/plain"]
+    assert desk.commands == [Decide("c1", Decision(Verdict.REJECT, message="because"))]
+
+
+def test_text_that_follows_outputs_stands_below_them() -> None:
+    desk = Desk()
+    desk.play(TextDone("m1", "before"), READY, ApprovalResolved("c1", Decision(Verdict.APPROVE)))
+    desk.play(ToolStarted("c1"))
+    desk.notebook.print("1")
+    desk.now = 5.0
+    desk.play(ToolFinished("c1", "1", ok=True), TextDone("m2", "after"), finished("after"))
+    desk.screen.close()
+    first, printed, last = (data["text/plain"] for data in desk.notebook.standing())
+    assert (first, printed) == ("before\n\n[Python (done)]\nprint(1)", "1")
+    assert last.startswith("after\n\ngpt-5.2-codex")
+
+
+def test_it_takes_the_place_of_a_transcript_that_nobody_answered() -> None:
+    notebook = FakeNotebook()
+    transcript = Transcript(on_command=lambda _: None, displays=notebook, open_channel=notebook.open_channel)
+    transcript.show()
+    handle = transcript.give_up()
+    screen = HtmlScreen(on_command=lambda _: None, displays=notebook, in_place_of=handle)
+    for event in (TextDone("m1", "text"), finished("text")):
+        screen.apply(event)
+    screen.close()
+    (standing,) = notebook.standing()
+    assert set(standing) == {"text/html", "text/markdown", "text/plain"}
+    assert notebook.channels[0].closed
+
+
+@pytest.mark.parametrize("name", PAYLOADS)
+def test_no_hostile_text_gets_through(name: str) -> None:
+    desk, text = Desk(), payload(name)
+    desk.play(
+        TextDone("m1", text),
+        ToolCallReady("c1", text, json.dumps({"code": text})),
+        ToolFinished("c1", text, ok=False),
+        finished(text, status="failed", error=text),
+    )
+    desk.screen.close()
+    shown = [data for output in desk.notebook.outputs for data in output.shown]
+    assert [violations(data["text/html"]) for data in shown if violations(data["text/html"])] == []

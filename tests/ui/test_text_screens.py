@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from codex_nb.rendering.splitting import CONTINUED
+from codex_nb.session.events import (
+    ApprovalRequested,
+    ApprovalResolved,
+    Notice,
+    ReasoningDelta,
+    RetryScheduled,
+    TextDelta,
+    TextDone,
+    ToolCallReady,
+    ToolFinished,
+    ToolStarted,
+)
+from codex_nb.tools.approval import NOBODY_HINT, ApprovalRequest, Decision, Verdict
+from codex_nb.ui.commands import Command, Decide
+from codex_nb.ui.plain import PlainScreen
+from codex_nb.ui.terminal import RichScreen
+from tests.rendering.hostile import PAYLOADS, payload
+from tests.ui.fakes import STARTED, finished
+
+REQUEST = ApprovalRequest("c1", "run_python", "print(1)", "python", "Print a number.")
+READY = ToolCallReady("c1", "run_python", json.dumps({"code": "print(1)"}))
+FOOTER = (
+    "gpt-5.2-codex, medium effort · 1,200 tokens in (1,000 cached), 40 out (8 reasoning)"
+    " · ada@example.com · ChatGPT Plus"
+)
+Ask = Callable[[str], str] | None
+
+
+class PlainDesk:
+    """A plain screen over a string."""
+
+    def __init__(self, ask: Ask = None) -> None:
+        self.commands: list[Command] = []
+        self.stream = io.StringIO()
+        self.screen: Any = PlainScreen(self.stream, on_command=self.commands.append, ask=ask)
+
+    def play(self, *events: Any) -> str:
+        for event in events:
+            self.screen.apply(event)
+            self.screen.flush()
+        self.screen.close()
+        return self.stream.getvalue()
+
+
+class RichDesk(PlainDesk):
+    """A rich screen; with ``terminal`` it may draw in place."""
+
+    def __init__(self, ask: Ask = None, *, terminal: bool = False) -> None:
+        super().__init__(ask)
+        console = Console(file=self.stream, force_terminal=terminal, width=100, color_system=None)
+        self.screen = RichScreen(console, on_command=self.commands.append, ask=ask)
+
+
+both = pytest.mark.parametrize("desk_of", [PlainDesk, RichDesk])
+
+
+@pytest.mark.parametrize("split", [1, 3, 100])
+def test_plain_text_streams_as_it_comes(split: int) -> None:
+    text = "# Title\n\nwith **stars**, as they are"
+    deltas = [TextDelta("m1", text[at : at + split]) for at in range(0, len(text), split)]
+    shown = PlainDesk().play(STARTED, *deltas, TextDone("m1", text), finished(text))
+    assert shown == f"{text}\n[{FOOTER}]\n"
+
+
+def test_a_whole_turn_as_plain_text() -> None:
+    shown = PlainDesk(lambda _: "y").play(
+        STARTED,
+        Notice("context", "12 of 80 cells were sent."),
+        ReasoningDelta("r1", 0, "not shown"),
+        TextDone("m1", "First I look."),
+        READY,
+        ApprovalRequested(REQUEST),
+        ApprovalResolved("c1", Decision(Verdict.APPROVE)),
+        ToolStarted("c1"),
+        ToolFinished("c1", "1", ok=True),
+        RetryScheduled(1, 4, 0.2, "The connection broke."),
+        TextDone("m2", "It is one."),
+        finished("It is one."),
+    )
+    assert shown == (
+        "12 of 80 cells were sent.\n"
+        "First I look.\n"
+        "[Python]\n"
+        "    print(1)\n"
+        "[Python (done)]\n"
+        "The connection broke. Trying again (attempt 1 of 4).\n"
+        "It is one.\n"
+        f"[{FOOTER}]\n"
+    )
+
+
+def test_rich_text_is_set_and_printed_once() -> None:
+    text = "# Title\n\n- one\n- **two**\n\nThe end."
+    shown = RichDesk().play(*[TextDelta("m1", character) for character in text], TextDone("m1", text))
+    lines = [line.strip(" ┏━┓┃┗┛") for line in shown.splitlines()]
+    assert [line for line in lines if line] == ["Title", "• one", "• two", "The end."]
+    assert CONTINUED not in shown
+
+
+def test_a_terminal_is_drawn_by_block_and_not_by_answer() -> None:
+    def written(blocks: int) -> int:
+        desk = RichDesk(terminal=True)
+        paragraph = "Some words that fill a line or so of text. " * 3
+        return len(desk.play(*[TextDelta("m1", f"{paragraph}\n\n") for _ in range(blocks)]))
+
+    assert written(100) < 11 * written(10)
+
+
+@both
+def test_the_code_is_shown_before_the_question_and_the_answer_is_the_decision(
+    desk_of: type[PlainDesk],
+) -> None:
+    seen: list[str] = []
+
+    def ask(prompt: str) -> str:
+        seen.append(desk.stream.getvalue())
+        assert "Print a number." in prompt
+        return "a"
+
+    desk = desk_of(ask)
+    desk.play(READY, ApprovalRequested(REQUEST))
+    assert "print(1)" in seen[0]
+    assert desk.commands == [Decide("c1", Decision(Verdict.APPROVE_TOOL))]
+
+
+@pytest.mark.parametrize(
+    ("typed", "decision"),
+    [
+        ("y", Decision(Verdict.APPROVE)),
+        (" YES ", Decision(Verdict.APPROVE)),
+        ("always", Decision(Verdict.APPROVE_TOOL)),
+        ("n", Decision(Verdict.REJECT)),
+        ("no, use polars instead", Decision(Verdict.REJECT, message="use polars instead")),
+        ("s", Decision(Verdict.STOP)),
+    ],
+)
+def test_a_typed_word_decides(typed: str, decision: Decision) -> None:
+    desk = PlainDesk(lambda _: typed)
+    desk.play(READY, ApprovalRequested(REQUEST))
+    assert desk.commands == [Decide("c1", decision)]
+
+
+def test_what_is_no_answer_is_asked_again_and_never_approves() -> None:
+    answers = iter(["", "yep", "y please", "1", "stop"])
+    desk = PlainDesk(lambda _: next(answers))
+    desk.play(READY, ApprovalRequested(REQUEST))
+    assert desk.commands == [Decide("c1", Decision(Verdict.STOP))]
+
+
+def refuses_to_answer(_: str) -> str:
+    raise EOFError
+
+
+@both
+@pytest.mark.parametrize("ask", [None, refuses_to_answer])
+def test_where_nobody_can_answer_the_call_is_refused_with_a_hint(desk_of: type[PlainDesk], ask: Ask) -> None:
+    desk = desk_of(ask)
+    refused = Decision(Verdict.REJECT, message=NOBODY_HINT, by="nobody")
+    shown = desk.play(READY, ApprovalRequested(REQUEST), ApprovalResolved("c1", refused))
+    assert desk.commands == [Decide("c1", refused)]
+    assert " ".join(shown.split()).endswith(NOBODY_HINT)
+
+
+@both
+def test_a_tool_that_shows_nothing_itself_has_its_output_written(desk_of: type[PlainDesk]) -> None:
+    ready = ToolCallReady("c1", "read_file", '{"path": "a.csv"}')
+    shown = desk_of().play(ready, ToolFinished("c1", "x,y\n1,2", ok=True))
+    assert "Read a file (done)" in shown
+    assert "x,y" in shown
+
+
+@both
+def test_an_early_end_says_why(desk_of: type[PlainDesk]) -> None:
+    shown = desk_of().play(TextDelta("m1", "half"), finished(status="failed", error="The backend is down."))
+    assert shown.index("half") < shown.index("The backend is down.")
+
+
+@both
+def test_a_final_text_that_differs_is_written_whole(desk_of: type[PlainDesk]) -> None:
+    shown = desk_of().play(TextDelta("m1", "wrong"), TextDone("m1", "right words"))
+    assert shown.rstrip().endswith("right words")
+
+
+@both
+@pytest.mark.parametrize("name", PAYLOADS)
+def test_no_hostile_text_steers_the_terminal(desk_of: type[PlainDesk], name: str) -> None:
+    text = payload(name)
+    request = ApprovalRequest("c1", text, text, text, text)
+    shown = desk_of(lambda _: "n").play(
+        Notice("hint", text),
+        TextDone("m1", text),
+        ToolCallReady("c1", text, json.dumps({"code": text})),
+        ApprovalRequested(request),
+        ToolFinished("c1", text, ok=False),
+        finished(status="failed", error=text),
+    )
+    assert [character for character in shown if character != "\n" and ord(character) < 32] == []
+    assert not any(0x7F <= ord(character) <= 0x9F for character in shown)
