@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from codex_nb.auth.credentials import AuthMode
+from codex_nb.auth.status import AccountStatus
+from codex_nb.responses.limits import Credits, RateLimits, Window
+from codex_nb.ui.account import AccountReport, AccountView, bar
+from tests.rendering.hostile import PAYLOADS, payload
+from tests.rendering.strict import text_of, violations
+from tests.ui.fakes import FakeNotebook
+
+NOW = datetime(2026, 11, 20, 18, 0, tzinfo=timezone(timedelta(hours=1)))
+STATUS = AccountStatus(
+    signed_in=True,
+    auth_mode=AuthMode.CHATGPT,
+    label="ada@example.com",
+    email="ada@example.com",
+    plan="plus",
+    account_id="workspace-1",
+    billing="chatgpt",
+    credentials_location="/home/ada/.codex/auth.json",
+    expires_at=NOW + timedelta(hours=3),
+)
+LIMITS = RateLimits(
+    windows=(
+        Window(42.4, 300, NOW + timedelta(hours=1)),
+        Window(7.0, 10_080, NOW + timedelta(days=3)),
+        Window(None, None, None, limit="gpt-5.2-codex"),
+    ),
+    credits=Credits(has_credits=True, balance="12.50"),
+)
+REPORT = AccountReport(STATUS, LIMITS, "gpt-5.2-codex", "medium", now=NOW)
+KEY = AccountStatus(signed_in=True, auth_mode=AuthMode.API_KEY, label="API key sk-…cdef", billing="api_key")
+
+
+def test_a_report_reads_as_text() -> None:
+    assert str(REPORT).splitlines() == [
+        "Account                  ada@example.com",
+        "Plan                     ChatGPT Plus",
+        "Paid by                  ChatGPT Plus, nothing extra per question",
+        "Workspace or account id  workspace-1",
+        "Login kept in            /home/ada/.codex/auth.json",
+        "Login valid until        today 21:00, renewed by itself",
+        "Model                    gpt-5.2-codex, medium effort",
+        "5 h                      ████████░░░░░░░░░░░░ 42 %  resets today 19:00",
+        "week                     █░░░░░░░░░░░░░░░░░░░ 7 %  resets Mon 23 Nov 18:00",
+        "limit (gpt-5.2-codex)    unknown  resets unknown",
+        "Credits: 12.50",
+    ]
+
+
+def test_a_report_is_a_dict_of_plain_values() -> None:
+    report = json.loads(json.dumps(REPORT.as_dict()))
+    assert report["limits"][0] == {
+        "label": "5 h",
+        "limit": "codex",
+        "used_percent": 42.4,
+        "window_minutes": 300,
+        "resets_at": "2026-11-20T18:00:00+00:00",
+    }
+    assert (report["billing"], report["plan"], report["auth_mode"]) == ("chatgpt", "plus", "chatgpt")
+
+
+def test_a_key_is_billed_by_use_and_its_limits_are_not_invented() -> None:
+    text = str(AccountReport(KEY, now=NOW))
+    assert "API key sk-…cdef" in text
+    assert "API key, billed by use" in text
+    assert "none (API key)" in text
+    assert text.endswith("Limits: an API key is billed by use; the OpenAI platform shows its limits.")
+
+
+def test_what_is_not_known_is_called_unknown() -> None:
+    unknown = AccountStatus(signed_in=True, billing="chatgpt")
+    report = AccountReport(unknown, problem="The service did not answer.", now=NOW)
+    lines = str(report).splitlines()
+    assert [line.split("  ")[-1].strip() for line in lines[:3]] == [
+        "unknown",
+        "unknown",
+        "ChatGPT plan, nothing extra per question",
+    ]
+    assert lines[-2:] == [
+        "The service did not answer.",
+        "Limits: unknown until a question has been answered or they are asked for.",
+    ]
+
+
+def test_nobody_is_told_apart_from_unknown() -> None:
+    nobody = AccountStatus(
+        signed_in=False, credentials_location="/h/auth.json", problem="Sign in with %codex login."
+    )
+    assert str(AccountReport(nobody, now=NOW)).splitlines() == [
+        "Account        Nobody is signed in",
+        "Login kept in  /h/auth.json",
+        "Sign in with %codex login.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("used", "drawn"),
+    [
+        (0.0, "░" * 20 + " 0 %"),
+        (100.0, "█" * 20 + " 100 %"),
+        (130.0, "█" * 20 + " 130 %"),
+        (-1.0, "░" * 20 + " -1 %"),
+        (None, "unknown"),
+    ],
+)
+def test_a_bar_stays_within_its_length(used: float | None, drawn: str) -> None:
+    assert bar(used) == drawn
+
+
+def test_the_page_shows_what_the_text_shows() -> None:
+    html = REPORT._repr_mimebundle_()["text/html"]
+    assert violations(html) == []
+    shown = " ".join(text_of(html).split())
+    for value in ("ada@example.com", "ChatGPT Plus", "today 21:00", "42 %", "Mon 23 Nov 18:00", "12.50"):
+        assert value in shown
+
+
+@pytest.mark.parametrize("name", PAYLOADS)
+def test_no_hostile_account_gets_through(name: str) -> None:
+    text: Any = payload(name)
+    status = AccountStatus(
+        signed_in=True,
+        auth_mode=text,
+        label=text,
+        email=text,
+        plan=text,
+        account_id=text,
+        billing="chatgpt",
+        credentials_location=text,
+        profile=text,
+        problem=text,
+    )
+    limits = RateLimits(windows=(Window(1.0, 300, None, limit=text),), credits=Credits(balance=text))
+    report = AccountReport(status, limits, text, text, problem=text, now=NOW)
+    assert violations(report._repr_mimebundle_()["text/html"]) == []
+
+
+class Desk:
+    def __init__(self) -> None:
+        self.notebook = FakeNotebook()
+        self.commands: list[str] = []
+        self.view = AccountView(
+            REPORT,
+            on_command=self.commands.append,
+            displays=self.notebook,
+            open_channel=self.notebook.open_channel,
+        )
+        self.view.show()
+        self.channel = self.notebook.channels[0]
+
+
+def test_the_output_is_plain_and_its_buttons_are_beside_it() -> None:
+    desk = Desk()
+    desk.channel.ready()
+    desk.view.settle()
+    desk.channel.says("replaced")
+    assert desk.notebook.standing() == [REPORT._repr_mimebundle_()]
+    ending = desk.channel.sent[-1]
+    assert [command["name"] for command in ending["commands"]] == ["refresh", "sign_in", "sign_out"]
+    desk.channel.says("command", name="refresh")
+    desk.channel.says("command", name="delete_everything")
+    assert desk.commands == ["refresh"]
+
+
+def test_a_refresh_shows_the_new_report_in_the_same_output() -> None:
+    desk = Desk()
+    desk.channel.ready()
+    desk.view.settle()
+    new = AccountReport(STATUS, None, now=NOW.astimezone(UTC))
+    desk.view.update(new)
+    assert desk.notebook.standing() == [new._repr_mimebundle_()]
+    assert [message["kind"] for message in desk.channel.sent] == ["full", "ending", "ending"]
+    desk.channel.says("dismissed")
+    assert desk.channel.closed
+
+
+def test_where_no_front_end_answers_the_report_stays_without_buttons() -> None:
+    desk = Desk()
+    desk.view.settle()
+    assert (desk.channel.closed, desk.notebook.standing()) == (True, [REPORT._repr_mimebundle_()])

@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from codex_nb.auth.steps import EnterCode, EnterSecret, LoginStep, OpenUrl, SignedIn, Waiting
+from codex_nb.errors import LoginFailed
+from codex_nb.ui.login import SignInWidget, sign_in_by_text
+from tests.rendering.hostile import PAYLOADS, payload
+from tests.rendering.strict import violations
+from tests.ui.fakes import FakeNotebook
+
+pytestmark = pytest.mark.anyio
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+CODE = EnterCode("ABCD-1234", "https://auth.example/device", NOW + timedelta(minutes=15))
+DONE = SignedIn("ada@example.com", "plus")
+KEY = "sk-fabricated-key-0123456789"
+
+
+class FakeFlow:
+    """A sign-in whose steps the test gives; None waits for a submission, an exception is raised."""
+
+    def __init__(self, *steps: LoginStep | LoginFailed | None) -> None:
+        self.given: tuple[LoginStep | LoginFailed | None, ...] = steps
+        self.submitted: list[SecretStr] = []
+        self.cancelled = False
+        self._woken = asyncio.Event()
+
+    async def steps(self) -> AsyncIterator[LoginStep]:
+        for step in self.given:
+            if isinstance(step, LoginFailed):
+                raise step
+            if step is None:
+                await self._woken.wait()
+                if self.cancelled:
+                    raise LoginFailed("The sign-in was cancelled.", reason="cancelled")
+            else:
+                yield step
+
+    def submit(self, text: SecretStr) -> None:
+        self.submitted.append(text)
+        self._woken.set()
+
+    def cancel(self) -> None:
+        self.cancelled = True
+        self._woken.set()
+
+
+class Desk:
+    """A sign-in widget in a fake notebook; its flows are begun in the order given."""
+
+    def __init__(self, *flows: FakeFlow) -> None:
+        self.notebook = FakeNotebook()
+        self.flows = list(flows)
+        self.started: list[str] = []
+        self.widget = SignInWidget(
+            self._start,
+            reason="Your session has expired.",
+            displays=self.notebook,
+            open_channel=self.notebook.open_channel,
+            now=lambda: NOW,
+        )
+        self.widget.show()
+        self.channel = self.notebook.channels[0]
+        self.channel.ready()
+
+    def _start(self, method: str) -> FakeFlow:
+        self.started.append(method)
+        return self.flows[len(self.started) - 1]
+
+    @property
+    def page(self) -> dict[str, Any]:
+        return self.channel.sent[-1]
+
+    async def until(self, kind: str) -> dict[str, Any]:
+        async with asyncio.timeout(5):
+            while self.page["step"]["kind"] != kind:  # noqa: ASYNC110 -- a fake page tells nobody of its change
+                await asyncio.sleep(0)
+        return self.page
+
+    def names(self) -> list[str]:
+        return [command["name"] for command in self.page["commands"]]
+
+
+async def test_a_code_is_shown_with_its_page_and_time_and_the_cell_goes_on_by_itself() -> None:
+    desk = Desk(FakeFlow(CODE, None, DONE))
+    run = asyncio.create_task(desk.widget.run())
+    page = await desk.until("code")
+    step = page["step"]
+    assert (step["code"], step["href"], step["expires_in"]) == ("ABCD-1234", CODE.url, 900)
+    assert page["reason"] == "Your session has expired."
+    assert desk.names() == ["again", "cancel", "browser", "api_key"]
+    desk.flows[0].submit(SecretStr("the page was visited"))
+    assert await run == DONE
+    desk.widget.finish()
+    desk.channel.says("replaced")
+    assert desk.notebook.standing()[0]["text/plain"] == "[Signed in as ada@example.com (ChatGPT Plus).]"
+    assert desk.channel.closed
+
+
+async def test_a_new_code_starts_over() -> None:
+    desk = Desk(FakeFlow(CODE, None), FakeFlow(DONE))
+    run = asyncio.create_task(desk.widget.run())
+    await desk.until("code")
+    desk.channel.says("command", name="again")
+    assert await run == DONE
+    assert (desk.started, desk.flows[0].cancelled) == (["device", "device"], True)
+
+
+async def test_cancelling_changes_nothing_and_says_so() -> None:
+    desk = Desk(FakeFlow(CODE, None))
+    run = asyncio.create_task(desk.widget.run())
+    await desk.until("code")
+    desk.channel.says("command", name="cancel")
+    assert await run is None
+    desk.widget.finish()
+    assert desk.notebook.standing()[0]["text/plain"] == "[The sign-in was cancelled. Nothing was changed.]"
+
+
+async def test_a_failure_is_shown_and_can_be_tried_again_from_another_thread() -> None:
+    desk = Desk(
+        FakeFlow(LoginFailed("The page refused.", reason="refused", hint="Ask again.")), FakeFlow(DONE)
+    )
+    run = asyncio.create_task(desk.widget.run())
+    page = await desk.until("failed")
+    assert (page["step"]["text"], page["step"]["hint"]) == ("The page refused.", "Ask again.")
+    threading.Thread(target=desk.channel.says, args=("command",), kwargs={"name": "again"}).start()
+    assert await run == DONE
+
+
+async def test_another_way_is_begun_when_it_is_chosen() -> None:
+    desk = Desk(
+        FakeFlow(CODE, None), FakeFlow(OpenUrl("https://auth.example/a?b=1", can_paste=True), None, DONE)
+    )
+    run = asyncio.create_task(desk.widget.run())
+    await desk.until("code")
+    desk.channel.says("command", name="browser")
+    step = (await desk.until("open"))["step"]
+    assert (step["href"], step["can_paste"]) == ("https://auth.example/a?b=1", True)
+    desk.channel.says("submit", value="http://localhost:1455/auth/callback?code=x")
+    assert await run == DONE
+    assert desk.started == ["device", "browser"]
+
+
+async def test_a_key_goes_to_the_flow_and_nowhere_else(caplog: pytest.LogCaptureFixture) -> None:
+    desk = Desk(
+        FakeFlow(CODE, None), FakeFlow(EnterSecret("OpenAI API key"), None, Waiting("Checking …"), DONE)
+    )
+    run = asyncio.create_task(desk.widget.run())
+    await desk.until("code")
+    desk.channel.says("command", name="api_key")
+    assert (await desk.until("secret"))["step"]["what"] == "OpenAI API key"
+    desk.channel.says("submit", value=KEY)
+    assert await run == DONE
+    desk.widget.finish()
+    desk.channel.ready("v2")
+    everything = f"{desk.channel.sent}{[output.shown for output in desk.notebook.outputs]}{caplog.text}"
+    everything += f"{vars(desk.widget)}{desk.flows[1].submitted}"
+    assert KEY not in everything
+    assert [text.get_secret_value() for text in desk.flows[1].submitted] == [KEY]
+
+
+async def test_a_reloaded_page_shows_the_step_again() -> None:
+    desk = Desk(FakeFlow(CODE, None, DONE))
+    run = asyncio.create_task(desk.widget.run())
+    page = await desk.until("code")
+    desk.channel.ready("v2")
+    assert desk.page == page
+    desk.channel.says("command", name="cancel")
+    await run
+
+
+async def test_an_address_that_is_not_of_the_web_is_no_link() -> None:
+    desk = Desk(FakeFlow(OpenUrl("javascript:window.pwned=1", can_paste=False), None))
+    run = asyncio.create_task(desk.widget.run())
+    step = (await desk.until("open"))["step"]
+    assert step["href"] == ""
+    desk.channel.says("command", name="cancel")
+    await run
+
+
+@pytest.mark.parametrize("name", PAYLOADS)
+async def test_no_hostile_account_or_plan_gets_through_in_what_stays(name: str) -> None:
+    text = payload(name)
+    desk = Desk(FakeFlow(SignedIn(text, text, text)))
+    await desk.widget.run()
+    desk.widget.finish()
+    assert violations(desk.notebook.standing()[0]["text/html"]) == []
+
+
+async def test_the_same_flow_runs_as_text() -> None:
+    written: list[str] = []
+    assert await sign_in_by_text(FakeFlow(CODE, DONE), written.append, no_question) == DONE
+    assert "ABCD-1234" in written[0]
+    assert CODE.url in written[0]
+    assert written[1] == "Signed in as ada@example.com (ChatGPT Plus)."
+
+
+async def test_a_key_is_asked_for_without_showing_it() -> None:
+    prompts: list[str] = []
+
+    async def ask_hidden(prompt: str) -> str:
+        prompts.append(prompt)
+        return KEY
+
+    flow = FakeFlow(EnterSecret("OpenAI API key"), None, DONE)
+    written: list[str] = []
+    assert await sign_in_by_text(flow, written.append, ask_hidden) == DONE
+    assert prompts == ["OpenAI API key (it stays hidden): "]
+    assert KEY not in "".join(written)
+
+
+async def no_question(prompt: str) -> str:
+    raise AssertionError(prompt)
