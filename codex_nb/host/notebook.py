@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from codex_nb.host.recorder import OutputRecorder
 
 ASK_TIMEOUT_S = 2.0
+OUTPUT_LIMIT = (
+    4_000  # characters of each output that the open document gives away: more than any question tells
+)
 _FILE_LIMIT = 512_000_000
 _log = logging.getLogger(__name__)
 
@@ -35,15 +38,19 @@ def read_notebook(
     environ: Mapping[str, str],
     *,
     timeout: float = ASK_TIMEOUT_S,
+    whole: Sequence[int] = (),
 ) -> NotebookSnapshot:
     """Return the notebook around the running cell from the best source that answers.
 
     The document is asked only when the cell came with a cell id: headless runs have none, and nobody would answer. The
-    reply to ``read_document`` is ``{"notebook": nbformat, "path": str}``.
+    reply to ``read_document`` is ``{"notebook": nbformat, "path": str}``; in it the texts of outputs are shortened to a
+    limit, with a mark, but in cells whose number is in ``whole`` to ten times as much.
     """
     end = front_end(shell)
     if document is not None and end.may_have_widgets:
-        reply = document.ask("read_document", {"cell_id": end.cell_id}, timeout)
+        reply = document.ask(
+            "read_document", {"cell_id": end.cell_id, "limit": OUTPUT_LIMIT, "whole": list(whole)}, timeout
+        )
         snapshot = _from_reply(reply, end.cell_id, current_source(shell))
         if snapshot is not None:
             return snapshot

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from codex_nb.host.notebook import read_notebook
 from codex_nb.magics.options import OptionError
 from codex_nb.session.context import NotebookContext, build_context
+from codex_nb.session.mentions import mentions_in
 from codex_nb.session.request import TurnRequest
 from codex_nb.tools.catalog import notebook_tools
 from codex_nb.tools.tool import Tool, ToolSet
@@ -58,7 +59,13 @@ def make_question(
 def gather(workspace: Workspace, prompt: str, home: Home, document: DocumentPort | None) -> NotebookContext:
     """Read the notebook and the namespace as they are now."""
     return build_context(
-        read_notebook(workspace.shell, document, workspace.recorder, workspace.environ),
+        read_notebook(
+            workspace.shell,
+            document,
+            workspace.recorder,
+            workspace.environ,
+            whole=[int(each.target) for each in mentions_in(prompt) if each.kind == "cell"],
+        ),
         workspace.namespace,
         prompt,
         redactor=home.assistant.redactor(),

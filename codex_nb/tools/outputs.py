@@ -16,6 +16,8 @@ _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@
 _OVERWRITTEN = re.compile(r"[^\n]*\r(?=[^\r\n])")
 _IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif")
 _INNER_FRAMES = 4
+_MARK = re.compile(r"\n… \[([\d,]+) characters left out\] …\n")
+_MARKED_BEFORE = 100_000  # texts that were shortened once are not longer than this
 _TEXT_TYPES = ("text/plain", "text/markdown", "text/latex", "application/json")
 
 
@@ -23,8 +25,13 @@ def shorten(text: str, limit: int) -> str:
     """Keep the beginning and the end of a text, with a mark that says how much is missing between them."""
     if len(text) <= limit:
         return text
-    head = limit * 2 // 3
-    return _mended(text[:head], len(text) - limit, text[len(text) - (limit - head) :])
+    head, tail = limit * 2 // 3, len(text) - (limit - limit * 2 // 3)
+    missing = tail - head
+    if missing <= _MARKED_BEFORE:
+        missing += sum(
+            int(mark[1].replace(",", "")) - len(mark[0]) for mark in _MARK.finditer(text, head, tail)
+        )
+    return _mended(text[:head], missing, text[tail:])
 
 
 def joined(value: object, limit: int) -> str:

@@ -199,6 +199,31 @@ def test_all_cells_of_an_answered_notebook_run_again_without_a_request(
     assert "Stored answer" in str(saved.cells[3].outputs)
 
 
+BULKY = """from IPython.display import display
+for _ in range(20):
+    display({'text/plain': 'begin ' + 'x, ' * 130_000 + 'end', 'text/html': 'y' * 400_000}, raw=True)"""
+
+
+def test_a_question_does_not_move_the_outputs_that_it_cannot_tell(
+    open_notebook: Callable[..., NotebookPage], sim: Simulator
+) -> None:
+    sent: list[int] = []
+    notebook = open_notebook([LOAD, BULKY, "%%codex\nWhat is there?", "%%codex\nWhat is in @cell:2?"])
+    notebook.page.on(
+        "websocket", lambda socket: socket.on("framesent", lambda payload: sent.append(len(payload)))
+    )
+    notebook.reload(wait_for_kernel=True)
+    for index in range(4):
+        notebook.run(index)
+    first, second = map(context_of, sim.requests.to("/responses", "POST"))
+    assert "begin x, x" in first
+    assert "x, end" in first
+    (left_out,) = set(re.findall(r"\[([\d,]+) characters left out\]", first))
+    assert int(left_out.replace(",", "")) > 380_000  # counted from the whole, not from what the page sent
+    assert second.count("x") > 2 * first.count("x")
+    assert sum(sent) < 1_500_000
+
+
 @pytest.mark.parametrize("front_end", [FrontEnd.LAB])
 def test_the_context_that_is_shown_is_the_one_that_is_sent(
     open_notebook: Callable[..., NotebookPage], sim: Simulator

@@ -69,7 +69,7 @@ def test_the_open_document_is_asked_first() -> None:
     document = Document({"notebook": NOTEBOOK, "path": "folder/a.ipynb"})
     snapshot = read_notebook(asking_shell(), document, None, {})
     assert snapshot == NotebookSnapshot("document", CELLS, current=2, path="folder/a.ipynb")
-    assert document.asked == [("read_document", {"cell_id": "ask"})]
+    assert document.asked == [("read_document", {"cell_id": "ask", "limit": 4_000, "whole": []})]
 
 
 def test_a_headless_run_is_not_asked() -> None:

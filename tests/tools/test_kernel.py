@@ -79,3 +79,8 @@ def test_a_long_traceback_keeps_its_inner_frames() -> None:
 
 def test_a_shortened_text_keeps_both_ends() -> None:
     assert shorten("a" * 60 + "b" * 60, 30) == "a" * 20 + "\n… [90 characters left out] …\n" + "b" * 10
+
+
+def test_what_was_left_out_before_is_counted_when_a_text_is_shortened_again() -> None:
+    once = shorten("a" * 6_000 + "b" * 3_000, 900)
+    assert shorten(once, 30) == "a" * 20 + "\n… [8,970 characters left out] …\n" + "b" * 10

@@ -26,14 +26,51 @@ function insertCells(model, cells, after) {
   return { inserted: cells.length, last: idOf(shared.cells[at + cells.length - 1]) };
 }
 
-function readDocument(model) {
+// What an answer can use of outputs: a notebook with 50 MB of them must not travel with every question.
+const READ_TEXTS = ["text/plain", "text/markdown", "text/latex", "application/json"];
+const NEAR_PICTURES = 8;
+
+function readDocument(model, { cell_id: asking, limit, whole = [] }) {
   const context = notebookOf(model);
   if (!context) throw new Error("no notebook");
-  return { notebook: context.model.toJSON(), path: context.path };
+  const { cells } = context.model.toJSON();
+  const last = cells.findIndex((cell) => cell.id === asking);
+  cells.forEach((cell, index) => {
+    const isWhole = whole.includes(cell.execution_count) || whole.includes(index + 1);
+    const isNear = index < last && index >= last - NEAR_PICTURES;
+    const size = isWhole ? 10 * limit : limit;
+    delete cell.attachments;
+    cell.outputs = cell.outputs?.map((output) => leanOutput(output, size, isWhole || isNear));
+  });
+  return { notebook: { cells }, path: context.path };
+}
+
+function leanOutput(output, limit, withPictures) {
+  const lean = { ...output };
+  if (output.text) lean.text = shortened(output.text, limit);
+  if (output.evalue) lean.evalue = shortened(output.evalue, limit);
+  if (output.traceback) lean.traceback = output.traceback.map((frame) => shortened(frame, limit));
+  for (const [kind, value] of Object.entries(output.data ?? {})) {
+    const isKept = READ_TEXTS.includes(kind) || (withPictures && kind.startsWith("image/"));
+    const most = READ_TEXTS.includes(kind) ? limit : Infinity;
+    lean.data = { ...lean.data, [kind]: isKept ? shortened(value, most) : "" };
+  }
+  return lean;
+}
+
+// The kernel's own mark for what was left out: it adds up what is left out here and there.
+function shortened(value, limit) {
+  const isText = typeof value === "string" || Array.isArray(value);
+  const text = isText ? [value].flat().join("") : JSON.stringify(value);
+  if (text.length <= limit) return isText ? text : value;
+  const head = text.slice(0, Math.floor((limit * 2) / 3)).replace(/[\uD800-\uDBFF]$/, "");
+  const tail = text.slice(text.length - Math.ceil(limit / 3)).replace(/^[\uDC00-\uDFFF]/, "");
+  const missing = (text.length - head.length - tail.length).toLocaleString("en-US");
+  return `${head}\n… [${missing} characters left out] …\n${tail}`;
 }
 
 const REQUESTS = {
-  read_document: (model) => readDocument(model),
+  read_document: readDocument,
   insert_cells: (model, payload) => insertCells(model, payload.cells, payload.after),
 };
 
