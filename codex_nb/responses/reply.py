@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from codex_nb.errors import CodexError, StreamInterrupted
 from codex_nb.http import httpx
 from codex_nb.responses.events import TERMINAL_TYPES, ResponseCompleted, ResponseIncomplete, parse_event
+from codex_nb.responses.gulps import Gulps
 from codex_nb.responses.mapping import RUN_AGAIN, event_error, reply_error, transport_error, unreadable_reply
 from codex_nb.responses.sse import EventStreamDecoder, EventTooLargeError
 
@@ -34,6 +35,7 @@ class Reply:
         self._backend = backend
         self._idle_timeout_s = idle_timeout_s
         self._chunks = response.aiter_bytes()
+        self._gulps = Gulps(self._chunks)
         self._sample = b""
         self.events_seen = 0
 
@@ -41,8 +43,7 @@ class Reply:
         """Yield the events up to the terminal one; a reply that is none, or breaks off, is a CodexError."""
         response = self._response
         if response.status_code != httpx.codes.OK:
-            body = await self._body(MAX_ERROR_BYTES)
-            raise reply_error(response.status_code, response.headers, body, backend=self._backend)
+            raise await self._refusal()
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind == "application/json":
             yield self._whole(await self._body(MAX_BODY_BYTES))
@@ -61,6 +62,10 @@ class Reply:
                 yield event
                 return
         raise self._cut()
+
+    async def _refusal(self) -> CodexError:
+        body = await self._body(MAX_ERROR_BYTES)
+        return reply_error(self._response.status_code, self._response.headers, body, backend=self._backend)
 
     async def drain(self) -> None:
         """Read what may follow the terminal event, for a moment only: then the connection can be used again."""
@@ -84,7 +89,7 @@ class Reply:
         failure: CodexError
         try:
             async with asyncio.timeout(self._idle_timeout_s):
-                async for chunk in self._chunks:
+                async for chunk in self._gulps:
                     if not self.events_seen and len(self._sample) < SAMPLE_BYTES:
                         self._sample += chunk[:SAMPLE_BYTES]
                     events = decoder.feed(chunk)
