@@ -112,16 +112,23 @@ def thinking(item: str, text: str, *, size: int = 16) -> Iterator[Step]:
 
 
 def running(
-    call_id: str, code: str, act: Callable[[], str], *, summary: str = "Run Python"
+    call_id: str,
+    code: str,
+    act: Callable[[], str],
+    *,
+    summary: str = "Run Python",
+    name: str = "run_python",
+    language: str = "python",
 ) -> Iterator[Step]:
-    """Stream a call of run_python, ask for approval, run ``act`` where the code would run."""
+    """Stream a call, ask for approval, run ``act`` where the code would run."""
     arguments = json.dumps({"code": code})
-    yield ToolCallStarted(call_id, "run_python")
+    yield ToolCallStarted(call_id, name)
     for at in range(0, len(arguments), 24):
         yield ToolArgumentsDelta(call_id, arguments[at : at + 24])
-        yield 0.01
-    yield ToolCallReady(call_id, "run_python", arguments)
-    request = ApprovalRequest(call_id, "run_python", code, "python", summary, editable=True)
+        if at < 1_000:
+            yield 0.01
+    yield ToolCallReady(call_id, name, arguments)
+    request = ApprovalRequest(call_id, name, code, language, summary, editable=True)
     yield ApprovalRequested(request)
 
     def decided(stage: Stage) -> Iterator[Step]:
