@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import logging
 from dataclasses import replace
@@ -12,7 +14,7 @@ from codex_nb.host.frontend import current_request, front_end
 from codex_nb.notebook import Cell, NotebookSnapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from codex_nb.host.recorder import OutputRecorder
 
@@ -132,11 +134,24 @@ def _cells_of_file(path: Path) -> tuple[Cell, ...] | None:
     try:
         if path.stat().st_size > _FILE_LIMIT:
             return None
-        notebook = json.loads(path.read_bytes())
+        with _no_collection():
+            notebook = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         _log.debug("The notebook file cannot be read: %s", error)
         return None
     return cells_of(notebook) if isinstance(notebook, dict) and "cells" in notebook else None
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the garbage collector from walking through a growing tree of a million parsed lines."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _refreshed(cells: Iterable[Cell], recorded: Sequence[Cell], current_id: str | None) -> tuple[Cell, ...]:
