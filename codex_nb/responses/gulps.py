@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-REST_S = 0.025  # half a frame: nothing is seen later for it
+REST_S = 0.04  # less than a frame: nothing is seen later for it
 AT_ONCE_S = 0.001  # a read that takes longer has had to wait for the sender
 
 
