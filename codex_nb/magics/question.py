@@ -77,7 +77,8 @@ def gather(workspace: Workspace, prompt: str, home: Home, document: DocumentPort
 
 def offered_tools(namespace: Mapping[str, Any], more: Sequence[Tool] = ()) -> ToolSet:
     """Offer the notebook's tools and the user's own: every ``@codex_nb.tool`` in the namespace."""
-    own = [value for value in namespace.values() if isinstance(value, Tool)]
+    # isinstance would ask an object for its __class__, and so run code of whatever lies in the namespace
+    own = [value for value in namespace.values() if issubclass(type(value), Tool)]
     return notebook_tools().with_tools([*own, *more])
 
 
