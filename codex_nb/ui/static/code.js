@@ -52,7 +52,8 @@ function insertButton(model, block, code, labels, announce) {
 }
 
 function addCodeTools(model, root, labels, announce) {
-  for (const block of root.querySelectorAll(".highlight:not([data-codex-tools])")) {
+  const bare = ".highlight:not([data-codex-tools])";
+  for (const block of root.matches(bare) ? [root] : root.querySelectorAll(bare)) {
     block.dataset.codexTools = "";
     block.append(codeTools(model, block, labels, announce));
   }

@@ -43,21 +43,29 @@ const SECTIONS = {
   notice: noticeSection,
 };
 
-// A list that goes on joins the list before it.
-function joinLists(closed, firstNew) {
-  const list = firstNew;
-  const before = list?.previousElementSibling;
-  if (!list?.classList.contains("codex-continued") || before?.tagName !== list.tagName) return;
+// A list that goes on joins the list before it; returned is what has come with it.
+function joinLists(list) {
+  const before = list.previousElementSibling;
+  if (!list.classList.contains("codex-continued") || before?.tagName !== list.tagName) return [list];
+  const items = [...list.children];
   before.append(...list.childNodes);
   list.remove();
+  return items;
 }
 
+// Only what is new is looked at: a long answer must not cost more with every block.
 function appendClosed(view, closed, html) {
   const last = closed.lastElementChild;
   closed.insertAdjacentHTML("beforeend", html);
-  joinLists(closed, last ? last.nextElementSibling : null);
-  addCodeTools(view.model, closed, view.labels, view.announce);
-  typeset(view.model, closed);
+  const fresh = [];
+  for (let node = last ? last.nextElementSibling : closed.firstElementChild; node; node = node.nextElementSibling) {
+    fresh.push(node);
+  }
+  if (fresh.length) fresh.splice(0, 1, ...joinLists(fresh[0]));
+  for (const node of fresh) {
+    addCodeTools(view.model, node, view.labels, view.announce);
+    typeset(view.model, node);
+  }
 }
 
 function tailTarget(open) {

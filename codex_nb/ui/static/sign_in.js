@@ -31,6 +31,7 @@ function codeStep(view, step) {
     row,
     element("p", "codex-notice codex-address", step.address),
     countdown(view, step),
+    element("p", "codex-notice", step.hint),
   ];
 }
 

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import ipywidgets
+import pytest
+
+from codex_nb.session.events import TextDone
+from codex_nb.ui.transcript import Transcript
+from codex_nb.ui.widgets import STATIC, Kind, WidgetChannel, widget_class
+from tests.ui.fakes import FakeNotebook, finished
+
+
+def open_widgets() -> set[str]:
+    return set(ipywidgets.widgets.widget._instances)
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_a_widget_holds_its_code_and_style_and_nothing_that_was_said(kind: Kind) -> None:
+    widget = widget_class(kind)()
+    own = {name: value for name, value in widget.get_state().items() if name in {"_esm", "_css"}}
+    scripts, styles = kind.value
+    assert own == {
+        "_esm": "\n".join((STATIC / name).read_text() for name in scripts),
+        "_css": "\n".join((STATIC / name).read_text() for name in styles),
+    }
+    inherited = set(ipywidgets.DOMWidget().get_state())
+    assert set(widget.get_state()) - inherited == {"_esm", "_css", "_anywidget_id"}
+    widget.close()
+
+
+def test_a_turn_leaves_its_traits_as_they_were_and_no_widget() -> None:
+    before = open_widgets()
+    channels: list[WidgetChannel] = []
+
+    def open_channel() -> WidgetChannel:
+        channels.append(WidgetChannel(Kind.TRANSCRIPT))
+        return channels[-1]
+
+    transcript = Transcript(on_command=lambda _: None, displays=FakeNotebook(), open_channel=open_channel)
+    transcript.show()
+    state = str(channels[0]._widget.get_state())
+    for event in (TextDone("m1", "a secret of the model"), finished("a secret of the model")):
+        transcript.apply(event)
+        transcript.flush()
+    assert str(channels[0]._widget.get_state()) == state
+    transcript.close()
+    assert open_widgets() == before
+
+
+@pytest.mark.parametrize("file", sorted(STATIC.iterdir()), ids=lambda file: file.name)
+def test_the_front_end_files_load_nothing_from_elsewhere(file: Path) -> None:
+    text = file.read_text()
+    assert [
+        word for word in ("http://", "https://", "@import", "import(", "eval(", "url(") if word in text
+    ] == []
