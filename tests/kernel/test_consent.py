@@ -15,8 +15,8 @@ from nbclient import NotebookClient
 from codex_nb.simulator import Call, End, RecordedRequest, Reply, Say, Simulator
 from tests.kernel.front_ends import APPROVE, Answer, AskingFrontEnd, Console, Headless, Page, Ran
 from tests.kernel.kernel_client import RunningKernel, running
-from tests.kernel.provision import VERSIONS
-from tests.sent import offered_tools, outputs_of
+from tests.kernel.provision import ROOT, VERSIONS, KernelVersion
+from tests.sent import context_of, offered_tools, outputs_of
 
 HINT = "Nobody is here to approve this call"
 FRONT_ENDS: Mapping[str, AskingFrontEnd] = {"buttons": Page(), "stdin": Console(), "headless": Headless()}
@@ -211,6 +211,45 @@ def test_what_runs_is_the_code_as_the_user_changed_it(
     assert ((folder / "effect.txt").exists(), saw_the_plant(folder)) == (False, False)
 
 
+DOCUMENT = (
+    {"cell_type": "markdown", "id": "title", "source": "# Never saved"},
+    {"cell_type": "code", "id": "frame", "source": "value = 6 * 7", "outputs": [], "execution_count": 1},
+    {"cell_type": "code", "id": "asking", "source": "%%codex", "outputs": [], "execution_count": None},
+    {"cell_type": "code", "id": "below", "source": "below = 1", "outputs": [], "execution_count": None},
+)
+
+
+@pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
+def test_every_generation_of_kernels_reads_asks_runs_and_inserts(
+    sim: Simulator, environ: dict[str, str], folder: Path, version: KernelVersion
+) -> None:
+    sim.requests.clear()
+    (folder / "effect.txt").unlink(missing_ok=True)
+    calls = (
+        Call("run_python", {"code": PLANT + "\nawait __import__('asyncio').sleep(0)"}, call_id="call_1"),
+        Call("insert_cells", CALLS["insert_cells"], call_id="call_2"),
+    )
+    for _ in range(2):
+        sim.add_replies(Reply(stream=(*calls, End())), Reply(stream=(Say("Done."), End())))
+    with running(version, {**environ, "PYTHONPATH": str(ROOT)}) as kernel:
+        for code in (f"import os; os.chdir({str(folder)!r})", "value = 6 * 7", "%load_ext codex_nb"):
+            assert kernel.run(code)["status"] == "ok"
+        cell = f"%%codex --fresh -t {version.name}-{{}}\nWhat is value?"
+        page = Page(DOCUMENT).run(kernel, cell.format("page"), lambda _: APPROVE)
+        console = Console().run(kernel, cell.format("console"), lambda _: APPROVE)
+        assert kernel.value("planted") == "ran"
+    assert [(each.status, len(each.asked)) for each in (page, console)] == [("ok", 2), ("ok", 1)]
+    assert page.inserted == [("code", "inserted = 1")]
+    seen, inserted, from_history, _ = sim.requests.to("/responses", "POST")
+    told = context_of(seen)
+    assert "Asked in cell 3 of 4" in told
+    assert "# Never saved" in told
+    assert "below = 1" not in told
+    assert "value = 6 * 7" in context_of(from_history)
+    assert "it ran" in outputs_of(inserted)["call_1"]
+    assert "Inserted 1 cell." in outputs_of(inserted)["call_2"]
+
+
 @pytest.mark.parametrize(("policy", "runs"), [("ask", False), ("auto", False), ("all", True)])
 def test_nbclient_runs_what_all_allows_and_is_refused_at_once_otherwise(
     sim: Simulator, environ: dict[str, str], folder: Path, policy: str, runs: bool
@@ -222,6 +261,7 @@ def test_nbclient_runs_what_all_allows_and_is_refused_at_once_otherwise(
     )
     sources = [
         "%load_ext codex_nb",
+        "print('computed', 6 * 7)",
         f"%%codex --fresh -t nbclient-{policy} --approval {policy}\nDo it.",
         "7 * 6",
     ]
@@ -230,12 +270,13 @@ def test_nbclient_runs_what_all_allows_and_is_refused_at_once_otherwise(
         notebook, timeout=60, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
     )
     client.execute(env=environ)
-    shown = str(notebook.cells[1].outputs)
+    shown = str(notebook.cells[2].outputs)
     assert ((folder / "effect.txt").exists(), HINT in shown, "--approval all" in shown) == (
         runs,
         not runs,
         not runs,
     )
     assert ("Approval policy 'all'" in shown) is runs
-    assert notebook.cells[2].outputs[0]["data"]["text/plain"] == "42"
+    assert "computed 42" in context_of(sim.requests.to("/responses", "POST")[-1])
+    assert notebook.cells[3].outputs[0]["data"]["text/plain"] == "42"
     assert "widget-view" not in str(notebook.cells)
