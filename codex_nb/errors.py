@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
+    from typing import Self
 
 
 class CodexError(Exception):
@@ -53,6 +54,19 @@ class CodexError(Exception):
         """The message and the hint as the one readable line that a notebook shows."""
         return f"{self} {self.hint}".strip()
 
+    def bare(self) -> Self:
+        """Return the error without the frames that it and its causes came through.
+
+        Those hold what was sent and received, and a verbose traceback prints their variables.
+        """
+        link: BaseException | None = self
+        seen: set[int] = set()
+        while link is not None and id(link) not in seen:
+            seen.add(id(link))
+            link.__traceback__ = None
+            link = link.__cause__ or link.__context__
+        return self
+
 
 class AuthError(CodexError):
     """The login does not allow the request."""
@@ -67,15 +81,16 @@ class SignInRequired(AuthError):
 class RefreshFailed(AuthError):
     """The access token could not be renewed.
 
-    ``permanent`` tells whether only a new login helps; ``reason`` is the machine-readable cause
-    (``expired``, ``reused``, ``revoked``, ``rejected``, ``unreachable``, ``malformed``).
+    ``permanent`` tells whether only a new login helps; ``reason`` is the machine-readable cause: ``expired``,
+    ``reused``, ``revoked``, ``rejected``, ``unreachable``, ``malformed``; ``insecure`` (its address is neither https nor
+    on this machine), ``locked`` (another program is changing the login), ``unwritable`` (CODEX_HOME takes no file, so
+    the refresh token was not spent), ``unchanged`` (the service gave the old token again) or ``ended`` (the process
+    that renewed broke off).
     """
 
     default_hint = "Sign in again with %codex login."
 
-    def __init__(
-        self, message: str, *, permanent: bool, reason: str, hint: str | None = None
-    ) -> None:
+    def __init__(self, message: str, *, permanent: bool, reason: str, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.permanent = permanent
         self.reason = reason
@@ -86,7 +101,7 @@ class LoginFailed(AuthError):
     """A sign-in ended without a login.
 
     ``reason`` is one of ``cancelled``, ``expired``, ``refused``, ``network``, ``malformed``, ``unsupported``,
-    ``forbidden``.
+    ``forbidden`` (by config.toml or the workspace) or ``unsaved`` (the store did not take it).
     """
 
     default_hint = "Start the sign-in again with %codex login."

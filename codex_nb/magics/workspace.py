@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from codex_nb.errors import CodexError
 from codex_nb.host.frontend import front_end
 from codex_nb.host.mailbox import Mailbox, MainThreadCall
 from codex_nb.host.notebook import notebook_path
@@ -171,6 +172,8 @@ class Workspace:
                         if isinstance(item, MainThreadCall):
                             item.run()
                 return future.result()
+            except CodexError as error:
+                raise error.bare() from error.__cause__
             finally:
                 future.cancel()
 

@@ -17,7 +17,7 @@ MAX_TEXT = 300
 MAX_READ = 8000
 _TRY_AGAIN_IN = re.compile(r"(?i)try again in\s*(\d+(?:\.\d+)?)\s*(ms|seconds?|s|minutes?|m)\b")
 _SECRETS = re.compile(
-    r"(?i)\b(?:sk-|at-|rt_|eyJ)[A-Za-z0-9._*-]{6,}"
+    r"(?i)\b(?:sk-|at-|rt_|ac_|eyJ|deviceauth_)[A-Za-z0-9._*-]{6,}"
     r"|\b(?:bearer|(?:api[-_ ]?key|token)\s*[=:])\s*[^\s\"',;]{6,}"
 )
 _MARKUP = re.compile(r"(?is)<(script|style)\b.*?</\1>|<[^>]*>")
@@ -39,7 +39,7 @@ class Problem:
         inner = table.get("error")
         # A flat error event has the type "error", which names nothing.
         fields, kind = (inner, inner.get("type")) if isinstance(inner, dict) else (table, None)
-        names = [name for name in (fields.get("code"), kind) if isinstance(name, str) and name]
+        names = [readable(name) for name in (fields.get("code"), kind) if isinstance(name, str) and name]
         text = _first_text(fields.get("message"), inner, _detail(table.get("detail")), table.get("message"))
         return cls(readable(text), names[0] if names else None, frozenset(names), fields)
 
@@ -70,7 +70,7 @@ def readable(text: str) -> str:
 def request_id_of(headers: Mapping[str, str]) -> str | None:
     """Find the id that support asks for."""
     names = ("x-request-id", "x-oai-request-id", "cf-ray")
-    return next((headers[name] for name in names if headers.get(name)), None)
+    return next((readable(headers[name]) for name in names if headers.get(name)), None)
 
 
 def retry_after(headers: Mapping[str, str], text: str, now: datetime) -> float | None:

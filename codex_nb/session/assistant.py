@@ -118,7 +118,7 @@ class Assistant:
                     yield event
         except CodexError as error:
             answer = Answer("", status="failed", thread=conversation.name)
-            yield TurnFinished(answer, error.line, error)
+            yield TurnFinished(answer, error.line, error.bare())
         except (asyncio.CancelledError, KeyboardInterrupt):
             yield TurnFinished(Answer("", status="cancelled", thread=conversation.name), STOPPED)
 

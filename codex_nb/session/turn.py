@@ -215,7 +215,7 @@ class _Run:
     def failed(self, error: CodexError) -> TurnFinished:
         """Keep what is whole, and carry the error to whoever acts on it."""
         text = self._abort()
-        return TurnFinished(replace(self._answer(text), status="failed"), error.line, error)
+        return TurnFinished(replace(self._answer(text), status="failed"), error.line, error.bare())
 
     def _abort(self) -> str:
         partial = self._reader.partial_text
