@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from codex_nb.tools.approval import ApprovalRequest
     from codex_nb.ui.commands import Command
 
-LONGEST_DRAWN = 2_000  # characters of an unfinished block that are drawn; the rest waits for its end
+SPARE_ROWS = 4  # of the window, so that what is drawn in place never scrolls
 
 
 class RichScreen:
@@ -181,7 +181,9 @@ class _Message:
         if self._live is None:
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
             self._live.start()
-        self._live.update(_markdown(source[-LONGEST_DRAWN:]), refresh=True)
+        self._live.update(
+            _markdown(_end_of(source, self._console, is_code=self._blocks.is_code)), refresh=True
+        )
 
     def finish(self, final: str) -> None:
         """Print the rest; a final text that differs from what came is printed whole."""
@@ -203,6 +205,17 @@ class _Message:
             self._live = None
         if source.strip():
             self._console.print(_markdown(source))
+
+
+def _end_of(source: str, console: Console, *, is_code: bool) -> str:
+    """Return as many lines of a block's end as the window shows; those of a code block stay code."""
+    rows = max(1, console.height - SPARE_ROWS)
+    lines = source.split("\n")
+    first = len(lines)
+    while first and (rows := rows - 1 - len(lines[first - 1]) // console.width) >= 0:
+        first -= 1
+    fence = lines[:1] if is_code and first else []
+    return "\n".join([*fence, *lines[max(first, len(fence)) :]])
 
 
 def _markdown(source: str) -> RenderableType:

@@ -117,6 +117,17 @@ def test_a_terminal_is_drawn_by_block_and_not_by_answer() -> None:
     assert written(100) < 11 * written(10)
 
 
+def test_a_long_code_block_is_drawn_as_code_from_its_end() -> None:
+    desk = RichDesk(terminal=True)
+    lines = "".join(f"line_{number} = **{number}**\n" for number in range(400))
+    desk.screen.apply(TextDelta("m1", f"```python\n{lines}"))
+    desk.screen.flush()
+    drawn = desk.stream.getvalue()
+    assert "line_399 = **399**" in drawn
+    assert "line_1 = " not in drawn
+    desk.screen.close()
+
+
 @both
 def test_the_code_is_shown_before_the_question_and_the_answer_is_the_decision(
     desk_of: type[PlainDesk],
