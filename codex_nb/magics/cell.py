@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from IPython.core.error import UsageError
 
 from codex_nb.host.background import run_in_background
 from codex_nb.host.cell import TurnInterrupted, run_in_cell
+from codex_nb.host.channel import channel_of
 from codex_nb.host.frontend import front_end
 from codex_nb.host.mailbox import Mailbox
 from codex_nb.host.pump import open_pump
@@ -21,17 +23,20 @@ from codex_nb.magics.screens import open_screen
 from codex_nb.magics.signing_in import turn_after_sign_in
 from codex_nb.tools.approval import PendingApprovals
 from codex_nb.tools.tool import Ports
+from codex_nb.ui.commands import Continue
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from concurrent.futures import Future
 
     from codex_nb.home import Home
-    from codex_nb.magics.screens import Shown
+    from codex_nb.magics.screens import Again, Shown
     from codex_nb.magics.workspace import Workspace
     from codex_nb.session.answer import Answer
     from codex_nb.session.events import TurnEvent
+    from codex_nb.ui.commands import Retry
 
+CONTINUE = "Go on exactly where your last answer broke off; repeat nothing of it."
 NOT_ANSWERED = "The question was not answered; the reason stands above."
 
 
@@ -46,7 +51,7 @@ def answer_cell(workspace: Workspace, options: CellOptions) -> None:
         return
     with Mailbox() as mailbox, open_pump(workspace.shell, mailbox) as pump:
         approvals = PendingApprovals()
-        shown = open_screen(workspace, mailbox, pump, approvals)
+        shown = open_screen(workspace, mailbox, pump, approvals, _again(workspace, options, home))
         events = _turn(workspace, options, home, shown, mailbox, approvals)
         try:
             answer = run_in_cell(workspace.engine, events, shown.screen, mailbox, pump)
@@ -62,7 +67,7 @@ def _answer_later(workspace: Workspace, options: CellOptions, home: Home) -> Non
     """Show the screen in this cell and let the turn go on while other cells run."""
     mailbox, approvals = Mailbox(), PendingApprovals()
     with open_pump(workspace.shell, mailbox) as pump:
-        shown = open_screen(workspace, mailbox, pump, approvals)
+        shown = open_screen(workspace, mailbox, pump, approvals, _again(workspace, options, home))
         events = _turn(workspace, options, home, shown, mailbox, approvals)
     answer = run_in_background(workspace.engine, events, shown.screen, mailbox, workspace.shell)
     workspace.background.append((mailbox, answer))
@@ -72,6 +77,21 @@ def _answer_later(workspace: Workspace, options: CellOptions, home: Home) -> Non
             _bind(workspace, options, done.result())
 
     answer.add_done_callback(bind)
+
+
+def _again(workspace: Workspace, options: CellOptions, home: Home) -> Again | None:
+    """Return what asks once more below an answer that ended early, in the cell that runs now."""
+    channel = channel_of(workspace.shell)
+    if channel is None:
+        return None
+    cell = channel.parent()
+
+    def again(command: Retry | Continue) -> None:
+        prompt = CONTINUE if isinstance(command, Continue) else options.prompt
+        once_more = replace(options, prompt=prompt, fresh=True)
+        channel.when_free(cell, partial(_answer_later, workspace, once_more, home))
+
+    return again
 
 
 def _turn(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from codex_nb.host.frontend import front_end
-from codex_nb.ui.commands import Command, Decide, Stop
+from codex_nb.ui.commands import Command, Continue, Decide, Retry, Stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from codex_nb.magics.workspace import Workspace
     from codex_nb.tools.approval import PendingApprovals
     from codex_nb.ui.transcript import Transcript
+
+    Again = Callable[[Retry | Continue], None]
 
 READY_S = 1.5  # a front end with the widget's half answers within a fraction of this
 
@@ -31,12 +33,21 @@ class Shown:
     transcript: Transcript | None = None
 
 
-def open_screen(workspace: Workspace, mailbox: Mailbox, pump: Pump, approvals: PendingApprovals) -> Shown:
-    """Show the screen that works here: the widget where its other half answers, HTML or text elsewhere."""
-    obey = _commands(mailbox, approvals)
+def open_screen(
+    workspace: Workspace,
+    mailbox: Mailbox,
+    pump: Pump,
+    approvals: PendingApprovals,
+    again: Again | None = None,
+) -> Shown:
+    """Show the screen that works here: the widget where its other half answers, HTML or text elsewhere.
+
+    ``again`` is what Retry and Continue do once the turn has ended early; None offers neither.
+    """
+    obey = _commands(mailbox, approvals, again)
     wanted, end = workspace.config.display, front_end(workspace.shell)
     if wanted == "widget" or (wanted == "auto" and end.may_have_widgets):
-        transcript = _transcript(obey, pump)
+        transcript = _transcript(obey, pump, offers_more=again is not None)
         if transcript is not None:
             return Shown(transcript, transcript)
     if wanted == "html" or (wanted == "auto" and end.may_have_widgets):
@@ -44,7 +55,7 @@ def open_screen(workspace: Workspace, mailbox: Mailbox, pump: Pump, approvals: P
     return Shown(_text(workspace, obey))
 
 
-def _transcript(obey: Callable[[Command], None], pump: Pump) -> Transcript | None:
+def _transcript(obey: Callable[[Command], None], pump: Pump, *, offers_more: bool) -> Transcript | None:
     from codex_nb.ui.transcript import Transcript
 
     def wait(is_over: Callable[[], bool], seconds: float) -> None:
@@ -52,7 +63,7 @@ def _transcript(obey: Callable[[Command], None], pump: Pump) -> Transcript | Non
         while not is_over() and (left := deadline - time.monotonic()) > 0:
             pump.once(min(left, 0.1))
 
-    transcript = Transcript(on_command=obey, wait=wait)
+    transcript = Transcript(on_command=obey, wait=wait, offers_more=offers_more)
     transcript.show()
     wait(lambda: transcript.ready, READY_S)
     if transcript.ready:
@@ -80,14 +91,19 @@ def _text(workspace: Workspace, obey: Callable[[Command], None]) -> Screen:
     return PlainScreen(sys.stdout, on_command=obey, ask=ask)
 
 
-def _commands(mailbox: Mailbox, approvals: PendingApprovals) -> Callable[[Command], None]:
+def _commands(
+    mailbox: Mailbox, approvals: PendingApprovals, again: Again | None
+) -> Callable[[Command], None]:
     def obey(command: Command) -> None:
         match command:
             case Stop():
                 mailbox.request_stop()
             case Decide():
                 approvals.resolve(command.call_id, command.decision)
+            case Retry() | Continue():
+                if again is not None:
+                    again(command)
             case _:
-                pass
+                assert_never(command)
 
     return obey

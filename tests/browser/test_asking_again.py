@@ -1,0 +1,81 @@
+"""An answer that ended early is asked for again, or goes on, by a click below it; a background cell lets others run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from codex_nb.simulator import End, Reply, Say, Simulator, refusals
+from tests.browser.asking import LOAD, lead_to
+from tests.browser.notebook_page import NotebookPage
+
+
+@pytest.fixture
+def sim(kernel_environ: dict[str, str]) -> Iterator[Simulator]:
+    """Run a simulator with its usual behaviour."""
+    with Simulator() as simulator:
+        lead_to(simulator, kernel_environ)
+        yield simulator
+
+
+def test_a_failed_answer_is_asked_for_again_by_a_click(
+    open_notebook: Callable[..., NotebookPage], sim: Simulator
+) -> None:
+    sim.add_replies(refusals.bad_request("The request is odd."), Reply(stream=(Say("Now it works."), End())))
+    notebook = open_notebook([LOAD, "%%codex\nWhat is odd?"])
+    notebook.run(0)
+    notebook.run(1)
+    notebook.wait_for_text(1, "The request is odd.")
+    notebook.output(1).get_by_role("button", name="Retry").click()
+    notebook.wait_for_text(1, "Now it works.")
+    first, second = [request.body["input"][-1]["content"] for request in sim.requests.to("/responses")]
+    assert first == second
+    saved = str(notebook.save().cells[1].outputs)
+    assert "Now it works." in saved
+    assert "widget-view" not in saved
+
+
+def test_a_stopped_answer_goes_on_by_a_click(open_notebook: Callable[..., NotebookPage], sim: Simulator) -> None:
+    sim.add_replies(
+        Reply(stream=(Say("The first half of it all.", gate="never"), End())),
+        Reply(stream=(Say("The second half."), End())),
+    )
+    notebook = open_notebook([LOAD, "%%codex\nTell me everything."])
+    notebook.run(0)
+    notebook.start(1)
+    notebook.wait_for_text(1, "The first")
+    notebook.output(1).get_by_role("button", name="Stop").click()
+    notebook.wait_until_run(1)
+    notebook.output(1).get_by_role("button", name="Continue").click()
+    notebook.wait_for_text(1, "The second half.")
+    asked = str(sim.requests.to("/responses")[1].body["input"])
+    assert "The first" in asked
+    assert "Go on exactly where your last answer broke off" in asked
+
+
+def test_background_cells_go_on_while_other_cells_run_and_do_not_mix(
+    open_notebook: Callable[..., NotebookPage], sim: Simulator
+) -> None:
+    sim.add_replies(
+        Reply(stream=(Say("Answer to the first question.", gate="first"), End())),
+        Reply(stream=(Say("Answer to the second question.", gate="second"), End())),
+    )
+    cells = [LOAD, "%%codex --background -t one\nFirst?", "%%codex --background -t two\nSecond?", "print(6 * 7)"]
+    notebook = open_notebook(cells)
+    notebook.run(0)
+    notebook.run(1)
+    notebook.wait_for_text(1, "Answer to")
+    notebook.run(2)
+    notebook.wait_for_text(2, "Answer to")
+    notebook.run(3)
+    notebook.wait_for_text(3, "42")
+    sim.release("second")
+    notebook.wait_for_text(2, "second question.")
+    sim.release("first")
+    notebook.wait_for_text(1, "first question.")
+    texts = [notebook.output(index).inner_text() for index in (1, 2)]
+    assert "second" not in texts[0]
+    assert "first" not in texts[1].replace("First use", "")
+    saved = notebook.save()
+    assert ["widget-view" in str(saved.cells[index].outputs) for index in (1, 2)] == [False, False]
