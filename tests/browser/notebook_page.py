@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 AXE = TIERS_FOLDER / "axe" / "node_modules" / "axe-core" / "axe.min.js"
 PATIENCE_MS = 30_000
+POLL_MS = 100  # a look at every frame would make the page draw frames that nothing else asks for
 KERNEL_STATUS = (
     "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status ?? 'none'"
 )
@@ -153,6 +154,7 @@ class NotebookPage:
                 && (model.executionState ?? 'idle') === 'idle';
             }""",
             arg=[index, after],
+            polling=POLL_MS,
             timeout=timeout_ms,
         )
 
