@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from nbformat import NotebookNode
 
-from codex_nb.simulator import Call, End, Reply, Say, Simulator
+from codex_nb.simulator import Call, End, RecordedRequest, Reply, Say, Simulator
 from tests.browser.asking import LOAD, lead_to
 from tests.browser.jupyter_server import FrontEnd
 from tests.browser.notebook_page import NotebookPage
@@ -222,6 +222,31 @@ def test_a_question_does_not_move_the_outputs_that_it_cannot_tell(
     assert int(left_out.replace(",", "")) > 380_000  # counted from the whole, not from what the page sent
     assert second.count("x") > 2 * first.count("x")
     assert sum(sent) < 1_500_000
+
+
+FIGURE = "import matplotlib.pyplot as plt\nfigure, axes = plt.subplots(figsize=(1, 1))\naxes.plot([1, 2]);"
+
+
+def images_of(request: RecordedRequest) -> list[str]:
+    """Return the images that the last question sends along."""
+    return [part["image_url"] for part in items_of(request)[-1]["content"] if "image_url" in part]
+
+
+@pytest.mark.parametrize("front_end", [FrontEnd.LAB])
+def test_a_figure_is_sent_when_the_question_is_about_it_and_only_then(
+    open_notebook: Callable[..., NotebookPage], sim: Simulator
+) -> None:
+    questions = ("What is one plus one?", "What does the figure show?", "What is wrong with @cell:2?")
+    notebook = open_notebook([LOAD, FIGURE, *(f"%%codex --no-tools\n{question}" for question in questions)])
+    for index in range(5):
+        notebook.run(index)
+    shown = notebook.save().cells[1].outputs[0]["data"]["image/png"]
+    figure = "data:image/png;base64," + "".join(shown.split())
+    assert [images_of(request) for request in sim.requests.to("/responses", "POST")] == [
+        [],
+        [figure],
+        [figure],
+    ]
 
 
 @pytest.mark.parametrize("front_end", [FrontEnd.LAB])
