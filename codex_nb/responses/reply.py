@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.errors import CodexError, StreamInterrupted
 from codex_nb.http import httpx
 from codex_nb.responses.events import TERMINAL_TYPES, ResponseCompleted, ResponseIncomplete, parse_event
 from codex_nb.responses.gulps import Gulps
+from codex_nb.responses.idle import IdleLimit
 from codex_nb.responses.mapping import RUN_AGAIN, event_error, reply_error, transport_error, unreadable_reply
 from codex_nb.responses.sse import EventStreamDecoder, EventTooLargeError
 
@@ -51,11 +53,12 @@ class Reply:
         if kind in {"text/html", "application/xhtml+xml"}:
             raise self._unreadable(await self._body(MAX_ERROR_BYTES))
         decoder = EventStreamDecoder()
-        while (chunk := await self._next_chunk_of_events(decoder)) is not None:
-            for event in self._parsed(chunk):
-                yield event
-                if event.type in TERMINAL_TYPES:
-                    return
+        with closing(IdleLimit(self._idle_timeout_s)) as limit:
+            while (chunk := await self._next_chunk_of_events(decoder, limit)) is not None:
+                for event in self._parsed(chunk):
+                    yield event
+                    if event.type in TERMINAL_TYPES:
+                        return
         last = decoder.unfinished()
         for event in self._parsed([last] if last else []):
             if event.type in TERMINAL_TYPES:
@@ -84,11 +87,13 @@ class Reply:
         self.events_seen += len(events)
         return events
 
-    async def _next_chunk_of_events(self, decoder: EventStreamDecoder) -> list[ServerSentEvent] | None:
+    async def _next_chunk_of_events(
+        self, decoder: EventStreamDecoder, limit: IdleLimit
+    ) -> list[ServerSentEvent] | None:
         """Read until at least one event is complete; None at the end. Bytes that complete nothing do not count."""
         failure: CodexError
         try:
-            async with asyncio.timeout(self._idle_timeout_s):
+            with limit:
                 async for chunk in self._gulps:
                     if not self.events_seen and len(self._sample) < SAMPLE_BYTES:
                         self._sample += chunk[:SAMPLE_BYTES]
