@@ -1,7 +1,7 @@
 """Signing in where the cell is: a widget with one step at a time, or the same steps as text.
 
-What the user types into a masked field arrives in one custom message and leaves as a SecretStr: it is in no trait, no
-output and no log.
+What the user types into a masked field arrives as the bytes beside one custom message and leaves as a SecretStr: it is
+in no trait, no output and no log, for Jupyter logs the contents of messages when it is asked to debug, but not bytes.
 """
 
 from __future__ import annotations
@@ -166,9 +166,9 @@ class SignInWidget:
             match message:
                 case {"kind": "command", "name": str(name)}:
                     self._choose(name)
-                case {"kind": "submit", "value": str(value)}:
+                case {"kind": "submit", "buffers": [typed]}:
                     if self._flow is not None:
-                        self._flow.submit(SecretStr(value))
+                        self._flow.submit(SecretStr(bytes(typed).decode("utf-8", "replace")))
                 case _:
                     self._output.take(message)
 

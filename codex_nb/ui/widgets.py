@@ -63,8 +63,10 @@ class WidgetChannel:
         self._widget.send(message)
 
     def listen(self, callback: Callable[[Message], None]) -> None:
-        """Take custom messages."""
-        self._widget.on_msg(lambda _widget, content, _buffers: callback(content))
+        """Take custom messages; what came beside one as bytes is its ``buffers``."""
+        self._widget.on_msg(
+            lambda _widget, content, buffers: callback({**content, "buffers": buffers} if buffers else content)
+        )
 
     def close(self) -> None:
         """Close the widget, and the layout that every ipywidget brings along, with their comms."""

@@ -144,7 +144,7 @@ async def test_another_way_is_begun_when_it_is_chosen() -> None:
     desk.channel.says("command", name="browser")
     step = (await desk.until("open"))["step"]
     assert (step["href"], step["can_paste"]) == ("https://auth.example/a?b=1", True)
-    desk.channel.says("submit", value="http://localhost:1455/auth/callback?code=x")
+    desk.channel.says("submit", buffers=[b"http://localhost:1455/auth/callback?code=x"])
     assert await run == DONE
     assert desk.started == ["device", "browser"]
 
@@ -157,7 +157,7 @@ async def test_a_key_goes_to_the_flow_and_nowhere_else(caplog: pytest.LogCapture
     await desk.until("code")
     desk.channel.says("command", name="api_key")
     assert (await desk.until("secret"))["step"]["what"] == "OpenAI API key"
-    desk.channel.says("submit", value=KEY)
+    desk.channel.says("submit", buffers=[memoryview(KEY.encode())])
     assert await run == DONE
     desk.widget.finish()
     desk.channel.ready("v2")

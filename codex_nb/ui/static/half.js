@@ -10,9 +10,9 @@ const GIVE_UP_MS = 60_000;
 
 function makeHalf(model, kind) {
   const half = { model, kind, views: new Set(), areas: new Set() };
-  half.send = (message) => {
+  half.send = (message, buffers) => {
     try {
-      model.send(message);
+      model.send(message, undefined, buffers);
     } catch {
       // The kernel's half is gone; nobody waits for the message.
     }
@@ -55,7 +55,7 @@ function makeView(half, el) {
   root.append(spoken);
   el.append(root);
   const view = { id: Math.random().toString(36).slice(2), half, model: half.model, root, labels: {} };
-  view.send = (message) => half.send({ view: view.id, ...message });
+  view.send = (message, buffers) => half.send({ view: view.id, ...message }, buffers);
   view.announce = (text) => {
     spoken.textContent = text;
   };

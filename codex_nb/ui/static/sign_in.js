@@ -74,7 +74,8 @@ function entry(view, label, autocomplete, masked) {
   const row = element("div", "codex-reason");
   const submit = () => {
     if (!field.value.trim()) return;
-    view.send({ kind: "submit", value: field.value.trim() });
+    // In a buffer: at their lowest level, Jupyter's own logs repeat the contents of messages, but no buffers.
+    view.send({ kind: "submit" }, [new TextEncoder().encode(field.value.trim()).buffer]);
     field.value = "";
   };
   row.append(field, button("codex-primary codex-submit", view.labels.submit, "", submit));
