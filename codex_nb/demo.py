@@ -97,7 +97,14 @@ def _child_environment(backend: Backend) -> dict[str, str]:
 
 
 def _lab(work: Path, backend: Backend, *, browser: bool) -> int:
-    command = [sys.executable, "-m", "jupyterlab", str(work / TOUR), "--ServerApp.ip=127.0.0.1", "--ServerApp.port=0"]
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        str(work / TOUR),
+        "--ServerApp.ip=127.0.0.1",
+        "--ServerApp.port=0",
+    ]
     command += [f"--ServerApp.root_dir={work}", *([] if browser else ["--no-browser"])]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")
@@ -117,7 +124,9 @@ def _execute(notebook: Path, backend: Backend) -> int:
         # Nobody can be asked here, and only the simulator's own code would run: the demo says yes for it.
         environment["CODEX_NB_APPROVAL"] = "all"
     page = nbformat.read(notebook, as_version=4)
-    client = NotebookClient(page, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(notebook.parent)}})
+    client = NotebookClient(
+        page, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(notebook.parent)}}
+    )
     client.execute(env=environment)
     for cell in page.cells:
         if cell.cell_type == "code":
