@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from codex_nb.host.pump import Pump
     from codex_nb.magics.workspace import Workspace
     from codex_nb.tools.approval import PendingApprovals
+    from codex_nb.ui.channel import Handle
     from codex_nb.ui.transcript import Transcript
 
     Again = Callable[[Retry | Continue], None]
+    Wait = Callable[[Callable[[], bool], float], None]
 
 READY_S = 1.5  # a front end with the widget's half answers within a fraction of this
 
@@ -47,15 +49,17 @@ def open_screen(
     obey = _commands(mailbox, approvals, again)
     wanted, end = workspace.config.display, front_end(workspace.shell)
     if wanted == "widget" or (wanted == "auto" and end.may_have_widgets):
-        transcript = _transcript(obey, pump, offers_more=again is not None)
-        if transcript is not None:
+        transcript, wait = _transcript(obey, pump, offers_more=again is not None)
+        wait(lambda: transcript.ready, READY_S)
+        if transcript.ready:
             return Shown(transcript, transcript)
-    if wanted == "html" or (wanted == "auto" and end.may_have_widgets):
+        return Shown(_html(workspace, obey, transcript.give_up()))
+    if wanted == "html":
         return Shown(_html(workspace, obey))
     return Shown(_text(workspace, obey))
 
 
-def _transcript(obey: Callable[[Command], None], pump: Pump, *, offers_more: bool) -> Transcript | None:
+def _transcript(obey: Callable[[Command], None], pump: Pump, *, offers_more: bool) -> tuple[Transcript, Wait]:
     from codex_nb.ui.transcript import Transcript
 
     def wait(is_over: Callable[[], bool], seconds: float) -> None:
@@ -65,17 +69,14 @@ def _transcript(obey: Callable[[Command], None], pump: Pump, *, offers_more: boo
 
     transcript = Transcript(on_command=obey, wait=wait, offers_more=offers_more)
     transcript.show()
-    wait(lambda: transcript.ready, READY_S)
-    if transcript.ready:
-        return transcript
-    transcript.close()
-    return None
+    return transcript, wait
 
 
-def _html(workspace: Workspace, obey: Callable[[Command], None]) -> Screen:
+def _html(workspace: Workspace, obey: Callable[[Command], None], in_place_of: Handle | None = None) -> Screen:
     from codex_nb.ui.html import HtmlScreen
 
-    return HtmlScreen(on_command=obey, ask=input if workspace.has_person else None)
+    ask = input if workspace.has_person else None
+    return HtmlScreen(on_command=obey, ask=ask, in_place_of=in_place_of)
 
 
 def _text(workspace: Workspace, obey: Callable[[Command], None]) -> Screen:

@@ -65,7 +65,9 @@ class WidgetChannel:
     def listen(self, callback: Callable[[Message], None]) -> None:
         """Take custom messages; what came beside one as bytes is its ``buffers``."""
         self._widget.on_msg(
-            lambda _widget, content, buffers: callback({**content, "buffers": buffers} if buffers else content)
+            lambda _widget, content, buffers: callback(
+                {**content, "buffers": buffers} if buffers else content
+            )
         )
 
     def close(self) -> None:

@@ -36,7 +36,9 @@ def test_a_failed_answer_is_asked_for_again_by_a_click(
     assert "widget-view" not in saved
 
 
-def test_a_stopped_answer_goes_on_by_a_click(open_notebook: Callable[..., NotebookPage], sim: Simulator) -> None:
+def test_a_stopped_answer_goes_on_by_a_click(
+    open_notebook: Callable[..., NotebookPage], sim: Simulator
+) -> None:
     sim.add_replies(
         Reply(stream=(Say("The first half of it all.", gate="never"), End())),
         Reply(stream=(Say("The second half."), End())),
@@ -61,7 +63,12 @@ def test_background_cells_go_on_while_other_cells_run_and_do_not_mix(
         Reply(stream=(Say("Answer to the first question.", gate="first"), End())),
         Reply(stream=(Say("Answer to the second question.", gate="second"), End())),
     )
-    cells = [LOAD, "%%codex --background -t one\nFirst?", "%%codex --background -t two\nSecond?", "print(6 * 7)"]
+    cells = [
+        LOAD,
+        "%%codex --background -t one\nFirst?",
+        "%%codex --background -t two\nSecond?",
+        "print(6 * 7)",
+    ]
     notebook = open_notebook(cells)
     notebook.run(0)
     notebook.run(1)
