@@ -57,8 +57,10 @@ def test_an_interrupt_returns_what_is_done(home: object, sim: Simulator) -> None
     answers = codex_nb.map(PROMPTS[:50], concurrency=4)
     states = Counter(answer.status for answer in answers)
     assert states == {"completed": 10, "cancelled": 40}
-    assert [a.status for a in answers[:10]] == ["completed"] * 10
-    assert all(PROMPTS[number] in answer.text for number, answer in enumerate(answers[:10]))
+    # the tenth request to arrive need not be the tenth prompt's: four travel at once
+    done = [number for number, answer in enumerate(answers) if answer.status == "completed"]
+    assert max(done) < 10 + 4
+    assert all(PROMPTS[number] in answers[number].text for number in done)
     assert sim.requests.wait(
         lambda log: {r.outcome for r in log.to("/responses")} == {"answered", "client_closed"}
     )
