@@ -26,7 +26,7 @@ class _Loaded:
         self._shell = shell
         self.recorder = OutputRecorder(shell)
         self.magics = CodexMagics(shell, self._open_workspace)
-        self._matcher = CodexMatcher(NotebookNames(shell, self.magics)).matcher()
+        self._matcher = CodexMatcher(NotebookNames(shell, self.magics), self.magics.values_of).matcher()
 
     def enter(self) -> None:
         """Put everything in place."""

@@ -10,6 +10,7 @@ from traitlets import Enum, Integer, Unicode
 
 from codex_nb.errors import CodexError
 from codex_nb.magics.options import APPROVALS
+from codex_nb.magics.reference import reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,13 +67,14 @@ class CodexMagics(Magics):
         """The workspace if one was made."""
         return self._workspace
 
+    def values_of(self, setting: str) -> list[str]:
+        """Name the values that a setting can have, none where it takes any."""
+        values = getattr(self.traits().get(setting), "values", None) or ()
+        return [value for value in values if isinstance(value, str)]
+
     @line_cell_magic
     def codex(self, line: str, cell: str | None = None) -> Any:
-        """Ask Codex about this notebook, or manage it.
-
-        ``%%codex [options]`` with a question below it asks; ``%codex help`` lists options and subcommands;
-        a ``%codex`` line that begins with no subcommand is a one-line question.
-        """
+        """Ask Codex about this notebook, or manage it; ``%codex?`` shows the reference in this place."""
         from codex_nb.magics.dispatch import dispatch
 
         try:
@@ -85,3 +87,6 @@ class CodexMagics(Magics):
         if self._workspace is not None:
             self._workspace.close()
             self._workspace = None
+
+
+CodexMagics.codex.__doc__ = reference()

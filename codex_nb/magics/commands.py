@@ -28,3 +28,5 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "help": "this list",
     }
 )
+
+LOGIN_WAYS = ("device", "browser", "api_key", "access_token")

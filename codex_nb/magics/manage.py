@@ -9,7 +9,8 @@ from IPython.display import display
 
 from codex_nb.magics.cell import answer_cell
 from codex_nb.magics.commands import COMMANDS
-from codex_nb.magics.options import EFFORTS, PARSER, OptionError, parse_options
+from codex_nb.magics.options import EFFORTS, OptionError, parse_options
+from codex_nb.magics.reference import options_and_help
 from codex_nb.magics.tables import table
 from codex_nb.rendering.bundle import answer_bundle
 
@@ -192,11 +193,6 @@ def show_help(workspace: Workspace, _: str) -> None:
     """List options and subcommands."""
     del workspace
     commands = table(("`%codex …`", "does"), ((f"`{name}`", text) for name, text in COMMANDS.items()))
-    options = table(("`%%codex …`", "does"), _options())
+    spellings = ((", ".join(f"`{flag}`" for flag in flags), text) for flags, text in options_and_help())
+    options = table(("`%%codex …`", "does"), spellings)
     tell(f"Write a question below `%%codex`, or on the line of `%codex`.\n\n{commands}\n\n{options}")
-
-
-def _options() -> Iterable[tuple[str, str]]:
-    for action in PARSER._actions:  # noqa: SLF001  argparse has no public list
-        name = ", ".join(f"`{flag}`" for flag in action.option_strings)
-        yield name, str(action.help).replace("%%", "%")
