@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from codex_nb.host.pump import Pump
 
 FRAME_S = 0.05  # at most 20 flushes a second
+LONGEST_FRAME_S = 0.12  # at least 8 while there is something to show
+DRAWING_SHARE = 0.02  # of the kernel's time, as long as that leaves 8 flushes a second
 GRACE_S = 0.2  # how long a cancelled turn may take to end before the cell goes on without it
 _IDLE_S = 0.1  # Windows notices an interrupt only between two waits
 
@@ -151,9 +153,11 @@ class CellTurn:
             call.abort(interrupt)
 
     def _flush(self) -> None:
+        began = self._clock()
         self._screen.flush()
         self._dirty = False
-        self._next_frame = self._clock() + FRAME_S
+        now = self._clock()
+        self._next_frame = now + frame_length(now - began)
 
     def _stop(self) -> None:
         """Take a stop request, on whatever thread it comes from."""
@@ -177,6 +181,11 @@ class CellTurn:
         self._screen.apply(finished)
         self._flush()
         return finished.answer
+
+
+def frame_length(cost: float) -> float:
+    """Return the seconds from one flush to the next when a flush costs so many: what is slow is drawn less often."""
+    return min(max(FRAME_S, cost / DRAWING_SHARE), LONGEST_FRAME_S)
 
 
 def partial_answer(events: Iterable[TurnEvent]) -> Answer:

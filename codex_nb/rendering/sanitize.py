@@ -7,6 +7,7 @@ address.
 from __future__ import annotations
 
 import re
+from functools import cache
 from html import escape
 
 import nh3
@@ -40,8 +41,12 @@ _OUR_CLASS = re.compile(r"codex-[a-z-]+|language-[a-z0-9_+#.-]{1,30}|highlight|t
 
 def clean(html: str) -> str:
     """Return the HTML with everything that is not on the list taken out."""
-    return nh3.clean(
-        html,
+    return _cleaner().clean(html)
+
+
+@cache
+def _cleaner() -> nh3.Cleaner:
+    return nh3.Cleaner(
         tags=set(TAGS),
         clean_content_tags={"script", "style"},
         attributes=ATTRIBUTES,

@@ -11,13 +11,14 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from codex_nb.rendering.markdown import parse
+from codex_nb.rendering.markdown import blocks_of, with_inline
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
 
 EAGER_PARSE = 4_000  # characters up to which every new line is a reason to look for finished blocks
 GROWTH = 1.5
+ENDED_BY_BLANK = {"paragraph_close", "heading_close", "table_close"}
 LISTS = {"bullet_list_open", "ordered_list_open"}
 CONTINUED = "codex-continued"  # a list that goes on with the items of the list before it
 
@@ -62,9 +63,12 @@ class BlockSplitter:
         self._continues, self._fence, self._parse_at = False, None, 0
         return rest
 
-    def tokens(self, end: int | None = None) -> list[Token]:
+    def tokens(self) -> list[Token]:
         """Return the tokens of the unfinished source; a list that goes on carries a class that says so."""
-        tokens = parse(self.source if end is None else self.source[:end])
+        return with_inline(self._blocks_until(len(self.source)))
+
+    def _blocks_until(self, end: int) -> list[Token]:
+        tokens = blocks_of(self.source[:end])
         if self._continues and tokens and tokens[0].type in LISTS:
             tokens[0].attrSet("class", CONTINUED)
         return tokens
@@ -74,7 +78,9 @@ class BlockSplitter:
         end = self.source.rfind("\n") + 1
         if not self._worth_parsing(before, end):
             return None
-        tokens = self.tokens(end)
+        tokens = self._blocks_until(end)
+        if tokens and tokens[-1].type in ENDED_BY_BLANK and _is_blank_before(self.source, end):
+            return self._take(end, tokens, [], inside_list=False)
         index, line = _last_block(tokens)
         if not line:
             self._fence = _closing_fence(tokens, self.source)
@@ -82,10 +88,15 @@ class BlockSplitter:
             return None
         finished, inside_list = _split(tokens, index)
         at = _start_of_line(self.source, line)
+        return self._take(at, finished, tokens[index:], inside_list=inside_list)
+
+    def _take(
+        self, at: int, finished: list[Token], rest: list[Token], *, inside_list: bool
+    ) -> FinishedBlocks:
         source, self.source = self.source[:at], self.source[at:]
         self._continues, self._parse_at = inside_list, 0
-        self._fence = _closing_fence(tokens[index:], self.source)
-        return FinishedBlocks(source, finished)
+        self._fence = _closing_fence(rest, self.source)
+        return FinishedBlocks(source, with_inline(finished))
 
     def _worth_parsing(self, before: int, end: int) -> bool:
         start = self.source.rfind("\n", 0, before) + 1
@@ -130,6 +141,11 @@ def _closing_fence(tokens: list[Token], source: str) -> re.Pattern[str] | None:
     markup = tokens[0].markup
     closing = re.compile(rf"^ {{0,3}}{re.escape(markup[0])}{{{len(markup)},}}[ \t]*$", re.MULTILINE)
     return None if closing.search(source, source.index("\n") + 1) else closing
+
+
+def _is_blank_before(source: str, end: int) -> bool:
+    """Whether the line that ends at ``end`` is blank."""
+    return not source[source.rfind("\n", 0, end - 1) + 1 : end].strip(" \t\n")
 
 
 def _start_of_line(source: str, line: int) -> int:

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Callable
 
 import pytest
 
-from codex_nb.host.cell import CellTurn, TurnInterrupted, run_in_cell
+from codex_nb.host.cell import CellTurn, TurnInterrupted, frame_length, run_in_cell
 from codex_nb.host.engine import Engine
 from codex_nb.host.mailbox import Mailbox
 from codex_nb.host.pump import IdlePump
@@ -53,6 +53,15 @@ def test_however_fast_events_come_a_frame_holds_all_of_its_time(engine: Engine, 
         turn.run(scripted(STARTED, *[delta("x")] * 5_000, FINISHED))
     assert len(screen.events) == 5_002
     assert len(screen.flushes) <= 3
+
+
+@pytest.mark.parametrize(
+    ("cost", "length"), [(0.0, 0.05), (0.001, 0.05), (0.002, 0.1), (0.01, 0.12), (3.0, 0.12)]
+)
+def test_what_is_slow_to_draw_is_drawn_less_often_but_eight_times_a_second(
+    cost: float, length: float
+) -> None:
+    assert frame_length(cost) == pytest.approx(length)
 
 
 def test_a_call_runs_on_the_cells_thread_and_its_result_goes_back(engine: Engine, mailbox: Mailbox) -> None:

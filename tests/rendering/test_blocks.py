@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codex_nb.rendering.blocks import MarkdownBlocks
+from codex_nb.rendering.blocks import BlocksUpdate, MarkdownBlocks
 from codex_nb.rendering.markdown import safe_html
 
 CONTINUATION = re.compile(r'</([ou]l)>\n<\1(?: start="\d+")? class="codex-continued"(?: start="\d+")?>\n')
@@ -44,3 +45,85 @@ def test_any_split_of_the_text_gives_the_html_of_the_whole(text: str, cuts: list
 @given(documents)
 def test_one_character_at_a_time_gives_the_html_of_the_whole(text: str) -> None:
     assert stream(list(text)) == safe_html(text)
+
+
+LONG = {
+    "prose": "Words with **weight**, a `name` and so on, " * 400,
+    "a list": "- an item with a `name`\n" * 600,
+    "a table": "| a | b |\n|---|---|\n" + "| 1 | some words in a cell |\n" * 500,
+    "code": "```python\n" + "value = function(argument, 1)\n" * 500,
+    "a quote": "> quoted **words**\n" * 700,
+    "paragraphs": "A short one with *weight*.\n\n" * 600,
+}
+
+
+@pytest.mark.parametrize("piece", [4, 20, 80])
+@pytest.mark.parametrize("kind", LONG)
+def test_what_is_drawn_is_bounded_by_the_text_and_a_little_for_each_frame(kind: str, piece: int) -> None:
+    text = LONG[kind]
+    blocks = MarkdownBlocks()
+    frames = [text[at : at + piece] for at in range(0, len(text), piece)]
+
+    updates = [blocks.feed(frame) for frame in frames] + [blocks.finish()]
+
+    drawn = sum(len(update.closed) + len(update.open or "") + len(update.tail) for update in updates)
+    source = len(safe_html(text))
+    assert drawn <= 2 * source + 1_000 * len(frames)
+
+
+def test_words_are_appended_and_the_block_is_not_drawn_again() -> None:
+    blocks = MarkdownBlocks()
+
+    updates = [blocks.feed(piece) for piece in ("Hello", " wor", "ld, ", "how\n", "are you", "?")]
+
+    assert [(update.open, update.tail) for update in updates] == [
+        ("<p>Hello</p>\n", ""),
+        (None, " wor"),
+        (None, "ld,"),
+        (None, " how"),
+        (None, "\nare you"),
+        (None, "?"),
+    ]
+
+
+def test_what_may_be_markup_draws_the_block_again() -> None:
+    blocks = MarkdownBlocks()
+
+    updates = [blocks.feed(piece) for piece in ("1", ".", " one **b", "old** w", "ords")]
+
+    assert [(update.open, update.tail) for update in updates] == [
+        ("<p>1</p>\n", ""),
+        ("<ol>\n<li></li>\n</ol>\n", ""),
+        ("<ol>\n<li>one **b</li>\n</ol>\n", ""),
+        ("<ol>\n<li>one <strong>bold</strong> w</li>\n</ol>\n", ""),
+        (None, "ords"),
+    ]
+
+
+def test_a_row_of_a_table_is_shown_when_it_is_whole() -> None:
+    blocks = MarkdownBlocks()
+    blocks.feed("| a |\n|---|\n")
+
+    updates = [blocks.feed(piece) for piece in ("| o", "ne |", "\n", "| tw")]
+
+    assert [bool(update.open) for update in updates] == [False, False, True, False]
+    assert [update.tail for update in updates] == ["", "", "", ""]
+
+
+def test_a_line_of_code_gets_its_colours_at_its_end() -> None:
+    blocks = MarkdownBlocks()
+    blocks.feed("```python\n")
+
+    updates = [blocks.feed(piece) for piece in ("x =", " 1", "\n")]
+
+    assert [(bool(update.open), update.tail) for update in updates] == [
+        (False, "x ="),
+        (False, " 1"),
+        (True, ""),
+    ]
+
+
+def test_a_blank_line_closes_a_paragraph_at_once() -> None:
+    blocks = MarkdownBlocks()
+
+    assert blocks.feed("Done.\n\n") == BlocksUpdate("<p>Done.</p>\n", "")
