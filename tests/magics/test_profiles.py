@@ -1,0 +1,120 @@
+"""Several accounts side by side: each answers for itself, says so, and none takes another's place silently."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from codex_nb.simulator import ADA, GRACE, Simulator
+from tests.magics.conftest import Notebook
+
+CHANGED = f"This session belongs to {ADA.email}, but the login is now {GRACE.email}."
+WAY_ON = "Run %codex login, or %reload_ext codex_nb to go on with the account on disk."
+
+
+@pytest.fixture
+def work(home: Path, sim: Simulator) -> Path:
+    """Give Grace's login a home of its own below the CODEX_HOME, as the profile "work"."""
+    folder = home / "profiles" / "work"
+    folder.mkdir(parents=True, mode=0o700)
+    sim.write_home(folder, GRACE)
+    return folder
+
+
+def asked_as(sim: Simulator) -> list[str]:
+    """Name the accounts that the questions went out as."""
+    return [request.headers["chatgpt-account-id"] for request in sim.requests.to("/responses")]
+
+
+@pytest.mark.usefixtures("work")
+def test_two_profiles_of_one_session_answer_each_as_its_own_account(
+    notebook: Notebook, sim: Simulator
+) -> None:
+    cells = ("%%codex\nfirst", "%%codex --profile work\nsecond", "%%codex\nthird")
+    shown = [notebook.run(cell).out for cell in cells]
+    assert asked_as(sim) == [ADA.account_id, GRACE.account_id, ADA.account_id]
+    whose = [[who.email for who in (ADA, GRACE) if who.email in text] for text in shown]
+    assert whose == [[ADA.email], [GRACE.email], [ADA.email]]
+    paid = [["ChatGPT Plus" in text, "ChatGPT Business" in text] for text in shown]
+    assert paid == [[True, False], [False, True], [True, False]]
+
+
+@pytest.mark.usefixtures("work")
+def test_a_profile_chosen_for_the_session_answers_until_another_is_chosen(
+    notebook: Notebook, sim: Simulator
+) -> None:
+    notebook.run("%config CodexMagics.profile = 'work'")
+    notebook.run("%%codex\nfirst")
+    notebook.run("import codex_nb; codex_nb.ask('second')")
+    notebook.run("%config CodexMagics.profile = None")
+    notebook.run("%%codex\nthird")
+    assert asked_as(sim) == [GRACE.account_id, GRACE.account_id, ADA.account_id]
+
+
+def test_signing_out_of_one_profile_leaves_the_other_as_it_was(
+    notebook: Notebook, home: Path, work: Path, sim: Simulator
+) -> None:
+    before = (home / "auth.json").read_bytes()
+    assert "Signed out" in notebook.run("%codex logout work").out
+    assert not (work / "auth.json").exists()
+    assert (home / "auth.json").read_bytes() == before
+    assert notebook.run("%%codex\nstill here").succeeded
+    assert "You are not signed in." in notebook.run("%%codex --profile work\nhello").error
+    assert asked_as(sim) == [ADA.account_id]
+
+
+def test_a_login_in_memory_leaves_the_files_alone(notebook: Notebook, home: Path, sim: Simulator) -> None:
+    config = home / "config.toml"
+    config.write_text(config.read_text().replace('= "file"', '= "ephemeral"'))
+    before = (home / "auth.json").read_bytes()
+    assert "You are not signed in." in notebook.run("%%codex\nhello").error
+    assert "memory" in notebook.run("%codex status").out
+    assert (home / "auth.json").read_bytes() == before
+    assert asked_as(sim) == []
+
+
+@pytest.mark.parametrize("question", ["%%codex\nsecond", "import codex_nb; codex_nb.ask('second')"])
+def test_another_account_on_disk_is_one_line_and_nothing_is_sent(
+    notebook: Notebook, home: Path, sim: Simulator, question: str
+) -> None:
+    assert notebook.run("%%codex\nfirst").succeeded
+    sim.write_login(home, GRACE)
+    ran = notebook.run(question)
+    assert CHANGED in (ran.error + ran.out)
+    assert WAY_ON in (ran.error + ran.out + getattr(ran.failure, "hint", ""))
+    assert asked_as(sim) == [ADA.account_id]
+
+
+def test_loading_the_extension_anew_goes_on_with_the_account_on_disk(
+    notebook: Notebook, home: Path, sim: Simulator
+) -> None:
+    notebook.run("%%codex\nfirst")
+    sim.write_login(home, GRACE)
+    assert not notebook.run("%%codex\nsecond").succeeded
+    assert notebook.run("%reload_ext codex_nb").succeeded
+    assert GRACE.email in notebook.run("%%codex\nthird").out
+    assert asked_as(sim) == [ADA.account_id, GRACE.account_id]
+
+
+def test_the_first_account_back_on_disk_is_simply_used(
+    notebook: Notebook, home: Path, sim: Simulator
+) -> None:
+    notebook.run("%%codex\nfirst")
+    kept = (home / "auth.json").read_bytes()
+    sim.write_login(home, GRACE)
+    assert not notebook.run("%%codex\nsecond").succeeded
+    (home / "auth.json").write_bytes(kept)
+    assert notebook.run("%%codex\nthird").succeeded
+    assert asked_as(sim) == [ADA.account_id, ADA.account_id]
+
+
+def test_a_renewed_login_of_the_same_account_is_adopted_without_a_word(
+    notebook: Notebook, home: Path, sim: Simulator
+) -> None:
+    notebook.run("%%codex\nfirst")
+    sim.write_login(home, ADA)
+    ran = notebook.run("%%codex\nsecond")
+    assert ran.succeeded
+    assert ADA.email in ran.out
+    assert asked_as(sim) == [ADA.account_id, ADA.account_id]
