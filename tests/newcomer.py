@@ -1,0 +1,204 @@
+"""A newcomer's first minutes, walked and timed: empty home, install, load, ask, sign in by device code, first answer.
+
+Everything is real but the service: a wheel is installed into a fresh environment (its dependencies are those of the
+outer one, so that no index is asked), IPython runs in a terminal, and a person confirms the code at the simulator.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pexpect
+
+from codex_nb.simulator import End, Reply, Say, Scenario, Simulator
+from tests.tiers import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PATIENCE_S = 60
+QUESTION = "Which of mean and median does an outlier move?"
+ANSWER = "The mean. The median stays where it is."
+SCENARIO = Scenario((Reply(stream=(Say(ANSWER), End()), authenticated=True),))
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>]|\r")
+
+
+@dataclass(frozen=True)
+class Step:
+    """What the newcomer does, how long it takes (seconds) until the machine has done its part, and what is shown."""
+
+    does: str
+    seconds: float
+    shown: str
+
+
+@dataclass(frozen=True)
+class Walk:
+    """All steps in their order, and what lies in the newcomer's home afterwards."""
+
+    steps: tuple[Step, ...]
+    files: tuple[str, ...]
+    package: str
+
+    @property
+    def seconds(self) -> float:
+        """The machine's part of the whole walk."""
+        return sum(step.seconds for step in self.steps)
+
+
+def build_wheel(folder: Path) -> Path:
+    """Build the wheel that a newcomer gets from the index."""
+    options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation"]
+    command = [sys.executable, "-m", "pip", "wheel", *options, "--wheel-dir", str(folder), str(ROOT)]
+    subprocess.run(command, check=True)
+    (wheel,) = folder.glob("codex_nb-*.whl")
+    return wheel
+
+
+def make_environment(folder: Path) -> Path:
+    """Make an environment that sees the outer one's packages but not its codex_nb; return its Python."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    inner = sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)})
+    # a plain path: the .pth files of the outer environment, with the editable codex_nb among them, do not count
+    (Path(inner) / "outer.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return folder / "bin" / "python"
+
+
+class Newcomer:
+    """Somebody at a terminal who has nothing yet; every step is timed and what it shows is kept."""
+
+    def __init__(self, folder: Path, sim: Simulator) -> None:
+        self.home = folder / "home"
+        self.sim = sim
+        self.steps: list[Step] = []
+        self.python = make_environment(folder / "environment")
+        codex_home = self.home / ".codex"
+        codex_home.mkdir(parents=True, mode=0o700)
+        # the only thing that a real newcomer has not got: the way to the simulator instead of the service
+        (codex_home / "config.toml").write_text(sim.config_toml())
+        kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
+        own = {"HOME": str(self.home), "TERM": "dumb", "COLUMNS": "110", "PYTHONFROZENMODULES": "on"}
+        self._environ = {**kept, **sim.environ(), **own}
+
+    @contextmanager
+    def step(self, does: str, shown: list[str]) -> Iterator[None]:
+        """Time a step; ``shown`` is filled by what stands on the screen during it."""
+        begin = time.monotonic()
+        yield
+        text = _CONTROL.sub("", "".join(shown)).strip("\n")
+        self.steps.append(Step(does, time.monotonic() - begin, text))
+
+    def install(self, wheel: Path) -> None:
+        """``pip install codex-nb``, the dependencies being there."""
+        shown: list[str] = []
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(self.python)]
+        with self.step("pip install codex-nb", shown):
+            command = [*pip, "install", "--no-deps", "--no-index", str(wheel)]
+            done = subprocess.run(command, env=self._environ, check=True, capture_output=True, text=True)
+            shown.append(done.stdout.splitlines()[-1])
+
+    def package(self) -> str:
+        """Tell which codex_nb this environment runs, from a folder that is not the checkout."""
+        show = [str(self.python), "-c", "import codex_nb; print(codex_nb.__file__)"]
+        done = subprocess.run(
+            show, env=self._environ, check=True, capture_output=True, text=True, cwd=self.home
+        )
+        return done.stdout.strip()
+
+    def sit_down(self) -> pexpect.spawn:
+        """Start IPython."""
+        arguments = [
+            "-m",
+            "IPython",
+            "--simple-prompt",
+            "--no-banner",
+            "--no-confirm-exit",
+            "--colors=NoColor",
+        ]
+        shown: list[str] = []
+        with self.step("ipython", shown):
+            child = pexpect.spawn(
+                str(self.python),
+                arguments,
+                env=self._environ,
+                cwd=str(self.home),
+                encoding="utf-8",
+                timeout=PATIENCE_S,
+                dimensions=(50, 110),
+            )
+            child.expect(r"In \[1\]: ")
+            shown += [child.before, child.after]
+        return child
+
+    def type(self, child: pexpect.spawn, does: str, lines: list[str], until: str) -> None:
+        """Type lines and wait for what comes then."""
+        shown: list[str] = []
+        with self.step(does, shown):
+            for line in lines:
+                child.send(line + "\r")
+            child.expect(until)
+            shown += [child.before, child.after]
+
+    def confirm(self, child: pexpect.spawn) -> None:
+        """Confirm the code that the screen shows, on another device; the cell goes on by itself."""
+        (code,) = self.sim.waiting_device_codes()
+        on_screen = code in self.steps[-1].shown
+        if not on_screen:
+            message = f"the code {code} is not on the screen:\n{self.steps[-1].shown}"
+            raise RuntimeError(message)
+        shown: list[str] = []
+        with self.step("open the page on any device, type the code, confirm", shown):
+            self.sim.approve_device_code(code)
+            child.expect(r"Signed in as [^\n]*\n")
+            shown += [child.before, child.after]
+        self.type(child, "nothing: the cell goes on by itself", [], r"In \[3\]: ")
+
+
+def walk() -> Walk:
+    """Walk the whole way once."""
+    with tempfile.TemporaryDirectory() as name, Simulator(SCENARIO) as sim:
+        folder = Path(name)
+        wheel = build_wheel(folder)
+        newcomer = Newcomer(folder, sim)
+        newcomer.install(wheel)
+        child = newcomer.sit_down()
+        try:
+            newcomer.type(child, "%load_ext codex_nb", ["%load_ext codex_nb"], r"In \[2\]: ")
+            newcomer.type(
+                child, "%%codex, a question", ["%%codex", QUESTION, "", ""], r"[A-Z0-9]{4}-[A-Z0-9]{4,5}\s"
+            )
+            newcomer.confirm(child)
+        finally:
+            child.close(force=True)
+        codex_home = newcomer.home / ".codex"
+        files = sorted(str(path.relative_to(codex_home)) for path in codex_home.rglob("*") if path.is_file())
+        return Walk(tuple(newcomer.steps), tuple(files), newcomer.package())
+
+
+def printed(walked: Walk) -> str:
+    """Return the walk as a list to read."""
+    parts = [
+        f"{number}. {step.does} ({step.seconds:.1f} s)\n{_indented(step.shown)}"
+        for number, step in enumerate(walked.steps, 1)
+    ]
+    return "\n".join(
+        [*parts, f"in all {walked.seconds:.1f} s of the machine's time; kept: {', '.join(walked.files)}"]
+    )
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"      {line}" for line in text.splitlines())
+
+
+if __name__ == "__main__":
+    sys.stdout.write(printed(walk()) + "\n")
