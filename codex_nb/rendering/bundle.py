@@ -6,14 +6,22 @@ own: it is made of what every reader of notebooks styles already, so it follows 
 
 from __future__ import annotations
 
+from functools import cache
 from html import escape
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from codex_nb.rendering.document import Call, Document, Part, Prose, Remark, Thinking
 from codex_nb.rendering.highlight import code_html, visible
-from codex_nb.rendering.markdown import safe_html
-from codex_nb.rendering.neutral import fenced, neutral_markdown, neutral_text
+from codex_nb.rendering.markdown import parse, render_tokens
+from codex_nb.rendering.neutral import fenced, neutral_blocks, neutral_text
 from codex_nb.rendering.sanitize import clean, plain_html
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from markdown_it.token import Token
+
+    Reader = Callable[[str], list[Token]]
 
 DOT = " · "
 LONGEST_OUTPUT = 10_000  # characters of a tool's output that stay in the notebook
@@ -23,10 +31,11 @@ Bundle = dict[str, str]
 
 def bundle(document: Document) -> Bundle:
     """Return ``text/html``, ``text/markdown`` and ``text/plain`` of the document."""
+    read = cache(parse)  # HTML and Markdown are written from one reading of the source
     return {
-        "text/html": html_of(document),
-        "text/markdown": markdown_of(document),
-        "text/plain": plain_of(document),
+        "text/html": _html_of(document, read),
+        "text/markdown": _markdown_of(document, read),
+        "text/plain": _plain_of(document),
     }
 
 
@@ -38,37 +47,34 @@ def answer_bundle(text: str, *, remark: str = "") -> Bundle:
     return bundle(Document(tuple(parts)))
 
 
-def html_of(document: Document) -> str:
-    """Return the document as sanitised HTML."""
-    parts = "".join(_html(part) for part in document.parts)
+def _html_of(document: Document, read: Reader) -> str:
+    parts = "".join(_html(part, read) for part in document.parts)
     footer = DOT.join(plain_html(entry) for entry in document.footer)
     if footer:
         parts += f'<p class="codex-footer"><small>{footer}</small></p>\n'
     return clean(f'<div class="codex-answer">\n{parts}</div>')
 
 
-def markdown_of(document: Document) -> str:
-    """Return the document as harmless Markdown."""
-    parts = [_markdown(part) for part in document.parts]
+def _markdown_of(document: Document, read: Reader) -> str:
+    parts = [_markdown(part, read) for part in document.parts]
     if document.footer:
         parts.append(f"*{neutral_text(DOT.join(document.footer))}*")
     return "\n\n".join(part.strip("\n") for part in parts if part.strip())
 
 
-def plain_of(document: Document) -> str:
-    """Return the document as text."""
+def _plain_of(document: Document) -> str:
     parts = [_plain(part) for part in document.parts]
     if document.footer:
         parts.append(DOT.join(document.footer))
     return "\n\n".join(part.strip("\n") for part in parts if part.strip())
 
 
-def _html(part: Part) -> str:
+def _html(part: Part, read: Reader) -> str:
     match part:
         case Prose():
-            return safe_html(part.markdown)
+            return render_tokens(read(part.markdown))
         case Thinking():
-            return _folded("codex-thinking", part.title, safe_html(part.markdown))
+            return _folded("codex-thinking", part.title, render_tokens(read(part.markdown)))
         case Call():
             output = f"<pre>{escape(shortened(part.output), quote=False)}</pre>\n" if part.output else ""
             return _folded("codex-call", part.title, code_html(part.code, part.language) + output)
@@ -82,12 +88,12 @@ def _folded(name: str, title: str, content: str) -> str:
     return f'<details class="{name}"><summary>{plain_html(title)}</summary>\n{content}</details>\n'
 
 
-def _markdown(part: Part) -> str:
+def _markdown(part: Part, read: Reader) -> str:
     match part:
         case Prose():
-            return neutral_markdown(part.markdown)
+            return neutral_blocks(read(part.markdown))
         case Thinking():
-            quoted = neutral_markdown(part.markdown).strip("\n").replace("\n", "\n> ")
+            quoted = neutral_blocks(read(part.markdown)).strip("\n").replace("\n", "\n> ")
             return f"> *{neutral_text(part.title)}*\n>\n> {quoted}"
         case Call():
             output = "\n\n" + fenced(shortened(part.output), "text") if part.output else ""

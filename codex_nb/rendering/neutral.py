@@ -19,6 +19,8 @@ from codex_nb.rendering.maths import is_inert, split_active_macros
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from markdown_it.token import Token
+
 _ACTIVE = re.compile(r"[\\`*\[\]|~$]|<(?![\s=\d])|&(?=#?\w+;)|(?<!\w)_|_(?!\w)")
 _LINE_START = re.compile(r"^(\s*)([#>+\-=:]|\d{1,9}(?=[.)]))", re.MULTILINE)
 _IN_ADDRESS = str.maketrans({c: f"%{ord(c):02X}" for c in " \"<>\\^`{|}()[]*_~$'"})
@@ -27,7 +29,12 @@ _DIAGRAMS = {"mermaid", "geojson", "topojson", "stl", "math", "html", "svg"}
 
 def neutral_markdown(markdown: str) -> str:
     """Return Markdown that reads the same and can do nothing."""
-    return _blocks(SyntaxTreeNode(parse(markdown))) + "\n" if markdown.strip() else ""
+    return neutral_blocks(parse(markdown))
+
+
+def neutral_blocks(tokens: list[Token]) -> str:
+    """Return parsed Markdown as Markdown that can do nothing; the tokens stay as they are."""
+    return _blocks(SyntaxTreeNode(tokens)) + "\n" if tokens else ""
 
 
 def neutral_text(text: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from codex_nb.session.events import ToolFinished, TurnEvent
+from codex_nb.session.events import TextDelta, ToolFinished, TurnEvent
 from codex_nb.session.state import NoticePart, Part, ToolPart, TurnState, reduce
 from codex_nb.ui import words
 
@@ -20,7 +20,8 @@ class Placing:
     """Folds the events of a turn and keeps its parts in their places; places count from 0."""
 
     def __init__(self, shows_its_outputs: Collection[str] = words.SHOWN_AS_OUTPUTS) -> None:
-        self.state = TurnState()
+        self._state = TurnState()
+        self._waiting: list[TextDelta] = []  # of one message; folded as one when somebody looks
         self.shown_below: set[str] = set()  # ids of the calls whose outputs the notebook shows itself
         self._shows_its_outputs = shows_its_outputs
         self._home: dict[str, int] = {}
@@ -29,9 +30,21 @@ class Placing:
 
     def apply(self, event: TurnEvent) -> None:
         """Take in one event."""
-        self.state = reduce(self.state, event)
+        if isinstance(event, TextDelta):
+            if self._waiting and self._waiting[0].item_id != event.item_id:
+                self._fold_waiting()
+            self._waiting.append(event)
+            return
+        self._fold_waiting()
+        self._state = reduce(self._state, event)
         if isinstance(event, ToolFinished) and self._has_shown_outputs(event.call_id):
             self._outputs_are_below({event.call_id})
+
+    @property
+    def state(self) -> TurnState:
+        """The turn as it stands."""
+        self._fold_waiting()
+        return self._state
 
     def break_here(self) -> None:
         """Note that the cell has outputs now which what follows must stand below."""
@@ -53,6 +66,12 @@ class Placing:
     def calls(self) -> list[ToolPart]:
         """Return the calls of the turn."""
         return [part for part in self.state.parts if isinstance(part, ToolPart)]
+
+    def _fold_waiting(self) -> None:
+        if self._waiting:
+            more = "".join(delta.text for delta in self._waiting)
+            self._state = reduce(self._state, TextDelta(self._waiting[0].item_id, more))
+            self._waiting.clear()
 
     def _outputs_are_below(self, call_ids: set[str]) -> None:
         self.settle()
