@@ -47,7 +47,7 @@ def test_the_stop_button_ends_the_turn_and_the_queued_cell_runs(
     notebook.wait_for_text(1, "Stopped.")
     notebook.wait_for_text(2, "the queued cell ran")
     kept = notebook.save().cells[1].outputs[0]["data"]["text/plain"]
-    assert kept.startswith("The beginning")
+    assert "The beginning" in kept
     assert "Stopped. What had arrived is kept." in kept
 
 
