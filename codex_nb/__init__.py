@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
-    from codex_nb.home import Status
+    from codex_nb.magics.status import Overview
     from codex_nb.session.answer import Answer
     from codex_nb.session.batch import Executor
     from codex_nb.session.events import TurnEvent
@@ -134,7 +134,7 @@ def map(  # noqa: A001  the name that the standard library has for it
     )
 
 
-def status(profile: str | None = None) -> Status:
+def status(profile: str | None = None) -> Overview:
     """Tell who is signed in, the plan and the limits; shown as a widget when it is the last value of a cell."""
     from codex_nb import face
 

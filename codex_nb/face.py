@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from typing import Literal
 
-    from codex_nb.home import Home, Status
+    from codex_nb.home import Home
+    from codex_nb.magics.status import Overview
     from codex_nb.session.answer import Answer
     from codex_nb.session.batch import Executor
     from codex_nb.session.events import TurnEvent
@@ -221,7 +222,8 @@ def ask_many(
             line.close()
 
 
-def status(profile: str | None = None) -> Status:
+def status(profile: str | None = None) -> Overview:
     """See :func:`codex_nb.status`."""
-    space = workspace()
-    return space.wait(space.home(profile).status())
+    from codex_nb.magics.status import overview
+
+    return overview(workspace(), profile)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from codex_nb.auth import FlowKind, SignedIn
     from codex_nb.home import Home
     from codex_nb.magics.workspace import Workspace
-    from codex_nb.ui.account import AccountReport
     from codex_nb.ui.login import SignInWidget
 
 T = TypeVar("T")
@@ -58,8 +57,13 @@ class Desk:
         from codex_nb.ui.login import SignInWidget
 
         methods = (first, *(way for way in WAYS if way != first))
-        widget = await main.call(lambda: SignInWidget(self.home.login_flow, methods=methods, reason=reason))
-        await main.call(widget.show)
+
+        def show() -> SignInWidget:
+            widget = SignInWidget(self.home.login_flow, methods=methods, reason=reason)
+            widget.show()  # in the same step: the front end may answer at once
+            return widget
+
+        widget = await main.call(show)
         for _ in range(int(READY_S / 0.05)):
             if widget.ready:
                 break
@@ -134,55 +138,3 @@ def sign_in(workspace: Workspace, way: FlowKind, profile: str | None) -> None:
     done = workspace.wait_with(lambda main: place.sign_in(main, way))
     if done is None:
         raise LoginFailed("The sign-in was cancelled.", reason="cancelled")
-
-
-def report(workspace: Workspace, home: Home) -> AccountReport:
-    """Find out what is to be told of the account."""
-    from codex_nb.ui.account import AccountReport
-
-    status = workspace.wait(home.status())
-    config = workspace.config
-    return AccountReport(
-        status.account, status.limits, config.model or status.model, config.effort or status.effort
-    )
-
-
-def show_status(workspace: Workspace, profile: str | None) -> None:
-    """Show the account: with buttons where a front end can have them."""
-    from IPython.display import display
-
-    home = workspace.home(profile)
-    if not desk(workspace, home).has_widgets:
-        display(report(workspace, home))
-        return
-    StatusBoard(workspace, home).show()
-
-
-class StatusBoard:
-    """The account's view with its buttons; a touch is carried out on the engine, the new state shown in place."""
-
-    def __init__(self, workspace: Workspace, home: Home) -> None:
-        from codex_nb.ui.account import AccountView
-
-        self._workspace = workspace
-        self._home = home
-        self._view = AccountView(
-            report(workspace, home), on_command=self._obey, commands=("refresh", "sign_out")
-        )
-
-    def show(self) -> None:
-        """Show it, and settle once the front end has had the time to answer."""
-        self._view.show()
-        self._workspace.wait_until(lambda: self._view.ready, READY_S)
-        self._view.settle()
-
-    def _obey(self, command: str) -> None:
-        self._workspace.engine.submit(self._carry_out(command))
-
-    async def _carry_out(self, command: str) -> None:
-        from codex_nb.ui.account import AccountReport
-
-        if command == "sign_out":
-            await self._home.credentials.sign_out()
-        status = await self._home.status()
-        self._view.update(AccountReport(status.account, status.limits, status.model, status.effort))

@@ -38,7 +38,7 @@ def tell(markdown: str) -> None:
 
 def status(workspace: Workspace, profile: str) -> None:
     """Show who is signed in and what pays."""
-    from codex_nb.magics.account import show_status
+    from codex_nb.magics.status import show_status
 
     show_status(workspace, profile or None)
 

@@ -174,6 +174,12 @@ class AccountView:
         self._report = report
         self.settle()
 
+    def give_way(self) -> Displays:
+        """End the buttons, and let another view take this output's place."""
+        with self._lock:
+            self._output.close()
+            return self._output.place
+
     def _take(self, message: Message) -> None:
         if message.get("kind") == "command":
             name = next((name for name in self._commands if name == message.get("name")), None)

@@ -8,12 +8,12 @@ another way (``put``).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from codex_nb.ui.channel import Channel, Displays, Handle, Message, view_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from codex_nb.rendering.bundle import Bundle
 
@@ -54,6 +54,11 @@ class LiveOutput:
         """Show the widget as a new output and listen to its other half."""
         self._channel.listen(listener)
         self._handle = self._displays.show(view_of(self._channel, placeholder))
+
+    @property
+    def place(self) -> Displays:
+        """The output itself, for another view to be shown there; it has been shown."""
+        return _Place(self._handle)
 
     def send(self, message: Message) -> None:
         """Send a message, once the other half is ready."""
@@ -120,3 +125,18 @@ class LiveOutput:
             self.send(self._waiting.pop(0))
         if self.is_over:
             self.send(self._ending)
+
+
+class _Place:
+    """An output that stands already: what is shown there replaces what it shows."""
+
+    def __init__(self, handle: Handle | None) -> None:
+        self._handle = handle
+
+    def show(self, data: Mapping[str, Any]) -> Handle:
+        """Show a mimebundle in the output's place."""
+        if self._handle is None:
+            message = "nothing has been shown yet"
+            raise RuntimeError(message)
+        self._handle.update(data)
+        return self._handle

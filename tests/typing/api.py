@@ -38,6 +38,16 @@ def ask_in_a_script() -> None:
     assert_type(answer.request_id, str | None)
 
 
+def look_at_the_account() -> list[tuple[str, float | None]]:
+    """Read who pays and what is left."""
+    status = codex_nb.status(profile="work")
+    assert_type(status.email, str | None)
+    assert_type(status.billing, str | None)
+    assert_type(status.credentials_location, str)
+    assert_type(status.as_dict(), dict[str, Any])
+    return [(window.label, window.used_percent) for window in status.windows]
+
+
 def ask_for_values() -> list[Answer]:
     """Ask many times at once, for instances of a class."""
     answers = codex_nb.map(["Paris", "Lyon"], schema=City, concurrency=2, on_error="return")
