@@ -104,7 +104,9 @@ class KernelPump:
 
     def once(self, timeout_s: float) -> None:
         """Serve what has come, waiting at most ``timeout_s`` seconds for the first message or a wake-up."""
-        self._poller.poll(max(0, math.ceil(timeout_s * 1000)))
+        ready = dict(self._poller.poll(max(0, math.ceil(timeout_s * 1000))))
+        if self._channel.socket not in ready:  # asking an empty socket has its price, too
+            return
         while (frames := self._receive()) is not None:
             self._serve(frames)
 
