@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from importlib import metadata
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,12 @@ def closure(names: Iterable[str]) -> set[str]:
     return found
 
 
+def required() -> list[str]:
+    """Return what the package requires, as the checkout says: an editable installation may remember older wishes."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return [Requirement(text).name for text in project["dependencies"]]
+
+
 def megabytes(distribution: str) -> float:
     """Return the size of a distribution's files, compiled Python left out."""
     files = metadata.files(distribution) or []
@@ -51,7 +58,7 @@ def own_megabytes() -> float:
 
 def rows() -> list[Row]:
     """Add up what this environment holds."""
-    added = {name: megabytes(name) for name in closure(["codex-nb"]) - closure(JUPYTER) - {"codex-nb"}}
+    added = {name: megabytes(name) for name in closure(required()) - closure(JUPYTER)}
     own = own_megabytes()
     biggest = sorted(added.items(), key=lambda item: -item[1])[:3]
     shown = ", ".join(f"{name} {size:.1f}" for name, size in biggest)
