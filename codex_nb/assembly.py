@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import functools
 import importlib
-import os
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.auth import examine, open_credentials
+from codex_nb.environment import Environment
 from codex_nb.errors import ConfigError
 from codex_nb.home import Home
 from codex_nb.http import open_http
@@ -61,8 +61,9 @@ def diagnose(environ: Mapping[str, str], *, profile: str | None = None) -> tuple
 def open_profile(profile: str | None, overrides: Mapping[str, Any], token_provider: str | None) -> Home:
     """Open a profile in this process's environment, with the host program's tokens where it hands them in."""
     external = find_token_provider(token_provider) if token_provider else None
-    settings = load_settings(os.environ, profile=profile, overrides=overrides)
-    return make_home(settings, os.environ, external=external)
+    environ = Environment()
+    settings = load_settings(environ, profile=profile, overrides=overrides)
+    return make_home(settings, environ, external=external)
 
 
 def find_token_provider(name: str) -> ExternalTokenProvider:
@@ -90,4 +91,4 @@ def open_workspace(shell: Any, magics: CodexMagics, recorder: OutputRecorder) ->
     from codex_nb.host.engine import engine
     from codex_nb.magics.workspace import Workspace
 
-    return Workspace(shell, magics, engine(), open_profile, recorder, os.environ)
+    return Workspace(shell, magics, engine(), open_profile, recorder, Environment())

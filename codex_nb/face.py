@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import atexit
 import functools
-import os
 import sys
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.assembly import open_profile
+from codex_nb.environment import Environment
 from codex_nb.errors import CodexError
 from codex_nb.host.cell import run_in_cell
 from codex_nb.host.engine import engine
@@ -50,7 +50,7 @@ def _bare_workspaces() -> dict[int, Workspace]:
 
 def _bare_workspace(shell: Any) -> Workspace:
     # setdefault is one step: threads that come at once get the same workspace, which opens nothing before it is used
-    made = Workspace(shell, PlainConfiguration(), engine(), open_profile, None, os.environ)
+    made = Workspace(shell, PlainConfiguration(), engine(), open_profile, None, Environment())
     return _bare_workspaces().setdefault(id(shell), made)
 
 

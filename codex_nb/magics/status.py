@@ -121,21 +121,20 @@ class StatusBoard:
         if not desk(self._workspace, self._home).has_widgets:
             show_plainly(report)
             return
-        self._view = self._open(report)
-        self._workspace.wait_until(lambda: self._view is not None and self._view.ready, READY_S)
-        self._view.settle()
+        self._view = view = self._make(report)
+        view.show()
+        self._workspace.wait_until(lambda: view.ready, READY_S)
+        view.settle()
 
-    def _open(self, report: AccountReport, displays: Displays | None = None) -> AccountView:
+    def _make(self, report: AccountReport, displays: Displays | None = None) -> AccountView:
         several = bool(profile_names(self._workspace.environ))
         commands: tuple[CommandName, ...] = ("refresh", "sign_in", "sign_out")
-        view = AccountView(
+        return AccountView(
             report,
             on_command=self._obey,
             commands=("refresh", "switch_profile", *commands[1:]) if several else commands,
             displays=displays,
         )
-        view.show()
-        return view
 
     def _obey(self, command: CommandName) -> None:
         self._workspace.engine.submit(self._carry_out(command))
@@ -172,17 +171,19 @@ class StatusBoard:
 
     async def _sign_in(self, view: AccountView) -> None:
         """Show the steps of a sign-in in the view's place, and afterwards the account that came of it."""
-        place = view.give_way()
+        place = view.place
         widget = SignInWidget(self._home.login_flow, methods=WAYS, displays=place)
+        view.close()  # JupyterLab loses messages when the last widget closes before the next one opens
         widget.show()
         try:
             if await _ready(lambda: widget.ready):
                 await widget.run()
         finally:
+            self._view = view = self._make(await self._present(), place)
             widget.finish()
-        self._view = self._open(await self._present(), place)
-        await _ready(lambda: self._view is not None and self._view.ready)
-        self._view.settle()
+        view.show()
+        await _ready(lambda: view.ready)
+        view.settle()
 
 
 async def _ready(is_ready: Callable[[], bool]) -> bool:

@@ -174,11 +174,15 @@ class AccountView:
         self._report = report
         self.settle()
 
-    def give_way(self) -> Displays:
-        """End the buttons, and let another view take this output's place."""
+    @property
+    def place(self) -> Displays:
+        """This view's output, for another view to be shown there."""
+        return self._output.place
+
+    def close(self) -> None:
+        """End the buttons."""
         with self._lock:
             self._output.close()
-            return self._output.place
 
     def _take(self, message: Message) -> None:
         if message.get("kind") == "command":

@@ -1,0 +1,86 @@
+"""The account in a real notebook: its buttons work when no cell runs, and nothing of them is saved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from codex_nb.simulator import ADA, GRACE, Simulator
+from tests.browser.asking import LOAD, lead_to
+from tests.browser.jupyter_server import FrontEnd
+from tests.browser.notebook_page import NotebookPage
+
+pytestmark = pytest.mark.parametrize("front_end", [FrontEnd.LAB])
+
+
+@pytest.fixture
+def sim(kernel_environ: dict[str, str]) -> Iterator[Simulator]:
+    """Run a simulator; Ada is signed in, and Grace in the profile "work"."""
+    with Simulator() as simulator:
+        home = lead_to(simulator, kernel_environ)
+        work = home / "profiles" / "work"
+        work.mkdir(parents=True)
+        simulator.write_home(work, GRACE)
+        yield simulator
+
+
+def touch(notebook: NotebookPage, name: str) -> None:
+    """Touch a button of the account in the cell below the loading one."""
+    notebook.output(1).get_by_role("button", name=name, exact=True).click()
+
+
+@pytest.mark.parametrize("cell", ["%codex status", "import codex_nb\ncodex_nb.status()"])
+def test_the_accounts_buttons_refresh_switch_sign_out_and_sign_in(
+    open_notebook: Callable[..., NotebookPage], sim: Simulator, kernel_environ: dict[str, str], cell: str
+) -> None:
+    login = Path(kernel_environ["CODEX_HOME"]) / "auth.json"
+    notebook = open_notebook([LOAD, cell, "%%codex\nWho are you?"])
+    notebook.run(0)
+    notebook.run(1)
+    notebook.wait_for_text(1, ADA.email)
+    asked = sim.requests.count("/wham/usage")
+    touch(notebook, "Refresh")
+    assert sim.requests.wait(lambda log: log.count("/wham/usage") > asked, 30)
+    touch(notebook, "Switch profile")
+    notebook.wait_for_text(1, GRACE.email)
+    notebook.screenshot("account-of-the-other-profile")
+    touch(notebook, "Switch profile")
+    notebook.wait_for_text(1, ADA.email)
+    touch(notebook, "Sign out")
+    notebook.wait_for_text(1, "Nobody is signed in")
+    assert not login.exists()
+    touch(notebook, "Sign in")
+    assert sim.requests.wait(lambda log: log.count("/deviceauth/usercode") > 0, 30)
+    (code,) = sim.waiting_device_codes()
+    notebook.wait_for_text(1, code)
+    notebook.screenshot("account-signing-in")
+    sim.approve_device_code(code)
+    notebook.wait_for_text(1, ADA.email)
+    notebook.output(1).get_by_role("button", name="Sign out", exact=True).wait_for()
+    notebook.screenshot("account-signed-in")
+    assert login.exists()
+    notebook.run(2)
+    notebook.wait_for_text(2, "comes from the codex_nb simulator")
+    saved = notebook.save()
+    (output,) = saved.cells[1].outputs
+    assert sorted(output.data) == ["text/html", "text/markdown", "text/plain"]
+    assert "<button" not in output.data["text/html"]
+    assert notebook.script_errors == []
+
+
+def test_a_sign_in_that_is_cancelled_gives_the_account_back(
+    open_notebook: Callable[..., NotebookPage], sim: Simulator, kernel_environ: dict[str, str]
+) -> None:
+    login = Path(kernel_environ["CODEX_HOME"]) / "auth.json"
+    before = login.read_bytes()
+    notebook = open_notebook([LOAD, "%codex status"])
+    notebook.run(0)
+    notebook.run(1)
+    touch(notebook, "Sign in")
+    assert sim.requests.wait(lambda log: log.count("/deviceauth/usercode") > 0, 30)
+    touch(notebook, "Cancel")
+    notebook.wait_for_text(1, ADA.email)
+    notebook.output(1).get_by_role("button", name="Sign out", exact=True).wait_for()
+    assert login.read_bytes() == before
