@@ -50,9 +50,11 @@ class Headless:
 class Console:
     """jupyter console: a person who can type."""
 
+    cell_id: str | None = None
+
     def run(self, kernel: RunningKernel, code: str, on_ask: Callable[[str], Answer]) -> Ran:
         """Run a cell to its end; every ``input()`` is answered."""
-        cell = kernel.start(code, allow_stdin=True)
+        cell = kernel.start(code, cell_id=self.cell_id, allow_stdin=True)
         asked = []
         while not self._has_replied(kernel, cell):
             try:
@@ -72,10 +74,16 @@ class Console:
         return cell in kernel.replies
 
 
+class Colab(Console):
+    """A front end with a document and a person who can type; the widget's half never answers."""
+
+    cell_id = "asking"
+
+
 class Page:
     """JupyterLab, Notebook 7: the transcript's front-end half, with a document around it."""
 
-    def __init__(self, document: Sequence[Mapping[str, Any]] = (), cell_id: str = "asking") -> None:
+    def __init__(self, document: Sequence[Mapping[str, Any]] = (), cell_id: str | None = "asking") -> None:
         self.document = list(document)
         self.cell_id = cell_id
         self._ran = Ran("", "")

@@ -1,0 +1,271 @@
+"""Every place a person runs cells: consoles, runs without a person, and front ends that cannot draw a widget."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pexpect
+import pytest
+from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell, new_notebook
+
+from codex_nb.simulator import Call, End, Reply, Say, Simulator
+from tests.kernel.front_ends import APPROVE, AskingFrontEnd, Colab, Console, Page, Ran
+from tests.kernel.kernel_client import RunningKernel, running
+from tests.kernel.provision import ROOT, VERSIONS
+
+PLAIN = {"text/html", "text/markdown", "text/plain"}
+PATIENCE_S = 30
+SLOWLY = Say("**Word by word** it goes on and on, for a second or two.", delta_chars=2, delay_s=0.06)
+CALL = (
+    Reply(stream=(Say("I look."), Call("run_python", {"code": "print('ran', 6 * 7)"}, call_id="c"), End())),
+    Reply(stream=(Say("It *is* 42."), End())),
+)
+HEADLESS = [
+    "%load_ext codex_nb",
+    "%%codex\nHow many?",
+    "%codex status",
+    "print(_codex.text, len(_codex.items))",
+]
+
+
+@pytest.fixture
+def sim() -> Iterator[Simulator]:
+    """Run a simulator with its usual behaviour."""
+    with Simulator() as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def environ(sim: Simulator, tmp_path: Path) -> dict[str, str]:
+    """Give the variables of somebody who is signed in to the simulator and has a Jupyter of their own."""
+    home = tmp_path / "codex-home"
+    home.mkdir(mode=0o700)
+    sim.write_home(home)
+    folders = {f"JUPYTER_{name}_DIR": str(tmp_path / name) for name in ("CONFIG", "DATA", "RUNTIME")}
+    own = {"CODEX_HOME": str(home), "IPYTHONDIR": str(tmp_path / "ipython"), "PYTHONPATH": str(ROOT)}
+    return {**os.environ, **sim.environ(), **folders, **own}
+
+
+@pytest.fixture
+def kernel(environ: dict[str, str]) -> Iterator[RunningKernel]:
+    """Start a kernel with the extension loaded."""
+    with running(VERSIONS[-1], environ) as kernel:
+        assert kernel.run("%load_ext codex_nb")["status"] == "ok"
+        yield kernel
+
+
+# jupyter console
+
+
+@pytest.mark.parametrize("is_simple", [True, False], ids=["simple prompt", "full prompt"])
+def test_jupyter_console_streams_text_and_asks_by_typing(
+    environ: dict[str, str], sim: Simulator, is_simple: bool
+) -> None:
+    sim.add_replies(*CALL)
+    options = ["--simple-prompt"] if is_simple else []
+    screen = io.StringIO()
+    console = pexpect.spawn(
+        sys.executable,
+        ["-m", "jupyter_console", *options],
+        env=environ | {"TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"},
+        encoding="utf-8",
+        timeout=PATIENCE_S,
+        dimensions=(50, 200),
+    )
+    console.logfile_read = screen
+    try:
+        console.expect(prompt(1))
+        console.send("%load_ext codex_nb\r")
+        console.expect(prompt(2))
+        console.send("%codex What is it?\r" if is_simple else "%%codex\rWhat is it?\r\r\r")
+        console.expect_exact("print('ran', 6 * 7)")
+        console.expect_exact("Run it? [y]es")
+        console.send("y\r")
+        console.expect(prompt(3))
+        console.sendeof()
+    finally:
+        console.close(force=True)
+    shown = screen.getvalue()
+    for text in ("I look.", "ran 42", "It *is* 42.", "ada@example.com"):
+        assert text in shown
+    assert [word for word in ("<div", "<p>", "codex-", "Widget", "widget", "Output()") if word in shown] == []
+
+
+def prompt(number: int) -> str:
+    """Return the pattern of an input prompt, coloured or not."""
+    color = r"(?:\x1b\[[0-9;]*m)*"
+    return rf"In \[{color}{number}{color}\]: "
+
+
+# Runs without a person
+
+
+def by_nbclient(
+    notebook: nbformat.NotebookNode, folder: Path, environ: Mapping[str, str]
+) -> nbformat.NotebookNode:
+    client = NotebookClient(notebook, timeout=PATIENCE_S, kernel_name="python3", allow_errors=True)
+    return client.execute(env=dict(environ), cwd=str(folder))
+
+
+def by_papermill(
+    notebook: nbformat.NotebookNode, folder: Path, environ: Mapping[str, str]
+) -> nbformat.NotebookNode:
+    nbformat.write(notebook, folder / "in.ipynb")
+    options = ["in.ipynb", "out.ipynb", "--kernel", "python3", "--no-progress-bar"]
+    subprocess.run(
+        [sys.executable, "-m", "papermill", *options],
+        env=dict(environ),
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        timeout=2 * PATIENCE_S,
+    )
+    return nbformat.read(folder / "out.ipynb", as_version=4)
+
+
+@pytest.mark.parametrize("run", [by_nbclient, by_papermill], ids=["nbclient", "papermill"])
+def test_without_a_person_there_is_plain_text_no_question_and_no_widget(
+    run: Callable[..., nbformat.NotebookNode], environ: dict[str, str], sim: Simulator, tmp_path: Path
+) -> None:
+    sim.add_replies(*CALL)
+    notebook = new_notebook(cells=[new_code_cell(source) for source in HEADLESS])
+    ran = run(notebook, tmp_path, environ)
+    _, answer, status, last = [cell.outputs for cell in ran.cells]
+    assert {output.get("name") for output in answer} == {"stdout"}
+    written = "".join(output.text for output in answer)
+    for text in ("I look.", "Nobody is here to approve this call", "It *is* 42."):
+        assert text in written
+    assert "ran 42" not in written
+    assert "Run it?" not in written
+    assert "ada@example.com" in str(status)
+    assert last[0].text.startswith("It *is* 42.")
+    assert "widget" not in nbformat.writes(ran)
+
+
+# Front ends with a document but without the widget's half
+
+
+def test_where_no_widget_answers_html_is_replaced_as_it_comes_and_a_bundle_stays(
+    kernel: RunningKernel, sim: Simulator
+) -> None:
+    sim.add_replies(Reply(stream=(SLOWLY, End())))
+    ran = Colab().run(kernel, "%%codex\nGo on.", nobody)
+    assert ran.status == "ok"
+    shown = [text for text in updates(kernel) if "Word" in text]
+    assert len(shown) > 2  # more than the beginning and the end
+    assert shown == sorted(shown, key=len)
+    (left,) = outputs_left(kernel)
+    assert set(left) == PLAIN
+    assert "<strong>Word by word</strong> it goes on and on, for a second or two." in left["text/html"]
+    assert widgets_left(kernel) == set()
+
+
+def test_where_no_widget_answers_consent_is_asked_for_by_typing(
+    kernel: RunningKernel, sim: Simulator
+) -> None:
+    sim.add_replies(*CALL)
+    ran = Colab().run(kernel, "%%codex\nLook.", approve)
+    assert (ran.status, len(ran.asked)) == ("ok", 1)
+    kept = outputs_left(kernel)
+    assert [set(data) & PLAIN for data in kept if "text/html" in data] == [PLAIN] * 2
+    assert "ran 42\n" in [data.get("stream") for data in kept]
+    assert "It <em>is</em> 42." in kept[-1]["text/html"]
+    assert widgets_left(kernel) == set()
+
+
+# The setting overrides what would be chosen
+
+
+@pytest.mark.parametrize(
+    ("display", "front_end", "kinds"),
+    [
+        ("auto", Page(), [PLAIN]),
+        ("text", Page(), [{"stream"}]),
+        ("html", Page(), [PLAIN]),
+        ("widget", Page(cell_id=None), [PLAIN]),
+        ("auto", Page(cell_id=None), [{"stream"}]),
+        ("html", Console(), [PLAIN]),
+        ("text", Colab(), [{"stream"}]),
+        ("widget", Colab(), [PLAIN]),
+        ("auto", Console(), [{"stream"}]),
+    ],
+    ids=lambda value: (
+        type(value).__name__ if hasattr(value, "run") else str(value) if isinstance(value, str) else ""
+    ),
+)
+def test_the_setting_overrides_the_choice(
+    kernel: RunningKernel, sim: Simulator, display: str, front_end: AskingFrontEnd, kinds: list[set[str]]
+) -> None:
+    sim.add_replies(Reply(stream=(Say("An *answer*."), End())))
+    assert kernel.run(f"%config CodexMagics.display = {display!r}")["status"] == "ok"
+    kernel.published.clear()
+    ran: Ran = front_end.run(kernel, "%%codex\nAnswer.", nobody)
+    kernel.run("'what the front end said last has been taken'")
+    kernel.published[:] = [message for message in kernel.published if message["msg_type"] != "execute_result"]
+    assert (ran.status, ran.asked) == ("ok", [])
+    assert [set(data) for data in outputs_left(kernel)] == kinds
+    is_answered_by_a_widget = (
+        display in {"auto", "widget"} and isinstance(front_end, Page) and kinds == [PLAIN]
+    )
+    assert (frames(kernel) > 0) == is_answered_by_a_widget
+    assert ("comm_open" in [message["msg_type"] for message in kernel.published]) == (
+        is_answered_by_a_widget or (display == "widget")
+    )
+    assert widgets_left(kernel) == set()
+
+
+def nobody(prompt: str) -> Mapping[str, Any]:
+    message = f"nothing should ask: {prompt}"
+    raise AssertionError(message)
+
+
+def approve(_: str) -> Mapping[str, Any]:
+    return APPROVE
+
+
+def updates(kernel: RunningKernel) -> list[str]:
+    """Return each HTML that the cell's outputs were given, in order, as text."""
+    found = [message["content"].get("data", {}).get("text/html", "") for message in kernel.published]
+    return [re.sub(r"<[^>]+>", "", html) for html in found if html]
+
+
+def frames(kernel: RunningKernel) -> int:
+    """Count the frames that were sent to a widget."""
+    said = [message["content"]["data"] for message in kernel.published if message["msg_type"] == "comm_msg"]
+    return sum(data.get("content", {}).get("kind") in {"frame", "full"} for data in said)
+
+
+def outputs_left(kernel: RunningKernel) -> list[dict[str, Any]]:
+    """Return the outputs as a front end holds them at the end: data by type, a stream's text under ``stream``."""
+    outputs: list[dict[str, Any]] = []
+    shown: dict[str, dict[str, Any]] = {}
+    for message in kernel.published:
+        content, kind = message["content"], message["msg_type"]
+        if kind == "stream":
+            if not (outputs and "stream" in outputs[-1]):
+                outputs.append({"stream": ""})
+            outputs[-1]["stream"] += content["text"]
+        elif kind in {"display_data", "execute_result"}:
+            outputs.append(dict(content["data"]))
+            shown[content.get("transient", {}).get("display_id", "")] = outputs[-1]
+        elif kind == "update_display_data":
+            output = shown[content["transient"]["display_id"]]
+            output.clear()
+            output.update(content["data"])
+    return outputs
+
+
+def widgets_left(kernel: RunningKernel) -> set[str]:
+    """Return the widgets that were opened and not closed."""
+    opened = {m["content"]["comm_id"] for m in kernel.published if m["msg_type"] == "comm_open"}
+    closed = {m["content"]["comm_id"] for m in kernel.published if m["msg_type"] == "comm_close"}
+    return opened - closed
