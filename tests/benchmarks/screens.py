@@ -2,7 +2,7 @@
 
 One answer in deltas of four characters, 50 of them to a frame (a thousand a second at 20 frames). Re-sent HTML is the
 whole answer, rendered and sent by ``update_display`` for each frame; rich's full redraw is the whole answer, set by
-``rich.live`` for each frame, and 50 times as much where a program draws for each delta. Both grow with the square of the
+``rich.live`` for each frame, 50 times as much where a program draws each delta. Both grow with the square of the
 length, so of a longer answer only evenly spaced draws are made and their cost is multiplied.
 """
 
