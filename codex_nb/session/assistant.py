@@ -30,7 +30,7 @@ from codex_nb.session.handover import adopt, identity_fact
 from codex_nb.session.instructions import BASE, project_instructions
 from codex_nb.session.items import new_uuid
 from codex_nb.session.opening import open_exchange
-from codex_nb.session.redaction import Redactor, environment_secrets
+from codex_nb.session.redaction import Redactor, Unshown, environment_secrets
 from codex_nb.session.replay import AnswerStore, StoredAnswer, question_key, replayed
 from codex_nb.session.turn import STOPPED, Turn, Unfit, run_turn
 from codex_nb.session.values import value_format
@@ -209,7 +209,7 @@ class Assistant:
                 ("the login's refresh token", login.refresh_token),
             ):
                 if value is not None:
-                    secrets[name] = value.get_secret_value()
+                    secrets[name] = Unshown(value.get_secret_value())
         if secrets != self._secrets:
             self._redactor, self._secrets = Redactor(secrets), secrets
         return self._redactor

@@ -38,6 +38,15 @@ _CUT = re.compile(r"(\n… \[[\d,]+ characters left out\] …\n|['\"]… \([\d,]
 _KEY_CHARACTERS = string.ascii_letters + string.digits + "_-+/=.~%$!"
 
 
+class Unshown(str):
+    """A secret's text to look for: it is text, but what holds it shows nothing of it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'…'"
+
+
 @dataclass(frozen=True)
 class Finding:
     """One secret that was taken out: what it was, and where."""
@@ -52,12 +61,14 @@ class Redactor:
     def __init__(self, secrets: Mapping[str, str]) -> None:
         # Halves of values made of key characters alone are recognised by that.
         self._odd_values = [
-            value for value in secrets.values() if len(value) >= SHORTEST and value.strip(_KEY_CHARACTERS)
+            Unshown(value)
+            for value in secrets.values()
+            if len(value) >= SHORTEST and value.strip(_KEY_CHARACTERS)
         ]
         forms: dict[str, str] = {}
         for name, value in secrets.items():
             if len(value) >= SHORTEST:
-                forms.update(dict.fromkeys(_forms(value), name))
+                forms.update(dict.fromkeys(map(Unshown, _forms(value)), name))
         # The longest first: a secret may be part of another one.
         self._forms = sorted(forms.items(), key=lambda form: len(form[0]), reverse=True)
 
@@ -132,7 +143,7 @@ def _forms(value: str) -> Iterator[str]:
     data = value.encode("utf-8", "surrogateescape")
     yield value
     yield json.dumps(value)[1:-1]
-    yield repr(value)[1:-1]
+    yield repr(str(value))[1:-1]
     yield quote(value, safe="", errors="replace")
     yield quote_plus(value, errors="replace")
     yield data.hex()
@@ -164,14 +175,14 @@ def _decodings(text: str) -> Iterator[str]:
 
 def environment_secrets(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the values of environment variables that look secret, by ``$NAME``."""
-    secrets = {}
+    secrets: dict[str, str] = {}
     for name, value in environ.items():
         if len(value) < SHORTEST:
             continue
         if looks_secret(name) and not value.startswith(("/", "~", "http://", "https://")):
-            secrets[f"${name}"] = value
+            secrets[f"${name}"] = Unshown(value)
         elif "://" in value and "@" in value and (password := _password(value)):
-            secrets[f"the password in ${name}"] = password
+            secrets[f"the password in ${name}"] = Unshown(password)
     return secrets
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, Any
 
 from jupyter_client import BlockingKernelClient, KernelManager
 from jupyter_client.kernelspec import KernelSpec
@@ -47,10 +47,16 @@ class RunningKernel:
         return self.request("execute_request", content, metadata=metadata)
 
     def request(
-        self, kind: str, content: Mapping[str, Any], *, metadata: Mapping[str, Any] | None = None
+        self,
+        kind: str,
+        content: Mapping[str, Any],
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        buffers: Sequence[bytes] = (),
     ) -> str:
         """Send any message on the shell channel."""
         message = self.client.session.msg(kind, dict(content), metadata=dict(metadata or {}))
+        message["buffers"] = list(buffers)
         self.client.shell_channel.send(message)
         return str(message["header"]["msg_id"])
 
@@ -117,15 +123,17 @@ class RunningKernel:
 
 
 @contextlib.contextmanager
-def running(version: KernelVersion, environ: Mapping[str, str]) -> Iterator[RunningKernel]:
-    """Start a kernel of a version in the checkout's folder, and end it."""
+def running(
+    version: KernelVersion, environ: Mapping[str, str], *options: str, output: IO[bytes] | None = None
+) -> Iterator[RunningKernel]:
+    """Start a kernel of a version in the checkout's folder, and end it; ``output`` takes what it writes itself."""
     manager = KernelManager()
     manager._kernel_spec = KernelSpec(
-        argv=[str(version.python), "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+        argv=[str(version.python), "-m", "ipykernel_launcher", "-f", "{connection_file}", *options],
         language="python",
         display_name=version.name,
     )
-    manager.start_kernel(cwd=str(ROOT), env=dict(environ))
+    manager.start_kernel(cwd=str(ROOT), env=dict(environ), stdout=output, stderr=output)
     client = manager.client()
     client.start_channels()
     try:
