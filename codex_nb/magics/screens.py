@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Wait = Callable[[Callable[[], bool], float], None]
 
 READY_S = 1.5  # a front end with the widget's half answers within a fraction of this
+SILENT_S = 0.3  # one that did not answer the last time is not waited for as long again
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ def open_screen(
     wanted, end = workspace.config.display, front_end(workspace.shell)
     if wanted == "widget" or (wanted == "auto" and end.may_have_widgets):
         transcript, wait = _transcript(obey, pump, offers_more=again is not None)
-        wait(lambda: transcript.ready, READY_S)
+        wait(lambda: transcript.ready, SILENT_S if workspace.front_end_is_silent else READY_S)
+        workspace.front_end_is_silent = not transcript.ready
         if transcript.ready:
             return Shown(transcript, transcript)
         return Shown(_html(workspace, obey, transcript.give_up()))

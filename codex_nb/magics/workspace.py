@@ -94,6 +94,7 @@ class Workspace:
         self.kernel = InteractiveKernel(shell) if shell is not None else None
         self.last: Answer | None = None
         self.thread: str | None = None
+        self.front_end_is_silent = False  # whether the last widget found no other half
         self.background: list[tuple[Mailbox, Future[Answer]]] = []
         self._lock = threading.Lock()  # calls from Python may come on any thread
         self._open_home = open_home
