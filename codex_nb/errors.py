@@ -81,11 +81,11 @@ class SignInRequired(AuthError):
 class RefreshFailed(AuthError):
     """The access token could not be renewed.
 
-    ``permanent`` tells whether only a new login helps; ``reason`` is the machine-readable cause: ``expired``,
-    ``reused``, ``revoked``, ``rejected``, ``unreachable``, ``malformed``; ``insecure`` (its address is neither https
-    nor on this machine), ``locked`` (another program is changing the login), ``unwritable`` (CODEX_HOME takes no file, so
-    the refresh token was not spent), ``unchanged`` (the service gave the old token again) or ``ended`` (the process
-    that renewed broke off).
+    ``permanent`` tells whether only a new login helps; ``reason`` is the machine-readable cause:
+    ``expired``, ``reused``, ``revoked``, ``rejected``, ``unreachable``, ``malformed``; ``insecure`` (its
+    address is neither https nor on this machine), ``locked`` (another program is changing the login),
+    ``unwritable`` (CODEX_HOME takes no file, so the refresh token was not spent), ``unchanged`` (the
+    service gave the old token again) or ``ended`` (the process that renewed broke off).
     """
 
     default_hint = "Sign in again with %codex login."
