@@ -305,7 +305,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 def signed_in(scene: Scene) -> Iterator[dict[str, str]]:
     """Begin with a fresh login and a session that knows nobody; end with the usual behaviour."""
     tokens = scene.sign_in()
-    (scene.home / "models_cache.json").unlink(missing_ok=True)
+    (scene.home / "codex_nb_models.json").unlink(missing_ok=True)
     scene.start_over()
     scene.sim.requests.clear()
     yield tokens
