@@ -11,12 +11,14 @@ if TYPE_CHECKING:
 
     from codex_nb.tools.approval import ApprovalRequest
 
-QUESTION = "Run it? [y]es, [a]lways in this session, [n]o, [s]top: "
-AGAIN = "Please answer y, a, n (with your reason behind it, if you like) or s. "
+QUESTION = "Run it? [y]es, [c] always this code, [a]lways this tool, [n]o, [s]top: "
+AGAIN = "Please answer y, c, a, n (with your reason behind it, if you like) or s. "
 
 _WORDS = {
     "y": Verdict.APPROVE,
     "yes": Verdict.APPROVE,
+    "c": Verdict.APPROVE_CODE,
+    "code": Verdict.APPROVE_CODE,
     "a": Verdict.APPROVE_TOOL,
     "always": Verdict.APPROVE_TOOL,
     "n": Verdict.REJECT,

@@ -16,6 +16,8 @@ Phase = Literal[
 LABELS = {
     "answer": "Answer of Codex",
     "approve": "Approve",
+    "approveCode": "Always this code",
+    "approveCodeHelp": "Approve this, and exactly this code whenever it comes again in this session",
     "approveSession": "Approve for session",
     "approveSessionHelp": "Approve this, and every later call of this tool in this session",
     "cancelReject": "Back",

@@ -9,6 +9,7 @@ import pytest
 
 from codex_nb.simulator import Call, End, Reply, Say, Scenario, Simulator, Think
 from tests import tiers
+from tests.browser.asking import LOAD, lead_to
 from tests.browser.jupyter_server import FrontEnd
 from tests.browser.notebook_page import NotebookPage
 from tests.contract.cli import CodexCli
@@ -96,3 +97,24 @@ def test_a_login_of_the_real_cli_answers_in_a_real_notebook_with_consent_during_
     notebook.wait_for_text(2, "three rows")
     assert "Error displaying widget" not in notebook.output(2).inner_text()
     notebook.screenshot(f"whole-way-reopened-{front_end}")
+
+
+@pytest.mark.parametrize("front_end", [FrontEnd.LAB])
+def test_code_that_is_always_allowed_is_asked_for_once_and_other_code_again(
+    open_notebook: Callable[..., NotebookPage], kernel_environ: dict[str, str]
+) -> None:
+    def run(code: str, call_id: str) -> Reply:
+        return Reply(stream=(Call("run_python", {"code": code}, call_id=call_id), End()))
+
+    calls = (run("print('one')", "c1"), run("print('one')", "c2"), run("print('two')", "c3"))
+    with Simulator(Scenario((*calls, Reply(stream=(Say("All done."), End()))))) as simulator:
+        lead_to(simulator, kernel_environ)
+        notebook = open_notebook([LOAD, "%%codex\nRun it."])
+        notebook.run(0)
+        notebook.start(1)
+        notebook.output(1).get_by_role("button", name="Always this code").click()
+        notebook.output(1).get_by_role("button", name="Approve", exact=True).click()
+        notebook.wait_for_text(1, "All done.")
+        notebook.wait_until_run(1)
+        printed = "".join(each.get("text", "") for each in notebook.save().cells[1].outputs)
+        assert printed == "one\none\ntwo\n"

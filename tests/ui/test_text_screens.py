@@ -151,6 +151,7 @@ def test_the_code_is_shown_before_the_question_and_the_answer_is_the_decision(
         ("y", Decision(Verdict.APPROVE)),
         (" YES ", Decision(Verdict.APPROVE)),
         ("always", Decision(Verdict.APPROVE_TOOL)),
+        ("c", Decision(Verdict.APPROVE_CODE)),
         ("n", Decision(Verdict.REJECT)),
         ("no, use polars instead", Decision(Verdict.REJECT, message="use polars instead")),
         ("s", Decision(Verdict.STOP)),

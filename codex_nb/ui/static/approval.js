@@ -30,6 +30,7 @@ function approvalButtons(view, section, request, form, draft) {
     button("codex-approve-session", labels.approveSession, labels.approveSessionHelp, () =>
       approve("approve_tool"),
     ),
+    button("codex-approve-code", labels.approveCode, labels.approveCodeHelp, () => approve("approve_code")),
   );
   if (request.editable) row.append(editButton(view, section, request, draft));
   row.append(
