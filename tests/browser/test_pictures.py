@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from codex_nb.magics.first_use import is_first
 from codex_nb.simulator import Simulator
 from tests.browser.jupyter_server import FrontEnd
 from tests.browser.notebook_page import NotebookPage
@@ -30,7 +31,9 @@ weather = pd.DataFrame(
 def signed_in(kernel_environ: dict[str, str]) -> Iterator[Simulator]:
     """Sign the test's kernel in to a simulator."""
     with Simulator() as simulator:
-        simulator.write_home(Path(kernel_environ["CODEX_HOME"]))
+        home = Path(kernel_environ["CODEX_HOME"])
+        simulator.write_home(home)
+        is_first(home)  # from now on it is not, and the picture is that of any other day
         kernel_environ.update(simulator.environ())
         yield simulator
 
