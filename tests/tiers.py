@@ -65,10 +65,11 @@ def _nothing() -> str | None:
 def _needs_kernels() -> str | None:
     from tests.kernel import provision
 
-    absent = [version.name for version in provision.VERSIONS if not provision.is_ready(version)]
+    wanted = (*provision.VERSIONS, provision.QT_CONSOLE)
+    absent = [version.name for version in wanted if not provision.is_ready(version)]
     if not absent:
         return None
-    return f"no environment for ipykernel {', '.join(absent)}: {provisioning_failure('kernel')}"
+    return f"no environment for {', '.join(absent)}: {provisioning_failure('kernel')}"
 
 
 def _needs_browser() -> str | None:

@@ -53,7 +53,7 @@ async def _opening(home: Home, request: TurnRequest) -> Opening:
         instructions=BASE,
         settings=home.settings,
         redactor=assistant.redactor(),
-        fence=Fence(),
+        fence=Fence("CODE"),  # a saved preview stays the same; a turn has a random word there
     )
 
 

@@ -39,6 +39,10 @@ VERSIONS = (
     KernelVersion("7.3.0", ("ipykernel==7.3.0",)),
     KernelVersion("newest"),
 )
+# Not a kernel but a front end of its own; it runs the kernel of the outer environment.
+QT_CONSOLE = KernelVersion(
+    "qtconsole", ("qtconsole==5.7.2", "QtPy==2.4.3", "PySide6-Essentials==6.12.0", "shiboken6==6.12.0")
+)
 
 
 def is_ready(version: KernelVersion) -> bool:
@@ -68,8 +72,8 @@ def provide(version: KernelVersion) -> None:
 
 
 def provide_all() -> None:
-    """Make every kernel environment that is missing."""
-    for version in VERSIONS:
+    """Make every environment that is missing."""
+    for version in (*VERSIONS, QT_CONSOLE):
         provide(version)
 
 

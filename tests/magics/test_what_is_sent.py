@@ -257,3 +257,10 @@ def test_the_context_that_is_shown_is_the_one_that_is_sent(
         known = items
         notebook.run("height = 4810")
     assert sum("Answer in verse." in text for item in known for text in texts_of(item)) == 1
+
+
+def test_the_context_is_shown_as_the_same_text_again(notebook: Notebook, home: Path, sim: Simulator) -> None:
+    notebook.run("height = 4810")
+    shown = [notebook.run("%codex context How high?", cell_id="asking").out for _ in range(2)]
+    assert "data-CODE" in shown[0]
+    assert shown[0] == shown[1]
