@@ -10,7 +10,7 @@ from functools import cache
 from html import escape
 from typing import TYPE_CHECKING, assert_never
 
-from codex_nb.rendering.document import Call, Document, Part, Prose, Remark, Thinking
+from codex_nb.rendering.document import Call, Checklist, Document, Item, Part, Prose, Remark, Thinking
 from codex_nb.rendering.highlight import code_html, visible
 from codex_nb.rendering.markdown import parse, render_tokens
 from codex_nb.rendering.neutral import fenced, neutral_blocks, neutral_text
@@ -78,10 +78,27 @@ def _html(part: Part, read: Reader) -> str:
         case Call():
             output = f"<pre>{escape(shortened(part.output), quote=False)}</pre>\n" if part.output else ""
             return _folded("codex-call", part.title, code_html(part.code, part.language) + output)
+        case Checklist():
+            return _checklist(part)
         case Remark():
             return f'<p class="codex-{part.kind}"><em>{plain_html(part.text)}</em></p>\n'
         case _:
             assert_never(part)
+
+
+def _checklist(part: Checklist) -> str:
+    remark = f" {plain_html(visible(part.remark))}" if part.remark else ""
+    items = "".join(
+        f"<li>{item.mark[0]} {plain_html(visible(item.text))} <small>({plain_html(item.state)})</small></li>\n"
+        for item in part.items
+    )
+    return (
+        f'<p><strong>{plain_html(part.title)}</strong>{remark}</p>\n<ol class="codex-plan">\n{items}</ol>\n'
+    )
+
+
+def _checklist_text(part: Checklist, line: Callable[[Item], str]) -> str:
+    return "\n".join(f"{place}. {line(item)}" for place, item in enumerate(part.items, 1))
 
 
 def _folded(name: str, title: str, content: str) -> str:
@@ -98,6 +115,15 @@ def _markdown(part: Part, read: Reader) -> str:
         case Call():
             output = "\n\n" + fenced(shortened(part.output), "text") if part.output else ""
             return f"*{neutral_text(part.title)}*\n\n{fenced(visible(part.code), part.language)}{output}"
+        case Checklist():
+            remark = f" {neutral_text(visible(part.remark))}" if part.remark else ""
+            steps = _checklist_text(
+                part,
+                lambda item: (
+                    f"{item.mark[0]} {neutral_text(visible(item.text))} ({neutral_text(item.state)})"
+                ),
+            )
+            return f"**{neutral_text(part.title)}**{remark}\n\n{steps}"
         case Remark():
             return f"*{neutral_text(part.text)}*"
         case _:
@@ -113,10 +139,18 @@ def _plain(part: Part) -> str:
         case Call():
             output = f"\n\n{shortened(part.output)}" if part.output else ""
             return f"[{part.title}]\n{visible(part.code)}{output}"
+        case Checklist():
+            remark = f" {visible(part.remark)}" if part.remark else ""
+            return f"[{part.title}]{remark}\n" + _checklist_text(part, plain_item)
         case Remark():
             return f"[{part.text}]"
         case _:
             assert_never(part)
+
+
+def plain_item(item: Item) -> str:
+    """Return one line of a checklist as plain text."""
+    return f"{item.mark[1]} {visible(item.text)}"
 
 
 def shortened(output: str) -> str:

@@ -32,6 +32,24 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Item:
+    """One line of a checklist, as plain text: its ``mark`` in a page and in text, and ``state`` in words."""
+
+    text: str
+    state: str
+    mark: tuple[str, str] = ("○", "[ ]")
+
+
+@dataclass(frozen=True, slots=True)
+class Checklist:
+    """Steps and how far they have come, under ``title``; ``remark`` says why they are as they are."""
+
+    title: str
+    items: tuple[Item, ...]
+    remark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Remark:
     """One quiet line, or an error's line."""
 
@@ -39,7 +57,7 @@ class Remark:
     kind: Literal["notice", "error"] = "notice"
 
 
-Part = Prose | Thinking | Call | Remark
+Part = Prose | Thinking | Call | Checklist | Remark
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,8 @@ may be asked to approve a call and may decline it; then go on without it.
 - Code that you run stays in the person's namespace. Do not overwrite their variables, write files or fetch from the \
 network unless they asked for it.
 - Offer code to keep as cells with insert_cells where that tool is offered, otherwise as code blocks.
+- Where a question needs several steps, and only there, show them with update_plan if that tool is offered, and keep \
+it up to date as you go.
 - Secrets were replaced by marks such as [redacted: NAME]; do not try to recover them.
 """
 

@@ -24,6 +24,7 @@ from codex_nb.session.events import (
     TurnFinished,
     TurnStarted,
 )
+from codex_nb.tools.plan import SHOWN, UPDATE_PLAN, Plan, plan_in
 
 if TYPE_CHECKING:
     from codex_nb.tools.approval import ApprovalRequest, Decision
@@ -126,6 +127,18 @@ class ToolPart:
         """Whether the user's decision is awaited."""
         return self.request is not None and self.decision is None and self.output is None
 
+    @property
+    def is_a_plan_being_written(self) -> bool:
+        """Whether this is, as far as can be told, a plan that is not there to be shown yet."""
+        return self.name == UPDATE_PLAN and self.request is None and self.output is None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanPart:
+    """The turn's plan of steps, as the last call left it; it stands where the first call put it."""
+
+    plan: Plan
+
 
 @dataclass(frozen=True, slots=True)
 class NoticePart:
@@ -136,7 +149,7 @@ class NoticePart:
 
 P = TypeVar("P", TextPart, ReasoningPart, ToolPart)
 
-Part = TextPart | ReasoningPart | ToolPart | NoticePart
+Part = TextPart | ReasoningPart | ToolPart | PlanPart | NoticePart
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +172,9 @@ def reduce(state: TurnState, event: TurnEvent) -> TurnState:
             return _with_part(state, _reasoning(state, event))
         case ToolCallStarted() | ToolArgumentsDelta() | ToolCallReady():
             return _with_part(state, _call(state, event))
-        case ApprovalRequested() | ApprovalResolved() | ToolStarted() | ToolFinished():
+        case ToolFinished():
+            return _with_plan(_with_part(state, _progress(state, event)), event.call_id)
+        case ApprovalRequested() | ApprovalResolved() | ToolStarted():
             return _with_part(state, _progress(state, event))
         case Notice():
             return replace(state, parts=(*state.parts, NoticePart(event)))
@@ -182,7 +197,7 @@ def _survives_a_retry(part: Part) -> bool:
             return part.done
         case ToolPart():
             return part.ready
-        case NoticePart():
+        case PlanPart() | NoticePart():
             return True
 
 
@@ -227,6 +242,24 @@ def _progress(
             return replace(part, running=True)
         case ToolFinished():
             return replace(part, running=False, output=event.output, ok=event.ok)
+
+
+def _with_plan(state: TurnState, call_id: str) -> TurnState:
+    """Put a plan that was shown in the place of its call, or of the plan before it."""
+    call = _find(state, ToolPart, call_id)
+    if call is None or (shown := _plan_of(call)) is None:
+        return state
+    before = next((part for part in state.parts if isinstance(part, PlanPart)), None)
+    gone, replaced = (call, before) if before is not None else (None, call)
+    parts = (PlanPart(shown) if part is replaced else part for part in state.parts if part is not gone)
+    return replace(state, parts=tuple(parts))
+
+
+def _plan_of(call: ToolPart) -> Plan | None:
+    # A tool of the user's own may have the name; its calls are shown as calls.
+    if call.name != UPDATE_PLAN or not call.ok or call.output != SHOWN or call.request is not None:
+        return None
+    return plan_in(call.arguments)
 
 
 def _find(state: TurnState, kind: type[P], key: str) -> P | None:

@@ -25,6 +25,7 @@ NOBODY_HINT = (
 class Effect(StrEnum):
     """The most that a tool can do; consent is decided by it."""
 
+    SHOWS = "shows"  # something in the transcript; it runs nothing, reads nothing and changes nothing
     LOOKS = "looks"
     CHANGES = "changes"
     RUNS_CODE = "runs_code"
@@ -160,14 +161,14 @@ class ConsentMemory:
 class ConsentRules:
     """Decides without asking where a policy or an earlier decision allows it.
 
-    ======== ================== ================== ==================
-    policy   looks              changes            runs code
-    ======== ================== ================== ==================
-    ask      asked              asked              asked
-    auto     runs               asked              asked
-    all      runs               runs               runs
-    never    runs               not offered        not offered
-    ======== ================== ================== ==================
+    ======== ================== ================== ================== ==================
+    policy   shows              looks              changes            runs code
+    ======== ================== ================== ================== ==================
+    ask      runs               asked              asked              asked
+    auto     runs               runs               asked              asked
+    all      runs               runs               runs               runs
+    never    runs               runs               not offered        not offered
+    ======== ================== ================== ================== ==================
     """
 
     policy: ApprovalPolicy
@@ -177,10 +178,12 @@ class ConsentRules:
         """Return the tools that the model is told of under this policy."""
         if self.policy is not ApprovalPolicy.NEVER:
             return tools
-        return tools.only(lambda tool: tool.effect is Effect.LOOKS)
+        return tools.only(lambda tool: tool.effect in {Effect.SHOWS, Effect.LOOKS})
 
     def decide(self, tool: Tool, request: ApprovalRequest) -> Decision | None:
         """Return the decision that needs no person, None when a person must be asked."""
+        if tool.effect is Effect.SHOWS:
+            return Decision(Verdict.APPROVE, by="policy")
         looks = tool.effect is Effect.LOOKS
         match self.policy:
             case ApprovalPolicy.ALL:

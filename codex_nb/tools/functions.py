@@ -54,6 +54,9 @@ def make_tool(
     function: Callable[..., Any], *, name: str | None, description: str | None, effect: Effect
 ) -> Tool:
     """Describe a function as a tool that runs it on the main thread."""
+    if effect is Effect.SHOWS:
+        message = "A function runs code, so its effect cannot be 'shows': that is never asked for."
+        raise TypeError(message)
     chosen = name or str(getattr(function, "__name__", ""))
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", chosen):
         message = f"{chosen!r} is no name for a tool: letters, digits, '_' and '-' only, at most 64."

@@ -154,6 +154,7 @@ class Tool:
 
 _SUMMARIES: Mapping[Effect, str] = MappingProxyType(
     {
+        Effect.SHOWS: "{name} shows something and changes nothing.",
         Effect.LOOKS: "{name} looks at something and changes nothing.",
         Effect.CHANGES: "{name} changes the notebook.",
         Effect.RUNS_CODE: "{name} runs code in this kernel.",

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from codex_nb.rendering.document import Call, Document, Prose, Remark, Thinking
-from codex_nb.session.state import NoticePart, ReasoningPart, TextPart, ToolPart
+from codex_nb.session.state import NoticePart, PlanPart, ReasoningPart, TextPart, ToolPart
 from codex_nb.ui import words
+from codex_nb.ui.plans import checklist
 from codex_nb.ui.sections import phase_of, shown_code
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ def _part(part: Part, state: TurnState, shown_below: Collection[str]) -> documen
             return Thinking(part.text, words.REASONING) if part.text.strip() else None
         case NoticePart():
             return Remark(part.notice.text)
+        case PlanPart():
+            return checklist(part.plan)
         case ToolPart():
             return _call(part, state, below=part.call_id in shown_below)
 

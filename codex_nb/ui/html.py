@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from codex_nb.session.events import TurnEvent
+    from codex_nb.session.state import PlanPart
     from codex_nb.ui.commands import Command
 
 SHORTEST_PAUSE_S = 0.3
@@ -51,6 +52,7 @@ class HtmlScreen:
         self._handles: list[Handle] = [] if in_place_of is None else [in_place_of]
         self._next = 0.0
         self._last: Bundle = {}
+        self._plan: PlanPart | None = None  # as it stands in its output
 
     def apply(self, event: TurnEvent) -> None:
         """Take in one event; an approval is asked for at once."""
@@ -82,6 +84,15 @@ class HtmlScreen:
             self._handles.append(self._displays.show(self._last))
             self._pause(self._last)
         self._replace(self._bundle(last, is_last=True, is_over=is_over))
+        self._renew_plan(last)
+
+    def _renew_plan(self, last: int) -> None:
+        """Show the plan as it is now where it stands above the output that is being written."""
+        if (found := self._placing.plan()) is None or found[1] == self._plan:
+            return
+        place, self._plan = found
+        if place < last:
+            self._handles[place].update(self._bundle(place, is_last=False, is_over=True))
 
     def _replace(self, new: Bundle) -> None:
         if new == self._last:

@@ -86,6 +86,14 @@ class LiveOutput:
         else:
             self.close()
 
+    def renew(self, bundle: Bundle) -> None:
+        """Put another bundle in the place of that of an output that has ended, closed or not."""
+        self._bundle = bundle
+        if self._handle is not None:
+            self._handle.update(bundle)
+        if self.ready:
+            self.send(self._ending)
+
     def give_up(self) -> Handle | None:
         """Close the widget and return its output, for something else to be shown there."""
         self.is_over = True

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from codex_nb.session.events import TextDelta, ToolFinished, TurnEvent
-from codex_nb.session.state import NoticePart, Part, ToolPart, TurnState, reduce
+from codex_nb.session.state import NoticePart, Part, PlanPart, ToolPart, TurnState, reduce
 from codex_nb.ui import words
 
 if TYPE_CHECKING:
@@ -63,6 +63,12 @@ class Placing:
         """Return the parts that stand in a place."""
         return [part for name, part in named(self.state.parts) if self._home.get(name) == place]
 
+    def plan(self) -> tuple[int, PlanPart] | None:
+        """Return the turn's plan and its place; a plan still changes when the turn has gone on below it."""
+        part = next((part for part in self.state.parts if isinstance(part, PlanPart)), None)
+        place = None if part is None else self._home.get(name_of(part))
+        return None if part is None or place is None else (place, part)
+
     def calls(self) -> list[ToolPart]:
         """Return the calls of the turn."""
         return [part for part in self.state.parts if isinstance(part, ToolPart)]
@@ -96,10 +102,12 @@ class Placing:
 
 
 def named(parts: Iterable[Part]) -> list[tuple[str, Part]]:
-    """Return the parts with a name that stays theirs while they grow."""
+    """Return the parts that are shown, with a name that stays theirs while they grow."""
     seen: dict[str, int] = {}
     names = []
     for part in parts:
+        if isinstance(part, ToolPart) and part.is_a_plan_being_written:
+            continue
         name = name_of(part)
         seen[name] = seen.get(name, 0) + 1
         names.append((name if seen[name] == 1 else f"{name} {seen[name]}", part))
@@ -113,5 +121,7 @@ def name_of(part: Part) -> str:
             return f"call {part.call_id}"
         case NoticePart():
             return f"notice {part.notice.kind} {part.notice.text}"
+        case PlanPart():
+            return "plan"
         case _:
             return f"{type(part).__name__} {part.item_id}"

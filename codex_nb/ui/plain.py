@@ -24,6 +24,7 @@ from codex_nb.session.state import TextPart, ToolPart, TurnState, reduce
 from codex_nb.ui import words
 from codex_nb.ui.approval import ask_by_typing
 from codex_nb.ui.commands import Decide
+from codex_nb.ui.plans import plan_news
 from codex_nb.ui.sections import phase_of, shown_code
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ class PlainScreen:
             case ApprovalResolved():
                 self._tell_decision(event.call_id)
             case ToolFinished():
+                for line in plan_news(before, self._state):
+                    self._line(line)
                 self._show_output(event)
             case RetryScheduled():
                 self._line(words.retrying(event))
@@ -118,7 +121,7 @@ class PlainScreen:
 
     def _show_call(self, call_id: str) -> None:
         part = self._call(call_id)
-        if part is None or call_id in self._shown_code:
+        if part is None or call_id in self._shown_code or part.is_a_plan_being_written:
             return
         self._shown_code.add(call_id)
         code, _ = shown_code(part)

@@ -9,6 +9,7 @@ An operation is a small dict for the front-end half (``static/transcript.js`` kn
 ``ask``      show an approval: ``request``
 ``asked``    take the approval away
 ``output``   a call's output, as ``text``
+``plan``     the steps of a plan: ``steps``, ``remark``
 ``reset``    empty the section
 ``remove``   take the section away
 ``status``   the line at the bottom: ``text``, ``busy``
@@ -22,9 +23,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from codex_nb.rendering.blocks import BlocksUpdate, MarkdownBlocks
 from codex_nb.rendering.bundle import shortened
 from codex_nb.rendering.code import GrowingCode, safe_code
-from codex_nb.session.state import GrowingText, NoticePart, Part, ReasoningPart, TextPart, ToolPart
+from codex_nb.session.state import GrowingText, NoticePart, Part, PlanPart, ReasoningPart, TextPart, ToolPart
 from codex_nb.ui import words
 from codex_nb.ui.arguments import ArgumentsReader, readable_arguments
+from codex_nb.ui.plans import PlanSection
 
 if TYPE_CHECKING:
     from codex_nb.tools.approval import ApprovalRequest
@@ -187,6 +189,8 @@ def section_for(part: Part, key: int) -> Section[Any]:
             return ProseSection(key, "thinking", words.REASONING)
         case ToolPart():
             return CallSection(key)
+        case PlanPart():
+            return PlanSection(key)
         case NoticePart():
             return NoticeSection(key)
 

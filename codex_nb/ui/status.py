@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from codex_nb.session.state import ReasoningPart, TextPart, ToolPart, TurnState
 from codex_nb.ui import words
+from codex_nb.ui.plans import plan_of
 
 if TYPE_CHECKING:
     from codex_nb.session.state import Part
@@ -17,10 +18,11 @@ def status_of(state: TurnState) -> tuple[str, bool]:
         return words.FINISHED, False
     if state.retry is not None:
         return words.retrying(state.retry), True
-    return _doing(state.parts[-1] if state.parts else None), True
+    doing = _doing(state.parts[-1] if state.parts else None)
+    return doing or words.working_on(plan_of(state)), True
 
 
-def _doing(part: Part | None) -> str:
+def _doing(part: Part | None) -> str | None:
     match part:
         case TextPart(done=False):
             return words.WRITING
@@ -29,4 +31,4 @@ def _doing(part: Part | None) -> str:
         case ToolPart(output=None):
             return words.WAITING if part.waiting else words.call_status(part.name, running=part.running)
         case _:
-            return words.WORKING
+            return None

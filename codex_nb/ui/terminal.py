@@ -29,6 +29,7 @@ from codex_nb.ui import words
 from codex_nb.ui.approval import ask_by_typing
 from codex_nb.ui.commands import Decide
 from codex_nb.ui.plain import without_controls
+from codex_nb.ui.plans import plan_news
 from codex_nb.ui.sections import phase_of, shown_code
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class RichScreen:
 
     def apply(self, event: TurnEvent) -> None:
         """Take in one event; whatever is not text ends the block being written."""
-        self._state = reduce(self._state, event)
+        before, self._state = self._state, reduce(self._state, event)
         match event:
             case TextDelta():
                 self._message(event.item_id).feed(event.text)
@@ -80,6 +81,7 @@ class RichScreen:
             case ApprovalResolved():
                 self._tell_refusal(event.call_id)
             case ToolFinished():
+                self._show_plan(plan_news(before, self._state))
                 self._show_output(event)
             case RetryScheduled():
                 self._end_message()
@@ -113,7 +115,7 @@ class RichScreen:
 
     def _show_call(self, call_id: str) -> None:
         call = self._call(call_id)
-        if call is None or call_id in self._shown_code:
+        if call is None or call_id in self._shown_code or call.is_a_plan_being_written:
             return
         self._shown_code.add(call_id)
         self._end_message()
@@ -138,6 +140,11 @@ class RichScreen:
         self._quiet(words.call_title(call.name, phase_of(call)))
         if event.output and call.name not in words.SHOWN_AS_OUTPUTS:
             self._console.print(Text(without_controls(shortened(event.output))))
+
+    def _show_plan(self, lines: list[str]) -> None:
+        if lines:
+            self._end_message()
+            self._console.print(Text(without_controls("\n".join(lines))))
 
     def _end(self, event: TurnFinished) -> None:
         self._end_message()

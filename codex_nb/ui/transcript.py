@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from codex_nb.session.events import TurnEvent
+    from codex_nb.session.state import PlanPart
 
 OFFERS = {"failed": ("retry",), "cancelled": ("retry", "continue"), "incomplete": ("continue", "retry")}
 
@@ -60,6 +61,7 @@ class Transcript:
         self._lock = threading.RLock()
         self._placing = Placing(shows_its_outputs)
         self._segments: list[Segment] = []
+        self._plan: PlanPart | None = None  # as it stands in its output
         self._replies: dict[int, Future[Message]] = {}
         self._numbers = itertools.count(1)
 
@@ -91,6 +93,7 @@ class Transcript:
                 placing, last = self._placing, len(self._segments) - 1
                 parts, status = placing.parts_of(last), status_of(placing.state)
                 self._segments[last].update(parts, placing.shown_below, status)
+                self._renew_plan()
 
     def break_segment(self) -> None:
         """Let what follows stand below the outputs that the cell has by now."""
@@ -170,6 +173,16 @@ class Transcript:
         while self._segments and len(self._segments) < self._placing.settle():
             self._end_last(is_last=False)
             self._open_segment()
+
+    def _renew_plan(self) -> None:
+        """Show the plan as it is now where it stands above outputs of the cell, in a segment that has ended."""
+        if (found := self._placing.plan()) is None or found[1] == self._plan:
+            return
+        place, self._plan = found
+        if place < len(self._segments) - 1:
+            parts, below = self._placing.parts_of(place), self._placing.shown_below
+            document = document_of(self._placing.state, parts, shown_below=below, is_last=False)
+            self._segments[place].output.renew(bundle(document))
 
     def _end_last(self, *, is_last: bool) -> None:
         if not self._segments or self._segments[-1].output.is_over:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from codex_nb.session.answer import Answer, Usage
     from codex_nb.session.events import RetryScheduled, TurnStarted
+    from codex_nb.tools.plan import Plan, StepStatus
 
 Phase = Literal[
     "writing", "ready", "asking", "running", "done", "failed", "rejected", "unanswered", "abandoned"
@@ -68,7 +69,10 @@ _TOOLS = {
     "read_file": "Read a file",
     "list_files": "List files",
     "insert_cells": "Insert cells",
+    "update_plan": "Plan",
 }
+PLAN = "Plan"
+STEP_STATES: dict[StepStatus, str] = {"pending": "to do", "in_progress": "in progress", "completed": "done"}
 SHOWN_AS_OUTPUTS = frozenset({"run_python"})  # tools whose outputs the notebook shows as a cell's own
 _BILLING = {"chatgpt": "ChatGPT plan", "api_key": "API key, billed by use"}
 _PLANS = {
@@ -101,6 +105,13 @@ def call_title(name: str, which: Phase, *, edited: bool = False) -> str:
 def call_status(name: str, *, running: bool) -> str:
     """Return what is going on while a call is written or carried out."""
     return f"Running: {tool_title(name)}" if running else f"Preparing: {tool_title(name)}"
+
+
+def working_on(plan: Plan | None) -> str:
+    """Return what is going on between calls: the step of the plan that is in progress, where there is one."""
+    if plan is None or (place := plan.current) is None:
+        return WORKING
+    return f"Step {place + 1} of {len(plan.steps)}: {plan.steps[place].text}"
 
 
 def asks(name: str) -> str:

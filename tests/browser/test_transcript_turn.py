@@ -56,6 +56,38 @@ def test_a_turn_is_approved_by_a_click_and_leaves_plain_bundles(
 
 
 @only_lab
+@pytest.mark.parametrize(("color_scheme", "viewport"), [("light", (860, 1000))])
+def test_a_plan_is_one_checklist_that_goes_on_above_the_outputs_of_its_steps(
+    open_notebook: Callable[..., NotebookPage],
+) -> None:
+    notebook = open_notebook([SETUP, "stage.play(a_plan())"])
+    notebook.run(0)
+    notebook.start(1)
+    asking(notebook)
+    steps = notebook.output(1).get_by_role("region", name="Plan").get_by_role("listitem")
+    first = ["→Look at the frame (in progress)", "○Leave out what is not complete (to do)"]
+    assert steps.all_text_contents()[:2] == first
+    assert steps.nth(0).get_attribute("aria-current") == "step"
+    assert notebook.accessibility_violations(".codex-live") == []
+    notebook.screenshot("plan-running-light", of=notebook.cell(1))
+    press(notebook, "Approve")
+    asking(notebook)
+    notebook.wait_for_text(1, "Eight rows are not complete")
+    assert notebook.output(1).locator(".codex-plan").count() == 1
+    done = ["✓ Look at the frame (done)", "✓ Leave out what is not complete (done)"]
+    assert notebook.output(1).locator(".codex-plan li").all_text_contents()[:2] == done
+    notebook.screenshot("plan-going-on-light", of=notebook.cell(1))
+    press(notebook, "Approve")
+    notebook.wait_until_run(1)
+    notebook.wait_for_text(1, "That was it.")
+    saved = notebook.save()
+    plans = [output for output in saved.cells[1].outputs if "codex-plan" in str(output)]
+    assert [output.data["text/plain"].count("[x]") for output in plans] == [4]
+    assert notebook.accessibility_violations(".codex-answer") == []
+    assert (notebook.script_errors, notebook.console_errors) == ([], [])
+
+
+@only_lab
 @pytest.mark.parametrize(
     ("color_scheme", "viewport"),
     [("dark", (1280, 900)), ("dark", (520, 900)), ("light", (520, 900))],

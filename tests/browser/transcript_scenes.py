@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from codex_nb.session.answer import Answer, Usage
-from codex_nb.session.events import Notice, RetryScheduled, ToolFinished, TurnFinished, TurnStarted
+from codex_nb.session.events import (
+    Notice,
+    RetryScheduled,
+    ToolCallReady,
+    ToolCallStarted,
+    ToolFinished,
+    ToolStarted,
+    TurnFinished,
+    TurnStarted,
+)
 from tests.browser.transcript_stage import (
     STARTED,
     Stage,
@@ -63,6 +73,38 @@ def a_look_at_penguins() -> Iterator[Any]:
     )
 
 
+PLAN = ("Look at the frame", "Leave out what is not complete", "Compare the species", "Say what it means")
+
+
+def planning(call_id: str, at: int, explanation: str = "") -> Iterator[Any]:
+    """Call for the plan as it is while the step ``at`` is in progress."""
+    statuses = ["completed"] * at + ["in_progress"] * (at < len(PLAN)) + ["pending"] * (len(PLAN) - at - 1)
+    steps = [{"step": step, "status": status} for step, status in zip(PLAN, statuses, strict=True)]
+    arguments = json.dumps({"plan": steps, "explanation": explanation})
+    return iter(
+        [
+            ToolCallStarted(call_id, "update_plan"),
+            ToolCallReady(call_id, "update_plan", arguments),
+            ToolStarted(call_id),
+            ToolFinished(call_id, "Plan updated", ok=True),
+        ]
+    )
+
+
+def a_plan() -> Iterator[Any]:
+    """Show a plan, run code with outputs, go on with the plan above them."""
+    return itertools.chain(
+        [STARTED, StepStarted(1)],
+        planning("p1", 0),
+        running("c1", CODE, print_and_plot, summary="Look at the frame and plot it."),
+        planning("p2", 2, "Eight rows are not complete; the rest is enough."),
+        running("c2", "penguins.groupby('species').mean()", lambda: "done", summary="Compare."),
+        planning("p3", 4),
+        saying("m1", "That was it."),
+        [finish("That was it.")],
+    )
+
+
 def print_and_plot() -> str:
     """Do what the code would do in the running cell."""
     import matplotlib.pyplot as plt
@@ -101,8 +143,24 @@ def a_turn_full_of(hostile: Sequence[str]) -> Iterator[Any]:
         thinking("r1", everything, size=400),
         itertools.chain.from_iterable(saying(f"m{n}", text, pace=0) for n, text in enumerate(hostile)),
         running("c1", everything, lambda: everything, summary=everything, name=everything, language="html"),
+        a_plan_of(hostile),
         [ToolFinished("c1", everything, ok=True), TurnFinished(answer, everything)],
     )
 
 
-__all__ = ["Stage", "a_call", "a_long_answer", "a_look_at_penguins", "a_turn_full_of", "open_widgets"]
+def a_plan_of(hostile: Sequence[str]) -> list[Any]:
+    """Put hostile texts into a plan."""
+    steps = [{"step": text, "status": "in_progress"} for text in hostile[:40] if text.strip()]
+    arguments = json.dumps({"plan": steps, "explanation": hostile[0]})
+    return [ToolCallReady("p1", "update_plan", arguments), ToolFinished("p1", "Plan updated", ok=True)]
+
+
+__all__ = [
+    "Stage",
+    "a_call",
+    "a_long_answer",
+    "a_look_at_penguins",
+    "a_plan",
+    "a_turn_full_of",
+    "open_widgets",
+]

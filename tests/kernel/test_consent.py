@@ -27,8 +27,10 @@ CALLS: Mapping[str, dict[str, Any]] = {
     "read_file": {"path": "notes.txt"},
     "list_files": {},
     "insert_cells": {"cells": [{"kind": "code", "source": "inserted = 1"}]},
+    "update_plan": {"plan": [{"step": "Look around", "status": "in_progress"}]},
 }
 SHOWS = {"run_python": "it ran", "inspect": "8848", "read_file": "the notes", "list_files": "notes.txt"}
+SHOWS["update_plan"] = "Plan updated"
 LOOKS = {"inspect", "read_file", "list_files"}
 # A thread of the user's own tells, while the cell runs, whether the namespace holds what the model's code plants.
 WATCH = """
@@ -107,6 +109,8 @@ def expected(policy: str, tool: str, front_end: str) -> str:
     """Say what the documentation's table says."""
     if tool == "insert_cells" and front_end != "buttons":
         return "not offered"  # there is no open document to insert into
+    if tool == "update_plan":
+        return "runs"
     if policy == "never":
         return "runs" if tool in LOOKS else "not offered"
     if policy == "all" or (policy == "auto" and tool in LOOKS):

@@ -10,7 +10,7 @@ from markdown_it import MarkdownIt
 from codex_nb.rendering.blocks import MarkdownBlocks
 from codex_nb.rendering.bundle import bundle
 from codex_nb.rendering.code import GrowingCode
-from codex_nb.rendering.document import Call, Document, Prose, Remark, Thinking
+from codex_nb.rendering.document import Call, Checklist, Document, Item, Prose, Remark, Thinking
 from codex_nb.rendering.markdown import safe_html
 from codex_nb.rendering.neutral import neutral_markdown
 from tests.rendering.hostile import HTML, PAYLOADS, payload
@@ -35,6 +35,7 @@ def everywhere(text: str) -> Document:
             Thinking(text, title=text),
             Call(title=text, code=text, language=text, output=text),
             Call(title="x", code=text, language="python", output=""),
+            Checklist(text, (Item(text, text), Item("x", text)), remark=text),
             Remark(text),
             Remark(text, "error"),
         ),

@@ -31,6 +31,7 @@ CALLS = {
     "read_file": {"path": "notes.txt"},
     "list_files": {},
     "insert_cells": {"cells": [{"kind": "code", "source": "x"}]},
+    "update_plan": {"plan": [{"step": "Write to the target", "status": "in_progress"}]},
     "mine": {},
 }
 RUN = {"run_python", "mine"}
@@ -41,6 +42,8 @@ def outcome(policy: ApprovalPolicy, name: str, way: str) -> str:
     """Say what the table of the documentation says."""
     looks = name not in RUN | CHANGE
     match policy:
+        case _ if name == "update_plan":
+            return "runs"
         case ApprovalPolicy.ALL:
             return "runs"
         case ApprovalPolicy.NEVER:

@@ -73,16 +73,16 @@ async def test_with_nobody_to_ask_the_answer_is_no() -> None:
 
 
 @pytest.mark.parametrize(
-    ("policy", "looks", "changes", "runs"),
+    ("policy", "shows", "looks", "changes", "runs"),
     [
-        (ApprovalPolicy.ASK, "asked", "asked", "asked"),
-        (ApprovalPolicy.AUTO, "runs", "asked", "asked"),
-        (ApprovalPolicy.ALL, "runs", "runs", "runs"),
-        (ApprovalPolicy.NEVER, "runs", "refused", "refused"),
+        (ApprovalPolicy.ASK, "runs", "asked", "asked", "asked"),
+        (ApprovalPolicy.AUTO, "runs", "runs", "asked", "asked"),
+        (ApprovalPolicy.ALL, "runs", "runs", "runs", "runs"),
+        (ApprovalPolicy.NEVER, "runs", "runs", "refused", "refused"),
     ],
 )
 def test_the_policy_decides_by_the_tools_effect(
-    policy: ApprovalPolicy, looks: str, changes: str, runs: str
+    policy: ApprovalPolicy, shows: str, looks: str, changes: str, runs: str
 ) -> None:
     rules = ConsentRules(policy)
 
@@ -92,9 +92,9 @@ def test_the_policy_decides_by_the_tools_effect(
             return "asked"
         return "runs" if decision.approved else "refused"
 
-    assert [outcome(effect) for effect in Effect] == [looks, changes, runs]
+    assert [outcome(effect) for effect in Effect] == [shows, looks, changes, runs]
     offered = {tool.effect for tool in rules.offered(ToolSet(tuple(TOOLS.values())))}
-    assert offered == ({Effect.LOOKS} if policy is ApprovalPolicy.NEVER else set(Effect))
+    assert offered == ({Effect.SHOWS, Effect.LOOKS} if policy is ApprovalPolicy.NEVER else set(Effect))
 
 
 def test_a_decision_for_the_session_covers_the_tool_or_exactly_the_code() -> None:

@@ -69,6 +69,11 @@ async def test_a_call_gets_the_values_that_the_annotations_promise() -> None:
     assert await shift.call(arguments, PORTS) == ToolResult('{"x": 6, "y": 0}')
 
 
+def test_a_function_runs_code_and_cannot_pass_for_a_plan_that_nobody_is_asked_for() -> None:
+    with pytest.raises(TypeError, match="cannot be 'shows'"):
+        tool(effect="shows")(lambda: None)
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [

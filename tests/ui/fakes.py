@@ -21,10 +21,15 @@ class FakeChannel:
     """A widget whose front-end half is played by the test."""
 
     def __init__(self, number: int) -> None:
-        self.model_id = f"model-{number}"
+        self._number = number
         self.sent: list[dict[str, Any]] = []
         self.closed = False
         self._callback: Callable[[dict[str, Any]], None] = lambda _: None
+
+    @property
+    def model_id(self) -> str:
+        assert not self.closed, "a closed widget has no id"
+        return f"model-{self._number}"
 
     def send(self, message: dict[str, Any]) -> None:
         assert not self.closed, "a closed widget cannot send"

@@ -23,6 +23,26 @@ function callSection(view, operation) {
   return { node, title, state, slots: { code } };
 }
 
+function planSection(view, operation) {
+  const node = element("section", "codex-section codex-plan");
+  const remark = element("span", "codex-plan-remark");
+  const head = element("div", "codex-plan-head");
+  const steps = element("ol");
+  node.setAttribute("aria-label", operation.title);
+  head.append(element("span", "codex-plan-title", operation.title), remark);
+  node.append(head, steps);
+  return { node, remark, steps, slots: {} };
+}
+
+function planStep(step) {
+  const item = element("li", `codex-step codex-${step.status}`);
+  const mark = element("span", "codex-step-mark", step.mark);
+  mark.setAttribute("aria-hidden", "true");
+  if (step.status === "in_progress") item.setAttribute("aria-current", "step");
+  item.append(mark, element("bdi", "codex-step-text", step.text), element("span", "codex-hidden", ` (${step.state})`));
+  return item;
+}
+
 function noticeSection(view, operation) {
   return { node: element("p", "codex-section codex-notice", operation.title), slots: {} };
 }
@@ -40,6 +60,7 @@ const SECTIONS = {
   text: proseSection,
   thinking: proseSection,
   call: callSection,
+  plan: planSection,
   notice: noticeSection,
 };
 

@@ -41,6 +41,10 @@ const OPERATIONS = {
     );
     section.node.append(section.output);
   },
+  plan(view, operation, section) {
+    section.remark.textContent = operation.remark;
+    section.steps.replaceChildren(...operation.steps.map(planStep));
+  },
   reset(view, operation, section) {
     for (const { closed, open } of Object.values(section.slots)) {
       closed.replaceChildren();

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from codex_nb.errors import InvalidArguments
+from codex_nb.tools.plan import LONGEST_STEP, MOST_STEPS, SHOWN, Plan, Step, plan_in, read_plan, update_plan
+from codex_nb.tools.tool import Ports, ToolResult
+from tests.session.scripted import SameThread
+
+STEP = {"step": "Look", "status": "pending"}
+
+
+def test_a_plan_is_read_in_lines_of_bounded_length() -> None:
+    steps = [
+        {"step": "  Load\nthe data\t", "status": "in_progress"},
+        {"step": "x" * 999, "status": "pending"},
+    ]
+    plan = read_plan({"plan": steps, "explanation": "Two\nsteps."})
+    long = "x" * (LONGEST_STEP - 1) + "…"
+    assert plan == Plan((Step("Load the data", "in_progress"), Step(long, "pending")), "Two steps.")
+    assert (plan.current, read_plan({"plan": [STEP]}).current) == (0, None)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"plan": []},
+        {"plan": "Look"},
+        {"plan": ["Look"]},
+        {"plan": [{"step": "Look"}]},
+        {"plan": [{"step": "Look", "status": "done"}]},
+        {"plan": [{"step": "Look", "status": []}]},
+        {"plan": [{"step": " \n", "status": "pending"}]},
+        {"plan": [{"step": 1, "status": "pending"}]},
+        {"plan": [STEP] * (MOST_STEPS + 1)},
+        {"plan": [STEP], "explanation": 1},
+    ],
+)
+def test_what_is_no_plan_is_refused(arguments: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArguments):
+        update_plan.check(arguments)
+    assert plan_in(json.dumps(arguments)) is None
+
+
+@pytest.mark.anyio
+async def test_a_plan_does_nothing_but_say_that_it_was_shown() -> None:
+    assert await update_plan.call(update_plan.check({"plan": [STEP]}), Ports(SameThread())) == ToolResult(
+        SHOWN
+    )

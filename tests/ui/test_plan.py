@@ -1,0 +1,227 @@
+"""The plan of steps on every screen: one checklist a turn, in place where the screen allows it."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from codex_nb.session.events import (
+    ApprovalRequested,
+    ApprovalResolved,
+    RetryScheduled,
+    TextDone,
+    ToolArgumentsDelta,
+    ToolCallReady,
+    ToolCallStarted,
+    ToolFinished,
+    ToolStarted,
+)
+from codex_nb.tools.approval import ApprovalRequest, Decision, Verdict
+from codex_nb.ui.html import HtmlScreen
+from codex_nb.ui.plain import PlainScreen
+from codex_nb.ui.terminal import RichScreen
+from codex_nb.ui.transcript import Transcript
+from tests.rendering.hostile import PAYLOADS, payload
+from tests.rendering.strict import text_of, violations
+from tests.ui.fakes import STARTED, FakeNotebook, FakePage, finished
+
+BY_POLICY = Decision(Verdict.APPROVE, by="policy")
+STEPS = ("Load", "Fit", "Plot")
+
+
+def arguments(done: int, explanation: str = "", steps: tuple[str, ...] = STEPS) -> str:
+    """The JSON text of a plan whose first steps are done and whose next one is in progress."""
+    statuses = ["completed"] * done + ["in_progress"] + ["pending"] * len(steps)
+    plan = [{"step": step, "status": status} for step, status in zip(steps, statuses, strict=False)]
+    return json.dumps({"plan": plan, "explanation": explanation})
+
+
+def planning(call_id: str, text: str, output: str = "Plan updated", *, ok: bool = True) -> list[Any]:
+    return [
+        ToolCallStarted(call_id, "update_plan"),
+        ToolArgumentsDelta(call_id, text),
+        ToolCallReady(call_id, "update_plan", text),
+        ApprovalResolved(call_id, BY_POLICY),
+        ToolStarted(call_id),
+        ToolFinished(call_id, output, ok),
+    ]
+
+
+def running(call_id: str) -> list[Any]:
+    return [
+        ToolCallReady(call_id, "run_python", json.dumps({"code": "print(1)"})),
+        ApprovalResolved(call_id, BY_POLICY),
+        ToolStarted(call_id),
+        ToolFinished(call_id, "1", ok=True),
+    ]
+
+
+class Desk:
+    """A transcript in a fake notebook."""
+
+    def __init__(self) -> None:
+        self.notebook = FakeNotebook()
+        self.transcript = Transcript(
+            on_command=lambda _: None, displays=self.notebook, open_channel=self.notebook.open_channel
+        )
+        self.transcript.show()
+        self.notebook.channels[0].ready()
+
+    def play(self, *events: Any) -> None:
+        for event in events:
+            self.transcript.apply(event)
+            self.transcript.flush()
+
+    def plain(self, *events: Any) -> list[str]:
+        self.play(*events)
+        self.transcript.close()
+        return [output["text/plain"].partition("\n\n[Python")[0] for output in self.notebook.standing()]
+
+
+def test_a_later_call_changes_the_checklist_and_adds_no_section() -> None:
+    desk = Desk()
+    desk.play(STARTED, *planning("p1", arguments(0)))
+    first = FakePage().draw(desk.notebook.channels[0].frames())
+    assert first.status == "Step 1 of 3: Load"
+    desk.play(*planning("p2", arguments(1, "It was small.")))
+    frames = desk.notebook.channels[0].frames()
+    page = FakePage().draw(frames)
+    assert [section["kind"] for section in page.sections.values()] == ["plan"]
+    plans = [operation for frame in frames for operation in frame if operation["op"] == "plan"]
+    told = [[(step["text"], step["status"], step["state"]) for step in plan["steps"]] for plan in plans]
+    done, now, later = ("completed", "done"), ("in_progress", "in progress"), ("pending", "to do")
+    assert told == [
+        [("Load", *now), ("Fit", *later), ("Plot", *later)],
+        [("Load", *done), ("Fit", *now), ("Plot", *later)],
+    ]
+    assert (plans[-1]["remark"], page.status) == ("It was small.", "Step 2 of 3: Fit")
+
+
+def test_a_page_reloaded_in_the_middle_finds_the_checklist_again() -> None:
+    desk = Desk()
+    desk.play(STARTED, *planning("p1", arguments(0)), *planning("p2", arguments(1)))
+    desk.notebook.channels[0].ready("v2")
+    kinds = [(operation["op"], operation.get("kind")) for operation in desk.notebook.channels[0].frames()[-1]]
+    assert kinds == [("section", "plan"), ("plan", None), ("status", None)]
+
+
+@pytest.mark.parametrize("kind", ["text/html", "text/markdown", "text/plain"])
+def test_the_checklist_that_stays_reads_the_same_in_every_kind(kind: str) -> None:
+    desk = Desk()
+    desk.play(STARTED, *planning("p1", arguments(1, "It *was* small.")), finished())
+    desk.transcript.close()
+    (standing,) = desk.notebook.standing()
+    (expected,) = (
+        text
+        for name, text in {
+            "text/html": "Plan It *was* small. ✓ Load (done) → Fit (in progress) ○ Plot (to do)",
+            "text/markdown": (
+                "**Plan** It \\*was\\* small. 1. ✓ Load (done) 2. → Fit (in progress) 3. ○ Plot (to do)"
+            ),
+            "text/plain": "[Plan] It *was* small. 1. [x] Load 2. [>] Fit 3. [ ] Plot",
+        }.items()
+        if name == kind
+    )
+    shown = text_of(standing[kind]) if kind == "text/html" else standing[kind]
+    assert " ".join(shown.split()).startswith(expected)
+
+
+@pytest.mark.parametrize("is_replaced", [True, False])
+def test_a_checklist_above_the_outputs_of_its_steps_goes_on_where_it_stands(is_replaced: bool) -> None:
+    desk = Desk()
+    desk.play(STARTED, *planning("p1", arguments(0)), *running("c1"))
+    if is_replaced:
+        desk.notebook.channels[0].says("replaced")
+    assert desk.notebook.channels[0].closed is is_replaced
+    calls = [*planning("p2", arguments(1)), *running("c2")]
+    ending = [*planning("p3", arguments(3)), TextDone("m1", "Plotted."), finished("Plotted.")]
+    shown = desk.plain(*calls, *ending)
+    assert shown[0] == "[Plan]\n1. [x] Load\n2. [x] Fit\n3. [x] Plot"
+    assert ["[Plan]" in text for text in shown] == [True, *[False] * (len(shown) - 1)]
+    assert len(shown) > 1
+
+
+def test_html_that_replaces_itself_goes_on_with_the_checklist_where_it_stands() -> None:
+    notebook = FakeNotebook()
+    screen = HtmlScreen(on_command=lambda _: None, displays=notebook)
+    calls = [*planning("p1", arguments(0)), *running("c1"), *planning("p2", arguments(1)), *running("c2")]
+    for event in (STARTED, *calls, *planning("p3", arguments(3)), TextDone("m1", "Plotted."), finished()):
+        screen.apply(event)
+        screen.flush()
+    screen.close()
+    texts = [output["text/plain"] for output in notebook.standing()]
+    assert texts[0].startswith("[Plan]\n1. [x] Load\n2. [x] Fit\n3. [x] Plot")
+    assert sum("[Plan]" in text for text in texts) == 1
+
+
+def on_screen(kind: str, *events: Any) -> str:
+    """Play events on a screen that only writes on; return what stands there."""
+    stream = io.StringIO()
+    console = Console(file=stream, width=80, color_system=None)
+    screen: Any = (
+        PlainScreen(stream, on_command=lambda _: None)
+        if kind == "plain"
+        else RichScreen(console, on_command=lambda _: None)
+    )
+    for event in events:
+        screen.apply(event)
+    screen.close()
+    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
+
+
+@pytest.mark.parametrize("kind", ["plain", "rich"])
+def test_a_screen_that_only_writes_on_tells_the_plan_once_and_then_what_changed(kind: str) -> None:
+    shown = on_screen(kind, *planning("p1", arguments(0)), *planning("p2", arguments(1, "It was small.")))
+    assert shown == "[Plan]\n  [>] Load\n  [ ] Fit\n  [ ] Plot\n[Plan] It was small.\n  [x] Load\n  [>] Fit"
+
+
+@pytest.mark.parametrize("kind", ["plain", "rich"])
+def test_a_call_that_is_no_plan_is_a_failed_call(kind: str) -> None:
+    shown = on_screen(kind, *planning("p1", '{"plan": []}', "a list of one or more steps", ok=False))
+    assert "Plan (failed)" in shown
+    assert "a list of one or more steps" in shown
+
+
+def test_a_tool_of_the_users_own_with_this_name_is_shown_as_the_call_it_is() -> None:
+    desk = Desk()
+    asked = ApprovalRequest(
+        "p1", "update_plan", arguments(0), "json", "update_plan runs code in this kernel."
+    )
+    ready = ToolCallReady("p1", "update_plan", arguments(0))
+    desk.play(STARTED, ready, ApprovalRequested(asked))
+    page = FakePage().draw(desk.notebook.channels[0].frames())
+    assert [section["asks"]["code"] for section in page.sections.values()] == [arguments(0)]
+    desk.play(ApprovalResolved("p1", Decision(Verdict.APPROVE)), ToolStarted("p1"))
+    desk.play(ToolFinished("p1", "Plan updated", ok=True))
+    page = FakePage().draw(desk.notebook.channels[0].frames())
+    assert [section["kind"] for section in page.sections.values()] == ["call"]
+
+
+def test_a_plan_outlives_a_request_that_is_repeated_and_half_a_plan_does_not() -> None:
+    desk = Desk()
+    half = [ToolCallStarted("p2", "update_plan"), ToolArgumentsDelta("p2", arguments(2)[:20])]
+    desk.play(STARTED, *planning("p1", arguments(0)), *half, RetryScheduled(1, 5, 2.0, "It broke."))
+    desk.play(*planning("p3", arguments(1)), finished())
+    assert desk.plain() == ["[Plan]\n1. [x] Load\n2. [>] Fit\n3. [ ] Plot" + FOOTER]
+
+
+FOOTER = (
+    "\n\ngpt-5.2-codex, medium effort · 1,200 tokens in (1,000 cached), 40 out (8 reasoning)"
+    " · ada@example.com · ChatGPT Plus"
+)
+
+
+@pytest.mark.parametrize("name", PAYLOADS)
+def test_no_hostile_step_gets_through(name: str) -> None:
+    text = payload(name)
+    desk = Desk()
+    desk.play(STARTED, *planning("p1", arguments(0, text, (text, text))), finished())
+    operations = [operation for frame in desk.notebook.channels[0].frames() for operation in frame]
+    assert [operation for operation in operations if operation["op"] == "html"] == []
+    desk.transcript.close()
+    assert violations(desk.notebook.standing()[0]["text/html"]) == []
+    assert "\x1b" not in on_screen("plain", *planning("p1", arguments(0, text, (text, text))))
