@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from codex_nb.errors import CodexError
+from codex_nb.errors import AccountChanged, CodexError, SignInRequired
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 class AccountStatus:
     """Who is signed in and who pays.
 
-    ``auth_mode`` and ``billing`` are None when nobody is; ``problem`` then says why in one line. ``expires_at`` is
-    aware UTC. ``credentials_location`` names a file, the keyring, a variable or the host program.
+    ``auth_mode`` and ``billing`` are None when nobody is; ``problem`` then says why in one line, and ``absence``
+    whether there is no login, another account's, or one that cannot be used. ``expires_at`` is aware UTC.
+    ``credentials_location`` names a file, the keyring, a variable or the host program.
     """
 
     signed_in: bool
@@ -33,6 +34,7 @@ class AccountStatus:
     expires_at: datetime | None = None
     profile: str | None = None
     problem: str | None = None
+    absence: Literal["nobody", "changed", "unusable"] = "nobody"
 
 
 async def account_status(manager: CredentialManager, *, renew: bool = False) -> AccountStatus:
@@ -50,8 +52,15 @@ async def account_status(manager: CredentialManager, *, renew: bool = False) -> 
             credentials_location=location,
             profile=manager.settings.profile,
             problem=error.line,
+            absence=_absence(error),
         )
     return describe(credentials, profile=manager.settings.profile)
+
+
+def _absence(error: CodexError) -> Literal["nobody", "changed", "unusable"]:
+    if isinstance(error, AccountChanged):
+        return "changed"
+    return "nobody" if isinstance(error, SignInRequired) else "unusable"
 
 
 def describe(credentials: Credentials, *, profile: str | None = None) -> AccountStatus:

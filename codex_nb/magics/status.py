@@ -172,7 +172,7 @@ class StatusBoard:
     async def _sign_in(self, view: AccountView) -> None:
         """Show the steps of a sign-in in the view's place, and afterwards the account that came of it."""
         place = view.place
-        widget = SignInWidget(self._home.login_flow, methods=WAYS, displays=place)
+        widget = SignInWidget(self._home.login_flow, methods=WAYS, cell_waits=False, displays=place)
         view.close()  # JupyterLab loses messages when the last widget closes before the next one opens
         widget.show()
         try:

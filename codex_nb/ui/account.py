@@ -81,7 +81,7 @@ class AccountReport:
         status = self.status
         if not status.signed_in:
             return [
-                (words.ACCOUNT, words.NOBODY),
+                (words.ACCOUNT, words.ABSENCES[status.absence]),
                 (words.LOGIN, status.credentials_location or words.UNKNOWN),
             ]
         rows = [

@@ -51,6 +51,7 @@ class SignInWidget:
 
     ``show`` and ``finish`` are called on the cell's thread, ``run`` awaited on the engine meanwhile, while the cell's
     thread serves the front end. ``start`` begins a flow; ``methods`` are the ways on offer, the first is begun with.
+    ``cell_waits`` tells whether a cell waits for the end and goes on then.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class SignInWidget:
         *,
         methods: tuple[Method, ...] = ("device", "browser", "api_key"),
         reason: str = "",
+        cell_waits: bool = True,
         displays: Displays | None = None,
         open_channel: Callable[[], Channel] = open_sign_in,
         now: Callable[[], datetime] = _utc_now,
@@ -66,6 +68,7 @@ class SignInWidget:
         self._start = start
         self._methods = methods
         self._reason = reason
+        self._cell_waits = cell_waits
         self._now = now
         self._lock = threading.RLock()
         self._output = LiveOutput(open_channel(), displays or NotebookDisplays(), self._whole)
@@ -137,7 +140,9 @@ class SignInWidget:
     def _whole(self) -> Message:
         step = self._step
         described = (
-            describe_failure(step) if isinstance(step, LoginFailed) else describe_step(step, self._now())
+            describe_failure(step)
+            if isinstance(step, LoginFailed)
+            else describe_step(step, self._now(), cell_waits=self._cell_waits)
         )
         return {
             "kind": "full",
@@ -215,6 +220,6 @@ def step_text(step: LoginStep) -> str:
         case EnterCode():
             return f"{described['text']}\n\n    {step.url}\n    {step.user_code}\n"
         case OpenUrl():
-            return f"{words_sign_in.OPEN_URL}\n\n    {step.url}\n"
+            return f"{words_sign_in.OPEN_URL} {words_sign_in.CELL_GOES_ON}\n\n    {step.url}\n"
         case _:
             return str(described["text"])

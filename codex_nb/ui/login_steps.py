@@ -14,20 +14,24 @@ if TYPE_CHECKING:
     from codex_nb.errors import LoginFailed
 
 
-def describe_step(step: LoginStep, now: datetime) -> dict[str, Any]:
-    """Return a step for the front end: ``kind`` and texts; a link only when it leads to the web."""
+def describe_step(step: LoginStep, now: datetime, *, cell_waits: bool = True) -> dict[str, Any]:
+    """Return a step for the front end: ``kind`` and texts; a link only when it leads to the web.
+
+    ``cell_waits`` tells whether a cell goes on when it is done.
+    """
+    then = words_sign_in.CELL_GOES_ON if cell_waits else words_sign_in.ACCOUNT_FOLLOWS
     match step:
         case EnterCode():
             return {
                 "kind": "code",
-                "text": words_sign_in.ENTER_CODE,
+                "text": f"{words_sign_in.ENTER_CODE} {then}",
                 "hint": words_sign_in.NO_CODE_HINT,
                 "code": step.user_code,
                 "expires_in": max(0.0, (step.expires_at - now).total_seconds()),
                 **_link(step.url),
             }
         case OpenUrl():
-            text = words_sign_in.OPEN_URL_AND_PASTE if step.can_paste else words_sign_in.OPEN_URL
+            text = words_sign_in.OPEN_URL_AND_PASTE if step.can_paste else f"{words_sign_in.OPEN_URL} {then}"
             return {"kind": "open", "text": text, "can_paste": step.can_paste, **_link(step.url)}
         case EnterSecret():
             return {"kind": "secret", "text": words_sign_in.ENTER_HIDDEN, "what": step.what}

@@ -11,7 +11,11 @@ if TYPE_CHECKING:
 
 TITLE = "Codex account"
 UNKNOWN = "unknown"
-NOBODY = "Nobody is signed in"
+ABSENCES = {
+    "nobody": "Nobody is signed in",
+    "changed": "Another account than the one of this session",
+    "unusable": "The login cannot be used",
+}
 PLACEHOLDER = "The Codex account."
 
 ACCOUNT = "Account"

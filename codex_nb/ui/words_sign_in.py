@@ -9,9 +9,11 @@ Method = Literal["device", "browser", "api_key", "access_token"]
 TITLE = "Sign in to Codex"
 PLACEHOLDER = "Signing in to Codex."
 STARTING = "Starting the sign-in …"
-ENTER_CODE = "Open the page, sign in, and type this code there. This cell goes on by itself afterwards."
+ENTER_CODE = "Open the page, sign in, and type this code there."
 NO_CODE_HINT = "If the page refuses codes: allow device code sign-in in the security settings of ChatGPT."
-OPEN_URL = "Open the page and sign in. This cell goes on by itself afterwards."
+OPEN_URL = "Open the page and sign in."
+CELL_GOES_ON = "This cell goes on by itself afterwards."
+ACCOUNT_FOLLOWS = "The account is shown here afterwards."
 OPEN_URL_AND_PASTE = (
     "Open the page and sign in. If your browser runs on another machine, it ends at an address that it cannot open: "
     "copy that address and paste it here."

@@ -65,6 +65,20 @@ async def test_nobody_signed_in_is_a_status_and_not_an_error(make_desk: Callable
     )
 
 
+async def test_a_login_that_cannot_be_used_is_not_called_nobody(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk()
+    write_login(desk.home)
+    await desk.post()
+    write_login(desk.home, tokens={"account_id": "acct-2"})
+    changed = await account_status(desk.manager)
+    (desk.home / "auth.json").write_text("{")
+    unusable = await account_status(desk.manager)
+    assert [(status.signed_in, status.absence) for status in (changed, unusable)] == [
+        (False, "changed"),
+        (False, "unusable"),
+    ]
+
+
 async def test_a_status_can_be_asked_for_with_a_login_fit_to_send(make_desk: Callable[..., Desk]) -> None:
     desk = make_desk()
     write_login(desk.home, tokens={"access_token": access_token(NOW - timedelta(hours=1))})

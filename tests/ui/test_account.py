@@ -101,6 +101,19 @@ def test_nobody_is_told_apart_from_unknown() -> None:
 
 
 @pytest.mark.parametrize(
+    ("absence", "told"),
+    [
+        ("nobody", "Nobody is signed in"),
+        ("changed", "Another account than the one of this session"),
+        ("unusable", "The login cannot be used"),
+    ],
+)
+def test_why_the_account_is_missing_is_told_truly(absence: Any, told: str) -> None:
+    status = AccountStatus(signed_in=False, absence=absence)
+    assert str(AccountReport(status, now=NOW)).splitlines()[0] == f"Account        {told}"
+
+
+@pytest.mark.parametrize(
     ("used", "drawn"),
     [
         (0.0, "░" * 20 + " 0 %"),

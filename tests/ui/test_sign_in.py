@@ -56,7 +56,7 @@ class FakeFlow:
 class Desk:
     """A sign-in widget in a fake notebook; its flows are begun in the order given."""
 
-    def __init__(self, *flows: FakeFlow) -> None:
+    def __init__(self, *flows: FakeFlow, **options: Any) -> None:
         self.notebook = FakeNotebook()
         self.flows = list(flows)
         self.started: list[str] = []
@@ -66,6 +66,7 @@ class Desk:
             displays=self.notebook,
             open_channel=self.notebook.open_channel,
             now=lambda: NOW,
+            **options,
         )
         self.widget.show()
         self.channel = self.notebook.channels[0]
@@ -103,6 +104,22 @@ async def test_a_code_is_shown_with_its_page_and_time_and_the_cell_goes_on_by_it
     desk.channel.says("replaced")
     assert desk.notebook.standing()[0]["text/plain"] == "[Signed in as ada@example.com (ChatGPT Plus).]"
     assert desk.channel.closed
+
+
+@pytest.mark.parametrize("step", [CODE, OpenUrl("https://auth.example/a", can_paste=False)])
+@pytest.mark.parametrize(
+    ("cell_waits", "promise"),
+    [(True, "This cell goes on by itself afterwards."), (False, "The account is shown here afterwards.")],
+)
+async def test_a_cell_is_promised_to_go_on_only_where_one_waits(
+    step: LoginStep, cell_waits: bool, promise: str
+) -> None:
+    desk = Desk(FakeFlow(step, None), cell_waits=cell_waits)
+    run = asyncio.create_task(desk.widget.run())
+    page = await desk.until("code" if step is CODE else "open")
+    assert page["step"]["text"].endswith(f". {promise}")
+    desk.channel.says("command", name="cancel")
+    await run
 
 
 async def test_a_new_code_starts_over() -> None:
