@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 CODEX_CLI = "@openai/codex@0.169.0"
 AXE = "axe-core@4.14.1"
+REHYPE = "rehype@13.0.2"
+REHYPE_SANITIZE = "rehype-sanitize@6.0.0"
 
 
 class NotHereError(Exception):
@@ -93,9 +95,11 @@ def install_from_npm(folder: str, package: str) -> None:
 
 
 def set_up_browser() -> None:
-    """Chromium, and axe-core for the accessibility tests."""
+    """Chromium, axe-core for the accessibility tests, and the sanitizer with GitHub's allow-list."""
     install_chromium()
     install_from_npm("axe", AXE)
+    install_from_npm("rehype", REHYPE)
+    install_from_npm("rehype-sanitize", REHYPE_SANITIZE)
 
 
 def set_up_contract() -> None:

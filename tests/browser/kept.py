@@ -1,0 +1,206 @@
+"""The notebook that a person leaves behind: every kind of end, by a real kernel and a front end that draws widgets.
+
+``python -m tests.browser.kept FILE FOLDER`` makes it in a process of its own, for the browser's tests keep an event
+loop in theirs. What each cell must show wherever it is read stands in ``ENDS``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from codex_nb.simulator import Call, End, Reply, Say, Simulator, Think
+from tests.kernel.front_ends import APPROVE, Answer, Page
+from tests.kernel.kernel_client import RunningKernel, running
+from tests.kernel.provision import ROOT, VERSIONS
+
+HOSTILE = (
+    "<script>window.hostile = 1</script><img src='https://hostile.example/a.png' onerror='window.hostile = 1'>"
+    "<style>body { display: none }</style> ![b](https://hostile.example/b.png)"
+)
+TABLE = "| die | mean |\n|---|--:|\n| six | 3.5 |"
+MEAN = f"The **mean** is 3.5.\n\n{TABLE}\n\n```python\nsum(faces) / 6\n```\n\n{HOSTILE}"
+PLOT = """import matplotlib.pyplot as plt
+print('six faces drawn')
+plt.plot([1, 2, 3, 4, 5, 6]);"""
+HALFWAY = "Half of it is written, and the other half never comes, for it was stopped."
+MODEL_CALL = Call("run_python", {"code": PLOT}, call_id="call_plot")
+REFUSED_CALL = Call("run_python", {"code": "shutil.rmtree('data')"}, call_id="call_remove")
+FAULT = {"code": "invalid_prompt", "message": "This question cannot be answered."}
+FIGURE = "figure"
+"""The mark of a cell that holds an image."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """One kind of end: the cell, what the simulator plays for it, and the text that must be found, by what it is."""
+
+    name: str
+    source: str
+    marks: Mapping[str, str]
+    replies: tuple[Reply, ...] = ()
+    on_ask: Answer = field(default_factory=lambda: APPROVE)
+
+
+def answering(*steps: Any) -> Reply:
+    """Return a reply of these steps that ends as it should."""
+    return Reply(stream=(*steps, End()))
+
+
+PAYER = {"footer": "ada@example.com"}
+MEAN_CELL = "%%codex\nWhat is the mean of a die?"
+ENDS = (
+    Ending(
+        "completed",
+        MEAN_CELL,
+        {"answer": "mean is 3.5", "code": "sum(faces) / 6", "reasoning": "Weighing the faces", **PAYER},
+        (answering(Think(("**Weighing the faces**\n\nAll are alike.",)), Say(MEAN)),),
+    ),
+    Ending(
+        "with a tool's outputs and figure",
+        "%%codex\nDraw a die.",
+        {
+            "answer": "The line rises",
+            "code": "plt.plot([1, 2",
+            "output": "six faces drawn",
+            FIGURE: "",
+            **PAYER,
+        },
+        (answering(Say("I draw it."), MODEL_CALL), answering(Say("The line rises."))),
+    ),
+    Ending(
+        "stopped",
+        "%%codex\nGo on for ever.",
+        {"answer": "Half of it is written", "ending": "Stopped. What had arrived is kept."},
+        (Reply(stream=(Say(HALFWAY, gate="never"), End())),),
+    ),
+    Ending(
+        "failed",
+        "%%codex\nFail.",
+        {"answer": "It begins well.", "ending": "This question cannot be answered."},
+        (Reply(stream=(Say("It begins well."), End("failed", error=FAULT))),),
+    ),
+    Ending(
+        "incomplete",
+        "%%codex\nBe long.",
+        {"answer": "As far as it goes", "ending": "incomplete", **PAYER},
+        (Reply(stream=(Say("As far as it goes"), End("incomplete", reason="max_output_tokens"))),),
+    ),
+    Ending(
+        "refused tool",
+        "%%codex\nClean up.",
+        {"answer": "Then I leave it", "code": "shutil.rmtree('data')", "call": "Python (rejected)", **PAYER},
+        (answering(REFUSED_CALL), answering(Say("Then I leave it."))),
+        {"verdict": "reject", "message": "Never."},
+    ),
+    Ending(
+        "replayed",
+        MEAN_CELL,
+        {"answer": "mean is 3.5", "code": "sum(faces) / 6", "notice": "nothing was sent"},
+    ),
+    Ending(
+        "sign-in line",
+        "%%codex\nWho are you?",
+        {"sign-in": "Signed in", "answer": "I am here again", **PAYER},
+        (Reply(stream=(Say("I am here again."), End()), authenticated=True),),
+    ),
+    Ending(
+        "account status",
+        "%codex status",
+        {"account": "ada@example.com", "plan": "ChatGPT Plus", "limits": "12 %"},
+    ),
+)
+KEPT = {"stream", "display_data", "execute_result", "error"}
+FIRST = 1  # the cell of the first end
+
+
+class Reader(Page):
+    """A person before JupyterLab: approves, refuses, and stops what has come halfway."""
+
+    stopping = False
+
+    def _hear(
+        self, kernel: RunningKernel, comm: str, told: Mapping[str, Any], on_ask: Callable[[str], Answer]
+    ) -> None:
+        super()._hear(kernel, comm, told, on_ask)
+        if self.stopping and told["kind"] in {"frame", "full"} and "Half of it" in str(told):
+            self.stopping = False
+            self._say(kernel, comm, {"kind": "command", "name": "stop", "view": "view"})
+
+
+def outputs_of(messages: list[dict[str, Any]]) -> list[nbformat.NotebookNode]:
+    """Return the outputs as a front end saves them: updates in their places, prints joined."""
+    outputs: list[nbformat.NotebookNode] = []
+    shown: dict[str, nbformat.NotebookNode] = {}
+    cell = next(each["parent_header"] for each in messages if each["msg_type"] == "execute_input")["msg_id"]
+    for message in messages:
+        content, kind = message["content"], message["msg_type"]
+        if kind == "update_display_data":
+            place = shown[content["transient"]["display_id"]]
+            place.data, place.metadata = (nbformat.from_dict(content[each]) for each in ("data", "metadata"))
+        elif kind in KEPT and message["parent_header"].get("msg_id") == cell:
+            output = nbformat.v4.output_from_msg(message)
+            before = outputs[-1] if outputs else None
+            if kind == "stream" and before is not None and before.get("name") == output.name:
+                before.text += output.text
+                continue
+            outputs.append(output)
+            shown[content.get("transient", {}).get("display_id", "")] = output
+    return outputs
+
+
+def confirm_a_code(sim: Simulator) -> None:
+    """Confirm the code of the next sign-in, as the person does at another page."""
+    if sim.requests.wait(lambda log: log.count("/deviceauth/token") > 0, 30):
+        for code in sim.waiting_device_codes():
+            sim.approve_device_code(code)
+
+
+def end_the_login(sim: Simulator) -> None:
+    """Let the session end, and a person confirm the next one's code."""
+    sim.expire_access_tokens()
+    sim.expire_refresh_tokens()
+    threading.Thread(target=confirm_a_code, args=(sim,), daemon=True).start()
+
+
+def run_all(kernel: RunningKernel, sim: Simulator, notebook: nbformat.NotebookNode) -> None:
+    """Run every end's cell as a person does, and keep its outputs."""
+    reader = Reader()
+    for number, ending in enumerate(ENDS, start=FIRST):
+        cell = notebook.cells[number]
+        reader.cell_id = cell.id
+        sim.add_replies(*ending.replies)
+        reader.stopping = ending.name == "stopped"
+        if ending.name == "sign-in line":
+            end_the_login(sim)
+        reader.run(kernel, cell.source, lambda _, ending=ending: ending.on_ask)
+        kernel.run("'what the front end said last has been taken'")
+        cell.outputs, cell.execution_count = outputs_of(kernel.published), number + 1
+
+
+def main(file: Path, folder: Path) -> None:
+    """Write the notebook."""
+    home = folder / "codex-home"
+    home.mkdir(mode=0o700, parents=True)
+    sources = ["%load_ext codex_nb", *(ending.source for ending in ENDS)]
+    cells = [nbformat.v4.new_code_cell(source, id=f"cell-{number}") for number, source in enumerate(sources)]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    with Simulator() as sim:
+        sim.write_home(home)
+        own = {"CODEX_HOME": str(home), "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+        environ = {**os.environ, **sim.environ(), **own, "PYTHONPATH": str(ROOT)}
+        with running(VERSIONS[-1], environ) as kernel:
+            kernel.run(sources[0])
+            run_all(kernel, sim, notebook)
+    nbformat.write(notebook, file)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
