@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -24,8 +25,11 @@ if TYPE_CHECKING:
 
 CODEX_CLI = "@openai/codex@0.169.0"
 AXE = "axe-core@4.14.1"
+QT_LIBRARIES = ("libegl1", "libgl1", "libglib2.0-0", "libxkbcommon0", "libfontconfig1", "libdbus-1-3")
 REHYPE = "rehype@13.0.2"
 REHYPE_SANITIZE = "rehype-sanitize@6.0.0"
+
+one_at_a_time = threading.Lock()
 
 
 class NotHereError(Exception):
@@ -54,21 +58,36 @@ def run(command: Sequence[str], **environ: str) -> None:
         raise NotHereError(reason)
 
 
-def install_chromium() -> None:
-    """Install Debian's Chromium when there is none, where this process may."""
-    if tiers.chromium() is not None:
-        return
+def install_from_debian(what: str, *packages: str) -> None:
+    """Install Debian's packages where this process may; ``what`` says what is missing without them."""
     if shutil.which("apt-get") is None:
-        reason = "no Chromium here, and no apt-get to install one (set CODEX_NB_CHROMIUM)"
+        reason = f"{what}, and no apt-get to install it"
         raise NotHereError(reason)
     if os.geteuid() != 0:
-        reason = "no Chromium here; as root: apt-get install chromium (or set CODEX_NB_CHROMIUM)"
+        reason = f"{what}; as root: apt-get install {' '.join(packages)}"
         raise NotHereError(reason)
-    run(["apt-get", "update"])
-    run(
-        ["apt-get", "install", "--yes", "--no-install-recommends", "chromium"],
-        DEBIAN_FRONTEND="noninteractive",
-    )
+    with one_at_a_time:  # two tiers are set up side by side
+        run(["apt-get", "update"])
+        run(
+            ["apt-get", "install", "--yes", "--no-install-recommends", *packages],
+            DEBIAN_FRONTEND="noninteractive",
+        )
+
+
+def install_chromium() -> None:
+    """Install Debian's Chromium when there is none."""
+    if tiers.chromium() is None:
+        install_from_debian("no Chromium here (or set CODEX_NB_CHROMIUM)", "chromium")
+
+
+def install_qt_libraries() -> None:
+    """Install the system's libraries that Qt loads, when it cannot be loaded without."""
+    from tests.kernel.provision import QT_CONSOLE
+
+    try:
+        run([str(QT_CONSOLE.python), "-c", "import PySide6.QtWidgets"])
+    except NotHereError as error:
+        install_from_debian(f"Qt cannot be loaded ({error})", *QT_LIBRARIES)
 
 
 def install_from_npm(folder: str, package: str) -> None:
@@ -107,6 +126,12 @@ def set_up_contract() -> None:
     install_from_npm("codex", CODEX_CLI)
 
 
+def set_up_kernel() -> None:
+    """The kernels of each generation, and the Qt console."""
+    by_its_own_program("kernel")()
+    install_qt_libraries()
+
+
 def by_its_own_program(tier: str) -> Callable[[], None]:
     """Return the set-up that lies in the tier's folder as ``provision.py``."""
 
@@ -120,7 +145,7 @@ def by_its_own_program(tier: str) -> Callable[[], None]:
 SET_UPS: Mapping[str, Callable[[], None]] = {
     "browser": set_up_browser,
     "contract": set_up_contract,
-    "kernel": by_its_own_program("kernel"),
+    "kernel": set_up_kernel,
     "servers": by_its_own_program("servers"),
 }
 
