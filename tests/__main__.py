@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TESTS_FAILED = 1
+TESTS_FAILED = 1
 NO_TESTS_COLLECTED = 5
 MOST_REPEATED = 10  # more failures than that are no accident
 
@@ -118,6 +119,11 @@ def count(reports: Sequence[Path]) -> tuple[int, int, int]:
     return total - failed - skipped, failed, skipped
 
 
+def ended_badly(codes: set[int]) -> set[int]:
+    """Return the exit codes that neither passing, failing nor empty parts have: a crash, a kill, a wrong option."""
+    return codes - {0, TESTS_FAILED, NO_TESTS_COLLECTED}
+
+
 def main(options: Sequence[str]) -> int:
     """Run all parts; succeed when none failed and some test ran."""
     begin = time.monotonic()
@@ -129,7 +135,10 @@ def main(options: Sequence[str]) -> int:
     with beside(PROGRAMS.name, PROGRAMS.command(options)) as programs:
         codes[BROWSER] = run(BROWSER, options)
     codes[PROGRAMS] = programs.returncode
+    for code in ended_badly(codes):
+        print(f"a part of the suite did not come to its end: exit status {code}")
     passed, failed, skipped = count([part.report for part in PARTS])
+    failed += len(ended_badly(codes))
     for part in (BROWSER, PROGRAMS):
         before = len(part.failed())
         codes[part], still = settled(part, codes[part], options)
