@@ -57,6 +57,12 @@ def ask(
 
     ``context`` sends the notebook along. ``images`` are figure names, files or data URLs. ``schema`` is a pydantic
     model, a dataclass, a TypedDict or a JSON schema; ``answer.parsed`` then fits it. Raises CodexError.
+
+    >>> answer = codex_nb.ask("What is a p-value, in one sentence?")
+    >>> answer.status
+    'completed'
+    >>> codex_nb.ask("How many days has a leap year?", schema=int).parsed + 1 > 0
+    True
     """
     from codex_nb import face
 
@@ -77,7 +83,13 @@ async def aask(
     approval: Approval = "ask",
     profile: str | None = None,
 ) -> Answer:
-    """Await an answer; like :func:`ask`. Nobody is asked for approvals here: what needs one is refused."""
+    """Await an answer; like :func:`ask`. Nobody is asked for approvals here: what needs one is refused.
+
+    >>> async def both():
+    ...     return await asyncio.gather(codex_nb.aask("Name a river."), codex_nb.aask("Name a lake."))
+    >>> [answer.status for answer in asyncio.run(both())]
+    ['completed', 'completed']
+    """
     from codex_nb import face
 
     options = _options(locals())
@@ -97,7 +109,13 @@ async def astream(
     approval: Approval = "ask",
     profile: str | None = None,
 ) -> AsyncGenerator[TurnEvent, None]:
-    """Yield the turn's events as they come; the last one, TurnFinished, carries the Answer."""
+    """Yield the turn's events as they come; the last one, TurnFinished, carries the Answer.
+
+    >>> async def last():
+    ...     return [event async for event in codex_nb.astream("Name a river.")][-1]
+    >>> asyncio.run(last()).answer.status
+    'completed'
+    """
     from contextlib import aclosing
 
     from codex_nb import face
@@ -124,6 +142,10 @@ def map(  # noqa: A001  the name that the standard library has for it
     A pandas Series of prompts gives a Series. A rate limit is waited out. With ``on_error="return"`` a question that
     failed has its CodexError in its place. An interrupt returns what is done; the rest have the status "cancelled".
     ``executor`` (anything with the ``submit`` of ``concurrent.futures``) carries the questions elsewhere.
+
+    >>> answers = codex_nb.map(["Is the sky blue?", "Is grass red?"], schema=bool, concurrency=2)
+    >>> [type(answer.parsed).__name__ for answer in answers]
+    ['bool', 'bool']
     """
     from codex_nb import face
 
@@ -135,7 +157,14 @@ def map(  # noqa: A001  the name that the standard library has for it
 
 
 def status(profile: str | None = None) -> Overview:
-    """Tell who is signed in, the plan and the limits; shown as a widget when it is the last value of a cell."""
+    """Tell who is signed in, the plan and the limits; shown as a widget when it is the last value of a cell.
+
+    >>> account = codex_nb.status()
+    >>> account.signed_in, account.billing
+    (True, 'chatgpt')
+    >>> [window.label for window in account.windows]
+    ['5 h', 'week']
+    """
     from codex_nb import face
 
     return face.status(profile)

@@ -42,6 +42,13 @@ def tool(
 
     ``effect="looks"`` declares that the function only looks: under the policy ``auto`` it then runs unasked. Raises
     TypeError when the signature cannot be described to a model.
+
+    >>> @codex_nb.tool(effect="looks")
+    ... def open_orders(customer: str) -> int:
+    ...     '''How many orders of a customer are open.'''
+    ...     return 3
+    >>> codex_nb.ask("How many orders are open?", tools=[open_orders], approval="auto").status
+    'completed'
     """
 
     def decorate(target: Callable[..., Any]) -> Tool:

@@ -1,0 +1,22 @@
+"""The examples in the docstrings of the Python face run as they stand."""
+
+from __future__ import annotations
+
+import asyncio
+import doctest
+
+import pytest
+
+import codex_nb
+
+FACE = [name for name in codex_nb.__all__ if not name.endswith("_extension")]
+
+
+@pytest.mark.parametrize("name", FACE)
+def test_the_examples_of_a_public_name_run(name: str, home: object) -> None:
+    del home
+    known = {"codex_nb": codex_nb, "asyncio": asyncio}
+    (example,) = doctest.DocTestFinder(recurse=False).find(getattr(codex_nb, name), name, globs=known)
+    outcome = doctest.DocTestRunner().run(example)
+    assert outcome.attempted > 0
+    assert outcome.failed == 0
