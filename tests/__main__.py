@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TESTS_FAILED = 1
-TESTS_FAILED = 1
 NO_TESTS_COLLECTED = 5
 MOST_REPEATED = 10  # more failures than that are no accident
 
@@ -135,10 +134,11 @@ def main(options: Sequence[str]) -> int:
     with beside(PROGRAMS.name, PROGRAMS.command(options)) as programs:
         codes[BROWSER] = run(BROWSER, options)
     codes[PROGRAMS] = programs.returncode
-    for code in ended_badly(codes):
+    bad = ended_badly(set(codes.values()))
+    for code in bad:
         print(f"a part of the suite did not come to its end: exit status {code}")
     passed, failed, skipped = count([part.report for part in PARTS])
-    failed += len(ended_badly(codes))
+    failed += len(bad)
     for part in (BROWSER, PROGRAMS):
         before = len(part.failed())
         codes[part], still = settled(part, codes[part], options)
