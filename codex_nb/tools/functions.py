@@ -78,6 +78,7 @@ def make_tool(
         effect=effect,
         call=described.call,
         check=described.check,
+        function=function,
     )
 
 

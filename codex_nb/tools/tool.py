@@ -94,7 +94,8 @@ class Tool:
 
     ``parameters`` is the JSON schema of the arguments. ``check`` raises InvalidArguments for what does not fit and
     returns the arguments with defaults. ``code_argument`` names the argument that holds source code in ``language``:
-    an approval then shows that code alone instead of the JSON of all arguments.
+    an approval then shows that code alone instead of the JSON of all arguments. ``function`` is what the user
+    decorated.
     """
 
     name: str
@@ -106,6 +107,14 @@ class Tool:
     code_argument: str | None = None
     language: str = "json"
     available: Callable[[Ports], bool] = field(default=lambda _ports: True)
+    function: Callable[..., Any] | None = None
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        """Call the decorated function as if it had no decorator."""
+        if self.function is None:
+            message = f"{self.name} is for the model alone."
+            raise TypeError(message)
+        return self.function(*arguments, **named)
 
     def spec(self) -> dict[str, Any]:
         """Return the function tool as a request declares it."""

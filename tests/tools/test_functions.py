@@ -167,3 +167,13 @@ def test_an_edited_call_is_checked_again() -> None:
     assert weather.edited({"city": "Bern"}, '{"city": "Rom"}') == {"city": "Rom"}
     with pytest.raises(InvalidArguments):
         weather.edited({"city": "Bern"}, "{}")
+
+
+def test_a_decorated_function_can_still_be_called_by_its_owner() -> None:
+    @tool
+    def double(number: int) -> int:
+        """Double a number."""
+        return 2 * number
+
+    assert double(21) == 42
+    assert double(number=4) == 8
