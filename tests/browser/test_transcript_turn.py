@@ -132,8 +132,9 @@ def test_a_rejection_carries_a_word_by_keyboard_alone(open_notebook: Callable[..
     notebook.start(1)
     asking(notebook)
     notebook.output(1).get_by_role("button", name="Approve", exact=True).focus()
-    for _ in range(3):
+    for name in ("Approve for session", "Always this code", "Edit", "Reject"):
         notebook.page.keyboard.press("Tab")
+        assert notebook.page.evaluate("document.activeElement.textContent") == name
     notebook.page.keyboard.press("Enter")
     notebook.page.keyboard.insert_text("use polars, dd")
     notebook.screenshot("transcript-rejecting")
