@@ -14,7 +14,7 @@ from codex_nb.environment import Environment
 from codex_nb.errors import CodexError
 from codex_nb.host.cell import run_in_cell
 from codex_nb.host.engine import engine
-from codex_nb.host.mailbox import Mailbox, MainThreadCall
+from codex_nb.host.mailbox import Mailbox
 from codex_nb.host.pump import open_pump
 from codex_nb.host.relay import relay
 from codex_nb.magics.question import gather, image_url
@@ -145,9 +145,14 @@ def ask(prompt: str, **options: Any) -> Answer:
         ports = Ports(mailbox, space.kernel, None, space.folder)
         turn = home.assistant.turn(request, ports=ports, approver=approvals)
         answer = run_in_cell(space.engine, turn, screen, mailbox, pump)
-    if screen.finished is not None and answer.status == "failed":
-        raise screen.finished.failure or CodexError(screen.finished.error or "The turn failed.")
+    if screen.finished is not None:
+        _raise_failure(screen.finished)
     return answer
+
+
+def _raise_failure(finished: TurnFinished) -> None:
+    if finished.answer.status == "failed":
+        raise finished.failure or CodexError(finished.error or "The turn failed.")
 
 
 async def astream(prompt: str, **options: Any) -> AsyncGenerator[TurnEvent, None]:
@@ -168,8 +173,7 @@ async def aask(prompt: str, **options: Any) -> Answer:
     async with aclosing(astream(prompt, **options)) as events:
         async for event in events:
             if isinstance(event, TurnFinished):
-                if event.answer.status == "failed":
-                    raise event.failure or CodexError(event.error or "The turn failed.")
+                _raise_failure(event)
                 if event.answer.status == "cancelled":
                     raise asyncio.CancelledError
                 return event.answer
@@ -202,14 +206,11 @@ def ask_many(
 
         def wait(_: Collection[Future[Any]], seconds: float) -> None:
             pump.once(seconds)
-            for item in mailbox.drain():
-                if isinstance(item, MainThreadCall):
-                    item.run()
+            mailbox.run_calls()
 
-        local = executor is None
         batch = Batch(
             texts,
-            answer if local else functools.partial(ask, **options),
+            answer if executor is None else functools.partial(ask, **options),
             CoroutineExecutor(begin) if executor is None else executor,
             concurrency=concurrency,
             on_error=on_error,

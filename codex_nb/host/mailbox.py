@@ -136,6 +136,12 @@ class Mailbox:
             self._items.clear()
             return items
 
+    def run_calls(self) -> None:
+        """Run the calls that wait, on this thread: for those who wait for a result and show no events."""
+        for item in self.drain():
+            if isinstance(item, MainThreadCall):
+                item.run()
+
     def fileno(self) -> int:
         """Return the descriptor that is readable while a wake-up is due."""
         return self._receiver.fileno()

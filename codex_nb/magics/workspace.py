@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from codex_nb.errors import CodexError
 from codex_nb.host.frontend import front_end
-from codex_nb.host.mailbox import Mailbox, MainThreadCall
+from codex_nb.host.mailbox import Mailbox
 from codex_nb.host.notebook import notebook_path
 from codex_nb.host.pump import open_pump
 from codex_nb.host.shell import InteractiveKernel
@@ -169,9 +169,7 @@ class Workspace:
             try:
                 while not future.done():
                     pump.once(0.1)
-                    for item in mailbox.drain():
-                        if isinstance(item, MainThreadCall):
-                            item.run()
+                    mailbox.run_calls()
                 return future.result()
             except CodexError as error:
                 raise error.bare() from error.__cause__
