@@ -30,6 +30,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from codex_nb.words.message import Message
+
 if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
@@ -45,9 +47,10 @@ class CodexError(Exception):
     default_hint: ClassVar[str] = ""
     retryable: bool = False
 
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.hint = self.default_hint if hint is None else hint
+    def __init__(self, message: Message | str, *, hint: str | None = None) -> None:
+        text, advice = message if isinstance(message, Message) else (message, None)
+        super().__init__(text)
+        self.hint = next((one for one in (hint, advice) if one is not None), self.default_hint)
 
     @property
     def line(self) -> str:
@@ -90,7 +93,9 @@ class RefreshFailed(AuthError):
 
     default_hint = "Sign in again with %codex login."
 
-    def __init__(self, message: str, *, permanent: bool, reason: str, hint: str | None = None) -> None:
+    def __init__(
+        self, message: Message | str, *, permanent: bool, reason: str, hint: str | None = None
+    ) -> None:
         super().__init__(message, hint=hint)
         self.permanent = permanent
         self.reason = reason
@@ -106,7 +111,7 @@ class LoginFailed(AuthError):
 
     default_hint = "Start the sign-in again with %codex login."
 
-    def __init__(self, message: str, *, reason: str, hint: str | None = None) -> None:
+    def __init__(self, message: Message | str, *, reason: str, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.reason = reason
 
@@ -120,7 +125,7 @@ class AccountChanged(AuthError):
 class CredentialsUnreadable(AuthError):
     """The stored login exists but cannot be read; it is left untouched."""
 
-    def __init__(self, message: str, *, path: Path | None = None, hint: str | None = None) -> None:
+    def __init__(self, message: Message | str, *, path: Path | None = None, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.path = path
 
@@ -130,7 +135,7 @@ class ApiError(CodexError):
 
     def __init__(
         self,
-        message: str,
+        message: Message | str,
         *,
         status: int | None = None,
         code: str | None = None,
@@ -196,7 +201,7 @@ class StreamInterrupted(CodexError):
     default_hint = "What arrived is kept. Run the cell again, or ask to continue."
     retryable = True
 
-    def __init__(self, message: str, *, events_seen: int = 0, hint: str | None = None) -> None:
+    def __init__(self, message: Message | str, *, events_seen: int = 0, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.events_seen = events_seen
 
@@ -217,7 +222,12 @@ class ConfigError(CodexError):
     """A setting is wrong: ``path`` names the file (or variable), ``key`` the setting."""
 
     def __init__(
-        self, message: str, *, path: str | None = None, key: str | None = None, hint: str | None = None
+        self,
+        message: Message | str,
+        *,
+        path: str | None = None,
+        key: str | None = None,
+        hint: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
         self.path = path
