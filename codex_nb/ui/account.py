@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from codex_nb.rendering.markdown import safe_html
 from codex_nb.rendering.neutral import neutral_text
 from codex_nb.rendering.sanitize import clean
-from codex_nb.ui import words_account as words
+from codex_nb.ui.account_facts import limit_name, model_in_use, paid_by, plan_of, when
 from codex_nb.ui.channel import Channel, Displays, Message, NotebookDisplays
 from codex_nb.ui.live import LiveOutput
 from codex_nb.ui.widgets import open_account
+from codex_nb.words import account as words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +70,7 @@ class AccountReport:
         width = max(len(name) for name, _ in self._rows())
         lines = [f"{name:<{width}}  {value}" for name, value in self._rows()]
         for name, used, resets in self._limits():
-            lines.append(f"{name:<{width}}  {used}  {words.RESETS.lower()} {resets}")
+            lines.append(f"{name:<{width}}  {used}  {words.resets(resets)}")
         return "\n".join([*lines, *self._remarks()])
 
     def _repr_mimebundle_(self, **_: Any) -> Bundle:
@@ -86,24 +87,24 @@ class AccountReport:
             ]
         rows = [
             (words.ACCOUNT, status.email or status.label or words.UNKNOWN),
-            (words.PLAN, words.plan(status.billing, status.plan)),
-            (words.PAID, words.paid_by(status.billing, status.plan)),
+            (words.PLAN, plan_of(status.billing, status.plan)),
+            (words.PAID, paid_by(status.billing, status.plan)),
             (words.WORKSPACE, status.account_id or words.UNKNOWN),
             (words.LOGIN, status.credentials_location or words.UNKNOWN),
             (words.VALID, self._valid_until()),
-            (words.MODEL, words.model(self.model, self.effort)),
+            (words.MODEL, model_in_use(self.model, self.effort)),
         ]
         return rows if status.profile is None else [*rows, (words.PROFILE, status.profile)]
 
     def _valid_until(self) -> str:
         until = self._when(self.status.expires_at)
         is_renewed = self.status.billing == "chatgpt" and self.status.expires_at is not None
-        return f"{until}, {words.RENEWED}" if is_renewed else until
+        return words.renewed(until) if is_renewed else until
 
     def _limits(self) -> list[tuple[str, str, str]]:
         windows = self.limits.windows if self.limits is not None else ()
         return [
-            (words.limit(window.label, window.limit), bar(window.used_percent), self._when(window.resets_at))
+            (limit_name(window.label, window.limit), bar(window.used_percent), self._when(window.resets_at))
             for window in windows
         ]
 
@@ -111,7 +112,7 @@ class AccountReport:
         status = self.status
         remarks = [status.problem or "", self.problem]
         if self.limits is not None and (own := self.limits.credits) is not None and own.balance:
-            remarks.append(f"{words.CREDITS}: {own.balance}")
+            remarks.append(words.credit(str(own.balance)))
         if status.signed_in and not self._limits():
             remarks.append(words.NO_LIMITS_FOR_KEYS if status.billing == "api_key" else words.NO_LIMITS)
         return [remark for remark in remarks if remark]
@@ -127,7 +128,7 @@ class AccountReport:
         return "\n".join(lines)
 
     def _when(self, moment: datetime | None) -> str:
-        return words.when(moment, self.now or datetime.now(UTC).astimezone())
+        return when(moment, self.now or datetime.now(UTC).astimezone())
 
 
 class AccountView:
@@ -204,8 +205,7 @@ def bar(used_percent: float | None) -> str:
 
 
 def _command(name: CommandName) -> dict[str, str]:
-    label, help_text = words.COMMANDS[name]
-    return {"name": name, "label": label, "help": help_text}
+    return {"name": name, "label": words.BUTTONS[name], "help": words.BUTTON_HELP[name]}
 
 
 def _cell(text: str) -> str:

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from codex_nb.rendering.document import Call, Document, Prose, Remark, Thinking
 from codex_nb.session.state import NoticePart, PlanPart, ReasoningPart, TextPart, ToolPart
-from codex_nb.ui import words
+from codex_nb.ui.footer import footer
+from codex_nb.ui.phrasing import call_title, ending
 from codex_nb.ui.plans import checklist
 from codex_nb.ui.sections import phase_of, shown_code
+from codex_nb.words import transcript as words
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -26,14 +28,14 @@ def document_of(
     reason of an early end and the footer.
     """
     written = [_part(part, state, shown_below) for part in parts]
-    footer: tuple[str, ...] = ()
+    entries: tuple[str, ...] = ()
     if is_last and state.finished is not None:
         answer = state.finished.answer
-        if ending := words.ending(answer, state.finished.error):
+        if reason := ending(answer, state.finished.error):
             kind = "notice" if answer.status == "cancelled" else "error"
-            written.append(Remark(ending, "notice" if kind == "notice" else "error"))
-        footer = words.footer(state.started, answer)
-    return Document(tuple(part for part in written if part is not None), footer)
+            written.append(Remark(reason, "notice" if kind == "notice" else "error"))
+        entries = footer(state.started, answer)
+    return Document(tuple(part for part in written if part is not None), entries)
 
 
 def _part(part: Part, state: TurnState, shown_below: Collection[str]) -> document.Part | None:
@@ -57,4 +59,4 @@ def _call(part: ToolPart, state: TurnState, *, below: bool) -> Call:
         which = "abandoned"
     edited = part.decision is not None and part.decision.code is not None
     output = "" if below else part.output or ""
-    return Call(words.call_title(part.name, which, edited=edited), code, language, output)
+    return Call(call_title(part.name, which, edited=edited), code, language, output)

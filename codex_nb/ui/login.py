@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import SecretStr
 
@@ -17,16 +17,16 @@ from codex_nb.auth.steps import EnterCode, EnterSecret, LoginStep, OpenUrl, Sign
 from codex_nb.errors import LoginFailed
 from codex_nb.rendering.bundle import bundle
 from codex_nb.rendering.document import Document, Remark
-from codex_nb.ui import words, words_sign_in
 from codex_nb.ui.channel import Channel, Displays, Message, NotebookDisplays
 from codex_nb.ui.live import LiveOutput
-from codex_nb.ui.login_steps import describe_failure, describe_step
+from codex_nb.ui.login_steps import describe_failure, describe_step, success
 from codex_nb.ui.widgets import open_sign_in
+from codex_nb.words import sign_in as words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from codex_nb.ui.words_sign_in import Method
+Method = Literal["device", "browser", "api_key", "access_token"]
 
 
 class Flow(Protocol):
@@ -73,7 +73,7 @@ class SignInWidget:
         self._lock = threading.RLock()
         self._output = LiveOutput(open_channel(), displays or NotebookDisplays(), self._whole)
         self._method: Method = methods[0]
-        self._step: LoginStep | LoginFailed = Waiting(words_sign_in.STARTING)
+        self._step: LoginStep | LoginFailed = Waiting(words.STARTING)
         self._flow: Flow | None = None
         self._next: Method | None = None  # what the user chose to do instead
         self._cancelled = False
@@ -86,7 +86,7 @@ class SignInWidget:
 
     def show(self) -> None:
         """Show the widget."""
-        self._output.show(words_sign_in.PLACEHOLDER, self._take)
+        self._output.show(words.PLACEHOLDER, self._take)
 
     async def run(self) -> SignedIn | None:
         """Go through the sign-in until it worked or the user cancels (None); a failure is shown and can be repeated."""
@@ -111,13 +111,9 @@ class SignInWidget:
     def finish(self) -> None:
         """Replace the widget by one line that says how it ended."""
         step = self._step
-        if isinstance(step, SignedIn):
-            plan = words.plan_name(step.plan) if step.plan != "unknown" else ""
-            text = words_sign_in.signed_in(step.account_label, plan, step.note)
-        else:
-            text = words_sign_in.CANCELLED
+        text = success(step) if isinstance(step, SignedIn) else words.CANCELLED
         with self._lock:
-            self._output.end(bundle(Document((Remark(text),))), {"labels": words_sign_in.LABELS})
+            self._output.end(bundle(Document((Remark(text),))), {"labels": words.LABELS})
 
     def _has_chosen(self) -> bool:
         return self._cancelled or self._next is not None
@@ -125,7 +121,7 @@ class SignInWidget:
     async def _attempt(self) -> SignedIn:
         with self._lock:
             self._flow = flow = self._start(self._method)
-        self._show_step(Waiting(words_sign_in.STARTING))
+        self._show_step(Waiting(words.STARTING))
         async for step in flow.steps():
             self._show_step(step)
             if isinstance(step, SignedIn):
@@ -146,25 +142,23 @@ class SignInWidget:
         )
         return {
             "kind": "full",
-            "title": words_sign_in.TITLE,
+            "title": words.TITLE,
             "reason": self._reason,
             "step": described,
             "commands": self._commands(),
-            "labels": words_sign_in.LABELS,
+            "labels": words.LABELS,
         }
 
     def _commands(self) -> list[dict[str, Any]]:
         if isinstance(self._step, SignedIn):
             return []
-        commands = [_command("cancel", words_sign_in.CANCEL)]
+        commands = [_command("cancel", "cancel")]
         if isinstance(self._step, LoginFailed):
-            commands.insert(0, _command("again", words_sign_in.TRY_AGAIN))
+            commands.insert(0, _command("again", "try_again"))
         elif isinstance(self._step, EnterCode):
-            commands.insert(0, _command("again", words_sign_in.AGAIN))
+            commands.insert(0, _command("again", "new_code"))
         others = [method for method in self._methods if method != self._method]
-        return commands + [
-            _command(method, words_sign_in.METHODS[method], "codex-quiet") for method in others
-        ]
+        return commands + [_command(method, method, "codex-quiet") for method in others]
 
     def _take(self, message: Message) -> None:
         with self._lock:
@@ -191,9 +185,8 @@ class SignInWidget:
         self._chosen()
 
 
-def _command(name: str, words_of_it: tuple[str, str], style: str = "") -> dict[str, Any]:
-    label, help_text = words_of_it
-    return {"name": name, "label": label, "help": help_text, "style": style}
+def _command(name: str, button: str, style: str = "") -> dict[str, Any]:
+    return {"name": name, "label": words.BUTTONS[button], "help": words.BUTTON_HELP[button], "style": style}
 
 
 async def sign_in_by_text(
@@ -207,7 +200,7 @@ async def sign_in_by_text(
     async for step in flow.steps():
         write(step_text(step))
         if isinstance(step, EnterSecret):
-            flow.submit(SecretStr(await ask_hidden(words_sign_in.masked(step.what))))
+            flow.submit(SecretStr(await ask_hidden(words.masked(step.what))))
         elif isinstance(step, SignedIn):
             return step
     raise LoginFailed("The sign-in ended without a login.", reason="malformed")
@@ -220,6 +213,6 @@ def step_text(step: LoginStep) -> str:
         case EnterCode():
             return f"{described['text']}\n\n    {step.url}\n    {step.user_code}\n"
         case OpenUrl():
-            return f"{words_sign_in.OPEN_URL} {words_sign_in.CELL_GOES_ON}\n\n    {step.url}\n"
+            return f"{words.OPEN_URL} {words.CELL_GOES_ON}\n\n    {step.url}\n"
         case _:
             return str(described["text"])

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from codex_nb.auth.steps import EnterCode, EnterSecret, LoginStep, OpenUrl, SignedIn, Waiting
 from codex_nb.rendering.markdown import is_web_link
-from codex_nb.ui import words, words_sign_in
+from codex_nb.ui.account_facts import plan_name
+from codex_nb.words import sign_in as words
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -19,32 +20,43 @@ def describe_step(step: LoginStep, now: datetime, *, cell_waits: bool = True) ->
 
     ``cell_waits`` tells whether a cell goes on when it is done.
     """
-    then = words_sign_in.CELL_GOES_ON if cell_waits else words_sign_in.ACCOUNT_FOLLOWS
+    then = words.CELL_GOES_ON if cell_waits else words.ACCOUNT_FOLLOWS
     match step:
         case EnterCode():
             return {
                 "kind": "code",
-                "text": f"{words_sign_in.ENTER_CODE} {then}",
-                "hint": words_sign_in.NO_CODE_HINT,
+                "text": f"{words.ENTER_CODE} {then}",
+                "hint": words.NO_CODE_HINT,
                 "code": step.user_code,
                 "expires_in": max(0.0, (step.expires_at - now).total_seconds()),
                 **_link(step.url),
             }
         case OpenUrl():
-            text = words_sign_in.OPEN_URL_AND_PASTE if step.can_paste else f"{words_sign_in.OPEN_URL} {then}"
+            text = words.OPEN_URL_AND_PASTE if step.can_paste else f"{words.OPEN_URL} {then}"
             return {"kind": "open", "text": text, "can_paste": step.can_paste, **_link(step.url)}
         case EnterSecret():
-            return {"kind": "secret", "text": words_sign_in.ENTER_HIDDEN, "what": step.what}
+            return {"kind": "secret", "text": words.ENTER_HIDDEN, "what": step.what}
         case Waiting():
             return {"kind": "waiting", "text": step.text}
         case SignedIn():
-            plan = words.plan_name(step.plan) if step.plan != "unknown" else ""
-            return {
-                "kind": "done",
-                "text": words_sign_in.signed_in(step.account_label, plan, step.note),
-            }
+            return {"kind": "done", "text": success(step)}
         case _:
             assert_never(step)
+
+
+def success(step: SignedIn) -> str:
+    """Return the line that stays when a sign-in worked."""
+    plan = plan_name(step.plan) if step.plan != "unknown" else ""
+    match bool(step.account_label), bool(plan):
+        case True, True:
+            line = words.signed_in_with_plan(step.account_label, plan)
+        case True, False:
+            line = words.signed_in_as(step.account_label)
+        case False, True:
+            line = words.signed_in_somehow(plan)
+        case _:
+            line = words.SIGNED_IN
+    return f"{line} {step.note}".strip()
 
 
 def describe_failure(failure: LoginFailed) -> dict[str, Any]:
@@ -55,4 +67,4 @@ def describe_failure(failure: LoginFailed) -> dict[str, Any]:
 def _link(url: str) -> dict[str, str]:
     if is_web_link(url) and not url.lower().startswith("mailto:"):
         return {"href": url, "address": url}
-    return {"href": "", "address": words_sign_in.UNSAFE_ADDRESS + url}
+    return {"href": "", "address": words.unsafe_address(url)}

@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING
 
 from codex_nb.session.events import TextDelta, ToolFinished, TurnEvent
 from codex_nb.session.state import NoticePart, Part, PlanPart, ToolPart, TurnState, reduce
-from codex_nb.ui import words
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
+
+SHOWN_AS_OUTPUTS = frozenset({"run_python"})  # tools whose outputs the notebook shows as a cell's own
 
 
 class Placing:
     """Folds the events of a turn and keeps its parts in their places; places count from 0."""
 
-    def __init__(self, shows_its_outputs: Collection[str] = words.SHOWN_AS_OUTPUTS) -> None:
+    def __init__(self, shows_its_outputs: Collection[str] = SHOWN_AS_OUTPUTS) -> None:
         self._state = TurnState()
         self._waiting: list[TextDelta] = []  # of one message; folded as one when somebody looks
         self.shown_below: set[str] = set()  # ids of the calls whose outputs the notebook shows itself

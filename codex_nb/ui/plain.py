@@ -21,9 +21,11 @@ from codex_nb.session.events import (
     TurnFinished,
 )
 from codex_nb.session.state import TextPart, ToolPart, TurnState, reduce
-from codex_nb.ui import words
 from codex_nb.ui.approval import ask_by_typing
 from codex_nb.ui.commands import Decide
+from codex_nb.ui.footer import footer
+from codex_nb.ui.phrasing import call_title, ending, retrying, tool_title
+from codex_nb.ui.placing import SHOWN_AS_OUTPUTS
 from codex_nb.ui.plans import plan_news
 from codex_nb.ui.sections import phase_of, shown_code
 
@@ -83,7 +85,7 @@ class PlainScreen:
                     self._line(line)
                 self._show_output(event)
             case RetryScheduled():
-                self._line(words.retrying(event))
+                self._line(retrying(event))
             case Notice():
                 self._line(event.text)
             case TurnFinished():
@@ -125,7 +127,7 @@ class PlainScreen:
             return
         self._shown_code.add(call_id)
         code, _ = shown_code(part)
-        self._line(f"[{words.tool_title(part.name)}]")
+        self._line(f"[{tool_title(part.name)}]")
         if code:
             self._line(textwrap.indent(code.rstrip("\n"), "    "))
 
@@ -140,16 +142,15 @@ class PlainScreen:
         part = self._call(event.call_id)
         if part is None:
             return
-        self._line(f"[{words.call_title(part.name, phase_of(part))}]")
-        if event.output and part.name not in words.SHOWN_AS_OUTPUTS:
+        self._line(f"[{call_title(part.name, phase_of(part))}]")
+        if event.output and part.name not in SHOWN_AS_OUTPUTS:
             self._line(textwrap.indent(shortened(event.output).rstrip("\n"), "    "))
 
     def _end(self, event: TurnFinished) -> None:
-        if ending := words.ending(event.answer, event.error):
-            self._line(ending)
-        footer = words.footer(self._state.started, event.answer)
-        if footer:
-            self._line(f"[{' · '.join(footer)}]")
+        if reason := ending(event.answer, event.error):
+            self._line(reason)
+        if entries := footer(self._state.started, event.answer):
+            self._line(f"[{' · '.join(entries)}]")
 
     def _call(self, call_id: str) -> ToolPart | None:
         parts = (part for part in self._state.parts if isinstance(part, ToolPart))

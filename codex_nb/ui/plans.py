@@ -8,7 +8,7 @@ from codex_nb.rendering.bundle import plain_item
 from codex_nb.rendering.document import Checklist, Item
 from codex_nb.rendering.highlight import visible
 from codex_nb.session.state import PlanPart, TurnState
-from codex_nb.ui import words
+from codex_nb.words import transcript as words
 
 if TYPE_CHECKING:
     from codex_nb.tools.plan import Plan, Step, StepStatus

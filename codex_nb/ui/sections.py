@@ -24,9 +24,10 @@ from codex_nb.rendering.blocks import BlocksUpdate, MarkdownBlocks
 from codex_nb.rendering.bundle import shortened
 from codex_nb.rendering.code import GrowingCode, safe_code
 from codex_nb.session.state import GrowingText, NoticePart, Part, PlanPart, ReasoningPart, TextPart, ToolPart
-from codex_nb.ui import words
 from codex_nb.ui.arguments import ArgumentsReader, readable_arguments
+from codex_nb.ui.phrasing import Phase, phase, tool_title
 from codex_nb.ui.plans import PlanSection
+from codex_nb.words import transcript as words
 
 if TYPE_CHECKING:
     from codex_nb.tools.approval import ApprovalRequest
@@ -118,7 +119,7 @@ class CallSection:
         return operations + self._show_output(part)
 
     def _begin(self, part: ToolPart) -> Operation:
-        return {"op": "section", "key": self._key, "kind": "call", "title": words.tool_title(part.name)}
+        return {"op": "section", "key": self._key, "kind": "call", "title": tool_title(part.name)}
 
     def _show_code(self, last: ToolPart | None, part: ToolPart) -> list[Operation]:
         if part.ready or part.request is not None:
@@ -138,7 +139,7 @@ class CallSection:
     def _show_progress(self, part: ToolPart) -> list[Operation]:
         which = phase_of(part)
         edited = part.decision is not None and part.decision.code is not None
-        text = words.phase(which, edited=edited)
+        text = phase(which, edited=edited)
         progress: Operation = {"op": "state", "key": self._key, "phase": which, "text": text}
         if progress == self._progress:
             return []
@@ -214,7 +215,7 @@ def approval(request: ApprovalRequest) -> Operation:
         "code": request.code,
         "editable": request.editable,
         "summary": request.summary,
-        "asks": words.asks(request.tool),
+        "asks": words.asks(tool_title(request.tool)),
     }
 
 
@@ -227,7 +228,7 @@ def shown_code(part: ToolPart) -> tuple[str, str]:
     return readable_arguments(part.arguments)
 
 
-def phase_of(part: ToolPart) -> words.Phase:
+def phase_of(part: ToolPart) -> Phase:
     """Return how far a call has come."""
     if part.output is not None:
         if part.decision is not None and not part.decision.approved:

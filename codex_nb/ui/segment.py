@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from codex_nb.ui import words
 from codex_nb.ui.live import LiveOutput
 from codex_nb.ui.page import Page
+from codex_nb.ui.phrasing import elapsed
+from codex_nb.words import transcript as words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -42,7 +43,7 @@ class Segment:
     def end(self, bundle: Bundle, offers: Sequence[str] = ()) -> None:
         """Replace the output by its bundle; ``offers`` are the commands that stay on offer below it."""
         ending = {
-            "elapsed": words.elapsed(self._elapsed()),
+            "elapsed": elapsed(self._elapsed()),
             "offers": list(offers),
             "labels": words.LABELS,
         }

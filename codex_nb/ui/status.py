@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from codex_nb.session.state import ReasoningPart, TextPart, ToolPart, TurnState
-from codex_nb.ui import words
+from codex_nb.ui.phrasing import call_status, retrying, working_on
 from codex_nb.ui.plans import plan_of
+from codex_nb.words import transcript as words
 
 if TYPE_CHECKING:
     from codex_nb.session.state import Part
@@ -17,9 +18,9 @@ def status_of(state: TurnState) -> tuple[str, bool]:
     if state.finished is not None:
         return words.FINISHED, False
     if state.retry is not None:
-        return words.retrying(state.retry), True
+        return retrying(state.retry), True
     doing = _doing(state.parts[-1] if state.parts else None)
-    return doing or words.working_on(plan_of(state)), True
+    return doing or working_on(plan_of(state)), True
 
 
 def _doing(part: Part | None) -> str | None:
@@ -29,6 +30,6 @@ def _doing(part: Part | None) -> str | None:
         case ReasoningPart(done=False):
             return words.THINKING
         case ToolPart(output=None):
-            return words.WAITING if part.waiting else words.call_status(part.name, running=part.running)
+            return words.WAITING if part.waiting else call_status(part.name, running=part.running)
         case _:
             return None

@@ -25,9 +25,11 @@ from codex_nb.session.events import (
     TurnFinished,
 )
 from codex_nb.session.state import ToolPart, TurnState, reduce
-from codex_nb.ui import words
 from codex_nb.ui.approval import ask_by_typing
 from codex_nb.ui.commands import Decide
+from codex_nb.ui.footer import footer
+from codex_nb.ui.phrasing import call_title, ending, retrying, tool_title
+from codex_nb.ui.placing import SHOWN_AS_OUTPUTS
 from codex_nb.ui.plain import without_controls
 from codex_nb.ui.plans import plan_news
 from codex_nb.ui.sections import phase_of, shown_code
@@ -85,7 +87,7 @@ class RichScreen:
                 self._show_output(event)
             case RetryScheduled():
                 self._end_message()
-                self._quiet(words.retrying(event))
+                self._quiet(retrying(event))
             case Notice():
                 self._quiet(event.text)
             case TurnFinished():
@@ -120,7 +122,7 @@ class RichScreen:
         self._shown_code.add(call_id)
         self._end_message()
         code, language = shown_code(call)
-        self._console.print(Text(without_controls(words.tool_title(call.name)), style="bold"))
+        self._console.print(Text(without_controls(tool_title(call.name)), style="bold"))
         if code:
             self._console.print(Syntax(visible(code), language or "text", theme="ansi_dark", word_wrap=True))
 
@@ -137,8 +139,8 @@ class RichScreen:
         call = self._call(event.call_id)
         if call is None:
             return
-        self._quiet(words.call_title(call.name, phase_of(call)))
-        if event.output and call.name not in words.SHOWN_AS_OUTPUTS:
+        self._quiet(call_title(call.name, phase_of(call)))
+        if event.output and call.name not in SHOWN_AS_OUTPUTS:
             self._console.print(Text(without_controls(shortened(event.output))))
 
     def _show_plan(self, lines: list[str]) -> None:
@@ -148,10 +150,10 @@ class RichScreen:
 
     def _end(self, event: TurnFinished) -> None:
         self._end_message()
-        if ending := words.ending(event.answer, event.error):
-            self._console.print(Text(without_controls(ending), style="bold"))
-        if footer := words.footer(self._state.started, event.answer):
-            self._quiet(DOT.join(footer))
+        if reason := ending(event.answer, event.error):
+            self._console.print(Text(without_controls(reason), style="bold"))
+        if entries := footer(self._state.started, event.answer):
+            self._quiet(DOT.join(entries))
 
     def _quiet(self, text: str) -> None:
         self._end_message()

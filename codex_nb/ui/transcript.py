@@ -13,14 +13,14 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from codex_nb.rendering.bundle import bundle
-from codex_nb.ui import words
 from codex_nb.ui.channel import Channel, Displays, Handle, Message, NotebookDisplays
 from codex_nb.ui.commands import Command, Continue, Retry, read_command
 from codex_nb.ui.documents import document_of
-from codex_nb.ui.placing import Placing
+from codex_nb.ui.placing import SHOWN_AS_OUTPUTS, Placing
 from codex_nb.ui.segment import Segment
 from codex_nb.ui.status import status_of
 from codex_nb.ui.widgets import open_transcript
+from codex_nb.words import transcript as words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -48,7 +48,7 @@ class Transcript:
         offers_more: bool = False,
         displays: Displays | None = None,
         open_channel: Callable[[], Channel] = open_transcript,
-        shows_its_outputs: Collection[str] = words.SHOWN_AS_OUTPUTS,
+        shows_its_outputs: Collection[str] = SHOWN_AS_OUTPUTS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._on_command = on_command
