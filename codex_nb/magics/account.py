@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from codex_nb.errors import AuthError, LoginFailed
 from codex_nb.host.frontend import front_end
-from codex_nb.magics.signing_in import needs_sign_in
+from codex_nb.session.signing_in import needs_sign_in
+from codex_nb.words import sign_in as words
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -83,7 +84,7 @@ class Desk:
 
         async def ask_hidden(prompt: str) -> str:
             await asyncio.gather(*shown)
-            return await main.call(lambda: getpass.getpass(f"{prompt}: "))
+            return await main.call(lambda: getpass.getpass(prompt))
 
         if reason:
             write(reason)
@@ -132,9 +133,7 @@ def sign_in(workspace: Workspace, way: FlowKind, profile: str | None) -> None:
     home = workspace.home(profile)
     place = desk(workspace, home)
     if not (place.has_widgets or place.has_person):
-        raise LoginFailed(
-            "Nobody is here to sign in.", reason="unsupported", hint="Run `codex-nb login` in a terminal."
-        )
+        raise LoginFailed(words.NOBODY_HERE, reason="unsupported")
     done = workspace.wait_with(lambda main: place.sign_in(main, way))
     if done is None:
-        raise LoginFailed("The sign-in was cancelled.", reason="cancelled")
+        raise LoginFailed(words.GIVEN_UP, reason="cancelled")

@@ -5,28 +5,25 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from codex_nb.errors import AuthError, RefreshFailed, SignInRequired
+from codex_nb.errors import AuthError
 from codex_nb.session.events import Notice, StepStarted, TurnFinished, TurnStarted
+from codex_nb.session.signing_in import needs_sign_in
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from codex_nb.session.events import TurnEvent
-
-
-def needs_sign_in(error: object) -> bool:
-    """Whether signing in is what helps."""
-    return isinstance(error, SignInRequired) or (isinstance(error, RefreshFailed) and error.permanent)
+    from codex_nb.session.signing_in import SignIn
 
 
 async def turn_after_sign_in(
-    start: Callable[[], AsyncGenerator[TurnEvent, None]], sign_in: Callable[[AuthError], Awaitable[bool]]
+    start: Callable[[], AsyncGenerator[TurnEvent, None]], sign_in: SignIn
 ) -> AsyncGenerator[TurnEvent, None]:
     """Yield a turn's events; when the login fails before anything was answered, sign in once and start over.
 
-    ``sign_in`` returns whether there is a login now; when there is none, the turn ends as it did.
+    When there is no login after ``sign_in``, the turn ends as it did.
     """
-    answered = False
+    answered, told = False, set[Notice]()
     async with aclosing(start()) as events:
         async for event in events:
             failure = event.failure if isinstance(event, TurnFinished) else None
@@ -35,10 +32,13 @@ async def turn_after_sign_in(
                     break
                 yield event
                 return
+            if isinstance(event, Notice):
+                told.add(event)
             answered = answered or not isinstance(event, TurnStarted | StepStarted | Notice | TurnFinished)
             yield event
         else:
             return
     async with aclosing(start()) as events:
         async for event in events:
-            yield event
+            if not (isinstance(event, Notice) and event in told):
+                yield event

@@ -18,7 +18,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from codex_nb.errors import CodexError, ContextWindowExceeded
+from codex_nb.errors import AccountChanged, CodexError, ContextWindowExceeded
 from codex_nb.session.answer import Answer
 from codex_nb.session.call import Workbench
 from codex_nb.session.compaction import Compactor, is_full
@@ -32,14 +32,17 @@ from codex_nb.session.items import new_uuid
 from codex_nb.session.opening import open_exchange
 from codex_nb.session.redaction import Redactor, Unshown, environment_secrets
 from codex_nb.session.replay import AnswerStore, StoredAnswer, question_key, replayed
+from codex_nb.session.signing_in import SignIn, needs_sign_in, nobody_signs_in
 from codex_nb.session.turn import STOPPED, Turn, Unfit, run_turn
 from codex_nb.session.values import value_format
 from codex_nb.tools.approval import ConsentMemory, ConsentRules
+from codex_nb.words import sign_in as words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
     from codex_nb.auth.credentials import Credentials
+    from codex_nb.errors import AuthError
     from codex_nb.responses.limits import RateLimits
     from codex_nb.responses.model import Model
     from codex_nb.session.events import TurnEvent
@@ -105,14 +108,17 @@ class Assistant:
         self._redactor = Redactor({})
 
     async def turn(
-        self, request: TurnRequest, *, ports: Ports, approver: Approver
+        self, request: TurnRequest, *, ports: Ports, approver: Approver, sign_in: SignIn = nobody_signs_in
     ) -> AsyncGenerator[TurnEvent, None]:
-        """Yield the turn's events; the last one is always TurnFinished, whatever went wrong before."""
+        """Yield the turn's events; the last one is always TurnFinished, whatever went wrong before.
+
+        ``sign_in`` is asked when the login ends after the first step, and the turn goes on.
+        """
         conversation = self.threads.open(request.thread) if request.thread else Conversation("")
         try:
             async with (
                 conversation.turn_lock,
-                aclosing(self._events(request, conversation, ports, approver)) as events,
+                aclosing(self._events(request, conversation, ports, approver, sign_in)) as events,
             ):
                 async for event in events:
                     yield event
@@ -123,7 +129,12 @@ class Assistant:
             yield TurnFinished(Answer("", status="cancelled", thread=conversation.name), STOPPED)
 
     async def _events(
-        self, request: TurnRequest, conversation: Conversation, ports: Ports, approver: Approver
+        self,
+        request: TurnRequest,
+        conversation: Conversation,
+        ports: Ports,
+        approver: Approver,
+        sign_in: SignIn,
     ) -> AsyncGenerator[TurnEvent, None]:
         asked = None if request.schema is None else value_format(request.schema)
         key = self._key(request, asked)
@@ -141,6 +152,7 @@ class Assistant:
                 turn,
                 facts=turn.facts | {f"answered:{key[:16]}", identity_fact(decided.credentials)},
                 notices=(*notices, *turn.notices),
+                sign_in=partial(self._same_account_again, decided.credentials, sign_in),
             )
             overflowed = False
             async with aclosing(run_turn(turn, self._client)) as events:
@@ -172,6 +184,15 @@ class Assistant:
         except Unfit:
             return None
         return replace(stored, answer=replace(stored.answer, parsed=parsed))
+
+    async def _same_account_again(self, before: Credentials, sign_in: SignIn, error: AuthError) -> bool:
+        """Ask the person to sign in; raises AccountChanged when somebody else would pay for the rest."""
+        if not needs_sign_in(error) or not await sign_in(error):
+            return False
+        now = await self._identity.current()
+        if identity_fact(now) != identity_fact(before):
+            raise AccountChanged(words.begun_with_another_account(before.label, now.label))
+        return True
 
     async def _made_short(self, decided: Decided) -> list[Notice]:
         return [Notice("compacted", await self._compactor.compact(decided.conversation, decided.template))]

@@ -11,7 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from codex_nb.errors import CodexError
+from codex_nb.errors import AuthError, CodexError
 from codex_nb.responses.events import LimitsSeen
 from codex_nb.session.answer import Answer, Status, ToolCall, Usage
 from codex_nb.session.call import CallRun, Workbench
@@ -19,6 +19,7 @@ from codex_nb.session.events import Notice, StepStarted, TurnFinished
 from codex_nb.session.items import Item, answer_text, call_output, is_call, reasoning_text, user_message
 from codex_nb.session.model_client import streaming
 from codex_nb.session.reader import StepReader
+from codex_nb.session.signing_in import SignIn, nobody_signs_in
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -45,7 +46,8 @@ class Turn:
 
     ``request`` is the template of each step's request, without input. ``opening`` are the new items of the exchange
     and ``facts`` the digests of what they tell of the notebook. ``parse`` turns the answer's text into a value, or
-    raises :class:`Unfit`; it is asked for once more, ``repairs`` times. ``notices`` are shown first.
+    raises :class:`Unfit`; it is asked for once more, ``repairs`` times. ``notices`` are shown first. ``sign_in`` is
+    asked when the login has ended between two steps: the step begins anew with the login that it sees to.
     """
 
     started: TurnStarted
@@ -59,6 +61,7 @@ class Turn:
     repairs: int = 1
     max_steps: int = 50
     on_limits: Callable[[RateLimits], Notice | None] = field(default=lambda _limits: None)
+    sign_in: SignIn = nobody_signs_in
 
 
 async def run_turn(turn: Turn, client: ModelClient) -> AsyncGenerator[TurnEvent, None]:
@@ -108,7 +111,7 @@ class _Run:
             yield notice
         for step in range(1, self._turn.max_steps + 1):
             yield StepStarted(step)
-            async with aclosing(self._step()) as events:
+            async with aclosing(self._step(step)) as events:
                 async for event in events:
                     yield event
             calls = self._take_step()
@@ -124,16 +127,30 @@ class _Run:
             f"The turn was ended after {self._turn.max_steps} requests. Ask to continue if it should."
         )
 
-    async def _step(self) -> AsyncGenerator[TurnEvent, None]:
+    async def _step(self, step: int) -> AsyncGenerator[TurnEvent, None]:
+        """Yield what a step says; one that is refused before it says anything begins anew after a sign-in.
+
+        A turn whose first step is refused has lost nothing: whoever shows it starts it over, with the new login.
+        """
         self._reader = StepReader()
         turn_state = self._last.turn_state if self._last else None
         request = replace(self._turn.request, input=self._exchange.input, turn_state=turn_state)
-        async with streaming(self._client, request) as events:
-            async for event in events:
-                for shown in self._reader.read(event):
-                    yield shown
-                if isinstance(event, LimitsSeen) and (notice := self._turn.on_limits(event.limits)):
-                    yield notice
+        may_begin_anew = step > 1
+        while True:
+            try:
+                async with streaming(self._client, request) as events:
+                    async for event in events:
+                        for shown in self._reader.read(event):
+                            may_begin_anew = False
+                            yield shown
+                        if isinstance(event, LimitsSeen) and (notice := self._turn.on_limits(event.limits)):
+                            yield notice
+            except AuthError as error:
+                if not (may_begin_anew and await self._turn.sign_in(error)):
+                    raise
+                may_begin_anew = False
+            else:
+                return
 
     def _take_step(self) -> list[Item]:
         """Move what the step said into the exchange; return the calls to carry out."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from codex_nb.words.message import Message
+
 TITLE = "Sign in to Codex"
 PLACEHOLDER = "Signing in to Codex."
 STARTING = "Starting the sign-in …"
@@ -53,6 +55,10 @@ BUTTON_HELP = {
 
 SIGNED_IN = "Signed in."
 
+NOBODY_HERE = Message("Nobody is here to sign in.", "Run `codex-nb login` in a terminal.")
+GIVEN_UP = Message("The sign-in was cancelled.", "Start the sign-in again with %codex login.")
+NO_LOGIN_CAME = Message("The sign-in ended without a login.", "Start the sign-in again with %codex login.")
+
 
 def signed_in_as(account: str) -> str:
     """Return the line that stays when it worked."""
@@ -77,3 +83,11 @@ def unsafe_address(address: str) -> str:
 def masked(what: str) -> str:
     """Return the prompt of a field that shows nothing of what is typed."""
     return f"{what} (it stays hidden): "
+
+
+def begun_with_another_account(before: str, now: str) -> Message:
+    """Say that somebody else signed in while an answer was half done."""
+    return Message(
+        f"This answer was begun as {before}, and you have signed in as {now}.",
+        "Run the cell again, and all of the answer goes through the account you chose.",
+    )

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from codex_nb.auth.credentials import Account, Credentials
+from codex_nb.errors import AccountChanged, AuthError, RefreshFailed, SignInRequired
+from codex_nb.session.events import TurnEvent, TurnFinished
+from codex_nb.session.request import TurnRequest
+from codex_nb.settings import ApprovalPolicy
+from codex_nb.tools.approval import NobodyToAsk
+from codex_nb.tools.kernel import run_python
+from codex_nb.tools.tool import Ports, ToolSet
+from tests.session.scripted import SameThread, Step, called, delta, outputs, reply, said
+from tests.session.test_assistant import LOGIN, Desk
+
+pytestmark = pytest.mark.anyio
+
+OVER = SignInRequired("Your session has ended.")
+RUN = reply(called("run_python", {"code": "print(6 * 7)"}))
+ANSWER = reply(said("It is 42."))
+
+
+async def ask(
+    home: Path, *scripts: Step, becomes: Credentials | None
+) -> tuple[Desk, list[AuthError], TurnFinished]:
+    """Ask while the person, when asked to sign in, becomes somebody, or cancels (None)."""
+    desk, asked = Desk(home, *scripts), list[AuthError]()
+
+    async def sign_in(error: AuthError) -> bool:
+        asked.append(error)
+        desk.login.credentials = becomes or desk.login.credentials
+        return becomes is not None
+
+    request = TurnRequest("What is it?", tools=ToolSet((run_python,)), approval=ApprovalPolicy.ALL)
+    turn = desk.assistant.turn(
+        request, ports=Ports(SameThread(), desk.kernel), approver=NobodyToAsk(), sign_in=sign_in
+    )
+    events: list[TurnEvent] = [event async for event in turn]
+    assert isinstance(events[-1], TurnFinished)
+    return desk, asked, events[-1]
+
+
+async def test_a_login_that_ends_between_two_steps_is_renewed_and_nothing_is_done_twice(
+    tmp_path: Path,
+) -> None:
+    again = replace(LOGIN, bearer=SecretStr("fabricated-bearer-of-the-new-login"))
+    desk, asked, finished = await ask(tmp_path, RUN, [OVER], ANSWER, becomes=again)
+    assert (asked, finished.answer.status, finished.answer.text) == ([OVER], "completed", "It is 42.")
+    _, refused, repeated = desk.client.requests
+    assert repeated == refused
+    assert outputs(repeated.input) == [("call_1", outputs(refused.input)[0][1])]
+
+
+async def test_another_account_does_not_pay_for_the_rest_of_an_answer(tmp_path: Path) -> None:
+    bob = replace(LOGIN, account=Account("acct-2", "user-2", "bob@example.com", "pro"))
+    desk, _, finished = await ask(tmp_path, RUN, [OVER], becomes=bob)
+    assert (finished.answer.status, len(desk.client.requests)) == ("failed", 2)
+    assert isinstance(finished.failure, AccountChanged)
+    assert "begun as ada@example.com, and you have signed in as bob@example.com" in str(finished.error)
+
+
+async def test_a_person_who_does_not_sign_in_gets_the_reason(tmp_path: Path) -> None:
+    _, asked, finished = await ask(tmp_path, RUN, [OVER], becomes=None)
+    assert (asked, finished.answer.status, finished.failure) == ([OVER], "failed", OVER)
+
+
+async def test_a_login_that_ends_again_at_once_is_asked_for_once(tmp_path: Path) -> None:
+    desk, asked, finished = await ask(tmp_path, RUN, [OVER], [OVER], becomes=LOGIN)
+    assert (len(asked), len(desk.client.requests), finished.answer.status) == (1, 3, "failed")
+
+
+@pytest.mark.parametrize(
+    "scripts",
+    [
+        pytest.param(([OVER],), id="first step"),
+        pytest.param((RUN, [delta("It"), OVER]), id="something was said"),
+        pytest.param(
+            (RUN, [RefreshFailed("No network.", permanent=False, reason="unreachable")]), id="transient"
+        ),
+    ],
+)
+async def test_nobody_is_asked_where_a_sign_in_does_not_help_or_another_starts_over(
+    tmp_path: Path, scripts: tuple[Step, ...]
+) -> None:
+    _, asked, finished = await ask(tmp_path, *scripts, becomes=LOGIN)
+    assert (asked, finished.answer.status) == ([], "failed")
