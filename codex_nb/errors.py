@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from codex_nb.words import next_steps
 from codex_nb.words.message import Message
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class AuthError(CodexError):
 class SignInRequired(AuthError):
     """There is no usable login."""
 
-    default_hint = "Sign in with %codex login."
+    default_hint = next_steps.SIGN_IN
 
 
 class RefreshFailed(AuthError):
@@ -91,7 +92,7 @@ class RefreshFailed(AuthError):
     service gave the old token again) or ``ended`` (the process that renewed broke off).
     """
 
-    default_hint = "Sign in again with %codex login."
+    default_hint = next_steps.SIGN_IN_AGAIN
 
     def __init__(
         self, message: Message | str, *, permanent: bool, reason: str, hint: str | None = None
@@ -109,7 +110,7 @@ class LoginFailed(AuthError):
     ``forbidden`` (by config.toml or the workspace) or ``unsaved`` (the store did not take it).
     """
 
-    default_hint = "Start the sign-in again with %codex login."
+    default_hint = next_steps.START_SIGN_IN_AGAIN
 
     def __init__(self, message: Message | str, *, reason: str, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -119,7 +120,7 @@ class LoginFailed(AuthError):
 class AccountChanged(AuthError):
     """Another account's login has taken the place of the one this session began with."""
 
-    default_hint = "Run %codex login, or %reload_ext codex_nb to go on with the account on disk."
+    default_hint = next_steps.SIGN_IN_OR_RELOAD
 
 
 class CredentialsUnreadable(AuthError):
@@ -151,7 +152,7 @@ class ApiError(CodexError):
 class RateLimited(ApiError):
     """Too many requests in a short time; ``retry_after`` is in seconds when the server said so."""
 
-    default_hint = "Wait a moment and run the cell again."
+    default_hint = next_steps.WAIT_AND_RUN_AGAIN
     retryable = True
     retry_after: float | None = None
 
@@ -159,7 +160,7 @@ class RateLimited(ApiError):
 class UsageLimitReached(ApiError):
     """The plan's allowance is used up until ``resets_at`` (aware UTC, None when not told)."""
 
-    default_hint = "See %codex usage."
+    default_hint = next_steps.SEE_USAGE
     resets_at: datetime | None = None
     plan: str | None = None
 
@@ -167,26 +168,26 @@ class UsageLimitReached(ApiError):
 class QuotaExceeded(ApiError):
     """The API key's account has no quota left."""
 
-    default_hint = "Check the plan and billing details of the API account."
+    default_hint = next_steps.CHECK_BILLING
 
 
 class ContextWindowExceeded(ApiError):
     """The conversation and its context no longer fit the model."""
 
-    default_hint = "Start a new thread with %codex new, or send less with --no-context."
+    default_hint = next_steps.SEND_LESS
 
 
 class ModelUnavailable(ApiError):
     """The model does not exist or is not offered to this account; ``available`` names the nearest ones."""
 
-    default_hint = "See %codex models."
+    default_hint = next_steps.SEE_MODELS
     available: tuple[str, ...] = ()
 
 
 class BackendOverloaded(ApiError):
     """The service or the model is at capacity; ``retry_after`` is in seconds when the server said so."""
 
-    default_hint = "Try again in a little while, or choose another model with -m."
+    default_hint = next_steps.TRY_LATER
     retryable = True
     retry_after: float | None = None
 
@@ -198,7 +199,7 @@ class BadRequest(ApiError):
 class StreamInterrupted(CodexError):
     """The answer broke off before its end; ``events_seen`` events had arrived."""
 
-    default_hint = "What arrived is kept. Run the cell again, or ask to continue."
+    default_hint = next_steps.RUN_AGAIN_OR_CONTINUE
     retryable = True
 
     def __init__(self, message: Message | str, *, events_seen: int = 0, hint: str | None = None) -> None:

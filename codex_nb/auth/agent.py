@@ -21,6 +21,8 @@ from codex_nb.auth.credentials import UNKNOWN_PLAN, Account, Credentials
 from codex_nb.auth.oauth_replies import describe_network_error
 from codex_nb.errors import RefreshFailed, SignInRequired
 from codex_nb.http import httpx
+from codex_nb.words import identities as words
+from codex_nb.words import network
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 
 JWKS_TIMEOUT_S = 10.0
 REGISTER_TIMEOUT_S = 30.0
-INSTALL_HINT = "Install it with: pip install 'codex-nb[agent]'"
 
 
 @dataclass(frozen=True)
@@ -80,12 +81,12 @@ class AgentRegistry:
         claims = await self._claims(secret)
         agent = _read_record(claims)
         if agent is None:
-            raise _invalid(found, "it lacks one of its facts")
+            raise _invalid(found, words.INCOMPLETE)
         if agent.expires_at is not None and agent.expires_at <= self._clock():
-            raise _invalid(found, "it has expired")
+            raise _invalid(found, words.EXPIRED)
         key = keys.open_key(agent.private_key)
         if key is None:
-            raise _invalid(found, "its key is not an Ed25519 key")
+            raise _invalid(found, words.OTHER_KIND_OF_KEY)
         task_id = await self._task_id(agent, key)
         identity = AgentIdentity(agent.runtime_id, task_id, key.sign, self._clock)
         return replace(found, account=agent.account, bearer=None, expires_at=agent.expires_at, agent=identity)
@@ -95,13 +96,13 @@ class AgentRegistry:
         if isinstance(value, dict):
             return Secret(value)
         if not isinstance(value, str) or value.count(".") != 2:  # noqa: PLR2004  (RFC 7519: header, payload, signature)
-            raise SignInRequired("The agent identity is neither a record nor a JWT.")
+            raise SignInRequired(words.UNKNOWN_FORM)
         token = SecretStr(value)
         del value
         keys = await self._jwks()
         verified: Secret[dict[str, Any]] | str = _keys_module().verify(token, keys)
         if isinstance(verified, str):
-            raise SignInRequired(f"The agent identity is not valid: {verified}.")
+            raise SignInRequired(words.agent_invalid(verified))
         return verified
 
     async def _jwks(self) -> list[dict[str, Any]]:
@@ -109,7 +110,7 @@ class AgentRegistry:
         reply = await self._fetch("GET", f"{base.rstrip('/')}/wham/agent-identities/jwks", JWKS_TIMEOUT_S)
         keys = reply.get("keys") if isinstance(reply, dict) else None
         if not isinstance(keys, list):
-            raise _unreachable("its keys could not be had", reply if isinstance(reply, str) else "no key set")
+            raise _unreachable(words.NO_KEYS, reply if isinstance(reply, str) else words.NO_KEY_SET)
         return [key for key in keys if isinstance(key, dict)]
 
     async def _task_id(self, agent: AgentRecord, key: Any) -> str:
@@ -119,7 +120,7 @@ class AgentRegistry:
         body = {"timestamp": timestamp, "signature": signature}
         reply = await self._fetch("POST", url, REGISTER_TIMEOUT_S, body)
         if isinstance(reply, str):
-            raise _unreachable("its task could not be registered", reply)
+            raise _unreachable(words.NO_TASK, reply)
         for name in ("task_id", "taskId"):
             if isinstance(reply.get(name), str) and reply[name]:
                 return str(reply[name])
@@ -127,7 +128,7 @@ class AgentRegistry:
             opened = key.unseal(reply[name]) if isinstance(reply.get(name), str) else None
             if opened:
                 return str(opened)
-        raise _unreachable("its task could not be registered", "the answer names no task")
+        raise _unreachable(words.NO_TASK, words.NO_TASK_NAMED)
 
     def _authapi(self) -> str:
         base = self._settings.chatgpt_base_url.rstrip("/")
@@ -139,7 +140,7 @@ class AgentRegistry:
 
     async def _fetch(self, method: str, url: str, timeout_s: float, body: Any = None) -> dict[str, Any] | str:
         if not is_secure(url):
-            return "its address is neither https nor on this machine"
+            return network.INSECURE_ADDRESS
         try:
             request = self._http.build_request(method, url, json=body, timeout=timeout_s)
             response = await self._http.send(request, auth=None, follow_redirects=False)
@@ -147,10 +148,8 @@ class AgentRegistry:
         except httpx.HTTPError as error:
             return describe_network_error(error)
         except ValueError:
-            return "the answer makes no sense"
-        return (
-            value if isinstance(value, dict) else f"the service answered with status {response.status_code}"
-        )
+            return network.SENSELESS
+        return value if isinstance(value, dict) else network.service_status(str(response.status_code))
 
 
 def format_seconds(moment: datetime) -> str:
@@ -184,17 +183,13 @@ def _keys_module() -> Any:
     try:
         from codex_nb.auth import agent_keys  # (needs the optional package cryptography)
     except ImportError as error:
-        message = "This login is an agent identity, which needs the package cryptography."
-        raise SignInRequired(message, hint=INSTALL_HINT) from error
+        raise SignInRequired(words.NO_CRYPTOGRAPHY) from error
     return agent_keys
 
 
 def _invalid(found: Credentials, why: str) -> SignInRequired:
-    return SignInRequired(f"The agent identity from {found.source} cannot be used: {why}.")
+    return SignInRequired(words.agent_unusable(found.source, why))
 
 
 def _unreachable(what: str, why: str) -> RefreshFailed:
-    message = f"The agent identity cannot sign just now, because {what}: {why}."
-    return RefreshFailed(
-        message, permanent=False, reason="unreachable", hint="Run the cell again in a moment."
-    )
+    return RefreshFailed(words.agent_not_now(what, why), permanent=False, reason="unreachable")

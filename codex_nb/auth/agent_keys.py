@@ -18,6 +18,7 @@ from pydantic import Secret, SecretStr
 
 from codex_nb.auth.claims import decode_base64url, jwt_part
 from codex_nb.auth.sealed_box import open_sealed_box
+from codex_nb.words import identities as words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,16 +63,16 @@ def verify(token: SecretStr, keys: Sequence[dict[str, Any]]) -> Secret[dict[str,
     header, payload = jwt_part(token, 0), jwt_part(token, 1)
     key = next((key for key in keys if key.get("kid") == header.get("kid")), None)
     if header.get("alg") != "RS256":
-        return "it is not signed by RS256"
+        return words.NOT_RS256
     if key is None:
-        return "nobody knows the key it is signed with"
+        return words.UNKNOWN_SIGNER
     if not _is_signed(token, key):
-        return "its signature is wrong"
+        return words.WRONG_SIGNATURE
     if payload.get("iss") != ISSUER:
-        return "it was issued by somebody else"
+        return words.OTHER_ISSUER
     audience = payload.get("aud")
     if AUDIENCE not in (audience if isinstance(audience, list) else [audience]):
-        return "it is meant for somebody else"
+        return words.OTHER_AUDIENCE
     return Secret(payload)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from codex_nb.errors import SignInRequired
 from codex_nb.http import httpx
+from codex_nb.words import identities as words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
@@ -99,7 +100,7 @@ def identity_headers(credentials: Credentials) -> dict[str, str]:
 def _header_value(credentials: Credentials) -> str:
     bearer = credentials.bearer
     if bearer is None or not _fits_header(bearer):
-        raise SignInRequired(f"The credential from {credentials.source} holds characters that no key has.")
+        raise SignInRequired(words.senseless_characters(credentials.source))
     return bearer.get_secret_value()
 
 

@@ -22,6 +22,7 @@ from codex_nb.auth.oauth import Pkce
 from codex_nb.auth.oauth_replies import AuthorizationCode
 from codex_nb.auth.steps import LoginStep, OpenUrl, Waiting
 from codex_nb.errors import LoginFailed
+from codex_nb.words import login_flows as words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -33,9 +34,6 @@ PATH = "/auth/callback"
 LIFETIME_S = 900.0
 REQUEST_LIMIT = 16 * 1024
 REQUEST_TIMEOUT_S = 10.0
-RECEIVED = "Codex in your notebook has received the sign-in. You can close this page."
-NOT_OURS = "State mismatch: this page belongs to another sign-in."
-NOTHING = "There is nothing here."
 
 
 @dataclass(frozen=True)
@@ -76,8 +74,8 @@ class BrowserLogin(LoginFlow):
             )
             deadline = asyncio.get_running_loop().time() + self._lifetime_s
             while (redirect := await self._next_redirect(attempt, deadline)) is None:
-                yield Waiting("That is not the address this sign-in ended at. Paste the whole address.")
-            yield Waiting("Received. Fetching the login…")
+                yield Waiting(words.OTHER_ADDRESS)
+            yield Waiting(words.RECEIVED)
             code = _accepted(redirect, attempt)
             tokens = await self._unless_cancelled(oauth.exchange(code))
             yield await self._finish(chatgpt_document(self.manager, tokens))
@@ -96,7 +94,7 @@ class BrowserLogin(LoginFlow):
                     await self._woken.wait()
         except TimeoutError:
             pass
-        raise LoginFailed("The sign-in was not finished in the browser in time.", reason="expired")
+        raise LoginFailed(words.BROWSER_TOO_LATE, reason="expired")
 
     @asynccontextmanager
     async def _listening(self, attempt: _Attempt) -> AsyncIterator[None]:
@@ -141,13 +139,14 @@ class BrowserLogin(LoginFlow):
 
     def _answer(self, attempt: _Attempt, target: SecretStr) -> tuple[str, str]:
         if urlsplit(target.get_secret_value()).path != PATH:
-            return "404 Not Found", NOTHING
+            return "404 Not Found", words.PAGE_EMPTY
         redirect = read_redirect(target, attempt.state)
         if redirect is None:
-            return "400 Bad Request", NOT_OURS
+            return "400 Bad Request", words.PAGE_OF_ANOTHER
         attempt.outcome = attempt.outcome or redirect
         self._woken.set()
-        return "200 OK", RECEIVED if redirect.code is not None else f"Sign-in failed: {redirect.refusal}"
+        refusal = redirect.refusal
+        return "200 OK", words.PAGE_RECEIVED if refusal is None else words.page_failed(refusal)
 
 
 def read_redirect(address: SecretStr, state: SecretStr) -> Redirect | None:
@@ -167,7 +166,7 @@ def read_redirect(address: SecretStr, state: SecretStr) -> Redirect | None:
 
 def _accepted(redirect: Redirect, attempt: _Attempt) -> AuthorizationCode:
     if redirect.code is None:
-        raise LoginFailed(f"Sign-in failed: {redirect.refusal}.", reason="refused")
+        raise LoginFailed(words.refused(redirect.refusal or ""), reason="refused")
     return AuthorizationCode(redirect.code, attempt.pkce.verifier, attempt.redirect_uri)
 
 

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from codex_nb.auth.claims import Claims, read_claims
 from codex_nb.errors import CredentialsUnreadable, SignInRequired
+from codex_nb.words import stored_login as words
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -77,8 +78,8 @@ class Credentials:
     def label(self) -> str:
         """The account as a person would name it; never enough of a key to use it."""
         if self.mode is AuthMode.API_KEY:
-            return f"API key {_masked(self.bearer)}" if self.bearer else "no sign-in needed"
-        return self.account.email or self.account.account_id or f"the login from {self.source}"
+            return words.api_key(_masked(self.bearer)) if self.bearer else words.NO_SIGN_IN_NEEDED
+        return self.account.email or self.account.account_id or words.login_from(self.source)
 
     @property
     def billing(self) -> Literal["chatgpt", "api_key"]:
@@ -136,15 +137,17 @@ def credentials_from_document(document: AuthDotJson, *, source: str, path: Path 
     mode = _mode(document, path)
     match mode:
         case AuthMode.API_KEY:
-            return api_key_credentials(_require(document.openai_api_key, "API key", source), source=source)
+            return api_key_credentials(
+                _require(document.openai_api_key, words.API_KEY, source), source=source
+            )
         case AuthMode.CHATGPT | AuthMode.EXTERNAL:
             return _from_tokens(document, mode, source)
         case AuthMode.PERSONAL_ACCESS_TOKEN:
-            token = _require(document.personal_access_token, "personal access token", source)
+            token = _require(document.personal_access_token, words.PERSONAL_ACCESS_TOKEN, source)
             return Credentials(mode=mode, bearer=token, source=source)
         case AuthMode.AGENT_IDENTITY:
             if document.agent_identity is None:
-                raise SignInRequired(f"The stored login ({source}) lacks its agent identity.")
+                raise SignInRequired(words.lacks(source, words.AGENT_IDENTITY))
             return Credentials(mode=mode, source=source)
 
 
@@ -171,13 +174,9 @@ def _mode(document: AuthDotJson, path: Path | None) -> AuthMode:
     if name is None:
         return _implied_mode(document)
     if name in FOREIGN_MODES:
-        raise SignInRequired(f"The stored login is for another service (auth_mode {name!r}).")
+        raise SignInRequired(words.for_another_service(name))
     if name not in set(AuthMode):
-        raise CredentialsUnreadable(
-            f"The stored login has an auth_mode that is not known: {name[:40]!r}.",
-            path=path,
-            hint="Mend the file, or sign in again with %codex login.",
-        )
+        raise CredentialsUnreadable(words.unknown_mode(name[:40]), path=path)
     return AuthMode(name)
 
 
@@ -194,13 +193,13 @@ def _implied_mode(document: AuthDotJson) -> AuthMode:
 def _from_tokens(document: AuthDotJson, mode: AuthMode, source: str) -> Credentials:
     tokens = document.tokens
     if tokens is None:
-        raise SignInRequired(f"The stored login ({source}) holds no tokens.")
+        raise SignInRequired(words.no_tokens(source))
     provenance = tokens.oauth_provenance
     return Credentials(
         mode=mode,
         account=account_of_tokens(tokens),
         workspace=read_claims(tokens.id_token).account_id,
-        bearer=_require(tokens.access_token, "access token", source),
+        bearer=_require(tokens.access_token, words.ACCESS_TOKEN, source),
         refresh_token=_present(tokens.refresh_token) if mode is AuthMode.CHATGPT else None,
         expires_at=read_claims(tokens.access_token).expires_at,
         refreshed_at=document.refreshed_at,
@@ -227,7 +226,7 @@ def account_of_tokens(tokens: Tokens) -> Account:
 def _require(secret: SecretStr | None, what: str, source: str) -> SecretStr:
     found = _present(secret)
     if found is None:
-        raise SignInRequired(f"The stored login ({source}) lacks its {what}.")
+        raise SignInRequired(words.lacks(source, what))
     return found
 
 

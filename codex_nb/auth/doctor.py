@@ -16,6 +16,8 @@ from codex_nb.auth.restrictions import restriction
 from codex_nb.auth.store import ENCRYPTED_STORE, FILE_MODE, TEMPORARY_PREFIX, TEMPORARY_SUFFIX, file_mode
 from codex_nb.errors import CodexError
 from codex_nb.settings import CredentialsStore
+from codex_nb.words import doctor as words
+from codex_nb.words import next_steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -57,35 +59,31 @@ def examine(settings: Settings, environ: Mapping[str, str], *, clock: Clock) -> 
 def _home(settings: Settings) -> Iterator[Finding]:
     home = settings.codex_home
     if not home.exists():
-        yield Finding(
-            "CODEX_HOME", f"{home} does not exist yet", "It is made when you sign in: %codex login."
-        )
+        yield Finding(words.HOME, words.no_home(str(home)), words.ADVICE_NO_HOME)
     elif not os.access(home, os.W_OK | os.X_OK):
-        advice = "Logins cannot be renewed here; make the directory writable or point CODEX_HOME elsewhere."
-        yield Finding("CODEX_HOME", f"{home} cannot be written", advice)
+        yield Finding(words.HOME, words.read_only_home(str(home)), words.ADVICE_READ_ONLY_HOME)
     else:
-        yield Finding("CODEX_HOME", str(home))
+        yield Finding(words.HOME, str(home))
 
 
 def _environment(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
     for name in VARIABLES:
         if environ.get(name, "").strip():
-            advice = "Unset it to use the stored login." if name == "CODEX_API_KEY" else ""
-            yield Finding(name, "is set and comes before the stored login", advice)
+            advice = words.ADVICE_UNSET_KEY if name == "CODEX_API_KEY" else ""
+            yield Finding(name, words.COMES_FIRST, advice)
     if environ.get("OPENAI_API_KEY", "").strip():
         used = settings.use_openai_api_key_env
-        yield Finding("OPENAI_API_KEY", "is set and used, as configured" if used else "is set and not used")
+        yield Finding("OPENAI_API_KEY", words.SET_AND_USED if used else words.SET_NOT_USED)
 
 
 def _store(settings: Settings) -> Iterator[Finding]:
     kind = settings.credentials_store
-    yield Finding("store", f"cli_auth_credentials_store = {kind.value}")
+    yield Finding(words.STORE, words.store(kind.value))
     if kind in (CredentialsStore.KEYRING, CredentialsStore.AUTO) and find_spec("keyring") is None:
-        yield Finding("keyring", "the package keyring is missing", "pip install 'codex-nb[keyring]'")
+        yield Finding(words.KEYRING, words.NO_KEYRING, words.ADVICE_KEYRING)
     encrypted = settings.codex_home / ENCRYPTED_STORE
     if encrypted.exists():
-        advice = "Only the CLI opens it: turn its feature secret_auth_storage off and sign in again."
-        yield Finding("encrypted store", f"the Codex CLI keeps a login in {encrypted}", advice)
+        yield Finding(words.ENCRYPTED_STORE, words.encrypted(str(encrypted)), words.ADVICE_ENCRYPTED)
 
 
 def _file(settings: Settings) -> Iterator[Finding]:
@@ -93,17 +91,15 @@ def _file(settings: Settings) -> Iterator[Finding]:
     mode = file_mode(path)
     if mode is None:
         if settings.credentials_store is CredentialsStore.FILE:
-            yield Finding("auth.json", "there is none", "Sign in with %codex login.")
+            yield Finding(words.LOGIN_FILE, words.NO_FILE, next_steps.SIGN_IN)
         return
     if path.is_symlink():
-        yield Finding("auth.json", f"is a link to {path.resolve()}")
+        yield Finding(words.LOGIN_FILE, words.link(str(path.resolve())))
     if os.name != "nt" and mode != FILE_MODE:
-        yield Finding("auth.json", f"others may read it (mode {mode:04o})", f"chmod 600 {path}")
+        yield Finding(words.LOGIN_FILE, words.open_to_others(f"{mode:04o}"), words.make_private(str(path)))
     leftovers = list(path.resolve().parent.glob(f"{TEMPORARY_PREFIX}*{TEMPORARY_SUFFIX}"))
     if leftovers:
-        yield Finding(
-            "leftovers", f"{len(leftovers)} half-written files", "They are removed at the next renewal."
-        )
+        yield Finding(words.LEFTOVERS, words.leftovers(str(len(leftovers))), words.ADVICE_LEFTOVERS)
 
 
 def _login(settings: Settings, clock: Clock) -> Iterator[Finding]:
@@ -114,12 +110,13 @@ def _login(settings: Settings, clock: Clock) -> Iterator[Finding]:
             return
         credentials = credentials_from_document(document, source=str(store))
     except CodexError as error:
-        yield Finding("login", str(error), error.hint or "Sign in with %codex login.")
+        yield Finding(words.LOGIN, str(error), error.hint or next_steps.SIGN_IN)
         return
-    yield Finding("login", f"{credentials.label} ({credentials.mode.value}, plan {credentials.account.plan})")
+    found = words.login(credentials.label, credentials.mode.value, credentials.account.plan)
+    yield Finding(words.LOGIN, found)
     problem = restriction(settings, credentials)
     if problem is not None:
-        yield Finding("restriction", problem, "Sign in with an allowed account, or ask your administrator.")
+        yield Finding(words.RESTRICTION, problem.text, next_steps.SIGN_IN_ALLOWED)
     yield from _expiry(credentials, clock)
 
 
@@ -130,13 +127,11 @@ def _expiry(credentials: Credentials, clock: Clock) -> Iterator[Finding]:
     when = expires_at.strftime("%Y-%m-%d %H:%M UTC")
     renewable = credentials.refresh_token is not None
     if expires_at > clock() + EXPIRY_MARGIN:
-        yield Finding("access token", f"ends {when}")
+        yield Finding(words.ACCESS_TOKEN, words.ends(when))
     elif renewable:
-        yield Finding("access token", f"ended or ends {when}; it is renewed by the next request")
+        yield Finding(words.ACCESS_TOKEN, words.renewed_next(when))
     else:
-        yield Finding(
-            "access token", f"ended or ends {when} and cannot be renewed", "Sign in with %codex login."
-        )
+        yield Finding(words.ACCESS_TOKEN, words.over(when), next_steps.SIGN_IN)
 
 
 def _addresses(settings: Settings) -> Iterator[Finding]:
@@ -146,16 +141,10 @@ def _addresses(settings: Settings) -> Iterator[Finding]:
     }
     for name, url in named.items():
         if url is not None:
-            advice = (
-                ""
-                if is_secure(url)
-                else "Unset it: it is neither https nor on this machine, so nothing goes there."
-            )
-            yield Finding(name, "replaces the login's own address", advice)
+            yield Finding(name, words.REPLACES_ADDRESS, "" if is_secure(url) else words.ADVICE_INSECURE)
 
 
 def _locks(settings: Settings) -> Iterator[Finding]:
     for name, _ in LOCK_FILES:
         if is_held(settings.codex_home / name):
-            advice = "If it stays so, end the program that holds it."
-            yield Finding("lock", f"another program is changing the login ({name})", advice)
+            yield Finding(words.LOCK, words.locked(name), words.ADVICE_LOCK)

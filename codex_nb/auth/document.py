@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, Secret, SecretStr, ValidationError
 
+from codex_nb.words import stored_login as words
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -104,14 +106,14 @@ def parse_auth_json(text: SecretStr) -> AuthDotJson | str:
     try:
         value = json.loads(text.get_secret_value())
     except ValueError:
-        return "it is not valid JSON"
+        return words.NOT_JSON
     if not isinstance(value, dict):
-        return "it is not a JSON object"
+        return words.NOT_AN_OBJECT
     try:
         return AuthDotJson.model_validate(value)
     except ValidationError as error:
         key = ".".join(str(part) for part in error.errors(include_input=False)[0]["loc"])
-        return f"the value of {key} has the wrong type"
+        return words.wrong_type(key)
 
 
 def format_time(moment: datetime) -> str:

@@ -22,6 +22,8 @@ from codex_nb.auth.oauth import DEVICE_CODE_LIFETIME
 from codex_nb.auth.restrictions import restriction
 from codex_nb.auth.steps import EnterCode, EnterSecret, LoginStep, SignedIn, Waiting
 from codex_nb.errors import AuthError, CredentialsUnreadable, LoginFailed, RefreshFailed
+from codex_nb.words import next_steps, restrictions, stored_login
+from codex_nb.words import login_flows as words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     from codex_nb.settings import Settings
 
 T = TypeVar("T")
-KEPT_HINT = "The previous login, if any, was left as it is."
 
 
 class LoginFlow(ABC):
@@ -108,14 +109,14 @@ class LoginFlow(ABC):
 
     def _refuse_cancelled(self) -> None:
         if self._cancelled:
-            raise LoginFailed("The sign-in was cancelled.", reason="cancelled")
+            raise LoginFailed(words.CANCELLED, reason="cancelled")
 
     async def _finish(self, document: AuthDotJson) -> SignedIn:
         """Check the new login, then put it in place of the old one; from there on there is no cancelling."""
         credentials = await self._unless_cancelled(self._recognised(document))
-        problem = restriction(self.settings, credentials)
-        if problem is not None:
-            raise LoginFailed(problem, reason="forbidden", hint=KEPT_HINT)
+        refusal = restriction(self.settings, credentials)
+        if refusal is not None:
+            raise LoginFailed(refusal, reason="forbidden", hint=next_steps.SIGN_IN_ALLOWED_KEPT)
         try:
             saved = await self.manager.save_login(document)
         except (RefreshFailed, CredentialsUnreadable) as failure:
@@ -127,11 +128,11 @@ class LoginFlow(ABC):
     async def _recognised(self, document: AuthDotJson) -> Credentials:
         """Ask whose login it is, where it does not say so itself."""
         try:
-            credentials = credentials_from_document(document, source="the new login")
+            credentials = credentials_from_document(document, source=stored_login.THE_NEW_LOGIN)
             return await self.manager.identities.complete(credentials, document)
         except AuthError as error:
             problem, reason = str(error), "network" if error.retryable else "refused"
-        raise LoginFailed(problem, reason=reason, hint=KEPT_HINT)
+        raise LoginFailed(problem, reason=reason, hint=next_steps.START_AGAIN_KEPT)
 
 
 class DeviceCodeLogin(LoginFlow):
@@ -143,7 +144,7 @@ class DeviceCodeLogin(LoginFlow):
         expires_at = self.manager.clock() + DEVICE_CODE_LIFETIME
         yield EnterCode(device.user_code, device.url, expires_at)
         code = await self._unless_cancelled(self._confirmation(device))
-        yield Waiting("Confirmed. Fetching the login…")
+        yield Waiting(words.CONFIRMED)
         tokens = await self._unless_cancelled(self.manager.oauth.exchange(code))
         yield await self._finish(chatgpt_document(self.manager, tokens))
 
@@ -154,7 +155,7 @@ class DeviceCodeLogin(LoginFlow):
             if code is not None:
                 return code
             await self.manager.sleep(device.interval_s)
-        raise LoginFailed("The device code has expired before it was confirmed.", reason="expired")
+        raise LoginFailed(words.CODE_EXPIRED, reason="expired")
 
 
 class ApiKeyLogin(LoginFlow):
@@ -162,10 +163,10 @@ class ApiKeyLogin(LoginFlow):
 
     async def _steps(self) -> AsyncIterator[LoginStep]:
         refuse_method(self.settings, "api")
-        yield EnterSecret("API key")
+        yield EnterSecret(words.API_KEY_WANTED)
         key = SecretStr((await self._next_submitted()).get_secret_value().strip())
         if not is_plausible(key):
-            raise LoginFailed("That is not an API key: it is empty or holds spaces.", reason="malformed")
+            raise LoginFailed(words.NO_API_KEY, reason="malformed")
         document = AuthDotJson.model_validate(
             {"auth_mode": "apikey", "OPENAI_API_KEY": key.get_secret_value()}
         )
@@ -177,11 +178,11 @@ class AccessTokenLogin(LoginFlow):
 
     async def _steps(self) -> AsyncIterator[LoginStep]:
         refuse_method(self.settings, "chatgpt")
-        yield EnterSecret("access token")
+        yield EnterSecret(words.ACCESS_TOKEN_WANTED)
         token = SecretStr((await self._next_submitted()).get_secret_value().strip())
         if not is_plausible(token):
-            raise LoginFailed("That is not an access token: it is empty or holds spaces.", reason="malformed")
-        yield Waiting("Checking the token…")
+            raise LoginFailed(words.NO_ACCESS_TOKEN, reason="malformed")
+        yield Waiting(words.CHECKING)
         yield await self._finish(access_token_document(token))
 
 
@@ -189,12 +190,8 @@ def refuse_method(settings: Settings, method: Literal["api", "chatgpt"]) -> None
     """Raise LoginFailed before the user does anything, when the administrator allows only the other way."""
     forced = settings.forced_login_method
     if forced is not None and forced != method:
-        wanted = "an API key" if forced == "api" else "ChatGPT"
-        raise LoginFailed(
-            f"Only signing in with {wanted} is allowed here (forced_login_method in config.toml).",
-            reason="forbidden",
-            hint=KEPT_HINT,
-        )
+        wanted = restrictions.A_KEY if forced == "api" else restrictions.CHATGPT
+        raise LoginFailed(restrictions.only_by(wanted), reason="forbidden")
 
 
 def is_plausible(secret: SecretStr) -> bool:
@@ -206,7 +203,7 @@ def is_plausible(secret: SecretStr) -> bool:
 def chatgpt_document(manager: CredentialManager, tokens: TokenReply) -> AuthDotJson:
     """The login as the CLI writes it after a ChatGPT sign-in."""
     if tokens.id_token is None or tokens.refresh_token is None:
-        raise LoginFailed("The sign-in service answered without all the tokens.", reason="malformed")
+        raise LoginFailed(words.NOT_ALL_TOKENS, reason="malformed")
     account_id = read_claims(tokens.id_token).account_id or read_claims(tokens.access_token).account_id
     kept = {name: token.get_secret_value() for name, token in vars(tokens).items() if token is not None}
     provenance = {"issuer": manager.settings.issuer, "client_id": manager.settings.client_id}

@@ -13,6 +13,8 @@ from codex_nb.auth.credentials import UNKNOWN_PLAN, Account, AuthMode, Credentia
 from codex_nb.auth.oauth_replies import describe_network_error
 from codex_nb.errors import RefreshFailed, SignInRequired
 from codex_nb.http import httpx
+from codex_nb.words import identities as words
+from codex_nb.words import network
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -58,18 +60,15 @@ class Identities:
     async def _whoami(self, found: Credentials) -> Credentials:
         outcome = await self._ask_whoami(found.bearer)
         if isinstance(outcome, str):
-            message = f"The personal access token could not be checked: {outcome}."
-            raise RefreshFailed(
-                message, permanent=False, reason="unreachable", hint="Run the cell again in a moment."
-            )
+            raise RefreshFailed(words.token_unchecked(outcome), permanent=False, reason="unreachable")
         if outcome is None:
-            raise SignInRequired(f"The personal access token from {found.source} is not valid any more.")
+            raise SignInRequired(words.token_invalid(found.source))
         return replace(found, account=account_from_whoami(outcome))
 
     async def _ask_whoami(self, token: SecretStr | None) -> dict[str, Any] | str | None:
         url = f"{self._settings.authapi_base_url.rstrip('/')}/v1/user-auth-credential/whoami"
         if token is None or not is_secure(url):
-            return "the account service's address is neither https nor on this machine"
+            return words.ACCOUNT_SERVICE_INSECURE
         try:
             request = self._http.build_request("GET", url, timeout=WHOAMI_TIMEOUT_S)
             request.headers["authorization"] = f"Bearer {token.get_secret_value()}"
@@ -78,16 +77,8 @@ class Identities:
                 return None
             value = response.json() if response.status_code == httpx.codes.OK else None
         except (httpx.HTTPError, ValueError) as error:
-            return (
-                describe_network_error(error)
-                if isinstance(error, httpx.HTTPError)
-                else "the answer makes no sense"
-            )
-        return (
-            value
-            if isinstance(value, dict)
-            else f"the account service answered with status {response.status_code}"
-        )
+            return describe_network_error(error) if isinstance(error, httpx.HTTPError) else network.SENSELESS
+        return value if isinstance(value, dict) else words.account_service_status(str(response.status_code))
 
 
 def account_from_whoami(value: dict[str, Any]) -> Account:

@@ -18,14 +18,12 @@ from codex_nb.auth.document import AuthDotJson, parse_auth_json
 from codex_nb.auth.secret_service import suited_to_the_cli
 from codex_nb.auth.store import FileStore, refuse_encrypted
 from codex_nb.errors import CredentialsUnreadable
+from codex_nb.words import stored_login as words
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 SERVICE = "Codex Auth"
-FILE_INSTEAD = 'set cli_auth_credentials_store = "file" in config.toml.'
-NO_LIBRARY_HINT = f"Install it with: pip install 'codex-nb[keyring]', or {FILE_INSTEAD}"
-NO_KEYRING_HINT = f"Unlock the keyring, or {FILE_INSTEAD}"
 
 
 class KeyringStore:
@@ -51,14 +49,13 @@ class KeyringStore:
         keyring = self._keyring()
         text, problem = _guarded(lambda: keyring.get_password(self.service, self.account))
         if problem is not None:
-            raise self._unusable("read", problem)
+            raise self._unusable(words.READ, problem)
         if text is None:
             refuse_encrypted(self._home)
             return None
         document = parse_auth_json(text)
         if isinstance(document, str):
-            message = f"The login in the keyring ({SERVICE}, {self.account}) cannot be read: {document}."
-            raise CredentialsUnreadable(message, hint="Sign in again with %codex login.")
+            raise CredentialsUnreadable(words.keyring_entry_unreadable(SERVICE, self.account, document))
         return document
 
     def save(self, document: AuthDotJson) -> str:
@@ -66,7 +63,7 @@ class KeyringStore:
         keyring = self._keyring()
         _, problem = _guarded(lambda: keyring.set_password(self.service, self.account, document.compact()))
         if problem is not None:
-            raise self._unusable("written", problem)
+            raise self._unusable(words.WRITTEN, problem)
         self.file.delete()
         return str(self)
 
@@ -77,7 +74,7 @@ class KeyringStore:
         if problem is None and text is not None:
             _, problem = _guarded(lambda: keyring.delete_password(self.service, self.account))
         if problem is not None:
-            raise self._unusable("changed", problem)
+            raise self._unusable(words.CHANGED, problem)
         had_file = self.file.delete()
         return text is not None or had_file
 
@@ -86,7 +83,7 @@ class KeyringStore:
         return SERVICE
 
     def __str__(self) -> str:
-        return f"keyring ({SERVICE})"
+        return words.keyring_place(SERVICE)
 
     def _keyring(self) -> Any:
         if self._backend is not None:
@@ -94,13 +91,11 @@ class KeyringStore:
         try:
             import keyring  # (optional)
         except ImportError as error:
-            message = "The login is kept in the keyring, which needs the package keyring."
-            raise CredentialsUnreadable(message, hint=NO_LIBRARY_HINT) from error
+            raise CredentialsUnreadable(words.NO_KEYRING_LIBRARY) from error
         return suited_to_the_cli(keyring.get_keyring())
 
     def _unusable(self, what: str, problem: str) -> CredentialsUnreadable:
-        message = f"The keyring cannot be {what} ({problem})."
-        return CredentialsUnreadable(message, hint=NO_KEYRING_HINT)
+        return CredentialsUnreadable(words.keyring_unusable(what, problem))
 
 
 class AutoStore:
@@ -144,7 +139,7 @@ class AutoStore:
         return self._file.stamp()
 
     def __str__(self) -> str:
-        return f"keyring or {self._file}"
+        return words.keyring_or(str(self._file))
 
 
 def account_name(home: Path) -> str:

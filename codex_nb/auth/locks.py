@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from codex_nb.errors import RefreshFailed
+from codex_nb.words import renewal as words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -117,12 +118,7 @@ def _open(home: Path, name: str, mode: int) -> int:
 def not_writable(home: Path, error: OSError | None) -> RefreshFailed:
     """Say that the login cannot be changed there, before anything is spent that could not be saved."""
     reason = f" ({error.strerror})" if error is not None and error.strerror else ""
-    return RefreshFailed(
-        f"The login cannot be renewed, because {home} cannot be written{reason}.",
-        permanent=False,
-        reason="unwritable",
-        hint="Make the directory writable, or renew the login where it is kept.",
-    )
+    return RefreshFailed(words.not_writable(str(home), reason), permanent=False, reason="unwritable")
 
 
 async def _take(home: Path, hold: Hold, deadline: float) -> None:
@@ -135,12 +131,7 @@ async def _acquire(descriptor: int, deadline: float, path: Path) -> None:
     pause = FIRST_PAUSE_S
     while not _try_lock(descriptor):
         if time.monotonic() > deadline:
-            raise RefreshFailed(
-                f"Another program has kept the login locked for too long ({path}).",
-                permanent=False,
-                reason="locked",
-                hint="Wait for it, or end the program that holds the lock, then run the cell again.",
-            )
+            raise RefreshFailed(words.locked(str(path)), permanent=False, reason="locked")
         await asyncio.sleep(pause)
         pause = min(pause * 1.5, LONGEST_PAUSE_S)
 

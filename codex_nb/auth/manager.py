@@ -11,6 +11,8 @@ from codex_nb.auth.renewal import RenewalPolicy, can_refresh, nothing_renewed
 from codex_nb.auth.restrictions import refuse_restricted
 from codex_nb.auth.snapshots import refuse_other
 from codex_nb.errors import RefreshFailed, SignInRequired
+from codex_nb.words import identities
+from codex_nb.words import stored_login as words
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -77,8 +79,8 @@ class CredentialManager:
         """What to tell somebody who signs in or out although something else comes before the stored login."""
         if not self.is_ambient:
             return ""
-        source = self._credentials.source if self._credentials else "outside"
-        return f"Requests go on with the credential from {source}."
+        source = self._credentials.source if self._credentials else identities.OUTSIDE
+        return words.goes_on_with(source)
 
     def peek(self) -> Credentials | None:
         """Give the credentials in memory; no I/O."""
@@ -203,7 +205,7 @@ class CredentialManager:
         previous = self._credentials
         found = await source.fetch("start" if previous is None else "expiring", previous) or previous
         if found is None:
-            raise SignInRequired("There is no credential to sign with.")
+            raise SignInRequired(identities.NO_CREDENTIAL)
         return await self._accept(found)
 
     async def _ask_source_again(self, source: CredentialSource, rejected: Credentials) -> Recovered:
@@ -216,7 +218,7 @@ class CredentialManager:
         snapshot = await self.stored.read()
         if snapshot is None:
             self._snapshot = self._credentials = None
-            raise SignInRequired("You are not signed in.")
+            raise SignInRequired(words.NOT_SIGNED_IN)
         return snapshot
 
     async def _adopt(self, snapshot: Snapshot) -> Credentials:

@@ -31,6 +31,8 @@ from codex_nb.auth.oauth_replies import (
 )
 from codex_nb.errors import LoginFailed, RefreshFailed
 from codex_nb.http import httpx
+from codex_nb.words import renewal
+from codex_nb.words import login_flows as words
 
 if TYPE_CHECKING:
     from codex_nb.auth.credentials import Credentials
@@ -114,10 +116,10 @@ class OAuthClient:
             },
         )
         if reply.problem or reply.status != httpx.codes.OK:
-            raise login_failure("The sign-in service did not accept the sign-in", reply)
+            raise login_failure(words.NOT_ACCEPTED, reply)
         tokens = read_tokens(reply)
         if tokens is None or tokens.access_token is None:
-            raise LoginFailed("The sign-in service answered without tokens.", reason="malformed")
+            raise LoginFailed(words.WITHOUT_TOKENS, reason="malformed")
         return tokens
 
     async def request_device_code(self) -> DeviceCode:
@@ -125,16 +127,12 @@ class OAuthClient:
         url = f"{self._settings.issuer}/api/accounts/deviceauth/usercode"
         reply = await self._send("POST", url, json_body={"client_id": self._settings.client_id})
         if reply.status == httpx.codes.NOT_FOUND:
-            raise LoginFailed(
-                "Signing in by device code is not enabled here.",
-                reason="unsupported",
-                hint="Allow device codes in ChatGPT's security settings, or use %codex login browser.",
-            )
+            raise LoginFailed(words.NO_DEVICE_CODES, reason="unsupported")
         if reply.problem or reply.status != httpx.codes.OK:
-            raise login_failure("No device code could be had", reply)
+            raise login_failure(words.CODE_NOT_FETCHED, reply)
         device = read_device_code(reply, f"{self._settings.issuer}/codex/device")
         if device is None:
-            raise LoginFailed("The sign-in service answered without a device code.", reason="malformed")
+            raise LoginFailed(words.WITHOUT_DEVICE_CODE, reason="malformed")
         return device
 
     async def poll_device_code(self, device: DeviceCode) -> AuthorizationCode | None:
@@ -148,10 +146,10 @@ class OAuthClient:
         if reply.problem or reply.status in (403, 404, 408, 429) or reply.status >= 500:  # noqa: PLR2004  (HTTP)
             return None
         if reply.status != httpx.codes.OK:
-            raise login_failure("The device code was refused", reply)
+            raise login_failure(words.CODE_REFUSED, reply)
         code = read_authorization_code(reply, f"{self._settings.issuer}/deviceauth/callback")
         if code is None:
-            raise LoginFailed("The sign-in service confirmed without a code.", reason="malformed")
+            raise LoginFailed(words.WITHOUT_CODE, reason="malformed")
         return code
 
     async def revoke(self, credentials: Credentials) -> bool:
@@ -187,9 +185,4 @@ def _encode(json_body: dict[str, Any] | None = None, form: dict[str, Any] | None
 def refuse_insecure(url: str) -> None:
     """Raise RefreshFailed before a token goes over an open wire."""
     if not is_secure(url):
-        raise RefreshFailed(
-            "The login is not renewed, because its address is neither https nor on this machine.",
-            permanent=False,
-            reason="insecure",
-            hint="Check CODEX_REFRESH_TOKEN_URL_OVERRIDE and the issuer in auth.json.",
-        )
+        raise RefreshFailed(renewal.INSECURE, permanent=False, reason="insecure")

@@ -10,11 +10,13 @@ from pydantic import SecretStr
 
 from codex_nb.errors import LoginFailed, RefreshFailed
 from codex_nb.http import httpx
+from codex_nb.words import login_flows, network
+from codex_nb.words import renewal as words
 
 PERMANENT_CODES = {
-    "refresh_token_expired": ("expired", "your sign-in has expired"),
-    "refresh_token_reused": ("reused", "its refresh token was already used by another program"),
-    "refresh_token_invalidated": ("revoked", "your sign-in was revoked"),
+    "refresh_token_expired": ("expired", words.EXPIRED),
+    "refresh_token_reused": ("reused", words.REUSED),
+    "refresh_token_invalidated": ("revoked", words.REVOKED),
 }
 
 
@@ -66,19 +68,19 @@ class Reply:
 def read_refresh(reply: Reply) -> TokenReply:
     """Read the answer to a refresh. Raises RefreshFailed, saying whether trying again can help."""
     if reply.problem:
-        raise _transient(f"the sign-in service failed: {reply.problem}", "unreachable")
+        raise _transient(words.failed(reply.problem), "unreachable")
     if reply.status == httpx.codes.OK:
         tokens = read_tokens(reply)
         if tokens is None:
-            raise _transient("the sign-in service's answer makes no sense", "malformed")
+            raise _transient(words.SENSELESS, "malformed")
         return tokens
     code = _error_code(reply)
     if reply.status in (400, 401, 403) and code in PERMANENT_CODES:
-        reason, words = PERMANENT_CODES[code]
-        raise _permanent(words, reason)
+        reason, why = PERMANENT_CODES[code]
+        raise _permanent(why, reason)
     if reply.status == httpx.codes.UNAUTHORIZED or (reply.status == 400 and code == "invalid_grant"):  # noqa: PLR2004
-        raise _permanent("the sign-in service refused it", "rejected")
-    raise _transient(f"the sign-in service answered with status {reply.status}", "unreachable")
+        raise _permanent(words.REFUSED, "rejected")
+    raise _transient(words.answered(str(reply.status)), "unreachable")
 
 
 def read_tokens(reply: Reply) -> TokenReply | None:
@@ -132,28 +134,25 @@ def read_interval(value: object) -> float:
 
 
 def _permanent(why: str, reason: str) -> RefreshFailed:
-    return RefreshFailed(f"The login could not be renewed, because {why}.", permanent=True, reason=reason)
+    return RefreshFailed(words.impossible(why), permanent=True, reason=reason)
 
 
 def _transient(why: str, reason: str) -> RefreshFailed:
-    message = f"The login could not be renewed just now, because {why}."
-    return RefreshFailed(message, permanent=False, reason=reason, hint="Run the cell again in a moment.")
+    return RefreshFailed(words.impossible_now(why), permanent=False, reason=reason)
 
 
 def login_failure(what: str, reply: Reply) -> LoginFailed:
     """Say why a step of the sign-in failed."""
     if reply.problem:
-        return LoginFailed(
-            f"{what}: {reply.problem}.", reason="network", hint="Check the network and try again."
-        )
+        return LoginFailed(login_flows.unreachable(what, reply.problem), reason="network")
     reason = "refused" if reply.status < 500 else "network"  # noqa: PLR2004  (HTTP: the server's own fault)
-    return LoginFailed(f"{what} (status {reply.status}).", reason=reason)
+    return LoginFailed(login_flows.answered(what, str(reply.status)), reason=reason)
 
 
 def describe_network_error(error: Exception) -> str:
     """Name a network failure without its request."""
     if isinstance(error, httpx.TimeoutException):
-        return "it did not answer in time"
+        return network.TOO_SLOW
     if isinstance(error, httpx.ConnectError):
-        return "it could not be reached"
-    return f"the connection failed ({type(error).__name__})"
+        return network.UNREACHABLE
+    return network.connection_failed(type(error).__name__)

@@ -24,6 +24,7 @@ from codex_nb.auth.document import AuthDotJson
 from codex_nb.auth.renewer import Renewed
 from codex_nb.auth.snapshots import snapshot_of, take_snapshot
 from codex_nb.errors import AccountChanged, AuthError, CredentialsUnreadable, RefreshFailed, SignInRequired
+from codex_nb.words import renewal as words
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -128,13 +129,11 @@ class OutlivingRenewer:
         if outcome.kind in KINDS:
             raise KINDS[outcome.kind](outcome.message, hint=outcome.hint)
         if outcome.kind == "RefreshFailed":
-            words = {"permanent": outcome.permanent, "reason": outcome.reason, "hint": outcome.hint}
-            return RefreshFailed(outcome.message, **words)  # type: ignore[arg-type]  # each of its own type
+            about = {"permanent": outcome.permanent, "reason": outcome.reason, "hint": outcome.hint}
+            return RefreshFailed(outcome.message, **about)  # type: ignore[arg-type]  # each of its own type
         saved = await asyncio.to_thread(take_snapshot, self._store)
         if saved is None or (outcome.kind != "saved" and not saved.is_newer_than(present)):
-            message = "The login could not be renewed just now, because the process that renews it has ended."
-            hint = "Run the cell again in a moment."
-            return RefreshFailed(message, permanent=False, reason="ended", hint=hint)
+            return RefreshFailed(words.PROCESS_ENDED, permanent=False, reason="ended")
         return Renewed(saved)
 
 

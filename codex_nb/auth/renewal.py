@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from codex_nb.auth.credentials import AuthMode, Credentials
 from codex_nb.errors import RefreshFailed
+from codex_nb.words import renewal as words
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -86,12 +87,7 @@ def can_refresh(credentials: Credentials) -> bool:
 
 def nothing_renewed() -> RefreshFailed:
     """The service may answer a refresh with ``{}``: a success that changes nothing and is not worth repeating soon."""
-    return RefreshFailed(
-        "The sign-in service renewed nothing.",
-        permanent=False,
-        reason="unchanged",
-        hint="Run the cell again in a moment, or sign in again with %codex login.",
-    )
+    return RefreshFailed(words.NOTHING_RENEWED, permanent=False, reason="unchanged")
 
 
 def _is_same(one: Credentials, other: Credentials) -> bool:

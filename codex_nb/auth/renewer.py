@@ -10,6 +10,7 @@ from codex_nb.auth.claims import Claims, read_claims
 from codex_nb.auth.document import AuthDotJson, Tokens, format_time
 from codex_nb.auth.snapshots import Snapshot, same_login, snapshot_of, take_snapshot
 from codex_nb.errors import AccountChanged, CredentialsUnreadable, RefreshFailed
+from codex_nb.words import renewal as words
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -98,10 +99,7 @@ def _refuse_other_account(tokens: Tokens, reply: TokenReply) -> None:
     pairs = ((tokens.id_token, reply.id_token), (tokens.access_token, reply.access_token))
     for old, new in pairs:
         if new is not None and not _agree(read_claims(old), read_claims(new)):
-            raise AccountChanged(
-                "The sign-in service answered with the tokens of another account; the stored login was left as it is.",
-                hint="Sign in again with %codex login.",
-            )
+            raise AccountChanged(words.OTHER_ACCOUNT)
 
 
 def _agree(old: Claims, new: Claims) -> bool:

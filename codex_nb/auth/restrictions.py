@@ -10,31 +10,29 @@ from typing import TYPE_CHECKING
 from codex_nb.auth.credentials import AuthMode
 from codex_nb.auth.sources import wanted_mode
 from codex_nb.errors import SignInRequired
+from codex_nb.words import restrictions as words
+from codex_nb.words import stored_login
 
 if TYPE_CHECKING:
     from codex_nb.auth.credentials import Credentials
     from codex_nb.settings import Settings
+    from codex_nb.words.message import Message
 
-HINT = "The stored login was left as it is. Sign in with an allowed account by %codex login, or ask your administrator."
 
-
-def restriction(settings: Settings, credentials: Credentials) -> str | None:
+def restriction(settings: Settings, credentials: Credentials) -> Message | None:
     """Say why these credentials may not be used; None when they may."""
     wanted = wanted_mode(settings)
     if wanted is not None and credentials.mode is not wanted:
-        return f"The auth mode {wanted.value!r} was asked for, but this login is of mode {credentials.mode.value!r}."
+        return words.other_mode(wanted.value, credentials.mode.value)
     is_api_key = credentials.mode is AuthMode.API_KEY
     if settings.forced_login_method == "api" and not is_api_key:
-        return "API key login is required here (forced_login_method), but this is a ChatGPT login."
+        return words.KEY_REQUIRED
     if settings.forced_login_method == "chatgpt" and is_api_key:
-        return "ChatGPT login is required here (forced_login_method), but this is an API key."
+        return words.CHATGPT_REQUIRED
     account = credentials.workspace_id
     if settings.forced_workspaces and not is_api_key and account not in settings.forced_workspaces:
         allowed = ", ".join(settings.forced_workspaces)
-        return (
-            f"Login is restricted to workspace {allowed} (forced_chatgpt_workspace_id), "
-            f"but this login belongs to {account or 'no workspace that it names'}."
-        )
+        return words.other_workspace(allowed, account or stored_login.NO_WORKSPACE)
     return None
 
 
@@ -44,5 +42,5 @@ def refuse_restricted(settings: Settings, credentials: Credentials) -> Credentia
         return credentials
     problem = restriction(settings, credentials)
     if problem is not None:
-        raise SignInRequired(problem, hint=HINT)
+        raise SignInRequired(problem)
     return credentials

@@ -16,6 +16,7 @@ from codex_nb.auth.addresses import is_loopback
 from codex_nb.auth.oauth_replies import describe_network_error
 from codex_nb.errors import ApiError, BackendOverloaded
 from codex_nb.http import httpx
+from codex_nb.words import workspace as words
 
 if TYPE_CHECKING:
     from codex_nb.auth.credentials import Credentials
@@ -83,15 +84,13 @@ class WorkspaceRouting:
             response = await self._http.get(url, auth=self._signer.auth(), timeout=TIMEOUT_S)
             value = response.json() if response.is_success else None
         except httpx.HTTPError as error:
-            return BackendOverloaded(
-                f"The workspace's route could not be asked for: {describe_network_error(error)}."
-            )
+            return BackendOverloaded(words.not_asked(describe_network_error(error)))
         except ValueError:
             value = None
         if isinstance(value, dict):
             return value
         kind = BackendOverloaded if response.status_code >= 500 else ApiError  # noqa: PLR2004  (HTTP: their fault)
-        message = f"The workspace's route could not be found (status {response.status_code})."
+        message = words.not_found(str(response.status_code))
         return kind(message, status=response.status_code, request_id=response.headers.get("x-request-id"))
 
 
@@ -107,9 +106,7 @@ def _read_route(value: dict[str, Any], account_id: str | None) -> Route:
     wanted = account_id or value.get("default_account_id")
     account = next((one for one in found if one.get("id") == wanted), None)
     if account is None:
-        raise ApiError(
-            "The selected workspace is not among those this login may use.", hint="See %codex status."
-        )
+        raise ApiError(words.NOT_YOURS)
     origin = account.get("workspace_backend_origin")
     override = account.get("account_routing_override")
     return Route(
@@ -127,12 +124,12 @@ def _checked_origin(origin: object) -> str:
     secure = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
     bare = parts.path in ("", "/") and not (parts.query or parts.fragment or parts.username or parts.password)
     if not host or not secure or not bare:
-        raise ApiError("The workspace's backend is not an https origin, so nothing is sent there.")
+        raise ApiError(words.BAD_ORIGIN)
     shown = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{shown}" + (f":{port}" if port else "")
 
 
 def _checked_override(override: object) -> str:
     if not isinstance(override, str) or not override.isascii() or not override.isprintable() or not override:
-        raise ApiError("The workspace's routing override makes no sense, so nothing is sent.")
+        raise ApiError(words.BAD_OVERRIDE)
     return override

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from codex_nb.auth.credentials import Credentials, credentials_from_document
 from codex_nb.errors import AccountChanged, SignInRequired
+from codex_nb.words import stored_login as words
 
 if TYPE_CHECKING:
     from codex_nb.auth.document import AuthDotJson
@@ -48,7 +49,7 @@ def snapshot_of(document: AuthDotJson, store: CredentialStore, stamp: object) ->
 def same_login(seen: Snapshot, present: Snapshot | None) -> Snapshot:
     """Give ``present`` if it is the login that ``seen`` was. Raises SignInRequired or AccountChanged."""
     if present is None:
-        raise SignInRequired("You have been signed out by another program.")
+        raise SignInRequired(words.SIGNED_OUT_ELSEWHERE)
     refuse_other(seen.credentials, present.credentials)
     return present
 
@@ -56,4 +57,4 @@ def same_login(seen: Snapshot, present: Snapshot | None) -> Snapshot:
 def refuse_other(mine: Credentials, theirs: Credentials) -> None:
     """Raise AccountChanged when the login found is not the one this session answers with."""
     if not mine.same_account(theirs):
-        raise AccountChanged(f"This session belongs to {mine.label}, but the login is now {theirs.label}.")
+        raise AccountChanged(words.account_changed(mine.label, theirs.label))

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 from codex_nb.auth.document import AuthDotJson, parse_auth_json
 from codex_nb.errors import CredentialsUnreadable
+from codex_nb.words import stored_login as words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,9 +115,7 @@ class FileStore:
             with suppress(OSError):
                 temporary.unlink()
         if problem is not None:
-            raise CredentialsUnreadable(
-                f"The login could not be saved in {self.path}: {problem}.", path=self.path
-            )
+            raise CredentialsUnreadable(words.not_saved(str(self.path), problem), path=self.path)
         return str(self.path)
 
     def delete(self) -> bool:
@@ -126,7 +125,7 @@ class FileStore:
         except FileNotFoundError:
             return False
         except OSError as error:
-            message = f"The login in {self.path} could not be removed: {error.strerror}."
+            message = words.not_removed(str(self.path), error.strerror or type(error).__name__)
             raise CredentialsUnreadable(message, path=self.path) from error
         return True
 
@@ -147,17 +146,13 @@ class FileStore:
         except FileNotFoundError:
             return None
         except UnicodeDecodeError:
-            return "it is not UTF-8 text"
+            return words.NOT_TEXT
         except OSError as error:
             return (error.strerror or type(error).__name__).lower()
         return parse_auth_json(text)
 
     def _unreadable(self, problem: str) -> CredentialsUnreadable:
-        return CredentialsUnreadable(
-            f"The stored login {self.path} cannot be read: {problem}. It was left as it is.",
-            path=self.path,
-            hint="Mend or remove the file, or sign in again with %codex login.",
-        )
+        return CredentialsUnreadable(words.unreadable(str(self.path), problem), path=self.path)
 
     def _target(self) -> Path:
         return self.path.resolve() if self.path.is_symlink() else self.path
@@ -187,11 +182,7 @@ def refuse_encrypted(home: Path) -> None:
     """Say so when the only login there is one that the CLI has encrypted, rather than "not signed in"."""
     path = home / ENCRYPTED_STORE
     if path.exists():
-        raise CredentialsUnreadable(
-            f"The Codex CLI keeps this login in its encrypted store {path}, which only it can open.",
-            path=path,
-            hint="Turn its feature secret_auth_storage off and sign in again, or sign in with another profile.",
-        )
+        raise CredentialsUnreadable(words.encrypted(str(path)), path=path)
 
 
 def file_mode(path: Path) -> int | None:

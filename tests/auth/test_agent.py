@@ -160,15 +160,15 @@ async def test_a_401_is_final_and_costs_one_request(make_desk: Callable[..., Des
 
 
 INVALID: list[tuple[str, dict[str, Any], str]] = [
-    ("another issuer", {"iss": "https://fab.example"}, "issued by somebody else"),
-    ("another audience", {"aud": "fab"}, "meant for somebody else"),
+    ("another issuer", {"iss": "https://fab.example"}, "another service has issued it"),
+    ("another audience", {"aud": "fab"}, "meant for another service"),
     ("a stranger's signature", {"signer": STRANGER}, "signature is wrong"),
-    ("an unknown key", {"kid": "key-2"}, "nobody knows the key"),
+    ("an unknown key", {"kid": "key-2"}, "does not know the key"),
     ("another algorithm", {"alg": "HS256"}, "not signed by RS256"),
     ("no algorithm", {"alg": "none"}, "not signed by RS256"),
     ("expired", {"exp": int(NOW.timestamp())}, "it has expired"),
-    ("no runtime id", {"agent_runtime_id": None}, "lacks one of its facts"),
-    ("no key", {"agent_private_key": None}, "lacks one of its facts"),
+    ("no runtime id", {"agent_runtime_id": None}, "lacks its id or its key"),
+    ("no key", {"agent_private_key": None}, "lacks its id or its key"),
     (
         "a key of another kind",
         {"agent_private_key": base64.b64encode(b"nonsense").decode()},
@@ -199,8 +199,8 @@ async def test_garbage_is_a_sign_in(token: str, make_desk: Callable[..., Desk]) 
 
 
 FAILURES = [
-    (JWKS, httpx.Response(500), "its keys could not be had"),
-    (JWKS, httpx.Response(200, json={}), "its keys could not be had"),
+    (JWKS, httpx.Response(500), "its keys could not be fetched"),
+    (JWKS, httpx.Response(200, json={}), "its keys could not be fetched"),
     (JWKS, httpx.Response(200, text="<html>"), "the answer makes no sense"),
     (JWKS, httpx.ConnectError("no"), "could not be reached"),
     (REGISTER, httpx.Response(403), "its task could not be registered"),

@@ -104,14 +104,14 @@ async def test_a_new_login_replaces_the_old_one_and_then_revokes_it(make_desk: C
 
 
 FAILURES: list[tuple[str, dict[str, Any], str, str]] = [
-    ("refused code", {USERCODE: 400}, "refused", "No device code could be had (status 400)."),
+    ("refused code", {USERCODE: 400}, "refused", "The device code could not be fetched (status 400)."),
     ("not enabled", {USERCODE: 404}, "unsupported", "Signing in by device code is not enabled here."),
-    ("service down", {USERCODE: 500}, "network", "No device code could be had (status 500)."),
+    ("service down", {USERCODE: 500}, "network", "The device code could not be fetched (status 500)."),
     (
         "no network",
         {USERCODE: httpx.ConnectError("no")},
         "network",
-        "No device code could be had: it could not be reached.",
+        "The device code could not be fetched: it could not be reached.",
     ),
     ("nonsense", {USERCODE: {}}, "malformed", "The sign-in service answered without a device code."),
     ("denied", {POLL: 401}, "refused", "The device code was refused (status 401)."),
@@ -427,7 +427,7 @@ async def test_a_refusal_in_the_browser_is_told_in_its_words(make_desk: Callable
     url = f"{browser.query['redirect_uri']}?error=access_denied&error_description=You+said+no.&state={state}"
     rest = asyncio.create_task(collect(steps))
     assert await browser.visit(url) == (200, "Sign-in failed: You said no")
-    with pytest.raises(LoginFailed, match=r"Sign-in failed: You said no\.") as raised:
+    with pytest.raises(LoginFailed, match=r"The sign-in failed: You said no\.") as raised:
         await rest
     assert raised.value.reason == "refused"
     assert path.read_bytes() == before

@@ -188,7 +188,7 @@ def test_the_doctor_names_each_ill_and_its_cure(make_desk: Callable[..., Desk]) 
         "CODEX_API_KEY": "Unset it to use the stored login.",
         "OPENAI_API_KEY": "",
         "store": "",
-        "encrypted store": "Only the CLI opens it: turn its feature secret_auth_storage off and sign in again.",
+        "encrypted store": "Turn its feature secret_auth_storage off and sign in again; only the CLI opens it.",
         "auth.json": f"chmod 600 {desk.home / 'auth.json'}",
         "leftovers": "They are removed at the next renewal.",
         "login": "",
@@ -207,7 +207,7 @@ def test_the_doctor_sees_a_home_that_is_not_there(make_desk: Callable[..., Desk]
     desk = make_desk()
     desk.home.rmdir()
     assert {topic: one.advice for topic, one in findings(desk).items()} == {
-        "CODEX_HOME": "It is made when you sign in: %codex login.",
+        "CODEX_HOME": "Sign in: %codex login makes it.",
         "store": "",
         "auth.json": "Sign in with %codex login.",
     }
