@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from codex_nb import __version__
 from codex_nb.errors import CodexError
+from codex_nb.words import command_line as words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,43 +26,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run: Callable[[argparse.Namespace], int] = options.run
         return run(options)
     except CodexError as error:
-        print(f"codex-nb: {error.line}", file=sys.stderr)
+        print(words.error(error.line), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="codex-nb", description="The Codex you already pay for, inside your notebook."
-    )
-    parser.add_argument("--version", action="version", version=f"codex-nb {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    parser = argparse.ArgumentParser(prog="codex-nb", description=words.DESCRIPTION)
+    parser.add_argument("--version", action="version", version=words.version(__version__))
+    commands = parser.add_subparsers(title=words.COMMANDS_HEADING, required=True, metavar=words.COMMAND)
 
-    demo = commands.add_parser("demo", help="open the tour notebook in JupyterLab")
-    demo.add_argument("--no-browser", action="store_true", help="do not open a browser, print the address")
-    demo.add_argument(
-        "--execute", action="store_true", help="run the tour without a screen and print the answers"
-    )
+    demo = commands.add_parser("demo", help=words.COMMANDS["demo"])
+    demo.add_argument("--no-browser", action="store_true", help=words.OPTIONS["--no-browser"])
+    demo.add_argument("--execute", action="store_true", help=words.OPTIONS["--execute"])
     demo.set_defaults(run=_demo)
 
-    status = commands.add_parser("status", help="show who is signed in, the plan and the limits")
+    status = commands.add_parser("status", help=words.COMMANDS["status"])
     status.set_defaults(run=_status)
-    login = commands.add_parser("login", help="sign in")
-    login.add_argument("--with", dest="way", choices=WAYS, default="device", help="how to sign in")
+    login = commands.add_parser("login", help=words.COMMANDS["login"])
+    login.add_argument("--with", dest="way", choices=WAYS, default="device", help=words.OPTIONS["--with"])
     login.set_defaults(run=_login)
-    logout = commands.add_parser("logout", help="sign out: revoke and delete the stored login")
+    logout = commands.add_parser("logout", help=words.COMMANDS["logout"])
     logout.set_defaults(run=_logout)
-    doctor = commands.add_parser("doctor", help="print what was found where, and what to do")
+    doctor = commands.add_parser("doctor", help=words.COMMANDS["doctor"])
     doctor.set_defaults(run=_doctor)
     for command in (status, login, logout, doctor):
-        command.add_argument("--profile", help="another login or config profile")
+        command.add_argument("--profile", help=words.OPTIONS["--profile"])
 
-    simulate = commands.add_parser("simulate", help="run the simulated Codex backend on loopback")
-    simulate.add_argument("--port", type=int, default=0, help="the port, 0 for any free one")
-    simulate.add_argument(
-        "--tls", action="store_true", help="serve https with a certificate made for this run"
-    )
+    simulate = commands.add_parser("simulate", help=words.COMMANDS["simulate"])
+    simulate.add_argument("--port", type=int, default=0, help=words.OPTIONS["--port"])
+    simulate.add_argument("--tls", action="store_true", help=words.OPTIONS["--tls"])
     simulate.set_defaults(run=_simulate)
     return parser
 
@@ -97,11 +92,11 @@ def _login(options: argparse.Namespace) -> int:
     from codex_nb.ui.login import sign_in_by_text
 
     async def ask_hidden(prompt: str) -> str:
-        return await asyncio.to_thread(getpass.getpass, f"{prompt}: ")
+        return await asyncio.to_thread(getpass.getpass, prompt)
 
     async def run() -> int:
         async with open_home(os.environ, profile=options.profile) as home:
-            await sign_in_by_text(home.login_flow(options.way), print, ask_hidden)
+            await sign_in_by_text(home.login_flow(options.way), print, ask_hidden, cell_waits=False)
             return 0
 
     return asyncio.run(run())
@@ -109,11 +104,12 @@ def _login(options: argparse.Namespace) -> int:
 
 def _logout(options: argparse.Namespace) -> int:
     from codex_nb.assembly import open_home
+    from codex_nb.words.commands import SIGNED_OUT, WAS_NOT_SIGNED_IN
 
     async def run() -> int:
         async with open_home(os.environ, profile=options.profile) as home:
             had_one = await home.credentials.sign_out()
-            print("Signed out: the login was revoked and deleted." if had_one else "You were not signed in.")
+            print(SIGNED_OUT if had_one else WAS_NOT_SIGNED_IN)
             return 0
 
     return asyncio.run(run())
@@ -125,7 +121,7 @@ def _doctor(options: argparse.Namespace) -> int:
     findings = diagnose(os.environ, profile=options.profile)
     width = max(len(finding.topic) for finding in findings)
     for finding in findings:
-        mark = "ok " if finding.is_well else "-> "
+        mark = words.WELL if finding.is_well else words.NOT_WELL
         print(f"{mark}{finding.topic:<{width}}  {finding.found}")
         if finding.advice:
             print(f"{'':<{width + 3}}  {finding.advice}")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codex_nb.errors import CodexError
+from codex_nb.words import demo as words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,7 +49,7 @@ def notebooks() -> Path:
     for folder in (here / "notebooks", here.parent / "notebooks"):
         if (folder / TOUR).is_file():
             return folder
-    raise CodexError("The tour notebooks are not installed.", hint="Reinstall codex-nb.")
+    raise CodexError(words.NO_TOUR)
 
 
 @contextmanager
@@ -56,7 +57,7 @@ def _backend(folder: Path) -> Iterator[Backend]:
     """Choose the user's own login, else start the simulator with a home of its own below ``folder``."""
     label = _own_login()
     if label is not None:
-        yield Backend(f"The demo uses your own Codex login: {label}.", {}, simulated=False)
+        yield Backend(words.own_login(label), {}, simulated=False)
         return
     from codex_nb.simulator import Simulator
 
@@ -66,12 +67,7 @@ def _backend(folder: Path) -> Iterator[Backend]:
         (home / "config.toml").write_text(simulator.config_toml(), encoding="utf-8")
         simulator.write_login(home)
         environment = {**simulator.environ(), "CODEX_HOME": str(home)}
-        yield Backend(
-            "No Codex login was found: the demo uses the simulator that comes with codex_nb. "
-            "It is no model, and every answer says so.",
-            environment,
-            simulated=True,
-        )
+        yield Backend(words.SIMULATED, environment, simulated=True)
 
 
 def _own_login() -> str | None:

@@ -27,6 +27,8 @@ from codex_nb.tools.approval import NobodyToAsk, PendingApprovals
 from codex_nb.tools.tool import Ports, Tool, ToolSet
 from codex_nb.ui.approval import ask_by_typing
 from codex_nb.ui.progress import ProgressLine
+from codex_nb.words.question import NO_ANSWER
+from codex_nb.words.transcript import FAILED_WITHOUT_A_REASON
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Iterable, Sequence
@@ -152,7 +154,7 @@ def ask(prompt: str, **options: Any) -> Answer:
 
 def _raise_failure(finished: TurnFinished) -> None:
     if finished.answer.status == "failed":
-        raise finished.failure or CodexError(finished.error or "The turn failed.")
+        raise finished.failure or CodexError(finished.error or FAILED_WITHOUT_A_REASON)
 
 
 async def astream(prompt: str, **options: Any) -> AsyncGenerator[TurnEvent, None]:
@@ -177,7 +179,7 @@ async def aask(prompt: str, **options: Any) -> Answer:
                 if event.answer.status == "cancelled":
                     raise asyncio.CancelledError
                 return event.answer
-    raise CodexError("The turn ended without an answer.")
+    raise CodexError(NO_ANSWER)
 
 
 def ask_many(

@@ -24,6 +24,7 @@ from codex_nb.magics.signing_in import turn_after_sign_in
 from codex_nb.tools.approval import PendingApprovals
 from codex_nb.tools.tool import Ports
 from codex_nb.ui.commands import Continue
+from codex_nb.words import question as words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -37,13 +38,12 @@ if TYPE_CHECKING:
     from codex_nb.ui.commands import Retry
 
 CONTINUE = "Go on exactly where your last answer broke off; repeat nothing of it."
-NOT_ANSWERED = "The question was not answered; the reason stands above."
 
 
 def answer_cell(workspace: Workspace, options: CellOptions) -> None:
     """Ask what the cell asks, show the answer, bind it."""
     if not options.prompt:
-        raise OptionError("%%codex: there is no question.", hint="Write it below the magic's line.")
+        raise OptionError(words.NO_QUESTION)
     home = workspace.home(options.profile)
     ensure_signed_in(workspace, home)
     if options.background:
@@ -60,7 +60,7 @@ def answer_cell(workspace: Workspace, options: CellOptions) -> None:
             raise
     _bind(workspace, options, answer)
     if answer.status == "failed":
-        raise UsageError(NOT_ANSWERED)
+        raise UsageError(words.NOT_ANSWERED)
 
 
 def _answer_later(workspace: Workspace, options: CellOptions, home: Home) -> None:
@@ -106,8 +106,9 @@ def _turn(
     cell_id = front_end(workspace.shell).cell_id
     document = OpenDocument(shown.transcript, cell_id) if shown.transcript is not None else None
     ports = Ports(mailbox, workspace.kernel, document, workspace.folder)
-    start = partial(home.assistant.turn, request, ports=ports, approver=approvals)
-    events = turn_after_sign_in(start, sign_in_during(workspace, home, mailbox))
+    sign_in = sign_in_during(workspace, home, mailbox, shown.screen.make_room)
+    start = partial(home.assistant.turn, request, ports=ports, approver=approvals, sign_in=sign_in)
+    events = turn_after_sign_in(start, sign_in)
     return told_once(events, home.settings.codex_home)
 
 

@@ -11,6 +11,7 @@ from traitlets import Enum, Integer, Unicode
 from codex_nb.errors import CodexError
 from codex_nb.magics.options import APPROVALS
 from codex_nb.magics.reference import reference
+from codex_nb.words.reference import SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,29 +27,18 @@ DISPLAYS = ("auto", "widget", "html", "text")
 class CodexMagics(Magics):
     """Codex in this notebook; configure it with ``%config CodexMagics.NAME = VALUE`` or in ipython_config.py."""
 
-    model = Unicode(None, allow_none=True, help="The model to ask, None for config.toml's choice.").tag(
+    model = Unicode(None, allow_none=True, help=SETTINGS["model"]).tag(config=True)
+    effort = Unicode(None, allow_none=True, help=SETTINGS["effort"]).tag(config=True)
+    approval = Enum((*APPROVALS, None), default_value=None, allow_none=True, help=SETTINGS["approval"]).tag(
         config=True
     )
-    effort = Unicode(None, allow_none=True, help="How long the model thinks: low, medium, high, …").tag(
+    profile = Unicode(None, allow_none=True, help=SETTINGS["profile"]).tag(config=True)
+    display = Enum(DISPLAYS, default_value="auto", help=SETTINGS["display"]).tag(config=True)
+    context_tokens = Integer(24_000, min=0, help=SETTINGS["context_tokens"]).tag(config=True)
+    openai_api_key = Enum(("ignore", "use"), default_value="ignore", help=SETTINGS["openai_api_key"]).tag(
         config=True
     )
-    approval = Enum(
-        (*APPROVALS, None), default_value=None, allow_none=True, help="When a tool call needs your word."
-    ).tag(config=True)
-    profile = Unicode(None, allow_none=True, help="The login or config profile to use.").tag(config=True)
-    display = Enum(DISPLAYS, default_value="auto", help="How answers are shown.").tag(config=True)
-    context_tokens = Integer(24_000, min=0, help="How much of the notebook is sent at most, in tokens.").tag(
-        config=True
-    )
-    openai_api_key = Enum(
-        ("ignore", "use"), default_value="ignore", help='Whether OPENAI_API_KEY may pay: "use" or "ignore".'
-    ).tag(config=True)
-
-    token_provider = Unicode(
-        None,
-        allow_none=True,
-        help="module:function of a host program that hands tokens in; it is asked again when they are refused.",
-    ).tag(config=True)
+    token_provider = Unicode(None, allow_none=True, help=SETTINGS["token_provider"]).tag(config=True)
 
     def __init__(self, shell: InteractiveShell, open_workspace: Callable[[CodexMagics], Workspace]) -> None:
         super().__init__(shell)

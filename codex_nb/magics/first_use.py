@@ -6,6 +6,7 @@ from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
 from codex_nb.session.events import Notice, TurnStarted
+from codex_nb.words.question import FIRST_USE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -14,11 +15,6 @@ if TYPE_CHECKING:
     from codex_nb.session.events import TurnEvent
 
 MARK = "first-use-told"
-FIRST_USE = (
-    "First use: your question is sent with the cells above it, their outputs and a description of your variables, "
-    "without secrets, to the service of your login. With a ChatGPT login that is Codex's own backend, which is not a "
-    "public API and may change. %codex context shows exactly what is sent. This is said once."
-)
 
 
 async def told_once(

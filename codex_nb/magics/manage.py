@@ -13,6 +13,9 @@ from codex_nb.magics.options import EFFORTS, OptionError, parse_options
 from codex_nb.magics.reference import options_and_help
 from codex_nb.magics.tables import table
 from codex_nb.rendering.bundle import answer_bundle
+from codex_nb.words import commands as words
+from codex_nb.words import reference as reference_words
+from codex_nb.words.account import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -49,16 +52,14 @@ def login(workspace: Workspace, line: str) -> None:
 
     way, _, profile = line.partition(" ")
     if way not in WAYS:
-        raise OptionError(
-            f"%codex login: there is no way {way!r}.", hint=f"Ways: {', '.join(sorted(set(WAYS.values())))}."
-        )
+        raise OptionError(words.no_way(way, ", ".join(sorted(set(WAYS.values())))))
     sign_in(workspace, WAYS[way], profile.strip() or None)
 
 
 def logout(workspace: Workspace, profile: str) -> None:
     """Sign out."""
     had_one = workspace.wait(workspace.home(profile or None).credentials.sign_out())
-    tell("Signed out: the login was revoked and deleted." if had_one else "You were not signed in.")
+    tell(words.SIGNED_OUT if had_one else words.WAS_NOT_SIGNED_IN)
 
 
 def models(workspace: Workspace, profile: str) -> None:
@@ -66,11 +67,7 @@ def models(workspace: Workspace, profile: str) -> None:
     home = workspace.home(profile or None)
     listed = [model for model in workspace.wait(home.services.models()) if model.is_listed]
     rows = ((f"`{model.slug}`", model.display_name, ", ".join(model.efforts) or "-") for model in listed)
-    tell(
-        table(("model", "name", "efforts"), rows)
-        if listed
-        else "The backend lists no models; name one with -m."
-    )
+    tell(table(words.MODELS_TABLE, rows) if listed else words.NO_MODELS)
 
 
 def model(workspace: Workspace, name: str) -> None:
@@ -79,21 +76,16 @@ def model(workspace: Workspace, name: str) -> None:
     if name:
         workspace.config.model = workspace.wait(home.services.choose(name)).slug
     wanted = workspace.config.model or home.settings.model
-    tell(
-        f"Model in use: `{wanted}`." if wanted else "Model in use: the account's first; see `%codex models`."
-    )
+    tell(words.model_in_use(wanted) if wanted else words.FIRST_MODEL)
 
 
 def effort(workspace: Workspace, level: str) -> None:
     """Choose an effort for the session, or tell which one is in use."""
     if level and level not in EFFORTS:
-        raise OptionError(
-            f"%codex effort: there is no level {level!r}.", hint=f"Levels: {', '.join(EFFORTS)}."
-        )
+        raise OptionError(words.no_level(level, ", ".join(EFFORTS)))
     workspace.config.effort = level or workspace.config.effort
-    tell(
-        f"Effort in use: {workspace.config.effort or workspace.home().settings.effort or 'the model chooses'}."
-    )
+    chosen = workspace.config.effort or workspace.home().settings.effort
+    tell(words.effort_in_use(chosen) if chosen else words.EFFORT_OF_THE_MODEL)
 
 
 def usage(workspace: Workspace, profile: str) -> None:
@@ -103,11 +95,11 @@ def usage(workspace: Workspace, profile: str) -> None:
     limits = workspace.wait(workspace.home(profile or None).services.usage())
     windows = limits.windows if limits is not None else ()
     rows = [(each.label, bar(each.used_percent), _local_time(each.resets_at)) for each in windows]
-    tell(table(("limit", "used", "resets"), rows) if rows else "No plan limit was told for this login.")
+    tell(table(words.LIMITS_TABLE, rows) if rows else words.NO_LIMITS)
 
 
 def _local_time(moment: datetime | None) -> str:
-    return f"{moment.astimezone():%a %d %b %H:%M}" if moment is not None else "unknown"
+    return f"{moment.astimezone():%a %d %b %H:%M}" if moment is not None else UNKNOWN
 
 
 def context(workspace: Workspace, line: str) -> None:
@@ -120,25 +112,25 @@ def context(workspace: Workspace, line: str) -> None:
 def thread(workspace: Workspace, name: str) -> None:
     """Go on with a thread, or tell which one is in use."""
     workspace.thread = name or workspace.thread
-    tell(f"Thread in use: `{workspace.thread or workspace.own_thread}`.")
+    tell(words.thread_in_use(workspace.thread or workspace.own_thread))
 
 
 def threads(workspace: Workspace, profile: str) -> None:
     """List the kept threads."""
     kept = workspace.home(profile or None).assistant.threads.threads()
-    rows = ((f"`{info.name}`", info.questions, f"{info.size // 1000} kB") for info in kept)
-    tell(table(("thread", "answers", "size"), rows) if kept else "No thread is kept yet.")
+    rows = ((f"`{info.name}`", info.questions, words.thread_size(str(info.size // 1000))) for info in kept)
+    tell(table(words.THREADS_TABLE, rows) if kept else words.NO_THREADS)
 
 
 def new(workspace: Workspace, _: str) -> None:
     """Start a thread that knows nothing."""
-    tell(f"New thread: `{workspace.new_thread()}`.")
+    tell(words.new_thread(workspace.new_thread()))
 
 
 def last(workspace: Workspace, _: str) -> Any:
     """Give the last answer again: also one whose cell lost it to a reloaded page."""
     if workspace.last is None:
-        raise OptionError("%codex last: nothing has been answered yet.", hint="Ask with %%codex.")
+        raise OptionError(words.NOTHING_ANSWERED)
     return workspace.last
 
 
@@ -149,7 +141,7 @@ def fix(workspace: Workspace, line: str) -> None:
 
     options, failure = parse_options(line), last_failure(workspace.recorder)
     if failure is None:
-        raise NothingFailed("No cell has failed here yet.")
+        raise NothingFailed(words.NOTHING_FAILED)
     data = (("the failed cell", failure_data(failure)),)
     answer_cell(workspace, replace(options, prompt=fix_prompt(options.prompt), data=data))
 
@@ -170,7 +162,7 @@ def config(workspace: Workspace, _: str) -> None:
         (f"`CodexMagics.{name}`", f"`{getattr(workspace.config, name)}`")
         for name in ("model", "effort", "approval", "profile", "display", "context_tokens")
     ]
-    tell(table(("setting", "value"), [*own, *rows]))
+    tell(table(words.SETTINGS_TABLE, [*own, *rows]))
 
 
 def _shown(settings: Settings) -> Iterable[tuple[str, object]]:
@@ -192,7 +184,8 @@ def _shown(settings: Settings) -> Iterable[tuple[str, object]]:
 def show_help(workspace: Workspace, _: str) -> None:
     """List options and subcommands."""
     del workspace
-    commands = table(("`%codex …`", "does"), ((f"`{name}`", text) for name, text in COMMANDS.items()))
+    listed = ((f"`{name}`", text) for name, text in COMMANDS.items())
+    commands = table(reference_words.SUBCOMMANDS_TABLE, listed)
     spellings = ((", ".join(f"`{flag}`" for flag in flags), text) for flags, text in options_and_help())
-    options = table(("`%%codex …`", "does"), spellings)
-    tell(f"Write a question below `%%codex`, or on the line of `%codex`.\n\n{commands}\n\n{options}")
+    options = table(reference_words.OPTIONS_TABLE, spellings)
+    tell(f"{reference_words.INTRODUCTION}\n\n{commands}\n\n{options}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from codex_nb.errors import CodexError
+from codex_nb.words import question, reference
 
 EFFORTS = ("minimal", "low", "medium", "high", "xhigh")
 APPROVALS = ("ask", "auto", "all", "never")
@@ -15,7 +16,7 @@ APPROVALS = ("ask", "auto", "all", "never")
 class OptionError(CodexError):
     """A magic's line that cannot be understood."""
 
-    default_hint = "See %codex help."
+    default_hint = question.SEE_HELP
 
 
 @dataclass(frozen=True)
@@ -42,34 +43,34 @@ class _Parser(argparse.ArgumentParser):
     """An argparse parser that raises instead of leaving the process."""
 
     def error(self, message: str) -> NoReturn:
-        raise OptionError(f"%%codex: {message}.")
+        raise OptionError(question.bad_options(message))
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         del status
-        raise OptionError(message or "%%codex takes options, then a prompt.")
+        raise OptionError(message or question.OPTIONS_THEN_PROMPT)
 
 
 def _identifier(text: str) -> str:
     if not text.isidentifier():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a Python name")
+        raise argparse.ArgumentTypeError(question.not_a_name(text))
     return text
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="%%codex", add_help=False, allow_abbrev=False, exit_on_error=True)
     add = parser.add_argument
-    add("-m", "--model", help="the model, see %codex models")
-    add("-e", "--effort", choices=EFFORTS, help="how long the model thinks")
-    add("-t", "--thread", help="the thread to go on with, or a new name")
-    add("-o", "--output", type=_identifier, help="also bind the answer to this name")
-    add("--schema", help="a class or JSON schema in your namespace; the answer's value fits it")
-    add("--image", dest="images", action="append", default=[], help="a figure's name or a file")
-    add("--no-context", dest="context", action="store_false", help="send nothing of the notebook")
-    add("--no-tools", dest="tools", action="store_false", help="offer the model no tools")
-    add("--approval", choices=APPROVALS, help="when a tool call needs your word")
-    add("--profile", help="another login or config profile")
-    add("--fresh", action="store_true", help="ask again although the answer is stored")
-    add("--background", action="store_true", help="return at once; the answer goes on below")
+    add("-m", "--model", help=reference.OPTIONS["--model"])
+    add("-e", "--effort", choices=EFFORTS, help=reference.OPTIONS["--effort"])
+    add("-t", "--thread", help=reference.OPTIONS["--thread"])
+    add("-o", "--output", type=_identifier, help=reference.OPTIONS["--output"])
+    add("--schema", help=reference.OPTIONS["--schema"])
+    add("--image", dest="images", action="append", default=[], help=reference.OPTIONS["--image"])
+    add("--no-context", dest="context", action="store_false", help=reference.OPTIONS["--no-context"])
+    add("--no-tools", dest="tools", action="store_false", help=reference.OPTIONS["--no-tools"])
+    add("--approval", choices=APPROVALS, help=reference.OPTIONS["--approval"])
+    add("--profile", help=reference.OPTIONS["--profile"])
+    add("--fresh", action="store_true", help=reference.OPTIONS["--fresh"])
+    add("--background", action="store_true", help=reference.OPTIONS["--background"])
     return parser
 
 
@@ -95,7 +96,7 @@ def parse_options(line: str, cell: str = "") -> CellOptions:
             words.append(value)
     known, unknown = PARSER.parse_known_args(words)
     if unknown:
-        raise OptionError(f"%%codex: there is no option {unknown[0]}.")
+        raise OptionError(question.no_such_option(unknown[0]))
     prompt = "\n".join(part for part in (rest, cell.strip("\n")) if part.strip())
     return CellOptions(**vars(known) | {"images": tuple(known.images), "prompt": prompt.strip()})
 
@@ -105,5 +106,5 @@ def _first_word(text: str) -> tuple[str, str]:
     quote = text[0] if text[0] in "\"'" else None
     word, closed, rest = text[1:].partition(quote) if quote else text.partition(" ")
     if quote and not closed:
-        raise OptionError("%%codex: no closing quotation in the options.")
+        raise OptionError(question.NO_CLOSING_QUOTATION)
     return word, rest.lstrip()

@@ -21,6 +21,7 @@ from codex_nb.session.instructions import BASE
 from codex_nb.session.opening import open_exchange
 from codex_nb.session.sections import join_findings, tokens_of
 from codex_nb.tools.approval import PendingApprovals
+from codex_nb.words import preview as words
 
 if TYPE_CHECKING:
     from codex_nb.home import Home
@@ -70,19 +71,19 @@ def described(request: TurnRequest, opening: Opening) -> str:
     """Return the preview as Markdown: sizes first, then each message as it stands."""
     parts = parts_of(opening, asks=bool(request.prompt))
     rows: list[tuple[str, object]] = [(part.name, tokens_of(part.text)) for part in parts]
-    rows.append(("all", sum(tokens_of(part.text) for part in parts)))
+    rows.append((words.ALL, sum(tokens_of(part.text) for part in parts)))
     notes = []
     if images := sum(part.images for part in parts):
-        notes.append(f"- images: {images}")
+        notes.append(f"- {words.images(str(images))}")
     if context := request.context:
         sizes = ", ".join(f"{kind} {size}" for kind, size in context.sizes.items())
-        notes.append(f"- of the notebook, at most {context.budget} tokens: {sizes}")
-        notes += [f"- left out: {cut}" for cut in context.cuts]
+        notes.append(f"- {words.sizes(str(context.budget), sizes)}")
+        notes += [f"- {words.left_out(cut)}" for cut in context.cuts]
     if told := join_findings(opening.findings):
         notes.append(f"- {told}")
-    head = f"The next question would add this to the thread `{request.thread}`:"
+    head = words.head(str(request.thread))
     texts = [f"**{part.name}**\n\n{fenced(part.text, 'text')}" for part in parts]
-    return "\n\n".join([head, table(("part", "tokens"), rows), "\n".join(notes), *texts])
+    return "\n\n".join([head, table(words.TABLE, rows), "\n".join(notes), *texts])
 
 
 def parts_of(opening: Opening, *, asks: bool) -> list[Part]:
@@ -95,5 +96,7 @@ def _part(item: Item, *, is_question: bool) -> Part:
     text = "\n".join(content["text"] for content in item["content"] if "text" in content)
     images = sum(1 for content in item["content"] if "image_url" in content)
     if item["role"] == "user":
-        return Part("question" if is_question else "notebook", text, images)
-    return Part("instructions" if text.startswith(BASE[:40]) else "AGENTS.md", text, images)
+        kind = "question" if is_question else "notebook"
+    else:
+        kind = "instructions" if text.startswith(BASE[:40]) else "agents"
+    return Part(words.PARTS[kind], text, images)

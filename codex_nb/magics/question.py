@@ -14,6 +14,7 @@ from codex_nb.session.mentions import mentions_in
 from codex_nb.session.request import TurnRequest
 from codex_nb.tools.catalog import notebook_tools
 from codex_nb.tools.tool import Tool, ToolSet
+from codex_nb.words import question as words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -86,11 +87,11 @@ def find_schema(name: str, namespace: Mapping[str, Any]) -> Any:
     """Find the class or JSON schema that an option names, dots allowed."""
     first, *rest = name.split(".")
     if first not in namespace:
-        raise OptionError(f"--schema {name}: there is no {first!r} in your namespace.")
+        raise OptionError(words.no_schema(name, first))
     found = namespace[first]
     for part in rest:
         if not hasattr(found, part):
-            raise OptionError(f"--schema {name}: {first!r} has no {part!r}.")
+            raise OptionError(words.no_schema_inside(name, first, part))
         found, first = getattr(found, part), part
     return found
 
@@ -103,9 +104,9 @@ def image_url(name: str, namespace: Mapping[str, Any], folder: Path | None) -> s
     path = path if path.is_absolute() or folder is None else folder / path
     kind = IMAGE_TYPES.get(path.suffix.lower())
     if kind is None or not path.is_file():
-        raise OptionError(f"--image {name}: neither a figure in your namespace nor a picture file.")
+        raise OptionError(words.no_image(name))
     if path.stat().st_size > LARGEST_IMAGE:
-        raise OptionError(f"--image {name}: the file is larger than {LARGEST_IMAGE // 1_000_000} MB.")
+        raise OptionError(words.image_too_large(name, str(LARGEST_IMAGE // 1_000_000)))
     return _data_url(kind, path.read_bytes())
 
 
@@ -117,7 +118,7 @@ def _picture(name: str, value: Any) -> bytes:
     elif hasattr(value, "save") and hasattr(value, "size"):
         value.save(buffer, format="PNG")
     else:
-        raise OptionError(f"--image {name}: {type(value).__name__} is no figure and no picture.")
+        raise OptionError(words.not_an_image(name, type(value).__name__))
     return buffer.getvalue()
 
 

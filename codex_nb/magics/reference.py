@@ -6,25 +6,17 @@ from typing import TYPE_CHECKING
 
 from codex_nb.magics.commands import COMMANDS
 from codex_nb.magics.options import PARSER
+from codex_nb.words import reference as words
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
-
-_HEAD = """Ask Codex about this notebook, or manage it.
-
-    %%codex [options]        the question stands below, in as many lines as it needs
-    %codex a question        a question in one line
-    %codex subcommand        see below
-
-In a question @name brings a variable whole, @cell:3 a cell with its outputs, @file:path a file.
-The answer is bound to _codex, and to the name after -o.
-Settings for the session: %config CodexMagics."""
 
 
 def reference() -> str:
     """Return the text, made from the very tables that parse and dispatch."""
     options = [(", ".join(names), text) for names, text in options_and_help()]
-    return "\n".join([_HEAD, "", "Options", *_listed(options), "", "Subcommands", *_listed(COMMANDS.items())])
+    first = [words.HEAD, "", words.OPTIONS_HEADING, *_listed(options)]
+    return "\n".join([*first, "", words.SUBCOMMANDS_HEADING, *_listed(COMMANDS.items())])
 
 
 def options_and_help() -> Iterator[tuple[list[str], str]]:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from codex_nb.tools.approval import NOBODY_HINT, Decision, Verdict
+from codex_nb.words.approval import AGAIN, QUESTION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from codex_nb.tools.approval import ApprovalRequest
-
-QUESTION = "Run it? [y]es, [c] always this code, [a]lways this tool, [n]o, [s]top: "
-AGAIN = "Please answer y, c, a, n (with your reason behind it, if you like) or s. "
 
 _WORDS = {
     "y": Verdict.APPROVE,

@@ -115,6 +115,11 @@ class SignInWidget:
         with self._lock:
             self._output.end(bundle(Document((Remark(text),))), {"labels": words.LABELS})
 
+    def give_up(self) -> None:
+        """Close a widget that no front end has answered, and leave why it was shown."""
+        with self._lock:
+            self._output.end(bundle(Document((Remark(self._reason or words.TITLE),))), {})
+
     def _has_chosen(self) -> bool:
         return self._cancelled or self._next is not None
 
@@ -126,7 +131,7 @@ class SignInWidget:
             self._show_step(step)
             if isinstance(step, SignedIn):
                 return step
-        raise LoginFailed("The sign-in ended without a login.", reason="malformed")
+        raise LoginFailed(words.NO_LOGIN_CAME, reason="malformed")
 
     def _show_step(self, step: LoginStep | LoginFailed) -> None:
         with self._lock:
@@ -190,29 +195,34 @@ def _command(name: str, button: str, style: str = "") -> dict[str, Any]:
 
 
 async def sign_in_by_text(
-    flow: Flow, write: Callable[[str], None], ask_hidden: Callable[[str], Awaitable[str]]
+    flow: Flow,
+    write: Callable[[str], None],
+    ask_hidden: Callable[[str], Awaitable[str]],
+    *,
+    cell_waits: bool = True,
 ) -> SignedIn:
     """Go through a sign-in as text.
 
     ``write`` shows a paragraph; ``ask_hidden`` shows a prompt and gives what is typed without showing it (getpass).
-    Raises LoginFailed.
+    ``cell_waits`` tells whether a cell goes on afterwards. Raises LoginFailed.
     """
     async for step in flow.steps():
-        write(step_text(step))
+        write(step_text(step, cell_waits=cell_waits))
         if isinstance(step, EnterSecret):
             flow.submit(SecretStr(await ask_hidden(words.masked(step.what))))
         elif isinstance(step, SignedIn):
             return step
-    raise LoginFailed("The sign-in ended without a login.", reason="malformed")
+    raise LoginFailed(words.NO_LOGIN_CAME, reason="malformed")
 
 
-def step_text(step: LoginStep) -> str:
+def step_text(step: LoginStep, *, cell_waits: bool = True) -> str:
     """Return a step as a paragraph of text."""
-    described = describe_step(step, datetime.now(UTC))
+    described = describe_step(step, datetime.now(UTC), cell_waits=cell_waits)
     match step:
         case EnterCode():
             return f"{described['text']}\n\n    {step.url}\n    {step.user_code}\n"
         case OpenUrl():
-            return f"{words.OPEN_URL} {words.CELL_GOES_ON}\n\n    {step.url}\n"
+            then = words.CELL_GOES_ON if cell_waits else words.ACCOUNT_FOLLOWS
+            return f"{words.OPEN_URL} {then}\n\n    {step.url}\n"
         case _:
             return str(described["text"])

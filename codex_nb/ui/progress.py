@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 
 from IPython.display import DisplayHandle
 
+from codex_nb.words import progress as words
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -78,9 +80,9 @@ class ProgressLine:
 def line_of(progress: Progress) -> str:
     """Return the state as one line."""
     full = WIDTH * progress.done // progress.total if progress.total else WIDTH
-    parts = [f"{'█' * full}{'░' * (WIDTH - full)} {progress.done} of {progress.total}"]
+    parts = [f"{'█' * full}{'░' * (WIDTH - full)} {words.done(str(progress.done), str(progress.total))}"]
     if progress.failed:
-        parts.append(f"{progress.failed} failed")
+        parts.append(words.failed(str(progress.failed)))
     if progress.waiting_s >= 1:
-        parts.append(f"waiting {progress.waiting_s:.0f} s for a rate limit")
+        parts.append(words.waiting(f"{progress.waiting_s:.0f}"))
     return ", ".join(parts)

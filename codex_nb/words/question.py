@@ -1,0 +1,59 @@
+"""A question of a cell: what is said once, why it cannot be asked, and that it was not answered."""
+
+from __future__ import annotations
+
+from codex_nb.words.message import Message
+
+FIRST_USE = (
+    "First use: your question is sent with the cells above it, their outputs and a description of your variables, "
+    "without secrets, to the service of your login. With a ChatGPT login that is Codex's own backend, which is not a "
+    "public API and may change. %codex context shows exactly what is sent. This is said once."
+)
+NOT_ANSWERED = "The question was not answered; the reason stands above."
+NO_ANSWER = Message("The turn ended without an answer.", "Ask again.")
+
+SEE_HELP = "See %codex help."
+PICTURES = "Name a figure, or a .png, .jpg, .gif or .webp file."
+NO_QUESTION = Message("%%codex: there is no question.", "Write it below the magic's line.")
+OPTIONS_THEN_PROMPT = Message("%%codex takes options, then a prompt.", SEE_HELP)
+NO_CLOSING_QUOTATION = Message("%%codex: no closing quotation in the options.", SEE_HELP)
+
+
+def bad_options(problem: str) -> Message:
+    """Say what is wrong with the options, in the parser's words."""
+    return Message(f"%%codex: {problem}.", SEE_HELP)
+
+
+def no_such_option(option: str) -> Message:
+    """Say that an option is not known."""
+    return Message(f"%%codex: there is no option {option}.", SEE_HELP)
+
+
+def not_a_name(text: str) -> str:
+    """Say that an answer cannot be bound to this."""
+    return f"{text!r} is not a Python name"
+
+
+def no_schema(schema: str, name: str) -> Message:
+    """Say that a schema's name is unknown in the namespace."""
+    return Message(f"--schema {schema}: there is no {name!r} in your namespace.", SEE_HELP)
+
+
+def no_schema_inside(schema: str, owner: str, name: str) -> Message:
+    """Say that a schema's dotted name leads nowhere."""
+    return Message(f"--schema {schema}: {owner!r} has no {name!r}.", SEE_HELP)
+
+
+def no_image(name: str) -> Message:
+    """Say that there is no such picture."""
+    return Message(f"--image {name}: neither a figure in your namespace nor a picture file.", PICTURES)
+
+
+def image_too_large(name: str, megabytes: str) -> Message:
+    """Say that a picture's file is too large."""
+    return Message(f"--image {name}: the file is larger than {megabytes} MB.", "Send a smaller one.")
+
+
+def not_an_image(name: str, type_name: str) -> Message:
+    """Say that a variable is no picture."""
+    return Message(f"--image {name}: {type_name} is no figure and no picture.", PICTURES)
