@@ -220,6 +220,14 @@ async def test_the_same_flow_runs_as_text() -> None:
     assert written[1] == "Signed in as ada@example.com (ChatGPT Plus)."
 
 
+@pytest.mark.parametrize("step", [CODE, OpenUrl("https://auth.example.com/login", can_paste=True)])
+async def test_where_no_cell_waits_none_is_promised_to_go_on(step: LoginStep) -> None:
+    written: list[str] = []
+    await sign_in_by_text(FakeFlow(step, DONE), written.append, no_question, cell_waits=False)
+    assert "The account is shown here afterwards." in written[0]
+    assert "This cell" not in written[0]
+
+
 async def test_a_key_is_asked_for_without_showing_it() -> None:
     prompts: list[str] = []
 

@@ -101,7 +101,8 @@ function runClock(view) {
     if (view.began === undefined || view.bar.hidden || !isSeen(view)) return;
     const seconds = Math.floor((performance.now() - view.began) / 1000);
     const minutes = Math.floor(seconds / 60);
-    view.clock.textContent = minutes ? `${minutes} min ${seconds % 60} s` : `${seconds} s`;
+    const rest = `${seconds % 60} ${view.labels.seconds}`;
+    view.clock.textContent = minutes ? `${minutes} ${view.labels.minutes} ${rest}` : rest;
   };
   const timer = setInterval(tick, 1000);
   return () => clearInterval(timer);
