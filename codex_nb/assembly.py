@@ -15,6 +15,7 @@ from codex_nb.errors import ConfigError
 from codex_nb.home import Home
 from codex_nb.http import open_http
 from codex_nb.settings import load_settings
+from codex_nb.words import identities as words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -73,15 +74,10 @@ def find_token_provider(name: str) -> ExternalTokenProvider:
         found = functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(
-            f"The token provider {name!r} cannot be imported: {error}.",
-            path="CodexMagics",
-            key="token_provider",
-            hint="Write it as module:function.",
+            words.provider_not_importable(name, str(error)), path="CodexMagics", key="token_provider"
         ) from error
     if not callable(found):
-        raise ConfigError(
-            f"The token provider {name!r} is no function.", path="CodexMagics", key="token_provider"
-        )
+        raise ConfigError(words.provider_not_callable(name), path="CodexMagics", key="token_provider")
     provider: ExternalTokenProvider = found
     return provider
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from codex_nb.errors import ConfigError
+from codex_nb.words import files
+from codex_nb.words import settings as words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,12 +87,13 @@ def read_config(path: Path) -> ConfigToml:
     except FileNotFoundError:
         return ConfigToml()
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"{path} cannot be read: {reason}.", path=str(path)) from error
+        strange = isinstance(error, UnicodeDecodeError)
+        reason = files.NOT_TEXT if strange else getattr(error, "strerror", None) or type(error).__name__
+        raise ConfigError(words.unreadable(str(path), reason), path=str(path)) from error
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}.", path=str(path)) from error
+        raise ConfigError(words.not_toml(str(path), str(error)), path=str(path)) from error
     return parse_config(tables, path=str(path))
 
 
@@ -108,22 +111,21 @@ def _config_error(problem: ErrorDetails, path: str) -> ConfigError:
     parts = [str(part) for part in problem["loc"]]
     key = ".".join(part for part in parts if part not in _UNION_BRANCHES)
     if key.endswith("wire_api"):
-        message = f'{path}: {key} must be "responses"; the chat wire is not spoken.'
-        return ConfigError(message, path=path, key=key, hint="Use the provider's Responses API endpoint.")
-    return ConfigError(f"{path}: {key} is wrong: expected {_expectation(problem)}.", path=path, key=key)
+        return ConfigError(words.chat_wire(path, key), path=path, key=key)
+    return ConfigError(words.wrong(path, key, _expectation(problem)), path=path, key=key)
 
 
 _UNION_BRANCHES = {"str", "list[str]"}
 _EXPECTATIONS = {
-    "string_type": "a text",
-    "int_type": "a whole number",
-    "bool_type": "true or false",
-    "dict_type": "a table",
-    "model_type": "a table",
-    "list_type": "a list of texts",
-    "string_too_short": "a text that is not empty",
-    "string_pattern_mismatch": "a lower-case word",
-    "missing": "a value, and there is none",
+    "string_type": words.A_TEXT,
+    "int_type": words.A_WHOLE_NUMBER,
+    "bool_type": words.TRUE_OR_FALSE,
+    "dict_type": words.A_TABLE,
+    "model_type": words.A_TABLE,
+    "list_type": words.A_LIST_OF_TEXTS,
+    "string_too_short": words.A_TEXT_NOT_EMPTY,
+    "string_pattern_mismatch": words.A_LOWER_CASE_WORD,
+    "missing": words.A_VALUE,
 }
 
 
@@ -131,13 +133,13 @@ def _expectation(problem: ErrorDetails) -> str:
     context = problem.get("ctx", {})
     match problem["type"]:
         case "literal_error":
-            return f"one of {context['expected']}"
+            return words.one_of(str(context["expected"]))
         case "greater_than":
-            return f"a number above {context['gt']}"
+            return words.above(str(context["gt"]))
         case "greater_than_equal":
-            return f"a number of at least {context['ge']}"
+            return words.at_least(str(context["ge"]))
         case "less_than_equal":
-            return f"a number of at most {context['le']}"
+            return words.at_most(str(context["le"]))
         case kind:
             return _EXPECTATIONS.get(kind, problem["msg"])
 
@@ -163,7 +165,7 @@ def _compare_spelling(table: Mapping[str, Any], shape: type[_Table], prefix: str
         meant = known.get(_bare(key))
         if meant is not None and meant != key:
             full = f"{prefix}{key}"
-            message = f"{path}: {full} is not a key of Codex: expected {prefix}{meant}."
+            message = words.respelled(path, full, f"{prefix}{meant}")
             raise ConfigError(message, path=path, key=full)
 
 

@@ -17,6 +17,8 @@ import httpx
 
 from codex_nb import __version__
 from codex_nb.errors import ConfigError
+from codex_nb.words import files
+from codex_nb.words import settings as words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,14 +83,13 @@ def _tls_context(extra: Path | None) -> ssl.SSLContext:
     try:
         context.load_verify_locations(cafile=str(extra))
     except (OSError, ssl.SSLError) as error:
-        reason = "not a PEM file of certificates" if isinstance(error, ssl.SSLError) else error.strerror
-        message = f"The certificate file {extra} cannot be used: {reason}."
-        raise ConfigError(
-            message,
-            path=str(extra),
-            key="CODEX_CA_CERTIFICATE",
-            hint="CODEX_CA_CERTIFICATE (or SSL_CERT_FILE) must name a PEM file with at least one certificate.",
-        ) from error
+        reason = (
+            files.NO_CERTIFICATES
+            if isinstance(error, ssl.SSLError)
+            else error.strerror or type(error).__name__
+        )
+        message = words.bad_certificate_file(str(extra), reason)
+        raise ConfigError(message, path=str(extra), key="CODEX_CA_CERTIFICATE") from error
     return context
 
 
@@ -117,11 +118,9 @@ def _proxy_transport(address: str, variable: str, context: ssl.SSLContext) -> ht
         return httpx.AsyncHTTPTransport(verify=context, proxy=httpx.Proxy(url))
     except (ValueError, httpx.InvalidURL, ImportError) as error:
         needs_socks = isinstance(error, ImportError)
-        reason = "SOCKS needs the package socksio" if needs_socks else "it is not a proxy address"
-        message = f"The proxy named by {variable} cannot be used: {reason}."
-        hint = "pip install socksio" if needs_socks else "Write it as http://host:port."
+        message = words.proxy_needs_socks(variable) if needs_socks else words.bad_proxy(variable)
         # The address may hold a password, and so may the library's message: neither is chained.
-        raise ConfigError(message, path="environment", key=variable, hint=hint) from None
+        raise ConfigError(message, path=words.ENVIRONMENT, key=variable) from None
 
 
 def _direct_hosts(environ: Mapping[str, str]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from codex_nb.errors import ConfigError
+from codex_nb.words import settings as words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -83,7 +84,7 @@ def provider_of(
         base_url = environ.get("CODEX_OSS_BASE_URL") or base_url
         return Provider(id=provider_id, name=name, base_url=base_url.rstrip("/"), requires_openai_auth=False)
     known = ["openai", *_LOCAL_SERVERS, *config.model_providers]
-    message = f"{path}: model_provider is {provider_id!r}, and there is no [model_providers.{provider_id}]."
+    message = words.unknown_provider(str(path), provider_id)
     raise ConfigError(message, path=str(path), key="model_provider", hint=known_names(provider_id, known))
 
 
@@ -92,9 +93,7 @@ def _custom_provider(
 ) -> Provider:
     key = f"model_providers.{provider_id}.base_url"
     if entry.base_url is None:
-        raise ConfigError(
-            f"{path}: {key} is missing: expected the address of the API.", path=str(path), key=key
-        )
+        raise ConfigError(words.no_address(str(path), key), path=str(path), key=key)
     from_variables = {
         header: environ[variable]
         for header, variable in entry.env_http_headers.items()
@@ -142,7 +141,7 @@ def checked_address(value: str, path: str, key: str) -> str:
     except ValueError:
         is_address = False
     if not is_address:
-        message = f"{path}: {key} is wrong: expected an address that begins with http:// or https://."
+        message = words.wrong(path, key, words.AN_ADDRESS)
         raise ConfigError(message, path=path, key=key)
     return value.rstrip("/")
 
@@ -150,7 +149,7 @@ def checked_address(value: str, path: str, key: str) -> str:
 def checked_header(value: str, path: str, key: str) -> str:
     """Give back what can stand in a header; ``path`` and ``key`` are what an error names, never the value."""
     if not (value.isascii() and value.isprintable()):
-        message = f"{path}: {key} is wrong: expected a text of printable ASCII characters."
+        message = words.wrong(path, key, words.PRINTABLE_TEXT)
         raise ConfigError(message, path=path, key=key)
     return value
 
@@ -159,7 +158,7 @@ def known_names(word: str, known: Iterable[str]) -> str:
     """Name the known words that come nearest to a wrong one, for a hint."""
     names = list(known)
     near = get_close_matches(word, names, n=3, cutoff=0.5) or sorted(names)
-    return f"Known: {', '.join(near)}."
+    return words.known_names(", ".join(near))
 
 
 def first_set(*values: Any) -> Any:

@@ -22,6 +22,7 @@ from codex_nb.providers import (
     known_names,
     provider_of,
 )
+from codex_nb.words import settings as words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -146,8 +147,8 @@ def _codex_home(environ: Mapping[str, str], chosen: Path | None) -> Path:
         return (Path(own_home) if own_home else Path.home()) / ".codex"
     home = Path(named).expanduser()
     if home.exists() and not home.is_dir():
-        message = f"CODEX_HOME names {home}, which is not a directory."
-        raise ConfigError(message, path="environment", key="CODEX_HOME", hint="It must name a directory.")
+        message = words.home_is_no_directory(str(home))
+        raise ConfigError(message, path=words.ENVIRONMENT, key="CODEX_HOME")
     return home
 
 
@@ -168,10 +169,10 @@ def _profile_home(home: Path, name: str, config: ConfigToml) -> Path:
     own = home / "profiles" / name
     if own.parent == home / "profiles" and own.is_dir():
         return own
-    known = _known_profiles(home, config)
-    message = f"There is no profile {name!r}: neither [profiles.{name}] in {home / CONFIG_FILE} nor {own}."
-    hint = f"Known profiles: {', '.join(known)}." if known else "No profile is defined yet."
-    raise ConfigError(message, path=str(home / CONFIG_FILE), key=f"profiles.{name}", hint=hint)
+    file, known = str(home / CONFIG_FILE), ", ".join(_known_profiles(home, config))
+    hint = words.known_profiles(known) if known else None
+    message = words.unknown_profile(name, file, str(own))
+    raise ConfigError(message, path=file, key=f"profiles.{name}", hint=hint)
 
 
 def _from_files(home: Path, config: ConfigToml, table: ProfileTable) -> Settings:
@@ -200,16 +201,16 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     }
     for setting in ("issuer", "authapi_base_url", "agent_authapi_base_url", "agent_jwks_base_url"):
         if setting in named:
-            named[setting] = checked_address(named[setting], "environment", _VARIABLES[setting])
+            named[setting] = checked_address(named[setting], words.ENVIRONMENT, _VARIABLES[setting])
     if "originator" in named:
-        checked_header(named["originator"], "environment", _VARIABLES["originator"])
+        checked_header(named["originator"], words.ENVIRONMENT, _VARIABLES["originator"])
     certificate = environ.get("CODEX_CA_CERTIFICATE") or environ.get("SSL_CERT_FILE")
     if certificate:
         named["ca_certificate"] = Path(certificate).expanduser()
     if policy := environ.get(APPROVAL_VARIABLE):
         if policy not in set(ApprovalPolicy):
-            message = f"{APPROVAL_VARIABLE} is {policy!r}: expected one of {', '.join(ApprovalPolicy)}."
-            raise ConfigError(message, path="environment", key=APPROVAL_VARIABLE)
+            message = words.variable_is_wrong(APPROVAL_VARIABLE, policy, ", ".join(ApprovalPolicy))
+            raise ConfigError(message, path=words.ENVIRONMENT, key=APPROVAL_VARIABLE)
         named["approval"] = ApprovalPolicy(policy)
     return named
 
@@ -240,8 +241,8 @@ def _checked_options(options: dict[str, Any]) -> dict[str, Any]:
     known = {item.name for item in fields(Settings)} - {"codex_home", "provider", "profile"}
     for key, value in options.items():
         if key not in known:
-            message = f"There is no option {key!r}."
-            raise ConfigError(message, path="options", key=key, hint=known_names(key, known))
+            message = words.unknown_option(key)
+            raise ConfigError(message, path=words.OPTIONS, key=key, hint=known_names(key, known))
         options[key] = _checked_option(key, value)
     return options
 
@@ -251,8 +252,8 @@ def _checked_option(key: str, value: Any) -> Any:
     if choices is None:
         return value
     if value not in choices:
-        message = f"The option {key} is {value!r}: expected one of {', '.join(choices)}."
-        raise ConfigError(message, path="options", key=key)
+        message = words.option_is_wrong(key, repr(value), ", ".join(choices))
+        raise ConfigError(message, path=words.OPTIONS, key=key)
     match key:
         case "approval":
             return ApprovalPolicy(value)

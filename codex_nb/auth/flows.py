@@ -22,8 +22,8 @@ from codex_nb.auth.oauth import DEVICE_CODE_LIFETIME
 from codex_nb.auth.restrictions import restriction
 from codex_nb.auth.steps import EnterCode, EnterSecret, LoginStep, SignedIn, Waiting
 from codex_nb.errors import AuthError, CredentialsUnreadable, LoginFailed, RefreshFailed
-from codex_nb.words import next_steps, restrictions, stored_login
 from codex_nb.words import login_flows as words
+from codex_nb.words import next_steps, restrictions, stored_login
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine

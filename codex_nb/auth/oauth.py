@@ -31,8 +31,8 @@ from codex_nb.auth.oauth_replies import (
 )
 from codex_nb.errors import LoginFailed, RefreshFailed
 from codex_nb.http import httpx
-from codex_nb.words import renewal
 from codex_nb.words import login_flows as words
+from codex_nb.words import renewal
 
 if TYPE_CHECKING:
     from codex_nb.auth.credentials import Credentials

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 from codex_nb.auth.document import AuthDotJson, parse_auth_json
 from codex_nb.errors import CredentialsUnreadable
+from codex_nb.words import files
 from codex_nb.words import stored_login as words
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ class FileStore:
         except FileNotFoundError:
             return None
         except UnicodeDecodeError:
-            return words.NOT_TEXT
+            return files.NOT_TEXT
         except OSError as error:
             return (error.strerror or type(error).__name__).lower()
         return parse_auth_json(text)

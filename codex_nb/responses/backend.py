@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 from codex_nb.errors import ConfigError
 from codex_nb.settings import API_BASE_URL
+from codex_nb.words import api_errors
+from codex_nb.words import settings as words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,7 +89,7 @@ def choose_backend(settings: Settings, *, is_chatgpt_auth: bool) -> Backend:
         )
     if provider.base_url is None:
         key = f"model_providers.{provider.id}.base_url"
-        raise ConfigError(f"{key} is missing: expected the address of the API.", key=key)
+        raise ConfigError(words.address_missing(key), key=key)
     speaks_codex = provider.requires_openai_auth and is_chatgpt_auth
     return Backend(
         base_url=provider.base_url,
@@ -115,4 +117,4 @@ def _is_azure(base_url: str) -> bool:
 def _key_hint(variable: str | None, instructions: str | None) -> str | None:
     if variable is None:
         return None
-    return instructions or f"The key is read from the environment variable {variable}."
+    return instructions or api_errors.key_variable(variable)

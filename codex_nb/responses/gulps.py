@@ -1,26 +1,31 @@
-"""A stream read in gulps: what comes in many small pieces is left to gather for a moment.
+"""A stream read in gulps: what comes in many small pieces is left to gather for a moment, and is taken as one.
 
-Every read of a connection has a price, whatever it brings. A reader that waits for each piece pays it for every word of
-an answer; one that lets the socket gather for a part of a frame pays it a few dozen times a second.
+Every read of a connection has a price, whatever it brings, and so has every step on the way from there to the screen. A
+reader that waits for each piece pays it for every word of an answer; one that lets them gather for a part of a frame
+pays it a few dozen times a second.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
 REST_S = 0.04  # less than a frame: nothing is seen later for it
 AT_ONCE_S = 0.001  # a read that takes longer has had to wait for the sender
+EAGER_READS = 2  # so many waits, each shorter than a rest, show that words are coming: then it pays to rest
+MOST_AHEAD = 256 * 1024  # bytes that may lie here untaken
 
 
 class Gulps:
-    """The chunks of a stream; after one that had to be waited for, the next read is put off by ``REST_S``.
+    """What has arrived of a stream, in one piece for each look.
 
-    What lies there already is taken without a rest, so the sender is never held up.
+    A task of its own reads ahead. After a piece that it had to wait for it rests for ``REST_S``, once words come fast;
+    such a piece is handed on with those that follow, or when the rest is over. What lies there already is taken without
+    a rest, so the sender is never held up. Close it: the task ends then.
     """
 
     def __init__(
@@ -33,17 +38,87 @@ class Gulps:
         self._chunks = chunks
         self._clock = clock
         self._sleep = sleep
-        self._has_caught_up = False
+        self._reader: asyncio.Task[None] | None = None
+        self._arrived: list[bytes] = []
+        self._size = 0
+        self._is_due = False  # what has arrived is to be taken, or the end has come
+        self._is_over = False
+        self._failure: BaseException | None = None
+        self._taker: asyncio.Future[None] | None = None
+        self._room: asyncio.Future[None] | None = None
+        self._alarm: asyncio.TimerHandle | None = None
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> Self:
         """Return the reader itself."""
         return self
 
     async def __anext__(self) -> bytes:
-        """Return the next chunk."""
-        if self._has_caught_up:
-            await self._sleep(REST_S)
+        """Return all that has arrived, or what comes next; raise what broke the stream off once all is taken."""
+        if self._reader is None:
+            self._reader = asyncio.create_task(self._read())
+        if not self._is_due:
+            self._taker = asyncio.get_running_loop().create_future()
+            await self._taker
+        if self._arrived:
+            return self._take()
+        if self._failure is not None:
+            raise self._failure
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """End the reading, wherever it is."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        if self._reader is not None and not self._reader.done():
+            self._reader.cancel()
+            await asyncio.wait([self._reader])
+
+    async def _read(self) -> None:
+        try:
+            await self._read_on()
+        except BaseException as error:  # noqa: BLE001 - raised again where the stream is taken
+            self._failure = error
+        finally:
+            self._is_over = True
+            self._hand_on()
+
+    async def _read_on(self) -> None:
+        quick = 0
         began = self._clock()
-        chunk = await anext(self._chunks)
-        self._has_caught_up = self._clock() - began > AT_ONCE_S
-        return chunk
+        async for chunk in self._chunks:
+            waited = self._clock() - began
+            self._arrived.append(chunk)
+            self._size += len(chunk)
+            if waited > AT_ONCE_S:
+                quick = quick + 1 if waited < REST_S else 0
+            if waited > AT_ONCE_S and quick > EAGER_READS:
+                self._hand_on_later()
+                await self._sleep(REST_S)
+            else:
+                self._hand_on()
+            if self._size > MOST_AHEAD:
+                self._room = asyncio.get_running_loop().create_future()
+                await self._room
+            began = self._clock()
+
+    def _take(self) -> bytes:
+        gulp = b"".join(self._arrived)
+        self._arrived.clear()
+        self._size = 0
+        self._is_due = self._is_over
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+        return gulp
+
+    def _hand_on(self) -> None:
+        self._is_due = True
+        if self._taker is not None and not self._taker.done():
+            self._taker.set_result(None)
+
+    def _hand_on_later(self) -> None:
+        # The next read follows upon the rest and hands this piece on with its own; the alarm is for when nothing comes.
+        if self._alarm is None:
+            self._alarm = asyncio.get_running_loop().call_later(1.25 * REST_S, self._hand_on)

@@ -32,11 +32,14 @@ from codex_nb.errors import (
 from codex_nb.http import httpx
 from codex_nb.responses.limits import parse_headers
 from codex_nb.responses.problem import Problem, problem_of, readable, request_id_of, reset_moment, retry_after
+from codex_nb.words import api_errors as words
+from codex_nb.words import network, next_steps, settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from codex_nb.responses.backend import Backend
+    from codex_nb.words.message import Message
 
 _MODEL_REFUSED = re.compile(
     r"(?i)\bmodel\b.*\b(not supported|does not exist|not found|no access|not have access)\b"
@@ -45,9 +48,6 @@ _CONTEXT_CODES = {"context_length_exceeded", "string_above_max_length"}
 _MODEL_CODES = {"model_not_found", "model_not_supported", "unsupported_model"}
 _POLICY_CODES = {"invalid_prompt", "bio_policy", "cyber_policy", "content_policy_violation"}
 _OVERLOAD_CODES = {"server_is_overloaded", "slow_down", "overloaded_error"}
-RUN_AGAIN = "Run the cell again."
-_PROXY_LOGIN_HINT = "Write the login in the proxy's address: http://name:password@host:port."
-_IN_BETWEEN_HINT = "Check base_url, the proxy, or a sign-in page in between."
 
 
 class _About(TypedDict):
@@ -78,9 +78,8 @@ def reply_error(
     if status < httpx.codes.BAD_REQUEST:
         return _not_an_answer(status, headers, about, backend.name)
     if status >= httpx.codes.INTERNAL_SERVER_ERROR and status != httpx.codes.NOT_IMPLEMENTED:
-        failing = BackendOverloaded(
-            f"{backend.name} fails at the moment ({status}).{_said(problem)}", **about
-        )
+        message = words.failing(backend.name, str(status)).followed_by(_said(problem))
+        failing = BackendOverloaded(message, **about)
         failing.retry_after = retry_after(headers, problem.text, now)
         return failing
     return _refusal(problem, about, backend, url or backend.responses_url)
@@ -91,30 +90,28 @@ def _refusal(problem: Problem, about: _About, backend: Backend, url: str) -> Cod
     who, status, said = backend.name, about["status"], _said(problem)
     match status:
         case 401:
-            hint = backend.key_hint
-            return SignInRequired(f"{who} does not accept the login (401).{said}", hint=hint)
+            return SignInRequired(words.login_refused(who).followed_by(said), hint=backend.key_hint)
         case 402:
-            return QuotaExceeded(f"{who} asks for payment (402).{said}", **about)
+            return QuotaExceeded(words.wants_payment(who).followed_by(said), **about)
         case 403:
-            message = f"{who} refuses this account or address (403).{said}"
-            return ApiError(message, hint="Check the account's rights, the region and the proxy.", **about)
+            return ApiError(words.not_allowed(who).followed_by(said), **about)
         case 404 | 405 | 501:
-            message = f"{url} is not served ({status}).{said}"
-            return ApiError(message, hint="Check base_url in config.toml.", **about)
+            return ApiError(words.not_served(url, str(status)).followed_by(said), **about)
         case 407:
-            return ApiError("The proxy asks for a login (407).", hint=_PROXY_LOGIN_HINT, **about)
+            return ApiError(words.PROXY_WANTS_LOGIN, **about)
         case 408 | 409 | 425:
-            return BackendOverloaded(f"{who} is busy ({status}).{said}", **about)
+            return BackendOverloaded(words.busy(who, str(status)).followed_by(said), **about)
         case 413:
-            return ContextWindowExceeded(f"The request is too large for {who} (413).{said}", **about)
+            return ContextWindowExceeded(words.too_large(who).followed_by(said), **about)
         case _:
             # Words of the server stand for themselves; a piece of JSON needs a sentence around it.
             has_words = problem.text and not problem.text.startswith(("{", "["))
-            return BadRequest(problem.text if has_words else f"{who} refused it ({status}).{said}", **about)
+            message = words.refused(who, str(status)).followed_by(said)
+            return BadRequest(problem.text if has_words else message, **about)
 
 
 def _said(problem: Problem) -> str:
-    return f' It says: "{problem.text}"' if problem.text else ""
+    return words.it_says(problem.text) if problem.text else ""
 
 
 def event_error(told: Any, *, backend: Backend, request_id: str | None = None) -> CodexError:
@@ -133,8 +130,8 @@ def event_error(told: Any, *, backend: Backend, request_id: str | None = None) -
     named_error = _error_by_name(problem, {}, about, now)
     if named_error is not None:
         return named_error
-    said = f": {problem.text}" if problem.text else "."
-    return BackendOverloaded(f"{backend.name} failed while answering{said}", **about)
+    message = words.failed_while_answering(backend.name).followed_by(_said(problem))
+    return BackendOverloaded(message, **about)
 
 
 def transport_error(error: Exception, *, url: str, events_seen: int = 0) -> CodexError:
@@ -147,12 +144,13 @@ def transport_error(error: Exception, *, url: str, events_seen: int = 0) -> Code
     mapped = _unsendable(error, cause, host) or _unconnected(error, cause, host)
     if mapped is None:
         if isinstance(error, httpx.DecodingError):
-            message = "The reply's compression is broken."
+            message = words.BROKEN_COMPRESSION
         elif isinstance(error, TimeoutError | httpx.TimeoutException):
-            message = f"{host} went silent."
+            message = words.silent(host)
         else:
-            message = f"The connection to {host} broke off."
-        mapped = StreamInterrupted(message, events_seen=events_seen, hint=None if events_seen else RUN_AGAIN)
+            message = words.connection_lost(host)
+        hint = None if events_seen else next_steps.RUN_AGAIN
+        mapped = StreamInterrupted(message, events_seen=events_seen, hint=hint)
     mapped.__cause__ = cause if isinstance(cause, OSError) else None
     return mapped
 
@@ -160,40 +158,34 @@ def transport_error(error: Exception, *, url: str, events_seen: int = 0) -> Code
 def _unsendable(error: Exception, cause: BaseException, host: str) -> CodexError | None:
     """Give the error for what no second try can mend."""
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return ConfigError(
-            f"The certificate of {host} is not trusted: {readable(cause.verify_message)}.",
-            path="environment",
-            key="CODEX_CA_CERTIFICATE",
-            hint="Name your organisation's CA file in CODEX_CA_CERTIFICATE or SSL_CERT_FILE.",
-        )
+        message = words.certificate_untrusted(host, readable(cause.verify_message))
+        return ConfigError(message, path=settings.ENVIRONMENT, key="CODEX_CA_CERTIFICATE")
     if isinstance(error, httpx.ProxyError):
         return _proxy_error(error)
     if isinstance(
         error, httpx.UnsupportedProtocol | httpx.InvalidURL | httpx.LocalProtocolError | UnicodeError
     ):
-        said = "a header is not plain ASCII" if isinstance(error, UnicodeError) else readable(str(error))
-        message = f"The request to {host} cannot be sent: {said}."
-        return BadRequest(message, hint="Check the addresses and headers in config.toml.")
+        said = words.NOT_ASCII if isinstance(error, UnicodeError) else readable(str(error))
+        return BadRequest(words.unsendable(host, said))
     return None
 
 
 def _unconnected(error: Exception, cause: BaseException, host: str) -> CodexError | None:
     if not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
         return None
-    said = "no answer in time" if isinstance(error, httpx.ConnectTimeout) else _connect_reason(cause, error)
-    hint = "Check the network, the proxy and base_url, then run the cell again."
-    return StreamInterrupted(f"No connection to {host}: {said}.", hint=hint)
+    said = words.NO_ANSWER if isinstance(error, httpx.ConnectTimeout) else _connect_reason(cause, error)
+    return StreamInterrupted(words.unconnected(host, said))
 
 
 def unreadable_reply(status: int, content_type: str, body: bytes, *, backend: Backend) -> ApiError:
     """Give the error for a successful reply that is no stream of events: a web page, other JSON, nothing."""
-    kind = content_type.partition(";")[0].strip() or "an unnamed type"
+    kind = content_type.partition(";")[0].strip() or words.UNNAMED_TYPE
     if status == httpx.codes.NO_CONTENT or not body:
-        message = f"{backend.name} answered with nothing ({status})."
+        message = words.answered_with_nothing(backend.name, str(status))
     else:
         said = readable(body[:4000].decode("utf-8", "replace"))
-        message = f'{backend.name} answered with {kind}, not with a stream of events: "{said}".'
-    return ApiError(message, status=status, hint=_IN_BETWEEN_HINT)
+        message = words.another_type(backend.name, kind, said)
+    return ApiError(message, status=status)
 
 
 def _error_by_name(
@@ -202,30 +194,28 @@ def _error_by_name(
     """Give the error that the machine-readable cause names, whatever the status."""
     names, text = problem.names, problem.text
     if names & _CONTEXT_CODES:
-        return ContextWindowExceeded("The conversation no longer fits the model's context window.", **about)
+        return ContextWindowExceeded(words.CONTEXT_FULL, **about)
     if "insufficient_quota" in names:
-        return QuotaExceeded("The account's quota is used up.", **about)
+        return QuotaExceeded(words.QUOTA_USED_UP, **about)
     if "usage_limit_reached" in names:
         return _usage_limit(problem, headers, about, now)
     if "usage_not_included" in names:
-        hint = "Upgrade at https://chatgpt.com/explore/plus."
-        return UsageLimitReached("Codex is not part of this ChatGPT plan.", hint=hint, **about)
+        return UsageLimitReached(words.NOT_IN_PLAN, **about)
     if names & _MODEL_CODES or (about["status"] in {None, 400, 404} and _MODEL_REFUSED.search(text)):
-        return ModelUnavailable(text or "The model is not available.", **about)
+        return ModelUnavailable(text or words.MODEL_UNAVAILABLE, **about)
     if names & _OVERLOAD_CODES:
-        overloaded = BackendOverloaded("The model is at capacity.", **about)
+        overloaded = BackendOverloaded(words.MODEL_FULL, **about)
         overloaded.retry_after = retry_after(headers, text, now)
         return overloaded
     if names & _POLICY_CODES:
-        return BadRequest(text or "The request was refused by policy.", **about)
+        return BadRequest(text or words.REFUSED_BY_POLICY, **about)
     if "invalid_encrypted_content" in names:
-        message = "The thread's sealed reasoning belongs to another account or model."
-        return BadRequest(message, hint="Start a new thread with %codex new.", **about)
+        return BadRequest(words.SEALED_FOR_ANOTHER, **about)
     return None
 
 
 def _rate_limited(problem: Problem, headers: Mapping[str, str], about: _About, now: datetime) -> RateLimited:
-    error = RateLimited(f"Too many requests in a short time.{_said(problem)}", **about)
+    error = RateLimited(words.TOO_MANY_REQUESTS.followed_by(_said(problem)), **about)
     error.retry_after = retry_after(headers, problem.text, now)
     return error
 
@@ -241,43 +231,50 @@ def _usage_limit(
     plan = problem.fields.get("plan_type")
     plan = plan if isinstance(plan, str) else None
     if limits is not None and "credits_depleted" in (limits.reached or ""):
-        sentence = "The workspace is out of credits."
+        message = words.NO_CREDITS
     else:
-        window = f"{full.label} " if full is not None and full.window_minutes else ""
-        of_plan = f" of the {plan} plan" if plan else ""
-        sentence = f"The {window}usage limit{of_plan} is reached."
+        message = _full(full.label if full is not None and full.window_minutes else "", plan or "")
     if resets_at is not None:
-        sentence += f" It resets at {resets_at.astimezone():%H:%M on %d %b %Y}."
-    error = UsageLimitReached(sentence, **about)
+        message = message.followed_by(words.resets_at(f"{resets_at.astimezone():%H:%M on %d %b %Y}"))
+    error = UsageLimitReached(message, **about)
     error.resets_at, error.plan = resets_at, plan
     if limits is not None and limits.promo:
         error.hint = f"{readable(limits.promo)} {error.hint}"
     return error
 
 
+def _full(window: str, plan: str) -> Message:
+    """Say as much of the limit as is known."""
+    if window and plan:
+        return words.usage_limit(window, plan)
+    if plan:
+        return words.usage_limit_of_plan(plan)
+    return words.usage_limit_of_window(window) if window else words.USAGE_LIMIT
+
+
 def _not_an_answer(status: int, headers: Mapping[str, str], about: _About, who: str) -> ApiError:
     target = headers.get("location")
     if target:
-        message = f"{who} redirects to {readable(target)} ({status}), where a login is never sent."
+        message = words.redirected(who, readable(target), str(status))
     elif status == httpx.codes.NO_CONTENT:
-        message = f"{who} answered with nothing ({status})."
+        message = words.answered_with_nothing(who, str(status))
     else:
-        message = f"{who} answered with status {status}, not with a stream of events."
-    return ApiError(message, hint=_IN_BETWEEN_HINT, **about)
+        message = words.no_stream(who, str(status))
+    return ApiError(message, **about)
 
 
 def _proxy_error(error: Exception) -> ApiError:
     said = readable(str(error))
     if "407" in said:
-        return ApiError("The proxy asks for a login (407).", status=407, hint=_PROXY_LOGIN_HINT)
-    return ApiError(f"The proxy refuses the connection: {said}.", hint="Check HTTPS_PROXY and NO_PROXY.")
+        return ApiError(words.PROXY_WANTS_LOGIN, status=407)
+    return ApiError(words.proxy_refuses(said))
 
 
 def _host_of(url: str) -> str:
     try:
-        return urlsplit(url).hostname or "the backend"
+        return urlsplit(url).hostname or words.THE_BACKEND
     except ValueError:
-        return "the backend"
+        return words.THE_BACKEND
 
 
 def _root_cause(error: BaseException) -> BaseException:
@@ -289,7 +286,7 @@ def _root_cause(error: BaseException) -> BaseException:
 
 def _connect_reason(cause: BaseException, error: Exception) -> str:
     if isinstance(cause, socket.gaierror):
-        return "its name is not known"
+        return words.UNKNOWN_NAME
     if isinstance(cause, OSError) and cause.errno and not isinstance(cause, ssl.SSLError):
         return os.strerror(cause.errno).lower()
-    return readable(str(error).lower()) or "the connection failed"
+    return readable(str(error).lower()) or network.FAILED

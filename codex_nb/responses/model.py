@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from codex_nb.errors import ConfigError
+from codex_nb.words import models as words
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,7 @@ class Model:
     ) -> ReasoningChoice:
         """Fit the user's wishes to the model; an effort that it does not have is a ConfigError."""
         if effort is not None and self.efforts and effort not in self.efforts:
-            message = f"{self.slug} has no effort {effort!r}."
-            raise ConfigError(message, key="effort", hint=f"It has: {', '.join(self.efforts)}.")
+            raise ConfigError(words.no_effort(self.slug, effort, ", ".join(self.efforts)), key="effort")
         reasons = bool(self.efforts) or effort is not None
         return ReasoningChoice(
             effort=effort or self.default_effort,

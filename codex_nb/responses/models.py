@@ -12,6 +12,7 @@ from codex_nb.responses.backend import CONTRACT_VERSION
 from codex_nb.responses.fetch import get_json
 from codex_nb.responses.model import BUNDLED, Model, parse_models
 from codex_nb.responses.model_cache import CachedModels, ModelCache, read_cli_cache
+from codex_nb.words import models as words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -97,7 +98,7 @@ class ModelCatalog:
         listed = await self.models()
         found = _find(slug, listed)
         if found is None and self._backend.is_chatgpt and listed and self._is_live():
-            raise self._unavailable(ModelUnavailable(f"There is no model {slug!r}."), slug, listed)
+            raise self._unavailable(ModelUnavailable(words.unknown(slug)), slug, listed)
         return found or Model(slug)
 
     async def explained(self, error: ModelUnavailable, slug: str) -> ModelUnavailable:
@@ -119,7 +120,7 @@ class ModelCatalog:
         )
         models = parse_models(body)
         if not models:
-            raise CodexError(f"{self._backend.name} lists no models.")
+            raise CodexError(words.none_listed(self._backend.name))
         self._cache.write(self._key, CachedModels(models, self._clock()))
         self._brought += 1
         return models
@@ -141,13 +142,12 @@ class ModelCatalog:
     def _first(self, models: tuple[Model, ...]) -> Model:
         shown = [model for model in models if model.is_listed] or list(models)
         if not shown:
-            message = f"{self._backend.name} tells no models, and none is configured."
-            raise ConfigError(message, key="model", hint="Name one with -m or as model in config.toml.")
+            raise ConfigError(words.none_known(self._backend.name), key="model")
         return shown[0]
 
     def _unavailable(self, error: ModelUnavailable, slug: str, listed: Iterable[Model]) -> ModelUnavailable:
         near = nearest(slug, listed)
-        hint = f"Nearest: {', '.join(near)}." if near else None
+        hint = words.nearest(", ".join(near)) if near else None
         told = ModelUnavailable(
             str(error), status=error.status, code=error.code, request_id=error.request_id, hint=hint
         )

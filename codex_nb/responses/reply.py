@@ -12,8 +12,9 @@ from codex_nb.http import httpx
 from codex_nb.responses.events import TERMINAL_TYPES, ResponseCompleted, ResponseIncomplete, parse_event
 from codex_nb.responses.gulps import Gulps
 from codex_nb.responses.idle import IdleLimit
-from codex_nb.responses.mapping import RUN_AGAIN, event_error, reply_error, transport_error, unreadable_reply
+from codex_nb.responses.mapping import event_error, reply_error, transport_error, unreadable_reply
 from codex_nb.responses.sse import EventStreamDecoder, EventTooLargeError
+from codex_nb.words import api_errors as words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -102,10 +103,8 @@ class Reply:
                         return events
                 return None
         except EventTooLargeError as error:
-            message = f"{self._backend.name} sends too much at once: {error}."
-            failure = StreamInterrupted(
-                message, events_seen=self.events_seen, hint="Ask for a smaller answer."
-            )
+            message = words.too_much_at_once(self._backend.name, str(error))
+            failure = StreamInterrupted(message, events_seen=self.events_seen)
             failure.retryable = False
         except (httpx.HTTPError, httpx.StreamError, OSError) as error:
             failure = self._transport_error(error)
@@ -149,13 +148,11 @@ class Reply:
 
     def _cut(self) -> CodexError:
         if self.events_seen:
-            return StreamInterrupted("The stream ended before the answer did.", events_seen=self.events_seen)
+            return StreamInterrupted(words.BROKEN_OFF, events_seen=self.events_seen)
         kind = self._response.headers.get("content-type", "")
         if not kind.startswith("text/event-stream") or self._sample.strip():
             return self._unreadable(self._sample)
-        return StreamInterrupted(
-            f"{self._backend.name} closed the stream before the first event.", hint=RUN_AGAIN
-        )
+        return StreamInterrupted(words.closed_early(self._backend.name))
 
     def _unreadable(self, body: bytes) -> CodexError:
         kind = self._response.headers.get("content-type", "")

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from codex_nb.words import api_errors as words
+
 MAX_EVENT_BYTES = 64 * 1024 * 1024
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -99,7 +101,7 @@ class EventStreamDecoder:
     def _grow(self, count: int) -> None:
         self._size += count
         if self._size > self._max_event_bytes:
-            raise EventTooLargeError(f"an event of the stream exceeds {self._max_event_bytes} bytes")
+            raise EventTooLargeError(words.event_too_large(str(self._max_event_bytes)))
 
     def _take(self, lines: list[bytes]) -> list[ServerSentEvent]:
         events: list[ServerSentEvent] = []

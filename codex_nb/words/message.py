@@ -10,3 +10,7 @@ class Message(NamedTuple):
 
     text: str
     hint: str | None = None
+
+    def followed_by(self, sentence: str) -> Message:
+        """Give the message with another sentence at the end of its text; an empty one changes nothing."""
+        return self._replace(text=f"{self.text} {sentence}") if sentence else self

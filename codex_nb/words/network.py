@@ -8,6 +8,9 @@ SENSELESS = "the answer makes no sense"
 INSECURE_ADDRESS = "its address is neither https nor on this machine"
 
 
+FAILED = "the connection failed"
+
+
 def connection_failed(kind: str) -> str:
     """Name the kind of failure."""
     return f"the connection failed ({kind})"

@@ -15,7 +15,6 @@ API_KEY = "API key"
 PERSONAL_ACCESS_TOKEN = "personal access token"  # noqa: S105  (a name)
 
 # Why a login cannot be read
-NOT_TEXT = "it is not UTF-8 text"
 NOT_JSON = "it is not valid JSON"
 NOT_AN_OBJECT = "it is not a JSON object"
 

@@ -441,7 +441,7 @@ async def test_a_refused_model_names_those_that_are_there(tmp_path: Path) -> Non
         with pytest.raises(ModelUnavailable, match="is not supported") as caught:
             [_ async for _ in client.stream(REQUEST)]
     assert "gpt-6.1-sol" in caught.value.available
-    assert "Nearest: " in caught.value.line
+    assert "Choose one of the nearest: " in caught.value.line
 
 
 async def test_an_error_after_text_is_raised_after_the_text() -> None:

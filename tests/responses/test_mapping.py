@@ -42,12 +42,12 @@ SHAPES: list[tuple[Any, str]] = [
     ({"detail": "Three."}, "Three."),
     ({"detail": {"message": "Four."}}, "Four."),
     ({"detail": {"code": "five"}}, "five"),
-    ({"detail": [{"msg": "Six."}]}, 'OpenAI refused it (400). It says: "[{"msg": "Six."}]"'),
+    ({"detail": [{"msg": "Six."}]}, 'OpenAI refused the request (400). It says: "[{"msg": "Six."}]"'),
     ({"message": "Seven."}, "Seven."),
     (b"<html><style>p {}</style><h1>Eight</h1>\n<script>x()</script></html>", "Eight"),
     (b"Nine.\r\n\r\n\x1b[31m\x00", "Nine. [31m"),
     (b"\xff\xfeTen", "\ufffd\ufffdTen"),
-    ([1, 2], 'OpenAI refused it (400). It says: "[1, 2]"'),
+    ([1, 2], 'OpenAI refused the request (400). It says: "[1, 2]"'),
 ]
 
 
@@ -58,7 +58,7 @@ def test_a_refusal_is_read_wherever_it_says_why(body: Any, said: str) -> None:
 
 @pytest.mark.parametrize("body", [{}, b"", {"error": {}}, {"error": None}])
 def test_a_refusal_without_words_has_ours(body: Any) -> None:
-    assert str(refused(400, body)).startswith("OpenAI refused it (400).")
+    assert str(refused(400, body)).startswith("OpenAI refused the request (400).")
 
 
 def test_a_refusal_may_hide_in_a_header() -> None:

@@ -292,7 +292,7 @@ async def test_a_model_that_is_not_listed_names_the_nearest(shop: Shop) -> None:
         with pytest.raises(ModelUnavailable, match=r"'gpt-6\.1-sole'") as caught:
             await catalog.choose("gpt-6.1-sole")
     assert caught.value.available == ("gpt-6.1-sol", "gpt-5.5")
-    assert caught.value.hint == "Nearest: gpt-6.1-sol, gpt-5.5."
+    assert caught.value.hint == "Choose one of the nearest: gpt-6.1-sol, gpt-5.5."
 
 
 async def test_a_model_is_not_refused_by_a_list_that_could_not_be_asked_for(shop: Shop) -> None:
@@ -366,4 +366,4 @@ def test_a_request_asks_for_what_the_model_can_do(
 def test_an_effort_that_the_model_does_not_have_is_named() -> None:
     with pytest.raises(ConfigError, match="no effort 'max'") as caught:
         SOL_MODEL.reasoning(effort="max")
-    assert caught.value.hint == "It has: low, high."
+    assert caught.value.hint == "Choose one that it has: low, high."

@@ -215,7 +215,7 @@ def test_a_profile_that_is_not_there_names_those_that_are(tmp_path: Path, name: 
     write(tmp_path / "profiles" / "work", "")
     error = refused(tmp_path, PROFILES, profile=name)
     assert error.key == f"profiles.{name}"
-    assert error.hint == "Known profiles: special, usual, work."
+    assert error.hint == "Choose one of the known profiles: special, usual, work."
 
 
 def test_the_environment_says_where_the_services_are(tmp_path: Path) -> None:
