@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from codex_nb.errors import SignInRequired
 from codex_nb.http import httpx
 from codex_nb.words import identities as words
+from codex_nb.words import kernel
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
@@ -55,7 +56,7 @@ class BearerAuth(httpx.Auth):
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Refuse: recovery needs the event loop."""
         del request
-        raise RuntimeError("codex_nb signs requests of httpx.AsyncClient only")
+        raise RuntimeError(kernel.ASYNC_ONLY)
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Sign, send, and after a 401 repeat with better credentials if there are any."""

@@ -12,6 +12,7 @@ from codex_nb.host.mailbox import MainThreadCall
 from codex_nb.session.answer import Answer, ToolCall
 from codex_nb.session.events import ApprovalRequested, TurnEvent, TurnFinished
 from codex_nb.session.state import ReasoningPart, TextPart, ToolPart, TurnState, reduce
+from codex_nb.words import kernel as words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -44,12 +45,12 @@ class TurnInterrupted(KeyboardInterrupt):
     """The user interrupted the kernel during a turn; ``answer`` holds what had come, marked as cancelled."""
 
     def __init__(self, answer: Answer) -> None:
-        super().__init__("the turn was interrupted; what had come is kept")
+        super().__init__(words.INTERRUPTED)
         self.answer = answer
 
     def _render_traceback_(self) -> list[str]:
         """Be one line in a cell: IPython asks for this, and the way here is nobody's mistake."""
-        return [f"KeyboardInterrupt: {self}"]
+        return [words.keyboard_interrupt(str(self))]
 
 
 def run_in_cell(
@@ -176,8 +177,8 @@ class CellTurn:
                 self._flush()
                 return event.answer
         if self._deadline is None:
-            raise (self._turn and self._turn.error) or RuntimeError("The turn ended without its last event.")
-        finished = TurnFinished(partial_answer(self._seen), "Stopped.")
+            raise (self._turn and self._turn.error) or RuntimeError(words.NO_LAST_EVENT)
+        finished = TurnFinished(partial_answer(self._seen), words.STOPPED)
         self._screen.apply(finished)
         self._flush()
         return finished.answer

@@ -14,6 +14,8 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from codex_nb.words import kernel as words
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
@@ -151,7 +153,7 @@ def _demand(channel: Channel) -> None:
     )
     queues = hasattr(channel.kernel, "_main_asyncio_lock") or hasattr(channel.kernel, "schedule_dispatch")
     if not queues or any(each is None for each in needed):
-        raise AttributeError("the shell channel has another form")
+        raise AttributeError(words.UNKNOWN_CHANNEL)
 
 
 def _publisher(kernel: Any) -> Callable[..., None]:

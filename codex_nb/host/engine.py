@@ -15,6 +15,8 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from codex_nb.words import kernel as words
+
 if TYPE_CHECKING:
     from collections.abc import Coroutine
     from typing import Any
@@ -64,8 +66,7 @@ class Engine:
         """
         if self.is_current_thread:
             coroutine.close()
-            message = "The engine cannot wait for itself: await the coroutine instead."
-            raise RuntimeError(message)
+            raise RuntimeError(words.ENGINE_WAITS)
         future = self.submit(coroutine)
         try:
             while not concurrent.futures.wait([future], timeout=_POLL_S).done:

@@ -15,6 +15,7 @@ from codex_nb.rendering.highlight import code_html, visible
 from codex_nb.rendering.markdown import parse, render_tokens
 from codex_nb.rendering.neutral import fenced, neutral_blocks, neutral_text
 from codex_nb.rendering.sanitize import clean, plain_html
+from codex_nb.words import rendering as words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -158,4 +159,4 @@ def shortened(output: str) -> str:
     if len(output) <= LONGEST_OUTPUT:
         return output
     half = LONGEST_OUTPUT // 2
-    return f"{output[:half]}\n… {len(output) - 2 * half} characters left out …\n{output[-half:]}"
+    return f"{output[:half]}\n{words.characters_left_out(str(len(output) - 2 * half))}\n{output[-half:]}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from codex_nb.words import kernel as words
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -35,8 +37,7 @@ class IdleLimit:
         """Begin a wait."""
         task = asyncio.current_task()
         if task is None:
-            message = "An idle limit bounds what a task waits for."
-            raise RuntimeError(message)
+            raise RuntimeError(words.OUTSIDE_A_TASK)
         self._task, self._cancelling, self._began = task, task.cancelling(), self._loop.time()
         if self._timer is None:
             self._timer = self._loop.call_later(self._seconds, self._look)

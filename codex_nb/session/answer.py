@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from codex_nb.words import conversation as words
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
@@ -64,7 +66,7 @@ class Answer:
 
 _REMARKS: Mapping[Status, str] = {
     "completed": "",
-    "incomplete": "The answer is incomplete.",
-    "failed": "The turn failed.",
-    "cancelled": "The turn was stopped.",
+    "incomplete": words.INCOMPLETE,
+    "failed": words.FAILED,
+    "cancelled": words.WAS_STOPPED,
 }

@@ -33,17 +33,19 @@ from codex_nb.session.opening import open_exchange
 from codex_nb.session.redaction import Redactor, Unshown, environment_secrets
 from codex_nb.session.replay import AnswerStore, StoredAnswer, question_key, replayed
 from codex_nb.session.signing_in import SignIn, needs_sign_in, nobody_signs_in
-from codex_nb.session.turn import STOPPED, Turn, Unfit, run_turn
+from codex_nb.session.turn import Turn, Unfit, run_turn
 from codex_nb.session.values import value_format
 from codex_nb.tools.approval import ConsentMemory, ConsentRules
-from codex_nb.words import sign_in as words
+from codex_nb.words import conversation as words
+from codex_nb.words import secret_names
+from codex_nb.words import sign_in as words_of_sign_in
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
     from codex_nb.auth.credentials import Credentials
     from codex_nb.errors import AuthError
-    from codex_nb.responses.limits import RateLimits
+    from codex_nb.responses.limits import RateLimits, Window
     from codex_nb.responses.model import Model
     from codex_nb.session.events import TurnEvent
     from codex_nb.session.model_client import ModelClient
@@ -126,7 +128,7 @@ class Assistant:
             answer = Answer("", status="failed", thread=conversation.name)
             yield TurnFinished(answer, error.line, error.bare())
         except (asyncio.CancelledError, KeyboardInterrupt):
-            yield TurnFinished(Answer("", status="cancelled", thread=conversation.name), STOPPED)
+            yield TurnFinished(Answer("", status="cancelled", thread=conversation.name), words.STOPPED)
 
     async def _events(
         self,
@@ -191,7 +193,7 @@ class Assistant:
             return False
         now = await self._identity.current()
         if identity_fact(now) != identity_fact(before):
-            raise AccountChanged(words.begun_with_another_account(before.label, now.label))
+            raise AccountChanged(words_of_sign_in.begun_with_another_account(before.label, now.label))
         return True
 
     async def _made_short(self, decided: Decided) -> list[Notice]:
@@ -213,12 +215,12 @@ class Assistant:
             async for event in events:
                 last = event
         if not isinstance(last, TurnFinished):
-            raise CodexError("The turn ended without a result.")
+            raise CodexError(words.NO_RESULT)
         task = asyncio.current_task()
         if last.answer.status == "cancelled" and task is not None and task.cancelling():
             raise asyncio.CancelledError
         if last.answer.status == "failed":
-            raise last.failure or CodexError(last.error or "The turn failed.")
+            raise last.failure or CodexError(last.error or words.FAILED)
         return last.answer
 
     def redactor(self, credentials: Credentials | None = None) -> Redactor:
@@ -226,8 +228,8 @@ class Assistant:
         secrets = environment_secrets(self._environ)
         if login := credentials or self._identity.peek():
             for name, value in (
-                ("the login's token", login.bearer),
-                ("the login's refresh token", login.refresh_token),
+                (secret_names.LOGIN_TOKEN, login.bearer),
+                (secret_names.LOGIN_REFRESH_TOKEN, login.refresh_token),
             ):
                 if value is not None:
                     secrets[name] = Unshown(value.get_secret_value())
@@ -274,9 +276,15 @@ class Assistant:
             key = f"{window.limit} {window.label} {window.resets_at}"
             if used >= NEAR_LIMIT_PERCENT and key not in self._warned:
                 self._warned.add(key)
-                reset = f", resets {window.resets_at.astimezone():%a %H:%M}" if window.resets_at else ""
-                return Notice("limits", f"{used:.0f} % of the {window.label} limit is used{reset}.")
+                return Notice("limits", _nearly_used(f"{used:.0f}", window))
         return None
+
+
+def _nearly_used(percent: str, window: Window) -> str:
+    if window.resets_at is None:
+        return words.limit_used(percent, window.label)
+    resets = f"{window.resets_at.astimezone():%a %H:%M}"
+    return words.limit_used_until(percent, window.label, resets)
 
 
 def _did_not_fit(event: TurnEvent) -> bool:

@@ -24,6 +24,7 @@ from codex_nb.errors import (
 )
 from codex_nb.session.answer import Answer
 from codex_nb.tools.trust import library_of
+from codex_nb.words import batch as words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Iterable
@@ -105,7 +106,7 @@ class Batch:
 
     def __post_init__(self) -> None:
         if self.concurrency < 1:
-            raise ConfigError("map: concurrency must be at least 1.", key="concurrency")
+            raise ConfigError(words.NO_CONCURRENCY, key="concurrency")
 
     def run(self) -> list[Outcome]:
         """Ask everything; return the outcomes in the order of the prompts."""
@@ -157,9 +158,8 @@ class Batch:
 
     def _fail(self, index: int, error: CodexError) -> None:
         if self.on_error == "raise":
-            error.add_note(
-                f"Question {index + 1} of {len(self.prompts)}; {len(self._outcomes)} were answered."
-            )
+            total, answered = len(self.prompts), len(self._outcomes)
+            error.add_note(words.failed_at(str(index + 1), str(total), str(answered)))
             raise error
         self._settle(index, error)
         if isinstance(error, _HOPELESS):
@@ -182,14 +182,12 @@ def prompts_of(given: Iterable[Any]) -> tuple[tuple[str, ...], Callable[[list[Ou
     Raises ConfigError for what is not many texts, before anything is sent.
     """
     if isinstance(given, str):
-        raise ConfigError("map takes many prompts, not one text; use ask for one.", key="prompts")
+        raise ConfigError(words.ONE_TEXT, key="prompts")
     series: Any = given if library_of(given) == "pandas" and type(given).__name__ == "Series" else None
     prompts = tuple(given if series is None else series.tolist())
     for number, prompt in enumerate(prompts, 1):
         if not isinstance(prompt, str):
-            raise ConfigError(
-                f"map: prompt {number} must be a text, not {type(prompt).__name__}.", key="prompts"
-            )
+            raise ConfigError(words.not_a_text(str(number), type(prompt).__name__), key="prompts")
     if series is None:
         return prompts, lambda outcomes: outcomes
     return prompts, lambda outcomes: type(series)(

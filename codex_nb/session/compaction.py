@@ -16,6 +16,7 @@ from codex_nb.responses.events import ResponseFinished
 from codex_nb.session.items import Item, answer_text, user_message
 from codex_nb.session.model_client import streaming
 from codex_nb.session.sections import tokens_of
+from codex_nb.words import conversation as words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +72,7 @@ class Compactor:
         facts = [fact for fact in conversation.facts if fact.startswith(_KEPT_FACTS)]
         conversation.replace([*first_words, short], facts)
         after = size_of(conversation.items)
-        return f"The thread had grown long and was made short: from about {before:,} to {after:,} tokens."
+        return words.made_short(f"{before:,}", f"{after:,}")
 
     async def _sealed(self, items: Sequence[Item], template: ResponsesRequest) -> Item | None:
         request = replace(template, input=(*items, {"type": "compaction_trigger"}), text_format=None)
@@ -105,7 +106,7 @@ class Compactor:
             async for event in events:
                 if isinstance(event, ResponseFinished):
                     return event
-        raise BadRequest("The request for a summary of the thread was not answered.")
+        raise BadRequest(words.NO_SUMMARY)
 
 
 def newer_half(items: Sequence[Item]) -> tuple[Item, ...]:

@@ -29,6 +29,7 @@ from codex_nb.session.names import Names, names_in
 from codex_nb.session.sections import NotebookContext, Section, SectionKind, tokens_of
 from codex_nb.tools.outputs import shorten
 from codex_nb.tools.variables import Detail, describe, imported_modules, is_worth_knowing
+from codex_nb.words import context as words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -110,7 +111,7 @@ class _Gathering:
             lines.append(f"Asked in cell {snapshot.current + 1} of {len(snapshot.cells)}")
         modules = imported_modules(namespace)
         lines.append(f"Python {platform.python_version()}" + (f"; imported: {modules}" if modules else ""))
-        self._add(self._clean("place", "", "\n".join(lines), "the notebook", key=False))
+        self._add(self._clean("place", "", "\n".join(lines), words.THE_NOTEBOOK, key=False))
 
     def mentions(self, mentioned: Mentioned) -> None:
         """Tell what the question points at."""
@@ -182,11 +183,11 @@ class _Gathering:
             shortened += not whole
         self.sections.get("cell", []).reverse()
         if skipped:
-            self.cuts.append(f"{skipped} cells marked codex-skip")
+            self.cuts.append(words.marked_cells(str(skipped)))
         if told < len(shown):
-            self.cuts.append(f"the {len(shown) - told} cells farthest above")
+            self.cuts.append(words.farthest_cells(str(len(shown) - told)))
         if shortened:
-            self.cuts.append(f"parts of {shortened} cells")
+            self.cuts.append(words.parts_of_cells(str(shortened)))
 
     def _fitting(self, number: int, cell: Cell, distance: int) -> tuple[Section | None, bool]:
         """Return the cell at the first level that fits the room, and whether that is all of the cell."""
@@ -197,7 +198,7 @@ class _Gathering:
                 continue
             title = f"Cell {number}" + (f" ({cell.kind})" if cell.kind != "code" else "")
             mark = f" [{cell.execution_count}]" if cell.execution_count else ""
-            section = self._clean("cell", title, text, f"cell {number}", mark=mark)
+            section = self._clean("cell", title, text, words.cell(str(number)), mark=mark)
             if section.tokens <= room:
                 return section, " left out] …" not in text and " not told]" not in text
         return None, False

@@ -9,6 +9,8 @@ from codex_nb.responses.request import ResponsesRequest
 from codex_nb.session.events import Notice, TurnStarted
 from codex_nb.session.sections import join_findings
 from codex_nb.settings import ApprovalPolicy
+from codex_nb.words import context as words_of_context
+from codex_nb.words import conversation as words
 
 if TYPE_CHECKING:
     from codex_nb.auth.credentials import Credentials
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
     from codex_nb.session.opening import Opening
     from codex_nb.session.request import TurnRequest
     from codex_nb.settings import Settings
-
-ALL_HINT = "Approval policy 'all': tool calls run without being asked for."
 
 
 @dataclass(frozen=True)
@@ -78,13 +78,14 @@ class Decided:
         """The quiet lines that the turn begins with: what was cut, what was taken out, what runs unasked."""
         request, notices = self.request, []
         if request.context is not None and request.context.cuts:
-            notices.append(Notice("context", f"Left out of the context: {'; '.join(request.context.cuts)}."))
+            notices.append(Notice("context", words_of_context.left_out("; ".join(request.context.cuts))))
         if told := join_findings(opening.findings):
             notices.append(Notice("redacted", told))
         if opening.images_unsent:
             count = opening.images_unsent
-            told = f"{self.model.slug} takes text only: {count} image{'s' * (count > 1)} not sent."
+            model = self.model.slug
+            told = words.image_not_sent(model) if count == 1 else words.images_not_sent(model, str(count))
             notices.append(Notice("hint", told))
         if request.approval is ApprovalPolicy.ALL and len(request.tools):
-            notices.append(Notice("hint", ALL_HINT))
+            notices.append(Notice("hint", words.ALL_ALLOWED))
         return tuple(notices)

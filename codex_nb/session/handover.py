@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from codex_nb.session.compaction import SEALED
 from codex_nb.session.events import Notice
+from codex_nb.words import conversation as words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,9 +28,7 @@ def adopt(conversation: Conversation, credentials: Credentials) -> list[Notice]:
     if not known or known == {own}:
         return []
     conversation.replace(unsealed(conversation.items), [*(conversation.facts - known), own])
-    return [
-        Notice("hint", "Another account began this thread: what only that account can open was left out.")
-    ]
+    return [Notice("hint", words.BEGUN_BY_ANOTHER)]
 
 
 def unsealed(items: Sequence[Item]) -> list[Item]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from codex_nb.words import schemas as words
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -106,7 +108,7 @@ def _children(schema: Schema) -> Iterator[Schema]:
 def mismatches(value: Any, schema: Any, root: Schema, path: str = "value") -> list[str]:
     """Return what of a value does not fit, as sentences that name the place; empty when all fits."""
     if schema is False:
-        return [f"{path} is not allowed"]
+        return [words.not_allowed(path)]
     if not isinstance(schema, dict):
         return []
     schema = resolved(schema, root)
@@ -119,7 +121,7 @@ def mismatches(value: Any, schema: Any, root: Schema, path: str = "value") -> li
             return (
                 mismatches(value, branches[0], root, path)
                 if len(branches) == 1
-                else [f"{path} fits none of {union}"]
+                else [words.fits_none(path, union)]
             )
     for branch in schema.get("allOf", ()):
         problems += mismatches(value, branch, root, path)
@@ -135,11 +137,11 @@ def _kind_problems(value: Any, schema: Schema, path: str) -> Iterator[str]:
     kinds = schema.get("type", [])
     kinds = [kinds] if isinstance(kinds, str) else kinds
     if kinds and not any(_is_kind(value, kind) for kind in kinds):
-        yield f"{path} must be {' or '.join(kinds)}"
+        yield words.must_be(path, words.OR.join(kinds))
     elif "enum" in schema and value not in schema["enum"]:
-        yield f"{path} must be one of {', '.join(map(repr, schema['enum']))}"
+        yield words.must_be_one_of(path, ", ".join(map(repr, schema["enum"])))
     elif "const" in schema and value != schema["const"]:
-        yield f"{path} must be {schema['const']!r}"
+        yield words.must_be(path, repr(schema["const"]))
 
 
 def _is_kind(value: Any, kind: str) -> bool:
@@ -152,7 +154,7 @@ def _is_kind(value: Any, kind: str) -> bool:
 
 def _object_problems(value: Mapping[str, Any], schema: Schema, root: Schema, path: str) -> list[str]:
     named = schema.get("properties", {})
-    problems = [f"{path}.{key} is missing" for key in schema.get("required", ()) if key not in value]
+    problems = [words.is_missing(f"{path}.{key}") for key in schema.get("required", ()) if key not in value]
     for key, entry in value.items():
         wanted = named.get(key, schema.get("additionalProperties", True))
         problems += mismatches(entry, wanted, root, f"{path}.{key}")
@@ -167,16 +169,16 @@ def _bound_problems(value: Any, schema: Schema, path: str) -> Iterator[str]:
         measured, low, high = len(value), "minLength", "maxLength"
         pattern = schema.get("pattern")
         if isinstance(pattern, str) and not re.search(pattern, value):
-            yield f"{path} must match {pattern}"
+            yield words.must_match(path, pattern)
     elif isinstance(value, list):
         measured, low, high = len(value), "minItems", "maxItems"
     else:
         return
     if measured < schema.get(low, measured):
-        yield f"{path}: {low} is {schema[low]}"
+        yield words.bound(path, low, str(schema[low]))
     if measured > schema.get(high, measured):
-        yield f"{path}: {high} is {schema[high]}"
+        yield words.bound(path, high, str(schema[high]))
     if "exclusiveMinimum" in schema and measured <= schema["exclusiveMinimum"]:
-        yield f"{path} must be more than {schema['exclusiveMinimum']}"
+        yield words.must_be_more(path, str(schema["exclusiveMinimum"]))
     if "exclusiveMaximum" in schema and measured >= schema["exclusiveMaximum"]:
-        yield f"{path} must be less than {schema['exclusiveMaximum']}"
+        yield words.must_be_less(path, str(schema["exclusiveMaximum"]))

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from codex_nb.words import secret_names as words
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -40,35 +42,35 @@ _EXPORTED = (
 KEY_FORMATS = tuple(
     KeyFormat(name, hints, re.compile(pattern))
     for name, hints, pattern in (
-        ("an OpenAI key", ("sk-",), r"sk-(?=[\w-]*[A-Z])(?=[\w-]*[a-z])(?=[\w-]*\d)[A-Za-z0-9_-]{20,}"),
-        ("a JSON web token", ("eyj",), r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?"),
-        ("a GitHub token", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), r"gh[pousr]_[A-Za-z0-9]{30,}"),
-        ("a GitHub token", ("github_pat_",), r"github_pat_[A-Za-z0-9_]{30,}"),
-        ("a GitLab token", ("glpat-",), r"glpat-[A-Za-z0-9_-]{20,}"),
-        ("an AWS key", ("akia", "asia"), r"(?<![A-Z0-9])(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Z0-9])"),
-        ("a Google key", ("aiza",), r"AIza[A-Za-z0-9_-]{35}"),
-        ("a Google token", ("ya29.",), r"ya29\.[A-Za-z0-9_-]{20,}"),
-        ("a Slack token", ("xox",), r"xox[abeoprs]-[A-Za-z0-9-]{10,}"),
-        ("a Hugging Face token", ("hf_",), r"hf_[A-Za-z0-9]{30,}"),
-        ("a Stripe key", ("k_live_", "k_test_"), r"[rs]k_(?:live|test)_[A-Za-z0-9]{16,}"),
-        ("a PyPI token", ("pypi-",), r"pypi-[A-Za-z0-9_-]{50,}"),
-        ("an npm token", ("npm_",), r"npm_[A-Za-z0-9]{36}"),
-        ("a Databricks token", ("dapi",), r"dapi[a-f0-9]{32}"),
-        ("a personal access token", ("at-",), r"(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))at-[A-Za-z0-9_-]{32,}"),
+        (words.OPENAI_KEY, ("sk-",), r"sk-(?=[\w-]*[A-Z])(?=[\w-]*[a-z])(?=[\w-]*\d)[A-Za-z0-9_-]{20,}"),
+        (words.JSON_WEB_TOKEN, ("eyj",), r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?"),
+        (words.GITHUB_TOKEN, ("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), r"gh[pousr]_[A-Za-z0-9]{30,}"),
+        (words.GITHUB_TOKEN, ("github_pat_",), r"github_pat_[A-Za-z0-9_]{30,}"),
+        (words.GITLAB_TOKEN, ("glpat-",), r"glpat-[A-Za-z0-9_-]{20,}"),
+        (words.AWS_KEY, ("akia", "asia"), r"(?<![A-Z0-9])(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Z0-9])"),
+        (words.GOOGLE_KEY, ("aiza",), r"AIza[A-Za-z0-9_-]{35}"),
+        (words.GOOGLE_TOKEN, ("ya29.",), r"ya29\.[A-Za-z0-9_-]{20,}"),
+        (words.SLACK_TOKEN, ("xox",), r"xox[abeoprs]-[A-Za-z0-9-]{10,}"),
+        (words.HUGGING_FACE_TOKEN, ("hf_",), r"hf_[A-Za-z0-9]{30,}"),
+        (words.STRIPE_KEY, ("k_live_", "k_test_"), r"[rs]k_(?:live|test)_[A-Za-z0-9]{16,}"),
+        (words.PYPI_TOKEN, ("pypi-",), r"pypi-[A-Za-z0-9_-]{50,}"),
+        (words.NPM_TOKEN, ("npm_",), r"npm_[A-Za-z0-9]{36}"),
+        (words.DATABRICKS_TOKEN, ("dapi",), r"dapi[a-f0-9]{32}"),
+        (words.PERSONAL_ACCESS_TOKEN, ("at-",), r"(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))at-[A-Za-z0-9_-]{32,}"),
         (
-            "a private key",
+            words.PRIVATE_KEY,
             ("private key-----",),
             r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
         ),
-        ("a bearer token", ("bearer",), r"(?i:bearer)\s+(?P<value>[A-Za-z0-9._~+/-]{16,}=*)"),
-        ("a password in an address", ("://",), r"://[^\s/:@\"'<>]{0,64}:(?P<value>[^\s/@\"'<>]{3,256})@"),
+        (words.BEARER_TOKEN, ("bearer",), r"(?i:bearer)\s+(?P<value>[A-Za-z0-9._~+/-]{16,}=*)"),
+        (words.PASSWORD_IN_ADDRESS, ("://",), r"://[^\s/:@\"'<>]{0,64}:(?P<value>[^\s/@\"'<>]{3,256})@"),
         (
-            "an assigned secret",
+            words.ASSIGNED,
             ("api_key", "apikey", "secret", "token", "passw", "pwd"),
             f"(?i:{_ASSIGNED})",
         ),
         (
-            "an assigned secret",
+            words.ASSIGNED,
             ("key", "secret", "token", "passw"),
             _EXPORTED,
         ),

@@ -12,6 +12,7 @@ from codex_nb.session.cells import FULL, cell_images, cell_text, is_skipped
 from codex_nb.session.sections import Section
 from codex_nb.tools.outputs import shorten
 from codex_nb.tools.variables import Detail, describe
+from codex_nb.words import context as words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -85,9 +86,9 @@ def _variable(name: str, namespace: Mapping[str, Any]) -> Mentioned:
 def _cell(number: int, snapshot: NotebookSnapshot | None) -> Mentioned:
     cell = next(_cells_numbered(number, snapshot), None)
     if cell is None:
-        return Mentioned(problems=(f"there is no cell {number}",))
+        return Mentioned(problems=(words.no_cell(str(number)),))
     if is_skipped(cell):
-        return Mentioned(problems=(f"cell {number} is marked codex-skip",))
+        return Mentioned(problems=(words.marked_cell(str(number)),))
     return Mentioned((Section("mention", f"@cell:{number}", cell_text(cell, FULL)),), cell_images(cell))
 
 
@@ -108,9 +109,9 @@ def _file(name: str, folder: Path | None) -> Mentioned:
             content = file.read(4 * FILE_LIMIT)
         size = path.stat().st_size
     except OSError as error:
-        return Mentioned(problems=(f"{name} cannot be read ({error.strerror or type(error).__name__})",))
+        return Mentioned(problems=(words.unreadable(name, error.strerror or type(error).__name__),))
     if b"\0" in content[:8192]:
-        return Mentioned(problems=(f"{name} is not a text file",))
+        return Mentioned(problems=(words.not_text(name),))
     text = shorten(content.decode("utf-8", "replace"), FILE_LIMIT)
     more = f"\n[the file goes on: {size:,} bytes in all]" if size > len(content) else ""
     return Mentioned((Section("mention", f"@file:{name}", text + more),))
@@ -118,7 +119,7 @@ def _file(name: str, folder: Path | None) -> Mentioned:
 
 def _image_file(name: str, path: Path, kind: str) -> Mentioned:
     if path.stat().st_size > IMAGE_FILE_LIMIT:
-        return Mentioned(problems=(f"{name} is too large to be sent",))
+        return Mentioned(problems=(words.too_large(name),))
     encoded = base64.b64encode(path.read_bytes()).decode()
     section = Section("mention", f"@file:{name}", "(the image is attached)")
     return Mentioned((section,), (f"data:image/{kind};base64,{encoded}",))

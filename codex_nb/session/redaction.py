@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus, urlsplit
 
 from codex_nb.session.key_formats import holds_key, replace_keys
+from codex_nb.words import secret_names as words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -106,7 +107,7 @@ class Redactor:
     def _encoded(self, text: str, mark: Callable[[str], str]) -> str:
         for plain in _decodings(text[:_LONGEST_ENCODED]):
             if holds_key(plain) or any(form in plain for form, _ in self._forms):
-                return mark("an encoded secret")
+                return mark(words.ENCODED)
         return text
 
     def _without_halves(self, text: str) -> str:
@@ -182,7 +183,7 @@ def environment_secrets(environ: Mapping[str, str]) -> dict[str, str]:
         if looks_secret(name) and not value.startswith(("/", "~", "http://", "https://")):
             secrets[f"${name}"] = Unshown(value)
         elif "://" in value and "@" in value and (password := _password(value)):
-            secrets[f"the password in ${name}"] = Unshown(password)
+            secrets[words.password_in_variable(name)] = Unshown(password)
     return secrets
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from codex_nb.errors import CodexError
 from codex_nb.tools.outputs import plain, shorten
+from codex_nb.words import conversation as words
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -43,7 +44,7 @@ surprising or wrong in it, and name the values that matter."""
 class NothingFailed(CodexError):
     """There is no error to mend."""
 
-    default_hint = "Run %codex fix right after a cell that failed, or ask with %%codex."
+    default_hint = words.NOTHING_TO_MEND
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from codex_nb.session.answer import Answer, ToolCall, Usage
 from codex_nb.session.events import Notice, TextDone, TurnFinished, TurnStarted
 from codex_nb.session.items import assistant_message, new_uuid, user_message
+from codex_nb.words import conversation as words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -120,7 +121,7 @@ def replayed(stored: StoredAnswer, conversation: Conversation, prompt: str) -> I
     yield TurnStarted(
         new_uuid(), conversation.name, answer.model, effort=None, account="", plan="", billing=answer.billing
     )
-    yield Notice("replayed", f"Stored answer of {_when(stored.at)}: nothing was sent. --fresh asks again.")
+    yield Notice("replayed", words.stored_answer(_when(stored.at)))
     yield TextDone("stored", answer.text)
     yield TurnFinished(replace(answer, thread=conversation.name, usage=Usage()))
 

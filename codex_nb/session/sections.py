@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
+from codex_nb.words import context as words
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
@@ -145,5 +147,5 @@ def _entry(section: Section) -> str:
 
 def join_findings(findings: Iterable[Finding]) -> str:
     """Say in one sentence what was taken out, and where."""
-    told = dict.fromkeys(f"{finding.name} in {finding.place}" for finding in findings)
-    return f"Not sent, because it looks secret: {', '.join(told)}." if told else ""
+    told = dict.fromkeys(words.found_in(finding.name, finding.place) for finding in findings)
+    return words.looks_secret(", ".join(told)) if told else ""

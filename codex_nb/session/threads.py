@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.session.conversation import Conversation
+from codex_nb.words import conversation as words
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -98,9 +99,7 @@ class ThreadStore:
             yield
         except OSError as error:
             reason = error.strerror or type(error).__name__
-            self._problem = (
-                f"This thread is kept in memory only: {path.parent} cannot be written to ({reason})."
-            )
+            self._problem = words.memory_only(str(path.parent), reason)
 
     def _read(self, name: str) -> Conversation | None:
         path = self._path(name)

@@ -20,6 +20,7 @@ from codex_nb.session.items import Item, answer_text, call_output, is_call, reas
 from codex_nb.session.model_client import streaming
 from codex_nb.session.reader import StepReader
 from codex_nb.session.signing_in import SignIn, nobody_signs_in
+from codex_nb.words import conversation as words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from codex_nb.session.events import TurnEvent, TurnStarted
     from codex_nb.session.model_client import ModelClient
 
-STOPPED = "Stopped by the user."
 REPAIR = "Your answer does not fit the JSON schema:\n{problem}\nAnswer again, with the corrected JSON alone."
 NOT_RUN = "not run: the user stopped the turn"
 
@@ -123,9 +123,7 @@ class _Run:
             if self._status != "completed" or not (calls or await self._goes_on()):
                 return
         self._status = "incomplete"
-        self._problem = (
-            f"The turn was ended after {self._turn.max_steps} requests. Ask to continue if it should."
-        )
+        self._problem = words.too_many_requests(str(self._turn.max_steps))
 
     async def _step(self, step: int) -> AsyncGenerator[TurnEvent, None]:
         """Yield what a step says; one that is refused before it says anything begins anew after a sign-in.
@@ -161,14 +159,12 @@ class _Run:
         self._items += items
         self._exchange.add(items)
         if finished is None:
-            self._status, self._problem = "incomplete", "The answer ended without being finished."
+            self._status, self._problem = "incomplete", words.UNFINISHED
             return []
         self._usage = add_usage(self._usage, finished.usage)
         if finished.status == "incomplete":
             self._status = "incomplete"
-            self._problem = (
-                f"The answer is incomplete: {finished.incomplete_reason or 'no reason was given'}."
-            )
+            self._problem = words.incomplete_because(finished.incomplete_reason or words.NO_REASON)
             return []
         return [item for item in items if is_call(item)]
 
@@ -177,7 +173,7 @@ class _Run:
         asked, told = self._turn.request.model, self._last.model if self._last else ""
         if not told or told.startswith(asked) or asked.startswith(told):
             return None
-        return Notice("model", f"{told} answered, not {asked}.")
+        return Notice("model", words.another_model(told, asked))
 
     async def _answer_calls(self, calls: list[Item]) -> AsyncGenerator[TurnEvent, None]:
         for call in calls:
@@ -194,7 +190,7 @@ class _Run:
                 self._calls.append(run.record)
             self._exchange.add([run.output] if run.output else [])
             if run.stopped:
-                self._status, self._problem = "cancelled", STOPPED
+                self._status, self._problem = "cancelled", words.STOPPED
 
     async def _goes_on(self) -> bool:
         """Whether the model is asked again although it called nothing."""
@@ -209,7 +205,7 @@ class _Run:
         except Unfit as problem:
             if self._repairs == self._turn.repairs:
                 self._status = "failed"
-                self._problem = f"The answer does not fit the schema: {problem}"
+                self._problem = words.does_not_fit(str(problem))
                 return False
             self._repairs += 1
             self._asked_at = len(self._items)
@@ -227,7 +223,7 @@ class _Run:
     def interrupted(self) -> TurnFinished:
         """Keep what is whole, answer what is open, and say that the turn was stopped."""
         text = self._abort()
-        return TurnFinished(replace(self._answer(text), status="cancelled"), STOPPED)
+        return TurnFinished(replace(self._answer(text), status="cancelled"), words.STOPPED)
 
     def failed(self, error: CodexError) -> TurnFinished:
         """Keep what is whole, and carry the error to whoever acts on it."""

@@ -16,6 +16,7 @@ from typing_extensions import TypedDict
 from codex_nb.errors import CodexError
 from codex_nb.session.json_schema import fits_strict_mode, mismatches, resolved, strict_schema
 from codex_nb.session.turn import Unfit
+from codex_nb.words import schemas as words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,7 @@ _MOST_PROBLEMS = 8
 class SchemaError(CodexError):
     """The schema that was asked for cannot be used; nothing was sent."""
 
-    default_hint = "Give a pydantic model, a dataclass, a TypedDict or a JSON schema."
+    default_hint = words.GIVE_A_SCHEMA
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,12 @@ def value_format(wanted: Any) -> ValueFormat:
     if isinstance(wanted, dict):
         return _from_json_schema(wanted)
     if inspect.isroutine(wanted):
-        raise SchemaError(f"{wanted.__name__} is a function, not a schema.")
+        raise SchemaError(words.is_a_function(wanted.__name__))
     try:
         adapter: TypeAdapter[Any] = TypeAdapter(_readable(wanted))
         schema = adapter.json_schema()
     except Exception as error:
-        raise SchemaError(f"{wanted!r:.80} cannot be used as a schema: {error}") from error
+        raise SchemaError(words.unusable(f"{wanted!r:.80}", str(error))) from error
     wrapped = resolved(schema, schema).get("type") != "object"
 
     def parse(text: str) -> Any:
@@ -66,10 +67,7 @@ def value_format(wanted: Any) -> ValueFormat:
             told = "; ".join(f"{'.'.join(map(str, p['loc'])) or 'value'}: {p['msg']}" for p in problems)
             raise Unfit(told) from None
         except Exception as error:
-            hint = "Mend the schema's own code; the answer's text is kept."
-            raise SchemaError(
-                f"The schema's own code failed: {type(error).__name__}: {error}", hint=hint
-            ) from error
+            raise SchemaError(words.own_code_failed(type(error).__name__, str(error))) from error
 
     return ValueFormat(_text_format(schema, wrapped=wrapped), parse)
 
@@ -89,7 +87,7 @@ def _readable(wanted: Any) -> Any:
 def _from_json_schema(schema: dict[str, Any]) -> ValueFormat:
     kind = resolved(schema, schema).get("type")
     if kind is None and not {"properties", "$ref", "anyOf", "enum"} & set(schema):
-        raise SchemaError("The JSON schema does not say what it describes: it has no type.")
+        raise SchemaError(words.NO_TYPE)
     wrapped = kind != "object"
 
     def parse(text: str) -> Any:
@@ -131,7 +129,7 @@ def _load(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise Unfit(f"the answer is not JSON: {error}") from None
+        raise Unfit(words.not_json(str(error))) from None
 
 
 def _unwrapped(value: Any, *, wrapped: bool) -> Any:
@@ -139,4 +137,4 @@ def _unwrapped(value: Any, *, wrapped: bool) -> Any:
         return value
     if isinstance(value, dict) and set(value) == {"value"}:
         return value["value"]
-    raise Unfit('the answer must be an object with the one key "value"')
+    raise Unfit(words.ONE_KEY)

@@ -10,16 +10,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, assert_never
 
 from codex_nb.settings import ApprovalPolicy
+from codex_nb.words import tools as words
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from codex_nb.tools.tool import Tool, ToolSet
-
-NOBODY_HINT = (
-    "Nobody is here to approve this call, so it was refused. "
-    "A person can run the cell, or the run can be started with --approval all."
-)
 
 
 class Effect(StrEnum):
@@ -134,7 +130,7 @@ class NobodyToAsk:
     async def decide(self, request: ApprovalRequest) -> Decision:
         """Refuse."""
         del request
-        return Decision(Verdict.REJECT, message=NOBODY_HINT, by="nobody")
+        return Decision(Verdict.REJECT, message=words.NOBODY_THERE, by="nobody")
 
 
 @dataclass
@@ -191,8 +187,7 @@ class ConsentRules:
             case ApprovalPolicy.NEVER if looks:
                 allowed = True
             case ApprovalPolicy.NEVER:
-                message = f"{tool.name} is not available: the approval policy is 'never'."
-                return Decision(Verdict.REJECT, message=message, by="policy")
+                return Decision(Verdict.REJECT, message=words.never_runs(tool.name), by="policy")
             case ApprovalPolicy.AUTO:
                 allowed = looks or self.memory.allows(request)
             case ApprovalPolicy.ASK:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from codex_nb.errors import InvalidArguments
 from codex_nb.tools.approval import Effect
 from codex_nb.tools.tool import Arguments, Ports, Tool, ToolResult
+from codex_nb.words import tools as words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -62,12 +63,10 @@ def make_tool(
 ) -> Tool:
     """Describe a function as a tool that runs it on the main thread."""
     if effect is Effect.SHOWS:
-        message = "A function runs code, so its effect cannot be 'shows': that is never asked for."
-        raise TypeError(message)
+        raise TypeError(words.NEVER_ASKED_FOR)
     chosen = name or str(getattr(function, "__name__", ""))
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", chosen):
-        message = f"{chosen!r} is no name for a tool: letters, digits, '_' and '-' only, at most 64."
-        raise TypeError(message)
+        raise TypeError(words.not_a_name(chosen))
     summary, details = read_docstring(inspect.getdoc(function) or "")
     model, names = _arguments_model(function, chosen, details)
     described = _Described(function, chosen, model, names)
@@ -118,8 +117,7 @@ def _arguments_model(
     names: list[str] = []
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY}:
-            message = f"{name}: {parameter} cannot be described to a model; give every argument a name."
-            raise TypeError(message)
+            raise TypeError(words.argument_without_a_name(name, str(parameter)))
         annotation = hints.get(parameter.name, Any)
         default = ... if parameter.default is parameter.empty else parameter.default
         described = details.get(parameter.name) or _said_in(annotation)
@@ -131,8 +129,7 @@ def _arguments_model(
         made = create_model(f"{name}_arguments", __config__=ConfigDict(extra="forbid"), **fields)
         made.model_json_schema()
     except Exception as error:
-        message = f"{name}: its annotations cannot be described to a model: {error}"
-        raise TypeError(message) from error
+        raise TypeError(words.annotations_unusable(name, str(error))) from error
     return made, tuple(names)
 
 
@@ -140,8 +137,7 @@ def _hints(function: Callable[..., Any], name: str) -> dict[str, Any]:
     try:
         return get_type_hints(function, include_extras=True)
     except NameError as error:
-        message = f"{name}: an annotation names something that is not defined: {error}"
-        raise TypeError(message) from error
+        raise TypeError(words.annotation_undefined(name, str(error))) from error
 
 
 def _said_in(annotation: object) -> str | None:

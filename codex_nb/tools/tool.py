@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from codex_nb.errors import InvalidArguments, UnknownTool
 from codex_nb.tools.approval import ApprovalRequest, Effect
+from codex_nb.words import tools as words
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -112,8 +113,7 @@ class Tool:
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         """Call the decorated function as if it had no decorator."""
         if self.function is None:
-            message = f"{self.name} is for the model alone."
-            raise TypeError(message)
+            raise TypeError(words.for_the_model_alone(self.name))
         return self.function(*arguments, **named)
 
     def spec(self) -> dict[str, Any]:
@@ -146,7 +146,7 @@ class Tool:
             tool=self.name,
             code=json.dumps(arguments, indent=2, ensure_ascii=False, default=str) if code is None else code,
             language=self.language,
-            summary=_SUMMARIES[self.effect].format(name=self.name),
+            summary=_SUMMARIES[self.effect](self.name),
             editable=True,
         )
 
@@ -161,12 +161,12 @@ class Tool:
         return code if isinstance(code, str) else None
 
 
-_SUMMARIES: Mapping[Effect, str] = MappingProxyType(
+_SUMMARIES: Mapping[Effect, Callable[[str], str]] = MappingProxyType(
     {
-        Effect.SHOWS: "{name} shows something and changes nothing.",
-        Effect.LOOKS: "{name} looks at something and changes nothing.",
-        Effect.CHANGES: "{name} changes the notebook.",
-        Effect.RUNS_CODE: "{name} runs code in this kernel.",
+        Effect.SHOWS: words.shows,
+        Effect.LOOKS: words.looks,
+        Effect.CHANGES: words.changes,
+        Effect.RUNS_CODE: words.runs_code,
     }
 )
 

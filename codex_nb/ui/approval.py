@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from codex_nb.tools.approval import NOBODY_HINT, Decision, Verdict
+from codex_nb.tools.approval import Decision, Verdict
+from codex_nb.words import tools
 from codex_nb.words.approval import AGAIN, QUESTION
 
 if TYPE_CHECKING:
@@ -32,13 +33,13 @@ def ask_by_typing(request: ApprovalRequest, ask: Callable[[str], str] | None) ->
     ``ask`` shows a prompt and returns the line typed. The code is shown before, by the screen.
     """
     if ask is None:
-        return Decision(Verdict.REJECT, message=NOBODY_HINT, by="nobody")
+        return Decision(Verdict.REJECT, message=tools.NOBODY_THERE, by="nobody")
     question = f"{request.summary or request.tool}\n{QUESTION}"
     while True:
         try:
             answer = ask(question)
         except (EOFError, NotImplementedError):
-            return Decision(Verdict.REJECT, message=NOBODY_HINT, by="nobody")
+            return Decision(Verdict.REJECT, message=tools.NOBODY_THERE, by="nobody")
         decision = read_decision(answer)
         if decision is not None:
             return decision

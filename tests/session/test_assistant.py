@@ -17,7 +17,6 @@ from codex_nb.responses.events import LimitsSeen
 from codex_nb.responses.limits import RateLimits, Window
 from codex_nb.responses.model import Model
 from codex_nb.session.assistant import Assistant
-from codex_nb.session.decided import ALL_HINT
 from codex_nb.session.events import Notice, StepStarted, TurnEvent, TurnFinished, TurnStarted
 from codex_nb.session.replay import AnswerStore
 from codex_nb.session.request import TurnRequest
@@ -27,6 +26,7 @@ from codex_nb.settings import ApprovalPolicy, Settings
 from codex_nb.tools.approval import NobodyToAsk
 from codex_nb.tools.kernel import run_python
 from codex_nb.tools.tool import Ports, ToolSet
+from codex_nb.words import conversation as words
 from tests.leaks import assert_no_leak
 from tests.session.scripted import (
     ProcessKernel,
@@ -207,7 +207,7 @@ async def test_tools_run_under_the_policy_of_the_request(tmp_path: Path) -> None
     desk = Desk(tmp_path, call, reply(said("k")), call, reply(said("k")), reply(said("k")))
     tools = ToolSet((run_python,))
     allowed = await desk.ask(tools=tools, approval=ApprovalPolicy.ALL)
-    assert Notice("hint", ALL_HINT) in allowed
+    assert Notice("hint", words.ALL_ALLOWED) in allowed
     assert desk.kernel.ran == ["print(6 * 7)"]
     assert "42" in outputs(desk.client.requests[1].input)[0][1]
     await desk.ask(tools=tools, approval=ApprovalPolicy.ASK)

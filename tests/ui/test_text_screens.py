@@ -21,10 +21,11 @@ from codex_nb.session.events import (
     ToolFinished,
     ToolStarted,
 )
-from codex_nb.tools.approval import NOBODY_HINT, ApprovalRequest, Decision, Verdict
+from codex_nb.tools.approval import ApprovalRequest, Decision, Verdict
 from codex_nb.ui.commands import Command, Decide
 from codex_nb.ui.plain import PlainScreen
 from codex_nb.ui.terminal import RichScreen
+from codex_nb.words import tools
 from tests.rendering.hostile import PAYLOADS, payload
 from tests.ui.fakes import STARTED, finished
 
@@ -178,10 +179,10 @@ def refuses_to_answer(_: str) -> str:
 @pytest.mark.parametrize("ask", [None, refuses_to_answer])
 def test_where_nobody_can_answer_the_call_is_refused_with_a_hint(desk_of: type[PlainDesk], ask: Ask) -> None:
     desk = desk_of(ask)
-    refused = Decision(Verdict.REJECT, message=NOBODY_HINT, by="nobody")
+    refused = Decision(Verdict.REJECT, message=tools.NOBODY_THERE, by="nobody")
     shown = desk.play(READY, ApprovalRequested(REQUEST), ApprovalResolved("c1", refused))
     assert desk.commands == [Decide("c1", refused)]
-    assert " ".join(shown.split()).endswith(NOBODY_HINT)
+    assert " ".join(shown.split()).endswith(tools.NOBODY_THERE)
 
 
 @both
