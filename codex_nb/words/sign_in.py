@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codex_nb.words import next_steps
 from codex_nb.words.message import Message
 
 TITLE = "Sign in to Codex"
@@ -56,8 +57,8 @@ BUTTON_HELP = {
 SIGNED_IN = "Signed in."
 
 NOBODY_HERE = Message("Nobody is here to sign in.", "Run `codex-nb login` in a terminal.")
-GIVEN_UP = Message("The sign-in was cancelled.", "Start the sign-in again with %codex login.")
-NO_LOGIN_CAME = Message("The sign-in ended without a login.", "Start the sign-in again with %codex login.")
+GIVEN_UP = Message("The sign-in was cancelled.", next_steps.START_SIGN_IN_AGAIN)
+NO_LOGIN_CAME = Message("The sign-in ended without a login.", next_steps.START_SIGN_IN_AGAIN)
 
 
 def signed_in_as(account: str) -> str:

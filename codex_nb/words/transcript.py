@@ -67,7 +67,7 @@ STEP_STATES = {"pending": "to do", "in_progress": "in progress", "completed": "d
 
 STOPPED = "Stopped. What had arrived is kept."
 INCOMPLETE = "The answer is incomplete."
-FAILED_WITHOUT_A_REASON = "The turn failed without a reason."
+FAILED_WITHOUT_A_REASON = "The turn failed, and no reason was given. Ask again."
 
 
 def edited_by_you(phase: str) -> str:
