@@ -27,7 +27,7 @@ from codex_nb.tools.approval import NobodyToAsk, PendingApprovals
 from codex_nb.tools.tool import Ports, Tool, ToolSet
 from codex_nb.ui.approval import ask_by_typing
 from codex_nb.ui.progress import ProgressLine
-from codex_nb.words.question import NO_ANSWER
+from codex_nb.words.conversation import NO_RESULT
 from codex_nb.words.transcript import FAILED_WITHOUT_A_REASON
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ async def aask(prompt: str, **options: Any) -> Answer:
                 if event.answer.status == "cancelled":
                     raise asyncio.CancelledError
                 return event.answer
-    raise CodexError(NO_ANSWER)
+    raise CodexError(NO_RESULT)
 
 
 def ask_many(

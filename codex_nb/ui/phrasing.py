@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from codex_nb.words import transcript as words
+from codex_nb.words.conversation import INCOMPLETE
 
 if TYPE_CHECKING:
     from codex_nb.session.answer import Answer
@@ -61,7 +62,7 @@ def ending(answer: Answer, error: str | None) -> str:
         return words.STOPPED
     if error:
         return error
-    return words.INCOMPLETE if answer.status == "incomplete" else words.FAILED_WITHOUT_A_REASON
+    return INCOMPLETE if answer.status == "incomplete" else words.FAILED_WITHOUT_A_REASON
 
 
 def elapsed(seconds: float) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 
 from IPython.display import DisplayHandle
 
-from codex_nb.words import progress as words
+from codex_nb.words import batch as words
 
 if TYPE_CHECKING:
     from collections.abc import Callable

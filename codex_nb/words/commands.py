@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codex_nb.words.conversation import NOTHING_TO_MEND
 from codex_nb.words.message import Message
 
 SIGNED_OUT = "Signed out: the login was revoked and deleted."
@@ -19,9 +20,7 @@ THREADS_TABLE = ("thread", "answers", "size")
 SETTINGS_TABLE = ("setting", "value")
 
 NOTHING_ANSWERED = Message("%codex last: nothing has been answered yet.", "Ask with %%codex.")
-NOTHING_FAILED = Message(
-    "No cell has failed here yet.", "Run %codex fix right after a cell that failed, or ask with %%codex."
-)
+NOTHING_FAILED = Message("No cell has failed here yet.", NOTHING_TO_MEND)
 
 
 def model_in_use(model: str) -> str:

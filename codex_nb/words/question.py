@@ -10,7 +10,6 @@ FIRST_USE = (
     "public API and may change. %codex context shows exactly what is sent. This is said once."
 )
 NOT_ANSWERED = "The question was not answered; the reason stands above."
-NO_ANSWER = Message("The turn ended without an answer.", "Ask again.")
 
 SEE_HELP = "See %codex help."
 PICTURES = "Name a figure, or a .png, .jpg, .gif or .webp file."

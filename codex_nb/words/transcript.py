@@ -66,7 +66,6 @@ PLAN = "Plan"
 STEP_STATES = {"pending": "to do", "in_progress": "in progress", "completed": "done"}
 
 STOPPED = "Stopped. What had arrived is kept."
-INCOMPLETE = "The answer is incomplete."
 FAILED_WITHOUT_A_REASON = "The turn failed, and no reason was given. Ask again."
 
 
