@@ -181,7 +181,9 @@ def __getattr__(name: str) -> Any:
         from codex_nb.tools.functions import tool
 
         return tool
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from codex_nb.words.kernel import no_attribute
+
+    raise AttributeError(no_attribute(__name__, name))
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

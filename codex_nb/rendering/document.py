@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from codex_nb.words import transcript
+
 
 @dataclass(frozen=True, slots=True)
 class Prose:
@@ -18,7 +20,7 @@ class Thinking:
     """A reasoning summary, in Markdown, folded under ``title``."""
 
     markdown: str
-    title: str = "Reasoning"
+    title: str = transcript.REASONING
 
 
 @dataclass(frozen=True, slots=True)

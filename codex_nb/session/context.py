@@ -120,7 +120,7 @@ class _Gathering:
         for section in mentioned.sections:
             fitting = shorten(section.text, max(400, 4 * room))
             if len(fitting) < len(section.text):
-                self.cuts.append(f"part of {section.title}")
+                self.cuts.append(words.part_of(section.title))
             title = self.redactor(section.title)
             cleaned = self._clean("mention", title, fitting, title)
             self._add(cleaned)
@@ -135,7 +135,7 @@ class _Gathering:
             if said is None:
                 continue
             text = f"Question: {said[0]}\nAnswer: {said[1] or '(none)'}"
-            section = self._clean("question", f"Cell {number}", text, f"cell {number}")
+            section = self._clean("question", f"Cell {number}", text, words.cell(str(number)))
             section = replace(section, basis=self.redactor(said[0]))
             if left_out or section.tokens > room:
                 left_out += 1
@@ -144,7 +144,7 @@ class _Gathering:
             self._add(section)
         self.sections.get("question", []).reverse()
         if left_out:
-            self.cuts.append(f"{left_out} earlier questions")
+            self.cuts.append(words.earlier_questions(str(left_out)))
 
     def variables(self, namespace: Mapping[str, Any], names: Names) -> None:
         """Tell the variables, first those that the question and the cells above speak of, the newest first."""
@@ -159,14 +159,14 @@ class _Gathering:
             detail = Detail.NORMAL if number < _DETAILED_VARIABLES else Detail.LINE
             for level in (detail, Detail.LINE):
                 text = describe(name, namespace[name], level)
-                section = self._clean("variable", "", text, f"variable {name}", key=names.counts(name))
+                section = self._clean("variable", "", text, words.variable(name), key=names.counts(name))
                 if section.tokens <= room:
                     self._add(section)
                     room -= section.tokens
                     told += 1
                     break
         if told < len(known):
-            self.cuts.append(f"{len(known) - told} of {len(known)} variables")
+            self.cuts.append(words.some_variables(str(len(known) - told), str(len(known))))
 
     def cells(self, above: list[tuple[int, Cell]]) -> None:
         """Tell the cells above, the nearest in full, until the room is used."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from codex_nb.session.instructions import project_instructions
 from codex_nb.session.items import developer_message, user_message
+from codex_nb.words import context as words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,16 +73,16 @@ def open_exchange(
         if told := request.context.told(conversation.facts, fence, _asked_in(conversation.items)):
             # What this very redactor has cleaned holds nothing more for it.
             is_clean = request.context.redactor is redactor
-            items.append(user_message(told if is_clean else clean(told, "the notebook")))
+            items.append(user_message(told if is_clean else clean(told, words.THE_NOTEBOOK)))
     for label, text in request.data:
         items.append(user_message(clean(fence(label, text), label)))
     sent, unsent = (images, 0) if sends_images else ((), len(images))
-    items.append(user_message(clean(request.prompt, "the question"), sent))
+    items.append(user_message(clean(request.prompt, words.THE_QUESTION), sent))
     return Opening(tuple(items), frozenset(facts), tuple(findings), unsent)
 
 
 def _asked_in(items: Sequence[Item]) -> tuple[str, ...]:
     """Return the questions that a history holds: the last words of each of the user's messages."""
     messages = (item for item in items if item.get("type") == "message" and item.get("role") == "user")
-    words = (content[-1].get("text") for message in messages if (content := message.get("content")))
-    return tuple(text for text in words if text and text.strip())
+    last = (content[-1].get("text") for message in messages if (content := message.get("content")))
+    return tuple(text for text in last if text and text.strip())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 THE_NOTEBOOK = "the notebook"
+THE_QUESTION = "the question"
 
 
 def left_out(cuts: str) -> str:
@@ -23,6 +24,26 @@ def found_in(name: str, place: str) -> str:
 def cell(number: str) -> str:
     """Name a cell as a place."""
     return f"cell {number}"
+
+
+def variable(name: str) -> str:
+    """Name a variable as a place."""
+    return f"variable {name}"
+
+
+def part_of(mention: str) -> str:
+    """Say that a mentioned thing was shortened."""
+    return f"part of {mention}"
+
+
+def earlier_questions(count: str) -> str:
+    """Say how many earlier questions found no room."""
+    return f"{count} earlier questions"
+
+
+def some_variables(count: str, all_of_them: str) -> str:
+    """Say how many variables found no room."""
+    return f"{count} of {all_of_them} variables"
 
 
 def marked_cells(count: str) -> str:

@@ -14,3 +14,8 @@ UNKNOWN_CHANNEL = "the shell channel has another form"
 def keyboard_interrupt(text: str) -> str:
     """Return the one line that an interrupted cell shows."""
     return f"KeyboardInterrupt: {text}"
+
+
+def no_attribute(module: str, name: str) -> str:
+    """Say that the package has no such name, in Python's own words."""
+    return f"module {module!r} has no attribute {name!r}"
