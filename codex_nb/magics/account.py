@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -14,11 +14,13 @@ from codex_nb.session.signing_in import needs_sign_in
 from codex_nb.words import sign_in as words
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from codex_nb.auth import FlowKind, SignedIn
     from codex_nb.home import Home
     from codex_nb.magics.workspace import Workspace
+    from codex_nb.session.signing_in import SignIn
+    from codex_nb.ui.channel import Displays
     from codex_nb.ui.login import SignInWidget
 
 T = TypeVar("T")
@@ -37,15 +39,22 @@ class MainThread(Protocol):
 
 @dataclass(frozen=True)
 class Desk:
-    """Where a person can sign in: by a widget, by typing, or not at all."""
+    """Where a person can sign in: by a widget, by typing, or not at all.
+
+    ``make_room`` is called on the cell's thread before anything is shown, and gives the place for it; None is text.
+    """
 
     home: Home
     has_widgets: bool
     has_person: bool
+    make_room: Callable[[], Displays | None] = lambda: None
 
     async def sign_in(self, main: MainThread, first: FlowKind, reason: str = "") -> SignedIn | None:
         """Go through a sign-in; None when the person cancels or nobody is there. Runs on the engine."""
         widget = await self._widget(main, first, reason) if self.has_widgets else None
+        if widget is not None and not widget.ready:
+            await main.call(widget.give_up)
+            reason, widget = "", None
         if widget is not None:
             try:
                 return await widget.run()
@@ -53,14 +62,15 @@ class Desk:
                 await main.call(widget.finish)
         return await self._by_text(main, first, reason) if self.has_person else None
 
-    async def _widget(self, main: MainThread, first: FlowKind, reason: str) -> SignInWidget | None:
-        """Show the widget; None when no front-end half answers."""
+    async def _widget(self, main: MainThread, first: FlowKind, reason: str) -> SignInWidget:
+        """Show the widget and give its front-end half the time to answer."""
         from codex_nb.ui.login import SignInWidget
 
         methods = (first, *(way for way in WAYS if way != first))
 
         def show() -> SignInWidget:
-            widget = SignInWidget(self.home.login_flow, methods=methods, reason=reason)
+            displays = self.make_room()
+            widget = SignInWidget(self.home.login_flow, methods=methods, reason=reason, displays=displays)
             widget.show()  # in the same step: the front end may answer at once
             return widget
 
@@ -69,12 +79,11 @@ class Desk:
             if widget.ready:
                 break
             await asyncio.sleep(0.05)
-        if widget.ready:
-            return widget
-        await main.call(widget.finish)
-        return None
+        return widget
 
     async def _by_text(self, main: MainThread, first: FlowKind, reason: str) -> SignedIn:
+        from codex_nb.rendering.bundle import bundle
+        from codex_nb.rendering.document import Document, Remark
         from codex_nb.ui.login import sign_in_by_text
 
         shown: list[asyncio.Task[None]] = []
@@ -86,7 +95,10 @@ class Desk:
             await asyncio.gather(*shown)
             return await main.call(lambda: getpass.getpass(prompt))
 
-        if reason:
+        place = await main.call(self.make_room)
+        if reason and place is not None:
+            await main.call(lambda: place.show(bundle(Document((Remark(reason),)))))
+        elif reason:
             write(reason)
         try:
             return await sign_in_by_text(self.home.login_flow(first), write, ask_hidden)
@@ -114,16 +126,15 @@ def ensure_signed_in(workspace: Workspace, home: Home) -> None:
 
 
 def sign_in_during(
-    workspace: Workspace, home: Home, main: MainThread
-) -> Callable[[AuthError], Awaitable[bool]]:
-    """Return what a turn calls when its login has ended on the way."""
-    place = desk(workspace, home)
+    workspace: Workspace, home: Home, main: MainThread, make_room: Callable[[], Displays | None]
+) -> SignIn:
+    """Return what a turn calls when its login has ended on the way; ``make_room`` is its screen's."""
+    there = desk(workspace, home)
+    answers = there.has_widgets and not workspace.front_end_is_silent
+    place = replace(there, has_widgets=answers, make_room=make_room)
 
     async def sign_in(error: AuthError) -> bool:
-        try:
-            return await place.sign_in(main, "device", str(error)) is not None
-        except LoginFailed:
-            return False
+        return await place.sign_in(main, "device", str(error)) is not None
 
     return sign_in
 

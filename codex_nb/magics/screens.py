@@ -5,20 +5,20 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Protocol, assert_never
 
+from codex_nb.host.cell import Screen
 from codex_nb.host.frontend import front_end
 from codex_nb.ui.commands import Command, Continue, Decide, Retry, Stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from codex_nb.host.cell import Screen
     from codex_nb.host.mailbox import Mailbox
     from codex_nb.host.pump import Pump
     from codex_nb.magics.workspace import Workspace
     from codex_nb.tools.approval import PendingApprovals
-    from codex_nb.ui.channel import Handle
+    from codex_nb.ui.channel import Displays, Handle
     from codex_nb.ui.transcript import Transcript
 
     Again = Callable[[Retry | Continue], None]
@@ -28,11 +28,18 @@ READY_S = 1.5  # a front end with the widget's half answers within a fraction of
 SILENT_S = 0.3  # one that did not answer the last time is not waited for as long again
 
 
+class CellScreen(Screen, Protocol):
+    """A screen beside which other things are shown in the cell."""
+
+    def make_room(self) -> Displays | None:
+        """Let what follows stand below something else; return where that is to be shown, None where text is."""
+
+
 @dataclass(frozen=True)
 class Shown:
     """The screen of a turn; ``transcript`` is there when a widget's front-end half has answered."""
 
-    screen: Screen
+    screen: CellScreen
     transcript: Transcript | None = None
 
 
@@ -74,14 +81,16 @@ def _transcript(obey: Callable[[Command], None], pump: Pump, *, offers_more: boo
     return transcript, wait
 
 
-def _html(workspace: Workspace, obey: Callable[[Command], None], in_place_of: Handle | None = None) -> Screen:
+def _html(
+    workspace: Workspace, obey: Callable[[Command], None], in_place_of: Handle | None = None
+) -> CellScreen:
     from codex_nb.ui.html import HtmlScreen
 
     ask = input if workspace.has_person else None
     return HtmlScreen(on_command=obey, ask=ask, in_place_of=in_place_of)
 
 
-def _text(workspace: Workspace, obey: Callable[[Command], None]) -> Screen:
+def _text(workspace: Workspace, obey: Callable[[Command], None]) -> CellScreen:
     ask = input if workspace.has_person else None
     if getattr(workspace.shell, "kernel", None) is None and sys.stdout.isatty():
         from rich.console import Console

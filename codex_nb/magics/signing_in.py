@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from codex_nb.errors import AuthError
+from codex_nb.errors import AuthError, LoginFailed
 from codex_nb.session.events import Notice, StepStarted, TurnFinished, TurnStarted
 from codex_nb.session.signing_in import needs_sign_in
 
@@ -26,11 +27,11 @@ async def turn_after_sign_in(
     answered, told = False, set[Notice]()
     async with aclosing(start()) as events:
         async for event in events:
-            failure = event.failure if isinstance(event, TurnFinished) else None
-            if isinstance(failure, AuthError) and needs_sign_in(failure) and not answered:
-                if await sign_in(failure):
+            if isinstance(event, TurnFinished) and needs_sign_in(event.failure) and not answered:
+                ended = await _end_without(sign_in, event)
+                if ended is None:
                     break
-                yield event
+                yield ended
                 return
             if isinstance(event, Notice):
                 told.add(event)
@@ -42,3 +43,13 @@ async def turn_after_sign_in(
         async for event in events:
             if not (isinstance(event, Notice) and event in told):
                 yield event
+
+
+async def _end_without(sign_in: SignIn, event: TurnFinished) -> TurnFinished | None:
+    """Return how a turn ends that found no login; None when there is one now."""
+    try:
+        if isinstance(event.failure, AuthError) and await sign_in(event.failure):
+            return None
+    except LoginFailed as failed:
+        return replace(event, error=failed.line, failure=failed.bare())
+    return event

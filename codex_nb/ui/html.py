@@ -15,6 +15,7 @@ from codex_nb.ui.approval import ask_by_typing
 from codex_nb.ui.channel import Displays, Handle, NotebookDisplays
 from codex_nb.ui.commands import Decide
 from codex_nb.ui.documents import document_of
+from codex_nb.ui.live import Place
 from codex_nb.ui.placing import Placing
 from codex_nb.ui.status import status_of
 
@@ -52,6 +53,7 @@ class HtmlScreen:
         self._handles: list[Handle] = [] if in_place_of is None else [in_place_of]
         self._next = 0.0
         self._last: Bundle = {}
+        self._is_left = False  # whether the last output stays as it is
         self._plan: PlanPart | None = None  # as it stands in its output
 
     def apply(self, event: TurnEvent) -> None:
@@ -71,6 +73,22 @@ class HtmlScreen:
         """Let what follows stand below the outputs that the cell has by now."""
         self._placing.break_here()
 
+    def make_room(self) -> Displays:
+        """Let another view be shown, and what follows stand below it; return where the other view belongs.
+
+        An output in which nothing stands yet is given away, so that none is left empty.
+        """
+        last = self._placing.settle() - 1
+        if last >= len(self._handles) and not self._placing.parts_of(last):
+            return self._displays
+        self._show_all()
+        self._placing.break_here()
+        self._is_left = True
+        if not self._placing.parts_of(last):
+            return Place(self._handles[last])
+        self._replace(self._bundle(last, is_last=False, is_over=True))
+        return self._displays
+
     def close(self) -> None:
         """Leave the turn as it ended."""
         self._show_all(is_over=True)
@@ -78,10 +96,11 @@ class HtmlScreen:
     def _show_all(self, *, is_over: bool = False) -> None:
         last = self._placing.settle() - 1
         while len(self._handles) <= last:
-            if self._handles:
+            if self._handles and not self._is_left:
                 self._replace(self._bundle(len(self._handles) - 1, is_last=False, is_over=True))
             self._last = self._bundle(len(self._handles), is_last=True, is_over=is_over)
             self._handles.append(self._displays.show(self._last))
+            self._is_left = False
             self._pause(self._last)
         self._replace(self._bundle(last, is_last=True, is_over=is_over))
         self._renew_plan(last)

@@ -58,7 +58,7 @@ class LiveOutput:
     @property
     def place(self) -> Displays:
         """The output itself, for another view to be shown there; it has been shown."""
-        return _Place(self._handle)
+        return Place(self._handle)
 
     def send(self, message: Message) -> None:
         """Send a message, once the other half is ready."""
@@ -135,7 +135,7 @@ class LiveOutput:
             self.send(self._ending)
 
 
-class _Place:
+class Place:
     """An output that stands already: what is shown there replaces what it shows."""
 
     def __init__(self, handle: Handle | None) -> None:

@@ -97,6 +97,10 @@ class PlainScreen:
         """Hand on what is written."""
         self._stream.flush()
 
+    def make_room(self) -> None:
+        """Let somebody else write: nothing but text can be shown here."""
+        self.close()
+
     def close(self) -> None:
         """End the last line."""
         self._fresh_line()

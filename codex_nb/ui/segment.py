@@ -49,6 +49,15 @@ class Segment:
         }
         self.output.end(bundle, ending, stays_open=bool(offers))
 
+    def hand_over(self, placeholder: Bundle) -> Displays:
+        """Be over with nothing to leave behind; return the output for another view to be shown there.
+
+        JupyterLab draws a widget in the box of the one before it and hides that box when the one before is closed; a
+        plain output in between takes the box away.
+        """
+        self.end(placeholder)
+        return self.output.place
+
     def _catch_up(self) -> None:
         if self.output.is_over or not self.output.visible:
             return

@@ -100,6 +100,10 @@ class RichScreen:
         if self._writing is not None:
             self._writing.draw()
 
+    def make_room(self) -> None:
+        """Let somebody else write: nothing but text can be shown here."""
+        self.close()
+
     def close(self) -> None:
         """End the block being written."""
         self._end_message()

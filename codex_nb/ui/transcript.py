@@ -34,8 +34,9 @@ OFFERS = {"failed": ("retry",), "cancelled": ("retry", "continue"), "incomplete"
 class Transcript:
     """Shows a turn in the running cell.
 
-    ``apply``, ``flush``, ``break_segment`` and ``close`` are called on the cell's thread; messages of the front end may
-    come on any. ``on_command`` is called on the thread of the message: it must only hand the command on.
+    ``apply``, ``flush``, ``break_segment``, ``make_room`` and ``close`` are called on the cell's thread; messages of
+    the front end may come on any. ``on_command`` is called on the thread of the message: it must only hand the
+    command on.
     ``wait(is_over, seconds)`` serves front-end messages until ``is_over()`` or the time is up.
     ``offers_more`` tells whether Retry and Continue are taken after an early end.
     """
@@ -99,6 +100,21 @@ class Transcript:
         """Let what follows stand below the outputs that the cell has by now."""
         with self._lock:
             self._placing.break_here()
+
+    def make_room(self) -> Displays:
+        """Let another view be shown, and what follows stand below it; return where the other view belongs.
+
+        A segment in which nothing stands yet gives its output away, so that none is left empty.
+        """
+        self.flush()
+        with self._lock:
+            self._placing.break_here()
+            if not self._segments or self._segments[-1].output.is_over:
+                return self._displays
+            if not self._placing.parts_of(len(self._segments) - 1):
+                return self._segments[-1].hand_over({"text/plain": words.WIDGET_PLACEHOLDER})
+            self._end_last(is_last=False)
+            return self._displays
 
     def close(self) -> None:
         """Replace every segment by its bundle; the widgets close when the front end has acknowledged it."""

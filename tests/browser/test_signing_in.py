@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from codex_nb.simulator import GRACE, Simulator
+from codex_nb.simulator import GRACE, Call, End, Reply, Say, Simulator
 from tests.browser.asking import LOAD, lead_to
 from tests.browser.notebook_page import NotebookPage
 from tests.leaks import assert_no_leak, find_leaks
@@ -18,9 +18,21 @@ def sim(kernel_environ: dict[str, str]) -> Iterator[Simulator]:
     """Run a simulator whose login in the kernel's home is over."""
     with Simulator() as simulator:
         lead_to(simulator, kernel_environ)
-        simulator.expire_access_tokens()
-        simulator.expire_refresh_tokens()
+        expire(simulator)
         yield simulator
+
+
+def expire(sim: Simulator) -> None:
+    """Let every login given out so far be over."""
+    sim.expire_access_tokens()
+    sim.expire_refresh_tokens()
+
+
+def plain_outputs(notebook: NotebookPage) -> list[str]:
+    """Save, and return what each output of the asking cell holds then, as plain text."""
+    saved = notebook.save().cells[1].outputs
+    assert "widget-view" not in str(saved)
+    return [output.data["text/plain"] if "data" in output else output.text for output in saved]
 
 
 def confirm(sim: Simulator) -> str:
@@ -37,7 +49,7 @@ def test_an_expired_session_brings_the_widget_and_the_same_cell_answers(
     notebook = open_notebook([LOAD, "%%codex\nWho are you?"])
     notebook.run(0)
     notebook.start(1)
-    notebook.wait_for_text(1, "Sign in")
+    notebook.output(1).get_by_text("Sign in to Codex", exact=True).wait_for()
     assert sim.requests.wait(lambda log: log.count("/deviceauth/usercode") > 0, 30)
     (code,) = sim.waiting_device_codes()
     notebook.wait_for_text(1, code)
@@ -47,9 +59,30 @@ def test_an_expired_session_brings_the_widget_and_the_same_cell_answers(
     notebook.wait_until_run(1)
     notebook.screenshot(f"sign-in-done-{front_end}")
     assert sim.requests.count("/responses") >= 1
-    saved = notebook.save()
-    assert "widget-view" not in str(saved.cells[1].outputs)
+    assert plain_outputs(notebook)[0].startswith("[Signed in as ada@example.com")
     assert "auth_mode" in (Path(kernel_environ["CODEX_HOME"]) / "auth.json").read_text()
+
+
+def test_a_session_that_ends_in_the_middle_of_an_answer_goes_on_below_the_sign_in(
+    open_notebook: Callable[..., NotebookPage], sim: Simulator, kernel_environ: dict[str, str], front_end: str
+) -> None:
+    sim.write_login(Path(kernel_environ["CODEX_HOME"]))
+    look = Call("run_python", {"code": "print('it', 'ran')"})
+    sim.add_replies(Reply(stream=(Say("I will look."), look, End())))
+    notebook = open_notebook([LOAD, "%%codex --no-context\nDo it."])
+    notebook.run(0)
+    notebook.start(1)
+    notebook.output(1).get_by_role("button", name="Approve", exact=True).wait_for()
+    expire(sim)
+    notebook.output(1).get_by_role("button", name="Approve", exact=True).click()
+    notebook.wait_for_text(1, confirm(sim))
+    notebook.screenshot(f"sign-in-between-{front_end}")
+    notebook.wait_until_run(1)
+    told, printed, signed_in, answer = plain_outputs(notebook)
+    assert ("I will look." in told, printed) == (True, "it ran\n")
+    assert signed_in.startswith("[Signed in as ada@example.com")
+    assert "comes from the codex_nb simulator" in answer
+    assert notebook.console_errors == []
 
 
 def test_a_person_who_cancels_gets_one_line_and_the_old_login_stays(

@@ -113,3 +113,21 @@ def test_no_hostile_text_gets_through(name: str) -> None:
     desk.screen.close()
     shown = [data for output in desk.notebook.outputs for data in output.shown]
     assert [violations(data["text/html"]) for data in shown if violations(data["text/html"])] == []
+
+
+@pytest.mark.parametrize(
+    ("said", "left"),
+    [
+        ((), ["sign in", "answer"]),
+        ((STARTED,), ["sign in", "answer"]),
+        ((STARTED, TextDone("m1", "before")), ["before", "sign in", "answer"]),
+    ],
+)
+def test_another_view_stands_where_the_turn_has_come_to(said: tuple[Any, ...], left: list[str]) -> None:
+    desk = Desk()
+    desk.play(*said)
+    desk.screen.make_room().show({"text/plain": "sign in"})
+    desk.now += 10
+    desk.play(TextDone("m2", "answer"), finished())
+    desk.screen.close()
+    assert [data["text/plain"].splitlines()[0] for data in desk.notebook.standing()] == left

@@ -318,6 +318,27 @@ def test_a_break_while_code_runs_takes_effect_when_it_has_run(desk: Desk) -> Non
     assert "shown by the tool" not in desk.notebook.standing()[0]["text/plain"]
 
 
+def test_another_view_gets_the_output_in_which_nothing_stands_yet(desk: Desk) -> None:
+    desk.play(StepStarted(1))
+    desk.transcript.make_room().show({"text/plain": "sign in"})
+    assert desk.channel.sent[-1]["kind"] == "ending"
+    desk.channel.says("replaced")
+    assert (len(desk.notebook.channels), desk.channel.closed) == (1, True)
+    desk.play(TextDelta("m1", "answer"), finished())
+    desk.transcript.close()
+    first, second = (data["text/plain"] for data in desk.notebook.standing())
+    assert (first, second.splitlines()[0]) == ("sign in", "answer")
+
+
+def test_another_view_stands_between_what_was_there_and_what_follows(desk: Desk) -> None:
+    desk.play(TextDone("m1", "before"))
+    desk.transcript.make_room().show({"text/plain": "sign in"})
+    desk.play(TextDone("m2", "after"), finished())
+    desk.transcript.close()
+    plain = [data["text/plain"].splitlines()[0] for data in desk.notebook.standing()]
+    assert plain == ["before", "sign in", "after"]
+
+
 def test_a_rejected_call_breaks_nothing(desk: Desk) -> None:
     desk.play(*call(), ApprovalResolved("c1", Decision(Verdict.REJECT)), ToolFinished("c1", "no", ok=False))
     desk.play(TextDelta("m1", "then"))

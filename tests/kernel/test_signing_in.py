@@ -1,0 +1,127 @@
+"""A session that ends in the middle of a cell, in a real kernel: what the saved cell holds, and in which order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codex_nb.host.outputs import OUTPUT_MESSAGES, OutputFold
+from codex_nb.simulator import Call, End, Reply, Say, Simulator
+from tests.kernel.front_ends import APPROVE, Answer, Page
+from tests.kernel.kernel_client import RunningKernel, running
+from tests.kernel.provision import VERSIONS
+
+
+@pytest.fixture
+def sim() -> Iterator[Simulator]:
+    with Simulator() as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def kernel(sim: Simulator, tmp_path: Path) -> Iterator[RunningKernel]:
+    """Start a kernel that is signed in to the simulator."""
+    (tmp_path / "config.toml").write_text(sim.config_toml())
+    sim.write_login(tmp_path)
+    environ = {**os.environ, **sim.environ(), "CODEX_HOME": str(tmp_path)}
+    with running(VERSIONS[-1], environ) as kernel:
+        assert kernel.run("%load_ext codex_nb")["status"] == "ok"
+        assert (
+            kernel.run("%%codex --no-context\nHello")["status"] == "ok"
+        )  # the words of a first use are said
+        sim.requests.clear()
+        yield kernel
+
+
+class SigningPage(Page):
+    """A page whose person confirms each code that a sign-in shows, or cancels."""
+
+    def __init__(self, sim: Simulator, *, cancels: bool = False) -> None:
+        super().__init__()
+        self._sim = sim
+        self._cancels = cancels
+        self.codes: list[str] = []
+
+    def _hear(
+        self, kernel: RunningKernel, comm: str, told: Mapping[str, Any], on_ask: Callable[[str], Answer]
+    ) -> None:
+        step = told.get("step", {})
+        if step.get("kind") == "code":
+            if self._cancels:
+                self._say(kernel, comm, {"kind": "command", "name": "cancel", "view": "view"})
+            elif step["code"] not in self.codes:
+                self.codes.append(step["code"])
+                self._sim.approve_device_code(step["code"])
+        super()._hear(kernel, comm, told, on_ask)
+
+
+def expire(sim: Simulator) -> None:
+    sim.expire_access_tokens()
+    sim.expire_refresh_tokens()
+
+
+def left_of(kernel: RunningKernel) -> list[str]:
+    """Return what each output of the cell that ran last holds when the notebook is saved, as plain text."""
+    fold = OutputFold()
+    cell = kernel.published[-1]["parent_header"]["msg_id"]
+    for message in kernel.published:
+        of_cell = message["parent_header"].get("msg_id") == cell
+        if of_cell and message["msg_type"] in OUTPUT_MESSAGES:
+            fold.add(message["msg_type"], message["content"])
+    saved = fold.outputs()
+    assert "widget-view" not in str(saved)
+    return [each["data"]["text/plain"] if "data" in each else str(each.get("text")) for each in saved]
+
+
+def test_a_sign_in_before_the_answer_stands_above_it_and_no_output_is_empty(
+    kernel: RunningKernel, sim: Simulator
+) -> None:
+    expire(sim)
+    ran = SigningPage(sim).run(kernel, "%%codex --no-context\nWho are you?", lambda _: APPROVE)
+    first, second = left_of(kernel)
+    assert ran.status == "ok"
+    assert first.startswith("[Signed in as ada@example.com")
+    assert "comes from the codex_nb simulator" in second
+
+
+def test_a_session_that_ends_between_two_steps_goes_on_after_the_sign_in_with_what_it_had(
+    kernel: RunningKernel, sim: Simulator
+) -> None:
+    sim.add_replies(
+        Reply(stream=(Say("I will look."), Call("run_python", {"code": "print('it', 'ran')"}), End())),
+    )
+
+    def approve(_: str) -> Answer:
+        expire(sim)
+        return APPROVE
+
+    ran = SigningPage(sim).run(kernel, "%%codex --no-context\nDo it.", approve)
+    told, printed, signed_in, answer = left_of(kernel)
+    assert (ran.status, len(ran.asked)) == ("ok", 1)
+    assert told.startswith("I will look.\n\n[Python (done)]")
+    assert printed == "it ran\n"
+    assert signed_in.startswith("[Signed in as ada@example.com")
+    assert "it ran" in answer
+    assert kernel.value("[call.output for call in _codex.tool_calls]") == ["it ran"]
+
+
+def test_a_person_who_cancels_in_the_middle_is_told_below_what_there_was(
+    kernel: RunningKernel, sim: Simulator
+) -> None:
+    sim.add_replies(
+        Reply(stream=(Say("I will look."), Call("run_python", {"code": "print('it', 'ran')"}), End())),
+    )
+
+    def approve(_: str) -> Answer:
+        expire(sim)
+        return APPROVE
+
+    ran = SigningPage(sim, cancels=True).run(kernel, "%%codex --no-context\nDo it.", approve)
+    told, printed, cancelled, ended, _ = left_of(kernel)
+    assert (ran.status, told.splitlines()[0], printed) == ("error", "I will look.", "it ran\n")
+    assert cancelled == "[The sign-in was cancelled. Nothing was changed.]"
+    assert "Sign in again with %codex login.]" in ended
