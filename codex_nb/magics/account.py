@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from codex_nb.errors import AuthError, LoginFailed
 from codex_nb.host.frontend import front_end
 from codex_nb.session.signing_in import needs_sign_in
+from codex_nb.words import login_flows
 from codex_nb.words import sign_in as words
 
 if TYPE_CHECKING:
@@ -147,4 +148,4 @@ def sign_in(workspace: Workspace, way: FlowKind, profile: str | None) -> None:
         raise LoginFailed(words.NOBODY_HERE, reason="unsupported")
     done = workspace.wait_with(lambda main: place.sign_in(main, way))
     if done is None:
-        raise LoginFailed(words.GIVEN_UP, reason="cancelled")
+        raise LoginFailed(login_flows.CANCELLED, reason="cancelled")

@@ -57,7 +57,6 @@ BUTTON_HELP = {
 SIGNED_IN = "Signed in."
 
 NOBODY_HERE = Message("Nobody is here to sign in.", "Run `codex-nb login` in a terminal.")
-GIVEN_UP = Message("The sign-in was cancelled.", next_steps.START_SIGN_IN_AGAIN)
 NO_LOGIN_CAME = Message("The sign-in ended without a login.", next_steps.START_SIGN_IN_AGAIN)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import doctest
 
 import pytest
@@ -13,8 +14,11 @@ FACE = [name for name in codex_nb.__all__ if not name.endswith("_extension")]
 
 
 @pytest.mark.parametrize("name", FACE)
-def test_the_examples_of_a_public_name_run(name: str, home: object) -> None:
+def test_the_examples_of_a_public_name_run(name: str, home: object, monkeypatch: pytest.MonkeyPatch) -> None:
     del home
+    monkeypatch.setattr(
+        builtins, "_", None, raising=False
+    )  # doctest binds it, and IPython keeps away from it then
     known = {"codex_nb": codex_nb, "asyncio": asyncio}
     (example,) = doctest.DocTestFinder(recurse=False).find(getattr(codex_nb, name), name, globs=known)
     outcome = doctest.DocTestRunner().run(example)
