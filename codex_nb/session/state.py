@@ -135,9 +135,13 @@ class ToolPart:
 
 @dataclass(frozen=True, slots=True)
 class PlanPart:
-    """The turn's plan of steps, as the last call left it; it stands where the first call put it."""
+    """The turn's plan of steps, as the last call left it; it stands where the first call put it.
+
+    ``is_over`` tells that the turn has ended: no step goes on any more.
+    """
 
     plan: Plan
+    is_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +189,10 @@ def reduce(state: TurnState, event: TurnEvent) -> TurnState:
         case RetryScheduled():
             return replace(state, parts=tuple(filter(_survives_a_retry, state.parts)), retry=event)
         case TurnFinished():
-            return replace(state, retry=None, finished=event)
+            parts = (
+                replace(part, is_over=True) if isinstance(part, PlanPart) else part for part in state.parts
+            )
+            return replace(state, parts=tuple(parts), retry=None, finished=event)
         case _:
             assert_never(event)
 

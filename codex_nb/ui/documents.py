@@ -47,7 +47,7 @@ def _part(part: Part, state: TurnState, shown_below: Collection[str]) -> documen
         case NoticePart():
             return Remark(part.notice.text)
         case PlanPart():
-            return checklist(part.plan)
+            return checklist(part)
         case ToolPart():
             return _call(part, state, below=part.call_id in shown_below)
 

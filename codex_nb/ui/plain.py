@@ -81,15 +81,14 @@ class PlainScreen:
             case ApprovalResolved():
                 self._tell_decision(event.call_id)
             case ToolFinished():
-                for line in plan_news(before, self._state):
-                    self._line(line)
+                self._show_plan(plan_news(before, self._state))
                 self._show_output(event)
             case RetryScheduled():
                 self._line(retrying(event))
             case Notice():
                 self._line(event.text)
             case TurnFinished():
-                self._end(event)
+                self._end(before, event)
             case _:
                 pass
 
@@ -135,6 +134,10 @@ class PlainScreen:
         if code:
             self._line(textwrap.indent(code.rstrip("\n"), "    "))
 
+    def _show_plan(self, lines: list[str]) -> None:
+        for line in lines:
+            self._line(line)
+
     def _tell_decision(self, call_id: str) -> None:
         part = self._call(call_id)
         if part is None or part.decision is None:
@@ -150,7 +153,8 @@ class PlainScreen:
         if event.output and part.name not in SHOWN_AS_OUTPUTS:
             self._line(textwrap.indent(shortened(event.output).rstrip("\n"), "    "))
 
-    def _end(self, event: TurnFinished) -> None:
+    def _end(self, before: TurnState, event: TurnFinished) -> None:
+        self._show_plan(plan_news(before, self._state))
         if reason := ending(event.answer, event.error):
             self._line(reason)
         if entries := footer(self._state.started, event.answer):

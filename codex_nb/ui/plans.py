@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from codex_nb.rendering.bundle import plain_item
 from codex_nb.rendering.document import Checklist, Item
@@ -11,12 +11,14 @@ from codex_nb.session.state import PlanPart, TurnState
 from codex_nb.words import transcript as words
 
 if TYPE_CHECKING:
-    from codex_nb.tools.plan import Plan, Step, StepStatus
+    from codex_nb.tools.plan import Plan
 
-MARKS: dict[StepStatus, tuple[str, str]] = {
+StepState = Literal["pending", "in_progress", "completed", "unfinished"]
+MARKS: dict[StepState, tuple[str, str]] = {
     "pending": ("○", "[ ]"),
     "in_progress": ("→", "[>]"),
     "completed": ("✓", "[x]"),
+    "unfinished": ("◐", "[-]"),  # in progress when the turn ended
 }
 
 
@@ -44,36 +46,48 @@ class PlanSection:
     def _steps(self, part: PlanPart) -> dict[str, Any]:
         steps = [
             {
-                "text": visible(step.text),
-                "status": step.status,
-                "mark": MARKS[step.status][0],
-                "state": words.STEP_STATES[step.status],
+                "text": visible(text),
+                "status": state,
+                "mark": MARKS[state][0],
+                "state": words.STEP_STATES[state],
             }
-            for step in part.plan.steps
+            for text, state in _steps(part)
         ]
         return {"op": "plan", "key": self._key, "steps": steps, "remark": visible(part.plan.explanation)}
 
 
-def checklist(plan: Plan) -> Checklist:
+def checklist(part: PlanPart) -> Checklist:
     """Return what stays of a plan."""
-    return Checklist(words.PLAN, tuple(map(_item, plan.steps)), plan.explanation)
+    return Checklist(words.PLAN, tuple(_items(part)), part.plan.explanation)
 
 
 def plan_of(state: TurnState) -> Plan | None:
     """Return the plan that a turn has shown."""
-    return next((part.plan for part in state.parts if isinstance(part, PlanPart)), None)
+    part = _part_of(state)
+    return None if part is None else part.plan
 
 
 def plan_news(before: TurnState, after: TurnState) -> list[str]:
     """Return the lines that tell a terminal of a plan: the whole plan first, then only the steps that changed."""
-    earlier, plan = plan_of(before), plan_of(after)
-    if plan is None or plan == earlier:
+    earlier, part = _part_of(before), _part_of(after)
+    known = _items(earlier) if earlier is not None else []
+    news = [item for item in _items(part) if item not in known] if part is not None else []
+    if part is None or not (news or earlier is None or part.plan != earlier.plan):
         return []
-    known = earlier.steps if earlier is not None else ()
-    lines = [f"  {plain_item(_item(step))}" for step in plan.steps if step not in known]
-    remark = f" {visible(plan.explanation)}" if plan.explanation else ""
-    return [f"[{words.PLAN}]{remark}", *lines]
+    remark = f" {visible(part.plan.explanation)}" if part.plan.explanation and not part.is_over else ""
+    return [f"[{words.PLAN}]{remark}", *(f"  {plain_item(item)}" for item in news)]
 
 
-def _item(step: Step) -> Item:
-    return Item(step.text, words.STEP_STATES[step.status], MARKS[step.status])
+def _part_of(state: TurnState) -> PlanPart | None:
+    return next((part for part in state.parts if isinstance(part, PlanPart)), None)
+
+
+def _steps(part: PlanPart) -> list[tuple[str, StepState]]:
+    return [
+        (step.text, "unfinished" if part.is_over and step.status == "in_progress" else step.status)
+        for step in part.plan.steps
+    ]
+
+
+def _items(part: PlanPart) -> list[Item]:
+    return [Item(text, words.STEP_STATES[state], MARKS[state]) for text, state in _steps(part)]

@@ -40,14 +40,20 @@ class Segment:
         self._parts, self._shown_below, self._status = parts, shown_below, status
         self._catch_up()
 
-    def end(self, bundle: Bundle, offers: Sequence[str] = ()) -> None:
-        """Replace the output by its bundle; ``offers`` are the commands that stay on offer below it."""
+    def end(self, bundle: Bundle, offers: Sequence[str] = (), *, is_last: bool = False) -> None:
+        """Replace the output by its bundle; ``offers`` are the commands that stay on offer below the last one."""
         ending = {
+            "is_last": is_last,
             "elapsed": elapsed(self._elapsed()),
             "offers": list(offers),
             "labels": words.LABELS,
         }
         self.output.end(bundle, ending, stays_open=bool(offers))
+
+    def dress_others(self) -> None:
+        """Let the other half add again what the cell's plain outputs have of it: an output was drawn anew."""
+        if not self.output.is_over:
+            self.output.send({"kind": "dress", "labels": words.LABELS})
 
     def hand_over(self, placeholder: Bundle) -> Displays:
         """Be over with nothing to leave behind; return the output for another view to be shown there.

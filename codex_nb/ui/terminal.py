@@ -91,7 +91,7 @@ class RichScreen:
             case Notice():
                 self._quiet(event.text)
             case TurnFinished():
-                self._end(event)
+                self._end(before, event)
             case _:
                 pass
 
@@ -152,8 +152,9 @@ class RichScreen:
             self._end_message()
             self._console.print(Text(without_controls("\n".join(lines))))
 
-    def _end(self, event: TurnFinished) -> None:
+    def _end(self, before: TurnState, event: TurnFinished) -> None:
         self._end_message()
+        self._show_plan(plan_news(before, self._state))
         if reason := ending(event.answer, event.error):
             self._console.print(Text(without_controls(reason), style="bold"))
         if entries := footer(self._state.started, event.answer):

@@ -199,6 +199,7 @@ class Transcript:
             parts, below = self._placing.parts_of(place), self._placing.shown_below
             document = document_of(self._placing.state, parts, shown_below=below, is_last=False)
             self._segments[place].output.renew(bundle(document))
+            self._segments[-1].dress_others()
 
     def _end_last(self, *, is_last: bool) -> None:
         if not self._segments or self._segments[-1].output.is_over:
@@ -209,4 +210,4 @@ class Transcript:
         offers: tuple[str, ...] = ()
         if is_last and state.finished is not None and self._offers_more:
             offers = OFFERS.get(state.finished.answer.status, ())
-        self._segments[-1].end(bundle(document), offers)
+        self._segments[-1].end(bundle(document), offers, is_last=is_last)

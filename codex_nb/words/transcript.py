@@ -63,7 +63,12 @@ TOOLS = {
 }
 TOOL = "Tool"
 PLAN = "Plan"
-STEP_STATES = {"pending": "to do", "in_progress": "in progress", "completed": "done"}
+STEP_STATES = {
+    "pending": "to do",
+    "in_progress": "in progress",
+    "completed": "done",
+    "unfinished": "not finished",
+}
 
 STOPPED = "Stopped. What had arrived is kept."
 FAILED_WITHOUT_A_REASON = "The turn failed, and no reason was given. Ask again."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,10 +77,14 @@ def test_a_plan_is_one_checklist_that_goes_on_above_the_outputs_of_its_steps(
     assert notebook.output(1).locator(".codex-plan").count() == 1
     done = ["✓ Look at the frame (done)", "✓ Leave out what is not complete (done)"]
     assert notebook.output(1).locator(".codex-plan li").all_text_contents()[:2] == done
+    tools = notebook.output(1).locator(".codex-answer:has(.codex-plan) .codex-code-tools")
+    tools.wait_for(state="attached")
     notebook.screenshot("plan-going-on-light", of=notebook.cell(1))
     press(notebook, "Approve")
     notebook.wait_until_run(1)
     notebook.wait_for_text(1, "That was it.")
+    tools.wait_for(state="attached")
+    notebook.output(1).locator(".codex-footer").filter(has_text=re.compile(r"\d s$")).wait_for()
     saved = notebook.save()
     plans = [output for output in saved.cells[1].outputs if "codex-plan" in str(output)]
     assert [output.data["text/plain"].count("[x]") for output in plans] == [4]

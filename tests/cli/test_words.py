@@ -13,17 +13,17 @@ from codex_nb.magics.dispatch import HANDLERS
 from codex_nb.magics.options import FLAGS
 from codex_nb.magics.reference import reference as magics_reference
 from codex_nb.tools.catalog import notebook_tools
-from codex_nb.tools.plan import STATUSES
 from codex_nb.ui.account import CommandName
 from codex_nb.ui.login import Method
 from codex_nb.ui.phrasing import Phase
+from codex_nb.ui.plans import StepState
 from codex_nb.words import account, command_line, reference, sign_in, transcript
 
 SIGN_IN_BUTTONS = {*get_args(Method), "new_code", "try_again", "cancel"}
 TABLES = {
     "phases of a call": (transcript.PHASES, get_args(Phase)),
     "tools": (transcript.TOOLS, [each.name for each in notebook_tools()]),
-    "states of a step": (transcript.STEP_STATES, STATUSES),
+    "states of a step": (transcript.STEP_STATES, get_args(StepState)),
     "buttons of the account": (account.BUTTONS, get_args(CommandName)),
     "help on the account's buttons": (account.BUTTON_HELP, get_args(CommandName)),
     "buttons of the sign-in": (sign_in.BUTTONS, SIGN_IN_BUTTONS),

@@ -118,16 +118,48 @@ def test_the_checklist_that_stays_reads_the_same_in_every_kind(kind: str) -> Non
     (expected,) = (
         text
         for name, text in {
-            "text/html": "Plan It *was* small. ✓ Load (done) → Fit (in progress) ○ Plot (to do)",
+            "text/html": "Plan It *was* small. ✓ Load (done) ◐ Fit (not finished) ○ Plot (to do)",
             "text/markdown": (
-                "**Plan** It \\*was\\* small. 1. ✓ Load (done) 2. → Fit (in progress) 3. ○ Plot (to do)"
+                "**Plan** It \\*was\\* small. 1. ✓ Load (done) 2. ◐ Fit (not finished) 3. ○ Plot (to do)"
             ),
-            "text/plain": "[Plan] It *was* small. 1. [x] Load 2. [>] Fit 3. [ ] Plot",
+            "text/plain": "[Plan] It *was* small. 1. [x] Load 2. [-] Fit 3. [ ] Plot",
         }.items()
         if name == kind
     )
     shown = text_of(standing[kind]) if kind == "text/html" else standing[kind]
     assert " ".join(shown.split()).startswith(expected)
+
+
+@pytest.mark.parametrize("status", ["completed", "failed", "cancelled", "incomplete"])
+def test_a_step_in_progress_when_the_turn_ended_reads_as_not_finished(status: str) -> None:
+    desk = Desk()
+    desk.play(STARTED, *planning("p1", arguments(1)), *running("c1"), finished(status=status))
+    desk.transcript.close()
+    first = desk.notebook.standing()[0]
+    steps = "✓ Load (done) ◐ Fit (not finished) ○ Plot (to do)"
+    assert steps in " ".join(text_of(first["text/html"]).split())
+    assert first["text/plain"].startswith("[Plan]\n1. [x] Load\n2. [-] Fit\n3. [ ] Plot")
+
+
+def test_the_live_checklist_says_at_the_end_what_is_not_finished() -> None:
+    desk = Desk()
+    desk.play(STARTED, *planning("p1", arguments(1)), finished(status="cancelled"))
+    operations = [operation for frame in desk.notebook.channels[0].frames() for operation in frame]
+    (last, *_) = [operation for operation in reversed(operations) if operation["op"] == "plan"]
+    assert [(step["status"], step["state"]) for step in last["steps"]] == [
+        ("completed", "done"),
+        ("unfinished", "not finished"),
+        ("pending", "to do"),
+    ]
+
+
+def test_the_buttons_of_an_output_whose_checklist_changed_are_brought_back() -> None:
+    desk = Desk()
+    desk.play(STARTED, *planning("p1", arguments(0)), *running("c1"))
+    desk.notebook.channels[0].says("replaced")
+    desk.notebook.channels[1].ready()
+    desk.play(*planning("p2", arguments(1)))
+    assert [message["kind"] for message in desk.notebook.channels[1].sent].count("dress") == 1
 
 
 @pytest.mark.parametrize("is_replaced", [True, False])
@@ -180,6 +212,12 @@ def test_a_screen_that_only_writes_on_tells_the_plan_once_and_then_what_changed(
 
 
 @pytest.mark.parametrize("kind", ["plain", "rich"])
+def test_a_screen_that_only_writes_on_says_at_the_end_which_step_is_not_finished(kind: str) -> None:
+    shown = on_screen(kind, STARTED, *planning("p1", arguments(1)), finished(status="cancelled"))
+    assert "[Plan]\n  [x] Load\n  [>] Fit\n  [ ] Plot\n[Plan]\n  [-] Fit\n" in shown
+
+
+@pytest.mark.parametrize("kind", ["plain", "rich"])
 def test_a_call_that_is_no_plan_is_a_failed_call(kind: str) -> None:
     shown = on_screen(kind, *planning("p1", '{"plan": []}', "a list of one or more steps", ok=False))
     assert "Plan (failed)" in shown
@@ -206,7 +244,7 @@ def test_a_plan_outlives_a_request_that_is_repeated_and_half_a_plan_does_not() -
     half = [ToolCallStarted("p2", "update_plan"), ToolArgumentsDelta("p2", arguments(2)[:20])]
     desk.play(STARTED, *planning("p1", arguments(0)), *half, RetryScheduled(1, 5, 2.0, "It broke."))
     desk.play(*planning("p3", arguments(1)), finished())
-    assert desk.plain() == ["[Plan]\n1. [x] Load\n2. [>] Fit\n3. [ ] Plot" + FOOTER]
+    assert desk.plain() == ["[Plan]\n1. [x] Load\n2. [-] Fit\n3. [ ] Plot" + FOOTER]
 
 
 FOOTER = (

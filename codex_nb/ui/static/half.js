@@ -36,6 +36,9 @@ function receive(half, message) {
     case "ending":
       settle(half, message);
       break;
+    case "dress":
+      half.areas.forEach((area) => dressSoon(half, area, message));
+      break;
     default:
       half.views.forEach((view) => kind.messages?.[message.kind]?.(view, message));
   }

@@ -109,7 +109,9 @@ function runClock(view) {
 }
 
 function dressAnswer(half, area, message) {
-  for (const answer of undressed(area, ".codex-answer")) {
+  // The end of the answer is dressed by the segment that it belongs to: only that one knows the time and the offers.
+  const which = message.is_last ? ".codex-answer" : ".codex-answer:not(:has(.codex-footer))";
+  for (const answer of undressed(area, which)) {
     addCodeTools(half.model, answer, message.labels);
     const footer = answer.querySelector(".codex-footer small");
     if (footer) footer.append(` · ${message.elapsed}`);
