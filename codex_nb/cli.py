@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import getpass
 import os
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 WAYS = ("device", "browser", "api_key", "access_token")
+MAGIC_WITH_A_WAY = re.compile(rf"%codex login ({'|'.join(WAYS)})\b")
+MAGIC = re.compile(r"%codex (?=login|logout|status)")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,10 +29,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run: Callable[[argparse.Namespace], int] = options.run
         return run(options)
     except CodexError as error:
-        print(words.error(error.line), file=sys.stderr)
+        print(words.error(in_a_shell(error.line)), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def in_a_shell(text: str) -> str:
+    """Return a text with the shell's commands where it names the notebook's.
+
+    >>> in_a_shell("Sign in with %codex login.")
+    'Sign in with codex-nb login.'
+    """
+    return MAGIC.sub("codex-nb ", MAGIC_WITH_A_WAY.sub(r"codex-nb login --with \1", text))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -81,7 +93,8 @@ def _status(options: argparse.Namespace) -> int:
     async def run() -> int:
         async with open_home(os.environ, profile=options.profile) as home:
             status = await home.status()
-            print(AccountReport(status.account, status.limits, status.model, status.effort))
+            report = AccountReport(status.account, status.limits, status.model, status.effort)
+            print(in_a_shell(str(report)))
             return 0 if status.account.signed_in else 1
 
     return asyncio.run(run())
@@ -122,7 +135,7 @@ def _doctor(options: argparse.Namespace) -> int:
     width = max(len(finding.topic) for finding in findings)
     for finding in findings:
         mark = words.WELL if finding.is_well else words.NOT_WELL
-        print(f"{mark}{finding.topic:<{width}}  {finding.found}")
+        print(f"{mark}{finding.topic:<{width}}  {in_a_shell(finding.found)}")
         if finding.advice:
-            print(f"{'':<{width + 3}}  {finding.advice}")
+            print(f"{'':<{width + 3}}  {in_a_shell(finding.advice)}")
     return 0 if all(finding.is_well for finding in findings) else 1

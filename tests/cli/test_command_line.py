@@ -79,8 +79,8 @@ def line_with(process: subprocess.Popen[str], pattern: str) -> re.Match[str]:
 def test_without_a_login_status_says_so_and_doctor_says_what_to_do(environ: dict[str, str]) -> None:
     status, doctor = run("status", environ=environ), run("doctor", environ=environ)
     assert (status.returncode, doctor.returncode) == (1, 1)
-    assert "You are not signed in. Sign in with %codex login." in status.stdout
-    assert "Sign in with %codex login." in doctor.stdout
+    assert "You are not signed in. Sign in with codex-nb login." in status.stdout
+    assert "Sign in with codex-nb login." in doctor.stdout
     assert status.stderr + doctor.stderr == ""
 
 
