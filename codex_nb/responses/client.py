@@ -161,12 +161,12 @@ class _Attempt:
         backend = self._client.backend
         self._attempts.requests += 1
         response = await self._client.open(self._request)
+        reply = Reply(response, backend, idle_timeout_s=backend.idle_timeout_s)
         try:
             self._note_reply(response)
             limits = parse_headers(response.headers)
             if limits is not None:
                 yield ev.LimitsSeen(limits)
-            reply = Reply(response, backend, idle_timeout_s=backend.idle_timeout_s)
             async with aclosing(reply.events()) as events:
                 async for event in events:
                     match event:
@@ -183,7 +183,7 @@ class _Attempt:
             yield self.finished(fold)
             await reply.drain()
         finally:
-            await response.aclose()
+            await reply.aclose()
 
     def finished(self, fold: ResponseFold) -> ev.ResponseFinished:
         """Give the end of the response as far as it came."""

@@ -65,7 +65,7 @@ class Delta(KeyedEvent):
 
     @property
     def part(self) -> tuple[str, int]:
-        """Which part grows: its kind and its number."""
+        """Which part of the item grows: its kind and its number."""
         return self.type, 0
 
 
@@ -100,6 +100,11 @@ class ReasoningSummaryTextDelta(Delta):
 
     type: Literal["response.reasoning_summary_text.delta"]
     summary_index: int = 0
+
+    @property
+    def part(self) -> tuple[str, int]:
+        """Which part grows: the summary's part of this number."""
+        return self.type, self.summary_index
 
 
 class FunctionCallArgumentsDelta(Delta):

@@ -8,24 +8,25 @@ pays it a few dozen times a second.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-REST_S = 0.04  # less than a frame: nothing is seen later for it
-AT_ONCE_S = 0.001  # a read that takes longer has had to wait for the sender
-EAGER_READS = 2  # so many waits, each shorter than a rest, show that words are coming: then it pays to rest
+REST_S = 0.07  # about a frame: little is seen later for it, and it is paid a dozen times a second
+EAGER_GULPS = 2  # so many, each sooner than a rest after the one before, show that words are coming fast
+A_FLOOD = 32 * 1024  # bytes in one gulp: who sends faster than people read is not to be held up
 MOST_AHEAD = 256 * 1024  # bytes that may lie here untaken
 
 
 class Gulps:
     """What has arrived of a stream, in one piece for each look.
 
-    A task of its own reads ahead. After a piece that it had to wait for it rests for ``REST_S``, once words come fast;
-    such a piece is handed on with those that follow, or when the rest is over. What lies there already is taken without
-    a rest, so the sender is never held up. Close it: the task ends then.
+    A task of its own reads ahead. Once words come fast, it rests for ``REST_S`` after the first piece that follows a
+    gulp, and hands that one on with all that have come meanwhile, or alone a little later. The first words of a stream,
+    and of what follows a pause, are handed on as they come. Close it: the task ends then.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Gulps:
         self._reader: asyncio.Task[None] | None = None
         self._arrived: list[bytes] = []
         self._size = 0
+        self._taken, self._taken_at = 0, -math.inf  # the last gulp: its bytes, its time
         self._is_due = False  # what has arrived is to be taken, or the end has come
         self._is_over = False
         self._failure: BaseException | None = None
@@ -83,15 +85,15 @@ class Gulps:
             self._hand_on()
 
     async def _read_on(self) -> None:
-        quick = 0
-        began = self._clock()
+        quick, has_rested = 0, False
         async for chunk in self._chunks:
-            waited = self._clock() - began
+            begins_a_gulp = not self._arrived  # all before is taken, so this reader has had to wait
             self._arrived.append(chunk)
             self._size += len(chunk)
-            if waited > AT_ONCE_S:
-                quick = quick + 1 if waited < REST_S else 0
-            if waited > AT_ONCE_S and quick > EAGER_READS:
+            if begins_a_gulp and not has_rested:
+                quick = quick + 1 if self._clock() - self._taken_at < REST_S else 0
+            has_rested = begins_a_gulp and not has_rested and quick > EAGER_GULPS and self._taken < A_FLOOD
+            if has_rested:
                 self._hand_on_later()
                 await self._sleep(REST_S)
             else:
@@ -99,12 +101,11 @@ class Gulps:
             if self._size > MOST_AHEAD:
                 self._room = asyncio.get_running_loop().create_future()
                 await self._room
-            began = self._clock()
 
     def _take(self) -> bytes:
         gulp = b"".join(self._arrived)
         self._arrived.clear()
-        self._size = 0
+        self._taken, self._taken_at, self._size = self._size, self._clock(), 0
         self._is_due = self._is_over
         if self._alarm is not None:
             self._alarm.cancel()

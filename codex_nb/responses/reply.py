@@ -13,6 +13,7 @@ from codex_nb.responses.events import TERMINAL_TYPES, ResponseCompleted, Respons
 from codex_nb.responses.gulps import Gulps
 from codex_nb.responses.idle import IdleLimit
 from codex_nb.responses.mapping import event_error, reply_error, transport_error, unreadable_reply
+from codex_nb.responses.merging import merged
 from codex_nb.responses.sse import EventStreamDecoder, EventTooLargeError
 from codex_nb.words import api_errors as words
 
@@ -38,7 +39,7 @@ class Reply:
         self._backend = backend
         self._idle_timeout_s = idle_timeout_s
         self._chunks = response.aiter_bytes()
-        self._gulps = Gulps(self._chunks)
+        self._gulps = Gulps(self._chunks)  # of a stream of events; any other body is read at once
         self._sample = b""
         self.events_seen = 0
 
@@ -56,7 +57,7 @@ class Reply:
         decoder = EventStreamDecoder()
         with closing(IdleLimit(self._idle_timeout_s)) as limit:
             while (chunk := await self._next_chunk_of_events(decoder, limit)) is not None:
-                for event in self._parsed(chunk):
+                for event in merged(self._parsed(chunk)):
                     yield event
                     if event.type in TERMINAL_TYPES:
                         return
@@ -76,12 +77,17 @@ class Reply:
         room = DRAIN_BYTES
         try:
             async with asyncio.timeout(DRAIN_S):
-                async for chunk in self._chunks:
-                    room -= len(chunk)
+                async for gulp in self._gulps:
+                    room -= len(gulp)
                     if room < 0:
                         return
         except (httpx.HTTPError, httpx.StreamError, OSError):
             return
+
+    async def aclose(self) -> None:
+        """Stop reading and close the reply."""
+        await self._gulps.aclose()
+        await self._response.aclose()
 
     def _parsed(self, chunk: list[ServerSentEvent]) -> list[ServerEvent | UnknownEvent]:
         events = [event for sent in chunk if (event := parse_event(sent.raw)) is not None]
@@ -95,10 +101,10 @@ class Reply:
         failure: CodexError
         try:
             with limit:
-                async for chunk in self._gulps:
+                async for gulp in self._gulps:
                     if not self.events_seen and len(self._sample) < SAMPLE_BYTES:
-                        self._sample += chunk[:SAMPLE_BYTES]
-                    events = decoder.feed(chunk)
+                        self._sample += gulp[:SAMPLE_BYTES]
+                    events = decoder.feed(gulp)
                     if events:
                         return events
                 return None

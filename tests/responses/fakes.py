@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from codex_nb.errors import CodexError
 from codex_nb.http import httpx, open_http
 from codex_nb.responses.backend import Backend, choose_backend
 from codex_nb.responses.client import ResponsesClient
-from codex_nb.responses.events import ResponseEvent, ResponseFinished, Retrying
+from codex_nb.responses.events import Delta, ResponseEvent, ResponseFinished, Retrying
 from codex_nb.responses.request import ResponsesRequest
 from codex_nb.settings import Settings
 
@@ -42,6 +43,16 @@ class Chunks(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         self.is_closed = True
+
+
+class Drops(Chunks):
+    """The same, each piece when the one before has gone all the way."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for piece in super().__aiter__():
+            yield piece
+            for _ in range(10):
+                await asyncio.sleep(0)
 
 
 @dataclass
@@ -78,6 +89,21 @@ class Outcome:
     @property
     def retries(self) -> list[Retrying]:
         return [event for event in self.events if isinstance(event, Retrying)]
+
+
+def told(events: Iterable[ResponseEvent]) -> list[Any]:
+    """Give the events, what is said in one place without a break as one ``(place, text)``."""
+    said: list[Any] = []
+    for event in events:
+        if not isinstance(event, Delta):
+            said.append(event)
+            continue
+        place, before = (type(event), event.item_id, event.output_index, event.part), said[-1:]
+        if before and isinstance(before[0], tuple) and before[0][0] == place:
+            said[-1] = (place, before[0][1] + event.delta)
+        else:
+            said.append((place, event.delta))
+    return said
 
 
 def stream_of(*events: bytes | Exception | dict[str, Any], **headers: str) -> httpx.Response:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import ssl
-from collections.abc import Generator
+from collections.abc import AsyncIterator, Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -459,7 +460,13 @@ async def test_an_event_beyond_the_bound_ends_the_stream_and_is_not_asked_for_ag
 
 
 async def test_closing_the_events_closes_the_connection() -> None:
-    body = Chunks([b'data: {"type":"response.created"}\n\n'] * 5)
+    class Unfinished(Chunks):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            async for piece in super().__aiter__():
+                yield piece
+            await asyncio.Event().wait()
+
+    body = Unfinished([b'data: {"type":"response.created"}\n\n'] * 5)
 
     def reply(_: httpx.Request) -> httpx.Response:
         return httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=body)

@@ -1,13 +1,15 @@
-"""A stream read in gulps: fewer reads, the same bytes, and a sender that is never held up."""
+"""A stream read in gulps: fewer reads and fewer pieces, the same bytes, and a sender that is never held up."""
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
 
-from codex_nb.responses.gulps import REST_S, Gulps
+from codex_nb.responses.gulps import EAGER_GULPS, MOST_AHEAD, REST_S, Gulps
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -17,13 +19,17 @@ pytestmark = pytest.mark.anyio
 
 @dataclass
 class Connection:
-    """A sender of one byte every ``pace_s`` whose reader gets what has come, or waits; time passes only by waiting."""
+    """A sender of one byte every ``pace_s``; time passes only by waiting.
+
+    What has come since the last look at the connection is read as pieces of one byte, as HTTP gives each chunk; a look
+    lets the loop turn, as a socket does.
+    """
 
     count: int
     pace_s: float
-    at_most: int = 65_536
     now: float = 0.0
-    taken: int = 0
+    looks: int = 0
+    sent: int = 0
     rests: list[float] = field(default_factory=list)
 
     def clock(self) -> float:
@@ -34,40 +40,102 @@ class Connection:
         """Let time pass."""
         self.rests.append(seconds)
         self.now += seconds
+        await asyncio.sleep(0)
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield what the sender has sent since the last read."""
-        while self.taken < self.count:
-            self.now = max(self.now, (self.taken + 1) * self.pace_s)
-            sent = min(self.count, round(self.now / self.pace_s), self.taken + self.at_most)
-            self.taken, size = sent, sent - self.taken
-            yield b"x" * size
+        """Yield what the sender has sent since the last look, waiting for it when it is nothing."""
+        while self.sent < self.count:
+            self.looks += 1
+            for _ in range(5):
+                await asyncio.sleep(0)
+            self.now = max(self.now, (self.sent + 1) * self.pace_s)
+            here = min(self.count, round(self.now / self.pace_s))
+            while self.sent < here:
+                self.sent += 1
+                yield b"x"
 
 
 async def read(connection: Connection) -> list[bytes]:
-    gulps = Gulps(connection.chunks(), clock=connection.clock, sleep=connection.sleep)
-    return [chunk async for chunk in gulps]
+    async with aclosing(Gulps(connection.chunks(), clock=connection.clock, sleep=connection.sleep)) as gulps:
+        return [gulp async for gulp in gulps]
 
 
-async def test_a_stream_of_words_costs_two_reads_a_rest() -> None:
+async def test_a_stream_of_words_costs_two_looks_and_one_piece_a_rest() -> None:
     connection = Connection(count=1_000, pace_s=0.002)
 
-    chunks = await read(connection)
+    gulps = await read(connection)
 
-    assert b"".join(chunks) == b"x" * 1_000
-    assert len(chunks) <= 2 * (2.0 / REST_S) + 2
+    rests = 2.0 / REST_S
+    assert b"".join(gulps) == b"x" * 1_000
+    assert len(gulps) <= rests + EAGER_GULPS + 2
+    assert connection.looks <= 2 * rests + EAGER_GULPS + 2
     assert set(connection.rests) == {REST_S}
 
 
-async def test_a_slow_stream_is_never_more_than_one_rest_behind() -> None:
+async def test_the_first_words_wait_for_nothing() -> None:
+    connection = Connection(count=EAGER_GULPS, pace_s=0.01)
+
+    assert await read(connection) == [b"x"] * EAGER_GULPS
+    assert connection.rests == []
+
+
+async def test_a_slow_stream_is_handed_on_piece_by_piece_and_never_rests() -> None:
     connection = Connection(count=10, pace_s=1.0)
 
     assert await read(connection) == [b"x"] * 10
-    assert connection.now <= 10.0 + REST_S
-
-
-async def test_what_lies_there_already_is_taken_without_a_rest() -> None:
-    connection = Connection(count=1_000, pace_s=0.000_001, at_most=1, now=1.0)
-
-    assert await read(connection) == [b"x"] * 1_000
     assert connection.rests == []
+
+
+async def test_what_lies_there_already_is_taken_whole_and_without_a_rest() -> None:
+    connection = Connection(count=1_000, pace_s=0.000_001, now=1.0)
+
+    assert await read(connection) == [b"x" * 1_000]
+    assert connection.rests == []
+
+
+async def test_the_last_word_comes_although_nothing_follows() -> None:
+    """The sender says a few words quickly and then nothing more, without ending."""
+    heard: list[bytes] = []
+    words = Connection(count=EAGER_GULPS + 2, pace_s=0.01)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        async for chunk in words.chunks():
+            yield chunk
+        await asyncio.Event().wait()
+
+    async with aclosing(Gulps(chunks(), clock=words.clock, sleep=words.sleep)) as gulps:
+        async with asyncio.timeout(60):
+            while sum(map(len, heard)) < words.count:
+                heard.append(await anext(gulps))
+    assert (b"".join(heard), words.rests) == (b"x" * words.count, [REST_S])
+
+
+async def test_what_came_before_a_failure_is_told_before_it() -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"one "
+        yield b"two"
+        raise ConnectionResetError
+
+    async with aclosing(Gulps(chunks())) as gulps:
+        assert await anext(gulps) == b"one two"
+        for _ in range(2):
+            with pytest.raises(ConnectionResetError):
+                await anext(gulps)
+
+
+async def test_nothing_is_read_ahead_beyond_a_bound_and_nothing_after_the_end() -> None:
+    size, given = MOST_AHEAD // 2, 0
+
+    async def chunks() -> AsyncIterator[bytes]:
+        nonlocal given
+        while True:
+            given += 1
+            yield b"x" * size
+
+    others = asyncio.all_tasks()
+    async with aclosing(Gulps(chunks())) as gulps:
+        assert len(await anext(gulps)) == 3 * size
+        await asyncio.sleep(0)
+        assert (given, len(asyncio.all_tasks() - others)) == (6, 1)
+    await asyncio.sleep(0)
+    assert (given, asyncio.all_tasks() - others) == (6, set())
