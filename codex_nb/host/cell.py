@@ -34,8 +34,8 @@ class Screen(Protocol):
     def apply(self, event: TurnEvent) -> None:
         """Take in one event."""
 
-    def flush(self) -> None:
-        """Show what was taken in since the last flush."""
+    def flush(self) -> float | None:
+        """Show what was taken in since the last flush; return in how many seconds to ask again if it was too soon."""
 
     def close(self) -> None:
         """Leave behind what is to stay."""
@@ -116,7 +116,7 @@ class CellTurn:
 
     def _step(self) -> None:
         self._mailbox.rest(hungry=not self._dirty)
-        self._wait(max(0.0, self._next_frame - self._clock()) if self._dirty else _IDLE_S)
+        self._wait(min(_IDLE_S, max(0.0, self._next_frame - self._clock())) if self._dirty else _IDLE_S)
         self._take(self._mailbox.drain())
         if self._dirty and self._clock() >= self._next_frame:
             self._flush()
@@ -155,10 +155,10 @@ class CellTurn:
 
     def _flush(self) -> None:
         began = self._clock()
-        self._screen.flush()
-        self._dirty = False
+        too_soon = self._screen.flush()
+        self._dirty = too_soon is not None
         now = self._clock()
-        self._next_frame = now + frame_length(now - began)
+        self._next_frame = now + max(frame_length(now - began), too_soon or 0.0)
 
     def _stop(self) -> None:
         """Take a stop request, on whatever thread it comes from."""

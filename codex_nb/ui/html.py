@@ -64,10 +64,13 @@ class HtmlScreen:
             request = event.request
             self._on_command(Decide(request.call_id, ask_by_typing(request, self._ask)))
 
-    def flush(self) -> None:
-        """Show what was taken in, unless it was shown a moment ago."""
-        if self._clock() >= self._next:
-            self._show_all()
+    def flush(self) -> float | None:
+        """Show what was taken in; too soon after the last time, return the seconds that are left until it can be."""
+        left = self._next - self._clock()
+        if left > 0:
+            return left
+        self._show_all()
+        return None
 
     def break_segment(self) -> None:
         """Let what follows stand below the outputs that the cell has by now."""
@@ -82,10 +85,10 @@ class HtmlScreen:
         if last >= len(self._handles) and not self._placing.parts_of(last):
             return self._displays
         self._show_all()
-        self._placing.break_here()
         self._is_left = True
-        if not self._placing.parts_of(last):
+        if self._placing.give_away():
             return Place(self._handles[last])
+        self._placing.break_here()
         self._replace(self._bundle(last, is_last=False, is_over=True))
         return self._displays
 

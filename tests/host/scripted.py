@@ -20,19 +20,24 @@ def delta(text: str) -> TextDelta:
 
 @dataclass
 class RecordingScreen:
-    """A screen that remembers; ``on_event`` may act on an event as a person would."""
+    """A screen that remembers; ``on_event`` may act on an event as a person would.
+
+    ``too_soon`` is what its flushes answer, in order; when none is left, everything is shown.
+    """
 
     on_event: Callable[[TurnEvent], None] = lambda _event: None
     events: list[TurnEvent] = field(default_factory=list)
     flushes: list[int] = field(default_factory=list)
     closed: int = 0
+    too_soon: list[float] = field(default_factory=list)
 
     def apply(self, event: TurnEvent) -> None:
         self.events.append(event)
         self.on_event(event)
 
-    def flush(self) -> None:
+    def flush(self) -> float | None:
         self.flushes.append(len(self.events))
+        return self.too_soon.pop(0) if self.too_soon else None
 
     def close(self) -> None:
         self.closed += 1

@@ -55,6 +55,20 @@ def test_however_fast_events_come_a_frame_holds_all_of_its_time(engine: Engine, 
     assert len(screen.flushes) <= 3
 
 
+def test_what_came_too_soon_for_the_screen_is_shown_although_nothing_follows(
+    engine: Engine, mailbox: Mailbox
+) -> None:
+    screen = RecordingScreen(too_soon=[0.01, 0.01])
+    turn = EndlessTurn(before=(STARTED,))
+
+    def stop_after_the_third(_seconds: float) -> None:
+        if len(screen.flushes) == 3:
+            mailbox.request_stop()
+
+    CellTurn(engine, screen, mailbox, stop_after_the_third).run(turn.events())
+    assert screen.flushes[:3] == [1, 1, 1]
+
+
 @pytest.mark.parametrize(
     ("cost", "length"), [(0.0, 0.05), (0.001, 0.05), (0.002, 0.1), (0.01, 0.12), (3.0, 0.12)]
 )

@@ -55,6 +55,18 @@ def test_it_replaces_itself_a_few_times_a_second_at_most() -> None:
     assert len(desk.notebook.outputs[0].shown) in {4, 5}
 
 
+def test_too_soon_it_says_when_it_can_be_asked_again() -> None:
+    desk = Desk()
+    desk.play(TextDelta("m1", "one "))
+    desk.now += 0.1
+    desk.screen.apply(TextDelta("m1", "two"))
+    left = desk.screen.flush()
+    assert left == pytest.approx(0.2)
+    desk.now += left
+    assert desk.screen.flush() is None
+    assert "one two" in desk.notebook.outputs[0].shown[-1]["text/html"]
+
+
 def test_it_says_what_goes_on_and_ends_with_the_answer_alone() -> None:
     desk = Desk()
     desk.play(STARTED, TextDelta("m1", "half"))
