@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from codex_nb.session.events import TextDelta, ToolFinished, TurnEvent
+from codex_nb.session.events import TextDelta, ToolFinished, ToolStarted, TurnEvent
 from codex_nb.session.state import NoticePart, Part, PlanPart, ToolPart, TurnState, reduce
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class Placing:
             self._waiting.append(event)
             return
         self._fold_waiting()
+        if isinstance(event, ToolStarted) and self._broken:
+            self.settle()  # what this call shows must find it below what was shown before
         self._state = reduce(self._state, event)
         if isinstance(event, ToolFinished) and self._has_shown_outputs(event.call_id):
             self._outputs_are_below({event.call_id})
@@ -50,6 +52,13 @@ class Placing:
     def break_here(self) -> None:
         """Note that the cell has outputs now which what follows must stand below."""
         self._outputs_are_below({call.call_id for call in self.calls() if call.running})
+
+    def give_away(self) -> bool:
+        """Let something else stand in the present place if nothing stands there yet; return whether it does."""
+        if self.parts_of(self.settle() - 1):
+            return False
+        self._count += 1
+        return True
 
     def settle(self) -> int:
         """Give every part its place, return how many places there are."""
@@ -89,6 +98,8 @@ class Placing:
         if not self._broken or any(call.running for call in self.calls()):
             return
         self._broken = False
+        if not self.parts_of(self._count - 1):
+            return  # nothing stands here yet, so what follows can
         waiting = {name_of(call) for call in self.calls() if call.output is None}
         self._home |= {name: self._count for name in waiting if name in self._home}
         self._count += 1

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from codex_nb.session.state import PlanPart
 
 OFFERS = {"failed": ("retry",), "cancelled": ("retry", "continue"), "incomplete": ("continue", "retry")}
+MEETING_S = 1.0  # a front end that has drawn one segment draws the next within a fraction of this
 
 
 class Transcript:
@@ -108,17 +109,18 @@ class Transcript:
         """
         self.flush()
         with self._lock:
-            self._placing.break_here()
             if not self._segments or self._segments[-1].output.is_over:
                 return self._displays
-            if not self._placing.parts_of(len(self._segments) - 1):
+            if self._placing.give_away():
                 return self._segments[-1].hand_over({"text/plain": words.WIDGET_PLACEHOLDER})
+            self._placing.break_here()
             self._end_last(is_last=False)
             return self._displays
 
     def close(self) -> None:
         """Replace every segment by its bundle; the widgets close when the front end has acknowledged it."""
         self.flush()
+        self._meet_the_last()
         with self._lock:
             self._end_last(is_last=True)
             for future in self._replies.values():
@@ -138,7 +140,7 @@ class Transcript:
         future: Future[Message] = Future()
         with self._lock:
             if not self._segments or self._segments[-1].output.is_closed:
-                future.set_exception(RuntimeError("There is no front end to ask."))
+                future.set_exception(RuntimeError(words.NO_FRONT_END))
                 return future
             number = next(self._numbers)
             self._replies[number] = future
@@ -178,7 +180,7 @@ class Transcript:
         if isinstance(value, dict):
             future.set_result(value)
         else:
-            future.set_exception(RuntimeError(str(message.get("error", "The front end refused."))))
+            future.set_exception(RuntimeError(str(message.get("error", words.FRONT_END_REFUSED))))
 
     def _open_segment(self) -> None:
         segment = Segment(self._open_channel(), self._displays, self._elapsed)
@@ -189,6 +191,11 @@ class Transcript:
         while self._segments and len(self._segments) < self._placing.settle():
             self._end_last(is_last=False)
             self._open_segment()
+
+    def _meet_the_last(self) -> None:
+        """Let a front end that answers draw the last segment too: what was never drawn can be given no buttons."""
+        if self._wait is not None and self.ready and not self._segments[-1].output.ready:
+            self._wait(lambda: self._segments[-1].output.ready, MEETING_S)
 
     def _renew_plan(self) -> None:
         """Show the plan as it is now where it stands above outputs of the cell, in a segment that has ended."""
@@ -210,4 +217,5 @@ class Transcript:
         offers: tuple[str, ...] = ()
         if is_last and state.finished is not None and self._offers_more:
             offers = OFFERS.get(state.finished.answer.status, ())
-        self._segments[-1].end(bundle(document), offers, is_last=is_last)
+        segment = self._segments[-1]
+        segment.end(bundle(document, segment.rendered()), offers, is_last=is_last)

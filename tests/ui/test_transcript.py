@@ -318,6 +318,30 @@ def test_a_break_while_code_runs_takes_effect_when_it_has_run(desk: Desk) -> Non
     assert "shown by the tool" not in desk.notebook.standing()[0]["text/plain"]
 
 
+def runs(call_id: str, notebook: FakeNotebook) -> list[Any]:
+    """Start a call, show its output as the kernel does, and return what is still to come of it."""
+    notebook.print(f"output of {call_id}")
+    return [ToolFinished(call_id, "1", ok=True)]
+
+
+def test_quick_calls_stand_each_above_its_own_outputs_and_leave_no_empty_output(desk: Desk) -> None:
+    desk.play(*call("c1", "first"), ApprovalResolved("c1", APPROVED), ToolStarted("c1"))
+    for event in (
+        *runs("c1", desk.notebook),
+        StepStarted(2),
+        *call("c2", "second"),
+        ApprovalResolved("c2", APPROVED),
+        ToolStarted("c2"),
+    ):
+        desk.transcript.apply(event)  # all of it between two frames
+    desk.transcript.flush()
+    desk.play(*runs("c2", desk.notebook), TextDone("m1", "Done."), finished())
+    desk.transcript.close()
+    plain = [data["text/plain"].splitlines()[-1] for data in desk.notebook.standing()[:-1]]
+    assert plain == ["first", "output of c1", "second", "output of c2"]
+    assert desk.notebook.standing()[-1]["text/plain"].startswith("Done.")
+
+
 def test_another_view_gets_the_output_in_which_nothing_stands_yet(desk: Desk) -> None:
     desk.play(StepStarted(1))
     desk.transcript.make_room().show({"text/plain": "sign in"})
@@ -432,3 +456,30 @@ def test_cost_is_linear_in_the_answer() -> None:
     small, large = sent_for(10_000), sent_for(100_000)
     assert large <= 10.5 * small
     assert large <= 2 * 100_000 * 1.5 + 500 * 1_000
+
+
+def test_a_last_segment_that_came_and_went_at_once_is_waited_for_so_that_it_gets_its_buttons() -> None:
+    waited: list[float] = []
+
+    def wait(is_over: Callable[[], bool], seconds: float) -> None:
+        waited.append(seconds)
+        desk.channel.ready()
+        assert is_over()
+
+    desk = Desk(wait=wait)
+    desk.channel.ready()
+    run = (ToolCallReady("c1", "run_python", json.dumps({"code": CODE})), ToolStarted("c1"))
+    desk.play(STARTED, *run, ToolFinished("c1", "1", ok=True), TextDone("m1", "Done."), finished("Done."))
+    desk.transcript.close()
+    (first, last) = desk.notebook.channels
+    assert [message["kind"] for message in first.sent][-1] == "ending"
+    assert [message["kind"] for message in last.sent] == ["full", "ending"]
+    assert waited == [1.0]
+
+
+def test_a_front_end_that_never_answered_is_not_waited_for() -> None:
+    waited: list[float] = []
+    desk = Desk(wait=lambda _, seconds: waited.append(seconds))
+    desk.play(STARTED, TextDone("m1", "Done."), finished("Done."))
+    desk.transcript.close()
+    assert (waited, desk.channel.closed) == ([], True)
