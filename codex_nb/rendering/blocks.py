@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from codex_nb.rendering.markdown import render_tokens
 from codex_nb.rendering.splitting import BlockSplitter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 EAGER_PROSE = 600  # characters up to which an unfinished block is drawn at every change that may be markup
 PROSE_GROWTH = 1.25
@@ -23,6 +27,11 @@ _MAY_BE_MARKUP = re.compile(r"[\\`*_~$<>\[\])|#&;]|\n(?![^\W\d_])")
 _ONLY_A_MARKER = re.compile(
     r"\s*(?:[-+*>#=:|]+|\d{1,9}[.)]?)?\s*"
 )  # what may yet begin a list, a heading, a table
+
+
+_CONTINUATION = re.compile(
+    r'</([ou]l)>\n<\1(?: start="\d+")? class="codex-continued"(?: start="\d+")?>\n'
+)  # in code and text, which are escaped, it cannot stand
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +50,8 @@ class BlocksUpdate:
 class MarkdownBlocks:
     """Renders a growing Markdown text.
 
-    The ``closed`` pieces of all updates, with continued lists joined to the list before them, are what
-    :func:`~codex_nb.rendering.markdown.safe_html` gives for the whole text, wherever the text was split.
+    The ``closed`` pieces of all updates, :func:`joined`, are what :func:`~codex_nb.rendering.markdown.safe_html` gives
+    for the whole text, wherever the text was split.
     """
 
     def __init__(self) -> None:
@@ -93,6 +102,11 @@ class MarkdownBlocks:
             return True
         line = source.rfind("\n", 0, self._shown) + 1
         return _ONLY_A_MARKER.fullmatch(source, line, self._shown) is not None
+
+
+def joined(closed: Iterable[str]) -> str:
+    """Return the HTML of a text from its finished pieces; lists that go on join the list before them."""
+    return _CONTINUATION.sub("", "".join(closed))
 
 
 def worth_drawing(length: int, drawn: int, *, is_code: bool) -> bool:

@@ -8,21 +8,23 @@ from __future__ import annotations
 
 from functools import cache
 from html import escape
+from types import MappingProxyType
 from typing import TYPE_CHECKING, assert_never
 
 from codex_nb.rendering.document import Call, Checklist, Document, Item, Part, Prose, Remark, Thinking
 from codex_nb.rendering.highlight import code_html, visible
-from codex_nb.rendering.markdown import parse, render_tokens
+from codex_nb.rendering.markdown import parse, unsanitised
 from codex_nb.rendering.neutral import fenced, neutral_blocks, neutral_text
 from codex_nb.rendering.sanitize import clean, plain_html
 from codex_nb.words import rendering as words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from markdown_it.token import Token
 
     Reader = Callable[[str], list[Token]]
+    Writer = Callable[[str], str]
 
 DOT = " · "
 LONGEST_OUTPUT = 10_000  # characters of a tool's output that stay in the notebook
@@ -30,11 +32,20 @@ LONGEST_OUTPUT = 10_000  # characters of a tool's output that stay in the notebo
 Bundle = dict[str, str]
 
 
-def bundle(document: Document) -> Bundle:
-    """Return ``text/html``, ``text/markdown`` and ``text/plain`` of the document."""
+def bundle(document: Document, rendered: Mapping[str, str] = MappingProxyType({})) -> Bundle:
+    """Return ``text/html``, ``text/markdown`` and ``text/plain`` of the document.
+
+    ``rendered`` is what :func:`~codex_nb.rendering.markdown.safe_html` gives for texts of the document, as far as
+    somebody has rendered them already.
+    """
     read = cache(parse)  # HTML and Markdown are written from one reading of the source
+
+    def write(markdown: str) -> str:
+        ready = rendered.get(markdown)
+        return unsanitised(read(markdown)) if ready is None else ready
+
     return {
-        "text/html": _html_of(document, read),
+        "text/html": _html_of(document, write),
         "text/markdown": _markdown_of(document, read),
         "text/plain": _plain_of(document),
     }
@@ -48,8 +59,8 @@ def answer_bundle(text: str, *, remark: str = "") -> Bundle:
     return bundle(Document(tuple(parts)))
 
 
-def _html_of(document: Document, read: Reader) -> str:
-    parts = "".join(_html(part, read) for part in document.parts)
+def _html_of(document: Document, write: Writer) -> str:
+    parts = "".join(_html(part, write) for part in document.parts)
     footer = DOT.join(plain_html(entry) for entry in document.footer)
     if footer:
         parts += f'<p class="codex-footer"><small>{footer}</small></p>\n'
@@ -70,12 +81,12 @@ def _plain_of(document: Document) -> str:
     return "\n\n".join(part.strip("\n") for part in parts if part.strip())
 
 
-def _html(part: Part, read: Reader) -> str:
+def _html(part: Part, write: Writer) -> str:
     match part:
         case Prose():
-            return render_tokens(read(part.markdown))
+            return write(part.markdown)
         case Thinking():
-            return _folded("codex-thinking", part.title, render_tokens(read(part.markdown)))
+            return _folded("codex-thinking", part.title, write(part.markdown))
         case Call():
             output = f"<pre>{escape(shortened(part.output), quote=False)}</pre>\n" if part.output else ""
             return _folded("codex-call", part.title, code_html(part.code, part.language) + output)

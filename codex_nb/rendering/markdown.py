@@ -57,8 +57,14 @@ def with_inline(tokens: list[Token]) -> list[Token]:
 
 def render_tokens(tokens: Sequence[Token]) -> str:
     """Return whole blocks as sanitised HTML."""
+    return clean(unsanitised(tokens))
+
+
+def unsanitised(tokens: Sequence[Token]) -> str:
+    """Return whole blocks as HTML for a page that is sanitised as a whole."""
     parser = _parser()
-    return clean(parser.renderer.render(tokens, parser.options, {}))
+    html: str = parser.renderer.render(tokens, parser.options, {})
+    return html
 
 
 def is_web_link(url: str) -> bool:

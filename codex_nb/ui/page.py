@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from codex_nb.session.state import Part, ToolPart
 from codex_nb.ui.placing import named
-from codex_nb.ui.sections import CallSection, Operation, Section, section_for
+from codex_nb.ui.sections import CallSection, Operation, ProseSection, Section, section_for
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -43,6 +43,14 @@ class Page:
     def whole(self) -> list[Operation]:
         """Return what shows the page from nothing."""
         return [operation for section in self._sections.values() for operation in section.whole()]
+
+    def rendered(self) -> dict[str, str]:
+        """Return the Markdown texts that are final on this page, each with its HTML."""
+        found: dict[str, str] = {}
+        for section in self._sections.values():
+            if isinstance(section, ProseSection):
+                found |= section.rendered
+        return found
 
     def _new_key(self, name: str) -> int:
         self._made += 1

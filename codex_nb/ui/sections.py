@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from codex_nb.rendering.blocks import BlocksUpdate, MarkdownBlocks
+from codex_nb.rendering.blocks import BlocksUpdate, MarkdownBlocks, joined
 from codex_nb.rendering.bundle import shortened
 from codex_nb.rendering.code import GrowingCode, safe_code
 from codex_nb.session.state import GrowingText, NoticePart, Part, PlanPart, ReasoningPart, TextPart, ToolPart
@@ -75,6 +75,11 @@ class ProseSection:
             updates.append(self._blocks.finish())
         self._closed += [update.closed for update in updates if update.closed]
         return operations + [html(self._key, update) for update in updates]
+
+    @property
+    def rendered(self) -> dict[str, str]:
+        """The text and its HTML, once it is final."""
+        return {str(self._text): joined(self._closed)} if self._done else {}
 
     def whole(self) -> list[Operation]:
         """Begin the section with all that is closed and the open block."""

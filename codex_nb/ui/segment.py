@@ -50,6 +50,10 @@ class Segment:
         }
         self.output.end(bundle, ending, stays_open=bool(offers))
 
+    def rendered(self) -> dict[str, str]:
+        """Return the Markdown texts that were drawn to their end, each with its HTML."""
+        return self._page.rendered()
+
     def dress_others(self) -> None:
         """Let the other half add again what the cell's plain outputs have of it: an output was drawn anew."""
         if not self.output.is_over:

@@ -29,5 +29,6 @@ $\sigma / \sqrt{n} \approx 0.39$, so the difference to the long-term mean is *no
 
 
 def answer_of(characters: int) -> str:
-    """Return a Markdown answer of exactly so many characters."""
-    return (PAGE * (characters // len(PAGE) + 1))[:characters]
+    """Return a Markdown answer of exactly so many characters, no code in it twice."""
+    pages = range(characters // len(PAGE) + 1)
+    return "".join(PAGE.replace("weather", f"weather_{page}") for page in pages)[:characters]

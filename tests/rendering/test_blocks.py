@@ -1,15 +1,11 @@
 from __future__ import annotations
 
-import re
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codex_nb.rendering.blocks import BlocksUpdate, MarkdownBlocks
+from codex_nb.rendering.blocks import BlocksUpdate, MarkdownBlocks, joined
 from codex_nb.rendering.markdown import safe_html
-
-CONTINUATION = re.compile(r'</([ou]l)>\n<\1(?: start="\d+")? class="codex-continued"(?: start="\d+")?>\n')
 
 LINES = [
     "", "", "", "plain words", "more $x$ and `code`", "- item", "  nested text", "  - nested item", "* star",
@@ -25,8 +21,7 @@ LINES = [
 
 def stream(pieces: list[str]) -> str:
     blocks = MarkdownBlocks()
-    closed = "".join(blocks.feed(piece).closed for piece in pieces) + blocks.finish().closed
-    return CONTINUATION.sub("", closed)
+    return joined([*(blocks.feed(piece).closed for piece in pieces), blocks.finish().closed])
 
 
 def split_at(text: str, cuts: list[int]) -> list[str]:
