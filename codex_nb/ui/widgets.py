@@ -28,7 +28,7 @@ class Kind(Enum):
         ("base.css", "transcript.css"),
     )
     SIGN_IN = (("dom.js", "notebook.js", "code.js", "half.js", "sign_in.js"), ("base.css", "panel.css"))
-    ACCOUNT = (("dom.js", "notebook.js", "half.js", "account.js"), ("base.css",))
+    ACCOUNT = (("dom.js", "notebook.js", "half.js", "account.js"), ("base.css", "account.css"))
 
 
 @cache

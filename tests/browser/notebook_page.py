@@ -24,6 +24,15 @@ KERNEL_STATUS = (
 )
 # Notebook 7.6 throws this by itself while it loads, before any cell has run.
 FRONT_ENDS_OWN = "Cannot read properties of undefined (reading 'schema')"
+# JupyterLab's body has no height, which axe-core takes for a page of which nothing can be seen.
+VIOLATIONS = """async part => {
+  document.body.style.minHeight = '100vh';
+  try {
+    return (await axe.run(part)).violations;
+  } finally {
+    document.body.style.minHeight = '';
+  }
+}"""
 IS_DIRTY = "() => window.jupyterapp.shell.currentWidget.context.model.dirty"
 
 
@@ -184,11 +193,15 @@ class NotebookPage:
         self.page.wait_for_function(f"['none', 'dead', 'unknown'].includes(({KERNEL_STATUS})())")
 
     def accessibility_violations(self, selector: str) -> list[str]:
-        """Return what axe-core finds serious or critical within a part of the page, one line each."""
-        self.page.add_script_tag(path=AXE)
-        found = self.page.evaluate("async part => (await axe.run(part)).violations", selector)
+        """Return what axe-core finds serious or critical within a part of the page, one line each.
+
+        What is not on the screen is not looked at for contrast: scroll it there before.
+        """
+        if not self.page.evaluate("() => 'axe' in window"):
+            self.page.add_script_tag(path=AXE)
+        found = self.page.evaluate(VIOLATIONS, selector)
         return [
-            f"{violation['id']}: {violation['help']} ({node['html']})"
+            f"{violation['id']}: {node['any'][0]['message'] if node['any'] else violation['help']} ({node['html']})"
             for violation in found
             if violation["impact"] in {"serious", "critical"}
             for node in violation["nodes"]

@@ -45,6 +45,15 @@ def test_axe_finds_what_a_screen_reader_cannot_use(open_notebook: Callable[..., 
     assert violation.startswith("button-name:")
 
 
+def test_axe_finds_what_is_too_faint_to_read(open_notebook: Callable[..., NotebookPage]) -> None:
+    faint = "<p class='codex-nb-probe' style='color: #aaa; background: #fff'>Hardly to be read.</p>"
+    notebook = open_notebook([f'from IPython.display import HTML; HTML("""{faint}""")'])
+    notebook.run(0)
+    notebook.page.locator(".codex-nb-probe").wait_for()
+    (violation,) = notebook.accessibility_violations(".codex-nb-probe")
+    assert violation.startswith("color-contrast:")
+
+
 @pytest.mark.parametrize("color_scheme", ["light", "dark"])
 def test_the_theme_follows_what_the_browser_prefers(
     open_notebook: Callable[..., NotebookPage], color_scheme: str

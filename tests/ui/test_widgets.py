@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+import re
 from pathlib import Path
 
 import ipywidgets
@@ -53,4 +55,16 @@ def test_the_front_end_files_load_nothing_from_elsewhere(file: Path) -> None:
     text = file.read_text()
     assert [
         word for word in ("http://", "https://", "@import", "import(", "eval(", "url(") if word in text
+    ] == []
+
+
+def test_the_styles_of_one_kind_leave_the_widgets_of_the_others_alone() -> None:
+    # Every style that a page has ever been given reaches all its widgets.
+    files = [file for file in STATIC.iterdir() if file.suffix == ".css"]
+    classes = {file.name: set(re.findall(r"\.(codex-[\w-]+)", file.read_text())) for file in files}
+    common = classes.pop("base.css")
+    assert [
+        (one, other, both)
+        for one, other in itertools.combinations(sorted(classes), 2)
+        if (both := sorted(classes[one] & classes[other] - common))
     ] == []

@@ -1,7 +1,24 @@
 // The account: a plain output from the first moment on; only its buttons are live, and they are not saved.
 
+const NEARLY = 80; // per cent of a limit
+
+// "███░░░ 42 %" becomes a bar; the number stays.
+function drawShares(account) {
+  for (const cell of account.querySelectorAll("td")) {
+    const [, percent] = /^[█░]+ (\d+) %$/.exec(cell.textContent.trim()) ?? [];
+    if (percent === undefined) continue;
+    const bar = element("span", "codex-share");
+    const used = element("span", `codex-share-used${percent >= NEARLY ? " codex-nearly" : ""}`);
+    used.style.width = `${Math.min(percent, 100)}%`;
+    bar.setAttribute("aria-hidden", "true");
+    bar.append(used);
+    cell.replaceChildren(bar, `${percent} %`);
+  }
+}
+
 function dressAccount(half, area, message) {
   for (const account of undressed(area, ".codex-account")) {
+    drawShares(account);
     const row = element("div", "codex-buttons codex-commands");
     for (const command of message.commands) {
       const act = () => {

@@ -12,7 +12,9 @@ function approvalForm(view, section, request) {
 }
 
 function decide(view, request, form, verdict, more) {
+  const hadFocus = form.parentElement.contains(document.activeElement);
   for (const control of form.querySelectorAll("button, textarea, input")) control.disabled = true;
+  if (hadFocus) form.parentElement.querySelector("summary").focus({ preventScroll: true });
   view.send({ kind: "command", name: "decide", call_id: request.call_id, verdict, ...more });
 }
 

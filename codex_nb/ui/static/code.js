@@ -1,4 +1,4 @@
-// Code blocks: copy, insert below.
+// Blocks of an answer: code to copy and to insert below, wide tables to scroll.
 
 async function copyText(text) {
   try {
@@ -49,6 +49,20 @@ function insertButton(model, block, code, labels, announce) {
     }
   });
   return insert;
+}
+
+// What is wider or longer than its place scrolls: then, and only then, it can be reached by keyboard.
+const scrolling = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    const scrolls = target.scrollWidth > target.clientWidth || target.scrollHeight > target.clientHeight;
+    if (scrolls) target.tabIndex = 0;
+    else target.removeAttribute("tabindex");
+  }
+});
+
+function keepReachable(root) {
+  const what = "table, pre, .codex-math";
+  for (const node of root.matches(what) ? [root] : root.querySelectorAll(what)) scrolling.observe(node);
 }
 
 function addCodeTools(model, root, labels, announce) {

@@ -53,6 +53,7 @@ function makeView(half, el) {
   const root = element("div", "codex-live");
   const spoken = element("div", "codex-hidden");
   root.setAttribute("role", "group");
+  keepKeys(root);
   spoken.setAttribute("role", "status");
   spoken.setAttribute("aria-live", "polite");
   root.append(spoken);
@@ -68,6 +69,11 @@ function makeView(half, el) {
   };
   half.views.add(view);
   return view;
+}
+
+// Jupyter's own shortcuts would take Enter and the like from our buttons.
+function keepKeys(node) {
+  node.dataset.lmSuppressShortcuts = "true";
 }
 
 function isSeen(view) {
@@ -130,6 +136,7 @@ function undressed(area, selector) {
   return [...area.querySelectorAll(`${selector}:not([data-codex-done])`)].map((node) => {
     node.dataset.codexDone = "";
     node.classList.add("codex-fresh");
+    keepKeys(node);
     return node;
   });
 }

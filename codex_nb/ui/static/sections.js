@@ -11,13 +11,13 @@ function proseSection(view, operation) {
 }
 
 function callSection(view, operation) {
-  const node = element("section", "codex-section codex-call");
-  const head = element("div", "codex-call-head");
+  const node = element("details", "codex-section codex-call");
+  const head = element("summary", "codex-call-head");
   const title = element("span", "codex-call-title", operation.title);
   const state = element("span", "codex-call-state");
   head.append(title, state);
   node.append(head);
-  node.setAttribute("aria-label", operation.title);
+  node.open = true;
   const code = slot(node);
   code.closed.parentElement.classList.add("codex-call-code");
   return { node, title, state, slots: { code } };
@@ -35,11 +35,11 @@ function planSection(view, operation) {
 }
 
 function planStep(step) {
-  const item = element("li", `codex-step codex-${step.status}`);
-  const mark = element("span", "codex-step-mark", step.mark);
+  const item = element("li", `codex-plan-step codex-${step.status}`);
+  const mark = element("span", "codex-plan-mark", step.mark);
   mark.setAttribute("aria-hidden", "true");
   if (step.status === "in_progress") item.setAttribute("aria-current", "step");
-  item.append(mark, element("bdi", "codex-step-text", step.text), element("span", "codex-hidden", ` (${step.state})`));
+  item.append(mark, element("bdi", "codex-plan-text", step.text), element("span", "codex-hidden", ` (${step.state})`));
   return item;
 }
 
@@ -85,6 +85,7 @@ function appendClosed(view, closed, html) {
   if (fresh.length) fresh.splice(0, 1, ...joinLists(fresh[0]));
   for (const node of fresh) {
     addCodeTools(view.model, node, view.labels, view.announce);
+    keepReachable(node);
     typeset(view.model, node);
   }
 }

@@ -42,7 +42,9 @@ function countdown(view, step) {
     const seconds = Math.max(0, Math.round((ends - performance.now()) / 1000));
     const clock = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
     line.textContent = seconds ? `${view.labels.expiresIn} ${clock}` : view.labels.expired;
-    if (!seconds) clearInterval(view.timer);
+    if (seconds) return;
+    clearInterval(view.timer);
+    line.classList.add("codex-over");
   };
   view.timer = setInterval(tick, 1000);
   tick();

@@ -1,6 +1,9 @@
 // The transcript of a turn: it draws what it is sent and says what the user did.
 // All HTML that arrives was sanitised in the kernel; everything else is set as text.
 
+// Calls that are over are folded at once, as they are in the finished answer: the page does not jump at the end.
+const OVER = new Set(["done", "failed", "rejected", "unanswered"]);
+
 const OPERATIONS = {
   section(view, operation) {
     const made = SECTIONS[operation.kind](view, operation);
@@ -21,6 +24,7 @@ const OPERATIONS = {
   state(view, operation, section) {
     section.node.dataset.phase = operation.phase;
     section.state.textContent = operation.text;
+    if (OVER.has(operation.phase)) section.node.open = false;
   },
   ask(view, operation, section) {
     section.form = approvalForm(view, section, operation.request);
@@ -40,6 +44,7 @@ const OPERATIONS = {
       element("pre", "", operation.text),
     );
     section.node.append(section.output);
+    keepReachable(section.output);
   },
   plan(view, operation, section) {
     section.remark.textContent = operation.remark;
@@ -72,6 +77,7 @@ function draw(view, operations) {
 }
 
 function beginTranscript(view) {
+  view.root.classList.add("jp-RenderedHTMLCommon"); // prose looks as the front end's own, and as when it has ended
   view.body = element("div", "codex-body");
   view.bar = element("div", "codex-bar");
   view.status = element("span", "codex-status");
@@ -113,6 +119,7 @@ function dressAnswer(half, area, message) {
   const which = message.is_last ? ".codex-answer" : ".codex-answer:not(:has(.codex-footer))";
   for (const answer of undressed(area, which)) {
     addCodeTools(half.model, answer, message.labels);
+    keepReachable(answer);
     const footer = answer.querySelector(".codex-footer small");
     if (footer) footer.append(` · ${message.elapsed}`);
     if (footer && message.offers.length) answer.append(offers(half, area, message));
