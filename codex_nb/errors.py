@@ -195,6 +195,8 @@ class BackendOverloaded(ApiError):
 class BadRequest(ApiError):
     """The API refused the request as it stands."""
 
+    default_hint = next_steps.CHANGE_REQUEST
+
 
 class StreamInterrupted(CodexError):
     """The answer broke off before its end; ``events_seen`` events had arrived."""

@@ -84,8 +84,8 @@ def provider_of(
         base_url = environ.get("CODEX_OSS_BASE_URL") or base_url
         return Provider(id=provider_id, name=name, base_url=base_url.rstrip("/"), requires_openai_auth=False)
     known = ["openai", *_LOCAL_SERVERS, *config.model_providers]
-    message = words.unknown_provider(str(path), provider_id)
-    raise ConfigError(message, path=str(path), key="model_provider", hint=known_names(provider_id, known))
+    message = words.unknown_provider(str(path), provider_id, nearest_names(provider_id, known))
+    raise ConfigError(message, path=str(path), key="model_provider")
 
 
 def _custom_provider(
@@ -154,11 +154,11 @@ def checked_header(value: str, path: str, key: str) -> str:
     return value
 
 
-def known_names(word: str, known: Iterable[str]) -> str:
+def nearest_names(word: str, known: Iterable[str]) -> str:
     """Name the known words that come nearest to a wrong one, for a hint."""
     names = list(known)
     near = get_close_matches(word, names, n=3, cutoff=0.5) or sorted(names)
-    return words.known_names(", ".join(near))
+    return ", ".join(near)
 
 
 def first_set(*values: Any) -> Any:

@@ -19,7 +19,7 @@ from codex_nb.providers import (
     checked_address,
     checked_header,
     first_set,
-    known_names,
+    nearest_names,
     provider_of,
 )
 from codex_nb.words import settings as words
@@ -241,8 +241,8 @@ def _checked_options(options: dict[str, Any]) -> dict[str, Any]:
     known = {item.name for item in fields(Settings)} - {"codex_home", "provider", "profile"}
     for key, value in options.items():
         if key not in known:
-            message = words.unknown_option(key)
-            raise ConfigError(message, path=words.OPTIONS, key=key, hint=known_names(key, known))
+            message = words.unknown_option(key, nearest_names(key, known))
+            raise ConfigError(message, path=words.OPTIONS, key=key)
         options[key] = _checked_option(key, value)
     return options
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from codex_nb.words import limits as words
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -62,17 +64,17 @@ class RateLimits:
 def window_label(minutes: int | None) -> str:
     """Name a window by its length, with the tolerance that the backend's own rounding needs."""
     if minutes is None or minutes <= 0:
-        return "limit"
-    for days, name in ((7, "week"), (30, "month"), (1, "day")):
+        return words.LIMIT
+    for days, name in ((7, words.WEEK), (30, words.MONTH), (1, words.DAY)):
         length = days * MINUTES_OF_A_DAY
         if abs(minutes - length) <= length * NEARLY:
             return name
     if minutes >= 2 * MINUTES_OF_A_DAY:
-        return f"{round(minutes / MINUTES_OF_A_DAY)} days"
+        return words.days(str(round(minutes / MINUTES_OF_A_DAY)))
     if minutes < MINUTES_OF_AN_HOUR:
-        return f"{minutes} min"
+        return words.minutes(str(minutes))
     hours = minutes / MINUTES_OF_AN_HOUR
-    return f"{round(hours)} h" if abs(hours - round(hours)) < NEARLY else f"{hours:.1f} h"
+    return words.hours(str(round(hours)) if abs(hours - round(hours)) < NEARLY else f"{hours:.1f}")
 
 
 def parse_headers(headers: Mapping[str, str]) -> RateLimits | None:

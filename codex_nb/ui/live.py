@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.ui.channel import Channel, Displays, Handle, Message, view_of
+from codex_nb.words import transcript as words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -144,7 +145,6 @@ class Place:
     def show(self, data: Mapping[str, Any]) -> Handle:
         """Show a mimebundle in the output's place."""
         if self._handle is None:
-            message = "nothing has been shown yet"
-            raise RuntimeError(message)
+            raise RuntimeError(words.NOTHING_SHOWN)
         self._handle.update(data)
         return self._handle

@@ -104,7 +104,7 @@ def too_large(who: str) -> Message:
 
 def refused(who: str, status: str) -> Message:
     """Say that the service refused the request as it stands."""
-    return Message(f"{who} refused the request ({status}).")
+    return Message(f"{who} refused the request ({status}).", next_steps.CHANGE_REQUEST)
 
 
 def usage_limit(window: str, plan: str) -> Message:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from codex_nb.words import reference
+
 DESCRIPTION = "The Codex you already pay for, inside your notebook."
 COMMANDS_HEADING = "commands"
 COMMAND = "COMMAND"
@@ -10,7 +12,7 @@ COMMANDS = {
     "demo": "open the tour notebook in JupyterLab",
     "status": "show who is signed in, the plan and the limits",
     "login": "sign in",
-    "logout": "sign out: revoke and delete the stored login",
+    "logout": reference.SUBCOMMANDS["logout"],
     "doctor": "print what was found where, and what to do",
     "simulate": "run the simulated Codex backend on loopback",
 }
@@ -18,7 +20,7 @@ OPTIONS = {
     "--no-browser": "do not open a browser, print the address",
     "--execute": "run the tour without a screen and print the answers",
     "--with": "how to sign in",
-    "--profile": "another login or config profile",
+    "--profile": reference.OPTIONS["--profile"],
     "--port": "the port, 0 for any free one",
     "--tls": "serve https with a certificate made for this run",
 }

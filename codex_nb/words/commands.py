@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from codex_nb.words.conversation import NOTHING_TO_MEND
 from codex_nb.words.message import Message
+from codex_nb.words.next_steps import choose_one_of
 
 SIGNED_OUT = "Signed out: the login was revoked and deleted."
 WAS_NOT_SIGNED_IN = "You were not signed in."
@@ -11,7 +12,7 @@ WAS_NOT_SIGNED_IN = "You were not signed in."
 NO_MODELS = "The backend lists no models; name one with -m."
 FIRST_MODEL = "Model in use: the account's first; see `%codex models`."
 EFFORT_OF_THE_MODEL = "Effort in use: the model chooses."
-NO_LIMITS = "No plan limit was told for this login."
+NO_LIMITS = "No plan limits are known for this login."
 NO_THREADS = "No thread is kept yet."
 
 MODELS_TABLE = ("model", "name", "efforts")
@@ -50,9 +51,9 @@ def thread_size(kilobytes: str) -> str:
 
 def no_way(way: str, ways: str) -> Message:
     """Say that one cannot sign in like this."""
-    return Message(f"%codex login: there is no way {way!r}.", f"Ways: {ways}.")
+    return Message(f"%codex login: there is no way {way!r}.", choose_one_of(ways))
 
 
 def no_level(level: str, levels: str) -> Message:
     """Say that there is no such effort."""
-    return Message(f"%codex effort: there is no level {level!r}.", f"Levels: {levels}.")
+    return Message(f"%codex effort: there is no level {level!r}.", choose_one_of(levels))

@@ -41,7 +41,7 @@ def does_not_fit(problem: str) -> str:
 
 def another_model(told: str, asked: str) -> str:
     """Say that another model answered than the one that was asked."""
-    return f"{told} answered, not {asked}."
+    return f"{told} answered instead of {asked}."
 
 
 def image_not_sent(model: str) -> str:
@@ -61,7 +61,7 @@ def limit_used(percent: str, window: str) -> str:
 
 def limit_used_until(percent: str, window: str, moment: str) -> str:
     """Say how much of a limit is used, and when it resets."""
-    return f"{percent} % of the {window} limit is used, resets {moment}."
+    return f"{percent} % of the {window} limit is used; it resets {moment}."
 
 
 def made_short(before: str, after: str) -> str:
@@ -76,4 +76,7 @@ def stored_answer(moment: str) -> str:
 
 def memory_only(folder: str, problem: str) -> str:
     """Say that a thread cannot be kept on disk."""
-    return f"This thread is kept in memory only: {folder} cannot be written to ({problem})."
+    return (
+        f"This thread is kept in memory only: {folder} cannot be written to ({problem}). "
+        "Make that folder writable to keep the thread."
+    )

@@ -28,9 +28,9 @@ ADVICE_READ_ONLY_HOME = (
     "Make the directory writable, or point CODEX_HOME elsewhere; logins cannot be renewed here."
 )
 ADVICE_UNSET_KEY = "Unset it to use the stored login."
-ADVICE_KEYRING = "pip install 'codex-nb[keyring]'"
+ADVICE_KEYRING = "Install it with: pip install 'codex-nb[keyring]'"
 ADVICE_ENCRYPTED = "Turn its feature secret_auth_storage off and sign in again; only the CLI opens it."
-ADVICE_LEFTOVERS = "They are removed at the next renewal."
+ADVICE_LEFTOVERS = "Leave them: they are removed at the next renewal."
 ADVICE_INSECURE = "Unset it: it is neither https nor on this machine, so nothing goes there."
 ADVICE_LOCK = "If it stays so, end the program that holds it."
 
@@ -67,7 +67,7 @@ def open_to_others(mode: str) -> str:
 
 def make_private(path: str) -> str:
     """Give the command that closes the file."""
-    return f"chmod 600 {path}"
+    return f"Close it to others with: chmod 600 {path}"
 
 
 def leftovers(count: str) -> str:

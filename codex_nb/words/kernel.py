@@ -6,7 +6,7 @@ STOPPED = "Stopped."
 INTERRUPTED = "the turn was interrupted; what had come is kept"
 NO_LAST_EVENT = "The turn ended without its last event."
 ENGINE_WAITS = "The engine cannot wait for itself: await the coroutine instead."
-ASYNC_ONLY = "codex_nb signs requests of httpx.AsyncClient only"
+ASYNC_ONLY = "codex_nb signs requests of httpx.AsyncClient only."
 OUTSIDE_A_TASK = "An idle limit bounds what a task waits for."
 UNKNOWN_CHANNEL = "the shell channel has another form"
 

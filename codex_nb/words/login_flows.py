@@ -15,7 +15,7 @@ OTHER_ADDRESS = "That is not the address this sign-in ended at. Paste the whole 
 
 # The page at which the browser ends
 PAGE_RECEIVED = "Codex in your notebook has received the sign-in. You can close this page."
-PAGE_OF_ANOTHER = "State mismatch: this page belongs to another sign-in."
+PAGE_OF_ANOTHER = "This page belongs to another sign-in. Go back to the notebook and start there again."
 PAGE_EMPTY = "There is nothing here."
 
 # What failed: the beginnings of sentences
@@ -44,7 +44,9 @@ WITHOUT_TOKENS = Message("The sign-in service answered without tokens.", next_st
 WITHOUT_DEVICE_CODE = Message(
     "The sign-in service answered without a device code.", next_steps.START_SIGN_IN_AGAIN
 )
-WITHOUT_CODE = Message("The sign-in service confirmed without a code.", next_steps.START_SIGN_IN_AGAIN)
+WITHOUT_CODE = Message(
+    "The sign-in service confirmed the sign-in, but sent no code.", next_steps.START_SIGN_IN_AGAIN
+)
 NO_DEVICE_CODES = Message(
     "Signing in by device code is not enabled here.",
     "Allow device codes in ChatGPT's security settings, or use %codex login browser.",

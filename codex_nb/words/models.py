@@ -24,7 +24,7 @@ def none_listed(who: str) -> Message:
 def none_known(who: str) -> Message:
     """Say that there is nothing to choose from."""
     return Message(
-        f"{who} tells no models, and none is configured.", "Name one with -m or as model in config.toml."
+        f"{who} lists no models, and config.toml names none.", "Name one with -m or as model in config.toml."
     )
 
 

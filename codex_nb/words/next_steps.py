@@ -18,9 +18,17 @@ RUN_AGAIN_OR_CONTINUE = "What arrived is kept. Run the cell again, or ask to con
 SEE_USAGE = "See %codex usage."
 SEE_MODELS = "See %codex models."
 SEE_STATUS = "See %codex status."
+ASK_ADMINISTRATOR = "Ask the administrator of the workspace."
+CHANGE_REQUEST = "Change what is asked, or choose another model with -m."
+CHOOSE_ONE = "Choose one of them."
 CHECK_BILLING = "Check the plan and billing details of the API account."
 CHECK_NETWORK = "Check the network and try again."
 CHECK_NETWORK_RUN_AGAIN = "Check the network, then run the cell again."
 SEND_LESS = "Start a new thread with %codex new, or send less with --no-context."
 TRY_LATER = "Try again in a little while, or choose another model with -m."
 MEND_OR_SIGN_IN = "Mend or remove the file, or sign in again with %codex login."
+
+
+def choose_one_of(names: str) -> str:
+    """Name what there is to choose from."""
+    return f"Choose one of these: {names}."

@@ -44,4 +44,4 @@ def only_by(method: str) -> Message:
 
 def unknown_mode(found: str, known: str) -> Message:
     """Say that there is no such auth mode."""
-    return Message(f"The auth mode {found!r} is not known; the modes are {known}.", "Choose one of them.")
+    return Message(f"The auth mode {found!r} is not known; the modes are {known}.", next_steps.CHOOSE_ONE)

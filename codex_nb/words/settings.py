@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codex_nb.words import next_steps
 from codex_nb.words.message import Message
 
 # Where a setting stands, when it is in no file
@@ -41,11 +42,6 @@ def at_most(bound: str) -> str:
     return f"a number of at most {bound}"
 
 
-def known_names(names: str) -> str:
-    """Name what could have been meant."""
-    return f"Choose one of the known names: {names}."
-
-
 def unreadable(path: str, problem: str) -> Message:
     """Say why the file cannot be read."""
     return Message(f"{path} cannot be read: {problem}.", "Make the file readable, or remove it.")
@@ -58,7 +54,7 @@ def not_toml(path: str, problem: str) -> Message:
 
 def wrong(path: str, key: str, expected: str) -> Message:
     """Say what is expected of a key's value."""
-    return Message(f"{path}: {key} is wrong: expected {expected}.")
+    return Message(f"{path}: {key} is wrong: expected {expected}.", f"Mend the value of {key}.")
 
 
 def chat_wire(path: str, key: str) -> Message:
@@ -71,22 +67,25 @@ def chat_wire(path: str, key: str) -> Message:
 
 def respelled(path: str, key: str, meant: str) -> Message:
     """Say how a key is spelled."""
-    return Message(f"{path}: {key} is not a key of Codex: expected {meant}.")
+    return Message(f"{path}: {key} is not a key of Codex: expected {meant}.", f"Write it as {meant}.")
 
 
 def no_address(path: str, key: str) -> Message:
     """Say that a provider has no address."""
-    return Message(f"{path}: {key} is missing: expected the address of the API.")
+    return Message(f"{path}: {key} is missing: expected the address of the API.", "Add it to the file.")
 
 
 def address_missing(key: str) -> Message:
     """Say that a provider has no address, wherever it is configured."""
-    return Message(f"{key} is missing: expected the address of the API.")
+    return Message(f"{key} is missing: expected the address of the API.", "Add it to config.toml.")
 
 
-def unknown_provider(path: str, provider: str) -> Message:
+def unknown_provider(path: str, provider: str, known: str) -> Message:
     """Say that the provider is not defined."""
-    return Message(f"{path}: model_provider is {provider!r}, and there is no [model_providers.{provider}].")
+    return Message(
+        f"{path}: model_provider is {provider!r}, and there is no [model_providers.{provider}].",
+        f"Define it, or choose a known one: {known}.",
+    )
 
 
 def known_profiles(names: str) -> str:
@@ -109,17 +108,17 @@ def home_is_no_directory(home: str) -> Message:
 
 def variable_is_wrong(variable: str, value: str, choices: str) -> Message:
     """Say which values a variable takes."""
-    return Message(f"{variable} is {value!r}: expected one of {choices}.")
+    return Message(f"{variable} is {value!r}: expected one of {choices}.", next_steps.CHOOSE_ONE)
 
 
-def unknown_option(option: str) -> Message:
+def unknown_option(option: str, known: str) -> Message:
     """Say that there is no such option."""
-    return Message(f"There is no option {option!r}.")
+    return Message(f"There is no option {option!r}.", f"Choose a known one: {known}.")
 
 
 def option_is_wrong(option: str, value: str, choices: str) -> Message:
     """Say which values an option takes."""
-    return Message(f"The option {option} is {value}: expected one of {choices}.")
+    return Message(f"The option {option} is {value}: expected one of {choices}.", next_steps.CHOOSE_ONE)
 
 
 def bad_certificate_file(path: str, problem: str) -> Message:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codex_nb.words import next_steps
+from codex_nb.words import next_steps, transcript
 from codex_nb.words.message import Message
 
 TITLE = "Sign in to Codex"
@@ -26,7 +26,7 @@ CANCELLED = "The sign-in was cancelled. Nothing was changed."
 LABELS = {
     "copied": "Copied",
     "copy": "Copy code",
-    "copyFailed": "Could not copy",
+    "copyFailed": transcript.LABELS["copyFailed"],
     "expired": "The code has expired. Ask for a new one.",
     "expiresIn": "Expires in",
     "openPage": "Open the sign-in page",

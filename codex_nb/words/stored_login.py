@@ -107,7 +107,7 @@ def not_saved(path: str, problem: str) -> Message:
     """Say that a login could not be saved."""
     return Message(
         f"The login could not be saved in {path}: {problem}.",
-        "Make the directory writable and sign in again.",
+        "Mend that, then sign in again with %codex login.",
     )
 
 

@@ -8,11 +8,11 @@ from codex_nb.words.message import Message
 NOT_YOURS = Message("The selected workspace is not among those this login may use.", next_steps.SEE_STATUS)
 BAD_ORIGIN = Message(
     "The workspace's backend is not an https origin, so nothing is sent there.",
-    "Ask the workspace's administrator.",
+    next_steps.ASK_ADMINISTRATOR,
 )
 BAD_OVERRIDE = Message(
     "The workspace's routing override makes no sense, so nothing is sent.",
-    "Ask the administrator of the workspace.",
+    next_steps.ASK_ADMINISTRATOR,
 )
 
 

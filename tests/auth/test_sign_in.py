@@ -116,7 +116,12 @@ FAILURES: list[tuple[str, dict[str, Any], str, str]] = [
     ("nonsense", {USERCODE: {}}, "malformed", "The sign-in service answered without a device code."),
     ("denied", {POLL: 401}, "refused", "The device code was refused (status 401)."),
     ("never confirmed", {POLL: 403}, "expired", "The device code has expired before it was confirmed."),
-    ("no code in it", {POLL: {}}, "malformed", "The sign-in service confirmed without a code."),
+    (
+        "no code in it",
+        {POLL: {}},
+        "malformed",
+        "The sign-in service confirmed the sign-in, but sent no code.",
+    ),
     (
         "exchange refused",
         {TOKEN: 400},
@@ -368,7 +373,7 @@ async def test_a_browser_signs_in_through_the_loopback_page(make_desk: Callable[
     rest = asyncio.create_task(collect(steps))
     assert await browser.visit(browser.redirect.replace("state=", "state=x")) == (
         400,
-        "State mismatch: this page belongs to another sign-in.",
+        "This page belongs to another sign-in. Go back to the notebook and start there again.",
     )
     assert (await browser.visit(browser.query["redirect_uri"].replace("/auth/callback", "/")))[0] == 404
     assert (await browser.visit(browser.redirect))[0] == 200

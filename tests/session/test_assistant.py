@@ -262,7 +262,7 @@ async def test_a_limit_that_is_near_is_told_once(tmp_path: Path) -> None:
     desk = Desk(tmp_path, script, script)
     notices = [e.text for _ in range(2) for e in await desk.ask() if isinstance(e, Notice)]
     assert len(notices) == 1
-    assert notices[0].startswith("93 % of the 5 h limit is used, resets ")
+    assert notices[0].startswith("93 % of the 5 h limit is used; it resets ")
     assert desk.assistant.limits == limits
 
 

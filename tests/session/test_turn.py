@@ -439,7 +439,7 @@ async def test_images_are_left_out_for_a_model_that_takes_text_only() -> None:
 
 async def test_another_model_than_the_one_asked_is_named() -> None:
     events, _, _ = await play(make_turn(), reply(said("k"), model="gpt-mini"))
-    assert Notice("model", "gpt-mini answered, not gpt-test.") in events
+    assert Notice("model", "gpt-mini answered instead of gpt-test.") in events
     events, _, _ = await play(make_turn(), reply(said("k"), model="gpt-test-2026-11-01"))
     assert not any(isinstance(event, Notice) for event in events)
 
