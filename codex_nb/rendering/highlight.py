@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import cache
 from html import escape
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from pygments.lexers import get_lexer_by_name  # type: ignore[import-untyped]  # Pygments ships no types
+from pygments.lexers import get_all_lexers, get_lexer_by_name  # type: ignore[import-untyped]  # Pygments ships no types
 from pygments.token import STANDARD_TYPES  # type: ignore[import-untyped]  # Pygments ships no types
-from pygments.util import ClassNotFound  # type: ignore[import-untyped]  # Pygments ships no types
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -51,7 +50,7 @@ def visible(code: str) -> str:
 
 
 def _spans(code: str, language: str) -> str:
-    lexer = _lexer(language.lower()) if language else None
+    lexer = _lexer(language.lower()) if language and code else None
     if lexer is None or len(code) > LONGEST_HIGHLIGHTED:
         return escape(code, quote=False)
     tokens = ((_class(kind), text) for _, kind, text in lexer.get_tokens_unprocessed(code))
@@ -71,9 +70,16 @@ def _class(kind: _TokenType) -> str:
     return "" if name in _BARE else name
 
 
-@lru_cache(maxsize=64)
 def _lexer(language: str) -> Lexer | None:
-    try:
-        return get_lexer_by_name(language)
-    except ClassNotFound:
-        return None
+    return _known_lexer(language) if language in _known_languages() else None
+
+
+@cache
+def _known_lexer(language: str) -> Lexer:
+    return get_lexer_by_name(language)
+
+
+@cache
+def _known_languages() -> frozenset[str]:
+    """Return the languages that Pygments brings itself: for any other name it would import every package's plugins."""
+    return frozenset(alias for _, aliases, _, _ in get_all_lexers(plugins=False) for alias in aliases)

@@ -15,18 +15,22 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-REST_S = 0.07  # about a frame: little is seen later for it, and it is paid a dozen times a second
-EAGER_GULPS = 2  # so many, each sooner than a rest after the one before, show that words are coming fast
-A_FLOOD = 32 * 1024  # bytes in one gulp: who sends faster than people read is not to be held up
+REST_S = 0.045  # less than a frame: nothing is seen later for it
+LONG_REST_S = (
+    0.1  # for a rush of words, more than anybody reads: what is new of them is shown ten times a second
+)
+A_RUSH = 16  # pieces in one gulp
+EAGER_GULPS = 2  # so many, each within a rest of the one before, show that words are coming fast
+A_FLOOD = 32 * 1024  # bytes in one gulp: that is no writing any more, and not to be held up
 MOST_AHEAD = 256 * 1024  # bytes that may lie here untaken
 
 
 class Gulps:
     """What has arrived of a stream, in one piece for each look.
 
-    A task of its own reads ahead. Once words come fast, it rests for ``REST_S`` after the first piece that follows a
-    gulp, and hands that one on with all that have come meanwhile, or alone a little later. The first words of a stream,
-    and of what follows a pause, are handed on as they come. Close it: the task ends then.
+    A task of its own reads ahead. Once words come fast, it rests after the first piece that follows a gulp, and hands
+    that one on with all that have come meanwhile, or alone a little later. The first words of a stream, and of what
+    follows a pause, are handed on as they come. Close it: the task ends then.
     """
 
     def __init__(
@@ -42,7 +46,11 @@ class Gulps:
         self._reader: asyncio.Task[None] | None = None
         self._arrived: list[bytes] = []
         self._size = 0
-        self._taken, self._taken_at = 0, -math.inf  # the last gulp: its bytes, its time
+        self._pieces, self._taken, self._taken_at = (
+            0,
+            0,
+            -math.inf,
+        )  # the last gulp: its pieces, its bytes, its time
         self._is_due = False  # what has arrived is to be taken, or the end has come
         self._is_over = False
         self._failure: BaseException | None = None
@@ -94,8 +102,9 @@ class Gulps:
                 quick = quick + 1 if self._clock() - self._taken_at < REST_S else 0
             has_rested = begins_a_gulp and not has_rested and quick > EAGER_GULPS and self._taken < A_FLOOD
             if has_rested:
-                self._hand_on_later()
-                await self._sleep(REST_S)
+                rest = LONG_REST_S if self._pieces > A_RUSH else REST_S
+                self._hand_on_later(1.25 * rest)
+                await self._sleep(rest)
             else:
                 self._hand_on()
             if self._size > MOST_AHEAD:
@@ -104,6 +113,7 @@ class Gulps:
 
     def _take(self) -> bytes:
         gulp = b"".join(self._arrived)
+        self._pieces = len(self._arrived)
         self._arrived.clear()
         self._taken, self._taken_at, self._size = self._size, self._clock(), 0
         self._is_due = self._is_over
@@ -119,7 +129,7 @@ class Gulps:
         if self._taker is not None and not self._taker.done():
             self._taker.set_result(None)
 
-    def _hand_on_later(self) -> None:
+    def _hand_on_later(self, seconds: float) -> None:
         # The next read follows upon the rest and hands this piece on with its own; the alarm is for when nothing comes.
         if self._alarm is None:
-            self._alarm = asyncio.get_running_loop().call_later(1.25 * REST_S, self._hand_on)
+            self._alarm = asyncio.get_running_loop().call_later(seconds, self._hand_on)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -182,3 +185,14 @@ def test_an_answer_alone_has_a_bundle() -> None:
     assert html == (
         '<div class="codex-answer">\n<p>text</p>\n<p class="codex-error"><em>The answer is incomplete.</em></p>\n</div>'
     )
+
+
+def test_the_name_of_a_language_loads_nothing_but_pygments() -> None:
+    """A name that is still being written, or made up, would otherwise import every plugin of every package."""
+    program = (
+        "import sys; from codex_nb.rendering.highlight import code_html; before = set(sys.modules);"
+        "[code_html('x = 1', name) for name in ('p', 'pyt', 'nolanguage', 'ipython3')];"
+        "print(sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

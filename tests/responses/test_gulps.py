@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from codex_nb.responses.gulps import EAGER_GULPS, MOST_AHEAD, REST_S, Gulps
+from codex_nb.responses.gulps import EAGER_GULPS, LONG_REST_S, MOST_AHEAD, REST_S, Gulps
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -60,16 +60,17 @@ async def read(connection: Connection) -> list[bytes]:
         return [gulp async for gulp in gulps]
 
 
-async def test_a_stream_of_words_costs_two_looks_and_one_piece_a_rest() -> None:
-    connection = Connection(count=1_000, pace_s=0.002)
+@pytest.mark.parametrize(("pace_s", "rest_s"), [(0.01, REST_S), (0.002, LONG_REST_S)])
+async def test_a_stream_of_words_costs_two_looks_and_one_piece_a_rest(pace_s: float, rest_s: float) -> None:
+    connection = Connection(count=1_000, pace_s=pace_s)
 
     gulps = await read(connection)
 
-    rests = 2.0 / REST_S
+    rests = 1_000 * pace_s / rest_s
     assert b"".join(gulps) == b"x" * 1_000
-    assert len(gulps) <= rests + EAGER_GULPS + 2
-    assert connection.looks <= 2 * rests + EAGER_GULPS + 2
-    assert set(connection.rests) == {REST_S}
+    assert len(gulps) <= rests + EAGER_GULPS + 3
+    assert connection.looks <= 2 * rests + EAGER_GULPS + 3
+    assert set(connection.rests[1:]) == {rest_s}
 
 
 async def test_the_first_words_wait_for_nothing() -> None:
