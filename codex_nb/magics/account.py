@@ -131,7 +131,7 @@ def sign_in_during(
 ) -> SignIn:
     """Return what a turn calls when its login has ended on the way; ``make_room`` is its screen's."""
     there = desk(workspace, home)
-    answers = there.has_widgets and not workspace.front_end_is_silent
+    answers = there.has_widgets and workspace.unanswered is None
     place = replace(there, has_widgets=answers, make_room=make_room)
 
     async def sign_in(error: AuthError) -> bool:

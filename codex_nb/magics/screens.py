@@ -57,9 +57,11 @@ def open_screen(
     obey = _commands(mailbox, approvals, again)
     wanted, end = workspace.config.display, front_end(workspace.shell)
     if wanted == "widget" or (wanted == "auto" and end.may_have_widgets):
+        if workspace.unanswered is not None:
+            workspace.unanswered.forget()
         transcript, wait = _transcript(obey, pump, offers_more=again is not None)
-        wait(lambda: transcript.ready, SILENT_S if workspace.front_end_is_silent else READY_S)
-        workspace.front_end_is_silent = not transcript.ready
+        wait(lambda: transcript.ready, SILENT_S if workspace.unanswered is not None else READY_S)
+        workspace.unanswered = None if transcript.ready else transcript
         if transcript.ready:
             return Shown(transcript, transcript)
         return Shown(_html(workspace, obey, transcript.give_up()))

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from codex_nb.host.recorder import OutputRecorder
     from codex_nb.magics.options import CellOptions
     from codex_nb.session.answer import Answer
+    from codex_nb.ui.transcript import Transcript
 
 T = TypeVar("T")
 
@@ -94,7 +95,7 @@ class Workspace:
         self.kernel = InteractiveKernel(shell) if shell is not None else None
         self.last: Answer | None = None
         self.thread: str | None = None
-        self.front_end_is_silent = False  # whether the last widget found no other half
+        self.unanswered: Transcript | None = None  # the last transcript, if it found no other half
         self.background: list[tuple[Mailbox, Future[Answer]]] = []
         self._lock = threading.Lock()  # calls from Python may come on any thread
         self._open_home = open_home

@@ -169,6 +169,8 @@ class AccountView:
             commands = [_command(name) for name in self._commands]
             ending = {"commands": commands, "labels": {}}
             self._output.end(self._report._repr_mimebundle_(), ending, stays_open=bool(commands))
+            if not self._output.hears:
+                self._output.close()
 
     def update(self, report: AccountReport) -> None:
         """Show another report in its place."""

@@ -1,9 +1,10 @@
 """A live output: a widget while something goes on, a plain mimebundle afterwards.
 
-The other half says ``ready`` for each view it draws and gets everything, so a reloaded page finds all of it again. At
-the end the output is replaced by its bundle. The widget is closed when the other half has told that no output shows it
-any more, because a page that was reloaded meanwhile does not know the display by its id and must be given the bundle by
-another way (``put``).
+The other half says ``here`` when it begins and ``ready`` for each view it draws, and gets everything, so a reloaded
+page finds all of it again. At the end the output is replaced by its bundle. The widget is closed when the other half
+has told that no output shows it any more: a page that was reloaded meanwhile does not know the display by its id and
+must be given the bundle by another way (``put``), and anywidget takes it for a failure when a widget goes before it has
+begun.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class LiveOutput:
         whole: Callable[[], Message],
         seen: Callable[[], None] = lambda: None,
     ) -> None:
-        self.ready = False
+        self.ready = False  # whether a view has been drawn
+        self.hears = False  # whether the other half has begun
         self.is_over = False
         self.is_closed = False
         self._channel = channel
@@ -41,7 +43,7 @@ class LiveOutput:
         self._seen = seen
         self._handle: Handle | None = None
         self._views: dict[str, bool] = {}  # the views that are drawn, and whether each can be seen
-        self._waiting: list[Message] = []  # for the other half to be ready
+        self._waiting: list[Message] = []  # for the other half to begin
         self._bundle: Bundle = {}
         self._ending: Message = {}
         self._stays_open = False
@@ -62,8 +64,8 @@ class LiveOutput:
         return Place(self._handle)
 
     def send(self, message: Message) -> None:
-        """Send a message, once the other half is ready."""
-        if not self.ready:
+        """Send a message, once the other half has begun."""
+        if not self.hears:
             self._waiting.append(message)
         elif not self.is_closed:
             self._channel.send(message)
@@ -78,39 +80,47 @@ class LiveOutput:
 
         With ``stays_open`` the widget lives on without an output, for the sake of buttons that the other half adds.
         """
-        self.is_over, self._bundle, self._stays_open = True, bundle, stays_open
-        self._ending = {"kind": "ending", "model_id": self._channel.model_id, **ending}
+        self._bundle = bundle
         if self._handle is not None:
             self._handle.update(bundle)
-        if self.ready:
-            self.send(self._ending)
-        else:
-            self.close()
+        self._leave(ending, stays_open=stays_open)
 
     def renew(self, bundle: Bundle) -> None:
         """Put another bundle in the place of that of an output that has ended, closed or not."""
         self._bundle = bundle
         if self._handle is not None:
             self._handle.update(bundle)
-        if self.ready:
+        if self.hears:
             self.send(self._ending)
 
-    def give_up(self) -> Handle | None:
-        """Close the widget and return its output, for something else to be shown there."""
-        self.is_over = True
-        self.close()
+    def give_up(self, ending: Message) -> Handle | None:
+        """Leave the output, which is returned, to something else to be shown there."""
+        self._leave(ending)
         return self._handle
+
+    def _leave(self, ending: Message, *, stays_open: bool = False) -> None:
+        self.is_over, self._stays_open = True, stays_open
+        about = {"kind": "ending", "model_id": self._channel.model_id, "stays_open": stays_open}
+        self._ending = about | ending
+        if self.hears:  # otherwise it is told when it begins
+            self.send(self._ending)
 
     def close(self) -> None:
         """Close the widget."""
-        if not self.is_closed:
-            self.is_closed = True
-            self._channel.close()
+        if self.is_closed:
+            return
+        if self.hears:
+            self.send({"kind": "over"})
+        self.is_closed = True
+        self._channel.close()
 
     def take(self, message: Message) -> None:
         """Take a message about views and endings."""
         view = str(message.get("view", ""))
         match message.get("kind"):
+            case "here":
+                self._meet()
+                self._remind()
             case "ready":
                 self._views[view] = bool(message.get("visible", True))
                 self._welcome()
@@ -127,11 +137,18 @@ class LiveOutput:
             case "dismissed":
                 self.close()
 
-    def _welcome(self) -> None:
-        self.ready = True
-        self.redraw()
+    def _meet(self) -> None:
+        self.hears = True
         while self._waiting:
             self.send(self._waiting.pop(0))
+
+    def _welcome(self) -> None:
+        self.ready = self.hears = True
+        self.redraw()
+        self._meet()
+        self._remind()
+
+    def _remind(self) -> None:
         if self.is_over:
             self.send(self._ending)
 

@@ -119,6 +119,7 @@ class SignInWidget:
         """Close a widget that no front end has answered, and leave why it was shown."""
         with self._lock:
             self._output.end(bundle(Document((Remark(self._reason or words.TITLE),))), {})
+            self._output.close()
 
     def _has_chosen(self) -> bool:
         return self._cancelled or self._next is not None

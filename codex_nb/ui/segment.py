@@ -17,17 +17,23 @@ if TYPE_CHECKING:
 
     from codex_nb.rendering.bundle import Bundle
     from codex_nb.session.state import Part
-    from codex_nb.ui.channel import Channel, Displays, Message
+    from codex_nb.ui.channel import Channel, Displays, Handle, Message
     from codex_nb.ui.sections import Operation
 
 Status = tuple[str, bool]
 
 
 class Segment:
-    """Keeps one page and its live output in step. Not thread-safe: its transcript holds the lock."""
+    """Keeps one page and its live output in step. Not thread-safe: its transcript holds the lock.
 
-    def __init__(self, channel: Channel, displays: Displays, elapsed: Callable[[], float]) -> None:
+    ``family`` is what the segments of one transcript have in common, so that a page finds their cell.
+    """
+
+    def __init__(
+        self, channel: Channel, displays: Displays, elapsed: Callable[[], float], family: str
+    ) -> None:
         self.output = LiveOutput(channel, displays, self._whole, self._catch_up)
+        self._family = family
         self._elapsed = elapsed
         self._page = Page()
         self._parts: Sequence[Part] = ()
@@ -42,13 +48,20 @@ class Segment:
 
     def end(self, bundle: Bundle, offers: Sequence[str] = (), *, is_last: bool = False) -> None:
         """Replace the output by its bundle; ``offers`` are the commands that stay on offer below the last one."""
-        ending = {
+        self.output.end(bundle, self._ending(offers, is_last=is_last), stays_open=bool(offers))
+
+    def give_up(self) -> Handle | None:
+        """Leave the output, which is returned, to another screen."""
+        return self.output.give_up(self._ending())
+
+    def _ending(self, offers: Sequence[str] = (), *, is_last: bool = False) -> Message:
+        return {
             "is_last": is_last,
             "elapsed": elapsed(self._elapsed()),
             "offers": list(offers),
             "labels": words.LABELS,
+            "family": self._family,
         }
-        self.output.end(bundle, ending, stays_open=bool(offers))
 
     def rendered(self) -> dict[str, str]:
         """Return the Markdown texts that were drawn to their end, each with its HTML."""
@@ -57,7 +70,7 @@ class Segment:
     def dress_others(self) -> None:
         """Let the other half add again what the cell's plain outputs have of it: an output was drawn anew."""
         if not self.output.is_over:
-            self.output.send({"kind": "dress", "labels": words.LABELS})
+            self.output.send({"kind": "dress", "labels": words.LABELS, "family": self._family})
 
     def hand_over(self, placeholder: Bundle) -> Displays:
         """Be over with nothing to leave behind; return the output for another view to be shown there.
@@ -84,6 +97,7 @@ class Segment:
             "ops": operations,
             "labels": words.LABELS,
             "elapsed": self._elapsed(),
+            "family": self._family,
         }
 
     def _status_change(self) -> list[Operation]:

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from codex_nb.session.state import PlanPart
 
 OFFERS = {"failed": ("retry",), "cancelled": ("retry", "continue"), "incomplete": ("continue", "retry")}
-MEETING_S = 1.0  # a front end that has drawn one segment draws the next within a fraction of this
 
 
 class Transcript:
@@ -63,6 +62,7 @@ class Transcript:
         self._lock = threading.RLock()
         self._placing = Placing(shows_its_outputs)
         self._segments: list[Segment] = []
+        self._family = ""  # of the segments
         self._plan: PlanPart | None = None  # as it stands in its output
         self._replies: dict[int, Future[Message]] = {}
         self._numbers = itertools.count(1)
@@ -120,7 +120,6 @@ class Transcript:
     def close(self) -> None:
         """Replace every segment by its bundle; the widgets close when the front end has acknowledged it."""
         self.flush()
-        self._meet_the_last()
         with self._lock:
             self._end_last(is_last=True)
             for future in self._replies.values():
@@ -128,9 +127,16 @@ class Transcript:
             self._replies.clear()
 
     def give_up(self) -> Handle | None:
-        """Close a transcript that no front end has answered; return its output, for another screen to take over."""
+        """Leave the output to another screen, for no front end has answered; return it."""
         with self._lock:
-            return self._segments[-1].output.give_up() if self._segments else None
+            return self._segments[-1].give_up() if self._segments else None
+
+    def forget(self) -> None:
+        """Close the widgets that nobody has answered by now."""
+        with self._lock:
+            for segment in self._segments:
+                if not segment.output.hears:
+                    segment.output.close()
 
     def request(self, operation: str, payload: Message) -> Future[Message]:
         """Ask the front-end half: ``read_document``, ``insert_cells``.
@@ -183,7 +189,9 @@ class Transcript:
             future.set_exception(RuntimeError(str(message.get("error", words.FRONT_END_REFUSED))))
 
     def _open_segment(self) -> None:
-        segment = Segment(self._open_channel(), self._displays, self._elapsed)
+        channel = self._open_channel()
+        self._family = self._family or channel.model_id
+        segment = Segment(channel, self._displays, self._elapsed, self._family)
         self._segments.append(segment)
         segment.output.show(words.WIDGET_PLACEHOLDER, lambda message: self._take(segment, message))
 
@@ -191,11 +199,6 @@ class Transcript:
         while self._segments and len(self._segments) < self._placing.settle():
             self._end_last(is_last=False)
             self._open_segment()
-
-    def _meet_the_last(self) -> None:
-        """Let a front end that answers draw the last segment too: what was never drawn can be given no buttons."""
-        if self._wait is not None and self.ready and not self._segments[-1].output.ready:
-            self._wait(lambda: self._segments[-1].output.ready, MEETING_S)
 
     def _renew_plan(self) -> None:
         """Show the plan as it is now where it stands above outputs of the cell, in a segment that has ended."""

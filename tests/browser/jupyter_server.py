@@ -90,11 +90,13 @@ class JupyterServer:
         path = self.front_end.path_of(notebook)
         return f"{self.url}/{path}{'&' if '?' in path else '?'}token={self.token}"
 
+    def log(self) -> str:
+        """Return what the server and its kernels have written so far."""
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
+
     def log_tail(self) -> str:
-        """Return the last lines the server wrote."""
-        if not self._log.exists():
-            return "(no log)"
-        return "\n".join(self._log.read_text(errors="replace").splitlines()[-LOG_LINES:])
+        """Return the last lines of the log."""
+        return "\n".join(self.log().splitlines()[-LOG_LINES:])
 
     def api(self, path: str, method: str = "GET", body: object = None) -> Any:
         """Ask the server's REST interface; return the parsed answer, None when it is empty."""

@@ -110,6 +110,9 @@ def test_it_takes_the_place_of_a_transcript_that_nobody_answered() -> None:
     screen.close()
     (standing,) = notebook.standing()
     assert set(standing) == {"text/html", "text/markdown", "text/plain"}
+    notebook.channels[0].says("here")  # late, but still
+    assert [message["kind"] for message in notebook.channels[0].sent] == ["ending"]
+    notebook.channels[0].says("replaced")
     assert notebook.channels[0].closed
 
 

@@ -201,7 +201,21 @@ def test_a_call_ends_in_the_phase_that_its_decision_and_output_say(
     events = call(name="read_file")
     desk.play(*events, ApprovalResolved("c1", decision), ToolFinished("c1", "what it gave", ok))
     (section,) = desk.page().sections.values()
-    assert (section["phase"], section["output"]) == (phase, "what it gave")
+    assert (section["phase"], section["output"], section["folded"]) == (phase, "what it gave", True)
+
+
+def test_code_that_ran_stays_before_the_eyes_of_whom_it_ran_for(desk: Desk) -> None:
+    desk.play(*call(), ToolStarted("c1"))
+    assert desk.page().sections[1]["folded"] is False
+    desk.play(*call(call_id="c2"), ApprovalResolved("c2", Decision(Verdict.REJECT)), ToolFinished("c2", "", False))
+    assert [section["folded"] for section in desk.page().sections.values()] == [False, True]
+
+
+def test_cells_that_were_inserted_unasked_are_shown_as_a_script(desk: Desk) -> None:
+    cells = json.dumps({"cells": [{"kind": "code", "source": "first = 1"}]})
+    desk.play(*call(cells, name="insert_cells"), ToolStarted("c1"))
+    (section,) = desk.page().sections.values()
+    assert '<span class="c1"># %%</span>' in section["open"]
 
 
 def test_a_reloaded_page_gets_everything_again(desk: Desk) -> None:
@@ -272,11 +286,20 @@ def test_a_page_reloaded_after_the_end_still_finds_the_answer(desk: Desk) -> Non
     assert desk.page().html() == safe_html("text")
 
 
-def test_where_no_front_end_answered_no_widget_is_left() -> None:
+def test_a_widget_that_no_front_end_has_answered_is_closed_when_it_is_forgotten() -> None:
     desk = Desk()
     desk.play(TextDone("m1", "text"), finished("text"))
     desk.transcript.close()
-    assert (desk.channel.closed, set(desk.notebook.standing()[0])) == (True, PLAIN)
+    assert (desk.channel.closed, set(desk.notebook.standing()[0])) == (False, PLAIN)
+    desk.transcript.forget()
+    assert (desk.channel.closed, desk.channel.sent) == (True, [])
+
+
+def test_a_front_end_that_has_answered_is_not_forgotten(desk: Desk) -> None:
+    desk.play(TextDone("m1", "text"), finished("text"))
+    desk.transcript.close()
+    desk.transcript.forget()
+    assert desk.channel.closed is False
 
 
 def test_text_that_follows_outputs_stands_below_them(desk: Desk) -> None:
@@ -458,28 +481,24 @@ def test_cost_is_linear_in_the_answer() -> None:
     assert large <= 2 * 100_000 * 1.5 + 500 * 1_000
 
 
-def test_a_last_segment_that_came_and_went_at_once_is_waited_for_so_that_it_gets_its_buttons() -> None:
-    waited: list[float] = []
-
-    def wait(is_over: Callable[[], bool], seconds: float) -> None:
-        waited.append(seconds)
-        desk.channel.ready()
-        assert is_over()
-
-    desk = Desk(wait=wait)
+def test_a_segment_that_came_and_went_at_once_ends_when_its_other_half_begins() -> None:
+    desk = Desk()
     desk.channel.ready()
     run = (ToolCallReady("c1", "run_python", json.dumps({"code": CODE})), ToolStarted("c1"))
     desk.play(STARTED, *run, ToolFinished("c1", "1", ok=True), TextDone("m1", "Done."), finished("Done."))
     desk.transcript.close()
     (first, last) = desk.notebook.channels
-    assert [message["kind"] for message in first.sent][-1] == "ending"
-    assert [message["kind"] for message in last.sent] == ["full", "ending"]
-    assert waited == [1.0]
+    assert (first.sent[-1]["kind"], last.sent, last.closed) == ("ending", [], False)
+    last.says("here")
+    (ending,) = last.sent
+    assert (ending["kind"], ending["is_last"], ending["family"]) == ("ending", True, "model-0")
+    assert (first.sent[-1]["is_last"], first.sent[-1]["family"]) == (False, "model-0")
+    last.says("replaced")
+    assert ([message["kind"] for message in last.sent], last.closed) == (["ending", "over"], True)
 
 
-def test_a_front_end_that_never_answered_is_not_waited_for() -> None:
-    waited: list[float] = []
-    desk = Desk(wait=lambda _, seconds: waited.append(seconds))
-    desk.play(STARTED, TextDone("m1", "Done."), finished("Done."))
+def test_a_page_that_begins_after_the_end_is_told_of_it(desk: Desk) -> None:
+    desk.play(TextDone("m1", "text"), finished("text"))
     desk.transcript.close()
-    assert (waited, desk.channel.closed) == ([], True)
+    desk.channel.says("here")
+    assert [message["kind"] for message in desk.channel.sent[-2:]] == ["ending", "ending"]

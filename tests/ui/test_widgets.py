@@ -47,6 +47,7 @@ def test_a_turn_leaves_its_traits_as_they_were_and_no_widget() -> None:
         transcript.flush()
     assert str(channels[0]._widget.get_state()) == state
     transcript.close()
+    transcript.forget()
     assert open_widgets() == before
 
 

@@ -5,12 +5,15 @@
 // helps while the page is open to the plain output that has taken the widget's place.
 
 const LOOK_AGAIN_MS = 120;
-const MISSED_MS = 500; // when an output still shows the widget then, this page does not know the display by its id
 const GIVE_UP_MS = 60_000;
+
+// Where the outputs of one turn stand: what came and went too fast to be drawn finds its cell by what was drawn there.
+const places = (globalThis.codexPlaces ??= new Map());
 
 function makeHalf(model, kind) {
   const half = { model, kind, views: new Set(), areas: new Set() };
   half.send = (message, buffers) => {
+    if (half.isOver) return; // the kernel would complain of a message to a widget that is closed
     try {
       model.send(message, undefined, buffers);
     } catch {
@@ -18,6 +21,7 @@ function makeHalf(model, kind) {
     }
   };
   model.on("msg:custom", (message) => receive(half, message));
+  half.send({ kind: "here" });
   return half;
 }
 
@@ -32,12 +36,16 @@ function receive(half, message) {
       break;
     case "put":
       putBundle(half.model, message);
+      half.look?.();
       break;
     case "ending":
       settle(half, message);
       break;
     case "dress":
-      half.areas.forEach((area) => dressSoon(half, area, message));
+      dressAreas(half, message);
+      break;
+    case "over":
+      half.isOver = true;
       break;
     default:
       half.views.forEach((view) => kind.messages?.[message.kind]?.(view, message));
@@ -46,6 +54,8 @@ function receive(half, message) {
 
 function drawWhole(view, message) {
   view.labels = message.labels;
+  view.half.family = message.family;
+  view.noteArea();
   view.half.kind.full(view, message);
 }
 
@@ -65,7 +75,9 @@ function makeView(half, el) {
   };
   view.noteArea = () => {
     const area = areaAround(el);
-    if (area) half.areas.add(area);
+    if (!area) return;
+    half.areas.add(area);
+    if (half.family) places.set(half.family, new WeakRef(area));
   };
   half.views.add(view);
   return view;
@@ -108,22 +120,32 @@ function isShown(half, modelId) {
   return [...half.views].some((view) => view.root.isConnected);
 }
 
-// Tell the kernel when no output shows the widget any more, or that one does although it was replaced.
+// Tell the kernel when no output shows the widget any more, or that one does although it was replaced: a page that was
+// reloaded meanwhile does not know the display by its id.
 function settle(half, message) {
   const started = performance.now();
-  let told = false;
-  const look = () => {
+  let told = !notebookOf(half.model);
+  half.look = () => {
+    clearTimeout(half.looking);
     const waited = performance.now() - started;
     if (!isShown(half, message.model_id)) {
-      half.areas.forEach((area) => dressSoon(half, area, message));
+      half.look = undefined;
+      dressAreas(half, message);
       half.send({ kind: "replaced" });
+      half.isOver = !message.stays_open;
     } else if (waited < GIVE_UP_MS) {
-      if (!told && waited > MISSED_MS) half.send({ kind: "kept" });
-      told = told || waited > MISSED_MS;
-      setTimeout(look, LOOK_AGAIN_MS + waited / 10);
+      if (!told) half.send({ kind: "kept" });
+      told = true;
+      half.looking = setTimeout(half.look, LOOK_AGAIN_MS + waited / 10);
     }
   };
-  look();
+  half.look();
+}
+
+function dressAreas(half, message) {
+  const known = places.get(message.family)?.deref();
+  if (known) half.areas.add(known);
+  half.areas.forEach((area) => dressSoon(half, area, message));
 }
 
 // The new output is drawn a little later than it is there.
