@@ -18,7 +18,7 @@ from codex_nb.magics.account import ensure_signed_in, sign_in_during
 from codex_nb.magics.document import OpenDocument
 from codex_nb.magics.first_use import told_once
 from codex_nb.magics.options import CellOptions, OptionError
-from codex_nb.magics.question import make_question
+from codex_nb.magics.question import make_question, with_context
 from codex_nb.magics.screens import open_screen
 from codex_nb.magics.signing_in import turn_after_sign_in
 from codex_nb.tools.approval import PendingApprovals
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from codex_nb.magics.workspace import Workspace
     from codex_nb.session.answer import Answer
     from codex_nb.session.events import TurnEvent
+    from codex_nb.session.request import TurnRequest
     from codex_nb.ui.commands import Retry
 
 CONTINUE = "Go on exactly where your last answer broke off; repeat nothing of it."
@@ -46,13 +47,14 @@ def answer_cell(workspace: Workspace, options: CellOptions) -> None:
         raise OptionError(words.NO_QUESTION)
     home = workspace.home(options.profile)
     ensure_signed_in(workspace, home)
+    question = make_question(workspace, options, home)  # a wrong option is told before anything is shown
     if options.background:
-        _answer_later(workspace, options, home)
+        _answer_later(workspace, options, home, question)
         return
     with Mailbox() as mailbox, open_pump(workspace.shell, mailbox) as pump:
         approvals = PendingApprovals()
         shown = open_screen(workspace, mailbox, pump, approvals, _again(workspace, options, home))
-        events = _turn(workspace, options, home, shown, mailbox, approvals)
+        events = _turn(workspace, options, home, question, shown, mailbox, approvals)
         try:
             answer = run_in_cell(workspace.engine, events, shown.screen, mailbox, pump)
         except TurnInterrupted as interrupt:
@@ -63,12 +65,12 @@ def answer_cell(workspace: Workspace, options: CellOptions) -> None:
         raise UsageError(words.NOT_ANSWERED)
 
 
-def _answer_later(workspace: Workspace, options: CellOptions, home: Home) -> None:
+def _answer_later(workspace: Workspace, options: CellOptions, home: Home, question: TurnRequest) -> None:
     """Show the screen in this cell and let the turn go on while other cells run."""
     mailbox, approvals = Mailbox(), PendingApprovals()
     with open_pump(workspace.shell, mailbox) as pump:
         shown = open_screen(workspace, mailbox, pump, approvals, _again(workspace, options, home))
-        events = _turn(workspace, options, home, shown, mailbox, approvals)
+        events = _turn(workspace, options, home, question, shown, mailbox, approvals)
     answer = run_in_background(workspace.engine, events, shown.screen, mailbox, workspace.shell)
     workspace.background.append((mailbox, answer))
 
@@ -89,7 +91,11 @@ def _again(workspace: Workspace, options: CellOptions, home: Home) -> Again | No
     def again(command: Retry | Continue) -> None:
         prompt = CONTINUE if isinstance(command, Continue) else options.prompt
         once_more = replace(options, prompt=prompt, fresh=True)
-        channel.when_free(cell, partial(_answer_later, workspace, once_more, home))
+
+        def ask() -> None:
+            _answer_later(workspace, once_more, home, make_question(workspace, once_more, home))
+
+        channel.when_free(cell, ask)
 
     return again
 
@@ -98,16 +104,17 @@ def _turn(
     workspace: Workspace,
     options: CellOptions,
     home: Home,
+    question: TurnRequest,
     shown: Shown,
     mailbox: Mailbox,
     approvals: PendingApprovals,
 ) -> AsyncGenerator[TurnEvent, None]:
-    request = make_question(workspace, options, home, shown.transcript)
+    question = with_context(question, workspace, options, home, shown.transcript)
     cell_id = front_end(workspace.shell).cell_id
     document = OpenDocument(shown.transcript, cell_id) if shown.transcript is not None else None
     ports = Ports(mailbox, workspace.kernel, document, workspace.folder)
     sign_in = sign_in_during(workspace, home, mailbox, shown.screen.make_room)
-    start = partial(home.assistant.turn, request, ports=ports, approver=approvals, sign_in=sign_in)
+    start = partial(home.assistant.turn, question, ports=ports, approver=approvals, sign_in=sign_in)
     events = turn_after_sign_in(start, sign_in)
     return told_once(events, home.settings.codex_home)
 

@@ -10,7 +10,7 @@ from codex_nb.errors import AuthError
 from codex_nb.host.mailbox import Mailbox
 from codex_nb.host.pump import open_pump
 from codex_nb.magics.options import parse_options
-from codex_nb.magics.question import make_question
+from codex_nb.magics.question import make_question, with_context
 from codex_nb.magics.screens import open_screen
 from codex_nb.magics.tables import table
 from codex_nb.rendering.neutral import fenced
@@ -36,10 +36,11 @@ def show_preview(workspace: Workspace, line: str) -> None:
     home, options = workspace.home(), parse_options(line)
     with suppress(AuthError):
         workspace.wait(home.signed_in())  # a login that was read is redacted here as it will be then
+    question = make_question(workspace, options, home)
     with Mailbox() as mailbox, open_pump(workspace.shell, mailbox) as pump:
         shown = open_screen(workspace, mailbox, pump, PendingApprovals())
         try:
-            request = make_question(workspace, options, home, shown.transcript)
+            request = with_context(question, workspace, options, home, shown.transcript)
             opening = workspace.engine.run(_opening(home, request))
             shown.screen.apply(TextDone("preview", described(request, opening)))
         finally:

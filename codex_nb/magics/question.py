@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,10 +35,11 @@ IMAGE_TYPES = {
 LARGEST_IMAGE = 20_000_000
 
 
-def make_question(
-    workspace: Workspace, options: CellOptions, home: Home, document: DocumentPort | None
-) -> TurnRequest:
-    """Put together what the cell asks. Runs on the main thread: it reads the live namespace."""
+def make_question(workspace: Workspace, options: CellOptions, home: Home) -> TurnRequest:
+    """Put together what the cell asks, still without its context; an option that names nothing is refused here.
+
+    Runs on the main thread: it reads the live namespace.
+    """
     namespace = workspace.namespace
     choices = workspace.choices(options, home)
     return TurnRequest(
@@ -45,7 +47,6 @@ def make_question(
         model=choices.model,
         effort=choices.effort,
         thread=choices.thread,
-        context=gather(workspace, options.prompt, home, document) if options.context else None,
         tools=offered_tools(namespace) if options.tools else ToolSet(),
         data=options.data,
         images=tuple(image_url(name, namespace, workspace.folder) for name in options.images),
@@ -55,6 +56,19 @@ def make_question(
         replay=not options.fresh,
         fresh=options.fresh,
     )
+
+
+def with_context(
+    question: TurnRequest,
+    workspace: Workspace,
+    options: CellOptions,
+    home: Home,
+    document: DocumentPort | None,
+) -> TurnRequest:
+    """Add the notebook around the cell, as it is now, unless the cell wants none."""
+    if not options.context:
+        return question
+    return replace(question, context=gather(workspace, options.prompt, home, document))
 
 
 def gather(workspace: Workspace, prompt: str, home: Home, document: DocumentPort | None) -> NotebookContext:

@@ -182,6 +182,20 @@ def test_where_no_widget_answers_consent_is_asked_for_by_typing(
     assert widgets_left(kernel) == set()
 
 
+# What cannot be asked
+
+
+def test_a_wrong_option_leaves_its_line_and_no_widget(kernel: RunningKernel) -> None:
+    ran = Page().run(kernel, "%%codex --schema Nope\nhi", nobody)
+    kernel.run("'what the front end said last has been taken'")
+    (line,) = [data["stream"] for data in outputs_left(kernel) if "stream" in data]
+    assert (ran.status, line) == (
+        "error",
+        "UsageError: --schema Nope: there is no 'Nope' in your namespace. See %codex help.\n",
+    )
+    assert [m for m in kernel.published if m["msg_type"] in {"comm_open", "display_data"}] == []
+
+
 # The setting overrides what would be chosen
 
 
