@@ -40,18 +40,20 @@ class Answer:
 
     ``items`` are the response's output items exactly as received, over all steps. ``parsed`` is the instance of the
     asked-for schema. ``billing`` says what paid: ``"chatgpt"`` or ``"api_key"`` (or another auth mode's name).
+
+    Its repr is short and the same for the same answer: lists of answers are saved in notebooks.
     """
 
     text: str
     parsed: Any = None
-    items: tuple[dict[str, Any], ...] = ()
-    tool_calls: tuple[ToolCall, ...] = ()
-    reasoning: str = ""
+    items: tuple[dict[str, Any], ...] = field(default=(), repr=False)
+    tool_calls: tuple[ToolCall, ...] = field(default=(), repr=False)
+    reasoning: str = field(default="", repr=False)
     status: Status = "completed"
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = field(default_factory=Usage, repr=False)
     model: str = ""
-    thread: str = ""
-    request_id: str | None = None
+    thread: str = field(default="", repr=False)
+    request_id: str | None = field(default=None, repr=False)
     billing: str = ""
 
     def _repr_mimebundle_(
