@@ -89,7 +89,8 @@ def _html(part: Part, write: Writer) -> str:
             return _folded("codex-thinking", part.title, write(part.markdown))
         case Call():
             output = f"<pre>{escape(shortened(part.output), quote=False)}</pre>\n" if part.output else ""
-            return _folded("codex-call", part.title, code_html(part.code, part.language) + output)
+            code = code_html(part.code, part.language)
+            return _folded("codex-call", part.title, code + output, is_open=part.is_open)
         case Checklist():
             return _checklist(part)
         case Remark():
@@ -113,8 +114,9 @@ def _checklist_text(part: Checklist, line: Callable[[Item], str]) -> str:
     return "\n".join(f"{place}. {line(item)}" for place, item in enumerate(part.items, 1))
 
 
-def _folded(name: str, title: str, content: str) -> str:
-    return f'<details class="{name}"><summary>{plain_html(title)}</summary>\n{content}</details>\n'
+def _folded(name: str, title: str, content: str, *, is_open: bool = False) -> str:
+    state = ' open=""' if is_open else ""
+    return f'<details class="{name}"{state}><summary>{plain_html(title)}</summary>\n{content}</details>\n'
 
 
 def _markdown(part: Part, read: Reader) -> str:

@@ -25,12 +25,17 @@ class Thinking:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A tool call, folded under ``title``; ``output`` is empty where the notebook shows it as a cell's own output."""
+    """A tool call under ``title``; ``output`` is empty where the notebook shows it as a cell's own output.
+
+    ``is_open`` is for code that runs in the user's kernel: it is shown, and printed, as the user's own is. Every other
+    call is folded.
+    """
 
     title: str
     code: str
     language: str = ""
     output: str = ""
+    is_open: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from codex_nb.rendering.document import Call, Document, Prose, Remark, Thinking
 from codex_nb.session.state import NoticePart, PlanPart, ReasoningPart, TextPart, ToolPart
 from codex_nb.ui.footer import footer
 from codex_nb.ui.phrasing import call_title, ending
+from codex_nb.ui.placing import SHOWN_AS_OUTPUTS
 from codex_nb.ui.plans import checklist
 from codex_nb.ui.sections import phase_of, shown_code
 from codex_nb.words import transcript as words
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from codex_nb.rendering import document
     from codex_nb.session.state import Part, TurnState
+
+NEVER_RAN = {"rejected", "unanswered", "abandoned"}  # a call that runs is none of them
 
 
 def document_of(
@@ -59,4 +62,5 @@ def _call(part: ToolPart, state: TurnState, *, below: bool) -> Call:
         which = "abandoned"
     edited = part.decision is not None and part.decision.code is not None
     output = "" if below else part.output or ""
-    return Call(call_title(part.name, which, edited=edited), code, language, output)
+    is_open = part.name in SHOWN_AS_OUTPUTS and (part.running or which not in NEVER_RAN)
+    return Call(call_title(part.name, which, edited=edited), code, language, output, is_open)

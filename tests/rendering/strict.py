@@ -15,6 +15,7 @@ ADDRESS = re.compile(r"(https?://|mailto:)[\x21-\x7e]+", re.IGNORECASE)
 ATTRIBUTES = {
     ("a", "href"): ADDRESS,
     ("a", "title"): re.compile(r".*", re.DOTALL),
+    ("details", "open"): re.compile(""),
     ("a", "rel"): re.compile("noopener noreferrer nofollow"),
     ("ol", "start"): re.compile(r"\d+"),
     ("th", "style"): re.compile("text-align:(left|center|right)"),

@@ -48,6 +48,11 @@ every_end = pytest.mark.parametrize("end", ENDS)
 
 def outputs_of(end: str, *, seconds: float = 1.0) -> list[dict[str, str]]:
     """Play a turn at a given pace, return what its outputs end as."""
+    return played(*ENDS[end], seconds=seconds)
+
+
+def played(*events: Any, seconds: float = 1.0) -> list[dict[str, str]]:
+    """Play the events of a turn, return what its outputs end as."""
     notebook = FakeNotebook()
     now = [0.0]
     transcript = Transcript(
@@ -58,7 +63,7 @@ def outputs_of(end: str, *, seconds: float = 1.0) -> list[dict[str, str]]:
     )
     transcript.show()
     notebook.channels[0].ready()
-    for event in [STARTED, *ENDS[end]]:
+    for event in [STARTED, *events]:
         now[0] += seconds
         transcript.apply(event)
         transcript.flush()
@@ -106,6 +111,28 @@ def test_a_reader_that_strips_classes_and_styles_loses_no_word(end: str) -> None
         bare = re.sub(r' (class|style)="[^"]*"', "", output["text/html"])
         assert violations(bare) == []
         assert text_of(bare) == text_of(output["text/html"])
+
+
+@pytest.mark.parametrize(
+    ("name", "events", "is_open"),
+    [
+        ("run_python", CALL[1:], True),
+        ("run_python", CALL[1:3], True),
+        ("run_python", [], False),
+        (
+            "run_python",
+            [ApprovalResolved("c1", Decision(Verdict.REJECT)), ToolFinished("c1", "No.", ok=False)],
+            False,
+        ),
+        ("read_file", CALL[1:], False),
+    ],
+    ids=["has run", "was stopped while it ran", "never ran", "was rejected", "is another tool's"],
+)
+def test_only_code_that_ran_stands_unfolded(name: str, events: list[Any], is_open: bool) -> None:
+    ready = ToolCallReady("c1", name, json.dumps({"code": "df.head()"}))
+    html = "".join(output["text/html"] for output in played(ready, *events, finished(status="cancelled")))
+    assert html.count("<details") == 1
+    assert ('<details class="codex-call" open=""><summary>' in html) is is_open
 
 
 @every_end
