@@ -5,7 +5,8 @@ from __future__ import annotations
 from codex_nb.errors import InvalidArguments
 from codex_nb.notebook import NewCell
 from codex_nb.tools.approval import Effect
-from codex_nb.tools.tool import Arguments, Ports, Tool, ToolResult
+from codex_nb.tools.scripts import read_script, write_script
+from codex_nb.tools.tool import Arguments, Ports, Script, Tool, ToolResult
 
 MOST_CELLS = 50
 
@@ -71,5 +72,6 @@ insert_cells = Tool(
     effect=Effect.CHANGES,
     call=_call,
     check=_check,
+    script=Script(write_script, read_script),
     available=lambda ports: ports.document is not None,
 )

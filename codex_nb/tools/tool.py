@@ -84,6 +84,19 @@ class Call(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Script:
+    """How a person reads and changes the arguments of a tool as source code in ``language``.
+
+    ``write`` gives None where the code would not say all of the arguments; ``read`` gives the arguments with what the
+    code says.
+    """
+
+    write: Callable[[Arguments], str | None]
+    read: Callable[[str, Arguments], Arguments]
+    language: str = "python"
+
+
 def accept_anything(arguments: Arguments) -> Arguments:
     """Take arguments as they are: the tool checks them itself."""
     return arguments
@@ -95,8 +108,8 @@ class Tool:
 
     ``parameters`` is the JSON schema of the arguments. ``check`` raises InvalidArguments for what does not fit and
     returns the arguments with defaults. ``code_argument`` names the argument that holds source code in ``language``:
-    an approval then shows that code alone instead of the JSON of all arguments. ``function`` is what the user
-    decorated.
+    an approval then shows that code alone instead of the JSON of all arguments, as it shows their ``script`` where
+    there is one. ``function`` is what the user decorated.
     """
 
     name: str
@@ -107,6 +120,7 @@ class Tool:
     check: Callable[[Arguments], Arguments] = accept_anything
     code_argument: str | None = None
     language: str = "json"
+    script: Script | None = None
     available: Callable[[Ports], bool] = field(default=lambda _ports: True)
     function: Callable[..., Any] | None = None
 
@@ -140,18 +154,28 @@ class Tool:
 
     def request(self, call_id: str, arguments: Arguments) -> ApprovalRequest:
         """Say exactly what would run."""
-        code = self._code(arguments)
+        code, language = self.readable(arguments)
         return ApprovalRequest(
             call_id=call_id,
             tool=self.name,
-            code=json.dumps(arguments, indent=2, ensure_ascii=False, default=str) if code is None else code,
-            language=self.language,
+            code=code,
+            language=language,
             summary=_SUMMARIES[self.effect](self.name),
             editable=True,
         )
 
+    def readable(self, arguments: Arguments) -> tuple[str, str]:
+        """Return arguments as a person reads them, and the language that this is in."""
+        if self.script is not None and (script := self.script.write(arguments)) is not None:
+            return script, self.script.language
+        if (code := self._code(arguments)) is not None:
+            return code, self.language
+        return json.dumps(arguments, indent=2, ensure_ascii=False, default=str), "json"
+
     def edited(self, arguments: Arguments, code: str) -> Arguments:
         """Put the text that the user edited in an approval in the place of what it showed."""
+        if self.script is not None and self.script.write(arguments) is not None:
+            return self.check(self.script.read(code, arguments))
         if self._code(arguments) is None:
             return self.parse(code)
         return {**arguments, str(self.code_argument): code}

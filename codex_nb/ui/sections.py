@@ -5,7 +5,7 @@ An operation is a small dict for the front-end half (``static/transcript.js`` kn
 =========== ==========================================================================
 ``section``  begin a section: ``kind``, ``title``
 ``html``     of ``slot`` body or code: append ``closed``; replace ``open`` or append ``tail``
-``state``    of a call: ``phase`` (for style), ``text`` (to read)
+``state``    of a call: ``phase`` (for style), ``text`` (to read), ``folded``
 ``ask``      show an approval: ``request``
 ``asked``    take the approval away
 ``output``   a call's output, as ``text``
@@ -18,14 +18,18 @@ An operation is a small dict for the front-end half (``static/transcript.js`` kn
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from codex_nb.errors import InvalidArguments
 from codex_nb.rendering.blocks import BlocksUpdate, MarkdownBlocks, joined
 from codex_nb.rendering.bundle import shortened
 from codex_nb.rendering.code import GrowingCode, safe_code
 from codex_nb.session.state import GrowingText, NoticePart, Part, PlanPart, ReasoningPart, TextPart, ToolPart
+from codex_nb.tools.insertion import insert_cells
 from codex_nb.ui.arguments import ArgumentsReader, readable_arguments
 from codex_nb.ui.phrasing import Phase, phase, tool_title
+from codex_nb.ui.placing import SHOWN_AS_OUTPUTS
 from codex_nb.ui.plans import PlanSection
 from codex_nb.words import transcript as words
 
@@ -145,7 +149,14 @@ class CallSection:
         which = phase_of(part)
         edited = part.decision is not None and part.decision.code is not None
         text = phase(which, edited=edited)
-        progress: Operation = {"op": "state", "key": self._key, "phase": which, "text": text}
+        folded = is_folded(part.name, which)
+        progress: Operation = {
+            "op": "state",
+            "key": self._key,
+            "phase": which,
+            "text": text,
+            "folded": folded,
+        }
         if progress == self._progress:
             return []
         self._progress = progress
@@ -230,7 +241,16 @@ def shown_code(part: ToolPart) -> tuple[str, str]:
         return part.decision.code, part.request.language if part.request else "python"
     if part.request is not None:
         return part.request.code, part.request.language
+    if part.name == insert_cells.name:
+        with suppress(InvalidArguments):
+            return insert_cells.readable(insert_cells.parse(part.arguments))
     return readable_arguments(part.arguments)
+
+
+def is_folded(name: str, which: Phase) -> bool:
+    """Whether a call is folded as soon as it is over; code that ran in the user's kernel stays before their eyes."""
+    ran = which in {"done", "failed"}
+    return which in {"rejected", "unanswered"} or (ran and name not in SHOWN_AS_OUTPUTS)
 
 
 def phase_of(part: ToolPart) -> Phase:

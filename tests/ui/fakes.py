@@ -109,6 +109,7 @@ class FakePage:
                 section["open"] = operation.get("open", section["open"]) + operation.get("tail", "")
             case "state":
                 self.sections[key]["phase"] = operation["phase"]
+                self.sections[key]["folded"] = operation["folded"]
             case "ask":
                 self.sections[key]["asks"] = operation["request"]
             case "asked":

@@ -207,13 +207,17 @@ def test_a_call_ends_in_the_phase_that_its_decision_and_output_say(
 def test_code_that_ran_stays_before_the_eyes_of_whom_it_ran_for(desk: Desk) -> None:
     desk.play(*call(), ToolStarted("c1"))
     assert desk.page().sections[1]["folded"] is False
-    desk.play(*call(call_id="c2"), ApprovalResolved("c2", Decision(Verdict.REJECT)), ToolFinished("c2", "", False))
+    desk.play(
+        *call(call_id="c2"), ApprovalResolved("c2", Decision(Verdict.REJECT)), ToolFinished("c2", "", False)
+    )
     assert [section["folded"] for section in desk.page().sections.values()] == [False, True]
 
 
 def test_cells_that_were_inserted_unasked_are_shown_as_a_script(desk: Desk) -> None:
     cells = json.dumps({"cells": [{"kind": "code", "source": "first = 1"}]})
-    desk.play(*call(cells, name="insert_cells"), ToolStarted("c1"))
+    desk.play(
+        ToolCallStarted("c1", "insert_cells"), ToolCallReady("c1", "insert_cells", cells), ToolStarted("c1")
+    )
     (section,) = desk.page().sections.values()
     assert '<span class="c1"># %%</span>' in section["open"]
 

@@ -1,9 +1,6 @@
 // The transcript of a turn: it draws what it is sent and says what the user did.
 // All HTML that arrives was sanitised in the kernel; everything else is set as text.
 
-// Calls that are over are folded at once, as they are in the finished answer: the page does not jump at the end.
-const OVER = new Set(["done", "failed", "rejected", "unanswered"]);
-
 const OPERATIONS = {
   section(view, operation) {
     const made = SECTIONS[operation.kind](view, operation);
@@ -24,7 +21,7 @@ const OPERATIONS = {
   state(view, operation, section) {
     section.node.dataset.phase = operation.phase;
     section.state.textContent = operation.text;
-    if (OVER.has(operation.phase)) section.node.open = false;
+    if (operation.folded) section.node.open = false; // as when the turn has ended: the page does not jump then
   },
   ask(view, operation, section) {
     section.form = approvalForm(view, section, operation.request);
