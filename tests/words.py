@@ -12,6 +12,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -97,14 +98,15 @@ def definitions(name: str) -> Iterator[tuple[str, Any]]:
             yield defined, getattr(module, defined)
 
 
-def entries() -> list[Entry]:
+@cache
+def entries() -> tuple[Entry, ...]:
     """Return every text."""
-    return [
+    return tuple(
         entry
         for module in module_names()
         for name, value in definitions(module)
         for entry in _entries(module, name, value)
-    ]
+    )
 
 
 def _entries(module: str, name: str, value: Any) -> Iterator[Entry]:
@@ -131,6 +133,7 @@ def braced(parameter: str) -> str:
     return f"{{{parameter.replace('_', ' ')}}}"
 
 
+@cache
 def uses() -> dict[str, list[Use]]:
     """Return where each name of a module of words is used, by ``module.name``."""
     found: dict[str, list[Use]] = {}

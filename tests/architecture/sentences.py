@@ -24,6 +24,9 @@ FORMS = {
     "a repr": re.compile(r"^<.*>$"),
 }
 PARAMETER = "{…}"
+SCRIPT_COMMENT = re.compile(r"/\*.*?\*/|(?:^|\s)//[^\n]*", re.DOTALL)
+SCRIPT_TEXT = re.compile(r"\"((?:[^\"\\\n]|\\.)*)\"|`((?:[^`\\]|\\.)*)`|'((?:[^'\\\n]|\\.)*)'")
+SELECTOR = re.compile(r"[.\w-]+(?:, [.\w-]+)+")
 LOGGERS = {"logger", "_log", "log"}
 LOG_METHODS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
 MODELS_ERRORS = {"InvalidArguments", "UnknownTool", "ToolError", "Unfit", "_OutsideError"}
@@ -54,6 +57,13 @@ def sentences(source: str) -> list[Sentence]:
         if reads_as_sentence(text := text_of(literal))
     ]
     return sorted(found, key=lambda sentence: sentence.line)
+
+
+def script_sentences(source: str) -> list[str]:
+    """Return the texts of a JavaScript file that read as sentences; a selector names tags, with commas between them."""
+    code = SCRIPT_COMMENT.sub(" ", source)
+    texts = [next(filter(None, match.groups()), "") for match in SCRIPT_TEXT.finditer(code)]
+    return [text for text in texts if reads_as_sentence(text) and not SELECTOR.fullmatch(text)]
 
 
 def texts_in(source: str) -> list[str]:

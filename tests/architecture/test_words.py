@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 
 from tests import words
-from tests.architecture.sentences import Sentence, sentences, texts_in
+from tests.architecture.sentences import Sentence, script_sentences, sentences, texts_in
 from tests.architecture.sources import PACKAGE, modules
 from tests.words import Entry, advice, definitions, entries, module_names, uses
 
@@ -107,6 +107,20 @@ def test_no_sentence_for_a_person_stands_outside_of_the_words() -> None:
 def test_what_is_allowed_to_stand_elsewhere_still_stands_there() -> None:
     needed = {allowance(module, sentence) for module, told in strays().items() for sentence in told}
     assert set(ALLOWED) - needed == set()
+
+
+def test_the_front_end_halves_know_no_sentence() -> None:
+    found = {text for path in PACKAGE.rglob("*.js") for text in script_sentences(path.read_text())}
+    assert found == {"no notebook", "cell not found"}  # why a tool's cells were not inserted, for the model
+
+
+def test_the_scan_of_scripts_finds_a_planted_sentence() -> None:
+    script = """
+    // A comment in words.
+    button.textContent = "Copy the code"; /* another comment */
+    box.title = `Stop after ${count} steps`; node.matches("pre, code"); line.append('Done now.');
+    """
+    assert script_sentences(script) == ["Copy the code", "Stop after ${count} steps", "Done now."]
 
 
 PLANTED = '''
