@@ -94,7 +94,7 @@ def not_allowed(who: str) -> Message:
 
 def not_served(url: str, status: str) -> Message:
     """Say that there is nothing at the address."""
-    return Message(f"{url} is not served ({status}).", "Check base_url in config.toml.")
+    return Message(f"The server does not offer {url} ({status}).", "Check base_url in config.toml.")
 
 
 def too_large(who: str) -> Message:

@@ -14,7 +14,7 @@ NO_REASON = "no reason was given"
 NO_RESULT = Message("The turn ended without a result.", "Ask again.")
 
 # Beside the answer
-ALL_ALLOWED = "Approval policy 'all': tool calls run without being asked for."
+ALL_ALLOWED = "Approval policy 'all': tool calls run without asking you."
 BEGUN_BY_ANOTHER = "Another account began this thread: what only that account can open was left out."
 
 NOTHING_TO_MEND = "Run %codex fix right after a cell that failed, or ask with %%codex."

@@ -61,7 +61,10 @@ def the_provider(name: str) -> str:
 
 def senseless_characters(source: str) -> Message:
     """Say that a credential cannot be sent as a header."""
-    return Message(f"The credential from {source} holds characters that no key has.")
+    return Message(
+        f"The credential from {source} holds characters that no key has.",
+        "Copy it anew, as a whole, or sign in with %codex login.",
+    )
 
 
 def agent_invalid(problem: str) -> Message:

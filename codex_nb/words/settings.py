@@ -60,7 +60,7 @@ def wrong(path: str, key: str, expected: str) -> Message:
 def chat_wire(path: str, key: str) -> Message:
     """Say that only the Responses API is spoken."""
     return Message(
-        f'{path}: {key} must be "responses"; the chat wire is not spoken.',
+        f'{path}: {key} must be "responses"; the chat API is not supported.',
         "Use the provider's Responses API endpoint.",
     )
 

@@ -66,8 +66,8 @@ NAMES = {
 ALLOWED = TO_THE_MODEL | NAMES
 
 IMPERATIVES = {
-    "Add", "Allow", "Ask", "Change", "Check", "Choose", "Close", "Define", "Give", "Install", "Leave", "Let", "Make",
-    "Mend", "Name", "Reinstall", "Remove", "Run", "See", "Send", "Set", "Sign", "Start", "Try", "Turn", "Unlock",
+    "Add", "Allow", "Ask", "Change", "Check", "Choose", "Close", "Copy", "Define", "Give", "Install", "Leave", "Let",
+    "Make", "Mend", "Name", "Reinstall", "Remove", "Run", "See", "Send", "Set", "Sign", "Start", "Try", "Turn", "Unlock",
     "Unset", "Upgrade", "Use", "Wait", "Write", "end",
 }  # fmt: skip
 JARGON = re.compile(
