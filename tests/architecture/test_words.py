@@ -67,8 +67,8 @@ ALLOWED = TO_THE_MODEL | NAMES
 
 IMPERATIVES = {
     "Add", "Allow", "Ask", "Change", "Check", "Choose", "Close", "Copy", "Define", "Give", "Install", "Leave", "Let",
-    "Make", "Mend", "Name", "Reinstall", "Remove", "Run", "See", "Send", "Set", "Sign", "Start", "Try", "Turn", "Unlock",
-    "Unset", "Upgrade", "Use", "Wait", "Write", "end",
+    "Make", "Mend", "Name", "Reinstall", "Remove", "Run", "See", "Send", "Set", "Sign", "Start", "Try", "Turn",
+    "Unlock", "Unset", "Upgrade", "Use", "Wait", "Write", "end",
 }  # fmt: skip
 JARGON = re.compile(
     r"\b(?:traceback|exception|stack|null|payload|callback|boolean|deserial\w*|serial\w*|parse\w*|invalid"
