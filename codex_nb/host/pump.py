@@ -14,17 +14,19 @@ import inspect
 import math
 import selectors
 import sys
+import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from codex_nb.host.channel import channel_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Generator
+    from collections.abc import Awaitable, Callable, Generator
     from typing import Self
 
     from codex_nb.host.channel import Channel
 
 WIDGET_MESSAGES = frozenset({"comm_open", "comm_msg", "comm_close"})
+LONGEST_WAIT_S = 0.1  # what is waited for may come from another thread, which wakes nobody
 RECONNECT_REQUESTS = frozenset({"kernel_info_request", "comm_info_request"})
 
 
@@ -49,6 +51,13 @@ class Pump(Protocol):
 
     def __exit__(self, *_: object) -> None:
         """Close it."""
+
+
+def serve_until(pump: Pump, is_over: Callable[[], bool], seconds: float) -> None:
+    """Serve what comes until something is over, or the time is up."""
+    deadline = time.monotonic() + seconds
+    while not is_over() and (left := deadline - time.monotonic()) > 0:
+        pump.once(min(left, LONGEST_WAIT_S))
 
 
 def open_pump(shell: Any, wake: Wakeable) -> Pump:

@@ -76,10 +76,7 @@ class Desk:
             return widget
 
         widget = await main.call(show)
-        for _ in range(int(READY_S / 0.05)):
-            if widget.ready:
-                break
-            await asyncio.sleep(0.05)
+        await answered(lambda: widget.ready)
         return widget
 
     async def _by_text(self, main: MainThread, first: FlowKind, reason: str) -> SignedIn:
@@ -105,6 +102,15 @@ class Desk:
             return await sign_in_by_text(self.home.login_flow(first), write, ask_hidden)
         finally:
             await asyncio.gather(*shown)
+
+
+async def answered(is_ready: Callable[[], bool]) -> bool:
+    """Give a front end the time to draw a widget; return whether it has. Runs on the engine."""
+    for _ in range(int(READY_S / 0.05)):
+        if is_ready():
+            return True
+        await asyncio.sleep(0.05)
+    return is_ready()
 
 
 def desk(workspace: Workspace, home: Home) -> Desk:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, assert_never
 
 from codex_nb.host.cell import Screen
 from codex_nb.host.frontend import front_end
+from codex_nb.host.pump import serve_until
 from codex_nb.ui.commands import Command, Continue, Decide, Retry, Stop
 
 if TYPE_CHECKING:
@@ -73,11 +74,7 @@ def open_screen(
 def _transcript(obey: Callable[[Command], None], pump: Pump, *, offers_more: bool) -> tuple[Transcript, Wait]:
     from codex_nb.ui.transcript import Transcript
 
-    def wait(is_over: Callable[[], bool], seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while not is_over() and (left := deadline - time.monotonic()) > 0:
-            pump.once(min(left, 0.1))
-
+    wait = partial(serve_until, pump)
     transcript = Transcript(on_command=obey, wait=wait, offers_more=offers_more)
     transcript.show()
     return transcript, wait

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from codex_nb.errors import CodexError
-from codex_nb.magics.account import READY_S, WAYS, desk
+from codex_nb.magics.account import READY_S, WAYS, answered, desk
 from codex_nb.settings import profile_names
 from codex_nb.ui.account import AccountReport, AccountView
 from codex_nb.ui.login import SignInWidget
@@ -176,22 +175,14 @@ class StatusBoard:
         view.close()  # JupyterLab loses messages when the last widget closes before the next one opens
         widget.show()
         try:
-            if await _ready(lambda: widget.ready):
+            if await answered(lambda: widget.ready):
                 await widget.run()
         finally:
             self._view = view = self._make(await self._present(), place)
             widget.finish()
         view.show()
-        await _ready(lambda: view.ready)
+        await answered(lambda: view.ready)
         view.settle()
-
-
-async def _ready(is_ready: Callable[[], bool]) -> bool:
-    for _ in range(int(READY_S / 0.05)):
-        if is_ready():
-            return True
-        await asyncio.sleep(0.05)
-    return is_ready()
 
 
 def show_status(workspace: Workspace, profile: str | None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -11,7 +10,7 @@ from codex_nb.errors import CodexError
 from codex_nb.host.frontend import front_end
 from codex_nb.host.mailbox import Mailbox
 from codex_nb.host.notebook import notebook_path
-from codex_nb.host.pump import open_pump
+from codex_nb.host.pump import open_pump, serve_until
 from codex_nb.host.shell import InteractiveKernel
 from codex_nb.session.threads import next_name, notebook_thread
 from codex_nb.settings import ApprovalPolicy
@@ -180,9 +179,7 @@ class Workspace:
     def wait_until(self, is_over: Callable[[], bool], seconds: float) -> None:
         """Serve widgets until something is over, or the time is up."""
         with Mailbox() as mailbox, open_pump(self.shell, mailbox) as pump:
-            deadline = time.monotonic() + seconds
-            while not is_over() and (left := deadline - time.monotonic()) > 0:
-                pump.once(min(left, 0.1))
+            serve_until(pump, is_over, seconds)
 
     def keep(self, answer: Answer) -> None:
         """Make an answer the last one: ``_codex`` in the user's namespace."""

@@ -9,48 +9,23 @@ from rich.markdown import Markdown
 from rich.syntax import Syntax
 from rich.text import Text
 
-from codex_nb.rendering.bundle import DOT, shortened
+from codex_nb.rendering.bundle import DOT
 from codex_nb.rendering.highlight import visible
 from codex_nb.rendering.splitting import BlockSplitter
-from codex_nb.session.events import (
-    ApprovalRequested,
-    ApprovalResolved,
-    Notice,
-    RetryScheduled,
-    TextDelta,
-    TextDone,
-    ToolCallReady,
-    ToolFinished,
-    TurnEvent,
-    TurnFinished,
-)
-from codex_nb.session.state import ToolPart, TurnState, reduce
-from codex_nb.ui.approval import ask_by_typing
-from codex_nb.ui.commands import Decide
-from codex_nb.ui.footer import footer
-from codex_nb.ui.phrasing import call_title, ending, retrying, tool_title
-from codex_nb.ui.placing import SHOWN_AS_OUTPUTS
-from codex_nb.ui.plain import without_controls
-from codex_nb.ui.plans import plan_news
-from codex_nb.ui.sections import phase_of, shown_code
+from codex_nb.ui.writing import WritingScreen, without_controls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rich.console import Console, RenderableType
 
-    from codex_nb.tools.approval import ApprovalRequest
     from codex_nb.ui.commands import Command
 
 SPARE_ROWS = 4  # of the window, so that what is drawn in place never scrolls
 
 
-class RichScreen:
-    """Shows a turn on a rich console.
-
-    ``ask`` shows a prompt and returns the typed line; None when nobody is there to answer. ``on_command`` takes the
-    decisions.
-    """
+class RichScreen(WritingScreen):
+    """Shows a turn on a rich console; whatever is not text ends the block being written."""
 
     def __init__(
         self,
@@ -59,114 +34,62 @@ class RichScreen:
         on_command: Callable[[Command], None],
         ask: Callable[[str], str] | None = None,
     ) -> None:
+        super().__init__(on_command=on_command, ask=ask)
         self._console = console
-        self._on_command = on_command
-        self._ask = ask
-        self._state = TurnState()
         self._writing: _Message | None = None
-        self._shown_code: set[str] = set()
-
-    def apply(self, event: TurnEvent) -> None:
-        """Take in one event; whatever is not text ends the block being written."""
-        before, self._state = self._state, reduce(self._state, event)
-        match event:
-            case TextDelta():
-                self._message(event.item_id).feed(event.text)
-            case TextDone():
-                self._message(event.item_id).finish(event.text)
-                self._writing = None
-            case ToolCallReady():
-                self._show_call(event.call_id)
-            case ApprovalRequested():
-                self._show_call(event.request.call_id)
-                self._decide(event.request)
-            case ApprovalResolved():
-                self._tell_refusal(event.call_id)
-            case ToolFinished():
-                self._show_plan(plan_news(before, self._state))
-                self._show_output(event)
-            case RetryScheduled():
-                self._end_message()
-                self._quiet(retrying(event))
-            case Notice():
-                self._quiet(event.text)
-            case TurnFinished():
-                self._end(before, event)
-            case _:
-                pass
 
     def flush(self) -> None:
         """Draw the block being written."""
         if self._writing is not None:
             self._writing.draw()
 
-    def make_room(self) -> None:
-        """Let somebody else write: nothing but text can be shown here."""
-        self.close()
-
     def close(self) -> None:
         """End the block being written."""
-        self._end_message()
-
-    def _message(self, item_id: str) -> _Message:
-        if self._writing is None or self._writing.item_id != item_id:
-            self._end_message()
-            self._writing = _Message(self._console, item_id)
-        return self._writing
-
-    def _end_message(self) -> None:
         if self._writing is not None:
             self._writing.end()
             self._writing = None
 
-    def _show_call(self, call_id: str) -> None:
-        call = self._call(call_id)
-        if call is None or call_id in self._shown_code or call.is_a_plan_being_written:
-            return
-        self._shown_code.add(call_id)
-        self._end_message()
-        code, language = shown_code(call)
-        self._console.print(Text(without_controls(tool_title(call.name)), style="bold"))
+    def _say(self, item_id: str, text: str) -> None:
+        self._message(item_id).feed(text)
+
+    def _say_whole(self, item_id: str, text: str, said: str) -> None:
+        goes_on = self._writing is not None and self._writing.item_id == item_id
+        is_broken_off = not goes_on and text.startswith(said)  # by a line that came between
+        self._message(item_id).finish(text.removeprefix(said) if is_broken_off else text)
+        self._writing = None
+
+    def _message(self, item_id: str) -> _Message:
+        if self._writing is None or self._writing.item_id != item_id:
+            self.close()
+            self._writing = _Message(self._console, item_id)
+        return self._writing
+
+    def _call(self, title: str, code: str, language: str) -> None:
+        self._print(title, style="bold")
         if code:
             self._console.print(Syntax(visible(code), language or "text", theme="ansi_dark", word_wrap=True))
 
-    def _decide(self, request: ApprovalRequest) -> None:
-        self._on_command(Decide(request.call_id, ask_by_typing(request, self._ask)))
+    def _result(self, title: str, output: str) -> None:
+        self._remark(title)
+        if output:
+            self._print(output)
 
-    def _tell_refusal(self, call_id: str) -> None:
-        call = self._call(call_id)
-        decision = call.decision if call is not None else None
-        if decision is not None and not decision.approved and decision.by != "user":
-            self._quiet(decision.message)
+    def _plan(self, lines: list[str]) -> None:
+        self._print("\n".join(lines))
 
-    def _show_output(self, event: ToolFinished) -> None:
-        call = self._call(event.call_id)
-        if call is None:
-            return
-        self._quiet(call_title(call.name, phase_of(call)))
-        if event.output and call.name not in SHOWN_AS_OUTPUTS:
-            self._console.print(Text(without_controls(shortened(event.output))))
+    def _remark(self, text: str) -> None:
+        self._print(text, style="dim")
 
-    def _show_plan(self, lines: list[str]) -> None:
-        if lines:
-            self._end_message()
-            self._console.print(Text(without_controls("\n".join(lines))))
+    def _end(self, reason: str, entries: tuple[str, ...]) -> None:
+        self.close()
+        if reason:
+            self._print(reason, style="bold")
+        if entries:
+            self._remark(DOT.join(entries))
 
-    def _end(self, before: TurnState, event: TurnFinished) -> None:
-        self._end_message()
-        self._show_plan(plan_news(before, self._state))
-        if reason := ending(event.answer, event.error):
-            self._console.print(Text(without_controls(reason), style="bold"))
-        if entries := footer(self._state.started, event.answer):
-            self._quiet(DOT.join(entries))
-
-    def _quiet(self, text: str) -> None:
-        self._end_message()
-        self._console.print(Text(without_controls(text), style="dim"))
-
-    def _call(self, call_id: str) -> ToolPart | None:
-        parts = (part for part in self._state.parts if isinstance(part, ToolPart))
-        return next((part for part in parts if part.call_id == call_id), None)
+    def _print(self, text: str, *, style: str = "") -> None:
+        self.close()
+        self._console.print(Text(without_controls(text), style=style))
 
 
 class _Message:

@@ -206,6 +206,12 @@ def test_a_final_text_that_differs_is_written_whole(desk_of: type[PlainDesk]) ->
 
 
 @both
+def test_a_line_in_the_middle_of_a_message_writes_nothing_of_it_twice(desk_of: type[PlainDesk]) -> None:
+    events = [TextDelta("m1", "One "), Notice("hint", "A limit is near."), TextDone("m1", "One two.")]
+    assert desk_of().play(*events).split() == ["One", "A", "limit", "is", "near.", "two."]
+
+
+@both
 @pytest.mark.parametrize("name", PAYLOADS)
 def test_no_hostile_text_steers_the_terminal(desk_of: type[PlainDesk], name: str) -> None:
     text = payload(name)
