@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -112,6 +112,15 @@ def browser_context(
     chromium: Browser, color_scheme: str, viewport: tuple[int, int]
 ) -> Iterator[BrowserContext]:
     """Open a fresh browser profile that reaches this machine only."""
+    with fresh_profile(chromium, color_scheme, viewport) as context:
+        yield context
+
+
+@contextmanager
+def fresh_profile(
+    chromium: Browser, color_scheme: str, viewport: tuple[int, int]
+) -> Iterator[BrowserContext]:
+    """Open a browser profile that reaches this machine only, until the end of the block."""
     width, height = viewport
     context = chromium.new_context(
         viewport={"width": width, "height": height},

@@ -61,6 +61,21 @@ class Stage:
             self.pump.close()
             self.mailbox.close()
 
+    def hold(self, steps: Iterable[TurnEvent]) -> None:
+        """Show the transcript, apply the events, and leave it as it is then."""
+        self.transcript.show()
+        for event in steps:
+            self.transcript.apply(event)
+            self.transcript.flush()
+
+    @staticmethod
+    def serve(is_over: Callable[[], bool], seconds: float) -> None:
+        """Serve the front end for another view until it is over or the time is up."""
+        end = time.monotonic() + seconds
+        with open_pump(get_ipython(), Mailbox()) as pump:
+            while not is_over() and time.monotonic() < end:
+                pump.once(0.02)
+
     def wait(self, is_over: Callable[[], bool], seconds: float) -> None:
         """Serve the front end until it is over or the time is up."""
         end = time.monotonic() + seconds
