@@ -110,9 +110,9 @@ function watchVisibility(view) {
   };
 }
 
-// Where the cell's outputs stand; known only once the view is attached.
+// Where the cell's outputs stand; known only once the view is attached. VS Code gives a new output a new element.
 function areaAround(el) {
-  return el.closest(".jp-OutputArea, .cell-output, .output");
+  return el.closest(".jp-OutputArea, .cell_container") ?? el.closest(".cell-output, .output");
 }
 
 function isShown(half, modelId) {
