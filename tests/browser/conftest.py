@@ -73,11 +73,14 @@ def server(
 ) -> Iterator[JupyterServer]:
     """Give the front end's server; its kernels end with the test, and its log shows when the test failed."""
     server = servers(front_end)
+    before = len(server.log())
     yield server
     server.stop_kernels()
     outcome = getattr(request.node, "outcome_of_call", None)
     if outcome is not None and outcome.failed:
         sys.stderr.write(f"--- {front_end.module}'s log ends ---\n{server.log_tail()}\n")
+    elif outcome is not None:
+        assert "No such comm" not in server.log()[before:]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -150,14 +153,17 @@ def kernel_environ(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def open_notebook(
-    server: JupyterServer, browser_context: BrowserContext, kernel_environ: Mapping[str, str]
-) -> Callable[..., NotebookPage]:
+    server: JupyterServer,
+    browser_context: BrowserContext,
+    kernel_environ: Mapping[str, str],
+    request: pytest.FixtureRequest,
+) -> Iterator[Callable[..., NotebookPage]]:
     """Write a notebook of these cells, open it, and give its page.
 
     ``open_notebook([source, ...], python=…)``; with ``file=page.file`` instead of cells, a file that exists is opened
-    once more, in a page of its own.
+    once more, in a page of its own. A test during which a page complains in its console has failed.
     """
-    count = 0
+    opened: list[NotebookPage] = []
 
     def open_it(
         cells: Sequence[str] = (),
@@ -166,13 +172,15 @@ def open_notebook(
         python: str | None = None,
         wait_for_kernel: bool = True,
     ) -> NotebookPage:
-        nonlocal count
-        count += 1
         if file is None:
             kernel = server.add_kernel(kernel_environ, **({} if python is None else {"python": python}))
             file = server.add_notebook(f"{kernel.name}.ipynb", cells, kernel)
         notebook = NotebookPage(browser_context.new_page(), server, file)
+        opened.append(notebook)
         notebook.open(wait_for_kernel=wait_for_kernel)
         return notebook
 
-    return open_it
+    yield open_it
+    outcome = getattr(request.node, "outcome_of_call", None)
+    if outcome is not None and outcome.passed:
+        assert [line for notebook in opened for line in notebook.complaints()] == []

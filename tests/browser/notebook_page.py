@@ -33,6 +33,8 @@ VIOLATIONS = """async part => {
     document.body.style.minHeight = '';
   }
 }"""
+# JupyterLab says this when a kernel is restarted while a message to a widget of the old one is on its way.
+COMM_OF_THE_OLD_KERNEL = "Comm not found for comm id "
 IS_DIRTY = "() => window.jupyterapp.shell.currentWidget.context.model.dirty"
 
 
@@ -59,6 +61,11 @@ class NotebookPage:
     def _note_exception(self, error: Error) -> None:
         if str(error) != FRONT_ENDS_OWN:
             self.script_errors.append(str(error))
+
+    def complaints(self) -> list[str]:
+        """Return what the page complained of in its console so far, but for what is the front end's own."""
+        errors = [line for line in self.console_errors if not line.startswith(COMM_OF_THE_OLD_KERNEL)]
+        return [*self.script_errors, *errors]
 
     def open(self, *, wait_for_kernel: bool = True) -> None:
         """Open the notebook in the front end; by default until its kernel is idle."""
