@@ -91,6 +91,16 @@ def test_when_the_document_does_not_answer_the_file_is_read(
     assert snapshot == NotebookSnapshot("file", CELLS, current=2, path=str(path))
 
 
+def test_a_file_of_odd_but_readable_json_is_read(tmp_path: Path) -> None:
+    """Half a surrogate pair, numbers that JSON has no words for: some program's output, cut in the middle."""
+    path = tmp_path / "a.ipynb"
+    path.write_text(
+        json.dumps(NOTEBOOK)[:-1] + r', "metadata": {"half": "\ud83d", "numbers": [NaN, -Infinity]}}'
+    )
+    snapshot = read_notebook(asking_shell(), None, None, {"JPY_SESSION_NAME": str(path)})
+    assert snapshot == NotebookSnapshot("file", CELLS, current=2, path=str(path))
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"cells": 3', b"\xff\xfe"])
 def test_a_file_that_is_no_notebook_is_passed_over(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.ipynb"
