@@ -13,9 +13,12 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from tests import tiers
@@ -28,6 +31,13 @@ AXE = "axe-core@4.14.1"
 QT_LIBRARIES = ("libegl1", "libgl1", "libglib2.0-0", "libxkbcommon0", "libfontconfig1", "libdbus-1-3")
 REHYPE = "rehype@13.0.2"
 REHYPE_SANITIZE = "rehype-sanitize@6.0.0"
+VS_CODE = (  # what VS Code draws notebook outputs with, and what the page around it needs to reach a kernel
+    "@vscode/jupyter-ipywidgets8@1.0.9",
+    "@jupyterlab/services@7.6.6",
+    "requirejs@2.3.8",
+    "markdown-it@12.3.2",
+    "dompurify@3.2.7",
+)
 
 one_at_a_time = threading.Lock()
 
@@ -90,12 +100,32 @@ def install_qt_libraries() -> None:
         install_from_debian(f"Qt cannot be loaded ({error})", *QT_LIBRARIES)
 
 
+def is_installed(target: Path, package: str) -> bool:
+    """Say whether an npm package lies in a folder, at the version it names."""
+    name, _, version = package.rpartition("@")
+    manifest = target / "node_modules" / name / "package.json"
+    return manifest.exists() and json.loads(manifest.read_text())["version"] == version
+
+
+def unpack_from_npm(folder: str, package: str) -> None:
+    """Put the files of one npm package into a folder under ``.tiers``, without what it depends on."""
+    target = tiers.TIERS_FOLDER / folder
+    if is_installed(target, package):
+        return
+    place = target / "node_modules" / package.rpartition("@")[0]
+    shutil.rmtree(place, ignore_errors=True)
+    with TemporaryDirectory() as packed:
+        run(["npm", "pack", "--silent", "--pack-destination", packed, package])
+        (archive,) = Path(packed).iterdir()
+        with tarfile.open(archive) as files:
+            files.extractall(packed, filter="data")
+        shutil.copytree(Path(packed) / "package", place)
+
+
 def install_from_npm(folder: str, package: str) -> None:
     """Install one npm package, at the version it names, into a folder of its own under ``.tiers``."""
     target = tiers.TIERS_FOLDER / folder
-    name, _, version = package.rpartition("@")
-    manifest = target / "node_modules" / name / "package.json"
-    if manifest.exists() and json.loads(manifest.read_text())["version"] == version:
+    if is_installed(target, package):
         return
     target.mkdir(parents=True, exist_ok=True)
     run(
@@ -114,11 +144,15 @@ def install_from_npm(folder: str, package: str) -> None:
 
 
 def set_up_browser() -> None:
-    """Chromium, axe-core for the accessibility tests, and the sanitizer with GitHub's allow-list."""
+    """Chromium, axe-core, GitHub's allow-list as a sanitizer, VS Code's packages, pandoc for nbconvert's LaTeX."""
     install_chromium()
     install_from_npm("axe", AXE)
     install_from_npm("rehype", REHYPE)
     install_from_npm("rehype-sanitize", REHYPE_SANITIZE)
+    for package in VS_CODE:
+        unpack_from_npm("vscode", package)
+    if shutil.which("pandoc") is None:
+        install_from_debian("no pandoc here", "pandoc")
 
 
 def set_up_contract() -> None:

@@ -12,13 +12,13 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import nbformat
 
 from codex_nb.simulator import Call, End, Reply, Say, Simulator, Think
 from tests.kernel.front_ends import APPROVE, Answer, Page
-from tests.kernel.kernel_client import RunningKernel, running
+from tests.kernel.kernel_client import TIMEOUT_S, RunningKernel, running
 from tests.kernel.provision import ROOT, VERSIONS
 
 HOSTILE = (
@@ -33,6 +33,22 @@ plt.plot([1, 2, 3, 4, 5, 6]);"""
 HALFWAY = "Half of it is written, and the other half never comes, for it was stopped."
 MODEL_CALL = Call("run_python", {"code": PLOT}, call_id="call_plot")
 REFUSED_CALL = Call("run_python", {"code": "shutil.rmtree('data')"}, call_id="call_remove")
+MIDDLE_CALL = Call("run_python", {"code": "print('half', 'way')"}, call_id="call_middle")
+VALUE_CELL = "%%codex -o sides --schema Whole\nHow many sides has a die?"
+BATCH_CELL = "import codex_nb\ncodex_nb.map(['Is six even?', 'Is five even?'], schema=bool)"
+PLANS = tuple(
+    Call(
+        "update_plan",
+        {
+            "plan": [
+                {"step": "Load the throws", "status": "completed"},
+                {"step": "Count the sixes", "status": status},
+            ]
+        },
+        call_id=f"call_plan_{status}",
+    )
+    for status in ("in_progress", "completed")
+)
 FAULT = {"code": "invalid_prompt", "message": "This question cannot be answered."}
 FIGURE = "figure"
 """The mark of a cell that holds an image."""
@@ -47,6 +63,8 @@ class Ending:
     marks: Mapping[str, str]
     replies: tuple[Reply, ...] = ()
     on_ask: Answer = field(default_factory=lambda: APPROVE)
+    login_ends: Literal["", "before", "while it is asked"] = ""
+    goes_on: bool = False
 
 
 def answering(*steps: Any) -> Reply:
@@ -110,6 +128,48 @@ ENDS = (
         "%%codex\nWho are you?",
         {"sign-in": "Signed in", "answer": "I am here again", **PAYER},
         (Reply(stream=(Say("I am here again."), End()), authenticated=True),),
+        login_ends="before",
+    ),
+    Ending(
+        "sign-in in the middle",
+        "%%codex\nHow far are we?",
+        {
+            "code": "print('half'",
+            "output": "half way",
+            "sign-in": "Signed in",
+            "answer": "Here we are",
+            **PAYER,
+        },
+        (
+            answering(Say("I look."), MIDDLE_CALL),
+            Reply(stream=(Say("Here we are."), End()), authenticated=True),
+        ),
+        login_ends="while it is asked",
+    ),
+    Ending(
+        "plan",
+        "%%codex\nHow many sixes?",
+        {"plan": "Count the sixes", "answer": "There are three", **PAYER},
+        (answering(PLANS[0]), answering(PLANS[1]), answering(Say("There are three."))),
+    ),
+    Ending(
+        "in the background",
+        "%%codex --background\nTake your time.",
+        {"answer": "It is done behind", **PAYER},
+        (answering(Say("It is done behind the others.")),),
+        goes_on=True,
+    ),
+    Ending(
+        "value",
+        VALUE_CELL,
+        {"answer": "value", **PAYER},
+        (answering(Say('{"value": 6}')),),
+    ),
+    Ending(
+        "batch",
+        BATCH_CELL,
+        {"answers": "True"},
+        (answering(Say('{"value": true}')), answering(Say('{"value": true}'))),
     ),
     Ending(
         "account status",
@@ -134,6 +194,13 @@ class Reader(Page):
             self.stopping = False
             self._say(kernel, comm, {"kind": "command", "name": "stop", "view": "view"})
 
+    def wait_for_the_background(self, kernel: RunningKernel) -> None:
+        """Go on as the front end after the cell has ended, until the widget is closed."""
+        while not any(message["msg_type"] == "comm_close" for message in kernel.published):
+            message = kernel.client.get_iopub_msg(timeout=TIMEOUT_S)
+            kernel.published.append(message)
+            self._take(kernel, message, lambda _: APPROVE)
+
 
 def outputs_of(messages: list[dict[str, Any]]) -> list[nbformat.NotebookNode]:
     """Return the outputs as a front end saves them: updates in their places, prints joined."""
@@ -156,18 +223,19 @@ def outputs_of(messages: list[dict[str, Any]]) -> list[nbformat.NotebookNode]:
     return outputs
 
 
-def confirm_a_code(sim: Simulator) -> None:
+def confirm_a_code(sim: Simulator, asked_before: int) -> None:
     """Confirm the code of the next sign-in, as the person does at another page."""
-    if sim.requests.wait(lambda log: log.count("/deviceauth/token") > 0, 30):
+    if sim.requests.wait(lambda log: log.count("/deviceauth/token") > asked_before, 30):
         for code in sim.waiting_device_codes():
             sim.approve_device_code(code)
 
 
 def end_the_login(sim: Simulator) -> None:
     """Let the session end, and a person confirm the next one's code."""
+    asked_before = sim.requests.count("/deviceauth/token")
     sim.expire_access_tokens()
     sim.expire_refresh_tokens()
-    threading.Thread(target=confirm_a_code, args=(sim,), daemon=True).start()
+    threading.Thread(target=confirm_a_code, args=(sim, asked_before), daemon=True).start()
 
 
 def run_all(kernel: RunningKernel, sim: Simulator, notebook: nbformat.NotebookNode) -> None:
@@ -178,9 +246,17 @@ def run_all(kernel: RunningKernel, sim: Simulator, notebook: nbformat.NotebookNo
         reader.cell_id = cell.id
         sim.add_replies(*ending.replies)
         reader.stopping = ending.name == "stopped"
-        if ending.name == "sign-in line":
+        if ending.login_ends == "before":
             end_the_login(sim)
-        reader.run(kernel, cell.source, lambda _, ending=ending: ending.on_ask)
+
+        def decide(_code: str, ending: Ending = ending) -> Answer:
+            if ending.login_ends == "while it is asked":
+                end_the_login(sim)
+            return ending.on_ask
+
+        reader.run(kernel, cell.source, decide)
+        if ending.goes_on:
+            reader.wait_for_the_background(kernel)
         kernel.run("'what the front end said last has been taken'")
         cell.outputs, cell.execution_count = outputs_of(kernel.published), number + 1
 
@@ -189,7 +265,7 @@ def main(file: Path, folder: Path) -> None:
     """Write the notebook."""
     home = folder / "codex-home"
     home.mkdir(mode=0o700, parents=True)
-    sources = ["%load_ext codex_nb", *(ending.source for ending in ENDS)]
+    sources = ["%load_ext codex_nb\nWhole = int", *(ending.source for ending in ENDS)]
     cells = [nbformat.v4.new_code_cell(source, id=f"cell-{number}") for number, source in enumerate(sources)]
     notebook = nbformat.v4.new_notebook(cells=cells)
     with Simulator() as sim:

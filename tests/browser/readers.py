@@ -11,50 +11,21 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from html import escape
-from io import BytesIO
 from pathlib import Path
 
 import nbformat
 from markdown_it import MarkdownIt
 from nbconvert import HTMLExporter, MarkdownExporter
 from playwright.sync_api import Page
-from pypdf import PdfReader
 
+from tests.browser.paper import by_latex, by_webpdf
+from tests.browser.seen import Seen, look
+from tests.browser.vs_code import show_in_vs_code
 from tests.tiers import TIERS_FOLDER
 
 SANITIZER = Path(__file__).with_name("sanitize_as_github.mjs")
 CELL_MARK = "codex-nb-cell"
-# What a cell's outputs show: read off the page as a person sees it, and with everything unfolded.
-LOOK = """cells => cells.map(cell => {
-  const roots = [...cell.querySelectorAll(OUTPUTS)];
-  const all = selector => roots.flatMap(root => [...root.querySelectorAll(selector)]);
-  const joined = property => roots.map(root => root[property]).join('\\n');
-  return {
-    seen: joined('innerText'),
-    held: joined('textContent'),
-    images: all('img').map(image => image.getAttribute('src') ?? ''),
-    foreign: all('script:not([type^="math/"]), style, iframe, object, embed, form, link, [onerror], [onclick]')
-      .map(node => node.outerHTML.slice(0, 120)),
-  };
-})"""
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What a reader shows of one cell: ``seen`` at first sight, ``held`` with everything unfolded."""
-
-    seen: str
-    held: str
-    images: tuple[str, ...] = ()
-    foreign: tuple[str, ...] = ()
-
-
-def look(page: Page, cells: str, outputs: str) -> list[Seen]:
-    """Return what the page shows of every cell; both are CSS selectors."""
-    found = page.locator(cells).evaluate_all(LOOK.replace("OUTPUTS", json.dumps(outputs)))
-    return [Seen(one["seen"], one["held"], tuple(one["images"]), tuple(one["foreign"])) for one in found]
 
 
 def converted(notebook: nbformat.NotebookNode, template: str) -> str:
@@ -87,26 +58,16 @@ def by_nbconvert_markdown(page: Page, notebook: nbformat.NotebookNode) -> list[S
     return look(page, f".{CELL_MARK}", ".out")
 
 
-def by_nbconvert_pdf(page: Page, notebook: nbformat.NotebookNode) -> list[Seen]:
-    """Print nbconvert's HTML by Chromium, a PDF for each cell; nothing can be unfolded on paper."""
-    seen = []
-    for cell in notebook.cells:
-        alone = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("pass", outputs=cell.outputs)])
-        page.set_content(converted(alone, "lab"))
-        pages = PdfReader(BytesIO(page.pdf())).pages
-        text = " ".join(" ".join(sheet.extract_text() for sheet in pages).split())
-        seen.append(
-            Seen(text, text, tuple("data:" + image.name for sheet in pages for image in sheet.images))
-        )
-    return seen
-
-
 def by_github(page: Page, notebook: nbformat.NotebookNode) -> list[Seen]:
     return _by_hand(page, notebook, sanitized)
 
 
 def by_vs_code(page: Page, notebook: nbformat.NotebookNode) -> list[Seen]:
-    return _by_hand(page, notebook, lambda texts: texts)
+    return show_in_vs_code(page, notebook, trusted=True)
+
+
+def by_restricted_vs_code(page: Page, notebook: nbformat.NotebookNode) -> list[Seen]:
+    return show_in_vs_code(page, notebook, trusted=False)
 
 
 def sanitized(texts: list[str]) -> list[str]:
@@ -125,7 +86,7 @@ def sanitized(texts: list[str]) -> list[str]:
 def _by_hand(
     page: Page, notebook: nbformat.NotebookNode, treat: Callable[[list[str]], list[str]]
 ) -> list[Seen]:
-    """Show HTML before images before text, as both services choose; scripts run where any are left."""
+    """Show HTML before images before text, as the service chooses; scripts run where any are left."""
     cells = [[_html_of(output) for output in cell.outputs] for cell in notebook.cells]
     treated = iter(treat([html for cell in cells for is_rich, html in cell if is_rich]))
     shown = [[next(treated) if is_rich else html for is_rich, html in cell] for cell in cells]
@@ -164,8 +125,10 @@ def _html_of(output: Mapping[str, object]) -> tuple[bool, str]:
 READERS: Mapping[str, Callable[[Page, nbformat.NotebookNode], list[Seen]]] = {
     "nbconvert, HTML": by_nbconvert_lab,
     "nbconvert, Markdown": by_nbconvert_markdown,
-    "nbconvert, PDF": by_nbconvert_pdf,
+    "nbconvert, PDF by the browser": by_webpdf,
+    "nbconvert, PDF by LaTeX": by_latex,
     "nbviewer (template)": by_nbviewer,
     "GitHub (sanitizer)": by_github,
-    "VS Code (bare page)": by_vs_code,
+    "VS Code": by_vs_code,
+    "VS Code, restricted": by_restricted_vs_code,
 }

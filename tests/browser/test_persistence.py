@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from itertools import count
+from itertools import count, dropwhile, takewhile
 
 import nbformat
 import pytest
@@ -17,9 +17,11 @@ from playwright.sync_api import BrowserContext, Page, Request, ViewportSize
 from tests.browser.jupyter_server import FrontEnd, JupyterServer
 from tests.browser.kept import ENDS, FIGURE, FIRST, HOSTILE, Ending
 from tests.browser.notebook_page import NotebookPage
-from tests.browser.readers import READERS, Seen, by_vs_code, look
+from tests.browser.readers import READERS, by_vs_code
+from tests.browser.seen import Seen, look
 from tests.tiers import ROOT
 
+HEAD = "| how it ended |"
 PAGE = ROOT / "docs" / "persistence.md"
 WIDGET_ERRORS = ("Error displaying widget", "Loading widget", "model not found", "widget-view", "Widget(")
 FRONT_ENDS = {
@@ -110,10 +112,18 @@ def assert_harmless(seen: Sequence[Seen], page: Page, asked_for: list[str]) -> N
     assert asked_for == []
 
 
+def table() -> list[list[str]]:
+    """Return the table of the page in the documentation: its head and its rows."""
+    lines = iter(PAGE.read_text().splitlines())
+    rows = takewhile(
+        lambda line: line.startswith("|"), dropwhile(lambda line: not line.startswith(HEAD), lines)
+    )
+    return [row.strip("| ").split(" | ") for row in rows if row.startswith("| ")]
+
+
 def rows_of(reader: str) -> dict[str, str]:
-    """Return what the page in the documentation says of a reader, by kind of end."""
-    lines = [line.strip("| ").split(" | ") for line in PAGE.read_text().splitlines() if line.startswith("| ")]
-    (head, *rows) = lines
+    """Return what the table says of a reader, by kind of end."""
+    head, *rows = table()
     place = head.index(reader)
     return {row[0]: row[place] for row in rows}
 
@@ -167,6 +177,6 @@ def test_a_front_end_shows_what_the_table_says(
 
 
 def test_the_table_has_every_reader_and_every_end_and_no_other() -> None:
-    table = [line.strip("| ").split(" | ") for line in PAGE.read_text().splitlines() if line.startswith("| ")]
-    assert table[0] == ["how it ended", *FRONT_ENDS, *READERS]
-    assert [row[0] for row in table[1:]] == [ending.name for ending in ENDS]
+    head, *rows = table()
+    assert head == [HEAD.strip("| "), *FRONT_ENDS, *READERS]
+    assert [row[0] for row in rows] == [ending.name for ending in ENDS]

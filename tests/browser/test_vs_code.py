@@ -1,0 +1,118 @@
+"""VS Code's own widget manager and a real kernel: the live transcript, and what is shown where none can be drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import BrowserContext
+
+from codex_nb.simulator import Call, End, Reply, Say, Simulator, Think
+from tests.browser.asking import LOAD, lead_to
+from tests.browser.jupyter_server import FrontEnd, JupyterServer
+from tests.browser.vs_code import VsCode, widget_scripts
+
+STDOUT = "application/vnd.code.notebook.stdout"
+WIDGETS_LEFT = """from ipywidgets.widgets import widget
+print([each for each in widget._instances.values() if "Codex" in type(each).__name__])"""
+PLAIN = {"text/html", "text/markdown", "text/plain"}
+CALL = (
+    Reply(
+        stream=(
+            Think(("**Looking**\n\nIt is small.",)),
+            Say("I *look* at it before I answer.", gate="middle"),
+            Call("run_python", {"code": "print('ran', 6 * 7)"}, call_id="call_look"),
+            End(),
+        )
+    ),
+    Reply(stream=(Say("It **is** 42.\n\n```python\n6 * 7\n```", gate="end"), End())),
+)
+
+
+@pytest.fixture
+def sim() -> Iterator[Simulator]:
+    """Run a simulator with its usual behaviour."""
+    with Simulator() as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def vs_code(
+    browser_context: BrowserContext,
+    servers: Callable[[FrontEnd], JupyterServer],
+    sim: Simulator,
+    kernel_environ: dict[str, str],
+) -> Iterator[VsCode]:
+    """Give a notebook whose kernel is signed in to the simulator; it is not open yet."""
+    server = servers(FrontEnd.LAB)
+    lead_to(sim, kernel_environ)
+    page = VsCode(browser_context.new_page(), server, server.add_kernel(kernel_environ))
+    yield page
+    page.close()
+
+
+def test_the_transcript_streams_asks_while_the_cell_runs_and_leaves_a_bundle(
+    vs_code: VsCode, sim: Simulator
+) -> None:
+    sim.add_replies(*CALL)
+    vs_code.open(widget_scripts())
+    vs_code.run(LOAD)
+    cell = vs_code.start("%%codex\nWhat is it?")
+    shown = vs_code.output(cell)
+
+    shown.locator(".codex-live em", has_text="look").wait_for()  # the response stands still in the middle
+    assert (vs_code.state(cell), sim.requests.count("/responses", "POST")) == ("running", 1)
+    sim.release("middle")
+    shown.get_by_role("button", name="Approve", exact=True).click()
+    shown.locator(
+        ".codex-live strong", has_text="is"
+    ).wait_for()  # in a second transcript, below what was printed
+    assert (vs_code.state(cell), "ran 42" in shown.inner_text()) == ("running", True)
+    sim.release("end")
+    vs_code.wait_until_run(cell)
+
+    shown.locator(".codex-live").wait_for(state="detached")
+    assert [set(data) for data in vs_code.outputs(cell)] == [PLAIN, {STDOUT}, PLAIN]
+    assert "It is 42." in shown.inner_text()
+    shown.locator(".codex-fresh .highlight").last.get_by_role("button", name="Copy").wait_for()
+    assert vs_code.outputs(vs_code.run(WIDGETS_LEFT)) == [{STDOUT: "[]\n"}]
+    assert (vs_code.missing(), vs_code.console_errors, vs_code.script_errors) == ([], [], [])
+
+
+def test_an_answer_that_was_stopped_is_asked_for_again_by_its_button(vs_code: VsCode, sim: Simulator) -> None:
+    sim.add_replies(Reply(stream=(Say("It begins", gate="never"), End())))
+    sim.add_replies(Reply(stream=(Say("This time it ends."), End())))
+    vs_code.open(widget_scripts())
+    vs_code.run(LOAD)
+    cell = vs_code.start("%%codex\nGo on.")
+    shown = vs_code.output(cell)
+    shown.get_by_text("It begins").wait_for()
+    shown.get_by_role("button", name="Stop").click()
+    vs_code.wait_until_run(cell)
+    shown.get_by_role("button", name="Retry").click()
+    vs_code.page.get_by_text("This time it ends.").wait_for()
+    assert vs_code.script_errors == []
+
+
+def test_where_the_widget_cannot_be_loaded_the_answer_comes_as_html_and_consent_is_typed(
+    vs_code: VsCode, sim: Simulator
+) -> None:
+    sim.add_replies(*CALL)
+    vs_code.open({})
+    vs_code.run(LOAD)
+    cell = vs_code.start("%%codex\nWhat is it?")
+    shown = vs_code.output(cell)
+
+    shown.locator("em", has_text="look").wait_for()
+    assert (vs_code.state(cell), set(vs_code.missing())) == ("running", {"anywidget"})
+    sim.release("middle")
+    assert "Run it?" in vs_code.type_in("y")
+    shown.get_by_text("It is 42.").wait_for()
+    sim.release("end")
+    vs_code.wait_until_run(cell)
+
+    assert [set(data) for data in vs_code.outputs(cell)] == [PLAIN, {STDOUT}, PLAIN]
+    assert [
+        word for word in ("Error", "Failed", "anywidget", "Codex is answering") if word in shown.inner_text()
+    ] == []
+    assert vs_code.script_errors == []
