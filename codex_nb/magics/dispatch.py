@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.magics import manage
 from codex_nb.magics.cell import answer_cell
-from codex_nb.magics.options import parse_options
+from codex_nb.magics.options import OptionError, parse_options
+from codex_nb.words import commands as words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from codex_nb.magics.codex_magics import CodexMagics
     from codex_nb.magics.workspace import Workspace
 
+ALIKE = 0.75  # of 1: a word that is so much like a command is a slip, and no question to spend tokens on
 
 HANDLERS: Mapping[str, Callable[[Workspace, str], Any]] = {
     "status": manage.status,
@@ -43,4 +46,6 @@ def dispatch(magics: CodexMagics, line: str, cell: str | None) -> Any:
         return manage.show_help(workspace, "")
     if cell is None and command in HANDLERS:
         return HANDLERS[command](workspace, rest.strip())
+    if cell is None and not rest and (near := get_close_matches(command, HANDLERS, n=1, cutoff=ALIKE)):
+        raise OptionError(words.no_command(command, near[0]))
     return answer_cell(workspace, parse_options(line, cell or ""))

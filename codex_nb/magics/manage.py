@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
@@ -15,11 +16,9 @@ from codex_nb.magics.tables import table
 from codex_nb.rendering.bundle import answer_bundle
 from codex_nb.words import commands as words
 from codex_nb.words import reference as reference_words
-from codex_nb.words.account import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from datetime import datetime
 
     from codex_nb.auth import FlowKind
     from codex_nb.magics.workspace import Workspace
@@ -91,15 +90,16 @@ def effort(workspace: Workspace, level: str) -> None:
 def usage(workspace: Workspace, profile: str) -> None:
     """Show the limits."""
     from codex_nb.ui.account import bar
+    from codex_nb.ui.account_facts import limit_name, when
 
     limits = workspace.wait(workspace.home(profile or None).services.usage())
     windows = limits.windows if limits is not None else ()
-    rows = [(each.label, bar(each.used_percent), _local_time(each.resets_at)) for each in windows]
+    now = datetime.now(UTC).astimezone()
+    rows = [
+        (limit_name(each.label, each.limit), bar(each.used_percent), when(each.resets_at, now))
+        for each in windows
+    ]
     tell(table(words.LIMITS_TABLE, rows) if rows else words.NO_LIMITS)
-
-
-def _local_time(moment: datetime | None) -> str:
-    return f"{moment.astimezone():%a %d %b %H:%M}" if moment is not None else UNKNOWN
 
 
 def context(workspace: Workspace, line: str) -> None:

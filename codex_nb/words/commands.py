@@ -54,6 +54,14 @@ def no_way(way: str, ways: str) -> Message:
     return Message(f"%codex login: there is no way {way!r}.", choose_one_of(ways))
 
 
+def no_command(word: str, near: str) -> Message:
+    """Say that one word is no command, and which one is like it."""
+    return Message(
+        f"%codex has no command {word!r}. Did you mean %codex {near}?",
+        "A question of one word is asked by %%codex.",
+    )
+
+
 def no_level(level: str, levels: str) -> Message:
     """Say that there is no such effort."""
     return Message(f"%codex effort: there is no level {level!r}.", choose_one_of(levels))

@@ -36,6 +36,22 @@ def test_a_failed_answer_is_asked_for_again_by_a_click(
     assert "widget-view" not in saved
 
 
+def test_a_question_that_failed_before_it_was_sent_is_asked_for_again_by_a_click(
+    open_notebook: Callable[..., NotebookPage], sim: Simulator
+) -> None:
+    notebook = open_notebook(
+        [LOAD, "%config CodexMagics.effort = 'extreme'", "%%codex --no-context\nHi.", "%codex effort low"]
+    )
+    for index in (0, 1, 2):
+        notebook.run(index)
+    notebook.wait_for_text(2, "has no effort 'extreme'")
+    notebook.run(3)
+    assert sim.requests.count("/responses") == 0
+    notebook.output(2).get_by_role("button", name="Retry").click()
+    notebook.wait_for_text(2, "comes from the codex_nb simulator")
+    assert sim.requests.count("/responses") == 1
+
+
 def test_a_stopped_answer_goes_on_by_a_click(
     open_notebook: Callable[..., NotebookPage], sim: Simulator
 ) -> None:

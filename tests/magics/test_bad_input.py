@@ -34,6 +34,11 @@ def one_line(text: str) -> str:
             "%%codex --image nope.png\nhi",
             "--image nope.png: neither a figure in your namespace nor a picture file.",
         ),
+        (
+            "%codex logn",
+            "%codex has no command 'logn'. Did you mean %codex login? A question of one word is asked by",
+        ),
+        ("%codex modles", "%codex has no command 'modles'. Did you mean %codex models?"),
         ("%%codex --profile nobody\nhi", "There is no profile 'nobody': neither [profiles.nobody] in"),
     ],
 )
@@ -44,6 +49,11 @@ def test_what_cannot_be_asked_is_told_in_one_line_and_nothing_is_sent(
     ran = notebook.run(cell)
     assert one_line(ran.out + ran.error).startswith(f"UsageError: {said}")
     assert (sim.requests.count("/responses"), notebook.namespace["kept"]) == (0, TOKENS_KEPT)
+
+
+def test_one_word_that_is_like_no_command_is_a_question(notebook: Notebook, sim: Simulator) -> None:
+    assert notebook.run("%codex hello").succeeded
+    assert sim.requests.count("/responses") == 1
 
 
 def test_without_a_login_the_cell_says_how_to_sign_in(notebook: Notebook, home: Path) -> None:

@@ -111,15 +111,17 @@ function runClock(view) {
   return () => clearInterval(timer);
 }
 
+const END = ".codex-footer, .codex-error"; // what stands at the end of a turn, and nowhere else
+
 function dressAnswer(half, area, message) {
   // The end of the answer is dressed by the segment that it belongs to: only that one knows the time and the offers.
-  const which = message.is_last ? ".codex-answer" : ".codex-answer:not(:has(.codex-footer))";
+  const which = message.is_last ? ".codex-answer" : `.codex-answer:not(:has(${END}))`;
   for (const answer of undressed(area, which)) {
     addCodeTools(half.model, answer, message.labels);
     keepReachable(answer);
     const footer = answer.querySelector(".codex-footer small");
     if (footer) footer.append(` · ${message.elapsed}`);
-    if (footer && message.offers.length) answer.append(offers(half, area, message));
+    if (message.offers?.length && answer.querySelector(END)) answer.append(offers(half, area, message));
   }
 }
 
