@@ -16,10 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
 REST_S = 0.045  # less than a frame: nothing is seen later for it
-LONG_REST_S = (
-    0.1  # for a rush of words, more than anybody reads: what is new of them is shown ten times a second
-)
-A_RUSH = 16  # pieces in one gulp
+LONG_REST_S = 0.12  # for a rush, which nobody can follow word by word: it is shown eight times a second
+A_RUSH = 350  # pieces a second
 EAGER_GULPS = 2  # so many, each within a rest of the one before, show that words are coming fast
 A_FLOOD = 32 * 1024  # bytes in one gulp: that is no writing any more, and not to be held up
 MOST_AHEAD = 256 * 1024  # bytes that may lie here untaken
@@ -93,7 +91,7 @@ class Gulps:
             self._hand_on()
 
     async def _read_on(self) -> None:
-        quick, has_rested = 0, False
+        quick, has_rested, rest = 0, False, REST_S
         async for chunk in self._chunks:
             begins_a_gulp = not self._arrived  # all before is taken, so this reader has had to wait
             self._arrived.append(chunk)
@@ -102,7 +100,7 @@ class Gulps:
                 quick = quick + 1 if self._clock() - self._taken_at < REST_S else 0
             has_rested = begins_a_gulp and not has_rested and quick > EAGER_GULPS and self._taken < A_FLOOD
             if has_rested:
-                rest = LONG_REST_S if self._pieces > A_RUSH else REST_S
+                rest = LONG_REST_S if self._pieces > A_RUSH * rest else REST_S
                 self._hand_on_later(1.25 * rest)
                 await self._sleep(rest)
             else:
