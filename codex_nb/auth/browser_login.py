@@ -69,12 +69,11 @@ class BrowserLogin(LoginFlow):
         attempt = _Attempt()
         async with self._listening(attempt):
             oauth = self.manager.oauth
-            yield OpenUrl(
-                oauth.authorize_url(attempt.redirect_uri, attempt.pkce, attempt.state), can_paste=True
-            )
+            url = oauth.authorize_url(attempt.redirect_uri, attempt.pkce, attempt.state)
+            yield OpenUrl(url, can_paste=True)
             deadline = asyncio.get_running_loop().time() + self._lifetime_s
             while (redirect := await self._next_redirect(attempt, deadline)) is None:
-                yield Waiting(words.OTHER_ADDRESS)
+                yield OpenUrl(url, can_paste=True, note=words.OTHER_ADDRESS)
             yield Waiting(words.RECEIVED)
             code = _accepted(redirect, attempt)
             tokens = await self._unless_cancelled(oauth.exchange(code))

@@ -20,10 +20,14 @@ class EnterCode:
 
 @dataclass(frozen=True)
 class OpenUrl:
-    """Open ``url`` in a browser; with ``can_paste`` the address it ends at may be submitted instead."""
+    """Open ``url`` in a browser; with ``can_paste`` the address it ends at may be submitted instead.
+
+    ``note`` says what was wrong with the address that was submitted last.
+    """
 
     url: str
     can_paste: bool
+    note: str = ""
 
 
 @dataclass(frozen=True)

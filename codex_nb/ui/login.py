@@ -224,6 +224,6 @@ def step_text(step: LoginStep, *, cell_waits: bool = True) -> str:
             return f"{described['text']}\n\n    {step.url}\n    {step.user_code}\n"
         case OpenUrl():
             then = words.CELL_GOES_ON if cell_waits else words.ACCOUNT_FOLLOWS
-            return f"{words.OPEN_URL} {then}\n\n    {step.url}\n"
+            return f"{step.note} {words.OPEN_URL} {then}\n\n    {step.url}\n".lstrip()
         case _:
             return str(described["text"])

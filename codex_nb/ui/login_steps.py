@@ -33,7 +33,8 @@ def describe_step(step: LoginStep, now: datetime, *, cell_waits: bool = True) ->
             }
         case OpenUrl():
             text = words.OPEN_URL_AND_PASTE if step.can_paste else f"{words.OPEN_URL} {then}"
-            return {"kind": "open", "text": text, "can_paste": step.can_paste, **_link(step.url)}
+            more = {"can_paste": step.can_paste, "note": step.note}
+            return {"kind": "open", "text": text, **more, **_link(step.url)}
         case EnterSecret():
             return {"kind": "secret", "text": words.ENTER_HIDDEN, "what": step.what}
         case Waiting():

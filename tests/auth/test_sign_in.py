@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
@@ -395,11 +396,12 @@ async def test_where_the_browser_is_elsewhere_its_address_is_pasted(make_desk: C
     desk = make_desk()
     flow = BrowserLogin(desk.manager, ports=(0,))
     steps = flow.steps()
-    browser = Browser(await anext(steps))
+    first = await anext(steps)
+    browser = Browser(first)
     flow.submit(SecretStr("not an address"))
     flow.submit(SecretStr(browser.redirect.replace("state=", "state=x")))
     flow.submit(SecretStr(f"  {browser.redirect}\n"))
-    wrong = Waiting("That is not the address this sign-in ended at. Paste the whole address.")
+    wrong = replace(first, note="That is not the address this sign-in ended at. Paste the whole address.")
     assert await collect(steps) == [
         wrong,
         wrong,

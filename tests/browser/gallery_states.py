@@ -42,6 +42,7 @@ from codex_nb.tools.kernel import run_python
 from codex_nb.tools.tool import Tool
 from codex_nb.ui.account import AccountReport, AccountView, CommandName
 from codex_nb.ui.login import Method, SignInWidget
+from codex_nb.words.login_flows import OTHER_ADDRESS
 from tests.browser.transcript_scenes import ANSWER, CODE, PLAN, planning, print_and_plot
 from tests.browser.transcript_stage import STARTED, Stage, finish
 from tests.ui.test_account import KEY, NOW, REPORT, STATUS
@@ -230,6 +231,10 @@ SIGN_INS: Mapping[str, Callable[[], tuple[Method, LoginStep | LoginFailed]]] = {
     "sign-in-code-over": lambda: ("device", EnterCode("ABCD-EFGHJ", PAGE, in_minutes(-1))),
     "sign-in-browser": lambda: ("browser", OpenUrl(AUTHORIZE, can_paste=False)),
     "sign-in-paste": lambda: ("browser", OpenUrl(AUTHORIZE, can_paste=True)),
+    "sign-in-pasted": lambda: (
+        "browser",
+        OpenUrl(AUTHORIZE, can_paste=True, note=OTHER_ADDRESS),
+    ),
     "sign-in-odd-address": lambda: ("browser", OpenUrl("file:///etc/passwd", can_paste=False)),
     "sign-in-key": lambda: ("api_key", EnterSecret("OpenAI API key")),
     "sign-in-failed": lambda: (

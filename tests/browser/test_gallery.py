@@ -85,7 +85,9 @@ def gallery(
     server = servers(front_end)
     home = tmp_path_factory.mktemp("codex-home")
     kernel = server.add_kernel({"CODEX_HOME": str(home), "PYTHONPATH": str(ROOT)})
-    file = server.add_notebook("gallery.ipynb", [SETUP, *(f"show({name!r})" for name in STATES), "told"], kernel)
+    file = server.add_notebook(
+        "gallery.ipynb", [SETUP, *(f"show({name!r})" for name in STATES), "told"], kernel
+    )
     with fresh_profile(chromium, "light", (1000, HEIGHT)) as context:
         notebook = NotebookPage(context.new_page(), server, file)
         notebook.open()
@@ -295,6 +297,7 @@ def test_another_way_to_sign_in_is_chosen_and_all_is_cancelled(gallery: Gallery)
     sign_in = gallery.state("sign-in-starting")
     gallery.button("sign-in-starting", "Use an API key").click()
     field = sign_in.get_by_label("OpenAI API key")
+    expect(field).to_be_focused()
     assert field.get_attribute("type") == "password"
     gallery.button("sign-in-starting", "Use this machine's browser").click()
     sign_in.get_by_role("link", name="Open the sign-in page").wait_for()

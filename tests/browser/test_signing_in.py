@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Locator
 
 from codex_nb.simulator import GRACE, Call, End, Reply, Say, Simulator
 from tests.browser.asking import LOAD, lead_to
@@ -116,3 +117,44 @@ def test_a_key_typed_into_the_masked_field_is_nowhere_in_the_notebook(
     assert_no_leak(str(saved), {"the API key": key}, "the saved notebook")
     assert key in (Path(kernel_environ["CODEX_HOME"]) / "auth.json").read_text()
     assert find_leaks("\n".join(notebook.console_errors), {"the API key": key}) == []
+
+
+def way_by_browser(notebook: NotebookPage) -> Locator:
+    """Ask, choose the browser in the widget, and return the link that leads to the sign-in page."""
+    notebook.run(0)
+    notebook.start(1)
+    notebook.output(1).get_by_role("button", name="Use this machine's browser").click()
+    notebook.output(1).get_by_label("Address at which your browser ended").wait_for()
+    return notebook.output(1).get_by_role("link", name="Open the sign-in page")
+
+
+def test_a_browser_on_the_kernels_machine_ends_the_sign_in_and_the_cell_goes_on(
+    open_notebook: Callable[..., NotebookPage], sim: Simulator
+) -> None:
+    notebook = open_notebook([LOAD, "%%codex\nWho are you?"])
+    link = way_by_browser(notebook)
+    with notebook.page.context.expect_page() as opened:
+        link.click()
+    opened.value.wait_for_load_state()
+    opened.value.get_by_role("button", name="Continue").click()
+    opened.value.get_by_text("You can close this page.").wait_for()
+    notebook.wait_for_text(1, "comes from the codex_nb simulator")
+    notebook.wait_until_run(1)
+    assert plain_outputs(notebook)[0].startswith("[Signed in as ada@example.com")
+
+
+def test_a_browser_on_another_machine_ends_it_by_the_address_that_is_pasted(
+    open_notebook: Callable[..., NotebookPage], sim: Simulator
+) -> None:
+    notebook = open_notebook([LOAD, "%%codex\nWho are you?"])
+    address = sim.answer_authorization(str(way_by_browser(notebook).get_attribute("href")), GRACE)
+    field = notebook.output(1).get_by_label("Address at which your browser ended")
+    field.fill("https://another.example/?code=1&state=2")
+    field.press("Enter")
+    notebook.wait_for_text(1, "That is not the address this sign-in ended at.")
+    field.fill(address)
+    field.press("Enter")
+    notebook.wait_for_text(1, "comes from the codex_nb simulator")
+    notebook.wait_until_run(1)
+    assert plain_outputs(notebook)[0].startswith(f"[Signed in as {GRACE.email}")
+    assert_no_leak(str(notebook.saved()), {"the pasted address": address}, "the saved notebook")

@@ -56,6 +56,7 @@ function openStep(view, step) {
   if (step.href) row.append(outwardLink(step.href, view.labels.openPage));
   const parts = [element("p", "", step.text), row];
   if (!step.href) parts.push(element("p", "codex-notice codex-address", step.address));
+  if (step.note) parts.push(element("p", "codex-notice codex-wrong", step.note));
   if (step.can_paste) parts.push(entry(view, view.labels.pasteAddress, "url", false));
   return parts;
 }
@@ -109,6 +110,7 @@ function panelCommands(view, message) {
   const row = element("div", "codex-buttons codex-commands");
   for (const command of message.commands) {
     const act = () => {
+      view.hadFocus = true; // a disabled button loses it
       for (const other of row.querySelectorAll("button")) other.disabled = true;
       view.send({ kind: "command", name: command.name });
     };
@@ -122,8 +124,11 @@ function drawSignIn(view, message) {
   view.root.setAttribute("aria-label", message.title);
   const step = element("div", `codex-step codex-step-${message.step.kind}`);
   step.append(...STEPS[message.step.kind](view, message.step));
+  const hadFocus = view.hadFocus || view.panel.contains(document.activeElement);
   view.panel.replaceChildren(panelHead(view, message), step, panelCommands(view, message));
-  view.announce(message.step.text);
+  view.announce(`${message.step.note ?? ""} ${message.step.text}`.trim());
+  if (hadFocus) (step.querySelector("input, a, button") ?? view.panel.querySelector("button"))?.focus();
+  view.hadFocus = false;
 }
 
 export default widgetOf({
