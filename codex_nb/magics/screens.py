@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Wait = Callable[[Callable[[], bool], float], None]
 
 READY_S = 1.5  # a front end with the widget's half answers within a fraction of this
-SILENT_S = 0.3  # one that did not answer the last time is not waited for as long again
+SILENT_S = 0.3  # one that did not answer the last time, not even later, is not waited for as long again
 
 
 class CellScreen(Screen, Protocol):
@@ -58,10 +58,12 @@ def open_screen(
     obey = _commands(mailbox, approvals, again)
     wanted, end = workspace.config.display, front_end(workspace.shell)
     if wanted == "widget" or (wanted == "auto" and end.may_have_widgets):
+        patience = READY_S
         if workspace.unanswered is not None:
+            patience = READY_S if workspace.unanswered.hears else SILENT_S
             workspace.unanswered.forget()
         transcript, wait = _transcript(obey, pump, offers_more=again is not None)
-        wait(lambda: transcript.ready, SILENT_S if workspace.unanswered is not None else READY_S)
+        wait(lambda: transcript.ready, patience)
         workspace.unanswered = None if transcript.ready else transcript
         if transcript.ready:
             return Shown(transcript, transcript)

@@ -78,6 +78,11 @@ class Transcript:
         return any(segment.output.ready for segment in self._segments)
 
     @property
+    def hears(self) -> bool:
+        """Whether the front-end half has begun, perhaps too late to be drawn."""
+        return any(segment.output.hears for segment in self._segments)
+
+    @property
     def is_closed(self) -> bool:
         """Whether no widget is left."""
         return all(segment.output.is_closed for segment in self._segments)

@@ -116,3 +116,24 @@ def test_where_the_widget_cannot_be_loaded_the_answer_comes_as_html_and_consent_
         word for word in ("Error", "Failed", "anywidget", "Codex is answering") if word in shown.inner_text()
     ] == []
     assert vs_code.script_errors == []
+
+
+def test_a_widget_that_is_loaded_too_late_for_one_cell_is_there_for_the_next(
+    vs_code: VsCode, sim: Simulator
+) -> None:
+    sim.add_replies(Reply(stream=(Say("First comes HTML.", gate="first"), End())))
+    sim.add_replies(Reply(stream=(Say("Then comes a widget.", gate="second"), End())))
+    vs_code.open(widget_scripts(), late_ms=3000)
+    vs_code.run(LOAD)
+    first = vs_code.start("%%codex\nOne.")
+    vs_code.output(first).locator(".codex-answer").wait_for()
+    vs_code.page.wait_for_function("() => window.requirejs.defined('anywidget')")
+    sim.release("first")
+    vs_code.wait_until_run(first)
+    second = vs_code.start("%%codex\nTwo.")
+    vs_code.output(second).locator(".codex-live").wait_for()
+    sim.release("second")
+    vs_code.wait_until_run(second)
+    assert [set(data) for data in vs_code.outputs(first)] == [PLAIN]
+    assert "First comes HTML." in vs_code.output(first).inner_text()
+    assert vs_code.script_errors == []

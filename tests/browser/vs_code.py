@@ -106,8 +106,8 @@ class VsCode:
         page.on("console", self._note)
         page.on("pageerror", self._note_exception)
 
-    def open(self, scripts: Mapping[str, str]) -> None:
-        """Open an empty notebook whose widgets' scripts are these."""
+    def open(self, scripts: Mapping[str, str], *, late_ms: int = 0) -> None:
+        """Open an empty notebook whose widgets' scripts are these, each found only after some time."""
         address = f"{self._server.url}/vs-code/"
         serve(self.page, address)
         own = {
@@ -115,6 +115,7 @@ class VsCode:
             "token": self._server.token,
             "kernel": self._kernel.name,
             "scripts": {name: address + script for name, script in scripts.items()},
+            "lateMs": late_ms,
         }
         # The page comes from no server, as VS Code's does; Chromium asks before such a page reaches this machine.
         self.page.context.grant_permissions(["local-network-access"])

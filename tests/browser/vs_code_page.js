@@ -198,12 +198,13 @@ async function connect(services, { base, token, kernel }) {
 }
 
 // Scripts of widgets lie in the kernel's environment; there is no CDN here.
-function scriptLoader(scripts) {
+function scriptLoader(scripts, lateMs) {
   const registered = new Set();
   return {
     widgetsRegisteredInRequireJs: registered,
     async loadWidgetScript(name) {
       if (!scripts[name]) return;
+      await sleep(lateMs);
       window.requirejs.config({ paths: { [name]: scripts[name].replace(/\.js$/, "") } });
       registered.add(name);
     },
@@ -213,7 +214,7 @@ function scriptLoader(scripts) {
 }
 
 // The extension knows which widgets the kernel has opened; the page draws one when it has come to its display.
-function widgetsOf(extension, page, scripts) {
+function widgetsOf(extension, page, scripts, lateMs) {
   const opened = new Set();
   const displays = new Map();
   const displayOf = (id) => {
@@ -226,7 +227,7 @@ function widgetsOf(extension, page, scripts) {
   page.iopubMessage.connect((_, { header, content }) => {
     if (header.msg_type === "display_data" && WIDGET in content.data) displayOf(content.data[WIDGET].model_id).resolve();
   });
-  const manager = new window.vscIPyWidgets.WidgetManager(page, undefined, scriptLoader(scripts), () => {});
+  const manager = new window.vscIPyWidgets.WidgetManager(page, undefined, scriptLoader(scripts, lateMs), () => {});
   return { manager, opened, shown: (id) => displayOf(id).promise };
 }
 
@@ -251,7 +252,7 @@ export function showSaved(cells, trusted) {
   }
 }
 
-export async function start({ base, token, kernel, scripts }) {
+export async function start({ base, token, kernel, scripts, lateMs }) {
   const [services, { activate }] = await Promise.all([
     new Promise((resolve) => window.requirejs(["@jupyterlab/services"], resolve)),
     import("./packages/@vscode/jupyter-ipywidgets8/dist/ipywidgets.js"),
@@ -261,7 +262,7 @@ export async function start({ base, token, kernel, scripts }) {
   window.vsCode = { missing: [], log: [], cells: notebook.cells };
   activate();
   window.vscIPyWidgets8.load();
-  notebook.widgets = widgetsOf(extension, page, scripts);
+  notebook.widgets = widgetsOf(extension, page, scripts, lateMs);
   const running = new Map();
   extension.iopubMessage.connect((_, message) => {
     const cell = running.get(message.parent_header.msg_id);

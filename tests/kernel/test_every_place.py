@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -180,6 +181,43 @@ def test_where_no_widget_answers_consent_is_asked_for_by_typing(
     assert "ran 42\n" in [data.get("stream") for data in kept]
     assert "It <em>is</em> 42." in kept[-1]["text/html"]
     assert widgets_left(kernel) == set()
+
+
+class Slow(Page):
+    """A page that loads the widget's script too late for the first cell, and draws the next one's after a while."""
+
+    DRAWS_AFTER_S = 0.7  # longer than a front end that never answers is waited for
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loading: str | None = None
+        self.has_loaded = False
+
+    def _take(
+        self, kernel: RunningKernel, message: Mapping[str, Any], on_ask: Callable[[str], Mapping[str, Any]]
+    ) -> None:
+        kind, content = message["msg_type"], message["content"]
+        if kind == "comm_open" and not self.has_loaded and "_esm" in content["data"]["state"]:
+            self.loading = content["comm_id"]
+            return
+        if kind == "comm_open" and self.has_loaded:
+            time.sleep(self.DRAWS_AFTER_S)
+        if kind == "update_display_data" and self.loading is not None:
+            self._say(kernel, self.loading, {"kind": "here"})
+            self.loading, self.has_loaded = None, True
+        super()._take(kernel, message, on_ask)
+
+
+def test_a_widget_that_came_too_late_for_one_cell_is_waited_for_by_the_next(
+    kernel: RunningKernel, sim: Simulator
+) -> None:
+    sim.add_replies(Reply(stream=(SLOWLY, End())), Reply(stream=(Say("An *answer*."), End())))
+    page, drawn = Slow(), []
+    for question in ("Go on.", "Answer."):
+        assert page.run(kernel, f"%%codex\n{question}", nobody).status == "ok"
+        drawn.append(frames(kernel) > 0)
+        kernel.run("'what the front end said last has been taken'")
+    assert drawn == [False, True]
 
 
 # What cannot be asked
