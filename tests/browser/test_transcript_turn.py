@@ -208,3 +208,26 @@ def test_a_tab_that_nobody_sees_is_sent_nothing_until_it_is_seen(
     notebook.page.wait_for_function(
         "length => document.querySelector('.codex-live').textContent.length > length + 200", arg=length
     )
+
+
+WATCHED = """() => {
+  const closed = document.querySelector('.codex-live .codex-closed');
+  window.redrawn = 0;
+  new MutationObserver(changes => {
+    window.redrawn += changes.filter(change => change.removedNodes.length || change.type !== 'childList').length;
+  }).observe(closed, { childList: true, subtree: true, characterData: true });
+}"""
+
+
+def test_what_stands_is_not_drawn_again_while_more_comes(open_notebook: Callable[..., NotebookPage]) -> None:
+    notebook = open_notebook([SETUP, "stage.play(a_long_answer(60))"])
+    notebook.run(0)
+    notebook.start(1)
+    notebook.wait_for_text(1, "Paragraph 2 ")
+    notebook.page.evaluate(WATCHED)
+    notebook.wait_for_text(1, "Paragraph 20 ")
+    assert notebook.page.evaluate("window.redrawn") == 0
+    paragraphs = notebook.output(1).locator(".codex-closed p").all_text_contents()
+    assert paragraphs[:20] == [f"Paragraph {number} of a long answer." for number in range(20)]
+    press(notebook, "Stop")
+    notebook.wait_until_run(1)
