@@ -13,6 +13,7 @@ from codex_nb.host.cell import TurnInterrupted, run_in_cell
 from codex_nb.host.channel import channel_of
 from codex_nb.host.frontend import front_end
 from codex_nb.host.mailbox import Mailbox
+from codex_nb.host.noticing import NoticingThread
 from codex_nb.host.pump import open_pump
 from codex_nb.magics.account import ensure_signed_in, sign_in_during
 from codex_nb.magics.document import OpenDocument
@@ -112,7 +113,8 @@ def _turn(
     question = with_context(question, workspace, options, home, shown.transcript)
     cell_id = front_end(workspace.shell).cell_id
     document = OpenDocument(shown.transcript, cell_id) if shown.transcript is not None else None
-    ports = Ports(mailbox, workspace.kernel, document, workspace.folder)
+    main = NoticingThread(mailbox, workspace.shell, shown.screen.break_segment)
+    ports = Ports(main, workspace.kernel, document, workspace.folder)
     sign_in = sign_in_during(workspace, home, mailbox, shown.screen.make_room)
     start = partial(home.assistant.turn, question, ports=ports, approver=approvals, sign_in=sign_in)
     events = turn_after_sign_in(start, sign_in)

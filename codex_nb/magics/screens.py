@@ -32,6 +32,9 @@ SILENT_S = 0.3  # one that did not answer the last time, not even later, is not 
 class CellScreen(Screen, Protocol):
     """A screen beside which other things are shown in the cell."""
 
+    def break_segment(self) -> None:
+        """Let what follows stand below the outputs that the cell has by now."""
+
     def make_room(self) -> Displays | None:
         """Let what follows stand below something else; return where that is to be shown, None where text is."""
 

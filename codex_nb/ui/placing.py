@@ -41,7 +41,8 @@ class Placing:
             self.settle()  # what this call shows must find it below what was shown before
         self._state = reduce(self._state, event)
         if isinstance(event, ToolFinished) and self._has_shown_outputs(event.call_id):
-            self._outputs_are_below({event.call_id})
+            self.break_here()
+            self.shown_below.add(event.call_id)
 
     @property
     def state(self) -> TurnState:
@@ -51,7 +52,8 @@ class Placing:
 
     def break_here(self) -> None:
         """Note that the cell has outputs now which what follows must stand below."""
-        self._outputs_are_below({call.call_id for call in self.calls() if call.running})
+        self.settle()
+        self._broken = True
 
     def give_away(self) -> bool:
         """Let something else stand in the present place if nothing stands there yet; return whether it does."""
@@ -88,11 +90,6 @@ class Placing:
             more = "".join(delta.text for delta in self._waiting)
             self._state = reduce(self._state, TextDelta(self._waiting[0].item_id, more))
             self._waiting.clear()
-
-    def _outputs_are_below(self, call_ids: set[str]) -> None:
-        self.settle()
-        self._broken = True
-        self.shown_below |= call_ids
 
     def _continue_below(self) -> None:
         if not self._broken or any(call.running for call in self.calls()):

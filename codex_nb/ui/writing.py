@@ -89,6 +89,10 @@ class WritingScreen(ABC):
     def close(self) -> None:
         """End what is being written."""
 
+    def break_segment(self) -> None:
+        """Begin a new line below what somebody else has written."""
+        self.close()
+
     def make_room(self) -> None:
         """Let somebody else write: nothing but text can be shown here."""
         self.close()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from codex_nb.host.outputs import OUTPUT_MESSAGES, OutputFold
 from tests.kernel.kernel_client import RunningKernel
 
 Answer = Mapping[str, Any]
@@ -138,3 +139,16 @@ class Page:
     def _say(self, kernel: RunningKernel, comm: str, said: Mapping[str, Any]) -> None:
         data = {"method": "custom", "content": dict(said)}
         kernel.request("comm_msg", {"comm_id": comm, "data": data})
+
+
+def left_of(kernel: RunningKernel) -> list[str]:
+    """Return what each output of the cell that ran last holds when the notebook is saved, as plain text."""
+    fold = OutputFold()
+    cell = kernel.published[-1]["parent_header"]["msg_id"]
+    for message in kernel.published:
+        of_cell = message["parent_header"].get("msg_id") == cell
+        if of_cell and message["msg_type"] in OUTPUT_MESSAGES:
+            fold.add(message["msg_type"], message["content"])
+    saved = fold.outputs()
+    assert "widget-view" not in str(saved)
+    return [each["data"]["text/plain"] if "data" in each else str(each.get("text")) for each in saved]

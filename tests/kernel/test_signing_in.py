@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from codex_nb.host.outputs import OUTPUT_MESSAGES, OutputFold
 from codex_nb.simulator import Call, End, Reply, Say, Simulator
-from tests.kernel.front_ends import APPROVE, Answer, Page
+from tests.kernel.front_ends import APPROVE, Answer, Page, left_of
 from tests.kernel.kernel_client import RunningKernel, running
 from tests.kernel.provision import VERSIONS
 
@@ -62,19 +61,6 @@ class SigningPage(Page):
 def expire(sim: Simulator) -> None:
     sim.expire_access_tokens()
     sim.expire_refresh_tokens()
-
-
-def left_of(kernel: RunningKernel) -> list[str]:
-    """Return what each output of the cell that ran last holds when the notebook is saved, as plain text."""
-    fold = OutputFold()
-    cell = kernel.published[-1]["parent_header"]["msg_id"]
-    for message in kernel.published:
-        of_cell = message["parent_header"].get("msg_id") == cell
-        if of_cell and message["msg_type"] in OUTPUT_MESSAGES:
-            fold.add(message["msg_type"], message["content"])
-    saved = fold.outputs()
-    assert "widget-view" not in str(saved)
-    return [each["data"]["text/plain"] if "data" in each else str(each.get("text")) for each in saved]
 
 
 def test_a_sign_in_before_the_answer_stands_above_it_and_no_output_is_empty(

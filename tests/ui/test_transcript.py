@@ -340,9 +340,9 @@ def test_a_break_while_code_runs_takes_effect_when_it_has_run(desk: Desk) -> Non
     desk.transcript.break_segment()
     desk.transcript.flush()
     assert len(desk.notebook.channels) == 1
-    desk.play(ToolFinished("c1", "shown by the tool", ok=True))
+    desk.play(ToolFinished("c1", "returned by the tool", ok=True))
     assert len(desk.notebook.channels) == 2
-    assert "shown by the tool" not in desk.notebook.standing()[0]["text/plain"]
+    assert desk.notebook.standing()[0]["text/plain"].endswith("returned by the tool")
 
 
 def runs(call_id: str, notebook: FakeNotebook) -> list[Any]:
