@@ -57,8 +57,8 @@ def no_way(way: str, ways: str) -> Message:
 def no_command(word: str, near: str) -> Message:
     """Say that one word is no command, and which one is like it."""
     return Message(
-        f"%codex has no command {word!r}. Did you mean %codex {near}?",
-        "A question of one word is asked by %%codex.",
+        f"%codex has no command {word!r}.",
+        f"Write %codex {near}, or ask a question of one word by %%codex.",
     )
 
 

@@ -36,9 +36,9 @@ def one_line(text: str) -> str:
         ),
         (
             "%codex logn",
-            "%codex has no command 'logn'. Did you mean %codex login? A question of one word is asked by",
+            "%codex has no command 'logn'. Write %codex login, or ask a question of one word by %%codex.",
         ),
-        ("%codex modles", "%codex has no command 'modles'. Did you mean %codex models?"),
+        ("%codex modles", "%codex has no command 'modles'. Write %codex models, or ask"),
         ("%%codex --profile nobody\nhi", "There is no profile 'nobody': neither [profiles.nobody] in"),
     ],
 )
