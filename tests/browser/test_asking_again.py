@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from codex_nb.simulator import End, Reply, Say, Simulator, refusals
+from codex_nb.simulator import Call, End, Reply, Say, Simulator, refusals
 from tests.browser.asking import LOAD, lead_to
 from tests.browser.notebook_page import NotebookPage
 
@@ -70,6 +70,25 @@ def test_a_stopped_answer_goes_on_by_a_click(
     asked = str(sim.requests.to("/responses")[1].body["input"])
     assert "The first" in asked
     assert "Go on exactly where your last answer broke off" in asked
+
+
+def test_the_keyboard_stays_in_the_cell_that_was_approved_by_it(
+    open_notebook: Callable[..., NotebookPage], sim: Simulator
+) -> None:
+    sim.add_replies(
+        Reply(stream=(Call("run_python", {"code": "print('it', 'ran')"}), End())),
+        Reply(stream=(Say("That was it."), End())),
+    )
+    notebook = open_notebook([LOAD, "%%codex --no-context\nDo it."])
+    notebook.run(0)
+    notebook.start(1)
+    notebook.output(1).get_by_role("button", name="Approve", exact=True).focus()
+    notebook.page.keyboard.press("Enter")
+    notebook.wait_until_run(1)
+    notebook.output(1).locator(".codex-answer").get_by_text("That was it.").wait_for()
+    notebook.page.wait_for_function(
+        "() => document.activeElement === document.querySelectorAll('.jp-Notebook .jp-Cell')[1]"
+    )
 
 
 def test_background_cells_go_on_while_other_cells_run_and_do_not_mix(

@@ -80,7 +80,26 @@ function makeView(half, el) {
     if (half.family) places.set(half.family, new WeakRef(area));
   };
   half.views.add(view);
+  keepFocus(view, el);
   return view;
+}
+
+// When what has the focus is replaced by the finished output, the focus would be lost: it goes to the cell then.
+function keepFocus(view, el) {
+  let cell = null;
+  view.root.addEventListener("focusin", () => {
+    cell = el.closest(".jp-Cell");
+  });
+  view.root.addEventListener("focusout", () => {
+    setTimeout(() => {
+      if (view.root.isConnected && !view.root.contains(document.activeElement)) cell = null;
+    });
+  });
+  view.passFocus = () => {
+    setTimeout(() => {
+      if (cell && document.activeElement === document.body) cell.focus({ preventScroll: true });
+    });
+  };
 }
 
 // Jupyter's own shortcuts would take Enter and the like from our buttons.
@@ -193,6 +212,7 @@ function widgetOf(kind) {
         return () => {
           stopWatching();
           end?.();
+          view.passFocus();
           half.views.delete(view);
           view.send({ kind: "gone" });
         };
