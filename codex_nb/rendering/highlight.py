@@ -76,7 +76,10 @@ def _lexer(language: str) -> Lexer | None:
 
 @cache
 def _known_lexer(language: str) -> Lexer:
-    return get_lexer_by_name(language)
+    from codex_nb.rendering.python import PlainFirstPythonLexer
+
+    lexer = get_lexer_by_name(language)
+    return PlainFirstPythonLexer() if lexer.name == "Python" else lexer
 
 
 @cache
