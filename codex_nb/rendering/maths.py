@@ -25,6 +25,18 @@ _ACTIVE_MACRO = re.compile(
     r"|renewenvironment|DeclareMathOperator|catcode|input|include|write|openout|bbox|enclose|mmlToken)(?![a-z])"
 )
 
+# What TeX itself, when a notebook is printed by it, reads, writes, runs or spells a macro's name with; and every
+# environment that is not one of mathematics.
+_ENVIRONMENTS = (
+    "array|aligned|alignedat|align|alignat|[dr]*cases|gather|gathered|[pbBvV]?matrix|smallmatrix|multline|split|equation"
+    "|eqnarray|flalign|subarray|CD"
+)
+_ACTIVE_IN_TEX = re.compile(
+    r"\^\^|\\[A-Za-z@]*(?:[Ii]nput|[Ff]ile|[Ll]isting|[Oo]penin|[Rr]ead|[Ww]rite|[Ll]ua|[Ss]hell)[A-Za-z@]*"
+    r"|\\(?:special|scantokens|expandafter|aftergroup|afterassignment|immediate|makeatletter|usepackage|RequirePackage"
+    r"|documentclass|font|typeout|message|bibliography|import|subimport|loop)(?![A-Za-z])"
+    r"|\\begin\s*(?!\s|\{(?:" + _ENVIRONMENTS + r")\*?\})"
+)
 
 # Prices are not formulas: no space inside the dollars, no word character outside them; code is not one either.
 _WORD = re.compile(r"[\w\\$]")
@@ -40,8 +52,8 @@ _INLINE = (
 
 
 def is_inert(formula: str) -> bool:
-    """Whether a typesetter can only draw the formula."""
-    return _ACTIVE_MACRO.search(formula) is None
+    """Whether a typesetter, be it a page's or TeX, can only draw the formula."""
+    return _ACTIVE_MACRO.search(formula) is None and _ACTIVE_IN_TEX.search(formula) is None
 
 
 def split_active_macros(text: str) -> list[str]:

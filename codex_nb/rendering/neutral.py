@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from markdown_it.token import Token
 
-_ACTIVE = re.compile(r"[\\`*\[\]|~$]|<(?![\s=\d])|&(?=#?\w+;)|(?<!\w)_|_(?!\w)")
+_ACTIVE = re.compile(r"[\\`*\[\]|~$]|<(?![\s=\d])|&(?=#?\w+;)|(?<!\w)_|_(?!\w)|\{(?=\s*(?:=|\Z))")
 _LINE_START = re.compile(r"^(\s*)([#>+\-=:]|\d{1,9}(?=[.)]))", re.MULTILINE)
 _IN_ADDRESS = str.maketrans({c: f"%{ord(c):02X}" for c in " \"<>\\^`{|}()[]*_~$'"})
 _DIAGRAMS = {"mermaid", "geojson", "topojson", "stl", "math", "html", "svg"}
@@ -183,6 +183,8 @@ def _escape(text: str) -> str:
 
 def _escaped(match: re.Match[str]) -> str:
     character = match.group()
+    if character == "\\" and match.string[match.end() :][:1] in {"", "(", "["}:
+        return "&#92;"  # pandoc, as nbconvert calls it, takes two backslashes and a bracket for a formula
     return {"<": "&lt;", "&": "&amp;"}.get(character, "\\" + character)
 
 
