@@ -166,7 +166,9 @@ class AccountView:
     def settle(self) -> None:
         """Put the report in the widget's place."""
         with self._lock:
-            commands = [_command(name) for name in self._commands]
+            is_known = self._report.status.signed_in
+            names = [name for name in self._commands if is_known or name != "sign_out"]
+            commands = [_command(name, is_known=is_known) for name in names]
             ending = {"commands": commands, "labels": {}}
             self._output.end(self._report._repr_mimebundle_(), ending, stays_open=bool(commands))
             if not self._output.hears:
@@ -206,8 +208,9 @@ def bar(used_percent: float | None) -> str:
     return f"{'█' * full}{'░' * (BAR - full)} {used_percent:.0f} %"
 
 
-def _command(name: CommandName) -> dict[str, str]:
-    return {"name": name, "label": words.BUTTONS[name], "help": words.BUTTON_HELP[name]}
+def _command(name: CommandName, *, is_known: bool) -> dict[str, str]:
+    style = "codex-primary" if name == "sign_in" and not is_known else ""
+    return {"name": name, "label": words.BUTTONS[name], "help": words.BUTTON_HELP[name], "style": style}
 
 
 def _cell(text: str) -> str:

@@ -42,6 +42,8 @@ def _tokens(usage: Usage) -> str:
 def _payer(started: TurnStarted | None, answer: Answer) -> list[str]:
     if started is None:
         return [_payment(answer.billing, "")] if answer.billing else []
+    if started.account and started.billing == "api_key":
+        return [started.account, account_words.BILLED_BY_USE]  # its label says already that it is a key
     return [started.account, _payment(started.billing, started.plan)]
 
 

@@ -230,6 +230,7 @@ def approval(request: ApprovalRequest) -> Operation:
         "call_id": request.call_id,
         "code": request.code,
         "editable": request.editable,
+        "is_code": request.language != "json",
         "summary": request.summary,
         "asks": words.asks(tool_title(request.tool)),
     }

@@ -51,6 +51,7 @@ PLANS = {
 SOME_PLAN = "ChatGPT plan"
 NO_PLAN = "none (API key)"
 BY_USE = "API key, billed by use"
+BILLED_BY_USE = "billed by use"
 DEFAULT_MODEL = "the default of the account"
 
 

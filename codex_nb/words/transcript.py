@@ -6,6 +6,8 @@ from __future__ import annotations
 LABELS = {
     "answer": "Answer of Codex",
     "approve": "Approve",
+    "approveCall": "Always this call",
+    "approveCallHelp": "Approve this, and exactly this call whenever it comes again in this session",
     "approveCode": "Always this code",
     "approveCodeHelp": "Approve this, and exactly this code whenever it comes again in this session",
     "approveSession": "Approve for session",

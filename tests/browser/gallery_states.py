@@ -210,7 +210,7 @@ ACCOUNTS: Mapping[str, AccountReport] = {
     "account-nobody": AccountReport(NOBODY, now=NOW),
     "account-unknown": UNKNOWN,
 }
-SIGNED_IN: tuple[CommandName, ...] = ("refresh", "switch_profile", "sign_in", "sign_out")
+ALL: tuple[CommandName, ...] = ("refresh", "switch_profile", "sign_in", "sign_out")
 
 EXPIRED = "Your ChatGPT session has ended (the refresh token was revoked)."
 PAGE = "https://auth.openai.com/codex/device"
@@ -299,9 +299,8 @@ def show(name: str) -> None:
 def show_account(name: str) -> None:
     """Show an account with all the buttons that it may have."""
     report = ACCOUNTS[name]
-    commands: tuple[CommandName, ...] = SIGNED_IN if report.status.signed_in else ("refresh", "sign_in")
     touched = told.setdefault(name, [])
-    view = AccountView(report, on_command=touched.append, commands=commands)
+    view = AccountView(report, on_command=touched.append, commands=ALL)
     view.show()
     Stage.serve(lambda: view.ready, 10)
     view.settle()

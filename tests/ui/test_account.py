@@ -182,6 +182,17 @@ def test_the_output_is_plain_and_its_buttons_are_beside_it() -> None:
     assert desk.commands == ["refresh"]
 
 
+def test_where_nobody_is_signed_in_signing_in_comes_first_and_nobody_can_be_signed_out() -> None:
+    desk = Desk()
+    desk.channel.ready()
+    desk.view.update(AccountReport(AccountStatus(signed_in=False)))
+    told = desk.channel.sent[-1]["commands"]
+    assert [(command["name"], command["style"]) for command in told] == [
+        ("refresh", ""),
+        ("sign_in", "codex-primary"),
+    ]
+
+
 def test_a_refresh_shows_the_new_report_in_the_same_output() -> None:
     desk = Desk()
     desk.channel.ready()
@@ -192,6 +203,15 @@ def test_a_refresh_shows_the_new_report_in_the_same_output() -> None:
     assert [message["kind"] for message in desk.channel.sent] == ["full", "ending", "ending"]
     desk.channel.says("dismissed")
     assert desk.channel.closed
+
+
+def test_nobody_who_is_signed_out_is_offered_to_sign_out() -> None:
+    desk = Desk()
+    desk.channel.ready()
+    desk.view.settle()
+    desk.view.update(AccountReport(AccountStatus(signed_in=False), None))
+    ending = desk.channel.sent[-1]
+    assert [command["name"] for command in ending["commands"]] == ["refresh", "sign_in"]
 
 
 def test_where_no_front_end_answers_the_report_stays_without_buttons() -> None:

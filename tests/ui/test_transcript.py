@@ -132,6 +132,7 @@ def test_an_approval_carries_the_whole_code_and_its_answer_is_a_command(desk: De
     assert section["asks"] == {
         "call_id": "c1",
         "code": CODE,
+        "is_code": True,
         "editable": True,
         "summary": "Run two lines",
         "asks": "Codex asks for your approval: Python",

@@ -25,7 +25,7 @@ function dressAccount(half, area, message) {
         for (const other of row.querySelectorAll("button")) other.disabled = true;
         half.send({ kind: "command", name: command.name });
       };
-      row.append(button(`codex-${command.name}`, command.label, command.help, act));
+      row.append(button(`codex-${command.name} ${command.style}`, command.label, command.help, act));
     }
     row.dataset.codexTaken = "";
     account.append(row);

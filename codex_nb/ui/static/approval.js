@@ -32,7 +32,12 @@ function approvalButtons(view, section, request, form, draft) {
     button("codex-approve-session", labels.approveSession, labels.approveSessionHelp, () =>
       approve("approve_tool"),
     ),
-    button("codex-approve-code", labels.approveCode, labels.approveCodeHelp, () => approve("approve_code")),
+    button(
+      "codex-approve-code",
+      request.is_code ? labels.approveCode : labels.approveCall,
+      request.is_code ? labels.approveCodeHelp : labels.approveCallHelp,
+      () => approve("approve_code"),
+    ),
   );
   if (request.editable) row.append(editButton(view, section, request, draft));
   row.append(

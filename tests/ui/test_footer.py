@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+import pytest
+
+from codex_nb.session.answer import Answer
+from codex_nb.session.events import TurnStarted
+from codex_nb.ui.footer import footer
+
+
+@pytest.mark.parametrize(
+    ("account", "plan", "billing", "payer"),
+    [
+        ("ada@example.com", "plus", "chatgpt", ("ada@example.com", "ChatGPT Plus")),
+        ("API key sk-…cdef", "unknown", "api_key", ("API key sk-…cdef", "billed by use")),
+        ("", "unknown", "api_key", ("API key, billed by use",)),
+    ],
+)
+def test_the_footer_says_once_who_paid(account: str, plan: str, billing: str, payer: tuple[str, ...]) -> None:
+    started = TurnStarted("turn", "main", "gpt-5.2-codex", None, account, plan, billing)
+    assert footer(started, Answer("", model="gpt-5.2-codex")) == ("gpt-5.2-codex", *payer)
