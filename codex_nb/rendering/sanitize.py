@@ -7,7 +7,7 @@ address.
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from html import escape
 
 import nh3
@@ -62,10 +62,15 @@ def plain_html(text: str) -> str:
     return re.sub(r"[$\\]", r'<span class="tex2jax_ignore">\g<0></span>', escape(text, quote=False))
 
 
+@lru_cache(maxsize=256)  # there are few, and each comes a thousand times
+def _classes(value: str) -> str | None:
+    kept = [word for word in value.split() if _OUR_CLASS.fullmatch(word) or word in highlight.CLASSES]
+    return " ".join(kept) or None
+
+
 def _attribute(_tag: str, name: str, value: str) -> str | None:
     if name == "class":
-        kept = [word for word in value.split() if _OUR_CLASS.fullmatch(word) or word in highlight.CLASSES]
-        return " ".join(kept) or None
+        return _classes(value)
     if name == "style":
         return value if value in ALIGNMENTS else None
     if name == "start":
