@@ -80,7 +80,7 @@ class ModelChoice(Protocol):
 
 
 class Assistant:
-    """Answers questions; ``limits`` are the newest rate limits that a reply told."""
+    """Answers questions."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class Assistant:
         answers: AnswerStore | None = None,
         instructions: str = BASE,
     ) -> None:
-        self.limits: RateLimits | None = None
+        self._limits: dict[str, RateLimits] = {}  # by the login that they were told to
         self.memory = ConsentMemory()
         self.threads = threads
         self._client = client
@@ -269,8 +269,18 @@ class Assistant:
             on_limits=self._on_limits,
         )
 
+    @property
+    def limits(self) -> RateLimits | None:
+        """The newest rate limits that a reply told the login in use."""
+        return self._limits.get(self._asking)
+
+    @property
+    def _asking(self) -> str:
+        known = self._identity.peek()
+        return known.identity_key if known is not None else ""
+
     def _on_limits(self, limits: RateLimits) -> Notice | None:
-        self.limits = limits
+        self._limits[self._asking] = limits
         for window in limits.windows:
             used = window.used_percent or 0.0
             key = f"{window.limit} {window.label} {window.resets_at}"

@@ -48,6 +48,14 @@ def test_threads_go_on_and_begin_anew(notebook: Notebook, sim: Simulator) -> Non
     assert "session" in notebook.run("%codex threads").out
 
 
+def test_the_limits_go_with_the_account_that_they_belong_to(notebook: Notebook) -> None:
+    notebook.run("%codex hello")
+    assert "12 %" in notebook.run("%codex status").out
+    notebook.run("%codex logout")
+    out = notebook.run("%codex status").out
+    assert ("Nobody is signed in" in out, "12 %" in out, "Credits" in out) == (True, False, False)
+
+
 def test_the_last_answer_can_be_shown_again(notebook: Notebook) -> None:
     assert "nothing has been answered yet" in notebook.run("%codex last").error
     notebook.run("%codex hello")
