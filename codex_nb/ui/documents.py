@@ -59,8 +59,8 @@ def _call(part: ToolPart, state: TurnState, *, below: bool) -> Call:
     code, language = shown_code(part)
     which = phase_of(part)
     if part.output is None and state.finished is not None:
-        which = "abandoned"
+        which = "stopped" if part.running else "abandoned"
     edited = part.decision is not None and part.decision.code is not None
     output = "" if below else part.output or ""
-    is_open = part.name in SHOWN_AS_OUTPUTS and (part.running or which not in NEVER_RAN)
+    is_open = part.name in SHOWN_AS_OUTPUTS and which not in NEVER_RAN
     return Call(call_title(part.name, which, edited=edited), code, language, output, is_open)

@@ -13,7 +13,16 @@ if TYPE_CHECKING:
     from codex_nb.tools.plan import Plan
 
 Phase = Literal[
-    "writing", "ready", "asking", "running", "done", "failed", "rejected", "unanswered", "abandoned"
+    "writing",
+    "ready",
+    "asking",
+    "running",
+    "done",
+    "failed",
+    "rejected",
+    "unanswered",
+    "abandoned",
+    "stopped",
 ]
 
 

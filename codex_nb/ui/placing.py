@@ -92,12 +92,13 @@ class Placing:
             self._waiting.clear()
 
     def _continue_below(self) -> None:
-        if not self._broken or any(call.running for call in self.calls()):
+        is_over = self._state.finished is not None  # then what still runs will never be told to have ended
+        if not self._broken or (any(call.running for call in self.calls()) and not is_over):
             return
         self._broken = False
         if not self.parts_of(self._count - 1):
             return  # nothing stands here yet, so what follows can
-        waiting = {name_of(call) for call in self.calls() if call.output is None}
+        waiting = {name_of(call) for call in self.calls() if call.output is None and not call.running}
         self._home |= {name: self._count for name in waiting if name in self._home}
         self._count += 1
 

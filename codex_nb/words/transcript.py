@@ -57,6 +57,7 @@ PHASES = {
     "rejected": "rejected",
     "unanswered": "refused, nobody was there to approve it",
     "abandoned": "did not run",
+    "stopped": "stopped while it ran",
 }
 TOOLS = {
     "run_python": "Python",

@@ -74,6 +74,18 @@ def test_what_a_tool_shows_stands_below_its_call_and_above_what_follows(
     assert answer.startswith("That was it.")
 
 
+def test_what_code_showed_until_it_was_broken_off_stands_above_the_end(
+    kernel: RunningKernel, sim: Simulator
+) -> None:
+    code = "print('begun')\nraise KeyboardInterrupt"
+    sim.add_replies(Reply(stream=(Call("run_python", {"code": code}), End())))
+    cell = "%%codex --fresh --no-context --approval ask\nDo it."
+    assert Page().run(kernel, cell, lambda _: APPROVE).status == "error"
+    called, shown, *_, ended, _interrupt = left_of(kernel)
+    assert called.startswith("[Python (stopped while it ran)]")
+    assert (shown, ended.splitlines()[0]) == ("begun\n", "[Stopped. What had arrived is kept.]")
+
+
 def test_a_tool_that_shows_nothing_leaves_the_answer_in_one_piece(
     kernel: RunningKernel, sim: Simulator
 ) -> None:
