@@ -72,6 +72,28 @@ def test_a_stopped_answer_goes_on_by_a_click(
     assert "Go on exactly where your last answer broke off" in asked
 
 
+def test_stop_breaks_off_the_code_that_runs(
+    open_notebook: Callable[..., NotebookPage], sim: Simulator
+) -> None:
+    code = (
+        "import time\nfor number in range(1000):\n    print(f'<{number}>', flush=True)\n    time.sleep(0.1)"
+    )
+    sim.add_replies(Reply(stream=(Call("run_python", {"code": code}), End())))
+    notebook = open_notebook([LOAD, "%%codex --no-context --approval all\nDo it.", "'the next cell'"])
+    notebook.run(0)
+    notebook.start(1)
+    notebook.wait_for_text(1, "<1>")
+    notebook.start(2)
+    notebook.output(1).get_by_role("button", name="Stop").click()
+    notebook.wait_until_run(1)
+    notebook.wait_for_text(1, "Stopped. What had arrived is kept.")
+    called, shown, *_, ended = notebook.save().cells[1].outputs
+    assert "Python (stopped while it ran)" in called.data["text/plain"]
+    assert ("<1>" in shown.text, "<999>" in shown.text) == (True, False)
+    assert ended.data["text/plain"].startswith("[Stopped. What had arrived is kept.]")
+    notebook.wait_for_text(2, "the next cell")
+
+
 def test_the_keyboard_stays_in_the_cell_that_was_approved_by_it(
     open_notebook: Callable[..., NotebookPage], sim: Simulator
 ) -> None:

@@ -1,6 +1,8 @@
 // The transcript of a turn: it draws what it is sent and says what the user did.
 // All HTML that arrives was sanitised in the kernel; everything else is set as text.
 
+const HEARS_MS = 600; // a kernel that can hear a click has ended the answer by then
+
 const OPERATIONS = {
   section(view, operation) {
     const made = SECTIONS[operation.kind](view, operation);
@@ -94,9 +96,24 @@ function drawTranscript(view, message) {
   view.stop = button("codex-stop", view.labels.stop, view.labels.stopHelp, () => {
     view.stop.disabled = true;
     view.send({ kind: "command", name: "stop" });
+    setTimeout(() => interruptCode(view), HEARS_MS);
   });
   view.bar.append(view.stop);
   draw(view, message.ops);
+}
+
+// A kernel that runs the model's code hears a click only afterwards; an interrupt it hears at once. It is sent only for
+// the cell that runs now: the code of a background cell may be waiting behind a cell of the user's own.
+function interruptCode(view) {
+  const context = notebookOf(view.model);
+  if (!context || !view.root.isConnected || !view.root.querySelector('[data-phase="running"]')) return;
+  const asking = cellIdAround(view.root, view.model);
+  const cells = context.model.cells;
+  for (let place = 0; place < cells.length; place += 1) {
+    const cell = cells.get(place);
+    if (cell.id !== asking || cell.executionState !== "running") continue;
+    context.sessionContext?.session?.kernel?.interrupt();
+  }
 }
 
 function runClock(view) {
