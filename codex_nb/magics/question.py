@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import builtins
 import io
 from dataclasses import replace
 from pathlib import Path
@@ -98,11 +99,11 @@ def offered_tools(namespace: Mapping[str, Any], more: Sequence[Tool] = ()) -> To
 
 
 def find_schema(name: str, namespace: Mapping[str, Any]) -> Any:
-    """Find the class or JSON schema that an option names, dots allowed."""
+    """Find the class or JSON schema that an option names, dots allowed; types of Python's own need no import."""
     first, *rest = name.split(".")
-    if first not in namespace:
+    found = namespace.get(first, getattr(builtins, first, None))
+    if first not in namespace and not isinstance(found, type):
         raise OptionError(words.no_schema(name, first))
-    found = namespace[first]
     for part in rest:
         if not hasattr(found, part):
             raise OptionError(words.no_schema_inside(name, first, part))

@@ -34,6 +34,12 @@ def test_a_cell_binds_its_answer_and_its_value(notebook: Notebook, sim: Simulato
     assert notebook.namespace["_codex"].parsed == City("Paris", 2_100_000)
 
 
+def test_a_type_of_pythons_own_needs_no_import_to_be_asked_for(notebook: Notebook, sim: Simulator) -> None:
+    sim.add_replies(Reply(stream=(Say('{"value": 42}'), End())))
+    assert notebook.run("%%codex -o count --schema int\nHow many?").succeeded
+    assert notebook.namespace["count"] == 42
+
+
 def test_a_cell_without_schema_binds_the_answer_itself(notebook: Notebook) -> None:
     notebook.run("%%codex -o answer\nhello")
     assert isinstance(notebook.namespace["answer"], Answer)
