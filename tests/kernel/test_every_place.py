@@ -167,7 +167,10 @@ def test_where_no_widget_answers_html_is_replaced_as_it_comes_and_a_bundle_stays
     (left,) = outputs_left(kernel)
     assert set(left) == PLAIN
     assert "<strong>Word by word</strong> it goes on and on, for a second or two." in left["text/html"]
-    assert widgets_left(kernel) == set()
+    waiting = widgets_left(kernel)  # for an answer that may still come; the next question has one of its own
+    sim.add_replies(Reply(stream=(Say("Again."), End())))
+    assert Colab().run(kernel, "%%codex\nAgain.", nobody).status == "ok"
+    assert (len(waiting), waiting & widgets_left(kernel)) == (2, set())
 
 
 def test_where_no_widget_answers_consent_is_asked_for_by_typing(
@@ -180,7 +183,6 @@ def test_where_no_widget_answers_consent_is_asked_for_by_typing(
     assert [set(data) & PLAIN for data in kept if "text/html" in data] == [PLAIN] * 2
     assert "ran 42\n" in [data.get("stream") for data in kept]
     assert "It <em>is</em> 42." in kept[-1]["text/html"]
-    assert widgets_left(kernel) == set()
 
 
 class Slow(Page):
@@ -272,7 +274,7 @@ def test_the_setting_overrides_the_choice(
     assert ("comm_open" in [message["msg_type"] for message in kernel.published]) == (
         is_answered_by_a_widget or (display == "widget")
     )
-    assert widgets_left(kernel) == set()
+    assert (widgets_left(kernel) != set()) == (display == "widget" and isinstance(front_end, Colab))
 
 
 def nobody(prompt: str) -> Mapping[str, Any]:
