@@ -15,6 +15,7 @@ from typing import Any
 from codex_nb.http import httpx, open_http
 from codex_nb.responses.backend import Backend
 from codex_nb.responses.client import ResponsesClient
+from codex_nb.responses.events import Delta, ResponseEvent
 from codex_nb.responses.request import ResponsesRequest
 from codex_nb.settings import Settings
 from tests.benchmarks.fresh import median_of
@@ -26,6 +27,7 @@ GROWTH = (1_000, 10_000, 100_000)
 ITEM_ID = "msg_0d2c9f4b7e6a81530068a1b2c3d4e5f60718293a4b5c6d7e8f"
 HEADERS = {"content-type": "text/event-stream"}
 BASE_URL = "http://backend.invalid/v1"
+WORD = " word"
 
 Reader = Callable[[list[bytes]], Awaitable[int]]
 
@@ -48,13 +50,13 @@ def events(count: int) -> list[bytes]:
         {
             "type": "response.output_text.delta",
             **place,
-            "delta": " word",
+            "delta": WORD,
             "logprobs": [],
             "obfuscation": "kLx0s9Qp2zRtY",
         }
         for _ in range(count - 3)
     ]
-    part = {"type": "output_text", "text": " word" * (count - 3), "annotations": []}
+    part = {"type": "output_text", "text": WORD * (count - 3), "annotations": []}
     done = {**message, "status": "completed", "content": [part]}
     body.append(
         {
@@ -90,7 +92,12 @@ async def ours(chunks: list[bytes]) -> int:
     backend = Backend(base_url=BASE_URL, is_built_in=False)
     async with open_http(settings, {}, transport=transport_of(httpx, chunks)) as http:
         client = ResponsesClient(http, backend, None)
-        return len([None async for _ in client.stream(ResponsesRequest("m", ()))]) - 1
+        return sum([_told(event) async for event in client.stream(ResponsesRequest("m", ()))]) - 1
+
+
+def _told(event: ResponseEvent) -> int:
+    """Return how many of the server's events stand behind one of the client's: it joins what arrived together."""
+    return len(event.delta) // len(WORD) if isinstance(event, Delta) else 1
 
 
 async def theirs(chunks: list[bytes]) -> int:
