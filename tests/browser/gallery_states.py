@@ -145,7 +145,7 @@ LIVE: Mapping[str, list[TurnEvent]] = {
         RetryScheduled(2, 5, 4.0, "The connection broke in the middle of the answer."),
     ],
     "plan": [*planning("p1", 1, "Eight rows are not complete; the rest is enough."), *ASKS_PYTHON],
-    "wide": [ReasoningDone("r1", WIDE), TextDone("m1", WIDE), *asked(code=WIDE)],
+    "wide": [ReasoningDone("r1", WIDE), TextDone("m1", WIDE), *asked(code=WIDE.split("```")[1])],
 }
 
 
@@ -200,9 +200,7 @@ UNKNOWN = AccountReport(
 NOBODY = replace(STATUS, signed_in=False, absence="nobody", problem="Sign in with %codex login.")
 FULL = replace(
     REPORT,
-    status=replace(
-        STATUS, profile="work", credentials_location="/home/ada/projects/a long way/.codex/auth.json"
-    ),
+    status=replace(STATUS, profile="work", credentials_location="/home/ada/.codex/profiles/work/auth.json"),
 )
 ACCOUNTS: Mapping[str, AccountReport] = {
     "account": FULL,

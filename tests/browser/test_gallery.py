@@ -19,7 +19,7 @@ SETUP = "from tests.browser.gallery_states import show, told"
 OURS = ":is(.codex-live, .codex-answer, .codex-account)"
 HOW = {"light": ("light", 1000), "dark": ("dark", 1000), "narrow": ("light", 400)}
 IS_LIGHT = {"light": "true", "dark": "false"}
-HEIGHT, WHOLE = 1500, 16_000  # of the window, in pixels; in the second everything is on the screen
+HEIGHT, WHOLE = 1800, 16_000  # of the window, in pixels; in the second everything is on the screen
 PRESSED = {"asking-editing": "Edit", "asking-rejecting": "Reject"}
 UNFOLDED = ("thinking", "looking", "answered-looking", "answered-wide")
 STICKING_OUT = """cell => [...cell.querySelectorAll('.codex-live *, .codex-answer *, .codex-account *')]
