@@ -1,4 +1,4 @@
-"""One line that tells how far many questions are: replaced in place, gone from a notebook's output once all is done."""
+"""One line that tells how far many questions are, replaced in place; in a notebook its end stays."""
 
 from __future__ import annotations
 
