@@ -54,6 +54,7 @@ class Placing:
         """Note that the cell has outputs now which what follows must stand below."""
         self.settle()
         self._broken = True
+        self._continue_below()
 
     def give_away(self) -> bool:
         """Let something else stand in the present place if nothing stands there yet; return whether it does."""
@@ -96,9 +97,9 @@ class Placing:
         if not self._broken or (any(call.running for call in self.calls()) and not is_over):
             return
         self._broken = False
-        if not self.parts_of(self._count - 1):
-            return  # nothing stands here yet, so what follows can
         waiting = {name_of(call) for call in self.calls() if call.output is None and not call.running}
+        if all(name_of(part) in waiting for part in self.parts_of(self._count - 1)):
+            return  # nothing that stays stands here yet, so what follows can
         self._home |= {name: self._count for name in waiting if name in self._home}
         self._count += 1
 

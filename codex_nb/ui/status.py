@@ -19,7 +19,8 @@ def status_of(state: TurnState) -> tuple[str, bool]:
         return words.FINISHED, False
     if state.retry is not None:
         return retrying(state.retry), True
-    doing = _doing(state.parts[-1] if state.parts else None)
+    calls = [part for part in state.parts if isinstance(part, ToolPart) and (part.waiting or part.running)]
+    doing = _doing(next(iter(calls), state.parts[-1] if state.parts else None))
     return doing or working_on(plan_of(state)), True
 
 

@@ -335,6 +335,27 @@ def test_calls_that_wait_go_along_below_the_outputs(desk: Desk) -> None:
     assert "print(9)" not in desk.notebook.standing()[0]["text/plain"]
 
 
+def test_a_call_that_waits_moves_below_outputs_once_however_often_they_are_noticed(desk: Desk) -> None:
+    desk.play(*call("c1"), *call("c2", "print(9)"), ApprovalResolved("c1", APPROVED), ToolStarted("c1"))
+    desk.notebook.print("1")
+    desk.transcript.break_segment()
+    desk.play(ToolFinished("c1", "1", ok=True))
+    desk.transcript.break_segment()
+    desk.play(
+        ApprovalResolved("c2", Decision(Verdict.REJECT)), ToolFinished("c2", "no", ok=False), finished()
+    )
+    desk.transcript.close()
+    plain = [data["text/plain"].splitlines()[0] for data in desk.notebook.standing()]
+    assert plain == ["[Python (done)]", "1", "[Python (rejected)]"]
+
+
+def test_what_waits_for_the_person_is_said_although_another_call_is_written_behind_it(desk: Desk) -> None:
+    desk.play(*call("c1"), *call("c2", "print(9)"), ApprovalRequested(REQUEST))
+    assert desk.page().status == "Waiting for your word"
+    desk.play(ApprovalResolved("c1", APPROVED), ToolStarted("c1"))
+    assert desk.page().status == "Running: Python"
+
+
 def test_a_break_while_code_runs_takes_effect_when_it_has_run(desk: Desk) -> None:
     desk.play(*call(name="my_tool"), ApprovalResolved("c1", APPROVED), ToolStarted("c1"))
     desk.notebook.print("shown by the tool")
