@@ -37,12 +37,13 @@ def kernel(sim: Simulator, tmp_path: Path) -> Iterator[RunningKernel]:
 
 
 class SigningPage(Page):
-    """A page whose person confirms each code that a sign-in shows, or cancels."""
+    """A page whose person confirms each code that a sign-in shows, cancels, or interrupts the kernel."""
 
-    def __init__(self, sim: Simulator, *, cancels: bool = False) -> None:
+    def __init__(self, sim: Simulator, *, cancels: bool = False, interrupts: bool = False) -> None:
         super().__init__()
         self._sim = sim
         self._cancels = cancels
+        self._interrupts = interrupts
         self.codes: list[str] = []
 
     def _hear(
@@ -52,6 +53,8 @@ class SigningPage(Page):
         if step.get("kind") == "code":
             if self._cancels:
                 self._say(kernel, comm, {"kind": "command", "name": "cancel", "view": "view"})
+            elif self._interrupts:
+                kernel.manager.interrupt_kernel()
             elif step["code"] not in self.codes:
                 self.codes.append(step["code"])
                 self._sim.approve_device_code(step["code"])
@@ -111,3 +114,13 @@ def test_a_person_who_cancels_in_the_middle_is_told_below_what_there_was(
     assert (ran.status, told.splitlines()[0], printed) == ("error", "I will look.", "it ran\n")
     assert cancelled == "[The sign-in was cancelled. Nothing was changed.]"
     assert "Sign in again with %codex login.]" in ended
+
+
+def test_an_interrupt_during_a_sign_in_leaves_no_widget_behind(kernel: RunningKernel, sim: Simulator) -> None:
+    expire(sim)
+    page = SigningPage(sim, interrupts=True)
+    ran = page.run(kernel, "%%codex --no-context\nWho are you?", lambda _: APPROVE)
+    cancelled, ended, _ = left_of(kernel)
+    assert (ran.status, cancelled) == ("error", "[The sign-in was cancelled. Nothing was changed.]")
+    assert ended.startswith("[Stopped.")
+    assert kernel.value("_codex.status") == "cancelled"

@@ -111,8 +111,8 @@ function interruptCode(view) {
   const cells = context.model.cells;
   for (let place = 0; place < cells.length; place += 1) {
     const cell = cells.get(place);
-    if (cell.id !== asking || cell.executionState !== "running") continue;
-    context.sessionContext?.session?.kernel?.interrupt();
+    const state = cell.executionState ?? (cell.executionCount === null ? "running" : "idle"); // before JupyterLab 4.4
+    if (cell.id === asking && state === "running") context.sessionContext?.session?.kernel?.interrupt();
   }
 }
 
