@@ -19,12 +19,14 @@ function copyBySelection(text) {
   return copied;
 }
 
+// A button says for a moment what it has done; however often it is touched, its label comes back.
 function say(node, text, announce) {
-  const before = node.textContent;
+  node.codexLabel ??= node.textContent;
   node.textContent = text;
   announce?.(text);
-  setTimeout(() => {
-    node.textContent = before;
+  clearTimeout(node.codexTimer);
+  node.codexTimer = setTimeout(() => {
+    node.textContent = node.codexLabel;
   }, 1600);
 }
 
@@ -36,6 +38,7 @@ function codeTools(model, block, labels, announce) {
   );
   tools.append(copy);
   if (notebookOf(model)) tools.append(insertButton(model, block, code, labels, announce));
+  if (!announce) for (const tool of tools.children) tool.setAttribute("aria-live", "polite"); // nothing else tells
   return tools;
 }
 
