@@ -277,7 +277,7 @@ def test_a_code_is_copied_opened_counted_down_and_asked_for_anew(gallery: Galler
     first = code.inner_text()
     gallery.button("sign-in-code", "Copy code").dblclick()
     sign_in.get_by_text("Copied").first.wait_for()
-    gallery.button("sign-in-code", "Copy code").wait_for()  # the label comes back, however often it is touched
+    gallery.button("sign-in-code", "Copy code").wait_for()  # its label has come back
     assert gallery.page.evaluate(CLIPBOARD) == first
     link = sign_in.get_by_role("link", name="Open the sign-in page")
     assert [link.get_attribute(name) for name in ("href", "target", "rel")] == [
