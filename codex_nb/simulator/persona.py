@@ -33,7 +33,9 @@ _COMPACTION_PROMPT = re.compile(
     r"context checkpoint compaction|\b(?:summari[sz]e|compact)\b.{0,60}\b(?:conversation|thread|history)\b",
     re.IGNORECASE | re.DOTALL,
 )
-_FENCE_LINE = re.compile(r"^</?[a-z]+-[0-9a-f]{8,}\b[^>]*>$", re.MULTILINE)  # what clients put around output
+_FENCE_LINE = re.compile(
+    r"^</?[a-z]+-[0-9a-f]{8,}\b[^>]*>$\n?", re.MULTILINE
+)  # what clients put around output
 Choice = tuple[str, Step]
 
 
@@ -67,14 +69,14 @@ def _after_a_call(situation: Situation, pace_s: float) -> Choice | None:
     exchange = situation.last_exchange
     if exchange is None:
         return None
+    output = _FENCE_LINE.sub("", exchange.output).strip()
     if exchange.tool == "insert_cells":
-        text = f"I asked for new cells below this one. The notebook says: {exchange.output}"
+        text = f"I asked for new cells below this one. The notebook says: {output}"
         return "**Reading the notebook's answer**", _say(text, pace_s)
     if exchange.tool != "run_python":
-        output = _FENCE_LINE.sub("", exchange.output).strip()
         return "**Reading the output**", _say(f"`{exchange.tool}` gave:\n\n```text\n{output}\n```", pace_s)
     thought = "**Reading the output**\n\nThe code has run; I report its numbers."
-    return thought, _say(report_of(situation.frame, exchange.output), pace_s)
+    return thought, _say(report_of(situation.frame, output), pace_s)
 
 
 def _named_tool(situation: Situation, pace_s: float) -> Choice | None:

@@ -117,6 +117,12 @@ def test_a_tool_of_the_users_own_is_called_when_the_question_names_it(asker: Ask
     assert text_of(answer).startswith("`stock_of` gave:\n\n```text\n7\n```")
 
 
+def test_the_fence_around_an_output_is_not_quoted(asker: Asker) -> None:
+    fenced = 'What ran:\nprint(1)\n\n<data-2c976228dc60 of="run_python">\n1\n</data-2c976228dc60>'
+    _, report = looked(asker, "What is in df?", fenced)
+    assert "```text\nWhat ran:\nprint(1)\n\n1\n```" in report
+
+
 def test_a_rejected_call_is_accepted(asker: Asker) -> None:
     _, report = looked(asker, "What is in df?", "The user rejected this call; it did not run.")
     assert "You did not let me run the code" in report
