@@ -35,6 +35,9 @@ class LiveOutput:
     ) -> None:
         self.ready = False  # whether a view has been drawn
         self.hears = False  # whether the other half has begun
+        self.takes_widgets = (
+            True  # whether a widget can come in this one's place; VS Code draws those of new outputs
+        )
         self.is_over = False
         self.is_closed = False
         self._channel = channel
@@ -123,6 +126,7 @@ class LiveOutput:
                 self._remind()
             case "ready":
                 self._views[view] = bool(message.get("visible", True))
+                self.takes_widgets = bool(message.get("document", True))
                 self._welcome()
             case "visible" if view in self._views:
                 self._views[view] = bool(message.get("visible"))

@@ -110,13 +110,14 @@ class Transcript:
     def make_room(self) -> Displays:
         """Let another view be shown, and what follows stand below it; return where the other view belongs.
 
-        A segment in which nothing stands yet gives its output away, so that none is left empty.
+        A segment in which nothing stands yet gives its output away, so that none is left empty where that can be.
         """
         self.flush()
         with self._lock:
             if not self._segments or self._segments[-1].output.is_over:
                 return self._displays
-            if self._placing.give_away():
+            is_empty = self._placing.give_away()
+            if is_empty and self._segments[-1].output.takes_widgets:
                 return self._segments[-1].hand_over({"text/plain": words.WIDGET_PLACEHOLDER})
             self._placing.break_here()
             self._end_last(is_last=False)

@@ -403,6 +403,17 @@ def test_another_view_gets_the_output_in_which_nothing_stands_yet(desk: Desk) ->
     assert (first, second.splitlines()[0]) == ("sign in", "answer")
 
 
+def test_where_a_widget_cannot_take_another_ones_place_the_answer_still_follows_below() -> None:
+    desk = Desk()
+    desk.channel.says("ready", visible=True, document=False)
+    desk.play(StepStarted(1))
+    desk.transcript.make_room().show({"text/plain": "sign in"})
+    desk.play(TextDone("m1", "answer"), finished())
+    desk.transcript.close()
+    plain = [data["text/plain"].splitlines()[:1] for data in desk.notebook.standing()]
+    assert plain == [[], ["sign in"], ["answer"]]
+
+
 def test_another_view_stands_between_what_was_there_and_what_follows(desk: Desk) -> None:
     desk.play(TextDone("m1", "before"))
     desk.transcript.make_room().show({"text/plain": "sign in"})
