@@ -11,6 +11,7 @@ from codex_nb.simulator import Call, End, Reply, Say, Simulator, Think
 from tests.browser.asking import LOAD, lead_to
 from tests.browser.jupyter_server import FrontEnd, JupyterServer
 from tests.browser.vs_code import VsCode, widget_scripts
+from tests.sent import context_of, outputs_of
 
 STDOUT = "application/vnd.code.notebook.stdout"
 WIDGETS_LEFT = """from ipywidgets.widgets import widget
@@ -91,6 +92,47 @@ def test_an_answer_that_was_stopped_is_asked_for_again_by_its_button(vs_code: Vs
     vs_code.wait_until_run(cell)
     shown.get_by_role("button", name="Retry").click()
     vs_code.page.get_by_text("This time it ends.").wait_for()
+    assert vs_code.script_errors == []
+
+
+def test_the_cells_that_are_sent_are_those_that_ran_and_none_is_said_to_be_inserted(
+    vs_code: VsCode, sim: Simulator
+) -> None:
+    cells = {"cells": [{"kind": "code", "source": "inserted = 1"}]}
+    sim.add_replies(Reply(stream=(Call("insert_cells", cells, call_id="call_insert"), End())))
+    sim.add_replies(Reply(stream=(Say("Done.\n\n```python\n1\n```"), End())))
+    vs_code.open(widget_scripts())
+    vs_code.run(LOAD)
+    vs_code.run("altitude = 8848")
+    cell = vs_code.start("%%codex --approval all\nInsert one.")
+    vs_code.wait_until_run(cell)
+    first, second = sim.requests.to("/responses", "POST")
+    assert "altitude = 8848" in context_of(first)
+    assert "inserted = 1" not in str(outputs_of(second))
+    assert "No cell was inserted" in str(outputs_of(second))
+    tools = vs_code.output(cell).locator(".codex-fresh .codex-code-tools").last
+    tools.get_by_role("button", name="Copy").wait_for()
+    assert tools.get_by_role("button").count() == 1
+
+
+def test_a_sign_in_stands_in_the_cell_and_the_cell_goes_on_by_itself(vs_code: VsCode, sim: Simulator) -> None:
+    sim.add_replies(Reply(stream=(Say("Here again."), End()), authenticated=True))
+    sim.expire_access_tokens()
+    sim.expire_refresh_tokens()
+    vs_code.open(widget_scripts())
+    vs_code.run(LOAD)
+    cell = vs_code.start("%%codex\nWho am I?")
+    shown = vs_code.output(cell)
+    shown.locator(".codex-live").wait_for()
+    assert sim.requests.wait(lambda log: log.count("/deviceauth/token") > 0, 30)
+    (code,) = sim.waiting_device_codes()
+    shown.get_by_text(code).wait_for()
+    sim.approve_device_code(code)
+    vs_code.wait_until_run(cell)
+    *nothing, signed_in, answer = vs_code.outputs(cell)  # a widget cannot come in the place of another there
+    assert [data["text/plain"] for data in nothing] in ([], [""])
+    assert "Signed in as ada@example.com" in signed_in["text/plain"]
+    assert "Here again." in answer["text/plain"]
     assert vs_code.script_errors == []
 
 

@@ -122,7 +122,7 @@ function watchVisibility(view) {
   const sizes = new ResizeObserver(look);
   sizes.observe(view.root);
   document.addEventListener("visibilitychange", look);
-  view.send({ kind: "ready", visible: seen });
+  view.send({ kind: "ready", visible: seen, document: Boolean(notebookOf(view.model)) });
   return () => {
     sizes.disconnect();
     document.removeEventListener("visibilitychange", look);

@@ -1,9 +1,10 @@
-// The notebook around a widget: there in JupyterLab and Notebook 7, absent elsewhere.
+// The notebook around a widget: there in JupyterLab and Notebook 7, absent elsewhere. VS Code gives its widgets an empty
+// one that is not the one on the screen; a notebook whose cell asks has at least that cell.
 
 function notebookOf(model) {
   try {
     const context = model.widget_manager?.context;
-    return context?.model?.sharedModel ? context : null;
+    return context?.model?.sharedModel?.cells?.length ? context : null;
   } catch {
     return null;
   }
