@@ -313,7 +313,7 @@ async def test_a_provider_without_a_list_needs_a_name(shop: Shop) -> None:
     shop.reply = httpx.Response(404)
     local = replace(LOCAL, lists_models=True)
     async with shop.catalog(local) as catalog:
-        with pytest.raises(ConfigError, match="config.toml names none") as caught:
+        with pytest.raises(ConfigError, match=r"config\.toml names none") as caught:
             await catalog.choose()
     assert caught.value.key == "model"
 
