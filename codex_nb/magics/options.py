@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from codex_nb.errors import CodexError
 from codex_nb.words import question, reference
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 EFFORTS = ("minimal", "low", "medium", "high", "xhigh")
 APPROVALS = ("ask", "auto", "all", "never")
@@ -52,22 +55,31 @@ class _Parser(argparse.ArgumentParser):
 
 def _identifier(text: str) -> str:
     if not text.isidentifier():
-        raise argparse.ArgumentTypeError(question.not_a_name(text))
+        raise OptionError(question.not_a_name(text))
     return text
+
+
+def _one_of(flag: str, values: Sequence[str]) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if text not in values:
+            raise OptionError(question.no_such_value(flag, text, ", ".join(values)))
+        return text
+
+    return check
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="%%codex", add_help=False, allow_abbrev=False, exit_on_error=True)
     add = parser.add_argument
     add("-m", "--model", help=reference.OPTIONS["--model"])
-    add("-e", "--effort", choices=EFFORTS, help=reference.OPTIONS["--effort"])
+    add("-e", "--effort", type=_one_of("--effort", EFFORTS), help=reference.OPTIONS["--effort"])
     add("-t", "--thread", help=reference.OPTIONS["--thread"])
     add("-o", "--output", type=_identifier, help=reference.OPTIONS["--output"])
     add("--schema", help=reference.OPTIONS["--schema"])
     add("--image", dest="images", action="append", default=[], help=reference.OPTIONS["--image"])
     add("--no-context", dest="context", action="store_false", help=reference.OPTIONS["--no-context"])
     add("--no-tools", dest="tools", action="store_false", help=reference.OPTIONS["--no-tools"])
-    add("--approval", choices=APPROVALS, help=reference.OPTIONS["--approval"])
+    add("--approval", type=_one_of("--approval", APPROVALS), help=reference.OPTIONS["--approval"])
     add("--profile", help=reference.OPTIONS["--profile"])
     add("--fresh", action="store_true", help=reference.OPTIONS["--fresh"])
     add("--background", action="store_true", help=reference.OPTIONS["--background"])
@@ -91,7 +103,9 @@ def parse_options(line: str, cell: str = "") -> CellOptions:
         flag, _, rest = rest.partition(" ")
         words.append(flag)
         rest = rest.lstrip()
-        if flag in TAKES_VALUE and rest:
+        if flag in TAKES_VALUE:
+            if not rest or rest.startswith("-"):
+                raise OptionError(question.no_value(flag))
             value, rest = _first_word(rest)
             words.append(value)
     known, unknown = PARSER.parse_known_args(words)

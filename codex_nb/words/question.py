@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from codex_nb.words.message import Message
+from codex_nb.words.next_steps import choose_one_of
 
 FIRST_USE = (
     "First use: your question is sent with the cells above it, their outputs and a description of your variables, "
@@ -28,9 +29,21 @@ def no_such_option(option: str) -> Message:
     return Message(f"%%codex: there is no option {option}.", SEE_HELP)
 
 
-def not_a_name(text: str) -> str:
+def no_value(option: str) -> Message:
+    """Say that an option has no value."""
+    return Message(f"%%codex: {option} needs a value behind it.", SEE_HELP)
+
+
+def no_such_value(option: str, value: str, values: str) -> Message:
+    """Say that an option does not take this value."""
+    return Message(f"%%codex: {option} cannot be {value!r}.", choose_one_of(values))
+
+
+def not_a_name(text: str) -> Message:
     """Say that an answer cannot be bound to this."""
-    return f"{text!r} is not a Python name"
+    return Message(
+        f"%%codex: {text!r} is not a Python name.", "Give a name for the answer, such as -o answer."
+    )
 
 
 def no_schema(schema: str, name: str) -> Message:

@@ -141,5 +141,7 @@ def test_background_cells_go_on_while_other_cells_run_and_do_not_mix(
     texts = [notebook.output(index).inner_text() for index in (1, 2)]
     assert "second" not in texts[0]
     assert "first" not in texts[1].replace("First use", "")
+    for index in (1, 2):
+        notebook.output(index).locator(".codex-live").wait_for(state="detached")
     saved = notebook.save()
     assert ["widget-view" in str(saved.cells[index].outputs) for index in (1, 2)] == [False, False]

@@ -23,8 +23,17 @@ def one_line(text: str) -> str:
     ("cell", "said"),
     [
         ("%%codex --modle x\nhi", "%%codex: there is no option --modle. See %codex help."),
-        ("%%codex -e enormous\nhi", "%%codex: argument -e/--effort: invalid choice: 'enormous' (choose from"),
-        ("%%codex -o 1x\nhi", "%%codex: argument -o/--output: '1x' is not a Python name. See %codex help."),
+        (
+            "%%codex -e enormous\nhi",
+            "%%codex: --effort cannot be 'enormous'. Choose one of these: minimal, low, medium, high, xhigh.",
+        ),
+        (
+            "%%codex --approval=yes\nhi",
+            "%%codex: --approval cannot be 'yes'. Choose one of these: ask, auto,",
+        ),
+        ("%%codex --model\nhi", "%%codex: --model needs a value behind it. See %codex help."),
+        ("%%codex --model --fresh\nhi", "%%codex: --model needs a value behind it. See %codex help."),
+        ("%%codex -o 1x\nhi", "%%codex: '1x' is not a Python name. Give a name for the answer, such as -o"),
         ("%%codex\n\n", "%%codex: there is no question. Write it below the magic's line."),
         (
             "%%codex --schema Nope\nhi",
