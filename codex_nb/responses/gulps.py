@@ -44,11 +44,8 @@ class Gulps:
         self._reader: asyncio.Task[None] | None = None
         self._arrived: list[bytes] = []
         self._size = 0
-        self._pieces, self._taken, self._taken_at = (
-            0,
-            0,
-            -math.inf,
-        )  # the last gulp: its pieces, its bytes, its time
+        self._pieces = self._taken = 0  # of the last gulp: its pieces, its bytes
+        self._taken_at = -math.inf
         self._is_due = False  # what has arrived is to be taken, or the end has come
         self._is_over = False
         self._failure: BaseException | None = None

@@ -166,6 +166,11 @@ class TurnState:
     retry: RetryScheduled | None = None
     finished: TurnFinished | None = None
 
+    @property
+    def plan(self) -> PlanPart | None:
+        """The turn's plan of steps, once it has shown one."""
+        return next((part for part in self.parts if isinstance(part, PlanPart)), None)
+
 
 def reduce(state: TurnState, event: TurnEvent) -> TurnState:
     """Return the state after an event."""
@@ -209,14 +214,14 @@ def _survives_a_retry(part: Part) -> bool:
 
 
 def _text(state: TurnState, event: TextDelta | TextDone) -> TextPart:
-    part = _find(state, TextPart, event.item_id) or TextPart(event.item_id)
+    part = find_part(state, TextPart, event.item_id) or TextPart(event.item_id)
     if isinstance(event, TextDone):
         return TextPart(part.item_id, GrowingText([event.text]), done=True)
     return TextPart(part.item_id, part.growing.plus(event.text))
 
 
 def _reasoning(state: TurnState, event: ReasoningDelta | ReasoningDone) -> ReasoningPart:
-    part = _find(state, ReasoningPart, event.item_id) or ReasoningPart(event.item_id)
+    part = find_part(state, ReasoningPart, event.item_id) or ReasoningPart(event.item_id)
     if isinstance(event, ReasoningDone):
         return ReasoningPart(part.item_id, GrowingText([event.text]), part.part, done=True)
     gap = "\n\n" if event.part != part.part and str(part.growing) else ""
@@ -225,7 +230,7 @@ def _reasoning(state: TurnState, event: ReasoningDelta | ReasoningDone) -> Reaso
 
 def _call(state: TurnState, event: ToolCallStarted | ToolArgumentsDelta | ToolCallReady) -> ToolPart:
     name = "" if isinstance(event, ToolArgumentsDelta) else event.name
-    part = _find(state, ToolPart, event.call_id) or ToolPart(event.call_id, name)
+    part = find_part(state, ToolPart, event.call_id) or ToolPart(event.call_id, name)
     match event:
         case ToolCallStarted():
             return part
@@ -239,7 +244,7 @@ def _progress(
     state: TurnState, event: ApprovalRequested | ApprovalResolved | ToolStarted | ToolFinished
 ) -> ToolPart:
     call_id = event.request.call_id if isinstance(event, ApprovalRequested) else event.call_id
-    part = _find(state, ToolPart, call_id) or ToolPart(call_id, "")
+    part = find_part(state, ToolPart, call_id) or ToolPart(call_id, "")
     match event:
         case ApprovalRequested():
             return replace(part, request=event.request)
@@ -253,10 +258,10 @@ def _progress(
 
 def _with_plan(state: TurnState, call_id: str) -> TurnState:
     """Put a plan that was shown in the place of its call, or of the plan before it."""
-    call = _find(state, ToolPart, call_id)
+    call = find_part(state, ToolPart, call_id)
     if call is None or (shown := _plan_of(call)) is None:
         return state
-    before = next((part for part in state.parts if isinstance(part, PlanPart)), None)
+    before = state.plan
     gone, replaced = (call, before) if before is not None else (None, call)
     parts = (PlanPart(shown) if part is replaced else part for part in state.parts if part is not gone)
     return replace(state, parts=tuple(parts))
@@ -269,7 +274,8 @@ def _plan_of(call: ToolPart) -> Plan | None:
     return plan_in(call.arguments)
 
 
-def _find(state: TurnState, kind: type[P], key: str) -> P | None:
+def find_part(state: TurnState, kind: type[P], key: str) -> P | None:
+    """Return the part of that kind with that item's or call's id."""
     for part in reversed(state.parts):
         if isinstance(part, kind) and _key(part) == key:
             return part

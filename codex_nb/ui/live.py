@@ -35,9 +35,7 @@ class LiveOutput:
     ) -> None:
         self.ready = False  # whether a view has been drawn
         self.hears = False  # whether the other half has begun
-        self.takes_widgets = (
-            True  # whether a widget can come in this one's place; VS Code draws those of new outputs
-        )
+        self.takes_widgets = True  # in its place; VS Code draws the widgets of new outputs only
         self.is_over = False
         self.is_closed = False
         self._channel = channel

@@ -78,7 +78,7 @@ class Placing:
 
     def plan(self) -> tuple[int, PlanPart] | None:
         """Return the turn's plan and its place; a plan still changes when the turn has gone on below it."""
-        part = next((part for part in self.state.parts if isinstance(part, PlanPart)), None)
+        part = self.state.plan
         place = None if part is None else self._home.get(name_of(part))
         return None if part is None or place is None else (place, part)
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from codex_nb.rendering.bundle import plain_item
 from codex_nb.rendering.document import Checklist, Item
 from codex_nb.rendering.highlight import visible
-from codex_nb.session.state import PlanPart, TurnState
 from codex_nb.words import transcript as words
 
 if TYPE_CHECKING:
+    from codex_nb.session.state import PlanPart, TurnState
     from codex_nb.tools.plan import Plan
 
 StepState = Literal["pending", "in_progress", "completed", "unfinished"]
@@ -63,23 +63,18 @@ def checklist(part: PlanPart) -> Checklist:
 
 def plan_of(state: TurnState) -> Plan | None:
     """Return the plan that a turn has shown."""
-    part = _part_of(state)
-    return None if part is None else part.plan
+    return None if state.plan is None else state.plan.plan
 
 
 def plan_news(before: TurnState, after: TurnState) -> list[str]:
     """Return the lines that tell a terminal of a plan: the whole plan first, then only the steps that changed."""
-    earlier, part = _part_of(before), _part_of(after)
+    earlier, part = before.plan, after.plan
     known = _items(earlier) if earlier is not None else []
     news = [item for item in _items(part) if item not in known] if part is not None else []
     if part is None or not (news or earlier is None or part.plan != earlier.plan):
         return []
     remark = f" {visible(part.plan.explanation)}" if part.plan.explanation and not part.is_over else ""
     return [f"[{words.PLAN}]{remark}", *(f"  {plain_item(item)}" for item in news)]
-
-
-def _part_of(state: TurnState) -> PlanPart | None:
-    return next((part for part in state.parts if isinstance(part, PlanPart)), None)
 
 
 def _steps(part: PlanPart) -> list[tuple[str, StepState]]:

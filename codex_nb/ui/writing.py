@@ -19,7 +19,7 @@ from codex_nb.session.events import (
     TurnEvent,
     TurnFinished,
 )
-from codex_nb.session.state import TextPart, ToolPart, TurnState, reduce
+from codex_nb.session.state import TextPart, ToolPart, TurnState, find_part, reduce
 from codex_nb.ui.approval import ask_by_typing
 from codex_nb.ui.commands import Decide
 from codex_nb.ui.footer import footer
@@ -156,13 +156,12 @@ class WritingScreen(ABC):
         self._end(ending(event.answer, event.error), footer(self._state.started, event.answer))
 
     def _part(self, call_id: str) -> ToolPart | None:
-        parts = (part for part in self._state.parts if isinstance(part, ToolPart))
-        return next((part for part in parts if part.call_id == call_id), None)
+        return find_part(self._state, ToolPart, call_id)
 
 
 def _said(state: TurnState, item_id: str) -> str:
-    parts = (part for part in state.parts if isinstance(part, TextPart))
-    return next((part.text for part in parts if part.item_id == item_id), "")
+    part = find_part(state, TextPart, item_id)
+    return "" if part is None else part.text
 
 
 def without_controls(text: str) -> str:
