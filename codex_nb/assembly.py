@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
     from codex_nb.auth import Finding
     from codex_nb.auth.sources import ExternalTokenProvider
-    from codex_nb.host.recorder import OutputRecorder
-    from codex_nb.magics.codex_magics import CodexMagics
-    from codex_nb.magics.workspace import Workspace
     from codex_nb.settings import Settings
 
 
@@ -80,11 +77,3 @@ def find_token_provider(name: str) -> ExternalTokenProvider:
         raise ConfigError(words.provider_not_callable(name), path="CodexMagics", key="token_provider")
     provider: ExternalTokenProvider = found
     return provider
-
-
-def open_workspace(shell: Any, magics: CodexMagics, recorder: OutputRecorder) -> Workspace:
-    """Make the workspace of one shell, on the process's engine and environment."""
-    from codex_nb.host.engine import engine
-    from codex_nb.magics.workspace import Workspace
-
-    return Workspace(shell, magics, engine(), open_profile, recorder, Environment())

@@ -47,9 +47,12 @@ class _Loaded:
         self.magics.close()
 
     def _open_workspace(self, magics: CodexMagics) -> Workspace:
-        from codex_nb.assembly import open_workspace
+        from codex_nb.assembly import open_profile
+        from codex_nb.environment import Environment
+        from codex_nb.host.engine import engine
+        from codex_nb.magics.workspace import Workspace
 
-        return open_workspace(self._shell, magics, self.recorder)
+        return Workspace(self._shell, magics, engine(), open_profile, self.recorder, Environment())
 
 
 def load(shell: InteractiveShell) -> None:

@@ -15,8 +15,7 @@ from codex_nb.auth import (
 )
 from codex_nb.errors import CodexError
 from codex_nb.responses.backend import choose_backend
-from codex_nb.responses.client import ResponsesClient
-from codex_nb.responses.limits import RateLimits, fetch_usage
+from codex_nb.responses.client import ResponsesClient, fetch_usage
 from codex_nb.responses.models import ModelCatalog
 from codex_nb.session.assistant import Assistant
 from codex_nb.session.replay import AnswerStore
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from codex_nb.auth import FlowKind, LoginFlow
     from codex_nb.http import httpx
     from codex_nb.responses.events import ResponseEvent
+    from codex_nb.responses.limits import RateLimits
     from codex_nb.responses.model import Model
     from codex_nb.responses.request import ResponsesRequest
     from codex_nb.settings import Settings

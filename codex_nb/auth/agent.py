@@ -8,16 +8,14 @@ which is imported when the first agent identity turns up.
 from __future__ import annotations
 
 import base64
-import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Secret, SecretStr
 
 from codex_nb.auth.addresses import is_loopback, is_secure
-from codex_nb.auth.claims import encode_base64url
-from codex_nb.auth.credentials import UNKNOWN_PLAN, Account, Credentials
+from codex_nb.auth.credentials import UNKNOWN_PLAN, Account, AgentIdentity, Credentials, format_seconds
 from codex_nb.auth.oauth_replies import describe_network_error
 from codex_nb.errors import RefreshFailed, SignInRequired
 from codex_nb.http import httpx
@@ -25,9 +23,7 @@ from codex_nb.words import identities as words
 from codex_nb.words import network
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from codex_nb.auth.snapshots import Clock
+    from codex_nb.auth.credentials import Clock
     from codex_nb.settings import Settings
 
 JWKS_TIMEOUT_S = 10.0
@@ -42,28 +38,6 @@ class AgentRecord:
     private_key: SecretStr
     account: Account
     expires_at: datetime | None = None
-
-
-@dataclass(frozen=True)
-class AgentIdentity:
-    """An agent identity with its task, ready to sign; ``sign`` is bytes -> signature, pure."""
-
-    runtime_id: str
-    task_id: str = field(repr=False)
-    sign: Callable[[bytes], bytes] = field(repr=False, compare=False)
-    clock: Clock = field(repr=False, compare=False)
-
-    def assertion(self) -> SecretStr:
-        """Compose the assertion for a request made now: base64url JSON with its keys in alphabetical order."""
-        timestamp = format_seconds(self.clock())
-        signature = self.sign(f"{self.runtime_id}:{self.task_id}:{timestamp}".encode())
-        envelope = {
-            "agent_runtime_id": self.runtime_id,
-            "signature": base64.b64encode(signature).decode("ascii"),
-            "task_id": self.task_id,
-            "timestamp": timestamp,
-        }
-        return SecretStr(encode_base64url(json.dumps(envelope, separators=(",", ":")).encode()))
 
 
 class AgentRegistry:
@@ -150,11 +124,6 @@ class AgentRegistry:
         except ValueError:
             return network.SENSELESS
         return value if isinstance(value, dict) else network.service_status(str(response.status_code))
-
-
-def format_seconds(moment: datetime) -> str:
-    """RFC 3339 in UTC with whole seconds and ``Z``, as assertions want it."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _read_record(claims: Secret[dict[str, Any]]) -> AgentRecord | None:

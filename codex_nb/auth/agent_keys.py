@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import base64
 import binascii
-from hashlib import sha512
 from typing import TYPE_CHECKING, Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_private_key
+from nacl.exceptions import CryptoError
+from nacl.public import SealedBox
+from nacl.signing import SigningKey
 from pydantic import Secret, SecretStr
 
 from codex_nb.auth.claims import decode_base64url, jwt_part
-from codex_nb.auth.sealed_box import open_sealed_box
 from codex_nb.words import identities as words
 
 if TYPE_CHECKING:
@@ -30,23 +30,20 @@ AUDIENCE = "codex-app-server"
 class AgentKey:
     """An agent's Ed25519 key; it signs and opens what was sealed for it."""
 
-    def __init__(self, key: Ed25519PrivateKey) -> None:
-        self._key = key
+    def __init__(self, seed: bytes) -> None:
+        self._key = SigningKey(seed)
 
     def sign(self, message: bytes) -> bytes:
         """Sign the message."""
-        return self._key.sign(message)
+        return bytes(self._key.sign(message).signature)
 
     def unseal(self, sealed: str) -> str | None:
         """Open a sealed box (base64) made for the X25519 key of the same seed; None when it is not ours."""
-        scalar = sha512(self._key.private_bytes_raw()).digest()[:32]
+        box = SealedBox(self._key.to_curve25519_private_key())
         try:
-            opened = open_sealed_box(
-                base64.b64decode(sealed, validate=True), X25519PrivateKey.from_private_bytes(scalar)
-            )
-        except (ValueError, binascii.Error):
+            return bytes(box.decrypt(base64.b64decode(sealed, validate=True))).decode("utf-8", "replace")
+        except (ValueError, binascii.Error, CryptoError):
             return None
-        return None if opened is None else opened.decode("utf-8", "replace")
 
 
 def open_key(encoded: SecretStr) -> AgentKey | None:
@@ -55,7 +52,7 @@ def open_key(encoded: SecretStr) -> AgentKey | None:
         key = load_der_private_key(base64.b64decode(encoded.get_secret_value()), password=None)
     except (ValueError, TypeError):
         return None
-    return AgentKey(key) if isinstance(key, Ed25519PrivateKey) else None
+    return AgentKey(key.private_bytes_raw()) if isinstance(key, Ed25519PrivateKey) else None
 
 
 def verify(token: SecretStr, keys: Sequence[dict[str, Any]]) -> Secret[dict[str, Any]] | str:

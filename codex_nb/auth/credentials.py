@@ -5,26 +5,30 @@ The file's shape is :mod:`codex_nb.auth.document`; here are the values that the 
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import SecretStr
 
-from codex_nb.auth.claims import Claims, read_claims
+from codex_nb.auth.claims import Claims, encode_base64url, read_claims
 from codex_nb.errors import CredentialsUnreadable, SignInRequired
 from codex_nb.words import stored_login as words
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from pathlib import Path
 
-    from codex_nb.auth.agent import AgentIdentity
     from codex_nb.auth.document import AuthDotJson, Tokens
 
 PERSONAL_ACCESS_TOKEN_PREFIX = "at-"  # noqa: S105  (a prefix)
 UNKNOWN_PLAN = "unknown"
+
+Clock = Callable[[], datetime]
 
 
 class AuthMode(StrEnum):
@@ -50,6 +54,33 @@ class Account:
     email: str | None = None
     plan: str = UNKNOWN_PLAN
     is_fedramp: bool = False
+
+
+def format_seconds(moment: datetime) -> str:
+    """RFC 3339 in UTC with whole seconds and ``Z``, as assertions want it."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@dataclass(frozen=True)
+class AgentIdentity:
+    """An agent identity with its task, ready to sign; ``sign`` is bytes -> signature, pure."""
+
+    runtime_id: str
+    task_id: str = field(repr=False)
+    sign: Callable[[bytes], bytes] = field(repr=False, compare=False)
+    clock: Clock = field(repr=False, compare=False)
+
+    def assertion(self) -> SecretStr:
+        """Compose the assertion for a request made now: base64url JSON with its keys in alphabetical order."""
+        timestamp = format_seconds(self.clock())
+        signature = self.sign(f"{self.runtime_id}:{self.task_id}:{timestamp}".encode())
+        envelope = {
+            "agent_runtime_id": self.runtime_id,
+            "signature": base64.b64encode(signature).decode("ascii"),
+            "task_id": self.task_id,
+            "timestamp": timestamp,
+        }
+        return SecretStr(encode_base64url(json.dumps(envelope, separators=(",", ":")).encode()))
 
 
 @dataclass(frozen=True)

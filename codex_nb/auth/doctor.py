@@ -22,8 +22,7 @@ from codex_nb.words import next_steps
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from codex_nb.auth.credentials import Credentials
-    from codex_nb.auth.snapshots import Clock
+    from codex_nb.auth.credentials import Clock, Credentials
     from codex_nb.settings import Settings
 
 VARIABLES = ("CODEX_API_KEY", "CODEX_ACCESS_TOKEN", "CODEX_AGENT_IDENTITY")

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from pydantic import Secret, SecretStr
 
+    from codex_nb.auth.credentials import Clock
     from codex_nb.auth.document import AuthDotJson
-    from codex_nb.auth.snapshots import Clock
     from codex_nb.settings import Settings
 
 WHOAMI_TIMEOUT_S = 20.0

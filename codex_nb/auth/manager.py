@@ -17,11 +17,11 @@ from codex_nb.words import stored_login as words
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from codex_nb.auth.credentials import Credentials
+    from codex_nb.auth.credentials import Clock, Credentials
     from codex_nb.auth.document import AuthDotJson
     from codex_nb.auth.identities import Identities
     from codex_nb.auth.oauth import OAuthClient
-    from codex_nb.auth.snapshots import Clock, Sleep, Snapshot
+    from codex_nb.auth.snapshots import Sleep, Snapshot
     from codex_nb.auth.sources import CredentialSource
     from codex_nb.auth.stored import Renewal, StoredLogin
     from codex_nb.http import httpx

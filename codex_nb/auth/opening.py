@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from codex_nb.auth.snapshots import Clock, Sleep
+    from codex_nb.auth.credentials import Clock
+    from codex_nb.auth.snapshots import Sleep
     from codex_nb.auth.sources import ExternalTokenProvider
     from codex_nb.http import httpx
     from codex_nb.settings import Settings

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import SecretStr
 
-import codex_nb
 from codex_nb.auth.document import AuthDotJson
 from codex_nb.auth.renewer import Renewed
 from codex_nb.auth.snapshots import snapshot_of, take_snapshot
@@ -146,7 +145,7 @@ def fingerprint(token: SecretStr | None) -> str:
 
 async def launch_process(descriptors: Sequence[int], *, environ: Mapping[str, str]) -> Companion | None:
     """Start an interpreter of its own and wait until it is able to work; None when it is not."""
-    root = str(Path(codex_nb.__file__).parent.parent)
+    root = str(Path(__file__).parents[2])
     try:
         process = await asyncio.create_subprocess_exec(
             sys.executable or "python3",

@@ -13,7 +13,7 @@ from codex_nb.words import renewal as words
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from codex_nb.auth.snapshots import Clock
+    from codex_nb.auth.credentials import Clock
 
 # The CLI's own margins: a JWT is renewed within five minutes of its end, a token without end when it is eight days old.
 EXPIRY_MARGIN = timedelta(minutes=5)

@@ -15,10 +15,11 @@ from codex_nb.words import renewal as words
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from codex_nb.auth.credentials import Clock
     from codex_nb.auth.locks import Hold
     from codex_nb.auth.oauth import OAuthClient
     from codex_nb.auth.oauth_replies import TokenReply
-    from codex_nb.auth.snapshots import Clock, Sleep
+    from codex_nb.auth.snapshots import Sleep
     from codex_nb.auth.store import CredentialStore
 
 RETRY_PAUSES_S = (0.5, 2.0)

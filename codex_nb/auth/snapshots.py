@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from codex_nb.auth.credentials import Credentials, credentials_from_document
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from codex_nb.auth.document import AuthDotJson
     from codex_nb.auth.store import CredentialStore
 
-Clock = Callable[[], datetime]
 Sleep = Callable[[float], Awaitable[None]]
 
 

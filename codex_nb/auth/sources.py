@@ -32,7 +32,7 @@ from codex_nb.words import restrictions
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from codex_nb.auth.snapshots import Clock
+    from codex_nb.auth.credentials import Clock
     from codex_nb.settings import BearerCommand, Provider, Settings
     from codex_nb.words.message import Message
 

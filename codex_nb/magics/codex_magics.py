@@ -68,7 +68,7 @@ class CodexMagics(Magics):
         from codex_nb.magics.dispatch import dispatch
 
         try:
-            return dispatch(self, line, cell)
+            return dispatch(self.workspace, line, cell)
         except CodexError as error:
             raise UsageError(error.line) from None
 

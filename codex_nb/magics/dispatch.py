@@ -13,7 +13,6 @@ from codex_nb.words import commands as words
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from codex_nb.magics.codex_magics import CodexMagics
     from codex_nb.magics.workspace import Workspace
 
 ALIKE = 0.75  # of 1: a word that is so much like a command is a slip, and no question to spend tokens on
@@ -38,9 +37,8 @@ HANDLERS: Mapping[str, Callable[[Workspace, str], Any]] = {
 }
 
 
-def dispatch(magics: CodexMagics, line: str, cell: str | None) -> Any:
+def dispatch(workspace: Workspace, line: str, cell: str | None) -> Any:
     """Do what the line (and the cell below it) asks for."""
-    workspace = magics.workspace
     command, _, rest = line.strip().partition(" ")
     if cell is None and not command:
         return manage.show_help(workspace, "")

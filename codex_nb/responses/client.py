@@ -13,9 +13,10 @@ from codex_nb.errors import CodexError, ModelUnavailable
 from codex_nb.http import httpx
 from codex_nb.responses import events as ev
 from codex_nb.responses.compression import zstd_compressor
+from codex_nb.responses.fetch import get_json
 from codex_nb.responses.fold import ResponseFold
+from codex_nb.responses.limits import RateLimits, parse_headers, parse_usage
 from codex_nb.responses.limits import parse_event as parse_limits_event
-from codex_nb.responses.limits import parse_headers
 from codex_nb.responses.mapping import event_error, transport_error
 from codex_nb.responses.problem import request_id_of
 from codex_nb.responses.reply import Reply
@@ -194,3 +195,13 @@ class _Attempt:
         self._attempts.requests += len(response.history)
         self._request_id = request_id_of(response.headers)
         self.turn_state = response.headers.get(TURN_STATE_HEADER) or self.turn_state
+
+
+async def fetch_usage(
+    http: httpx.AsyncClient, backend: Backend, auth: httpx.Auth | None
+) -> RateLimits | None:
+    """Ask the usage endpoint; None where there is no plan to ask about. Failures are CodexErrors."""
+    if backend.usage_url is None:
+        return None
+    body = await get_json(http, backend.usage_url, backend=backend, auth=auth)
+    return parse_usage(body) if isinstance(body, dict) else RateLimits()

@@ -16,8 +16,6 @@ from codex_nb.words import limits as words
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from codex_nb.http import httpx
-    from codex_nb.responses.backend import Backend
 
 MINUTES_OF_AN_HOUR = 60
 MINUTES_OF_A_DAY = 24 * MINUTES_OF_AN_HOUR
@@ -137,19 +135,6 @@ def parse_usage(body: Mapping[str, Any]) -> RateLimits:
             name = entry.get("limit_name") or entry.get("metered_feature") or "other"
             windows += _usage_windows(entry.get("rate_limit"), str(name))
     return _found(body, table if isinstance(table, dict) else {}, windows) or RateLimits()
-
-
-async def fetch_usage(
-    http: httpx.AsyncClient, backend: Backend, auth: httpx.Auth | None
-) -> RateLimits | None:
-    """Ask the usage endpoint; None where there is no plan to ask about. Failures are CodexErrors."""
-    # The fetcher maps errors, and errors are mapped by what the headers tell of limits.
-    from codex_nb.responses.fetch import get_json
-
-    if backend.usage_url is None:
-        return None
-    body = await get_json(http, backend.usage_url, backend=backend, auth=auth)
-    return parse_usage(body) if isinstance(body, dict) else RateLimits()
 
 
 def _found(

@@ -9,11 +9,11 @@ import pytest
 
 from codex_nb.errors import BackendOverloaded, SignInRequired
 from codex_nb.http import httpx, open_http
+from codex_nb.responses.client import fetch_usage
 from codex_nb.responses.limits import (
     Credits,
     RateLimits,
     Window,
-    fetch_usage,
     parse_event,
     parse_headers,
     parse_usage,
