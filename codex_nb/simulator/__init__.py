@@ -6,12 +6,18 @@ scenarios replace them by prepared replies, as data.
 
 from __future__ import annotations
 
-from codex_nb.simulator import refusals
-from codex_nb.simulator.catalog import CLASSIC, LITE, Catalog, model_entry
-from codex_nb.simulator.limits import Limits, LimitWindow
-from codex_nb.simulator.loading import load_scenario, scenario_from_json
-from codex_nb.simulator.people import ADA, GRACE, Person
-from codex_nb.simulator.recording import RecordedRequest, RequestLog
+from codex_nb.simulator import scenario as refusals
+from codex_nb.simulator.accounts import (
+    ADA,
+    CLASSIC,
+    GRACE,
+    LITE,
+    Catalog,
+    Limits,
+    LimitWindow,
+    Person,
+    model_entry,
+)
 from codex_nb.simulator.scenario import (
     Call,
     CustomCall,
@@ -28,9 +34,11 @@ from codex_nb.simulator.scenario import (
     Step,
     Think,
     Wire,
+    load_scenario,
+    scenario_from_json,
 )
-from codex_nb.simulator.server import Simulator
-from codex_nb.simulator.serving import serve
+from codex_nb.simulator.server import Simulator, serve
+from codex_nb.simulator.state import RecordedRequest, RequestLog
 
 __all__ = [
     "ADA",

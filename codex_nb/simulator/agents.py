@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from codex_nb.simulator import jwt
+from codex_nb.simulator import tokens as jwt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-    from codex_nb.simulator.people import Person
+    from codex_nb.simulator.accounts import Person
+
 
 ISSUER = "https://chatgpt.com/codex-backend/agent-identity"
 AUDIENCE = "codex-app-server"

@@ -1,20 +1,44 @@
-"""The events of one response, written as the Responses API writes them.
-
-:class:`ResponseWriter` turns steps of a scenario into wire events: the same item gives ``output_item.added``, its
-parts, its deltas and ``output_item.done``, with sequence numbers, indexes and obfuscation.
-"""
+"""The events of one response as the Responses API writes them, with fabricated encrypted contents, and compaction."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import json
 import secrets
+import struct
 from typing import TYPE_CHECKING, Any
 
+from codex_nb.simulator.accounts import usage_of
+from codex_nb.simulator.parsed_request import messages_of
 from codex_nb.simulator.scenario import Call, CustomCall, End, Event, Hold, Item, Pause, Say, Think
-from codex_nb.simulator.sealed import seal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+
+
+_KEY = hashlib.sha256(b"the Codex simulator's seal: no secret, only a checksum").digest()
+
+
+def seal(payload: dict[str, Any], now: float) -> str:
+    """A blob that looks like the backend's (base64url of a Fernet-like frame) and carries the payload."""
+    frame = b"\x80" + struct.pack(">Q", int(now)) + json.dumps(payload).encode()
+    return base64.urlsafe_b64encode(frame + hmac.digest(_KEY, frame, hashlib.sha256)).decode()
+
+
+def unseal(blob: str) -> dict[str, Any] | None:
+    """The payload of a blob, None when it is not the simulator's or was altered."""
+    try:
+        data = base64.urlsafe_b64decode(blob)
+    except ValueError:
+        return None
+    frame, tag = data[:-32], data[-32:]
+    if not hmac.compare_digest(hmac.digest(_KEY, frame, hashlib.sha256), tag):
+        return None
+    payload = json.loads(frame[9:])
+    return payload if isinstance(payload, dict) else None
+
 
 WireEvent = dict[str, Any]
 Emission = WireEvent | Pause | Hold
@@ -211,3 +235,42 @@ def _pieces(text: str, size: int) -> list[str]:
         pieces.append(text[start:end])
         start = end
     return pieces
+
+
+_QUOTE_CHARACTERS = 160
+
+
+def summary_of(items: Sequence[Any]) -> str:
+    """What a history was about, in a few lines."""
+    earlier = [summary for item in items if (summary := read_compaction(item)) is not None]
+    asked = [text for role, text in messages_of(items) if role == "user"]
+    lines = [f"- {' '.join(text.split())[-_QUOTE_CHARACTERS:]}" for text in asked[-8:]]
+    return "\n".join([*earlier, f"Summary by the simulator of {len(asked)} questions:", *lines])
+
+
+def compaction_item(items: Sequence[Any], now: float) -> dict[str, Any]:
+    """The item that stands for a history."""
+    blob = seal({"summary": summary_of(items)}, now)
+    return {"type": "compaction", "id": new_id("cmp"), "encrypted_content": blob}
+
+
+def read_compaction(item: Any) -> str | None:
+    """The summary in a compaction item; None for other items."""
+    if not isinstance(item, dict) or item.get("type") not in {"compaction", "compaction_summary"}:
+        return None
+    payload = unseal(str(item.get("encrypted_content", "")))
+    return None if payload is None else str(payload.get("summary", ""))
+
+
+def compacted(body: Mapping[str, Any], now: float) -> dict[str, Any]:
+    """The answer of ``/v1/responses/compact``: the user's messages and one compaction item."""
+    items = body["input"]
+    kept = [item for item in items if isinstance(item, dict) and item.get("role") == "user"]
+    output = [*kept, compaction_item(items, now)]
+    return {
+        "id": new_id("resp"),
+        "object": "response.compaction",
+        "created_at": int(now),
+        "output": output,
+        "usage": usage_of(body, output, 0),
+    }

@@ -1,15 +1,17 @@
-"""Scenarios: what the simulator shall answer instead of its own behaviour, as data.
-
-A scenario is a list of replies. A request takes the first reply that fits it and is not used up; where none fits, the
-simulator behaves as the backend it stands for. Every part can be written as JSON (:mod:`codex_nb.simulator.loading`).
-"""
+"""Scenarios: what the simulator answers instead of its default behaviour, as data, in Python or from JSON."""
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 
 JsonObject = Mapping[str, Any]
 
@@ -219,3 +221,186 @@ class Script:
         return tuple(
             reply for reply, left in zip(self._replies, self._left, strict=True) if left not in {None, 0}
         )
+
+
+_STEPS: dict[str, type[Any]] = {
+    "think": Think,
+    "say": Say,
+    "call": Call,
+    "custom_call": CustomCall,
+    "item": Item,
+    "event": Event,
+    "end": End,
+    "hold": Hold,
+    "pause": Pause,
+    "raw": Raw,
+    "cut": Cut,
+}
+
+
+def load_scenario(path: Path) -> Scenario:
+    """The scenario in a JSON file; ValueError says what is wrong with it."""
+    return scenario_from_json(json.loads(path.read_text(encoding="utf-8")))
+
+
+def scenario_from_json(value: Mapping[str, Any]) -> Scenario:
+    """The scenario that a JSON object describes; ValueError says what is wrong with it."""
+    replies = tuple(_reply(each) for each in value.get("replies", ()))
+    return Scenario(replies, str(value.get("name", "")))
+
+
+def _reply(value: Mapping[str, Any]) -> Reply:
+    parts = dict(value)
+    if parts.get("stream") is not None:
+        parts["stream"] = tuple(_step(each) for each in parts["stream"])
+    if parts.get("wire") is not None:
+        wire = dict(parts["wire"])
+        wire["chunks"] = tuple(_bytes(each) for each in wire.get("chunks", ()))
+        parts["wire"] = _build(Wire, wire)
+    reply: Reply = _build(Reply, parts)
+    return reply
+
+
+def _step(value: Mapping[str, Any]) -> Step:
+    kind, parts = next(iter(value.items())) if len(value) == 1 else ("", {})
+    if kind not in _STEPS:
+        message = f"a step is an object with one of {', '.join(_STEPS)}, not {sorted(value)}"
+        raise ValueError(message)
+    parts = dict(parts)
+    if kind == "raw":
+        parts["data"] = _bytes(parts.get("data", ""))
+    if kind == "think":
+        parts["summary"] = tuple(parts.get("summary", ()))
+    step: Step = _build(_STEPS[kind], parts)
+    return step
+
+
+def _bytes(value: str | Mapping[str, str]) -> bytes:
+    return value.encode() if isinstance(value, str) else base64.b64decode(value["base64"])
+
+
+def _build(kind: type[Any], parts: Mapping[str, Any]) -> Any:
+    known = {each.name for each in fields(kind)}
+    unknown = sorted(set(parts) - known)
+    if unknown:
+        message = f"{kind.__name__} has no {unknown[0]!r}; it has {', '.join(sorted(known))}"
+        raise ValueError(message)
+    return kind(**parts)
+
+
+_ACCESS_TOKEN_WORDS = {
+    "expired": ("token_expired", "Provided authentication token is expired. Please try signing in again."),
+    "revoked": (
+        "token_invalidated",
+        "Your authentication token has been invalidated. Please try signing in again.",
+    ),
+    "unknown": ("token_invalid", "Could not parse your authentication token. Please try signing in again."),
+}
+
+_REFRESH_TOKEN_WORDS = {
+    "refresh_token_reused": (
+        "Your refresh token has already been used to generate a new access token. Please try signing in again."
+    ),
+    "refresh_token_expired": "Your refresh token has expired. Please try signing in again.",
+    "refresh_token_invalidated": "Your refresh token has been revoked. Please try signing in again.",
+}
+
+
+def error_body(message: str, code: str | None, kind: str | None = "invalid_request_error") -> dict[str, Any]:
+    """The common error object."""
+    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+
+
+def unauthorized(why: str = "expired", *, times: int | None = 1, path: str = "/responses") -> Reply:
+    """401 of the ChatGPT backend: ``why`` is "expired", "revoked", "unknown" or "missing"."""
+    if why == "missing":
+        return Reply(path, times=times, status=401, body={"detail": "Unauthorized"})
+    code, message = _ACCESS_TOKEN_WORDS[why]
+    body = {**error_body(message, code, None), "status": 401}
+    headers = {"x-openai-authorization-error": code}
+    return Reply(path, times=times, status=401, headers=headers, body=body)
+
+
+def incorrect_api_key(key: str) -> Reply:
+    """401 of the API; the key is shown by its ends only."""
+    shown = f"{key[:3]}{'*' * 8}{key[-4:]}"
+    message = f"Incorrect API key provided: {shown}."
+    return Reply(status=401, body=error_body(message, "invalid_api_key"))
+
+
+def refresh_refused(code: str, *, times: int | None = 1) -> Reply:
+    """401 of the token endpoint with one of its three codes."""
+    body = error_body(_REFRESH_TOKEN_WORDS[code], code)
+    return Reply("/oauth/token", times=times, status=401, body=body)
+
+
+def usage_limit_reached(plan: str = "plus", resets_at: int | None = None, *, times: int | None = 1) -> Reply:
+    """429: the plan's allowance is used up."""
+    error: dict[str, Any] = {
+        "type": "usage_limit_reached",
+        "message": "The usage limit has been reached",
+        "plan_type": plan,
+        "resets_at": resets_at,
+    }
+    return Reply(times=times, status=429, body={"error": error})
+
+
+def usage_not_included(*, times: int | None = 1) -> Reply:
+    """429: the plan has no Codex."""
+    body = {"error": {"type": "usage_not_included", "message": "Codex is not included in your plan"}}
+    return Reply(times=times, status=429, body=body)
+
+
+def rate_limited(retry_after_s: float | None = None, *, times: int | None = 1) -> Reply:
+    """429: too many requests in a short time."""
+    headers = {} if retry_after_s is None else {"retry-after": f"{retry_after_s:g}"}
+    body = error_body("Rate limit reached for requests", "rate_limit_exceeded", "requests")
+    return Reply(times=times, status=429, headers=headers, body=body)
+
+
+def server_error(status: int = 500, *, times: int | None = 1, path: str = "/responses") -> Reply:
+    """A server error with the API's body."""
+    message = "The server had an error while processing your request. Sorry about that!"
+    return Reply(path, times=times, status=status, body=error_body(message, None, "server_error"))
+
+
+def overloaded(*, times: int | None = 1) -> Reply:
+    """503: the model is at capacity."""
+    body = error_body("The engine is currently overloaded, please try again later", "server_is_overloaded")
+    return Reply(times=times, status=503, body=body)
+
+
+def context_length_exceeded(*, times: int | None = 1) -> Reply:
+    """400: the input does not fit the model."""
+    message = "Your input exceeds the context window of this model. Please adjust your input and try again."
+    return Reply(times=times, status=400, body=error_body(message, "context_length_exceeded"))
+
+
+def unsupported_model(model: object, *, is_chatgpt: bool) -> Reply:
+    """The refusal of a model that the account does not have."""
+    if is_chatgpt:
+        text = f"The '{model}' model is not supported when using Codex with a ChatGPT account."
+        return Reply(status=400, body={"detail": text})
+    message = f"The model `{model}` does not exist or you do not have access to it."
+    return Reply(status=404, body=error_body(message, "model_not_found"))
+
+
+def bad_request(message: str, code: str | None = None) -> Reply:
+    """400 with the common error object."""
+    return Reply(status=400, body=error_body(message, code))
+
+
+def detail(status: int, text: str) -> Reply:
+    """The ChatGPT backend's short form."""
+    return Reply(status=status, body={"detail": text})
+
+
+def failed(code: str, message: str, *before: Step, times: int | None = 1) -> Reply:
+    """A stream that ends with ``response.failed`` after the steps ``before``."""
+    error: Mapping[str, Any] = {"code": code, "message": message}
+    return Reply(times=times, stream=(*before, End("failed", error=error)))
+
+
+def cut(*before: Step, times: int | None = 1) -> Reply:
+    """A stream that breaks off after the steps ``before``."""
+    return Reply(times=times, stream=(*before, Cut()))

@@ -1,30 +1,177 @@
-"""The simulator's face: start it, point clients at it, act as the person who signs in, see what was asked."""
+"""The simulator as a server: start it on loopback, point clients at it, see what was asked.
+
+Also ``codex-nb simulate``, the server in the foreground.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import signal
+import ssl
+import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TextIO, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
-from codex_nb.simulator.application import make_application
-from codex_nb.simulator.certificates import make_tls
-from codex_nb.simulator.homes import Home
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application
+
+from codex_nb.simulator import backend, issuer
+from codex_nb.simulator import backend as responses
+from codex_nb.simulator.fixtures import Home
+from codex_nb.simulator.handlers import Handler, NotHere
 from codex_nb.simulator.issuer import authorization_answer
-from codex_nb.simulator.listening import Listener
 from codex_nb.simulator.scenario import Scenario, Script
-from codex_nb.simulator.world import World
+from codex_nb.simulator.state import World
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
     from types import TracebackType
 
-    from codex_nb.simulator.homes import Provider
-    from codex_nb.simulator.people import Person
-    from codex_nb.simulator.recording import RequestLog
+    from tornado.routing import _RuleList
+
+    from codex_nb.simulator.accounts import Person
+    from codex_nb.simulator.fixtures import Provider
     from codex_nb.simulator.scenario import Reply
+    from codex_nb.simulator.state import RequestLog
     from codex_nb.simulator.tokens import TokenSet
+
+
+def make_tls(folder: Path) -> tuple[ssl.SSLContext, Path]:
+    """A server context for loopback names, and the file of the authority that clients have to trust."""
+    try:
+        import trustme
+    except ImportError as error:
+        message = "TLS needs the trustme package: pip install 'codex-nb[simulator]'"
+        raise RuntimeError(message) from error
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1", "localhost", "::1").configure_cert(context)
+    ca_file = folder / "ca.pem"
+    authority.cert_pem.write_to_path(str(ca_file))
+    return context, ca_file
+
+
+T = TypeVar("T")
+
+_MAX_BODY_BYTES = 512 * 1024 * 1024
+_HOST = "127.0.0.1"
+
+
+class Listener:
+    """A port and the thread that serves it; ``port`` 0 is a free one."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._sockets: list[socket.socket] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def address(self) -> str:
+        """Host and port; RuntimeError while nothing listens."""
+        if not self._sockets:
+            message = "the simulator has not been started"
+            raise RuntimeError(message)
+        return f"{_HOST}:{self._port}"
+
+    def start(self, application: Application, tls: ssl.SSLContext | None) -> None:
+        """Bind the port and answer requests; returns when the loop runs."""
+        self._sockets = bind_sockets(self._port, _HOST)
+        self._port = self._sockets[0].getsockname()[1]
+        self._loop = asyncio.new_event_loop()
+        ready = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, args=(self._loop, application, tls, ready), name="codex simulator", daemon=True
+        )
+        self._thread.start()
+        ready.wait()
+
+    def _run(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        application: Application,
+        tls: ssl.SSLContext | None,
+        ready: threading.Event,
+    ) -> None:
+        asyncio.set_event_loop(loop)
+        server = HTTPServer(application, ssl_options=tls, max_buffer_size=_MAX_BODY_BYTES)
+
+        def listen() -> None:
+            server.add_sockets(self._sockets)
+            ready.set()
+
+        loop.call_soon(listen)
+        loop.run_forever()
+        loop.run_until_complete(_close(server))
+        loop.close()
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Run a function on the loop's thread and give its result; in place while nothing runs."""
+        if self._loop is None or not self._loop.is_running():
+            return function()
+
+        async def run() -> T:
+            return function()
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result()
+
+    def stop(self) -> None:
+        """Close the port and every connection, and end the thread."""
+        if self._loop is not None and self._thread is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+
+
+async def _close(server: HTTPServer) -> None:
+    server.stop()
+    await server.close_all_connections()
+    current = asyncio.current_task()
+    tasks = [task for task in asyncio.all_tasks() if task is not current]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+_ADDRESSES: tuple[tuple[str, type[Handler]], ...] = (
+    (r"/api/accounts/deviceauth/usercode", issuer.DeviceUserCode),
+    (r"/api/accounts/deviceauth/token", issuer.DeviceToken),
+    (r"/codex/device", issuer.DevicePage),
+    (r"/oauth/authorize", issuer.Authorize),
+    (r"/oauth/token", issuer.Token),
+    (r"/oauth/revoke", issuer.Revoke),
+    (r"/api/accounts/v1/user-auth-credential/whoami", issuer.WhoAmI),
+    (r"/(?:api/accounts|backend-api)/v1/agent/([^/]+)/task/register", issuer.AgentTask),
+    (r"/backend-api/wham/agent-identities/jwks", backend.AgentKeys),
+    (r"/backend-api/wham/accounts/check", backend.AccountsCheck),
+    (r"/backend-api/wham/usage", backend.WhamUsage),
+    (r"/backend-api/wham/rate-limit-reset-credits", backend.ResetCredits),
+    (r"/backend-api/wham/settings/user", backend.UserSettings),
+    (r"/backend-api/ps/plugins/.*", backend.InstalledPlugins),
+    (r"/backend-api/ps/mcp", backend.AppTools),
+    (r"/backend-api/codex/analytics-events/events", backend.Analytics),
+    (r"/backend-api/codex/models", backend.Models),
+    (r"/backend-api/codex/responses", responses.ChatGptResponses),
+    (r"/v1/models", backend.ApiModels),
+    (r"/v1/responses", responses.ApiResponses),
+    (r"/v1/responses/compact", responses.Compact),
+    (r".*", NotHere),
+)
+
+
+def make_application(world: World) -> Application:
+    """The application over a state."""
+    rules: _RuleList = [(pattern, handler, {"world": world}) for pattern, handler in _ADDRESSES]
+    return Application(rules, log_function=_silent)
+
+
+def _silent(_: object) -> None:
+    """Log no requests: they are recorded."""
 
 
 class Simulator:
@@ -238,3 +385,44 @@ class Simulator:
     def unused_replies(self) -> tuple[Reply, ...]:
         """Replies of the scenario that still wait for their request."""
         return self._listener.call(lambda: self.world.script.unused)
+
+
+_PACE_S = 0.02
+
+
+def serve(port: int = 0, *, tls: bool = False, out: TextIO | None = None) -> None:
+    """Listen until interrupted; prints the addresses and how to use them."""
+    stopped = threading.Event()
+    previous = signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    try:
+        with (
+            Simulator(port=port, tls=tls, pace_s=_PACE_S) as simulator,
+            tempfile.TemporaryDirectory() as home,
+        ):
+            simulator.write_home(Path(home))
+            print(_words(simulator, home), file=out or sys.stdout, flush=True)
+            stopped.wait()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _words(simulator: Simulator, home: str) -> str:
+    variables = {"CODEX_HOME": home, **simulator.environ()}
+    exports = "\n".join(f"  export {name}={value}" for name, value in variables.items())
+    config = "".join(f"  {line}\n" for line in simulator.config_toml().splitlines())
+    return f"""The Codex simulator answers at {simulator.base_url} until you press Ctrl-C.
+No model is asked, and no account is used.
+
+A CODEX_HOME that is signed in to it, and the variables that lead clients there:
+
+{exports}
+
+Sign in anew:   codex login --device-auth --experimental_issuer {simulator.issuer}
+Confirm codes:  {simulator.issuer}/codex/device
+API key:        {simulator.new_api_key()} (for {simulator.api_base_url})
+
+config.toml:
+
+{config}"""

@@ -1,22 +1,112 @@
-"""Tokens, codes and keys: what the issuer has given out and whether it is still good.
-
-Lives on the simulator's loop thread; nothing here locks.
-"""
+"""Tokens, codes and keys: JSON web tokens with realistic claims, device codes, and whether each is still valid."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
+import json
 import secrets
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
-
-from codex_nb.simulator import jwt
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from codex_nb.simulator.people import Person
+    from codex_nb.simulator.accounts import Person
+
+
+_KEY = secrets.token_bytes(32)
+
+
+def encode_part(data: bytes) -> str:
+    """Base64url without padding."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def decode_part(text: str) -> bytes:
+    """The bytes of base64url text, padded or not."""
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def compact_json(value: object) -> bytes:
+    """JSON without spaces."""
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def sign(claims: Mapping[str, Any]) -> str:
+    """A token with these claims."""
+    head = encode_part(compact_json({"alg": "HS256", "typ": "JWT", "kid": "simulator"}))
+    signed = f"{head}.{encode_part(compact_json(dict(claims)))}"
+    return f"{signed}.{_signature(signed)}"
+
+
+def verified_claims(token: str) -> dict[str, Any] | None:
+    """The claims of a token that was signed here; None for every other text."""
+    signed, _, signature = token.rpartition(".")
+    if not hmac.compare_digest(_signature(signed), signature):
+        return None
+    claims: dict[str, Any] = json.loads(decode_part(signed.split(".")[1]))
+    return claims
+
+
+def _signature(signed: str) -> str:
+    return encode_part(hmac.digest(_KEY, signed.encode(), hashlib.sha256))
+
+
+def id_claims(person: Person, issuer: str, client_id: str, now: float, lifetime_s: float) -> dict[str, Any]:
+    """The claims of an ID token."""
+    return {
+        "aud": [client_id],
+        "auth_provider": "password",
+        "email": person.email,
+        "email_verified": True,
+        "exp": int(now + lifetime_s),
+        "https://api.openai.com/auth": {
+            **_account(person),
+            "chatgpt_subscription_active_start": "2026-01-01T00:00:00+00:00",
+            "chatgpt_subscription_active_until": "2027-01-01T00:00:00+00:00",
+            "groups": [],
+            "organizations": [
+                {"id": "org-simulated", "is_default": True, "role": "owner", "title": "Personal"}
+            ],
+        },
+        "iat": int(now),
+        "iss": issuer,
+        "jti": secrets.token_hex(8),
+        "name": person.name,
+        "sub": f"auth0|{person.user_id}",
+    }
+
+
+def access_claims(
+    person: Person, issuer: str, client_id: str, now: float, lifetime_s: float
+) -> dict[str, Any]:
+    """The claims of an access token."""
+    return {
+        "aud": ["https://api.openai.com/v1"],
+        "client_id": client_id,
+        "exp": int(now + lifetime_s),
+        "https://api.openai.com/auth": _account(person),
+        "https://api.openai.com/profile": {"email": person.email, "email_verified": True},
+        "iat": int(now),
+        "iss": issuer,
+        "jti": secrets.token_hex(16),
+        "nbf": int(now),
+        "scp": ["openid", "profile", "email", "offline_access"],
+        "sub": f"auth0|{person.user_id}",
+    }
+
+
+def _account(person: Person) -> dict[str, Any]:
+    return {
+        "chatgpt_account_id": person.account_id,
+        "chatgpt_account_is_fedramp": person.is_fedramp,
+        "chatgpt_plan_type": person.plan,
+        "chatgpt_user_id": person.user_id,
+        "user_id": person.user_id,
+    }
+
 
 CLIENT_ID = "app_EMoamEEZ73f0CkXaXp7hrann"
 """The public client id of the Codex CLI."""
@@ -90,8 +180,8 @@ class TokenOffice:
         lifetime_s = self.access_lifetime_s if lifetime_s is None else lifetime_s
         arguments = (grant.person, self.issuer, grant.client_id, now)
         tokens = TokenSet(
-            id_token=jwt.sign(jwt.id_claims(*arguments, self.id_lifetime_s)),
-            access_token=jwt.sign(jwt.access_claims(*arguments, lifetime_s)),
+            id_token=sign(id_claims(*arguments, self.id_lifetime_s)),
+            access_token=sign(access_claims(*arguments, lifetime_s)),
             refresh_token="rt_sim." + secrets.token_urlsafe(48),
             person=grant.person,
         )
@@ -179,7 +269,7 @@ class TokenOffice:
 
     def person_of_id_token(self, token: str) -> Person | None:
         """Whose ID token this is, by the subject it names."""
-        claims = jwt.verified_claims(token) or {}
+        claims = verified_claims(token) or {}
         people = (grant.person for grant, _ in self._refresh.values())
         return next((person for person in people if f"auth0|{person.user_id}" == claims.get("sub")), None)
 
@@ -188,3 +278,89 @@ def challenge_of(verifier: str) -> str:
     """The S256 challenge of a PKCE verifier (RFC 7636, section 4.2)."""
     digest = hashlib.sha256(verifier.encode()).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+VALID_S = 15 * 60.0
+_LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
+
+
+@dataclass
+class DeviceCode:
+    """One device login under way; ``denied`` when the person said no."""
+
+    device_auth_id: str
+    user_code: str
+    client_id: str
+    expires_at: float
+    person: Person | None = None
+    denied: bool = False
+    collected: bool = False
+
+
+@dataclass
+class DeviceDesk:
+    """The device logins of one issuer."""
+
+    tokens: TokenOffice
+    clock: Callable[[], float]
+    _codes: dict[str, DeviceCode] = field(default_factory=dict)
+
+    def begin(self, client_id: str) -> DeviceCode:
+        """A new code, valid for 15 minutes."""
+        left = "".join(secrets.choice(_LETTERS) for _ in range(4))
+        code = DeviceCode(
+            "deviceauth_sim_" + secrets.token_hex(12),
+            f"{left}-{secrets.randbelow(10_000):04d}",
+            client_id,
+            self.clock() + VALID_S,
+        )
+        self._codes[code.user_code] = code
+        return code
+
+    def find(self, user_code: str) -> DeviceCode | None:
+        """The valid code that a person typed, however they wrote it."""
+        code = self._codes.get(user_code.strip().upper())
+        return code if code is not None and self.clock() < code.expires_at else None
+
+    def waiting(self) -> list[str]:
+        """The user codes that nobody has decided about, the newest last."""
+        return [
+            code.user_code
+            for code in self._codes.values()
+            if code.person is None and not code.denied and self.clock() < code.expires_at
+        ]
+
+    def decide(self, user_code: str, person: Person | None) -> bool:
+        """Confirm a code for a person, or deny it (None); False when there is no such code."""
+        code = self.find(user_code)
+        if code is None:
+            return False
+        code.person, code.denied = person, person is None
+        return True
+
+    def poll(self, device_auth_id: object, user_code: object) -> DeviceCode | None:
+        """The login that a client asks about; None when it is unknown, expired or already collected."""
+        code = self.find(str(user_code))
+        if code is None or code.device_auth_id != device_auth_id or code.collected:
+            return None
+        return code
+
+    def collect(self, code: DeviceCode, redirect_uri: str) -> dict[str, str]:
+        """What a confirmed login gives to the client that polls: an authorization code and its PKCE pair."""
+        if code.person is None:
+            message = "the code is not confirmed"
+            raise ValueError(message)
+        code.collected = True
+        verifier = secrets.token_urlsafe(64)
+        challenge = challenge_of(verifier)
+        authorization_code = self.tokens.new_code(code.person, challenge, redirect_uri, code.client_id)
+        return {
+            "authorization_code": authorization_code,
+            "code_challenge": challenge,
+            "code_verifier": verifier,
+        }
+
+    def expire(self) -> None:
+        """Let every code be too old."""
+        for code in self._codes.values():
+            code.expires_at = 0.0

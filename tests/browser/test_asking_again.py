@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from codex_nb.simulator import Call, End, Reply, Say, Simulator, refusals
+from codex_nb.simulator import Call, End, Reply, Say, Simulator
+from codex_nb.simulator import scenario as refusals
 from tests.browser.asking import LOAD, lead_to
 from tests.browser.notebook_page import NotebookPage
 

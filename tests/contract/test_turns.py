@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from codex_nb.simulator import Call, End, Reply, Say, Scenario, Simulator, Think, refusals
+from codex_nb.simulator import Call, End, Reply, Say, Scenario, Simulator, Think
+from codex_nb.simulator import scenario as refusals
 from tests.contract.cli import CodexCli
 
 SIGNED = "This answer comes from the codex_nb simulator"

@@ -13,7 +13,8 @@ import pytest
 import codex_nb
 from codex_nb.errors import BadRequest
 from codex_nb.session.answer import Answer
-from codex_nb.simulator import End, Hold, Reply, Say, Simulator, refusals
+from codex_nb.simulator import End, Hold, Reply, Say, Simulator
+from codex_nb.simulator import scenario as refusals
 
 PROMPTS = [f"question number {number}." for number in range(200)]
 REFUSED_OK = 200

@@ -11,7 +11,8 @@ import codex_nb
 from codex_nb.errors import CodexError, SignInRequired
 from codex_nb.session.answer import Answer
 from codex_nb.session.events import TurnFinished
-from codex_nb.simulator import End, Reply, Say, Simulator, refusals
+from codex_nb.simulator import End, Reply, Say, Simulator
+from codex_nb.simulator import scenario as refusals
 from tests.magics.conftest import Notebook
 
 

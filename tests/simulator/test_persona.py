@@ -8,8 +8,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from codex_nb.simulator.reading import Frame, errors_in, frames_in
-from codex_nb.simulator.schemas import example_of
+from codex_nb.simulator.canned_answers import example_of
+from codex_nb.simulator.parsed_request import Frame, errors_in, frames_in
 from tests.simulator.asking import Asker, text_of, user
 
 PYTHON = {

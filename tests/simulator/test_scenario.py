@@ -28,9 +28,9 @@ from codex_nb.simulator import (
     Think,
     Wire,
     load_scenario,
-    refusals,
     scenario_from_json,
 )
+from codex_nb.simulator import scenario as refusals
 from tests.simulator.asking import Asker, events_of, text_of, user
 
 SAY_ONE, SAY_TWO = (Reply(stream=(Say(text), End())) for text in ("one", "two"))

@@ -1,13 +1,70 @@
-"""Reading a request as a model would: messages, tools, the notebook's frames, cells, errors and images."""
+"""A request as a model would read it: content encodings, messages, tools, frames, cells and errors."""
 
 from __future__ import annotations
 
+import gzip
+import json
 import re
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+
+class UndecodableBodyError(ValueError):
+    """The body cannot be read; ``status`` is the reply's."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def decode_body(raw: bytes, content_type: str, content_encoding: str) -> Any:
+    """The JSON value, form fields or text of a body; None when it is empty."""
+    data = _decompress(raw, content_encoding.strip().lower())
+    if not data:
+        return None
+    if content_type.startswith("application/x-www-form-urlencoded"):
+        return dict(parse_qsl(data.decode(), keep_blank_values=True))
+    if "json" not in content_type:
+        return data.decode(errors="replace")
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        message = "We could not parse the JSON body of your request."
+        raise UndecodableBodyError(message, 400) from error
+
+
+def _decompress(raw: bytes, encoding: str) -> bytes:
+    try:
+        match encoding:
+            case "" | "identity":
+                return raw
+            case "gzip":
+                return gzip.decompress(raw)
+            case "zstd":
+                return _unpack_zstd(raw)
+    except UndecodableBodyError:
+        raise
+    except Exception as error:
+        message = f"The body is not {encoding}."
+        raise UndecodableBodyError(message, 400) from error
+    message = f"Content encoding {encoding} is not supported."
+    raise UndecodableBodyError(message, 415)
+
+
+def _unpack_zstd(raw: bytes) -> bytes:
+    try:
+        zstandard = import_module("zstandard")
+    except ImportError as error:
+        message = "zstd bodies need the zstandard package in the simulator's environment."
+        raise UndecodableBodyError(message, 415) from error
+    unpacked: bytes = zstandard.ZstdDecompressor().decompressobj().decompress(raw)
+    return unpacked
+
 
 _FRAME_LINE = re.compile(
     r"""^[\s>*`#-]*                                     # list marks

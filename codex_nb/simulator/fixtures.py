@@ -1,4 +1,4 @@
-"""Files of a ``CODEX_HOME`` that point at the simulator: ``config.toml`` and ``auth.json``, as the CLI has them."""
+"""Files of a ``CODEX_HOME`` that point at the simulator: ``config.toml`` and ``auth.json``, as the CLI writes them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from codex_nb.simulator.tokens import TokenSet
+
 
 Provider = Literal["custom", "builtin", "api"]
 
