@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 from codex_nb import __version__
+
+DOCS = Path(__file__).parent
+sys.path.insert(0, str(DOCS))
+import architecture_diagram  # noqa: E402 - it lies beside this file
+
+architecture_diagram.write(DOCS)
 
 project = "codex_nb"
 author = "the codex_nb authors"
