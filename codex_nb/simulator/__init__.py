@@ -1,21 +1,21 @@
-"""A loopback Codex backend: the demo's and the tests' other side. It imports nothing of the client.
+"""A Codex backend on loopback, for the demo, the tests and ``codex-nb simulate``. It imports nothing of the client.
 
-The real Codex CLI can log in to it and run a turn on it. Its own answers come from a persona without any model;
-scenarios replace them by prepared replies, as data.
+The real Codex CLI can sign in to it and run turns on it. Its own answers are canned, without a model; scenarios replace
+them by prepared replies, as data.
 """
 
 from __future__ import annotations
 
-from codex_nb.simulator import scenario as refusals
+from codex_nb.simulator import error_replies
 from codex_nb.simulator.accounts import (
     ADA,
     CLASSIC,
     GRACE,
     LITE,
+    Account,
     Catalog,
     Limits,
     LimitWindow,
-    Person,
     model_entry,
 )
 from codex_nb.simulator.scenario import (
@@ -45,6 +45,7 @@ __all__ = [
     "CLASSIC",
     "GRACE",
     "LITE",
+    "Account",
     "Call",
     "Catalog",
     "CustomCall",
@@ -56,7 +57,6 @@ __all__ = [
     "LimitWindow",
     "Limits",
     "Pause",
-    "Person",
     "Raw",
     "RecordedRequest",
     "Reply",
@@ -67,9 +67,9 @@ __all__ = [
     "Step",
     "Think",
     "Wire",
+    "error_replies",
     "load_scenario",
     "model_entry",
-    "refusals",
     "scenario_from_json",
     "serve",
 ]

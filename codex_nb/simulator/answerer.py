@@ -1,4 +1,9 @@
-"""The default answerer: useful answers on a real notebook, without a model."""
+"""The default answers: canned, without a model, but computed from the notebook that a request describes.
+
+The answerer inspects a data frame with ``run_python`` where that tool is offered and reports what the code printed;
+it proposes cells, corrects misspelled names, fills in JSON schemas and summarizes threads. Every text that it writes
+says that it comes from the simulator.
+"""
 
 from __future__ import annotations
 
@@ -6,251 +11,361 @@ import json
 import re
 import secrets
 import time
-from dataclasses import dataclass
+from ast import literal_eval
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from codex_nb.simulator import parsed_request as reading
-from codex_nb.simulator.canned_answers import (
-    advice,
-    cells_for,
-    code_for,
-    example_of,
-    follow_up,
-    insertion,
-    report_of,
-    wants_cells,
-    wants_help,
-    wants_picture,
-)
-from codex_nb.simulator.events import compaction_item, read_compaction, summary_of
-from codex_nb.simulator.parsed_request import Frame
-from codex_nb.simulator.scenario import Call, CustomCall, End, Item, Say, Step, Think
+from codex_nb.simulator.parsed_request import cells_in, errors_in, frames_in, parse_request
+from codex_nb.simulator.responses import compaction_item, compaction_summary, summary_of
+from codex_nb.simulator.scenario import Call, CustomCall, End, Item, Say, Think
+from codex_nb.simulator.schema_examples import example_value
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from codex_nb.simulator.canned_answers import Cell
-    from codex_nb.simulator.parsed_request import Exchange, Offer
-
-
-_FRAME_NAME = re.compile(r"(?<![\w.])@?(df\w*|\w+_df)\b")
+    from codex_nb.simulator.parsed_request import Frame, ParsedRequest, Tool
+    from codex_nb.simulator.scenario import Step
 
 
-@dataclass(frozen=True)
-class Situation:
-    """What the persona understands of a request."""
+SIGNATURE = "_This answer comes from the codex_nb simulator; no model was used._"
 
-    items: Sequence[Any]
-    question: str
-    context: str
-    offers: Sequence[Offer]
-    images: int
-    text_format: Mapping[str, Any]
+Choice = tuple[str, Say | Call | CustomCall]
+"""A reasoning summary, and the text or call that follows it."""
 
-    @property
-    def frame(self) -> Frame | None:
-        """The frame that the question is about: one that it names, else the last one described."""
-        frames = reading.frames_in(self.context)
-        named = [
-            frame for frame in frames if re.search(rf"(?<!\w){re.escape(frame.name)}(?!\w)", self.question)
-        ]
-        sized = [frame for frame in frames if frame.shape is not None]
-        guessed = [Frame(match[1], "DataFrame") for match in _FRAME_NAME.finditer(self.question)]
-        return next(iter(named or guessed or sized[-1:] or frames[-1:]), None)
-
-    def earlier_output(self, frame: Frame) -> str | None:
-        """What looking at the frame gave earlier in the thread."""
-        exchanges = reading.exchanges_in(self.items)
-        looks = [each.output for each in exchanges if f"{frame.name}.describe()" in each.arguments]
-        return looks[-1] if looks else None
-
-    @property
-    def last_exchange(self) -> Exchange | None:
-        """The last tool call of this turn, once it has its output."""
-        exchanges = reading.exchanges_in(reading.since_last_user(self.items))
-        return exchanges[-1] if exchanges else None
-
-    def offer(self, name: str) -> Offer | None:
-        """The offered tool of that name."""
-        return next((offer for offer in self.offers if offer.name == name), None)
-
-    @property
-    def named_offer(self) -> Offer | None:
-        """The offered tool whose name stands in the question."""
-        names = set(re.findall(r"[\w-]+", self.question))
-        return next((offer for offer in self.offers if offer.name in names), None)
-
-
-def understand(body: Mapping[str, Any]) -> Situation:
-    """Read a request."""
-    items = body.get("input") or []
-    turn = reading.turn_inputs(items)
-    texts = [text for role, text in reading.messages_of(turn) if role == "user"]
-    context = "\n".join(text for role, text in reading.messages_of(items) if role == "user")
-    text = body.get("text") or {}
-    return Situation(
-        items=items,
-        question=_last_part(turn) or (texts[-1] if texts else ""),
-        context=context,
-        offers=reading.tools_of(body),
-        images=reading.images_in(turn),
-        text_format=text.get("format") or {},
-    )
-
-
-def _last_part(turn: Sequence[Mapping[str, Any]]) -> str:
-    """The last text of the last user message: context comes before the question."""
-    contents = [item.get("content") for item in turn if item.get("role") == "user"]
-    parts = contents[-1] if contents and isinstance(contents[-1], list) else []
-    texts = [str(part["text"]) for part in parts if isinstance(part, dict) and "text" in part]
-    return texts[-1] if texts else ""
-
-
-SIGNATURE = "_This answer comes from the codex_nb simulator; no model was asked._"
-
-_COMPACTION_PROMPT = re.compile(
+_SUMMARY_REQUEST = re.compile(
     r"context checkpoint compaction|\b(?:summari[sz]e|compact)\b.{0,60}\b(?:conversation|thread|history)\b",
     re.IGNORECASE | re.DOTALL,
 )
-_FENCE_LINE = re.compile(
-    r"^</?[a-z]+-[0-9a-f]{8,}\b[^>]*>$\n?", re.MULTILINE
-)  # what clients put around output
-Choice = tuple[str, Step]
 
 
 def answer(body: Mapping[str, Any], pace_s: float = 0.0) -> list[Step]:
-    """The steps that answer a request, ``pace_s`` between two deltas."""
-    items = body.get("input") or []
-    if any(isinstance(item, dict) and item.get("type") == "compaction_trigger" for item in items):
-        return [Item(compaction_item(items, time.time())), End()]
-    situation = understand(body)
-    if situation.text_format.get("type") == "json_schema":
-        schema = situation.text_format.get("schema") or {}
-        value = json.dumps(example_of(schema, situation.question), ensure_ascii=False)
-        return [Say(value, delay_s=pace_s), End()]
-    if _COMPACTION_PROMPT.search(situation.question):
-        return [Say(f"{summary_of(items)}\n\n{SIGNATURE}", delay_s=pace_s), End()]
-    thought, reply = _decide(situation, pace_s)
-    return [Think((thought,), pace_s), reply, End()]
+    """The steps that answer the body of a request, with ``pace_s`` between two deltas."""
+    request = parse_request(body)
+    if any(item.get("type") == "compaction_trigger" for item in request.items):
+        return [Item(compaction_item(request.items, time.time())), End()]
+    if request.text_format.get("type") == "json_schema":
+        value = example_value(request.text_format.get("schema") or {}, request.question)
+        return [Say(json.dumps(value, ensure_ascii=False), delay_s=pace_s), End()]
+    if _SUMMARY_REQUEST.search(request.question):
+        return [replace(_signed(summary_of(request.items)), delay_s=pace_s), End()]
+    thought, step = _choose(request)
+    return [Think((thought,), pace_s), replace(step, delay_s=pace_s), End()]
 
 
-def _decide(situation: Situation, pace_s: float) -> tuple[str, Step]:
-    """What the persona thinks, and does: a tool call or its answer."""
-    choices = (_after_a_call, _named_tool, _mended_cell, _new_cells, _remembered, _look)
-    chosen = next((choice for each in choices if (choice := each(situation, pace_s)) is not None), None)
-    if chosen is not None:
-        return chosen
-    thought = "**Reading the notebook**\n\nI say what I see and what I can do."
-    return thought, _say(_description(situation), pace_s)
+def _choose(request: ParsedRequest) -> Choice:
+    strategies = (_report_result, _call_named_tool, _fix_error, _add_cells, _recall_result, _inspect_frame)
+    choices = (strategy(request) for strategy in strategies)
+    return next((choice for choice in choices if choice is not None), None) or _describe_request(request)
 
 
-def _after_a_call(situation: Situation, pace_s: float) -> Choice | None:
-    exchange = situation.last_exchange
-    if exchange is None:
-        return None
-    output = _FENCE_LINE.sub("", exchange.output).strip()
-    if exchange.tool == "insert_cells":
-        text = f"I asked for new cells below this one. The notebook says: {output}"
-        return "**Reading the notebook's answer**", _say(text, pace_s)
-    if exchange.tool != "run_python":
-        return "**Reading the output**", _say(f"`{exchange.tool}` gave:\n\n```text\n{output}\n```", pace_s)
-    thought = "**Reading the output**\n\nThe code has run; I report its numbers."
-    return thought, _say(report_of(situation.frame, output), pace_s)
+def _signed(text: str) -> Say:
+    return Say(f"{text}\n\n{SIGNATURE}")
 
 
-def _named_tool(situation: Situation, pace_s: float) -> Choice | None:
-    tool = situation.named_offer
-    if tool is None or tool.kind != "function" or tool.name in {"run_python", "insert_cells"}:
-        return None
-    arguments = example_of(tool.parameters, situation.question)
-    return f"**Calling `{tool.name}`**", Call(tool.name, arguments, _call_id(), pace_s, tool.namespace)
-
-
-def _new_cells(situation: Situation, pace_s: float) -> Choice | None:
-    frame, tool = situation.frame, situation.offer("insert_cells")
-    if frame is None or tool is None or not wants_cells(situation.question):
-        return None
-    return f"**Writing cells about `{frame.name}`**", _insert(tool, cells_for(frame), pace_s)
-
-
-def _mended_cell(situation: Situation, pace_s: float) -> Choice | None:
-    found = advice(f"{situation.context}\n{situation.question}") if wants_help(situation.question) else None
-    if found is None:
-        return None
-    sentence, source = found
-    tool = situation.offer("insert_cells")
-    thought = f"**Looking at the error**\n\n{sentence}"
-    if source is not None and tool is not None:
-        return thought, _insert(tool, [("code", source)], pace_s)
-    code = f"\n\n```python\n{source}\n```" if source else ""
-    return thought, _say(f"{sentence}{code}", pace_s)
-
-
-def _remembered(situation: Situation, pace_s: float) -> Choice | None:
-    frame = situation.frame
-    if frame is None or wants_picture(situation.question):
-        return None
-    earlier = situation.earlier_output(frame)
-    said = follow_up(frame, earlier) if earlier is not None else None
-    if said is None:
-        return None
-    return f"**Remembering `{frame.name}`**\n\nI have looked at it before.", _say(said, pace_s)
-
-
-def _look(situation: Situation, pace_s: float) -> Choice | None:
-    frame, tool = situation.frame, situation.offer("run_python")
-    if frame is None or tool is None:
-        return None
-    thought = f"**Looking at `{frame.name}`**\n\nI run code to see its numbers."
-    code, call_id = code_for(frame, situation.question), _call_id()
-    if tool.kind == "custom":
-        return thought, CustomCall(tool.name, code, call_id, pace_s)
-    return thought, Call(tool.name, {"code": code}, call_id, pace_s, tool.namespace)
-
-
-def _insert(tool: Offer, cells: list[Cell], pace_s: float) -> Call:
-    return Call(tool.name, insertion(tool, cells), _call_id(), pace_s, tool.namespace)
+def _call(tool: Tool, arguments: Mapping[str, Any]) -> Call:
+    return Call(tool.name, arguments, _call_id(), namespace=tool.namespace)
 
 
 def _call_id() -> str:
     return f"call_sim{secrets.token_hex(10)}"
 
 
-def _say(text: str, pace_s: float) -> Say:
-    return Say(f"{text}\n\n{SIGNATURE}", delay_s=pace_s)
+# Tool results and tools that the question names
+
+_UNTRUSTED_MARKER = re.compile(r"^</?[a-z]+-[0-9a-f]{8,}\b[^>]*>$\n?", re.MULTILINE)
+"""A line that a client puts before or after untrusted output."""
 
 
-def _description(situation: Situation) -> str:
-    """What the persona says where there is nothing to run."""
-    seen = [f"- {line}" for line in _sights(situation)]
-    names = ", ".join(f"`{offer.name}`" for offer in situation.offers[:8])
-    tools = f"You offer me these tools: {names}." if names else "You offer me no tools."
-    question = " ".join(situation.question.split())[:200]
-    skills = (
-        "With a model behind it this cell would answer. I can look at a data frame when one is defined above, "
-        "write cells, mend a misspelt name, fill in a JSON schema, count images and summarise a thread."
-    )
-    parts = [
-        f"You asked: “{question}”" if question else "You sent no question.",
-        "What I see:\n\n" + "\n".join(seen) if seen else "I see no notebook with your question.",
-        tools,
-        skills,
+def _report_result(request: ParsedRequest) -> Choice | None:
+    if not request.turn_results:
+        return None
+    result = request.turn_results[-1]
+    output = _UNTRUSTED_MARKER.sub("", result.output).strip()
+    if result.tool == "run_python":
+        thought = "**Reading the output**\n\nThe code has run; I report its output."
+        return thought, _signed(_frame_report(request.frame, output))
+    if result.tool == "insert_cells":
+        text = f"I requested new cells below this one. The tool returned: {output}"
+    else:
+        text = f"`{result.tool}` returned:\n\n```text\n{output}\n```"
+    return "**Reading the output**", _signed(text)
+
+
+def _call_named_tool(request: ParsedRequest) -> Choice | None:
+    tool = request.named_tool
+    if tool is None or tool.kind != "function" or tool.name in {"run_python", "insert_cells"}:
+        return None
+    return f"**Calling `{tool.name}`**", _call(tool, example_value(tool.parameters, request.question))
+
+
+# Fixes and new cells
+
+Cell = tuple[str, str]
+"""Kind ("code" or "markdown") and source."""
+
+_CELLS_REQUEST = re.compile(
+    r"\b(?:insert|add|append|write|make|create|put)\b[^.?!]{0,80}\bcells?\b", re.IGNORECASE
+)
+_FIX_REQUEST = re.compile(
+    r"\b(?:fix|mend|repair|error|exception|traceback|fails?|failed|wrong)\b", re.IGNORECASE
+)
+_UNKNOWN_NAME = re.compile(r"(?:NameError: name|KeyError:|has no attribute) '(?P<name>\w+)'")
+_CODE_BLOCK = re.compile(r"```(?:python)?\n(?P<source>.*?)```", re.DOTALL)
+_IMPORTS = {
+    "np": "import numpy as np",
+    "pd": "import pandas as pd",
+    "pl": "import polars as pl",
+    "plt": "import matplotlib.pyplot as plt",
+    "sns": "import seaborn as sns",
+}
+_SOURCE_KEYS, _KIND_KEYS = {"source", "code", "text", "content"}, {"kind", "cell_type", "type"}
+
+
+def _fix_error(request: ParsedRequest) -> Choice | None:
+    if not _FIX_REQUEST.search(request.question):
+        return None
+    fix = _suggested_fix(f"{request.context}\n{request.question}")
+    if fix is None:
+        return None
+    explanation, source = fix
+    thought = f"**Reading the error**\n\n{explanation}"
+    tool = request.tool("insert_cells")
+    if source is not None and tool is not None:
+        return thought, _insert_cells(tool, [("code", source)])
+    code = f"\n\n```python\n{source}\n```" if source else ""
+    return thought, _signed(f"{explanation}{code}")
+
+
+def _suggested_fix(text: str) -> tuple[str, str | None] | None:
+    """An explanation of the last unknown name in a text, and the corrected source where there is one."""
+    names = [match["name"] for match in _UNKNOWN_NAME.finditer(text)]
+    if not names:
+        return None
+    wrong = names[-1]
+    word = re.compile(rf"\b{wrong}\b")
+    sources = (match["source"] for match in _CODE_BLOCK.finditer(text))
+    source = next((each for each in sources if word.search(each)), None)
+    if wrong in _IMPORTS:
+        line = _IMPORTS[wrong]
+        return f"`{wrong}` is not imported: `{line}`.", f"{line}\n{source}" if source else line
+    known = set(re.findall(r"[A-Za-z_]\w{2,}", text)) - {wrong}
+    close = get_close_matches(wrong, sorted(known), 1, 0.75)
+    if not close:
+        return None
+    corrected = word.sub(close[0], source) if source else None
+    return f"There is no `{wrong}`; did you mean `{close[0]}`?", corrected
+
+
+def _add_cells(request: ParsedRequest) -> Choice | None:
+    frame, tool = request.frame, request.tool("insert_cells")
+    is_wanted = _CELLS_REQUEST.search(request.question) and not _FIX_REQUEST.search(request.question)
+    if frame is None or tool is None or not is_wanted:
+        return None
+    cells = [
+        ("markdown", f"## Summary of `{frame.name}`"),
+        ("code", f"{frame.name}.describe()"),
+        ("code", f"{frame.name}.isna().sum()"),
     ]
-    return "\n\n".join(parts)
+    return f"**Writing cells about `{frame.name}`**", _insert_cells(tool, cells)
 
 
-def _sights(situation: Situation) -> list[str]:
-    context = situation.context
-    sights = []
-    if cells := reading.cells_in(context):
-        sights.append(f"{cells} cells of a notebook" if cells > 1 else "a cell of a notebook")
-    for frame in reading.frames_in(context):
-        size = f" ({frame.shape[0]:,} by {frame.shape[1]:,})" if frame.shape else ""
-        sights.append(f"the frame `{frame.name}`{size}")
-    if errors := reading.errors_in(context):
-        sights.append(f"an error: `{errors[-1]}`")
-    if situation.images:
-        sights.append("one image" if situation.images == 1 else f"{situation.images} images")
-    if any(read_compaction(item) is not None for item in situation.items):
-        sights.append("a summary of what we said before")
-    return sights
+def _insert_cells(tool: Tool, cells: list[Cell]) -> Call:
+    """A call of a tool that inserts cells, with the field names of its own schema."""
+    properties: Mapping[str, Any] = tool.parameters.get("properties") or {}
+    for name, schema in properties.items():
+        if isinstance(schema, dict) and schema.get("type") == "array":
+            fields = (schema.get("items") or {}).get("properties") or {"kind": {}, "source": {}}
+            return _call(tool, {name: [_cell_argument(fields, cell) for cell in cells]})
+    return _call(tool, {"cells": [{"kind": kind, "source": source} for kind, source in cells]})
+
+
+def _cell_argument(fields: Mapping[str, Any], cell: Cell) -> dict[str, str]:
+    kind, source = cell
+    values = {name: kind for name in fields if name in _KIND_KEYS}
+    return values | {name: source for name in fields if name in _SOURCE_KEYS}
+
+
+# Data frames
+
+_PLOT_REQUEST = re.compile(r"\b(?:plot|chart|graph|draw|figure|histogram|hist|visuali[sz]e)", re.IGNORECASE)
+_DECLINED = re.compile(r"\b(?:rejected|declined|refused|denied|not approved)\b", re.IGNORECASE)
+_FAILED = re.compile(r"^\W*([A-Z]\w*(?:Error|Exception)\b.*)$", re.MULTILINE)
+_SHAPE_LABEL, _MISSING_LABEL = "rows, columns:", "missing:"
+_STATISTICS = ("count", "mean", "std", "min", "50%", "max")
+_MAX_QUOTED_LINES = 40
+
+
+def _recall_result(request: ParsedRequest) -> Choice | None:
+    frame = request.frame
+    if frame is None or _PLOT_REQUEST.search(request.question):
+        return None
+    output = request.earlier_output(frame)
+    sentence = None if output is None else _missing_values_sentence(frame, output)
+    if sentence is None:
+        return None
+    thought = f"**Using earlier output**\n\n`{frame.name}` was inspected earlier in this thread."
+    return thought, _signed(sentence)
+
+
+def _inspect_frame(request: ParsedRequest) -> Choice | None:
+    frame, tool = request.frame, request.tool("run_python")
+    if frame is None or tool is None:
+        return None
+    thought = f"**Inspecting `{frame.name}`**\n\nI run code that prints its statistics."
+    code = _inspection_code(frame, request.question)
+    if tool.kind == "custom":
+        return thought, CustomCall(tool.name, code, _call_id())
+    return thought, _call(tool, {"code": code})
+
+
+def _inspection_code(frame: Frame, question: str) -> str:
+    """Python that prints the shape, statistics and missing values of a frame, and plots it on request."""
+    name = frame.name
+    if not frame.is_pandas:
+        return f'print("{_SHAPE_LABEL}", {name}.shape)\nprint({name}.describe())'
+    lines = [
+        f'print("{_SHAPE_LABEL}", {name}.shape)',
+        f"print({name}.describe().to_string())",
+        f'print("{_MISSING_LABEL}", {name}.isna().sum().to_dict())',
+    ]
+    if _PLOT_REQUEST.search(question):
+        lines += [
+            "import matplotlib.pyplot as plt",
+            f"{name}.hist(figsize=(8, 3), bins=20)",
+            "plt.tight_layout()",
+            "plt.show()",
+        ]
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """The parsed output of the inspection code; ``missing`` counts missing values by column."""
+
+    shape: tuple[int, int] | None
+    table: str | None
+    missing: Mapping[str, int]
+
+
+def _parse_output(output: str) -> Inspection:
+    shape = re.search(rf"{re.escape(_SHAPE_LABEL)} \((\d+), (\d+)\)", output)
+    size = (int(shape[1]), int(shape[2])) if shape else None
+    return Inspection(size, _statistics_table(output), _missing_values(output))
+
+
+def _missing_values(output: str) -> dict[str, int]:
+    match = re.search(rf"^{re.escape(_MISSING_LABEL)} (\{{.*\}})$", output, re.MULTILINE)
+    try:
+        value = literal_eval(match[1]) if match else {}
+    except (ValueError, SyntaxError):
+        value = {}
+    return {str(column): int(count) for column, count in value.items()}
+
+
+def _statistics_table(output: str) -> str | None:
+    """A Markdown table of a printed ``describe()``, one row per column; None when there is no such output."""
+    lines = output.splitlines()
+    rows = {
+        parts[0]: parts[1:]
+        for line in lines
+        if (parts := line.split()) and parts[0] in _STATISTICS and len(parts) > 1
+    }
+    start = next((number for number, line in enumerate(lines) if line.split()[:1] == ["count"]), 0)
+    columns = lines[start - 1].split() if start else []
+    found = [name for name in _STATISTICS if len(rows.get(name, ())) == len(columns)]
+    if not columns or "mean" not in found:
+        return None
+    body = [
+        [f"`{column}`", *(_rounded(rows[name][index]) for name in found)]
+        for index, column in enumerate(columns)
+    ]
+    table = [["column", *found], ["---"] + ["---:"] * len(found), *body]
+    return "\n".join(f"| {' | '.join(line)} |" for line in table)
+
+
+def _rounded(number: str) -> str:
+    try:
+        return f"{float(number):.6g}"
+    except ValueError:
+        return number
+
+
+def _frame_report(frame: Frame | None, output: str) -> str:
+    """A short Markdown report of the output of the inspection code."""
+    name = f"`{frame.name}`" if frame else "the data"
+    if _DECLINED.search(output[:400]):
+        return f"The code was not approved, so I know about {name} only what the notebook shows."
+    if failure := _FAILED.search(output):
+        return f"The code that inspects {name} failed:\n\n```text\n{failure[1]}\n```"
+    found = _parse_output(output)
+    if frame is None or found.table is None:
+        quoted = "\n".join(output.splitlines()[:_MAX_QUOTED_LINES])
+        return f"The code printed:\n\n```text\n{quoted}\n```"
+    size = ""
+    if found.shape:
+        rows, columns = found.shape
+        size = f"{name} has **{_count(rows, 'row')}** and **{_count(columns, 'column')}**. "
+    missing = _missing_values_report(found.missing)
+    return f"### What is in {name}\n\n{size}Summary statistics:\n\n{found.table}\n\n{missing}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _missing_values_report(missing: Mapping[str, int]) -> str:
+    counts = [f"{count:,} in `{column}`" for column, count in missing.items() if count]
+    if not counts:
+        return "No values are missing."
+    return f"**Missing values:** {', '.join(counts)}. Decide how to handle them before you use the data."
+
+
+def _missing_values_sentence(frame: Frame, output: str) -> str | None:
+    """Which column of a frame has the most missing values; None when the output does not tell."""
+    found = _parse_output(output)
+    if found.shape is None or not found.missing:
+        return None
+    column, count = max(found.missing.items(), key=lambda item: item[1])
+    if not count:
+        return f"No column of `{frame.name}` has missing values."
+    return f"`{column}` has the most missing values: {count:,} of {found.shape[0]:,}."
+
+
+# Everything else
+
+_ABILITIES = (
+    "A model would answer your question here. The simulator can inspect a data frame that is defined above, add "
+    "cells, correct a misspelled name, fill in a JSON schema, count images and summarize a thread."
+)
+
+
+def _describe_request(request: ParsedRequest) -> Choice:
+    """What the request contains and what the simulator can do, where no other answer applies."""
+    question = " ".join(request.question.split())[:200]
+    found = "\n".join(f"- {line}" for line in _contents_of(request))
+    names = ", ".join(f"`{tool.name}`" for tool in request.tools[:8])
+    paragraphs = [
+        f"You asked: “{question}”" if question else "The request contains no question.",
+        f"The request contains:\n\n{found}" if found else "The request contains no notebook context.",
+        f"Available tools: {names}." if names else "No tools are available.",
+        _ABILITIES,
+    ]
+    thought = "**Reading the notebook**\n\nI describe what I received and what I can do."
+    return thought, _signed("\n\n".join(paragraphs))
+
+
+def _contents_of(request: ParsedRequest) -> list[str]:
+    contents = []
+    if cells := cells_in(request.context):
+        contents.append(_count(cells, "notebook cell"))
+    for frame in frames_in(request.context):
+        size = f" ({frame.shape[0]:,} \u00d7 {frame.shape[1]:,})" if frame.shape else ""
+        contents.append(f"the data frame `{frame.name}`{size}")
+    if errors := errors_in(request.context):
+        contents.append(f"an error: `{errors[-1]}`")
+    if request.images:
+        contents.append(_count(request.images, "image"))
+    if any(compaction_summary(item) is not None for item in request.items):
+        contents.append("a summary of earlier turns")
+    return contents

@@ -1,53 +1,324 @@
-"""The base of all handlers, and the response writer: record a request, answer it by a scenario or a handler."""
+"""The base of all request handlers: decodes and records a request, sends a scenario's reply, checks credentials.
+
+The second half of the module sends replies: the steps of a scenario become bytes on the connection, with the delays
+and faults that they ask for.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import secrets
 import socket
 import struct
 from asyncio import Future
-from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, assert_never
+from urllib.parse import parse_qsl
 
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler
 
-from codex_nb.simulator import scenario
-from codex_nb.simulator import scenario as refusals
-from codex_nb.simulator.accounts import Person, usage_of
-from codex_nb.simulator.events import Emission, ResponseWriter
-from codex_nb.simulator.parsed_request import UndecodableBodyError, decode_body
-from codex_nb.simulator.scenario import WEBSOCKET, Hold, Pause, Reply
+from codex_nb.simulator import error_replies
+from codex_nb.simulator.accounts import Account
+from codex_nb.simulator.responses import ResponseWriter, estimated_usage
+from codex_nb.simulator.scenario import WEBSOCKET, Cut, End, Event, Hold, Pause, Raw
 from codex_nb.simulator.state import RecordedRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from tornado.iostream import IOStream
 
-    from codex_nb.simulator.state import World
+    from codex_nb.simulator.credentials import TokenProblem
+    from codex_nb.simulator.responses import Emission, ItemStep
+    from codex_nb.simulator.scenario import Reply, Step, Wire
+    from codex_nb.simulator.state import State
 
+
+# Request bodies
+
+
+class BodyError(ValueError):
+    """The body of a request cannot be decoded; ``status`` is the status of the response."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def decode_body(raw: bytes, content_type: str, content_encoding: str) -> Any:
+    """The JSON value, form fields or text of a body, None when it is empty; BodyError when it is not valid."""
+    data = _decompress(raw, content_encoding.strip().lower())
+    if not data:
+        return None
+    if content_type.startswith("application/x-www-form-urlencoded"):
+        return dict(parse_qsl(data.decode(), keep_blank_values=True))
+    if "json" not in content_type:
+        return data.decode(errors="replace")
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        message = "We could not parse the JSON body of your request."
+        raise BodyError(message, 400) from error
+
+
+def _decompress(raw: bytes, encoding: str) -> bytes:
+    try:
+        match encoding:
+            case "" | "identity":
+                return raw
+            case "gzip":
+                return gzip.decompress(raw)
+            case "zstd":
+                return _decompress_zstd(raw)
+    except BodyError:
+        raise
+    except Exception as error:
+        message = f"The request body is not valid {encoding}."
+        raise BodyError(message, 400) from error
+    message = f"Content encoding {encoding} is not supported."
+    raise BodyError(message, 415)
+
+
+def _decompress_zstd(raw: bytes) -> bytes:
+    try:
+        zstandard = import_module("zstandard")
+    except ImportError as error:
+        message = "Request bodies in zstd require the zstandard package in the simulator's environment."
+        raise BodyError(message, 415) from error
+    decompressed: bytes = zstandard.ZstdDecompressor().decompressobj().decompress(raw)
+    return decompressed
+
+
+# Handlers
+
+
+class ClientClosedError(Exception):
+    """The client closed the connection before the end of the reply."""
+
+
+class Handler(RequestHandler):
+    """A request to the simulator."""
+
+    state: State
+    recorded: RecordedRequest
+
+    def initialize(self, state: State) -> None:
+        """Keep the shared state."""
+        self.state = state
+        self._client_closed = asyncio.Event()
+        self._cached_tokens = 0
+        self._drops_response = False
+
+    def set_default_headers(self) -> None:
+        """Identify the simulator and the request."""
+        self.clear_header("Server")
+        self.set_header("x-simulator", "codex_nb")
+        self.set_header("x-request-id", "req_sim_" + secrets.token_hex(12))
+
+    def check_xsrf_cookie(self) -> None:
+        """Accept forms without a token: no real account depends on them."""
+
+    async def prepare(self) -> None:
+        """Record the request, and send the scenario's reply if there is one."""
+        request = self.request
+        headers = {name.lower(): value for name, value in request.headers.get_all()}
+        query = {name: values[-1].decode() for name, values in request.query_arguments.items()}
+        method = WEBSOCKET if headers.get("upgrade", "").lower() == "websocket" else str(request.method)
+        self.recorded = RecordedRequest(method, request.path, query, headers, raw_body=request.body)
+        error = self._decode_body(headers)
+        self.state.log.add(self.recorded)
+        if error is not None:
+            await self.send_reply(error_replies.detail(error.status, str(error)))
+            return
+        reply = self.state.replies.take(method, request.path, self._is_authenticated)
+        if reply is not None and reply.then == "reply":
+            self.recorded.answered_by = "scenario"
+            await self.send_reply(reply)
+        elif reply is not None:
+            self._drops_response = reply.then == "lost"
+            await self._delay(reply)
+
+    def _decode_body(self, headers: Mapping[str, str]) -> BodyError | None:
+        content_type, encoding = headers.get("content-type", ""), headers.get("content-encoding", "")
+        try:
+            self.recorded.body = decode_body(self.request.body, content_type, encoding)
+        except BodyError as error:
+            return error
+        return None
+
+    def _is_authenticated(self) -> bool:
+        is_chatgpt = self.request.path.startswith("/backend-api")
+        return isinstance(self.chatgpt_account() if is_chatgpt else self.api_account(), Account)
+
+    async def _delay(self, reply: Reply) -> None:
+        """Wait for the pauses and gates of a reply; a client that closes the connection does not undo its request."""
+        with suppress(ClientClosedError):
+            for step in reply.stream or ():
+                if isinstance(step, Pause):
+                    await self.sleep(step.seconds)
+                elif isinstance(step, Hold):
+                    await self.wait_for_gate(step.gate)
+
+    def finish(self, chunk: str | bytes | dict[str, Any] | None = None) -> Future[None]:
+        """Send the response, or close the connection without it where the scenario demands that."""
+        if not self._drops_response:
+            return super().finish(chunk)
+        self.record_cut()
+        self.detach().close()
+        done: Future[None] = Future()
+        done.set_result(None)
+        return done
+
+    @property
+    def json_body(self) -> dict[str, Any]:
+        """The body if it is an object, otherwise an empty one."""
+        body = self.recorded.body
+        return body if isinstance(body, dict) else {}
+
+    def write_json(self, value: object, status: int = 200) -> None:
+        """Respond with a JSON value."""
+        self.set_status(status)
+        self.set_header("content-type", "application/json")
+        self.finish(json.dumps(value))
+
+    def write_error(self, status_code: int, **_: object) -> None:
+        """Respond to an error of the simulator itself in the backend's short form."""
+        self.set_header("content-type", "application/json")
+        self.finish(json.dumps({"detail": self._reason or str(status_code)}))
+
+    async def send_reply(self, reply: Reply) -> None:
+        """Send a reply and record its outcome."""
+        if self.request.path.endswith("/responses") and self.request.method == "POST":
+            key, items = self.json_body.get("prompt_cache_key"), self.json_body.get("input")
+            self._cached_tokens = self.state.cache.cached_tokens(
+                key, items if isinstance(items, list) else []
+            )
+        try:
+            await _send(self, reply)
+        except ClientClosedError:
+            self.state.log.update(self.recorded, "client_closed", self.get_status())
+            self.detach()
+
+    def stream_headers(self) -> Mapping[str, str]:
+        """The headers of an event stream."""
+        return {"cache-control": "no-cache"}
+
+    def usage(self, output: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+        """The usage of a response with these output items."""
+        return estimated_usage(self.json_body, output, self._cached_tokens)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait; ClientClosedError when the client closes the connection meanwhile."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._client_closed.wait(), seconds)
+            raise ClientClosedError
+
+    async def wait_for_gate(self, name: str) -> None:
+        """Wait until the gate is released; ClientClosedError when the client closes the connection first."""
+        gates = self.state.gates
+        gates.mark_reached(name)
+        waits = [asyncio.ensure_future(each.wait()) for each in (gates.gate(name), self._client_closed)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if self._client_closed.is_set():
+            raise ClientClosedError
+
+    def record_cut(self) -> None:
+        """Record that the simulator closes the connection."""
+        self.state.log.update(self.recorded, "cut", self.get_status())
+
+    def on_finish(self) -> None:
+        """Record the end of a complete response."""
+        self.state.log.update(self.recorded, "answered", self.get_status())
+
+    def on_connection_close(self) -> None:
+        """Record that the client closed the connection, and stop waiting."""
+        self._client_closed.set()
+        self.state.log.update(self.recorded, "client_closed", self.get_status())
+
+    @property
+    def bearer(self) -> str:
+        """The bearer token of the request, empty where there is none."""
+        scheme, _, value = self.request.headers.get("authorization", "").partition(" ")
+        return value if scheme.lower() == "bearer" else ""
+
+    def chatgpt_account(self) -> Account | TokenProblem:
+        """The account whose credentials the ChatGPT backend sees, or why it rejects them."""
+        scheme, _, value = self.request.headers.get("authorization", "").partition(" ")
+        if scheme == "AgentAssertion":
+            return self.state.agents.check_assertion(value) or "unknown"
+        if value.startswith("at-"):
+            return self.state.tokens.check_personal_token(value) or "unknown"
+        return self.state.tokens.check_access_token(value)
+
+    def api_account(self) -> Account | None:
+        """The account of the API key, None where the key is missing or unknown."""
+        return self.state.tokens.check_api_key(self.bearer)
+
+
+class ChatGptHandler(Handler):
+    """An endpoint of the ChatGPT backend; requests without valid credentials get a 401."""
+
+    account: Account
+
+    async def prepare(self) -> None:
+        """Check the credentials where the scenario has no reply."""
+        await super().prepare()
+        if self._finished:
+            return
+        account = self.chatgpt_account()
+        if isinstance(account, Account):
+            self.account = account
+        else:
+            await self.send_reply(error_replies.unauthorized(account))
+
+
+class ApiHandler(Handler):
+    """An endpoint of the API; requests without a valid key get a 401."""
+
+    account: Account
+
+    async def prepare(self) -> None:
+        """Check the key where the scenario has no reply."""
+        await super().prepare()
+        if self._finished:
+            return
+        account = self.api_account()
+        if account is not None:
+            self.account = account
+        else:
+            await self.send_reply(error_replies.incorrect_api_key(self.bearer))
+
+
+class NotFoundHandler(Handler):
+    """Every other path."""
+
+    def get(self, *_: str) -> None:
+        """Respond with 404."""
+        raise HTTPError(404)
+
+    post = put = patch = delete = get
+
+
+# Sending replies
 
 _FLUSH_BYTES = 8 * 1024
 
-Usage = Callable[[list[dict[str, Any]]], Mapping[str, Any]]
 
-
-class ClientGoneError(Exception):
-    """The client closed the connection before the reply's end."""
-
-
-async def play(handler: Handler, reply: scenario.Reply, usage: Usage, headers: Mapping[str, str]) -> None:
-    """Send a reply; ``headers`` are the backend's usual ones for an event stream."""
+async def _send(handler: Handler, reply: Reply) -> None:
     if reply.wire is not None:
-        await _play_wire(handler, reply.wire)
+        await _send_wire(handler, reply.wire)
         return
     handler.set_status(reply.status)
     if reply.stream is not None:
-        await _play_stream(handler, reply, usage, headers)
+        await _send_stream(handler, reply, reply.stream)
         return
     for name, value in reply.headers.items():
         handler.set_header(name, value)
@@ -59,99 +330,76 @@ async def play(handler: Handler, reply: scenario.Reply, usage: Usage, headers: M
     handler.finish(b"" if reply.body is None else json.dumps(reply.body))
 
 
-async def _play_stream(
-    handler: Handler, reply: scenario.Reply, usage: Usage, headers: Mapping[str, str]
-) -> None:
-    for name, value in {
-        "content-type": "text/event-stream; charset=utf-8",
-        **headers,
-        **reply.headers,
-    }.items():
+async def _send_stream(handler: Handler, reply: Reply, steps: Iterable[Step]) -> None:
+    content_type = {"content-type": "text/event-stream; charset=utf-8"}
+    for name, value in {**content_type, **handler.stream_headers(), **reply.headers}.items():
         handler.set_header(name, value)
-    player = _StreamPlayer(handler, usage)
-    if await player.play(reply.stream or ()):
+    if await _StreamSender(handler).send(steps):
         handler.finish()
 
 
-class _StreamPlayer:
-    """Plays the steps of one event stream."""
+class _StreamSender:
+    """Sends the steps of an event stream."""
 
-    def __init__(self, handler: Handler, usage: Usage) -> None:
-        request = handler.json_body
+    def __init__(self, handler: Handler) -> None:
         self._handler = handler
-        self._usage = usage
-        self._writer = ResponseWriter(request, handler.world.clock())
-        self._opened = False
+        self._writer = ResponseWriter(handler.json_body, handler.state.clock())
+        self._started = False
         self._buffer = bytearray()
 
-    async def play(self, steps: Iterable[scenario.Step]) -> bool:
-        """Send the steps; False when one of them has ended the connection."""
+    async def send(self, steps: Iterable[Step]) -> bool:
+        """Send the steps; False when one of them has closed the connection."""
         for step in steps:
-            if isinstance(step, scenario.Cut):
+            if isinstance(step, Cut):
                 await self._flush()
                 await _cut(self._handler, step)
                 return False
-            await self._play_step(step)
+            await self._send_step(step)
         await self._flush()
         return True
 
-    async def _play_step(self, step: scenario.Step) -> None:
+    async def _send_step(self, step: ItemStep | Event | End | Hold | Pause | Raw) -> None:
         match step:
-            case scenario.Raw(data):
-                self._buffer += data
-            case scenario.Event(name=name):
-                self._put(self._writer.given(step), name)
-            case scenario.Hold() | scenario.Pause():
+            case Raw():
+                self._buffer += step.data
+            case Event():
+                self._write(self._writer.given_event(step), step.name)
+            case Hold() | Pause():
                 await self._emit(step)
-            case scenario.End():
-                self._open()
-                self._put(self._writer.end(step, self._usage(self._writer.output)))
+            case End():
+                self._start()
+                self._write(self._writer.end(step, self._handler.usage(self._writer.output)))
             case _:
-                self._open()
-                for emission in self._emissions(step):
+                self._start()
+                for emission in self._writer.output_item(step):
                     await self._emit(emission)
 
-    def _emissions(self, step: scenario.Step) -> Iterator[Emission]:
-        match step:
-            case scenario.Think():
-                return self._writer.think(step)
-            case scenario.Say():
-                return self._writer.say(step)
-            case scenario.Call():
-                return self._writer.call(step)
-            case scenario.CustomCall():
-                return self._writer.custom_call(step)
-            case scenario.Item():
-                return self._writer.item(step)
-        message = f"not an item: {step}"
-        raise TypeError(message)
-
-    def _open(self) -> None:
-        if not self._opened:
-            self._opened = True
-            for event in self._writer.opening():
-                self._put(event)
+    def _start(self) -> None:
+        if not self._started:
+            self._started = True
+            for event in self._writer.start():
+                self._write(event)
 
     async def _emit(self, emission: Emission) -> None:
         match emission:
-            case scenario.Pause(seconds):
+            case Pause(seconds):
                 if seconds > 0:
                     await self._flush()
                     await self._handler.sleep(seconds)
-            case scenario.Hold(gate):
+            case Hold(gate):
                 await self._flush()
-                await self._handler.hold(gate)
+                await self._handler.wait_for_gate(gate)
             case dict():
-                self._put(emission)
+                self._write(emission)
                 if len(self._buffer) >= _FLUSH_BYTES:
                     await self._flush()
             case _:
                 assert_never(emission)
 
-    def _put(self, event: Mapping[str, Any], name: str | None = None) -> None:
+    def _write(self, event: Mapping[str, Any], name: str | None = None) -> None:
         name = str(event.get("type", "")) if name is None else name
-        head = f"event: {name}\n" if name else ""
-        self._buffer += f"{head}data: {json.dumps(event, ensure_ascii=False)}\n\n".encode()
+        line = f"event: {name}\n" if name else ""
+        self._buffer += f"{line}data: {json.dumps(event, ensure_ascii=False)}\n\n".encode()
 
     async def _flush(self) -> None:
         if self._buffer:
@@ -160,23 +408,21 @@ class _StreamPlayer:
         try:
             await self._handler.flush()
         except StreamClosedError as error:
-            raise ClientGoneError from error
+            raise ClientClosedError from error
 
 
-async def _cut(handler: Handler, step: scenario.Cut) -> None:
+async def _cut(handler: Handler, step: Cut) -> None:
     stream = handler.detach()
-    handler.note_cut()
+    handler.record_cut()
     if step.how == "truncate":
         with suppress(StreamClosedError):
             await stream.write(b'400\r\nevent: response.output_text.delta\ndata: {"type":')
-    if step.how == "reset":
-        _reset(stream)
-    stream.close()
+    _close(stream, reset=step.how == "reset")
 
 
-async def _play_wire(handler: Handler, wire: scenario.Wire) -> None:
+async def _send_wire(handler: Handler, wire: Wire) -> None:
     stream = handler.detach()
-    handler.note_cut()
+    handler.record_cut()
     with suppress(StreamClosedError):
         for number, chunk in enumerate(wire.chunks):
             if number and wire.pause_s:
@@ -184,221 +430,11 @@ async def _play_wire(handler: Handler, wire: scenario.Wire) -> None:
             await stream.write(chunk)
         if not wire.close:
             await stream.read_until_close()
-    if wire.reset:
-        _reset(stream)
+    _close(stream, reset=wire.reset)
+
+
+def _close(stream: IOStream, *, reset: bool) -> None:
+    """Close the connection; with ``reset``, by a TCP reset."""
+    if reset:
+        stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     stream.close()
-
-
-def _reset(stream: IOStream) -> None:
-    """Let closing the socket send a TCP reset instead of an orderly end."""
-    stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-
-
-class Handler(RequestHandler):
-    """One request to the simulator."""
-
-    world: World
-    recorded: RecordedRequest
-
-    def initialize(self, world: World) -> None:
-        """Take the shared state."""
-        self.world = world
-        self._closed = asyncio.Event()
-        self._cached_tokens = 0
-        self._loses_answer = False
-
-    def set_default_headers(self) -> None:
-        """Say who answers."""
-        self.clear_header("Server")
-        self.set_header("x-simulator", "codex_nb")
-        self.set_header("x-request-id", "req_sim_" + secrets.token_hex(12))
-
-    def check_xsrf_cookie(self) -> None:
-        """Do nothing: the forms of the pages change nothing but the simulator."""
-
-    async def prepare(self) -> None:
-        """Record the request and give the scenario's reply when there is one."""
-        request = self.request
-        headers = {name.lower(): value for name, value in request.headers.get_all()}
-        query = {name: values[-1].decode() for name, values in request.query_arguments.items()}
-        method = WEBSOCKET if headers.get("upgrade", "").lower() == "websocket" else str(request.method)
-        self.recorded = RecordedRequest(method, request.path, query, headers, raw_body=request.body)
-        problem = self._decode(headers)
-        self.world.log.add(self.recorded)
-        if problem is not None:
-            await self.play(refusals.detail(problem.status, str(problem)))
-            return
-        reply = self.world.script.take(method, request.path, self._accepted)
-        if reply is not None and reply.then == "reply":
-            self.recorded.answered_by = "scenario"
-            await self.play(reply)
-        elif reply is not None:
-            self._loses_answer = reply.then == "lost"
-            await self._wait_for(reply)
-
-    async def _wait_for(self, reply: Reply) -> None:
-        """Stand still as long as a reply wants it; a client that has left does not undo what it asked for."""
-        with suppress(ClientGoneError):
-            for step in reply.stream or ():
-                if isinstance(step, Pause):
-                    await self.sleep(step.seconds)
-                elif isinstance(step, Hold):
-                    await self.hold(step.gate)
-
-    def finish(self, chunk: str | bytes | dict[str, Any] | None = None) -> Future[None]:
-        """Send the answer, or end the connection without it where a scenario says so."""
-        if not self._loses_answer:
-            return super().finish(chunk)
-        self.note_cut()
-        self.detach().close()
-        done: Future[None] = Future()
-        done.set_result(None)
-        return done
-
-    def _decode(self, headers: Mapping[str, str]) -> UndecodableBodyError | None:
-        kind, encoding = headers.get("content-type", ""), headers.get("content-encoding", "")
-        try:
-            self.recorded.body = decode_body(self.request.body, kind, encoding)
-        except UndecodableBodyError as error:
-            return error
-        return None
-
-    def _accepted(self) -> bool:
-        is_chatgpt = self.request.path.startswith("/backend-api")
-        return isinstance(self.chatgpt_person() if is_chatgpt else self.api_person(), Person)
-
-    @property
-    def json_body(self) -> dict[str, Any]:
-        """The body when it is an object, else an empty one."""
-        body = self.recorded.body
-        return body if isinstance(body, dict) else {}
-
-    async def play(self, reply: Reply) -> None:
-        """Send a reply and note how it ended."""
-
-        def usage(output: list[dict[str, Any]]) -> Mapping[str, Any]:
-            return usage_of(self.json_body, output, self._cached_tokens)
-
-        if self.request.path.endswith("/responses") and self.request.method == "POST":
-            key, items = self.json_body.get("prompt_cache_key"), self.json_body.get("input")
-            self._cached_tokens = self.world.cache.cached_tokens(
-                key, items if isinstance(items, list) else []
-            )
-        try:
-            await play(self, reply, usage, self.stream_headers())
-        except ClientGoneError:
-            self.world.log.update(self.recorded, "client_closed", self.get_status())
-            self.detach()
-
-    def stream_headers(self) -> Mapping[str, str]:
-        """Headers of an event stream; the responses handler adds its own."""
-        return {"cache-control": "no-cache"}
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait; ClientGoneError when the client leaves meanwhile."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._closed.wait(), seconds)
-            raise ClientGoneError
-
-    async def hold(self, gate: str) -> None:
-        """Wait for the gate; ClientGoneError when the client leaves before it opens."""
-        gates = self.world.gates
-        gates.note_reached(gate)
-        waits = [asyncio.ensure_future(each.wait()) for each in (gates.gate(gate), self._closed)]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-        if self._closed.is_set():
-            raise ClientGoneError
-
-    def note_cut(self) -> None:
-        """Record that the simulator itself ends the connection."""
-        self.world.log.update(self.recorded, "cut", self.get_status())
-
-    def on_finish(self) -> None:
-        """Record the end of an ordinary reply."""
-        self.world.log.update(self.recorded, "answered", self.get_status())
-
-    def on_connection_close(self) -> None:
-        """Record that the client left, and let the reply know."""
-        self._closed.set()
-        self.world.log.update(self.recorded, "client_closed", self.get_status())
-
-    def write_error(self, status_code: int, **_: object) -> None:
-        """Answer errors of the simulator itself in the backend's short form."""
-        self.set_header("content-type", "application/json")
-        self.finish(json.dumps({"detail": self._reason or str(status_code)}))
-
-    def write_json(self, value: object, status: int = 200) -> None:
-        """Answer with a JSON value."""
-        self.set_status(status)
-        self.set_header("content-type", "application/json")
-        self.finish(json.dumps(value))
-
-    def chatgpt_person(self) -> Person | str:
-        """Who asks the ChatGPT backend, or why the credentials are not accepted."""
-        scheme, _, value = self.request.headers.get("authorization", "").partition(" ")
-        if scheme == "AgentAssertion":
-            return self.world.agents.check_assertion(value) or "unknown"
-        if value.startswith("at-"):
-            return self.world.tokens.check_personal_token(value) or "unknown"
-        return self.world.tokens.check_access(value)
-
-    def api_person(self) -> Person | None:
-        """Who asks the API with a key."""
-        return self.world.tokens.check_api_key(self.bearer)
-
-    @property
-    def bearer(self) -> str:
-        """The bearer token of the request, empty without one."""
-        scheme, _, value = self.request.headers.get("authorization", "").partition(" ")
-        return value if scheme.lower() == "bearer" else ""
-
-
-class ChatGptHandler(Handler):
-    """A handler of the ChatGPT backend: answers 401 to everybody it does not know."""
-
-    person: Person
-
-    async def prepare(self) -> None:
-        """Record, let the scenario answer, then check the credentials."""
-        await super().prepare()
-        if self._finished:
-            return
-        person = self.chatgpt_person()
-        if isinstance(person, Person):
-            self.person = person
-        else:
-            await self.play(refusals.unauthorized(person))
-
-
-class ApiHandler(Handler):
-    """A handler of the API with keys."""
-
-    person: Person
-
-    async def prepare(self) -> None:
-        """Record, let the scenario answer, then check the key."""
-        await super().prepare()
-        if self._finished:
-            return
-        person = self.api_person()
-        if person is not None:
-            self.person = person
-        elif self.bearer:
-            await self.play(refusals.incorrect_api_key(self.bearer))
-        else:
-            message = "You didn't provide an API key."
-            await self.play(Reply(status=401, body=refusals.error_body(message, None)))
-
-
-class NotHere(Handler):
-    """Any other address."""
-
-    def get(self, *_: str) -> Awaitable[None] | None:
-        """Answer 404."""
-        raise HTTPError(404)
-
-    post = put = patch = delete = get

@@ -1,27 +1,44 @@
-"""Scenarios: what the simulator answers instead of its default behaviour, as data, in Python or from JSON."""
+"""Scenarios: what the simulator answers instead of its default behaviour, as data, in Python or from JSON.
+
+A scenario is a list of replies. A request takes the first reply that matches it and is not used up; where none
+matches, the simulator behaves like the real backend. In JSON::
+
+    {"name": "a retry", "replies": [
+      {"status": 503, "body": {"error": {"code": "server_is_overloaded"}}},
+      {"stream": [{"think": {"summary": ["Hm."]}},
+                  {"say": {"text": "Hello", "gate": "middle"}},
+                  {"call": {"name": "run_python", "arguments": {"code": "1 + 1"}}},
+                  {"end": {}}]},
+      {"wire": {"chunks": ["HTTP/1.1 2"], "close": true}}
+    ]}
+
+A step is an object with one key, the kind of step in snake case. Bytes are written as text, or as
+``{"base64": "…"}``.
+"""
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
 JsonObject = Mapping[str, Any]
 
 WEBSOCKET = "WEBSOCKET"
-"""The method under which a websocket handshake is looked up and recorded."""
+"""The method under which a websocket handshake is recorded and matched."""
 
 
 @dataclass(frozen=True)
 class Think:
-    """A reasoning item: its summary parts, streamed as deltas, and an encrypted content."""
+    """A reasoning item with these summary parts and an encrypted content."""
 
     summary: tuple[str, ...]
     delay_s: float = 0.0
@@ -30,9 +47,9 @@ class Think:
 
 @dataclass(frozen=True)
 class Say:
-    """An assistant message, streamed in pieces of ``delta_chars`` characters, ``delay_s`` apart.
+    """An assistant message, streamed in deltas of about ``delta_chars`` characters, ``delay_s`` apart.
 
-    With ``gate`` the stream stands still in the middle of the text until the gate is released.
+    With ``gate`` the stream stops in the middle of the text until the gate is released.
     """
 
     text: str
@@ -45,7 +62,7 @@ class Say:
 
 @dataclass(frozen=True)
 class Call:
-    """A function call; ``arguments`` that are not a string are written as JSON."""
+    """A function call; ``arguments`` that are not a string are sent as JSON."""
 
     name: str
     arguments: JsonObject | str
@@ -57,7 +74,7 @@ class Call:
 
 @dataclass(frozen=True)
 class CustomCall:
-    """A custom tool call with free text as its input."""
+    """A custom tool call, whose input is free text."""
 
     name: str
     input: str
@@ -68,14 +85,14 @@ class CustomCall:
 
 @dataclass(frozen=True)
 class Item:
-    """Any output item, announced and done as it stands."""
+    """An output item, sent as given in ``output_item.added`` and ``output_item.done``."""
 
     item: JsonObject
 
 
 @dataclass(frozen=True)
 class Event:
-    """One event exactly as given; ``name`` is the ``event:`` line (None: the data's type, "": no line)."""
+    """An event, sent as given; ``name`` is its ``event:`` line (None: the type in the data, "": no such line)."""
 
     data: JsonObject
     name: str | None = None
@@ -83,9 +100,9 @@ class Event:
 
 @dataclass(frozen=True)
 class End:
-    """The terminal event, built from everything streamed before it.
+    """The terminal event, with all items streamed before it.
 
-    ``usage`` None means one is estimated. ``error`` belongs to "failed", ``reason`` to "incomplete".
+    The usage is estimated where it is None. ``error`` belongs to "failed", ``reason`` to "incomplete".
     """
 
     status: Literal["completed", "incomplete", "failed"] = "completed"
@@ -97,31 +114,28 @@ class End:
 
 @dataclass(frozen=True)
 class Hold:
-    """The stream stands still until the gate is released."""
+    """The stream stops until the gate is released."""
 
     gate: str = "gate"
 
 
 @dataclass(frozen=True)
 class Pause:
-    """The stream stands still for a while."""
+    """The stream stops for some seconds."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
 class Raw:
-    """Bytes of the body exactly as given."""
+    """Bytes of the body, sent as given."""
 
     data: bytes
 
 
 @dataclass(frozen=True)
 class Cut:
-    """The connection ends here.
-
-    ``close`` ends it without the last chunk, ``reset`` with a TCP reset, ``truncate`` in the middle of a chunk.
-    """
+    """The connection breaks: closed before the last chunk, by a TCP reset, or in the middle of a chunk."""
 
     how: Literal["close", "reset", "truncate"] = "close"
 
@@ -133,7 +147,8 @@ Step = Think | Say | Call | CustomCall | Item | Event | End | Hold | Pause | Raw
 class Wire:
     """A reply below HTTP: bytes written to the socket, status line and headers included.
 
-    ``pause_s`` lies between two chunks. Without ``close`` the socket then stays open and silent.
+    ``pause_s`` is the time between two chunks. Without ``close`` the connection then stays open until the client
+    closes it.
     """
 
     chunks: tuple[bytes, ...] = ()
@@ -144,17 +159,17 @@ class Wire:
 
 @dataclass(frozen=True)
 class Reply:
-    """One prepared answer.
+    """A prepared reply to matching requests.
 
-    ``path`` is compared with the end of the request's path (``*`` and ``?`` as in file names), ``method`` with its
-    method when given; a websocket handshake has the method WEBSOCKET, for which a reply must be given expressly.
-    ``times`` is how many requests it answers, None for all. ``skip`` lets that many fitting requests pass to the next
-    reply (or the usual behaviour) first. ``authenticated`` replies are given only to requests whose credentials the
-    backend accepts; the others get their 401.
+    ``path`` is matched with the end of the request's path (``*`` and ``?`` as in file names), ``method`` with its
+    method when given; a websocket handshake has the method WEBSOCKET, which must be given explicitly.
+    ``times`` is the number of requests that it answers, None for all. ``skip`` is the number of matching requests that
+    are left to the next reply (or the default behaviour) first. ``authenticated`` replies are sent only to requests
+    with valid credentials; the others get their 401.
 
-    The body is ``wire``, else ``stream`` (as an event stream), else ``body`` (a string as it stands, anything else as
-    JSON). With ``then`` "usual" only the holds and pauses of ``stream`` take place, and after them the usual behaviour;
-    with "lost" that behaviour has its effects, but the connection ends without its answer.
+    The body is ``wire``, else ``stream`` (as an event stream), else ``body`` (a string as given, anything else as
+    JSON). With ``then`` "usual" only the holds and pauses of ``stream`` take place, followed by the default behaviour;
+    with "lost" that behaviour has its effects, but the connection is closed without a response.
     """
 
     path: str = "/responses"
@@ -169,8 +184,8 @@ class Reply:
     authenticated: bool = False
     then: Literal["reply", "usual", "lost"] = "reply"
 
-    def fits(self, method: str, path: str) -> bool:
-        """Whether the reply is meant for such a request."""
+    def matches(self, method: str, path: str) -> bool:
+        """Whether the reply is for such a request."""
         if self.method is None and method == WEBSOCKET:
             return False
         return self.method in {None, method} and fnmatchcase(path, "*" + self.path)
@@ -178,49 +193,52 @@ class Reply:
 
 @dataclass(frozen=True)
 class Scenario:
-    """Replies in order; ``name`` is for people."""
+    """Replies in order; ``name`` is only informative."""
 
     replies: tuple[Reply, ...] = ()
     name: str = ""
 
 
-class Script:
-    """A scenario being played: knows what each reply has left."""
+@dataclass
+class _QueuedReply:
+    """A reply with the requests that it has left to answer and to skip."""
+
+    reply: Reply
+    left: int | None
+    skip: int
+
+
+class ReplyQueue:
+    """The replies of a scenario that are not used up."""
 
     def __init__(self, scenario: Scenario) -> None:
-        self._replies = list(scenario.replies)
-        self._left: list[int | None] = [reply.times for reply in self._replies]
-        self._skips = [reply.skip for reply in self._replies]
+        self._queue: list[_QueuedReply] = []
+        self.add(*scenario.replies)
 
     def add(self, *replies: Reply) -> None:
-        """Append replies to the ones not used up."""
-        self._replies.extend(replies)
-        self._left.extend(reply.times for reply in replies)
-        self._skips.extend(reply.skip for reply in replies)
+        """Append replies."""
+        self._queue.extend(_QueuedReply(reply, reply.times, reply.skip) for reply in replies)
 
-    def take(self, method: str, path: str, accepted: Callable[[], bool]) -> Reply | None:
-        """The reply for this request, counted as used; None when the usual behaviour applies.
-
-        ``accepted`` tells whether the request's credentials are good.
-        """
-        for index, reply in enumerate(self._replies):
-            left = self._left[index]
-            if left == 0 or not reply.fits(method, path) or (reply.authenticated and not accepted()):
+    def take(self, method: str, path: str, is_authenticated: Callable[[], bool]) -> Reply | None:
+        """The reply to a request, counted as used; None when the default behaviour applies."""
+        for queued in self._queue:
+            reply = queued.reply
+            if queued.left == 0 or not reply.matches(method, path):
                 continue
-            if self._skips[index]:
-                self._skips[index] -= 1
+            if reply.authenticated and not is_authenticated():
                 continue
-            if left is not None:
-                self._left[index] = left - 1
+            if queued.skip:
+                queued.skip -= 1
+                continue
+            if queued.left is not None:
+                queued.left -= 1
             return reply
         return None
 
     @property
     def unused(self) -> tuple[Reply, ...]:
-        """The replies that still wait for a request."""
-        return tuple(
-            reply for reply, left in zip(self._replies, self._left, strict=True) if left not in {None, 0}
-        )
+        """The replies that have not answered as many requests as they should."""
+        return tuple(queued.reply for queued in self._queue if queued.left not in {None, 0})
 
 
 _STEPS: dict[str, type[Any]] = {
@@ -239,12 +257,12 @@ _STEPS: dict[str, type[Any]] = {
 
 
 def load_scenario(path: Path) -> Scenario:
-    """The scenario in a JSON file; ValueError says what is wrong with it."""
+    """The scenario in a JSON file; ValueError when it is not valid."""
     return scenario_from_json(json.loads(path.read_text(encoding="utf-8")))
 
 
 def scenario_from_json(value: Mapping[str, Any]) -> Scenario:
-    """The scenario that a JSON object describes; ValueError says what is wrong with it."""
+    """The scenario in a JSON object; ValueError when it is not valid."""
     replies = tuple(_reply(each) for each in value.get("replies", ()))
     return Scenario(replies, str(value.get("name", "")))
 
@@ -264,7 +282,7 @@ def _reply(value: Mapping[str, Any]) -> Reply:
 def _step(value: Mapping[str, Any]) -> Step:
     kind, parts = next(iter(value.items())) if len(value) == 1 else ("", {})
     if kind not in _STEPS:
-        message = f"a step is an object with one of {', '.join(_STEPS)}, not {sorted(value)}"
+        message = f"a step must have exactly one of the keys {', '.join(_STEPS)}; got {sorted(value)}"
         raise ValueError(message)
     parts = dict(parts)
     if kind == "raw":
@@ -283,124 +301,6 @@ def _build(kind: type[Any], parts: Mapping[str, Any]) -> Any:
     known = {each.name for each in fields(kind)}
     unknown = sorted(set(parts) - known)
     if unknown:
-        message = f"{kind.__name__} has no {unknown[0]!r}; it has {', '.join(sorted(known))}"
+        message = f"{kind.__name__} has no field {unknown[0]!r}; fields: {', '.join(sorted(known))}"
         raise ValueError(message)
     return kind(**parts)
-
-
-_ACCESS_TOKEN_WORDS = {
-    "expired": ("token_expired", "Provided authentication token is expired. Please try signing in again."),
-    "revoked": (
-        "token_invalidated",
-        "Your authentication token has been invalidated. Please try signing in again.",
-    ),
-    "unknown": ("token_invalid", "Could not parse your authentication token. Please try signing in again."),
-}
-
-_REFRESH_TOKEN_WORDS = {
-    "refresh_token_reused": (
-        "Your refresh token has already been used to generate a new access token. Please try signing in again."
-    ),
-    "refresh_token_expired": "Your refresh token has expired. Please try signing in again.",
-    "refresh_token_invalidated": "Your refresh token has been revoked. Please try signing in again.",
-}
-
-
-def error_body(message: str, code: str | None, kind: str | None = "invalid_request_error") -> dict[str, Any]:
-    """The common error object."""
-    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
-
-
-def unauthorized(why: str = "expired", *, times: int | None = 1, path: str = "/responses") -> Reply:
-    """401 of the ChatGPT backend: ``why`` is "expired", "revoked", "unknown" or "missing"."""
-    if why == "missing":
-        return Reply(path, times=times, status=401, body={"detail": "Unauthorized"})
-    code, message = _ACCESS_TOKEN_WORDS[why]
-    body = {**error_body(message, code, None), "status": 401}
-    headers = {"x-openai-authorization-error": code}
-    return Reply(path, times=times, status=401, headers=headers, body=body)
-
-
-def incorrect_api_key(key: str) -> Reply:
-    """401 of the API; the key is shown by its ends only."""
-    shown = f"{key[:3]}{'*' * 8}{key[-4:]}"
-    message = f"Incorrect API key provided: {shown}."
-    return Reply(status=401, body=error_body(message, "invalid_api_key"))
-
-
-def refresh_refused(code: str, *, times: int | None = 1) -> Reply:
-    """401 of the token endpoint with one of its three codes."""
-    body = error_body(_REFRESH_TOKEN_WORDS[code], code)
-    return Reply("/oauth/token", times=times, status=401, body=body)
-
-
-def usage_limit_reached(plan: str = "plus", resets_at: int | None = None, *, times: int | None = 1) -> Reply:
-    """429: the plan's allowance is used up."""
-    error: dict[str, Any] = {
-        "type": "usage_limit_reached",
-        "message": "The usage limit has been reached",
-        "plan_type": plan,
-        "resets_at": resets_at,
-    }
-    return Reply(times=times, status=429, body={"error": error})
-
-
-def usage_not_included(*, times: int | None = 1) -> Reply:
-    """429: the plan has no Codex."""
-    body = {"error": {"type": "usage_not_included", "message": "Codex is not included in your plan"}}
-    return Reply(times=times, status=429, body=body)
-
-
-def rate_limited(retry_after_s: float | None = None, *, times: int | None = 1) -> Reply:
-    """429: too many requests in a short time."""
-    headers = {} if retry_after_s is None else {"retry-after": f"{retry_after_s:g}"}
-    body = error_body("Rate limit reached for requests", "rate_limit_exceeded", "requests")
-    return Reply(times=times, status=429, headers=headers, body=body)
-
-
-def server_error(status: int = 500, *, times: int | None = 1, path: str = "/responses") -> Reply:
-    """A server error with the API's body."""
-    message = "The server had an error while processing your request. Sorry about that!"
-    return Reply(path, times=times, status=status, body=error_body(message, None, "server_error"))
-
-
-def overloaded(*, times: int | None = 1) -> Reply:
-    """503: the model is at capacity."""
-    body = error_body("The engine is currently overloaded, please try again later", "server_is_overloaded")
-    return Reply(times=times, status=503, body=body)
-
-
-def context_length_exceeded(*, times: int | None = 1) -> Reply:
-    """400: the input does not fit the model."""
-    message = "Your input exceeds the context window of this model. Please adjust your input and try again."
-    return Reply(times=times, status=400, body=error_body(message, "context_length_exceeded"))
-
-
-def unsupported_model(model: object, *, is_chatgpt: bool) -> Reply:
-    """The refusal of a model that the account does not have."""
-    if is_chatgpt:
-        text = f"The '{model}' model is not supported when using Codex with a ChatGPT account."
-        return Reply(status=400, body={"detail": text})
-    message = f"The model `{model}` does not exist or you do not have access to it."
-    return Reply(status=404, body=error_body(message, "model_not_found"))
-
-
-def bad_request(message: str, code: str | None = None) -> Reply:
-    """400 with the common error object."""
-    return Reply(status=400, body=error_body(message, code))
-
-
-def detail(status: int, text: str) -> Reply:
-    """The ChatGPT backend's short form."""
-    return Reply(status=status, body={"detail": text})
-
-
-def failed(code: str, message: str, *before: Step, times: int | None = 1) -> Reply:
-    """A stream that ends with ``response.failed`` after the steps ``before``."""
-    error: Mapping[str, Any] = {"code": code, "message": message}
-    return Reply(times=times, stream=(*before, End("failed", error=error)))
-
-
-def cut(*before: Step, times: int | None = 1) -> Reply:
-    """A stream that breaks off after the steps ``before``."""
-    return Reply(times=times, stream=(*before, Cut()))

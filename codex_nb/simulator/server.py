@@ -1,7 +1,4 @@
-"""The simulator as a server: start it on loopback, point clients at it, see what was asked.
-
-Also ``codex-nb simulate``, the server in the foreground.
-"""
+"""The simulator's server: :class:`Simulator` listens on loopback, ``serve`` runs it for ``codex-nb simulate``."""
 
 from __future__ import annotations
 
@@ -20,13 +17,10 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
-from codex_nb.simulator import backend, issuer
-from codex_nb.simulator import backend as responses
-from codex_nb.simulator.fixtures import Home
-from codex_nb.simulator.handlers import Handler, NotHere
-from codex_nb.simulator.issuer import authorization_answer
-from codex_nb.simulator.scenario import Scenario, Script
-from codex_nb.simulator.state import World
+from codex_nb.simulator import backend, codex_home, issuer
+from codex_nb.simulator.handlers import Handler, NotFoundHandler
+from codex_nb.simulator.scenario import ReplyQueue, Scenario
+from codex_nb.simulator.state import State
 
 if TYPE_CHECKING:
     import socket
@@ -35,19 +29,22 @@ if TYPE_CHECKING:
 
     from tornado.routing import _RuleList
 
-    from codex_nb.simulator.accounts import Person
-    from codex_nb.simulator.fixtures import Provider
+    from codex_nb.simulator.accounts import Account
+    from codex_nb.simulator.codex_home import Provider
+    from codex_nb.simulator.credentials import TokenSet
     from codex_nb.simulator.scenario import Reply
     from codex_nb.simulator.state import RequestLog
-    from codex_nb.simulator.tokens import TokenSet
 
 
-def make_tls(folder: Path) -> tuple[ssl.SSLContext, Path]:
-    """A server context for loopback names, and the file of the authority that clients have to trust."""
+T = TypeVar("T")
+
+
+def _make_tls(folder: Path) -> tuple[ssl.SSLContext, Path]:
+    """A server context for loopback names, and the certificate file of its authority (needs ``trustme``)."""
     try:
         import trustme
     except ImportError as error:
-        message = "TLS needs the trustme package: pip install 'codex-nb[simulator]'"
+        message = "TLS requires the trustme package: pip install 'codex-nb[simulator]'"
         raise RuntimeError(message) from error
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -57,14 +54,12 @@ def make_tls(folder: Path) -> tuple[ssl.SSLContext, Path]:
     return context, ca_file
 
 
-T = TypeVar("T")
-
 _MAX_BODY_BYTES = 512 * 1024 * 1024
 _HOST = "127.0.0.1"
 
 
-class Listener:
-    """A port and the thread that serves it; ``port`` 0 is a free one."""
+class _ServerThread:
+    """An HTTP server on an event loop of its own thread; ``port`` 0 takes a free port."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -74,14 +69,14 @@ class Listener:
 
     @property
     def address(self) -> str:
-        """Host and port; RuntimeError while nothing listens."""
+        """Host and port; RuntimeError before the start."""
         if not self._sockets:
             message = "the simulator has not been started"
             raise RuntimeError(message)
         return f"{_HOST}:{self._port}"
 
     def start(self, application: Application, tls: ssl.SSLContext | None) -> None:
-        """Bind the port and answer requests; returns when the loop runs."""
+        """Listen and answer requests; returns once the loop runs."""
         self._sockets = bind_sockets(self._port, _HOST)
         self._port = self._sockets[0].getsockname()[1]
         self._loop = asyncio.new_event_loop()
@@ -112,7 +107,7 @@ class Listener:
         loop.close()
 
     def call(self, function: Callable[[], T]) -> T:
-        """Run a function on the loop's thread and give its result; in place while nothing runs."""
+        """Run a function on the server's thread and return its result; in the calling thread while it does not run."""
         if self._loop is None or not self._loop.is_running():
             return function()
 
@@ -122,7 +117,7 @@ class Listener:
         return asyncio.run_coroutine_threadsafe(run(), self._loop).result()
 
     def stop(self) -> None:
-        """Close the port and every connection, and end the thread."""
+        """Close the port and all connections, and end the thread."""
         if self._loop is not None and self._thread is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
@@ -138,48 +133,47 @@ async def _close(server: HTTPServer) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-_ADDRESSES: tuple[tuple[str, type[Handler]], ...] = (
-    (r"/api/accounts/deviceauth/usercode", issuer.DeviceUserCode),
-    (r"/api/accounts/deviceauth/token", issuer.DeviceToken),
-    (r"/codex/device", issuer.DevicePage),
-    (r"/oauth/authorize", issuer.Authorize),
-    (r"/oauth/token", issuer.Token),
-    (r"/oauth/revoke", issuer.Revoke),
-    (r"/api/accounts/v1/user-auth-credential/whoami", issuer.WhoAmI),
-    (r"/(?:api/accounts|backend-api)/v1/agent/([^/]+)/task/register", issuer.AgentTask),
-    (r"/backend-api/wham/agent-identities/jwks", backend.AgentKeys),
-    (r"/backend-api/wham/accounts/check", backend.AccountsCheck),
-    (r"/backend-api/wham/usage", backend.WhamUsage),
-    (r"/backend-api/wham/rate-limit-reset-credits", backend.ResetCredits),
-    (r"/backend-api/wham/settings/user", backend.UserSettings),
-    (r"/backend-api/ps/plugins/.*", backend.InstalledPlugins),
-    (r"/backend-api/ps/mcp", backend.AppTools),
-    (r"/backend-api/codex/analytics-events/events", backend.Analytics),
-    (r"/backend-api/codex/models", backend.Models),
-    (r"/backend-api/codex/responses", responses.ChatGptResponses),
-    (r"/v1/models", backend.ApiModels),
-    (r"/v1/responses", responses.ApiResponses),
-    (r"/v1/responses/compact", responses.Compact),
-    (r".*", NotHere),
+_ROUTES: tuple[tuple[str, type[Handler]], ...] = (
+    (r"/api/accounts/deviceauth/usercode", issuer.DeviceUserCodeHandler),
+    (r"/api/accounts/deviceauth/token", issuer.DeviceTokenHandler),
+    (r"/codex/device", issuer.DevicePageHandler),
+    (r"/oauth/authorize", issuer.AuthorizeHandler),
+    (r"/oauth/token", issuer.TokenHandler),
+    (r"/oauth/revoke", issuer.RevokeHandler),
+    (r"/api/accounts/v1/user-auth-credential/whoami", issuer.WhoAmIHandler),
+    (r"/(?:api/accounts|backend-api)/v1/agent/([^/]+)/task/register", issuer.AgentTaskHandler),
+    (r"/backend-api/wham/agent-identities/jwks", issuer.AgentJwksHandler),
+    (r"/backend-api/wham/accounts/check", backend.AccountsCheckHandler),
+    (r"/backend-api/wham/usage", backend.UsageHandler),
+    (r"/backend-api/wham/rate-limit-reset-credits", backend.ResetCreditsHandler),
+    (r"/backend-api/wham/settings/user", backend.UserSettingsHandler),
+    (r"/backend-api/ps/plugins/.*", backend.PluginsHandler),
+    (r"/backend-api/ps/mcp", backend.McpHandler),
+    (r"/backend-api/codex/analytics-events/events", backend.AnalyticsHandler),
+    (r"/backend-api/codex/models", backend.ModelsHandler),
+    (r"/backend-api/codex/responses", backend.ChatGptResponsesHandler),
+    (r"/v1/models", backend.ApiModelsHandler),
+    (r"/v1/responses", backend.ApiResponsesHandler),
+    (r"/v1/responses/compact", backend.CompactHandler),
+    (r".*", NotFoundHandler),
 )
 
 
-def make_application(world: World) -> Application:
-    """The application over a state."""
-    rules: _RuleList = [(pattern, handler, {"world": world}) for pattern, handler in _ADDRESSES]
-    return Application(rules, log_function=_silent)
+def _make_application(state: State) -> Application:
+    rules: _RuleList = [(pattern, handler, {"state": state}) for pattern, handler in _ROUTES]
+    return Application(rules, log_function=_log_nothing)
 
 
-def _silent(_: object) -> None:
-    """Log no requests: they are recorded."""
+def _log_nothing(_: object) -> None:
+    """Log no requests: the state records them."""
 
 
 class Simulator:
     """A Codex backend on 127.0.0.1, on a thread of its own.
 
-    ``with Simulator() as sim`` listens until the block ends; ``port`` 0 takes a free one. ``pace_s`` is the time
-    between two deltas of the persona, ``poll_interval_s`` what device logins are told to wait between two polls,
-    ``clock`` gives unix seconds. All methods may be called from any thread.
+    ``with Simulator() as sim`` listens until the end of the block; ``port`` 0 takes a free port. ``pace_s`` is the time
+    between two deltas of a canned answer, ``poll_interval_s`` the polling interval of device logins, ``clock`` returns
+    Unix seconds. Where an account is optional, the first one is used. All methods may be called from any thread.
     """
 
     def __init__(
@@ -193,10 +187,11 @@ class Simulator:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._tls = tls
-        self._listener = Listener(port)
+        self._server = _ServerThread(port)
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self.ca_file: Path | None = None
-        self.world = World(clock, pace_s, poll_interval_s, script=Script(scenario or Scenario()))
+        replies = ReplyQueue(scenario or Scenario())
+        self.state = State(clock, pace_s, poll_interval_s, replies=replies)
 
     def __enter__(self) -> Self:
         self.start()
@@ -211,187 +206,191 @@ class Simulator:
         self.stop()
 
     def start(self) -> None:
-        """Begin to listen and to answer."""
+        """Start to listen."""
         context = None
         if self._tls:
             self._folder = tempfile.TemporaryDirectory(prefix="codex-simulator-")
-            context, self.ca_file = make_tls(Path(self._folder.name))
-        self._listener.start(make_application(self.world), context)
-        self.world.tokens.issuer = self.base_url
+            context, self.ca_file = _make_tls(Path(self._folder.name))
+        self._server.start(_make_application(self.state), context)
+        self.state.tokens.issuer = self.base_url
 
     def stop(self) -> None:
-        """Close every connection and forget everything."""
-        self._listener.stop()
+        """Close all connections and delete the TLS certificate."""
+        self._server.stop()
         if self._folder is not None:
             self._folder.cleanup()
 
-    # Where clients are pointed to
+    # Addresses and configuration of clients
 
     @property
     def base_url(self) -> str:
-        """Scheme, host and port; the issuer's address too."""
-        return f"{'https' if self._tls else 'http'}://{self._listener.address}"
+        """Scheme, host and port; also the issuer's URL."""
+        return f"{'https' if self._tls else 'http'}://{self._server.address}"
 
     issuer = base_url
 
     @property
     def chatgpt_base_url(self) -> str:
-        """The address of the ChatGPT backend."""
+        """The base URL of the ChatGPT backend."""
         return f"{self.base_url}/backend-api"
 
     @property
     def openai_base_url(self) -> str:
-        """The address under which ``/responses`` and ``/models`` are in ChatGPT mode."""
+        """The base URL of ``/responses`` and ``/models`` with a ChatGPT login."""
         return f"{self.base_url}/backend-api/codex"
 
     @property
     def api_base_url(self) -> str:
-        """The address under which ``/responses`` and ``/models`` are with an API key."""
+        """The base URL of ``/responses`` and ``/models`` with an API key."""
         return f"{self.base_url}/v1"
 
     def config_toml(self, provider: Provider | None = None, model: str | None = None) -> str:
-        """A ``config.toml``; the provider is the built-in one over TLS and a custom one otherwise."""
-        return Home.config(self.base_url, provider or ("builtin" if self._tls else "custom"), model)
+        """A ``config.toml``; the default provider is the built-in one over TLS, a custom one otherwise."""
+        return codex_home.config_toml(
+            self.base_url, provider or ("builtin" if self._tls else "custom"), model
+        )
 
     def environ(self) -> dict[str, str]:
-        """The environment variables that lead a client here."""
-        return Home.environment(self.base_url, self.ca_file)
+        """The environment variables that point a client at the simulator."""
+        return codex_home.environment(self.base_url, self.ca_file)
 
-    # Logins that exist already
+    # Logins
 
-    def sign_in(self, person: Person | None = None, *, lifetime_s: float | None = None) -> TokenSet:
-        """A fresh login's tokens; ``lifetime_s`` is the access token's, possibly negative."""
-        world = self.world
-        return self._listener.call(
-            lambda: world.tokens.sign_in(person or world.person(), lifetime_s=lifetime_s)
+    def sign_in(self, account: Account | None = None, *, lifetime_s: float | None = None) -> TokenSet:
+        """The tokens of a new login; ``lifetime_s`` is the access token's and may be negative."""
+        state = self.state
+        return self._server.call(
+            lambda: state.tokens.sign_in(account or state.account(), lifetime_s=lifetime_s)
         )
 
     def write_login(
-        self, codex_home: Path, person: Person | None = None, *, lifetime_s: float | None = None
+        self, home: Path, account: Account | None = None, *, lifetime_s: float | None = None
     ) -> TokenSet:
-        """Write an ``auth.json`` with a fresh ChatGPT login, as the CLI writes it after a device login."""
-        tokens = self.sign_in(person, lifetime_s=lifetime_s)
-        Home(codex_home).write_login(tokens, self.base_url, self.world.clock())
+        """Write the ``auth.json`` of a new ChatGPT login, as the CLI does after a device login."""
+        tokens = self.sign_in(account, lifetime_s=lifetime_s)
+        codex_home.write_chatgpt_login(home, tokens, self.base_url, self.state.clock())
         return tokens
 
-    def write_api_key(self, codex_home: Path, person: Person | None = None) -> str:
-        """Write an ``auth.json`` with a new API key, as ``codex login --with-api-key`` does."""
-        key = self.new_api_key(person)
-        Home(codex_home).write_api_key(key)
+    def write_api_key(self, home: Path, account: Account | None = None) -> str:
+        """Write the ``auth.json`` of a new API key, as ``codex login --with-api-key`` does."""
+        key = self.new_api_key(account)
+        codex_home.write_api_key_login(home, key)
         return key
 
     def write_home(
-        self, codex_home: Path, person: Person | None = None, provider: Provider | None = None
+        self, home: Path, account: Account | None = None, provider: Provider | None = None
     ) -> TokenSet:
-        """Write a login and a ``config.toml``: a CODEX_HOME that is ready to use."""
-        tokens = self.write_login(codex_home, person)
-        (codex_home / "config.toml").write_text(self.config_toml(provider), encoding="utf-8")
+        """Write the ``auth.json`` and ``config.toml`` of a signed-in client."""
+        tokens = self.write_login(home, account)
+        (home / "config.toml").write_text(self.config_toml(provider), encoding="utf-8")
         return tokens
 
-    def new_api_key(self, person: Person | None = None) -> str:
+    def new_api_key(self, account: Account | None = None) -> str:
         """An API key for ``/v1``."""
-        return self._listener.call(lambda: self.world.tokens.new_api_key(person or self.world.person()))
+        state = self.state
+        return self._server.call(lambda: state.tokens.new_api_key(account or state.account()))
 
-    def new_personal_token(self, person: Person | None = None) -> str:
+    def new_personal_token(self, account: Account | None = None) -> str:
         """A personal access token for the ChatGPT backend."""
-        world = self.world
-        return self._listener.call(lambda: world.tokens.new_personal_token(person or world.person()))
+        state = self.state
+        return self._server.call(lambda: state.tokens.new_personal_token(account or state.account()))
 
-    def new_agent_identity(self, person: Person | None = None) -> str:
-        """An agent identity's JWT (needs ``cryptography``)."""
-        return self._listener.call(lambda: self.world.agents.new_identity(person or self.world.person()))
+    def new_agent_identity(self, account: Account | None = None) -> str:
+        """The JWT of an agent identity (needs ``cryptography``)."""
+        state = self.state
+        return self._server.call(lambda: state.agents.new_identity(account or state.account()))
 
-    # Acting as the person at the browser
+    # The user at the browser
 
     def waiting_device_codes(self) -> list[str]:
-        """The device codes that nobody has decided about, the newest last."""
-        return self._listener.call(self.world.devices.waiting)
+        """The device codes that are neither approved nor denied, the newest last."""
+        return self._server.call(self.state.devices.pending)
 
-    def approve_device_code(self, user_code: str, person: Person | None = None) -> None:
-        """Confirm a device code; LookupError when there is no such code."""
-        self._decide(user_code, person or self.world.person())
+    def approve_device_code(self, user_code: str, account: Account | None = None) -> None:
+        """Approve a device code; LookupError when it is unknown or expired."""
+        self._decide(user_code, account or self.state.account())
 
     def deny_device_code(self, user_code: str) -> None:
-        """Deny a device code; LookupError when there is no such code."""
+        """Deny a device code; LookupError when it is unknown or expired."""
         self._decide(user_code, None)
 
-    def _decide(self, user_code: str, person: Person | None) -> None:
-        if not self._listener.call(lambda: self.world.devices.decide(user_code, person)):
-            message = f"no such device code: {user_code}"
+    def _decide(self, user_code: str, account: Account | None) -> None:
+        if not self._server.call(lambda: self.state.devices.decide(user_code, account)):
+            message = f"unknown device code: {user_code}"
             raise LookupError(message)
 
-    def answer_authorization(self, url: str, person: Person | None = None, *, deny: bool = False) -> str:
-        """The address to which a browser is sent after the person has confirmed (or denied) at ``url``."""
+    def answer_authorization(self, url: str, account: Account | None = None, *, deny: bool = False) -> str:
+        """The URL to which a browser is redirected once the user has signed in (or cancelled) at ``url``."""
         fields = dict(parse_qsl(urlsplit(url).query))
-        who = None if deny else person or self.world.person()
-        return self._listener.call(lambda: authorization_answer(self.world, fields, who))
+        chosen = None if deny else account or self.state.account()
+        return self._server.call(lambda: issuer.authorization_redirect(self.state, fields, chosen))
 
-    # Changing the course of things
+    # Changes of the state
 
-    def change(self, **parts: Any) -> None:
-        """Put other values into parts of the state: ``limits``, ``catalog``, ``people``, ``pace_s``."""
+    def change(self, **attributes: Any) -> None:
+        """Set attributes of the state: ``limits``, ``catalog``, ``accounts``, ``pace_s``."""
 
-        def put() -> None:
-            for name, value in parts.items():
-                setattr(self.world, name, value)
+        def assign() -> None:
+            for name, value in attributes.items():
+                setattr(self.state, name, value)
 
-        self._listener.call(put)
+        self._server.call(assign)
 
     def expire_access_tokens(self) -> None:
-        """Let every access token given out so far be refused, whatever its claims say."""
-        self._listener.call(self.world.tokens.expire_access_tokens)
+        """Expire every access token issued so far, whatever its claims say."""
+        self._server.call(self.state.tokens.expire_access_tokens)
 
     def expire_refresh_tokens(self) -> None:
-        """Let every refresh token given out so far be too old."""
-        self._listener.call(self.world.tokens.expire_refresh_tokens)
+        """Expire every refresh token issued so far."""
+        self._server.call(self.state.tokens.expire_refresh_tokens)
 
     def expire_device_codes(self) -> None:
-        """Let every device code be too old."""
-        self._listener.call(self.world.devices.expire)
+        """Expire every device code."""
+        self._server.call(self.state.devices.expire)
 
     def revoke(self, token: str) -> bool:
-        """End the login a token belongs to, as a sign-out elsewhere does."""
-        return self._listener.call(lambda: self.world.tokens.revoke(token))
+        """Revoke the login of a token, as a sign-out on another machine does; False when the token is unknown."""
+        return self._server.call(lambda: self.state.tokens.revoke(token))
 
     def add_replies(self, *replies: Reply) -> None:
         """Append replies to the scenario."""
-        self._listener.call(lambda: self.world.script.add(*replies))
+        self._server.call(lambda: self.state.replies.add(*replies))
 
     def play(self, scenario: Scenario) -> None:
-        """Put another scenario in place of the present one."""
-        self.change(script=Script(scenario))
+        """Replace the scenario."""
+        self.change(replies=ReplyQueue(scenario))
 
     def release(self, gate: str = "gate") -> None:
-        """Open a gate: streams that stand still there go on, and later ones do not stop."""
-        self._listener.call(lambda: self.world.gates.gate(gate).set())
+        """Release a gate: streams that stopped there continue, and later ones do not stop."""
+        self._server.call(lambda: self.state.gates.gate(gate).set())
 
     def wait_held(self, gate: str = "gate", timeout_s: float = 10.0) -> bool:
-        """Block until a stream stands still at the gate; False when none has come in time."""
-        return self.world.gates.wait_reached(gate, timeout_s)
+        """Block until a stream has stopped at the gate; False when the time is over first."""
+        return self.state.gates.wait_reached(gate, timeout_s)
 
-    # What happened
+    # Records
 
     @property
     def requests(self) -> RequestLog:
-        """Everything that was asked."""
-        return self.world.log
+        """Every request that was received."""
+        return self.state.log
 
     @property
     def refreshes(self) -> int:
-        """How many refresh tokens were spent."""
-        return self.world.tokens.refreshes
+        """The number of refresh tokens that were used."""
+        return self.state.tokens.refreshes
 
     @property
     def unused_replies(self) -> tuple[Reply, ...]:
-        """Replies of the scenario that still wait for their request."""
-        return self._listener.call(lambda: self.world.script.unused)
+        """The replies of the scenario that have not answered as many requests as they should."""
+        return self._server.call(lambda: self.state.replies.unused)
 
 
 _PACE_S = 0.02
 
 
 def serve(port: int = 0, *, tls: bool = False, out: TextIO | None = None) -> None:
-    """Listen until interrupted; prints the addresses and how to use them."""
+    """Run a simulator until it is interrupted; prints its addresses and how to use it."""
     stopped = threading.Event()
     previous = signal.signal(signal.SIGTERM, lambda *_: stopped.set())
     try:
@@ -400,7 +399,7 @@ def serve(port: int = 0, *, tls: bool = False, out: TextIO | None = None) -> Non
             tempfile.TemporaryDirectory() as home,
         ):
             simulator.write_home(Path(home))
-            print(_words(simulator, home), file=out or sys.stdout, flush=True)
+            print(_instructions(simulator, home), file=out or sys.stdout, flush=True)
             stopped.wait()
     except KeyboardInterrupt:
         pass
@@ -408,20 +407,20 @@ def serve(port: int = 0, *, tls: bool = False, out: TextIO | None = None) -> Non
         signal.signal(signal.SIGTERM, previous)
 
 
-def _words(simulator: Simulator, home: str) -> str:
+def _instructions(simulator: Simulator, home: str) -> str:
     variables = {"CODEX_HOME": home, **simulator.environ()}
     exports = "\n".join(f"  export {name}={value}" for name, value in variables.items())
     config = "".join(f"  {line}\n" for line in simulator.config_toml().splitlines())
-    return f"""The Codex simulator answers at {simulator.base_url} until you press Ctrl-C.
-No model is asked, and no account is used.
+    return f"""The Codex simulator is running at {simulator.base_url}. Press Ctrl-C to stop it.
+No model is used and no real account is involved.
 
-A CODEX_HOME that is signed in to it, and the variables that lead clients there:
+Environment of a client that is signed in to the simulator:
 
 {exports}
 
-Sign in anew:   codex login --device-auth --experimental_issuer {simulator.issuer}
-Confirm codes:  {simulator.issuer}/codex/device
-API key:        {simulator.new_api_key()} (for {simulator.api_base_url})
+Sign in again:         codex login --device-auth --experimental_issuer {simulator.issuer}
+Approve device codes:  {simulator.issuer}/codex/device
+API key:               {simulator.new_api_key()} (for {simulator.api_base_url})
 
 config.toml:
 

@@ -1,4 +1,8 @@
-"""The simulator's state: what was issued, what is scripted, and every request it was sent."""
+"""The state of a simulator: accounts, issued credentials, prepared replies, and every request that it received.
+
+The state belongs to the server's event loop; :class:`codex_nb.simulator.server.Simulator` gives access to it from other
+threads. Only :class:`RequestLog` and :meth:`Gates.wait_reached` may be used from any thread.
+"""
 
 from __future__ import annotations
 
@@ -10,21 +14,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, overload
 
-from codex_nb.simulator.accounts import ADA, GRACE, Catalog, Limits, Person, PromptCache
-from codex_nb.simulator.agents import AgentOffice
-from codex_nb.simulator.scenario import Scenario, Script
-from codex_nb.simulator.tokens import DeviceDesk, TokenOffice
+from codex_nb.simulator.accounts import ADA, GRACE, Account, Catalog, Limits
+from codex_nb.simulator.credentials import AgentRegistry, DeviceCodeStore, TokenStore
+from codex_nb.simulator.responses import PromptCache
+from codex_nb.simulator.scenario import ReplyQueue, Scenario
 
 Outcome = Literal["open", "answered", "cut", "client_closed"]
 
 
 @dataclass
 class RecordedRequest:
-    """One request as it arrived.
+    """A request as it arrived.
 
-    ``headers`` have lower-case names; ``raw_body`` is what was on the wire, ``body`` what it decodes to (JSON object,
-    form as dict, or text). ``outcome`` is "open" until the reply has ended, "client_closed" when the client went away
-    first. ``status`` is the reply's status, None before it is known.
+    ``headers`` have lower-case names; ``raw_body`` is what was on the wire, ``body`` its decoded value (JSON, a form as
+    a dict, or text). ``status`` is None until the response has one. ``outcome`` is "open" until the response has ended:
+    "cut" when the simulator closed the connection, "client_closed" when the client did. ``answered_by`` is "scenario",
+    "answerer", "validation", or empty for the other endpoints.
     """
 
     method: str
@@ -39,7 +44,7 @@ class RecordedRequest:
 
 
 class RequestLog(Sequence[RecordedRequest]):
-    """The requests in the order of their arrival; safe to read from any thread."""
+    """The requests in the order of their arrival."""
 
     def __init__(self) -> None:
         self._requests: list[RecordedRequest] = []
@@ -61,7 +66,7 @@ class RequestLog(Sequence[RecordedRequest]):
             return iter(tuple(self._requests))
 
     def to(self, path: str, method: str | None = None) -> list[RecordedRequest]:
-        """The requests whose path ends so."""
+        """The requests whose path ends with ``path``."""
         return [
             request
             for request in self
@@ -69,32 +74,32 @@ class RequestLog(Sequence[RecordedRequest]):
         ]
 
     def count(self, path: Any, method: str | None = None) -> int:
-        """How many requests went to this end of a path."""
+        """The number of requests whose path ends with ``path``."""
         return len(self.to(str(path), method))
 
     @property
     def counts(self) -> Counter[str]:
-        """Requests by ``"METHOD path"``."""
+        """The number of requests by ``"METHOD path"``."""
         return Counter(f"{request.method} {request.path}" for request in self)
 
-    def wait(self, happened: Callable[[RequestLog], bool], timeout_s: float = 10.0) -> bool:
-        """Block until the log satisfies ``happened``; False when the time is over before."""
+    def wait(self, condition: Callable[[RequestLog], bool], timeout_s: float = 10.0) -> bool:
+        """Block until the log satisfies the condition; False when the time is over first."""
         with self._changed:
-            return self._changed.wait_for(lambda: happened(self), timeout_s)
+            return self._changed.wait_for(lambda: condition(self), timeout_s)
 
     def clear(self) -> None:
-        """Forget all requests."""
+        """Remove all requests."""
         with self._changed:
             self._requests.clear()
 
     def add(self, request: RecordedRequest) -> None:
-        """Record a request."""
+        """Add a request."""
         with self._changed:
             self._requests.append(request)
             self._changed.notify_all()
 
     def update(self, request: RecordedRequest, outcome: Outcome, status: int | None = None) -> None:
-        """Record how a request goes on; the first end counts."""
+        """Record the outcome and status of a request; only its first outcome counts."""
         with self._changed:
             if request.outcome == "open":
                 request.outcome = outcome
@@ -105,57 +110,59 @@ class RequestLog(Sequence[RecordedRequest]):
 
 @dataclass
 class Gates:
-    """Places where a stream stands still until somebody lets it go on."""
+    """Named points at which streams stop until they are released."""
 
     _open: dict[str, asyncio.Event] = field(default_factory=dict)
     _reached: set[str] = field(default_factory=set)
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
-    def note_reached(self, name: str) -> None:
-        """Record that a stream stands still at the gate."""
+    def gate(self, name: str) -> asyncio.Event:
+        """The event that opens the gate; it is not set at first."""
+        return self._open.setdefault(name, asyncio.Event())
+
+    def mark_reached(self, name: str) -> None:
+        """Record that a stream has stopped at the gate."""
         with self._changed:
             self._reached.add(name)
             self._changed.notify_all()
 
     def wait_reached(self, name: str, timeout_s: float) -> bool:
-        """Block another thread until a stream has come to the gate; False when none has in time."""
+        """Block the calling thread until a stream has stopped at the gate; False when the time is over first."""
         with self._changed:
             return self._changed.wait_for(lambda: name in self._reached, timeout_s)
 
-    def gate(self, name: str) -> asyncio.Event:
-        """The gate of that name, closed at first."""
-        return self._open.setdefault(name, asyncio.Event())
-
 
 @dataclass
-class World:
-    """Everything the handlers share; ``pace_s`` is the time between two deltas of the persona."""
+class State:
+    """What all handlers share; ``pace_s`` is the time between two deltas of a canned answer."""
 
     clock: Callable[[], float] = time.time
     pace_s: float = 0.0
     poll_interval_s: int = 1
-    people: list[Person] = field(default_factory=lambda: [ADA, GRACE])
+    accounts: list[Account] = field(default_factory=lambda: [ADA, GRACE])
     limits: Limits = field(default_factory=Limits)
     catalog: Catalog = field(default_factory=Catalog)
     log: RequestLog = field(default_factory=RequestLog)
-    script: Script = field(default_factory=lambda: Script(Scenario()))
+    replies: ReplyQueue = field(default_factory=lambda: ReplyQueue(Scenario()))
     gates: Gates = field(default_factory=Gates)
     cache: PromptCache = field(default_factory=PromptCache)
     reasoning_of_call: dict[str, str] = field(default_factory=dict)
-    tokens: TokenOffice = field(init=False)
-    devices: DeviceDesk = field(init=False)
-    agents: AgentOffice = field(init=False)
+    tokens: TokenStore = field(init=False)
+    devices: DeviceCodeStore = field(init=False)
+    agents: AgentRegistry = field(init=False)
 
     def __post_init__(self) -> None:
-        self.tokens = TokenOffice("", self.clock)
-        self.devices = DeviceDesk(self.tokens, self.clock)
-        self.agents = AgentOffice(self.clock)
+        self.tokens = TokenStore("", self.clock)
+        self.devices = DeviceCodeStore(self.tokens, self.clock)
+        self.agents = AgentRegistry(self.clock)
 
     @property
     def issuer(self) -> str:
-        """The issuer's address."""
+        """The issuer's URL."""
         return self.tokens.issuer
 
-    def person(self, email: str | None = None) -> Person:
-        """The person with that address, the first one without."""
-        return next((person for person in self.people if email in {None, person.email}), self.people[0])
+    def account(self, email: str | None = None) -> Account:
+        """The account with this address; the first account where there is none."""
+        return next(
+            (account for account in self.accounts if email in {None, account.email}), self.accounts[0]
+        )

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from codex_nb.simulator import Call, End, Reply, Say, Simulator
-from codex_nb.simulator import scenario as refusals
+from codex_nb.simulator import Call, End, Reply, Say, Simulator, error_replies
 from tests.browser.asking import LOAD, lead_to
 from tests.browser.notebook_page import NotebookPage
 
@@ -23,7 +22,9 @@ def sim(kernel_environ: dict[str, str]) -> Iterator[Simulator]:
 def test_a_failed_answer_is_asked_for_again_by_a_click(
     open_notebook: Callable[..., NotebookPage], sim: Simulator
 ) -> None:
-    sim.add_replies(refusals.bad_request("The request is odd."), Reply(stream=(Say("Now it works."), End())))
+    sim.add_replies(
+        error_replies.bad_request("The request is odd."), Reply(stream=(Say("Now it works."), End()))
+    )
     notebook = open_notebook([LOAD, "%%codex\nWhat is odd?"])
     notebook.run(0)
     notebook.run(1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codex_nb.simulator import GRACE, Limits, LimitWindow, Person
+from codex_nb.simulator import GRACE, Account, Limits, LimitWindow
 from tests.contract.cli import CodexCli
 
 
@@ -19,8 +19,8 @@ def test_limits_and_plan_are_read(cli: CodexCli) -> None:
 
 
 def test_the_account_and_its_routing_are_read(cli: CodexCli) -> None:
-    person = Person(email="eve@example.com", plan="pro", routing_override="us")
-    cli.sim.write_login(cli.home, person)
+    account = Account(email="eve@example.com", plan="pro", routing_override="us")
+    cli.sim.write_login(cli.home, account)
     with cli.app_server() as server:
         answer = server.ask("account/read", refreshToken=False)
     assert (answer["account"]["email"], answer["account"]["planType"]) == ("eve@example.com", "pro")
@@ -42,7 +42,7 @@ def test_the_model_list_takes_the_place_of_the_built_in_one(cli: CodexCli) -> No
 
 def test_a_turn_goes_to_the_origin_of_the_workspace(cli: CodexCli) -> None:
     elsewhere = cli.sim.base_url.replace("127.0.0.1", "localhost")
-    cli.sim.write_login(cli.home, Person(backend_origin=elsewhere, routing_override="us_cr"))
+    cli.sim.write_login(cli.home, Account(backend_origin=elsewhere, routing_override="us_cr"))
     assert cli.ask("say hi").code == 0
     (request,) = cli.sim.requests.to("/responses", "POST")
     assert f"https://{request.headers['host']}" == elsewhere

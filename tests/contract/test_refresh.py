@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from codex_nb.simulator import Simulator
-from codex_nb.simulator.tokens import TokenSet
+from codex_nb.simulator.credentials import TokenSet
 from tests.contract.cli import CodexCli
 from tests.contract.test_logins import ca_of
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from codex_nb.simulator import Call, End, Reply, Say, Scenario, Simulator, Think
-from codex_nb.simulator import scenario as refusals
+from codex_nb.simulator import Call, End, Reply, Say, Scenario, Simulator, Think, error_replies
 from tests.contract.cli import CodexCli
 
 SIGNED = "This answer comes from the codex_nb simulator"
@@ -91,7 +90,7 @@ def test_a_long_thread_is_compacted_by_a_trigger_in_the_input(cli: CodexCli) -> 
 
 def test_a_usage_limit_is_understood(cli: CodexCli) -> None:
     cli.sim.write_login(cli.home)
-    cli.sim.play(Scenario((refusals.usage_limit_reached(times=None),)))
+    cli.sim.play(Scenario((error_replies.usage_limit_reached(times=None),)))
     outcome = cli.ask("say hi")
     assert outcome.code == 1
     assert "hit your usage limit" in outcome.words
@@ -100,7 +99,9 @@ def test_a_usage_limit_is_understood(cli: CodexCli) -> None:
 
 def test_an_answer_that_breaks_off_is_asked_for_again(cli: CodexCli) -> None:
     cli.sim.write_login(cli.home)
-    cli.sim.play(Scenario((refusals.cut(Say("half an ans")), Reply(stream=(Say("A whole one."), End())))))
+    cli.sim.play(
+        Scenario((error_replies.cut(Say("half an ans")), Reply(stream=(Say("A whole one."), End()))))
+    )
     outcome = cli.ask("say hi")
     assert outcome.code == 0
     assert "A whole one." in outcome.text

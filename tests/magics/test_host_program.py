@@ -30,7 +30,7 @@ def host_program(notebook: Notebook, home: Path, sim: Simulator) -> list[str]:
     first = sim.sign_in()
     sim.revoke(first.refresh_token)
     second = sim.sign_in()
-    account = second.person.account_id
+    account = second.account.account_id
     handed[:] = [ExternalTokens(SecretStr(each.access_token), account, "plus") for each in (first, second)]
     notebook.run(f"%config CodexMagics.token_provider = '{__name__}:provide'")
     return [first.access_token, second.access_token]

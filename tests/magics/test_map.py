@@ -13,8 +13,7 @@ import pytest
 import codex_nb
 from codex_nb.errors import BadRequest
 from codex_nb.session.answer import Answer
-from codex_nb.simulator import End, Hold, Reply, Say, Simulator
-from codex_nb.simulator import scenario as refusals
+from codex_nb.simulator import End, Hold, Reply, Say, Simulator, error_replies
 
 PROMPTS = [f"question number {number}." for number in range(200)]
 REFUSED_OK = 200
@@ -27,8 +26,8 @@ def prompt_of(body: dict) -> str:
 
 def test_200_questions_with_rate_limits_and_a_poisoned_one(home: object, sim: Simulator) -> None:
     del home
-    limited = [replace(refusals.rate_limited(0.01, times=6), skip=at) for at in (3, 40, 90, 150)]
-    sim.add_replies(*limited, replace(refusals.bad_request("This prompt is poisoned."), skip=77))
+    limited = [replace(error_replies.rate_limited(0.01, times=6), skip=at) for at in (3, 40, 90, 150)]
+    sim.add_replies(*limited, replace(error_replies.bad_request("This prompt is poisoned."), skip=77))
     answers = codex_nb.map(PROMPTS, on_error="return", concurrency=8)
 
     answered = Counter(

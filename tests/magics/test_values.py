@@ -11,8 +11,7 @@ import codex_nb
 from codex_nb.errors import CodexError, SignInRequired
 from codex_nb.session.answer import Answer
 from codex_nb.session.events import TurnFinished
-from codex_nb.simulator import End, Reply, Say, Simulator
-from codex_nb.simulator import scenario as refusals
+from codex_nb.simulator import End, Reply, Say, Simulator, error_replies
 from tests.magics.conftest import Notebook
 
 
@@ -104,14 +103,14 @@ def test_errors_keep_their_class(home: object, sim: Simulator) -> None:
 
 def test_a_refusal_of_the_backend_is_raised_with_its_words(home: object, sim: Simulator) -> None:
     del home
-    sim.add_replies(refusals.usage_limit_reached())
+    sim.add_replies(error_replies.usage_limit_reached())
     with pytest.raises(CodexError, match="usage limit"):
         codex_nb.ask("hello")
 
 
 def test_many_questions_keep_their_order_and_a_failed_one_its_place(home: object, sim: Simulator) -> None:
     del home
-    sim.add_replies(refusals.rate_limited(0.01, times=2))
+    sim.add_replies(error_replies.rate_limited(0.01, times=2))
     prompts = [f"city {number}" for number in range(6)]
     answers = codex_nb.map(prompts, concurrency=3, on_error="return")
     assert [answer.status for answer in answers] == ["completed"] * 6

@@ -8,7 +8,7 @@ import json
 import httpx
 import pytest
 
-from codex_nb.simulator import ADA, CLASSIC, LITE, Limits, LimitWindow, Person, Simulator
+from codex_nb.simulator import ADA, CLASSIC, LITE, Account, Limits, LimitWindow, Simulator
 from tests.simulator.asking import Asker, user
 
 
@@ -17,16 +17,16 @@ def get(asker: Asker, path: str) -> httpx.Response:
 
 
 def test_accounts_check_names_the_workspace_and_its_routing(sim: Simulator, client: httpx.Client) -> None:
-    person = Person(backend_origin="https://eu.example.com", routing_override="us", account_id="acc-1")
-    headers = {"authorization": f"Bearer {sim.sign_in(person).access_token}"}
+    account = Account(backend_origin="https://eu.example.com", routing_override="us", account_id="acc-1")
+    headers = {"authorization": f"Bearer {sim.sign_in(account).access_token}"}
     answer = client.get(f"{sim.chatgpt_base_url}/wham/accounts/check", headers=headers)
-    account = {
+    workspace = {
         "id": "acc-1",
         "workspace_backend_origin": "https://eu.example.com",
         "account_routing_override": "us",
     }
     assert answer.json() == {
-        "accounts": [account],
+        "accounts": [workspace],
         "account_ordering": ["acc-1"],
         "default_account_id": "acc-1",
     }

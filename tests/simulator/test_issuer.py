@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from codex_nb.simulator import GRACE, Simulator
-from codex_nb.simulator.tokens import challenge_of
+from codex_nb.simulator.credentials import pkce_challenge
 
 CLIENT = "app_EMoamEEZ73f0CkXaXp7hrann"
 REDIRECT = "http://127.0.0.1:1455/auth/callback"
@@ -44,7 +44,7 @@ def authorize_url(sim: Simulator, **changes: str) -> str:
         "response_type": "code",
         "client_id": CLIENT,
         "redirect_uri": REDIRECT,
-        "code_challenge": challenge_of(VERIFIER),
+        "code_challenge": pkce_challenge(VERIFIER),
         "code_challenge_method": "S256",
         "state": "the-state",
         "scope": "openid profile email offline_access",
@@ -104,7 +104,7 @@ def test_a_denied_device_code_ends_the_polling(sim: Simulator, client: httpx.Cli
 def test_a_person_denies_a_device_code_on_the_page(sim: Simulator, client: httpx.Client) -> None:
     device = begin(sim, client)
     form = {"user_code": device["user_code"], "decision": "deny"}
-    assert "Denied" in client.post(f"{sim.issuer}/codex/device", data=form).text
+    assert "Sign-in denied" in client.post(f"{sim.issuer}/codex/device", data=form).text
     assert poll(sim, client, device).status_code == 400
 
 
@@ -144,7 +144,7 @@ def test_a_cancelled_browser_login_comes_back_as_access_denied(sim: Simulator) -
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
-        ({"redirect_uri": "https://example.com/callback"}, "this machine"),
+        ({"redirect_uri": "https://example.com/callback"}, "loopback"),
         ({"code_challenge": ""}, "code_challenge"),
         ({"code_challenge_method": "plain"}, "code_challenge_method"),
         ({"state": ""}, "state"),
@@ -185,7 +185,7 @@ def test_a_code_is_redeemed_once(sim: Simulator, client: httpx.Client) -> None:
 def test_a_refresh_token_is_spent_by_its_use(sim: Simulator, client: httpx.Client) -> None:
     first = sim.sign_in()
     second = refresh(sim, client, first.refresh_token).json()
-    assert whose(sim, client, second["access_token"]) == first.person.email
+    assert whose(sim, client, second["access_token"]) == first.account.email
     again = refresh(sim, client, first.refresh_token)
     assert (again.status_code, again.json()["error"]["code"]) == (401, "refresh_token_reused")
     assert refresh(sim, client, second["refresh_token"]).status_code == 200, "the successor is still good"

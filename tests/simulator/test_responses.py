@@ -88,7 +88,7 @@ def test_what_the_backend_refuses_is_refused(asker: Asker, changes: dict[str, An
     answer = asker.client.post(url, headers=asker.headers, json=asker.body(user("hi")) | changes)
     assert answer.status_code == 400
     assert word in answer.text
-    assert asker.sim.requests[-1].answered_by == "refusal"
+    assert asker.sim.requests[-1].answered_by == "validation"
 
 
 def test_the_api_names_an_unknown_model_in_its_own_way(asker: Asker) -> None:
@@ -153,7 +153,7 @@ def test_encrypted_contents_outlive_the_simulator(asker: Asker) -> None:
     assert answer.status_code == 200
 
 
-def test_reasoning_is_sealed_only_when_it_was_asked_for(asker: Asker) -> None:
+def test_reasoning_is_encrypted_only_on_request(asker: Asker) -> None:
     with_blob, _ = asker.final(user("hi"))["output"]
     without, _ = asker.final(user("hi"), include=[])["output"]
     assert with_blob["encrypted_content"].startswith("gAAAA")

@@ -27,10 +27,10 @@ from codex_nb.simulator import (
     Simulator,
     Think,
     Wire,
+    error_replies,
     load_scenario,
     scenario_from_json,
 )
-from codex_nb.simulator import scenario as refusals
 from tests.simulator.asking import Asker, events_of, text_of, user
 
 SAY_ONE, SAY_TWO = (Reply(stream=(Say(text), End())) for text in ("one", "two"))
@@ -41,11 +41,11 @@ def ask(asker: Asker) -> str:
     return text_of(events_of(answer.text)[-1]["response"]) if answer.is_success else str(answer.status_code)
 
 
-def test_replies_are_taken_in_order_and_then_the_persona_answers(asker: Asker) -> None:
-    asker.sim.play(Scenario((SAY_ONE, refusals.server_error(503), SAY_TWO)))
+def test_replies_are_taken_in_order_and_then_the_canned_answer_follows(asker: Asker) -> None:
+    asker.sim.play(Scenario((SAY_ONE, error_replies.server_error(503), SAY_TWO)))
     assert [ask(asker) for _ in range(3)] == ["one", "503", "two"]
     assert "simulator" in ask(asker)
-    assert [request.answered_by for request in asker.sim.requests] == ["scenario"] * 3 + ["persona"]
+    assert [request.answered_by for request in asker.sim.requests] == ["scenario"] * 3 + ["answerer"]
 
 
 def test_a_reply_may_skip_requests_and_answer_all_others(asker: Asker) -> None:
@@ -177,7 +177,7 @@ def test_given_events_items_and_bytes_go_out_as_they_are(asker: Asker) -> None:
 
 def test_failed_and_incomplete_responses_carry_their_reason(asker: Asker) -> None:
     incomplete = Reply(stream=(Say("cut sho"), End("incomplete", reason="max_output_tokens")))
-    asker.sim.play(Scenario((refusals.failed("server_is_overloaded", "Busy."), incomplete)))
+    asker.sim.play(Scenario((error_replies.failed("server_is_overloaded", "Busy."), incomplete)))
     failed = asker.events(user("hi"))[-1]
     assert (failed["type"], failed["response"]["error"]) == (
         "response.failed",
@@ -271,11 +271,11 @@ def test_a_scenario_can_be_written_as_json(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("reply", "word"),
     [
-        ({"stauts": 500}, "Reply has no 'stauts'"),
-        ({"stream": [{"says": {"text": "x"}}]}, "one of think, say"),
-        ({"stream": [{"say": {"txt": "x"}}]}, "Say has no 'txt'"),
-        ({"stream": [{"say": {"text": "x"}, "end": {}}]}, "one of think, say"),
-        ({"wire": {"bytes": ["x"]}}, "Wire has no 'bytes'"),
+        ({"stauts": 500}, "Reply has no field 'stauts'"),
+        ({"stream": [{"says": {"text": "x"}}]}, "exactly one of the keys think, say"),
+        ({"stream": [{"say": {"txt": "x"}}]}, "Say has no field 'txt'"),
+        ({"stream": [{"say": {"text": "x"}, "end": {}}]}, "exactly one of the keys think, say"),
+        ({"wire": {"bytes": ["x"]}}, "Wire has no field 'bytes'"),
     ],
 )
 def test_a_mistake_in_a_scenario_is_named(reply: dict[str, object], word: str) -> None:
@@ -283,18 +283,18 @@ def test_a_mistake_in_a_scenario_is_named(reply: dict[str, object], word: str) -
         scenario_from_json({"replies": [reply]})
 
 
-REFUSALS = [
-    (refusals.usage_limit_reached(resets_at=7), 429, "usage_limit_reached"),
-    (refusals.usage_not_included(), 429, "usage_not_included"),
-    (refusals.rate_limited(1.5), 429, "rate_limit_exceeded"),
-    (refusals.overloaded(), 503, "server_is_overloaded"),
-    (refusals.context_length_exceeded(), 400, "context_length_exceeded"),
-    (refusals.unauthorized("expired"), 401, "token_expired"),
+ERROR_REPLIES = [
+    (error_replies.usage_limit_reached(resets_at=7), 429, "usage_limit_reached"),
+    (error_replies.usage_not_included(), 429, "usage_not_included"),
+    (error_replies.rate_limited(1.5), 429, "rate_limit_exceeded"),
+    (error_replies.overloaded(), 503, "server_is_overloaded"),
+    (error_replies.context_length_exceeded(), 400, "context_length_exceeded"),
+    (error_replies.unauthorized("expired"), 401, "token_expired"),
 ]
 
 
-@pytest.mark.parametrize(("reply", "status", "word"), REFUSALS, ids=[word for *_, word in REFUSALS])
-def test_prepared_refusals_have_the_backends_shape(
+@pytest.mark.parametrize(("reply", "status", "word"), ERROR_REPLIES, ids=[word for *_, word in ERROR_REPLIES])
+def test_error_replies_have_the_format_of_the_backend(
     asker: Asker, reply: Reply, status: int, word: str
 ) -> None:
     asker.sim.play(Scenario((reply,)))

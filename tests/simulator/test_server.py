@@ -126,7 +126,7 @@ def test_in_the_foreground_it_says_how_to_use_it_and_ends_when_told(ending: sign
         while "requires_openai_auth" not in words:
             words += process.stdout.readline() or pytest.fail(f"it ended early: {words}")
         home = re.search(r"export CODEX_HOME=(\S+)", words)
-        address = re.search(r"answers at (http://127\.0\.0\.1:\d+)", words)
+        address = re.search(r"running at (http://127\.0\.0\.1:\d+)", words)
         assert home is not None
         assert address is not None
         assert httpx.get(f"{address[1]}/codex/device", trust_env=False).status_code == 200

@@ -1,15 +1,12 @@
-"""The default persona on requests as notebooks send them."""
+"""The canned answers to requests as notebooks send them."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-import jsonschema
 import pytest
 
-from codex_nb.simulator.canned_answers import example_of
-from codex_nb.simulator.parsed_request import Frame, errors_in, frames_in
 from tests.simulator.asking import Asker, text_of, user
 
 PYTHON = {
@@ -31,7 +28,7 @@ def output_of(call: dict[str, Any], output: object) -> dict[str, Any]:
 
 
 def looked(asker: Asker, question: str, output: object, **more: Any) -> tuple[str, str]:
-    """The code that the persona runs, and what it reports about the output."""
+    """The code that the answer runs, and the report on its output."""
     items = [user(CONTEXT, question)]
     first = asker.final(*items, **({"tools": [PYTHON]} | more))
     reasoning, call = first["output"]
@@ -76,20 +73,20 @@ def test_a_second_question_is_answered_from_the_first_look(asker: Asker) -> None
     history = [question, reasoning, call, output_of(call, printed)]
     told = asker.final(*history, tools=[PYTHON])["output"]
     answer = asker.final(*history, *told, user("Which column of df worries you most?"), tools=[PYTHON])
-    assert "`width` worries me most: 4 of its 9 values are missing." in text_of(answer)
+    assert "`width` has the most missing values: 4 of 9." in text_of(answer)
     drawing = asker.final(*history, *told, user("Now plot df"), tools=[PYTHON])["output"]
     assert [item["type"] for item in drawing] == ["reasoning", "function_call"]
 
 
-def test_a_frame_without_gaps_worries_nobody(asker: Asker) -> None:
+def test_a_frame_without_missing_values_is_reported_as_such(asker: Asker) -> None:
     question = user(CONTEXT, "What is in df?")
     reasoning, call = asker.final(question, tools=[PYTHON])["output"]
     output = output_of(call, "rows, columns: (9, 2)\nmissing: {'length': 0}\n")
     answer = asker.final(question, reasoning, call, output, user("Does df worry you?"), tools=[PYTHON])
-    assert "no column of `df` has gaps" in text_of(answer)
+    assert "No column of `df` has missing values." in text_of(answer)
 
 
-def test_a_frame_that_is_not_of_pandas_is_only_described(asker: Asker) -> None:
+def test_a_frame_of_another_library_is_only_described(asker: Asker) -> None:
     question = user("q: polars.DataFrame, 2 rows by 1 columns", "What is in q?")
     _, call = asker.final(question, tools=[PYTHON])["output"]
     code = json.loads(call["arguments"])["code"]
@@ -101,7 +98,7 @@ def test_a_frame_that_only_the_question_names_is_looked_at(asker: Asker) -> None
     assert "sales_df.describe()" in call["arguments"]
 
 
-def test_a_question_for_a_picture_draws_one(asker: Asker) -> None:
+def test_a_question_for_a_plot_draws_one(asker: Asker) -> None:
     assert "plt.show()" in looked(asker, "Please plot df", "")[0]
 
 
@@ -114,18 +111,18 @@ def test_a_tool_of_the_users_own_is_called_when_the_question_names_it(asker: Ask
     assert (call["name"], json.loads(call["arguments"])) == ("stock_of", {"product": "lamp"})
     fenced = '<data-2c976228dc60 of="stock_of">\n7\n</data-2c976228dc60>'
     answer = asker.final(question, reasoning, call, output_of(call, fenced), tools=[tool, PYTHON])
-    assert text_of(answer).startswith("`stock_of` gave:\n\n```text\n7\n```")
+    assert text_of(answer).startswith("`stock_of` returned:\n\n```text\n7\n```")
 
 
-def test_the_fence_around_an_output_is_not_quoted(asker: Asker) -> None:
+def test_the_markers_around_an_untrusted_output_are_not_quoted(asker: Asker) -> None:
     fenced = 'What ran:\nprint(1)\n\n<data-2c976228dc60 of="run_python">\n1\n</data-2c976228dc60>'
     _, report = looked(asker, "What is in df?", fenced)
     assert "```text\nWhat ran:\nprint(1)\n\n1\n```" in report
 
 
-def test_a_rejected_call_is_accepted(asker: Asker) -> None:
+def test_a_rejected_call_is_reported(asker: Asker) -> None:
     _, report = looked(asker, "What is in df?", "The user rejected this call; it did not run.")
-    assert "You did not let me run the code" in report
+    assert "The code was not approved" in report
 
 
 def test_a_failed_call_is_reported_with_its_error(asker: Asker) -> None:
@@ -155,16 +152,16 @@ INSERT = {
 }
 
 
-def test_cells_are_inserted_in_the_words_of_the_tool(asker: Asker) -> None:
+def test_cells_are_inserted_with_the_field_names_of_the_tool(asker: Asker) -> None:
     question = user(CONTEXT, "Please add three cells about df")
     reasoning, call = asker.final(question, tools=[PYTHON, INSERT])["output"]
     assert json.loads(call["arguments"])["new"] == [
-        {"cell_type": "markdown", "source": "## A look at `df`"},
+        {"cell_type": "markdown", "source": "## Summary of `df`"},
         {"cell_type": "code", "source": "df.describe()"},
         {"cell_type": "code", "source": "df.isna().sum()"},
     ]
     told = asker.final(question, reasoning, call, output_of(call, "3 cells inserted"), tools=[PYTHON, INSERT])
-    assert "The notebook says: 3 cells inserted" in text_of(told)
+    assert "The tool returned: 3 cells inserted" in text_of(told)
 
 
 FAILED = """\
@@ -175,7 +172,7 @@ print(temprature)
 NameError: name 'temprature' is not defined"""
 
 
-def test_a_misspelt_name_is_mended(asker: Asker) -> None:
+def test_a_misspelled_name_is_corrected(asker: Asker) -> None:
     text = text_of(asker.final(user(FAILED, "Please fix this")))
     assert "There is no `temprature`; did you mean `temperature`?" in text
     assert "```python\nprint(temperature)\n" in text
@@ -183,7 +180,7 @@ def test_a_misspelt_name_is_mended(asker: Asker) -> None:
     assert json.loads(call["arguments"]) == {"new": [{"cell_type": "code", "source": "print(temperature)\n"}]}
 
 
-def test_a_failed_cell_with_a_frame_beside_it_is_mended_not_described(asker: Asker) -> None:
+def test_a_failed_cell_with_a_frame_beside_it_is_corrected_not_described(asker: Asker) -> None:
     question = f"This cell failed. Propose a corrected cell: insert it below.\n{FAILED}"
     _, call = asker.final(user(CONTEXT), user(question), tools=[PYTHON, INSERT])["output"]
     assert "print(temperature)" in call["arguments"]
@@ -219,9 +216,9 @@ def test_a_custom_tool_gets_the_code_as_it_is(asker: Asker) -> None:
 
 def test_without_the_tool_it_says_what_it_sees(asker: Asker) -> None:
     text = text_of(asker.final(user(CONTEXT + "ValueError: bad value", "What now?")))
-    assert "the frame `df` (1,500 by 4)" in text
+    assert "the data frame `df` (1,500 \u00d7 4)" in text
     assert "an error: `ValueError: bad value`" in text
-    assert "a cell of a notebook" in text
+    assert "1 notebook cell" in text
 
 
 def test_images_are_counted(asker: Asker) -> None:
@@ -236,7 +233,7 @@ def test_a_trigger_compacts_the_thread_and_the_item_is_understood_later(asker: A
     (item,) = asker.final(question, {"type": "compaction_trigger"})["output"]
     assert item["type"] == "compaction"
     text = text_of(asker.final(item, user("Go on")))
-    assert "a summary of what we said before" in text
+    assert "a summary of earlier turns" in text
     (again,) = asker.final(item, {"type": "compaction_trigger"})["output"]
     assert again["encrypted_content"] != item["encrypted_content"]
 
@@ -253,60 +250,6 @@ def test_the_api_compacts_at_its_own_address(asker: Asker) -> None:
 def test_a_request_for_a_summary_gets_one(asker: Asker) -> None:
     response = asker.final(user("Tell me about whales"), user("Summarize this conversation for later."))
     assert "Tell me about whales" in text_of(response)
-
-
-@pytest.mark.parametrize(
-    ("line", "frame"),
-    [
-        ("df: DataFrame", Frame("df", "DataFrame")),
-        ("- df: pandas.DataFrame (150 rows \u00d7 4 columns)", Frame("df", "pandas.DataFrame", (150, 4))),
-        ("`sales` (DataFrame, shape 12x3)", Frame("sales", "DataFrame", (12, 3))),
-        ("q = polars.DataFrame (2, 1)", Frame("q", "polars.DataFrame", (2, 1))),
-        ("df: pandas.DataFrame, 1,500 rows \u00d7 4 columns", Frame("df", "pandas.DataFrame", (1500, 4))),
-        ("t: pyarrow.Table 1_000 \u00d7 2", Frame("t", "pyarrow.Table", (1000, 2))),
-        ("    df — no frame at all", None),
-        ("print(DataFrame)", None),
-        ('df = pd.DataFrame({"a": [1, 2]})', Frame("df", "pd.DataFrame")),
-    ],
-)
-def test_frames_are_found_however_they_are_described(line: str, frame: Frame | None) -> None:
-    assert frames_in(f"Some text\n{line}\nmore") == ([] if frame is None else [frame])
-
-
-def test_errors_are_found() -> None:
-    assert errors_in("x\nKeyError: 'a'\nKeyboardInterrupt:") == ["KeyError: 'a'", "KeyboardInterrupt"]
-
-
-def schemas() -> list[dict[str, Any]]:
-    person = {
-        "type": "object",
-        "properties": {"name": {"type": "string"}, "child": {"$ref": "#/$defs/person"}},
-        "required": ["name"],
-        "additionalProperties": False,
-    }
-    return [
-        {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]},
-        {"$defs": {"person": person}, "$ref": "#/$defs/person"},
-        {"type": "array", "items": {"type": "integer", "minimum": 5, "maximum": 7}, "minItems": 3},
-        {"type": "array", "prefixItems": [{"type": "string"}, {"type": "number"}], "items": False},
-        {"anyOf": [{"type": "null"}, {"type": "string", "minLength": 200, "maxLength": 210}]},
-        {"oneOf": [{"const": 3}, {"const": 4}]},
-        {"allOf": [{"type": "object", "properties": {"a": {"type": "boolean"}}}, {"required": ["a"]}]},
-        {"type": ["null", "number"], "exclusiveMinimum": 0, "exclusiveMaximum": 1},
-        {"type": "number", "multipleOf": 0.5, "minimum": 2.1},
-        {"type": "integer", "exclusiveMaximum": -3},
-        {"type": "object", "additionalProperties": {"type": "integer"}, "minProperties": 2},
-        {"type": "string", "format": "date-time"},
-        {"enum": ["negative", "positive"]},
-        {"type": "null"},
-        {},
-    ]
-
-
-@pytest.mark.parametrize("schema", schemas(), ids=lambda schema: "/".join(schema) or "anything")
-def test_values_fit_their_schema(schema: dict[str, Any]) -> None:
-    value = example_of(schema, "What a positive surprise")
-    jsonschema.Draft202012Validator(schema).validate(value)
 
 
 def test_a_schema_is_answered_by_json_that_fits(asker: Asker) -> None:

@@ -1,4 +1,9 @@
-"""The events of one response as the Responses API writes them, with fabricated encrypted contents, and compaction."""
+"""The objects of a response: its events on the wire, encrypted contents, compaction items and usage.
+
+:class:`ResponseWriter` turns the steps of a scenario into events: each item is sent as ``output_item.added``, its
+parts and deltas, and ``output_item.done``, with sequence numbers, indexes and obfuscation as the Responses API sends
+them.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +13,9 @@ import hmac
 import json
 import secrets
 import struct
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, assert_never
 
-from codex_nb.simulator.accounts import usage_of
 from codex_nb.simulator.parsed_request import messages_of
 from codex_nb.simulator.scenario import Call, CustomCall, End, Event, Hold, Item, Pause, Say, Think
 
@@ -18,54 +23,102 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 
-_KEY = hashlib.sha256(b"the Codex simulator's seal: no secret, only a checksum").digest()
-
-
-def seal(payload: dict[str, Any], now: float) -> str:
-    """A blob that looks like the backend's (base64url of a Fernet-like frame) and carries the payload."""
-    frame = b"\x80" + struct.pack(">Q", int(now)) + json.dumps(payload).encode()
-    return base64.urlsafe_b64encode(frame + hmac.digest(_KEY, frame, hashlib.sha256)).decode()
-
-
-def unseal(blob: str) -> dict[str, Any] | None:
-    """The payload of a blob, None when it is not the simulator's or was altered."""
-    try:
-        data = base64.urlsafe_b64decode(blob)
-    except ValueError:
-        return None
-    frame, tag = data[:-32], data[-32:]
-    if not hmac.compare_digest(hmac.digest(_KEY, frame, hashlib.sha256), tag):
-        return None
-    payload = json.loads(frame[9:])
-    return payload if isinstance(payload, dict) else None
-
-
-WireEvent = dict[str, Any]
-Emission = WireEvent | Pause | Hold
-
-
 def new_id(prefix: str) -> str:
-    """An id in the backend's style."""
+    """An id in the backend's format."""
     return f"{prefix}_{secrets.token_hex(24)}"
 
 
+# Encrypted contents
+
+_CHECKSUM_KEY = hashlib.sha256(b"the codex_nb simulator: a checksum, not a secret").digest()
+_CHECKSUM_BYTES = 32
+_FRAME_HEADER_BYTES = 9
+
+
+def fake_encrypt(payload: dict[str, Any], now: float) -> str:
+    """Base64url of a frame like Fernet's, as the backend sends it; the payload is readable, with a checksum."""
+    frame = b"\x80" + struct.pack(">Q", int(now)) + json.dumps(payload).encode()
+    return base64.urlsafe_b64encode(frame + _checksum(frame)).decode()
+
+
+def fake_decrypt(encrypted: str) -> dict[str, Any] | None:
+    """The payload of an encrypted content; None when it was altered or is not the simulator's."""
+    try:
+        data = base64.urlsafe_b64decode(encrypted)
+    except ValueError:
+        return None
+    frame, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
+    if not hmac.compare_digest(_checksum(frame), checksum):
+        return None
+    payload = json.loads(frame[_FRAME_HEADER_BYTES:])
+    return payload if isinstance(payload, dict) else None
+
+
+def _checksum(frame: bytes) -> bytes:
+    return hmac.digest(_CHECKSUM_KEY, frame, hashlib.sha256)
+
+
+# Events
+
+WireEvent = dict[str, Any]
+Emission = WireEvent | Pause | Hold
+ItemStep = Think | Say | Call | CustomCall | Item
+
+
 class ResponseWriter:
-    """Writes one response; ``request`` is the body it answers, ``now`` unix seconds."""
+    """Writes the events of one response; ``request`` is the request's body, ``now`` is in Unix seconds."""
 
     def __init__(self, request: Mapping[str, Any], now: float) -> None:
         self._request = request
         self._now = now
         self._sequence = 0
-        self.response_id = new_id("resp")
+        self._response_id = new_id("resp")
         self.output: list[dict[str, Any]] = []
 
-    def opening(self) -> Iterator[WireEvent]:
-        """The two events that every response begins with."""
+    def start(self) -> Iterator[WireEvent]:
+        """The two events at the start of every response."""
         yield self._event("response.created", response=self._response("in_progress"))
         yield self._event("response.in_progress", response=self._response("in_progress"))
 
-    def think(self, step: Think) -> Iterator[Emission]:
-        """A reasoning item."""
+    def output_item(self, step: ItemStep) -> Iterator[Emission]:
+        """The events of one output item, with the pauses and gates between them."""
+        match step:
+            case Think():
+                return self._reasoning(step)
+            case Say():
+                return self._message(step)
+            case Call():
+                return self._function_call(step)
+            case CustomCall():
+                return self._custom_tool_call(step)
+            case Item():
+                return self._given_item(step)
+            case _:
+                assert_never(step)
+
+    def given_event(self, step: Event) -> WireEvent:
+        """An event of the scenario; an item that it completes belongs to the output."""
+        self._sequence += 1
+        event = dict(step.data)
+        item = event.get("item")
+        if event.get("type") == "response.output_item.done" and isinstance(item, dict):
+            self.output.append(item)
+        return event
+
+    def end(self, step: End, usage: Mapping[str, Any] | None) -> WireEvent:
+        """The terminal event."""
+        response = self._response(step.status)
+        response["output"] = self.output
+        response["usage"] = step.usage if step.usage is not None else usage
+        if step.error is not None:
+            response["error"] = dict(step.error)
+        if step.reason is not None:
+            response["incomplete_details"] = {"reason": step.reason}
+        if step.end_turn is not None:
+            response["end_turn"] = step.end_turn
+        return self._event(f"response.{step.status}", response=response)
+
+    def _reasoning(self, step: Think) -> Iterator[Emission]:
         index, item_id = len(self.output), step.item_id or new_id("rs")
         where = {"item_id": item_id, "output_index": index}
         started = {"id": item_id, "type": "reasoning", "summary": []}
@@ -83,11 +136,10 @@ class ResponseWriter:
         summary = [{"type": "summary_text", "text": text} for text in step.summary]
         done = {"id": item_id, "type": "reasoning", "summary": summary}
         if "reasoning.encrypted_content" in (self._request.get("include") or ()):
-            done["encrypted_content"] = seal({"reasoning": item_id}, self._now)
+            done["encrypted_content"] = fake_encrypt({"reasoning": item_id}, self._now)
         yield self._done(index, done)
 
-    def say(self, step: Say) -> Iterator[Emission]:
-        """An assistant message."""
+    def _message(self, step: Say) -> Iterator[Emission]:
         index, item_id = len(self.output), step.item_id or new_id("msg")
         where = {"item_id": item_id, "output_index": index, "content_index": 0}
         base = {"id": item_id, "type": "message", "role": "assistant"}
@@ -106,8 +158,7 @@ class ResponseWriter:
         yield self._event("response.content_part.done", **where, part=_text_part(step.text))
         yield self._done(index, {**base, "status": "completed", "content": [_text_part(step.text)]})
 
-    def call(self, step: Call) -> Iterator[Emission]:
-        """A function call."""
+    def _function_call(self, step: Call) -> Iterator[Emission]:
         arguments = step.arguments if isinstance(step.arguments, str) else json.dumps(step.arguments)
         item = {
             "id": step.item_id or new_id("fc"),
@@ -121,8 +172,7 @@ class ResponseWriter:
             item, "arguments", arguments, "response.function_call_arguments", step.delay_s
         )
 
-    def custom_call(self, step: CustomCall) -> Iterator[Emission]:
-        """A custom tool call."""
+    def _custom_tool_call(self, step: CustomCall) -> Iterator[Emission]:
         item = {
             "id": step.item_id or new_id("ctc"),
             "type": "custom_tool_call",
@@ -146,33 +196,10 @@ class ResponseWriter:
         yield self._event(f"{event}.done", **where, **{key: text})
         yield self._done(index, {**item, key: text, "status": "completed"})
 
-    def item(self, step: Item) -> Iterator[Emission]:
-        """Any item, announced and done."""
+    def _given_item(self, step: Item) -> Iterator[Emission]:
         index, item = len(self.output), dict(step.item)
         yield self._event("response.output_item.added", output_index=index, item=item)
         yield self._done(index, item)
-
-    def given(self, step: Event) -> WireEvent:
-        """An event that comes from the scenario; a sequence number is filled in where it has none."""
-        self._sequence += 1
-        event = dict(step.data)
-        item = event.get("item")
-        if event.get("type") == "response.output_item.done" and isinstance(item, dict):
-            self.output.append(item)
-        return event
-
-    def end(self, step: End, usage: Mapping[str, Any] | None) -> WireEvent:
-        """The terminal event."""
-        response = self._response(step.status)
-        response["output"] = self.output
-        response["usage"] = step.usage if step.usage is not None else usage
-        if step.error is not None:
-            response["error"] = dict(step.error)
-        if step.reason is not None:
-            response["incomplete_details"] = {"reason": step.reason}
-        if step.end_turn is not None:
-            response["end_turn"] = step.end_turn
-        return self._event(f"response.{step.status}", response=response)
 
     def _done(self, index: int, item: dict[str, Any]) -> WireEvent:
         self.output.append(item)
@@ -190,7 +217,7 @@ class ResponseWriter:
     def _response(self, status: str) -> dict[str, Any]:
         request = self._request
         return {
-            "id": self.response_id,
+            "id": self._response_id,
             "object": "response",
             "created_at": int(self._now),
             "status": status,
@@ -224,7 +251,7 @@ def _text_part(text: str) -> dict[str, Any]:
 
 
 def _pieces(text: str, size: int) -> list[str]:
-    """The text in pieces of about ``size`` characters that end at word ends where they can."""
+    """The text in pieces of about ``size`` characters, split between words where possible."""
     pieces: list[str] = []
     start = 0
     while start < len(text):
@@ -237,40 +264,88 @@ def _pieces(text: str, size: int) -> list[str]:
     return pieces
 
 
-_QUOTE_CHARACTERS = 160
+# Compaction
+
+_MAX_QUOTE_CHARACTERS = 160
+_MAX_QUOTES = 8
 
 
 def summary_of(items: Sequence[Any]) -> str:
-    """What a history was about, in a few lines."""
-    earlier = [summary for item in items if (summary := read_compaction(item)) is not None]
+    """A summary of a thread: earlier summaries and the ends of the last user messages."""
+    earlier = [summary for item in items if (summary := compaction_summary(item)) is not None]
     asked = [text for role, text in messages_of(items) if role == "user"]
-    lines = [f"- {' '.join(text.split())[-_QUOTE_CHARACTERS:]}" for text in asked[-8:]]
-    return "\n".join([*earlier, f"Summary by the simulator of {len(asked)} questions:", *lines])
+    quotes = [f"- {' '.join(text.split())[-_MAX_QUOTE_CHARACTERS:]}" for text in asked[-_MAX_QUOTES:]]
+    return "\n".join([*earlier, f"Simulated summary of {len(asked)} user messages:", *quotes])
 
 
 def compaction_item(items: Sequence[Any], now: float) -> dict[str, Any]:
-    """The item that stands for a history."""
-    blob = seal({"summary": summary_of(items)}, now)
-    return {"type": "compaction", "id": new_id("cmp"), "encrypted_content": blob}
+    """The compaction item that replaces these items."""
+    encrypted = fake_encrypt({"summary": summary_of(items)}, now)
+    return {"type": "compaction", "id": new_id("cmp"), "encrypted_content": encrypted}
 
 
-def read_compaction(item: Any) -> str | None:
+def compaction_summary(item: Any) -> str | None:
     """The summary in a compaction item; None for other items."""
     if not isinstance(item, dict) or item.get("type") not in {"compaction", "compaction_summary"}:
         return None
-    payload = unseal(str(item.get("encrypted_content", "")))
+    payload = fake_decrypt(str(item.get("encrypted_content", "")))
     return None if payload is None else str(payload.get("summary", ""))
 
 
 def compacted(body: Mapping[str, Any], now: float) -> dict[str, Any]:
-    """The answer of ``/v1/responses/compact``: the user's messages and one compaction item."""
+    """The response of ``/v1/responses/compact``: the user's messages and a compaction item."""
     items = body["input"]
-    kept = [item for item in items if isinstance(item, dict) and item.get("role") == "user"]
-    output = [*kept, compaction_item(items, now)]
+    messages = [item for item in items if isinstance(item, dict) and item.get("role") == "user"]
+    output = [*messages, compaction_item(items, now)]
     return {
         "id": new_id("resp"),
         "object": "response.compaction",
         "created_at": int(now),
         "output": output,
-        "usage": usage_of(body, output, 0),
+        "usage": estimated_usage(body, output, 0),
     }
+
+
+# Usage
+
+_CHARACTERS_PER_TOKEN = 4
+_MAX_CACHED_INPUTS = 64
+
+
+def _tokens_in(value: object) -> int:
+    """The estimated number of tokens in the JSON of a value."""
+    return len(json.dumps(value, ensure_ascii=False)) // _CHARACTERS_PER_TOKEN
+
+
+def estimated_usage(
+    request: Mapping[str, Any], output: Sequence[Mapping[str, Any]], cached_tokens: int
+) -> dict[str, Any]:
+    """The ``usage`` object of a response, estimated from the number of characters."""
+    input_tokens = _tokens_in(request.get("input")) + _tokens_in(request.get("tools") or [])
+    reasoning = sum(_tokens_in(item.get("summary")) for item in output if item.get("type") == "reasoning")
+    visible = sum(_tokens_in(item) for item in output if item.get("type") != "reasoning")
+    return {
+        "input_tokens": input_tokens,
+        "input_tokens_details": {"cached_tokens": min(cached_tokens, input_tokens)},
+        "output_tokens": visible + reasoning,
+        "output_tokens_details": {"reasoning_tokens": reasoning},
+        "total_tokens": input_tokens + visible + reasoning,
+    }
+
+
+@dataclass
+class PromptCache:
+    """The inputs seen under each ``prompt_cache_key``; the longest known prefix of an input counts as cached."""
+
+    _inputs: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)
+
+    def cached_tokens(self, key: str | None, items: Sequence[object]) -> int:
+        """The estimated number of cached tokens of an input, which is then added to the cache."""
+        if key is None:
+            return 0
+        texts = tuple(json.dumps(item, ensure_ascii=False) for item in items)
+        known = self._inputs.setdefault(key, [])
+        prefix = max((len(old) for old in known if texts[: len(old)] == old), default=0)
+        known.append(texts)
+        del known[:-_MAX_CACHED_INPUTS]
+        return sum(map(len, texts[:prefix])) // _CHARACTERS_PER_TOKEN
