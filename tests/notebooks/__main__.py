@@ -15,7 +15,8 @@ def at_home(value: Any, home: str) -> Any:
     """Return the value with the run's own CODEX_HOME written as a user's."""
     match value:
         case str():
-            return value.replace(home, "~/.codex")
+            markdown = home.replace("_", "\\_")
+            return value.replace(home, "~/.codex").replace(markdown, "~/.codex")
         case list():
             return [at_home(part, home) for part in value]
         case dict():
