@@ -82,7 +82,7 @@ def test_a_long_thread_is_compacted_by_a_trigger_in_the_input(cli: CodexCli) -> 
     cli.sim.write_login(cli.home)
     cli.ask("say hi")
     outcome = cli.ask("and again", "resume", "--last")
-    assert (outcome.code, "a summary of what we said before" in outcome.text) == (0, True)
+    assert (outcome.code, "a summary of earlier turns" in outcome.text) == (0, True)
     _, trigger, after = (each.body["input"] for each in cli.sim.requests.to("/responses", "POST"))
     assert trigger[-1] == {"type": "compaction_trigger"}
     assert [item["type"] for item in after].count("compaction") == 1

@@ -69,7 +69,7 @@ def test_the_published_key_verifies_the_identity(agent: Agent) -> None:
     assert json.loads(unpadded(signed.split(".")[0]))["kid"] == key["kid"]
 
 
-def test_a_signed_assertion_of_a_registered_task_is_let_in(agent: Agent) -> None:
+def test_a_signed_assertion_of_a_registered_task_is_accepted(agent: Agent) -> None:
     task_id = agent.register().json()["task_id"]
     assert agent.usage(task_id, datetime.now(UTC)).json()["email"] == GRACE.email
 

@@ -39,7 +39,7 @@ def test_the_model_list_has_a_classic_and_a_lite_model(asker: Asker) -> None:
     assert answer.headers["etag"] == asker.post(user("hi")).headers["x-models-etag"]
 
 
-def test_usage_and_response_headers_tell_the_same_limits(asker: Asker) -> None:
+def test_usage_and_response_headers_report_the_same_limits(asker: Asker) -> None:
     asker.sim.change(limits=Limits(LimitWindow(100.0, 300, 60), None, has_credits=True, balance="3"))
     usage = get(asker, "/wham/usage").json()
     headers = asker.post(user("hi")).headers
@@ -62,7 +62,7 @@ def test_usage_and_response_headers_tell_the_same_limits(asker: Asker) -> None:
         ("Bearer at-not-a-token", "token_invalid"),
     ],
 )
-def test_strangers_are_refused(
+def test_requests_without_valid_credentials_get_a_401(
     sim: Simulator, client: httpx.Client, authorization: str | None, body: object
 ) -> None:
     headers = {} if authorization is None else {"authorization": authorization}
@@ -72,7 +72,7 @@ def test_strangers_are_refused(
     assert body in (found, found.get("error", {}).get("code"))
 
 
-def test_an_expired_and_a_revoked_token_have_their_own_words(asker: Asker) -> None:
+def test_an_expired_and_a_revoked_token_have_their_own_error_codes(asker: Asker) -> None:
     asker.sim.expire_access_tokens()
     assert get(asker, "/wham/usage").json()["error"]["code"] == "token_expired"
     tokens = asker.sim.sign_in(lifetime_s=-1)
@@ -82,20 +82,20 @@ def test_an_expired_and_a_revoked_token_have_their_own_words(asker: Asker) -> No
     assert get(asker, "/wham/usage").json()["error"]["code"] == "token_invalidated"
 
 
-def test_an_api_key_opens_the_api_only(sim: Simulator, client: httpx.Client) -> None:
+def test_an_api_key_is_valid_for_the_api_only(sim: Simulator, client: httpx.Client) -> None:
     headers = {"authorization": f"Bearer {sim.new_api_key()}"}
     assert client.get(f"{sim.api_base_url}/models", headers=headers).json()["data"][0]["id"] == CLASSIC
     assert client.get(f"{sim.chatgpt_base_url}/codex/models", headers=headers).status_code == 401
 
 
-def test_a_wrong_api_key_is_not_repeated_in_the_refusal(sim: Simulator, client: httpx.Client) -> None:
+def test_a_wrong_api_key_is_not_repeated_in_the_error(sim: Simulator, client: httpx.Client) -> None:
     key = "sk-wrong-0123456789abcdef"
     answer = client.get(f"{sim.api_base_url}/models", headers={"authorization": f"Bearer {key}"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
     assert key not in answer.text
 
 
-def test_the_api_asks_for_a_key(sim: Simulator, client: httpx.Client) -> None:
+def test_the_api_requires_a_key(sim: Simulator, client: httpx.Client) -> None:
     answer = client.get(f"{sim.api_base_url}/models")
     assert (answer.status_code, answer.json()["error"]["message"]) == (401, "You didn't provide an API key.")
 
@@ -109,7 +109,7 @@ def test_its_mcp_server_has_no_tools(asker: Asker) -> None:
     assert call(method="notifications/initialized").status_code == 202
 
 
-def test_a_personal_access_token_opens_the_backend(asker: Asker) -> None:
+def test_a_personal_access_token_is_valid_for_the_backend(asker: Asker) -> None:
     asker.headers["authorization"] = f"Bearer {asker.sim.new_personal_token()}"
     assert asker.post(user("hi")).status_code == 200
 

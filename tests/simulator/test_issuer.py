@@ -150,7 +150,7 @@ def test_a_cancelled_browser_login_comes_back_as_access_denied(sim: Simulator) -
         ({"state": ""}, "state"),
     ],
 )
-def test_an_improper_authorization_request_is_refused(
+def test_an_invalid_authorization_request_is_rejected(
     sim: Simulator, client: httpx.Client, changes: dict[str, str], word: str
 ) -> None:
     answer = client.get(authorize_url(sim, **changes))
@@ -166,7 +166,7 @@ def test_an_improper_authorization_request_is_refused(
         {"code": "ac_unknown"},
     ],
 )
-def test_a_code_is_worth_nothing_without_its_verifier_and_address(
+def test_a_code_is_valid_only_with_its_verifier_and_redirect_uri(
     sim: Simulator, client: httpx.Client, changes: dict[str, str]
 ) -> None:
     back = sim.answer_authorization(authorize_url(sim))
@@ -182,7 +182,7 @@ def test_a_code_is_redeemed_once(sim: Simulator, client: httpx.Client) -> None:
     assert statuses == [200, 400]
 
 
-def test_a_refresh_token_is_spent_by_its_use(sim: Simulator, client: httpx.Client) -> None:
+def test_a_refresh_token_is_valid_once(sim: Simulator, client: httpx.Client) -> None:
     first = sim.sign_in()
     second = refresh(sim, client, first.refresh_token).json()
     assert whose(sim, client, second["access_token"]) == first.account.email
@@ -227,7 +227,7 @@ def test_an_id_token_is_exchanged_for_an_api_key(sim: Simulator, client: httpx.C
     assert client.post(url, data=forged).status_code == 400
 
 
-def test_a_personal_access_token_says_whose_it_is(sim: Simulator, client: httpx.Client) -> None:
+def test_whoami_names_the_account_of_a_personal_access_token(sim: Simulator, client: httpx.Client) -> None:
     url = f"{sim.issuer}/api/accounts/v1/user-auth-credential/whoami"
     headers = {"authorization": f"Bearer {sim.new_personal_token(GRACE)}"}
     assert client.get(url, headers=headers).json() == {

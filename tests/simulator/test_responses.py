@@ -1,4 +1,4 @@
-"""``/responses``: the events on the wire, and the requests that are refused."""
+"""``/responses``: the events on the wire, and the requests that are rejected."""
 
 from __future__ import annotations
 
@@ -83,7 +83,9 @@ def test_the_state_of_the_turn_is_kept(asker: Asker) -> None:
         ({"max_output_tokens": 5}, "Unsupported parameter: max_output_tokens"),
     ],
 )
-def test_what_the_backend_refuses_is_refused(asker: Asker, changes: dict[str, Any], word: str) -> None:
+def test_requests_that_the_backend_rejects_are_rejected(
+    asker: Asker, changes: dict[str, Any], word: str
+) -> None:
     url = f"{asker.sim.openai_base_url}/responses"
     answer = asker.client.post(url, headers=asker.headers, json=asker.body(user("hi")) | changes)
     assert answer.status_code == 400

@@ -63,7 +63,7 @@ def test_a_reply_is_for_one_address_and_method(asker: Asker) -> None:
     assert asker.sim.unused_replies == ()
 
 
-def test_a_reply_for_known_clients_lets_strangers_have_their_401(asker: Asker) -> None:
+def test_an_authenticated_reply_is_sent_only_to_clients_with_valid_credentials(asker: Asker) -> None:
     asker.sim.play(Scenario((Reply(authenticated=True, stream=(Say("one"), End())),)))
     stranger = Asker(asker.sim, asker.client, {"authorization": "Bearer nobody"})
     assert ask(stranger) == "401"
@@ -84,7 +84,7 @@ def test_an_answer_can_be_lost_after_its_effect(asker: Asker) -> None:
     assert refresh(asker, token).json()["error"]["code"] == "refresh_token_reused"
 
 
-def test_the_usual_behaviour_can_be_held_up(asker: Asker) -> None:
+def test_the_default_behaviour_can_be_delayed(asker: Asker) -> None:
     token = asker.sim.sign_in().refresh_token
     asker.sim.play(Scenario((Reply("/oauth/token", stream=(Hold("slow"), Pause(0.001)), then="usual"),)))
     with ThreadPoolExecutor() as pool:
@@ -96,7 +96,7 @@ def test_the_usual_behaviour_can_be_held_up(asker: Asker) -> None:
     assert asker.sim.refreshes == 1
 
 
-def test_a_client_that_leaves_while_it_is_held_up_does_not_undo_what_it_asked_for(asker: Asker) -> None:
+def test_a_client_that_disconnects_during_a_delay_does_not_undo_its_request(asker: Asker) -> None:
     token = asker.sim.sign_in().refresh_token
     asker.sim.play(Scenario((Reply("/oauth/token", stream=(Hold("slow"),), then="usual"),)))
     with pytest.raises(httpx.ReadTimeout):
@@ -110,7 +110,7 @@ def test_a_client_that_leaves_while_it_is_held_up_does_not_undo_what_it_asked_fo
     assert refresh(asker, token).json()["error"]["code"] == "refresh_token_reused"
 
 
-def test_text_before_a_gate_arrives_while_the_stream_stands_still(asker: Asker) -> None:
+def test_text_before_a_gate_arrives_while_the_stream_is_held(asker: Asker) -> None:
     asker.sim.play(Scenario((Reply(stream=(Say("before and after", 6, gate="middle"), End())),)))
     url, body = f"{asker.sim.openai_base_url}/responses", asker.body(user("hi"))
     with asker.client.stream("POST", url, headers=asker.headers, json=body) as answer:
@@ -124,7 +124,7 @@ def test_text_before_a_gate_arrives_while_the_stream_stands_still(asker: Asker) 
     assert asker.sim.requests.wait(lambda log: log[-1].outcome == "answered")
 
 
-def test_a_client_that_leaves_is_noticed(asker: Asker) -> None:
+def test_a_client_that_disconnects_is_recorded(asker: Asker) -> None:
     asker.sim.play(Scenario((Reply(stream=(Say("some text"), Hold("never"), End())),)))
     url, body = f"{asker.sim.openai_base_url}/responses", asker.body(user("hi"))
     with asker.client.stream("POST", url, headers=asker.headers, json=body):
@@ -132,7 +132,7 @@ def test_a_client_that_leaves_is_noticed(asker: Asker) -> None:
     assert asker.sim.requests.wait(lambda log: log[-1].outcome == "client_closed")
 
 
-def test_a_client_that_leaves_during_a_pause_is_noticed(asker: Asker) -> None:
+def test_a_client_that_disconnects_during_a_pause_is_recorded(asker: Asker) -> None:
     asker.sim.play(Scenario((Reply(stream=(Say("some text"), Hold("here"), Pause(600), End())),)))
     url, body = f"{asker.sim.openai_base_url}/responses", asker.body(user("hi"))
     with asker.client.stream("POST", url, headers=asker.headers, json=body):
@@ -157,7 +157,7 @@ def test_a_stream_may_end_without_its_last_event(asker: Asker) -> None:
     assert events[-1]["type"] == "response.output_item.done"
 
 
-def test_given_events_items_and_bytes_go_out_as_they_are(asker: Asker) -> None:
+def test_given_events_items_and_bytes_are_sent_unchanged(asker: Asker) -> None:
     item = {"type": "web_search_call", "id": "ws_1", "status": "completed"}
     stream = (
         Raw(b": a comment\r\n\r\n"),

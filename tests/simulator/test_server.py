@@ -1,4 +1,4 @@
-"""The simulator as a program: homes, TLS, life and the foreground."""
+"""The simulator as a server: CODEX_HOME files, TLS, start and stop, the foreground."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_home_is_written_as_the_cli_writes_it(sim: Simulator, tmp_path: Path) 
     assert sorted(path.name for path in file.parent.iterdir()) == ["auth.json", "config.toml"]
 
 
-def test_configurations_lead_to_the_simulator(sim: Simulator) -> None:
+def test_configurations_point_at_the_simulator(sim: Simulator) -> None:
     custom = tomllib.loads(sim.config_toml("custom", model="simulator-lite"))
     builtin, api = (tomllib.loads(sim.config_toml(kind)) for kind in ("builtin", "api"))
     provider = custom["model_providers"][custom["model_provider"]]
@@ -78,7 +78,7 @@ def test_nothing_is_left_behind(client: httpx.Client) -> None:
         client.get(address)
 
 
-def test_it_ends_while_streams_stand_still(asker: Asker) -> None:
+def test_it_stops_while_streams_are_held(asker: Asker) -> None:
     from codex_nb.simulator import Hold, Reply, Scenario
 
     asker.sim.play(Scenario((Reply(stream=(Hold("never"),)),)))
@@ -115,18 +115,18 @@ def test_requests_are_recorded_and_counted(asker: Asker) -> None:
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
-def test_in_the_foreground_it_says_how_to_use_it_and_ends_when_told(ending: signal.Signals) -> None:
+def test_in_the_foreground_it_prints_how_to_use_it_and_stops_on_a_signal(ending: signal.Signals) -> None:
     code = "from codex_nb.simulator import serve; serve(0, tls=False)"
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUTF8": "1"}
     )
     assert process.stdout is not None
     try:
-        words = ""
-        while "requires_openai_auth" not in words:
-            words += process.stdout.readline() or pytest.fail(f"it ended early: {words}")
-        home = re.search(r"export CODEX_HOME=(\S+)", words)
-        address = re.search(r"running at (http://127\.0\.0\.1:\d+)", words)
+        printed = ""
+        while "requires_openai_auth" not in printed:
+            printed += process.stdout.readline() or pytest.fail(f"it ended early: {printed}")
+        home = re.search(r"export CODEX_HOME=(\S+)", printed)
+        address = re.search(r"running at (http://127\.0\.0\.1:\d+)", printed)
         assert home is not None
         assert address is not None
         assert httpx.get(f"{address[1]}/codex/device", trust_env=False).status_code == 200
