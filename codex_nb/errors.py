@@ -17,6 +17,7 @@
         ModelUnavailable      choose another model
         BackendOverloaded     try later, or another model
         BadRequest            change the request
+        MalformedResponse     ask again, check the provider
       StreamInterrupted       run the cell again; what arrived is kept
       ToolError               becomes a function call output, never reaches the user
         UnknownTool
@@ -196,6 +197,14 @@ class BadRequest(ApiError):
     """The API refused the request as it stands."""
 
     default_hint = next_steps.CHANGE_REQUEST
+
+
+class MalformedResponse(ApiError):
+    """The response contradicts itself, so that nobody can tell which call it means; none of its calls ran."""
+
+    default_hint = (
+        "None of its calls ran. Ask again; if it happens again, check the provider and any proxy in between."
+    )
 
 
 class StreamInterrupted(CodexError):

@@ -18,6 +18,7 @@ from codex_nb.host.mailbox import Mailbox
 from codex_nb.host.pump import open_pump
 from codex_nb.host.relay import relay
 from codex_nb.magics.question import gather, image_url
+from codex_nb.magics.stdin import stdin_prompt
 from codex_nb.magics.workspace import PlainConfiguration, Workspace
 from codex_nb.session.batch import Batch, CoroutineExecutor, prompts_of
 from codex_nb.session.events import ApprovalRequested, TurnFinished
@@ -123,10 +124,8 @@ class _QuietScreen:
     def apply(self, event: TurnEvent) -> None:
         """Take in one event."""
         if isinstance(event, ApprovalRequested):
-            if self._ask is not None:
-                sys.stdout.write(f"{event.request.code}\n")
             decision = ask_by_typing(event.request, self._ask)
-            self._approvals.resolve(event.request.call_id, decision)
+            self._approvals.resolve(event.request.call_number, decision)
         elif isinstance(event, TurnFinished):
             self.finished = event
 
@@ -142,7 +141,7 @@ def ask(prompt: str, **options: Any) -> Answer:
     space = workspace()
     home, request = _request(space, prompt, **options)
     approvals = PendingApprovals()
-    screen = _QuietScreen(approvals, input if space.has_person else None)
+    screen = _QuietScreen(approvals, stdin_prompt(space.shell))
     with Mailbox() as mailbox, open_pump(space.shell, mailbox) as pump:
         ports = Ports(mailbox, space.kernel, None, space.folder)
         turn = home.assistant.turn(request, ports=ports, approver=approvals)

@@ -6,11 +6,25 @@ import contextlib
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
+from codex_nb.host.frontend import is_terminal
 from codex_nb.host.outputs import OutputFold
 from codex_nb.host.tap import listening
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+
+def outputs_are_captured(shell: Any) -> bool:
+    """Whether what the cell writes and displays goes elsewhere than to the person before it."""
+    kernel, ipykernel = getattr(shell, "kernel", None), sys.modules.get("ipykernel.kernelbase")
+    if kernel is None:
+        return not is_terminal(sys.stdout)
+    if ipykernel is not None and isinstance(kernel, ipykernel.Kernel):
+        from ipykernel.iostream import OutStream
+
+        if not isinstance(sys.stdout, OutStream):
+            return True
+    return not isinstance(shell.display_pub, shell.display_pub_class)
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ def front_end(shell: Any) -> FrontEnd:
     """Look at the request that the running cell came with."""
     kernel = getattr(shell, "kernel", None)
     if kernel is None:
-        return FrontEnd(has_kernel=False, cell_id=None, allows_input=_stdin_is_a_terminal())
+        return FrontEnd(has_kernel=False, cell_id=None, allows_input=is_terminal(sys.stdin))
     request = current_request(kernel)
     cell_id = (request.get("metadata") or {}).get("cellId")
     allows_input = bool((request.get("content") or {}).get("allow_stdin", False))
@@ -45,8 +45,9 @@ def current_request(kernel: Any) -> dict[str, Any]:
     return request
 
 
-def _stdin_is_a_terminal() -> bool:
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a stream leads to a terminal."""
     try:
-        return sys.stdin is not None and sys.stdin.isatty()
+        return stream is not None and stream.isatty()
     except ValueError:  # closed
         return False

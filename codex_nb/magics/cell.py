@@ -70,7 +70,8 @@ def _answer_later(workspace: Workspace, options: CellOptions, home: Home, questi
     """Show the screen in this cell and let the turn go on while other cells run."""
     mailbox, approvals = Mailbox(), PendingApprovals()
     with open_pump(workspace.shell, mailbox) as pump:
-        shown = open_screen(workspace, mailbox, pump, approvals, _again(workspace, options, home))
+        again = _again(workspace, options, home)
+        shown = open_screen(workspace, mailbox, pump, approvals, again, reads_stdin=False)
         events = _turn(workspace, options, home, question, shown, mailbox, approvals)
     answer = run_in_background(workspace.engine, events, shown.screen, mailbox, workspace.shell)
     workspace.background.append((mailbox, answer))

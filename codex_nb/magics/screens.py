@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, assert_never
 from codex_nb.host.cell import Screen
 from codex_nb.host.frontend import front_end
 from codex_nb.host.pump import serve_until
+from codex_nb.magics.stdin import stdin_prompt
 from codex_nb.ui.commands import Command, Continue, Decide, Retry, Stop
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from codex_nb.ui.transcript import Transcript
 
     Again = Callable[[Retry | Continue], None]
+    Ask = Callable[[str], str]
     Wait = Callable[[Callable[[], bool], float], None]
 
 READY_S = 1.5  # a front end with the widget's half answers within a fraction of this
@@ -53,11 +55,15 @@ def open_screen(
     pump: Pump,
     approvals: PendingApprovals,
     again: Again | None = None,
+    *,
+    reads_stdin: bool = True,
 ) -> Shown:
     """Show the screen that works here: the widget where its other half answers, HTML or text elsewhere.
 
-    ``again`` is what Retry and Continue do once the turn has ended early; None offers neither.
+    ``again`` is what Retry and Continue do once the turn has ended early; None offers neither. ``reads_stdin`` tells
+    whether approvals may be asked for by typing: not once the cell has ended, for input belongs to the cell that runs.
     """
+    ask = stdin_prompt(workspace.shell) if reads_stdin else None
     obey = _commands(mailbox, approvals, again)
     wanted, end = workspace.config.display, front_end(workspace.shell)
     if wanted == "widget" or (wanted == "auto" and end.may_have_widgets):
@@ -70,10 +76,10 @@ def open_screen(
         workspace.unanswered = None if transcript.ready else transcript
         if transcript.ready:
             return Shown(transcript, transcript)
-        return Shown(_html(workspace, obey, transcript.give_up()))
+        return Shown(_html(obey, ask, transcript.give_up()))
     if wanted == "html":
-        return Shown(_html(workspace, obey))
-    return Shown(_text(workspace, obey))
+        return Shown(_html(obey, ask))
+    return Shown(_text(workspace, obey, ask))
 
 
 def _transcript(obey: Callable[[Command], None], pump: Pump, *, offers_more: bool) -> tuple[Transcript, Wait]:
@@ -85,17 +91,13 @@ def _transcript(obey: Callable[[Command], None], pump: Pump, *, offers_more: boo
     return transcript, wait
 
 
-def _html(
-    workspace: Workspace, obey: Callable[[Command], None], in_place_of: Handle | None = None
-) -> CellScreen:
+def _html(obey: Callable[[Command], None], ask: Ask | None, in_place_of: Handle | None = None) -> CellScreen:
     from codex_nb.ui.html import HtmlScreen
 
-    ask = input if workspace.has_person else None
     return HtmlScreen(on_command=obey, ask=ask, in_place_of=in_place_of)
 
 
-def _text(workspace: Workspace, obey: Callable[[Command], None]) -> CellScreen:
-    ask = input if workspace.has_person else None
+def _text(workspace: Workspace, obey: Callable[[Command], None], ask: Ask | None) -> CellScreen:
     if getattr(workspace.shell, "kernel", None) is None and sys.stdout.isatty():
         from rich.console import Console
 
@@ -115,7 +117,7 @@ def _commands(
             case Stop():
                 mailbox.request_stop()
             case Decide():
-                approvals.resolve(command.call_id, command.decision)
+                approvals.resolve(command.call_number, command.decision)
             case Retry() | Continue():
                 if again is not None:
                     again(command)

@@ -50,10 +50,11 @@ class CallRun:
     it, and ``stopped`` whether the user ended the turn instead.
     """
 
-    def __init__(self, item: Item, bench: Workbench) -> None:
+    def __init__(self, item: Item, call_number: int, bench: Workbench) -> None:
         self.stopped = False
         self.output: Item | None = None
         self._item = item
+        self._number = call_number
         self._bench = bench
         self._text: str | None = None
 
@@ -72,7 +73,7 @@ class CallRun:
         except ToolError as error:
             yield self._answer(str(error), ok=False)
             return
-        request = tool.request(self._item["call_id"], arguments)
+        request = tool.request(self._number, arguments)
         decision = self._bench.consent.decide(tool, request)
         if decision is None:
             # The request is registered before anyone can see it, so that no click comes too early.
@@ -80,12 +81,12 @@ class CallRun:
             yield ApprovalRequested(request)
             decision = await waiting
             self._bench.consent.memory.remember(request, decision)
-        yield ApprovalResolved(request.call_id, decision)
+        yield ApprovalResolved(self._number, decision)
         if not decision.approved:
             self.stopped = decision.verdict is Verdict.STOP
             yield self._answer(_rejection(decision), ok=False)
             return
-        yield ToolStarted(request.call_id)
+        yield ToolStarted(self._number)
         yield await self._carry_out(tool, arguments, request, decision)
 
     async def _carry_out(
@@ -118,7 +119,7 @@ class CallRun:
         sent = bench.fence(str(self._item.get("name", "")), text) if is_data else text
         self.output = call_output(self._item, note + sent, images)
         self._text = note + text
-        return ToolFinished(self._item["call_id"], self._text, ok)
+        return ToolFinished(self._number, self._text, ok)
 
 
 def _rejection(decision: Decision) -> str:

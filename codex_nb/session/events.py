@@ -70,17 +70,21 @@ class ReasoningDone:
 
 @dataclass(frozen=True, slots=True)
 class ToolCallStarted:
-    """The model begins a call; its arguments follow."""
+    """The model begins a call; its arguments follow.
 
-    call_id: str
+    ``call_number`` is this side's own name for the call in this turn; ``call_id`` is the server's.
+    """
+
+    call_number: int
     name: str
+    call_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ToolArgumentsDelta:
     """More of the JSON text of a call's arguments."""
 
-    call_id: str
+    call_number: int
     text: str
 
 
@@ -88,9 +92,10 @@ class ToolArgumentsDelta:
 class ToolCallReady:
     """A call is complete: ``arguments`` is the final JSON text."""
 
-    call_id: str
+    call_number: int
     name: str
     arguments: str
+    call_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +109,7 @@ class ApprovalRequested:
 class ApprovalResolved:
     """The user (or the policy) has decided."""
 
-    call_id: str
+    call_number: int
     decision: Decision
 
 
@@ -112,14 +117,14 @@ class ApprovalResolved:
 class ToolStarted:
     """An approved call begins to run."""
 
-    call_id: str
+    call_number: int
 
 
 @dataclass(frozen=True, slots=True)
 class ToolFinished:
     """A call's output, as it goes back to the model."""
 
-    call_id: str
+    call_number: int
     output: str
     ok: bool
 

@@ -76,7 +76,7 @@ def call_output(call: Item, text: str, images: Sequence[str] = ()) -> Item:
 
 def is_call(item: Item) -> bool:
     """Whether an item waits for an output of ours."""
-    return item.get("type") in CALL_KINDS and bool(item.get("call_id"))
+    return item.get("type") in CALL_KINDS and isinstance(item.get("call_id"), str) and item["call_id"] != ""
 
 
 def call_arguments(item: Item) -> str:

@@ -104,10 +104,11 @@ class ReasoningPart:
 class ToolPart:
     """A tool call from its first word to its output.
 
-    ``request`` is there once the user is asked, ``decision`` once decided; ``ok`` is None until the output is there.
+    ``call_number`` is this side's own name for the call, ``call_id`` the server's. ``request`` is there once the user
+    is asked, ``decision`` once decided; ``ok`` is None until the output is there.
     """
 
-    call_id: str
+    call_number: int
     name: str
     growing: GrowingText = field(default_factory=GrowingText)
     ready: bool = False
@@ -116,6 +117,7 @@ class ToolPart:
     running: bool = False
     output: str | None = None
     ok: bool | None = None
+    call_id: str = ""
 
     @property
     def arguments(self) -> str:
@@ -182,7 +184,7 @@ def reduce(state: TurnState, event: TurnEvent) -> TurnState:
         case ToolCallStarted() | ToolArgumentsDelta() | ToolCallReady():
             return _with_part(state, _call(state, event))
         case ToolFinished():
-            return _with_plan(_with_part(state, _progress(state, event)), event.call_id)
+            return _with_plan(_with_part(state, _progress(state, event)), event.call_number)
         case ApprovalRequested() | ApprovalResolved() | ToolStarted():
             return _with_part(state, _progress(state, event))
         case Notice():
@@ -230,24 +232,25 @@ def _reasoning(state: TurnState, event: ReasoningDelta | ReasoningDone) -> Reaso
 
 def _call(state: TurnState, event: ToolCallStarted | ToolArgumentsDelta | ToolCallReady) -> ToolPart:
     name = "" if isinstance(event, ToolArgumentsDelta) else event.name
-    part = find_part(state, ToolPart, event.call_id) or ToolPart(event.call_id, name)
+    part = find_part(state, ToolPart, event.call_number) or ToolPart(event.call_number, name)
     match event:
         case ToolCallStarted():
-            return part
+            return replace(part, call_id=event.call_id)
         case ToolArgumentsDelta():
             return replace(part, growing=part.growing.plus(event.text))
         case ToolCallReady():
-            return replace(part, name=event.name, growing=GrowingText([event.arguments]), ready=True)
+            growing = GrowingText([event.arguments])
+            return replace(part, name=event.name, growing=growing, ready=True, call_id=event.call_id)
 
 
 def _progress(
     state: TurnState, event: ApprovalRequested | ApprovalResolved | ToolStarted | ToolFinished
 ) -> ToolPart:
-    call_id = event.request.call_id if isinstance(event, ApprovalRequested) else event.call_id
-    part = find_part(state, ToolPart, call_id) or ToolPart(call_id, "")
+    number = event.request.call_number if isinstance(event, ApprovalRequested) else event.call_number
+    part = find_part(state, ToolPart, number) or ToolPart(number, "")
     match event:
-        case ApprovalRequested():
-            return replace(part, request=event.request)
+        case ApprovalRequested():  # nothing that was decided or run before counts for what is asked now
+            return replace(part, request=event.request, decision=None, running=False, output=None, ok=None)
         case ApprovalResolved():
             return replace(part, decision=event.decision)
         case ToolStarted():
@@ -256,9 +259,9 @@ def _progress(
             return replace(part, running=False, output=event.output, ok=event.ok)
 
 
-def _with_plan(state: TurnState, call_id: str) -> TurnState:
+def _with_plan(state: TurnState, call_number: int) -> TurnState:
     """Put a plan that was shown in the place of its call, or of the plan before it."""
-    call = find_part(state, ToolPart, call_id)
+    call = find_part(state, ToolPart, call_number)
     if call is None or (shown := _plan_of(call)) is None:
         return state
     before = state.plan
@@ -274,16 +277,16 @@ def _plan_of(call: ToolPart) -> Plan | None:
     return plan_in(call.arguments)
 
 
-def find_part(state: TurnState, kind: type[P], key: str) -> P | None:
-    """Return the part of that kind with that item's or call's id."""
+def find_part(state: TurnState, kind: type[P], key: str | int) -> P | None:
+    """Return the part of that kind with that item's id or call's number."""
     for part in reversed(state.parts):
         if isinstance(part, kind) and _key(part) == key:
             return part
     return None
 
 
-def _key(part: TextPart | ReasoningPart | ToolPart) -> str:
-    return part.call_id if isinstance(part, ToolPart) else part.item_id
+def _key(part: TextPart | ReasoningPart | ToolPart) -> str | int:
+    return part.call_number if isinstance(part, ToolPart) else part.item_id
 
 
 def _with_part(state: TurnState, part: TextPart | ReasoningPart | ToolPart) -> TurnState:

@@ -7,6 +7,7 @@ The turn is an async iterator of events; whatever happens (an error, an interrup
 from __future__ import annotations
 
 import asyncio
+import itertools
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -93,8 +94,9 @@ class _Run:
         self._turn = turn
         self._client = client
         self._exchange = turn.conversation.begin(turn.opening, turn.facts)
-        self._reader = StepReader()
+        self._call_numbers = itertools.count(1)
         self._items: list[Item] = []
+        self._reader = self._new_reader()
         self._calls: list[ToolCall] = []
         self._usage = Usage()
         self._last: ResponseFinished | None = None
@@ -130,7 +132,7 @@ class _Run:
 
         A turn whose first step is refused has lost nothing: whoever shows it starts it over, with the new login.
         """
-        self._reader = StepReader()
+        self._reader = self._new_reader()
         turn_state = self._last.turn_state if self._last else None
         request = replace(self._turn.request, input=self._exchange.input, turn_state=turn_state)
         may_begin_anew = step > 1
@@ -150,13 +152,17 @@ class _Run:
             else:
                 return
 
-    def _take_step(self) -> list[Item]:
-        """Move what the step said into the exchange; return the calls to carry out."""
-        finished = self._reader.finished
+    def _new_reader(self) -> StepReader:
+        answered = frozenset(item["call_id"] for item in self._items if is_call(item))
+        return StepReader(self._call_numbers, answered)
+
+    def _take_step(self) -> list[tuple[int, Item]]:
+        """Move what the step said into the exchange; return the calls to carry out, with their numbers."""
+        finished, numbers = self._reader.finished, self._reader.call_numbers
         self._last = finished or self._last
         items = self._reader.items
-        self._reader = StepReader()
         self._items += items
+        self._reader = self._new_reader()
         self._exchange.add(items)
         if finished is None:
             self._status, self._problem = "incomplete", words.UNFINISHED
@@ -166,7 +172,7 @@ class _Run:
             self._status = "incomplete"
             self._problem = words.incomplete_because(finished.incomplete_reason or words.NO_REASON)
             return []
-        return [item for item in items if is_call(item)]
+        return [(numbers[item["call_id"]], item) for item in items if is_call(item)]
 
     def _other_model(self) -> Notice | None:
         """Tell when another model answered than the one that was asked; a dated version is the same model."""
@@ -175,9 +181,9 @@ class _Run:
             return None
         return Notice("model", words.another_model(told, asked))
 
-    async def _answer_calls(self, calls: list[Item]) -> AsyncGenerator[TurnEvent, None]:
-        for call in calls:
-            run = CallRun(call, self._turn.bench)
+    async def _answer_calls(self, calls: list[tuple[int, Item]]) -> AsyncGenerator[TurnEvent, None]:
+        for number, call in calls:
+            run = CallRun(call, number, self._turn.bench)
             if self._status == "cancelled":
                 self._exchange.add([call_output(call, NOT_RUN)])
                 self._calls.append(run.record)
@@ -235,7 +241,7 @@ class _Run:
         self._items += self._reader.items
         self._exchange.add(self._reader.items)
         self._exchange.abort(partial)
-        self._reader = StepReader()
+        self._reader = self._new_reader()
         return partial
 
     def _answer(self, partial: str = "") -> Answer:

@@ -41,12 +41,12 @@ class Verdict(StrEnum):
 class ApprovalRequest:
     """A tool call that waits for the user.
 
-    ``code`` is exactly what will run (Python for run_python, JSON arguments otherwise); ``language`` names it for
-    highlighting; ``editable`` tells whether the user may change it before approval; ``summary`` says in one line what
-    the call does.
+    ``call_number`` is this side's own name for the call in its turn. ``code`` is exactly what will run (Python for
+    run_python, JSON arguments otherwise); ``language`` names it for highlighting; ``editable`` tells whether the user
+    may change it before approval; ``summary`` says in one line what the call does.
     """
 
-    call_id: str
+    call_number: int
     tool: str
     code: str
     language: str
@@ -73,6 +73,10 @@ class Decision:
         return self.verdict in {Verdict.APPROVE, Verdict.APPROVE_CODE, Verdict.APPROVE_TOOL}
 
 
+class ApprovalUnavailable(Exception):
+    """Nobody can be asked at the moment; the text says why, and what to do about it."""
+
+
 class Approver(Protocol):
     """Whoever answers approval requests."""
 
@@ -90,20 +94,20 @@ class PendingApprovals:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: dict[str, Future[Decision]] = {}
+        self._waiting: dict[int, Future[Decision]] = {}
 
     def decide(self, request: ApprovalRequest) -> Awaitable[Decision]:
         """Return the awaitable of the decision; cancelling it withdraws the request."""
         future: Future[Decision] = Future()
         with self._lock:
-            self._waiting[request.call_id] = future
-        future.add_done_callback(lambda done: self._forget(request.call_id, done))
+            self._waiting[request.call_number] = future
+        future.add_done_callback(lambda done: self._forget(request.call_number, done))
         return asyncio.wrap_future(future)
 
-    def resolve(self, call_id: str, decision: Decision) -> bool:
-        """Answer a waiting request, from any thread; False when none waits under this id."""
+    def resolve(self, call_number: int, decision: Decision) -> bool:
+        """Answer a waiting request, from any thread; False when none waits under this number."""
         with self._lock:
-            future = self._waiting.get(call_id)
+            future = self._waiting.get(call_number)
         if future is None:
             return False
         try:
@@ -113,15 +117,15 @@ class PendingApprovals:
         return True
 
     @property
-    def waiting(self) -> tuple[str, ...]:
-        """The call ids that wait, oldest first."""
+    def waiting(self) -> tuple[int, ...]:
+        """The numbers of the calls that wait, oldest first."""
         with self._lock:
             return tuple(self._waiting)
 
-    def _forget(self, call_id: str, future: Future[Decision]) -> None:
+    def _forget(self, call_number: int, future: Future[Decision]) -> None:
         with self._lock:
-            if self._waiting.get(call_id) is future:
-                del self._waiting[call_id]
+            if self._waiting.get(call_number) is future:
+                del self._waiting[call_number]
 
 
 class NobodyToAsk:

@@ -108,8 +108,8 @@ class Tool:
 
     ``parameters`` is the JSON schema of the arguments. ``check`` raises InvalidArguments for what does not fit and
     returns the arguments with defaults. ``code_argument`` names the argument that holds source code in ``language``:
-    an approval then shows that code alone instead of the JSON of all arguments, as it shows their ``script`` where
-    there is one. ``function`` is what the user decorated.
+    where it is the only one, an approval shows that code instead of the JSON of all arguments, as it shows their
+    ``script`` where there is one. ``function`` is what the user decorated.
     """
 
     name: str
@@ -152,11 +152,11 @@ class Tool:
             raise InvalidArguments(message)
         return self.check(arguments)
 
-    def request(self, call_id: str, arguments: Arguments) -> ApprovalRequest:
+    def request(self, call_number: int, arguments: Arguments) -> ApprovalRequest:
         """Say exactly what would run."""
         code, language = self.readable(arguments)
         return ApprovalRequest(
-            call_id=call_id,
+            call_number=call_number,
             tool=self.name,
             code=code,
             language=language,
@@ -181,7 +181,7 @@ class Tool:
         return {**arguments, str(self.code_argument): code}
 
     def _code(self, arguments: Arguments) -> str | None:
-        code = arguments.get(self.code_argument) if self.code_argument else None
+        code = arguments.get(self.code_argument) if self.code_argument and len(arguments) == 1 else None
         return code if isinstance(code, str) else None
 
 

@@ -1,10 +1,12 @@
-"""Approval by typing: the full code, then a question that takes a word."""
+"""Approval by typing: one prompt that holds the code and the question about it, and takes a word."""
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
-from codex_nb.tools.approval import Decision, Verdict
+from codex_nb.rendering.visible import escape_invisible
+from codex_nb.tools.approval import ApprovalUnavailable, Decision, Verdict
 from codex_nb.words import tools
 from codex_nb.words.approval import AGAIN, QUESTION
 
@@ -27,23 +29,40 @@ _WORDS = {
 }
 
 
-def ask_by_typing(request: ApprovalRequest, ask: Callable[[str], str] | None) -> Decision:
+def plain_code(request: ApprovalRequest) -> str:
+    """Return the code of a request as plain text."""
+    return textwrap.indent(escape_invisible(request.code), "    ", lambda _: True)
+
+
+def ask_by_typing(
+    request: ApprovalRequest,
+    ask: Callable[[str], str] | None,
+    show_code: Callable[[ApprovalRequest], str] = plain_code,
+) -> Decision:
     """Return the typed decision; where nobody can answer, and where input ends, the call is refused.
 
-    ``ask`` shows a prompt and returns the line typed. The code is shown before, by the screen.
+    ``ask`` shows a prompt and returns the line typed. The prompt itself holds the code, as ``show_code`` writes it, so
+    that whoever can answer has seen what the answer is about.
     """
     if ask is None:
-        return Decision(Verdict.REJECT, message=tools.NOBODY_THERE, by="nobody")
-    question = f"{request.summary or request.tool}\n{QUESTION}"
+        return _refused(tools.NOBODY_THERE)
+    summary = escape_invisible(request.summary or request.tool)
+    question = f"{show_code(request)}\n\n{summary}\n{QUESTION}"
     while True:
         try:
             answer = ask(question)
+        except ApprovalUnavailable as problem:
+            return _refused(str(problem))
         except (EOFError, NotImplementedError):
-            return Decision(Verdict.REJECT, message=tools.NOBODY_THERE, by="nobody")
+            return _refused(tools.NOBODY_THERE)
         decision = read_decision(answer)
         if decision is not None:
             return decision
         question = AGAIN + QUESTION
+
+
+def _refused(reason: str) -> Decision:
+    return Decision(Verdict.REJECT, message=reason, by="nobody")
 
 
 def read_decision(answer: str) -> Decision | None:

@@ -20,7 +20,7 @@ class Stop:
 class Decide:
     """Answer an approval request."""
 
-    call_id: str
+    call_number: int
     decision: Decision
 
 
@@ -62,12 +62,12 @@ def read_command(message: Mapping[str, Any]) -> Command | None:
 
 def _decide(message: Mapping[str, Any]) -> Decide | None:
     verdict = _VERDICTS.get(str(message.get("verdict")))
-    call_id, code, word = message.get("call_id"), message.get("code"), message.get("message")
-    if verdict is None or not isinstance(call_id, str):
+    number, code, word = message.get("call_number"), message.get("code"), message.get("message")
+    if verdict is None or type(number) is not int:
         return None
     decision = Decision(
         verdict,
         code=code if isinstance(code, str) else None,
         message=word.strip() if isinstance(word, str) else "",
     )
-    return Decide(call_id, decision)
+    return Decide(number, decision)

@@ -23,7 +23,7 @@ NEVER_RAN = {"rejected", "unanswered", "abandoned"}  # a call that runs is none 
 
 
 def document_of(
-    state: TurnState, parts: Iterable[Part], *, shown_below: Collection[str] = (), is_last: bool = True
+    state: TurnState, parts: Iterable[Part], *, shown_below: Collection[int] = (), is_last: bool = True
 ) -> Document:
     """Return what stays of these parts.
 
@@ -41,7 +41,7 @@ def document_of(
     return Document(tuple(part for part in written if part is not None), entries)
 
 
-def _part(part: Part, state: TurnState, shown_below: Collection[str]) -> document.Part | None:
+def _part(part: Part, state: TurnState, shown_below: Collection[int]) -> document.Part | None:
     match part:
         case TextPart():
             return Prose(part.text) if part.text.strip() else None
@@ -52,7 +52,7 @@ def _part(part: Part, state: TurnState, shown_below: Collection[str]) -> documen
         case PlanPart():
             return checklist(part)
         case ToolPart():
-            return _call(part, state, below=part.call_id in shown_below)
+            return _call(part, state, below=part.call_number in shown_below)
 
 
 def _call(part: ToolPart, state: TurnState, *, below: bool) -> Call:

@@ -62,7 +62,7 @@ class HtmlScreen:
         if isinstance(event, ApprovalRequested):
             self._show_all()
             request = event.request
-            self._on_command(Decide(request.call_id, ask_by_typing(request, self._ask)))
+            self._on_command(Decide(request.call_number, ask_by_typing(request, self._ask)))
 
     def flush(self) -> float | None:
         """Show what was taken in; too soon after the last time, return the seconds that are left until it can be."""

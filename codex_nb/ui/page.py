@@ -20,7 +20,7 @@ class Page:
         self._keys: dict[str, int] = {}
         self._made = 0
 
-    def update(self, parts: Iterable[Part], shown_below: Collection[str] = ()) -> list[Operation]:
+    def update(self, parts: Iterable[Part], shown_below: Collection[int] = ()) -> list[Operation]:
         """Take the page's parts as they are now, return what shows the difference.
 
         ``shown_below`` names the calls whose outputs the notebook shows itself.
@@ -33,7 +33,7 @@ class Page:
                 self._sections[name] = section_for(part, self._new_key(name))
             section = self._sections[name]
             if isinstance(section, CallSection) and isinstance(part, ToolPart):
-                section.shown_below = part.call_id in shown_below
+                section.shown_below = part.call_number in shown_below
             operations += section.update(part)
         for name in [name for name in self._sections if name not in present]:
             del self._sections[name]

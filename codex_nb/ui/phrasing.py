@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from codex_nb.rendering.visible import escape_invisible
 from codex_nb.words import transcript as words
 from codex_nb.words.conversation import INCOMPLETE
 
@@ -28,7 +29,7 @@ Phase = Literal[
 
 def tool_title(name: str) -> str:
     """Return what a tool is called for the user."""
-    return words.TOOLS.get(name, name or words.TOOL)
+    return words.TOOLS.get(name) or escape_invisible(name) or words.TOOL
 
 
 def phase(which: Phase, *, edited: bool = False) -> str:

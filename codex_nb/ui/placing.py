@@ -23,7 +23,7 @@ class Placing:
     def __init__(self, shows_its_outputs: Collection[str] = SHOWN_AS_OUTPUTS) -> None:
         self._state = TurnState()
         self._waiting: list[TextDelta] = []  # of one message; folded as one when somebody looks
-        self.shown_below: set[str] = set()  # ids of the calls whose outputs the notebook shows itself
+        self.shown_below: set[int] = set()  # numbers of the calls whose outputs the notebook shows itself
         self._shows_its_outputs = shows_its_outputs
         self._home: dict[str, int] = {}
         self._count = 1
@@ -40,9 +40,9 @@ class Placing:
         if isinstance(event, ToolStarted) and self._broken:
             self.settle()  # what this call shows must find it below what was shown before
         self._state = reduce(self._state, event)
-        if isinstance(event, ToolFinished) and self._has_shown_outputs(event.call_id):
+        if isinstance(event, ToolFinished) and self._has_shown_outputs(event.call_number):
             self.break_here()
-            self.shown_below.add(event.call_id)
+            self.shown_below.add(event.call_number)
 
     @property
     def state(self) -> TurnState:
@@ -103,9 +103,9 @@ class Placing:
         self._home |= {name: self._count for name in waiting if name in self._home}
         self._count += 1
 
-    def _has_shown_outputs(self, call_id: str) -> bool:
+    def _has_shown_outputs(self, call_number: int) -> bool:
         return any(
-            call.call_id == call_id
+            call.call_number == call_number
             and call.name in self._shows_its_outputs
             and (call.decision is None or call.decision.approved)
             for call in self.calls()
@@ -129,7 +129,7 @@ def name_of(part: Part) -> str:
     """Return what a part is called among its turn's parts."""
     match part:
         case ToolPart():
-            return f"call {part.call_id}"
+            return f"call {part.call_number}"
         case NoticePart():
             return f"notice {part.notice.kind} {part.notice.text}"
         case PlanPart():

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TextIO
 
+    from codex_nb.tools.approval import ApprovalRequest
     from codex_nb.ui.commands import Command
 
 
@@ -49,6 +50,10 @@ class PlainScreen(WritingScreen):
             self._say(item_id, text.removeprefix(said))
         else:
             self._line(text)
+
+    def _decide(self, request: ApprovalRequest) -> None:
+        self._tell_call(request.call_number)  # for good: not every front end keeps what a prompt said
+        super()._decide(request)
 
     def _call(self, title: str, code: str, language: str) -> None:
         del language

@@ -25,6 +25,7 @@ from codex_nb.errors import InvalidArguments
 from codex_nb.rendering.blocks import BlocksUpdate, MarkdownBlocks, joined
 from codex_nb.rendering.bundle import shortened
 from codex_nb.rendering.code import GrowingCode, safe_code
+from codex_nb.rendering.visible import escape_invisible
 from codex_nb.session.state import GrowingText, NoticePart, Part, PlanPart, ReasoningPart, TextPart, ToolPart
 from codex_nb.tools.insertion import insert_cells
 from codex_nb.ui.arguments import ArgumentsReader, readable_arguments
@@ -225,18 +226,25 @@ def html(key: int, update: BlocksUpdate, slot: str = "body") -> Operation:
 
 
 def approval(request: ApprovalRequest) -> Operation:
-    """Return what the front end needs to ask: the code is exactly what will run."""
+    """Return what the front end needs to ask; an editor would hide again what is marked in the code."""
+    code = escape_invisible(request.code)
     return {
-        "call_id": request.call_id,
-        "code": request.code,
-        "editable": request.editable,
+        "call_number": request.call_number,
+        "code": code,
+        "editable": request.editable and code == request.code,
         "is_code": request.language != "json",
-        "summary": request.summary,
+        "summary": escape_invisible(request.summary),
         "asks": words.asks(tool_title(request.tool)),
     }
 
 
 def shown_code(part: ToolPart) -> tuple[str, str]:
+    """Return a call's code, with nothing hidden in it, and its language."""
+    code, language = _code(part)
+    return escape_invisible(code), language
+
+
+def _code(part: ToolPart) -> tuple[str, str]:
     """Return a call's code and its language: as edited, as asked for, or as its arguments say."""
     if part.decision is not None and part.decision.code is not None:
         return part.decision.code, part.request.language if part.request else "python"

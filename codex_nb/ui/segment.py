@@ -37,11 +37,11 @@ class Segment:
         self._elapsed = elapsed
         self._page = Page()
         self._parts: Sequence[Part] = ()
-        self._shown_below: Collection[str] = ()
+        self._shown_below: Collection[int] = ()
         self._status: Status = (words.WORKING, True)
         self._sent_status: Status | None = None
 
-    def update(self, parts: Sequence[Part], shown_below: Collection[str], status: Status) -> None:
+    def update(self, parts: Sequence[Part], shown_below: Collection[int], status: Status) -> None:
         """Send what changed, if anybody can see it."""
         self._parts, self._shown_below, self._status = parts, shown_below, status
         self._catch_up()

@@ -10,8 +10,9 @@ from rich.syntax import Syntax
 from rich.text import Text
 
 from codex_nb.rendering.bundle import DOT
-from codex_nb.rendering.highlight import visible
 from codex_nb.rendering.splitting import BlockSplitter
+from codex_nb.rendering.visible import escape_invisible
+from codex_nb.ui.phrasing import tool_title
 from codex_nb.ui.writing import WritingScreen, without_controls
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
+    from codex_nb.tools.approval import ApprovalRequest
     from codex_nb.ui.commands import Command
 
 SPARE_ROWS = 4  # of the window, so that what is drawn in place never scrolls
@@ -64,10 +66,15 @@ class RichScreen(WritingScreen):
             self._writing = _Message(self._console, item_id)
         return self._writing
 
+    def _prompt_code(self, request: ApprovalRequest) -> str:
+        with self._console.capture() as written:
+            self._call(tool_title(request.tool), escape_invisible(request.code), request.language)
+        return written.get().rstrip("\n")
+
     def _call(self, title: str, code: str, language: str) -> None:
         self._print(title, style="bold")
         if code:
-            self._console.print(Syntax(visible(code), language or "text", theme="ansi_dark", word_wrap=True))
+            self._console.print(Syntax(code, language or "text", theme="ansi_dark", word_wrap=True))
 
     def _result(self, title: str, output: str) -> None:
         self._remark(title)

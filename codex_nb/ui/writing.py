@@ -14,13 +14,12 @@ from codex_nb.session.events import (
     RetryScheduled,
     TextDelta,
     TextDone,
-    ToolCallReady,
     ToolFinished,
     TurnEvent,
     TurnFinished,
 )
 from codex_nb.session.state import TextPart, ToolPart, TurnState, find_part, reduce
-from codex_nb.ui.approval import ask_by_typing
+from codex_nb.ui.approval import ask_by_typing, plain_code
 from codex_nb.ui.commands import Decide
 from codex_nb.ui.footer import footer
 from codex_nb.ui.phrasing import call_title, ending, retrying, tool_title
@@ -51,7 +50,7 @@ class WritingScreen(ABC):
         self._on_command = on_command
         self._ask = ask
         self._state = TurnState()
-        self._told: set[str] = set()  # the ids of the calls whose code is written
+        self._told: set[int] = set()  # the numbers of the calls whose code is written
 
     def apply(self, event: TurnEvent) -> None:
         """Write what the event tells; ask when it is an approval request."""
@@ -61,14 +60,13 @@ class WritingScreen(ABC):
                 self._say(event.item_id, event.text)
             case TextDone():
                 self._say_whole(event.item_id, event.text, _said(before, event.item_id))
-            case ToolCallReady():
-                self._tell_call(event.call_id)
             case ApprovalRequested():
-                self._tell_call(event.request.call_id)
                 self._decide(event.request)
             case ApprovalResolved():
-                self._tell_refusal(event.call_id)
+                self._tell_call(event.call_number)
+                self._tell_refusal(event.call_number)
             case ToolFinished():
+                self._tell_call(event.call_number)
                 self._tell_plan(before)
                 self._tell_result(event)
             case RetryScheduled():
@@ -125,25 +123,32 @@ class WritingScreen(ABC):
     def _end(self, reason: str, entries: tuple[str, ...]) -> None:
         """Write why the turn ended early, if it did, and the entries of its footer."""
 
-    def _decide(self, request: ApprovalRequest) -> None:
-        self.flush()
-        self._on_command(Decide(request.call_id, ask_by_typing(request, self._ask)))
+    def _prompt_code(self, request: ApprovalRequest) -> str:
+        """Return the code as the prompt shows it."""
+        return plain_code(request)
 
-    def _tell_call(self, call_id: str) -> None:
-        part = self._part(call_id)
-        if part is None or call_id in self._told or part.is_a_plan_being_written:
+    def _decide(self, request: ApprovalRequest) -> None:
+        self.close()
+        decision = ask_by_typing(request, self._ask, self._prompt_code)
+        if decision.by == "user":
+            self._told.add(request.call_number)  # by the prompt
+        self._on_command(Decide(request.call_number, decision))
+
+    def _tell_call(self, call_number: int) -> None:
+        part = self._part(call_number)
+        if part is None or call_number in self._told or part.is_a_plan_being_written:
             return
-        self._told.add(call_id)
+        self._told.add(call_number)
         self._call(tool_title(part.name), *shown_code(part))
 
-    def _tell_refusal(self, call_id: str) -> None:
-        part = self._part(call_id)
+    def _tell_refusal(self, call_number: int) -> None:
+        part = self._part(call_number)
         decision = part.decision if part is not None else None
         if decision is not None and not decision.approved and decision.by != "user":
             self._remark(decision.message)
 
     def _tell_result(self, event: ToolFinished) -> None:
-        part = self._part(event.call_id)
+        part = self._part(event.call_number)
         if part is not None:
             output = "" if part.name in SHOWN_AS_OUTPUTS else shortened(event.output)
             self._result(call_title(part.name, phase_of(part)), output)
@@ -155,8 +160,8 @@ class WritingScreen(ABC):
     def _tell_end(self, event: TurnFinished) -> None:
         self._end(ending(event.answer, event.error), footer(self._state.started, event.answer))
 
-    def _part(self, call_id: str) -> ToolPart | None:
-        return find_part(self._state, ToolPart, call_id)
+    def _part(self, call_number: int) -> ToolPart | None:
+        return find_part(self._state, ToolPart, call_number)
 
 
 def _said(state: TurnState, item_id: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 NOBODY_THERE = (
     "Nobody is here to approve this call, so it was refused. "
-    "A person can run the cell, or the run can be started with --approval all."
+    "A person can run the cell, without --background, or the run can be started with --approval all."
 )
 
 NEVER_ASKED_FOR = "A function runs code, so its effect cannot be 'shows': that is never asked for."

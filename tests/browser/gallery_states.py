@@ -79,18 +79,18 @@ held: list[Any] = []
 told: dict[str, list[Any]] = {}  # what was touched in each state
 
 
-def call(name: str, arguments: str, call_id: str = "c1") -> list[TurnEvent]:
+def call(name: str, arguments: str, call_number: int = 1) -> list[TurnEvent]:
     """Return a call whose arguments have come."""
-    return [ToolCallStarted(call_id, name), ToolCallReady(call_id, name, arguments)]
+    return [ToolCallStarted(call_number, name), ToolCallReady(call_number, name, arguments)]
 
 
 def asked(asking: Tool = run_python, **arguments: Any) -> list[TurnEvent]:
     """Return a call that waits for the person's word."""
     arguments = arguments or {"code": CODE}
     return [
-        ToolCallStarted("c1", asking.name),
-        ToolCallReady("c1", asking.name, json.dumps(arguments)),
-        ApprovalRequested(asking.request("c1", arguments)),
+        ToolCallStarted(1, asking.name),
+        ToolCallReady(1, asking.name, json.dumps(arguments)),
+        ApprovalRequested(asking.request(1, arguments)),
     ]
 
 
@@ -103,10 +103,10 @@ def send_mail(to: str, subject: str, attachments: list[str]) -> str:
 def decided(verdict: Verdict, *, by: str = "user", message: str = "") -> list[TurnEvent]:
     """Return the word on the call, and what came of it."""
     decision = Decision(verdict, by=by, message=message)
-    events: list[TurnEvent] = [ApprovalResolved("c1", decision)]
+    events: list[TurnEvent] = [ApprovalResolved(1, decision)]
     if decision.approved:
-        return [*events, ToolStarted("c1")]
-    return [*events, ToolFinished("c1", f"The user rejected this. {message}".strip(), ok=False)]
+        return [*events, ToolStarted(1)]
+    return [*events, ToolFinished(1, f"The user rejected this. {message}".strip(), ok=False)]
 
 
 def finished(text: str, status: Any, error: str | None = None) -> list[TurnEvent]:
@@ -123,8 +123,8 @@ LIVE: Mapping[str, list[TurnEvent]] = {
     "arguments": [
         ReasoningDone("r1", THOUGHT),
         TextDone("m1", "I look at the frame before I answer."),
-        ToolCallStarted("c1", "run_python"),
-        ToolArgumentsDelta("c1", json.dumps({"code": CODE})[:-30]),
+        ToolCallStarted(1, "run_python"),
+        ToolArgumentsDelta(1, json.dumps({"code": CODE})[:-30]),
     ],
     "asking-python": [TextDone("m1", "I look at the frame before I answer."), *ASKS_PYTHON],
     "asking-editing": ASKS_PYTHON,
@@ -134,17 +134,17 @@ LIVE: Mapping[str, list[TurnEvent]] = {
     "running": [*ASKS_PYTHON, *decided(Verdict.APPROVE)],
     "looking": [
         *call("inspect", '{"names": ["penguins"]}'),
-        ToolStarted("c1"),
-        ToolFinished("c1", "penguins: DataFrame, 336 rows", ok=True),
-        *call("read_file", '{"path": "penguins.csv"}', "c2"),
-        ToolStarted("c2"),
-        ToolFinished("c2", "There is no file penguins.csv here.", ok=False),
+        ToolStarted(1),
+        ToolFinished(1, "penguins: DataFrame, 336 rows", ok=True),
+        *call("read_file", '{"path": "penguins.csv"}', 2),
+        ToolStarted(2),
+        ToolFinished(2, "There is no file penguins.csv here.", ok=False),
     ],
     "retrying": [
         TextDelta("m1", "The frame has **336"),
         RetryScheduled(2, 5, 4.0, "The connection broke in the middle of the answer."),
     ],
-    "plan": [*planning("p1", 1, "Eight rows are not complete; the rest is enough."), *ASKS_PYTHON],
+    "plan": [*planning(11, 1, "Eight rows are not complete; the rest is enough."), *ASKS_PYTHON],
     "wide": [ReasoningDone("r1", WIDE), TextDone("m1", WIDE), *asked(code=WIDE.split("```")[1])],
 }
 
@@ -157,7 +157,7 @@ def with_outputs() -> list[Step]:
         TextDone("m0", "I look at the frame before I answer."),
         *ASKS_PYTHON,
         *decided(Verdict.APPROVE),
-        lambda _: [ToolFinished("c1", print_and_plot(), ok=True)],
+        lambda _: [ToolFinished(1, print_and_plot(), ok=True)],
         StepStarted(2),
         *finished(ANSWER, "completed"),
     ]
@@ -166,7 +166,7 @@ def with_outputs() -> list[Step]:
 ENDED: Mapping[str, list[Step]] = {
     "answered": with_outputs(),
     "answered-wide": [ReasoningDone("r1", WIDE), *finished(WIDE, "completed")],
-    "answered-plan": [*planning("p1", len(PLAN)), *finished("That was it.", "completed")],
+    "answered-plan": [*planning(11, len(PLAN)), *finished("That was it.", "completed")],
     "answered-looking": [*LIVE["looking"], *finished("There is no such file.", "completed")],
     "rejected": [
         *ASKS_PYTHON,

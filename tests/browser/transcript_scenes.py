@@ -66,7 +66,7 @@ def a_look_at_penguins() -> Iterator[Any]:
         [STARTED, StepStarted(1)],
         thinking("r1", "**Looking at the data**\n\nThe user asks about penguins; the frame comes first."),
         saying("m1", "I look at the frame before I answer."),
-        running("c1", CODE, print_and_plot, summary="Look at the frame and plot it."),
+        running(1, CODE, print_and_plot, summary="Look at the frame and plot it."),
         [StepStarted(2)],
         saying("m2", ANSWER),
         [finish(ANSWER)],
@@ -76,17 +76,17 @@ def a_look_at_penguins() -> Iterator[Any]:
 PLAN = ("Look at the frame", "Leave out what is not complete", "Compare the species", "Say what it means")
 
 
-def planning(call_id: str, at: int, explanation: str = "") -> Iterator[Any]:
+def planning(call_number: int, at: int, explanation: str = "") -> Iterator[Any]:
     """Call for the plan as it is while the step ``at`` is in progress."""
     statuses = ["completed"] * at + ["in_progress"] * (at < len(PLAN)) + ["pending"] * (len(PLAN) - at - 1)
     steps = [{"step": step, "status": status} for step, status in zip(PLAN, statuses, strict=True)]
     arguments = json.dumps({"plan": steps, "explanation": explanation})
     return iter(
         [
-            ToolCallStarted(call_id, "update_plan"),
-            ToolCallReady(call_id, "update_plan", arguments),
-            ToolStarted(call_id),
-            ToolFinished(call_id, "Plan updated", ok=True),
+            ToolCallStarted(call_number, "update_plan"),
+            ToolCallReady(call_number, "update_plan", arguments),
+            ToolStarted(call_number),
+            ToolFinished(call_number, "Plan updated", ok=True),
         ]
     )
 
@@ -95,10 +95,10 @@ def a_plan() -> Iterator[Any]:
     """Show a plan, run code with outputs, go on with the plan above them."""
     return itertools.chain(
         [STARTED, StepStarted(1)],
-        planning("p1", 0),
-        running("c1", CODE, print_and_plot, summary="Look at the frame and plot it."),
-        planning("p2", 2, "Eight rows are not complete; the rest is enough."),
-        running("c2", "penguins.groupby('species').mean()", lambda: "done", summary="Compare."),
+        planning(11, 0),
+        running(1, CODE, print_and_plot, summary="Look at the frame and plot it."),
+        planning(12, 2, "Eight rows are not complete; the rest is enough."),
+        running(2, "penguins.groupby('species').mean()", lambda: "done", summary="Compare."),
         planning("p3", 4),
         saying("m1", "That was it."),
         [finish("That was it.")],
@@ -126,7 +126,7 @@ def a_call(code: str = CODE) -> Iterator[Any]:
     """Ask for one call, then say what came of it."""
     return itertools.chain(
         [STARTED, StepStarted(1)],
-        running("c1", code, lambda: "done", summary="Run it."),
+        running(1, code, lambda: "done", summary="Run it."),
         saying("m1", "That was it."),
         [finish("That was it.")],
     )
@@ -142,9 +142,9 @@ def a_turn_full_of(hostile: Sequence[str]) -> Iterator[Any]:
         [started, Notice("hint", everything), RetryScheduled(1, 2, 0.0, everything)],
         thinking("r1", everything, size=400),
         itertools.chain.from_iterable(saying(f"m{n}", text, pace=0) for n, text in enumerate(hostile)),
-        running("c1", everything, lambda: everything, summary=everything, name=everything, language="html"),
+        running(1, everything, lambda: everything, summary=everything, name=everything, language="html"),
         a_plan_of(hostile),
-        [ToolFinished("c1", everything, ok=True), TurnFinished(answer, everything)],
+        [ToolFinished(1, everything, ok=True), TurnFinished(answer, everything)],
     )
 
 
@@ -152,7 +152,7 @@ def a_plan_of(hostile: Sequence[str]) -> list[Any]:
     """Put hostile texts into a plan."""
     steps = [{"step": text, "status": "in_progress"} for text in hostile[:40] if text.strip()]
     arguments = json.dumps({"plan": steps, "explanation": hostile[0]})
-    return [ToolCallReady("p1", "update_plan", arguments), ToolFinished("p1", "Plan updated", ok=True)]
+    return [ToolCallReady(11, "update_plan", arguments), ToolFinished(11, "Plan updated", ok=True)]
 
 
 __all__ = [

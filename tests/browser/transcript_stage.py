@@ -127,7 +127,7 @@ def thinking(item: str, text: str, *, size: int = 16) -> Iterator[Step]:
 
 
 def running(
-    call_id: str,
+    call_number: int,
     code: str,
     act: Callable[[], str],
     *,
@@ -137,25 +137,25 @@ def running(
 ) -> Iterator[Step]:
     """Stream a call, ask for approval, run ``act`` where the code would run."""
     arguments = json.dumps({"code": code})
-    yield ToolCallStarted(call_id, name)
+    yield ToolCallStarted(call_number, name)
     for at in range(0, len(arguments), 24):
-        yield ToolArgumentsDelta(call_id, arguments[at : at + 24])
+        yield ToolArgumentsDelta(call_number, arguments[at : at + 24])
         if at < 1_000:
             yield 0.01
-    yield ToolCallReady(call_id, name, arguments)
-    request = ApprovalRequest(call_id, name, code, language, summary, editable=True)
+    yield ToolCallReady(call_number, name, arguments)
+    request = ApprovalRequest(call_number, name, code, language, summary, editable=True)
     yield ApprovalRequested(request)
 
     def decided(stage: Stage) -> Iterator[Step]:
         stage.transcript.flush()
         decision = stage.decision()
-        yield ApprovalResolved(call_id, decision)
+        yield ApprovalResolved(call_number, decision)
         if not decision.approved:
-            yield ToolFinished(call_id, f"Rejected. {decision.message}", ok=False)
+            yield ToolFinished(call_number, f"Rejected. {decision.message}", ok=False)
             return
-        yield ToolStarted(call_id)
+        yield ToolStarted(call_number)
         yield 0.05
-        yield ToolFinished(call_id, act(), ok=True)
+        yield ToolFinished(call_number, act(), ok=True)
 
     yield decided
 

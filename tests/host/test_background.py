@@ -23,7 +23,7 @@ def test_a_call_runs_with_the_next_cell(engine: Engine, shell: InteractiveShell)
     async def events() -> AsyncGenerator[TurnEvent, None]:
         yield STARTED
         posted.set()
-        yield ToolFinished("call", await mailbox.call(lambda: threading.current_thread().name), ok=True)
+        yield ToolFinished(1, await mailbox.call(lambda: threading.current_thread().name), ok=True)
         yield FINISHED
 
     answer = run_in_background(engine, events(), screen, mailbox, shell)
@@ -33,7 +33,7 @@ def test_a_call_runs_with_the_next_cell(engine: Engine, shell: InteractiveShell)
     assert (answer.result(), screen.closed) == (Answer("done"), 1)
     assert screen.events == [
         STARTED,
-        ToolFinished("call", threading.current_thread().name, ok=True),
+        ToolFinished(1, threading.current_thread().name, ok=True),
         FINISHED,
     ]
 

@@ -81,12 +81,12 @@ def test_what_is_slow_to_draw_is_drawn_less_often_but_eight_times_a_second(
 def test_a_call_runs_on_the_cells_thread_and_its_result_goes_back(engine: Engine, mailbox: Mailbox) -> None:
     async def events() -> AsyncGenerator[TurnEvent, None]:
         name = await mailbox.call(lambda: threading.current_thread().name)
-        yield ToolFinished("call", name, ok=True)
+        yield ToolFinished(1, name, ok=True)
         yield FINISHED
 
     screen = RecordingScreen()
     run(engine, mailbox, screen, events())
-    assert screen.events[0] == ToolFinished("call", threading.current_thread().name, ok=True)
+    assert screen.events[0] == ToolFinished(1, threading.current_thread().name, ok=True)
 
 
 def test_what_came_before_a_call_is_shown_before_it_runs(engine: Engine, mailbox: Mailbox) -> None:
@@ -111,12 +111,12 @@ def test_an_exception_of_a_call_is_raised_where_it_was_called(engine: Engine, ma
         try:
             await mailbox.call(fail)
         except ZeroDivisionError as error:
-            yield ToolFinished("call", str(error), ok=False)
+            yield ToolFinished(1, str(error), ok=False)
         yield FINISHED
 
     screen = RecordingScreen()
     run(engine, mailbox, screen, events())
-    assert screen.events[0] == ToolFinished("call", "by nothing", ok=False)
+    assert screen.events[0] == ToolFinished(1, "by nothing", ok=False)
 
 
 def test_what_the_turn_raises_is_raised_in_the_cell(engine: Engine, mailbox: Mailbox) -> None:
@@ -230,7 +230,7 @@ def test_a_stop_request_from_another_thread_breaks_user_code_too(engine: Engine,
 def test_an_interrupt_while_the_screen_asks_a_person_breaks_the_question(
     engine: Engine, mailbox: Mailbox
 ) -> None:
-    asked = ApprovalRequested(ApprovalRequest("call", "run_python", "1", "python", "runs code"))
+    asked = ApprovalRequested(ApprovalRequest(1, "run_python", "1", "python", "runs code"))
 
     def type_nothing() -> None:
         interrupt()

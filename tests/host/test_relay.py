@@ -24,11 +24,11 @@ async def test_events_arrive_in_order(engine: Engine, mailbox: Mailbox) -> None:
 
 async def test_calls_run_on_the_callers_thread(engine: Engine, mailbox: Mailbox) -> None:
     async def events() -> AsyncGenerator[TurnEvent, None]:
-        yield ToolFinished("call", await mailbox.call(lambda: threading.current_thread().name), ok=True)
+        yield ToolFinished(1, await mailbox.call(lambda: threading.current_thread().name), ok=True)
         yield FINISHED
 
     assert [event async for event in relay(engine, events(), mailbox)] == [
-        ToolFinished("call", threading.current_thread().name, ok=True),
+        ToolFinished(1, threading.current_thread().name, ok=True),
         FINISHED,
     ]
 

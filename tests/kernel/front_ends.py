@@ -121,7 +121,12 @@ class Page:
             if operation["op"] == "ask":
                 request = operation["request"]
                 self._ran.asked.append(request["code"])
-                click = {"kind": "command", "name": "decide", "view": "view", "call_id": request["call_id"]}
+                click = {
+                    "kind": "command",
+                    "name": "decide",
+                    "view": "view",
+                    "call_number": request["call_number"],
+                }
                 self._say(kernel, comm, click | dict(on_ask(request["code"])))
         match told["kind"]:
             case "request":

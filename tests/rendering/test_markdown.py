@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from codex_nb.rendering.bundle import LONGEST_OUTPUT, answer_bundle, bundle, shortened
 from codex_nb.rendering.document import Call, Document, Prose, Remark, Thinking
-from codex_nb.rendering.highlight import code_html, visible
+from codex_nb.rendering.highlight import code_html
 from codex_nb.rendering.markdown import safe_html
 from codex_nb.rendering.neutral import neutral_markdown
 from tests.rendering.strict import text_of, violations
@@ -114,7 +114,6 @@ def test_neutral_markdown_reads_as_the_markdown_it_was_made_of(markdown: str) ->
 
 
 def test_nothing_can_hide_in_code() -> None:
-    assert visible("a\u202eb\u2066c\x1b[2Jd\r\n\te") == "a⟦U+202E⟧b⟦U+2066⟧c⟦U+001B⟧[2Jd\n\te"
     assert "⟦U+202E⟧" in code_html("x = '\u202e'", "python")
 
 

@@ -91,7 +91,7 @@ async def test_what_runs_is_what_the_table_says(
             asked = True
             assert effects() == (False, False, 0, 0)
             if way == "buttons":
-                assert buttons.resolve("call_1", verdict)
+                assert buttons.resolve(1, verdict)
     output = client.requests[1].input[-1]["output"]
     expected = outcome(policy, name, way)
     assert asked is (expected in {"asked", "refused"})

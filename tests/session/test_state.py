@@ -35,7 +35,7 @@ from codex_nb.session.state import (
 from codex_nb.tools.approval import ApprovalRequest, Decision, Verdict
 
 STARTED = TurnStarted("turn-1", "default", "gpt-test", None, "ada@example.com", "plus", "chatgpt")
-REQUEST = ApprovalRequest("call_1", "run_python", "1", "python", "runs")
+REQUEST = ApprovalRequest(1, "run_python", "1", "python", "runs")
 
 
 def fold(*events: TurnEvent) -> TurnState:
@@ -53,7 +53,7 @@ def test_the_parts_stand_in_the_order_they_appeared() -> None:
         TextDelta("a", "Hel"),
         ReasoningDelta("rs", 1, "Two"),
         TextDelta("a", "lo"),
-        ToolCallStarted("call_1", "run_python"),
+        ToolCallStarted(1, "run_python"),
         StepStarted(2),
         TextDelta("b", "Bye"),
         finished,
@@ -65,7 +65,7 @@ def test_the_parts_stand_in_the_order_they_appeared() -> None:
             NoticePart(notice),
             ReasoningPart("rs", GrowingText(["One\n\nTwo"]), part=1),
             TextPart("a", GrowingText(["Hello"])),
-            ToolPart("call_1", "run_python"),
+            ToolPart(1, "run_python"),
             TextPart("b", GrowingText(["Bye"])),
         ),
         finished=finished,
@@ -86,14 +86,14 @@ def test_a_final_text_wins_over_its_deltas() -> None:
 
 def test_a_call_goes_from_its_name_to_its_output() -> None:
     events: list[TurnEvent] = [
-        ToolCallStarted("call_1", "run_python"),
-        ToolArgumentsDelta("call_1", '{"code"'),
-        ToolArgumentsDelta("call_1", ': "1"}'),
-        ToolCallReady("call_1", "run_python", '{"code": "1"}'),
+        ToolCallStarted(1, "run_python"),
+        ToolArgumentsDelta(1, '{"code"'),
+        ToolArgumentsDelta(1, ': "1"}'),
+        ToolCallReady(1, "run_python", '{"code": "1"}'),
         ApprovalRequested(REQUEST),
-        ApprovalResolved("call_1", Decision(Verdict.APPROVE)),
-        ToolStarted("call_1"),
-        ToolFinished("call_1", "1", ok=True),
+        ApprovalResolved(1, Decision(Verdict.APPROVE)),
+        ToolStarted(1),
+        ToolFinished(1, "1", ok=True),
     ]
     states = [fold(*events[:count]) for count in range(1, len(events) + 1)]
     calls = [part for state in states for part in state.parts if isinstance(part, ToolPart)]
@@ -103,9 +103,30 @@ def test_a_call_goes_from_its_name_to_its_output() -> None:
     assert (calls[-1].output, calls[-1].ok, calls[-1].request) == ("1", True, REQUEST)
 
 
+def test_a_call_that_is_asked_about_anew_has_nothing_of_what_was_decided_before() -> None:
+    again = ApprovalRequest(1, "run_python", "2", "python", "runs")
+    state = fold(
+        ToolCallReady(1, "run_python", '{"code": "1"}'),
+        ApprovalRequested(REQUEST),
+        ApprovalResolved(1, Decision(Verdict.APPROVE)),
+        ToolStarted(1),
+        ToolFinished(1, "1", ok=True),
+        ApprovalRequested(again),
+    )
+    (part,) = state.parts
+    assert isinstance(part, ToolPart)
+    assert (part.waiting, part.request, part.decision, part.output, part.ok) == (
+        True,
+        again,
+        None,
+        None,
+        None,
+    )
+
+
 def test_a_retry_takes_away_what_was_not_finished() -> None:
     retry = RetryScheduled(1, 5, 0.2, "cut")
-    state = fold(TextDone("a", "kept"), TextDelta("b", "lost"), ToolCallStarted("c", "run_python"), retry)
+    state = fold(TextDone("a", "kept"), TextDelta("b", "lost"), ToolCallStarted(1, "run_python"), retry)
     assert state == TurnState(parts=(TextPart("a", GrowingText(["kept"]), done=True),), retry=retry)
     assert fold(retry, StepStarted(1)).retry is None
 

@@ -129,10 +129,10 @@ async def test_nothing_runs_before_the_decision() -> None:
             assert event.request.code == "y = 1"
             assert kernel.ran == []
             assert "y" not in kernel.variables
-            assert approvals.resolve("call_1", Decision(Verdict.APPROVE))
-            assert not approvals.resolve("call_1", Decision(Verdict.APPROVE))
+            assert approvals.resolve(1, Decision(Verdict.APPROVE))
+            assert not approvals.resolve(1, Decision(Verdict.APPROVE))
     assert kernel.ran == ["y = 1"]
-    assert ApprovalResolved("call_1", Decision(Verdict.APPROVE)) in seen
+    assert ApprovalResolved(1, Decision(Verdict.APPROVE)) in seen
 
 
 async def test_a_rejection_is_told_to_the_model_with_the_users_words_and_is_no_error() -> None:
@@ -210,7 +210,7 @@ async def test_an_exception_of_the_code_is_a_result() -> None:
     assert outputs(client.requests[1].input) == [
         ("call_1", "<run_python>ZeroDivisionError: division by zero</run_python>")
     ]
-    assert ToolFinished("call_1", "ZeroDivisionError: division by zero", ok=False) in events
+    assert ToolFinished(1, "ZeroDivisionError: division by zero", ok=False) in events
 
 
 async def test_secrets_are_taken_out_of_a_result_before_it_is_sent_or_shown() -> None:
@@ -293,7 +293,7 @@ async def test_a_cancel_while_the_user_is_asked_leaves_no_orphan_call() -> None:
 
     task = asyncio.create_task(consume())
     await asked.wait()
-    assert approvals.waiting == ("call_1",)
+    assert approvals.waiting == (1,)
     task.cancel()
     await task
     last = events[-1]
@@ -301,7 +301,7 @@ async def test_a_cancel_while_the_user_is_asked_leaves_no_orphan_call() -> None:
     assert last.answer.status == "cancelled"
     assert last.answer.tool_calls == (ToolCall("run_python", "call_1", '{"code": "1"}', None),)
     assert outputs(conversation.items) == [("call_1", ABORTED_OUTPUT)]
-    assert not approvals.resolve("call_1", Decision(Verdict.APPROVE))
+    assert not approvals.resolve(1, Decision(Verdict.APPROVE))
 
 
 async def test_a_consumer_that_leaves_commits_what_was_whole() -> None:

@@ -21,8 +21,8 @@ from codex_nb.tools.tool import Tool, ToolResult, ToolSet
 pytestmark = pytest.mark.anyio
 
 
-def request(tool: str = "run_python", code: str = "1", call_id: str = "call_1") -> ApprovalRequest:
-    return ApprovalRequest(call_id, tool, code, "python", "runs")
+def request(tool: str = "run_python", code: str = "1", call_number: int = 1) -> ApprovalRequest:
+    return ApprovalRequest(call_number, tool, code, "python", "runs")
 
 
 async def nothing(arguments: dict, ports: object) -> ToolResult:
@@ -35,7 +35,7 @@ TOOLS = {effect: Tool(effect.value, "", {}, effect, nothing) for effect in Effec
 async def test_an_answer_from_another_thread_ends_the_wait() -> None:
     approvals = PendingApprovals()
     waiting = approvals.decide(request())
-    clicker = threading.Thread(target=approvals.resolve, args=("call_1", Decision(Verdict.APPROVE)))
+    clicker = threading.Thread(target=approvals.resolve, args=(1, Decision(Verdict.APPROVE)))
     clicker.start()
     assert await waiting == Decision(Verdict.APPROVE)
     clicker.join()
@@ -45,10 +45,10 @@ async def test_an_answer_from_another_thread_ends_the_wait() -> None:
 async def test_only_a_waiting_request_can_be_answered_and_only_once() -> None:
     approvals = PendingApprovals()
     approve = Decision(Verdict.APPROVE)
-    assert not approvals.resolve("call_1", approve)
+    assert not approvals.resolve(1, approve)
     waiting = approvals.decide(request())
-    assert approvals.waiting == ("call_1",)
-    assert [approvals.resolve("call_1", approve), approvals.resolve("call_1", approve)] == [True, False]
+    assert approvals.waiting == (1,)
+    assert [approvals.resolve(1, approve), approvals.resolve(1, approve)] == [True, False]
     await waiting
     again = approvals.decide(request(code="2"))
     assert isinstance(again, asyncio.Future)
@@ -64,7 +64,7 @@ async def test_a_withdrawn_request_can_no_longer_be_approved() -> None:
     with pytest.raises(asyncio.CancelledError):
         await waiting
     await asyncio.sleep(0)
-    assert not approvals.resolve("call_1", Decision(Verdict.APPROVE))
+    assert not approvals.resolve(1, Decision(Verdict.APPROVE))
 
 
 async def test_with_nobody_to_ask_the_answer_is_no() -> None:

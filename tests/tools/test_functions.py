@@ -162,7 +162,7 @@ def test_the_usual_docstring_styles_are_understood(docstring: str) -> None:
 
 def test_an_edited_call_is_checked_again() -> None:
     assert isinstance(weather, Tool)
-    request = weather.request("call_1", {"city": "Bern"})
+    request = weather.request(1, {"city": "Bern"})
     assert (request.code, request.language, request.editable) == ('{\n  "city": "Bern"\n}', "json", True)
     assert weather.edited({"city": "Bern"}, '{"city": "Rom"}') == {"city": "Rom"}
     with pytest.raises(InvalidArguments):

@@ -34,7 +34,7 @@ async def test_without_a_kernel_the_tool_is_not_available_and_says_so() -> None:
 
 
 def test_the_request_shows_the_code_alone() -> None:
-    request = run_python.request("call_1", {"code": "print(1)"})
+    request = run_python.request(1, {"code": "print(1)"})
     assert (request.code, request.language, request.tool) == ("print(1)", "python", "run_python")
 
 

@@ -28,7 +28,7 @@ def arguments(cells: Any = CELLS, after: str | None = None) -> dict[str, Any]:
 
 
 def test_cells_that_wait_for_approval_are_shown_as_a_script() -> None:
-    request = insert_cells.request("c1", arguments())
+    request = insert_cells.request(1, arguments())
     assert (request.code, request.language) == (SCRIPT, "python")
 
 
@@ -47,7 +47,7 @@ def test_what_a_person_writes_into_the_script_is_what_is_inserted() -> None:
     "said", [arguments(after="cell-7"), arguments([{"kind": "code", "source": "a = 1\n# %% b"}])]
 )
 def test_what_a_script_cannot_say_is_shown_as_it_was_sent(said: dict[str, Any]) -> None:
-    request = insert_cells.request("c1", said)
+    request = insert_cells.request(1, said)
     assert request.language == "json"
     assert insert_cells.edited(said, request.code) == said
 

@@ -22,8 +22,8 @@ from tests.rendering.hostile import PAYLOADS, payload
 from tests.rendering.strict import violations
 from tests.ui.fakes import STARTED, FakeNotebook, finished
 
-REQUEST = ApprovalRequest("c1", "run_python", "print(1)", "python", "Print a number.")
-READY = ToolCallReady("c1", "run_python", json.dumps({"code": "print(1)"}))
+REQUEST = ApprovalRequest(1, "run_python", "print(1)", "python", "Print a number.")
+READY = ToolCallReady(1, "run_python", json.dumps({"code": "print(1)"}))
 
 
 class Desk:
@@ -83,16 +83,16 @@ def test_the_code_stands_there_before_it_is_asked_for() -> None:
     desk = Desk("n because")
     desk.play(READY, ApprovalRequested(REQUEST))
     assert "print(1)" in desk.notebook.standing()[0]["text/plain"]
-    assert desk.commands == [Decide("c1", Decision(Verdict.REJECT, message="because"))]
+    assert desk.commands == [Decide(1, Decision(Verdict.REJECT, message="because"))]
 
 
 def test_text_that_follows_outputs_stands_below_them() -> None:
     desk = Desk()
-    desk.play(TextDone("m1", "before"), READY, ApprovalResolved("c1", Decision(Verdict.APPROVE)))
-    desk.play(ToolStarted("c1"))
+    desk.play(TextDone("m1", "before"), READY, ApprovalResolved(1, Decision(Verdict.APPROVE)))
+    desk.play(ToolStarted(1))
     desk.notebook.print("1")
     desk.now = 5.0
-    desk.play(ToolFinished("c1", "1", ok=True), TextDone("m2", "after"), finished("after"))
+    desk.play(ToolFinished(1, "1", ok=True), TextDone("m2", "after"), finished("after"))
     desk.screen.close()
     first, printed, last = (data["text/plain"] for data in desk.notebook.standing())
     assert (first, printed) == ("before\n\n[Python (done)]\nprint(1)", "1")
@@ -121,8 +121,8 @@ def test_no_hostile_text_gets_through(name: str) -> None:
     desk, text = Desk(), payload(name)
     desk.play(
         TextDone("m1", text),
-        ToolCallReady("c1", text, json.dumps({"code": text})),
-        ToolFinished("c1", text, ok=False),
+        ToolCallReady(1, text, json.dumps({"code": text})),
+        ToolFinished(1, text, ok=False),
         finished(text, status="failed", error=text),
     )
     desk.screen.close()

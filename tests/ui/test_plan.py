@@ -40,23 +40,23 @@ def arguments(done: int, explanation: str = "", steps: tuple[str, ...] = STEPS) 
     return json.dumps({"plan": plan, "explanation": explanation})
 
 
-def planning(call_id: str, text: str, output: str = "Plan updated", *, ok: bool = True) -> list[Any]:
+def planning(call_number: int, text: str, output: str = "Plan updated", *, ok: bool = True) -> list[Any]:
     return [
-        ToolCallStarted(call_id, "update_plan"),
-        ToolArgumentsDelta(call_id, text),
-        ToolCallReady(call_id, "update_plan", text),
-        ApprovalResolved(call_id, BY_POLICY),
-        ToolStarted(call_id),
-        ToolFinished(call_id, output, ok),
+        ToolCallStarted(call_number, "update_plan"),
+        ToolArgumentsDelta(call_number, text),
+        ToolCallReady(call_number, "update_plan", text),
+        ApprovalResolved(call_number, BY_POLICY),
+        ToolStarted(call_number),
+        ToolFinished(call_number, output, ok),
     ]
 
 
-def running(call_id: str) -> list[Any]:
+def running(call_number: int) -> list[Any]:
     return [
-        ToolCallReady(call_id, "run_python", json.dumps({"code": "print(1)"})),
-        ApprovalResolved(call_id, BY_POLICY),
-        ToolStarted(call_id),
-        ToolFinished(call_id, "1", ok=True),
+        ToolCallReady(call_number, "run_python", json.dumps({"code": "print(1)"})),
+        ApprovalResolved(call_number, BY_POLICY),
+        ToolStarted(call_number),
+        ToolFinished(call_number, "1", ok=True),
     ]
 
 
@@ -84,10 +84,10 @@ class Desk:
 
 def test_a_later_call_changes_the_checklist_and_adds_no_section() -> None:
     desk = Desk()
-    desk.play(STARTED, *planning("p1", arguments(0)))
+    desk.play(STARTED, *planning(11, arguments(0)))
     first = FakePage().draw(desk.notebook.channels[0].frames())
     assert first.status == "Step 1 of 3: Load"
-    desk.play(*planning("p2", arguments(1, "It was small.")))
+    desk.play(*planning(12, arguments(1, "It was small.")))
     frames = desk.notebook.channels[0].frames()
     page = FakePage().draw(frames)
     assert [section["kind"] for section in page.sections.values()] == ["plan"]
@@ -103,7 +103,7 @@ def test_a_later_call_changes_the_checklist_and_adds_no_section() -> None:
 
 def test_a_page_reloaded_in_the_middle_finds_the_checklist_again() -> None:
     desk = Desk()
-    desk.play(STARTED, *planning("p1", arguments(0)), *planning("p2", arguments(1)))
+    desk.play(STARTED, *planning(11, arguments(0)), *planning(12, arguments(1)))
     desk.notebook.channels[0].ready("v2")
     kinds = [(operation["op"], operation.get("kind")) for operation in desk.notebook.channels[0].frames()[-1]]
     assert kinds == [("section", "plan"), ("plan", None), ("status", None)]
@@ -112,7 +112,7 @@ def test_a_page_reloaded_in_the_middle_finds_the_checklist_again() -> None:
 @pytest.mark.parametrize("kind", ["text/html", "text/markdown", "text/plain"])
 def test_the_checklist_that_stays_reads_the_same_in_every_kind(kind: str) -> None:
     desk = Desk()
-    desk.play(STARTED, *planning("p1", arguments(1, "It *was* small.")), finished())
+    desk.play(STARTED, *planning(11, arguments(1, "It *was* small.")), finished())
     desk.transcript.close()
     (standing,) = desk.notebook.standing()
     (expected,) = (
@@ -133,7 +133,7 @@ def test_the_checklist_that_stays_reads_the_same_in_every_kind(kind: str) -> Non
 @pytest.mark.parametrize("status", ["completed", "failed", "cancelled", "incomplete"])
 def test_a_step_in_progress_when_the_turn_ended_reads_as_not_finished(status: str) -> None:
     desk = Desk()
-    desk.play(STARTED, *planning("p1", arguments(1)), *running("c1"), finished(status=status))
+    desk.play(STARTED, *planning(11, arguments(1)), *running(1), finished(status=status))
     desk.transcript.close()
     first = desk.notebook.standing()[0]
     steps = "✓ Load (done) ◐ Fit (not finished) ○ Plot (to do)"
@@ -143,7 +143,7 @@ def test_a_step_in_progress_when_the_turn_ended_reads_as_not_finished(status: st
 
 def test_the_live_checklist_says_at_the_end_what_is_not_finished() -> None:
     desk = Desk()
-    desk.play(STARTED, *planning("p1", arguments(1)), finished(status="cancelled"))
+    desk.play(STARTED, *planning(11, arguments(1)), finished(status="cancelled"))
     operations = [operation for frame in desk.notebook.channels[0].frames() for operation in frame]
     (last, *_) = [operation for operation in reversed(operations) if operation["op"] == "plan"]
     assert [(step["status"], step["state"]) for step in last["steps"]] == [
@@ -155,21 +155,21 @@ def test_the_live_checklist_says_at_the_end_what_is_not_finished() -> None:
 
 def test_the_buttons_of_an_output_whose_checklist_changed_are_brought_back() -> None:
     desk = Desk()
-    desk.play(STARTED, *planning("p1", arguments(0)), *running("c1"))
+    desk.play(STARTED, *planning(11, arguments(0)), *running(1))
     desk.notebook.channels[0].says("replaced")
     desk.notebook.channels[1].ready()
-    desk.play(*planning("p2", arguments(1)))
+    desk.play(*planning(12, arguments(1)))
     assert [message["kind"] for message in desk.notebook.channels[1].sent].count("dress") == 1
 
 
 @pytest.mark.parametrize("is_replaced", [True, False])
 def test_a_checklist_above_the_outputs_of_its_steps_goes_on_where_it_stands(is_replaced: bool) -> None:
     desk = Desk()
-    desk.play(STARTED, *planning("p1", arguments(0)), *running("c1"))
+    desk.play(STARTED, *planning(11, arguments(0)), *running(1))
     if is_replaced:
         desk.notebook.channels[0].says("replaced")
     assert desk.notebook.channels[0].closed is is_replaced
-    calls = [*planning("p2", arguments(1)), *running("c2")]
+    calls = [*planning(12, arguments(1)), *running(2)]
     ending = [*planning("p3", arguments(3)), TextDone("m1", "Plotted."), finished("Plotted.")]
     shown = desk.plain(*calls, *ending)
     assert shown[0] == "[Plan]\n1. [x] Load\n2. [x] Fit\n3. [x] Plot"
@@ -180,7 +180,7 @@ def test_a_checklist_above_the_outputs_of_its_steps_goes_on_where_it_stands(is_r
 def test_html_that_replaces_itself_goes_on_with_the_checklist_where_it_stands() -> None:
     notebook = FakeNotebook()
     screen = HtmlScreen(on_command=lambda _: None, displays=notebook)
-    calls = [*planning("p1", arguments(0)), *running("c1"), *planning("p2", arguments(1)), *running("c2")]
+    calls = [*planning(11, arguments(0)), *running(1), *planning(12, arguments(1)), *running(2)]
     for event in (STARTED, *calls, *planning("p3", arguments(3)), TextDone("m1", "Plotted."), finished()):
         screen.apply(event)
         screen.flush()
@@ -207,42 +207,40 @@ def on_screen(kind: str, *events: Any) -> str:
 
 @pytest.mark.parametrize("kind", ["plain", "rich"])
 def test_a_screen_that_only_writes_on_tells_the_plan_once_and_then_what_changed(kind: str) -> None:
-    shown = on_screen(kind, *planning("p1", arguments(0)), *planning("p2", arguments(1, "It was small.")))
+    shown = on_screen(kind, *planning(11, arguments(0)), *planning(12, arguments(1, "It was small.")))
     assert shown == "[Plan]\n  [>] Load\n  [ ] Fit\n  [ ] Plot\n[Plan] It was small.\n  [x] Load\n  [>] Fit"
 
 
 @pytest.mark.parametrize("kind", ["plain", "rich"])
 def test_a_screen_that_only_writes_on_says_at_the_end_which_step_is_not_finished(kind: str) -> None:
-    shown = on_screen(kind, STARTED, *planning("p1", arguments(1)), finished(status="cancelled"))
+    shown = on_screen(kind, STARTED, *planning(11, arguments(1)), finished(status="cancelled"))
     assert "[Plan]\n  [x] Load\n  [>] Fit\n  [ ] Plot\n[Plan]\n  [-] Fit\n" in shown
 
 
 @pytest.mark.parametrize("kind", ["plain", "rich"])
 def test_a_call_that_is_no_plan_is_a_failed_call(kind: str) -> None:
-    shown = on_screen(kind, *planning("p1", '{"plan": []}', "a list of one or more steps", ok=False))
+    shown = on_screen(kind, *planning(11, '{"plan": []}', "a list of one or more steps", ok=False))
     assert "Plan (failed)" in shown
     assert "a list of one or more steps" in shown
 
 
 def test_a_tool_of_the_users_own_with_this_name_is_shown_as_the_call_it_is() -> None:
     desk = Desk()
-    asked = ApprovalRequest(
-        "p1", "update_plan", arguments(0), "json", "update_plan runs code in this kernel."
-    )
-    ready = ToolCallReady("p1", "update_plan", arguments(0))
+    asked = ApprovalRequest(11, "update_plan", arguments(0), "json", "update_plan runs code in this kernel.")
+    ready = ToolCallReady(11, "update_plan", arguments(0))
     desk.play(STARTED, ready, ApprovalRequested(asked))
     page = FakePage().draw(desk.notebook.channels[0].frames())
     assert [section["asks"]["code"] for section in page.sections.values()] == [arguments(0)]
-    desk.play(ApprovalResolved("p1", Decision(Verdict.APPROVE)), ToolStarted("p1"))
-    desk.play(ToolFinished("p1", "Plan updated", ok=True))
+    desk.play(ApprovalResolved(11, Decision(Verdict.APPROVE)), ToolStarted(11))
+    desk.play(ToolFinished(11, "Plan updated", ok=True))
     page = FakePage().draw(desk.notebook.channels[0].frames())
     assert [section["kind"] for section in page.sections.values()] == ["call"]
 
 
 def test_a_plan_outlives_a_request_that_is_repeated_and_half_a_plan_does_not() -> None:
     desk = Desk()
-    half = [ToolCallStarted("p2", "update_plan"), ToolArgumentsDelta("p2", arguments(2)[:20])]
-    desk.play(STARTED, *planning("p1", arguments(0)), *half, RetryScheduled(1, 5, 2.0, "It broke."))
+    half = [ToolCallStarted(12, "update_plan"), ToolArgumentsDelta(12, arguments(2)[:20])]
+    desk.play(STARTED, *planning(11, arguments(0)), *half, RetryScheduled(1, 5, 2.0, "It broke."))
     desk.play(*planning("p3", arguments(1)), finished())
     assert desk.plain() == ["[Plan]\n1. [x] Load\n2. [-] Fit\n3. [ ] Plot" + FOOTER]
 
@@ -257,9 +255,9 @@ FOOTER = (
 def test_no_hostile_step_gets_through(name: str) -> None:
     text = payload(name)
     desk = Desk()
-    desk.play(STARTED, *planning("p1", arguments(0, text, (text, text))), finished())
+    desk.play(STARTED, *planning(11, arguments(0, text, (text, text))), finished())
     operations = [operation for frame in desk.notebook.channels[0].frames() for operation in frame]
     assert [operation for operation in operations if operation["op"] == "html"] == []
     desk.transcript.close()
     assert violations(desk.notebook.standing()[0]["text/html"]) == []
-    assert "\x1b" not in on_screen("plain", *planning("p1", arguments(0, text, (text, text))))
+    assert "\x1b" not in on_screen("plain", *planning(11, arguments(0, text, (text, text))))

@@ -29,8 +29,8 @@ from codex_nb.words import tools
 from tests.rendering.hostile import PAYLOADS, payload
 from tests.ui.fakes import STARTED, finished
 
-REQUEST = ApprovalRequest("c1", "run_python", "print(1)", "python", "Print a number.")
-READY = ToolCallReady("c1", "run_python", json.dumps({"code": "print(1)"}))
+REQUEST = ApprovalRequest(1, "run_python", "print(1)", "python", "Print a number.")
+READY = ToolCallReady(1, "run_python", json.dumps({"code": "print(1)"}))
 FOOTER = (
     "gpt-5.2-codex, medium effort · 1,200 tokens in (1,000 cached), 40 out (8 reasoning)"
     " · ada@example.com · ChatGPT Plus"
@@ -82,9 +82,9 @@ def test_a_whole_turn_as_plain_text() -> None:
         TextDone("m1", "First I look."),
         READY,
         ApprovalRequested(REQUEST),
-        ApprovalResolved("c1", Decision(Verdict.APPROVE)),
-        ToolStarted("c1"),
-        ToolFinished("c1", "1", ok=True),
+        ApprovalResolved(1, Decision(Verdict.APPROVE)),
+        ToolStarted(1),
+        ToolFinished(1, "1", ok=True),
         RetryScheduled(1, 4, 0.2, "The connection broke."),
         TextDone("m2", "It is one."),
         finished("It is one."),
@@ -130,20 +130,18 @@ def test_a_long_code_block_is_drawn_as_code_from_its_end() -> None:
 
 
 @both
-def test_the_code_is_shown_before_the_question_and_the_answer_is_the_decision(
-    desk_of: type[PlainDesk],
-) -> None:
+def test_the_question_holds_the_code_and_the_answer_is_the_decision(desk_of: type[PlainDesk]) -> None:
     seen: list[str] = []
 
     def ask(prompt: str) -> str:
-        seen.append(desk.stream.getvalue())
-        assert "Print a number." in prompt
+        seen.append(prompt)
         return "a"
 
     desk = desk_of(ask)
     desk.play(READY, ApprovalRequested(REQUEST))
-    assert "print(1)" in seen[0]
-    assert desk.commands == [Decide("c1", Decision(Verdict.APPROVE_TOOL))]
+    (prompt,) = seen
+    assert prompt.index("print(1)") < prompt.index("Print a number.") < prompt.index("Run it?")
+    assert desk.commands == [Decide(1, Decision(Verdict.APPROVE_TOOL))]
 
 
 @pytest.mark.parametrize(
@@ -161,14 +159,14 @@ def test_the_code_is_shown_before_the_question_and_the_answer_is_the_decision(
 def test_a_typed_word_decides(typed: str, decision: Decision) -> None:
     desk = PlainDesk(lambda _: typed)
     desk.play(READY, ApprovalRequested(REQUEST))
-    assert desk.commands == [Decide("c1", decision)]
+    assert desk.commands == [Decide(1, decision)]
 
 
 def test_what_is_no_answer_is_asked_again_and_never_approves() -> None:
     answers = iter(["", "yep", "y please", "1", "stop"])
     desk = PlainDesk(lambda _: next(answers))
     desk.play(READY, ApprovalRequested(REQUEST))
-    assert desk.commands == [Decide("c1", Decision(Verdict.STOP))]
+    assert desk.commands == [Decide(1, Decision(Verdict.STOP))]
 
 
 def refuses_to_answer(_: str) -> str:
@@ -180,15 +178,15 @@ def refuses_to_answer(_: str) -> str:
 def test_where_nobody_can_answer_the_call_is_refused_with_a_hint(desk_of: type[PlainDesk], ask: Ask) -> None:
     desk = desk_of(ask)
     refused = Decision(Verdict.REJECT, message=tools.NOBODY_THERE, by="nobody")
-    shown = desk.play(READY, ApprovalRequested(REQUEST), ApprovalResolved("c1", refused))
-    assert desk.commands == [Decide("c1", refused)]
+    shown = desk.play(READY, ApprovalRequested(REQUEST), ApprovalResolved(1, refused))
+    assert desk.commands == [Decide(1, refused)]
     assert " ".join(shown.split()).endswith(tools.NOBODY_THERE)
 
 
 @both
 def test_a_tool_that_shows_nothing_itself_has_its_output_written(desk_of: type[PlainDesk]) -> None:
-    ready = ToolCallReady("c1", "read_file", '{"path": "a.csv"}')
-    shown = desk_of().play(ready, ToolFinished("c1", "x,y\n1,2", ok=True))
+    ready = ToolCallReady(1, "read_file", '{"path": "a.csv"}')
+    shown = desk_of().play(ready, ToolFinished(1, "x,y\n1,2", ok=True))
     assert "Read a file (done)" in shown
     assert "x,y" in shown
 
@@ -215,13 +213,13 @@ def test_a_line_in_the_middle_of_a_message_writes_nothing_of_it_twice(desk_of: t
 @pytest.mark.parametrize("name", PAYLOADS)
 def test_no_hostile_text_steers_the_terminal(desk_of: type[PlainDesk], name: str) -> None:
     text = payload(name)
-    request = ApprovalRequest("c1", text, text, text, text)
+    request = ApprovalRequest(1, text, text, text, text)
     shown = desk_of(lambda _: "n").play(
         Notice("hint", text),
         TextDone("m1", text),
-        ToolCallReady("c1", text, json.dumps({"code": text})),
+        ToolCallReady(1, text, json.dumps({"code": text})),
         ApprovalRequested(request),
-        ToolFinished("c1", text, ok=False),
+        ToolFinished(1, text, ok=False),
         finished(status="failed", error=text),
     )
     assert [character for character in shown if character != "\n" and ord(character) < 32] == []

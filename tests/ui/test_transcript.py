@@ -30,7 +30,7 @@ from tests.ui.fakes import STARTED, FakeNotebook, FakePage, finished
 
 PLAIN = {"text/html", "text/markdown", "text/plain"}
 CODE = "print(1)\nprint(2)"
-REQUEST = ApprovalRequest("c1", "run_python", CODE, "python", "Run two lines", editable=True)
+REQUEST = ApprovalRequest(1, "run_python", CODE, "python", "Run two lines", editable=True)
 APPROVED = Decision(Verdict.APPROVE)
 
 
@@ -73,9 +73,9 @@ def desk() -> Desk:
     return desk
 
 
-def call(call_id: str = "c1", code: str = CODE, name: str = "run_python") -> list[Any]:
+def call(call_number: int = 1, code: str = CODE, name: str = "run_python") -> list[Any]:
     arguments = json.dumps({"code": code})
-    return [ToolCallStarted(call_id, name), ToolCallReady(call_id, name, arguments)]
+    return [ToolCallStarted(call_number, name), ToolCallReady(call_number, name, arguments)]
 
 
 def test_text_appears_as_it_comes_and_closed_blocks_are_sent_once(desk: Desk) -> None:
@@ -119,7 +119,7 @@ def test_reasoning_is_a_section_of_its_own_while_it_streams(desk: Desk) -> None:
 
 
 def test_code_is_readable_and_highlighted_before_its_arguments_are_complete(desk: Desk) -> None:
-    desk.play(ToolCallStarted("c1", "run_python"), ToolArgumentsDelta("c1", '{"code": "import os\\nprint('))
+    desk.play(ToolCallStarted(1, "run_python"), ToolArgumentsDelta(1, '{"code": "import os\\nprint('))
     (section,) = desk.page().sections.values()
     assert section["phase"] == "writing"
     assert '<span class="kn">import</span>' in section["open"]
@@ -130,7 +130,7 @@ def test_an_approval_carries_the_whole_code_and_its_answer_is_a_command(desk: De
     desk.play(*call(), ApprovalRequested(REQUEST))
     (section,) = desk.page().sections.values()
     assert section["asks"] == {
-        "call_id": "c1",
+        "call_number": 1,
         "code": CODE,
         "is_code": True,
         "editable": True,
@@ -138,8 +138,8 @@ def test_an_approval_carries_the_whole_code_and_its_answer_is_a_command(desk: De
         "asks": "Codex asks for your approval: Python",
     }
     assert desk.page().status == "Waiting for your word"
-    desk.channel.says("command", name="decide", call_id="c1", verdict="approve", code="print(3)")
-    assert desk.commands == [Decide("c1", Decision(Verdict.APPROVE, code="print(3)"))]
+    desk.channel.says("command", name="decide", call_number=1, verdict="approve", code="print(3)")
+    assert desk.commands == [Decide(1, Decision(Verdict.APPROVE, code="print(3)"))]
 
 
 @pytest.mark.parametrize(
@@ -147,12 +147,12 @@ def test_an_approval_carries_the_whole_code_and_its_answer_is_a_command(desk: De
     [
         ({"name": "stop"}, Stop()),
         (
-            {"name": "decide", "call_id": "c", "verdict": "approve_tool"},
-            Decide("c", Decision(Verdict.APPROVE_TOOL)),
+            {"name": "decide", "call_number": 1, "verdict": "approve_tool"},
+            Decide(1, Decision(Verdict.APPROVE_TOOL)),
         ),
         (
-            {"name": "decide", "call_id": "c", "verdict": "reject", "message": " use polars "},
-            Decide("c", Decision(Verdict.REJECT, message="use polars")),
+            {"name": "decide", "call_number": 1, "verdict": "reject", "message": " use polars "},
+            Decide(1, Decision(Verdict.REJECT, message="use polars")),
         ),
         ({"name": "retry"}, Retry()),
         ({"name": "continue"}, Continue()),
@@ -166,7 +166,7 @@ def test_what_the_user_touches_is_a_command(desk: Desk, message: dict[str, Any],
 @pytest.mark.parametrize(
     "message",
     [
-        {"name": "decide", "call_id": "c", "verdict": "allow"},
+        {"name": "decide", "call_number": 1, "verdict": "allow"},
         {"name": "decide", "verdict": "approve"},
         {"name": "launch"},
         {},
@@ -179,7 +179,7 @@ def test_a_message_that_says_nothing_known_decides_nothing(desk: Desk, message: 
 
 def test_an_edit_is_shown_as_what_ran(desk: Desk) -> None:
     desk.play(*call(), ApprovalRequested(REQUEST))
-    desk.play(ApprovalResolved("c1", Decision(Verdict.APPROVE, code="print(3)")), ToolStarted("c1"))
+    desk.play(ApprovalResolved(1, Decision(Verdict.APPROVE, code="print(3)")), ToolStarted(1))
     (section,) = desk.page().sections.values()
     assert "asks" not in section
     assert section["phase"] == "running"
@@ -200,25 +200,21 @@ def test_a_call_ends_in_the_phase_that_its_decision_and_output_say(
     desk: Desk, decision: Decision, ok: bool, phase: str
 ) -> None:
     events = call(name="read_file")
-    desk.play(*events, ApprovalResolved("c1", decision), ToolFinished("c1", "what it gave", ok))
+    desk.play(*events, ApprovalResolved(1, decision), ToolFinished(1, "what it gave", ok))
     (section,) = desk.page().sections.values()
     assert (section["phase"], section["output"], section["folded"]) == (phase, "what it gave", True)
 
 
 def test_code_that_ran_stays_before_the_eyes_of_whom_it_ran_for(desk: Desk) -> None:
-    desk.play(*call(), ToolStarted("c1"))
+    desk.play(*call(), ToolStarted(1))
     assert desk.page().sections[1]["folded"] is False
-    desk.play(
-        *call(call_id="c2"), ApprovalResolved("c2", Decision(Verdict.REJECT)), ToolFinished("c2", "", False)
-    )
+    desk.play(*call(call_number=2), ApprovalResolved(2, Decision(Verdict.REJECT)), ToolFinished(2, "", False))
     assert [section["folded"] for section in desk.page().sections.values()] == [False, True]
 
 
 def test_cells_that_were_inserted_unasked_are_shown_as_a_script(desk: Desk) -> None:
     cells = json.dumps({"cells": [{"kind": "code", "source": "first = 1"}]})
-    desk.play(
-        ToolCallStarted("c1", "insert_cells"), ToolCallReady("c1", "insert_cells", cells), ToolStarted("c1")
-    )
+    desk.play(ToolCallStarted(1, "insert_cells"), ToolCallReady(1, "insert_cells", cells), ToolStarted(1))
     (section,) = desk.page().sections.values()
     assert '<span class="c1"># %%</span>' in section["open"]
 
@@ -309,9 +305,9 @@ def test_a_front_end_that_has_answered_is_not_forgotten(desk: Desk) -> None:
 
 def test_text_that_follows_outputs_stands_below_them(desk: Desk) -> None:
     desk.play(STARTED, TextDone("m1", "before"), *call(), ApprovalRequested(REQUEST))
-    desk.play(ApprovalResolved("c1", APPROVED), ToolStarted("c1"))
+    desk.play(ApprovalResolved(1, APPROVED), ToolStarted(1))
     desk.notebook.print("what the code printed")
-    desk.play(ToolFinished("c1", "what the code printed", ok=True))
+    desk.play(ToolFinished(1, "what the code printed", ok=True))
     first, second = desk.notebook.channels
     second.ready()
     desk.play(TextDone("m2", "after"), finished("after"))
@@ -326,68 +322,66 @@ def test_text_that_follows_outputs_stands_below_them(desk: Desk) -> None:
 
 
 def test_calls_that_wait_go_along_below_the_outputs(desk: Desk) -> None:
-    second = ApprovalRequest("c2", "run_python", "print(9)", "python", "", editable=True)
-    desk.play(*call("c1"), *call("c2", "print(9)"), ApprovalResolved("c1", APPROVED), ToolStarted("c1"))
+    second = ApprovalRequest(2, "run_python", "print(9)", "python", "", editable=True)
+    desk.play(*call(1), *call(2, "print(9)"), ApprovalResolved(1, APPROVED), ToolStarted(1))
     desk.notebook.print("1")
-    desk.play(ToolFinished("c1", "1", ok=True), ApprovalRequested(second))
+    desk.play(ToolFinished(1, "1", ok=True), ApprovalRequested(second))
     desk.channel.ready()
-    assert [section.get("asks", {}).get("call_id") for section in desk.page().sections.values()] == ["c2"]
+    assert [section.get("asks", {}).get("call_number") for section in desk.page().sections.values()] == [2]
     assert "print(9)" not in desk.notebook.standing()[0]["text/plain"]
 
 
 def test_a_call_that_waits_moves_below_outputs_once_however_often_they_are_noticed(desk: Desk) -> None:
-    desk.play(*call("c1"), *call("c2", "print(9)"), ApprovalResolved("c1", APPROVED), ToolStarted("c1"))
+    desk.play(*call(1), *call(2, "print(9)"), ApprovalResolved(1, APPROVED), ToolStarted(1))
     desk.notebook.print("1")
     desk.transcript.break_segment()
-    desk.play(ToolFinished("c1", "1", ok=True))
+    desk.play(ToolFinished(1, "1", ok=True))
     desk.transcript.break_segment()
-    desk.play(
-        ApprovalResolved("c2", Decision(Verdict.REJECT)), ToolFinished("c2", "no", ok=False), finished()
-    )
+    desk.play(ApprovalResolved(2, Decision(Verdict.REJECT)), ToolFinished(2, "no", ok=False), finished())
     desk.transcript.close()
     plain = [data["text/plain"].splitlines()[0] for data in desk.notebook.standing()]
     assert plain == ["[Python (done)]", "1", "[Python (rejected)]"]
 
 
 def test_what_waits_for_the_person_is_said_although_another_call_is_written_behind_it(desk: Desk) -> None:
-    desk.play(*call("c1"), *call("c2", "print(9)"), ApprovalRequested(REQUEST))
+    desk.play(*call(1), *call(2, "print(9)"), ApprovalRequested(REQUEST))
     assert desk.page().status == "Waiting for your word"
-    desk.play(ApprovalResolved("c1", APPROVED), ToolStarted("c1"))
+    desk.play(ApprovalResolved(1, APPROVED), ToolStarted(1))
     assert desk.page().status == "Running: Python"
 
 
 def test_a_break_while_code_runs_takes_effect_when_it_has_run(desk: Desk) -> None:
-    desk.play(*call(name="my_tool"), ApprovalResolved("c1", APPROVED), ToolStarted("c1"))
+    desk.play(*call(name="my_tool"), ApprovalResolved(1, APPROVED), ToolStarted(1))
     desk.notebook.print("shown by the tool")
     desk.transcript.break_segment()
     desk.transcript.flush()
     assert len(desk.notebook.channels) == 1
-    desk.play(ToolFinished("c1", "returned by the tool", ok=True))
+    desk.play(ToolFinished(1, "returned by the tool", ok=True))
     assert len(desk.notebook.channels) == 2
     assert desk.notebook.standing()[0]["text/plain"].endswith("returned by the tool")
 
 
-def runs(call_id: str, notebook: FakeNotebook) -> list[Any]:
+def runs(call_number: int, notebook: FakeNotebook) -> list[Any]:
     """Start a call, show its output as the kernel does, and return what is still to come of it."""
-    notebook.print(f"output of {call_id}")
-    return [ToolFinished(call_id, "1", ok=True)]
+    notebook.print(f"output of {call_number}")
+    return [ToolFinished(call_number, "1", ok=True)]
 
 
 def test_quick_calls_stand_each_above_its_own_outputs_and_leave_no_empty_output(desk: Desk) -> None:
-    desk.play(*call("c1", "first"), ApprovalResolved("c1", APPROVED), ToolStarted("c1"))
+    desk.play(*call(1, "first"), ApprovalResolved(1, APPROVED), ToolStarted(1))
     for event in (
-        *runs("c1", desk.notebook),
+        *runs(1, desk.notebook),
         StepStarted(2),
-        *call("c2", "second"),
-        ApprovalResolved("c2", APPROVED),
-        ToolStarted("c2"),
+        *call(2, "second"),
+        ApprovalResolved(2, APPROVED),
+        ToolStarted(2),
     ):
         desk.transcript.apply(event)  # all of it between two frames
     desk.transcript.flush()
-    desk.play(*runs("c2", desk.notebook), TextDone("m1", "Done."), finished())
+    desk.play(*runs(2, desk.notebook), TextDone("m1", "Done."), finished())
     desk.transcript.close()
     plain = [data["text/plain"].splitlines()[-1] for data in desk.notebook.standing()[:-1]]
-    assert plain == ["first", "output of c1", "second", "output of c2"]
+    assert plain == ["first", "output of 1", "second", "output of 2"]
     assert desk.notebook.standing()[-1]["text/plain"].startswith("Done.")
 
 
@@ -424,7 +418,7 @@ def test_another_view_stands_between_what_was_there_and_what_follows(desk: Desk)
 
 
 def test_a_rejected_call_breaks_nothing(desk: Desk) -> None:
-    desk.play(*call(), ApprovalResolved("c1", Decision(Verdict.REJECT)), ToolFinished("c1", "no", ok=False))
+    desk.play(*call(), ApprovalResolved(1, Decision(Verdict.REJECT)), ToolFinished(1, "no", ok=False))
     desk.play(TextDelta("m1", "then"))
     assert len(desk.notebook.channels) == 1
 
@@ -521,8 +515,8 @@ def test_cost_is_linear_in_the_answer() -> None:
 def test_a_segment_that_came_and_went_at_once_ends_when_its_other_half_begins() -> None:
     desk = Desk()
     desk.channel.ready()
-    run = (ToolCallReady("c1", "run_python", json.dumps({"code": CODE})), ToolStarted("c1"))
-    desk.play(STARTED, *run, ToolFinished("c1", "1", ok=True), TextDone("m1", "Done."), finished("Done."))
+    run = (ToolCallReady(1, "run_python", json.dumps({"code": CODE})), ToolStarted(1))
+    desk.play(STARTED, *run, ToolFinished(1, "1", ok=True), TextDone("m1", "Done."), finished("Done."))
     desk.transcript.close()
     (first, last) = desk.notebook.channels
     assert (first.sent[-1]["kind"], last.sent, last.closed) == ("ending", [], False)

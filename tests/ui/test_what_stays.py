@@ -27,10 +27,10 @@ from tests.ui.fakes import STARTED, FakeNotebook, finished
 
 ANSWER = "The mean is $\\bar x = 3$.\n\n| a | b |\n|---|--:|\n| x | 1 |\n\n```python\nprint(1)\n```\n\n- one\n- two"
 CALL = [
-    ToolCallReady("c1", "run_python", json.dumps({"code": "df.head()"})),
-    ApprovalResolved("c1", Decision(Verdict.APPROVE)),
-    ToolStarted("c1"),
-    ToolFinished("c1", "shown below", ok=True),
+    ToolCallReady(1, "run_python", json.dumps({"code": "df.head()"})),
+    ApprovalResolved(1, Decision(Verdict.APPROVE)),
+    ToolStarted(1),
+    ToolFinished(1, "shown below", ok=True),
 ]
 ENDS: dict[str, list[Any]] = {
     "completed": [ReasoningDone("r1", "**Think**"), *CALL, TextDone("m1", ANSWER), finished(ANSWER)],
@@ -121,7 +121,7 @@ def test_a_reader_that_strips_classes_and_styles_loses_no_word(end: str) -> None
         ("run_python", [], False),
         (
             "run_python",
-            [ApprovalResolved("c1", Decision(Verdict.REJECT)), ToolFinished("c1", "No.", ok=False)],
+            [ApprovalResolved(1, Decision(Verdict.REJECT)), ToolFinished(1, "No.", ok=False)],
             False,
         ),
         ("read_file", CALL[1:], False),
@@ -129,7 +129,7 @@ def test_a_reader_that_strips_classes_and_styles_loses_no_word(end: str) -> None
     ids=["has run", "was stopped while it ran", "never ran", "was rejected", "is another tool's"],
 )
 def test_only_code_that_ran_stands_unfolded(name: str, events: list[Any], is_open: bool) -> None:
-    ready = ToolCallReady("c1", name, json.dumps({"code": "df.head()"}))
+    ready = ToolCallReady(1, name, json.dumps({"code": "df.head()"}))
     html = "".join(output["text/html"] for output in played(ready, *events, finished(status="cancelled")))
     assert html.count("<details") == 1
     assert ('<details class="codex-call" open=""><summary>' in html) is is_open

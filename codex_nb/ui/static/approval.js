@@ -15,7 +15,7 @@ function decide(view, request, form, verdict, more) {
   const hadFocus = form.parentElement.contains(document.activeElement);
   for (const control of form.querySelectorAll("button, textarea, input")) control.disabled = true;
   if (hadFocus) form.parentElement.querySelector("summary").focus({ preventScroll: true });
-  view.send({ kind: "command", name: "decide", call_id: request.call_id, verdict, ...more });
+  view.send({ kind: "command", name: "decide", call_number: request.call_number, verdict, ...more });
 }
 
 function editedCode(draft, request) {

@@ -26,6 +26,7 @@ const OPERATIONS = {
     if (operation.folded) section.node.open = false; // as when the turn has ended: the page does not jump then
   },
   ask(view, operation, section) {
+    section.node.open = true; // the code that is asked about stands there
     section.form = approvalForm(view, section, operation.request);
     section.node.append(section.form);
     view.announce(operation.request.asks);

@@ -1,0 +1,176 @@
+"""What an approval shows tells exactly which code would run, on every screen, whatever it is made of."""
+
+from __future__ import annotations
+
+import html
+import io
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from codex_nb.session.events import ApprovalRequested, ToolCallReady
+from codex_nb.tools.approval import ApprovalRequest
+from codex_nb.ui.approval import ask_by_typing
+from codex_nb.ui.html import HtmlScreen
+from codex_nb.ui.plain import PlainScreen
+from codex_nb.ui.terminal import RichScreen
+from codex_nb.ui.transcript import Transcript
+from tests.ui.fakes import STARTED, FakeNotebook, FakePage
+
+BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
+HIDING = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs")
+ANY = st.characters(categories=["L", "M", "N", "P", "S", "Z", "C"])
+SELECTORS = st.sampled_from([*map(chr, range(0xFE00, 0xFE10)), "\U000e0100", "\U000e01ef"])
+OFTEN_HIDING = st.one_of(
+    st.characters(categories=["Cc", "Cf", "Cs", "Co"]),
+    st.characters(categories=["Cn", "Z"]),
+    st.sampled_from(BLANK),
+    SELECTORS,
+    ANY,
+)
+CODE = (
+    st.text(OFTEN_HIDING, max_size=12)
+    .filter(lambda text: "\n" not in text and "\t" not in text)
+    .map(lambda text: f"s = '{text}'; print(s)")
+)
+MARK = re.compile("⟦U\\+([0-9A-F]{4,6})⟧")
+
+
+def hides(character: str) -> bool:
+    """Say by Unicode's own properties whether a character is one that nobody sees."""
+    if character in "\n\t ":
+        return False
+    name = unicodedata.name(character, "")
+    return unicodedata.category(character) in HIDING or character in BLANK or "VARIATION SELECTOR" in name
+
+
+def text_of(page: str) -> str:
+    """Return what a reader of a piece of HTML reads."""
+    return html.unescape(re.sub(r"<[^>]*>", "", page))
+
+
+def events(request: ApprovalRequest, code: str) -> list[Any]:
+    """Return a call that waits for approval."""
+    return [
+        STARTED,
+        ToolCallReady(request.call_number, "run_python", json.dumps({"code": code})),
+        ApprovalRequested(request),
+    ]
+
+
+def in_the_widget(request: ApprovalRequest, code: str) -> str:
+    notebook = FakeNotebook()
+    transcript = Transcript(on_command=lambda _: None, displays=notebook, open_channel=notebook.open_channel)
+    transcript.show()
+    notebook.channels[0].ready()
+    for event in events(request, code):
+        transcript.apply(event)
+        transcript.flush()
+    json.dumps(
+        notebook.channels[0].sent, ensure_ascii=False
+    ).encode()  # what cannot be sent would end the cell
+    page = FakePage().draw(notebook.channels[0].frames())
+    (section,) = (each for each in page.sections.values() if "asks" in each)
+    return text_of(section["open"]) + "\n" + section["asks"]["code"]
+
+
+def in_html(request: ApprovalRequest, code: str) -> str:
+    notebook = FakeNotebook()
+    asked: list[str] = []
+    screen = HtmlScreen(
+        on_command=lambda _: None, ask=lambda prompt: asked.append(prompt) or "n", displays=notebook
+    )
+    for event in events(request, code):
+        screen.apply(event)
+    screen.close()
+    (standing,) = notebook.standing()
+    return "\n".join(
+        [text_of(standing["text/html"]), standing["text/markdown"], standing["text/plain"], *asked]
+    )
+
+
+def in_text(request: ApprovalRequest, code: str) -> str:
+    stream, asked = io.StringIO(), []
+    screen = PlainScreen(stream, on_command=lambda _: None, ask=lambda prompt: asked.append(prompt) or "n")
+    for event in events(request, code):
+        screen.apply(event)
+    stream.getvalue().encode()
+    return stream.getvalue() + "\n".join(asked)
+
+
+def in_a_terminal(request: ApprovalRequest, code: str) -> str:
+    stream, asked = io.StringIO(), []
+    console = Console(file=stream, width=1000, color_system=None)
+    screen = RichScreen(console, on_command=lambda _: None, ask=lambda prompt: asked.append(prompt) or "n")
+    for event in events(request, code):
+        screen.apply(event)
+    return stream.getvalue() + "\n".join(asked)
+
+
+def in_the_prompt(request: ApprovalRequest, code: str) -> str:
+    del code
+    asked: list[str] = []
+    ask_by_typing(request, lambda prompt: asked.append(prompt) or "n")
+    return "\n".join(asked)
+
+
+SCREENS: Mapping[str, Callable[[ApprovalRequest, str], str]] = {
+    "widget": in_the_widget,
+    "html": in_html,
+    "text": in_text,
+    "terminal": in_a_terminal,
+    "prompt": in_the_prompt,
+}
+every_screen = pytest.mark.parametrize("screen", SCREENS)
+
+
+@every_screen
+@pytest.mark.parametrize("language", ["python", "json"])
+@given(code=CODE)
+def test_what_is_shown_tells_every_character_of_the_code(screen: str, language: str, code: str) -> None:
+    shown = SCREENS[screen](ApprovalRequest(1, "run_python", code, language, "Runs it.", editable=True), code)
+    assert [character for character in shown if hides(character)] == []
+    assert code in MARK.sub(lambda mark: chr(int(mark[1], 16)), shown)
+
+
+@every_screen
+@pytest.mark.parametrize(
+    ("code", "shown_as"),
+    [
+        ("evil()#\rsafe()", "evil()#⟦U+000D⟧safe()"),
+        ("a = 1\r\nb = 2", "a = 1⟦U+000D⟧"),
+        ("s = 'ok\u202e'", "s = 'ok⟦U+202E⟧'"),
+        ("s = '⟦U+202E⟧'", "s = '⟦U+27E6⟧U+202E⟧'"),
+        ("s = '\U000e0041'", "s = '⟦U+E0041⟧'"),
+        ("s = '⚠\ufe0f'", "s = '⚠⟦U+FE0F⟧'"),
+        ("s = 'a\u00a0b'", "s = 'a⟦U+00A0⟧b'"),
+        ("p\u0430ssword = 1", "p⟦U+0430⟧ssword = 1"),
+        ("s = '\ud800'", "s = '⟦U+D800⟧'"),
+        ("s = 'привет 日本語 Δx'", "s = 'привет 日本語 Δx'"),
+    ],
+)
+def test_what_hides_is_written_out_by_its_number(screen: str, code: str, shown_as: str) -> None:
+    assert shown_as in SCREENS[screen](ApprovalRequest(1, "run_python", code, "python", "Runs it."), code)
+
+
+def test_code_in_which_something_hides_is_not_edited_where_it_could_not_be_seen() -> None:
+    notebook = FakeNotebook()
+    transcript = Transcript(on_command=lambda _: None, displays=notebook, open_channel=notebook.open_channel)
+    transcript.show()
+    notebook.channels[0].ready()
+    for number, code in enumerate(("a = 1", "a = 1\u200b"), 1):
+        transcript.apply(
+            ApprovalRequested(
+                ApprovalRequest(number, "run_python", code, "python", "Runs it.", editable=True)
+            )
+        )
+    transcript.flush()
+    asks = [each["asks"] for each in FakePage().draw(notebook.channels[0].frames()).sections.values()]
+    assert [(ask["code"], ask["editable"]) for ask in asks] == [("a = 1", True), ("a = 1⟦U+200B⟧", False)]
