@@ -68,6 +68,7 @@ class Settings:
     """Everything that is decided before a question is asked.
 
     Base URLs carry no trailing slash. ``auth_mode`` is an explicit wish ("chatgpt", "apikey", …) or None.
+    ``insecure_providers`` are the providers whose API key may be sent over http, by id.
     """
 
     codex_home: Path
@@ -95,6 +96,7 @@ class Settings:
     originator: str = "codex_nb"
     approval: ApprovalPolicy = ApprovalPolicy.ASK
     project_doc_max_bytes: int = 32 * 1024
+    insecure_providers: tuple[str, ...] = ()
 
 
 def load_settings(
@@ -212,10 +214,14 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
             message = words.variable_is_wrong(APPROVAL_VARIABLE, policy, ", ".join(ApprovalPolicy))
             raise ConfigError(message, path=words.ENVIRONMENT, key=APPROVAL_VARIABLE)
         named["approval"] = ApprovalPolicy(policy)
+    if listed := environ.get(INSECURE_PROVIDERS_VARIABLE):
+        named["insecure_providers"] = tuple(listed.replace(",", " ").split())
     return named
 
 
-APPROVAL_VARIABLE = "CODEX_NB_APPROVAL"  # the one variable of our own: the policy of a run without a person
+# The variables of our own, for runs without a person and for programs.
+APPROVAL_VARIABLE = "CODEX_NB_APPROVAL"
+INSECURE_PROVIDERS_VARIABLE = "CODEX_NB_INSECURE_PROVIDERS"
 _VARIABLES = {
     "originator": "CODEX_INTERNAL_ORIGINATOR_OVERRIDE",
     "refresh_url_override": "CODEX_REFRESH_TOKEN_URL_OVERRIDE",

@@ -1,28 +1,37 @@
 """Signing requests: an ``httpx.Auth`` generator that also recovers from a 401.
 
+No credential travels in clear text: a request that carries one goes to an https address or to this machine. The key of
+a provider of the user's own may go elsewhere, if the user allows it (``insecure_providers``).
+
 A hard 401 costs at most three requests and one refresh: the first, one with what another program saved meanwhile, one
 with refreshed tokens. (The CLI spends 18 and 6.)
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Protocol
 
-from codex_nb.errors import SignInRequired
+from codex_nb.auth.addresses import is_loopback
+from codex_nb.auth.credentials import AuthMode
+from codex_nb.errors import ConfigError, SignInRequired
 from codex_nb.http import httpx
 from codex_nb.words import identities as words
 from codex_nb.words import kernel
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator
+    from collections.abc import AsyncGenerator, Generator, Mapping
 
     from pydantic import SecretStr
 
     from codex_nb.auth.credentials import Credentials
+    from codex_nb.settings import Settings
 
 ACCOUNT_HEADER = "chatgpt-account-id"
 FEDRAMP_HEADER = "x-openai-fedramp"
+IDENTITY_HEADERS = ("authorization", ACCOUNT_HEADER, FEDRAMP_HEADER)
 MOST_RECOVERIES = 2
+_CREDENTIAL_NAME = re.compile(r"auth|key|token|secret|cookie|password|signature|^code$|^sig$", re.IGNORECASE)
 
 
 class Recovery(Protocol):
@@ -48,10 +57,11 @@ class Signer(Protocol):
 
 
 class BearerAuth(httpx.Auth):
-    """Signs every request with the present credentials."""
+    """Signs every request with the present credentials; raises ConfigError for an address that is not secure."""
 
-    def __init__(self, signer: Signer) -> None:
+    def __init__(self, signer: Signer, settings: Settings) -> None:
         self._signer = signer
+        self._settings = settings
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Refuse: recovery needs the event loop."""
@@ -61,7 +71,8 @@ class BearerAuth(httpx.Auth):
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Sign, send, and after a 401 repeat with better credentials if there are any."""
         credentials = await self._signer.current()
-        sign(request, credentials)
+        configured = {name: request.headers[name] for name in IDENTITY_HEADERS if name in request.headers}
+        self._sign(request, credentials, configured)
         response = yield request
         for _ in range(MOST_RECOVERIES):
             if response.status_code != httpx.codes.UNAUTHORIZED:
@@ -70,17 +81,43 @@ class BearerAuth(httpx.Auth):
             if recovery.credentials is None:
                 return
             credentials = recovery.credentials
-            sign(request, credentials)
+            self._sign(request, credentials, configured)
             response = yield request
             if recovery.spent:
                 return
 
+    def _sign(self, request: httpx.Request, credentials: Credentials, configured: Mapping[str, str]) -> None:
+        """Sign, unless the credential would travel in clear text: that raises ConfigError."""
+        sign(request, credentials, configured)
+        url = request.url
+        if url.scheme == "https" or is_loopback(url.host) or not carries_credential(request):
+            return
+        provider, hint = self._settings.provider, "Use an https address in config.toml."
+        if credentials.mode is AuthMode.API_KEY and not provider.is_built_in:
+            if provider.id in self._settings.insecure_providers:
+                return
+            hint += (
+                " If you trust the network in between, allow this provider:"
+                f" %config CodexMagics.insecure_providers = ['{provider.id}']"
+            )
+        raise ConfigError(
+            f"Nothing was sent to {url.scheme}://{url.netloc.decode('ascii')}: over http, anybody on the network"
+            " could read the credentials of the request.",
+            key="base_url",
+            hint=hint,
+        )
 
-def sign(request: httpx.Request, credentials: Credentials) -> None:
-    """Set the identity headers; pure, no I/O."""
-    for name in ("authorization", ACCOUNT_HEADER, FEDRAMP_HEADER):
+
+def carries_credential(request: httpx.Request) -> bool:
+    """Whether a header or a query parameter holds a credential, judged by its name."""
+    return any(_CREDENTIAL_NAME.search(name) for name in (*request.headers, *request.url.params))
+
+
+def sign(request: httpx.Request, credentials: Credentials, configured: Mapping[str, str]) -> None:
+    """Set the identity headers; ``configured`` are those of config.toml, which fill what the credentials leave open."""
+    for name in IDENTITY_HEADERS:
         request.headers.pop(name, None)
-    request.headers.update(identity_headers(credentials))
+    request.headers.update({**configured, **identity_headers(credentials)})
 
 
 def identity_headers(credentials: Credentials) -> dict[str, str]:

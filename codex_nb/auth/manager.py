@@ -88,7 +88,7 @@ class CredentialManager:
 
     def auth(self) -> httpx.Auth:
         """Give the scheme that signs requests with these credentials."""
-        return BearerAuth(self)
+        return BearerAuth(self, self.settings)
 
     async def current(self) -> Credentials:
         """Give the credentials to sign with, renewed when they are about to end.

@@ -167,6 +167,8 @@ class OAuthClient:
         return reply.status == httpx.codes.OK
 
     async def _send(self, method: str, url: str, *, timeout_s: float = TIMEOUT_S, **body: Any) -> Reply:
+        if not is_secure(url):
+            return Reply(problem=f"{url} is neither an https address nor on this machine")
         try:
             request = self._http.build_request(method, url, timeout=timeout_s, **_encode(**body))
             response = await self._http.send(request, auth=None, follow_redirects=False)

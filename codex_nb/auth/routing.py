@@ -16,6 +16,7 @@ from codex_nb.auth.addresses import is_loopback
 from codex_nb.auth.oauth_replies import describe_network_error
 from codex_nb.errors import ApiError, BackendOverloaded
 from codex_nb.http import httpx
+from codex_nb.words import next_steps
 from codex_nb.words import workspace as words
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 NO_CONSTRAINT = "NO_CONSTRAINT"
 TIMEOUT_S = 15.0
 RETRY_PAUSES_S = (0.3, 1.2)
+OPENAI_DOMAINS = frozenset({"chatgpt.com", "openai.com"})
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,9 @@ class WorkspaceRouting:
             return Route()
         key = (credentials.identity_key, self._settings.chatgpt_base_url)
         if key not in self._routes:
-            self._routes[key] = _read_route(await self._check(), credentials.account.account_id)
+            self._routes[key] = _read_route(
+                await self._check(), credentials.account.account_id, self._settings.chatgpt_base_url
+            )
         return self._routes[key]
 
     async def _check(self) -> dict[str, Any]:
@@ -100,7 +104,7 @@ def accounts_url(chatgpt_base_url: str) -> str:
     return f"{base}/wham/accounts/check" if "/backend-api" in base else f"{base}/api/codex/accounts/check"
 
 
-def _read_route(value: dict[str, Any], account_id: str | None) -> Route:
+def _read_route(value: dict[str, Any], account_id: str | None, base_url: str) -> Route:
     accounts = value.get("accounts")
     found = [one for one in accounts if isinstance(one, dict)] if isinstance(accounts, list) else []
     wanted = account_id or value.get("default_account_id")
@@ -110,12 +114,12 @@ def _read_route(value: dict[str, Any], account_id: str | None) -> Route:
     origin = account.get("workspace_backend_origin")
     override = account.get("account_routing_override")
     return Route(
-        origin=None if origin in (None, NO_CONSTRAINT) else _checked_origin(origin),
+        origin=None if origin in (None, NO_CONSTRAINT) else _checked_origin(origin, base_url),
         override=None if override in (None, NO_CONSTRAINT) else _checked_override(override),
     )
 
 
-def _checked_origin(origin: object) -> str:
+def _checked_origin(origin: object, base_url: str) -> str:
     try:
         parts = urlsplit(origin if isinstance(origin, str) else "")
         host, port = parts.hostname or "", parts.port
@@ -125,8 +129,24 @@ def _checked_origin(origin: object) -> str:
     bare = parts.path in ("", "/") and not (parts.query or parts.fragment or parts.username or parts.password)
     if not host or not secure or not bare:
         raise ApiError(words.BAD_ORIGIN)
+    if not _is_related(host, urlsplit(base_url).hostname or ""):
+        raise ApiError(
+            f"The workspace's backend is at {host}, which does not belong to {base_url}. Nothing was sent there.",
+            hint=next_steps.ASK_ADMINISTRATOR,
+        )
     shown = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{shown}" + (f":{port}" if port else "")
+
+
+def _is_related(host: str, base_host: str) -> bool:
+    """Whether a host is this machine, or lies in the base URL's domain; OpenAI has two domains."""
+    if is_loopback(host) or is_loopback(base_host):
+        return is_loopback(host)
+    _, _, parent = base_host.partition(".")
+    domains = {parent if "." in parent else base_host}
+    if domains & OPENAI_DOMAINS:
+        domains |= OPENAI_DOMAINS
+    return any(host == domain or host.endswith(f".{domain}") for domain in domains)
 
 
 def _checked_override(override: object) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, magics_class
-from traitlets import Enum, Integer, Unicode
+from traitlets import Enum, Integer, List, Unicode
 
 from codex_nb.errors import CodexError
 from codex_nb.magics.options import APPROVALS
@@ -39,6 +39,7 @@ class CodexMagics(Magics):
         config=True
     )
     token_provider = Unicode(None, allow_none=True, help=SETTINGS["token_provider"]).tag(config=True)
+    insecure_providers = List(Unicode(), help=SETTINGS["insecure_providers"]).tag(config=True)
 
     def __init__(self, shell: InteractiveShell, open_workspace: Callable[[CodexMagics], Workspace]) -> None:
         super().__init__(shell)

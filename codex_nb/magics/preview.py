@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from codex_nb.rendering.neutral import fenced
 from codex_nb.session.conversation import Conversation
 from codex_nb.session.events import TextDone
 from codex_nb.session.fence import Fence
-from codex_nb.session.instructions import BASE
+from codex_nb.session.instructions import BASE, project_instructions
 from codex_nb.session.opening import open_exchange
 from codex_nb.session.sections import join_findings, tokens_of
 from codex_nb.tools.approval import PendingApprovals
@@ -48,12 +49,15 @@ def show_preview(workspace: Workspace, line: str) -> None:
 
 
 async def _opening(home: Home, request: TurnRequest) -> Opening:
-    assistant, thread = home.assistant, request.thread
+    assistant, settings, thread = home.assistant, home.settings, request.thread
+    project = await asyncio.to_thread(
+        project_instructions, settings.codex_home, request.folder, settings.project_doc_max_bytes
+    )
     return open_exchange(
         request,
         assistant.threads.open(thread) if thread else Conversation(""),
         instructions=BASE,
-        settings=home.settings,
+        project=project,
         redactor=assistant.redactor(),
         fence=Fence("CODE"),  # a saved preview stays the same; a turn has a random word there
     )
@@ -80,6 +84,7 @@ def described(request: TurnRequest, opening: Opening) -> str:
         sizes = ", ".join(f"{kind} {size}" for kind, size in context.sizes.items())
         notes.append(f"- {words.sizes(str(context.budget), sizes)}")
         notes += [f"- {words.left_out(cut)}" for cut in context.cuts]
+    notes += [f"- {problem}" for problem in opening.problems]
     if told := join_findings(opening.findings):
         notes.append(f"- {told}")
     head = words.head(str(request.thread))

@@ -15,6 +15,7 @@ from codex_nb.session.context import NotebookContext, build_context
 from codex_nb.session.mentions import mentions_in
 from codex_nb.session.request import TurnRequest
 from codex_nb.tools.catalog import notebook_tools
+from codex_nb.tools.files import FileRefused, read_bounded, real_path
 from codex_nb.tools.tool import Tool, ToolSet
 from codex_nb.words import question as words
 
@@ -118,11 +119,15 @@ def image_url(name: str, namespace: Mapping[str, Any], folder: Path | None) -> s
     path = Path(name).expanduser()
     path = path if path.is_absolute() or folder is None else folder / path
     kind = IMAGE_TYPES.get(path.suffix.lower())
-    if kind is None or not path.is_file():
+    if kind is None:
         raise OptionError(words.no_image(name))
-    if path.stat().st_size > LARGEST_IMAGE:
+    try:
+        content = read_bounded(real_path(path), LARGEST_IMAGE)
+    except (FileRefused, OSError) as error:
+        raise OptionError(words.no_image(name)) from error
+    if content.size > LARGEST_IMAGE:
         raise OptionError(words.image_too_large(name, str(LARGEST_IMAGE // 1_000_000)))
-    return _data_url(kind, path.read_bytes())
+    return _data_url(kind, content.data)
 
 
 def _picture(name: str, value: Any) -> bytes:

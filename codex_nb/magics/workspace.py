@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from codex_nb.errors import CodexError
@@ -41,6 +41,7 @@ class Configuration(Protocol):
     context_tokens: int
     openai_api_key: str
     token_provider: str | None
+    insecure_providers: list[str]
 
 
 @dataclass
@@ -55,6 +56,7 @@ class PlainConfiguration:
     context_tokens: int = 24_000
     openai_api_key: str = "ignore"
     token_provider: str | None = None
+    insecure_providers: list[str] = field(default_factory=list)
 
 
 class HomeOpener(Protocol):
@@ -98,17 +100,20 @@ class Workspace:
         self.background: list[tuple[Mailbox, Future[Answer]]] = []
         self._lock = threading.Lock()  # calls from Python may come on any thread
         self._open_home = open_home
-        self._homes: dict[tuple[str | None, ...], Home] = {}
+        self._homes: dict[tuple[object, ...], Home] = {}
 
     def home(self, profile: str | None = None) -> Home:
         """Open a profile once; None is the configured one."""
-        name = profile or self.config.profile
-        provider = self.config.token_provider
-        key = (name, self.config.openai_api_key, self.environ.get("CODEX_HOME"), provider)
+        config = self.config
+        name, provider = profile or config.profile, config.token_provider
+        insecure = tuple(config.insecure_providers)
+        key = (name, config.openai_api_key, self.environ.get("CODEX_HOME"), provider, insecure)
         with self._lock:
             if key in self._homes:
                 return self._homes[key]
-            overrides = {"use_openai_api_key_env": True} if self.config.openai_api_key == "use" else {}
+            overrides: dict[str, Any] = {"insecure_providers": insecure} if insecure else {}
+            if config.openai_api_key == "use":
+                overrides["use_openai_api_key_env"] = True
             self._homes[key] = self._open_home(name, overrides, provider)
             return self._homes[key]
 

@@ -60,7 +60,8 @@ class ModelCatalog:
         """Give the models, best first, at most five minutes old; ``refresh`` asks anew.
 
         When the list cannot be had, an older one, or the one that comes with this program, is given; a login that is
-        not accepted is an AuthError, and a provider of its own without any list gives none.
+        not accepted is an AuthError, an address to which it may not be sent a ConfigError, and a provider of its own
+        without any list gives none.
         """
         known = self._remembered()
         if known is not None and not refresh and known.age(self._clock()) < TIME_TO_LIVE_S:
@@ -73,7 +74,7 @@ class ModelCatalog:
                 # Who waited here finds the list that the one before has brought.
                 known = self._remembered()
                 return known.models if known and self._brought > brought else await self._fetch()
-        except AuthError:
+        except (AuthError, ConfigError):
             raise
         except CodexError:
             return known.models if known is not None else self._last_resort()

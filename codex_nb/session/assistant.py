@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from codex_nb.responses.limits import RateLimits, Window
     from codex_nb.responses.model import Model
     from codex_nb.session.events import TurnEvent
+    from codex_nb.session.instructions import ProjectInstructions
     from codex_nb.session.model_client import ModelClient
     from codex_nb.session.request import TurnRequest
     from codex_nb.session.threads import ThreadStore
@@ -139,7 +140,8 @@ class Assistant:
         sign_in: SignIn,
     ) -> AsyncGenerator[TurnEvent, None]:
         asked = None if request.schema is None else value_format(request.schema)
-        key = self._key(request, asked)
+        project = await self._project(request)
+        key = self._key(request, asked, project)
         if (stored := await self._stored(request, key, asked, ports)) is not None:
             for event in replayed(stored, conversation, self.redactor()(request.prompt)):
                 yield event
@@ -149,7 +151,7 @@ class Assistant:
         if is_full(conversation.items, decided.model.context_window):
             notices += await self._made_short(decided)
         for is_repeated in (False, True):
-            turn = self._prepare(decided, asked, ports, approver)
+            turn = self._prepare(decided, asked, project, ports, approver)
             turn = replace(
                 turn,
                 facts=turn.facts | {f"answered:{key[:16]}", identity_fact(decided.credentials)},
@@ -199,14 +201,20 @@ class Assistant:
     async def _made_short(self, decided: Decided) -> list[Notice]:
         return [Notice("compacted", await self._compactor.compact(decided.conversation, decided.template))]
 
-    def _key(self, request: TurnRequest, asked: ValueFormat | None) -> str:
-        settings = self._settings
-        project = project_instructions(settings.codex_home, request.folder, settings.project_doc_max_bytes)
+    async def _project(self, request: TurnRequest) -> ProjectInstructions:
+        return await asyncio.to_thread(
+            project_instructions,
+            self._settings.codex_home,
+            request.folder,
+            self._settings.project_doc_max_bytes,
+        )
+
+    def _key(self, request: TurnRequest, asked: ValueFormat | None, project: ProjectInstructions) -> str:
         return question_key(
             request,
-            model=settings.model,
+            model=self._settings.model,
             schema=asked.text_format if asked else None,
-            instructions=self._instructions + project,
+            instructions=self._instructions + project.text,
         )
 
     async def answer(self, request: TurnRequest, *, ports: Ports, approver: Approver) -> Answer:
@@ -242,7 +250,14 @@ class Assistant:
         model = await self._models.choose(request.model or self._settings.model)
         return Decided(new_uuid(), request, conversation, credentials, model, self._settings)
 
-    def _prepare(self, decided: Decided, asked: ValueFormat | None, ports: Ports, approver: Approver) -> Turn:
+    def _prepare(
+        self,
+        decided: Decided,
+        asked: ValueFormat | None,
+        project: ProjectInstructions,
+        ports: Ports,
+        approver: Approver,
+    ) -> Turn:
         request = decided.request
         fence, redactor = Fence(), self.redactor(decided.credentials)
         rules = ConsentRules(request.approval, self.memory)
@@ -251,7 +266,7 @@ class Assistant:
             request,
             decided.conversation,
             instructions=self._instructions,
-            settings=self._settings,
+            project=project,
             redactor=redactor,
             fence=fence,
             sends_images=decided.model.supports_images,

@@ -79,6 +79,7 @@ class Decided:
         request, notices = self.request, []
         if request.context is not None and request.context.cuts:
             notices.append(Notice("context", words_of_context.left_out("; ".join(request.context.cuts))))
+        notices += [Notice("context", problem) for problem in opening.problems]
         if told := join_findings(opening.findings):
             notices.append(Notice("redacted", told))
         if opening.images_unsent:

@@ -1,15 +1,23 @@
-"""What the model is told before anything else: our own instructions, then the user's ``AGENTS.md`` files."""
+"""What the model is told before anything else: our own instructions, then the user's ``AGENTS.md`` files.
+
+A repository may be a stranger's, so a file that leads out of it, or is no text, is not sent.
+"""
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from codex_nb.session.fence import RULE
+from codex_nb.tools.files import FileContent, FileRefused, may_hold_credentials, read_bounded, real_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+LARGEST_FILE = 1_000_000
+_MARKDOWN = frozenset({".md", ".mdc", ".markdown"})
 AGENTS_FILE = "AGENTS.md"
 OVERRIDE_FILE = "AGENTS.override.md"
 
@@ -33,6 +41,14 @@ it up to date as you go.
 """
 
 
+@dataclass(frozen=True)
+class ProjectInstructions:
+    """The text of all ``AGENTS.md`` files that apply, and a sentence on each that is not sent whole."""
+
+    text: str = ""
+    problems: tuple[str, ...] = ()
+
+
 def agents_files(codex_home: Path, folder: Path | None) -> Iterator[Path]:
     """Yield the ``AGENTS.md`` files that apply, from the most general to the nearest.
 
@@ -41,7 +57,7 @@ def agents_files(codex_home: Path, folder: Path | None) -> Iterator[Path]:
     """
     for place in (codex_home, *_chain(folder)):
         for name in (OVERRIDE_FILE, AGENTS_FILE):
-            if (file := place / name).is_file():
+            if os.path.lexists(file := place / name) and not file.is_dir():
                 yield file
                 break
 
@@ -56,19 +72,56 @@ def _chain(folder: Path | None) -> list[Path]:
     return [folder]
 
 
-def project_instructions(codex_home: Path, folder: Path | None, max_bytes: int) -> str:
-    """Return the text of all ``AGENTS.md`` files that apply, at most ``max_bytes`` of them; empty without any."""
-    texts = []
+def project_instructions(codex_home: Path, folder: Path | None, max_bytes: int) -> ProjectInstructions:
+    """Read all ``AGENTS.md`` files that apply, at most ``max_bytes`` of them; blocks while it reads.
+
+    The user's own one, in CODEX_HOME, may be a link to anywhere; the others stay within the repository.
+    """
+    if not max_bytes:
+        return ProjectInstructions()
+    texts, problems = [], []
+    root = next(iter(_chain(folder)), None)
     left = max_bytes
     for file in agents_files(codex_home, folder):
+        name = f"{file.name} in {file.parent}"
         try:
-            content = file.read_bytes()
-        except OSError:
+            content = _read(file, left, None if file.parent == codex_home else root)
+        except FileRefused as refusal:
+            problems.append(f"{name} is not sent: it {refusal}.")
             continue
-        text = content[:left].decode("utf-8", "ignore").strip()
-        left -= len(content[:left])
-        if text:
-            texts.append(f"# Instructions from {file.name} in {file.parent}\n\n{text}")
-        if left <= 0:
-            break
-    return "\n\n".join(texts)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            problems.append(f"{name} is not sent: it cannot be read ({reason}).")
+            continue
+        if content.size > left:
+            problems.append(
+                f"{name} is truncated to {left:,} of {content.size:,} bytes (project_doc_max_bytes)."
+            )
+        left -= len(content.data)
+        if text := content.data.decode("utf-8", "ignore").strip():
+            texts.append(f"# Instructions from {name}\n\n{text}")
+    return ProjectInstructions("\n\n".join(texts), tuple(problems))
+
+
+def _read(file: Path, max_bytes: int, root: Path | None) -> FileContent:
+    path = real_path(file)
+    if root is not None:
+        root = real_path(root)
+        _refuse_foreign(path, root)
+    content = read_bounded(path, max_bytes, within=root)
+    if content.size > LARGEST_FILE:
+        raise FileRefused(f"is larger than {LARGEST_FILE:,} bytes")
+    if not content.is_text:
+        raise FileRefused("is not a text file")
+    return content
+
+
+def _refuse_foreign(path: Path, root: Path) -> None:
+    """Refuse what is not the repository's to tell: files elsewhere, and those in which it keeps secrets."""
+    if root not in path.parents:
+        raise FileRefused("links to a file outside the repository")
+    is_hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
+    if is_hidden and path.suffix.lower() not in _MARKDOWN:
+        raise FileRefused("links to a hidden file")
+    if may_hold_credentials(path.name):
+        raise FileRefused("links to a file that may hold credentials")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from codex_nb.session.cells import FULL, cell_images, cell_text, is_skipped
 from codex_nb.session.sections import Section
+from codex_nb.tools.files import FileContent, FileRefused, read_bounded, real_path
 from codex_nb.tools.outputs import shorten
 from codex_nb.tools.variables import Detail, describe
 from codex_nb.words import context as words
@@ -102,24 +103,28 @@ def _cells_numbered(number: int, snapshot: NotebookSnapshot | None) -> Iterator[
 def _file(name: str, folder: Path | None) -> Mentioned:
     path = Path(name).expanduser()
     path = path if path.is_absolute() or folder is None else folder / path
+    kind = _IMAGE_SUFFIXES.get(path.suffix.lower())
     try:
-        if kind := _IMAGE_SUFFIXES.get(path.suffix.lower()):
-            return _image_file(name, path, kind)
-        with path.open("rb") as file:
-            content = file.read(4 * FILE_LIMIT)
-        size = path.stat().st_size
+        content = read_bounded(real_path(path), IMAGE_FILE_LIMIT if kind else 4 * FILE_LIMIT)
+    except FileRefused as refusal:
+        return Mentioned(problems=(f"{name} {refusal}",))
     except OSError as error:
         return Mentioned(problems=(words.unreadable(name, error.strerror or type(error).__name__),))
-    if b"\0" in content[:8192]:
+    return _image_file(name, content, kind) if kind else _text_file(name, content)
+
+
+def _text_file(name: str, content: FileContent) -> Mentioned:
+    if not content.is_text:
         return Mentioned(problems=(words.not_text(name),))
-    text = shorten(content.decode("utf-8", "replace"), FILE_LIMIT)
-    more = f"\n[the file goes on: {size:,} bytes in all]" if size > len(content) else ""
+    text = shorten(content.data.decode("utf-8", "replace"), FILE_LIMIT)
+    is_whole = content.size <= len(content.data)
+    more = "" if is_whole else f"\n[the file goes on: {content.size:,} bytes in all]"
     return Mentioned((Section("mention", f"@file:{name}", text + more),))
 
 
-def _image_file(name: str, path: Path, kind: str) -> Mentioned:
-    if path.stat().st_size > IMAGE_FILE_LIMIT:
+def _image_file(name: str, content: FileContent, kind: str) -> Mentioned:
+    if content.size > IMAGE_FILE_LIMIT:
         return Mentioned(problems=(words.too_large(name),))
-    encoded = base64.b64encode(path.read_bytes()).decode()
+    encoded = base64.b64encode(content.data).decode()
     section = Section("mention", f"@file:{name}", "(the image is attached)")
     return Mentioned((section,), (f"data:image/{kind};base64,{encoded}",))

@@ -6,7 +6,6 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from codex_nb.session.instructions import project_instructions
 from codex_nb.session.items import developer_message, user_message
 from codex_nb.words import context as words
 
@@ -15,23 +14,25 @@ if TYPE_CHECKING:
 
     from codex_nb.session.conversation import Conversation
     from codex_nb.session.fence import Fence
+    from codex_nb.session.instructions import ProjectInstructions
     from codex_nb.session.items import Item
     from codex_nb.session.redaction import Finding, Redactor
     from codex_nb.session.request import TurnRequest
-    from codex_nb.settings import Settings
 
 
 @dataclass(frozen=True)
 class Opening:
     """The new items, the digests of what they tell, the secrets that were taken out of them.
 
-    ``images_unsent`` counts the images that the model cannot see.
+    ``images_unsent`` counts the images that the model cannot see. ``problems`` are sentences on instructions that are
+    not sent whole, said once for each thread.
     """
 
     items: tuple[Item, ...]
     facts: frozenset[str]
     findings: tuple[Finding, ...]
     images_unsent: int = 0
+    problems: tuple[str, ...] = ()
 
 
 def open_exchange(
@@ -39,7 +40,7 @@ def open_exchange(
     conversation: Conversation,
     *,
     instructions: str,
-    settings: Settings,
+    project: ProjectInstructions,
     redactor: Redactor,
     fence: Fence,
     sends_images: bool = True,
@@ -59,12 +60,13 @@ def open_exchange(
         findings.extend(found)
         return text
 
-    project = project_instructions(settings.codex_home, request.folder, settings.project_doc_max_bytes)
-    for name, text in (("instructions", instructions), ("AGENTS.md", project)):
-        fact = f"{name}:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    for name, text in (("instructions", instructions), ("AGENTS.md", project.text)):
+        fact = _fact(name, text)
         if text and fact not in conversation.facts:
             items.append(developer_message(clean(text, name)))
             facts.add(fact)
+    problems = [each for each in project.problems if _fact("AGENTS.md", each) not in conversation.facts]
+    facts |= {_fact("AGENTS.md", each) for each in problems}
     images = request.images
     if request.context is not None:
         findings.extend(request.context.redactions)
@@ -78,7 +80,11 @@ def open_exchange(
         items.append(user_message(clean(fence(label, text), label)))
     sent, unsent = (images, 0) if sends_images else ((), len(images))
     items.append(user_message(clean(request.prompt, words.THE_QUESTION), sent))
-    return Opening(tuple(items), frozenset(facts), tuple(findings), unsent)
+    return Opening(tuple(items), frozenset(facts), tuple(findings), unsent, tuple(map(redactor, problems)))
+
+
+def _fact(name: str, text: str) -> str:
+    return f"{name}:{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:16]}"
 
 
 def _asked_in(items: Sequence[Item]) -> tuple[str, ...]:

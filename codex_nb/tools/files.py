@@ -1,7 +1,8 @@
-"""``read_file`` and ``list_files``: the model looks at the notebook's folder, and nowhere else.
+"""Reading files whose contents are sent: ``read_file`` and ``list_files`` of the model, and whatever else is read.
 
-Links are followed before the place is checked, hidden files and folders are passed over, and so are files that hold
-credentials by their name.
+The model looks at the notebook's folder, and nowhere else. Links are followed before the place is checked, hidden files
+and folders are passed over, and so are files that hold credentials by their name. Whatever is sent of a file has been
+read by :func:`read_bounded`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import asyncio
 import fnmatch
 import os
 import stat
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codex_nb.errors import InvalidArguments
@@ -19,7 +22,6 @@ from codex_nb.tools.tool import Arguments, Ports, Tool, ToolResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 READ_LIMIT = 20_000
 MOST_FILES = 300
@@ -36,43 +38,118 @@ _PRIVATE = (
     "*.keystore",
 )
 _SKIPPED_FOLDERS = frozenset({"node_modules", "__pycache__", "site-packages"})
+_PSEUDO_FILE_SYSTEMS = (Path("/proc"), Path("/sys"))
+# Opened so, a pipe is not waited for and a link not followed; not every system has each flag.
+_FILE_FLAGS = os.O_RDONLY | sum(
+    getattr(os, flag, 0)
+    for flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY", "O_NOINHERIT")
+)
+_FOLDER_FLAGS = getattr(os, "O_PATH", os.O_RDONLY) | sum(
+    getattr(os, flag, 0) for flag in ("O_NOFOLLOW", "O_DIRECTORY", "O_CLOEXEC")
+)
 
 
-class _OutsideError(Exception):
-    """The file is not one that the model may look at; the text says why."""
+_NOT_A_FILE = "is not a file"
+
+
+class FileRefused(Exception):
+    """The file is not one that may be read; the text completes a sentence that begins with its name."""
+
+
+@dataclass(frozen=True)
+class FileContent:
+    """The first bytes of a file, and the size of the whole file."""
+
+    data: bytes
+    size: int
+
+    @property
+    def is_text(self) -> bool:
+        """Whether nothing at the beginning says that the file is binary."""
+        return b"\0" not in self.data[:8192]
+
+
+def real_path(path: Path) -> Path:
+    """Return the path with all links followed; raises OSError when it leads nowhere."""
+    return Path(os.path.realpath(path, strict=True))
+
+
+def read_bounded(path: Path, max_bytes: int, *, within: Path | None = None) -> FileContent:
+    """Read the first bytes of a regular file; never waits for a pipe or a device.
+
+    ``path`` is a :func:`real_path`, and so is ``within``, the folder that it must lie in. Links that appear on the way
+    after the path was checked are not followed. Raises FileRefused, or OSError when the file cannot be opened.
+    """
+    if within is not None and path != within and within not in path.parents:
+        raise FileRefused("lies outside the folder")
+    if path == within or any(place in path.parents for place in _PSEUDO_FILE_SYSTEMS):
+        raise FileRefused(_NOT_A_FILE)
+    descriptor = _open_file(path) if within is None else _open_below(within, path)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise FileRefused(_NOT_A_FILE)
+        data = file.read(max_bytes) or b""  # None where nothing is there yet
+    if data and not status.st_size:
+        raise FileRefused(_NOT_A_FILE)  # a pseudo file, wherever it is mounted
+    return FileContent(data, status.st_size)
+
+
+def _open_file(path: str | Path, folder: int | None = None) -> int:
+    # Opening a device can act on it, so its kind is asked for first, and once more after the opening.
+    if not stat.S_ISREG(os.stat(path, dir_fd=folder, follow_symlinks=False).st_mode):
+        raise FileRefused(_NOT_A_FILE)
+    return os.open(path, _FILE_FLAGS, dir_fd=folder)
+
+
+def _open_below(root: Path, path: Path) -> int:
+    """Open a file by walking down from ``root``, folder by folder, so that none can be swapped for a link."""
+    if os.open not in os.supports_dir_fd:
+        return _open_file(path)
+    *folders, name = path.relative_to(root).parts
+    here = os.open(root, _FOLDER_FLAGS)
+    try:
+        for folder in folders:
+            inner = os.open(folder, _FOLDER_FLAGS, dir_fd=here)
+            os.close(here)
+            here = inner
+        return _open_file(name, here)
+    finally:
+        os.close(here)
 
 
 def resolve(folder: Path, name: str) -> Path:
     """Return the file or folder that a name within ``folder`` stands for, links followed.
 
-    Raises an exception whose text says why not, for what lies outside, is hidden or is private.
+    Raises FileRefused for what lies outside, is hidden or is private.
     """
     root = folder.resolve()
     path = (root / name).resolve()
     if path != root and root not in path.parents:
-        raise _OutsideError(f"{name} lies outside the notebook's folder")
+        raise FileRefused("lies outside the notebook's folder")
     parts = path.relative_to(root).parts
     if any(part.startswith(".") for part in parts):
-        raise _OutsideError(f"{name} is hidden")
-    if parts and any(fnmatch.fnmatch(parts[-1].lower(), pattern) for pattern in _PRIVATE):
-        raise _OutsideError(f"{name} may hold credentials")
+        raise FileRefused("is hidden")
+    if parts and may_hold_credentials(parts[-1]):
+        raise FileRefused("may hold credentials")
     return path
+
+
+def may_hold_credentials(name: str) -> bool:
+    """Whether a file of this name usually holds keys or passwords."""
+    return any(fnmatch.fnmatch(name.lower(), pattern) for pattern in _PRIVATE)
 
 
 def read(folder: Path, name: str, start: int, lines: int | None) -> ToolResult:
     """Return lines of a text file, ``start`` counting from 1."""
-    path = resolve(folder, name)
-    # Opening a pipe would wait for a writer that may never come.
-    if not stat.S_ISREG(path.stat().st_mode):
-        return ToolResult(f"{name} is not a file", ok=False)
-    with path.open("rb") as file:
-        content = file.read(_MOST_BYTES)
-    if b"\0" in content[:8192]:
-        return ToolResult(f"{name} is not a text file ({path.stat().st_size:,} bytes)", ok=False)
-    split = content.decode("utf-8", "replace").splitlines(keepends=True)
+    content = read_bounded(resolve(folder, name), _MOST_BYTES, within=folder.resolve())
+    if not content.is_text:
+        return ToolResult(f"{name} is not a text file ({content.size:,} bytes)", ok=False)
+    split = content.data.decode("utf-8", "replace").splitlines(keepends=True)
     chosen = split[start - 1 : None if lines is None else start - 1 + lines]
-    size = path.stat().st_size
-    more = f"\n[{size:,} bytes in all, read up to {_MOST_BYTES:,}]" if size > _MOST_BYTES else ""
+    more = (
+        f"\n[{content.size:,} bytes in all, read up to {_MOST_BYTES:,}]" if content.size > _MOST_BYTES else ""
+    )
     return ToolResult((shorten("".join(chosen), READ_LIMIT) or "(empty)") + more)
 
 
@@ -125,7 +202,8 @@ async def _read(arguments: Arguments, ports: Ports) -> ToolResult:
     if folder is None:
         return ToolResult("There is no notebook folder here.", ok=False)
     return await _off_the_loop(
-        lambda: read(folder, arguments["path"], arguments["start_line"], arguments["lines"])
+        arguments["path"],
+        lambda: read(folder, arguments["path"], arguments["start_line"], arguments["lines"]),
     )
 
 
@@ -133,14 +211,16 @@ async def _list(arguments: Arguments, ports: Ports) -> ToolResult:
     folder = ports.folder
     if folder is None:
         return ToolResult("There is no notebook folder here.", ok=False)
-    return await _off_the_loop(lambda: listing(folder, arguments["folder"], arguments["pattern"]))
+    return await _off_the_loop(
+        arguments["folder"], lambda: listing(folder, arguments["folder"], arguments["pattern"])
+    )
 
 
-async def _off_the_loop(work: Callable[[], ToolResult]) -> ToolResult:
+async def _off_the_loop(name: str, work: Callable[[], ToolResult]) -> ToolResult:
     try:
         return await asyncio.to_thread(work)
-    except _OutsideError as error:
-        return ToolResult(str(error), ok=False)
+    except FileRefused as error:
+        return ToolResult(f"{name} {error}", ok=False)
     except OSError as error:
         return ToolResult(error.strerror or type(error).__name__, ok=False)
 

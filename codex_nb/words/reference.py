@@ -64,4 +64,5 @@ SETTINGS = {
     "token_provider": (
         "module:function of a host program that hands tokens in; it is asked again when they are refused."
     ),
+    "insecure_providers": "Providers of config.toml, by id, whose API key may be sent over http.",
 }

@@ -31,7 +31,7 @@ def accounts(
         "account_routing_override": override,
         **more,
     }
-    other = {"id": "acct-2", "workspace_backend_origin": "https://other.example"}
+    other = {"id": "acct-2", "workspace_backend_origin": "https://other.fab.example"}
     return {"accounts": [other, account], "account_ordering": ["acct-1"], "default_account_id": "acct-2"}
 
 
@@ -84,6 +84,18 @@ REFUSALS = [
         "not an https origin",
         1,
     ),
+    (
+        "another domain",
+        httpx.Response(200, json=accounts("https://fab.example.evil.test")),
+        "Nothing was sent",
+        1,
+    ),
+    (
+        "a name that ends alike",
+        httpx.Response(200, json=accounts("https://evilfab.example")),
+        "Nothing was sent",
+        1,
+    ),
     ("an origin that is a number", httpx.Response(200, json=accounts(7)), "not an https origin", 1),
     (
         "an origin with a bad port",
@@ -128,7 +140,7 @@ async def test_a_route_is_asked_once_per_account(make_desk: Callable[..., Desk])
 
     write_login(desk.home, tokens={"account_id": "acct-2"})
     desk.manager.accept_account()
-    assert await routes.route(await desk.manager.current()) == Route(origin="https://other.example")
+    assert await routes.route(await desk.manager.current()) == Route(origin="https://other.fab.example")
     assert desk.service.counts == {CHECK: 2}
 
 

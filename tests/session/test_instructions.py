@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from codex_nb.session.instructions import agents_files, project_instructions
+from codex_nb.session.instructions import ProjectInstructions, agents_files, project_instructions
 
 
 def test_the_files_from_the_home_and_from_the_root_down_to_the_notebook_apply(tmp_path: Path) -> None:
@@ -22,7 +22,7 @@ def test_the_files_from_the_home_and_from_the_root_down_to_the_notebook_apply(tm
         folder / "AGENTS.md",
     ]
     assert list(agents_files(home, folder)) == expected
-    text = project_instructions(home, folder, 10_000)
+    text = project_instructions(home, folder, 10_000).text
     assert [line for line in text.splitlines() if line.startswith("Of ")] == [
         "Of home.",
         "Of repository.",
@@ -41,6 +41,6 @@ def test_outside_a_repository_only_the_notebooks_own_folder_counts(tmp_path: Pat
 
 def test_no_more_than_the_allowed_bytes_are_told(tmp_path: Path) -> None:
     (tmp_path / "AGENTS.md").write_text("é" * 100)
-    text = project_instructions(tmp_path, None, 11)
+    text = project_instructions(tmp_path, None, 11).text
     assert text.endswith("\n\néééé" + "é")
-    assert project_instructions(tmp_path, None, 0) == ""
+    assert project_instructions(tmp_path, None, 0) == ProjectInstructions()

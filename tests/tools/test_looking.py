@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from codex_nb.errors import InvalidArguments
 from codex_nb.notebook import InsertResult, NewCell
 from codex_nb.tools.approval import Effect
 from codex_nb.tools.catalog import notebook_tools
-from codex_nb.tools.files import list_files, read_file
+from codex_nb.tools.files import list_files, read_bounded, read_file, resolve
 from codex_nb.tools.insertion import insert_cells
 from codex_nb.tools.inspection import inspect
 from codex_nb.tools.tool import Arguments, Ports, Tool, ToolResult
@@ -66,6 +67,39 @@ async def test_an_absolute_path_and_a_pipe_are_not_read(folder: Path) -> None:
     outside = str(folder.parent / "outside.txt")
     assert not (await use(read_file, {"path": outside}, ports)).ok
     assert await use(read_file, {"path": "pipe"}, ports) == ToolResult("pipe is not a file", ok=False)
+
+
+async def test_a_file_that_is_swapped_for_a_link_while_it_is_read_does_not_lead_outside(folder: Path) -> None:
+    ports, outside = Ports(SameThread(), folder=folder), folder.parent / "outside.txt"
+    plain, link, is_over = folder / "plain", folder / "link", threading.Event()
+
+    def swap() -> None:
+        while not is_over.is_set():
+            link.unlink(missing_ok=True)
+            link.symlink_to(outside)
+            link.replace(folder / "swapped.txt")
+            plain.write_text("inside")
+            plain.replace(folder / "swapped.txt")
+
+    swapping = threading.Thread(target=swap)
+    swapping.start()
+    try:
+        results = [await use(read_file, {"path": "swapped.txt"}, ports) for _ in range(4_000)]
+    finally:
+        is_over.set()
+        swapping.join()
+    assert "inside" in {result.text for result in results}
+    assert "outside" not in {result.text for result in results}
+
+
+async def test_a_folder_that_is_swapped_for_a_link_does_not_lead_outside(folder: Path) -> None:
+    (folder.parent / "elsewhere").mkdir()
+    (folder.parent / "elsewhere" / "b.csv").write_text("outside")
+    path, outside = resolve(folder, "data/b.csv"), folder.parent / "elsewhere"
+    (folder / "data").rename(folder / "moved")
+    (folder / "data").symlink_to(outside)
+    with pytest.raises(NotADirectoryError):
+        read_bounded(path, 100, within=folder)
 
 
 async def test_files_are_listed_without_the_hidden_ones(folder: Path) -> None:
