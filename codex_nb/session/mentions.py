@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from codex_nb.session.cells import FULL, cell_images, cell_text, is_skipped
+from codex_nb.session.cells import FULL, cell_images, cell_text
 from codex_nb.session.sections import Section
+from codex_nb.tools.hiding import is_notebook
 from codex_nb.tools.outputs import shorten
 from codex_nb.tools.variables import Detail, describe
 from codex_nb.words import context as words
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from codex_nb.notebook import Cell, NotebookSnapshot
+    from codex_nb.tools.hiding import Hidden
 
 FILE_LIMIT = 40_000
 IMAGE_FILE_LIMIT = 8_000_000
@@ -57,8 +59,17 @@ def mentions_in(prompt: str) -> tuple[Mention, ...]:
     return tuple(found)
 
 
+def variables_in(prompt: str) -> tuple[str, ...]:
+    """Return the names of variables that a question points at."""
+    return tuple(mention.target for mention in mentions_in(prompt) if mention.kind == "variable")
+
+
 def bring(
-    prompt: str, snapshot: NotebookSnapshot | None, namespace: Mapping[str, Any], folder: Path | None
+    prompt: str,
+    snapshot: NotebookSnapshot | None,
+    namespace: Mapping[str, Any],
+    folder: Path | None,
+    hidden: Hidden,
 ) -> Mentioned:
     """Return everything that a question points at, in full; a name that is no variable is an ordinary word."""
     parts = []
@@ -67,9 +78,9 @@ def bring(
             case "variable":
                 parts.append(_variable(mention.target, namespace))
             case "cell":
-                parts.append(_cell(int(mention.target), snapshot))
+                parts.append(_cell(int(mention.target), snapshot, hidden))
             case "file":
-                parts.append(_file(mention.target, folder))
+                parts.append(_file(mention.target, folder, hidden))
     return Mentioned(
         tuple(section for part in parts for section in part.sections),
         tuple(image for part in parts for image in part.images),
@@ -83,12 +94,13 @@ def _variable(name: str, namespace: Mapping[str, Any]) -> Mentioned:
     return Mentioned((Section("mention", f"@{name}", describe(name, namespace[name], Detail.FULL)),))
 
 
-def _cell(number: int, snapshot: NotebookSnapshot | None) -> Mentioned:
+def _cell(number: int, snapshot: NotebookSnapshot | None, hidden: Hidden) -> Mentioned:
     cell = next(_cells_numbered(number, snapshot), None)
     if cell is None:
         return Mentioned(problems=(words.no_cell(str(number)),))
-    if is_skipped(cell):
+    if hidden.skips(cell):
         return Mentioned(problems=(words.marked_cell(str(number)),))
+    cell = replace(cell, outputs=hidden.outputs(cell.outputs))
     return Mentioned((Section("mention", f"@cell:{number}", cell_text(cell, FULL)),), cell_images(cell))
 
 
@@ -99,17 +111,23 @@ def _cells_numbered(number: int, snapshot: NotebookSnapshot | None) -> Iterator[
     yield from cells[number - 1 : number] if number > 0 else ()
 
 
-def _file(name: str, folder: Path | None) -> Mentioned:
+def _file(name: str, folder: Path | None, hidden: Hidden) -> Mentioned:
     path = Path(name).expanduser()
     path = path if path.is_absolute() or folder is None else folder / path
     try:
         if kind := _IMAGE_SUFFIXES.get(path.suffix.lower()):
             return _image_file(name, path, kind)
+        if is_notebook(path):
+            return Mentioned(
+                (Section("mention", f"@file:{name}", shorten(hidden.notebook(path), FILE_LIMIT)),)
+            )
         with path.open("rb") as file:
             content = file.read(4 * FILE_LIMIT)
         size = path.stat().st_size
     except OSError as error:
         return Mentioned(problems=(words.unreadable(name, error.strerror or type(error).__name__),))
+    except ValueError as error:
+        return Mentioned(problems=(f"{name} {error}",))
     if b"\0" in content[:8192]:
         return Mentioned(problems=(words.not_text(name),))
     text = shorten(content.decode("utf-8", "replace"), FILE_LIMIT)

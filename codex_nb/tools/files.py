@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING
 
 from codex_nb.errors import InvalidArguments
 from codex_nb.tools.approval import Effect
+from codex_nb.tools.hiding import is_notebook
 from codex_nb.tools.outputs import shorten
 from codex_nb.tools.tool import Arguments, Ports, Tool, ToolResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from codex_nb.tools.hiding import Hidden
 
 READ_LIMIT = 20_000
 MOST_FILES = 300
@@ -59,19 +62,25 @@ def resolve(folder: Path, name: str) -> Path:
     return path
 
 
-def read(folder: Path, name: str, start: int, lines: int | None) -> ToolResult:
-    """Return lines of a text file, ``start`` counting from 1."""
+def read(folder: Path, name: str, start: int, lines: int | None, hidden: Hidden) -> ToolResult:
+    """Return lines of a text file, ``start`` counting from 1; of a notebook, without its skipped cells."""
     path = resolve(folder, name)
     # Opening a pipe would wait for a writer that may never come.
     if not stat.S_ISREG(path.stat().st_mode):
         return ToolResult(f"{name} is not a file", ok=False)
+    size = path.stat().st_size
     with path.open("rb") as file:
         content = file.read(_MOST_BYTES)
     if b"\0" in content[:8192]:
-        return ToolResult(f"{name} is not a text file ({path.stat().st_size:,} bytes)", ok=False)
-    split = content.decode("utf-8", "replace").splitlines(keepends=True)
+        return ToolResult(f"{name} is not a text file ({size:,} bytes)", ok=False)
+    text = content.decode("utf-8", "replace")
+    if is_notebook(path):
+        try:
+            text = hidden.notebook(path)[:_MOST_BYTES]
+        except ValueError as error:
+            return ToolResult(f"{name} {error}", ok=False)
+    split = text.splitlines(keepends=True)
     chosen = split[start - 1 : None if lines is None else start - 1 + lines]
-    size = path.stat().st_size
     more = f"\n[{size:,} bytes in all, read up to {_MOST_BYTES:,}]" if size > _MOST_BYTES else ""
     return ToolResult((shorten("".join(chosen), READ_LIMIT) or "(empty)") + more)
 
@@ -124,8 +133,9 @@ async def _read(arguments: Arguments, ports: Ports) -> ToolResult:
     folder = ports.folder
     if folder is None:
         return ToolResult("There is no notebook folder here.", ok=False)
+    hidden = await ports.main_thread.call(ports.hidden)
     return await _off_the_loop(
-        lambda: read(folder, arguments["path"], arguments["start_line"], arguments["lines"])
+        lambda: read(folder, arguments["path"], arguments["start_line"], arguments["lines"], hidden)
     )
 
 
