@@ -126,12 +126,14 @@ def _turn(
     sign_in = sign_in_during(workspace, home, mailbox, shown.screen.make_room)
     start = partial(home.assistant.turn, question, ports=ports, approver=approvals, sign_in=sign_in)
     events = turn_after_sign_in(start, sign_in)
-    return with_hints(events, (first_use(home.settings.codex_home), _tags_unseen(workspace, reading)))
+    return with_hints(
+        events, (first_use(home.settings.codex_home), _tags_unseen(workspace, options, reading))
+    )
 
 
-def _tags_unseen(workspace: Workspace, reading: NotebookReading) -> Hint:
-    """Return what tells, once in a kernel, that cell tags cannot be seen."""
-    sees_none = reading.sees_no_tags  # looked up in the cell that asks, not later
+def _tags_unseen(workspace: Workspace, options: CellOptions, reading: NotebookReading) -> Hint:
+    """Return what tells, once in a kernel, that cell tags are not visible."""
+    sees_none = options.context and reading.sees_no_tags  # looked up in the cell that asks, not later
 
     def hint() -> str:
         is_new = sees_none and not workspace.told_of_tags

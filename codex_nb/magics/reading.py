@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from codex_nb.tools.hiding import Hidden
 
 TAGS_UNSEEN = (
-    "Cell tags cannot be seen in this run, so a cell is only kept out by the comment line # codex-skip, "
-    "not by the tag."
+    "Cell tags are not visible in this run. "
+    "To keep a cell out, use the comment line # codex-skip instead of the tag."
 )
 
 
