@@ -18,6 +18,7 @@ from codex_nb.host.mailbox import Mailbox
 from codex_nb.host.pump import open_pump
 from codex_nb.host.relay import relay
 from codex_nb.magics.question import gather, image_url
+from codex_nb.magics.reading import NotebookReading, read_for
 from codex_nb.magics.stdin import stdin_prompt
 from codex_nb.magics.workspace import PlainConfiguration, Workspace
 from codex_nb.session.batch import Batch, CoroutineExecutor, prompts_of
@@ -101,7 +102,7 @@ def _request(
         model=model or space.config.model,
         effort=effort or space.config.effort,
         thread=thread,
-        context=gather(space, prompt, home, None) if context and space.shell is not None else None,
+        context=gather(read_for(space, prompt, None), home) if context and space.shell is not None else None,
         tools=ToolSet(tuple(each if isinstance(each, Tool) else tool(each) for each in tools)),
         images=tuple(
             name if name.startswith("data:") else image_url(name, namespace, space.folder) for name in images
@@ -111,6 +112,10 @@ def _request(
         folder=space.folder,
     )
     return home, request
+
+
+def _ports(space: Workspace, mailbox: Mailbox, prompt: str) -> Ports:
+    return Ports(mailbox, space.kernel, None, space.folder, NotebookReading(space, prompt).hidden)
 
 
 class _QuietScreen:
@@ -143,7 +148,7 @@ def ask(prompt: str, **options: Any) -> Answer:
     approvals = PendingApprovals()
     screen = _QuietScreen(approvals, stdin_prompt(space.shell))
     with Mailbox() as mailbox, open_pump(space.shell, mailbox) as pump:
-        ports = Ports(mailbox, space.kernel, None, space.folder)
+        ports = _ports(space, mailbox, prompt)
         turn = home.assistant.turn(request, ports=ports, approver=approvals)
         answer = run_in_cell(space.engine, turn, screen, mailbox, pump)
     if screen.finished is not None:
@@ -162,7 +167,7 @@ async def astream(prompt: str, **options: Any) -> AsyncGenerator[TurnEvent, None
     home, request = _request(space, prompt, **options)
     approver: Approver = NobodyToAsk()
     with Mailbox() as mailbox:
-        ports = Ports(mailbox, space.kernel, None, space.folder)
+        ports = _ports(space, mailbox, prompt)
         turn = home.assistant.turn(request, ports=ports, approver=approver)
         async with aclosing(relay(space.engine, turn, mailbox)) as events:
             async for event in events:
@@ -202,7 +207,7 @@ def ask_many(
 
         async def answer(prompt: str) -> Answer:
             home, request = _request(space, prompt, **options)
-            ports = Ports(mailbox, space.kernel, None, space.folder)
+            ports = _ports(space, mailbox, prompt)
             return await home.assistant.answer(request, ports=ports, approver=NobodyToAsk())
 
         def wait(_: Collection[Future[Any]], seconds: float) -> None:

@@ -22,6 +22,20 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Run:
+    """One run of a code cell in this kernel; ``cell`` is the cell as it ran, without its outputs.
+
+    ``changed`` holds the names that had another value after it, ``error`` in words what it raised; a run whose outcome
+    is not known has neither succeeded nor an error.
+    """
+
+    cell: Cell
+    changed: frozenset[str] = frozenset()
+    succeeded: bool = False
+    error: str = ""
+
+
+@dataclass(frozen=True)
 class NotebookSnapshot:
     """The notebook at the moment of asking.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from codex_nb.host.frontend import current_request, front_end
-from codex_nb.notebook import Cell, NotebookSnapshot
+from codex_nb.notebook import Cell, NotebookSnapshot, Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -173,7 +173,7 @@ def _refreshed(cells: Iterable[Cell], recorded: Sequence[Cell], current_id: str 
     fresh = []
     for cell in cells:
         known = newer.pop(cell.cell_id or "", None) if cell.kind == "code" else None
-        fresh.append(cell if known is None else replace(known, tags=cell.tags))
+        fresh.append(cell if known is None else replace(known, tags=cell.tags | known.tags))
     place = next((index for index, cell in enumerate(fresh) if cell.cell_id == current_id), len(fresh))
     return (*fresh[:place], *newer.values(), *fresh[place:])
 
@@ -181,14 +181,9 @@ def _refreshed(cells: Iterable[Cell], recorded: Sequence[Cell], current_id: str 
 def _recorded_cells(shell: Any, recorder: OutputRecorder | None) -> tuple[Cell, ...]:
     """Return what ran in this kernel: history for the time before the recorder listened, then its record."""
     recorded = () if recorder is None else recorder.cells()
-    # a cell that ran again has left its first number, which is no reason to take its old run for another cell
-    listens_since = None if recorder is None else recorder.first_count
-    first_recorded = shell.displayhook.prompt_count + 1 if listens_since is None else listens_since
-    raw: Sequence[str] = shell.history_manager.input_hist_raw
     earlier = [
-        Cell("code", raw[count], None, _history_outputs(shell, count), count)
-        for count in range(1, min(first_recorded, len(raw)))
-        if raw[count].strip()
+        replace(cell, outputs=_history_outputs(shell, cell.execution_count))
+        for cell in _earlier_cells(shell, recorder)
     ]
     if getattr(shell, "kernel", None) is None:
         recorded = tuple(
@@ -196,6 +191,24 @@ def _recorded_cells(shell: Any, recorder: OutputRecorder | None) -> tuple[Cell, 
             for cell in recorded
         )
     return (*earlier, *recorded)
+
+
+def _earlier_cells(shell: Any, recorder: OutputRecorder | None) -> list[Cell]:
+    """Return what IPython's history holds of the time before the recorder listened."""
+    # a cell that ran again has left its first number, which is no reason to take its old run for another cell
+    listens_since = None if recorder is None else recorder.first_count
+    first_recorded = shell.displayhook.prompt_count + 1 if listens_since is None else listens_since
+    raw: Sequence[str] = shell.history_manager.input_hist_raw
+    counts = range(1, min(first_recorded, len(raw)))
+    return [Cell("code", raw[count], execution_count=count) for count in counts if raw[count].strip()]
+
+
+def runs_of(shell: Any, recorder: OutputRecorder | None) -> tuple[Run, ...]:
+    """Return everything that ran in this kernel, in the order of time; how it ended only from the recorder on."""
+    if shell is None:
+        return ()
+    earlier = map(Run, _earlier_cells(shell, recorder))
+    return (*earlier, *(() if recorder is None else recorder.runs()))
 
 
 def _history_outputs(shell: Any, count: int | None) -> tuple[dict[str, Any], ...]:

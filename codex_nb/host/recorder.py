@@ -1,4 +1,8 @@
-"""The recorder: the cells that ran in this kernel, with the outputs they showed, in bounded memory."""
+"""The recorder: the cells that ran in this kernel, with the outputs they showed, in bounded memory.
+
+It knows two orders: that of the notebook, in which a cell that runs again keeps its place
+(:meth:`OutputRecorder.cells`), and that of time, in which every run counts (:meth:`OutputRecorder.runs`).
+"""
 
 from __future__ import annotations
 
@@ -9,28 +13,44 @@ from typing import TYPE_CHECKING, Any
 from codex_nb.host.frontend import current_request
 from codex_nb.host.outputs import OutputFold, error_line
 from codex_nb.host.tap import add_listener, remove_listener
-from codex_nb.notebook import Cell
+from codex_nb.notebook import Cell, Run
+from codex_nb.session.repair import error_words
+from codex_nb.tools.hiding import is_skipped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _CELL_LIMIT = 5_000
+_RUN_LIMIT = 5_000
 _MEMORY_LIMIT = 64_000_000  # characters of outputs, over all cells
 
 
 @dataclass
 class _Execution:
-    """One cell that ran; ``requests`` are the messages whose outputs are its own."""
+    """One run of a cell.
+
+    ``request`` is the message whose outputs are its own, ``values`` the identities of the namespace's values before it.
+    """
 
     source: str
     cell_id: str | None
     request: str
     execution_count: int | None = None
+    tags: frozenset[str] = frozenset()
+    values: Mapping[str, int] = field(default_factory=dict)
+    changed: frozenset[str] = frozenset()
+    succeeded: bool = False
+    error: str = ""
+    inner_error: str = ""  # of code that a magic such as %%capture ran inside of the cell
     fold: OutputFold = field(default_factory=OutputFold)
     size: int = 0
 
     def cell(self) -> Cell:
-        return Cell("code", self.source, self.cell_id, self.fold.outputs(), self.execution_count)
+        return Cell("code", self.source, self.cell_id, self.fold.outputs(), self.execution_count, self.tags)
+
+    def run(self) -> Run:
+        cell = Cell("code", self.source, self.cell_id, (), self.execution_count, self.tags)
+        return Run(cell, self.changed, self.succeeded, self.error)
 
 
 class OutputRecorder:
@@ -45,7 +65,8 @@ class OutputRecorder:
         self._kernel = getattr(shell, "kernel", None)
         self._memory_limit = memory_limit
         self._lock = threading.Lock()
-        self._executions: list[_Execution] = []
+        self._executions: list[_Execution] = []  # in the order of their places
+        self._runs: list[_Execution] = []  # in the order of time
         self._by_request: dict[str, _Execution] = {}
         self._running: list[tuple[Any, _Execution]] = []
         self._total = 0
@@ -70,17 +91,29 @@ class OutputRecorder:
         with self._lock:
             return tuple(execution.cell() for execution in self._executions)
 
+    def runs(self) -> tuple[Run, ...]:
+        """Return all runs in the order of time, also those of cells that ran again or were deleted."""
+        with self._lock:
+            return tuple(execution.run() for execution in self._runs)
+
     def _begin(self, info: Any) -> None:
         if not info.store_history or not info.raw_cell.strip():
             return  # code that runs inside a cell, or on behalf of a front end
         execution = _Execution(
-            info.raw_cell, info.cell_id, self._request_id(), self._shell.displayhook.prompt_count
+            info.raw_cell,
+            info.cell_id,
+            self._request_id(),
+            self._shell.displayhook.prompt_count,
+            _tags(self._kernel),
+            _identities(self._shell.user_ns),
         )
         if self.first_count is None:
             self.first_count = execution.execution_count
         with self._lock:
             self._forget_deleted_cells()
             self._place(execution)
+            self._runs.append(execution)
+            self._forget_old_runs()
             self._running.append((info, execution))
             self._by_request[execution.request] = execution
             self._forget_old_cells()
@@ -91,18 +124,37 @@ class OutputRecorder:
                 self._executions[index] = execution
                 self._by_request.pop(known.request, None)
                 self._total -= known.size
+                known.fold = OutputFold()
                 return
         self._executions.append(execution)
 
     def _end(self, result: Any) -> None:
+        if result is None:
+            return
+        error = result.error_before_exec or result.error_in_exec
+        # Words, not the exception: its frames would keep the values of the cell alive.
+        words = "" if error is None else error_words(error)
         with self._lock:
-            ended = [each for each in self._running if result is not None and each[0] is result.info]
-            self._running = [each for each in self._running if each not in ended]
-            for _, execution in ended:
+            ended = [execution for info, execution in self._running if info is result.info]
+            if not ended and self._running and words:
+                self._running[-1][1].inner_error = words
+            self._running = [each for each in self._running if each[0] is not result.info]
+            for execution in ended:
                 execution.execution_count = result.execution_count or execution.execution_count
-                if self._kernel is None:
-                    _note_without_kernel(execution, result)
-                    self._measure(execution)
+                self._conclude(execution, error, words)
+
+    def _conclude(self, execution: _Execution, error: BaseException | None, words: str) -> None:
+        now = _identities(self._shell.user_ns)
+        execution.changed = frozenset(name for name in now if now[name] != execution.values.get(name))
+        execution.values = {}
+        inner = execution.inner_error or _shown_error(execution.fold)
+        execution.error = words or (inner if execution.source.lstrip().startswith("%") else "")
+        execution.succeeded = not execution.error
+        if self._kernel is None and error is not None:
+            # A terminal shows its outputs itself; only what the result tells can be noted.
+            content = {"ename": type(error).__name__, "evalue": error_line(error), "traceback": []}
+            execution.fold.add("error", content)
+            self._measure(execution)
 
     def _note(self, kind: str, content: Mapping[str, Any], request: str) -> None:
         with self._lock:
@@ -137,6 +189,16 @@ class OutputRecorder:
             self._executions.remove(execution)
             self._by_request.pop(execution.request, None)
             self._total -= execution.size
+            execution.fold = OutputFold()
+        for execution in self._runs:
+            if execution.cell_id in deleted:
+                execution.error = ""
+
+    def _forget_old_runs(self) -> None:
+        """Forget the oldest run, but never one whose cell is kept out: what it bound may still be there."""
+        if len(self._runs) > _RUN_LIMIT:
+            oldest = next((each for each in self._runs if not is_skipped(each.cell())), self._runs[0])
+            self._runs.remove(oldest)
 
     def _forget_old_cells(self) -> None:
         while len(self._executions) > _CELL_LIMIT:
@@ -150,9 +212,20 @@ class OutputRecorder:
         return str(current_request(self._kernel).get("header", {}).get("msg_id", ""))
 
 
-def _note_without_kernel(execution: _Execution, result: Any) -> None:
-    """A terminal shows its outputs itself; only what the result tells can be noted."""
-    error = result.error_before_exec or result.error_in_exec
-    if error is not None:
-        content = {"ename": type(error).__name__, "evalue": error_line(error), "traceback": []}
-        execution.fold.add("error", content)
+def _tags(kernel: Any) -> frozenset[str]:
+    """Return the tags of the cell that runs: JupyterLab and Notebook send a cell's metadata with its code."""
+    tags = (current_request(kernel).get("metadata") or {}).get("tags")
+    return frozenset(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else frozenset()
+
+
+def _identities(namespace: Mapping[str, Any]) -> dict[str, int]:
+    """Return which object each name stands for, without holding on to any."""
+    return {name: id(value) for name, value in dict(namespace).items()}
+
+
+def _shown_error(fold: OutputFold) -> str:
+    """Return the traceback that a cell showed: some magics catch what their code raises."""
+    for output in fold.outputs():
+        if output["output_type"] == "error":
+            return "\n".join(output["traceback"] or ()) or f"{output['ename']}: {output['evalue']}"
+    return ""

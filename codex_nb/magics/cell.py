@@ -17,9 +17,10 @@ from codex_nb.host.noticing import NoticingThread
 from codex_nb.host.pump import open_pump
 from codex_nb.magics.account import ensure_signed_in, sign_in_during
 from codex_nb.magics.document import OpenDocument
-from codex_nb.magics.first_use import told_once
+from codex_nb.magics.first_use import first_use, with_hints
 from codex_nb.magics.options import CellOptions, OptionError
-from codex_nb.magics.question import make_question, with_context
+from codex_nb.magics.question import make_question, with_notebook
+from codex_nb.magics.reading import TAGS_UNSEEN, read_for
 from codex_nb.magics.screens import open_screen
 from codex_nb.magics.signing_in import turn_after_sign_in
 from codex_nb.tools.approval import PendingApprovals
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from codex_nb.home import Home
+    from codex_nb.magics.first_use import Hint
+    from codex_nb.magics.reading import NotebookReading
     from codex_nb.magics.screens import Again, Shown
     from codex_nb.magics.workspace import Workspace
     from codex_nb.session.answer import Answer
@@ -111,15 +114,34 @@ def _turn(
     mailbox: Mailbox,
     approvals: PendingApprovals,
 ) -> AsyncGenerator[TurnEvent, None]:
-    question = with_context(question, workspace, options, home, shown.transcript)
+    try:
+        reading = read_for(workspace, options.prompt, shown.transcript)
+        question = with_notebook(question, options, home, reading)
+    except BaseException:
+        shown.screen.close()
+        raise
     cell_id = front_end(workspace.shell).cell_id
     document = OpenDocument(shown.transcript, cell_id) if shown.transcript is not None else None
     main = NoticingThread(mailbox, workspace.shell, shown.screen.break_segment)
-    ports = Ports(main, workspace.kernel, document, workspace.folder)
+    ports = Ports(main, workspace.kernel, document, workspace.folder, reading.hidden)
     sign_in = sign_in_during(workspace, home, mailbox, shown.screen.make_room)
     start = partial(home.assistant.turn, question, ports=ports, approver=approvals, sign_in=sign_in)
     events = turn_after_sign_in(start, sign_in)
-    return told_once(events, home.settings.codex_home)
+    return with_hints(
+        events, (first_use(home.settings.codex_home), _tags_unseen(workspace, options, reading))
+    )
+
+
+def _tags_unseen(workspace: Workspace, options: CellOptions, reading: NotebookReading) -> Hint:
+    """Return what tells, once in a kernel, that cell tags are not visible."""
+    sees_none = options.context and reading.sees_no_tags  # looked up in the cell that asks, not later
+
+    def hint() -> str:
+        is_new = sees_none and not workspace.told_of_tags
+        workspace.told_of_tags = workspace.told_of_tags or sees_none
+        return TAGS_UNSEEN if is_new else ""
+
+    return hint
 
 
 def _bind(workspace: Workspace, options: CellOptions, answer: Answer) -> None:

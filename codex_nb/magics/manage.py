@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from codex_nb.auth import FlowKind
+    from codex_nb.magics.reading import NotebookReading
     from codex_nb.magics.workspace import Workspace
     from codex_nb.settings import Settings
 
@@ -137,21 +138,35 @@ def last(workspace: Workspace, _: str) -> Any:
 def fix(workspace: Workspace, line: str) -> None:
     """Ask for the repair of the last error."""
     from codex_nb.magics.failures import last_failure
+    from codex_nb.magics.reading import NotebookReading
     from codex_nb.session.repair import NothingFailed, failure_data, fix_prompt
 
-    options, failure = parse_options(line), last_failure(workspace.recorder)
-    if failure is None:
+    options = parse_options(line)
+    unread = NotebookReading(workspace, options.prompt)
+    failed = last_failure(unread.runs)
+    if failed is None:
         raise NothingFailed(words.NOTHING_FAILED)
-    data = (("the failed cell", failure_data(failure)),)
-    answer_cell(workspace, replace(options, prompt=fix_prompt(options.prompt), data=data))
+
+    def subject(reading: NotebookReading) -> tuple[tuple[str, str], ...]:
+        return (("the failed cell", failure_data(failed, reading.hidden())),)
+
+    subject(unread)  # a mark that the kernel knows of is told before anything is shown
+    answer_cell(workspace, replace(options, prompt=fix_prompt(options.prompt), subject=subject))
 
 
 def explain(workspace: Workspace, line: str) -> None:
     """Ask what the last cell, or the code on the line, does."""
-    from codex_nb.session.repair import explain_prompt
+    from codex_nb.magics.failures import explained_run
+    from codex_nb.session.repair import explain_prompt, explained_data
 
     options = parse_options(line)
-    answer_cell(workspace, replace(options, prompt=explain_prompt(options.prompt)))
+
+    def subject(reading: NotebookReading) -> tuple[tuple[str, str], ...]:
+        run = explained_run(reading.snapshot, reading.runs)
+        return () if run is None else (("the cell to explain", explained_data(run, reading.hidden())),)
+
+    prompt = explain_prompt(options.prompt)
+    answer_cell(workspace, replace(options, prompt=prompt, subject=None if options.prompt else subject))
 
 
 def config(workspace: Workspace, _: str) -> None:

@@ -12,6 +12,10 @@ from codex_nb.words import question, reference
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from codex_nb.magics.reading import NotebookReading
+
+    Subject = Callable[[NotebookReading], tuple[tuple[str, str], ...]]
+
 EFFORTS = ("minimal", "low", "medium", "high", "xhigh")
 APPROVALS = ("ask", "auto", "all", "never")
 
@@ -24,7 +28,10 @@ class OptionError(CodexError):
 
 @dataclass(frozen=True)
 class CellOptions:
-    """What one cell asks for; None means that the setting decides."""
+    """What one cell asks for; None means that the setting decides.
+
+    ``subject`` gives the texts that the question is about, once the notebook was read.
+    """
 
     model: str | None = None
     effort: str | None = None
@@ -39,7 +46,7 @@ class CellOptions:
     fresh: bool = False
     background: bool = False
     prompt: str = ""
-    data: tuple[tuple[str, str], ...] = ()
+    subject: Subject | None = None
 
 
 class _Parser(argparse.ArgumentParser):

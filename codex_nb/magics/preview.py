@@ -11,7 +11,8 @@ from codex_nb.errors import AuthError
 from codex_nb.host.mailbox import Mailbox
 from codex_nb.host.pump import open_pump
 from codex_nb.magics.options import parse_options
-from codex_nb.magics.question import make_question, with_context
+from codex_nb.magics.question import make_question, with_notebook
+from codex_nb.magics.reading import read_for
 from codex_nb.magics.screens import open_screen
 from codex_nb.magics.tables import table
 from codex_nb.rendering.neutral import fenced
@@ -41,7 +42,8 @@ def show_preview(workspace: Workspace, line: str) -> None:
     with Mailbox() as mailbox, open_pump(workspace.shell, mailbox) as pump:
         shown = open_screen(workspace, mailbox, pump, PendingApprovals())
         try:
-            request = with_context(question, workspace, options, home, shown.transcript)
+            reading = read_for(workspace, options.prompt, shown.transcript)
+            request = with_notebook(question, options, home, reading)
             opening = workspace.engine.run(_opening(home, request))
             shown.screen.apply(TextDone("preview", described(request, opening)))
         finally:

@@ -9,10 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codex_nb.host.notebook import read_notebook
 from codex_nb.magics.options import OptionError
 from codex_nb.session.context import NotebookContext, build_context
-from codex_nb.session.mentions import mentions_in
 from codex_nb.session.request import TurnRequest
 from codex_nb.tools.catalog import notebook_tools
 from codex_nb.tools.files import FileRefused, read_bounded, real_path
@@ -23,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from codex_nb.home import Home
-    from codex_nb.host.notebook import DocumentPort
     from codex_nb.magics.options import CellOptions
+    from codex_nb.magics.reading import NotebookReading
     from codex_nb.magics.workspace import Workspace
 
 IMAGE_TYPES = {
@@ -38,7 +36,7 @@ LARGEST_IMAGE = 20_000_000
 
 
 def make_question(workspace: Workspace, options: CellOptions, home: Home) -> TurnRequest:
-    """Put together what the cell asks, still without its context; an option that names nothing is refused here.
+    """Put together what the cell asks, still without the notebook; an option that names nothing is refused here.
 
     Runs on the main thread: it reads the live namespace.
     """
@@ -49,8 +47,6 @@ def make_question(workspace: Workspace, options: CellOptions, home: Home) -> Tur
         model=choices.model,
         effort=choices.effort,
         thread=choices.thread,
-        tools=offered_tools(namespace) if options.tools else ToolSet(),
-        data=options.data,
         images=tuple(image_url(name, namespace, workspace.folder) for name in options.images),
         schema=find_schema(options.schema, namespace) if options.schema else None,
         approval=choices.approval,
@@ -60,35 +56,34 @@ def make_question(workspace: Workspace, options: CellOptions, home: Home) -> Tur
     )
 
 
-def with_context(
-    question: TurnRequest,
-    workspace: Workspace,
-    options: CellOptions,
-    home: Home,
-    document: DocumentPort | None,
+def with_notebook(
+    question: TurnRequest, options: CellOptions, home: Home, reading: NotebookReading
 ) -> TurnRequest:
-    """Add the notebook around the cell, as it is now, unless the cell wants none."""
-    if not options.context:
-        return question
-    return replace(question, context=gather(workspace, options.prompt, home, document))
+    """Add what comes from the notebook as it was read: the context, the tools of the user's own, the subject.
+
+    Raises CellSkipped for a subject that the user keeps out.
+    """
+    namespace = reading.hidden().visible(reading.workspace.namespace)
+    return replace(
+        question,
+        data=options.subject(reading) if options.subject is not None else (),
+        tools=offered_tools(namespace) if options.tools else ToolSet(),
+        context=gather(reading, home) if options.context else None,
+    )
 
 
-def gather(workspace: Workspace, prompt: str, home: Home, document: DocumentPort | None) -> NotebookContext:
-    """Read the notebook and the namespace as they are now."""
+def gather(reading: NotebookReading, home: Home) -> NotebookContext:
+    """Put together what is sent of the notebook and the namespace."""
+    workspace = reading.workspace
     return build_context(
-        read_notebook(
-            workspace.shell,
-            document,
-            workspace.recorder,
-            workspace.environ,
-            whole=[int(each.target) for each in mentions_in(prompt) if each.kind == "cell"],
-        ),
+        reading.snapshot,
         workspace.namespace,
-        prompt,
+        reading.prompt,
         redactor=home.assistant.redactor(),
         folder=workspace.folder,
         budget=workspace.config.context_tokens,
         ran=tuple(workspace.kernel.ran) if workspace.kernel is not None else (),
+        hidden=reading.hidden(),
     )
 
 

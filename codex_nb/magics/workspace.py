@@ -97,6 +97,7 @@ class Workspace:
         self.last: Answer | None = None
         self.thread: str | None = None
         self.unanswered: Transcript | None = None  # the last transcript, if it found no other half
+        self.told_of_tags = False  # that cell tags cannot be seen here
         self.background: list[tuple[Mailbox, Future[Answer]]] = []
         self._lock = threading.Lock()  # calls from Python may come on any thread
         self._open_home = open_home

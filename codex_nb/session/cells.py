@@ -1,4 +1,4 @@
-"""Cells in words: what of a cell is told, at which length, and which cells are left alone."""
+"""Cells in words: what of a cell is told, at which length."""
 
 from __future__ import annotations
 
@@ -11,10 +11,7 @@ from codex_nb.tools.outputs import joined, output_images, output_text, shorten
 if TYPE_CHECKING:
     from codex_nb.notebook import Cell
 
-SKIP_TAG = "codex-skip"
-_SKIP_COMMENT = re.compile(r"^\s*(?:#+|<!--|//)\s*codex-skip\b", re.MULTILINE)
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]{6,}")
-_ASSIGNED = re.compile(r"^[ \t]*([A-Za-z_]\w*)[ \t]*(?::[^=\n]+)?=(?!=)", re.MULTILINE)
 # Lines such as "%codex status" ask nothing of the model.
 _COMMANDS = frozenset(
     {"status", "login", "logout", "models", "model", "effort", "usage", "context", "thread", "threads", "new"}
@@ -39,19 +36,9 @@ BARE = Level(600, 0, 0)
 FULL = Level(40_000, 20_000, 50)
 
 
-def is_skipped(cell: Cell) -> bool:
-    """Whether the user keeps a cell out of everything that is sent."""
-    return SKIP_TAG in cell.tags or _SKIP_COMMENT.search(cell.source) is not None
-
-
 def is_question(cell: Cell) -> bool:
     """Whether a cell asked Codex."""
     return cell.kind == "code" and cell.source.lstrip().startswith(("%%codex", "%codex "))
-
-
-def assigned_names(source: str) -> set[str]:
-    """Return the names that a cell's lines assign."""
-    return set(_ASSIGNED.findall(source))
 
 
 def cell_text(cell: Cell, level: Level) -> str:

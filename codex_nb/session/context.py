@@ -21,12 +21,12 @@ from codex_nb.session.cells import (
     cell_images,
     cell_text,
     is_question,
-    is_skipped,
     question_of,
 )
-from codex_nb.session.mentions import Mentioned, bring
+from codex_nb.session.mentions import Mentioned, bring, variables_in
 from codex_nb.session.names import Names, names_in
 from codex_nb.session.sections import NotebookContext, Section, SectionKind, tokens_of
+from codex_nb.tools.hiding import hidden_in
 from codex_nb.tools.outputs import shorten
 from codex_nb.tools.variables import Detail, describe, imported_modules, is_worth_knowing
 from codex_nb.words import context as words
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from codex_nb.notebook import Cell, NotebookSnapshot
     from codex_nb.session.redaction import Finding, Redactor
+    from codex_nb.tools.hiding import Hidden
 
 __all__ = ["BUDGET", "NotebookContext", "build_context"]
 
@@ -65,22 +66,25 @@ def build_context(
     folder: Path | None = None,
     budget: int = BUDGET,
     ran: Iterable[str] = (),
+    hidden: Hidden | None = None,
 ) -> NotebookContext:
     """Return what is sent of the notebook with a question.
 
     ``ran`` is the code that the model itself ran in this kernel: what it defined does not make the question another one
-    when the notebook is run again. Runs on the main thread, for it reads the live namespace; no code of the user's
-    objects runs.
+    when the notebook is run again. ``hidden`` is what the user keeps out; None reads that from the notebook alone. Runs
+    on the main thread, for it reads the live namespace; no code of the user's objects runs.
     """
     above = _above(snapshot)
-    gathering = _Gathering(redactor, budget)
-    mentioned = bring(prompt, snapshot, namespace, folder)
-    gathering.place(snapshot, namespace)
+    hidden = (hidden or hidden_in(snapshot)).allowing(variables_in(prompt))
+    visible = hidden.visible(namespace)
+    gathering = _Gathering(redactor, budget, hidden)
+    mentioned = bring(prompt, snapshot, namespace, folder, hidden)
+    gathering.place(snapshot, visible)
     gathering.mentions(mentioned)
     gathering.questions(above)
-    gathering.variables(namespace, names_in(snapshot, prompt, ran))
+    gathering.variables(visible, names_in(snapshot, prompt, ran, hidden))
     gathering.cells(above)
-    return gathering.context(mentioned.images or _asked_images(prompt, above)[:_IMAGES])
+    return gathering.context(mentioned.images or _asked_images(prompt, above, hidden)[:_IMAGES])
 
 
 def _above(snapshot: NotebookSnapshot | None) -> list[tuple[int, Cell]]:
@@ -97,6 +101,7 @@ class _Gathering:
 
     redactor: Redactor
     budget: int
+    hidden: Hidden
     sections: dict[SectionKind, list[Section]] = field(default_factory=dict)
     cuts: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
@@ -128,7 +133,7 @@ class _Gathering:
 
     def questions(self, above: list[tuple[int, Cell]]) -> None:
         """Tell earlier questions and their answers, the newest ones if not all fit."""
-        asked = [(n, cell) for n, cell in above if is_question(cell) and not is_skipped(cell)]
+        asked = [(n, cell) for n, cell in above if is_question(cell) and not self.hidden.skips(cell)]
         room, left_out = self._room("question"), 0
         for number, cell in reversed(asked):
             said = question_of(cell, _QUESTION_LIMIT)
@@ -151,7 +156,7 @@ class _Gathering:
         known = [
             name
             for name, value in reversed(list(namespace.items()))
-            if is_worth_knowing(name, value) and name not in names.hidden and name not in names.mentioned
+            if is_worth_knowing(name, value) and name not in names.mentioned
         ]
         known.sort(key=lambda name: (name not in names.asked, name not in names.told))
         room, told = self._room("variable"), 0
@@ -171,8 +176,9 @@ class _Gathering:
     def cells(self, above: list[tuple[int, Cell]]) -> None:
         """Tell the cells above, the nearest in full, until the room is used."""
         cells = [(number, cell) for number, cell in above if not is_question(cell)]
-        skipped = sum(1 for _, cell in cells if is_skipped(cell))
-        shown = [(n, c) for n, c in reversed(cells) if not is_skipped(c) and (c.source.strip() or c.outputs)]
+        visible = [(number, cell) for number, cell in cells if not self.hidden.skips(cell)]
+        skipped = len(cells) - len(visible)
+        shown = [(n, c) for n, c in reversed(visible) if c.source.strip() or c.outputs]
         told = shortened = 0
         for distance, (number, cell) in enumerate(shown):
             section, whole = self._fitting(number, cell, distance)
@@ -192,6 +198,7 @@ class _Gathering:
     def _fitting(self, number: int, cell: Cell, distance: int) -> tuple[Section | None, bool]:
         """Return the cell at the first level that fits the room, and whether that is all of the cell."""
         room = self.budget - self.used
+        cell = replace(cell, outputs=self.hidden.outputs(cell.outputs))
         for level in _levels(distance):
             text = cell_text(cell, level)
             if tokens_of(text) > room:
@@ -233,11 +240,11 @@ def _levels(distance: int) -> Iterator[Level]:
     yield BARE
 
 
-def _asked_images(prompt: str, above: list[tuple[int, Cell]]) -> tuple[str, ...]:
+def _asked_images(prompt: str, above: list[tuple[int, Cell]], hidden: Hidden) -> tuple[str, ...]:
     """Return the newest images above when the question speaks of pictures."""
     if not _IMAGE_WORDS.search(prompt):
         return ()
     for _, cell in reversed(above[-_IMAGE_REACH:]):
-        if not is_skipped(cell) and (images := cell_images(cell)):
+        if not hidden.skips(cell) and (images := cell_images(cell)):
             return images
     return ()

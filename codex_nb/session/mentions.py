@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from codex_nb.session.cells import FULL, cell_images, cell_text, is_skipped
+from codex_nb.session.cells import FULL, cell_images, cell_text
 from codex_nb.session.sections import Section
-from codex_nb.tools.files import FileContent, FileRefused, read_bounded, real_path
+from codex_nb.tools.files import FileContent, FileRefused, read_bounded, read_notebook, real_path
+from codex_nb.tools.hiding import is_notebook
 from codex_nb.tools.outputs import shorten
 from codex_nb.tools.variables import Detail, describe
 from codex_nb.words import context as words
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from codex_nb.notebook import Cell, NotebookSnapshot
+    from codex_nb.tools.hiding import Hidden
 
 FILE_LIMIT = 40_000
 IMAGE_FILE_LIMIT = 8_000_000
@@ -58,8 +60,17 @@ def mentions_in(prompt: str) -> tuple[Mention, ...]:
     return tuple(found)
 
 
+def variables_in(prompt: str) -> tuple[str, ...]:
+    """Return the names of variables that a question points at."""
+    return tuple(mention.target for mention in mentions_in(prompt) if mention.kind == "variable")
+
+
 def bring(
-    prompt: str, snapshot: NotebookSnapshot | None, namespace: Mapping[str, Any], folder: Path | None
+    prompt: str,
+    snapshot: NotebookSnapshot | None,
+    namespace: Mapping[str, Any],
+    folder: Path | None,
+    hidden: Hidden,
 ) -> Mentioned:
     """Return everything that a question points at, in full; a name that is no variable is an ordinary word."""
     parts = []
@@ -68,9 +79,9 @@ def bring(
             case "variable":
                 parts.append(_variable(mention.target, namespace))
             case "cell":
-                parts.append(_cell(int(mention.target), snapshot))
+                parts.append(_cell(int(mention.target), snapshot, hidden))
             case "file":
-                parts.append(_file(mention.target, folder))
+                parts.append(_file(mention.target, folder, hidden))
     return Mentioned(
         tuple(section for part in parts for section in part.sections),
         tuple(image for part in parts for image in part.images),
@@ -84,12 +95,13 @@ def _variable(name: str, namespace: Mapping[str, Any]) -> Mentioned:
     return Mentioned((Section("mention", f"@{name}", describe(name, namespace[name], Detail.FULL)),))
 
 
-def _cell(number: int, snapshot: NotebookSnapshot | None) -> Mentioned:
+def _cell(number: int, snapshot: NotebookSnapshot | None, hidden: Hidden) -> Mentioned:
     cell = next(_cells_numbered(number, snapshot), None)
     if cell is None:
         return Mentioned(problems=(words.no_cell(str(number)),))
-    if is_skipped(cell):
+    if hidden.skips(cell):
         return Mentioned(problems=(words.marked_cell(str(number)),))
+    cell = replace(cell, outputs=hidden.outputs(cell.outputs))
     return Mentioned((Section("mention", f"@cell:{number}", cell_text(cell, FULL)),), cell_images(cell))
 
 
@@ -100,11 +112,14 @@ def _cells_numbered(number: int, snapshot: NotebookSnapshot | None) -> Iterator[
     yield from cells[number - 1 : number] if number > 0 else ()
 
 
-def _file(name: str, folder: Path | None) -> Mentioned:
+def _file(name: str, folder: Path | None, hidden: Hidden) -> Mentioned:
     path = Path(name).expanduser()
     path = path if path.is_absolute() or folder is None else folder / path
     kind = _IMAGE_SUFFIXES.get(path.suffix.lower())
     try:
+        if is_notebook(path):
+            text = shorten(read_notebook(real_path(path), hidden), FILE_LIMIT)
+            return Mentioned((Section("mention", f"@file:{name}", text),))
         content = read_bounded(real_path(path), IMAGE_FILE_LIMIT if kind else 4 * FILE_LIMIT)
     except FileRefused as refusal:
         return Mentioned(problems=(f"{name} {refusal}",))

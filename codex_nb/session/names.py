@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from codex_nb.session.cells import assigned_names, is_skipped
-from codex_nb.session.mentions import mentions_in
+from codex_nb.session.mentions import variables_in
+from codex_nb.tools.bindings import bound_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from codex_nb.notebook import Cell, NotebookSnapshot
+    from codex_nb.tools.hiding import Hidden
 
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _MOST_OF_A_CELL = 20_000
@@ -25,7 +26,7 @@ class Names:
     """Names by where they occur.
 
     ``mentioned`` with an ``@`` in the question, ``asked`` anywhere in it, ``told`` by cells above, ``later`` by cells
-    below, ``made`` by code that the model ran, ``hidden`` by cells that the user keeps out and by no other.
+    below, ``made`` by code that the model ran.
     """
 
     mentioned: frozenset[str] = frozenset()
@@ -33,7 +34,6 @@ class Names:
     told: frozenset[str] = frozenset()
     later: frozenset[str] = frozenset()
     made: frozenset[str] = frozenset()
-    hidden: frozenset[str] = frozenset()
 
     def counts(self, name: str) -> bool:
         """Whether a variable's value makes a question another one.
@@ -44,34 +44,28 @@ class Names:
         return name in self.told or name in self.asked or not (name in self.later or name in self.made)
 
 
-def names_in(snapshot: NotebookSnapshot | None, prompt: str, ran: Iterable[str]) -> Names:
+def names_in(snapshot: NotebookSnapshot | None, prompt: str, ran: Iterable[str], hidden: Hidden) -> Names:
     """Read the names; ``ran`` is the code that the model ran in this kernel."""
     cells = snapshot.cells if snapshot else ()
     end = len(cells) if snapshot is None or snapshot.current is None else snapshot.current
-    told, hidden = _spoken_of(reversed(cells[:end]))
-    later, hidden_below = _spoken_of(cells[end + 1 :])
     return Names(
-        mentioned=frozenset(mention.target for mention in mentions_in(prompt)),
+        mentioned=frozenset(variables_in(prompt)),
         asked=frozenset(_WORD.findall(prompt)),
-        told=frozenset(told),
-        later=frozenset(later | hidden_below),
-        made=frozenset(chain.from_iterable(map(assigned_names, ran))),
-        hidden=frozenset((hidden | hidden_below) - told - later),
+        told=frozenset(_spoken_of(reversed(cells[:end]), hidden)),
+        later=frozenset(_spoken_of(cells[end + 1 :], hidden)),
+        made=frozenset(chain.from_iterable(map(bound_names, ran))),
     )
 
 
-def _spoken_of(cells: Iterable[Cell]) -> tuple[set[str], set[str]]:
-    """Return the names in code cells, and the names that cells which are kept out assign."""
+def _spoken_of(cells: Iterable[Cell], hidden: Hidden) -> set[str]:
+    """Return the names in code cells, but for those that the user keeps out."""
     told: set[str] = set()
-    hidden: set[str] = set()
     room = _MOST_OF_ALL
     for cell in cells:
         if cell.kind != "code":
             continue
         source = cell.source[:_MOST_OF_A_CELL]
         room -= len(source)
-        if is_skipped(cell):
-            hidden |= assigned_names(source)
-        elif room > 0:
+        if room > 0 and not hidden.skips(cell):
             told.update(_WORD.findall(source))
-    return told, hidden
+    return told

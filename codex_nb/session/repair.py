@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from codex_nb.errors import CodexError
@@ -12,6 +11,9 @@ from codex_nb.words import conversation as words
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from codex_nb.notebook import Cell, Run
+    from codex_nb.tools.hiding import Hidden
 
 SOURCE_LIMIT = 8_000
 TRACEBACK_LIMIT = 6_000
@@ -37,8 +39,16 @@ What it raised:
 ```"""
 
 _EXPLAIN = """\
-Explain what the cell above does, step by step, for someone who knows Python but not this notebook; point out what is \
-surprising or wrong in it, and name the values that matter."""
+Explain what the cell above does (the one in the data before this question, where it is given), step by step, for \
+someone who knows Python but not this notebook; point out what is surprising or wrong in it, and name the values that \
+matter."""
+
+
+_CELL = """\
+The cell to explain:
+```python
+{source}
+```"""
 
 
 class NothingFailed(CodexError):
@@ -47,12 +57,8 @@ class NothingFailed(CodexError):
     default_hint = words.NOTHING_TO_MEND
 
 
-@dataclass(frozen=True)
-class Failure:
-    """A cell that failed: its source, and its error in words (see :func:`error_words`)."""
-
-    source: str
-    error: str
+class CellSkipped(CodexError):
+    """What is asked about is a cell that the user keeps out."""
 
 
 def fix_prompt(wish: str = "") -> str:
@@ -60,12 +66,32 @@ def fix_prompt(wish: str = "") -> str:
     return f"{_FIX}\n\n{wish.strip()}" if wish.strip() else _FIX
 
 
-def failure_data(failure: Failure) -> str:
-    """Return the failed cell and its error in words, for the data of the question: an error quotes what it met."""
+def failure_data(run: Run, hidden: Hidden) -> str:
+    """Return the cell of a failed run and its error in words, for the data of the question.
+
+    Raises CellSkipped.
+    """
+    _check(run.cell, hidden, "%codex fix: the cell that failed", "%codex fix")
     return _FAILED.format(
-        source=shorten(failure.source.strip("\n"), SOURCE_LIMIT),
-        error=shorten(plain(failure.error), TRACEBACK_LIMIT),
+        source=shorten(run.cell.source.strip("\n"), SOURCE_LIMIT),
+        error=shorten(hidden.text(plain(run.error)), TRACEBACK_LIMIT),
     )
+
+
+def explained_data(run: Run, hidden: Hidden) -> str:
+    """Return the cell to explain, with its error where it raised one; raises CellSkipped."""
+    _check(run.cell, hidden, "%codex explain: the cell to explain", "%codex explain")
+    if run.error:
+        return failure_data(run, hidden)
+    return _CELL.format(source=shorten(run.cell.source.strip("\n"), SOURCE_LIMIT))
+
+
+def _check(cell: Cell, hidden: Hidden, subject: str, command: str) -> None:
+    if hidden.skips(cell):
+        raise CellSkipped(
+            f"{subject} is marked codex-skip, so nothing of it is sent.",
+            hint=f"Remove the mark and run the cell again, then {command}.",
+        )
 
 
 def explain_prompt(wish: str = "") -> str:
@@ -89,8 +115,8 @@ def error_words(error: BaseException, frames: TracebackType | None = None) -> st
 def _summary(error: BaseException) -> list[str]:
     try:
         lines = traceback.format_exception_only(type(error), error)
+        if (cause := error.__cause__) is not None:
+            lines.append(f"caused by {type(cause).__name__}: {cause}\n")
     except Exception:  # noqa: BLE001 -- an exception's own __str__ may fail
         return [f"{type(error).__name__} (its message cannot be read)\n"]
-    if (cause := error.__cause__) is not None:
-        lines.append(f"caused by {type(cause).__name__}: {cause}\n")
     return lines

@@ -17,11 +17,14 @@ from typing import TYPE_CHECKING
 
 from codex_nb.errors import InvalidArguments
 from codex_nb.tools.approval import Effect
+from codex_nb.tools.hiding import NOTEBOOK_LIMIT, is_notebook
 from codex_nb.tools.outputs import shorten
 from codex_nb.tools.tool import Arguments, Ports, Tool, ToolResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from codex_nb.tools.hiding import Hidden
 
 READ_LIMIT = 20_000
 MOST_FILES = 300
@@ -140,12 +143,27 @@ def may_hold_credentials(name: str) -> bool:
     return any(fnmatch.fnmatch(name.lower(), pattern) for pattern in _PRIVATE)
 
 
-def read(folder: Path, name: str, start: int, lines: int | None) -> ToolResult:
-    """Return lines of a text file, ``start`` counting from 1."""
-    content = read_bounded(resolve(folder, name), _MOST_BYTES, within=folder.resolve())
+def read_notebook(path: Path, hidden: Hidden, *, within: Path | None = None) -> str:
+    """Return the text of a notebook's file without the skipped cells in it; as :func:`read_bounded`."""
+    content = read_bounded(path, NOTEBOOK_LIMIT, within=within)
+    if content.size > NOTEBOOK_LIMIT:
+        raise FileRefused(f"is too large to be read ({content.size:,} bytes)")
+    try:
+        return hidden.notebook(content.data.decode("utf-8", "replace"))
+    except ValueError as error:
+        raise FileRefused(str(error)) from None
+
+
+def read(folder: Path, name: str, start: int, lines: int | None, hidden: Hidden) -> ToolResult:
+    """Return lines of a text file, ``start`` counting from 1; of a notebook, without its skipped cells."""
+    path, root = resolve(folder, name), folder.resolve()
+    content = read_bounded(path, _MOST_BYTES, within=root)
     if not content.is_text:
         return ToolResult(f"{name} is not a text file ({content.size:,} bytes)", ok=False)
-    split = content.data.decode("utf-8", "replace").splitlines(keepends=True)
+    text = content.data.decode("utf-8", "replace")
+    if is_notebook(path):
+        text = read_notebook(path, hidden, within=root)[:_MOST_BYTES]
+    split = text.splitlines(keepends=True)
     chosen = split[start - 1 : None if lines is None else start - 1 + lines]
     more = (
         f"\n[{content.size:,} bytes in all, read up to {_MOST_BYTES:,}]" if content.size > _MOST_BYTES else ""
@@ -201,9 +219,10 @@ async def _read(arguments: Arguments, ports: Ports) -> ToolResult:
     folder = ports.folder
     if folder is None:
         return ToolResult("There is no notebook folder here.", ok=False)
+    hidden = await ports.main_thread.call(ports.hidden)
     return await _off_the_loop(
         arguments["path"],
-        lambda: read(folder, arguments["path"], arguments["start_line"], arguments["lines"]),
+        lambda: read(folder, arguments["path"], arguments["start_line"], arguments["lines"], hidden),
     )
 
 

@@ -16,8 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from codex_nb.tools.hiding import Hidden
+
 MOST_NAMES = 20
 SOURCE_LIMIT = 8_000
+NO_VARIABLE = "there is no such variable"
+NOT_SHOWN = "the user keeps this out (codex-skip) unless their question mentions it with @"
 _LISTED = 200
 
 _DESCRIPTION = """\
@@ -39,33 +43,36 @@ async def _call(arguments: Arguments, ports: Ports) -> ToolResult:
     kernel = ports.kernel
     if kernel is None:
         return ToolResult("There is no kernel here to look into.", ok=False)
-    return await ports.main_thread.call(lambda: look(kernel.namespace(), arguments["names"]))
+    return await ports.main_thread.call(lambda: look(kernel.namespace(), arguments["names"], ports.hidden()))
 
 
-def look(namespace: Mapping[str, Any], names: list[str]) -> ToolResult:
-    """Describe the variables of these names, or list all of them."""
+def look(namespace: Mapping[str, Any], names: list[str], hidden: Hidden) -> ToolResult:
+    """Describe the variables of these names, or list all of them, but for those that the user keeps out."""
+    shown = hidden.visible(namespace)
     if not names:
-        known = [name for name, value in namespace.items() if is_worth_knowing(name, value)]
-        lines = [describe(name, namespace[name], Detail.LINE) for name in known[:_LISTED]]
+        known = [name for name, value in shown.items() if is_worth_knowing(name, value)]
+        lines = [describe(name, shown[name], Detail.LINE) for name in known[:_LISTED]]
         if len(known) > _LISTED:
             lines.append(f"… {len(known)} variables in all")
         return ToolResult("\n".join(lines) or "(no variables)")
-    missing = [name for name in names[:MOST_NAMES] if name not in namespace]
-    texts = [_told(name, namespace[name]) for name in names[:MOST_NAMES] if name in namespace]
-    texts += [f"{name}: there is no such variable" for name in missing]
+    missing = [name for name in names[:MOST_NAMES] if name not in shown]
+    texts = [_told(name, shown[name], hidden) for name in names[:MOST_NAMES] if name in shown]
+    texts += [f"{name}: {NOT_SHOWN if name in namespace else NO_VARIABLE}" for name in missing]
     if len(names) > MOST_NAMES:
         texts.append(f"… only the first {MOST_NAMES} names were looked at")
     return ToolResult("\n\n".join(texts), ok=len(missing) < len(names))
 
 
-def _told(name: str, value: object) -> str:
+def _told(name: str, value: object, hidden: Hidden) -> str:
     text = describe(name, value, Detail.FULL)
     if type(value) is not types.FunctionType:
         return text
     try:
-        return f"{text}\n{shorten(source_inspection.getsource(value), SOURCE_LIMIT)}"
+        source = source_inspection.getsource(value)
     except (OSError, TypeError):
         return text
+    told = source if name in hidden.mentioned else hidden.text(source)
+    return f"{text}\n{shorten(told, SOURCE_LIMIT)}"
 
 
 inspect = Tool(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from codex_nb.errors import InvalidArguments
@@ -38,8 +39,12 @@ async def _call(arguments: Arguments, ports: Ports) -> ToolResult:
     kernel = ports.kernel
     if kernel is None:
         return ToolResult("There is no IPython kernel here to run code in.", ok=False)
-    result = await ports.main_thread.call(lambda: kernel.run(arguments["code"]))
-    return run_result(result)
+
+    def run() -> RunResult:
+        result = kernel.run(arguments["code"])
+        return replace(result, outputs=ports.hidden().outputs(result.outputs))
+
+    return run_result(await ports.main_thread.call(run))
 
 
 def run_result(result: RunResult) -> ToolResult:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from codex_nb.errors import InvalidArguments, UnknownTool
 from codex_nb.tools.approval import ApprovalRequest, Effect
+from codex_nb.tools.hiding import Hidden
 from codex_nb.words import tools as words
 
 if TYPE_CHECKING:
@@ -58,13 +59,15 @@ class Document(Protocol):
 class Ports:
     """What a tool can reach during a turn; None stands for what this place does not have.
 
-    ``folder`` is the notebook's folder, the only part of the disk that tools read.
+    ``folder`` is the notebook's folder, the only part of the disk that tools read. ``hidden`` tells what the user keeps
+    out at this moment; it is called on the main thread.
     """
 
     main_thread: MainThread
     kernel: Kernel | None = None
     document: Document | None = None
     folder: Path | None = None
+    hidden: Callable[[], Hidden] = Hidden
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,40 @@ def test_a_frame_of_an_unsaved_cell_is_answered_from_it(
     assert notebook.saved().cells[2].source == "climbers = None"
 
 
+def test_a_tag_set_after_the_cell_failed_keeps_it_from_being_repaired_and_explained(
+    open_notebook: Callable[..., NotebookPage], sim: Simulator
+) -> None:
+    notebook = open_notebook(
+        [LOAD, "one = 1", "alpha, *rest = 'not for the model', beta", "%codex explain", "%codex fix", "gamma"]
+    )
+    notebook.run(0)
+    notebook.run(1)
+    notebook.run(2)
+    notebook.page.evaluate(TAG_SKIP, 2)
+    for asking in (3, 4):
+        notebook.run(asking)
+        notebook.wait_for_text(asking, "codex-skip")
+    assert sim.requests.to("/responses", "POST") == []
+    notebook.run(5)
+    notebook.run(4)
+    (fixed,) = sim.requests.to("/responses", "POST")
+    data = texts_of(items_of(fixed)[-2])[0]
+    assert in_order(data, "```python", "gamma", "name 'gamma' is not defined")
+    assert "not for the model" not in str(fixed.body)
+
+
+def test_the_cell_above_is_explained_though_another_one_ran_later(
+    open_notebook: Callable[..., NotebookPage], sim: Simulator
+) -> None:
+    notebook = open_notebook([LOAD, "one = 1", "%codex explain", "two = 2"])
+    for index in (0, 1, 3, 2):
+        notebook.run(index)
+    (asked,) = sim.requests.to("/responses", "POST")
+    data = texts_of(items_of(asked)[-2])[0]
+    assert "one = 1" in data
+    assert "two = 2" not in data
+
+
 def test_cells_of_one_answer_arrive_below_it_in_their_order(
     open_notebook: Callable[..., NotebookPage], sim: Simulator
 ) -> None:

@@ -33,8 +33,9 @@ class RunningKernel:
         allow_stdin: bool = False,
         cell_id: str | None = None,
         deleted: tuple[str, ...] = (),
+        tags: tuple[str, ...] = (),
     ) -> str:
-        """Send a cell and return its message id at once."""
+        """Send a cell and return its message id at once; JupyterLab sends the cell's metadata along."""
         content = {
             "code": code,
             "silent": False,
@@ -43,7 +44,9 @@ class RunningKernel:
             "allow_stdin": allow_stdin,
             "stop_on_error": True,
         }
-        metadata = {} if cell_id is None else {"cellId": cell_id, "deletedCells": list(deleted)}
+        metadata: dict[str, Any] = {}
+        if cell_id is not None:
+            metadata = {"cellId": cell_id, "deletedCells": list(deleted), "tags": list(tags)}
         return self.request("execute_request", content, metadata=metadata)
 
     def request(

@@ -84,6 +84,8 @@ def notebook(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     configuration = Config({"HistoryManager": {"enabled": False}})
     shell = InteractiveShell(config=configuration, ipython_dir=str(tmp_path / "ipython"))
     InteractiveShell._instance = shell
+    # IPython 9 keeps outputs in one dict for all shells of a process
+    getattr(shell.history_manager, "outputs", {}).clear()
     shell.run_line_magic("load_ext", "codex_nb")
     yield Notebook(shell, capsys)
     shell.run_line_magic("unload_ext", "codex_nb")

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 
-from codex_nb.session.repair import Failure, error_words, explain_prompt, failure_data, fix_prompt
+from codex_nb.notebook import Cell, Run
+from codex_nb.session.repair import error_words, explain_prompt, failure_data, fix_prompt
+from codex_nb.tools.hiding import Hidden
 
 
 def caught(text: str) -> BaseException:
@@ -17,14 +19,15 @@ def caught(text: str) -> BaseException:
 
 
 def test_the_failed_cell_and_its_error_are_data_and_the_users_wish_ends_the_question() -> None:
-    data = failure_data(Failure("1/0", "\x1b[31mZeroDivisionError\x1b[0m: division by zero"))
+    failed = Run(Cell("code", "1/0"), error="\x1b[31mZeroDivisionError\x1b[0m: division by zero")
+    data = failure_data(failed, Hidden())
     assert "```python\n1/0\n```" in data
     assert "ZeroDivisionError: division by zero" in data
     assert fix_prompt("Use numpy.") == f"{fix_prompt()}\n\nUse numpy."
 
 
 def test_a_long_error_keeps_its_ends() -> None:
-    data = failure_data(Failure("x" * 50_000, "y" * 50_000))
+    data = failure_data(Run(Cell("code", "x" * 50_000), error="y" * 50_000), Hidden())
     assert len(data) < 16_000
 
 

@@ -1,0 +1,120 @@
+"""``%codex fix`` and ``%codex explain`` mean the cell that ran last in time, with its own error."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from codex_nb.simulator import Call, End, Reply, Say, Simulator
+from tests.magics.conftest import Notebook
+from tests.sent import items_of, texts_of
+
+
+def data_of(sim: Simulator) -> str:
+    """Return the data that stands before the newest question."""
+    item = items_of(sim.requests.to("/responses", "POST")[-1])[-2]
+    return "\n".join(texts_of(item))
+
+
+def fixed(notebook: Notebook, sim: Simulator, command: str = "fix") -> tuple[str, str]:
+    """Ask for a repair; return the source and the last line of the error that were sent as the failed cell's."""
+    sim.requests.clear()
+    ran = notebook.run(f"%codex {command} --fresh" if command == "fix" else f"%codex {command}")
+    assert ran.succeeded, ran.error
+    source, error = re.findall(r"```(?:python)?\n(.*?)\n```", data_of(sim), re.DOTALL)
+    return source, error.splitlines()[-1]
+
+
+A, B = "alpha + 1", "beta + 1"
+NAME_A = (A, "NameError: name 'alpha' is not defined")
+NAME_B = (B, "NameError: name 'beta' is not defined")
+
+
+@pytest.mark.parametrize("ids", [("a", "b"), (None, None)], ids=["with ids", "without ids"])
+def test_the_cell_that_failed_last_is_repaired_with_its_own_error(
+    notebook: Notebook, sim: Simulator, ids: tuple[str | None, str | None]
+) -> None:
+    first, second = ids
+    notebook.run(A, cell_id=first)
+    assert fixed(notebook, sim) == NAME_A
+    notebook.run(B, cell_id=second)
+    assert fixed(notebook, sim) == NAME_B
+    notebook.run(A, cell_id=first)
+    assert fixed(notebook, sim) == NAME_A
+    notebook.run("alpha = ''")
+    notebook.run(A, cell_id=first)
+    assert fixed(notebook, sim) == (A, 'TypeError: can only concatenate str (not "int") to str')
+    notebook.run("alpha = 1")
+    notebook.run(A, cell_id=first)
+    assert fixed(notebook, sim) == NAME_B
+    notebook.run("beta = 1")
+    notebook.run(B, cell_id=second)
+    assert not notebook.run("%codex fix").succeeded
+
+
+def test_an_edited_cell_is_repaired_as_it_ran_last(notebook: Notebook, sim: Simulator) -> None:
+    notebook.run(A, cell_id="a")
+    notebook.run(B, cell_id="b")
+    notebook.run("alpha + gamma", cell_id="a")
+    assert fixed(notebook, sim) == ("alpha + gamma", "NameError: name 'alpha' is not defined")
+    notebook.run("alpha + (", cell_id="a")
+    source, error = fixed(notebook, sim)
+    assert (source, error.partition(":")[0]) == ("alpha + (", "SyntaxError")
+    notebook.run("alpha = 1", cell_id="a")
+    assert fixed(notebook, sim) == NAME_B
+
+
+def test_errors_in_between_do_not_take_the_failed_cells_place(notebook: Notebook, sim: Simulator) -> None:
+    notebook.run(A)
+    sim.add_replies(
+        Reply(stream=(Call("run_python", {"code": "delta"}, call_id="call_1"), End())),
+        Reply(stream=(Say("Seen."), End())),
+    )
+    notebook.run("%%codex --approval all\nTry something.")
+    assert fixed(notebook, sim) == NAME_A
+    notebook.run("%%codex --no-such-option\nWhat?")
+    assert fixed(notebook, sim) == NAME_A
+    notebook.run(
+        "try:\n    delta\nexcept NameError:\n    import sys\n    sys.last_value = NameError('delta')"
+    )
+    assert fixed(notebook, sim) == NAME_A
+
+
+@pytest.mark.parametrize("code", ["%time alpha + 1", "%%time\nalpha + 1", "%%capture taken\nalpha + 1"])
+def test_a_cell_that_failed_below_a_magic_is_repaired(notebook: Notebook, sim: Simulator, code: str) -> None:
+    notebook.run(B)
+    notebook.run(code)
+    assert fixed(notebook, sim) == (code, NAME_A[1])
+
+
+def test_an_error_holds_on_to_nothing_of_the_cells(notebook: Notebook) -> None:
+    notebook.run(
+        "import weakref\nclass Big: ...\ndef fail(big):\n    1/0\nbig = Big()\ngone = weakref.ref(big)"
+    )
+    notebook.run("fail(big)")
+    notebook.run("del big\nfail(None)")
+    notebook.run("import gc\ngc.collect()")
+    assert notebook.namespace["gone"]() is None
+
+
+def explained(notebook: Notebook, sim: Simulator) -> str:
+    sim.requests.clear()
+    assert notebook.run("%codex explain --fresh").succeeded
+    return data_of(sim)
+
+
+def test_the_cell_that_ran_last_is_explained(notebook: Notebook, sim: Simulator) -> None:
+    notebook.run("one = 1", cell_id="a")
+    notebook.run("two = 2", cell_id="b")
+    assert "two = 2" in explained(notebook, sim)
+    notebook.run("one = 1", cell_id="a")
+    data = explained(notebook, sim)
+    assert "one = 1" in data
+    assert "two = 2" not in data
+    notebook.run(B, cell_id="b")
+    notebook.run(A, cell_id="a")
+    data = explained(notebook, sim)
+    assert A in data
+    assert NAME_A[1] in data
+    assert NAME_B[1] not in data
