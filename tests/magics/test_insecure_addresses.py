@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from codex_nb.auth import ExternalTokens, TokenRequest
 from codex_nb.cli import main
-from codex_nb.simulator import Person, Simulator
+from codex_nb.simulator import Account, Simulator
 from tests.magics.conftest import Notebook
 
 FOREIGN = "http://gateway.lan:8080"
@@ -115,7 +115,7 @@ def host_program(sim: Simulator, home: Path, monkeypatch: pytest.MonkeyPatch, no
     """A host program that hands tokens in."""
     del home, monkeypatch
     tokens = sim.sign_in()
-    handed[:] = [ExternalTokens(SecretStr(tokens.access_token), tokens.person.account_id, "plus")]
+    handed[:] = [ExternalTokens(SecretStr(tokens.access_token), tokens.account.account_id, "plus")]
     notebook.run(f"%config CodexMagics.token_provider = '{__name__}:provide'")
 
 
@@ -264,7 +264,7 @@ def test_a_workspace_cannot_lead_the_login_elsewhere(
     notebook: Notebook, home: Path, sim: Simulator, wire: Wire, origin: str
 ) -> None:
     (home / "config.toml").write_text(builtin(sim))
-    sim.write_login(home, Person(backend_origin=origin))
+    sim.write_login(home, Account(backend_origin=origin))
     ran = notebook.run("%codex hello")
     assert ran.failure is not None
     assert "workspace" in ran.out
