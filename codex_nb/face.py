@@ -222,7 +222,7 @@ def ask_many(
         )
         try:
             return shaped(batch.run())
-        except Exception as error:
+        except BaseException as error:
             error.answers = shaped(batch.outcomes())  # type: ignore[attr-defined]  # any exception takes one more
             raise
         finally:
