@@ -58,7 +58,7 @@ class Part:
 
 PYTHON = Part("python", "unit or shell")
 BROWSER = Part("browser", "browser")
-PROGRAMS = Part("programs", "kernel or contract or servers")
+PROGRAMS = Part("programs", "kernel or contract or servers or pythons")
 PARTS = (PYTHON, BROWSER, PROGRAMS)
 
 

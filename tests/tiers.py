@@ -90,6 +90,15 @@ def _needs_servers() -> str | None:
     return provisioning_failure("servers")
 
 
+def _needs_pythons() -> str | None:
+    from tests.pythons import provision
+
+    absent = [v.name for v in provision.VERSIONS if v.from_debian and not provision.is_ready(v)]
+    if not absent:
+        return None
+    return f"no Python {', '.join(absent)}: {provisioning_failure('pythons')}"
+
+
 TIERS: Mapping[str, Tier] = {
     tier.name: tier
     for tier in (
@@ -99,6 +108,7 @@ TIERS: Mapping[str, Tier] = {
         Tier("browser", _needs_browser),
         Tier("contract", _needs_codex_cli),
         Tier("servers", _needs_servers),
+        Tier("pythons", _needs_pythons),
     )
 }
 
