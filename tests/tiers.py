@@ -48,6 +48,11 @@ def codex_cli() -> Path | None:
     return path if path.exists() else None
 
 
+def is_thorough() -> bool:
+    """Say whether the longest tests run at full strength: in CI, a short form of them elsewhere."""
+    return os.environ.get("CI") == "true"
+
+
 def provisioning_failure(tier: str) -> str | None:
     """Return why ``python -m tests.provision`` could not set a tier up, None when it could."""
     if not REPORT.exists():

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from tests.pythons.provision import NEWEST, ROOT, VERSIONS, PythonVersion, is_ready
-from tests.tiers import TESTS, tier_of
+from tests.tiers import TESTS, is_thorough, tier_of
 
 SELECTED = (
     "cli/test_help_texts.py",
@@ -38,7 +38,7 @@ def everything() -> list[str]:
 
 def command(version: PythonVersion) -> list[str]:
     """Return the pytest that runs on a version."""
-    is_whole = version is NEWEST and os.environ.get("CI") == "true"
+    is_whole = version is NEWEST and is_thorough()
     paths = everything() if is_whole else SELECTED
     options = ["-q", "-n", "2", "-p", "no:cacheprovider", "-m", "unit or shell"]
     options += [f"--ignore=tests/{name}" for name in LEFT_OUT]
