@@ -71,9 +71,9 @@ def crash(home: Path, companion: str, instants: int, span_s: float) -> Counter[t
     return kills
 
 
-# Companion of the kernel, number of kills (in CI, elsewhere), the span of time (seconds) in which they fall, what may be
-# left. Without a companion the kernel renews by itself, as it does where no process can be started: then an answer under way
-# dies with it, and only the file's wholeness can be promised.
+# Companion of the kernel, number of kills (in CI, elsewhere), the span of time (seconds) in which they fall, what may
+# be left. Without a companion the kernel renews by itself, as it does where no process can be started: then an answer
+# under way dies with it, and only the file's wholeness can be promised.
 ROWS = [
     ("fork", (500, 25), 0.06, {AS_BEFORE, RENEWED}),
     ("process", (12, 4), 1.5, {AS_BEFORE, RENEWED}),
