@@ -1,10 +1,11 @@
 # Every target does its own set-up: a virtual environment in .venv and what it needs there, once.
 #
-#   make demo    JupyterLab with the tour notebook, on your own login or on the simulator
-#   make test    the whole suite; installs the browser and the Codex CLI for it where that is allowed
-#   make check   format, lint, types, layers: what a change must keep
-#   make bench   the table of budgets
-#   make docs    the documentation, in docs/_build/html
+#   make demo       JupyterLab with the tour notebook, on your own login or on the simulator
+#   make test       the whole suite; installs the browser and the Codex CLI for it where that is allowed
+#   make test-fast  what needs only Python, in under three minutes
+#   make check      format, lint, types, layers: what a change must keep
+#   make bench      the table of budgets
+#   make docs       the documentation, in docs/_build/html
 
 PYTHON ?= python3
 VENV := .venv
@@ -13,7 +14,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 
-.PHONY: demo test check bench docs clean help
+.PHONY: demo test test-fast check bench docs clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -33,6 +34,9 @@ demo: $(VENV)/.ready-demo
 
 test: $(VENV)/.ready-dev
 	$(BIN)/python -m tests $(PYTEST_ARGS)
+
+test-fast: $(VENV)/.ready-dev
+	$(BIN)/python -m pytest -q -m "unit or shell" -n 2 --dist worksteal $(PYTEST_ARGS)
 
 check: $(VENV)/.ready-dev
 	$(BIN)/ruff format --check

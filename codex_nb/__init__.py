@@ -139,9 +139,12 @@ def map(  # noqa: A001  the name that the standard library has for it
 ) -> Any:
     """Ask many questions, a few at a time, and return their answers in order, as a list.
 
-    A pandas Series of prompts gives a Series. A rate limit is waited out. With ``on_error="return"`` a question that
-    failed has its CodexError in its place. An interrupt returns what is done; the rest have the status "cancelled".
-    ``executor`` (anything with the ``submit`` of ``concurrent.futures``) carries the questions elsewhere.
+    A pandas Series of prompts gives a Series. A rate limit is waited out once for all of them. With
+    ``on_error="return"`` a question that failed has its CodexError in its place. With ``on_error="raise"`` the first
+    failure ends the batch, and its ``answers`` hold what there is in the same form: every answer that was had, the
+    failures in their places, and Answers with the status "cancelled" for the rest. An interrupt returns just that.
+    ``executor`` (anything with the ``submit`` of ``concurrent.futures``) carries the questions elsewhere; there each
+    waits for itself, as with :func:`ask`.
 
     >>> answers = codex_nb.map(["Is the sky blue?", "Is grass red?"], schema=bool, concurrency=2)
     >>> [type(answer.parsed).__name__ for answer in answers]

@@ -29,7 +29,7 @@ No error ever holds a secret, in its message, its fields or its chained cause.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from codex_nb.words import next_steps
 from codex_nb.words.message import Message
@@ -43,11 +43,14 @@ if TYPE_CHECKING:
 class CodexError(Exception):
     """Anything that codex_nb tells a user went wrong.
 
-    ``str(error)`` says what happened and why, in one sentence or two; ``hint`` says what to do next.
+    ``str(error)`` says what happened and why, in one sentence or two; ``hint`` says what to do next. ``answers`` is
+    what :func:`codex_nb.map` had when this error ended it: one entry for each prompt, in their order, an error where a
+    question failed, an Answer with the status "cancelled" where it was not answered.
     """
 
     default_hint: ClassVar[str] = ""
     retryable: bool = False
+    answers: Any = ()
 
     def __init__(self, message: Message | str, *, hint: str | None = None) -> None:
         text, advice = message if isinstance(message, Message) else (message, None)

@@ -7,6 +7,7 @@ import atexit
 import functools
 import sys
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.assembly import open_profile
@@ -21,6 +22,7 @@ from codex_nb.magics.question import gather, image_url
 from codex_nb.magics.reading import NotebookReading, read_for
 from codex_nb.magics.stdin import stdin_prompt
 from codex_nb.magics.workspace import PlainConfiguration, Workspace
+from codex_nb.responses.throttle import Throttle
 from codex_nb.session.batch import Batch, CoroutineExecutor, prompts_of
 from codex_nb.session.events import ApprovalRequested, TurnFinished
 from codex_nb.session.request import TurnRequest
@@ -33,7 +35,7 @@ from codex_nb.words.conversation import NO_RESULT
 from codex_nb.words.transcript import FAILED_WITHOUT_A_REASON
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
     from concurrent.futures import Future
     from typing import Literal
 
@@ -197,16 +199,13 @@ def ask_many(
     """See :func:`codex_nb.map`."""
     texts, shaped = prompts_of(prompts)
     space = workspace()
+    throttle = Throttle(concurrency)
     line = ProgressLine(in_notebook=getattr(space.shell, "kernel", None) is not None)
     with Mailbox() as mailbox, open_pump(space.shell, mailbox) as pump:
 
-        def begin(coroutine: Coroutine[Any, Any, Answer]) -> Future[Answer]:
-            future = space.engine.submit(coroutine)
-            future.add_done_callback(lambda _: mailbox.wake())
-            return future
-
         async def answer(prompt: str) -> Answer:
             home, request = _request(space, prompt, **options)
+            request = replace(request, throttle=throttle)
             ports = _ports(space, mailbox, prompt)
             return await home.assistant.answer(request, ports=ports, approver=NobodyToAsk())
 
@@ -217,14 +216,19 @@ def ask_many(
         batch = Batch(
             texts,
             answer if executor is None else functools.partial(ask, **options),
-            CoroutineExecutor(begin) if executor is None else executor,
+            CoroutineExecutor(space.engine.submit) if executor is None else executor,
             concurrency=concurrency,
             on_error=on_error,
             on_progress=line.tell,
             wait=wait,
+            wake=mailbox.wake,
+            waiting_s=lambda: throttle.waiting_s,
         )
         try:
             return shaped(batch.run())
+        except BaseException as error:
+            error.answers = shaped(batch.outcomes())  # type: ignore[attr-defined]  # any exception takes one more
+            raise
         finally:
             line.close()
 

@@ -32,6 +32,7 @@ class Part:
 
     name: str
     marks: str
+    side_by_side: tuple[str, ...] = ()
 
     @property
     def report(self) -> Path:
@@ -49,16 +50,16 @@ class Part:
             "-o",
             f"cache_dir=.pytest_cache/{self.name}",
         ]
-        return [*pytest, f"--junit-xml={self.report}", "--durations=10", *options]
+        return [*pytest, *self.side_by_side, f"--junit-xml={self.report}", "--durations=10", *options]
 
     def failed(self) -> list[str]:
         """Return the tests that failed when the part was run."""
         return [] if not self.report.exists() else failures(self.report)
 
 
-PYTHON = Part("python", "unit or shell")
+PYTHON = Part("python", "unit or shell", ("-n", "2", "--dist", "worksteal"))
 BROWSER = Part("browser", "browser")
-PROGRAMS = Part("programs", "kernel or contract or servers")
+PROGRAMS = Part("programs", "kernel or contract or servers or pythons")
 PARTS = (PYTHON, BROWSER, PROGRAMS)
 
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import tiers
+from tests.patience import LONGEST_TEST_S
 
 settings.register_profile("calm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("calm"), derandomize=True)
@@ -50,6 +51,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         tier = tiers.tier_of(item.path)
         item.add_marker(getattr(pytest.mark, tier.name))
+        if tier.name in {"browser", "kernel"} and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(LONGEST_TEST_S))
         reason = missing(tier.name)
         if reason is None:
             continue

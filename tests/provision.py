@@ -181,6 +181,7 @@ SET_UPS: Mapping[str, Callable[[], None]] = {
     "contract": set_up_contract,
     "kernel": set_up_kernel,
     "servers": by_its_own_program("servers"),
+    "pythons": by_its_own_program("pythons"),
 }
 
 

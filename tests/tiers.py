@@ -48,6 +48,11 @@ def codex_cli() -> Path | None:
     return path if path.exists() else None
 
 
+def is_thorough() -> bool:
+    """Say whether the longest tests run at full strength: in CI, a short form of them elsewhere."""
+    return os.environ.get("CI") == "true"
+
+
 def provisioning_failure(tier: str) -> str | None:
     """Return why ``python -m tests.provision`` could not set a tier up, None when it could."""
     if not REPORT.exists():
@@ -90,6 +95,15 @@ def _needs_servers() -> str | None:
     return provisioning_failure("servers")
 
 
+def _needs_pythons() -> str | None:
+    from tests.pythons import provision
+
+    absent = [v.name for v in provision.VERSIONS if v.from_debian and not provision.is_ready(v)]
+    if not absent:
+        return None
+    return f"no Python {', '.join(absent)}: {provisioning_failure('pythons')}"
+
+
 TIERS: Mapping[str, Tier] = {
     tier.name: tier
     for tier in (
@@ -99,6 +113,7 @@ TIERS: Mapping[str, Tier] = {
         Tier("browser", _needs_browser),
         Tier("contract", _needs_codex_cli),
         Tier("servers", _needs_servers),
+        Tier("pythons", _needs_pythons),
     )
 }
 

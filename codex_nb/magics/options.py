@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from codex_nb.errors import CodexError
 from codex_nb.words import question, reference
@@ -50,7 +50,11 @@ class CellOptions:
 
 
 class _Parser(argparse.ArgumentParser):
-    """An argparse parser that raises instead of leaving the process."""
+    """An argparse parser that raises instead of leaving the process; a help text stands as it is written."""
+
+    def add_argument(self, *names: Any, **settings: Any) -> argparse.Action:
+        settings["help"] = settings["help"].replace("%", "%%")  # argparse would format it
+        return super().add_argument(*names, **settings)
 
     def error(self, message: str) -> NoReturn:
         raise OptionError(question.bad_options(message))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit, urlunsplit
@@ -21,14 +21,16 @@ from codex_nb.responses.mapping import event_error, transport_error
 from codex_nb.responses.problem import request_id_of
 from codex_nb.responses.reply import Reply
 from codex_nb.responses.request import request_body, request_headers
-from codex_nb.responses.retry import Attempts, RetryPolicy
+from codex_nb.responses.retry import Attempts, RetryPolicy, holds_everyone, wanted_wait
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
 
     from codex_nb.responses.backend import Backend
     from codex_nb.responses.models import ModelCatalog
     from codex_nb.responses.request import ResponsesRequest
+    from codex_nb.responses.throttle import Slot, Throttle
 
 CONNECT_TIMEOUT_S = 15.0
 WRITE_TIMEOUT_S = 60.0
@@ -83,19 +85,23 @@ class ResponsesClient:
         request and are not told again. When a cut leaves complete calls, the response counts as finished, for their
         outputs are what must be sent next. All other failures raise a CodexError. Close the generator to cancel.
         """
-        attempts = Attempts(self._policy)
+        attempts = Attempts(self._policy, is_patient=request.throttle is not None)
         fold = ResponseFold()
         while True:
-            attempt = _Attempt(self, request.continued(fold.completed_items), attempts)
-            fold = ResponseFold(fold.completed_items)
-            try:
-                async with aclosing(attempt.events(fold)) as events:
-                    async for event in events:
-                        yield event
-            except CodexError as error:
-                failure = error
-            else:
-                return
+            limit = None
+            async with _sending(request.throttle) as slot:
+                attempt = _Attempt(self, request.continued(fold.completed_items), attempts, slot)
+                fold = ResponseFold(fold.completed_items)
+                try:
+                    async with aclosing(attempt.events(fold)) as events:
+                        async for event in events:
+                            yield event
+                except CodexError as error:
+                    failure = error
+                else:
+                    return
+                if request.throttle is not None and holds_everyone(failure):
+                    limit = request.throttle.limited(wanted_wait(failure))
             if fold.owes_outputs and failure.retryable:
                 yield attempt.finished(fold)
                 return
@@ -106,8 +112,9 @@ class ResponsesClient:
                 raise failure
             request = replace(request, turn_state=attempt.turn_state)
             number, most = attempts.requests + 1, self._policy.max_requests
-            yield ev.Retrying(number, most, wait, str(failure), fold.unfinished_keys)
-            await self._sleep(wait)
+            yield ev.Retrying(number, most, limit or wait, str(failure), fold.unfinished_keys)
+            if limit is None:  # else the throttle waits, for all requests together
+                await self._sleep(wait)
 
     async def open(self, request: ResponsesRequest) -> httpx.Response:
         """Send one request and give its reply, unread; CodexError when there is none."""
@@ -141,6 +148,11 @@ class ResponsesClient:
         )
 
 
+def _sending(throttle: Throttle | None) -> AbstractAsyncContextManager[Slot | None]:
+    """Wait for the turn of a request that shares a rate limit with others; any other one has its turn at once."""
+    return nullcontext() if throttle is None else throttle.sending()
+
+
 def _moved(url: str, origin: str) -> str:
     """Give the same path at another origin."""
     parts = urlsplit(origin)
@@ -150,10 +162,13 @@ def _moved(url: str, origin: str) -> str:
 class _Attempt:
     """One request and its reply; ``turn_state`` is what the next request of the turn echoes."""
 
-    def __init__(self, client: ResponsesClient, request: ResponsesRequest, attempts: Attempts) -> None:
+    def __init__(
+        self, client: ResponsesClient, request: ResponsesRequest, attempts: Attempts, slot: Slot | None
+    ) -> None:
         self._client = client
         self._request = request
         self._attempts = attempts
+        self._slot = slot
         self._request_id: str | None = None
         self.turn_state = request.turn_state
 
@@ -165,6 +180,8 @@ class _Attempt:
         reply = Reply(response, backend, idle_timeout_s=backend.idle_timeout_s)
         try:
             self._note_reply(response)
+            if self._slot is not None and response.is_success:
+                self._slot.release(accepted=True)
             limits = parse_headers(response.headers)
             if limits is not None:
                 yield ev.LimitsSeen(limits)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from codex_nb.responses.backend import Backend
+    from codex_nb.responses.throttle import Throttle
 
 ENCRYPTED_REASONING = "reasoning.encrypted_content"
 # What config.toml calls a tier, and what the API calls it.
@@ -26,7 +27,7 @@ class ResponsesRequest:
     ``input`` is the whole history, a developer message first (there is no ``instructions`` field); items are sent as
     they are, in their own key order. ``tools`` are tool specifications. ``text_format`` is a ``json_schema`` format
     (see :func:`json_schema_format`). ``turn_state`` is the last reply's, within one turn only. ``is_lite`` is the
-    model's wish for the lite form.
+    model's wish for the lite form. ``throttle`` is shared by the requests of a batch; it is not sent.
     """
 
     model: str
@@ -44,6 +45,7 @@ class ResponsesRequest:
     turn_id: str | None = None
     turn_state: str | None = None
     is_lite: bool = False
+    throttle: Throttle | None = field(default=None, repr=False, compare=False)
 
     def continued(self, items: tuple[dict[str, Any], ...]) -> ResponsesRequest:
         """Give the same request with these items, already received, at the end of its input."""

@@ -51,10 +51,14 @@ class RetryPolicy:
 
 
 class Attempts:
-    """Counts the requests of one call and decides about the next one."""
+    """Counts the requests of one call and decides about the next one.
 
-    def __init__(self, policy: RetryPolicy) -> None:
+    In a batch (``is_patient``) a rate limit is waited out however long it lasts, and a model at capacity, too.
+    """
+
+    def __init__(self, policy: RetryPolicy, *, is_patient: bool = False) -> None:
         self.policy = policy
+        self._is_patient = is_patient
         self.requests = 0
         self.failures = 0
         self._before_events = 0
@@ -68,12 +72,13 @@ class Attempts:
             self._after_events += 1
         else:
             self._before_events += 1
-        if not can_be_repeated(error) or self.requests >= policy.max_requests:
+        is_waited_out = self._is_patient and holds_everyone(error)
+        if not (is_waited_out or can_be_repeated(error)) or self.requests >= policy.max_requests:
             return None
         if self._before_events > policy.request_retries or self._after_events > policy.stream_retries:
             return None
         wanted = wanted_wait(error)
-        if wanted is not None and wanted > policy.longest_wait:
+        if wanted is not None and wanted > policy.longest_wait and not is_waited_out:
             return None
         return policy.delay(self.failures, wanted, chance)
 
@@ -81,8 +86,17 @@ class Attempts:
 def can_be_repeated(error: CodexError) -> bool:
     """Tell whether the same request may succeed a moment later; a model at capacity needs more than a moment."""
     if isinstance(error, BackendOverloaded):
-        return not (error.code == "server_is_overloaded" and error.status is None)
+        return not _is_at_capacity(error)
     return isinstance(error, RateLimited | StreamInterrupted) and error.retryable
+
+
+def holds_everyone(error: CodexError) -> bool:
+    """Tell whether no other request would fare better now."""
+    return isinstance(error, RateLimited) or (isinstance(error, BackendOverloaded) and _is_at_capacity(error))
+
+
+def _is_at_capacity(error: BackendOverloaded) -> bool:
+    return error.code == "server_is_overloaded" and error.status is None
 
 
 def wanted_wait(error: CodexError) -> float | None:

@@ -7,21 +7,11 @@ cluster's executor can carry them; :class:`CoroutineExecutor` carries them on th
 from __future__ import annotations
 
 import concurrent.futures
-import random
-import time
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from codex_nb.errors import (
-    AuthError,
-    BackendOverloaded,
-    CodexError,
-    ConfigError,
-    QuotaExceeded,
-    RateLimited,
-    UsageLimitReached,
-)
+from codex_nb.errors import AuthError, CodexError, ConfigError, QuotaExceeded, UsageLimitReached
 from codex_nb.session.answer import Answer
 from codex_nb.tools.trust import library_of
 from codex_nb.words import batch as words
@@ -31,13 +21,9 @@ if TYPE_CHECKING:
 
     Future = concurrent.futures.Future[Any]
 
-MOST_WAITS = 10
-FIRST_WAIT_S = 1.0
-LONGEST_WAIT_S = 60.0
 TICK_S = 0.1
 # After these no other question would fare better.
 _HOPELESS = (AuthError, UsageLimitReached, QuotaExceeded, ConfigError)
-_PASSING = (RateLimited, BackendOverloaded)
 
 Outcome = Answer | CodexError
 
@@ -73,20 +59,18 @@ class Progress:
 
 def wait_for_any(futures: Collection[Future], timeout_s: float) -> None:
     """Wait until one of the futures is done, or for ``timeout_s`` seconds."""
-    if futures:
-        concurrent.futures.wait(futures, timeout_s, concurrent.futures.FIRST_COMPLETED)
-    else:
-        time.sleep(timeout_s)
+    concurrent.futures.wait(futures, timeout_s, concurrent.futures.FIRST_COMPLETED)
 
 
 @dataclass
 class Batch:
     """The questions of one call, and what has come of them.
 
-    ``ask`` is what the executor calls with a prompt; it gives an Answer or raises a CodexError. ``wait`` is called on
-    this thread again and again while nothing can be begun, and may serve widgets and calls meanwhile. An error that
-    passes is waited out, all questions together, at most :data:`MOST_WAITS` times for one of them. A KeyboardInterrupt
-    ends the batch: what is done is returned, the rest are answers with the status "cancelled".
+    ``ask`` is what the executor calls with a prompt; it gives an Answer or raises a CodexError, after all repeats that
+    it wants to make. ``wait`` is called on this thread again and again while nothing can be begun, and may serve
+    widgets and calls meanwhile; ``wake`` is called on any thread, to end such a wait. ``waiting_s`` tells how long a
+    rate limit still lasts. A KeyboardInterrupt ends the batch: what is done is returned, the rest are answers with the
+    status "cancelled". A question costs the same however many there are.
     """
 
     prompts: tuple[str, ...]
@@ -96,84 +80,97 @@ class Batch:
     on_error: Literal["raise", "return"] = "raise"
     on_progress: Callable[[Progress], None] = lambda _progress: None
     wait: Callable[[Collection[Future], float], None] = wait_for_any
-    clock: Callable[[], float] = time.monotonic
-    chance: Callable[[], float] = random.random
+    wake: Callable[[], None] = lambda: None
+    waiting_s: Callable[[], float] = lambda: 0.0
+    _begun: int = field(default=0, init=False)
+    _settled: int = field(default=0, init=False)
+    _failed: int = field(default=0, init=False)
     _running: dict[Future, int] = field(default_factory=dict, init=False)
-    _queue: deque[int] = field(default_factory=deque, init=False)
-    _outcomes: dict[int, Outcome] = field(default_factory=dict, init=False)
-    _waits: dict[int, int] = field(default_factory=dict, init=False)
-    _resume_at: float = field(default=0.0, init=False)
+    _finished: deque[Future] = field(default_factory=deque, init=False)
+    _outcomes: list[Outcome | None] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         if self.concurrency < 1:
             raise ConfigError(words.NO_CONCURRENCY, key="concurrency")
+        self._outcomes = [None] * len(self.prompts)
 
     def run(self) -> list[Outcome]:
-        """Ask everything; return the outcomes in the order of the prompts."""
-        self._queue.extend(range(len(self.prompts)))
-        self._resume_at = self.clock()
+        """Ask everything; return :meth:`outcomes`, which an error that is raised leaves behind as well."""
         self._tell()
         try:
-            while self._queue or self._running:
+            while self._settled < len(self.prompts):
                 self._begin()
-                self.wait(tuple(self._running), TICK_S)
+                self.wait(self._running.keys(), 0.0 if self._finished else TICK_S)
                 self._collect()
         except KeyboardInterrupt:
-            self._collect()
+            pass  # the caller wants what there is
         finally:
-            for future in self._running:
-                future.cancel()
-        return [
-            self._outcomes.get(index, Answer("", status="cancelled")) for index in range(len(self.prompts))
-        ]
+            self._stop()
+        return self.outcomes()
+
+    def outcomes(self) -> list[Outcome]:
+        """Return what has come of each prompt so far, in their order; "cancelled" is what has no outcome."""
+        return [Answer("", status="cancelled") if outcome is None else outcome for outcome in self._outcomes]
 
     def _begin(self) -> None:
-        while self._queue and len(self._running) < self.concurrency and self.clock() >= self._resume_at:
-            index = self._queue.popleft()
-            self._running[self.executor.submit(self.ask, self.prompts[index])] = index
+        while self._begun < len(self.prompts) and len(self._running) < self.concurrency:
+            future = self.executor.submit(self.ask, self.prompts[self._begun])
+            self._running[future] = self._begun
+            self._begun += 1
+            future.add_done_callback(self._note_done)
+
+    def _note_done(self, future: Future) -> None:
+        self._finished.append(future)
+        self.wake()
 
     def _collect(self) -> None:
-        for future in [future for future in self._running if future.done()]:
-            index = self._running.pop(future)
-            if future.cancelled():
-                self._settle(index, Answer("", status="cancelled"))
-                continue
-            error = future.exception()
-            if error is None:
-                self._settle(index, future.result())
-            elif isinstance(error, _PASSING) and self._waits.get(index, 0) < MOST_WAITS:
-                self._postpone(index, error)
-            elif isinstance(error, CodexError):
-                self._fail(index, error)
-            else:
+        while self._finished:
+            future = self._finished[0]
+            index, error = self._running[future], self._settle(future)
+            del self._running[self._finished.popleft()]
+            self._tell()
+            if error is not None and (self.on_error == "raise" or not isinstance(error, CodexError)):
+                answered = self._settled - self._failed
+                error.add_note(words.failed_at(str(index + 1), str(len(self.prompts)), str(answered)))
                 raise error
+            if isinstance(error, _HOPELESS):
+                self._give_up(error)
+        if self.waiting_s():
+            self._tell()
 
-    def _postpone(self, index: int, error: CodexError) -> None:
-        waits = self._waits[index] = self._waits.get(index, 0) + 1
-        told = getattr(error, "retry_after", None)
-        backoff = min(FIRST_WAIT_S * 2 ** (waits - 1), LONGEST_WAIT_S) * (0.5 + self.chance())
-        self._resume_at = max(self._resume_at, self.clock() + (backoff if told is None else told))
-        self._queue.appendleft(index)
-        self._tell()
+    def _settle(self, future: Future) -> BaseException | None:
+        """Put what has come of a future into its place; return the error that it ended with."""
+        index = self._running[future]
+        if future.cancelled():
+            self._put(index, Answer("", status="cancelled"))
+            return None
+        error = future.exception()
+        if error is None:
+            self._put(index, future.result())
+        elif isinstance(error, CodexError):
+            self._put(index, error if self.on_error == "raise" else error.bare())
+        return error
 
-    def _fail(self, index: int, error: CodexError) -> None:
-        if self.on_error == "raise":
-            total, answered = len(self.prompts), len(self._outcomes)
-            error.add_note(words.failed_at(str(index + 1), str(total), str(answered)))
-            raise error
-        self._settle(index, error)
-        if isinstance(error, _HOPELESS):
-            while self._queue:
-                self._settle(self._queue.popleft(), error)
-
-    def _settle(self, index: int, outcome: Outcome) -> None:
+    def _put(self, index: int, outcome: Outcome) -> None:
         self._outcomes[index] = outcome
+        self._settled += 1
+        self._failed += isinstance(outcome, CodexError)
+
+    def _give_up(self, error: CodexError) -> None:
+        """Let what was never asked end like the question that says there is no use in asking."""
+        while self._begun < len(self.prompts):
+            self._put(self._begun, error)
+            self._begun += 1
         self._tell()
+
+    def _stop(self) -> None:
+        """Cancel what still runs, and take what is done but was not collected."""
+        for future, index in self._running.items():
+            if not future.cancel() and future.done() and self._outcomes[index] is None:
+                self._settle(future)
 
     def _tell(self) -> None:
-        failed = sum(1 for outcome in self._outcomes.values() if isinstance(outcome, CodexError))
-        waiting = max(0.0, self._resume_at - self.clock())
-        self.on_progress(Progress(len(self._outcomes), len(self.prompts), failed, waiting))
+        self.on_progress(Progress(self._settled, len(self.prompts), self._failed, self.waiting_s()))
 
 
 def prompts_of(given: Iterable[Any]) -> tuple[tuple[str, ...], Callable[[list[Outcome]], Any]]:

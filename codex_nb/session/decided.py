@@ -72,6 +72,7 @@ class Decided:
             thread_id=self.conversation.thread_id,
             turn_id=self.turn_id,
             is_lite=self.model.is_lite,
+            throttle=self.request.throttle,
         )
 
     def notices(self, opening: Opening) -> tuple[Notice, ...]:

@@ -11,6 +11,7 @@ from codex_nb.tools.tool import ToolSet
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from codex_nb.responses.throttle import Throttle
     from codex_nb.session.sections import NotebookContext
 
 
@@ -23,7 +24,7 @@ class TurnRequest:
     ``schema`` is a pydantic model, a dataclass, a TypedDict, any other annotation, or a JSON schema as a dict.
     ``data`` holds texts that the question speaks of, each with what it is: sent as data, not as the user's words.
     ``folder`` is where the notebook lies. ``replay`` lets a stored answer to the same question stand for a new one, and
-    ``fresh`` asks again all the same.
+    ``fresh`` asks again all the same. ``throttle`` is shared by the questions of a batch.
     """
 
     prompt: str
@@ -39,3 +40,4 @@ class TurnRequest:
     folder: Path | None = None
     replay: bool = False
     fresh: bool = False
+    throttle: Throttle | None = None

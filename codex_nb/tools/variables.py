@@ -18,6 +18,8 @@ _FULL_TEXT = 4_000
 _ATTRIBUTES = 8
 _FULL_ATTRIBUTES = 40
 _SHELL_NAMES = frozenset({"In", "Out", "exit", "quit", "open", "get_ipython", "codex_nb"})
+# by their first names: a path comes from pathlib, in Python 3.13 from pathlib._local
+_PLAIN_MODULES = frozenset({"builtins", "datetime", "decimal", "pathlib", "fractions", "uuid"})
 
 
 class Detail(Enum):
@@ -50,14 +52,7 @@ def _lines(value: object, detail: Detail) -> list[str]:
     if data is not None:
         return data
     kind = type(value)
-    if type(kind) is type and module_of(kind) in {
-        "builtins",
-        "datetime",
-        "decimal",
-        "pathlib",
-        "fractions",
-        "uuid",
-    }:
+    if type(kind) is type and module_of(kind).partition(".")[0] in _PLAIN_MODULES:
         return _builtin(value, detail)
     if type(value) is types.FunctionType:
         return [_signature(value)]

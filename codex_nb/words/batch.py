@@ -32,4 +32,7 @@ def not_a_text(number: str, type_name: str) -> Message:
 
 def failed_at(number: str, total: str, answered: str) -> str:
     """Say, in a note at the error, which question failed."""
-    return f"Question {number} of {total}; {answered} were answered."
+    return (
+        f"Prompt {number} of {total} failed. The {answered} answers so far are in the error's .answers "
+        "(in a notebook: sys.last_value.answers)."
+    )

@@ -1,28 +1,49 @@
-"""What pip installs holds everything that the product needs, and nothing of the workshop."""
+"""What pip installs holds everything that the product needs, and nothing of the workshop.
+
+A release is made as ``python -m build`` makes it: the sources are packed, and the wheel is built from that archive.
+"""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import sysconfig
+import tarfile
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.architecture.sources import PACKAGE
+from tests.architecture.sources import PACKAGE, tracked_files
 from tests.notebooks.running import tour
 from tests.tiers import ROOT
 
 
+@dataclass(frozen=True)
+class Release:
+    """The two files of a release."""
+
+    sources: Path
+    wheel: Path
+
+
 @pytest.fixture(scope="module")
-def names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """Build the wheel without network; give the files in it."""
-    folder = tmp_path_factory.mktemp("wheel")
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    options = ["--no-deps", "--no-build-isolation", "--wheel-dir", str(folder)]
-    subprocess.run([*pip, "wheel", *options, str(ROOT)], check=True)
-    (wheel,) = folder.glob("*.whl")
-    return set(zipfile.ZipFile(wheel).namelist())
+def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
+    """Build the archive of the sources, and the wheel from it, without network."""
+    folder = tmp_path_factory.mktemp("release")
+    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    done = subprocess.run(build, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (sources,), (wheel,) = folder.glob("*.tar.gz"), folder.glob("*.whl")
+    return Release(sources, wheel)
+
+
+@pytest.fixture(scope="module")
+def names(release: Release) -> set[str]:
+    """Give the files in the wheel."""
+    return set(zipfile.ZipFile(release.wheel).namelist())
 
 
 def test_the_wheel_holds_every_file_of_the_package(names: set[str]) -> None:
@@ -38,6 +59,40 @@ def test_the_wheel_holds_the_tour_that_the_demo_opens(names: set[str]) -> None:
 def test_the_wheel_holds_the_licence_and_no_tests(names: set[str]) -> None:
     assert [name for name in names if name.endswith("/licenses/LICENSE")] != []
     assert [name for name in names if name.split("/")[0] not in {"codex_nb", dist_info(names)}] == []
+
+
+def test_the_sources_hold_what_is_tracked_and_is_needed_to_build_and_test(release: Release) -> None:
+    with tarfile.open(release.sources) as archive:
+        packed = {Path(*Path(name).parts[1:]) for name in archive.getnames()}
+    left_out = {".ci", ".gitignore"}
+    expected = {path for path in tracked_files() if path.parts[0] not in left_out and (ROOT / path).is_file()}
+    assert expected - packed == set()
+    assert {path.parts[0] for path in packed} & {".venv", ".tiers", ".artifacts", "build", "dist"} == set()
+
+
+def test_the_wheel_of_the_sources_runs_in_a_fresh_environment(release: Release, tmp_path: Path) -> None:
+    fresh = tmp_path / "fresh"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(fresh)], check=True)
+    python = fresh / "bin" / "python"
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--python", str(python)]
+    subprocess.run([*pip, "install", "--no-deps", str(release.wheel)], check=True)
+    lib = next(fresh.glob("lib/python*/site-packages"))
+    # what it needs comes from this environment, codex_nb itself from the wheel alone
+    (lib / "outer.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+    def run(*command: str | Path) -> str:
+        done = subprocess.run(command, cwd=tmp_path, env=clean, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert run(fresh / "bin" / "codex-nb", "--help").startswith("usage: codex-nb")
+    where = (
+        "import codex_nb.notebooks as n, codex_nb, os; print(codex_nb.__file__, *os.listdir(n.__path__[0]))"
+    )
+    file, *notebooks = run(python, "-c", where).split()
+    assert Path(file).is_relative_to(fresh)
+    assert {path.name for path in tour()} <= set(notebooks)
 
 
 def dist_info(names: set[str]) -> str:

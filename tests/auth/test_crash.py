@@ -1,4 +1,7 @@
-"""Crash: killed at any instant of a renewal, the file always parses, is private, and holds a login that works."""
+"""Crash: killed at any instant of a renewal, the file always parses, is private, and holds a login that works.
+
+In CI there are hundreds of kills; elsewhere a twentieth of them.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from codex_nb.simulator import Simulator
+from tests.tiers import is_thorough
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,30 +71,31 @@ def crash(home: Path, companion: str, instants: int, span_s: float) -> Counter[t
     return kills
 
 
-# Companion of the kernel, number of kills, the span of time (seconds) in which they fall, what may be left.
-# Without a companion the kernel renews by itself, as it does where no process can be started: then an answer under way
-# dies with it, and only the file's wholeness can be promised.
+# Companion of the kernel, number of kills (in CI, elsewhere), the span of time (seconds) in which they fall, what may
+# be left. Without a companion the kernel renews by itself, as it does where no process can be started: then an answer
+# under way dies with it, and only the file's wholeness can be promised.
 ROWS = [
-    ("fork", 500, 0.06, {AS_BEFORE, RENEWED}),
-    ("process", 12, 1.5, {AS_BEFORE, RENEWED}),
-    ("none", 100, 0.06, {AS_BEFORE, RENEWED, LOST}),
+    ("fork", (500, 25), 0.06, {AS_BEFORE, RENEWED}),
+    ("process", (12, 4), 1.5, {AS_BEFORE, RENEWED}),
+    ("none", (100, 10), 0.06, {AS_BEFORE, RENEWED, LOST}),
 ]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("companion", "instants", "span_s", "allowed"), ROWS, ids=[row[0] for row in ROWS])
 def test_whenever_a_kernel_is_killed_its_login_is_whole(
     companion: str,
-    instants: int,
+    instants: tuple[int, int],
     span_s: float,
     allowed: set[str],
     home: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    kills = crash(home, companion, instants, span_s)
+    count = instants[0] if is_thorough() else instants[1]
+    kills = crash(home, companion, count, span_s)
     with capsys.disabled():
         sys.stdout.write(f"\n{table(companion, kills)}\n")
-    assert sum(kills.values()) == instants
+    assert sum(kills.values()) == count
     assert {left for _, left in kills} <= allowed
 
 

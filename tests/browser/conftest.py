@@ -13,12 +13,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Route, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Route, expect, sync_playwright
 
 from tests import tiers
 from tests.browser.beacon import Beacon
 from tests.browser.jupyter_server import FrontEnd, JupyterServer
 from tests.browser.notebook_page import NotebookPage
+from tests.patience import PATIENCE_MS
 
 CHROMIUM_FLAGS = (
     "--headless=new",
@@ -40,8 +41,12 @@ def chromium() -> Iterator[Browser]:
     """Start the one browser of this tier."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=tiers.chromium(), args=list(CHROMIUM_FLAGS), chromium_sandbox=False
+            executable_path=tiers.chromium(),
+            args=list(CHROMIUM_FLAGS),
+            chromium_sandbox=False,
+            timeout=PATIENCE_MS,
         )
+        expect.set_options(timeout=PATIENCE_MS)
         yield browser
         browser.close()
 
@@ -131,6 +136,7 @@ def fresh_profile(
         permissions=["clipboard-read", "clipboard-write"],
         reduced_motion="reduce",
     )
+    context.set_default_timeout(PATIENCE_MS)
 
     def stay_here(route: Route) -> None:
         if urlsplit(route.request.url).hostname in LOOPBACK | {None}:

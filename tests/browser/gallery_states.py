@@ -45,6 +45,7 @@ from codex_nb.ui.login import Method, SignInWidget
 from codex_nb.words.login_flows import OTHER_ADDRESS
 from tests.browser.transcript_scenes import ANSWER, CODE, PLAN, planning, print_and_plot
 from tests.browser.transcript_stage import STARTED, Stage, finish
+from tests.patience import PATIENCE_S
 from tests.ui.test_account import KEY, NOW, REPORT, STATUS
 
 THOUGHT = "**Looking at the data**\n\nThe user asks about penguins; the frame comes first, then its columns."
@@ -300,7 +301,7 @@ def show_account(name: str) -> None:
     touched = told.setdefault(name, [])
     view = AccountView(report, on_command=touched.append, commands=ALL)
     view.show()
-    Stage.serve(lambda: view.ready, 10)
+    Stage.serve(lambda: view.ready, PATIENCE_S)
     view.settle()
     held.append(view)
 
@@ -316,7 +317,7 @@ def show_sign_in(name: str) -> None:
         reason=EXPIRED,
     )
     widget.show()
-    Stage.serve(lambda: widget.ready, 10)
+    Stage.serve(lambda: widget.ready, PATIENCE_S)
     running = asyncio.get_running_loop().create_task(widget.run())
     held.extend([widget, running])
     running.add_done_callback(lambda _: widget.finish())

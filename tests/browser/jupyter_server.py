@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any, Self
 import nbformat
 from nbformat.sign import NotebookNotary
 
+from tests.patience import PATIENCE_S
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-START_SECONDS = 60
 LOG_LINES = 40
 # Front ends that ask the world for news would fail offline, and notebooks are saved only when a test says so.
 QUIET_FRONT_END = {
@@ -106,7 +107,7 @@ class JupyterServer:
             data=None if body is None else json.dumps(body).encode(),
             headers={"Authorization": f"token {self.token}", "Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
             text = answer.read()
         return json.loads(text) if text else None
 
@@ -183,7 +184,7 @@ class JupyterServer:
             return
         process.terminate()
         try:
-            process.wait(timeout=15)
+            process.wait(timeout=PATIENCE_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -201,7 +202,7 @@ class JupyterServer:
 
     def _wait_until_it_answers(self) -> None:
         assert self._process is not None
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
                 self.api("status")

@@ -20,6 +20,7 @@ from codex_nb.simulator import Call, End, Reply, Say, Simulator, Think
 from tests.kernel.front_ends import APPROVE, Answer, Page
 from tests.kernel.kernel_client import TIMEOUT_S, RunningKernel, running
 from tests.kernel.provision import ROOT, VERSIONS
+from tests.patience import PATIENCE_S
 
 HOSTILE = (
     "<script>window.hostile = 1</script><img src='https://hostile.example/a.png' onerror='window.hostile = 1'>"
@@ -225,7 +226,7 @@ def outputs_of(messages: list[dict[str, Any]]) -> list[nbformat.NotebookNode]:
 
 def confirm_a_code(sim: Simulator, asked_before: int) -> None:
     """Confirm the code of the next sign-in, as the person does at another page."""
-    if sim.requests.wait(lambda log: log.count("/deviceauth/token") > asked_before, 30):
+    if sim.requests.wait(lambda log: log.count("/deviceauth/token") > asked_before, PATIENCE_S):
         for code in sim.waiting_device_codes():
             sim.approve_device_code(code)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import nbformat
 
+from tests.patience import PATIENCE_MS
 from tests.tiers import ARTIFACTS, TIERS_FOLDER
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from tests.browser.jupyter_server import JupyterServer
 
 AXE = TIERS_FOLDER / "axe" / "node_modules" / "axe-core" / "axe.min.js"
-PATIENCE_MS = 30_000
 POLL_MS = 100  # a look at every frame would make the page draw frames that nothing else asks for
 KERNEL_STATUS = (
     "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status ?? 'none'"
@@ -50,7 +50,6 @@ class NotebookPage:
         self.file = file
         self.console_errors: list[str] = []
         self.script_errors: list[str] = []
-        page.set_default_timeout(PATIENCE_MS)
         page.on("console", self._note_console)
         page.on("pageerror", self._note_exception)
 
@@ -103,7 +102,7 @@ class NotebookPage:
         if wait_for_kernel:
             self.wait_for_kernel("idle")
 
-    def wait_for_kernel(self, status: str, *, timeout_ms: int = PATIENCE_MS) -> None:
+    def wait_for_kernel(self, status: str, *, timeout_ms: float = PATIENCE_MS) -> None:
         """Wait until the front end shows the kernel in a status (``idle``, ``busy``, …)."""
         self.page.wait_for_function(f"({KERNEL_STATUS})() === '{status}'", timeout=timeout_ms)
 
@@ -147,7 +146,7 @@ class NotebookPage:
         self.cell(index).locator(".jp-InputPrompt").first.click()
         self.page.keyboard.press("Control+Enter")
 
-    def run(self, index: int, *, timeout_ms: int = PATIENCE_MS) -> None:
+    def run(self, index: int, *, timeout_ms: float = PATIENCE_MS) -> None:
         """Run a cell to its end, as its execution count shows."""
         before = self.execution_count(index)
         self.start(index)
@@ -161,7 +160,9 @@ class NotebookPage:
         )
         return None if count is None else int(count)
 
-    def wait_until_run(self, index: int, *, after: int | None = None, timeout_ms: int = PATIENCE_MS) -> None:
+    def wait_until_run(
+        self, index: int, *, after: int | None = None, timeout_ms: float = PATIENCE_MS
+    ) -> None:
         """Wait until a cell's run has ended, with another count than ``after``."""
         self.page.wait_for_function(
             """([i, after]) => {
@@ -174,7 +175,7 @@ class NotebookPage:
             timeout=timeout_ms,
         )
 
-    def wait_for_text(self, index: int, text: str, *, timeout_ms: int = PATIENCE_MS) -> None:
+    def wait_for_text(self, index: int, text: str, *, timeout_ms: float = PATIENCE_MS) -> None:
         """Wait until a cell's output shows a text."""
         self.output(index).get_by_text(text).first.wait_for(timeout=timeout_ms)
 

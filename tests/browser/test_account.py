@@ -11,6 +11,7 @@ from codex_nb.simulator import ADA, GRACE, Simulator
 from tests.browser.asking import LOAD, lead_to
 from tests.browser.jupyter_server import FrontEnd
 from tests.browser.notebook_page import NotebookPage
+from tests.patience import PATIENCE_S
 
 BY_MAGIC, BY_NAME = "%codex status", "import codex_nb\ncodex_nb.status()"
 
@@ -49,7 +50,7 @@ def test_the_accounts_buttons_refresh_switch_sign_out_and_sign_in(
     notebook.wait_for_text(1, ADA.email)
     asked = sim.requests.count("/wham/usage")
     touch(notebook, "Refresh")
-    assert sim.requests.wait(lambda log: log.count("/wham/usage") > asked, 30)
+    assert sim.requests.wait(lambda log: log.count("/wham/usage") > asked, PATIENCE_S)
     touch(notebook, "Switch profile")
     notebook.wait_for_text(1, GRACE.email)
     notebook.screenshot("account-of-the-other-profile")
@@ -59,7 +60,7 @@ def test_the_accounts_buttons_refresh_switch_sign_out_and_sign_in(
     notebook.wait_for_text(1, "Nobody is signed in")
     assert not login.exists()
     touch(notebook, "Sign in")
-    assert sim.requests.wait(lambda log: log.count("/deviceauth/usercode") > 0, 30)
+    assert sim.requests.wait(lambda log: log.count("/deviceauth/usercode") > 0, PATIENCE_S)
     (code,) = sim.waiting_device_codes()
     notebook.wait_for_text(1, code)
     notebook.screenshot("account-signing-in")
@@ -86,7 +87,7 @@ def test_a_sign_in_that_is_cancelled_gives_the_account_back(
     notebook.run(0)
     notebook.run(1)
     touch(notebook, "Sign in")
-    assert sim.requests.wait(lambda log: log.count("/deviceauth/usercode") > 0, 30)
+    assert sim.requests.wait(lambda log: log.count("/deviceauth/usercode") > 0, PATIENCE_S)
     touch(notebook, "Cancel")
     notebook.wait_for_text(1, ADA.email)
     notebook.output(1).get_by_role("button", name="Sign out", exact=True).wait_for()

@@ -94,7 +94,7 @@ def gallery(
         if front_end is FrontEnd.LAB:  # Notebook 7 has no such area
             notebook.command("application:toggle-left-area")
         notebook.command("notebook:run-all-cells")
-        notebook.wait_until_run(1 + len(STATES), timeout_ms=120_000)
+        notebook.wait_until_run(1 + len(STATES))
         gallery = Gallery(notebook)
         bring_about(gallery)
         yield gallery

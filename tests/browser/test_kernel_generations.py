@@ -11,6 +11,7 @@ from tests.browser.asking import LOAD, lead_to
 from tests.browser.jupyter_server import FrontEnd
 from tests.browser.notebook_page import NotebookPage
 from tests.kernel.provision import VERSIONS, KernelVersion
+from tests.patience import PATIENCE_S
 
 # anywidget throws this two seconds after a widget was closed before its code had come: a very short segment's
 CLOSED_TOO_SOON = "[anywidget] Failed to initialize model."
@@ -134,5 +135,6 @@ def no_widget_stands_in(notebook: NotebookPage, cell: int) -> None:
 def hung_up(sim: Simulator, times: int) -> bool:
     """Whether the client has closed so many streams before their end."""
     return sim.requests.wait(
-        lambda log: [each.outcome for each in log.to("/responses")].count("client_closed") == times
+        lambda log: [each.outcome for each in log.to("/responses")].count("client_closed") == times,
+        PATIENCE_S,
     )

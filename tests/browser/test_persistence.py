@@ -19,6 +19,7 @@ from tests.browser.kept import ENDS, FIGURE, FIRST, HOSTILE, Ending
 from tests.browser.notebook_page import NotebookPage
 from tests.browser.readers import READERS, by_vs_code
 from tests.browser.seen import Seen, look
+from tests.patience import PATIENCE_S
 from tests.tiers import ROOT
 
 HEAD = "| how it ended |"
@@ -42,7 +43,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> nbformat.NotebookNode:
     folder = tmp_path_factory.mktemp("kept")
     file = folder / "kept.ipynb"
     command = [sys.executable, "-m", "tests.browser.kept", str(file), str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     return nbformat.read(file, as_version=4)
 

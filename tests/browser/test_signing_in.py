@@ -12,6 +12,7 @@ from codex_nb.simulator import GRACE, Call, End, Reply, Say, Simulator
 from tests.browser.asking import LOAD, lead_to
 from tests.browser.notebook_page import NotebookPage
 from tests.leaks import assert_no_leak, find_leaks
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def plain_outputs(notebook: NotebookPage) -> list[str]:
 
 def confirm(sim: Simulator) -> str:
     """Confirm the code that the cell shows, as the person does at the sign-in page; return the code."""
-    assert sim.requests.wait(lambda log: log.count("/deviceauth/token") > 0, 30)
+    assert sim.requests.wait(lambda log: log.count("/deviceauth/token") > 0, PATIENCE_S)
     (code,) = sim.waiting_device_codes()
     sim.approve_device_code(code)
     return code
@@ -51,7 +52,7 @@ def test_an_expired_session_brings_the_widget_and_the_same_cell_answers(
     notebook.run(0)
     notebook.start(1)
     notebook.output(1).get_by_text("Sign in to Codex", exact=True).wait_for()
-    assert sim.requests.wait(lambda log: log.count("/deviceauth/usercode") > 0, 30)
+    assert sim.requests.wait(lambda log: log.count("/deviceauth/usercode") > 0, PATIENCE_S)
     (code,) = sim.waiting_device_codes()
     notebook.wait_for_text(1, code)
     notebook.screenshot(f"sign-in-code-{front_end}")

@@ -9,6 +9,7 @@ import pytest
 from codex_nb.simulator import End, Reply, Say, Scenario, Simulator
 from tests.browser.asking import LOAD, lead_to
 from tests.browser.notebook_page import NotebookPage
+from tests.patience import PATIENCE_S
 
 ENDLESS = Scenario((Reply(stream=(Say("The beginning of a long answer.", gate="never"), End()), times=None),))
 
@@ -33,7 +34,9 @@ def ask_and_queue(open_notebook: Callable[..., NotebookPage]) -> NotebookPage:
 
 def closed_by_the_client(sim: Simulator) -> bool:
     """Whether the client hung up on the stream."""
-    return sim.requests.wait(lambda log: [r.outcome for r in log.to("/responses")] == ["client_closed"])
+    return sim.requests.wait(
+        lambda log: [r.outcome for r in log.to("/responses")] == ["client_closed"], PATIENCE_S
+    )
 
 
 def test_the_stop_button_ends_the_turn_and_the_queued_cell_runs(

@@ -11,6 +11,7 @@ from codex_nb.simulator import Call, End, Reply, Say, Simulator, Think
 from tests.browser.asking import LOAD, lead_to
 from tests.browser.jupyter_server import FrontEnd, JupyterServer
 from tests.browser.vs_code import VsCode, widget_scripts
+from tests.patience import PATIENCE_S
 from tests.sent import context_of, outputs_of
 
 STDOUT = "application/vnd.code.notebook.stdout"
@@ -124,7 +125,7 @@ def test_a_sign_in_stands_in_the_cell_and_the_cell_goes_on_by_itself(vs_code: Vs
     cell = vs_code.start("%%codex\nWho am I?")
     shown = vs_code.output(cell)
     shown.locator(".codex-live").wait_for()
-    assert sim.requests.wait(lambda log: log.count("/deviceauth/token") > 0, 30)
+    assert sim.requests.wait(lambda log: log.count("/deviceauth/token") > 0, PATIENCE_S)
     (code,) = sim.waiting_device_codes()
     shown.get_by_text(code).wait_for()
     sim.approve_device_code(code)

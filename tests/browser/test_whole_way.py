@@ -14,6 +14,7 @@ from tests.browser.jupyter_server import FrontEnd
 from tests.browser.notebook_page import NotebookPage
 from tests.contract.cli import CodexCli
 from tests.contract.test_logins import DEVICE_LOGIN
+from tests.patience import PATIENCE_S
 
 LOOK = "print('rows', len(df)); df.describe()"
 FRAME = "import pandas as pd\ndf = pd.DataFrame({'height': [1.6, 1.7, 1.8], 'weight': [60, 70, 85]})"
@@ -49,10 +50,10 @@ def signed_in_by_the_cli(sim: Simulator, tmp_path: Path, kernel_environ: dict[st
     cli = CodexCli(program, sim, tmp_path)
     cli.configure(sim.config_toml("builtin"))
     with cli.running(*DEVICE_LOGIN, sim.issuer) as process:
-        assert sim.requests.wait(lambda log: log.count("/deviceauth/token") > 0, 30)
+        assert sim.requests.wait(lambda log: log.count("/deviceauth/token") > 0, PATIENCE_S)
         (code,) = sim.waiting_device_codes()
         sim.approve_device_code(code)
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE_S)
     kernel_environ.update(sim.environ() | {"CODEX_HOME": str(cli.home)})
     return cli
 

@@ -34,6 +34,7 @@ from codex_nb.session.events import (
 from codex_nb.tools.approval import ApprovalRequest, Decision
 from codex_nb.ui.commands import Command, Decide, Stop
 from codex_nb.ui.transcript import Transcript
+from tests.patience import PATIENCE_S
 
 STARTED = TurnStarted("turn", "main", "gpt-5.2-codex", "medium", "ada@example.com", "plus", "chatgpt")
 USAGE = Usage(11_482, 9_216, 640, 192, 12_122)
@@ -53,7 +54,7 @@ class Stage:
         """Show the transcript and play the steps to their end; a Stop ends them early."""
         self.pump = open_pump(get_ipython(), self.mailbox)
         self.transcript.show()
-        self.wait(lambda: self.transcript.ready, 10)
+        self.wait(lambda: self.transcript.ready, PATIENCE_S)
         try:
             self._play(steps)
         finally:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from tests.browser.notebook_page import PATIENCE_MS
 from tests.browser.seen import Seen, look
 from tests.tiers import TIERS_FOLDER
 
@@ -102,7 +101,6 @@ class VsCode:
         self.script_errors: list[str] = []
         self._server = server
         self._kernel = kernel
-        page.set_default_timeout(PATIENCE_MS)
         page.on("console", self._note)
         page.on("pageerror", self._note_exception)
 
@@ -122,7 +120,7 @@ class VsCode:
         self.page.evaluate(
             f"own => {{ import('./{SCRIPT.name}').then(page => page.start(own), console.error) }}", own
         )
-        self.page.wait_for_function("() => window.vsCode?.run", timeout=PATIENCE_MS)
+        self.page.wait_for_function("() => window.vsCode?.run")
 
     def close(self) -> None:
         """End the kernel."""
@@ -146,9 +144,7 @@ class VsCode:
 
     def wait_until_run(self, index: int) -> None:
         """Wait until a cell's run has ended."""
-        self.page.wait_for_function(
-            "index => window.vsCode.cells[index].state !== 'running'", arg=index, timeout=PATIENCE_MS
-        )
+        self.page.wait_for_function("index => window.vsCode.cells[index].state !== 'running'", arg=index)
 
     def output(self, index: int) -> Locator:
         """Return what a cell shows."""

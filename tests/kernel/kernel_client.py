@@ -11,8 +11,9 @@ from jupyter_client import BlockingKernelClient, KernelManager
 from jupyter_client.kernelspec import KernelSpec
 
 from tests.kernel.provision import ROOT, KernelVersion
+from tests.patience import PATIENCE_S
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = PATIENCE_S
 OUTPUTS = {"stream", "display_data", "execute_result", "error", "update_display_data"}
 
 

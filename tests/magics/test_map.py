@@ -2,21 +2,49 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import gc
 import os
 import signal
+import sys
 import threading
+import tracemalloc
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
+from types import FrameType
+from typing import Any
 
+import pandas as pd
 import pytest
 
 import codex_nb
-from codex_nb.errors import BadRequest
+from codex_nb.errors import BadRequest, CodexError, RateLimited
+from codex_nb.session import events as turn_events
 from codex_nb.session.answer import Answer
 from codex_nb.simulator import End, Hold, Reply, Say, Simulator, error_replies
+from tests.magics.conftest import Notebook
 
 PROMPTS = [f"question number {number}." for number in range(200)]
 REFUSED_OK = 200
+
+
+class Desk:
+    """An executor that has answered every prompt as soon as it is asked, but for the one that it refuses."""
+
+    def __init__(self, poison: str = "") -> None:
+        self.poison = poison
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> concurrent.futures.Future[Answer]:
+        future: concurrent.futures.Future[Answer] = concurrent.futures.Future()
+        if arguments[-1] == self.poison:
+            future.set_exception(BadRequest("This prompt is poison."))
+        else:
+            future.set_result(ANSWER)
+        return future
+
+
+ANSWER = Answer("yes")
 
 
 def prompt_of(body: dict) -> str:
@@ -65,3 +93,168 @@ def test_an_interrupt_returns_what_is_done(home: object, sim: Simulator) -> None
         lambda log: {r.outcome for r in log.to("/responses")} == {"answered", "client_closed"}
     )
     assert sim.requests.count("/responses") == 10 + 4
+
+
+def states(answers: Any) -> list[str]:
+    return [answer.status if isinstance(answer, Answer) else type(answer).__name__ for answer in answers]
+
+
+def test_the_error_of_a_batch_carries_every_answer_that_was_had(home: object, sim: Simulator) -> None:
+    del home
+    sim.add_replies(replace(error_replies.bad_request("This prompt is poisoned."), skip=7))
+    with pytest.raises(BadRequest) as caught:
+        codex_nb.map(PROMPTS[:10], concurrency=1)
+    answers = caught.value.answers
+    assert states(answers) == ["completed"] * 7 + ["BadRequest"] + ["cancelled"] * 2
+    assert [PROMPTS[number] in answers[number].text for number in range(7)] == [True] * 7
+    assert answers[7] is caught.value
+
+
+def test_the_error_of_a_series_carries_a_series(home: object) -> None:
+    del home
+    prompts = pd.Series(["a", "b", "poison"], index=["x", "y", "z"], name="asked")
+    with pytest.raises(BadRequest) as caught:
+        codex_nb.map(prompts, executor=Desk("poison"))
+    answers = caught.value.answers
+    assert (list(answers.index), answers.name) == (["x", "y", "z"], "asked")
+    assert states(answers) == ["completed", "completed", "BadRequest"]
+
+
+def test_what_the_last_of_500_loses_is_one_question(home: object) -> None:
+    del home
+    prompts = [f"prompt {number}" for number in range(500)]
+    with pytest.raises(BadRequest) as caught:
+        codex_nb.map(prompts, executor=Desk("prompt 499"))
+    assert states(caught.value.answers) == ["completed"] * 499 + ["BadRequest"]
+
+
+def test_what_is_no_error_of_ours_carries_the_answers_too(home: object) -> None:
+    del home
+
+    class Broken(Desk):
+        def submit(
+            self, function: Callable[..., Any], /, *arguments: Any
+        ) -> concurrent.futures.Future[Answer]:
+            if arguments[-1] == "c":
+                raise RuntimeError("the cluster is gone")
+            return super().submit(function, *arguments)
+
+    with pytest.raises(RuntimeError) as caught:
+        codex_nb.map(list("abcd"), executor=Broken(), concurrency=1)
+    answers: Any = getattr(caught.value, "answers", None)
+    assert states(answers) == ["completed", "completed", "cancelled", "cancelled"]
+
+
+def test_the_next_cell_finds_the_answers_of_a_batch_that_failed(notebook: Notebook, sim: Simulator) -> None:
+    sim.add_replies(replace(error_replies.bad_request("This prompt is poisoned."), skip=3))
+    asked = notebook.run("import codex_nb, sys; codex_nb.map([f'{n}' for n in range(5)], concurrency=1)")
+    assert isinstance(asked.failure, BadRequest)
+    notebook.run("saved = [a for a in sys.last_value.answers if getattr(a, 'status', '') == 'completed']")
+    assert states(notebook.namespace["saved"]) == ["completed"] * 3
+
+
+THREADS = "threads"
+
+
+@pytest.mark.parametrize("where", ["engine", THREADS])
+@pytest.mark.parametrize(
+    "refused",
+    [
+        error_replies.rate_limited(0.01, times=None),
+        replace(error_replies.overloaded(times=None), headers={"retry-after": "0.01"}),
+        error_replies.failed("rate_limit_exceeded", "Please try again in 0.01s.", times=None),
+    ],
+    ids=["429", "503", "limit in a stream"],
+)
+def test_no_prompt_is_sent_more_than_six_times(
+    refused: Reply, where: str, home: object, sim: Simulator
+) -> None:
+    del home
+    sim.add_replies(refused)
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        executor = pool if where == THREADS else None
+        answers = codex_nb.map(["one", "two", "three"], on_error="return", executor=executor)
+    assert [isinstance(answer, CodexError) for answer in answers] == [True] * 3
+    asked = Counter(prompt_of(request.body) for request in sim.requests.to("/responses"))
+    assert sorted(asked.values()) == [6, 6, 6]
+
+
+def test_a_provider_that_wants_no_repeats_gets_none(home: Any, sim: Simulator) -> None:
+    settings = sim.config_toml("custom") + "request_max_retries = 1\nstream_max_retries = 1\n"
+    (home / "config.toml").write_text(settings)
+    sim.add_replies(error_replies.rate_limited(0.01, times=None))
+    [answer] = codex_nb.map(["one"], on_error="return")
+    assert isinstance(answer, RateLimited)
+    assert sim.requests.count("/responses") == 2
+
+
+def test_an_interrupt_puts_failures_in_their_places_too(home: object) -> None:
+    del home
+
+    class Interrupted(Desk):
+        def submit(
+            self, function: Callable[..., Any], /, *arguments: Any
+        ) -> concurrent.futures.Future[Answer]:
+            if arguments[-1] == "c":
+                raise KeyboardInterrupt
+            return super().submit(function, *arguments)
+
+    assert states(codex_nb.map(list("abcd"), executor=Interrupted("b"))) == [
+        "completed",
+        "BadRequest",
+        "cancelled",
+        "cancelled",
+    ]
+
+
+def calls_made(count: int) -> int:
+    """Count the calls, generators' resumptions included, of a batch of that many prompts."""
+    made = 0
+
+    def note(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal made
+        made += event in {"call", "c_call"}
+
+    prompts, desk = [f"prompt {number}" for number in range(count)], Desk()
+    sys.setprofile(note)
+    try:
+        codex_nb.map(prompts, executor=desk)
+    finally:
+        sys.setprofile(None)
+    return made
+
+
+def test_a_prompt_costs_the_same_in_a_small_batch_and_in_a_large_one(home: object) -> None:
+    del home
+    calls_made(10)  # what is imported and opened by the first call
+    small, large = calls_made(400) / 400, calls_made(4000) / 4000
+    assert large <= small * 1.1
+
+
+def test_a_batch_keeps_nothing_but_its_answers(home: object, sim: Simulator) -> None:
+    del home, sim
+    events = tuple(found for found in vars(turn_events).values() if isinstance(found, type))
+
+    def kept() -> int:
+        gc.collect()
+        return sum(isinstance(each, (*events, concurrent.futures.Future)) for each in gc.get_objects())
+
+    before = kept()
+    answers = codex_nb.map(PROMPTS[:20], concurrency=4)
+    assert (states(answers), kept() - before) == (["completed"] * 20, 0)
+
+
+def test_the_book_keeping_of_a_large_batch_is_gone_at_its_end(home: object) -> None:
+    del home
+    prompts = [f"prompt {number}" for number in range(5000)]
+    codex_nb.map(prompts[:10], executor=Desk())
+    tracemalloc.start()
+    try:
+        answers = codex_nb.map(prompts, executor=Desk())
+        gc.collect()
+        kept, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(answers) == len(prompts)
+    assert kept <= 16 * len(prompts)  # the list of the answers
+    assert most <= 64 * len(prompts)

@@ -1,0 +1,78 @@
+"""``codex_nb.map``: what it adds to each prompt, whether that grows with their number, and what an answer occupies."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import gc
+import time
+from typing import TYPE_CHECKING, Any
+
+import codex_nb
+from codex_nb.session.answer import Answer
+from tests.benchmarks.simulated import shell, signed_in
+from tests.benchmarks.table import Row, Topic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+GROWTH = (1_000, 10_000, 100_000)
+ON_THE_SIMULATOR = (100, 1_000)
+ASK_MANY = """
+import codex_nb, tracemalloc
+codex_nb.map(["warm"] * 200)
+for count in {counts}:
+    prompts = [f"Is {{number}} even?" for number in range(count)]
+    before = time.process_time()
+    codex_nb.map(prompts)
+    mark((time.process_time() - before) / count * 1e6)
+tracemalloc.start()
+answers = codex_nb.map(prompts[:200])
+mark(tracemalloc.get_traced_memory()[0] / 200)
+"""
+
+
+class AtOnce:
+    """An executor that has every answer at once."""
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> concurrent.futures.Future[Answer]:
+        """Answer without calling anybody."""
+        future: concurrent.futures.Future[Answer] = concurrent.futures.Future()
+        future.set_result(Answer("yes"))
+        return future
+
+
+def overhead(count: int) -> float:
+    """Return the microseconds of CPU that a prompt costs, apart from asking it."""
+    prompts = [f"prompt {number}" for number in range(count)]
+    gc.collect()
+    before = time.process_time()
+    codex_nb.map(prompts, executor=AtOnce())
+    return (time.process_time() - before) / count * 1e6
+
+
+def rows() -> list[Row]:
+    """Measure here, and in a process of its own on the simulator."""
+    overhead(100)
+    costs = [overhead(count) for count in GROWTH]
+    with (
+        signed_in() as (_, environ),
+        shell(ASK_MANY.format(counts=ON_THE_SIMULATOR), environ) as child,
+    ):
+        small, large, kept = (child.next_mark() for _ in range(3))
+    counts = " / ".join(f"{count // 1000}k" for count in GROWTH)
+    return [
+        Row(
+            Topic.OTHER,
+            f"map: its own CPU for a prompt, at {counts} prompts",
+            "<= 60 µs, flat",
+            f"{' / '.join(f'{cost:.0f}' for cost in costs)} µs (x{costs[-1] / costs[0]:.2f})",
+            "before: 53 at 1k, 963 at 32k",
+        ),
+        Row(
+            Topic.OTHER,
+            "map: all the client's CPU for a prompt, at 100 / 1k prompts",
+            "flat",
+            f"{small / 1000:.1f} / {large / 1000:.1f} ms (x{large / small:.2f})",
+        ),
+        Row(Topic.OTHER, "map: memory kept for a short answer", "<= 1 kB", f"{kept:.0f} B"),
+    ]
