@@ -106,7 +106,10 @@ def _text(workspace: Workspace, obey: Callable[[Command], None], ask: Ask | None
         return RichScreen(Console(), on_command=obey, ask=ask)
     from codex_nb.ui.plain import PlainScreen
 
-    return PlainScreen(sys.stdout, on_command=obey, ask=ask)
+    prompts_stay = (
+        front_end(workspace.shell).cell_id is None
+    )  # in a console; a document may keep only outputs
+    return PlainScreen(sys.stdout, on_command=obey, ask=ask, prompts_stay=prompts_stay)
 
 
 def _commands(

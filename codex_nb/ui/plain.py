@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 
 class PlainScreen(WritingScreen):
-    """Writes a turn to a text stream."""
+    """Writes a turn to a text stream.
+
+    ``prompts_stay`` tells whether what a prompt said stays there to be read, as it does in a console; elsewhere the
+    code that is asked about is written to the stream as well.
+    """
 
     def __init__(
         self,
@@ -24,9 +28,11 @@ class PlainScreen(WritingScreen):
         *,
         on_command: Callable[[Command], None],
         ask: Callable[[str], str] | None = None,
+        prompts_stay: bool = False,
     ) -> None:
         super().__init__(on_command=on_command, ask=ask)
         self._stream = stream
+        self._prompts_stay = prompts_stay
         self._at_line_start = True
         self._item = ""  # whose text is being written
 
@@ -52,7 +58,8 @@ class PlainScreen(WritingScreen):
             self._line(text)
 
     def _decide(self, request: ApprovalRequest) -> None:
-        self._tell_call(request.call_number)  # for good: not every front end keeps what a prompt said
+        if not self._prompts_stay:
+            self._tell_call(request.call_number)
         super()._decide(request)
 
     def _call(self, title: str, code: str, language: str) -> None:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from codex_nb.notebook import RunResult
@@ -36,6 +39,12 @@ async def test_without_a_kernel_the_tool_is_not_available_and_says_so() -> None:
 def test_the_request_shows_the_code_alone() -> None:
     request = run_python.request(1, {"code": "print(1)"})
     assert (request.code, request.language, request.tool) == ("print(1)", "python", "run_python")
+
+
+def test_the_request_of_a_tool_that_takes_more_than_code_shows_all_that_it_takes() -> None:
+    arguments = {"code": "print(1)", "target": "production"}
+    request = replace(run_python, name="deploy").request(1, arguments)
+    assert (json.loads(request.code), request.language) == (arguments, "json")
 
 
 def test_text_figures_and_errors_come_back_in_their_order() -> None:

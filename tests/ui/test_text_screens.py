@@ -224,3 +224,20 @@ def test_no_hostile_text_steers_the_terminal(desk_of: type[PlainDesk], name: str
     )
     assert [character for character in shown if character != "\n" and ord(character) < 32] == []
     assert not any(0x7F <= ord(character) <= 0x9F for character in shown)
+
+
+@pytest.mark.parametrize(("prompts_stay", "times"), [(True, 1), (False, 2)])
+def test_a_console_shows_the_code_of_a_question_once_and_a_document_keeps_it(
+    prompts_stay: bool, times: int
+) -> None:
+    stream, asked = io.StringIO(), []
+    screen = PlainScreen(
+        stream,
+        on_command=lambda _: None,
+        ask=lambda prompt: asked.append(prompt) or "y",
+        prompts_stay=prompts_stay,
+    )
+    for event in (READY, ApprovalRequested(REQUEST), ApprovalResolved(1, Decision(Verdict.APPROVE))):
+        screen.apply(event)
+    assert "".join([*asked, stream.getvalue()]).count("print(1)") == times
+    assert "print(1)" in asked[0]
