@@ -99,12 +99,16 @@ def _request(
 
     home = space.home(profile)
     namespace = space.namespace
+    found = None
+    if context and space.shell is not None:
+        reading = read_for(space, prompt, None)
+        found = gather(reading, home, reading.hidden())
     request = TurnRequest(
         prompt=prompt,
         model=model or space.config.model,
         effort=effort or space.config.effort,
         thread=thread,
-        context=gather(read_for(space, prompt, None), home) if context and space.shell is not None else None,
+        context=found,
         tools=ToolSet(tuple(each if isinstance(each, Tool) else tool(each) for each in tools)),
         images=tuple(
             name if name.startswith("data:") else image_url(name, namespace, space.folder) for name in images

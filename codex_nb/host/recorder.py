@@ -42,6 +42,7 @@ class _Execution:
     succeeded: bool = False
     error: str = ""
     inner_error: str = ""  # of code that a magic such as %%capture ran inside of the cell
+    told: Run | None = None  # until something changes
     fold: OutputFold = field(default_factory=OutputFold)
     size: int = 0
 
@@ -49,8 +50,10 @@ class _Execution:
         return Cell("code", self.source, self.cell_id, self.fold.outputs(), self.execution_count, self.tags)
 
     def run(self) -> Run:
-        cell = Cell("code", self.source, self.cell_id, (), self.execution_count, self.tags)
-        return Run(cell, self.changed, self.succeeded, self.error)
+        if self.told is None:
+            cell = Cell("code", self.source, self.cell_id, (), self.execution_count, self.tags)
+            self.told = Run(cell, self.changed, self.succeeded, self.error)
+        return self.told
 
 
 class OutputRecorder:
@@ -150,6 +153,7 @@ class OutputRecorder:
         inner = execution.inner_error or _shown_error(execution.fold)
         execution.error = words or (inner if execution.source.lstrip().startswith("%") else "")
         execution.succeeded = not execution.error
+        execution.told = None
         if self._kernel is None and error is not None:
             # A terminal shows its outputs itself; only what the result tells can be noted.
             content = {"ename": type(error).__name__, "evalue": error_line(error), "traceback": []}
@@ -192,12 +196,12 @@ class OutputRecorder:
             execution.fold = OutputFold()
         for execution in self._runs:
             if execution.cell_id in deleted:
-                execution.error = ""
+                execution.error, execution.told = "", None
 
     def _forget_old_runs(self) -> None:
         """Forget the oldest run, but never one whose cell is kept out: what it bound may still be there."""
         if len(self._runs) > _RUN_LIMIT:
-            oldest = next((each for each in self._runs if not is_skipped(each.cell())), self._runs[0])
+            oldest = next((each for each in self._runs if not is_skipped(each.run().cell)), self._runs[0])
             self._runs.remove(oldest)
 
     def _forget_old_cells(self) -> None:

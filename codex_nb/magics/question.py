@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from codex_nb.magics.options import CellOptions
     from codex_nb.magics.reading import NotebookReading
     from codex_nb.magics.workspace import Workspace
+    from codex_nb.tools.hiding import Hidden
 
 IMAGE_TYPES = {
     ".png": "image/png",
@@ -63,16 +64,17 @@ def with_notebook(
 
     Raises CellSkipped for a subject that the user keeps out.
     """
-    namespace = reading.hidden().visible(reading.workspace.namespace)
+    hidden = reading.hidden()
+    namespace = hidden.visible(reading.workspace.namespace)
     return replace(
         question,
         data=options.subject(reading) if options.subject is not None else (),
         tools=offered_tools(namespace) if options.tools else ToolSet(),
-        context=gather(reading, home) if options.context else None,
+        context=gather(reading, home, hidden) if options.context else None,
     )
 
 
-def gather(reading: NotebookReading, home: Home) -> NotebookContext:
+def gather(reading: NotebookReading, home: Home, hidden: Hidden) -> NotebookContext:
     """Put together what is sent of the notebook and the namespace."""
     workspace = reading.workspace
     return build_context(
@@ -83,7 +85,7 @@ def gather(reading: NotebookReading, home: Home) -> NotebookContext:
         folder=workspace.folder,
         budget=workspace.config.context_tokens,
         ran=tuple(workspace.kernel.ran) if workspace.kernel is not None else (),
-        hidden=reading.hidden(),
+        hidden=hidden,
     )
 
 

@@ -90,7 +90,7 @@ def _check(cell: Cell, hidden: Hidden, subject: str, command: str) -> None:
     if hidden.skips(cell):
         raise CellSkipped(
             f"{subject} is marked codex-skip, so nothing of it is sent.",
-            hint=f"Remove the mark and run the cell again, then {command}.",
+            hint=f"Remove the marker and run the cell again, then use {command}.",
         )
 
 

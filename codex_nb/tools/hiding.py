@@ -33,9 +33,9 @@ _SKIP_COMMENT = re.compile(r"^\s*(?:#+|<!--|//)\s*codex-skip\b", re.MULTILINE)
 # IPython's own names for what cells said and showed: In, Out, _, _3, _i, _i3, …
 _HISTORY = re.compile(r"In|Out|_+|_ih|_oh|_i+|_i?\d+")
 _FRAME = re.compile(r"[\s|]*(?:File |Cell In ?\[|Input In ?\[|<ipython-input)")
-_IN_FRAME = re.compile(r"\s|-+>|\|")
-_QUOTED = re.compile(r"[\s|]*(?:-+>\s*)?(?:\d+\s+)?(?P<code>.*)")
-_NUMBERED = re.compile(r"\s*(?:-+>\s*)?\d+\s|-+>")
+_IN_FRAME = re.compile(r"-+>|\s*\|\s\s|(?!\s*\|)\s")
+_QUOTED = re.compile(r"[\s|│❱]*(?:-+>\s*)?(?:\d+\s+)?[\s│]*(?P<code>.*?)[\s│]*")
+_NUMBERED = re.compile(r"[ \d]{6}\d |-+> ?\d+ ")
 _VALUE = re.compile(r" {8}(?!\s*\d+\s)(?P<of>.*?) = ")
 _CUT = re.compile(r"… \[[\d,]+ characters left out\] …")
 _TELLING = re.compile(r"[^\W\d_]")
@@ -43,7 +43,7 @@ _TELLING = re.compile(r"[^\W\d_]")
 
 def is_skipped(cell: Cell) -> bool:
     """Whether a cell has the mark, as a tag or as a comment line."""
-    return SKIP_TAG in cell.tags or _SKIP_COMMENT.search(cell.source) is not None
+    return SKIP_TAG in cell.tags or (SKIP_TAG in cell.source and bool(_SKIP_COMMENT.search(cell.source)))
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,10 @@ class Hidden:
                 text = output.get("text", "")
                 return {**output, "text": self.text(text if isinstance(text, str) else "".join(text))}
             case _:
-                return output
+                data = output.get("data") or {}
+                texts = {kind: self.text(said) for kind, said in data.items() if isinstance(said, str)}
+                texts = {kind: said for kind, said in texts.items() if kind.startswith("text/")}
+                return {**output, "data": {**data, **texts}} if texts else output
 
     def text(self, text: str) -> str:
         """Return a text without the lines that it quotes from skipped cells; of a traceback, without their frames."""
@@ -125,7 +128,7 @@ class Hidden:
 
     def _quotes(self, lines: Sequence[str], place: int) -> bool:
         """Whether a line quotes a skipped cell; beside a mark of what was left out, a part of its line will do."""
-        quoted = _QUOTED.match(lines[place])
+        quoted = _QUOTED.fullmatch(lines[place])
         said = _squeezed(quoted["code"] if quoted else "")
         if said in self.lines or _squeezed(lines[place]) in self.lines:
             return True
