@@ -60,7 +60,7 @@ def open_screen(
     """
     obey = _commands(mailbox, approvals, again)
     wanted, end = workspace.config.display, front_end(workspace.shell)
-    if wanted == "widget" or (wanted == "auto" and end.may_have_widgets):
+    if not end.is_captured and (wanted == "widget" or (wanted == "auto" and end.may_have_widgets)):
         patience = READY_S
         if workspace.unanswered is not None:
             patience = READY_S if workspace.unanswered.hears else SILENT_S
@@ -71,7 +71,7 @@ def open_screen(
         if transcript.ready:
             return Shown(transcript, transcript)
         return Shown(_html(workspace, obey, transcript.give_up()))
-    if wanted == "html":
+    if wanted in {"html", "widget"} or (wanted == "auto" and end.may_have_html):
         return Shown(_html(workspace, obey))
     return Shown(_text(workspace, obey))
 
@@ -89,8 +89,12 @@ def _html(
     workspace: Workspace, obey: Callable[[Command], None], in_place_of: Handle | None = None
 ) -> CellScreen:
     from codex_nb.ui.html import HtmlScreen
+    from codex_nb.ui.output_widget import is_catching
+    from codex_nb.ui.whole import WholeScreen
 
     ask = input if workspace.has_person else None
+    if is_catching():
+        return WholeScreen(on_command=obey, ask=ask)
     return HtmlScreen(on_command=obey, ask=ask, in_place_of=in_place_of)
 
 

@@ -10,6 +10,7 @@ from codex_nb.magics.account import READY_S, WAYS, answered, desk
 from codex_nb.settings import profile_names
 from codex_nb.ui.account import AccountReport, AccountView
 from codex_nb.ui.login import SignInWidget
+from codex_nb.ui.output_widget import is_catching
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,7 +118,9 @@ class StatusBoard:
 
     def show(self, report: AccountReport) -> None:
         """Show a report: with buttons, once the front end has had the time to answer, where it can have them."""
-        if not desk(self._workspace, self._home).has_widgets:
+        if (
+            not desk(self._workspace, self._home).has_widgets or is_catching()
+        ):  # its buttons replace what it shows
             show_plainly(report)
             return
         self._view = view = self._make(report)
