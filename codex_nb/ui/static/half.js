@@ -1,8 +1,9 @@
 // The front-end half of a widget: its views come and go, it lives as long as the widget.
 //
 // A kind of widget is { begin, full, messages, dress }: begin(view) makes the empty view and returns what ends it,
-// full(view, message) draws everything, messages are further ones for each view, dress(half, area, message) adds what
-// helps while the page is open to the plain output that has taken the widget's place.
+// full(view, message) draws everything, messages are further ones for each view, halfMessages those for the widget as a
+// whole, dress(half, area, message) adds what helps while the page is open to the plain output that has taken the widget's
+// place.
 
 const LOOK_AGAIN_MS = 120;
 const GIVE_UP_MS = 60_000;
@@ -48,6 +49,7 @@ function receive(half, message) {
       half.isOver = true;
       break;
     default:
+      kind.halfMessages?.[message.kind]?.(half, message);
       half.views.forEach((view) => kind.messages?.[message.kind]?.(view, message));
   }
 }
