@@ -12,10 +12,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, assert_never
 
 from codex_nb.rendering.document import Call, Checklist, Document, Item, Part, Prose, Remark, Thinking
-from codex_nb.rendering.highlight import code_html, visible
+from codex_nb.rendering.highlight import code_html
 from codex_nb.rendering.markdown import parse, unsanitised
 from codex_nb.rendering.neutral import fenced, neutral_blocks, neutral_text
 from codex_nb.rendering.sanitize import clean, plain_html
+from codex_nb.rendering.visible import visible
 from codex_nb.words import rendering as words
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def bundle(document: Document, rendered: Mapping[str, str] = MappingProxyType({}
     return {
         "text/html": _html_of(document, write),
         "text/markdown": _markdown_of(document, read),
-        "text/plain": _plain_of(document),
+        "text/plain": visible(_plain_of(document)),
     }
 
 

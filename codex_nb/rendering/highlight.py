@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from pygments.lexers import get_all_lexers, get_lexer_by_name  # type: ignore[import-untyped]  # Pygments ships no types
 from pygments.token import STANDARD_TYPES  # type: ignore[import-untyped]  # Pygments ships no types
 
+from codex_nb.rendering.visible import visible
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -21,9 +23,6 @@ LONGEST_HIGHLIGHTED = 20_000  # characters; some lexers take quadratic time on t
 _LANGUAGE = re.compile(r"[A-Za-z0-9_+#.-]{1,30}")
 # Names, punctuation and space carry the text's own colour: leaving them bare halves the size.
 _BARE = frozenset({"", "n", "p", "w", "x", "g", "o", "esc"})
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff]"
-)
 CLASSES = frozenset(STANDARD_TYPES.values()) - _BARE
 
 
@@ -39,14 +38,6 @@ def code_html(code: str, language: str = "") -> str:
     language = language_of(language)
     label = f' class="language-{escape(language.lower())}"' if language else ""
     return f'<div class="highlight"><pre><code{label}>{_spans(code, language)}</code></pre></div>\n'
-
-
-def visible(code: str) -> str:
-    """Return code in which nothing can hide.
-
-    Characters without a look of their own, and those that turn text around, are written out by their number.
-    """
-    return _UNSEEN.sub(lambda match: f"\u27e6U+{ord(match.group()):04X}\u27e7", code.replace("\r\n", "\n"))
 
 
 def _spans(code: str, language: str) -> str:

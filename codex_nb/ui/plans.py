@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from codex_nb.rendering.bundle import plain_item
 from codex_nb.rendering.document import Checklist, Item
-from codex_nb.rendering.highlight import visible
+from codex_nb.rendering.visible import visible
 from codex_nb.words import transcript as words
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from rich.syntax import Syntax
 from rich.text import Text
 
 from codex_nb.rendering.bundle import DOT
-from codex_nb.rendering.highlight import visible
 from codex_nb.rendering.splitting import BlockSplitter
+from codex_nb.rendering.visible import visible
 from codex_nb.ui.writing import WritingScreen, without_controls
 
 if TYPE_CHECKING:
