@@ -149,10 +149,21 @@ class CredentialManager:
                 await self.oauth.revoke(old)
             return snapshot.credentials if self.is_ambient else await self._adopt(snapshot)
 
-    async def sign_out(self) -> bool:
-        """Delete the stored login and revoke it; whether there was one."""
+    async def stored_login(self) -> Credentials | None:
+        """Read the login that signing out would delete; None when there is none.
+
+        Raises CredentialsUnreadable or SignInRequired when there is one that says nothing of its account.
+        """
+        snapshot = await self.stored.read()
+        return None if snapshot is None else snapshot.credentials
+
+    async def sign_out(self, expected: Credentials | None = None) -> bool:
+        """Delete the stored login and revoke it; whether there was one.
+
+        Another account's login than the ``expected`` stays; raises AccountChanged then.
+        """
         async with self._gate:
-            had_one, old = await self._to_the_end(self.stored.remove())
+            had_one, old = await self._to_the_end(self.stored.remove(expected))
             self._snapshot = self._pinned = None
             self._credentials = None
             self._policy.forget()

@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from codex_nb.auth.snapshots import Snapshot, same_login, snapshot_of, take_snapshot
+from codex_nb.auth.snapshots import Snapshot, refuse_other, same_login, snapshot_of, take_snapshot
 from codex_nb.errors import CredentialsUnreadable, RefreshFailed, SignInRequired
 
 if TYPE_CHECKING:
@@ -97,10 +97,15 @@ class StoredLogin:
             self._unsaved = None
             return snapshot_of(document, self.store, self.store.stamp()), old
 
-    async def remove(self) -> tuple[bool, Credentials | None]:
-        """Delete the login; whether there was one, and which when it could be read."""
+    async def remove(self, expected: Credentials | None = None) -> tuple[bool, Credentials | None]:
+        """Delete the login; whether there was one, and which when it could be read.
+
+        Another account's login than the ``expected`` stays; raises AccountChanged then.
+        """
         async with self.lock.held():
             old = await self._readable()
+            if expected is not None and old is not None:
+                refuse_other(expected, old)
             self._unsaved = None
             return await asyncio.to_thread(self.store.delete), old
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
-from codex_nb.host.frontend import is_terminal
+from codex_nb.host.frontend import displays_are_captured, is_terminal
 from codex_nb.host.outputs import OutputFold
 from codex_nb.host.tap import listening
 
@@ -40,6 +41,7 @@ def capturing(shell: Any) -> Iterator[OutputFold]:
             stack.enter_context(_capture_locally(shell, fold))
         else:
             stack.enter_context(_capture_in_kernel(kernel, fold))
+            stack.enter_context(_note_what_is_captured(shell, fold))
         stack.enter_context(replaced(shell.display_pub, "clear_output", _clearer(fold)))
         yield fold
 
@@ -69,10 +71,29 @@ def _capture_in_kernel(kernel: Any, fold: OutputFold) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def _note_what_is_captured(shell: Any, fold: OutputFold) -> Iterator[None]:
+    """Note as well what a capture around the block (``%%capture``) keeps from the kernel's messages."""
+    with contextlib.ExitStack() as stack:
+        for name, redirect in (
+            ("stdout", contextlib.redirect_stdout),
+            ("stderr", contextlib.redirect_stderr),
+        ):
+            stream = getattr(sys, name)
+            if isinstance(stream, io.StringIO | _Tee):  # a capture may stand within another
+                stack.enter_context(redirect(_tee(stream, name, fold)))
+        captured = shell.display_pub.outputs if displays_are_captured(shell) else []
+        before = len(captured)
+        try:
+            yield
+        finally:
+            for content in captured[before:]:
+                fold.add("update_display_data" if content.get("update") else "display_data", content)
+
+
+@contextlib.contextmanager
 def _capture_locally(shell: Any, fold: OutputFold) -> Iterator[None]:
     """Without a kernel: note what is written to the streams, displayed and raised, in a terminal's own way."""
-    stdout = _Tee(sys.stdout, lambda text: fold.add("stream", {"name": "stdout", "text": text}))
-    stderr = _Tee(sys.stderr, lambda text: fold.add("stream", {"name": "stderr", "text": text}))
+    stdout, stderr = _tee(sys.stdout, "stdout", fold), _tee(sys.stderr, "stderr", fold)
     show_traceback, publish = shell._showtraceback, shell.display_pub.publish  # noqa: SLF001 - IPython's hook for it
 
     def note_traceback(kind: type[BaseException], error: BaseException, lines: Any) -> None:
@@ -100,7 +121,7 @@ def _capture_locally(shell: Any, fold: OutputFold) -> Iterator[None]:
 class _Tee:
     """A text stream that tells of everything written to it."""
 
-    def __init__(self, stream: TextIO, note: Callable[[str], None]) -> None:
+    def __init__(self, stream: TextIO | _Tee, note: Callable[[str], None]) -> None:
         self._stream = stream
         self._note = note
         self._is_paused = False
@@ -120,6 +141,10 @@ class _Tee:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+def _tee(stream: TextIO | _Tee, name: str, fold: OutputFold) -> _Tee:
+    return _Tee(stream, lambda text: fold.add("stream", {"name": name, "text": text}))
 
 
 @contextlib.contextmanager

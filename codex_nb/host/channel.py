@@ -7,6 +7,7 @@ Everything is looked for by feature, never by version; what is missing makes :fu
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import signal
 import sys
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from codex_nb.words import kernel as words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterator
 
 _ATTRIBUTE = "_codex_nb_channel"
 
@@ -45,9 +46,34 @@ class Channel:
         """Return the identity and the request that outputs belong to now."""
         return self.kernel._parent_ident["shell"], self.kernel.get_parent("shell")
 
-    def set_parent(self, identity: Any, request: dict[str, Any]) -> None:
-        """Let outputs belong to ``request`` from now on."""
-        self.kernel.set_parent(identity, request, channel="shell")
+    @contextlib.contextmanager
+    def serving(
+        self, request: tuple[Any, dict[str, Any]], cell: tuple[Any, dict[str, Any]]
+    ) -> Iterator[None]:
+        """Let outputs inside the block belong to ``request``, and those after it to ``cell``, whatever happens."""
+        before = self.carriers()
+        try:
+            self._set_parent(*request, before)
+            yield
+        finally:
+            self._set_parent(*cell, [*before, *self.carriers()])
+
+    def _set_parent(self, identity: Any, request: dict[str, Any], carriers: list[Any]) -> None:
+        """Let outputs belong to ``request`` from now on.
+
+        A user may have put anything in the place of what carries outputs (``%%capture`` does): what does not know of
+        requests is passed over, and what was in that place during the request is told as well.
+        """
+        with contextlib.suppress(Exception):
+            self.kernel.set_parent(identity, request, channel="shell")
+        for carrier in carriers:
+            with contextlib.suppress(Exception):
+                carrier.set_parent(request)
+
+    def carriers(self) -> list[Any]:
+        """Return what outputs pass on their way out now: the display hook, the publisher, the streams."""
+        shell = self.kernel.shell
+        return [shell.displayhook, shell.display_pub, sys.stdout, sys.stderr]
 
     def hand_back(self) -> None:
         """Give every held message to the callback that would have received it, in order."""
@@ -86,22 +112,28 @@ class Channel:
             self.kernel.schedule_dispatch(run)
 
     def _run_for(self, cell: tuple[Any, dict[str, Any]], function: Callable[[], None]) -> None:
-        before = self.parent()
         handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-        self.set_parent(*cell)
-        self.publish_status("busy", cell[1])
         try:
-            function()
+            with self.serving(cell, self.parent()):
+                self.publish_status("busy", cell[1])
+                try:
+                    function()
+                finally:
+                    flush_streams()
+                    self.publish_status("idle", cell[1])
         finally:
-            for stream in (sys.stdout, sys.stderr):
-                stream.flush()
-            self.publish_status("idle", cell[1])
-            self.set_parent(*before)
             signal.signal(signal.SIGINT, handler)
 
     def look_again(self) -> None:
         """Let the stream read what has come: its descriptor tells only of changes, and the pump has used those up."""
         self.stream.io_loop.add_callback(lambda: None if self.stream.closed() else self.stream.flush())
+
+
+def flush_streams() -> None:
+    """Send what was printed; a stream that the user put in the place of the kernel's may be unable to."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
 
 
 def channel_of(shell: Any) -> Channel | None:
@@ -142,6 +174,7 @@ def _find(kernel: Any) -> Channel:
 def _demand(channel: Channel) -> None:
     """Touch everything the pump will need later, so that its absence is known now."""
     channel.parent()
+    channel.carriers()
     needed = (
         channel.socket.recv_multipart,
         channel.stream._recv_callback,

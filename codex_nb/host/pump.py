@@ -13,11 +13,10 @@ import functools
 import inspect
 import math
 import selectors
-import sys
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
-from codex_nb.host.channel import channel_of
+from codex_nb.host.channel import channel_of, flush_streams
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
@@ -161,24 +160,27 @@ class KernelPump:
 
     def _handle(self, kind: str, identities: Any, request: dict[str, Any]) -> None:
         channel = self._channel
-        channel.set_parent(identities, request)
-        channel.publish_status("busy", request)
+        try:
+            with channel.serving((identities, request), self._cell):
+                channel.publish_status("busy", request)
+                self._run_handler(kind, identities, request)
+        finally:  # the cell still runs, whatever the widget's message said last
+            channel.publish_status("busy", self._cell[1])
+
+    def _run_handler(self, kind: str, identities: Any, request: dict[str, Any]) -> None:
+        channel = self._channel
         rest: Awaitable[Any] | None = None
         try:
             rest = _begin(self._kernel.shell_handlers[kind](channel.reply_stream, identities, request))
         except Exception:
             self._kernel.log.exception("Exception in message handler:")
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            flush_streams()
             if rest is None:
                 channel.publish_status("idle", request)
             else:
                 channel.start(self._finish(rest, request))
             channel.flush_replies()
-            channel.set_parent(*self._cell)
-            # the cell still runs, whatever the widget's message said last
-            channel.publish_status("busy", self._cell[1])
 
     async def _finish(self, rest: Awaitable[Any], request: dict[str, Any]) -> None:
         """See a handler through that has to wait for the kernel's loop."""

@@ -114,9 +114,10 @@ async def answered(is_ready: Callable[[], bool]) -> bool:
 
 
 def desk(workspace: Workspace, home: Home) -> Desk:
-    """Look at who could sign in here. Runs on the thread of the cell."""
+    """Look at who could sign in here: nobody under a capture, which shows nothing. Runs on the thread of the cell."""
     wants_text = workspace.config.display == "text"
-    return Desk(home, front_end(workspace.shell).may_have_widgets and not wants_text, workspace.has_person)
+    end = front_end(workspace.shell)
+    return Desk(home, end.may_have_widgets and not wants_text, end.allows_input and not end.is_captured)
 
 
 def ensure_signed_in(workspace: Workspace, home: Home) -> None:

@@ -14,6 +14,8 @@ from codex_nb.magics.options import EFFORTS, OptionError, parse_options
 from codex_nb.magics.reference import options_and_help
 from codex_nb.magics.tables import table
 from codex_nb.rendering.bundle import answer_bundle
+from codex_nb.rendering.neutral import neutral_text
+from codex_nb.ui.account import sign_out_question
 from codex_nb.words import commands as words
 from codex_nb.words import reference as reference_words
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from codex_nb.auth import FlowKind
     from codex_nb.magics.reading import NotebookReading
+    from codex_nb.magics.signing_out import SignOut
     from codex_nb.magics.workspace import Workspace
     from codex_nb.settings import Settings
 
@@ -57,9 +60,26 @@ def login(workspace: Workspace, line: str) -> None:
 
 
 def logout(workspace: Workspace, profile: str) -> None:
-    """Sign out."""
-    had_one = workspace.wait(workspace.home(profile or None).credentials.sign_out())
-    tell(words.SIGNED_OUT if had_one else words.WAS_NOT_SIGNED_IN)
+    """Sign out, when the person confirms it; where nobody can answer, the command itself is the word for it."""
+    from codex_nb.magics.signing_out import find_sign_out
+
+    target = workspace.wait(find_sign_out(workspace.home(profile or None).credentials))
+    if target is None:
+        tell(words.WAS_NOT_SIGNED_IN)
+    elif workspace.has_person and not confirms(target):
+        tell("Not signed out. Nothing was changed.")
+    else:
+        workspace.wait(target.carry_out())
+        tell(neutral_text(target.done))
+
+
+def confirms(target: SignOut) -> bool:
+    """Ask by typing whether to sign out; anything but yes is no."""
+    try:
+        answer = input(f"{sign_out_question(target.who)} [y]es, [n]o: ")
+    except EOFError:
+        return False
+    return answer.strip().lower() in {"y", "yes"}
 
 
 def models(workspace: Workspace, profile: str) -> None:

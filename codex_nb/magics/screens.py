@@ -66,7 +66,7 @@ def open_screen(
     ask = stdin_prompt(workspace.shell) if reads_stdin else None
     obey = _commands(mailbox, approvals, again)
     wanted, end = workspace.config.display, front_end(workspace.shell)
-    if wanted == "widget" or (wanted == "auto" and end.may_have_widgets):
+    if not end.is_captured and (wanted == "widget" or (wanted == "auto" and end.may_have_widgets)):
         patience = READY_S
         if workspace.unanswered is not None:
             patience = READY_S if workspace.unanswered.hears else SILENT_S
@@ -77,7 +77,7 @@ def open_screen(
         if transcript.ready:
             return Shown(transcript, transcript)
         return Shown(_html(obey, ask, transcript.give_up()))
-    if wanted == "html":
+    if wanted in {"html", "widget"} or (wanted == "auto" and end.may_have_html):
         return Shown(_html(obey, ask))
     return Shown(_text(workspace, obey, ask))
 
@@ -93,7 +93,11 @@ def _transcript(obey: Callable[[Command], None], pump: Pump, *, offers_more: boo
 
 def _html(obey: Callable[[Command], None], ask: Ask | None, in_place_of: Handle | None = None) -> CellScreen:
     from codex_nb.ui.html import HtmlScreen
+    from codex_nb.ui.output_widget import is_catching
+    from codex_nb.ui.whole import WholeScreen
 
+    if is_catching():
+        return WholeScreen(on_command=obey, ask=ask)
     return HtmlScreen(on_command=obey, ask=ask, in_place_of=in_place_of)
 
 

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from codex_nb.errors import CodexError
 from codex_nb.magics.account import READY_S, WAYS, answered, desk
+from codex_nb.magics.signing_out import find_sign_out
 from codex_nb.settings import profile_names
 from codex_nb.ui.account import AccountReport, AccountView
 from codex_nb.ui.login import SignInWidget
+from codex_nb.ui.output_widget import is_catching
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from codex_nb.auth import AuthMode
     from codex_nb.home import Home, Status
+    from codex_nb.magics.signing_out import SignOut
     from codex_nb.magics.workspace import Workspace
     from codex_nb.responses.limits import Window
     from codex_nb.ui.account import CommandName
@@ -114,10 +117,13 @@ class StatusBoard:
         self._workspace = workspace
         self._home = home
         self._view: AccountView | None = None
+        self._sign_out: SignOut | None = None  # that is asked about
 
     def show(self, report: AccountReport) -> None:
         """Show a report: with buttons, once the front end has had the time to answer, where it can have them."""
-        if not desk(self._workspace, self._home).has_widgets:
+        if (
+            not desk(self._workspace, self._home).has_widgets or is_catching()
+        ):  # its buttons replace what it shows
             show_plainly(report)
             return
         self._view = view = self._make(report)
@@ -148,7 +154,14 @@ class StatusBoard:
                     await self._sign_in(view)
                     return
                 case "sign_out":
-                    await self._home.credentials.sign_out()
+                    self._sign_out = await find_sign_out(self._home.credentials)
+                    if self._sign_out is not None:
+                        view.ask_to_sign_out(self._sign_out.who)
+                        return
+                    problem = "No login is stored here that could be signed out."
+                case "confirm_sign_out":
+                    if self._sign_out is not None:
+                        await self._sign_out.carry_out()
                 case "switch_profile":
                     self._home = self._next_profile()
                 case "refresh":

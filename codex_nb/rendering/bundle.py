@@ -48,7 +48,7 @@ def bundle(document: Document, rendered: Mapping[str, str] = MappingProxyType({}
     return {
         "text/html": _html_of(document, write),
         "text/markdown": _markdown_of(document, read),
-        "text/plain": _plain_of(document),
+        "text/plain": visible(_plain_of(document)),
     }
 
 

@@ -16,8 +16,9 @@ from markdown_it import MarkdownIt
 from markdown_it.rules_core import StateCore, block, inline, normalize, text_join
 
 from codex_nb.rendering.highlight import code_html
-from codex_nb.rendering.maths import is_inert, maths_plugin
+from codex_nb.rendering.maths import maths_plugin
 from codex_nb.rendering.sanitize import clean, plain_html
+from codex_nb.rendering.tex import is_inert
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

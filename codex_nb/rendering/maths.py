@@ -1,4 +1,4 @@
-r"""LaTeX in Markdown: found by its delimiters, left for the front end's own typesetter, unless it could act.
+r"""LaTeX in Markdown: found by its delimiters, left for the front end's own typesetter where it can only draw.
 
 Inline ``$…$`` and ``\(…\)``; display ``$$…$$`` and ``\[…\]``. A display formula that stands on lines of its own
 ends at its closing delimiter or at a blank line, whichever comes first, so that a formula still being written is
@@ -18,24 +18,11 @@ if TYPE_CHECKING:
 CLOSING = {"$$": "$$", "\\[": "\\]"}
 CODE_INDENT = 4
 
-# Macros by which MathJax or KaTeX link, style, load or define: a formula that holds one is shown, not typeset.
+# Macros by which MathJax or KaTeX link, style, load or define; in text they are code: a page may see a formula there.
 _ACTIVE_MACRO = re.compile(
     r"\\(?:href|url|style|class|cssId|html\w*|data|require|includegraphics|unicode|csname|tooltip|texttip|mathtip"
     r"|toggle|def|gdef|edef|xdef|let|futurelet|global|newcommand|renewcommand|providecommand|newenvironment"
     r"|renewenvironment|DeclareMathOperator|catcode|input|include|write|openout|bbox|enclose|mmlToken)(?![a-z])"
-)
-
-# What TeX itself, when a notebook is printed by it, reads, writes, runs or spells a macro's name with; and every
-# environment that is not one of mathematics.
-_ENVIRONMENTS = (
-    "array|aligned|alignedat|align|alignat|[dr]*cases|gather|gathered|[pbBvV]?matrix|smallmatrix|multline|split|equation"
-    "|eqnarray|flalign|subarray|CD"
-)
-_ACTIVE_IN_TEX = re.compile(
-    r"\^\^|\\[A-Za-z@]*(?:[Ii]nput|[Ff]ile|[Ll]isting|[Oo]penin|[Rr]ead|[Ww]rite|[Ll]ua|[Ss]hell)[A-Za-z@]*"
-    r"|\\(?:special|scantokens|expandafter|aftergroup|afterassignment|immediate|makeatletter|usepackage|RequirePackage"
-    r"|documentclass|font|typeout|message|bibliography|import|subimport|loop)(?![A-Za-z])"
-    r"|\\begin\s*(?!\s|\{(?:" + _ENVIRONMENTS + r")\*?\})"
 )
 
 # Prices are not formulas: no space inside the dollars, no word character outside them; code is not one either.
@@ -49,11 +36,6 @@ _INLINE = (
     re.compile(r"\$(?![\s$])((?:[^$`\\]|\\.)+)(?<!\s)\$(?![\w$])", re.DOTALL),
     re.compile(r"\\\((?!\s*\\\))(.{1,1000}?)\\\)", re.DOTALL),
 )
-
-
-def is_inert(formula: str) -> bool:
-    """Whether a typesetter, be it a page's or TeX, can only draw the formula."""
-    return _ACTIVE_MACRO.search(formula) is None and _ACTIVE_IN_TEX.search(formula) is None
 
 
 def split_active_macros(text: str) -> list[str]:

@@ -14,7 +14,8 @@ from markdown_it.tree import SyntaxTreeNode
 
 from codex_nb.rendering.highlight import language_of
 from codex_nb.rendering.markdown import image_text, parse
-from codex_nb.rendering.maths import is_inert, split_active_macros
+from codex_nb.rendering.maths import split_active_macros
+from codex_nb.rendering.tex import is_inert
 
 if TYPE_CHECKING:
     from collections.abc import Callable

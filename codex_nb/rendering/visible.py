@@ -16,6 +16,8 @@ _OPENS_MARK = "\u27e6"
 _LOOK_ALIKE_SCRIPTS = ("CYRILLIC ", "ARMENIAN ", "CHEROKEE ", "COPTIC ", "LISU ")
 _LOOK_ALIKE_GREEK = frozenset("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧιονϲϳ")  # noqa: RUF001 - they are meant to look like that
 _SUSPECT = re.compile(r"[^\n\t -~]")
+# The same for text of many letters, of which but a few draw nothing.
+_SUSPECT_IN_TEXT = re.compile(r"[^\w\n\t -~]|[\u115f\u1160\u3164\uffa0\U00013441\U00013442\U00016fe4]")
 _WORD_OR_SUSPECT = re.compile(r"\w+|[^\n\t -~]")
 _ZERO_WIDTH_JOINER = "\u200d"
 _JOINERS = frozenset({"\u200c", _ZERO_WIDTH_JOINER})
@@ -47,7 +49,12 @@ def visible(text: str) -> str:
         hides = is_invisible(character) and not _belongs_to_writing(character, before)
         return _mark(character) if hides else character
 
-    return _SUSPECT.sub(mark, text)
+    return _SUSPECT_IN_TEXT.sub(mark, text)
+
+
+def visible_line(text: str) -> str:
+    """Return a name or a message from elsewhere as one visible line."""
+    return visible(" ".join(text.split()))
 
 
 @lru_cache(maxsize=4096)

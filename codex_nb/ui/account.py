@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from codex_nb.rendering.bundle import Bundle
     from codex_nb.responses.limits import RateLimits, Window
 
-CommandName = Literal["refresh", "switch_profile", "sign_in", "sign_out"]
+CommandName = Literal["refresh", "switch_profile", "sign_in", "sign_out", "confirm_sign_out"]
 BAR = 20  # characters
 
 
@@ -135,7 +135,8 @@ class AccountView:
     """Shows a report with its buttons.
 
     ``show``, then wait a moment for :attr:`ready`, then ``settle``: from there on the output is plain, with buttons
-    where the front-end half has answered. ``on_command`` takes what is touched, on the thread of the message.
+    where the front-end half has answered. ``on_command`` takes what is touched, on the thread of the message; whoever
+    takes "sign_out" asks by :meth:`ask_to_sign_out`, and the answer yes is "confirm_sign_out".
     """
 
     def __init__(
@@ -151,6 +152,7 @@ class AccountView:
         self._on_command = on_command
         self._commands = commands
         self._lock = threading.RLock()
+        self._asks_to_sign_out = False
         whole = {"kind": "full", "labels": {}}
         self._output = LiveOutput(open_channel(), displays or NotebookDisplays(), lambda: whole)
 
@@ -166,6 +168,7 @@ class AccountView:
     def settle(self) -> None:
         """Put the report in the widget's place."""
         with self._lock:
+            self._asks_to_sign_out = False
             is_known = self._report.status.signed_in
             names = [name for name in self._commands if is_known or name != "sign_out"]
             commands = [_command(name, is_known=is_known) for name in names]
@@ -179,6 +182,14 @@ class AccountView:
         self._report = report
         self.settle()
 
+    def ask_to_sign_out(self, who: str) -> None:
+        """Ask in the place of the buttons whether to sign somebody out."""
+        with self._lock:
+            self._asks_to_sign_out = True
+            question = sign_out_question(who)
+            answers = {"accept": words.BUTTONS["sign_out"], "decline": "Cancel"}
+            self._output.send({"kind": "confirm", "question": question, **answers})
+
     @property
     def place(self) -> Displays:
         """This view's output, for another view to be shown there."""
@@ -191,12 +202,24 @@ class AccountView:
 
     def _take(self, message: Message) -> None:
         if message.get("kind") == "command":
-            name = next((name for name in self._commands if name == message.get("name")), None)
-            if name is not None:
-                self._on_command(name)
+            command = self._command(message.get("name"))
+            if command is not None:
+                self._on_command(command)
             return
         with self._lock:
             self._output.take(message)
+
+    def _command(self, name: object) -> CommandName | None:
+        if name == "confirm_sign_out":
+            with self._lock:
+                was_asked, self._asks_to_sign_out = self._asks_to_sign_out, False
+            return "confirm_sign_out" if was_asked else None
+        return next((each for each in self._commands if each == name), None)
+
+
+def sign_out_question(who: str) -> str:
+    """Return the question that is asked before somebody is signed out."""
+    return f"Sign out of {who}? This also signs out the Codex CLI and other programs that use this login."
 
 
 def bar(used_percent: float | None) -> str:

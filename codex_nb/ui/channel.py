@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from IPython.core.displaypub import CapturingDisplayPublisher
+from IPython.core.getipython import get_ipython
 from IPython.display import DisplayHandle
 
 if TYPE_CHECKING:
@@ -52,6 +54,9 @@ class NotebookDisplays:
         """Show a mimebundle in the running cell."""
         handle = DisplayHandle()
         handle.display(dict(data), raw=True)
+        publisher = getattr(get_ipython(), "display_pub", None)
+        if isinstance(publisher, CapturingDisplayPublisher):
+            return _CapturedHandle(publisher.outputs[-1])
         return _NotebookHandle(handle)
 
 
@@ -61,6 +66,16 @@ class _NotebookHandle:
 
     def update(self, data: Mapping[str, Any]) -> None:
         self._handle.update(dict(data), raw=True)
+
+
+class _CapturedHandle:
+    """What IPython has collected (``%%capture``); it is collected once, as it is in the end."""
+
+    def __init__(self, output: dict[str, Any]) -> None:
+        self._output = output
+
+    def update(self, data: Mapping[str, Any]) -> None:
+        self._output["data"] = dict(data)
 
 
 def view_of(channel: Channel, placeholder: str) -> dict[str, Any]:

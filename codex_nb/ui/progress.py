@@ -6,12 +6,14 @@ import sys
 import time
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from IPython.display import DisplayHandle
-
+from codex_nb.ui.channel import NotebookDisplays
+from codex_nb.ui.output_widget import is_catching
 from codex_nb.words import batch as words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from codex_nb.ui.channel import Displays, Handle
 
 WIDTH = 24  # characters of the bar
 PAUSE_S = 0.2
@@ -38,15 +40,21 @@ class Progress(Protocol):
 
 
 class ProgressLine:
-    """Shows progress; ``in_notebook`` chooses an output of the cell, otherwise a line on a terminal's stream."""
+    """Shows progress; ``in_notebook`` chooses an output of the cell, otherwise a line on a terminal's stream.
+
+    In an Output widget, where nothing shown can be replaced, the last state alone is shown.
+    """
 
     def __init__(
         self, *, in_notebook: bool, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._stream = stream or sys.stderr
-        self._handle = DisplayHandle() if in_notebook else None
+        self._displays = NotebookDisplays() if in_notebook else None
+        self._shows_end_alone = in_notebook and is_catching()
+        self._handle: Handle | None = None
         self._clock = clock
         self._next = 0.0
+        self._last = ""
         self._is_shown = False
 
     def tell(self, progress: Progress) -> None:
@@ -54,27 +62,33 @@ class ProgressLine:
         if self._clock() < self._next and progress.done < progress.total:
             return
         self._next = self._clock() + PAUSE_S
-        self._show(line_of(progress))
+        self._last = line_of(progress)
+        if self._displays is None:
+            self._write(self._last)
+        elif not self._shows_end_alone:
+            self._show(self._displays, self._last)
 
     def close(self) -> None:
-        """End the terminal's line."""
-        if self._is_shown and self._handle is None:
+        """Leave the last state, and end the terminal's line."""
+        if self._displays is not None:
+            if self._shows_end_alone and self._last:
+                self._show(self._displays, self._last)
+        elif self._is_shown:
             self._stream.write("\n")
             self._stream.flush()
 
-    def _show(self, line: str) -> None:
-        if self._handle is None:
-            if self._stream.isatty():
-                self._stream.write(f"\r\x1b[K{line}")
-                self._stream.flush()
-                self._is_shown = True
-            return
+    def _write(self, line: str) -> None:
+        if self._stream.isatty():
+            self._stream.write(f"\r\x1b[K{line}")
+            self._stream.flush()
+            self._is_shown = True
+
+    def _show(self, displays: Displays, line: str) -> None:
         bundle = {"text/plain": line}
-        if self._is_shown:
-            self._handle.update(bundle, raw=True)
+        if self._handle is None:
+            self._handle = displays.show(bundle)
         else:
-            self._handle.display(bundle, raw=True)
-        self._is_shown = True
+            self._handle.update(bundle)
 
 
 def line_of(progress: Progress) -> str:

@@ -32,7 +32,7 @@ class Segment:
     def __init__(
         self, channel: Channel, displays: Displays, elapsed: Callable[[], float], family: str
     ) -> None:
-        self.output = LiveOutput(channel, displays, self._whole, self._catch_up)
+        self.output = LiveOutput(channel, displays, self._whole, self._catch_up, is_renewed=True)
         self._family = family
         self._elapsed = elapsed
         self._page = Page()

@@ -16,6 +16,7 @@ from codex_nb.rendering.bundle import bundle
 from codex_nb.ui.channel import Channel, Displays, Handle, Message, NotebookDisplays
 from codex_nb.ui.commands import Command, Continue, Retry, read_command
 from codex_nb.ui.documents import document_of
+from codex_nb.ui.output_widget import remove_views
 from codex_nb.ui.placing import SHOWN_AS_OUTPUTS, Placing
 from codex_nb.ui.segment import Segment
 from codex_nb.ui.status import status_of
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from codex_nb.session.events import TurnEvent
     from codex_nb.session.state import PlanPart
 
+POLL_S = 0.02
+CONFIRMED_S = 2.0  # an Output widget's page says within a fraction of this that an answer stands in it
+SYNCED_S = 0.3  # nor does it take longer to tell what it has caught
 OFFERS = {"failed": ("retry",), "cancelled": ("retry", "continue"), "incomplete": ("continue", "retry")}
 
 
@@ -66,6 +70,7 @@ class Transcript:
         self._plan: PlanPart | None = None  # as it stands in its output
         self._replies: dict[int, Future[Message]] = {}
         self._numbers = itertools.count(1)
+        self._thread = threading.get_ident()
 
     def show(self) -> None:
         """Show the first segment, still empty."""
@@ -124,13 +129,44 @@ class Transcript:
             return self._displays
 
     def close(self) -> None:
-        """Replace every segment by its bundle; the widgets close when the front end has acknowledged it."""
+        """Replace every segment by its bundle; the widgets close when the front end has acknowledged it.
+
+        What stands in an Output widget is shown anew unless the front end confirms that it has replaced the widget.
+        """
         self.flush()
         with self._lock:
             self._end_last(is_last=True)
             for future in self._replies.values():
                 future.cancel()
             self._replies.clear()
+        self._confirm()
+
+    def _confirm(self) -> None:
+        """See to it that each segment stands somewhere for good."""
+        outputs = [segment.output for segment in self._segments]
+        self._wait_until(
+            lambda: not any(each.is_unconfirmed and not each.is_lost for each in outputs), CONFIRMED_S
+        )
+        unconfirmed = [each for each in outputs if each.is_unconfirmed]
+        if unconfirmed or any(each.leaves_view for each in outputs):
+            self._wait_until(lambda: False, SYNCED_S)
+            remove_views({each.model_id for each in outputs if each.is_unconfirmed or each.leaves_view})
+        with self._lock:
+            for each in unconfirmed:
+                each.show_anew()
+            for each in outputs:
+                each.release()
+
+    def _wait_until(self, is_over: Callable[[], bool], seconds: float) -> None:
+        """Wait, on the cell's thread with the front end served; a turn in the background has a thread of its own."""
+        if is_over():
+            return
+        if self._wait is not None and threading.get_ident() == self._thread:
+            self._wait(is_over, seconds)
+            return
+        deadline = time.monotonic() + seconds
+        while not is_over() and time.monotonic() < deadline:
+            time.sleep(POLL_S)
 
     def give_up(self) -> Handle | None:
         """Leave the output to another screen, for no front end has answered; return it."""

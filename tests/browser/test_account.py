@@ -57,6 +57,7 @@ def test_the_accounts_buttons_refresh_switch_sign_out_and_sign_in(
     touch(notebook, "Switch profile")
     notebook.wait_for_text(1, ADA.email)
     touch(notebook, "Sign out")
+    touch(notebook, "Sign out")  # of the question
     notebook.wait_for_text(1, "Nobody is signed in")
     assert not login.exists()
     touch(notebook, "Sign in")
@@ -92,3 +93,60 @@ def test_a_sign_in_that_is_cancelled_gives_the_account_back(
     notebook.wait_for_text(1, ADA.email)
     notebook.output(1).get_by_role("button", name="Sign out", exact=True).wait_for()
     assert login.read_bytes() == before
+
+
+@pytest.mark.parametrize("front_end", [FrontEnd.LAB, FrontEnd.NOTEBOOK])
+def test_signing_out_is_asked_about_first_and_can_be_answered_by_the_keyboard(
+    open_notebook: Callable[..., NotebookPage], sim: Simulator, kernel_environ: dict[str, str]
+) -> None:
+    login = Path(kernel_environ["CODEX_HOME"]) / "auth.json"
+    before = login.read_bytes()
+    notebook = open_notebook([LOAD, "%codex status"])
+    notebook.run(0)
+    notebook.run(1)
+    question = notebook.output(1).get_by_role("group", name=f"Sign out of {ADA.email}")
+    sign_out = notebook.output(1).get_by_role("button", name="Sign out", exact=True)
+    sign_out.focus()
+    notebook.page.keyboard.press("Enter")
+    question.wait_for()
+    notebook.screenshot("account-signing-out")
+    assert notebook.accessibility_violations(".codex-account") == []
+    assert focused(notebook) == "Cancel"
+    notebook.page.keyboard.press("Enter")
+    question.wait_for(state="detached")
+    assert focused(notebook) == "Sign out"
+    notebook.page.keyboard.press("Enter")
+    question.wait_for()
+    notebook.page.keyboard.press("Escape")
+    question.wait_for(state="detached")
+    assert (focused(notebook), login.read_bytes()) == ("Sign out", before)
+    assert sim.requests.count("/oauth/revoke") == 0
+    notebook.page.keyboard.press("Enter")
+    question.wait_for()
+    notebook.page.keyboard.press("Shift+Tab")
+    assert focused(notebook) == "Sign out"
+    notebook.page.keyboard.press("Enter")
+    notebook.wait_for_text(1, "Nobody is signed in")
+    assert not login.exists()
+    assert sim.requests.wait(lambda log: log.count("/oauth/revoke") == 1, 30)
+
+
+def test_a_login_that_was_changed_while_signing_out_was_asked_about_stays(
+    open_notebook: Callable[..., NotebookPage], sim: Simulator, kernel_environ: dict[str, str]
+) -> None:
+    home = Path(kernel_environ["CODEX_HOME"])
+    notebook = open_notebook([LOAD, "%codex status"])
+    notebook.run(0)
+    notebook.run(1)
+    touch(notebook, "Sign out")
+    notebook.output(1).get_by_role("group", name=f"Sign out of {ADA.email}").wait_for()
+    sim.write_login(home, GRACE)
+    touch(notebook, "Sign out")
+    notebook.wait_for_text(1, GRACE.email)
+    assert (home / "auth.json").exists()
+    assert sim.requests.count("/oauth/revoke") == 0
+
+
+def focused(notebook: NotebookPage) -> str:
+    """Return the text of what has the focus."""
+    return str(notebook.page.evaluate("() => document.activeElement.textContent"))

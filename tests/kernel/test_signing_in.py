@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from codex_nb.simulator import Call, End, Reply, Say, Simulator
-from tests.kernel.front_ends import APPROVE, Answer, Page, left_of
+from codex_nb.simulator import ADA, Call, End, Reply, Say, Simulator
+from tests.kernel.front_ends import APPROVE, Answer, AskingFrontEnd, Colab, Console, Headless, Page, left_of
 from tests.kernel.kernel_client import RunningKernel, running
 from tests.kernel.provision import VERSIONS
 
@@ -124,3 +124,45 @@ def test_an_interrupt_during_a_sign_in_leaves_no_widget_behind(kernel: RunningKe
     assert (ran.status, cancelled) == ("error", "[The sign-in was cancelled. Nothing was changed.]")
     assert ended.startswith("[Stopped.")
     assert kernel.value("_codex.status") == "cancelled"
+
+
+@pytest.mark.parametrize("front_end", [Console(), Colab()], ids=["console", "document"])
+@pytest.mark.parametrize(
+    ("typed", "is_signed_in"), [("y", False), ("Yes ", False), ("n", True), ("", True), ("what?", True)]
+)
+def test_signing_out_is_asked_about_where_somebody_can_answer(
+    kernel: RunningKernel,
+    sim: Simulator,
+    tmp_path: Path,
+    front_end: AskingFrontEnd,
+    typed: str,
+    is_signed_in: bool,
+) -> None:
+    kernel.published.clear()
+    ran = front_end.run(kernel, "%codex logout", lambda _: {"typed": typed})
+    (question,) = ran.asked
+    assert (ran.status, ADA.email in question) == ("ok", True)
+    assert (tmp_path / "auth.json").exists() == is_signed_in
+    assert (sim.requests.count("/oauth/revoke") == 0) == is_signed_in
+    assert ("Signed out of" in left_of(kernel)[-1]) != is_signed_in
+
+
+def test_where_nobody_can_answer_a_typed_sign_out_is_carried_out(
+    kernel: RunningKernel, tmp_path: Path
+) -> None:
+    kernel.published.clear()
+    ran = Headless().run(kernel, "%codex logout", nobody_asks)
+    assert (ran.status, (tmp_path / "auth.json").exists()) == ("ok", False)
+    assert ADA.email in left_of(kernel)[-1]
+
+
+def test_who_is_not_signed_in_is_asked_nothing(kernel: RunningKernel, tmp_path: Path) -> None:
+    (tmp_path / "auth.json").unlink()
+    kernel.published.clear()
+    assert Console().run(kernel, "%codex logout", nobody_asks).asked == []
+    assert "not signed in" in left_of(kernel)[-1]
+
+
+def nobody_asks(prompt: str) -> Answer:
+    message = f"nothing should ask: {prompt}"
+    raise AssertionError(message)

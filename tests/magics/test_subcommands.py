@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from codex_nb.simulator import Simulator
+from codex_nb.simulator import ADA, Simulator
 from tests.magics.conftest import Notebook
 
 
@@ -78,6 +78,17 @@ def test_signing_out_revokes_and_deletes_the_login_and_nothing_else(
     assert before - {path.name for path in home.iterdir()} == {"auth.json"}
     assert sim.requests.count("/oauth/revoke") == 1
     assert "You were not signed in." in notebook.run("%codex logout").out
+
+
+def test_where_nobody_can_be_asked_signing_out_tells_whom_it_signed_out(notebook: Notebook) -> None:
+    out = notebook.run("%codex logout").out
+    assert (ADA.email in out, "Codex CLI" in out) == (True, True)
+
+
+def test_a_stored_login_that_cannot_be_read_can_be_signed_out(notebook: Notebook, home: Path) -> None:
+    (home / "auth.json").write_text("{")
+    assert "Signed out" in notebook.run("%codex logout").out
+    assert not (home / "auth.json").exists()
 
 
 def test_the_settings_in_force_are_shown_without_secrets(notebook: Notebook, home: Path) -> None:

@@ -182,6 +182,31 @@ def test_the_output_is_plain_and_its_buttons_are_beside_it() -> None:
     assert desk.commands == ["refresh"]
 
 
+def test_nobody_is_signed_out_without_having_been_asked() -> None:
+    desk = Desk()
+    desk.channel.ready()
+    desk.view.settle()
+    desk.channel.says("command", name="confirm_sign_out")
+    assert desk.commands == []
+    desk.channel.says("command", name="sign_out")
+    desk.view.ask_to_sign_out("ada@example.com")
+    asked = desk.channel.sent[-1]
+    assert (asked["kind"], "ada@example.com" in asked["question"]) == ("confirm", True)
+    desk.channel.says("command", name="confirm_sign_out")
+    desk.channel.says("command", name="confirm_sign_out")  # a second time
+    assert desk.commands == ["sign_out", "confirm_sign_out"]
+
+
+def test_a_new_report_takes_the_question_away() -> None:
+    desk = Desk()
+    desk.channel.ready()
+    desk.view.settle()
+    desk.view.ask_to_sign_out("ada@example.com")
+    desk.view.update(AccountReport(STATUS))
+    desk.channel.says("command", name="confirm_sign_out")
+    assert desk.commands == []
+
+
 def test_where_nobody_is_signed_in_signing_in_comes_first_and_nobody_can_be_signed_out() -> None:
     desk = Desk()
     desk.channel.ready()

@@ -1,8 +1,9 @@
 // The front-end half of a widget: its views come and go, it lives as long as the widget.
 //
 // A kind of widget is { begin, full, messages, dress }: begin(view) makes the empty view and returns what ends it,
-// full(view, message) draws everything, messages are further ones for each view, dress(half, area, message) adds what
-// helps while the page is open to the plain output that has taken the widget's place.
+// full(view, message) draws everything, messages are further ones for each view, halfMessages those for the widget as a
+// whole, dress(half, area, message) adds what helps while the page is open to the plain output that has taken the widget's
+// place.
 
 const LOOK_AGAIN_MS = 120;
 const GIVE_UP_MS = 60_000;
@@ -35,11 +36,11 @@ function receive(half, message) {
       answerRequest(half.model, message);
       break;
     case "put":
-      putBundle(half.model, message);
-      half.look?.();
+      half.putting = putBundle(half, message).then(() => half.look?.());
       break;
     case "ending":
-      settle(half, message);
+      if (half.putting) half.putting.then(() => settle(half, message));
+      else settle(half, message);
       break;
     case "dress":
       dressAreas(half, message);
@@ -48,6 +49,7 @@ function receive(half, message) {
       half.isOver = true;
       break;
     default:
+      kind.halfMessages?.[message.kind]?.(half, message);
       half.views.forEach((view) => kind.messages?.[message.kind]?.(view, message));
   }
 }
@@ -57,6 +59,7 @@ function drawWhole(view, message) {
   view.half.family = message.family;
   view.noteArea();
   view.half.kind.full(view, message);
+  tellWhenCaught(view.half, message);
 }
 
 function makeView(half, el) {
@@ -135,7 +138,7 @@ function areaAround(el) {
 }
 
 function isShown(half, modelId) {
-  if (notebookOf(half.model)) return outputsShowing(half.model, modelId).length > 0;
+  if (notebookOf(half.model)) return outputsShowing(half.model, modelId, half.catchers).length > 0;
   return [...half.views].some((view) => view.root.isConnected);
 }
 
@@ -192,10 +195,30 @@ function dismissWithArea(half, area, row) {
   watcher.observe(area, { childList: true, subtree: true });
 }
 
-function putBundle(model, message) {
-  for (const { outputs, index } of outputsShowing(model, message.model_id)) {
-    outputs.set(index, { output_type: "display_data", data: message.bundle, metadata: {} });
+// What stands in no output of the document cannot be updated by the kernel: it must know, and whether we can.
+async function tellWhenCaught(half, message) {
+  const isUsual = !notebookOf(half.model) || outputsShowing(half.model, message.model_id).length;
+  if (half.catchers || (isUsual && !message.is_caught)) return;
+  half.catchers = await outputWidgets(half.model);
+  if (![...half.views].some((view) => view.root.isConnected)) return;
+  const isWithinReach = outputsShowing(half.model, message.model_id, half.catchers).length > 0;
+  half.send({ kind: "caught", within_reach: isWithinReach });
+}
+
+// A bundle that has been put may be put anew: it is found by the output that holds it.
+async function putBundle(half, message) {
+  half.catchers ??= await outputWidgets(half.model);
+  const shown = outputsShowing(half.model, message.model_id, half.catchers);
+  const places = shown.length ? shown : (half.placed ?? []).flatMap(placeNow);
+  if (!places.length) half.send({ kind: "lost" });
+  else half.placed = places.map((place) => replaceOutput(place, message.bundle));
+}
+
+function placeNow({ outputs, item, catcher }) {
+  for (let index = 0; index < outputs.length; index += 1) {
+    if (outputs.get(index) === item) return [{ outputs, index, catcher }];
   }
+  return [];
 }
 
 function widgetOf(kind) {

@@ -95,18 +95,37 @@ function cellIdAround(node, model) {
   return shared?.cells[position] ? idOf(shared.cells[position]) : null;
 }
 
-// Outputs of the open document that still show this widget.
-function outputsShowing(model, modelId) {
+// What ipywidgets' Output widgets have caught of cells' outputs: such an output takes no update by its display id.
+async function outputWidgets(model) {
+  const every = Object.values(model.widget_manager?._models ?? {});
+  const loaded = await Promise.all(every.map((each) => Promise.race([each, undefined]).catch(() => undefined)));
+  return loaded.filter((each) => each?.outputs?.toJSON && each.outputs.set);
+}
+
+// Outputs that still show this widget: those of the open document, and those that these Output widgets have caught.
+function outputsShowing(model, modelId, catchers = []) {
   const found = [];
   const cells = notebookOf(model)?.model.cells;
-  for (let i = 0; i < (cells?.length ?? 0); i += 1) {
-    const outputs = cells.get(i).outputs;
-    for (let j = 0; j < (outputs?.length ?? 0); j += 1) {
-      const view = outputs.get(j).data?.["application/vnd.jupyter.widget-view+json"];
-      if (view?.model_id === modelId) found.push({ outputs, index: j });
-    }
+  for (let i = 0; i < (cells?.length ?? 0); i += 1) found.push(...outputsOf(cells.get(i), modelId));
+  for (const catcher of catchers) found.push(...outputsOf(catcher, modelId, catcher));
+  return found;
+}
+
+function outputsOf({ outputs }, modelId, catcher) {
+  const found = [];
+  for (let index = 0; index < (outputs?.length ?? 0); index += 1) {
+    const view = outputs.get(index).data?.["application/vnd.jupyter.widget-view+json"];
+    if (view?.model_id === modelId) found.push({ outputs, index, catcher });
   }
   return found;
+}
+
+// Replace an output; an Output widget tells its other half, in the kernel, what it shows now.
+function replaceOutput({ outputs, index, catcher }, data) {
+  outputs.set(index, { output_type: "display_data", data, metadata: {} });
+  catcher?.set("outputs", outputs.toJSON(), { newMessage: true });
+  catcher?.save_changes();
+  return { outputs, item: outputs.get(index), catcher };
 }
 
 function typeset(model, node) {
