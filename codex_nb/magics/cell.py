@@ -122,6 +122,6 @@ def _turn(
 
 
 def _bind(workspace: Workspace, options: CellOptions, answer: Answer) -> None:
-    workspace.keep(answer)
+    workspace.keep(options.prompt, answer)
     if options.output:
         workspace.shell.user_ns[options.output] = answer.parsed if options.schema else answer

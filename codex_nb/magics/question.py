@@ -54,8 +54,9 @@ def make_question(workspace: Workspace, options: CellOptions, home: Home) -> Tur
         schema=find_schema(options.schema, namespace) if options.schema else None,
         approval=choices.approval,
         folder=workspace.folder,
-        replay=not options.fresh,
+        replay=workspace.may_replay(choices.thread),
         fresh=options.fresh,
+        earlier=workspace.earlier(options.prompt),
     )
 
 
@@ -87,7 +88,6 @@ def gather(workspace: Workspace, prompt: str, home: Home, document: DocumentPort
         redactor=home.assistant.redactor(),
         folder=workspace.folder,
         budget=workspace.config.context_tokens,
-        ran=tuple(workspace.kernel.ran) if workspace.kernel is not None else (),
     )
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from codex_nb.session.cells import FULL, cell_images, cell_text, is_skipped
 from codex_nb.session.sections import Section
 from codex_nb.tools.outputs import shorten
-from codex_nb.tools.variables import Detail, describe
+from codex_nb.tools.variables import Description, Detail, description
 from codex_nb.words import context as words
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 FILE_LIMIT = 40_000
 IMAGE_FILE_LIMIT = 8_000_000
+LARGEST_HASHED = 64_000_000
+HASHED_AT_ONCE = 1_000_000
 _MENTION = re.compile(
     r"(?<![\w@.])@(?:cell:(?P<cell>\d+)|file:(?:\"(?P<quoted>[^\"]+)\"|(?P<file>[^\s,;]+))|(?P<name>[A-Za-z_]\w*))"
 )
@@ -80,7 +83,14 @@ def bring(
 def _variable(name: str, namespace: Mapping[str, Any]) -> Mentioned:
     if name not in namespace:
         return Mentioned()
-    return Mentioned((Section("mention", f"@{name}", describe(name, namespace[name], Detail.FULL)),))
+    said = description(name, namespace[name], Detail.FULL)
+    return Mentioned((variable_section("mention", f"@{name}", said),))
+
+
+def variable_section(kind: Literal["mention", "variable"], title: str, said: Description) -> Section:
+    """Return a variable as a section; code counts by what it does, not only by what is said of it."""
+    basis = f"{said.text}\n{said.code}" if said.code else None
+    return Section(kind, title, said.text, basis=basis, whole=said.whole)
 
 
 def _cell(number: int, snapshot: NotebookSnapshot | None) -> Mentioned:
@@ -89,7 +99,8 @@ def _cell(number: int, snapshot: NotebookSnapshot | None) -> Mentioned:
         return Mentioned(problems=(words.no_cell(str(number)),))
     if is_skipped(cell):
         return Mentioned(problems=(words.marked_cell(str(number)),))
-    return Mentioned((Section("mention", f"@cell:{number}", cell_text(cell, FULL)),), cell_images(cell))
+    said = cell_text(cell, FULL)
+    return Mentioned((Section("mention", f"@cell:{number}", said.text, whole=said.whole),), cell_images(cell))
 
 
 def _cells_numbered(number: int, snapshot: NotebookSnapshot | None) -> Iterator[Cell]:
@@ -107,6 +118,7 @@ def _file(name: str, folder: Path | None) -> Mentioned:
             return _image_file(name, path, kind)
         with path.open("rb") as file:
             content = file.read(4 * FILE_LIMIT)
+            digest = _digest(content, file)
         size = path.stat().st_size
     except OSError as error:
         return Mentioned(problems=(words.unreadable(name, error.strerror or type(error).__name__),))
@@ -114,7 +126,20 @@ def _file(name: str, folder: Path | None) -> Mentioned:
         return Mentioned(problems=(words.not_text(name),))
     text = shorten(content.decode("utf-8", "replace"), FILE_LIMIT)
     more = f"\n[the file goes on: {size:,} bytes in all]" if size > len(content) else ""
-    return Mentioned((Section("mention", f"@file:{name}", text + more),))
+    return Mentioned(
+        (Section("mention", f"@file:{name}", text + more, basis=digest, whole=digest is not None),)
+    )
+
+
+def _digest(content: bytes, rest: BinaryIO) -> str | None:
+    """Return the hash of all of a file, None when that would take long."""
+    digest, size = hashlib.sha256(content), len(content)
+    while part := rest.read(HASHED_AT_ONCE):
+        size += len(part)
+        if size > LARGEST_HASHED:
+            return None
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def _image_file(name: str, path: Path, kind: str) -> Mentioned:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from codex_nb.session.cells import assigned_names, is_skipped
@@ -24,28 +23,18 @@ _MOST_OF_ALL = 400_000  # beyond that, only the nearest cells are read for names
 class Names:
     """Names by where they occur.
 
-    ``mentioned`` with an ``@`` in the question, ``asked`` anywhere in it, ``told`` by cells above, ``later`` by cells
-    below, ``made`` by code that the model ran, ``hidden`` by cells that the user keeps out and by no other.
+    ``mentioned`` with an ``@`` in the question, ``asked`` anywhere in it, ``told`` by cells above, ``hidden`` by cells
+    that the user keeps out and by no other.
     """
 
     mentioned: frozenset[str] = frozenset()
     asked: frozenset[str] = frozenset()
     told: frozenset[str] = frozenset()
-    later: frozenset[str] = frozenset()
-    made: frozenset[str] = frozenset()
     hidden: frozenset[str] = frozenset()
 
-    def counts(self, name: str) -> bool:
-        """Whether a variable's value makes a question another one.
 
-        What only a cell below or the model's own code defines does not: it was not there when the question was first
-        asked, and is there when the notebook is run again.
-        """
-        return name in self.told or name in self.asked or not (name in self.later or name in self.made)
-
-
-def names_in(snapshot: NotebookSnapshot | None, prompt: str, ran: Iterable[str]) -> Names:
-    """Read the names; ``ran`` is the code that the model ran in this kernel."""
+def names_in(snapshot: NotebookSnapshot | None, prompt: str) -> Names:
+    """Read the names."""
     cells = snapshot.cells if snapshot else ()
     end = len(cells) if snapshot is None or snapshot.current is None else snapshot.current
     told, hidden = _spoken_of(reversed(cells[:end]))
@@ -54,8 +43,6 @@ def names_in(snapshot: NotebookSnapshot | None, prompt: str, ran: Iterable[str])
         mentioned=frozenset(mention.target for mention in mentions_in(prompt)),
         asked=frozenset(_WORD.findall(prompt)),
         told=frozenset(told),
-        later=frozenset(later | hidden_below),
-        made=frozenset(chain.from_iterable(map(assigned_names, ran))),
         hidden=frozenset((hidden | hidden_below) - told - later),
     )
 

@@ -23,7 +23,8 @@ class TurnRequest:
     ``schema`` is a pydantic model, a dataclass, a TypedDict, any other annotation, or a JSON schema as a dict.
     ``data`` holds texts that the question speaks of, each with what it is: sent as data, not as the user's words.
     ``folder`` is where the notebook lies. ``replay`` lets a stored answer to the same question stand for a new one, and
-    ``fresh`` asks again all the same.
+    ``fresh`` asks again all the same. ``earlier`` are the other questions that this session has asked, each with a hash
+    of its answer: the answer may build on them.
     """
 
     prompt: str
@@ -39,3 +40,4 @@ class TurnRequest:
     folder: Path | None = None
     replay: bool = False
     fresh: bool = False
+    earlier: tuple[tuple[str, str], ...] = ()
