@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from IPython.display import DisplayHandle
@@ -54,13 +55,15 @@ class ProgressLine:
         if self._clock() < self._next and progress.done < progress.total:
             return
         self._next = self._clock() + PAUSE_S
-        self._show(line_of(progress))
+        with suppress(Exception):  # answers that are there must not be lost to a line about them
+            self._show(line_of(progress))
 
     def close(self) -> None:
         """End the terminal's line."""
         if self._is_shown and self._handle is None:
-            self._stream.write("\n")
-            self._stream.flush()
+            with suppress(Exception):  # as above
+                self._stream.write("\n")
+                self._stream.flush()
 
     def _show(self, line: str) -> None:
         if self._handle is None:
