@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import builtins
 import io
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from codex_nb.host.notebook import read_notebook
 from codex_nb.magics.options import OptionError
+from codex_nb.magics.schemas import find_schema
 from codex_nb.session.context import NotebookContext, build_context
 from codex_nb.session.mentions import mentions_in
 from codex_nb.session.request import TurnRequest
@@ -96,19 +96,6 @@ def offered_tools(namespace: Mapping[str, Any], more: Sequence[Tool] = ()) -> To
     # isinstance would ask an object for its __class__, and so run code of whatever lies in the namespace
     own = [value for value in namespace.values() if issubclass(type(value), Tool)]
     return notebook_tools().with_tools([*own, *more])
-
-
-def find_schema(name: str, namespace: Mapping[str, Any]) -> Any:
-    """Find the class or JSON schema that an option names, dots allowed; types of Python's own need no import."""
-    first, *rest = name.split(".")
-    found = namespace.get(first, getattr(builtins, first, None))
-    if first not in namespace and not isinstance(found, type):
-        raise OptionError(words.no_schema(name, first))
-    for part in rest:
-        if not hasattr(found, part):
-            raise OptionError(words.no_schema_inside(name, first, part))
-        found, first = getattr(found, part), part
-    return found
 
 
 def image_url(name: str, namespace: Mapping[str, Any], folder: Path | None) -> str:
