@@ -145,6 +145,6 @@ def _tags_unseen(workspace: Workspace, options: CellOptions, reading: NotebookRe
 
 
 def _bind(workspace: Workspace, options: CellOptions, answer: Answer) -> None:
-    workspace.keep(answer)
+    workspace.keep(options.prompt, answer)
     if options.output:
         workspace.shell.user_ns[options.output] = answer.parsed if options.schema else answer

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import builtins
+import keyword
+import re
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -16,7 +20,10 @@ if TYPE_CHECKING:
 
     Subject = Callable[[NotebookReading], tuple[tuple[str, str], ...]]
 
+_QUOTE_ALL = "Quote all of the value, or none of it."
 EFFORTS = ("minimal", "low", "medium", "high", "xhigh")
+_OF_IPYTHON = re.compile(r"__|_i*\d*$")  # special names, and the outputs and inputs of cells
+_TAKEN = frozenset({"In", "Out", "exit", "quit", "get_ipython", "display", "codex_nb"})
 APPROVALS = ("ask", "auto", "all", "never")
 
 
@@ -65,9 +72,15 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _identifier(text: str) -> str:
+    """Return the name as Python reads it; refuse what is none, and what Python and IPython need themselves."""
     if not text.isidentifier():
         raise OptionError(question.not_a_name(text))
-    return text
+    name = unicodedata.normalize("NFKC", text)
+    if keyword.iskeyword(name):
+        raise OptionError(f"%%codex: {text!r} is a keyword of Python.", hint=question.ANOTHER_NAME)
+    if name in _TAKEN or _OF_IPYTHON.match(name) or hasattr(builtins, name):
+        raise OptionError(f"%%codex: {text!r} is a name of Python or IPython.", hint=question.ANOTHER_NAME)
+    return name
 
 
 def _one_of(flag: str, values: Sequence[str]) -> Callable[[str], str]:
@@ -111,19 +124,28 @@ def parse_options(line: str, cell: str = "") -> CellOptions:
     """Parse a magic's line, options first; the words after them and the cell's body are the prompt, as they stand."""
     words, rest = [], line.strip()
     while rest.startswith("-"):
-        flag, _, rest = rest.partition(" ")
-        words.append(flag)
-        rest = rest.lstrip()
-        if flag in TAKES_VALUE:
-            if not rest or rest.startswith("-"):
-                raise OptionError(question.no_value(flag))
-            value, rest = _first_word(rest)
-            words.append(value)
+        flag, separator, rest = _flag(rest)
+        if flag not in TAKES_VALUE:
+            words.append(flag)
+            continue
+        if not rest or (rest.startswith("-") and separator != "="):
+            raise OptionError(question.no_value(flag))
+        value, rest = _type(rest) if flag == "--schema" else _first_word(rest)
+        words.append(f"{flag}={value}")
     known, unknown = PARSER.parse_known_args(words)
     if unknown:
         raise OptionError(question.no_such_option(unknown[0]))
     prompt = "\n".join(part for part in (rest, cell.strip("\n")) if part.strip())
     return CellOptions(**vars(known) | {"images": tuple(known.images), "prompt": prompt.strip()})
+
+
+def _flag(text: str) -> tuple[str, str, str]:
+    """Split an option off the front: its name, what separates it from what follows, and that."""
+    word, space, rest = text.partition(" ")
+    name, assigned, value = word.partition("=")
+    if assigned and name in TAKES_VALUE:
+        return name, assigned, f"{value}{space}{rest}"
+    return word, space, rest.lstrip()
 
 
 def _first_word(text: str) -> tuple[str, str]:
@@ -132,4 +154,28 @@ def _first_word(text: str) -> tuple[str, str]:
     word, closed, rest = text[1:].partition(quote) if quote else text.partition(" ")
     if quote and not closed:
         raise OptionError(question.NO_CLOSING_QUOTATION)
+    if quote and rest[:1].strip():
+        raise OptionError(
+            f"%%codex: {rest.split()[0][:80]!r} follows a closing quotation mark.", hint=_QUOTE_ALL
+        )
     return word, rest.lstrip()
+
+
+def _type(text: str) -> tuple[str, str]:
+    """Split a type off the front, quoted as a whole or not: ``City | None`` and ``dict[str, int]`` are each one."""
+    if text[0] in "\"'":
+        word, rest = _first_word(text)
+        if rest.startswith("|"):
+            raise OptionError(f"%%codex: {rest[:80]!r} follows the type of --schema.", hint=_QUOTE_ALL)
+        return word, rest
+    depth, quote = 0, ""
+    for place, char in enumerate(text):
+        if quote or char in "\"'":
+            quote = char if not quote else quote if char != quote else ""
+        elif char in "[]":
+            depth += 1 if char == "[" else -1
+        elif char.isspace() and depth <= 0:
+            before, after = text[:place].rstrip(), text[place:].lstrip()
+            if not before.endswith("|") and not after.startswith(("|", "[")):
+                return before, after
+    return text, ""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import builtins
 import io
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.magics.options import OptionError
+from codex_nb.magics.schemas import find_schema
 from codex_nb.session.context import NotebookContext, build_context
 from codex_nb.session.request import TurnRequest
 from codex_nb.tools.catalog import notebook_tools
@@ -52,8 +52,9 @@ def make_question(workspace: Workspace, options: CellOptions, home: Home) -> Tur
         schema=find_schema(options.schema, namespace) if options.schema else None,
         approval=choices.approval,
         folder=workspace.folder,
-        replay=not options.fresh,
+        replay=workspace.may_replay(choices.thread),
         fresh=options.fresh,
+        earlier=workspace.earlier(options.prompt),
     )
 
 
@@ -84,7 +85,6 @@ def gather(reading: NotebookReading, home: Home, hidden: Hidden) -> NotebookCont
         redactor=home.assistant.redactor(),
         folder=workspace.folder,
         budget=workspace.config.context_tokens,
-        ran=tuple(workspace.kernel.ran) if workspace.kernel is not None else (),
         hidden=hidden,
     )
 
@@ -94,19 +94,6 @@ def offered_tools(namespace: Mapping[str, Any], more: Sequence[Tool] = ()) -> To
     # isinstance would ask an object for its __class__, and so run code of whatever lies in the namespace
     own = [value for value in namespace.values() if issubclass(type(value), Tool)]
     return notebook_tools().with_tools([*own, *more])
-
-
-def find_schema(name: str, namespace: Mapping[str, Any]) -> Any:
-    """Find the class or JSON schema that an option names, dots allowed; types of Python's own need no import."""
-    first, *rest = name.split(".")
-    found = namespace.get(first, getattr(builtins, first, None))
-    if first not in namespace and not isinstance(found, type):
-        raise OptionError(words.no_schema(name, first))
-    for part in rest:
-        if not hasattr(found, part):
-            raise OptionError(words.no_schema_inside(name, first, part))
-        found, first = getattr(found, part), part
-    return found
 
 
 def image_url(name: str, namespace: Mapping[str, Any], folder: Path | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -99,6 +100,7 @@ class Workspace:
         self.unanswered: Transcript | None = None  # the last transcript, if it found no other half
         self.told_of_tags = False  # that cell tags cannot be seen here
         self.background: list[tuple[Mailbox, Future[Answer]]] = []
+        self._asked: dict[str, str] = {}  # each question with a hash of its answer, the newest last
         self._lock = threading.Lock()  # calls from Python may come on any thread
         self._open_home = open_home
         self._homes: dict[tuple[object, ...], Home] = {}
@@ -187,9 +189,19 @@ class Workspace:
         with Mailbox() as mailbox, open_pump(self.shell, mailbox) as pump:
             serve_until(pump, is_over, seconds)
 
-    def keep(self, answer: Answer) -> None:
+    def may_replay(self, thread: str) -> bool:
+        """Whether a stored answer may be shown: no other notebook writes to the thread, no answer is on its way."""
+        return thread == self.own_thread and all(answer.done() for _, answer in self.background)
+
+    def earlier(self, question: str) -> tuple[tuple[str, str], ...]:
+        """Return what else this session has asked, each question with a hash of its answer."""
+        return tuple(each for each in self._asked.items() if each[0] != question)
+
+    def keep(self, question: str, answer: Answer) -> None:
         """Make an answer the last one: ``_codex`` in the user's namespace."""
         self.last = answer
+        self._asked.pop(question, None)
+        self._asked[question] = hashlib.sha256(answer.text.encode("utf-8", "replace")).hexdigest()
         if self.shell is not None:
             self.shell.user_ns["_codex"] = answer
 

@@ -31,7 +31,7 @@ from codex_nb.session.instructions import BASE, project_instructions
 from codex_nb.session.items import new_uuid
 from codex_nb.session.opening import open_exchange
 from codex_nb.session.redaction import Redactor, Unshown, environment_secrets
-from codex_nb.session.replay import AnswerStore, StoredAnswer, question_key, replayed
+from codex_nb.session.replay import AnswerStore, StoredAnswer, is_words_alone, question_key, replayed
 from codex_nb.session.signing_in import SignIn, needs_sign_in, nobody_signs_in
 from codex_nb.session.turn import Turn, Unfit, run_turn
 from codex_nb.session.values import value_format
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from codex_nb.session.values import ValueFormat
     from codex_nb.settings import Settings
     from codex_nb.tools.approval import Approver
-    from codex_nb.tools.tool import Ports
+    from codex_nb.tools.tool import Ports, ToolSet
 
 NEAR_LIMIT_PERCENT = 90.0
 
@@ -141,20 +141,21 @@ class Assistant:
     ) -> AsyncGenerator[TurnEvent, None]:
         asked = None if request.schema is None else value_format(request.schema)
         project = await self._project(request)
-        key = self._key(request, asked, project)
-        if (stored := await self._stored(request, key, asked, ports)) is not None:
-            for event in replayed(stored, conversation, self.redactor()(request.prompt)):
-                yield event
-            return
         decided = await self._decide(request, conversation)
         notices = adopt(conversation, decided.credentials)
+        key = self._key(decided, asked, project, ports)
+        if (stored := await self._stored(request, key, asked, ports)) is not None:
+            for event in replayed(stored, decided, self.redactor(decided.credentials)(request.prompt)):
+                yield event
+            return
         if is_full(conversation.items, decided.model.context_window):
             notices += await self._made_short(decided)
+        facts = {identity_fact(decided.credentials), *([f"answered:{key[:16]}"] if key else ())}
         for is_repeated in (False, True):
             turn = self._prepare(decided, asked, project, ports, approver)
             turn = replace(
                 turn,
-                facts=turn.facts | {f"answered:{key[:16]}", identity_fact(decided.credentials)},
+                facts=turn.facts | facts,
                 notices=(*notices, *turn.notices),
                 sign_in=partial(self._same_account_again, decided.credentials, sign_in),
             )
@@ -162,25 +163,30 @@ class Assistant:
             async with aclosing(run_turn(turn, self._client)) as events:
                 async for event in events:
                     overflowed = not is_repeated and bool(conversation.items) and _did_not_fit(event)
-                    if isinstance(event, TurnFinished) and (problem := self.threads.take_problem()):
-                        yield Notice("hint", problem)
-                    if (
-                        request.replay
-                        and isinstance(event, TurnFinished)
-                        and event.answer.status == "completed"
-                    ):
-                        self._answers.keep(key, event.answer)
+                    if isinstance(event, TurnFinished):
+                        if problem := self.threads.take_problem():
+                            yield Notice("hint", problem)
+                        self._store(key, event.answer)
                     if not overflowed and not (is_repeated and isinstance(event, TurnStarted)):
                         yield event
             if not overflowed:
                 return
             notices = await self._made_short(decided)
 
+    def _store(self, key: str | None, answer: Answer) -> None:
+        """Store an answer that may stand for a later one; what an earlier run stored is not the newest any more."""
+        if key is None or answer.status != "completed":
+            return
+        if is_words_alone(answer):
+            self._answers.keep(key, answer)
+        else:
+            self._answers.forget(key)
+
     async def _stored(
-        self, request: TurnRequest, key: str, asked: ValueFormat | None, ports: Ports
+        self, request: TurnRequest, key: str | None, asked: ValueFormat | None, ports: Ports
     ) -> StoredAnswer | None:
         """Return the stored answer that may stand for a new one, with its value."""
-        stored = self._answers.find(key) if request.replay and not request.fresh else None
+        stored = self._answers.find(key) if key is not None and not request.fresh else None
         if stored is None or asked is None:
             return stored
         try:
@@ -209,13 +215,24 @@ class Assistant:
             self._settings.project_doc_max_bytes,
         )
 
-    def _key(self, request: TurnRequest, asked: ValueFormat | None, project: ProjectInstructions) -> str:
+    def _key(
+        self, decided: Decided, asked: ValueFormat | None, project: ProjectInstructions, ports: Ports
+    ) -> str | None:
+        """Return the identity of a question; None where the same words may be about other data."""
+        request = decided.request
+        known = [self.redactor(decided.credentials)(question) for question, _ in request.earlier]
+        if not request.replay or not (request.context is None or request.context.tells_all(known)):
+            return None
         return question_key(
-            request,
-            model=self._settings.model,
+            decided,
+            tools=self._offered(request, ports).specs(),
             schema=asked.text_format if asked else None,
             instructions=self._instructions + project.text,
         )
+
+    def _offered(self, request: TurnRequest, ports: Ports) -> ToolSet:
+        rules = ConsentRules(request.approval, self.memory)
+        return rules.offered(request.tools.only(lambda tool: tool.available(ports)))
 
     async def answer(self, request: TurnRequest, *, ports: Ports, approver: Approver) -> Answer:
         """Return the turn's answer; raises what made it fail, and CancelledError when the caller was cancelled."""
@@ -261,7 +278,7 @@ class Assistant:
         request = decided.request
         fence, redactor = Fence(), self.redactor(decided.credentials)
         rules = ConsentRules(request.approval, self.memory)
-        tools = rules.offered(request.tools.only(lambda tool: tool.available(ports)))
+        tools = self._offered(request, ports)
         opening = open_exchange(
             request,
             decided.conversation,

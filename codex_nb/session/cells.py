@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from codex_nb.tools.outputs import joined, output_images, output_text, shorten
+from codex_nb.tools.outputs import LEFT_OUT, joined, output_images, output_text, says_all, shorten
 
 if TYPE_CHECKING:
     from codex_nb.notebook import Cell
@@ -41,21 +41,36 @@ def is_question(cell: Cell) -> bool:
     return cell.kind == "code" and cell.source.lstrip().startswith(("%%codex", "%codex "))
 
 
-def cell_text(cell: Cell, level: Level) -> str:
+@dataclass(frozen=True)
+class CellText:
+    """What is told of a cell.
+
+    ``fits`` tells whether nothing of it was left out at its level; ``whole`` whether the text is all that the cell
+    shows: it has no picture, no HTML, no table whose middle was left out when it was printed.
+    """
+
+    text: str
+    fits: bool = True
+    whole: bool = True
+
+
+def cell_text(cell: Cell, level: Level) -> CellText:
     """Return a cell's source and outputs at a level; object addresses, which change with every run, are left out."""
     source = shorten(cell.source.strip("\n"), level.source)
+    fits = len(source) == len(cell.source.strip("\n"))
     if cell.kind != "code":
-        return source
+        return CellText(source, fits, fits)
     lines = [source] if source.strip() else []
     shown = cell.outputs[: level.outputs] if level.output else ()
-    texts = [text for output in shown if (text := output_text(output, level.output))]
-    if texts:
+    told = [output_text(output, level.output) for output in shown]
+    if texts := list(filter(None, told)):
         lines.append("Output:\n" + _ADDRESS.sub("", "\n".join(texts)))
     if level.output and (pictures := _picture_count(cell)):
         lines.append(f"[{pictures} image{'s' * (pictures > 1)} shown]")
     if len(cell.outputs) > len(shown):
         lines.append(f"[{len(cell.outputs) - len(shown)} outputs not told]")
-    return "\n".join(lines)
+    fits = fits and len(cell.outputs) == len(shown) and not any(LEFT_OUT in text for text in texts)
+    return CellText("\n".join(lines), fits, fits and all(map(says_all, shown, told)))
 
 
 def question_of(cell: Cell, limit: int) -> tuple[str, str] | None:

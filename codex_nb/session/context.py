@@ -23,16 +23,16 @@ from codex_nb.session.cells import (
     is_question,
     question_of,
 )
-from codex_nb.session.mentions import Mentioned, bring, variables_in
+from codex_nb.session.mentions import Mentioned, bring, variable_section, variables_in
 from codex_nb.session.names import Names, names_in
 from codex_nb.session.sections import NotebookContext, Section, SectionKind, tokens_of
 from codex_nb.tools.hiding import hidden_in
 from codex_nb.tools.outputs import shorten
-from codex_nb.tools.variables import Detail, describe, imported_modules, is_worth_knowing
+from codex_nb.tools.variables import Detail, description, imported_modules, is_worth_knowing
 from codex_nb.words import context as words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from codex_nb.notebook import Cell, NotebookSnapshot
@@ -65,14 +65,12 @@ def build_context(
     redactor: Redactor,
     folder: Path | None = None,
     budget: int = BUDGET,
-    ran: Iterable[str] = (),
     hidden: Hidden | None = None,
 ) -> NotebookContext:
     """Return what is sent of the notebook with a question.
 
-    ``ran`` is the code that the model itself ran in this kernel: what it defined does not make the question another one
-    when the notebook is run again. ``hidden`` is what the user keeps out; None reads that from the notebook alone. Runs
-    on the main thread, for it reads the live namespace; no code of the user's objects runs.
+    ``hidden`` is what the user keeps out; None reads that from the notebook alone. Runs on the main thread, for it
+    reads the live namespace; no code of the user's objects runs.
     """
     above = _above(snapshot)
     hidden = (hidden or hidden_in(snapshot)).allowing(variables_in(prompt))
@@ -82,7 +80,7 @@ def build_context(
     gathering.place(snapshot, visible)
     gathering.mentions(mentioned)
     gathering.questions(above)
-    gathering.variables(visible, names_in(snapshot, prompt, ran, hidden))
+    gathering.variables(visible, names_in(snapshot, prompt, hidden))
     gathering.cells(above)
     return gathering.context(mentioned.images or _asked_images(prompt, above, hidden)[:_IMAGES])
 
@@ -104,6 +102,7 @@ class _Gathering:
     hidden: Hidden
     sections: dict[SectionKind, list[Section]] = field(default_factory=dict)
     cuts: list[str] = field(default_factory=list)
+    is_partial: bool = False
     findings: list[Finding] = field(default_factory=list)
     used: int = _OVERHEAD
 
@@ -116,18 +115,20 @@ class _Gathering:
             lines.append(f"Asked in cell {snapshot.current + 1} of {len(snapshot.cells)}")
         modules = imported_modules(namespace)
         lines.append(f"Python {platform.python_version()}" + (f"; imported: {modules}" if modules else ""))
-        self._add(self._clean("place", "", "\n".join(lines), words.THE_NOTEBOOK, key=False))
+        self._add(self._clean(Section("place", "", "\n".join(lines)), words.THE_NOTEBOOK))
 
     def mentions(self, mentioned: Mentioned) -> None:
         """Tell what the question points at."""
-        self.cuts += mentioned.problems
+        self._cut(*mentioned.problems)
         room = self._room("mention")
         for section in mentioned.sections:
             fitting = shorten(section.text, max(400, 4 * room))
-            if len(fitting) < len(section.text):
+            is_told = len(fitting) == len(section.text)
+            if not is_told:
                 self.cuts.append(words.part_of(section.title))
+            whole = section.whole and (is_told or section.basis is not None)
             title = self.redactor(section.title)
-            cleaned = self._clean("mention", title, fitting, title)
+            cleaned = self._clean(replace(section, title=title, text=fitting, whole=whole), title)
             self._add(cleaned)
             room -= cleaned.tokens
 
@@ -140,8 +141,8 @@ class _Gathering:
             if said is None:
                 continue
             text = f"Question: {said[0]}\nAnswer: {said[1] or '(none)'}"
-            section = self._clean("question", f"Cell {number}", text, words.cell(str(number)))
-            section = replace(section, basis=self.redactor(said[0]))
+            section = Section("question", f"Cell {number}", text, basis=self.redactor(said[0]))
+            section = self._clean(section, words.cell(str(number)))
             if left_out or section.tokens > room:
                 left_out += 1
                 continue
@@ -149,7 +150,7 @@ class _Gathering:
             self._add(section)
         self.sections.get("question", []).reverse()
         if left_out:
-            self.cuts.append(words.earlier_questions(str(left_out)))
+            self._cut(words.earlier_questions(str(left_out)))
 
     def variables(self, namespace: Mapping[str, Any], names: Names) -> None:
         """Tell the variables, first those that the question and the cells above speak of, the newest first."""
@@ -163,15 +164,15 @@ class _Gathering:
         for number, name in enumerate(known[:_LISTED_VARIABLES]):
             detail = Detail.NORMAL if number < _DETAILED_VARIABLES else Detail.LINE
             for level in (detail, Detail.LINE):
-                text = describe(name, namespace[name], level)
-                section = self._clean("variable", "", text, words.variable(name), key=names.counts(name))
+                said = description(name, namespace[name], level)
+                section = self._clean(variable_section("variable", "", said), words.variable(name))
                 if section.tokens <= room:
                     self._add(section)
                     room -= section.tokens
                     told += 1
                     break
         if told < len(known):
-            self.cuts.append(words.some_variables(str(len(known) - told), str(len(known))))
+            self._cut(words.some_variables(str(len(known) - told), str(len(known))))
 
     def cells(self, above: list[tuple[int, Cell]]) -> None:
         """Tell the cells above, the nearest in full, until the room is used."""
@@ -191,30 +192,33 @@ class _Gathering:
         if skipped:
             self.cuts.append(words.marked_cells(str(skipped)))
         if told < len(shown):
-            self.cuts.append(words.farthest_cells(str(len(shown) - told)))
+            self._cut(words.farthest_cells(str(len(shown) - told)))
         if shortened:
-            self.cuts.append(words.parts_of_cells(str(shortened)))
+            self._cut(words.parts_of_cells(str(shortened)))
 
     def _fitting(self, number: int, cell: Cell, distance: int) -> tuple[Section | None, bool]:
         """Return the cell at the first level that fits the room, and whether that is all of the cell."""
         room = self.budget - self.used
         cell = replace(cell, outputs=self.hidden.outputs(cell.outputs))
         for level in _levels(distance):
-            text = cell_text(cell, level)
-            if tokens_of(text) > room:
+            said = cell_text(cell, level)
+            if tokens_of(said.text) > room:
                 continue
             title = f"Cell {number}" + (f" ({cell.kind})" if cell.kind != "code" else "")
             mark = f" [{cell.execution_count}]" if cell.execution_count else ""
-            section = self._clean("cell", title, text, words.cell(str(number)), mark=mark)
+            section = Section("cell", title, said.text, mark=mark, whole=said.whole)
+            section = self._clean(section, words.cell(str(number)))
             if section.tokens <= room:
-                return section, " left out] …" not in text and " not told]" not in text
+                return section, said.fits
         return None, False
 
     def context(self, images: tuple[str, ...]) -> NotebookContext:
         """Return what was gathered."""
         sections = tuple(section for kind in self.sections.values() for section in kind)
         cuts, findings = tuple(map(self.redactor, self.cuts)), tuple(self.findings)
-        return NotebookContext(sections, images, cuts, findings, self.budget, self.redactor)
+        return NotebookContext(
+            sections, images, cuts, findings, self.budget, self.redactor, is_partial=self.is_partial
+        )
 
     def _room(self, kind: SectionKind) -> int:
         return min(int(self.budget * _SHARES[kind]), self.budget - self.used)
@@ -223,12 +227,16 @@ class _Gathering:
         self.sections.setdefault(section.kind, []).append(section)
         self.used += section.tokens
 
-    def _clean(
-        self, kind: SectionKind, title: str, text: str, place: str, *, key: bool = True, mark: str = ""
-    ) -> Section:
-        cleaned, found = self.redactor.redact(text, place)
+    def _cut(self, *told: str) -> None:
+        """Note what is not told of what is there."""
+        self.cuts += told
+        self.is_partial = self.is_partial or bool(told)
+
+    def _clean(self, section: Section, place: str) -> Section:
+        text, found = self.redactor.redact(section.text, place)
         self.findings += found
-        return Section(kind, title, cleaned, key=key, mark=mark)
+        is_told = text == section.text or section.basis is not None
+        return replace(section, text=text, whole=section.whole and is_told)
 
 
 def _levels(distance: int) -> Iterator[Level]:

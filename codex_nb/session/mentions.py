@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from codex_nb.session.sections import Section
 from codex_nb.tools.files import FileContent, FileRefused, read_bounded, read_notebook, real_path
 from codex_nb.tools.hiding import is_notebook
 from codex_nb.tools.outputs import shorten
-from codex_nb.tools.variables import Detail, describe
+from codex_nb.tools.variables import Description, Detail, description
 from codex_nb.words import context as words
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 FILE_LIMIT = 40_000
 IMAGE_FILE_LIMIT = 8_000_000
+LARGEST_HASHED = 64_000_000
 _MENTION = re.compile(
     r"(?<![\w@.])@(?:cell:(?P<cell>\d+)|file:(?:\"(?P<quoted>[^\"]+)\"|(?P<file>[^\s,;]+))|(?P<name>[A-Za-z_]\w*))"
 )
@@ -92,7 +94,14 @@ def bring(
 def _variable(name: str, namespace: Mapping[str, Any]) -> Mentioned:
     if name not in namespace:
         return Mentioned()
-    return Mentioned((Section("mention", f"@{name}", describe(name, namespace[name], Detail.FULL)),))
+    said = description(name, namespace[name], Detail.FULL)
+    return Mentioned((variable_section("mention", f"@{name}", said),))
+
+
+def variable_section(kind: Literal["mention", "variable"], title: str, said: Description) -> Section:
+    """Return a variable as a section; code counts by what it does, not only by what is said of it."""
+    basis = f"{said.text}\n{said.code}" if said.code else None
+    return Section(kind, title, said.text, basis=basis, whole=said.whole)
 
 
 def _cell(number: int, snapshot: NotebookSnapshot | None, hidden: Hidden) -> Mentioned:
@@ -101,8 +110,8 @@ def _cell(number: int, snapshot: NotebookSnapshot | None, hidden: Hidden) -> Men
         return Mentioned(problems=(words.no_cell(str(number)),))
     if hidden.skips(cell):
         return Mentioned(problems=(words.marked_cell(str(number)),))
-    cell = replace(cell, outputs=hidden.outputs(cell.outputs))
-    return Mentioned((Section("mention", f"@cell:{number}", cell_text(cell, FULL)),), cell_images(cell))
+    said = cell_text(replace(cell, outputs=hidden.outputs(cell.outputs)), FULL)
+    return Mentioned((Section("mention", f"@cell:{number}", said.text, whole=said.whole),), cell_images(cell))
 
 
 def _cells_numbered(number: int, snapshot: NotebookSnapshot | None) -> Iterator[Cell]:
@@ -118,9 +127,8 @@ def _file(name: str, folder: Path | None, hidden: Hidden) -> Mentioned:
     kind = _IMAGE_SUFFIXES.get(path.suffix.lower())
     try:
         if is_notebook(path):
-            text = shorten(read_notebook(real_path(path), hidden), FILE_LIMIT)
-            return Mentioned((Section("mention", f"@file:{name}", text),))
-        content = read_bounded(real_path(path), IMAGE_FILE_LIMIT if kind else 4 * FILE_LIMIT)
+            return _notebook_file(name, read_notebook(real_path(path), hidden))
+        content = read_bounded(real_path(path), IMAGE_FILE_LIMIT if kind else LARGEST_HASHED)
     except FileRefused as refusal:
         return Mentioned(problems=(f"{name} {refusal}",))
     except OSError as error:
@@ -131,10 +139,17 @@ def _file(name: str, folder: Path | None, hidden: Hidden) -> Mentioned:
 def _text_file(name: str, content: FileContent) -> Mentioned:
     if not content.is_text:
         return Mentioned(problems=(words.not_text(name),))
-    text = shorten(content.data.decode("utf-8", "replace"), FILE_LIMIT)
-    is_whole = content.size <= len(content.data)
-    more = "" if is_whole else f"\n[the file goes on: {content.size:,} bytes in all]"
-    return Mentioned((Section("mention", f"@file:{name}", text + more),))
+    text = shorten(content.data[: 4 * FILE_LIMIT].decode("utf-8", "replace"), FILE_LIMIT)
+    more = "" if content.size <= 4 * FILE_LIMIT else f"\n[the file goes on: {content.size:,} bytes in all]"
+    digest = hashlib.sha256(content.data).hexdigest() if content.size <= len(content.data) else None
+    return Mentioned(
+        (Section("mention", f"@file:{name}", text + more, basis=digest, whole=digest is not None),)
+    )
+
+
+def _notebook_file(name: str, text: str) -> Mentioned:
+    digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+    return Mentioned((Section("mention", f"@file:{name}", shorten(text, FILE_LIMIT), basis=digest),))
 
 
 def _image_file(name: str, content: FileContent, kind: str) -> Mentioned:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from codex_nb.session.mentions import variables_in
-from codex_nb.tools.bindings import bound_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,35 +23,22 @@ _MOST_OF_ALL = 400_000  # beyond that, only the nearest cells are read for names
 class Names:
     """Names by where they occur.
 
-    ``mentioned`` with an ``@`` in the question, ``asked`` anywhere in it, ``told`` by cells above, ``later`` by cells
-    below, ``made`` by code that the model ran.
+    ``mentioned`` with an ``@`` in the question, ``asked`` anywhere in it, ``told`` by cells above.
     """
 
     mentioned: frozenset[str] = frozenset()
     asked: frozenset[str] = frozenset()
     told: frozenset[str] = frozenset()
-    later: frozenset[str] = frozenset()
-    made: frozenset[str] = frozenset()
-
-    def counts(self, name: str) -> bool:
-        """Whether a variable's value makes a question another one.
-
-        What only a cell below or the model's own code defines does not: it was not there when the question was first
-        asked, and is there when the notebook is run again.
-        """
-        return name in self.told or name in self.asked or not (name in self.later or name in self.made)
 
 
-def names_in(snapshot: NotebookSnapshot | None, prompt: str, ran: Iterable[str], hidden: Hidden) -> Names:
-    """Read the names; ``ran`` is the code that the model ran in this kernel."""
+def names_in(snapshot: NotebookSnapshot | None, prompt: str, hidden: Hidden) -> Names:
+    """Read the names."""
     cells = snapshot.cells if snapshot else ()
     end = len(cells) if snapshot is None or snapshot.current is None else snapshot.current
     return Names(
         mentioned=frozenset(variables_in(prompt)),
         asked=frozenset(_WORD.findall(prompt)),
         told=frozenset(_spoken_of(reversed(cells[:end]), hidden)),
-        later=frozenset(_spoken_of(cells[end + 1 :], hidden)),
-        made=frozenset(chain.from_iterable(map(bound_names, ran))),
     )
 
 

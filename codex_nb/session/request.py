@@ -24,7 +24,8 @@ class TurnRequest:
     ``schema`` is a pydantic model, a dataclass, a TypedDict, any other annotation, or a JSON schema as a dict.
     ``data`` holds texts that the question speaks of, each with what it is: sent as data, not as the user's words.
     ``folder`` is where the notebook lies. ``replay`` lets a stored answer to the same question stand for a new one, and
-    ``fresh`` asks again all the same. ``throttle`` is shared by the questions of a batch.
+    ``fresh`` asks again all the same. ``earlier`` are the other questions that this session has asked, each with a hash
+    of its answer: the answer may build on them. ``throttle`` is shared by the questions of a batch.
     """
 
     prompt: str
@@ -41,3 +42,4 @@ class TurnRequest:
     replay: bool = False
     fresh: bool = False
     throttle: Throttle | None = None
+    earlier: tuple[tuple[str, str], ...] = ()

@@ -7,7 +7,6 @@ word, is not told again.
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -29,8 +28,6 @@ _HEADINGS: Mapping[SectionKind, str] = {
     "mention": "What the question mentions with @",
 }
 
-_VOLATILE = re.compile(r"(?:CPU times|Wall time):[^\n]*|\d+(?:\.\d+)? [mµn]?s ± [^\n]*")
-
 
 def tokens_of(text: str) -> int:
     """Estimate how many tokens a text is: four bytes of UTF-8 make one."""
@@ -41,25 +38,24 @@ def tokens_of(text: str) -> int:
 class Section:
     """One thing that is told: a cell, a variable, an earlier question.
 
-    ``key`` tells whether the section counts when two questions are compared, and ``basis`` what of it does where not
-    all: of an earlier question, what was asked. ``mark`` is shown beside the title but does not count: the number of a
-    cell's last run changes without the cell changing.
+    ``whole`` says whether the text tells all of the thing: where it does not, two things that differ may be told alike.
+    ``basis`` is compared instead of the text where another thing tells it better: of an earlier question, what was
+    asked. ``mark`` is shown beside the title but does not count: the number of a cell's last run changes without the
+    cell changing.
     """
 
     kind: SectionKind
     title: str
     text: str
-    key: bool = True
     mark: str = ""
     basis: str | None = None
+    whole: bool = True
 
     @cached_property
     def digest(self) -> str:
-        """A short hash of what the section says, whenever it was run and however long that took."""
-        text = _VOLATILE.sub("", self.text if self.basis is None else self.basis)
-        return hashlib.sha256(f"{self.kind}\0{self.title}\0{text}".encode("utf-8", "replace")).hexdigest()[
-            :16
-        ]
+        """A short hash of what the section says."""
+        told = f"{self.kind}\0{self.title}\0{self.text if self.basis is None else self.basis}"
+        return hashlib.sha256(told.encode("utf-8", "replace")).hexdigest()[:16]
 
     @property
     def tokens(self) -> int:
@@ -73,7 +69,7 @@ class NotebookContext:
 
     ``cuts`` says, in sentences, what was left out to stay within ``budget`` (tokens); ``redactions`` where secrets were
     taken out, and ``redactor`` is what took them out. ``images`` are data URLs of the outputs that the question
-    mentions.
+    mentions. ``is_partial`` says whether something that is there is not told at all.
     """
 
     sections: tuple[Section, ...] = ()
@@ -82,6 +78,7 @@ class NotebookContext:
     redactions: tuple[Finding, ...] = ()
     budget: int = 0
     redactor: Redactor | None = field(default=None, repr=False, compare=False)
+    is_partial: bool = False
 
     @property
     def text(self) -> str:
@@ -108,9 +105,19 @@ class NotebookContext:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of what the question's answer depends on: the same for the same notebook, run again."""
-        parts = "\0".join(section.digest for section in self.sections if section.key)
-        return hashlib.sha256(f"{parts}\0{' '.join(self.images)}".encode()).hexdigest()
+        """A hash of all that is told: the same for the same notebook, run again."""
+        parts = [*(section.digest for section in self.sections), *self.images, *self.cuts]
+        return hashlib.sha256("\0".join(parts).encode("utf-8", "replace")).hexdigest()
+
+    def tells_all(self, asked: Collection[str]) -> bool:
+        """Whether everything around the question is told whole, so that the same text means the same notebook.
+
+        ``asked`` are the questions whose answers are known by other means; an answer that is not may be any.
+        """
+        return not self.is_partial and all(
+            _is_asked(section, asked) if section.kind == "question" else section.whole
+            for section in self.sections
+        )
 
     def told(
         self, known: Collection[str], fence: Callable[[str, str], str], asked: Collection[str] = ()

@@ -81,24 +81,24 @@ class ThreadStore:
 
     def append(self, conversation: Conversation, items: Sequence[Item], facts: Collection[str]) -> None:
         """Write one exchange at the end of the thread's file."""
-        line = _line({"items": list(items), "facts": sorted(facts)})
         if (path := self._path(conversation.name)) is not None:
             with self._noting_problems(path):
+                line = _line({"items": list(items), "facts": sorted(facts)})
                 _append(path, _line(_header(conversation)), line)
 
     def rewrite(self, conversation: Conversation) -> None:
         """Write the thread's file anew, in one step."""
-        content = _line({"items": list(conversation.items), "facts": sorted(conversation.facts)})
         if (path := self._path(conversation.name)) is not None:
             with self._noting_problems(path):
+                content = _line({"items": list(conversation.items), "facts": sorted(conversation.facts)})
                 _replace(path, _line(_header(conversation)) + content)
 
     @contextlib.contextmanager
     def _noting_problems(self, path: Path) -> Iterator[None]:
         try:
             yield
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
+        except Exception as error:  # noqa: BLE001 -- the turn is complete, and must not be lost to its copy
+            reason = getattr(error, "strerror", None) or type(error).__name__
             self._problem = words.memory_only(str(path.parent), reason)
 
     def _read(self, name: str) -> Conversation | None:

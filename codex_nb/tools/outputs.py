@@ -19,6 +19,10 @@ _INNER_FRAMES = 4
 _MARK = re.compile(r"\n… \[([\d,]+) characters left out\] …\n")
 _MARKED_BEFORE = 100_000  # texts that were shortened once are not longer than this
 _TEXT_TYPES = ("text/plain", "text/markdown", "text/latex", "application/json")
+LEFT_OUT = " left out] …"
+"""Ends the mark where a text was shortened."""
+_ELISION = re.compile(r"\.\.|…")  # what stands for the middle of a printed table or array
+_PLAIN_TYPES = ("text/plain", "text/markdown", "text/latex")
 
 
 def shorten(text: str, limit: int) -> str:
@@ -91,6 +95,12 @@ def output_text(output: Mapping[str, Any], limit: int) -> str:
             return _data_text(output.get("data") or {}, limit)
         case _:
             return ""
+
+
+def says_all(output: Mapping[str, Any], text: str) -> bool:
+    """Whether the text of an output is all that it shows: no other form of it, and nothing left out of a table."""
+    kinds = tuple(output.get("data") or ())
+    return (not kinds or (len(kinds) == 1 and kinds[0] in _PLAIN_TYPES)) and not _ELISION.search(text)
 
 
 def error_text(output: Mapping[str, Any], limit: int) -> str:

@@ -8,10 +8,14 @@ import fractions
 import pathlib
 import types
 import uuid
+from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codex_nb.tools.trust import library_of, module_of, mro_of, name_of, qualified_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 SHORT = 80
 _PLAIN = (int, float, complex, bool, type(None), decimal.Decimal, fractions.Fraction, uuid.UUID, range)
@@ -21,29 +25,43 @@ _BRACKETS: dict[type, str] = {list: "[]", tuple: "()", set: "{}", frozenset: "{}
 _LARGEST_INTEGER = 10**60
 
 
+@dataclass(frozen=True)
+class ShortText:
+    """What is said of a value, and whether that is all of it."""
+
+    text: str
+    whole: bool = False
+
+
 def short(value: object, limit: int = SHORT, depth: int = 2) -> str:
     """Return a value as at most about ``limit`` characters; values of foreign classes only by their type."""
+    return short_text(value, limit, depth).text
+
+
+def short_text(value: object, limit: int = SHORT, depth: int = 2) -> ShortText:
+    """Return what :func:`short` says, and whether it says all of the value."""
     kind = type(value)
     if type(kind) is not type:
         # Even comparing a class can run code, when its metaclass says how classes compare.
-        return f"<{_described(value)}>"
+        return ShortText(f"<{_described(value)}>")
     if kind is str:
-        return _text(str(value), limit)
+        return ShortText(_text(str(value), limit), len(str(value)) <= limit)
     if kind is bytes or kind is bytearray:
-        return f"{name_of(kind)} of {len(value):,} bytes"  # type: ignore[arg-type]  # both kinds have a length
+        return ShortText(f"{name_of(kind)} of {len(value):,} bytes")  # type: ignore[arg-type]  # both kinds have a length
     if kind is int and abs(value) >= _LARGEST_INTEGER:  # type: ignore[arg-type]  # an integer, exactly
-        return f"an integer of about {value.bit_length():,} bits"  # type: ignore[attr-defined]  # as above
+        return ShortText(f"an integer of about {value.bit_length():,} bits")  # type: ignore[attr-defined]  # as above
     if kind in _PLAIN:
-        return repr(value)
+        return ShortText(repr(value), whole=True)
     if kind in _DATES or kind in _PATHS:
-        return str(value)[:limit]
+        return _cut(str(value), limit)
     if kind in _BRACKETS:
         return _sequence(value, limit, depth)
     if kind is dict:
         return _mapping(value, limit, depth)  # type: ignore[arg-type]  # a dict, exactly
     if library_of(value) in {"numpy", "pandas"} and _is_scalar(kind):
-        return str(value)[:limit]
-    return f"<{_described(value)}>"
+        said = _cut(str(value), limit)
+        return replace(said, whole=said.whole and _is_number(kind))
+    return ShortText(f"<{_described(value)}>")
 
 
 def _described(value: object) -> str:
@@ -68,29 +86,43 @@ def _text(value: str, limit: int) -> str:
     return f"{value[:limit]!r}… ({len(value):,} characters)"
 
 
-def _sequence(value: Any, limit: int, depth: int) -> str:
+def _cut(text: str, limit: int) -> ShortText:
+    return ShortText(text[:limit], len(text) <= limit)
+
+
+def _sequence(value: Any, limit: int, depth: int) -> ShortText:
     brackets = _BRACKETS[type(value)]
-    entries = _entries((short(entry, SHORT // 2, depth - 1) for entry in value), len(value), limit, depth)
-    return f"{brackets[0]}{entries}{brackets[1]}"
+    said = _entries((short_text(entry, SHORT // 2, depth - 1) for entry in value), len(value), limit, depth)
+    return replace(said, text=f"{brackets[0]}{said.text}{brackets[1]}")
 
 
-def _mapping(value: dict[Any, Any], limit: int, depth: int) -> str:
-    pairs = (f"{short(key, 30, 0)}: {short(entry, SHORT // 2, depth - 1)}" for key, entry in value.items())
-    return f"{{{_entries(pairs, len(value), limit, depth)}}}"
+def _mapping(value: dict[Any, Any], limit: int, depth: int) -> ShortText:
+    pairs = (
+        _pair(short_text(key, 30, 0), short_text(entry, SHORT // 2, depth - 1))
+        for key, entry in value.items()
+    )
+    said = _entries(pairs, len(value), limit, depth)
+    return replace(said, text=f"{{{said.text}}}")
 
 
-def _entries(texts: Any, count: int, limit: int, depth: int) -> str:
+def _pair(key: ShortText, entry: ShortText) -> ShortText:
+    return ShortText(f"{key.text}: {entry.text}", key.whole and entry.whole)
+
+
+def _entries(entries: Iterable[ShortText], count: int, limit: int, depth: int) -> ShortText:
     if depth <= 0 and count:
-        return f"… {count:,} entries"
-    shown: list[str] = []
+        return ShortText(f"… {count:,} entries")
+    shown: list[ShortText] = []
     size = 0
-    for text in islice(texts, 12):
-        size += len(text) + 2
+    for entry in islice(entries, 12):
+        size += len(entry.text) + 2
         if shown and size > limit:
             break
-        shown.append(text)
+        shown.append(entry)
     rest = f", … {count:,} entries" if len(shown) < count else ""
-    return ", ".join(shown) + rest
+    return ShortText(
+        ", ".join(entry.text for entry in shown) + rest, not rest and all(entry.whole for entry in shown)
+    )
 
 
 def _is_scalar(kind: type) -> bool:
@@ -98,3 +130,7 @@ def _is_scalar(kind: type) -> bool:
     if module_of(kind).startswith("pandas"):
         return bool(names & {"Timestamp", "Timedelta", "Period", "Interval", "NAType", "NaTType"})
     return "generic" in names and "object_" not in names
+
+
+def _is_number(kind: type) -> bool:
+    return bool({qualified_name(base) for base in mro_of(kind)} & {"number", "bool", "bool_"})

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import types
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from codex_nb.tools.definitions import definition
 from codex_nb.tools.frames import COLUMNS, FULL_COLUMNS, FULL_ROWS, ROWS, describe_data
 from codex_nb.tools.secrecy import WITHHELD, names_a_secret
 from codex_nb.tools.trust import class_vars, instance_vars, known_base, library_of, module_of, mro_of, name_of
-from codex_nb.tools.values import SHORT, short
+from codex_nb.tools.values import SHORT, short, short_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,17 +32,41 @@ class Detail(Enum):
     FULL = "full"
 
 
+@dataclass(frozen=True)
+class Description:
+    """What is said of a variable.
+
+    ``whole`` tells whether that is all of its value; of a function or class it is when ``code`` tells its code apart.
+    """
+
+    text: str
+    whole: bool = False
+    code: str = ""
+
+
 def describe(name: str, value: object, detail: Detail = Detail.NORMAL) -> str:
     """Say what a variable is; nothing of its own code is run, and a value that cannot be read is named all the same."""
+    return description(name, value, detail).text
+
+
+def description(name: str, value: object, detail: Detail = Detail.NORMAL) -> Description:
+    """Return what :func:`describe` says, and whether it says all of the value."""
     if names_a_secret(name) and (type(value) is str or type(value) is bytes):
-        return f"{name}: {name_of(type(value))} {WITHHELD}"
+        return Description(f"{name}: {name_of(type(value))} {WITHHELD}")
+    code = ""
     try:
         lines = _lines(value, detail)
+        code = definition(value) or ""
+        whole = bool(code) or short_text(value, _limit(detail), 3).whole
     except Exception as error:  # noqa: BLE001 -- a broken object of a library is described as far as possible
-        lines = [f"{name_of(type(value))} (it cannot be read: {name_of(type(error))})"]
+        lines, whole = [f"{name_of(type(value))} (it cannot be read: {name_of(type(error))})"], False
     if detail is Detail.LINE:
         lines = lines[:1]
-    return "\n".join((f"{name}: {lines[0]}", *(f"  {line}" for line in lines[1:])))
+    return Description("\n".join((f"{name}: {lines[0]}", *(f"  {line}" for line in lines[1:]))), whole, code)
+
+
+def _limit(detail: Detail) -> int:
+    return _FULL_TEXT if detail is Detail.FULL else SHORT
 
 
 def _lines(value: object, detail: Detail) -> list[str]:
@@ -63,13 +89,12 @@ def _lines(value: object, detail: Detail) -> list[str]:
 
 def _builtin(value: Any, detail: Detail) -> list[str]:
     kind = type(value)
-    limit = _FULL_TEXT if detail is Detail.FULL else SHORT
     if kind is types.FunctionType:
         return [_signature(value)]
     if kind is type:
         bases = ", ".join(name_of(base) for base in mro_of(value)[1:-1])
         return [f"class {name_of(value)}({bases})" if bases else f"class {name_of(value)}"]
-    said = short(value, limit, 3)
+    said = short(value, _limit(detail), 3)
     if said == f"<{name_of(kind)}>":
         return [name_of(kind)]
     size = f" of {len(value):,}" if kind in {list, tuple, dict, set, frozenset, str, bytes} else ""

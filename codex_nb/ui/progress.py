@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from codex_nb.ui.channel import NotebookDisplays
@@ -63,19 +64,21 @@ class ProgressLine:
             return
         self._next = self._clock() + PAUSE_S
         self._last = line_of(progress)
-        if self._displays is None:
-            self._write(self._last)
-        elif not self._shows_end_alone:
-            self._show(self._displays, self._last)
+        with suppress(Exception):  # answers that are there must not be lost to a line about them
+            if self._displays is None:
+                self._write(self._last)
+            elif not self._shows_end_alone:
+                self._show(self._displays, self._last)
 
     def close(self) -> None:
         """Leave the last state, and end the terminal's line."""
-        if self._displays is not None:
-            if self._shows_end_alone and self._last:
-                self._show(self._displays, self._last)
-        elif self._is_shown:
-            self._stream.write("\n")
-            self._stream.flush()
+        with suppress(Exception):  # as above
+            if self._displays is not None:
+                if self._shows_end_alone and self._last:
+                    self._show(self._displays, self._last)
+            elif self._is_shown:
+                self._stream.write("\n")
+                self._stream.flush()
 
     def _write(self, line: str) -> None:
         if self._stream.isatty():

@@ -14,6 +14,7 @@ NOT_ANSWERED = "The question was not answered; the reason stands above."
 
 SEE_HELP = "See %codex help."
 PICTURES = "Name a figure, or a .png, .jpg, .gif or .webp file."
+ANOTHER_NAME = "Give another name for the answer, such as -o answer."
 NO_QUESTION = Message("%%codex: there is no question.", "Write it below the magic's line.")
 OPTIONS_THEN_PROMPT = Message("%%codex takes options, then a prompt.", SEE_HELP)
 NO_CLOSING_QUOTATION = Message("%%codex: no closing quotation in the options.", SEE_HELP)

@@ -42,7 +42,7 @@ OPTIONS = {
     "--effort": "how long the model thinks",
     "--thread": "the thread to go on with, or a new name",
     "--output": "also bind the answer to this name",
-    "--schema": "a class or JSON schema in your namespace; the answer's value fits it",
+    "--schema": "a type, such as City, list[City] or City | None, or a JSON schema; the answer's value fits it",
     "--image": "a figure's name or a file",
     "--no-context": "send nothing of the notebook",
     "--no-tools": "offer the model no tools",

@@ -74,13 +74,24 @@ def answering(*steps: Any) -> Reply:
 
 
 PAYER = {"footer": "ada@example.com"}
-MEAN_CELL = "%%codex\nWhat is the mean of a die?"
+MEAN_CELL = "%%codex --no-context\nWhat is the mean of a die?"
 ENDS = (
     Ending(
         "completed",
         MEAN_CELL,
         {"answer": "mean is 3.5", "code": "sum(faces) / 6", "reasoning": "Weighing the faces", **PAYER},
         (answering(Think(("**Weighing the faces**\n\nAll are alike.",)), Say(MEAN)),),
+    ),
+    Ending(
+        "stored answer",
+        MEAN_CELL,
+        {
+            "answer": "mean is 3.5",
+            "code": "sum(faces) / 6",
+            "reasoning": "Weighing the faces",
+            "notice": "nothing was sent",
+            **PAYER,
+        },
     ),
     Ending(
         "with a tool's outputs and figure",
@@ -118,11 +129,6 @@ ENDS = (
         {"answer": "Then I leave it", "code": "shutil.rmtree('data')", "call": "Python (rejected)", **PAYER},
         (answering(REFUSED_CALL), answering(Say("Then I leave it."))),
         {"verdict": "reject", "message": "Never."},
-    ),
-    Ending(
-        "replayed",
-        MEAN_CELL,
-        {"answer": "mean is 3.5", "code": "sum(faces) / 6", "notice": "nothing was sent"},
     ),
     Ending(
         "sign-in line",

@@ -82,3 +82,32 @@ def test_an_answered_notebook_run_again_changes_nothing_but_a_changed_question(
     sources = [*ASKING[:3], "%%codex\nHow many faces are there, in words?", *ASKING[4:]]
     asked_anew = run(sources, environ)
     assert cells_of(changed(again, asked_anew)) == {"3/source", "3/outputs"}
+
+
+@pytest.mark.parametrize(
+    ("source", "row_500", "is_free"),
+    [
+        ("print(open('d.csv').readlines()[501].strip())", "1.0", True),
+        ("import pandas as pd\npd.read_csv('d.csv')", "2.0", False),
+        ("import pandas as pd\nprint(pd.read_csv('d.csv').v)", "2.0", False),
+        ("import numpy as np\nnp.loadtxt('d.csv', skiprows=1)", "2.0", False),
+    ],
+)
+def test_what_a_cell_above_shows_counts_also_where_its_middle_is_left_out(
+    environ: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    source: str,
+    row_500: str,
+    is_free: bool,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cells = [HTML, source, "%%codex\nWhat is in the table?", "print(_codex.usage.total_tokens)"]
+
+    def tokens(row_500: str) -> int:
+        rows = ["v", *(row_500 if row == 500 else "1.0" for row in range(1000))]
+        (tmp_path / "d.csv").write_text("\n".join(rows))
+        (printed,) = run(cells, environ).cells[3].outputs
+        return int(printed.text)
+
+    assert [tokens("1.0") > 0, tokens(row_500) == 0] == [True, is_free]

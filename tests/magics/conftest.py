@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,16 +78,34 @@ class Notebook:
         return Cell(out, error, result.error_before_exec or result.error_in_exec)
 
 
-@pytest.fixture
-def notebook(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Notebook]:
-    """Load the extension into a fresh shell; nobody sits before it."""
-    del home
+@contextmanager
+def running(folder: Path, capture: pytest.CaptureFixture[str]) -> Iterator[Notebook]:
+    """Load the extension into a fresh shell, as a kernel that has just started; nobody sits before it."""
     configuration = Config({"HistoryManager": {"enabled": False}})
-    shell = InteractiveShell(config=configuration, ipython_dir=str(tmp_path / "ipython"))
+    shell = InteractiveShell(config=configuration, ipython_dir=str(folder / "ipython"))
     InteractiveShell._instance = shell
     # IPython 9 keeps outputs in one dict for all shells of a process
     getattr(shell.history_manager, "outputs", {}).clear()
     shell.run_line_magic("load_ext", "codex_nb")
-    yield Notebook(shell, capsys)
+    yield Notebook(shell, capture)
     shell.run_line_magic("unload_ext", "codex_nb")
     InteractiveShell.clear_instance()
+    face.close()
+
+
+@pytest.fixture
+def notebook(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Notebook]:
+    """Give a fresh shell with the extension."""
+    del home
+    with running(tmp_path, capsys) as notebook:
+        yield notebook
+
+
+Kernels = Callable[[], AbstractContextManager[Notebook]]
+
+
+@pytest.fixture
+def kernels(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Kernels:
+    """Start one kernel after the other, each with a new namespace and all with one CODEX_HOME."""
+    del home
+    return lambda: running(tmp_path, capsys)

@@ -204,27 +204,49 @@ def test_the_newest_variables_and_those_spoken_of_come_first() -> None:
     assert [text.split(":")[0] for _, text in told(context, "variable")] == ["asked", "used", "new", "old"]
 
 
-def test_the_same_notebook_run_again_is_the_same_question() -> None:
-    def run(count: int, address: str, elapsed: str, namespace: dict[str, Any], prompt: str = "Why?") -> str:
+def test_the_same_notebook_run_again_is_the_same_question_and_another_is_not() -> None:
+    def run(count: int = 1, address: str = "0x7f0000000001", elapsed: str = "1.2 s", **namespace: int) -> str:
         cells = (
             code("x = 1\nx", shown(text_plain=f"<A at {address}>"), count=count),
-            code(
-                "%%time\nwork()",
-                stream(f"done\nCPU times: user {elapsed}\nWall time: {elapsed}"),
-                count=count + 1,
-            ),
-            code("defined_below = 5", count=count + 2),
+            code("%%time\nwork()", stream(f"done\nWall time: {elapsed}"), count=count + 1),
         )
-        ran = ["made_by_the_model = 3"]
-        return build(notebook(*cells, current=2), namespace, prompt, ran=ran).fingerprint
+        return build(notebook(*cells), {"x": 1, "loaded": 2} | namespace).fingerprint
 
-    first = run(1, "0x7f0000000001", "1.2 s", {"x": 1, "loaded": 2})
-    more = {"x": 1, "loaded": 2, "defined_below": 5, "made_by_the_model": 3}
-    assert run(8, "0x7f00000000ff", "3.4 s", more) == first
-    assert run(1, "0x7f0000000001", "1.2 s", {"x": 2, "loaded": 2}) != first
-    assert run(1, "0x7f0000000001", "1.2 s", {"x": 1, "loaded": 3}) != first
-    about = [run(1, "", "", {"x": 1, "defined_below": n}, "Is defined_below right?") for n in (5, 6)]
-    assert about[0] != about[1]
+    assert run(8, "0x7f00000000ff") == run()
+    others = [run(x=2), run(loaded=3), run(made_since=3), run(elapsed="3.4 s")]
+    assert run() not in others
+
+
+WHOLE = stream("1.5\n")
+
+
+@pytest.mark.parametrize(
+    ("cell", "is_whole"),
+    [
+        (code("print(x)", WHOLE), True),
+        (code("x", shown(text_plain="[1, 2]")), True),
+        (Cell("markdown", "a" * 5_000), True),
+        (code("fails()", {"output_type": "error", "ename": "KeyError", "evalue": "'x'"}), True),
+        (code("%%codex\nWhy not?", shown(text_plain="Because.")), False),
+        (code("x", shown(text_plain="   v\n0  1\n", text_html="<table></table>")), False),
+        (code("x", shown(text_plain="array([0., 0., ..., 0.])")), False),
+        (code("x", shown(text_plain="0      0\n      ..\n99    99")), False),
+        (code("x", stream("shape: (9, 1)\n│ … │\n")), False),
+        (code("print(x)", stream("x" * 9_000)), False),
+        (code("plot()", shown(image_png=PIXEL)), False),
+        (code("work()", *[stream("a line\n")] * 30), False),
+        (code("a = 1\n" * 5_000), False),
+        (code("key = 'sk-proj-plantedPLANTED0123456789abcdef'"), False),
+        (code("# codex-skip\nhidden = 1"), True),
+    ],
+)
+def test_a_context_says_itself_whether_it_tells_all(cell: Cell, is_whole: bool) -> None:
+    assert build(notebook(cell)).tells_all(()) is is_whole
+
+
+def test_an_earlier_question_whose_answer_is_known_does_not_make_a_context_partial() -> None:
+    context = build(notebook(code("%%codex -m gpt\nWhy not?", shown(text_plain="Because."))))
+    assert context.tells_all(["Why not?"])
 
 
 def test_secrets_are_taken_out_and_the_place_is_told() -> None:

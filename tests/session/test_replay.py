@@ -1,20 +1,22 @@
 from __future__ import annotations
 
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from codex_nb.providers import Provider
 from codex_nb.session.answer import Answer, ToolCall, Usage
-from codex_nb.session.events import Notice, ToolStarted, TurnEvent, TurnFinished
+from codex_nb.session.events import Notice, TurnEvent, TurnFinished
 from codex_nb.session.replay import AnswerStore
 from codex_nb.session.sections import NotebookContext, Section
 from codex_nb.settings import ApprovalPolicy
 from codex_nb.tools.kernel import run_python
 from codex_nb.tools.tool import ToolSet
 from tests.session.scripted import called, reply, said
-from tests.session.test_assistant import Desk, texts
+from tests.session.test_assistant import LOGIN, Desk, texts
 
 pytestmark = pytest.mark.anyio
 
@@ -66,6 +68,7 @@ async def test_an_answered_question_is_answered_again_without_a_request_even_aft
         {"tools": ToolSet((run_python,))},
         {"fresh": True},
         {"replay": False},
+        {"earlier": (("And before?", "a hash"),)},
     ],
 )
 async def test_a_question_that_differs_is_asked(tmp_path: Path, change: dict[str, Any]) -> None:
@@ -85,14 +88,42 @@ async def test_changed_instructions_ask_anew(tmp_path: Path) -> None:
     assert not is_replayed(await desk.ask("Why?", thread="nb", replay=True))
 
 
-async def test_a_cell_that_ran_tools_replays_the_answer_and_not_the_tools(tmp_path: Path) -> None:
+async def test_an_answer_that_ran_tools_is_not_stored(tmp_path: Path) -> None:
     tools = {"tools": ToolSet((run_python,)), "approval": ApprovalPolicy.ALL}
-    desk = Desk(tmp_path, reply(called("run_python", {"code": "print(1)"})), reply(said("Done.")))
+    call = called("run_python", {"code": "print(1)"})
+    desk = Desk(tmp_path, reply(call), reply(said("Done.")), reply(said("Done again.", "msg_2")))
     await desk.ask("Run it", thread="nb", replay=True, **tools)
-    events = await desk.ask("Run it", thread="nb", replay=True, **tools)
-    assert desk.kernel.ran == ["print(1)"]
-    assert not any(isinstance(event, ToolStarted) for event in events)
-    assert answer_of(events).tool_calls == (ToolCall("run_python", "call_1", '{"code": "print(1)"}', "1"),)
+    assert not (tmp_path / "answers").exists()
+    answer = answer_of(await desk.ask("Run it", thread="nb", replay=True, **tools))
+    assert (answer.text, desk.kernel.ran) == ("Done again.", ["print(1)"])
+
+
+async def test_a_question_about_what_is_only_described_is_asked(tmp_path: Path) -> None:
+    described = NotebookContext((Section("variable", "", "df: pandas.DataFrame", whole=False),))
+    desk = Desk(tmp_path, reply(said("1")), reply(said("2", "msg_2")))
+    for _ in range(2):
+        events = await desk.ask("Why?", thread="nb", context=described, replay=True)
+    assert answer_of(events).text == "2"
+
+
+async def test_another_account_and_another_provider_are_asked(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, reply(said("1")))
+    await desk.ask("Why?", thread="nb", replay=True)
+    grace = replace(LOGIN, account=replace(LOGIN.account, account_id="acct-2", email="grace@example.com"))
+    other = Desk(tmp_path, reply(said("2")), reply(said("3", "msg_2")))
+    other.login.credentials = grace
+    assert answer_of(await other.ask("Why?", thread="nb", replay=True)).text == "2"
+    elsewhere = Desk(
+        tmp_path, reply(said("3")), provider=Provider("else", "Else", base_url="https://else.example/v1")
+    )
+    assert answer_of(await elsewhere.ask("Why?", thread="nb", replay=True)).text == "3"
+
+
+async def test_nobody_signed_in_sees_no_stored_answer(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, reply(said("1")))
+    await desk.ask("Why?", thread="nb", replay=True)
+    desk.login.credentials = None
+    assert answer_of(await desk.ask("Why?", thread="nb", replay=True)).status == "failed"
 
 
 async def test_only_whole_answers_are_stored(tmp_path: Path) -> None:

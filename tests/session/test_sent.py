@@ -74,7 +74,7 @@ async def test_no_secret_planted_anywhere_is_in_any_body(tmp_path: Path) -> None
         called("inspect", {"names": ["text", "frame", "mapping"]}, "call_2"),
         called("read_file", {"path": "notes.txt"}, "call_3"),
     ]
-    desk = Desk(tmp_path, reply(*calls), reply(said("Done.")), environ=ENVIRON)
+    desk = Desk(tmp_path, reply(*calls), reply(said("Done.")), reply(said("So.", "msg_2")), environ=ENVIRON)
     desk.kernel.variables.update(namespace)
     prompt = f"What of @text, @frame, @cell:1 and @file:notes.txt? {text}"
     context = build_context(
@@ -86,7 +86,8 @@ async def test_no_secret_planted_anywhere_is_in_any_body(tmp_path: Path) -> None
     )
     assert_no_leak(context.text, SECRETS, "%codex context")
     options: dict[str, Any] = {"tools": notebook_tools(), "approval": ApprovalPolicy.ALL, "folder": tmp_path}
-    events = await desk.ask(prompt, thread="nb", context=context, replay=True, **options)
+    events = await desk.ask(prompt, thread="nb", context=context, **options)
+    events += await desk.ask(f"And {text}?", thread="nb", replay=True)
     for body in bodies(desk):
         assert_no_leak(body, SECRETS, "a request")
     kept = [file for folder in ("threads", "answers") for file in (tmp_path / folder).iterdir()]

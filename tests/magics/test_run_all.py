@@ -1,0 +1,306 @@
+"""Restart and Run All: a stored answer is shown only where a new one would be the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from codex_nb.simulator import GRACE, Call, End, Item, Reply, Say, Simulator, Think
+from tests.magics.conftest import Kernels
+
+QUESTION = "%%codex\nWhat is the mean?"
+NUMBERS = ["numbers = [1, 2, 3]", "title = 'heights'"]
+FRAME = ["import pandas as pd", "df = pd.read_csv('d.csv')"]
+RUNS_CODE = "%%codex --approval all\nWhat is the mean?"
+VALUE = "%%codex -o mean --schema float\nWhat is the mean?"
+COMPUTES = Call("run_python", {"code": "mean = 2.5"})
+
+
+def says(text: str) -> Reply:
+    """Reply with a message."""
+    return Reply(stream=(Say(text), End()))
+
+
+def computes() -> Reply:
+    """Reply with a call of run_python."""
+    return Reply(stream=(COMPUTES, End()))
+
+
+def write_rows(folder: Path, row_500: float = 2.0) -> None:
+    """Write a table of 1,000 rows."""
+    rows = ["v", *(str(row_500 if row == 500 else 1.0) for row in range(1000))]
+    (folder / "d.csv").write_text("\n".join(rows))
+
+
+def run_all(kernels: Kernels, cells: Sequence[str], *names: str) -> tuple[str, list[object]]:
+    """Run the cells in a kernel of their own; return what the last one showed, and the values of names."""
+    with kernels() as notebook:
+        for number, source in enumerate(cells):
+            ran = notebook.run(source, cell_id=f"cell-{number}")
+            assert ran.succeeded, ran.error + ran.out
+        return ran.out, [notebook.namespace.get(name) for name in names]
+
+
+def nothing(sim: Simulator, home: Path, folder: Path) -> None:
+    """Change nothing."""
+    del sim, home, folder
+
+
+def data(sim: Simulator, home: Path, folder: Path) -> None:
+    """Change one row in the middle of the table."""
+    del sim, home
+    write_rows(folder, row_500=3_000_000.0)
+
+
+def account(sim: Simulator, home: Path, folder: Path) -> None:
+    """Sign in as somebody else."""
+    del folder
+    sim.write_login(home, GRACE)
+
+
+def provider(sim: Simulator, home: Path, folder: Path) -> None:
+    """Choose another provider, with the same login."""
+    del sim, folder
+    config = home / "config.toml"
+    config.write_text(config.read_text().replace("simulator", "somebody"))
+
+
+def address(sim: Simulator, home: Path, folder: Path) -> None:
+    """Let the provider live at another address."""
+    del sim, folder
+    config = home / "config.toml"
+    head, table = config.read_text().split("[model_providers", 1)
+    config.write_text(f"{head}[model_providers{table.replace('127.0.0.1', 'localhost')}")
+
+
+Change = Callable[[Simulator, Path, Path], None]
+CHANGES: list[Change] = [nothing, data, account, provider, address]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a folder with a table."""
+    monkeypatch.chdir(tmp_path)
+    write_rows(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("cells", [NUMBERS, FRAME], ids=["numbers", "a frame"])
+@pytest.mark.parametrize("kind", ["text only", "ran code", "value with schema"])
+def test_run_all_after_a_restart(
+    kernels: Kernels, sim: Simulator, home: Path, folder: Path, kind: str, cells: list[str], change: Change
+) -> None:
+    asking, first, second = {
+        "text only": (QUESTION, [says("It is 1.5.")], [says("It is 2.5.")]),
+        "ran code": (RUNS_CODE, [computes(), says("It is 1.5.")], [computes(), says("It is 2.5.")]),
+        "value with schema": (VALUE, [says('{"value": 1.5}')], [says('{"value": 2.5}')]),
+    }[kind]
+    sim.add_replies(*first)
+    before, _ = run_all(kernels, [*cells, asking])
+    assert "1.5" in before
+    change(sim, home, folder)
+    sim.add_replies(*second)
+    asked = sim.requests.count("/responses")
+    shown, [answer, mean] = run_all(kernels, [*cells, asking], "_codex", "mean")
+    is_replayed = cells is NUMBERS and kind != "ran code" and change in (nothing, data)
+    assert sim.requests.count("/responses") - asked == (0 if is_replayed else len(second))
+    assert ("1.5" in shown, "2.5" in shown) == (is_replayed, not is_replayed)
+    assert ("1.5" in answer.text, "2.5" in answer.text) == (is_replayed, not is_replayed)  # type: ignore[attr-defined]
+    expected = {"text only": None, "ran code": 2.5, "value with schema": 1.5 if is_replayed else 2.5}
+    assert mean == expected[kind]
+
+
+def test_two_profiles_of_one_home_get_each_their_own_answer(
+    kernels: Kernels, sim: Simulator, home: Path
+) -> None:
+    config = (home / "config.toml").read_text()
+    other = config[config.index("[model_providers") :].replace("simulator", "other")
+    profiles = '[profiles.pa]\nmodel_provider = "simulator"\n[profiles.pb]\nmodel_provider = "other"\n'
+    (home / "config.toml").write_text(f"{config}\n{other}\n{profiles}")
+    sim.add_replies(says("For the first."), says("For the second."))
+    cells = [QUESTION.replace("%%codex", f"%%codex --profile {name}") for name in ("pa", "pb", "pa")]
+    texts = [run_all(kernels, [*NUMBERS, cell])[0] for cell in cells]
+    assert ["For the first." in text for text in texts] == [True, False, True]
+    assert ["For the second." in text for text in texts] == [False, True, False]
+
+
+WHOLE = [
+    "x = 3",
+    "x = 2.25",
+    "x = True",
+    "x = None",
+    "x = 'a short text'",
+    "x = [1, 'two', None]",
+    "x = (1, 2)",
+    "x = {'a': 1, 'b': [1, 2]}",
+    "import datetime\nx = datetime.date(2025, 1, 1)",
+    "from pathlib import Path\nx = Path('d.csv')",
+    "def x(a, b=1):\n    return a + b",
+    "class X:\n    limit = 3\n    def double(self):\n        return 2 * self.limit",
+    "from dataclasses import dataclass\n@dataclass\nclass X:\n    n: int = 1",
+    "from pydantic import BaseModel\nclass X(BaseModel):\n    n: int = 1",
+    "import json\nfrom math import sqrt\nfrom typing import Literal, Optional",
+    "1 + 1",
+    "print('a line')",
+]
+
+
+@pytest.mark.parametrize("source", WHOLE)
+def test_what_was_told_whole_makes_run_all_free(kernels: Kernels, sim: Simulator, source: str) -> None:
+    sim.add_replies(says("The first answer."))
+    run_all(kernels, [source, QUESTION])
+    shown, _ = run_all(kernels, [source, QUESTION])
+    assert sim.requests.count("/responses") == 1
+    assert "The first answer." in shown
+
+
+READ = "int(Path('n.txt').read_text())"
+PARTIAL = [
+    "x = list(range(1000))\nx[500] = N",
+    "x = ['a' * 200 + str(N)]",
+    "x = 'a' * 5000 + str(N) + 'a' * 5000",
+    "x = {'a': {'b': {'c': {'d': [N]}}}}",
+    "x = {number: 'a' * 50 for number in range(30)} | {20: N}",
+    "x = set(range(100)) | {N + 1000}",
+    "x = bytes([N])",
+    "x = 10 ** 80 + N",
+    "import numpy as np\nx = np.zeros(1000)\nx[500] = N",
+    "import numpy as np\nx = [np.zeros(3) + N]",
+    "import pandas as pd\nx = pd.Series(range(1000))\nx[500] = N",
+    "import pandas as pd\nx = {'frame': pd.DataFrame({'a': range(1000)})}\nx['frame'].loc[500, 'a'] = N",
+    "import pandas as pd\nx = pd.DataFrame({'a': [0.1234567 + N / 1e12]})",
+    "import pandas as pd\npd.Series([*range(500), N, *range(500)])",
+    "import collections\nx = collections.Counter({'a': N})",
+    "class Box:\n    pass\nx = Box()\nx._held = N",
+    "class Box:\n    held = [N] * 1000",
+    "def make(n):\n    def inner():\n        return n\n    return inner\nx = make([N] * 100)",
+    "def x(n=[N] * 100):\n    return n",
+    "exec('def x(a):\\n    return a + ' + str(N))",
+    "exec('class X:\\n    def x(self):\\n        return ' + str(N))",
+    "api_key = str(N)",
+    "str(N) * 5000",
+    "for number in range(100):\n    globals()[f'x{number}'] = number + (number == 5) * N",
+]
+
+
+@pytest.mark.parametrize("source", PARTIAL)
+def test_what_was_only_described_is_asked_about_anew(
+    kernels: Kernels, sim: Simulator, folder: Path, source: str
+) -> None:
+    sim.add_replies(says("The first answer."), says("The second answer."))
+    for n in (1, 2):
+        (folder / "n.txt").write_text(str(n))
+        cells = ["from pathlib import Path", source.replace("N", READ), QUESTION]
+        shown, _ = run_all(kernels, cells)
+    assert "The second answer." in shown
+
+
+def test_a_file_that_is_mentioned_counts_by_all_of_its_bytes(
+    kernels: Kernels, sim: Simulator, folder: Path
+) -> None:
+    sim.add_replies(says("The first answer."), says("The second answer."))
+    cells = ["%cd -q .", "%%codex\nWhat is in @file:long.txt?"]
+    asked, texts = [], []
+    for middle in ("same", "same", "else"):
+        (folder / "long.txt").write_text("a" * 300_000 + middle + "a" * 300_000)
+        texts.append(run_all(kernels, cells)[0])
+        asked.append(sim.requests.count("/responses"))
+    assert asked == [1, 1, 2]
+    assert "The second answer." in texts[-1]
+
+
+OTHER_CHANGES = {
+    "a cell above": (["a = 1"], ["a = 1  # one"]),
+    "a cell below that ran before": (["later = 1", QUESTION], ["later = 2", QUESTION]),
+    "one more cell": (["a = 1"], ["a = 1", "# nothing"]),
+    "an import": (["import json"], ["import json, math"]),
+}
+
+
+@pytest.mark.parametrize(("before", "after"), OTHER_CHANGES.values(), ids=OTHER_CHANGES)
+def test_what_is_told_otherwise_is_asked_about_anew(
+    kernels: Kernels, sim: Simulator, before: list[str], after: list[str]
+) -> None:
+    sim.add_replies(*map(says, ("The first answer.",) * before.count(QUESTION)))
+    sim.add_replies(says("The first answer."), *map(says, ("The second answer.",) * 2))
+    run_all(kernels, [*before, QUESTION])
+    shown, _ = run_all(kernels, [*after, QUESTION])
+    assert "The second answer." in shown
+
+
+def test_an_answer_on_which_a_later_one_builds_counts(kernels: Kernels, sim: Simulator) -> None:
+    first, second = "%%codex --no-context\nThink of a number.", "%%codex --no-context\nDouble it."
+    sim.add_replies(says("Three."), says("Six."), says("Four."), says("Eight."))
+    run_all(kernels, [first, second])
+    shown, _ = run_all(kernels, [first, second])
+    assert (sim.requests.count("/responses"), "Six." in shown) == (2, True)
+    shown, _ = run_all(kernels, [first.replace("%%codex", "%%codex --fresh"), second])
+    assert (sim.requests.count("/responses"), "Eight." in shown) == (4, True)
+    shown, _ = run_all(kernels, [first, second])
+    assert (sim.requests.count("/responses"), "Eight." in shown) == (4, True)
+
+
+def test_in_one_kernel_a_question_knows_what_was_asked_since(kernels: Kernels, sim: Simulator) -> None:
+    asks = "%%codex --no-context\nWhich number is it?"
+    sim.add_replies(says("I know of none."), says("Noted."), says("Five."))
+    shown, _ = run_all(kernels, [asks, "%%codex --no-context\nIt is five.", asks])
+    assert "Five." in shown
+
+
+def test_the_newest_answer_is_the_one_that_is_stored(kernels: Kernels, sim: Simulator) -> None:
+    sim.add_replies(says("Old."), says("New."), computes(), says("Computed."), says("Last."))
+    fresh = "%%codex --approval all --fresh\nWhat is the mean?"
+    for asking in (RUNS_CODE, fresh):
+        run_all(kernels, [*NUMBERS, asking])
+    assert "New." in run_all(kernels, [*NUMBERS, RUNS_CODE])[0]
+    run_all(kernels, [*NUMBERS, fresh])
+    assert "Last." in run_all(kernels, [*NUMBERS, RUNS_CODE])[0]
+
+
+def test_a_thread_in_which_others_speak_is_asked_anew(kernels: Kernels, sim: Simulator) -> None:
+    sim.add_replies(says("The first answer."), says("The second answer."))
+    asking = "%%codex -t shared\nWhat is the mean?"
+    run_all(kernels, [*NUMBERS, asking])
+    assert "The second answer." in run_all(kernels, [*NUMBERS, asking])[0]
+
+
+def test_a_plan_a_look_and_a_refused_call_are_asked_about_anew(kernels: Kernels, sim: Simulator) -> None:
+    plan = Call("update_plan", {"plan": [{"step": "Count", "status": "completed"}]})
+    look = Call("inspect", {"names": ["numbers"]})
+    for call, asking in ((plan, QUESTION), (look, RUNS_CODE), (COMPUTES, QUESTION)):
+        sim.add_replies(Reply(stream=(call, End())), says("The first answer."), says("The second answer."))
+        before = sim.requests.count("/responses")
+        run_all(kernels, [*NUMBERS, asking.replace("mean", f"mean by {call.name}")])
+        shown, _ = run_all(kernels, [*NUMBERS, asking.replace("mean", f"mean by {call.name}")])
+        assert (sim.requests.count("/responses") - before, "The second answer." in shown) == (3, True)
+
+
+def test_a_search_of_the_web_is_made_anew(kernels: Kernels, sim: Simulator) -> None:
+    search = Item({"type": "web_search_call", "id": "ws_1", "status": "completed"})
+    sim.add_replies(Reply(stream=(search, Say("The first answer."), End())), says("The second answer."))
+    run_all(kernels, [*NUMBERS, QUESTION])
+    assert "The second answer." in run_all(kernels, [*NUMBERS, QUESTION])[0]
+
+
+def test_a_stored_answer_shows_all_that_was_said(kernels: Kernels, sim: Simulator) -> None:
+    steps = (Think(("Weighing.",)), Say("On the way.", phase="commentary"), Say("It is two."), End())
+    sim.add_replies(Reply(stream=steps))
+    html = "%config CodexMagics.display = 'html'"
+    before, _ = run_all(kernels, [html, *NUMBERS, QUESTION])
+    shown, _ = run_all(kernels, [html, *NUMBERS, QUESTION])
+    assert sim.requests.count("/responses") == 1
+    for said in ("On the way.", "It is two."):
+        assert (said in before, said in shown) == (True, True)
+
+
+def test_answers_that_an_older_release_stored_are_not_shown(
+    kernels: Kernels, sim: Simulator, home: Path
+) -> None:
+    sim.add_replies(says("The first answer."), says("The second answer."))
+    run_all(kernels, [*NUMBERS, QUESTION])
+    (stored,) = (home / "codex_nb" / "answers").iterdir()
+    stored.write_text(stored.read_text().replace('"version": 2', '"version": 1'))
+    assert "The second answer." in run_all(kernels, [*NUMBERS, QUESTION])[0]
