@@ -35,14 +35,13 @@ class Handle:
     lock: Any = field(default_factory=threading.Lock, init=False)
 
 
-@dataclass
-class Watched:
+class Watched(BaseModel):
     """A value that tells when its own code is run to copy or save it."""
 
     sides: int
 
-    def __deepcopy__(self, memo: object) -> Watched:
-        raise AssertionError("the user's __deepcopy__ was run")
+    def __deepcopy__(self, memo: object = None) -> Watched:
+        raise AssertionError("the user's own code was run")
 
     __copy__ = __reduce__ = __deepcopy__  # type: ignore[assignment]  # each must not be run
 
