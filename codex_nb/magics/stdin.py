@@ -7,8 +7,9 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.host.capture import outputs_are_captured
-from codex_nb.host.frontend import current_request, front_end
+from codex_nb.host.frontend import front_end
 from codex_nb.tools.approval import ApprovalUnavailable
+from codex_nb.ui.output_widget import is_catching
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +37,7 @@ def stdin_prompt(shell: Any) -> Callable[[str], str] | None:
     def ask(prompt: str) -> str:
         if threading.current_thread() is not threading.main_thread():
             raise ApprovalUnavailable(_OTHER_THREAD)
-        if outputs_are_captured(shell) or _an_output_widget_captures(shell):
+        if outputs_are_captured(shell) or is_catching():
             raise ApprovalUnavailable(_CAPTURED)
         if getattr(shell, "kernel", None) is None:
             above, newline, prompt = prompt.rpartition("\n")  # line editors expect a prompt of one line
@@ -44,14 +45,3 @@ def stdin_prompt(shell: Any) -> Callable[[str], str] | None:
         return input(prompt)
 
     return ask
-
-
-def _an_output_widget_captures(shell: Any) -> bool:
-    """Whether an ``ipywidgets.Output`` takes what the running cell shows; it need not be displayed."""
-    outputs, widgets = (sys.modules.get(f"ipywidgets.widgets.{name}") for name in ("widget_output", "widget"))
-    kernel = getattr(shell, "kernel", None)
-    if kernel is None or outputs is None or widgets is None:
-        return False
-    request = current_request(kernel).get("header", {}).get("msg_id")
-    known = list(getattr(widgets, "_instances", {}).values())
-    return any(isinstance(widget, outputs.Output) and widget.msg_id == request for widget in known)

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 class WholeScreen:
     """Shows a turn piece by piece; all methods are called on the cell's thread.
 
-    A piece ends where an approval is asked for, where the model's code shows outputs of its own, and with the turn.
+    A piece ends where an approval is asked for, by a prompt that holds the code; where the model's code shows outputs
+    of its own; and with the turn.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class WholeScreen:
 
     def _show(self, *, is_last: bool = False) -> None:
         new = [(name, part) for name, part in named(self._state.parts) if name not in self._shown]
-        ripe = [(name, part) for name, part in new if is_last or not _grows(part)]
+        ripe = [(name, part) for name, part in new if is_last or not self._grows(part)]
         self._shown |= {name for name, _ in ripe}
         parts = [self._as_shown(part) for _, part in ripe]
         if parts or is_last:
@@ -90,13 +91,12 @@ class WholeScreen:
             return replace(part, running=False, output="", ok=True)
         return part
 
-
-def _grows(part: Part) -> bool:
-    """Whether more of a part is to come; a call whose code asks or runs has all that stands above its outputs."""
-    match part:
-        case TextPart() | ReasoningPart():
-            return not part.done
-        case ToolPart():
-            return part.output is None and not part.running and not part.waiting
-        case _:
-            return isinstance(part, PlanPart)
+    def _grows(self, part: Part) -> bool:
+        """Whether more of a part is to come; of a call whose outputs follow below, nothing is."""
+        match part:
+            case TextPart() | ReasoningPart():
+                return not part.done
+            case ToolPart():
+                return part.output is None and part.call_number not in self._outputs_below
+            case _:
+                return isinstance(part, PlanPart)
