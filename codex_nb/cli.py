@@ -12,6 +12,7 @@ from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING
 
 from codex_nb.errors import CodexError
+from codex_nb.rendering.visible import visible
 from codex_nb.words import command_line as words
 
 if TYPE_CHECKING:
@@ -36,12 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def in_a_shell(text: str) -> str:
-    """Return a text with the shell's commands where it names the notebook's.
+    """Return a text as a terminal may show it, with the shell's commands where it names the notebook's.
 
     >>> in_a_shell("Sign in with %codex login.")
     'Sign in with codex-nb login.'
     """
-    return MAGIC.sub("codex-nb ", MAGIC_WITH_A_WAY.sub(r"codex-nb login --with \1", text))
+    return visible(MAGIC.sub("codex-nb ", MAGIC_WITH_A_WAY.sub(r"codex-nb login --with \1", text)))
 
 
 def _parser() -> argparse.ArgumentParser:

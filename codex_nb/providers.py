@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from codex_nb.errors import ConfigError
+from codex_nb.rendering.visible import visible_line
 from codex_nb.words import settings as words
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _custom_provider(
     idle_ms = entry.stream_idle_timeout_ms
     return Provider(
         id=provider_id,
-        name=entry.name or provider_id,
+        name=visible_line(entry.name or provider_id),
         base_url=checked_address(entry.base_url, str(path), key),
         env_key=entry.env_key,
         env_key_instructions=entry.env_key_instructions,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Secret, SecretStr
 
 from codex_nb.auth.addresses import is_loopback, is_secure
+from codex_nb.auth.claims import name_of
 from codex_nb.auth.credentials import UNKNOWN_PLAN, Account, AgentIdentity, Credentials, format_seconds
 from codex_nb.auth.oauth_replies import describe_network_error
 from codex_nb.errors import RefreshFailed, SignInRequired
@@ -140,8 +141,8 @@ def _read_record(claims: Secret[dict[str, Any]]) -> AgentRecord | None:
     account = Account(
         account_id=text("account_id"),
         user_id=text("chatgpt_user_id"),
-        email=text("email"),
-        plan=text("plan_type") or UNKNOWN_PLAN,
+        email=name_of(value.get("email")),
+        plan=name_of(value.get("plan_type")) or UNKNOWN_PLAN,
         is_fedramp=value.get("chatgpt_account_is_fedramp") is True,
     )
     expires_at = datetime.fromtimestamp(expires, UTC) if isinstance(expires, int | float) else None

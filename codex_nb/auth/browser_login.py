@@ -22,6 +22,7 @@ from codex_nb.auth.oauth import Pkce
 from codex_nb.auth.oauth_replies import AuthorizationCode
 from codex_nb.auth.steps import LoginStep, OpenUrl, Waiting
 from codex_nb.errors import LoginFailed
+from codex_nb.rendering.visible import visible_line
 from codex_nb.words import login_flows as words
 
 if TYPE_CHECKING:
@@ -177,5 +178,5 @@ async def _read_target(reader: asyncio.StreamReader) -> SecretStr:
 
 
 def _plain(text: str) -> str:
-    """One line of what the service says, bounded."""
-    return " ".join(text.split())[:200].rstrip(".")
+    """One visible line of what the service says, bounded."""
+    return visible_line(text[:200]).rstrip(".")

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from codex_nb.rendering.visible import visible_line
+
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
@@ -36,8 +38,8 @@ def read_claims(token: SecretStr | None) -> Claims:
     return Claims(
         account_id=_text(auth.get("chatgpt_account_id")),
         user_id=_text(auth.get("chatgpt_user_id")) or _text(auth.get("user_id")) or _text(payload.get("sub")),
-        email=_text(payload.get("email")) or _text(profile.get("email")),
-        plan=_text(auth.get("chatgpt_plan_type")),
+        email=name_of(payload.get("email")) or name_of(profile.get("email")),
+        plan=name_of(auth.get("chatgpt_plan_type")),
         is_fedramp=auth.get("chatgpt_account_is_fedramp") is True,
         expires_at=_moment(payload.get("exp")),
     )
@@ -70,6 +72,12 @@ def _mapping(value: object) -> dict[str, Any]:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
+
+
+def name_of(value: object) -> str | None:
+    """Read what people read: an address or a plan, in which nothing hides."""
+    text = _text(value)
+    return None if text is None else visible_line(text)
 
 
 def _moment(value: object) -> datetime | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from codex_nb.auth.addresses import is_secure
 from codex_nb.auth.agent import AgentRegistry
+from codex_nb.auth.claims import name_of
 from codex_nb.auth.credentials import UNKNOWN_PLAN, Account, AuthMode, Credentials
 from codex_nb.auth.oauth_replies import describe_network_error
 from codex_nb.errors import RefreshFailed, SignInRequired
@@ -91,8 +92,8 @@ def account_from_whoami(value: dict[str, Any]) -> Account:
     return Account(
         account_id=text("chatgpt_account_id"),
         user_id=text("chatgpt_user_id"),
-        email=text("email"),
-        plan=text("chatgpt_plan_type") or UNKNOWN_PLAN,
+        email=name_of(value.get("email")),
+        plan=name_of(value.get("chatgpt_plan_type")) or UNKNOWN_PLAN,
         is_fedramp=value.get("chatgpt_account_is_fedramp") is True,
     )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from codex_nb.errors import AuthError, LoginFailed
 from codex_nb.host.frontend import front_end
+from codex_nb.rendering.visible import visible
 from codex_nb.session.signing_in import needs_sign_in
 from codex_nb.words import login_flows
 from codex_nb.words import sign_in as words
@@ -97,7 +98,7 @@ class Desk:
         if reason and place is not None:
             await main.call(lambda: place.show(bundle(Document((Remark(reason),)))))
         elif reason:
-            write(reason)
+            write(visible(reason))
         try:
             return await sign_in_by_text(self.home.login_flow(first), write, ask_hidden)
         finally:

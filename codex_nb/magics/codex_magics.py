@@ -11,6 +11,7 @@ from traitlets import Enum, Integer, List, Unicode
 from codex_nb.errors import CodexError
 from codex_nb.magics.options import APPROVALS
 from codex_nb.magics.reference import reference
+from codex_nb.rendering.visible import visible
 from codex_nb.words.reference import SETTINGS
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class CodexMagics(Magics):
         try:
             return dispatch(self.workspace, line, cell)
         except CodexError as error:
-            raise UsageError(error.line) from None
+            raise UsageError(visible(error.line)) from None
 
     def close(self) -> None:
         """Let go of what the workspace holds."""

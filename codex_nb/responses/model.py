@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from codex_nb.errors import ConfigError
+from codex_nb.rendering.visible import visible_line
 from codex_nb.words import models as words
 
 
@@ -89,10 +90,10 @@ class _ModelInfo(BaseModel):
 
     def model(self) -> Model:
         return Model(
-            slug=self.slug,
-            display_name=self.display_name or self.slug,
-            description=self.description or "",
-            efforts=tuple(level.effort for level in self.supported_reasoning_levels),
+            slug=visible_line(self.slug),
+            display_name=visible_line(self.display_name or self.slug),
+            description=visible_line(self.description or ""),
+            efforts=tuple(visible_line(level.effort) for level in self.supported_reasoning_levels),
             default_effort=self.default_reasoning_level,
             is_lite=self.use_responses_lite,
             context_window=self.context_window,
@@ -116,7 +117,8 @@ def parse_models(body: Any) -> tuple[Model, ...]:
     names = (
         [entry.get("id") for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
     )
-    return tuple(Model(name, display_name=name) for name in names if isinstance(name, str) and name)
+    shown = [visible_line(name) for name in names if isinstance(name, str) and name]
+    return tuple(Model(name, display_name=name) for name in shown)
 
 
 def _info(entry: Any) -> _ModelInfo | None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from codex_nb.rendering.markdown import safe_html
 from codex_nb.rendering.neutral import neutral_text
 from codex_nb.rendering.sanitize import clean
+from codex_nb.rendering.visible import visible, visible_line
 from codex_nb.ui.account_facts import limit_name, model_in_use, paid_by, plan_of, when
 from codex_nb.ui.channel import Channel, Displays, Message, NotebookDisplays
 from codex_nb.ui.live import LiveOutput
@@ -71,7 +72,7 @@ class AccountReport:
         lines = [f"{name:<{width}}  {value}" for name, value in self._rows()]
         for name, used, resets in self._limits():
             lines.append(f"{name:<{width}}  {used}  {words.resets(resets)}")
-        return "\n".join([*lines, *self._remarks()])
+        return visible("\n".join([*lines, *self._remarks()]))
 
     def _repr_mimebundle_(self, **_: Any) -> Bundle:
         markdown = self._markdown()
@@ -124,7 +125,7 @@ class AccountReport:
             lines += ["", f"| {words.LIMITS} | {words.USED} | {words.RESETS} |", "|---|---|---|"]
             lines += [f"| {_cell(name)} | {_cell(used)} | {_cell(at)} |" for name, used, at in self._limits()]
         for remark in self._remarks():
-            lines += ["", neutral_text(remark)]
+            lines += ["", neutral_text(visible(remark))]
         return "\n".join(lines)
 
     def _when(self, moment: datetime | None) -> str:
@@ -219,7 +220,7 @@ class AccountView:
 
 def sign_out_question(who: str) -> str:
     """Return the question that is asked before somebody is signed out."""
-    return f"Sign out of {who}? This also signs out the Codex CLI and other programs that use this login."
+    return f"Sign out of {visible_line(who)}? This also signs out the Codex CLI and other programs that use this login."
 
 
 def bar(used_percent: float | None) -> str:
@@ -237,7 +238,7 @@ def _command(name: CommandName, *, is_known: bool) -> dict[str, str]:
 
 
 def _cell(text: str) -> str:
-    return neutral_text(text) or " "
+    return neutral_text(visible(text)) or " "
 
 
 def _window(window: Window) -> dict[str, Any]:

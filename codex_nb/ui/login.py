@@ -17,6 +17,7 @@ from codex_nb.auth.steps import EnterCode, EnterSecret, LoginStep, OpenUrl, Sign
 from codex_nb.errors import LoginFailed
 from codex_nb.rendering.bundle import bundle
 from codex_nb.rendering.document import Document, Remark
+from codex_nb.rendering.visible import visible
 from codex_nb.ui.channel import Channel, Displays, Message, NotebookDisplays
 from codex_nb.ui.live import LiveOutput
 from codex_nb.ui.login_steps import describe_failure, describe_step, success
@@ -217,7 +218,11 @@ async def sign_in_by_text(
 
 
 def step_text(step: LoginStep, *, cell_waits: bool = True) -> str:
-    """Return a step as a paragraph of text."""
+    """Return a step as a paragraph of text that a terminal only shows."""
+    return visible(_step_text(step, cell_waits=cell_waits))
+
+
+def _step_text(step: LoginStep, *, cell_waits: bool) -> str:
     described = describe_step(step, datetime.now(UTC), cell_waits=cell_waits)
     match step:
         case EnterCode():
