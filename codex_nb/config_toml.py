@@ -83,7 +83,7 @@ class ConfigToml(ProfileTable):
 def read_config(path: Path) -> ConfigToml:
     """Read the file; one that does not exist is an empty one. Anything wrong with it is a ConfigError."""
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = path.read_bytes().decode("utf-8-sig")  # with the mark that editors on Windows put first
     except FileNotFoundError:
         return ConfigToml()
     except (OSError, UnicodeDecodeError) as error:

@@ -43,6 +43,9 @@ CHATGPT_BASE_URL = "https://chatgpt.com/backend-api"
 API_BASE_URL = "https://api.openai.com/v1"
 ISSUER = "https://auth.openai.com"
 CLIENT_ID = "app_EMoamEEZ73f0CkXaXp7hrann"
+# Reasoning efforts, from least to most. ULTRA is the CLI's own: the API knows it by the model's highest effort.
+ULTRA = "ultra"
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max", ULTRA)
 
 
 class CredentialsStore(StrEnum):
@@ -68,13 +71,14 @@ class Settings:
     """Everything that is decided before a question is asked.
 
     Base URLs carry no trailing slash. ``auth_mode`` is an explicit wish ("chatgpt", "apikey", …) or None.
+    ``effort``, ``summary`` and ``verbosity`` are None where nothing is configured: the model's own are then used.
     ``insecure_providers`` are the providers whose API key may be sent over http, by id.
     """
 
     codex_home: Path
     model: str | None = None
     effort: str | None = None
-    summary: str | None = "auto"
+    summary: str | None = None
     verbosity: str | None = None
     service_tier: str | None = None
     provider: Provider = field(default_factory=Provider)
@@ -178,14 +182,13 @@ def _profile_home(home: Path, name: str, config: ConfigToml) -> Path:
 
 
 def _from_files(home: Path, config: ConfigToml, table: ProfileTable) -> Settings:
-    summary = first_set(table.model_reasoning_summary, config.model_reasoning_summary)
     chatgpt = first_set(table.chatgpt_base_url, config.chatgpt_base_url)
     workspaces = config.forced_chatgpt_workspace_id or ()
     return Settings(
         codex_home=home,
         model=first_set(table.model, config.model),
         effort=first_set(table.model_reasoning_effort, config.model_reasoning_effort),
-        summary=None if summary == "none" else summary or "auto",
+        summary=first_set(table.model_reasoning_summary, config.model_reasoning_summary),
         verbosity=first_set(table.model_verbosity, config.model_verbosity),
         service_tier=first_set(table.service_tier, config.service_tier),
         chatgpt_base_url=_chatgpt_base_url(chatgpt, home) if chatgpt else CHATGPT_BASE_URL,
@@ -265,8 +268,6 @@ def _checked_option(key: str, value: Any) -> Any:
             return ApprovalPolicy(value)
         case "credentials_store":
             return CredentialsStore(value)
-        case "summary":
-            return None if value == "none" else value
         case _:
             return value
 

@@ -9,7 +9,8 @@ from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMa
 
 from codex_nb.errors import CodexError
 from codex_nb.magics.commands import COMMANDS, LOGIN_WAYS
-from codex_nb.magics.options import APPROVALS, EFFORTS, FLAGS, TAKES_VALUE
+from codex_nb.magics.options import APPROVALS, FLAGS, TAKES_VALUE
+from codex_nb.settings import EFFORTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -10,11 +10,12 @@ from IPython.display import display
 
 from codex_nb.magics.cell import answer_cell
 from codex_nb.magics.commands import COMMANDS
-from codex_nb.magics.options import EFFORTS, OptionError, parse_options
+from codex_nb.magics.options import OptionError, parse_options
 from codex_nb.magics.reference import options_and_help
 from codex_nb.magics.tables import table
 from codex_nb.rendering.bundle import answer_bundle
 from codex_nb.rendering.neutral import neutral_text
+from codex_nb.settings import EFFORTS
 from codex_nb.ui.account import sign_out_question
 from codex_nb.words import commands as words
 from codex_nb.words import reference as reference_words

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from codex_nb.errors import CodexError
+from codex_nb.settings import EFFORTS
 from codex_nb.words import question, reference
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     Subject = Callable[[NotebookReading], tuple[tuple[str, str], ...]]
 
 _QUOTE_ALL = "Quote all of the value, or none of it."
-EFFORTS = ("minimal", "low", "medium", "high", "xhigh")
 _OF_IPYTHON = re.compile(r"__|_i*\d*$")  # special names, and the outputs and inputs of cells
 _TAKEN = frozenset({"In", "Out", "exit", "quit", "get_ipython", "display", "codex_nb"})
 APPROVALS = ("ask", "auto", "all", "never")

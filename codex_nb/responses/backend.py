@@ -52,6 +52,11 @@ class Backend:
     key_hint: str | None = None
 
     @property
+    def takes_reasoning(self) -> bool:
+        """Whether each request carries reasoning in the CLI's form; the public API has models that do not reason."""
+        return self.is_codex or not self.is_built_in
+
+    @property
     def responses_url(self) -> str:
         """Where a response is asked for."""
         return f"{self.base_url}/responses"

@@ -95,6 +95,7 @@ def _cached(entry: Any) -> CachedModels | None:
 
 def _model(table: Mapping[str, Any], known: set[str]) -> Model:
     values = {name: value for name, value in table.items() if name in known}
+    values.setdefault("is_assumed", not values.get("efforts"))  # a file of before there was such a key
     return Model(**{**values, "efforts": tuple(values.get("efforts", ()))})
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from codex_nb.errors import AuthError, CodexError, ConfigError, ModelUnavailable
 from codex_nb.responses.backend import CONTRACT_VERSION
 from codex_nb.responses.fetch import get_json
-from codex_nb.responses.model import BUNDLED, Model, parse_models
+from codex_nb.responses.model import BUNDLED, Model, model_by_name, parse_models
 from codex_nb.responses.model_cache import CachedModels, ModelCache, read_cli_cache
 from codex_nb.words import models as words
 
@@ -55,6 +56,7 @@ class ModelCatalog:
         self._cache = ModelCache(codex_home)
         self._asking = asyncio.Lock()
         self._brought = 0
+        self._failed_at = float("-inf")
 
     async def models(self, *, refresh: bool = False) -> tuple[Model, ...]:
         """Give the models, best first, at most five minutes old; ``refresh`` asks anew.
@@ -77,6 +79,7 @@ class ModelCatalog:
         except (AuthError, ConfigError):
             raise
         except CodexError:
+            self._failed_at = self._clock()
             return known.models if known is not None else self._last_resort()
 
     def cached(self) -> tuple[Model, ...]:
@@ -87,20 +90,37 @@ class ModelCatalog:
     async def choose(self, wanted: str | None = None) -> Model:
         """Find the model to use: the one wanted, else the configured one, else the first of the list.
 
-        A model that the ChatGPT backend does not list is ModelUnavailable, with the nearest names; other backends
-        may know more than they list, so there the name is taken as it is.
+        A model that neither the ChatGPT backend nor this program lists is ModelUnavailable, with the nearest names;
+        other backends may know more than they list, so there the name is taken as it is, and what it can do is
+        assumed from it.
         """
         slug = wanted or self._default
         if slug is None:
-            return self._first(await self.models())
-        found = _find(slug, self.cached())
-        if found is not None or not self._backend.lists_models:
-            return found or Model(slug)
+            found = self._first(await self.models())
+            return self._assumed(found.slug) if found.is_assumed else found
+        known = self._remembered()
+        model = _find(slug, known.models) if known is not None else None
+        if model is None and self._backend.is_codex:
+            model = await self._listed(slug)
+        return self._assumed(slug) if model is None or model.is_assumed else model
+
+    async def _listed(self, slug: str) -> Model | None:
+        """Ask for the list because of a model; a list that could not be had lately is not asked for again."""
+        if self._clock() - self._failed_at < TIME_TO_LIVE_S:
+            return None
         listed = await self.models()
         found = _find(slug, listed)
-        if found is None and self._backend.is_chatgpt and listed and self._is_live():
+        is_refused = self._backend.is_chatgpt and listed and self._is_live() and not _find(slug, BUNDLED)
+        if found is None and is_refused:
             raise self._unavailable(ModelUnavailable(words.unknown(slug)), slug, listed)
-        return found or Model(slug)
+        return found
+
+    def _assumed(self, slug: str) -> Model:
+        model = model_by_name(slug)
+        if self._backend.takes_reasoning or model.efforts:
+            return model
+        # The public API has models that do not reason: they are sent what is asked for, and nothing else.
+        return replace(model, default_summary="none", supports_verbosity=True)
 
     async def explained(self, error: ModelUnavailable, slug: str) -> ModelUnavailable:
         """Add the nearest names to a refusal, from a list asked for anew."""

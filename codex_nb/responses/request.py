@@ -59,7 +59,7 @@ def json_schema_format(schema: dict[str, Any], *, name: str = "codex_output_sche
 
 def request_body(request: ResponsesRequest, backend: Backend) -> bytes:
     """Write the JSON body. Text that is not valid Unicode (half surrogate pairs) becomes question marks."""
-    lite = request.is_lite and backend.is_codex
+    lite = request.is_lite and backend.takes_reasoning
     body: dict[str, Any] = {"model": request.model, "stream": True, "input": list(request.input)}
     if lite and request.tools:
         body["input"].insert(0, _additional_tools(request.tools))
@@ -69,10 +69,11 @@ def request_body(request: ResponsesRequest, backend: Backend) -> bytes:
         body["tool_choice"] = request.tool_choice
         body["parallel_tool_calls"] = request.parallel_tool_calls and not lite
     reasoning = _reasoning(request, lite=lite)
-    if reasoning:
+    reasons = bool(reasoning) or backend.takes_reasoning
+    if reasons:
         body["reasoning"] = reasoning
     body["store"] = backend.keeps_responses
-    if reasoning:
+    if reasons:
         body["include"] = [ENCRYPTED_REASONING]
     if request.service_tier is not None:
         body["service_tier"] = _SERVICE_TIERS.get(request.service_tier, request.service_tier)
@@ -100,7 +101,7 @@ def request_headers(request: ResponsesRequest, backend: Backend) -> dict[str, st
         headers["x-codex-turn-state"] = request.turn_state
     if backend.is_chatgpt:
         headers["x-codex-routing-hint"] = f"model={request.model}"
-    if request.is_lite and backend.is_codex:
+    if request.is_lite and backend.takes_reasoning:
         headers["x-openai-internal-codex-responses-lite"] = "true"
     return headers | dict(backend.headers)
 

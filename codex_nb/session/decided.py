@@ -14,7 +14,7 @@ from codex_nb.words import conversation as words
 
 if TYPE_CHECKING:
     from codex_nb.auth.credentials import Credentials
-    from codex_nb.responses.model import Model
+    from codex_nb.responses.model import Model, ReasoningChoice
     from codex_nb.session.conversation import Conversation
     from codex_nb.session.opening import Opening
     from codex_nb.session.request import TurnRequest
@@ -35,11 +35,21 @@ class Decided:
     @property
     def effort(self) -> str | None:
         """The wished-for effort, None to leave it to the model."""
-        if self.request.effort is not None:
-            return self.request.effort
-        # The settings' effort was chosen with the settings' model in mind; another model need not have it.
+        return self.request.effort or (None if self.unfit_effort else self.settings.effort)
+
+    @property
+    def unfit_effort(self) -> str | None:
+        """The settings' effort if the chosen model lacks it: it was chosen with another model in mind."""
         wished = self.settings.effort
-        return wished if not self.model.efforts or wished in self.model.efforts else None
+        return wished if self.request.effort is None and wished and self.model.lacks(wished) else None
+
+    @property
+    def choice(self) -> ReasoningChoice:
+        """What is sent of the wishes; raises ConfigError for an effort that the model lacks."""
+        settings, summary = self.settings, self.settings.summary
+        if summary is None and settings.provider.is_built_in and self.credentials.is_chatgpt_backend:
+            summary = "auto"  # the answer's reasoning is shown, and a plan pays nothing for it
+        return self.model.reasoning(effort=self.effort, summary=summary, verbosity=settings.verbosity)
 
     @property
     def started(self) -> TurnStarted:
@@ -48,7 +58,7 @@ class Decided:
             turn_id=self.turn_id,
             thread=self.conversation.name,
             model=self.model.slug,
-            effort=self.effort or self.model.default_effort,
+            effort=self.choice.effort,
             account=self.credentials.label,
             plan=self.credentials.account.plan,
             billing=self.credentials.billing,
@@ -56,10 +66,8 @@ class Decided:
 
     @property
     def template(self) -> ResponsesRequest:
-        """The request of each step, without input and tools; raises ConfigError for an effort the model lacks."""
-        choice = self.model.reasoning(
-            effort=self.effort, summary=self.settings.summary, verbosity=self.settings.verbosity
-        )
+        """The request of each step, without input and tools; raises like :attr:`choice`."""
+        choice = self.choice
         return ResponsesRequest(
             model=self.model.slug,
             input=(),
@@ -88,6 +96,12 @@ class Decided:
             model = self.model.slug
             told = words.image_not_sent(model) if count == 1 else words.images_not_sent(model, str(count))
             notices.append(Notice("hint", told))
+        if unfit := self.unfit_effort:
+            used = self.choice.effort
+            told = f"{self.model.slug} does not offer the configured effort {unfit!r}"
+            notices.append(
+                Notice("hint", f"{told}; it answers with its default{f', {used}' if used else ''}.")
+            )
         if request.approval is ApprovalPolicy.ALL and len(request.tools):
             notices.append(Notice("hint", words.ALL_ALLOWED))
         return tuple(notices)

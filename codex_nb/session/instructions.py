@@ -98,7 +98,7 @@ def project_instructions(codex_home: Path, folder: Path | None, max_bytes: int) 
                 f"{name} is truncated to {left:,} of {content.size:,} bytes (project_doc_max_bytes)."
             )
         left -= len(content.data)
-        if text := content.data.decode("utf-8", "ignore").strip():
+        if text := content.data.decode("utf-8-sig", "ignore").strip():
             texts.append(f"# Instructions from {name}\n\n{text}")
     return ProjectInstructions("\n\n".join(texts), tuple(problems))
 

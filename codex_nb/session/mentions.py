@@ -139,12 +139,13 @@ def _file(name: str, folder: Path | None, hidden: Hidden) -> Mentioned:
 def _text_file(name: str, content: FileContent) -> Mentioned:
     if not content.is_text:
         return Mentioned(problems=(words.not_text(name),))
-    text = shorten(content.data[: 4 * FILE_LIMIT].decode("utf-8", "replace"), FILE_LIMIT)
+    text = replace(content, data=content.data[: 4 * FILE_LIMIT]).text
     more = "" if content.size <= 4 * FILE_LIMIT else f"\n[the file goes on: {content.size:,} bytes in all]"
     digest = hashlib.sha256(content.data).hexdigest() if content.size <= len(content.data) else None
-    return Mentioned(
-        (Section("mention", f"@file:{name}", text + more, basis=digest, whole=digest is not None),)
+    section = Section(
+        "mention", f"@file:{name}", shorten(text, FILE_LIMIT) + more, basis=digest, whole=digest is not None
     )
+    return Mentioned((section,))
 
 
 def _notebook_file(name: str, text: str) -> Mentioned:

@@ -71,6 +71,11 @@ class FileContent:
         """Whether nothing at the beginning says that the file is binary."""
         return b"\0" not in self.data[:8192]
 
+    @property
+    def text(self) -> str:
+        """The bytes as text; a byte order mark is no part of it."""
+        return self.data.decode("utf-8-sig", "replace")
+
 
 def real_path(path: Path) -> Path:
     """Return the path with all links followed; raises OSError when it leads nowhere."""
@@ -160,9 +165,7 @@ def read(folder: Path, name: str, start: int, lines: int | None, hidden: Hidden)
     content = read_bounded(path, _MOST_BYTES, within=root)
     if not content.is_text:
         return ToolResult(f"{name} is not a text file ({content.size:,} bytes)", ok=False)
-    text = content.data.decode("utf-8", "replace")
-    if is_notebook(path):
-        text = read_notebook(path, hidden, within=root)[:_MOST_BYTES]
+    text = read_notebook(path, hidden, within=root)[:_MOST_BYTES] if is_notebook(path) else content.text
     split = text.splitlines(keepends=True)
     chosen = split[start - 1 : None if lines is None else start - 1 + lines]
     more = (

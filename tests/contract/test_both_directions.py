@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from codex_nb.simulator import ADA, GRACE
+from tests import tiers
 from tests.contract.cli import CodexCli, Outcome
 from tests.contract.test_logins import sign_in_by_device
 
@@ -21,7 +22,7 @@ def ours(cli: CodexCli, *arguments: str, stdin: str | None = None) -> Outcome:
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=cli.folder,
-        env=cli.environ(),
+        env=cli.environ() | {"PYTHONPATH": str(tiers.ROOT)},
         input=stdin,
         stdin=subprocess.DEVNULL if stdin is None else None,
         capture_output=True,

@@ -11,7 +11,8 @@ import pytest
 from codex_nb.magics import manage
 from codex_nb.magics.codex_magics import DISPLAYS
 from codex_nb.magics.commands import COMMANDS, LOGIN_WAYS
-from codex_nb.magics.options import APPROVALS, EFFORTS, FLAGS
+from codex_nb.magics.options import APPROVALS, FLAGS
+from codex_nb.settings import EFFORTS
 from codex_nb.simulator import Simulator
 from tests.kernel.kernel_client import RunningKernel, running
 from tests.kernel.provision import ROOT, VERSIONS, KernelVersion

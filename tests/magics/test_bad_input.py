@@ -25,7 +25,7 @@ def one_line(text: str) -> str:
         ("%%codex --modle x\nhi", "%%codex: there is no option --modle. See %codex help."),
         (
             "%%codex -e enormous\nhi",
-            "%%codex: --effort cannot be 'enormous'. Choose one of these: minimal, low, medium, high, xhigh.",
+            "%%codex: --effort cannot be 'enormous'. Choose one of these: none, minimal, low,",
         ),
         (
             "%%codex --approval=yes\nhi",

@@ -86,6 +86,7 @@ REFUSED: dict[str, Make] = {
 }
 ALLOWED: dict[str, Make] = {
     "a plain file": lambda file, _: (file.write_text(INSIDE), None)[1],
+    "a plain file with a byte order mark": lambda file, _: (file.write_text("\ufeff" + INSIDE), None)[1],
     "a link to a sibling": link_to("a/b/CLAUDE.md"),
     "a link to a file elsewhere in the repository": link_to("shared/AGENTS.md"),
     "a link to a Markdown file in a hidden folder": link_to(".github/instructions.md"),
@@ -130,6 +131,7 @@ def test_a_file_of_the_repository_is_sent_also_through_a_link(
     ran = notebook.run("%codex hello")
     assert ran.succeeded
     assert sent(sim) == [INSIDE]
+    assert "\\ufeff" not in json.dumps([request.body for request in sim.requests])
     assert "AGENTS.md" not in ran.out
 
 

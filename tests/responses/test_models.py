@@ -262,7 +262,10 @@ async def test_a_login_that_is_refused_is_not_hidden(shop: Shop) -> None:
 async def test_an_api_key_asks_for_no_list(shop: Shop) -> None:
     async with shop.catalog(API) as catalog:
         assert slugs(await catalog.models())[0] == "gpt-6.1-sol"
-        assert await catalog.choose("gpt-4o") == Model("gpt-4o")
+        assert await catalog.choose("gpt-4o") == Model(
+            "gpt-4o", default_summary="none", supports_verbosity=True
+        )
+        assert (await catalog.choose("gpt-5.6-sol")).reasoning(effort="max").effort == "max"
     assert shop.requests == []
 
 
@@ -348,9 +351,18 @@ def test_the_nearest_names_are_near_or_else_the_first() -> None:
 
 
 CHOICES: list[tuple[Model, dict[str, str], ReasoningChoice]] = [
-    (SOL_MODEL, {}, ReasoningChoice("low")),
+    (SOL_MODEL, {}, ReasoningChoice("low", "auto")),
+    (SOL_MODEL, {"summary": "none"}, ReasoningChoice("low")),
+    (replace(SOL_MODEL, default_summary="none"), {}, ReasoningChoice("low")),
     (SOL_MODEL, {"effort": "high", "summary": "auto", "verbosity": "low"}, ReasoningChoice("high", "auto")),
-    (Model("gpt-4o"), {"summary": "auto", "verbosity": "low"}, ReasoningChoice(verbosity="low")),
+    (Model("gpt-4o"), {"summary": "detailed", "verbosity": "low"}, ReasoningChoice(summary="detailed")),
+    (Model("gpt-4o"), {}, ReasoningChoice(summary="auto")),
+    (Model("x", supports_verbosity=True, default_verbosity="low"), {}, ReasoningChoice(None, "auto", "low")),
+    (
+        Model("x", supports_verbosity=True, default_verbosity="low"),
+        {"verbosity": "high"},
+        ReasoningChoice(None, "auto", "high"),
+    ),
     (Model("gpt-x"), {"effort": "max", "summary": "auto"}, ReasoningChoice("max", "auto")),
     (replace(SOL_MODEL, supports_summaries=False), {"summary": "auto"}, ReasoningChoice("low")),
 ]
@@ -361,6 +373,43 @@ def test_a_request_asks_for_what_the_model_can_do(
     model: Model, wishes: dict[str, str], choice: ReasoningChoice
 ) -> None:
     assert model.reasoning(**wishes) == choice
+
+
+NAMES = [
+    ("gpt-5.5", ReasoningChoice("medium", None, "low"), False),
+    ("gpt-6.1-sol", ReasoningChoice("low", None, "low"), True),
+    ("gpt-5.5-2026-11-01", ReasoningChoice("medium", None, "low"), False),
+    ("openai/gpt-5.6-luna:free", ReasoningChoice("medium", None, "low"), True),
+    ("a/b/gpt-5.5", ReasoningChoice(None, "auto", None), False),
+    ("GPT-5.5", ReasoningChoice(None, "auto", None), False),
+    ("llama3.3", ReasoningChoice(None, "auto", None), False),
+]
+
+
+@pytest.mark.parametrize(("name", "choice", "is_lite"), NAMES)
+async def test_a_provider_of_ones_own_is_not_asked_what_a_named_model_can_do(
+    shop: Shop, name: str, choice: ReasoningChoice, is_lite: bool
+) -> None:
+    shop.reply = httpx.Response(200, json={"data": [{"id": name}]})
+    async with shop.catalog(replace(LOCAL, lists_models=True)) as catalog:
+        model = await catalog.choose(name)
+        assert (model.slug, model.reasoning(), model.is_lite) == (name, choice, is_lite)
+        assert shop.requests == []
+        assert (await catalog.models())[0].slug == name
+        assert await catalog.choose(name) == model
+        assert await catalog.choose() == model
+
+
+async def test_a_list_that_cannot_be_had_is_not_asked_for_at_every_question(shop: Shop) -> None:
+    shop.reply = httpx.Response(503)
+    async with shop.catalog() as catalog:
+        chosen = [await catalog.choose("gpt-5.6-sol") for _ in range(3)]
+        assert {model.reasoning(effort="max").effort for model in chosen} == {"max"}
+        assert len(shop.requests) == 1
+        shop.clock += 300
+        shop.reply = httpx.Response(200, json={"models": [SOL | {"slug": "gpt-5.6-sol"}]})
+        with pytest.raises(ConfigError, match="no effort 'max'"):
+            (await catalog.choose("gpt-5.6-sol")).reasoning(effort="max")
 
 
 def test_an_effort_that_the_model_does_not_have_is_named() -> None:

@@ -111,6 +111,14 @@ def test_a_lite_model_takes_its_tools_as_the_first_item() -> None:
     assert sent["reasoning"] == {"effort": "medium", "summary": "auto", "context": "all_turns"}
 
 
+def test_a_provider_of_ones_own_is_asked_for_reasoning_as_the_cli_asks_for_it() -> None:
+    sent = body(ResponsesRequest(model="m", input=(QUESTION,)), LOCAL)
+    assert (sent["reasoning"], sent["include"]) == ({}, ["reasoning.encrypted_content"])
+    lite = replace(FULL, is_lite=True)
+    assert body(lite, LOCAL)["reasoning"]["context"] == "all_turns"
+    assert request_headers(lite, LOCAL)["x-openai-internal-codex-responses-lite"] == "true"
+
+
 def test_the_public_api_knows_no_lite_form() -> None:
     lite = replace(FULL, is_lite=True)
     assert body(lite, API) == body(FULL, API)

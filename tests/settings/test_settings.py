@@ -89,6 +89,10 @@ def test_every_key_of_the_file_has_its_setting(tmp_path: Path) -> None:
     )
 
 
+def test_a_byte_order_mark_before_the_first_key_is_no_part_of_the_file(tmp_path: Path) -> None:
+    assert loaded(tmp_path, '\ufeffmodel = "gpt-5.5"\n') == Settings(codex_home=tmp_path, model="gpt-5.5")
+
+
 def test_keys_that_are_the_clis_business_are_left_alone(tmp_path: Path) -> None:
     text = 'approval_policy = "on-request"\n[tui]\ntheme = 1\n[mcp_servers.x]\ncommand = "x"\n'
     assert loaded(tmp_path, text) == Settings(codex_home=tmp_path)
@@ -111,8 +115,8 @@ def test_one_workspace_may_be_written_alone(tmp_path: Path) -> None:
 
 
 def test_no_summary_is_asked_for_when_the_file_says_none(tmp_path: Path) -> None:
-    assert loaded(tmp_path, 'model_reasoning_summary = "none"').summary is None
-    assert loaded(tmp_path).summary == "auto"
+    assert loaded(tmp_path, 'model_reasoning_summary = "none"').summary == "none"
+    assert loaded(tmp_path).summary is None
 
 
 PROVIDER = """
@@ -267,7 +271,7 @@ def test_options_are_nearest_and_none_of_them_counts_as_unsaid(tmp_path: Path) -
         "provider": "lmstudio",
     }
     settings = loaded(tmp_path, 'model = "of the file"\nmodel_reasoning_effort = "low"', overrides=overrides)
-    assert (settings.model, settings.effort, settings.summary) == ("of the option", "low", None)
+    assert (settings.model, settings.effort, settings.summary) == ("of the option", "low", "none")
     assert (settings.approval, settings.provider.id) == (ApprovalPolicy.ALL, "lmstudio")
 
 

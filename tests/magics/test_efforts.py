@@ -1,0 +1,91 @@
+"""The reasoning effort that a request carries: what was configured or named, whatever the login knows of its models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from codex_nb.simulator.catalog import Catalog, model_entry
+
+from codex_nb.simulator import Simulator
+from tests.magics.conftest import Notebook
+
+
+@pytest.fixture(params=["builtin", "api", "custom"])
+def login(request: pytest.FixtureRequest, home: Path, sim: Simulator) -> str:
+    """A home in which nobody has asked yet: a ChatGPT login, an API key, a provider with the ChatGPT login."""
+    if request.param == "api":
+        sim.write_api_key(home)
+    sim.change(
+        catalog=Catalog(
+            also_answered=frozenset({"gpt-6.1-sol", "gpt-5.6-sol", "gpt-5.5", "gpt-5.6-luna", "unheard-of"})
+        )
+    )
+    return str(request.param)
+
+
+def configure(home: Path, sim: Simulator, login: Any, model: str, effort: str | None = None) -> None:
+    """Write config.toml."""
+    line = f'model_reasoning_effort = "{effort}"\n' if effort else ""
+    (home / "config.toml").write_text(line + sim.config_toml(login, model))
+
+
+def sent(sim: Simulator) -> list[Any]:
+    """Return the effort of each request."""
+    return [request.body["reasoning"].get("effort") for request in sim.requests.to("/responses", "POST")]
+
+
+SENT = [
+    ("gpt-6.1-sol", "max", "max"),
+    ("gpt-6.1-sol", "ultra", "xhigh"),
+    ("gpt-5.6-sol", "max", "max"),
+    ("gpt-5.6-sol", "ultra", "max"),
+    ("gpt-5.6-luna", "ultra", "max"),
+    ("gpt-5.5", "ultra", "xhigh"),
+    ("gpt-5.5", "max", "max"),
+    ("gpt-5.5", "none", "none"),
+    ("gpt-5.5", "minimal", "minimal"),
+]
+
+
+@pytest.mark.parametrize(("model", "effort", "expected"), SENT)
+@pytest.mark.parametrize("is_named", [False, True], ids=["configured", "named"])
+def test_an_effort_is_sent_as_it_was_wished_for(
+    notebook: Notebook,
+    home: Path,
+    sim: Simulator,
+    login: str,
+    model: str,
+    effort: str,
+    expected: str,
+    is_named: bool,
+) -> None:
+    configure(home, sim, login, model, None if is_named else effort)
+    ran = notebook.run(f"%codex -e {effort} hello" if is_named else "%codex hello")
+    assert ran.succeeded, ran
+    assert sent(sim) == [expected]
+    assert f"{expected} effort" in ran.out or f", {expected}" in ran.out
+
+
+def test_the_list_of_the_account_is_believed_where_there_is_one(
+    notebook: Notebook, home: Path, sim: Simulator
+) -> None:
+    entry = model_entry("gpt-5.5", "GPT", 1, is_lite=False)
+    entry["multi_agent_reasoning_effort"] = "medium"
+    sim.change(catalog=Catalog([entry]))
+    configure(home, sim, "builtin", "gpt-5.5", "max")
+    ran = notebook.run("%codex hello")
+    assert (sent(sim), ran.succeeded) == (["medium"], True)
+    assert "'max'" in ran.out  # the model's own list ends at high, which is said
+    assert notebook.run("%codex -e max hello").failure is not None
+    assert notebook.run("%codex -e ultra hello").succeeded
+    assert notebook.run("%codex -e high hello").succeeded
+    assert sent(sim) == ["medium", "medium", "high"]
+
+
+def test_a_backend_without_its_list_refuses_no_effort(notebook: Notebook, home: Path, sim: Simulator) -> None:
+    sim.change(catalog=Catalog([], frozenset({"gpt-5.6-sol"})))
+    configure(home, sim, "builtin", "gpt-5.6-sol")
+    assert notebook.run("%codex -e max hello").succeeded
+    assert sent(sim) == ["max"]
