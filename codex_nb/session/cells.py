@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from codex_nb.notebook import Cell
 
 SKIP_TAG = "codex-skip"
-_SKIP_COMMENT = re.compile(r"^\s*(?:#+|<!--|//)\s*codex-skip\b", re.MULTILINE)
+_SKIP_COMMENT = re.compile(r"^[^\S\n]*+(?:#++|<!--|//)[^\S\n]*+codex-skip\b", re.MULTILINE)
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]{6,}")
-_ASSIGNED = re.compile(r"^[ \t]*([A-Za-z_]\w*)[ \t]*(?::[^=\n]+)?=(?!=)", re.MULTILINE)
+_ASSIGNED = re.compile(r"^[ \t]*+([A-Za-z_]\w*+)[ \t]*+(?::[^=\n]++)?=(?!=)", re.MULTILINE)
 # Lines such as "%codex status" ask nothing of the model.
 _COMMANDS = frozenset(
     {"status", "login", "logout", "models", "model", "effort", "usage", "context", "thread", "threads", "new"}

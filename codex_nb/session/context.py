@@ -26,8 +26,10 @@ from codex_nb.session.cells import (
 )
 from codex_nb.session.mentions import Mentioned, bring
 from codex_nb.session.names import Names, names_in
+from codex_nb.session.redaction import known_values
 from codex_nb.session.sections import NotebookContext, Section, SectionKind, tokens_of
 from codex_nb.tools.outputs import shorten
+from codex_nb.tools.secret_values import secrets_of_namespace
 from codex_nb.tools.variables import Detail, describe, imported_modules, is_worth_knowing
 from codex_nb.words import context as words
 
@@ -48,6 +50,7 @@ _DETAILED_VARIABLES = 12
 _LISTED_VARIABLES = 60
 _QUESTION_LIMIT = 2_000
 _IMAGES = 2
+_MOST_READ_OF_A_CELL = 100_000  # characters in which secrets are looked for that other texts may hold
 _IMAGE_WORDS = re.compile(
     r"\b(?:plots?|figures?|charts?|graphs?|images?|pictures?|diagrams?|histograms?|heat ?maps?|axis|axes|legends?)\b",
     re.IGNORECASE,
@@ -73,14 +76,28 @@ def build_context(
     objects runs.
     """
     above = _above(snapshot)
-    gathering = _Gathering(redactor, budget)
     mentioned = bring(prompt, snapshot, namespace, folder)
+    gathering = _Gathering(_knowing(redactor, snapshot, namespace, prompt, mentioned), budget)
     gathering.place(snapshot, namespace)
     gathering.mentions(mentioned)
     gathering.questions(above)
     gathering.variables(namespace, names_in(snapshot, prompt, ran))
     gathering.cells(above)
     return gathering.context(mentioned.images or _asked_images(prompt, above)[:_IMAGES])
+
+
+def _knowing(
+    redactor: Redactor,
+    snapshot: NotebookSnapshot | None,
+    namespace: Mapping[str, Any],
+    prompt: str,
+    mentioned: Mentioned,
+) -> Redactor:
+    """Return the redactor with what variables and cells, left out ones too, tell to be secret."""
+    texts = [prompt, *(section.text for section in mentioned.sections)]
+    if snapshot is not None:
+        texts += (shorten(cell.source, _MOST_READ_OF_A_CELL) for cell in snapshot.cells)
+    return redactor.knowing(secrets_of_namespace(namespace)).knowing(known_values(texts))
 
 
 def _above(snapshot: NotebookSnapshot | None) -> list[tuple[int, Cell]]:
@@ -204,10 +221,14 @@ class _Gathering:
         return None, False
 
     def context(self, images: tuple[str, ...]) -> NotebookContext:
-        """Return what was gathered."""
-        sections = tuple(section for kind in self.sections.values() for section in kind)
-        cuts, findings = tuple(map(self.redactor, self.cuts)), tuple(self.findings)
-        return NotebookContext(sections, images, cuts, findings, self.budget, self.redactor)
+        """Return what was gathered; what an output or a variable tells to be secret is so in the others as well."""
+        sections = [section for kind in self.sections.values() for section in kind]
+        redactor = self.redactor.knowing(finding.value for finding in self.findings)
+        if redactor is not self.redactor:
+            sections = [replace(each, title=redactor(each.title), text=redactor(each.text),
+                                basis=each.basis and redactor(each.basis)) for each in sections]  # fmt: skip
+        cuts, findings = tuple(map(redactor, self.cuts)), tuple(self.findings)
+        return NotebookContext(tuple(sections), images, cuts, findings, self.budget, redactor)
 
     def _room(self, kind: SectionKind) -> int:
         return min(int(self.budget * _SHARES[kind]), self.budget - self.used)

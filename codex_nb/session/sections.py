@@ -29,7 +29,7 @@ _HEADINGS: Mapping[SectionKind, str] = {
     "mention": "What the question mentions with @",
 }
 
-_VOLATILE = re.compile(r"(?:CPU times|Wall time):[^\n]*|\d+(?:\.\d+)? [mµn]?s ± [^\n]*")
+_VOLATILE = re.compile(r"(?:CPU times|Wall time):[^\n]*|(?<!\d)\d++(?:\.\d++)?+ [mµn]?s ± [^\n]*")
 
 
 def tokens_of(text: str) -> int:

@@ -11,6 +11,7 @@ import uuid
 from itertools import islice
 from typing import Any
 
+from codex_nb.tools.secret_names import is_secret_name, is_withheld
 from codex_nb.tools.trust import library_of, module_of, mro_of, name_of, qualified_name
 
 SHORT = 80
@@ -75,8 +76,14 @@ def _sequence(value: Any, limit: int, depth: int) -> str:
 
 
 def _mapping(value: dict[Any, Any], limit: int, depth: int) -> str:
-    pairs = (f"{short(key, 30, 0)}: {short(entry, SHORT // 2, depth - 1)}" for key, entry in value.items())
+    pairs = (f"{short(key, 30, 0)}: {_entry(key, entry, depth - 1)}" for key, entry in value.items())
     return f"{{{_entries(pairs, len(value), limit, depth)}}}"
+
+
+def _entry(key: object, value: object, depth: int) -> str:
+    if is_secret_name(key) and is_withheld(value):
+        return "(withheld)"
+    return short(value, SHORT // 2, depth)
 
 
 def _entries(texts: Any, count: int, limit: int, depth: int) -> str:
