@@ -25,7 +25,7 @@ LONGEST_DRAWN_CODE = 4_000  # characters; longer code keeps its colours so far u
 
 _MAY_BE_MARKUP = re.compile(r"[\\`*_~$<>\[\])|#&;]|\n(?![^\W\d_])")
 _ONLY_A_MARKER = re.compile(
-    r"\s*(?:[-+*>#=:|]+|\d{1,9}[.)]?)?\s*"
+    r"\s*+(?:(?:[-+*>#=:|]++|\d{1,9}[.)]?)\s*+)?"
 )  # what may yet begin a list, a heading, a table
 
 

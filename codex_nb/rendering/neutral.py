@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 _ACTIVE = re.compile(r"[\\`*\[\]|~$]|<(?![\s=\d])|&(?=#?\w+;)|(?<!\w)_|_(?!\w)|\{(?=\s*(?:=|\Z))")
-_LINE_START = re.compile(r"^(\s*)([#>+\-=:]|\d{1,9}(?=[.)]))", re.MULTILINE)
+_LINE_START = re.compile(r"^([^\S\n]*+)([#>+\-=:]|\d{1,9}(?=[.)]))", re.MULTILINE)
 _IN_ADDRESS = str.maketrans({c: f"%{ord(c):02X}" for c in " \"<>\\^`{|}()[]*_~$'"})
 _DIAGRAMS = {"mermaid", "geojson", "topojson", "stl", "math", "html", "svg"}
 
@@ -66,8 +66,9 @@ def _paragraph(node: SyntaxTreeNode) -> str:
 
 
 def _heading(node: SyntaxTreeNode) -> str:
-    text = re.sub(r"\s*\n\s*", " ", _inline(node.children[0]))
-    return f"{'#' * int(node.tag[1])} {re.sub(r'(#+)$', r'&#35;', text)}"
+    text = " ".join(line.strip() for line in _inline(node.children[0]).split("\n"))
+    words = text.rstrip("#")
+    return f"{'#' * int(node.tag[1])} {words}{'&#35;' if words != text else ''}"
 
 
 def _list(node: SyntaxTreeNode) -> str:

@@ -29,8 +29,8 @@ from codex_nb.session.fence import Fence
 from codex_nb.session.handover import adopt, identity_fact
 from codex_nb.session.instructions import BASE, project_instructions
 from codex_nb.session.items import new_uuid
-from codex_nb.session.opening import open_exchange
-from codex_nb.session.redaction import Redactor, Unshown, environment_secrets
+from codex_nb.session.opening import open_exchange, request_redactor
+from codex_nb.session.redaction import Redactor, TurnRedactor, Unshown, environment_secrets
 from codex_nb.session.replay import AnswerStore, StoredAnswer, is_words_alone, question_key, replayed
 from codex_nb.session.signing_in import SignIn, needs_sign_in, nobody_signs_in
 from codex_nb.session.turn import Turn, Unfit, run_turn
@@ -145,7 +145,8 @@ class Assistant:
         notices = adopt(conversation, decided.credentials)
         key = self._key(decided, asked, project, ports)
         if (stored := await self._stored(request, key, asked, ports)) is not None:
-            for event in replayed(stored, decided, self.redactor(decided.credentials)(request.prompt)):
+            prompt = request_redactor(self.redactor(decided.credentials), request)(request.prompt)
+            for event in replayed(stored, decided, prompt):
                 yield event
             return
         if is_full(conversation.items, decided.model.context_window):
@@ -288,6 +289,7 @@ class Assistant:
             fence=fence,
             sends_images=decided.model.supports_images,
         )
+        redactor = opening.redactor
         text_format = redactor.within(asked.text_format) if asked else None
         return Turn(
             started=decided.started,
@@ -295,7 +297,16 @@ class Assistant:
             opening=opening.items,
             facts=opening.facts,
             conversation=decided.conversation,
-            bench=Workbench(tools, rules, approver, ports, redactor, fence, decided.model.supports_images),
+            bench=Workbench(
+                tools,
+                rules,
+                approver,
+                ports,
+                redact := TurnRedactor(redactor),
+                fence,
+                decided.model.supports_images,
+                redact.learn,
+            ),
             notices=decided.notices(opening),
             parse=asked.parse if asked else None,
             on_limits=self._on_limits,

@@ -10,12 +10,13 @@ from codex_nb.errors import ToolError
 from codex_nb.session.answer import ToolCall
 from codex_nb.session.events import ApprovalRequested, ApprovalResolved, ToolFinished, ToolStarted
 from codex_nb.session.items import Item, call_arguments, call_output
-from codex_nb.tools.approval import Verdict
+from codex_nb.tools.approval import Effect, Verdict
 from codex_nb.tools.outputs import shorten
+from codex_nb.tools.secret_values import secrets_of_namespace
 from codex_nb.tools.tool import ToolResult
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Iterable
 
     from codex_nb.session.events import TurnEvent
     from codex_nb.tools.approval import ApprovalRequest, Approver, ConsentRules, Decision
@@ -30,8 +31,8 @@ EDITED = "The user changed the code before running it. What ran:\n{code}\n\nIts 
 class Workbench:
     """What calls are carried out with.
 
-    ``redact`` takes secrets out of a text; ``fence`` marks a text as data that nobody vouches for. ``sends_images``
-    tells whether the model can see images.
+    ``redact`` takes secrets out of a text, and ``learn`` tells it of values that later texts may hold; ``fence`` marks
+    a text as data that nobody vouches for. ``sends_images`` tells whether the model can see images.
     """
 
     tools: ToolSet
@@ -41,6 +42,7 @@ class Workbench:
     redact: Callable[[str], str]
     fence: Callable[[str, str], str]
     sends_images: bool = True
+    learn: Callable[[Iterable[str]], None] = lambda _values: None
 
 
 class CallRun:
@@ -104,8 +106,16 @@ class CallRun:
             result = ToolResult("Interrupted by the user.", ok=False)
         except (Exception, SystemExit) as error:  # noqa: BLE001 -- whatever a tool raises is its result
             result = ToolResult(f"{type(error).__name__}: {_safe_text(error)}", ok=False)
+        if tool.effect is Effect.RUNS_CODE and not self.stopped:
+            await self._learn()
         note = EDITED.format(code=decision.code) if edited else ""
         return self._answer(result.text, ok=result.ok, images=result.images, note=note, is_data=True)
+
+    async def _learn(self) -> None:
+        """Take note of the secrets that the code has put into variables: its outputs may show them."""
+        ports = self._bench.ports
+        if (kernel := ports.kernel) is not None:
+            self._bench.learn(await ports.main_thread.call(lambda: secrets_of_namespace(kernel.namespace())))
 
     def _answer(
         self, text: str, *, ok: bool, images: tuple[str, ...] = (), note: str = "", is_data: bool = False

@@ -25,9 +25,11 @@ from codex_nb.session.cells import (
 )
 from codex_nb.session.mentions import Mentioned, bring, variable_section, variables_in
 from codex_nb.session.names import Names, names_in
+from codex_nb.session.redaction import known_values
 from codex_nb.session.sections import NotebookContext, Section, SectionKind, tokens_of
 from codex_nb.tools.hiding import hidden_in
 from codex_nb.tools.outputs import shorten
+from codex_nb.tools.secret_values import secrets_of_namespace
 from codex_nb.tools.variables import Detail, description, imported_modules, is_worth_knowing
 from codex_nb.words import context as words
 
@@ -49,6 +51,7 @@ _DETAILED_VARIABLES = 12
 _LISTED_VARIABLES = 60
 _QUESTION_LIMIT = 2_000
 _IMAGES = 2
+_MOST_READ_OF_A_CELL = 100_000  # characters in which secrets are looked for that other texts may hold
 _IMAGE_WORDS = re.compile(
     r"\b(?:plots?|figures?|charts?|graphs?|images?|pictures?|diagrams?|histograms?|heat ?maps?|axis|axes|legends?)\b",
     re.IGNORECASE,
@@ -75,14 +78,28 @@ def build_context(
     above = _above(snapshot)
     hidden = (hidden or hidden_in(snapshot)).allowing(variables_in(prompt))
     visible = hidden.visible(namespace)
-    gathering = _Gathering(redactor, budget, hidden)
     mentioned = bring(prompt, snapshot, namespace, folder, hidden)
+    gathering = _Gathering(_knowing(redactor, snapshot, namespace, prompt, mentioned), budget, hidden)
     gathering.place(snapshot, visible)
     gathering.mentions(mentioned)
     gathering.questions(above)
     gathering.variables(visible, names_in(snapshot, prompt, hidden))
     gathering.cells(above)
     return gathering.context(mentioned.images or _asked_images(prompt, above, hidden)[:_IMAGES])
+
+
+def _knowing(
+    redactor: Redactor,
+    snapshot: NotebookSnapshot | None,
+    namespace: Mapping[str, Any],
+    prompt: str,
+    mentioned: Mentioned,
+) -> Redactor:
+    """Return the redactor with what variables and cells, left out ones too, tell to be secret."""
+    texts = [prompt, *(section.text for section in mentioned.sections)]
+    if snapshot is not None:
+        texts += (shorten(cell.source, _MOST_READ_OF_A_CELL) for cell in snapshot.cells)
+    return redactor.knowing(secrets_of_namespace(namespace)).knowing(known_values(texts))
 
 
 def _above(snapshot: NotebookSnapshot | None) -> list[tuple[int, Cell]]:
@@ -213,11 +230,14 @@ class _Gathering:
         return None, False
 
     def context(self, images: tuple[str, ...]) -> NotebookContext:
-        """Return what was gathered."""
-        sections = tuple(section for kind in self.sections.values() for section in kind)
-        cuts, findings = tuple(map(self.redactor, self.cuts)), tuple(self.findings)
+        """Return what was gathered; what an output or a variable tells to be secret is so in the others as well."""
+        sections = [section for kind in self.sections.values() for section in kind]
+        redactor = self.redactor.knowing(finding.value for finding in self.findings)
+        if redactor is not self.redactor:
+            sections = [_redacted(section, redactor) for section in sections]
+        cuts, findings = tuple(map(redactor, self.cuts)), tuple(self.findings)
         return NotebookContext(
-            sections, images, cuts, findings, self.budget, self.redactor, is_partial=self.is_partial
+            tuple(sections), images, cuts, findings, self.budget, redactor, is_partial=self.is_partial
         )
 
     def _room(self, kind: SectionKind) -> int:
@@ -237,6 +257,15 @@ class _Gathering:
         self.findings += found
         is_told = text == section.text or section.basis is not None
         return replace(section, text=text, whole=section.whole and is_told)
+
+
+def _redacted(section: Section, redactor: Redactor) -> Section:
+    text = redactor(section.text)
+    basis = None if section.basis is None else redactor(section.basis)
+    is_told = text == section.text or basis is not None
+    return replace(
+        section, title=redactor(section.title), text=text, basis=basis, whole=section.whole and is_told
+    )
 
 
 def _levels(distance: int) -> Iterator[Level]:

@@ -27,7 +27,7 @@ FILE_LIMIT = 40_000
 IMAGE_FILE_LIMIT = 8_000_000
 LARGEST_HASHED = 64_000_000
 _MENTION = re.compile(
-    r"(?<![\w@.])@(?:cell:(?P<cell>\d+)|file:(?:\"(?P<quoted>[^\"]+)\"|(?P<file>[^\s,;]+))|(?P<name>[A-Za-z_]\w*))"
+    r"(?<![\w@.])@(?:cell:(?P<cell>\d{1,9})(?!\d)|file:(?:\"(?P<quoted>[^\"]+)\"|(?P<file>[^\s,;]+))|(?P<name>[A-Za-z_]\w*))"
 )
 _IMAGE_SUFFIXES = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".gif": "gif", ".webp": "webp"}
 

@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 class Opening:
     """The new items, the digests of what they tell, the secrets that were taken out of them.
 
-    ``images_unsent`` counts the images that the model cannot see. ``problems`` are sentences on instructions that are
-    not sent whole, said once for each thread.
+    ``redactor`` knows all of those secrets. ``images_unsent`` counts the images that the model cannot see. ``problems``
+    are sentences on instructions that are not sent whole, said once for each thread.
     """
 
     items: tuple[Item, ...]
     facts: frozenset[str]
     findings: tuple[Finding, ...]
+    redactor: Redactor
     images_unsent: int = 0
     problems: tuple[str, ...] = ()
 
@@ -51,40 +52,57 @@ def open_exchange(
     requests begin alike. Everything passes the redactor, the context for a second time: when it was built, the login
     may not have been read yet.
     """
-    items: list[Item] = []
-    facts: set[str] = set()
-    findings: list[Finding] = []
-
-    def clean(text: str, place: str) -> str:
-        text, found = redactor.redact(text, place)
-        findings.extend(found)
-        return text
-
-    for name, text in (("instructions", instructions), ("AGENTS.md", project.text)):
-        fact = _fact(name, text)
-        if text and fact not in conversation.facts:
-            items.append(developer_message(clean(text, name)))
-            facts.add(fact)
+    once = {
+        _fact(name, text): (name, text)
+        for name, text in (("instructions", instructions), ("AGENTS.md", project.text))
+        if text
+    }
+    new = once.keys() - conversation.facts
+    parts = [part for fact, part in once.items() if fact in new]
+    redactor, texts, findings = _cleaned(
+        request_redactor(redactor, request), [*parts, *request.data, (words.THE_QUESTION, request.prompt)]
+    )
+    items: list[Item] = [developer_message(text) for text in texts[: len(parts)]]
     problems = [each for each in project.problems if _fact("AGENTS.md", each) not in conversation.facts]
-    facts |= {_fact("AGENTS.md", each) for each in problems}
+    facts = set(new) | {_fact("AGENTS.md", each) for each in problems}
     images = request.images
-    if request.context is not None:
-        findings.extend(request.context.redactions)
-        images = (*request.context.images, *images)
-        facts |= request.context.digests
-        if told := request.context.told(conversation.facts, fence, _asked_in(conversation.items)):
-            # What this very redactor has cleaned holds nothing more for it.
-            is_clean = request.context.redactor is redactor
-            items.append(user_message(told if is_clean else clean(told, words.THE_NOTEBOOK)))
-    for label, text in request.data:
-        items.append(user_message(clean(fence(label, text), label)))
+    if (context := request.context) is not None:
+        findings = [*context.redactions, *findings]
+        images = (*context.images, *images)
+        facts = facts | context.digests
+        if told := context.told(conversation.facts, fence, _asked_in(conversation.items)):
+            # What a redactor has cleaned that knows as much holds nothing more for this one.
+            if context.redactor is None or not context.redactor.knows_all_of(redactor):
+                told, more = redactor.redact(told, words.THE_NOTEBOOK)
+                findings += more
+            items.append(user_message(told))
+    data = zip(request.data, texts[len(parts) :], strict=False)
+    items += [user_message(fence(redactor(label), text)) for (label, _), text in data]
     sent, unsent = (images, 0) if sends_images else ((), len(images))
-    items.append(user_message(clean(request.prompt, words.THE_QUESTION), sent))
-    return Opening(tuple(items), frozenset(facts), tuple(findings), unsent, tuple(map(redactor, problems)))
+    items.append(user_message(texts[-1], sent))
+    told_problems = tuple(map(redactor, problems))
+    return Opening(tuple(items), frozenset(facts), tuple(findings), redactor, unsent, told_problems)
 
 
 def _fact(name: str, text: str) -> str:
     return f"{name}:{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:16]}"
+
+
+def _cleaned(
+    redactor: Redactor, parts: Sequence[tuple[str, str]]
+) -> tuple[Redactor, list[str], list[Finding]]:
+    """Take the secrets out of texts, each with its name; what is secret in one of them is so in the others."""
+    results = [redactor.redact(text, place) for place, text in parts]
+    learned = redactor.knowing(finding.value for _, found in results for finding in found)
+    if learned is not redactor:
+        results = [learned.redact(text, place) for place, text in parts]
+    return learned, [text for text, _ in results], [finding for _, found in results for finding in found]
+
+
+def request_redactor(redactor: Redactor, request: TurnRequest) -> Redactor:
+    """Return the redactor with what the question's context was found to hold."""
+    cleaner = request.context.redactor if request.context is not None else None
+    return redactor if cleaner is None else redactor.knowing_all_of(cleaner)
 
 
 def _asked_in(items: Sequence[Item]) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from codex_nb.words import schemas as words
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_FENCED = re.compile(r"^```[a-zA-Z]*\s*\n(.*)\n```$", re.DOTALL)
+_OPENS_FENCE = re.compile(r"```[a-zA-Z]*\s*")
 _MOST_PROBLEMS = 8
 
 
@@ -124,8 +124,9 @@ def _wrapped(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _load(text: str) -> Any:
     text = text.strip()
-    if fenced := _FENCED.match(text):
-        text = fenced[1]
+    first, _, rest = text.partition("\n")
+    if _OPENS_FENCE.fullmatch(first) and rest.endswith("\n```"):
+        text = rest.removesuffix("```")
     try:
         return json.loads(text)
     except ValueError as error:

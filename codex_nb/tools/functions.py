@@ -17,11 +17,12 @@ from codex_nb.words import tools as words
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-_GOOGLE_ENTRY = re.compile(r"^\s+(\w+)\s*(?:\([^)]*\))?\s*:\s*(.+)$")
-_SPHINX_ENTRY = re.compile(r"^\s*:param\s+(?:[\w\[\], |.]+\s+)?(\w+)\s*:\s*(.+)$")
+_GOOGLE_ENTRY = re.compile(r"^\s++(\w++)\s*+(?:\([^)]*+\)\s*+)?:\s*(.+)$")
+_SPHINX_ENTRY = re.compile(r"^\s*+:param\s++(?:[\w\[\], |.]*(?<=\s))?(?<!\w)(\w++)\s*+:\s*(.+)$")
 _NUMPY_ENTRY = re.compile(r"^(\w+)\s*(?::.*)?$")
 _SECTION = re.compile(
-    r"^(args|arguments|parameters|params|returns?|raises|yields?|examples?|notes?)\s*:?\s*$", re.IGNORECASE
+    r"^(args|arguments|parameters|params|returns?|raises|yields?|examples?|notes?)\s*+(?::\s*+)?$",
+    re.IGNORECASE,
 )
 _ARGUMENT_SECTIONS = frozenset({"args", "arguments", "parameters", "params"})
 

@@ -29,7 +29,7 @@ FRAME_LEFT_OUT = "[a frame in a cell marked codex-skip]"
 CELL_LEFT_OUT = "[left out: this cell is marked codex-skip]"
 NOTEBOOK_LIMIT = 100_000_000  # bytes of a notebook's file that is read
 _WRAPPINGS = 20
-_SKIP_COMMENT = re.compile(r"^\s*(?:#+|<!--|//)\s*codex-skip\b", re.MULTILINE)
+_SKIP_COMMENT = re.compile(r"^[^\S\n]*+(?:#++|<!--|//)[^\S\n]*+codex-skip\b", re.MULTILINE)
 # IPython's own names for what cells said and showed: In, Out, _, _3, _i, _i3, …
 _HISTORY = re.compile(r"In|Out|_+|_ih|_oh|_i+|_i?\d+")
 _FRAME = re.compile(r"[\s|]*(?:File |Cell In ?\[|Input In ?\[|<ipython-input)")

@@ -13,10 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
-_OVERWRITTEN = re.compile(r"[^\n]*\r(?=[^\r\n])")
 _IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif")
 _INNER_FRAMES = 4
-_MARK = re.compile(r"\n… \[([\d,]+) characters left out\] …\n")
+_MARK = re.compile(r"\n… \[(\d[\d,]{0,20}) characters left out\] …\n")
 _MARKED_BEFORE = 100_000  # texts that were shortened once are not longer than this
 _TEXT_TYPES = ("text/plain", "text/markdown", "text/latex", "application/json")
 LEFT_OUT = " left out] …"
@@ -81,7 +80,12 @@ def plain(text: str) -> str:
     """Take away terminal colours and the lines that a progress bar has overwritten."""
     if "\x1b" not in text and "\r" not in text:
         return text
-    return _OVERWRITTEN.sub("", _ANSI.sub("", text).replace("\r\n", "\n")).replace("\r", "")
+    return "\n".join(map(_last_state, _ANSI.sub("", text).replace("\r\n", "\n").split("\n")))
+
+
+def _last_state(line: str) -> str:
+    """Return what is left of a line that was written over: what follows its last carriage return."""
+    return line.rstrip("\r").rpartition("\r")[2]
 
 
 def output_text(output: Mapping[str, Any], limit: int) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from codex_nb.tools.secret_names import is_secret_name, is_withheld
 from codex_nb.tools.trust import library_of, module_of, mro_of, name_of, qualified_name
 
 if TYPE_CHECKING:
@@ -97,16 +98,19 @@ def _sequence(value: Any, limit: int, depth: int) -> ShortText:
 
 
 def _mapping(value: dict[Any, Any], limit: int, depth: int) -> ShortText:
-    pairs = (
-        _pair(short_text(key, 30, 0), short_text(entry, SHORT // 2, depth - 1))
-        for key, entry in value.items()
-    )
+    pairs = (_pair(short_text(key, 30, 0), _entry(key, entry, depth - 1)) for key, entry in value.items())
     said = _entries(pairs, len(value), limit, depth)
     return replace(said, text=f"{{{said.text}}}")
 
 
 def _pair(key: ShortText, entry: ShortText) -> ShortText:
     return ShortText(f"{key.text}: {entry.text}", key.whole and entry.whole)
+
+
+def _entry(key: object, value: object, depth: int) -> ShortText:
+    if is_secret_name(key) and is_withheld(value):
+        return ShortText("(withheld)")
+    return short_text(value, SHORT // 2, depth)
 
 
 def _entries(entries: Iterable[ShortText], count: int, limit: int, depth: int) -> ShortText:

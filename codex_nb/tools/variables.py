@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from codex_nb.tools.definitions import definition
 from codex_nb.tools.frames import COLUMNS, FULL_COLUMNS, FULL_ROWS, ROWS, describe_data
-from codex_nb.tools.secrecy import WITHHELD, names_a_secret
+from codex_nb.tools.secret_names import is_secret_name, is_withheld
 from codex_nb.tools.trust import class_vars, instance_vars, known_base, library_of, module_of, mro_of, name_of
 from codex_nb.tools.values import SHORT, short, short_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+WITHHELD = "(withheld: its name says that it is secret)"
 _FULL_TEXT = 4_000
 _ATTRIBUTES = 8
 _FULL_ATTRIBUTES = 40
@@ -51,13 +52,11 @@ def describe(name: str, value: object, detail: Detail = Detail.NORMAL) -> str:
 
 def description(name: str, value: object, detail: Detail = Detail.NORMAL) -> Description:
     """Return what :func:`describe` says, and whether it says all of the value."""
-    if names_a_secret(name) and (type(value) is str or type(value) is bytes):
-        return Description(f"{name}: {name_of(type(value))} {WITHHELD}")
-    code = ""
+    code, is_secret = "", is_secret_name(name) and is_withheld(value)
     try:
-        lines = _lines(value, detail)
-        code = definition(value) or ""
-        whole = bool(code) or short_text(value, _limit(detail), 3).whole
+        lines = _withheld(value) if is_secret else _lines(value, detail)
+        code = "" if is_secret else definition(value) or ""
+        whole = bool(code) or (not is_secret and short_text(value, _limit(detail), 3).whole)
     except Exception as error:  # noqa: BLE001 -- a broken object of a library is described as far as possible
         lines, whole = [f"{name_of(type(value))} (it cannot be read: {name_of(type(error))})"], False
     if detail is Detail.LINE:
@@ -67,6 +66,19 @@ def description(name: str, value: object, detail: Detail = Detail.NORMAL) -> Des
 
 def _limit(detail: Detail) -> int:
     return _FULL_TEXT if detail is Detail.FULL else SHORT
+
+
+def _withheld(value: Any) -> list[str]:
+    """Say what kind of thing has a secret name: its size, never what it holds."""
+    kind = type(value)
+    if kind is types.FunctionType or issubclass(kind, type):
+        return _lines(value, Detail.LINE)
+    data = describe_data(value, rows=0, columns=COLUMNS)
+    if data is not None:
+        return [f"{data[0]} {WITHHELD}"]
+    is_sized = kind is list or kind is tuple or kind is dict or kind is set or kind is frozenset
+    size = f" of {len(value):,}" if is_sized else ""
+    return [f"{name_of(kind)}{size} {WITHHELD}"]
 
 
 def _lines(value: object, detail: Detail) -> list[str]:
@@ -140,7 +152,7 @@ def _foreign(value: object, *, full: bool) -> list[str]:
 
 
 def _attribute(name: str, value: object) -> str:
-    return "(withheld)" if names_a_secret(name) else short(value, 40, 1)
+    return "(withheld)" if is_secret_name(name) and is_withheld(value) else short(value, 40, 1)
 
 
 def is_worth_knowing(name: str, value: object) -> bool:
