@@ -54,7 +54,7 @@ PLACES: dict[str, Callable[[str, str], str]] = {
         f"frame = pd.DataFrame({{'n': [1], {name!r}: [{value!r}]}}).set_index({name!r})\nframe"
     ),
     "rows of a frame": lambda name, value: (
-        f"frame = pd.DataFrame({{'value': ['ada', {value!r}]}}, index=['user', {name!r}])\nframe"
+        f"kept_{value} = pd.DataFrame({{'value': ['ada', {value!r}]}}, index=['user', {name!r}])\nkept_{value}"
     ),
     "Series": lambda name, value: f"series = pd.Series([{value!r}], name={name!r})\nseries",
     "labels of a Series": lambda name, value: (

@@ -68,7 +68,7 @@ def holders(name: str, value: str) -> dict[str, object]:
         "dataclass": make_dataclass("Login", [("user", str), (name, str)])("ada", value),
         "frame": pd.DataFrame({"user": ["ada"], name: [value]}),
         "categories": pd.DataFrame({"user": ["ada"], name: pd.Categorical([value])}),
-        "long column": pd.DataFrame({f"{'the_long_name_of_a_service_' * 3}{name}": [value]}),
+        "long column": pd.DataFrame({f"{'the_long_name_of_a_thing_' * 3}{name}": [value]}),
         "columns of two levels": pd.DataFrame([["ada", value]], columns=[("login", "user"), ("login", name)]),
         "index": pd.DataFrame({"n": [1], name: [value]}).set_index(name),
         "indexes": pd.DataFrame({"n": [1], "m": [2], name: [value]}).set_index(["m", name]),
