@@ -60,6 +60,8 @@ class NothingFailed(CodexError):
 class CellSkipped(CodexError):
     """What is asked about is a cell that the user keeps out."""
 
+    default_hint = "Remove the marker and run the cell again."
+
 
 def fix_prompt(wish: str = "") -> str:
     """Return the question that asks for a corrected cell; ``wish`` is what the user adds."""

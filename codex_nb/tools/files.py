@@ -154,7 +154,7 @@ def read_notebook(path: Path, hidden: Hidden, *, within: Path | None = None) -> 
     if content.size > NOTEBOOK_LIMIT:
         raise FileRefused(f"is too large to be read ({content.size:,} bytes)")
     try:
-        return hidden.notebook(content.data.decode("utf-8", "replace"))
+        return hidden.notebook(content.text)
     except ValueError as error:
         raise FileRefused(str(error)) from None
 

@@ -84,12 +84,8 @@ def running(folder: Path, capture: pytest.CaptureFixture[str]) -> Iterator[Noteb
     configuration = Config({"HistoryManager": {"enabled": False}})
     shell = InteractiveShell(config=configuration, ipython_dir=str(folder / "ipython"))
     InteractiveShell._instance = shell
-<<<<<<< ours
     # IPython 9 keeps outputs in one dict for all shells of a process
     getattr(shell.history_manager, "outputs", {}).clear()
-=======
-    getattr(shell.history_manager, "outputs", {}).clear()  # all shells of a process share them
->>>>>>> theirs
     shell.run_line_magic("load_ext", "codex_nb")
     yield Notebook(shell, capture)
     shell.run_line_magic("unload_ext", "codex_nb")

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from codex_nb.simulator.catalog import Catalog, model_entry
 
-from codex_nb.simulator import Simulator
+from codex_nb.simulator import Catalog, Simulator, model_entry
 from tests.magics.conftest import Notebook
 
 
