@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     from codex_nb.tools.approval import ApprovalRequest
     from codex_nb.ui.commands import Command
 
-# Controls could move a terminal's cursor, change its title or its clipboard; others turn the text around them.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+# Controls could move a terminal's cursor, change its title or its clipboard; others turn the text around them, or hide.
+_CONTROL = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2064\u2066-\u2069\ufeff]"
+)
 
 
 class WritingScreen(ABC):

@@ -440,6 +440,18 @@ async def test_a_refusal_in_the_browser_is_told_in_its_words(make_desk: Callable
     assert path.read_bytes() == before
 
 
+async def test_a_refusal_that_would_act_in_a_terminal_is_only_read(make_desk: Callable[..., Desk]) -> None:
+    steps = BrowserLogin(make_desk().manager, ports=(0,)).steps()
+    browser = Browser(await anext(steps))
+    said = "No%1B%5D52%3Bc%3BZXZpbA%3D%3D%07+%C2%9B2J+%E2%80%AEsey"
+    address, state = browser.query["redirect_uri"], browser.query["state"]
+    rest = asyncio.create_task(collect(steps))
+    await browser.visit(f"{address}?error=access_denied&error_description={said}&state={state}")
+    with pytest.raises(LoginFailed, match="The sign-in failed: No") as raised:
+        await rest
+    assert raised.value.line.isprintable()
+
+
 async def test_what_speaks_no_http_does_not_end_the_wait(make_desk: Callable[..., Desk]) -> None:
     desk = make_desk()
     steps = BrowserLogin(desk.manager, ports=(0,)).steps()

@@ -9,12 +9,13 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 
-from codex_nb.simulator import Simulator
+from codex_nb.simulator import ADA, Simulator
 
 COMMAND = (sys.executable, "-m", "codex_nb")
 
@@ -90,6 +91,16 @@ def test_status_names_account_plan_and_limits(signed_in: dict[str, str]) -> None
     assert "ada@example.com" in ran.stdout
     assert "ChatGPT Plus" in ran.stdout
     assert re.search(r"5 h .*12 %", ran.stdout)
+
+
+def test_an_account_that_would_act_in_a_terminal_is_only_read(
+    signed_in: dict[str, str], sim: Simulator
+) -> None:
+    hostile = replace(ADA, email="ada\x1b]0;pwned\x07@example.com", plan="plus\x9b2J\u202e")
+    sim.write_login(Path(signed_in["CODEX_HOME"]), hostile)
+    shown = [run(command, environ=signed_in).stdout for command in ("status", "doctor")]
+    assert all("ada" in each for each in shown)
+    assert [line for each in shown for line in each.splitlines() if not line.isprintable()] == []
 
 
 def test_the_doctor_shows_no_secret(signed_in: dict[str, str]) -> None:

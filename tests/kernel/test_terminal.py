@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pexpect
 import pytest
 
+from codex_nb.simulator import Simulator, model_entry
 from tests.kernel.provision import ROOT
 
 TIMEOUT_S = 30
@@ -78,3 +81,29 @@ def test_input_of_the_models_code_is_the_terminals_own(terminal: pexpect.spawn) 
     terminal.expect(r"In \[3\]:")
     type_line(terminal, "name * 2")
     terminal.expect_exact("AdaAda")
+
+
+def test_the_names_that_a_server_gives_its_models_do_not_act_on_the_terminal(tmp_path: Path) -> None:
+    with Simulator() as sim:
+        (tmp_path / "config.toml").write_text(sim.config_toml())
+        sim.write_login(tmp_path)
+        title = "\x1b]0;pwned\x07\x1b]52;c;ZXZpbA==\x07\x9b2J\u202e"
+        sim.state.catalog.entries.insert(0, model_entry("evil", f"Evil {title}", 0, is_lite=False))
+        environ = {**os.environ, **sim.environ(), "CODEX_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+        own = {"IPYTHONDIR": str(tmp_path / "ipython"), "TERM": "xterm"}
+        arguments = ["-m", "IPython", "--simple-prompt", "--no-banner", "--no-confirm-exit"]
+        screen = io.StringIO()
+        child = pexpect.spawn(
+            sys.executable, arguments, env=environ | own, encoding="utf-8", timeout=TIMEOUT_S
+        )
+        child.logfile_read = screen
+        child.expect(r"In \[1\]:")
+        type_line(child, "%load_ext codex_nb")
+        child.expect(r"In \[2\]:")
+        type_line(child, "%codex models")
+        child.expect_exact("Evil")
+        child.expect(r"In \[3\]:")
+        child.close(force=True)
+    shown = screen.getvalue()
+    acting = ("\x1b]0;pwned", "\x1b]52;", "\x9b", "\u202e")  # IPython sets a title of its own
+    assert [sign for sign in acting if sign in shown] == []

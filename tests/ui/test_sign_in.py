@@ -228,6 +228,21 @@ async def test_where_no_cell_waits_none_is_promised_to_go_on(step: LoginStep) ->
     assert "This cell" not in written[0]
 
 
+@pytest.mark.parametrize(
+    "step",
+    [
+        EnterCode("AB\x1b]52;c;ZXZpbA==\x07CD", "https://a.example/\x9b2J", CODE.expires_at),
+        OpenUrl("https://a.example/\x1b[2J", can_paste=True, note="Not \u202ethis."),
+        SignedIn("ada\x1b[31m@example.com", "plus\u2066", "Note\x07"),
+    ],
+    ids=lambda step: type(step).__name__,
+)
+async def test_what_a_service_says_in_a_step_is_only_read_in_a_terminal(step: LoginStep) -> None:
+    written: list[str] = []
+    await sign_in_by_text(FakeFlow(step, DONE), written.append, no_question)
+    assert [line for line in "".join(written).splitlines() if not line.isprintable()] == []
+
+
 async def test_a_key_is_asked_for_without_showing_it() -> None:
     prompts: list[str] = []
 
