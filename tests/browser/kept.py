@@ -197,7 +197,9 @@ class Reader(Page):
         self, kernel: RunningKernel, comm: str, told: Mapping[str, Any], on_ask: Callable[[str], Answer]
     ) -> None:
         super()._hear(kernel, comm, told, on_ask)
-        if self.stopping and told["kind"] in {"frame", "full"} and "Half of it" in str(told):
+        if (
+            self.stopping and told["kind"] in {"frame", "full"} and "written" in str(told)
+        ):  # in its second piece
             self.stopping = False
             self._say(kernel, comm, {"kind": "command", "name": "stop", "view": "view"})
 

@@ -52,7 +52,8 @@ def command(version: PythonVersion) -> list[str]:
     ids=lambda version: version.name,
 )
 def test_the_suite_passes_on_python(version: PythonVersion) -> None:
-    environ = {**os.environ, "PYTHONPATH": str(ROOT), "CODEX_NB_DEMAND_TIERS": ""}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environ = {**clean, "PYTHONPATH": str(ROOT), "CODEX_NB_DEMAND_TIERS": ""}
     done = subprocess.run(
         command(version), cwd=ROOT, env=environ, capture_output=True, text=True, check=False
     )
