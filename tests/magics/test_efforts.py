@@ -18,7 +18,7 @@ def login(request: pytest.FixtureRequest, home: Path, sim: Simulator) -> str:
         sim.write_api_key(home)
     sim.change(
         catalog=Catalog(
-            also_answered=frozenset({"gpt-6.1-sol", "gpt-5.6-sol", "gpt-5.5", "gpt-5.6-luna", "unheard-of"})
+            unlisted=frozenset({"gpt-6.1-sol", "gpt-5.6-sol", "gpt-5.5", "gpt-5.6-luna", "unheard-of"})
         )
     )
     return str(request.param)
