@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
-from codex_nb.simulator import ADA, Call, End, Reply, Say, Simulator
+from codex_nb.simulator import ADA, Call, End, Hold, Reply, Say, Simulator
 from tests.browser.asking import LOAD, lead_to
 from tests.browser.notebook_page import NotebookPage
 
@@ -20,16 +21,29 @@ KINDS = """print([
 PLAIN = ["text/html", "text/markdown", "text/plain"]
 
 
-@pytest.fixture
-def sim(kernel_environ: dict[str, str]) -> Iterator[Simulator]:
+@contextmanager
+def answering(kernel_environ: dict[str, str], *held: Hold) -> Iterator[Simulator]:
     """Run a simulator whose answer says something, runs code and ends with the result."""
     with Simulator() as simulator:
         lead_to(simulator, kernel_environ)
-        first = Say("I look.", delta_chars=2, delay_s=0.1)
+        call = Call("run_python", {"code": "print('ran', 6 * 7)"})
         simulator.add_replies(
-            Reply(stream=(first, Call("run_python", {"code": "print('ran', 6 * 7)"}), End())),
-            Reply(stream=(Say(ANSWER), End())),
+            Reply(stream=(Say("I look."), *held, call, End())), Reply(stream=(Say(ANSWER), End()))
         )
+        yield simulator
+
+
+@pytest.fixture
+def sim(kernel_environ: dict[str, str]) -> Iterator[Simulator]:
+    """Answer at once."""
+    with answering(kernel_environ) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def held(kernel_environ: dict[str, str]) -> Iterator[Simulator]:
+    """Wait after the first words until they have been seen."""
+    with answering(kernel_environ, Hold("seen")) as simulator:
         yield simulator
 
 
@@ -55,14 +69,14 @@ def test_a_captured_answer_is_in_the_capture_and_its_cell_ends(
     assert (printed.text, sorted(first.data), sorted(answer.data)) == ("ran 42\n", PLAIN, PLAIN)
 
 
-@pytest.mark.usefixtures("sim")
 def test_an_answer_inside_an_output_widget_streams_and_stays_there(
-    open_notebook: Callable[..., NotebookPage],
+    open_notebook: Callable[..., NotebookPage], held: Simulator
 ) -> None:
     notebook = open_notebook([LOAD, f"{OUTPUT}display(out)\n{WITHIN}", KINDS, "out"])
     notebook.run(0)
     notebook.start(1)
     notebook.output(1).locator(".codex-live").get_by_text("I look").wait_for()
+    held.release("seen")
     notebook.wait_until_run(1)
     notebook.output(1).locator(".codex-answer").get_by_text("forty-two").wait_for()
     notebook.run(2)
