@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from codex_nb._version import __version__
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
     from typing import Literal
@@ -27,8 +29,8 @@ if TYPE_CHECKING:
 
     Approval = Literal["ask", "auto", "all", "never"]
 
-__version__ = "0.1.0"
 __all__ = [
+    "__version__",
     "aask",
     "ask",
     "astream",

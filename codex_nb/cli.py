@@ -8,9 +8,9 @@ import getpass
 import os
 import re
 import sys
-from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING
 
+from codex_nb._version import __version__
 from codex_nb.errors import CodexError
 from codex_nb.rendering.visible import visible
 from codex_nb.words import command_line as words
@@ -47,7 +47,7 @@ def in_a_shell(text: str) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="codex-nb", description=words.DESCRIPTION)
-    parser.add_argument("--version", action="version", version=words.version(installed_version("codex-nb")))
+    parser.add_argument("--version", action="version", version=words.version(__version__))
     commands = parser.add_subparsers(title=words.COMMANDS_HEADING, required=True, metavar=words.COMMAND)
 
     demo = commands.add_parser("demo", help=words.COMMANDS["demo"])

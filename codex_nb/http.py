@@ -9,13 +9,13 @@ from __future__ import annotations
 import platform
 import ssl
 from functools import cache
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import certifi
 import httpx
 
+from codex_nb._version import __version__
 from codex_nb.errors import ConfigError
 from codex_nb.words import files
 from codex_nb.words import settings as words
@@ -57,7 +57,7 @@ def open_http(
 
 def user_agent(originator: str) -> str:
     """Say who asks, as the Codex backend reads it: ``{originator}/{version} ({os} {release}; {arch}) codex_nb``."""
-    return f"{originator}/{version('codex-nb')} ({_operating_system()}; {platform.machine() or 'unknown'}) codex_nb"
+    return f"{originator}/{__version__} ({_operating_system()}; {platform.machine() or 'unknown'}) codex_nb"
 
 
 @cache
