@@ -228,7 +228,7 @@ def test_all_cells_run_again_after_a_restart_ask_only_what_may_be_answered_other
         notebook.output(6).filter(has_not_text=before.strip()).get_by_text("the kernel is process").wait_for()
         notebook.wait_for_text(2, "Stored answer")
         notebook.wait_for_text(3, "Stored answer")
-        notebook.wait_for_text(5, "no model was asked")
+        notebook.wait_for_text(5, "no model was used")
         asked.append(sim.requests.count("/responses"))
     assert asked[0] < asked[1] < asked[2]
     saved = notebook.save()

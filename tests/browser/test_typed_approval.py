@@ -56,4 +56,4 @@ def test_the_question_in_the_cell_holds_the_code(
     notebook.start(2)
     notebook.wait_until_run(2)
     assert "captured" in outputs_of(sim.requests.to("/responses", "POST")[-1])["call"]
-    assert notebook.page.locator(".jp-Stdin-input").count() == 0
+    assert notebook.output(2).locator(".jp-Stdin-input").count() == 0
