@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from codex_nb._version import __version__
+from codex_nb._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     Approval = Literal["ask", "auto", "all", "never"]
 
 __all__ = [
-    "__version__",
     "aask",
     "ask",
     "astream",
