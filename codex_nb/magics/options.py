@@ -17,9 +17,8 @@ from codex_nb.words import question, reference
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from codex_nb.magics.reading import NotebookReading
-
-    Subject = Callable[[NotebookReading], tuple[tuple[str, str], ...]]
+    # what a subcommand asks about, found in the NotebookReading of the question
+    Subject = Callable[..., tuple[tuple[str, str], ...]]
 
 _QUOTE_ALL = "Quote all of the value, or none of it."
 _OF_IPYTHON = re.compile(r"__|_i*\d*$")  # special names, and the outputs and inputs of cells

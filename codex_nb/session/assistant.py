@@ -233,7 +233,7 @@ class Assistant:
 
     def _offered(self, request: TurnRequest, ports: Ports) -> ToolSet:
         rules = ConsentRules(request.approval, self.memory)
-        return rules.offered(request.tools.only(lambda tool: tool.available(ports)))
+        return request.tools.only(lambda tool: tool.available(ports) and rules.offers(tool.effect))
 
     async def answer(self, request: TurnRequest, *, ports: Ports, approver: Approver) -> Answer:
         """Return the turn's answer; raises what made it fail, and CancelledError when the caller was cancelled."""

@@ -76,7 +76,7 @@ class CallRun:
             yield self._answer(str(error), ok=False)
             return
         request = tool.request(self._number, arguments)
-        decision = self._bench.consent.decide(tool, request)
+        decision = self._bench.consent.decide(tool.effect, request)
         if decision is None:
             # The request is registered before anyone can see it, so that no click comes too early.
             waiting = self._bench.approver.decide(request)

@@ -15,8 +15,6 @@ from codex_nb.words import tools as words
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from codex_nb.tools.tool import Tool, ToolSet
-
 
 class Effect(StrEnum):
     """The most that a tool can do; consent is decided by it."""
@@ -174,24 +172,22 @@ class ConsentRules:
     policy: ApprovalPolicy
     memory: ConsentMemory = field(default_factory=ConsentMemory)
 
-    def offered(self, tools: ToolSet) -> ToolSet:
-        """Return the tools that the model is told of under this policy."""
-        if self.policy is not ApprovalPolicy.NEVER:
-            return tools
-        return tools.only(lambda tool: tool.effect in {Effect.SHOWS, Effect.LOOKS})
+    def offers(self, effect: Effect) -> bool:
+        """Whether the model is told of tools with this effect."""
+        return self.policy is not ApprovalPolicy.NEVER or effect in {Effect.SHOWS, Effect.LOOKS}
 
-    def decide(self, tool: Tool, request: ApprovalRequest) -> Decision | None:
-        """Return the decision that needs no person, None when a person must be asked."""
-        if tool.effect is Effect.SHOWS:
+    def decide(self, effect: Effect, request: ApprovalRequest) -> Decision | None:
+        """Return the decision on a tool's call that needs no person, None when a person must be asked."""
+        if effect is Effect.SHOWS:
             return Decision(Verdict.APPROVE, by="policy")
-        looks = tool.effect is Effect.LOOKS
+        looks = effect is Effect.LOOKS
         match self.policy:
             case ApprovalPolicy.ALL:
                 allowed = True
             case ApprovalPolicy.NEVER if looks:
                 allowed = True
             case ApprovalPolicy.NEVER:
-                return Decision(Verdict.REJECT, message=words.never_runs(tool.name), by="policy")
+                return Decision(Verdict.REJECT, message=words.never_runs(request.tool), by="policy")
             case ApprovalPolicy.AUTO:
                 allowed = looks or self.memory.allows(request)
             case ApprovalPolicy.ASK:

@@ -198,7 +198,7 @@ def make_turn(
     conversation = conversation or Conversation("default", thread_id="thread-1")
     rules = ConsentRules(policy, memory or ConsentMemory())
     bench = Workbench(
-        tools=rules.offered(tools or ToolSet((run_python,))),
+        tools=(tools or ToolSet((run_python,))).only(lambda tool: rules.offers(tool.effect)),
         consent=rules,
         approver=approver or PendingApprovals(),
         ports=Ports(SameThread(), kernel or ProcessKernel(), document, folder),

@@ -16,7 +16,7 @@ from codex_nb.tools.approval import (
     PendingApprovals,
     Verdict,
 )
-from codex_nb.tools.tool import Tool, ToolResult, ToolSet
+from codex_nb.tools.tool import Tool, ToolResult
 
 pytestmark = pytest.mark.anyio
 
@@ -87,13 +87,13 @@ def test_the_policy_decides_by_the_tools_effect(
     rules = ConsentRules(policy)
 
     def outcome(effect: Effect) -> str:
-        decision = rules.decide(TOOLS[effect], request())
+        decision = rules.decide(effect, request())
         if decision is None:
             return "asked"
         return "runs" if decision.approved else "refused"
 
     assert [outcome(effect) for effect in Effect] == [shows, looks, changes, runs]
-    offered = {tool.effect for tool in rules.offered(ToolSet(tuple(TOOLS.values())))}
+    offered = {effect for effect in Effect if rules.offers(effect)}
     assert offered == ({Effect.SHOWS, Effect.LOOKS} if policy is ApprovalPolicy.NEVER else set(Effect))
 
 
@@ -107,8 +107,5 @@ def test_a_decision_for_the_session_covers_the_tool_or_exactly_the_code() -> Non
     assert not memory.allows(request(tool="inspect", code="b"))
     memory.remember(request(tool="inspect"), Decision(Verdict.APPROVE_TOOL))
     assert memory.allows(request(tool="inspect", code="anything"))
-    assert rules.decide(TOOLS[Effect.RUNS_CODE], request(code="b")) == Decision(Verdict.APPROVE, by="policy")
-    assert (
-        ConsentRules(ApprovalPolicy.NEVER, memory).decide(TOOLS[Effect.RUNS_CODE], request(code="b"))
-        is not None
-    )
+    assert rules.decide(Effect.RUNS_CODE, request(code="b")) == Decision(Verdict.APPROVE, by="policy")
+    assert ConsentRules(ApprovalPolicy.NEVER, memory).decide(Effect.RUNS_CODE, request(code="b")) is not None
