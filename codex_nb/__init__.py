@@ -20,12 +20,10 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
-    from codex_nb.magics.status import Overview
-    from codex_nb.session.answer import Answer
+    from codex_nb.magics.account import Overview
     from codex_nb.session.batch import Executor
-    from codex_nb.session.events import TurnEvent
-    from codex_nb.tools.functions import tool
-    from codex_nb.tools.tool import Tool
+    from codex_nb.session.events import Answer, TurnEvent
+    from codex_nb.tools.base import Tool, tool
 
     Approval = Literal["ask", "auto", "all", "never"]
 
@@ -65,7 +63,7 @@ def ask(
     >>> codex_nb.ask("How many days has a leap year?", schema=int).parsed + 1 > 0
     True
     """
-    from codex_nb import face
+    from codex_nb import api as face
 
     options = _options(locals())
     return face.ask(prompt, **options)
@@ -91,7 +89,7 @@ async def aask(
     >>> [answer.status for answer in asyncio.run(both())]
     ['completed', 'completed']
     """
-    from codex_nb import face
+    from codex_nb import api as face
 
     options = _options(locals())
     return await face.aask(prompt, **options)
@@ -119,7 +117,7 @@ async def astream(
     """
     from contextlib import aclosing
 
-    from codex_nb import face
+    from codex_nb import api as face
 
     options = _options(locals())
     async with aclosing(face.astream(prompt, **options)) as events:
@@ -151,7 +149,7 @@ def map(  # noqa: A001  the name that the standard library has for it
     >>> [type(answer.parsed).__name__ for answer in answers]
     ['bool', 'bool']
     """
-    from codex_nb import face
+    from codex_nb import api as face
 
     options = {"thread": None, "context": False, "tools": (), "images": (), "approval": "never"}
     chosen = {"schema": schema, "model": model, "effort": effort, "profile": profile}
@@ -169,7 +167,7 @@ def status(profile: str | None = None) -> Overview:
     >>> [window.label for window in account.windows]
     ['5 h', 'week']
     """
-    from codex_nb import face
+    from codex_nb import api as face
 
     return face.status(profile)
 
@@ -182,7 +180,7 @@ def _options(arguments: dict[str, Any]) -> dict[str, Any]:
 def __getattr__(name: str) -> Any:
     """Import the ``tool`` decorator when it is first used: it brings pydantic along."""
     if name == "tool":
-        from codex_nb.tools.functions import tool
+        from codex_nb.tools.base import tool
 
         return tool
     from codex_nb.words.kernel import no_attribute
@@ -192,13 +190,13 @@ def __getattr__(name: str) -> Any:
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """Register the magics: what ``%load_ext codex_nb`` calls."""
-    from codex_nb.extension import load
+    from codex_nb.magics.extension import load
 
     load(shell)
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
     """Take the magics back and close what they opened: what ``%unload_ext codex_nb`` calls."""
-    from codex_nb.extension import unload
+    from codex_nb.magics.extension import unload
 
     unload(shell)

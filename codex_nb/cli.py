@@ -7,16 +7,145 @@ import asyncio
 import getpass
 import os
 import re
+import shutil
+import subprocess
 import sys
+import tempfile
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codex_nb._version import __version__
 from codex_nb.errors import CodexError
 from codex_nb.rendering.visible import visible
-from codex_nb.words import command_line as words
+from codex_nb.words import command_line as command_line_words
+from codex_nb.words import demo as words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+
+TOUR = "01_first_question.ipynb"
+
+
+@dataclass(frozen=True)
+class Backend:
+    """What the demo runs on: the sentence that says so, and the environment that makes it so."""
+
+    sentence: str
+    environment: Mapping[str, str]
+    simulated: bool
+
+
+def run(*, browser: bool, execute: bool) -> int:
+    """Open the tour, or run it headless and print its answers; return the process's exit status."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="codex-nb-demo-")))
+        backend = stack.enter_context(_backend(folder))
+        print(backend.sentence, flush=True)
+        work = folder / "notebooks"
+        shutil.copytree(notebooks(), work, ignore=shutil.ignore_patterns(".*"))
+        if execute:
+            return _execute(work / TOUR, backend)
+        return _lab(work, backend, browser=browser)
+
+
+def notebooks() -> Path:
+    """Return the folder of the tour notebooks: in the installed package, else in the checkout."""
+    here = Path(__file__).resolve().parent
+    for folder in (here / "notebooks", here.parent / "notebooks"):
+        if (folder / TOUR).is_file():
+            return folder
+    raise CodexError(words.NO_TOUR)
+
+
+@contextmanager
+def _backend(folder: Path) -> Iterator[Backend]:
+    """Choose the user's own login, else start the simulator with a home of its own below ``folder``."""
+    label = _own_login()
+    if label is not None:
+        yield Backend(words.own_login(label), {}, simulated=False)
+        return
+    from codex_nb.simulator import Simulator
+
+    with Simulator() as simulator:
+        home = folder / "codex_home"
+        home.mkdir(mode=0o700)
+        (home / "config.toml").write_text(simulator.config_toml(), encoding="utf-8")
+        simulator.write_login(home)
+        environment = {**simulator.environ(), "CODEX_HOME": str(home)}
+        yield Backend(words.SIMULATED, environment, simulated=True)
+
+
+def _own_login() -> str | None:
+    """Return the label of the login on this machine, None when there is none that works."""
+    import asyncio
+
+    from codex_nb.profile import open_home
+
+    async def look() -> str | None:
+        async with open_home(os.environ) as home:
+            try:
+                return (await home.credentials.current()).label
+            except CodexError:
+                return None
+
+    return asyncio.run(look())
+
+
+def _child_environment(backend: Backend) -> dict[str, str]:
+    hidden = {"CODEX_API_KEY", "CODEX_ACCESS_TOKEN"} if backend.simulated else set()
+    kept = {name: value for name, value in os.environ.items() if name not in hidden}
+    return kept | dict(backend.environment)
+
+
+def _lab(work: Path, backend: Backend, *, browser: bool) -> int:
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        str(work / TOUR),
+        "--ServerApp.ip=127.0.0.1",
+        "--ServerApp.port=0",
+    ]
+    command += [f"--ServerApp.root_dir={work}", *([] if browser else ["--no-browser"])]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        command.append("--allow-root")
+    try:
+        return subprocess.call(command, env=_child_environment(backend), cwd=work)
+    except KeyboardInterrupt:
+        return 0
+
+
+def _execute(notebook: Path, backend: Backend) -> int:
+    """Run the tour without a screen and print each cell's question and answer as text."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    environment = _child_environment(backend)
+    if backend.simulated:
+        # Nobody can be asked here, and only the simulator's own code would run: the demo says yes for it.
+        environment["CODEX_NB_APPROVAL"] = "all"
+    page = nbformat.read(notebook, as_version=4)
+    client = NotebookClient(
+        page, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(notebook.parent)}}
+    )
+    client.execute(env=environment)
+    for cell in page.cells:
+        if cell.cell_type == "code":
+            print(f"\n>>> {cell.source.strip()}\n")
+            for output in cell.outputs:
+                print(_plain(output).rstrip())
+    return 0
+
+
+def _plain(output: Mapping[str, object]) -> str:
+    data = output.get("data")
+    if isinstance(data, dict):
+        return str(data.get("text/plain", ""))
+    return str(output.get("text", ""))
+
 
 WAYS = ("device", "browser", "api_key", "access_token")
 MAGIC_WITH_A_WAY = re.compile(rf"%codex login ({'|'.join(WAYS)})\b")
@@ -30,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run: Callable[[argparse.Namespace], int] = options.run
         return run(options)
     except CodexError as error:
-        print(words.error(in_a_shell(error.line)), file=sys.stderr)
+        print(command_line_words.error(in_a_shell(error.line)), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -46,36 +175,39 @@ def in_a_shell(text: str) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="codex-nb", description=words.DESCRIPTION)
-    parser.add_argument("--version", action="version", version=words.version(__version__))
-    commands = parser.add_subparsers(title=words.COMMANDS_HEADING, required=True, metavar=words.COMMAND)
+    parser = argparse.ArgumentParser(prog="codex-nb", description=command_line_words.DESCRIPTION)
+    parser.add_argument("--version", action="version", version=command_line_words.version(__version__))
+    commands = parser.add_subparsers(
+        title=command_line_words.COMMANDS_HEADING, required=True, metavar=command_line_words.COMMAND
+    )
 
-    demo = commands.add_parser("demo", help=words.COMMANDS["demo"])
-    demo.add_argument("--no-browser", action="store_true", help=words.OPTIONS["--no-browser"])
-    demo.add_argument("--execute", action="store_true", help=words.OPTIONS["--execute"])
+    demo = commands.add_parser("demo", help=command_line_words.COMMANDS["demo"])
+    demo.add_argument("--no-browser", action="store_true", help=command_line_words.OPTIONS["--no-browser"])
+    demo.add_argument("--execute", action="store_true", help=command_line_words.OPTIONS["--execute"])
     demo.set_defaults(run=_demo)
 
-    status = commands.add_parser("status", help=words.COMMANDS["status"])
+    status = commands.add_parser("status", help=command_line_words.COMMANDS["status"])
     status.set_defaults(run=_status)
-    login = commands.add_parser("login", help=words.COMMANDS["login"])
-    login.add_argument("--with", dest="way", choices=WAYS, default="device", help=words.OPTIONS["--with"])
+    login = commands.add_parser("login", help=command_line_words.COMMANDS["login"])
+    login.add_argument(
+        "--with", dest="way", choices=WAYS, default="device", help=command_line_words.OPTIONS["--with"]
+    )
     login.set_defaults(run=_login)
-    logout = commands.add_parser("logout", help=words.COMMANDS["logout"])
+    logout = commands.add_parser("logout", help=command_line_words.COMMANDS["logout"])
     logout.set_defaults(run=_logout)
-    doctor = commands.add_parser("doctor", help=words.COMMANDS["doctor"])
+    doctor = commands.add_parser("doctor", help=command_line_words.COMMANDS["doctor"])
     doctor.set_defaults(run=_doctor)
     for command in (status, login, logout, doctor):
-        command.add_argument("--profile", help=words.OPTIONS["--profile"])
+        command.add_argument("--profile", help=command_line_words.OPTIONS["--profile"])
 
-    simulate = commands.add_parser("simulate", help=words.COMMANDS["simulate"])
-    simulate.add_argument("--port", type=int, default=0, help=words.OPTIONS["--port"])
-    simulate.add_argument("--tls", action="store_true", help=words.OPTIONS["--tls"])
+    simulate = commands.add_parser("simulate", help=command_line_words.COMMANDS["simulate"])
+    simulate.add_argument("--port", type=int, default=0, help=command_line_words.OPTIONS["--port"])
+    simulate.add_argument("--tls", action="store_true", help=command_line_words.OPTIONS["--tls"])
     simulate.set_defaults(run=_simulate)
     return parser
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from codex_nb.demo import run
 
     return run(browser=not options.no_browser, execute=options.execute)
 
@@ -88,7 +220,7 @@ def _simulate(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from codex_nb.assembly import open_home
+    from codex_nb.profile import open_home
     from codex_nb.ui.account import AccountReport
 
     async def run() -> int:
@@ -102,7 +234,7 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _login(options: argparse.Namespace) -> int:
-    from codex_nb.assembly import open_home
+    from codex_nb.profile import open_home
     from codex_nb.ui.login import sign_in_by_text
 
     async def ask_hidden(prompt: str) -> str:
@@ -117,7 +249,7 @@ def _login(options: argparse.Namespace) -> int:
 
 
 def _logout(options: argparse.Namespace) -> int:
-    from codex_nb.assembly import open_home
+    from codex_nb.profile import open_home
     from codex_nb.words.commands import SIGNED_OUT, WAS_NOT_SIGNED_IN
 
     async def run() -> int:
@@ -130,12 +262,12 @@ def _logout(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from codex_nb.assembly import diagnose
+    from codex_nb.profile import diagnose
 
     findings = diagnose(os.environ, profile=options.profile)
     width = max(len(finding.topic) for finding in findings)
     for finding in findings:
-        mark = words.WELL if finding.is_well else words.NOT_WELL
+        mark = command_line_words.WELL if finding.is_well else command_line_words.NOT_WELL
         print(f"{mark}{finding.topic:<{width}}  {in_a_shell(finding.found)}")
         if finding.advice:
             print(f"{'':<{width + 3}}  {in_a_shell(finding.advice)}")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from codex_nb.settings import Settings
+    from codex_nb.config.settings import Settings
 
 __all__ = ["httpx", "open_http", "user_agent"]
 

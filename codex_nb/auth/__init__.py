@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from codex_nb.auth.browser_login import BrowserLogin
 from codex_nb.auth.credentials import Account, AuthMode, Credentials
-from codex_nb.auth.doctor import Finding, examine
-from codex_nb.auth.flows import AccessTokenLogin, ApiKeyLogin, DeviceCodeLogin, LoginFlow
+from codex_nb.auth.diagnostics import AccountStatus, Finding, account_status, describe, examine
+from codex_nb.auth.factory import FlowKind, open_credentials, open_flow, open_store
+from codex_nb.auth.login import (
+    AccessTokenLogin,
+    ApiKeyLogin,
+    BrowserLogin,
+    DeviceCodeLogin,
+    EnterCode,
+    EnterSecret,
+    LoginFlow,
+    LoginStep,
+    OpenUrl,
+    SignedIn,
+    Waiting,
+)
 from codex_nb.auth.manager import CredentialManager
-from codex_nb.auth.opening import FlowKind, open_credentials, open_flow, open_store
-from codex_nb.auth.routing import Route, WorkspaceRouting
 from codex_nb.auth.sources import ExternalTokens, TokenRequest
-from codex_nb.auth.status import AccountStatus, account_status, describe
-from codex_nb.auth.steps import EnterCode, EnterSecret, LoginStep, OpenUrl, SignedIn, Waiting
+from codex_nb.auth.workspace_routing import Route, WorkspaceRouting
 
 __all__ = [
     "AccessTokenLogin",

@@ -17,7 +17,7 @@ from nacl.public import SealedBox
 from nacl.signing import SigningKey
 from pydantic import Secret, SecretStr
 
-from codex_nb.auth.claims import decode_base64url, jwt_part
+from codex_nb.auth.credentials import decode_base64url, jwt_part
 from codex_nb.words import identities as words
 
 if TYPE_CHECKING:

@@ -1,19 +1,12 @@
-"""Signing requests: an ``httpx.Auth`` generator that also recovers from a 401.
-
-No credential travels in clear text: a request that carries one goes to an https address or to this machine. The key of
-a provider of the user's own may go elsewhere, if the user allows it (``insecure_providers``).
-
-A hard 401 costs at most three requests and one refresh: the first, one with what another program saved meanwhile, one
-with refreshed tokens. (The CLI spends 18 and 6.)
-"""
+"""Signing requests: an ``httpx.Auth`` generator that also recovers from a 401."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Protocol
 
-from codex_nb.auth.addresses import is_loopback
 from codex_nb.auth.credentials import AuthMode
+from codex_nb.auth.oauth import is_loopback
 from codex_nb.errors import ConfigError, SignInRequired
 from codex_nb.http import httpx
 from codex_nb.words import identities as words
@@ -25,7 +18,8 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from codex_nb.auth.credentials import Credentials
-    from codex_nb.settings import Settings
+    from codex_nb.config.settings import Settings
+
 
 ACCOUNT_HEADER = "chatgpt-account-id"
 FEDRAMP_HEADER = "x-openai-fedramp"

@@ -1,27 +1,80 @@
-"""The login in the operating system's keyring, under the names that the Codex CLI uses.
-
-Service ``Codex Auth``, account ``cli|`` + the first 16 hex digits of the SHA-256 of the canonical CODEX_HOME; the value
-is the compact JSON of ``auth.json``, and the file itself is removed once the keyring holds the login. The library
-``keyring`` is optional and imported when the keyring is first used.
-"""
+"""Credentials in the operating system's keyring, under the names that the Codex CLI uses."""
 
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from hashlib import sha256
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
-from codex_nb.auth.document import AuthDotJson, parse_auth_json
-from codex_nb.auth.secret_service import suited_to_the_cli
+from codex_nb.auth.auth_json import AuthDotJson, parse_auth_json
 from codex_nb.auth.store import FileStore, refuse_encrypted
 from codex_nb.errors import CredentialsUnreadable
 from codex_nb.words import stored_login as words
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+
+BACKEND = "keyring.backends.SecretService"
+CHAIN = "keyring.backends.chainer"
+
+
+class SecretServiceEntry:
+    """Reads, writes and deletes entries through the ``keyring`` library's Secret Service backend."""
+
+    def __init__(self, backend: Any) -> None:
+        self._backend = backend
+
+    def get_password(self, service: str, username: str) -> str | None:
+        """Read the entry; the CLI's own when there are several."""
+        collection = self._backend.get_preferred_collection()
+        with closing(collection.connection):
+            for item in self._items(collection, service, username):
+                return str(item.get_secret().decode("utf-8"))
+        return None
+
+    def set_password(self, service: str, username: str, value: str) -> None:
+        """Change every entry of this name, or make the one that the CLI would make."""
+        collection = self._backend.get_preferred_collection()
+        with closing(collection.connection):
+            items = list(self._items(collection, service, username))
+            for item in items:
+                item.set_secret(value.encode("utf-8"))
+            if not items:
+                attributes = {**_query(service, username), "target": "default", "application": "rust-keyring"}
+                collection.create_item(f"{username}@{service}:default", attributes, value.encode("utf-8"))
+
+    def delete_password(self, service: str, username: str) -> None:
+        """Delete every entry of this name."""
+        collection = self._backend.get_preferred_collection()
+        with closing(collection.connection):
+            for item in list(self._items(collection, service, username)):
+                item.delete()
+
+    def _items(self, collection: Any, service: str, username: str) -> Iterator[Any]:
+        found = list(collection.search_items(_query(service, username)))
+        for item in sorted(found, key=lambda item: "target" not in item.get_attributes()):
+            self._backend.unlock(item)
+            yield item
+
+
+def suited_to_the_cli(backend: Any) -> Any:
+    """Give the backend as it is, or one that names Secret Service entries as the CLI does."""
+    candidates = list(backend.backends) if type(backend).__module__ == CHAIN else [backend]
+    for candidate in candidates:
+        if type(candidate).__module__ == BACKEND:
+            return SecretServiceEntry(candidate)
+    return backend
+
+
+def _query(service: str, username: str) -> dict[str, str]:
+    return {"service": service, "username": username}
+
 
 SERVICE = "Codex Auth"
 

@@ -1,4 +1,4 @@
-"""The credential manager: which credentials sign the next request, and what to do when they are refused."""
+"""The credential manager: which credentials sign the next request, and what happens when they are refused."""
 
 from __future__ import annotations
 
@@ -7,25 +7,56 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from codex_nb.auth.bearer import BearerAuth
-from codex_nb.auth.renewal import RenewalPolicy, can_refresh, nothing_renewed
-from codex_nb.auth.restrictions import refuse_restricted
-from codex_nb.auth.snapshots import refuse_other
+from codex_nb.auth.credentials import AuthMode
+from codex_nb.auth.refresh import RenewalPolicy, can_refresh, nothing_renewed
+from codex_nb.auth.sources import wanted_mode
+from codex_nb.auth.store import refuse_other
 from codex_nb.errors import RefreshFailed, SignInRequired
-from codex_nb.words import identities
-from codex_nb.words import stored_login as words
+from codex_nb.words import identities, stored_login
+from codex_nb.words import restrictions as words
+from codex_nb.words import stored_login as stored_login_words
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
+    from codex_nb.auth.agent_identity import Identities
+    from codex_nb.auth.auth_json import AuthDotJson
     from codex_nb.auth.credentials import Clock, Credentials
-    from codex_nb.auth.document import AuthDotJson
-    from codex_nb.auth.identities import Identities
     from codex_nb.auth.oauth import OAuthClient
-    from codex_nb.auth.snapshots import Sleep, Snapshot
+    from codex_nb.auth.refresh import Renewal, StoredLogin
     from codex_nb.auth.sources import CredentialSource
-    from codex_nb.auth.stored import Renewal, StoredLogin
+    from codex_nb.auth.store import Sleep, Snapshot
+    from codex_nb.config.settings import Settings
     from codex_nb.http import httpx
-    from codex_nb.settings import Settings
+    from codex_nb.words.message import Message
+
+
+def restriction(settings: Settings, credentials: Credentials) -> Message | None:
+    """Say why these credentials may not be used; None when they may."""
+    wanted = wanted_mode(settings)
+    if wanted is not None and credentials.mode is not wanted:
+        return words.other_mode(wanted.value, credentials.mode.value)
+    is_api_key = credentials.mode is AuthMode.API_KEY
+    if settings.forced_login_method == "api" and not is_api_key:
+        return words.KEY_REQUIRED
+    if settings.forced_login_method == "chatgpt" and is_api_key:
+        return words.CHATGPT_REQUIRED
+    account = credentials.workspace_id
+    if settings.forced_workspaces and not is_api_key and account not in settings.forced_workspaces:
+        allowed = ", ".join(settings.forced_workspaces)
+        return words.other_workspace(allowed, account or stored_login.NO_WORKSPACE)
+    return None
+
+
+def refuse_restricted(settings: Settings, credentials: Credentials) -> Credentials:
+    """Give back credentials that may be used. Raises SignInRequired for others."""
+    if not settings.provider.requires_openai_auth:
+        return credentials
+    problem = restriction(settings, credentials)
+    if problem is not None:
+        raise SignInRequired(problem)
+    return credentials
+
 
 T = TypeVar("T")
 
@@ -80,7 +111,7 @@ class CredentialManager:
         if not self.is_ambient:
             return ""
         source = self._credentials.source if self._credentials else identities.OUTSIDE
-        return words.goes_on_with(source)
+        return stored_login_words.goes_on_with(source)
 
     def peek(self) -> Credentials | None:
         """Give the credentials in memory; no I/O."""
@@ -229,7 +260,7 @@ class CredentialManager:
         snapshot = await self.stored.read()
         if snapshot is None:
             self._snapshot = self._credentials = None
-            raise SignInRequired(words.NOT_SIGNED_IN)
+            raise SignInRequired(stored_login_words.NOT_SIGNED_IN)
         return snapshot
 
     async def _adopt(self, snapshot: Snapshot) -> Credentials:

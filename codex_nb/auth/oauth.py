@@ -1,42 +1,196 @@
-"""OpenAI's authorization server as the Codex CLI 0.169 speaks to it: token endpoint, device code, revocation.
-
-Requests are built and sent in frames of their own and failures are raised after those frames are gone, without a
-chained cause: a verbose traceback prints the local variables of every frame, and httpx's hold the request's body.
-"""
+"""OpenAI's authorization server as the Codex CLI speaks to it: token endpoint, device code, revocation."""
 
 from __future__ import annotations
 
+import json
 import secrets
 from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import sha256
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from pydantic import SecretStr
 
-from codex_nb.auth.addresses import is_secure
-from codex_nb.auth.claims import encode_base64url
-from codex_nb.auth.oauth_replies import (
-    AuthorizationCode,
-    DeviceCode,
-    Reply,
-    TokenReply,
-    describe_network_error,
-    login_failure,
-    read_authorization_code,
-    read_device_code,
-    read_refresh,
-    read_tokens,
-)
+from codex_nb.auth.credentials import encode_base64url
 from codex_nb.errors import LoginFailed, RefreshFailed
 from codex_nb.http import httpx
-from codex_nb.words import login_flows as words
-from codex_nb.words import renewal
+from codex_nb.words import login_flows, network, renewal
+from codex_nb.words import login_flows as login_flows_words
+from codex_nb.words import renewal as words
 
 if TYPE_CHECKING:
     from codex_nb.auth.credentials import Credentials
-    from codex_nb.settings import Settings
+    from codex_nb.config.settings import Settings
+
+
+def is_secure(url: str) -> bool:
+    """Whether a token may travel there: https, or this very machine."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return False
+    if parts.username or parts.password:
+        return False
+    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the host is this machine by its own name or address."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+PERMANENT_CODES = {
+    "refresh_token_expired": ("expired", words.EXPIRED),
+    "refresh_token_reused": ("reused", words.REUSED),
+    "refresh_token_invalidated": ("revoked", words.REVOKED),
+}
+
+
+@dataclass(frozen=True)
+class TokenReply:
+    """The token endpoint's answer; what it leaves out is None."""
+
+    id_token: SecretStr | None = None
+    access_token: SecretStr | None = None
+    refresh_token: SecretStr | None = None
+
+
+@dataclass(frozen=True)
+class DeviceCode:
+    """What the user types in at ``url``, and how often (seconds) to ask whether that has happened."""
+
+    device_auth_id: SecretStr
+    user_code: str
+    url: str
+    interval_s: float
+
+
+@dataclass(frozen=True)
+class AuthorizationCode:
+    """A code that the token endpoint changes into tokens, once."""
+
+    code: SecretStr
+    verifier: SecretStr
+    redirect_uri: str
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A response without its secrets on show: ``problem`` is set when there was none at all."""
+
+    status: int = 0
+    body: SecretStr = field(default_factory=lambda: SecretStr(""))
+    problem: str | None = None
+
+    def fields(self) -> dict[str, Any]:
+        """Give the body as an object; ``{}`` when it is none."""
+        try:
+            value = json.loads(self.body.get_secret_value())
+        except ValueError:
+            return {}
+        return value if isinstance(value, dict) else {}
+
+
+def read_refresh(reply: Reply) -> TokenReply:
+    """Read the answer to a refresh. Raises RefreshFailed, saying whether trying again can help."""
+    if reply.problem:
+        raise _transient(words.failed(reply.problem), "unreachable")
+    if reply.status == httpx.codes.OK:
+        tokens = read_tokens(reply)
+        if tokens is None:
+            raise _transient(words.SENSELESS, "malformed")
+        return tokens
+    code = _error_code(reply)
+    if reply.status in (400, 401, 403) and code in PERMANENT_CODES:
+        reason, why = PERMANENT_CODES[code]
+        raise _permanent(why, reason)
+    if reply.status == httpx.codes.UNAUTHORIZED or (reply.status == 400 and code == "invalid_grant"):  # noqa: PLR2004
+        raise _permanent(words.REFUSED, "rejected")
+    raise _transient(words.answered(str(reply.status)), "unreachable")
+
+
+def read_tokens(reply: Reply) -> TokenReply | None:
+    """Read any subset of the three tokens; None when the answer makes no sense. Other keys are ignored."""
+    try:
+        value = json.loads(reply.body.get_secret_value())
+    except ValueError:
+        return None
+    if not isinstance(value, dict):
+        return None
+    found = {name: value.get(name) for name in ("id_token", "access_token", "refresh_token")}
+    if any(token is not None and not isinstance(token, str) for token in found.values()):
+        return None
+    return TokenReply(**{name: SecretStr(token) for name, token in found.items() if token})
+
+
+def _error_code(reply: Reply) -> str | None:
+    value = reply.fields()
+    error = value.get("error")
+    for code in (error.get("code") if isinstance(error, dict) else error, value.get("code")):
+        if isinstance(code, str):
+            return code
+    return None
+
+
+def read_device_code(reply: Reply, url: str) -> DeviceCode | None:
+    """Read a device code that is confirmed at ``url``; None when the answer holds none."""
+    value = reply.fields()
+    device_auth_id, user_code = value.get("device_auth_id"), value.get("user_code") or value.get("usercode")
+    if not isinstance(device_auth_id, str) or not isinstance(user_code, str):
+        return None
+    return DeviceCode(SecretStr(device_auth_id), user_code, url, read_interval(value.get("interval")))
+
+
+def read_authorization_code(reply: Reply, redirect_uri: str) -> AuthorizationCode | None:
+    """Read the code that a confirmed device is given; None when the answer holds none."""
+    value = reply.fields()
+    code, verifier = value.get("authorization_code"), value.get("code_verifier")
+    if not isinstance(code, str) or not isinstance(verifier, str):
+        return None
+    return AuthorizationCode(SecretStr(code), SecretStr(verifier), redirect_uri)
+
+
+def read_interval(value: object) -> float:
+    """Read a polling interval in seconds, which the service writes as a string; five when there is none."""
+    try:
+        seconds = float(value)  # type: ignore[arg-type]  # anything may stand there; the except is for the rest
+    except (TypeError, ValueError):
+        return 5.0
+    return min(max(seconds, 0.0), 60.0)
+
+
+def _permanent(why: str, reason: str) -> RefreshFailed:
+    return RefreshFailed(words.impossible(why), permanent=True, reason=reason)
+
+
+def _transient(why: str, reason: str) -> RefreshFailed:
+    return RefreshFailed(words.impossible_now(why), permanent=False, reason=reason)
+
+
+def login_failure(what: str, reply: Reply) -> LoginFailed:
+    """Say why a step of the sign-in failed."""
+    if reply.problem:
+        return LoginFailed(login_flows.unreachable(what, reply.problem), reason="network")
+    reason = "refused" if reply.status < 500 else "network"  # noqa: PLR2004  (HTTP: the server's own fault)
+    return LoginFailed(login_flows.answered(what, str(reply.status)), reason=reason)
+
+
+def describe_network_error(error: Exception) -> str:
+    """Name a network failure without its request."""
+    if isinstance(error, httpx.TimeoutException):
+        return network.TOO_SLOW
+    if isinstance(error, httpx.ConnectError):
+        return network.UNREACHABLE
+    return network.connection_failed(type(error).__name__)
+
 
 TIMEOUT_S = 20.0
 REVOKE_TIMEOUT_S = 10.0
@@ -116,10 +270,10 @@ class OAuthClient:
             },
         )
         if reply.problem or reply.status != httpx.codes.OK:
-            raise login_failure(words.NOT_ACCEPTED, reply)
+            raise login_failure(login_flows_words.NOT_ACCEPTED, reply)
         tokens = read_tokens(reply)
         if tokens is None or tokens.access_token is None:
-            raise LoginFailed(words.WITHOUT_TOKENS, reason="malformed")
+            raise LoginFailed(login_flows_words.WITHOUT_TOKENS, reason="malformed")
         return tokens
 
     async def request_device_code(self) -> DeviceCode:
@@ -127,12 +281,12 @@ class OAuthClient:
         url = f"{self._settings.issuer}/api/accounts/deviceauth/usercode"
         reply = await self._send("POST", url, json_body={"client_id": self._settings.client_id})
         if reply.status == httpx.codes.NOT_FOUND:
-            raise LoginFailed(words.NO_DEVICE_CODES, reason="unsupported")
+            raise LoginFailed(login_flows_words.NO_DEVICE_CODES, reason="unsupported")
         if reply.problem or reply.status != httpx.codes.OK:
-            raise login_failure(words.CODE_NOT_FETCHED, reply)
+            raise login_failure(login_flows_words.CODE_NOT_FETCHED, reply)
         device = read_device_code(reply, f"{self._settings.issuer}/codex/device")
         if device is None:
-            raise LoginFailed(words.WITHOUT_DEVICE_CODE, reason="malformed")
+            raise LoginFailed(login_flows_words.WITHOUT_DEVICE_CODE, reason="malformed")
         return device
 
     async def poll_device_code(self, device: DeviceCode) -> AuthorizationCode | None:
@@ -146,10 +300,10 @@ class OAuthClient:
         if reply.problem or reply.status in (403, 404, 408, 429) or reply.status >= 500:  # noqa: PLR2004  (HTTP)
             return None
         if reply.status != httpx.codes.OK:
-            raise login_failure(words.CODE_REFUSED, reply)
+            raise login_failure(login_flows_words.CODE_REFUSED, reply)
         code = read_authorization_code(reply, f"{self._settings.issuer}/deviceauth/callback")
         if code is None:
-            raise LoginFailed(words.WITHOUT_CODE, reason="malformed")
+            raise LoginFailed(login_flows_words.WITHOUT_CODE, reason="malformed")
         return code
 
     async def revoke(self, credentials: Credentials) -> bool:

@@ -1,9 +1,4 @@
-"""Credentials that are not stored: handed in by a host program, by the environment, or by a configured command.
-
-Precedence, the nearer first: the host program's callable, ``CODEX_API_KEY``, ``OPENAI_API_KEY`` (only when asked for),
-``CODEX_ACCESS_TOKEN``, ``CODEX_AGENT_IDENTITY``, and then the stored login. An explicit auth mode passes over what is
-of another mode. Nothing of it is ever written to disk.
-"""
+"""Credentials that are not stored: handed in by a host program, by the environment, or by a configured command."""
 
 from __future__ import annotations
 
@@ -17,13 +12,13 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from pydantic import SecretStr
 
-from codex_nb.auth.claims import read_claims
 from codex_nb.auth.credentials import (
     PERSONAL_ACCESS_TOKEN_PREFIX,
     AuthMode,
     Credentials,
     account_from_claims,
     api_key_credentials,
+    read_claims,
 )
 from codex_nb.errors import ConfigError, SignInRequired
 from codex_nb.words import identities as words
@@ -33,8 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from codex_nb.auth.credentials import Clock
-    from codex_nb.settings import BearerCommand, Provider, Settings
+    from codex_nb.config.settings import BearerCommand, Provider, Settings
     from codex_nb.words.message import Message
+
 
 Reason = Literal["start", "expiring", "unauthorized"]
 

@@ -1,28 +1,161 @@
-"""Where a login is kept: a store loads, saves and deletes one :class:`AuthDotJson`.
-
-``FileStore`` shares ``auth.json`` with the Codex CLI. Stores do not lock: whoever reads, changes and writes holds
-:class:`codex_nb.auth.locks.LoginLock` around all of it.
-"""
+"""Credential stores and the lock around them: load, save and delete one ``AuthDotJson``."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import stat
+import sys
 import time
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from pydantic import SecretStr
 
-from codex_nb.auth.document import AuthDotJson, parse_auth_json
-from codex_nb.errors import CredentialsUnreadable
+from codex_nb.auth.auth_json import AuthDotJson, parse_auth_json
+from codex_nb.auth.credentials import Credentials, credentials_from_document
+from codex_nb.errors import AccountChanged, CredentialsUnreadable, RefreshFailed, SignInRequired
 from codex_nb.words import files
-from codex_nb.words import stored_login as words
+from codex_nb.words import renewal as words
+from codex_nb.words import stored_login as stored_login_words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator
     from pathlib import Path
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _try_lock(descriptor: int) -> bool:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+    def _unlock(descriptor: int) -> None:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+
+else:
+    import errno
+    import fcntl
+
+    WITHOUT_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
+
+    def _try_lock(descriptor: int) -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            # A file system without locks: nobody can hold one there, and a login that is never renewed helps nobody.
+            return error.errno in WITHOUT_LOCKS
+        return True
+
+    def _unlock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+# In the CLI's order and with the CLI's modes.
+LOCK_FILES = (("auth.lock", 0o644), ("auth.json.lock", 0o600))
+FIRST_PAUSE_S = 0.005
+LONGEST_PAUSE_S = 0.1
+
+
+@dataclass
+class Hold:
+    """A lock that is held: its open files, and whether another process shares them and may need them for longer."""
+
+    descriptors: list[int] = field(default_factory=list)
+    is_shared: bool = False
+
+    def release(self) -> None:
+        """Let go, unless somebody else still holds on."""
+        while self.descriptors:
+            descriptor = self.descriptors.pop()
+            if not self.is_shared:
+                # Unlocked by name, not only by closing: a forked child may hold a copy of the descriptor.
+                with suppress(OSError):  # never acquired, or on a file system that forgot it
+                    _unlock(descriptor)
+            os.close(descriptor)
+
+
+class LoginLock:
+    """Mutual exclusion between all programs that change the login of one CODEX_HOME.
+
+    A home of None belongs to this process alone and needs no lock. ``timeout_s`` bounds the wait for other programs.
+    """
+
+    def __init__(self, home: Path | None, *, timeout_s: float = 60.0) -> None:
+        self._home = home
+        self._timeout_s = timeout_s
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[Hold]:
+        """Hold the lock; raises RefreshFailed (transient) when it is not to be had."""
+        hold = Hold()
+        deadline = time.monotonic() + self._timeout_s
+        try:
+            if self._home is not None:
+                await _take(self._home, hold, deadline)
+            yield hold
+        finally:
+            hold.release()
+
+
+def _open(home: Path, name: str, mode: int) -> int:
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(home / name, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), mode)
+    except OSError as error:
+        raise not_writable(home, error) from error
+    if not os.access(home, os.W_OK | os.X_OK):
+        os.close(descriptor)
+        raise not_writable(home, None)
+    return descriptor
+
+
+def not_writable(home: Path, error: OSError | None) -> RefreshFailed:
+    """Say that the login cannot be changed there, before anything is spent that could not be saved."""
+    reason = f" ({error.strerror})" if error is not None and error.strerror else ""
+    return RefreshFailed(words.not_writable(str(home), reason), permanent=False, reason="unwritable")
+
+
+async def _take(home: Path, hold: Hold, deadline: float) -> None:
+    for name, mode in LOCK_FILES:
+        hold.descriptors.append(_open(home, name, mode))
+        await _acquire(hold.descriptors[-1], deadline, home / name)
+
+
+async def _acquire(descriptor: int, deadline: float, path: Path) -> None:
+    pause = FIRST_PAUSE_S
+    while not _try_lock(descriptor):
+        if time.monotonic() > deadline:
+            raise RefreshFailed(words.locked(str(path)), permanent=False, reason="locked")
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.5, LONGEST_PAUSE_S)
+
+
+def is_held(path: Path) -> bool:
+    """Whether another program holds the lock file at this moment; the file is not made."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        if not _try_lock(descriptor):
+            return True
+        _unlock(descriptor)
+        return False
+    finally:
+        os.close(descriptor)
+
 
 FILE_MODE = 0o600
 # A program that truncates and rewrites in place leaves the file torn for some milliseconds.
@@ -116,7 +249,7 @@ class FileStore:
             with suppress(OSError):
                 temporary.unlink()
         if problem is not None:
-            raise CredentialsUnreadable(words.not_saved(str(self.path), problem), path=self.path)
+            raise CredentialsUnreadable(stored_login_words.not_saved(str(self.path), problem), path=self.path)
         return str(self.path)
 
     def delete(self) -> bool:
@@ -126,7 +259,7 @@ class FileStore:
         except FileNotFoundError:
             return False
         except OSError as error:
-            message = words.not_removed(str(self.path), error.strerror or type(error).__name__)
+            message = stored_login_words.not_removed(str(self.path), error.strerror or type(error).__name__)
             raise CredentialsUnreadable(message, path=self.path) from error
         return True
 
@@ -153,7 +286,7 @@ class FileStore:
         return parse_auth_json(text)
 
     def _unreadable(self, problem: str) -> CredentialsUnreadable:
-        return CredentialsUnreadable(words.unreadable(str(self.path), problem), path=self.path)
+        return CredentialsUnreadable(stored_login_words.unreadable(str(self.path), problem), path=self.path)
 
     def _target(self) -> Path:
         return self.path.resolve() if self.path.is_symlink() else self.path
@@ -183,7 +316,7 @@ def refuse_encrypted(home: Path) -> None:
     """Say so when the only login there is one that the CLI has encrypted, rather than "not signed in"."""
     path = home / ENCRYPTED_STORE
     if path.exists():
-        raise CredentialsUnreadable(words.encrypted(str(path)), path=path)
+        raise CredentialsUnreadable(stored_login_words.encrypted(str(path)), path=path)
 
 
 def file_mode(path: Path) -> int | None:
@@ -219,3 +352,47 @@ def _flush_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+Sleep = Callable[[float], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What the store holds, what it means, and the store's stamp."""
+
+    document: AuthDotJson
+    credentials: Credentials
+    stamp: object
+
+    def is_newer_than(self, seen: Snapshot) -> bool:
+        """Whether somebody has changed the tokens since ``seen``."""
+        mine, theirs = self.credentials, seen.credentials
+        return not mine.same_bearer(theirs) or mine.refresh_token != theirs.refresh_token
+
+
+def take_snapshot(store: CredentialStore) -> Snapshot | None:
+    """Read the store; None when it holds no login. Raises CredentialsUnreadable or SignInRequired."""
+    stamp = store.stamp()  # before the content: what changes in between is seen the next time
+    document = store.load()
+    return None if document is None else snapshot_of(document, store, stamp)
+
+
+def snapshot_of(document: AuthDotJson, store: CredentialStore, stamp: object) -> Snapshot:
+    """The snapshot of a document in this store."""
+    path = getattr(store, "path", None)
+    return Snapshot(document, credentials_from_document(document, source=str(store), path=path), stamp)
+
+
+def same_login(seen: Snapshot, present: Snapshot | None) -> Snapshot:
+    """Give ``present`` if it is the login that ``seen`` was. Raises SignInRequired or AccountChanged."""
+    if present is None:
+        raise SignInRequired(stored_login_words.SIGNED_OUT_ELSEWHERE)
+    refuse_other(seen.credentials, present.credentials)
+    return present
+
+
+def refuse_other(mine: Credentials, theirs: Credentials) -> None:
+    """Raise AccountChanged when the login found is not the one this session answers with."""
+    if not mine.same_account(theirs):
+        raise AccountChanged(stored_login_words.account_changed(mine.label, theirs.label))

@@ -1,7 +1,8 @@
-"""A turn in the background: shown from its own thread while other cells run, its calls taking their turn with them."""
+"""Turns that do not block a cell: awaited in the user's own loop, or in the background."""
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import functools
 import threading
@@ -9,17 +10,57 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.host.cell import CellTurn
-from codex_nb.host.channel import channel_of
-from codex_nb.host.pump import IdlePump
+from codex_nb.host.mailbox import Forwarding, MainThreadCall
+from codex_nb.host.shell_channel import IdlePump, channel_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
     from codex_nb.host.cell import Screen
     from codex_nb.host.engine import Engine
-    from codex_nb.host.mailbox import Mailbox, MainThreadCall
-    from codex_nb.session.answer import Answer
-    from codex_nb.session.events import TurnEvent
+    from codex_nb.host.mailbox import Mailbox
+    from codex_nb.session.events import Answer, TurnEvent
+
+
+async def relay(
+    engine: Engine, events: AsyncIterator[TurnEvent], mailbox: Mailbox
+) -> AsyncGenerator[TurnEvent, None]:
+    """Run a turn on the engine and yield its events on the caller's loop, where its calls run, too.
+
+    Closing the generator, or cancelling the task that reads it, cancels the turn. What the turn raises is raised here.
+    The mailbox stays the caller's.
+    """
+    loop = asyncio.get_running_loop()
+    awake = asyncio.Event()
+    mailbox.notify(lambda: loop.call_soon_threadsafe(awake.set))
+    turn = Forwarding(engine, events, mailbox)
+    mailbox.on_stop(turn.cancel)
+    try:
+        is_last = False
+        while not is_last:
+            is_last = turn.ended
+            for item in mailbox.drain():
+                if isinstance(item, MainThreadCall):
+                    _run(item, turn)
+                else:
+                    yield item
+            if not turn.ended:  # an end between the two looks has no wake-up of its own
+                await awake.wait()
+                awake.clear()
+    finally:
+        mailbox.on_stop(None)
+        turn.cancel()
+    if turn.error is not None:
+        raise turn.error
+
+
+def _run(call: MainThreadCall, turn: Forwarding) -> None:
+    try:
+        call.run()
+    except KeyboardInterrupt as interrupt:
+        turn.cancel()
+        call.abort(interrupt)
+        raise
 
 
 def run_in_background(

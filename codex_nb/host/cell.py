@@ -1,25 +1,79 @@
-"""The loop of the cell's thread while a turn runs on the engine: draw, run calls, pump, listen for interrupts."""
+"""A turn that blocks its cell: the cell's thread draws, runs calls, pumps messages and listens for interrupts."""
 
 from __future__ import annotations
 
+import _thread
+import contextlib
 import functools
+import signal
+import threading
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
-from codex_nb.host.forward import Forwarding
-from codex_nb.host.interrupts import Interrupts
-from codex_nb.host.mailbox import MainThreadCall
-from codex_nb.session.answer import Answer, ToolCall
-from codex_nb.session.events import ApprovalRequested, TurnEvent, TurnFinished
+from codex_nb.host.mailbox import Forwarding, MainThreadCall
+from codex_nb.session.events import Answer, ApprovalRequested, ToolCall, TurnEvent, TurnFinished
 from codex_nb.session.state import ReasoningPart, TextPart, ToolPart, TurnState, reduce
 from codex_nb.words import kernel as words
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from typing import Self
 
     from codex_nb.host.engine import Engine
     from codex_nb.host.mailbox import Mailbox
-    from codex_nb.host.pump import Pump
+    from codex_nb.host.shell_channel import Pump
+
+
+class Interrupts:
+    """Takes SIGINT for the length of a turn, so that it never lands in the middle of our own bookkeeping.
+
+    Inside :meth:`raising` (user code runs, a person types) an interrupt is an ordinary KeyboardInterrupt. Elsewhere the
+    first one is remembered in ``requested`` and wakes the loop; the second is raised wherever it lands. Away from the
+    main thread nothing is taken, since Python delivers signals only there.
+    """
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._previous: Any = None
+        self._raising = False
+        self.requested = False
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self._previous = signal.getsignal(signal.SIGINT)
+            if self._previous is not None:  # None: installed by C code, which could not be put back
+                signal.signal(signal.SIGINT, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+
+    @contextlib.contextmanager
+    def raising(self) -> Iterator[None]:
+        """Let an interrupt be a KeyboardInterrupt for the length of the block."""
+        before, self._raising = self._raising, True
+        try:
+            yield
+        finally:
+            self._raising = before
+
+    def break_user_code(self) -> None:
+        """End the user code that runs on the main thread now, if any, by a KeyboardInterrupt; for other threads."""
+        if self._raising and self._previous is not None and not _on_main_thread():
+            _thread.interrupt_main()
+
+    def _handle(self, _signal: int, _frame: object) -> None:
+        if self._raising or self.requested:
+            self.requested = True
+            raise KeyboardInterrupt
+        self.requested = True
+        self._wake()
+
+
+def _on_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
 
 FRAME_S = 0.05  # at most 20 flushes a second
 LONGEST_FRAME_S = 0.12  # at least 8 while there is something to show

@@ -1,8 +1,4 @@
-"""The mailbox: how the engine's thread reaches the thread of the cell.
-
-The engine posts turn events and calls; the cell's thread drains them. A socket pair wakes that thread, so that one poll
-can wait for the mailbox and for kernel messages at once.
-"""
+"""The mailbox between the engine's thread and the cell's thread, and the runner that posts a turn's events to it."""
 
 from __future__ import annotations
 
@@ -16,10 +12,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from typing import Self
 
+    from codex_nb.host.engine import Engine
     from codex_nb.session.events import TurnEvent
+
 
 T = TypeVar("T")
 
@@ -176,3 +174,34 @@ class Mailbox:
     def _send_byte(self) -> None:
         with contextlib.suppress(OSError):
             self._sender.send(b"\0")
+
+
+class Forwarding:
+    """Posts every event of a turn to a mailbox, from its making until :attr:`ended`; ``error`` is what it raised."""
+
+    def __init__(self, engine: Engine, events: AsyncIterator[TurnEvent], mailbox: Mailbox) -> None:
+        self._mailbox = mailbox
+        self._ended = threading.Event()
+        self.error: BaseException | None = None
+        self._future = engine.submit(self._forward(events))
+
+    @property
+    def ended(self) -> bool:
+        """Whether the turn has left the engine: everything it had to say lies in the mailbox."""
+        return self._ended.is_set()
+
+    def cancel(self) -> None:
+        """Cancel the turn; its stream is closed and its last event still comes. May be called from any thread."""
+        self._future.cancel()
+
+    async def _forward(self, events: AsyncIterator[TurnEvent]) -> None:
+        try:
+            async for event in events:
+                self._mailbox.post(event)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - raised again where the turn is shown
+            self.error = error
+        finally:
+            self._ended.set()
+            self._mailbox.wake()

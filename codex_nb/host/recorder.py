@@ -10,12 +10,11 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from codex_nb.host.capture import OutputFold, add_listener, error_line, remove_listener
 from codex_nb.host.frontend import current_request
-from codex_nb.host.outputs import OutputFold, error_line
-from codex_nb.host.tap import add_listener, remove_listener
-from codex_nb.notebook import Cell, Run
-from codex_nb.session.repair import error_words
+from codex_nb.session.prompt import error_words
 from codex_nb.tools.hiding import is_skipped
+from codex_nb.tools.notebook import Cell, Run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,10 +7,9 @@ import contextlib
 from collections import deque
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from codex_nb.host.capture import capturing, replaced
-from codex_nb.host.outputs import error_line
-from codex_nb.host.pump import hand_back_held
-from codex_nb.notebook import RunResult
+from codex_nb.host.capture import capturing, error_line, replaced
+from codex_nb.host.shell_channel import hand_back_held
+from codex_nb.tools.notebook import RunResult
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator

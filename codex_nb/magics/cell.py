@@ -1,46 +1,383 @@
-"""One cell's walk: the question goes out with the notebook around it, the answer comes back into the cell."""
+"""The life of a ``%%codex`` cell: the question is sent with the notebook context, the answer is shown in the cell."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import asyncio
+import sys
+import threading
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, assert_never
 
 from IPython.core.error import UsageError
 
+from codex_nb.errors import AuthError, LoginFailed
 from codex_nb.host.background import run_in_background
-from codex_nb.host.cell import TurnInterrupted, run_in_cell
-from codex_nb.host.channel import channel_of
+from codex_nb.host.capture import NoticingThread, outputs_are_captured
+from codex_nb.host.cell import Screen, TurnInterrupted, run_in_cell
 from codex_nb.host.frontend import front_end
 from codex_nb.host.mailbox import Mailbox
-from codex_nb.host.noticing import NoticingThread
-from codex_nb.host.pump import open_pump
+from codex_nb.host.shell_channel import channel_of, open_pump, serve_until
 from codex_nb.magics.account import ensure_signed_in, sign_in_during
-from codex_nb.magics.document import OpenDocument
-from codex_nb.magics.first_use import first_use, with_hints
 from codex_nb.magics.options import CellOptions, OptionError
 from codex_nb.magics.question import make_question, with_notebook
-from codex_nb.magics.reading import TAGS_UNSEEN, read_for
-from codex_nb.magics.screens import open_screen
-from codex_nb.magics.signing_in import turn_after_sign_in
-from codex_nb.tools.approval import PendingApprovals
-from codex_nb.tools.tool import Ports
-from codex_nb.ui.commands import Continue
+from codex_nb.magics.session import TAGS_UNSEEN, read_for
+from codex_nb.session.events import (
+    ApprovalRequested,
+    ApprovalResolved,
+    Notice,
+    StepStarted,
+    TurnFinished,
+    TurnStarted,
+)
+from codex_nb.session.turn import needs_sign_in
+from codex_nb.tools.approval import ApprovalUnavailable, Decision, PendingApprovals, Verdict
+from codex_nb.tools.base import Ports
+from codex_nb.tools.notebook import InsertResult
+from codex_nb.ui.layout import Command, Continue, Decide, Retry, Stop
+from codex_nb.ui.live_output import is_catching
 from codex_nb.words import question as words
+from codex_nb.words.question import FIRST_USE
+from codex_nb.words.tools import NOBODY_THERE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
     from concurrent.futures import Future
+    from pathlib import Path
 
-    from codex_nb.home import Home
-    from codex_nb.magics.first_use import Hint
-    from codex_nb.magics.reading import NotebookReading
-    from codex_nb.magics.screens import Again, Shown
-    from codex_nb.magics.workspace import Workspace
-    from codex_nb.session.answer import Answer
-    from codex_nb.session.events import TurnEvent
-    from codex_nb.session.request import TurnRequest
-    from codex_nb.ui.commands import Retry
+    from codex_nb.host.shell_channel import Pump
+    from codex_nb.magics.session import NotebookReading, Workspace
+    from codex_nb.profile import Home
+    from codex_nb.session.events import Answer, TurnEvent
+    from codex_nb.session.notebook_context import TurnRequest
+    from codex_nb.session.turn import SignIn
+    from codex_nb.tools.notebook import NewCell
+    from codex_nb.ui.live_output import Displays, Handle
+    from codex_nb.ui.transcript import Transcript
+
+
+ANSWER_S = 10.0
+
+
+class OpenDocument:
+    """Inserts cells into the document that shows the transcript; ``cell_id`` is the asking cell."""
+
+    def __init__(self, transcript: Transcript, cell_id: str | None) -> None:
+        self._transcript = transcript
+        self._below = cell_id
+
+    async def insert(self, cells: Sequence[NewCell], after: str | None) -> InsertResult:
+        """Insert cells in their order; what was inserted by one turn stays in the order it came."""
+        payload = {
+            "cells": [{"kind": cell.kind, "source": cell.source} for cell in cells],
+            "after": after or self._below,
+        }
+        asked = asyncio.wrap_future(self._transcript.request("insert_cells", payload))
+        try:
+            reply = await asyncio.wait_for(asked, ANSWER_S)
+        except TimeoutError:
+            return InsertResult(0, "the front end did not answer")
+        except RuntimeError as refusal:
+            return InsertResult(0, str(refusal))
+        if after is None:
+            self._below = reply.get("last") or self._below
+        return InsertResult(int(reply.get("inserted", 0)))
+
+
+if TYPE_CHECKING:
+    Hint = Callable[[], str]  # what there is to tell, empty for nothing
+
+MARK = "first-use-told"
+
+
+async def with_hints(
+    events: AsyncGenerator[TurnEvent, None], hints: Iterable[Hint]
+) -> AsyncGenerator[TurnEvent, None]:
+    """Yield a turn's events, and after its beginning what the hints have to say by then."""
+    async with aclosing(events):
+        async for event in events:
+            yield event
+            if isinstance(event, TurnStarted):
+                for text in (hint() for hint in hints):
+                    if text:
+                        yield Notice("hint", text)
+
+
+def first_use(codex_home: Path) -> Hint:
+    """Return the hint of a home's first question."""
+    return lambda: FIRST_USE if is_first(codex_home) else ""
+
+
+def is_first(codex_home: Path) -> bool:
+    """Whether this is the first question of the home; from then on it is not."""
+    mark = codex_home / "codex_nb" / MARK
+    if mark.exists():
+        return False
+    with suppress(OSError):
+        mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mark.touch(mode=0o600)
+    return True
+
+
+async def turn_after_sign_in(
+    start: Callable[[], AsyncGenerator[TurnEvent, None]], sign_in: SignIn
+) -> AsyncGenerator[TurnEvent, None]:
+    """Yield a turn's events; when the login fails before anything was answered, sign in once and start over.
+
+    When there is no login after ``sign_in``, the turn ends as it did.
+    """
+    answered, told = False, set[Notice]()
+    async with aclosing(start()) as events:
+        async for event in events:
+            if isinstance(event, TurnFinished) and needs_sign_in(event.failure) and not answered:
+                ended = await _end_without(sign_in, event)
+                if ended is None:
+                    break
+                yield ended
+                return
+            if isinstance(event, Notice):
+                told.add(event)
+            answered = answered or not isinstance(event, TurnStarted | StepStarted | Notice | TurnFinished)
+            yield event
+        else:
+            return
+    async with aclosing(start()) as events:
+        async for event in events:
+            if not (isinstance(event, Notice) and event in told):
+                yield event
+
+
+async def _end_without(sign_in: SignIn, event: TurnFinished) -> TurnFinished | None:
+    """Return how a turn ends that found no login; None when there is one now."""
+    try:
+        if isinstance(event.failure, AuthError) and await sign_in(event.failure):
+            return None
+    except LoginFailed as failed:
+        return replace(event, error=failed.line, failure=failed.bare())
+    return event
+
+
+_OTHER_THREAD = (
+    "Nobody is here to approve this call, so it was refused: approvals are typed in the running cell, on its own "
+    "thread. Ask there, or start the run with --approval all."
+)
+_CAPTURED = (
+    "This call was refused: the output of the cell is captured or redirected, so nobody can see the code to approve "
+    "it. Run the cell without %%capture, redirect_stdout or an Output widget around it, or start it with "
+    "--approval all."
+)
+
+
+def stdin_prompt(shell: Any) -> Callable[[str], str] | None:
+    """Return what shows a prompt and returns the line typed; None where nobody can type.
+
+    It raises ApprovalUnavailable where a prompt would not reach the person together with what the cell shows, and on
+    every thread but the main one: the kernel's input channel belongs to the cell that runs there.
+    """
+    if not front_end(shell).allows_input:
+        return None
+
+    def ask(prompt: str) -> str:
+        if threading.current_thread() is not threading.main_thread():
+            raise ApprovalUnavailable(_OTHER_THREAD)
+        if outputs_are_captured(shell) or is_catching():
+            raise ApprovalUnavailable(_CAPTURED)
+        if getattr(shell, "kernel", None) is None:
+            above, newline, prompt = prompt.rpartition("\n")  # line editors expect a prompt of one line
+            sys.stdout.write(above + newline)
+        return input(prompt)
+
+    return ask
+
+
+if TYPE_CHECKING:
+    Again = Callable[[Retry | Continue], None]
+    Ask = Callable[[str], str]
+    Wait = Callable[[Callable[[], bool], float], None]
+
+T = TypeVar("T")
+
+READY_S = 1.5  # a front end with the widget's half answers within a fraction of this
+SILENT_S = 0.3  # one that did not answer the last time, not even later, is not waited for as long again
+
+
+class CellScreen(Screen, Protocol):
+    """A screen beside which other things are shown in the cell."""
+
+    def break_segment(self) -> None:
+        """Let what follows stand below the outputs that the cell has by now."""
+
+    def make_room(self) -> Displays | None:
+        """Let what follows stand below something else; return where that is to be shown, None where text is."""
+
+
+class LastingScreen:
+    """A screen whose failures end neither the turn nor the cell: the answer is then written as plain text at the end.
+
+    A call that a person could not be asked about is refused.
+    """
+
+    def __init__(self, screen: CellScreen, on_command: Callable[[Command], None]) -> None:
+        self._screen = screen
+        self._on_command = on_command
+        self._failure: Exception | None = None
+        self._asked: int | None = None  # the number of the call that waits for a decision
+        self._finished: TurnFinished | None = None
+
+    def apply(self, event: TurnEvent) -> None:
+        """Take in one event."""
+        match event:
+            case ApprovalRequested():
+                self._asked = event.request.call_number
+            case ApprovalResolved():
+                self._asked = None
+            case TurnFinished():
+                self._finished = event
+            case _:
+                pass
+        self._try(lambda: self._screen.apply(event))
+
+    def flush(self) -> float | None:
+        """Show what was taken in since the last flush."""
+        return self._try(self._screen.flush)
+
+    def break_segment(self) -> None:
+        """Let what follows stand below the outputs that the cell has by now."""
+        self._try(self._screen.break_segment)
+
+    def make_room(self) -> Displays | None:
+        """Let what follows stand below something else; return where that is to be shown, None where text is."""
+        return self._try(self._screen.make_room)
+
+    def close(self) -> None:
+        """Leave behind what is to stay, as text where it could not be drawn."""
+        try:
+            self._screen.close()
+        except Exception as error:  # noqa: BLE001 -- whatever a front end or a stream raises, the answer is there
+            self._failure = self._failure or error
+        if self._failure is None:
+            return
+        if self._finished is None:  # there is no answer that could be lost
+            raise self._failure
+        with suppress(Exception):  # it is bound all the same
+            _write_plainly(self._finished, self._failure)
+
+    def _try(self, draw: Callable[[], T]) -> T | None:
+        if self._failure is None:
+            try:
+                return draw()
+            except Exception as error:  # noqa: BLE001 -- as above
+                self._failure = error
+        if self._asked is not None:
+            refusal = Decision(Verdict.REJECT, message=NOBODY_THERE, by="nobody")
+            self._on_command(Decide(self._asked, refusal))
+            self._asked = None
+        return None
+
+
+def _write_plainly(finished: TurnFinished, failure: Exception) -> None:
+    from codex_nb.ui.text_view import without_controls
+
+    reason = (
+        f"The answer could not be displayed ({type(failure).__name__}: {failure}). It is saved in _codex."
+    )
+    text = "\n".join(filter(None, (reason, finished.answer.text, finished.error)))
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    sys.stdout.write(without_controls(text).encode(encoding, "replace").decode(encoding) + "\n")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The screen of a turn; ``transcript`` is there when a widget's front-end half has answered."""
+
+    screen: CellScreen
+    transcript: Transcript | None = None
+
+
+def open_screen(
+    workspace: Workspace,
+    mailbox: Mailbox,
+    pump: Pump,
+    approvals: PendingApprovals,
+    again: Again | None = None,
+    *,
+    reads_stdin: bool = True,
+) -> Shown:
+    """Show the screen that works here: the widget where its other half answers, HTML or text elsewhere.
+
+    ``again`` is what Retry and Continue do once the turn has ended early; None offers neither. ``reads_stdin`` tells
+    whether approvals may be asked for by typing: not once the cell has ended, for input belongs to the cell that runs.
+    """
+    ask = stdin_prompt(workspace.shell) if reads_stdin else None
+    obey = _commands(mailbox, approvals, again)
+    wanted, end = workspace.config.display, front_end(workspace.shell)
+    if not end.is_captured and (wanted == "widget" or (wanted == "auto" and end.may_have_widgets)):
+        patience = READY_S
+        if workspace.unanswered is not None:
+            patience = READY_S if workspace.unanswered.hears else SILENT_S
+            workspace.unanswered.forget()
+        transcript, wait = _transcript(obey, pump, offers_more=again is not None)
+        wait(lambda: transcript.ready, patience)
+        workspace.unanswered = None if transcript.ready else transcript
+        if transcript.ready:
+            return Shown(LastingScreen(transcript, obey), transcript)
+        return Shown(LastingScreen(_html(obey, ask, transcript.give_up()), obey))
+    if wanted in {"html", "widget"} or (wanted == "auto" and end.may_have_html):
+        return Shown(LastingScreen(_html(obey, ask), obey))
+    return Shown(LastingScreen(_text(workspace, obey, ask), obey))
+
+
+def _transcript(obey: Callable[[Command], None], pump: Pump, *, offers_more: bool) -> tuple[Transcript, Wait]:
+    from codex_nb.ui.transcript import Transcript
+
+    wait = partial(serve_until, pump)
+    transcript = Transcript(on_command=obey, wait=wait, offers_more=offers_more)
+    transcript.show()
+    return transcript, wait
+
+
+def _html(obey: Callable[[Command], None], ask: Ask | None, in_place_of: Handle | None = None) -> CellScreen:
+    from codex_nb.ui.html_view import HtmlScreen, WholeScreen
+    from codex_nb.ui.live_output import is_catching
+
+    if is_catching():
+        return WholeScreen(on_command=obey, ask=ask)
+    return HtmlScreen(on_command=obey, ask=ask, in_place_of=in_place_of)
+
+
+def _text(workspace: Workspace, obey: Callable[[Command], None], ask: Ask | None) -> CellScreen:
+    if getattr(workspace.shell, "kernel", None) is None and sys.stdout.isatty():
+        from rich.console import Console
+
+        from codex_nb.ui.rich_view import RichScreen
+
+        return RichScreen(Console(), on_command=obey, ask=ask)
+    from codex_nb.ui.text_view import PlainScreen
+
+    prompts_stay = (
+        front_end(workspace.shell).cell_id is None
+    )  # in a console; a document may keep only outputs
+    return PlainScreen(sys.stdout, on_command=obey, ask=ask, prompts_stay=prompts_stay)
+
+
+def _commands(
+    mailbox: Mailbox, approvals: PendingApprovals, again: Again | None
+) -> Callable[[Command], None]:
+    def obey(command: Command) -> None:
+        match command:
+            case Stop():
+                mailbox.request_stop()
+            case Decide():
+                approvals.resolve(command.call_number, command.decision)
+            case Retry() | Continue():
+                if again is not None:
+                    again(command)
+            case _:
+                assert_never(command)
+
+    return obey
+
 
 CONTINUE = "Go on exactly where your last answer broke off; repeat nothing of it."
 

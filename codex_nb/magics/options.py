@@ -1,4 +1,4 @@
-"""The options of ``%%codex`` and of a one-line prompt, parsed from the magic's line."""
+"""The options and subcommands of the magics: their names, their parser, their help."""
 
 from __future__ import annotations
 
@@ -8,15 +8,42 @@ import keyword
 import re
 import unicodedata
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from codex_nb.config.settings import EFFORTS
 from codex_nb.errors import CodexError
-from codex_nb.settings import EFFORTS
 from codex_nb.words import question, reference
+from codex_nb.words import reference as words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
+
+NAMES = (
+    "status",
+    "login",
+    "logout",
+    "models",
+    "model",
+    "effort",
+    "usage",
+    "context",
+    "thread",
+    "threads",
+    "new",
+    "last",
+    "fix",
+    "explain",
+    "config",
+    "help",
+)
+COMMANDS: Mapping[str, str] = MappingProxyType({name: words.SUBCOMMANDS[name] for name in NAMES})
+
+LOGIN_WAYS = ("device", "browser", "api_key", "access_token")
+
+
+if TYPE_CHECKING:
     # what a subcommand asks about, found in the NotebookReading of the question
     Subject = Callable[..., tuple[tuple[str, str], ...]]
 
@@ -178,3 +205,21 @@ def _type(text: str) -> tuple[str, str]:
             if not before.endswith("|") and not after.startswith(("|", "[")):
                 return before, after
     return text, ""
+
+
+def reference_text() -> str:
+    """Return the text, made from the very tables that parse and dispatch."""
+    options = [(", ".join(names), text) for names, text in options_and_help()]
+    first = [words.HEAD, "", words.OPTIONS_HEADING, *_listed(options)]
+    return "\n".join([*first, "", words.SUBCOMMANDS_HEADING, *_listed(COMMANDS.items())])
+
+
+def options_and_help() -> Iterator[tuple[list[str], str]]:
+    """Yield each option's spellings and what it does."""
+    for action in PARSER._actions:  # noqa: SLF001  argparse has no public list
+        yield list(action.option_strings), str(action.help).replace("%%", "%")
+
+
+def _listed(pairs: Collection[tuple[str, str]]) -> Iterator[str]:
+    width = max(len(name) for name, _ in pairs)
+    return (f"    {name:<{width}}  {text}" for name, text in pairs)

@@ -1,4 +1,4 @@
-"""Code with classes for its parts, as Pygments names them: JupyterLab, nbconvert and nbviewer bring the colours."""
+"""Code highlighted with Pygments classes: JupyterLab, nbconvert and nbviewer bring the colours."""
 
 from __future__ import annotations
 
@@ -8,16 +8,51 @@ from html import escape
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from pygments.lexers import get_all_lexers, get_lexer_by_name  # type: ignore[import-untyped]  # Pygments ships no types
-from pygments.token import STANDARD_TYPES  # type: ignore[import-untyped]  # Pygments ships no types
+from pygments.lexer import inherit, words
+from pygments.lexers import get_all_lexers, get_lexer_by_name
+from pygments.lexers.python import PythonLexer
+from pygments.token import STANDARD_TYPES, Name
 
 from codex_nb.rendering.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pygments.lexer import Lexer  # type: ignore[import-untyped]  # Pygments ships no types
+    from pygments.lexer import Lexer
     from pygments.token import _TokenType
+
+
+_KEYWORDS = {"_", "and", "case", "class", "def", "from", "import", "in", "is", "lazy", "match", "not", "or"}
+_NAMES = {"Ellipsis", "NotImplemented", "cls", "self"}
+
+
+def _words_with_a_meaning() -> list[str]:
+    """Return every word that Pygments' own patterns treat in some special way."""
+    rules = [rule for rules in PythonLexer.tokens.values() for rule in rules]
+    listed = {
+        word
+        for rule in rules
+        if isinstance(rule, tuple) and isinstance(rule[0], words)
+        for phrase in rule[0].words
+        for word in phrase.split()
+    }
+    return sorted(listed | _KEYWORDS | _NAMES)
+
+
+# A name before a quote is a string's prefix; space at the beginning of a line may belong to a docstring or a keyword.
+_PLAIN = (
+    rf"(?:(?!__|(?:{'|'.join(map(re.escape, _words_with_a_meaning()))})\b)[A-Za-z_][A-Za-z0-9_]*+(?![\"']|[^\x00-\x7f])"
+    r"|[-+*/%=<>&^|~,:;(){}\[\]]"
+    r"|\.(?!\d)"
+    r"|(?<=[^\s\\])[ \t]+)+"
+)
+
+
+class PlainFirstPythonLexer(PythonLexer):  # type: ignore[misc]  # Pygments ships no types
+    """A lexer whose tokens carry the classes of ``PythonLexer``; those without a colour of their own are all names."""
+
+    tokens = {"root": [(_PLAIN, Name), inherit]}  # noqa: RUF012 -- what Pygments reads from the class
+
 
 LONGEST_HIGHLIGHTED = 20_000  # characters; some lexers take quadratic time on text made to hurt them
 _LANGUAGE = re.compile(r"[A-Za-z0-9_+#.-]{1,30}")
@@ -67,7 +102,6 @@ def _lexer(language: str) -> Lexer | None:
 
 @cache
 def _known_lexer(language: str) -> Lexer:
-    from codex_nb.rendering.python import PlainFirstPythonLexer
 
     lexer = get_lexer_by_name(language)
     return PlainFirstPythonLexer() if lexer.name == "Python" else lexer

@@ -1,31 +1,329 @@
-"""Markdown that a model wrote, as HTML that can do nothing but be read.
-
-HTML in the source is text, images are text, links lead to http, https or mailto; LaTeX stays between its dollars for
-the front end's typesetter. Reference definitions are text as well: a definition at the end of an answer would change
-paragraphs that were shown long before.
-"""
+"""Markdown that a model wrote, as HTML that cannot act; formulas are left for the front end's typesetter."""
 
 from __future__ import annotations
 
 import re
 from functools import cache
 from html import escape
+from math import prod
 from typing import TYPE_CHECKING
 
 from markdown_it import MarkdownIt
 from markdown_it.rules_core import StateCore, block, inline, normalize, text_join
 
 from codex_nb.rendering.highlight import code_html
-from codex_nb.rendering.maths import maths_plugin
 from codex_nb.rendering.sanitize import clean, plain_html
-from codex_nb.rendering.tex import is_inert
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from markdown_it.renderer import RendererHTML
+    from markdown_it.rules_block import StateBlock
+    from markdown_it.rules_inline import StateInline
     from markdown_it.token import Token
     from markdown_it.utils import EnvType, OptionsDict
+
+
+_GREEK = """
+    alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta thetasym iota kappa varkappa lambda mu nu xi
+    omicron pi varpi rho varrho sigma varsigma tau upsilon phi varphi chi psi omega digamma
+    Alpha Beta Gamma Delta Epsilon Zeta Eta Theta Iota Kappa Lambda Mu Nu Xi Omicron Pi Rho Sigma Tau Upsilon Phi Chi
+    Psi Omega varGamma varDelta varTheta varLambda varXi varPi varSigma varUpsilon varPhi varPsi varOmega
+"""
+_LETTERS = """
+    aleph alef alefsym beth gimel daleth ell eth hbar hslash imath jmath Im image Re real Reals reals R N Z natnums
+    cnums Complex wp weierp partial nabla infty infin infinity Finv Game Bbbk mho complement
+"""
+_OPERATORS = """
+    sum prod coprod int iint iiint iiiint idotsint oint oiint oiiint intop smallint
+    bigcap bigcup bigvee bigwedge bigoplus bigotimes bigodot biguplus bigsqcup bigcirc bigstar bigtriangledown
+    bigtriangleup lim liminf limsup injlim projlim varliminf varlimsup varinjlim varprojlim plim
+    max min sup inf arg argmax argmin det dim deg gcd hom ker Pr exp log ln lg
+    sin cos tan cot sec csc sinh cosh tanh coth arcsin arccos arctan arctg arcctg cosec cotg ctg tg sh ch th cth
+    operatorname operatornamewithlimits limits nolimits mathop mathbin mathrel mathord mathopen mathclose mathpunct
+    mathinner bmod mod pmod pod
+"""
+_BINARY = """
+    pm mp plusmn times div cdot cdotp centerdot ast star circ bullet bull cap cup Cap Cup doublecap doublecup sqcap
+    sqcup uplus vee wedge lor land curlyvee curlywedge veebar barwedge doublebarwedge oplus ominus otimes oslash odot
+    circledast circledcirc circleddash boxplus boxminus boxtimes boxdot dotplus divideontimes ltimes rtimes
+    leftthreetimes rightthreetimes setminus smallsetminus amalg wr dagger dag ddagger ddag intercal And diamond
+    bigcirc lhd rhd unlhd unrhd triangleleft triangleright gtrdot lessdot
+"""
+_RELATIONS = """
+    lt gt le leq ge geq ne neq leqslant geqslant leqq geqq eqslantless eqslantgtr lesssim gtrsim lessapprox gtrapprox
+    ll gg lll llless ggg gggtr lessgtr gtrless lesseqgtr gtreqless lesseqqgtr gtreqqless nless ngtr nleq ngeq nleqslant
+    ngeqslant nleqq ngeqq lneq gneq lneqq gneqq lvertneqq gvertneqq lnsim gnsim lnapprox gnapprox
+    equiv sim simeq approx approxeq thickapprox thicksim cong ncong nsim asymp doteq Doteq doteqdot risingdotseq
+    fallingdotseq eqcirc circeq triangleq bumpeq Bumpeq eqsim backsim backsimeq propto varpropto
+    prec succ preceq succeq preccurlyeq succcurlyeq curlyeqprec curlyeqsucc precsim succsim precapprox succapprox
+    nprec nsucc npreceq nsucceq precneqq succneqq precnsim succnsim precnapprox succnapprox
+    in notin notni isin ni owns subset supset sub sube supe subseteq supseteq subsetneq supsetneq nsubseteq nsupseteq
+    subseteqq supseteqq subsetneqq supsetneqq nsubseteqq nsupseteqq varsubsetneq varsupsetneq varsubsetneqq
+    varsupsetneqq Subset Supset sqsubset sqsupset sqsubseteq sqsupseteq
+    mid nmid shortmid nshortmid parallel nparallel shortparallel nshortparallel perp bowtie Join pitchfork between
+    models vdash dashv vDash Vdash VDash Vvdash nvdash nvDash nVdash nVDash smile frown smallsmile smallfrown
+    vartriangle vartriangleleft vartriangleright trianglelefteq trianglerighteq ntriangleleft ntriangleright
+    ntrianglelefteq ntrianglerighteq blacktriangleleft blacktriangleright multimap origof imageof therefore because
+    colon vcentcolon ratio dblcolon coloncolon coloneq Coloneq coloneqq Coloneqq eqcolon Eqcolon eqqcolon Eqqcolon
+    colonequals coloncolonequals equalscolon equalscoloncolon colonminus coloncolonminus minuscolon minuscoloncolon
+    colonsim Colonsim coloncolonsim simcolon simcoloncolon colonapprox Colonapprox coloncolonapprox approxcolon
+    approxcoloncolon not backepsilon
+"""
+_ARROWS = """
+    to gets mapsto longmapsto leadsto iff implies impliedby restriction
+    leftarrow rightarrow leftrightarrow Leftarrow Rightarrow Leftrightarrow longleftarrow longrightarrow
+    longleftrightarrow Longleftarrow Longrightarrow Longleftrightarrow uparrow downarrow updownarrow Uparrow Downarrow
+    Updownarrow nearrow searrow swarrow nwarrow hookleftarrow hookrightarrow leftharpoonup leftharpoondown
+    rightharpoonup rightharpoondown upharpoonleft upharpoonright downharpoonleft downharpoonright leftrightharpoons
+    rightleftharpoons leftleftarrows rightrightarrows leftrightarrows rightleftarrows upuparrows downdownarrows
+    twoheadleftarrow twoheadrightarrow leftarrowtail rightarrowtail looparrowleft looparrowright curvearrowleft
+    curvearrowright circlearrowleft circlearrowright rightsquigarrow leftrightsquigarrow dashleftarrow dashrightarrow
+    Lleftarrow Rrightarrow Lsh Rsh nleftarrow nrightarrow nleftrightarrow nLeftarrow nRightarrow nLeftrightarrow
+    larr rarr harr lrarr uarr darr Larr Rarr Harr Lrarr Uarr Darr lArr rArr hArr lrArr uArr dArr
+    xleftarrow xrightarrow xleftrightarrow xLeftarrow xRightarrow xLeftrightarrow xmapsto xhookleftarrow
+    xhookrightarrow xtwoheadleftarrow xtwoheadrightarrow xleftharpoonup xleftharpoondown xrightharpoonup
+    xrightharpoondown xleftrightharpoons xrightleftharpoons xlongequal xtofrom
+"""
+_LOGIC_AND_SIGNS = """
+    forall exists exist nexists neg lnot top bot emptyset empty varnothing angle measuredangle sphericalangle triangle
+    triangledown blacktriangle blacktriangledown square blacksquare Box Diamond lozenge blacklozenge star bigstar surd
+    prime backprime sharp flat natural clubsuit diamondsuit heartsuit spadesuit clubs diamonds hearts spades checkmark
+    maltese degree textdegree yen pounds mathsterling copyright circledR circledS S P diagup diagdown
+    ldots cdots vdots ddots dots dotsb dotsc dotsi dotsm dotso ldotp mathellipsis textellipsis
+"""
+_DELIMITERS = """
+    left right middle big Big bigg Bigg bigl Bigl biggl Biggl bigr Bigr biggr Biggr bigm Bigm biggm Biggm
+    langle rangle lang rang lbrace rbrace lBrace rBrace lbrack rbrack lparen rparen lceil rceil lfloor rfloor lvert
+    rvert lVert rVert vert Vert lgroup rgroup lmoustache rmoustache ulcorner urcorner llcorner lrcorner llbracket
+    rrbracket backslash lq rq
+"""
+_CONSTRUCTIONS = """
+    frac dfrac tfrac cfrac genfrac over atop binom dbinom tbinom choose brace brack sqrt
+    overset underset stackrel substack overbrace underbrace overbracket underbracket overgroup undergroup
+    overline underline overlinesegment underlinesegment underbar
+    overleftarrow overrightarrow overleftrightarrow Overrightarrow overleftharpoon overrightharpoon
+    underleftarrow underrightarrow underleftrightarrow utilde
+    acute grave bar breve check dot ddot dddot ddddot hat widehat tilde widetilde widecheck vec mathring
+    boxed fbox cancel bcancel xcancel cancelto sout phase angl angln tag notag nonumber cr hline hdashline
+    set Set bra ket braket Bra Ket Braket phantom hphantom vphantom smash mathstrut ce pu
+"""
+_FONTS = """
+    mathrm mathbf mathit mathsf mathtt mathcal mathscr mathfrak mathbb mathnormal mathsfit Bbb bold boldsymbol bm pmb
+    frak cal rm bf it sf tt text textrm textbf textit textsf texttt textnormal textup textmd emph mbox hbox
+    displaystyle textstyle scriptstyle scriptscriptstyle tiny sixptsize scriptsize footnotesize small normalsize large
+    Large LARGE huge Huge color textcolor colorbox fcolorbox TeX LaTeX KaTeX
+    textasciitilde textasciicircum textbackslash textbar textbardbl textbraceleft textbraceright textdollar
+    textunderscore textless textgreater textendash textemdash textquoteleft textquoteright textquotedblleft
+    textquotedblright textdagger textdaggerdbl textsterling textregistered textcircled AA aa AE ae OE oe O o ss
+"""
+_SPACES = """
+    quad qquad enspace space nobreakspace thinspace medspace thickspace negthinspace negmedspace negthickspace
+    hspace hskip mspace mskip kern mkern hfill newline allowbreak nobreak
+"""
+_LISTS = (
+    _GREEK, _LETTERS, _OPERATORS, _BINARY, _RELATIONS, _ARROWS, _LOGIC_AND_SIGNS, _DELIMITERS, _CONSTRUCTIONS, _FONTS,
+    _SPACES,
+)  # fmt: skip
+
+MACROS = frozenset(name for names in _LISTS for name in names.split()) | frozenset(
+    ",:;!>|{}&%$#_ \n\\'\"`^~=.-/"
+)
+_STARRED_TOO = """
+    array darray matrix pmatrix bmatrix Bmatrix vmatrix Vmatrix smallmatrix subarray cases dcases rcases drcases
+    align aligned alignat alignedat gather gathered multline split equation eqnarray flalign CD
+"""
+ENVIRONMENTS = frozenset(name + star for name in _STARRED_TOO.split() for star in ("", "*"))
+
+# TeX sets what these are given several times over, so one within the other within the other takes for ever.
+_REPEATED = """
+    text textrm textbf textit textsf texttt textnormal textup textmd mbox hbox fbox boxed emph phantom hphantom
+    vphantom smash operatorname overset underset stackrel substack sqrt boldsymbol bm pmb
+    overleftarrow overrightarrow overleftrightarrow underleftarrow underrightarrow underleftrightarrow
+    cancel bcancel xcancel cancelto sout bra ket braket Bra Ket Braket Set set ce pu
+"""
+_EXTENSIBLE_ARROWS = (name for name in _ARROWS.split() if name.startswith("x"))
+_REPEATING = frozenset([*_REPEATED.split(), *_EXTENSIBLE_ARROWS])
+
+LONGEST = 20_000  # characters
+DEEPEST = 30  # groups and environments, one within the other
+DEEPEST_REPEATED = 6
+WIDEST = 100  # columns of an array
+
+_TOKEN = re.compile(r"\\(?P<macro>[A-Za-z]+|[^A-Za-z])|(?P<sign>[{}$])", re.DOTALL)
+_ENVIRONMENT = re.compile(r"\s*\{\s*([A-Za-z]+\*?)\s*\}")
+# ``^^5c`` is a backslash to TeX, ``%`` hides the rest of the line, ``#`` belongs to definitions; and in the names of
+# LaTeX's own programming language a macro of mathematics may be the beginning: ``\int_step_function:nN``, ``\exp:w``.
+_SPELLING = re.compile(
+    r"\^\^|(?<!\\)(?:\\\\)*(?:%|#(?![0-9A-Fa-f]{3,6}\}))|\\[A-Za-z]+(?:_[A-Za-z]+)+:|\\exp:"
+    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+)
+_SPACING = re.compile(r"\\(?:hspace|hskip|mspace|mskip|kern|mkern)(?![A-Za-z])")
+_SIZE = re.compile(r"\s*\*?\s*\{?\s*-?\d{0,2}(?:\.\d{1,4})?\s*(?:pt|em|ex|mu|mm|cm|in|pc|bp)(?![A-Za-z])")
+_COPIES = re.compile(r"\*\s*(?:\{\s*(\d+)\s*\}|(\d))\s*\{")  # of a column, in the head of an array
+
+
+def is_inert(formula: str) -> bool:
+    """Whether a typesetter, be it a page's or TeX, can only draw the formula."""
+    return (
+        len(formula) <= LONGEST
+        and _SPELLING.search(formula) is None
+        and all(_SIZE.match(formula, found.end()) for found in _SPACING.finditer(formula))
+        and prod(int((found[1] or found[2])[:4]) for found in _COPIES.finditer(formula)) <= WIDEST
+        and _Scan().accepts(formula)
+    )
+
+
+class _Scan:
+    """Goes through a formula: every macro and environment must be in the lists, and what is opened be closed."""
+
+    def __init__(self) -> None:
+        self._open: list[
+            str
+        ] = []  # environments by their names, groups by "{", those of a repeating macro by "{{"
+        self._repeating = False  # whether a group that opens now is an argument of such a macro
+
+    def accepts(self, formula: str) -> bool:
+        """Whether all of the formula can only draw."""
+        position = 0
+        for found in _TOKEN.finditer(formula):
+            position = found.end()
+            if found["macro"] in {"begin", "end"}:
+                environment = _ENVIRONMENT.match(formula, position)
+                is_allowed = environment is not None and self._take_environment(
+                    found["macro"], environment[1]
+                )
+            else:
+                is_allowed = (
+                    self._take_macro(found["macro"]) if found["macro"] else self._take_sign(found["sign"])
+                )
+            if not is_allowed or self._is_too_deep():
+                return False
+        # a backslash at the end would take the closing delimiter with it
+        return not self._open and "\\" not in formula[position:]
+
+    def _take_environment(self, word: str, name: str) -> bool:
+        self._repeating = False
+        if word == "begin":
+            self._open.append(name)
+            return name in ENVIRONMENTS
+        return bool(self._open) and self._open.pop() == name
+
+    def _take_macro(self, name: str) -> bool:
+        self._repeating = name in _REPEATING
+        return name in MACROS
+
+    def _take_sign(self, sign: str) -> bool:
+        if sign == "$":  # a formula within a text within the formula
+            return "{{" in self._open
+        if sign == "{":
+            self._open.append("{{" if self._repeating else "{")
+            self._repeating = False
+            return True
+        group = self._open.pop() if self._open else ""
+        self._repeating = group == "{{"  # the next one may be a further argument
+        return group in {"{", "{{"}
+
+    def _is_too_deep(self) -> bool:
+        return len(self._open) > DEEPEST or self._open.count("{{") > DEEPEST_REPEATED
+
+
+CLOSING = {"$$": "$$", "\\[": "\\]"}
+CODE_INDENT = 4
+
+# Macros by which MathJax or KaTeX link, style, load or define; in text they are code: a page may see a formula there.
+_ACTIVE_MACRO = re.compile(
+    r"\\(?:href|url|style|class|cssId|html\w*|data|require|includegraphics|unicode|csname|tooltip|texttip|mathtip"
+    r"|toggle|def|gdef|edef|xdef|let|futurelet|global|newcommand|renewcommand|providecommand|newenvironment"
+    r"|renewenvironment|DeclareMathOperator|catcode|input|include|write|openout|bbox|enclose|mmlToken)(?![a-z])"
+)
+
+# Prices are not formulas: no space inside the dollars, no word character outside them; code is not one either.
+_WORD = re.compile(r"[\w\\$]")
+_DISPLAY = (
+    re.compile(r"\$\$((?:[^$`\\]|\\.)+)\$\$(?![\w$])", re.DOTALL),
+    re.compile(r"\\\[(?!\s*\\\])(.{1,1000}?)\\\]", re.DOTALL),
+)
+_INLINE = (
+    *_DISPLAY,
+    re.compile(r"\$(?![\s$])((?:[^$`\\]|\\.)+)(?<!\s)\$(?![\w$])", re.DOTALL),
+    re.compile(r"\\\((?!\s*\\\))(.{1,1000}?)\\\)", re.DOTALL),
+)
+
+
+def split_active_macros(text: str) -> list[str]:
+    """Split text at macros that could act; the odd members are the macros."""
+    pieces = []
+    end = 0
+    for match in _ACTIVE_MACRO.finditer(text):
+        pieces += [text[end : match.start()], match.group()]
+        end = match.end()
+    return [*pieces, text[end:]]
+
+
+def maths_plugin(md: MarkdownIt) -> None:
+    """Teach the parser the four pairs of delimiters."""
+    md.block.ruler.before("fence", "math_block", _display_block, {"alt": ["paragraph", "blockquote", "list"]})
+    md.inline.ruler.before("escape", "math_inline", _inline_formula)
+
+
+def _display_block(state: StateBlock, start: int, end: int, silent: bool) -> bool:  # noqa: FBT001 -- the parser's own signature
+    if state.sCount[start] - state.blkIndent >= CODE_INDENT:
+        return False
+    first = _line(state, start)
+    closing = CLOSING.get(first[:2])
+    if closing is None or not _may_open(first, closing):
+        return False
+    if silent:
+        return True
+    last, closed = _extent(state, start, end, closing)
+    source = state.getLines(start, last + 1, state.blkIndent, keepLastLF=False).strip()
+    token = state.push("math_block", "math", 0)
+    token.block = True
+    token.map = [start, last + 1]
+    token.content = source[2:-2].strip() if closed else source
+    token.meta["closed"] = closed
+    state.line = last + 1
+    return True
+
+
+def _may_open(line: str, closing: str) -> bool:
+    # `$$x$$ and text` is a formula inside a paragraph.
+    at = line.find(closing, 2)
+    return at == -1 or at == len(line) - 2
+
+
+def _extent(state: StateBlock, start: int, end: int, closing: str) -> tuple[int, bool]:
+    for number in range(start, end):
+        line = _line(state, number)
+        if number > start and (not line or state.sCount[number] < state.blkIndent):
+            return number - 1, False
+        if line.endswith(closing) and (number > start or len(line) > len(closing) + 1):
+            return number, True
+    return end - 1, False
+
+
+def _line(state: StateBlock, number: int) -> str:
+    return state.src[state.bMarks[number] + state.tShift[number] : state.eMarks[number]].strip()
+
+
+def _inline_formula(state: StateInline, silent: bool) -> bool:  # noqa: FBT001 -- the parser's own signature
+    if state.src[state.pos] not in "$\\":
+        return False
+    if state.src[state.pos] == "$" and _WORD.match(state.src[state.pos - 1 : state.pos]):
+        return False
+    match = next(
+        (found for pattern in _INLINE if (found := pattern.match(state.src, state.pos, state.posMax))), None
+    )
+    if match is None:
+        return False
+    if not silent:
+        is_display = match.re in _DISPLAY
+        token = state.push("math_inline_double" if is_display else "math_inline", "math", 0)
+        token.content = match.group(1).strip()
+    state.pos = match.end()
+    return True
+
 
 _LINK = re.compile(r"(?:https?://|mailto:)[^\s]", re.IGNORECASE)
 

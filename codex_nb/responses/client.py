@@ -1,36 +1,145 @@
-"""The streaming client: a request goes out, events come in, and what can be mended on the way is mended."""
+"""The streaming Responses API client: a request goes out, events come in, transient failures are retried."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 from contextlib import aclosing, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
-from codex_nb.errors import CodexError, ModelUnavailable
+from codex_nb.errors import BackendOverloaded, CodexError, ModelUnavailable, RateLimited, StreamInterrupted
 from codex_nb.http import httpx
 from codex_nb.responses import events as ev
-from codex_nb.responses.compression import zstd_compressor
-from codex_nb.responses.fetch import get_json
-from codex_nb.responses.fold import ResponseFold
+from codex_nb.responses.accumulator import ResponseFold
+from codex_nb.responses.errors import event_error, request_id_of, transport_error
 from codex_nb.responses.limits import RateLimits, parse_headers, parse_usage
 from codex_nb.responses.limits import parse_event as parse_limits_event
-from codex_nb.responses.mapping import event_error, transport_error
-from codex_nb.responses.problem import request_id_of
-from codex_nb.responses.reply import Reply
+from codex_nb.responses.models import get_json
 from codex_nb.responses.request import request_body, request_headers
-from codex_nb.responses.retry import Attempts, RetryPolicy, holds_everyone, wanted_wait
+from codex_nb.responses.stream import Reply
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
 
-    from codex_nb.responses.backend import Backend
     from codex_nb.responses.models import ModelCatalog
-    from codex_nb.responses.request import ResponsesRequest
+    from codex_nb.responses.request import Backend, ResponsesRequest
     from codex_nb.responses.throttle import Slot, Throttle
+
+
+LEVEL = 3
+
+
+@cache
+def zstd_compressor() -> Callable[[bytes], bytes] | None:
+    """Give the compressing function, None without the optional package ``zstandard``."""
+    if find_spec("zstandard") is None:
+        return None
+    compress: Callable[[bytes], bytes] = import_module("zstandard").ZstdCompressor(level=LEVEL).compress
+    return compress
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """Bounds and waits; seconds.
+
+    ``max_requests`` bounds the requests of one call of the client, those that renew a login included. A failure before
+    any event counts against ``request_retries``, one after it against ``stream_retries``. A server that asks for more
+    than ``longest_wait`` is not waited for.
+    """
+
+    max_requests: int = 6
+    request_retries: int = 5
+    stream_retries: int = 5
+    first_delay: float = 0.2
+    longest_delay: float = 5.0
+    longest_wait: float = 60.0
+    jitter: float = 0.1
+
+    @classmethod
+    def for_backend(cls, backend: Backend) -> RetryPolicy:
+        """Take the backend's own bounds where the configuration has them."""
+        default = cls()
+        request_retries = _chosen(backend.request_max_retries, default.request_retries)
+        stream_retries = _chosen(backend.stream_max_retries, default.stream_retries)
+        most = 1 + max(request_retries, stream_retries)
+        is_configured = (backend.request_max_retries, backend.stream_max_retries) != (None, None)
+        return cls(
+            max_requests=most if is_configured else default.max_requests,
+            request_retries=request_retries,
+            stream_retries=stream_retries,
+        )
+
+    def delay(self, failures: int, wanted: float | None, chance: float) -> float:
+        """Give the wait after that many failures: what the server wants, or doubling, blurred by ``chance`` in 0..1."""
+        if wanted is not None:
+            return wanted
+        doubled = min(self.longest_delay, self.first_delay * 2.0 ** (failures - 1))
+        return doubled * (1.0 + self.jitter * (2.0 * chance - 1.0))
+
+
+class Attempts:
+    """Counts the requests of one call and decides about the next one.
+
+    In a batch (``is_patient``) a rate limit is waited out however long it lasts, and a model at capacity, too.
+    """
+
+    def __init__(self, policy: RetryPolicy, *, is_patient: bool = False) -> None:
+        self.policy = policy
+        self._is_patient = is_patient
+        self.requests = 0
+        self.failures = 0
+        self._before_events = 0
+        self._after_events = 0
+
+    def wait_after(self, error: CodexError, *, events_seen: int, chance: float) -> float | None:
+        """Give the seconds to wait before the request is repeated; None when it is not to be repeated."""
+        policy = self.policy
+        self.failures += 1
+        if events_seen:
+            self._after_events += 1
+        else:
+            self._before_events += 1
+        is_waited_out = self._is_patient and holds_everyone(error)
+        if not (is_waited_out or can_be_repeated(error)) or self.requests >= policy.max_requests:
+            return None
+        if self._before_events > policy.request_retries or self._after_events > policy.stream_retries:
+            return None
+        wanted = wanted_wait(error)
+        if wanted is not None and wanted > policy.longest_wait and not is_waited_out:
+            return None
+        return policy.delay(self.failures, wanted, chance)
+
+
+def can_be_repeated(error: CodexError) -> bool:
+    """Tell whether the same request may succeed a moment later; a model at capacity needs more than a moment."""
+    if isinstance(error, BackendOverloaded):
+        return not _is_at_capacity(error)
+    return isinstance(error, RateLimited | StreamInterrupted) and error.retryable
+
+
+def holds_everyone(error: CodexError) -> bool:
+    """Tell whether no other request would fare better now."""
+    return isinstance(error, RateLimited) or (isinstance(error, BackendOverloaded) and _is_at_capacity(error))
+
+
+def _is_at_capacity(error: BackendOverloaded) -> bool:
+    return error.code == "server_is_overloaded" and error.status is None
+
+
+def wanted_wait(error: CodexError) -> float | None:
+    """Give the wait that the server asked for, in seconds."""
+    return error.retry_after if isinstance(error, RateLimited | BackendOverloaded) else None
+
+
+def _chosen(value: int | None, default: int) -> int:
+    return default if value is None else value
+
 
 CONNECT_TIMEOUT_S = 15.0
 WRITE_TIMEOUT_S = 60.0

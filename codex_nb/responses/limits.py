@@ -1,7 +1,4 @@
-"""How much of the plan is used: from reply headers, from events, from the usage endpoint, in one shape.
-
-What was not told stays None; nothing is guessed and no window is assumed to exist.
-"""
+"""Rate limits and plan usage: from response headers, from events, from the usage endpoint, in one shape."""
 
 from __future__ import annotations
 

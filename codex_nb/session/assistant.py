@@ -19,22 +19,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from codex_nb.errors import AccountChanged, CodexError, ContextWindowExceeded
-from codex_nb.session.answer import Answer
-from codex_nb.session.call import Workbench
-from codex_nb.session.compaction import Compactor, is_full
-from codex_nb.session.conversation import Conversation
-from codex_nb.session.decided import Decided
-from codex_nb.session.events import Notice, TurnFinished, TurnStarted
-from codex_nb.session.fence import Fence
-from codex_nb.session.handover import adopt, identity_fact
-from codex_nb.session.instructions import BASE, project_instructions
+from codex_nb.session.answer_cache import AnswerStore, StoredAnswer, is_words_alone, question_key, replayed
+from codex_nb.session.compaction import Compactor, adopt, identity_fact, is_full
+from codex_nb.session.events import Answer, Notice, TurnFinished, TurnStarted
 from codex_nb.session.items import new_uuid
-from codex_nb.session.opening import open_exchange, request_redactor
-from codex_nb.session.redaction import Redactor, TurnRedactor, Unshown, environment_secrets
-from codex_nb.session.replay import AnswerStore, StoredAnswer, is_words_alone, question_key, replayed
-from codex_nb.session.signing_in import SignIn, needs_sign_in, nobody_signs_in
-from codex_nb.session.turn import Turn, Unfit, run_turn
-from codex_nb.session.values import value_format
+from codex_nb.session.outbound import Redactor, TurnRedactor, Unshown, environment_secrets
+from codex_nb.session.prompt import BASE, Fence, open_exchange, project_instructions, request_redactor
+from codex_nb.session.resolved_turn import Decided
+from codex_nb.session.structured_output import value_format
+from codex_nb.session.thread import Conversation
+from codex_nb.session.tool_runner import Workbench
+from codex_nb.session.turn import SignIn, Turn, Unfit, needs_sign_in, nobody_signs_in, run_turn
 from codex_nb.tools.approval import ConsentMemory, ConsentRules
 from codex_nb.words import conversation as words
 from codex_nb.words import secret_names
@@ -44,18 +39,18 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
     from codex_nb.auth.credentials import Credentials
+    from codex_nb.config.settings import Settings
     from codex_nb.errors import AuthError
     from codex_nb.responses.limits import RateLimits, Window
-    from codex_nb.responses.model import Model
+    from codex_nb.responses.models import Model
     from codex_nb.session.events import TurnEvent
-    from codex_nb.session.instructions import ProjectInstructions
-    from codex_nb.session.model_client import ModelClient
-    from codex_nb.session.request import TurnRequest
-    from codex_nb.session.threads import ThreadStore
-    from codex_nb.session.values import ValueFormat
-    from codex_nb.settings import Settings
+    from codex_nb.session.notebook_context import TurnRequest
+    from codex_nb.session.prompt import ProjectInstructions
+    from codex_nb.session.structured_output import ValueFormat
+    from codex_nb.session.thread import ThreadStore
+    from codex_nb.session.turn import ModelClient
     from codex_nb.tools.approval import Approver
-    from codex_nb.tools.tool import Ports, ToolSet
+    from codex_nb.tools.base import Ports, ToolSet
 
 NEAR_LIMIT_PERCENT = 90.0
 

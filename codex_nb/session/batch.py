@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from codex_nb.errors import AuthError, CodexError, ConfigError, QuotaExceeded, UsageLimitReached
-from codex_nb.session.answer import Answer
-from codex_nb.tools.trust import library_of
+from codex_nb.session.events import Answer
+from codex_nb.tools.describe import library_of
 from codex_nb.words import batch as words
 
 if TYPE_CHECKING:

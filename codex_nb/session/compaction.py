@@ -1,9 +1,4 @@
-"""Long threads are made short: by the backend's own compaction where it has one, by a written summary otherwise.
-
-The backend is asked with an ordinary request whose input ends in a ``compaction_trigger`` item; its answer is one
-sealed ``compaction`` item that stands for the history. A backend that refuses or ignores the trigger is asked for a
-summary.
-"""
+"""Compaction of long threads, and threads that continue under another account."""
 
 from __future__ import annotations
 
@@ -13,17 +8,20 @@ from typing import TYPE_CHECKING
 
 from codex_nb.errors import BadRequest, ContextWindowExceeded
 from codex_nb.responses.events import ResponseFinished
+from codex_nb.session.events import Notice
 from codex_nb.session.items import Item, answer_text, user_message
-from codex_nb.session.model_client import streaming
-from codex_nb.session.sections import tokens_of
+from codex_nb.session.notebook_context import tokens_of
+from codex_nb.session.turn import streaming
 from codex_nb.words import conversation as words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from codex_nb.auth.credentials import Credentials
     from codex_nb.responses.request import ResponsesRequest
-    from codex_nb.session.conversation import Conversation
-    from codex_nb.session.model_client import ModelClient
+    from codex_nb.session.thread import Conversation
+    from codex_nb.session.turn import ModelClient
+
 
 FULLNESS = 0.75
 WINDOW = 200_000
@@ -118,3 +116,32 @@ def newer_half(items: Sequence[Item]) -> tuple[Item, ...]:
     ]
     later = [index for index in starts if index >= len(items) // 2]
     return tuple(items[later[0] :]) if later else ()
+
+
+def identity_fact(credentials: Credentials) -> str:
+    """Return the fact that a thread was spoken in by this account."""
+    return f"account:{credentials.identity_key[:16]}"
+
+
+def adopt(conversation: Conversation, credentials: Credentials) -> list[Notice]:
+    """Let an account go on with a thread that another one began; return what to tell of it."""
+    known = {fact for fact in conversation.facts if fact.startswith("account:")}
+    own = identity_fact(credentials)
+    if not known or known == {own}:
+        return []
+    conversation.replace(unsealed(conversation.items), [*(conversation.facts - known), own])
+    return [Notice("hint", words.BEGUN_BY_ANOTHER)]
+
+
+def unsealed(items: Sequence[Item]) -> list[Item]:
+    """Return a history without what only the account that it was begun with can open.
+
+    Reasoning and compaction items are encrypted for one account. The ids of the other items go, too: the backend would
+    look for the reasoning that belonged to them.
+    """
+    sealed = {"reasoning", *SEALED}
+    return [
+        {key: value for key, value in item.items() if key != "id"}
+        for item in items
+        if item.get("type") not in sealed
+    ]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, assert_never
 
-from codex_nb.settings import ApprovalPolicy
+from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.words import tools as words
 
 if TYPE_CHECKING:

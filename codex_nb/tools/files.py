@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 from codex_nb.errors import InvalidArguments
 from codex_nb.tools.approval import Effect
+from codex_nb.tools.base import Arguments, Ports, Tool, ToolResult
 from codex_nb.tools.hiding import NOTEBOOK_LIMIT, is_notebook
-from codex_nb.tools.outputs import shorten
-from codex_nb.tools.tool import Arguments, Ports, Tool, ToolResult
+from codex_nb.tools.notebook import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,27 +1,246 @@
-"""What the user keeps out of everything that is sent: cells marked ``codex-skip``, what they bind, what quotes them.
-
-:func:`hidden_in` decides it, from the notebook and from what ran in this kernel; whatever sends something asks the
-:class:`Hidden` that it returns. Nothing of the user's objects is run.
-"""
+"""Hidden cells: what cells marked codex-skip bind, and what is kept out of everything that is sent."""
 
 from __future__ import annotations
 
+import ast
+import functools
 import json
 import linecache
 import re
+import sys
 import types
-from dataclasses import dataclass, replace
+import unicodedata
+import warnings
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from codex_nb.notebook import Cell, Run
-from codex_nb.tools.bindings import BindingFlow, as_python, bound_names, words_of
-from codex_nb.tools.outputs import plain
+from codex_nb.tools.notebook import Cell, Run, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
-    from codex_nb.notebook import NotebookSnapshot
+    from codex_nb.tools.notebook import NotebookSnapshot
+
+
+_WORD = re.compile(r"[^\W\d]\w*")
+_REMEMBERED = 2_000
+_TREES = 256
+# Of a magic that is not known each word may name a variable that it fills. These take Python alone, these bind nothing,
+# and the body of these is text for people or for another program.
+_PYTHON_MAGICS = frozenset({"time", "timeit", "prun", "debug", "memit", "lprun", "mprun"})
+_READING_MAGICS = frozenset(
+    {"pinfo", "pinfo2", "psearch", "pdoc", "psource", "who", "whos", "matplotlib", "config", "xmode"}
+    | {"load_ext", "reload_ext", "pip", "conda", "codex"}
+)
+_TEXT_MAGICS = frozenset(
+    {"codex", "markdown", "latex", "html", "svg", "javascript", "js", "writefile", "file"}
+)
+
+
+def words_of(text: str) -> frozenset[str]:
+    """Return every word that could be a name."""
+    return frozenset(unicodedata.normalize("NFKC", word) for word in _WORD.findall(text))
+
+
+@functools.lru_cache(maxsize=_REMEMBERED)
+def bound_names(source: str) -> frozenset[str]:
+    """Return the names of the namespace that running a cell can bind, delete, or change a part of.
+
+    Of a cell that cannot be parsed these are all the words in it.
+    """
+    tree = parsed(source)
+    if tree is None:
+        return words_of(source)
+    return frozenset(_bound_in(tree))
+
+
+@functools.lru_cache(maxsize=_TREES)
+def parsed(source: str) -> ast.Module | None:
+    """Return the syntax tree of a cell, its magics and shell commands turned into calls as IPython does."""
+    tree = _tree(source)
+    if tree is None:
+        transformed = as_python(source)
+        tree = None if transformed is None else _tree(transformed)
+    return tree
+
+
+@functools.lru_cache(maxsize=_TREES)
+def as_python(source: str) -> str | None:
+    """Return the Python that IPython makes of a cell, None where it cannot."""
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    try:
+        transformed: str = TransformerManager().transform_cell(source)
+    except Exception:  # noqa: BLE001 -- a cell of any text may come here
+        return None
+    return transformed
+
+
+def _tree(source: str) -> ast.Module | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _bound_in(tree: ast.AST) -> set[str]:
+    """Collect what a tree binds in the module's own scope; trees may be deeper than Python's stack."""
+    names: set[str] = set()
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        names.update(_bound_by(node))
+        waiting += _evaluated_with(node)
+    return names
+
+
+def _bound_by(node: ast.AST) -> Collection[str]:
+    match node:
+        case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
+            return {name}
+        case ast.Attribute(ctx=ast.Store() | ast.Del()) | ast.Subscript(ctx=ast.Store() | ast.Del()):
+            return _owner(node)
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            return {name}
+        case ast.Global(names=several):
+            return several
+        case ast.Import(names=aliases):
+            return {alias.asname or alias.name.partition(".")[0] for alias in aliases}
+        case ast.ImportFrom(names=[ast.alias(name="*")]):
+            return _public(node.module or "")
+        case ast.ImportFrom(names=aliases):
+            return {alias.asname or alias.name for alias in aliases}
+        case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
+            return {name}
+        case ast.MatchMapping(rest=str(name)):
+            return {name}
+        case ast.Call():
+            return {name for call in _magic_calls(node) for name in _bound_by_magic(*call)}
+        case _:
+            return ()
+
+
+def _owner(node: ast.Attribute | ast.Subscript) -> set[str]:
+    """Return the name of what a part is assigned to."""
+    owner: ast.expr = node
+    while isinstance(owner, ast.Attribute | ast.Subscript):
+        owner = owner.value
+    return {owner.id} if isinstance(owner, ast.Name) else set()
+
+
+def _evaluated_with(node: ast.AST) -> list[ast.AST]:
+    """Return the nodes inside of a node that belong to the same scope, or reach out of their own."""
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef() | ast.Lambda():
+            body: list[ast.AST] = [node.body] if isinstance(node, ast.Lambda) else [*node.body]
+            outside = [child for child in ast.iter_child_nodes(node) if child not in body]
+            return outside + [
+                each for part in body for each in ast.walk(part) if isinstance(each, ast.Global)
+            ]
+        case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
+            return [each.target for each in ast.walk(node) if isinstance(each, ast.NamedExpr)]
+        case _:
+            return list(ast.iter_child_nodes(node))
+
+
+def _bound_by_magic(name: str, line: str, body: str) -> set[str]:
+    names: set[str] = set()
+    if name not in _READING_MAGICS:
+        names |= bound_names(line)
+    if name not in _READING_MAGICS | _PYTHON_MAGICS:
+        names |= words_of(line)
+    if name not in _TEXT_MAGICS:
+        names |= bound_names(body)
+    return names
+
+
+def _magic_calls(node: ast.Call) -> Iterator[tuple[str, str, str]]:
+    """Yield a call of IPython's that runs a magic as its name, its line and its body."""
+    called = node.func
+    if isinstance(called, ast.Attribute) and called.attr in {"run_line_magic", "run_cell_magic"}:
+        texts = [str(each.value) for each in node.args if isinstance(each, ast.Constant)]
+        name, line, body = (*texts, "", "", "")[:3]
+        yield name, line, body
+
+
+def _public(module: str) -> set[str]:
+    """Return what ``from module import *`` binds, when the module is there."""
+    found = sys.modules.get(module)
+    held = vars(found) if type(found) is types.ModuleType else {}
+    listed = held.get("__all__")
+    if type(listed) is list or type(listed) is tuple:
+        return {name for name in listed if type(name) is str}
+    return {name for name in list(held) if not name.startswith("_")}
+
+
+@dataclass
+class BindingFlow:
+    """Follows names from run to run: ``hidden`` are kept out, ``derived`` were made from those by ordinary cells."""
+
+    hidden: set[str] = field(default_factory=set)
+    derived: set[str] = field(default_factory=set)
+
+    def hide(self, names: AbstractSet[str]) -> None:
+        """Take in what a cell that is kept out has bound."""
+        self.hidden |= names
+        self.derived -= names
+
+    def follow(self, source: str, *, succeeded: bool) -> None:
+        """Take in what an ordinary cell did with the names.
+
+        A plain name for a hidden value is hidden like it. A hidden name is an ordinary one again once a statement that
+        is sure to have run binds it from nothing that was hidden or made from it.
+        """
+        if not any(name in source for name in (*self.hidden, *self.derived)):
+            return
+        tree = parsed(source)
+        for statement in tree.body if tree is not None else ():
+            self._follow(statement, succeeded=succeeded)
+
+    def _follow(self, statement: ast.stmt, *, succeeded: bool) -> None:
+        bound = _bound_in(statement)
+        value = statement.value if isinstance(statement, ast.Assign | ast.AnnAssign) else None
+        if isinstance(value, ast.Name) and value.id in self.hidden:
+            self.hide(bound)
+        elif _used(statement) & (self.hidden | self.derived):
+            self.derived |= bound - self.hidden
+        elif succeeded:
+            self.hidden -= (anew := _bound_anew(statement))
+            self.derived -= anew
+
+
+def _bound_anew(statement: ast.stmt) -> set[str]:
+    """Return the names that a statement is sure to bind as a whole."""
+    match statement:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            return {statement.name}
+        case ast.Import() | ast.ImportFrom():
+            return _bound_in(statement)
+        case ast.Assign(targets=targets):
+            return {name for target in targets for name in _bound_in(target)}
+        case ast.AnnAssign(target=target, value=ast.expr()):
+            return _bound_in(target)
+        case _:
+            return set()
+
+
+def _used(statement: ast.stmt) -> set[str]:
+    """Return the names that a statement reads, those in the text of a magic included."""
+    used: set[str] = set()
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            used.add(node.id)
+        elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+            used.add(node.target.id)
+        elif isinstance(node, ast.Call):
+            for _, line, body in _magic_calls(node):
+                used |= words_of(line) | words_of(body)
+    return used
+
 
 SKIP_TAG = "codex-skip"
 LINE_LEFT_OUT = "[a line of a cell marked codex-skip]"

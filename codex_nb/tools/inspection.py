@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from codex_nb.errors import InvalidArguments
 from codex_nb.tools.approval import Effect
-from codex_nb.tools.outputs import shorten
-from codex_nb.tools.tool import Arguments, Ports, Tool, ToolResult
-from codex_nb.tools.variables import Detail, describe, is_worth_knowing
+from codex_nb.tools.base import Arguments, Ports, Tool, ToolResult
+from codex_nb.tools.describe import Detail, describe, is_worth_knowing
+from codex_nb.tools.notebook import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from codex_nb.errors import InvalidArguments
 from codex_nb.tools.approval import Effect
-from codex_nb.tools.tool import Arguments, Ports, Tool, ToolResult
+from codex_nb.tools.base import Arguments, Ports, Tool, ToolResult
 
 if TYPE_CHECKING:
     from typing import TypeGuard

@@ -9,9 +9,8 @@ import re
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-from codex_nb.tools.frames import secret_columns
+from codex_nb.tools.describe import instance_vars, library_of, module_of, secret_columns
 from codex_nb.tools.secret_names import is_secret_name, names_a_password, set_of
-from codex_nb.tools.trust import instance_vars, library_of, module_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

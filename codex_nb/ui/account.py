@@ -11,21 +11,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from codex_nb.rendering.inert_markdown import neutral_text
 from codex_nb.rendering.markdown import safe_html
-from codex_nb.rendering.neutral import neutral_text
 from codex_nb.rendering.sanitize import clean
 from codex_nb.rendering.visible import visible, visible_line
-from codex_nb.ui.account_facts import limit_name, model_in_use, paid_by, plan_of, when
-from codex_nb.ui.channel import Channel, Displays, Message, NotebookDisplays
-from codex_nb.ui.live import LiveOutput
-from codex_nb.ui.widgets import open_account
+from codex_nb.ui.labels import account_plan, limit_name, model_in_use, paid_by, when
+from codex_nb.ui.live_output import Channel, Displays, LiveOutput, Message, NotebookDisplays, open_account
 from codex_nb.words import account as words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from codex_nb.auth.status import AccountStatus
-    from codex_nb.rendering.bundle import Bundle
+    from codex_nb.auth.diagnostics import AccountStatus
+    from codex_nb.rendering.answer_output import Bundle
     from codex_nb.responses.limits import RateLimits, Window
 
 CommandName = Literal["refresh", "switch_profile", "sign_in", "sign_out", "confirm_sign_out"]
@@ -88,7 +86,7 @@ class AccountReport:
             ]
         rows = [
             (words.ACCOUNT, status.email or status.label or words.UNKNOWN),
-            (words.PLAN, plan_of(status.billing, status.plan)),
+            (words.PLAN, account_plan(status.billing, status.plan)),
             (words.PAID, paid_by(status.billing, status.plan)),
             (words.WORKSPACE, status.account_id or words.UNKNOWN),
             (words.LOGIN, status.credentials_location or words.UNKNOWN),

@@ -1,31 +1,82 @@
-"""Signing in where the cell is: a widget with one step at a time, or the same steps as text.
-
-What the user types into a masked field arrives as the bytes beside one custom message and leaves as a SecretStr: it is
-in no trait, no output and no log, for Jupyter logs the contents of messages when it is asked to debug, but not bytes.
-"""
+"""Signing in where the cell is: a widget with one step at a time, or the same steps as text."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, assert_never
 
 from pydantic import SecretStr
 
-from codex_nb.auth.steps import EnterCode, EnterSecret, LoginStep, OpenUrl, SignedIn, Waiting
+from codex_nb.auth.login import EnterCode, EnterSecret, LoginStep, OpenUrl, SignedIn, Waiting
 from codex_nb.errors import LoginFailed
-from codex_nb.rendering.bundle import bundle
-from codex_nb.rendering.document import Document, Remark
+from codex_nb.rendering.answer_output import Document, Remark, bundle
+from codex_nb.rendering.markdown import is_web_link
 from codex_nb.rendering.visible import visible
-from codex_nb.ui.channel import Channel, Displays, Message, NotebookDisplays
-from codex_nb.ui.live import LiveOutput
-from codex_nb.ui.login_steps import describe_failure, describe_step, success
-from codex_nb.ui.widgets import open_sign_in
+from codex_nb.ui.labels import plan_name
+from codex_nb.ui.live_output import Channel, Displays, LiveOutput, Message, NotebookDisplays, open_sign_in
 from codex_nb.words import sign_in as words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+
+
+def describe_step(step: LoginStep, now: datetime, *, cell_waits: bool = True) -> dict[str, Any]:
+    """Return a step for the front end: ``kind`` and texts; a link only when it leads to the web.
+
+    ``cell_waits`` tells whether a cell goes on when it is done.
+    """
+    then = words.CELL_GOES_ON if cell_waits else words.ACCOUNT_FOLLOWS
+    match step:
+        case EnterCode():
+            return {
+                "kind": "code",
+                "text": f"{words.ENTER_CODE} {then}",
+                "hint": words.NO_CODE_HINT,
+                "code": step.user_code,
+                "expires_in": max(0.0, (step.expires_at - now).total_seconds()),
+                **_link(step.url),
+            }
+        case OpenUrl():
+            text = words.OPEN_URL_AND_PASTE if step.can_paste else f"{words.OPEN_URL} {then}"
+            more = {"can_paste": step.can_paste, "note": step.note}
+            return {"kind": "open", "text": text, **more, **_link(step.url)}
+        case EnterSecret():
+            return {"kind": "secret", "text": words.ENTER_HIDDEN, "what": step.what}
+        case Waiting():
+            return {"kind": "waiting", "text": step.text}
+        case SignedIn():
+            return {"kind": "done", "text": success(step)}
+        case _:
+            assert_never(step)
+
+
+def success(step: SignedIn) -> str:
+    """Return the line that stays when a sign-in worked."""
+    plan = plan_name(step.plan) if step.plan != "unknown" else ""
+    match bool(step.account_label), bool(plan):
+        case True, True:
+            line = words.signed_in_with_plan(step.account_label, plan)
+        case True, False:
+            line = words.signed_in_as(step.account_label)
+        case False, True:
+            line = words.signed_in_somehow(plan)
+        case _:
+            line = words.SIGNED_IN
+    return f"{line} {step.note}".strip()
+
+
+def describe_failure(failure: LoginFailed) -> dict[str, Any]:
+    """Return why a sign-in failed, for the front end."""
+    return {"kind": "failed", "text": str(failure), "hint": failure.hint}
+
+
+def _link(url: str) -> dict[str, str]:
+    if is_web_link(url) and not url.lower().startswith("mailto:"):
+        return {"href": url, "address": url}
+    return {"href": "", "address": words.unsafe_address(url)}
+
 
 Method = Literal["device", "browser", "api_key", "access_token"]
 

@@ -1,8 +1,4 @@
-"""The live transcript of a turn: a widget while it runs, plain mimebundles when it has ended.
-
-A transcript is one segment or several: where the model's code shows ordinary outputs in the cell, the text that follows
-goes on in a new segment below them, so that everything stands in the order in which it happened.
-"""
+"""The live transcript of a turn: a widget while it runs, plain mimebundles when it has ended."""
 
 from __future__ import annotations
 
@@ -10,24 +6,167 @@ import itertools
 import threading
 import time
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from codex_nb.rendering.bundle import bundle
-from codex_nb.ui.channel import Channel, Displays, Handle, Message, NotebookDisplays
-from codex_nb.ui.commands import Command, Continue, Retry, read_command
-from codex_nb.ui.documents import document_of
-from codex_nb.ui.output_widget import remove_views
-from codex_nb.ui.placing import SHOWN_AS_OUTPUTS, Placing
-from codex_nb.ui.segment import Segment
-from codex_nb.ui.status import status_of
-from codex_nb.ui.widgets import open_transcript
+from codex_nb.rendering.answer_output import bundle
+from codex_nb.session.state import Part, ToolPart
+from codex_nb.ui.labels import elapsed
+from codex_nb.ui.layout import SHOWN_AS_OUTPUTS, Command, Continue, Placing, Retry, named, read_command
+from codex_nb.ui.live_output import (
+    Channel,
+    Displays,
+    Handle,
+    LiveOutput,
+    Message,
+    NotebookDisplays,
+    open_transcript,
+    remove_views,
+)
+from codex_nb.ui.output_builder import document_of, status_of
+from codex_nb.ui.part_views import CallSection, Operation, ProseSection, Section, section_for
 from codex_nb.words import transcript as words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
+    from codex_nb.rendering.answer_output import Bundle
     from codex_nb.session.events import TurnEvent
     from codex_nb.session.state import PlanPart
+
+
+class Page:
+    """Keeps the sections in step with the parts that belong to this page."""
+
+    def __init__(self) -> None:
+        self._sections: dict[str, Section[Any]] = {}
+        self._keys: dict[str, int] = {}
+        self._made = 0
+
+    def update(self, parts: Iterable[Part], shown_below: Collection[int] = ()) -> list[Operation]:
+        """Take the page's parts as they are now, return what shows the difference.
+
+        ``shown_below`` names the calls whose outputs the notebook shows itself.
+        """
+        operations: list[Operation] = []
+        present: set[str] = set()
+        for name, part in named(parts):
+            present.add(name)
+            if name not in self._sections:
+                self._sections[name] = section_for(part, self._new_key(name))
+            section = self._sections[name]
+            if isinstance(section, CallSection) and isinstance(part, ToolPart):
+                section.shown_below = part.call_number in shown_below
+            operations += section.update(part)
+        for name in [name for name in self._sections if name not in present]:
+            del self._sections[name]
+            operations.append({"op": "remove", "key": self._keys.pop(name)})
+        return operations
+
+    def whole(self) -> list[Operation]:
+        """Return what shows the page from nothing."""
+        return [operation for section in self._sections.values() for operation in section.whole()]
+
+    def rendered(self) -> dict[str, str]:
+        """Return the Markdown texts that are final on this page, each with its HTML."""
+        found: dict[str, str] = {}
+        for section in self._sections.values():
+            if isinstance(section, ProseSection):
+                found |= section.rendered
+        return found
+
+    def _new_key(self, name: str) -> int:
+        self._made += 1
+        self._keys[name] = self._made
+        return self._made
+
+
+Status = tuple[str, bool]
+
+
+class Segment:
+    """Keeps one page and its live output in step. Not thread-safe: its transcript holds the lock.
+
+    ``family`` is what the segments of one transcript have in common, so that a page finds their cell.
+    """
+
+    def __init__(
+        self, channel: Channel, displays: Displays, elapsed: Callable[[], float], family: str
+    ) -> None:
+        self.output = LiveOutput(channel, displays, self._whole, self._catch_up, is_renewed=True)
+        self._family = family
+        self._elapsed = elapsed
+        self._page = Page()
+        self._parts: Sequence[Part] = ()
+        self._shown_below: Collection[int] = ()
+        self._status: Status = (words.WORKING, True)
+        self._sent_status: Status | None = None
+
+    def update(self, parts: Sequence[Part], shown_below: Collection[int], status: Status) -> None:
+        """Send what changed, if anybody can see it."""
+        self._parts, self._shown_below, self._status = parts, shown_below, status
+        self._catch_up()
+
+    def end(self, bundle: Bundle, offers: Sequence[str] = (), *, is_last: bool = False) -> None:
+        """Replace the output by its bundle; ``offers`` are the commands that stay on offer below the last one."""
+        self.output.end(bundle, self._ending(offers, is_last=is_last), stays_open=bool(offers))
+
+    def give_up(self) -> Handle | None:
+        """Leave the output, which is returned, to another screen."""
+        return self.output.give_up(self._ending())
+
+    def _ending(self, offers: Sequence[str] = (), *, is_last: bool = False) -> Message:
+        return {
+            "is_last": is_last,
+            "elapsed": elapsed(self._elapsed()),
+            "offers": list(offers),
+            "labels": words.LABELS,
+            "family": self._family,
+        }
+
+    def rendered(self) -> dict[str, str]:
+        """Return the Markdown texts that were drawn to their end, each with its HTML."""
+        return self._page.rendered()
+
+    def dress_others(self) -> None:
+        """Let the other half add again what the cell's plain outputs have of it: an output was drawn anew."""
+        if not self.output.is_over:
+            self.output.send({"kind": "dress", "labels": words.LABELS, "family": self._family})
+
+    def hand_over(self, placeholder: Bundle) -> Displays:
+        """Be over with nothing to leave behind; return the output for another view to be shown there.
+
+        JupyterLab draws a widget in the box of the one before it and hides that box when the one before is closed; a
+        plain output in between takes the box away.
+        """
+        self.end(placeholder)
+        return self.output.place
+
+    def _catch_up(self) -> None:
+        if self.output.is_over or not self.output.visible:
+            return
+        operations = self._page.update(self._parts, self._shown_below) + self._status_change()
+        if operations:
+            self.output.send({"kind": "frame", "ops": operations})
+
+    def _whole(self) -> Message:
+        self._page.update(self._parts, self._shown_below)
+        self._sent_status = None
+        operations = self._page.whole() + self._status_change()
+        return {
+            "kind": "full",
+            "ops": operations,
+            "labels": words.LABELS,
+            "elapsed": self._elapsed(),
+            "family": self._family,
+        }
+
+    def _status_change(self) -> list[Operation]:
+        if self._status == self._sent_status:
+            return []
+        self._sent_status = self._status
+        text, busy = self._status
+        return [{"op": "status", "text": text, "busy": busy}]
+
 
 POLL_S = 0.02
 CONFIRMED_S = 2.0  # an Output widget's page says within a fraction of this that an answer stands in it

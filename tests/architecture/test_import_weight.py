@@ -27,7 +27,9 @@ def packages_after(program: str) -> set[str]:
     return {name.partition(".")[0] for name in json.loads(done.stdout.splitlines()[-1])}
 
 
-@pytest.mark.parametrize("module", ["codex_nb", "codex_nb.errors", "codex_nb.magics", "codex_nb.extension"])
+@pytest.mark.parametrize(
+    "module", ["codex_nb", "codex_nb.errors", "codex_nb.magics", "codex_nb.magics.extension"]
+)
 def test_importing_the_face_loads_nothing_heavy(module: str) -> None:
     before_ipython = packages_after(f"import IPython\n{TELL}") if module != "codex_nb" else set()
     assert packages_after(f"import {module}\n{TELL}") & (HEAVY - before_ipython) == set()

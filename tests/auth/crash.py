@@ -18,15 +18,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codex_nb.auth.locks import LoginLock
 from codex_nb.auth.oauth import OAuthClient
-from codex_nb.auth.outliving import READY, OutlivingRenewer, launch_process
-from codex_nb.auth.renew_process import serve
-from codex_nb.auth.renewer import DirectRenewer
-from codex_nb.auth.store import FileStore
-from codex_nb.auth.stored import StoredLogin
+from codex_nb.auth.refresh import DirectRenewer, StoredLogin
+from codex_nb.auth.refresh_subprocess import READY, OutlivingRenewer, launch_process, serve
+from codex_nb.auth.store import FileStore, LoginLock
+from codex_nb.config.settings import Settings
 from codex_nb.http import httpx
-from codex_nb.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

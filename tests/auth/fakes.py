@@ -12,8 +12,8 @@ from urllib.parse import parse_qsl
 
 import httpx
 
-from codex_nb.auth.opening import open_credentials
-from codex_nb.settings import Settings
+from codex_nb.auth.factory import open_credentials
+from codex_nb.config.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

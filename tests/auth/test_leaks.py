@@ -20,13 +20,17 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from codex_nb.auth.browser_login import BrowserLogin
-from codex_nb.auth.doctor import examine
-from codex_nb.auth.document import AuthDotJson
-from codex_nb.auth.flows import AccessTokenLogin, ApiKeyLogin, DeviceCodeLogin, LoginFlow
+from codex_nb.auth.auth_json import AuthDotJson
+from codex_nb.auth.diagnostics import account_status, examine
 from codex_nb.auth.keyring_store import KeyringStore
-from codex_nb.auth.status import account_status
-from codex_nb.auth.steps import OpenUrl
+from codex_nb.auth.login import (
+    AccessTokenLogin,
+    ApiKeyLogin,
+    BrowserLogin,
+    DeviceCodeLogin,
+    LoginFlow,
+    OpenUrl,
+)
 from codex_nb.auth.store import FileStore
 from codex_nb.errors import CredentialsUnreadable
 from tests.auth.fakes import NOW, Desk, Service, access_token, id_token, login, write_login

@@ -13,14 +13,19 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from codex_nb.auth.locks import LoginLock, is_held
-from codex_nb.auth.outliving import Job, Outcome, OutlivingRenewer, fingerprint, launch_process
-from codex_nb.auth.renew_process import serve, work
-from codex_nb.auth.renewer import DirectRenewer
-from codex_nb.auth.store import FileStore
-from codex_nb.auth.stored import StoredLogin
+from codex_nb.auth.refresh import DirectRenewer, StoredLogin
+from codex_nb.auth.refresh_subprocess import (
+    Job,
+    Outcome,
+    OutlivingRenewer,
+    fingerprint,
+    launch_process,
+    serve,
+    work,
+)
+from codex_nb.auth.store import FileStore, LoginLock, is_held
+from codex_nb.config.settings import Settings
 from codex_nb.errors import AccountChanged, RefreshFailed, SignInRequired
-from codex_nb.settings import Settings
 from codex_nb.simulator import Simulator
 from tests.auth.fakes import ISSUER, Desk, Service, login, write_login
 

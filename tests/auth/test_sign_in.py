@@ -14,10 +14,20 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from codex_nb.auth.browser_login import BrowserLogin
-from codex_nb.auth.flows import AccessTokenLogin, ApiKeyLogin, DeviceCodeLogin, LoginFlow
-from codex_nb.auth.opening import open_flow
-from codex_nb.auth.steps import EnterCode, EnterSecret, LoginStep, OpenUrl, SignedIn, Waiting
+from codex_nb.auth.factory import open_flow
+from codex_nb.auth.login import (
+    AccessTokenLogin,
+    ApiKeyLogin,
+    BrowserLogin,
+    DeviceCodeLogin,
+    EnterCode,
+    EnterSecret,
+    LoginFlow,
+    LoginStep,
+    OpenUrl,
+    SignedIn,
+    Waiting,
+)
 from codex_nb.errors import LoginFailed, SignInRequired
 from tests.auth.fakes import ISSUER, NOW, WHOAMI, Desk, body, login, write_login
 

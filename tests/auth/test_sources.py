@@ -12,8 +12,8 @@ import pytest
 from pydantic import SecretStr
 
 from codex_nb.auth.sources import ExternalTokens, TokenRequest
+from codex_nb.config.settings import BearerCommand, CredentialsStore, Provider
 from codex_nb.errors import ConfigError, RefreshFailed, SignInRequired
-from codex_nb.settings import BearerCommand, CredentialsStore, Provider
 from tests.auth.fakes import NOW, Service, access_token, login, write_login
 
 if TYPE_CHECKING:

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from codex_nb.auth.credentials import AuthMode
-from codex_nb.auth.doctor import Finding, examine
-from codex_nb.auth.status import AccountStatus, account_status
+from codex_nb.auth.diagnostics import AccountStatus, Finding, account_status, examine
+from codex_nb.config.settings import CredentialsStore
 from codex_nb.errors import AccountChanged
-from codex_nb.settings import CredentialsStore
 from tests.auth.fakes import NOW, Service, access_token, id_token, login, write_login
 
 if TYPE_CHECKING:
@@ -248,7 +247,7 @@ async def test_what_the_session_belongs_to_is_seen_when_the_disk_says_another(
 
 async def test_an_ephemeral_login_lives_in_memory_only(make_desk: Callable[..., Desk]) -> None:
     desk = make_desk(settings={"credentials_store": CredentialsStore.EPHEMERAL})
-    from codex_nb.auth.flows import DeviceCodeLogin
+    from codex_nb.auth.login import DeviceCodeLogin
 
     assert [step async for step in DeviceCodeLogin(desk.manager).steps()]
     assert (await desk.post()).status_code == 200

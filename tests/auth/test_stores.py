@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from codex_nb.auth.document import AuthDotJson
-from codex_nb.auth.keyring_store import AutoStore, KeyringStore
-from codex_nb.auth.opening import open_store
-from codex_nb.auth.secret_service import SecretServiceEntry, suited_to_the_cli
+from codex_nb.auth.auth_json import AuthDotJson
+from codex_nb.auth.factory import open_store
+from codex_nb.auth.keyring_store import AutoStore, KeyringStore, SecretServiceEntry, suited_to_the_cli
 from codex_nb.auth.store import FileStore, MemoryStore
+from codex_nb.config.settings import CredentialsStore, Settings
 from codex_nb.errors import CredentialsUnreadable
-from codex_nb.settings import CredentialsStore, Settings
 from tests.auth.fakes import login, write_login
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import codex_nb
-from codex_nb.session.answer import Answer
+from codex_nb.session.events import Answer
 from tests.benchmarks.simulated import shell, signed_in
 from tests.benchmarks.table import Row, Topic
 

@@ -9,15 +9,15 @@ from collections.abc import AsyncIterator
 import numpy as np
 import pandas as pd
 
-from codex_nb.notebook import Cell, NotebookSnapshot
 from codex_nb.responses.events import OutputTextDelta, ResponseEvent, ResponseFinished
 from codex_nb.responses.request import ResponsesRequest
 from codex_nb.session.context import BUDGET, NotebookContext, build_context
-from codex_nb.session.fence import Fence
-from codex_nb.session.redaction import Redactor
-from codex_nb.session.sections import tokens_of
+from codex_nb.session.notebook_context import tokens_of
+from codex_nb.session.outbound import Redactor
+from codex_nb.session.prompt import Fence
 from codex_nb.session.state import TurnState, reduce
 from codex_nb.session.turn import run_turn
+from codex_nb.tools.notebook import Cell, NotebookSnapshot
 from tests.benchmarks.fresh import median_of
 from tests.benchmarks.table import Row, Topic
 from tests.session.scripted import make_turn

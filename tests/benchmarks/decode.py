@@ -12,12 +12,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from codex_nb.config.settings import Settings
 from codex_nb.http import httpx, open_http
-from codex_nb.responses.backend import Backend
 from codex_nb.responses.client import ResponsesClient
 from codex_nb.responses.events import Delta, ResponseEvent
-from codex_nb.responses.request import ResponsesRequest
-from codex_nb.settings import Settings
+from codex_nb.responses.request import Backend, ResponsesRequest
 from tests.benchmarks.fresh import median_of
 from tests.benchmarks.table import Row, Topic
 

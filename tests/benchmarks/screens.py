@@ -18,10 +18,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.markdown import Markdown
 
-from codex_nb.rendering.bundle import answer_bundle
-from codex_nb.session.answer import Answer
-from codex_nb.session.events import TextDelta, TextDone, TurnFinished, TurnStarted
-from codex_nb.ui.terminal import RichScreen
+from codex_nb.rendering.answer_output import answer_bundle
+from codex_nb.session.events import Answer, TextDelta, TextDone, TurnFinished, TurnStarted
+from codex_nb.ui.rich_view import RichScreen
 from codex_nb.ui.transcript import Transcript
 from tests.benchmarks.answers import answer_of
 from tests.benchmarks.table import Row, Topic

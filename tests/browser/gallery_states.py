@@ -13,10 +13,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from codex_nb.auth.steps import EnterCode, EnterSecret, LoginStep, OpenUrl, SignedIn, Waiting
+from codex_nb.auth.login import EnterCode, EnterSecret, LoginStep, OpenUrl, SignedIn, Waiting
 from codex_nb.errors import LoginFailed
-from codex_nb.session.answer import Answer, Usage
 from codex_nb.session.events import (
+    Answer,
     ApprovalRequested,
     ApprovalResolved,
     Notice,
@@ -34,12 +34,12 @@ from codex_nb.session.events import (
     TurnEvent,
     TurnFinished,
     TurnStarted,
+    Usage,
 )
 from codex_nb.tools.approval import Decision, Verdict
-from codex_nb.tools.functions import tool
-from codex_nb.tools.insertion import insert_cells
-from codex_nb.tools.kernel import run_python
-from codex_nb.tools.tool import Tool
+from codex_nb.tools.base import Tool, tool
+from codex_nb.tools.cells import insert_cells
+from codex_nb.tools.run_python import run_python
 from codex_nb.ui.account import AccountReport, AccountView, CommandName
 from codex_nb.ui.login import Method, SignInWidget
 from codex_nb.words.login_flows import OTHER_ADDRESS

@@ -8,8 +8,7 @@ import nbformat
 import pytest
 from nbconvert import LatexExporter
 
-from codex_nb.rendering.bundle import bundle
-from codex_nb.rendering.document import Call, Checklist, Document, Item, Prose, Remark, Thinking
+from codex_nb.rendering.answer_output import Call, Checklist, Document, Item, Prose, Remark, Thinking, bundle
 
 MACROS = (
     r"\input{/etc/passwd}",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from codex_nb.magics.first_use import is_first
+from codex_nb.magics.cell import is_first
 from codex_nb.simulator import Simulator
 from tests.browser.jupyter_server import FrontEnd
 from tests.browser.notebook_page import NotebookPage

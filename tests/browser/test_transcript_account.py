@@ -16,7 +16,7 @@ from codex_nb.ui.account import AccountView
 from tests.browser.transcript_scenes import *
 from tests.ui.test_account import LIMITS, NOW, REPORT, STATUS, AccountReport
 from codex_nb.host.mailbox import Mailbox
-from codex_nb.host.pump import open_pump
+from codex_nb.host.shell_channel import open_pump
 
 said, before = [], open_widgets()
 def show():

@@ -21,7 +21,10 @@ hostile = json.load(open(os.environ["CODEX_NB_HOSTILE"]))
 stage = Stage()
 """
 # What a front end does with Markdown of the session: it renders it unsanitised.
-NEUTRAL = "from codex_nb.rendering.neutral import neutral_markdown\nMarkdown(neutral_markdown('\\n\\n'.join(hostile)))"
+NEUTRAL = (
+    "from codex_nb.rendering.inert_markdown import neutral_markdown\n"
+    "Markdown(neutral_markdown('\\n\\n'.join(hostile)))"
+)
 LAYOUT = """() => ({
   cells: window.jupyterapp.shell.currentWidget.content.widgets.length,
   alive: window.pwned ?? window.__beacon ?? 0,

@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from codex_nb.session.answer import Answer, Usage
 from codex_nb.session.events import (
+    Answer,
     Notice,
     RetryScheduled,
     ToolCallReady,
@@ -17,6 +17,7 @@ from codex_nb.session.events import (
     ToolStarted,
     TurnFinished,
     TurnStarted,
+    Usage,
 )
 from tests.browser.transcript_stage import (
     STARTED,

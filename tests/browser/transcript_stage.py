@@ -10,9 +10,9 @@ from typing import Any
 from IPython import get_ipython
 
 from codex_nb.host.mailbox import Mailbox
-from codex_nb.host.pump import open_pump
-from codex_nb.session.answer import Answer, Usage
+from codex_nb.host.shell_channel import open_pump
 from codex_nb.session.events import (
+    Answer,
     ApprovalRequested,
     ApprovalResolved,
     Notice,
@@ -30,9 +30,10 @@ from codex_nb.session.events import (
     TurnEvent,
     TurnFinished,
     TurnStarted,
+    Usage,
 )
 from codex_nb.tools.approval import ApprovalRequest, Decision
-from codex_nb.ui.commands import Command, Decide, Stop
+from codex_nb.ui.layout import Command, Decide, Stop
 from codex_nb.ui.transcript import Transcript
 from tests.patience import PATIENCE_S
 

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from codex_nb import cli
-from codex_nb.magics.options import PARSER
-from codex_nb.magics.reference import reference
+from codex_nb.magics.options import PARSER, reference_text
 
 
 def parsers_below(
@@ -53,7 +52,7 @@ def test_both_command_lines_and_all_their_commands_are_looked_at() -> None:
 
 
 def test_the_reference_shows_the_texts_as_they_were_written() -> None:
-    shown = reference()
+    shown = reference_text()
     assert "%codex models" in shown
     assert "%%codex models" not in shown
 

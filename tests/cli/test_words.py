@@ -6,7 +6,7 @@ import pytest
 
 from codex_nb import cli
 from codex_nb.magics.options import FLAGS
-from codex_nb.magics.reference import reference as magics_reference
+from codex_nb.magics.options import reference_text as magics_reference
 from codex_nb.words import command_line, reference
 
 

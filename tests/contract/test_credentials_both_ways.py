@@ -12,11 +12,11 @@ import pytest
 from pydantic import SecretStr
 
 from codex_nb.auth import AuthMode, open_credentials, open_flow
-from codex_nb.auth.steps import EnterCode, OpenUrl, SignedIn
+from codex_nb.auth.login import EnterCode, OpenUrl, SignedIn
 from codex_nb.auth.store import FileStore
+from codex_nb.config.settings import load_settings
 from codex_nb.errors import AccountChanged, SignInRequired
 from codex_nb.http import httpx, open_http
-from codex_nb.settings import load_settings
 from codex_nb.simulator import ADA, GRACE, Hold, Reply, Scenario
 from tests.auth.fleet import Orders, sail
 from tests.contract.test_logins import sign_in_by_device
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from codex_nb.auth import CredentialManager, Credentials
-    from codex_nb.auth.opening import FlowKind
+    from codex_nb.auth.factory import FlowKind
     from tests.contract.cli import CodexCli
 
 pytestmark = pytest.mark.anyio

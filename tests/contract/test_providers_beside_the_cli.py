@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from codex_nb.responses.model import BUNDLED, parse_models
+from codex_nb.responses.models import BUNDLED, parse_models
 from codex_nb.simulator import Simulator
 from tests.contract.cli import CodexCli
 from tests.contract.test_both_directions import ours

@@ -7,8 +7,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 
-from codex_nb.session.answer import Answer
-from codex_nb.session.events import TextDelta, TurnEvent, TurnFinished, TurnStarted
+from codex_nb.session.events import Answer, TextDelta, TurnEvent, TurnFinished, TurnStarted
 
 STARTED = TurnStarted("turn", "thread", "model", None, "ada@example.com", "plus", "chatgpt")
 FINISHED = TurnFinished(Answer("done"))

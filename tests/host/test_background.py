@@ -11,8 +11,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from codex_nb.host.background import run_in_background
 from codex_nb.host.engine import Engine
 from codex_nb.host.mailbox import Mailbox
-from codex_nb.session.answer import Answer
-from codex_nb.session.events import ToolFinished, TurnEvent
+from codex_nb.session.events import Answer, ToolFinished, TurnEvent
 from tests.host.scripted import FINISHED, STARTED, EndlessTurn, RecordingScreen
 from tests.host.shells import run
 

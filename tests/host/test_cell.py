@@ -14,9 +14,8 @@ import pytest
 from codex_nb.host.cell import CellTurn, TurnInterrupted, frame_length, run_in_cell
 from codex_nb.host.engine import Engine
 from codex_nb.host.mailbox import Mailbox
-from codex_nb.host.pump import IdlePump
-from codex_nb.session.answer import Answer
-from codex_nb.session.events import ApprovalRequested, TextDone, ToolFinished, TurnEvent, TurnFinished
+from codex_nb.host.shell_channel import IdlePump
+from codex_nb.session.events import Answer, ApprovalRequested, TextDone, ToolFinished, TurnEvent, TurnFinished
 from codex_nb.tools.approval import ApprovalRequest
 from tests.host.scripted import FINISHED, STARTED, EndlessTurn, RecordingScreen, delta, scripted
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codex_nb.host.outputs import OutputFold, error_line
+from codex_nb.host.capture import OutputFold, error_line
 
 
 def stream(text: str, name: str = "stdout") -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from codex_nb.host.mailbox import Mailbox
-from codex_nb.host.pump import IdlePump, Pump, open_pump
+from codex_nb.host.shell_channel import IdlePump, Pump, open_pump
 from tests.host.scripted import STARTED
 
 FOREIGN_KERNELS = {

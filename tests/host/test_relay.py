@@ -8,9 +8,9 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
+from codex_nb.host.background import relay
 from codex_nb.host.engine import Engine
 from codex_nb.host.mailbox import Mailbox
-from codex_nb.host.relay import relay
 from codex_nb.session.events import TextDelta, ToolFinished, TurnEvent
 from tests.host.scripted import FINISHED, STARTED, EndlessTurn, delta, scripted
 

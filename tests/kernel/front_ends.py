@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from codex_nb.host.outputs import OUTPUT_MESSAGES, OutputFold
+from codex_nb.host.capture import OUTPUT_MESSAGES, OutputFold
 from tests.kernel.kernel_client import RunningKernel
 
 Answer = Mapping[str, Any]

@@ -13,10 +13,9 @@ from IPython import get_ipython
 from codex_nb.host.cell import run_in_cell
 from codex_nb.host.engine import engine
 from codex_nb.host.mailbox import Mailbox
-from codex_nb.host.pump import open_pump
 from codex_nb.host.shell import InteractiveKernel
-from codex_nb.session.answer import Answer
-from codex_nb.session.events import TextDelta, TurnEvent, TurnFinished
+from codex_nb.host.shell_channel import open_pump
+from codex_nb.session.events import Answer, TextDelta, TurnEvent, TurnFinished
 
 shell = get_ipython()
 kernel = InteractiveKernel(shell)

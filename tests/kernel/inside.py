@@ -17,10 +17,9 @@ from codex_nb.host.background import run_in_background
 from codex_nb.host.cell import run_in_cell
 from codex_nb.host.engine import engine
 from codex_nb.host.mailbox import Mailbox
-from codex_nb.host.pump import open_pump
 from codex_nb.host.shell import InteractiveKernel
-from codex_nb.session.answer import Answer
-from codex_nb.session.events import TextDelta, TurnEvent, TurnFinished, TurnStarted
+from codex_nb.host.shell_channel import open_pump
+from codex_nb.session.events import Answer, TextDelta, TurnEvent, TurnFinished, TurnStarted
 
 shell = get_ipython()
 kernel = InteractiveKernel(shell)

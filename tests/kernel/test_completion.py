@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from codex_nb.magics import manage
-from codex_nb.magics.codex_magics import DISPLAYS
-from codex_nb.magics.commands import COMMANDS, LOGIN_WAYS
-from codex_nb.magics.options import APPROVALS, FLAGS
-from codex_nb.settings import EFFORTS
+from codex_nb.config.settings import EFFORTS
+from codex_nb.magics import subcommands as manage
+from codex_nb.magics.magics import DISPLAYS
+from codex_nb.magics.options import APPROVALS, COMMANDS, FLAGS, LOGIN_WAYS
 from codex_nb.simulator import Simulator
 from tests.kernel.kernel_client import RunningKernel, running
 from tests.kernel.provision import ROOT, VERSIONS, KernelVersion

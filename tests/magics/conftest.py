@@ -12,7 +12,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
-from codex_nb import face
+from codex_nb import api as face
 from codex_nb.simulator import Simulator
 
 

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from types import FrameType
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 import pytest
@@ -21,7 +21,7 @@ import pytest
 import codex_nb
 from codex_nb.errors import BadRequest, CodexError, RateLimited
 from codex_nb.session import events as turn_events
-from codex_nb.session.answer import Answer
+from codex_nb.session.events import Answer
 from codex_nb.simulator import End, Hold, Reply, Say, Simulator, error_replies
 from tests.magics.conftest import Notebook
 
@@ -233,7 +233,7 @@ def test_a_prompt_costs_the_same_in_a_small_batch_and_in_a_large_one(home: objec
 
 def test_a_batch_keeps_nothing_but_its_answers(home: object, sim: Simulator) -> None:
     del home, sim
-    events = tuple(found for found in vars(turn_events).values() if isinstance(found, type))
+    events = get_args(turn_events.TurnEvent)
 
     def kept() -> int:
         gc.collect()

@@ -9,8 +9,7 @@ import pytest
 
 import codex_nb
 from codex_nb.errors import CodexError, SignInRequired
-from codex_nb.session.answer import Answer
-from codex_nb.session.events import TurnFinished
+from codex_nb.session.events import Answer, TurnFinished
 from codex_nb.simulator import End, Reply, Say, Simulator, error_replies
 from tests.magics.conftest import Notebook
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codex_nb.rendering.blocks import BlocksUpdate, MarkdownBlocks, joined
+from codex_nb.rendering.incremental import BlocksUpdate, MarkdownBlocks, joined
 from codex_nb.rendering.markdown import safe_html
 
 LINES = [

@@ -7,12 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from codex_nb.rendering.blocks import MarkdownBlocks
-from codex_nb.rendering.bundle import bundle
-from codex_nb.rendering.code import GrowingCode
-from codex_nb.rendering.document import Call, Checklist, Document, Item, Prose, Remark, Thinking
+from codex_nb.rendering.answer_output import Call, Checklist, Document, Item, Prose, Remark, Thinking, bundle
+from codex_nb.rendering.incremental import GrowingCode, MarkdownBlocks
+from codex_nb.rendering.inert_markdown import neutral_markdown
 from codex_nb.rendering.markdown import safe_html
-from codex_nb.rendering.neutral import neutral_markdown
 from tests.rendering.hostile import HTML, PAYLOADS, payload
 from tests.rendering.strict import typeset_strings, violations
 

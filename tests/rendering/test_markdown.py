@@ -7,11 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codex_nb.rendering.bundle import LONGEST_OUTPUT, answer_bundle, bundle, shortened
-from codex_nb.rendering.document import Call, Document, Prose, Remark, Thinking
+from codex_nb.rendering.answer_output import (
+    LONGEST_OUTPUT,
+    Call,
+    Document,
+    Prose,
+    Remark,
+    Thinking,
+    answer_bundle,
+    bundle,
+    shortened,
+)
 from codex_nb.rendering.highlight import code_html
+from codex_nb.rendering.inert_markdown import neutral_markdown
 from codex_nb.rendering.markdown import safe_html
-from codex_nb.rendering.neutral import neutral_markdown
 from tests.rendering.strict import text_of, violations
 
 TABLE = """\

@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 from pygments.lexers.python import PythonLexer
 from pygments.token import STANDARD_TYPES, Token
 
-from codex_nb.rendering.highlight import _BARE  # what has no colour is decided there
-from codex_nb.rendering.python import PlainFirstPythonLexer
+from codex_nb.rendering.highlight import (
+    _BARE,  # what has no colour is decided there
+    PlainFirstPythonLexer,
+)
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codex_nb.rendering.bundle import answer_bundle
-from codex_nb.rendering.markdown import safe_html
-from codex_nb.rendering.neutral import neutral_markdown
-from codex_nb.rendering.tex import ENVIRONMENTS, MACROS
+from codex_nb.rendering.answer_output import answer_bundle
+from codex_nb.rendering.inert_markdown import neutral_markdown
+from codex_nb.rendering.markdown import ENVIRONMENTS, MACROS, safe_html
 
 MATHEMATICS = [
     r"x^2 + y^2 = z^2",

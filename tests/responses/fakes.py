@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from codex_nb.config.settings import Settings
 from codex_nb.errors import CodexError
 from codex_nb.http import httpx, open_http
-from codex_nb.responses.backend import Backend, choose_backend
 from codex_nb.responses.client import ResponsesClient
 from codex_nb.responses.events import Delta, ResponseEvent, ResponseFinished, Retrying
-from codex_nb.responses.request import ResponsesRequest
-from codex_nb.settings import Settings
+from codex_nb.responses.request import Backend, ResponsesRequest, choose_backend
 
 SETTINGS = Settings(codex_home=Path("nowhere"))
 CHATGPT = choose_backend(SETTINGS, is_chatgpt_auth=True)

@@ -25,12 +25,12 @@ from typing import Any
 import trustme
 
 from codex_nb import errors
+from codex_nb.config.settings import Settings
 from codex_nb.errors import CodexError
 from codex_nb.http import open_http
-from codex_nb.responses.backend import Backend
 from codex_nb.responses.client import ResponsesClient
 from codex_nb.responses.events import ResponseFinished
-from codex_nb.settings import Settings
+from codex_nb.responses.request import Backend
 from tests.responses.conversations import answer, completed, created, failed, message, text_delta, wire
 from tests.responses.fakes import REQUEST, Outcome, sse
 

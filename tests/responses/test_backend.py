@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from codex_nb.config.settings import Provider, Settings
 from codex_nb.errors import ConfigError
-from codex_nb.responses.backend import Backend, choose_backend
-from codex_nb.settings import Provider, Settings
+from codex_nb.responses.request import Backend, choose_backend
 from tests.responses.fakes import SETTINGS
 
 

@@ -20,7 +20,7 @@ from codex_nb.errors import (
     StreamInterrupted,
 )
 from codex_nb.http import httpx, open_http
-from codex_nb.responses.client import ResponsesClient
+from codex_nb.responses.client import ResponsesClient, RetryPolicy
 from codex_nb.responses.events import (
     LimitsSeen,
     OutputItemDone,
@@ -32,7 +32,6 @@ from codex_nb.responses.events import (
 )
 from codex_nb.responses.limits import RateLimits, Window
 from codex_nb.responses.models import ModelCatalog
-from codex_nb.responses.retry import RetryPolicy
 from tests.responses.conversations import (
     CALL,
     REASONING,

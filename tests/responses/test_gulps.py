@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from codex_nb.responses.gulps import EAGER_GULPS, LONG_REST_S, MOST_AHEAD, REST_S, Gulps
+from codex_nb.responses.stream import EAGER_GULPS, LONG_REST_S, MOST_AHEAD, REST_S, Gulps
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

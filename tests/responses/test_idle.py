@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from codex_nb.responses.idle import IdleLimit
+from codex_nb.responses.stream import IdleLimit
 
 pytestmark = pytest.mark.anyio
 

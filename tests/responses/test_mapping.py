@@ -23,8 +23,7 @@ from codex_nb.errors import (
     UsageLimitReached,
 )
 from codex_nb.http import httpx
-from codex_nb.responses.mapping import event_error, reply_error, transport_error
-from codex_nb.responses.problem import readable
+from codex_nb.responses.errors import event_error, readable, reply_error, transport_error
 from tests.leaks import find_leaks
 from tests.responses.fakes import API, CHATGPT
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codex_nb.responses.events import parse_event
-from codex_nb.responses.merging import merged
+from codex_nb.responses.stream import merged
 from tests.responses.fakes import told
 
 TEXT = "response.output_text.delta"

@@ -16,9 +16,8 @@ import pytest
 
 from codex_nb.errors import ConfigError, ModelUnavailable, SignInRequired
 from codex_nb.http import httpx, open_http
-from codex_nb.responses.backend import Backend
-from codex_nb.responses.model import Model, ReasoningChoice, parse_models
-from codex_nb.responses.models import ModelCatalog, nearest
+from codex_nb.responses.models import Model, ModelCatalog, ReasoningChoice, nearest, parse_models
+from codex_nb.responses.request import Backend
 from tests.responses.fakes import API, CHATGPT, LOCAL, SETTINGS
 
 pytestmark = pytest.mark.anyio

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codex_nb.http import httpx
+from codex_nb.responses.client import RetryPolicy
 from codex_nb.responses.events import ResponseEvent, Retrying
-from codex_nb.responses.retry import RetryPolicy
 from tests.responses.conversations import CALL, added, answer, completed, created, done, message, spoken, wire
 from tests.responses.corpus import needs_corpus, recordings
 from tests.responses.fakes import EVENT_STREAM, Chunks, Drops, Outcome, outcome_of, told

@@ -9,10 +9,16 @@ from typing import Any
 import pytest
 import zstandard
 
+from codex_nb.config.settings import Provider
 from codex_nb.http import httpx
-from codex_nb.responses.backend import Backend, choose_backend
-from codex_nb.responses.request import ResponsesRequest, json_schema_format, request_body, request_headers
-from codex_nb.settings import Provider
+from codex_nb.responses.request import (
+    Backend,
+    ResponsesRequest,
+    choose_backend,
+    json_schema_format,
+    request_body,
+    request_headers,
+)
 from tests.responses.conversations import CALL, REASONING, answer, message
 from tests.responses.fakes import API, CHATGPT, LOCAL, QUESTION, REQUEST, SETTINGS, outcome_of, stream_of
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codex_nb.responses.sse import EventStreamDecoder, EventTooLargeError, ServerSentEvent
+from codex_nb.responses.stream import EventStreamDecoder, EventTooLargeError, ServerSentEvent
 from tests.responses.corpus import Vector, needs_corpus, vectors
 
 

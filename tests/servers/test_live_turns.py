@@ -12,15 +12,14 @@ from typing import Any
 
 import pytest
 
+from codex_nb.config.settings import load_settings
 from codex_nb.errors import RateLimited
 from codex_nb.http import httpx, open_http
-from codex_nb.responses.backend import Backend, choose_backend
+from codex_nb.responses.accumulator import FunctionCallItem, ReasoningItem, parse_item
 from codex_nb.responses.client import ResponsesClient
 from codex_nb.responses.events import OutputTextDelta, ResponseEvent, ResponseFinished
-from codex_nb.responses.items import FunctionCallItem, ReasoningItem, parse_item
 from codex_nb.responses.models import ModelCatalog
-from codex_nb.responses.request import ResponsesRequest, json_schema_format
-from codex_nb.settings import load_settings
+from codex_nb.responses.request import Backend, ResponsesRequest, choose_backend, json_schema_format
 from tests.servers.running import Server
 
 # The first test waits until the slowest server is up.

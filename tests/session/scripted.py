@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from codex_nb.notebook import InsertResult, NewCell, RunResult
+from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.responses.events import (
     OutputItemAdded,
     OutputItemDone,
@@ -20,15 +20,15 @@ from codex_nb.responses.events import (
     ResponseFinished,
 )
 from codex_nb.responses.request import ResponsesRequest
-from codex_nb.session.call import Workbench
-from codex_nb.session.conversation import Conversation
 from codex_nb.session.events import TurnEvent, TurnFinished, TurnStarted
 from codex_nb.session.items import Item, user_message
+from codex_nb.session.thread import Conversation
+from codex_nb.session.tool_runner import Workbench
 from codex_nb.session.turn import Turn, run_turn
-from codex_nb.settings import ApprovalPolicy
 from codex_nb.tools.approval import Approver, ConsentMemory, ConsentRules, Decision, PendingApprovals, Verdict
-from codex_nb.tools.kernel import run_python
-from codex_nb.tools.tool import Ports, ToolSet
+from codex_nb.tools.base import Ports, ToolSet
+from codex_nb.tools.notebook import InsertResult, NewCell, RunResult
+from codex_nb.tools.run_python import run_python
 
 USAGE = {
     "input_tokens": 10,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from codex_nb.session.answer import Answer, Status
+from codex_nb.session.events import Answer, Status
 
 
 def test_an_answer_shows_itself_harmlessly_in_three_forms() -> None:

@@ -12,20 +12,19 @@ import pytest
 from pydantic import SecretStr
 
 from codex_nb.auth.credentials import Account, AuthMode, Credentials
+from codex_nb.config.settings import ApprovalPolicy, Settings
 from codex_nb.errors import ModelUnavailable, SignInRequired
 from codex_nb.responses.events import LimitsSeen
 from codex_nb.responses.limits import RateLimits, Window
-from codex_nb.responses.model import Model
+from codex_nb.responses.models import Model
+from codex_nb.session.answer_cache import AnswerStore
 from codex_nb.session.assistant import Assistant
 from codex_nb.session.events import Notice, StepStarted, TurnEvent, TurnFinished, TurnStarted
-from codex_nb.session.replay import AnswerStore
-from codex_nb.session.request import TurnRequest
-from codex_nb.session.sections import NotebookContext, Section
-from codex_nb.session.threads import ThreadStore
-from codex_nb.settings import ApprovalPolicy, Settings
+from codex_nb.session.notebook_context import NotebookContext, Section, TurnRequest
+from codex_nb.session.thread import ThreadStore
 from codex_nb.tools.approval import NobodyToAsk
-from codex_nb.tools.kernel import run_python
-from codex_nb.tools.tool import Ports, ToolSet
+from codex_nb.tools.base import Ports, ToolSet
+from codex_nb.tools.run_python import run_python
 from codex_nb.words import conversation as words
 from tests.leaks import assert_no_leak
 from tests.session.scripted import (

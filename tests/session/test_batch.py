@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from codex_nb.errors import BadRequest, CodexError, ConfigError, RateLimited, UsageLimitReached
-from codex_nb.session.answer import Answer
 from codex_nb.session.batch import Batch, CoroutineExecutor, Progress, prompts_of
+from codex_nb.session.events import Answer
 
 
 class Desk:

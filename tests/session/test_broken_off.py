@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import pytest
 
 from codex_nb.errors import StreamInterrupted
-from codex_nb.session.conversation import Conversation
 from codex_nb.session.events import TurnEvent, TurnFinished
 from codex_nb.session.items import Item, is_call
+from codex_nb.session.thread import Conversation
 from codex_nb.session.turn import run_turn
 from tests.session.scripted import (
     ScriptedClient,

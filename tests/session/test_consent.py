@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from codex_nb.config.settings import ApprovalPolicy
+from codex_nb.magics.question import notebook_tools
 from codex_nb.session.events import ApprovalRequested
 from codex_nb.session.turn import run_turn
-from codex_nb.settings import ApprovalPolicy
 from codex_nb.tools.approval import Approver, Decision, NobodyToAsk, PendingApprovals, Verdict
-from codex_nb.tools.catalog import notebook_tools
-from codex_nb.tools.functions import tool
+from codex_nb.tools.base import tool
 from tests.session.scripted import (
     PaperDocument,
     Person,

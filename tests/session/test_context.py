@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from codex_nb.notebook import Cell, NotebookSnapshot
 from codex_nb.session.context import build_context
-from codex_nb.session.fence import Fence
-from codex_nb.session.redaction import Redactor
-from codex_nb.session.sections import NotebookContext, tokens_of
+from codex_nb.session.notebook_context import NotebookContext, tokens_of
+from codex_nb.session.outbound import Redactor
+from codex_nb.session.prompt import Fence
+from codex_nb.tools.notebook import Cell, NotebookSnapshot
 
 PLAIN = Redactor({})
 PIXEL = base64.b64encode(b"a picture").decode()

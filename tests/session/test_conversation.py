@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from codex_nb.session.conversation import ABORTED_OUTPUT, Conversation
 from codex_nb.session.items import Item, user_message
+from codex_nb.session.thread import ABORTED_OUTPUT, Conversation
 from tests.session.scripted import called, outputs, said, thought
 
 

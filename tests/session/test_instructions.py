@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from codex_nb.session.instructions import ProjectInstructions, agents_files, project_instructions
+from codex_nb.session.prompt import ProjectInstructions, agents_files, project_instructions
 
 
 def test_the_files_from_the_home_and_from_the_root_down_to_the_notebook_apply(tmp_path: Path) -> None:

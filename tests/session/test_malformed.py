@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.errors import MalformedResponse
-from codex_nb.session.conversation import Conversation
 from codex_nb.session.events import ApprovalRequested, ToolCallReady, ToolCallStarted, ToolFinished
 from codex_nb.session.items import Item
-from codex_nb.settings import ApprovalPolicy
+from codex_nb.session.thread import Conversation
 from codex_nb.tools.approval import Verdict
 from tests.session.scripted import (
     Person,

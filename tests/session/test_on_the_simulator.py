@@ -9,16 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from codex_nb.assembly import make_home
-from codex_nb.home import Home
+from codex_nb.config.settings import ApprovalPolicy, load_settings
+from codex_nb.profile import Home, make_home
 from codex_nb.responses.request import ResponsesRequest
 from codex_nb.session.compaction import Compactor
-from codex_nb.session.request import TurnRequest
-from codex_nb.settings import ApprovalPolicy, load_settings
+from codex_nb.session.notebook_context import TurnRequest
 from codex_nb.simulator import Simulator
 from codex_nb.tools.approval import NobodyToAsk
-from codex_nb.tools.kernel import run_python
-from codex_nb.tools.tool import Ports, ToolSet
+from codex_nb.tools.base import Ports, ToolSet
+from codex_nb.tools.run_python import run_python
 from tests.session.scripted import ProcessKernel, SameThread
 
 pytestmark = pytest.mark.anyio

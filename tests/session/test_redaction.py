@@ -6,8 +6,8 @@ from urllib.parse import quote
 
 import pytest
 
-from codex_nb.session.redaction import Finding, Redactor, environment_secrets
-from codex_nb.tools.outputs import shorten
+from codex_nb.session.outbound import Finding, Redactor, environment_secrets
+from codex_nb.tools.notebook import shorten
 from tests.leaks import assert_no_leak
 
 VALUE = 'odd "värld" & value/1+2'

@@ -7,14 +7,12 @@ from typing import Any
 
 import pytest
 
-from codex_nb.providers import Provider
-from codex_nb.session.answer import Answer, ToolCall, Usage
-from codex_nb.session.events import Notice, TurnEvent, TurnFinished
-from codex_nb.session.replay import AnswerStore
-from codex_nb.session.sections import NotebookContext, Section
-from codex_nb.settings import ApprovalPolicy
-from codex_nb.tools.kernel import run_python
-from codex_nb.tools.tool import ToolSet
+from codex_nb.config.settings import ApprovalPolicy, Provider
+from codex_nb.session.answer_cache import AnswerStore
+from codex_nb.session.events import Answer, Notice, ToolCall, TurnEvent, TurnFinished, Usage
+from codex_nb.session.notebook_context import NotebookContext, Section
+from codex_nb.tools.base import ToolSet
+from codex_nb.tools.run_python import run_python
 from tests.session.scripted import called, reply, said
 from tests.session.test_assistant import LOGIN, Desk, texts
 

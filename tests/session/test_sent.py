@@ -11,14 +11,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from codex_nb.notebook import Cell, NotebookSnapshot
-from codex_nb.responses.backend import choose_backend
-from codex_nb.responses.request import request_body
+from codex_nb.config.settings import ApprovalPolicy
+from codex_nb.magics.question import notebook_tools
+from codex_nb.responses.request import choose_backend, request_body
 from codex_nb.session.context import build_context
-from codex_nb.session.fence import RULE
-from codex_nb.session.instructions import BASE
-from codex_nb.settings import ApprovalPolicy
-from codex_nb.tools.catalog import notebook_tools
+from codex_nb.session.prompt import BASE, RULE
+from codex_nb.tools.notebook import Cell, NotebookSnapshot
 from tests.leaks import assert_no_leak
 from tests.session.scripted import called, reply, said
 from tests.session.test_assistant import REFRESH, TOKEN, Desk

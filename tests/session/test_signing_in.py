@@ -7,13 +7,13 @@ import pytest
 from pydantic import SecretStr
 
 from codex_nb.auth.credentials import Account, Credentials
+from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.errors import AccountChanged, AuthError, RefreshFailed, SignInRequired
 from codex_nb.session.events import TurnEvent, TurnFinished
-from codex_nb.session.request import TurnRequest
-from codex_nb.settings import ApprovalPolicy
+from codex_nb.session.notebook_context import TurnRequest
 from codex_nb.tools.approval import NobodyToAsk
-from codex_nb.tools.kernel import run_python
-from codex_nb.tools.tool import Ports, ToolSet
+from codex_nb.tools.base import Ports, ToolSet
+from codex_nb.tools.run_python import run_python
 from tests.session.scripted import SameThread, Step, called, delta, outputs, reply, said
 from tests.session.test_assistant import LOGIN, Desk
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import functools
 import sys
 
-from codex_nb.session.answer import Answer
 from codex_nb.session.events import (
+    Answer,
     ApprovalRequested,
     ApprovalResolved,
     Notice,

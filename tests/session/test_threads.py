@@ -4,9 +4,8 @@ import json
 import stat
 from pathlib import Path
 
-from codex_nb.session.conversation import Conversation
 from codex_nb.session.items import user_message
-from codex_nb.session.threads import ThreadStore, next_name, notebook_thread
+from codex_nb.session.thread import Conversation, ThreadStore, next_name, notebook_thread
 from tests.session.scripted import said
 
 

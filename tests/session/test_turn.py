@@ -5,10 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.errors import RateLimited, SignInRequired, StreamInterrupted
 from codex_nb.responses.events import Retrying
-from codex_nb.session.answer import ToolCall, Usage
-from codex_nb.session.conversation import ABORTED_NOTE, ABORTED_OUTPUT, Conversation
 from codex_nb.session.events import (
     ApprovalRequested,
     ApprovalResolved,
@@ -17,6 +16,7 @@ from codex_nb.session.events import (
     StepStarted,
     TextDelta,
     TextDone,
+    ToolCall,
     ToolCallReady,
     ToolCallStarted,
     ToolFinished,
@@ -24,9 +24,10 @@ from codex_nb.session.events import (
     TurnEvent,
     TurnFinished,
     TurnStarted,
+    Usage,
 )
+from codex_nb.session.thread import ABORTED_NOTE, ABORTED_OUTPUT, Conversation
 from codex_nb.session.turn import Unfit, run_turn
-from codex_nb.settings import ApprovalPolicy
 from codex_nb.tools.approval import Decision, NobodyToAsk, PendingApprovals, Verdict
 from codex_nb.words import conversation as words
 from tests.session.scripted import (
@@ -420,7 +421,7 @@ async def test_an_answer_that_never_fits_fails_with_the_reason() -> None:
 async def test_images_are_left_out_for_a_model_that_takes_text_only() -> None:
     turn = make_turn(sends_images=False)
     from codex_nb.tools.approval import Effect
-    from codex_nb.tools.tool import Tool, ToolResult, ToolSet
+    from codex_nb.tools.base import Tool, ToolResult, ToolSet
 
     async def draw(arguments: dict, ports: object) -> ToolResult:
         return ToolResult("a plot", images=("data:image/png;base64,AAAA",))

@@ -8,8 +8,8 @@ from typing import Any, TypedDict
 import pytest
 from pydantic import BaseModel, Field, field_validator
 
+from codex_nb.session.structured_output import SchemaError, value_format
 from codex_nb.session.turn import Unfit
-from codex_nb.session.values import SchemaError, value_format
 
 
 class Colour(StrEnum):

@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from codex_nb.config_toml import ConfigToml, ProfileTable, ProviderTable, parse_config
-from codex_nb.errors import ConfigError
-from codex_nb.settings import (
+from codex_nb.config.config_toml import ConfigToml, ProfileTable, ProviderTable, parse_config
+from codex_nb.config.settings import (
     ApprovalPolicy,
     BearerCommand,
     CredentialsStore,
@@ -20,6 +19,7 @@ from codex_nb.settings import (
     Settings,
     load_settings,
 )
+from codex_nb.errors import ConfigError
 
 
 def write(home: Path, text: str) -> Path:

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from codex_nb.settings import ApprovalPolicy
+from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.tools.approval import (
     ApprovalRequest,
     ConsentMemory,
@@ -16,7 +16,7 @@ from codex_nb.tools.approval import (
     PendingApprovals,
     Verdict,
 )
-from codex_nb.tools.tool import Tool, ToolResult
+from codex_nb.tools.base import Tool, ToolResult
 
 pytestmark = pytest.mark.anyio
 

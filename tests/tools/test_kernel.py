@@ -5,10 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from codex_nb.notebook import RunResult
-from codex_nb.tools.kernel import OUTPUT_LIMIT, run_python, run_result
-from codex_nb.tools.outputs import output_text, shorten
-from codex_nb.tools.tool import Ports, ToolResult
+from codex_nb.tools.base import Ports, ToolResult
+from codex_nb.tools.notebook import RunResult, output_text, shorten
+from codex_nb.tools.run_python import OUTPUT_LIMIT, run_python, run_result
 from tests.session.scripted import ProcessKernel, SameThread
 
 pytestmark = pytest.mark.anyio

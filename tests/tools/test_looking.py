@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from codex_nb.errors import InvalidArguments
-from codex_nb.notebook import InsertResult, NewCell
+from codex_nb.magics.question import notebook_tools
 from codex_nb.tools.approval import Effect
-from codex_nb.tools.catalog import notebook_tools
+from codex_nb.tools.base import Arguments, Ports, Tool, ToolResult
+from codex_nb.tools.cells import insert_cells
 from codex_nb.tools.files import list_files, read_bounded, read_file, resolve
-from codex_nb.tools.insertion import insert_cells
 from codex_nb.tools.inspection import inspect
-from codex_nb.tools.tool import Arguments, Ports, Tool, ToolResult
+from codex_nb.tools.notebook import InsertResult, NewCell
 from tests.session.scripted import PaperDocument, ProcessKernel, SameThread
 
 pytestmark = pytest.mark.anyio

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from codex_nb.errors import InvalidArguments
+from codex_nb.tools.base import Ports, ToolResult
 from codex_nb.tools.plan import LONGEST_STEP, MOST_STEPS, SHOWN, Plan, Step, plan_in, read_plan, update_plan
-from codex_nb.tools.tool import Ports, ToolResult
 from tests.session.scripted import SameThread
 
 STEP = {"step": "Look", "status": "pending"}

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from codex_nb.errors import InvalidArguments
-from codex_nb.tools.insertion import insert_cells
+from codex_nb.tools.cells import insert_cells
 
 CELLS = [
     {"kind": "markdown", "source": "## Penguins\n\nof *three* kinds"},

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from pandas.api.extensions import ExtensionArray, ExtensionDtype
 
-from codex_nb.tools import variables
-from codex_nb.tools.variables import Detail, describe, imported_modules, is_worth_knowing
+from codex_nb.tools import describe as variables
+from codex_nb.tools.describe import Detail, describe, imported_modules, is_worth_knowing
 
 
 class Trap(Exception):

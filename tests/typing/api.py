@@ -7,7 +7,7 @@ from typing import Any, assert_type
 
 import codex_nb
 from codex_nb.errors import ApiError, CodexError, RateLimited, SignInRequired
-from codex_nb.session.answer import Answer, ToolCall, Usage
+from codex_nb.session.events import Answer, ToolCall, Usage
 
 
 @dataclass

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from codex_nb.rendering.splitting import CONTINUED
-from codex_nb.session.answer import Answer, Usage
-from codex_nb.session.events import TurnFinished, TurnStarted
+from codex_nb.rendering.incremental import CONTINUED
+from codex_nb.session.events import Answer, TurnFinished, TurnStarted, Usage
 
 STARTED = TurnStarted("turn", "main", "gpt-5.2-codex", "medium", "ada@example.com", "plus", "chatgpt")
 

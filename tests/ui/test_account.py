@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from codex_nb.auth.credentials import AuthMode
-from codex_nb.auth.status import AccountStatus
+from codex_nb.auth.diagnostics import AccountStatus
 from codex_nb.responses.limits import Credits, RateLimits, Window
 from codex_nb.ui.account import AccountReport, AccountView, bar
 from tests.rendering.hostile import PAYLOADS, payload

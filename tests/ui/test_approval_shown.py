@@ -17,10 +17,9 @@ from rich.console import Console
 
 from codex_nb.session.events import ApprovalRequested, ToolCallReady
 from codex_nb.tools.approval import ApprovalRequest
-from codex_nb.ui.approval import ask_by_typing
-from codex_nb.ui.html import HtmlScreen
-from codex_nb.ui.plain import PlainScreen
-from codex_nb.ui.terminal import RichScreen
+from codex_nb.ui.html_view import HtmlScreen
+from codex_nb.ui.rich_view import RichScreen
+from codex_nb.ui.text_view import PlainScreen, ask_by_typing
 from codex_nb.ui.transcript import Transcript
 from tests.ui.fakes import STARTED, FakeNotebook, FakePage
 

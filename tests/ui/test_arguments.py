@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codex_nb.ui.arguments import ArgumentsReader, readable_arguments
+from codex_nb.ui.part_views import ArgumentsReader, readable_arguments
 
 characters = st.characters(exclude_categories=["Cs"])
 

@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from codex_nb.session.answer import Answer
-from codex_nb.session.events import TurnStarted
-from codex_nb.ui.footer import footer
+from codex_nb.session.events import Answer, TurnStarted
+from codex_nb.ui.labels import footer
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from codex_nb.session.events import (
     ToolStarted,
 )
 from codex_nb.tools.approval import ApprovalRequest, Decision, Verdict
-from codex_nb.ui.commands import Command, Decide
-from codex_nb.ui.html import HtmlScreen
+from codex_nb.ui.html_view import HtmlScreen
+from codex_nb.ui.layout import Command, Decide
 from codex_nb.ui.transcript import Transcript
 from tests.rendering.hostile import PAYLOADS, payload
 from tests.rendering.strict import violations

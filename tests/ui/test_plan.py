@@ -21,9 +21,9 @@ from codex_nb.session.events import (
     ToolStarted,
 )
 from codex_nb.tools.approval import ApprovalRequest, Decision, Verdict
-from codex_nb.ui.html import HtmlScreen
-from codex_nb.ui.plain import PlainScreen
-from codex_nb.ui.terminal import RichScreen
+from codex_nb.ui.html_view import HtmlScreen
+from codex_nb.ui.rich_view import RichScreen
+from codex_nb.ui.text_view import PlainScreen
 from codex_nb.ui.transcript import Transcript
 from tests.rendering.hostile import PAYLOADS, payload
 from tests.rendering.strict import text_of, violations

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from codex_nb.auth.steps import EnterCode, EnterSecret, LoginStep, OpenUrl, SignedIn, Waiting
+from codex_nb.auth.login import EnterCode, EnterSecret, LoginStep, OpenUrl, SignedIn, Waiting
 from codex_nb.errors import LoginFailed
 from codex_nb.ui.login import SignInWidget, sign_in_by_text
 from tests.rendering.hostile import PAYLOADS, payload

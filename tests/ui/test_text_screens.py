@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from codex_nb.rendering.splitting import CONTINUED
+from codex_nb.rendering.incremental import CONTINUED
 from codex_nb.session.events import (
     ApprovalRequested,
     ApprovalResolved,
@@ -22,9 +22,9 @@ from codex_nb.session.events import (
     ToolStarted,
 )
 from codex_nb.tools.approval import ApprovalRequest, Decision, Verdict
-from codex_nb.ui.commands import Command, Decide
-from codex_nb.ui.plain import PlainScreen
-from codex_nb.ui.terminal import RichScreen
+from codex_nb.ui.layout import Command, Decide
+from codex_nb.ui.rich_view import RichScreen
+from codex_nb.ui.text_view import PlainScreen
 from codex_nb.words import tools
 from tests.rendering.hostile import PAYLOADS, payload
 from tests.ui.fakes import STARTED, finished

@@ -24,7 +24,7 @@ from codex_nb.session.events import (
     ToolStarted,
 )
 from codex_nb.tools.approval import ApprovalRequest, Decision, Verdict
-from codex_nb.ui.commands import Command, Continue, Decide, Retry, Stop
+from codex_nb.ui.layout import Command, Continue, Decide, Retry, Stop
 from codex_nb.ui.transcript import Transcript
 from tests.ui.fakes import STARTED, FakeNotebook, FakePage, finished
 

@@ -8,8 +8,8 @@ import ipywidgets
 import pytest
 
 from codex_nb.session.events import TextDone
+from codex_nb.ui.live_output import STATIC, Kind, WidgetChannel, widget_class
 from codex_nb.ui.transcript import Transcript
-from codex_nb.ui.widgets import STATIC, Kind, WidgetChannel, widget_class
 from tests.ui.fakes import FakeNotebook, finished
 
 

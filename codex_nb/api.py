@@ -1,0 +1,241 @@
+"""The Python API: ``ask``, ``aask``, ``astream`` and ``map`` for scripts, cells and async code."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import functools
+import sys
+from contextlib import aclosing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from codex_nb.config.settings import ApprovalPolicy, Environment
+from codex_nb.errors import CodexError
+from codex_nb.host.background import relay
+from codex_nb.host.cell import run_in_cell
+from codex_nb.host.engine import engine
+from codex_nb.host.mailbox import Mailbox
+from codex_nb.host.shell_channel import open_pump
+from codex_nb.magics.cell import stdin_prompt
+from codex_nb.magics.question import gather, image_url
+from codex_nb.magics.session import NotebookReading, PlainConfiguration, Workspace, read_for
+from codex_nb.profile import open_profile
+from codex_nb.responses.throttle import Throttle
+from codex_nb.session.batch import Batch, CoroutineExecutor, prompts_of
+from codex_nb.session.events import ApprovalRequested, TurnFinished
+from codex_nb.session.notebook_context import TurnRequest
+from codex_nb.tools.approval import NobodyToAsk, PendingApprovals
+from codex_nb.tools.base import Ports, Tool, ToolSet
+from codex_nb.ui.live_output import ProgressLine
+from codex_nb.ui.text_view import ask_by_typing
+from codex_nb.words.conversation import NO_RESULT
+from codex_nb.words.transcript import FAILED_WITHOUT_A_REASON
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
+    from concurrent.futures import Future
+    from typing import Literal
+
+    from codex_nb.magics.account import Overview
+    from codex_nb.profile import Home
+    from codex_nb.session.batch import Executor
+    from codex_nb.session.events import Answer, TurnEvent
+    from codex_nb.tools.approval import Approver
+
+
+@functools.cache
+def _bare_workspaces() -> dict[int, Workspace]:
+    """Return the workspaces of shells without the extension, and of no shell; they are closed when Python ends."""
+    atexit.register(close)
+    return {}
+
+
+def _bare_workspace(shell: Any) -> Workspace:
+    # setdefault is one step: threads that come at once get the same workspace, which opens nothing before it is used
+    made = Workspace(shell, PlainConfiguration(), engine(), open_profile, None, Environment())
+    return _bare_workspaces().setdefault(id(shell), made)
+
+
+def close() -> None:
+    """Close the connections that calls from Python have opened; the next call opens new ones."""
+    known = _bare_workspaces()
+    while known:
+        known.popitem()[1].close()
+
+
+def _shell() -> Any:
+    module = sys.modules.get("IPython")
+    return module.get_ipython() if module is not None else None
+
+
+def workspace() -> Workspace:
+    """Return the loaded extension's workspace, so that a cell and a call share one login; else a bare one."""
+    from codex_nb.magics.extension import loaded_workspace
+
+    shell = _shell()
+    found = loaded_workspace(shell) if shell is not None else None
+    return found or _bare_workspace(shell)
+
+
+def _request(
+    space: Workspace,
+    prompt: str,
+    *,
+    model: str | None,
+    effort: str | None,
+    thread: str | None,
+    context: bool,
+    tools: Sequence[Tool | Callable[..., Any]],
+    images: Sequence[str],
+    schema: Any,
+    approval: str,
+    profile: str | None,
+) -> tuple[Home, TurnRequest]:
+    from codex_nb.tools.base import tool
+
+    home = space.home(profile)
+    namespace = space.namespace
+    found = None
+    if context and space.shell is not None:
+        reading = read_for(space, prompt, None)
+        found = gather(reading, home, reading.hidden())
+    request = TurnRequest(
+        prompt=prompt,
+        model=model or space.config.model,
+        effort=effort or space.config.effort,
+        thread=thread,
+        context=found,
+        tools=ToolSet(tuple(each if isinstance(each, Tool) else tool(each) for each in tools)),
+        images=tuple(
+            name if name.startswith("data:") else image_url(name, namespace, space.folder) for name in images
+        ),
+        schema=schema,
+        approval=ApprovalPolicy(approval),
+        folder=space.folder,
+    )
+    return home, request
+
+
+def _ports(space: Workspace, mailbox: Mailbox, prompt: str) -> Ports:
+    return Ports(mailbox, space.kernel, None, space.folder, NotebookReading(space, prompt).hidden)
+
+
+class _QuietScreen:
+    """Shows nothing; asks by typing, and keeps how the turn ended."""
+
+    def __init__(self, approvals: PendingApprovals, ask: Callable[[str], str] | None) -> None:
+        self._approvals = approvals
+        self._ask = ask
+        self.finished: TurnFinished | None = None
+
+    def apply(self, event: TurnEvent) -> None:
+        """Take in one event."""
+        if isinstance(event, ApprovalRequested):
+            decision = ask_by_typing(event.request, self._ask)
+            self._approvals.resolve(event.request.call_number, decision)
+        elif isinstance(event, TurnFinished):
+            self.finished = event
+
+    def flush(self) -> None:
+        """Show nothing."""
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+
+
+def ask(prompt: str, **options: Any) -> Answer:
+    """See :func:`codex_nb.ask`."""
+    space = workspace()
+    home, request = _request(space, prompt, **options)
+    approvals = PendingApprovals()
+    screen = _QuietScreen(approvals, stdin_prompt(space.shell))
+    with Mailbox() as mailbox, open_pump(space.shell, mailbox) as pump:
+        ports = _ports(space, mailbox, prompt)
+        turn = home.assistant.turn(request, ports=ports, approver=approvals)
+        answer = run_in_cell(space.engine, turn, screen, mailbox, pump)
+    if screen.finished is not None:
+        _raise_failure(screen.finished)
+    return answer
+
+
+def _raise_failure(finished: TurnFinished) -> None:
+    if finished.answer.status == "failed":
+        raise finished.failure or CodexError(finished.error or FAILED_WITHOUT_A_REASON)
+
+
+async def astream(prompt: str, **options: Any) -> AsyncGenerator[TurnEvent, None]:
+    """See :func:`codex_nb.astream`."""
+    space = workspace()
+    home, request = _request(space, prompt, **options)
+    approver: Approver = NobodyToAsk()
+    with Mailbox() as mailbox:
+        ports = _ports(space, mailbox, prompt)
+        turn = home.assistant.turn(request, ports=ports, approver=approver)
+        async with aclosing(relay(space.engine, turn, mailbox)) as events:
+            async for event in events:
+                yield event
+
+
+async def aask(prompt: str, **options: Any) -> Answer:
+    """See :func:`codex_nb.aask`."""
+    async with aclosing(astream(prompt, **options)) as events:
+        async for event in events:
+            if isinstance(event, TurnFinished):
+                _raise_failure(event)
+                if event.answer.status == "cancelled":
+                    raise asyncio.CancelledError
+                return event.answer
+    raise CodexError(NO_RESULT)
+
+
+def ask_many(
+    prompts: Iterable[str],
+    *,
+    concurrency: int,
+    on_error: Literal["raise", "return"],
+    executor: Executor | None,
+    **options: Any,
+) -> Any:
+    """See :func:`codex_nb.map`."""
+    texts, shaped = prompts_of(prompts)
+    space = workspace()
+    throttle = Throttle(concurrency)
+    line = ProgressLine(in_notebook=getattr(space.shell, "kernel", None) is not None)
+    with Mailbox() as mailbox, open_pump(space.shell, mailbox) as pump:
+
+        async def answer(prompt: str) -> Answer:
+            home, request = _request(space, prompt, **options)
+            request = replace(request, throttle=throttle)
+            ports = _ports(space, mailbox, prompt)
+            return await home.assistant.answer(request, ports=ports, approver=NobodyToAsk())
+
+        def wait(_: Collection[Future[Any]], seconds: float) -> None:
+            pump.once(seconds)
+            mailbox.run_calls()
+
+        batch = Batch(
+            texts,
+            answer if executor is None else functools.partial(ask, **options),
+            CoroutineExecutor(space.engine.submit) if executor is None else executor,
+            concurrency=concurrency,
+            on_error=on_error,
+            on_progress=line.tell,
+            wait=wait,
+            wake=mailbox.wake,
+            waiting_s=lambda: throttle.waiting_s,
+        )
+        try:
+            return shaped(batch.run())
+        except BaseException as error:
+            error.answers = shaped(batch.outcomes())  # type: ignore[attr-defined]  # any exception takes one more
+            raise
+        finally:
+            line.close()
+
+
+def status(profile: str | None = None) -> Overview:
+    """See :func:`codex_nb.status`."""
+    from codex_nb.magics.account import overview
+
+    return overview(workspace(), profile)

@@ -1,0 +1,249 @@
+"""Agent identities and personal access tokens: credentials that are resolved before they can sign."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Secret, SecretStr
+
+from codex_nb.auth.credentials import (
+    UNKNOWN_PLAN,
+    Account,
+    AgentIdentity,
+    AuthMode,
+    Credentials,
+    format_seconds,
+    name_of,
+)
+from codex_nb.auth.oauth import describe_network_error, is_loopback, is_secure
+from codex_nb.errors import RefreshFailed, SignInRequired
+from codex_nb.http import httpx
+from codex_nb.words import identities as words
+from codex_nb.words import network
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from codex_nb.auth.auth_json import AuthDotJson
+    from codex_nb.auth.credentials import Clock
+    from codex_nb.config.settings import Settings
+
+
+JWKS_TIMEOUT_S = 10.0
+REGISTER_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True)
+class AgentRecord:
+    """An agent identity before its task: who it is, and its key (base64 of PKCS#8)."""
+
+    runtime_id: str
+    private_key: SecretStr
+    account: Account
+    expires_at: datetime | None = None
+
+
+class AgentRegistry:
+    """Checks agent identities and registers their tasks."""
+
+    def __init__(self, http: httpx.AsyncClient, settings: Settings, *, clock: Clock) -> None:
+        self._http = http
+        self._settings = settings
+        self._clock = clock
+
+    async def register(self, found: Credentials, record: SecretStr | Secret[Any] | None) -> Credentials:
+        """Complete the credentials by their account and a signer. Raises SignInRequired or RefreshFailed."""
+        keys = _keys_module()
+        secret = None if record is None else Secret(record.get_secret_value())
+        claims = await self._claims(secret)
+        agent = _read_record(claims)
+        if agent is None:
+            raise _invalid(found, words.INCOMPLETE)
+        if agent.expires_at is not None and agent.expires_at <= self._clock():
+            raise _invalid(found, words.EXPIRED)
+        key = keys.open_key(agent.private_key)
+        if key is None:
+            raise _invalid(found, words.OTHER_KIND_OF_KEY)
+        task_id = await self._task_id(agent, key)
+        identity = AgentIdentity(agent.runtime_id, task_id, key.sign, self._clock)
+        return replace(found, account=agent.account, bearer=None, expires_at=agent.expires_at, agent=identity)
+
+    async def _claims(self, record: Secret[Any] | None) -> Secret[dict[str, Any]]:
+        value = None if record is None else record.get_secret_value()
+        if isinstance(value, dict):
+            return Secret(value)
+        if not isinstance(value, str) or value.count(".") != 2:  # noqa: PLR2004  (RFC 7519: header, payload, signature)
+            raise SignInRequired(words.UNKNOWN_FORM)
+        token = SecretStr(value)
+        del value
+        keys = await self._jwks()
+        verified: Secret[dict[str, Any]] | str = _keys_module().verify(token, keys)
+        if isinstance(verified, str):
+            raise SignInRequired(words.agent_invalid(verified))
+        return verified
+
+    async def _jwks(self) -> list[dict[str, Any]]:
+        base = self._settings.agent_jwks_base_url or self._settings.chatgpt_base_url
+        reply = await self._fetch("GET", f"{base.rstrip('/')}/wham/agent-identities/jwks", JWKS_TIMEOUT_S)
+        keys = reply.get("keys") if isinstance(reply, dict) else None
+        if not isinstance(keys, list):
+            raise _unreachable(words.NO_KEYS, reply if isinstance(reply, str) else words.NO_KEY_SET)
+        return [key for key in keys if isinstance(key, dict)]
+
+    async def _task_id(self, agent: AgentRecord, key: Any) -> str:
+        timestamp = format_seconds(self._clock())
+        signature = base64.b64encode(key.sign(f"{agent.runtime_id}:{timestamp}".encode())).decode("ascii")
+        url = f"{self._authapi()}/v1/agent/{agent.runtime_id}/task/register"
+        body = {"timestamp": timestamp, "signature": signature}
+        reply = await self._fetch("POST", url, REGISTER_TIMEOUT_S, body)
+        if isinstance(reply, str):
+            raise _unreachable(words.NO_TASK, reply)
+        for name in ("task_id", "taskId"):
+            if isinstance(reply.get(name), str) and reply[name]:
+                return str(reply[name])
+        for name in ("encrypted_task_id", "encryptedTaskId"):
+            opened = key.unseal(reply[name]) if isinstance(reply.get(name), str) else None
+            if opened:
+                return str(opened)
+        raise _unreachable(words.NO_TASK, words.NO_TASK_NAMED)
+
+    def _authapi(self) -> str:
+        base = self._settings.chatgpt_base_url.rstrip("/")
+        if self._settings.agent_authapi_base_url:
+            return self._settings.agent_authapi_base_url.rstrip("/")
+        if is_loopback(httpx.URL(base).host):
+            return base
+        return self._settings.authapi_base_url.rstrip("/")
+
+    async def _fetch(self, method: str, url: str, timeout_s: float, body: Any = None) -> dict[str, Any] | str:
+        if not is_secure(url):
+            return network.INSECURE_ADDRESS
+        try:
+            request = self._http.build_request(method, url, json=body, timeout=timeout_s)
+            response = await self._http.send(request, auth=None, follow_redirects=False)
+            value = response.json() if response.is_success else None
+        except httpx.HTTPError as error:
+            return describe_network_error(error)
+        except ValueError:
+            return network.SENSELESS
+        return value if isinstance(value, dict) else network.service_status(str(response.status_code))
+
+
+def _read_record(claims: Secret[dict[str, Any]]) -> AgentRecord | None:
+    value = claims.get_secret_value()
+    runtime_id, key = value.get("agent_runtime_id"), value.get("agent_private_key")
+    if not (isinstance(runtime_id, str) and runtime_id.isascii() and isinstance(key, str)):
+        return None
+    expires = value.get("exp")
+
+    def text(name: str) -> str | None:
+        found = value.get(name)
+        return found if isinstance(found, str) and found else None
+
+    account = Account(
+        account_id=text("account_id"),
+        user_id=text("chatgpt_user_id"),
+        email=name_of(value.get("email")),
+        plan=name_of(value.get("plan_type")) or UNKNOWN_PLAN,
+        is_fedramp=value.get("chatgpt_account_is_fedramp") is True,
+    )
+    expires_at = datetime.fromtimestamp(expires, UTC) if isinstance(expires, int | float) else None
+    return AgentRecord(runtime_id, SecretStr(key), account, expires_at)
+
+
+def _keys_module() -> Any:
+    try:
+        from codex_nb.auth import agent_keys  # (needs the optional package cryptography)
+    except ImportError as error:
+        raise SignInRequired(words.NO_CRYPTOGRAPHY) from error
+    return agent_keys
+
+
+def _invalid(found: Credentials, why: str) -> SignInRequired:
+    return SignInRequired(words.agent_unusable(found.source, why))
+
+
+def _unreachable(what: str, why: str) -> RefreshFailed:
+    return RefreshFailed(words.agent_not_now(what, why), permanent=False, reason="unreachable")
+
+
+WHOAMI_TIMEOUT_S = 20.0
+
+
+class Identities:
+    """Completes credentials and remembers the outcome for as long as the process lives."""
+
+    def __init__(self, http: httpx.AsyncClient, settings: Settings, *, clock: Clock) -> None:
+        self._http = http
+        self._settings = settings
+        self._agents = AgentRegistry(http, settings, clock=clock)
+        self._known: dict[str, Credentials] = {}
+
+    async def complete(self, found: Credentials, document: AuthDotJson | None = None) -> Credentials:
+        """Give the credentials with their account; those that say it themselves come back as they are."""
+        match found.mode:
+            case AuthMode.PERSONAL_ACCESS_TOKEN if found.bearer is not None:
+                return await self._once(found, _fingerprint(found.bearer), self._whoami)
+            case AuthMode.AGENT_IDENTITY:
+                record = found.bearer if document is None else document.agent_identity
+                return await self._once(
+                    found, _fingerprint(record), lambda it: self._agents.register(it, record)
+                )
+            case _:
+                return found
+
+    async def _once(
+        self, found: Credentials, key: str, ask: Callable[[Credentials], Awaitable[Credentials]]
+    ) -> Credentials:
+        if key not in self._known:
+            self._known[key] = await ask(found)
+        return replace(self._known[key], source=found.source)
+
+    async def _whoami(self, found: Credentials) -> Credentials:
+        outcome = await self._ask_whoami(found.bearer)
+        if isinstance(outcome, str):
+            raise RefreshFailed(words.token_unchecked(outcome), permanent=False, reason="unreachable")
+        if outcome is None:
+            raise SignInRequired(words.token_invalid(found.source))
+        return replace(found, account=account_from_whoami(outcome))
+
+    async def _ask_whoami(self, token: SecretStr | None) -> dict[str, Any] | str | None:
+        url = f"{self._settings.authapi_base_url.rstrip('/')}/v1/user-auth-credential/whoami"
+        if token is None or not is_secure(url):
+            return words.ACCOUNT_SERVICE_INSECURE
+        try:
+            request = self._http.build_request("GET", url, timeout=WHOAMI_TIMEOUT_S)
+            request.headers["authorization"] = f"Bearer {token.get_secret_value()}"
+            response = await self._http.send(request, auth=None, follow_redirects=False)
+            if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+                return None
+            value = response.json() if response.status_code == httpx.codes.OK else None
+        except (httpx.HTTPError, ValueError) as error:
+            return describe_network_error(error) if isinstance(error, httpx.HTTPError) else network.SENSELESS
+        return value if isinstance(value, dict) else words.account_service_status(str(response.status_code))
+
+
+def account_from_whoami(value: dict[str, Any]) -> Account:
+    """The account that the account service names."""
+
+    def text(key: str) -> str | None:
+        found = value.get(key)
+        return found if isinstance(found, str) and found else None
+
+    return Account(
+        account_id=text("chatgpt_account_id"),
+        user_id=text("chatgpt_user_id"),
+        email=name_of(value.get("email")),
+        plan=name_of(value.get("chatgpt_plan_type")) or UNKNOWN_PLAN,
+        is_fedramp=value.get("chatgpt_account_is_fedramp") is True,
+    )
+
+
+def _fingerprint(secret: SecretStr | Secret[Any] | None) -> str:
+    value = None if secret is None else secret.get_secret_value()
+    return sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

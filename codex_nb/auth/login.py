@@ -1,0 +1,432 @@
+"""Login methods as step generators: device code, browser, API key, personal access token."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+from abc import ABC, abstractmethod
+from collections import deque
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from hmac import compare_digest
+from typing import TYPE_CHECKING, Literal, TypeVar
+from urllib.parse import parse_qs, urlsplit
+
+from pydantic import SecretStr
+
+from codex_nb.auth.auth_json import AuthDotJson, format_time
+from codex_nb.auth.credentials import PERSONAL_ACCESS_TOKEN_PREFIX, credentials_from_document, read_claims
+from codex_nb.auth.manager import restriction
+from codex_nb.auth.oauth import DEVICE_CODE_LIFETIME, AuthorizationCode, Pkce
+from codex_nb.errors import AuthError, CredentialsUnreadable, LoginFailed, RefreshFailed
+from codex_nb.rendering.visible import visible_line
+from codex_nb.words import login_flows as words
+from codex_nb.words import next_steps, restrictions, stored_login
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine, Sequence
+    from datetime import datetime
+
+    from codex_nb.auth.credentials import Credentials
+    from codex_nb.auth.manager import CredentialManager
+    from codex_nb.auth.oauth import DeviceCode, TokenReply
+    from codex_nb.config.settings import Settings
+
+
+@dataclass(frozen=True)
+class EnterCode:
+    """Type ``user_code`` in at ``url`` before ``expires_at`` (aware UTC)."""
+
+    user_code: str
+    url: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True)
+class OpenUrl:
+    """Open ``url`` in a browser; with ``can_paste`` the address it ends at may be submitted instead.
+
+    ``note`` says what was wrong with the address that was submitted last.
+    """
+
+    url: str
+    can_paste: bool
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class EnterSecret:
+    """Type a secret into a masked field and submit it; ``what`` names it."""
+
+    what: str
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Nothing to do for the user but wait."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class SignedIn:
+    """The end: the login is saved. ``note`` says what else there is to know, as that a variable still comes first."""
+
+    account_label: str
+    plan: str
+    note: str = ""
+
+
+LoginStep = EnterCode | OpenUrl | EnterSecret | Waiting | SignedIn
+
+
+T = TypeVar("T")
+
+
+class LoginFlow(ABC):
+    """One attempt to sign in. ``submit`` and ``cancel`` may be called from any thread, at any time."""
+
+    def __init__(self, manager: CredentialManager) -> None:
+        self.manager = manager
+        self.settings: Settings = manager.settings
+        self._guard = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._woken = asyncio.Event()
+        self._submitted: deque[SecretStr] = deque()
+        self._cancelled = False
+
+    async def steps(self) -> AsyncIterator[LoginStep]:
+        """Go through the sign-in; the last step is SignedIn. Raises LoginFailed."""
+        with self._guard:
+            self._loop = asyncio.get_running_loop()
+        steps = self._steps()
+        try:
+            async for step in steps:
+                yield step
+        finally:
+            with self._guard:
+                self._loop = None
+            await steps.aclose()  # type: ignore[attr-defined]  # every _steps is an async generator
+
+    @abstractmethod
+    def _steps(self) -> AsyncIterator[LoginStep]:
+        """Go through the sign-in of this kind."""
+
+    def submit(self, text: SecretStr) -> None:
+        """Hand in what the user typed or pasted."""
+        self._submitted.append(text)
+        self._wake()
+
+    def cancel(self) -> None:
+        """End the sign-in; nothing has been changed then."""
+        self._cancelled = True
+        self._wake()
+
+    def _wake(self) -> None:
+        with self._guard:
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._woken.set)
+
+    async def _next_submitted(self) -> SecretStr:
+        while True:
+            self._woken.clear()
+            self._refuse_cancelled()
+            if self._submitted:
+                return self._submitted.popleft()
+            await self._woken.wait()
+
+    async def _unless_cancelled(self, work: Coroutine[object, object, T]) -> T:
+        """Run the work, and stop it at once when the user cancels."""
+        task = asyncio.ensure_future(work)
+        stop = asyncio.ensure_future(self._cancellation())
+        try:
+            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+            self._refuse_cancelled()
+            return task.result()
+        finally:
+            task.cancel()
+            stop.cancel()
+            await asyncio.gather(task, stop, return_exceptions=True)
+
+    async def _cancellation(self) -> None:
+        while not self._cancelled:
+            self._woken.clear()
+            if not self._cancelled:
+                await self._woken.wait()
+
+    def _refuse_cancelled(self) -> None:
+        if self._cancelled:
+            raise LoginFailed(words.CANCELLED, reason="cancelled")
+
+    async def _finish(self, document: AuthDotJson) -> SignedIn:
+        """Check the new login, then put it in place of the old one; from there on there is no cancelling."""
+        credentials = await self._unless_cancelled(self._recognised(document))
+        refusal = restriction(self.settings, credentials)
+        if refusal is not None:
+            raise LoginFailed(refusal, reason="forbidden", hint=next_steps.SIGN_IN_ALLOWED_KEPT)
+        try:
+            saved = await self.manager.save_login(document)
+        except (RefreshFailed, CredentialsUnreadable) as failure:
+            problem, hint = str(failure), failure.hint
+        else:
+            return SignedIn(saved.label, saved.account.plan, self.manager.ambient_note)
+        raise LoginFailed(problem, reason="unsaved", hint=hint)
+
+    async def _recognised(self, document: AuthDotJson) -> Credentials:
+        """Ask whose login it is, where it does not say so itself."""
+        try:
+            credentials = credentials_from_document(document, source=stored_login.THE_NEW_LOGIN)
+            return await self.manager.identities.complete(credentials, document)
+        except AuthError as error:
+            problem, reason = str(error), "network" if error.retryable else "refused"
+        raise LoginFailed(problem, reason=reason, hint=next_steps.START_AGAIN_KEPT)
+
+
+class DeviceCodeLogin(LoginFlow):
+    """Sign in on any device by a short code; the default, because a kernel is usually elsewhere than the browser."""
+
+    async def _steps(self) -> AsyncIterator[LoginStep]:
+        refuse_method(self.settings, "chatgpt")
+        device = await self._unless_cancelled(self.manager.oauth.request_device_code())
+        expires_at = self.manager.clock() + DEVICE_CODE_LIFETIME
+        yield EnterCode(device.user_code, device.url, expires_at)
+        code = await self._unless_cancelled(self._confirmation(device))
+        yield Waiting(words.CONFIRMED)
+        tokens = await self._unless_cancelled(self.manager.oauth.exchange(code))
+        yield await self._finish(chatgpt_document(self.manager, tokens))
+
+    async def _confirmation(self, device: DeviceCode) -> AuthorizationCode:
+        expires_at = self.manager.clock() + DEVICE_CODE_LIFETIME
+        while self.manager.clock() < expires_at:
+            code = await self.manager.oauth.poll_device_code(device)
+            if code is not None:
+                return code
+            await self.manager.sleep(device.interval_s)
+        raise LoginFailed(words.CODE_EXPIRED, reason="expired")
+
+
+class ApiKeyLogin(LoginFlow):
+    """Keep an API key typed into a masked field; it is checked when the first request is sent."""
+
+    async def _steps(self) -> AsyncIterator[LoginStep]:
+        refuse_method(self.settings, "api")
+        yield EnterSecret(words.API_KEY_WANTED)
+        key = SecretStr((await self._next_submitted()).get_secret_value().strip())
+        if not is_plausible(key):
+            raise LoginFailed(words.NO_API_KEY, reason="malformed")
+        document = AuthDotJson.model_validate(
+            {"auth_mode": "apikey", "OPENAI_API_KEY": key.get_secret_value()}
+        )
+        yield await self._finish(document)
+
+
+class AccessTokenLogin(LoginFlow):
+    """Keep a personal access token (``at-…``) or an agent identity, after the service has recognised it."""
+
+    async def _steps(self) -> AsyncIterator[LoginStep]:
+        refuse_method(self.settings, "chatgpt")
+        yield EnterSecret(words.ACCESS_TOKEN_WANTED)
+        token = SecretStr((await self._next_submitted()).get_secret_value().strip())
+        if not is_plausible(token):
+            raise LoginFailed(words.NO_ACCESS_TOKEN, reason="malformed")
+        yield Waiting(words.CHECKING)
+        yield await self._finish(access_token_document(token))
+
+
+def refuse_method(settings: Settings, method: Literal["api", "chatgpt"]) -> None:
+    """Raise LoginFailed before the user does anything, when the administrator allows only the other way."""
+    forced = settings.forced_login_method
+    if forced is not None and forced != method:
+        wanted = restrictions.A_KEY if forced == "api" else restrictions.CHATGPT
+        raise LoginFailed(restrictions.only_by(wanted), reason="forbidden")
+
+
+def is_plausible(secret: SecretStr) -> bool:
+    """Whether it can be sent as a header at all."""
+    value = secret.get_secret_value()
+    return bool(value) and value.isascii() and value.isprintable() and " " not in value
+
+
+def chatgpt_document(manager: CredentialManager, tokens: TokenReply) -> AuthDotJson:
+    """The login as the CLI writes it after a ChatGPT sign-in."""
+    if tokens.id_token is None or tokens.refresh_token is None:
+        raise LoginFailed(words.NOT_ALL_TOKENS, reason="malformed")
+    account_id = read_claims(tokens.id_token).account_id or read_claims(tokens.access_token).account_id
+    kept = {name: token.get_secret_value() for name, token in vars(tokens).items() if token is not None}
+    provenance = {"issuer": manager.settings.issuer, "client_id": manager.settings.client_id}
+    return AuthDotJson.model_validate(
+        {
+            "auth_mode": "chatgpt",
+            "OPENAI_API_KEY": None,
+            "tokens": {
+                **kept,
+                "oauth_provenance": provenance,
+                "login_owner_id": secrets.token_urlsafe(32),
+                **({"account_id": account_id} if account_id else {}),
+            },
+            "last_refresh": format_time(manager.clock()),
+        }
+    )
+
+
+def access_token_document(token: SecretStr) -> AuthDotJson:
+    """The login as the CLI writes it for an access token."""
+    value = token.get_secret_value()
+    if value.startswith(PERSONAL_ACCESS_TOKEN_PREFIX):
+        return AuthDotJson.model_validate({"OPENAI_API_KEY": None, "personal_access_token": value})
+    return AuthDotJson.model_validate(
+        {"auth_mode": "agentIdentity", "OPENAI_API_KEY": None, "agent_identity": value}
+    )
+
+
+PORTS = (1455, 1457)
+PATH = "/auth/callback"
+LIFETIME_S = 900.0
+REQUEST_LIMIT = 16 * 1024
+REQUEST_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Redirect:
+    """What an address at the end of the browser's way says."""
+
+    code: SecretStr | None = None
+    refusal: str | None = None
+
+
+@dataclass
+class _Attempt:
+    """One round through the browser: its secrets, and the outcome once there is one."""
+
+    redirect_uri: str = ""
+    pkce: Pkce = field(default_factory=Pkce)
+    state: SecretStr = field(default_factory=lambda: SecretStr(secrets.token_urlsafe(32)))
+    outcome: Redirect | None = None
+
+
+class BrowserLogin(LoginFlow):
+    """Sign in with the browser of this machine, or with any other by pasting where it ended."""
+
+    def __init__(
+        self, manager: CredentialManager, *, ports: Sequence[int] = PORTS, lifetime_s: float = LIFETIME_S
+    ) -> None:
+        super().__init__(manager)
+        self._ports = ports
+        self._lifetime_s = lifetime_s
+
+    async def _steps(self) -> AsyncIterator[LoginStep]:
+        refuse_method(self.settings, "chatgpt")
+        attempt = _Attempt()
+        async with self._listening(attempt):
+            oauth = self.manager.oauth
+            url = oauth.authorize_url(attempt.redirect_uri, attempt.pkce, attempt.state)
+            yield OpenUrl(url, can_paste=True)
+            deadline = asyncio.get_running_loop().time() + self._lifetime_s
+            while (redirect := await self._next_redirect(attempt, deadline)) is None:
+                yield OpenUrl(url, can_paste=True, note=words.OTHER_ADDRESS)
+            yield Waiting(words.RECEIVED)
+            code = _accepted(redirect, attempt)
+            tokens = await self._unless_cancelled(oauth.exchange(code))
+            yield await self._finish(chatgpt_document(self.manager, tokens))
+
+    async def _next_redirect(self, attempt: _Attempt, deadline: float) -> Redirect | None:
+        """Wait for the browser or a pasted address; None when what was pasted is not from this sign-in."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                while True:
+                    self._woken.clear()
+                    self._refuse_cancelled()
+                    if attempt.outcome is not None:
+                        return attempt.outcome
+                    if self._submitted:
+                        return read_redirect(self._submitted.popleft(), attempt.state)
+                    await self._woken.wait()
+        except TimeoutError:
+            pass
+        raise LoginFailed(words.BROWSER_TOO_LATE, reason="expired")
+
+    @asynccontextmanager
+    async def _listening(self, attempt: _Attempt) -> AsyncIterator[None]:
+        """Listen on the first free port; when none is free, pasting is the way that remains."""
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await self._serve(attempt, reader, writer)
+
+        server = None
+        for port in self._ports:
+            try:
+                server = await asyncio.start_server(serve, "127.0.0.1", port, limit=REQUEST_LIMIT)
+                break
+            except OSError:
+                continue
+        port = server.sockets[0].getsockname()[1] if server is not None else self._ports[0]
+        attempt.redirect_uri = f"http://127.0.0.1:{port}{PATH}"
+        try:
+            yield
+        finally:
+            if server is not None:
+                server.close()
+                await server.wait_closed()
+
+    async def _serve(
+        self, attempt: _Attempt, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        try:
+            target = await asyncio.wait_for(_read_target(reader), REQUEST_TIMEOUT_S)
+            status, text = self._answer(attempt, target)
+            page = text.encode()
+            head = (
+                f"HTTP/1.1 {status}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {len(page)}\r\n"
+                "cache-control: no-store\r\nreferrer-policy: no-referrer\r\nconnection: close\r\n\r\n"
+            )
+            writer.write(head.encode() + page)
+            await writer.drain()
+        except (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            return  # a browser that went away or spoke no HTTP; the sign-in goes on waiting
+        finally:
+            writer.close()
+
+    def _answer(self, attempt: _Attempt, target: SecretStr) -> tuple[str, str]:
+        if urlsplit(target.get_secret_value()).path != PATH:
+            return "404 Not Found", words.PAGE_EMPTY
+        redirect = read_redirect(target, attempt.state)
+        if redirect is None:
+            return "400 Bad Request", words.PAGE_OF_ANOTHER
+        attempt.outcome = attempt.outcome or redirect
+        self._woken.set()
+        refusal = redirect.refusal
+        return "200 OK", words.PAGE_RECEIVED if refusal is None else words.page_failed(refusal)
+
+
+def read_redirect(address: SecretStr, state: SecretStr) -> Redirect | None:
+    """Read an address (whole, or its path and query); None when it is not the end of the sign-in with this state."""
+    try:
+        query = parse_qs(urlsplit(address.get_secret_value().strip()).query)
+    except ValueError:
+        return None
+    found = query.get("state", [""])[0]
+    if not compare_digest(found.encode(), state.get_secret_value().encode()):
+        return None
+    if "error" in query:
+        return Redirect(refusal=_plain(query.get("error_description", query["error"])[0]))
+    code = query.get("code", [""])[0]
+    return Redirect(code=SecretStr(code)) if code else None
+
+
+def _accepted(redirect: Redirect, attempt: _Attempt) -> AuthorizationCode:
+    if redirect.code is None:
+        raise LoginFailed(words.refused(redirect.refusal or ""), reason="refused")
+    return AuthorizationCode(redirect.code, attempt.pkce.verifier, attempt.redirect_uri)
+
+
+async def _read_target(reader: asyncio.StreamReader) -> SecretStr:
+    """Read one request's head and give its target."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    method, target, _ = head.split(b"\r\n", 1)[0].decode("ascii").split(" ", 2)
+    return SecretStr(target if method == "GET" else "/")
+
+
+def _plain(text: str) -> str:
+    """One visible line of what the service says, bounded."""
+    return visible_line(text[:200]).rstrip(".")

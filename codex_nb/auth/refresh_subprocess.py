@@ -1,0 +1,251 @@
+"""A token refresh in a subprocess, which completes even when the kernel is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pydantic import SecretStr
+
+from codex_nb.auth.auth_json import AuthDotJson
+from codex_nb.auth.oauth import OAuthClient
+from codex_nb.auth.refresh import DirectRenewer, Renewed
+from codex_nb.auth.store import FileStore, Hold, snapshot_of, take_snapshot
+from codex_nb.config.settings import Settings
+from codex_nb.errors import AccountChanged, AuthError, CredentialsUnreadable, RefreshFailed, SignInRequired
+from codex_nb.http import open_http
+from codex_nb.words import renewal as words
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from codex_nb.auth.refresh import Renewer
+    from codex_nb.auth.store import Snapshot
+    from codex_nb.http import httpx
+
+
+if TYPE_CHECKING:
+    Launch = Callable[[Sequence[int]], Awaitable["Companion | None"]]
+
+# The very package that runs here, wherever it was imported from; last in the path, so that it hides nothing.
+BOOT = "import sys; sys.path.append(sys.argv[1]); from codex_nb.auth.refresh_subprocess import main; main()"
+READY = b"ready\n"
+START_TIMEOUT_S = 20.0
+KINDS: dict[str, type[AuthError]] = {
+    kind.__name__: kind for kind in (AccountChanged, CredentialsUnreadable, SignInRequired)
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the other process needs to know; it reads the tokens itself. ``spends`` is the refresh token's hash."""
+
+    auth_json: str
+    spends: str
+    reason: str
+    issuer: str
+    client_id: str
+    refresh_url_override: str | None
+    ca_certificate: str | None
+    originator: str
+
+    def encoded(self) -> bytes:
+        """Give the job as one line."""
+        return json.dumps(vars(self)).encode() + b"\n"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the other process says at its end: ``kind`` is "saved", "unsaved" or an error's class name.
+
+    ``document`` carries a login that could not be saved, in the pipe only.
+    """
+
+    kind: str
+    message: str = ""
+    hint: str = ""
+    reason: str = ""
+    permanent: bool = False
+    document: SecretStr = field(default_factory=lambda: SecretStr(""))
+
+    def encoded(self) -> bytes:
+        """Give the outcome as one line."""
+        return json.dumps({**vars(self), "document": self.document.get_secret_value()}).encode() + b"\n"
+
+
+class Companion(Protocol):
+    """The other process, ready to work."""
+
+    async def communicate(self, job: bytes | None = None, /) -> tuple[bytes, bytes]:
+        """Hand in the job, wait for the end, give what was said."""
+
+
+class OutlivingRenewer:
+    """Has another process spend and save, which goes on when this one is killed."""
+
+    def __init__(self, settings: Settings, store: FileStore, fallback: Renewer, launch: Launch) -> None:
+        self._settings = settings
+        self._launch = launch
+        self._store = store
+        self._fallback = fallback
+
+    async def renew(self, present: Snapshot, reason: str, hold: Hold) -> Renewed | RefreshFailed:
+        """Start the process, give it the job and the lock, and read the login that it has saved."""
+        process = await self._launch(hold.descriptors)
+        if process is None:
+            return await self._fallback.renew(present, reason, hold)
+        hold.is_shared = True
+        outcome = await _converse(process, self._job(present, reason))
+        hold.is_shared = False
+        return await self._understand(present, outcome)
+
+    def _job(self, present: Snapshot, reason: str) -> Job:
+        settings = self._settings
+        return Job(
+            auth_json=str(self._store.path),
+            spends=fingerprint(present.credentials.refresh_token),
+            reason=reason,
+            issuer=settings.issuer,
+            client_id=settings.client_id,
+            refresh_url_override=settings.refresh_url_override,
+            ca_certificate=None if settings.ca_certificate is None else str(settings.ca_certificate),
+            originator=settings.originator,
+        )
+
+    async def _understand(self, present: Snapshot, outcome: Outcome) -> Renewed | RefreshFailed:
+        if outcome.kind == "unsaved":
+            document = AuthDotJson.model_validate_json(outcome.document.get_secret_value())
+            return Renewed(snapshot_of(document, self._store, self._store.stamp()), is_saved=False)
+        if outcome.kind in KINDS:
+            raise KINDS[outcome.kind](outcome.message, hint=outcome.hint)
+        if outcome.kind == "RefreshFailed":
+            about = {"permanent": outcome.permanent, "reason": outcome.reason, "hint": outcome.hint}
+            return RefreshFailed(outcome.message, **about)  # type: ignore[arg-type]  # each of its own type
+        saved = await asyncio.to_thread(take_snapshot, self._store)
+        if saved is None or (outcome.kind != "saved" and not saved.is_newer_than(present)):
+            return RefreshFailed(words.PROCESS_ENDED, permanent=False, reason="ended")
+        return Renewed(saved)
+
+
+def fingerprint(token: SecretStr | None) -> str:
+    """Name a token without telling it."""
+    return sha256(
+        b"" if token is None else token.get_secret_value().encode("utf-8", "surrogatepass")
+    ).hexdigest()
+
+
+async def launch_process(descriptors: Sequence[int], *, environ: Mapping[str, str]) -> Companion | None:
+    """Start an interpreter of its own and wait until it is able to work; None when it is not."""
+    root = str(Path(__file__).parents[2])
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable or "python3",
+            *("-P", "-c", BOOT, root),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env=dict(environ),
+            pass_fds=tuple(descriptors),
+            start_new_session=True,  # "Restart kernel" kills the kernel's whole process group
+        )
+    except (OSError, ValueError, NotImplementedError):
+        return None
+    if process.stdout is None or not await _is_ready(process.stdout):
+        with suppress(ProcessLookupError):  # it may be over already
+            process.kill()
+        await process.wait()
+        return None
+    return process
+
+
+async def _is_ready(stdout: asyncio.StreamReader) -> bool:
+    try:
+        return await asyncio.wait_for(stdout.readline(), START_TIMEOUT_S) == READY
+    except TimeoutError:
+        return False
+
+
+async def _converse(process: Companion, job: Job) -> Outcome:
+    try:
+        output, _ = await process.communicate(job.encoded())
+    except (BrokenPipeError, ConnectionResetError):
+        output = b""
+    return _read_outcome(SecretStr(output.decode("utf-8", "replace")))
+
+
+def _read_outcome(text: SecretStr) -> Outcome:
+    try:
+        value: dict[str, Any] = json.loads(text.get_secret_value())
+        document = SecretStr(value.pop("document"))
+        return Outcome(document=document, **value)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return Outcome("ended")
+
+
+if TYPE_CHECKING:
+    OpenClient = Callable[[Settings, Mapping[str, str]], httpx.AsyncClient]
+
+
+def main() -> None:
+    """Do one job."""
+    serve(sys.stdin.fileno(), sys.stdout.fileno())
+
+
+def serve(reading: int, writing: int, *, open_client: OpenClient = open_http) -> None:
+    """Do one job that comes in on one descriptor, and tell the outcome on another."""
+    _tell(writing, READY)
+    with os.fdopen(reading, "rb", closefd=False) as stream:
+        line = stream.readline()
+    if line.endswith(b"\n"):
+        _tell(writing, asyncio.run(work(Job(**json.loads(line)), open_client)).encoded())
+
+
+async def work(job: Job, open_client: OpenClient) -> Outcome:
+    """Renew the login; whatever happens is an outcome."""
+    settings = Settings(
+        codex_home=Path(job.auth_json).parent,
+        issuer=job.issuer,
+        client_id=job.client_id,
+        refresh_url_override=job.refresh_url_override,
+        ca_certificate=None if job.ca_certificate is None else Path(job.ca_certificate),
+        originator=job.originator,
+    )
+    try:
+        async with open_client(settings, os.environ) as http:
+            return await _renew(job, FileStore(Path(job.auth_json)), OAuthClient(http, settings))
+    except RefreshFailed as error:
+        return _failed(error)
+    except AuthError as error:
+        return Outcome(type(error).__name__, str(error), error.hint)
+
+
+async def _renew(job: Job, store: FileStore, oauth: OAuthClient) -> Outcome:
+    present = take_snapshot(store)
+    if present is None or fingerprint(present.credentials.refresh_token) != job.spends:
+        return Outcome("changed")
+    renewer = DirectRenewer(store, oauth, clock=lambda: datetime.now(UTC), sleep=asyncio.sleep)
+    renewed = await renewer.renew(present, job.reason, Hold())
+    if isinstance(renewed, RefreshFailed):
+        return _failed(renewed)
+    if renewed.is_saved:
+        return Outcome("saved")
+    return Outcome("unsaved", document=SecretStr(renewed.snapshot.document.compact()))
+
+
+def _failed(error: RefreshFailed) -> Outcome:
+    return Outcome("RefreshFailed", str(error), error.hint, error.reason, error.permanent)
+
+
+def _tell(descriptor: int, line: bytes) -> None:
+    with contextlib.suppress(OSError):  # the kernel is gone; the login is saved all the same
+        while line:
+            line = line[os.write(descriptor, line) :]

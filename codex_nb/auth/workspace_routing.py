@@ -1,0 +1,150 @@
+"""Workspace routing: where an account's requests must go, as ``accounts/check`` says."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
+
+from codex_nb.auth.oauth import describe_network_error, is_loopback
+from codex_nb.errors import ApiError, BackendOverloaded
+from codex_nb.http import httpx
+from codex_nb.words import next_steps
+from codex_nb.words import workspace as words
+
+if TYPE_CHECKING:
+    from codex_nb.auth.credentials import Credentials
+    from codex_nb.auth.store import Sleep
+    from codex_nb.config.settings import Settings
+
+
+NO_CONSTRAINT = "NO_CONSTRAINT"
+TIMEOUT_S = 15.0
+RETRY_PAUSES_S = (0.3, 1.2)
+OPENAI_DOMAINS = frozenset({"chatgpt.com", "openai.com"})
+
+
+@dataclass(frozen=True)
+class Route:
+    """``origin`` replaces scheme, host and port of the address, ``override`` is a header's value; None is free."""
+
+    origin: str | None = None
+    override: str | None = None
+
+
+class AuthFactory(Protocol):
+    """What this module needs of the credential manager: requests signed and recovered from a 401."""
+
+    def auth(self) -> httpx.Auth:
+        """Give the scheme that signs."""
+
+
+class WorkspaceRouting:
+    """Asks for routes and keeps them by account identity and base URL."""
+
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        settings: Settings,
+        signer: AuthFactory,
+        *,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self._http = http
+        self._settings = settings
+        self._signer = signer
+        self._sleep = sleep
+        self._routes: dict[tuple[str, str], Route] = {}
+
+    async def route(self, credentials: Credentials) -> Route:
+        """Give the account's route. Raises ApiError when it cannot be known, and like the manager's ``current``."""
+        if not credentials.is_chatgpt_backend or not self._settings.provider.is_built_in:
+            return Route()
+        key = (credentials.identity_key, self._settings.chatgpt_base_url)
+        if key not in self._routes:
+            self._routes[key] = _read_route(
+                await self._check(), credentials.account.account_id, self._settings.chatgpt_base_url
+            )
+        return self._routes[key]
+
+    async def _check(self) -> dict[str, Any]:
+        pauses = iter(RETRY_PAUSES_S)
+        while isinstance(outcome := await self._ask(), ApiError):
+            pause = next(pauses, None)
+            if pause is None or not outcome.retryable:
+                raise outcome
+            await self._sleep(pause)
+        return outcome
+
+    async def _ask(self) -> dict[str, Any] | ApiError:
+        url = accounts_url(self._settings.chatgpt_base_url)
+        try:
+            response = await self._http.get(url, auth=self._signer.auth(), timeout=TIMEOUT_S)
+            value = response.json() if response.is_success else None
+        except httpx.HTTPError as error:
+            return BackendOverloaded(words.not_asked(describe_network_error(error)))
+        except ValueError:
+            value = None
+        if isinstance(value, dict):
+            return value
+        kind = BackendOverloaded if response.status_code >= 500 else ApiError  # noqa: PLR2004  (HTTP: their fault)
+        message = words.not_found(str(response.status_code))
+        return kind(message, status=response.status_code, request_id=response.headers.get("x-request-id"))
+
+
+def accounts_url(chatgpt_base_url: str) -> str:
+    """Where routes are asked for; a backend that is not ChatGPT's own has other paths."""
+    base = chatgpt_base_url.rstrip("/")
+    return f"{base}/wham/accounts/check" if "/backend-api" in base else f"{base}/api/codex/accounts/check"
+
+
+def _read_route(value: dict[str, Any], account_id: str | None, base_url: str) -> Route:
+    accounts = value.get("accounts")
+    found = [one for one in accounts if isinstance(one, dict)] if isinstance(accounts, list) else []
+    wanted = account_id or value.get("default_account_id")
+    account = next((one for one in found if one.get("id") == wanted), None)
+    if account is None:
+        raise ApiError(words.NOT_YOURS)
+    origin = account.get("workspace_backend_origin")
+    override = account.get("account_routing_override")
+    return Route(
+        origin=None if origin in (None, NO_CONSTRAINT) else _checked_origin(origin, base_url),
+        override=None if override in (None, NO_CONSTRAINT) else _checked_override(override),
+    )
+
+
+def _checked_origin(origin: object, base_url: str) -> str:
+    try:
+        parts = urlsplit(origin if isinstance(origin, str) else "")
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        host, port, parts = "", None, urlsplit("")
+    secure = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
+    bare = parts.path in ("", "/") and not (parts.query or parts.fragment or parts.username or parts.password)
+    if not host or not secure or not bare:
+        raise ApiError(words.BAD_ORIGIN)
+    if not _is_related(host, urlsplit(base_url).hostname or ""):
+        raise ApiError(
+            f"The workspace's backend is at {host}, which does not belong to {base_url}. Nothing was sent there.",
+            hint=next_steps.ASK_ADMINISTRATOR,
+        )
+    shown = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{shown}" + (f":{port}" if port else "")
+
+
+def _is_related(host: str, base_host: str) -> bool:
+    """Whether a host is this machine, or lies in the base URL's domain; OpenAI has two domains."""
+    if is_loopback(host) or is_loopback(base_host):
+        return is_loopback(host)
+    _, _, parent = base_host.partition(".")
+    domains = {parent if "." in parent else base_host}
+    if domains & OPENAI_DOMAINS:
+        domains |= OPENAI_DOMAINS
+    return any(host == domain or host.endswith(f".{domain}") for domain in domains)
+
+
+def _checked_override(override: object) -> str:
+    if not isinstance(override, str) or not override.isascii() or not override.isprintable() or not override:
+        raise ApiError(words.BAD_OVERRIDE)
+    return override

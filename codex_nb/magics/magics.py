@@ -1,0 +1,120 @@
+"""``%codex`` and ``%%codex``: the magics, their configuration, and where errors become one line."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, line_cell_magic, magics_class
+from traitlets import Enum, Integer, List, Unicode
+
+from codex_nb.errors import CodexError
+from codex_nb.magics import subcommands as manage
+from codex_nb.magics.cell import answer_cell
+from codex_nb.magics.options import APPROVALS, OptionError, parse_options, reference_text
+from codex_nb.rendering.visible import visible
+from codex_nb.words import commands as words
+from codex_nb.words.reference import SETTINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from codex_nb.magics.session import Workspace
+
+
+ALIKE = 0.75  # of 1: a word that is so much like a command is a slip, and no question to spend tokens on
+
+HANDLERS: Mapping[str, Callable[[Workspace, str], Any]] = {
+    "status": manage.status,
+    "login": manage.login,
+    "logout": manage.logout,
+    "models": manage.models,
+    "model": manage.model,
+    "effort": manage.effort,
+    "usage": manage.usage,
+    "context": manage.context,
+    "thread": manage.thread,
+    "threads": manage.threads,
+    "new": manage.new,
+    "last": manage.last,
+    "fix": manage.fix,
+    "explain": manage.explain,
+    "config": manage.config,
+    "help": manage.show_help,
+}
+
+
+def dispatch(workspace: Workspace, line: str, cell: str | None) -> Any:
+    """Do what the line (and the cell below it) asks for."""
+    command, _, rest = line.strip().partition(" ")
+    if cell is None and not command:
+        return manage.show_help(workspace, "")
+    if cell is None and command in HANDLERS:
+        return HANDLERS[command](workspace, rest.strip())
+    if cell is None and not rest and (near := get_close_matches(command, HANDLERS, n=1, cutoff=ALIKE)):
+        raise OptionError(words.no_command(command, near[0]))
+    return answer_cell(workspace, parse_options(line, cell or ""))
+
+
+DISPLAYS = ("auto", "widget", "html", "text")
+
+
+@magics_class
+class CodexMagics(Magics):
+    """Codex in this notebook; configure it with ``%config CodexMagics.NAME = VALUE`` or in ipython_config.py."""
+
+    model = Unicode(None, allow_none=True, help=SETTINGS["model"]).tag(config=True)
+    effort = Unicode(None, allow_none=True, help=SETTINGS["effort"]).tag(config=True)
+    approval = Enum((*APPROVALS, None), default_value=None, allow_none=True, help=SETTINGS["approval"]).tag(
+        config=True
+    )
+    profile = Unicode(None, allow_none=True, help=SETTINGS["profile"]).tag(config=True)
+    display = Enum(DISPLAYS, default_value="auto", help=SETTINGS["display"]).tag(config=True)
+    context_tokens = Integer(24_000, min=0, help=SETTINGS["context_tokens"]).tag(config=True)
+    openai_api_key = Enum(("ignore", "use"), default_value="ignore", help=SETTINGS["openai_api_key"]).tag(
+        config=True
+    )
+    token_provider = Unicode(None, allow_none=True, help=SETTINGS["token_provider"]).tag(config=True)
+    insecure_providers = List(Unicode(), help=SETTINGS["insecure_providers"]).tag(config=True)
+
+    def __init__(self, shell: InteractiveShell, open_workspace: Callable[[CodexMagics], Workspace]) -> None:
+        super().__init__(shell)
+        self._open_workspace = open_workspace
+        self._workspace: Workspace | None = None
+
+    @property
+    def workspace(self) -> Workspace:
+        """The notebook's workspace, made by the first magic that needs it."""
+        if self._workspace is None:
+            self._workspace = self._open_workspace(self)
+        return self._workspace
+
+    @property
+    def opened(self) -> Workspace | None:
+        """The workspace if one was made."""
+        return self._workspace
+
+    def values_of(self, setting: str) -> list[str]:
+        """Name the values that a setting can have, none where it takes any."""
+        values = getattr(self.traits().get(setting), "values", None) or ()
+        return [value for value in values if isinstance(value, str)]
+
+    @line_cell_magic
+    def codex(self, line: str, cell: str | None = None) -> Any:
+        """Ask Codex about this notebook, or manage it; ``%codex?`` shows the reference in this place."""
+        try:
+            return dispatch(self.workspace, line, cell)
+        except CodexError as error:
+            raise UsageError(visible(error.line)) from None
+
+    def close(self) -> None:
+        """Let go of what the workspace holds."""
+        if self._workspace is not None:
+            self._workspace.close()
+            self._workspace = None
+
+
+CodexMagics.codex.__doc__ = reference_text()

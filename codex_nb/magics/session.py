@@ -1,0 +1,260 @@
+"""The state of one shell: its profiles, its thread, its last answer, and the engine."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from codex_nb.config.settings import ApprovalPolicy
+from codex_nb.errors import CodexError
+from codex_nb.host.frontend import front_end
+from codex_nb.host.mailbox import Mailbox
+from codex_nb.host.notebook import notebook_path, read_notebook, runs_of
+from codex_nb.host.shell import InteractiveKernel
+from codex_nb.host.shell_channel import open_pump, serve_until
+from codex_nb.session.context import mentions_in, variables_in
+from codex_nb.session.thread import next_name, notebook_thread
+from codex_nb.tools.hiding import hidden_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    from codex_nb.host.engine import Engine
+    from codex_nb.host.notebook import DocumentPort
+    from codex_nb.host.recorder import OutputRecorder
+    from codex_nb.magics.options import CellOptions
+    from codex_nb.profile import Home
+    from codex_nb.session.events import Answer
+    from codex_nb.tools.hiding import Hidden
+    from codex_nb.tools.notebook import NotebookSnapshot, Run
+    from codex_nb.ui.transcript import Transcript
+
+
+T = TypeVar("T")
+
+
+class Configuration(Protocol):
+    """What the user set for the session; None leaves a choice to config.toml."""
+
+    model: str | None
+    effort: str | None
+    approval: str | None
+    profile: str | None
+    display: str
+    context_tokens: int
+    openai_api_key: str
+    token_provider: str | None
+    insecure_providers: list[str]
+
+
+@dataclass
+class PlainConfiguration:
+    """The configuration where no extension is loaded: everything is left to config.toml."""
+
+    model: str | None = None
+    effort: str | None = None
+    approval: str | None = None
+    profile: str | None = None
+    display: str = "auto"
+    context_tokens: int = 24_000
+    openai_api_key: str = "ignore"
+    token_provider: str | None = None
+    insecure_providers: list[str] = field(default_factory=list)
+
+
+class HomeOpener(Protocol):
+    """Makes the parts of a profile."""
+
+    def __call__(self, profile: str | None, overrides: Mapping[str, Any], token_provider: str | None) -> Home:
+        """Open the profile; raises ConfigError."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the options and the configuration come to for one question; the nearer wins."""
+
+    model: str | None
+    effort: str | None
+    thread: str
+    approval: ApprovalPolicy
+
+
+class Workspace:
+    """What the magics of one shell share. Its methods run on the thread of the cell."""
+
+    def __init__(
+        self,
+        shell: Any,
+        config: Configuration,
+        engine: Engine,
+        open_home: HomeOpener,
+        recorder: OutputRecorder | None,
+        environ: Mapping[str, str],
+    ) -> None:
+        self.shell = shell
+        self.config = config
+        self.engine = engine
+        self.recorder = recorder
+        self.environ = environ
+        self.kernel = InteractiveKernel(shell) if shell is not None else None
+        self.last: Answer | None = None
+        self.thread: str | None = None
+        self.unanswered: Transcript | None = None  # the last transcript, if it found no other half
+        self.told_of_tags = False  # that cell tags cannot be seen here
+        self.background: list[tuple[Mailbox, Future[Answer]]] = []
+        self._asked: dict[str, str] = {}  # each question with a hash of its answer, the newest last
+        self._lock = threading.Lock()  # calls from Python may come on any thread
+        self._open_home = open_home
+        self._homes: dict[tuple[object, ...], Home] = {}
+
+    def home(self, profile: str | None = None) -> Home:
+        """Open a profile once; None is the configured one."""
+        config = self.config
+        name, provider = profile or config.profile, config.token_provider
+        insecure = tuple(config.insecure_providers)
+        key = (name, config.openai_api_key, self.environ.get("CODEX_HOME"), provider, insecure)
+        with self._lock:
+            if key in self._homes:
+                return self._homes[key]
+            overrides: dict[str, Any] = {"insecure_providers": insecure} if insecure else {}
+            if config.openai_api_key == "use":
+                overrides["use_openai_api_key_env"] = True
+            self._homes[key] = self._open_home(name, overrides, provider)
+            return self._homes[key]
+
+    def choices(self, options: CellOptions, home: Home) -> Choices:
+        """Add up a cell's options, the session's configuration and the settings."""
+        wanted = options.approval or self.config.approval
+        return Choices(
+            model=options.model or self.config.model,
+            effort=options.effort or self.config.effort,
+            thread=options.thread or self.thread or self.own_thread,
+            approval=ApprovalPolicy(wanted) if wanted else home.settings.approval,
+        )
+
+    @property
+    def own_thread(self) -> str:
+        """The name of this notebook's own thread."""
+        path = self.path
+        return notebook_thread(str(path) if path else None)
+
+    @property
+    def path(self) -> Path | None:
+        """The notebook's file, None where there is none."""
+        return notebook_path(self.shell, self.environ) if self.shell is not None else None
+
+    @property
+    def folder(self) -> Path | None:
+        """The notebook's folder."""
+        return self.path.parent if self.path is not None else None
+
+    @property
+    def namespace(self) -> dict[str, Any]:
+        """The user's own variables, without those that IPython put there."""
+        if self.shell is None:
+            return {}
+        hidden = self.shell.user_ns_hidden
+        return {name: value for name, value in self.shell.user_ns.items() if name not in hidden}
+
+    def new_thread(self) -> str:
+        """Go on with a thread that nothing was said in yet; return its name."""
+        taken = [info.name for info in self.home().assistant.threads.threads()]
+        self.thread = next_name(self.thread or self.own_thread, taken)
+        return self.thread
+
+    @property
+    def has_person(self) -> bool:
+        """Whether somebody can be asked by ``input()``."""
+        return front_end(self.shell).allows_input
+
+    def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the engine and wait for it, serving widgets meanwhile; an interrupt cancels it."""
+        return self.wait_with(lambda _: coroutine)
+
+    def wait_with(self, make: Callable[[Mailbox], Coroutine[Any, Any, T]]) -> T:
+        """Like :meth:`wait`, for a coroutine that calls functions on this thread through the mailbox it is given."""
+        with Mailbox() as mailbox, open_pump(self.shell, mailbox) as pump:
+            future = self.engine.submit(make(mailbox))
+            future.add_done_callback(lambda _: mailbox.wake())
+            try:
+                while not future.done():
+                    pump.once(0.1)
+                    mailbox.run_calls()
+                return future.result()
+            except CodexError as error:
+                raise error.bare() from error.__cause__
+            finally:
+                future.cancel()
+
+    def wait_until(self, is_over: Callable[[], bool], seconds: float) -> None:
+        """Serve widgets until something is over, or the time is up."""
+        with Mailbox() as mailbox, open_pump(self.shell, mailbox) as pump:
+            serve_until(pump, is_over, seconds)
+
+    def may_replay(self, thread: str) -> bool:
+        """Whether a stored answer may be shown: no other notebook writes to the thread, no answer is on its way."""
+        return thread == self.own_thread and all(answer.done() for _, answer in self.background)
+
+    def earlier(self, question: str) -> tuple[tuple[str, str], ...]:
+        """Return what else this session has asked, each question with a hash of its answer."""
+        return tuple(each for each in self._asked.items() if each[0] != question)
+
+    def keep(self, question: str, answer: Answer) -> None:
+        """Make an answer the last one: ``_codex`` in the user's namespace."""
+        self.last = answer
+        self._asked.pop(question, None)
+        self._asked[question] = hashlib.sha256(answer.text.encode("utf-8", "replace")).hexdigest()
+        if self.shell is not None:
+            self.shell.user_ns["_codex"] = answer
+
+    def close(self) -> None:
+        """End background turns and let go of all profiles."""
+        for mailbox, _ in self.background:
+            mailbox.request_stop()
+        homes, self._homes = list(self._homes.values()), {}
+        for home in homes:
+            self.engine.run(home.close())
+
+
+TAGS_UNSEEN = (
+    "Cell tags are not visible in this run. "
+    "To keep a cell out, use the comment line # codex-skip instead of the tag."
+)
+
+
+@dataclass(frozen=True)
+class NotebookReading:
+    """``snapshot`` is None where nothing is there to be read; ``prompt`` is the user's own."""
+
+    workspace: Workspace
+    prompt: str
+    snapshot: NotebookSnapshot | None = None
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """What ran in this kernel by now, in the order of time."""
+        return runs_of(self.workspace.shell, self.workspace.recorder)
+
+    def hidden(self) -> Hidden:
+        """Decide what is kept out at this moment, without what the prompt mentions; on the main thread."""
+        return hidden_in(self.snapshot, self.runs).allowing(variables_in(self.prompt))
+
+    @property
+    def sees_no_tags(self) -> bool:
+        """Whether a notebook is run whose tags nobody tells: nbclient and papermill send a cell's code alone."""
+        end = front_end(self.workspace.shell)
+        is_headless = end.has_kernel and end.cell_id is None and not end.allows_input
+        return is_headless and self.snapshot is not None and self.snapshot.origin == "kernel"
+
+
+def read_for(workspace: Workspace, prompt: str, document: DocumentPort | None) -> NotebookReading:
+    """Read the notebook as it is now; what the prompt mentions is read whole."""
+    if workspace.shell is None:
+        return NotebookReading(workspace, prompt)
+    whole = [int(each.target) for each in mentions_in(prompt) if each.kind == "cell"]
+    snapshot = read_notebook(workspace.shell, document, workspace.recorder, workspace.environ, whole=whole)
+    return NotebookReading(workspace, prompt, snapshot)

@@ -1,0 +1,228 @@
+"""One profile: its settings, its credentials and its API client, put together for one assistant."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import importlib
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from codex_nb.auth import (
+    AccountStatus,
+    CredentialManager,
+    Credentials,
+    WorkspaceRouting,
+    account_status,
+    examine,
+    open_credentials,
+    open_flow,
+)
+from codex_nb.config.settings import Environment, load_settings
+from codex_nb.errors import CodexError, ConfigError
+from codex_nb.http import open_http
+from codex_nb.responses.client import ResponsesClient, fetch_usage
+from codex_nb.responses.models import ModelCatalog
+from codex_nb.responses.request import choose_backend
+from codex_nb.session.answer_cache import AnswerStore
+from codex_nb.session.assistant import Assistant
+from codex_nb.session.thread import ThreadStore
+from codex_nb.words import identities as words
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from codex_nb.auth import Finding, FlowKind, LoginFlow
+    from codex_nb.auth.sources import ExternalTokenProvider
+    from codex_nb.config.settings import Settings
+    from codex_nb.http import httpx
+    from codex_nb.responses.events import ResponseEvent
+    from codex_nb.responses.limits import RateLimits
+    from codex_nb.responses.models import Model
+    from codex_nb.responses.request import ResponsesRequest
+
+
+@dataclass(frozen=True)
+class Service:
+    """The way to the API for one kind of login."""
+
+    client: ResponsesClient
+    catalog: ModelCatalog
+
+
+class Services:
+    """The services of one profile; the login at hand decides which of them a request takes."""
+
+    def __init__(self, settings: Settings, http: httpx.AsyncClient, credentials: CredentialManager) -> None:
+        self._settings = settings
+        self._http = http
+        self._credentials = credentials
+        self._routing = WorkspaceRouting(http, settings, credentials)
+        self._open: dict[bool, Service] = {}
+
+    def stream(self, request: ResponsesRequest) -> AsyncIterator[ResponseEvent]:
+        """Send a request on the way that fits the login it is signed with."""
+        return self.present().client.stream(request)
+
+    async def choose(self, wanted: str | None = None) -> Model:
+        """Find the model to use."""
+        await self._credentials.current()
+        return await self.present().catalog.choose(wanted)
+
+    async def models(self) -> tuple[Model, ...]:
+        """Give the models of the account."""
+        await self._credentials.current()
+        return await self.present().catalog.models()
+
+    async def usage(self) -> RateLimits | None:
+        """Ask the backend for the limits; None where there is no plan to ask about."""
+        credentials = await self._credentials.current()
+        backend = choose_backend(self._settings, is_chatgpt_auth=credentials.is_chatgpt_backend)
+        return await fetch_usage(self._http, backend, self._credentials.auth())
+
+    def present(self) -> Service:
+        """Give the service for the login in memory; ChatGPT's when none was read yet."""
+        known = self._credentials.peek()
+        is_chatgpt = known is None or known.is_chatgpt_backend
+        if is_chatgpt not in self._open:
+            self._open[is_chatgpt] = self._make(is_chatgpt=is_chatgpt)
+        return self._open[is_chatgpt]
+
+    def _make(self, *, is_chatgpt: bool) -> Service:
+        backend = choose_backend(self._settings, is_chatgpt_auth=is_chatgpt)
+        auth = self._credentials.auth()
+        catalog = ModelCatalog(
+            self._http,
+            backend,
+            auth,
+            codex_home=self._settings.codex_home,
+            identity=self._identity,
+            default=self._settings.model,
+        )
+        route = self._route if backend.is_chatgpt else None
+        return Service(ResponsesClient(self._http, backend, auth, route=route, catalog=catalog), catalog)
+
+    async def _route(self) -> Any:
+        return await self._routing.route(await self._credentials.current())
+
+    def _identity(self) -> str:
+        known = self._credentials.peek()
+        return known.identity_key if known is not None else ""
+
+
+@dataclass(frozen=True)
+class Status:
+    """The account's status with what its backend tells of limits; ``limits`` None is unknown."""
+
+    account: AccountStatus
+    limits: RateLimits | None
+    model: str | None = None
+    effort: str | None = None
+
+
+class Home:
+    """What the magics, the command line and the Python face need of one profile. Lives on one event loop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        environ: Mapping[str, str],
+        http: httpx.AsyncClient,
+        credentials: CredentialManager,
+    ) -> None:
+        self.settings = settings
+        self.credentials = credentials
+        self.services = Services(settings, http, credentials)
+        self.assistant = Assistant(
+            client=self.services,
+            identity=credentials,
+            models=self.services,
+            threads=ThreadStore(settings.codex_home / "codex_nb" / "threads"),
+            settings=settings,
+            environ=environ,
+            answers=AnswerStore(settings.codex_home / "codex_nb" / "answers"),
+        )
+        self._http = http
+
+    async def signed_in(self) -> Credentials:
+        """Give the credentials that the next request is signed with; raises SignInRequired."""
+        return await self.credentials.current()
+
+    def cached_models(self) -> tuple[str, ...]:
+        """Name the models that are known without asking anyone."""
+        return tuple(model.slug for model in self.services.present().catalog.cached() if model.is_listed)
+
+    def login_flow(self, way: FlowKind) -> LoginFlow:
+        """Begin a sign-in."""
+        return open_flow(way, self.credentials)
+
+    async def status(self) -> Status:
+        """Tell who is signed in, and the limits where they can be had."""
+        account, limits = await account_status(self.credentials), self.assistant.limits
+        if account.signed_in:
+            try:
+                limits = await self.services.usage() or limits
+            except CodexError as error:
+                account = replace(account, problem=error.line)
+        return Status(account, limits, self.settings.model, self.settings.effort)
+
+    async def close(self) -> None:
+        """Finish what must reach the disk and let the connections go."""
+        await self.credentials.close()
+        await self._http.aclose()
+
+
+def make_home(
+    settings: Settings, environ: Mapping[str, str], *, external: ExternalTokenProvider | None = None
+) -> Home:
+    """Put the parts of one profile together; nothing is read or sent yet."""
+    http = open_http(settings, environ)
+    return Home(
+        settings, environ, http, open_credentials(settings, environ, http, external=external, outlive=True)
+    )
+
+
+@asynccontextmanager
+async def open_home(
+    environ: Mapping[str, str],
+    *,
+    profile: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    external: ExternalTokenProvider | None = None,
+) -> AsyncIterator[Home]:
+    """Open a profile for one piece of work on the running loop."""
+    home = make_home(load_settings(environ, profile=profile, overrides=overrides), environ, external=external)
+    try:
+        yield home
+    finally:
+        await asyncio.shield(home.close())
+
+
+def diagnose(environ: Mapping[str, str], *, profile: str | None = None) -> tuple[Finding, ...]:
+    """Look at everything that decides who asks and who pays; changes nothing and asks no network."""
+    return examine(load_settings(environ, profile=profile), environ, clock=lambda: datetime.now(UTC))
+
+
+def open_profile(profile: str | None, overrides: Mapping[str, Any], token_provider: str | None) -> Home:
+    """Open a profile in this process's environment, with the host program's tokens where it hands them in."""
+    external = find_token_provider(token_provider) if token_provider else None
+    environ = Environment()
+    settings = load_settings(environ, profile=profile, overrides=overrides)
+    return make_home(settings, environ, external=external)
+
+
+def find_token_provider(name: str) -> ExternalTokenProvider:
+    """Import the callable that ``module:function`` names."""
+    module, _, attribute = name.partition(":")
+    try:
+        found = functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            words.provider_not_importable(name, str(error)), path="CodexMagics", key="token_provider"
+        ) from error
+    if not callable(found):
+        raise ConfigError(words.provider_not_callable(name), path="CodexMagics", key="token_provider")
+    provider: ExternalTokenProvider = found
+    return provider

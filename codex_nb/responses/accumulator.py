@@ -1,0 +1,338 @@
+"""The response accumulator: what one attempt has given so far, its items, its text, its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from codex_nb.responses import events as ev
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+
+JsonObject = dict[str, Any]
+
+
+class _Item(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    id: str | None = None
+    status: str | None = None
+
+
+class MessageItem(_Item):
+    """A message; ``text`` joins its texts, ``refusal`` what the model declined with."""
+
+    type: Literal["message"]
+    role: str = "assistant"
+    content: tuple[JsonObject, ...] = ()
+    phase: str | None = None
+
+    @property
+    def text(self) -> str:
+        """All text parts in order."""
+        return _joined(self.content, "output_text", "text")
+
+    @property
+    def refusal(self) -> str:
+        """All refusal parts in order."""
+        return _joined(self.content, "refusal", "refusal")
+
+
+class ReasoningItem(_Item):
+    """The model's reasoning: a readable summary, raw text from open models, and the sealed original."""
+
+    type: Literal["reasoning"]
+    summary: tuple[JsonObject, ...] = ()
+    content: tuple[JsonObject, ...] | None = None
+    encrypted_content: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The summary's parts, or else the raw text's, joined by blank lines."""
+        parts = [part.get("text") for part in (*self.summary, *(self.content or ()))]
+        return "\n\n".join(text for text in parts if isinstance(text, str) and text)
+
+
+class FunctionCallItem(_Item):
+    """A call of a function tool; ``arguments`` is JSON text."""
+
+    type: Literal["function_call"]
+    name: str
+    call_id: str
+    arguments: str = ""
+    namespace: str | None = None
+
+
+class CustomToolCallItem(_Item):
+    """A call of a custom tool; ``input`` is free text."""
+
+    type: Literal["custom_tool_call"]
+    name: str
+    call_id: str
+    input: str = ""
+
+
+class UnknownItem(_Item):
+    """Any other item, for the server's own tools and for what is yet to come."""
+
+    type: str
+
+
+Item = MessageItem | ReasoningItem | FunctionCallItem | CustomToolCallItem | UnknownItem
+_KNOWN: TypeAdapter[MessageItem | ReasoningItem | FunctionCallItem | CustomToolCallItem] = TypeAdapter(
+    Annotated[
+        MessageItem | ReasoningItem | FunctionCallItem | CustomToolCallItem, Field(discriminator="type")
+    ]
+)
+
+
+def parse_item(item: JsonObject) -> Item:
+    """Give the typed view of an item; one that is unknown or malformed is an UnknownItem."""
+    try:
+        return _KNOWN.validate_python(item)
+    except ValidationError:
+        return UnknownItem.model_construct(**{"type": "unknown", **item})
+
+
+def message_text(items: Iterable[JsonObject]) -> str:
+    """Join the text of all assistant messages; a refusal is text as well, for it is what the model answered."""
+    return "".join(_message_text(item) for item in items)
+
+
+def _message_text(item: JsonObject) -> str:
+    view = parse_item(item)
+    return (view.text or view.refusal) if isinstance(view, MessageItem) else ""
+
+
+def is_client_call(item: JsonObject) -> bool:
+    """Tell whether the item is a call that the client must answer before the conversation can go on."""
+    return item.get("type") in {"function_call", "custom_tool_call"} and isinstance(item.get("call_id"), str)
+
+
+def _joined(parts: Sequence[JsonObject], kind: str, key: str) -> str:
+    texts = (part.get(key) for part in parts if part.get("type") == kind)
+    return "".join(text for text in texts if isinstance(text, str))
+
+
+def merged_items(told: Sequence[JsonObject], done: Sequence[JsonObject]) -> list[JsonObject]:
+    """Bring together the terminal response's items and those that were done before, each told once.
+
+    An item told twice in the same words is the done one, which was seen already and may hold the sealed reasoning; in
+    different words, the last word counts. What the terminal response forgot keeps its place among the done ones.
+    """
+    partner = _partners(told, done)
+    chosen = [
+        item if at not in partner or _says_the_same(item, told[partner[at]]) else told[partner[at]]
+        for at, item in enumerate(done)
+    ]
+    if len(partner) < len(done):
+        return [*chosen, *(item for n, item in enumerate(told) if n not in partner.values())]
+    by_place = {n: chosen[at] for at, n in partner.items()}
+    return [by_place.get(n, item) for n, item in enumerate(told)]
+
+
+def _partners(told: Sequence[JsonObject], done: Sequence[JsonObject]) -> dict[int, int]:
+    """Find for the places of ``done`` the places of ``told``: by id, by call, at last by kind and order."""
+    partner: dict[int, int] = {}
+    for key in ("id", "call_id", "type"):
+        for at, item in enumerate(done):
+            value = item.get(key)
+            if at in partner or value is None:
+                continue
+            taken = set(partner.values())
+            place = next(
+                (n for n, other in enumerate(told) if n not in taken and other.get(key) == value), None
+            )
+            if place is not None:
+                partner[at] = place
+    return partner
+
+
+_UNSAID = {"id", "status", "encrypted_content"}
+
+
+def _says_the_same(one: JsonObject, other: JsonObject) -> bool:
+    return all(one.get(key) == other.get(key) for key in (one.keys() | other.keys()) - _UNSAID)
+
+
+def unfinished_message(
+    begun: JsonObject | None, texts: Mapping[tuple[str, int], Sequence[str]]
+) -> JsonObject | None:
+    """Put a message together that never became complete; None for other items.
+
+    Half a call must not run, and half a reasoning is worth nothing to the model.
+    """
+    parts: list[JsonObject] = []
+    for kind, number in sorted(texts, key=lambda part: part[1]):
+        text = "".join(texts[kind, number])
+        if kind == "response.output_text.delta":
+            parts.append({"type": "output_text", "text": text, "annotations": []})
+        elif kind == "response.refusal.delta":
+            parts.append({"type": "refusal", "refusal": text})
+    item = {"type": "message", "role": "assistant", **(begun or {})}
+    if item["type"] != "message" or not parts:
+        return None
+    return {**item, "status": "incomplete", "content": parts}
+
+
+KeyedT = TypeVar("KeyedT", bound=ev.KeyedEvent)
+ServerEventT = ev.ServerEvent | ev.UnknownEvent
+
+
+class ResponseFold:
+    """Folds the events of one attempt; ``carried`` are the items that earlier attempts completed."""
+
+    def __init__(self, carried: tuple[JsonObject, ...] = ()) -> None:
+        self.carried = carried
+        self.events_seen = 0
+        self._terminal: ev.ResponseCompleted | ev.ResponseIncomplete | None = None
+        self._envelope: dict[str, str] = {}
+        self._begun: dict[str, JsonObject] = {}
+        self._texts: dict[str, dict[tuple[str, int], list[str]]] = {}
+        self._done: dict[str, tuple[int | None, JsonObject]] = {}
+        self._key_at: dict[int, str] = {}
+        self._current = ""
+
+    def apply(self, event: ServerEventT) -> ServerEventT:
+        """Take one event; give it back with its ``item_id`` resolved to the item's one key."""
+        self.events_seen += 1
+        match event:
+            case ev.Delta():
+                return self._take_delta(event)
+            case ev.OutputItemAdded():
+                return self._begin_item(event)
+            case ev.OutputItemDone():
+                return self._end_item(event)
+            case ev.OutputTextDone():
+                event = self._keyed(event)
+                self._texts[event.item_id]["response.output_text.delta", event.content_index] = [event.text]
+            case ev.KeyedEvent():
+                return self._keyed(event)
+            case ev.ResponseCreated():
+                self._note_envelope(event.response)
+            case ev.ResponseCompleted() | ev.ResponseIncomplete():
+                self._note_envelope(event.response)
+                self._terminal = event
+            case _:
+                pass
+        return event
+
+    @property
+    def completed_items(self) -> tuple[JsonObject, ...]:
+        """All items that are complete: those carried, then this attempt's in output order."""
+        return (*self.carried, *_in_order(self._done.values()))
+
+    @property
+    def owes_outputs(self) -> bool:
+        """Whether a call is complete that the client must answer before anything can follow."""
+        return any(is_client_call(item) for _, item in self._done.values())
+
+    @property
+    def unfinished_keys(self) -> tuple[str, ...]:
+        """The keys of items that have begun and are not complete."""
+        return tuple(key for key in self._texts if key not in self._done)
+
+    def finished(self, *, request_id: str | None, turn_state: str | None) -> ev.ResponseFinished:
+        """Give the answer: after a terminal event, or after a cut that left calls to be answered."""
+        response = {} if self._terminal is None else self._terminal.response
+        is_short = isinstance(self._terminal, ev.ResponseIncomplete) or response.get("status") == "incomplete"
+        items = (*self.carried, *self._final_items(response))
+        usage, end_turn = response.get("usage"), response.get("end_turn")
+        return ev.ResponseFinished(
+            response_id=self._envelope.get("id", ""),
+            status="incomplete" if is_short else "completed",
+            incomplete_reason=_text_of(response.get("incomplete_details"), "reason") or None,
+            items=items,
+            text=message_text(items),
+            usage=usage if isinstance(usage, dict) else None,
+            model=self._envelope.get("model", ""),
+            request_id=request_id,
+            end_turn=end_turn if isinstance(end_turn, bool) else None,
+            turn_state=turn_state,
+        )
+
+    def _final_items(self, response: JsonObject) -> list[JsonObject]:
+        output = response.get("output")
+        told = [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
+        done = _in_order(self._done.values())
+        if told or self._terminal is None:
+            return merged_items(told, done)
+        left = [unfinished_message(self._begun.get(key), self._texts[key]) for key in self.unfinished_keys]
+        return [*done, *(item for item in left if item is not None)]
+
+    def _take_delta(self, event: KeyedT) -> KeyedT:
+        texts = self._texts.get(event.item_id)
+        if texts is None:
+            event = self._keyed(event)
+            texts = self._texts[event.item_id]
+        if isinstance(event, ev.Delta):
+            texts.setdefault(event.part, []).append(event.delta)
+        return event
+
+    def _keyed(self, event: KeyedT) -> KeyedT:
+        """Resolve the event's item by its id, by its place, or as the item that is being written."""
+        key = event.item_id
+        if key not in self._texts:
+            index = event.output_index
+            if index is not None and index in self._key_at:
+                key = self._key_at[index]
+            elif not key and self._current:
+                key = self._current
+            else:
+                key = self._new_key(key, index)
+        self._current = key
+        return event if key == event.item_id else event.model_copy(update={"item_id": key})
+
+    def _new_key(self, item_id: str, index: int | None) -> str:
+        key = item_id if item_id and item_id not in self._texts else f"item_{len(self._texts) + 1}"
+        self._texts[key] = {}
+        if index is not None:
+            self._key_at[index] = key
+        return key
+
+    def _begin_item(self, event: ev.OutputItemAdded) -> ev.OutputItemAdded:
+        key = self._new_key(_text_of(event.item, "id"), event.output_index)
+        self._begun[key] = event.item
+        self._current = key
+        return event.model_copy(update={"item_id": key})
+
+    def _end_item(self, event: ev.OutputItemDone) -> ev.OutputItemDone:
+        item_id, index = _text_of(event.item, "id"), event.output_index
+        unfinished = self.unfinished_keys
+        if item_id in unfinished:
+            key = item_id
+        elif index is not None and self._key_at.get(index) in unfinished:
+            key = self._key_at[index]
+        elif index is None and len(unfinished) == 1:
+            key = unfinished[0]
+        else:
+            key = self._new_key(item_id, index)
+        self._done[key] = (index, event.item)
+        self._current = ""
+        return event.model_copy(update={"item_id": key})
+
+    def _note_envelope(self, response: JsonObject) -> None:
+        for name in ("id", "model"):
+            if text := _text_of(response, name):
+                self._envelope[name] = text
+
+
+def _in_order(done: Iterable[tuple[int | None, JsonObject]]) -> list[JsonObject]:
+    """Sort by output index where all have one; otherwise the order of arrival stands."""
+    placed: list[tuple[int, JsonObject]] = []
+    arrived: list[JsonObject] = []
+    for index, item in done:
+        arrived.append(item)
+        if index is not None:
+            placed.append((index, item))
+    if len(placed) < len(arrived):
+        return arrived
+    return [item for _, item in sorted(placed, key=lambda entry: entry[0])]
+
+
+def _text_of(table: Any, key: str) -> str:
+    value = table.get(key) if isinstance(table, dict) else None
+    return value if isinstance(value, str) else ""

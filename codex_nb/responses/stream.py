@@ -1,0 +1,493 @@
+"""Reading a response: event stream decoding (WHATWG HTML 9.2.6), idle time-outs, coalescing of small chunks."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import time
+from contextlib import closing
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from codex_nb.errors import CodexError, StreamInterrupted
+from codex_nb.http import httpx
+from codex_nb.responses.errors import event_error, reply_error, transport_error, unreadable_reply
+from codex_nb.responses.events import (
+    TERMINAL_TYPES,
+    Delta,
+    ResponseCompleted,
+    ResponseIncomplete,
+    parse_event,
+)
+from codex_nb.words import api_errors as words
+from codex_nb.words import kernel as kernel_words
+
+if TYPE_CHECKING:
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Hashable,
+        Iterator,
+        Sequence,
+    )
+    from types import TracebackType
+
+    from codex_nb.responses.events import ServerEvent, UnknownEvent
+    from codex_nb.responses.request import Backend
+
+
+MAX_EVENT_BYTES = 64 * 1024 * 1024
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class EventTooLargeError(ValueError):
+    """One event, or one line, exceeds the bound."""
+
+
+class ServerSentEvent(NamedTuple):
+    """One dispatched event; ``raw`` is its data as received, lines joined by a newline."""
+
+    raw: bytes
+    event: str = "message"
+    id: str = ""
+
+    @property
+    def data(self) -> str:
+        """The data as text; what is not UTF-8 becomes U+FFFD."""
+        return self.raw.decode("utf-8", "replace")
+
+
+class EventStreamDecoder:
+    """Feeds on chunks and gives the events that they complete.
+
+    ``retry`` is the reconnection time in milliseconds that the stream asked for last. Both methods raise
+    EventTooLargeError as soon as an event exceeds the bound, before it is complete.
+    """
+
+    def __init__(self, *, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        self.retry: int | None = None
+        self._max_event_bytes = max_event_bytes
+        self._line_pieces: list[bytes] = []
+        self._data: list[bytes] = []
+        self._size = 0
+        self._event = ""
+        self._last_id = ""
+        self._skip_newline = False
+        self._start: bytes | None = b""
+
+    def feed(self, chunk: bytes) -> list[ServerSentEvent]:
+        """Take the next bytes; give the events that became complete."""
+        if self._start is not None:
+            chunk = self._without_byte_order_mark(chunk)
+        if self._skip_newline and chunk:
+            # The chunk before ended in a carriage return, which ended its line at once.
+            self._skip_newline = False
+            if chunk[:1] == b"\n":
+                chunk = chunk[1:]
+        if not chunk:
+            return []
+        if b"\n" not in chunk and b"\r" not in chunk:
+            self._keep(chunk)
+            return []
+        self._skip_newline = chunk[-1:] == b"\r"
+        lines = chunk.splitlines()
+        tail = b"" if chunk[-1:] in {b"\n", b"\r"} else lines.pop()
+        if self._line_pieces:
+            self._size -= sum(map(len, self._line_pieces))
+            lines[0] = b"".join((*self._line_pieces, lines[0]))
+            self._line_pieces.clear()
+        events = self._take(lines)
+        if tail:
+            self._keep(tail)
+        return events
+
+    def unfinished(self) -> ServerSentEvent | None:
+        """Give the event that the stream ended in, without its blank line; the standard discards it.
+
+        Codex's own recordings end so, so the caller may look at it: complete JSON can be told from a cut.
+        """
+        pending = [self._start or b"", *self._line_pieces]
+        self._start = None
+        self._line_pieces = []
+        events = self._take([b"".join(pending), b""])
+        return events[0] if events else None
+
+    def _without_byte_order_mark(self, chunk: bytes) -> bytes:
+        start = (self._start or b"") + chunk
+        if len(start) < len(_BYTE_ORDER_MARK) and _BYTE_ORDER_MARK.startswith(start):
+            self._start = start
+            return b""
+        self._start = None
+        return start.removeprefix(_BYTE_ORDER_MARK)
+
+    def _keep(self, piece: bytes) -> None:
+        self._line_pieces.append(piece)
+        self._grow(len(piece))
+
+    def _grow(self, count: int) -> None:
+        self._size += count
+        if self._size > self._max_event_bytes:
+            raise EventTooLargeError(words.event_too_large(str(self._max_event_bytes)))
+
+    def _take(self, lines: list[bytes]) -> list[ServerSentEvent]:
+        events: list[ServerSentEvent] = []
+        data = self._data
+        for line in lines:
+            if not line:
+                if data:
+                    raw = data[0] if len(data) == 1 else b"\n".join(data)
+                    events.append(ServerSentEvent(raw, self._event or "message", self._last_id))
+                    data.clear()
+                self._event = ""
+                self._size = 0
+            elif line[:5] == b"data:":
+                self._grow(len(line))
+                data.append(line[6:] if line[5:6] == b" " else line[5:])
+            else:
+                self._field(line)
+        return events
+
+    def _field(self, line: bytes) -> None:
+        """Take any line but a ``data:`` one; what the standard does not name, comments too, is passed over."""
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        match name:
+            case b"event":
+                self._event = value.decode("utf-8", "replace")
+            case b"data":
+                self._data.append(b"")
+            case b"id" if b"\0" not in value:
+                self._last_id = value.decode("utf-8", "replace")
+            case b"retry" if value.isdigit():
+                self.retry = int(value)
+
+
+def merged(events: Sequence[ServerEvent | UnknownEvent]) -> Iterator[ServerEvent | UnknownEvent]:
+    """Yield the events in their order; deltas of one part that follow each other become one delta."""
+    for _, group in groupby(events, key=_place):
+        first, *more = group
+        if more:
+            text = "".join(event.delta for event in (first, *more) if isinstance(event, Delta))
+            first = first.model_copy(update={"delta": text})
+        yield first
+
+
+def _place(event: ServerEvent | UnknownEvent) -> Hashable:
+    """Return what deltas of one part share; any other event stands alone."""
+    return (event.item_id, event.output_index, event.part) if isinstance(event, Delta) else id(event)
+
+
+class IdleLimit:
+    """``with limit:`` around a wait raises TimeoutError when it lasts longer than ``seconds``.
+
+    It does what ``asyncio.timeout`` does, which makes and takes back a timer at every entry: for one word of a stream
+    that costs more than to read it. Here a timer that finds the wait younger than itself just goes on for the rest.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[object] | None = None  # the one that waits
+        self._began = 0.0
+        self._cancelling = 0
+        self._has_expired = False
+
+    def close(self) -> None:
+        """Let go of the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def __enter__(self) -> None:
+        """Begin a wait."""
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError(kernel_words.OUTSIDE_A_TASK)
+        self._task, self._cancelling, self._began = task, task.cancelling(), self._loop.time()
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._seconds, self._look)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        """End the wait; a cancellation of our own becomes a TimeoutError."""
+        task, self._task = self._task, None
+        if task is None or not self._has_expired:
+            return
+        self._has_expired = False
+        if task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise TimeoutError from error
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._task is None:
+            return
+        left = self._began + self._seconds - self._loop.time()
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._look)
+        else:
+            self._has_expired = True
+            self._task.cancel()
+
+
+REST_S = 0.045  # less than a frame: nothing is seen later for it
+LONG_REST_S = 0.12  # for a rush, which nobody can follow word by word: it is shown eight times a second
+A_RUSH = 350  # pieces a second
+EAGER_GULPS = 2  # so many, each within a rest of the one before, show that words are coming fast
+A_FLOOD = 32 * 1024  # bytes in one gulp: that is no writing any more, and not to be held up
+MOST_AHEAD = 256 * 1024  # bytes that may lie here untaken
+
+
+class Gulps:
+    """What has arrived of a stream, in one piece for each look.
+
+    A task of its own reads ahead. Once words come fast, it rests after the first piece that follows a gulp, and hands
+    that one on with all that have come meanwhile, or alone a little later. The first words of a stream, and of what
+    follows a pause, are handed on as they come. Close it: the task ends then.
+    """
+
+    def __init__(
+        self,
+        chunks: AsyncIterator[bytes],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._chunks = chunks
+        self._clock = clock
+        self._sleep = sleep
+        self._reader: asyncio.Task[None] | None = None
+        self._arrived: list[bytes] = []
+        self._size = 0
+        self._pieces = self._taken = 0  # of the last gulp: its pieces, its bytes
+        self._taken_at = -math.inf
+        self._is_due = False  # what has arrived is to be taken, or the end has come
+        self._is_over = False
+        self._failure: BaseException | None = None
+        self._taker: asyncio.Future[None] | None = None
+        self._room: asyncio.Future[None] | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+
+    def __aiter__(self) -> Self:
+        """Return the reader itself."""
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Return all that has arrived, or what comes next; raise what broke the stream off once all is taken."""
+        if self._reader is None:
+            self._reader = asyncio.create_task(self._read())
+        if not self._is_due:
+            self._taker = asyncio.get_running_loop().create_future()
+            await self._taker
+        if self._arrived:
+            return self._take()
+        if self._failure is not None:
+            raise self._failure
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """End the reading, wherever it is."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        if self._reader is not None and not self._reader.done():
+            self._reader.cancel()
+            await asyncio.wait([self._reader])
+
+    async def _read(self) -> None:
+        try:
+            await self._read_on()
+        except BaseException as error:  # noqa: BLE001 - raised again where the stream is taken
+            self._failure = error
+        finally:
+            self._is_over = True
+            self._hand_on()
+
+    async def _read_on(self) -> None:
+        quick, has_rested, rest = 0, False, REST_S
+        async for chunk in self._chunks:
+            begins_a_gulp = not self._arrived  # all before is taken, so this reader has had to wait
+            self._arrived.append(chunk)
+            self._size += len(chunk)
+            if begins_a_gulp and not has_rested:
+                quick = quick + 1 if self._clock() - self._taken_at < REST_S else 0
+            has_rested = begins_a_gulp and not has_rested and quick > EAGER_GULPS and self._taken < A_FLOOD
+            if has_rested:
+                rest = LONG_REST_S if self._pieces > A_RUSH * rest else REST_S
+                self._hand_on_later(1.25 * rest)
+                await self._sleep(rest)
+            else:
+                self._hand_on()
+            if self._size > MOST_AHEAD:
+                self._room = asyncio.get_running_loop().create_future()
+                await self._room
+
+    def _take(self) -> bytes:
+        gulp = b"".join(self._arrived)
+        self._pieces = len(self._arrived)
+        self._arrived.clear()
+        self._taken, self._taken_at, self._size = self._size, self._clock(), 0
+        self._is_due = self._is_over
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+        return gulp
+
+    def _hand_on(self) -> None:
+        self._is_due = True
+        if self._taker is not None and not self._taker.done():
+            self._taker.set_result(None)
+
+    def _hand_on_later(self, seconds: float) -> None:
+        # The next read follows upon the rest and hands this piece on with its own; the alarm is for when nothing comes.
+        if self._alarm is None:
+            self._alarm = asyncio.get_running_loop().call_later(seconds, self._hand_on)
+
+
+MAX_BODY_BYTES = 64 * 1024 * 1024
+MAX_ERROR_BYTES = 256 * 1024
+SAMPLE_BYTES = 4096
+DRAIN_BYTES = 64 * 1024
+DRAIN_S = 0.05
+
+
+class Reply:
+    """One HTTP reply to a request for a response; ``events_seen`` counts what was read of it."""
+
+    def __init__(self, response: httpx.Response, backend: Backend, *, idle_timeout_s: float) -> None:
+        self._response = response
+        self._backend = backend
+        self._idle_timeout_s = idle_timeout_s
+        self._chunks = response.aiter_bytes()
+        self._gulps = Gulps(self._chunks)  # of a stream of events; any other body is read at once
+        self._sample = b""
+        self.events_seen = 0
+
+    async def events(self) -> AsyncGenerator[ServerEvent | UnknownEvent, None]:
+        """Yield the events up to the terminal one; a reply that is none, or breaks off, is a CodexError."""
+        response = self._response
+        if response.status_code != httpx.codes.OK:
+            raise await self._refusal()
+        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind == "application/json":
+            yield self._whole(await self._body(MAX_BODY_BYTES))
+            return
+        if kind in {"text/html", "application/xhtml+xml"}:
+            raise self._unreadable(await self._body(MAX_ERROR_BYTES))
+        decoder = EventStreamDecoder()
+        with closing(IdleLimit(self._idle_timeout_s)) as limit:
+            while (chunk := await self._next_chunk_of_events(decoder, limit)) is not None:
+                for event in merged(self._parsed(chunk)):
+                    yield event
+                    if event.type in TERMINAL_TYPES:
+                        return
+        last = decoder.unfinished()
+        for event in self._parsed([last] if last else []):
+            if event.type in TERMINAL_TYPES:
+                yield event
+                return
+        raise self._cut()
+
+    async def _refusal(self) -> CodexError:
+        body = await self._body(MAX_ERROR_BYTES)
+        return reply_error(self._response.status_code, self._response.headers, body, backend=self._backend)
+
+    async def drain(self) -> None:
+        """Read what may follow the terminal event, for a moment only: then the connection can be used again."""
+        room = DRAIN_BYTES
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                async for gulp in self._gulps:
+                    room -= len(gulp)
+                    if room < 0:
+                        return
+        except (httpx.HTTPError, httpx.StreamError, OSError):
+            return
+
+    async def aclose(self) -> None:
+        """Stop reading and close the reply."""
+        await self._gulps.aclose()
+        await self._response.aclose()
+
+    def _parsed(self, chunk: list[ServerSentEvent]) -> list[ServerEvent | UnknownEvent]:
+        events = [event for sent in chunk if (event := parse_event(sent.raw)) is not None]
+        self.events_seen += len(events)
+        return events
+
+    async def _next_chunk_of_events(
+        self, decoder: EventStreamDecoder, limit: IdleLimit
+    ) -> list[ServerSentEvent] | None:
+        """Read until at least one event is complete; None at the end. Bytes that complete nothing do not count."""
+        failure: CodexError
+        try:
+            with limit:
+                async for gulp in self._gulps:
+                    if not self.events_seen and len(self._sample) < SAMPLE_BYTES:
+                        self._sample += gulp[:SAMPLE_BYTES]
+                    events = decoder.feed(gulp)
+                    if events:
+                        return events
+                return None
+        except EventTooLargeError as error:
+            message = words.too_much_at_once(self._backend.name, str(error))
+            failure = StreamInterrupted(message, events_seen=self.events_seen)
+            failure.retryable = False
+        except (httpx.HTTPError, httpx.StreamError, OSError) as error:
+            failure = self._transport_error(error)
+        raise failure
+
+    async def _body(self, limit: int) -> bytes:
+        """Read a body that is no stream: up to ``limit`` bytes and not longer than the idle time."""
+        parts: list[bytes] = []
+        size = 0
+        failure: CodexError | None = None
+        try:
+            async with asyncio.timeout(self._idle_timeout_s):
+                async for chunk in self._chunks:
+                    parts.append(chunk)
+                    size += len(chunk)
+                    if size > limit:
+                        break
+        except (httpx.HTTPError, httpx.StreamError, OSError) as error:
+            failure = self._transport_error(error)
+        # What there is of an error's body says more than the end of it.
+        if failure is not None and self._response.status_code == httpx.codes.OK:
+            raise failure
+        return b"".join(parts)[:limit]
+
+    def _whole(self, body: bytes) -> ServerEvent:
+        """Take a reply that was not streamed: a whole response, or an error with a friendly status."""
+        try:
+            told: Any = json.loads(body)
+        except (ValueError, RecursionError):
+            told = None
+        if not isinstance(told, dict):
+            raise self._unreadable(body)
+        if isinstance(told.get("error"), dict):
+            raise event_error(told, backend=self._backend)
+        if not isinstance(told.get("output"), list):
+            raise self._unreadable(body)
+        self.events_seen += 1
+        if told.get("status") == "incomplete":
+            return ResponseIncomplete(type="response.incomplete", response=told)
+        return ResponseCompleted(type="response.completed", response=told)
+
+    def _cut(self) -> CodexError:
+        if self.events_seen:
+            return StreamInterrupted(words.BROKEN_OFF, events_seen=self.events_seen)
+        kind = self._response.headers.get("content-type", "")
+        if not kind.startswith("text/event-stream") or self._sample.strip():
+            return self._unreadable(self._sample)
+        return StreamInterrupted(words.closed_early(self._backend.name))
+
+    def _unreadable(self, body: bytes) -> CodexError:
+        kind = self._response.headers.get("content-type", "")
+        return unreadable_reply(self._response.status_code, kind, body, backend=self._backend)
+
+    def _transport_error(self, error: Exception) -> CodexError:
+        return transport_error(error, url=str(self._response.request.url), events_seen=self.events_seen)

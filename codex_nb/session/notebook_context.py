@@ -1,0 +1,284 @@
+"""The notebook context of a request as sections, how a cell is serialised, and the ``TurnRequest`` that carries it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from codex_nb.config.settings import ApprovalPolicy
+from codex_nb.tools.base import ToolSet
+from codex_nb.tools.notebook import LEFT_OUT, joined, output_images, output_text, says_all, shorten
+from codex_nb.words import context as words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+    from pathlib import Path
+
+    from codex_nb.responses.throttle import Throttle
+    from codex_nb.session.outbound import Finding, Redactor
+    from codex_nb.tools.notebook import Cell
+
+
+_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]{6,}")
+# Lines such as "%codex status" ask nothing of the model.
+_COMMANDS = frozenset(
+    {"status", "login", "logout", "models", "model", "effort", "usage", "context", "thread", "threads", "new"}
+    | {"config", "help"}
+)
+_ANSWER_TYPES = ("text/markdown", "text/plain")
+
+
+@dataclass(frozen=True)
+class Level:
+    """How much of a cell is told, in characters: of its source, and of each output."""
+
+    source: int
+    output: int
+    outputs: int = 8
+
+
+NEAR = Level(8_000, 3_000)
+MIDDLE = Level(4_000, 1_000)
+FAR = Level(1_500, 300, 3)
+BARE = Level(600, 0, 0)
+FULL = Level(40_000, 20_000, 50)
+
+
+def is_question(cell: Cell) -> bool:
+    """Whether a cell asked Codex."""
+    return cell.kind == "code" and cell.source.lstrip().startswith(("%%codex", "%codex "))
+
+
+@dataclass(frozen=True)
+class CellText:
+    """What is told of a cell.
+
+    ``fits`` tells whether nothing of it was left out at its level; ``whole`` whether the text is all that the cell
+    shows: it has no picture, no HTML, no table whose middle was left out when it was printed.
+    """
+
+    text: str
+    fits: bool = True
+    whole: bool = True
+
+
+def cell_text(cell: Cell, level: Level) -> CellText:
+    """Return a cell's source and outputs at a level; object addresses, which change with every run, are left out."""
+    source = shorten(cell.source.strip("\n"), level.source)
+    fits = len(source) == len(cell.source.strip("\n"))
+    if cell.kind != "code":
+        return CellText(source, fits, fits)
+    lines = [source] if source.strip() else []
+    shown = cell.outputs[: level.outputs] if level.output else ()
+    told = [output_text(output, level.output) for output in shown]
+    if texts := list(filter(None, told)):
+        lines.append("Output:\n" + _ADDRESS.sub("", "\n".join(texts)))
+    if level.output and (pictures := _picture_count(cell)):
+        lines.append(f"[{pictures} image{'s' * (pictures > 1)} shown]")
+    if len(cell.outputs) > len(shown):
+        lines.append(f"[{len(cell.outputs) - len(shown)} outputs not told]")
+    fits = fits and len(cell.outputs) == len(shown) and not any(LEFT_OUT in text for text in texts)
+    return CellText("\n".join(lines), fits, fits and all(map(says_all, shown, told)))
+
+
+def question_of(cell: Cell, limit: int) -> tuple[str, str] | None:
+    """Return an earlier question, options included, and its answer; None for a cell that asked nothing of the model."""
+    source = cell.source.lstrip()
+    asked = source.removeprefix("%%codex") if source.startswith("%%codex") else source.removeprefix("%codex ")
+    if not source.startswith("%%codex") and asked.split()[:1] and asked.split()[0] in _COMMANDS:
+        return None
+    answer = ""
+    for output in cell.outputs:
+        data = output.get("data") or {}
+        kind = next((kind for kind in _ANSWER_TYPES if kind in data), None)
+        if kind is not None:
+            answer = joined(data[kind], limit)
+    if not answer and not source.startswith("%%codex"):
+        return None
+    return shorten(asked.strip(), limit), answer.strip()
+
+
+def cell_images(cell: Cell) -> tuple[str, ...]:
+    """Return the images that a cell shows, as data URLs."""
+    return output_images(cell.outputs)
+
+
+def _picture_count(cell: Cell) -> int:
+    return sum(
+        1
+        for output in cell.outputs
+        if any(str(kind).startswith("image/") for kind in output.get("data") or ())
+    )
+
+
+SectionKind = Literal["place", "cell", "question", "variable", "mention"]
+
+_HEADINGS: Mapping[SectionKind, str] = {
+    "place": "Where this is asked",
+    "question": "Earlier questions in this notebook, with their answers",
+    "cell": "Cells above the asking one, in their order",
+    "variable": "Variables in the kernel",
+    "mention": "What the question mentions with @",
+}
+
+
+def tokens_of(text: str) -> int:
+    """Estimate how many tokens a text is: four bytes of UTF-8 make one."""
+    return len(text.encode("utf-8", "replace")) // 4 + 1
+
+
+@dataclass(frozen=True)
+class Section:
+    """One thing that is told: a cell, a variable, an earlier question.
+
+    ``whole`` says whether the text tells all of the thing: where it does not, two things that differ may be told alike.
+    ``basis`` is compared instead of the text where another thing tells it better: of an earlier question, what was
+    asked. ``mark`` is shown beside the title but does not count: the number of a cell's last run changes without the
+    cell changing.
+    """
+
+    kind: SectionKind
+    title: str
+    text: str
+    mark: str = ""
+    basis: str | None = None
+    whole: bool = True
+
+    @cached_property
+    def digest(self) -> str:
+        """A short hash of what the section says."""
+        told = f"{self.kind}\0{self.title}\0{self.text if self.basis is None else self.basis}"
+        return hashlib.sha256(told.encode("utf-8", "replace")).hexdigest()[:16]
+
+    @property
+    def tokens(self) -> int:
+        """The section's estimated size, its title and the space around it included."""
+        return tokens_of(f"{self.title}{self.mark}\n{self.text}\n\n")
+
+
+@dataclass(frozen=True)
+class NotebookContext:
+    """Everything of the notebook that a question carries.
+
+    ``cuts`` says, in sentences, what was left out to stay within ``budget`` (tokens); ``redactions`` where secrets were
+    taken out, and ``redactor`` is what took them out. ``images`` are data URLs of the outputs that the question
+    mentions. ``is_partial`` says whether something that is there is not told at all.
+    """
+
+    sections: tuple[Section, ...] = ()
+    images: tuple[str, ...] = ()
+    cuts: tuple[str, ...] = ()
+    redactions: tuple[Finding, ...] = ()
+    budget: int = 0
+    redactor: Redactor | None = field(default=None, repr=False, compare=False)
+    is_partial: bool = False
+
+    @property
+    def text(self) -> str:
+        """The whole context as it is sent to a thread that knows nothing yet, without fences."""
+        return self.told((), lambda _label, text: text)
+
+    @property
+    def tokens(self) -> int:
+        """The estimated size of the whole context."""
+        return tokens_of(self.text)
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """Estimated tokens by kind of section."""
+        sizes: dict[str, int] = {}
+        for section in self.sections:
+            sizes[section.kind] = sizes.get(section.kind, 0) + section.tokens
+        return sizes
+
+    @cached_property
+    def digests(self) -> frozenset[str]:
+        """The digests of all sections."""
+        return frozenset(section.digest for section in self.sections)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of all that is told: the same for the same notebook, run again."""
+        parts = [*(section.digest for section in self.sections), *self.images, *self.cuts]
+        return hashlib.sha256("\0".join(parts).encode("utf-8", "replace")).hexdigest()
+
+    def tells_all(self, asked: Collection[str]) -> bool:
+        """Whether everything around the question is told whole, so that the same text means the same notebook.
+
+        ``asked`` are the questions whose answers are known by other means; an answer that is not may be any.
+        """
+        return not self.is_partial and all(
+            _is_asked(section, asked) if section.kind == "question" else section.whole
+            for section in self.sections
+        )
+
+    def told(
+        self, known: Collection[str], fence: Callable[[str, str], str], asked: Collection[str] = ()
+    ) -> str:
+        """Return the text for a thread that knows the sections of these digests; empty when nothing is new.
+
+        ``asked`` are the questions that the thread itself holds, with their answers: they are not told.
+        """
+        blocks = []
+        for kind, heading in _HEADINGS.items():
+            sections = [each for each in self.sections if each.kind == kind and not _is_asked(each, asked)]
+            fresh = [section for section in sections if section.digest not in known]
+            if not fresh:
+                continue
+            unchanged = len(sections) - len(fresh)
+            note = f" ({unchanged} more are as they were told before)" if unchanged else ""
+            body = "\n\n".join(_entry(section) for section in fresh)
+            blocks.append(f"{heading}{note}:\n{fence(kind, body)}")
+        if blocks and self.cuts:
+            blocks.append("Left out: " + "; ".join(self.cuts) + ".")
+        return "\n\n".join(blocks)
+
+
+def _is_asked(section: Section, asked: Collection[str]) -> bool:
+    # What the cell says begins with its options; the thread holds the question alone.
+    return section.kind == "question" and any(
+        section.basis and section.basis.endswith(words) for words in asked
+    )
+
+
+def _entry(section: Section) -> str:
+    return f"{section.title}{section.mark}\n{section.text}" if section.title else section.text
+
+
+def join_findings(findings: Iterable[Finding]) -> str:
+    """Say in one sentence what was taken out, and where."""
+    told = dict.fromkeys(words.found_in(finding.name, finding.place) for finding in findings)
+    return words.looks_secret(", ".join(told)) if told else ""
+
+
+@dataclass(frozen=True)
+class TurnRequest:
+    """One question, with everything that the user chose for it.
+
+    ``model`` and ``effort`` None leave the choice to the settings. ``thread`` names the conversation to go on
+    with; None begins one that is kept nowhere. ``context`` is what is sent of the notebook. ``images`` are data URLs.
+    ``schema`` is a pydantic model, a dataclass, a TypedDict, any other annotation, or a JSON schema as a dict.
+    ``data`` holds texts that the question speaks of, each with what it is: sent as data, not as the user's words.
+    ``folder`` is where the notebook lies. ``replay`` lets a stored answer to the same question stand for a new one, and
+    ``fresh`` asks again all the same. ``earlier`` are the other questions that this session has asked, each with a hash
+    of its answer: the answer may build on them. ``throttle`` is shared by the questions of a batch.
+    """
+
+    prompt: str
+    model: str | None = None
+    effort: str | None = None
+    thread: str | None = None
+    context: NotebookContext | None = None
+    tools: ToolSet = field(default_factory=ToolSet)
+    images: tuple[str, ...] = ()
+    data: tuple[tuple[str, str], ...] = ()
+    schema: Any = None
+    approval: ApprovalPolicy = ApprovalPolicy.ASK
+    folder: Path | None = None
+    replay: bool = False
+    fresh: bool = False
+    throttle: Throttle | None = None
+    earlier: tuple[tuple[str, str], ...] = ()

@@ -1,0 +1,84 @@
+"""``run_python``: the model runs code in the user's own kernel, after approval."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from codex_nb.errors import InvalidArguments
+from codex_nb.tools.approval import Effect
+from codex_nb.tools.base import Arguments, Ports, Tool, ToolResult
+from codex_nb.tools.notebook import output_images, output_text, shorten
+
+if TYPE_CHECKING:
+    from codex_nb.tools.notebook import RunResult
+
+
+OUTPUT_LIMIT = 16_000
+IMAGE_LIMIT = 4
+IMAGE_SIZE_LIMIT = 2_000_000
+
+_DESCRIPTION = """\
+Runs Python in the user's live IPython kernel, in the user's own namespace: every variable, import and function of the \
+notebook is there, and what the code defines stays there. Top-level await works. Outputs, figures and errors appear in \
+the notebook and come back as the result. The user sees the code and may be asked before it runs, so keep it short \
+and to the point; print only what you need to know."""
+
+
+def _check(arguments: Arguments) -> Arguments:
+    code = arguments.get("code")
+    if not isinstance(code, str) or not code.strip():
+        message = 'run_python takes one argument, "code": the Python source to run'
+        raise InvalidArguments(message)
+    if unknown := sorted(set(arguments) - {"code"}):
+        message = f'run_python takes only "code", not {", ".join(unknown)}'
+        raise InvalidArguments(message)
+    return arguments
+
+
+async def _call(arguments: Arguments, ports: Ports) -> ToolResult:
+    kernel = ports.kernel
+    if kernel is None:
+        return ToolResult("There is no IPython kernel here to run code in.", ok=False)
+
+    def run() -> RunResult:
+        result = kernel.run(arguments["code"])
+        return replace(result, outputs=ports.hidden().outputs(result.outputs))
+
+    return run_result(await ports.main_thread.call(run))
+
+
+def run_result(result: RunResult) -> ToolResult:
+    """Put what running code gave into words and images, capped."""
+    texts = [text for output in result.outputs if (text := output_text(output, OUTPUT_LIMIT))]
+    shown = output_images(result.outputs)
+    images = tuple(image for image in shown if len(image) <= IMAGE_SIZE_LIMIT)[:IMAGE_LIMIT]
+    if result.error and not any(output.get("output_type") == "error" for output in result.outputs):
+        texts.append(result.error)
+    if shown:
+        left_out = (
+            f", {len(shown) - len(images)} not sent (too large or too many)"
+            if len(shown) > len(images)
+            else ""
+        )
+        texts.append(f"[{len(shown)} figure{'s' * (len(shown) > 1)} shown in the notebook{left_out}]")
+    text = shorten("\n".join(texts), OUTPUT_LIMIT) if texts else "(ran without any output)"
+    return ToolResult(text, images=images, ok=result.error is None)
+
+
+run_python = Tool(
+    name="run_python",
+    description=_DESCRIPTION,
+    parameters={
+        "type": "object",
+        "properties": {"code": {"type": "string", "description": "Python source, as one notebook cell."}},
+        "required": ["code"],
+        "additionalProperties": False,
+    },
+    effect=Effect.RUNS_CODE,
+    call=_call,
+    check=_check,
+    code_argument="code",
+    language="python",
+    available=lambda ports: ports.kernel is not None,
+)

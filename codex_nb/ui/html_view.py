@@ -1,0 +1,213 @@
+"""A turn as HTML that is replaced a few times a second: for front ends without the widget."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from codex_nb.rendering.answer_output import Bundle, Document, Remark, bundle
+from codex_nb.session.events import ApprovalRequested, ToolStarted
+from codex_nb.session.state import PlanPart, ReasoningPart, TextPart, ToolPart, TurnState, find_part, reduce
+from codex_nb.ui.layout import SHOWN_AS_OUTPUTS, Decide, Placing, named
+from codex_nb.ui.live_output import Displays, Handle, NotebookDisplays, Place
+from codex_nb.ui.output_builder import document_of, status_of
+from codex_nb.ui.text_view import ask_by_typing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from codex_nb.session.events import TurnEvent
+    from codex_nb.session.state import Part
+    from codex_nb.ui.layout import Command
+
+
+class WholeScreen:
+    """Shows a turn piece by piece; all methods are called on the cell's thread.
+
+    A piece ends where an approval is asked for, by a prompt that holds the code; where the model's code shows outputs
+    of its own; and with the turn.
+    """
+
+    def __init__(
+        self,
+        *,
+        on_command: Callable[[Command], None],
+        ask: Callable[[str], str] | None = None,
+        displays: Displays | None = None,
+    ) -> None:
+        self._on_command = on_command
+        self._ask = ask
+        self._displays = displays or NotebookDisplays()
+        self._state = TurnState()
+        self._shown: set[str] = set()  # names of parts
+        self._outputs_below: set[int] = set()  # numbers of calls
+
+    def apply(self, event: TurnEvent) -> None:
+        """Take in one event; an approval is asked for at once."""
+        self._state = reduce(self._state, event)
+        match event:
+            case ToolStarted():
+                self._begin(event.call_number)
+            case ApprovalRequested():
+                self._show()
+                request = event.request
+                self._on_command(Decide(request.call_number, ask_by_typing(request, self._ask)))
+
+    def flush(self) -> None:
+        """Do nothing: what was taken in is shown when it is whole."""
+
+    def break_segment(self) -> None:
+        """Do nothing: what was shown stays, so what follows stands below it anyway."""
+
+    def make_room(self) -> Displays:
+        """Show what stands above another view; return where that belongs."""
+        self._show()
+        return self._displays
+
+    def close(self) -> None:
+        """Show the rest of the turn."""
+        self._show(is_last=True)
+
+    def _begin(self, call_number: int) -> None:
+        """Show a call above the outputs that its code is about to show."""
+        part = find_part(self._state, ToolPart, call_number)
+        if part is not None and part.name in SHOWN_AS_OUTPUTS:
+            self._outputs_below.add(call_number)
+            self._show()
+
+    def _show(self, *, is_last: bool = False) -> None:
+        new = [(name, part) for name, part in named(self._state.parts) if name not in self._shown]
+        ripe = [(name, part) for name, part in new if is_last or not self._grows(part)]
+        self._shown |= {name for name, _ in ripe}
+        parts = [self._as_shown(part) for _, part in ripe]
+        if parts or is_last:
+            document = document_of(self._state, parts, shown_below=self._outputs_below, is_last=is_last)
+            self._displays.show(bundle(document))
+
+    def _as_shown(self, part: Part) -> Part:
+        """Return a call whose outputs follow below as one that has run: what is shown stays."""
+        if isinstance(part, ToolPart) and part.call_number in self._outputs_below and part.output is None:
+            return replace(part, running=False, output="", ok=True)
+        return part
+
+    def _grows(self, part: Part) -> bool:
+        """Whether more of a part is to come; of a call whose outputs follow below, nothing is."""
+        match part:
+            case TextPart() | ReasoningPart():
+                return not part.done
+            case ToolPart():
+                return part.output is None and part.call_number not in self._outputs_below
+            case _:
+                return isinstance(part, PlanPart)
+
+
+SHORTEST_PAUSE_S = 0.3
+BYTES_PER_SECOND = 200_000  # a longer answer is replaced less often, so that the notebook's server keeps up
+
+
+class HtmlScreen:
+    """Shows a turn in outputs of the cell; all methods are called on the cell's thread.
+
+    ``in_place_of`` is an output to begin in, that of a transcript that gave up.
+    """
+
+    def __init__(
+        self,
+        *,
+        on_command: Callable[[Command], None],
+        ask: Callable[[str], str] | None = None,
+        displays: Displays | None = None,
+        in_place_of: Handle | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._on_command = on_command
+        self._ask = ask
+        self._displays = displays or NotebookDisplays()
+        self._clock = clock
+        self._placing = Placing()
+        self._handles: list[Handle] = [] if in_place_of is None else [in_place_of]
+        self._next = 0.0
+        self._last: Bundle = {}
+        self._is_left = False  # whether the last output stays as it is
+        self._plan: PlanPart | None = None  # as it stands in its output
+
+    def apply(self, event: TurnEvent) -> None:
+        """Take in one event; an approval is asked for at once."""
+        self._placing.apply(event)
+        if isinstance(event, ApprovalRequested):
+            self._show_all()
+            request = event.request
+            self._on_command(Decide(request.call_number, ask_by_typing(request, self._ask)))
+
+    def flush(self) -> float | None:
+        """Show what was taken in; too soon after the last time, return the seconds that are left until it can be."""
+        left = self._next - self._clock()
+        if left > 0:
+            return left
+        self._show_all()
+        return None
+
+    def break_segment(self) -> None:
+        """Let what follows stand below the outputs that the cell has by now."""
+        self._placing.break_here()
+
+    def make_room(self) -> Displays:
+        """Let another view be shown, and what follows stand below it; return where the other view belongs.
+
+        An output in which nothing stands yet is given away, so that none is left empty.
+        """
+        last = self._placing.settle() - 1
+        if last >= len(self._handles) and not self._placing.parts_of(last):
+            return self._displays
+        self._show_all()
+        self._is_left = True
+        if self._placing.give_away():
+            return Place(self._handles[last])
+        self._placing.break_here()
+        self._replace(self._bundle(last, is_last=False, is_over=True))
+        return self._displays
+
+    def close(self) -> None:
+        """Leave the turn as it ended."""
+        self._show_all(is_over=True)
+
+    def _show_all(self, *, is_over: bool = False) -> None:
+        last = self._placing.settle() - 1
+        while len(self._handles) <= last:
+            if self._handles and not self._is_left:
+                self._replace(self._bundle(len(self._handles) - 1, is_last=False, is_over=True))
+            self._last = self._bundle(len(self._handles), is_last=True, is_over=is_over)
+            self._handles.append(self._displays.show(self._last))
+            self._is_left = False
+            self._pause(self._last)
+        self._replace(self._bundle(last, is_last=True, is_over=is_over))
+        self._renew_plan(last)
+
+    def _renew_plan(self, last: int) -> None:
+        """Show the plan as it is now where it stands above the output that is being written."""
+        if (found := self._placing.plan()) is None or found[1] == self._plan:
+            return
+        place, self._plan = found
+        if place < last:
+            self._handles[place].update(self._bundle(place, is_last=False, is_over=True))
+
+    def _replace(self, new: Bundle) -> None:
+        if new == self._last:
+            return
+        self._handles[-1].update(new)
+        self._last = new
+        self._pause(new)
+
+    def _pause(self, shown: Bundle) -> None:
+        size = sum(len(text) for text in shown.values())
+        self._next = self._clock() + max(SHORTEST_PAUSE_S, size / BYTES_PER_SECOND)
+
+    def _bundle(self, place: int, *, is_last: bool, is_over: bool) -> Bundle:
+        placing = self._placing
+        parts = placing.parts_of(place)
+        document = document_of(placing.state, parts, shown_below=placing.shown_below, is_last=is_last)
+        text, goes_on = status_of(placing.state)
+        if goes_on and not is_over:
+            document = Document((*document.parts, Remark(f"{text} …")), document.footer)
+        return bundle(document)

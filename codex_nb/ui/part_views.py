@@ -1,0 +1,422 @@
+"""The parts of a transcript: what each has shown, and the operations that show the rest."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+
+from codex_nb.errors import InvalidArguments
+from codex_nb.rendering.answer_output import Checklist, Item, plain_item, shortened
+from codex_nb.rendering.incremental import BlocksUpdate, GrowingCode, MarkdownBlocks, joined, safe_code
+from codex_nb.rendering.visible import escape_invisible, visible
+from codex_nb.session.state import GrowingText, NoticePart, Part, PlanPart, ReasoningPart, TextPart, ToolPart
+from codex_nb.tools.cells import insert_cells
+from codex_nb.ui.labels import Phase, phase, tool_title
+from codex_nb.ui.layout import SHOWN_AS_OUTPUTS
+from codex_nb.words import transcript as words
+
+if TYPE_CHECKING:
+    from codex_nb.session.state import TurnState
+    from codex_nb.tools.approval import ApprovalRequest
+    from codex_nb.tools.plan import Plan
+
+
+# The arguments of a tool that takes code begin with it: {"code": "…
+_CODE_BEGINS = re.compile(r'\s*\{\s*"code"\s*:\s*"')
+_CODE_MAY_BEGIN = re.compile(r'\s*(?:\{\s*(?:"(?:c(?:o(?:d(?:e(?:"\s*(?::\s*)?)?)?)?)?)?)?)?')
+_UNFINISHED_ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?\Z")
+_HIGH_SURROGATE = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}(?:\\(?:u[0-9a-fA-F]{0,3})?)?\Z")
+_STRING_END = re.compile(r'(?:[^"\\]|\\.)*', re.DOTALL)
+
+
+class ArgumentsReader:
+    """Turns the pieces of a JSON text into what to show: the code it carries, or the JSON itself."""
+
+    def __init__(self) -> None:
+        self._waiting = ""  # not yet shown
+        self._mode = "unknown"
+
+    @property
+    def language(self) -> str:
+        """The language of what is shown."""
+        return "python" if self._mode in {"code", "ended"} else "json"
+
+    def feed(self, piece: str) -> str:
+        """Take more JSON text, return more to show."""
+        self._waiting += piece
+        if self._mode == "unknown":
+            self._decide()
+        match self._mode:
+            case "code":
+                return self._take_code()
+            case "json":
+                shown, self._waiting = self._waiting, ""
+                return shown
+            case _:
+                return ""
+
+    def _decide(self) -> None:
+        if begin := _CODE_BEGINS.match(self._waiting):
+            self._mode = "code"
+            self._waiting = self._waiting[begin.end() :]
+        elif not _CODE_MAY_BEGIN.fullmatch(self._waiting):
+            self._mode = "json"
+
+    def _take_code(self) -> str:
+        whole = _whole_characters(self._waiting)
+        string = _STRING_END.match(whole)
+        content = string.group() if string else ""
+        self._waiting = self._waiting[len(content) :]
+        if len(content) < len(whole):
+            self._mode = "ended"
+        return _unescaped(content)
+
+
+def readable_arguments(arguments: str) -> tuple[str, str]:
+    """Return what finished arguments say, and its language: the code they carry, or their JSON set out in lines."""
+    try:
+        value: Any = json.loads(arguments)
+    except ValueError:
+        return arguments, ""
+    if isinstance(value, dict) and isinstance(value.get("code"), str):
+        return value["code"], "python"
+    if value in ({}, None):
+        return "", "json"
+    return json.dumps(value, ensure_ascii=False, indent=2), "json"
+
+
+def _whole_characters(text: str) -> str:
+    # An escape sequence cut in two, or half of a surrogate pair, waits for the rest.
+    cut = _HIGH_SURROGATE.search(text) or _unfinished(text)
+    return text[: cut.start()] if cut else text
+
+
+def _unfinished(text: str) -> re.Match[str] | None:
+    match = _UNFINISHED_ESCAPE.search(text)
+    if match is None:
+        return None
+    backslashes = len(text[: match.start()]) - len(text[: match.start()].rstrip("\\"))
+    return None if backslashes % 2 else match
+
+
+def _unescaped(content: str) -> str:
+    try:
+        text: str = json.loads(f'"{content}"', strict=False)
+    except ValueError:
+        return content
+    return text.encode("utf-16", "replace").decode("utf-16", "replace")
+
+
+StepState = Literal["pending", "in_progress", "completed", "unfinished"]
+MARKS: dict[StepState, tuple[str, str]] = {
+    "pending": ("○", "[ ]"),
+    "in_progress": ("→", "[>]"),
+    "completed": ("✓", "[x]"),
+    "unfinished": ("◐", "[-]"),  # in progress when the turn ended
+}
+
+
+class PlanSection:
+    """The checklist on a live page."""
+
+    def __init__(self, key: int) -> None:
+        self._key = key
+        self._part: PlanPart | None = None
+
+    def update(self, part: PlanPart) -> list[dict[str, Any]]:
+        """Show another state of the plan in the place of the one before."""
+        last, self._part = self._part, part
+        if part == last:
+            return []
+        return self.whole() if last is None else [self._steps(part)]
+
+    def whole(self) -> list[dict[str, Any]]:
+        """Begin the section with all its steps."""
+        if self._part is None:
+            return []
+        begin = {"op": "section", "key": self._key, "kind": "plan", "title": words.PLAN}
+        return [begin, self._steps(self._part)]
+
+    def _steps(self, part: PlanPart) -> dict[str, Any]:
+        steps = [
+            {
+                "text": visible(text),
+                "status": state,
+                "mark": MARKS[state][0],
+                "state": words.STEP_STATES[state],
+            }
+            for text, state in _steps(part)
+        ]
+        return {"op": "plan", "key": self._key, "steps": steps, "remark": visible(part.plan.explanation)}
+
+
+def checklist(part: PlanPart) -> Checklist:
+    """Return what stays of a plan."""
+    return Checklist(words.PLAN, tuple(_items(part)), part.plan.explanation)
+
+
+def plan_of(state: TurnState) -> Plan | None:
+    """Return the plan that a turn has shown."""
+    return None if state.plan is None else state.plan.plan
+
+
+def plan_news(before: TurnState, after: TurnState) -> list[str]:
+    """Return the lines that tell a terminal of a plan: the whole plan first, then only the steps that changed."""
+    earlier, part = before.plan, after.plan
+    known = _items(earlier) if earlier is not None else []
+    news = [item for item in _items(part) if item not in known] if part is not None else []
+    if part is None or not (news or earlier is None or part.plan != earlier.plan):
+        return []
+    remark = f" {visible(part.plan.explanation)}" if part.plan.explanation and not part.is_over else ""
+    return [f"[{words.PLAN}]{remark}", *(f"  {plain_item(item)}" for item in news)]
+
+
+def _steps(part: PlanPart) -> list[tuple[str, StepState]]:
+    return [
+        (step.text, "unfinished" if part.is_over and step.status == "in_progress" else step.status)
+        for step in part.plan.steps
+    ]
+
+
+def _items(part: PlanPart) -> list[Item]:
+    return [Item(text, words.STEP_STATES[state], MARKS[state]) for text, state in _steps(part)]
+
+
+Operation = dict[str, Any]
+P_contra = TypeVar("P_contra", bound=Part, contravariant=True)
+
+
+class Section(Protocol[P_contra]):
+    """One part on the page."""
+
+    def update(self, part: P_contra) -> list[Operation]:
+        """Take the part as it is now, return what shows the difference."""
+
+    def whole(self) -> list[Operation]:
+        """Return what shows the section on a page that has nothing of it yet."""
+
+
+class ProseSection:
+    """A message or a reasoning summary."""
+
+    def __init__(self, key: int, kind: str, title: str) -> None:
+        self._key = key
+        self._begin: Operation = {"op": "section", "key": key, "kind": kind, "title": title}
+        self._text = GrowingText()
+        self._blocks = MarkdownBlocks()
+        self._closed: list[str] = []
+        self._begun = False
+        self._done = False
+
+    def update(self, part: TextPart | ReasoningPart) -> list[Operation]:
+        """Feed what is new; a text that turned out different begins anew."""
+        if self._done or (part.growing is self._text and not part.done):
+            return []
+        more = part.growing.since(self._text)
+        operations: list[Operation] = [] if self._begun else [self._begin]
+        self._begun = True
+        if more is None:
+            operations.append({"op": "reset", "key": self._key})
+            self._blocks, self._closed, more = MarkdownBlocks(), [], str(part.growing)
+        self._text = part.growing
+        updates = [self._blocks.feed(more)] if more else []
+        if part.done:
+            self._done = True
+            updates.append(self._blocks.finish())
+        self._closed += [update.closed for update in updates if update.closed]
+        return operations + [html(self._key, update) for update in updates]
+
+    @property
+    def rendered(self) -> dict[str, str]:
+        """The text and its HTML, once it is final."""
+        return {str(self._text): joined(self._closed)} if self._done else {}
+
+    def whole(self) -> list[Operation]:
+        """Begin the section with all that is closed and the open block."""
+        shown = BlocksUpdate("".join(self._closed), self._blocks.redraw())
+        return [self._begin, html(self._key, shown)]
+
+
+class CallSection:
+    """A tool call: its code as it is written, its approval, its progress, its output."""
+
+    def __init__(self, key: int) -> None:
+        self._key = key
+        self._part: ToolPart | None = None
+        self._reader = ArgumentsReader()
+        self._code: GrowingCode | None = None
+        self._final = ""
+        self._progress: Operation = {}
+        self._asking = False
+        self.shown_below = False  # whether the notebook itself shows what the call gives
+        self._output: str | None = None
+
+    def update(self, part: ToolPart) -> list[Operation]:
+        """Show what changed since the part that was shown last."""
+        last, self._part = self._part, part
+        if part is last:
+            return []
+        operations = [self._begin(part)] if last is None or last.name != part.name else []
+        operations += self._show_code(last, part)
+        operations += self._show_progress(part)
+        operations += self._show_approval(part)
+        return operations + self._show_output(part)
+
+    def whole(self) -> list[Operation]:
+        """Begin the section with everything it has."""
+        if self._part is None:
+            return []
+        part, self._progress, self._asking, self._output = self._part, {}, False, None
+        code = self._final or (self._code.redraw() if self._code else "")
+        operations = [self._begin(part), html(self._key, BlocksUpdate(open=code), slot="code")]
+        operations += self._show_progress(part)
+        operations += self._show_approval(part)
+        return operations + self._show_output(part)
+
+    def _begin(self, part: ToolPart) -> Operation:
+        return {"op": "section", "key": self._key, "kind": "call", "title": tool_title(part.name)}
+
+    def _show_code(self, last: ToolPart | None, part: ToolPart) -> list[Operation]:
+        if part.ready or part.request is not None:
+            code, language = shown_code(part)
+            final = safe_code(code, language) if code else ""
+            if final == self._final:
+                return []
+            self._final = final
+            return [html(self._key, BlocksUpdate(open=final), slot="code")]
+        more = part.growing.since(last.growing if last else GrowingText()) or ""
+        code = self._reader.feed(more)
+        if not code:
+            return []
+        self._code = self._code or GrowingCode(self._reader.language)
+        return [html(self._key, self._code.feed(code), slot="code")]
+
+    def _show_progress(self, part: ToolPart) -> list[Operation]:
+        which = phase_of(part)
+        edited = part.decision is not None and part.decision.code is not None
+        text = phase(which, edited=edited)
+        folded = is_folded(part.name, which)
+        progress: Operation = {
+            "op": "state",
+            "key": self._key,
+            "phase": which,
+            "text": text,
+            "folded": folded,
+        }
+        if progress == self._progress:
+            return []
+        self._progress = progress
+        return [progress]
+
+    def _show_approval(self, part: ToolPart) -> list[Operation]:
+        if part.waiting == self._asking:
+            return []
+        self._asking = part.waiting
+        if part.request is None or not part.waiting:
+            return [{"op": "asked", "key": self._key}]
+        return [{"op": "ask", "key": self._key, "request": approval(part.request)}]
+
+    def _show_output(self, part: ToolPart) -> list[Operation]:
+        if self.shown_below or not part.output or part.output == self._output:
+            return []
+        self._output = part.output
+        return [{"op": "output", "key": self._key, "text": shortened(part.output)}]
+
+
+class NoticeSection:
+    """A quiet line."""
+
+    def __init__(self, key: int) -> None:
+        self._begin: Operation = {"op": "section", "key": key, "kind": "notice", "title": ""}
+        self._shown = False
+
+    def update(self, part: NoticePart) -> list[Operation]:
+        """Show the line, once."""
+        self._begin["title"] = part.notice.text
+        if self._shown:
+            return []
+        self._shown = True
+        return [self._begin]
+
+    def whole(self) -> list[Operation]:
+        """Show the line."""
+        return [self._begin]
+
+
+def section_for(part: Part, key: int) -> Section[Any]:
+    """Return the section that shows parts of this kind."""
+    match part:
+        case TextPart():
+            return ProseSection(key, "text", "")
+        case ReasoningPart():
+            return ProseSection(key, "thinking", words.REASONING)
+        case ToolPart():
+            return CallSection(key)
+        case PlanPart():
+            return PlanSection(key)
+        case NoticePart():
+            return NoticeSection(key)
+
+
+def html(key: int, update: BlocksUpdate, slot: str = "body") -> Operation:
+    """Return the operation that shows an update."""
+    operation: Operation = {"op": "html", "key": key, "slot": slot}
+    if update.closed:
+        operation["closed"] = update.closed
+    if update.open is not None:
+        operation["open"] = update.open
+    if update.tail:
+        operation["tail"] = update.tail
+    return operation
+
+
+def approval(request: ApprovalRequest) -> Operation:
+    """Return what the front end needs to ask; an editor would hide again what is marked in the code."""
+    code = escape_invisible(request.code)
+    return {
+        "call_number": request.call_number,
+        "code": code,
+        "editable": request.editable and code == request.code,
+        "is_code": request.language != "json",
+        "summary": escape_invisible(request.summary),
+        "asks": words.asks(tool_title(request.tool)),
+    }
+
+
+def shown_code(part: ToolPart) -> tuple[str, str]:
+    """Return a call's code, with nothing hidden in it, and its language."""
+    code, language = _code(part)
+    return escape_invisible(code), language
+
+
+def _code(part: ToolPart) -> tuple[str, str]:
+    """Return a call's code and its language: as edited, as asked for, or as its arguments say."""
+    if part.decision is not None and part.decision.code is not None:
+        return part.decision.code, part.request.language if part.request else "python"
+    if part.request is not None:
+        return part.request.code, part.request.language
+    if part.name == insert_cells.name:
+        with suppress(InvalidArguments):
+            return insert_cells.readable(insert_cells.parse(part.arguments))
+    return readable_arguments(part.arguments)
+
+
+def is_folded(name: str, which: Phase) -> bool:
+    """Whether a call is folded as soon as it is over; code that ran in the user's kernel stays before their eyes."""
+    ran = which in {"done", "failed"}
+    return which in {"rejected", "unanswered"} or (ran and name not in SHOWN_AS_OUTPUTS)
+
+
+def phase_of(part: ToolPart) -> Phase:
+    """Return how far a call has come."""
+    if part.output is not None:
+        if part.decision is not None and not part.decision.approved:
+            return "unanswered" if part.decision.by == "nobody" else "rejected"
+        return "done" if part.ok else "failed"
+    if part.running:
+        return "running"
+    if part.waiting:
+        return "asking"
+    return "ready" if part.ready else "writing"

@@ -1,0 +1,328 @@
+"""A turn as plain text, written as it arrives: for terminals, consoles, scripts and headless notebooks."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from codex_nb.rendering.answer_output import shortened
+from codex_nb.rendering.visible import escape_invisible
+from codex_nb.session.events import (
+    ApprovalRequested,
+    ApprovalResolved,
+    Notice,
+    RetryScheduled,
+    TextDelta,
+    TextDone,
+    ToolFinished,
+    TurnEvent,
+    TurnFinished,
+)
+from codex_nb.session.state import TextPart, ToolPart, TurnState, find_part, reduce
+from codex_nb.tools.approval import ApprovalUnavailable, Decision, Verdict
+from codex_nb.ui.labels import call_title, ending, footer, retrying, tool_title
+from codex_nb.ui.layout import SHOWN_AS_OUTPUTS, Decide
+from codex_nb.ui.part_views import phase_of, plan_news, shown_code
+from codex_nb.words import tools
+from codex_nb.words.approval import AGAIN, QUESTION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TextIO
+
+    from codex_nb.tools.approval import ApprovalRequest
+    from codex_nb.ui.layout import Command
+
+
+_WORDS = {
+    "y": Verdict.APPROVE,
+    "yes": Verdict.APPROVE,
+    "c": Verdict.APPROVE_CODE,
+    "code": Verdict.APPROVE_CODE,
+    "a": Verdict.APPROVE_TOOL,
+    "always": Verdict.APPROVE_TOOL,
+    "n": Verdict.REJECT,
+    "no": Verdict.REJECT,
+    "s": Verdict.STOP,
+    "stop": Verdict.STOP,
+}
+
+
+def plain_code(request: ApprovalRequest) -> str:
+    """Return the code of a request as plain text."""
+    return textwrap.indent(escape_invisible(request.code), "    ", lambda _: True)
+
+
+def ask_by_typing(
+    request: ApprovalRequest,
+    ask: Callable[[str], str] | None,
+    show_code: Callable[[ApprovalRequest], str] = plain_code,
+) -> Decision:
+    """Return the typed decision; where nobody can answer, and where input ends, the call is refused.
+
+    ``ask`` shows a prompt and returns the line typed. The prompt itself holds the code, as ``show_code`` writes it, so
+    that whoever can answer has seen what the answer is about.
+    """
+    if ask is None:
+        return _refused(tools.NOBODY_THERE)
+    summary = escape_invisible(request.summary or request.tool)
+    question = f"{show_code(request)}\n\n{summary}\n{QUESTION}"
+    while True:
+        try:
+            answer = ask(question)
+        except ApprovalUnavailable as problem:
+            return _refused(str(problem))
+        except (EOFError, NotImplementedError):
+            return _refused(tools.NOBODY_THERE)
+        decision = read_decision(answer)
+        if decision is not None:
+            return decision
+        question = AGAIN + QUESTION
+
+
+def _refused(reason: str) -> Decision:
+    return Decision(Verdict.REJECT, message=reason, by="nobody")
+
+
+def read_decision(answer: str) -> Decision | None:
+    """Return what a typed answer decides; a rejection may carry a message. None when it is none of the words."""
+    word, _, message = answer.strip().partition(" ")
+    verdict = _WORDS.get(word.lower().rstrip(",.:"))
+    if verdict is None or (message.strip() and verdict is not Verdict.REJECT):
+        return None
+    return Decision(verdict, message=message.strip())
+
+
+# Controls could move a terminal's cursor, change its title or its clipboard; others turn the text around them, or hide.
+_CONTROL = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2064\u2066-\u2069\ufeff]"
+)
+
+
+class WritingScreen(ABC):
+    """Writes a turn on and on; a reasoning summary is left out, for nobody asked for it and it would bury the answer.
+
+    ``ask`` shows a prompt and returns the typed line; None when nobody is there to answer. ``on_command`` takes the
+    decisions. What is written is still to be freed of control characters.
+    """
+
+    def __init__(
+        self, *, on_command: Callable[[Command], None], ask: Callable[[str], str] | None = None
+    ) -> None:
+        self._on_command = on_command
+        self._ask = ask
+        self._state = TurnState()
+        self._told: set[int] = set()  # the numbers of the calls whose code is written
+
+    def apply(self, event: TurnEvent) -> None:
+        """Write what the event tells; ask when it is an approval request."""
+        before, self._state = self._state, reduce(self._state, event)
+        match event:
+            case TextDelta():
+                self._say(event.item_id, event.text)
+            case TextDone():
+                self._say_whole(event.item_id, event.text, _said(before, event.item_id))
+            case ApprovalRequested():
+                self._decide(event.request)
+            case ApprovalResolved():
+                self._tell_call(event.call_number)
+                self._tell_refusal(event.call_number)
+            case ToolFinished():
+                self._tell_call(event.call_number)
+                self._tell_plan(before)
+                self._tell_result(event)
+            case RetryScheduled():
+                self._remark(retrying(event))
+            case Notice():
+                self._remark(event.text)
+            case TurnFinished():
+                self._tell_plan(before)
+                self._tell_end(event)
+            case _:
+                pass
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Show what was written since the last flush."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End what is being written."""
+
+    def break_segment(self) -> None:
+        """Begin a new line below what somebody else has written."""
+        self.close()
+
+    def make_room(self) -> None:
+        """Let somebody else write: nothing but text can be shown here."""
+        self.close()
+
+    @abstractmethod
+    def _say(self, item_id: str, text: str) -> None:
+        """Write more of a message."""
+
+    @abstractmethod
+    def _say_whole(self, item_id: str, text: str, said: str) -> None:
+        """Write what of a message's final text is not written yet, beyond what was said of it so far."""
+
+    @abstractmethod
+    def _call(self, title: str, code: str, language: str) -> None:
+        """Write what the model wants to do."""
+
+    @abstractmethod
+    def _result(self, title: str, output: str) -> None:
+        """Write how a call ended; ``output`` is empty where it has been shown."""
+
+    @abstractmethod
+    def _plan(self, lines: list[str]) -> None:
+        """Write the news of the plan."""
+
+    @abstractmethod
+    def _remark(self, text: str) -> None:
+        """Write a quiet line."""
+
+    @abstractmethod
+    def _end(self, reason: str, entries: tuple[str, ...]) -> None:
+        """Write why the turn ended early, if it did, and the entries of its footer."""
+
+    def _prompt_code(self, request: ApprovalRequest) -> str:
+        """Return the code as the prompt shows it."""
+        return plain_code(request)
+
+    def _decide(self, request: ApprovalRequest) -> None:
+        self.close()
+        decision = ask_by_typing(request, self._ask, self._prompt_code)
+        if decision.by == "user":
+            self._told.add(request.call_number)  # by the prompt
+        self._on_command(Decide(request.call_number, decision))
+
+    def _tell_call(self, call_number: int) -> None:
+        part = self._part(call_number)
+        if part is None or call_number in self._told or part.is_a_plan_being_written:
+            return
+        self._told.add(call_number)
+        self._call(tool_title(part.name), *shown_code(part))
+
+    def _tell_refusal(self, call_number: int) -> None:
+        part = self._part(call_number)
+        decision = part.decision if part is not None else None
+        if decision is not None and not decision.approved and decision.by != "user":
+            self._remark(decision.message)
+
+    def _tell_result(self, event: ToolFinished) -> None:
+        part = self._part(event.call_number)
+        if part is not None:
+            output = "" if part.name in SHOWN_AS_OUTPUTS else shortened(event.output)
+            self._result(call_title(part.name, phase_of(part)), output)
+
+    def _tell_plan(self, before: TurnState) -> None:
+        if lines := plan_news(before, self._state):
+            self._plan(lines)
+
+    def _tell_end(self, event: TurnFinished) -> None:
+        self._end(ending(event.answer, event.error), footer(self._state.started, event.answer))
+
+    def _part(self, call_number: int) -> ToolPart | None:
+        return find_part(self._state, ToolPart, call_number)
+
+
+def _said(state: TurnState, item_id: str) -> str:
+    part = find_part(state, TextPart, item_id)
+    return "" if part is None else part.text
+
+
+def without_controls(text: str) -> str:
+    """Return text that a terminal only shows."""
+    return _CONTROL.sub("", text)
+
+
+class PlainScreen(WritingScreen):
+    """Writes a turn to a text stream.
+
+    ``prompts_stay`` tells whether what a prompt said stays there to be read, as it does in a console; elsewhere the
+    code that is asked about is written to the stream as well.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO,
+        *,
+        on_command: Callable[[Command], None],
+        ask: Callable[[str], str] | None = None,
+        prompts_stay: bool = False,
+    ) -> None:
+        super().__init__(on_command=on_command, ask=ask)
+        self._stream = stream
+        self._prompts_stay = prompts_stay
+        self._at_line_start = True
+        self._item = ""  # whose text is being written
+
+    def flush(self) -> None:
+        """Hand on what is written."""
+        self._stream.flush()
+
+    def close(self) -> None:
+        """End the last line."""
+        self._fresh_line()
+        self._stream.flush()
+
+    def _say(self, item_id: str, text: str) -> None:
+        if item_id != self._item:
+            self._fresh_line()
+            self._item = item_id
+        self._write(text)
+
+    def _say_whole(self, item_id: str, text: str, said: str) -> None:
+        if text.startswith(said):
+            self._say(item_id, text.removeprefix(said))
+        else:
+            self._line(text)
+
+    def _decide(self, request: ApprovalRequest) -> None:
+        if not self._prompts_stay:
+            self._tell_call(request.call_number)
+        super()._decide(request)
+
+    def _call(self, title: str, code: str, language: str) -> None:
+        del language
+        self._line(f"[{title}]")
+        if code:
+            self._line(_indented(code))
+
+    def _result(self, title: str, output: str) -> None:
+        self._line(f"[{title}]")
+        if output:
+            self._line(_indented(output))
+
+    def _plan(self, lines: list[str]) -> None:
+        self._line("\n".join(lines))
+
+    def _remark(self, text: str) -> None:
+        self._line(text)
+
+    def _end(self, reason: str, entries: tuple[str, ...]) -> None:
+        if reason:
+            self._line(reason)
+        if entries:
+            self._line(f"[{' · '.join(entries)}]")
+
+    def _line(self, text: str) -> None:
+        self._fresh_line()
+        self._write(text + "\n")
+        self._item = ""
+
+    def _fresh_line(self) -> None:
+        if not self._at_line_start:
+            self._write("\n")
+
+    def _write(self, text: str) -> None:
+        text = without_controls(text)
+        if text:
+            self._stream.write(text)
+            self._at_line_start = text.endswith("\n")
+
+
+def _indented(text: str) -> str:
+    return textwrap.indent(text.rstrip("\n"), "    ")
