@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from codex_nb.host.capture import OutputFold, add_listener, error_line, remove_listener
 from codex_nb.host.frontend import current_request
-from codex_nb.session.prompt import error_words
 from codex_nb.tools.hiding import is_skipped
-from codex_nb.tools.notebook import Cell, Run
+from codex_nb.tools.notebook import Cell, Run, error_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

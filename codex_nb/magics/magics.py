@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
@@ -10,53 +9,16 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class
 from traitlets import Enum, Integer, List, Unicode
 
 from codex_nb.errors import CodexError
-from codex_nb.magics import subcommands as manage
-from codex_nb.magics.cell import answer_cell
-from codex_nb.magics.options import APPROVALS, OptionError, parse_options, reference_text
+from codex_nb.magics.options import APPROVALS, reference_text
 from codex_nb.rendering.visible import visible
-from codex_nb.words import commands as words
 from codex_nb.words.reference import SETTINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from IPython.core.interactiveshell import InteractiveShell
 
     from codex_nb.magics.session import Workspace
-
-
-ALIKE = 0.75  # of 1: a word that is so much like a command is a slip, and no question to spend tokens on
-
-HANDLERS: Mapping[str, Callable[[Workspace, str], Any]] = {
-    "status": manage.status,
-    "login": manage.login,
-    "logout": manage.logout,
-    "models": manage.models,
-    "model": manage.model,
-    "effort": manage.effort,
-    "usage": manage.usage,
-    "context": manage.context,
-    "thread": manage.thread,
-    "threads": manage.threads,
-    "new": manage.new,
-    "last": manage.last,
-    "fix": manage.fix,
-    "explain": manage.explain,
-    "config": manage.config,
-    "help": manage.show_help,
-}
-
-
-def dispatch(workspace: Workspace, line: str, cell: str | None) -> Any:
-    """Do what the line (and the cell below it) asks for."""
-    command, _, rest = line.strip().partition(" ")
-    if cell is None and not command:
-        return manage.show_help(workspace, "")
-    if cell is None and command in HANDLERS:
-        return HANDLERS[command](workspace, rest.strip())
-    if cell is None and not rest and (near := get_close_matches(command, HANDLERS, n=1, cutoff=ALIKE)):
-        raise OptionError(words.no_command(command, near[0]))
-    return answer_cell(workspace, parse_options(line, cell or ""))
 
 
 DISPLAYS = ("auto", "widget", "html", "text")
@@ -105,6 +67,8 @@ class CodexMagics(Magics):
     @line_cell_magic
     def codex(self, line: str, cell: str | None = None) -> Any:
         """Ask Codex about this notebook, or manage it; ``%codex?`` shows the reference in this place."""
+        from codex_nb.magics.subcommands import dispatch
+
         try:
             return dispatch(self.workspace, line, cell)
         except CodexError as error:

@@ -6,6 +6,7 @@ import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
@@ -32,7 +33,7 @@ from codex_nb.words import preview as words
 from codex_nb.words import reference as reference_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from codex_nb.auth import FlowKind
     from codex_nb.config.settings import Settings
@@ -358,3 +359,37 @@ def show_help(workspace: Workspace, _: str) -> None:
     spellings = ((", ".join(f"`{flag}`" for flag in flags), text) for flags, text in options_and_help())
     options = table(reference_words.OPTIONS_TABLE, spellings)
     tell(f"{reference_words.INTRODUCTION}\n\n{commands}\n\n{options}")
+
+
+ALIKE = 0.75  # of 1: a word that is so much like a command is a slip, and no question to spend tokens on
+
+HANDLERS: Mapping[str, Callable[[Workspace, str], Any]] = {
+    "status": status,
+    "login": login,
+    "logout": logout,
+    "models": models,
+    "model": model,
+    "effort": effort,
+    "usage": usage,
+    "context": context,
+    "thread": thread,
+    "threads": threads,
+    "new": new,
+    "last": last,
+    "fix": fix,
+    "explain": explain,
+    "config": config,
+    "help": show_help,
+}
+
+
+def dispatch(workspace: Workspace, line: str, cell: str | None) -> Any:
+    """Do what the line (and the cell below it) asks for."""
+    command, _, rest = line.strip().partition(" ")
+    if cell is None and not command:
+        return show_help(workspace, "")
+    if cell is None and command in HANDLERS:
+        return HANDLERS[command](workspace, rest.strip())
+    if cell is None and not rest and (near := get_close_matches(command, HANDLERS, n=1, cutoff=ALIKE)):
+        raise OptionError(commands_words.no_command(command, near[0]))
+    return answer_cell(workspace, parse_options(line, cell or ""))

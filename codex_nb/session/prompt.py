@@ -6,7 +6,6 @@ import hashlib
 import os
 import re
 import secrets
-import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,6 @@ from codex_nb.words import conversation as conversation_words
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
-    from types import TracebackType
 
     from codex_nb.session.items import Item
     from codex_nb.session.notebook_context import TurnRequest
@@ -261,9 +259,6 @@ def _asked_in(items: Sequence[Item]) -> tuple[str, ...]:
 
 SOURCE_LIMIT = 8_000
 TRACEBACK_LIMIT = 6_000
-_OUTER_FRAMES = 3
-_INNER_FRAMES = 2
-_LIBRARY_PLACES = ("site-packages", "dist-packages", "/lib/python", "\\lib\\")
 
 _FIX = """\
 A cell failed: it stands, with what it raised, in the data before this question. Find the cause, look at the variables \
@@ -343,26 +338,3 @@ def _check(cell: Cell, hidden: Hidden, subject: str, command: str) -> None:
 def explain_prompt(wish: str = "") -> str:
     """Return the question that asks for an explanation of the cell above, or of what ``wish`` says."""
     return f"{_EXPLAIN}\n\nThe question is about: {wish.strip()}" if wish.strip() else _EXPLAIN
-
-
-def error_words(error: BaseException, frames: TracebackType | None = None) -> str:
-    """Return an exception as a short traceback: the user's own frames, and the innermost ones of libraries.
-
-    ``frames`` takes the place of the exception's own traceback, for one that was already stripped.
-    """
-    stack = traceback.extract_tb(frames if frames is not None else error.__traceback__)
-    own = [frame for frame in stack if not any(place in frame.filename for place in _LIBRARY_PLACES)]
-    kept = [frame for frame in stack if frame in own[-_OUTER_FRAMES:] or frame in stack[-_INNER_FRAMES:]]
-    lines = [f"… {len(stack) - len(kept)} frames left out …\n"] if len(kept) < len(stack) else []
-    lines += traceback.format_list(kept)
-    return "".join([*lines, *_summary(error)]).strip()
-
-
-def _summary(error: BaseException) -> list[str]:
-    try:
-        lines = traceback.format_exception_only(type(error), error)
-        if (cause := error.__cause__) is not None:
-            lines.append(f"caused by {type(cause).__name__}: {cause}\n")
-    except Exception:  # noqa: BLE001 -- an exception's own __str__ may fail
-        return [f"{type(error).__name__} (its message cannot be read)\n"]
-    return lines

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import traceback
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from types import TracebackType
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,10 @@ class RunResult:
 
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif")
-_INNER_FRAMES = 4
+_INNER_FRAMES = 4  # of a stored traceback
+_USER_FRAMES = 3
+_LIBRARY_FRAMES = 2
+_LIBRARY_PATHS = ("site-packages", "dist-packages", "/lib/python", "\\lib\\")
 _MARK = re.compile(r"\n… \[(\d[\d,]{0,20}) characters left out\] …\n")
 _MARKED_BEFORE = 100_000  # texts that were shortened once are not longer than this
 _TEXT_TYPES = ("text/plain", "text/markdown", "text/latex", "application/json")
@@ -209,3 +214,26 @@ def output_images(outputs: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
                 images.append(f"data:{kind};base64,{''.join(text.split())}")
                 break
     return tuple(images)
+
+
+def error_words(error: BaseException, frames: TracebackType | None = None) -> str:
+    """Return an exception as a short traceback: the user's own frames, and the innermost ones of libraries.
+
+    ``frames`` takes the place of the exception's own traceback, for one that was already stripped.
+    """
+    stack = traceback.extract_tb(frames if frames is not None else error.__traceback__)
+    own = [frame for frame in stack if not any(place in frame.filename for place in _LIBRARY_PATHS)]
+    kept = [frame for frame in stack if frame in own[-_USER_FRAMES:] or frame in stack[-_LIBRARY_FRAMES:]]
+    lines = [f"… {len(stack) - len(kept)} frames left out …\n"] if len(kept) < len(stack) else []
+    lines += traceback.format_list(kept)
+    return "".join([*lines, *_summary(error)]).strip()
+
+
+def _summary(error: BaseException) -> list[str]:
+    try:
+        lines = traceback.format_exception_only(type(error), error)
+        if (cause := error.__cause__) is not None:
+            lines.append(f"caused by {type(cause).__name__}: {cause}\n")
+    except Exception:  # noqa: BLE001 -- an exception's own __str__ may fail
+        return [f"{type(error).__name__} (its message cannot be read)\n"]
+    return lines

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import json
 
-from codex_nb.session.prompt import error_words, explain_prompt, failure_data, fix_prompt
+from codex_nb.session.prompt import explain_prompt, failure_data, fix_prompt
 from codex_nb.tools.hiding import Hidden
-from codex_nb.tools.notebook import Cell, Run
+from codex_nb.tools.notebook import Cell, Run, error_words
 
 
 def caught(text: str) -> BaseException:
