@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any
 from codex_nb.config.settings import ApprovalPolicy, Environment
 from codex_nb.errors import CodexError
 from codex_nb.host.background import relay
-from codex_nb.host.cell import run_in_cell
+from codex_nb.host.cell import run_turn_in_cell
 from codex_nb.host.engine import engine
 from codex_nb.host.mailbox import Mailbox
 from codex_nb.host.shell_channel import open_pump
 from codex_nb.magics.cell import stdin_prompt
 from codex_nb.magics.question import gather, image_url
-from codex_nb.magics.session import NotebookReading, PlainConfiguration, Workspace, read_for
+from codex_nb.magics.session import NotebookReading, PlainConfiguration, ShellSession, read_for
 from codex_nb.profile import open_profile
 from codex_nb.responses.throttle import Throttle
 from codex_nb.session.batch import Batch, CoroutineExecutor, prompts_of
 from codex_nb.session.events import ApprovalRequested, TurnFinished
 from codex_nb.session.notebook_context import TurnRequest
-from codex_nb.tools.approval import NobodyToAsk, PendingApprovals
+from codex_nb.tools.approval import DenyAll, PendingApprovals
 from codex_nb.tools.base import Ports, Tool, ToolSet
 from codex_nb.ui.live_output import ProgressLine
 from codex_nb.ui.text_view import ask_by_typing
@@ -38,22 +38,22 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from codex_nb.magics.account import Overview
-    from codex_nb.profile import Home
+    from codex_nb.profile import Profile
     from codex_nb.session.batch import Executor
     from codex_nb.session.events import Answer, TurnEvent
     from codex_nb.tools.approval import Approver
 
 
 @functools.cache
-def _bare_workspaces() -> dict[int, Workspace]:
+def _bare_workspaces() -> dict[int, ShellSession]:
     """Return the workspaces of shells without the extension, and of no shell; they are closed when Python ends."""
     atexit.register(close)
     return {}
 
 
-def _bare_workspace(shell: Any) -> Workspace:
+def _bare_workspace(shell: Any) -> ShellSession:
     # setdefault is one step: threads that come at once get the same workspace, which opens nothing before it is used
-    made = Workspace(shell, PlainConfiguration(), engine(), open_profile, None, Environment())
+    made = ShellSession(shell, PlainConfiguration(), engine(), open_profile, None, Environment())
     return _bare_workspaces().setdefault(id(shell), made)
 
 
@@ -69,7 +69,7 @@ def _shell() -> Any:
     return module.get_ipython() if module is not None else None
 
 
-def workspace() -> Workspace:
+def workspace() -> ShellSession:
     """Return the loaded extension's workspace, so that a cell and a call share one login; else a bare one."""
     from codex_nb.magics.extension import loaded_workspace
 
@@ -79,7 +79,7 @@ def workspace() -> Workspace:
 
 
 def _request(
-    space: Workspace,
+    space: ShellSession,
     prompt: str,
     *,
     model: str | None,
@@ -91,7 +91,7 @@ def _request(
     schema: Any,
     approval: str,
     profile: str | None,
-) -> tuple[Home, TurnRequest]:
+) -> tuple[Profile, TurnRequest]:
     from codex_nb.tools.base import tool
 
     home = space.home(profile)
@@ -117,11 +117,11 @@ def _request(
     return home, request
 
 
-def _ports(space: Workspace, mailbox: Mailbox, prompt: str) -> Ports:
+def _ports(space: ShellSession, mailbox: Mailbox, prompt: str) -> Ports:
     return Ports(mailbox, space.kernel, None, space.folder, NotebookReading(space, prompt).hidden)
 
 
-class _QuietScreen:
+class _NullView:
     """Shows nothing; asks by typing, and keeps how the turn ended."""
 
     def __init__(self, approvals: PendingApprovals, ask: Callable[[str], str] | None) -> None:
@@ -149,11 +149,11 @@ def ask(prompt: str, **options: Any) -> Answer:
     space = workspace()
     home, request = _request(space, prompt, **options)
     approvals = PendingApprovals()
-    screen = _QuietScreen(approvals, stdin_prompt(space.shell))
+    screen = _NullView(approvals, stdin_prompt(space.shell))
     with Mailbox() as mailbox, open_pump(space.shell, mailbox) as pump:
         ports = _ports(space, mailbox, prompt)
         turn = home.assistant.turn(request, ports=ports, approver=approvals)
-        answer = run_in_cell(space.engine, turn, screen, mailbox, pump)
+        answer = run_turn_in_cell(space.engine, turn, screen, mailbox, pump)
     if screen.finished is not None:
         _raise_failure(screen.finished)
     return answer
@@ -168,7 +168,7 @@ async def astream(prompt: str, **options: Any) -> AsyncGenerator[TurnEvent, None
     """See :func:`codex_nb.astream`."""
     space = workspace()
     home, request = _request(space, prompt, **options)
-    approver: Approver = NobodyToAsk()
+    approver: Approver = DenyAll()
     with Mailbox() as mailbox:
         ports = _ports(space, mailbox, prompt)
         turn = home.assistant.turn(request, ports=ports, approver=approver)
@@ -208,7 +208,7 @@ def ask_many(
             home, request = _request(space, prompt, **options)
             request = replace(request, throttle=throttle)
             ports = _ports(space, mailbox, prompt)
-            return await home.assistant.answer(request, ports=ports, approver=NobodyToAsk())
+            return await home.assistant.answer(request, ports=ports, approver=DenyAll())
 
         def wait(_: Collection[Future[Any]], seconds: float) -> None:
             pump.once(seconds)

@@ -82,10 +82,10 @@ def _own_login() -> str | None:
     """Return the label of the login on this machine, None when there is none that works."""
     import asyncio
 
-    from codex_nb.profile import open_home
+    from codex_nb.profile import open_profile_at
 
     async def look() -> str | None:
-        async with open_home(os.environ) as home:
+        async with open_profile_at(os.environ) as home:
             try:
                 return (await home.credentials.current()).label
             except CodexError:
@@ -220,11 +220,11 @@ def _simulate(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from codex_nb.profile import open_home
+    from codex_nb.profile import open_profile_at
     from codex_nb.ui.account import AccountReport
 
     async def run() -> int:
-        async with open_home(os.environ, profile=options.profile) as home:
+        async with open_profile_at(os.environ, profile=options.profile) as home:
             status = await home.status()
             report = AccountReport(status.account, status.limits, status.model, status.effort)
             print(in_a_shell(str(report)))
@@ -234,14 +234,14 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _login(options: argparse.Namespace) -> int:
-    from codex_nb.profile import open_home
+    from codex_nb.profile import open_profile_at
     from codex_nb.ui.login import sign_in_by_text
 
     async def ask_hidden(prompt: str) -> str:
         return await asyncio.to_thread(getpass.getpass, prompt)
 
     async def run() -> int:
-        async with open_home(os.environ, profile=options.profile) as home:
+        async with open_profile_at(os.environ, profile=options.profile) as home:
             await sign_in_by_text(home.login_flow(options.way), print, ask_hidden, cell_waits=False)
             return 0
 
@@ -249,11 +249,11 @@ def _login(options: argparse.Namespace) -> int:
 
 
 def _logout(options: argparse.Namespace) -> int:
-    from codex_nb.profile import open_home
+    from codex_nb.profile import open_profile_at
     from codex_nb.words.commands import SIGNED_OUT, WAS_NOT_SIGNED_IN
 
     async def run() -> int:
-        async with open_home(os.environ, profile=options.profile) as home:
+        async with open_profile_at(os.environ, profile=options.profile) as home:
             had_one = await home.credentials.sign_out()
             print(SIGNED_OUT if had_one else WAS_NOT_SIGNED_IN)
             return 0

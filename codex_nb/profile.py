@@ -122,7 +122,7 @@ class Status:
     effort: str | None = None
 
 
-class Home:
+class Profile:
     """What the magics, the command line and the Python face need of one profile. Lives on one event loop."""
 
     def __init__(
@@ -174,26 +174,28 @@ class Home:
         await self._http.aclose()
 
 
-def make_home(
+def make_profile(
     settings: Settings, environ: Mapping[str, str], *, external: ExternalTokenProvider | None = None
-) -> Home:
+) -> Profile:
     """Put the parts of one profile together; nothing is read or sent yet."""
     http = open_http(settings, environ)
-    return Home(
+    return Profile(
         settings, environ, http, open_credentials(settings, environ, http, external=external, outlive=True)
     )
 
 
 @asynccontextmanager
-async def open_home(
+async def open_profile_at(
     environ: Mapping[str, str],
     *,
     profile: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     external: ExternalTokenProvider | None = None,
-) -> AsyncIterator[Home]:
+) -> AsyncIterator[Profile]:
     """Open a profile for one piece of work on the running loop."""
-    home = make_home(load_settings(environ, profile=profile, overrides=overrides), environ, external=external)
+    home = make_profile(
+        load_settings(environ, profile=profile, overrides=overrides), environ, external=external
+    )
     try:
         yield home
     finally:
@@ -205,12 +207,12 @@ def diagnose(environ: Mapping[str, str], *, profile: str | None = None) -> tuple
     return examine(load_settings(environ, profile=profile), environ, clock=lambda: datetime.now(UTC))
 
 
-def open_profile(profile: str | None, overrides: Mapping[str, Any], token_provider: str | None) -> Home:
+def open_profile(profile: str | None, overrides: Mapping[str, Any], token_provider: str | None) -> Profile:
     """Open a profile in this process's environment, with the host program's tokens where it hands them in."""
     external = find_token_provider(token_provider) if token_provider else None
     environ = Environment()
     settings = load_settings(environ, profile=profile, overrides=overrides)
-    return make_home(settings, environ, external=external)
+    return make_profile(settings, environ, external=external)
 
 
 def find_token_provider(name: str) -> ExternalTokenProvider:

@@ -28,7 +28,7 @@ MOST_RECOVERIES = 2
 _CREDENTIAL_NAME = re.compile(r"auth|key|token|secret|cookie|password|signature|^code$|^sig$", re.IGNORECASE)
 
 
-class Recovery(Protocol):
+class AuthRetry(Protocol):
     """What came of a recovery: other credentials, and whether a refresh token was spent for them."""
 
     @property
@@ -46,7 +46,7 @@ class Signer(Protocol):
     async def current(self) -> Credentials:
         """Give the credentials to sign with."""
 
-    async def recover_once(self, rejected: Credentials) -> Recovery:
+    async def retry_after_401(self, rejected: Credentials) -> AuthRetry:
         """Find better credentials than the rejected ones."""
 
 
@@ -71,7 +71,7 @@ class BearerAuth(httpx.Auth):
         for _ in range(MOST_RECOVERIES):
             if response.status_code != httpx.codes.UNAUTHORIZED:
                 return
-            recovery = await self._signer.recover_once(credentials)
+            recovery = await self._signer.retry_after_401(credentials)
             if recovery.credentials is None:
                 return
             credentials = recovery.credentials

@@ -12,8 +12,8 @@ from codex_nb.auth.agent_identity import Identities
 from codex_nb.auth.login import AccessTokenLogin, ApiKeyLogin, BrowserLogin, DeviceCodeLogin, LoginFlow
 from codex_nb.auth.manager import CredentialManager
 from codex_nb.auth.oauth import OAuthClient
-from codex_nb.auth.refresh import DirectRenewer, Renewer, StoredLogin
-from codex_nb.auth.refresh_subprocess import OutlivingRenewer, launch_process
+from codex_nb.auth.refresh import DirectRefresher, StoredLogin, TokenRefresher
+from codex_nb.auth.refresh_subprocess import DetachedRefresher, launch_process
 from codex_nb.auth.sources import find_source
 from codex_nb.auth.store import CredentialStore, FileStore, LoginLock, MemoryStore
 from codex_nb.config.settings import CredentialsStore
@@ -72,9 +72,9 @@ def open_credentials(
     store = store or open_store(settings)
     home: Path | None = None if isinstance(store, MemoryStore) else settings.codex_home
     oauth = OAuthClient(http, settings)
-    renewer: Renewer = DirectRenewer(store, oauth, clock=clock, sleep=sleep)
+    renewer: TokenRefresher = DirectRefresher(store, oauth, clock=clock, sleep=sleep)
     if outlive and isinstance(store, FileStore) and os.name == "posix":
-        renewer = OutlivingRenewer(settings, store, renewer, partial(launch_process, environ=environ))
+        renewer = DetachedRefresher(settings, store, renewer, partial(launch_process, environ=environ))
     return CredentialManager(
         settings,
         StoredLogin(store, LoginLock(home), renewer, sleep=sleep),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 from codex_nb.auth.auth_json import AuthDotJson, parse_auth_json
-from codex_nb.auth.store import FileStore, refuse_encrypted
+from codex_nb.auth.store import FileStore, ensure_plaintext
 from codex_nb.errors import CredentialsUnreadable
 from codex_nb.words import stored_login as words
 
@@ -104,7 +104,7 @@ class KeyringStore:
         if problem is not None:
             raise self._unusable(words.READ, problem)
         if text is None:
-            refuse_encrypted(self._home)
+            ensure_plaintext(self._home)
             return None
         document = parse_auth_json(text)
         if isinstance(document, str):

@@ -187,7 +187,7 @@ class DeviceCodeLogin(LoginFlow):
     """Sign in on any device by a short code; the default, because a kernel is usually elsewhere than the browser."""
 
     async def _steps(self) -> AsyncIterator[LoginStep]:
-        refuse_method(self.settings, "chatgpt")
+        ensure_method_available(self.settings, "chatgpt")
         device = await self._unless_cancelled(self.manager.oauth.request_device_code())
         expires_at = self.manager.clock() + DEVICE_CODE_LIFETIME
         yield EnterCode(device.user_code, device.url, expires_at)
@@ -210,7 +210,7 @@ class ApiKeyLogin(LoginFlow):
     """Keep an API key typed into a masked field; it is checked when the first request is sent."""
 
     async def _steps(self) -> AsyncIterator[LoginStep]:
-        refuse_method(self.settings, "api")
+        ensure_method_available(self.settings, "api")
         yield EnterSecret(words.API_KEY_WANTED)
         key = SecretStr((await self._next_submitted()).get_secret_value().strip())
         if not is_plausible(key):
@@ -225,7 +225,7 @@ class AccessTokenLogin(LoginFlow):
     """Keep a personal access token (``at-…``) or an agent identity, after the service has recognised it."""
 
     async def _steps(self) -> AsyncIterator[LoginStep]:
-        refuse_method(self.settings, "chatgpt")
+        ensure_method_available(self.settings, "chatgpt")
         yield EnterSecret(words.ACCESS_TOKEN_WANTED)
         token = SecretStr((await self._next_submitted()).get_secret_value().strip())
         if not is_plausible(token):
@@ -234,7 +234,7 @@ class AccessTokenLogin(LoginFlow):
         yield await self._finish(access_token_document(token))
 
 
-def refuse_method(settings: Settings, method: Literal["api", "chatgpt"]) -> None:
+def ensure_method_available(settings: Settings, method: Literal["api", "chatgpt"]) -> None:
     """Raise LoginFailed before the user does anything, when the administrator allows only the other way."""
     forced = settings.forced_login_method
     if forced is not None and forced != method:
@@ -316,7 +316,7 @@ class BrowserLogin(LoginFlow):
         self._lifetime_s = lifetime_s
 
     async def _steps(self) -> AsyncIterator[LoginStep]:
-        refuse_method(self.settings, "chatgpt")
+        ensure_method_available(self.settings, "chatgpt")
         attempt = _Attempt()
         async with self._listening(attempt):
             oauth = self.manager.oauth

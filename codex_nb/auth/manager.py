@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from codex_nb.auth.bearer import BearerAuth
 from codex_nb.auth.credentials import AuthMode
-from codex_nb.auth.refresh import RenewalPolicy, can_refresh, nothing_renewed
+from codex_nb.auth.refresh import RefreshPolicy, can_refresh, nothing_renewed
 from codex_nb.auth.sources import wanted_mode
-from codex_nb.auth.store import refuse_other
+from codex_nb.auth.store import ensure_same_account
 from codex_nb.errors import RefreshFailed, SignInRequired
 from codex_nb.words import identities, stored_login
 from codex_nb.words import restrictions as words
@@ -48,7 +48,7 @@ def restriction(settings: Settings, credentials: Credentials) -> Message | None:
     return None
 
 
-def refuse_restricted(settings: Settings, credentials: Credentials) -> Credentials:
+def ensure_allowed(settings: Settings, credentials: Credentials) -> Credentials:
     """Give back credentials that may be used. Raises SignInRequired for others."""
     if not settings.provider.requires_openai_auth:
         return credentials
@@ -93,7 +93,7 @@ class CredentialManager:
         self.sleep = sleep
         self.identities = identities
         self._source = source
-        self._policy = RenewalPolicy(clock)
+        self._policy = RefreshPolicy(clock)
         self._gate = asyncio.Lock()
         self._snapshot: Snapshot | None = None
         self._credentials: Credentials | None = None
@@ -144,14 +144,14 @@ class CredentialManager:
 
     async def recover(self, rejected: Credentials) -> Credentials | None:
         """Find credentials that may do better than the rejected ones; None when nothing helps."""
-        return (await self.recover_once(rejected)).credentials
+        return (await self.retry_after_401(rejected)).credentials
 
-    async def recover_once(self, rejected: Credentials) -> Recovered:
+    async def retry_after_401(self, rejected: Credentials) -> Recovered:
         """Reload, adopt what changed, else refresh once. Raises like :meth:`current`, and RefreshFailed."""
         async with self._gate:
             held = self._credentials
             if held is not None and not held.same_bearer(rejected):
-                refuse_other(
+                ensure_same_account(
                     rejected, held
                 )  # a request begun before a sign-in ends as the account it began with
                 return Recovered(held)
@@ -163,9 +163,9 @@ class CredentialManager:
                 return Recovered(present)
             if not can_refresh(present):
                 return Recovered()
-            hopeless = self._policy.recall(present)
-            if hopeless is not None:
-                raise hopeless
+            is_permanent = self._policy.recall(present)
+            if is_permanent is not None:
+                raise is_permanent
             renewal = await self._renew(snapshot, "unauthorized_recovery")
             renewed = await self._adopt(renewal.snapshot)
             return Recovered(None if renewed.same_bearer(rejected) else renewed, spent=renewal.spent)
@@ -270,9 +270,9 @@ class CredentialManager:
 
     async def _accept(self, found: Credentials, document: AuthDotJson | None = None) -> Credentials:
         credentials = await self.identities.complete(found, document)
-        refuse_restricted(self.settings, credentials)
+        ensure_allowed(self.settings, credentials)
         if self._pinned is not None:
-            refuse_other(self._pinned, credentials)
+            ensure_same_account(self._pinned, credentials)
         self._pinned = self._pinned or credentials
         self._credentials = credentials
         return credentials

@@ -220,7 +220,7 @@ class OAuthClient:
     async def refresh(self, credentials: Credentials, reason: str) -> TokenReply:
         """Spend the refresh token once. Raises RefreshFailed, saying whether trying again can help."""
         url = self.refresh_url(credentials)
-        refuse_insecure(url)
+        ensure_secure(url)
         reply = await self._send(
             "POST",
             url,
@@ -338,7 +338,7 @@ def _encode(json_body: dict[str, Any] | None = None, form: dict[str, Any] | None
     return {"data": reveal(form)} if form is not None else {"json": reveal(json_body or {})}
 
 
-def refuse_insecure(url: str) -> None:
+def ensure_secure(url: str) -> None:
     """Raise RefreshFailed before a token goes over an open wire."""
     if not is_secure(url):
         raise RefreshFailed(renewal.INSECURE, permanent=False, reason="insecure")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from codex_nb.auth.auth_json import AuthDotJson, Tokens, format_time
 from codex_nb.auth.credentials import AuthMode, Claims, Credentials, read_claims
-from codex_nb.auth.store import Snapshot, refuse_other, same_login, snapshot_of, take_snapshot
+from codex_nb.auth.store import Snapshot, ensure_same_account, same_login, snapshot_of, take_snapshot
 from codex_nb.errors import AccountChanged, CredentialsUnreadable, RefreshFailed, SignInRequired
 from codex_nb.words import renewal as words
 
@@ -40,7 +40,7 @@ class _Failure:
     pause: timedelta
 
 
-class RenewalPolicy:
+class RefreshPolicy:
     """Decides by the clock and by what failed before; forgets as soon as the login is another one."""
 
     def __init__(self, clock: Clock) -> None:
@@ -107,24 +107,24 @@ RETRIED_REASONS = frozenset({"unreachable", "malformed"})
 
 
 @dataclass(frozen=True)
-class Renewed:
+class Refreshed:
     """A login bought with its refresh token; what could not be saved lives in ``snapshot`` only."""
 
     snapshot: Snapshot
     is_saved: bool = True
 
 
-class Renewer(Protocol):
+class TokenRefresher(Protocol):
     """Spends refresh tokens."""
 
-    async def renew(self, present: Snapshot, reason: str, hold: Hold) -> Renewed | RefreshFailed:
+    async def renew(self, present: Snapshot, reason: str, hold: Hold) -> Refreshed | RefreshFailed:
         """Renew the login that the store holds under ``hold``; a refusal of the service is given back.
 
         Raises AccountChanged, SignInRequired or CredentialsUnreadable when the login is not to be overwritten.
         """
 
 
-class DirectRenewer:
+class DirectRefresher:
     """Does it in this process."""
 
     def __init__(self, store: CredentialStore, oauth: OAuthClient, *, clock: Clock, sleep: Sleep) -> None:
@@ -133,7 +133,7 @@ class DirectRenewer:
         self._clock = clock
         self._sleep = sleep
 
-    async def renew(self, present: Snapshot, reason: str, hold: Hold) -> Renewed | RefreshFailed:
+    async def renew(self, present: Snapshot, reason: str, hold: Hold) -> Refreshed | RefreshFailed:
         """Spend, merge, save."""
         del hold  # the caller's, until this is done
         reply = await self._spend(present, reason)
@@ -151,7 +151,7 @@ class DirectRenewer:
                 return failure
             await self._sleep(pause)
 
-    async def _keep(self, spent: Snapshot, reply: TokenReply) -> Renewed:
+    async def _keep(self, spent: Snapshot, reply: TokenReply) -> Refreshed:
         _refuse_other_account(spent.document.tokens or Tokens(), reply)
         try:
             latest = same_login(spent, await asyncio.to_thread(take_snapshot, self._store))
@@ -163,8 +163,8 @@ class DirectRenewer:
         try:
             await asyncio.to_thread(self._store.save, document)
         except CredentialsUnreadable:
-            return Renewed(snapshot_of(document, self._store, self._store.stamp()), is_saved=False)
-        return Renewed(snapshot_of(document, self._store, self._store.stamp()))
+            return Refreshed(snapshot_of(document, self._store, self._store.stamp()), is_saved=False)
+        return Refreshed(snapshot_of(document, self._store, self._store.stamp()))
 
 
 def _merge(document: AuthDotJson, reply: TokenReply, now: datetime) -> AuthDotJson:
@@ -213,7 +213,9 @@ class _Unsaved:
 class StoredLogin:
     """One store's login. Every change of it goes through here, under the machine-wide lock."""
 
-    def __init__(self, store: CredentialStore, lock: LoginLock, renewer: Renewer, *, sleep: Sleep) -> None:
+    def __init__(
+        self, store: CredentialStore, lock: LoginLock, renewer: TokenRefresher, *, sleep: Sleep
+    ) -> None:
         self.store = store
         self.lock = lock
         self._renewer = renewer
@@ -249,7 +251,7 @@ class StoredLogin:
                 if not outcome.is_saved:
                     self._unsaved = _Unsaved(outcome.snapshot, present.credentials.refresh_token)
                 return Renewal(outcome.snapshot, spent=True)
-        winner = await self._winner(seen, outcome)
+        winner = await self._find_concurrent_refresh(seen, outcome)
         if winner is None:
             raise outcome
         return Renewal(winner, spent=False)
@@ -270,7 +272,7 @@ class StoredLogin:
         async with self.lock.held():
             old = await self._readable()
             if expected is not None and old is not None:
-                refuse_other(expected, old)
+                ensure_same_account(expected, old)
             self._unsaved = None
             return await asyncio.to_thread(self.store.delete), old
 
@@ -285,7 +287,7 @@ class StoredLogin:
         except (RefreshFailed, CredentialsUnreadable):
             return
 
-    async def _winner(self, seen: Snapshot, failure: RefreshFailed) -> Snapshot | None:
+    async def _find_concurrent_refresh(self, seen: Snapshot, failure: RefreshFailed) -> Snapshot | None:
         """Look for what another program saved; our lock is free now, so that it can."""
         pauses = WINNER_PAUSES_S if failure.reason in RACE_REASONS else ()
         for pause in (0.0, *pauses):

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from codex_nb.auth.auth_json import AuthDotJson
 from codex_nb.auth.oauth import OAuthClient
-from codex_nb.auth.refresh import DirectRenewer, Renewed
+from codex_nb.auth.refresh import DirectRefresher, Refreshed
 from codex_nb.auth.store import FileStore, Hold, snapshot_of, take_snapshot
 from codex_nb.config.settings import Settings
 from codex_nb.errors import AccountChanged, AuthError, CredentialsUnreadable, RefreshFailed, SignInRequired
@@ -28,13 +28,13 @@ from codex_nb.words import renewal as words
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from codex_nb.auth.refresh import Renewer
+    from codex_nb.auth.refresh import TokenRefresher
     from codex_nb.auth.store import Snapshot
     from codex_nb.http import httpx
 
 
 if TYPE_CHECKING:
-    Launch = Callable[[Sequence[int]], Awaitable["Companion | None"]]
+    Launch = Callable[[Sequence[int]], Awaitable["RefreshProcess | None"]]
 
 # The very package that runs here, wherever it was imported from; last in the path, so that it hides nothing.
 BOOT = "import sys; sys.path.append(sys.argv[1]); from codex_nb.auth.refresh_subprocess import main; main()"
@@ -82,23 +82,25 @@ class Outcome:
         return json.dumps({**vars(self), "document": self.document.get_secret_value()}).encode() + b"\n"
 
 
-class Companion(Protocol):
+class RefreshProcess(Protocol):
     """The other process, ready to work."""
 
     async def communicate(self, job: bytes | None = None, /) -> tuple[bytes, bytes]:
         """Hand in the job, wait for the end, give what was said."""
 
 
-class OutlivingRenewer:
+class DetachedRefresher:
     """Has another process spend and save, which goes on when this one is killed."""
 
-    def __init__(self, settings: Settings, store: FileStore, fallback: Renewer, launch: Launch) -> None:
+    def __init__(
+        self, settings: Settings, store: FileStore, fallback: TokenRefresher, launch: Launch
+    ) -> None:
         self._settings = settings
         self._launch = launch
         self._store = store
         self._fallback = fallback
 
-    async def renew(self, present: Snapshot, reason: str, hold: Hold) -> Renewed | RefreshFailed:
+    async def renew(self, present: Snapshot, reason: str, hold: Hold) -> Refreshed | RefreshFailed:
         """Start the process, give it the job and the lock, and read the login that it has saved."""
         process = await self._launch(hold.descriptors)
         if process is None:
@@ -121,10 +123,10 @@ class OutlivingRenewer:
             originator=settings.originator,
         )
 
-    async def _understand(self, present: Snapshot, outcome: Outcome) -> Renewed | RefreshFailed:
+    async def _understand(self, present: Snapshot, outcome: Outcome) -> Refreshed | RefreshFailed:
         if outcome.kind == "unsaved":
             document = AuthDotJson.model_validate_json(outcome.document.get_secret_value())
-            return Renewed(snapshot_of(document, self._store, self._store.stamp()), is_saved=False)
+            return Refreshed(snapshot_of(document, self._store, self._store.stamp()), is_saved=False)
         if outcome.kind in KINDS:
             raise KINDS[outcome.kind](outcome.message, hint=outcome.hint)
         if outcome.kind == "RefreshFailed":
@@ -133,7 +135,7 @@ class OutlivingRenewer:
         saved = await asyncio.to_thread(take_snapshot, self._store)
         if saved is None or (outcome.kind != "saved" and not saved.is_newer_than(present)):
             return RefreshFailed(words.PROCESS_ENDED, permanent=False, reason="ended")
-        return Renewed(saved)
+        return Refreshed(saved)
 
 
 def fingerprint(token: SecretStr | None) -> str:
@@ -143,7 +145,7 @@ def fingerprint(token: SecretStr | None) -> str:
     ).hexdigest()
 
 
-async def launch_process(descriptors: Sequence[int], *, environ: Mapping[str, str]) -> Companion | None:
+async def launch_process(descriptors: Sequence[int], *, environ: Mapping[str, str]) -> RefreshProcess | None:
     """Start an interpreter of its own and wait until it is able to work; None when it is not."""
     root = str(Path(__file__).parents[2])
     try:
@@ -174,7 +176,7 @@ async def _is_ready(stdout: asyncio.StreamReader) -> bool:
         return False
 
 
-async def _converse(process: Companion, job: Job) -> Outcome:
+async def _converse(process: RefreshProcess, job: Job) -> Outcome:
     try:
         output, _ = await process.communicate(job.encoded())
     except (BrokenPipeError, ConnectionResetError):
@@ -232,7 +234,7 @@ async def _renew(job: Job, store: FileStore, oauth: OAuthClient) -> Outcome:
     present = take_snapshot(store)
     if present is None or fingerprint(present.credentials.refresh_token) != job.spends:
         return Outcome("changed")
-    renewer = DirectRenewer(store, oauth, clock=lambda: datetime.now(UTC), sleep=asyncio.sleep)
+    renewer = DirectRefresher(store, oauth, clock=lambda: datetime.now(UTC), sleep=asyncio.sleep)
     renewed = await renewer.renew(present, job.reason, Hold())
     if isinstance(renewed, RefreshFailed):
         return _failed(renewed)

@@ -231,7 +231,7 @@ class FileStore:
         if isinstance(document, str):
             raise self._unreadable(document)
         if document is None:
-            refuse_encrypted(self.path.parent)
+            ensure_plaintext(self.path.parent)
         return document
 
     def save(self, document: AuthDotJson) -> str:
@@ -312,7 +312,7 @@ class FileStore:
                     leftover.unlink()
 
 
-def refuse_encrypted(home: Path) -> None:
+def ensure_plaintext(home: Path) -> None:
     """Say so when the only login there is one that the CLI has encrypted, rather than "not signed in"."""
     path = home / ENCRYPTED_STORE
     if path.exists():
@@ -388,11 +388,11 @@ def same_login(seen: Snapshot, present: Snapshot | None) -> Snapshot:
     """Give ``present`` if it is the login that ``seen`` was. Raises SignInRequired or AccountChanged."""
     if present is None:
         raise SignInRequired(stored_login_words.SIGNED_OUT_ELSEWHERE)
-    refuse_other(seen.credentials, present.credentials)
+    ensure_same_account(seen.credentials, present.credentials)
     return present
 
 
-def refuse_other(mine: Credentials, theirs: Credentials) -> None:
+def ensure_same_account(mine: Credentials, theirs: Credentials) -> None:
     """Raise AccountChanged when the login found is not the one this session answers with."""
     if not mine.same_account(theirs):
         raise AccountChanged(stored_login_words.account_changed(mine.label, theirs.label))

@@ -9,7 +9,7 @@ import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from codex_nb.host.cell import CellTurn
+from codex_nb.host.cell import BlockingTurn
 from codex_nb.host.mailbox import Forwarding, MainThreadCall
 from codex_nb.host.shell_channel import IdlePump, channel_of
 
@@ -78,7 +78,7 @@ def run_in_background(
     def show() -> None:
         try:
             with mailbox, IdlePump(mailbox) as pump:
-                result = CellTurn(engine, screen, mailbox, pump.once, run_call=run_call).run(events)
+                result = BlockingTurn(engine, screen, mailbox, pump.once, run_call=run_call).run(events)
         except BaseException as error:  # noqa: BLE001 - the future is where it is looked for
             answer.set_exception(error)
         else:

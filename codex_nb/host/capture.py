@@ -71,7 +71,7 @@ class _Display:
 
 
 @dataclass
-class OutputFold:
+class OutputCollector:
     """The outputs of one piece of code, in order, of bounded size.
 
     ``text_limit`` bounds each stream and each textual mime type in characters, ``count_limit`` the number of outputs
@@ -261,12 +261,12 @@ def outputs_are_captured(shell: Any) -> bool:
 
 
 @contextlib.contextmanager
-def capturing(shell: Any) -> Iterator[OutputFold]:
+def capturing(shell: Any) -> Iterator[OutputCollector]:
     """Note all outputs inside the block; they appear as always.
 
     Only ``clear_output`` stays inside: it would clear the answer that asked for the code, too.
     """
-    fold = OutputFold()
+    fold = OutputCollector()
     with contextlib.ExitStack() as stack:
         kernel = getattr(shell, "kernel", None)
         if kernel is None:
@@ -278,7 +278,7 @@ def capturing(shell: Any) -> Iterator[OutputFold]:
         yield fold
 
 
-def _clearer(fold: OutputFold) -> Callable[..., None]:
+def _clearer(fold: OutputCollector) -> Callable[..., None]:
     def clear_output(wait: bool = False) -> None:  # noqa: FBT001, FBT002 - IPython's own signature
         _flush_streams()
         fold.clear(wait=wait)
@@ -287,7 +287,7 @@ def _clearer(fold: OutputFold) -> Callable[..., None]:
 
 
 @contextlib.contextmanager
-def _capture_in_kernel(kernel: Any, fold: OutputFold) -> Iterator[None]:
+def _capture_in_kernel(kernel: Any, fold: OutputCollector) -> Iterator[None]:
     request = (kernel.get_parent("shell") or {}).get("header", {}).get("msg_id", "")
 
     def note(kind: str, content: Mapping[str, Any], belongs_to: str) -> None:
@@ -303,7 +303,7 @@ def _capture_in_kernel(kernel: Any, fold: OutputFold) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _note_what_is_captured(shell: Any, fold: OutputFold) -> Iterator[None]:
+def _note_what_is_captured(shell: Any, fold: OutputCollector) -> Iterator[None]:
     """Note as well what a capture around the block (``%%capture``) keeps from the kernel's messages."""
     with contextlib.ExitStack() as stack:
         for name, redirect in (
@@ -323,7 +323,7 @@ def _note_what_is_captured(shell: Any, fold: OutputFold) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _capture_locally(shell: Any, fold: OutputFold) -> Iterator[None]:
+def _capture_locally(shell: Any, fold: OutputCollector) -> Iterator[None]:
     """Without a kernel: note what is written to the streams, displayed and raised, in a terminal's own way."""
     stdout, stderr = _tee(sys.stdout, "stdout", fold), _tee(sys.stderr, "stderr", fold)
     show_traceback, publish = shell._showtraceback, shell.display_pub.publish  # noqa: SLF001 - IPython's hook for it
@@ -375,7 +375,7 @@ class _Tee:
         return getattr(self._stream, name)
 
 
-def _tee(stream: TextIO | _Tee, name: str, fold: OutputFold) -> _Tee:
+def _tee(stream: TextIO | _Tee, name: str, fold: OutputCollector) -> _Tee:
     return _Tee(stream, lambda text: fold.add("stream", {"name": name, "text": text}))
 
 
@@ -403,7 +403,7 @@ def _flush_streams() -> None:
 T = TypeVar("T")
 
 
-class NoticingThread:
+class OutputDetectingExecutor:
     """The cell's thread, as a turn's ``MainThread`` port; ``on_outputs`` is called there after a call that showed some.
 
     As with the model's own code, ``clear_output`` clears nothing but what the call has shown.

@@ -107,7 +107,7 @@ class TurnInterrupted(KeyboardInterrupt):
         return [words.keyboard_interrupt(str(self))]
 
 
-def run_in_cell(
+def run_turn_in_cell(
     engine: Engine, events: AsyncIterator[TurnEvent], screen: Screen, mailbox: Mailbox, pump: Pump
 ) -> Answer:
     """Run a turn on the engine and show it, until its :class:`TurnFinished`; return that event's answer.
@@ -116,10 +116,10 @@ def run_in_cell(
     ends it too and raises :class:`TurnInterrupted`, a KeyboardInterrupt. What the turn itself raises is raised here.
     The screen is closed in any case; mailbox and pump stay the caller's.
     """
-    return CellTurn(engine, screen, mailbox, pump.once).run(events)
+    return BlockingTurn(engine, screen, mailbox, pump.once).run(events)
 
 
-class CellTurn:
+class BlockingTurn:
     """One turn and the thread that shows it; ``wait`` serves and waits for at most the seconds it is given."""
 
     def __init__(
@@ -169,7 +169,7 @@ class CellTurn:
         return self._deadline is not None and self._clock() >= self._deadline
 
     def _step(self) -> None:
-        self._mailbox.rest(hungry=not self._dirty)
+        self._mailbox.rest(wake_on_event=not self._dirty)
         self._wait(min(_IDLE_S, max(0.0, self._next_frame - self._clock())) if self._dirty else _IDLE_S)
         self._take(self._mailbox.drain())
         if self._dirty and self._clock() >= self._next_frame:

@@ -116,11 +116,11 @@ class Mailbox:
         with self._lock:
             self._wake_locked()
 
-    def rest(self, *, hungry: bool) -> None:
-        """Say what the coming wait is for: any event (``hungry``), or only what cannot wait for the next frame."""
+    def rest(self, *, wake_on_event: bool) -> None:
+        """Set what ends the next wait: any event (``wake_on_event``), or only what cannot wait for a frame."""
         with self._lock:
-            self._hungry = hungry
-            if hungry and self._items:
+            self._hungry = wake_on_event
+            if wake_on_event and self._items:
                 self._wake_locked()
 
     def drain(self) -> list[TurnEvent | MainThreadCall]:

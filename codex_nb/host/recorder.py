@@ -10,10 +10,10 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from codex_nb.host.capture import OutputFold, add_listener, error_line, remove_listener
+from codex_nb.host.capture import OutputCollector, add_listener, error_line, remove_listener
 from codex_nb.host.frontend import current_request
 from codex_nb.tools.hiding import is_skipped
-from codex_nb.tools.notebook import Cell, Run, error_words
+from codex_nb.tools.notebook import Cell, Run, format_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +41,7 @@ class _Execution:
     error: str = ""
     inner_error: str = ""  # of code that a magic such as %%capture ran inside of the cell
     told: Run | None = None  # until something changes
-    fold: OutputFold = field(default_factory=OutputFold)
+    fold: OutputCollector = field(default_factory=OutputCollector)
     size: int = 0
 
     def cell(self) -> Cell:
@@ -125,7 +125,7 @@ class OutputRecorder:
                 self._executions[index] = execution
                 self._by_request.pop(known.request, None)
                 self._total -= known.size
-                known.fold = OutputFold()
+                known.fold = OutputCollector()
                 return
         self._executions.append(execution)
 
@@ -134,7 +134,7 @@ class OutputRecorder:
             return
         error = result.error_before_exec or result.error_in_exec
         # Words, not the exception: its frames would keep the values of the cell alive.
-        words = "" if error is None else error_words(error)
+        words = "" if error is None else format_error(error)
         with self._lock:
             ended = [execution for info, execution in self._running if info is result.info]
             if not ended and self._running and words:
@@ -181,7 +181,7 @@ class OutputRecorder:
             if oldest is not execution and oldest.size:
                 self._total -= oldest.size
                 oldest.size = 0
-                oldest.fold = OutputFold()
+                oldest.fold = OutputCollector()
 
     def _forget_deleted_cells(self) -> None:
         """Forget what JupyterLab says was deleted since the last cell ran."""
@@ -191,7 +191,7 @@ class OutputRecorder:
             self._executions.remove(execution)
             self._by_request.pop(execution.request, None)
             self._total -= execution.size
-            execution.fold = OutputFold()
+            execution.fold = OutputCollector()
         for execution in self._runs:
             if execution.cell_id in deleted:
                 execution.error, execution.told = "", None
@@ -225,7 +225,7 @@ def _identities(namespace: Mapping[str, Any]) -> dict[str, int]:
     return {name: id(value) for name, value in dict(namespace).items()}
 
 
-def _shown_error(fold: OutputFold) -> str:
+def _shown_error(fold: OutputCollector) -> str:
     """Return the traceback that a cell showed: some magics catch what their code raises."""
     for output in fold.outputs():
         if output["output_type"] == "error":

@@ -260,7 +260,7 @@ def open_pump(shell: Any, wake: Wakeable) -> Pump:
     return IdlePump(wake) if channel is None else KernelPump(channel, wake)
 
 
-def hand_back_held(shell: Any) -> None:
+def release_held_messages(shell: Any) -> None:
     """Give the kernel what an open pump holds: its loop is about to be re-entered and will read newer messages."""
     channel = channel_of(shell)
     if channel is not None:

@@ -15,7 +15,7 @@ from codex_nb.rendering.visible import visible
 from codex_nb.session.turn import needs_sign_in
 from codex_nb.ui.account import AccountReport, AccountView
 from codex_nb.ui.live_output import is_catching
-from codex_nb.ui.login import SignInWidget
+from codex_nb.ui.login import LoginWidget
 from codex_nb.words import login_flows
 from codex_nb.words import sign_in as words
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from codex_nb.auth import AuthMode, CredentialManager, Credentials, FlowKind, SignedIn
-    from codex_nb.magics.session import Workspace
-    from codex_nb.profile import Home, Status
+    from codex_nb.magics.session import ShellSession
+    from codex_nb.profile import Profile, Status
     from codex_nb.responses.limits import Window
     from codex_nb.session.turn import SignIn
     from codex_nb.ui.account import CommandName
@@ -81,22 +81,23 @@ class MainThread(Protocol):
 
 
 @dataclass(frozen=True)
-class Desk:
+class LoginPrompt:
     """Where a person can sign in: by a widget, by typing, or not at all.
 
-    ``make_room`` is called on the cell's thread before anything is shown, and gives the place for it; None is text.
+    ``reserve_output`` is called on the cell's thread before anything is shown, and returns the place for it;
+    None is text.
     """
 
-    home: Home
+    home: Profile
     has_widgets: bool
     has_person: bool
-    make_room: Callable[[], Displays | None] = lambda: None
+    reserve_output: Callable[[], Displays | None] = lambda: None
 
     async def sign_in(self, main: MainThread, first: FlowKind, reason: str = "") -> SignedIn | None:
         """Go through a sign-in; None when the person cancels or nobody is there. Runs on the engine."""
         widget = await self._widget(main, first, reason) if self.has_widgets else None
         if widget is not None and not widget.ready:
-            await main.call(widget.give_up)
+            await main.call(widget.fall_back)
             reason, widget = "", None
         if widget is not None:
             try:
@@ -105,15 +106,15 @@ class Desk:
                 await main.call(widget.finish)
         return await self._by_text(main, first, reason) if self.has_person else None
 
-    async def _widget(self, main: MainThread, first: FlowKind, reason: str) -> SignInWidget:
+    async def _widget(self, main: MainThread, first: FlowKind, reason: str) -> LoginWidget:
         """Show the widget and give its front-end half the time to answer."""
-        from codex_nb.ui.login import SignInWidget
+        from codex_nb.ui.login import LoginWidget
 
         methods = (first, *(way for way in WAYS if way != first))
 
-        def show() -> SignInWidget:
-            displays = self.make_room()
-            widget = SignInWidget(self.home.login_flow, methods=methods, reason=reason, displays=displays)
+        def show() -> LoginWidget:
+            displays = self.reserve_output()
+            widget = LoginWidget(self.home.login_flow, methods=methods, reason=reason, displays=displays)
             widget.show()  # in the same step: the front end may answer at once
             return widget
 
@@ -134,7 +135,7 @@ class Desk:
             await asyncio.gather(*shown)
             return await main.call(lambda: getpass.getpass(prompt))
 
-        place = await main.call(self.make_room)
+        place = await main.call(self.reserve_output)
         if reason and place is not None:
             await main.call(lambda: place.show(bundle(Document((Remark(reason),)))))
         elif reason:
@@ -154,14 +155,16 @@ async def answered(is_ready: Callable[[], bool]) -> bool:
     return is_ready()
 
 
-def desk(workspace: Workspace, home: Home) -> Desk:
+def desk(workspace: ShellSession, home: Profile) -> LoginPrompt:
     """Look at who could sign in here: nobody under a capture, which shows nothing. Runs on the thread of the cell."""
     wants_text = workspace.config.display == "text"
     end = front_end(workspace.shell)
-    return Desk(home, end.may_have_widgets and not wants_text, end.allows_input and not end.is_captured)
+    return LoginPrompt(
+        home, end.may_have_widgets and not wants_text, end.allows_input and not end.is_captured
+    )
 
 
-def ensure_signed_in(workspace: Workspace, home: Home) -> None:
+def ensure_signed_in(workspace: ShellSession, home: Profile) -> None:
     """See to a login before anything is shown; ask the person to sign in where there is one to ask."""
     try:
         workspace.wait(home.signed_in())
@@ -175,12 +178,12 @@ def ensure_signed_in(workspace: Workspace, home: Home) -> None:
 
 
 def sign_in_during(
-    workspace: Workspace, home: Home, main: MainThread, make_room: Callable[[], Displays | None]
+    workspace: ShellSession, home: Profile, main: MainThread, reserve_output: Callable[[], Displays | None]
 ) -> SignIn:
-    """Return what a turn calls when its login has ended on the way; ``make_room`` is its screen's."""
+    """Return what a turn calls when its login has ended on the way; ``reserve_output`` is its screen's."""
     there = desk(workspace, home)
     answers = there.has_widgets and workspace.unanswered is None
-    place = replace(there, has_widgets=answers, make_room=make_room)
+    place = replace(there, has_widgets=answers, reserve_output=reserve_output)
 
     async def sign_in(error: AuthError) -> bool:
         return await place.sign_in(main, "device", str(error)) is not None
@@ -188,7 +191,7 @@ def sign_in_during(
     return sign_in
 
 
-def sign_in(workspace: Workspace, way: FlowKind, profile: str | None) -> None:
+def sign_in(workspace: ShellSession, way: FlowKind, profile: str | None) -> None:
     """Sign in because the person asked for it."""
     home = workspace.home(profile)
     place = desk(workspace, home)
@@ -262,15 +265,15 @@ class Overview(AccountReport):
         (self.show or show_plainly)(self)
 
 
-def overview(workspace: Workspace, profile: str | None) -> Overview:
+def overview(workspace: ShellSession, profile: str | None) -> Overview:
     """Find out what is to be told of the account. Runs on the thread of the cell."""
     home = workspace.home(profile)
     told = _report(workspace, workspace.wait(home.status()))
-    board = StatusBoard(workspace, home)
+    board = AccountWidget(workspace, home)
     return Overview(**vars(told), show=board.show)
 
 
-def _report(workspace: Workspace, status: Status) -> AccountReport:
+def _report(workspace: ShellSession, status: Status) -> AccountReport:
     config = workspace.config
     model, effort = config.model or status.model, config.effort or status.effort
     return AccountReport(status.account, status.limits, model, effort)
@@ -283,10 +286,10 @@ def show_plainly(report: AccountReport) -> None:
     display(report._repr_mimebundle_(), raw=True)
 
 
-class StatusBoard:
+class AccountWidget:
     """The account's view with its buttons. A touch is carried out on the engine, the new state shown in place."""
 
-    def __init__(self, workspace: Workspace, home: Home) -> None:
+    def __init__(self, workspace: ShellSession, home: Profile) -> None:
         self._workspace = workspace
         self._home = home
         self._view: AccountView | None = None
@@ -346,7 +349,7 @@ class StatusBoard:
     async def _present(self) -> AccountReport:
         return _report(self._workspace, await self._home.status())
 
-    def _next_profile(self) -> Home:
+    def _next_profile(self) -> Profile:
         """Let the session go on with the profile after this one; the login without a profile is one of them."""
         names = [None, *profile_names(self._workspace.environ)]
         present = self._home.settings.profile
@@ -357,7 +360,7 @@ class StatusBoard:
     async def _sign_in(self, view: AccountView) -> None:
         """Show the steps of a sign-in in the view's place, and afterwards the account that came of it."""
         place = view.place
-        widget = SignInWidget(self._home.login_flow, methods=WAYS, cell_waits=False, displays=place)
+        widget = LoginWidget(self._home.login_flow, methods=WAYS, cell_waits=False, displays=place)
         view.close()  # JupyterLab loses messages when the last widget closes before the next one opens
         widget.show()
         try:
@@ -371,6 +374,6 @@ class StatusBoard:
         view.settle()
 
 
-def show_status(workspace: Workspace, profile: str | None) -> None:
+def show_status(workspace: ShellSession, profile: str | None) -> None:
     """Show the account: with buttons where a front end can have them."""
     overview(workspace, profile)._ipython_display_()

@@ -14,8 +14,8 @@ from IPython.core.error import UsageError
 
 from codex_nb.errors import AuthError, LoginFailed
 from codex_nb.host.background import run_in_background
-from codex_nb.host.capture import NoticingThread, outputs_are_captured
-from codex_nb.host.cell import Screen, TurnInterrupted, run_in_cell
+from codex_nb.host.capture import OutputDetectingExecutor, outputs_are_captured
+from codex_nb.host.cell import Screen, TurnInterrupted, run_turn_in_cell
 from codex_nb.host.frontend import front_end
 from codex_nb.host.mailbox import Mailbox
 from codex_nb.host.shell_channel import channel_of, open_pump, serve_until
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from codex_nb.host.shell_channel import Pump
-    from codex_nb.magics.session import NotebookReading, Workspace
-    from codex_nb.profile import Home
+    from codex_nb.magics.session import NotebookReading, ShellSession
+    from codex_nb.profile import Profile
     from codex_nb.session.events import Answer, TurnEvent
     from codex_nb.session.notebook_context import TurnRequest
     from codex_nb.session.turn import SignIn
@@ -120,7 +120,7 @@ def is_first(codex_home: Path) -> bool:
     return True
 
 
-async def turn_after_sign_in(
+async def retry_after_login(
     start: Callable[[], AsyncGenerator[TurnEvent, None]], sign_in: SignIn
 ) -> AsyncGenerator[TurnEvent, None]:
     """Yield a turn's events; when the login fails before anything was answered, sign in once and start over.
@@ -192,7 +192,7 @@ def stdin_prompt(shell: Any) -> Callable[[str], str] | None:
 
 
 if TYPE_CHECKING:
-    Again = Callable[[Retry | Continue], None]
+    RetryAction = Callable[[Retry | Continue], None]
     Ask = Callable[[str], str]
     Wait = Callable[[Callable[[], bool], float], None]
 
@@ -202,23 +202,23 @@ READY_S = 1.5  # a front end with the widget's half answers within a fraction of
 SILENT_S = 0.3  # one that did not answer the last time, not even later, is not waited for as long again
 
 
-class CellScreen(Screen, Protocol):
+class CellView(Screen, Protocol):
     """A screen beside which other things are shown in the cell."""
 
-    def break_segment(self) -> None:
+    def start_new_output(self) -> None:
         """Let what follows stand below the outputs that the cell has by now."""
 
-    def make_room(self) -> Displays | None:
+    def reserve_output(self) -> Displays | None:
         """Let what follows stand below something else; return where that is to be shown, None where text is."""
 
 
-class LastingScreen:
+class PersistentView:
     """A screen whose failures end neither the turn nor the cell: the answer is then written as plain text at the end.
 
     A call that a person could not be asked about is refused.
     """
 
-    def __init__(self, screen: CellScreen, on_command: Callable[[Command], None]) -> None:
+    def __init__(self, screen: CellView, on_command: Callable[[Command], None]) -> None:
         self._screen = screen
         self._on_command = on_command
         self._failure: Exception | None = None
@@ -242,13 +242,13 @@ class LastingScreen:
         """Show what was taken in since the last flush."""
         return self._try(self._screen.flush)
 
-    def break_segment(self) -> None:
+    def start_new_output(self) -> None:
         """Let what follows stand below the outputs that the cell has by now."""
-        self._try(self._screen.break_segment)
+        self._try(self._screen.start_new_output)
 
-    def make_room(self) -> Displays | None:
+    def reserve_output(self) -> Displays | None:
         """Let what follows stand below something else; return where that is to be shown, None where text is."""
-        return self._try(self._screen.make_room)
+        return self._try(self._screen.reserve_output)
 
     def close(self) -> None:
         """Leave behind what is to stay, as text where it could not be drawn."""
@@ -277,94 +277,98 @@ class LastingScreen:
 
 
 def _write_plainly(finished: TurnFinished, failure: Exception) -> None:
-    from codex_nb.ui.text_view import without_controls
+    from codex_nb.ui.text_view import strip_controls
 
     reason = (
         f"The answer could not be displayed ({type(failure).__name__}: {failure}). It is saved in _codex."
     )
     text = "\n".join(filter(None, (reason, finished.answer.text, finished.error)))
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    sys.stdout.write(without_controls(text).encode(encoding, "replace").decode(encoding) + "\n")
+    sys.stdout.write(strip_controls(text).encode(encoding, "replace").decode(encoding) + "\n")
 
 
 @dataclass(frozen=True)
-class Shown:
+class OpenedView:
     """The screen of a turn; ``transcript`` is there when a widget's front-end half has answered."""
 
-    screen: CellScreen
+    screen: CellView
     transcript: Transcript | None = None
 
 
-def open_screen(
-    workspace: Workspace,
+def open_view(
+    workspace: ShellSession,
     mailbox: Mailbox,
     pump: Pump,
     approvals: PendingApprovals,
-    again: Again | None = None,
+    again: RetryAction | None = None,
     *,
     reads_stdin: bool = True,
-) -> Shown:
+) -> OpenedView:
     """Show the screen that works here: the widget where its other half answers, HTML or text elsewhere.
 
     ``again`` is what Retry and Continue do once the turn has ended early; None offers neither. ``reads_stdin`` tells
     whether approvals may be asked for by typing: not once the cell has ended, for input belongs to the cell that runs.
     """
     ask = stdin_prompt(workspace.shell) if reads_stdin else None
-    obey = _commands(mailbox, approvals, again)
+    handle_action = _commands(mailbox, approvals, again)
     wanted, end = workspace.config.display, front_end(workspace.shell)
     if not end.is_captured and (wanted == "widget" or (wanted == "auto" and end.may_have_widgets)):
         patience = READY_S
         if workspace.unanswered is not None:
             patience = READY_S if workspace.unanswered.hears else SILENT_S
             workspace.unanswered.forget()
-        transcript, wait = _transcript(obey, pump, offers_more=again is not None)
+        transcript, wait = _transcript(handle_action, pump, offers_more=again is not None)
         wait(lambda: transcript.ready, patience)
         workspace.unanswered = None if transcript.ready else transcript
         if transcript.ready:
-            return Shown(LastingScreen(transcript, obey), transcript)
-        return Shown(LastingScreen(_html(obey, ask, transcript.give_up()), obey))
+            return OpenedView(PersistentView(transcript, handle_action), transcript)
+        return OpenedView(PersistentView(_html(handle_action, ask, transcript.fall_back()), handle_action))
     if wanted in {"html", "widget"} or (wanted == "auto" and end.may_have_html):
-        return Shown(LastingScreen(_html(obey, ask), obey))
-    return Shown(LastingScreen(_text(workspace, obey, ask), obey))
+        return OpenedView(PersistentView(_html(handle_action, ask), handle_action))
+    return OpenedView(PersistentView(_text(workspace, handle_action, ask), handle_action))
 
 
-def _transcript(obey: Callable[[Command], None], pump: Pump, *, offers_more: bool) -> tuple[Transcript, Wait]:
+def _transcript(
+    handle_action: Callable[[Command], None], pump: Pump, *, offers_more: bool
+) -> tuple[Transcript, Wait]:
     from codex_nb.ui.transcript import Transcript
 
     wait = partial(serve_until, pump)
-    transcript = Transcript(on_command=obey, wait=wait, offers_more=offers_more)
+    transcript = Transcript(on_command=handle_action, wait=wait, offers_more=offers_more)
     transcript.show()
     return transcript, wait
 
 
-def _html(obey: Callable[[Command], None], ask: Ask | None, in_place_of: Handle | None = None) -> CellScreen:
-    from codex_nb.ui.html_view import HtmlScreen, WholeScreen
+def _html(
+    handle_action: Callable[[Command], None], ask: Ask | None, in_place_of: Handle | None = None
+) -> CellView:
+    from codex_nb.ui.html_view import CapturedHtmlView, HtmlView
     from codex_nb.ui.live_output import is_catching
 
     if is_catching():
-        return WholeScreen(on_command=obey, ask=ask)
-    return HtmlScreen(on_command=obey, ask=ask, in_place_of=in_place_of)
+        return CapturedHtmlView(on_command=handle_action, ask=ask)
+    return HtmlView(on_command=handle_action, ask=ask, in_place_of=in_place_of)
 
 
-def _text(workspace: Workspace, obey: Callable[[Command], None], ask: Ask | None) -> CellScreen:
+def _text(workspace: ShellSession, handle_action: Callable[[Command], None], ask: Ask | None) -> CellView:
     if getattr(workspace.shell, "kernel", None) is None and sys.stdout.isatty():
         from rich.console import Console
 
-        from codex_nb.ui.rich_view import RichScreen
+        from codex_nb.ui.rich_view import RichView
 
-        return RichScreen(Console(), on_command=obey, ask=ask)
-    from codex_nb.ui.text_view import PlainScreen
+        return RichView(Console(), on_command=handle_action, ask=ask)
+    from codex_nb.ui.text_view import PlainTextView
 
     prompts_stay = (
         front_end(workspace.shell).cell_id is None
     )  # in a console; a document may keep only outputs
-    return PlainScreen(sys.stdout, on_command=obey, ask=ask, prompts_stay=prompts_stay)
+    return PlainTextView(sys.stdout, on_command=handle_action, ask=ask, prompts_stay=prompts_stay)
 
 
 def _commands(
-    mailbox: Mailbox, approvals: PendingApprovals, again: Again | None
+    mailbox: Mailbox, approvals: PendingApprovals, again: RetryAction | None
 ) -> Callable[[Command], None]:
-    def obey(command: Command) -> None:
+    def handle_action(command: Command) -> None:
         match command:
             case Stop():
                 mailbox.request_stop()
@@ -376,13 +380,13 @@ def _commands(
             case _:
                 assert_never(command)
 
-    return obey
+    return handle_action
 
 
 CONTINUE = "Go on exactly where your last answer broke off; repeat nothing of it."
 
 
-def answer_cell(workspace: Workspace, options: CellOptions) -> None:
+def answer_cell(workspace: ShellSession, options: CellOptions) -> None:
     """Ask what the cell asks, show the answer, bind it."""
     if not options.prompt:
         raise OptionError(words.NO_QUESTION)
@@ -394,10 +398,10 @@ def answer_cell(workspace: Workspace, options: CellOptions) -> None:
         return
     with Mailbox() as mailbox, open_pump(workspace.shell, mailbox) as pump:
         approvals = PendingApprovals()
-        shown = open_screen(workspace, mailbox, pump, approvals, _again(workspace, options, home))
+        shown = open_view(workspace, mailbox, pump, approvals, _again(workspace, options, home))
         events = _turn(workspace, options, home, question, shown, mailbox, approvals)
         try:
-            answer = run_in_cell(workspace.engine, events, shown.screen, mailbox, pump)
+            answer = run_turn_in_cell(workspace.engine, events, shown.screen, mailbox, pump)
         except TurnInterrupted as interrupt:
             _bind(workspace, options, interrupt.answer)
             raise
@@ -406,12 +410,14 @@ def answer_cell(workspace: Workspace, options: CellOptions) -> None:
         raise UsageError(words.NOT_ANSWERED)
 
 
-def _answer_later(workspace: Workspace, options: CellOptions, home: Home, question: TurnRequest) -> None:
+def _answer_later(
+    workspace: ShellSession, options: CellOptions, home: Profile, question: TurnRequest
+) -> None:
     """Show the screen in this cell and let the turn go on while other cells run."""
     mailbox, approvals = Mailbox(), PendingApprovals()
     with open_pump(workspace.shell, mailbox) as pump:
         again = _again(workspace, options, home)
-        shown = open_screen(workspace, mailbox, pump, approvals, again, reads_stdin=False)
+        shown = open_view(workspace, mailbox, pump, approvals, again, reads_stdin=False)
         events = _turn(workspace, options, home, question, shown, mailbox, approvals)
     answer = run_in_background(workspace.engine, events, shown.screen, mailbox, workspace.shell)
     workspace.background.append((mailbox, answer))
@@ -423,7 +429,7 @@ def _answer_later(workspace: Workspace, options: CellOptions, home: Home, questi
     answer.add_done_callback(bind)
 
 
-def _again(workspace: Workspace, options: CellOptions, home: Home) -> Again | None:
+def _again(workspace: ShellSession, options: CellOptions, home: Profile) -> RetryAction | None:
     """Return what asks once more below an answer that ended early, in the cell that runs now."""
     channel = channel_of(workspace.shell)
     if channel is None:
@@ -443,11 +449,11 @@ def _again(workspace: Workspace, options: CellOptions, home: Home) -> Again | No
 
 
 def _turn(
-    workspace: Workspace,
+    workspace: ShellSession,
     options: CellOptions,
-    home: Home,
+    home: Profile,
     question: TurnRequest,
-    shown: Shown,
+    shown: OpenedView,
     mailbox: Mailbox,
     approvals: PendingApprovals,
 ) -> AsyncGenerator[TurnEvent, None]:
@@ -459,17 +465,17 @@ def _turn(
         raise
     cell_id = front_end(workspace.shell).cell_id
     document = OpenDocument(shown.transcript, cell_id) if shown.transcript is not None else None
-    main = NoticingThread(mailbox, workspace.shell, shown.screen.break_segment)
+    main = OutputDetectingExecutor(mailbox, workspace.shell, shown.screen.start_new_output)
     ports = Ports(main, workspace.kernel, document, workspace.folder, reading.hidden)
-    sign_in = sign_in_during(workspace, home, mailbox, shown.screen.make_room)
+    sign_in = sign_in_during(workspace, home, mailbox, shown.screen.reserve_output)
     start = partial(home.assistant.turn, question, ports=ports, approver=approvals, sign_in=sign_in)
-    events = turn_after_sign_in(start, sign_in)
+    events = retry_after_login(start, sign_in)
     return with_hints(
         events, (first_use(home.settings.codex_home), _tags_unseen(workspace, options, reading))
     )
 
 
-def _tags_unseen(workspace: Workspace, options: CellOptions, reading: NotebookReading) -> Hint:
+def _tags_unseen(workspace: ShellSession, options: CellOptions, reading: NotebookReading) -> Hint:
     """Return what tells, once in a kernel, that cell tags are not visible."""
     sees_none = options.context and reading.sees_no_tags  # looked up in the cell that asks, not later
 
@@ -481,7 +487,7 @@ def _tags_unseen(workspace: Workspace, options: CellOptions, reading: NotebookRe
     return hint
 
 
-def _bind(workspace: Workspace, options: CellOptions, answer: Answer) -> None:
+def _bind(workspace: ShellSession, options: CellOptions, answer: Answer) -> None:
     workspace.keep(options.prompt, answer)
     if options.output:
         workspace.shell.user_ns[options.output] = answer.parsed if options.schema else answer

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from codex_nb.magics.magics import CodexMagics
-    from codex_nb.magics.session import Workspace
+    from codex_nb.magics.session import ShellSession
 
 
 _QUESTION = re.compile(r"(?P<indent>\s*)%codex[ \t]+(?P<line>\S.*\?)\s*")
@@ -67,7 +67,7 @@ class NotebookNames:
         return self._kinds[kind](start) if kind in self._kinds else ()
 
     @property
-    def _workspace(self) -> Workspace:
+    def _workspace(self) -> ShellSession:
         return self._magics.workspace
 
     def _profiles(self, _: str) -> Iterable[str]:
@@ -152,7 +152,7 @@ _MENTION = re.compile(r"(?<![\w@.])@(?:file:\"[^\"]*|[^\s@]*)$")
 _SETTING = re.compile(r"\s*%config\s+CodexMagics\.(\w+)\s*=\s*([\"']?[^\s\"']*)$")
 
 
-class Names(Protocol):
+class ReferencedNames(Protocol):
     """What can be completed without a request."""
 
     def known(self, kind: str, start: str) -> Iterable[str]:
@@ -165,7 +165,9 @@ class CodexMatcher:
     ``settings`` tells the values that a setting of ``%config CodexMagics`` can have.
     """
 
-    def __init__(self, names: Names, settings: Callable[[str], Iterable[str]] = lambda _: ()) -> None:
+    def __init__(
+        self, names: ReferencedNames, settings: Callable[[str], Iterable[str]] = lambda _: ()
+    ) -> None:
         self._names = names
         self._settings = settings
 

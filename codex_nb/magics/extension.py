@@ -10,7 +10,7 @@ from codex_nb.magics.magics import CodexMagics
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from codex_nb.magics.session import Workspace
+    from codex_nb.magics.session import ShellSession
 
 
 _LOADED = "_codex_nb_loaded"
@@ -45,13 +45,13 @@ class _Loaded:
         self._shell.magics_manager.registry.pop(type(self.magics).__name__, None)
         self.magics.close()
 
-    def _open_workspace(self, magics: CodexMagics) -> Workspace:
+    def _open_workspace(self, magics: CodexMagics) -> ShellSession:
         from codex_nb.config.settings import Environment
         from codex_nb.host.engine import engine
-        from codex_nb.magics.session import Workspace
+        from codex_nb.magics.session import ShellSession
         from codex_nb.profile import open_profile
 
-        return Workspace(self._shell, magics, engine(), open_profile, self.recorder, Environment())
+        return ShellSession(self._shell, magics, engine(), open_profile, self.recorder, Environment())
 
 
 def load(shell: InteractiveShell) -> None:
@@ -70,7 +70,7 @@ def unload(shell: InteractiveShell) -> None:
         loaded.leave()
 
 
-def loaded_workspace(shell: InteractiveShell) -> Workspace | None:
+def loaded_workspace(shell: InteractiveShell) -> ShellSession | None:
     """Return the workspace of the shell's extension, None where it is not loaded."""
     loaded: _Loaded | None = getattr(shell, _LOADED, None)
     return loaded.magics.workspace if loaded is not None else None

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
-    from codex_nb.magics.session import Workspace
+    from codex_nb.magics.session import ShellSession
 
 
 DISPLAYS = ("auto", "widget", "html", "text")
@@ -42,20 +42,22 @@ class CodexMagics(Magics):
     token_provider = Unicode(None, allow_none=True, help=SETTINGS["token_provider"]).tag(config=True)
     insecure_providers = List(Unicode(), help=SETTINGS["insecure_providers"]).tag(config=True)
 
-    def __init__(self, shell: InteractiveShell, open_workspace: Callable[[CodexMagics], Workspace]) -> None:
+    def __init__(
+        self, shell: InteractiveShell, open_workspace: Callable[[CodexMagics], ShellSession]
+    ) -> None:
         super().__init__(shell)
         self._open_workspace = open_workspace
-        self._workspace: Workspace | None = None
+        self._workspace: ShellSession | None = None
 
     @property
-    def workspace(self) -> Workspace:
+    def workspace(self) -> ShellSession:
         """The notebook's workspace, made by the first magic that needs it."""
         if self._workspace is None:
             self._workspace = self._open_workspace(self)
         return self._workspace
 
     @property
-    def opened(self) -> Workspace | None:
+    def opened(self) -> ShellSession | None:
         """The workspace if one was made."""
         return self._workspace
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from codex_nb.magics.options import CellOptions
-    from codex_nb.magics.session import NotebookReading, Workspace
-    from codex_nb.profile import Home
+    from codex_nb.magics.session import NotebookReading, ShellSession
+    from codex_nb.profile import Profile
     from codex_nb.tools.hiding import Hidden
 
 
@@ -150,7 +150,7 @@ IMAGE_TYPES = {
 LARGEST_IMAGE = 20_000_000
 
 
-def make_question(workspace: Workspace, options: CellOptions, home: Home) -> TurnRequest:
+def make_question(workspace: ShellSession, options: CellOptions, home: Profile) -> TurnRequest:
     """Put together what the cell asks, still without the notebook; an option that names nothing is refused here.
 
     Runs on the main thread: it reads the live namespace.
@@ -173,7 +173,7 @@ def make_question(workspace: Workspace, options: CellOptions, home: Home) -> Tur
 
 
 def with_notebook(
-    question: TurnRequest, options: CellOptions, home: Home, reading: NotebookReading
+    question: TurnRequest, options: CellOptions, home: Profile, reading: NotebookReading
 ) -> TurnRequest:
     """Add what comes from the notebook as it was read: the context, the tools of the user's own, the subject.
 
@@ -189,7 +189,7 @@ def with_notebook(
     )
 
 
-def gather(reading: NotebookReading, home: Home, hidden: Hidden) -> NotebookContext:
+def gather(reading: NotebookReading, home: Profile, hidden: Hidden) -> NotebookContext:
     """Put together what is sent of the notebook and the namespace."""
     workspace = reading.workspace
     return build_context(

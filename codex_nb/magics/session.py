@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from codex_nb.host.notebook import DocumentPort
     from codex_nb.host.recorder import OutputRecorder
     from codex_nb.magics.options import CellOptions
-    from codex_nb.profile import Home
+    from codex_nb.profile import Profile
     from codex_nb.session.events import Answer
     from codex_nb.tools.hiding import Hidden
     from codex_nb.tools.notebook import NotebookSnapshot, Run
@@ -66,10 +66,12 @@ class PlainConfiguration:
     insecure_providers: list[str] = field(default_factory=list)
 
 
-class HomeOpener(Protocol):
+class ProfileFactory(Protocol):
     """Makes the parts of a profile."""
 
-    def __call__(self, profile: str | None, overrides: Mapping[str, Any], token_provider: str | None) -> Home:
+    def __call__(
+        self, profile: str | None, overrides: Mapping[str, Any], token_provider: str | None
+    ) -> Profile:
         """Open the profile; raises ConfigError."""
 
 
@@ -83,7 +85,7 @@ class Choices:
     approval: ApprovalPolicy
 
 
-class Workspace:
+class ShellSession:
     """What the magics of one shell share. Its methods run on the thread of the cell."""
 
     def __init__(
@@ -91,7 +93,7 @@ class Workspace:
         shell: Any,
         config: Configuration,
         engine: Engine,
-        open_home: HomeOpener,
+        open_profile_at: ProfileFactory,
         recorder: OutputRecorder | None,
         environ: Mapping[str, str],
     ) -> None:
@@ -108,10 +110,10 @@ class Workspace:
         self.background: list[tuple[Mailbox, Future[Answer]]] = []
         self._asked: dict[str, str] = {}  # each question with a hash of its answer, the newest last
         self._lock = threading.Lock()  # calls from Python may come on any thread
-        self._open_home = open_home
-        self._homes: dict[tuple[object, ...], Home] = {}
+        self._open_home = open_profile_at
+        self._homes: dict[tuple[object, ...], Profile] = {}
 
-    def home(self, profile: str | None = None) -> Home:
+    def home(self, profile: str | None = None) -> Profile:
         """Open a profile once; None is the configured one."""
         config = self.config
         name, provider = profile or config.profile, config.token_provider
@@ -126,7 +128,7 @@ class Workspace:
             self._homes[key] = self._open_home(name, overrides, provider)
             return self._homes[key]
 
-    def choices(self, options: CellOptions, home: Home) -> Choices:
+    def choices(self, options: CellOptions, home: Profile) -> Choices:
         """Add up a cell's options, the session's configuration and the settings."""
         wanted = options.approval or self.config.approval
         return Choices(
@@ -230,7 +232,7 @@ TAGS_UNSEEN = (
 class NotebookReading:
     """``snapshot`` is None where nothing is there to be read; ``prompt`` is the user's own."""
 
-    workspace: Workspace
+    workspace: ShellSession
     prompt: str
     snapshot: NotebookSnapshot | None = None
 
@@ -251,7 +253,7 @@ class NotebookReading:
         return is_headless and self.snapshot is not None and self.snapshot.origin == "kernel"
 
 
-def read_for(workspace: Workspace, prompt: str, document: DocumentPort | None) -> NotebookReading:
+def read_for(workspace: ShellSession, prompt: str, document: DocumentPort | None) -> NotebookReading:
     """Read the notebook as it is now; what the prompt mentions is read whole."""
     if workspace.shell is None:
         return NotebookReading(workspace, prompt)

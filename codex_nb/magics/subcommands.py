@@ -15,15 +15,15 @@ from codex_nb.config.settings import EFFORTS
 from codex_nb.errors import AuthError
 from codex_nb.host.mailbox import Mailbox
 from codex_nb.host.shell_channel import open_pump
-from codex_nb.magics.cell import answer_cell, open_screen
+from codex_nb.magics.cell import answer_cell, open_view
 from codex_nb.magics.options import COMMANDS, OptionError, options_and_help, parse_options
 from codex_nb.magics.question import make_question, with_notebook
 from codex_nb.magics.session import read_for
 from codex_nb.rendering.answer_output import answer_bundle
-from codex_nb.rendering.inert_markdown import fenced, neutral_text
+from codex_nb.rendering.inert_markdown import escape_markdown, fenced
 from codex_nb.session.events import TextDone
 from codex_nb.session.notebook_context import is_question, join_findings, tokens_of
-from codex_nb.session.prompt import BASE, Fence, open_exchange, project_instructions
+from codex_nb.session.prompt import BASE, UntrustedBlock, build_input, project_instructions
 from codex_nb.session.thread import Conversation
 from codex_nb.tools.approval import PendingApprovals
 from codex_nb.tools.notebook import Run
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
     from codex_nb.auth import FlowKind
     from codex_nb.config.settings import Settings
     from codex_nb.magics.account import SignOut
-    from codex_nb.magics.session import NotebookReading, Workspace
-    from codex_nb.profile import Home
+    from codex_nb.magics.session import NotebookReading, ShellSession
+    from codex_nb.profile import Profile
     from codex_nb.session.items import Item
     from codex_nb.session.notebook_context import TurnRequest
-    from codex_nb.session.prompt import Opening
+    from codex_nb.session.prompt import TurnInput
     from codex_nb.tools.notebook import Cell, NotebookSnapshot
 
 
@@ -87,14 +87,14 @@ def _is_same(run: Cell, cell: Cell) -> bool:
     return run.source.strip() == cell.source.strip() and run.cell_id in {None, cell.cell_id}
 
 
-def show_preview(workspace: Workspace, line: str) -> None:
+def show_preview(workspace: ShellSession, line: str) -> None:
     """Show it as an answer is shown: only so can the open document be read where there is one."""
     home, options = workspace.home(), parse_options(line)
     with suppress(AuthError):
         workspace.wait(home.signed_in())  # a login that was read is redacted here as it will be then
     question = make_question(workspace, options, home)
     with Mailbox() as mailbox, open_pump(workspace.shell, mailbox) as pump:
-        shown = open_screen(workspace, mailbox, pump, PendingApprovals())
+        shown = open_view(workspace, mailbox, pump, PendingApprovals())
         try:
             reading = read_for(workspace, options.prompt, shown.transcript)
             request = with_notebook(question, options, home, reading)
@@ -104,18 +104,18 @@ def show_preview(workspace: Workspace, line: str) -> None:
             shown.screen.close()
 
 
-async def _opening(home: Home, request: TurnRequest) -> Opening:
+async def _opening(home: Profile, request: TurnRequest) -> TurnInput:
     assistant, settings, thread = home.assistant, home.settings, request.thread
     project = await asyncio.to_thread(
         project_instructions, settings.codex_home, request.folder, settings.project_doc_max_bytes
     )
-    return open_exchange(
+    return build_input(
         request,
         assistant.threads.open(thread) if thread else Conversation(""),
         instructions=BASE,
         project=project,
         redactor=assistant.redactor(),
-        fence=Fence("CODE"),  # a saved preview stays the same; a turn has a random word there
+        fence=UntrustedBlock("CODE"),  # a saved preview stays the same; a turn has a random word there
     )
 
 
@@ -128,7 +128,7 @@ class Part:
     images: int
 
 
-def described(request: TurnRequest, opening: Opening) -> str:
+def described(request: TurnRequest, opening: TurnInput) -> str:
     """Return the preview as Markdown: sizes first, then each message as it stands."""
     parts = parts_of(opening, asks=bool(request.prompt))
     rows: list[tuple[str, object]] = [(part.name, tokens_of(part.text)) for part in parts]
@@ -148,7 +148,7 @@ def described(request: TurnRequest, opening: Opening) -> str:
     return "\n\n".join([head, table(words.TABLE, rows), "\n".join(notes), *texts])
 
 
-def parts_of(opening: Opening, *, asks: bool) -> list[Part]:
+def parts_of(opening: TurnInput, *, asks: bool) -> list[Part]:
     """Name the messages of an opening; the question is its last one."""
     items = opening.items if asks else opening.items[:-1]
     return [_part(item, is_question=asks and item is items[-1]) for item in items]
@@ -178,14 +178,14 @@ def tell(markdown: str) -> None:
     display(answer_bundle(markdown), raw=True)
 
 
-def status(workspace: Workspace, profile: str) -> None:
+def status(workspace: ShellSession, profile: str) -> None:
     """Show who is signed in and what pays."""
     from codex_nb.magics.account import show_status
 
     show_status(workspace, profile or None)
 
 
-def login(workspace: Workspace, line: str) -> None:
+def login(workspace: ShellSession, line: str) -> None:
     """Sign in, in the way that was named."""
     from codex_nb.magics.account import sign_in
 
@@ -195,7 +195,7 @@ def login(workspace: Workspace, line: str) -> None:
     sign_in(workspace, WAYS[way], profile.strip() or None)
 
 
-def logout(workspace: Workspace, profile: str) -> None:
+def logout(workspace: ShellSession, profile: str) -> None:
     """Sign out, when the person confirms it; where nobody can answer, the command itself is the word for it."""
     from codex_nb.magics.account import find_sign_out
 
@@ -206,7 +206,7 @@ def logout(workspace: Workspace, profile: str) -> None:
         tell("Not signed out. Nothing was changed.")
     else:
         workspace.wait(target.carry_out())
-        tell(neutral_text(target.done))
+        tell(escape_markdown(target.done))
 
 
 def confirms(target: SignOut) -> bool:
@@ -218,7 +218,7 @@ def confirms(target: SignOut) -> bool:
     return answer.strip().lower() in {"y", "yes"}
 
 
-def models(workspace: Workspace, profile: str) -> None:
+def models(workspace: ShellSession, profile: str) -> None:
     """List the account's models."""
     home = workspace.home(profile or None)
     listed = [model for model in workspace.wait(home.services.models()) if model.is_listed]
@@ -226,7 +226,7 @@ def models(workspace: Workspace, profile: str) -> None:
     tell(table(commands_words.MODELS_TABLE, rows) if listed else commands_words.NO_MODELS)
 
 
-def model(workspace: Workspace, name: str) -> None:
+def model(workspace: ShellSession, name: str) -> None:
     """Choose a model for the session, or tell which one is in use."""
     home = workspace.home()
     if name:
@@ -235,7 +235,7 @@ def model(workspace: Workspace, name: str) -> None:
     tell(commands_words.model_in_use(wanted) if wanted else commands_words.FIRST_MODEL)
 
 
-def effort(workspace: Workspace, level: str) -> None:
+def effort(workspace: ShellSession, level: str) -> None:
     """Choose an effort for the session, or tell which one is in use."""
     if level and level not in EFFORTS:
         raise OptionError(commands_words.no_level(level, ", ".join(EFFORTS)))
@@ -244,7 +244,7 @@ def effort(workspace: Workspace, level: str) -> None:
     tell(commands_words.effort_in_use(chosen) if chosen else commands_words.EFFORT_OF_THE_MODEL)
 
 
-def usage(workspace: Workspace, profile: str) -> None:
+def usage(workspace: ShellSession, profile: str) -> None:
     """Show the limits."""
     from codex_nb.ui.account import bar
     from codex_nb.ui.labels import limit_name, when
@@ -259,18 +259,18 @@ def usage(workspace: Workspace, profile: str) -> None:
     tell(table(commands_words.LIMITS_TABLE, rows) if rows else commands_words.NO_LIMITS)
 
 
-def context(workspace: Workspace, line: str) -> None:
+def context(workspace: ShellSession, line: str) -> None:
     """Show what the next question would send, with sizes."""
     show_preview(workspace, line)
 
 
-def thread(workspace: Workspace, name: str) -> None:
+def thread(workspace: ShellSession, name: str) -> None:
     """Go on with a thread, or tell which one is in use."""
     workspace.thread = name or workspace.thread
     tell(commands_words.thread_in_use(workspace.thread or workspace.own_thread))
 
 
-def threads(workspace: Workspace, profile: str) -> None:
+def threads(workspace: ShellSession, profile: str) -> None:
     """List the kept threads."""
     kept = workspace.home(profile or None).assistant.threads.threads()
     rows = (
@@ -280,28 +280,28 @@ def threads(workspace: Workspace, profile: str) -> None:
     tell(table(commands_words.THREADS_TABLE, rows) if kept else commands_words.NO_THREADS)
 
 
-def new(workspace: Workspace, _: str) -> None:
+def new(workspace: ShellSession, _: str) -> None:
     """Start a thread that knows nothing."""
     tell(commands_words.new_thread(workspace.new_thread()))
 
 
-def last(workspace: Workspace, _: str) -> Any:
+def last(workspace: ShellSession, _: str) -> Any:
     """Give the last answer again: also one whose cell lost it to a reloaded page."""
     if workspace.last is None:
         raise OptionError(commands_words.NOTHING_ANSWERED)
     return workspace.last
 
 
-def fix(workspace: Workspace, line: str) -> None:
+def fix(workspace: ShellSession, line: str) -> None:
     """Ask for the repair of the last error."""
     from codex_nb.magics.session import NotebookReading
-    from codex_nb.session.prompt import NothingFailed, failure_data, fix_prompt
+    from codex_nb.session.prompt import NoFailedCell, failure_data, fix_prompt
 
     options = parse_options(line)
     unread = NotebookReading(workspace, options.prompt)
     failed = last_failure(unread.runs)
     if failed is None:
-        raise NothingFailed(commands_words.NOTHING_FAILED)
+        raise NoFailedCell(commands_words.NOTHING_FAILED)
 
     def subject(reading: NotebookReading) -> tuple[tuple[str, str], ...]:
         return (("the failed cell", failure_data(failed, reading.hidden())),)
@@ -310,7 +310,7 @@ def fix(workspace: Workspace, line: str) -> None:
     answer_cell(workspace, replace(options, prompt=fix_prompt(options.prompt), subject=subject))
 
 
-def explain(workspace: Workspace, line: str) -> None:
+def explain(workspace: ShellSession, line: str) -> None:
     """Ask what the last cell, or the code on the line, does."""
     from codex_nb.session.prompt import explain_prompt, explained_data
 
@@ -324,7 +324,7 @@ def explain(workspace: Workspace, line: str) -> None:
     answer_cell(workspace, replace(options, prompt=prompt, subject=None if options.prompt else subject))
 
 
-def config(workspace: Workspace, _: str) -> None:
+def config(workspace: ShellSession, _: str) -> None:
     """Show the settings in force; no value of theirs is a secret."""
     settings = workspace.home().settings
     rows = [(f"`{name}`", f"`{value}`") for name, value in _shown(settings)]
@@ -351,7 +351,7 @@ def _shown(settings: Settings) -> Iterable[tuple[str, object]]:
     yield "credentials_store", settings.credentials_store.value
 
 
-def show_help(workspace: Workspace, _: str) -> None:
+def show_help(workspace: ShellSession, _: str) -> None:
     """List options and subcommands."""
     del workspace
     listed = ((f"`{name}`", text) for name, text in COMMANDS.items())
@@ -363,7 +363,7 @@ def show_help(workspace: Workspace, _: str) -> None:
 
 ALIKE = 0.75  # of 1: a word that is so much like a command is a slip, and no question to spend tokens on
 
-HANDLERS: Mapping[str, Callable[[Workspace, str], Any]] = {
+HANDLERS: Mapping[str, Callable[[ShellSession, str], Any]] = {
     "status": status,
     "login": login,
     "logout": logout,
@@ -383,7 +383,7 @@ HANDLERS: Mapping[str, Callable[[Workspace, str], Any]] = {
 }
 
 
-def dispatch(workspace: Workspace, line: str, cell: str | None) -> Any:
+def dispatch(workspace: ShellSession, line: str, cell: str | None) -> Any:
     """Do what the line (and the cell below it) asks for."""
     command, _, rest = line.strip().partition(" ")
     if cell is None and not command:

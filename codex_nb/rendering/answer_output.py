@@ -9,9 +9,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, assert_never
 
 from codex_nb.rendering.highlight import code_html
-from codex_nb.rendering.inert_markdown import fenced, neutral_blocks, neutral_text
+from codex_nb.rendering.inert_markdown import escape_markdown, fenced, neutral_blocks
 from codex_nb.rendering.markdown import parse, unsanitised
-from codex_nb.rendering.sanitize import clean, plain_html
+from codex_nb.rendering.sanitize import clean, escape_html
 from codex_nb.rendering.visible import visible
 from codex_nb.words import rendering as words
 from codex_nb.words import transcript
@@ -128,7 +128,7 @@ def answer_bundle(text: str, *, remark: str = "") -> Bundle:
 
 def _html_of(document: Document, write: Writer) -> str:
     parts = "".join(_html(part, write) for part in document.parts)
-    footer = DOT.join(plain_html(entry) for entry in document.footer)
+    footer = DOT.join(escape_html(entry) for entry in document.footer)
     if footer:
         parts += f'<p class="codex-footer"><small>{footer}</small></p>\n'
     return clean(f'<div class="codex-answer">\n{parts}</div>')
@@ -137,7 +137,7 @@ def _html_of(document: Document, write: Writer) -> str:
 def _markdown_of(document: Document, read: Reader) -> str:
     parts = [_markdown(part, read) for part in document.parts]
     if document.footer:
-        parts.append(f"*{neutral_text(DOT.join(document.footer))}*")
+        parts.append(f"*{escape_markdown(DOT.join(document.footer))}*")
     return "\n\n".join(part.strip("\n") for part in parts if part.strip())
 
 
@@ -161,19 +161,19 @@ def _html(part: Part, write: Writer) -> str:
         case Checklist():
             return _checklist(part)
         case Remark():
-            return f'<p class="codex-{part.kind}"><em>{plain_html(part.text)}</em></p>\n'
+            return f'<p class="codex-{part.kind}"><em>{escape_html(part.text)}</em></p>\n'
         case _:
             assert_never(part)
 
 
 def _checklist(part: Checklist) -> str:
-    remark = f" {plain_html(visible(part.remark))}" if part.remark else ""
+    remark = f" {escape_html(visible(part.remark))}" if part.remark else ""
     items = "".join(
-        f"<li>{item.mark[0]} {plain_html(visible(item.text))} <small>({plain_html(item.state)})</small></li>\n"
+        f"<li>{item.mark[0]} {escape_html(visible(item.text))} <small>({escape_html(item.state)})</small></li>\n"
         for item in part.items
     )
     return (
-        f'<p><strong>{plain_html(part.title)}</strong>{remark}</p>\n<ol class="codex-plan">\n{items}</ol>\n'
+        f'<p><strong>{escape_html(part.title)}</strong>{remark}</p>\n<ol class="codex-plan">\n{items}</ol>\n'
     )
 
 
@@ -183,7 +183,7 @@ def _checklist_text(part: Checklist, line: Callable[[Item], str]) -> str:
 
 def _folded(name: str, title: str, content: str, *, is_open: bool = False) -> str:
     state = ' open=""' if is_open else ""
-    return f'<details class="{name}"{state}><summary>{plain_html(title)}</summary>\n{content}</details>\n'
+    return f'<details class="{name}"{state}><summary>{escape_html(title)}</summary>\n{content}</details>\n'
 
 
 def _markdown(part: Part, read: Reader) -> str:
@@ -192,21 +192,21 @@ def _markdown(part: Part, read: Reader) -> str:
             return neutral_blocks(read(part.markdown))
         case Thinking():
             quoted = neutral_blocks(read(part.markdown)).strip("\n").replace("\n", "\n> ")
-            return f"> *{neutral_text(part.title)}*\n>\n> {quoted}"
+            return f"> *{escape_markdown(part.title)}*\n>\n> {quoted}"
         case Call():
             output = "\n\n" + fenced(shortened(part.output), "text") if part.output else ""
-            return f"*{neutral_text(part.title)}*\n\n{fenced(visible(part.code), part.language)}{output}"
+            return f"*{escape_markdown(part.title)}*\n\n{fenced(visible(part.code), part.language)}{output}"
         case Checklist():
-            remark = f" {neutral_text(visible(part.remark))}" if part.remark else ""
+            remark = f" {escape_markdown(visible(part.remark))}" if part.remark else ""
             steps = _checklist_text(
                 part,
                 lambda item: (
-                    f"{item.mark[0]} {neutral_text(visible(item.text))} ({neutral_text(item.state)})"
+                    f"{item.mark[0]} {escape_markdown(visible(item.text))} ({escape_markdown(item.state)})"
                 ),
             )
-            return f"**{neutral_text(part.title)}**{remark}\n\n{steps}"
+            return f"**{escape_markdown(part.title)}**{remark}\n\n{steps}"
         case Remark():
-            return f"*{neutral_text(part.text)}*"
+            return f"*{escape_markdown(part.text)}*"
         case _:
             assert_never(part)
 

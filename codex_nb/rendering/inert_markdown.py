@@ -32,7 +32,7 @@ def neutral_blocks(tokens: list[Token]) -> str:
     return _blocks(SyntaxTreeNode(tokens)) + "\n" if tokens else ""
 
 
-def neutral_text(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Return one line of plain text as Markdown that shows it."""
     return _at_line_start(_escape(" ".join(text.split())))
 
@@ -52,7 +52,7 @@ def _blocks(node: SyntaxTreeNode, gap: str = "\n\n") -> str:
 
 def _block(node: SyntaxTreeNode) -> str:
     write = _BLOCKS.get(node.type)
-    return write(node) if write else neutral_text(node.content if node.token else "")
+    return write(node) if write else escape_markdown(node.content if node.token else "")
 
 
 def _paragraph(node: SyntaxTreeNode) -> str:

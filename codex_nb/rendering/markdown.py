@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 from markdown_it.rules_core import StateCore, block, inline, normalize, text_join
 
 from codex_nb.rendering.highlight import code_html
-from codex_nb.rendering.sanitize import clean, plain_html
+from codex_nb.rendering.sanitize import clean, escape_html
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -408,7 +408,7 @@ def _align_cells(state: StateCore) -> None:
 
 
 def _text(_: RendererHTML, tokens: Sequence[Token], index: int, _options: OptionsDict, _env: EnvType) -> str:
-    return plain_html(tokens[index].content)
+    return escape_html(tokens[index].content)
 
 
 def _fence(_: RendererHTML, tokens: Sequence[Token], index: int, _options: OptionsDict, _env: EnvType) -> str:
@@ -416,7 +416,7 @@ def _fence(_: RendererHTML, tokens: Sequence[Token], index: int, _options: Optio
 
 
 def _image(_: RendererHTML, tokens: Sequence[Token], index: int, _options: OptionsDict, _env: EnvType) -> str:
-    return f'<span class="codex-image">{plain_html(image_text(tokens[index]))}</span>'
+    return f'<span class="codex-image">{escape_html(image_text(tokens[index]))}</span>'
 
 
 def image_text(token: Token) -> str:
@@ -438,7 +438,7 @@ def _display(
     self: RendererHTML, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType
 ) -> str:
     if not tokens[index].meta["closed"]:  # its end never came
-        return f"<p>{plain_html(tokens[index].content)}</p>\n"
+        return f"<p>{escape_html(tokens[index].content)}</p>\n"
     return f"<p>{_formula(self, tokens, index, options, env)}</p>\n"
 
 

@@ -57,7 +57,7 @@ def _cleaner() -> nh3.Cleaner:
     )
 
 
-def plain_html(text: str) -> str:
+def escape_html(text: str) -> str:
     """Return text that shows as itself in HTML and that no typesetter takes for a formula."""
     return re.sub(r"[$\\]", r'<span class="tex2jax_ignore">\g<0></span>', escape(text, quote=False))
 

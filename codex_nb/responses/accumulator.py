@@ -107,7 +107,7 @@ def _message_text(item: JsonObject) -> str:
     return (view.text or view.refusal) if isinstance(view, MessageItem) else ""
 
 
-def is_client_call(item: JsonObject) -> bool:
+def is_client_tool_call(item: JsonObject) -> bool:
     """Tell whether the item is a call that the client must answer before the conversation can go on."""
     return item.get("type") in {"function_call", "custom_tool_call"} and isinstance(item.get("call_id"), str)
 
@@ -182,7 +182,7 @@ KeyedT = TypeVar("KeyedT", bound=ev.KeyedEvent)
 ServerEventT = ev.ServerEvent | ev.UnknownEvent
 
 
-class ResponseFold:
+class ResponseAccumulator:
     """Folds the events of one attempt; ``carried`` are the items that earlier attempts completed."""
 
     def __init__(self, carried: tuple[JsonObject, ...] = ()) -> None:
@@ -228,7 +228,7 @@ class ResponseFold:
     @property
     def owes_outputs(self) -> bool:
         """Whether a call is complete that the client must answer before anything can follow."""
-        return any(is_client_call(item) for _, item in self._done.values())
+        return any(is_client_tool_call(item) for _, item in self._done.values())
 
     @property
     def unfinished_keys(self) -> tuple[str, ...]:

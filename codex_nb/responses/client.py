@@ -15,7 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 from codex_nb.errors import BackendOverloaded, CodexError, ModelUnavailable, RateLimited, StreamInterrupted
 from codex_nb.http import httpx
 from codex_nb.responses import events as ev
-from codex_nb.responses.accumulator import ResponseFold
+from codex_nb.responses.accumulator import ResponseAccumulator
 from codex_nb.responses.errors import event_error, request_id_of, transport_error
 from codex_nb.responses.limits import RateLimits, parse_headers, parse_usage
 from codex_nb.responses.limits import parse_event as parse_limits_event
@@ -195,12 +195,12 @@ class ResponsesClient:
         outputs are what must be sent next. All other failures raise a CodexError. Close the generator to cancel.
         """
         attempts = Attempts(self._policy, is_patient=request.throttle is not None)
-        fold = ResponseFold()
+        fold = ResponseAccumulator()
         while True:
             limit = None
             async with _sending(request.throttle) as slot:
                 attempt = _Attempt(self, request.continued(fold.completed_items), attempts, slot)
-                fold = ResponseFold(fold.completed_items)
+                fold = ResponseAccumulator(fold.completed_items)
                 try:
                     async with aclosing(attempt.events(fold)) as events:
                         async for event in events:
@@ -281,7 +281,7 @@ class _Attempt:
         self._request_id: str | None = None
         self.turn_state = request.turn_state
 
-    async def events(self, fold: ResponseFold) -> AsyncGenerator[ev.ResponseEvent, None]:
+    async def events(self, fold: ResponseAccumulator) -> AsyncGenerator[ev.ResponseEvent, None]:
         """Yield the reply's events and, after a good end, ResponseFinished; a bad end raises."""
         backend = self._client.backend
         self._attempts.requests += 1
@@ -312,7 +312,7 @@ class _Attempt:
         finally:
             await reply.aclose()
 
-    def finished(self, fold: ResponseFold) -> ev.ResponseFinished:
+    def finished(self, fold: ResponseAccumulator) -> ev.ResponseFinished:
         """Give the end of the response as far as it came."""
         return fold.finished(request_id=self._request_id, turn_state=self.turn_state)
 

@@ -234,15 +234,15 @@ class IdleLimit:
             self._task.cancel()
 
 
-REST_S = 0.045  # less than a frame: nothing is seen later for it
+COALESCE_S = 0.045  # less than a frame: nothing is seen later for it
 LONG_REST_S = 0.12  # for a rush, which nobody can follow word by word: it is shown eight times a second
-A_RUSH = 350  # pieces a second
+FAST_RATE = 350  # pieces a second
 EAGER_GULPS = 2  # so many, each within a rest of the one before, show that words are coming fast
-A_FLOOD = 32 * 1024  # bytes in one gulp: that is no writing any more, and not to be held up
+MAX_CHUNK = 32 * 1024  # bytes in one gulp: that is no writing any more, and not to be held up
 MOST_AHEAD = 256 * 1024  # bytes that may lie here untaken
 
 
-class Gulps:
+class CoalescingReader:
     """What has arrived of a stream, in one piece for each look.
 
     A task of its own reads ahead. Once words come fast, it rests after the first piece that follows a gulp, and hands
@@ -307,16 +307,16 @@ class Gulps:
             self._hand_on()
 
     async def _read_on(self) -> None:
-        quick, has_rested, rest = 0, False, REST_S
+        quick, has_rested, rest = 0, False, COALESCE_S
         async for chunk in self._chunks:
             begins_a_gulp = not self._arrived  # all before is taken, so this reader has had to wait
             self._arrived.append(chunk)
             self._size += len(chunk)
             if begins_a_gulp and not has_rested:
-                quick = quick + 1 if self._clock() - self._taken_at < REST_S else 0
-            has_rested = begins_a_gulp and not has_rested and quick > EAGER_GULPS and self._taken < A_FLOOD
+                quick = quick + 1 if self._clock() - self._taken_at < COALESCE_S else 0
+            has_rested = begins_a_gulp and not has_rested and quick > EAGER_GULPS and self._taken < MAX_CHUNK
             if has_rested:
-                rest = LONG_REST_S if self._pieces > A_RUSH * rest else REST_S
+                rest = LONG_REST_S if self._pieces > FAST_RATE * rest else COALESCE_S
                 self._hand_on_later(1.25 * rest)
                 await self._sleep(rest)
             else:
@@ -364,7 +364,7 @@ class Reply:
         self._backend = backend
         self._idle_timeout_s = idle_timeout_s
         self._chunks = response.aiter_bytes()
-        self._gulps = Gulps(self._chunks)  # of a stream of events; any other body is read at once
+        self._gulps = CoalescingReader(self._chunks)  # of a stream of events; any other body is read at once
         self._sample = b""
         self.events_seen = 0
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.responses.request import choose_backend
-from codex_nb.session.compaction import identity_fact
+from codex_nb.session.compaction import account_digest
 from codex_nb.session.events import Answer, Notice, ReasoningDone, TextDone, ToolCall, TurnFinished, Usage
 from codex_nb.session.items import assistant_message, message_text, reasoning_text, user_message
 from codex_nb.words import conversation as words
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from codex_nb.session.events import TurnEvent
-    from codex_nb.session.resolved_turn import Decided
+    from codex_nb.session.resolved_turn import ResolvedTurn
 
 
 MOST_ANSWERS = 1_000
@@ -109,7 +109,7 @@ def is_words_alone(answer: Answer) -> bool:
 
 
 def question_key(
-    decided: Decided, *, tools: Sequence[Mapping[str, Any]], schema: object, instructions: str
+    decided: ResolvedTurn, *, tools: Sequence[Mapping[str, Any]], schema: object, instructions: str
 ) -> str:
     """Return the identity of a question: a hash of all that its answer depends on, apart from the model's luck.
 
@@ -143,7 +143,7 @@ def question_key(
     return hashlib.sha256(written.encode("utf-8", "replace")).hexdigest()[:40]
 
 
-def replayed(stored: StoredAnswer, decided: Decided, prompt: str) -> Iterator[TurnEvent]:
+def replayed(stored: StoredAnswer, decided: ResolvedTurn, prompt: str) -> Iterator[TurnEvent]:
     """Yield the events of a turn that shows a stored answer; a thread that has not heard of it is told.
 
     No token is used.
@@ -151,7 +151,7 @@ def replayed(stored: StoredAnswer, decided: Decided, prompt: str) -> Iterator[Tu
     answer, conversation = stored.answer, decided.conversation
     fact = f"answered:{stored.key[:16]}"
     if fact not in conversation.facts:
-        exchange = conversation.begin([user_message(prompt)], [fact, identity_fact(decided.credentials)])
+        exchange = conversation.begin([user_message(prompt)], [fact, account_digest(decided.credentials)])
         exchange.add([assistant_message(answer.text)])
         exchange.commit()
     yield decided.started

@@ -20,17 +20,17 @@ from typing import TYPE_CHECKING, Protocol
 
 from codex_nb.errors import AccountChanged, CodexError, ContextWindowExceeded
 from codex_nb.session.answer_cache import AnswerStore, StoredAnswer, is_words_alone, question_key, replayed
-from codex_nb.session.compaction import Compactor, adopt, identity_fact, is_full
+from codex_nb.session.compaction import Compactor, account_digest, adopt, is_full
 from codex_nb.session.events import Answer, Notice, TurnFinished, TurnStarted
 from codex_nb.session.items import new_uuid
-from codex_nb.session.outbound import Redactor, TurnRedactor, Unshown, environment_secrets
-from codex_nb.session.prompt import BASE, Fence, open_exchange, project_instructions, request_redactor
-from codex_nb.session.resolved_turn import Decided
+from codex_nb.session.outbound import Redactor, SecretText, TurnRedactor, environment_secrets
+from codex_nb.session.prompt import BASE, UntrustedBlock, build_input, project_instructions, request_redactor
+from codex_nb.session.resolved_turn import ResolvedTurn
 from codex_nb.session.structured_output import value_format
 from codex_nb.session.thread import Conversation
-from codex_nb.session.tool_runner import Workbench
-from codex_nb.session.turn import SignIn, Turn, Unfit, needs_sign_in, nobody_signs_in, run_turn
-from codex_nb.tools.approval import ConsentMemory, ConsentRules
+from codex_nb.session.tool_runner import ToolContext
+from codex_nb.session.turn import SchemaMismatch, SignIn, Turn, needs_sign_in, no_login, run_turn
+from codex_nb.tools.approval import ApprovalMemory, ApprovalRules
 from codex_nb.words import conversation as words
 from codex_nb.words import secret_names
 from codex_nb.words import sign_in as words_of_sign_in
@@ -91,7 +91,7 @@ class Assistant:
         instructions: str = BASE,
     ) -> None:
         self._limits: dict[str, RateLimits] = {}  # by the login that they were told to
-        self.memory = ConsentMemory()
+        self.memory = ApprovalMemory()
         self.threads = threads
         self._client = client
         self._identity = identity
@@ -106,7 +106,7 @@ class Assistant:
         self._redactor = Redactor({})
 
     async def turn(
-        self, request: TurnRequest, *, ports: Ports, approver: Approver, sign_in: SignIn = nobody_signs_in
+        self, request: TurnRequest, *, ports: Ports, approver: Approver, sign_in: SignIn = no_login
     ) -> AsyncGenerator[TurnEvent, None]:
         """Yield the turn's events; the last one is always TurnFinished, whatever went wrong before.
 
@@ -145,8 +145,8 @@ class Assistant:
                 yield event
             return
         if is_full(conversation.items, decided.model.context_window):
-            notices += await self._made_short(decided)
-        facts = {identity_fact(decided.credentials), *([f"answered:{key[:16]}"] if key else ())}
+            notices += await self._compact(decided)
+        facts = {account_digest(decided.credentials), *([f"answered:{key[:16]}"] if key else ())}
         for is_repeated in (False, True):
             turn = self._prepare(decided, asked, project, ports, approver)
             turn = replace(
@@ -167,7 +167,7 @@ class Assistant:
                         yield event
             if not overflowed:
                 return
-            notices = await self._made_short(decided)
+            notices = await self._compact(decided)
 
     def _store(self, key: str | None, answer: Answer) -> None:
         """Store an answer that may stand for a later one; what an earlier run stored is not the newest any more."""
@@ -187,7 +187,7 @@ class Assistant:
             return stored
         try:
             parsed = await ports.main_thread.call(partial(asked.parse, stored.answer.text))
-        except Unfit:
+        except SchemaMismatch:
             return None
         return replace(stored, answer=replace(stored.answer, parsed=parsed))
 
@@ -196,11 +196,11 @@ class Assistant:
         if not needs_sign_in(error) or not await sign_in(error):
             return False
         now = await self._identity.current()
-        if identity_fact(now) != identity_fact(before):
+        if account_digest(now) != account_digest(before):
             raise AccountChanged(words_of_sign_in.begun_with_another_account(before.label, now.label))
         return True
 
-    async def _made_short(self, decided: Decided) -> list[Notice]:
+    async def _compact(self, decided: ResolvedTurn) -> list[Notice]:
         return [Notice("compacted", await self._compactor.compact(decided.conversation, decided.template))]
 
     async def _project(self, request: TurnRequest) -> ProjectInstructions:
@@ -212,7 +212,7 @@ class Assistant:
         )
 
     def _key(
-        self, decided: Decided, asked: ValueFormat | None, project: ProjectInstructions, ports: Ports
+        self, decided: ResolvedTurn, asked: ValueFormat | None, project: ProjectInstructions, ports: Ports
     ) -> str | None:
         """Return the identity of a question; None where the same words may be about other data."""
         request = decided.request
@@ -227,7 +227,7 @@ class Assistant:
         )
 
     def _offered(self, request: TurnRequest, ports: Ports) -> ToolSet:
-        rules = ConsentRules(request.approval, self.memory)
+        rules = ApprovalRules(request.approval, self.memory)
         return request.tools.only(lambda tool: tool.available(ports) and rules.offers(tool.effect))
 
     async def answer(self, request: TurnRequest, *, ports: Ports, approver: Approver) -> Answer:
@@ -253,29 +253,29 @@ class Assistant:
                 (secret_names.LOGIN_REFRESH_TOKEN, login.refresh_token),
             ):
                 if value is not None:
-                    secrets[name] = Unshown(value.get_secret_value())
+                    secrets[name] = SecretText(value.get_secret_value())
         if secrets != self._secrets:
             self._redactor, self._secrets = Redactor(secrets), secrets
         return self._redactor
 
-    async def _decide(self, request: TurnRequest, conversation: Conversation) -> Decided:
+    async def _decide(self, request: TurnRequest, conversation: Conversation) -> ResolvedTurn:
         credentials = await self._identity.current()
         model = await self._models.choose(request.model or self._settings.model)
-        return Decided(new_uuid(), request, conversation, credentials, model, self._settings)
+        return ResolvedTurn(new_uuid(), request, conversation, credentials, model, self._settings)
 
     def _prepare(
         self,
-        decided: Decided,
+        decided: ResolvedTurn,
         asked: ValueFormat | None,
         project: ProjectInstructions,
         ports: Ports,
         approver: Approver,
     ) -> Turn:
         request = decided.request
-        fence, redactor = Fence(), self.redactor(decided.credentials)
-        rules = ConsentRules(request.approval, self.memory)
+        fence, redactor = UntrustedBlock(), self.redactor(decided.credentials)
+        rules = ApprovalRules(request.approval, self.memory)
         tools = self._offered(request, ports)
-        opening = open_exchange(
+        opening = build_input(
             request,
             decided.conversation,
             instructions=self._instructions,
@@ -292,7 +292,7 @@ class Assistant:
             opening=opening.items,
             facts=opening.facts,
             conversation=decided.conversation,
-            bench=Workbench(
+            bench=ToolContext(
                 tools,
                 rules,
                 approver,

@@ -118,7 +118,7 @@ def newer_half(items: Sequence[Item]) -> tuple[Item, ...]:
     return tuple(items[later[0] :]) if later else ()
 
 
-def identity_fact(credentials: Credentials) -> str:
+def account_digest(credentials: Credentials) -> str:
     """Return the fact that a thread was spoken in by this account."""
     return f"account:{credentials.identity_key[:16]}"
 
@@ -126,14 +126,14 @@ def identity_fact(credentials: Credentials) -> str:
 def adopt(conversation: Conversation, credentials: Credentials) -> list[Notice]:
     """Let an account go on with a thread that another one began; return what to tell of it."""
     known = {fact for fact in conversation.facts if fact.startswith("account:")}
-    own = identity_fact(credentials)
+    own = account_digest(credentials)
     if not known or known == {own}:
         return []
-    conversation.replace(unsealed(conversation.items), [*(conversation.facts - known), own])
+    conversation.replace(strip_encrypted_items(conversation.items), [*(conversation.facts - known), own])
     return [Notice("hint", words.BEGUN_BY_ANOTHER)]
 
 
-def unsealed(items: Sequence[Item]) -> list[Item]:
+def strip_encrypted_items(items: Sequence[Item]) -> list[Item]:
     """Return a history without what only the account that it was begun with can open.
 
     Reasoning and compaction items are encrypted for one account. The ids of the other items go, too: the backend would

@@ -86,7 +86,7 @@ def variables_in(prompt: str) -> tuple[str, ...]:
     return tuple(mention.target for mention in mentions_in(prompt) if mention.kind == "variable")
 
 
-def bring(
+def resolve_mentions(
     prompt: str,
     snapshot: NotebookSnapshot | None,
     namespace: Mapping[str, Any],
@@ -186,7 +186,7 @@ _MOST_OF_ALL = 400_000  # beyond that, only the nearest cells are read for names
 
 
 @dataclass(frozen=True)
-class Names:
+class ReferencedNames:
     """Names by where they occur.
 
     ``mentioned`` with an ``@`` in the question, ``asked`` anywhere in it, ``told`` by cells above.
@@ -197,11 +197,11 @@ class Names:
     told: frozenset[str] = frozenset()
 
 
-def names_in(snapshot: NotebookSnapshot | None, prompt: str, hidden: Hidden) -> Names:
+def names_in(snapshot: NotebookSnapshot | None, prompt: str, hidden: Hidden) -> ReferencedNames:
     """Read the names."""
     cells = snapshot.cells if snapshot else ()
     end = len(cells) if snapshot is None or snapshot.current is None else snapshot.current
-    return Names(
+    return ReferencedNames(
         mentioned=frozenset(variables_in(prompt)),
         asked=frozenset(_WORD.findall(prompt)),
         told=frozenset(_spoken_of(reversed(cells[:end]), hidden)),
@@ -259,7 +259,7 @@ def build_context(
     above = _above(snapshot)
     hidden = (hidden or hidden_in(snapshot)).allowing(variables_in(prompt))
     visible = hidden.visible(namespace)
-    mentioned = bring(prompt, snapshot, namespace, folder, hidden)
+    mentioned = resolve_mentions(prompt, snapshot, namespace, folder, hidden)
     gathering = _Gathering(_knowing(redactor, snapshot, namespace, prompt, mentioned), budget, hidden)
     gathering.place(snapshot, visible)
     gathering.mentions(mentioned)
@@ -350,7 +350,7 @@ class _Gathering:
         if left_out:
             self._cut(words.earlier_questions(str(left_out)))
 
-    def variables(self, namespace: Mapping[str, Any], names: Names) -> None:
+    def variables(self, namespace: Mapping[str, Any], names: ReferencedNames) -> None:
         """Tell the variables, first those that the question and the cells above speak of, the newest first."""
         known = [
             name

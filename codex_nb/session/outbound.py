@@ -403,7 +403,7 @@ _KINDS = {words.PASSWORD_IN_ADDRESS: "password", words.BEARER_TOKEN: "token"}
 _KEY_CHARACTERS = string.ascii_letters + string.digits + "_-+/=.~%$!"
 
 
-class Unshown(str):
+class SecretText(str):
     """A secret's text to look for: it is text, but what holds it shows nothing of it."""
 
     __slots__ = ()
@@ -431,13 +431,17 @@ class Redactor:
         ] = []  # halves of values made of key characters alone are recognised by that
         self._forms: dict[str, str] = {}
         self._beginnings: set[str] = set()
-        self._know({Unshown(value): name for name, value in secrets.items() if len(value) >= SHORTEST_SECRET})
+        self._know(
+            {SecretText(value): name for name, value in secrets.items() if len(value) >= SHORTEST_SECRET}
+        )
 
     def _know(self, names: Mapping[str, str]) -> None:
         self._names = {**self._names, **names}
         odd = [value for value in names if value.strip(_KEY_CHARACTERS)]
         self._odd_values = (self._odd_values + odd)[:_MOST_ODD]
-        forms = self._forms | {Unshown(form): name for value, name in names.items() for form in _forms(value)}
+        forms = self._forms | {
+            SecretText(form): name for value, name in names.items() for form in _forms(value)
+        }
         # The longest first: a secret may be part of another one.
         self._forms = dict(sorted(forms.items(), key=lambda form: len(form[0]), reverse=True))
         self._beginnings = {form[:SHORTEST_FORM] for form in self._forms}
@@ -445,7 +449,7 @@ class Redactor:
     def knowing(self, values: Iterable[str]) -> Redactor:
         """Return one that knows these values as well; itself where none is new."""
         room = max(0, _MOST_KNOWN - len(self._names))
-        new = {Unshown(value): words.ASSIGNED for value in values if value and value not in self._names}
+        new = {SecretText(value): words.ASSIGNED for value in values if value and value not in self._names}
         if not new or not room:
             return self
         more = copy(self)
@@ -590,7 +594,7 @@ def _is_clean(text: str) -> bool:
 
 def _known(name: str, value: str) -> str:
     value = value.strip()
-    return Unshown(value) if name and is_known_everywhere(name, value) else ""
+    return SecretText(value) if name and is_known_everywhere(name, value) else ""
 
 
 def _overlap(text: str, value: str) -> int:
@@ -667,9 +671,9 @@ def environment_secrets(environ: Mapping[str, str]) -> dict[str, str]:
             continue
         is_place = value.startswith(("/", "~", "http://", "https://")) and "webhook" not in name.lower()
         if is_secret_name(name) and not is_place:
-            secrets[f"${name}"] = Unshown(value)
+            secrets[f"${name}"] = SecretText(value)
         elif "://" in value and "@" in value and (password := _password(value)):
-            secrets[words.password_in_variable(name)] = Unshown(password)
+            secrets[words.password_in_variable(name)] = SecretText(password)
     return secrets
 
 

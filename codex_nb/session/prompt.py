@@ -36,7 +36,7 @@ RULE = (
 _POSING = re.compile(r"<(?=\s*+(?:/\s*+)?data-)", re.IGNORECASE)
 
 
-class Fence:
+class UntrustedBlock:
     """Marks texts as data, with one code for a whole turn."""
 
     def __init__(self, code: str | None = None) -> None:
@@ -166,7 +166,7 @@ def _refuse_foreign(path: Path, root: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Opening:
+class TurnInput:
     """The new items, the digests of what they tell, the secrets that were taken out of them.
 
     ``redactor`` knows all of those secrets. ``images_unsent`` counts the images that the model cannot see. ``problems``
@@ -181,16 +181,16 @@ class Opening:
     problems: tuple[str, ...] = ()
 
 
-def open_exchange(
+def build_input(
     request: TurnRequest,
     conversation: Conversation,
     *,
     instructions: str,
     project: ProjectInstructions,
     redactor: Redactor,
-    fence: Fence,
+    fence: UntrustedBlock,
     sends_images: bool = True,
-) -> Opening:
+) -> TurnInput:
     """Put together what a question adds to its thread before the model speaks.
 
     Instructions are told once for each thread and again only when they have changed, so that the inputs of a thread's
@@ -226,7 +226,7 @@ def open_exchange(
     sent, unsent = (images, 0) if sends_images else ((), len(images))
     items.append(user_message(texts[-1], sent))
     told_problems = tuple(map(redactor, problems))
-    return Opening(tuple(items), frozenset(facts), tuple(findings), redactor, unsent, told_problems)
+    return TurnInput(tuple(items), frozenset(facts), tuple(findings), redactor, unsent, told_problems)
 
 
 def _fact(name: str, text: str) -> str:
@@ -290,7 +290,7 @@ The cell to explain:
 ```"""
 
 
-class NothingFailed(CodexError):
+class NoFailedCell(CodexError):
     """There is no error to mend."""
 
     default_hint = conversation_words.NOTHING_TO_MEND

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from codex_nb.config.settings import Settings
     from codex_nb.responses.models import Model, ReasoningChoice
     from codex_nb.session.notebook_context import TurnRequest
-    from codex_nb.session.prompt import Opening
+    from codex_nb.session.prompt import TurnInput
     from codex_nb.session.thread import Conversation
 
 
 @dataclass(frozen=True)
-class Decided:
+class ResolvedTurn:
     """The choices of one turn, each made by the nearest that has an opinion: the question, the settings, the model."""
 
     turn_id: str
@@ -83,7 +83,7 @@ class Decided:
             throttle=self.request.throttle,
         )
 
-    def notices(self, opening: Opening) -> tuple[Notice, ...]:
+    def notices(self, opening: TurnInput) -> tuple[Notice, ...]:
         """The quiet lines that the turn begins with: what was cut, what was taken out, what runs unasked."""
         request, notices = self.request, []
         if request.context is not None and request.context.cuts:

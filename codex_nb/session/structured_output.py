@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from codex_nb.errors import CodexError
-from codex_nb.session.turn import Unfit
+from codex_nb.session.turn import SchemaMismatch
 from codex_nb.words import schemas as words
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _children(schema: Schema) -> Iterator[Schema]:
             yield value
 
 
-def mismatches(value: Any, schema: Any, root: Schema, path: str = "value") -> list[str]:
+def validate_value(value: Any, schema: Any, root: Schema, path: str = "value") -> list[str]:
     """Return what of a value does not fit, as sentences that name the place; empty when all fits."""
     if schema is False:
         return [words.not_allowed(path)]
@@ -124,19 +124,19 @@ def mismatches(value: Any, schema: Any, root: Schema, path: str = "value") -> li
         return problems
     for union in ("anyOf", "oneOf"):
         branches = schema.get(union)
-        if branches and all(mismatches(value, branch, root, path) for branch in branches):
+        if branches and all(validate_value(value, branch, root, path) for branch in branches):
             return (
-                mismatches(value, branches[0], root, path)
+                validate_value(value, branches[0], root, path)
                 if len(branches) == 1
                 else [words.fits_none(path, union)]
             )
     for branch in schema.get("allOf", ()):
-        problems += mismatches(value, branch, root, path)
+        problems += validate_value(value, branch, root, path)
     if isinstance(value, dict):
         problems += _object_problems(value, schema, root, path)
     elif isinstance(value, list):
         for number, entry in enumerate(value):
-            problems += mismatches(entry, schema.get("items", True), root, f"{path}[{number}]")
+            problems += validate_value(entry, schema.get("items", True), root, f"{path}[{number}]")
     return problems + list(_bound_problems(value, schema, path))
 
 
@@ -164,7 +164,7 @@ def _object_problems(value: Mapping[str, Any], schema: Schema, root: Schema, pat
     problems = [words.is_missing(f"{path}.{key}") for key in schema.get("required", ()) if key not in value]
     for key, entry in value.items():
         wanted = named.get(key, schema.get("additionalProperties", True))
-        problems += mismatches(entry, wanted, root, f"{path}.{key}")
+        problems += validate_value(entry, wanted, root, f"{path}.{key}")
     return problems
 
 
@@ -205,8 +205,9 @@ class SchemaError(CodexError):
 class ValueFormat:
     """How a value is asked for and read.
 
-    ``text_format`` goes into the request. ``parse`` reads an answer's text and raises Unfit. Types that are not objects
-    (a list, a number) are asked for as an object with the one key ``value``, because the API's schemas are always
+    ``text_format`` goes into the request. ``parse`` reads an answer's text and raises SchemaMismatch.
+    Types that are not objects (a list, a number) are asked for as an object with the one key
+    ``value``, because the API's schemas are always
     objects. Types with free keys cannot be held strictly by the API; there the check on this side is the only one.
     """
 
@@ -235,7 +236,7 @@ def value_format(wanted: Any) -> ValueFormat:
         except ValidationError as error:
             problems = error.errors(include_url=False, include_input=False)[:_MOST_PROBLEMS]
             told = "; ".join(f"{'.'.join(map(str, p['loc'])) or 'value'}: {p['msg']}" for p in problems)
-            raise Unfit(told) from None
+            raise SchemaMismatch(told) from None
         except Exception as error:
             raise SchemaError(words.own_code_failed(type(error).__name__, str(error))) from error
 
@@ -262,8 +263,8 @@ def _from_json_schema(schema: dict[str, Any]) -> ValueFormat:
 
     def parse(text: str) -> Any:
         value = _unwrapped(_load(text), wrapped=wrapped)
-        if problems := mismatches(value, schema, schema)[:_MOST_PROBLEMS]:
-            raise Unfit("; ".join(problems))
+        if problems := validate_value(value, schema, schema)[:_MOST_PROBLEMS]:
+            raise SchemaMismatch("; ".join(problems))
         return value
 
     return ValueFormat(_text_format(schema, wrapped=wrapped), parse)
@@ -300,7 +301,7 @@ def _load(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise Unfit(words.not_json(str(error))) from None
+        raise SchemaMismatch(words.not_json(str(error))) from None
 
 
 def _unwrapped(value: Any, *, wrapped: bool) -> Any:
@@ -308,4 +309,4 @@ def _unwrapped(value: Any, *, wrapped: bool) -> Any:
         return value
     if isinstance(value, dict) and set(value) == {"value"}:
         return value["value"]
-    raise Unfit(words.ONE_KEY)
+    raise SchemaMismatch(words.ONE_KEY)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable
 
     from codex_nb.session.events import TurnEvent
-    from codex_nb.tools.approval import ApprovalRequest, Approver, ConsentRules, Decision
+    from codex_nb.tools.approval import ApprovalRequest, ApprovalRules, Approver, Decision
     from codex_nb.tools.base import Arguments, Ports, Tool, ToolSet
 
 
@@ -28,7 +28,7 @@ EDITED = "The user changed the code before running it. What ran:\n{code}\n\nIts 
 
 
 @dataclass(frozen=True)
-class Workbench:
+class ToolContext:
     """What calls are carried out with.
 
     ``redact`` takes secrets out of a text, and ``learn`` tells it of values that later texts may hold; ``fence`` marks
@@ -36,7 +36,7 @@ class Workbench:
     """
 
     tools: ToolSet
-    consent: ConsentRules
+    consent: ApprovalRules
     approver: Approver
     ports: Ports
     redact: Callable[[str], str]
@@ -45,14 +45,14 @@ class Workbench:
     learn: Callable[[Iterable[str]], None] = lambda _values: None
 
 
-class CallRun:
+class ToolCallExecution:
     """The carrying out of one call item.
 
     After :meth:`events` is exhausted, ``output`` is the item that answers the call, ``record`` what the Answer tells of
     it, and ``stopped`` whether the user ended the turn instead.
     """
 
-    def __init__(self, item: Item, call_number: int, bench: Workbench) -> None:
+    def __init__(self, item: Item, call_number: int, bench: ToolContext) -> None:
         self.stopped = False
         self.output: Item | None = None
         self._item = item

@@ -50,7 +50,7 @@ from codex_nb.session.items import (
     reasoning_text,
     user_message,
 )
-from codex_nb.session.tool_runner import CallRun, Workbench
+from codex_nb.session.tool_runner import ToolCallExecution, ToolContext
 from codex_nb.words import conversation as words
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ SignIn = Callable[[AuthError], Awaitable[bool]]
 """Asks the person to sign in because of an error; gives whether there is a login now."""
 
 
-async def nobody_signs_in(_error: AuthError) -> bool:
+async def no_login(_error: AuthError) -> bool:
     """Be the answer where no person can be asked."""
     return False
 
@@ -214,7 +214,7 @@ REPAIR = "Your answer does not fit the JSON schema:\n{problem}\nAnswer again, wi
 NOT_RUN = "not run: the user stopped the turn"
 
 
-class Unfit(Exception):
+class SchemaMismatch(Exception):
     """An answer that does not fit the schema that was asked for; its text says why."""
 
 
@@ -224,22 +224,22 @@ class Turn:
 
     ``request`` is the template of each step's request, without input. ``opening`` are the new items of the exchange
     and ``facts`` the digests of what they tell of the notebook. ``parse`` turns the answer's text into a value, or
-    raises :class:`Unfit`; it is asked for once more, ``repairs`` times. ``notices`` are shown first. ``sign_in`` is
-    asked when the login has ended between two steps: the step begins anew with the login that it sees to.
+    raises :class:`SchemaMismatch`; it is asked for once more, ``repairs`` times. ``notices`` are shown first.
+    ``sign_in`` is asked when the login has ended between two steps; the step is then repeated.
     """
 
     started: TurnStarted
     request: ResponsesRequest
     opening: tuple[Item, ...]
     conversation: Conversation
-    bench: Workbench
+    bench: ToolContext
     facts: frozenset[str] = frozenset()
     notices: tuple[Notice, ...] = ()
     parse: Callable[[str], Any] | None = None
     repairs: int = 1
     max_steps: int = 50
     on_limits: Callable[[RateLimits], Notice | None] = field(default=lambda _limits: None)
-    sign_in: SignIn = nobody_signs_in
+    sign_in: SignIn = no_login
 
 
 async def run_turn(turn: Turn, client: ModelClient) -> AsyncGenerator[TurnEvent, None]:
@@ -360,7 +360,7 @@ class _Run:
 
     async def _answer_calls(self, calls: list[tuple[int, Item]]) -> AsyncGenerator[TurnEvent, None]:
         for number, call in calls:
-            run = CallRun(call, number, self._turn.bench)
+            run = ToolCallExecution(call, number, self._turn.bench)
             if self._status == "cancelled":
                 self._exchange.add([call_output(call, NOT_RUN)])
                 self._calls.append(run.record)
@@ -385,7 +385,7 @@ class _Run:
         try:
             # A schema may be the user's own class, so its validators run where the user's code runs.
             self._parsed = await self._turn.bench.ports.main_thread.call(lambda: parse(text))
-        except Unfit as problem:
+        except SchemaMismatch as problem:
             if self._repairs == self._turn.repairs:
                 self._status = "failed"
                 self._problem = words.does_not_fit(str(problem))

@@ -126,7 +126,7 @@ class PendingApprovals:
                 del self._waiting[call_number]
 
 
-class NobodyToAsk:
+class DenyAll:
     """The approver of a run without a person: it refuses at once and says what to do."""
 
     async def decide(self, request: ApprovalRequest) -> Decision:
@@ -136,7 +136,7 @@ class NobodyToAsk:
 
 
 @dataclass
-class ConsentMemory:
+class ApprovalMemory:
     """What the user has allowed for the rest of the session: whole tools, and exact code."""
 
     tools: set[str] = field(default_factory=set)
@@ -156,7 +156,7 @@ class ConsentMemory:
 
 
 @dataclass(frozen=True)
-class ConsentRules:
+class ApprovalRules:
     """Decides without asking where a policy or an earlier decision allows it.
 
     ======== ================== ================== ================== ==================
@@ -170,7 +170,7 @@ class ConsentRules:
     """
 
     policy: ApprovalPolicy
-    memory: ConsentMemory = field(default_factory=ConsentMemory)
+    memory: ApprovalMemory = field(default_factory=ApprovalMemory)
 
     def offers(self, effect: Effect) -> bool:
         """Whether the model is told of tools with this effect."""

@@ -270,7 +270,7 @@ class Hidden:
     """What is kept out of one question.
 
     ``names`` are variables, ``lines`` what tracebacks quote, ``cells`` the ids and ``sources`` the texts of cells;
-    ``mentioned`` are the names that the user's own words bring in all the same.
+    ``mentioned`` are the names that the user's own words resolve_mentions in all the same.
     """
 
     names: frozenset[str] = frozenset()

@@ -216,7 +216,7 @@ def output_images(outputs: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
     return tuple(images)
 
 
-def error_words(error: BaseException, frames: TracebackType | None = None) -> str:
+def format_error(error: BaseException, frames: TracebackType | None = None) -> str:
     """Return an exception as a short traceback: the user's own frames, and the innermost ones of libraries.
 
     ``frames`` takes the place of the exception's own traceback, for one that was already stripped.

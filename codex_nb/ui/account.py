@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from codex_nb.rendering.inert_markdown import neutral_text
+from codex_nb.rendering.inert_markdown import escape_markdown
 from codex_nb.rendering.markdown import safe_html
 from codex_nb.rendering.sanitize import clean
 from codex_nb.rendering.visible import visible, visible_line
@@ -123,7 +123,7 @@ class AccountReport:
             lines += ["", f"| {words.LIMITS} | {words.USED} | {words.RESETS} |", "|---|---|---|"]
             lines += [f"| {_cell(name)} | {_cell(used)} | {_cell(at)} |" for name, used, at in self._limits()]
         for remark in self._remarks():
-            lines += ["", neutral_text(visible(remark))]
+            lines += ["", escape_markdown(visible(remark))]
         return "\n".join(lines)
 
     def _when(self, moment: datetime | None) -> str:
@@ -236,7 +236,7 @@ def _command(name: CommandName, *, is_known: bool) -> dict[str, str]:
 
 
 def _cell(text: str) -> str:
-    return neutral_text(visible(text)) or " "
+    return escape_markdown(visible(text)) or " "
 
 
 def _window(window: Window) -> dict[str, Any]:

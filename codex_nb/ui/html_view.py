@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from codex_nb.rendering.answer_output import Bundle, Document, Remark, bundle
 from codex_nb.session.events import ApprovalRequested, ToolStarted
 from codex_nb.session.state import PlanPart, ReasoningPart, TextPart, ToolPart, TurnState, find_part, reduce
-from codex_nb.ui.layout import SHOWN_AS_OUTPUTS, Decide, Placing, named
+from codex_nb.ui.layout import SHOWN_AS_OUTPUTS, Decide, OutputLayout, named
 from codex_nb.ui.live_output import Displays, Handle, NotebookDisplays, Place
 from codex_nb.ui.output_builder import document_of, status_of
 from codex_nb.ui.text_view import ask_by_typing
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from codex_nb.ui.layout import Command
 
 
-class WholeScreen:
+class CapturedHtmlView:
     """Shows a turn piece by piece; all methods are called on the cell's thread.
 
     A piece ends where an approval is asked for, by a prompt that holds the code; where the model's code shows outputs
@@ -57,10 +57,10 @@ class WholeScreen:
     def flush(self) -> None:
         """Do nothing: what was taken in is shown when it is whole."""
 
-    def break_segment(self) -> None:
+    def start_new_output(self) -> None:
         """Do nothing: what was shown stays, so what follows stands below it anyway."""
 
-    def make_room(self) -> Displays:
+    def reserve_output(self) -> Displays:
         """Show what stands above another view; return where that belongs."""
         self._show()
         return self._displays
@@ -106,7 +106,7 @@ SHORTEST_PAUSE_S = 0.3
 BYTES_PER_SECOND = 200_000  # a longer answer is replaced less often, so that the notebook's server keeps up
 
 
-class HtmlScreen:
+class HtmlView:
     """Shows a turn in outputs of the cell; all methods are called on the cell's thread.
 
     ``in_place_of`` is an output to begin in, that of a transcript that gave up.
@@ -125,7 +125,7 @@ class HtmlScreen:
         self._ask = ask
         self._displays = displays or NotebookDisplays()
         self._clock = clock
-        self._placing = Placing()
+        self._placing = OutputLayout()
         self._handles: list[Handle] = [] if in_place_of is None else [in_place_of]
         self._next = 0.0
         self._last: Bundle = {}
@@ -148,11 +148,11 @@ class HtmlScreen:
         self._show_all()
         return None
 
-    def break_segment(self) -> None:
+    def start_new_output(self) -> None:
         """Let what follows stand below the outputs that the cell has by now."""
         self._placing.break_here()
 
-    def make_room(self) -> Displays:
+    def reserve_output(self) -> Displays:
         """Let another view be shown, and what follows stand below it; return where the other view belongs.
 
         An output in which nothing stands yet is given away, so that none is left empty.

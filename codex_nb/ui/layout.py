@@ -78,7 +78,7 @@ def _decide(message: Mapping[str, Any]) -> Decide | None:
 SHOWN_AS_OUTPUTS = frozenset({"run_python"})  # tools whose outputs the notebook shows as a cell's own
 
 
-class Placing:
+class OutputLayout:
     """Folds the events of a turn and keeps its parts in their places; places count from 0."""
 
     def __init__(self, shows_its_outputs: Collection[str] = SHOWN_AS_OUTPUTS) -> None:

@@ -207,7 +207,7 @@ def open_account() -> WidgetChannel:
     return WidgetChannel(Kind.ACCOUNT)
 
 
-class Standing(Enum):
+class OutputState(Enum):
     """Where a widget stands: what can take its place there."""
 
     IN_CELL = "in the cell: an update by display id"
@@ -246,7 +246,7 @@ class LiveOutput:
         self._ending: Message = {}
         self._stays_open = False
         self._draws_in_place = True  # VS Code draws the widgets of new outputs only
-        self._standing = Standing.IN_CELL
+        self._standing = OutputState.IN_CELL
         self._is_replaced = False  # as the other half has told
         self.leaves_view = False  # whether its widget's view stands in an Output widget for good
         self.model_id = channel.model_id
@@ -255,17 +255,17 @@ class LiveOutput:
     @property
     def takes_widgets(self) -> bool:
         """Whether another widget can be drawn in its place."""
-        return self._draws_in_place and self._standing is Standing.IN_CELL
+        return self._draws_in_place and self._standing is OutputState.IN_CELL
 
     @property
     def is_unconfirmed(self) -> bool:
         """Whether nothing tells yet that the bundle has taken the place of a widget that has been caught."""
-        return self.is_over and self._standing is not Standing.IN_CELL and not self._is_replaced
+        return self.is_over and self._standing is not OutputState.IN_CELL and not self._is_replaced
 
     @property
     def is_lost(self) -> bool:
         """Whether the bundle cannot take the widget's place."""
-        return self._standing is Standing.OUT_OF_REACH
+        return self._standing is OutputState.OUT_OF_REACH
 
     @property
     def visible(self) -> bool:
@@ -276,7 +276,7 @@ class LiveOutput:
         """Show the widget as a new output and listen to its other half."""
         self._channel.listen(listener)
         if is_catching():
-            self._standing = Standing.IN_OUTPUT_WIDGET
+            self._standing = OutputState.IN_OUTPUT_WIDGET
         self._handle = self._displays.show(view_of(self._channel, placeholder))
 
     @property
@@ -294,7 +294,7 @@ class LiveOutput:
     def redraw(self) -> None:
         """Send everything anew."""
         if self.ready and not self.is_closed:
-            about = {"model_id": self.model_id, "is_caught": self._standing is not Standing.IN_CELL}
+            about = {"model_id": self.model_id, "is_caught": self._standing is not OutputState.IN_CELL}
             self._channel.send(self._whole() | about)
 
     def end(self, bundle: Bundle, ending: Message, *, stays_open: bool = False) -> None:
@@ -303,9 +303,9 @@ class LiveOutput:
         With ``stays_open`` the widget lives on without an output, for the sake of buttons that the other half adds.
         """
         self._bundle = bundle
-        if self._standing is Standing.IN_OUTPUT_WIDGET and not (self.hears or self._is_renewed):
+        if self._standing is OutputState.IN_OUTPUT_WIDGET and not (self.hears or self._is_renewed):
             self._standing = (
-                Standing.OUT_OF_REACH
+                OutputState.OUT_OF_REACH
             )  # nobody is there to put it, nor will anybody wait for that
         if not self.is_lost:
             self._replace()
@@ -318,7 +318,7 @@ class LiveOutput:
         if self._handle is None or self.is_closed:
             return
         self._handle = self._displays.show(self._bundle)
-        self._standing = Standing.IN_CELL
+        self._standing = OutputState.IN_CELL
         self.leaves_view = True
         self._waiting = [message for message in self._waiting if message["kind"] != "put"]
         if self.hears and not self._stays_open:
@@ -326,9 +326,9 @@ class LiveOutput:
 
     def _replace(self) -> None:
         match self._standing:
-            case Standing.IN_CELL if self._handle is not None:
+            case OutputState.IN_CELL if self._handle is not None:
                 self._handle.update(self._bundle)
-            case Standing.IN_OUTPUT_WIDGET:
+            case OutputState.IN_OUTPUT_WIDGET:
                 self._put()
             case _:
                 pass
@@ -340,10 +340,10 @@ class LiveOutput:
         if self.hears:
             self.send(self._ending)
 
-    def give_up(self, ending: Message) -> Handle | None:
+    def fall_back(self, ending: Message) -> Handle | None:
         """Leave the output, which is returned, to something else to be shown there; None when nothing can be."""
         self._leave(ending)
-        if self._standing is Standing.IN_CELL:
+        if self._standing is OutputState.IN_CELL:
             return self._handle
         remove_views({self.model_id})
         return None
@@ -392,20 +392,20 @@ class LiveOutput:
                 self._views.pop(view, None)
             case "caught" if not self.is_over:
                 self._standing = (
-                    Standing.IN_OUTPUT_WIDGET if message.get("within_reach") else Standing.OUT_OF_REACH
+                    OutputState.IN_OUTPUT_WIDGET if message.get("within_reach") else OutputState.OUT_OF_REACH
                 )
             case "replaced" if self.is_over and not self.is_lost:
                 self._is_replaced = True
                 self._close_if_done()
             case "kept" if self.is_over:
                 self._put()
-            case "lost" if self._standing is Standing.IN_OUTPUT_WIDGET:
-                self._standing = Standing.OUT_OF_REACH
+            case "lost" if self._standing is OutputState.IN_OUTPUT_WIDGET:
+                self._standing = OutputState.OUT_OF_REACH
             case "dismissed":
                 self.close()
 
     def _close_if_done(self) -> None:
-        is_needed = self._is_renewed and self._standing is Standing.IN_OUTPUT_WIDGET
+        is_needed = self._is_renewed and self._standing is OutputState.IN_OUTPUT_WIDGET
         if not self._stays_open and not is_needed:
             self.close()
 

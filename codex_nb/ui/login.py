@@ -98,7 +98,7 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class SignInWidget:
+class LoginWidget:
     """The sign-in in the running cell.
 
     ``show`` and ``finish`` are called on the cell's thread, ``run`` awaited on the engine meanwhile, while the cell's
@@ -167,7 +167,7 @@ class SignInWidget:
         with self._lock:
             self._output.end(bundle(Document((Remark(text),))), {"labels": words.LABELS})
 
-    def give_up(self) -> None:
+    def fall_back(self) -> None:
         """Close a widget that no front end has answered, and leave why it was shown."""
         with self._lock:
             self._output.end(bundle(Document((Remark(self._reason or words.TITLE),))), {})

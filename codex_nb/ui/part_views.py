@@ -118,7 +118,7 @@ MARKS: dict[StepState, tuple[str, str]] = {
 }
 
 
-class PlanSection:
+class PlanView:
     """The checklist on a live page."""
 
     def __init__(self, key: int) -> None:
@@ -198,7 +198,7 @@ class Section(Protocol[P_contra]):
         """Return what shows the section on a page that has nothing of it yet."""
 
 
-class ProseSection:
+class ProseView:
     """A message or a reasoning summary."""
 
     def __init__(self, key: int, kind: str, title: str) -> None:
@@ -239,7 +239,7 @@ class ProseSection:
         return [self._begin, html(self._key, shown)]
 
 
-class CallSection:
+class CallView:
     """A tool call: its code as it is written, its approval, its progress, its output."""
 
     def __init__(self, key: int) -> None:
@@ -325,7 +325,7 @@ class CallSection:
         return [{"op": "output", "key": self._key, "text": shortened(part.output)}]
 
 
-class NoticeSection:
+class NoticeView:
     """A quiet line."""
 
     def __init__(self, key: int) -> None:
@@ -345,19 +345,19 @@ class NoticeSection:
         return [self._begin]
 
 
-def section_for(part: Part, key: int) -> Section[Any]:
+def part_view_for(part: Part, key: int) -> Section[Any]:
     """Return the section that shows parts of this kind."""
     match part:
         case TextPart():
-            return ProseSection(key, "text", "")
+            return ProseView(key, "text", "")
         case ReasoningPart():
-            return ProseSection(key, "thinking", words.REASONING)
+            return ProseView(key, "thinking", words.REASONING)
         case ToolPart():
-            return CallSection(key)
+            return CallView(key)
         case PlanPart():
-            return PlanSection(key)
+            return PlanView(key)
         case NoticePart():
-            return NoticeSection(key)
+            return NoticeView(key)
 
 
 def html(key: int, update: BlocksUpdate, slot: str = "body") -> Operation:

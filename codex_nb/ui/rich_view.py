@@ -13,7 +13,7 @@ from codex_nb.rendering.answer_output import DOT
 from codex_nb.rendering.incremental import BlockSplitter
 from codex_nb.rendering.visible import escape_invisible
 from codex_nb.ui.labels import tool_title
-from codex_nb.ui.text_view import WritingScreen, without_controls
+from codex_nb.ui.text_view import AppendOnlyView, strip_controls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SPARE_ROWS = 4  # of the window, so that what is drawn in place never scrolls
 
 
-class RichScreen(WritingScreen):
+class RichView(AppendOnlyView):
     """Shows a turn on a rich console; whatever is not text ends the block being written."""
 
     def __init__(
@@ -97,7 +97,7 @@ class RichScreen(WritingScreen):
 
     def _print(self, text: str, *, style: str = "") -> None:
         self.close()
-        self._console.print(Text(without_controls(text), style=style))
+        self._console.print(Text(strip_controls(text), style=style))
 
 
 class _Message:
@@ -112,7 +112,7 @@ class _Message:
 
     def feed(self, text: str) -> None:
         """Take more text; print what it finished."""
-        text = without_controls(text)
+        text = strip_controls(text)
         self._text.append(text)
         finished = self._blocks.feed(text)
         if finished is not None:
@@ -132,7 +132,7 @@ class _Message:
 
     def finish(self, final: str) -> None:
         """Print the rest; a final text that differs from what came is printed whole."""
-        final, written = without_controls(final), "".join(self._text)
+        final, written = strip_controls(final), "".join(self._text)
         if final.startswith(written):
             self.feed(final.removeprefix(written))
             self.end()

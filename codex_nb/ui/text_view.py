@@ -101,7 +101,7 @@ _CONTROL = re.compile(
 )
 
 
-class WritingScreen(ABC):
+class AppendOnlyView(ABC):
     """Writes a turn on and on; a reasoning summary is left out, for nobody asked for it and it would bury the answer.
 
     ``ask`` shows a prompt and returns the typed line; None when nobody is there to answer. ``on_command`` takes the
@@ -151,11 +151,11 @@ class WritingScreen(ABC):
     def close(self) -> None:
         """End what is being written."""
 
-    def break_segment(self) -> None:
+    def start_new_output(self) -> None:
         """Begin a new line below what somebody else has written."""
         self.close()
 
-    def make_room(self) -> None:
+    def reserve_output(self) -> None:
         """Let somebody else write: nothing but text can be shown here."""
         self.close()
 
@@ -233,12 +233,12 @@ def _said(state: TurnState, item_id: str) -> str:
     return "" if part is None else part.text
 
 
-def without_controls(text: str) -> str:
+def strip_controls(text: str) -> str:
     """Return text that a terminal only shows."""
     return _CONTROL.sub("", text)
 
 
-class PlainScreen(WritingScreen):
+class PlainTextView(AppendOnlyView):
     """Writes a turn to a text stream.
 
     ``prompts_stay`` tells whether what a prompt said stays there to be read, as it does in a console; elsewhere the
@@ -318,7 +318,7 @@ class PlainScreen(WritingScreen):
             self._write("\n")
 
     def _write(self, text: str) -> None:
-        text = without_controls(text)
+        text = strip_controls(text)
         if text:
             self._stream.write(text)
             self._at_line_start = text.endswith("\n")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from codex_nb.rendering.answer_output import bundle
 from codex_nb.session.state import Part, ToolPart
 from codex_nb.ui.labels import elapsed
-from codex_nb.ui.layout import SHOWN_AS_OUTPUTS, Command, Continue, Placing, Retry, named, read_command
+from codex_nb.ui.layout import SHOWN_AS_OUTPUTS, Command, Continue, OutputLayout, Retry, named, read_command
 from codex_nb.ui.live_output import (
     Channel,
     Displays,
@@ -23,7 +23,7 @@ from codex_nb.ui.live_output import (
     remove_views,
 )
 from codex_nb.ui.output_builder import document_of, status_of
-from codex_nb.ui.part_views import CallSection, Operation, ProseSection, Section, section_for
+from codex_nb.ui.part_views import CallView, Operation, ProseView, Section, part_view_for
 from codex_nb.words import transcript as words
 
 if TYPE_CHECKING:
@@ -52,9 +52,9 @@ class Page:
         for name, part in named(parts):
             present.add(name)
             if name not in self._sections:
-                self._sections[name] = section_for(part, self._new_key(name))
+                self._sections[name] = part_view_for(part, self._new_key(name))
             section = self._sections[name]
-            if isinstance(section, CallSection) and isinstance(part, ToolPart):
+            if isinstance(section, CallView) and isinstance(part, ToolPart):
                 section.shown_below = part.call_number in shown_below
             operations += section.update(part)
         for name in [name for name in self._sections if name not in present]:
@@ -70,7 +70,7 @@ class Page:
         """Return the Markdown texts that are final on this page, each with its HTML."""
         found: dict[str, str] = {}
         for section in self._sections.values():
-            if isinstance(section, ProseSection):
+            if isinstance(section, ProseView):
                 found |= section.rendered
         return found
 
@@ -110,9 +110,9 @@ class Segment:
         """Replace the output by its bundle; ``offers`` are the commands that stay on offer below the last one."""
         self.output.end(bundle, self._ending(offers, is_last=is_last), stays_open=bool(offers))
 
-    def give_up(self) -> Handle | None:
+    def fall_back(self) -> Handle | None:
         """Leave the output, which is returned, to another screen."""
-        return self.output.give_up(self._ending())
+        return self.output.fall_back(self._ending())
 
     def _ending(self, offers: Sequence[str] = (), *, is_last: bool = False) -> Message:
         return {
@@ -127,7 +127,7 @@ class Segment:
         """Return the Markdown texts that were drawn to their end, each with its HTML."""
         return self._page.rendered()
 
-    def dress_others(self) -> None:
+    def prepare_other_views(self) -> None:
         """Let the other half add again what the cell's plain outputs have of it: an output was drawn anew."""
         if not self.output.is_over:
             self.output.send({"kind": "dress", "labels": words.LABELS, "family": self._family})
@@ -177,9 +177,9 @@ OFFERS = {"failed": ("retry",), "cancelled": ("retry", "continue"), "incomplete"
 class Transcript:
     """Shows a turn in the running cell.
 
-    ``apply``, ``flush``, ``break_segment``, ``make_room`` and ``close`` are called on the cell's thread; messages of
-    the front end may come on any. ``on_command`` is called on the thread of the message: it must only hand the
-    command on.
+    ``apply``, ``flush``, ``start_new_output``, ``reserve_output`` and ``close`` are called on the cell's thread;
+    messages of the front end may come on any. ``on_command`` is called on the thread of the message: it must
+    only hand the command on.
     ``wait(is_over, seconds)`` serves front-end messages until ``is_over()`` or the time is up.
     ``offers_more`` tells whether Retry and Continue are taken after an early end.
     """
@@ -203,7 +203,7 @@ class Transcript:
         began = clock()
         self._elapsed = lambda: clock() - began
         self._lock = threading.RLock()
-        self._placing = Placing(shows_its_outputs)
+        self._placing = OutputLayout(shows_its_outputs)
         self._segments: list[Segment] = []
         self._family = ""  # of the segments
         self._plan: PlanPart | None = None  # as it stands in its output
@@ -246,12 +246,12 @@ class Transcript:
                 self._segments[last].update(parts, placing.shown_below, status)
                 self._renew_plan()
 
-    def break_segment(self) -> None:
+    def start_new_output(self) -> None:
         """Let what follows stand below the outputs that the cell has by now."""
         with self._lock:
             self._placing.break_here()
 
-    def make_room(self) -> Displays:
+    def reserve_output(self) -> Displays:
         """Let another view be shown, and what follows stand below it; return where the other view belongs.
 
         A segment in which nothing stands yet gives its output away, so that none is left empty where that can be.
@@ -307,10 +307,10 @@ class Transcript:
         while not is_over() and time.monotonic() < deadline:
             time.sleep(POLL_S)
 
-    def give_up(self) -> Handle | None:
+    def fall_back(self) -> Handle | None:
         """Leave the output to another screen, for no front end has answered; return it."""
         with self._lock:
-            return self._segments[-1].give_up() if self._segments else None
+            return self._segments[-1].fall_back() if self._segments else None
 
     def forget(self) -> None:
         """Close the widgets that nobody has answered by now."""
@@ -390,7 +390,7 @@ class Transcript:
             parts, below = self._placing.parts_of(place), self._placing.shown_below
             document = document_of(self._placing.state, parts, shown_below=below, is_last=False)
             self._segments[place].output.renew(bundle(document))
-            self._segments[-1].dress_others()
+            self._segments[-1].prepare_other_views()
 
     def _end_last(self, *, is_last: bool) -> None:
         if not self._segments or self._segments[-1].output.is_over:

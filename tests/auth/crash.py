@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.auth.oauth import OAuthClient
-from codex_nb.auth.refresh import DirectRenewer, StoredLogin
-from codex_nb.auth.refresh_subprocess import READY, OutlivingRenewer, launch_process, serve
+from codex_nb.auth.refresh import DirectRefresher, StoredLogin
+from codex_nb.auth.refresh_subprocess import READY, DetachedRefresher, launch_process, serve
 from codex_nb.auth.store import FileStore, LoginLock
 from codex_nb.config.settings import Settings
 from codex_nb.http import httpx
@@ -72,10 +72,10 @@ async def renew(order: dict[str, Any]) -> None:
     store = FileStore(settings.codex_home / "auth.json")
     async with open_plainly(settings, {}) as http:
         oauth = OAuthClient(http, settings)
-        renewer: Any = DirectRenewer(store, oauth, clock=lambda: datetime.now(UTC), sleep=asyncio.sleep)
+        renewer: Any = DirectRefresher(store, oauth, clock=lambda: datetime.now(UTC), sleep=asyncio.sleep)
         if order["companion"] != "none":
             launch = fork if order["companion"] == "fork" else partial(launch_process, environ=os.environ)
-            renewer = OutlivingRenewer(settings, store, renewer, launch)
+            renewer = DetachedRefresher(settings, store, renewer, launch)
         stored = StoredLogin(store, LoginLock(settings.codex_home), renewer, sleep=asyncio.sleep)
         seen = await stored.read()
         assert seen is not None

@@ -13,11 +13,11 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from codex_nb.auth.refresh import DirectRenewer, StoredLogin
+from codex_nb.auth.refresh import DirectRefresher, StoredLogin
 from codex_nb.auth.refresh_subprocess import (
+    DetachedRefresher,
     Job,
     Outcome,
-    OutlivingRenewer,
     fingerprint,
     launch_process,
     serve,
@@ -27,7 +27,7 @@ from codex_nb.auth.store import FileStore, LoginLock, is_held
 from codex_nb.config.settings import Settings
 from codex_nb.errors import AccountChanged, RefreshFailed, SignInRequired
 from codex_nb.simulator import Simulator
-from tests.auth.fakes import ISSUER, Desk, Service, login, write_login
+from tests.auth.fakes import ISSUER, LoginPrompt, Service, login, write_login
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.anyio
 SPENT = SecretStr("rt_fab_0_0123456789abcdef")
 
 
-class Companion:
+class RefreshProcess:
     """A companion that says what it was told to say, and does something first."""
 
     def __init__(self, said: bytes, deed: Callable[[], object] = lambda: None) -> None:
@@ -46,7 +46,7 @@ class Companion:
         self.deed = deed
         self.jobs: list[dict[str, Any]] = []
 
-    async def launch(self, descriptors: Sequence[int]) -> Companion:
+    async def launch(self, descriptors: Sequence[int]) -> RefreshProcess:
         self.descriptors = tuple(descriptors)
         return self
 
@@ -56,16 +56,16 @@ class Companion:
         return self.said, b""
 
 
-def stored_login(desk: Desk, launch: Any) -> StoredLogin:
+def stored_login(desk: LoginPrompt, launch: Any) -> StoredLogin:
     settings = Settings(codex_home=desk.home, issuer=ISSUER)
     store = FileStore(desk.home / "auth.json")
     clock = desk.service.clock
-    direct = DirectRenewer(store, desk.manager.oauth, clock=clock, sleep=clock.sleep)
-    renewer = OutlivingRenewer(settings, store, direct, launch)
+    direct = DirectRefresher(store, desk.manager.oauth, clock=clock, sleep=clock.sleep)
+    renewer = DetachedRefresher(settings, store, direct, launch)
     return StoredLogin(store, LoginLock(desk.home), renewer, sleep=clock.sleep)
 
 
-async def renew(desk: Desk, launch: Any) -> tuple[str, bool]:
+async def renew(desk: LoginPrompt, launch: Any) -> tuple[str, bool]:
     """The refresh token after a renewal, and whether it lives in memory only."""
     stored = stored_login(desk, launch)
     seen = await stored.read()
@@ -75,10 +75,12 @@ async def renew(desk: Desk, launch: Any) -> tuple[str, bool]:
     return token.get_secret_value(), stored.has_unsaved
 
 
-async def test_the_job_names_no_secret_and_the_saved_login_is_read(make_desk: Callable[..., Desk]) -> None:
+async def test_the_job_names_no_secret_and_the_saved_login_is_read(
+    make_desk: Callable[..., LoginPrompt],
+) -> None:
     desk = make_desk()
     write_login(desk.home)
-    saved = Companion(
+    saved = RefreshProcess(
         Outcome("saved").encoded(), lambda: write_login(desk.home, tokens={"refresh_token": "rt_new"})
     )
     assert await renew(desk, saved.launch) == ("rt_new", False)
@@ -98,12 +100,14 @@ async def test_the_job_names_no_secret_and_the_saved_login_is_read(make_desk: Ca
     assert desk.service.requests == []
 
 
-async def test_a_login_that_could_not_be_saved_comes_through_the_pipe(make_desk: Callable[..., Desk]) -> None:
+async def test_a_login_that_could_not_be_saved_comes_through_the_pipe(
+    make_desk: Callable[..., LoginPrompt],
+) -> None:
     desk = make_desk()
     write_login(desk.home)
     document = json.dumps(login(tokens={"refresh_token": "rt_unsaved"}))
     said = Outcome("unsaved", document=SecretStr(document)).encoded()
-    assert await renew(desk, Companion(said).launch) == ("rt_unsaved", True)
+    assert await renew(desk, RefreshProcess(said).launch) == ("rt_unsaved", True)
 
 
 ERRORS: list[tuple[Outcome, type[Exception], str]] = [
@@ -115,12 +119,12 @@ ERRORS: list[tuple[Outcome, type[Exception], str]] = [
 
 @pytest.mark.parametrize(("outcome", "error", "words"), ERRORS)
 async def test_its_errors_are_ours(
-    outcome: Outcome, error: type[Exception], words: str, make_desk: Callable[..., Desk]
+    outcome: Outcome, error: type[Exception], words: str, make_desk: Callable[..., LoginPrompt]
 ) -> None:
     desk = make_desk()
     write_login(desk.home)
     with pytest.raises(error, match=words) as raised:
-        await renew(desk, Companion(outcome.encoded()).launch)
+        await renew(desk, RefreshProcess(outcome.encoded()).launch)
     assert getattr(raised.value, "hint", None) == "Do."
     assert getattr(raised.value, "reason", "") == outcome.reason
 
@@ -129,24 +133,26 @@ async def test_its_errors_are_ours(
     "said", [b"", b"nonsense", b"[]\n", b'{"kind": "saved"}\n', b'{"document": "", "odd": 1}\n']
 )
 async def test_a_companion_that_dies_is_a_failure_that_may_pass(
-    said: bytes, make_desk: Callable[..., Desk]
+    said: bytes, make_desk: Callable[..., LoginPrompt]
 ) -> None:
     desk = make_desk()
     write_login(desk.home)
     with pytest.raises(RefreshFailed, match="the process that renews it has ended") as raised:
-        await renew(desk, Companion(said).launch)
+        await renew(desk, RefreshProcess(said).launch)
     assert not raised.value.permanent
     assert not is_held(desk.home / "auth.lock")
 
 
-async def test_what_it_saved_before_it_died_is_adopted(make_desk: Callable[..., Desk]) -> None:
+async def test_what_it_saved_before_it_died_is_adopted(make_desk: Callable[..., LoginPrompt]) -> None:
     desk = make_desk()
     write_login(desk.home)
-    died = Companion(b"", lambda: write_login(desk.home, tokens={"refresh_token": "rt_new"}))
+    died = RefreshProcess(b"", lambda: write_login(desk.home, tokens={"refresh_token": "rt_new"}))
     assert await renew(desk, died.launch) == ("rt_new", False)
 
 
-async def test_where_it_cannot_be_started_the_kernel_renews_by_itself(make_desk: Callable[..., Desk]) -> None:
+async def test_where_it_cannot_be_started_the_kernel_renews_by_itself(
+    make_desk: Callable[..., LoginPrompt],
+) -> None:
     desk = make_desk()
     write_login(desk.home)
 

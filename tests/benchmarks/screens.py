@@ -20,7 +20,7 @@ from rich.markdown import Markdown
 
 from codex_nb.rendering.answer_output import answer_bundle
 from codex_nb.session.events import Answer, TextDelta, TextDone, TurnFinished, TurnStarted
-from codex_nb.ui.rich_view import RichScreen
+from codex_nb.ui.rich_view import RichView
 from codex_nb.ui.transcript import Transcript
 from tests.benchmarks.answers import answer_of
 from tests.benchmarks.table import Row, Topic
@@ -115,7 +115,7 @@ def terminal(answer: str) -> Cost:
     """Draw an answer by our screen of a terminal."""
     file = io.StringIO()
     begin = time.process_time()
-    screen = RichScreen(_console(file), on_command=lambda _: None)
+    screen = RichView(_console(file), on_command=lambda _: None)
     screen.apply(STARTED)
     for frame in frames_of(answer):
         for event in frame:

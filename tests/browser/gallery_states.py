@@ -41,7 +41,7 @@ from codex_nb.tools.base import Tool, tool
 from codex_nb.tools.cells import insert_cells
 from codex_nb.tools.run_python import run_python
 from codex_nb.ui.account import AccountReport, AccountView, CommandName
-from codex_nb.ui.login import Method, SignInWidget
+from codex_nb.ui.login import LoginWidget, Method
 from codex_nb.words.login_flows import OTHER_ADDRESS
 from tests.browser.transcript_scenes import ANSWER, CODE, PLAN, planning, print_and_plot
 from tests.browser.transcript_stage import STARTED, Stage, finish
@@ -311,7 +311,7 @@ def show_sign_in(name: str) -> None:
     method, _ = SIGN_INS[name]()
     methods: list[Method] = ["device", "browser", "api_key"]
     methods.sort(key=lambda each: each != method)
-    widget = SignInWidget(
+    widget = LoginWidget(
         lambda chosen: OneStep(SIGN_INS[name if chosen == method else WAYS[chosen]]()[1]),
         methods=tuple(methods),
         reason=EXPIRED,

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Callable
 
 import pytest
 
-from codex_nb.host.cell import CellTurn, TurnInterrupted, frame_length, run_in_cell
+from codex_nb.host.cell import BlockingTurn, TurnInterrupted, frame_length, run_turn_in_cell
 from codex_nb.host.engine import Engine
 from codex_nb.host.mailbox import Mailbox
 from codex_nb.host.shell_channel import IdlePump
@@ -26,7 +26,7 @@ def run(
     engine: Engine, mailbox: Mailbox, screen: RecordingScreen, events: AsyncGenerator[TurnEvent, None]
 ) -> Answer:
     with IdlePump(mailbox) as pump:
-        return run_in_cell(engine, events, screen, mailbox, pump)
+        return run_turn_in_cell(engine, events, screen, mailbox, pump)
 
 
 def interrupt() -> None:
@@ -48,7 +48,7 @@ def test_however_fast_events_come_a_frame_holds_all_of_its_time(engine: Engine, 
     screen = RecordingScreen()
     now = iter(range(1_000_000))
     with IdlePump(mailbox) as pump:
-        turn = CellTurn(engine, screen, mailbox, pump.once, clock=lambda: next(now) / 1_000_000)
+        turn = BlockingTurn(engine, screen, mailbox, pump.once, clock=lambda: next(now) / 1_000_000)
         turn.run(scripted(STARTED, *[delta("x")] * 5_000, FINISHED))
     assert len(screen.events) == 5_002
     assert len(screen.flushes) <= 3
@@ -64,7 +64,7 @@ def test_what_came_too_soon_for_the_screen_is_shown_although_nothing_follows(
         if len(screen.flushes) == 3:
             mailbox.request_stop()
 
-    CellTurn(engine, screen, mailbox, stop_after_the_third).run(turn.events())
+    BlockingTurn(engine, screen, mailbox, stop_after_the_third).run(turn.events())
     assert screen.flushes[:3] == [1, 1, 1]
 
 

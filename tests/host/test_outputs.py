@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codex_nb.host.capture import OutputFold, error_line
+from codex_nb.host.capture import OutputCollector, error_line
 
 
 def stream(text: str, name: str = "stdout") -> dict[str, str]:
@@ -19,7 +19,7 @@ def shown(text: str) -> dict[str, object]:
 
 
 def test_texts_of_one_stream_are_joined_until_something_else_comes() -> None:
-    fold = OutputFold()
+    fold = OutputCollector()
     fold.add("stream", stream("a"))
     fold.add("stream", stream("b"))
     fold.add("stream", stream("c", "stderr"))
@@ -34,7 +34,7 @@ def test_texts_of_one_stream_are_joined_until_something_else_comes() -> None:
 
 
 def test_an_update_replaces_every_display_with_its_id_in_place() -> None:
-    fold = OutputFold()
+    fold = OutputCollector()
     for text, display_id in (("first", "x"), ("other", None), ("second", "x")):
         fold.add("display_data", display(text, display_id))
     fold.add("update_display_data", display("new", "x"))
@@ -43,7 +43,7 @@ def test_an_update_replaces_every_display_with_its_id_in_place() -> None:
 
 
 def test_clearing_forgets_at_once_or_when_the_next_output_comes() -> None:
-    fold = OutputFold()
+    fold = OutputCollector()
     fold.add("stream", stream("one"))
     fold.add("clear_output", {"wait": False})
     assert fold.outputs() == ()
@@ -55,7 +55,7 @@ def test_clearing_forgets_at_once_or_when_the_next_output_comes() -> None:
 
 
 def test_a_long_stream_keeps_its_two_ends_and_says_what_is_missing() -> None:
-    fold = OutputFold(text_limit=10)
+    fold = OutputCollector(text_limit=10)
     for _ in range(1_000):
         fold.add("stream", stream("ab"))
     [output] = fold.outputs()
@@ -67,7 +67,7 @@ def test_a_long_stream_keeps_its_two_ends_and_says_what_is_missing() -> None:
 
 
 def test_a_mime_type_that_is_too_large_is_left_out_of_its_bundle() -> None:
-    fold = OutputFold(text_limit=10)
+    fold = OutputCollector(text_limit=10)
     data = {"text/plain": "small", "text/html": "<p>much too large</p>", "image/png": "x" * 1_000}
     fold.add("display_data", {"data": data})
     fold.add("execute_result", {"data": {"text/plain": "y" * 100}, "execution_count": 3})
@@ -87,7 +87,7 @@ def test_a_mime_type_that_is_too_large_is_left_out_of_its_bundle() -> None:
 
 
 def test_only_the_newest_outputs_are_kept() -> None:
-    fold = OutputFold(count_limit=2)
+    fold = OutputCollector(count_limit=2)
     for text in "abc":
         fold.add("display_data", display(text))
     assert (fold.outputs(), fold.dropped) == ((shown("b"), shown("c")), 1)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from codex_nb.host.capture import OUTPUT_MESSAGES, OutputFold
+from codex_nb.host.capture import OUTPUT_MESSAGES, OutputCollector
 from tests.kernel.kernel_client import RunningKernel
 
 Answer = Mapping[str, Any]
@@ -148,7 +148,7 @@ class Page:
 
 def left_of(kernel: RunningKernel) -> list[str]:
     """Return what each output of the cell that ran last holds when the notebook is saved, as plain text."""
-    fold = OutputFold()
+    fold = OutputCollector()
     cell = kernel.published[-1]["parent_header"]["msg_id"]
     for message in kernel.published:
         of_cell = message["parent_header"].get("msg_id") == cell

@@ -10,7 +10,7 @@ from typing import Any
 
 from IPython import get_ipython
 
-from codex_nb.host.cell import run_in_cell
+from codex_nb.host.cell import run_turn_in_cell
 from codex_nb.host.engine import engine
 from codex_nb.host.mailbox import Mailbox
 from codex_nb.host.shell import InteractiveKernel
@@ -44,7 +44,7 @@ def show(code: str | None = None) -> Answer:
     with Mailbox() as mailbox, open_pump(shell, mailbox) as pump:
         print(type(pump).__name__)
         events = _endless() if code is None else _running(code, mailbox)
-        return run_in_cell(engine(), events, PrintingScreen(), mailbox, pump)
+        return run_turn_in_cell(engine(), events, PrintingScreen(), mailbox, pump)
 
 
 async def _endless() -> AsyncGenerator[TurnEvent, None]:

@@ -14,7 +14,7 @@ from typing import Any
 from IPython import get_ipython
 
 from codex_nb.host.background import run_in_background
-from codex_nb.host.cell import run_in_cell
+from codex_nb.host.cell import run_turn_in_cell
 from codex_nb.host.engine import engine
 from codex_nb.host.mailbox import Mailbox
 from codex_nb.host.shell import InteractiveKernel
@@ -89,7 +89,7 @@ def show(events: Events) -> Answer:
         pressed.clear()
         with open_pump(shell, mailbox) as pump:
             pumps.append(type(pump).__name__)
-            return run_in_cell(engine(), events(mailbox), PrintingScreen(), mailbox, pump)
+            return run_turn_in_cell(engine(), events(mailbox), PrintingScreen(), mailbox, pump)
 
 
 def show_in_background(events: Events) -> Any:

@@ -29,7 +29,7 @@ PROMPTS = [f"question number {number}." for number in range(200)]
 REFUSED_OK = 200
 
 
-class Desk:
+class LoginPrompt:
     """An executor that has answered every prompt as soon as it is asked, but for the one that it refuses."""
 
     def __init__(self, poison: str = "") -> None:
@@ -114,7 +114,7 @@ def test_the_error_of_a_series_carries_a_series(home: object) -> None:
     del home
     prompts = pd.Series(["a", "b", "poison"], index=["x", "y", "z"], name="asked")
     with pytest.raises(BadRequest) as caught:
-        codex_nb.map(prompts, executor=Desk("poison"))
+        codex_nb.map(prompts, executor=LoginPrompt("poison"))
     answers = caught.value.answers
     assert (list(answers.index), answers.name) == (["x", "y", "z"], "asked")
     assert states(answers) == ["completed", "completed", "BadRequest"]
@@ -124,14 +124,14 @@ def test_what_the_last_of_500_loses_is_one_question(home: object) -> None:
     del home
     prompts = [f"prompt {number}" for number in range(500)]
     with pytest.raises(BadRequest) as caught:
-        codex_nb.map(prompts, executor=Desk("prompt 499"))
+        codex_nb.map(prompts, executor=LoginPrompt("prompt 499"))
     assert states(caught.value.answers) == ["completed"] * 499 + ["BadRequest"]
 
 
 def test_what_is_no_error_of_ours_carries_the_answers_too(home: object) -> None:
     del home
 
-    class Broken(Desk):
+    class Broken(LoginPrompt):
         def submit(
             self, function: Callable[..., Any], /, *arguments: Any
         ) -> concurrent.futures.Future[Answer]:
@@ -191,7 +191,7 @@ def test_a_provider_that_wants_no_repeats_gets_none(home: Any, sim: Simulator) -
 def test_an_interrupt_puts_failures_in_their_places_too(home: object) -> None:
     del home
 
-    class Interrupted(Desk):
+    class Interrupted(LoginPrompt):
         def submit(
             self, function: Callable[..., Any], /, *arguments: Any
         ) -> concurrent.futures.Future[Answer]:
@@ -215,7 +215,7 @@ def calls_made(count: int) -> int:
         nonlocal made
         made += event in {"call", "c_call"}
 
-    prompts, desk = [f"prompt {number}" for number in range(count)], Desk()
+    prompts, desk = [f"prompt {number}" for number in range(count)], LoginPrompt()
     sys.setprofile(note)
     try:
         codex_nb.map(prompts, executor=desk)
@@ -247,10 +247,10 @@ def test_a_batch_keeps_nothing_but_its_answers(home: object, sim: Simulator) -> 
 def test_the_book_keeping_of_a_large_batch_is_gone_at_its_end(home: object) -> None:
     del home
     prompts = [f"prompt {number}" for number in range(5000)]
-    codex_nb.map(prompts[:10], executor=Desk())
+    codex_nb.map(prompts[:10], executor=LoginPrompt())
     tracemalloc.start()
     try:
-        answers = codex_nb.map(prompts, executor=Desk())
+        answers = codex_nb.map(prompts, executor=LoginPrompt())
         gc.collect()
         kept, most = tracemalloc.get_traced_memory()
     finally:

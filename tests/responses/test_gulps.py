@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from codex_nb.responses.stream import EAGER_GULPS, LONG_REST_S, MOST_AHEAD, REST_S, Gulps
+from codex_nb.responses.stream import COALESCE_S, EAGER_GULPS, LONG_REST_S, MOST_AHEAD, CoalescingReader
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -56,11 +56,13 @@ class Connection:
 
 
 async def read(connection: Connection) -> list[bytes]:
-    async with aclosing(Gulps(connection.chunks(), clock=connection.clock, sleep=connection.sleep)) as gulps:
+    async with aclosing(
+        CoalescingReader(connection.chunks(), clock=connection.clock, sleep=connection.sleep)
+    ) as gulps:
         return [gulp async for gulp in gulps]
 
 
-@pytest.mark.parametrize(("pace_s", "rest_s"), [(0.01, REST_S), (0.002, LONG_REST_S)])
+@pytest.mark.parametrize(("pace_s", "rest_s"), [(0.01, COALESCE_S), (0.002, LONG_REST_S)])
 async def test_a_stream_of_words_costs_two_looks_and_one_piece_a_rest(pace_s: float, rest_s: float) -> None:
     connection = Connection(count=1_000, pace_s=pace_s)
 
@@ -104,11 +106,11 @@ async def test_the_last_word_comes_although_nothing_follows() -> None:
             yield chunk
         await asyncio.Event().wait()
 
-    async with aclosing(Gulps(chunks(), clock=words.clock, sleep=words.sleep)) as gulps:
+    async with aclosing(CoalescingReader(chunks(), clock=words.clock, sleep=words.sleep)) as gulps:
         async with asyncio.timeout(60):
             while sum(map(len, heard)) < words.count:
                 heard.append(await anext(gulps))
-    assert (b"".join(heard), words.rests) == (b"x" * words.count, [REST_S])
+    assert (b"".join(heard), words.rests) == (b"x" * words.count, [COALESCE_S])
 
 
 async def test_what_came_before_a_failure_is_told_before_it() -> None:
@@ -117,7 +119,7 @@ async def test_what_came_before_a_failure_is_told_before_it() -> None:
         yield b"two"
         raise ConnectionResetError
 
-    async with aclosing(Gulps(chunks())) as gulps:
+    async with aclosing(CoalescingReader(chunks())) as gulps:
         assert await anext(gulps) == b"one two"
         for _ in range(2):
             with pytest.raises(ConnectionResetError):
@@ -134,7 +136,7 @@ async def test_nothing_is_read_ahead_beyond_a_bound_and_nothing_after_the_end() 
             yield b"x" * size
 
     others = asyncio.all_tasks()
-    async with aclosing(Gulps(chunks())) as gulps:
+    async with aclosing(CoalescingReader(chunks())) as gulps:
         assert len(await anext(gulps)) == 3 * size
         await asyncio.sleep(0)
         assert (given, len(asyncio.all_tasks() - others)) == (6, 1)

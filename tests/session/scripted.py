@@ -23,9 +23,16 @@ from codex_nb.responses.request import ResponsesRequest
 from codex_nb.session.events import TurnEvent, TurnFinished, TurnStarted
 from codex_nb.session.items import Item, user_message
 from codex_nb.session.thread import Conversation
-from codex_nb.session.tool_runner import Workbench
+from codex_nb.session.tool_runner import ToolContext
 from codex_nb.session.turn import Turn, run_turn
-from codex_nb.tools.approval import Approver, ConsentMemory, ConsentRules, Decision, PendingApprovals, Verdict
+from codex_nb.tools.approval import (
+    ApprovalMemory,
+    ApprovalRules,
+    Approver,
+    Decision,
+    PendingApprovals,
+    Verdict,
+)
 from codex_nb.tools.base import Ports, ToolSet
 from codex_nb.tools.notebook import InsertResult, NewCell, RunResult
 from codex_nb.tools.run_python import run_python
@@ -191,13 +198,13 @@ def make_turn(
     kernel: ProcessKernel | None = None,
     document: PaperDocument | None = None,
     folder: Path | None = None,
-    memory: ConsentMemory | None = None,
+    memory: ApprovalMemory | None = None,
     sends_images: bool = True,
     **more: Any,
 ) -> Turn:
     conversation = conversation or Conversation("default", thread_id="thread-1")
-    rules = ConsentRules(policy, memory or ConsentMemory())
-    bench = Workbench(
+    rules = ApprovalRules(policy, memory or ApprovalMemory())
+    bench = ToolContext(
         tools=(tools or ToolSet((run_python,))).only(lambda tool: rules.offers(tool.effect)),
         consent=rules,
         approver=approver or PendingApprovals(),

@@ -22,7 +22,7 @@ from codex_nb.session.assistant import Assistant
 from codex_nb.session.events import Notice, StepStarted, TurnEvent, TurnFinished, TurnStarted
 from codex_nb.session.notebook_context import NotebookContext, Section, TurnRequest
 from codex_nb.session.thread import ThreadStore
-from codex_nb.tools.approval import NobodyToAsk
+from codex_nb.tools.approval import DenyAll
 from codex_nb.tools.base import Ports, ToolSet
 from codex_nb.tools.run_python import run_python
 from codex_nb.words import conversation as words
@@ -77,7 +77,7 @@ class Models:
         return self.model
 
 
-class Desk:
+class LoginPrompt:
     """An assistant with everything that it works with."""
 
     def __init__(
@@ -102,7 +102,7 @@ class Desk:
     async def ask(self, prompt: str = "hi", **more: Any) -> list[TurnEvent]:
         request = TurnRequest(prompt, **more)
         ports = Ports(SameThread(), self.kernel, folder=request.folder)
-        return [e async for e in self.assistant.turn(request, ports=ports, approver=NobodyToAsk())]
+        return [e async for e in self.assistant.turn(request, ports=ports, approver=DenyAll())]
 
     @property
     def sent(self) -> str:
@@ -115,7 +115,7 @@ def texts(items: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
 
 async def test_a_question_is_sent_with_instructions_first_and_the_prompt_last(tmp_path: Path) -> None:
     (tmp_path / "AGENTS.md").write_text("Use polars.")
-    desk = Desk(tmp_path, reply(said("Hi")), model="gpt-set", summary="auto")
+    desk = LoginPrompt(tmp_path, reply(said("Hi")), model="gpt-set", summary="auto")
     context = NotebookContext((Section("cell", "Cell 1", "x = 1"),))
     events = await desk.ask("What is x?", thread="nb", context=context)
     started, last = events[0], events[-1]
@@ -139,7 +139,7 @@ async def test_a_question_is_sent_with_instructions_first_and_the_prompt_last(tm
 
 
 async def test_a_thread_is_told_only_what_is_new(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, reply(said("1")), reply(said("2", "msg_2")))
+    desk = LoginPrompt(tmp_path, reply(said("1")), reply(said("2", "msg_2")))
     first, second = Section("cell", "Cell 1", "x = 1"), Section("cell", "Cell 2", "y = 2")
     await desk.ask("one", thread="nb", context=NotebookContext((first,)))
     await desk.ask("two", thread="nb", context=NotebookContext((first, second)))
@@ -153,7 +153,7 @@ async def test_a_thread_is_told_only_what_is_new(tmp_path: Path) -> None:
 
 
 async def test_a_question_that_the_thread_holds_is_not_told_again_as_context(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, reply(said("1")), reply(said("2", "msg_2")))
+    desk = LoginPrompt(tmp_path, reply(said("1")), reply(said("2", "msg_2")))
     await desk.ask("one?", thread="nb")
     earlier = Section("question", "Cell 1", "Question: one?\nAnswer: 1", basis="-m gpt\none?")
     await desk.ask("two?", thread="nb", context=NotebookContext((earlier,)))
@@ -161,14 +161,14 @@ async def test_a_question_that_the_thread_holds_is_not_told_again_as_context(tmp
 
 
 async def test_a_thread_goes_on_after_a_restart(tmp_path: Path) -> None:
-    await Desk(tmp_path, reply(said("1"))).ask("one", thread="nb")
-    desk = Desk(tmp_path, reply(said("2", "msg_2")))
+    await LoginPrompt(tmp_path, reply(said("1"))).ask("one", thread="nb")
+    desk = LoginPrompt(tmp_path, reply(said("2", "msg_2")))
     await desk.ask("two", thread="nb")
     assert [text for _, text in texts(desk.client.requests[0].input)] == ["Be brief.", "one", "1", "two"]
 
 
 async def test_without_a_thread_nothing_is_kept(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, reply(said("1")), reply(said("2")))
+    desk = LoginPrompt(tmp_path, reply(said("1")), reply(said("2")))
     await desk.ask("one")
     await desk.ask("two")
     assert [text for _, text in texts(desk.client.requests[1].input)] == ["Be brief.", "two"]
@@ -180,7 +180,7 @@ async def test_no_secret_is_sent_or_kept(tmp_path: Path) -> None:
     secret = {"bearer": TOKEN, "refresh": REFRESH, "env": environ["SERVICE_API_KEY"]}
     told = " ".join(secret.values())
     code = f"print({told!r})"
-    desk = Desk(
+    desk = LoginPrompt(
         tmp_path, reply(called("run_python", {"code": "print(told)"})), reply(said("k")), environ=environ
     )
     desk.kernel.variables["told"] = told
@@ -203,7 +203,7 @@ async def test_no_secret_is_sent_or_kept(tmp_path: Path) -> None:
 
 async def test_tools_run_under_the_policy_of_the_request(tmp_path: Path) -> None:
     call = reply(called("run_python", {"code": "print(6 * 7)"}))
-    desk = Desk(tmp_path, call, reply(said("k")), call, reply(said("k")), reply(said("k")))
+    desk = LoginPrompt(tmp_path, call, reply(said("k")), call, reply(said("k")), reply(said("k")))
     tools = ToolSet((run_python,))
     allowed = await desk.ask(tools=tools, approval=ApprovalPolicy.ALL)
     assert Notice("hint", words.ALL_ALLOWED) in allowed
@@ -216,7 +216,7 @@ async def test_tools_run_under_the_policy_of_the_request(tmp_path: Path) -> None
 
 
 async def test_a_failure_before_the_turn_is_its_last_event_too(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
+    desk = LoginPrompt(tmp_path)
     [event] = await desk.ask(model="gpt-gone")
     assert isinstance(event, TurnFinished)
     assert event.answer.status == "failed"
@@ -224,20 +224,18 @@ async def test_a_failure_before_the_turn_is_its_last_event_too(tmp_path: Path) -
 
 
 async def test_an_answer_is_returned_or_its_error_raised(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, reply(said('{"value": 3}')), [SignInRequired("Gone.")])
+    desk = LoginPrompt(tmp_path, reply(said('{"value": 3}')), [SignInRequired("Gone.")])
     ports = Ports(SameThread())
-    answer = await desk.assistant.answer(
-        TurnRequest("three?", schema=int), ports=ports, approver=NobodyToAsk()
-    )
+    answer = await desk.assistant.answer(TurnRequest("three?", schema=int), ports=ports, approver=DenyAll())
     assert (answer.parsed, answer.status) == (3, "completed")
     assert desk.client.requests[0].text_format is not None
     with pytest.raises(SignInRequired):
-        await desk.assistant.answer(TurnRequest("three?"), ports=ports, approver=NobodyToAsk())
+        await desk.assistant.answer(TurnRequest("three?"), ports=ports, approver=DenyAll())
 
 
 async def test_a_cancelled_caller_is_cancelled(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, [asyncio.Event()])
-    answer = desk.assistant.answer(TurnRequest("x"), ports=Ports(SameThread()), approver=NobodyToAsk())
+    desk = LoginPrompt(tmp_path, [asyncio.Event()])
+    answer = desk.assistant.answer(TurnRequest("x"), ports=Ports(SameThread()), approver=DenyAll())
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(answer, 0.01)
     assert desk.client.closed == 1
@@ -245,7 +243,7 @@ async def test_a_cancelled_caller_is_cancelled(tmp_path: Path) -> None:
 
 async def test_turns_of_one_thread_follow_each_other(tmp_path: Path) -> None:
     gate = asyncio.Event()
-    desk = Desk(tmp_path, [gate, *reply(said("1"))], reply(said("2", "msg_2")))
+    desk = LoginPrompt(tmp_path, [gate, *reply(said("1"))], reply(said("2", "msg_2")))
     first = asyncio.create_task(desk.ask("one", thread="nb"))
     second = asyncio.create_task(desk.ask("two", thread="nb"))
     await asyncio.sleep(0)
@@ -258,7 +256,7 @@ async def test_a_limit_that_is_near_is_told_once(tmp_path: Path) -> None:
     window = Window(93.0, 300, datetime(2026, 11, 20, tzinfo=UTC))
     limits = RateLimits((window,), plan="plus")
     script = [LimitsSeen(limits), *reply(said("k"))]
-    desk = Desk(tmp_path, script, script)
+    desk = LoginPrompt(tmp_path, script, script)
     notices = [e.text for _ in range(2) for e in await desk.ask() if isinstance(e, Notice)]
     assert len(notices) == 1
     assert notices[0].startswith("93 % of the 5 h limit is used; it resets ")
@@ -266,7 +264,7 @@ async def test_a_limit_that_is_near_is_told_once(tmp_path: Path) -> None:
 
 
 async def test_the_settings_effort_is_left_aside_for_a_model_that_lacks_it(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, reply(said("k")), reply(said("k")), effort="xhigh")
+    desk = LoginPrompt(tmp_path, reply(said("k")), reply(said("k")), effort="xhigh")
     await desk.ask()
     desk.models.model = replace(MODEL, efforts=("xhigh",))
     await desk.ask()
@@ -277,7 +275,7 @@ async def test_the_settings_effort_is_left_aside_for_a_model_that_lacks_it(tmp_p
 
 
 async def test_instructions_are_told_again_only_when_they_change(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, reply(said("1")), reply(said("2", "m2")), reply(said("3", "m3")))
+    desk = LoginPrompt(tmp_path, reply(said("1")), reply(said("2", "m2")), reply(said("3", "m3")))
     (tmp_path / "AGENTS.md").write_text("Old.")
     await desk.ask("one", thread="nb")
     await desk.ask("two", thread="nb")
@@ -291,7 +289,7 @@ async def test_instructions_are_told_again_only_when_they_change(tmp_path: Path)
 
 
 async def test_another_account_goes_on_with_a_thread_without_what_it_cannot_open(tmp_path: Path) -> None:
-    desk = Desk(
+    desk = LoginPrompt(
         tmp_path, reply(thought("hm"), said("1")), reply(said("2", "msg_2")), reply(said("3", "msg_3"))
     )
     await desk.ask("one", thread="nb")
@@ -308,7 +306,7 @@ async def test_another_account_goes_on_with_a_thread_without_what_it_cannot_open
 
 async def test_a_thread_that_cannot_be_kept_says_so(tmp_path: Path) -> None:
     (tmp_path / "threads").write_text("in the way")
-    events = await Desk(tmp_path, reply(said("1"))).ask("one", thread="nb")
+    events = await LoginPrompt(tmp_path, reply(said("1"))).ask("one", thread="nb")
     assert isinstance(events[-2], Notice)
     assert "kept in memory only" in events[-2].text
     assert isinstance(events[-1], TurnFinished)
@@ -316,7 +314,7 @@ async def test_a_thread_that_cannot_be_kept_says_so(tmp_path: Path) -> None:
 
 
 async def test_images_are_not_sent_to_a_model_that_takes_text_only(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, reply(said("k")), reply(said("k")))
+    desk = LoginPrompt(tmp_path, reply(said("k")), reply(said("k")))
     picture = ("data:image/png;base64,AAAA",)
     await desk.ask(images=picture)
     assert "AAAA" in desk.sent

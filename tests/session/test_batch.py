@@ -15,7 +15,7 @@ from codex_nb.session.batch import Batch, CoroutineExecutor, Progress, prompts_o
 from codex_nb.session.events import Answer
 
 
-class Desk:
+class LoginPrompt:
     """An executor that finishes calls when its script says so, and counts them."""
 
     def __init__(self, answer: Callable[[str, int], Answer | Exception]) -> None:
@@ -51,7 +51,7 @@ def test_200_prompts_with_a_poisoned_one() -> None:
         number = int(prompt.split()[1])
         return BadRequest("This prompt is poison.") if number == 117 else Answer(f"answer {number}")
 
-    desk = Desk(answer)
+    desk = LoginPrompt(answer)
     seen: list[Progress] = []
     outcomes = batch(prompts, desk, on_progress=seen.append).run()
     assert [outcome.text if isinstance(outcome, Answer) else "error" for outcome in outcomes] == [
@@ -67,7 +67,7 @@ def test_how_long_a_rate_limit_lasts_is_told_while_nothing_else_happens() -> Non
     left = [0.0, 3.0, 2.0, 1.0]
     future: concurrent.futures.Future[Answer] = concurrent.futures.Future()
 
-    class Waiting(Desk):
+    class Waiting(LoginPrompt):
         def submit(
             self, function: Callable[..., Any], /, *arguments: Any
         ) -> concurrent.futures.Future[Answer]:
@@ -91,21 +91,21 @@ def test_how_long_a_rate_limit_lasts_is_told_while_nothing_else_happens() -> Non
 
 
 def test_a_rate_limit_is_the_clients_to_repeat() -> None:
-    desk = Desk(lambda _prompt, _times: RateLimited("Too many requests.", status=429))
+    desk = LoginPrompt(lambda _prompt, _times: RateLimited("Too many requests.", status=429))
     [outcome] = batch(["a"], desk).run()
     assert isinstance(outcome, RateLimited)
     assert desk.asked["a"] == 1
 
 
 def test_when_the_plan_is_used_up_nothing_more_is_sent() -> None:
-    desk = Desk(lambda _prompt, _times: UsageLimitReached("Used up."))
+    desk = LoginPrompt(lambda _prompt, _times: UsageLimitReached("Used up."))
     outcomes = batch([str(n) for n in range(50)], desk, concurrency=2).run()
     assert all(isinstance(outcome, UsageLimitReached) for outcome in outcomes)
     assert len(desk.asked) == 2
 
 
 def test_the_first_error_is_raised_where_that_is_asked_for() -> None:
-    desk = Desk(lambda prompt, _times: BadRequest("No.") if prompt == "b" else Answer(prompt))
+    desk = LoginPrompt(lambda prompt, _times: BadRequest("No.") if prompt == "b" else Answer(prompt))
     with pytest.raises(BadRequest) as caught:
         batch(["a", "b", "c"], desk, on_error="raise", concurrency=1).run()
     assert len(caught.value.__notes__) == 1
@@ -116,7 +116,7 @@ def test_an_interrupt_returns_what_is_done_and_cancels_the_rest() -> None:
     gate = threading.Event()
     started: list[concurrent.futures.Future[Answer]] = []
 
-    class Slow(Desk):
+    class Slow(LoginPrompt):
         def submit(
             self, function: Callable[..., Any], /, *arguments: Any
         ) -> concurrent.futures.Future[Answer]:
@@ -187,7 +187,7 @@ def test_coroutines_run_on_a_loop_of_their_own() -> None:
 
 def test_what_is_no_error_of_ours_is_raised_in_any_case() -> None:
     with pytest.raises(ZeroDivisionError):
-        batch(["a"], Desk(lambda _p, _t: ZeroDivisionError())).run()
+        batch(["a"], LoginPrompt(lambda _p, _t: ZeroDivisionError())).run()
 
 
 def test_a_series_goes_in_and_a_series_comes_out() -> None:
@@ -213,4 +213,4 @@ def test_one_text_is_not_many_prompts() -> None:
     with pytest.raises(ConfigError):
         prompts_of("one question")
     with pytest.raises(ConfigError):
-        batch(["a"], Desk(lambda p, _t: Answer(p)), concurrency=0)
+        batch(["a"], LoginPrompt(lambda p, _t: Answer(p)), concurrency=0)

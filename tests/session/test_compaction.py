@@ -10,7 +10,7 @@ from codex_nb.session.compaction import newer_half, size_of
 from codex_nb.session.events import Notice, TextDone, TurnEvent, TurnFinished, TurnStarted
 from codex_nb.session.items import Item, call_output, user_message
 from tests.session.scripted import called, finished, reply, said
-from tests.session.test_assistant import MODEL, Desk, texts
+from tests.session.test_assistant import MODEL, LoginPrompt, texts
 
 pytestmark = pytest.mark.anyio
 
@@ -18,8 +18,8 @@ SEALED = {"type": "compaction", "id": "cmp_1", "encrypted_content": "gAAAA"}
 LONG = "a long answer " * 400
 
 
-async def long_thread(home: Path) -> Desk:
-    desk = Desk(home, reply(said(LONG)))
+async def long_thread(home: Path) -> LoginPrompt:
+    desk = LoginPrompt(home, reply(said(LONG)))
     await desk.ask("one", thread="nb")
     desk.models.model = replace(MODEL, context_window=1_000)
     return desk
@@ -39,7 +39,7 @@ async def test_a_long_thread_is_sealed_by_the_backend_and_says_so(tmp_path: Path
     assert [item.get("role", item["type"]) for item in turn.input] == ["developer", "compaction", "user"]
     assert turn.input[1] == SEALED
     assert len(compacted(events)) == 1
-    again = Desk(tmp_path, reply(said("3", "msg_3")))
+    again = LoginPrompt(tmp_path, reply(said("3", "msg_3")))
     await again.ask("three", thread="nb")
     assert SEALED in again.client.requests[0].input
 
@@ -58,7 +58,7 @@ async def test_a_backend_without_compaction_is_asked_for_a_summary(tmp_path: Pat
 
 
 async def test_a_turn_that_did_not_fit_is_made_short_and_sent_again(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, reply(said(LONG)))
+    desk = LoginPrompt(tmp_path, reply(said(LONG)))
     await desk.ask("one", thread="nb")
     desk.client.scripts += [
         [ContextWindowExceeded("Too long.")],
@@ -76,7 +76,7 @@ async def test_a_turn_that_did_not_fit_is_made_short_and_sent_again(tmp_path: Pa
 
 
 async def test_a_first_question_that_does_not_fit_fails(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, [ContextWindowExceeded("Too long.")])
+    desk = LoginPrompt(tmp_path, [ContextWindowExceeded("Too long.")])
     events = await desk.ask("one", thread="nb")
     last = events[-1]
     assert isinstance(last, TurnFinished)

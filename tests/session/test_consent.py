@@ -10,7 +10,7 @@ from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.magics.question import notebook_tools
 from codex_nb.session.events import ApprovalRequested
 from codex_nb.session.turn import run_turn
-from codex_nb.tools.approval import Approver, Decision, NobodyToAsk, PendingApprovals, Verdict
+from codex_nb.tools.approval import Approver, Decision, DenyAll, PendingApprovals, Verdict
 from codex_nb.tools.base import tool
 from tests.session.scripted import (
     PaperDocument,
@@ -75,7 +75,7 @@ async def test_what_runs_is_what_the_table_says(
 
     verdict = Decision(Verdict.APPROVE if approves else Verdict.REJECT)
     buttons = PendingApprovals()
-    approvers: dict[str, Approver] = {"buttons": buttons, "stdin": Person(verdict), "headless": NobodyToAsk()}
+    approvers: dict[str, Approver] = {"buttons": buttons, "stdin": Person(verdict), "headless": DenyAll()}
     turn = make_turn(
         tools=notebook_tools().with_tools([mine]),
         policy=policy,

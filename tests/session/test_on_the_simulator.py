@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from codex_nb.config.settings import ApprovalPolicy, load_settings
-from codex_nb.profile import Home, make_home
+from codex_nb.profile import Profile, make_profile
 from codex_nb.responses.request import ResponsesRequest
 from codex_nb.session.compaction import Compactor
 from codex_nb.session.notebook_context import TurnRequest
 from codex_nb.simulator import Simulator
-from codex_nb.tools.approval import NobodyToAsk
+from codex_nb.tools.approval import DenyAll
 from codex_nb.tools.base import Ports, ToolSet
 from codex_nb.tools.run_python import run_python
 from tests.session.scripted import ProcessKernel, SameThread
@@ -23,16 +23,16 @@ from tests.session.scripted import ProcessKernel, SameThread
 pytestmark = pytest.mark.anyio
 
 
-def make(simulator: Simulator, codex_home: Path) -> Home:
+def make(simulator: Simulator, codex_home: Path) -> Profile:
     codex_home.mkdir(exist_ok=True)
     (codex_home / "config.toml").write_text(simulator.config_toml())
     simulator.write_login(codex_home)
     environ = {**os.environ, **simulator.environ(), "CODEX_HOME": str(codex_home)}
-    return make_home(load_settings(environ), environ)
+    return make_profile(load_settings(environ), environ)
 
 
 @asynccontextmanager
-async def opened(simulator: Simulator, codex_home: Path) -> AsyncIterator[Home]:
+async def opened(simulator: Simulator, codex_home: Path) -> AsyncIterator[Profile]:
     home = make(simulator, codex_home)
     try:
         yield home
@@ -44,16 +44,14 @@ async def test_a_long_thread_is_sealed_by_the_backend_which_still_knows_of_it(tm
     with Simulator() as simulator:
         async with opened(simulator, tmp_path / "home") as home:
             assistant, ports = home.assistant, Ports(SameThread())
-            await assistant.answer(
-                TurnRequest("hello " * 200, thread="t"), ports=ports, approver=NobodyToAsk()
-            )
+            await assistant.answer(TurnRequest("hello " * 200, thread="t"), ports=ports, approver=DenyAll())
             conversation = assistant.threads.open("t")
             model = await home.services.choose()
             template = ResponsesRequest(model.slug, (), thread_id=conversation.thread_id)
             await Compactor(home.services).compact(conversation, template)
             assert [item["type"] for item in conversation.items] == ["message", "compaction"]
             request = TurnRequest("What did I say?", thread="t")
-            answer = await assistant.answer(request, ports=ports, approver=NobodyToAsk())
+            answer = await assistant.answer(request, ports=ports, approver=DenyAll())
     assert "a summary of earlier turns" in answer.text
 
 
@@ -68,7 +66,7 @@ async def test_a_turn_with_a_tool_goes_there_and_back_and_shares_its_beginning(t
                 approval=ApprovalPolicy.ALL,
             )
             answer = await home.assistant.answer(
-                request, ports=Ports(SameThread(), kernel), approver=NobodyToAsk()
+                request, ports=Ports(SameThread(), kernel), approver=DenyAll()
             )
         first, second = (r.body["input"] for r in simulator.requests if r.path.endswith("/responses"))
     assert [call.name for call in answer.tool_calls] == ["run_python"]

@@ -4,7 +4,7 @@ import json
 
 from codex_nb.session.prompt import explain_prompt, failure_data, fix_prompt
 from codex_nb.tools.hiding import Hidden
-from codex_nb.tools.notebook import Cell, Run, error_words
+from codex_nb.tools.notebook import Cell, Run, format_error
 
 
 def caught(text: str) -> BaseException:
@@ -32,7 +32,7 @@ def test_a_long_error_keeps_its_ends() -> None:
 
 
 def test_the_traceback_keeps_the_users_frames_and_the_innermost_ones() -> None:
-    words = error_words(caught("{"))
+    words = format_error(caught("{"))
     assert words.splitlines()[0].startswith("… ")
     assert "json.loads(text)" in words
     assert words.splitlines()[-1].startswith("json.decoder.JSONDecodeError: Expecting property name")
@@ -43,7 +43,7 @@ def test_an_error_that_cannot_be_put_into_words_is_named() -> None:
         def __str__(self) -> str:
             raise RuntimeError
 
-    assert "Mute" in error_words(Mute())
+    assert "Mute" in format_error(Mute())
 
 
 def test_an_explanation_is_asked_of_the_cell_above_or_of_what_is_named() -> None:

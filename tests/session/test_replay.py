@@ -14,7 +14,7 @@ from codex_nb.session.notebook_context import NotebookContext, Section
 from codex_nb.tools.base import ToolSet
 from codex_nb.tools.run_python import run_python
 from tests.session.scripted import called, reply, said
-from tests.session.test_assistant import LOGIN, Desk, texts
+from tests.session.test_assistant import LOGIN, LoginPrompt, texts
 
 pytestmark = pytest.mark.anyio
 
@@ -36,9 +36,9 @@ def is_replayed(events: list[TurnEvent]) -> bool:
 async def test_an_answered_question_is_answered_again_without_a_request_even_after_a_restart(
     tmp_path: Path,
 ) -> None:
-    first = Desk(tmp_path, reply(said("One.")))
+    first = LoginPrompt(tmp_path, reply(said("One.")))
     before = answer_of(await first.ask("Why?", thread="nb", context=context(), replay=True))
-    again = Desk(tmp_path)
+    again = LoginPrompt(tmp_path)
     events = await again.ask("Why?", thread="nb", context=context(), replay=True)
     assert is_replayed(events)
     assert again.client.requests == []
@@ -70,7 +70,7 @@ async def test_an_answered_question_is_answered_again_without_a_request_even_aft
     ],
 )
 async def test_a_question_that_differs_is_asked(tmp_path: Path, change: dict[str, Any]) -> None:
-    desk = Desk(tmp_path, reply(said("1")), reply(said('{"value": 2}', "msg_2")))
+    desk = LoginPrompt(tmp_path, reply(said("1")), reply(said('{"value": 2}', "msg_2")))
     question = {"prompt": "Why?", "thread": "nb", "context": context(), "replay": True}
     await desk.ask(**question)
     events = await desk.ask(**question | change)
@@ -80,7 +80,7 @@ async def test_a_question_that_differs_is_asked(tmp_path: Path, change: dict[str
 
 
 async def test_changed_instructions_ask_anew(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, reply(said("1")), reply(said("2", "msg_2")))
+    desk = LoginPrompt(tmp_path, reply(said("1")), reply(said("2", "msg_2")))
     await desk.ask("Why?", thread="nb", replay=True)
     (tmp_path / "AGENTS.md").write_text("Be kind.")
     assert not is_replayed(await desk.ask("Why?", thread="nb", replay=True))
@@ -89,7 +89,7 @@ async def test_changed_instructions_ask_anew(tmp_path: Path) -> None:
 async def test_an_answer_that_ran_tools_is_not_stored(tmp_path: Path) -> None:
     tools = {"tools": ToolSet((run_python,)), "approval": ApprovalPolicy.ALL}
     call = called("run_python", {"code": "print(1)"})
-    desk = Desk(tmp_path, reply(call), reply(said("Done.")), reply(said("Done again.", "msg_2")))
+    desk = LoginPrompt(tmp_path, reply(call), reply(said("Done.")), reply(said("Done again.", "msg_2")))
     await desk.ask("Run it", thread="nb", replay=True, **tools)
     assert not (tmp_path / "answers").exists()
     answer = answer_of(await desk.ask("Run it", thread="nb", replay=True, **tools))
@@ -98,27 +98,27 @@ async def test_an_answer_that_ran_tools_is_not_stored(tmp_path: Path) -> None:
 
 async def test_a_question_about_what_is_only_described_is_asked(tmp_path: Path) -> None:
     described = NotebookContext((Section("variable", "", "df: pandas.DataFrame", whole=False),))
-    desk = Desk(tmp_path, reply(said("1")), reply(said("2", "msg_2")))
+    desk = LoginPrompt(tmp_path, reply(said("1")), reply(said("2", "msg_2")))
     for _ in range(2):
         events = await desk.ask("Why?", thread="nb", context=described, replay=True)
     assert answer_of(events).text == "2"
 
 
 async def test_another_account_and_another_provider_are_asked(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, reply(said("1")))
+    desk = LoginPrompt(tmp_path, reply(said("1")))
     await desk.ask("Why?", thread="nb", replay=True)
     grace = replace(LOGIN, account=replace(LOGIN.account, account_id="acct-2", email="grace@example.com"))
-    other = Desk(tmp_path, reply(said("2")), reply(said("3", "msg_2")))
+    other = LoginPrompt(tmp_path, reply(said("2")), reply(said("3", "msg_2")))
     other.login.credentials = grace
     assert answer_of(await other.ask("Why?", thread="nb", replay=True)).text == "2"
-    elsewhere = Desk(
+    elsewhere = LoginPrompt(
         tmp_path, reply(said("3")), provider=Provider("else", "Else", base_url="https://else.example/v1")
     )
     assert answer_of(await elsewhere.ask("Why?", thread="nb", replay=True)).text == "3"
 
 
 async def test_nobody_signed_in_sees_no_stored_answer(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, reply(said("1")))
+    desk = LoginPrompt(tmp_path, reply(said("1")))
     await desk.ask("Why?", thread="nb", replay=True)
     desk.login.credentials = None
     assert answer_of(await desk.ask("Why?", thread="nb", replay=True)).status == "failed"
@@ -126,13 +126,13 @@ async def test_nobody_signed_in_sees_no_stored_answer(tmp_path: Path) -> None:
 
 async def test_only_whole_answers_are_stored(tmp_path: Path) -> None:
     cut = reply(said("Ha"), status="incomplete", incomplete_reason="max_output_tokens")
-    desk = Desk(tmp_path, cut, reply(said("Whole", "msg_2")))
+    desk = LoginPrompt(tmp_path, cut, reply(said("Whole", "msg_2")))
     await desk.ask("Why?", thread="nb", replay=True)
     assert answer_of(await desk.ask("Why?", thread="nb", replay=True)).text == "Whole"
 
 
 async def test_a_value_is_made_again_from_the_stored_answer(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, reply(said('{"value": [1, 2]}')))
+    desk = LoginPrompt(tmp_path, reply(said('{"value": [1, 2]}')))
     for _ in range(2):
         answer = answer_of(await desk.ask("Numbers", thread="nb", replay=True, schema=list[int]))
         assert answer.parsed == [1, 2]
@@ -140,7 +140,7 @@ async def test_a_value_is_made_again_from_the_stored_answer(tmp_path: Path) -> N
 
 
 async def test_a_thread_that_was_lost_hears_of_the_stored_answer(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, reply(said("One.")), reply(said("Two.", "msg_2")))
+    desk = LoginPrompt(tmp_path, reply(said("One.")), reply(said("Two.", "msg_2")))
     await desk.ask("Why?", thread="nb", replay=True)
     desk.assistant.threads.forget("nb")
     await desk.ask("Why?", thread="nb", replay=True)

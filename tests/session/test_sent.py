@@ -19,7 +19,7 @@ from codex_nb.session.prompt import BASE, RULE
 from codex_nb.tools.notebook import Cell, NotebookSnapshot
 from tests.leaks import assert_no_leak
 from tests.session.scripted import called, reply, said
-from tests.session.test_assistant import REFRESH, TOKEN, Desk
+from tests.session.test_assistant import REFRESH, TOKEN, LoginPrompt
 
 pytestmark = pytest.mark.anyio
 
@@ -48,7 +48,7 @@ def planted() -> str:
     return "\n".join(form for secret in SECRETS.values() for form in forms(secret))
 
 
-def bodies(desk: Desk) -> list[bytes]:
+def bodies(desk: LoginPrompt) -> list[bytes]:
     backend = choose_backend(desk.settings, is_chatgpt_auth=True)
     return [request_body(request, backend) for request in desk.client.requests]
 
@@ -72,7 +72,9 @@ async def test_no_secret_planted_anywhere_is_in_any_body(tmp_path: Path) -> None
         called("inspect", {"names": ["text", "frame", "mapping"]}, "call_2"),
         called("read_file", {"path": "notes.txt"}, "call_3"),
     ]
-    desk = Desk(tmp_path, reply(*calls), reply(said("Done.")), reply(said("So.", "msg_2")), environ=ENVIRON)
+    desk = LoginPrompt(
+        tmp_path, reply(*calls), reply(said("Done.")), reply(said("So.", "msg_2")), environ=ENVIRON
+    )
     desk.kernel.variables.update(namespace)
     prompt = f"What of @text, @frame, @cell:1 and @file:notes.txt? {text}"
     context = build_context(
@@ -116,7 +118,7 @@ async def test_an_order_in_a_frame_a_file_or_a_tools_result_stays_inside_the_fen
         called("run_python", {"code": "print(hostile)"}, "call_1"),
         called("read_file", {"path": "notes.txt"}, "call_2"),
     ]
-    desk = Desk(tmp_path, reply(*calls), reply(said("Done.")))
+    desk = LoginPrompt(tmp_path, reply(*calls), reply(said("Done.")))
     desk.kernel.variables["hostile"] = hostile
     prompt = "What is in @frame and @file:notes.txt?"
     context = build_context(

@@ -11,11 +11,11 @@ from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.errors import AccountChanged, AuthError, RefreshFailed, SignInRequired
 from codex_nb.session.events import TurnEvent, TurnFinished
 from codex_nb.session.notebook_context import TurnRequest
-from codex_nb.tools.approval import NobodyToAsk
+from codex_nb.tools.approval import DenyAll
 from codex_nb.tools.base import Ports, ToolSet
 from codex_nb.tools.run_python import run_python
 from tests.session.scripted import SameThread, Step, called, delta, outputs, reply, said
-from tests.session.test_assistant import LOGIN, Desk
+from tests.session.test_assistant import LOGIN, LoginPrompt
 
 pytestmark = pytest.mark.anyio
 
@@ -26,9 +26,9 @@ ANSWER = reply(said("It is 42."))
 
 async def ask(
     home: Path, *scripts: Step, becomes: Credentials | None
-) -> tuple[Desk, list[AuthError], TurnFinished]:
+) -> tuple[LoginPrompt, list[AuthError], TurnFinished]:
     """Ask while the person, when asked to sign in, becomes somebody, or cancels (None)."""
-    desk, asked = Desk(home, *scripts), list[AuthError]()
+    desk, asked = LoginPrompt(home, *scripts), list[AuthError]()
 
     async def sign_in(error: AuthError) -> bool:
         asked.append(error)
@@ -37,7 +37,7 @@ async def ask(
 
     request = TurnRequest("What is it?", tools=ToolSet((run_python,)), approval=ApprovalPolicy.ALL)
     turn = desk.assistant.turn(
-        request, ports=Ports(SameThread(), desk.kernel), approver=NobodyToAsk(), sign_in=sign_in
+        request, ports=Ports(SameThread(), desk.kernel), approver=DenyAll(), sign_in=sign_in
     )
     events: list[TurnEvent] = [event async for event in turn]
     assert isinstance(events[-1], TurnFinished)

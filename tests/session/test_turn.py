@@ -27,8 +27,8 @@ from codex_nb.session.events import (
     Usage,
 )
 from codex_nb.session.thread import ABORTED_NOTE, ABORTED_OUTPUT, Conversation
-from codex_nb.session.turn import Unfit, run_turn
-from codex_nb.tools.approval import Decision, NobodyToAsk, PendingApprovals, Verdict
+from codex_nb.session.turn import SchemaMismatch, run_turn
+from codex_nb.tools.approval import Decision, DenyAll, PendingApprovals, Verdict
 from codex_nb.words import conversation as words
 from tests.session.scripted import (
     Person,
@@ -177,7 +177,7 @@ async def test_edited_code_runs_instead_and_the_model_learns_what_ran() -> None:
 
 async def test_without_a_person_a_call_is_refused_with_a_hint() -> None:
     kernel = ProcessKernel()
-    turn = make_turn(kernel=kernel, policy=ApprovalPolicy.ASK, approver=NobodyToAsk())
+    turn = make_turn(kernel=kernel, policy=ApprovalPolicy.ASK, approver=DenyAll())
     events, last, client = await play(turn, reply(called("run_python", {"code": "1"})), reply(said("ok")))
     [(_, output)] = outputs(client.requests[1].input)
     assert "--approval all" in output
@@ -399,7 +399,7 @@ async def test_two_turns_of_a_thread_share_the_beginning_of_their_input() -> Non
 
 def only_digits(text: str) -> int:
     if not text.isdigit():
-        raise Unfit(f"{text!r} is no number")
+        raise SchemaMismatch(f"{text!r} is no number")
     return int(text)
 
 

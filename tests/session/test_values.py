@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, Field, field_validator
 
 from codex_nb.session.structured_output import SchemaError, value_format
-from codex_nb.session.turn import Unfit
+from codex_nb.session.turn import SchemaMismatch
 
 
 class Colour(StrEnum):
@@ -88,7 +88,7 @@ def test_every_kind_of_type_gives_its_own_values(wanted: Any, text: str, value: 
     ],
 )
 def test_what_does_not_fit_is_named(wanted: Any, text: str, problem: str) -> None:
-    with pytest.raises(Unfit) as caught:
+    with pytest.raises(SchemaMismatch) as caught:
         value_format(wanted).parse(text)
     assert str(caught.value).startswith(problem)
 

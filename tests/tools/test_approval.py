@@ -7,12 +7,12 @@ import pytest
 
 from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.tools.approval import (
+    ApprovalMemory,
     ApprovalRequest,
-    ConsentMemory,
-    ConsentRules,
+    ApprovalRules,
     Decision,
+    DenyAll,
     Effect,
-    NobodyToAsk,
     PendingApprovals,
     Verdict,
 )
@@ -68,7 +68,7 @@ async def test_a_withdrawn_request_can_no_longer_be_approved() -> None:
 
 
 async def test_with_nobody_to_ask_the_answer_is_no() -> None:
-    decision = await NobodyToAsk().decide(request())
+    decision = await DenyAll().decide(request())
     assert (decision.approved, decision.by) == (False, "nobody")
 
 
@@ -84,7 +84,7 @@ async def test_with_nobody_to_ask_the_answer_is_no() -> None:
 def test_the_policy_decides_by_the_tools_effect(
     policy: ApprovalPolicy, shows: str, looks: str, changes: str, runs: str
 ) -> None:
-    rules = ConsentRules(policy)
+    rules = ApprovalRules(policy)
 
     def outcome(effect: Effect) -> str:
         decision = rules.decide(effect, request())
@@ -98,8 +98,8 @@ def test_the_policy_decides_by_the_tools_effect(
 
 
 def test_a_decision_for_the_session_covers_the_tool_or_exactly_the_code() -> None:
-    memory = ConsentMemory()
-    rules = ConsentRules(ApprovalPolicy.ASK, memory)
+    memory = ApprovalMemory()
+    rules = ApprovalRules(ApprovalPolicy.ASK, memory)
     memory.remember(request(code="a"), Decision(Verdict.APPROVE))
     assert not memory.allows(request(code="a"))
     memory.remember(request(code="a"), Decision(Verdict.APPROVE_CODE, code="b"))
@@ -108,4 +108,4 @@ def test_a_decision_for_the_session_covers_the_tool_or_exactly_the_code() -> Non
     memory.remember(request(tool="inspect"), Decision(Verdict.APPROVE_TOOL))
     assert memory.allows(request(tool="inspect", code="anything"))
     assert rules.decide(Effect.RUNS_CODE, request(code="b")) == Decision(Verdict.APPROVE, by="policy")
-    assert ConsentRules(ApprovalPolicy.NEVER, memory).decide(Effect.RUNS_CODE, request(code="b")) is not None
+    assert ApprovalRules(ApprovalPolicy.NEVER, memory).decide(Effect.RUNS_CODE, request(code="b")) is not None

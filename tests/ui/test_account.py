@@ -155,7 +155,7 @@ def test_no_hostile_account_gets_through(name: str) -> None:
     assert violations(report._repr_mimebundle_()["text/html"]) == []
 
 
-class Desk:
+class LoginPrompt:
     def __init__(self) -> None:
         self.notebook = FakeNotebook()
         self.commands: list[str] = []
@@ -170,7 +170,7 @@ class Desk:
 
 
 def test_the_output_is_plain_and_its_buttons_are_beside_it() -> None:
-    desk = Desk()
+    desk = LoginPrompt()
     desk.channel.ready()
     desk.view.settle()
     desk.channel.says("replaced")
@@ -183,7 +183,7 @@ def test_the_output_is_plain_and_its_buttons_are_beside_it() -> None:
 
 
 def test_nobody_is_signed_out_without_having_been_asked() -> None:
-    desk = Desk()
+    desk = LoginPrompt()
     desk.channel.ready()
     desk.view.settle()
     desk.channel.says("command", name="confirm_sign_out")
@@ -198,7 +198,7 @@ def test_nobody_is_signed_out_without_having_been_asked() -> None:
 
 
 def test_a_new_report_takes_the_question_away() -> None:
-    desk = Desk()
+    desk = LoginPrompt()
     desk.channel.ready()
     desk.view.settle()
     desk.view.ask_to_sign_out("ada@example.com")
@@ -208,7 +208,7 @@ def test_a_new_report_takes_the_question_away() -> None:
 
 
 def test_where_nobody_is_signed_in_signing_in_comes_first_and_nobody_can_be_signed_out() -> None:
-    desk = Desk()
+    desk = LoginPrompt()
     desk.channel.ready()
     desk.view.update(AccountReport(AccountStatus(signed_in=False)))
     told = desk.channel.sent[-1]["commands"]
@@ -219,7 +219,7 @@ def test_where_nobody_is_signed_in_signing_in_comes_first_and_nobody_can_be_sign
 
 
 def test_a_refresh_shows_the_new_report_in_the_same_output() -> None:
-    desk = Desk()
+    desk = LoginPrompt()
     desk.channel.ready()
     desk.view.settle()
     new = AccountReport(STATUS, None, now=NOW.astimezone(UTC))
@@ -231,7 +231,7 @@ def test_a_refresh_shows_the_new_report_in_the_same_output() -> None:
 
 
 def test_nobody_who_is_signed_out_is_offered_to_sign_out() -> None:
-    desk = Desk()
+    desk = LoginPrompt()
     desk.channel.ready()
     desk.view.settle()
     desk.view.update(AccountReport(AccountStatus(signed_in=False), None))
@@ -240,6 +240,6 @@ def test_nobody_who_is_signed_out_is_offered_to_sign_out() -> None:
 
 
 def test_where_no_front_end_answers_the_report_stays_without_buttons() -> None:
-    desk = Desk()
+    desk = LoginPrompt()
     desk.view.settle()
     assert (desk.channel.closed, desk.notebook.standing()) == (True, [REPORT._repr_mimebundle_()])

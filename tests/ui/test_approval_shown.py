@@ -17,9 +17,9 @@ from rich.console import Console
 
 from codex_nb.session.events import ApprovalRequested, ToolCallReady
 from codex_nb.tools.approval import ApprovalRequest
-from codex_nb.ui.html_view import HtmlScreen
-from codex_nb.ui.rich_view import RichScreen
-from codex_nb.ui.text_view import PlainScreen, ask_by_typing
+from codex_nb.ui.html_view import HtmlView
+from codex_nb.ui.rich_view import RichView
+from codex_nb.ui.text_view import PlainTextView, ask_by_typing
 from codex_nb.ui.transcript import Transcript
 from tests.ui.fakes import STARTED, FakeNotebook, FakePage
 
@@ -83,7 +83,7 @@ def in_the_widget(request: ApprovalRequest, code: str) -> str:
 def in_html(request: ApprovalRequest, code: str) -> str:
     notebook = FakeNotebook()
     asked: list[str] = []
-    screen = HtmlScreen(
+    screen = HtmlView(
         on_command=lambda _: None, ask=lambda prompt: asked.append(prompt) or "n", displays=notebook
     )
     for event in events(request, code):
@@ -97,7 +97,7 @@ def in_html(request: ApprovalRequest, code: str) -> str:
 
 def in_text(request: ApprovalRequest, code: str) -> str:
     stream, asked = io.StringIO(), []
-    screen = PlainScreen(stream, on_command=lambda _: None, ask=lambda prompt: asked.append(prompt) or "n")
+    screen = PlainTextView(stream, on_command=lambda _: None, ask=lambda prompt: asked.append(prompt) or "n")
     for event in events(request, code):
         screen.apply(event)
     stream.getvalue().encode()
@@ -107,7 +107,7 @@ def in_text(request: ApprovalRequest, code: str) -> str:
 def in_a_terminal(request: ApprovalRequest, code: str) -> str:
     stream, asked = io.StringIO(), []
     console = Console(file=stream, width=1000, color_system=None)
-    screen = RichScreen(console, on_command=lambda _: None, ask=lambda prompt: asked.append(prompt) or "n")
+    screen = RichView(console, on_command=lambda _: None, ask=lambda prompt: asked.append(prompt) or "n")
     for event in events(request, code):
         screen.apply(event)
     return stream.getvalue() + "\n".join(asked)

@@ -15,7 +15,7 @@ from codex_nb.session.events import (
     ToolStarted,
 )
 from codex_nb.tools.approval import ApprovalRequest, Decision, Verdict
-from codex_nb.ui.html_view import HtmlScreen
+from codex_nb.ui.html_view import HtmlView
 from codex_nb.ui.layout import Command, Decide
 from codex_nb.ui.transcript import Transcript
 from tests.rendering.hostile import PAYLOADS, payload
@@ -26,14 +26,14 @@ REQUEST = ApprovalRequest(1, "run_python", "print(1)", "python", "Print a number
 READY = ToolCallReady(1, "run_python", json.dumps({"code": "print(1)"}))
 
 
-class Desk:
+class LoginPrompt:
     """An HTML screen in a fake notebook; ``now`` is the clock in seconds."""
 
     def __init__(self, typed: str = "y", **options: Any) -> None:
         self.notebook = FakeNotebook()
         self.commands: list[Command] = []
         self.now = 0.0
-        self.screen = HtmlScreen(
+        self.screen = HtmlView(
             on_command=self.commands.append,
             ask=lambda _: typed,
             displays=self.notebook,
@@ -48,7 +48,7 @@ class Desk:
 
 
 def test_it_replaces_itself_a_few_times_a_second_at_most() -> None:
-    desk = Desk()
+    desk = LoginPrompt()
     for _ in range(100):
         desk.now += 0.01
         desk.play(TextDelta("m1", "word "))
@@ -56,7 +56,7 @@ def test_it_replaces_itself_a_few_times_a_second_at_most() -> None:
 
 
 def test_too_soon_it_says_when_it_can_be_asked_again() -> None:
-    desk = Desk()
+    desk = LoginPrompt()
     desk.play(TextDelta("m1", "one "))
     desk.now += 0.1
     desk.screen.apply(TextDelta("m1", "two"))
@@ -68,7 +68,7 @@ def test_too_soon_it_says_when_it_can_be_asked_again() -> None:
 
 
 def test_it_says_what_goes_on_and_ends_with_the_answer_alone() -> None:
-    desk = Desk()
+    desk = LoginPrompt()
     desk.play(STARTED, TextDelta("m1", "half"))
     assert desk.notebook.standing()[0]["text/plain"] == "[Codex is working …]"
     desk.now = 1.0
@@ -80,14 +80,14 @@ def test_it_says_what_goes_on_and_ends_with_the_answer_alone() -> None:
 
 
 def test_the_code_stands_there_before_it_is_asked_for() -> None:
-    desk = Desk("n because")
+    desk = LoginPrompt("n because")
     desk.play(READY, ApprovalRequested(REQUEST))
     assert "print(1)" in desk.notebook.standing()[0]["text/plain"]
     assert desk.commands == [Decide(1, Decision(Verdict.REJECT, message="because"))]
 
 
 def test_text_that_follows_outputs_stands_below_them() -> None:
-    desk = Desk()
+    desk = LoginPrompt()
     desk.play(TextDone("m1", "before"), READY, ApprovalResolved(1, Decision(Verdict.APPROVE)))
     desk.play(ToolStarted(1))
     desk.notebook.print("1")
@@ -103,8 +103,8 @@ def test_it_takes_the_place_of_a_transcript_that_nobody_answered() -> None:
     notebook = FakeNotebook()
     transcript = Transcript(on_command=lambda _: None, displays=notebook, open_channel=notebook.open_channel)
     transcript.show()
-    handle = transcript.give_up()
-    screen = HtmlScreen(on_command=lambda _: None, displays=notebook, in_place_of=handle)
+    handle = transcript.fall_back()
+    screen = HtmlView(on_command=lambda _: None, displays=notebook, in_place_of=handle)
     for event in (TextDone("m1", "text"), finished("text")):
         screen.apply(event)
     screen.close()
@@ -118,7 +118,7 @@ def test_it_takes_the_place_of_a_transcript_that_nobody_answered() -> None:
 
 @pytest.mark.parametrize("name", PAYLOADS)
 def test_no_hostile_text_gets_through(name: str) -> None:
-    desk, text = Desk(), payload(name)
+    desk, text = LoginPrompt(), payload(name)
     desk.play(
         TextDone("m1", text),
         ToolCallReady(1, text, json.dumps({"code": text})),
@@ -139,9 +139,9 @@ def test_no_hostile_text_gets_through(name: str) -> None:
     ],
 )
 def test_another_view_stands_where_the_turn_has_come_to(said: tuple[Any, ...], left: list[str]) -> None:
-    desk = Desk()
+    desk = LoginPrompt()
     desk.play(*said)
-    desk.screen.make_room().show({"text/plain": "sign in"})
+    desk.screen.reserve_output().show({"text/plain": "sign in"})
     desk.now += 10
     desk.play(TextDone("m2", "answer"), finished())
     desk.screen.close()

@@ -21,9 +21,9 @@ from codex_nb.session.events import (
     ToolStarted,
 )
 from codex_nb.tools.approval import ApprovalRequest, Decision, Verdict
-from codex_nb.ui.html_view import HtmlScreen
-from codex_nb.ui.rich_view import RichScreen
-from codex_nb.ui.text_view import PlainScreen
+from codex_nb.ui.html_view import HtmlView
+from codex_nb.ui.rich_view import RichView
+from codex_nb.ui.text_view import PlainTextView
 from codex_nb.ui.transcript import Transcript
 from tests.rendering.hostile import PAYLOADS, payload
 from tests.rendering.strict import text_of, violations
@@ -60,7 +60,7 @@ def running(call_number: int) -> list[Any]:
     ]
 
 
-class Desk:
+class LoginPrompt:
     """A transcript in a fake notebook."""
 
     def __init__(self) -> None:
@@ -83,7 +83,7 @@ class Desk:
 
 
 def test_a_later_call_changes_the_checklist_and_adds_no_section() -> None:
-    desk = Desk()
+    desk = LoginPrompt()
     desk.play(STARTED, *planning(11, arguments(0)))
     first = FakePage().draw(desk.notebook.channels[0].frames())
     assert first.status == "Step 1 of 3: Load"
@@ -102,7 +102,7 @@ def test_a_later_call_changes_the_checklist_and_adds_no_section() -> None:
 
 
 def test_a_page_reloaded_in_the_middle_finds_the_checklist_again() -> None:
-    desk = Desk()
+    desk = LoginPrompt()
     desk.play(STARTED, *planning(11, arguments(0)), *planning(12, arguments(1)))
     desk.notebook.channels[0].ready("v2")
     kinds = [(operation["op"], operation.get("kind")) for operation in desk.notebook.channels[0].frames()[-1]]
@@ -111,7 +111,7 @@ def test_a_page_reloaded_in_the_middle_finds_the_checklist_again() -> None:
 
 @pytest.mark.parametrize("kind", ["text/html", "text/markdown", "text/plain"])
 def test_the_checklist_that_stays_reads_the_same_in_every_kind(kind: str) -> None:
-    desk = Desk()
+    desk = LoginPrompt()
     desk.play(STARTED, *planning(11, arguments(1, "It *was* small.")), finished())
     desk.transcript.close()
     (standing,) = desk.notebook.standing()
@@ -132,7 +132,7 @@ def test_the_checklist_that_stays_reads_the_same_in_every_kind(kind: str) -> Non
 
 @pytest.mark.parametrize("status", ["completed", "failed", "cancelled", "incomplete"])
 def test_a_step_in_progress_when_the_turn_ended_reads_as_not_finished(status: str) -> None:
-    desk = Desk()
+    desk = LoginPrompt()
     desk.play(STARTED, *planning(11, arguments(1)), *running(1), finished(status=status))
     desk.transcript.close()
     first = desk.notebook.standing()[0]
@@ -142,7 +142,7 @@ def test_a_step_in_progress_when_the_turn_ended_reads_as_not_finished(status: st
 
 
 def test_the_live_checklist_says_at_the_end_what_is_not_finished() -> None:
-    desk = Desk()
+    desk = LoginPrompt()
     desk.play(STARTED, *planning(11, arguments(1)), finished(status="cancelled"))
     operations = [operation for frame in desk.notebook.channels[0].frames() for operation in frame]
     (last, *_) = [operation for operation in reversed(operations) if operation["op"] == "plan"]
@@ -154,7 +154,7 @@ def test_the_live_checklist_says_at_the_end_what_is_not_finished() -> None:
 
 
 def test_the_buttons_of_an_output_whose_checklist_changed_are_brought_back() -> None:
-    desk = Desk()
+    desk = LoginPrompt()
     desk.play(STARTED, *planning(11, arguments(0)), *running(1))
     desk.notebook.channels[0].says("replaced")
     desk.notebook.channels[1].ready()
@@ -164,7 +164,7 @@ def test_the_buttons_of_an_output_whose_checklist_changed_are_brought_back() -> 
 
 @pytest.mark.parametrize("is_replaced", [True, False])
 def test_a_checklist_above_the_outputs_of_its_steps_goes_on_where_it_stands(is_replaced: bool) -> None:
-    desk = Desk()
+    desk = LoginPrompt()
     desk.play(STARTED, *planning(11, arguments(0)), *running(1))
     if is_replaced:
         desk.notebook.channels[0].says("replaced")
@@ -179,7 +179,7 @@ def test_a_checklist_above_the_outputs_of_its_steps_goes_on_where_it_stands(is_r
 
 def test_html_that_replaces_itself_goes_on_with_the_checklist_where_it_stands() -> None:
     notebook = FakeNotebook()
-    screen = HtmlScreen(on_command=lambda _: None, displays=notebook)
+    screen = HtmlView(on_command=lambda _: None, displays=notebook)
     calls = [*planning(11, arguments(0)), *running(1), *planning(12, arguments(1)), *running(2)]
     for event in (STARTED, *calls, *planning("p3", arguments(3)), TextDone("m1", "Plotted."), finished()):
         screen.apply(event)
@@ -195,9 +195,9 @@ def on_screen(kind: str, *events: Any) -> str:
     stream = io.StringIO()
     console = Console(file=stream, width=80, color_system=None)
     screen: Any = (
-        PlainScreen(stream, on_command=lambda _: None)
+        PlainTextView(stream, on_command=lambda _: None)
         if kind == "plain"
-        else RichScreen(console, on_command=lambda _: None)
+        else RichView(console, on_command=lambda _: None)
     )
     for event in events:
         screen.apply(event)
@@ -225,7 +225,7 @@ def test_a_call_that_is_no_plan_is_a_failed_call(kind: str) -> None:
 
 
 def test_a_tool_of_the_users_own_with_this_name_is_shown_as_the_call_it_is() -> None:
-    desk = Desk()
+    desk = LoginPrompt()
     asked = ApprovalRequest(11, "update_plan", arguments(0), "json", "update_plan runs code in this kernel.")
     ready = ToolCallReady(11, "update_plan", arguments(0))
     desk.play(STARTED, ready, ApprovalRequested(asked))
@@ -238,7 +238,7 @@ def test_a_tool_of_the_users_own_with_this_name_is_shown_as_the_call_it_is() -> 
 
 
 def test_a_plan_outlives_a_request_that_is_repeated_and_half_a_plan_does_not() -> None:
-    desk = Desk()
+    desk = LoginPrompt()
     half = [ToolCallStarted(12, "update_plan"), ToolArgumentsDelta(12, arguments(2)[:20])]
     desk.play(STARTED, *planning(11, arguments(0)), *half, RetryScheduled(1, 5, 2.0, "It broke."))
     desk.play(*planning("p3", arguments(1)), finished())
@@ -254,7 +254,7 @@ FOOTER = (
 @pytest.mark.parametrize("name", PAYLOADS)
 def test_no_hostile_step_gets_through(name: str) -> None:
     text = payload(name)
-    desk = Desk()
+    desk = LoginPrompt()
     desk.play(STARTED, *planning(11, arguments(0, text, (text, text))), finished())
     operations = [operation for frame in desk.notebook.channels[0].frames() for operation in frame]
     assert [operation for operation in operations if operation["op"] == "html"] == []

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from codex_nb.auth.login import EnterCode, EnterSecret, LoginStep, OpenUrl, SignedIn, Waiting
 from codex_nb.errors import LoginFailed
-from codex_nb.ui.login import SignInWidget, sign_in_by_text
+from codex_nb.ui.login import LoginWidget, sign_in_by_text
 from tests.rendering.hostile import PAYLOADS, payload
 from tests.rendering.strict import violations
 from tests.ui.fakes import FakeNotebook
@@ -53,14 +53,14 @@ class FakeFlow:
         self._woken.set()
 
 
-class Desk:
+class LoginPrompt:
     """A sign-in widget in a fake notebook; its flows are begun in the order given."""
 
     def __init__(self, *flows: FakeFlow, **options: Any) -> None:
         self.notebook = FakeNotebook()
         self.flows = list(flows)
         self.started: list[str] = []
-        self.widget = SignInWidget(
+        self.widget = LoginWidget(
             self._start,
             reason="Your session has expired.",
             displays=self.notebook,
@@ -91,7 +91,7 @@ class Desk:
 
 
 async def test_a_code_is_shown_with_its_page_and_time_and_the_cell_goes_on_by_itself() -> None:
-    desk = Desk(FakeFlow(CODE, None, DONE))
+    desk = LoginPrompt(FakeFlow(CODE, None, DONE))
     run = asyncio.create_task(desk.widget.run())
     page = await desk.until("code")
     step = page["step"]
@@ -114,7 +114,7 @@ async def test_a_code_is_shown_with_its_page_and_time_and_the_cell_goes_on_by_it
 async def test_a_cell_is_promised_to_go_on_only_where_one_waits(
     step: LoginStep, cell_waits: bool, promise: str
 ) -> None:
-    desk = Desk(FakeFlow(step, None), cell_waits=cell_waits)
+    desk = LoginPrompt(FakeFlow(step, None), cell_waits=cell_waits)
     run = asyncio.create_task(desk.widget.run())
     page = await desk.until("code" if step is CODE else "open")
     assert page["step"]["text"].endswith(f". {promise}")
@@ -123,7 +123,7 @@ async def test_a_cell_is_promised_to_go_on_only_where_one_waits(
 
 
 async def test_a_new_code_starts_over() -> None:
-    desk = Desk(FakeFlow(CODE, None), FakeFlow(DONE))
+    desk = LoginPrompt(FakeFlow(CODE, None), FakeFlow(DONE))
     run = asyncio.create_task(desk.widget.run())
     await desk.until("code")
     desk.channel.says("command", name="again")
@@ -132,7 +132,7 @@ async def test_a_new_code_starts_over() -> None:
 
 
 async def test_cancelling_changes_nothing_and_says_so() -> None:
-    desk = Desk(FakeFlow(CODE, None))
+    desk = LoginPrompt(FakeFlow(CODE, None))
     run = asyncio.create_task(desk.widget.run())
     await desk.until("code")
     desk.channel.says("command", name="cancel")
@@ -142,7 +142,7 @@ async def test_cancelling_changes_nothing_and_says_so() -> None:
 
 
 async def test_a_failure_is_shown_and_can_be_tried_again_from_another_thread() -> None:
-    desk = Desk(
+    desk = LoginPrompt(
         FakeFlow(LoginFailed("The page refused.", reason="refused", hint="Ask again.")), FakeFlow(DONE)
     )
     run = asyncio.create_task(desk.widget.run())
@@ -153,7 +153,7 @@ async def test_a_failure_is_shown_and_can_be_tried_again_from_another_thread() -
 
 
 async def test_another_way_is_begun_when_it_is_chosen() -> None:
-    desk = Desk(
+    desk = LoginPrompt(
         FakeFlow(CODE, None), FakeFlow(OpenUrl("https://auth.example/a?b=1", can_paste=True), None, DONE)
     )
     run = asyncio.create_task(desk.widget.run())
@@ -167,7 +167,7 @@ async def test_another_way_is_begun_when_it_is_chosen() -> None:
 
 
 async def test_a_key_goes_to_the_flow_and_nowhere_else(caplog: pytest.LogCaptureFixture) -> None:
-    desk = Desk(
+    desk = LoginPrompt(
         FakeFlow(CODE, None), FakeFlow(EnterSecret("OpenAI API key"), None, Waiting("Checking …"), DONE)
     )
     run = asyncio.create_task(desk.widget.run())
@@ -185,7 +185,7 @@ async def test_a_key_goes_to_the_flow_and_nowhere_else(caplog: pytest.LogCapture
 
 
 async def test_a_reloaded_page_shows_the_step_again() -> None:
-    desk = Desk(FakeFlow(CODE, None, DONE))
+    desk = LoginPrompt(FakeFlow(CODE, None, DONE))
     run = asyncio.create_task(desk.widget.run())
     page = await desk.until("code")
     desk.channel.ready("v2")
@@ -195,7 +195,7 @@ async def test_a_reloaded_page_shows_the_step_again() -> None:
 
 
 async def test_an_address_that_is_not_of_the_web_is_no_link() -> None:
-    desk = Desk(FakeFlow(OpenUrl("javascript:window.pwned=1", can_paste=False), None))
+    desk = LoginPrompt(FakeFlow(OpenUrl("javascript:window.pwned=1", can_paste=False), None))
     run = asyncio.create_task(desk.widget.run())
     step = (await desk.until("open"))["step"]
     assert step["href"] == ""
@@ -206,7 +206,7 @@ async def test_an_address_that_is_not_of_the_web_is_no_link() -> None:
 @pytest.mark.parametrize("name", PAYLOADS)
 async def test_no_hostile_account_or_plan_gets_through_in_what_stays(name: str) -> None:
     text = payload(name)
-    desk = Desk(FakeFlow(SignedIn(text, text, text)))
+    desk = LoginPrompt(FakeFlow(SignedIn(text, text, text)))
     await desk.widget.run()
     desk.widget.finish()
     assert violations(desk.notebook.standing()[0]["text/html"]) == []

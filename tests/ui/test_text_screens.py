@@ -23,8 +23,8 @@ from codex_nb.session.events import (
 )
 from codex_nb.tools.approval import ApprovalRequest, Decision, Verdict
 from codex_nb.ui.layout import Command, Decide
-from codex_nb.ui.rich_view import RichScreen
-from codex_nb.ui.text_view import PlainScreen
+from codex_nb.ui.rich_view import RichView
+from codex_nb.ui.text_view import PlainTextView
 from codex_nb.words import tools
 from tests.rendering.hostile import PAYLOADS, payload
 from tests.ui.fakes import STARTED, finished
@@ -44,7 +44,7 @@ class PlainDesk:
     def __init__(self, ask: Ask = None) -> None:
         self.commands: list[Command] = []
         self.stream = io.StringIO()
-        self.screen: Any = PlainScreen(self.stream, on_command=self.commands.append, ask=ask)
+        self.screen: Any = PlainTextView(self.stream, on_command=self.commands.append, ask=ask)
 
     def play(self, *events: Any) -> str:
         for event in events:
@@ -60,7 +60,7 @@ class RichDesk(PlainDesk):
     def __init__(self, ask: Ask = None, *, terminal: bool = False) -> None:
         super().__init__(ask)
         console = Console(file=self.stream, force_terminal=terminal, width=100, color_system=None)
-        self.screen = RichScreen(console, on_command=self.commands.append, ask=ask)
+        self.screen = RichView(console, on_command=self.commands.append, ask=ask)
 
 
 both = pytest.mark.parametrize("desk_of", [PlainDesk, RichDesk])
@@ -231,7 +231,7 @@ def test_a_console_shows_the_code_of_a_question_once_and_a_document_keeps_it(
     prompts_stay: bool, times: int
 ) -> None:
     stream, asked = io.StringIO(), []
-    screen = PlainScreen(
+    screen = PlainTextView(
         stream,
         on_command=lambda _: None,
         ask=lambda prompt: asked.append(prompt) or "y",

@@ -34,7 +34,7 @@ REQUEST = ApprovalRequest(1, "run_python", CODE, "python", "Run two lines", edit
 APPROVED = Decision(Verdict.APPROVE)
 
 
-class Desk:
+class LoginPrompt:
     """A transcript in a fake notebook; ``now`` is the clock in seconds."""
 
     def __init__(self, **options: Any) -> None:
@@ -67,8 +67,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk() -> Desk:
-    desk = Desk()
+def desk() -> LoginPrompt:
+    desk = LoginPrompt()
     desk.channel.ready()
     return desk
 
@@ -78,7 +78,7 @@ def call(call_number: int = 1, code: str = CODE, name: str = "run_python") -> li
     return [ToolCallStarted(call_number, name), ToolCallReady(call_number, name, arguments)]
 
 
-def test_text_appears_as_it_comes_and_closed_blocks_are_sent_once(desk: Desk) -> None:
+def test_text_appears_as_it_comes_and_closed_blocks_are_sent_once(desk: LoginPrompt) -> None:
     for piece in ("# Title\n\nOne ", "two.\n\nThree", " four.\n"):
         desk.play(TextDelta("m1", piece))
     closed = [operation.get("closed", "") for frame in desk.channel.frames() for operation in frame]
@@ -87,20 +87,20 @@ def test_text_appears_as_it_comes_and_closed_blocks_are_sent_once(desk: Desk) ->
     assert desk.page().html() == safe_html("# Title\n\nOne two.\n\nThree four.\n")
 
 
-def test_a_frame_without_news_is_not_sent(desk: Desk) -> None:
+def test_a_frame_without_news_is_not_sent(desk: LoginPrompt) -> None:
     desk.play(TextDelta("m1", "x"))
     sent = len(desk.channel.sent)
     desk.transcript.flush()
     assert len(desk.channel.sent) == sent
 
 
-def test_a_final_text_that_differs_replaces_what_was_streamed(desk: Desk) -> None:
+def test_a_final_text_that_differs_replaces_what_was_streamed(desk: LoginPrompt) -> None:
     desk.play(TextDelta("m1", "wrong\n\nwords"))
     desk.play(TextDone("m1", "right words"))
     assert desk.page().html() == safe_html("right words")
 
 
-def test_text_of_a_request_that_is_repeated_does_not_stay(desk: Desk) -> None:
+def test_text_of_a_request_that_is_repeated_does_not_stay(desk: LoginPrompt) -> None:
     desk.play(TextDone("m0", "kept"), TextDelta("m1", "half a sen"))
     desk.play(RetryScheduled(1, 5, 2.0, "The connection broke."))
     assert desk.page().html() == safe_html("kept")
@@ -109,7 +109,7 @@ def test_text_of_a_request_that_is_repeated_does_not_stay(desk: Desk) -> None:
     assert desk.page().html() == safe_html("kept") + safe_html("a whole sentence")
 
 
-def test_reasoning_is_a_section_of_its_own_while_it_streams(desk: Desk) -> None:
+def test_reasoning_is_a_section_of_its_own_while_it_streams(desk: LoginPrompt) -> None:
     desk.play(ReasoningDelta("r1", 0, "**Look**"), ReasoningDelta("r1", 1, "then"))
     assert desk.page().status == "Thinking"
     desk.play(ReasoningDone("r1", "**Look**\n\nthen think"))
@@ -118,7 +118,7 @@ def test_reasoning_is_a_section_of_its_own_while_it_streams(desk: Desk) -> None:
     assert desk.page().html("thinking") == safe_html("**Look**\n\nthen think")
 
 
-def test_code_is_readable_and_highlighted_before_its_arguments_are_complete(desk: Desk) -> None:
+def test_code_is_readable_and_highlighted_before_its_arguments_are_complete(desk: LoginPrompt) -> None:
     desk.play(ToolCallStarted(1, "run_python"), ToolArgumentsDelta(1, '{"code": "import os\\nprint('))
     (section,) = desk.page().sections.values()
     assert section["phase"] == "writing"
@@ -126,7 +126,7 @@ def test_code_is_readable_and_highlighted_before_its_arguments_are_complete(desk
     assert desk.page().status == "Preparing: Python"
 
 
-def test_an_approval_carries_the_whole_code_and_its_answer_is_a_command(desk: Desk) -> None:
+def test_an_approval_carries_the_whole_code_and_its_answer_is_a_command(desk: LoginPrompt) -> None:
     desk.play(*call(), ApprovalRequested(REQUEST))
     (section,) = desk.page().sections.values()
     assert section["asks"] == {
@@ -158,7 +158,9 @@ def test_an_approval_carries_the_whole_code_and_its_answer_is_a_command(desk: De
         ({"name": "continue"}, Continue()),
     ],
 )
-def test_what_the_user_touches_is_a_command(desk: Desk, message: dict[str, Any], command: Command) -> None:
+def test_what_the_user_touches_is_a_command(
+    desk: LoginPrompt, message: dict[str, Any], command: Command
+) -> None:
     desk.channel.says("command", **message)
     assert desk.commands == [command]
 
@@ -172,12 +174,14 @@ def test_what_the_user_touches_is_a_command(desk: Desk, message: dict[str, Any],
         {},
     ],
 )
-def test_a_message_that_says_nothing_known_decides_nothing(desk: Desk, message: dict[str, Any]) -> None:
+def test_a_message_that_says_nothing_known_decides_nothing(
+    desk: LoginPrompt, message: dict[str, Any]
+) -> None:
     desk.channel.says("command", **message)
     assert desk.commands == []
 
 
-def test_an_edit_is_shown_as_what_ran(desk: Desk) -> None:
+def test_an_edit_is_shown_as_what_ran(desk: LoginPrompt) -> None:
     desk.play(*call(), ApprovalRequested(REQUEST))
     desk.play(ApprovalResolved(1, Decision(Verdict.APPROVE, code="print(3)")), ToolStarted(1))
     (section,) = desk.page().sections.values()
@@ -197,7 +201,7 @@ def test_an_edit_is_shown_as_what_ran(desk: Desk) -> None:
     ],
 )
 def test_a_call_ends_in_the_phase_that_its_decision_and_output_say(
-    desk: Desk, decision: Decision, ok: bool, phase: str
+    desk: LoginPrompt, decision: Decision, ok: bool, phase: str
 ) -> None:
     events = call(name="read_file")
     desk.play(*events, ApprovalResolved(1, decision), ToolFinished(1, "what it gave", ok))
@@ -205,21 +209,21 @@ def test_a_call_ends_in_the_phase_that_its_decision_and_output_say(
     assert (section["phase"], section["output"], section["folded"]) == (phase, "what it gave", True)
 
 
-def test_code_that_ran_stays_before_the_eyes_of_whom_it_ran_for(desk: Desk) -> None:
+def test_code_that_ran_stays_before_the_eyes_of_whom_it_ran_for(desk: LoginPrompt) -> None:
     desk.play(*call(), ToolStarted(1))
     assert desk.page().sections[1]["folded"] is False
     desk.play(*call(call_number=2), ApprovalResolved(2, Decision(Verdict.REJECT)), ToolFinished(2, "", False))
     assert [section["folded"] for section in desk.page().sections.values()] == [False, True]
 
 
-def test_cells_that_were_inserted_unasked_are_shown_as_a_script(desk: Desk) -> None:
+def test_cells_that_were_inserted_unasked_are_shown_as_a_script(desk: LoginPrompt) -> None:
     cells = json.dumps({"cells": [{"kind": "code", "source": "first = 1"}]})
     desk.play(ToolCallStarted(1, "insert_cells"), ToolCallReady(1, "insert_cells", cells), ToolStarted(1))
     (section,) = desk.page().sections.values()
     assert '<span class="c1"># %%</span>' in section["open"]
 
 
-def test_a_reloaded_page_gets_everything_again(desk: Desk) -> None:
+def test_a_reloaded_page_gets_everything_again(desk: LoginPrompt) -> None:
     desk.play(ReasoningDone("r1", "thought"), TextDone("m1", "- a\n- b\n\ntext"), *call())
     desk.play(ApprovalRequested(REQUEST), Notice("context", "Cut to fit."), TextDelta("m2", "open `code"))
     before = desk.page()
@@ -232,7 +236,7 @@ def test_a_reloaded_page_gets_everything_again(desk: Desk) -> None:
 
 
 def test_nothing_is_sent_to_a_page_that_nobody_sees_and_all_of_it_comes_in_one_piece() -> None:
-    desk = Desk()
+    desk = LoginPrompt()
     desk.channel.ready(visible=False)
     sent = len(desk.channel.sent)
     for number in range(50):
@@ -243,7 +247,7 @@ def test_nothing_is_sent_to_a_page_that_nobody_sees_and_all_of_it_comes_in_one_p
     assert desk.page().html() == safe_html("".join(f"line {number}\n\n" for number in range(50)))
 
 
-def test_one_view_that_is_seen_is_enough(desk: Desk) -> None:
+def test_one_view_that_is_seen_is_enough(desk: LoginPrompt) -> None:
     desk.channel.ready("v2", visible=False)
     sent = len(desk.channel.sent)
     desk.play(TextDelta("m1", "x"))
@@ -253,7 +257,7 @@ def test_one_view_that_is_seen_is_enough(desk: Desk) -> None:
 
 
 def test_the_output_ends_as_a_plain_bundle_and_the_widget_closes_when_the_front_end_says_so(
-    desk: Desk,
+    desk: LoginPrompt,
 ) -> None:
     desk.play(STARTED, TextDone("m1", "The *answer*."), finished("The *answer*."))
     desk.transcript.close()
@@ -268,7 +272,7 @@ def test_the_output_ends_as_a_plain_bundle_and_the_widget_closes_when_the_front_
     )
 
 
-def test_a_page_that_kept_the_widget_is_given_the_bundle_another_way(desk: Desk) -> None:
+def test_a_page_that_kept_the_widget_is_given_the_bundle_another_way(desk: LoginPrompt) -> None:
     desk.play(TextDone("m1", "text"), finished("text"))
     desk.transcript.close()
     desk.channel.says("kept")
@@ -279,7 +283,7 @@ def test_a_page_that_kept_the_widget_is_given_the_bundle_another_way(desk: Desk)
     }
 
 
-def test_a_page_reloaded_after_the_end_still_finds_the_answer(desk: Desk) -> None:
+def test_a_page_reloaded_after_the_end_still_finds_the_answer(desk: LoginPrompt) -> None:
     desk.play(TextDone("m1", "text"), finished("text"))
     desk.transcript.close()
     desk.channel.ready("v2")
@@ -288,7 +292,7 @@ def test_a_page_reloaded_after_the_end_still_finds_the_answer(desk: Desk) -> Non
 
 
 def test_a_widget_that_no_front_end_has_answered_is_closed_when_it_is_forgotten() -> None:
-    desk = Desk()
+    desk = LoginPrompt()
     desk.play(TextDone("m1", "text"), finished("text"))
     desk.transcript.close()
     assert (desk.channel.closed, set(desk.notebook.standing()[0])) == (False, PLAIN)
@@ -296,14 +300,14 @@ def test_a_widget_that_no_front_end_has_answered_is_closed_when_it_is_forgotten(
     assert (desk.channel.closed, desk.channel.sent) == (True, [])
 
 
-def test_a_front_end_that_has_answered_is_not_forgotten(desk: Desk) -> None:
+def test_a_front_end_that_has_answered_is_not_forgotten(desk: LoginPrompt) -> None:
     desk.play(TextDone("m1", "text"), finished("text"))
     desk.transcript.close()
     desk.transcript.forget()
     assert desk.channel.closed is False
 
 
-def test_text_that_follows_outputs_stands_below_them(desk: Desk) -> None:
+def test_text_that_follows_outputs_stands_below_them(desk: LoginPrompt) -> None:
     desk.play(STARTED, TextDone("m1", "before"), *call(), ApprovalRequested(REQUEST))
     desk.play(ApprovalResolved(1, APPROVED), ToolStarted(1))
     desk.notebook.print("what the code printed")
@@ -321,7 +325,7 @@ def test_text_that_follows_outputs_stands_below_them(desk: Desk) -> None:
     assert desk.transcript.is_closed
 
 
-def test_calls_that_wait_go_along_below_the_outputs(desk: Desk) -> None:
+def test_calls_that_wait_go_along_below_the_outputs(desk: LoginPrompt) -> None:
     second = ApprovalRequest(2, "run_python", "print(9)", "python", "", editable=True)
     desk.play(*call(1), *call(2, "print(9)"), ApprovalResolved(1, APPROVED), ToolStarted(1))
     desk.notebook.print("1")
@@ -331,29 +335,31 @@ def test_calls_that_wait_go_along_below_the_outputs(desk: Desk) -> None:
     assert "print(9)" not in desk.notebook.standing()[0]["text/plain"]
 
 
-def test_a_call_that_waits_moves_below_outputs_once_however_often_they_are_noticed(desk: Desk) -> None:
+def test_a_call_that_waits_moves_below_outputs_once_however_often_they_are_noticed(desk: LoginPrompt) -> None:
     desk.play(*call(1), *call(2, "print(9)"), ApprovalResolved(1, APPROVED), ToolStarted(1))
     desk.notebook.print("1")
-    desk.transcript.break_segment()
+    desk.transcript.start_new_output()
     desk.play(ToolFinished(1, "1", ok=True))
-    desk.transcript.break_segment()
+    desk.transcript.start_new_output()
     desk.play(ApprovalResolved(2, Decision(Verdict.REJECT)), ToolFinished(2, "no", ok=False), finished())
     desk.transcript.close()
     plain = [data["text/plain"].splitlines()[0] for data in desk.notebook.standing()]
     assert plain == ["[Python (done)]", "1", "[Python (rejected)]"]
 
 
-def test_what_waits_for_the_person_is_said_although_another_call_is_written_behind_it(desk: Desk) -> None:
+def test_what_waits_for_the_person_is_said_although_another_call_is_written_behind_it(
+    desk: LoginPrompt,
+) -> None:
     desk.play(*call(1), *call(2, "print(9)"), ApprovalRequested(REQUEST))
     assert desk.page().status == "Waiting for your word"
     desk.play(ApprovalResolved(1, APPROVED), ToolStarted(1))
     assert desk.page().status == "Running: Python"
 
 
-def test_a_break_while_code_runs_takes_effect_when_it_has_run(desk: Desk) -> None:
+def test_a_break_while_code_runs_takes_effect_when_it_has_run(desk: LoginPrompt) -> None:
     desk.play(*call(name="my_tool"), ApprovalResolved(1, APPROVED), ToolStarted(1))
     desk.notebook.print("shown by the tool")
-    desk.transcript.break_segment()
+    desk.transcript.start_new_output()
     desk.transcript.flush()
     assert len(desk.notebook.channels) == 1
     desk.play(ToolFinished(1, "returned by the tool", ok=True))
@@ -367,7 +373,7 @@ def runs(call_number: int, notebook: FakeNotebook) -> list[Any]:
     return [ToolFinished(call_number, "1", ok=True)]
 
 
-def test_quick_calls_stand_each_above_its_own_outputs_and_leave_no_empty_output(desk: Desk) -> None:
+def test_quick_calls_stand_each_above_its_own_outputs_and_leave_no_empty_output(desk: LoginPrompt) -> None:
     desk.play(*call(1, "first"), ApprovalResolved(1, APPROVED), ToolStarted(1))
     for event in (
         *runs(1, desk.notebook),
@@ -385,9 +391,9 @@ def test_quick_calls_stand_each_above_its_own_outputs_and_leave_no_empty_output(
     assert desk.notebook.standing()[-1]["text/plain"].startswith("Done.")
 
 
-def test_another_view_gets_the_output_in_which_nothing_stands_yet(desk: Desk) -> None:
+def test_another_view_gets_the_output_in_which_nothing_stands_yet(desk: LoginPrompt) -> None:
     desk.play(StepStarted(1))
-    desk.transcript.make_room().show({"text/plain": "sign in"})
+    desk.transcript.reserve_output().show({"text/plain": "sign in"})
     assert desk.channel.sent[-1]["kind"] == "ending"
     desk.channel.says("replaced")
     assert (len(desk.notebook.channels), desk.channel.closed) == (1, True)
@@ -398,26 +404,26 @@ def test_another_view_gets_the_output_in_which_nothing_stands_yet(desk: Desk) ->
 
 
 def test_where_a_widget_cannot_take_another_ones_place_the_answer_still_follows_below() -> None:
-    desk = Desk()
+    desk = LoginPrompt()
     desk.channel.says("ready", visible=True, document=False)
     desk.play(StepStarted(1))
-    desk.transcript.make_room().show({"text/plain": "sign in"})
+    desk.transcript.reserve_output().show({"text/plain": "sign in"})
     desk.play(TextDone("m1", "answer"), finished())
     desk.transcript.close()
     plain = [data["text/plain"].splitlines()[:1] for data in desk.notebook.standing()]
     assert plain == [[], ["sign in"], ["answer"]]
 
 
-def test_another_view_stands_between_what_was_there_and_what_follows(desk: Desk) -> None:
+def test_another_view_stands_between_what_was_there_and_what_follows(desk: LoginPrompt) -> None:
     desk.play(TextDone("m1", "before"))
-    desk.transcript.make_room().show({"text/plain": "sign in"})
+    desk.transcript.reserve_output().show({"text/plain": "sign in"})
     desk.play(TextDone("m2", "after"), finished())
     desk.transcript.close()
     plain = [data["text/plain"].splitlines()[0] for data in desk.notebook.standing()]
     assert plain == ["before", "sign in", "after"]
 
 
-def test_a_rejected_call_breaks_nothing(desk: Desk) -> None:
+def test_a_rejected_call_breaks_nothing(desk: LoginPrompt) -> None:
     desk.play(*call(), ApprovalResolved(1, Decision(Verdict.REJECT)), ToolFinished(1, "no", ok=False))
     desk.play(TextDelta("m1", "then"))
     assert len(desk.notebook.channels) == 1
@@ -433,7 +439,7 @@ def test_a_rejected_call_breaks_nothing(desk: Desk) -> None:
     ],
 )
 def test_an_early_end_offers_what_can_be_done(status: str, offers: list[str]) -> None:
-    desk = Desk(offers_more=True)
+    desk = LoginPrompt(offers_more=True)
     desk.channel.ready()
     desk.play(TextDelta("m1", "half"), finished(status=status, error="It broke."))
     desk.transcript.close()
@@ -446,8 +452,8 @@ def test_an_early_end_offers_what_can_be_done(status: str, offers: list[str]) ->
         assert (desk.channel.closed, len(desk.commands)) == (True, 1)
 
 
-def test_offers_that_nobody_took_end_with_the_output(desk: Desk) -> None:
-    desk = Desk(offers_more=True)
+def test_offers_that_nobody_took_end_with_the_output(desk: LoginPrompt) -> None:
+    desk = LoginPrompt(offers_more=True)
     desk.channel.ready()
     desk.play(finished(status="cancelled"))
     desk.transcript.close()
@@ -457,7 +463,7 @@ def test_offers_that_nobody_took_end_with_the_output(desk: Desk) -> None:
 
 
 def test_a_request_waits_for_the_front_end_and_brings_its_reply() -> None:
-    desk = Desk()
+    desk = LoginPrompt()
     future = desk.transcript.request("read_document", {})
     assert desk.channel.sent == []
     desk.channel.ready()
@@ -468,7 +474,7 @@ def test_a_request_waits_for_the_front_end_and_brings_its_reply() -> None:
 
 
 def test_asking_pumps_until_the_reply_is_there() -> None:
-    desk: Desk
+    desk: LoginPrompt
 
     def wait(is_over: Callable[[], bool], seconds: float) -> None:
         assert seconds == 3
@@ -476,19 +482,19 @@ def test_asking_pumps_until_the_reply_is_there() -> None:
         desk.channel.says("reply", id=desk.channel.sent[-1]["id"], value={"inserted": 1})
         assert is_over()
 
-    desk = Desk(wait=wait)
+    desk = LoginPrompt(wait=wait)
     cells = [{"kind": "code", "source": "1"}]
     assert desk.transcript.ask("insert_cells", {"cells": cells, "after": "id"}, 3) == {"inserted": 1}
 
 
 def test_a_front_end_that_refuses_or_is_silent_gives_no_reply() -> None:
-    desk: Desk
+    desk: LoginPrompt
 
     def wait(is_over: Callable[[], bool], seconds: float) -> None:
         if desk.channel.sent:
             desk.channel.says("reply", id=desk.channel.sent[-1]["id"], error="no notebook")
 
-    desk = Desk(wait=wait)
+    desk = LoginPrompt(wait=wait)
     assert desk.transcript.ask("read_document", {}, 1) is None
     desk.channel.ready()
     assert desk.transcript.ask("read_document", {}, 1) is None
@@ -499,7 +505,7 @@ def test_a_front_end_that_refuses_or_is_silent_gives_no_reply() -> None:
 
 def test_cost_is_linear_in_the_answer() -> None:
     def sent_for(characters: int) -> int:
-        desk = Desk()
+        desk = LoginPrompt()
         desk.channel.ready()
         paragraph = "Some **words** with `code` and more words to fill a line of text.\n\n"
         text = paragraph * (characters // len(paragraph))
@@ -513,7 +519,7 @@ def test_cost_is_linear_in_the_answer() -> None:
 
 
 def test_a_segment_that_came_and_went_at_once_ends_when_its_other_half_begins() -> None:
-    desk = Desk()
+    desk = LoginPrompt()
     desk.channel.ready()
     run = (ToolCallReady(1, "run_python", json.dumps({"code": CODE})), ToolStarted(1))
     desk.play(STARTED, *run, ToolFinished(1, "1", ok=True), TextDone("m1", "Done."), finished("Done."))
@@ -528,7 +534,7 @@ def test_a_segment_that_came_and_went_at_once_ends_when_its_other_half_begins() 
     assert ([message["kind"] for message in last.sent], last.closed) == (["ending", "over"], True)
 
 
-def test_a_page_that_begins_after_the_end_is_told_of_it(desk: Desk) -> None:
+def test_a_page_that_begins_after_the_end_is_told_of_it(desk: LoginPrompt) -> None:
     desk.play(TextDone("m1", "text"), finished("text"))
     desk.transcript.close()
     desk.channel.says("here")
