@@ -26,7 +26,7 @@ from codex_nb.http import open_http
 from codex_nb.responses.client import ResponsesClient, fetch_usage
 from codex_nb.responses.models import ModelCatalog
 from codex_nb.responses.request import choose_backend
-from codex_nb.session.answer_cache import AnswerStore
+from codex_nb.session.answer_cache import AnswerCache
 from codex_nb.session.assistant import Assistant
 from codex_nb.session.thread import ThreadStore
 from codex_nb.words import identities as words
@@ -142,7 +142,7 @@ class Profile:
             threads=ThreadStore(settings.codex_home / "codex_nb" / "threads"),
             settings=settings,
             environ=environ,
-            answers=AnswerStore(settings.codex_home / "codex_nb" / "answers"),
+            answers=AnswerCache(settings.codex_home / "codex_nb" / "answers"),
         )
         self._http = http
 

@@ -166,7 +166,7 @@ def make_question(workspace: ShellSession, options: CellOptions, home: Profile) 
         schema=find_schema(options.schema, namespace) if options.schema else None,
         approval=choices.approval,
         folder=workspace.folder,
-        replay=workspace.may_replay(choices.thread),
+        use_cache=workspace.may_replay(choices.thread),
         fresh=options.fresh,
         earlier=workspace.earlier(options.prompt),
     )

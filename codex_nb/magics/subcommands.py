@@ -22,9 +22,9 @@ from codex_nb.magics.session import read_for
 from codex_nb.rendering.answer_output import answer_bundle
 from codex_nb.rendering.inert_markdown import escape_markdown, fenced
 from codex_nb.session.events import TextDone
-from codex_nb.session.notebook_context import is_question, join_findings, tokens_of
+from codex_nb.session.notebook_context import describe_redactions, is_question, tokens_of
 from codex_nb.session.prompt import BASE, UntrustedBlock, build_input, project_instructions
-from codex_nb.session.thread import Conversation
+from codex_nb.session.thread import Thread
 from codex_nb.tools.approval import PendingApprovals
 from codex_nb.tools.notebook import Run
 from codex_nb.ui.account import sign_out_question
@@ -111,7 +111,7 @@ async def _opening(home: Profile, request: TurnRequest) -> TurnInput:
     )
     return build_input(
         request,
-        assistant.threads.open(thread) if thread else Conversation(""),
+        assistant.threads.open(thread) if thread else Thread(""),
         instructions=BASE,
         project=project,
         redactor=assistant.redactor(),
@@ -139,9 +139,9 @@ def described(request: TurnRequest, opening: TurnInput) -> str:
     if context := request.context:
         sizes = ", ".join(f"{kind} {size}" for kind, size in context.sizes.items())
         notes.append(f"- {words.sizes(str(context.budget), sizes)}")
-        notes += [f"- {words.left_out(cut)}" for cut in context.cuts]
+        notes += [f"- {words.left_out(cut)}" for cut in context.not_sent]
     notes += [f"- {problem}" for problem in opening.problems]
-    if told := join_findings(opening.findings):
+    if told := describe_redactions(opening.redactions):
         notes.append(f"- {told}")
     head = words.head(str(request.thread))
     texts = [f"**{part.name}**\n\n{fenced(part.text, 'text')}" for part in parts]

@@ -31,7 +31,7 @@ _WORDS = frozenset({"message", "reasoning"})
 
 
 @dataclass(frozen=True)
-class StoredAnswer:
+class CachedAnswer:
     """An answer that was given before; ``at`` is Unix seconds."""
 
     answer: Answer
@@ -39,15 +39,15 @@ class StoredAnswer:
     key: str
 
 
-class AnswerStore:
+class AnswerCache:
     """Answers by question; ``folder`` None keeps them in memory only. Unreadable files count as absent."""
 
     def __init__(self, folder: Path | None, *, clock: Callable[[], float] = time.time) -> None:
         self._folder = folder
         self._clock = clock
-        self._memory: dict[str, StoredAnswer] = {}
+        self._memory: dict[str, CachedAnswer] = {}
 
-    def find(self, key: str) -> StoredAnswer | None:
+    def find(self, key: str) -> CachedAnswer | None:
         """Return the stored answer of a question."""
         if self._folder is not None:
             with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
@@ -58,7 +58,7 @@ class AnswerStore:
         """Store an answer, without its value; whatever prevents that costs only the next run's saving."""
         answer = replace(answer, parsed=None)  # the user's object, which need not be one that can be copied
         if self._folder is None:
-            self._memory[key] = StoredAnswer(answer, self._clock(), key)
+            self._memory[key] = CachedAnswer(answer, self._clock(), key)
             return
         with suppress(Exception):  # the answer itself is complete, and must not be lost to its copy
             self._write(self._folder, key, answer)
@@ -87,7 +87,7 @@ class AnswerStore:
             path.unlink(missing_ok=True)
 
 
-def _read(stored: dict[str, Any], key: str) -> StoredAnswer | None:
+def _read(stored: dict[str, Any], key: str) -> CachedAnswer | None:
     if stored["version"] != _VERSION:
         return None
     fields = stored["answer"]
@@ -99,24 +99,24 @@ def _read(stored: dict[str, Any], key: str) -> StoredAnswer | None:
             "usage": Usage(**fields["usage"]),
         }
     )
-    return StoredAnswer(answer, float(stored["at"]), key)
+    return CachedAnswer(answer, float(stored["at"]), key)
 
 
-def is_words_alone(answer: Answer) -> bool:
+def is_cacheable(answer: Answer) -> bool:
     """Whether a complete answer is what the model said and nothing that happened: no call, no search, no code."""
     said = all(item.get("type") in _WORDS for item in answer.items)
     return answer.status == "completed" and not answer.tool_calls and said
 
 
-def question_key(
-    decided: ResolvedTurn, *, tools: Sequence[Mapping[str, Any]], schema: object, instructions: str
+def cache_key(
+    resolved: ResolvedTurn, *, tools: Sequence[Mapping[str, Any]], schema: object, instructions: str
 ) -> str:
     """Return the identity of a question: a hash of all that its answer depends on, apart from the model's luck.
 
     ``tools`` are the declarations of what is offered, ``schema`` the format of the value that is asked for.
     """
-    request, template, credentials = decided.request, decided.template, decided.credentials
-    backend = choose_backend(decided.settings, is_chatgpt_auth=credentials.is_chatgpt_backend)
+    request, template, credentials = resolved.request, resolved.template, resolved.credentials
+    backend = choose_backend(resolved.settings, is_chatgpt_auth=credentials.is_chatgpt_backend)
     parts = {
         "version": _VERSION,
         "account": credentials.identity_key,
@@ -143,25 +143,25 @@ def question_key(
     return hashlib.sha256(written.encode("utf-8", "replace")).hexdigest()[:40]
 
 
-def replayed(stored: StoredAnswer, decided: ResolvedTurn, prompt: str) -> Iterator[TurnEvent]:
+def cached_events(stored: CachedAnswer, resolved: ResolvedTurn, prompt: str) -> Iterator[TurnEvent]:
     """Yield the events of a turn that shows a stored answer; a thread that has not heard of it is told.
 
     No token is used.
     """
-    answer, conversation = stored.answer, decided.conversation
+    answer, thread = stored.answer, resolved.thread
     fact = f"answered:{stored.key[:16]}"
-    if fact not in conversation.facts:
-        exchange = conversation.begin([user_message(prompt)], [fact, account_digest(decided.credentials)])
+    if fact not in thread.sent_digests:
+        exchange = thread.begin([user_message(prompt)], [fact, account_digest(resolved.credentials)])
         exchange.add([assistant_message(answer.text)])
         exchange.commit()
-    yield decided.started
-    yield Notice("replayed", words.stored_answer(_when(stored.at)))
+    yield resolved.started
+    yield Notice("cached", words.stored_answer(_when(stored.at)))
     for number, item in enumerate(answer.items):
         if summary := reasoning_text(item):
             yield ReasoningDone(f"stored_{number}", summary)
         elif text := message_text(item):
             yield TextDone(f"stored_{number}", text)
-    yield TurnFinished(replace(answer, thread=conversation.name, usage=Usage()))
+    yield TurnFinished(replace(answer, thread=thread.name, usage=Usage()))
 
 
 def _when(at: float) -> str:

@@ -19,15 +19,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from codex_nb.errors import AccountChanged, CodexError, ContextWindowExceeded
-from codex_nb.session.answer_cache import AnswerStore, StoredAnswer, is_words_alone, question_key, replayed
-from codex_nb.session.compaction import Compactor, account_digest, adopt, is_full
+from codex_nb.session.answer_cache import AnswerCache, CachedAnswer, cache_key, cached_events, is_cacheable
+from codex_nb.session.compaction import Compactor, account_digest, needs_compaction, switch_account
 from codex_nb.session.events import Answer, Notice, TurnFinished, TurnStarted
 from codex_nb.session.items import new_uuid
 from codex_nb.session.outbound import Redactor, SecretText, TurnRedactor, environment_secrets
 from codex_nb.session.prompt import BASE, UntrustedBlock, build_input, project_instructions, request_redactor
 from codex_nb.session.resolved_turn import ResolvedTurn
 from codex_nb.session.structured_output import value_format
-from codex_nb.session.thread import Conversation
+from codex_nb.session.thread import Thread
 from codex_nb.session.tool_runner import ToolContext
 from codex_nb.session.turn import SchemaMismatch, SignIn, Turn, needs_sign_in, no_login, run_turn
 from codex_nb.tools.approval import ApprovalMemory, ApprovalRules
@@ -87,7 +87,7 @@ class Assistant:
         threads: ThreadStore,
         settings: Settings,
         environ: Mapping[str, str],
-        answers: AnswerStore | None = None,
+        answers: AnswerCache | None = None,
         instructions: str = BASE,
     ) -> None:
         self._limits: dict[str, RateLimits] = {}  # by the login that they were told to
@@ -98,7 +98,7 @@ class Assistant:
         self._models = models
         self._settings = settings
         self._environ = environ
-        self._answers = answers or AnswerStore(None)
+        self._answers = answers or AnswerCache(None)
         self._compactor = Compactor(client)
         self._instructions = instructions
         self._warned: set[str] = set()
@@ -112,53 +112,53 @@ class Assistant:
 
         ``sign_in`` is asked when the login ends after the first step, and the turn goes on.
         """
-        conversation = self.threads.open(request.thread) if request.thread else Conversation("")
+        thread = self.threads.open(request.thread) if request.thread else Thread("")
         try:
             async with (
-                conversation.turn_lock,
-                aclosing(self._events(request, conversation, ports, approver, sign_in)) as events,
+                thread.turn_lock,
+                aclosing(self._events(request, thread, ports, approver, sign_in)) as events,
             ):
                 async for event in events:
                     yield event
         except CodexError as error:
-            answer = Answer("", status="failed", thread=conversation.name)
+            answer = Answer("", status="failed", thread=thread.name)
             yield TurnFinished(answer, error.line, error.bare())
         except (asyncio.CancelledError, KeyboardInterrupt):
-            yield TurnFinished(Answer("", status="cancelled", thread=conversation.name), words.STOPPED)
+            yield TurnFinished(Answer("", status="cancelled", thread=thread.name), words.STOPPED)
 
     async def _events(
         self,
         request: TurnRequest,
-        conversation: Conversation,
+        thread: Thread,
         ports: Ports,
         approver: Approver,
         sign_in: SignIn,
     ) -> AsyncGenerator[TurnEvent, None]:
         asked = None if request.schema is None else value_format(request.schema)
         project = await self._project(request)
-        decided = await self._decide(request, conversation)
-        notices = adopt(conversation, decided.credentials)
-        key = self._key(decided, asked, project, ports)
+        resolved = await self._decide(request, thread)
+        notices = switch_account(thread, resolved.credentials)
+        key = self._key(resolved, asked, project, ports)
         if (stored := await self._stored(request, key, asked, ports)) is not None:
-            prompt = request_redactor(self.redactor(decided.credentials), request)(request.prompt)
-            for event in replayed(stored, decided, prompt):
+            prompt = request_redactor(self.redactor(resolved.credentials), request)(request.prompt)
+            for event in cached_events(stored, resolved, prompt):
                 yield event
             return
-        if is_full(conversation.items, decided.model.context_window):
-            notices += await self._compact(decided)
-        facts = {account_digest(decided.credentials), *([f"answered:{key[:16]}"] if key else ())}
+        if needs_compaction(thread.items, resolved.model.context_window):
+            notices += await self._compact(resolved)
+        sent_digests = {account_digest(resolved.credentials), *([f"answered:{key[:16]}"] if key else ())}
         for is_repeated in (False, True):
-            turn = self._prepare(decided, asked, project, ports, approver)
+            turn = self._prepare(resolved, asked, project, ports, approver)
             turn = replace(
                 turn,
-                facts=turn.facts | facts,
+                sent_digests=turn.sent_digests | sent_digests,
                 notices=(*notices, *turn.notices),
-                sign_in=partial(self._same_account_again, decided.credentials, sign_in),
+                sign_in=partial(self._same_account_again, resolved.credentials, sign_in),
             )
             overflowed = False
             async with aclosing(run_turn(turn, self._client)) as events:
                 async for event in events:
-                    overflowed = not is_repeated and bool(conversation.items) and _did_not_fit(event)
+                    overflowed = not is_repeated and bool(thread.items) and _overflowed(event)
                     if isinstance(event, TurnFinished):
                         if problem := self.threads.take_problem():
                             yield Notice("hint", problem)
@@ -167,20 +167,20 @@ class Assistant:
                         yield event
             if not overflowed:
                 return
-            notices = await self._compact(decided)
+            notices = await self._compact(resolved)
 
     def _store(self, key: str | None, answer: Answer) -> None:
         """Store an answer that may stand for a later one; what an earlier run stored is not the newest any more."""
         if key is None or answer.status != "completed":
             return
-        if is_words_alone(answer):
+        if is_cacheable(answer):
             self._answers.keep(key, answer)
         else:
             self._answers.forget(key)
 
     async def _stored(
         self, request: TurnRequest, key: str | None, asked: ValueFormat | None, ports: Ports
-    ) -> StoredAnswer | None:
+    ) -> CachedAnswer | None:
         """Return the stored answer that may stand for a new one, with its value."""
         stored = self._answers.find(key) if key is not None and not request.fresh else None
         if stored is None or asked is None:
@@ -200,8 +200,8 @@ class Assistant:
             raise AccountChanged(words_of_sign_in.begun_with_another_account(before.label, now.label))
         return True
 
-    async def _compact(self, decided: ResolvedTurn) -> list[Notice]:
-        return [Notice("compacted", await self._compactor.compact(decided.conversation, decided.template))]
+    async def _compact(self, resolved: ResolvedTurn) -> list[Notice]:
+        return [Notice("compacted", await self._compactor.compact(resolved.thread, resolved.template))]
 
     async def _project(self, request: TurnRequest) -> ProjectInstructions:
         return await asyncio.to_thread(
@@ -212,15 +212,15 @@ class Assistant:
         )
 
     def _key(
-        self, decided: ResolvedTurn, asked: ValueFormat | None, project: ProjectInstructions, ports: Ports
+        self, resolved: ResolvedTurn, asked: ValueFormat | None, project: ProjectInstructions, ports: Ports
     ) -> str | None:
         """Return the identity of a question; None where the same words may be about other data."""
-        request = decided.request
-        known = [self.redactor(decided.credentials)(question) for question, _ in request.earlier]
-        if not request.replay or not (request.context is None or request.context.tells_all(known)):
+        request = resolved.request
+        known = [self.redactor(resolved.credentials)(question) for question, _ in request.earlier]
+        if not request.use_cache or not (request.context is None or request.context.is_complete(known)):
             return None
-        return question_key(
-            decided,
+        return cache_key(
+            resolved,
             tools=self._offered(request, ports).specs(),
             schema=asked.text_format if asked else None,
             instructions=self._instructions + project.text,
@@ -258,51 +258,51 @@ class Assistant:
             self._redactor, self._secrets = Redactor(secrets), secrets
         return self._redactor
 
-    async def _decide(self, request: TurnRequest, conversation: Conversation) -> ResolvedTurn:
+    async def _decide(self, request: TurnRequest, thread: Thread) -> ResolvedTurn:
         credentials = await self._identity.current()
         model = await self._models.choose(request.model or self._settings.model)
-        return ResolvedTurn(new_uuid(), request, conversation, credentials, model, self._settings)
+        return ResolvedTurn(new_uuid(), request, thread, credentials, model, self._settings)
 
     def _prepare(
         self,
-        decided: ResolvedTurn,
+        resolved: ResolvedTurn,
         asked: ValueFormat | None,
         project: ProjectInstructions,
         ports: Ports,
         approver: Approver,
     ) -> Turn:
-        request = decided.request
-        fence, redactor = UntrustedBlock(), self.redactor(decided.credentials)
+        request = resolved.request
+        fence, redactor = UntrustedBlock(), self.redactor(resolved.credentials)
         rules = ApprovalRules(request.approval, self.memory)
         tools = self._offered(request, ports)
         opening = build_input(
             request,
-            decided.conversation,
+            resolved.thread,
             instructions=self._instructions,
             project=project,
             redactor=redactor,
             fence=fence,
-            sends_images=decided.model.supports_images,
+            sends_images=resolved.model.supports_images,
         )
         redactor = opening.redactor
         text_format = redactor.within(asked.text_format) if asked else None
         return Turn(
-            started=decided.started,
-            request=replace(decided.template, tools=redactor.within(tools.specs()), text_format=text_format),
+            started=resolved.started,
+            request=replace(resolved.template, tools=redactor.within(tools.specs()), text_format=text_format),
             opening=opening.items,
-            facts=opening.facts,
-            conversation=decided.conversation,
-            bench=ToolContext(
+            sent_digests=opening.sent_digests,
+            thread=resolved.thread,
+            tool_context=ToolContext(
                 tools,
                 rules,
                 approver,
                 ports,
                 redact := TurnRedactor(redactor),
                 fence,
-                decided.model.supports_images,
+                resolved.model.supports_images,
                 redact.learn,
             ),
-            notices=decided.notices(opening),
+            notices=resolved.notices(opening),
             parse=asked.parse if asked else None,
             on_limits=self._on_limits,
         )
@@ -335,7 +335,7 @@ def _nearly_used(percent: str, window: Window) -> str:
     return words.limit_used_until(percent, window.label, resets)
 
 
-def _did_not_fit(event: TurnEvent) -> bool:
+def _overflowed(event: TurnEvent) -> bool:
     """Whether a turn ended because the thread was too long, before the model said anything."""
     return (
         isinstance(event, TurnFinished)

@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
     from codex_nb.auth.credentials import Credentials
     from codex_nb.responses.request import ResponsesRequest
-    from codex_nb.session.thread import Conversation
+    from codex_nb.session.thread import Thread
     from codex_nb.session.turn import ModelClient
 
 
 FULLNESS = 0.75
 WINDOW = 200_000
 _IMAGE_TOKENS = 1_500
-SEALED = ("compaction", "compaction_summary")
-_KEPT_FACTS = ("instructions:", "AGENTS.md:", "answered:", "account:")
+COMPACTION_ITEMS = ("compaction", "compaction_summary")
+_KEPT_DIGESTS = ("instructions:", "AGENTS.md:", "answered:", "account:")
 _ASK = """\
 Context checkpoint compaction: write a summary of this conversation for the assistant that takes it over and sees \
 nothing else of it. Name what was asked, what was found (with the numbers that matter), what was decided, which \
@@ -47,7 +47,7 @@ def size_of(items: Sequence[Item]) -> int:
     return total
 
 
-def is_full(items: Sequence[Item], window: int | None) -> bool:
+def needs_compaction(items: Sequence[Item], window: int | None) -> bool:
     """Whether a history takes so much of the model's window (in tokens) that it should be made short."""
     return size_of(items) > FULLNESS * (window or WINDOW)
 
@@ -57,19 +57,19 @@ class Compactor:
 
     def __init__(self, client: ModelClient) -> None:
         self._client = client
-        self._knows_trigger = True
+        self._supports_trigger = True
 
-    async def compact(self, conversation: Conversation, template: ResponsesRequest) -> str:
+    async def compact(self, thread: Thread, template: ResponsesRequest) -> str:
         """Put a short history in the place of the long one; return the sentence that tells of it."""
-        items = conversation.items
+        items = thread.items
         before = size_of(items)
-        short = await self._sealed(items, template) if self._knows_trigger else None
+        short = await self._sealed(items, template) if self._supports_trigger else None
         if short is None:
             short = await self._summary(items, template)
         first_words = [item for item in items if item.get("role") == "developer"]
-        facts = [fact for fact in conversation.facts if fact.startswith(_KEPT_FACTS)]
-        conversation.replace([*first_words, short], facts)
-        after = size_of(conversation.items)
+        sent_digests = [fact for fact in thread.sent_digests if fact.startswith(_KEPT_DIGESTS)]
+        thread.replace([*first_words, short], sent_digests)
+        after = size_of(thread.items)
         return words.made_short(f"{before:,}", f"{after:,}")
 
     async def _sealed(self, items: Sequence[Item], template: ResponsesRequest) -> Item | None:
@@ -79,11 +79,11 @@ class Compactor:
         except ContextWindowExceeded:
             return None
         except BadRequest:
-            self._knows_trigger = False
+            self._supports_trigger = False
             return None
-        sealed = [item for item in finished.items if item.get("type") in SEALED]
-        self._knows_trigger = len(sealed) == 1
-        return sealed[0] if self._knows_trigger else None
+        sealed = [item for item in finished.items if item.get("type") in COMPACTION_ITEMS]
+        self._supports_trigger = len(sealed) == 1
+        return sealed[0] if self._supports_trigger else None
 
     async def _summary(self, items: Sequence[Item], template: ResponsesRequest) -> Item:
         """Ask for a summary; where even that does not fit, of the newer half, and so on."""
@@ -123,13 +123,13 @@ def account_digest(credentials: Credentials) -> str:
     return f"account:{credentials.identity_key[:16]}"
 
 
-def adopt(conversation: Conversation, credentials: Credentials) -> list[Notice]:
+def switch_account(thread: Thread, credentials: Credentials) -> list[Notice]:
     """Let an account go on with a thread that another one began; return what to tell of it."""
-    known = {fact for fact in conversation.facts if fact.startswith("account:")}
+    known = {fact for fact in thread.sent_digests if fact.startswith("account:")}
     own = account_digest(credentials)
     if not known or known == {own}:
         return []
-    conversation.replace(strip_encrypted_items(conversation.items), [*(conversation.facts - known), own])
+    thread.replace(strip_encrypted_items(thread.items), [*(thread.sent_digests - known), own])
     return [Notice("hint", words.BEGUN_BY_ANOTHER)]
 
 
@@ -139,7 +139,7 @@ def strip_encrypted_items(items: Sequence[Item]) -> list[Item]:
     Reasoning and compaction items are encrypted for one account. The ids of the other items go, too: the backend would
     look for the reasoning that belonged to them.
     """
-    sealed = {"reasoning", *SEALED}
+    sealed = {"reasoning", *COMPACTION_ITEMS}
     return [
         {key: value for key, value in item.items() if key != "id"}
         for item in items

@@ -16,9 +16,9 @@ from codex_nb.session.notebook_context import (
     FULL,
     MIDDLE,
     NEAR,
-    Level,
+    ContextSection,
+    DetailLevel,
     NotebookContext,
-    Section,
     SectionKind,
     cell_images,
     cell_text,
@@ -26,7 +26,7 @@ from codex_nb.session.notebook_context import (
     question_of,
     tokens_of,
 )
-from codex_nb.session.outbound import known_values
+from codex_nb.session.outbound import secret_values_in
 from codex_nb.tools.describe import Description, Detail, description, imported_modules, is_worth_knowing
 from codex_nb.tools.files import FileContent, FileRefused, read_bounded, read_notebook, real_path
 from codex_nb.tools.hiding import hidden_in, is_notebook
@@ -37,7 +37,7 @@ from codex_nb.words import context as words
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from codex_nb.session.outbound import Finding, Redactor
+    from codex_nb.session.outbound import Redaction, Redactor
     from codex_nb.tools.hiding import Hidden
     from codex_nb.tools.notebook import Cell, NotebookSnapshot
 
@@ -60,10 +60,10 @@ class Mention:
 
 
 @dataclass(frozen=True)
-class Mentioned:
+class ResolvedMentions:
     """What mentions brought: sections, images as data URLs, and sentences on what could not be brought."""
 
-    sections: tuple[Section, ...] = ()
+    sections: tuple[ContextSection, ...] = ()
     images: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
@@ -92,7 +92,7 @@ def resolve_mentions(
     namespace: Mapping[str, Any],
     folder: Path | None,
     hidden: Hidden,
-) -> Mentioned:
+) -> ResolvedMentions:
     """Return everything that a question points at, in full; a name that is no variable is an ordinary word."""
     parts = []
     for mention in mentions_in(prompt):
@@ -103,34 +103,36 @@ def resolve_mentions(
                 parts.append(_cell(int(mention.target), snapshot, hidden))
             case "file":
                 parts.append(_file(mention.target, folder, hidden))
-    return Mentioned(
+    return ResolvedMentions(
         tuple(section for part in parts for section in part.sections),
         tuple(image for part in parts for image in part.images),
         tuple(problem for part in parts for problem in part.problems),
     )
 
 
-def _variable(name: str, namespace: Mapping[str, Any]) -> Mentioned:
+def _variable(name: str, namespace: Mapping[str, Any]) -> ResolvedMentions:
     if name not in namespace:
-        return Mentioned()
+        return ResolvedMentions()
     said = description(name, namespace[name], Detail.FULL)
-    return Mentioned((variable_section("mention", f"@{name}", said),))
+    return ResolvedMentions((variable_section("mention", f"@{name}", said),))
 
 
-def variable_section(kind: Literal["mention", "variable"], title: str, said: Description) -> Section:
+def variable_section(kind: Literal["mention", "variable"], title: str, said: Description) -> ContextSection:
     """Return a variable as a section; code counts by what it does, not only by what is said of it."""
-    basis = f"{said.text}\n{said.code}" if said.code else None
-    return Section(kind, title, said.text, basis=basis, whole=said.whole)
+    digest_text = f"{said.text}\n{said.code}" if said.code else None
+    return ContextSection(kind, title, said.text, digest_text=digest_text, whole=said.whole)
 
 
-def _cell(number: int, snapshot: NotebookSnapshot | None, hidden: Hidden) -> Mentioned:
+def _cell(number: int, snapshot: NotebookSnapshot | None, hidden: Hidden) -> ResolvedMentions:
     cell = next(_cells_numbered(number, snapshot), None)
     if cell is None:
-        return Mentioned(problems=(words.no_cell(str(number)),))
+        return ResolvedMentions(problems=(words.no_cell(str(number)),))
     if hidden.skips(cell):
-        return Mentioned(problems=(words.marked_cell(str(number)),))
+        return ResolvedMentions(problems=(words.marked_cell(str(number)),))
     said = cell_text(replace(cell, outputs=hidden.outputs(cell.outputs)), FULL)
-    return Mentioned((Section("mention", f"@cell:{number}", said.text, whole=said.whole),), cell_images(cell))
+    return ResolvedMentions(
+        (ContextSection("mention", f"@cell:{number}", said.text, whole=said.whole),), cell_images(cell)
+    )
 
 
 def _cells_numbered(number: int, snapshot: NotebookSnapshot | None) -> Iterator[Cell]:
@@ -140,7 +142,7 @@ def _cells_numbered(number: int, snapshot: NotebookSnapshot | None) -> Iterator[
     yield from cells[number - 1 : number] if number > 0 else ()
 
 
-def _file(name: str, folder: Path | None, hidden: Hidden) -> Mentioned:
+def _file(name: str, folder: Path | None, hidden: Hidden) -> ResolvedMentions:
     path = Path(name).expanduser()
     path = path if path.is_absolute() or folder is None else folder / path
     kind = _IMAGE_SUFFIXES.get(path.suffix.lower())
@@ -149,35 +151,41 @@ def _file(name: str, folder: Path | None, hidden: Hidden) -> Mentioned:
             return _notebook_file(name, read_notebook(real_path(path), hidden))
         content = read_bounded(real_path(path), IMAGE_FILE_LIMIT if kind else LARGEST_HASHED)
     except FileRefused as refusal:
-        return Mentioned(problems=(f"{name} {refusal}",))
+        return ResolvedMentions(problems=(f"{name} {refusal}",))
     except OSError as error:
-        return Mentioned(problems=(words.unreadable(name, error.strerror or type(error).__name__),))
+        return ResolvedMentions(problems=(words.unreadable(name, error.strerror or type(error).__name__),))
     return _image_file(name, content, kind) if kind else _text_file(name, content)
 
 
-def _text_file(name: str, content: FileContent) -> Mentioned:
+def _text_file(name: str, content: FileContent) -> ResolvedMentions:
     if not content.is_text:
-        return Mentioned(problems=(words.not_text(name),))
+        return ResolvedMentions(problems=(words.not_text(name),))
     text = replace(content, data=content.data[: 4 * FILE_LIMIT]).text
     more = "" if content.size <= 4 * FILE_LIMIT else f"\n[the file goes on: {content.size:,} bytes in all]"
     digest = hashlib.sha256(content.data).hexdigest() if content.size <= len(content.data) else None
-    section = Section(
-        "mention", f"@file:{name}", shorten(text, FILE_LIMIT) + more, basis=digest, whole=digest is not None
+    section = ContextSection(
+        "mention",
+        f"@file:{name}",
+        shorten(text, FILE_LIMIT) + more,
+        digest_text=digest,
+        whole=digest is not None,
     )
-    return Mentioned((section,))
+    return ResolvedMentions((section,))
 
 
-def _notebook_file(name: str, text: str) -> Mentioned:
+def _notebook_file(name: str, text: str) -> ResolvedMentions:
     digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
-    return Mentioned((Section("mention", f"@file:{name}", shorten(text, FILE_LIMIT), basis=digest),))
+    return ResolvedMentions(
+        (ContextSection("mention", f"@file:{name}", shorten(text, FILE_LIMIT), digest_text=digest),)
+    )
 
 
-def _image_file(name: str, content: FileContent, kind: str) -> Mentioned:
+def _image_file(name: str, content: FileContent, kind: str) -> ResolvedMentions:
     if content.size > IMAGE_FILE_LIMIT:
-        return Mentioned(problems=(words.too_large(name),))
+        return ResolvedMentions(problems=(words.too_large(name),))
     encoded = base64.b64encode(content.data).decode()
-    section = Section("mention", f"@file:{name}", "(the image is attached)")
-    return Mentioned((section,), (f"data:image/{kind};base64,{encoded}",))
+    section = ContextSection("mention", f"@file:{name}", "(the image is attached)")
+    return ResolvedMentions((section,), (f"data:image/{kind};base64,{encoded}",))
 
 
 _WORD = re.compile(r"[A-Za-z_]\w*")
@@ -260,7 +268,7 @@ def build_context(
     hidden = (hidden or hidden_in(snapshot)).allowing(variables_in(prompt))
     visible = hidden.visible(namespace)
     mentioned = resolve_mentions(prompt, snapshot, namespace, folder, hidden)
-    gathering = _Gathering(_knowing(redactor, snapshot, namespace, prompt, mentioned), budget, hidden)
+    gathering = _ContextBuilder(_knowing(redactor, snapshot, namespace, prompt, mentioned), budget, hidden)
     gathering.place(snapshot, visible)
     gathering.mentions(mentioned)
     gathering.questions(above)
@@ -274,13 +282,13 @@ def _knowing(
     snapshot: NotebookSnapshot | None,
     namespace: Mapping[str, Any],
     prompt: str,
-    mentioned: Mentioned,
+    mentioned: ResolvedMentions,
 ) -> Redactor:
     """Return the redactor with what variables and cells, left out ones too, tell to be secret."""
     texts = [prompt, *(section.text for section in mentioned.sections)]
     if snapshot is not None:
         texts += (shorten(cell.source, _MOST_READ_OF_A_CELL) for cell in snapshot.cells)
-    return redactor.knowing(secrets_of_namespace(namespace)).knowing(known_values(texts))
+    return redactor.with_secrets(secrets_of_namespace(namespace)).with_secrets(secret_values_in(texts))
 
 
 def _above(snapshot: NotebookSnapshot | None) -> list[tuple[int, Cell]]:
@@ -292,16 +300,16 @@ def _above(snapshot: NotebookSnapshot | None) -> list[tuple[int, Cell]]:
 
 
 @dataclass
-class _Gathering:
+class _ContextBuilder:
     """The sections that have found room so far."""
 
     redactor: Redactor
     budget: int
     hidden: Hidden
-    sections: dict[SectionKind, list[Section]] = field(default_factory=dict)
-    cuts: list[str] = field(default_factory=list)
+    sections: dict[SectionKind, list[ContextSection]] = field(default_factory=dict)
+    not_sent: list[str] = field(default_factory=list)
     is_partial: bool = False
-    findings: list[Finding] = field(default_factory=list)
+    redactions: list[Redaction] = field(default_factory=list)
     used: int = _OVERHEAD
 
     def place(self, snapshot: NotebookSnapshot | None, namespace: Mapping[str, Any]) -> None:
@@ -313,18 +321,18 @@ class _Gathering:
             lines.append(f"Asked in cell {snapshot.current + 1} of {len(snapshot.cells)}")
         modules = imported_modules(namespace)
         lines.append(f"Python {platform.python_version()}" + (f"; imported: {modules}" if modules else ""))
-        self._add(self._clean(Section("place", "", "\n".join(lines)), words.THE_NOTEBOOK))
+        self._add(self._clean(ContextSection("place", "", "\n".join(lines)), words.THE_NOTEBOOK))
 
-    def mentions(self, mentioned: Mentioned) -> None:
+    def mentions(self, mentioned: ResolvedMentions) -> None:
         """Tell what the question points at."""
         self._cut(*mentioned.problems)
         room = self._room("mention")
         for section in mentioned.sections:
             fitting = shorten(section.text, max(400, 4 * room))
-            is_told = len(fitting) == len(section.text)
-            if not is_told:
-                self.cuts.append(words.part_of(section.title))
-            whole = section.whole and (is_told or section.basis is not None)
+            is_whole = len(fitting) == len(section.text)
+            if not is_whole:
+                self.not_sent.append(words.part_of(section.title))
+            whole = section.whole and (is_whole or section.digest_text is not None)
             title = self.redactor(section.title)
             cleaned = self._clean(replace(section, title=title, text=fitting, whole=whole), title)
             self._add(cleaned)
@@ -339,7 +347,7 @@ class _Gathering:
             if said is None:
                 continue
             text = f"Question: {said[0]}\nAnswer: {said[1] or '(none)'}"
-            section = Section("question", f"Cell {number}", text, basis=self.redactor(said[0]))
+            section = ContextSection("question", f"Cell {number}", text, digest_text=self.redactor(said[0]))
             section = self._clean(section, words.cell(str(number)))
             if left_out or section.tokens > room:
                 left_out += 1
@@ -388,13 +396,13 @@ class _Gathering:
             shortened += not whole
         self.sections.get("cell", []).reverse()
         if skipped:
-            self.cuts.append(words.marked_cells(str(skipped)))
+            self.not_sent.append(words.marked_cells(str(skipped)))
         if told < len(shown):
             self._cut(words.farthest_cells(str(len(shown) - told)))
         if shortened:
             self._cut(words.parts_of_cells(str(shortened)))
 
-    def _fitting(self, number: int, cell: Cell, distance: int) -> tuple[Section | None, bool]:
+    def _fitting(self, number: int, cell: Cell, distance: int) -> tuple[ContextSection | None, bool]:
         """Return the cell at the first level that fits the room, and whether that is all of the cell."""
         room = self.budget - self.used
         cell = replace(cell, outputs=self.hidden.outputs(cell.outputs))
@@ -403,8 +411,8 @@ class _Gathering:
             if tokens_of(said.text) > room:
                 continue
             title = f"Cell {number}" + (f" ({cell.kind})" if cell.kind != "code" else "")
-            mark = f" [{cell.execution_count}]" if cell.execution_count else ""
-            section = Section("cell", title, said.text, mark=mark, whole=said.whole)
+            run_label = f" [{cell.execution_count}]" if cell.execution_count else ""
+            section = ContextSection("cell", title, said.text, run_label=run_label, whole=said.whole)
             section = self._clean(section, words.cell(str(number)))
             if section.tokens <= room:
                 return section, said.fits
@@ -413,43 +421,47 @@ class _Gathering:
     def context(self, images: tuple[str, ...]) -> NotebookContext:
         """Return what was gathered; what an output or a variable tells to be secret is so in the others as well."""
         sections = [section for kind in self.sections.values() for section in kind]
-        redactor = self.redactor.knowing(finding.value for finding in self.findings)
+        redactor = self.redactor.with_secrets(redaction.value for redaction in self.redactions)
         if redactor is not self.redactor:
             sections = [_redacted(section, redactor) for section in sections]
-        cuts, findings = tuple(map(redactor, self.cuts)), tuple(self.findings)
+        not_sent, redactions = tuple(map(redactor, self.not_sent)), tuple(self.redactions)
         return NotebookContext(
-            tuple(sections), images, cuts, findings, self.budget, redactor, is_partial=self.is_partial
+            tuple(sections), images, not_sent, redactions, self.budget, redactor, is_partial=self.is_partial
         )
 
     def _room(self, kind: SectionKind) -> int:
         return min(int(self.budget * _SHARES[kind]), self.budget - self.used)
 
-    def _add(self, section: Section) -> None:
+    def _add(self, section: ContextSection) -> None:
         self.sections.setdefault(section.kind, []).append(section)
         self.used += section.tokens
 
     def _cut(self, *told: str) -> None:
         """Note what is not told of what is there."""
-        self.cuts += told
+        self.not_sent += told
         self.is_partial = self.is_partial or bool(told)
 
-    def _clean(self, section: Section, place: str) -> Section:
+    def _clean(self, section: ContextSection, place: str) -> ContextSection:
         text, found = self.redactor.redact(section.text, place)
-        self.findings += found
-        is_told = text == section.text or section.basis is not None
-        return replace(section, text=text, whole=section.whole and is_told)
+        self.redactions += found
+        is_whole = text == section.text or section.digest_text is not None
+        return replace(section, text=text, whole=section.whole and is_whole)
 
 
-def _redacted(section: Section, redactor: Redactor) -> Section:
+def _redacted(section: ContextSection, redactor: Redactor) -> ContextSection:
     text = redactor(section.text)
-    basis = None if section.basis is None else redactor(section.basis)
-    is_told = text == section.text or basis is not None
+    digest_text = None if section.digest_text is None else redactor(section.digest_text)
+    is_whole = text == section.text or digest_text is not None
     return replace(
-        section, title=redactor(section.title), text=text, basis=basis, whole=section.whole and is_told
+        section,
+        title=redactor(section.title),
+        text=text,
+        digest_text=digest_text,
+        whole=section.whole and is_whole,
     )
 
 
-def _levels(distance: int) -> Iterator[Level]:
+def _levels(distance: int) -> Iterator[DetailLevel]:
     if distance < _NEAR_CELLS:
         yield NEAR
     if distance < _MIDDLE_CELLS:

@@ -206,7 +206,7 @@ class RetryScheduled:
 class Notice:
     """Something worth a quiet line: context was cut, secrets redacted, the thread compacted, a limit is near."""
 
-    kind: Literal["context", "redacted", "compacted", "limits", "model", "replayed", "hint"]
+    kind: Literal["context", "redacted", "compacted", "limits", "model", "cached", "hint"]
     text: str
 
 

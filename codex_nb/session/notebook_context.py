@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from codex_nb.responses.throttle import Throttle
-    from codex_nb.session.outbound import Finding, Redactor
+    from codex_nb.session.outbound import Redaction, Redactor
     from codex_nb.tools.notebook import Cell
 
 
@@ -32,7 +32,7 @@ _ANSWER_TYPES = ("text/markdown", "text/plain")
 
 
 @dataclass(frozen=True)
-class Level:
+class DetailLevel:
     """How much of a cell is told, in characters: of its source, and of each output."""
 
     source: int
@@ -40,11 +40,11 @@ class Level:
     outputs: int = 8
 
 
-NEAR = Level(8_000, 3_000)
-MIDDLE = Level(4_000, 1_000)
-FAR = Level(1_500, 300, 3)
-BARE = Level(600, 0, 0)
-FULL = Level(40_000, 20_000, 50)
+NEAR = DetailLevel(8_000, 3_000)
+MIDDLE = DetailLevel(4_000, 1_000)
+FAR = DetailLevel(1_500, 300, 3)
+BARE = DetailLevel(600, 0, 0)
+FULL = DetailLevel(40_000, 20_000, 50)
 
 
 def is_question(cell: Cell) -> bool:
@@ -65,7 +65,7 @@ class CellText:
     whole: bool = True
 
 
-def cell_text(cell: Cell, level: Level) -> CellText:
+def cell_text(cell: Cell, level: DetailLevel) -> CellText:
     """Return a cell's source and outputs at a level; object addresses, which change with every run, are left out."""
     source = shorten(cell.source.strip("\n"), level.source)
     fits = len(source) == len(cell.source.strip("\n"))
@@ -131,47 +131,46 @@ def tokens_of(text: str) -> int:
 
 
 @dataclass(frozen=True)
-class Section:
-    """One thing that is told: a cell, a variable, an earlier question.
+class ContextSection:
+    """One part of the context: a cell, a variable, an earlier question.
 
-    ``whole`` says whether the text tells all of the thing: where it does not, two things that differ may be told alike.
-    ``basis`` is compared instead of the text where another thing tells it better: of an earlier question, what was
-    asked. ``mark`` is shown beside the title but does not count: the number of a cell's last run changes without the
-    cell changing.
+    ``whole`` tells whether the text describes all of it; where it does not, two different things may have the same
+    text. ``digest_text`` stands for the text in the digest: of an earlier question, what was asked. ``run_label`` is
+    shown beside the title but is no part of the digest: a cell's execution count changes without the cell changing.
     """
 
     kind: SectionKind
     title: str
     text: str
-    mark: str = ""
-    basis: str | None = None
+    run_label: str = ""
+    digest_text: str | None = None
     whole: bool = True
 
     @cached_property
     def digest(self) -> str:
         """A short hash of what the section says."""
-        told = f"{self.kind}\0{self.title}\0{self.text if self.basis is None else self.basis}"
+        told = f"{self.kind}\0{self.title}\0{self.text if self.digest_text is None else self.digest_text}"
         return hashlib.sha256(told.encode("utf-8", "replace")).hexdigest()[:16]
 
     @property
     def tokens(self) -> int:
         """The section's estimated size, its title and the space around it included."""
-        return tokens_of(f"{self.title}{self.mark}\n{self.text}\n\n")
+        return tokens_of(f"{self.title}{self.run_label}\n{self.text}\n\n")
 
 
 @dataclass(frozen=True)
 class NotebookContext:
     """Everything of the notebook that a question carries.
 
-    ``cuts`` says, in sentences, what was left out to stay within ``budget`` (tokens); ``redactions`` where secrets were
-    taken out, and ``redactor`` is what took them out. ``images`` are data URLs of the outputs that the question
-    mentions. ``is_partial`` says whether something that is there is not told at all.
+    ``not_sent`` names what was truncated to stay within ``budget`` (tokens); ``redactions`` are the secrets that
+    ``redactor`` removed. ``images`` are data URLs of the outputs that the question mentions. ``is_partial`` tells
+    whether anything was left out altogether.
     """
 
-    sections: tuple[Section, ...] = ()
+    sections: tuple[ContextSection, ...] = ()
     images: tuple[str, ...] = ()
-    cuts: tuple[str, ...] = ()
-    redactions: tuple[Finding, ...] = ()
+    not_sent: tuple[str, ...] = ()
+    redactions: tuple[Redaction, ...] = ()
     budget: int = 0
     redactor: Redactor | None = field(default=None, repr=False, compare=False)
     is_partial: bool = False
@@ -179,7 +178,7 @@ class NotebookContext:
     @property
     def text(self) -> str:
         """The whole context as it is sent to a thread that knows nothing yet, without fences."""
-        return self.told((), lambda _label, text: text)
+        return self.render((), lambda _label, text: text)
 
     @property
     def tokens(self) -> int:
@@ -202,10 +201,10 @@ class NotebookContext:
     @cached_property
     def fingerprint(self) -> str:
         """A hash of all that is told: the same for the same notebook, run again."""
-        parts = [*(section.digest for section in self.sections), *self.images, *self.cuts]
+        parts = [*(section.digest for section in self.sections), *self.images, *self.not_sent]
         return hashlib.sha256("\0".join(parts).encode("utf-8", "replace")).hexdigest()
 
-    def tells_all(self, asked: Collection[str]) -> bool:
+    def is_complete(self, asked: Collection[str]) -> bool:
         """Whether everything around the question is told whole, so that the same text means the same notebook.
 
         ``asked`` are the questions whose answers are known by other means; an answer that is not may be any.
@@ -215,7 +214,7 @@ class NotebookContext:
             for section in self.sections
         )
 
-    def told(
+    def render(
         self, known: Collection[str], fence: Callable[[str, str], str], asked: Collection[str] = ()
     ) -> str:
         """Return the text for a thread that knows the sections of these digests; empty when nothing is new.
@@ -232,25 +231,25 @@ class NotebookContext:
             note = f" ({unchanged} more are as they were told before)" if unchanged else ""
             body = "\n\n".join(_entry(section) for section in fresh)
             blocks.append(f"{heading}{note}:\n{fence(kind, body)}")
-        if blocks and self.cuts:
-            blocks.append("Left out: " + "; ".join(self.cuts) + ".")
+        if blocks and self.not_sent:
+            blocks.append("Left out: " + "; ".join(self.not_sent) + ".")
         return "\n\n".join(blocks)
 
 
-def _is_asked(section: Section, asked: Collection[str]) -> bool:
+def _is_asked(section: ContextSection, asked: Collection[str]) -> bool:
     # What the cell says begins with its options; the thread holds the question alone.
     return section.kind == "question" and any(
-        section.basis and section.basis.endswith(words) for words in asked
+        section.digest_text and section.digest_text.endswith(words) for words in asked
     )
 
 
-def _entry(section: Section) -> str:
-    return f"{section.title}{section.mark}\n{section.text}" if section.title else section.text
+def _entry(section: ContextSection) -> str:
+    return f"{section.title}{section.run_label}\n{section.text}" if section.title else section.text
 
 
-def join_findings(findings: Iterable[Finding]) -> str:
+def describe_redactions(redactions: Iterable[Redaction]) -> str:
     """Say in one sentence what was taken out, and where."""
-    told = dict.fromkeys(words.found_in(finding.name, finding.place) for finding in findings)
+    told = dict.fromkeys(words.found_in(redaction.name, redaction.place) for redaction in redactions)
     return words.looks_secret(", ".join(told)) if told else ""
 
 
@@ -262,9 +261,9 @@ class TurnRequest:
     with; None begins one that is kept nowhere. ``context`` is what is sent of the notebook. ``images`` are data URLs.
     ``schema`` is a pydantic model, a dataclass, a TypedDict, any other annotation, or a JSON schema as a dict.
     ``data`` holds texts that the question speaks of, each with what it is: sent as data, not as the user's words.
-    ``folder`` is where the notebook lies. ``replay`` lets a stored answer to the same question stand for a new one, and
-    ``fresh`` asks again all the same. ``earlier`` are the other questions that this session has asked, each with a hash
-    of its answer: the answer may build on them. ``throttle`` is shared by the questions of a batch.
+    ``folder`` is the notebook's folder. ``use_cache`` allows a cached answer to the same question, and ``fresh`` asks
+    again all the same. ``earlier`` are the other questions of this session, each with a hash of its answer: the answer
+    may build on them. ``throttle`` is shared by the questions of a batch.
     """
 
     prompt: str
@@ -278,7 +277,7 @@ class TurnRequest:
     schema: Any = None
     approval: ApprovalPolicy = ApprovalPolicy.ASK
     folder: Path | None = None
-    replay: bool = False
+    use_cache: bool = False
     fresh: bool = False
     throttle: Throttle | None = None
     earlier: tuple[tuple[str, str], ...] = ()

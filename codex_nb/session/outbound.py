@@ -413,7 +413,7 @@ class SecretText(str):
 
 
 @dataclass(frozen=True)
-class Finding:
+class Redaction:
     """One secret that was taken out: what it was, and where; ``value`` where it can be told wherever it stands."""
 
     name: str
@@ -446,7 +446,7 @@ class Redactor:
         self._forms = dict(sorted(forms.items(), key=lambda form: len(form[0]), reverse=True))
         self._beginnings = {form[:SHORTEST_FORM] for form in self._forms}
 
-    def knowing(self, values: Iterable[str]) -> Redactor:
+    def with_secrets(self, values: Iterable[str]) -> Redactor:
         """Return one that knows these values as well; itself where none is new."""
         room = max(0, _MOST_KNOWN - len(self._names))
         new = {SecretText(value): words.ASSIGNED for value in values if value and value not in self._names}
@@ -456,13 +456,13 @@ class Redactor:
         more._know(dict(islice(new.items(), room)))  # noqa: SLF001 -- its own kind
         return more
 
-    def knows_all_of(self, other: Redactor) -> bool:
+    def covers(self, other: Redactor) -> bool:
         """Whether what passed this redactor holds nothing that the other one would find."""
         return other._names.keys() <= self._names.keys()
 
-    def knowing_all_of(self, other: Redactor) -> Redactor:
+    def merged_with(self, other: Redactor) -> Redactor:
         """Return one that knows what both know."""
-        return self.knowing(other._names)
+        return self.with_secrets(other._names)
 
     def __call__(self, text: str) -> str:
         """Return the text without secrets."""
@@ -478,21 +478,21 @@ class Redactor:
             return type(value)(map(self.within, value))
         return value
 
-    def redact(self, text: str, place: str) -> tuple[str, tuple[Finding, ...]]:
+    def redact(self, text: str, place: str) -> tuple[str, tuple[Redaction, ...]]:
         """Return the text without secrets, and what was taken out; ``place`` says where the text comes from."""
         clean, found = self._redact(text, place)
-        learned = self.knowing(finding.value for finding in found) if found else self
+        learned = self.with_secrets(redaction.value for redaction in found) if found else self
         if learned is not self:
             # What was found under a name may stand in the same text without one.
             clean, more = learned._redact(clean, place)  # noqa: SLF001 -- its own kind
             found += more
         return clean, tuple(found)
 
-    def _redact(self, text: str, place: str) -> tuple[str, list[Finding]]:
-        found: list[Finding] = []
+    def _redact(self, text: str, place: str) -> tuple[str, list[Redaction]]:
+        found: list[Redaction] = []
 
         def mark(name: str, value: str = "") -> str:
-            found.append(Finding(name, place, value))
+            found.append(Redaction(name, place, value))
             return f"[redacted: {name}]"
 
         for form, name in self._present(text):
@@ -549,12 +549,12 @@ class TurnRedactor:
     def __call__(self, text: str) -> str:
         """Return the text without secrets."""
         clean, found = self._redactor.redact(text, "")
-        self.learn(finding.value for finding in found)
+        self.learn(redaction.value for redaction in found)
         return clean
 
     def learn(self, values: Iterable[str]) -> None:
         """Take these values out of what comes later as well."""
-        self._redactor = self._redactor.knowing(values)
+        self._redactor = self._redactor.with_secrets(values)
 
 
 @dataclass
@@ -654,7 +654,7 @@ def _decodings(text: str) -> Iterator[str]:
             continue
 
 
-def known_values(texts: Iterable[str]) -> Iterator[str]:
+def secret_values_in(texts: Iterable[str]) -> Iterator[str]:
     """Yield what texts tell to be secret and what is therefore to be taken out wherever it stands."""
     texts = list(texts)
     joined = "\n".join(texts)

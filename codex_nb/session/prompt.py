@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from codex_nb.session.items import Item
     from codex_nb.session.notebook_context import TurnRequest
-    from codex_nb.session.outbound import Finding, Redactor
-    from codex_nb.session.thread import Conversation
+    from codex_nb.session.outbound import Redaction, Redactor
+    from codex_nb.session.thread import Thread
     from codex_nb.tools.hiding import Hidden
     from codex_nb.tools.notebook import Cell, Run
 
@@ -174,8 +174,8 @@ class TurnInput:
     """
 
     items: tuple[Item, ...]
-    facts: frozenset[str]
-    findings: tuple[Finding, ...]
+    sent_digests: frozenset[str]
+    redactions: tuple[Redaction, ...]
     redactor: Redactor
     images_unsent: int = 0
     problems: tuple[str, ...] = ()
@@ -183,7 +183,7 @@ class TurnInput:
 
 def build_input(
     request: TurnRequest,
-    conversation: Conversation,
+    thread: Thread,
     *,
     instructions: str,
     project: ProjectInstructions,
@@ -198,56 +198,58 @@ def build_input(
     may not have been read yet.
     """
     once = {
-        _fact(name, text): (name, text)
+        _digest(name, text): (name, text)
         for name, text in (("instructions", instructions), ("AGENTS.md", project.text))
         if text
     }
-    new = once.keys() - conversation.facts
+    new = once.keys() - thread.sent_digests
     parts = [part for fact, part in once.items() if fact in new]
-    redactor, texts, findings = _cleaned(
+    redactor, texts, redactions = _cleaned(
         request_redactor(redactor, request), [*parts, *request.data, (words.THE_QUESTION, request.prompt)]
     )
     items: list[Item] = [developer_message(text) for text in texts[: len(parts)]]
-    problems = [each for each in project.problems if _fact("AGENTS.md", each) not in conversation.facts]
-    facts = set(new) | {_fact("AGENTS.md", each) for each in problems}
+    problems = [each for each in project.problems if _digest("AGENTS.md", each) not in thread.sent_digests]
+    sent_digests = set(new) | {_digest("AGENTS.md", each) for each in problems}
     images = request.images
     if (context := request.context) is not None:
-        findings = [*context.redactions, *findings]
+        redactions = [*context.redactions, *redactions]
         images = (*context.images, *images)
-        facts = facts | context.digests
-        if told := context.told(conversation.facts, fence, _asked_in(conversation.items)):
+        sent_digests = sent_digests | context.digests
+        if told := context.render(thread.sent_digests, fence, _asked_in(thread.items)):
             # What a redactor has cleaned that knows as much holds nothing more for this one.
-            if context.redactor is None or not context.redactor.knows_all_of(redactor):
+            if context.redactor is None or not context.redactor.covers(redactor):
                 told, more = redactor.redact(told, words.THE_NOTEBOOK)
-                findings += more
+                redactions += more
             items.append(user_message(told))
     data = zip(request.data, texts[len(parts) :], strict=False)
     items += [user_message(fence(redactor(label), text)) for (label, _), text in data]
     sent, unsent = (images, 0) if sends_images else ((), len(images))
     items.append(user_message(texts[-1], sent))
     told_problems = tuple(map(redactor, problems))
-    return TurnInput(tuple(items), frozenset(facts), tuple(findings), redactor, unsent, told_problems)
+    return TurnInput(
+        tuple(items), frozenset(sent_digests), tuple(redactions), redactor, unsent, told_problems
+    )
 
 
-def _fact(name: str, text: str) -> str:
+def _digest(name: str, text: str) -> str:
     return f"{name}:{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:16]}"
 
 
 def _cleaned(
     redactor: Redactor, parts: Sequence[tuple[str, str]]
-) -> tuple[Redactor, list[str], list[Finding]]:
+) -> tuple[Redactor, list[str], list[Redaction]]:
     """Take the secrets out of texts, each with its name; what is secret in one of them is so in the others."""
     results = [redactor.redact(text, place) for place, text in parts]
-    learned = redactor.knowing(finding.value for _, found in results for finding in found)
+    learned = redactor.with_secrets(redaction.value for _, found in results for redaction in found)
     if learned is not redactor:
         results = [learned.redact(text, place) for place, text in parts]
-    return learned, [text for text, _ in results], [finding for _, found in results for finding in found]
+    return learned, [text for text, _ in results], [redaction for _, found in results for redaction in found]
 
 
 def request_redactor(redactor: Redactor, request: TurnRequest) -> Redactor:
     """Return the redactor with what the question's context was found to hold."""
     cleaner = request.context.redactor if request.context is not None else None
-    return redactor if cleaner is None else redactor.knowing_all_of(cleaner)
+    return redactor if cleaner is None else redactor.merged_with(cleaner)
 
 
 def _asked_in(items: Sequence[Item]) -> tuple[str, ...]:

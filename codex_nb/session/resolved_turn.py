@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.responses.request import ResponsesRequest
 from codex_nb.session.events import Notice, TurnStarted
-from codex_nb.session.notebook_context import join_findings
+from codex_nb.session.notebook_context import describe_redactions
 from codex_nb.words import context as words_of_context
 from codex_nb.words import conversation as words
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from codex_nb.responses.models import Model, ReasoningChoice
     from codex_nb.session.notebook_context import TurnRequest
     from codex_nb.session.prompt import TurnInput
-    from codex_nb.session.thread import Conversation
+    from codex_nb.session.thread import Thread
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class ResolvedTurn:
 
     turn_id: str
     request: TurnRequest
-    conversation: Conversation
+    thread: Thread
     credentials: Credentials
     model: Model
     settings: Settings
@@ -56,7 +56,7 @@ class ResolvedTurn:
         """The first event of the turn."""
         return TurnStarted(
             turn_id=self.turn_id,
-            thread=self.conversation.name,
+            thread=self.thread.name,
             model=self.model.slug,
             effort=self.choice.effort,
             account=self.credentials.label,
@@ -76,8 +76,8 @@ class ResolvedTurn:
             summary=choice.summary,
             verbosity=choice.verbosity,
             service_tier=self.settings.service_tier,
-            prompt_cache_key=self.conversation.thread_id,
-            thread_id=self.conversation.thread_id,
+            prompt_cache_key=self.thread.thread_id,
+            thread_id=self.thread.thread_id,
             turn_id=self.turn_id,
             is_lite=self.model.is_lite,
             throttle=self.request.throttle,
@@ -86,10 +86,10 @@ class ResolvedTurn:
     def notices(self, opening: TurnInput) -> tuple[Notice, ...]:
         """The quiet lines that the turn begins with: what was cut, what was taken out, what runs unasked."""
         request, notices = self.request, []
-        if request.context is not None and request.context.cuts:
-            notices.append(Notice("context", words_of_context.left_out("; ".join(request.context.cuts))))
+        if request.context is not None and request.context.not_sent:
+            notices.append(Notice("context", words_of_context.left_out("; ".join(request.context.not_sent))))
         notices += [Notice("context", problem) for problem in opening.problems]
-        if told := join_findings(opening.findings):
+        if told := describe_redactions(opening.redactions):
             notices.append(Notice("redacted", told))
         if opening.images_unsent:
             count = opening.images_unsent

@@ -29,20 +29,20 @@ ABORTED_NOTE = (
 class Journal(Protocol):
     """Keeps what a conversation commits."""
 
-    def append(self, conversation: Conversation, items: Sequence[Item], facts: Collection[str]) -> None:
+    def append(self, thread: Thread, items: Sequence[Item], sent_digests: Collection[str]) -> None:
         """Add an exchange, and what is new of what it tells, to the kept thread."""
         ...
 
-    def rewrite(self, conversation: Conversation) -> None:
+    def rewrite(self, thread: Thread) -> None:
         """Keep the conversation as it is now instead of what was kept before."""
         ...
 
 
-class Conversation:
+class Thread:
     """A thread: the items of all its turns, and the name under which the user finds it.
 
-    ``turn_lock`` lets turns of one thread follow each other; its holder alone may begin an exchange. ``facts`` are
-    digests of what the history already tells of the notebook, so that it need not be told again.
+    ``turn_lock`` lets turns of one thread follow each other; only its holder begins an exchange.
+    ``sent_digests`` are the digests of the notebook parts that the history holds, which need not be sent again.
     """
 
     def __init__(
@@ -52,14 +52,14 @@ class Conversation:
         thread_id: str | None = None,
         items: Iterable[Item] = (),
         journal: Journal | None = None,
-        facts: Iterable[str] = (),
+        sent_digests: Iterable[str] = (),
     ) -> None:
         self.name = name
         self.thread_id = thread_id or new_uuid()
         self.turn_lock = asyncio.Lock()
         self._items = tuple(items)
         self._journal = journal
-        self._facts = frozenset(facts)
+        self._sent_digests = frozenset(sent_digests)
 
     @property
     def items(self) -> tuple[Item, ...]:
@@ -67,25 +67,25 @@ class Conversation:
         return self._items
 
     @property
-    def facts(self) -> frozenset[str]:
+    def sent_digests(self) -> frozenset[str]:
         """Digests of the notebook's parts that the committed history tells of."""
-        return self._facts
+        return self._sent_digests
 
-    def begin(self, opening: Sequence[Item], facts: Iterable[str] = ()) -> Exchange:
+    def begin(self, opening: Sequence[Item], sent_digests: Iterable[str] = ()) -> Exchange:
         """Open an exchange with its first items: instructions, context, the user's words."""
-        return Exchange(self, opening, frozenset(facts))
+        return Exchange(self, opening, frozenset(sent_digests))
 
-    def replace(self, items: Sequence[Item], facts: Iterable[str] = ()) -> None:
+    def replace(self, items: Sequence[Item], sent_digests: Iterable[str] = ()) -> None:
         """Put a compacted history, and the facts that it still tells, in the place of the present one."""
         self._items = tuple(items)
-        self._facts = frozenset(facts)
+        self._sent_digests = frozenset(sent_digests)
         if self._journal is not None:
             self._journal.rewrite(self)
 
-    def _accept(self, items: Sequence[Item], facts: frozenset[str]) -> None:
-        new = facts - self._facts
+    def _accept(self, items: Sequence[Item], sent_digests: frozenset[str]) -> None:
+        new = sent_digests - self._sent_digests
         self._items = (*self._items, *items)
-        self._facts |= facts
+        self._sent_digests |= sent_digests
         if self._journal is not None:
             self._journal.append(self, items, new)
 
@@ -93,11 +93,11 @@ class Conversation:
 class Exchange:
     """The items of one turn until they are committed; closed by the first commit, abort or roll back."""
 
-    def __init__(self, conversation: Conversation, opening: Sequence[Item], facts: frozenset[str]) -> None:
-        self._conversation = conversation
+    def __init__(self, thread: Thread, opening: Sequence[Item], sent_digests: frozenset[str]) -> None:
+        self._conversation = thread
         self._items = list(opening)
         self._opening = len(self._items)
-        self._facts = facts
+        self._sent_digests = sent_digests
         self._open = True
 
     @property
@@ -118,7 +118,7 @@ class Exchange:
         """Make the exchange part of the history; calls that were never answered are answered as aborted."""
         if self._open:
             self._open = False
-            self._conversation._accept(answer_orphans(self._items), self._facts)  # noqa: SLF001 -- its own half
+            self._conversation._accept(answer_orphans(self._items), self._sent_digests)  # noqa: SLF001 -- its own half
 
     def abort(self, partial_text: str = "") -> None:
         """Keep what was finished before an interruption, as a history that the API accepts.
@@ -136,7 +136,7 @@ class Exchange:
             items.append(assistant_message(partial_text))
         self._open = False
         if len(items) > self._opening:
-            self._conversation._accept([*items, user_message(ABORTED_NOTE)], self._facts)  # noqa: SLF001 -- its own half
+            self._conversation._accept([*items, user_message(ABORTED_NOTE)], self._sent_digests)  # noqa: SLF001 -- its own half
 
     def roll_back(self) -> None:
         """Forget the exchange."""
@@ -172,13 +172,13 @@ class ThreadStore:
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
-        self._open: dict[str, Conversation] = {}
+        self._open: dict[str, Thread] = {}
         self._problem: str | None = None
 
-    def open(self, name: str) -> Conversation:
+    def open(self, name: str) -> Thread:
         """Return the conversation of this name, as it was left, or a new one."""
         if name not in self._open:
-            self._open[name] = self._read(name) or Conversation(name, journal=self)
+            self._open[name] = self._read(name) or Thread(name, journal=self)
         return self._open[name]
 
     def forget(self, name: str) -> None:
@@ -205,19 +205,19 @@ class ThreadStore:
         problem, self._problem = self._problem, None
         return problem
 
-    def append(self, conversation: Conversation, items: Sequence[Item], facts: Collection[str]) -> None:
+    def append(self, thread: Thread, items: Sequence[Item], sent_digests: Collection[str]) -> None:
         """Write one exchange at the end of the thread's file."""
-        if (path := self._path(conversation.name)) is not None:
+        if (path := self._path(thread.name)) is not None:
             with self._noting_problems(path):
-                line = _line({"items": list(items), "facts": sorted(facts)})
-                _append(path, _line(_header(conversation)), line)
+                line = _line({"items": list(items), "facts": sorted(sent_digests)})
+                _append(path, _line(_header(thread)), line)
 
-    def rewrite(self, conversation: Conversation) -> None:
+    def rewrite(self, thread: Thread) -> None:
         """Write the thread's file anew, in one step."""
-        if (path := self._path(conversation.name)) is not None:
+        if (path := self._path(thread.name)) is not None:
             with self._noting_problems(path):
-                content = _line({"items": list(conversation.items), "facts": sorted(conversation.facts)})
-                _replace(path, _line(_header(conversation)) + content)
+                content = _line({"items": list(thread.items), "facts": sorted(thread.sent_digests)})
+                _replace(path, _line(_header(thread)) + content)
 
     @contextlib.contextmanager
     def _noting_problems(self, path: Path) -> Iterator[None]:
@@ -227,7 +227,7 @@ class ThreadStore:
             reason = getattr(error, "strerror", None) or type(error).__name__
             self._problem = words.memory_only(str(path.parent), reason)
 
-    def _read(self, name: str) -> Conversation | None:
+    def _read(self, name: str) -> Thread | None:
         path = self._path(name)
         lines = list(_lines(path)) if path is not None and path.is_file() else []
         if not lines or lines[0].get("name") != name:
@@ -235,11 +235,13 @@ class ThreadStore:
                 path.replace(path.with_suffix(".unreadable"))
             return None
         items = [item for line in lines[1:] for item in line.get("items", ())]
-        facts = {fact for line in lines[1:] for fact in line.get("facts", ())}
-        return Conversation(name, thread_id=lines[0].get("thread_id"), items=items, facts=facts, journal=self)
+        sent_digests = {fact for line in lines[1:] for fact in line.get("facts", ())}
+        return Thread(
+            name, thread_id=lines[0].get("thread_id"), items=items, sent_digests=sent_digests, journal=self
+        )
 
     def _path(self, name: str) -> Path | None:
-        if self._folder is None or _is_of_the_moment(name):
+        if self._folder is None or _is_unsaved(name):
             return None
         digest = hashlib.sha256(name.encode()).hexdigest()[:10]
         return self._folder / f"{_UNSAFE.sub('-', name)[:60]}-{digest}.jsonl"
@@ -256,7 +258,7 @@ def notebook_thread(path: str | None) -> str:
     return f"{stem}-{hashlib.sha256(path.encode()).hexdigest()[:6]}"
 
 
-def _is_of_the_moment(name: str) -> bool:
+def _is_unsaved(name: str) -> bool:
     # Unrelated sessions without a notebook (a terminal, a headless run) must not go on with each other's talk.
     stem, _, number = name.partition(".")
     return stem == SESSION and (not number or number.isdigit())
@@ -272,8 +274,8 @@ def next_name(name: str, taken: Iterable[str]) -> str:
     return candidate
 
 
-def _header(conversation: Conversation) -> dict[str, Any]:
-    return {"name": conversation.name, "thread_id": conversation.thread_id, "version": 1}
+def _header(thread: Thread) -> dict[str, Any]:
+    return {"name": thread.name, "thread_id": thread.thread_id, "version": 1}
 
 
 def _line(value: dict[str, Any]) -> bytes:

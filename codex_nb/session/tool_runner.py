@@ -52,12 +52,12 @@ class ToolCallExecution:
     it, and ``stopped`` whether the user ended the turn instead.
     """
 
-    def __init__(self, item: Item, call_number: int, bench: ToolContext) -> None:
+    def __init__(self, item: Item, call_number: int, tool_context: ToolContext) -> None:
         self.stopped = False
         self.output: Item | None = None
         self._item = item
         self._number = call_number
-        self._bench = bench
+        self._bench = tool_context
         self._text: str | None = None
 
     @property
@@ -120,13 +120,13 @@ class ToolCallExecution:
     def _answer(
         self, text: str, *, ok: bool, images: tuple[str, ...] = (), note: str = "", is_data: bool = False
     ) -> ToolFinished:
-        bench = self._bench
-        text = bench.redact(shorten(text, RESULT_LIMIT))
-        note = bench.redact(note)
-        if images and not bench.sends_images:
+        tool_context = self._bench
+        text = tool_context.redact(shorten(text, RESULT_LIMIT))
+        note = tool_context.redact(note)
+        if images and not tool_context.sends_images:
             text = f"{text}\n[{len(images)} images not sent: the model takes text only]"
             images = ()
-        sent = bench.fence(str(self._item.get("name", "")), text) if is_data else text
+        sent = tool_context.fence(str(self._item.get("name", "")), text) if is_data else text
         self.output = call_output(self._item, note + sent, images)
         self._text = note + text
         return ToolFinished(self._number, self._text, ok)

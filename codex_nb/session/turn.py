@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from codex_nb.responses.limits import RateLimits
     from codex_nb.responses.request import ResponsesRequest
     from codex_nb.session.events import TurnEvent, TurnStarted
-    from codex_nb.session.thread import Conversation
+    from codex_nb.session.thread import Thread
 
 
 SignIn = Callable[[AuthError], Awaitable[bool]]
@@ -223,7 +223,7 @@ class Turn:
     """One turn, prepared: everything is decided but what the model will say.
 
     ``request`` is the template of each step's request, without input. ``opening`` are the new items of the exchange
-    and ``facts`` the digests of what they tell of the notebook. ``parse`` turns the answer's text into a value, or
+    and ``sent_digests`` the digests of the notebook parts in them. ``parse`` turns the answer's text into a value, or
     raises :class:`SchemaMismatch`; it is asked for once more, ``repairs`` times. ``notices`` are shown first.
     ``sign_in`` is asked when the login has ended between two steps; the step is then repeated.
     """
@@ -231,9 +231,9 @@ class Turn:
     started: TurnStarted
     request: ResponsesRequest
     opening: tuple[Item, ...]
-    conversation: Conversation
-    bench: ToolContext
-    facts: frozenset[str] = frozenset()
+    thread: Thread
+    tool_context: ToolContext
+    sent_digests: frozenset[str] = frozenset()
     notices: tuple[Notice, ...] = ()
     parse: Callable[[str], Any] | None = None
     repairs: int = 1
@@ -270,7 +270,7 @@ class _Run:
     def __init__(self, turn: Turn, client: ModelClient) -> None:
         self._turn = turn
         self._client = client
-        self._exchange = turn.conversation.begin(turn.opening, turn.facts)
+        self._exchange = turn.thread.begin(turn.opening, turn.sent_digests)
         self._call_numbers = itertools.count(1)
         self._items: list[Item] = []
         self._reader = self._new_reader()
@@ -360,7 +360,7 @@ class _Run:
 
     async def _answer_calls(self, calls: list[tuple[int, Item]]) -> AsyncGenerator[TurnEvent, None]:
         for number, call in calls:
-            run = ToolCallExecution(call, number, self._turn.bench)
+            run = ToolCallExecution(call, number, self._turn.tool_context)
             if self._status == "cancelled":
                 self._exchange.add([call_output(call, NOT_RUN)])
                 self._calls.append(run.record)
@@ -384,7 +384,7 @@ class _Run:
         parse, text = self._turn.parse, answer_text(self._items[self._asked_at :])
         try:
             # A schema may be the user's own class, so its validators run where the user's code runs.
-            self._parsed = await self._turn.bench.ports.main_thread.call(lambda: parse(text))
+            self._parsed = await self._turn.tool_context.ports.main_thread.call(lambda: parse(text))
         except SchemaMismatch as problem:
             if self._repairs == self._turn.repairs:
                 self._status = "failed"
@@ -392,8 +392,8 @@ class _Run:
                 return False
             self._repairs += 1
             self._asked_at = len(self._items)
-            bench = self._turn.bench  # a validator's words may quote whatever it met
-            told = bench.fence("the problem", bench.redact(str(problem)))
+            tool_context = self._turn.tool_context  # a validator's words may quote whatever it met
+            told = tool_context.fence("the problem", tool_context.redact(str(problem)))
             self._exchange.add([user_message(REPAIR.format(problem=told))])
             return True
         return False

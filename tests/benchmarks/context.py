@@ -56,7 +56,7 @@ def gathered(snapshot: NotebookSnapshot) -> tuple[float, NotebookContext]:
     def once() -> float:
         begin = time.process_time()
         context = build_context(snapshot, variables, "What does frame_1 hold?", redactor=REDACTOR)
-        context.told((), UntrustedBlock())
+        context.render((), UntrustedBlock())
         assert context.fingerprint
         return (time.process_time() - begin) * 1e3
 
@@ -98,7 +98,7 @@ def rows() -> list[Row]:
             Topic.CONTEXT,
             "context of 1,000 cells with 50 MB of outputs",
             f"<= 200 ms, <= {BUDGET:,} tokens",
-            f"{monstrous:.1f} ms CPU, {tokens_of(context.told((), UntrustedBlock())):,} tokens",
+            f"{monstrous:.1f} ms CPU, {tokens_of(context.render((), UntrustedBlock())):,} tokens",
         ),
         Row(Topic.DECODE, "turn and fold, per delta", "part of the 10 us per event", f"{fold:.1f} us CPU"),
     ]

@@ -187,7 +187,7 @@ ENDED: Mapping[str, list[Step]] = {
     ),
     "incomplete": finished("The frame has", "incomplete", "The answer reached its token limit."),
     "stored": [
-        Notice("replayed", "Stored answer of 20 Nov 18:04: nothing was sent. --fresh asks again."),
+        Notice("cached", "Stored answer of 20 Nov 18:04: nothing was sent. --fresh asks again."),
         TextDone("m1", "The frame has **336 rows**."),
         TurnFinished(Answer("", model="gpt-5.2-codex", usage=Usage(), billing="chatgpt")),
     ],

@@ -22,7 +22,7 @@ from codex_nb.responses.events import (
 from codex_nb.responses.request import ResponsesRequest
 from codex_nb.session.events import TurnEvent, TurnFinished, TurnStarted
 from codex_nb.session.items import Item, user_message
-from codex_nb.session.thread import Conversation
+from codex_nb.session.thread import Thread
 from codex_nb.session.tool_runner import ToolContext
 from codex_nb.session.turn import Turn, run_turn
 from codex_nb.tools.approval import (
@@ -191,7 +191,7 @@ class Person:
 def make_turn(
     *,
     prompt: str = "say hi",
-    conversation: Conversation | None = None,
+    thread: Thread | None = None,
     tools: ToolSet | None = None,
     policy: ApprovalPolicy = ApprovalPolicy.ALL,
     approver: Approver | None = None,
@@ -202,9 +202,9 @@ def make_turn(
     sends_images: bool = True,
     **more: Any,
 ) -> Turn:
-    conversation = conversation or Conversation("default", thread_id="thread-1")
+    thread = thread or Thread("default", thread_id="thread-1")
     rules = ApprovalRules(policy, memory or ApprovalMemory())
-    bench = ToolContext(
+    tool_context = ToolContext(
         tools=(tools or ToolSet((run_python,))).only(lambda tool: rules.offers(tool.effect)),
         consent=rules,
         approver=approver or PendingApprovals(),
@@ -214,13 +214,11 @@ def make_turn(
         sends_images=sends_images,
     )
     return Turn(
-        started=TurnStarted(
-            "turn-1", conversation.name, "gpt-test", "low", "ada@example.com", "plus", "chatgpt"
-        ),
-        request=ResponsesRequest(model="gpt-test", input=(), tools=bench.tools.specs()),
+        started=TurnStarted("turn-1", thread.name, "gpt-test", "low", "ada@example.com", "plus", "chatgpt"),
+        request=ResponsesRequest(model="gpt-test", input=(), tools=tool_context.tools.specs()),
         opening=(user_message(prompt),),
-        conversation=conversation,
-        bench=bench,
+        thread=thread,
+        tool_context=tool_context,
         **more,
     )
 

@@ -17,10 +17,10 @@ from codex_nb.errors import ModelUnavailable, SignInRequired
 from codex_nb.responses.events import LimitsSeen
 from codex_nb.responses.limits import RateLimits, Window
 from codex_nb.responses.models import Model
-from codex_nb.session.answer_cache import AnswerStore
+from codex_nb.session.answer_cache import AnswerCache
 from codex_nb.session.assistant import Assistant
 from codex_nb.session.events import Notice, StepStarted, TurnEvent, TurnFinished, TurnStarted
-from codex_nb.session.notebook_context import NotebookContext, Section, TurnRequest
+from codex_nb.session.notebook_context import ContextSection, NotebookContext, TurnRequest
 from codex_nb.session.thread import ThreadStore
 from codex_nb.tools.approval import DenyAll
 from codex_nb.tools.base import Ports, ToolSet
@@ -93,7 +93,7 @@ class LoginPrompt:
             identity=self.login,
             models=self.models,
             threads=ThreadStore(home / "threads"),
-            answers=AnswerStore(home / "answers"),
+            answers=AnswerCache(home / "answers"),
             settings=self.settings,
             environ=environ or {},
             instructions="Be brief.",
@@ -116,7 +116,7 @@ def texts(items: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
 async def test_a_question_is_sent_with_instructions_first_and_the_prompt_last(tmp_path: Path) -> None:
     (tmp_path / "AGENTS.md").write_text("Use polars.")
     desk = LoginPrompt(tmp_path, reply(said("Hi")), model="gpt-set", summary="auto")
-    context = NotebookContext((Section("cell", "Cell 1", "x = 1"),))
+    context = NotebookContext((ContextSection("cell", "Cell 1", "x = 1"),))
     events = await desk.ask("What is x?", thread="nb", context=context)
     started, last = events[0], events[-1]
     assert isinstance(started, TurnStarted)
@@ -140,7 +140,7 @@ async def test_a_question_is_sent_with_instructions_first_and_the_prompt_last(tm
 
 async def test_a_thread_is_told_only_what_is_new(tmp_path: Path) -> None:
     desk = LoginPrompt(tmp_path, reply(said("1")), reply(said("2", "msg_2")))
-    first, second = Section("cell", "Cell 1", "x = 1"), Section("cell", "Cell 2", "y = 2")
+    first, second = ContextSection("cell", "Cell 1", "x = 1"), ContextSection("cell", "Cell 2", "y = 2")
     await desk.ask("one", thread="nb", context=NotebookContext((first,)))
     await desk.ask("two", thread="nb", context=NotebookContext((first, second)))
     before, after = (request.input for request in desk.client.requests)
@@ -155,7 +155,7 @@ async def test_a_thread_is_told_only_what_is_new(tmp_path: Path) -> None:
 async def test_a_question_that_the_thread_holds_is_not_told_again_as_context(tmp_path: Path) -> None:
     desk = LoginPrompt(tmp_path, reply(said("1")), reply(said("2", "msg_2")))
     await desk.ask("one?", thread="nb")
-    earlier = Section("question", "Cell 1", "Question: one?\nAnswer: 1", basis="-m gpt\none?")
+    earlier = ContextSection("question", "Cell 1", "Question: one?\nAnswer: 1", digest_text="-m gpt\none?")
     await desk.ask("two?", thread="nb", context=NotebookContext((earlier,)))
     assert [text for _, text in texts(desk.client.requests[1].input)] == ["Be brief.", "one?", "1", "two?"]
 
@@ -184,7 +184,7 @@ async def test_no_secret_is_sent_or_kept(tmp_path: Path) -> None:
         tmp_path, reply(called("run_python", {"code": "print(told)"})), reply(said("k")), environ=environ
     )
     desk.kernel.variables["told"] = told
-    context = NotebookContext((Section("cell", "Cell 1", code),))
+    context = NotebookContext((ContextSection("cell", "Cell 1", code),))
     events = await desk.ask(
         f"Is {told} fine?",
         thread="nb",

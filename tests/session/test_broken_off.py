@@ -10,7 +10,7 @@ import pytest
 from codex_nb.errors import StreamInterrupted
 from codex_nb.session.events import TurnEvent, TurnFinished
 from codex_nb.session.items import Item, is_call
-from codex_nb.session.thread import Conversation
+from codex_nb.session.thread import Thread
 from codex_nb.session.turn import run_turn
 from tests.session.scripted import (
     ScriptedClient,
@@ -58,15 +58,15 @@ def problems(items: Sequence[Item]) -> list[str]:
     return found + [f"{call_id} has no output" for call_id in open_calls]
 
 
-async def check_goes_on(conversation: Conversation) -> None:
-    turn = make_turn(conversation=conversation, prompt="go on")
+async def check_goes_on(thread: Thread) -> None:
+    turn = make_turn(thread=thread, prompt="go on")
     last = said("Going on.", "msg_9")
     events = [
         event async for event in run_turn(turn, ScriptedClient([[added(last), done(last), finished(last)]]))
     ]
     assert isinstance(events[-1], TurnFinished)
-    assert problems(conversation.items) == []
-    assert conversation.items[-1] == last
+    assert problems(thread.items) == []
+    assert thread.items[-1] == last
 
 
 WHOLE = 27
@@ -76,13 +76,13 @@ async def test_a_turn_left_after_any_event_leaves_a_valid_history() -> None:
     count = len([event async for event in run_turn(make_turn(), ScriptedClient(steps()))])
     assert count == WHOLE
     for stop in range(1, count):
-        conversation = Conversation("default")
-        events = run_turn(make_turn(conversation=conversation), ScriptedClient(steps()))
+        thread = Thread("default")
+        events = run_turn(make_turn(thread=thread), ScriptedClient(steps()))
         for _ in range(stop):
             await anext(events)
         await events.aclose()
-        assert problems(conversation.items) == [], f"left after event {stop}"
-        await check_goes_on(conversation)
+        assert problems(thread.items) == [], f"left after event {stop}"
+        await check_goes_on(thread)
 
 
 def cut(scripts: list[list], place: int, entry: object) -> list[Step]:
@@ -100,24 +100,24 @@ EVENTS = sum(map(len, steps()))
 
 @pytest.mark.parametrize("place", range(EVENTS))
 async def test_a_stream_that_fails_at_any_event_leaves_a_valid_history(place: int) -> None:
-    conversation = Conversation("default")
+    thread = Thread("default")
     client = ScriptedClient(cut(steps(), place, StreamInterrupted("Cut.")))
-    events = [event async for event in run_turn(make_turn(conversation=conversation), client)]
+    events = [event async for event in run_turn(make_turn(thread=thread), client)]
     last = events[-1]
     assert isinstance(last, TurnFinished)
     assert last.answer.status == "failed"
-    assert problems(conversation.items) == []
-    await check_goes_on(conversation)
+    assert problems(thread.items) == []
+    await check_goes_on(thread)
 
 
 @pytest.mark.parametrize("place", range(EVENTS))
 async def test_a_cancel_at_any_event_leaves_a_valid_history(place: int) -> None:
-    conversation = Conversation("default")
+    thread = Thread("default")
     client = ScriptedClient(cut(steps(), place, asyncio.Event()))
     seen: list[TurnEvent] = []
 
     async def consume() -> None:
-        async for event in run_turn(make_turn(conversation=conversation), client):
+        async for event in run_turn(make_turn(thread=thread), client):
             seen.append(event)  # noqa: PERF401 -- what was seen must survive the cancel
 
     task = asyncio.create_task(consume())
@@ -129,5 +129,5 @@ async def test_a_cancel_at_any_event_leaves_a_valid_history(place: int) -> None:
     assert isinstance(last, TurnFinished)
     assert last.answer.status == "cancelled"
     assert client.closed == len(client.requests)
-    assert problems(conversation.items) == []
-    await check_goes_on(conversation)
+    assert problems(thread.items) == []
+    await check_goes_on(thread)

@@ -14,7 +14,7 @@ from tests.session.test_assistant import MODEL, LoginPrompt, texts
 
 pytestmark = pytest.mark.anyio
 
-SEALED = {"type": "compaction", "id": "cmp_1", "encrypted_content": "gAAAA"}
+COMPACTION_ITEMS = {"type": "compaction", "id": "cmp_1", "encrypted_content": "gAAAA"}
 LONG = "a long answer " * 400
 
 
@@ -31,17 +31,17 @@ def compacted(events: list[TurnEvent]) -> list[str]:
 
 async def test_a_long_thread_is_sealed_by_the_backend_and_says_so(tmp_path: Path) -> None:
     desk = await long_thread(tmp_path)
-    desk.client.scripts += [[finished(SEALED)], reply(said("2", "msg_2"))]
+    desk.client.scripts += [[finished(COMPACTION_ITEMS)], reply(said("2", "msg_2"))]
     events = await desk.ask("two", thread="nb")
     trigger, turn = desk.client.requests[1:]
     assert trigger.input[-1] == {"type": "compaction_trigger"}
     assert trigger.input[:-1] == (*desk.client.requests[0].input, said(LONG))
     assert [item.get("role", item["type"]) for item in turn.input] == ["developer", "compaction", "user"]
-    assert turn.input[1] == SEALED
+    assert turn.input[1] == COMPACTION_ITEMS
     assert len(compacted(events)) == 1
     again = LoginPrompt(tmp_path, reply(said("3", "msg_3")))
     await again.ask("three", thread="nb")
-    assert SEALED in again.client.requests[0].input
+    assert COMPACTION_ITEMS in again.client.requests[0].input
 
 
 @pytest.mark.parametrize("refusal", [[BadRequest("unknown item type")], reply(said("Sure!", "msg_x"))])
@@ -62,7 +62,7 @@ async def test_a_turn_that_did_not_fit_is_made_short_and_sent_again(tmp_path: Pa
     await desk.ask("one", thread="nb")
     desk.client.scripts += [
         [ContextWindowExceeded("Too long.")],
-        [finished(SEALED)],
+        [finished(COMPACTION_ITEMS)],
         reply(said("2", "msg_2")),
     ]
     events = await desk.ask("two", thread="nb")
@@ -72,7 +72,7 @@ async def test_a_turn_that_did_not_fit_is_made_short_and_sent_again(tmp_path: Pa
     ]
     assert TextDone("msg_2", "2") in events
     assert len(compacted(events)) == 1
-    assert desk.client.requests[-1].input[1] == SEALED
+    assert desk.client.requests[-1].input[1] == COMPACTION_ITEMS
 
 
 async def test_a_first_question_that_does_not_fit_fails(tmp_path: Path) -> None:

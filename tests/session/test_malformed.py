@@ -8,7 +8,7 @@ from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.errors import MalformedResponse
 from codex_nb.session.events import ApprovalRequested, ToolCallReady, ToolCallStarted, ToolFinished
 from codex_nb.session.items import Item
-from codex_nb.session.thread import Conversation
+from codex_nb.session.thread import Thread
 from codex_nb.tools.approval import Verdict
 from tests.session.scripted import (
     Person,
@@ -60,32 +60,30 @@ CONTRADICTIONS: dict[str, Step] = {
 @pytest.mark.parametrize("policy", [ApprovalPolicy.ASK, ApprovalPolicy.ALL])
 @pytest.mark.parametrize("name", CONTRADICTIONS)
 async def test_a_contradiction_ends_the_turn_and_runs_nothing(name: str, policy: ApprovalPolicy) -> None:
-    kernel, person, conversation = ProcessKernel(), Person(), Conversation("default")
-    turn = make_turn(conversation=conversation, kernel=kernel, policy=policy, approver=person)
+    kernel, person, thread = ProcessKernel(), Person(), Thread("default")
+    turn = make_turn(thread=thread, kernel=kernel, policy=policy, approver=person)
     _, last, client = await play(turn, CONTRADICTIONS[name])
     assert (type(last.failure), last.answer.status) == (MalformedResponse, "failed")
     assert (kernel.ran, person.asked, len(client.requests)) == ([], [], 1)
-    assert conversation.items == ()
+    assert thread.items == ()
     assert client.closed == 1
 
 
 @pytest.mark.parametrize("second", [reply(TWIN), [finished(TWIN)]], ids=["streamed", "at the end alone"])
 async def test_the_id_of_an_answered_call_names_no_other_call_of_the_turn(second: Step) -> None:
-    kernel, person, conversation = ProcessKernel(), Person(Verdict.APPROVE), Conversation("default")
-    turn = make_turn(conversation=conversation, kernel=kernel, policy=ApprovalPolicy.ASK, approver=person)
+    kernel, person, thread = ProcessKernel(), Person(Verdict.APPROVE), Thread("default")
+    turn = make_turn(thread=thread, kernel=kernel, policy=ApprovalPolicy.ASK, approver=person)
     _, last, _ = await play(turn, reply(SHOWN), second)
     assert isinstance(last.failure, MalformedResponse)
     assert (kernel.ran, [request.code for request in person.asked]) == (["a = 1"], ["a = 1"])
-    assert [call_id for call_id, _ in outputs(conversation.items)] == ["call_1"]
-    assert [item.get("call_id") for item in conversation.items if item["type"] == "function_call"] == [
-        "call_1"
-    ]
+    assert [call_id for call_id, _ in outputs(thread.items)] == ["call_1"]
+    assert [item.get("call_id") for item in thread.items if item["type"] == "function_call"] == ["call_1"]
 
 
 async def test_servers_that_count_their_calls_anew_in_each_turn_go_on() -> None:
-    kernel, conversation = ProcessKernel(), Conversation("default")
+    kernel, thread = ProcessKernel(), Thread("default")
     for code in ("a = 1", "b = 1"):
-        turn = make_turn(conversation=conversation, kernel=kernel)
+        turn = make_turn(thread=thread, kernel=kernel)
         _, last, _ = await play(turn, reply(called("run_python", {"code": code})), reply(said("Done.")))
         assert last.answer.status == "completed"
     assert kernel.ran == ["a = 1", "b = 1"]

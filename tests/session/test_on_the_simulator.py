@@ -45,11 +45,11 @@ async def test_a_long_thread_is_sealed_by_the_backend_which_still_knows_of_it(tm
         async with opened(simulator, tmp_path / "home") as home:
             assistant, ports = home.assistant, Ports(SameThread())
             await assistant.answer(TurnRequest("hello " * 200, thread="t"), ports=ports, approver=DenyAll())
-            conversation = assistant.threads.open("t")
+            thread = assistant.threads.open("t")
             model = await home.services.choose()
-            template = ResponsesRequest(model.slug, (), thread_id=conversation.thread_id)
-            await Compactor(home.services).compact(conversation, template)
-            assert [item["type"] for item in conversation.items] == ["message", "compaction"]
+            template = ResponsesRequest(model.slug, (), thread_id=thread.thread_id)
+            await Compactor(home.services).compact(thread, template)
+            assert [item["type"] for item in thread.items] == ["message", "compaction"]
             request = TurnRequest("What did I say?", thread="t")
             answer = await assistant.answer(request, ports=ports, approver=DenyAll())
     assert "a summary of earlier turns" in answer.text

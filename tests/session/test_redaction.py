@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from codex_nb.session.outbound import Finding, Redactor, environment_secrets
+from codex_nb.session.outbound import Redaction, Redactor, environment_secrets
 from codex_nb.tools.notebook import shorten
 from tests.leaks import assert_no_leak
 
@@ -40,7 +40,7 @@ def test_a_known_value_is_found_in_every_form_it_is_written_in(written: str) -> 
     assert_no_leak(text, {"value": VALUE})
     assert text.startswith("before ")
     assert text.endswith(" after")
-    assert found == (Finding(found[0].name, "cell 1"),)
+    assert found == (Redaction(found[0].name, "cell 1"),)
 
 
 @pytest.mark.parametrize(("name", "key"), KEYS.items())

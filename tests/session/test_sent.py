@@ -87,7 +87,7 @@ async def test_no_secret_planted_anywhere_is_in_any_body(tmp_path: Path) -> None
     assert_no_leak(context.text, SECRETS, "%codex context")
     options: dict[str, Any] = {"tools": notebook_tools(), "approval": ApprovalPolicy.ALL, "folder": tmp_path}
     events = await desk.ask(prompt, thread="nb", context=context, **options)
-    events += await desk.ask(f"And {text}?", thread="nb", replay=True)
+    events += await desk.ask(f"And {text}?", thread="nb", use_cache=True)
     for body in bodies(desk):
         assert_no_leak(body, SECRETS, "a request")
     kept = [file for folder in ("threads", "answers") for file in (tmp_path / folder).iterdir()]

@@ -26,7 +26,7 @@ from codex_nb.session.events import (
     TurnStarted,
     Usage,
 )
-from codex_nb.session.thread import ABORTED_NOTE, ABORTED_OUTPUT, Conversation
+from codex_nb.session.thread import ABORTED_NOTE, ABORTED_OUTPUT, Thread
 from codex_nb.session.turn import SchemaMismatch, run_turn
 from codex_nb.tools.approval import Decision, DenyAll, PendingApprovals, Verdict
 from codex_nb.words import conversation as words
@@ -55,8 +55,8 @@ def kinds(events: list[TurnEvent]) -> list[type]:
 
 
 async def test_an_answer_streams_and_is_committed_as_it_was_said() -> None:
-    conversation = Conversation("default")
-    turn = make_turn(conversation=conversation)
+    thread = Thread("default")
+    turn = make_turn(thread=thread)
     item = said("Hi there")
     events, last, client = await play(
         turn, [added(item), delta("Hi "), delta("there"), done(item), finished(item)]
@@ -76,7 +76,7 @@ async def test_an_answer_streams_and_is_committed_as_it_was_said() -> None:
         "req_1",
         "chatgpt",
     )
-    assert conversation.items == (*turn.opening, item)
+    assert thread.items == (*turn.opening, item)
     assert client.closed == 1
 
 
@@ -148,17 +148,15 @@ async def test_a_rejection_is_told_to_the_model_with_the_users_words_and_is_no_e
 
 
 async def test_stop_ends_the_turn_and_answers_the_calls_that_were_left() -> None:
-    conversation = Conversation("default")
+    thread = Thread("default")
     kernel = ProcessKernel()
-    turn = make_turn(
-        conversation=conversation, kernel=kernel, policy=ApprovalPolicy.ASK, approver=Person(Verdict.STOP)
-    )
+    turn = make_turn(thread=thread, kernel=kernel, policy=ApprovalPolicy.ASK, approver=Person(Verdict.STOP))
     calls = [called("run_python", {"code": "1"}, "call_a"), called("run_python", {"code": "2"}, "call_b")]
     _, last, client = await play(turn, reply(*calls))
     assert (last.answer.status, last.error) == ("cancelled", words.STOPPED)
     assert kernel.ran == []
     assert len(client.requests) == 1
-    assert [call_id for call_id, _ in outputs(conversation.items)] == ["call_a", "call_b"]
+    assert [call_id for call_id, _ in outputs(thread.items)] == ["call_a", "call_b"]
 
 
 async def test_edited_code_runs_instead_and_the_model_learns_what_ran() -> None:
@@ -241,19 +239,19 @@ async def test_the_turn_state_of_a_response_goes_into_the_next_request_of_the_tu
 
 
 async def test_a_turn_ends_after_its_last_allowed_step() -> None:
-    conversation = Conversation("default")
-    turn = make_turn(conversation=conversation, max_steps=2)
+    thread = Thread("default")
+    turn = make_turn(thread=thread, max_steps=2)
     steps = [reply(called("run_python", {"code": "1"}, f"call_{n}")) for n in range(2)]
     _, last, client = await play(turn, *steps)
     assert last.answer.status == "incomplete"
     assert last.error == "The turn was ended after 2 requests. Ask to continue if it should."
     assert len(client.requests) == 2
-    assert len(outputs(conversation.items)) == 2
+    assert len(outputs(thread.items)) == 2
 
 
 async def test_a_cancel_in_the_stream_keeps_the_partial_text_and_a_valid_history() -> None:
-    conversation = Conversation("default")
-    turn = make_turn(conversation=conversation)
+    thread = Thread("default")
+    turn = make_turn(thread=thread)
     client = ScriptedClient([[added(said("")), delta("Half an ans"), asyncio.Event()]])
     events: list[TurnEvent] = []
     started = asyncio.Event()
@@ -273,15 +271,15 @@ async def test_a_cancel_in_the_stream_keeps_the_partial_text_and_a_valid_history
     assert isinstance(last, TurnFinished)
     assert (last.answer.text, last.answer.status, last.error) == ("Half an ans", "cancelled", words.STOPPED)
     assert client.closed == 1
-    assert [item["role"] for item in conversation.items] == ["user", "assistant", "user"]
-    assert conversation.items[1]["content"] == [{"type": "output_text", "text": "Half an ans"}]
-    assert conversation.items[2]["content"][0]["text"] == ABORTED_NOTE
+    assert [item["role"] for item in thread.items] == ["user", "assistant", "user"]
+    assert thread.items[1]["content"] == [{"type": "output_text", "text": "Half an ans"}]
+    assert thread.items[2]["content"][0]["text"] == ABORTED_NOTE
 
 
 async def test_a_cancel_while_the_user_is_asked_leaves_no_orphan_call() -> None:
-    conversation = Conversation("default")
+    thread = Thread("default")
     approvals = PendingApprovals()
-    turn = make_turn(conversation=conversation, policy=ApprovalPolicy.ASK, approver=approvals)
+    turn = make_turn(thread=thread, policy=ApprovalPolicy.ASK, approver=approvals)
     client = ScriptedClient([reply(thought("hm"), called("run_python", {"code": "1"}))])
     events: list[TurnEvent] = []
     asked = asyncio.Event()
@@ -301,13 +299,13 @@ async def test_a_cancel_while_the_user_is_asked_leaves_no_orphan_call() -> None:
     assert isinstance(last, TurnFinished)
     assert last.answer.status == "cancelled"
     assert last.answer.tool_calls == (ToolCall("run_python", "call_1", '{"code": "1"}', None),)
-    assert outputs(conversation.items) == [("call_1", ABORTED_OUTPUT)]
+    assert outputs(thread.items) == [("call_1", ABORTED_OUTPUT)]
     assert not approvals.resolve(1, Decision(Verdict.APPROVE))
 
 
 async def test_a_consumer_that_leaves_commits_what_was_whole() -> None:
-    conversation = Conversation("default")
-    turn = make_turn(conversation=conversation)
+    thread = Thread("default")
+    turn = make_turn(thread=thread)
     client = ScriptedClient([[*reply(said("first"))[:2], asyncio.Event()]])
     events = run_turn(turn, client)
     async for event in events:
@@ -315,56 +313,54 @@ async def test_a_consumer_that_leaves_commits_what_was_whole() -> None:
             break
     await events.aclose()
     assert client.closed == 1
-    assert [item["role"] for item in conversation.items] == ["user", "assistant", "user"]
+    assert [item["role"] for item in thread.items] == ["user", "assistant", "user"]
 
 
 async def test_an_error_before_the_first_word_leaves_no_trace_and_keeps_its_class() -> None:
-    conversation = Conversation("default")
+    thread = Thread("default")
     problem = SignInRequired("Not signed in.")
-    _, last, _ = await play(make_turn(conversation=conversation), [problem])
+    _, last, _ = await play(make_turn(thread=thread), [problem])
     assert last.answer.status == "failed"
     assert last.error == "Not signed in. Sign in with %codex login."
     assert last.failure is problem
-    assert conversation.items == ()
+    assert thread.items == ()
 
 
 async def test_an_answer_cut_in_the_middle_keeps_what_arrived() -> None:
-    conversation = Conversation("default")
+    thread = Thread("default")
     cut = [added(said("")), delta("Half"), StreamInterrupted("The answer broke off.", events_seen=2)]
-    _, last, _ = await play(make_turn(conversation=conversation), cut)
+    _, last, _ = await play(make_turn(thread=thread), cut)
     assert (last.answer.text, last.answer.status) == ("Half", "failed")
-    assert conversation.items[1]["content"] == [{"type": "output_text", "text": "Half"}]
+    assert thread.items[1]["content"] == [{"type": "output_text", "text": "Half"}]
 
 
 async def test_an_error_in_a_later_step_keeps_the_calls_that_were_answered() -> None:
-    conversation = Conversation("default")
-    turn = make_turn(conversation=conversation)
+    thread = Thread("default")
+    turn = make_turn(thread=thread)
     _, last, _ = await play(
         turn, reply(called("run_python", {"code": "print(1)"})), [RateLimited("Too many.")]
     )
     assert last.answer.status == "failed"
-    assert outputs(conversation.items) == [("call_1", "<run_python>1</run_python>")]
+    assert outputs(thread.items) == [("call_1", "<run_python>1</run_python>")]
 
 
 async def test_an_unfinished_reasoning_is_not_kept() -> None:
-    conversation = Conversation("default")
-    _, _, _ = await play(
-        make_turn(conversation=conversation), [done(thought("hm")), StreamInterrupted("Cut.")]
-    )
-    assert conversation.items == ()
+    thread = Thread("default")
+    _, _, _ = await play(make_turn(thread=thread), [done(thought("hm")), StreamInterrupted("Cut.")])
+    assert thread.items == ()
 
 
 async def test_an_incomplete_response_runs_no_calls() -> None:
-    conversation = Conversation("default")
+    thread = Thread("default")
     kernel = ProcessKernel()
-    turn = make_turn(conversation=conversation, kernel=kernel)
+    turn = make_turn(thread=thread, kernel=kernel)
     cut = reply(
         called("run_python", {"code": "1"}), status="incomplete", incomplete_reason="max_output_tokens"
     )
     _, last, _ = await play(turn, cut)
     assert (last.answer.status, last.error) == ("incomplete", "The answer is incomplete: max_output_tokens.")
     assert kernel.ran == []
-    assert outputs(conversation.items) == [("call_1", ABORTED_OUTPUT)]
+    assert outputs(thread.items) == [("call_1", ABORTED_OUTPUT)]
 
 
 async def test_a_retry_is_shown_and_the_text_of_the_failed_attempt_is_not_kept() -> None:
@@ -389,9 +385,9 @@ async def test_items_that_only_the_end_names_are_shown_too() -> None:
 
 
 async def test_two_turns_of_a_thread_share_the_beginning_of_their_input() -> None:
-    conversation = Conversation("default")
-    _, _, first = await play(make_turn(conversation=conversation, prompt="one"), reply(said("1")))
-    _, _, second = await play(make_turn(conversation=conversation, prompt="two"), reply(said("2", "msg_2")))
+    thread = Thread("default")
+    _, _, first = await play(make_turn(thread=thread, prompt="one"), reply(said("1")))
+    _, _, second = await play(make_turn(thread=thread, prompt="two"), reply(said("2", "msg_2")))
     before = first.requests[0].input
     assert second.requests[0].input[: len(before)] == before
     assert len(second.requests[0].input) == len(before) + 2
@@ -427,12 +423,12 @@ async def test_images_are_left_out_for_a_model_that_takes_text_only() -> None:
         return ToolResult("a plot", images=("data:image/png;base64,AAAA",))
 
     tool = Tool("draw", "Draws.", {"type": "object"}, Effect.LOOKS, draw)
-    blind = replace(turn, bench=replace(turn.bench, tools=ToolSet((tool,))))
+    blind = replace(turn, tool_context=replace(turn.tool_context, tools=ToolSet((tool,))))
     _, _, client = await play(blind, reply(called("draw", {})), reply(said("k")))
     assert outputs(client.requests[1].input) == [
         ("call_1", "<draw>a plot\n[1 images not sent: the model takes text only]</draw>")
     ]
-    seeing = replace(blind, bench=replace(blind.bench, sends_images=True))
+    seeing = replace(blind, tool_context=replace(blind.tool_context, sends_images=True))
     _, _, client = await play(seeing, reply(called("draw", {}, "call_2")), reply(said("k")))
     [_, (_, content)] = outputs(client.requests[1].input)
     assert [part["type"] for part in content] == ["input_text", "input_image"]
@@ -449,7 +445,7 @@ async def test_an_interrupt_of_the_users_code_ends_the_turn_and_not_the_loop() -
     def interrupted(text: str) -> int:
         raise KeyboardInterrupt
 
-    conversation = Conversation("default")
-    _, last, _ = await play(make_turn(conversation=conversation, parse=interrupted), reply(said("7")))
+    thread = Thread("default")
+    _, last, _ = await play(make_turn(thread=thread, parse=interrupted), reply(said("7")))
     assert (last.answer.status, last.answer.text) == ("cancelled", "7")
-    assert len(conversation.items) == 3
+    assert len(thread.items) == 3

@@ -5,12 +5,12 @@ import stat
 from pathlib import Path
 
 from codex_nb.session.items import user_message
-from codex_nb.session.thread import Conversation, ThreadStore, next_name, notebook_thread
+from codex_nb.session.thread import Thread, ThreadStore, next_name, notebook_thread
 from tests.session.scripted import said
 
 
-def say(conversation: Conversation, question: str, answer: str) -> None:
-    exchange = conversation.begin([user_message(question)], facts=[f"fact {question}"])
+def say(thread: Thread, question: str, answer: str) -> None:
+    exchange = thread.begin([user_message(question)], sent_digests=[f"fact {question}"])
     exchange.add([said(answer)])
     exchange.commit()
 
@@ -22,7 +22,11 @@ def test_a_thread_is_read_back_as_it_was_left(tmp_path: Path) -> None:
     say(before, "one", "1")
     say(before, "two", "2")
     after = ThreadStore(tmp_path / "threads").open("my thread/é")
-    assert (after.thread_id, after.items, after.facts) == (before.thread_id, before.items, before.facts)
+    assert (after.thread_id, after.items, after.sent_digests) == (
+        before.thread_id,
+        before.items,
+        before.sent_digests,
+    )
     [file] = (tmp_path / "threads").iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
@@ -42,15 +46,15 @@ def test_a_line_cut_short_loses_that_exchange_alone(tmp_path: Path) -> None:
 
 def test_a_compacted_thread_is_written_anew(tmp_path: Path) -> None:
     store = ThreadStore(tmp_path)
-    conversation = store.open("t")
-    say(conversation, "one", "1")
+    thread = store.open("t")
+    say(thread, "one", "1")
     short = user_message("in short")
-    conversation.replace([short])
-    say(conversation, "two", "2")
+    thread.replace([short])
+    say(thread, "two", "2")
     again = ThreadStore(tmp_path).open("t")
     assert again.items[0] == short
-    assert again.thread_id == conversation.thread_id
-    assert again.facts == {"fact two"}
+    assert again.thread_id == thread.thread_id
+    assert again.sent_digests == {"fact two"}
     assert len(list(tmp_path.iterdir())) == 1
 
 
@@ -86,11 +90,11 @@ def test_without_a_folder_threads_live_in_memory(tmp_path: Path) -> None:
 
 
 def test_what_is_written_is_one_line_of_json_for_each_exchange(tmp_path: Path) -> None:
-    conversation = ThreadStore(tmp_path).open("t")
-    say(conversation, "a\nb \ud800", "c")
+    thread = ThreadStore(tmp_path).open("t")
+    say(thread, "a\nb \ud800", "c")
     [file] = tmp_path.iterdir()
     header, exchange = map(json.loads, file.read_bytes().splitlines())
-    assert header == {"name": "t", "thread_id": conversation.thread_id, "version": 1}
+    assert header == {"name": "t", "thread_id": thread.thread_id, "version": 1}
     assert exchange["items"][1] == said("c")
     assert exchange["facts"] == ["fact a\nb ?"]
 
@@ -110,19 +114,19 @@ def test_a_new_thread_gets_the_next_number() -> None:
 def test_a_disk_that_cannot_be_written_to_costs_only_the_keeping(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     store = ThreadStore(tmp_path / "file")
-    conversation = store.open("t")
-    say(conversation, "one", "1")
-    assert len(conversation.items) == 2
+    thread = store.open("t")
+    say(thread, "one", "1")
+    assert len(thread.items) == 2
     assert str(store.take_problem()).startswith("This thread is kept in memory only: ")
     assert store.take_problem() is None
-    conversation.replace([user_message("short")])
+    thread.replace([user_message("short")])
     assert store.take_problem() is not None
 
 
 def test_an_exchange_writes_only_what_is_new(tmp_path: Path) -> None:
-    conversation = ThreadStore(tmp_path).open("t")
+    thread = ThreadStore(tmp_path).open("t")
     for _ in range(2):
-        say(conversation, "same", "1")
+        say(thread, "same", "1")
     [file] = tmp_path.iterdir()
     assert [json.loads(line).get("facts") for line in file.read_bytes().splitlines()] == [
         None,

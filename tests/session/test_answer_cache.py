@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from codex_nb.config.settings import ApprovalPolicy, Provider
-from codex_nb.session.answer_cache import AnswerStore
+from codex_nb.session.answer_cache import AnswerCache
 from codex_nb.session.events import Answer, Notice, ToolCall, TurnEvent, TurnFinished, Usage
-from codex_nb.session.notebook_context import NotebookContext, Section
+from codex_nb.session.notebook_context import ContextSection, NotebookContext
 from codex_nb.tools.base import ToolSet
 from codex_nb.tools.run_python import run_python
 from tests.session.scripted import called, reply, said
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 
 
 def context(text: str = "x = 1") -> NotebookContext:
-    return NotebookContext((Section("cell", "Cell 1", text),))
+    return NotebookContext((ContextSection("cell", "Cell 1", text),))
 
 
 def answer_of(events: list[TurnEvent]) -> Answer:
@@ -30,16 +30,16 @@ def answer_of(events: list[TurnEvent]) -> Answer:
 
 
 def is_replayed(events: list[TurnEvent]) -> bool:
-    return any(isinstance(event, Notice) and event.kind == "replayed" for event in events)
+    return any(isinstance(event, Notice) and event.kind == "cached" for event in events)
 
 
 async def test_an_answered_question_is_answered_again_without_a_request_even_after_a_restart(
     tmp_path: Path,
 ) -> None:
     first = LoginPrompt(tmp_path, reply(said("One.")))
-    before = answer_of(await first.ask("Why?", thread="nb", context=context(), replay=True))
+    before = answer_of(await first.ask("Why?", thread="nb", context=context(), use_cache=True))
     again = LoginPrompt(tmp_path)
-    events = await again.ask("Why?", thread="nb", context=context(), replay=True)
+    events = await again.ask("Why?", thread="nb", context=context(), use_cache=True)
     assert is_replayed(events)
     assert again.client.requests == []
     after = answer_of(events)
@@ -65,13 +65,13 @@ async def test_an_answered_question_is_answered_again_without_a_request_even_aft
         {"schema": int},
         {"tools": ToolSet((run_python,))},
         {"fresh": True},
-        {"replay": False},
+        {"use_cache": False},
         {"earlier": (("And before?", "a hash"),)},
     ],
 )
 async def test_a_question_that_differs_is_asked(tmp_path: Path, change: dict[str, Any]) -> None:
     desk = LoginPrompt(tmp_path, reply(said("1")), reply(said('{"value": 2}', "msg_2")))
-    question = {"prompt": "Why?", "thread": "nb", "context": context(), "replay": True}
+    question = {"prompt": "Why?", "thread": "nb", "context": context(), "use_cache": True}
     await desk.ask(**question)
     events = await desk.ask(**question | change)
     assert not is_replayed(events)
@@ -81,85 +81,85 @@ async def test_a_question_that_differs_is_asked(tmp_path: Path, change: dict[str
 
 async def test_changed_instructions_ask_anew(tmp_path: Path) -> None:
     desk = LoginPrompt(tmp_path, reply(said("1")), reply(said("2", "msg_2")))
-    await desk.ask("Why?", thread="nb", replay=True)
+    await desk.ask("Why?", thread="nb", use_cache=True)
     (tmp_path / "AGENTS.md").write_text("Be kind.")
-    assert not is_replayed(await desk.ask("Why?", thread="nb", replay=True))
+    assert not is_replayed(await desk.ask("Why?", thread="nb", use_cache=True))
 
 
 async def test_an_answer_that_ran_tools_is_not_stored(tmp_path: Path) -> None:
     tools = {"tools": ToolSet((run_python,)), "approval": ApprovalPolicy.ALL}
     call = called("run_python", {"code": "print(1)"})
     desk = LoginPrompt(tmp_path, reply(call), reply(said("Done.")), reply(said("Done again.", "msg_2")))
-    await desk.ask("Run it", thread="nb", replay=True, **tools)
+    await desk.ask("Run it", thread="nb", use_cache=True, **tools)
     assert not (tmp_path / "answers").exists()
-    answer = answer_of(await desk.ask("Run it", thread="nb", replay=True, **tools))
+    answer = answer_of(await desk.ask("Run it", thread="nb", use_cache=True, **tools))
     assert (answer.text, desk.kernel.ran) == ("Done again.", ["print(1)"])
 
 
 async def test_a_question_about_what_is_only_described_is_asked(tmp_path: Path) -> None:
-    described = NotebookContext((Section("variable", "", "df: pandas.DataFrame", whole=False),))
+    described = NotebookContext((ContextSection("variable", "", "df: pandas.DataFrame", whole=False),))
     desk = LoginPrompt(tmp_path, reply(said("1")), reply(said("2", "msg_2")))
     for _ in range(2):
-        events = await desk.ask("Why?", thread="nb", context=described, replay=True)
+        events = await desk.ask("Why?", thread="nb", context=described, use_cache=True)
     assert answer_of(events).text == "2"
 
 
 async def test_another_account_and_another_provider_are_asked(tmp_path: Path) -> None:
     desk = LoginPrompt(tmp_path, reply(said("1")))
-    await desk.ask("Why?", thread="nb", replay=True)
+    await desk.ask("Why?", thread="nb", use_cache=True)
     grace = replace(LOGIN, account=replace(LOGIN.account, account_id="acct-2", email="grace@example.com"))
     other = LoginPrompt(tmp_path, reply(said("2")), reply(said("3", "msg_2")))
     other.login.credentials = grace
-    assert answer_of(await other.ask("Why?", thread="nb", replay=True)).text == "2"
+    assert answer_of(await other.ask("Why?", thread="nb", use_cache=True)).text == "2"
     elsewhere = LoginPrompt(
         tmp_path, reply(said("3")), provider=Provider("else", "Else", base_url="https://else.example/v1")
     )
-    assert answer_of(await elsewhere.ask("Why?", thread="nb", replay=True)).text == "3"
+    assert answer_of(await elsewhere.ask("Why?", thread="nb", use_cache=True)).text == "3"
 
 
 async def test_nobody_signed_in_sees_no_stored_answer(tmp_path: Path) -> None:
     desk = LoginPrompt(tmp_path, reply(said("1")))
-    await desk.ask("Why?", thread="nb", replay=True)
+    await desk.ask("Why?", thread="nb", use_cache=True)
     desk.login.credentials = None
-    assert answer_of(await desk.ask("Why?", thread="nb", replay=True)).status == "failed"
+    assert answer_of(await desk.ask("Why?", thread="nb", use_cache=True)).status == "failed"
 
 
 async def test_only_whole_answers_are_stored(tmp_path: Path) -> None:
     cut = reply(said("Ha"), status="incomplete", incomplete_reason="max_output_tokens")
     desk = LoginPrompt(tmp_path, cut, reply(said("Whole", "msg_2")))
-    await desk.ask("Why?", thread="nb", replay=True)
-    assert answer_of(await desk.ask("Why?", thread="nb", replay=True)).text == "Whole"
+    await desk.ask("Why?", thread="nb", use_cache=True)
+    assert answer_of(await desk.ask("Why?", thread="nb", use_cache=True)).text == "Whole"
 
 
 async def test_a_value_is_made_again_from_the_stored_answer(tmp_path: Path) -> None:
     desk = LoginPrompt(tmp_path, reply(said('{"value": [1, 2]}')))
     for _ in range(2):
-        answer = answer_of(await desk.ask("Numbers", thread="nb", replay=True, schema=list[int]))
+        answer = answer_of(await desk.ask("Numbers", thread="nb", use_cache=True, schema=list[int]))
         assert answer.parsed == [1, 2]
     assert len(desk.client.requests) == 1
 
 
 async def test_a_thread_that_was_lost_hears_of_the_stored_answer(tmp_path: Path) -> None:
     desk = LoginPrompt(tmp_path, reply(said("One.")), reply(said("Two.", "msg_2")))
-    await desk.ask("Why?", thread="nb", replay=True)
+    await desk.ask("Why?", thread="nb", use_cache=True)
     desk.assistant.threads.forget("nb")
-    await desk.ask("Why?", thread="nb", replay=True)
+    await desk.ask("Why?", thread="nb", use_cache=True)
     await desk.ask("And?", thread="nb")
     told = [text for role, text in texts(desk.client.requests[1].input) if role != "developer"]
     assert told == ["Why?", "One.", "And?"]
 
 
 def test_answers_are_kept_for_their_owner_only_and_bad_files_count_as_absent(tmp_path: Path) -> None:
-    store = AnswerStore(tmp_path / "answers", clock=lambda: 1000.0)
+    store = AnswerCache(tmp_path / "answers", clock=lambda: 1000.0)
     answer = Answer(
         "é", items=({"a": 1},), tool_calls=(ToolCall("t", "c", "{}", None),), usage=Usage(1, 2, 3, 4, 5)
     )
     store.keep("key", answer)
     [file] = (tmp_path / "answers").iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    found = AnswerStore(tmp_path / "answers").find("key")
+    found = AnswerCache(tmp_path / "answers").find("key")
     assert found is not None
     assert (found.answer, found.at) == (answer, 1000.0)
     file.write_text('{"answer": {}}')
-    assert AnswerStore(tmp_path / "answers").find("key") is None
-    assert AnswerStore(None).find("key") is None
+    assert AnswerCache(tmp_path / "answers").find("key") is None
+    assert AnswerCache(None).find("key") is None

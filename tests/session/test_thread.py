@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from codex_nb.session.items import Item, user_message
-from codex_nb.session.thread import ABORTED_OUTPUT, Conversation
+from codex_nb.session.thread import ABORTED_OUTPUT, Thread
 from tests.session.scripted import called, outputs, said, thought
 
 
@@ -11,46 +11,46 @@ class Notebook:
     def __init__(self) -> None:
         self.written: list[tuple[str, list[Item | str]]] = []
 
-    def append(self, conversation: Conversation, items: Sequence[Item], facts: Collection[str]) -> None:
-        self.written.append(("append", [*items, *sorted(facts)]))
+    def append(self, thread: Thread, items: Sequence[Item], sent_digests: Collection[str]) -> None:
+        self.written.append(("append", [*items, *sorted(sent_digests)]))
 
-    def rewrite(self, conversation: Conversation) -> None:
-        self.written.append(("rewrite", list(conversation.items)))
+    def rewrite(self, thread: Thread) -> None:
+        self.written.append(("rewrite", list(thread.items)))
 
 
 def test_an_exchange_is_seen_only_once_it_is_committed() -> None:
     journal = Notebook()
-    conversation = Conversation("t", journal=journal)
+    thread = Thread("t", journal=journal)
     question, answer = user_message("hi"), said("ho")
-    exchange = conversation.begin([question], facts=["digest"])
+    exchange = thread.begin([question], sent_digests=["digest"])
     exchange.add([answer])
     assert exchange.input == (question, answer)
-    assert (conversation.items, conversation.facts, journal.written) == ((), frozenset(), [])
+    assert (thread.items, thread.sent_digests, journal.written) == ((), frozenset(), [])
     exchange.commit()
     exchange.commit()
-    assert conversation.items == (question, answer)
-    assert conversation.facts == {"digest"}
+    assert thread.items == (question, answer)
+    assert thread.sent_digests == {"digest"}
     assert journal.written == [("append", [question, answer, "digest"])]
 
 
 def test_a_rolled_back_exchange_leaves_no_trace() -> None:
     journal = Notebook()
-    conversation = Conversation("t", journal=journal)
-    exchange = conversation.begin([user_message("hi")])
+    thread = Thread("t", journal=journal)
+    exchange = thread.begin([user_message("hi")])
     exchange.add([said("ho")])
     exchange.roll_back()
     exchange.commit()
     exchange.abort("more")
-    assert (conversation.items, journal.written) == ((), [])
+    assert (thread.items, journal.written) == ((), [])
 
 
 def test_every_call_of_an_aborted_exchange_has_an_output() -> None:
-    conversation = Conversation("t")
-    exchange = conversation.begin([user_message("hi")])
+    thread = Thread("t")
+    exchange = thread.begin([user_message("hi")])
     custom = {"type": "custom_tool_call", "id": "ct", "call_id": "call_2", "name": "exec", "input": "ls"}
     exchange.add([thought("a"), called("run_python", {"code": "1"}), custom, thought("b")])
     exchange.abort()
-    assert [item["type"] for item in conversation.items] == [
+    assert [item["type"] for item in thread.items] == [
         "message",
         "reasoning",
         "function_call",
@@ -59,13 +59,13 @@ def test_every_call_of_an_aborted_exchange_has_an_output() -> None:
         "custom_tool_call_output",
         "message",
     ]
-    assert outputs(conversation.items) == [("call_1", ABORTED_OUTPUT)]
+    assert outputs(thread.items) == [("call_1", ABORTED_OUTPUT)]
 
 
 def test_a_compacted_history_takes_the_place_of_the_old_one() -> None:
     journal = Notebook()
-    conversation = Conversation("t", items=[user_message("long")], facts=["digest"], journal=journal)
+    thread = Thread("t", items=[user_message("long")], sent_digests=["digest"], journal=journal)
     short = user_message("short")
-    conversation.replace([short])
-    assert (conversation.items, conversation.facts) == ((short,), frozenset())
+    thread.replace([short])
+    assert (thread.items, thread.sent_digests) == ((short,), frozenset())
     assert journal.written == [("rewrite", [short])]
