@@ -52,7 +52,9 @@ def build(
 
 def told(context: NotebookContext, kind: str) -> list[tuple[str, str]]:
     return [
-        (section.title + section.run_label, section.text) for section in context.sections if section.kind == kind
+        (section.title + section.run_label, section.text)
+        for section in context.sections
+        if section.kind == kind
     ]
 
 
