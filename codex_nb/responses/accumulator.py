@@ -183,10 +183,16 @@ ServerEventT = ev.ServerEvent | ev.UnknownEvent
 
 
 class ResponseAccumulator:
-    """Folds the events of one attempt; ``carried`` are the items that earlier attempts completed."""
+    """Adds up the events of one attempt.
 
-    def __init__(self, carried: tuple[JsonObject, ...] = ()) -> None:
+    ``carried`` are the items that earlier attempts completed. ``turn_state`` is what the next request of the turn
+    echoes; it and ``request_id`` come from the head of the response.
+    """
+
+    def __init__(self, carried: tuple[JsonObject, ...] = (), *, turn_state: str | None = None) -> None:
         self.carried = carried
+        self.turn_state = turn_state
+        self.request_id: str | None = None
         self.events_seen = 0
         self._terminal: ev.ResponseCompleted | ev.ResponseIncomplete | None = None
         self._envelope: dict[str, str] = {}
@@ -195,6 +201,10 @@ class ResponseAccumulator:
         self._done: dict[str, tuple[int | None, JsonObject]] = {}
         self._key_at: dict[int, str] = {}
         self._current = ""
+
+    def next_attempt(self) -> ResponseAccumulator:
+        """Return the accumulator of the next attempt, which carries what is complete by now."""
+        return ResponseAccumulator(self.completed_items, turn_state=self.turn_state)
 
     def apply(self, event: ServerEventT) -> ServerEventT:
         """Take one event; give it back with its ``item_id`` resolved to the item's one key."""
@@ -235,7 +245,7 @@ class ResponseAccumulator:
         """The keys of items that have begun and are not complete."""
         return tuple(key for key in self._texts if key not in self._done)
 
-    def finished(self, *, request_id: str | None, turn_state: str | None) -> ev.ResponseFinished:
+    def finished(self) -> ev.ResponseFinished:
         """Give the answer: after a terminal event, or after a cut that left calls to be answered."""
         response = {} if self._terminal is None else self._terminal.response
         is_short = isinstance(self._terminal, ev.ResponseIncomplete) or response.get("status") == "incomplete"
@@ -249,9 +259,9 @@ class ResponseAccumulator:
             text=message_text(items),
             usage=usage if isinstance(usage, dict) else None,
             model=self._envelope.get("model", ""),
-            request_id=request_id,
+            request_id=self.request_id,
             end_turn=end_turn if isinstance(end_turn, bool) else None,
-            turn_state=turn_state,
+            turn_state=self.turn_state,
         )
 
     def _final_items(self, response: JsonObject) -> list[JsonObject]:

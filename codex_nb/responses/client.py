@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import aclosing, nullcontext
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
@@ -17,19 +17,18 @@ from codex_nb.http import httpx
 from codex_nb.responses import events as ev
 from codex_nb.responses.accumulator import ResponseAccumulator
 from codex_nb.responses.errors import event_error, request_id_of, transport_error
-from codex_nb.responses.limits import RateLimits, parse_headers, parse_usage
+from codex_nb.responses.limits import RateLimits, parse_usage
 from codex_nb.responses.limits import parse_event as parse_limits_event
 from codex_nb.responses.models import get_json
 from codex_nb.responses.request import request_body, request_headers
-from codex_nb.responses.stream import Reply
+from codex_nb.responses.stream import ResponseReader
+from codex_nb.responses.throttle import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
-    from contextlib import AbstractAsyncContextManager
 
     from codex_nb.responses.models import ModelCatalog
     from codex_nb.responses.request import Backend, ResponsesRequest
-    from codex_nb.responses.throttle import Slot, Throttle
 
 
 LEVEL = 3
@@ -190,42 +189,78 @@ class ResponsesClient:
     async def stream(self, request: ResponsesRequest) -> AsyncGenerator[ev.ResponseEvent, None]:
         """Yield the events of one response; the last one is ResponseFinished.
 
-        A failure that may pass is announced by Retrying and mended: items that were complete go into the next
-        request and are not told again. When a cut leaves complete calls, the response counts as finished, for their
-        outputs are what must be sent next. All other failures raise a CodexError. Close the generator to cancel.
+        A failure that may pass is announced by Retrying and the request is sent again, with the items that were
+        complete, which are not yielded again. When a cut leaves complete calls, the response counts as finished, for
+        their outputs are what must be sent next. All other failures raise a CodexError. Close the generator to cancel.
         """
         attempts = Attempts(self._policy, is_patient=request.throttle is not None)
-        fold = ResponseAccumulator()
+        throttle = request.throttle or Throttle(1)
+        accumulator = ResponseAccumulator(request.received, turn_state=request.turn_state)
         while True:
             limit = None
-            async with _sending(request.throttle) as slot:
-                attempt = _Attempt(self, request.continued(fold.completed_items), attempts, slot)
-                fold = ResponseAccumulator(fold.completed_items)
+            accumulator = accumulator.next_attempt()
+            async with throttle.sending() as slot:
                 try:
-                    async with aclosing(attempt.events(fold)) as events:
-                        async for event in events:
-                            yield event
+                    async with aclosing(await self._send(request, accumulator, attempts)) as reader:
+                        if reader.is_success:
+                            slot.release(accepted=True)
+                        if reader.limits is not None:
+                            yield ev.LimitsSeen(reader.limits)
+                        while events := await reader.read():
+                            for event in events:
+                                if (shown := self._apply(event, accumulator)) is not None:
+                                    yield shown
+                        yield accumulator.finished()
+                        await reader.drain()
+                        return
                 except CodexError as error:
                     failure = error
-                else:
-                    return
                 if request.throttle is not None and holds_everyone(failure):
-                    limit = request.throttle.limited(wanted_wait(failure))
-            if fold.owes_outputs and failure.retryable:
-                yield attempt.finished(fold)
+                    limit = throttle.limited(wanted_wait(failure))
+            if accumulator.owes_outputs and failure.retryable:
+                yield accumulator.finished()
                 return
             if isinstance(failure, ModelUnavailable) and self._catalog is not None:
                 failure = await self._catalog.explained(failure, request.model)
-            wait = attempts.wait_after(failure, events_seen=fold.events_seen, chance=self._chance())
+            wait = attempts.wait_after(failure, events_seen=accumulator.events_seen, chance=self._chance())
             if wait is None:
                 raise failure
-            request = replace(request, turn_state=attempt.turn_state)
             number, most = attempts.requests + 1, self._policy.max_requests
-            yield ev.Retrying(number, most, limit or wait, str(failure), fold.unfinished_keys)
+            yield ev.Retrying(number, most, limit or wait, str(failure), accumulator.unfinished_keys)
             if limit is None:  # else the throttle waits, for all requests together
                 await self._sleep(wait)
 
-    async def open(self, request: ResponsesRequest) -> httpx.Response:
+    async def _send(
+        self, request: ResponsesRequest, accumulator: ResponseAccumulator, attempts: Attempts
+    ) -> ResponseReader:
+        """Send the request with what earlier attempts have completed; note in the accumulator what the head tells."""
+        attempts.requests += 1
+        response = await self._open(
+            replace(request, received=accumulator.carried, turn_state=accumulator.turn_state)
+        )
+        attempts.requests += len(
+            response.history
+        )  # credentials that were refreshed on the way cost requests too
+        accumulator.request_id = request_id_of(response.headers)
+        accumulator.turn_state = response.headers.get(TURN_STATE_HEADER) or accumulator.turn_state
+        return ResponseReader(response, self.backend)
+
+    def _apply(
+        self, event: ev.ServerEvent | ev.UnknownEvent, accumulator: ResponseAccumulator
+    ) -> ev.ResponseEvent | None:
+        """Return what the caller is shown of an event; one that tells of a failure raises it."""
+        match event:
+            case ev.ResponseFailed(response=failed):
+                raise event_error(failed, backend=self.backend, request_id=accumulator.request_id)
+            case ev.ErrorEvent():
+                raise event_error(event.told, backend=self.backend, request_id=accumulator.request_id)
+            case ev.LimitsEvent():
+                limits = parse_limits_event(event.told)
+                return None if limits is None else ev.LimitsSeen(limits)
+            case _:
+                return accumulator.apply(event)
+
+    async def _open(self, request: ResponsesRequest) -> httpx.Response:
         """Send one request and give its reply, unread; CodexError when there is none."""
         url = self.backend.responses_url
         headers = request_headers(request, self.backend)
@@ -257,70 +292,10 @@ class ResponsesClient:
         )
 
 
-def _sending(throttle: Throttle | None) -> AbstractAsyncContextManager[Slot | None]:
-    """Wait for the turn of a request that shares a rate limit with others; any other one has its turn at once."""
-    return nullcontext() if throttle is None else throttle.sending()
-
-
 def _moved(url: str, origin: str) -> str:
     """Give the same path at another origin."""
     parts = urlsplit(origin)
     return urlunsplit(urlsplit(url)._replace(scheme=parts.scheme, netloc=parts.netloc))
-
-
-class _Attempt:
-    """One request and its reply; ``turn_state`` is what the next request of the turn echoes."""
-
-    def __init__(
-        self, client: ResponsesClient, request: ResponsesRequest, attempts: Attempts, slot: Slot | None
-    ) -> None:
-        self._client = client
-        self._request = request
-        self._attempts = attempts
-        self._slot = slot
-        self._request_id: str | None = None
-        self.turn_state = request.turn_state
-
-    async def events(self, fold: ResponseAccumulator) -> AsyncGenerator[ev.ResponseEvent, None]:
-        """Yield the reply's events and, after a good end, ResponseFinished; a bad end raises."""
-        backend = self._client.backend
-        self._attempts.requests += 1
-        response = await self._client.open(self._request)
-        reply = Reply(response, backend, idle_timeout_s=backend.idle_timeout_s)
-        try:
-            self._note_reply(response)
-            if self._slot is not None and response.is_success:
-                self._slot.release(accepted=True)
-            limits = parse_headers(response.headers)
-            if limits is not None:
-                yield ev.LimitsSeen(limits)
-            async with aclosing(reply.events()) as events:
-                async for event in events:
-                    match event:
-                        case ev.ResponseFailed(response=failed):
-                            raise event_error(failed, backend=backend, request_id=self._request_id)
-                        case ev.ErrorEvent():
-                            raise event_error(event.told, backend=backend, request_id=self._request_id)
-                        case ev.LimitsEvent():
-                            limits = parse_limits_event(event.told)
-                            if limits is not None:
-                                yield ev.LimitsSeen(limits)
-                        case _:
-                            yield fold.apply(event)
-            yield self.finished(fold)
-            await reply.drain()
-        finally:
-            await reply.aclose()
-
-    def finished(self, fold: ResponseAccumulator) -> ev.ResponseFinished:
-        """Give the end of the response as far as it came."""
-        return fold.finished(request_id=self._request_id, turn_state=self.turn_state)
-
-    def _note_reply(self, response: httpx.Response) -> None:
-        # A login that was renewed on the way has cost requests too.
-        self._attempts.requests += len(response.history)
-        self._request_id = request_id_of(response.headers)
-        self.turn_state = response.headers.get(TURN_STATE_HEADER) or self.turn_state
 
 
 async def fetch_usage(

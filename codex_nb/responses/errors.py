@@ -182,7 +182,7 @@ class _About(TypedDict):
     request_id: str | None
 
 
-def reply_error(
+def response_error(
     status: int,
     headers: Mapping[str, str],
     body: bytes,
@@ -247,7 +247,7 @@ def event_error(told: Any, *, backend: Backend, request_id: str | None = None) -
     if isinstance(status, int) and status >= httpx.codes.BAD_REQUEST:
         headers = table.get("headers")
         named = {str(key): str(value) for key, value in headers.items()} if isinstance(headers, dict) else {}
-        return reply_error(status, named, json.dumps(table).encode(), backend=backend)
+        return response_error(status, named, json.dumps(table).encode(), backend=backend)
     now = datetime.now(UTC)
     problem = Problem.of(table)
     about = _About(status=None, code=problem.code, request_id=request_id)
@@ -303,7 +303,7 @@ def _unconnected(error: Exception, cause: BaseException, host: str) -> CodexErro
     return StreamInterrupted(words.unconnected(host, said))
 
 
-def unreadable_reply(status: int, content_type: str, body: bytes, *, backend: Backend) -> ApiError:
+def unreadable_response(status: int, content_type: str, body: bytes, *, backend: Backend) -> ApiError:
     """Give the error for a successful reply that is no stream of events: a web page, other JSON, nothing."""
     kind = content_type.partition(";")[0].strip() or words.UNNAMED_TYPE
     if status == httpx.codes.NO_CONTENT or not body:

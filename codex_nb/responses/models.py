@@ -22,7 +22,7 @@ from codex_nb.config.settings import EFFORTS, ULTRA
 from codex_nb.errors import AuthError, CodexError, ConfigError, ModelUnavailable
 from codex_nb.http import httpx
 from codex_nb.rendering.visible import visible_line
-from codex_nb.responses.errors import reply_error, transport_error, unreadable_reply
+from codex_nb.responses.errors import response_error, transport_error, unreadable_response
 from codex_nb.responses.request import CONTRACT_VERSION
 from codex_nb.words import models as words
 
@@ -55,12 +55,12 @@ async def get_json(
         failure = transport_error(error, url=url)
     else:
         if reply.status_code != httpx.codes.OK:
-            raise reply_error(reply.status_code, reply.headers, reply.content, backend=backend, url=url)
+            raise response_error(reply.status_code, reply.headers, reply.content, backend=backend, url=url)
         try:
             return reply.json()
         except (ValueError, RecursionError):
             kind = reply.headers.get("content-type", "")
-            failure = unreadable_reply(reply.status_code, kind, reply.content, backend=backend)
+            failure = unreadable_response(reply.status_code, kind, reply.content, backend=backend)
     raise failure
 
 

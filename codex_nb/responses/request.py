@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NewType
 from urllib.parse import urlsplit
 
 from codex_nb.config.settings import API_BASE_URL
@@ -126,6 +126,10 @@ def _key_hint(variable: str | None, instructions: str | None) -> str | None:
     return instructions or api_errors.key_variable(variable)
 
 
+# An item of the model's input that may leave this machine: it is redacted and bounded, and text from elsewhere in it
+# is marked as untrusted. Only session/outbound makes one (tests/architecture).
+Outbound = NewType("Outbound", dict[str, Any])
+
 ENCRYPTED_REASONING = "reasoning.encrypted_content"
 # What config.toml calls a tier, and what the API calls it.
 _SERVICE_TIERS = {"fast": "priority"}
@@ -136,13 +140,14 @@ class ResponsesRequest:
     """One request of a turn.
 
     ``input`` is the whole history, a developer message first (there is no ``instructions`` field); items are sent as
-    they are, in their own key order. ``tools`` are tool specifications. ``text_format`` is a ``json_schema`` format
-    (see :func:`json_schema_format`). ``turn_state`` is the last reply's, within one turn only. ``is_lite`` is the
+    they are, in their own key order. ``received`` are items that an interrupted response to this request has completed;
+    they follow the input. ``tools`` are tool specifications. ``text_format`` is a ``json_schema`` format.
+    ``turn_state`` is the last reply's, within one turn only. ``is_lite`` is the
     model's wish for the lite form. ``throttle`` is shared by the requests of a batch; it is not sent.
     """
 
     model: str
-    input: tuple[dict[str, Any], ...]
+    input: tuple[Outbound, ...]
     tools: tuple[dict[str, Any], ...] = ()
     tool_choice: str = "auto"
     parallel_tool_calls: bool = True
@@ -156,22 +161,18 @@ class ResponsesRequest:
     turn_id: str | None = None
     turn_state: str | None = None
     is_lite: bool = False
+    received: tuple[dict[str, Any], ...] = ()
     throttle: Throttle | None = field(default=None, repr=False, compare=False)
-
-    def continued(self, items: tuple[dict[str, Any], ...]) -> ResponsesRequest:
-        """Give the same request with these items, already received, at the end of its input."""
-        return replace(self, input=(*self.input, *items)) if items else self
-
-
-def json_schema_format(schema: dict[str, Any], *, name: str = "codex_output_schema") -> dict[str, Any]:
-    """Ask for an answer by a JSON schema, strictly."""
-    return {"type": "json_schema", "strict": True, "schema": schema, "name": name}
 
 
 def request_body(request: ResponsesRequest, backend: Backend) -> bytes:
     """Write the JSON body. Text that is not valid Unicode (half surrogate pairs) becomes question marks."""
     lite = request.is_lite and backend.takes_reasoning
-    body: dict[str, Any] = {"model": request.model, "stream": True, "input": list(request.input)}
+    body: dict[str, Any] = {
+        "model": request.model,
+        "stream": True,
+        "input": [*request.input, *request.received],
+    }
     if lite and request.tools:
         body["input"].insert(0, _additional_tools(request.tools))
     if request.tools and not lite:

@@ -6,13 +6,12 @@ import asyncio
 import json
 import math
 import time
-from contextlib import closing
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from codex_nb.errors import CodexError, StreamInterrupted
 from codex_nb.http import httpx
-from codex_nb.responses.errors import event_error, reply_error, transport_error, unreadable_reply
+from codex_nb.responses.errors import event_error, response_error, transport_error, unreadable_response
 from codex_nb.responses.events import (
     TERMINAL_TYPES,
     Delta,
@@ -20,19 +19,12 @@ from codex_nb.responses.events import (
     ResponseIncomplete,
     parse_event,
 )
+from codex_nb.responses.limits import parse_headers
 from codex_nb.words import api_errors as words
 from codex_nb.words import kernel as kernel_words
 
 if TYPE_CHECKING:
-    from collections.abc import (
-        AsyncGenerator,
-        AsyncIterator,
-        Awaitable,
-        Callable,
-        Hashable,
-        Iterator,
-        Sequence,
-    )
+    from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Iterator, Sequence
     from types import TracebackType
 
     from codex_nb.responses.events import ServerEvent, UnknownEvent
@@ -165,9 +157,9 @@ class EventStreamDecoder:
                 self.retry = int(value)
 
 
-def merged(events: Sequence[ServerEvent | UnknownEvent]) -> Iterator[ServerEvent | UnknownEvent]:
+def coalesce_deltas(events: Sequence[ServerEvent | UnknownEvent]) -> Iterator[ServerEvent | UnknownEvent]:
     """Yield the events in their order; deltas of one part that follow each other become one delta."""
-    for _, group in groupby(events, key=_place):
+    for _, group in groupby(events, key=_delta_key):
         first, *more = group
         if more:
             text = "".join(event.delta for event in (first, *more) if isinstance(event, Delta))
@@ -175,7 +167,7 @@ def merged(events: Sequence[ServerEvent | UnknownEvent]) -> Iterator[ServerEvent
         yield first
 
 
-def _place(event: ServerEvent | UnknownEvent) -> Hashable:
+def _delta_key(event: ServerEvent | UnknownEvent) -> Hashable:
     """Return what deltas of one part share; any other event stands alone."""
     return (event.item_id, event.output_index, event.part) if isinstance(event, Delta) else id(event)
 
@@ -354,92 +346,116 @@ MAX_ERROR_BYTES = 256 * 1024
 SAMPLE_BYTES = 4096
 DRAIN_BYTES = 64 * 1024
 DRAIN_S = 0.05
+_HTML_TYPES = {"text/html", "application/xhtml+xml"}
 
 
-class Reply:
-    """One HTTP reply to a request for a response; ``events_seen`` counts what was read of it."""
+class ResponseReader:
+    """Reads one HTTP response to its end; ``limits`` are what its headers tell of the plan's limits."""
 
-    def __init__(self, response: httpx.Response, backend: Backend, *, idle_timeout_s: float) -> None:
+    def __init__(self, response: httpx.Response, backend: Backend) -> None:
+        self.limits = parse_headers(response.headers)
+        self.is_success = response.is_success
         self._response = response
         self._backend = backend
-        self._idle_timeout_s = idle_timeout_s
         self._chunks = response.aiter_bytes()
-        self._gulps = CoalescingReader(self._chunks)  # of a stream of events; any other body is read at once
+        self._coalesced = CoalescingReader(self._chunks)  # of an event stream; any other body is read at once
+        self._decoder = EventStreamDecoder()
+        self._idle_limit = IdleLimit(backend.idle_timeout_s)
         self._sample = b""
-        self.events_seen = 0
+        self._events_seen = 0
+        self._is_over = False
+        kind: str = response.headers.get("content-type", "")
+        self._content_type = kind.partition(";")[0].strip().lower()
+        # A type that nobody knows is tried as an event stream.
+        is_other = self._content_type in {"application/json", *_HTML_TYPES}
+        self._is_event_stream = response.status_code == httpx.codes.OK and not is_other
 
-    async def events(self) -> AsyncGenerator[ServerEvent | UnknownEvent, None]:
-        """Yield the events up to the terminal one; a reply that is none, or breaks off, is a CodexError."""
-        response = self._response
-        if response.status_code != httpx.codes.OK:
-            raise await self._refusal()
-        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind == "application/json":
-            yield self._whole(await self._body(MAX_BODY_BYTES))
-            return
-        if kind in {"text/html", "application/xhtml+xml"}:
-            raise self._unreadable(await self._body(MAX_ERROR_BYTES))
-        decoder = EventStreamDecoder()
-        with closing(IdleLimit(self._idle_timeout_s)) as limit:
-            while (chunk := await self._next_chunk_of_events(decoder, limit)) is not None:
-                for event in merged(self._parsed(chunk)):
-                    yield event
-                    if event.type in TERMINAL_TYPES:
-                        return
-        last = decoder.unfinished()
-        for event in self._parsed([last] if last else []):
-            if event.type in TERMINAL_TYPES:
-                yield event
-                return
-        raise self._cut()
+    async def read(self) -> list[ServerEvent | UnknownEvent]:
+        """Return the events that have arrived, or the next one; nothing after the terminal one.
 
-    async def _refusal(self) -> CodexError:
-        body = await self._body(MAX_ERROR_BYTES)
-        return reply_error(self._response.status_code, self._response.headers, body, backend=self._backend)
+        A response that is no event stream, or that breaks off, raises a CodexError.
+        """
+        if self._is_over:
+            return []
+        if not self._is_event_stream:
+            self._is_over = True
+            return [await self._read_whole()]
+        while (sent := await self._next_sent()) is not None:
+            if events := self._parse(sent):
+                return self._up_to_terminal(coalesce_deltas(events))
+        last = self._decoder.unfinished()
+        ends = [event for event in self._parse([last] if last else []) if event.type in TERMINAL_TYPES]
+        if ends:
+            return self._up_to_terminal(ends)
+        raise self._cut_error()
 
     async def drain(self) -> None:
         """Read what may follow the terminal event, for a moment only: then the connection can be used again."""
         room = DRAIN_BYTES
         try:
             async with asyncio.timeout(DRAIN_S):
-                async for gulp in self._gulps:
-                    room -= len(gulp)
+                async for chunk in self._coalesced:
+                    room -= len(chunk)
                     if room < 0:
                         return
         except (httpx.HTTPError, httpx.StreamError, OSError):
             return
 
     async def aclose(self) -> None:
-        """Stop reading and close the reply."""
-        await self._gulps.aclose()
+        """Stop reading and close the response."""
+        self._idle_limit.close()
+        await self._coalesced.aclose()
         await self._response.aclose()
 
     def _parsed(self, chunk: list[ServerSentEvent]) -> list[ServerEvent | UnknownEvent]:
         events = [event for sent in chunk if (event := parse_event(sent.raw)) is not None]
-        self.events_seen += len(events)
+        self._events_seen += len(events)
         return events
 
-    async def _next_chunk_of_events(
-        self, decoder: EventStreamDecoder, limit: IdleLimit
-    ) -> list[ServerSentEvent] | None:
+    def _parse(self, sent: list[ServerSentEvent]) -> list[ServerEvent | UnknownEvent]:
+        events = [event for each in sent if (event := parse_event(each.raw)) is not None]
+        self._events_seen += len(events)
+        return events
+
+    def _up_to_terminal(
+        self, events: Iterable[ServerEvent | UnknownEvent]
+    ) -> list[ServerEvent | UnknownEvent]:
+        taken = []
+        for event in events:
+            taken.append(event)
+            if event.type in TERMINAL_TYPES:
+                self._is_over = True
+                break
+        return taken
+
+    async def _next_sent(self) -> list[ServerSentEvent] | None:
         """Read until at least one event is complete; None at the end. Bytes that complete nothing do not count."""
         failure: CodexError
         try:
-            with limit:
-                async for gulp in self._gulps:
-                    if not self.events_seen and len(self._sample) < SAMPLE_BYTES:
-                        self._sample += gulp[:SAMPLE_BYTES]
-                    events = decoder.feed(gulp)
-                    if events:
-                        return events
+            with self._idle_limit:
+                async for chunk in self._coalesced:
+                    if not self._events_seen and len(self._sample) < SAMPLE_BYTES:
+                        self._sample += chunk[:SAMPLE_BYTES]
+                    if sent := self._decoder.feed(chunk):
+                        return sent
                 return None
         except EventTooLargeError as error:
             message = words.too_much_at_once(self._backend.name, str(error))
-            failure = StreamInterrupted(message, events_seen=self.events_seen)
+            failure = StreamInterrupted(message, events_seen=self._events_seen)
             failure.retryable = False
         except (httpx.HTTPError, httpx.StreamError, OSError) as error:
             failure = self._transport_error(error)
         raise failure
+
+    async def _read_whole(self) -> ServerEvent:
+        """Read a response that is no event stream: a whole answer is its terminal event, anything else an error."""
+        response, backend = self._response, self._backend
+        if response.status_code != httpx.codes.OK:
+            body = await self._body(MAX_ERROR_BYTES)
+            raise response_error(response.status_code, response.headers, body, backend=backend)
+        if self._content_type in _HTML_TYPES:
+            raise self._unreadable(await self._body(MAX_ERROR_BYTES))
+        return self._whole(await self._body(MAX_BODY_BYTES))
 
     async def _body(self, limit: int) -> bytes:
         """Read a body that is no stream: up to ``limit`` bytes and not longer than the idle time."""
@@ -447,7 +463,7 @@ class Reply:
         size = 0
         failure: CodexError | None = None
         try:
-            async with asyncio.timeout(self._idle_timeout_s):
+            async with asyncio.timeout(self._backend.idle_timeout_s):
                 async for chunk in self._chunks:
                     parts.append(chunk)
                     size += len(chunk)
@@ -472,14 +488,14 @@ class Reply:
             raise event_error(told, backend=self._backend)
         if not isinstance(told.get("output"), list):
             raise self._unreadable(body)
-        self.events_seen += 1
+        self._events_seen += 1
         if told.get("status") == "incomplete":
             return ResponseIncomplete(type="response.incomplete", response=told)
         return ResponseCompleted(type="response.completed", response=told)
 
-    def _cut(self) -> CodexError:
-        if self.events_seen:
-            return StreamInterrupted(words.BROKEN_OFF, events_seen=self.events_seen)
+    def _cut_error(self) -> CodexError:
+        if self._events_seen:
+            return StreamInterrupted(words.BROKEN_OFF, events_seen=self._events_seen)
         kind = self._response.headers.get("content-type", "")
         if not kind.startswith("text/event-stream") or self._sample.strip():
             return self._unreadable(self._sample)
@@ -487,7 +503,7 @@ class Reply:
 
     def _unreadable(self, body: bytes) -> CodexError:
         kind = self._response.headers.get("content-type", "")
-        return unreadable_reply(self._response.status_code, kind, body, backend=self._backend)
+        return unreadable_response(self._response.status_code, kind, body, backend=self._backend)
 
     def _transport_error(self, error: Exception) -> CodexError:
-        return transport_error(error, url=str(self._response.request.url), events_seen=self.events_seen)
+        return transport_error(error, url=str(self._response.request.url), events_seen=self._events_seen)

@@ -11,6 +11,7 @@ from codex_nb.responses.events import ResponseFinished
 from codex_nb.session.events import Notice
 from codex_nb.session.items import Item, answer_text, user_message
 from codex_nb.session.notebook_context import tokens_of
+from codex_nb.session.outbound import outbound
 from codex_nb.session.turn import streaming
 from codex_nb.words import conversation as words
 
@@ -73,7 +74,9 @@ class Compactor:
         return words.made_short(f"{before:,}", f"{after:,}")
 
     async def _sealed(self, items: Sequence[Item], template: ResponsesRequest) -> Item | None:
-        request = replace(template, input=(*items, {"type": "compaction_trigger"}), text_format=None)
+        request = replace(
+            template, input=outbound((*items, {"type": "compaction_trigger"})), text_format=None
+        )
         try:
             finished = await self._finish(request)
         except ContextWindowExceeded:
@@ -88,7 +91,9 @@ class Compactor:
     async def _summary(self, items: Sequence[Item], template: ResponsesRequest) -> Item:
         """Ask for a summary; where even that does not fit, of the newer half, and so on."""
         while True:
-            request = replace(template, input=(*items, user_message(_ASK)), tools=(), text_format=None)
+            request = replace(
+                template, input=outbound((*items, user_message(_ASK))), tools=(), text_format=None
+            )
             try:
                 finished = await self._finish(request)
             except ContextWindowExceeded:

@@ -15,6 +15,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus, urlsplit
 
+from codex_nb.responses.request import Outbound
 from codex_nb.tools.secret_names import STEMS, is_secret_name, names_a_password
 from codex_nb.tools.secret_values import (
     LONGEST,
@@ -682,3 +683,8 @@ def _password(address: str) -> str | None:
         return urlsplit(address).password
     except ValueError:
         return None
+
+
+def outbound(items: Iterable[dict[str, Any]]) -> tuple[Outbound, ...]:
+    """Return items whose text has passed the redaction as what a request takes."""
+    return tuple(Outbound(item) for item in items)

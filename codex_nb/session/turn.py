@@ -50,6 +50,7 @@ from codex_nb.session.items import (
     reasoning_text,
     user_message,
 )
+from codex_nb.session.outbound import outbound
 from codex_nb.session.tool_runner import ToolCallExecution, ToolContext
 from codex_nb.words import conversation as words
 
@@ -311,7 +312,7 @@ class _Run:
         """
         self._reader = self._new_reader()
         turn_state = self._last.turn_state if self._last else None
-        request = replace(self._turn.request, input=self._exchange.input, turn_state=turn_state)
+        request = replace(self._turn.request, input=outbound(self._exchange.input), turn_state=turn_state)
         may_begin_anew = step > 1
         while True:
             try:

@@ -23,7 +23,7 @@ from codex_nb.errors import (
     UsageLimitReached,
 )
 from codex_nb.http import httpx
-from codex_nb.responses.errors import event_error, readable, reply_error, transport_error
+from codex_nb.responses.errors import event_error, readable, response_error, transport_error
 from tests.leaks import find_leaks
 from tests.responses.fakes import API, CHATGPT
 
@@ -32,7 +32,7 @@ NOW = datetime(2026, 11, 20, 20, 0, 0, tzinfo=UTC)
 
 def refused(status: int, body: Any = None, headers: dict[str, str] | None = None) -> CodexError:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return reply_error(status, headers or {}, data, backend=CHATGPT, now=NOW)
+    return response_error(status, headers or {}, data, backend=CHATGPT, now=NOW)
 
 
 SHAPES: list[tuple[Any, str]] = [
@@ -222,6 +222,6 @@ def test_a_lost_connection_says_how(
     st.integers(100, 599), st.binary(max_size=200), st.dictionaries(st.text(max_size=5), st.text(max_size=5))
 )
 def test_any_reply_at_all_is_one_readable_line(status: int, body: bytes, headers: dict[str, str]) -> None:
-    line = reply_error(status, headers, body, backend=API, now=NOW).line
+    line = response_error(status, headers, body, backend=API, now=NOW).line
     assert line.isprintable()
     assert len(line) < 800

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codex_nb.responses.events import parse_event
-from codex_nb.responses.stream import merged
+from codex_nb.responses.stream import coalesce_deltas
 from tests.responses.fakes import told
 
 TEXT = "response.output_text.delta"
@@ -42,7 +42,9 @@ def delta(text: str, **more: Any) -> dict[str, Any]:
 
 
 def test_words_of_one_part_become_one_delta() -> None:
-    assert list(merged(parsed(delta("The "), delta("mean "), delta("is")))) == parsed(delta("The mean is"))
+    assert list(coalesce_deltas(parsed(delta("The "), delta("mean "), delta("is")))) == parsed(
+        delta("The mean is")
+    )
 
 
 def test_a_delta_of_another_part_and_any_other_event_begin_anew() -> None:
@@ -55,12 +57,12 @@ def test_a_delta_of_another_part_and_any_other_event_begin_anew() -> None:
         {"type": SUMMARY, "item_id": "two", "delta": "e"},
         {"type": SUMMARY, "item_id": "two", "summary_index": 1, "delta": "f"},
     )
-    assert list(merged(events)) == events
+    assert list(coalesce_deltas(events)) == events
 
 
 @given(EVENTS)
 def test_nothing_is_lost_and_nothing_changes_its_place(events: list[dict[str, Any]]) -> None:
     before = parsed(*events)
-    after = list(merged(before))
+    after = list(coalesce_deltas(before))
     assert told(after) == told(before)
     assert len(after) == len(told(after))

@@ -15,7 +15,6 @@ from codex_nb.responses.request import (
     Backend,
     ResponsesRequest,
     choose_backend,
-    json_schema_format,
     request_body,
     request_headers,
 )
@@ -38,7 +37,12 @@ FULL = ResponsesRequest(
     summary="auto",
     verbosity="low",
     service_tier="fast",
-    text_format=json_schema_format({"type": "object"}),
+    text_format={
+        "type": "json_schema",
+        "strict": True,
+        "schema": {"type": "object"},
+        "name": "codex_output_schema",
+    },
     prompt_cache_key="thread-1",
     thread_id="thread-1",
     turn_id="turn-1",
@@ -138,7 +142,9 @@ def test_the_second_turn_begins_with_the_bytes_of_the_first(backend: Backend, is
     first = replace(FULL, input=(DEVELOPER, {**QUESTION, "content": [image]}), is_lite=is_lite)
     output = {"type": "function_call_output", "call_id": "call_1", "output": "2"}
     second = replace(
-        first.continued((REASONING, CALL, output, message("Zwei, 二."), QUESTION)), turn_id="turn-2"
+        first,
+        input=(*first.input, REASONING, CALL, output, message("Zwei, 二."), QUESTION),
+        turn_id="turn-2",
     )
     before, after = request_body(first, backend), request_body(second, backend)
     shared = before.partition(b'],"tool')[0]
@@ -148,8 +154,8 @@ def test_the_second_turn_begins_with_the_bytes_of_the_first(backend: Backend, is
 
 def test_items_go_back_exactly_as_they_came() -> None:
     odd = {"type": "hologram", "id": "holo_1", "z": None, "a": [1, 2.5, {"nested": True}]}
-    assert body(REQUEST.continued((odd, REASONING)))["input"] == [QUESTION, odd, REASONING]
-    assert list(body(REQUEST.continued((odd,)))["input"][1]) == list(odd)
+    assert body(replace(REQUEST, received=(odd, REASONING)))["input"] == [QUESTION, odd, REASONING]
+    assert list(body(replace(REQUEST, received=(odd,)))["input"][1]) == list(odd)
 
 
 def test_text_is_sent_as_utf8_and_half_characters_as_question_marks() -> None:

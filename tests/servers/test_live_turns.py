@@ -19,7 +19,7 @@ from codex_nb.responses.accumulator import FunctionCallItem, ReasoningItem, pars
 from codex_nb.responses.client import ResponsesClient
 from codex_nb.responses.events import OutputTextDelta, ResponseEvent, ResponseFinished
 from codex_nb.responses.models import ModelCatalog
-from codex_nb.responses.request import Backend, ResponsesRequest, choose_backend, json_schema_format
+from codex_nb.responses.request import Backend, ResponsesRequest, choose_backend
 from tests.servers.running import Server
 
 # The first test waits until the slowest server is up.
@@ -67,28 +67,36 @@ class Thread:
     request: ResponsesRequest
     events: list[ResponseEvent]
 
+    def add(self, *items: dict[str, Any]) -> None:
+        """Add items to the history."""
+        self.request = replace(self.request, input=(*self.request.input, *items))
+
     async def step(self) -> ResponseFinished:
         async for event in self.client.stream(self.request):
             self.events.append(event)
         finished = self.events[-1]
         assert isinstance(finished, ResponseFinished)
-        self.request = self.request.continued(finished.items)
+        self.add(*finished.items)
         return finished
 
     async def turn(self, *content: str | dict[str, Any]) -> ResponseFinished:
         """Ask, and answer the model's calls until it has no more."""
-        self.request = self.request.continued((user(*content),))
+        self.add(user(*content))
         for _ in range(MOST_STEPS):
             finished = await self.step()
             calls = [item for item in map(parse_item, finished.items) if isinstance(item, FunctionCallItem)]
             if not calls:
                 return finished
-            self.request = self.request.continued(tuple(map(answered, calls)))
+            self.add(*map(answered, calls))
         raise AssertionError("the model calls and calls")
 
     @property
     def shown(self) -> str:
         return "".join(event.delta for event in self.events if isinstance(event, OutputTextDelta))
+
+
+def strict_format(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "json_schema", "strict": True, "schema": schema, "name": "answer"}
 
 
 def user(*content: str | dict[str, Any]) -> dict[str, Any]:
@@ -150,7 +158,7 @@ async def test_a_call_that_only_the_terminal_response_tells_is_whole(
     servers: Mapping[str, Server], tmp_path: Path
 ) -> None:
     async with thread_with(servers["open responses"], tmp_path) as thread:
-        thread.request = thread.request.continued((user("please add 2 and 3"),))
+        thread.add(user("please add 2 and 3"))
         [call] = map(parse_item, (await thread.step()).items)
         assert isinstance(call, FunctionCallItem)
         assert answered(call)["output"] == "5"
@@ -185,7 +193,7 @@ async def test_an_image_goes_along(servers: Mapping[str, Server], name: str, tmp
 async def test_an_answer_by_a_schema(servers: Mapping[str, Server], name: str, tmp_path: Path) -> None:
     schema = {"type": "object", "properties": {"answer": {"type": "integer"}}, "required": ["answer"]}
     async with thread_with(servers[name], tmp_path) as thread:
-        thread.request = replace(thread.request, text_format=json_schema_format(schema))
+        thread.request = replace(thread.request, text_format=strict_format(schema))
         assert json.loads((await thread.turn("as JSON")).text) == {"answer": 42}
 
 
