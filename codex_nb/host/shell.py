@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from codex_nb.host.capture import capturing, error_line, replaced
 from codex_nb.host.shell_channel import release_held_messages
-from codex_nb.tools.notebook import RunResult
+from codex_nb.tools.nbmodel import RunResult
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator

@@ -32,9 +32,9 @@ from codex_nb.session.events import (
     TurnStarted,
 )
 from codex_nb.session.turn import needs_sign_in
-from codex_nb.tools.approval import ApprovalUnavailable, Decision, PendingApprovals, Verdict
+from codex_nb.tools.approval import ApprovalUnavailable, Decision, DecisionKind, PendingApprovals
 from codex_nb.tools.base import Ports
-from codex_nb.tools.notebook import InsertResult
+from codex_nb.tools.nbmodel import InsertResult
 from codex_nb.ui.layout import Command, Continue, Decide, Retry, Stop
 from codex_nb.ui.live_output import is_catching
 from codex_nb.words import question as words
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from codex_nb.session.events import Answer, TurnEvent
     from codex_nb.session.notebook_context import TurnRequest
     from codex_nb.session.turn import SignIn
-    from codex_nb.tools.notebook import NewCell
+    from codex_nb.tools.nbmodel import NewCell
     from codex_nb.ui.live_output import Displays, Handle
     from codex_nb.ui.transcript import Transcript
 
@@ -270,7 +270,7 @@ class PersistentView:
             except Exception as error:  # noqa: BLE001 -- as above
                 self._failure = error
         if self._asked is not None:
-            refusal = Decision(Verdict.REJECT, message=NOBODY_THERE, by="nobody")
+            refusal = Decision(DecisionKind.REJECT, message=NOBODY_THERE, by="nobody")
             self._on_command(Decide(self._asked, refusal))
             self._asked = None
         return None

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from codex_nb.profile import Profile
     from codex_nb.session.events import Answer
     from codex_nb.tools.hiding import Hidden
-    from codex_nb.tools.notebook import NotebookSnapshot, Run
+    from codex_nb.tools.nbmodel import NotebookSnapshot, Run
     from codex_nb.ui.transcript import Transcript
 
 

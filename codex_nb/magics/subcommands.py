@@ -26,7 +26,7 @@ from codex_nb.session.notebook_context import describe_redactions, is_question, 
 from codex_nb.session.prompt import BASE, UntrustedBlock, build_input, project_instructions
 from codex_nb.session.thread import Thread
 from codex_nb.tools.approval import PendingApprovals
-from codex_nb.tools.notebook import Run
+from codex_nb.tools.nbmodel import Run
 from codex_nb.ui.account import sign_out_question
 from codex_nb.words import commands as commands_words
 from codex_nb.words import preview as words
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from codex_nb.session.items import Item
     from codex_nb.session.notebook_context import TurnRequest
     from codex_nb.session.prompt import TurnInput
-    from codex_nb.tools.notebook import Cell, NotebookSnapshot
+    from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
 
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[object]]) -> str:

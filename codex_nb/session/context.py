@@ -27,10 +27,10 @@ from codex_nb.session.notebook_context import (
     tokens_of,
 )
 from codex_nb.session.outbound import secret_values_in
-from codex_nb.tools.describe import Description, Detail, description, imported_modules, is_worth_knowing
+from codex_nb.tools.describe import Description, Detail, description, imported_modules, is_user_variable
 from codex_nb.tools.files import FileContent, FileRefused, read_bounded, read_notebook, real_path
 from codex_nb.tools.hiding import hidden_in, is_notebook
-from codex_nb.tools.notebook import shorten
+from codex_nb.tools.outputs import truncate
 from codex_nb.tools.secret_values import secrets_of_namespace
 from codex_nb.words import context as words
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from codex_nb.session.outbound import Redaction, Redactor
     from codex_nb.tools.hiding import Hidden
-    from codex_nb.tools.notebook import Cell, NotebookSnapshot
+    from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
 
 
 FILE_LIMIT = 40_000
@@ -166,7 +166,7 @@ def _text_file(name: str, content: FileContent) -> ResolvedMentions:
     section = ContextSection(
         "mention",
         f"@file:{name}",
-        shorten(text, FILE_LIMIT) + more,
+        truncate(text, FILE_LIMIT) + more,
         digest_text=digest,
         whole=digest is not None,
     )
@@ -176,7 +176,7 @@ def _text_file(name: str, content: FileContent) -> ResolvedMentions:
 def _notebook_file(name: str, text: str) -> ResolvedMentions:
     digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
     return ResolvedMentions(
-        (ContextSection("mention", f"@file:{name}", shorten(text, FILE_LIMIT), digest_text=digest),)
+        (ContextSection("mention", f"@file:{name}", truncate(text, FILE_LIMIT), digest_text=digest),)
     )
 
 
@@ -287,7 +287,7 @@ def _knowing(
     """Return the redactor with what variables and cells, left out ones too, tell to be secret."""
     texts = [prompt, *(section.text for section in mentioned.sections)]
     if snapshot is not None:
-        texts += (shorten(cell.source, _MOST_READ_OF_A_CELL) for cell in snapshot.cells)
+        texts += (truncate(cell.source, _MOST_READ_OF_A_CELL) for cell in snapshot.cells)
     return redactor.with_secrets(secrets_of_namespace(namespace)).with_secrets(secret_values_in(texts))
 
 
@@ -328,7 +328,7 @@ class _ContextBuilder:
         self._cut(*mentioned.problems)
         room = self._room("mention")
         for section in mentioned.sections:
-            fitting = shorten(section.text, max(400, 4 * room))
+            fitting = truncate(section.text, max(400, 4 * room))
             is_whole = len(fitting) == len(section.text)
             if not is_whole:
                 self.not_sent.append(words.part_of(section.title))
@@ -363,7 +363,7 @@ class _ContextBuilder:
         known = [
             name
             for name, value in reversed(list(namespace.items()))
-            if is_worth_knowing(name, value) and name not in names.mentioned
+            if is_user_variable(name, value) and name not in names.mentioned
         ]
         known.sort(key=lambda name: (name not in names.asked, name not in names.told))
         room, told = self._room("variable"), 0

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.tools.base import ToolSet
-from codex_nb.tools.notebook import LEFT_OUT, joined, output_images, output_text, says_all, shorten
+from codex_nb.tools.outputs import (
+    TRUNCATION_MARK_END,
+    join_multiline,
+    output_images,
+    output_text,
+    shows_everything,
+    truncate,
+)
 from codex_nb.words import context as words
 
 if TYPE_CHECKING:
@@ -19,7 +26,7 @@ if TYPE_CHECKING:
 
     from codex_nb.responses.throttle import Throttle
     from codex_nb.session.outbound import Redaction, Redactor
-    from codex_nb.tools.notebook import Cell
+    from codex_nb.tools.nbmodel import Cell
 
 
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]{6,}")
@@ -67,7 +74,7 @@ class CellText:
 
 def cell_text(cell: Cell, level: DetailLevel) -> CellText:
     """Return a cell's source and outputs at a level; object addresses, which change with every run, are left out."""
-    source = shorten(cell.source.strip("\n"), level.source)
+    source = truncate(cell.source.strip("\n"), level.source)
     fits = len(source) == len(cell.source.strip("\n"))
     if cell.kind != "code":
         return CellText(source, fits, fits)
@@ -80,8 +87,8 @@ def cell_text(cell: Cell, level: DetailLevel) -> CellText:
         lines.append(f"[{pictures} image{'s' * (pictures > 1)} shown]")
     if len(cell.outputs) > len(shown):
         lines.append(f"[{len(cell.outputs) - len(shown)} outputs not told]")
-    fits = fits and len(cell.outputs) == len(shown) and not any(LEFT_OUT in text for text in texts)
-    return CellText("\n".join(lines), fits, fits and all(map(says_all, shown, told)))
+    fits = fits and len(cell.outputs) == len(shown) and not any(TRUNCATION_MARK_END in text for text in texts)
+    return CellText("\n".join(lines), fits, fits and all(map(shows_everything, shown, told)))
 
 
 def question_of(cell: Cell, limit: int) -> tuple[str, str] | None:
@@ -95,10 +102,10 @@ def question_of(cell: Cell, limit: int) -> tuple[str, str] | None:
         data = output.get("data") or {}
         kind = next((kind for kind in _ANSWER_TYPES if kind in data), None)
         if kind is not None:
-            answer = joined(data[kind], limit)
+            answer = join_multiline(data[kind], limit)
     if not answer and not source.startswith("%%codex"):
         return None
-    return shorten(asked.strip(), limit), answer.strip()
+    return truncate(asked.strip(), limit), answer.strip()
 
 
 def cell_images(cell: Cell) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from codex_nb.errors import CodexError
 from codex_nb.session.items import developer_message, user_message
 from codex_nb.tools.files import FileContent, FileRefused, may_hold_credentials, read_bounded, real_path
-from codex_nb.tools.notebook import plain, shorten
+from codex_nb.tools.outputs import strip_ansi, truncate
 from codex_nb.words import context as words
 from codex_nb.words import conversation as conversation_words
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from codex_nb.session.outbound import Redaction, Redactor
     from codex_nb.session.thread import Thread
     from codex_nb.tools.hiding import Hidden
-    from codex_nb.tools.notebook import Cell, Run
+    from codex_nb.tools.nbmodel import Cell, Run
 
 
 RULE = (
@@ -316,8 +316,8 @@ def failure_data(run: Run, hidden: Hidden) -> str:
     """
     _check(run.cell, hidden, "%codex fix: the cell that failed", "%codex fix")
     return _FAILED.format(
-        source=shorten(run.cell.source.strip("\n"), SOURCE_LIMIT),
-        error=shorten(hidden.text(plain(run.error)), TRACEBACK_LIMIT),
+        source=truncate(run.cell.source.strip("\n"), SOURCE_LIMIT),
+        error=truncate(hidden.text(strip_ansi(run.error)), TRACEBACK_LIMIT),
     )
 
 
@@ -326,7 +326,7 @@ def explained_data(run: Run, hidden: Hidden) -> str:
     _check(run.cell, hidden, "%codex explain: the cell to explain", "%codex explain")
     if run.error:
         return failure_data(run, hidden)
-    return _CELL.format(source=shorten(run.cell.source.strip("\n"), SOURCE_LIMIT))
+    return _CELL.format(source=truncate(run.cell.source.strip("\n"), SOURCE_LIMIT))
 
 
 def _check(cell: Cell, hidden: Hidden, subject: str, command: str) -> None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from codex_nb.errors import ToolError
 from codex_nb.session.events import ApprovalRequested, ApprovalResolved, ToolCall, ToolFinished, ToolStarted
 from codex_nb.session.items import Item, call_arguments, call_output
-from codex_nb.tools.approval import Effect, Verdict
+from codex_nb.tools.approval import DecisionKind, Effect
 from codex_nb.tools.base import ToolResult
-from codex_nb.tools.notebook import shorten
+from codex_nb.tools.outputs import truncate
 from codex_nb.tools.secret_values import secrets_of_namespace
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class ToolCallExecution:
             self._bench.consent.memory.remember(request, decision)
         yield ApprovalResolved(self._number, decision)
         if not decision.approved:
-            self.stopped = decision.verdict is Verdict.STOP
+            self.stopped = decision.kind is DecisionKind.STOP
             yield self._answer(_rejection(decision), ok=False)
             return
         yield ToolStarted(self._number)
@@ -106,7 +106,7 @@ class ToolCallExecution:
             result = ToolResult("Interrupted by the user.", ok=False)
         except (Exception, SystemExit) as error:  # noqa: BLE001 -- whatever a tool raises is its result
             result = ToolResult(f"{type(error).__name__}: {_safe_text(error)}", ok=False)
-        if tool.effect is Effect.RUNS_CODE and not self.stopped:
+        if tool.effect is Effect.EXECUTE and not self.stopped:
             await self._learn()
         note = EDITED.format(code=decision.code) if edited else ""
         return self._answer(result.text, ok=result.ok, images=result.images, note=note, is_data=True)
@@ -121,7 +121,7 @@ class ToolCallExecution:
         self, text: str, *, ok: bool, images: tuple[str, ...] = (), note: str = "", is_data: bool = False
     ) -> ToolFinished:
         tool_context = self._bench
-        text = tool_context.redact(shorten(text, RESULT_LIMIT))
+        text = tool_context.redact(truncate(text, RESULT_LIMIT))
         note = tool_context.redact(note)
         if images and not tool_context.sends_images:
             text = f"{text}\n[{len(images)} images not sent: the model takes text only]"

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 class Effect(StrEnum):
     """The most that a tool can do; consent is decided by it."""
 
-    SHOWS = "shows"  # something in the transcript; it runs nothing, reads nothing and changes nothing
-    LOOKS = "looks"
-    CHANGES = "changes"
-    RUNS_CODE = "runs_code"
+    NONE = "none"  # something in the transcript; it runs nothing, reads nothing and changes nothing
+    READ = "read"
+    EDIT = "edit"
+    EXECUTE = "execute"
 
 
-class Verdict(StrEnum):
+class DecisionKind(StrEnum):
     """The user's word on one tool call."""
 
     APPROVE = "approve"
@@ -60,7 +60,7 @@ class Decision:
     ``by`` is "user", "policy" or "nobody" (nobody was there to answer).
     """
 
-    verdict: Verdict
+    kind: DecisionKind
     code: str | None = None
     message: str = ""
     by: str = "user"
@@ -68,7 +68,7 @@ class Decision:
     @property
     def approved(self) -> bool:
         """Whether the call may run."""
-        return self.verdict in {Verdict.APPROVE, Verdict.APPROVE_CODE, Verdict.APPROVE_TOOL}
+        return self.kind in {DecisionKind.APPROVE, DecisionKind.APPROVE_CODE, DecisionKind.APPROVE_TOOL}
 
 
 class ApprovalUnavailable(Exception):
@@ -132,7 +132,7 @@ class DenyAll:
     async def decide(self, request: ApprovalRequest) -> Decision:
         """Refuse."""
         del request
-        return Decision(Verdict.REJECT, message=words.NOBODY_THERE, by="nobody")
+        return Decision(DecisionKind.REJECT, message=words.NOBODY_THERE, by="nobody")
 
 
 @dataclass
@@ -144,9 +144,9 @@ class ApprovalMemory:
 
     def remember(self, request: ApprovalRequest, decision: Decision) -> None:
         """Keep what a decision allows beyond its own call."""
-        if decision.verdict is Verdict.APPROVE_TOOL:
+        if decision.kind is DecisionKind.APPROVE_TOOL:
             self.tools.add(request.tool)
-        elif decision.verdict is Verdict.APPROVE_CODE:
+        elif decision.kind is DecisionKind.APPROVE_CODE:
             code = request.code if decision.code is None else decision.code
             self.code.add((request.tool, code))
 
@@ -174,24 +174,24 @@ class ApprovalRules:
 
     def offers(self, effect: Effect) -> bool:
         """Whether the model is told of tools with this effect."""
-        return self.policy is not ApprovalPolicy.NEVER or effect in {Effect.SHOWS, Effect.LOOKS}
+        return self.policy is not ApprovalPolicy.NEVER or effect in {Effect.NONE, Effect.READ}
 
     def decide(self, effect: Effect, request: ApprovalRequest) -> Decision | None:
         """Return the decision on a tool's call that needs no person, None when a person must be asked."""
-        if effect is Effect.SHOWS:
-            return Decision(Verdict.APPROVE, by="policy")
-        looks = effect is Effect.LOOKS
+        if effect is Effect.NONE:
+            return Decision(DecisionKind.APPROVE, by="policy")
+        looks = effect is Effect.READ
         match self.policy:
             case ApprovalPolicy.ALL:
                 allowed = True
             case ApprovalPolicy.NEVER if looks:
                 allowed = True
             case ApprovalPolicy.NEVER:
-                return Decision(Verdict.REJECT, message=words.never_runs(request.tool), by="policy")
+                return Decision(DecisionKind.REJECT, message=words.never_runs(request.tool), by="policy")
             case ApprovalPolicy.AUTO:
                 allowed = looks or self.memory.allows(request)
             case ApprovalPolicy.ASK:
                 allowed = self.memory.allows(request)
             case _:
                 assert_never(self.policy)
-        return Decision(Verdict.APPROVE, by="policy") if allowed else None
+        return Decision(DecisionKind.APPROVE, by="policy") if allowed else None

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from codex_nb.tools.notebook import InsertResult, NewCell, RunResult
+    from codex_nb.tools.nbmodel import InsertResult, NewCell, RunResult
 
 
 T = TypeVar("T")
@@ -205,10 +205,10 @@ class Tool:
 
 _SUMMARIES: Mapping[Effect, Callable[[str], str]] = MappingProxyType(
     {
-        Effect.SHOWS: words.shows,
-        Effect.LOOKS: words.looks,
-        Effect.CHANGES: words.changes,
-        Effect.RUNS_CODE: words.runs_code,
+        Effect.NONE: words.shows,
+        Effect.READ: words.looks,
+        Effect.EDIT: words.changes,
+        Effect.EXECUTE: words.runs_code,
     }
 )
 
@@ -260,21 +260,21 @@ _ARGUMENT_SECTIONS = frozenset({"args", "arguments", "parameters", "params"})
 def tool(function: Callable[..., Any]) -> Tool: ...
 @overload
 def tool(
-    *, name: str | None = None, description: str | None = None, effect: Effect | str = Effect.RUNS_CODE
+    *, name: str | None = None, description: str | None = None, effect: Effect | str = Effect.EXECUTE
 ) -> Callable[[Callable[..., Any]], Tool]: ...
 def tool(
     function: Callable[..., Any] | None = None,
     *,
     name: str | None = None,
     description: str | None = None,
-    effect: Effect | str = Effect.RUNS_CODE,
+    effect: Effect | str = Effect.EXECUTE,
 ) -> Tool | Callable[[Callable[..., Any]], Tool]:
     """Offer a typed function to the model.
 
-    ``effect="looks"`` declares that the function only looks: under the policy ``auto`` it then runs unasked. Raises
+    ``effect="read"`` declares that the function only looks: under the policy ``auto`` it then runs unasked. Raises
     TypeError when the signature cannot be described to a model.
 
-    >>> @codex_nb.tool(effect="looks")
+    >>> @codex_nb.tool(effect="read")
     ... def open_orders(customer: str) -> int:
     ...     '''How many orders of a customer are open.'''
     ...     return 3
@@ -292,7 +292,7 @@ def make_tool(
     function: Callable[..., Any], *, name: str | None, description: str | None, effect: Effect
 ) -> Tool:
     """Describe a function as a tool that runs it on the main thread."""
-    if effect is Effect.SHOWS:
+    if effect is Effect.NONE:
         raise TypeError(words.NEVER_ASKED_FOR)
     chosen = name or str(getattr(function, "__name__", ""))
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", chosen):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from codex_nb.errors import InvalidArguments
 from codex_nb.tools.approval import Effect
 from codex_nb.tools.base import Arguments, Ports, Script, Tool, ToolResult
-from codex_nb.tools.notebook import NewCell
+from codex_nb.tools.nbmodel import NewCell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -119,7 +119,7 @@ insert_cells = Tool(
         "required": ["cells"],
         "additionalProperties": False,
     },
-    effect=Effect.CHANGES,
+    effect=Effect.EDIT,
     call=_call,
     check=_check,
     script=Script(write_script, read_script),

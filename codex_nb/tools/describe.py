@@ -734,7 +734,7 @@ def _attribute(name: str, value: object) -> str:
     return "(withheld)" if is_secret_name(name) and is_withheld(value) else short(value, 40, 1)
 
 
-def is_worth_knowing(name: str, value: object) -> bool:
+def is_user_variable(name: str, value: object) -> bool:
     """Whether a name of the namespace is the user's own: not the shell's, not private, not a module."""
     if type(name) is not str or name.startswith("_") or name in _SHELL_NAMES:
         return False

@@ -19,7 +19,7 @@ from codex_nb.errors import InvalidArguments
 from codex_nb.tools.approval import Effect
 from codex_nb.tools.base import Arguments, Ports, Tool, ToolResult
 from codex_nb.tools.hiding import NOTEBOOK_LIMIT, is_notebook
-from codex_nb.tools.notebook import shorten
+from codex_nb.tools.outputs import truncate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -171,7 +171,7 @@ def read(folder: Path, name: str, start: int, lines: int | None, hidden: Hidden)
     more = (
         f"\n[{content.size:,} bytes in all, read up to {_MOST_BYTES:,}]" if content.size > _MOST_BYTES else ""
     )
-    return ToolResult((shorten("".join(chosen), READ_LIMIT) or "(empty)") + more)
+    return ToolResult((truncate("".join(chosen), READ_LIMIT) or "(empty)") + more)
 
 
 def listing(folder: Path, name: str, pattern: str) -> ToolResult:
@@ -260,7 +260,7 @@ read_file = Tool(
         "required": ["path"],
         "additionalProperties": False,
     },
-    effect=Effect.LOOKS,
+    effect=Effect.READ,
     call=_read,
     check=_check_read,
     available=lambda ports: ports.folder is not None,
@@ -278,7 +278,7 @@ list_files = Tool(
         "required": [],
         "additionalProperties": False,
     },
-    effect=Effect.LOOKS,
+    effect=Effect.READ,
     call=_list,
     check=_check_list,
     available=lambda ports: ports.folder is not None,

@@ -14,14 +14,15 @@ import warnings
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from codex_nb.tools.notebook import Cell, Run, plain
+from codex_nb.tools.nbmodel import Cell, Run
+from codex_nb.tools.outputs import strip_ansi
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
     from pathlib import Path
 
-    from codex_nb.tools.notebook import NotebookSnapshot
+    from codex_nb.tools.nbmodel import NotebookSnapshot
 
 
 _WORD = re.compile(r"[^\W\d]\w*")
@@ -325,7 +326,7 @@ class Hidden:
         """Return a text without the lines that it quotes from skipped cells; of a traceback, without their frames."""
         if not self.sources or not text:
             return text
-        lines = plain(text).split("\n")
+        lines = strip_ansi(text).split("\n")
         hidden = [self._quotes(lines, place) for place in range(len(lines))]
         told: list[str] = []
         for start, end in _blocks(lines):

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from codex_nb.errors import InvalidArguments
 from codex_nb.tools.approval import Effect
 from codex_nb.tools.base import Arguments, Ports, Tool, ToolResult
-from codex_nb.tools.describe import Detail, describe, is_worth_knowing
-from codex_nb.tools.notebook import shorten
+from codex_nb.tools.describe import Detail, describe, is_user_variable
+from codex_nb.tools.outputs import truncate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,7 +50,7 @@ def look(namespace: Mapping[str, Any], names: list[str], hidden: Hidden) -> Tool
     """Describe the variables of these names, or list all of them, but for those that the user keeps out."""
     shown = hidden.visible(namespace)
     if not names:
-        known = [name for name, value in shown.items() if is_worth_knowing(name, value)]
+        known = [name for name, value in shown.items() if is_user_variable(name, value)]
         lines = [describe(name, shown[name], Detail.LINE) for name in known[:_LISTED]]
         if len(known) > _LISTED:
             lines.append(f"… {len(known)} variables in all")
@@ -72,7 +72,7 @@ def _told(name: str, value: object, hidden: Hidden) -> str:
     except (OSError, TypeError):
         return text
     told = source if name in hidden.mentioned else hidden.text(source)
-    return f"{text}\n{shorten(told, SOURCE_LIMIT)}"
+    return f"{text}\n{truncate(told, SOURCE_LIMIT)}"
 
 
 inspect = Tool(
@@ -90,7 +90,7 @@ inspect = Tool(
         "required": ["names"],
         "additionalProperties": False,
     },
-    effect=Effect.LOOKS,
+    effect=Effect.READ,
     call=_call,
     check=_check,
     available=lambda ports: ports.kernel is not None,

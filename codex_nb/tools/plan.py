@@ -123,7 +123,7 @@ update_plan = Tool(
         "required": ["plan"],
         "additionalProperties": False,
     },
-    effect=Effect.SHOWS,
+    effect=Effect.NONE,
     call=_call,
     check=_check,
     available=lambda ports: ports.kernel is not None,

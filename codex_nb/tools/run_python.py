@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from codex_nb.errors import InvalidArguments
 from codex_nb.tools.approval import Effect
 from codex_nb.tools.base import Arguments, Ports, Tool, ToolResult
-from codex_nb.tools.notebook import output_images, output_text, shorten
+from codex_nb.tools.outputs import output_images, output_text, truncate
 
 if TYPE_CHECKING:
-    from codex_nb.tools.notebook import RunResult
+    from codex_nb.tools.nbmodel import RunResult
 
 
 OUTPUT_LIMIT = 16_000
@@ -62,7 +62,7 @@ def run_result(result: RunResult) -> ToolResult:
             else ""
         )
         texts.append(f"[{len(shown)} figure{'s' * (len(shown) > 1)} shown in the notebook{left_out}]")
-    text = shorten("\n".join(texts), OUTPUT_LIMIT) if texts else "(ran without any output)"
+    text = truncate("\n".join(texts), OUTPUT_LIMIT) if texts else "(ran without any output)"
     return ToolResult(text, images=images, ok=result.error is None)
 
 
@@ -75,7 +75,7 @@ run_python = Tool(
         "required": ["code"],
         "additionalProperties": False,
     },
-    effect=Effect.RUNS_CODE,
+    effect=Effect.EXECUTE,
     call=_call,
     check=_check,
     code_argument="code",

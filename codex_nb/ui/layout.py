@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from codex_nb.session.events import TextDelta, ToolFinished, ToolStarted, TurnEvent
 from codex_nb.session.state import NoticePart, Part, PlanPart, ToolPart, TurnState, reduce
-from codex_nb.tools.approval import Decision, Verdict
+from codex_nb.tools.approval import Decision, DecisionKind
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -38,12 +38,12 @@ class Continue:
 
 Command = Stop | Decide | Retry | Continue
 
-_VERDICTS = {
-    "approve": Verdict.APPROVE,
-    "approve_code": Verdict.APPROVE_CODE,
-    "approve_tool": Verdict.APPROVE_TOOL,
-    "reject": Verdict.REJECT,
-    "stop": Verdict.STOP,
+_DECISIONS = {
+    "approve": DecisionKind.APPROVE,
+    "approve_code": DecisionKind.APPROVE_CODE,
+    "approve_tool": DecisionKind.APPROVE_TOOL,
+    "reject": DecisionKind.REJECT,
+    "stop": DecisionKind.STOP,
 }
 
 
@@ -63,12 +63,12 @@ def read_command(message: Mapping[str, Any]) -> Command | None:
 
 
 def _decide(message: Mapping[str, Any]) -> Decide | None:
-    verdict = _VERDICTS.get(str(message.get("verdict")))
+    kind = _DECISIONS.get(str(message.get("decision")))
     number, code, word = message.get("call_number"), message.get("code"), message.get("message")
-    if verdict is None or type(number) is not int:
+    if kind is None or type(number) is not int:
         return None
     decision = Decision(
-        verdict,
+        kind,
         code=code if isinstance(code, str) else None,
         message=word.strip() if isinstance(word, str) else "",
     )

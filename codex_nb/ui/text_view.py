@@ -21,7 +21,7 @@ from codex_nb.session.events import (
     TurnFinished,
 )
 from codex_nb.session.state import TextPart, ToolPart, TurnState, find_part, reduce
-from codex_nb.tools.approval import ApprovalUnavailable, Decision, Verdict
+from codex_nb.tools.approval import ApprovalUnavailable, Decision, DecisionKind
 from codex_nb.ui.labels import call_title, ending, footer, retrying, tool_title
 from codex_nb.ui.layout import SHOWN_AS_OUTPUTS, Decide
 from codex_nb.ui.part_views import phase_of, plan_news, shown_code
@@ -37,16 +37,16 @@ if TYPE_CHECKING:
 
 
 _WORDS = {
-    "y": Verdict.APPROVE,
-    "yes": Verdict.APPROVE,
-    "c": Verdict.APPROVE_CODE,
-    "code": Verdict.APPROVE_CODE,
-    "a": Verdict.APPROVE_TOOL,
-    "always": Verdict.APPROVE_TOOL,
-    "n": Verdict.REJECT,
-    "no": Verdict.REJECT,
-    "s": Verdict.STOP,
-    "stop": Verdict.STOP,
+    "y": DecisionKind.APPROVE,
+    "yes": DecisionKind.APPROVE,
+    "c": DecisionKind.APPROVE_CODE,
+    "code": DecisionKind.APPROVE_CODE,
+    "a": DecisionKind.APPROVE_TOOL,
+    "always": DecisionKind.APPROVE_TOOL,
+    "n": DecisionKind.REJECT,
+    "no": DecisionKind.REJECT,
+    "s": DecisionKind.STOP,
+    "stop": DecisionKind.STOP,
 }
 
 
@@ -83,16 +83,16 @@ def ask_by_typing(
 
 
 def _refused(reason: str) -> Decision:
-    return Decision(Verdict.REJECT, message=reason, by="nobody")
+    return Decision(DecisionKind.REJECT, message=reason, by="nobody")
 
 
 def read_decision(answer: str) -> Decision | None:
     """Return what a typed answer decides; a rejection may carry a message. None when it is none of the words."""
     word, _, message = answer.strip().partition(" ")
-    verdict = _WORDS.get(word.lower().rstrip(",.:"))
-    if verdict is None or (message.strip() and verdict is not Verdict.REJECT):
+    kind = _WORDS.get(word.lower().rstrip(",.:"))
+    if kind is None or (message.strip() and kind is not DecisionKind.REJECT):
         return None
-    return Decision(verdict, message=message.strip())
+    return Decision(kind, message=message.strip())
 
 
 # Controls could move a terminal's cursor, change its title or its clipboard; others turn the text around them, or hide.

@@ -17,7 +17,7 @@ from codex_nb.session.outbound import Redactor
 from codex_nb.session.prompt import UntrustedBlock
 from codex_nb.session.state import TurnState, reduce
 from codex_nb.session.turn import run_turn
-from codex_nb.tools.notebook import Cell, NotebookSnapshot
+from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
 from tests.benchmarks.fresh import median_of
 from tests.benchmarks.table import Row, Topic
 from tests.session.scripted import make_turn

@@ -36,7 +36,7 @@ from codex_nb.session.events import (
     TurnStarted,
     Usage,
 )
-from codex_nb.tools.approval import Decision, Verdict
+from codex_nb.tools.approval import Decision, DecisionKind
 from codex_nb.tools.base import Tool, tool
 from codex_nb.tools.cells import insert_cells
 from codex_nb.tools.run_python import run_python
@@ -101,9 +101,9 @@ def send_mail(to: str, subject: str, attachments: list[str]) -> str:
     return f"sent {subject} to {to} with {attachments}"
 
 
-def decided(verdict: Verdict, *, by: str = "user", message: str = "") -> list[TurnEvent]:
+def decided(kind: DecisionKind, *, by: str = "user", message: str = "") -> list[TurnEvent]:
     """Return the word on the call, and what came of it."""
-    decision = Decision(verdict, by=by, message=message)
+    decision = Decision(kind, by=by, message=message)
     events: list[TurnEvent] = [ApprovalResolved(1, decision)]
     if decision.approved:
         return [*events, ToolStarted(1)]
@@ -132,7 +132,7 @@ LIVE: Mapping[str, list[TurnEvent]] = {
     "asking-rejecting": ASKS_PYTHON,
     "asking-cells": asked(insert_cells, cells=CELLS),
     "asking-own-tool": asked(send_mail, **MAIL),
-    "running": [*ASKS_PYTHON, *decided(Verdict.APPROVE)],
+    "running": [*ASKS_PYTHON, *decided(DecisionKind.APPROVE)],
     "looking": [
         *call("inspect", '{"names": ["penguins"]}'),
         ToolStarted(1),
@@ -157,7 +157,7 @@ def with_outputs() -> list[Step]:
         ReasoningDone("r1", THOUGHT),
         TextDone("m0", "I look at the frame before I answer."),
         *ASKS_PYTHON,
-        *decided(Verdict.APPROVE),
+        *decided(DecisionKind.APPROVE),
         lambda _: [ToolFinished(1, print_and_plot(), ok=True)],
         StepStarted(2),
         *finished(ANSWER, "completed"),
@@ -171,12 +171,12 @@ ENDED: Mapping[str, list[Step]] = {
     "answered-looking": [*LIVE["looking"], *finished("There is no such file.", "completed")],
     "rejected": [
         *ASKS_PYTHON,
-        *decided(Verdict.REJECT, message="use polars"),
+        *decided(DecisionKind.REJECT, message="use polars"),
         *finished("Then I leave it.", "completed"),
     ],
     "unanswered": [
         *ASKS_PYTHON,
-        *decided(Verdict.REJECT, by="nobody"),
+        *decided(DecisionKind.REJECT, by="nobody"),
         *finished("I could not look.", "completed"),
     ],
     "failed": finished(

@@ -128,7 +128,7 @@ ENDS = (
         "%%codex\nClean up.",
         {"answer": "Then I leave it", "code": "shutil.rmtree('data')", "call": "Python (rejected)", **PAYER},
         (answering(REFUSED_CALL), answering(Say("Then I leave it."))),
-        {"verdict": "reject", "message": "Never."},
+        {"decision": "reject", "message": "Never."},
     ),
     Ending(
         "sign-in line",

@@ -166,7 +166,7 @@ def test_every_kind_of_call_is_asked_for_with_all_that_it_would_do(gallery: Gall
     gallery.button("asking-own-tool", "Approve for session").click()
     assert "APPROVE_TOOL" in gallery.told("asking-own-tool")
     gallery.button("asking-cells", "Approve").click()
-    assert "Verdict.APPROVE:" in gallery.told("asking-cells")
+    assert "DecisionKind.APPROVE:" in gallery.told("asking-cells")
 
 
 def test_calls_that_are_over_are_folded_but_code_that_ran_and_say_how_they_ended(gallery: Gallery) -> None:

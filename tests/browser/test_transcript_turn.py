@@ -47,7 +47,7 @@ def test_a_turn_is_approved_by_a_click_and_leaves_plain_bundles(
     assert notebook.accessibility_violations(".codex-answer") == []
     notebook.screenshot(f"transcript-finished-{front_end}")
     notebook.run(2)
-    notebook.wait_for_text(2, "(0, [Decision(verdict=<Verdict.APPROVE")
+    notebook.wait_for_text(2, "(0, [Decision(kind=<DecisionKind.APPROVE")
     saved = notebook.save()
     kinds = [sorted(output.get("data", {"stream": 1})) for output in saved.cells[1].outputs]
     assert kinds == [PLAIN, ["stream"], ["image/png", "text/plain"], PLAIN]

@@ -13,7 +13,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from codex_nb.host.frontend import FrontEnd, front_end
 from codex_nb.host.notebook import cells_of, read_notebook
 from codex_nb.host.recorder import OutputRecorder
-from codex_nb.tools.notebook import Cell, NotebookSnapshot
+from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
 from tests.host.shells import run
 
 

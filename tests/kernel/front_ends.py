@@ -16,7 +16,7 @@ from tests.kernel.kernel_client import RunningKernel
 Answer = Mapping[str, Any]
 """What the widget's half sends for a decision; typing takes its ``typed``."""
 
-APPROVE: Answer = {"verdict": "approve", "typed": "y"}
+APPROVE: Answer = {"decision": "approve", "typed": "y"}
 POLL_S = 0.02
 
 

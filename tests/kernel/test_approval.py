@@ -20,7 +20,7 @@ from tests.kernel.provision import ROOT, VERSIONS
 from tests.sent import outputs_of
 
 HARMLESS, HIDDEN = "shown = 1", "evil = 1"
-REJECT: Answer = {"verdict": "reject", "typed": "n"}
+REJECT: Answer = {"decision": "reject", "typed": "n"}
 MAGIC = "%%codex --fresh --no-context -t {thread} --approval ask\nDo it."
 FACE = "codex_nb.ask('Do it.', thread={thread!r}, tools=[mine])"
 SCREENS: Mapping[str, tuple[AskingFrontEnd, str]] = {

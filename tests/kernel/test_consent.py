@@ -165,7 +165,7 @@ def test_what_runs_is_what_the_table_says(
     assert effects == (planted, planted, [("code", "inserted = 1")] if inserts else [])
 
 
-REJECTED = {"verdict": "reject", "message": "Not on my disk.", "typed": "n Not on my disk."}
+REJECTED = {"decision": "reject", "message": "Not on my disk.", "typed": "n Not on my disk."}
 
 
 @pytest.mark.parametrize("front_end", ["buttons", "stdin"])
@@ -186,7 +186,7 @@ def test_stop_ends_the_turn_and_runs_neither_this_call_nor_the_next(
     calls = [Call("run_python", {"code": PLANT}, call_id=f"call_{n}") for n in (1, 2)]
     sim.add_replies(Reply(stream=(*calls, End())))
     cell = f"%%codex --fresh --no-context -t stop-{front_end}\nDo it."
-    ran = FRONT_ENDS[front_end].run(kernel, cell, lambda _: {"verdict": "stop", "typed": "s"})
+    ran = FRONT_ENDS[front_end].run(kernel, cell, lambda _: {"decision": "stop", "typed": "s"})
     assert (ran.status, len(ran.asked), sim.requests.count("/responses")) == ("ok", 1, 1)
     assert kernel.value("_codex.status") == "cancelled"
     assert ((folder / "effect.txt").exists(), saw_the_plant(folder)) == (False, False)
@@ -196,7 +196,7 @@ def test_stop_ends_the_turn_and_runs_neither_this_call_nor_the_next(
 def test_a_tool_that_was_allowed_for_the_session_is_not_asked_for_again(
     kernel: RunningKernel, sim: Simulator, front_end: str
 ) -> None:
-    always = {"verdict": "approve_tool", "typed": "a"}
+    always = {"decision": "approve_tool", "typed": "a"}
     calls = [Call("run_python", {"code": f"print({n})"}, call_id=f"call_{n}") for n in (1, 2)]
     ran, _ = ask(kernel, sim, front_end, "ask", *calls, on_ask=lambda _: always)
     again, _ = ask(kernel, sim, front_end, "ask", calls[0], on_ask=lambda _: always)
@@ -208,7 +208,7 @@ def test_what_runs_is_the_code_as_the_user_changed_it(
 ) -> None:
     harmless = "changed = 'by the user'\nprint(changed)"
     call = Call("run_python", {"code": PLANT}, call_id="call_1")
-    edited = {"verdict": "approve", "code": harmless}
+    edited = {"decision": "approve", "code": harmless}
     ran, (_, second) = ask(kernel, sim, "buttons", "ask", call, on_ask=lambda _: edited)
     assert ran.asked == [PLANT]
     assert all(part in outputs_of(second)["call_1"] for part in (harmless, "by the user", "changed the code"))

@@ -70,7 +70,7 @@ def test_a_function_of_the_users_is_called_where_the_user_waits(home: object) ->
     del home
     called = []
 
-    @codex_nb.tool(effect="looks")
+    @codex_nb.tool(effect="read")
     def weather(city: str) -> str:
         """Tell the weather."""
         called.append(city)

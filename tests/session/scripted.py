@@ -30,11 +30,11 @@ from codex_nb.tools.approval import (
     ApprovalRules,
     Approver,
     Decision,
+    DecisionKind,
     PendingApprovals,
-    Verdict,
 )
 from codex_nb.tools.base import Ports, ToolSet
-from codex_nb.tools.notebook import InsertResult, NewCell, RunResult
+from codex_nb.tools.nbmodel import InsertResult, NewCell, RunResult
 from codex_nb.tools.run_python import run_python
 
 USAGE = {
@@ -179,7 +179,7 @@ class PaperDocument:
 class Person:
     """Answers each request with the next decision."""
 
-    def __init__(self, *decisions: Decision | Verdict) -> None:
+    def __init__(self, *decisions: Decision | DecisionKind) -> None:
         self.asked: list[Any] = []
         self._decisions = [d if isinstance(d, Decision) else Decision(d) for d in decisions]
 

@@ -10,7 +10,7 @@ from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.magics.question import notebook_tools
 from codex_nb.session.events import ApprovalRequested
 from codex_nb.session.turn import run_turn
-from codex_nb.tools.approval import Approver, Decision, DenyAll, PendingApprovals, Verdict
+from codex_nb.tools.approval import Approver, Decision, DecisionKind, DenyAll, PendingApprovals
 from codex_nb.tools.base import tool
 from tests.session.scripted import (
     PaperDocument,
@@ -73,9 +73,9 @@ async def test_what_runs_is_what_the_table_says(
     def effects() -> tuple[bool, bool, int, int]:
         return target.exists(), "ran" in kernel.variables, len(document.inserted), len(mine_ran)
 
-    verdict = Decision(Verdict.APPROVE if approves else Verdict.REJECT)
+    decision = Decision(DecisionKind.APPROVE if approves else DecisionKind.REJECT)
     buttons = PendingApprovals()
-    approvers: dict[str, Approver] = {"buttons": buttons, "stdin": Person(verdict), "headless": DenyAll()}
+    approvers: dict[str, Approver] = {"buttons": buttons, "stdin": Person(decision), "headless": DenyAll()}
     turn = make_turn(
         tools=notebook_tools().with_tools([mine]),
         policy=policy,
@@ -91,7 +91,7 @@ async def test_what_runs_is_what_the_table_says(
             asked = True
             assert effects() == (False, False, 0, 0)
             if way == "buttons":
-                assert buttons.resolve(1, verdict)
+                assert buttons.resolve(1, decision)
     output = client.requests[1].input[-1]["output"]
     expected = outcome(policy, name, way)
     assert asked is (expected in {"asked", "refused"})

@@ -12,7 +12,7 @@ from codex_nb.session.context import build_context
 from codex_nb.session.notebook_context import NotebookContext, tokens_of
 from codex_nb.session.outbound import Redactor
 from codex_nb.session.prompt import UntrustedBlock
-from codex_nb.tools.notebook import Cell, NotebookSnapshot
+from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
 
 PLAIN = Redactor({})
 PIXEL = base64.b64encode(b"a picture").decode()

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 
 from codex_nb.session.outbound import Redaction, Redactor, environment_secrets
-from codex_nb.tools.notebook import shorten
+from codex_nb.tools.outputs import truncate
 from tests.leaks import assert_no_leak
 
 VALUE = 'odd "värld" & value/1+2'
@@ -92,7 +92,7 @@ def test_what_is_no_secret_is_left_alone(text: str) -> None:
 @pytest.mark.parametrize("lead", range(0, 60, 3))
 def test_a_secret_cut_in_two_by_a_shortened_text_leaves_no_half(secret: str, lead: int) -> None:
     redactor = Redactor({"$ODD": VALUE})
-    text = redactor(shorten("x " * (lead // 2) + f" {secret} " + "y " * 40, 60))
+    text = redactor(truncate("x " * (lead // 2) + f" {secret} " + "y " * 40, 60))
     halves = [secret[:n] for n in range(len(secret), 11, -1)] + [
         secret[-n:] for n in range(len(secret), 11, -1)
     ]

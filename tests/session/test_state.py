@@ -32,7 +32,7 @@ from codex_nb.session.state import (
     TurnState,
     reduce,
 )
-from codex_nb.tools.approval import ApprovalRequest, Decision, Verdict
+from codex_nb.tools.approval import ApprovalRequest, Decision, DecisionKind
 
 STARTED = TurnStarted("turn-1", "default", "gpt-test", None, "ada@example.com", "plus", "chatgpt")
 REQUEST = ApprovalRequest(1, "run_python", "1", "python", "runs")
@@ -91,7 +91,7 @@ def test_a_call_goes_from_its_name_to_its_output() -> None:
         ToolArgumentsDelta(1, ': "1"}'),
         ToolCallReady(1, "run_python", '{"code": "1"}'),
         ApprovalRequested(REQUEST),
-        ApprovalResolved(1, Decision(Verdict.APPROVE)),
+        ApprovalResolved(1, Decision(DecisionKind.APPROVE)),
         ToolStarted(1),
         ToolFinished(1, "1", ok=True),
     ]
@@ -108,7 +108,7 @@ def test_a_call_that_is_asked_about_anew_has_nothing_of_what_was_decided_before(
     state = fold(
         ToolCallReady(1, "run_python", '{"code": "1"}'),
         ApprovalRequested(REQUEST),
-        ApprovalResolved(1, Decision(Verdict.APPROVE)),
+        ApprovalResolved(1, Decision(DecisionKind.APPROVE)),
         ToolStarted(1),
         ToolFinished(1, "1", ok=True),
         ApprovalRequested(again),

@@ -28,7 +28,7 @@ from codex_nb.session.events import (
 )
 from codex_nb.session.thread import ABORTED_NOTE, ABORTED_OUTPUT, Thread
 from codex_nb.session.turn import SchemaMismatch, run_turn
-from codex_nb.tools.approval import Decision, DenyAll, PendingApprovals, Verdict
+from codex_nb.tools.approval import Decision, DecisionKind, DenyAll, PendingApprovals
 from codex_nb.words import conversation as words
 from tests.session.scripted import (
     Person,
@@ -130,15 +130,15 @@ async def test_nothing_runs_before_the_decision() -> None:
             assert event.request.code == "y = 1"
             assert kernel.ran == []
             assert "y" not in kernel.variables
-            assert approvals.resolve(1, Decision(Verdict.APPROVE))
-            assert not approvals.resolve(1, Decision(Verdict.APPROVE))
+            assert approvals.resolve(1, Decision(DecisionKind.APPROVE))
+            assert not approvals.resolve(1, Decision(DecisionKind.APPROVE))
     assert kernel.ran == ["y = 1"]
-    assert ApprovalResolved(1, Decision(Verdict.APPROVE)) in seen
+    assert ApprovalResolved(1, Decision(DecisionKind.APPROVE)) in seen
 
 
 async def test_a_rejection_is_told_to_the_model_with_the_users_words_and_is_no_error() -> None:
     kernel = ProcessKernel()
-    person = Person(Decision(Verdict.REJECT, message="use polars"))
+    person = Person(Decision(DecisionKind.REJECT, message="use polars"))
     turn = make_turn(kernel=kernel, policy=ApprovalPolicy.ASK, approver=person)
     _, last, client = await play(turn, reply(called("run_python", {"code": "1"})), reply(said("All right.")))
     told = "The user rejected this call; it did not run. The user says: use polars"
@@ -150,7 +150,9 @@ async def test_a_rejection_is_told_to_the_model_with_the_users_words_and_is_no_e
 async def test_stop_ends_the_turn_and_answers_the_calls_that_were_left() -> None:
     thread = Thread("default")
     kernel = ProcessKernel()
-    turn = make_turn(thread=thread, kernel=kernel, policy=ApprovalPolicy.ASK, approver=Person(Verdict.STOP))
+    turn = make_turn(
+        thread=thread, kernel=kernel, policy=ApprovalPolicy.ASK, approver=Person(DecisionKind.STOP)
+    )
     calls = [called("run_python", {"code": "1"}, "call_a"), called("run_python", {"code": "2"}, "call_b")]
     _, last, client = await play(turn, reply(*calls))
     assert (last.answer.status, last.error) == ("cancelled", words.STOPPED)
@@ -164,7 +166,7 @@ async def test_edited_code_runs_instead_and_the_model_learns_what_ran() -> None:
     turn = make_turn(
         kernel=kernel,
         policy=ApprovalPolicy.ASK,
-        approver=Person(Decision(Verdict.APPROVE, code="print('mine')")),
+        approver=Person(Decision(DecisionKind.APPROVE, code="print('mine')")),
     )
     _, _, client = await play(turn, reply(called("run_python", {"code": "print('its')"})), reply(said("ok")))
     assert kernel.ran == ["print('mine')"]
@@ -300,7 +302,7 @@ async def test_a_cancel_while_the_user_is_asked_leaves_no_orphan_call() -> None:
     assert last.answer.status == "cancelled"
     assert last.answer.tool_calls == (ToolCall("run_python", "call_1", '{"code": "1"}', None),)
     assert outputs(thread.items) == [("call_1", ABORTED_OUTPUT)]
-    assert not approvals.resolve(1, Decision(Verdict.APPROVE))
+    assert not approvals.resolve(1, Decision(DecisionKind.APPROVE))
 
 
 async def test_a_consumer_that_leaves_commits_what_was_whole() -> None:
@@ -422,7 +424,7 @@ async def test_images_are_left_out_for_a_model_that_takes_text_only() -> None:
     async def draw(arguments: dict, ports: object) -> ToolResult:
         return ToolResult("a plot", images=("data:image/png;base64,AAAA",))
 
-    tool = Tool("draw", "Draws.", {"type": "object"}, Effect.LOOKS, draw)
+    tool = Tool("draw", "Draws.", {"type": "object"}, Effect.READ, draw)
     blind = replace(turn, tool_context=replace(turn.tool_context, tools=ToolSet((tool,))))
     _, _, client = await play(blind, reply(called("draw", {})), reply(said("k")))
     assert outputs(client.requests[1].input) == [

@@ -11,10 +11,10 @@ from codex_nb.tools.approval import (
     ApprovalRequest,
     ApprovalRules,
     Decision,
+    DecisionKind,
     DenyAll,
     Effect,
     PendingApprovals,
-    Verdict,
 )
 from codex_nb.tools.base import Tool, ToolResult
 
@@ -35,16 +35,16 @@ TOOLS = {effect: Tool(effect.value, "", {}, effect, nothing) for effect in Effec
 async def test_an_answer_from_another_thread_ends_the_wait() -> None:
     approvals = PendingApprovals()
     waiting = approvals.decide(request())
-    clicker = threading.Thread(target=approvals.resolve, args=(1, Decision(Verdict.APPROVE)))
+    clicker = threading.Thread(target=approvals.resolve, args=(1, Decision(DecisionKind.APPROVE)))
     clicker.start()
-    assert await waiting == Decision(Verdict.APPROVE)
+    assert await waiting == Decision(DecisionKind.APPROVE)
     clicker.join()
     assert approvals.waiting == ()
 
 
 async def test_only_a_waiting_request_can_be_answered_and_only_once() -> None:
     approvals = PendingApprovals()
-    approve = Decision(Verdict.APPROVE)
+    approve = Decision(DecisionKind.APPROVE)
     assert not approvals.resolve(1, approve)
     waiting = approvals.decide(request())
     assert approvals.waiting == (1,)
@@ -64,7 +64,7 @@ async def test_a_withdrawn_request_can_no_longer_be_approved() -> None:
     with pytest.raises(asyncio.CancelledError):
         await waiting
     await asyncio.sleep(0)
-    assert not approvals.resolve(1, Decision(Verdict.APPROVE))
+    assert not approvals.resolve(1, Decision(DecisionKind.APPROVE))
 
 
 async def test_with_nobody_to_ask_the_answer_is_no() -> None:
@@ -94,18 +94,18 @@ def test_the_policy_decides_by_the_tools_effect(
 
     assert [outcome(effect) for effect in Effect] == [shows, looks, changes, runs]
     offered = {effect for effect in Effect if rules.offers(effect)}
-    assert offered == ({Effect.SHOWS, Effect.LOOKS} if policy is ApprovalPolicy.NEVER else set(Effect))
+    assert offered == ({Effect.NONE, Effect.READ} if policy is ApprovalPolicy.NEVER else set(Effect))
 
 
 def test_a_decision_for_the_session_covers_the_tool_or_exactly_the_code() -> None:
     memory = ApprovalMemory()
     rules = ApprovalRules(ApprovalPolicy.ASK, memory)
-    memory.remember(request(code="a"), Decision(Verdict.APPROVE))
+    memory.remember(request(code="a"), Decision(DecisionKind.APPROVE))
     assert not memory.allows(request(code="a"))
-    memory.remember(request(code="a"), Decision(Verdict.APPROVE_CODE, code="b"))
+    memory.remember(request(code="a"), Decision(DecisionKind.APPROVE_CODE, code="b"))
     assert [memory.allows(request(code=code)) for code in "abc"] == [False, True, False]
     assert not memory.allows(request(tool="inspect", code="b"))
-    memory.remember(request(tool="inspect"), Decision(Verdict.APPROVE_TOOL))
+    memory.remember(request(tool="inspect"), Decision(DecisionKind.APPROVE_TOOL))
     assert memory.allows(request(tool="inspect", code="anything"))
-    assert rules.decide(Effect.RUNS_CODE, request(code="b")) == Decision(Verdict.APPROVE, by="policy")
-    assert ApprovalRules(ApprovalPolicy.NEVER, memory).decide(Effect.RUNS_CODE, request(code="b")) is not None
+    assert rules.decide(Effect.EXECUTE, request(code="b")) == Decision(DecisionKind.APPROVE, by="policy")
+    assert ApprovalRules(ApprovalPolicy.NEVER, memory).decide(Effect.EXECUTE, request(code="b")) is not None

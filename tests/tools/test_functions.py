@@ -55,22 +55,22 @@ def test_a_typed_function_is_described_by_its_annotations_and_docstring() -> Non
             "additionalProperties": False,
         },
     }
-    assert weather.effect is Effect.RUNS_CODE
+    assert weather.effect is Effect.EXECUTE
 
 
 async def test_a_call_gets_the_values_that_the_annotations_promise() -> None:
-    @tool(name="move", description="Moves.", effect="looks")
+    @tool(name="move", description="Moves.", effect="read")
     def shift(start: Point, by: int = 1) -> dict[str, int]:
         return {"x": start.x + by, "y": start.y}
 
-    assert (shift.name, shift.description, shift.effect) == ("move", "Moves.", Effect.LOOKS)
+    assert (shift.name, shift.description, shift.effect) == ("move", "Moves.", Effect.READ)
     arguments = shift.parse('{"start": {"x": 4}, "by": 2}')
     assert await shift.call(arguments, PORTS) == ToolResult('{"x": 6, "y": 0}')
 
 
 def test_a_function_runs_code_and_cannot_pass_for_a_plan_that_nobody_is_asked_for() -> None:
     with pytest.raises(TypeError, match="cannot be 'shows'"):
-        tool(effect="shows")(lambda: None)
+        tool(effect="none")(lambda: None)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from codex_nb.tools.hiding import FRAME_LEFT_OUT, LINE_LEFT_OUT, Hidden, hidden_in
-from codex_nb.tools.notebook import Cell, NotebookSnapshot, Run
+from codex_nb.tools.nbmodel import Cell, NotebookSnapshot, Run
 
 SKIPPED = Cell(
     "code", '# codex-skip\nsecret = load("the patients")\ndef f(x):\n    return x[secret]\n    # 1\n)'

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from codex_nb.tools.base import Ports, ToolResult
-from codex_nb.tools.notebook import RunResult, output_text, shorten
+from codex_nb.tools.nbmodel import RunResult
+from codex_nb.tools.outputs import output_text, truncate
 from codex_nb.tools.run_python import OUTPUT_LIMIT, run_python, run_result
 from tests.session.scripted import ProcessKernel, SameThread
 
@@ -86,9 +87,9 @@ def test_a_long_traceback_keeps_its_inner_frames() -> None:
 
 
 def test_a_shortened_text_keeps_both_ends() -> None:
-    assert shorten("a" * 60 + "b" * 60, 30) == "a" * 20 + "\n… [90 characters left out] …\n" + "b" * 10
+    assert truncate("a" * 60 + "b" * 60, 30) == "a" * 20 + "\n… [90 characters left out] …\n" + "b" * 10
 
 
 def test_what_was_left_out_before_is_counted_when_a_text_is_shortened_again() -> None:
-    once = shorten("a" * 6_000 + "b" * 3_000, 900)
-    assert shorten(once, 30) == "a" * 20 + "\n… [8,970 characters left out] …\n" + "b" * 10
+    once = truncate("a" * 6_000 + "b" * 3_000, 900)
+    assert truncate(once, 30) == "a" * 20 + "\n… [8,970 characters left out] …\n" + "b" * 10

@@ -13,7 +13,7 @@ from codex_nb.tools.base import Arguments, Ports, Tool, ToolResult
 from codex_nb.tools.cells import insert_cells
 from codex_nb.tools.files import list_files, read_bounded, read_file, resolve
 from codex_nb.tools.inspection import inspect
-from codex_nb.tools.notebook import InsertResult, NewCell
+from codex_nb.tools.nbmodel import InsertResult, NewCell
 from tests.session.scripted import PaperDocument, ProcessKernel, SameThread
 
 pytestmark = pytest.mark.anyio
@@ -169,14 +169,14 @@ async def test_a_tool_is_offered_only_where_it_can_work() -> None:
     assert [tool.name for tool in notebook_tools() if tool.available(bare)] == []
     whole = Ports(SameThread(), ProcessKernel(), PaperDocument(), Path())
     assert {tool.name: tool.effect for tool in notebook_tools() if tool.available(whole)} == {
-        "run_python": Effect.RUNS_CODE,
-        "inspect": Effect.LOOKS,
-        "read_file": Effect.LOOKS,
-        "list_files": Effect.LOOKS,
-        "insert_cells": Effect.CHANGES,
-        "update_plan": Effect.SHOWS,
+        "run_python": Effect.EXECUTE,
+        "inspect": Effect.READ,
+        "read_file": Effect.READ,
+        "list_files": Effect.READ,
+        "insert_cells": Effect.EDIT,
+        "update_plan": Effect.NONE,
     }
-    for tool in notebook_tools().only(lambda tool: tool.effect is not Effect.SHOWS):
+    for tool in notebook_tools().only(lambda tool: tool.effect is not Effect.NONE):
         sample = {"code": "1", "path": "a", "cells": [{"kind": "code", "source": ""}], "names": []}
         wanted = tool.parameters["properties"]
         result = await use(tool, {key: value for key, value in sample.items() if key in wanted}, bare)

@@ -12,7 +12,7 @@ import pytest
 from pandas.api.extensions import ExtensionArray, ExtensionDtype
 
 from codex_nb.tools import describe as variables
-from codex_nb.tools.describe import Detail, describe, imported_modules, is_worth_knowing
+from codex_nb.tools.describe import Detail, describe, imported_modules, is_user_variable
 
 
 class Trap(Exception):
@@ -99,7 +99,7 @@ def test_an_object_that_misbehaves_is_described_without_being_asked(name: str, d
     assert ran == []
     assert text.startswith("thing: ")
     assert "cannot be read" not in text
-    assert is_worth_knowing("thing", value)
+    assert is_user_variable("thing", value)
     assert ran == []
 
 
@@ -240,6 +240,6 @@ def test_the_shells_own_names_and_modules_are_not_the_users() -> None:
         "x": 1,
         "describe": describe,
     }
-    assert [name for name, value in namespace.items() if is_worth_knowing(name, value)] == ["x", "describe"]
+    assert [name for name, value in namespace.items() if is_user_variable(name, value)] == ["x", "describe"]
     assert imported_modules(namespace) == "numpy as np, pandas as pd, time"
     assert variables.class_text(None) == ""

@@ -14,7 +14,7 @@ from codex_nb.session.events import (
     ToolFinished,
     ToolStarted,
 )
-from codex_nb.tools.approval import ApprovalRequest, Decision, Verdict
+from codex_nb.tools.approval import ApprovalRequest, Decision, DecisionKind
 from codex_nb.ui.html_view import HtmlView
 from codex_nb.ui.layout import Command, Decide
 from codex_nb.ui.transcript import Transcript
@@ -83,12 +83,12 @@ def test_the_code_stands_there_before_it_is_asked_for() -> None:
     desk = LoginPrompt("n because")
     desk.play(READY, ApprovalRequested(REQUEST))
     assert "print(1)" in desk.notebook.standing()[0]["text/plain"]
-    assert desk.commands == [Decide(1, Decision(Verdict.REJECT, message="because"))]
+    assert desk.commands == [Decide(1, Decision(DecisionKind.REJECT, message="because"))]
 
 
 def test_text_that_follows_outputs_stands_below_them() -> None:
     desk = LoginPrompt()
-    desk.play(TextDone("m1", "before"), READY, ApprovalResolved(1, Decision(Verdict.APPROVE)))
+    desk.play(TextDone("m1", "before"), READY, ApprovalResolved(1, Decision(DecisionKind.APPROVE)))
     desk.play(ToolStarted(1))
     desk.notebook.print("1")
     desk.now = 5.0

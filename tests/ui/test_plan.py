@@ -20,7 +20,7 @@ from codex_nb.session.events import (
     ToolFinished,
     ToolStarted,
 )
-from codex_nb.tools.approval import ApprovalRequest, Decision, Verdict
+from codex_nb.tools.approval import ApprovalRequest, Decision, DecisionKind
 from codex_nb.ui.html_view import HtmlView
 from codex_nb.ui.rich_view import RichView
 from codex_nb.ui.text_view import PlainTextView
@@ -29,7 +29,7 @@ from tests.rendering.hostile import PAYLOADS, payload
 from tests.rendering.strict import text_of, violations
 from tests.ui.fakes import STARTED, FakeNotebook, FakePage, finished
 
-BY_POLICY = Decision(Verdict.APPROVE, by="policy")
+BY_POLICY = Decision(DecisionKind.APPROVE, by="policy")
 STEPS = ("Load", "Fit", "Plot")
 
 
@@ -231,7 +231,7 @@ def test_a_tool_of_the_users_own_with_this_name_is_shown_as_the_call_it_is() -> 
     desk.play(STARTED, ready, ApprovalRequested(asked))
     page = FakePage().draw(desk.notebook.channels[0].frames())
     assert [section["asks"]["code"] for section in page.sections.values()] == [arguments(0)]
-    desk.play(ApprovalResolved(11, Decision(Verdict.APPROVE)), ToolStarted(11))
+    desk.play(ApprovalResolved(11, Decision(DecisionKind.APPROVE)), ToolStarted(11))
     desk.play(ToolFinished(11, "Plan updated", ok=True))
     page = FakePage().draw(desk.notebook.channels[0].frames())
     assert [section["kind"] for section in page.sections.values()] == ["call"]

@@ -21,7 +21,7 @@ from codex_nb.session.events import (
     ToolFinished,
     ToolStarted,
 )
-from codex_nb.tools.approval import ApprovalRequest, Decision, Verdict
+from codex_nb.tools.approval import ApprovalRequest, Decision, DecisionKind
 from codex_nb.ui.layout import Command, Decide
 from codex_nb.ui.rich_view import RichView
 from codex_nb.ui.text_view import PlainTextView
@@ -82,7 +82,7 @@ def test_a_whole_turn_as_plain_text() -> None:
         TextDone("m1", "First I look."),
         READY,
         ApprovalRequested(REQUEST),
-        ApprovalResolved(1, Decision(Verdict.APPROVE)),
+        ApprovalResolved(1, Decision(DecisionKind.APPROVE)),
         ToolStarted(1),
         ToolFinished(1, "1", ok=True),
         RetryScheduled(1, 4, 0.2, "The connection broke."),
@@ -141,19 +141,19 @@ def test_the_question_holds_the_code_and_the_answer_is_the_decision(desk_of: typ
     desk.play(READY, ApprovalRequested(REQUEST))
     (prompt,) = seen
     assert prompt.index("print(1)") < prompt.index("Print a number.") < prompt.index("Run it?")
-    assert desk.commands == [Decide(1, Decision(Verdict.APPROVE_TOOL))]
+    assert desk.commands == [Decide(1, Decision(DecisionKind.APPROVE_TOOL))]
 
 
 @pytest.mark.parametrize(
     ("typed", "decision"),
     [
-        ("y", Decision(Verdict.APPROVE)),
-        (" YES ", Decision(Verdict.APPROVE)),
-        ("always", Decision(Verdict.APPROVE_TOOL)),
-        ("c", Decision(Verdict.APPROVE_CODE)),
-        ("n", Decision(Verdict.REJECT)),
-        ("no, use polars instead", Decision(Verdict.REJECT, message="use polars instead")),
-        ("s", Decision(Verdict.STOP)),
+        ("y", Decision(DecisionKind.APPROVE)),
+        (" YES ", Decision(DecisionKind.APPROVE)),
+        ("always", Decision(DecisionKind.APPROVE_TOOL)),
+        ("c", Decision(DecisionKind.APPROVE_CODE)),
+        ("n", Decision(DecisionKind.REJECT)),
+        ("no, use polars instead", Decision(DecisionKind.REJECT, message="use polars instead")),
+        ("s", Decision(DecisionKind.STOP)),
     ],
 )
 def test_a_typed_word_decides(typed: str, decision: Decision) -> None:
@@ -166,7 +166,7 @@ def test_what_is_no_answer_is_asked_again_and_never_approves() -> None:
     answers = iter(["", "yep", "y please", "1", "stop"])
     desk = PlainDesk(lambda _: next(answers))
     desk.play(READY, ApprovalRequested(REQUEST))
-    assert desk.commands == [Decide(1, Decision(Verdict.STOP))]
+    assert desk.commands == [Decide(1, Decision(DecisionKind.STOP))]
 
 
 def refuses_to_answer(_: str) -> str:
@@ -177,7 +177,7 @@ def refuses_to_answer(_: str) -> str:
 @pytest.mark.parametrize("ask", [None, refuses_to_answer])
 def test_where_nobody_can_answer_the_call_is_refused_with_a_hint(desk_of: type[PlainDesk], ask: Ask) -> None:
     desk = desk_of(ask)
-    refused = Decision(Verdict.REJECT, message=tools.NOBODY_THERE, by="nobody")
+    refused = Decision(DecisionKind.REJECT, message=tools.NOBODY_THERE, by="nobody")
     shown = desk.play(READY, ApprovalRequested(REQUEST), ApprovalResolved(1, refused))
     assert desk.commands == [Decide(1, refused)]
     assert " ".join(shown.split()).endswith(tools.NOBODY_THERE)
@@ -237,7 +237,7 @@ def test_a_console_shows_the_code_of_a_question_once_and_a_document_keeps_it(
         ask=lambda prompt: asked.append(prompt) or "y",
         prompts_stay=prompts_stay,
     )
-    for event in (READY, ApprovalRequested(REQUEST), ApprovalResolved(1, Decision(Verdict.APPROVE))):
+    for event in (READY, ApprovalRequested(REQUEST), ApprovalResolved(1, Decision(DecisionKind.APPROVE))):
         screen.apply(event)
     assert "".join([*asked, stream.getvalue()]).count("print(1)") == times
     assert "print(1)" in asked[0]

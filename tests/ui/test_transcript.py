@@ -23,7 +23,7 @@ from codex_nb.session.events import (
     ToolFinished,
     ToolStarted,
 )
-from codex_nb.tools.approval import ApprovalRequest, Decision, Verdict
+from codex_nb.tools.approval import ApprovalRequest, Decision, DecisionKind
 from codex_nb.ui.layout import Command, Continue, Decide, Retry, Stop
 from codex_nb.ui.transcript import Transcript
 from tests.ui.fakes import STARTED, FakeNotebook, FakePage, finished
@@ -31,7 +31,7 @@ from tests.ui.fakes import STARTED, FakeNotebook, FakePage, finished
 PLAIN = {"text/html", "text/markdown", "text/plain"}
 CODE = "print(1)\nprint(2)"
 REQUEST = ApprovalRequest(1, "run_python", CODE, "python", "Run two lines", editable=True)
-APPROVED = Decision(Verdict.APPROVE)
+APPROVED = Decision(DecisionKind.APPROVE)
 
 
 class LoginPrompt:
@@ -138,8 +138,8 @@ def test_an_approval_carries_the_whole_code_and_its_answer_is_a_command(desk: Lo
         "asks": "Codex asks for your approval: Python",
     }
     assert desk.page().status == "Waiting for your word"
-    desk.channel.says("command", name="decide", call_number=1, verdict="approve", code="print(3)")
-    assert desk.commands == [Decide(1, Decision(Verdict.APPROVE, code="print(3)"))]
+    desk.channel.says("command", name="decide", call_number=1, decision="approve", code="print(3)")
+    assert desk.commands == [Decide(1, Decision(DecisionKind.APPROVE, code="print(3)"))]
 
 
 @pytest.mark.parametrize(
@@ -147,12 +147,12 @@ def test_an_approval_carries_the_whole_code_and_its_answer_is_a_command(desk: Lo
     [
         ({"name": "stop"}, Stop()),
         (
-            {"name": "decide", "call_number": 1, "verdict": "approve_tool"},
-            Decide(1, Decision(Verdict.APPROVE_TOOL)),
+            {"name": "decide", "call_number": 1, "decision": "approve_tool"},
+            Decide(1, Decision(DecisionKind.APPROVE_TOOL)),
         ),
         (
-            {"name": "decide", "call_number": 1, "verdict": "reject", "message": " use polars "},
-            Decide(1, Decision(Verdict.REJECT, message="use polars")),
+            {"name": "decide", "call_number": 1, "decision": "reject", "message": " use polars "},
+            Decide(1, Decision(DecisionKind.REJECT, message="use polars")),
         ),
         ({"name": "retry"}, Retry()),
         ({"name": "continue"}, Continue()),
@@ -168,8 +168,8 @@ def test_what_the_user_touches_is_a_command(
 @pytest.mark.parametrize(
     "message",
     [
-        {"name": "decide", "call_number": 1, "verdict": "allow"},
-        {"name": "decide", "verdict": "approve"},
+        {"name": "decide", "call_number": 1, "decision": "allow"},
+        {"name": "decide", "decision": "approve"},
         {"name": "launch"},
         {},
     ],
@@ -183,7 +183,7 @@ def test_a_message_that_says_nothing_known_decides_nothing(
 
 def test_an_edit_is_shown_as_what_ran(desk: LoginPrompt) -> None:
     desk.play(*call(), ApprovalRequested(REQUEST))
-    desk.play(ApprovalResolved(1, Decision(Verdict.APPROVE, code="print(3)")), ToolStarted(1))
+    desk.play(ApprovalResolved(1, Decision(DecisionKind.APPROVE, code="print(3)")), ToolStarted(1))
     (section,) = desk.page().sections.values()
     assert "asks" not in section
     assert section["phase"] == "running"
@@ -196,8 +196,8 @@ def test_an_edit_is_shown_as_what_ran(desk: LoginPrompt) -> None:
     [
         (APPROVED, True, "done"),
         (APPROVED, False, "failed"),
-        (Decision(Verdict.REJECT), False, "rejected"),
-        (Decision(Verdict.REJECT, by="nobody"), False, "unanswered"),
+        (Decision(DecisionKind.REJECT), False, "rejected"),
+        (Decision(DecisionKind.REJECT, by="nobody"), False, "unanswered"),
     ],
 )
 def test_a_call_ends_in_the_phase_that_its_decision_and_output_say(
@@ -212,7 +212,9 @@ def test_a_call_ends_in_the_phase_that_its_decision_and_output_say(
 def test_code_that_ran_stays_before_the_eyes_of_whom_it_ran_for(desk: LoginPrompt) -> None:
     desk.play(*call(), ToolStarted(1))
     assert desk.page().sections[1]["folded"] is False
-    desk.play(*call(call_number=2), ApprovalResolved(2, Decision(Verdict.REJECT)), ToolFinished(2, "", False))
+    desk.play(
+        *call(call_number=2), ApprovalResolved(2, Decision(DecisionKind.REJECT)), ToolFinished(2, "", False)
+    )
     assert [section["folded"] for section in desk.page().sections.values()] == [False, True]
 
 
@@ -341,7 +343,7 @@ def test_a_call_that_waits_moves_below_outputs_once_however_often_they_are_notic
     desk.transcript.start_new_output()
     desk.play(ToolFinished(1, "1", ok=True))
     desk.transcript.start_new_output()
-    desk.play(ApprovalResolved(2, Decision(Verdict.REJECT)), ToolFinished(2, "no", ok=False), finished())
+    desk.play(ApprovalResolved(2, Decision(DecisionKind.REJECT)), ToolFinished(2, "no", ok=False), finished())
     desk.transcript.close()
     plain = [data["text/plain"].splitlines()[0] for data in desk.notebook.standing()]
     assert plain == ["[Python (done)]", "1", "[Python (rejected)]"]
@@ -424,7 +426,7 @@ def test_another_view_stands_between_what_was_there_and_what_follows(desk: Login
 
 
 def test_a_rejected_call_breaks_nothing(desk: LoginPrompt) -> None:
-    desk.play(*call(), ApprovalResolved(1, Decision(Verdict.REJECT)), ToolFinished(1, "no", ok=False))
+    desk.play(*call(), ApprovalResolved(1, Decision(DecisionKind.REJECT)), ToolFinished(1, "no", ok=False))
     desk.play(TextDelta("m1", "then"))
     assert len(desk.notebook.channels) == 1
 

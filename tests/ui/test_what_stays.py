@@ -20,7 +20,7 @@ from codex_nb.session.events import (
     ToolFinished,
     ToolStarted,
 )
-from codex_nb.tools.approval import Decision, Verdict
+from codex_nb.tools.approval import Decision, DecisionKind
 from codex_nb.ui.transcript import Transcript
 from tests.rendering.strict import text_of, violations
 from tests.ui.fakes import STARTED, FakeNotebook, finished
@@ -28,7 +28,7 @@ from tests.ui.fakes import STARTED, FakeNotebook, finished
 ANSWER = "The mean is $\\bar x = 3$.\n\n| a | b |\n|---|--:|\n| x | 1 |\n\n```python\nprint(1)\n```\n\n- one\n- two"
 CALL = [
     ToolCallReady(1, "run_python", json.dumps({"code": "df.head()"})),
-    ApprovalResolved(1, Decision(Verdict.APPROVE)),
+    ApprovalResolved(1, Decision(DecisionKind.APPROVE)),
     ToolStarted(1),
     ToolFinished(1, "shown below", ok=True),
 ]
@@ -121,7 +121,7 @@ def test_a_reader_that_strips_classes_and_styles_loses_no_word(end: str) -> None
         ("run_python", [], False),
         (
             "run_python",
-            [ApprovalResolved(1, Decision(Verdict.REJECT)), ToolFinished(1, "No.", ok=False)],
+            [ApprovalResolved(1, Decision(DecisionKind.REJECT)), ToolFinished(1, "No.", ok=False)],
             False,
         ),
         ("read_file", CALL[1:], False),

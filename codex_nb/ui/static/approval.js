@@ -11,11 +11,11 @@ function approvalForm(view, section, request) {
   return form;
 }
 
-function decide(view, request, form, verdict, more) {
+function decide(view, request, form, decision, more) {
   const hadFocus = form.parentElement.contains(document.activeElement);
   for (const control of form.querySelectorAll("button, textarea, input")) control.disabled = true;
   if (hadFocus) form.parentElement.querySelector("summary").focus({ preventScroll: true });
-  view.send({ kind: "command", name: "decide", call_number: request.call_number, verdict, ...more });
+  view.send({ kind: "command", name: "decide", call_number: request.call_number, decision, ...more });
 }
 
 function editedCode(draft, request) {
@@ -26,7 +26,7 @@ function editedCode(draft, request) {
 function approvalButtons(view, section, request, form, draft) {
   const { labels } = view;
   const row = element("div", "codex-buttons");
-  const approve = (verdict) => decide(view, request, form, verdict, editedCode(draft, request));
+  const approve = (decision) => decide(view, request, form, decision, editedCode(draft, request));
   row.append(
     button("codex-primary codex-approve", labels.approve, "", () => approve("approve")),
     button("codex-approve-session", labels.approveSession, labels.approveSessionHelp, () =>

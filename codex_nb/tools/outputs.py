@@ -1,83 +1,14 @@
-"""The notebook as a turn sees it: cells in order, and their outputs as a model can read them."""
+"""Outputs as a model can read them: text without terminal codes, truncated; images as data URLs; tracebacks."""
 
 from __future__ import annotations
 
 import re
 import traceback
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from types import TracebackType
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One cell; ``outputs`` are nbformat output dicts (``output_type``, ``data``, ``text``, ``ename``, …)."""
-
-    kind: Literal["code", "markdown", "raw"]
-    source: str
-    cell_id: str | None = None
-    outputs: tuple[Mapping[str, Any], ...] = ()
-    execution_count: int | None = None
-    tags: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run of a code cell in this kernel; ``cell`` is the cell as it ran, without its outputs.
-
-    ``changed`` holds the names that had another value after it, ``error`` in words what it raised; a run whose outcome
-    is not known has neither succeeded nor an error.
-    """
-
-    cell: Cell
-    changed: frozenset[str] = frozenset()
-    succeeded: bool = False
-    error: str = ""
-
-
-@dataclass(frozen=True)
-class NotebookSnapshot:
-    """The notebook at the moment of asking.
-
-    ``origin`` tells where it came from: the open document, the file, or the kernel's own history. ``current`` is the
-    index of the cell that asks, None when it is not among the cells. ``path`` is the notebook's path when known.
-    """
-
-    origin: Literal["document", "file", "kernel"]
-    cells: tuple[Cell, ...] = ()
-    current: int | None = None
-    path: str | None = None
-
-
-@dataclass(frozen=True)
-class NewCell:
-    """A cell to insert."""
-
-    kind: Literal["code", "markdown"]
-    source: str
-
-
-@dataclass(frozen=True)
-class InsertResult:
-    """Whether cells were inserted: how many, and why not."""
-
-    inserted: int
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What running code in the user's kernel gave.
-
-    ``outputs`` are nbformat output dicts in the order they appeared (they were shown in the notebook as well);
-    ``error`` is the exception's one-line summary, None on success.
-    """
-
-    outputs: tuple[Mapping[str, Any], ...] = field(default=())
-    error: str | None = None
 
 
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
@@ -89,13 +20,13 @@ _LIBRARY_PATHS = ("site-packages", "dist-packages", "/lib/python", "\\lib\\")
 _MARK = re.compile(r"\n… \[(\d[\d,]{0,20}) characters left out\] …\n")
 _MARKED_BEFORE = 100_000  # texts that were shortened once are not longer than this
 _TEXT_TYPES = ("text/plain", "text/markdown", "text/latex", "application/json")
-LEFT_OUT = " left out] …"
+TRUNCATION_MARK_END = " left out] …"
 """Ends the mark where a text was shortened."""
 _ELISION = re.compile(r"\.\.|…")  # what stands for the middle of a printed table or array
 _PLAIN_TYPES = ("text/plain", "text/markdown", "text/latex")
 
 
-def shorten(text: str, limit: int) -> str:
+def truncate(text: str, limit: int) -> str:
     """Keep the beginning and the end of a text, with a mark that says how much is missing between them."""
     if len(text) <= limit:
         return text
@@ -105,25 +36,25 @@ def shorten(text: str, limit: int) -> str:
         missing += sum(
             int(mark[1].replace(",", "")) - len(mark[0]) for mark in _MARK.finditer(text, head, tail)
         )
-    return _mended(text[:head], missing, text[tail:])
+    return _with_gap(text[:head], missing, text[tail:])
 
 
-def joined(value: object, limit: int) -> str:
+def join_multiline(value: object, limit: int) -> str:
     """Return a multiline value of nbformat as one string, shortened."""
     if isinstance(value, str):
-        return shorten(value, limit)
+        return truncate(value, limit)
     if isinstance(value, list | tuple):
         parts = [part for part in value if isinstance(part, str)]
         total = sum(map(len, parts))
         if total <= 4 * limit:
-            return shorten("".join(parts), limit)
+            return truncate("".join(parts), limit)
         # Joining 50 MB to keep 2 kB of it would cost more than the whole turn.
         head = limit * 2 // 3
-        return _mended(_first(parts, head), total - limit, _last(parts, limit - head))
-    return shorten(str(value), limit) if isinstance(value, int | float | bool) else ""
+        return _with_gap(_first(parts, head), total - limit, _last(parts, limit - head))
+    return truncate(str(value), limit) if isinstance(value, int | float | bool) else ""
 
 
-def _mended(head: str, missing: int, tail: str) -> str:
+def _with_gap(head: str, missing: int, tail: str) -> str:
     return f"{head}\n… [{missing:,} characters left out] …\n{tail}"
 
 
@@ -147,7 +78,7 @@ def _last(parts: Sequence[str], size: int) -> str:
     return "".join(reversed(kept))
 
 
-def plain(text: str) -> str:
+def strip_ansi(text: str) -> str:
     """Take away terminal colours and the lines that a progress bar has overwritten."""
     if "\x1b" not in text and "\r" not in text:
         return text
@@ -163,7 +94,7 @@ def output_text(output: Mapping[str, Any], limit: int) -> str:
     """Return what an output shows as text of at most about ``limit`` characters; empty for an image alone."""
     match output.get("output_type"):
         case "stream":
-            return plain(joined(output.get("text", ""), limit)).rstrip("\n")
+            return strip_ansi(join_multiline(output.get("text", ""), limit)).rstrip("\n")
         case "error":
             return error_text(output, limit)
         case "execute_result" | "display_data" | "update_display_data":
@@ -172,7 +103,7 @@ def output_text(output: Mapping[str, Any], limit: int) -> str:
             return ""
 
 
-def says_all(output: Mapping[str, Any], text: str) -> bool:
+def shows_everything(output: Mapping[str, Any], text: str) -> bool:
     """Whether the text of an output is all that it shows: no other form of it, and nothing left out of a table."""
     kinds = tuple(output.get("data") or ())
     return (not kinds or (len(kinds) == 1 and kinds[0] in _PLAIN_TYPES)) and not _ELISION.search(text)
@@ -180,14 +111,16 @@ def says_all(output: Mapping[str, Any], text: str) -> bool:
 
 def error_text(output: Mapping[str, Any], limit: int) -> str:
     """Return an exception with the end of its traceback, where the failing line is."""
-    summary = f"{output.get('ename', 'Error')}: {joined(output.get('evalue', ''), limit)}"
+    summary = f"{output.get('ename', 'Error')}: {join_multiline(output.get('evalue', ''), limit)}"
     frames = output.get("traceback") or []
     if not isinstance(frames, list | tuple) or not frames:
         return summary
-    text = plain("\n".join(str(frame)[-limit:] for frame in frames[-_INNER_FRAMES:]))
+    text = strip_ansi("\n".join(str(frame)[-limit:] for frame in frames[-_INNER_FRAMES:]))
     if len(frames) > _INNER_FRAMES:
         text = f"… [{len(frames) - _INNER_FRAMES} outer frames left out]\n{text}"
-    return shorten(text, limit) if str(output.get("ename")) in text else f"{shorten(text, limit)}\n{summary}"
+    return (
+        truncate(text, limit) if str(output.get("ename")) in text else f"{truncate(text, limit)}\n{summary}"
+    )
 
 
 def _data_text(data: Mapping[str, Any], limit: int) -> str:
@@ -195,11 +128,11 @@ def _data_text(data: Mapping[str, Any], limit: int) -> str:
         if kind in data:
             value = data[kind]
             text = (
-                joined(value, limit)
+                join_multiline(value, limit)
                 if not isinstance(value, dict)
-                else shorten(str(value)[: 4 * limit], limit)
+                else truncate(str(value)[: 4 * limit], limit)
             )
-            return plain(text).rstrip("\n")
+            return strip_ansi(text).rstrip("\n")
     return "[an HTML output]" if "text/html" in data else ""
 
 
