@@ -1,4 +1,4 @@
-"""The HTTP client, made in one place: proxies, certificates, timeouts and the way we introduce ourselves.
+"""HTTP: the one client with its proxies, certificates and timeouts, JSON requests, and back-off.
 
 Everything else takes the library from here (``from codex_nb.http import httpx``), so that a successor of httpx is
 a change of this file.
@@ -6,14 +6,18 @@ a change of this file.
 
 from __future__ import annotations
 
+import json
 import platform
 import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import certifi
 import httpx
+from pydantic import SecretStr
 
 from codex_nb._version import __version__
 from codex_nb.errors import ConfigError
@@ -21,12 +25,11 @@ from codex_nb.words import files
 from codex_nb.words import settings as words
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from codex_nb.config.settings import Settings
 
-__all__ = ["httpx", "open_http", "user_agent"]
+__all__ = ["REQUEST_ERRORS", "JsonResponse", "backoff", "httpx", "open_http", "request_json", "user_agent"]
 
 CONNECT_TIMEOUT_S = 15.0
 REPLY_TIMEOUT_S = 30.0
@@ -53,6 +56,96 @@ def open_http(
         timeout=timeout,
         trust_env=False,
     )
+
+
+# What sending raises: also for an address that is none, and for a header that is not ASCII.
+REQUEST_ERRORS = (httpx.HTTPError, httpx.InvalidURL, UnicodeError, OSError)
+
+
+@dataclass(frozen=True)
+class JsonResponse:
+    """A response that was read whole; its ``repr`` shows nothing of it, because it may hold tokens.
+
+    When there was none, ``status`` is 0, ``problem`` says why and ``error`` is the exception, if there was one.
+    """
+
+    status: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    content: bytes = field(default=b"", repr=False)
+    problem: str | None = None
+    error: Exception | None = field(default=None, repr=False)
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether the status is 200."""
+        return self.status == httpx.codes.OK
+
+    @property
+    def value(self) -> Any:
+        """The parsed body, None when it is not JSON."""
+        try:
+            return json.loads(self.content)
+        except (ValueError, RecursionError):
+            return None
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The body as an object, ``{}`` when it is none."""
+        value = self.value
+        return value if isinstance(value, dict) else {}
+
+
+async def request_json(
+    http: httpx.AsyncClient,
+    method: str,
+    url: str,
+    *,
+    timeout_s: float,
+    auth: httpx.Auth | None = None,
+    headers: Mapping[str, str | SecretStr] | None = None,
+    **content: Any,
+) -> JsonResponse:
+    """Send one request with httpx's ``params``, ``json`` or ``data``; return a failure to, follow no redirect.
+
+    Values of ``headers`` and of the body may be SecretStr. What ``auth`` raises goes through.
+    """
+    try:
+        request = http.build_request(
+            method,
+            url,
+            timeout=timeout_s,
+            headers=_reveal(headers),
+            **{k: _reveal(v) for k, v in content.items()},
+        )
+        response = await http.send(request, auth=auth, follow_redirects=False)
+    except (*REQUEST_ERRORS, ValueError) as error:
+        return JsonResponse(problem=describe_error(error), error=error)
+    return JsonResponse(response.status_code, response.headers, response.content)
+
+
+def _reveal(values: Any) -> Any:
+    """Return a table with its secrets as text; no local variable of a frame that lasts holds the result."""
+    if not isinstance(values, Mapping):
+        return values
+    return {
+        name: value.get_secret_value() if isinstance(value, SecretStr) else value
+        for name, value in values.items()
+    }
+
+
+def describe_error(error: Exception) -> str:
+    """Name a network failure without its request, as the end of a sentence."""
+    if isinstance(error, httpx.TimeoutException):
+        return "it did not answer in time"
+    if isinstance(error, httpx.ConnectError):
+        return "it could not be reached"
+    return f"the connection failed ({type(error).__name__})"
+
+
+def backoff(failures: int, *, first_s: float, longest_s: float, jitter: float, chance: float) -> float:
+    """Return the seconds to wait after that many failures: doubled each time, spread by ``chance`` in 0..1."""
+    doubled = min(longest_s, first_s * 2.0 ** (failures - 1))
+    return doubled * (1.0 + jitter * (2.0 * chance - 1.0))
 
 
 def user_agent(originator: str) -> str:

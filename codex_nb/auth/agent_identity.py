@@ -20,9 +20,9 @@ from codex_nb.auth.credentials import (
     format_seconds,
     name_of,
 )
-from codex_nb.auth.oauth import describe_network_error, is_loopback, is_secure
+from codex_nb.auth.oauth import is_loopback, is_secure
 from codex_nb.errors import RefreshFailed, SignInRequired
-from codex_nb.http import httpx
+from codex_nb.http import httpx, request_json
 from codex_nb.words import identities as words
 from codex_nb.words import network
 
@@ -123,15 +123,12 @@ class AgentRegistry:
     async def _fetch(self, method: str, url: str, timeout_s: float, body: Any = None) -> dict[str, Any] | str:
         if not is_secure(url):
             return network.INSECURE_ADDRESS
-        try:
-            request = self._http.build_request(method, url, json=body, timeout=timeout_s)
-            response = await self._http.send(request, auth=None, follow_redirects=False)
-            value = response.json() if response.is_success else None
-        except httpx.HTTPError as error:
-            return describe_network_error(error)
-        except ValueError:
-            return network.SENSELESS
-        return value if isinstance(value, dict) else network.service_status(str(response.status_code))
+        reply = await request_json(self._http, method, url, timeout_s=timeout_s, json=body)
+        if reply.problem is not None:
+            return reply.problem
+        if not 200 <= reply.status < 300:  # noqa: PLR2004  (HTTP)
+            return network.service_status(str(reply.status))
+        return reply.value if isinstance(reply.value, dict) else network.SENSELESS
 
 
 def _read_record(claims: Secret[dict[str, Any]]) -> AgentRecord | None:
@@ -216,16 +213,15 @@ class Identities:
         url = f"{self._settings.authapi_base_url.rstrip('/')}/v1/user-auth-credential/whoami"
         if token is None or not is_secure(url):
             return words.ACCOUNT_SERVICE_INSECURE
-        try:
-            request = self._http.build_request("GET", url, timeout=WHOAMI_TIMEOUT_S)
-            request.headers["authorization"] = f"Bearer {token.get_secret_value()}"
-            response = await self._http.send(request, auth=None, follow_redirects=False)
-            if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-                return None
-            value = response.json() if response.status_code == httpx.codes.OK else None
-        except (httpx.HTTPError, ValueError) as error:
-            return describe_network_error(error) if isinstance(error, httpx.HTTPError) else network.SENSELESS
-        return value if isinstance(value, dict) else words.account_service_status(str(response.status_code))
+        headers = {"authorization": SecretStr(f"Bearer {token.get_secret_value()}")}
+        reply = await request_json(self._http, "GET", url, timeout_s=WHOAMI_TIMEOUT_S, headers=headers)
+        if reply.status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+            return None
+        if reply.problem is not None:
+            return reply.problem
+        if not reply.is_ok:
+            return words.account_service_status(str(reply.status))
+        return reply.value if isinstance(reply.value, dict) else network.SENSELESS
 
 
 def account_from_whoami(value: dict[str, Any]) -> Account:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -15,8 +14,8 @@ from pydantic import SecretStr
 
 from codex_nb.auth.credentials import encode_base64url
 from codex_nb.errors import LoginFailed, RefreshFailed
-from codex_nb.http import httpx
-from codex_nb.words import login_flows, network, renewal
+from codex_nb.http import JsonResponse, httpx, request_json
+from codex_nb.words import login_flows, renewal
 from codex_nb.words import login_flows as login_flows_words
 from codex_nb.words import renewal as words
 
@@ -82,24 +81,7 @@ class AuthorizationCode:
     redirect_uri: str
 
 
-@dataclass(frozen=True)
-class Reply:
-    """A response without its secrets on show: ``problem`` is set when there was none at all."""
-
-    status: int = 0
-    body: SecretStr = field(default_factory=lambda: SecretStr(""))
-    problem: str | None = None
-
-    def fields(self) -> dict[str, Any]:
-        """Give the body as an object; ``{}`` when it is none."""
-        try:
-            value = json.loads(self.body.get_secret_value())
-        except ValueError:
-            return {}
-        return value if isinstance(value, dict) else {}
-
-
-def read_refresh(reply: Reply) -> TokenReply:
+def read_refresh(reply: JsonResponse) -> TokenReply:
     """Read the answer to a refresh. Raises RefreshFailed, saying whether trying again can help."""
     if reply.problem:
         raise _transient(words.failed(reply.problem), "unreachable")
@@ -117,12 +99,9 @@ def read_refresh(reply: Reply) -> TokenReply:
     raise _transient(words.answered(str(reply.status)), "unreachable")
 
 
-def read_tokens(reply: Reply) -> TokenReply | None:
+def read_tokens(reply: JsonResponse) -> TokenReply | None:
     """Read any subset of the three tokens; None when the answer makes no sense. Other keys are ignored."""
-    try:
-        value = json.loads(reply.body.get_secret_value())
-    except ValueError:
-        return None
+    value = reply.value
     if not isinstance(value, dict):
         return None
     found = {name: value.get(name) for name in ("id_token", "access_token", "refresh_token")}
@@ -131,8 +110,8 @@ def read_tokens(reply: Reply) -> TokenReply | None:
     return TokenReply(**{name: SecretStr(token) for name, token in found.items() if token})
 
 
-def _error_code(reply: Reply) -> str | None:
-    value = reply.fields()
+def _error_code(reply: JsonResponse) -> str | None:
+    value = reply.fields
     error = value.get("error")
     for code in (error.get("code") if isinstance(error, dict) else error, value.get("code")):
         if isinstance(code, str):
@@ -140,18 +119,18 @@ def _error_code(reply: Reply) -> str | None:
     return None
 
 
-def read_device_code(reply: Reply, url: str) -> DeviceCode | None:
+def read_device_code(reply: JsonResponse, url: str) -> DeviceCode | None:
     """Read a device code that is confirmed at ``url``; None when the answer holds none."""
-    value = reply.fields()
+    value = reply.fields
     device_auth_id, user_code = value.get("device_auth_id"), value.get("user_code") or value.get("usercode")
     if not isinstance(device_auth_id, str) or not isinstance(user_code, str):
         return None
     return DeviceCode(SecretStr(device_auth_id), user_code, url, read_interval(value.get("interval")))
 
 
-def read_authorization_code(reply: Reply, redirect_uri: str) -> AuthorizationCode | None:
+def read_authorization_code(reply: JsonResponse, redirect_uri: str) -> AuthorizationCode | None:
     """Read the code that a confirmed device is given; None when the answer holds none."""
-    value = reply.fields()
+    value = reply.fields
     code, verifier = value.get("authorization_code"), value.get("code_verifier")
     if not isinstance(code, str) or not isinstance(verifier, str):
         return None
@@ -175,21 +154,12 @@ def _transient(why: str, reason: str) -> RefreshFailed:
     return RefreshFailed(words.impossible_now(why), permanent=False, reason=reason)
 
 
-def login_failure(what: str, reply: Reply) -> LoginFailed:
+def login_failure(what: str, reply: JsonResponse) -> LoginFailed:
     """Say why a step of the sign-in failed."""
     if reply.problem:
         return LoginFailed(login_flows.unreachable(what, reply.problem), reason="network")
     reason = "refused" if reply.status < 500 else "network"  # noqa: PLR2004  (HTTP: the server's own fault)
     return LoginFailed(login_flows.answered(what, str(reply.status)), reason=reason)
-
-
-def describe_network_error(error: Exception) -> str:
-    """Name a network failure without its request."""
-    if isinstance(error, httpx.TimeoutException):
-        return network.TOO_SLOW
-    if isinstance(error, httpx.ConnectError):
-        return network.UNREACHABLE
-    return network.connection_failed(type(error).__name__)
 
 
 TIMEOUT_S = 20.0
@@ -224,7 +194,7 @@ class OAuthClient:
         reply = await self._send(
             "POST",
             url,
-            json_body={
+            json={
                 "client_id": credentials.client_id or self._settings.client_id,
                 "grant_type": "refresh_token",
                 "refresh_reason": reason,
@@ -261,7 +231,7 @@ class OAuthClient:
         reply = await self._send(
             "POST",
             f"{self._settings.issuer}/oauth/token",
-            form={
+            data={
                 "grant_type": "authorization_code",
                 "client_id": self._settings.client_id,
                 "code": code.code,
@@ -279,7 +249,7 @@ class OAuthClient:
     async def request_device_code(self) -> DeviceCode:
         """Begin a device-code sign-in. Raises LoginFailed."""
         url = f"{self._settings.issuer}/api/accounts/deviceauth/usercode"
-        reply = await self._send("POST", url, json_body={"client_id": self._settings.client_id})
+        reply = await self._send("POST", url, json={"client_id": self._settings.client_id})
         if reply.status == httpx.codes.NOT_FOUND:
             raise LoginFailed(login_flows_words.NO_DEVICE_CODES, reason="unsupported")
         if reply.problem or reply.status != httpx.codes.OK:
@@ -296,7 +266,7 @@ class OAuthClient:
         """
         url = f"{self._settings.issuer}/api/accounts/deviceauth/token"
         body = {"device_auth_id": device.device_auth_id, "user_code": device.user_code}
-        reply = await self._send("POST", url, json_body=body)
+        reply = await self._send("POST", url, json=body)
         if reply.problem or reply.status in (403, 404, 408, 429) or reply.status >= 500:  # noqa: PLR2004  (HTTP)
             return None
         if reply.status != httpx.codes.OK:
@@ -317,25 +287,15 @@ class OAuthClient:
             "token_type_hint": "refresh_token",
             "client_id": credentials.client_id or self._settings.client_id,
         }
-        reply = await self._send("POST", url, json_body=body, timeout_s=REVOKE_TIMEOUT_S)
+        reply = await self._send("POST", url, json=body, timeout_s=REVOKE_TIMEOUT_S)
         return reply.status == httpx.codes.OK
 
-    async def _send(self, method: str, url: str, *, timeout_s: float = TIMEOUT_S, **body: Any) -> Reply:
+    async def _send(
+        self, method: str, url: str, *, timeout_s: float = TIMEOUT_S, **body: Any
+    ) -> JsonResponse:
         if not is_secure(url):
-            return Reply(problem=f"{url} is neither an https address nor on this machine")
-        try:
-            request = self._http.build_request(method, url, timeout=timeout_s, **_encode(**body))
-            response = await self._http.send(request, auth=None, follow_redirects=False)
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-            return Reply(problem=describe_network_error(error))
-        return Reply(response.status_code, SecretStr(response.text))
-
-
-def _encode(json_body: dict[str, Any] | None = None, form: dict[str, Any] | None = None) -> dict[str, Any]:
-    def reveal(values: dict[str, Any]) -> dict[str, Any]:
-        return {k: v.get_secret_value() if isinstance(v, SecretStr) else v for k, v in values.items()}
-
-    return {"data": reveal(form)} if form is not None else {"json": reveal(json_body or {})}
+            return JsonResponse(problem=f"{url} is neither an https address nor on this machine")
+        return await request_json(self._http, method, url, timeout_s=timeout_s, **body)
 
 
 def ensure_secure(url: str) -> None:

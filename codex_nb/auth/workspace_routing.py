@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
-from codex_nb.auth.oauth import describe_network_error, is_loopback
+from codex_nb.auth.oauth import is_loopback
 from codex_nb.errors import ApiError, BackendOverloaded
-from codex_nb.http import httpx
+from codex_nb.http import httpx, request_json
 from codex_nb.words import next_steps
 from codex_nb.words import workspace as words
 
@@ -79,18 +79,14 @@ class WorkspaceRouting:
 
     async def _ask(self) -> dict[str, Any] | ApiError:
         url = accounts_url(self._settings.chatgpt_base_url)
-        try:
-            response = await self._http.get(url, auth=self._signer.auth(), timeout=TIMEOUT_S)
-            value = response.json() if response.is_success else None
-        except httpx.HTTPError as error:
-            return BackendOverloaded(words.not_asked(describe_network_error(error)))
-        except ValueError:
-            value = None
-        if isinstance(value, dict):
-            return value
-        kind = BackendOverloaded if response.status_code >= 500 else ApiError  # noqa: PLR2004  (HTTP: their fault)
-        message = words.not_found(str(response.status_code))
-        return kind(message, status=response.status_code, request_id=response.headers.get("x-request-id"))
+        reply = await request_json(self._http, "GET", url, auth=self._signer.auth(), timeout_s=TIMEOUT_S)
+        if reply.problem is not None:
+            return BackendOverloaded(words.not_asked(reply.problem))
+        if reply.is_ok and isinstance(reply.value, dict):
+            return reply.fields
+        kind = BackendOverloaded if reply.status >= 500 else ApiError  # noqa: PLR2004  (HTTP: their fault)
+        message = words.not_found(str(reply.status))
+        return kind(message, status=reply.status, request_id=reply.headers.get("x-request-id"))
 
 
 def accounts_url(chatgpt_base_url: str) -> str:

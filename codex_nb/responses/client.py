@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 from codex_nb.errors import BackendOverloaded, CodexError, ModelUnavailable, RateLimited, StreamInterrupted
-from codex_nb.http import httpx
+from codex_nb.http import REQUEST_ERRORS, backoff, httpx
 from codex_nb.responses import events as ev
 from codex_nb.responses.accumulator import ResponseAccumulator
 from codex_nb.responses.errors import event_error, request_id_of, transport_error
@@ -78,8 +78,13 @@ class RetryPolicy:
         """Give the wait after that many failures: what the server wants, or doubling, blurred by ``chance`` in 0..1."""
         if wanted is not None:
             return wanted
-        doubled = min(self.longest_delay, self.first_delay * 2.0 ** (failures - 1))
-        return doubled * (1.0 + self.jitter * (2.0 * chance - 1.0))
+        return backoff(
+            failures,
+            first_s=self.first_delay,
+            longest_s=self.longest_delay,
+            jitter=self.jitter,
+            chance=chance,
+        )
 
 
 class Attempts:
@@ -274,7 +279,7 @@ class ResponsesClient:
             message = self._message(request, url, headers)
             async with asyncio.timeout(self.backend.idle_timeout_s):
                 return await self._http.send(message, auth=self._auth, stream=True, follow_redirects=False)
-        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, OSError) as error:
+        except REQUEST_ERRORS as error:
             failure = transport_error(error, url=url)
         raise failure
 

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from codex_nb.config.settings import EFFORTS, ULTRA
 from codex_nb.errors import AuthError, CodexError, ConfigError, ModelUnavailable
-from codex_nb.http import httpx
+from codex_nb.http import httpx, request_json
 from codex_nb.rendering.visible import visible_line
 from codex_nb.responses.errors import response_error, transport_error, unreadable_response
 from codex_nb.responses.request import CONTRACT_VERSION
@@ -43,25 +43,20 @@ async def get_json(
     auth: httpx.Auth | None,
     params: Mapping[str, str] | None = None,
 ) -> Any:
-    """Ask once and give the parsed body; every failure is a CodexError."""
-    failure: CodexError
+    """Ask once and return the parsed body. Every failure is a CodexError."""
     headers = {"accept": "application/json", **backend.headers}
     query = {**backend.query, **(params or {})} or None
-    try:
-        reply = await http.get(
-            url, auth=auth, params=query, headers=headers, timeout=TIMEOUT_S, follow_redirects=False
-        )
-    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, OSError) as error:
-        failure = transport_error(error, url=url)
-    else:
-        if reply.status_code != httpx.codes.OK:
-            raise response_error(reply.status_code, reply.headers, reply.content, backend=backend, url=url)
-        try:
-            return reply.json()
-        except (ValueError, RecursionError):
-            kind = reply.headers.get("content-type", "")
-            failure = unreadable_response(reply.status_code, kind, reply.content, backend=backend)
-    raise failure
+    reply = await request_json(
+        http, "GET", url, timeout_s=TIMEOUT_S, auth=auth, headers=headers, params=query
+    )
+    if reply.error is not None:
+        raise transport_error(reply.error, url=url)
+    if not reply.is_ok:
+        raise response_error(reply.status, reply.headers, reply.content, backend=backend, url=url)
+    if reply.value is None:
+        kind = reply.headers.get("content-type", "")
+        raise unreadable_response(reply.status, kind, reply.content, backend=backend)
+    return reply.value
 
 
 @dataclass(frozen=True)

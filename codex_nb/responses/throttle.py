@@ -11,6 +11,8 @@ import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from codex_nb.http import backoff
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
@@ -75,8 +77,13 @@ class Throttle:
             self._limits_in_a_row += 1
         self._allowed = 1
         if retry_after is None:
-            backoff = FIRST_WAIT_S * 2.0 ** (self._limits_in_a_row - 1)
-            retry_after = min(backoff, LONGEST_BACKOFF_S) * (0.5 + self._chance())
+            retry_after = backoff(
+                self._limits_in_a_row,
+                first_s=FIRST_WAIT_S,
+                longest_s=LONGEST_BACKOFF_S,
+                jitter=0.5,
+                chance=self._chance(),
+            )
         self._resume_at = max(self._resume_at, self._clock() + retry_after)
         return self.waiting_s
 
