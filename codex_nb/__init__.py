@@ -63,10 +63,10 @@ def ask(
     >>> codex_nb.ask("How many days has a leap year?", schema=int).parsed + 1 > 0
     True
     """
-    from codex_nb import api as face
+    from codex_nb import api
 
     options = _options(locals())
-    return face.ask(prompt, **options)
+    return api.ask(prompt, **options)
 
 
 async def aask(
@@ -89,10 +89,10 @@ async def aask(
     >>> [answer.status for answer in asyncio.run(both())]
     ['completed', 'completed']
     """
-    from codex_nb import api as face
+    from codex_nb import api
 
     options = _options(locals())
-    return await face.aask(prompt, **options)
+    return await api.aask(prompt, **options)
 
 
 async def astream(
@@ -117,10 +117,10 @@ async def astream(
     """
     from contextlib import aclosing
 
-    from codex_nb import api as face
+    from codex_nb import api
 
     options = _options(locals())
-    async with aclosing(face.astream(prompt, **options)) as events:
+    async with aclosing(api.astream(prompt, **options)) as events:
         async for event in events:
             yield event
 
@@ -149,11 +149,11 @@ def map(  # noqa: A001  the name that the standard library has for it
     >>> [type(answer.parsed).__name__ for answer in answers]
     ['bool', 'bool']
     """
-    from codex_nb import api as face
+    from codex_nb import api
 
     options = {"thread": None, "context": False, "tools": (), "images": (), "approval": "never"}
     chosen = {"schema": schema, "model": model, "effort": effort, "profile": profile}
-    return face.ask_many(
+    return api.ask_many(
         prompts, concurrency=concurrency, on_error=on_error, executor=executor, **options, **chosen
     )
 
@@ -167,9 +167,9 @@ def status(profile: str | None = None) -> Overview:
     >>> [window.label for window in account.windows]
     ['5 h', 'week']
     """
-    from codex_nb import api as face
+    from codex_nb import api
 
-    return face.status(profile)
+    return api.status(profile)
 
 
 def _options(arguments: dict[str, Any]) -> dict[str, Any]:

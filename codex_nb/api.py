@@ -19,7 +19,7 @@ from codex_nb.host.mailbox import Mailbox
 from codex_nb.host.shell_channel import open_pump
 from codex_nb.magics.cell import stdin_prompt
 from codex_nb.magics.question import gather, image_url
-from codex_nb.magics.session import NotebookReading, PlainConfiguration, ShellSession, read_for
+from codex_nb.magics.session import DefaultConfig, NotebookReading, ShellSession, read_for
 from codex_nb.profile import open_profile
 from codex_nb.responses.throttle import Throttle
 from codex_nb.session.batch import Batch, CoroutineExecutor, prompts_of
@@ -45,21 +45,21 @@ if TYPE_CHECKING:
 
 
 @functools.cache
-def _bare_workspaces() -> dict[int, ShellSession]:
-    """Return the workspaces of shells without the extension, and of no shell; they are closed when Python ends."""
+def _bare_sessions() -> dict[int, ShellSession]:
+    """Return the sessions of shells without the extension, and of no shell; they are closed when Python ends."""
     atexit.register(close)
     return {}
 
 
-def _bare_workspace(shell: Any) -> ShellSession:
-    # setdefault is one step: threads that come at once get the same workspace, which opens nothing before it is used
-    made = ShellSession(shell, PlainConfiguration(), engine(), open_profile, None, Environment())
-    return _bare_workspaces().setdefault(id(shell), made)
+def _bare_session(shell: Any) -> ShellSession:
+    # setdefault is one step: threads that come at once get the same session, which opens nothing before it is used
+    made = ShellSession(shell, DefaultConfig(), engine(), open_profile, None, Environment())
+    return _bare_sessions().setdefault(id(shell), made)
 
 
 def close() -> None:
     """Close the connections that calls from Python have opened; the next call opens new ones."""
-    known = _bare_workspaces()
+    known = _bare_sessions()
     while known:
         known.popitem()[1].close()
 
@@ -69,17 +69,17 @@ def _shell() -> Any:
     return module.get_ipython() if module is not None else None
 
 
-def workspace() -> ShellSession:
-    """Return the loaded extension's workspace, so that a cell and a call share one login; else a bare one."""
-    from codex_nb.magics.extension import loaded_workspace
+def current_session() -> ShellSession:
+    """Return the loaded extension's session, so that a cell and a call share one login; else a bare one."""
+    from codex_nb.magics.extension import loaded_session
 
     shell = _shell()
-    found = loaded_workspace(shell) if shell is not None else None
-    return found or _bare_workspace(shell)
+    found = loaded_session(shell) if shell is not None else None
+    return found or _bare_session(shell)
 
 
 def _request(
-    space: ShellSession,
+    session: ShellSession,
     prompt: str,
     *,
     model: str | None,
@@ -94,31 +94,32 @@ def _request(
 ) -> tuple[Profile, TurnRequest]:
     from codex_nb.tools.base import tool
 
-    home = space.home(profile)
-    namespace = space.namespace
+    opened = session.profile(profile)
+    namespace = session.namespace
     found = None
-    if context and space.shell is not None:
-        reading = read_for(space, prompt, None)
-        found = gather(reading, home, reading.hidden())
+    if context and session.shell is not None:
+        reading = read_for(session, prompt, None)
+        found = gather(reading, opened, reading.hidden())
     request = TurnRequest(
         prompt=prompt,
-        model=model or space.config.model,
-        effort=effort or space.config.effort,
+        model=model or session.config.model,
+        effort=effort or session.config.effort,
         thread=thread,
         context=found,
         tools=ToolSet(tuple(each if isinstance(each, Tool) else tool(each) for each in tools)),
         images=tuple(
-            name if name.startswith("data:") else image_url(name, namespace, space.folder) for name in images
+            name if name.startswith("data:") else image_url(name, namespace, session.folder)
+            for name in images
         ),
         schema=schema,
         approval=ApprovalPolicy(approval),
-        folder=space.folder,
+        folder=session.folder,
     )
-    return home, request
+    return opened, request
 
 
-def _ports(space: ShellSession, mailbox: Mailbox, prompt: str) -> Ports:
-    return Ports(mailbox, space.kernel, None, space.folder, NotebookReading(space, prompt).hidden)
+def _ports(session: ShellSession, mailbox: Mailbox, prompt: str) -> Ports:
+    return Ports(mailbox, session.kernel, None, session.folder, NotebookReading(session, prompt).hidden)
 
 
 class _NullView:
@@ -146,14 +147,14 @@ class _NullView:
 
 def ask(prompt: str, **options: Any) -> Answer:
     """See :func:`codex_nb.ask`."""
-    space = workspace()
-    home, request = _request(space, prompt, **options)
+    session = current_session()
+    profile, request = _request(session, prompt, **options)
     approvals = PendingApprovals()
-    screen = _NullView(approvals, stdin_prompt(space.shell))
-    with Mailbox() as mailbox, open_pump(space.shell, mailbox) as pump:
-        ports = _ports(space, mailbox, prompt)
-        turn = home.assistant.turn(request, ports=ports, approver=approvals)
-        answer = run_turn_in_cell(space.engine, turn, screen, mailbox, pump)
+    screen = _NullView(approvals, stdin_prompt(session.shell))
+    with Mailbox() as mailbox, open_pump(session.shell, mailbox) as pump:
+        ports = _ports(session, mailbox, prompt)
+        turn = profile.assistant.turn(request, ports=ports, approver=approvals)
+        answer = run_turn_in_cell(session.engine, turn, screen, mailbox, pump)
     if screen.finished is not None:
         _raise_failure(screen.finished)
     return answer
@@ -166,13 +167,13 @@ def _raise_failure(finished: TurnFinished) -> None:
 
 async def astream(prompt: str, **options: Any) -> AsyncGenerator[TurnEvent, None]:
     """See :func:`codex_nb.astream`."""
-    space = workspace()
-    home, request = _request(space, prompt, **options)
+    session = current_session()
+    profile, request = _request(session, prompt, **options)
     approver: Approver = DenyAll()
     with Mailbox() as mailbox:
-        ports = _ports(space, mailbox, prompt)
-        turn = home.assistant.turn(request, ports=ports, approver=approver)
-        async with aclosing(relay(space.engine, turn, mailbox)) as events:
+        ports = _ports(session, mailbox, prompt)
+        turn = profile.assistant.turn(request, ports=ports, approver=approver)
+        async with aclosing(relay(session.engine, turn, mailbox)) as events:
             async for event in events:
                 yield event
 
@@ -199,16 +200,16 @@ def ask_many(
 ) -> Any:
     """See :func:`codex_nb.map`."""
     texts, shaped = prompts_of(prompts)
-    space = workspace()
+    session = current_session()
     throttle = Throttle(concurrency)
-    line = ProgressLine(in_notebook=getattr(space.shell, "kernel", None) is not None)
-    with Mailbox() as mailbox, open_pump(space.shell, mailbox) as pump:
+    line = ProgressLine(in_notebook=getattr(session.shell, "kernel", None) is not None)
+    with Mailbox() as mailbox, open_pump(session.shell, mailbox) as pump:
 
         async def answer(prompt: str) -> Answer:
-            home, request = _request(space, prompt, **options)
+            profile, request = _request(session, prompt, **options)
             request = replace(request, throttle=throttle)
-            ports = _ports(space, mailbox, prompt)
-            return await home.assistant.answer(request, ports=ports, approver=DenyAll())
+            ports = _ports(session, mailbox, prompt)
+            return await profile.assistant.answer(request, ports=ports, approver=DenyAll())
 
         def wait(_: Collection[Future[Any]], seconds: float) -> None:
             pump.once(seconds)
@@ -217,7 +218,7 @@ def ask_many(
         batch = Batch(
             texts,
             answer if executor is None else functools.partial(ask, **options),
-            CoroutineExecutor(space.engine.submit) if executor is None else executor,
+            CoroutineExecutor(session.engine.submit) if executor is None else executor,
             concurrency=concurrency,
             on_error=on_error,
             on_progress=line.tell,
@@ -238,4 +239,4 @@ def status(profile: str | None = None) -> Overview:
     """See :func:`codex_nb.status`."""
     from codex_nb.magics.account import overview
 
-    return overview(workspace(), profile)
+    return overview(current_session(), profile)

@@ -70,11 +70,11 @@ def _backend(folder: Path) -> Iterator[Backend]:
     from codex_nb.simulator import Simulator
 
     with Simulator() as simulator:
-        home = folder / "codex_home"
-        home.mkdir(mode=0o700)
-        (home / "config.toml").write_text(simulator.config_toml(), encoding="utf-8")
-        simulator.write_login(home)
-        environment = {**simulator.environ(), "CODEX_HOME": str(home)}
+        codex_home = folder / "codex_home"
+        codex_home.mkdir(mode=0o700)
+        (codex_home / "config.toml").write_text(simulator.config_toml(), encoding="utf-8")
+        simulator.write_login(codex_home)
+        environment = {**simulator.environ(), "CODEX_HOME": str(codex_home)}
         yield Backend(words.SIMULATED, environment, simulated=True)
 
 
@@ -85,9 +85,9 @@ def _own_login() -> str | None:
     from codex_nb.profile import open_profile_at
 
     async def look() -> str | None:
-        async with open_profile_at(os.environ) as home:
+        async with open_profile_at(os.environ) as profile:
             try:
-                return (await home.credentials.current()).label
+                return (await profile.credentials.current()).label
             except CodexError:
                 return None
 
@@ -224,8 +224,8 @@ def _status(options: argparse.Namespace) -> int:
     from codex_nb.ui.account import AccountReport
 
     async def run() -> int:
-        async with open_profile_at(os.environ, profile=options.profile) as home:
-            status = await home.status()
+        async with open_profile_at(os.environ, profile=options.profile) as profile:
+            status = await profile.status()
             report = AccountReport(status.account, status.limits, status.model, status.effort)
             print(in_a_shell(str(report)))
             return 0 if status.account.signed_in else 1
@@ -241,8 +241,8 @@ def _login(options: argparse.Namespace) -> int:
         return await asyncio.to_thread(getpass.getpass, prompt)
 
     async def run() -> int:
-        async with open_profile_at(os.environ, profile=options.profile) as home:
-            await sign_in_by_text(home.login_flow(options.way), print, ask_hidden, cell_waits=False)
+        async with open_profile_at(os.environ, profile=options.profile) as profile:
+            await sign_in_by_text(profile.login_flow(options.way), print, ask_hidden, cell_waits=False)
             return 0
 
     return asyncio.run(run())
@@ -253,8 +253,8 @@ def _logout(options: argparse.Namespace) -> int:
     from codex_nb.words.commands import SIGNED_OUT, WAS_NOT_SIGNED_IN
 
     async def run() -> int:
-        async with open_profile_at(os.environ, profile=options.profile) as home:
-            had_one = await home.credentials.sign_out()
+        async with open_profile_at(os.environ, profile=options.profile) as profile:
+            had_one = await profile.credentials.sign_out()
             print(SIGNED_OUT if had_one else WAS_NOT_SIGNED_IN)
             return 0
 

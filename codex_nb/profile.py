@@ -8,7 +8,7 @@ import importlib
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from codex_nb.auth import (
     AccountStatus,
@@ -34,7 +34,7 @@ from codex_nb.words import identities as words
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from codex_nb.auth import Finding, FlowKind, LoginFlow
+    from codex_nb.auth import Finding, FlowKind, LoginFlow, Route
     from codex_nb.auth.sources import ExternalTokenProvider
     from codex_nb.config.settings import Settings
     from codex_nb.http import httpx
@@ -44,53 +44,54 @@ if TYPE_CHECKING:
     from codex_nb.responses.request import ResponsesRequest
 
 
-@dataclass(frozen=True)
-class Service:
-    """The way to the API for one kind of login."""
-
+class _Backend(NamedTuple):
     client: ResponsesClient
     catalog: ModelCatalog
 
 
-class Services:
-    """The services of one profile; the login at hand decides which of them a request takes."""
+class BackendRouter:
+    """Sends each request to the backend of the login at hand: ChatGPT's, or the API's for a key."""
 
     def __init__(self, settings: Settings, http: httpx.AsyncClient, credentials: CredentialManager) -> None:
         self._settings = settings
         self._http = http
         self._credentials = credentials
         self._routing = WorkspaceRouting(http, settings, credentials)
-        self._open: dict[bool, Service] = {}
+        self._backends: dict[bool, _Backend] = {}
 
     def stream(self, request: ResponsesRequest) -> AsyncIterator[ResponseEvent]:
-        """Send a request on the way that fits the login it is signed with."""
-        return self.present().client.stream(request)
+        """Send a request to the backend of the login that signs it."""
+        return self._current().client.stream(request)
 
     async def choose(self, wanted: str | None = None) -> Model:
         """Find the model to use."""
         await self._credentials.current()
-        return await self.present().catalog.choose(wanted)
+        return await self._current().catalog.choose(wanted)
 
     async def models(self) -> tuple[Model, ...]:
-        """Give the models of the account."""
+        """Return the models of the account."""
         await self._credentials.current()
-        return await self.present().catalog.models()
+        return await self._current().catalog.models()
+
+    def cached_models(self) -> tuple[str, ...]:
+        """Name the models that are known without a request."""
+        return tuple(model.slug for model in self._current().catalog.cached() if model.is_listed)
 
     async def usage(self) -> RateLimits | None:
-        """Ask the backend for the limits; None where there is no plan to ask about."""
+        """Ask the backend for the limits; None for a login without a plan."""
         credentials = await self._credentials.current()
         backend = choose_backend(self._settings, is_chatgpt_auth=credentials.is_chatgpt_backend)
         return await fetch_usage(self._http, backend, self._credentials.auth())
 
-    def present(self) -> Service:
-        """Give the service for the login in memory; ChatGPT's when none was read yet."""
-        known = self._credentials.peek()
-        is_chatgpt = known is None or known.is_chatgpt_backend
-        if is_chatgpt not in self._open:
-            self._open[is_chatgpt] = self._make(is_chatgpt=is_chatgpt)
-        return self._open[is_chatgpt]
+    def _current(self) -> _Backend:
+        """Return the backend for the credentials in memory; ChatGPT's when none were read yet."""
+        credentials = self._credentials.peek()
+        is_chatgpt = credentials is None or credentials.is_chatgpt_backend
+        if is_chatgpt not in self._backends:
+            self._backends[is_chatgpt] = self._open(is_chatgpt=is_chatgpt)
+        return self._backends[is_chatgpt]
 
-    def _make(self, *, is_chatgpt: bool) -> Service:
+    def _open(self, *, is_chatgpt: bool) -> _Backend:
         backend = choose_backend(self._settings, is_chatgpt_auth=is_chatgpt)
         auth = self._credentials.auth()
         catalog = ModelCatalog(
@@ -102,14 +103,14 @@ class Services:
             default=self._settings.model,
         )
         route = self._route if backend.is_chatgpt else None
-        return Service(ResponsesClient(self._http, backend, auth, route=route, catalog=catalog), catalog)
+        return _Backend(ResponsesClient(self._http, backend, auth, route=route, catalog=catalog), catalog)
 
-    async def _route(self) -> Any:
+    async def _route(self) -> Route:
         return await self._routing.route(await self._credentials.current())
 
     def _identity(self) -> str:
-        known = self._credentials.peek()
-        return known.identity_key if known is not None else ""
+        credentials = self._credentials.peek()
+        return credentials.identity_key if credentials is not None else ""
 
 
 @dataclass(frozen=True)
@@ -134,11 +135,11 @@ class Profile:
     ) -> None:
         self.settings = settings
         self.credentials = credentials
-        self.services = Services(settings, http, credentials)
+        self.backend = BackendRouter(settings, http, credentials)
         self.assistant = Assistant(
-            client=self.services,
+            client=self.backend,
             identity=credentials,
-            models=self.services,
+            models=self.backend,
             threads=ThreadStore(settings.codex_home / "codex_nb" / "threads"),
             settings=settings,
             environ=environ,
@@ -150,10 +151,6 @@ class Profile:
         """Give the credentials that the next request is signed with; raises SignInRequired."""
         return await self.credentials.current()
 
-    def cached_models(self) -> tuple[str, ...]:
-        """Name the models that are known without asking anyone."""
-        return tuple(model.slug for model in self.services.present().catalog.cached() if model.is_listed)
-
     def login_flow(self, way: FlowKind) -> LoginFlow:
         """Begin a sign-in."""
         return open_flow(way, self.credentials)
@@ -163,7 +160,7 @@ class Profile:
         account, limits = await account_status(self.credentials), self.assistant.limits
         if account.signed_in:
             try:
-                limits = await self.services.usage() or limits
+                limits = await self.backend.usage() or limits
             except CodexError as error:
                 account = replace(account, problem=error.line)
         return Status(account, limits, self.settings.model, self.settings.effort)
@@ -193,13 +190,12 @@ async def open_profile_at(
     external: ExternalTokenProvider | None = None,
 ) -> AsyncIterator[Profile]:
     """Open a profile for one piece of work on the running loop."""
-    home = make_profile(
-        load_settings(environ, profile=profile, overrides=overrides), environ, external=external
-    )
+    settings = load_settings(environ, profile=profile, overrides=overrides)
+    opened = make_profile(settings, environ, external=external)
     try:
-        yield home
+        yield opened
     finally:
-        await asyncio.shield(home.close())
+        await asyncio.shield(opened.close())
 
 
 def diagnose(environ: Mapping[str, str], *, profile: str | None = None) -> tuple[Finding, ...]:

@@ -88,7 +88,7 @@ class LoginPrompt:
     None is text.
     """
 
-    home: Profile
+    profile: Profile
     has_widgets: bool
     has_person: bool
     reserve_output: Callable[[], Displays | None] = lambda: None
@@ -114,7 +114,7 @@ class LoginPrompt:
 
         def show() -> LoginWidget:
             displays = self.reserve_output()
-            widget = LoginWidget(self.home.login_flow, methods=methods, reason=reason, displays=displays)
+            widget = LoginWidget(self.profile.login_flow, methods=methods, reason=reason, displays=displays)
             widget.show()  # in the same step: the front end may answer at once
             return widget
 
@@ -141,7 +141,7 @@ class LoginPrompt:
         elif reason:
             write(visible(reason))
         try:
-            return await sign_in_by_text(self.home.login_flow(first), write, ask_hidden)
+            return await sign_in_by_text(self.profile.login_flow(first), write, ask_hidden)
         finally:
             await asyncio.gather(*shown)
 
@@ -155,34 +155,34 @@ async def answered(is_ready: Callable[[], bool]) -> bool:
     return is_ready()
 
 
-def desk(workspace: ShellSession, home: Profile) -> LoginPrompt:
+def desk(session: ShellSession, profile: Profile) -> LoginPrompt:
     """Look at who could sign in here: nobody under a capture, which shows nothing. Runs on the thread of the cell."""
-    wants_text = workspace.config.display == "text"
-    end = front_end(workspace.shell)
+    wants_text = session.config.display == "text"
+    end = front_end(session.shell)
     return LoginPrompt(
-        home, end.may_have_widgets and not wants_text, end.allows_input and not end.is_captured
+        profile, end.may_have_widgets and not wants_text, end.allows_input and not end.is_captured
     )
 
 
-def ensure_signed_in(workspace: ShellSession, home: Profile) -> None:
+def ensure_signed_in(session: ShellSession, profile: Profile) -> None:
     """See to a login before anything is shown; ask the person to sign in where there is one to ask."""
     try:
-        workspace.wait(home.signed_in())
+        session.wait(profile.signed_in())
     except AuthError as error:
-        place, reason = desk(workspace, home), str(error)
+        place, reason = desk(session, profile), str(error)
         if not needs_sign_in(error) or not (place.has_widgets or place.has_person):
             raise
-        done = workspace.wait_with(lambda main: place.sign_in(main, "device", reason))
+        done = session.wait_with(lambda main: place.sign_in(main, "device", reason))
         if done is None:
             raise
 
 
 def sign_in_during(
-    workspace: ShellSession, home: Profile, main: MainThread, reserve_output: Callable[[], Displays | None]
+    session: ShellSession, profile: Profile, main: MainThread, reserve_output: Callable[[], Displays | None]
 ) -> SignIn:
     """Return what a turn calls when its login has ended on the way; ``reserve_output`` is its screen's."""
-    there = desk(workspace, home)
-    answers = there.has_widgets and workspace.unanswered is None
+    there = desk(session, profile)
+    answers = there.has_widgets and session.unanswered is None
     place = replace(there, has_widgets=answers, reserve_output=reserve_output)
 
     async def sign_in(error: AuthError) -> bool:
@@ -191,13 +191,13 @@ def sign_in_during(
     return sign_in
 
 
-def sign_in(workspace: ShellSession, way: FlowKind, profile: str | None) -> None:
+def sign_in(session: ShellSession, way: FlowKind, name: str | None) -> None:
     """Sign in because the person asked for it."""
-    home = workspace.home(profile)
-    place = desk(workspace, home)
+    profile = session.profile(name)
+    place = desk(session, profile)
     if not (place.has_widgets or place.has_person):
         raise LoginFailed(words.NOBODY_HERE, reason="unsupported")
-    done = workspace.wait_with(lambda main: place.sign_in(main, way))
+    done = session.wait_with(lambda main: place.sign_in(main, way))
     if done is None:
         raise LoginFailed(login_flows.CANCELLED, reason="cancelled")
 
@@ -238,7 +238,7 @@ class Overview(AccountReport):
 
     @property
     def account_id(self) -> str | None:
-        """The workspace's or account's id."""
+        """The session's or account's id."""
         return self.status.account_id
 
     @property
@@ -265,16 +265,16 @@ class Overview(AccountReport):
         (self.show or show_plainly)(self)
 
 
-def overview(workspace: ShellSession, profile: str | None) -> Overview:
+def overview(session: ShellSession, name: str | None) -> Overview:
     """Find out what is to be told of the account. Runs on the thread of the cell."""
-    home = workspace.home(profile)
-    told = _report(workspace, workspace.wait(home.status()))
-    board = AccountWidget(workspace, home)
+    profile = session.profile(name)
+    told = _report(session, session.wait(profile.status()))
+    board = AccountWidget(session, profile)
     return Overview(**vars(told), show=board.show)
 
 
-def _report(workspace: ShellSession, status: Status) -> AccountReport:
-    config = workspace.config
+def _report(session: ShellSession, status: Status) -> AccountReport:
+    config = session.config
     model, effort = config.model or status.model, config.effort or status.effort
     return AccountReport(status.account, status.limits, model, effort)
 
@@ -289,26 +289,26 @@ def show_plainly(report: AccountReport) -> None:
 class AccountWidget:
     """The account's view with its buttons. A touch is carried out on the engine, the new state shown in place."""
 
-    def __init__(self, workspace: ShellSession, home: Profile) -> None:
-        self._workspace = workspace
-        self._home = home
+    def __init__(self, session: ShellSession, profile: Profile) -> None:
+        self._session = session
+        self._profile = profile
         self._view: AccountView | None = None
         self._sign_out: SignOut | None = None  # that is asked about
 
     def show(self, report: AccountReport) -> None:
         """Show a report: with buttons, once the front end has had the time to answer, where it can have them."""
         if (
-            not desk(self._workspace, self._home).has_widgets or is_catching()
+            not desk(self._session, self._profile).has_widgets or is_catching()
         ):  # its buttons replace what it shows
             show_plainly(report)
             return
         self._view = view = self._make(report)
         view.show()
-        self._workspace.wait_until(lambda: view.ready, READY_S)
+        self._session.wait_until(lambda: view.ready, READY_S)
         view.settle()
 
     def _make(self, report: AccountReport, displays: Displays | None = None) -> AccountView:
-        several = bool(profile_names(self._workspace.environ))
+        several = bool(profile_names(self._session.environ))
         commands: tuple[CommandName, ...] = ("refresh", "sign_in", "sign_out")
         return AccountView(
             report,
@@ -318,7 +318,7 @@ class AccountWidget:
         )
 
     def _obey(self, command: CommandName) -> None:
-        self._workspace.engine.submit(self._carry_out(command))
+        self._session.engine.submit(self._carry_out(command))
 
     async def _carry_out(self, command: CommandName) -> None:
         view, problem = self._view, ""
@@ -330,7 +330,7 @@ class AccountWidget:
                     await self._sign_in(view)
                     return
                 case "sign_out":
-                    self._sign_out = await find_sign_out(self._home.credentials)
+                    self._sign_out = await find_sign_out(self._profile.credentials)
                     if self._sign_out is not None:
                         view.ask_to_sign_out(self._sign_out.who)
                         return
@@ -339,7 +339,7 @@ class AccountWidget:
                     if self._sign_out is not None:
                         await self._sign_out.carry_out()
                 case "switch_profile":
-                    self._home = self._next_profile()
+                    self._profile = self._next_profile()
                 case "refresh":
                     pass
         except CodexError as error:
@@ -347,20 +347,20 @@ class AccountWidget:
         view.update(replace(await self._present(), problem=problem))
 
     async def _present(self) -> AccountReport:
-        return _report(self._workspace, await self._home.status())
+        return _report(self._session, await self._profile.status())
 
     def _next_profile(self) -> Profile:
         """Let the session go on with the profile after this one; the login without a profile is one of them."""
-        names = [None, *profile_names(self._workspace.environ)]
-        present = self._home.settings.profile
+        names = [None, *profile_names(self._session.environ)]
+        present = self._profile.settings.profile
         place = names.index(present) if present in names else 0
-        self._workspace.config.profile = names[(place + 1) % len(names)]
-        return self._workspace.home()
+        self._session.config.profile = names[(place + 1) % len(names)]
+        return self._session.profile()
 
     async def _sign_in(self, view: AccountView) -> None:
         """Show the steps of a sign-in in the view's place, and afterwards the account that came of it."""
         place = view.place
-        widget = LoginWidget(self._home.login_flow, methods=WAYS, cell_waits=False, displays=place)
+        widget = LoginWidget(self._profile.login_flow, methods=WAYS, cell_waits=False, displays=place)
         view.close()  # JupyterLab loses messages when the last widget closes before the next one opens
         widget.show()
         try:
@@ -374,6 +374,6 @@ class AccountWidget:
         view.settle()
 
 
-def show_status(workspace: ShellSession, profile: str | None) -> None:
+def show_status(session: ShellSession, name: str | None) -> None:
     """Show the account: with buttons where a front end can have them."""
-    overview(workspace, profile)._ipython_display_()
+    overview(session, name)._ipython_display_()

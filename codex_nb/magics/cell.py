@@ -105,12 +105,12 @@ async def with_hints(
 
 
 def first_use(codex_home: Path) -> Hint:
-    """Return the hint of a home's first question."""
+    """Return the hint of a profile's first question."""
     return lambda: FIRST_USE if is_first(codex_home) else ""
 
 
 def is_first(codex_home: Path) -> bool:
-    """Whether this is the first question of the home; from then on it is not."""
+    """Whether this is the first question of the profile; from then on it is not."""
     mark = codex_home / "codex_nb" / MARK
     if mark.exists():
         return False
@@ -296,7 +296,7 @@ class OpenedView:
 
 
 def open_view(
-    workspace: ShellSession,
+    session: ShellSession,
     mailbox: Mailbox,
     pump: Pump,
     approvals: PendingApprovals,
@@ -309,23 +309,23 @@ def open_view(
     ``again`` is what Retry and Continue do once the turn has ended early; None offers neither. ``reads_stdin`` tells
     whether approvals may be asked for by typing: not once the cell has ended, for input belongs to the cell that runs.
     """
-    ask = stdin_prompt(workspace.shell) if reads_stdin else None
+    ask = stdin_prompt(session.shell) if reads_stdin else None
     handle_action = _commands(mailbox, approvals, again)
-    wanted, end = workspace.config.display, front_end(workspace.shell)
+    wanted, end = session.config.display, front_end(session.shell)
     if not end.is_captured and (wanted == "widget" or (wanted == "auto" and end.may_have_widgets)):
         patience = READY_S
-        if workspace.unanswered is not None:
-            patience = READY_S if workspace.unanswered.hears else SILENT_S
-            workspace.unanswered.forget()
+        if session.unanswered is not None:
+            patience = READY_S if session.unanswered.hears else SILENT_S
+            session.unanswered.forget()
         transcript, wait = _transcript(handle_action, pump, offers_more=again is not None)
         wait(lambda: transcript.ready, patience)
-        workspace.unanswered = None if transcript.ready else transcript
+        session.unanswered = None if transcript.ready else transcript
         if transcript.ready:
             return OpenedView(PersistentView(transcript, handle_action), transcript)
         return OpenedView(PersistentView(_html(handle_action, ask, transcript.fall_back()), handle_action))
     if wanted in {"html", "widget"} or (wanted == "auto" and end.may_have_html):
         return OpenedView(PersistentView(_html(handle_action, ask), handle_action))
-    return OpenedView(PersistentView(_text(workspace, handle_action, ask), handle_action))
+    return OpenedView(PersistentView(_text(session, handle_action, ask), handle_action))
 
 
 def _transcript(
@@ -350,8 +350,8 @@ def _html(
     return HtmlView(on_command=handle_action, ask=ask, in_place_of=in_place_of)
 
 
-def _text(workspace: ShellSession, handle_action: Callable[[Command], None], ask: Ask | None) -> CellView:
-    if getattr(workspace.shell, "kernel", None) is None and sys.stdout.isatty():
+def _text(session: ShellSession, handle_action: Callable[[Command], None], ask: Ask | None) -> CellView:
+    if getattr(session.shell, "kernel", None) is None and sys.stdout.isatty():
         from rich.console import Console
 
         from codex_nb.ui.rich_view import RichView
@@ -359,9 +359,7 @@ def _text(workspace: ShellSession, handle_action: Callable[[Command], None], ask
         return RichView(Console(), on_command=handle_action, ask=ask)
     from codex_nb.ui.text_view import PlainTextView
 
-    prompts_stay = (
-        front_end(workspace.shell).cell_id is None
-    )  # in a console; a document may keep only outputs
+    prompts_stay = front_end(session.shell).cell_id is None  # in a console; a document may keep only outputs
     return PlainTextView(sys.stdout, on_command=handle_action, ask=ask, prompts_stay=prompts_stay)
 
 
@@ -386,52 +384,52 @@ def _commands(
 CONTINUE = "Go on exactly where your last answer broke off; repeat nothing of it."
 
 
-def answer_cell(workspace: ShellSession, options: CellOptions) -> None:
+def answer_cell(session: ShellSession, options: CellOptions) -> None:
     """Ask what the cell asks, show the answer, bind it."""
     if not options.prompt:
         raise OptionError(words.NO_QUESTION)
-    home = workspace.home(options.profile)
-    ensure_signed_in(workspace, home)
-    question = make_question(workspace, options, home)  # a wrong option is told before anything is shown
+    profile = session.profile(options.profile)
+    ensure_signed_in(session, profile)
+    question = make_question(session, options, profile)  # a wrong option is told before anything is shown
     if options.background:
-        _answer_later(workspace, options, home, question)
+        _answer_later(session, options, profile, question)
         return
-    with Mailbox() as mailbox, open_pump(workspace.shell, mailbox) as pump:
+    with Mailbox() as mailbox, open_pump(session.shell, mailbox) as pump:
         approvals = PendingApprovals()
-        shown = open_view(workspace, mailbox, pump, approvals, _again(workspace, options, home))
-        events = _turn(workspace, options, home, question, shown, mailbox, approvals)
+        shown = open_view(session, mailbox, pump, approvals, _again(session, options, profile))
+        events = _turn(session, options, profile, question, shown, mailbox, approvals)
         try:
-            answer = run_turn_in_cell(workspace.engine, events, shown.screen, mailbox, pump)
+            answer = run_turn_in_cell(session.engine, events, shown.screen, mailbox, pump)
         except TurnInterrupted as interrupt:
-            _bind(workspace, options, interrupt.answer)
+            _bind(session, options, interrupt.answer)
             raise
-    _bind(workspace, options, answer)
+    _bind(session, options, answer)
     if answer.status == "failed":
         raise UsageError(words.NOT_ANSWERED)
 
 
 def _answer_later(
-    workspace: ShellSession, options: CellOptions, home: Profile, question: TurnRequest
+    session: ShellSession, options: CellOptions, profile: Profile, question: TurnRequest
 ) -> None:
     """Show the screen in this cell and let the turn go on while other cells run."""
     mailbox, approvals = Mailbox(), PendingApprovals()
-    with open_pump(workspace.shell, mailbox) as pump:
-        again = _again(workspace, options, home)
-        shown = open_view(workspace, mailbox, pump, approvals, again, reads_stdin=False)
-        events = _turn(workspace, options, home, question, shown, mailbox, approvals)
-    answer = run_in_background(workspace.engine, events, shown.screen, mailbox, workspace.shell)
-    workspace.background.append((mailbox, answer))
+    with open_pump(session.shell, mailbox) as pump:
+        again = _again(session, options, profile)
+        shown = open_view(session, mailbox, pump, approvals, again, reads_stdin=False)
+        events = _turn(session, options, profile, question, shown, mailbox, approvals)
+    answer = run_in_background(session.engine, events, shown.screen, mailbox, session.shell)
+    session.background.append((mailbox, answer))
 
     def bind(done: Future[Answer]) -> None:
         if not done.cancelled() and done.exception() is None:
-            _bind(workspace, options, done.result())
+            _bind(session, options, done.result())
 
     answer.add_done_callback(bind)
 
 
-def _again(workspace: ShellSession, options: CellOptions, home: Profile) -> RetryAction | None:
+def _again(session: ShellSession, options: CellOptions, profile: Profile) -> RetryAction | None:
     """Return what asks once more below an answer that ended early, in the cell that runs now."""
-    channel = channel_of(workspace.shell)
+    channel = channel_of(session.shell)
     if channel is None:
         return None
     cell = channel.parent()
@@ -441,7 +439,7 @@ def _again(workspace: ShellSession, options: CellOptions, home: Profile) -> Retr
         once_more = replace(options, prompt=prompt, fresh=True)
 
         def ask() -> None:
-            _answer_later(workspace, once_more, home, make_question(workspace, once_more, home))
+            _answer_later(session, once_more, profile, make_question(session, once_more, profile))
 
         channel.when_free(cell, ask)
 
@@ -449,45 +447,45 @@ def _again(workspace: ShellSession, options: CellOptions, home: Profile) -> Retr
 
 
 def _turn(
-    workspace: ShellSession,
+    session: ShellSession,
     options: CellOptions,
-    home: Profile,
+    profile: Profile,
     question: TurnRequest,
     shown: OpenedView,
     mailbox: Mailbox,
     approvals: PendingApprovals,
 ) -> AsyncGenerator[TurnEvent, None]:
     try:
-        reading = read_for(workspace, options.prompt, shown.transcript)
-        question = with_notebook(question, options, home, reading)
+        reading = read_for(session, options.prompt, shown.transcript)
+        question = with_notebook(question, options, profile, reading)
     except BaseException:
         shown.screen.close()
         raise
-    cell_id = front_end(workspace.shell).cell_id
+    cell_id = front_end(session.shell).cell_id
     document = OpenDocument(shown.transcript, cell_id) if shown.transcript is not None else None
-    main = OutputDetectingExecutor(mailbox, workspace.shell, shown.screen.start_new_output)
-    ports = Ports(main, workspace.kernel, document, workspace.folder, reading.hidden)
-    sign_in = sign_in_during(workspace, home, mailbox, shown.screen.reserve_output)
-    start = partial(home.assistant.turn, question, ports=ports, approver=approvals, sign_in=sign_in)
+    main = OutputDetectingExecutor(mailbox, session.shell, shown.screen.start_new_output)
+    ports = Ports(main, session.kernel, document, session.folder, reading.hidden)
+    sign_in = sign_in_during(session, profile, mailbox, shown.screen.reserve_output)
+    start = partial(profile.assistant.turn, question, ports=ports, approver=approvals, sign_in=sign_in)
     events = retry_after_login(start, sign_in)
     return with_hints(
-        events, (first_use(home.settings.codex_home), _tags_unseen(workspace, options, reading))
+        events, (first_use(profile.settings.codex_home), _tags_unseen(session, options, reading))
     )
 
 
-def _tags_unseen(workspace: ShellSession, options: CellOptions, reading: NotebookReading) -> Hint:
+def _tags_unseen(session: ShellSession, options: CellOptions, reading: NotebookReading) -> Hint:
     """Return what tells, once in a kernel, that cell tags are not visible."""
     sees_none = options.context and reading.sees_no_tags  # looked up in the cell that asks, not later
 
     def hint() -> str:
-        is_new = sees_none and not workspace.told_of_tags
-        workspace.told_of_tags = workspace.told_of_tags or sees_none
+        is_new = sees_none and not session.told_of_tags
+        session.told_of_tags = session.told_of_tags or sees_none
         return TAGS_UNSEEN if is_new else ""
 
     return hint
 
 
-def _bind(workspace: ShellSession, options: CellOptions, answer: Answer) -> None:
-    workspace.keep(options.prompt, answer)
+def _bind(session: ShellSession, options: CellOptions, answer: Answer) -> None:
+    session.keep(options.prompt, answer)
     if options.output:
-        workspace.shell.user_ns[options.output] = answer.parsed if options.schema else answer
+        session.shell.user_ns[options.output] = answer.parsed if options.schema else answer

@@ -45,14 +45,14 @@ _PICTURES = ("savefig", "figure", "save")  # what figures, axes and pictures can
 
 
 class NotebookNames:
-    """Looks names up in the user's namespace and in what the workspace knows."""
+    """Looks names up in the user's namespace and in what the session knows."""
 
     def __init__(self, shell: InteractiveShell, magics: CodexMagics) -> None:
         self._shell = shell
         self._magics = magics
         self._kinds: Mapping[str, Callable[[str], Iterable[str]]] = {
-            "model": lambda _: self._workspace.home().cached_models(),
-            "thread": lambda _: [info.name for info in self._workspace.home().assistant.threads.threads()],
+            "model": lambda _: self._session.profile().backend.cached_models(),
+            "thread": lambda _: [info.name for info in self._session.profile().assistant.threads.threads()],
             "profile": self._profiles,
             "output": lambda _: self._variables(),
             "schema": self._schemas,
@@ -67,13 +67,13 @@ class NotebookNames:
         return self._kinds[kind](start) if kind in self._kinds else ()
 
     @property
-    def _workspace(self) -> ShellSession:
-        return self._magics.workspace
+    def _session(self) -> ShellSession:
+        return self._magics.session
 
     def _profiles(self, _: str) -> Iterable[str]:
         from codex_nb.config.settings import profile_names
 
-        return profile_names(self._workspace.environ)
+        return profile_names(self._session.environ)
 
     def _variables(self) -> dict[str, Any]:
         hidden, own = self._shell.user_ns_hidden, dict(self._shell.user_ns)
@@ -107,7 +107,7 @@ class NotebookNames:
     def _files(self, start: str) -> Iterable[str]:
         """List the files and folders, as seen from the notebook, that a path could go on to."""
         lead = start[: start.rindex("/") + 1] if "/" in start else ""
-        folder = (self._workspace.folder or Path()) / Path(lead).expanduser()
+        folder = (self._session.folder or Path()) / Path(lead).expanduser()
         begin = start.removeprefix(lead)
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)

@@ -24,7 +24,7 @@ class _Loaded:
 
         self._shell = shell
         self.recorder = OutputRecorder(shell)
-        self.magics = CodexMagics(shell, self._open_workspace)
+        self.magics = CodexMagics(shell, self._open_session)
         self._matcher = CodexMatcher(NotebookNames(shell, self.magics), self.magics.values_of).matcher()
 
     def enter(self) -> None:
@@ -45,7 +45,7 @@ class _Loaded:
         self._shell.magics_manager.registry.pop(type(self.magics).__name__, None)
         self.magics.close()
 
-    def _open_workspace(self, magics: CodexMagics) -> ShellSession:
+    def _open_session(self, magics: CodexMagics) -> ShellSession:
         from codex_nb.config.settings import Environment
         from codex_nb.host.engine import engine
         from codex_nb.magics.session import ShellSession
@@ -70,7 +70,7 @@ def unload(shell: InteractiveShell) -> None:
         loaded.leave()
 
 
-def loaded_workspace(shell: InteractiveShell) -> ShellSession | None:
-    """Return the workspace of the shell's extension, None where it is not loaded."""
+def loaded_session(shell: InteractiveShell) -> ShellSession | None:
+    """Return the session of the shell's extension, None where it is not loaded."""
     loaded: _Loaded | None = getattr(shell, _LOADED, None)
-    return loaded.magics.workspace if loaded is not None else None
+    return loaded.magics.session if loaded is not None else None

@@ -42,24 +42,22 @@ class CodexMagics(Magics):
     token_provider = Unicode(None, allow_none=True, help=SETTINGS["token_provider"]).tag(config=True)
     insecure_providers = List(Unicode(), help=SETTINGS["insecure_providers"]).tag(config=True)
 
-    def __init__(
-        self, shell: InteractiveShell, open_workspace: Callable[[CodexMagics], ShellSession]
-    ) -> None:
+    def __init__(self, shell: InteractiveShell, open_session: Callable[[CodexMagics], ShellSession]) -> None:
         super().__init__(shell)
-        self._open_workspace = open_workspace
-        self._workspace: ShellSession | None = None
+        self._open_session = open_session
+        self._session: ShellSession | None = None
 
     @property
-    def workspace(self) -> ShellSession:
-        """The notebook's workspace, made by the first magic that needs it."""
-        if self._workspace is None:
-            self._workspace = self._open_workspace(self)
-        return self._workspace
+    def session(self) -> ShellSession:
+        """The notebook's session, made by the first magic that needs it."""
+        if self._session is None:
+            self._session = self._open_session(self)
+        return self._session
 
     @property
     def opened(self) -> ShellSession | None:
-        """The workspace if one was made."""
-        return self._workspace
+        """The session if one was made."""
+        return self._session
 
     def values_of(self, setting: str) -> list[str]:
         """Name the values that a setting can have, none where it takes any."""
@@ -72,15 +70,15 @@ class CodexMagics(Magics):
         from codex_nb.magics.subcommands import dispatch
 
         try:
-            return dispatch(self.workspace, line, cell)
+            return dispatch(self.session, line, cell)
         except CodexError as error:
             raise UsageError(visible(error.line)) from None
 
     def close(self) -> None:
-        """Let go of what the workspace holds."""
-        if self._workspace is not None:
-            self._workspace.close()
-            self._workspace = None
+        """Let go of what the session holds."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
 
 
 CodexMagics.codex.__doc__ = reference_text()

@@ -167,11 +167,11 @@ def parse_options(line: str, cell: str = "") -> CellOptions:
 
 def _flag(text: str) -> tuple[str, str, str]:
     """Split an option off the front: its name, what separates it from what follows, and that."""
-    word, space, rest = text.partition(" ")
+    word, session, rest = text.partition(" ")
     name, assigned, value = word.partition("=")
     if assigned and name in TAKES_VALUE:
-        return name, assigned, f"{value}{space}{rest}"
-    return word, space, rest.lstrip()
+        return name, assigned, f"{value}{session}{rest}"
+    return word, session, rest.lstrip()
 
 
 def _first_word(text: str) -> tuple[str, str]:

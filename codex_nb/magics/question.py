@@ -150,55 +150,55 @@ IMAGE_TYPES = {
 LARGEST_IMAGE = 20_000_000
 
 
-def make_question(workspace: ShellSession, options: CellOptions, home: Profile) -> TurnRequest:
+def make_question(session: ShellSession, options: CellOptions, profile: Profile) -> TurnRequest:
     """Put together what the cell asks, still without the notebook; an option that names nothing is refused here.
 
     Runs on the main thread: it reads the live namespace.
     """
-    namespace = workspace.namespace
-    choices = workspace.choices(options, home)
+    namespace = session.namespace
+    choices = session.choices(options, profile)
     return TurnRequest(
         prompt=options.prompt,
         model=choices.model,
         effort=choices.effort,
         thread=choices.thread,
-        images=tuple(image_url(name, namespace, workspace.folder) for name in options.images),
+        images=tuple(image_url(name, namespace, session.folder) for name in options.images),
         schema=find_schema(options.schema, namespace) if options.schema else None,
         approval=choices.approval,
-        folder=workspace.folder,
-        use_cache=workspace.may_replay(choices.thread),
+        folder=session.folder,
+        use_cache=session.may_replay(choices.thread),
         fresh=options.fresh,
-        earlier=workspace.earlier(options.prompt),
+        earlier=session.earlier(options.prompt),
     )
 
 
 def with_notebook(
-    question: TurnRequest, options: CellOptions, home: Profile, reading: NotebookReading
+    question: TurnRequest, options: CellOptions, profile: Profile, reading: NotebookReading
 ) -> TurnRequest:
     """Add what comes from the notebook as it was read: the context, the tools of the user's own, the subject.
 
     Raises CellSkipped for a subject that the user keeps out.
     """
     hidden = reading.hidden()
-    namespace = hidden.visible(reading.workspace.namespace)
+    namespace = hidden.visible(reading.session.namespace)
     return replace(
         question,
         data=options.subject(reading) if options.subject is not None else (),
         tools=offered_tools(namespace) if options.tools else ToolSet(),
-        context=gather(reading, home, hidden) if options.context else None,
+        context=gather(reading, profile, hidden) if options.context else None,
     )
 
 
-def gather(reading: NotebookReading, home: Profile, hidden: Hidden) -> NotebookContext:
+def gather(reading: NotebookReading, profile: Profile, hidden: Hidden) -> NotebookContext:
     """Put together what is sent of the notebook and the namespace."""
-    workspace = reading.workspace
+    session = reading.session
     return build_context(
         reading.snapshot,
-        workspace.namespace,
+        session.namespace,
         reading.prompt,
-        redactor=home.assistant.redactor(),
-        folder=workspace.folder,
-        budget=workspace.config.context_tokens,
+        redactor=profile.assistant.redactor(),
+        folder=session.folder,
+        budget=session.config.context_tokens,
         hidden=hidden,
     )
 

@@ -52,7 +52,7 @@ class Configuration(Protocol):
 
 
 @dataclass
-class PlainConfiguration:
+class DefaultConfig:
     """The configuration where no extension is loaded: everything is left to config.toml."""
 
     model: str | None = None
@@ -110,32 +110,32 @@ class ShellSession:
         self.background: list[tuple[Mailbox, Future[Answer]]] = []
         self._asked: dict[str, str] = {}  # each question with a hash of its answer, the newest last
         self._lock = threading.Lock()  # calls from Python may come on any thread
-        self._open_home = open_profile_at
-        self._homes: dict[tuple[object, ...], Profile] = {}
+        self._open_profile = open_profile_at
+        self._profiles: dict[tuple[object, ...], Profile] = {}
 
-    def home(self, profile: str | None = None) -> Profile:
+    def profile(self, profile: str | None = None) -> Profile:
         """Open a profile once; None is the configured one."""
         config = self.config
         name, provider = profile or config.profile, config.token_provider
         insecure = tuple(config.insecure_providers)
         key = (name, config.openai_api_key, self.environ.get("CODEX_HOME"), provider, insecure)
         with self._lock:
-            if key in self._homes:
-                return self._homes[key]
+            if key in self._profiles:
+                return self._profiles[key]
             overrides: dict[str, Any] = {"insecure_providers": insecure} if insecure else {}
             if config.openai_api_key == "use":
                 overrides["use_openai_api_key_env"] = True
-            self._homes[key] = self._open_home(name, overrides, provider)
-            return self._homes[key]
+            self._profiles[key] = self._open_profile(name, overrides, provider)
+            return self._profiles[key]
 
-    def choices(self, options: CellOptions, home: Profile) -> Choices:
+    def choices(self, options: CellOptions, profile: Profile) -> Choices:
         """Add up a cell's options, the session's configuration and the settings."""
         wanted = options.approval or self.config.approval
         return Choices(
             model=options.model or self.config.model,
             effort=options.effort or self.config.effort,
             thread=options.thread or self.thread or self.own_thread,
-            approval=ApprovalPolicy(wanted) if wanted else home.settings.approval,
+            approval=ApprovalPolicy(wanted) if wanted else profile.settings.approval,
         )
 
     @property
@@ -164,7 +164,7 @@ class ShellSession:
 
     def new_thread(self) -> str:
         """Go on with a thread that nothing was said in yet; return its name."""
-        taken = [info.name for info in self.home().assistant.threads.threads()]
+        taken = [info.name for info in self.profile().assistant.threads.threads()]
         self.thread = next_name(self.thread or self.own_thread, taken)
         return self.thread
 
@@ -217,9 +217,9 @@ class ShellSession:
         """End background turns and let go of all profiles."""
         for mailbox, _ in self.background:
             mailbox.request_stop()
-        homes, self._homes = list(self._homes.values()), {}
-        for home in homes:
-            self.engine.run(home.close())
+        profiles, self._profiles = list(self._profiles.values()), {}
+        for profile in profiles:
+            self.engine.run(profile.close())
 
 
 TAGS_UNSEEN = (
@@ -232,14 +232,14 @@ TAGS_UNSEEN = (
 class NotebookReading:
     """``snapshot`` is None where nothing is there to be read; ``prompt`` is the user's own."""
 
-    workspace: ShellSession
+    session: ShellSession
     prompt: str
     snapshot: NotebookSnapshot | None = None
 
     @property
     def runs(self) -> tuple[Run, ...]:
         """What ran in this kernel by now, in the order of time."""
-        return runs_of(self.workspace.shell, self.workspace.recorder)
+        return runs_of(self.session.shell, self.session.recorder)
 
     def hidden(self) -> Hidden:
         """Decide what is kept out at this moment, without what the prompt mentions; on the main thread."""
@@ -248,15 +248,15 @@ class NotebookReading:
     @property
     def sees_no_tags(self) -> bool:
         """Whether a notebook is run whose tags nobody tells: nbclient and papermill send a cell's code alone."""
-        end = front_end(self.workspace.shell)
+        end = front_end(self.session.shell)
         is_headless = end.has_kernel and end.cell_id is None and not end.allows_input
         return is_headless and self.snapshot is not None and self.snapshot.origin == "kernel"
 
 
-def read_for(workspace: ShellSession, prompt: str, document: DocumentPort | None) -> NotebookReading:
+def read_for(session: ShellSession, prompt: str, document: DocumentPort | None) -> NotebookReading:
     """Read the notebook as it is now; what the prompt mentions is read whole."""
-    if workspace.shell is None:
-        return NotebookReading(workspace, prompt)
+    if session.shell is None:
+        return NotebookReading(session, prompt)
     whole = [int(each.target) for each in mentions_in(prompt) if each.kind == "cell"]
-    snapshot = read_notebook(workspace.shell, document, workspace.recorder, workspace.environ, whole=whole)
-    return NotebookReading(workspace, prompt, snapshot)
+    snapshot = read_notebook(session.shell, document, session.recorder, session.environ, whole=whole)
+    return NotebookReading(session, prompt, snapshot)

@@ -87,25 +87,25 @@ def _is_same(run: Cell, cell: Cell) -> bool:
     return run.source.strip() == cell.source.strip() and run.cell_id in {None, cell.cell_id}
 
 
-def show_preview(workspace: ShellSession, line: str) -> None:
+def show_preview(session: ShellSession, line: str) -> None:
     """Show it as an answer is shown: only so can the open document be read where there is one."""
-    home, options = workspace.home(), parse_options(line)
+    profile, options = session.profile(), parse_options(line)
     with suppress(AuthError):
-        workspace.wait(home.signed_in())  # a login that was read is redacted here as it will be then
-    question = make_question(workspace, options, home)
-    with Mailbox() as mailbox, open_pump(workspace.shell, mailbox) as pump:
-        shown = open_view(workspace, mailbox, pump, PendingApprovals())
+        session.wait(profile.signed_in())  # a login that was read is redacted here as it will be then
+    question = make_question(session, options, profile)
+    with Mailbox() as mailbox, open_pump(session.shell, mailbox) as pump:
+        shown = open_view(session, mailbox, pump, PendingApprovals())
         try:
-            reading = read_for(workspace, options.prompt, shown.transcript)
-            request = with_notebook(question, options, home, reading)
-            opening = workspace.engine.run(_opening(home, request))
+            reading = read_for(session, options.prompt, shown.transcript)
+            request = with_notebook(question, options, profile, reading)
+            opening = session.engine.run(_opening(profile, request))
             shown.screen.apply(TextDone("preview", described(request, opening)))
         finally:
             shown.screen.close()
 
 
-async def _opening(home: Profile, request: TurnRequest) -> TurnInput:
-    assistant, settings, thread = home.assistant, home.settings, request.thread
+async def _opening(profile: Profile, request: TurnRequest) -> TurnInput:
+    assistant, settings, thread = profile.assistant, profile.settings, request.thread
     project = await asyncio.to_thread(
         project_instructions, settings.codex_home, request.folder, settings.project_doc_max_bytes
     )
@@ -178,34 +178,34 @@ def tell(markdown: str) -> None:
     display(answer_bundle(markdown), raw=True)
 
 
-def status(workspace: ShellSession, profile: str) -> None:
+def status(session: ShellSession, name: str) -> None:
     """Show who is signed in and what pays."""
     from codex_nb.magics.account import show_status
 
-    show_status(workspace, profile or None)
+    show_status(session, name or None)
 
 
-def login(workspace: ShellSession, line: str) -> None:
+def login(session: ShellSession, line: str) -> None:
     """Sign in, in the way that was named."""
     from codex_nb.magics.account import sign_in
 
-    way, _, profile = line.partition(" ")
+    way, _, name = line.partition(" ")
     if way not in WAYS:
         raise OptionError(commands_words.no_way(way, ", ".join(sorted(set(WAYS.values())))))
-    sign_in(workspace, WAYS[way], profile.strip() or None)
+    sign_in(session, WAYS[way], name.strip() or None)
 
 
-def logout(workspace: ShellSession, profile: str) -> None:
+def logout(session: ShellSession, name: str) -> None:
     """Sign out, when the person confirms it; where nobody can answer, the command itself is the word for it."""
     from codex_nb.magics.account import find_sign_out
 
-    target = workspace.wait(find_sign_out(workspace.home(profile or None).credentials))
+    target = session.wait(find_sign_out(session.profile(name or None).credentials))
     if target is None:
         tell(commands_words.WAS_NOT_SIGNED_IN)
-    elif workspace.has_person and not confirms(target):
+    elif session.has_person and not confirms(target):
         tell("Not signed out. Nothing was changed.")
     else:
-        workspace.wait(target.carry_out())
+        session.wait(target.carry_out())
         tell(escape_markdown(target.done))
 
 
@@ -218,38 +218,38 @@ def confirms(target: SignOut) -> bool:
     return answer.strip().lower() in {"y", "yes"}
 
 
-def models(workspace: ShellSession, profile: str) -> None:
+def models(session: ShellSession, name: str) -> None:
     """List the account's models."""
-    home = workspace.home(profile or None)
-    listed = [model for model in workspace.wait(home.services.models()) if model.is_listed]
+    profile = session.profile(name or None)
+    listed = [model for model in session.wait(profile.backend.models()) if model.is_listed]
     rows = ((f"`{model.slug}`", model.display_name, ", ".join(model.efforts) or "-") for model in listed)
     tell(table(commands_words.MODELS_TABLE, rows) if listed else commands_words.NO_MODELS)
 
 
-def model(workspace: ShellSession, name: str) -> None:
+def model(session: ShellSession, name: str) -> None:
     """Choose a model for the session, or tell which one is in use."""
-    home = workspace.home()
+    profile = session.profile()
     if name:
-        workspace.config.model = workspace.wait(home.services.choose(name)).slug
-    wanted = workspace.config.model or home.settings.model
+        session.config.model = session.wait(profile.backend.choose(name)).slug
+    wanted = session.config.model or profile.settings.model
     tell(commands_words.model_in_use(wanted) if wanted else commands_words.FIRST_MODEL)
 
 
-def effort(workspace: ShellSession, level: str) -> None:
+def effort(session: ShellSession, level: str) -> None:
     """Choose an effort for the session, or tell which one is in use."""
     if level and level not in EFFORTS:
         raise OptionError(commands_words.no_level(level, ", ".join(EFFORTS)))
-    workspace.config.effort = level or workspace.config.effort
-    chosen = workspace.config.effort or workspace.home().settings.effort
+    session.config.effort = level or session.config.effort
+    chosen = session.config.effort or session.profile().settings.effort
     tell(commands_words.effort_in_use(chosen) if chosen else commands_words.EFFORT_OF_THE_MODEL)
 
 
-def usage(workspace: ShellSession, profile: str) -> None:
+def usage(session: ShellSession, name: str) -> None:
     """Show the limits."""
     from codex_nb.ui.account import bar
     from codex_nb.ui.labels import limit_name, when
 
-    limits = workspace.wait(workspace.home(profile or None).services.usage())
+    limits = session.wait(session.profile(name or None).backend.usage())
     windows = limits.windows if limits is not None else ()
     now = datetime.now(UTC).astimezone()
     rows = [
@@ -259,20 +259,20 @@ def usage(workspace: ShellSession, profile: str) -> None:
     tell(table(commands_words.LIMITS_TABLE, rows) if rows else commands_words.NO_LIMITS)
 
 
-def context(workspace: ShellSession, line: str) -> None:
+def context(session: ShellSession, line: str) -> None:
     """Show what the next question would send, with sizes."""
-    show_preview(workspace, line)
+    show_preview(session, line)
 
 
-def thread(workspace: ShellSession, name: str) -> None:
+def thread(session: ShellSession, name: str) -> None:
     """Go on with a thread, or tell which one is in use."""
-    workspace.thread = name or workspace.thread
-    tell(commands_words.thread_in_use(workspace.thread or workspace.own_thread))
+    session.thread = name or session.thread
+    tell(commands_words.thread_in_use(session.thread or session.own_thread))
 
 
-def threads(workspace: ShellSession, profile: str) -> None:
+def threads(session: ShellSession, name: str) -> None:
     """List the kept threads."""
-    kept = workspace.home(profile or None).assistant.threads.threads()
+    kept = session.profile(name or None).assistant.threads.threads()
     rows = (
         (f"`{info.name}`", info.questions, commands_words.thread_size(str(info.size // 1000)))
         for info in kept
@@ -280,25 +280,25 @@ def threads(workspace: ShellSession, profile: str) -> None:
     tell(table(commands_words.THREADS_TABLE, rows) if kept else commands_words.NO_THREADS)
 
 
-def new(workspace: ShellSession, _: str) -> None:
+def new(session: ShellSession, _: str) -> None:
     """Start a thread that knows nothing."""
-    tell(commands_words.new_thread(workspace.new_thread()))
+    tell(commands_words.new_thread(session.new_thread()))
 
 
-def last(workspace: ShellSession, _: str) -> Any:
+def last(session: ShellSession, _: str) -> Any:
     """Give the last answer again: also one whose cell lost it to a reloaded page."""
-    if workspace.last is None:
+    if session.last is None:
         raise OptionError(commands_words.NOTHING_ANSWERED)
-    return workspace.last
+    return session.last
 
 
-def fix(workspace: ShellSession, line: str) -> None:
+def fix(session: ShellSession, line: str) -> None:
     """Ask for the repair of the last error."""
     from codex_nb.magics.session import NotebookReading
     from codex_nb.session.prompt import NoFailedCell, failure_data, fix_prompt
 
     options = parse_options(line)
-    unread = NotebookReading(workspace, options.prompt)
+    unread = NotebookReading(session, options.prompt)
     failed = last_failure(unread.runs)
     if failed is None:
         raise NoFailedCell(commands_words.NOTHING_FAILED)
@@ -307,10 +307,10 @@ def fix(workspace: ShellSession, line: str) -> None:
         return (("the failed cell", failure_data(failed, reading.hidden())),)
 
     subject(unread)  # a mark that the kernel knows of is told before anything is shown
-    answer_cell(workspace, replace(options, prompt=fix_prompt(options.prompt), subject=subject))
+    answer_cell(session, replace(options, prompt=fix_prompt(options.prompt), subject=subject))
 
 
-def explain(workspace: ShellSession, line: str) -> None:
+def explain(session: ShellSession, line: str) -> None:
     """Ask what the last cell, or the code on the line, does."""
     from codex_nb.session.prompt import explain_prompt, explained_data
 
@@ -321,15 +321,15 @@ def explain(workspace: ShellSession, line: str) -> None:
         return () if run is None else (("the cell to explain", explained_data(run, reading.hidden())),)
 
     prompt = explain_prompt(options.prompt)
-    answer_cell(workspace, replace(options, prompt=prompt, subject=None if options.prompt else subject))
+    answer_cell(session, replace(options, prompt=prompt, subject=None if options.prompt else subject))
 
 
-def config(workspace: ShellSession, _: str) -> None:
+def config(session: ShellSession, _: str) -> None:
     """Show the settings in force; no value of theirs is a secret."""
-    settings = workspace.home().settings
+    settings = session.profile().settings
     rows = [(f"`{name}`", f"`{value}`") for name, value in _shown(settings)]
     own = [
-        (f"`CodexMagics.{name}`", f"`{getattr(workspace.config, name)}`")
+        (f"`CodexMagics.{name}`", f"`{getattr(session.config, name)}`")
         for name in ("model", "effort", "approval", "profile", "display", "context_tokens")
     ]
     tell(table(commands_words.SETTINGS_TABLE, [*own, *rows]))
@@ -351,9 +351,9 @@ def _shown(settings: Settings) -> Iterable[tuple[str, object]]:
     yield "credentials_store", settings.credentials_store.value
 
 
-def show_help(workspace: ShellSession, _: str) -> None:
+def show_help(session: ShellSession, _: str) -> None:
     """List options and subcommands."""
-    del workspace
+    del session
     listed = ((f"`{name}`", text) for name, text in COMMANDS.items())
     commands = table(reference_words.SUBCOMMANDS_TABLE, listed)
     spellings = ((", ".join(f"`{flag}`" for flag in flags), text) for flags, text in options_and_help())
@@ -383,13 +383,13 @@ HANDLERS: Mapping[str, Callable[[ShellSession, str], Any]] = {
 }
 
 
-def dispatch(workspace: ShellSession, line: str, cell: str | None) -> Any:
+def dispatch(session: ShellSession, line: str, cell: str | None) -> Any:
     """Do what the line (and the cell below it) asks for."""
     command, _, rest = line.strip().partition(" ")
     if cell is None and not command:
-        return show_help(workspace, "")
+        return show_help(session, "")
     if cell is None and command in HANDLERS:
-        return HANDLERS[command](workspace, rest.strip())
+        return HANDLERS[command](session, rest.strip())
     if cell is None and not rest and (near := get_close_matches(command, HANDLERS, n=1, cutoff=ALIKE)):
         raise OptionError(commands_words.no_command(command, near[0]))
-    return answer_cell(workspace, parse_options(line, cell or ""))
+    return answer_cell(session, parse_options(line, cell or ""))

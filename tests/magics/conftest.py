@@ -1,4 +1,4 @@
-"""A shell in this process, a home that leads to a simulator: what most tests of the magics stand on."""
+"""A shell in this process, a CODEX_HOME that leads to a simulator: what most tests of the magics stand on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
-from codex_nb import api as face
+from codex_nb import api
 from codex_nb.simulator import Simulator
 
 
@@ -24,7 +24,7 @@ def sim() -> Iterator[Simulator]:
 
 
 @pytest.fixture
-def home(sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def codex_home(sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Lead this process to the simulator, signed in."""
     folder = tmp_path / "codex-home"
     folder.mkdir(mode=0o700)
@@ -41,7 +41,7 @@ def home(sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     ):
         monkeypatch.delenv(name, raising=False)
     yield folder
-    face.close()
+    api.close()
 
 
 @dataclass
@@ -90,13 +90,13 @@ def running(folder: Path, capture: pytest.CaptureFixture[str]) -> Iterator[Noteb
     yield Notebook(shell, capture)
     shell.run_line_magic("unload_ext", "codex_nb")
     InteractiveShell.clear_instance()
-    face.close()
+    api.close()
 
 
 @pytest.fixture
-def notebook(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Notebook]:
+def notebook(codex_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Notebook]:
     """Give a fresh shell with the extension."""
-    del home
+    del codex_home
     with running(tmp_path, capsys) as notebook:
         yield notebook
 
@@ -105,7 +105,7 @@ Kernels = Callable[[], AbstractContextManager[Notebook]]
 
 
 @pytest.fixture
-def kernels(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Kernels:
+def kernels(codex_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Kernels:
     """Start one kernel after the other, each with a new namespace and all with one CODEX_HOME."""
-    del home
+    del codex_home
     return lambda: running(tmp_path, capsys)

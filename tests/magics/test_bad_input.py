@@ -65,33 +65,33 @@ def test_one_word_that_is_like_no_command_is_a_question(notebook: Notebook, sim:
     assert sim.requests.count("/responses") == 1
 
 
-def test_without_a_login_the_cell_says_how_to_sign_in(notebook: Notebook, home: Path) -> None:
-    (home / "auth.json").unlink()
+def test_without_a_login_the_cell_says_how_to_sign_in(notebook: Notebook, codex_home: Path) -> None:
+    (codex_home / "auth.json").unlink()
     ran = notebook.run("%%codex\nhi")
     assert one_line(ran.out + ran.error) == "UsageError: You are not signed in. Sign in with %codex login."
 
 
-def test_an_unreadable_login_is_named_and_left_untouched(notebook: Notebook, home: Path) -> None:
-    (home / "auth.json").write_text('{"tokens": {')
+def test_an_unreadable_login_is_named_and_left_untouched(notebook: Notebook, codex_home: Path) -> None:
+    (codex_home / "auth.json").write_text('{"tokens": {')
     ran = notebook.run("%%codex\nhi")
-    assert str(home / "auth.json") in one_line(ran.out + ran.error)
-    assert (home / "auth.json").read_text() == '{"tokens": {'
+    assert str(codex_home / "auth.json") in one_line(ran.out + ran.error)
+    assert (codex_home / "auth.json").read_text() == '{"tokens": {'
 
 
-def test_a_wrong_setting_names_its_file_and_key(notebook: Notebook, home: Path, sim: Simulator) -> None:
-    (home / "config.toml").write_text("model = 3\n")
+def test_a_wrong_setting_names_its_file_and_key(notebook: Notebook, codex_home: Path, sim: Simulator) -> None:
+    (codex_home / "config.toml").write_text("model = 3\n")
     ran = notebook.run("%%codex\nhi")
-    assert str(home / "config.toml") in ran.error
+    assert str(codex_home / "config.toml") in ran.error
     assert "model" in ran.error
     assert sim.requests.count("/responses") == 0
 
 
 def test_a_backend_that_is_down_is_told_and_the_question_can_be_asked_again(
-    notebook: Notebook, home: Path, sim: Simulator
+    notebook: Notebook, codex_home: Path, sim: Simulator
 ) -> None:
-    config = (home / "config.toml").read_text()
+    config = (codex_home / "config.toml").read_text()
     settings = config + "request_max_retries = 0\nstream_max_retries = 0\n"
-    (home / "config.toml").write_text(settings)
+    (codex_home / "config.toml").write_text(settings)
     sim.stop()
     ran = notebook.run("%%codex -m simulator-classic\nhi")
     assert not ran.succeeded
@@ -100,9 +100,9 @@ def test_a_backend_that_is_down_is_told_and_the_question_can_be_asked_again(
 
 
 def test_a_login_that_is_refused_for_good_asks_for_a_new_one(
-    notebook: Notebook, home: Path, sim: Simulator
+    notebook: Notebook, codex_home: Path, sim: Simulator
 ) -> None:
-    before = json.loads((home / "auth.json").read_text())
+    before = json.loads((codex_home / "auth.json").read_text())
     sim.expire_access_tokens()
     sim.expire_refresh_tokens()
     ran = notebook.run("%%codex\nhi")
@@ -110,7 +110,7 @@ def test_a_login_that_is_refused_for_good_asks_for_a_new_one(
         "The login could not be renewed, because your sign-in has expired. Sign in again with %codex login."
     )
     assert not ran.succeeded
-    assert json.loads((home / "auth.json").read_text()) == before
+    assert json.loads((codex_home / "auth.json").read_text()) == before
 
 
 def test_an_answer_that_breaks_off_keeps_what_came_and_says_so(notebook: Notebook, sim: Simulator) -> None:

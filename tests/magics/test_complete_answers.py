@@ -59,23 +59,23 @@ def test_a_value_that_cannot_be_copied_is_bound_and_shown(
     assert notebook.namespace["_codex"].parsed is notebook.namespace["x"]
 
 
-def stored_answers(home: Path) -> None:
+def stored_answers(codex_home: Path) -> None:
     """Let no answer be stored."""
-    (home / "codex_nb").mkdir()
-    (home / "codex_nb" / "answers").write_text("in the way")
+    (codex_home / "codex_nb").mkdir()
+    (codex_home / "codex_nb" / "answers").write_text("in the way")
 
 
-def threads(home: Path) -> None:
+def threads(codex_home: Path) -> None:
     """Let no thread be saved."""
-    (home / "codex_nb").mkdir()
-    (home / "codex_nb" / "threads").write_text("in the way")
+    (codex_home / "codex_nb").mkdir()
+    (codex_home / "codex_nb" / "threads").write_text("in the way")
 
 
 @pytest.mark.parametrize("obstruct", [stored_answers, threads])
 def test_an_answer_that_cannot_be_saved_is_bound_and_shown(
-    notebook: Notebook, home: Path, obstruct: Callable[[Path], None]
+    notebook: Notebook, codex_home: Path, obstruct: Callable[[Path], None]
 ) -> None:
-    obstruct(home)
+    obstruct(codex_home)
     ran = notebook.run("%%codex -o answer -t named\nhello")
     assert ran.succeeded
     assert "comes from the codex_nb simulator" in ran.out
@@ -165,7 +165,7 @@ def test_a_preview_that_cannot_be_drawn_is_no_silence(
     assert str(notebook.run("%codex context").failure) == "the front end is gone"
 
 
-@pytest.mark.usefixtures("home")
+@pytest.mark.usefixtures("codex_home")
 def test_many_answers_are_not_lost_to_the_line_about_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", Ascii(is_terminal=True))
     answers = codex_nb.map(["one", "two"])

@@ -12,10 +12,10 @@ from tests.magics.conftest import Notebook
 
 
 @pytest.fixture(params=["builtin", "api", "custom"])
-def login(request: pytest.FixtureRequest, home: Path, sim: Simulator) -> str:
-    """A home in which nobody has asked yet: a ChatGPT login, an API key, a provider with the ChatGPT login."""
+def login(request: pytest.FixtureRequest, codex_home: Path, sim: Simulator) -> str:
+    """A CODEX_HOME in which nobody has asked yet: a ChatGPT login, an API key, a provider with the ChatGPT login."""
     if request.param == "api":
-        sim.write_api_key(home)
+        sim.write_api_key(codex_home)
     sim.change(
         catalog=Catalog(
             unlisted=frozenset({"gpt-6.1-sol", "gpt-5.6-sol", "gpt-5.5", "gpt-5.6-luna", "unheard-of"})
@@ -24,10 +24,10 @@ def login(request: pytest.FixtureRequest, home: Path, sim: Simulator) -> str:
     return str(request.param)
 
 
-def configure(home: Path, sim: Simulator, login: Any, model: str, effort: str | None = None) -> None:
+def configure(codex_home: Path, sim: Simulator, login: Any, model: str, effort: str | None = None) -> None:
     """Write config.toml."""
     line = f'model_reasoning_effort = "{effort}"\n' if effort else ""
-    (home / "config.toml").write_text(line + sim.config_toml(login, model))
+    (codex_home / "config.toml").write_text(line + sim.config_toml(login, model))
 
 
 def sent(sim: Simulator) -> list[Any]:
@@ -52,7 +52,7 @@ SENT = [
 @pytest.mark.parametrize("is_named", [False, True], ids=["configured", "named"])
 def test_an_effort_is_sent_as_it_was_wished_for(
     notebook: Notebook,
-    home: Path,
+    codex_home: Path,
     sim: Simulator,
     login: str,
     model: str,
@@ -60,7 +60,7 @@ def test_an_effort_is_sent_as_it_was_wished_for(
     expected: str,
     is_named: bool,
 ) -> None:
-    configure(home, sim, login, model, None if is_named else effort)
+    configure(codex_home, sim, login, model, None if is_named else effort)
     ran = notebook.run(f"%codex -e {effort} hello" if is_named else "%codex hello")
     assert ran.succeeded, ran
     assert sent(sim) == [expected]
@@ -68,12 +68,12 @@ def test_an_effort_is_sent_as_it_was_wished_for(
 
 
 def test_the_list_of_the_account_is_believed_where_there_is_one(
-    notebook: Notebook, home: Path, sim: Simulator
+    notebook: Notebook, codex_home: Path, sim: Simulator
 ) -> None:
     entry = model_entry("gpt-5.5", "GPT", 1, is_lite=False)
     entry["multi_agent_reasoning_effort"] = "medium"
     sim.change(catalog=Catalog([entry]))
-    configure(home, sim, "builtin", "gpt-5.5", "max")
+    configure(codex_home, sim, "builtin", "gpt-5.5", "max")
     ran = notebook.run("%codex hello")
     assert (sent(sim), ran.succeeded) == (["medium"], True)
     assert "'max'" in ran.out  # the model's own list ends at high, which is said
@@ -83,8 +83,10 @@ def test_the_list_of_the_account_is_believed_where_there_is_one(
     assert sent(sim) == ["medium", "medium", "high"]
 
 
-def test_a_backend_without_its_list_refuses_no_effort(notebook: Notebook, home: Path, sim: Simulator) -> None:
+def test_a_backend_without_its_list_refuses_no_effort(
+    notebook: Notebook, codex_home: Path, sim: Simulator
+) -> None:
     sim.change(catalog=Catalog([], frozenset({"gpt-5.6-sol"})))
-    configure(home, sim, "builtin", "gpt-5.6-sol")
+    configure(codex_home, sim, "builtin", "gpt-5.6-sol")
     assert notebook.run("%codex -e max hello").succeeded
     assert sent(sim) == ["max"]

@@ -14,8 +14,10 @@ FACE = [name for name in codex_nb.__all__ if not name.endswith("_extension")]
 
 
 @pytest.mark.parametrize("name", FACE)
-def test_the_examples_of_a_public_name_run(name: str, home: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    del home
+def test_the_examples_of_a_public_name_run(
+    name: str, codex_home: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del codex_home
     monkeypatch.setattr(
         builtins, "_", None, raising=False
     )  # doctest binds it, and IPython keeps away from it then

@@ -23,9 +23,9 @@ def provide(request: TokenRequest) -> ExternalTokens:
 
 
 @pytest.fixture
-def host_program(notebook: Notebook, home: Path, sim: Simulator) -> list[str]:
+def host_program(notebook: Notebook, codex_home: Path, sim: Simulator) -> list[str]:
     """Leave nobody signed in and let the host program hand in a login that has ended, then a good one."""
-    (home / "auth.json").unlink()
+    (codex_home / "auth.json").unlink()
     asked.clear()
     first = sim.sign_in()
     sim.revoke(first.refresh_token)
@@ -37,13 +37,13 @@ def host_program(notebook: Notebook, home: Path, sim: Simulator) -> list[str]:
 
 
 def test_the_host_program_is_asked_again_on_401_and_the_cell_is_answered(
-    notebook: Notebook, host_program: list[str], home: Path
+    notebook: Notebook, host_program: list[str], codex_home: Path
 ) -> None:
     assert notebook.run("%%codex\nhello").succeeded
     assert asked == ["start", "unauthorized"]
     secrets = {"first": host_program[0], "second": host_program[1]}
-    assert find_leaks_in_files([home], secrets) == []
-    assert not (home / "auth.json").exists()
+    assert find_leaks_in_files([codex_home], secrets) == []
+    assert not (codex_home / "auth.json").exists()
 
 
 def test_a_host_program_that_is_not_there_is_named(notebook: Notebook) -> None:

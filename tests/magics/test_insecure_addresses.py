@@ -99,41 +99,43 @@ def provide(request: TokenRequest) -> ExternalTokens:
 Setup = Callable[[Simulator, Path, pytest.MonkeyPatch, Notebook], None]
 
 
-def signed_in(sim: Simulator, home: Path, monkeypatch: pytest.MonkeyPatch, notebook: Notebook) -> None:
+def signed_in(sim: Simulator, codex_home: Path, monkeypatch: pytest.MonkeyPatch, notebook: Notebook) -> None:
     """A ChatGPT login."""
     del monkeypatch, notebook
-    sim.write_login(home)
+    sim.write_login(codex_home)
 
 
-def api_key(sim: Simulator, home: Path, monkeypatch: pytest.MonkeyPatch, notebook: Notebook) -> None:
+def api_key(sim: Simulator, codex_home: Path, monkeypatch: pytest.MonkeyPatch, notebook: Notebook) -> None:
     """A login by API key."""
     del monkeypatch, notebook
-    sim.write_api_key(home)
+    sim.write_api_key(codex_home)
 
 
-def host_program(sim: Simulator, home: Path, monkeypatch: pytest.MonkeyPatch, notebook: Notebook) -> None:
+def host_program(
+    sim: Simulator, codex_home: Path, monkeypatch: pytest.MonkeyPatch, notebook: Notebook
+) -> None:
     """A host program that hands tokens in."""
-    del home, monkeypatch
+    del codex_home, monkeypatch
     tokens = sim.sign_in()
     handed[:] = [ExternalTokens(SecretStr(tokens.access_token), tokens.account.account_id, "plus")]
     notebook.run(f"%config CodexMagics.token_provider = '{__name__}:provide'")
 
 
-def personal(sim: Simulator, home: Path, monkeypatch: pytest.MonkeyPatch, notebook: Notebook) -> None:
+def personal(sim: Simulator, codex_home: Path, monkeypatch: pytest.MonkeyPatch, notebook: Notebook) -> None:
     """A personal access token."""
-    del home, notebook
+    del codex_home, notebook
     monkeypatch.setenv("CODEX_ACCESS_TOKEN", sim.new_personal_token())
 
 
-def agent(sim: Simulator, home: Path, monkeypatch: pytest.MonkeyPatch, notebook: Notebook) -> None:
+def agent(sim: Simulator, codex_home: Path, monkeypatch: pytest.MonkeyPatch, notebook: Notebook) -> None:
     """An agent identity."""
-    del home, notebook
+    del codex_home, notebook
     monkeypatch.setenv("CODEX_ACCESS_TOKEN", sim.new_agent_identity())
 
 
-def variables(sim: Simulator, home: Path, monkeypatch: pytest.MonkeyPatch, notebook: Notebook) -> None:
+def variables(sim: Simulator, codex_home: Path, monkeypatch: pytest.MonkeyPatch, notebook: Notebook) -> None:
     """A key in the environment."""
-    del sim, home, notebook
+    del sim, codex_home, notebook
     monkeypatch.setenv("CODEX_API_KEY", KEY)
     monkeypatch.setenv("LAB_KEY", KEY)
 
@@ -167,15 +169,15 @@ COMMANDS = ("hello", "models", "status", "usage")
 @pytest.mark.parametrize("login", LOGINS)
 def test_no_login_travels_in_clear_text(
     notebook: Notebook,
-    home: Path,
+    codex_home: Path,
     sim: Simulator,
     wire: Wire,
     monkeypatch: pytest.MonkeyPatch,
     login: str,
     place: str,
 ) -> None:
-    (home / "config.toml").write_text(PLACES[place](sim))
-    LOGINS[login](sim, home, monkeypatch, notebook)
+    (codex_home / "config.toml").write_text(PLACES[place](sim))
+    LOGINS[login](sim, codex_home, monkeypatch, notebook)
     notebook.run("%config CodexMagics.insecure_providers = ['openai']")
     ran = [notebook.run(f"%codex {command}") for command in COMMANDS]
     assert wire.seen == []
@@ -186,10 +188,10 @@ def test_no_login_travels_in_clear_text(
 
 @pytest.mark.parametrize("kind", OWN_KEYS)
 def test_the_key_of_a_provider_of_ones_own_travels_in_clear_text_only_when_allowed(
-    notebook: Notebook, home: Path, wire: Wire, monkeypatch: pytest.MonkeyPatch, kind: str
+    notebook: Notebook, codex_home: Path, wire: Wire, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     monkeypatch.setenv("LAB_KEY", KEY)
-    (home / "config.toml").write_text(provider(OWN_KEYS[kind]))
+    (codex_home / "config.toml").write_text(provider(OWN_KEYS[kind]))
     refused = [notebook.run(f"%codex {command}") for command in COMMANDS]
     assert wire.seen == []
     assert "insecure_providers = ['lab']" in refused[0].out
@@ -202,34 +204,34 @@ def test_the_key_of_a_provider_of_ones_own_travels_in_clear_text_only_when_allow
 
 
 def test_a_variable_allows_it_as_well(
-    notebook: Notebook, home: Path, wire: Wire, monkeypatch: pytest.MonkeyPatch
+    notebook: Notebook, codex_home: Path, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LAB_KEY", KEY)
     monkeypatch.setenv("CODEX_NB_INSECURE_PROVIDERS", "other, lab")
-    (home / "config.toml").write_text(provider(OWN_KEYS["env_key"]))
+    (codex_home / "config.toml").write_text(provider(OWN_KEYS["env_key"]))
     assert "Answered in clear text." in notebook.run("%codex hello").out
     assert KEY in wire.seen[-1]
 
 
 def test_an_access_token_does_not_travel_in_clear_text_even_to_an_allowed_provider(
-    notebook: Notebook, home: Path, wire: Wire
+    notebook: Notebook, codex_home: Path, wire: Wire
 ) -> None:
-    (home / "config.toml").write_text(provider("requires_openai_auth = true"))
+    (codex_home / "config.toml").write_text(provider("requires_openai_auth = true"))
     notebook.run("%config CodexMagics.insecure_providers = ['lab']")
     assert notebook.run("%codex hello").failure is not None
     assert wire.seen == []
 
 
 def test_a_provider_without_any_credential_needs_no_setting(
-    notebook: Notebook, home: Path, wire: Wire
+    notebook: Notebook, codex_home: Path, wire: Wire
 ) -> None:
-    (home / "config.toml").write_text(provider())
+    (codex_home / "config.toml").write_text(provider())
     assert "Answered in clear text." in notebook.run("%codex hello").out
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_a_redirect_takes_no_login_along(
-    notebook: Notebook, home: Path, sim: Simulator, wire: Wire, status: int
+    notebook: Notebook, codex_home: Path, sim: Simulator, wire: Wire, status: int
 ) -> None:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -249,7 +251,7 @@ def test_a_redirect_takes_no_login_along(
     thread.start()
     try:
         own = f"http://127.0.0.1:{server.server_port}/v1"
-        (home / "config.toml").write_text(provider("requires_openai_auth = true", base_url=own))
+        (codex_home / "config.toml").write_text(provider("requires_openai_auth = true", base_url=own))
         ran = notebook.run("%codex hello")
     finally:
         server.shutdown()
@@ -261,10 +263,10 @@ def test_a_redirect_takes_no_login_along(
 
 @pytest.mark.parametrize("origin", ["http://gateway.lan:8080", "https://elsewhere.example"])
 def test_a_workspace_cannot_lead_the_login_elsewhere(
-    notebook: Notebook, home: Path, sim: Simulator, wire: Wire, origin: str
+    notebook: Notebook, codex_home: Path, sim: Simulator, wire: Wire, origin: str
 ) -> None:
-    (home / "config.toml").write_text(builtin(sim))
-    sim.write_login(home, Account(backend_origin=origin))
+    (codex_home / "config.toml").write_text(builtin(sim))
+    sim.write_login(codex_home, Account(backend_origin=origin))
     ran = notebook.run("%codex hello")
     assert ran.failure is not None
     assert "workspace" in ran.out
@@ -272,9 +274,9 @@ def test_a_workspace_cannot_lead_the_login_elsewhere(
 
 
 def test_no_sign_in_is_begun_in_clear_text(
-    home: Path, wire: Wire, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    codex_home: Path, wire: Wire, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    del home
+    del codex_home
     monkeypatch.setenv("CODEX_APP_SERVER_LOGIN_ISSUER", FOREIGN)
     assert main(["login", "--with", "device"]) == 1
     assert FOREIGN in capsys.readouterr().err

@@ -78,7 +78,7 @@ def cell(kind: str, source: str, *outputs: dict[str, Any]) -> dict[str, Any]:
     return made | ({"outputs": list(outputs), "execution_count": 1} if kind == "code" else {})
 
 
-def save(home: Path, text: str) -> None:
+def save(codex_home: Path, text: str) -> None:
     """Write the notebook that somebody sent: the text stands wherever one can stand."""
     shown = {"data": {"text/plain": text}, "metadata": {}}
     cells = [
@@ -96,18 +96,18 @@ def save(home: Path, text: str) -> None:
         cell("code", "last_word = 'told'"),
     ]
     written = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
-    (home.parent / "sent.ipynb").write_text(json.dumps(written))
+    (codex_home.parent / "sent.ipynb").write_text(json.dumps(written))
 
 
 @pytest.mark.parametrize("kind", TEXTS)
 def test_a_long_text_in_a_notebook_holds_no_question_up(
-    notebook: Notebook, home: Path, sim: Simulator, monkeypatch: pytest.MonkeyPatch, kind: str
+    notebook: Notebook, codex_home: Path, sim: Simulator, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     text = TEXTS[kind]
-    save(home, text)
-    (home.parent / "long.txt").write_text(text)
-    (home / "AGENTS.md").write_text(text)
-    monkeypatch.setenv("JPY_SESSION_NAME", str(home.parent / "sent.ipynb"))
+    save(codex_home, text)
+    (codex_home.parent / "long.txt").write_text(text)
+    (codex_home / "AGENTS.md").write_text(text)
+    monkeypatch.setenv("JPY_SESSION_NAME", str(codex_home.parent / "sent.ipynb"))
     notebook.namespace["long"] = text
     looks = [
         Call("inspect", {"names": ["long"]}, call_id="call_1"),

@@ -52,8 +52,8 @@ def prompt_of(body: dict) -> str:
     return str(body["input"][-1]["content"][-1]["text"])
 
 
-def test_200_questions_with_rate_limits_and_a_poisoned_one(home: object, sim: Simulator) -> None:
-    del home
+def test_200_questions_with_rate_limits_and_a_poisoned_one(codex_home: object, sim: Simulator) -> None:
+    del codex_home
     limited = [replace(error_replies.rate_limited(0.01, times=6), skip=at) for at in (3, 40, 90, 150)]
     sim.add_replies(*limited, replace(error_replies.bad_request("This prompt is poisoned."), skip=77))
     answers = codex_nb.map(PROMPTS, on_error="return", concurrency=8)
@@ -71,8 +71,8 @@ def test_200_questions_with_rate_limits_and_a_poisoned_one(home: object, sim: Si
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows cannot send an interrupt to itself alone")
-def test_an_interrupt_returns_what_is_done(home: object, sim: Simulator) -> None:
-    del home
+def test_an_interrupt_returns_what_is_done(codex_home: object, sim: Simulator) -> None:
+    del codex_home
     held = Reply(stream=(Say("Half of"), Hold("never"), End()), times=None, skip=10)
     sim.add_replies(held)
 
@@ -99,8 +99,8 @@ def states(answers: Any) -> list[str]:
     return [answer.status if isinstance(answer, Answer) else type(answer).__name__ for answer in answers]
 
 
-def test_the_error_of_a_batch_carries_every_answer_that_was_had(home: object, sim: Simulator) -> None:
-    del home
+def test_the_error_of_a_batch_carries_every_answer_that_was_had(codex_home: object, sim: Simulator) -> None:
+    del codex_home
     sim.add_replies(replace(error_replies.bad_request("This prompt is poisoned."), skip=7))
     with pytest.raises(BadRequest) as caught:
         codex_nb.map(PROMPTS[:10], concurrency=1)
@@ -110,8 +110,8 @@ def test_the_error_of_a_batch_carries_every_answer_that_was_had(home: object, si
     assert answers[7] is caught.value
 
 
-def test_the_error_of_a_series_carries_a_series(home: object) -> None:
-    del home
+def test_the_error_of_a_series_carries_a_series(codex_home: object) -> None:
+    del codex_home
     prompts = pd.Series(["a", "b", "poison"], index=["x", "y", "z"], name="asked")
     with pytest.raises(BadRequest) as caught:
         codex_nb.map(prompts, executor=LoginPrompt("poison"))
@@ -120,16 +120,16 @@ def test_the_error_of_a_series_carries_a_series(home: object) -> None:
     assert states(answers) == ["completed", "completed", "BadRequest"]
 
 
-def test_what_the_last_of_500_loses_is_one_question(home: object) -> None:
-    del home
+def test_what_the_last_of_500_loses_is_one_question(codex_home: object) -> None:
+    del codex_home
     prompts = [f"prompt {number}" for number in range(500)]
     with pytest.raises(BadRequest) as caught:
         codex_nb.map(prompts, executor=LoginPrompt("prompt 499"))
     assert states(caught.value.answers) == ["completed"] * 499 + ["BadRequest"]
 
 
-def test_what_is_no_error_of_ours_carries_the_answers_too(home: object) -> None:
-    del home
+def test_what_is_no_error_of_ours_carries_the_answers_too(codex_home: object) -> None:
+    del codex_home
 
     class Broken(LoginPrompt):
         def submit(
@@ -167,9 +167,9 @@ THREADS = "threads"
     ids=["429", "503", "limit in a stream"],
 )
 def test_no_prompt_is_sent_more_than_six_times(
-    refused: Reply, where: str, home: object, sim: Simulator
+    refused: Reply, where: str, codex_home: object, sim: Simulator
 ) -> None:
-    del home
+    del codex_home
     sim.add_replies(refused)
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
         executor = pool if where == THREADS else None
@@ -179,17 +179,17 @@ def test_no_prompt_is_sent_more_than_six_times(
     assert sorted(asked.values()) == [6, 6, 6]
 
 
-def test_a_provider_that_wants_no_repeats_gets_none(home: Any, sim: Simulator) -> None:
+def test_a_provider_that_wants_no_repeats_gets_none(codex_home: Any, sim: Simulator) -> None:
     settings = sim.config_toml("custom") + "request_max_retries = 1\nstream_max_retries = 1\n"
-    (home / "config.toml").write_text(settings)
+    (codex_home / "config.toml").write_text(settings)
     sim.add_replies(error_replies.rate_limited(0.01, times=None))
     [answer] = codex_nb.map(["one"], on_error="return")
     assert isinstance(answer, RateLimited)
     assert sim.requests.count("/responses") == 2
 
 
-def test_an_interrupt_puts_failures_in_their_places_too(home: object) -> None:
-    del home
+def test_an_interrupt_puts_failures_in_their_places_too(codex_home: object) -> None:
+    del codex_home
 
     class Interrupted(LoginPrompt):
         def submit(
@@ -224,15 +224,15 @@ def calls_made(count: int) -> int:
     return made
 
 
-def test_a_prompt_costs_the_same_in_a_small_batch_and_in_a_large_one(home: object) -> None:
-    del home
+def test_a_prompt_costs_the_same_in_a_small_batch_and_in_a_large_one(codex_home: object) -> None:
+    del codex_home
     calls_made(10)  # what is imported and opened by the first call
     small, large = calls_made(400) / 400, calls_made(4000) / 4000
     assert large <= small * 1.1
 
 
-def test_a_batch_keeps_nothing_but_its_answers(home: object, sim: Simulator) -> None:
-    del home, sim
+def test_a_batch_keeps_nothing_but_its_answers(codex_home: object, sim: Simulator) -> None:
+    del codex_home, sim
     events = get_args(turn_events.TurnEvent)
 
     def kept() -> int:
@@ -244,8 +244,8 @@ def test_a_batch_keeps_nothing_but_its_answers(home: object, sim: Simulator) -> 
     assert (states(answers), kept() - before) == (["completed"] * 20, 0)
 
 
-def test_the_book_keeping_of_a_large_batch_is_gone_at_its_end(home: object) -> None:
-    del home
+def test_the_book_keeping_of_a_large_batch_is_gone_at_its_end(codex_home: object) -> None:
+    del codex_home
     prompts = [f"prompt {number}" for number in range(5000)]
     codex_nb.map(prompts[:10], executor=LoginPrompt())
     tracemalloc.start()

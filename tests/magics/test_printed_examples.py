@@ -112,10 +112,10 @@ def confirm(sim: Simulator) -> None:
 
 
 def test_the_cells_of_the_quickstart_run(
-    notebook: Notebook, sim: Simulator, home: Path, monkeypatch: pytest.MonkeyPatch
+    notebook: Notebook, sim: Simulator, codex_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(notebook, PROSE)
-    (home / "auth.json").unlink()
+    (codex_home / "auth.json").unlink()
     login, *rest = cells(QUICKSTART)
     person = threading.Thread(target=confirm, args=(sim,))
     person.start()

@@ -14,9 +14,9 @@ WAY_ON = "Run %codex login, or %reload_ext codex_nb to go on with the account on
 
 
 @pytest.fixture
-def work(home: Path, sim: Simulator) -> Path:
-    """Give Grace's login a home of its own below the CODEX_HOME, as the profile "work"."""
-    folder = home / "profiles" / "work"
+def work(codex_home: Path, sim: Simulator) -> Path:
+    """Give Grace's login a codex_home of its own below the CODEX_HOME, as the profile "work"."""
+    folder = codex_home / "profiles" / "work"
     folder.mkdir(parents=True, mode=0o700)
     sim.write_home(folder, GRACE)
     return folder
@@ -53,33 +53,35 @@ def test_a_profile_chosen_for_the_session_answers_until_another_is_chosen(
 
 
 def test_signing_out_of_one_profile_leaves_the_other_as_it_was(
-    notebook: Notebook, home: Path, work: Path, sim: Simulator
+    notebook: Notebook, codex_home: Path, work: Path, sim: Simulator
 ) -> None:
-    before = (home / "auth.json").read_bytes()
+    before = (codex_home / "auth.json").read_bytes()
     assert "Signed out" in notebook.run("%codex logout work").out
     assert not (work / "auth.json").exists()
-    assert (home / "auth.json").read_bytes() == before
+    assert (codex_home / "auth.json").read_bytes() == before
     assert notebook.run("%%codex\nstill here").succeeded
     assert "You are not signed in." in notebook.run("%%codex --profile work\nhello").error
     assert asked_as(sim) == [ADA.account_id]
 
 
-def test_a_login_in_memory_leaves_the_files_alone(notebook: Notebook, home: Path, sim: Simulator) -> None:
-    config = home / "config.toml"
+def test_a_login_in_memory_leaves_the_files_alone(
+    notebook: Notebook, codex_home: Path, sim: Simulator
+) -> None:
+    config = codex_home / "config.toml"
     config.write_text(config.read_text().replace('= "file"', '= "ephemeral"'))
-    before = (home / "auth.json").read_bytes()
+    before = (codex_home / "auth.json").read_bytes()
     assert "You are not signed in." in notebook.run("%%codex\nhello").error
     assert "memory" in notebook.run("%codex status").out
-    assert (home / "auth.json").read_bytes() == before
+    assert (codex_home / "auth.json").read_bytes() == before
     assert asked_as(sim) == []
 
 
 @pytest.mark.parametrize("question", ["%%codex\nsecond", "import codex_nb; codex_nb.ask('second')"])
 def test_another_account_on_disk_is_one_line_and_nothing_is_sent(
-    notebook: Notebook, home: Path, sim: Simulator, question: str
+    notebook: Notebook, codex_home: Path, sim: Simulator, question: str
 ) -> None:
     assert notebook.run("%%codex\nfirst").succeeded
-    sim.write_login(home, GRACE)
+    sim.write_login(codex_home, GRACE)
     ran = notebook.run(question)
     assert CHANGED in (ran.error + ran.out)
     assert WAY_ON in (ran.error + ran.out + getattr(ran.failure, "hint", ""))
@@ -87,10 +89,10 @@ def test_another_account_on_disk_is_one_line_and_nothing_is_sent(
 
 
 def test_loading_the_extension_anew_goes_on_with_the_account_on_disk(
-    notebook: Notebook, home: Path, sim: Simulator
+    notebook: Notebook, codex_home: Path, sim: Simulator
 ) -> None:
     notebook.run("%%codex\nfirst")
-    sim.write_login(home, GRACE)
+    sim.write_login(codex_home, GRACE)
     assert not notebook.run("%%codex\nsecond").succeeded
     assert notebook.run("%reload_ext codex_nb").succeeded
     assert GRACE.email in notebook.run("%%codex\nthird").out
@@ -98,22 +100,22 @@ def test_loading_the_extension_anew_goes_on_with_the_account_on_disk(
 
 
 def test_the_first_account_back_on_disk_is_simply_used(
-    notebook: Notebook, home: Path, sim: Simulator
+    notebook: Notebook, codex_home: Path, sim: Simulator
 ) -> None:
     notebook.run("%%codex\nfirst")
-    kept = (home / "auth.json").read_bytes()
-    sim.write_login(home, GRACE)
+    kept = (codex_home / "auth.json").read_bytes()
+    sim.write_login(codex_home, GRACE)
     assert not notebook.run("%%codex\nsecond").succeeded
-    (home / "auth.json").write_bytes(kept)
+    (codex_home / "auth.json").write_bytes(kept)
     assert notebook.run("%%codex\nthird").succeeded
     assert asked_as(sim) == [ADA.account_id, ADA.account_id]
 
 
 def test_a_renewed_login_of_the_same_account_is_adopted_without_a_word(
-    notebook: Notebook, home: Path, sim: Simulator
+    notebook: Notebook, codex_home: Path, sim: Simulator
 ) -> None:
     notebook.run("%%codex\nfirst")
-    sim.write_login(home, ADA)
+    sim.write_login(codex_home, ADA)
     ran = notebook.run("%%codex\nsecond")
     assert ran.succeeded
     assert ADA.email in ran.out

@@ -43,34 +43,34 @@ def run_all(kernels: Kernels, cells: Sequence[str], *names: str) -> tuple[str, l
         return ran.out, [notebook.namespace.get(name) for name in names]
 
 
-def nothing(sim: Simulator, home: Path, folder: Path) -> None:
+def nothing(sim: Simulator, codex_home: Path, folder: Path) -> None:
     """Change nothing."""
-    del sim, home, folder
+    del sim, codex_home, folder
 
 
-def data(sim: Simulator, home: Path, folder: Path) -> None:
+def data(sim: Simulator, codex_home: Path, folder: Path) -> None:
     """Change one row in the middle of the table."""
-    del sim, home
+    del sim, codex_home
     write_rows(folder, row_500=3_000_000.0)
 
 
-def account(sim: Simulator, home: Path, folder: Path) -> None:
+def account(sim: Simulator, codex_home: Path, folder: Path) -> None:
     """Sign in as somebody else."""
     del folder
-    sim.write_login(home, GRACE)
+    sim.write_login(codex_home, GRACE)
 
 
-def provider(sim: Simulator, home: Path, folder: Path) -> None:
+def provider(sim: Simulator, codex_home: Path, folder: Path) -> None:
     """Choose another provider, with the same login."""
     del sim, folder
-    config = home / "config.toml"
+    config = codex_home / "config.toml"
     config.write_text(config.read_text().replace("simulator", "somebody"))
 
 
-def address(sim: Simulator, home: Path, folder: Path) -> None:
+def address(sim: Simulator, codex_home: Path, folder: Path) -> None:
     """Let the provider live at another address."""
     del sim, folder
-    config = home / "config.toml"
+    config = codex_home / "config.toml"
     head, table = config.read_text().split("[model_providers", 1)
     config.write_text(f"{head}[model_providers{table.replace('127.0.0.1', 'localhost')}")
 
@@ -91,7 +91,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("cells", [NUMBERS, FRAME], ids=["numbers", "a frame"])
 @pytest.mark.parametrize("kind", ["text only", "ran code", "value with schema"])
 def test_run_all_after_a_restart(
-    kernels: Kernels, sim: Simulator, home: Path, folder: Path, kind: str, cells: list[str], change: Change
+    kernels: Kernels,
+    sim: Simulator,
+    codex_home: Path,
+    folder: Path,
+    kind: str,
+    cells: list[str],
+    change: Change,
 ) -> None:
     asking, first, second = {
         "text only": (QUESTION, [says("It is 1.5.")], [says("It is 2.5.")]),
@@ -101,7 +107,7 @@ def test_run_all_after_a_restart(
     sim.add_replies(*first)
     before, _ = run_all(kernels, [*cells, asking])
     assert "1.5" in before
-    change(sim, home, folder)
+    change(sim, codex_home, folder)
     sim.add_replies(*second)
     asked = sim.requests.count("/responses")
     shown, [answer, mean] = run_all(kernels, [*cells, asking], "_codex", "mean")
@@ -114,12 +120,12 @@ def test_run_all_after_a_restart(
 
 
 def test_two_profiles_of_one_home_get_each_their_own_answer(
-    kernels: Kernels, sim: Simulator, home: Path
+    kernels: Kernels, sim: Simulator, codex_home: Path
 ) -> None:
-    config = (home / "config.toml").read_text()
+    config = (codex_home / "config.toml").read_text()
     other = config[config.index("[model_providers") :].replace("simulator", "other")
     profiles = '[profiles.pa]\nmodel_provider = "simulator"\n[profiles.pb]\nmodel_provider = "other"\n'
-    (home / "config.toml").write_text(f"{config}\n{other}\n{profiles}")
+    (codex_home / "config.toml").write_text(f"{config}\n{other}\n{profiles}")
     sim.add_replies(says("For the first."), says("For the second."))
     cells = [QUESTION.replace("%%codex", f"%%codex --profile {name}") for name in ("pa", "pb", "pa")]
     texts = [run_all(kernels, [*NUMBERS, cell])[0] for cell in cells]
@@ -297,10 +303,10 @@ def test_a_stored_answer_shows_all_that_was_said(kernels: Kernels, sim: Simulato
 
 
 def test_answers_that_an_older_release_stored_are_not_shown(
-    kernels: Kernels, sim: Simulator, home: Path
+    kernels: Kernels, sim: Simulator, codex_home: Path
 ) -> None:
     sim.add_replies(says("The first answer."), says("The second answer."))
     run_all(kernels, [*NUMBERS, QUESTION])
-    (stored,) = (home / "codex_nb" / "answers").iterdir()
+    (stored,) = (codex_home / "codex_nb" / "answers").iterdir()
     stored.write_text(stored.read_text().replace('"version": 2', '"version": 1'))
     assert "The second answer." in run_all(kernels, [*NUMBERS, QUESTION])[0]

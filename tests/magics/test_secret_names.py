@@ -75,9 +75,9 @@ def bodies(sim: Simulator) -> str:
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+def environment(monkeypatch: pytest.MonkeyPatch, codex_home: Path) -> None:
     """Let the notebook's folder be known, and forget afterwards what a cell puts into the environment."""
-    monkeypatch.setenv("JPY_SESSION_NAME", str(home.parent / "notebook.ipynb"))
+    monkeypatch.setenv("JPY_SESSION_NAME", str(codex_home.parent / "notebook.ipynb"))
     for name in (*NAMES, "SERVICE_token", "SERVICE_pwd", "SERVICE_password"):
         monkeypatch.setenv(name, "")
 
@@ -154,12 +154,12 @@ def test_a_value_under_an_ordinary_name_is_sent(notebook: Notebook, sim: Simulat
     ("name", "value"), [("token", "abc12345xyz"), ("pwd", "hunter2x9"), ("password", "correcthorse")]
 )
 def test_a_value_found_secret_in_a_cell_occurs_nowhere_in_what_is_sent(
-    notebook: Notebook, home: Path, sim: Simulator, assigned: str, name: str, value: str
+    notebook: Notebook, codex_home: Path, sim: Simulator, assigned: str, name: str, value: str
 ) -> None:
     if value.isalpha() and ("{value!r}" not in assigned and '"{value}"' not in assigned):
         value = f"{value}7"
-    (home.parent / "notes.txt").write_text(f"remember {value}")
-    (home / "AGENTS.md").write_text(f"Log in with {value}.")
+    (codex_home.parent / "notes.txt").write_text(f"remember {value}")
+    (codex_home / "AGENTS.md").write_text(f"Log in with {value}.")
     notebook.namespace.update(pd=pd, x=value, holds=[f"<{value}>"], frame=pd.DataFrame({value: [value]}))
     notebook.run(assigned.format(name=name, value=value))
     notebook.run("[x, x.encode().hex(), frame]")
@@ -179,10 +179,10 @@ def test_a_value_found_secret_in_a_cell_occurs_nowhere_in_what_is_sent(
 
 
 def test_a_secret_that_the_model_comes_upon_is_taken_out_of_later_results_of_the_turn(
-    notebook: Notebook, sim: Simulator, home: Path
+    notebook: Notebook, sim: Simulator, codex_home: Path
 ) -> None:
     value = value_of("token")
-    (home.parent / "settings.json").write_text(json.dumps({"token": value}))
+    (codex_home.parent / "settings.json").write_text(json.dumps({"token": value}))
     notebook.namespace["later"] = "".join(reversed(value))
     looks = [
         Call("read_file", {"path": "settings.json"}, call_id="call_1"),

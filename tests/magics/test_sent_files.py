@@ -21,9 +21,9 @@ HUGE = 3 * 1024**3
 
 
 @pytest.fixture
-def repository(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def repository(codex_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Clone a repository with a notebook in a nested folder, beside a file that is not part of it."""
-    root = home.parent / "repository"
+    root = codex_home.parent / "repository"
     (root / ".git").mkdir(parents=True)
     (root / ".git" / "config").write_text(OUTSIDE)
     (root / ".env").write_text(OUTSIDE)
@@ -32,8 +32,8 @@ def repository(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / "shared").mkdir()
     for inside in ("a/b/CLAUDE.md", "shared/AGENTS.md", ".github/instructions.md"):
         (root / inside).write_text(INSIDE)
-    (home.parent / "outside").mkdir()
-    (home.parent / "outside" / "AGENTS.md").write_text(OUTSIDE)
+    (codex_home.parent / "outside").mkdir()
+    (codex_home.parent / "outside" / "AGENTS.md").write_text(OUTSIDE)
     monkeypatch.setenv("JPY_SESSION_NAME", str(root / "a" / "b" / "notebook.ipynb"))
     return root
 
@@ -146,12 +146,12 @@ def test_a_folder_that_is_a_link_out_of_the_repository_brings_nothing(
 
 
 def test_the_users_own_instructions_may_be_a_link_to_anywhere(
-    notebook: Notebook, repository: Path, home: Path, sim: Simulator
+    notebook: Notebook, repository: Path, codex_home: Path, sim: Simulator
 ) -> None:
-    dotfiles = home.parent / "dotfiles"
+    dotfiles = codex_home.parent / "dotfiles"
     dotfiles.mkdir()
     (dotfiles / "agents.md").write_text(INSIDE)
-    (home / "AGENTS.md").symlink_to(dotfiles / "agents.md")
+    (codex_home / "AGENTS.md").symlink_to(dotfiles / "agents.md")
     assert notebook.run("%codex hello").succeeded
     assert sent(sim) == [INSIDE]
 

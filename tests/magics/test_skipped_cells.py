@@ -347,9 +347,9 @@ def test_a_skipped_cell_is_not_explained(notebook: Notebook, sim: Simulator) -> 
 
 
 @pytest.fixture
-def tagged(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def tagged(codex_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A notebook's file, in which the cell "private" has the tag."""
-    del home  # it leads to no notebook
+    del codex_home  # it leads to no notebook
     cells = [
         {"cell_type": "code", "id": "private", "metadata": {"tags": ["codex-skip"]}, "outputs": [], "source": "new"},
         {"cell_type": "code", "id": "plain", "metadata": {}, "outputs": [], "source": ""},

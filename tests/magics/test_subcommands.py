@@ -71,11 +71,11 @@ def test_a_failed_cell_is_sent_with_its_error(notebook: Notebook, sim: Simulator
 
 
 def test_signing_out_revokes_and_deletes_the_login_and_nothing_else(
-    notebook: Notebook, home: Path, sim: Simulator
+    notebook: Notebook, codex_home: Path, sim: Simulator
 ) -> None:
-    before = {path.name for path in home.iterdir()}
+    before = {path.name for path in codex_home.iterdir()}
     assert "Signed out" in notebook.run("%codex logout").out
-    assert before - {path.name for path in home.iterdir()} == {"auth.json"}
+    assert before - {path.name for path in codex_home.iterdir()} == {"auth.json"}
     assert sim.requests.count("/oauth/revoke") == 1
     assert "You were not signed in." in notebook.run("%codex logout").out
 
@@ -85,15 +85,15 @@ def test_where_nobody_can_be_asked_signing_out_tells_whom_it_signed_out(notebook
     assert (ADA.email in out, "Codex CLI" in out) == (True, True)
 
 
-def test_a_stored_login_that_cannot_be_read_can_be_signed_out(notebook: Notebook, home: Path) -> None:
-    (home / "auth.json").write_text("{")
+def test_a_stored_login_that_cannot_be_read_can_be_signed_out(notebook: Notebook, codex_home: Path) -> None:
+    (codex_home / "auth.json").write_text("{")
     assert "Signed out" in notebook.run("%codex logout").out
-    assert not (home / "auth.json").exists()
+    assert not (codex_home / "auth.json").exists()
 
 
-def test_the_settings_in_force_are_shown_without_secrets(notebook: Notebook, home: Path) -> None:
+def test_the_settings_in_force_are_shown_without_secrets(notebook: Notebook, codex_home: Path) -> None:
     ran = notebook.run("%codex config")
-    assert str(home) in ran.out
+    assert str(codex_home) in ran.out
     assert "simulator" in ran.out
 
 

@@ -53,8 +53,8 @@ def test_the_names_of_models(notebook: Notebook, sim: Simulator, hostile: str) -
 
 
 @every_name
-def test_the_account_and_its_plan(notebook: Notebook, sim: Simulator, home: Path, hostile: str) -> None:
-    sim.write_login(home, replace(ADA, email=f"ada{hostile}@example.com", plan=f"plus{hostile}"))
+def test_the_account_and_its_plan(notebook: Notebook, sim: Simulator, codex_home: Path, hostile: str) -> None:
+    sim.write_login(codex_home, replace(ADA, email=f"ada{hostile}@example.com", plan=f"plus{hostile}"))
     cells = [
         notebook.run(line) for line in ("%codex status", "%codex hello", "%codex usage", "%codex logout")
     ]
@@ -74,12 +74,12 @@ def test_the_names_of_threads(notebook: Notebook, hostile: str) -> None:
 
 
 @every_name
-def test_the_name_of_a_provider(notebook: Notebook, sim: Simulator, home: Path, hostile: str) -> None:
+def test_the_name_of_a_provider(notebook: Notebook, sim: Simulator, codex_home: Path, hostile: str) -> None:
     quoted = "".join(f"\\U{ord(one):08X}" for one in hostile)
     table = (
         f'[model_providers.own]\nname = "Own {quoted}"\nbase_url = "{sim.base_url}/v1"\nenv_key = "OWN_KEY"\n'
     )
-    (home / "config.toml").write_text(f'model_provider = "own"\nmodel = "x"\n{table}')
+    (codex_home / "config.toml").write_text(f'model_provider = "own"\nmodel = "x"\n{table}')
     shown = [
         notebook.run(line) for line in ("%codex hello", "%codex models", "%codex status", "%codex config")
     ]

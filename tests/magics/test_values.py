@@ -55,8 +55,8 @@ def test_an_answered_cell_run_again_costs_no_request_and_fresh_asks_anew(
     assert texts[1].splitlines()[0].startswith("Stored answer of ")
 
 
-def test_ask_works_in_a_script_and_inside_a_running_loop(home: object, sim: Simulator) -> None:
-    del home
+def test_ask_works_in_a_script_and_inside_a_running_loop(codex_home: object, sim: Simulator) -> None:
+    del codex_home
     sim.add_replies(PARIS, PARIS)
 
     async def inside_a_loop() -> Answer:
@@ -66,8 +66,8 @@ def test_ask_works_in_a_script_and_inside_a_running_loop(home: object, sim: Simu
     assert [answer.parsed for answer in answers] == [City("Paris", 2_100_000)] * 2
 
 
-def test_a_function_of_the_users_is_called_where_the_user_waits(home: object) -> None:
-    del home
+def test_a_function_of_the_users_is_called_where_the_user_waits(codex_home: object) -> None:
+    del codex_home
     called = []
 
     @codex_nb.tool(effect="read")
@@ -80,8 +80,8 @@ def test_a_function_of_the_users_is_called_where_the_user_waits(home: object) ->
     assert answer.status == "completed"
 
 
-def test_astream_ends_with_the_answer(home: object) -> None:
-    del home
+def test_astream_ends_with_the_answer(codex_home: object) -> None:
+    del codex_home
 
     async def last_event() -> object:
         return [event async for event in codex_nb.astream("hello")][-1]
@@ -91,24 +91,26 @@ def test_astream_ends_with_the_answer(home: object) -> None:
     assert last.answer.status == "completed"
 
 
-def test_errors_keep_their_class(home: object, sim: Simulator) -> None:
+def test_errors_keep_their_class(codex_home: object, sim: Simulator) -> None:
     from pathlib import Path
 
-    (Path(str(home)) / "auth.json").unlink()
+    (Path(str(codex_home)) / "auth.json").unlink()
     with pytest.raises(SignInRequired):
         codex_nb.ask("hello")
     del sim
 
 
-def test_a_refusal_of_the_backend_is_raised_with_its_words(home: object, sim: Simulator) -> None:
-    del home
+def test_a_refusal_of_the_backend_is_raised_with_its_words(codex_home: object, sim: Simulator) -> None:
+    del codex_home
     sim.add_replies(error_replies.usage_limit_reached())
     with pytest.raises(CodexError, match="usage limit"):
         codex_nb.ask("hello")
 
 
-def test_many_questions_keep_their_order_and_a_failed_one_its_place(home: object, sim: Simulator) -> None:
-    del home
+def test_many_questions_keep_their_order_and_a_failed_one_its_place(
+    codex_home: object, sim: Simulator
+) -> None:
+    del codex_home
     sim.add_replies(error_replies.rate_limited(0.01, times=2))
     prompts = [f"city {number}" for number in range(6)]
     answers = codex_nb.map(prompts, concurrency=3, on_error="return")
@@ -116,19 +118,19 @@ def test_many_questions_keep_their_order_and_a_failed_one_its_place(home: object
     assert [prompt in answer.text for prompt, answer in zip(prompts, answers, strict=True)] == [True] * 6
 
 
-def test_a_series_of_questions_gives_a_series_of_values(home: object) -> None:
+def test_a_series_of_questions_gives_a_series_of_values(codex_home: object) -> None:
     import pandas as pd
 
-    del home
+    del codex_home
     answers = codex_nb.map(pd.Series(["Paris", "Lyon"], index=["a", "b"]), schema=City)
     assert list(answers.index) == ["a", "b"]
     assert [type(answer.parsed) for answer in answers] == [City, City]
 
 
-def test_an_executor_of_the_users_carries_the_questions(home: object) -> None:
+def test_an_executor_of_the_users_carries_the_questions(codex_home: object) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
-    del home
+    del codex_home
     with ThreadPoolExecutor(2) as executor:
         answers = codex_nb.map(["one", "two", "three"], executor=executor)
     assert [answer.status for answer in answers] == ["completed"] * 3

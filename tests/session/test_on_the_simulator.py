@@ -46,9 +46,9 @@ async def test_a_long_thread_is_sealed_by_the_backend_which_still_knows_of_it(tm
             assistant, ports = home.assistant, Ports(SameThread())
             await assistant.answer(TurnRequest("hello " * 200, thread="t"), ports=ports, approver=DenyAll())
             thread = assistant.threads.open("t")
-            model = await home.services.choose()
+            model = await home.backend.choose()
             template = ResponsesRequest(model.slug, (), thread_id=thread.thread_id)
-            await Compactor(home.services).compact(thread, template)
+            await Compactor(home.backend).compact(thread, template)
             assert [item["type"] for item in thread.items] == ["message", "compaction"]
             request = TurnRequest("What did I say?", thread="t")
             answer = await assistant.answer(request, ports=ports, approver=DenyAll())
