@@ -151,7 +151,7 @@ def test_a_mention_brings_the_whole_of_what_it_names(tmp_path: Path) -> None:
     assert context.not_sent[0] == "there is no cell 99"
 
 
-@pytest.run_label.parametrize(
+@pytest.mark.parametrize(
     ("target", "problem"),
     [
         ("missing.txt", "missing.txt cannot be read (No such file or directory)"),
@@ -224,7 +224,7 @@ def test_the_same_notebook_run_again_is_the_same_question_and_another_is_not() -
 WHOLE = stream("1.5\n")
 
 
-@pytest.run_label.parametrize(
+@pytest.mark.parametrize(
     ("cell", "is_whole"),
     [
         (code("print(x)", WHOLE), True),
