@@ -32,7 +32,7 @@ from codex_nb.session.thread import ThreadStore
 from codex_nb.words import identities as words
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
     from codex_nb.auth import Finding, FlowKind, LoginFlow, Route
     from codex_nb.auth.sources import ExternalTokenProvider
@@ -59,7 +59,7 @@ class BackendRouter:
         self._routing = WorkspaceRouting(http, settings, credentials)
         self._backends: dict[bool, _Backend] = {}
 
-    def stream(self, request: ResponsesRequest) -> AsyncIterator[ResponseEvent]:
+    def stream(self, request: ResponsesRequest) -> AsyncGenerator[ResponseEvent, None]:
         """Send a request to the backend of the login that signs it."""
         return self._current().client.stream(request)
 

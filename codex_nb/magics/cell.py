@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, assert_never
 
 from IPython.core.error import UsageError
 
-from codex_nb.errors import AuthError, LoginFailed
 from codex_nb.host.background import run_in_background
 from codex_nb.host.capture import OutputDetectingExecutor, outputs_are_captured
 from codex_nb.host.cell import Screen, TurnInterrupted, run_turn_in_cell
@@ -23,35 +22,25 @@ from codex_nb.magics.account import ensure_signed_in, sign_in_during
 from codex_nb.magics.options import CellOptions, OptionError
 from codex_nb.magics.question import make_question, with_notebook
 from codex_nb.magics.session import TAGS_UNSEEN, read_for
-from codex_nb.session.events import (
-    ApprovalRequested,
-    ApprovalResolved,
-    Notice,
-    StepStarted,
-    TurnFinished,
-    TurnStarted,
-)
-from codex_nb.session.turn import needs_sign_in
+from codex_nb.session.assistant import first_use_notice
+from codex_nb.session.events import ApprovalRequested, ApprovalResolved, TurnFinished
 from codex_nb.tools.approval import ApprovalUnavailable, Decision, DecisionKind, PendingApprovals
 from codex_nb.tools.base import Ports
 from codex_nb.tools.nbmodel import InsertResult
 from codex_nb.ui.layout import Command, Continue, Decide, Retry, Stop
 from codex_nb.ui.live_output import is_catching
 from codex_nb.words import question as words
-from codex_nb.words.question import FIRST_USE
 from codex_nb.words.tools import NOBODY_THERE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
     from concurrent.futures import Future
-    from pathlib import Path
 
     from codex_nb.host.shell_channel import Pump
     from codex_nb.magics.session import NotebookReading, ShellSession
     from codex_nb.profile import Profile
     from codex_nb.session.events import Answer, TurnEvent
     from codex_nb.session.notebook_context import TurnRequest
-    from codex_nb.session.turn import SignIn
     from codex_nb.tools.nbmodel import NewCell
     from codex_nb.ui.live_output import Displays, Handle
     from codex_nb.ui.transcript import Transcript
@@ -83,79 +72,6 @@ class OpenDocument:
         if after is None:
             self._below = reply.get("last") or self._below
         return InsertResult(int(reply.get("inserted", 0)))
-
-
-if TYPE_CHECKING:
-    Hint = Callable[[], str]  # what there is to tell, empty for nothing
-
-MARK = "first-use-told"
-
-
-async def with_hints(
-    events: AsyncGenerator[TurnEvent, None], hints: Iterable[Hint]
-) -> AsyncGenerator[TurnEvent, None]:
-    """Yield a turn's events, and after its beginning what the hints have to say by then."""
-    async with aclosing(events):
-        async for event in events:
-            yield event
-            if isinstance(event, TurnStarted):
-                for text in (hint() for hint in hints):
-                    if text:
-                        yield Notice("hint", text)
-
-
-def first_use(codex_home: Path) -> Hint:
-    """Return the hint of a profile's first question."""
-    return lambda: FIRST_USE if is_first(codex_home) else ""
-
-
-def is_first(codex_home: Path) -> bool:
-    """Whether this is the first question of the profile; from then on it is not."""
-    mark = codex_home / "codex_nb" / MARK
-    if mark.exists():
-        return False
-    with suppress(OSError):
-        mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        mark.touch(mode=0o600)
-    return True
-
-
-async def retry_after_login(
-    start: Callable[[], AsyncGenerator[TurnEvent, None]], sign_in: SignIn
-) -> AsyncGenerator[TurnEvent, None]:
-    """Yield a turn's events; when the login fails before anything was answered, sign in once and start over.
-
-    When there is no login after ``sign_in``, the turn ends as it did.
-    """
-    answered, told = False, set[Notice]()
-    async with aclosing(start()) as events:
-        async for event in events:
-            if isinstance(event, TurnFinished) and needs_sign_in(event.failure) and not answered:
-                ended = await _end_without(sign_in, event)
-                if ended is None:
-                    break
-                yield ended
-                return
-            if isinstance(event, Notice):
-                told.add(event)
-            answered = answered or not isinstance(event, TurnStarted | StepStarted | Notice | TurnFinished)
-            yield event
-        else:
-            return
-    async with aclosing(start()) as events:
-        async for event in events:
-            if not (isinstance(event, Notice) and event in told):
-                yield event
-
-
-async def _end_without(sign_in: SignIn, event: TurnFinished) -> TurnFinished | None:
-    """Return how a turn ends that found no login; None when there is one now."""
-    try:
-        if isinstance(event.failure, AuthError) and await sign_in(event.failure):
-            return None
-    except LoginFailed as failed:
-        return replace(event, error=failed.line, failure=failed.bare())
-    return event
 
 
 _OTHER_THREAD = (
@@ -466,14 +382,19 @@ def _turn(
     main = OutputDetectingExecutor(mailbox, session.shell, shown.screen.start_new_output)
     ports = Ports(main, session.kernel, document, session.folder, reading.hidden)
     sign_in = sign_in_during(session, profile, mailbox, shown.screen.reserve_output)
-    start = partial(profile.assistant.turn, question, ports=ports, approver=approvals, sign_in=sign_in)
-    events = retry_after_login(start, sign_in)
-    return with_hints(
-        events, (first_use(profile.settings.codex_home), _tags_unseen(session, options, reading))
+    return profile.assistant.turn(
+        question,
+        ports=ports,
+        approver=approvals,
+        sign_in=sign_in,
+        hints=(
+            partial(first_use_notice, profile.settings.codex_home),
+            _tags_unseen(session, options, reading),
+        ),
     )
 
 
-def _tags_unseen(session: ShellSession, options: CellOptions, reading: NotebookReading) -> Hint:
+def _tags_unseen(session: ShellSession, options: CellOptions, reading: NotebookReading) -> Callable[[], str]:
     """Return what tells, once in a kernel, that cell tags are not visible."""
     sees_none = options.context and reading.sees_no_tags  # looked up in the cell that asks, not later
 

@@ -1,4 +1,4 @@
-"""The answer cache: a question that has not changed gets its stored answer, without a request."""
+"""The answer cache: an unchanged question gets its cached answer, without a request."""
 
 from __future__ import annotations
 
@@ -16,61 +16,84 @@ from codex_nb.responses.request import choose_backend
 from codex_nb.session.compaction import account_digest
 from codex_nb.session.events import Answer, Notice, ReasoningDone, TextDone, ToolCall, TurnFinished, Usage
 from codex_nb.session.items import assistant_message, message_text, reasoning_text, user_message
-from codex_nb.words import conversation as words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
+    from codex_nb.session.assistant import ResolvedTurn
     from codex_nb.session.events import TurnEvent
-    from codex_nb.session.resolved_turn import ResolvedTurn
 
 
 MOST_ANSWERS = 1_000
-_VERSION = 2  # also part of every key: answers that older releases stored are not found
-_WORDS = frozenset({"message", "reasoning"})
+_VERSION = 2  # also part of every key: answers of older releases are not found
+_CACHED_ITEMS = frozenset({"message", "reasoning"})
+
+
+@dataclass(frozen=True)
+class CacheKey:
+    """The identity of a question: a hash of all that its answer depends on, apart from the model's randomness.
+
+    Only :func:`cache_key` makes one: from the content, the account, the provider, the model and the instructions.
+    """
+
+    value: str
+
+    @property
+    def digest(self) -> str:
+        """What a thread that holds the answer notes of it."""
+        return f"answered:{self.value[:16]}"
 
 
 @dataclass(frozen=True)
 class CachedAnswer:
-    """An answer that was given before; ``at`` is Unix seconds."""
+    """An answer given before; ``at`` is Unix seconds."""
 
     answer: Answer
     at: float
-    key: str
+    key: CacheKey
 
 
 class AnswerCache:
-    """Answers by question; ``folder`` None keeps them in memory only. Unreadable files count as absent."""
+    """Answers by key; ``folder`` None keeps them in memory only. Unreadable files count as absent."""
 
     def __init__(self, folder: Path | None, *, clock: Callable[[], float] = time.time) -> None:
         self._folder = folder
         self._clock = clock
-        self._memory: dict[str, CachedAnswer] = {}
+        self._memory: dict[CacheKey, CachedAnswer] = {}
 
-    def find(self, key: str) -> CachedAnswer | None:
-        """Return the stored answer of a question."""
-        if self._folder is not None:
-            with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-                return _read(json.loads((self._folder / f"{key}.json").read_bytes()), key)
-        return self._memory.get(key)
+    def find(self, key: CacheKey) -> CachedAnswer | None:
+        """Return the cached answer to a question."""
+        if (path := self._path(key)) is None:
+            return self._memory.get(key)
+        with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+            return _read(json.loads(path.read_bytes()), key)
+        return None
 
-    def keep(self, key: str, answer: Answer) -> None:
-        """Store an answer, without its value; whatever prevents that costs only the next run's saving."""
+    def update(self, key: CacheKey, answer: Answer) -> None:
+        """Cache a completed answer; one that did more than write text removes what an earlier run cached."""
+        if answer.status != "completed":
+            return
+        if not is_cacheable(answer):
+            self._forget(key)
+            return
         answer = replace(answer, parsed=None)  # the user's object, which need not be one that can be copied
-        if self._folder is None:
+        if (path := self._path(key)) is None:
             self._memory[key] = CachedAnswer(answer, self._clock(), key)
             return
         with suppress(Exception):  # the answer itself is complete, and must not be lost to its copy
-            self._write(self._folder, key, answer)
+            self._write(path, answer)
 
-    def forget(self, key: str) -> None:
-        """Remove the stored answer of a question."""
+    def _forget(self, key: CacheKey) -> None:
         self._memory.pop(key, None)
-        if self._folder is not None:
+        if (path := self._path(key)) is not None:
             with suppress(OSError):
-                (self._folder / f"{key}.json").unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
 
-    def _write(self, folder: Path, key: str, answer: Answer) -> None:
+    def _path(self, key: CacheKey) -> Path | None:
+        return None if self._folder is None else self._folder / f"{key.value}.json"
+
+    def _write(self, path: Path, answer: Answer) -> None:
+        folder = path.parent
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         stored = {"version": _VERSION, "at": self._clock(), "answer": asdict(answer)}
         content = json.dumps(stored, ensure_ascii=False)
@@ -78,16 +101,16 @@ class AnswerCache:
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content.encode("utf-8", "replace"))
-            Path(temporary).replace(folder / f"{key}.json")
+            Path(temporary).replace(path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
         kept = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
-        for path in kept[MOST_ANSWERS:]:
-            path.unlink(missing_ok=True)
+        for old in kept[MOST_ANSWERS:]:
+            old.unlink(missing_ok=True)
 
 
-def _read(stored: dict[str, Any], key: str) -> CachedAnswer | None:
+def _read(stored: dict[str, Any], key: CacheKey) -> CachedAnswer | None:
     if stored["version"] != _VERSION:
         return None
     fields = stored["answer"]
@@ -103,18 +126,15 @@ def _read(stored: dict[str, Any], key: str) -> CachedAnswer | None:
 
 
 def is_cacheable(answer: Answer) -> bool:
-    """Whether a complete answer is what the model said and nothing that happened: no call, no search, no code."""
-    said = all(item.get("type") in _WORDS for item in answer.items)
-    return answer.status == "completed" and not answer.tool_calls and said
+    """Whether an answer is text alone: no tool call, no search, no code."""
+    is_text = all(item.get("type") in _CACHED_ITEMS for item in answer.items)
+    return answer.status == "completed" and not answer.tool_calls and is_text
 
 
 def cache_key(
     resolved: ResolvedTurn, *, tools: Sequence[Mapping[str, Any]], schema: object, instructions: str
-) -> str:
-    """Return the identity of a question: a hash of all that its answer depends on, apart from the model's luck.
-
-    ``tools`` are the declarations of what is offered, ``schema`` the format of the value that is asked for.
-    """
+) -> CacheKey:
+    """Return the key of a question; ``tools`` are the offered tools' specs, ``schema`` the requested text format."""
     request, template, credentials = resolved.request, resolved.template, resolved.credentials
     backend = choose_backend(resolved.settings, is_chatgpt_auth=credentials.is_chatgpt_backend)
     parts = {
@@ -140,29 +160,24 @@ def cache_key(
         "prompt": request.prompt,
     }
     written = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)
-    return hashlib.sha256(written.encode("utf-8", "replace")).hexdigest()[:40]
+    return CacheKey(hashlib.sha256(written.encode("utf-8", "replace")).hexdigest()[:40])
 
 
-def cached_events(stored: CachedAnswer, resolved: ResolvedTurn, prompt: str) -> Iterator[TurnEvent]:
-    """Yield the events of a turn that shows a stored answer; a thread that has not heard of it is told.
-
-    No token is used.
-    """
-    answer, thread = stored.answer, resolved.thread
-    fact = f"answered:{stored.key[:16]}"
-    if fact not in thread.sent_digests:
-        exchange = thread.begin([user_message(prompt)], [fact, account_digest(resolved.credentials)])
+async def cached_events(
+    cached: CachedAnswer, resolved: ResolvedTurn, prompt: str
+) -> AsyncGenerator[TurnEvent, None]:
+    """Yield the events of a turn that shows a cached answer, and add it to a thread that does not hold it."""
+    answer, thread, digest = cached.answer, resolved.thread, cached.key.digest
+    if digest not in thread.sent_digests:
+        exchange = thread.begin([user_message(prompt)], [digest, account_digest(resolved.credentials)])
         exchange.add([assistant_message(answer.text)])
         exchange.commit()
     yield resolved.started
-    yield Notice("cached", words.stored_answer(_when(stored.at)))
+    moment = time.strftime("%Y-%m-%d %H:%M", time.localtime(cached.at))
+    yield Notice("cached", f"Saved answer from {moment}; no request was made. Use --fresh to ask again.")
     for number, item in enumerate(answer.items):
         if summary := reasoning_text(item):
             yield ReasoningDone(f"stored_{number}", summary)
         elif text := message_text(item):
             yield TextDone(f"stored_{number}", text)
     yield TurnFinished(replace(answer, thread=thread.name, usage=Usage()))
-
-
-def _when(at: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))

@@ -5,7 +5,7 @@ Whoever constructs it injects all it works with::
     assistant = Assistant(client=…, identity=…, models=…, threads=ThreadStore(home / "codex_nb" / "threads"),
                           settings=settings, environ=os.environ)
     async for event in assistant.turn(TurnRequest("Why?"), ports=ports, approver=approvals): …
-    answer = await assistant.answer(TurnRequest("Why?"), ports=ports, approver=NobodyToAsk())
+    answer = await assistant.answer(TurnRequest("Why?"), ports=ports, approver=DenyAll())
 
 Every method runs on the engine's thread, but for :meth:`Assistant.redactor`, which any thread may call.
 """
@@ -13,44 +13,47 @@ Every method runs on the engine's thread, but for :meth:`Assistant.redactor`, wh
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
-from dataclasses import replace
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from codex_nb.errors import AccountChanged, CodexError, ContextWindowExceeded
-from codex_nb.session.answer_cache import AnswerCache, CachedAnswer, cache_key, cached_events, is_cacheable
+from codex_nb.config.settings import ApprovalPolicy
+from codex_nb.errors import AccountChanged, CodexError, ContextWindowExceeded, LoginFailed
+from codex_nb.responses.request import ResponsesRequest
+from codex_nb.session.answer_cache import AnswerCache, CachedAnswer, cache_key, cached_events
 from codex_nb.session.compaction import Compactor, account_digest, needs_compaction, switch_account
-from codex_nb.session.events import Answer, Notice, TurnFinished, TurnStarted
+from codex_nb.session.events import Answer, Notice, StepStarted, TurnFinished, TurnStarted
 from codex_nb.session.items import new_uuid
+from codex_nb.session.notebook_context import describe_redactions
 from codex_nb.session.outbound import Redactor, SecretText, TurnRedactor, environment_secrets
 from codex_nb.session.prompt import BASE, UntrustedBlock, build_input, project_instructions, request_redactor
-from codex_nb.session.resolved_turn import ResolvedTurn
 from codex_nb.session.structured_output import value_format
 from codex_nb.session.thread import Thread
 from codex_nb.session.tool_runner import ToolContext
-from codex_nb.session.turn import SchemaMismatch, SignIn, Turn, needs_sign_in, no_login, run_turn
+from codex_nb.session.turn import STOPPED, SchemaMismatch, SignIn, Turn, needs_sign_in, no_login
 from codex_nb.tools.approval import ApprovalMemory, ApprovalRules
-from codex_nb.words import conversation as words
-from codex_nb.words import secret_names
-from codex_nb.words import sign_in as words_of_sign_in
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+    from pathlib import Path
 
     from codex_nb.auth.credentials import Credentials
     from codex_nb.config.settings import Settings
     from codex_nb.errors import AuthError
     from codex_nb.responses.limits import RateLimits, Window
-    from codex_nb.responses.models import Model
+    from codex_nb.responses.models import Model, ReasoningChoice
+    from codex_nb.session.answer_cache import CacheKey
     from codex_nb.session.events import TurnEvent
     from codex_nb.session.notebook_context import TurnRequest
-    from codex_nb.session.prompt import ProjectInstructions
+    from codex_nb.session.prompt import ProjectInstructions, TurnInput
     from codex_nb.session.structured_output import ValueFormat
     from codex_nb.session.thread import ThreadStore
     from codex_nb.session.turn import ModelClient
     from codex_nb.tools.approval import Approver
     from codex_nb.tools.base import Ports, ToolSet
+
+    Hint = Callable[[], str]  # returns the text of a notice, or an empty one for none
 
 NEAR_LIMIT_PERCENT = 90.0
 
@@ -75,6 +78,142 @@ class ModelChoice(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class ResolvedTurn:
+    """One turn's choices, each made by the first that states one: the request, the settings, the model."""
+
+    turn_id: str
+    request: TurnRequest
+    thread: Thread
+    credentials: Credentials
+    model: Model
+    settings: Settings
+    project: ProjectInstructions
+    value_format: ValueFormat | None
+
+    @property
+    def effort(self) -> str | None:
+        """The requested effort, None for the model's default."""
+        return self.request.effort or (None if self.unsupported_effort else self.settings.effort)
+
+    @property
+    def unsupported_effort(self) -> str | None:
+        """The configured effort when the model does not offer it: it was configured for another model."""
+        effort = self.settings.effort
+        return effort if self.request.effort is None and effort and self.model.lacks(effort) else None
+
+    @property
+    def choice(self) -> ReasoningChoice:
+        """The reasoning options to send; raises ConfigError for an effort that the model does not offer."""
+        settings, summary = self.settings, self.settings.summary
+        if summary is None and settings.provider.is_built_in and self.credentials.is_chatgpt_backend:
+            summary = "auto"  # the answer's reasoning is shown, and a plan pays nothing for it
+        return self.model.reasoning(effort=self.effort, summary=summary, verbosity=settings.verbosity)
+
+    @property
+    def started(self) -> TurnStarted:
+        """The first event of the turn."""
+        return TurnStarted(
+            turn_id=self.turn_id,
+            thread=self.thread.name,
+            model=self.model.slug,
+            effort=self.choice.effort,
+            account=self.credentials.label,
+            plan=self.credentials.account.plan,
+            billing=self.credentials.billing,
+        )
+
+    @property
+    def template(self) -> ResponsesRequest:
+        """The request of each step, without input and tools; raises like :attr:`choice`."""
+        choice = self.choice
+        return ResponsesRequest(
+            model=self.model.slug,
+            input=(),
+            parallel_tool_calls=self.model.supports_parallel_tool_calls,
+            effort=choice.effort,
+            summary=choice.summary,
+            verbosity=choice.verbosity,
+            service_tier=self.settings.service_tier,
+            prompt_cache_key=self.thread.thread_id,
+            thread_id=self.thread.thread_id,
+            turn_id=self.turn_id,
+            is_lite=self.model.is_lite,
+            throttle=self.request.throttle,
+        )
+
+    def notices(self, turn_input: TurnInput) -> tuple[Notice, ...]:
+        """The notices at the start: what is not sent, what was redacted, what runs without approval."""
+        request, model, notices = self.request, self.model.slug, []
+        if request.context is not None and request.context.not_sent:
+            notices.append(Notice("context", f"Not sent: {'; '.join(request.context.not_sent)}."))
+        notices += [Notice("context", problem) for problem in turn_input.problems]
+        if redacted := describe_redactions(turn_input.redactions):
+            notices.append(Notice("redacted", redacted))
+        if count := turn_input.images_unsent:
+            images = f"{count} image{'s' if count > 1 else ''}"
+            notices.append(Notice("hint", f"{model} takes text only: {images} not sent."))
+        if unsupported := self.unsupported_effort:
+            used = f", {self.choice.effort}" if self.choice.effort else ""
+            text = f"{model} does not offer the configured effort {unsupported!r}; it answers with its default{used}."
+            notices.append(Notice("hint", text))
+        if request.approval is ApprovalPolicy.ALL and len(request.tools):
+            notices.append(Notice("hint", "Approval policy 'all': tool calls run without asking you."))
+        return tuple(notices)
+
+
+@dataclass
+class _TurnRun:
+    """One call of :meth:`Assistant.turn`, over all the attempts that it takes.
+
+    A turn is attempted again after a compaction, when its thread did not fit the model, and after a sign-in, when the
+    credentials were refused before anything was answered; each of them once. ``key`` is set when the answer that the
+    model gives is to be cached.
+    """
+
+    request: TurnRequest
+    thread: Thread
+    ports: Ports
+    approver: Approver
+    sign_in: SignIn
+    resolved: ResolvedTurn | None = None
+    key: CacheKey | None = None
+    compacted: bool = False
+    _signed_in: bool = False
+    _answered: bool = False
+    _shown: set[TurnEvent] = field(default_factory=set)
+
+    def is_new(self, event: TurnEvent) -> bool:
+        """Whether an event is to be shown: an earlier attempt may have shown the same start and notices."""
+        if isinstance(event, TurnStarted | Notice):
+            if event in self._shown:
+                return False
+            self._shown.add(event)
+        elif not isinstance(event, StepStarted):
+            self._answered = True
+        return True
+
+    def failed(self, error: CodexError) -> TurnFinished:
+        """Return the end of an attempt that failed before it began."""
+        return TurnFinished(Answer("", status="failed", thread=self.thread.name), error.line, error.bare())
+
+    async def recover(self, finished: TurnFinished) -> TurnFinished | None:
+        """Return the end of the turn, or None when it is to be attempted again."""
+        failure = finished.failure
+        if isinstance(failure, ContextWindowExceeded):
+            can_compact = bool(self.thread.items) and not finished.answer.items and not self.compacted
+            self.compacted = self.compacted or can_compact
+            return None if can_compact else finished
+        if not needs_sign_in(failure) or self._answered or self._signed_in:
+            return finished
+        try:
+            self._signed_in = await self.sign_in(failure)
+        except LoginFailed as error:
+            return replace(finished, error=error.line, failure=error.bare())
+        self.resolved, self.compacted = None, False
+        return None if self._signed_in else finished
+
+
 class Assistant:
     """Answers questions."""
 
@@ -90,7 +229,7 @@ class Assistant:
         answers: AnswerCache | None = None,
         instructions: str = BASE,
     ) -> None:
-        self._limits: dict[str, RateLimits] = {}  # by the login that they were told to
+        self._limits: dict[str, RateLimits] = {}  # by the credentials that received them
         self.memory = ApprovalMemory()
         self.threads = threads
         self._client = client
@@ -106,115 +245,88 @@ class Assistant:
         self._redactor = Redactor({})
 
     async def turn(
-        self, request: TurnRequest, *, ports: Ports, approver: Approver, sign_in: SignIn = no_login
-    ) -> AsyncGenerator[TurnEvent, None]:
-        """Yield the turn's events; the last one is always TurnFinished, whatever went wrong before.
-
-        ``sign_in`` is asked when the login ends after the first step, and the turn goes on.
-        """
-        thread = self.threads.open(request.thread) if request.thread else Thread("")
-        try:
-            async with (
-                thread.turn_lock,
-                aclosing(self._events(request, thread, ports, approver, sign_in)) as events,
-            ):
-                async for event in events:
-                    yield event
-        except CodexError as error:
-            answer = Answer("", status="failed", thread=thread.name)
-            yield TurnFinished(answer, error.line, error.bare())
-        except (asyncio.CancelledError, KeyboardInterrupt):
-            yield TurnFinished(Answer("", status="cancelled", thread=thread.name), words.STOPPED)
-
-    async def _events(
         self,
         request: TurnRequest,
-        thread: Thread,
+        *,
         ports: Ports,
         approver: Approver,
-        sign_in: SignIn,
+        sign_in: SignIn = no_login,
+        hints: Iterable[Hint] = (),
     ) -> AsyncGenerator[TurnEvent, None]:
-        asked = None if request.schema is None else value_format(request.schema)
-        project = await self._project(request)
-        resolved = await self._decide(request, thread)
-        notices = switch_account(thread, resolved.credentials)
-        key = self._key(resolved, asked, project, ports)
-        if (stored := await self._stored(request, key, asked, ports)) is not None:
-            prompt = request_redactor(self.redactor(resolved.credentials), request)(request.prompt)
-            for event in cached_events(stored, resolved, prompt):
-                yield event
-            return
-        if needs_compaction(thread.items, resolved.model.context_window):
-            notices += await self._compact(resolved)
-        sent_digests = {account_digest(resolved.credentials), *([f"answered:{key[:16]}"] if key else ())}
-        for is_repeated in (False, True):
-            turn = self._prepare(resolved, asked, project, ports, approver)
-            turn = replace(
-                turn,
-                sent_digests=turn.sent_digests | sent_digests,
-                notices=(*notices, *turn.notices),
-                sign_in=partial(self._same_account_again, resolved.credentials, sign_in),
-            )
-            overflowed = False
-            async with aclosing(run_turn(turn, self._client)) as events:
-                async for event in events:
-                    overflowed = not is_repeated and bool(thread.items) and _overflowed(event)
-                    if isinstance(event, TurnFinished):
-                        if problem := self.threads.take_problem():
-                            yield Notice("hint", problem)
-                        self._store(key, event.answer)
-                    if not overflowed and not (is_repeated and isinstance(event, TurnStarted)):
-                        yield event
-            if not overflowed:
-                return
-            notices = await self._compact(resolved)
+        """Yield the turn's events; the last one is always TurnFinished, whatever failed before it.
 
-    def _store(self, key: str | None, answer: Answer) -> None:
-        """Store an answer that may stand for a later one; what an earlier run stored is not the newest any more."""
-        if key is None or answer.status != "completed":
-            return
-        if is_cacheable(answer):
-            self._answers.keep(key, answer)
-        else:
-            self._answers.forget(key)
+        ``sign_in`` is called once when the credentials are refused, and the turn goes on. ``hints`` give notices to
+        show at the turn's start.
+        """
+        thread = self.threads.open(request.thread) if request.thread else Thread("")
+        run = _TurnRun(request, thread, ports, approver, sign_in)
+        finished: TurnFinished | None = None
+        while finished is None:
+            ended = None
+            try:
+                async with thread.turn_lock, aclosing(await self._attempt(run)) as events:
+                    async for event in events:
+                        if isinstance(event, TurnFinished):
+                            ended = event
+                        elif run.is_new(event):
+                            yield event
+                            if isinstance(event, TurnStarted):
+                                for text in filter(None, (hint() for hint in hints)):
+                                    yield Notice("hint", text)
+            except CodexError as error:
+                ended = run.failed(error)
+            except (asyncio.CancelledError, KeyboardInterrupt):
+                ended = TurnFinished(Answer("", status="cancelled", thread=thread.name), STOPPED)
+            finished = await run.recover(ended) if ended else None
+        if run.key is not None:
+            self._answers.update(run.key, finished.answer)
+        if problem := self.threads.take_problem():
+            yield Notice("hint", problem)
+        yield finished
 
-    async def _stored(
-        self, request: TurnRequest, key: str | None, asked: ValueFormat | None, ports: Ports
-    ) -> CachedAnswer | None:
-        """Return the stored answer that may stand for a new one, with its value."""
-        stored = self._answers.find(key) if key is not None and not request.fresh else None
-        if stored is None or asked is None:
-            return stored
+    async def _attempt(self, run: _TurnRun) -> AsyncGenerator[TurnEvent, None]:
+        """Resolve and prepare a turn; return its events, or those of a cached answer."""
+        resolved, notices = run.resolved, list[Notice]()
+        if resolved is None:
+            resolved = run.resolved = await self._resolve(run.request, run.thread)
+            notices += switch_account(run.thread, resolved.credentials)
+            run.key = self._cache_key(resolved, run.ports)
+            if (cached := await self._cached(resolved, run)) is not None:
+                run.key = None
+                prompt = request_redactor(self.redactor(resolved.credentials), run.request)(
+                    run.request.prompt
+                )
+                return cached_events(cached, resolved, prompt)
+        if run.compacted or needs_compaction(run.thread.items, resolved.model.context_window):
+            notices.append(Notice("compacted", await self._compactor.compact(run.thread, resolved.template)))
+        return self._prepare(resolved, run, notices).events(self._client)
+
+    async def _cached(self, resolved: ResolvedTurn, run: _TurnRun) -> CachedAnswer | None:
+        """Return the cached answer that serves instead of a new one, with its value."""
+        cached = self._answers.find(run.key) if run.key is not None and not run.request.fresh else None
+        if cached is None or resolved.value_format is None:
+            return cached
+        parse = partial(resolved.value_format.parse, cached.answer.text)
         try:
-            parsed = await ports.main_thread.call(partial(asked.parse, stored.answer.text))
+            parsed = await run.ports.main_thread.call(parse)
         except SchemaMismatch:
             return None
-        return replace(stored, answer=replace(stored.answer, parsed=parsed))
+        return replace(cached, answer=replace(cached.answer, parsed=parsed))
 
-    async def _same_account_again(self, before: Credentials, sign_in: SignIn, error: AuthError) -> bool:
-        """Ask the person to sign in; raises AccountChanged when somebody else would pay for the rest."""
+    async def _sign_in_again(self, before: Credentials, sign_in: SignIn, error: AuthError) -> bool:
+        """Ask the user to sign in during an answer; raises AccountChanged when a different account did."""
         if not needs_sign_in(error) or not await sign_in(error):
             return False
         now = await self._identity.current()
         if account_digest(now) != account_digest(before):
-            raise AccountChanged(words_of_sign_in.begun_with_another_account(before.label, now.label))
+            raise AccountChanged(
+                f"This answer was begun as {before.label}, and you have signed in as {now.label}.",
+                hint="Run the cell again to use the new account for the whole answer.",
+            )
         return True
 
-    async def _compact(self, resolved: ResolvedTurn) -> list[Notice]:
-        return [Notice("compacted", await self._compactor.compact(resolved.thread, resolved.template))]
-
-    async def _project(self, request: TurnRequest) -> ProjectInstructions:
-        return await asyncio.to_thread(
-            project_instructions,
-            self._settings.codex_home,
-            request.folder,
-            self._settings.project_doc_max_bytes,
-        )
-
-    def _key(
-        self, resolved: ResolvedTurn, asked: ValueFormat | None, project: ProjectInstructions, ports: Ports
-    ) -> str | None:
-        """Return the identity of a question; None where the same words may be about other data."""
+    def _cache_key(self, resolved: ResolvedTurn, ports: Ports) -> CacheKey | None:
+        """Return the key of a question; None when the same text may be about other data."""
         request = resolved.request
         known = [self.redactor(resolved.credentials)(question) for question, _ in request.earlier]
         if not request.use_cache or not (request.context is None or request.context.is_complete(known)):
@@ -222,8 +334,8 @@ class Assistant:
         return cache_key(
             resolved,
             tools=self._offered(request, ports).specs(),
-            schema=asked.text_format if asked else None,
-            instructions=self._instructions + project.text,
+            schema=resolved.value_format.text_format if resolved.value_format else None,
+            instructions=self._instructions + resolved.project.text,
         )
 
     def _offered(self, request: TurnRequest, ports: Ports) -> ToolSet:
@@ -231,26 +343,26 @@ class Assistant:
         return request.tools.only(lambda tool: tool.available(ports) and rules.offers(tool.effect))
 
     async def answer(self, request: TurnRequest, *, ports: Ports, approver: Approver) -> Answer:
-        """Return the turn's answer; raises what made it fail, and CancelledError when the caller was cancelled."""
+        """Return the turn's answer; raises the error it failed with, and CancelledError for a cancelled caller."""
         async with aclosing(self.turn(request, ports=ports, approver=approver)) as events:
             async for event in events:
                 last = event
         if not isinstance(last, TurnFinished):
-            raise CodexError(words.NO_RESULT)
+            raise CodexError("The turn ended without a result.", hint="Ask again.")
         task = asyncio.current_task()
         if last.answer.status == "cancelled" and task is not None and task.cancelling():
             raise asyncio.CancelledError
         if last.answer.status == "failed":
-            raise last.failure or CodexError(last.error or words.FAILED)
+            raise last.failure or CodexError(last.error or "The turn failed.")
         return last.answer
 
     def redactor(self, credentials: Credentials | None = None) -> Redactor:
-        """Return what takes secrets out of texts, for the environment and the login as they are now."""
+        """Return the redactor for the environment and the credentials as they are now."""
         secrets = environment_secrets(self._environ)
         if login := credentials or self._identity.peek():
             for name, value in (
-                (secret_names.LOGIN_TOKEN, login.bearer),
-                (secret_names.LOGIN_REFRESH_TOKEN, login.refresh_token),
+                ("the login's token", login.bearer),
+                ("the login's refresh token", login.refresh_token),
             ):
                 if value is not None:
                     secrets[name] = SecretText(value.get_secret_value())
@@ -258,58 +370,56 @@ class Assistant:
             self._redactor, self._secrets = Redactor(secrets), secrets
         return self._redactor
 
-    async def _decide(self, request: TurnRequest, thread: Thread) -> ResolvedTurn:
+    async def _resolve(self, request: TurnRequest, thread: Thread) -> ResolvedTurn:
+        wanted = None if request.schema is None else value_format(request.schema)
+        settings = self._settings
+        project = await asyncio.to_thread(
+            project_instructions, settings.codex_home, request.folder, settings.project_doc_max_bytes
+        )
         credentials = await self._identity.current()
-        model = await self._models.choose(request.model or self._settings.model)
-        return ResolvedTurn(new_uuid(), request, thread, credentials, model, self._settings)
+        model = await self._models.choose(request.model or settings.model)
+        return ResolvedTurn(new_uuid(), request, thread, credentials, model, settings, project, wanted)
 
-    def _prepare(
-        self,
-        resolved: ResolvedTurn,
-        asked: ValueFormat | None,
-        project: ProjectInstructions,
-        ports: Ports,
-        approver: Approver,
-    ) -> Turn:
-        request = resolved.request
-        fence, redactor = UntrustedBlock(), self.redactor(resolved.credentials)
-        rules = ApprovalRules(request.approval, self.memory)
-        tools = self._offered(request, ports)
-        opening = build_input(
+    def _prepare(self, resolved: ResolvedTurn, run: _TurnRun, notices: list[Notice]) -> Turn:
+        request, wanted = resolved.request, resolved.value_format
+        fence, tools = UntrustedBlock(), self._offered(request, run.ports)
+        turn_input = build_input(
             request,
             resolved.thread,
             instructions=self._instructions,
-            project=project,
-            redactor=redactor,
+            project=resolved.project,
+            redactor=self.redactor(resolved.credentials),
             fence=fence,
             sends_images=resolved.model.supports_images,
         )
-        redactor = opening.redactor
-        text_format = redactor.within(asked.text_format) if asked else None
+        redactor = turn_input.redactor
+        text_format = redactor.within(wanted.text_format) if wanted else None
+        answered = {run.key.digest} if run.key else set()
         return Turn(
             started=resolved.started,
             request=replace(resolved.template, tools=redactor.within(tools.specs()), text_format=text_format),
-            opening=opening.items,
-            sent_digests=opening.sent_digests,
+            new_items=turn_input.items,
+            sent_digests=turn_input.sent_digests | answered | {account_digest(resolved.credentials)},
             thread=resolved.thread,
             tool_context=ToolContext(
                 tools,
-                rules,
-                approver,
-                ports,
+                ApprovalRules(request.approval, self.memory),
+                run.approver,
+                run.ports,
                 redact := TurnRedactor(redactor),
                 fence,
                 resolved.model.supports_images,
                 redact.learn,
             ),
-            notices=resolved.notices(opening),
-            parse=asked.parse if asked else None,
+            notices=(*notices, *resolved.notices(turn_input)),
+            parse=wanted.parse if wanted else None,
             on_limits=self._on_limits,
+            sign_in=partial(self._sign_in_again, resolved.credentials, run.sign_in),
         )
 
     @property
     def limits(self) -> RateLimits | None:
-        """The newest rate limits that a reply told the login in use."""
+        """The newest rate limits received for the credentials in use."""
         return self._limits.get(self._asking)
 
     @property
@@ -324,21 +434,33 @@ class Assistant:
             key = f"{window.limit} {window.label} {window.resets_at}"
             if used >= NEAR_LIMIT_PERCENT and key not in self._warned:
                 self._warned.add(key)
-                return Notice("limits", _nearly_used(f"{used:.0f}", window))
+                return Notice("limits", _near_limit(f"{used:.0f}", window))
         return None
 
 
-def _nearly_used(percent: str, window: Window) -> str:
-    if window.resets_at is None:
-        return words.limit_used(percent, window.label)
-    resets = f"{window.resets_at.astimezone():%a %H:%M}"
-    return words.limit_used_until(percent, window.label, resets)
-
-
-def _overflowed(event: TurnEvent) -> bool:
-    """Whether a turn ended because the thread was too long, before the model said anything."""
+def _near_limit(percent: str, window: Window) -> str:
+    used = f"{percent} % of the {window.label} limit is used"
     return (
-        isinstance(event, TurnFinished)
-        and isinstance(event.failure, ContextWindowExceeded)
-        and not event.answer.items
+        f"{used}."
+        if window.resets_at is None
+        else f"{used}; it resets {window.resets_at.astimezone():%a %H:%M}."
     )
+
+
+FIRST_USE = (
+    "Before your first question: codex_nb sends your question, the cells above it with their outputs and a "
+    "description of your variables (with secrets removed) to OpenAI with your login. A ChatGPT login uses Codex's "
+    "own backend, which is not a public API and may change. %codex context shows exactly what is sent. Shown once."
+)
+FIRST_USE_MARK = "first-use-told"
+
+
+def first_use_notice(codex_home: Path) -> str:
+    """Return the privacy notice before the first question of a CODEX_HOME, and an empty text from then on."""
+    mark = codex_home / "codex_nb" / FIRST_USE_MARK
+    if mark.exists():
+        return ""
+    with suppress(OSError):
+        mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mark.touch(mode=0o600)
+    return FIRST_USE

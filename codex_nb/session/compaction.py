@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,6 @@ from codex_nb.session.events import Notice
 from codex_nb.session.items import Item, answer_text, user_message
 from codex_nb.session.notebook_context import tokens_of
 from codex_nb.session.outbound import outbound
-from codex_nb.session.turn import streaming
 from codex_nb.words import conversation as words
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Compactor:
             return user_message(_SUMMARY.format(summary=text.strip()))
 
     async def _finish(self, request: ResponsesRequest) -> ResponseFinished:
-        async with streaming(self._client, request) as events:
+        async with aclosing(self._client.stream(request)) as events:
             async for event in events:
                 if isinstance(event, ResponseFinished):
                     return event

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 from codex_nb.errors import AuthError, CodexError, MalformedResponse, RefreshFailed, SignInRequired
 from codex_nb.responses.events import (
@@ -52,10 +52,9 @@ from codex_nb.session.items import (
 )
 from codex_nb.session.outbound import outbound
 from codex_nb.session.tool_runner import ToolCallExecution, ToolContext
-from codex_nb.words import conversation as words
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Collection, Iterator, Sequence
 
     from codex_nb.responses.events import ResponseEvent
     from codex_nb.responses.limits import RateLimits
@@ -65,68 +64,71 @@ if TYPE_CHECKING:
 
 
 SignIn = Callable[[AuthError], Awaitable[bool]]
-"""Asks the person to sign in because of an error; gives whether there is a login now."""
+"""Asks the user to sign in because of an error; returns whether there are credentials now."""
 
 
 async def no_login(_error: AuthError) -> bool:
-    """Be the answer where no person can be asked."""
+    """Decline to sign in, where no user can be asked."""
     return False
 
 
-def needs_sign_in(error: object) -> bool:
-    """Whether signing in is what helps."""
+def needs_sign_in(error: object) -> TypeGuard[AuthError]:
+    """Whether signing in again would help."""
     return isinstance(error, SignInRequired) or (isinstance(error, RefreshFailed) and error.permanent)
 
 
 class ModelClient(Protocol):
-    """Sends one request and streams what comes back; the last event is ResponseFinished."""
+    """Sends one request and streams the response; the last event is ResponseFinished."""
 
-    def stream(self, request: ResponsesRequest) -> AsyncIterator[ResponseEvent]:
-        """Yield the response's events; raises CodexError. Closing the iterator closes the connection."""
+    def stream(self, request: ResponsesRequest) -> AsyncGenerator[ResponseEvent, None]:
+        """Yield the response's events; raises CodexError. Closing the generator closes the connection."""
         ...
-
-
-@asynccontextmanager
-async def streaming(
-    client: ModelClient, request: ResponsesRequest
-) -> AsyncIterator[AsyncIterator[ResponseEvent]]:
-    """Give the events of a response, and close the stream whatever happens to their reader."""
-    stream = client.stream(request)
-    try:
-        yield stream
-    finally:
-        if (close := getattr(stream, "aclose", None)) is not None:
-            await close()
 
 
 _SAME_ID = "The server's response gives two tool calls the same id."
 
 
-class StepReader:
-    """Follows the stream of one API request.
+class EventAdapter:
+    """Turns the wire events of one response into turn events.
 
-    ``items`` are the output items that are whole, ``call_numbers`` the numbers of those that are calls, by the server's
-    call id; ``partial_text`` is what the unfinished message said so far; ``finished`` is there once the response has
-    ended. ``numbers`` gives each call of the turn its own number; ``answered`` are the call ids of the turn's earlier
-    steps. A response that tells one call twice, or in two ways, is a MalformedResponse, and nothing of it is kept.
+    ``items`` are the complete output items, ``call_numbers`` the numbers of the calls among them by the server's call
+    id; ``partial_text`` is the text of an unfinished message; ``finished`` is set once the response has ended;
+    ``is_silent`` until there is anything to show.
+    ``numbers`` gives each call of the turn its own number; ``answered`` are the call ids of the turn's earlier steps.
+    Raises MalformedResponse for a response with one call twice, or in two versions, and drops all its items.
     """
 
-    def __init__(self, numbers: Iterator[int], answered: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        numbers: Iterator[int],
+        answered: Collection[str] = (),
+        on_limits: Callable[[RateLimits], Notice | None] = lambda _limits: None,
+    ) -> None:
         self.items: list[Item] = []
+        self.is_silent = True
         self.call_numbers: dict[str, int] = {}
         self.finished: ResponseFinished | None = None
         self._numbers = numbers
         self._answered = answered
+        self._on_limits = on_limits
         self._pieces: dict[str, list[str]] = {}
-        self._begun: dict[str, int] = {}  # the numbers of calls that are being written, by item
+        self._begun: dict[str, int] = {}  # the numbers of unfinished calls, by item
 
     @property
     def partial_text(self) -> str:
-        """The text of messages that did not come to their end."""
+        """The text of unfinished messages."""
         return "\n\n".join("".join(pieces) for pieces in self._pieces.values() if pieces)
 
     def read(self, event: ResponseEvent) -> list[TurnEvent]:
-        """Return what the turn shows of an event of the wire."""
+        """Return the turn events of a wire event."""
+        if isinstance(event, LimitsSeen):
+            notice = self._on_limits(event.limits)
+            return [notice] if notice else []
+        shown = self._turn_events(event)
+        self.is_silent = self.is_silent and not shown
+        return shown
+
+    def _turn_events(self, event: ResponseEvent) -> list[TurnEvent]:
         match event:
             case OutputTextDelta() | RefusalDelta():
                 self._pieces.setdefault(event.item_id, []).append(event.delta)
@@ -179,7 +181,7 @@ class StepReader:
 
     def _finish(self, event: ResponseFinished) -> list[TurnEvent]:
         self._compare_calls(event.items)
-        # Some backends name an item only in the last event: show it then.
+        # Some backends send an item only with the last event.
         late: list[TurnEvent] = []
         for number, item in enumerate(event.items):
             is_shown = item["call_id"] in self.call_numbers if is_call(item) else item in self.items
@@ -191,14 +193,16 @@ class StepReader:
         return late
 
     def _compare_calls(self, items: Sequence[Item]) -> None:
-        """See to it that the end of the response tells each call once, and as it was shown."""
-        told: dict[str, tuple[str, ...]] = {}
+        """Check that the end of the response has each call once, and as it was shown."""
+        final: dict[str, tuple[str, ...]] = {}
         for call in filter(is_call, items):
-            if call["call_id"] in told:
+            if call["call_id"] in final:
                 raise self._malformed(_SAME_ID)
-            told[call["call_id"]] = _essence(call)
-        if any(told.get(call["call_id"]) != _essence(call) for call in filter(is_call, self.items)):
-            raise self._malformed("The server's response ends with another tool call than it showed before.")
+            final[call["call_id"]] = _essence(call)
+        if any(final.get(call["call_id"]) != _essence(call) for call in filter(is_call, self.items)):
+            raise self._malformed(
+                "The server's response ends with a tool call that differs from the one it showed before."
+            )
 
     def _malformed(self, reason: str) -> MalformedResponse:
         self.items.clear()
@@ -207,31 +211,32 @@ class StepReader:
 
 
 def _essence(call: Item) -> tuple[str, ...]:
-    """Return what decides what a call does."""
+    """Return the parts of a call that decide what it does."""
     return str(call["type"]), str(call.get("name", "")), call_arguments(call)
 
 
 REPAIR = "Your answer does not fit the JSON schema:\n{problem}\nAnswer again, with the corrected JSON alone."
 NOT_RUN = "not run: the user stopped the turn"
+STOPPED = "Stopped by the user."
 
 
 class SchemaMismatch(Exception):
-    """An answer that does not fit the schema that was asked for; its text says why."""
+    """An answer does not fit the requested schema; the text says why."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Turn:
-    """One turn, prepared: everything is decided but what the model will say.
+    """One turn, prepared and then run once by :meth:`events`.
 
-    ``request`` is the template of each step's request, without input. ``opening`` are the new items of the exchange
-    and ``sent_digests`` the digests of the notebook parts in them. ``parse`` turns the answer's text into a value, or
-    raises :class:`SchemaMismatch`; it is asked for once more, ``repairs`` times. ``notices`` are shown first.
-    ``sign_in`` is asked when the login has ended between two steps; the step is then repeated.
+    ``request`` is the template of each step's request, without input. ``new_items`` are the first items of the
+    exchange and ``sent_digests`` the digests of the notebook parts in them. ``parse`` turns the answer's text into a
+    value, or raises :class:`SchemaMismatch`; the model is then asked again, at most ``repairs`` times. ``notices`` are
+    shown first. ``sign_in`` is called when the credentials are refused between two steps; the step is then repeated.
     """
 
     started: TurnStarted
     request: ResponsesRequest
-    opening: tuple[Item, ...]
+    new_items: tuple[Item, ...]
     thread: Thread
     tool_context: ToolContext
     sent_digests: frozenset[str] = frozenset()
@@ -242,218 +247,177 @@ class Turn:
     on_limits: Callable[[RateLimits], Notice | None] = field(default=lambda _limits: None)
     sign_in: SignIn = no_login
 
-
-async def run_turn(turn: Turn, client: ModelClient) -> AsyncGenerator[TurnEvent, None]:
-    """Yield the events of a turn, from TurnStarted to TurnFinished.
-
-    Cancelling the consumer ends the turn with the status "cancelled": the request's stream is closed, what arrived
-    is kept, and the last event still comes.
-    """
-    run = _Run(turn, client)
-    try:
-        async with aclosing(run.events()) as events:
-            async for event in events:
-                yield event
-        finished = run.end()
-    except (asyncio.CancelledError, KeyboardInterrupt):
-        finished = run.interrupted()
-    except CodexError as error:
-        finished = run.failed(error)
-    except BaseException:
-        run.interrupted()
-        raise
-    yield finished
-
-
-class _Run:
-    """The state of a turn while it runs."""
-
-    def __init__(self, turn: Turn, client: ModelClient) -> None:
-        self._turn = turn
-        self._client = client
-        self._exchange = turn.thread.begin(turn.opening, turn.sent_digests)
+    def __post_init__(self) -> None:
+        self._exchange = self.thread.begin(self.new_items, self.sent_digests)
         self._call_numbers = itertools.count(1)
+        self._response = EventAdapter(self._call_numbers)
+        self._step = 0
+        self._last: ResponseFinished | None = None
         self._items: list[Item] = []
-        self._reader = self._new_reader()
         self._calls: list[ToolCall] = []
         self._usage = Usage()
-        self._last: ResponseFinished | None = None
         self._status: Status = "completed"
         self._problem: str | None = None
         self._parsed: Any = None
-        self._repairs = 0
-        self._asked_at = 0
+        self._repaired = 0
+        self._answer_start = 0
 
-    async def events(self) -> AsyncGenerator[TurnEvent, None]:
-        """Yield everything but the end."""
-        yield self._turn.started
-        for notice in self._turn.notices:
-            yield notice
-        for step in range(1, self._turn.max_steps + 1):
-            yield StepStarted(step)
-            async with aclosing(self._step(step)) as events:
-                async for event in events:
-                    yield event
-            calls = self._take_step()
-            if step == 1 and (rerouted := self._other_model()):
-                yield rerouted
-            async with aclosing(self._answer_calls(calls)) as events:
-                async for event in events:
-                    yield event
-            if self._status != "completed" or not (calls or await self._goes_on()):
-                return
-        self._status = "incomplete"
-        self._problem = words.too_many_requests(str(self._turn.max_steps))
-
-    async def _step(self, step: int) -> AsyncGenerator[TurnEvent, None]:
-        """Yield what a step says; one that is refused before it says anything begins anew after a sign-in.
-
-        A turn whose first step is refused has lost nothing: whoever shows it starts it over, with the new login.
-        """
-        self._reader = self._new_reader()
-        turn_state = self._last.turn_state if self._last else None
-        request = replace(self._turn.request, input=outbound(self._exchange.input), turn_state=turn_state)
-        may_begin_anew = step > 1
-        while True:
-            try:
-                async with streaming(self._client, request) as events:
-                    async for event in events:
-                        for shown in self._reader.read(event):
-                            may_begin_anew = False
-                            yield shown
-                        if isinstance(event, LimitsSeen) and (notice := self._turn.on_limits(event.limits)):
-                            yield notice
-            except AuthError as error:
-                if not (may_begin_anew and await self._turn.sign_in(error)):
-                    raise
-                may_begin_anew = False
+    async def events(self, client: ModelClient) -> AsyncGenerator[TurnEvent, None]:
+        """Yield the turn's events, TurnStarted to TurnFinished; a cancelled consumer gets the last one, too."""
+        try:
+            yield self.started
+            for notice in self.notices:
+                yield notice
+            while self._step < self.max_steps:
+                request = self._begin_step()
+                yield StepStarted(self._step)
+                # A refused first step has lost nothing: the assistant then starts the whole turn over.
+                for may_repeat in (self._step > 1, False):
+                    try:
+                        async with aclosing(client.stream(request)) as events:
+                            async for event in events:
+                                for shown in self._response.read(event):
+                                    yield shown
+                        break
+                    except AuthError as error:
+                        if not (may_repeat and self._response.is_silent and await self.sign_in(error)):
+                            raise
+                calls = self._end_step()
+                if self._step == 1 and (rerouted := self._model_notice()):
+                    yield rerouted
+                async with aclosing(self._run_calls(calls)) as tool_events:
+                    async for tool_event in tool_events:
+                        yield tool_event
+                if self._status != "completed" or not (calls or await self._must_ask_again()):
+                    break
             else:
-                return
+                self._status = "incomplete"
+                self._problem = f"Ended after {self.max_steps} requests. Ask to continue."
+            self._exchange.commit()
+            finished = TurnFinished(self._answer(), self._problem)
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            finished = TurnFinished(self._abort("cancelled"), STOPPED)
+        except CodexError as error:
+            finished = TurnFinished(self._abort("failed"), error.line, error.bare())
+        except BaseException:
+            self._abort("cancelled")
+            raise
+        yield finished
 
-    def _new_reader(self) -> StepReader:
+    def _begin_step(self) -> ResponsesRequest:
+        self._step += 1
         answered = frozenset(item["call_id"] for item in self._items if is_call(item))
-        return StepReader(self._call_numbers, answered)
+        self._response = EventAdapter(self._call_numbers, answered, self.on_limits)
+        turn_state = self._last.turn_state if self._last else None
+        return replace(self.request, input=outbound(self._exchange.input), turn_state=turn_state)
 
-    def _take_step(self) -> list[tuple[int, Item]]:
-        """Move what the step said into the exchange; return the calls to carry out, with their numbers."""
-        finished, numbers = self._reader.finished, self._reader.call_numbers
+    def _end_step(self) -> list[tuple[int, Item]]:
+        """Move the response's items into the exchange; return the calls to run, with their numbers."""
+        finished, items, numbers = self._response.finished, self._response.items, self._response.call_numbers
+        self._response = EventAdapter(self._call_numbers)
         self._last = finished or self._last
-        items = self._reader.items
         self._items += items
-        self._reader = self._new_reader()
         self._exchange.add(items)
         if finished is None:
-            self._status, self._problem = "incomplete", words.UNFINISHED
+            self._status, self._problem = "incomplete", "The response ended before the answer was complete."
             return []
         self._usage = add_usage(self._usage, finished.usage)
         if finished.status == "incomplete":
             self._status = "incomplete"
-            self._problem = words.incomplete_because(finished.incomplete_reason or words.NO_REASON)
+            self._problem = (
+                f"The answer is incomplete: {finished.incomplete_reason or 'no reason was given'}."
+            )
             return []
         return [(numbers[item["call_id"]], item) for item in items if is_call(item)]
 
-    def _other_model(self) -> Notice | None:
-        """Tell when another model answered than the one that was asked; a dated version is the same model."""
-        asked, told = self._turn.request.model, self._last.model if self._last else ""
-        if not told or told.startswith(asked) or asked.startswith(told):
+    def _model_notice(self) -> Notice | None:
+        """Return a notice when a model other than the requested one answered; a dated version is the same model."""
+        asked, used = self.request.model, self._last.model if self._last else ""
+        if not used or used.startswith(asked) or asked.startswith(used):
             return None
-        return Notice("model", words.another_model(told, asked))
+        return Notice("model", f"{used} answered instead of {asked}.")
 
-    async def _answer_calls(self, calls: list[tuple[int, Item]]) -> AsyncGenerator[TurnEvent, None]:
+    async def _run_calls(self, calls: list[tuple[int, Item]]) -> AsyncGenerator[TurnEvent, None]:
         for number, call in calls:
-            run = ToolCallExecution(call, number, self._turn.tool_context)
+            execution = ToolCallExecution(call, number, self.tool_context)
             if self._status == "cancelled":
                 self._exchange.add([call_output(call, NOT_RUN)])
-                self._calls.append(run.record)
+                self._calls.append(execution.record)
                 continue
             try:
-                async with aclosing(run.events()) as events:
+                async with aclosing(execution.events()) as events:
                     async for event in events:
                         yield event
             finally:
-                self._calls.append(run.record)
-            self._exchange.add([run.output] if run.output else [])
-            if run.stopped:
-                self._status, self._problem = "cancelled", words.STOPPED
+                self._calls.append(execution.record)
+            self._exchange.add([execution.output] if execution.output else [])
+            if execution.stopped:
+                self._status, self._problem = "cancelled", STOPPED
 
-    async def _goes_on(self) -> bool:
-        """Whether the model is asked again although it called nothing."""
+    async def _must_ask_again(self) -> bool:
+        """Whether the model is asked again although it called no tool; parses the answer where a value is wanted."""
         if self._last is not None and self._last.end_turn is False:
             return True
-        if self._turn.parse is None:
+        if self.parse is None:
             return False
-        parse, text = self._turn.parse, answer_text(self._items[self._asked_at :])
+        parse, text = self.parse, answer_text(self._items[self._answer_start :])
+        context = self.tool_context
         try:
             # A schema may be the user's own class, so its validators run where the user's code runs.
-            self._parsed = await self._turn.tool_context.ports.main_thread.call(lambda: parse(text))
-        except SchemaMismatch as problem:
-            if self._repairs == self._turn.repairs:
+            self._parsed = await context.ports.main_thread.call(lambda: parse(text))
+        except SchemaMismatch as mismatch:
+            if self._repaired == self.repairs:
                 self._status = "failed"
-                self._problem = words.does_not_fit(str(problem))
+                self._problem = f"The answer does not match the schema: {mismatch}"
                 return False
-            self._repairs += 1
-            self._asked_at = len(self._items)
-            tool_context = self._turn.tool_context  # a validator's words may quote whatever it met
-            told = tool_context.fence("the problem", tool_context.redact(str(problem)))
-            self._exchange.add([user_message(REPAIR.format(problem=told))])
+            self._repaired += 1
+            self._answer_start = len(self._items)
+            # A validator's message may quote whatever it met.
+            problem = context.fence("the problem", context.redact(str(mismatch)))
+            self._exchange.add([user_message(REPAIR.format(problem=problem))])
             return True
         return False
 
-    def end(self) -> TurnFinished:
-        """Commit, and say how the turn ended."""
-        self._exchange.commit()
-        return TurnFinished(self._answer(), self._problem)
-
-    def interrupted(self) -> TurnFinished:
-        """Keep what is whole, answer what is open, and say that the turn was stopped."""
-        text = self._abort()
-        return TurnFinished(replace(self._answer(text), status="cancelled"), words.STOPPED)
-
-    def failed(self, error: CodexError) -> TurnFinished:
-        """Keep what is whole, and carry the error to whoever acts on it."""
-        text = self._abort()
-        return TurnFinished(replace(self._answer(text), status="failed"), error.line, error.bare())
-
-    def _abort(self) -> str:
-        partial = self._reader.partial_text
-        self._items += self._reader.items
-        self._exchange.add(self._reader.items)
-        self._exchange.abort(partial)
-        self._reader = self._new_reader()
-        return partial
+    def _abort(self, status: Status) -> Answer:
+        """Keep the complete items, close what is open, and return the partial answer."""
+        response, self._response = self._response, EventAdapter(self._call_numbers)
+        self._items += response.items
+        self._exchange.add(response.items)
+        self._exchange.abort(response.partial_text)
+        self._status = status
+        return self._answer(response.partial_text)
 
     def _answer(self, partial: str = "") -> Answer:
-        started = self._turn.started
-        said = answer_text(self._items[self._asked_at :])
+        text = answer_text(self._items[self._answer_start :])
         return Answer(
-            text="\n\n".join(filter(None, (said, partial))),
+            text="\n\n".join(filter(None, (text, partial))),
             parsed=self._parsed,
             items=tuple(self._items),
             tool_calls=tuple(self._calls),
             reasoning="\n\n".join(filter(None, map(reasoning_text, self._items))),
             status=self._status,
             usage=self._usage,
-            model=(self._last.model if self._last else "") or started.model,
-            thread=started.thread,
+            model=(self._last.model if self._last else "") or self.started.model,
+            thread=self.started.thread,
             request_id=self._last.request_id if self._last else None,
-            billing=started.billing,
+            billing=self.started.billing,
         )
 
 
-def add_usage(total: Usage, told: dict[str, Any] | None) -> Usage:
-    """Add one response's usage, as the API tells it, to a total."""
-    if not told:
+def add_usage(total: Usage, reported: dict[str, Any] | None) -> Usage:
+    """Add one response's usage, as the API reports it, to a total."""
+    if not reported:
         return total
 
     def count(value: object) -> int:
         return value if isinstance(value, int) else 0
 
-    cached = (told.get("input_tokens_details") or {}).get("cached_tokens")
-    reasoning = (told.get("output_tokens_details") or {}).get("reasoning_tokens")
+    cached = (reported.get("input_tokens_details") or {}).get("cached_tokens")
+    reasoning = (reported.get("output_tokens_details") or {}).get("reasoning_tokens")
     return Usage(
-        total.input_tokens + count(told.get("input_tokens")),
+        total.input_tokens + count(reported.get("input_tokens")),
         total.cached_input_tokens + count(cached),
-        total.output_tokens + count(told.get("output_tokens")),
+        total.output_tokens + count(reported.get("output_tokens")),
         total.reasoning_output_tokens + count(reasoning),
-        total.total_tokens + count(told.get("total_tokens")),
+        total.total_tokens + count(reported.get("total_tokens")),
     )

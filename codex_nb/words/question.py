@@ -5,11 +5,6 @@ from __future__ import annotations
 from codex_nb.words.message import Message
 from codex_nb.words.next_steps import choose_one_of
 
-FIRST_USE = (
-    "First use: your question is sent with the cells above it, their outputs and a description of your variables, "
-    "without secrets, to the service of your login. With a ChatGPT login that is Codex's own backend, which is not a "
-    "public API and may change. %codex context shows exactly what is sent. This is said once."
-)
 NOT_ANSWERED = "The question was not answered; the reason stands above."
 
 SEE_HELP = "See %codex help."

@@ -16,7 +16,6 @@ from codex_nb.session.notebook_context import tokens_of
 from codex_nb.session.outbound import Redactor
 from codex_nb.session.prompt import UntrustedBlock
 from codex_nb.session.state import TurnState, reduce
-from codex_nb.session.turn import run_turn
 from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
 from tests.benchmarks.fresh import median_of
 from tests.benchmarks.table import Row, Topic
@@ -77,7 +76,7 @@ async def folded() -> float:
     """Return the microseconds that the turn and its fold cost for one delta."""
     state = TurnState()
     begin = time.process_time()
-    async for event in run_turn(make_turn(), Talker()):
+    async for event in make_turn().events(Talker()):
         state = reduce(state, event)
     return (time.process_time() - begin) / DELTAS * 1e6
 

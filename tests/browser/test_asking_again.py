@@ -142,7 +142,7 @@ def test_background_cells_go_on_while_other_cells_run_and_do_not_mix(
     notebook.wait_for_text(1, "first question.")
     texts = [notebook.output(index).inner_text() for index in (1, 2)]
     assert "second" not in texts[0]
-    assert "first" not in texts[1].replace("First use", "")
+    assert "first" not in texts[1].replace("Before your first question", "")
     for index in (1, 2):
         notebook.output(index).locator(".codex-live").wait_for(state="detached")
     saved = notebook.save()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from codex_nb.words.question import FIRST_USE
+from codex_nb.session.assistant import FIRST_USE
 from tests.newcomer import ANSWER, Walk, walk
 from tests.tiers import ROOT
 

@@ -53,5 +53,7 @@ def test_a_host_program_that_is_not_there_is_named(notebook: Notebook) -> None:
 
 
 def test_what_is_sent_where_is_said_once(notebook: Notebook) -> None:
-    said = ["First use:" in notebook.run(f"%codex question {number}").out for number in range(2)]
+    said = [
+        "Before your first question:" in notebook.run(f"%codex question {number}").out for number in range(2)
+    ]
     assert said == [True, False]

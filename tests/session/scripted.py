@@ -24,7 +24,7 @@ from codex_nb.session.events import TurnEvent, TurnFinished, TurnStarted
 from codex_nb.session.items import Item, user_message
 from codex_nb.session.thread import Thread
 from codex_nb.session.tool_runner import ToolContext
-from codex_nb.session.turn import Turn, run_turn
+from codex_nb.session.turn import Turn
 from codex_nb.tools.approval import (
     ApprovalMemory,
     ApprovalRules,
@@ -216,7 +216,7 @@ def make_turn(
     return Turn(
         started=TurnStarted("turn-1", thread.name, "gpt-test", "low", "ada@example.com", "plus", "chatgpt"),
         request=ResponsesRequest(model="gpt-test", input=(), tools=tool_context.tools.specs()),
-        opening=(user_message(prompt),),
+        new_items=(user_message(prompt),),
         thread=thread,
         tool_context=tool_context,
         **more,
@@ -225,7 +225,7 @@ def make_turn(
 
 async def play(turn: Turn, *scripts: Step) -> tuple[list[TurnEvent], TurnFinished, ScriptedClient]:
     client = ScriptedClient(list(scripts))
-    events = [event async for event in run_turn(turn, client)]
+    events = [event async for event in turn.events(client)]
     last = events[-1]
     assert isinstance(last, TurnFinished)
     return events, last, client

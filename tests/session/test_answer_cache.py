@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from codex_nb.config.settings import ApprovalPolicy, Provider
-from codex_nb.session.answer_cache import AnswerCache
-from codex_nb.session.events import Answer, Notice, ToolCall, TurnEvent, TurnFinished, Usage
+from codex_nb.session.answer_cache import AnswerCache, CacheKey
+from codex_nb.session.events import Answer, Notice, TurnEvent, TurnFinished, Usage
 from codex_nb.session.notebook_context import ContextSection, NotebookContext
 from codex_nb.tools.base import ToolSet
 from codex_nb.tools.run_python import run_python
@@ -151,15 +151,13 @@ async def test_a_thread_that_was_lost_hears_of_the_stored_answer(tmp_path: Path)
 
 def test_answers_are_kept_for_their_owner_only_and_bad_files_count_as_absent(tmp_path: Path) -> None:
     store = AnswerCache(tmp_path / "answers", clock=lambda: 1000.0)
-    answer = Answer(
-        "é", items=({"a": 1},), tool_calls=(ToolCall("t", "c", "{}", None),), usage=Usage(1, 2, 3, 4, 5)
-    )
-    store.keep("key", answer)
+    key, answer = CacheKey("key"), Answer("é", items=({"type": "message"},), usage=Usage(1, 2, 3, 4, 5))
+    store.update(key, answer)
     [file] = (tmp_path / "answers").iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    found = AnswerCache(tmp_path / "answers").find("key")
+    found = AnswerCache(tmp_path / "answers").find(key)
     assert found is not None
     assert (found.answer, found.at) == (answer, 1000.0)
     file.write_text('{"answer": {}}')
-    assert AnswerCache(tmp_path / "answers").find("key") is None
-    assert AnswerCache(None).find("key") is None
+    assert AnswerCache(tmp_path / "answers").find(key) is None
+    assert AnswerCache(None).find(key) is None

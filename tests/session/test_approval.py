@@ -9,7 +9,6 @@ import pytest
 from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.magics.question import notebook_tools
 from codex_nb.session.events import ApprovalRequested
-from codex_nb.session.turn import run_turn
 from codex_nb.tools.approval import Approver, Decision, DecisionKind, DenyAll, PendingApprovals
 from codex_nb.tools.base import tool
 from tests.session.scripted import (
@@ -86,7 +85,7 @@ async def test_what_runs_is_what_the_table_says(
     )
     client = ScriptedClient([reply(called(name, CALLS[name])), reply(said("done"))])
     asked = False
-    async for event in run_turn(turn, client):
+    async for event in turn.events(client):
         if isinstance(event, ApprovalRequested):
             asked = True
             assert effects() == (False, False, 0, 0)

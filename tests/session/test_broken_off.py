@@ -11,7 +11,6 @@ from codex_nb.errors import StreamInterrupted
 from codex_nb.session.events import TurnEvent, TurnFinished
 from codex_nb.session.items import Item, is_call
 from codex_nb.session.thread import Thread
-from codex_nb.session.turn import run_turn
 from tests.session.scripted import (
     ScriptedClient,
     Step,
@@ -62,7 +61,7 @@ async def check_goes_on(thread: Thread) -> None:
     turn = make_turn(thread=thread, prompt="go on")
     last = said("Going on.", "msg_9")
     events = [
-        event async for event in run_turn(turn, ScriptedClient([[added(last), done(last), finished(last)]]))
+        event async for event in turn.events(ScriptedClient([[added(last), done(last), finished(last)]]))
     ]
     assert isinstance(events[-1], TurnFinished)
     assert problems(thread.items) == []
@@ -73,11 +72,11 @@ WHOLE = 27
 
 
 async def test_a_turn_left_after_any_event_leaves_a_valid_history() -> None:
-    count = len([event async for event in run_turn(make_turn(), ScriptedClient(steps()))])
+    count = len([event async for event in make_turn().events(ScriptedClient(steps()))])
     assert count == WHOLE
     for stop in range(1, count):
         thread = Thread("default")
-        events = run_turn(make_turn(thread=thread), ScriptedClient(steps()))
+        events = make_turn(thread=thread).events(ScriptedClient(steps()))
         for _ in range(stop):
             await anext(events)
         await events.aclose()
@@ -102,7 +101,7 @@ EVENTS = sum(map(len, steps()))
 async def test_a_stream_that_fails_at_any_event_leaves_a_valid_history(place: int) -> None:
     thread = Thread("default")
     client = ScriptedClient(cut(steps(), place, StreamInterrupted("Cut.")))
-    events = [event async for event in run_turn(make_turn(thread=thread), client)]
+    events = [event async for event in make_turn(thread=thread).events(client)]
     last = events[-1]
     assert isinstance(last, TurnFinished)
     assert last.answer.status == "failed"
@@ -117,7 +116,7 @@ async def test_a_cancel_at_any_event_leaves_a_valid_history(place: int) -> None:
     seen: list[TurnEvent] = []
 
     async def consume() -> None:
-        async for event in run_turn(make_turn(thread=thread), client):
+        async for event in make_turn(thread=thread).events(client):
             seen.append(event)  # noqa: PERF401 -- what was seen must survive the cancel
 
     task = asyncio.create_task(consume())

@@ -8,8 +8,8 @@ from pydantic import SecretStr
 
 from codex_nb.auth.credentials import Account, Credentials
 from codex_nb.config.settings import ApprovalPolicy
-from codex_nb.errors import AccountChanged, AuthError, RefreshFailed, SignInRequired
-from codex_nb.session.events import TurnEvent, TurnFinished
+from codex_nb.errors import AccountChanged, AuthError, LoginFailed, RefreshFailed, SignInRequired
+from codex_nb.session.events import Notice, TurnEvent, TurnFinished, TurnStarted
 from codex_nb.session.notebook_context import TurnRequest
 from codex_nb.tools.approval import DenyAll
 from codex_nb.tools.base import Ports, ToolSet
@@ -76,15 +76,51 @@ async def test_a_login_that_ends_again_at_once_is_asked_for_once(tmp_path: Path)
 @pytest.mark.parametrize(
     "scripts",
     [
-        pytest.param(([OVER],), id="first step"),
         pytest.param((RUN, [delta("It"), OVER]), id="something was said"),
         pytest.param(
             (RUN, [RefreshFailed("No network.", permanent=False, reason="unreachable")]), id="transient"
         ),
     ],
 )
-async def test_nobody_is_asked_where_a_sign_in_does_not_help_or_another_starts_over(
+async def test_no_sign_in_is_asked_for_where_it_does_not_help_or_something_was_said(
     tmp_path: Path, scripts: tuple[Step, ...]
 ) -> None:
     _, asked, finished = await ask(tmp_path, *scripts, becomes=LOGIN)
     assert (asked, finished.answer.status) == ([], "failed")
+
+
+async def test_a_turn_refused_before_anything_was_said_starts_over_after_one_sign_in(tmp_path: Path) -> None:
+    bob = replace(LOGIN, account=Account("acct-2", "user-2", "bob@example.com", "pro"))
+    desk, asked, finished = await ask(tmp_path, [OVER], ANSWER, becomes=bob)
+    assert (asked, finished.answer.status, finished.answer.text) == ([OVER], "completed", "It is 42.")
+    assert len(desk.client.requests) == 2
+    _, asked, finished = await ask(tmp_path, [OVER], [OVER], becomes=LOGIN)
+    assert (len(asked), finished.answer.status, finished.failure) == (1, "failed", OVER)
+
+
+async def test_without_a_login_the_user_signs_in_and_a_failed_sign_in_is_the_turns_error(
+    tmp_path: Path,
+) -> None:
+    desk = LoginPrompt(tmp_path, ANSWER)
+    desk.login.credentials = None
+
+    async def cancelled(_error: AuthError) -> bool:
+        raise LoginFailed("The sign-in was cancelled.", reason="cancelled")
+
+    async def sign_in(_error: AuthError) -> bool:
+        desk.login.credentials = LOGIN
+        return True
+
+    for way, status in ((cancelled, "failed"), (sign_in, "completed")):
+        turn = desk.assistant.turn(
+            TurnRequest("Why?"),
+            ports=Ports(SameThread()),
+            approver=DenyAll(),
+            sign_in=way,
+            hints=(lambda: "Once.", lambda: ""),
+        )
+        events = [event async for event in turn]
+        assert isinstance(events[-1], TurnFinished)
+        assert events[-1].answer.status == status
+    assert isinstance(events[0], TurnStarted)
+    assert events[1] == Notice("hint", "Once.")

@@ -27,7 +27,7 @@ from codex_nb.session.events import (
     Usage,
 )
 from codex_nb.session.thread import ABORTED_NOTE, ABORTED_OUTPUT, Thread
-from codex_nb.session.turn import SchemaMismatch, run_turn
+from codex_nb.session.turn import SchemaMismatch
 from codex_nb.tools.approval import Decision, DecisionKind, DenyAll, PendingApprovals
 from codex_nb.words import conversation as words
 from tests.session.scripted import (
@@ -76,7 +76,7 @@ async def test_an_answer_streams_and_is_committed_as_it_was_said() -> None:
         "req_1",
         "chatgpt",
     )
-    assert thread.items == (*turn.opening, item)
+    assert thread.items == (*turn.new_items, item)
     assert client.closed == 1
 
 
@@ -124,7 +124,7 @@ async def test_nothing_runs_before_the_decision() -> None:
     call = called("run_python", {"code": "y = 1"})
     client = ScriptedClient([reply(call), reply(said("ok"))])
     seen: list[TurnEvent] = []
-    async for event in run_turn(turn, client):
+    async for event in turn.events(client):
         seen.append(event)
         if isinstance(event, ApprovalRequested):
             assert event.request.code == "y = 1"
@@ -246,7 +246,7 @@ async def test_a_turn_ends_after_its_last_allowed_step() -> None:
     steps = [reply(called("run_python", {"code": "1"}, f"call_{n}")) for n in range(2)]
     _, last, client = await play(turn, *steps)
     assert last.answer.status == "incomplete"
-    assert last.error == "The turn was ended after 2 requests. Ask to continue if it should."
+    assert last.error == "Ended after 2 requests. Ask to continue."
     assert len(client.requests) == 2
     assert len(outputs(thread.items)) == 2
 
@@ -259,7 +259,7 @@ async def test_a_cancel_in_the_stream_keeps_the_partial_text_and_a_valid_history
     started = asyncio.Event()
 
     async def consume() -> None:
-        async for event in run_turn(turn, client):
+        async for event in turn.events(client):
             events.append(event)
             if isinstance(event, TextDelta):
                 started.set()
@@ -287,7 +287,7 @@ async def test_a_cancel_while_the_user_is_asked_leaves_no_orphan_call() -> None:
     asked = asyncio.Event()
 
     async def consume() -> None:
-        async for event in run_turn(turn, client):
+        async for event in turn.events(client):
             events.append(event)
             if isinstance(event, ApprovalRequested):
                 asked.set()
@@ -309,7 +309,7 @@ async def test_a_consumer_that_leaves_commits_what_was_whole() -> None:
     thread = Thread("default")
     turn = make_turn(thread=thread)
     client = ScriptedClient([[*reply(said("first"))[:2], asyncio.Event()]])
-    events = run_turn(turn, client)
+    events = turn.events(client)
     async for event in events:
         if isinstance(event, TextDone):
             break
@@ -412,7 +412,7 @@ async def test_an_answer_that_never_fits_fails_with_the_reason() -> None:
     turn = make_turn(parse=only_digits)
     _, last, client = await play(turn, reply(said("seven")), reply(said("eight", "msg_2")))
     assert last.answer.status == "failed"
-    assert last.error == "The answer does not fit the schema: 'eight' is no number"
+    assert last.error == "The answer does not match the schema: 'eight' is no number"
     assert len(client.requests) == 2
 
 
