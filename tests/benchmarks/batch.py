@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import codex_nb
 from codex_nb.session.events import Answer
+from tests.benchmarks.fresh import on_this_machine
 from tests.benchmarks.simulated import shell, signed_in
-from tests.benchmarks.table import Row, Topic
+from tests.benchmarks.table import Reference, Row, Topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,20 +60,30 @@ def rows() -> list[Row]:
         shell(ASK_MANY.format(counts=ON_THE_SIMULATOR), environ) as child,
     ):
         small, large, kept = (child.next_mark() for _ in range(3))
-    counts = " / ".join(f"{count // 1000}k" for count in GROWTH)
     return [
         Row(
-            Topic.OTHER,
-            f"map: its own CPU for a prompt, at {counts} prompts",
-            "<= 60 µs, flat",
-            f"{' / '.join(f'{cost:.0f}' for cost in costs)} µs (x{costs[-1] / costs[0]:.2f})",
+            Topic.MAP,
+            f"map: its own CPU for a prompt, at {GROWTH[0] // 1000}k prompts",
+            costs[0],
+            "µs CPU",
+            on_this_machine(60, "µs"),
+        ),
+        Row(
+            Topic.MAP,
+            f"the same at {GROWTH[-1] // 1000}k prompts",
+            costs[-1],
+            "µs CPU",
+            Reference(f"at {GROWTH[0] // 1000}k", costs[0]),
+            1.25,
             "before: 53 at 1k, 963 at 32k",
         ),
         Row(
-            Topic.OTHER,
-            "map: all the client's CPU for a prompt, at 100 / 1k prompts",
-            "flat",
-            f"{small / 1000:.1f} / {large / 1000:.1f} ms (x{large / small:.2f})",
+            Topic.MAP,
+            f"map: all the client's CPU for a prompt, at {ON_THE_SIMULATOR[-1]:,} prompts",
+            large / 1000,
+            "ms CPU",
+            Reference(f"at {ON_THE_SIMULATOR[0]}", small / 1000),
+            1.25,
         ),
-        Row(Topic.OTHER, "map: memory kept for a short answer", "<= 1 kB", f"{kept:.0f} B"),
+        Row(Topic.MAP, "map: memory kept for a short answer", kept, "B", Reference("1 kB", 1000)),
     ]

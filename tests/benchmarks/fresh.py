@@ -7,8 +7,11 @@ import os
 import statistics
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from tests.benchmarks.table import Reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,6 +21,26 @@ import json, sys, time
 from IPython.core.interactiveshell import InteractiveShell
 shell = InteractiveShell.instance()
 """
+
+BARE_SHELL = """
+import json, time
+from IPython.core.interactiveshell import InteractiveShell
+InteractiveShell.instance()
+print(json.dumps(time.process_time()))
+"""
+# The budgets were set where a bare shell costs this much CPU: 0.05 s were 0.3 of it.
+BUDGET_SHELL_S = 0.05 / 0.3
+
+
+@cache
+def bare_shell() -> float:
+    """Return the CPU seconds of a bare IPython shell from its start: the measure of this machine."""
+    return median_of(lambda: result_of(BARE_SHELL))
+
+
+def on_this_machine(budget: float, unit: str) -> Reference:
+    """Return a budget in CPU time, stretched as much as this machine's bare shell is slower or faster."""
+    return Reference(f"{budget:g} {unit} by the bare shell", budget * bare_shell() / BUDGET_SHELL_S)
 
 
 def result_of(program: str, environ: Mapping[str, str] | None = None) -> Any:

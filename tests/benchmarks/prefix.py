@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from tests.benchmarks.simulated import shell, signed_in
-from tests.benchmarks.table import Row, Topic
+from tests.benchmarks.table import Reference, Row, Topic
 
 TWO_QUESTIONS = """
 shell.run_cell("x = [1, 2, 3]", store_history=True)
@@ -34,12 +34,14 @@ def rows() -> list[Row]:
         )
     pairs = zip(first, second, strict=False)
     shared = next((at for at, (one, other) in enumerate(pairs) if one != other), min(len(first), len(second)))
-    verdict = "equal" if shared == len(first) else "different"
     return [
         Row(
             Topic.PREFIX,
-            "two turns of a thread: the second input begins with the first",
-            "byte for byte",
-            f"{verdict}: {shared} of {len(first)} bytes (the second has {len(second)})",
+            "two turns of a thread: what of the first input does not begin the second",
+            len(first) - shared,
+            "B",
+            Reference("the first input", len(first)),
+            0.0,
+            f"the second has {len(second):,}",
         )
     ]
