@@ -48,7 +48,7 @@ check: $(VENV)/.ready-dev
 bench: $(VENV)/.ready-bench
 	$(BIN)/python -m tests.benchmarks
 
-docs: $(VENV)/.ready-docs
+docs: $(VENV)/.ready-dev
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html docs docs/_build/html
 	@echo 'docs/_build/html/index.html'
 

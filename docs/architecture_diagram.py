@@ -1,6 +1,6 @@
-"""Draws the architecture from the code: packages by import level, their modules, and who imports whom.
+"""Draws the architecture diagram from the code: packages by import level, their modules, and their imports.
 
-``make docs`` writes ``docs/_generated/architecture.svg`` from it, so that the picture is always that of the code.
+``make docs`` writes it to ``docs/_generated/architecture.svg``.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def read_boxes(package: Path) -> dict[str, Box]:
 
 
 def levels(boxes: dict[str, Box]) -> list[list[Box]]:
-    """Return the boxes by level, the highest first: a box stands above all that it imports."""
+    """Return the boxes by level, the highest first: a box is above everything that it imports."""
     known: dict[str, int] = {}
 
     def level(name: str) -> int:
@@ -69,7 +69,7 @@ def levels(boxes: dict[str, Box]) -> list[list[Box]]:
 
 
 def place(rows: list[list[Box]]) -> float:
-    """Give each box its position; return the height of the picture."""
+    """Give each box its position; return the height of the diagram."""
     y = float(MARGIN)
     for row in rows:
         weights = [max(len(box.name) / 7, len(box.modules) ** 0.7) for box in row]
@@ -110,7 +110,7 @@ def direct(box: Box, boxes: dict[str, Box]) -> set[str]:
 
 
 def draw(package: Path) -> str:
-    """Return the picture as SVG."""
+    """Return the diagram as SVG."""
     boxes = read_boxes(package)
     rows = levels(boxes)
     height = place(rows)
@@ -141,10 +141,3 @@ def draw(package: Path) -> str:
                 f'<text x="{box.x + 10:.0f}" y="{y:.0f}" font-size="11" fill="#444">{escape(line)}</text>'
             )
     return "\n".join([*parts, "</svg>", ""])
-
-
-def write(docs: Path) -> None:
-    """Write the picture where the architecture page finds it."""
-    folder = docs / "_generated"
-    folder.mkdir(exist_ok=True)
-    (folder / "architecture.svg").write_text(draw(docs.parent / "codex_nb"), encoding="utf-8")

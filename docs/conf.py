@@ -8,10 +8,10 @@ from pathlib import Path
 from codex_nb import __version__
 
 DOCS = Path(__file__).parent
-sys.path.insert(0, str(DOCS))
-import architecture_diagram  # noqa: E402 - it lies beside this file
+sys.path[:0] = [str(DOCS), str(DOCS.parent)]
+import generated_pages  # noqa: E402 - it is in this folder
 
-architecture_diagram.write(DOCS)
+generated_pages.write(DOCS)
 
 project = "codex_nb"
 author = "the codex_nb authors"
@@ -24,12 +24,12 @@ extensions = [
     "sphinx.ext.intersphinx",
     "sphinx.ext.viewcode",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "_generated/modules.md", "_generated/error_classes.md", "_generated/faults.md"]
 html_theme = "furo"
 html_static_path = ["_static"]
 html_title = f"codex_nb {__version__}"
 
-# The tour notebooks are shown as they were saved; the tests execute them.
+# The tour notebooks are shown as saved; the tests execute them.
 nb_execution_mode = "off"
 myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
 myst_heading_anchors = 3
@@ -40,5 +40,5 @@ autodoc_typehints_format = "short"
 autodoc_default_options = {"show-inheritance": True}
 intersphinx_mapping = {}
 
-# Saved outputs carry types that pages do not show; the page shows the HTML beside them.
+# Saved outputs have media types that the pages do not show; the HTML of the same output is shown instead.
 suppress_warnings = ["mystnb.unknown_mime_type"]

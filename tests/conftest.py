@@ -1,4 +1,4 @@
-"""What every test gets: its tier, a home of its own, the one async backend."""
+"""Configuration of all tests: tiers, an isolated environment, the async backend."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ settings.register_profile("calm", deadline=None, suppress_health_check=[HealthCh
 settings.register_profile("ci", settings.get_profile("calm"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "calm")
 
-SECRETIVE_PREFIXES = ("CODEX_", "OPENAI_", "CHATGPT_")
+REMOVED_PREFIXES = ("CODEX_", "OPENAI_", "CHATGPT_")
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 missing = functools.cache(lambda name: tiers.TIERS[name].missing())
-left_out: dict[str, str] = {}
+unavailable: dict[str, str] = {}
 
 
-def _leave_the_developer_outside(home: Path) -> None:
-    """Make the environment forget the developer: no login, no key, no proxy, no IPython profile of theirs."""
+def _isolate_from_developer(home: Path) -> None:
+    """Remove the developer's logins, keys, proxies and IPython profile from the environment."""
     for name in list(os.environ):
         ours = name.startswith("CODEX_NB_")
-        if name.upper() in PROXIES or (name.startswith(SECRETIVE_PREFIXES) and not ours):
+        if name.upper() in PROXIES or (name.startswith(REMOVED_PREFIXES) and not ours):
             del os.environ[name]
-    os.environ["CODEX_HOME"] = str(home / "codex-home-of-nobody")
+    os.environ["CODEX_HOME"] = str(home / "no-codex-home")
     os.environ["IPYTHONDIR"] = str(home / "ipython")
     os.environ["JUPYTER_CONFIG_DIR"] = str(home / "jupyter-config")
     os.environ["JUPYTER_DATA_DIR"] = str(home / "jupyter-data")
@@ -42,22 +42,22 @@ def pytest_configure(config: pytest.Config) -> None:
     for tier in tiers.TIERS.values():
         config.addinivalue_line("markers", f"{tier.name}: a test of the {tier.name} tier")
     home = Path(tempfile.mkdtemp(prefix="codex-nb-tests-"))
-    _leave_the_developer_outside(home)
+    _isolate_from_developer(home)
     config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    must_run = tiers.demanded(os.environ)
+    demanded = tiers.demanded(os.environ)
     for item in items:
         tier = tiers.tier_of(item.path)
         item.add_marker(getattr(pytest.mark, tier.name))
-        if tier.name in {"browser", "kernel"} and item.get_closest_marker("timeout") is None:
+        if tier.name not in {"unit", "shell"} and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(LONGEST_TEST_S))
         reason = missing(tier.name)
         if reason is None:
             continue
-        left_out[tier.name] = reason
-        if tier.name not in must_run:
+        unavailable[tier.name] = reason
+        if tier.name not in demanded:
             item.add_marker(pytest.mark.skip(reason=f"{tier.name} tier: {reason}"))
 
 
@@ -65,23 +65,23 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     tier = tiers.tier_of(item.path)
     reason = missing(tier.name)
     if reason is not None:
-        pytest.fail(f"the {tier.name} tier is demanded here, but {reason}", pytrace=False)
+        pytest.fail(f"the {tier.name} tier is required here, but {reason}", pytrace=False)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for name, reason in sorted(left_out.items()):
+    for name, reason in sorted(unavailable.items()):
         terminalreporter.write_line(f"tier {name} did not run: {reason}")
 
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """Run async tests on asyncio, the only loop there is in a kernel."""
+    """Run async tests on asyncio, as in a kernel."""
     return "asyncio"
 
 
 @pytest.fixture
 def codex_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give the test an empty CODEX_HOME of its own, set in the environment."""
+    """Return an empty CODEX_HOME, set in the environment."""
     home = tmp_path / "codex-home"
     home.mkdir(mode=0o700)
     monkeypatch.setenv("CODEX_HOME", str(home))

@@ -1,7 +1,7 @@
-"""A newcomer's first minutes, walked and timed: empty home, install, load, ask, sign in by device code, first answer.
+"""The first steps of a new user, timed: install, load, ask, sign in by device code, first answer.
 
-Everything is real but the service: a wheel is installed into a fresh environment (its dependencies are those of the
-outer one, so that no index is asked), IPython runs in a terminal, and a person confirms the code at the simulator.
+Only the service is simulated: a wheel is installed into a fresh environment (with the dependencies of the outer one, so
+that no package index is used), IPython runs in a terminal, and the code is confirmed at the simulator.
 """
 
 from __future__ import annotations
@@ -21,21 +21,22 @@ from typing import TYPE_CHECKING
 import pexpect
 
 from codex_nb.simulator import End, Reply, Say, Scenario, Simulator
+from tests.patience import PATIENCE_S
 from tests.tiers import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PATIENCE_S = 60
 QUESTION = "Which of mean and median does an outlier move?"
 ANSWER = "The mean. The median stays where it is."
 SCENARIO = Scenario((Reply(stream=(Say(ANSWER), End()), authenticated=True),))
+CODE = re.compile(r"[A-Z0-9]{4}-[A-Z0-9]{4,5}\s")
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>]|\r")
 
 
 @dataclass(frozen=True)
 class Step:
-    """What the newcomer does, how long it takes (seconds) until the machine has done its part, and what is shown."""
+    """What the user does, how long the machine takes (in seconds), and what is shown."""
 
     does: str
     seconds: float
@@ -44,7 +45,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Walk:
-    """All steps in their order, and what lies in the newcomer's home afterwards."""
+    """All steps in order, and the files in the home folder afterwards."""
 
     steps: tuple[Step, ...]
     files: tuple[str, ...]
@@ -52,12 +53,12 @@ class Walk:
 
     @property
     def seconds(self) -> float:
-        """The machine's part of the whole walk."""
+        """The total time of the machine."""
         return sum(step.seconds for step in self.steps)
 
 
 def build_wheel(folder: Path) -> Path:
-    """Build the wheel that a newcomer gets from the index."""
+    """Build the wheel that a package index would serve."""
     options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation"]
     command = [sys.executable, "-m", "pip", "wheel", *options, "--wheel-dir", str(folder), str(ROOT)]
     subprocess.run(command, check=True)
@@ -75,7 +76,7 @@ def make_environment(folder: Path) -> Path:
 
 
 class Newcomer:
-    """Somebody at a terminal who has nothing yet; every step is timed and what it shows is kept."""
+    """A user at a terminal without any files; every step and its output are recorded."""
 
     def __init__(self, folder: Path, sim: Simulator) -> None:
         self.home = folder / "home"
@@ -84,22 +85,22 @@ class Newcomer:
         self.python = make_environment(folder / "environment")
         codex_home = self.home / ".codex"
         codex_home.mkdir(parents=True, mode=0o700)
-        # the only thing that a real newcomer has not got: the way to the simulator instead of the service
+        # the only difference from a real user: the simulator instead of the service
         (codex_home / "config.toml").write_text(sim.config_toml())
-        kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
+        inherited = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
         own = {"HOME": str(self.home), "TERM": "dumb", "COLUMNS": "110", "PYTHONFROZENMODULES": "on"}
-        self._environ = {**kept, **sim.environ(), **own}
+        self._environ = {**inherited, **sim.environ(), **own}
 
     @contextmanager
     def step(self, does: str, shown: list[str]) -> Iterator[None]:
-        """Time a step; ``shown`` is filled by what stands on the screen during it."""
+        """Time a step; ``shown`` collects what the screen shows during it."""
         begin = time.monotonic()
         yield
         text = _CONTROL.sub("", "".join(shown)).strip("\n")
         self.steps.append(Step(does, time.monotonic() - begin, text))
 
     def install(self, wheel: Path) -> None:
-        """``pip install codex-nb``, the dependencies being there."""
+        """``pip install codex-nb``, with the dependencies installed."""
         shown: list[str] = []
         pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(self.python)]
         with self.step("pip install codex-nb", shown):
@@ -108,14 +109,14 @@ class Newcomer:
             shown.append(done.stdout.splitlines()[-1])
 
     def package(self) -> str:
-        """Tell which codex_nb this environment runs, from a folder that is not the checkout."""
+        """Return the file of the codex_nb that this environment imports outside the checkout."""
         show = [str(self.python), "-c", "import codex_nb; print(codex_nb.__file__)"]
         done = subprocess.run(
             show, env=self._environ, check=True, capture_output=True, text=True, cwd=self.home
         )
         return done.stdout.strip()
 
-    def sit_down(self) -> pexpect.spawn:
+    def start_ipython(self) -> pexpect.spawn:
         """Start IPython."""
         arguments = [
             "-m",
@@ -141,7 +142,7 @@ class Newcomer:
         return child
 
     def type(self, child: pexpect.spawn, does: str, lines: list[str], until: str) -> None:
-        """Type lines and wait for what comes then."""
+        """Type lines and wait for the expected output."""
         shown: list[str] = []
         with self.step(does, shown):
             for line in lines:
@@ -150,7 +151,7 @@ class Newcomer:
             shown += [child.before, child.after]
 
     def confirm(self, child: pexpect.spawn) -> None:
-        """Confirm the code that the screen shows, on another device; the cell goes on by itself."""
+        """Confirm the code on the screen on another device; the cell continues."""
         (code,) = self.sim.waiting_device_codes()
         on_screen = code in self.steps[-1].shown
         if not on_screen:
@@ -161,22 +162,20 @@ class Newcomer:
             self.sim.approve_device_code(code)
             child.expect(r"Signed in as [^\n]*\n")
             shown += [child.before, child.after]
-        self.type(child, "nothing: the cell goes on by itself", [], r"In \[3\]: ")
+        self.type(child, "nothing: the cell continues", [], r"In \[3\]: ")
 
 
 def walk() -> Walk:
-    """Walk the whole way once."""
+    """Perform all steps once."""
     with tempfile.TemporaryDirectory() as name, Simulator(SCENARIO) as sim:
         folder = Path(name)
         wheel = build_wheel(folder)
         newcomer = Newcomer(folder, sim)
         newcomer.install(wheel)
-        child = newcomer.sit_down()
+        child = newcomer.start_ipython()
         try:
             newcomer.type(child, "%load_ext codex_nb", ["%load_ext codex_nb"], r"In \[2\]: ")
-            newcomer.type(
-                child, "%%codex, a question", ["%%codex", QUESTION, "", ""], r"[A-Z0-9]{4}-[A-Z0-9]{4,5}\s"
-            )
+            newcomer.type(child, "%%codex, a question", ["%%codex", QUESTION, "", ""], CODE.pattern)
             newcomer.confirm(child)
         finally:
             child.close(force=True)
@@ -186,13 +185,13 @@ def walk() -> Walk:
 
 
 def printed(walked: Walk) -> str:
-    """Return the walk as a list to read."""
+    """Return the steps as readable text."""
     parts = [
         f"{number}. {step.does} ({step.seconds:.1f} s)\n{_indented(step.shown)}"
         for number, step in enumerate(walked.steps, 1)
     ]
     return "\n".join(
-        [*parts, f"in all {walked.seconds:.1f} s of the machine's time; kept: {', '.join(walked.files)}"]
+        [*parts, f"total {walked.seconds:.1f} s of machine time; files: {', '.join(walked.files)}"]
     )
 
 

@@ -1,10 +1,11 @@
-"""How long the tests with programs beside them wait for what must happen.
+"""How long tests with external programs wait for a condition.
 
-A wait ends as soon as the thing is there, so this costs nothing; it must do on a machine that is ten times slower.
+A wait ends as soon as the condition is true, so a long limit costs nothing; it must suffice on a machine that is ten
+times slower.
 """
 
 from __future__ import annotations
 
 PATIENCE_S = 300.0
 PATIENCE_MS = PATIENCE_S * 1000
-LONGEST_TEST_S = 6 * PATIENCE_S  # of the browser's and the kernels'; a test waits for more than one thing
+LONGEST_TEST_S = 6 * PATIENCE_S  # of tests with external programs; a test waits for several conditions

@@ -13,10 +13,10 @@ def rows() -> list[Row]:
     return [
         Row(
             Topic.OTHER,
-            f"a newcomer, install to first answer in {len(walked.steps)} steps, the machine's part",
+            f"install to first answer in {len(walked.steps)} steps, the machine's part",
             walked.seconds,
             "s",
             Reference("patience", 30),
-            note=f"{parts} (seconds; the packages it needs are there already)",
+            note=f"{parts} (seconds; dependencies already installed)",
         )
     ]

@@ -1,4 +1,4 @@
-"""The saved notebook in every reader; the table of docs/persistence.md is held to what is seen here.
+"""The saved notebook in every reader; the table of docs/saved_output.md is held to what is seen here.
 
 What each reader showed stands in the test run's report, as properties of its test.
 """
@@ -23,7 +23,7 @@ from tests.patience import PATIENCE_S
 from tests.tiers import ROOT
 
 HEAD = "| how it ended |"
-PAGE = ROOT / "docs" / "persistence.md"
+PAGE = ROOT / "docs" / "saved_output.md"
 WIDGET_ERRORS = ("Error displaying widget", "Loading widget", "model not found", "widget-view", "Widget(")
 FRONT_ENDS = {
     "JupyterLab, trusted": (FrontEnd.LAB, True, True),

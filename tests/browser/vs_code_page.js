@@ -1,6 +1,6 @@
 // A notebook page around the pieces of VS Code that are packages: its widget manager, its Markdown renderer's parser
 // and sanitizer, RequireJS, and the kernel connection of its Jupyter extension. What stands between them is written
-// anew, after the editor's public sources; docs/persistence.md tells which.
+// anew, after the editor's public sources; docs/saved_output.md tells which.
 
 const WIDGET = "application/vnd.jupyter.widget-view+json";
 const STREAMS = { stdout: "application/vnd.code.notebook.stdout", stderr: "application/vnd.code.notebook.stderr" };

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from codex_nb.simulator import Simulator
+from tests.patience import PATIENCE_S
 
 QUIET = "[features]\nplugins = false\napps = false\n"
 """Keeps the CLI from fetching its public plugin list, which no simulator can stand for."""
@@ -123,14 +124,14 @@ class CodexCli:
         """A run of the CLI to its end."""
         pipe = subprocess.DEVNULL if stdin is None else subprocess.PIPE
         with self.running(*arguments, stdin=pipe) as process:
-            words, _ = process.communicate(stdin, timeout=90)
+            words, _ = process.communicate(stdin, timeout=PATIENCE_S)
         return Outcome(process.returncode, _COLOURS.sub("", words))
 
     def ask(self, prompt: str, *options: str) -> Outcome:
         """``codex exec --json`` to its end."""
         arguments = ("exec", *options, "--skip-git-repo-check", "--json", prompt)
         with self.running(*arguments, stderr=subprocess.PIPE) as process:
-            out, errors = process.communicate(timeout=90)
+            out, errors = process.communicate(timeout=PATIENCE_S)
         events = tuple(json.loads(line) for line in out.splitlines() if line.startswith("{"))
         return Outcome(process.returncode, _COLOURS.sub("", out + errors), events)
 

@@ -1,7 +1,7 @@
-"""One conversation (text, image, tool call, second turn) by both programs on one simulator, request beside request.
+"""The same conversation (text, image, tool call, second turn) by both programs: their requests are compared.
 
-Every header, body key and item key is either the same or stands in ``docs/contract.md`` with its reason; a line there
-that no longer differs is an error too.
+Every header, body key and item key is either the same or listed in ``docs/compatibility.md`` with the reason; a listed
+key that no longer differs is an error too.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from tests import tiers
 from tests.contract.cli import CodexCli
 from tests.contract.test_both_directions import ours
 
-PAGE = tiers.ROOT / "docs" / "contract.md"
-HEADING = "## What we send otherwise than the CLI"
+PAGE = tiers.ROOT / "docs" / "compatibility.md"
+HEADING = "## Differences from the requests of the CLI"
 OURS = """
 import codex_nb
 
@@ -96,9 +96,9 @@ def differences(theirs: list[RecordedRequest], mine: list[RecordedRequest]) -> d
     found: dict[str, str] = {}
     for their, my in zip(theirs, mine, strict=True):
         left, right = facts(their), facts(my)
-        found |= dict.fromkeys(left.keys() - right.keys(), "the CLI")
-        found |= dict.fromkeys(right.keys() - left.keys(), "we")
-        found |= {key: "both, otherwise" for key in left.keys() & right.keys() if left[key] != right[key]}
+        found |= dict.fromkeys(left.keys() - right.keys(), "CLI only")
+        found |= dict.fromkeys(right.keys() - left.keys(), "codex_nb only")
+        found |= {key: "different values" for key in left.keys() & right.keys() if left[key] != right[key]}
     return found
 
 

@@ -13,6 +13,7 @@ from codex_nb.simulator import ADA, GRACE
 from tests import tiers
 from tests.contract.cli import CodexCli, Outcome
 from tests.contract.test_logins import sign_in_by_device
+from tests.patience import PATIENCE_S
 
 ASK = "import codex_nb; print(codex_nb.ask('say hi').text)"
 
@@ -27,7 +28,7 @@ def ours(cli: CodexCli, *arguments: str, stdin: str | None = None) -> Outcome:
         stdin=subprocess.DEVNULL if stdin is None else None,
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=PATIENCE_S,
         check=False,
     )
     return Outcome(done.returncode, done.stdout + done.stderr)

@@ -10,6 +10,7 @@ import httpx
 
 from codex_nb.simulator import ADA, GRACE
 from tests.contract.cli import CodexCli
+from tests.patience import PATIENCE_S
 
 DEVICE_LOGIN = ("login", "--device-auth", "--experimental_issuer")
 
@@ -23,7 +24,7 @@ def sign_in_by_device(cli: CodexCli) -> str:
         form = {"user_code": code, "email": GRACE.email, "decision": "confirm"}
         page = httpx.post(f"{sim.issuer}/codex/device", data=form, verify=ca_of(cli), trust_env=False)
         assert "Signed in" in page.text
-        words, _ = process.communicate(timeout=60)
+        words, _ = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0, words
         assert code in words
     return words
@@ -61,7 +62,7 @@ def test_a_login_that_the_person_denies_writes_nothing(cli: CodexCli) -> None:
         assert cli.sim.requests.wait(lambda log: log.count("/deviceauth/token") > 0, 30)
         (code,) = cli.sim.waiting_device_codes()
         cli.sim.deny_device_code(code)
-        words, _ = process.communicate(timeout=60)
+        words, _ = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, "device auth failed with status 400" in words) == (1, True)
     assert not (cli.home / "auth.json").exists()
 

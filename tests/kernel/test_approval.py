@@ -17,6 +17,7 @@ from codex_nb.simulator import End, Event, Item, Reply, Say, Simulator
 from tests.kernel.front_ends import APPROVE, Answer, AskingFrontEnd, Colab, Console, Page
 from tests.kernel.kernel_client import RunningKernel, running
 from tests.kernel.provision import ROOT, VERSIONS
+from tests.patience import PATIENCE_S
 from tests.sent import outputs_of
 
 HARMLESS, HIDDEN = "shown = 1", "evil = 1"
@@ -261,7 +262,7 @@ def terminal(sim: Simulator, tmp_path: Path) -> Iterator[pexpect.spawn]:
         ["-m", "IPython", *options],
         env={**os.environ, **sim.environ(), **own, "TERM": "xterm"},
         encoding="utf-8",
-        timeout=30,
+        timeout=PATIENCE_S,
         dimensions=(50, 200),
     )
     child.expect(r"In \[1\]:")

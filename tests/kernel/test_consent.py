@@ -16,6 +16,7 @@ from codex_nb.simulator import Call, End, RecordedRequest, Reply, Say, Simulator
 from tests.kernel.front_ends import APPROVE, Answer, AskingFrontEnd, Console, Headless, Page, Ran
 from tests.kernel.kernel_client import RunningKernel, running
 from tests.kernel.provision import ROOT, VERSIONS, KernelVersion
+from tests.patience import PATIENCE_S
 from tests.sent import context_of, offered_tools, outputs_of
 
 HINT = "Nobody is here to approve this call"
@@ -271,7 +272,7 @@ def test_nbclient_runs_what_all_allows_and_is_refused_at_once_otherwise(
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
     client = NotebookClient(
-        notebook, timeout=60, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+        notebook, timeout=PATIENCE_S, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
     )
     client.execute(env=environ)
     shown = str(notebook.cells[2].outputs)

@@ -22,9 +22,9 @@ from codex_nb.simulator import Call, End, Reply, Say, Simulator
 from tests.kernel.front_ends import APPROVE, AskingFrontEnd, Colab, Console, Page, Ran
 from tests.kernel.kernel_client import RunningKernel, running
 from tests.kernel.provision import ROOT, VERSIONS
+from tests.patience import PATIENCE_S
 
 PLAIN = {"text/html", "text/markdown", "text/plain"}
-PATIENCE_S = 30
 SLOWLY = Say("**Word by word** it goes on and on, for a second or two.", delta_chars=2, delay_s=0.06)
 CALL = (
     Reply(stream=(Say("I look."), Call("run_python", {"code": "print('ran', 6 * 7)"}, call_id="c"), End())),
@@ -128,7 +128,7 @@ def by_papermill(
         cwd=folder,
         check=True,
         capture_output=True,
-        timeout=2 * PATIENCE_S,
+        timeout=PATIENCE_S,
     )
     return nbformat.read(folder / "out.ipynb", as_version=4)
 

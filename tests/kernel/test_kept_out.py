@@ -15,6 +15,7 @@ from codex_nb.simulator import Call, End, Reply, Say, Simulator
 from tests.kernel.kernel_client import RunningKernel, running
 from tests.kernel.provision import ROOT, VERSIONS
 from tests.leaks import assert_no_leak
+from tests.patience import PATIENCE_S
 from tests.sent import items_of, outputs_of, texts_of
 
 MARK = "kept0out4711"
@@ -116,7 +117,7 @@ def test_where_tags_are_not_visible_it_is_told_once(environ: dict[str, str], tmp
     sources = ["%load_ext codex_nb", "x = 1", "%%codex\nWhat is x?", "%%codex\nAnd now?"]
     notebook = new_notebook(cells=[new_code_cell(source) for source in sources])
     notebook.cells[1].metadata["tags"] = list(SKIP)
-    ran: nbformat.NotebookNode = NotebookClient(notebook, timeout=60, kernel_name="python3").execute(
+    ran: nbformat.NotebookNode = NotebookClient(notebook, timeout=PATIENCE_S, kernel_name="python3").execute(
         env=dict(environ), cwd=str(tmp_path)
     )
     told = ["codex-skip" in str(cell.outputs) for cell in ran.cells]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from codex_nb.simulator import Call, End, Reply, Say, Simulator
 from tests.kernel.provision import QT_CONSOLE, ROOT
+from tests.patience import PATIENCE_S
 
 DRIVER = ROOT / "tests" / "kernel" / "in_qtconsole.py"
-PATIENCE_S = 60
 CALL = (
     Reply(stream=(Say("I look."), Call("run_python", {"code": "print('ran', 6 * 7)"}, call_id="c"), End())),
     Reply(stream=(Say("It *is* 42."), End())),
@@ -31,7 +31,7 @@ def test_the_qt_console_streams_text_and_asks_by_typing(tmp_path: Path) -> None:
             capture_output=True,
             text=True,
             check=False,
-            timeout=2 * PATIENCE_S,
+            timeout=PATIENCE_S,
         )
     shown = done.stdout
     for text in (

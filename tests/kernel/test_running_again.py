@@ -15,8 +15,8 @@ from nbclient import NotebookClient
 from codex_nb.simulator import Simulator
 from tests.kernel.provision import ROOT
 from tests.notebooks.running import NOTEBOOKS, executed
+from tests.patience import PATIENCE_S
 
-PATIENCE_S = 60
 DEMO = NOTEBOOKS / "01_first_question.ipynb"
 CONTEXT = NOTEBOOKS / "02_context_and_tools.ipynb"
 HTML = "%load_ext codex_nb\n%config CodexMagics.display = 'html'"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.kernel.kernel_client import RunningKernel
+from tests.patience import PATIENCE_S
 
 
 def run(kernel: RunningKernel, *codes: str) -> tuple[str, list[dict[str, Any]]]:
@@ -127,7 +128,7 @@ def test_clear_output_cannot_clear_the_cell_that_asked(kernel: RunningKernel) ->
 
 def test_input_asks_the_person_at_the_front_end(kernel: RunningKernel) -> None:
     cell = kernel.start("show(running_code('name = input(\"who? \")'))", allow_stdin=True)
-    asked = kernel.client.get_stdin_msg(timeout=60)
+    asked = kernel.client.get_stdin_msg(timeout=PATIENCE_S)
     assert asked["content"]["prompt"] == "who? "
     kernel.client.input("Ada")
     assert kernel.finish(cell)["status"] == "ok"

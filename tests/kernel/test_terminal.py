@@ -13,8 +13,7 @@ import pytest
 
 from codex_nb.simulator import Simulator, model_entry
 from tests.kernel.provision import ROOT
-
-TIMEOUT_S = 30
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture(params=[["--simple-prompt"], []], ids=["simple prompt", "full prompt"])
@@ -27,7 +26,7 @@ def terminal(request: pytest.FixtureRequest) -> Iterator[pexpect.spawn]:
         env=environ,
         cwd=str(ROOT),
         encoding="utf-8",
-        timeout=TIMEOUT_S,
+        timeout=PATIENCE_S,
         dimensions=(50, 200),
     )
     child.expect(r"In \[1\]:")
@@ -94,7 +93,7 @@ def test_the_names_that_a_server_gives_its_models_do_not_act_on_the_terminal(tmp
         arguments = ["-m", "IPython", "--simple-prompt", "--no-banner", "--no-confirm-exit"]
         screen = io.StringIO()
         child = pexpect.spawn(
-            sys.executable, arguments, env=environ | own, encoding="utf-8", timeout=TIMEOUT_S
+            sys.executable, arguments, env=environ | own, encoding="utf-8", timeout=PATIENCE_S
         )
         child.logfile_read = screen
         child.expect(r"In \[1\]:")

@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 
 from codex_nb.simulator import Simulator
 from tests.magics.conftest import Notebook
+from tests.patience import PATIENCE_S
 from tests.tiers import ROOT
 
 README, QUICKSTART = ROOT / "README.md", ROOT / "docs" / "quickstart.md"
@@ -187,6 +188,6 @@ def assert_known(words: list[str]) -> None:
     """The command and its options are ones that the program itself lists."""
     command, *options = words
     program = [sys.executable, "-m", "codex_nb", command, "--help"]
-    done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     assert [option for option in options if option not in done.stdout] == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tests.patience import PATIENCE_S
+
 import os
 from pathlib import Path
 
@@ -12,7 +14,6 @@ from codex_nb.simulator import Simulator
 from tests.tiers import ROOT
 
 NOTEBOOKS = ROOT / "notebooks"
-PATIENCE_S = 90
 PROFILE = "c.CodexMagics.approval = 'all'\nc.CodexMagics.display = 'html'\n"
 
 

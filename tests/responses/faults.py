@@ -1,7 +1,7 @@
 """The fault table: what can go wrong between the client and a server, played by raw loopback servers.
 
-``python -m tests.responses.faults`` prints the table of ``docs/faults.md``: what a user sees of each row, how many
-requests reached the server, how long the client would have waited between them (here the waits are only noted).
+``make docs`` makes the table of the page on errors from it: what a user sees of each row, how many requests reached the
+server, and how long the client would have waited between them (here the waits are only noted).
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import ssl
 import struct
 import sys
 import tempfile
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -48,7 +47,8 @@ Talk = Callable[[asyncio.StreamWriter], Awaitable[None]]
 class Fault:
     """One row: what the server does, and what comes of it.
 
-    ``sees`` is the error's class, or the answer's text; ``requests`` counts those that reached the server.
+    ``sees`` is the error's class, or the answer's text; ``requests`` counts those that reached the server. Unless
+    ``waits_s`` is given, the client waits 6.2 s in all where it repeats a request, and not at all otherwise.
     """
 
     name: str
@@ -58,6 +58,13 @@ class Fault:
     says: str = ""
     backend: Mapping[str, Any] = field(default_factory=dict)
     role: str = "server"
+    waits_s: float | None = None
+
+    @property
+    def expected_waits_s(self) -> float:
+        """The sum of the waits between the requests."""
+        usual = 6.2 if self.requests > 1 else 0.0
+        return usual if self.waits_s is None else self.waits_s
 
 
 def head(status: str = "200 OK", kind: str | None = "text/event-stream", **headers: str) -> bytes:
@@ -289,7 +296,11 @@ FAULTS = (
     ),
     Fault("429, quota", problem("429 Too Many", "insufficient_quota"), errors.QuotaExceeded),
     Fault(
-        "429, rate", problem("429 Too Many", "rate_limit_exceeded", retry_after="3"), errors.RateLimited, 6
+        "429, rate",
+        problem("429 Too Many", "rate_limit_exceeded", retry_after="3"),
+        errors.RateLimited,
+        6,
+        waits_s=15.0,
     ),
     Fault(
         "429, bare",
@@ -304,7 +315,13 @@ FAULTS = (
         errors.BackendOverloaded,
         6,
     ),
-    Fault("503", reply("503 Service Unavailable", {}, retry_after="1"), errors.BackendOverloaded, 6),
+    Fault(
+        "503",
+        reply("503 Service Unavailable", {}, retry_after="1"),
+        errors.BackendOverloaded,
+        6,
+        waits_s=5.0,
+    ),
     Fault("501", reply("501 Not Implemented", {}), errors.ApiError, 1, "base_url"),
     Fault(
         "an error event",
@@ -346,7 +363,15 @@ FAULTS = (
         role="tls",
     ),
     Fault("a private CA, named", saying(head(), ANSWER), "All is well.", role="trusted tls"),
-    Fault("nobody listens", saying(), errors.StreamInterrupted, 0, "connection refused", role="nobody"),
+    Fault(
+        "connection refused",
+        saying(),
+        errors.StreamInterrupted,
+        0,
+        "connection refused",
+        role="closed port",
+        waits_s=6.2,
+    ),
 )
 
 
@@ -427,7 +452,7 @@ def _address(fault: Fault, port: int) -> str:
             return "http://somewhere.invalid/v1"
         case "tunnel":
             return "https://somewhere.invalid/v1"
-        case "nobody":
+        case "closed port":
             return "http://127.0.0.1:1/v1"
         case role:
             return f"{'https' if role.endswith('tls') else 'http'}://127.0.0.1:{port}/v1"
@@ -470,17 +495,15 @@ def row_of(fault: Fault, outcome: Outcome, requests: int) -> str:
     return f"| {fault.name} | {line.replace('|', chr(92) + '|')} | {requests} | {sum(outcome.sleeps):.1f} s |"
 
 
-async def main() -> None:
-    """Play all faults and print the table; what it took stands behind each row."""
-    sys.stdout.write(f"{HEADING}\n")
+async def table() -> str:
+    """Play all faults; return the table."""
+    rows = []
     for fault in FAULTS:
         with tempfile.TemporaryDirectory() as folder:
-            begin = time.perf_counter()
             outcome, requests = await outcome_of_fault(fault, Path(folder))
-        took = time.perf_counter() - begin
-        sys.stdout.write(f"{row_of(fault, outcome, requests)}\n")
-        sys.stderr.write(f"{fault.name}: {took:.2f} s\n")
+        rows.append(row_of(fault, outcome, requests))
+    return "\n".join([HEADING, *rows, ""])
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    sys.stdout.write(asyncio.run(table()))

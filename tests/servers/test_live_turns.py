@@ -20,10 +20,11 @@ from codex_nb.responses.client import ResponsesClient
 from codex_nb.responses.events import OutputTextDelta, ResponseEvent, ResponseFinished
 from codex_nb.responses.models import ModelCatalog
 from codex_nb.responses.request import Backend, ResponsesRequest, choose_backend
+from tests.patience import LONGEST_TEST_S
 from tests.servers.running import Server
 
 # The first test waits until the slowest server is up.
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(LONGEST_TEST_S)]
 
 # Open Responses takes no calls from a history that the client keeps, and no images: it has its own test below.
 WHOLE = ("aimock", "litellm, passed", "litellm, translated", "router")

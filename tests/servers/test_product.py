@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from tests.patience import LONGEST_TEST_S
 from tests.servers.running import Server
 from tests.servers.test_live_turns import WHOLE
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(LONGEST_TEST_S)
 
 SCRIPT = """
 import json
