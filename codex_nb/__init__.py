@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
-    from codex_nb.magics.account import Overview
     from codex_nb.session.batch import Executor
     from codex_nb.session.events import Answer, TurnEvent
     from codex_nb.tools.base import Tool, tool
+    from codex_nb.ui.account import AccountReport
 
     Approval = Literal["ask", "auto", "all", "never"]
 
@@ -158,7 +158,7 @@ def map(  # noqa: A001  the name that the standard library has for it
     )
 
 
-def status(profile: str | None = None) -> Overview:
+def status(profile: str | None = None) -> AccountReport:
     """Tell who is signed in, the plan and the limits; shown as a widget when it is the last value of a cell.
 
     >>> account = codex_nb.status()

@@ -17,6 +17,7 @@ from codex_nb.host.cell import run_turn_in_cell
 from codex_nb.host.engine import engine
 from codex_nb.host.mailbox import Mailbox
 from codex_nb.host.shell_channel import open_pump
+from codex_nb.labels import NO_REASON
 from codex_nb.magics.cell import stdin_prompt
 from codex_nb.magics.question import gather, image_url
 from codex_nb.magics.session import DefaultConfig, NotebookReading, ShellSession, read_for
@@ -30,18 +31,17 @@ from codex_nb.tools.base import Ports, Tool, ToolSet
 from codex_nb.ui.live_output import ProgressLine
 from codex_nb.ui.text_view import ask_by_typing
 from codex_nb.words.conversation import NO_RESULT
-from codex_nb.words.transcript import FAILED_WITHOUT_A_REASON
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
     from concurrent.futures import Future
     from typing import Literal
 
-    from codex_nb.magics.account import Overview
     from codex_nb.profile import Profile
     from codex_nb.session.batch import Executor
     from codex_nb.session.events import Answer, TurnEvent
     from codex_nb.tools.approval import Approver
+    from codex_nb.ui.account import AccountReport
 
 
 @functools.cache
@@ -162,7 +162,7 @@ def ask(prompt: str, **options: Any) -> Answer:
 
 def _raise_failure(finished: TurnFinished) -> None:
     if finished.answer.status == "failed":
-        raise finished.failure or CodexError(finished.error or FAILED_WITHOUT_A_REASON)
+        raise finished.failure or CodexError(finished.error or NO_REASON)
 
 
 async def astream(prompt: str, **options: Any) -> AsyncGenerator[TurnEvent, None]:
@@ -235,7 +235,7 @@ def ask_many(
             line.close()
 
 
-def status(profile: str | None = None) -> Overview:
+def status(profile: str | None = None) -> AccountReport:
     """See :func:`codex_nb.status`."""
     from codex_nb.magics.account import overview
 

@@ -226,7 +226,9 @@ def _status(options: argparse.Namespace) -> int:
     async def run() -> int:
         async with open_profile_at(os.environ, profile=options.profile) as profile:
             status = await profile.status()
-            report = AccountReport(status.account, status.limits, status.model, status.effort)
+            report = AccountReport.from_status(
+                status.account, limits=status.limits, model=status.model, effort=status.effort
+            )
             print(in_a_shell(str(report)))
             return 0 if status.account.signed_in else 1
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -21,12 +21,10 @@ from codex_nb.words import sign_in as words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
 
-    from codex_nb.auth import AuthMode, CredentialManager, Credentials, FlowKind, SignedIn
+    from codex_nb.auth import CredentialManager, Credentials, FlowKind, SignedIn
     from codex_nb.magics.session import ShellSession
     from codex_nb.profile import Profile, Status
-    from codex_nb.responses.limits import Window
     from codex_nb.session.turn import SignIn
     from codex_nb.ui.account import CommandName
     from codex_nb.ui.live_output import Displays
@@ -202,88 +200,17 @@ def sign_in(session: ShellSession, way: FlowKind, name: str | None) -> None:
         raise LoginFailed(login_flows.CANCELLED, reason="cancelled")
 
 
-@dataclass(frozen=True)
-class Overview(AccountReport):
-    """Who is signed in, who pays, what is left of the limits, and where the login is kept.
-
-    Shown as a widget where it is the last value of a cell, as text in a terminal; :meth:`as_dict` gives plain values.
-    """
-
-    show: Callable[[AccountReport], None] | None = field(default=None, repr=False, compare=False)
-
-    @property
-    def signed_in(self) -> bool:
-        """Whether somebody is signed in."""
-        return self.status.signed_in
-
-    @property
-    def auth_mode(self) -> AuthMode | None:
-        """How requests are signed, None when nobody is signed in."""
-        return self.status.auth_mode
-
-    @property
-    def label(self) -> str:
-        """The account as a person would name it."""
-        return self.status.label
-
-    @property
-    def email(self) -> str | None:
-        """The account's address, None when it is not told."""
-        return self.status.email
-
-    @property
-    def plan(self) -> str:
-        """The plan as the service names it, "unknown" when it does not."""
-        return self.status.plan
-
-    @property
-    def account_id(self) -> str | None:
-        """The session's or account's id."""
-        return self.status.account_id
-
-    @property
-    def billing(self) -> str | None:
-        """What pays: "chatgpt" (the plan) or "api_key"; None when nobody is signed in."""
-        return self.status.billing
-
-    @property
-    def credentials_location(self) -> str:
-        """Where the login is kept, in words."""
-        return self.status.credentials_location
-
-    @property
-    def expires_at(self) -> datetime | None:
-        """When the access token ends, aware UTC."""
-        return self.status.expires_at
-
-    @property
-    def windows(self) -> tuple[Window, ...]:
-        """The limits, each labelled by the length of its window; none when they were not told."""
-        return self.limits.windows if self.limits is not None else ()
-
-    def _ipython_display_(self) -> None:
-        (self.show or show_plainly)(self)
-
-
-def overview(session: ShellSession, name: str | None) -> Overview:
-    """Find out what is to be told of the account. Runs on the thread of the cell."""
+def overview(session: ShellSession, name: str | None) -> AccountReport:
+    """Return the account's report, which shows itself with buttons. Runs on the thread of the cell."""
     profile = session.profile(name)
-    told = _report(session, session.wait(profile.status()))
-    board = AccountWidget(session, profile)
-    return Overview(**vars(told), show=board.show)
+    report = _report(session, session.wait(profile.status()))
+    return replace(report, show=AccountWidget(session, profile).show)
 
 
 def _report(session: ShellSession, status: Status) -> AccountReport:
     config = session.config
     model, effort = config.model or status.model, config.effort or status.effort
-    return AccountReport(status.account, status.limits, model, effort)
-
-
-def show_plainly(report: AccountReport) -> None:
-    """Show a report as an output without buttons."""
-    from IPython.display import display
-
-    display(report._repr_mimebundle_(), raw=True)
+    return AccountReport.from_status(status.account, limits=status.limits, model=model, effort=effort)
 
 
 class AccountWidget:
@@ -300,7 +227,7 @@ class AccountWidget:
         if (
             not desk(self._session, self._profile).has_widgets or is_catching()
         ):  # its buttons replace what it shows
-            show_plainly(report)
+            replace(report, show=None)._ipython_display_()
             return
         self._view = view = self._make(report)
         view.show()
@@ -344,7 +271,7 @@ class AccountWidget:
                     pass
         except CodexError as error:
             problem = error.line
-        view.update(replace(await self._present(), problem=problem))
+        view.update(replace(await self._present(), action_error=problem))
 
     async def _present(self) -> AccountReport:
         return _report(self._session, await self._profile.status())

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from codex_nb.config.settings import EFFORTS
 from codex_nb.errors import CodexError
-from codex_nb.words import question, reference
+from codex_nb.labels import OPTION_HELP, SUBCOMMAND_HELP
+from codex_nb.words import question
 from codex_nb.words import reference as words
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ NAMES = (
     "config",
     "help",
 )
-COMMANDS: Mapping[str, str] = MappingProxyType({name: words.SUBCOMMANDS[name] for name in NAMES})
+COMMANDS: Mapping[str, str] = MappingProxyType({name: SUBCOMMAND_HELP[name] for name in NAMES})
 
 LOGIN_WAYS = ("device", "browser", "api_key", "access_token")
 
@@ -121,18 +122,18 @@ def _one_of(flag: str, values: Sequence[str]) -> Callable[[str], str]:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="%%codex", add_help=False, allow_abbrev=False, exit_on_error=True)
     add = parser.add_argument
-    add("-m", "--model", help=reference.OPTIONS["--model"])
-    add("-e", "--effort", type=_one_of("--effort", EFFORTS), help=reference.OPTIONS["--effort"])
-    add("-t", "--thread", help=reference.OPTIONS["--thread"])
-    add("-o", "--output", type=_identifier, help=reference.OPTIONS["--output"])
-    add("--schema", help=reference.OPTIONS["--schema"])
-    add("--image", dest="images", action="append", default=[], help=reference.OPTIONS["--image"])
-    add("--no-context", dest="context", action="store_false", help=reference.OPTIONS["--no-context"])
-    add("--no-tools", dest="tools", action="store_false", help=reference.OPTIONS["--no-tools"])
-    add("--approval", type=_one_of("--approval", APPROVALS), help=reference.OPTIONS["--approval"])
-    add("--profile", help=reference.OPTIONS["--profile"])
-    add("--fresh", action="store_true", help=reference.OPTIONS["--fresh"])
-    add("--background", action="store_true", help=reference.OPTIONS["--background"])
+    add("-m", "--model", help=OPTION_HELP["--model"])
+    add("-e", "--effort", type=_one_of("--effort", EFFORTS), help=OPTION_HELP["--effort"])
+    add("-t", "--thread", help=OPTION_HELP["--thread"])
+    add("-o", "--output", type=_identifier, help=OPTION_HELP["--output"])
+    add("--schema", help=OPTION_HELP["--schema"])
+    add("--image", dest="images", action="append", default=[], help=OPTION_HELP["--image"])
+    add("--no-context", dest="context", action="store_false", help=OPTION_HELP["--no-context"])
+    add("--no-tools", dest="tools", action="store_false", help=OPTION_HELP["--no-tools"])
+    add("--approval", type=_one_of("--approval", APPROVALS), help=OPTION_HELP["--approval"])
+    add("--profile", help=OPTION_HELP["--profile"])
+    add("--fresh", action="store_true", help=OPTION_HELP["--fresh"])
+    add("--background", action="store_true", help=OPTION_HELP["--background"])
     return parser
 
 

@@ -246,14 +246,14 @@ def effort(session: ShellSession, level: str) -> None:
 
 def usage(session: ShellSession, name: str) -> None:
     """Show the limits."""
-    from codex_nb.ui.account import bar
-    from codex_nb.ui.labels import limit_name, when
+    from codex_nb.labels import limit_name
+    from codex_nb.ui.account import local_time, usage_bar
 
     limits = session.wait(session.profile(name or None).backend.usage())
     windows = limits.windows if limits is not None else ()
     now = datetime.now(UTC).astimezone()
     rows = [
-        (limit_name(each.label, each.limit), bar(each.used_percent), when(each.resets_at, now))
+        (limit_name(each.label, each.limit), usage_bar(each.used_percent), local_time(each.resets_at, now))
         for each in windows
     ]
     tell(table(commands_words.LIMITS_TABLE, rows) if rows else commands_words.NO_LIMITS)

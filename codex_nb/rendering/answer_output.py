@@ -8,13 +8,13 @@ from html import escape
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, assert_never
 
+from codex_nb.labels import REASONING
 from codex_nb.rendering.highlight import code_html
 from codex_nb.rendering.inert_markdown import escape_markdown, fenced, neutral_blocks
 from codex_nb.rendering.markdown import parse, unsanitised
 from codex_nb.rendering.sanitize import clean, escape_html
 from codex_nb.rendering.visible import visible
 from codex_nb.words import rendering as words
-from codex_nb.words import transcript
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,7 +34,7 @@ class Thinking:
     """A reasoning summary, in Markdown, folded under ``title``."""
 
     markdown: str
-    title: str = transcript.REASONING
+    title: str = REASONING
 
 
 @dataclass(frozen=True, slots=True)

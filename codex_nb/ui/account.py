@@ -1,133 +1,173 @@
-"""The account: who, which plan, who pays, where the login is kept, the limits; as output, as dict, as text.
+"""The account: who is signed in, the plan, the billing, where the credentials are stored, the limits.
 
 The output is a plain mimebundle from the first moment on, so it can be saved at any time. Its buttons are added by the
-front-end half and are part of no output.
+front end and are part of no output.
 """
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
+from IPython.display import display
+
+from codex_nb.auth.diagnostics import AccountStatus
+from codex_nb.labels import UNKNOWN, billing_label, limit_name, plan_name
 from codex_nb.rendering.inert_markdown import escape_markdown
 from codex_nb.rendering.markdown import safe_html
 from codex_nb.rendering.sanitize import clean
 from codex_nb.rendering.visible import visible, visible_line
-from codex_nb.ui.labels import account_plan, limit_name, model_in_use, paid_by, when
 from codex_nb.ui.live_output import Channel, Displays, LiveOutput, Message, NotebookDisplays, open_account
-from codex_nb.words import account as words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from codex_nb.auth.diagnostics import AccountStatus
     from codex_nb.rendering.answer_output import Bundle
     from codex_nb.responses.limits import RateLimits, Window
 
 CommandName = Literal["refresh", "switch_profile", "sign_in", "sign_out", "confirm_sign_out"]
 BAR = 20  # characters
+ABSENCES = {
+    "nobody": "Not signed in",
+    "changed": "A different account is signed in",
+    "unusable": "The stored login cannot be used",
+}
+BUTTONS = {
+    "refresh": ("Refresh", "Fetch the account and its limits again"),
+    "switch_profile": ("Switch profile", "Use another login or config profile"),
+    "sign_in": ("Sign in", "Sign in, or switch to another account"),
+    "sign_out": ("Sign out", "Revoke and delete the stored login"),
+}
 
 
-@dataclass(frozen=True)
-class AccountReport:
-    """Everything that is known about the account; what is not known says so.
+@dataclass(frozen=True, kw_only=True)
+class AccountReport(AccountStatus):
+    """The account's status with its limits and the model in use.
 
-    ``limits`` is None when they have not been told; ``problem`` says why something could not be found out. ``now`` is
-    aware and gives the zone in which times are shown.
+    Shown as a widget where it is the last value of a cell, as text in a terminal; :meth:`as_dict` gives plain values.
+    ``limits`` is None when the service did not send them; ``action_error`` says why a button's action failed. ``now``
+    is aware and gives the zone in which times are shown. ``show`` displays the report with its buttons.
     """
 
-    status: AccountStatus
     limits: RateLimits | None = None
     model: str | None = None
     effort: str | None = None
-    problem: str = ""
+    action_error: str = ""
     now: datetime | None = None
+    show: Callable[[AccountReport], None] | None = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def from_status(cls, status: AccountStatus, **more: Any) -> Self:
+        """Return a report on an account; ``more`` are the report's own fields."""
+        return cls(**vars(status), **more)
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """The limits, each labelled by the length of its window; none when the service did not send them."""
+        return self.limits.windows if self.limits is not None else ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as plain values; times are ISO 8601 in UTC."""
-        status = self.status
         return {
-            "signed_in": status.signed_in,
-            "auth_mode": None if status.auth_mode is None else str(status.auth_mode),
-            "label": status.label,
-            "email": status.email,
-            "plan": status.plan,
-            "account_id": status.account_id,
-            "billing": status.billing,
-            "credentials_location": status.credentials_location,
-            "expires_at": _iso(status.expires_at),
-            "profile": status.profile,
+            "signed_in": self.signed_in,
+            "auth_mode": None if self.auth_mode is None else str(self.auth_mode),
+            "label": self.label,
+            "email": self.email,
+            "plan": self.plan,
+            "account_id": self.account_id,
+            "billing": self.billing,
+            "credentials_location": self.credentials_location,
+            "expires_at": _iso(self.expires_at),
+            "profile": self.profile,
             "model": self.model,
             "effort": self.effort,
-            "limits": None if self.limits is None else [_window(window) for window in self.limits.windows],
-            "problem": status.problem or self.problem or None,
+            "limits": None if self.limits is None else [_window(window) for window in self.windows],
+            "problem": self.problem or self.action_error or None,
         }
 
     def __str__(self) -> str:
-        width = max(len(name) for name, _ in self._rows())
-        lines = [f"{name:<{width}}  {value}" for name, value in self._rows()]
-        for name, used, resets in self._limits():
-            lines.append(f"{name:<{width}}  {used}  {words.resets(resets)}")
-        return visible("\n".join([*lines, *self._remarks()]))
+        rows = self._rows()
+        width = max(len(name) for name, _ in rows)
+        lines = [f"{name:<{width}}  {value}" for name, value in rows]
+        lines += [f"{name:<{width}}  {used}  resets {at}" for name, used, at in self._limits()]
+        return visible("\n".join([*lines, *self._notes()]))
 
     def _repr_mimebundle_(self, **_: Any) -> Bundle:
         markdown = self._markdown()
         html = clean(f'<div class="codex-account">\n{safe_html(markdown)}</div>')
         return {"text/html": html, "text/markdown": markdown, "text/plain": str(self)}
 
+    def _ipython_display_(self) -> None:
+        if self.show is not None:
+            self.show(self)
+        else:
+            display(self._repr_mimebundle_(), raw=True)
+
     def _rows(self) -> list[tuple[str, str]]:
-        status = self.status
-        if not status.signed_in:
-            return [
-                (words.ACCOUNT, words.ABSENCES[status.absence]),
-                (words.LOGIN, status.credentials_location or words.UNKNOWN),
-            ]
+        location = ("Credentials stored in", self.credentials_location or UNKNOWN)
+        if not self.signed_in:
+            return [("Account", ABSENCES[self.absence]), location]
         rows = [
-            (words.ACCOUNT, status.email or status.label or words.UNKNOWN),
-            (words.PLAN, account_plan(status.billing, status.plan)),
-            (words.PAID, paid_by(status.billing, status.plan)),
-            (words.WORKSPACE, status.account_id or words.UNKNOWN),
-            (words.LOGIN, status.credentials_location or words.UNKNOWN),
-            (words.VALID, self._valid_until()),
-            (words.MODEL, model_in_use(self.model, self.effort)),
+            ("Account", self.email or self.label or UNKNOWN),
+            ("Plan", self._plan()),
+            ("Billing", billing_label(self.billing, self.plan)),
+            ("Workspace ID", self.account_id or UNKNOWN),
+            location,
+            ("Valid until", self._valid_until()),
+            ("Model", self._model()),
         ]
-        return rows if status.profile is None else [*rows, (words.PROFILE, status.profile)]
+        return rows if self.profile is None else [*rows, ("Profile", self.profile)]
+
+    def _plan(self) -> str:
+        if self.billing == "api_key":
+            return "none (API key)"
+        return plan_name(self.plan) if self.plan != "unknown" else UNKNOWN
+
+    def _model(self) -> str:
+        model = self.model or "account default"
+        return f"{model}, {self.effort} effort" if self.effort else model
 
     def _valid_until(self) -> str:
-        until = self._when(self.status.expires_at)
-        is_renewed = self.status.billing == "chatgpt" and self.status.expires_at is not None
-        return words.renewed(until) if is_renewed else until
+        until = self._local_time(self.expires_at)
+        is_renewed = self.billing == "chatgpt" and self.expires_at is not None
+        return f"{until} (renews automatically)" if is_renewed else until
 
     def _limits(self) -> list[tuple[str, str, str]]:
-        windows = self.limits.windows if self.limits is not None else ()
         return [
-            (limit_name(window.label, window.limit), bar(window.used_percent), self._when(window.resets_at))
-            for window in windows
+            (
+                limit_name(window.label, window.limit),
+                usage_bar(window.used_percent),
+                self._local_time(window.resets_at),
+            )
+            for window in self.windows
         ]
 
-    def _remarks(self) -> list[str]:
-        status = self.status
-        remarks = [status.problem or "", self.problem]
-        if self.limits is not None and (own := self.limits.credits) is not None and own.balance:
-            remarks.append(words.credit(str(own.balance)))
-        if status.signed_in and not self._limits():
-            remarks.append(words.NO_LIMITS_FOR_KEYS if status.billing == "api_key" else words.NO_LIMITS)
-        return [remark for remark in remarks if remark]
+    def _notes(self) -> list[str]:
+        notes = [self.problem or "", self.action_error]
+        if self.limits is not None and self.limits.credits is not None and self.limits.credits.balance:
+            notes.append(f"Credits: {self.limits.credits.balance}")
+        if self.signed_in and not self.windows:
+            notes.append(
+                "Limits: an API key is billed per token; see the OpenAI platform for its limits."
+                if self.billing == "api_key"
+                else "Limits: not known yet. Ask a question or refresh to fetch them."
+            )
+        return [note for note in notes if note]
 
     def _markdown(self) -> str:
-        lines = [f"| {words.TITLE} | |", "|---|---|"]
+        lines = ["| Codex account | |", "|---|---|"]
         lines += [f"| {_cell(name)} | {_cell(value)} |" for name, value in self._rows()]
-        if self._limits():
-            lines += ["", f"| {words.LIMITS} | {words.USED} | {words.RESETS} |", "|---|---|---|"]
+        if self.windows:
+            lines += ["", "| Limit | Used | Resets |", "|---|---|---|"]
             lines += [f"| {_cell(name)} | {_cell(used)} | {_cell(at)} |" for name, used, at in self._limits()]
-        for remark in self._remarks():
-            lines += ["", escape_markdown(visible(remark))]
+        for note in self._notes():
+            lines += ["", escape_markdown(visible(note))]
         return "\n".join(lines)
 
-    def _when(self, moment: datetime | None) -> str:
-        return when(moment, self.now or datetime.now(UTC).astimezone())
+    def _local_time(self, moment: datetime | None) -> str:
+        return local_time(moment, self.now or datetime.now(UTC).astimezone())
 
 
 class AccountView:
@@ -168,7 +208,7 @@ class AccountView:
         """Put the report in the widget's place."""
         with self._lock:
             self._asks_to_sign_out = False
-            is_known = self._report.status.signed_in
+            is_known = self._report.signed_in
             names = [name for name in self._commands if is_known or name != "sign_out"]
             commands = [_command(name, is_known=is_known) for name in names]
             ending = {"commands": commands, "labels": {}}
@@ -186,7 +226,7 @@ class AccountView:
         with self._lock:
             self._asks_to_sign_out = True
             question = sign_out_question(who)
-            answers = {"accept": words.BUTTONS["sign_out"], "decline": "Cancel"}
+            answers = {"accept": BUTTONS["sign_out"][0], "decline": "Cancel"}
             self._output.send({"kind": "confirm", "question": question, **answers})
 
     @property
@@ -221,18 +261,29 @@ def sign_out_question(who: str) -> str:
     return f"Sign out of {visible_line(who)}? This also signs out the Codex CLI and other programs that use this login."
 
 
-def bar(used_percent: float | None) -> str:
-    """Return a used share as a bar of characters and a number; unknown stays unknown."""
+def usage_bar(used_percent: float | None) -> str:
+    """Return a used share as a bar of characters and a number."""
     if used_percent is None:
-        return words.UNKNOWN
+        return UNKNOWN
     share = min(max(used_percent, 0.0), 100.0)
     full = round(share / 100 * BAR)
     return f"{'█' * full}{'░' * (BAR - full)} {used_percent:.0f} %"
 
 
+def local_time(moment: datetime | None, now: datetime) -> str:
+    """Return a moment in the zone of ``now``, as short as it can be read."""
+    if moment is None:
+        return UNKNOWN
+    local = moment.astimezone(now.tzinfo)
+    if local.date() == now.date():
+        return f"today {local:%H:%M}"
+    return f"{local:%a} {local.day} {local:%b %H:%M}" if local.year == now.year else f"{local:%Y-%m-%d %H:%M}"
+
+
 def _command(name: CommandName, *, is_known: bool) -> dict[str, str]:
+    label, help_text = BUTTONS[name]
     style = "codex-primary" if name == "sign_in" and not is_known else ""
-    return {"name": name, "label": words.BUTTONS[name], "help": words.BUTTON_HELP[name], "style": style}
+    return {"name": name, "label": label, "help": help_text, "style": style}
 
 
 def _cell(text: str) -> str:

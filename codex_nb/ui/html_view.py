@@ -11,8 +11,8 @@ from codex_nb.session.events import ApprovalRequested, ToolStarted
 from codex_nb.session.state import PlanPart, ReasoningPart, TextPart, ToolPart, TurnState, find_part, reduce
 from codex_nb.ui.layout import SHOWN_AS_OUTPUTS, Decide, OutputLayout, named
 from codex_nb.ui.live_output import Displays, Handle, NotebookDisplays, Place
-from codex_nb.ui.output_builder import document_of, status_of
 from codex_nb.ui.text_view import ask_by_typing
+from codex_nb.ui.turn_output import activity_of, turn_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,7 +82,7 @@ class CapturedHtmlView:
         self._shown |= {name for name, _ in ripe}
         parts = [self._as_shown(part) for _, part in ripe]
         if parts or is_last:
-            document = document_of(self._state, parts, shown_below=self._outputs_below, is_last=is_last)
+            document = turn_document(self._state, parts, shown_below=self._outputs_below, is_last=is_last)
             self._displays.show(bundle(document))
 
     def _as_shown(self, part: Part) -> Part:
@@ -206,8 +206,8 @@ class HtmlView:
     def _bundle(self, place: int, *, is_last: bool, is_over: bool) -> Bundle:
         placing = self._placing
         parts = placing.parts_of(place)
-        document = document_of(placing.state, parts, shown_below=placing.shown_below, is_last=is_last)
-        text, goes_on = status_of(placing.state)
-        if goes_on and not is_over:
-            document = Document((*document.parts, Remark(f"{text} …")), document.footer)
+        document = turn_document(placing.state, parts, shown_below=placing.shown_below, is_last=is_last)
+        activity = activity_of(placing.state)
+        if activity.busy and not is_over:
+            document = Document((*document.parts, Remark(f"{activity.text} …")), document.footer)
         return bundle(document)

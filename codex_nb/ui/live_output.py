@@ -15,9 +15,6 @@ from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.getipython import get_ipython
 from IPython.display import DisplayHandle
 
-from codex_nb.words import batch as batch_words
-from codex_nb.words import transcript as words
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
@@ -434,7 +431,7 @@ class Place:
     def show(self, data: Mapping[str, Any]) -> Handle:
         """Show a mimebundle in the output's place."""
         if self._handle is None:
-            raise RuntimeError(words.NOTHING_SHOWN)
+            raise RuntimeError("nothing has been shown yet")
         self._handle.update(data)
         return self._handle
 
@@ -520,11 +517,9 @@ class ProgressLine:
 def line_of(progress: Progress) -> str:
     """Return the state as one line."""
     full = WIDTH * progress.done // progress.total if progress.total else WIDTH
-    parts = [
-        f"{'█' * full}{'░' * (WIDTH - full)} {batch_words.done(str(progress.done), str(progress.total))}"
-    ]
+    parts = [f"{'█' * full}{'░' * (WIDTH - full)} {progress.done} of {progress.total}"]
     if progress.failed:
-        parts.append(batch_words.failed(str(progress.failed)))
+        parts.append(f"{progress.failed} failed")
     if progress.waiting_s >= 1:
-        parts.append(batch_words.waiting(f"{progress.waiting_s:.0f}"))
+        parts.append(f"waiting {progress.waiting_s:.0f} s for a rate limit")
     return ", ".join(parts)

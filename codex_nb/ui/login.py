@@ -1,25 +1,59 @@
-"""Signing in where the cell is: a widget with one step at a time, or the same steps as text."""
+"""Sign-in in a cell: a widget with one step at a time, or the same steps as text."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, Protocol, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 from pydantic import SecretStr
 
 from codex_nb.auth.login import EnterCode, EnterSecret, LoginStep, OpenUrl, SignedIn, Waiting
 from codex_nb.errors import LoginFailed
+from codex_nb.labels import plan_name
 from codex_nb.rendering.answer_output import Document, Remark, bundle
 from codex_nb.rendering.markdown import is_web_link
 from codex_nb.rendering.visible import visible
-from codex_nb.ui.labels import plan_name
 from codex_nb.ui.live_output import Channel, Displays, LiveOutput, Message, NotebookDisplays, open_sign_in
-from codex_nb.words import sign_in as words
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
+
+    from codex_nb.auth.factory import FlowKind
+    from codex_nb.auth.login import LoginFlow
+
+
+TITLE = "Sign in to Codex"
+STARTING = "Starting the sign-in …"
+OPEN_PAGE = "Open the page and sign in."
+PASTE_ADDRESS = (
+    "If your browser runs on another machine, it ends on a page that cannot be loaded: "
+    "copy that page's address and paste it here."
+)
+NO_LOGIN = "The sign-in ended without a login."
+
+# Texts of the front end, which has none of its own.
+LABELS = {
+    "copied": "Copied",
+    "copy": "Copy code",
+    "copyFailed": "Could not copy",
+    "expired": "The code has expired. Request a new one.",
+    "expiresIn": "Expires in",
+    "openPage": "Open the sign-in page",
+    "pasteAddress": "Address shown in your browser after signing in",
+    "submit": "Submit",
+    "userCode": "Code to enter",
+}
+BUTTONS = {
+    "device": ("Use a device code", "Sign in to ChatGPT on any device"),
+    "browser": ("Sign in with this browser", "Sign in to ChatGPT in a browser on this computer"),
+    "api_key": ("Use an API key", "Pay as you go with a key from the OpenAI platform (billed per token)"),
+    "access_token": ("Use an access token", "Sign in with a personal access token"),
+    "new_code": ("New code", "Start again with a new code"),
+    "try_again": ("Try again", "Start again"),
+    "cancel": ("Cancel", "Cancel sign-in"),
+}
 
 
 def describe_step(step: LoginStep, now: datetime, *, cell_waits: bool = True) -> dict[str, Any]:
@@ -27,23 +61,27 @@ def describe_step(step: LoginStep, now: datetime, *, cell_waits: bool = True) ->
 
     ``cell_waits`` tells whether a cell goes on when it is done.
     """
-    then = words.CELL_GOES_ON if cell_waits else words.ACCOUNT_FOLLOWS
+    then = _what_follows(cell_waits=cell_waits)
     match step:
         case EnterCode():
             return {
                 "kind": "code",
-                "text": f"{words.ENTER_CODE} {then}",
-                "hint": words.NO_CODE_HINT,
+                "text": f"Open the page, sign in and enter this code. {then}",
+                "hint": "Code not accepted? Allow device code sign-in in ChatGPT's security settings.",
                 "code": step.user_code,
                 "expires_in": max(0.0, (step.expires_at - now).total_seconds()),
                 **_link(step.url),
             }
         case OpenUrl():
-            text = words.OPEN_URL_AND_PASTE if step.can_paste else f"{words.OPEN_URL} {then}"
+            text = f"{OPEN_PAGE} {PASTE_ADDRESS if step.can_paste else then}"
             more = {"can_paste": step.can_paste, "note": step.note}
             return {"kind": "open", "text": text, **more, **_link(step.url)}
         case EnterSecret():
-            return {"kind": "secret", "text": words.ENTER_HIDDEN, "what": step.what}
+            return {
+                "kind": "secret",
+                "text": f"Your {step.what} is stored with your Codex login. It is never saved in the notebook.",
+                "what": step.what,
+            }
         case Waiting():
             return {"kind": "waiting", "text": step.text}
         case SignedIn():
@@ -52,19 +90,17 @@ def describe_step(step: LoginStep, now: datetime, *, cell_waits: bool = True) ->
             assert_never(step)
 
 
+def _what_follows(*, cell_waits: bool) -> str:
+    return "The cell then continues automatically." if cell_waits else "Your account then appears here."
+
+
 def success(step: SignedIn) -> str:
     """Return the line that stays when a sign-in worked."""
-    plan = plan_name(step.plan) if step.plan != "unknown" else ""
-    match bool(step.account_label), bool(plan):
-        case True, True:
-            line = words.signed_in_with_plan(step.account_label, plan)
-        case True, False:
-            line = words.signed_in_as(step.account_label)
-        case False, True:
-            line = words.signed_in_somehow(plan)
-        case _:
-            line = words.SIGNED_IN
-    return f"{line} {step.note}".strip()
+    account = f" as {step.account_label}" if step.account_label else ""
+    if step.account_label.startswith("API key "):
+        account = f" with an API key ({step.account_label.removeprefix('API key ')})"
+    plan = f" ({plan_name(step.plan)})" if step.plan != "unknown" else ""
+    return f"Signed in{account}{plan}. {step.note}".strip()
 
 
 def describe_failure(failure: LoginFailed) -> dict[str, Any]:
@@ -75,23 +111,7 @@ def describe_failure(failure: LoginFailed) -> dict[str, Any]:
 def _link(url: str) -> dict[str, str]:
     if is_web_link(url) and not url.lower().startswith("mailto:"):
         return {"href": url, "address": url}
-    return {"href": "", "address": words.unsafe_address(url)}
-
-
-Method = Literal["device", "browser", "api_key", "access_token"]
-
-
-class Flow(Protocol):
-    """One attempt to sign in; ``submit`` and ``cancel`` may be called from any thread."""
-
-    def steps(self) -> AsyncIterator[LoginStep]:
-        """Go through the sign-in; the last step is SignedIn. Raises LoginFailed."""
-
-    def submit(self, text: SecretStr) -> None:
-        """Hand in what the user typed or pasted."""
-
-    def cancel(self) -> None:
-        """End the sign-in; nothing has been changed then."""
+    return {"href": "", "address": f"This is not a web address, so it is shown as text only: {url}"}
 
 
 def _utc_now() -> datetime:
@@ -108,9 +128,9 @@ class LoginWidget:
 
     def __init__(
         self,
-        start: Callable[[Method], Flow],
+        start: Callable[[FlowKind], LoginFlow],
         *,
-        methods: tuple[Method, ...] = ("device", "browser", "api_key"),
+        methods: tuple[FlowKind, ...] = ("device", "browser", "api_key"),
         reason: str = "",
         cell_waits: bool = True,
         displays: Displays | None = None,
@@ -124,10 +144,10 @@ class LoginWidget:
         self._now = now
         self._lock = threading.RLock()
         self._output = LiveOutput(open_channel(), displays or NotebookDisplays(), self._whole)
-        self._method: Method = methods[0]
-        self._step: LoginStep | LoginFailed = Waiting(words.STARTING)
-        self._flow: Flow | None = None
-        self._next: Method | None = None  # what the user chose to do instead
+        self._method: FlowKind = methods[0]
+        self._step: LoginStep | LoginFailed = Waiting(STARTING)
+        self._flow: LoginFlow | None = None
+        self._next: FlowKind | None = None  # what the user chose to do instead
         self._cancelled = False
         self._chosen: Callable[[], None] = lambda: None
 
@@ -138,7 +158,7 @@ class LoginWidget:
 
     def show(self) -> None:
         """Show the widget."""
-        self._output.show(words.PLACEHOLDER, self._take)
+        self._output.show("Signing in to Codex.", self._take)
 
     async def run(self) -> SignedIn | None:
         """Go through the sign-in until it worked or the user cancels (None); a failure is shown and can be repeated."""
@@ -163,14 +183,14 @@ class LoginWidget:
     def finish(self) -> None:
         """Replace the widget by one line that says how it ended."""
         step = self._step
-        text = success(step) if isinstance(step, SignedIn) else words.CANCELLED
+        text = success(step) if isinstance(step, SignedIn) else "Sign-in cancelled. Nothing was changed."
         with self._lock:
-            self._output.end(bundle(Document((Remark(text),))), {"labels": words.LABELS})
+            self._output.end(bundle(Document((Remark(text),))), {"labels": LABELS})
 
     def fall_back(self) -> None:
         """Close a widget that no front end has answered, and leave why it was shown."""
         with self._lock:
-            self._output.end(bundle(Document((Remark(self._reason or words.TITLE),))), {})
+            self._output.end(bundle(Document((Remark(self._reason or TITLE),))), {})
             self._output.close()
 
     def _has_chosen(self) -> bool:
@@ -179,12 +199,12 @@ class LoginWidget:
     async def _attempt(self) -> SignedIn:
         with self._lock:
             self._flow = flow = self._start(self._method)
-        self._show_step(Waiting(words.STARTING))
+        self._show_step(Waiting(STARTING))
         async for step in flow.steps():
             self._show_step(step)
             if isinstance(step, SignedIn):
                 return step
-        raise LoginFailed(words.NO_LOGIN_CAME, reason="malformed")
+        raise LoginFailed(NO_LOGIN, reason="malformed")
 
     def _show_step(self, step: LoginStep | LoginFailed) -> None:
         with self._lock:
@@ -200,11 +220,11 @@ class LoginWidget:
         )
         return {
             "kind": "full",
-            "title": words.TITLE,
+            "title": TITLE,
             "reason": self._reason,
             "step": described,
             "commands": self._commands(),
-            "labels": words.LABELS,
+            "labels": LABELS,
         }
 
     def _commands(self) -> list[dict[str, Any]]:
@@ -244,11 +264,12 @@ class LoginWidget:
 
 
 def _command(name: str, button: str, style: str = "") -> dict[str, Any]:
-    return {"name": name, "label": words.BUTTONS[button], "help": words.BUTTON_HELP[button], "style": style}
+    label, help_text = BUTTONS[button]
+    return {"name": name, "label": label, "help": help_text, "style": style}
 
 
 async def sign_in_by_text(
-    flow: Flow,
+    flow: LoginFlow,
     write: Callable[[str], None],
     ask_hidden: Callable[[str], Awaitable[str]],
     *,
@@ -262,10 +283,10 @@ async def sign_in_by_text(
     async for step in flow.steps():
         write(step_text(step, cell_waits=cell_waits))
         if isinstance(step, EnterSecret):
-            flow.submit(SecretStr(await ask_hidden(words.masked(step.what))))
+            flow.submit(SecretStr(await ask_hidden(f"{step.what} (hidden): ")))
         elif isinstance(step, SignedIn):
             return step
-    raise LoginFailed(words.NO_LOGIN_CAME, reason="malformed")
+    raise LoginFailed(NO_LOGIN, reason="malformed")
 
 
 def step_text(step: LoginStep, *, cell_waits: bool = True) -> str:
@@ -279,7 +300,7 @@ def _step_text(step: LoginStep, *, cell_waits: bool) -> str:
         case EnterCode():
             return f"{described['text']}\n\n    {step.url}\n    {step.user_code}\n"
         case OpenUrl():
-            then = words.CELL_GOES_ON if cell_waits else words.ACCOUNT_FOLLOWS
-            return f"{step.note} {words.OPEN_URL} {then}\n\n    {step.url}\n".lstrip()
+            then = _what_follows(cell_waits=cell_waits)
+            return f"{step.note} {OPEN_PAGE} {then}\n\n    {step.url}\n".lstrip()
         case _:
             return str(described["text"])

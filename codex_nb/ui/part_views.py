@@ -1,27 +1,24 @@
-"""The parts of a transcript: what each has shown, and the operations that show the rest."""
+"""Views of a turn's parts: each knows what it has shown and returns the operations that show the rest."""
 
 from __future__ import annotations
 
 import json
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
 from codex_nb.errors import InvalidArguments
+from codex_nb.labels import PHASES, REASONING, Phase
 from codex_nb.rendering.answer_output import Checklist, Item, plain_item, shortened
 from codex_nb.rendering.incremental import BlocksUpdate, GrowingCode, MarkdownBlocks, joined, safe_code
 from codex_nb.rendering.visible import escape_invisible, visible
 from codex_nb.session.state import GrowingText, NoticePart, Part, PlanPart, ReasoningPart, TextPart, ToolPart
 from codex_nb.tools.cells import insert_cells
-from codex_nb.ui.labels import Phase, phase, tool_title
 from codex_nb.ui.layout import SHOWN_AS_OUTPUTS
-from codex_nb.words import transcript as words
 
 if TYPE_CHECKING:
     from codex_nb.session.state import TurnState
     from codex_nb.tools.approval import ApprovalRequest
-    from codex_nb.tools.plan import Plan
-
 
 # The arguments of a tool that takes code begin with it: {"code": "…
 _CODE_BEGINS = re.compile(r'\s*\{\s*"code"\s*:\s*"')
@@ -109,93 +106,19 @@ def _unescaped(content: str) -> str:
     return text.encode("utf-16", "replace").decode("utf-16", "replace")
 
 
-StepState = Literal["pending", "in_progress", "completed", "unfinished"]
-MARKS: dict[StepState, tuple[str, str]] = {
-    "pending": ("○", "[ ]"),
-    "in_progress": ("→", "[>]"),
-    "completed": ("✓", "[x]"),
-    "unfinished": ("◐", "[-]"),  # in progress when the turn ended
-}
-
-
-class PlanView:
-    """The checklist on a live page."""
-
-    def __init__(self, key: int) -> None:
-        self._key = key
-        self._part: PlanPart | None = None
-
-    def update(self, part: PlanPart) -> list[dict[str, Any]]:
-        """Show another state of the plan in the place of the one before."""
-        last, self._part = self._part, part
-        if part == last:
-            return []
-        return self.whole() if last is None else [self._steps(part)]
-
-    def whole(self) -> list[dict[str, Any]]:
-        """Begin the section with all its steps."""
-        if self._part is None:
-            return []
-        begin = {"op": "section", "key": self._key, "kind": "plan", "title": words.PLAN}
-        return [begin, self._steps(self._part)]
-
-    def _steps(self, part: PlanPart) -> dict[str, Any]:
-        steps = [
-            {
-                "text": visible(text),
-                "status": state,
-                "mark": MARKS[state][0],
-                "state": words.STEP_STATES[state],
-            }
-            for text, state in _steps(part)
-        ]
-        return {"op": "plan", "key": self._key, "steps": steps, "remark": visible(part.plan.explanation)}
-
-
-def checklist(part: PlanPart) -> Checklist:
-    """Return what stays of a plan."""
-    return Checklist(words.PLAN, tuple(_items(part)), part.plan.explanation)
-
-
-def plan_of(state: TurnState) -> Plan | None:
-    """Return the plan that a turn has shown."""
-    return None if state.plan is None else state.plan.plan
-
-
-def plan_news(before: TurnState, after: TurnState) -> list[str]:
-    """Return the lines that tell a terminal of a plan: the whole plan first, then only the steps that changed."""
-    earlier, part = before.plan, after.plan
-    known = _items(earlier) if earlier is not None else []
-    news = [item for item in _items(part) if item not in known] if part is not None else []
-    if part is None or not (news or earlier is None or part.plan != earlier.plan):
-        return []
-    remark = f" {visible(part.plan.explanation)}" if part.plan.explanation and not part.is_over else ""
-    return [f"[{words.PLAN}]{remark}", *(f"  {plain_item(item)}" for item in news)]
-
-
-def _steps(part: PlanPart) -> list[tuple[str, StepState]]:
-    return [
-        (step.text, "unfinished" if part.is_over and step.status == "in_progress" else step.status)
-        for step in part.plan.steps
-    ]
-
-
-def _items(part: PlanPart) -> list[Item]:
-    return [Item(text, words.STEP_STATES[state], MARKS[state]) for text, state in _steps(part)]
-
-
 Operation = dict[str, Any]
+PLAN = "Plan"
 P_contra = TypeVar("P_contra", bound=Part, contravariant=True)
 
 
-class Section(Protocol[P_contra]):
-    """One part on the page."""
+class PartView(Protocol[P_contra]):
+    """One part of a turn in a live output."""
 
     def update(self, part: P_contra) -> list[Operation]:
-        """Take the part as it is now, return what shows the difference."""
+        """Take the part as it is now, return the operations that show the difference."""
 
-    def whole(self) -> list[Operation]:
-        """Return what shows the section on a page that has nothing of it yet."""
+    def redraw(self) -> list[Operation]:
+        """Return the operations that show the part from nothing."""
 
 
 class ProseView:
@@ -226,17 +149,17 @@ class ProseView:
             self._done = True
             updates.append(self._blocks.finish())
         self._closed += [update.closed for update in updates if update.closed]
-        return operations + [html(self._key, update) for update in updates]
+        return operations + [html_operation(self._key, update) for update in updates]
 
     @property
     def rendered(self) -> dict[str, str]:
         """The text and its HTML, once it is final."""
         return {str(self._text): joined(self._closed)} if self._done else {}
 
-    def whole(self) -> list[Operation]:
+    def redraw(self) -> list[Operation]:
         """Begin the section with all that is closed and the open block."""
         shown = BlocksUpdate("".join(self._closed), self._blocks.redraw())
-        return [self._begin, html(self._key, shown)]
+        return [self._begin, html_operation(self._key, shown)]
 
 
 class CallView:
@@ -264,13 +187,13 @@ class CallView:
         operations += self._show_approval(part)
         return operations + self._show_output(part)
 
-    def whole(self) -> list[Operation]:
+    def redraw(self) -> list[Operation]:
         """Begin the section with everything it has."""
         if self._part is None:
             return []
         part, self._progress, self._asking, self._output = self._part, {}, False, None
         code = self._final or (self._code.redraw() if self._code else "")
-        operations = [self._begin(part), html(self._key, BlocksUpdate(open=code), slot="code")]
+        operations = [self._begin(part), html_operation(self._key, BlocksUpdate(open=code), slot="code")]
         operations += self._show_progress(part)
         operations += self._show_approval(part)
         return operations + self._show_output(part)
@@ -285,25 +208,22 @@ class CallView:
             if final == self._final:
                 return []
             self._final = final
-            return [html(self._key, BlocksUpdate(open=final), slot="code")]
+            return [html_operation(self._key, BlocksUpdate(open=final), slot="code")]
         more = part.growing.since(last.growing if last else GrowingText()) or ""
         code = self._reader.feed(more)
         if not code:
             return []
         self._code = self._code or GrowingCode(self._reader.language)
-        return [html(self._key, self._code.feed(code), slot="code")]
+        return [html_operation(self._key, self._code.feed(code), slot="code")]
 
     def _show_progress(self, part: ToolPart) -> list[Operation]:
-        which = phase_of(part)
-        edited = part.decision is not None and part.decision.code is not None
-        text = phase(which, edited=edited)
-        folded = is_folded(part.name, which)
+        phase = phase_of(part)
         progress: Operation = {
             "op": "state",
             "key": self._key,
-            "phase": which,
-            "text": text,
-            "folded": folded,
+            "phase": phase,
+            "text": phase_label(phase, edited=part.decision is not None and part.decision.code is not None),
+            "folded": is_folded(part.name, phase),
         }
         if progress == self._progress:
             return []
@@ -316,7 +236,7 @@ class CallView:
         self._asking = part.waiting
         if part.request is None or not part.waiting:
             return [{"op": "asked", "key": self._key}]
-        return [{"op": "ask", "key": self._key, "request": approval(part.request)}]
+        return [{"op": "ask", "key": self._key, "request": approval_payload(part.request)}]
 
     def _show_output(self, part: ToolPart) -> list[Operation]:
         if self.shown_below or not part.output or part.output == self._output:
@@ -340,18 +260,101 @@ class NoticeView:
         self._shown = True
         return [self._begin]
 
-    def whole(self) -> list[Operation]:
+    def redraw(self) -> list[Operation]:
         """Show the line."""
         return [self._begin]
 
 
-def part_view_for(part: Part, key: int) -> Section[Any]:
+StepState = Literal["pending", "in_progress", "completed", "unfinished"]
+
+
+class StepLabel(NamedTuple):
+    """How the state of a plan's step is written: its marks in HTML and in text, and its name."""
+
+    mark: str
+    text_mark: str
+    name: str
+
+
+STEP_LABELS: dict[StepState, StepLabel] = {
+    "pending": StepLabel("○", "[ ]", "to do"),
+    "in_progress": StepLabel("→", "[>]", "in progress"),
+    "completed": StepLabel("✓", "[x]", "done"),
+    "unfinished": StepLabel("◐", "[-]", "not finished"),  # in progress when the turn ended
+}
+
+
+class PlanView:
+    """The plan as a checklist."""
+
+    def __init__(self, key: int) -> None:
+        self._key = key
+        self._part: PlanPart | None = None
+
+    def update(self, part: PlanPart) -> list[Operation]:
+        """Show another state of the plan in the place of the one before."""
+        last, self._part = self._part, part
+        if part == last:
+            return []
+        return self.redraw() if last is None else [self._steps(part)]
+
+    def redraw(self) -> list[Operation]:
+        """Begin the section with all its steps."""
+        if self._part is None:
+            return []
+        begin = {"op": "section", "key": self._key, "kind": "plan", "title": PLAN}
+        return [begin, self._steps(self._part)]
+
+    def _steps(self, part: PlanPart) -> Operation:
+        steps = [
+            {
+                "text": visible(text),
+                "status": state,
+                "mark": STEP_LABELS[state].mark,
+                "state": STEP_LABELS[state].name,
+            }
+            for text, state in _steps(part)
+        ]
+        return {"op": "plan", "key": self._key, "steps": steps, "remark": visible(part.plan.explanation)}
+
+
+def checklist(part: PlanPart) -> Checklist:
+    """Return the saved form of a plan."""
+    return Checklist(PLAN, tuple(_items(part)), part.plan.explanation)
+
+
+def changed_plan_lines(before: TurnState, after: TurnState) -> list[str]:
+    """Return the plan's lines for a terminal: the whole plan first, then only the steps that changed."""
+    earlier, part = before.plan, after.plan
+    known = _items(earlier) if earlier is not None else []
+    changed = [item for item in _items(part) if item not in known] if part is not None else []
+    if part is None or not (changed or earlier is None or part.plan != earlier.plan):
+        return []
+    remark = f" {visible(part.plan.explanation)}" if part.plan.explanation and not part.is_over else ""
+    return [f"[{PLAN}]{remark}", *(f"  {plain_item(item)}" for item in changed)]
+
+
+def _steps(part: PlanPart) -> list[tuple[str, StepState]]:
+    return [
+        (step.text, "unfinished" if part.is_over and step.status == "in_progress" else step.status)
+        for step in part.plan.steps
+    ]
+
+
+def _items(part: PlanPart) -> list[Item]:
+    return [
+        Item(text, STEP_LABELS[state].name, (STEP_LABELS[state].mark, STEP_LABELS[state].text_mark))
+        for text, state in _steps(part)
+    ]
+
+
+def part_view_for(part: Part, key: int) -> PartView[Any]:
     """Return the section that shows parts of this kind."""
     match part:
         case TextPart():
             return ProseView(key, "text", "")
         case ReasoningPart():
-            return ProseView(key, "thinking", words.REASONING)
+            return ProseView(key, "thinking", REASONING)
         case ToolPart():
             return CallView(key)
         case PlanPart():
@@ -360,7 +363,7 @@ def part_view_for(part: Part, key: int) -> Section[Any]:
             return NoticeView(key)
 
 
-def html(key: int, update: BlocksUpdate, slot: str = "body") -> Operation:
+def html_operation(key: int, update: BlocksUpdate, slot: str = "body") -> Operation:
     """Return the operation that shows an update."""
     operation: Operation = {"op": "html", "key": key, "slot": slot}
     if update.closed:
@@ -372,7 +375,7 @@ def html(key: int, update: BlocksUpdate, slot: str = "body") -> Operation:
     return operation
 
 
-def approval(request: ApprovalRequest) -> Operation:
+def approval_payload(request: ApprovalRequest) -> Operation:
     """Return what the front end needs to ask; an editor would hide again what is marked in the code."""
     code = escape_invisible(request.code)
     return {
@@ -381,7 +384,8 @@ def approval(request: ApprovalRequest) -> Operation:
         "editable": request.editable and code == request.code,
         "is_code": request.language != "json",
         "summary": escape_invisible(request.summary),
-        "asks": words.asks(tool_title(request.tool)),
+        "allow_tool": f"Allow {tool_title(request.tool)} for this session",
+        "asks": f"Codex asks for your approval: {tool_title(request.tool)}",
     }
 
 
@@ -403,14 +407,34 @@ def _code(part: ToolPart) -> tuple[str, str]:
     return readable_arguments(part.arguments)
 
 
-def is_folded(name: str, which: Phase) -> bool:
-    """Whether a call is folded as soon as it is over; code that ran in the user's kernel stays before their eyes."""
-    ran = which in {"done", "failed"}
-    return which in {"rejected", "unanswered"} or (ran and name not in SHOWN_AS_OUTPUTS)
+TOOL_TITLES = {
+    "run_python": "Python",
+    "inspect": "Inspect variables",
+    "read_file": "Read a file",
+    "list_files": "List files",
+    "insert_cells": "Insert cells",
+    "update_plan": PLAN,
+}
+
+
+def tool_title(name: str) -> str:
+    """Return what a tool is called for the user."""
+    return TOOL_TITLES.get(name) or escape_invisible(name) or "Tool"
+
+
+def is_folded(name: str, phase: Phase) -> bool:
+    """Whether a call is folded as soon as it is over; code that ran in the user's kernel stays open."""
+    ran = phase in {"done", "failed"}
+    return phase in {"rejected", "unanswered"} or (ran and name not in SHOWN_AS_OUTPUTS)
+
+
+def phase_label(phase: Phase, *, edited: bool = False) -> str:
+    """Return the words for a call's phase."""
+    return f"{PHASES[phase]}, edited by you" if edited else PHASES[phase]
 
 
 def phase_of(part: ToolPart) -> Phase:
-    """Return how far a call has come."""
+    """Return the phase of a call."""
     if part.output is not None:
         if part.decision is not None and not part.decision.approved:
             return "unanswered" if part.decision.by == "nobody" else "rejected"

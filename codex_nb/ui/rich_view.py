@@ -12,7 +12,7 @@ from rich.text import Text
 from codex_nb.rendering.answer_output import DOT
 from codex_nb.rendering.incremental import BlockSplitter
 from codex_nb.rendering.visible import escape_invisible
-from codex_nb.ui.labels import tool_title
+from codex_nb.ui.part_views import tool_title
 from codex_nb.ui.text_view import AppendOnlyView, strip_controls
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ import textwrap
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
+from codex_nb.labels import APPROVE_AGAIN, APPROVE_PROMPT
 from codex_nb.rendering.answer_output import shortened
 from codex_nb.rendering.visible import escape_invisible
 from codex_nb.session.events import (
@@ -22,11 +23,10 @@ from codex_nb.session.events import (
 )
 from codex_nb.session.state import TextPart, ToolPart, TurnState, find_part, reduce
 from codex_nb.tools.approval import ApprovalUnavailable, Decision, DecisionKind
-from codex_nb.ui.labels import call_title, ending, footer, retrying, tool_title
 from codex_nb.ui.layout import SHOWN_AS_OUTPUTS, Decide
-from codex_nb.ui.part_views import phase_of, plan_news, shown_code
+from codex_nb.ui.part_views import changed_plan_lines, phase_of, shown_code, tool_title
+from codex_nb.ui.turn_output import call_title, ending, footer, retry_line
 from codex_nb.words import tools
-from codex_nb.words.approval import AGAIN, QUESTION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +68,7 @@ def ask_by_typing(
     if ask is None:
         return _refused(tools.NOBODY_THERE)
     summary = escape_invisible(request.summary or request.tool)
-    question = f"{show_code(request)}\n\n{summary}\n{QUESTION}"
+    question = f"{show_code(request)}\n\n{summary}\n{APPROVE_PROMPT}"
     while True:
         try:
             answer = ask(question)
@@ -79,7 +79,7 @@ def ask_by_typing(
         decision = read_decision(answer)
         if decision is not None:
             return decision
-        question = AGAIN + QUESTION
+        question = APPROVE_AGAIN + APPROVE_PROMPT
 
 
 def _refused(reason: str) -> Decision:
@@ -134,7 +134,7 @@ class AppendOnlyView(ABC):
                 self._tell_plan(before)
                 self._tell_result(event)
             case RetryScheduled():
-                self._remark(retrying(event))
+                self._remark(retry_line(event))
             case Notice():
                 self._remark(event.text)
             case TurnFinished():
@@ -218,7 +218,7 @@ class AppendOnlyView(ABC):
             self._result(call_title(part.name, phase_of(part)), output)
 
     def _tell_plan(self, before: TurnState) -> None:
-        if lines := plan_news(before, self._state):
+        if lines := changed_plan_lines(before, self._state):
             self._plan(lines)
 
     def _tell_end(self, event: TurnFinished) -> None:

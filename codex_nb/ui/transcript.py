@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from codex_nb.rendering.answer_output import bundle
 from codex_nb.session.state import Part, ToolPart
-from codex_nb.ui.labels import elapsed
 from codex_nb.ui.layout import SHOWN_AS_OUTPUTS, Command, Continue, OutputLayout, Retry, named, read_command
 from codex_nb.ui.live_output import (
     Channel,
@@ -22,9 +21,8 @@ from codex_nb.ui.live_output import (
     open_transcript,
     remove_views,
 )
-from codex_nb.ui.output_builder import document_of, status_of
-from codex_nb.ui.part_views import CallView, Operation, ProseView, Section, part_view_for
-from codex_nb.words import transcript as words
+from codex_nb.ui.part_views import CallView, Operation, PartView, ProseView, part_view_for
+from codex_nb.ui.turn_output import WORKING, Activity, activity_of, turn_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -34,11 +32,46 @@ if TYPE_CHECKING:
     from codex_nb.session.state import PlanPart
 
 
+PLACEHOLDER = "Codex is answering; the answer replaces this line."
+
+# Texts of the front end, which has none of its own.
+LABELS = {
+    "answer": "Codex's answer",
+    "approve": "Approve",
+    "approveCall": "Always allow this call",
+    "approveCallHelp": "Approve, and allow exactly this call for the rest of this session",
+    "approveCode": "Always allow this code",
+    "approveCodeHelp": "Approve, and allow exactly this code for the rest of this session",
+    "approveSessionHelp": "Approve, and allow every later call of this tool for the rest of this session",
+    "cancelReject": "Back",
+    "code": "Code the model wants to run",
+    "continue": "Continue",
+    "copied": "Copied",
+    "copy": "Copy",
+    "copyFailed": "Could not copy",
+    "edit": "Edit",
+    "editHelp": "Change the code before it runs",
+    "inserted": "Inserted below",
+    "insert": "Insert below",
+    "insertFailed": "Could not insert",
+    "minutes": "min",
+    "output": "Output",
+    "reject": "Reject",
+    "rejectHelp": "Optional: say what to do instead",
+    "rejectSend": "Reject",
+    "retry": "Retry",
+    "seconds": "s",
+    "stop": "Stop",
+    "stopHelp": "Stop this turn and keep the partial answer",
+    "undoEdit": "Undo changes",
+}
+
+
 class Page:
     """Keeps the sections in step with the parts that belong to this page."""
 
     def __init__(self) -> None:
-        self._sections: dict[str, Section[Any]] = {}
+        self._sections: dict[str, PartView[Any]] = {}
         self._keys: dict[str, int] = {}
         self._made = 0
 
@@ -64,7 +97,7 @@ class Page:
 
     def whole(self) -> list[Operation]:
         """Return what shows the page from nothing."""
-        return [operation for section in self._sections.values() for operation in section.whole()]
+        return [operation for section in self._sections.values() for operation in section.redraw()]
 
     def rendered(self) -> dict[str, str]:
         """Return the Markdown texts that are final on this page, each with its HTML."""
@@ -78,9 +111,6 @@ class Page:
         self._made += 1
         self._keys[name] = self._made
         return self._made
-
-
-Status = tuple[str, bool]
 
 
 class Segment:
@@ -98,12 +128,12 @@ class Segment:
         self._page = Page()
         self._parts: Sequence[Part] = ()
         self._shown_below: Collection[int] = ()
-        self._status: Status = (words.WORKING, True)
-        self._sent_status: Status | None = None
+        self._activity = WORKING
+        self._sent_activity: Activity | None = None
 
-    def update(self, parts: Sequence[Part], shown_below: Collection[int], status: Status) -> None:
+    def update(self, parts: Sequence[Part], shown_below: Collection[int], activity: Activity) -> None:
         """Send what changed, if anybody can see it."""
-        self._parts, self._shown_below, self._status = parts, shown_below, status
+        self._parts, self._shown_below, self._activity = parts, shown_below, activity
         self._catch_up()
 
     def end(self, bundle: Bundle, offers: Sequence[str] = (), *, is_last: bool = False) -> None:
@@ -117,9 +147,9 @@ class Segment:
     def _ending(self, offers: Sequence[str] = (), *, is_last: bool = False) -> Message:
         return {
             "is_last": is_last,
-            "elapsed": elapsed(self._elapsed()),
+            "elapsed": elapsed_label(self._elapsed()),
             "offers": list(offers),
-            "labels": words.LABELS,
+            "labels": LABELS,
             "family": self._family,
         }
 
@@ -130,7 +160,7 @@ class Segment:
     def prepare_other_views(self) -> None:
         """Let the other half add again what the cell's plain outputs have of it: an output was drawn anew."""
         if not self.output.is_over:
-            self.output.send({"kind": "dress", "labels": words.LABELS, "family": self._family})
+            self.output.send({"kind": "dress", "labels": LABELS, "family": self._family})
 
     def hand_over(self, placeholder: Bundle) -> Displays:
         """Be over with nothing to leave behind; return the output for another view to be shown there.
@@ -144,28 +174,27 @@ class Segment:
     def _catch_up(self) -> None:
         if self.output.is_over or not self.output.visible:
             return
-        operations = self._page.update(self._parts, self._shown_below) + self._status_change()
+        operations = self._page.update(self._parts, self._shown_below) + self._activity_change()
         if operations:
             self.output.send({"kind": "frame", "ops": operations})
 
     def _whole(self) -> Message:
         self._page.update(self._parts, self._shown_below)
-        self._sent_status = None
-        operations = self._page.whole() + self._status_change()
+        self._sent_activity = None
+        operations = self._page.whole() + self._activity_change()
         return {
             "kind": "full",
             "ops": operations,
-            "labels": words.LABELS,
+            "labels": LABELS,
             "elapsed": self._elapsed(),
             "family": self._family,
         }
 
-    def _status_change(self) -> list[Operation]:
-        if self._status == self._sent_status:
+    def _activity_change(self) -> list[Operation]:
+        if self._activity == self._sent_activity:
             return []
-        self._sent_status = self._status
-        text, busy = self._status
-        return [{"op": "status", "text": text, "busy": busy}]
+        self._sent_activity = self._activity
+        return [{"op": "status", **self._activity._asdict()}]
 
 
 POLL_S = 0.02
@@ -242,8 +271,8 @@ class Transcript:
             self._follow_below()
             if self._segments:
                 placing, last = self._placing, len(self._segments) - 1
-                parts, status = placing.parts_of(last), status_of(placing.state)
-                self._segments[last].update(parts, placing.shown_below, status)
+                parts, activity = placing.parts_of(last), activity_of(placing.state)
+                self._segments[last].update(parts, placing.shown_below, activity)
                 self._renew_plan()
 
     def start_new_output(self) -> None:
@@ -262,7 +291,7 @@ class Transcript:
                 return self._displays
             is_empty = self._placing.give_away()
             if is_empty and self._segments[-1].output.takes_widgets:
-                return self._segments[-1].hand_over({"text/plain": words.WIDGET_PLACEHOLDER})
+                return self._segments[-1].hand_over({"text/plain": PLACEHOLDER})
             self._placing.break_here()
             self._end_last(is_last=False)
             return self._displays
@@ -327,7 +356,7 @@ class Transcript:
         future: Future[Message] = Future()
         with self._lock:
             if not self._segments or self._segments[-1].output.is_closed:
-                future.set_exception(RuntimeError(words.NO_FRONT_END))
+                future.set_exception(RuntimeError("There is no front end to ask."))
                 return future
             number = next(self._numbers)
             self._replies[number] = future
@@ -367,14 +396,16 @@ class Transcript:
         if isinstance(value, dict):
             future.set_result(value)
         else:
-            future.set_exception(RuntimeError(str(message.get("error", words.FRONT_END_REFUSED))))
+            future.set_exception(
+                RuntimeError(str(message.get("error", "The front end refused the request.")))
+            )
 
     def _open_segment(self) -> None:
         channel = self._open_channel()
         self._family = self._family or channel.model_id
         segment = Segment(channel, self._displays, self._elapsed, self._family)
         self._segments.append(segment)
-        segment.output.show(words.WIDGET_PLACEHOLDER, lambda message: self._take(segment, message))
+        segment.output.show(PLACEHOLDER, lambda message: self._take(segment, message))
 
     def _follow_below(self) -> None:
         while self._segments and len(self._segments) < self._placing.settle():
@@ -388,7 +419,7 @@ class Transcript:
         place, self._plan = found
         if place < len(self._segments) - 1:
             parts, below = self._placing.parts_of(place), self._placing.shown_below
-            document = document_of(self._placing.state, parts, shown_below=below, is_last=False)
+            document = turn_document(self._placing.state, parts, shown_below=below, is_last=False)
             self._segments[place].output.renew(bundle(document))
             self._segments[-1].prepare_other_views()
 
@@ -397,9 +428,16 @@ class Transcript:
             return
         place, state = len(self._segments) - 1, self._placing.state
         parts, below = self._placing.parts_of(place), self._placing.shown_below
-        document = document_of(state, parts, shown_below=below, is_last=is_last)
+        document = turn_document(state, parts, shown_below=below, is_last=is_last)
         offers: tuple[str, ...] = ()
         if is_last and state.finished is not None and self._offers_more:
             offers = OFFERS.get(state.finished.answer.status, ())
         segment = self._segments[-1]
         segment.end(bundle(document, segment.rendered()), offers, is_last=is_last)
+
+
+def elapsed_label(seconds: float) -> str:
+    """Return a duration to read."""
+    if seconds < 60:  # noqa: PLR2004 -- a minute
+        return f"{seconds:.0f} s"
+    return f"{seconds // 60:.0f} min {int(seconds % 60)} s"

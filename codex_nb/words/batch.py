@@ -8,21 +8,6 @@ ONE_TEXT = Message("map takes many prompts, not one text.", "Use ask for one pro
 NO_CONCURRENCY = Message("map: concurrency must be at least 1.", "Leave it out for the usual 8.")
 
 
-def done(count: str, total: str) -> str:
-    """Say how many questions have their outcome."""
-    return f"{count} of {total}"
-
-
-def failed(count: str) -> str:
-    """Say how many of the outcomes are errors."""
-    return f"{count} failed"
-
-
-def waiting(seconds: str) -> str:
-    """Say that a rate limit holds the rest up."""
-    return f"waiting {seconds} s for a rate limit"
-
-
 def not_a_text(number: str, type_name: str) -> Message:
     """Say which prompt is none."""
     return Message(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from codex_nb.words import reference
-
 DESCRIPTION = "The Codex you already pay for, inside your notebook."
 COMMANDS_HEADING = "commands"
 COMMAND = "COMMAND"
@@ -12,7 +10,7 @@ COMMANDS = {
     "demo": "open the tour notebook in JupyterLab",
     "status": "show who is signed in, the plan and the limits",
     "login": "sign in",
-    "logout": reference.SUBCOMMANDS["logout"],
+    "logout": "sign out: revoke and delete the stored login",
     "doctor": "print what was found where, and what to do",
     "simulate": "run the simulated Codex backend on loopback",
 }
@@ -20,7 +18,7 @@ OPTIONS = {
     "--no-browser": "do not open a browser, print the address",
     "--execute": "run the tour without a screen and print the answers",
     "--with": "how to sign in",
-    "--profile": reference.OPTIONS["--profile"],
+    "--profile": "use another login or config profile",
     "--port": "the port, 0 for any free one",
     "--tls": "serve https with a certificate made for this run",
 }

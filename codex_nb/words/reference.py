@@ -18,40 +18,6 @@ INTRODUCTION = "Write a question below `%%codex`, or on the line of `%codex`."
 SUBCOMMANDS_TABLE = ("`%codex …`", "does")
 OPTIONS_TABLE = ("`%%codex …`", "does")
 
-SUBCOMMANDS = {
-    "status": "who is signed in, the plan, the limits, where the login is kept",
-    "login": "sign in: by device code; or `login browser`, `login api_key`, `login access_token`",
-    "logout": "sign out: revoke and delete the stored login",
-    "models": "the models of this account",
-    "model": "show the model in use, or choose one for this session",
-    "effort": "show the effort in use, or choose one for this session",
-    "usage": "the limits of the plan and when they reset",
-    "context": "exactly what the next question would send of this notebook",
-    "thread": "show the thread in use, or go on with another one",
-    "threads": "the threads that are kept",
-    "new": "start a new thread",
-    "last": "show the last answer again",
-    "fix": "explain the last error and propose a corrected cell",
-    "explain": "explain the last cell, or the code that follows",
-    "config": "the settings in force",
-    "help": "this list",
-}
-
-OPTIONS = {
-    "--model": "the model, see %codex models",
-    "--effort": "how long the model thinks",
-    "--thread": "the thread to go on with, or a new name",
-    "--output": "also bind the answer to this name",
-    "--schema": "a type, such as City, list[City] or City | None, or a JSON schema; the answer's value fits it",
-    "--image": "a figure's name or a file",
-    "--no-context": "send nothing of the notebook",
-    "--no-tools": "offer the model no tools",
-    "--approval": "when a tool call needs your word",
-    "--profile": "another login or config profile",
-    "--fresh": "ask again although the answer is stored",
-    "--background": "return at once; the answer goes on below",
-}
-
 # What %config CodexMagics tells of each setting.
 SETTINGS = {
     "model": "The model to ask, None for config.toml's choice.",

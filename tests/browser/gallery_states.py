@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from codex_nb.auth.factory import FlowKind
 from codex_nb.auth.login import EnterCode, EnterSecret, LoginStep, OpenUrl, SignedIn, Waiting
 from codex_nb.errors import LoginFailed
 from codex_nb.session.events import (
@@ -41,7 +42,7 @@ from codex_nb.tools.base import Tool, tool
 from codex_nb.tools.cells import insert_cells
 from codex_nb.tools.run_python import run_python
 from codex_nb.ui.account import AccountReport, AccountView, CommandName
-from codex_nb.ui.login import LoginWidget, Method
+from codex_nb.ui.login import LoginWidget
 from codex_nb.words.login_flows import OTHER_ADDRESS
 from tests.browser.transcript_scenes import ANSWER, CODE, PLAN, planning, print_and_plot
 from tests.browser.transcript_stage import STARTED, Stage, finish
@@ -193,20 +194,21 @@ ENDED: Mapping[str, list[Step]] = {
     ],
 }
 
-UNKNOWN = AccountReport(
+UNKNOWN = AccountReport.from_status(
     replace(STATUS, email=None, label="", plan="unknown", account_id=None, expires_at=None, billing=None),
-    problem="The service did not answer: the limits are not known.",
+    action_error="The service did not answer: the limits are not known.",
     now=NOW,
 )
 NOBODY = replace(STATUS, signed_in=False, absence="nobody", problem="Sign in with %codex login.")
 FULL = replace(
     REPORT,
-    status=replace(STATUS, profile="work", credentials_location="/home/ada/.codex/profiles/work/auth.json"),
+    profile="work",
+    credentials_location="/home/ada/.codex/profiles/work/auth.json",
 )
 ACCOUNTS: Mapping[str, AccountReport] = {
     "account": FULL,
-    "account-key": AccountReport(KEY, model="gpt-5.2-codex", now=NOW),
-    "account-nobody": AccountReport(NOBODY, now=NOW),
+    "account-key": AccountReport.from_status(KEY, model="gpt-5.2-codex", now=NOW),
+    "account-nobody": AccountReport.from_status(NOBODY, now=NOW),
     "account-unknown": UNKNOWN,
 }
 ALL: tuple[CommandName, ...] = ("refresh", "switch_profile", "sign_in", "sign_out")
@@ -224,7 +226,7 @@ def in_minutes(minutes: float) -> datetime:
     return datetime.now(UTC) + timedelta(minutes=minutes)
 
 
-SIGN_INS: Mapping[str, Callable[[], tuple[Method, LoginStep | LoginFailed]]] = {
+SIGN_INS: Mapping[str, Callable[[], tuple[FlowKind, LoginStep | LoginFailed]]] = {
     "sign-in-starting": lambda: ("device", Waiting("Starting the sign-in …")),
     "sign-in-code": lambda: ("device", EnterCode(f"ABCD-EFGH{next(numbers)}", PAGE, in_minutes(15))),
     "sign-in-code-over": lambda: ("device", EnterCode("ABCD-EFGHJ", PAGE, in_minutes(-1))),
@@ -246,7 +248,7 @@ SIGN_INS: Mapping[str, Callable[[], tuple[Method, LoginStep | LoginFailed]]] = {
 STATES = (*LIVE, *ENDED, *ACCOUNTS, *SIGN_INS)
 
 
-WAYS: Mapping[Method, str] = {
+WAYS: Mapping[FlowKind, str] = {
     "device": "sign-in-code",
     "browser": "sign-in-browser",
     "api_key": "sign-in-key",
@@ -309,7 +311,7 @@ def show_account(name: str) -> None:
 def show_sign_in(name: str) -> None:
     """Show a sign-in at one of its steps."""
     method, _ = SIGN_INS[name]()
-    methods: list[Method] = ["device", "browser", "api_key"]
+    methods: list[FlowKind] = ["device", "browser", "api_key"]
     methods.sort(key=lambda each: each != method)
     widget = LoginWidget(
         lambda chosen: OneStep(SIGN_INS[name if chosen == method else WAYS[chosen]]()[1]),

@@ -108,7 +108,7 @@ ENDS = (
     Ending(
         "stopped",
         "%%codex\nGo on for ever.",
-        {"answer": "Half of it is written", "ending": "Stopped. What had arrived is kept."},
+        {"answer": "Half of it is written", "ending": "Stopped. The partial answer is kept."},
         (Reply(stream=(Say(HALFWAY, gate="never"), End())),),
     ),
     Ending(

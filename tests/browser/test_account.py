@@ -58,7 +58,7 @@ def test_the_accounts_buttons_refresh_switch_sign_out_and_sign_in(
     notebook.wait_for_text(1, ADA.email)
     touch(notebook, "Sign out")
     touch(notebook, "Sign out")  # of the question
-    notebook.wait_for_text(1, "Nobody is signed in")
+    notebook.wait_for_text(1, "Not signed in")
     assert not login.exists()
     touch(notebook, "Sign in")
     assert sim.requests.wait(lambda log: log.count("/deviceauth/usercode") > 0, PATIENCE_S)
@@ -126,7 +126,7 @@ def test_signing_out_is_asked_about_first_and_can_be_answered_by_the_keyboard(
     notebook.page.keyboard.press("Shift+Tab")
     assert focused(notebook) == "Sign out"
     notebook.page.keyboard.press("Enter")
-    notebook.wait_for_text(1, "Nobody is signed in")
+    notebook.wait_for_text(1, "Not signed in")
     assert not login.exists()
     assert sim.requests.wait(lambda log: log.count("/oauth/revoke") == 1, 30)
 

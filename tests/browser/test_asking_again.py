@@ -88,11 +88,11 @@ def test_stop_breaks_off_the_code_that_runs(
     notebook.start(2)
     notebook.output(1).get_by_role("button", name="Stop").click()
     notebook.wait_until_run(1)
-    notebook.wait_for_text(1, "Stopped. What had arrived is kept.")
+    notebook.wait_for_text(1, "Stopped. The partial answer is kept.")
     called, shown, *_, ended = notebook.save().cells[1].outputs
-    assert "Python (stopped while it ran)" in called.data["text/plain"]
+    assert "Python (stopped while running)" in called.data["text/plain"]
     assert ("<1>" in shown.text, "<999>" in shown.text) == (True, False)
-    assert ended.data["text/plain"].startswith("[Stopped. What had arrived is kept.]")
+    assert ended.data["text/plain"].startswith("[Stopped. The partial answer is kept.]")
     notebook.wait_for_text(2, "the next cell")
 
 

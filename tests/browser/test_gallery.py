@@ -155,15 +155,21 @@ def test_arguments_are_code_in_colour_before_they_are_complete(gallery: Gallery)
 
 
 def test_every_kind_of_call_is_asked_for_with_all_that_it_would_do(gallery: Gallery) -> None:
-    words = ["Approve", "Approve for session", "Always this code", "Edit", "Reject"]
-    same_call = [word.replace("code", "call") for word in words]
+    def words(tool: str, what: str = "code") -> list[str]:
+        allow = f"Allow {tool} for this session"
+        return ["Approve", allow, f"Always allow this {what}", "Edit", "Reject"]
+
+    expected = {
+        "asking-python": words("Python"),
+        "asking-cells": words("Insert cells"),
+        "asking-own-tool": words("send_mail", "call"),
+    }
     said = {"asking-python": "print(f", "asking-cells": "## Penguins", "asking-own-tool": "ada@example.com"}
     for name, part in said.items():
         asking = gallery.state(name)
-        expected = same_call if name == "asking-own-tool" else words
-        assert asking.locator(".codex-approval button").all_inner_texts() == expected
+        assert asking.locator(".codex-approval button").all_inner_texts() == expected[name]
         expect(asking.locator(".codex-call-code")).to_contain_text(part)
-    gallery.button("asking-own-tool", "Approve for session").click()
+    gallery.button("asking-own-tool", "Allow send_mail for this session").click()
     assert "APPROVE_TOOL" in gallery.told("asking-own-tool")
     gallery.button("asking-cells", "Approve").click()
     assert "DecisionKind.APPROVE:" in gallery.told("asking-cells")
@@ -175,9 +181,9 @@ def test_calls_that_are_over_are_folded_but_code_that_ran_and_say_how_they_ended
     ends = ("answered-looking", "rejected", "unanswered")
     titles = [gallery.state(name).locator("summary").first.inner_text() for name in ends]
     assert titles == [
-        "Look at variables (done)",
+        "Inspect variables (done)",
         "Python (rejected)",
-        "Python (refused, nobody was there to approve it)",
+        "Python (declined, nobody could approve it)",
     ]
 
 
@@ -195,22 +201,29 @@ def test_the_clock_goes_on(gallery: Gallery) -> None:
 
 def test_a_screen_reader_is_told_what_happens(gallery: Gallery) -> None:
     asking = gallery.state("asking-python")
-    assert asking.get_by_role("group", name="Answer of Codex").get_attribute("aria-busy") == "true"
+    assert asking.get_by_role("group", name="Codex's answer").get_attribute("aria-busy") == "true"
     spoken = asking.locator("[role=status][aria-live=polite]")
-    assert spoken.inner_text() == "Waiting for your word"
+    assert spoken.inner_text() == "Waiting for your approval"
     form = asking.get_by_role("form", name="Codex asks for your approval: Python")
     assert form.get_by_role("button").count() == 5
-    code = gallery.state("sign-in-code").get_by_label("Code to type in")
+    code = gallery.state("sign-in-code").get_by_label("Code to enter")
     assert re.fullmatch(r"ABCD-EFGH\d", code.inner_text())
 
 
 def test_the_focus_goes_through_an_approval_in_order_and_stays_near_it(gallery: Gallery) -> None:
     asking = gallery.state("asking-python")
     asking.locator(".codex-call summary").focus()
-    for label in ("Approve", "Approve for session", "Always this code", "Edit", "Reject", "Stop"):
+    for label in (
+        "Approve",
+        "Allow Python for this session",
+        "Always allow this code",
+        "Edit",
+        "Reject",
+        "Stop",
+    ):
         gallery.page.keyboard.press("Tab")
         assert gallery.page.evaluate(FOCUSED) == label
-    gallery.button("asking-python", "Always this code").focus()
+    gallery.button("asking-python", "Always allow this code").focus()
     gallery.page.keyboard.press("Enter")
     assert gallery.page.evaluate(FOCUSED).startswith("Python")
     assert "APPROVE_CODE" in gallery.told("asking-python")
@@ -243,7 +256,7 @@ def test_the_line_below_an_answer_says_what_it_took_and_who_paid(gallery: Galler
     used = "11,482 tokens in (9,216 cached), 640 out (192 reasoning)"
     assert [footer(name) for name in ("answered", "failed", "stored")] == [
         f"gpt-5.2-codex, medium effort · {used} · ada@example.com · ChatGPT Plus · … s",
-        f"gpt-5.2-codex, high effort · {used} · API key sk-…cdef · billed by use · … s",
+        f"gpt-5.2-codex, high effort · {used} · API key sk-…cdef · billed per token · … s",
         "gpt-5.2-codex, medium effort · ada@example.com · ChatGPT Plus · … s",
     ]
 
@@ -262,7 +275,7 @@ def test_the_account_draws_what_it_knows_and_calls_the_rest_unknown(gallery: Gal
     rows = gallery.state("account-unknown").locator("tbody tr").all_inner_texts()
     assert [row.split("\t")[1] for row in rows] == [
         *("unknown", "unknown", "unknown", "unknown"),
-        *("/home/ada/.codex/auth.json", "unknown", "the default of the account"),
+        *("/home/ada/.codex/auth.json", "unknown", "account default"),
     ]
     expect(gallery.state("account-unknown")).to_contain_text("The service did not answer")
     for label in ("Refresh", "Switch profile", "Sign in", "Sign out"):
@@ -292,19 +305,19 @@ def test_a_code_is_copied_opened_counted_down_and_asked_for_anew(gallery: Galler
     gallery.button("sign-in-code", "New code").click()
     expect(code).not_to_have_text(first)
     expired = gallery.state("sign-in-code-over").locator(".codex-countdown")
-    assert expired.inner_text() == "The code has expired. Ask for a new one."
+    assert expired.inner_text() == "The code has expired. Request a new one."
 
 
 def test_another_way_to_sign_in_is_chosen_and_all_is_cancelled(gallery: Gallery) -> None:
     paste = gallery.state("sign-in-paste")
-    assert paste.get_by_label("Address at which your browser ended").is_editable()
+    assert paste.get_by_label("Address shown in your browser after signing in").is_editable()
     assert gallery.state("sign-in-odd-address").get_by_role("link").count() == 0
     sign_in = gallery.state("sign-in-starting")
     gallery.button("sign-in-starting", "Use an API key").click()
     field = sign_in.get_by_label("OpenAI API key")
     expect(field).to_be_focused()
     assert field.get_attribute("type") == "password"
-    gallery.button("sign-in-starting", "Use this machine's browser").click()
+    gallery.button("sign-in-starting", "Sign in with this browser").click()
     sign_in.get_by_role("link", name="Open the sign-in page").wait_for()
     gallery.button("sign-in-starting", "Cancel").click()
     expect(sign_in).to_contain_text("The sign-in was cancelled")

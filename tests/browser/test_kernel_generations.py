@@ -85,7 +85,7 @@ def stop_ends_the_turn_and_lets_the_queue_run(notebook: NotebookPage, sim: Simul
     notebook.wait_for_text(STOPPED, "Stopped in the")
     press(notebook, STOPPED, "Stop")
     notebook.wait_for_text(AFTER_STOP, "queued 42")
-    notebook.wait_for_text(STOPPED, "Stopped. What had arrived is kept.")
+    notebook.wait_for_text(STOPPED, "Stopped. The partial answer is kept.")
     assert hung_up(sim, 1)
 
 
@@ -121,7 +121,7 @@ def stop_works_after_a_reload(notebook: NotebookPage, sim: Simulator) -> None:
     notebook.wait_for_text(RELOADED, "finished after it.")
     notebook.wait_for_text(STOPPED_AFTER, "Stopped after")
     press(notebook, STOPPED_AFTER, "Stop")
-    notebook.wait_for_text(STOPPED_AFTER, "Stopped. What had arrived is kept.")
+    notebook.wait_for_text(STOPPED_AFTER, "Stopped. The partial answer is kept.")
     notebook.wait_for_kernel("idle")
     no_widget_stands_in(notebook, STOPPED_AFTER)
     assert hung_up(sim, 3)

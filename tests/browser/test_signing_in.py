@@ -124,8 +124,8 @@ def way_by_browser(notebook: NotebookPage) -> Locator:
     """Ask, choose the browser in the widget, and return the link that leads to the sign-in page."""
     notebook.run(0)
     notebook.start(1)
-    notebook.output(1).get_by_role("button", name="Use this machine's browser").click()
-    notebook.output(1).get_by_label("Address at which your browser ended").wait_for()
+    notebook.output(1).get_by_role("button", name="Sign in with this browser").click()
+    notebook.output(1).get_by_label("Address shown in your browser after signing in").wait_for()
     return notebook.output(1).get_by_role("link", name="Open the sign-in page")
 
 
@@ -149,7 +149,7 @@ def test_a_browser_on_another_machine_ends_it_by_the_address_that_is_pasted(
 ) -> None:
     notebook = open_notebook([LOAD, "%%codex\nWho are you?"])
     address = sim.answer_authorization(str(way_by_browser(notebook).get_attribute("href")), GRACE)
-    field = notebook.output(1).get_by_label("Address at which your browser ended")
+    field = notebook.output(1).get_by_label("Address shown in your browser after signing in")
     field.fill("https://another.example/?code=1&state=2")
     field.press("Enter")
     notebook.wait_for_text(1, "That is not the address this sign-in ended at.")

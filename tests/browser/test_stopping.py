@@ -51,7 +51,7 @@ def test_the_stop_button_ends_the_turn_and_the_queued_cell_runs(
     notebook.wait_for_text(2, "the queued cell ran")
     kept = notebook.save().cells[1].outputs[0]["data"]["text/plain"]
     assert "The beginning" in kept
-    assert "Stopped. What had arrived is kept." in kept
+    assert "Stopped. The partial answer is kept." in kept
 
 
 def test_an_interrupt_of_the_kernel_ends_the_turn_as_it_ends_any_cell(

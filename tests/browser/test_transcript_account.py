@@ -39,7 +39,13 @@ def test_the_account_is_plain_in_the_notebook_and_live_beside_it(
     open_notebook: Callable[..., NotebookPage],
 ) -> None:
     notebook = open_notebook(
-        [SETUP, "view = show()", "view.update(AccountReport(STATUS))", "said", "open_widgets() - before"]
+        [
+            SETUP,
+            "view = show()",
+            "view.update(AccountReport.from_status(STATUS))",
+            "said",
+            "open_widgets() - before",
+        ]
     )
     notebook.run(0)
     notebook.run(1)
@@ -52,7 +58,7 @@ def test_the_account_is_plain_in_the_notebook_and_live_beside_it(
     assert "button" not in output.data["text/html"]
     refresh.click()
     notebook.run(2)
-    notebook.wait_for_text(1, "Limits: unknown until")
+    notebook.wait_for_text(1, "Limits: not known yet")
     notebook.output(1).get_by_role("button", name="Sign out").click()
     notebook.run(3)
     notebook.wait_for_text(3, "['refresh', 'sign_out']")

@@ -112,7 +112,7 @@ def test_a_rejection_carries_a_word_by_keyboard_alone(open_notebook: Callable[..
     notebook.start(1)
     asking(notebook)
     notebook.output(1).get_by_role("button", name="Approve", exact=True).focus()
-    for name in ("Approve for session", "Always this code", "Edit", "Reject"):
+    for name in ("Allow Python for this session", "Always allow this code", "Edit", "Reject"):
         notebook.page.keyboard.press("Tab")
         assert notebook.page.evaluate("document.activeElement.textContent") == name
     notebook.page.keyboard.press("Enter")
@@ -136,7 +136,7 @@ def test_stop_keeps_what_has_arrived_and_offers_to_go_on(open_notebook: Callable
     notebook.wait_for_text(1, "Paragraph 3")
     press(notebook, "Stop")
     notebook.wait_until_run(1)
-    notebook.wait_for_text(1, "Stopped. What had arrived is kept.")
+    notebook.wait_for_text(1, "Stopped. The partial answer is kept.")
     notebook.wait_for_text(1, "Paragraph 3")
     notebook.output(1).get_by_role("button", name="Continue").wait_for()
     notebook.screenshot("transcript-stopped")
@@ -160,7 +160,7 @@ def test_a_page_reloaded_in_the_middle_finds_the_answer_again(
     notebook.wait_for_text(1, "Paragraph 1 ")
     notebook.wait_for_text(1, "Paragraph 60 ")
     press(notebook, "Stop")
-    notebook.wait_for_text(1, "Stopped. What had arrived is kept.")
+    notebook.wait_for_text(1, "Stopped. The partial answer is kept.")
     notebook.wait_for_kernel("idle")
     notebook.run(2)
     notebook.wait_for_text(2, "0")

@@ -113,7 +113,7 @@ def test_code_that_is_always_allowed_is_asked_for_once_and_other_code_again(
         notebook = open_notebook([LOAD, "%%codex\nRun it."])
         notebook.run(0)
         notebook.start(1)
-        notebook.output(1).get_by_role("button", name="Always this code").click()
+        notebook.output(1).get_by_role("button", name="Always allow this code").click()
         notebook.output(1).get_by_role("button", name="Approve", exact=True).click()
         notebook.wait_for_text(1, "All done.")
         notebook.wait_until_run(1)

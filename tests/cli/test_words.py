@@ -5,14 +5,15 @@ from __future__ import annotations
 import pytest
 
 from codex_nb import cli
+from codex_nb.labels import OPTION_HELP
 from codex_nb.magics.options import FLAGS
 from codex_nb.magics.options import reference_text as magics_reference
-from codex_nb.words import command_line, reference
+from codex_nb.words import command_line
 
 
 def test_each_option_of_the_magic_is_told_in_its_reference() -> None:
-    assert sorted(set(reference.OPTIONS) - set(FLAGS)) == []
-    assert [text for text in reference.OPTIONS.values() if text not in magics_reference()] == []
+    assert sorted(set(OPTION_HELP) - set(FLAGS)) == []
+    assert [text for text in OPTION_HELP.values() if text not in magics_reference()] == []
 
 
 def test_each_option_of_the_command_line_is_told_in_its_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -82,8 +82,8 @@ def test_what_code_showed_until_it_was_broken_off_stands_above_the_end(
     cell = "%%codex --fresh --no-context --approval ask\nDo it."
     assert Page().run(kernel, cell, lambda _: APPROVE).status == "error"
     called, shown, *_, ended, _interrupt = left_of(kernel)
-    assert called.startswith("[Python (stopped while it ran)]")
-    assert (shown, ended.splitlines()[0]) == ("begun\n", "[Stopped. What had arrived is kept.]")
+    assert called.startswith("[Python (stopped while running)]")
+    assert (shown, ended.splitlines()[0]) == ("begun\n", "[Stopped. The partial answer is kept.]")
 
 
 def test_a_tool_that_shows_nothing_leaves_the_answer_in_one_piece(

@@ -112,7 +112,7 @@ def test_a_person_who_cancels_in_the_middle_is_told_below_what_there_was(
     ran = SigningPage(sim, cancels=True).run(kernel, "%%codex --no-context\nDo it.", approve)
     told, printed, cancelled, ended, _ = left_of(kernel)
     assert (ran.status, told.splitlines()[0], printed) == ("error", "I will look.", "it ran\n")
-    assert cancelled == "[The sign-in was cancelled. Nothing was changed.]"
+    assert cancelled == "[Sign-in cancelled. Nothing was changed.]"
     assert "Sign in again with %codex login.]" in ended
 
 
@@ -121,7 +121,7 @@ def test_an_interrupt_during_a_sign_in_leaves_no_widget_behind(kernel: RunningKe
     page = SigningPage(sim, interrupts=True)
     ran = page.run(kernel, "%%codex --no-context\nWho are you?", lambda _: APPROVE)
     cancelled, ended, _ = left_of(kernel)
-    assert (ran.status, cancelled) == ("error", "[The sign-in was cancelled. Nothing was changed.]")
+    assert (ran.status, cancelled) == ("error", "[Sign-in cancelled. Nothing was changed.]")
     assert ended.startswith("[Stopped.")
     assert kernel.value("_codex.status") == "cancelled"
 

@@ -53,7 +53,7 @@ def test_the_limits_go_with_the_account_that_they_belong_to(notebook: Notebook) 
     assert "12 %" in notebook.run("%codex status").out
     notebook.run("%codex logout")
     out = notebook.run("%codex status").out
-    assert ("Nobody is signed in" in out, "12 %" in out, "Credits" in out) == (True, False, False)
+    assert ("Not signed in" in out, "12 %" in out, "Credits" in out) == (True, False, False)
 
 
 def test_the_last_answer_can_be_shown_again(notebook: Notebook) -> None:

@@ -9,7 +9,7 @@ import pytest
 from codex_nb.auth.credentials import AuthMode
 from codex_nb.auth.diagnostics import AccountStatus
 from codex_nb.responses.limits import Credits, RateLimits, Window
-from codex_nb.ui.account import AccountReport, AccountView, bar
+from codex_nb.ui.account import AccountReport, AccountView, usage_bar
 from tests.rendering.hostile import PAYLOADS, payload
 from tests.rendering.strict import text_of, violations
 from tests.ui.fakes import FakeNotebook
@@ -34,22 +34,22 @@ LIMITS = RateLimits(
     ),
     credits=Credits(has_credits=True, balance="12.50"),
 )
-REPORT = AccountReport(STATUS, LIMITS, "gpt-5.2-codex", "medium", now=NOW)
+REPORT = AccountReport.from_status(STATUS, limits=LIMITS, model="gpt-5.2-codex", effort="medium", now=NOW)
 KEY = AccountStatus(signed_in=True, auth_mode=AuthMode.API_KEY, label="API key sk-…cdef", billing="api_key")
 
 
 def test_a_report_reads_as_text() -> None:
     assert str(REPORT).splitlines() == [
-        "Account                  ada@example.com",
-        "Plan                     ChatGPT Plus",
-        "Paid by                  ChatGPT Plus, nothing extra per question",
-        "Workspace or account id  workspace-1",
-        "Login kept in            /home/ada/.codex/auth.json",
-        "Login valid until        today 21:00, renewed by itself",
-        "Model                    gpt-5.2-codex, medium effort",
-        "5 h                      ████████░░░░░░░░░░░░ 42 %  resets today 19:00",
-        "week                     █░░░░░░░░░░░░░░░░░░░ 7 %  resets Mon 23 Nov 18:00",
-        "limit (gpt-5.2-codex)    unknown  resets unknown",
+        "Account                ada@example.com",
+        "Plan                   ChatGPT Plus",
+        "Billing                included in ChatGPT Plus",
+        "Workspace ID           workspace-1",
+        "Credentials stored in  /home/ada/.codex/auth.json",
+        "Valid until            today 21:00 (renews automatically)",
+        "Model                  gpt-5.2-codex, medium effort",
+        "5 h                    ████████░░░░░░░░░░░░ 42 %  resets today 19:00",
+        "week                   █░░░░░░░░░░░░░░░░░░░ 7 %  resets Mon 23 Nov 18:00",
+        "limit (gpt-5.2-codex)  unknown  resets unknown",
         "Credits: 12.50",
     ]
 
@@ -67,25 +67,25 @@ def test_a_report_is_a_dict_of_plain_values() -> None:
 
 
 def test_a_key_is_billed_by_use_and_its_limits_are_not_invented() -> None:
-    text = str(AccountReport(KEY, now=NOW))
+    text = str(AccountReport.from_status(KEY, now=NOW))
     assert "API key sk-…cdef" in text
-    assert "API key, billed by use" in text
+    assert "API key, pay as you go (billed per token)" in text
     assert "none (API key)" in text
-    assert text.endswith("Limits: an API key is billed by use; the OpenAI platform shows its limits.")
+    assert text.endswith("Limits: an API key is billed per token; see the OpenAI platform for its limits.")
 
 
 def test_what_is_not_known_is_called_unknown() -> None:
     unknown = AccountStatus(signed_in=True, billing="chatgpt")
-    report = AccountReport(unknown, problem="The service did not answer.", now=NOW)
+    report = AccountReport.from_status(unknown, action_error="The service did not answer.", now=NOW)
     lines = str(report).splitlines()
     assert [line.split("  ")[-1].strip() for line in lines[:3]] == [
         "unknown",
         "unknown",
-        "ChatGPT plan, nothing extra per question",
+        "included in ChatGPT plan",
     ]
     assert lines[-2:] == [
         "The service did not answer.",
-        "Limits: unknown until a question has been answered or they are asked for.",
+        "Limits: not known yet. Ask a question or refresh to fetch them.",
     ]
 
 
@@ -93,9 +93,9 @@ def test_nobody_is_told_apart_from_unknown() -> None:
     nobody = AccountStatus(
         signed_in=False, credentials_location="/h/auth.json", problem="Sign in with %codex login."
     )
-    assert str(AccountReport(nobody, now=NOW)).splitlines() == [
-        "Account        Nobody is signed in",
-        "Login kept in  /h/auth.json",
+    assert str(AccountReport.from_status(nobody, now=NOW)).splitlines() == [
+        "Account                Not signed in",
+        "Credentials stored in  /h/auth.json",
         "Sign in with %codex login.",
     ]
 
@@ -103,14 +103,14 @@ def test_nobody_is_told_apart_from_unknown() -> None:
 @pytest.mark.parametrize(
     ("absence", "told"),
     [
-        ("nobody", "Nobody is signed in"),
-        ("changed", "Another account than the one of this session"),
-        ("unusable", "The login cannot be used"),
+        ("nobody", "Not signed in"),
+        ("changed", "A different account is signed in"),
+        ("unusable", "The stored login cannot be used"),
     ],
 )
 def test_why_the_account_is_missing_is_told_truly(absence: Any, told: str) -> None:
     status = AccountStatus(signed_in=False, absence=absence)
-    assert str(AccountReport(status, now=NOW)).splitlines()[0] == f"Account        {told}"
+    assert str(AccountReport.from_status(status, now=NOW)).splitlines()[0] == f"Account                {told}"
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_why_the_account_is_missing_is_told_truly(absence: Any, told: str) -> No
     ],
 )
 def test_a_bar_stays_within_its_length(used: float | None, drawn: str) -> None:
-    assert bar(used) == drawn
+    assert usage_bar(used) == drawn
 
 
 def test_the_page_shows_what_the_text_shows() -> None:
@@ -151,7 +151,9 @@ def test_no_hostile_account_gets_through(name: str) -> None:
         problem=text,
     )
     limits = RateLimits(windows=(Window(1.0, 300, None, limit=text),), credits=Credits(balance=text))
-    report = AccountReport(status, limits, text, text, problem=text, now=NOW)
+    report = AccountReport.from_status(
+        status, limits=limits, model=text, effort=text, action_error=text, now=NOW
+    )
     assert violations(report._repr_mimebundle_()["text/html"]) == []
 
 
@@ -202,7 +204,7 @@ def test_a_new_report_takes_the_question_away() -> None:
     desk.channel.ready()
     desk.view.settle()
     desk.view.ask_to_sign_out("ada@example.com")
-    desk.view.update(AccountReport(STATUS))
+    desk.view.update(AccountReport.from_status(STATUS))
     desk.channel.says("command", name="confirm_sign_out")
     assert desk.commands == []
 
@@ -210,7 +212,7 @@ def test_a_new_report_takes_the_question_away() -> None:
 def test_where_nobody_is_signed_in_signing_in_comes_first_and_nobody_can_be_signed_out() -> None:
     desk = LoginPrompt()
     desk.channel.ready()
-    desk.view.update(AccountReport(AccountStatus(signed_in=False)))
+    desk.view.update(AccountReport(signed_in=False))
     told = desk.channel.sent[-1]["commands"]
     assert [(command["name"], command["style"]) for command in told] == [
         ("refresh", ""),
@@ -222,7 +224,7 @@ def test_a_refresh_shows_the_new_report_in_the_same_output() -> None:
     desk = LoginPrompt()
     desk.channel.ready()
     desk.view.settle()
-    new = AccountReport(STATUS, None, now=NOW.astimezone(UTC))
+    new = AccountReport.from_status(STATUS, now=NOW.astimezone(UTC))
     desk.view.update(new)
     assert desk.notebook.standing() == [new._repr_mimebundle_()]
     assert [message["kind"] for message in desk.channel.sent] == ["full", "ending", "ending"]
@@ -234,7 +236,7 @@ def test_nobody_who_is_signed_out_is_offered_to_sign_out() -> None:
     desk = LoginPrompt()
     desk.channel.ready()
     desk.view.settle()
-    desk.view.update(AccountReport(AccountStatus(signed_in=False), None))
+    desk.view.update(AccountReport(signed_in=False))
     ending = desk.channel.sent[-1]
     assert [command["name"] for command in ending["commands"]] == ["refresh", "sign_in"]
 

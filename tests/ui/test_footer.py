@@ -3,15 +3,15 @@ from __future__ import annotations
 import pytest
 
 from codex_nb.session.events import Answer, TurnStarted
-from codex_nb.ui.labels import footer
+from codex_nb.ui.turn_output import footer
 
 
 @pytest.mark.parametrize(
     ("account", "plan", "billing", "payer"),
     [
         ("ada@example.com", "plus", "chatgpt", ("ada@example.com", "ChatGPT Plus")),
-        ("API key sk-…cdef", "unknown", "api_key", ("API key sk-…cdef", "billed by use")),
-        ("", "unknown", "api_key", ("API key, billed by use",)),
+        ("API key sk-…cdef", "unknown", "api_key", ("API key sk-…cdef", "billed per token")),
+        ("", "unknown", "api_key", ("API key, billed per token",)),
     ],
 )
 def test_the_footer_says_once_who_paid(account: str, plan: str, billing: str, payer: tuple[str, ...]) -> None:

@@ -109,7 +109,7 @@ async def test_a_code_is_shown_with_its_page_and_time_and_the_cell_goes_on_by_it
 @pytest.mark.parametrize("step", [CODE, OpenUrl("https://auth.example/a", can_paste=False)])
 @pytest.mark.parametrize(
     ("cell_waits", "promise"),
-    [(True, "This cell goes on by itself afterwards."), (False, "The account is shown here afterwards.")],
+    [(True, "The cell then continues automatically."), (False, "Your account then appears here.")],
 )
 async def test_a_cell_is_promised_to_go_on_only_where_one_waits(
     step: LoginStep, cell_waits: bool, promise: str
@@ -138,7 +138,7 @@ async def test_cancelling_changes_nothing_and_says_so() -> None:
     desk.channel.says("command", name="cancel")
     assert await run is None
     desk.widget.finish()
-    assert desk.notebook.standing()[0]["text/plain"] == "[The sign-in was cancelled. Nothing was changed.]"
+    assert desk.notebook.standing()[0]["text/plain"] == "[Sign-in cancelled. Nothing was changed.]"
 
 
 async def test_a_failure_is_shown_and_can_be_tried_again_from_another_thread() -> None:
@@ -224,7 +224,7 @@ async def test_the_same_flow_runs_as_text() -> None:
 async def test_where_no_cell_waits_none_is_promised_to_go_on(step: LoginStep) -> None:
     written: list[str] = []
     await sign_in_by_text(FakeFlow(step, DONE), written.append, no_question, cell_waits=False)
-    assert "The account is shown here afterwards." in written[0]
+    assert "Your account then appears here." in written[0]
     assert "This cell" not in written[0]
 
 
@@ -253,7 +253,7 @@ async def test_a_key_is_asked_for_without_showing_it() -> None:
     flow = FakeFlow(EnterSecret("OpenAI API key"), None, DONE)
     written: list[str] = []
     assert await sign_in_by_text(flow, written.append, ask_hidden) == DONE
-    assert prompts == ["OpenAI API key (it stays hidden): "]
+    assert prompts == ["OpenAI API key (hidden): "]
     assert KEY not in "".join(written)
 
 

@@ -135,9 +135,10 @@ def test_an_approval_carries_the_whole_code_and_its_answer_is_a_command(desk: Lo
         "is_code": True,
         "editable": True,
         "summary": "Run two lines",
+        "allow_tool": "Allow Python for this session",
         "asks": "Codex asks for your approval: Python",
     }
-    assert desk.page().status == "Waiting for your word"
+    assert desk.page().status == "Waiting for your approval"
     desk.channel.says("command", name="decide", call_number=1, decision="approve", code="print(3)")
     assert desk.commands == [Decide(1, Decision(DecisionKind.APPROVE, code="print(3)"))]
 
@@ -353,7 +354,7 @@ def test_what_waits_for_the_person_is_said_although_another_call_is_written_behi
     desk: LoginPrompt,
 ) -> None:
     desk.play(*call(1), *call(2, "print(9)"), ApprovalRequested(REQUEST))
-    assert desk.page().status == "Waiting for your word"
+    assert desk.page().status == "Waiting for your approval"
     desk.play(ApprovalResolved(1, APPROVED), ToolStarted(1))
     assert desk.page().status == "Running: Python"
 

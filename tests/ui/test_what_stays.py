@@ -147,7 +147,7 @@ def test_the_three_texts_of_an_output_hold_the_same_words(end: str) -> None:
 
 def test_each_end_says_how_it_ended() -> None:
     last = {end: outputs_of(end)[-1]["text/plain"] for end in ENDS}
-    assert "Stopped. What had arrived is kept." in last["stopped"]
+    assert "Stopped. The partial answer is kept." in last["stopped"]
     assert "The backend is down." in last["failed"]
     assert "The answer is incomplete." in last["incomplete"]
     assert last["with a notice"].startswith("[12 of 80 cells were sent.]")

@@ -29,7 +29,7 @@ function approvalButtons(view, section, request, form, draft) {
   const approve = (decision) => decide(view, request, form, decision, editedCode(draft, request));
   row.append(
     button("codex-primary codex-approve", labels.approve, "", () => approve("approve")),
-    button("codex-approve-session", labels.approveSession, labels.approveSessionHelp, () =>
+    button("codex-approve-session", request.allow_tool, labels.approveSessionHelp, () =>
       approve("approve_tool"),
     ),
     button(
