@@ -1,10 +1,10 @@
-# Every target does its own set-up: a virtual environment in .venv and what it needs there, once.
+# Each target sets up what it needs in a virtual environment (.venv), once.
 #
-#   make demo       JupyterLab with the tour notebook, on your own login or on the simulator
-#   make test       the whole suite; installs the browser and the Codex CLI for it where that is allowed
-#   make test-fast  what needs only Python, in under three minutes
-#   make check      format, lint, types, layers: what a change must keep
-#   make bench      the table of budgets
+#   make demo       JupyterLab with the tour notebooks, on your own login or on the simulator
+#   make test       the whole test suite; installs the browser and the Codex CLI where possible
+#   make test-fast  the tests that need only Python, in under three minutes
+#   make check      format, lint, types and import contracts
+#   make bench      the performance table
 #   make docs       the documentation, in docs/_build/html
 
 PYTHON ?= python3
