@@ -1,4 +1,4 @@
-"""The error tree: an error's class is the user's next action.
+"""The error tree: the class of an error tells the user's next action.
 
 ::
 
@@ -7,8 +7,8 @@
         SignInRequired        sign in
         RefreshFailed         sign in again (permanent) or try again (transient)
         LoginFailed           start the sign-in again
-        AccountChanged        say which account you mean
-        CredentialsUnreadable mend or remove the named file
+        AccountChanged        choose the account
+        CredentialsUnreadable fix or remove the named file
       ApiError (status, code, request_id)
         RateLimited           wait a moment
         UsageLimitReached     wait for the reset, or change plan
@@ -18,11 +18,11 @@
         BackendOverloaded     try later, or another model
         BadRequest            change the request
         MalformedResponse     ask again, check the provider
-      StreamInterrupted       run the cell again; what arrived is kept
+      StreamInterrupted       run the cell again; the partial answer is kept
       ToolError               becomes a function call output, never reaches the user
         UnknownTool
         InvalidArguments
-      ConfigError             mend the named file and key
+      ConfigError             fix the named file and key
 
 No error ever holds a secret, in its message, its fields or its chained cause.
 """
@@ -31,7 +31,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from codex_nb.words import next_steps
 from codex_nb.words.message import Message
 
 if TYPE_CHECKING:
@@ -43,9 +42,10 @@ if TYPE_CHECKING:
 class CodexError(Exception):
     """Anything that codex_nb tells a user went wrong.
 
-    ``str(error)`` says what happened and why, in one sentence or two; ``hint`` says what to do next. ``answers`` is
-    what :func:`codex_nb.map` had when this error ended it: one entry for each prompt, in their order, an error where a
-    question failed, an Answer with the status "cancelled" where it was not answered.
+    ``str(error)`` says what happened and why, in one sentence or two; ``hint`` says what to do next, and is the
+    class's ``default_hint`` unless another is given. ``answers`` is what :func:`codex_nb.map` had when this error
+    ended it: one entry for each prompt, in order, an error where a prompt failed, an Answer with the status
+    "cancelled" where there was no answer.
     """
 
     default_hint: ClassVar[str] = ""
@@ -63,9 +63,9 @@ class CodexError(Exception):
         return f"{self} {self.hint}".strip()
 
     def bare(self) -> Self:
-        """Return the error without the frames that it and its causes came through.
+        """Return the error without its tracebacks and those of its causes.
 
-        Those hold what was sent and received, and a verbose traceback prints their variables.
+        Their frames hold what was sent and received, and a verbose traceback prints local variables.
         """
         link: BaseException | None = self
         seen: set[int] = set()
@@ -83,20 +83,20 @@ class AuthError(CodexError):
 class SignInRequired(AuthError):
     """There is no usable login."""
 
-    default_hint = next_steps.SIGN_IN
+    default_hint = "Sign in with %codex login."
 
 
 class RefreshFailed(AuthError):
-    """The access token could not be renewed.
+    """The access token could not be refreshed.
 
     ``permanent`` tells whether only a new login helps; ``reason`` is the machine-readable cause:
     ``expired``, ``reused``, ``revoked``, ``rejected``, ``unreachable``, ``malformed``; ``insecure`` (its
     address is neither https nor on this machine), ``locked`` (another program is changing the login),
-    ``unwritable`` (CODEX_HOME takes no file, so the refresh token was not spent), ``unchanged`` (the
-    service gave the old token again) or ``ended`` (the process that renewed broke off).
+    ``unwritable`` (CODEX_HOME is not writable, so the refresh token was not used), ``unchanged`` (the
+    service returned the old token) or ``ended`` (the refreshing process ended early).
     """
 
-    default_hint = next_steps.SIGN_IN_AGAIN
+    default_hint = "Sign in again with %codex login."
 
     def __init__(
         self, message: Message | str, *, permanent: bool, reason: str, hint: str | None = None
@@ -114,7 +114,7 @@ class LoginFailed(AuthError):
     ``forbidden`` (by config.toml or the workspace) or ``unsaved`` (the store did not take it).
     """
 
-    default_hint = next_steps.START_SIGN_IN_AGAIN
+    default_hint = "Start again with %codex login."
 
     def __init__(self, message: Message | str, *, reason: str, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -124,7 +124,7 @@ class LoginFailed(AuthError):
 class AccountChanged(AuthError):
     """Another account's login has taken the place of the one this session began with."""
 
-    default_hint = next_steps.SIGN_IN_OR_RELOAD
+    default_hint = "Run %codex login, or %reload_ext codex_nb to continue with the account on disk."
 
 
 class CredentialsUnreadable(AuthError):
@@ -154,17 +154,17 @@ class ApiError(CodexError):
 
 
 class RateLimited(ApiError):
-    """Too many requests in a short time; ``retry_after`` is in seconds when the server said so."""
+    """Too many requests in a short time; ``retry_after`` is in seconds if the server said so."""
 
-    default_hint = next_steps.WAIT_AND_RUN_AGAIN
+    default_hint = "Wait a moment and run the cell again."
     retryable = True
     retry_after: float | None = None
 
 
 class UsageLimitReached(ApiError):
-    """The plan's allowance is used up until ``resets_at`` (aware UTC, None when not told)."""
+    """The plan's limit is reached until ``resets_at`` (aware UTC, None when unknown)."""
 
-    default_hint = next_steps.SEE_USAGE
+    default_hint = "Run %codex usage to see your limits."
     resets_at: datetime | None = None
     plan: str | None = None
 
@@ -172,48 +172,48 @@ class UsageLimitReached(ApiError):
 class QuotaExceeded(ApiError):
     """The API key's account has no quota left."""
 
-    default_hint = next_steps.CHECK_BILLING
+    default_hint = "Check the plan and billing details of your API account."
 
 
 class ContextWindowExceeded(ApiError):
     """The conversation and its context no longer fit the model."""
 
-    default_hint = next_steps.SEND_LESS
+    default_hint = "Start a new thread with %codex new, or send less with --no-context."
 
 
 class ModelUnavailable(ApiError):
-    """The model does not exist or is not offered to this account; ``available`` names the nearest ones."""
+    """The model does not exist or is not available to this account; ``available`` names the nearest ones."""
 
-    default_hint = next_steps.SEE_MODELS
+    default_hint = "Run %codex models to see the available models."
     available: tuple[str, ...] = ()
 
 
 class BackendOverloaded(ApiError):
-    """The service or the model is at capacity; ``retry_after`` is in seconds when the server said so."""
+    """The service or the model is at capacity; ``retry_after`` is in seconds if the server said so."""
 
-    default_hint = next_steps.TRY_LATER
+    default_hint = "Try again shortly, or choose another model with -m."
     retryable = True
     retry_after: float | None = None
 
 
 class BadRequest(ApiError):
-    """The API refused the request as it stands."""
+    """The API rejected the request."""
 
-    default_hint = next_steps.CHANGE_REQUEST
+    default_hint = "Change the prompt, or choose another model with -m."
 
 
 class MalformedResponse(ApiError):
-    """The response contradicts itself, so that nobody can tell which call it means; none of its calls ran."""
+    """The response contradicts itself, so it is unclear which call is meant; none of its calls ran."""
 
     default_hint = (
-        "None of its calls ran. Ask again; if it happens again, check the provider and any proxy in between."
+        "None of its tool calls ran. Ask again; if the error persists, check the provider and any proxy."
     )
 
 
 class StreamInterrupted(CodexError):
-    """The answer broke off before its end; ``events_seen`` events had arrived."""
+    """The answer ended early; ``events_seen`` events had arrived."""
 
-    default_hint = next_steps.RUN_AGAIN_OR_CONTINUE
+    default_hint = "The partial answer is kept. Run the cell again, or ask Codex to continue."
     retryable = True
 
     def __init__(self, message: Message | str, *, events_seen: int = 0, hint: str | None = None) -> None:
@@ -222,7 +222,7 @@ class StreamInterrupted(CodexError):
 
 
 class ToolError(CodexError):
-    """A tool call that cannot be carried out; the model is told, the user's cell goes on."""
+    """A tool call that cannot be carried out; the model is told and the cell continues."""
 
 
 class UnknownTool(ToolError):

@@ -21,8 +21,6 @@ from pydantic import SecretStr
 
 from codex_nb._version import __version__
 from codex_nb.errors import ConfigError
-from codex_nb.words import files
-from codex_nb.words import settings as words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -176,13 +174,14 @@ def _tls_context(extra: Path | None) -> ssl.SSLContext:
     try:
         context.load_verify_locations(cafile=str(extra))
     except (OSError, ssl.SSLError) as error:
-        reason = (
-            files.NO_CERTIFICATES
-            if isinstance(error, ssl.SSLError)
-            else error.strerror or type(error).__name__
-        )
-        message = words.bad_certificate_file(str(extra), reason)
-        raise ConfigError(message, path=str(extra), key="CODEX_CA_CERTIFICATE") from error
+        is_content = isinstance(error, ssl.SSLError)
+        reason = "it holds no certificates" if is_content else error.strerror or type(error).__name__
+        raise ConfigError(
+            f"The certificate file {extra} cannot be used: {reason}.",
+            path=str(extra),
+            key="CODEX_CA_CERTIFICATE",
+            hint="Set CODEX_CA_CERTIFICATE or SSL_CERT_FILE to a PEM file with at least one certificate.",
+        ) from error
     return context
 
 
@@ -211,9 +210,15 @@ def _proxy_transport(address: str, variable: str, context: ssl.SSLContext) -> ht
         return httpx.AsyncHTTPTransport(verify=context, proxy=httpx.Proxy(url))
     except (ValueError, httpx.InvalidURL, ImportError) as error:
         needs_socks = isinstance(error, ImportError)
-        message = words.proxy_needs_socks(variable) if needs_socks else words.bad_proxy(variable)
+        reason = "SOCKS requires the package socksio" if needs_socks else "it is not a proxy URL"
+        hint = "Install it: pip install socksio" if needs_socks else "Write it as http://host:port."
         # The address may hold a password, and so may the library's message: neither is chained.
-        raise ConfigError(message, path=words.ENVIRONMENT, key=variable) from None
+        raise ConfigError(
+            f"The proxy set in {variable} cannot be used: {reason}.",
+            path="environment",
+            key=variable,
+            hint=hint,
+        ) from None
 
 
 def _direct_hosts(environ: Mapping[str, str]) -> list[str]:

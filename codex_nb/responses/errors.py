@@ -1,4 +1,4 @@
-"""HTTP replies, error events and transport exceptions, mapped to the error tree."""
+"""Error responses, error events and transport exceptions, mapped to the error tree."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import ssl
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from codex_nb.errors import (
@@ -29,16 +29,15 @@ from codex_nb.errors import (
     UsageLimitReached,
 )
 from codex_nb.http import httpx
-from codex_nb.responses.limits import parse_headers
-from codex_nb.words import api_errors as words
-from codex_nb.words import network, next_steps, settings
+from codex_nb.responses.limits import parse_headers, parse_number, parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from codex_nb.responses.limits import Window
     from codex_nb.responses.request import Backend
-    from codex_nb.words.message import Message
 
+ErrorT = TypeVar("ErrorT", bound=ApiError)
 
 MAX_TEXT = 300
 MAX_READ = 8000
@@ -48,11 +47,20 @@ _SECRETS = re.compile(
     r"|\b(?:bearer|(?:api[-_ ]?key|token)\s*[=:])\s*[^\s\"',;]{6,}"
 )
 _MARKUP = re.compile(r"(?is)<(script|style)\b.*?</\1>|<[^>]*>")
+_MODEL_REFUSED = re.compile(
+    r"(?i)\bmodel\b.*\b(not supported|does not exist|not found|no access|not have access)\b"
+)
+_CONTEXT_CODES = {"context_length_exceeded", "string_above_max_length"}
+_MODEL_CODES = {"model_not_found", "model_not_supported", "unsupported_model"}
+_POLICY_CODES = {"invalid_prompt", "bio_policy", "cyber_policy", "content_policy_violation"}
+_OVERLOAD_CODES = {"server_is_overloaded", "slow_down", "overloaded_error"}
+_CHECK_ROUTE = "Check base_url, the proxy, and whether the network asks you to sign in on a web page."
+_THE_BACKEND = "the backend"
 
 
 @dataclass(frozen=True)
-class Problem:
-    """A server's complaint: ``names`` are its machine-readable causes, ``text`` is one readable line."""
+class ErrorPayload:
+    """A server's error: ``names`` are its machine-readable causes, ``text`` is one readable line."""
 
     text: str = ""
     code: str | None = None
@@ -60,94 +68,34 @@ class Problem:
     fields: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, told: Any) -> Problem:
+    def parse(cls, value: Any) -> ErrorPayload:
         """Read a body or an event: ``{"error": {…}}``, ``{"error": "…"}``, ``{"detail": …}``, or flat."""
-        table = told if isinstance(told, dict) else {}
+        table = value if isinstance(value, dict) else {}
         inner = table.get("error")
         # A flat error event has the type "error", which names nothing.
         fields, kind = (inner, inner.get("type")) if isinstance(inner, dict) else (table, None)
-        names = [readable(name) for name in (fields.get("code"), kind) if isinstance(name, str) and name]
+        names = [
+            sanitize_server_text(name)
+            for name in (fields.get("code"), kind)
+            if isinstance(name, str) and name
+        ]
         text = _first_text(fields.get("message"), inner, _detail(table.get("detail")), table.get("message"))
-        return cls(readable(text), names[0] if names else None, frozenset(names), fields)
+        return cls(sanitize_server_text(text), names[0] if names else None, frozenset(names), fields)
 
-
-def problem_of(headers: Mapping[str, str], body: bytes) -> Problem:
-    """Read a reply's complaint: from its body, else from the header that repeats it, else whatever text there is."""
-    text = body.decode("utf-8", "replace")
-    told = _json_or_none(text)
-    problem = Problem.of(told)
-    if problem.text or problem.names:
-        return problem
-    try:
-        hidden = base64.b64decode(headers.get("x-error-json", "")).decode("utf-8", "replace")
-    except ValueError:
-        hidden = ""
-    problem = Problem.of(_json_or_none(hidden))
-    return problem if problem.text or problem.names or told == {} else Problem(readable(text))
-
-
-def readable(text: str) -> str:
-    """Make a server's text one short line: no markup, no control characters, nothing like a secret."""
-    plain = _MARKUP.sub(" ", text[:MAX_READ])
-    plain = "".join(char if char.isprintable() else " " for char in plain)
-    plain = _SECRETS.sub("[hidden]", " ".join(plain.split()))
-    return plain if len(plain) <= MAX_TEXT else f"{plain[: MAX_TEXT - 1]}…"
-
-
-def request_id_of(headers: Mapping[str, str]) -> str | None:
-    """Find the id that support asks for."""
-    names = ("x-request-id", "x-oai-request-id", "cf-ray")
-    return next((readable(headers[name]) for name in names if headers.get(name)), None)
-
-
-def retry_after(headers: Mapping[str, str], text: str, now: datetime) -> float | None:
-    """Find how many seconds the server wants us to wait, in its headers or in its words."""
-    milliseconds = _number(headers.get("retry-after-ms"))
-    if milliseconds is not None:
-        return milliseconds / 1000
-    named = headers.get("retry-after")
-    seconds = _number(named)
-    if seconds is None and named:
-        seconds = _seconds_until(named, now)
-    return seconds if seconds is not None else _spoken_wait(text)
-
-
-def reset_moment(fields: Mapping[str, Any], now: datetime) -> datetime | None:
-    """Find when a usage limit resets, aware UTC."""
-    at, after = _number(fields.get("resets_at")), _number(fields.get("resets_in_seconds"))
-    try:
-        if at is not None:
-            return datetime.fromtimestamp(at, UTC)
-        return None if after is None else now + timedelta(seconds=after)
-    except (OverflowError, ValueError, OSError):
-        return None
-
-
-def _seconds_until(date: str, now: datetime) -> float | None:
-    try:
-        moment = parsedate_to_datetime(date)
-    except ValueError:
-        return None
-    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    return max(0.0, (aware - now).total_seconds())
-
-
-def _spoken_wait(text: str) -> float | None:
-    found = _TRY_AGAIN_IN.search(text)
-    if found is None:
-        return None
-    amount, unit = float(found[1]), found[2].lower()
-    if unit == "ms":
-        return amount / 1000
-    return amount * 60 if unit.startswith("m") else amount
-
-
-def _number(value: Any) -> float | None:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if 0 <= number < float("inf") else None
+    @classmethod
+    def from_response(cls, headers: Mapping[str, str], body: bytes) -> ErrorPayload:
+        """Read a response: its body, else the header that repeats it, else whatever text there is."""
+        text = body.decode("utf-8", "replace")
+        value = _json_or_none(text)
+        payload = cls.parse(value)
+        if payload.text or payload.names:
+            return payload
+        try:
+            header = base64.b64decode(headers.get("x-error-json", "")).decode("utf-8", "replace")
+        except ValueError:
+            header = ""
+        payload = cls.parse(_json_or_none(header))
+        return payload if payload.text or payload.names or value == {} else cls(sanitize_server_text(text))
 
 
 def _detail(detail: Any) -> str | None:
@@ -167,19 +115,81 @@ def _first_text(*values: Any) -> str:
     return next((value for value in values if isinstance(value, str) and value), "")
 
 
-_MODEL_REFUSED = re.compile(
-    r"(?i)\bmodel\b.*\b(not supported|does not exist|not found|no access|not have access)\b"
-)
-_CONTEXT_CODES = {"context_length_exceeded", "string_above_max_length"}
-_MODEL_CODES = {"model_not_found", "model_not_supported", "unsupported_model"}
-_POLICY_CODES = {"invalid_prompt", "bio_policy", "cyber_policy", "content_policy_violation"}
-_OVERLOAD_CODES = {"server_is_overloaded", "slow_down", "overloaded_error"}
+def sanitize_server_text(text: str) -> str:
+    """Make a server's text one short line: no markup, no control characters, nothing like a secret."""
+    plain = _MARKUP.sub(" ", text[:MAX_READ])
+    plain = "".join(char if char.isprintable() else " " for char in plain)
+    plain = _SECRETS.sub("[hidden]", " ".join(plain.split()))
+    return plain if len(plain) <= MAX_TEXT else f"{plain[: MAX_TEXT - 1]}…"
 
 
-class _About(TypedDict):
-    status: int | None
-    code: str | None
-    request_id: str | None
+def request_id_of(headers: Mapping[str, str]) -> str | None:
+    """Find the id that support asks for."""
+    names = ("x-request-id", "x-oai-request-id", "cf-ray")
+    return next((sanitize_server_text(headers[name]) for name in names if headers.get(name)), None)
+
+
+def retry_after(headers: Mapping[str, str], text: str, now: datetime) -> float | None:
+    """Find how many seconds the server asks us to wait, in its headers or in its text."""
+    milliseconds = _duration(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    header = headers.get("retry-after")
+    seconds = _duration(header)
+    if seconds is None and header:
+        seconds = _seconds_until(header, now)
+    return seconds if seconds is not None else _retry_after_in_text(text)
+
+
+def _duration(value: Any) -> float | None:
+    number = parse_number(value)
+    return number if number is not None and number >= 0 else None
+
+
+def _seconds_until(date: str, now: datetime) -> float | None:
+    try:
+        moment = parsedate_to_datetime(date)
+    except ValueError:
+        return None
+    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return max(0.0, (aware - now).total_seconds())
+
+
+def _retry_after_in_text(text: str) -> float | None:
+    found = _TRY_AGAIN_IN.search(text)
+    if found is None:
+        return None
+    amount, unit = float(found[1]), found[2].lower()
+    if unit == "ms":
+        return amount / 1000
+    return amount * 60 if unit.startswith("m") else amount
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """All that is known of a failed request that the server answered."""
+
+    backend: Backend
+    payload: ErrorPayload
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    request_id: str | None = None
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def error(self, kind: type[ErrorT], message: str, *, hint: str | None = None) -> ErrorT:
+        return kind(
+            message, status=self.status, code=self.payload.code, request_id=self.request_id, hint=hint
+        )
+
+    def retryable(self, kind: type[RateLimited | BackendOverloaded], message: str) -> ApiError:
+        """Return an error that says how long the server asks us to wait."""
+        error = self.error(kind, message)
+        error.retry_after = retry_after(self.headers, self.payload.text, self.now)
+        return error
+
+    def quote(self, message: str) -> str:
+        """Close the sentence with the server's own text, when there is one."""
+        return f'{message}: "{self.payload.text}".' if self.payload.text else f"{message}."
 
 
 def response_error(
@@ -191,77 +201,183 @@ def response_error(
     url: str | None = None,
     now: datetime | None = None,
 ) -> CodexError:
-    """Give the error for a reply that is not a stream of events; ``url`` when it was not the responses' own."""
-    now = now or datetime.now(UTC)
-    problem = problem_of(headers, body)
-    about = _About(status=status, code=problem.code, request_id=request_id_of(headers))
-    if status < httpx.codes.INTERNAL_SERVER_ERROR:
-        named = _error_by_name(problem, headers, about, now)
-        if named is not None:
-            return named
+    """Return the error for a response that is no event stream; ``url`` when it was not ``responses_url``."""
+    payload = ErrorPayload.from_response(headers, body)
+    request_id = request_id_of(headers)
+    failure = _Failure(backend, payload, status, headers, request_id, now or datetime.now(UTC))
+    is_server_error = status >= httpx.codes.INTERNAL_SERVER_ERROR
+    if not is_server_error and (named := _error_by_name(failure)) is not None:
+        return named
     if status == httpx.codes.TOO_MANY_REQUESTS:
-        return _rate_limited(problem, headers, about, now)
+        return _rate_limited(failure)
     if status < httpx.codes.BAD_REQUEST:
-        return _not_an_answer(status, headers, about, backend.name)
-    if status >= httpx.codes.INTERNAL_SERVER_ERROR and status != httpx.codes.NOT_IMPLEMENTED:
-        message = words.failing(backend.name, str(status)).followed_by(_said(problem))
-        failing = BackendOverloaded(message, **about)
-        failing.retry_after = retry_after(headers, problem.text, now)
-        return failing
-    return _refusal(problem, about, backend, url or backend.responses_url)
+        return _unexpected_status(failure)
+    if is_server_error and status != httpx.codes.NOT_IMPLEMENTED:
+        return failure.retryable(
+            BackendOverloaded, failure.quote(f"{backend.name} returned a server error ({status})")
+        )
+    return _error_by_status(failure, url or backend.responses_url)
 
 
-def _refusal(problem: Problem, about: _About, backend: Backend, url: str) -> CodexError:
-    """Give the error for a 4xx without a name that says more."""
-    who, status, said = backend.name, about["status"], _said(problem)
+def _error_by_status(failure: _Failure, url: str) -> CodexError:
+    """Return the error for a 4xx without a name that says more."""
+    who, status, payload = failure.backend.name, failure.status, failure.payload
     match status:
         case 401:
-            return SignInRequired(words.login_refused(who).followed_by(said), hint=backend.key_hint)
+            message = failure.quote(f"{who} rejected your login (401)")
+            return SignInRequired(message, hint=failure.backend.key_hint)
         case 402:
-            return QuotaExceeded(words.wants_payment(who).followed_by(said), **about)
+            return failure.error(QuotaExceeded, failure.quote(f"{who} requires payment (402)"))
         case 403:
-            return ApiError(words.not_allowed(who).followed_by(said), **about)
+            return failure.error(
+                ApiError,
+                failure.quote(f"{who} denied access (403)"),
+                hint="Check the account's permissions, your region and the proxy.",
+            )
         case 404 | 405 | 501:
-            return ApiError(words.not_served(url, str(status)).followed_by(said), **about)
+            return failure.error(
+                ApiError,
+                failure.quote(f"The server does not support {url} ({status})"),
+                hint="Check base_url in config.toml.",
+            )
         case 407:
-            return ApiError(words.PROXY_WANTS_LOGIN, **about)
+            return _proxy_login_error()
         case 408 | 409 | 425:
-            return BackendOverloaded(words.busy(who, str(status)).followed_by(said), **about)
+            return failure.error(BackendOverloaded, failure.quote(f"{who} is busy ({status})"))
         case 413:
-            return ContextWindowExceeded(words.too_large(who).followed_by(said), **about)
+            return failure.error(
+                ContextWindowExceeded, failure.quote(f"The request is too large for {who} (413)")
+            )
         case _:
-            # Words of the server stand for themselves; a piece of JSON needs a sentence around it.
-            has_words = problem.text and not problem.text.startswith(("{", "["))
-            message = words.refused(who, str(status)).followed_by(said)
-            return BadRequest(problem.text if has_words else message, **about)
+            # The server's sentence stands for itself; a piece of JSON needs a sentence around it.
+            is_sentence = payload.text and not payload.text.startswith(("{", "["))
+            message = failure.quote(f"{who} rejected the request ({status})")
+            return failure.error(BadRequest, payload.text if is_sentence else message)
 
 
-def _said(problem: Problem) -> str:
-    return words.it_says(problem.text) if problem.text else ""
-
-
-def event_error(told: Any, *, backend: Backend, request_id: str | None = None) -> CodexError:
-    """Give the error for a failed response or an ``error`` event, whole."""
-    table = told if isinstance(told, dict) else {}
+def event_error(value: Any, *, backend: Backend, request_id: str | None = None) -> CodexError:
+    """Return the error for a failed response or an ``error`` event, whole."""
+    table = value if isinstance(value, dict) else {}
     status = table.get("status")
     if isinstance(status, int) and status >= httpx.codes.BAD_REQUEST:
         headers = table.get("headers")
         named = {str(key): str(value) for key, value in headers.items()} if isinstance(headers, dict) else {}
         return response_error(status, named, json.dumps(table).encode(), backend=backend)
-    now = datetime.now(UTC)
-    problem = Problem.of(table)
-    about = _About(status=None, code=problem.code, request_id=request_id)
-    if "rate_limit_exceeded" in problem.names:
-        return _rate_limited(problem, {}, about, now)
-    named_error = _error_by_name(problem, {}, about, now)
+    failure = _Failure(backend, ErrorPayload.parse(table), request_id=request_id)
+    if "rate_limit_exceeded" in failure.payload.names:
+        return _rate_limited(failure)
+    named_error = _error_by_name(failure)
     if named_error is not None:
         return named_error
-    message = words.failed_while_answering(backend.name).followed_by(_said(problem))
-    return BackendOverloaded(message, **about)
+    return failure.error(BackendOverloaded, failure.quote(f"{backend.name} failed while answering"))
+
+
+def _error_by_name(failure: _Failure) -> CodexError | None:
+    """Return the error that the machine-readable cause names, whatever the status."""
+    names, text = failure.payload.names, failure.payload.text
+    if names & _CONTEXT_CODES:
+        message = "The conversation no longer fits the model's context window."
+        return failure.error(ContextWindowExceeded, message)
+    if "insufficient_quota" in names:
+        return failure.error(QuotaExceeded, "The account's API quota is used up.")
+    if "usage_limit_reached" in names:
+        return _usage_limit(failure)
+    if "usage_not_included" in names:
+        return failure.error(
+            UsageLimitReached,
+            "Your ChatGPT plan does not include Codex.",
+            hint="Upgrade at https://chatgpt.com/explore/plus.",
+        )
+    if names & _MODEL_CODES or (failure.status in {None, 400, 404} and _MODEL_REFUSED.search(text)):
+        return failure.error(ModelUnavailable, text or "The model is not available.")
+    if names & _OVERLOAD_CODES:
+        return failure.retryable(BackendOverloaded, "The model is at capacity.")
+    if names & _POLICY_CODES:
+        message = text or "The request was declined under the service's usage policy."
+        return failure.error(BadRequest, message, hint=None if text else "Rephrase the request.")
+    if "invalid_encrypted_content" in names:
+        message = "This thread's encrypted reasoning belongs to another account or model."
+        return failure.error(BadRequest, message, hint="Start a new thread with %codex new.")
+    return None
+
+
+def _rate_limited(failure: _Failure) -> ApiError:
+    return failure.retryable(RateLimited, failure.quote("Too many requests in a short time"))
+
+
+def _usage_limit(failure: _Failure) -> UsageLimitReached:
+    """Say which window is full, of which plan, and when it resets, as far as the response tells."""
+    limits = parse_headers(failure.headers)
+    windows = limits.windows if limits is not None else ()
+    full = max(windows, key=lambda window: window.used_percent or 0.0, default=None)
+    resets_at = _reset_time(failure.payload.fields, failure.now) or (full.resets_at if full else None)
+    plan = failure.payload.fields.get("plan_type")
+    plan = plan if isinstance(plan, str) else None
+    if limits is not None and "credits_depleted" in (limits.reached or ""):
+        message = "The workspace is out of credits."
+    else:
+        of_plan = f" of ChatGPT {sanitize_server_text(plan).replace('_', ' ').title()}" if plan else ""
+        message = f"You've reached the {_limit_name(full)} limit{of_plan}."
+    if resets_at is not None:
+        message += f" It resets at {resets_at.astimezone():%H:%M on %d %b %Y}."
+    error = failure.error(UsageLimitReached, message)
+    error.resets_at, error.plan = resets_at, plan
+    if limits is not None and limits.promo:
+        error.hint = f"{sanitize_server_text(limits.promo)} {error.hint}"
+    return error
+
+
+def _limit_name(window: Window | None) -> str:
+    """Name a limit by the length of its window, as an adjective: "5-hour", "weekly"."""
+    if window is None or not window.window_minutes:
+        return "usage"
+    count, _, unit = window.label.partition(" ")
+    units = {"h": "hour", "min": "minute", "days": "day"}
+    spans = {"day": "daily", "week": "weekly", "month": "monthly"}
+    return f"{count}-{units[unit]}" if unit else spans.get(count, "usage")
+
+
+def _reset_time(fields: Mapping[str, Any], now: datetime) -> datetime | None:
+    """Find when a usage limit resets, aware UTC."""
+    if (at := parse_time(fields.get("resets_at"))) is not None:
+        return at
+    after = _duration(fields.get("resets_in_seconds"))
+    try:
+        return None if after is None else now + timedelta(seconds=after)
+    except OverflowError:
+        return None
+
+
+def _unexpected_status(failure: _Failure) -> ApiError:
+    who, status, target = failure.backend.name, failure.status, failure.headers.get("location")
+    if target:
+        message = (
+            f"{who} redirects to {sanitize_server_text(target)} ({status}); credentials are never sent there."
+        )
+    elif status == httpx.codes.NO_CONTENT:
+        message = _empty(who, status)
+    else:
+        message = f"{who} returned status {status} instead of an event stream."
+    return failure.error(ApiError, message, hint=_CHECK_ROUTE)
+
+
+def _empty(who: str, status: int | None) -> str:
+    return f"{who} returned an empty response ({status})."
+
+
+def unreadable_response(status: int, content_type: str, body: bytes, *, backend: Backend) -> ApiError:
+    """Return the error for a successful response that is no event stream: a web page, other JSON, nothing."""
+    kind = content_type.partition(";")[0].strip() or "an unnamed content type"
+    if status == httpx.codes.NO_CONTENT or not body:
+        message = _empty(backend.name, status)
+    else:
+        text = sanitize_server_text(body[:4000].decode("utf-8", "replace"))
+        message = f'{backend.name} returned {kind} instead of an event stream: "{text}".'
+    return ApiError(message, status=status, hint=_CHECK_ROUTE)
 
 
 def transport_error(error: Exception, *, url: str, events_seen: int = 0) -> CodexError:
-    """Give the error for an exception of the HTTP library or the idle timeout.
+    """Return the error for an exception of the HTTP library or the idle timeout.
 
     Raise it outside of the handler: the library's exception holds the signed request and must not become its context.
     """
@@ -270,137 +386,76 @@ def transport_error(error: Exception, *, url: str, events_seen: int = 0) -> Code
     mapped = _unsendable(error, cause, host) or _unconnected(error, cause, host)
     if mapped is None:
         if isinstance(error, httpx.DecodingError):
-            message = words.BROKEN_COMPRESSION
+            message = "The response could not be decompressed."
         elif isinstance(error, TimeoutError | httpx.TimeoutException):
-            message = words.silent(host)
+            message = f"{host} stopped responding."
         else:
-            message = words.connection_lost(host)
-        hint = None if events_seen else next_steps.RUN_AGAIN
-        mapped = StreamInterrupted(message, events_seen=events_seen, hint=hint)
+            message = f"The connection to {host} was lost."
+        mapped = StreamInterrupted(
+            message, events_seen=events_seen, hint=None if events_seen else "Run the cell again."
+        )
     mapped.__cause__ = cause if isinstance(cause, OSError) else None
     return mapped
 
 
 def _unsendable(error: Exception, cause: BaseException, host: str) -> CodexError | None:
-    """Give the error for what no second try can mend."""
+    """Return the error for what no second try can fix."""
     if isinstance(cause, ssl.SSLCertVerificationError):
-        message = words.certificate_untrusted(host, readable(cause.verify_message))
-        return ConfigError(message, path=settings.ENVIRONMENT, key="CODEX_CA_CERTIFICATE")
+        return ConfigError(
+            f"The certificate of {host} is not trusted: {sanitize_server_text(cause.verify_message)}.",
+            path="environment",
+            key="CODEX_CA_CERTIFICATE",
+            hint="Set CODEX_CA_CERTIFICATE or SSL_CERT_FILE to your organization's CA file.",
+        )
     if isinstance(error, httpx.ProxyError):
-        return _proxy_error(error)
+        text = sanitize_server_text(str(error))
+        if "407" in text:
+            return _proxy_login_error()
+        return ApiError(f"The proxy refused the connection: {text}.", hint="Check HTTPS_PROXY and NO_PROXY.")
     if isinstance(
         error, httpx.UnsupportedProtocol | httpx.InvalidURL | httpx.LocalProtocolError | UnicodeError
     ):
-        said = words.NOT_ASCII if isinstance(error, UnicodeError) else readable(str(error))
-        return BadRequest(words.unsendable(host, said))
+        is_text = isinstance(error, UnicodeError)
+        reason = "a header is not plain ASCII" if is_text else sanitize_server_text(str(error))
+        return BadRequest(
+            f"The request to {host} cannot be sent: {reason}.",
+            hint="Check the addresses and headers in config.toml.",
+        )
     return None
+
+
+def _proxy_login_error() -> ApiError:
+    return ApiError(
+        "The proxy requires a login (407).",
+        status=httpx.codes.PROXY_AUTHENTICATION_REQUIRED,
+        hint="Put the login in the proxy's address: http://name:password@host:port.",
+    )
 
 
 def _unconnected(error: Exception, cause: BaseException, host: str) -> CodexError | None:
     if not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
         return None
-    said = words.NO_ANSWER if isinstance(error, httpx.ConnectTimeout) else _connect_reason(cause, error)
-    return StreamInterrupted(words.unconnected(host, said))
+    is_timeout = isinstance(error, httpx.ConnectTimeout)
+    reason = "the connection timed out" if is_timeout else _connect_reason(cause, error)
+    return StreamInterrupted(
+        f"Could not connect to {host}: {reason}.",
+        hint="Check the network, the proxy and base_url, then run the cell again.",
+    )
 
 
-def unreadable_response(status: int, content_type: str, body: bytes, *, backend: Backend) -> ApiError:
-    """Give the error for a successful reply that is no stream of events: a web page, other JSON, nothing."""
-    kind = content_type.partition(";")[0].strip() or words.UNNAMED_TYPE
-    if status == httpx.codes.NO_CONTENT or not body:
-        message = words.answered_with_nothing(backend.name, str(status))
-    else:
-        said = readable(body[:4000].decode("utf-8", "replace"))
-        message = words.another_type(backend.name, kind, said)
-    return ApiError(message, status=status)
-
-
-def _error_by_name(
-    problem: Problem, headers: Mapping[str, str], about: _About, now: datetime
-) -> CodexError | None:
-    """Give the error that the machine-readable cause names, whatever the status."""
-    names, text = problem.names, problem.text
-    if names & _CONTEXT_CODES:
-        return ContextWindowExceeded(words.CONTEXT_FULL, **about)
-    if "insufficient_quota" in names:
-        return QuotaExceeded(words.QUOTA_USED_UP, **about)
-    if "usage_limit_reached" in names:
-        return _usage_limit(problem, headers, about, now)
-    if "usage_not_included" in names:
-        return UsageLimitReached(words.NOT_IN_PLAN, **about)
-    if names & _MODEL_CODES or (about["status"] in {None, 400, 404} and _MODEL_REFUSED.search(text)):
-        return ModelUnavailable(text or words.MODEL_UNAVAILABLE, **about)
-    if names & _OVERLOAD_CODES:
-        overloaded = BackendOverloaded(words.MODEL_FULL, **about)
-        overloaded.retry_after = retry_after(headers, text, now)
-        return overloaded
-    if names & _POLICY_CODES:
-        return BadRequest(text or words.REFUSED_BY_POLICY, **about)
-    if "invalid_encrypted_content" in names:
-        return BadRequest(words.SEALED_FOR_ANOTHER, **about)
-    return None
-
-
-def _rate_limited(problem: Problem, headers: Mapping[str, str], about: _About, now: datetime) -> RateLimited:
-    error = RateLimited(words.TOO_MANY_REQUESTS.followed_by(_said(problem)), **about)
-    error.retry_after = retry_after(headers, problem.text, now)
-    return error
-
-
-def _usage_limit(
-    problem: Problem, headers: Mapping[str, str], about: _About, now: datetime
-) -> UsageLimitReached:
-    """Say which window is full, of which plan, and when it resets, as far as the reply tells."""
-    limits = parse_headers(headers)
-    windows = limits.windows if limits is not None else ()
-    full = max(windows, key=lambda window: window.used_percent or 0.0, default=None)
-    resets_at = reset_moment(problem.fields, now) or (full.resets_at if full else None)
-    plan = problem.fields.get("plan_type")
-    plan = plan if isinstance(plan, str) else None
-    if limits is not None and "credits_depleted" in (limits.reached or ""):
-        message = words.NO_CREDITS
-    else:
-        message = _full(full.label if full is not None and full.window_minutes else "", plan or "")
-    if resets_at is not None:
-        message = message.followed_by(words.resets_at(f"{resets_at.astimezone():%H:%M on %d %b %Y}"))
-    error = UsageLimitReached(message, **about)
-    error.resets_at, error.plan = resets_at, plan
-    if limits is not None and limits.promo:
-        error.hint = f"{readable(limits.promo)} {error.hint}"
-    return error
-
-
-def _full(window: str, plan: str) -> Message:
-    """Say as much of the limit as is known."""
-    if window and plan:
-        return words.usage_limit(window, plan)
-    if plan:
-        return words.usage_limit_of_plan(plan)
-    return words.usage_limit_of_window(window) if window else words.USAGE_LIMIT
-
-
-def _not_an_answer(status: int, headers: Mapping[str, str], about: _About, who: str) -> ApiError:
-    target = headers.get("location")
-    if target:
-        message = words.redirected(who, readable(target), str(status))
-    elif status == httpx.codes.NO_CONTENT:
-        message = words.answered_with_nothing(who, str(status))
-    else:
-        message = words.no_stream(who, str(status))
-    return ApiError(message, **about)
-
-
-def _proxy_error(error: Exception) -> ApiError:
-    said = readable(str(error))
-    if "407" in said:
-        return ApiError(words.PROXY_WANTS_LOGIN, status=407)
-    return ApiError(words.proxy_refuses(said))
+def _connect_reason(cause: BaseException, error: Exception) -> str:
+    if isinstance(cause, socket.gaierror):
+        return "the host name could not be resolved"
+    if isinstance(cause, OSError) and cause.errno and not isinstance(cause, ssl.SSLError):
+        return os.strerror(cause.errno).lower()
+    return sanitize_server_text(str(error).lower()) or "the connection failed"
 
 
 def _host_of(url: str) -> str:
     try:
-        return urlsplit(url).hostname or words.THE_BACKEND
+        return urlsplit(url).hostname or _THE_BACKEND
     except ValueError:
-        return words.THE_BACKEND
+        return _THE_BACKEND
 
 
 def _root_cause(error: BaseException) -> BaseException:
@@ -408,11 +463,3 @@ def _root_cause(error: BaseException) -> BaseException:
     while (below := seen[-1].__cause__ or seen[-1].__context__) is not None and below not in seen:
         seen.append(below)
     return seen[-1]
-
-
-def _connect_reason(cause: BaseException, error: Exception) -> str:
-    if isinstance(cause, socket.gaierror):
-        return words.UNKNOWN_NAME
-    if isinstance(cause, OSError) and cause.errno and not isinstance(cause, ssl.SSLError):
-        return os.strerror(cause.errno).lower()
-    return readable(str(error).lower()) or network.FAILED

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from codex_nb.words import limits as words
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -46,7 +44,7 @@ class Credits:
 
 @dataclass(frozen=True)
 class RateLimits:
-    """All that one reply told about limits; ``reached`` is the kind of limit that was hit."""
+    """All that one reply says about limits; ``reached`` is the kind of limit that was hit."""
 
     windows: tuple[Window, ...] = ()
     plan: str | None = None
@@ -59,17 +57,17 @@ class RateLimits:
 def window_label(minutes: int | None) -> str:
     """Name a window by its length, with the tolerance that the backend's own rounding needs."""
     if minutes is None or minutes <= 0:
-        return words.LIMIT
-    for days, name in ((7, words.WEEK), (30, words.MONTH), (1, words.DAY)):
+        return "limit"
+    for days, name in ((7, "week"), (30, "month"), (1, "day")):
         length = days * MINUTES_OF_A_DAY
         if abs(minutes - length) <= length * NEARLY:
             return name
     if minutes >= 2 * MINUTES_OF_A_DAY:
-        return words.days(str(round(minutes / MINUTES_OF_A_DAY)))
+        return f"{round(minutes / MINUTES_OF_A_DAY)} days"
     if minutes < MINUTES_OF_AN_HOUR:
-        return words.minutes(str(minutes))
+        return f"{minutes} min"
     hours = minutes / MINUTES_OF_AN_HOUR
-    return words.hours(str(round(hours)) if abs(hours - round(hours)) < NEARLY else f"{hours:.1f}")
+    return f"{round(hours)} h" if abs(hours - round(hours)) < NEARLY else f"{hours:.1f} h"
 
 
 def parse_headers(headers: Mapping[str, str]) -> RateLimits | None:
@@ -93,22 +91,22 @@ def parse_headers(headers: Mapping[str, str]) -> RateLimits | None:
 
 def _header_window(headers: Mapping[str, str], family: str, part: str) -> Window | None:
     prefix = f"{family}-{part}"
-    used = _number(headers.get(f"{prefix}-used-percent"))
+    used = parse_number(headers.get(f"{prefix}-used-percent"))
     if used is None:
         return None
     default = family.removeprefix("x-").replace("-", "_")
     return Window(
         used_percent=used,
-        window_minutes=_whole(headers.get(f"{prefix}-window-minutes")),
-        resets_at=_moment(headers.get(f"{prefix}-reset-at")),
+        window_minutes=_integer(headers.get(f"{prefix}-window-minutes")),
+        resets_at=parse_time(headers.get(f"{prefix}-reset-at")),
         limit=headers.get(f"{family}-limit-name") or default,
     )
 
 
 def _header_credits(headers: Mapping[str, str]) -> Credits | None:
     found = Credits(
-        has_credits=_flag(headers.get("x-codex-credits-has-credits")),
-        unlimited=_flag(headers.get("x-codex-credits-unlimited")),
+        has_credits=_boolean(headers.get("x-codex-credits-has-credits")),
+        unlimited=_boolean(headers.get("x-codex-credits-unlimited")),
         balance=headers.get("x-codex-credits-balance") or None,
     )
     return None if found == Credits() else found
@@ -159,9 +157,11 @@ def _usage_windows(table: Any, limit: str) -> list[Window]:
 def _table_window(table: Any, limit: str) -> Window | None:
     if not isinstance(table, dict):
         return None
-    seconds = _whole(table.get("limit_window_seconds"))
-    minutes = _whole(table.get("window_minutes")) if seconds is None else seconds // 60
-    window = Window(_number(table.get("used_percent")), minutes, _moment(table.get("reset_at")), limit)
+    seconds = _integer(table.get("limit_window_seconds"))
+    minutes = _integer(table.get("window_minutes")) if seconds is None else seconds // 60
+    window = Window(
+        parse_number(table.get("used_percent")), minutes, parse_time(table.get("reset_at")), limit
+    )
     return None if window == Window(limit=limit) else window
 
 
@@ -170,13 +170,14 @@ def _table_credits(table: Any) -> Credits | None:
         return None
     balance = table.get("balance")
     return Credits(
-        has_credits=_flag(table.get("has_credits")),
-        unlimited=_flag(table.get("unlimited")),
+        has_credits=_boolean(table.get("has_credits")),
+        unlimited=_boolean(table.get("unlimited")),
         balance=None if balance is None else str(balance),
     )
 
 
-def _number(value: Any) -> float | None:
+def parse_number(value: Any) -> float | None:
+    """Read a finite number, also from text; None for anything else."""
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -184,13 +185,14 @@ def _number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _whole(value: Any) -> int | None:
-    number = _number(value)
+def _integer(value: Any) -> int | None:
+    number = parse_number(value)
     return None if number is None else int(number)
 
 
-def _moment(value: Any) -> datetime | None:
-    seconds = _number(value)
+def parse_time(value: Any) -> datetime | None:
+    """Read seconds since the epoch as aware UTC; None for anything else."""
+    seconds = parse_number(value)
     if seconds is None or seconds <= 0:
         return None
     try:
@@ -199,7 +201,7 @@ def _moment(value: Any) -> datetime | None:
         return None
 
 
-def _flag(value: Any) -> bool | None:
+def _boolean(value: Any) -> bool | None:
     if isinstance(value, bool):
         return value
     return {"true": True, "1": True, "false": False, "0": False}.get(str(value).lower())

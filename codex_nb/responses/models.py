@@ -24,7 +24,6 @@ from codex_nb.http import httpx, request_json
 from codex_nb.rendering.visible import visible_line
 from codex_nb.responses.errors import response_error, transport_error, unreadable_response
 from codex_nb.responses.request import CONTRACT_VERSION
-from codex_nb.words import models as words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -104,7 +103,11 @@ class Model:
     ) -> ReasoningChoice:
         """Fit the user's wishes to the model; an effort that it lacks is a ConfigError."""
         if effort is not None and self.lacks(effort):
-            raise ConfigError(words.no_effort(self.slug, effort, ", ".join(self.efforts)), key="effort")
+            raise ConfigError(
+                f"{self.slug} does not support the reasoning effort {effort!r}.",
+                key="effort",
+                hint=f"Use one of: {', '.join(self.efforts)}.",
+            )
         summary = summary or self.default_summary
         return ReasoningChoice(
             effort=self._highest_effort if effort == ULTRA else effort or self.default_effort,
@@ -468,7 +471,7 @@ class ModelCatalog:
         found = _find(slug, listed)
         is_refused = self._backend.is_chatgpt and listed and self._is_live() and not _find(slug, BUNDLED)
         if found is None and is_refused:
-            raise self._unavailable(ModelUnavailable(words.unknown(slug)), slug, listed)
+            raise self._unavailable(ModelUnavailable(f"Unknown model {slug!r}."), slug, listed)
         return found
 
     def _assumed(self, slug: str) -> Model:
@@ -497,7 +500,7 @@ class ModelCatalog:
         )
         models = parse_models(body)
         if not models:
-            raise CodexError(words.none_listed(self._backend.name))
+            raise CodexError(f"{self._backend.name} lists no models.", hint="Choose a model with -m.")
         self._cache.write(self._key, CachedModels(models, self._clock()))
         self._brought += 1
         return models
@@ -519,12 +522,16 @@ class ModelCatalog:
     def _first(self, models: tuple[Model, ...]) -> Model:
         shown = [model for model in models if model.is_listed] or list(models)
         if not shown:
-            raise ConfigError(words.none_known(self._backend.name), key="model")
+            raise ConfigError(
+                f"{self._backend.name} lists no models, and config.toml sets none.",
+                key="model",
+                hint="Choose a model with -m, or set model in config.toml.",
+            )
         return shown[0]
 
     def _unavailable(self, error: ModelUnavailable, slug: str, listed: Iterable[Model]) -> ModelUnavailable:
         near = nearest(slug, listed)
-        hint = words.nearest(", ".join(near)) if near else None
+        hint = f"Did you mean one of these: {', '.join(near)}?" if near else None
         told = ModelUnavailable(
             str(error), status=error.status, code=error.code, request_id=error.request_id, hint=hint
         )

@@ -11,8 +11,6 @@ from urllib.parse import urlsplit
 
 from codex_nb.config.settings import API_BASE_URL
 from codex_nb.errors import ConfigError
-from codex_nb.words import api_errors
-from codex_nb.words import settings as words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,7 +93,9 @@ def choose_backend(settings: Settings, *, is_chatgpt_auth: bool) -> Backend:
         )
     if provider.base_url is None:
         key = f"model_providers.{provider.id}.base_url"
-        raise ConfigError(words.address_missing(key), key=key)
+        raise ConfigError(
+            f"{key} is missing: expected the base URL of the API.", key=key, hint="Add it to config.toml."
+        )
     speaks_codex = provider.requires_openai_auth and is_chatgpt_auth
     return Backend(
         base_url=provider.base_url,
@@ -123,7 +123,7 @@ def _is_azure(base_url: str) -> bool:
 def _key_hint(variable: str | None, instructions: str | None) -> str | None:
     if variable is None:
         return None
-    return instructions or api_errors.key_variable(variable)
+    return instructions or f"Check the API key in the environment variable {variable}."
 
 
 # An item of the model's input that may leave this machine: it is redacted and bounded, and text from elsewhere in it

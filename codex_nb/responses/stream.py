@@ -20,8 +20,6 @@ from codex_nb.responses.events import (
     parse_event,
 )
 from codex_nb.responses.limits import parse_headers
-from codex_nb.words import api_errors as words
-from codex_nb.words import kernel as kernel_words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Iterator, Sequence
@@ -122,7 +120,7 @@ class EventStreamDecoder:
     def _grow(self, count: int) -> None:
         self._size += count
         if self._size > self._max_event_bytes:
-            raise EventTooLargeError(words.event_too_large(str(self._max_event_bytes)))
+            raise EventTooLargeError(f"an event exceeds {self._max_event_bytes} bytes")
 
     def _take(self, lines: list[bytes]) -> list[ServerSentEvent]:
         events: list[ServerSentEvent] = []
@@ -172,7 +170,7 @@ def _delta_key(event: ServerEvent | UnknownEvent) -> Hashable:
     return (event.item_id, event.output_index, event.part) if isinstance(event, Delta) else id(event)
 
 
-class IdleLimit:
+class IdleTimeout:
     """``with limit:`` around a wait raises TimeoutError when it lasts longer than ``seconds``.
 
     It does what ``asyncio.timeout`` does, which makes and takes back a timer at every entry: for one word of a stream
@@ -198,7 +196,7 @@ class IdleLimit:
         """Begin a wait."""
         task = asyncio.current_task()
         if task is None:
-            raise RuntimeError(kernel_words.OUTSIDE_A_TASK)
+            raise RuntimeError("An idle timeout needs a running task.")
         self._task, self._cancelling, self._began = task, task.cancelling(), self._loop.time()
         if self._timer is None:
             self._timer = self._loop.call_later(self._seconds, self._look)
@@ -360,7 +358,7 @@ class ResponseReader:
         self._chunks = response.aiter_bytes()
         self._coalesced = CoalescingReader(self._chunks)  # of an event stream; any other body is read at once
         self._decoder = EventStreamDecoder()
-        self._idle_limit = IdleLimit(backend.idle_timeout_s)
+        self._idle_timeout = IdleTimeout(backend.idle_timeout_s)
         self._sample = b""
         self._events_seen = 0
         self._is_over = False
@@ -403,7 +401,7 @@ class ResponseReader:
 
     async def aclose(self) -> None:
         """Stop reading and close the response."""
-        self._idle_limit.close()
+        self._idle_timeout.close()
         await self._coalesced.aclose()
         await self._response.aclose()
 
@@ -432,7 +430,7 @@ class ResponseReader:
         """Read until at least one event is complete; None at the end. Bytes that complete nothing do not count."""
         failure: CodexError
         try:
-            with self._idle_limit:
+            with self._idle_timeout:
                 async for chunk in self._coalesced:
                     if not self._events_seen and len(self._sample) < SAMPLE_BYTES:
                         self._sample += chunk[:SAMPLE_BYTES]
@@ -440,8 +438,11 @@ class ResponseReader:
                         return sent
                 return None
         except EventTooLargeError as error:
-            message = words.too_much_at_once(self._backend.name, str(error))
-            failure = StreamInterrupted(message, events_seen=self._events_seen)
+            failure = StreamInterrupted(
+                f"The response of {self._backend.name} is too large: {error}.",
+                events_seen=self._events_seen,
+                hint="Ask for a smaller answer.",
+            )
             failure.retryable = False
         except (httpx.HTTPError, httpx.StreamError, OSError) as error:
             failure = self._transport_error(error)
@@ -495,11 +496,15 @@ class ResponseReader:
 
     def _cut_error(self) -> CodexError:
         if self._events_seen:
-            return StreamInterrupted(words.BROKEN_OFF, events_seen=self._events_seen)
+            return StreamInterrupted(
+                "The stream ended before the answer was complete.", events_seen=self._events_seen
+            )
         kind = self._response.headers.get("content-type", "")
         if not kind.startswith("text/event-stream") or self._sample.strip():
             return self._unreadable(self._sample)
-        return StreamInterrupted(words.closed_early(self._backend.name))
+        return StreamInterrupted(
+            f"{self._backend.name} closed the stream before the first event.", hint="Run the cell again."
+        )
 
     def _unreadable(self, body: bytes) -> CodexError:
         kind = self._response.headers.get("content-type", "")

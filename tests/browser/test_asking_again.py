@@ -46,7 +46,7 @@ def test_a_question_that_failed_before_it_was_sent_is_asked_for_again_by_a_click
     )
     for index in (0, 1, 2):
         notebook.run(index)
-    notebook.wait_for_text(2, "has no effort 'extreme'")
+    notebook.wait_for_text(2, "does not support the reasoning effort 'extreme'")
     notebook.run(3)
     assert sim.requests.count("/responses") == 0
     notebook.output(2).get_by_role("button", name="Retry").click()

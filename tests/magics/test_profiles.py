@@ -10,7 +10,7 @@ from codex_nb.simulator import ADA, GRACE, Simulator
 from tests.magics.conftest import Notebook
 
 CHANGED = f"This session belongs to {ADA.email}, but the login is now {GRACE.email}."
-WAY_ON = "Run %codex login, or %reload_ext codex_nb to go on with the account on disk."
+WAY_ON = "Run %codex login, or %reload_ext codex_nb to continue with the account on disk."
 
 
 @pytest.fixture

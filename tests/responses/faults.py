@@ -203,24 +203,33 @@ FAULTS = (
         6,
     ),
     Fault("byte by byte", drip_an_answer, "All is well."),
-    Fault("silent before the head", silent_after(), errors.StreamInterrupted, 6, "went silent", BRIEFLY),
-    Fault("silent after the head", silent_after(head()), errors.StreamInterrupted, 6, "went silent", BRIEFLY),
+    Fault(
+        "silent before the head", silent_after(), errors.StreamInterrupted, 6, "stopped responding", BRIEFLY
+    ),
+    Fault(
+        "silent after the head",
+        silent_after(head()),
+        errors.StreamInterrupted,
+        6,
+        "stopped responding",
+        BRIEFLY,
+    ),
     Fault(
         "silent in an event",
         silent_after(head(), OPENING, b"data: {"),
         errors.StreamInterrupted,
         6,
-        "silent",
+        "stopped responding",
         BRIEFLY,
     ),
-    Fault("comments for ever", drip_comments, errors.StreamInterrupted, 6, "went silent", BRIEFLY),
+    Fault("comments for ever", drip_comments, errors.StreamInterrupted, 6, "stopped responding", BRIEFLY),
     Fault("one event of 100 MB", one_huge_event, errors.StreamInterrupted, 1, "exceeds"),
     Fault("a last event without its end", saying(head(), ANSWER[:-2]), "All is well."),
     Fault("HTML with 200", reply("200 OK", b"<h1>Sign in</h1>", "text/html"), errors.ApiError, 1, "Sign in"),
     Fault("a whole response as JSON", reply("200 OK", completed(message("Whole."))["response"]), "Whole."),
     Fault("other JSON with 200", reply("200 OK", {"hello": 1}), errors.ApiError, 1, "application/json"),
     Fault("an error with 200", problem("200 OK", "insufficient_quota"), errors.QuotaExceeded),
-    Fault("204", saying(head("204 No Content", None)), errors.ApiError, 1, "nothing"),
+    Fault("204", saying(head("204 No Content", None)), errors.ApiError, 1, "empty"),
     Fault(
         "302",
         saying(head("302 Found", None, location="https://login.example")),
@@ -275,7 +284,9 @@ FAULTS = (
     Fault("403", problem("403 Forbidden", "unsupported_country"), errors.ApiError, 1, "403"),
     Fault("404", reply("404 Not Found", b"no such page", "text/plain"), errors.ApiError, 1, "base_url"),
     Fault("404, model", problem("404 Not Found", "model_not_found"), errors.ModelUnavailable),
-    Fault("407", saying(head("407 Proxy Authentication Required", None)), errors.ApiError, 1, "proxy asks"),
+    Fault(
+        "407", saying(head("407 Proxy Authentication Required", None)), errors.ApiError, 1, "proxy requires"
+    ),
     Fault("408", reply("408 Request Timeout", {}), errors.BackendOverloaded, 6),
     Fault("409", reply("409 Conflict", {}), errors.BackendOverloaded, 6),
     Fault("413", reply("413 Too Large", b"", "text/html"), errors.ContextWindowExceeded),
@@ -285,7 +296,7 @@ FAULTS = (
         reply("429 Too Many Requests", USAGE_LIMIT, **WINDOW),
         errors.UsageLimitReached,
         1,
-        "5 h",
+        "5-hour",
     ),
     Fault(
         "429, plan",
@@ -343,7 +354,7 @@ FAULTS = (
         saying(head("407 Login", None)),
         errors.ApiError,
         1,
-        "proxy asks",
+        "proxy requires",
         role="proxy",
     ),
     Fault(
@@ -351,7 +362,7 @@ FAULTS = (
         saying(head("407 Login", None)),
         errors.ApiError,
         1,
-        "proxy asks",
+        "proxy requires",
         role="tunnel",
     ),
     Fault(

@@ -74,7 +74,7 @@ def test_a_provider_that_takes_the_openai_login_is_a_chatgpt_backend_without_com
 
 def test_a_provider_with_a_key_says_where_the_key_comes_from() -> None:
     assert chosen(is_chatgpt_auth=False, provider=replace(LOCAL, env_key="LOCAL_KEY")).key_hint == (
-        "Check the key in the environment variable LOCAL_KEY."
+        "Check the API key in the environment variable LOCAL_KEY."
     )
     told = replace(LOCAL, env_key="LOCAL_KEY", env_key_instructions="Ask Bob.")
     assert chosen(is_chatgpt_auth=False, provider=told).key_hint == "Ask Bob."

@@ -253,7 +253,7 @@ async def test_a_reply_that_was_not_streamed_is_an_answer_all_the_same() -> None
 async def test_a_cut_before_anything_is_mended_out_of_sight() -> None:
     outcome = await outcome_of([httpx.ConnectError("refused"), stream_of(*answer("Hello."))])
     assert outcome.finished.text == "Hello."
-    assert outcome.retries == [Retrying(2, 6, 0.2, "No connection to chatgpt.com: refused.", ())]
+    assert outcome.retries == [Retrying(2, 6, 0.2, "Could not connect to chatgpt.com: refused.", ())]
     assert outcome.sleeps == [0.2]
 
 
@@ -441,7 +441,7 @@ async def test_a_refused_model_names_those_that_are_there(tmp_path: Path) -> Non
         with pytest.raises(ModelUnavailable, match="is not supported") as caught:
             [_ async for _ in client.stream(REQUEST)]
     assert "gpt-6.1-sol" in caught.value.available
-    assert "Choose one of the nearest: " in caught.value.line
+    assert "Did you mean one of these: " in caught.value.line
 
 
 async def test_an_error_after_text_is_raised_after_the_text() -> None:

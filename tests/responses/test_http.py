@@ -111,7 +111,7 @@ def test_a_certificate_file_that_is_absent_is_named(tmp_path: Path) -> None:
 
 def test_a_certificate_file_without_a_certificate_is_named(tmp_path: Path) -> None:
     (tmp_path / "empty.pem").write_text("nothing")
-    with pytest.raises(ConfigError, match="not a PEM file"):
+    with pytest.raises(ConfigError, match="holds no certificates"):
         open_http(replace(SETTINGS, ca_certificate=tmp_path / "empty.pem"), {})
 
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from codex_nb.responses.stream import IdleLimit
+from codex_nb.responses.stream import IdleTimeout
 
 pytestmark = pytest.mark.anyio
 
@@ -18,9 +18,9 @@ async def forever() -> None:
 
 
 async def test_a_wait_that_lasts_too_long_is_a_timeout() -> None:
-    limit = IdleLimit(SHORT_S)
+    timeout = IdleTimeout(SHORT_S)
 
-    with pytest.raises(TimeoutError), limit:
+    with pytest.raises(TimeoutError), timeout:
         await forever()
 
     task = asyncio.current_task()
@@ -29,30 +29,30 @@ async def test_a_wait_that_lasts_too_long_is_a_timeout() -> None:
 
 
 async def test_the_limit_holds_for_a_later_wait_as_well() -> None:
-    limit = IdleLimit(SHORT_S)
+    timeout = IdleTimeout(SHORT_S)
     for _ in range(3):
-        with limit:
+        with timeout:
             await asyncio.sleep(0)
 
-    with pytest.raises(TimeoutError), limit:
+    with pytest.raises(TimeoutError), timeout:
         await forever()
-    with pytest.raises(TimeoutError), limit:
+    with pytest.raises(TimeoutError), timeout:
         await forever()
 
 
 async def test_time_between_two_waits_does_not_count() -> None:
-    limit = IdleLimit(SHORT_S)
-    with limit:
+    timeout = IdleTimeout(SHORT_S)
+    with timeout:
         await asyncio.sleep(0)
     await asyncio.sleep(2 * SHORT_S)
 
-    with limit:
+    with timeout:
         await asyncio.sleep(0)
 
 
 async def test_a_cancellation_from_outside_stays_one() -> None:
     async def wait() -> None:
-        with IdleLimit(60.0):
+        with IdleTimeout(60.0):
             await forever()
 
     task = asyncio.create_task(wait())
@@ -73,10 +73,10 @@ async def test_many_waits_share_one_timer(monkeypatch: pytest.MonkeyPatch) -> No
         return timers[-1]
 
     monkeypatch.setattr(loop, "call_later", call_later)
-    limit = IdleLimit(60.0)
+    timeout = IdleTimeout(60.0)
     for _ in range(100):
-        with limit:
+        with timeout:
             await asyncio.sleep(0)
 
-    limit.close()
+    timeout.close()
     assert [timer.cancelled() for timer in timers] == [True]

@@ -23,7 +23,7 @@ from codex_nb.errors import (
     UsageLimitReached,
 )
 from codex_nb.http import httpx
-from codex_nb.responses.errors import event_error, readable, response_error, transport_error
+from codex_nb.responses.errors import event_error, response_error, sanitize_server_text, transport_error
 from tests.leaks import find_leaks
 from tests.responses.fakes import API, CHATGPT
 
@@ -41,12 +41,12 @@ SHAPES: list[tuple[Any, str]] = [
     ({"detail": "Three."}, "Three."),
     ({"detail": {"message": "Four."}}, "Four."),
     ({"detail": {"code": "five"}}, "five"),
-    ({"detail": [{"msg": "Six."}]}, 'OpenAI refused the request (400). It says: "[{"msg": "Six."}]"'),
+    ({"detail": [{"msg": "Six."}]}, 'OpenAI rejected the request (400): "[{"msg": "Six."}]".'),
     ({"message": "Seven."}, "Seven."),
     (b"<html><style>p {}</style><h1>Eight</h1>\n<script>x()</script></html>", "Eight"),
     (b"Nine.\r\n\r\n\x1b[31m\x00", "Nine. [31m"),
     (b"\xff\xfeTen", "\ufffd\ufffdTen"),
-    ([1, 2], 'OpenAI refused the request (400). It says: "[1, 2]"'),
+    ([1, 2], 'OpenAI rejected the request (400): "[1, 2]".'),
 ]
 
 
@@ -57,7 +57,7 @@ def test_a_refusal_is_read_wherever_it_says_why(body: Any, said: str) -> None:
 
 @pytest.mark.parametrize("body", [{}, b"", {"error": {}}, {"error": None}])
 def test_a_refusal_without_words_has_ours(body: Any) -> None:
-    assert str(refused(400, body)).startswith("OpenAI refused the request (400).")
+    assert str(refused(400, body)).startswith("OpenAI rejected the request (400)")
 
 
 def test_a_refusal_may_hide_in_a_header() -> None:
@@ -79,7 +79,7 @@ def test_the_id_that_support_asks_for_is_kept(name: str) -> None:
 
 
 def test_long_words_are_cut() -> None:
-    assert len(readable("word " * 1000)) == 300
+    assert len(sanitize_server_text("word " * 1000)) == 300
 
 
 SECRETS = {
@@ -154,13 +154,13 @@ def usage_limit(fields: dict[str, Any], headers: dict[str, str]) -> UsageLimitRe
 
 def test_a_usage_limit_names_window_plan_and_reset() -> None:
     error = usage_limit({"plan_type": "plus", "resets_in_seconds": 90}, FULL)
-    assert str(error).startswith("The week usage limit of the plus plan is reached. It resets at ")
+    assert str(error).startswith("You've reached the weekly limit of ChatGPT Plus. It resets at ")
     assert (error.plan, error.resets_at) == ("plus", datetime(2026, 11, 20, 20, 1, 30, tzinfo=UTC))
 
 
 def test_a_usage_limit_that_tells_nothing_says_nothing_more() -> None:
     error = usage_limit({"resets_at": "never", "plan_type": None}, {})
-    assert (str(error), error.resets_at, error.plan) == ("The usage limit is reached.", None, None)
+    assert (str(error), error.resets_at, error.plan) == ("You've reached the usage limit.", None, None)
 
 
 def test_the_reset_may_be_told_by_the_headers_only() -> None:
@@ -191,20 +191,20 @@ def raised(error: Exception, cause: BaseException | None = None) -> CodexError:
 
 
 CONNECTIONS: list[tuple[Exception, BaseException | None, type[CodexError], str]] = [
-    (httpx.ConnectError("x"), socket.gaierror(-2, "?"), StreamInterrupted, "its name is not known"),
+    (httpx.ConnectError("x"), socket.gaierror(-2, "?"), StreamInterrupted, "could not be resolved"),
     (httpx.ConnectError("x"), OSError(errno.EHOSTUNREACH, "?"), StreamInterrupted, "no route to host"),
     (httpx.ConnectError("All connection attempts failed"), None, StreamInterrupted, "attempts failed"),
-    (httpx.ConnectTimeout("x"), None, StreamInterrupted, "no answer in time"),
+    (httpx.ConnectTimeout("x"), None, StreamInterrupted, "timed out"),
     (
         httpx.ProxyError("502 Bad Gateway"),
         None,
         ApiError,
-        "The proxy refuses the connection: 502 Bad Gateway.",
+        "The proxy refused the connection: 502 Bad Gateway.",
     ),
     (httpx.UnsupportedProtocol("no http"), None, BadRequest, "cannot be sent: no http."),
-    (httpx.ReadError("x"), ConnectionResetError(errno.ECONNRESET, "?"), StreamInterrupted, "broke off"),
-    (httpx.DecodingError("x"), None, StreamInterrupted, "compression is broken"),
-    (TimeoutError(), None, StreamInterrupted, "chatgpt.com went silent"),
+    (httpx.ReadError("x"), ConnectionResetError(errno.ECONNRESET, "?"), StreamInterrupted, "was lost"),
+    (httpx.DecodingError("x"), None, StreamInterrupted, "could not be decompressed"),
+    (TimeoutError(), None, StreamInterrupted, "chatgpt.com stopped responding"),
 ]
 
 

@@ -294,7 +294,7 @@ async def test_a_model_that_is_not_listed_names_the_nearest(shop: Shop) -> None:
         with pytest.raises(ModelUnavailable, match=r"'gpt-6\.1-sole'") as caught:
             await catalog.choose("gpt-6.1-sole")
     assert caught.value.available == ("gpt-6.1-sol", "gpt-5.5")
-    assert caught.value.hint == "Choose one of the nearest: gpt-6.1-sol, gpt-5.5."
+    assert caught.value.hint == "Did you mean one of these: gpt-6.1-sol, gpt-5.5?"
 
 
 async def test_a_model_is_not_refused_by_a_list_that_could_not_be_asked_for(shop: Shop) -> None:
@@ -315,7 +315,7 @@ async def test_a_provider_without_a_list_needs_a_name(shop: Shop) -> None:
     shop.reply = httpx.Response(404)
     local = replace(LOCAL, lists_models=True)
     async with shop.catalog(local) as catalog:
-        with pytest.raises(ConfigError, match=r"config\.toml names none") as caught:
+        with pytest.raises(ConfigError, match=r"config\.toml sets none") as caught:
             await catalog.choose()
     assert caught.value.key == "model"
 
@@ -407,11 +407,11 @@ async def test_a_list_that_cannot_be_had_is_not_asked_for_at_every_question(shop
         assert len(shop.requests) == 1
         shop.clock += 300
         shop.reply = httpx.Response(200, json={"models": [SOL | {"slug": "gpt-5.6-sol"}]})
-        with pytest.raises(ConfigError, match="no effort 'max'"):
+        with pytest.raises(ConfigError, match="reasoning effort 'max'"):
             (await catalog.choose("gpt-5.6-sol")).reasoning(effort="max")
 
 
 def test_an_effort_that_the_model_does_not_have_is_named() -> None:
-    with pytest.raises(ConfigError, match="no effort 'max'") as caught:
+    with pytest.raises(ConfigError, match="reasoning effort 'max'") as caught:
         SOL_MODEL.reasoning(effort="max")
-    assert caught.value.hint == "Choose one that it has: low, high."
+    assert caught.value.hint == "Use one of: low, high."

@@ -271,7 +271,7 @@ async def test_the_settings_effort_is_left_aside_for_a_model_that_lacks_it(tmp_p
     assert [request.effort for request in desk.client.requests] == ["low", "xhigh"]
     [event] = await desk.ask(effort="low")
     assert isinstance(event, TurnFinished)
-    assert "gpt-test has no effort 'low'" in str(event.error)
+    assert "gpt-test does not support the reasoning effort 'low'" in str(event.error)
 
 
 async def test_instructions_are_told_again_only_when_they_change(tmp_path: Path) -> None:
