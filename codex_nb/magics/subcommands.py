@@ -23,7 +23,8 @@ from codex_nb.rendering.answer_output import answer_bundle
 from codex_nb.rendering.inert_markdown import escape_markdown, fenced
 from codex_nb.session.events import TextDone
 from codex_nb.session.notebook_context import describe_redactions, is_question, tokens_of
-from codex_nb.session.prompt import BASE, UntrustedBlock, build_input, project_instructions
+from codex_nb.session.outbound import UntrustedBlock
+from codex_nb.session.prompt import BASE, build_input, project_instructions
 from codex_nb.session.thread import Thread
 from codex_nb.tools.approval import PendingApprovals
 from codex_nb.tools.nbmodel import Run
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
     from codex_nb.magics.account import SignOut
     from codex_nb.magics.session import NotebookReading, ShellSession
     from codex_nb.profile import Profile
-    from codex_nb.session.items import Item
     from codex_nb.session.notebook_context import TurnRequest
+    from codex_nb.session.outbound import Item
     from codex_nb.session.prompt import TurnInput
     from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
 
@@ -115,7 +116,7 @@ async def _opening(profile: Profile, request: TurnRequest) -> TurnInput:
         instructions=BASE,
         project=project,
         redactor=assistant.redactor(),
-        fence=UntrustedBlock("CODE"),  # a saved preview stays the same; a turn has a random word there
+        untrusted=UntrustedBlock("CODE"),  # a saved preview stays the same; a turn has a random word there
     )
 
 
@@ -274,8 +275,7 @@ def threads(session: ShellSession, name: str) -> None:
     """List the kept threads."""
     kept = session.profile(name or None).assistant.threads.threads()
     rows = (
-        (f"`{info.name}`", info.questions, commands_words.thread_size(str(info.size // 1000)))
-        for info in kept
+        (f"`{info.name}`", info.turns, commands_words.thread_size(str(info.size // 1000))) for info in kept
     )
     tell(table(commands_words.THREADS_TABLE, rows) if kept else commands_words.NO_THREADS)
 

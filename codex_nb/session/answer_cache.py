@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from codex_nb.files import replace_file
 from codex_nb.responses.request import choose_backend
 from codex_nb.session.compaction import account_digest
 from codex_nb.session.events import Answer, Notice, ReasoningDone, TextDone, ToolCall, TurnFinished, Usage
-from codex_nb.session.items import assistant_message, message_text, reasoning_text, user_message
+from codex_nb.session.outbound import assistant_message, message_text, reasoning_text, user_message
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+    from pathlib import Path
 
     from codex_nb.session.assistant import ResolvedTurn
     from codex_nb.session.events import TurnEvent
@@ -93,19 +92,9 @@ class AnswerCache:
         return None if self._folder is None else self._folder / f"{key.value}.json"
 
     def _write(self, path: Path, answer: Answer) -> None:
-        folder = path.parent
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         stored = {"version": _VERSION, "at": self._clock(), "answer": asdict(answer)}
-        content = json.dumps(stored, ensure_ascii=False)
-        descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".answer-")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content.encode("utf-8", "replace"))
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-        kept = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+        replace_file(path, json.dumps(stored, ensure_ascii=False).encode("utf-8", "replace"), flush=False)
+        kept = sorted(path.parent.glob("*.json"), key=lambda file: file.stat().st_mtime, reverse=True)
         for old in kept[MOST_ANSWERS:]:
             old.unlink(missing_ok=True)
 

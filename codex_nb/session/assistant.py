@@ -24,14 +24,19 @@ from codex_nb.responses.request import ResponsesRequest
 from codex_nb.session.answer_cache import AnswerCache, CachedAnswer, cache_key, cached_events
 from codex_nb.session.compaction import Compactor, account_digest, needs_compaction, switch_account
 from codex_nb.session.events import Answer, Notice, StepStarted, TurnFinished, TurnStarted
-from codex_nb.session.items import new_uuid
 from codex_nb.session.notebook_context import describe_redactions
-from codex_nb.session.outbound import Redactor, SecretText, TurnRedactor, environment_secrets
-from codex_nb.session.prompt import BASE, UntrustedBlock, build_input, project_instructions, request_redactor
+from codex_nb.session.outbound import (
+    Redactor,
+    SecretText,
+    TurnRedactor,
+    UntrustedBlock,
+    environment_secrets,
+    new_uuid,
+)
+from codex_nb.session.prompt import BASE, build_input, project_instructions, request_redactor
 from codex_nb.session.structured_output import value_format
 from codex_nb.session.thread import Thread
-from codex_nb.session.tool_runner import ToolContext
-from codex_nb.session.turn import STOPPED, SchemaMismatch, SignIn, Turn, needs_sign_in, no_login
+from codex_nb.session.turn import STOPPED, SchemaMismatch, SignIn, ToolContext, Turn, needs_sign_in, no_login
 from codex_nb.tools.approval import ApprovalMemory, ApprovalRules
 
 if TYPE_CHECKING:
@@ -298,7 +303,7 @@ class Assistant:
                 )
                 return cached_events(cached, resolved, prompt)
         if run.compacted or needs_compaction(run.thread.items, resolved.model.context_window):
-            notices.append(Notice("compacted", await self._compactor.compact(run.thread, resolved.template)))
+            notices.append(await self._compactor.compact(run.thread, resolved.template))
         return self._prepare(resolved, run, notices).events(self._client)
 
     async def _cached(self, resolved: ResolvedTurn, run: _TurnRun) -> CachedAnswer | None:
@@ -382,14 +387,14 @@ class Assistant:
 
     def _prepare(self, resolved: ResolvedTurn, run: _TurnRun, notices: list[Notice]) -> Turn:
         request, wanted = resolved.request, resolved.value_format
-        fence, tools = UntrustedBlock(), self._offered(request, run.ports)
+        untrusted, tools = UntrustedBlock(), self._offered(request, run.ports)
         turn_input = build_input(
             request,
             resolved.thread,
             instructions=self._instructions,
             project=resolved.project,
             redactor=self.redactor(resolved.credentials),
-            fence=fence,
+            untrusted=untrusted,
             sends_images=resolved.model.supports_images,
         )
         redactor = turn_input.redactor
@@ -407,7 +412,7 @@ class Assistant:
                 run.approver,
                 run.ports,
                 redact := TurnRedactor(redactor),
-                fence,
+                untrusted,
                 resolved.model.supports_images,
                 redact.learn,
             ),

@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING
 from codex_nb.errors import BadRequest, ContextWindowExceeded
 from codex_nb.responses.events import ResponseFinished
 from codex_nb.session.events import Notice
-from codex_nb.session.items import Item, answer_text, user_message
 from codex_nb.session.notebook_context import tokens_of
-from codex_nb.session.outbound import outbound
-from codex_nb.words import conversation as words
+from codex_nb.session.outbound import answer_text, compaction_trigger, received, user_message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from codex_nb.auth.credentials import Credentials
-    from codex_nb.responses.request import ResponsesRequest
+    from codex_nb.responses.request import Outbound, ResponsesRequest
+    from codex_nb.session.outbound import Item
     from codex_nb.session.thread import Thread
     from codex_nb.session.turn import ModelClient
 
@@ -49,34 +48,33 @@ def size_of(items: Sequence[Item]) -> int:
 
 
 def needs_compaction(items: Sequence[Item], window: int | None) -> bool:
-    """Whether a history takes so much of the model's window (in tokens) that it should be made short."""
+    """Whether a history fills too much of the model's context window (in tokens)."""
     return size_of(items) > FULLNESS * (window or WINDOW)
 
 
 class Compactor:
-    """Makes conversations short; remembers whether the backend knows the trigger."""
+    """Compacts threads; remembers whether the backend supports the compaction trigger."""
 
     def __init__(self, client: ModelClient) -> None:
         self._client = client
         self._supports_trigger = True
 
-    async def compact(self, thread: Thread, template: ResponsesRequest) -> str:
-        """Put a short history in the place of the long one; return the sentence that tells of it."""
+    async def compact(self, thread: Thread, template: ResponsesRequest) -> Notice:
+        """Replace a thread's history by a short one; return the notice of it."""
         items = thread.items
-        before = size_of(items)
-        short = await self._sealed(items, template) if self._supports_trigger else None
-        if short is None:
-            short = await self._summary(items, template)
-        first_words = [item for item in items if item.get("role") == "developer"]
-        sent_digests = [fact for fact in thread.sent_digests if fact.startswith(_KEPT_DIGESTS)]
-        thread.replace([*first_words, short], sent_digests)
-        after = size_of(thread.items)
-        return words.made_short(f"{before:,}", f"{after:,}")
-
-    async def _sealed(self, items: Sequence[Item], template: ResponsesRequest) -> Item | None:
-        request = replace(
-            template, input=outbound((*items, {"type": "compaction_trigger"})), text_format=None
+        compacted = await self._by_backend(items, template) if self._supports_trigger else None
+        if compacted is None:
+            compacted = await self._by_summary(items, template)
+        instructions = [item for item in items if item.get("role") == "developer"]
+        thread.replace(
+            [*instructions, compacted],
+            [each for each in thread.sent_digests if each.startswith(_KEPT_DIGESTS)],
         )
+        before, after = size_of(items), size_of(thread.items)
+        return Notice("compacted", f"The thread was compacted: about {before:,} → {after:,} tokens.")
+
+    async def _by_backend(self, items: Sequence[Outbound], template: ResponsesRequest) -> Outbound | None:
+        request = replace(template, input=(*items, compaction_trigger()), text_format=None)
         try:
             finished = await self._finish(request)
         except ContextWindowExceeded:
@@ -84,16 +82,14 @@ class Compactor:
         except BadRequest:
             self._supports_trigger = False
             return None
-        sealed = [item for item in finished.items if item.get("type") in COMPACTION_ITEMS]
-        self._supports_trigger = len(sealed) == 1
-        return sealed[0] if self._supports_trigger else None
+        compacted = received(item for item in finished.items if item.get("type") in COMPACTION_ITEMS)
+        self._supports_trigger = len(compacted) == 1
+        return compacted[0] if self._supports_trigger else None
 
-    async def _summary(self, items: Sequence[Item], template: ResponsesRequest) -> Item:
+    async def _by_summary(self, items: Sequence[Outbound], template: ResponsesRequest) -> Outbound:
         """Ask for a summary; where even that does not fit, of the newer half, and so on."""
         while True:
-            request = replace(
-                template, input=outbound((*items, user_message(_ASK))), tools=(), text_format=None
-            )
+            request = replace(template, input=(*items, user_message(_ASK)), tools=(), text_format=None)
             try:
                 finished = await self._finish(request)
             except ContextWindowExceeded:
@@ -109,44 +105,44 @@ class Compactor:
             async for event in events:
                 if isinstance(event, ResponseFinished):
                     return event
-        raise BadRequest(words.NO_SUMMARY)
+        raise BadRequest(
+            "The thread is too long, and the request for a summary of it got no response.",
+            hint="Start a new thread with %codex new, or ask again.",
+        )
 
 
-def newer_half(items: Sequence[Item]) -> tuple[Item, ...]:
-    """Return the newer half of a history, beginning with a question, so that no call loses its output."""
-    starts = [
-        index
-        for index, item in enumerate(items)
-        if index and item.get("type") == "message" and item.get("role") == "user"
-    ]
-    later = [index for index in starts if index >= len(items) // 2]
-    return tuple(items[later[0] :]) if later else ()
+def newer_half(items: Sequence[Outbound]) -> tuple[Outbound, ...]:
+    """Return the newer half of a history, from a user message on, so that no call loses its output."""
+    middle = len(items) // 2
+    for index in range(max(1, middle), len(items)):
+        if items[index].get("type") == "message" and items[index].get("role") == "user":
+            return tuple(items[index:])
+    return ()
 
 
 def account_digest(credentials: Credentials) -> str:
-    """Return the fact that a thread was spoken in by this account."""
+    """Return the digest that marks a thread as used by this account."""
     return f"account:{credentials.identity_key[:16]}"
 
 
 def switch_account(thread: Thread, credentials: Credentials) -> list[Notice]:
-    """Let an account go on with a thread that another one began; return what to tell of it."""
-    known = {fact for fact in thread.sent_digests if fact.startswith("account:")}
+    """Let an account continue a thread that another one began; return the notice of it."""
+    known = {each for each in thread.sent_digests if each.startswith("account:")}
     own = account_digest(credentials)
     if not known or known == {own}:
         return []
     thread.replace(strip_encrypted_items(thread.items), [*(thread.sent_digests - known), own])
-    return [Notice("hint", words.BEGUN_BY_ANOTHER)]
+    return [Notice("hint", "A different account began this thread: its encrypted items were removed.")]
 
 
-def strip_encrypted_items(items: Sequence[Item]) -> list[Item]:
-    """Return a history without what only the account that it was begun with can open.
+def strip_encrypted_items(items: Sequence[Item]) -> tuple[Outbound, ...]:
+    """Return a history without what is encrypted for the account that it was begun with.
 
-    Reasoning and compaction items are encrypted for one account. The ids of the other items go, too: the backend would
-    look for the reasoning that belonged to them.
+    The ids of the other items go, too: the backend would look for the reasoning that belonged to them.
     """
-    sealed = {"reasoning", *COMPACTION_ITEMS}
-    return [
+    encrypted = {"reasoning", *COMPACTION_ITEMS}
+    return received(
         {key: value for key, value in item.items() if key != "id"}
         for item in items
-        if item.get("type") not in sealed
-    ]
+        if item.get("type") not in encrypted
+    )

@@ -222,7 +222,7 @@ class NotebookContext:
         )
 
     def render(
-        self, known: Collection[str], fence: Callable[[str, str], str], asked: Collection[str] = ()
+        self, known: Collection[str], untrusted: Callable[[str, str], str], asked: Collection[str] = ()
     ) -> str:
         """Return the text for a thread that knows the sections of these digests; empty when nothing is new.
 
@@ -237,7 +237,7 @@ class NotebookContext:
             unchanged = len(sections) - len(fresh)
             note = f" ({unchanged} more are as they were told before)" if unchanged else ""
             body = "\n\n".join(_entry(section) for section in fresh)
-            blocks.append(f"{heading}{note}:\n{fence(kind, body)}")
+            blocks.append(f"{heading}{note}:\n{untrusted(kind, body)}")
         if blocks and self.not_sent:
             blocks.append("Left out: " + "; ".join(self.not_sent) + ".")
         return "\n\n".join(blocks)

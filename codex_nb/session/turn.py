@@ -9,7 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
-from codex_nb.errors import AuthError, CodexError, MalformedResponse, RefreshFailed, SignInRequired
+from codex_nb.errors import AuthError, CodexError, MalformedResponse, RefreshFailed, SignInRequired, ToolError
 from codex_nb.responses.events import (
     CustomToolCallInputDelta,
     FunctionCallArgumentsDelta,
@@ -25,6 +25,8 @@ from codex_nb.responses.events import (
 )
 from codex_nb.session.events import (
     Answer,
+    ApprovalRequested,
+    ApprovalResolved,
     Notice,
     ReasoningDelta,
     ReasoningDone,
@@ -37,10 +39,12 @@ from codex_nb.session.events import (
     ToolCall,
     ToolCallReady,
     ToolCallStarted,
+    ToolFinished,
+    ToolStarted,
     TurnFinished,
     Usage,
 )
-from codex_nb.session.items import (
+from codex_nb.session.outbound import (
     Item,
     answer_text,
     call_arguments,
@@ -48,19 +52,24 @@ from codex_nb.session.items import (
     is_call,
     message_text,
     reasoning_text,
+    received,
     user_message,
 )
-from codex_nb.session.outbound import outbound
-from codex_nb.session.tool_runner import ToolCallExecution, ToolContext
+from codex_nb.tools.approval import DecisionKind, Effect
+from codex_nb.tools.base import ToolResult
+from codex_nb.tools.outputs import truncate
+from codex_nb.tools.secret_values import secrets_of_namespace
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Collection, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Collection, Iterable, Iterator, Sequence
 
     from codex_nb.responses.events import ResponseEvent
     from codex_nb.responses.limits import RateLimits
-    from codex_nb.responses.request import ResponsesRequest
+    from codex_nb.responses.request import Outbound, ResponsesRequest
     from codex_nb.session.events import TurnEvent, TurnStarted
     from codex_nb.session.thread import Thread
+    from codex_nb.tools.approval import ApprovalRequest, ApprovalRules, Approver, Decision
+    from codex_nb.tools.base import Arguments, Ports, Tool, ToolSet
 
 
 SignIn = Callable[[AuthError], Awaitable[bool]]
@@ -215,6 +224,131 @@ def _essence(call: Item) -> tuple[str, ...]:
     return str(call["type"]), str(call.get("name", "")), call_arguments(call)
 
 
+RESULT_LIMIT = 20_000
+REJECTED = "The user rejected this call; it did not run."
+EDITED = "The user changed the code before running it. What ran:\n{code}\n\nIts result:\n"
+
+
+@dataclass(frozen=True)
+class ToolContext:
+    """What tool calls run with.
+
+    ``redact`` removes secrets from a text, and ``learn`` adds values that later texts may hold; ``untrusted`` puts a
+    text into an untrusted block. ``sends_images`` tells whether the model accepts images.
+    """
+
+    tools: ToolSet
+    rules: ApprovalRules
+    approver: Approver
+    ports: Ports
+    redact: Callable[[str], str]
+    untrusted: Callable[[str, str], str]
+    sends_images: bool = True
+    learn: Callable[[Iterable[str]], None] = lambda _values: None
+
+
+class ToolCallExecution:
+    """The execution of one tool call: parse the arguments, ask for approval, run the tool.
+
+    After :meth:`events`, ``output`` is the item that answers the call, ``record`` its entry in the Answer, and
+    ``stopped`` tells whether the user ended the turn instead.
+    """
+
+    def __init__(self, item: Item, call_number: int, context: ToolContext) -> None:
+        self.stopped = False
+        self.output: Outbound | None = None
+        self._item = item
+        self._number = call_number
+        self._context = context
+        self._text: str | None = None
+
+    @property
+    def record(self) -> ToolCall:
+        """The call's entry in the Answer."""
+        return ToolCall(
+            str(self._item.get("name", "")), self._item["call_id"], call_arguments(self._item), self._text
+        )
+
+    async def events(self) -> AsyncGenerator[TurnEvent, None]:
+        """Yield the call's events, ToolFinished last."""
+        try:
+            tool = self._context.tools.find(str(self._item.get("name", "")))
+            arguments = tool.parse(call_arguments(self._item))
+        except ToolError as error:
+            yield self._answer(str(error), ok=False)
+            return
+        request = tool.request(self._number, arguments)
+        decision = self._context.rules.decide(tool.effect, request)
+        if decision is None:
+            # The request is registered before anyone can see it, so that no click comes too early.
+            waiting = self._context.approver.decide(request)
+            yield ApprovalRequested(request)
+            decision = await waiting
+            self._context.rules.memory.remember(request, decision)
+        yield ApprovalResolved(self._number, decision)
+        if not decision.approved:
+            self.stopped = decision.kind is DecisionKind.STOP
+            yield self._answer(_rejection(decision), ok=False)
+            return
+        yield ToolStarted(self._number)
+        yield await self._run(tool, arguments, request, decision)
+
+    async def _run(
+        self, tool: Tool, arguments: Arguments, request: ApprovalRequest, decision: Decision
+    ) -> ToolFinished:
+        edited = decision.code is not None and decision.code != request.code
+        try:
+            if edited and decision.code is not None:
+                arguments = tool.edited(arguments, decision.code)
+            result = await tool.call(arguments, self._context.ports)
+        except asyncio.CancelledError:
+            raise
+        except KeyboardInterrupt:
+            self.stopped = True
+            result = ToolResult("Interrupted by the user.", ok=False)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 -- whatever a tool raises is its result
+            result = ToolResult(f"{type(error).__name__}: {_message_of(error)}", ok=False)
+        if tool.effect is Effect.EXECUTE and not self.stopped:
+            await self._learn()
+        note = EDITED.format(code=decision.code) if edited else ""
+        return self._answer(result.text, ok=result.ok, images=result.images, note=note, is_data=True)
+
+    async def _learn(self) -> None:
+        """Learn the secrets that the code has put into variables: later outputs may show them."""
+        ports = self._context.ports
+        if (kernel := ports.kernel) is not None:
+            self._context.learn(
+                await ports.main_thread.call(lambda: secrets_of_namespace(kernel.namespace()))
+            )
+
+    def _answer(
+        self, text: str, *, ok: bool, images: tuple[str, ...] = (), note: str = "", is_data: bool = False
+    ) -> ToolFinished:
+        tool_context = self._context
+        text = tool_context.redact(truncate(text, RESULT_LIMIT))
+        note = tool_context.redact(note)
+        if images and not tool_context.sends_images:
+            text = f"{text}\n[{len(images)} images not sent: the model takes text only]"
+            images = ()
+        sent = tool_context.untrusted(str(self._item.get("name", "")), text) if is_data else text
+        self.output = call_output(self._item, note + sent, images)
+        self._text = note + text
+        return ToolFinished(self._number, self._text, ok)
+
+
+def _rejection(decision: Decision) -> str:
+    if decision.by != "user":
+        return decision.message
+    return f"{REJECTED} The user says: {decision.message}" if decision.message else REJECTED
+
+
+def _message_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 -- an exception's own __str__ may fail
+        return "(its message cannot be read)"
+
+
 REPAIR = "Your answer does not fit the JSON schema:\n{problem}\nAnswer again, with the corrected JSON alone."
 NOT_RUN = "not run: the user stopped the turn"
 STOPPED = "Stopped by the user."
@@ -236,7 +370,7 @@ class Turn:
 
     started: TurnStarted
     request: ResponsesRequest
-    new_items: tuple[Item, ...]
+    new_items: tuple[Outbound, ...]
     thread: Thread
     tool_context: ToolContext
     sent_digests: frozenset[str] = frozenset()
@@ -309,7 +443,7 @@ class Turn:
         answered = frozenset(item["call_id"] for item in self._items if is_call(item))
         self._response = EventAdapter(self._call_numbers, answered, self.on_limits)
         turn_state = self._last.turn_state if self._last else None
-        return replace(self.request, input=outbound(self._exchange.input), turn_state=turn_state)
+        return replace(self.request, input=self._exchange.input, turn_state=turn_state)
 
     def _end_step(self) -> list[tuple[int, Item]]:
         """Move the response's items into the exchange; return the calls to run, with their numbers."""
@@ -317,7 +451,7 @@ class Turn:
         self._response = EventAdapter(self._call_numbers)
         self._last = finished or self._last
         self._items += items
-        self._exchange.add(items)
+        self._exchange.add(received(items))
         if finished is None:
             self._status, self._problem = "incomplete", "The response ended before the answer was complete."
             return []
@@ -373,7 +507,7 @@ class Turn:
             self._repaired += 1
             self._answer_start = len(self._items)
             # A validator's message may quote whatever it met.
-            problem = context.fence("the problem", context.redact(str(mismatch)))
+            problem = context.untrusted("the problem", context.redact(str(mismatch)))
             self._exchange.add([user_message(REPAIR.format(problem=problem))])
             return True
         return False
@@ -382,7 +516,7 @@ class Turn:
         """Keep the complete items, close what is open, and return the partial answer."""
         response, self._response = self._response, EventAdapter(self._call_numbers)
         self._items += response.items
-        self._exchange.add(response.items)
+        self._exchange.add(received(response.items))
         self._exchange.abort(response.partial_text)
         self._status = status
         return self._answer(response.partial_text)

@@ -13,8 +13,7 @@ from codex_nb.responses.events import OutputTextDelta, ResponseEvent, ResponseFi
 from codex_nb.responses.request import ResponsesRequest
 from codex_nb.session.context import BUDGET, NotebookContext, build_context
 from codex_nb.session.notebook_context import tokens_of
-from codex_nb.session.outbound import Redactor
-from codex_nb.session.prompt import UntrustedBlock
+from codex_nb.session.outbound import Redactor, UntrustedBlock
 from codex_nb.session.state import TurnState, reduce
 from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
 from tests.benchmarks.fresh import median_of, on_this_machine

@@ -21,10 +21,9 @@ from codex_nb.responses.events import (
 )
 from codex_nb.responses.request import ResponsesRequest
 from codex_nb.session.events import TurnEvent, TurnFinished, TurnStarted
-from codex_nb.session.items import Item, user_message
+from codex_nb.session.outbound import Item, user_message
 from codex_nb.session.thread import Thread
-from codex_nb.session.tool_runner import ToolContext
-from codex_nb.session.turn import Turn
+from codex_nb.session.turn import ToolContext, Turn
 from codex_nb.tools.approval import (
     ApprovalMemory,
     ApprovalRules,
@@ -206,11 +205,11 @@ def make_turn(
     rules = ApprovalRules(policy, memory or ApprovalMemory())
     tool_context = ToolContext(
         tools=(tools or ToolSet((run_python,))).only(lambda tool: rules.offers(tool.effect)),
-        consent=rules,
+        rules=rules,
         approver=approver or PendingApprovals(),
         ports=Ports(SameThread(), kernel or ProcessKernel(), document, folder),
         redact=lambda text: text.replace("s3cret", "[redacted]"),
-        fence=lambda label, text: f"<{label}>{text}</{label}>",
+        untrusted=lambda label, text: f"<{label}>{text}</{label}>",
         sends_images=sends_images,
     )
     return Turn(

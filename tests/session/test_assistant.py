@@ -295,7 +295,7 @@ async def test_another_account_goes_on_with_a_thread_without_what_it_cannot_open
     await desk.ask("one", thread="nb")
     desk.login.credentials = replace(LOGIN, account=Account("acct-2", "user-2", "bob@example.com", "pro"))
     events = await desk.ask("two", thread="nb")
-    assert [event.text[:15] for event in events if isinstance(event, Notice)] == ["Another account"]
+    assert [event.text[:19] for event in events if isinstance(event, Notice)] == ["A different account"]
     sent = desk.client.requests[1].input
     assert [item["type"] for item in sent] == ["message"] * 4
     assert not any("id" in item for item in sent[:3])

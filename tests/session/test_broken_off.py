@@ -9,7 +9,7 @@ import pytest
 
 from codex_nb.errors import StreamInterrupted
 from codex_nb.session.events import TurnEvent, TurnFinished
-from codex_nb.session.items import Item, is_call
+from codex_nb.session.outbound import Item, is_call
 from codex_nb.session.thread import Thread
 from tests.session.scripted import (
     ScriptedClient,

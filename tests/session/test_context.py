@@ -10,8 +10,7 @@ import pytest
 
 from codex_nb.session.context import build_context
 from codex_nb.session.notebook_context import NotebookContext, tokens_of
-from codex_nb.session.outbound import Redactor
-from codex_nb.session.prompt import UntrustedBlock
+from codex_nb.session.outbound import Redactor, UntrustedBlock
 from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
 
 PLAIN = Redactor({})

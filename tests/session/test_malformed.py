@@ -7,7 +7,7 @@ import pytest
 from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.errors import MalformedResponse
 from codex_nb.session.events import ApprovalRequested, ToolCallReady, ToolCallStarted, ToolFinished
-from codex_nb.session.items import Item
+from codex_nb.session.outbound import Item
 from codex_nb.session.thread import Thread
 from codex_nb.tools.approval import DecisionKind
 from tests.session.scripted import (

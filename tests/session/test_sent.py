@@ -15,7 +15,8 @@ from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.magics.question import notebook_tools
 from codex_nb.responses.request import choose_backend, request_body
 from codex_nb.session.context import build_context
-from codex_nb.session.prompt import BASE, RULE
+from codex_nb.session.outbound import RULE
+from codex_nb.session.prompt import BASE
 from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
 from tests.leaks import assert_no_leak
 from tests.session.scripted import called, reply, said

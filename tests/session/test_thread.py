@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from codex_nb.session.items import Item, user_message
+from codex_nb.session.outbound import Item, user_message
 from codex_nb.session.thread import ABORTED_OUTPUT, Thread
 from tests.session.scripted import called, outputs, said, thought
 
@@ -20,7 +20,7 @@ class Notebook:
 
 def test_an_exchange_is_seen_only_once_it_is_committed() -> None:
     journal = Notebook()
-    thread = Thread("t", journal=journal)
+    thread = Thread("t", store=journal)
     question, answer = user_message("hi"), said("ho")
     exchange = thread.begin([question], sent_digests=["digest"])
     exchange.add([answer])
@@ -33,12 +33,11 @@ def test_an_exchange_is_seen_only_once_it_is_committed() -> None:
     assert journal.written == [("append", [question, answer, "digest"])]
 
 
-def test_a_rolled_back_exchange_leaves_no_trace() -> None:
+def test_an_aborted_exchange_without_an_answer_leaves_no_trace() -> None:
     journal = Notebook()
-    thread = Thread("t", journal=journal)
+    thread = Thread("t", store=journal)
     exchange = thread.begin([user_message("hi")])
-    exchange.add([said("ho")])
-    exchange.roll_back()
+    exchange.abort()
     exchange.commit()
     exchange.abort("more")
     assert (thread.items, journal.written) == ((), [])
@@ -64,7 +63,7 @@ def test_every_call_of_an_aborted_exchange_has_an_output() -> None:
 
 def test_a_compacted_history_takes_the_place_of_the_old_one() -> None:
     journal = Notebook()
-    thread = Thread("t", items=[user_message("long")], sent_digests=["digest"], journal=journal)
+    thread = Thread("t", items=[user_message("long")], sent_digests=["digest"], store=journal)
     short = user_message("short")
     thread.replace([short])
     assert (thread.items, thread.sent_digests) == ((short,), frozenset())

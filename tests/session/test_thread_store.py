@@ -4,7 +4,7 @@ import json
 import stat
 from pathlib import Path
 
-from codex_nb.session.items import user_message
+from codex_nb.session.outbound import user_message
 from codex_nb.session.thread import Thread, ThreadStore, next_name, notebook_thread
 from tests.session.scripted import said
 
@@ -68,13 +68,13 @@ def test_a_file_that_is_no_thread_is_kept_aside(tmp_path: Path) -> None:
     assert file.with_suffix(".unreadable").read_text() == "not a thread"
 
 
-def test_threads_are_listed_with_the_number_of_their_answers(tmp_path: Path) -> None:
+def test_threads_are_listed_with_the_number_of_their_turns(tmp_path: Path) -> None:
     store = ThreadStore(tmp_path)
     say(store.open("a"), "one", "1")
     say(store.open("b"), "one", "1")
     say(store.open("b"), "two", "2")
     store.open("empty")
-    listed = {info.name: info.questions for info in ThreadStore(tmp_path).threads()}
+    listed = {info.name: info.turns for info in ThreadStore(tmp_path).threads()}
     assert listed == {"a": 1, "b": 2}
     store.forget("b")
     assert [info.name for info in store.threads()] == ["a"]

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from codex_nb.session.prompt import RULE, UntrustedBlock
+from codex_nb.session.outbound import RULE, UntrustedBlock
 
 
 def test_what_a_fence_holds_cannot_close_it() -> None:
