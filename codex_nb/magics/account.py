@@ -22,7 +22,7 @@ from codex_nb.words import sign_in as words
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from codex_nb.auth import CredentialManager, Credentials, FlowKind, SignedIn
+    from codex_nb.auth import CredentialManager, Credentials, LoginMethod, SignedIn
     from codex_nb.magics.session import ShellSession
     from codex_nb.profile import Profile, Status
     from codex_nb.session.turn import SignIn
@@ -67,7 +67,7 @@ async def find_sign_out(manager: CredentialManager) -> SignOut | None:
 T = TypeVar("T")
 
 READY_S = 1.5
-WAYS: tuple[FlowKind, ...] = ("device", "browser", "api_key", "access_token")
+WAYS: tuple[LoginMethod, ...] = ("device", "browser", "api_key", "access_token")
 
 
 class MainThread(Protocol):
@@ -91,7 +91,7 @@ class LoginPrompt:
     has_person: bool
     reserve_output: Callable[[], Displays | None] = lambda: None
 
-    async def sign_in(self, main: MainThread, first: FlowKind, reason: str = "") -> SignedIn | None:
+    async def sign_in(self, main: MainThread, first: LoginMethod, reason: str = "") -> SignedIn | None:
         """Go through a sign-in; None when the person cancels or nobody is there. Runs on the engine."""
         widget = await self._widget(main, first, reason) if self.has_widgets else None
         if widget is not None and not widget.ready:
@@ -104,7 +104,7 @@ class LoginPrompt:
                 await main.call(widget.finish)
         return await self._by_text(main, first, reason) if self.has_person else None
 
-    async def _widget(self, main: MainThread, first: FlowKind, reason: str) -> LoginWidget:
+    async def _widget(self, main: MainThread, first: LoginMethod, reason: str) -> LoginWidget:
         """Show the widget and give its front-end half the time to answer."""
         from codex_nb.ui.login import LoginWidget
 
@@ -120,7 +120,7 @@ class LoginPrompt:
         await answered(lambda: widget.ready)
         return widget
 
-    async def _by_text(self, main: MainThread, first: FlowKind, reason: str) -> SignedIn:
+    async def _by_text(self, main: MainThread, first: LoginMethod, reason: str) -> SignedIn:
         from codex_nb.rendering.answer_output import Document, Remark, bundle
         from codex_nb.ui.login import sign_in_by_text
 
@@ -189,7 +189,7 @@ def sign_in_during(
     return sign_in
 
 
-def sign_in(session: ShellSession, way: FlowKind, name: str | None) -> None:
+def sign_in(session: ShellSession, way: LoginMethod, name: str | None) -> None:
     """Sign in because the person asked for it."""
     profile = session.profile(name)
     place = desk(session, profile)

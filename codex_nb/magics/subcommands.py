@@ -36,7 +36,7 @@ from codex_nb.words import reference as reference_words
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from codex_nb.auth import FlowKind
+    from codex_nb.auth import LoginMethod
     from codex_nb.config.settings import Settings
     from codex_nb.magics.account import SignOut
     from codex_nb.magics.session import NotebookReading, ShellSession
@@ -165,7 +165,7 @@ def _part(item: Item, *, is_question: bool) -> Part:
     return Part(words.PARTS[kind], text, images)
 
 
-WAYS: Mapping[str, FlowKind] = {
+WAYS: Mapping[str, LoginMethod] = {
     "": "device",
     "device": "device",
     "browser": "browser",
