@@ -144,7 +144,9 @@ async def test_an_encrypted_store_is_named_plainly(make_desk: Callable[..., Logi
         await desk.post()
 
 
-async def test_a_renewed_login_is_written_as_the_cli_writes_it(make_desk: Callable[..., LoginFixture]) -> None:
+async def test_a_renewed_login_is_written_as_the_cli_writes_it(
+    make_desk: Callable[..., LoginFixture],
+) -> None:
     """Key order, indentation, time format, mode; keys nobody knows stay at both levels (the CLI erases them)."""
     desk = make_desk(service=Service(valid_access=set()))
     write_login(desk.home, {"zeta": {"kept": [1, "é"]}, **file({"alpha": "kept", "account_id": "acct-1"})})

@@ -291,7 +291,9 @@ class FaultyStore(FileStore):
 
 
 @pytest.mark.parametrize("failing", ["load 1", "load 2", "load 3", "load 4", "save", "lock", "directory"])
-async def test_a_fault_of_the_disk_tells_nothing(failing: str, make_desk: Callable[..., LoginFixture]) -> None:
+async def test_a_fault_of_the_disk_tells_nothing(
+    failing: str, make_desk: Callable[..., LoginFixture]
+) -> None:
     desk = make_desk(service=Service(valid_access=set()))
     path = write_login(desk.home, stored())
     if failing == "lock":

@@ -97,7 +97,9 @@ async def test_a_login_renewed_between_two_requests_is_used_at_once(
     assert desk.service.requests[-1].headers["authorization"] == f"Bearer {FRESH}"
 
 
-async def test_many_requests_refused_at_once_share_one_refresh(make_desk: Callable[..., LoginFixture]) -> None:
+async def test_many_requests_refused_at_once_share_one_refresh(
+    make_desk: Callable[..., LoginFixture],
+) -> None:
     desk = make_desk(service=Service(valid_access=set()))
     write_login(desk.home)
     answers = await asyncio.gather(*(desk.post() for _ in range(20)))

@@ -242,7 +242,9 @@ async def test_a_personal_access_token_is_kept_once_its_account_is_known(
     assert desk.service.counts == {WHOAMI_PATH: 1}
 
 
-async def test_a_personal_access_token_nobody_knows_is_refused(make_desk: Callable[..., LoginFixture]) -> None:
+async def test_a_personal_access_token_nobody_knows_is_refused(
+    make_desk: Callable[..., LoginFixture],
+) -> None:
     desk = make_desk()
     desk.service.on[WHOAMI_PATH] = lambda _: httpx.Response(401)
     assert await fail(AccessTokenLogin(desk.manager), PAT) == (

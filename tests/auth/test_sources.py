@@ -221,7 +221,9 @@ async def test_a_providers_command_is_run_again_after_a_401_and_when_its_time_is
     assert sent == ["Bearer tok-x", *["Bearer tok-xx"] * 3, "Bearer tok-xxx"]
 
 
-async def test_a_host_program_may_answer_at_once_or_not_at_all(make_desk: Callable[..., LoginFixture]) -> None:
+async def test_a_host_program_may_answer_at_once_or_not_at_all(
+    make_desk: Callable[..., LoginFixture],
+) -> None:
     desk = make_desk(options={"external": lambda _: None})
     with pytest.raises(SignInRequired, match="not an ExternalTokens"):
         await desk.post()

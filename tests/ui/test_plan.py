@@ -105,7 +105,9 @@ def test_a_page_reloaded_in_the_middle_finds_the_checklist_again() -> None:
     screen = FakeScreen()
     screen.play(STARTED, *planning(11, arguments(0)), *planning(12, arguments(1)))
     screen.notebook.channels[0].ready("v2")
-    kinds = [(operation["op"], operation.get("kind")) for operation in screen.notebook.channels[0].frames()[-1]]
+    kinds = [
+        (operation["op"], operation.get("kind")) for operation in screen.notebook.channels[0].frames()[-1]
+    ]
     assert kinds == [("section", "plan"), ("plan", None), ("status", None)]
 
 
