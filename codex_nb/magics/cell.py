@@ -24,13 +24,18 @@ from codex_nb.magics.question import make_question, with_notebook
 from codex_nb.magics.session import TAGS_UNSEEN, read_for
 from codex_nb.session.assistant import first_use_notice
 from codex_nb.session.events import ApprovalRequested, ApprovalResolved, TurnFinished
-from codex_nb.tools.approval import ApprovalUnavailable, Decision, DecisionKind, PendingApprovals
+from codex_nb.tools.approval import (
+    NOBODY_THERE,
+    ApprovalUnavailable,
+    Decision,
+    DecisionKind,
+    PendingApprovals,
+)
 from codex_nb.tools.base import Ports
 from codex_nb.tools.nbmodel import InsertResult
 from codex_nb.ui.layout import Command, Continue, Decide, Retry, Stop
 from codex_nb.ui.live_output import is_catching
 from codex_nb.words import question as words
-from codex_nb.words.tools import NOBODY_THERE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
@@ -49,7 +54,7 @@ if TYPE_CHECKING:
 ANSWER_S = 10.0
 
 
-class OpenDocument:
+class NotebookEditor:
     """Inserts cells into the document that shows the transcript; ``cell_id`` is the asking cell."""
 
     def __init__(self, transcript: Transcript, cell_id: str | None) -> None:
@@ -378,9 +383,9 @@ def _turn(
         shown.screen.close()
         raise
     cell_id = front_end(session.shell).cell_id
-    document = OpenDocument(shown.transcript, cell_id) if shown.transcript is not None else None
+    insert = NotebookEditor(shown.transcript, cell_id).insert if shown.transcript is not None else None
     main = OutputDetectingExecutor(mailbox, session.shell, shown.screen.start_new_output)
-    ports = Ports(main, session.kernel, document, session.folder, reading.hidden)
+    ports = Ports(main, session.kernel, insert, session.folder, reading.hidden)
     sign_in = sign_in_during(session, profile, mailbox, shown.screen.reserve_output)
     return profile.assistant.turn(
         question,

@@ -38,8 +38,9 @@ from codex_nb.session.events import (
     Usage,
 )
 from codex_nb.tools.approval import Decision, DecisionKind
-from codex_nb.tools.base import Tool, tool
+from codex_nb.tools.base import Tool
 from codex_nb.tools.cells import insert_cells
+from codex_nb.tools.decorator import tool
 from codex_nb.tools.run_python import run_python
 from codex_nb.ui.account import AccountReport, AccountView, CommandName
 from codex_nb.ui.login import LoginWidget
