@@ -19,8 +19,9 @@ from codex_nb.host.mailbox import Mailbox
 from codex_nb.host.shell_channel import open_pump
 from codex_nb.labels import NO_REASON
 from codex_nb.magics.cell import stdin_prompt
+from codex_nb.magics.options import SessionConfig
 from codex_nb.magics.question import gather, image_url
-from codex_nb.magics.session import DefaultConfig, NotebookReading, ShellSession, read_for
+from codex_nb.magics.session import NotebookReading, ShellSession, read_for
 from codex_nb.profile import open_profile
 from codex_nb.responses.throttle import Throttle
 from codex_nb.session.batch import Batch, CoroutineExecutor, prompts_of
@@ -53,7 +54,7 @@ def _bare_sessions() -> dict[int, ShellSession]:
 
 def _bare_session(shell: Any) -> ShellSession:
     # setdefault is one step: threads that come at once get the same session, which opens nothing before it is used
-    made = ShellSession(shell, DefaultConfig(), engine(), open_profile, None, Environment())
+    made = ShellSession(shell, SessionConfig(), engine(), open_profile, None, Environment())
     return _bare_sessions().setdefault(id(shell), made)
 
 
@@ -86,13 +87,13 @@ def _request(
     effort: str | None,
     thread: str | None,
     context: bool,
-    tools: Sequence[Tool[Any] | Callable[..., Any]],
+    tools: Sequence[Tool | Callable[..., Any]],
     images: Sequence[str],
     schema: Any,
     approval: str,
     profile: str | None,
 ) -> tuple[Profile, TurnRequest]:
-    from codex_nb.tools.decorator import tool
+    from codex_nb.tools.base import tool
 
     opened = session.profile(profile)
     namespace = session.namespace
@@ -237,6 +238,6 @@ def ask_many(
 
 def status(profile: str | None = None) -> AccountReport:
     """See :func:`codex_nb.status`."""
-    from codex_nb.magics.account import overview
+    from codex_nb.magics.account import account_status
 
-    return overview(current_session(), profile)
+    return account_status(current_session(), profile)

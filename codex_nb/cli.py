@@ -18,27 +18,31 @@ from typing import TYPE_CHECKING
 
 from codex_nb._version import __version__
 from codex_nb.errors import CodexError
+from codex_nb.magics.options import LOGIN_METHODS
 from codex_nb.rendering.visible import visible
-from codex_nb.words import command_line as command_line_words
-from codex_nb.words import demo as words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 
 TOUR = "01_first_question.ipynb"
+MAGIC = re.compile(rf"%codex (login(?: ({'|'.join(LOGIN_METHODS)})\b)?|logout|status)")
+_SIMULATED = (
+    "No Codex login was found, so the demo uses the simulator that comes with codex_nb. "
+    "It is not a model, and every answer says so."
+)
 
 
 @dataclass(frozen=True)
 class Backend:
-    """What the demo runs on: the sentence that says so, and the environment that makes it so."""
+    """What the demo runs on: a sentence that says so, and the environment that leads there."""
 
     sentence: str
     environment: Mapping[str, str]
     simulated: bool
 
 
-def run(*, browser: bool, execute: bool) -> int:
+def demo(*, browser: bool, execute: bool) -> int:
     """Open the tour, or run it headless and print its answers; return the process's exit status."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="codex-nb-demo-")))
@@ -57,15 +61,15 @@ def notebooks() -> Path:
     for folder in (here / "notebooks", here.parent / "notebooks"):
         if (folder / TOUR).is_file():
             return folder
-    raise CodexError(words.NO_TOUR)
+    raise CodexError("The tour notebooks are not installed.", hint="Reinstall codex-nb.")
 
 
 @contextmanager
 def _backend(folder: Path) -> Iterator[Backend]:
-    """Choose the user's own login, else start the simulator with a home of its own below ``folder``."""
+    """Use the login on this machine, else start the simulator with a CODEX_HOME below ``folder``."""
     label = _own_login()
     if label is not None:
-        yield Backend(words.own_login(label), {}, simulated=False)
+        yield Backend(f"The demo uses your own Codex login: {label}.", {}, simulated=False)
         return
     from codex_nb.simulator import Simulator
 
@@ -75,13 +79,11 @@ def _backend(folder: Path) -> Iterator[Backend]:
         (codex_home / "config.toml").write_text(simulator.config_toml(), encoding="utf-8")
         simulator.write_login(codex_home)
         environment = {**simulator.environ(), "CODEX_HOME": str(codex_home)}
-        yield Backend(words.SIMULATED, environment, simulated=True)
+        yield Backend(_SIMULATED, environment, simulated=True)
 
 
 def _own_login() -> str | None:
     """Return the label of the login on this machine, None when there is none that works."""
-    import asyncio
-
     from codex_nb.profile import open_profile_at
 
     async def look() -> str | None:
@@ -125,7 +127,7 @@ def _execute(notebook: Path, backend: Backend) -> int:
 
     environment = _child_environment(backend)
     if backend.simulated:
-        # Nobody can be asked here, and only the simulator's own code would run: the demo says yes for it.
+        # Nobody can be asked here, and only the simulator's own code would run.
         environment["CODEX_NB_APPROVAL"] = "all"
     page = nbformat.read(notebook, as_version=4)
     client = NotebookClient(
@@ -147,11 +149,6 @@ def _plain(output: Mapping[str, object]) -> str:
     return str(output.get("text", ""))
 
 
-WAYS = ("device", "browser", "api_key", "access_token")
-MAGIC_WITH_A_WAY = re.compile(rf"%codex login ({'|'.join(WAYS)})\b")
-MAGIC = re.compile(r"%codex (?=login|logout|status)")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; a CodexError is one line on standard error."""
     options = _parser().parse_args(arguments)
@@ -159,57 +156,64 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run: Callable[[argparse.Namespace], int] = options.run
         return run(options)
     except CodexError as error:
-        print(command_line_words.error(in_a_shell(error.line)), file=sys.stderr)
+        print(f"codex-nb: {in_a_shell(error.line)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
 
 
 def in_a_shell(text: str) -> str:
-    """Return a text as a terminal may show it, with the shell's commands where it names the notebook's.
+    """Return a text as a terminal may show it, with the shell's commands in place of the notebook's.
 
     >>> in_a_shell("Sign in with %codex login.")
     'Sign in with codex-nb login.'
     """
-    return visible(MAGIC.sub("codex-nb ", MAGIC_WITH_A_WAY.sub(r"codex-nb login --with \1", text)))
+    return visible(MAGIC.sub(_as_command, text))
+
+
+def _as_command(magic: re.Match[str]) -> str:
+    return f"codex-nb login --with {magic[2]}" if magic[2] else f"codex-nb {magic[1]}"
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="codex-nb", description=command_line_words.DESCRIPTION)
-    parser.add_argument("--version", action="version", version=command_line_words.version(__version__))
-    commands = parser.add_subparsers(
-        title=command_line_words.COMMANDS_HEADING, required=True, metavar=command_line_words.COMMAND
+    parser = argparse.ArgumentParser(
+        prog="codex-nb", description="The Codex you already pay for, inside your notebook."
     )
+    parser.add_argument("--version", action="version", version=f"codex-nb {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    demo = commands.add_parser("demo", help=command_line_words.COMMANDS["demo"])
-    demo.add_argument("--no-browser", action="store_true", help=command_line_words.OPTIONS["--no-browser"])
-    demo.add_argument("--execute", action="store_true", help=command_line_words.OPTIONS["--execute"])
+    demo = commands.add_parser("demo", help="open the tour notebook in JupyterLab")
+    demo.add_argument(
+        "--no-browser", action="store_true", help="print the address instead of opening a browser"
+    )
+    demo.add_argument("--execute", action="store_true", help="run the tour headless and print the answers")
     demo.set_defaults(run=_demo)
 
-    status = commands.add_parser("status", help=command_line_words.COMMANDS["status"])
+    status = commands.add_parser("status", help="show who is signed in, the plan and the limits")
     status.set_defaults(run=_status)
-    login = commands.add_parser("login", help=command_line_words.COMMANDS["login"])
+    login = commands.add_parser("login", help="sign in")
     login.add_argument(
-        "--with", dest="way", choices=WAYS, default="device", help=command_line_words.OPTIONS["--with"]
+        "--with", dest="method", choices=LOGIN_METHODS, default="device", help="how to sign in"
     )
     login.set_defaults(run=_login)
-    logout = commands.add_parser("logout", help=command_line_words.COMMANDS["logout"])
+    logout = commands.add_parser("logout", help="sign out: revoke and delete the stored credentials")
     logout.set_defaults(run=_logout)
-    doctor = commands.add_parser("doctor", help=command_line_words.COMMANDS["doctor"])
+    doctor = commands.add_parser("doctor", help="print what was found where, and what to do about it")
     doctor.set_defaults(run=_doctor)
     for command in (status, login, logout, doctor):
-        command.add_argument("--profile", help=command_line_words.OPTIONS["--profile"])
+        command.add_argument("--profile", help="use another login or config profile")
 
-    simulate = commands.add_parser("simulate", help=command_line_words.COMMANDS["simulate"])
-    simulate.add_argument("--port", type=int, default=0, help=command_line_words.OPTIONS["--port"])
-    simulate.add_argument("--tls", action="store_true", help=command_line_words.OPTIONS["--tls"])
+    simulate = commands.add_parser("simulate", help="run the simulated Codex backend on loopback")
+    simulate.add_argument("--port", type=int, default=0, help="the port, 0 for any free one")
+    simulate.add_argument(
+        "--tls", action="store_true", help="serve https with a certificate made for this run"
+    )
     simulate.set_defaults(run=_simulate)
     return parser
 
 
 def _demo(options: argparse.Namespace) -> int:
-
-    return run(browser=not options.no_browser, execute=options.execute)
+    return demo(browser=not options.no_browser, execute=options.execute)
 
 
 def _simulate(options: argparse.Namespace) -> int:
@@ -244,7 +248,7 @@ def _login(options: argparse.Namespace) -> int:
 
     async def run() -> int:
         async with open_profile_at(os.environ, profile=options.profile) as profile:
-            await sign_in_by_text(profile.login_flow(options.way), print, ask_hidden, cell_waits=False)
+            await sign_in_by_text(profile.login_flow(options.method), print, ask_hidden, cell_waits=False)
             return 0
 
     return asyncio.run(run())
@@ -252,12 +256,15 @@ def _login(options: argparse.Namespace) -> int:
 
 def _logout(options: argparse.Namespace) -> int:
     from codex_nb.profile import open_profile_at
-    from codex_nb.words.commands import SIGNED_OUT, WAS_NOT_SIGNED_IN
 
     async def run() -> int:
         async with open_profile_at(os.environ, profile=options.profile) as profile:
-            had_one = await profile.credentials.sign_out()
-            print(SIGNED_OUT if had_one else WAS_NOT_SIGNED_IN)
+            was_signed_in = await profile.credentials.sign_out()
+            print(
+                "Signed out: the login was revoked and deleted."
+                if was_signed_in
+                else "You were not signed in."
+            )
             return 0
 
     return asyncio.run(run())
@@ -269,7 +276,7 @@ def _doctor(options: argparse.Namespace) -> int:
     findings = diagnose(os.environ, profile=options.profile)
     width = max(len(finding.topic) for finding in findings)
     for finding in findings:
-        mark = command_line_words.WELL if finding.is_well else command_line_words.NOT_WELL
+        mark = "ok " if finding.is_well else "-> "
         print(f"{mark}{finding.topic:<{width}}  {in_a_shell(finding.found)}")
         if finding.advice:
             print(f"{'':<{width + 3}}  {in_a_shell(finding.advice)}")

@@ -1,4 +1,4 @@
-"""Signing in from a cell, and the account status with its widget."""
+"""Logging in and out from a cell, and the account widget."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import asyncio
 import getpass
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING
 
 from codex_nb.config.settings import profile_names
 from codex_nb.errors import AuthError, CodexError, CredentialsUnreadable, LoginFailed, SignInRequired
 from codex_nb.host.frontend import front_end
+from codex_nb.magics.options import LOGIN_METHODS
 from codex_nb.rendering.visible import visible
 from codex_nb.session.turn import needs_sign_in
 from codex_nb.ui.account import AccountReport, AccountView
 from codex_nb.ui.live_output import is_catching
 from codex_nb.ui.login import LoginWidget
-from codex_nb.words import login_flows
-from codex_nb.words import sign_in as words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from codex_nb.auth import CredentialManager, Credentials, LoginMethod, SignedIn
+    from codex_nb.auth import CredentialManager, Credentials, FlowKind, SignedIn
+    from codex_nb.host.mailbox import Mailbox
     from codex_nb.magics.session import ShellSession
-    from codex_nb.profile import Profile, Status
+    from codex_nb.profile import Profile
     from codex_nb.session.turn import SignIn
     from codex_nb.ui.account import CommandName
     from codex_nb.ui.live_output import Displays
@@ -32,55 +32,48 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SignOut:
-    """A stored login that can be signed out; ``login`` is None when the store's content cannot be read."""
+    """Stored credentials that can be signed out; ``credentials`` is None when the store cannot be read."""
 
     manager: CredentialManager
-    login: Credentials | None
+    credentials: Credentials | None
 
     @property
     def who(self) -> str:
-        """Whom it signs out."""
-        return self.login.label if self.login is not None else "the stored login, which cannot be read"
+        """The account that is signed out."""
+        return (
+            self.credentials.label
+            if self.credentials is not None
+            else "the stored login, which cannot be read"
+        )
 
     @property
     def done(self) -> str:
-        """What was done."""
+        """The confirmation."""
         return (
             f"Signed out of {self.who}: the login was revoked and deleted. "
             "The Codex CLI and other programs that used it are signed out, too."
         )
 
-    async def carry_out(self) -> None:
-        """Sign out; raises AccountChanged when the stored login is another account's by now."""
-        await self.manager.sign_out(self.login)
+    async def run(self) -> None:
+        """Sign out; raises AccountChanged when the stored credentials are another account's by now."""
+        await self.manager.sign_out(self.credentials)
 
 
 async def find_sign_out(manager: CredentialManager) -> SignOut | None:
-    """Return what signing out would do now; None when no login is stored."""
+    """Return what signing out would do now; None when no credentials are stored."""
     try:
-        login = await manager.stored_login()
+        credentials = await manager.stored_login()
     except (CredentialsUnreadable, SignInRequired):
         return SignOut(manager, None)
-    return None if login is None else SignOut(manager, login)
+    return None if credentials is None else SignOut(manager, credentials)
 
 
-T = TypeVar("T")
-
-READY_S = 1.5
-WAYS: tuple[LoginMethod, ...] = ("device", "browser", "api_key", "access_token")
-
-
-class MainThread(Protocol):
-    """Runs a function on the thread of the cell."""
-
-    async def call(self, function: Callable[[], T]) -> T:
-        """Return what the function returned there."""
-        ...
+READY_S = 1.5  # for a front end to answer a widget
 
 
 @dataclass(frozen=True)
 class LoginPrompt:
-    """Where a person can sign in: by a widget, by typing, or not at all.
+    """How the user can sign in here: by a widget, by typing, or not at all.
 
     ``reserve_output`` is called on the cell's thread before anything is shown, and returns the place for it;
     None is text.
@@ -88,12 +81,17 @@ class LoginPrompt:
 
     profile: Profile
     has_widgets: bool
-    has_person: bool
+    has_user: bool
     reserve_output: Callable[[], Displays | None] = lambda: None
 
-    async def sign_in(self, main: MainThread, first: LoginMethod, reason: str = "") -> SignedIn | None:
-        """Go through a sign-in; None when the person cancels or nobody is there. Runs on the engine."""
-        widget = await self._widget(main, first, reason) if self.has_widgets else None
+    @property
+    def is_available(self) -> bool:
+        """Whether the user can sign in at all."""
+        return self.has_widgets or self.has_user
+
+    async def log_in(self, main: Mailbox, method: FlowKind, reason: str = "") -> SignedIn | None:
+        """Sign the user in; None when the user cancels or cannot be asked. Runs on the engine."""
+        widget = await self._widget(main, method, reason) if self.has_widgets else None
         if widget is not None and not widget.ready:
             await main.call(widget.fall_back)
             reason, widget = "", None
@@ -102,13 +100,11 @@ class LoginPrompt:
                 return await widget.run()
             finally:
                 await main.call(widget.finish)
-        return await self._by_text(main, first, reason) if self.has_person else None
+        return await self._by_text(main, method, reason) if self.has_user else None
 
-    async def _widget(self, main: MainThread, first: LoginMethod, reason: str) -> LoginWidget:
-        """Show the widget and give its front-end half the time to answer."""
-        from codex_nb.ui.login import LoginWidget
-
-        methods = (first, *(way for way in WAYS if way != first))
+    async def _widget(self, main: Mailbox, method: FlowKind, reason: str) -> LoginWidget:
+        """Show the widget and give the front end time to answer it."""
+        methods = (method, *(other for other in LOGIN_METHODS if other != method))
 
         def show() -> LoginWidget:
             displays = self.reserve_output()
@@ -117,10 +113,10 @@ class LoginPrompt:
             return widget
 
         widget = await main.call(show)
-        await answered(lambda: widget.ready)
+        await _is_answered(widget)
         return widget
 
-    async def _by_text(self, main: MainThread, first: LoginMethod, reason: str) -> SignedIn:
+    async def _by_text(self, main: Mailbox, method: FlowKind, reason: str) -> SignedIn:
         from codex_nb.rendering.answer_output import Document, Remark, bundle
         from codex_nb.ui.login import sign_in_by_text
 
@@ -139,82 +135,81 @@ class LoginPrompt:
         elif reason:
             write(visible(reason))
         try:
-            return await sign_in_by_text(self.profile.login_flow(first), write, ask_hidden)
+            return await sign_in_by_text(self.profile.login_flow(method), write, ask_hidden)
         finally:
             await asyncio.gather(*shown)
 
 
-async def answered(is_ready: Callable[[], bool]) -> bool:
-    """Give a front end the time to draw a widget; return whether it has. Runs on the engine."""
+async def _is_answered(widget: LoginWidget | AccountView) -> bool:
+    """Give the front end time to answer a widget; return whether it has. Runs on the engine."""
     for _ in range(int(READY_S / 0.05)):
-        if is_ready():
+        if widget.ready:
             return True
         await asyncio.sleep(0.05)
-    return is_ready()
+    return widget.ready
 
 
-def desk(session: ShellSession, profile: Profile) -> LoginPrompt:
-    """Look at who could sign in here: nobody under a capture, which shows nothing. Runs on the thread of the cell."""
-    wants_text = session.config.display == "text"
+def login_prompt(session: ShellSession, profile: Profile) -> LoginPrompt:
+    """Return how the user can sign in here: not under a capture, which shows nothing. Runs on the cell's thread."""
     end = front_end(session.shell)
-    return LoginPrompt(
-        profile, end.may_have_widgets and not wants_text, end.allows_input and not end.is_captured
-    )
+    has_widgets = end.may_have_widgets and session.config.display != "text"
+    return LoginPrompt(profile, has_widgets, end.allows_input and not end.is_captured)
 
 
-def ensure_signed_in(session: ShellSession, profile: Profile) -> None:
-    """See to a login before anything is shown; ask the person to sign in where there is one to ask."""
+def ensure_logged_in(session: ShellSession, profile: Profile) -> None:
+    """Make sure that there are credentials before anything is shown; ask the user to sign in where possible."""
     try:
         session.wait(profile.signed_in())
     except AuthError as error:
-        place, reason = desk(session, profile), str(error)
-        if not needs_sign_in(error) or not (place.has_widgets or place.has_person):
+        prompt, reason = login_prompt(session, profile), str(error)
+        if not needs_sign_in(error) or not prompt.is_available:
             raise
-        done = session.wait_with(lambda main: place.sign_in(main, "device", reason))
-        if done is None:
+        if session.wait_with(lambda main: prompt.log_in(main, "device", reason)) is None:
             raise
 
 
-def sign_in_during(
-    session: ShellSession, profile: Profile, main: MainThread, reserve_output: Callable[[], Displays | None]
+def login_during_turn(
+    session: ShellSession, profile: Profile, main: Mailbox, reserve_output: Callable[[], Displays | None]
 ) -> SignIn:
-    """Return what a turn calls when its login has ended on the way; ``reserve_output`` is its screen's."""
-    there = desk(session, profile)
-    answers = there.has_widgets and session.unanswered is None
-    place = replace(there, has_widgets=answers, reserve_output=reserve_output)
+    """Return what a turn calls when its credentials are refused on the way; ``reserve_output`` is its view's."""
+    prompt = login_prompt(session, profile)
+    has_widgets = prompt.has_widgets and session.unanswered is None
+    prompt = replace(prompt, has_widgets=has_widgets, reserve_output=reserve_output)
 
-    async def sign_in(error: AuthError) -> bool:
-        return await place.sign_in(main, "device", str(error)) is not None
+    async def log_in(error: AuthError) -> bool:
+        return await prompt.log_in(main, "device", str(error)) is not None
 
-    return sign_in
+    return log_in
 
 
-def sign_in(session: ShellSession, way: LoginMethod, name: str | None) -> None:
-    """Sign in because the person asked for it."""
+def log_in(session: ShellSession, method: FlowKind, name: str | None) -> None:
+    """Sign in because the user asked for it; raises LoginFailed."""
+    prompt = login_prompt(session, session.profile(name))
+    if not prompt.is_available:
+        raise LoginFailed(
+            "Nobody can be asked to sign in here.",
+            reason="unsupported",
+            hint="Run `codex-nb login` in a terminal.",
+        )
+    if session.wait_with(lambda main: prompt.log_in(main, method)) is None:
+        raise LoginFailed("The sign-in was cancelled.", reason="cancelled")
+
+
+def account_status(session: ShellSession, name: str | None) -> AccountReport:
+    """Return the account's status, which shows itself with buttons. Runs on the cell's thread."""
     profile = session.profile(name)
-    place = desk(session, profile)
-    if not (place.has_widgets or place.has_person):
-        raise LoginFailed(words.NOBODY_HERE, reason="unsupported")
-    done = session.wait_with(lambda main: place.sign_in(main, way))
-    if done is None:
-        raise LoginFailed(login_flows.CANCELLED, reason="cancelled")
+    status = session.wait(_account_status(session, profile))
+    return replace(status, show=AccountWidget(session, profile).show)
 
 
-def overview(session: ShellSession, name: str | None) -> AccountReport:
-    """Return the account's report, which shows itself with buttons. Runs on the thread of the cell."""
-    profile = session.profile(name)
-    report = _report(session, session.wait(profile.status()))
-    return replace(report, show=AccountWidget(session, profile).show)
-
-
-def _report(session: ShellSession, status: Status) -> AccountReport:
-    config = session.config
-    model, effort = config.model or status.model, config.effort or status.effort
+async def _account_status(session: ShellSession, profile: Profile) -> AccountReport:
+    status, config = await profile.status(), session.config
+    model, effort = config.model or profile.settings.model, config.effort or profile.settings.effort
     return AccountReport.from_status(status.account, limits=status.limits, model=model, effort=effort)
 
 
 class AccountWidget:
-    """The account's view with its buttons. A touch is carried out on the engine, the new state shown in place."""
+    """The account's view and its buttons, whose actions run on the engine; the new state is shown in place."""
 
     def __init__(self, session: ShellSession, profile: Profile) -> None:
         self._session = session
@@ -223,10 +218,9 @@ class AccountWidget:
         self._sign_out: SignOut | None = None  # that is asked about
 
     def show(self, report: AccountReport) -> None:
-        """Show a report: with buttons, once the front end has had the time to answer, where it can have them."""
-        if (
-            not desk(self._session, self._profile).has_widgets or is_catching()
-        ):  # its buttons replace what it shows
+        """Show the status, with buttons where the front end answers."""
+        # under a capture there are none: they would replace what it shows
+        if not login_prompt(self._session, self._profile).has_widgets or is_catching():
             replace(report, show=None)._ipython_display_()
             return
         self._view = view = self._make(report)
@@ -239,68 +233,62 @@ class AccountWidget:
         commands: tuple[CommandName, ...] = ("refresh", "sign_in", "sign_out")
         return AccountView(
             report,
-            on_command=self._obey,
+            on_command=self._on_command,
             commands=("refresh", "switch_profile", *commands[1:]) if several else commands,
             displays=displays,
         )
 
-    def _obey(self, command: CommandName) -> None:
-        self._session.engine.submit(self._carry_out(command))
+    def _on_command(self, command: CommandName) -> None:
+        self._session.engine.submit(self._run(command))
 
-    async def _carry_out(self, command: CommandName) -> None:
-        view, problem = self._view, ""
+    async def _run(self, command: CommandName) -> None:
+        view, failure = self._view, ""
         if view is None:
             return
         try:
             match command:
                 case "sign_in":
-                    await self._sign_in(view)
+                    await self._log_in(view)
                     return
                 case "sign_out":
                     self._sign_out = await find_sign_out(self._profile.credentials)
                     if self._sign_out is not None:
                         view.ask_to_sign_out(self._sign_out.who)
                         return
-                    problem = "No login is stored here that could be signed out."
+                    failure = "There are no stored credentials to sign out."
                 case "confirm_sign_out":
                     if self._sign_out is not None:
-                        await self._sign_out.carry_out()
+                        await self._sign_out.run()
                 case "switch_profile":
                     self._profile = self._next_profile()
                 case "refresh":
                     pass
         except CodexError as error:
-            problem = error.line
-        view.update(replace(await self._present(), action_error=problem))
-
-    async def _present(self) -> AccountReport:
-        return _report(self._session, await self._profile.status())
+            failure = error.line
+        view.update(replace(await _account_status(self._session, self._profile), action_error=failure))
 
     def _next_profile(self) -> Profile:
-        """Let the session go on with the profile after this one; the login without a profile is one of them."""
+        """Switch the session to the next profile; no profile is one of them."""
         names = [None, *profile_names(self._session.environ)]
-        present = self._profile.settings.profile
-        place = names.index(present) if present in names else 0
+        current = self._profile.settings.profile
+        place = names.index(current) if current in names else 0
         self._session.config.profile = names[(place + 1) % len(names)]
         return self._session.profile()
 
-    async def _sign_in(self, view: AccountView) -> None:
-        """Show the steps of a sign-in in the view's place, and afterwards the account that came of it."""
+    async def _log_in(self, view: AccountView) -> None:
+        """Show a login in the view's place, and the account afterwards."""
         place = view.place
-        widget = LoginWidget(self._profile.login_flow, methods=WAYS, cell_waits=False, displays=place)
+        widget = LoginWidget(
+            self._profile.login_flow, methods=LOGIN_METHODS, cell_waits=False, displays=place
+        )
         view.close()  # JupyterLab loses messages when the last widget closes before the next one opens
         widget.show()
         try:
-            if await answered(lambda: widget.ready):
+            if await _is_answered(widget):
                 await widget.run()
         finally:
-            self._view = view = self._make(await self._present(), place)
+            self._view = view = self._make(await _account_status(self._session, self._profile), place)
             widget.finish()
         view.show()
-        await answered(lambda: view.ready)
+        await _is_answered(view)
         view.settle()
-
-
-def show_status(session: ShellSession, name: str | None) -> None:
-    """Show the account: with buttons where a front end can have them."""
-    overview(session, name)._ipython_display_()

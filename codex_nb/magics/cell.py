@@ -18,24 +18,18 @@ from codex_nb.host.cell import Screen, TurnInterrupted, run_turn_in_cell
 from codex_nb.host.frontend import front_end
 from codex_nb.host.mailbox import Mailbox
 from codex_nb.host.shell_channel import channel_of, open_pump, serve_until
-from codex_nb.magics.account import ensure_signed_in, sign_in_during
+from codex_nb.magics.account import ensure_logged_in, login_during_turn
 from codex_nb.magics.options import CellOptions, OptionError
 from codex_nb.magics.question import make_question, with_notebook
-from codex_nb.magics.session import TAGS_UNSEEN, read_for
+from codex_nb.magics.session import TAGS_NOT_VISIBLE, read_for
 from codex_nb.session.assistant import first_use_notice
 from codex_nb.session.events import ApprovalRequested, ApprovalResolved, TurnFinished
-from codex_nb.tools.approval import (
-    NOBODY_THERE,
-    ApprovalUnavailable,
-    Decision,
-    DecisionKind,
-    PendingApprovals,
-)
+from codex_nb.tools.approval import ApprovalUnavailable, Decision, DecisionKind, PendingApprovals
 from codex_nb.tools.base import Ports
 from codex_nb.tools.nbmodel import InsertResult
 from codex_nb.ui.layout import Command, Continue, Decide, Retry, Stop
 from codex_nb.ui.live_output import is_catching
-from codex_nb.words import question as words
+from codex_nb.words.tools import NOBODY_THERE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
@@ -55,7 +49,7 @@ ANSWER_S = 10.0
 
 
 class NotebookEditor:
-    """Inserts cells into the document that shows the transcript; ``cell_id`` is the asking cell."""
+    """Inserts cells into the open notebook that shows the transcript; ``cell_id`` is the asking cell."""
 
     def __init__(self, transcript: Transcript, cell_id: str | None) -> None:
         self._transcript = transcript
@@ -80,21 +74,20 @@ class NotebookEditor:
 
 
 _OTHER_THREAD = (
-    "Nobody is here to approve this call, so it was refused: approvals are typed in the running cell, on its own "
-    "thread. Ask there, or start the run with --approval all."
+    "Nobody could approve this call, so it was declined: approvals are typed in the running cell, on the main thread. "
+    "Ask there, or pass --approval all."
 )
 _CAPTURED = (
-    "This call was refused: the output of the cell is captured or redirected, so nobody can see the code to approve "
-    "it. Run the cell without %%capture, redirect_stdout or an Output widget around it, or start it with "
-    "--approval all."
+    "This call was declined: the cell's output is captured or redirected, so nobody can see the code to approve. "
+    "Run the cell without %%capture, redirect_stdout or an Output widget around it, or pass --approval all."
 )
 
 
 def stdin_prompt(shell: Any) -> Callable[[str], str] | None:
-    """Return what shows a prompt and returns the line typed; None where nobody can type.
+    """Return a function that shows a prompt and returns the line typed; None where nobody can type.
 
-    It raises ApprovalUnavailable where a prompt would not reach the person together with what the cell shows, and on
-    every thread but the main one: the kernel's input channel belongs to the cell that runs there.
+    It raises ApprovalUnavailable where a prompt would not appear together with what the cell shows, and on every
+    thread but the main one: the kernel's input channel belongs to the cell that runs there.
     """
     if not front_end(shell).allows_input:
         return None
@@ -119,70 +112,70 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-READY_S = 1.5  # a front end with the widget's half answers within a fraction of this
+READY_S = 1.5  # a front end that can show widgets answers within a fraction of this
 SILENT_S = 0.3  # one that did not answer the last time, not even later, is not waited for as long again
 
 
 class CellView(Screen, Protocol):
-    """A screen beside which other things are shown in the cell."""
+    """A view that shares the cell with other outputs."""
 
     def start_new_output(self) -> None:
-        """Let what follows stand below the outputs that the cell has by now."""
+        """Continue below the outputs that the cell has by now."""
 
     def reserve_output(self) -> Displays | None:
-        """Let what follows stand below something else; return where that is to be shown, None where text is."""
+        """Continue below another output; return where to show that one, None for a view of plain text."""
 
 
 class PersistentView:
-    """A screen whose failures end neither the turn nor the cell: the answer is then written as plain text at the end.
+    """Wraps a view so that its failures end neither the turn nor the cell: the answer is then printed as text.
 
-    A call that a person could not be asked about is refused.
+    A call whose approval could not be requested is declined.
     """
 
-    def __init__(self, screen: CellView, on_command: Callable[[Command], None]) -> None:
-        self._screen = screen
+    def __init__(self, view: CellView, on_command: Callable[[Command], None]) -> None:
+        self._view = view
         self._on_command = on_command
         self._failure: Exception | None = None
-        self._asked: int | None = None  # the number of the call that waits for a decision
+        self._call: int | None = None  # the number of the call that waits for approval
         self._finished: TurnFinished | None = None
 
     def apply(self, event: TurnEvent) -> None:
         """Take in one event."""
         match event:
             case ApprovalRequested():
-                self._asked = event.request.call_number
+                self._call = event.request.call_number
             case ApprovalResolved():
-                self._asked = None
+                self._call = None
             case TurnFinished():
                 self._finished = event
             case _:
                 pass
-        self._try(lambda: self._screen.apply(event))
+        self._try(lambda: self._view.apply(event))
 
     def flush(self) -> float | None:
         """Show what was taken in since the last flush."""
-        return self._try(self._screen.flush)
+        return self._try(self._view.flush)
 
     def start_new_output(self) -> None:
-        """Let what follows stand below the outputs that the cell has by now."""
-        self._try(self._screen.start_new_output)
+        """Continue below the outputs that the cell has by now."""
+        self._try(self._view.start_new_output)
 
     def reserve_output(self) -> Displays | None:
-        """Let what follows stand below something else; return where that is to be shown, None where text is."""
-        return self._try(self._screen.reserve_output)
+        """Continue below another output; return where to show that one, None for a view of plain text."""
+        return self._try(self._view.reserve_output)
 
     def close(self) -> None:
         """Leave behind what is to stay, as text where it could not be drawn."""
         try:
-            self._screen.close()
+            self._view.close()
         except Exception as error:  # noqa: BLE001 -- whatever a front end or a stream raises, the answer is there
             self._failure = self._failure or error
         if self._failure is None:
             return
         if self._finished is None:  # there is no answer that could be lost
             raise self._failure
-        with suppress(Exception):  # it is bound all the same
-            _write_plainly(self._finished, self._failure)
+        with suppress(Exception):  # _codex holds it all the same
+            _print_answer(self._finished, self._failure)
 
     def _try(self, draw: Callable[[], T]) -> T | None:
         if self._failure is None:
@@ -190,14 +183,14 @@ class PersistentView:
                 return draw()
             except Exception as error:  # noqa: BLE001 -- as above
                 self._failure = error
-        if self._asked is not None:
+        if self._call is not None:
             refusal = Decision(DecisionKind.REJECT, message=NOBODY_THERE, by="nobody")
-            self._on_command(Decide(self._asked, refusal))
-            self._asked = None
+            self._on_command(Decide(self._call, refusal))
+            self._call = None
         return None
 
 
-def _write_plainly(finished: TurnFinished, failure: Exception) -> None:
+def _print_answer(finished: TurnFinished, failure: Exception) -> None:
     from codex_nb.ui.text_view import strip_controls
 
     reason = (
@@ -210,9 +203,9 @@ def _write_plainly(finished: TurnFinished, failure: Exception) -> None:
 
 @dataclass(frozen=True)
 class OpenedView:
-    """The screen of a turn; ``transcript`` is there when a widget's front-end half has answered."""
+    """The view of a turn; ``transcript`` is the widget, where the front end has answered it."""
 
-    screen: CellView
+    view: CellView
     transcript: Transcript | None = None
 
 
@@ -221,150 +214,150 @@ def open_view(
     mailbox: Mailbox,
     pump: Pump,
     approvals: PendingApprovals,
-    again: RetryAction | None = None,
+    on_retry: RetryAction | None = None,
     *,
     reads_stdin: bool = True,
 ) -> OpenedView:
-    """Show the screen that works here: the widget where its other half answers, HTML or text elsewhere.
+    """Show the view that works here: the widget where the front end answers it, HTML or text elsewhere.
 
-    ``again`` is what Retry and Continue do once the turn has ended early; None offers neither. ``reads_stdin`` tells
-    whether approvals may be asked for by typing: not once the cell has ended, for input belongs to the cell that runs.
+    ``on_retry`` is what Retry and Continue do once the turn has ended early; None offers neither. ``reads_stdin`` tells
+    whether approvals may be typed: not once the cell has ended, for input belongs to the running cell.
     """
     ask = stdin_prompt(session.shell) if reads_stdin else None
-    handle_action = _commands(mailbox, approvals, again)
+    on_command = _command_handler(mailbox, approvals, on_retry)
     wanted, end = session.config.display, front_end(session.shell)
     if not end.is_captured and (wanted == "widget" or (wanted == "auto" and end.may_have_widgets)):
         patience = READY_S
         if session.unanswered is not None:
             patience = READY_S if session.unanswered.hears else SILENT_S
             session.unanswered.forget()
-        transcript, wait = _transcript(handle_action, pump, offers_more=again is not None)
+        transcript, wait = _transcript(on_command, pump, offers_more=on_retry is not None)
         wait(lambda: transcript.ready, patience)
         session.unanswered = None if transcript.ready else transcript
         if transcript.ready:
-            return OpenedView(PersistentView(transcript, handle_action), transcript)
-        return OpenedView(PersistentView(_html(handle_action, ask, transcript.fall_back()), handle_action))
+            return OpenedView(PersistentView(transcript, on_command), transcript)
+        return OpenedView(PersistentView(_html(on_command, ask, transcript.fall_back()), on_command))
     if wanted in {"html", "widget"} or (wanted == "auto" and end.may_have_html):
-        return OpenedView(PersistentView(_html(handle_action, ask), handle_action))
-    return OpenedView(PersistentView(_text(session, handle_action, ask), handle_action))
+        return OpenedView(PersistentView(_html(on_command, ask), on_command))
+    return OpenedView(PersistentView(_text(session, on_command, ask), on_command))
 
 
 def _transcript(
-    handle_action: Callable[[Command], None], pump: Pump, *, offers_more: bool
+    on_command: Callable[[Command], None], pump: Pump, *, offers_more: bool
 ) -> tuple[Transcript, Wait]:
     from codex_nb.ui.transcript import Transcript
 
     wait = partial(serve_until, pump)
-    transcript = Transcript(on_command=handle_action, wait=wait, offers_more=offers_more)
+    transcript = Transcript(on_command=on_command, wait=wait, offers_more=offers_more)
     transcript.show()
     return transcript, wait
 
 
 def _html(
-    handle_action: Callable[[Command], None], ask: Ask | None, in_place_of: Handle | None = None
+    on_command: Callable[[Command], None], ask: Ask | None, in_place_of: Handle | None = None
 ) -> CellView:
     from codex_nb.ui.html_view import CapturedHtmlView, HtmlView
     from codex_nb.ui.live_output import is_catching
 
     if is_catching():
-        return CapturedHtmlView(on_command=handle_action, ask=ask)
-    return HtmlView(on_command=handle_action, ask=ask, in_place_of=in_place_of)
+        return CapturedHtmlView(on_command=on_command, ask=ask)
+    return HtmlView(on_command=on_command, ask=ask, in_place_of=in_place_of)
 
 
-def _text(session: ShellSession, handle_action: Callable[[Command], None], ask: Ask | None) -> CellView:
+def _text(session: ShellSession, on_command: Callable[[Command], None], ask: Ask | None) -> CellView:
     if getattr(session.shell, "kernel", None) is None and sys.stdout.isatty():
         from rich.console import Console
 
         from codex_nb.ui.rich_view import RichView
 
-        return RichView(Console(), on_command=handle_action, ask=ask)
+        return RichView(Console(), on_command=on_command, ask=ask)
     from codex_nb.ui.text_view import PlainTextView
 
     prompts_stay = front_end(session.shell).cell_id is None  # in a console; a document may keep only outputs
-    return PlainTextView(sys.stdout, on_command=handle_action, ask=ask, prompts_stay=prompts_stay)
+    return PlainTextView(sys.stdout, on_command=on_command, ask=ask, prompts_stay=prompts_stay)
 
 
-def _commands(
-    mailbox: Mailbox, approvals: PendingApprovals, again: RetryAction | None
+def _command_handler(
+    mailbox: Mailbox, approvals: PendingApprovals, on_retry: RetryAction | None
 ) -> Callable[[Command], None]:
-    def handle_action(command: Command) -> None:
+    def handle(command: Command) -> None:
         match command:
             case Stop():
                 mailbox.request_stop()
             case Decide():
                 approvals.resolve(command.call_number, command.decision)
             case Retry() | Continue():
-                if again is not None:
-                    again(command)
+                if on_retry is not None:
+                    on_retry(command)
             case _:
                 assert_never(command)
 
-    return handle_action
+    return handle
 
 
 CONTINUE = "Go on exactly where your last answer broke off; repeat nothing of it."
 
 
 def answer_cell(session: ShellSession, options: CellOptions) -> None:
-    """Ask what the cell asks, show the answer, bind it."""
+    """Ask what the cell asks, show the answer and assign it."""
     if not options.prompt:
-        raise OptionError(words.NO_QUESTION)
+        raise OptionError("%%codex: there is no question.", hint="Write it below the magic's line.")
     profile = session.profile(options.profile)
-    ensure_signed_in(session, profile)
-    question = make_question(session, options, profile)  # a wrong option is told before anything is shown
+    ensure_logged_in(session, profile)
+    question = make_question(session, options, profile)  # a wrong option is refused before anything is shown
     if options.background:
-        _answer_later(session, options, profile, question)
+        _answer_in_background(session, options, profile, question)
         return
     with Mailbox() as mailbox, open_pump(session.shell, mailbox) as pump:
         approvals = PendingApprovals()
-        shown = open_view(session, mailbox, pump, approvals, _again(session, options, profile))
-        events = _turn(session, options, profile, question, shown, mailbox, approvals)
+        opened = open_view(session, mailbox, pump, approvals, _retry_action(session, options, profile))
+        events = _turn(session, options, profile, question, opened, mailbox, approvals)
         try:
-            answer = run_turn_in_cell(session.engine, events, shown.screen, mailbox, pump)
+            answer = run_turn_in_cell(session.engine, events, opened.view, mailbox, pump)
         except TurnInterrupted as interrupt:
-            _bind(session, options, interrupt.answer)
+            _assign(session, options, interrupt.answer)
             raise
-    _bind(session, options, answer)
+    _assign(session, options, answer)
     if answer.status == "failed":
-        raise UsageError(words.NOT_ANSWERED)
+        raise UsageError("Codex did not answer (see the message above).")
 
 
-def _answer_later(
+def _answer_in_background(
     session: ShellSession, options: CellOptions, profile: Profile, question: TurnRequest
 ) -> None:
-    """Show the screen in this cell and let the turn go on while other cells run."""
+    """Show the view in this cell and let the turn continue while other cells run."""
     mailbox, approvals = Mailbox(), PendingApprovals()
     with open_pump(session.shell, mailbox) as pump:
-        again = _again(session, options, profile)
-        shown = open_view(session, mailbox, pump, approvals, again, reads_stdin=False)
-        events = _turn(session, options, profile, question, shown, mailbox, approvals)
-    answer = run_in_background(session.engine, events, shown.screen, mailbox, session.shell)
+        on_retry = _retry_action(session, options, profile)
+        opened = open_view(session, mailbox, pump, approvals, on_retry, reads_stdin=False)
+        events = _turn(session, options, profile, question, opened, mailbox, approvals)
+    answer = run_in_background(session.engine, events, opened.view, mailbox, session.shell)
     session.background.append((mailbox, answer))
 
-    def bind(done: Future[Answer]) -> None:
+    def assign(done: Future[Answer]) -> None:
         if not done.cancelled() and done.exception() is None:
-            _bind(session, options, done.result())
+            _assign(session, options, done.result())
 
-    answer.add_done_callback(bind)
+    answer.add_done_callback(assign)
 
 
-def _again(session: ShellSession, options: CellOptions, profile: Profile) -> RetryAction | None:
-    """Return what asks once more below an answer that ended early, in the cell that runs now."""
+def _retry_action(session: ShellSession, options: CellOptions, profile: Profile) -> RetryAction | None:
+    """Return what asks again below an answer that ended early, in the cell that runs now."""
     channel = channel_of(session.shell)
     if channel is None:
         return None
     cell = channel.parent()
 
-    def again(command: Retry | Continue) -> None:
+    def on_retry(command: Retry | Continue) -> None:
         prompt = CONTINUE if isinstance(command, Continue) else options.prompt
         once_more = replace(options, prompt=prompt, fresh=True)
 
         def ask() -> None:
-            _answer_later(session, once_more, profile, make_question(session, once_more, profile))
+            _answer_in_background(session, once_more, profile, make_question(session, once_more, profile))
 
         channel.when_free(cell, ask)
 
-    return again
+    return on_retry
 
 
 def _turn(
@@ -372,46 +365,46 @@ def _turn(
     options: CellOptions,
     profile: Profile,
     question: TurnRequest,
-    shown: OpenedView,
+    opened: OpenedView,
     mailbox: Mailbox,
     approvals: PendingApprovals,
 ) -> AsyncGenerator[TurnEvent, None]:
     try:
-        reading = read_for(session, options.prompt, shown.transcript)
+        reading = read_for(session, options.prompt, opened.transcript)
         question = with_notebook(question, options, profile, reading)
     except BaseException:
-        shown.screen.close()
+        opened.view.close()
         raise
     cell_id = front_end(session.shell).cell_id
-    insert = NotebookEditor(shown.transcript, cell_id).insert if shown.transcript is not None else None
-    main = OutputDetectingExecutor(mailbox, session.shell, shown.screen.start_new_output)
-    ports = Ports(main, session.kernel, insert, session.folder, reading.hidden)
-    sign_in = sign_in_during(session, profile, mailbox, shown.screen.reserve_output)
+    document = NotebookEditor(opened.transcript, cell_id) if opened.transcript is not None else None
+    main = OutputDetectingExecutor(mailbox, session.shell, opened.view.start_new_output)
+    ports = Ports(main, session.kernel, document, session.folder, reading.hidden)
+    log_in = login_during_turn(session, profile, mailbox, opened.view.reserve_output)
     return profile.assistant.turn(
         question,
         ports=ports,
         approver=approvals,
-        sign_in=sign_in,
+        sign_in=log_in,
         hints=(
             partial(first_use_notice, profile.settings.codex_home),
-            _tags_unseen(session, options, reading),
+            _tags_notice(session, options, reading),
         ),
     )
 
 
-def _tags_unseen(session: ShellSession, options: CellOptions, reading: NotebookReading) -> Callable[[], str]:
-    """Return what tells, once in a kernel, that cell tags are not visible."""
+def _tags_notice(session: ShellSession, options: CellOptions, reading: NotebookReading) -> Callable[[], str]:
+    """Return a notice, shown once in a kernel, that cell tags are not visible."""
     sees_none = options.context and reading.sees_no_tags  # looked up in the cell that asks, not later
 
     def hint() -> str:
-        is_new = sees_none and not session.told_of_tags
-        session.told_of_tags = session.told_of_tags or sees_none
-        return TAGS_UNSEEN if is_new else ""
+        is_new = sees_none and not session.warned_of_tags
+        session.warned_of_tags = session.warned_of_tags or sees_none
+        return TAGS_NOT_VISIBLE if is_new else ""
 
     return hint
 
 
-def _bind(session: ShellSession, options: CellOptions, answer: Answer) -> None:
+def _assign(session: ShellSession, options: CellOptions, answer: Answer) -> None:
     session.keep(options.prompt, answer)
     if options.output:
         session.shell.user_ns[options.output] = answer.parsed if options.schema else answer

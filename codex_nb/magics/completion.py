@@ -6,51 +6,34 @@ import os
 import re
 from pathlib import Path
 from types import GenericAlias, ModuleType, UnionType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 
 from codex_nb.config.settings import EFFORTS
 from codex_nb.errors import CodexError
-from codex_nb.magics.options import APPROVALS, COMMANDS, FLAGS, LOGIN_WAYS, TAKES_VALUE
+from codex_nb.magics.options import APPROVALS, FLAGS, LOGIN_METHODS, TAKES_VALUE, SessionConfig
+from codex_nb.magics.subcommands import SUBCOMMANDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from IPython.core.interactiveshell import InteractiveShell
 
-    from codex_nb.magics.magics import CodexMagics
     from codex_nb.magics.session import ShellSession
 
 
-_QUESTION = re.compile(r"(?P<indent>\s*)%codex[ \t]+(?P<line>\S.*\?)\s*")
-
-
-def keep_question_marks(lines: list[str]) -> list[str]:
-    """Rewrite ``%codex … ?`` into the call that it means; all other lines stay (``%codex?`` still asks for help)."""
-    if not lines or lines[0].lstrip().startswith("%%"):
-        return lines
-    return [_rewritten(line) for line in lines]
-
-
-def _rewritten(line: str) -> str:
-    match = _QUESTION.fullmatch(line)
-    if match is None:
-        return line
-    return f"{match['indent']}get_ipython().run_line_magic('codex', {match['line']!r})\n"
-
-
 MOST_FILES = 200
-_PICTURES = ("savefig", "figure", "save")  # what figures, axes and pictures can do
+_FIGURE_METHODS = ("savefig", "figure", "save")  # of figures, axes and images
 
 
 class NotebookNames:
-    """Looks names up in the user's namespace and in what the session knows."""
+    """Looks names up in the user's namespace and in what the session knows, without a request."""
 
-    def __init__(self, shell: InteractiveShell, magics: CodexMagics) -> None:
+    def __init__(self, shell: InteractiveShell, open_session: Callable[[], ShellSession]) -> None:
         self._shell = shell
-        self._magics = magics
-        self._kinds: Mapping[str, Callable[[str], Iterable[str]]] = {
+        self._open_session = open_session
+        self._sources: Mapping[str, Callable[[str], Iterable[str]]] = {
             "model": lambda _: self._session.profile().backend.cached_models(),
             "thread": lambda _: [info.name for info in self._session.profile().assistant.threads.threads()],
             "profile": self._profiles,
@@ -60,15 +43,18 @@ class NotebookNames:
             "variable": lambda _: self._variables(),
             "cell": lambda _: [str(number) for number in range(1, shell.execution_count)],
             "file": self._files,
+            "effort": lambda _: EFFORTS,
+            "approval": lambda _: APPROVALS,
+            "login_method": lambda _: LOGIN_METHODS,
         }
 
     def known(self, kind: str, start: str) -> Iterable[str]:
-        """Name what is known of a kind and could begin with ``start``; a kind that nobody knows has no names."""
-        return self._kinds[kind](start) if kind in self._kinds else ()
+        """Name what is known of a kind and could begin with ``start``; an unknown kind has no names."""
+        return self._sources[kind](start) if kind in self._sources else ()
 
     @property
     def _session(self) -> ShellSession:
-        return self._magics.session
+        return self._open_session()
 
     def _profiles(self, _: str) -> Iterable[str]:
         from codex_nb.config.settings import profile_names
@@ -98,7 +84,7 @@ class NotebookNames:
         from codex_nb.magics.question import IMAGE_TYPES
 
         for name, value in self._variables().items():
-            if any(hasattr(type(value), each) for each in _PICTURES):
+            if any(hasattr(type(value), each) for each in _FIGURE_METHODS):
                 yield name
         for path in self._files(start):
             if path.endswith("/") or Path(path).suffix.lower() in IMAGE_TYPES:
@@ -135,16 +121,6 @@ def _may_be_schema(value: object) -> bool:
 Found = tuple[str, "Iterable[str]"]
 
 NOTHING: Found = ("", ())
-# What follows these subcommands: a kind of name, or fixed words.
-ARGUMENTS: Mapping[str, str] = {
-    "model": "model",
-    "effort": "effort",
-    "thread": "thread",
-    "login": "way",
-    **dict.fromkeys(("status", "logout", "usage", "models", "threads"), "profile"),
-}
-ASK = frozenset({"context", "fix", "explain"})  # these take the options of a question
-FIXED: Mapping[str, Sequence[str]] = {"effort": EFFORTS, "approval": APPROVALS, "way": LOGIN_WAYS}
 
 _LINE_MAGIC = re.compile(r"\s*(?:[A-Za-z_]\w*\s*=\s*)?%codex\s")
 _CELL_MAGIC = re.compile(r"\s*%%codex(?:\s|$)")
@@ -152,24 +128,11 @@ _MENTION = re.compile(r"(?<![\w@.])@(?:file:\"[^\"]*|[^\s@]*)$")
 _SETTING = re.compile(r"\s*%config\s+CodexMagics\.(\w+)\s*=\s*([\"']?[^\s\"']*)$")
 
 
-class ReferencedNames(Protocol):
-    """What can be completed without a request."""
-
-    def known(self, kind: str, start: str) -> Iterable[str]:
-        """Name what is known of a kind (an option's, ``variable``, ``cell``, ``file``) and may begin like this."""
-
-
 class CodexMatcher:
-    """Completes ``%codex`` lines wherever they stand, ``%%codex`` and the prompt below it.
+    """Completes ``%codex`` lines wherever they stand, ``%%codex`` and the prompt below it, and the settings."""
 
-    ``settings`` tells the values that a setting of ``%config CodexMagics`` can have.
-    """
-
-    def __init__(
-        self, names: ReferencedNames, settings: Callable[[str], Iterable[str]] = lambda _: ()
-    ) -> None:
-        self._names = names
-        self._settings = settings
+    def __init__(self, shell: InteractiveShell, open_session: Callable[[], ShellSession]) -> None:
+        self._names = NotebookNames(shell, open_session)
 
     def matcher(self) -> Callable[[CompletionContext], SimpleMatcherResult]:
         """Return the function that IPython's completer calls."""
@@ -181,7 +144,7 @@ class CodexMatcher:
                     context.full_text, context.cursor_line, context.text_until_cursor
                 )
                 found = sorted({name for name in candidates if name.startswith(fragment)})
-            except CodexError:  # a config.toml that cannot be read is told by the next question, not by Tab
+            except CodexError:  # the next question tells of a config.toml that cannot be read, not Tab
                 fragment, found = NOTHING[0], []
             return SimpleMatcherResult(
                 completions=[SimpleCompletion(text=name) for name in found],
@@ -212,29 +175,25 @@ class CodexMatcher:
             takes = TAKES_VALUE.get(words[place])
             place += 1 if takes is None else 2
             if takes is not None and place > len(words):
-                return self._known(takes, fragment)
+                return self._names.known(takes, fragment)
         if place < len(words):
             is_command = has_commands and place == 0
             return self._arguments(words[0], words[1:], fragment) if is_command else ()
         if fragment.startswith("-"):
             return self._flags(fragment)
-        return COMMANDS if has_commands and not words else ()
+        return SUBCOMMANDS if has_commands and not words else ()
 
     def _flags(self, fragment: str) -> Iterable[str]:
         flag, is_assigned, start = fragment.partition("=")
         if not is_assigned:
             return FLAGS
-        return [f"{flag}={name}" for name in self._known(TAKES_VALUE.get(flag, ""), start)]
+        return [f"{flag}={name}" for name in self._names.known(TAKES_VALUE.get(flag, ""), start)]
 
-    def _arguments(self, command: str, words: Sequence[str], fragment: str) -> Iterable[str]:
-        if command in ASK:
+    def _arguments(self, name: str, words: Sequence[str], fragment: str) -> Iterable[str]:
+        complete = SUBCOMMANDS[name].complete if name in SUBCOMMANDS else ()
+        if complete == ("question",):
             return self._after(words, fragment, has_commands=False)
-        if command == "login" and len(words) == 1:
-            return self._known("profile", fragment)
-        return self._known(ARGUMENTS.get(command, ""), fragment) if not words else ()
-
-    def _known(self, kind: str, start: str) -> Iterable[str]:
-        return FIXED[kind] if kind in FIXED else self._names.known(kind, start)
+        return self._names.known(complete[len(words)], fragment) if len(words) < len(complete) else ()
 
     def _mention(self, fragment: str) -> Found:
         if fragment.startswith("@file:"):
@@ -250,7 +209,8 @@ class CodexMatcher:
         if match is None:
             return NOTHING
         name, start = match.groups()
-        values = [*self._settings(name), *self._known(name, "")]
+        own = getattr(SessionConfig.class_traits().get(name), "values", None) or ()
+        values = [*filter(None, own), *self._names.known(name, "")]
         quote = start[:1] if start[:1] in {'"', "'"} else ""
         return start, [f"{quote}{value}" if quote else f'"{value}"' for value in values]
 

@@ -1,16 +1,78 @@
-"""Loading into IPython: registers the magics and the completion, and removes them again."""
+"""``%codex`` and ``%%codex``: the magics, where errors become one line, and what loading puts into a shell."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, cast
 
-from codex_nb.magics.completion import CodexMatcher, NotebookNames, keep_question_marks
-from codex_nb.magics.magics import CodexMagics
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, line_cell_magic, magics_class
+
+from codex_nb.errors import CodexError
+from codex_nb.magics.completion import CodexMatcher
+from codex_nb.magics.options import SessionConfig
+from codex_nb.magics.subcommands import dispatch, reference_text
+from codex_nb.rendering.visible import visible
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from codex_nb.host.recorder import OutputRecorder
     from codex_nb.magics.session import ShellSession
+
+
+@magics_class
+class CodexMagics(Magics, SessionConfig):
+    """Codex in this notebook; configure it with ``%config CodexMagics.NAME = VALUE`` or in ipython_config.py."""
+
+    def __init__(self, shell: InteractiveShell, recorder: OutputRecorder) -> None:
+        super().__init__(shell)
+        self._recorder = recorder
+        self._session: ShellSession | None = None
+
+    @property
+    def session(self) -> ShellSession:
+        """The shell's session, opened by the first magic that needs it."""
+        if self._session is None:
+            from codex_nb.config.settings import Environment
+            from codex_nb.host.engine import engine
+            from codex_nb.magics.session import ShellSession
+            from codex_nb.profile import open_profile
+
+            self._session = ShellSession(
+                self.shell, self, engine(), open_profile, self._recorder, Environment()
+            )
+        return self._session
+
+    @line_cell_magic
+    def codex(self, line: str, cell: str | None = None) -> Any:
+        """Ask Codex about this notebook, or manage it; ``%codex?`` shows the reference in this place."""
+        try:
+            return dispatch(self.session, line, cell)
+        except CodexError as error:
+            raise UsageError(visible(error.line)) from None
+
+    def close(self) -> None:
+        """Close the session."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+
+CodexMagics.codex.__doc__ = reference_text()
+
+_QUESTION = re.compile(r"(?P<indent>\s*)%codex[ \t]+(?P<line>\S.*\?)\s*")
+
+
+def keep_question_marks(lines: list[str]) -> list[str]:
+    """Rewrite ``%codex … ?`` into the call that it means; all other lines stay (``%codex?`` still asks for help)."""
+    if not lines or lines[0].lstrip().startswith("%%"):
+        return lines
+    return [_QUESTION.sub(_as_call, line) if _QUESTION.fullmatch(line) else line for line in lines]
+
+
+def _as_call(match: re.Match[str]) -> str:
+    return f"{match['indent']}get_ipython().run_line_magic('codex', {match['line']!r})\n"
 
 
 _LOADED = "_codex_nb_loaded"
@@ -24,8 +86,8 @@ class _Loaded:
 
         self._shell = shell
         self.recorder = OutputRecorder(shell)
-        self.magics = CodexMagics(shell, self._open_session)
-        self._matcher = CodexMatcher(NotebookNames(shell, self.magics), self.magics.values_of).matcher()
+        self.magics = CodexMagics(shell, self.recorder)
+        self._matcher = CodexMatcher(shell, lambda: self.magics.session).matcher()
 
     def enter(self) -> None:
         """Put everything in place."""
@@ -35,7 +97,7 @@ class _Loaded:
         self.recorder.start()
 
     def leave(self) -> None:
-        """Take everything back."""
+        """Remove everything."""
         self.recorder.stop()
         self._shell.Completer.custom_matchers.remove(self._matcher)
         self._shell.input_transformers_cleanup.remove(keep_question_marks)
@@ -44,14 +106,6 @@ class _Loaded:
             self._shell.magics_manager.magics[kind].pop("codex", None)
         self._shell.magics_manager.registry.pop(type(self.magics).__name__, None)
         self.magics.close()
-
-    def _open_session(self, magics: CodexMagics) -> ShellSession:
-        from codex_nb.config.settings import Environment
-        from codex_nb.host.engine import engine
-        from codex_nb.magics.session import ShellSession
-        from codex_nb.profile import open_profile
-
-        return ShellSession(self._shell, magics, engine(), open_profile, self.recorder, Environment())
 
 
 def load(shell: InteractiveShell) -> None:
@@ -63,7 +117,7 @@ def load(shell: InteractiveShell) -> None:
 
 
 def unload(shell: InteractiveShell) -> None:
-    """Take everything back that :func:`load` put into the shell."""
+    """Remove what :func:`load` put into the shell."""
     loaded: _Loaded | None = getattr(shell, _LOADED, None)
     if loaded is not None:
         delattr(shell, _LOADED)

@@ -1,4 +1,4 @@
-"""The options and subcommands of the magics: their names, their parser, their help."""
+"""The options of a question and the settings of the magics: their parser, their help, their names for completion."""
 
 from __future__ import annotations
 
@@ -8,56 +8,69 @@ import keyword
 import re
 import unicodedata
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
+
+from traitlets import Enum, Integer, List, Unicode
+from traitlets.config import Configurable
 
 from codex_nb.config.settings import EFFORTS
 from codex_nb.errors import CodexError
-from codex_nb.labels import OPTION_HELP, SUBCOMMAND_HELP
-from codex_nb.words import question
-from codex_nb.words import reference as words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from codex_nb.auth import FlowKind
 
-NAMES = (
-    "status",
-    "login",
-    "logout",
-    "models",
-    "model",
-    "effort",
-    "usage",
-    "context",
-    "thread",
-    "threads",
-    "new",
-    "last",
-    "fix",
-    "explain",
-    "config",
-    "help",
-)
-COMMANDS: Mapping[str, str] = MappingProxyType({name: SUBCOMMAND_HELP[name] for name in NAMES})
-
-LOGIN_WAYS = ("device", "browser", "api_key", "access_token")
-
-
-if TYPE_CHECKING:
     # what a subcommand asks about, found in the NotebookReading of the question
     Subject = Callable[..., tuple[tuple[str, str], ...]]
 
-_QUOTE_ALL = "Quote all of the value, or none of it."
-_OF_IPYTHON = re.compile(r"__|_i*\d*$")  # special names, and the outputs and inputs of cells
-_TAKEN = frozenset({"In", "Out", "exit", "quit", "get_ipython", "display", "codex_nb"})
 APPROVALS = ("ask", "auto", "all", "never")
+DISPLAYS = ("auto", "widget", "html", "text")
+LOGIN_METHODS: tuple[FlowKind, ...] = ("device", "browser", "api_key", "access_token")
+
+_QUOTE_ALL = "Quote all of the value, or none of it."
+_IPYTHON_NAME = re.compile(r"__|_i*\d*$")  # special names, and the outputs and inputs of cells
+_RESERVED = frozenset({"In", "Out", "exit", "quit", "get_ipython", "display", "codex_nb"})
+_ANOTHER_NAME = "Choose another variable, such as -o answer."
+
+
+class SessionConfig(Configurable):
+    """What the user set for the session; None leaves a choice to config.toml."""
+
+    model = Unicode(None, allow_none=True, help="The model to use; None is the one in config.toml.").tag(
+        config=True
+    )
+    effort = Unicode(None, allow_none=True, help="Reasoning effort: low, medium, high, …").tag(config=True)
+    approval = Enum(
+        (*APPROVALS, None),
+        default_value=None,
+        allow_none=True,
+        help="When to ask before a tool runs: ask, auto, all or never.",
+    ).tag(config=True)
+    profile = Unicode(None, allow_none=True, help="The login or config profile to use.").tag(config=True)
+    display = Enum(DISPLAYS, default_value="auto", help="How answers are shown.").tag(config=True)
+    context_tokens = Integer(24_000, min=0, help="The most tokens of notebook context to send.").tag(
+        config=True
+    )
+    openai_api_key = Enum(
+        ("ignore", "use"),
+        default_value="ignore",
+        help='Whether to sign in with the variable OPENAI_API_KEY: "use" or "ignore".',
+    ).tag(config=True)
+    token_provider = Unicode(
+        None,
+        allow_none=True,
+        help="module:function of a host program that provides tokens; it is called again when they are rejected.",
+    ).tag(config=True)
+    insecure_providers = List(
+        Unicode(), help="Providers of config.toml, by id, whose API key may be sent over plain http."
+    ).tag(config=True)
 
 
 class OptionError(CodexError):
     """A magic's line that cannot be understood."""
 
-    default_hint = question.SEE_HELP
+    default_hint = "See %codex help."
 
 
 @dataclass(frozen=True)
@@ -84,36 +97,38 @@ class CellOptions:
 
 
 class _Parser(argparse.ArgumentParser):
-    """An argparse parser that raises instead of leaving the process; a help text stands as it is written."""
+    """An argparse parser that raises instead of exiting, with help texts that are not formatted."""
 
     def add_argument(self, *names: Any, **settings: Any) -> argparse.Action:
         settings["help"] = settings["help"].replace("%", "%%")  # argparse would format it
         return super().add_argument(*names, **settings)
 
     def error(self, message: str) -> NoReturn:
-        raise OptionError(question.bad_options(message))
+        raise OptionError(f"%%codex: {message}.")
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         del status
-        raise OptionError(message or question.OPTIONS_THEN_PROMPT)
+        raise OptionError(message or "%%codex takes options, then a prompt.")
 
 
 def _identifier(text: str) -> str:
-    """Return the name as Python reads it; refuse what is none, and what Python and IPython need themselves."""
+    """Return the name as Python reads it; refuse one that is invalid, or that Python or IPython needs itself."""
     if not text.isidentifier():
-        raise OptionError(question.not_a_name(text))
+        raise OptionError(f"%%codex: {text!r} is not a valid variable name.", hint=_ANOTHER_NAME)
     name = unicodedata.normalize("NFKC", text)
     if keyword.iskeyword(name):
-        raise OptionError(f"%%codex: {text!r} is a keyword of Python.", hint=question.ANOTHER_NAME)
-    if name in _TAKEN or _OF_IPYTHON.match(name) or hasattr(builtins, name):
-        raise OptionError(f"%%codex: {text!r} is a name of Python or IPython.", hint=question.ANOTHER_NAME)
+        raise OptionError(f"%%codex: {text!r} is a keyword of Python.", hint=_ANOTHER_NAME)
+    if name in _RESERVED or _IPYTHON_NAME.match(name) or hasattr(builtins, name):
+        raise OptionError(f"%%codex: {text!r} is a name of Python or IPython.", hint=_ANOTHER_NAME)
     return name
 
 
 def _one_of(flag: str, values: Sequence[str]) -> Callable[[str], str]:
     def check(text: str) -> str:
         if text not in values:
-            raise OptionError(question.no_such_value(flag, text, ", ".join(values)))
+            raise OptionError(
+                f"%%codex: invalid {flag} {text!r}.", hint=f"Choose one of: {', '.join(values)}."
+            )
         return text
 
     return check
@@ -122,18 +137,31 @@ def _one_of(flag: str, values: Sequence[str]) -> Callable[[str], str]:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="%%codex", add_help=False, allow_abbrev=False, exit_on_error=True)
     add = parser.add_argument
-    add("-m", "--model", help=OPTION_HELP["--model"])
-    add("-e", "--effort", type=_one_of("--effort", EFFORTS), help=OPTION_HELP["--effort"])
-    add("-t", "--thread", help=OPTION_HELP["--thread"])
-    add("-o", "--output", type=_identifier, help=OPTION_HELP["--output"])
-    add("--schema", help=OPTION_HELP["--schema"])
-    add("--image", dest="images", action="append", default=[], help=OPTION_HELP["--image"])
-    add("--no-context", dest="context", action="store_false", help=OPTION_HELP["--no-context"])
-    add("--no-tools", dest="tools", action="store_false", help=OPTION_HELP["--no-tools"])
-    add("--approval", type=_one_of("--approval", APPROVALS), help=OPTION_HELP["--approval"])
-    add("--profile", help=OPTION_HELP["--profile"])
-    add("--fresh", action="store_true", help=OPTION_HELP["--fresh"])
-    add("--background", action="store_true", help=OPTION_HELP["--background"])
+    add("-m", "--model", help="the model to use; see %codex models")
+    add("-e", "--effort", type=_one_of("--effort", EFFORTS), help="reasoning effort: low, medium, high, …")
+    add("-t", "--thread", help="the thread to continue, or the name of a new one")
+    add("-o", "--output", type=_identifier, help="also assign the answer to this variable")
+    add(
+        "--schema",
+        help="a type, such as City, list[City] or City | None, or a JSON schema for the answer's value",
+    )
+    add(
+        "--image",
+        dest="images",
+        action="append",
+        default=[],
+        help="a figure in your namespace or an image file",
+    )
+    add("--no-context", dest="context", action="store_false", help="do not send the notebook")
+    add("--no-tools", dest="tools", action="store_false", help="offer the model no tools")
+    add(
+        "--approval",
+        type=_one_of("--approval", APPROVALS),
+        help="when to ask before a tool runs: ask, auto, all, never",
+    )
+    add("--profile", help="use another login or config profile")
+    add("--fresh", action="store_true", help="ask again instead of showing the saved answer")
+    add("--background", action="store_true", help="run in the background")
     return parser
 
 
@@ -147,6 +175,12 @@ TAKES_VALUE = {
 }
 
 
+def options_and_help() -> Iterator[tuple[list[str], str]]:
+    """Yield each option's spellings and its help."""
+    for action in PARSER._actions:  # noqa: SLF001  as above
+        yield list(action.option_strings), str(action.help).replace("%%", "%")
+
+
 def parse_options(line: str, cell: str = "") -> CellOptions:
     """Parse a magic's line, options first; the words after them and the cell's body are the prompt, as they stand."""
     words, rest = [], line.strip()
@@ -156,23 +190,23 @@ def parse_options(line: str, cell: str = "") -> CellOptions:
             words.append(flag)
             continue
         if not rest or (rest.startswith("-") and separator != "="):
-            raise OptionError(question.no_value(flag))
+            raise OptionError(f"%%codex: {flag} needs a value.")
         value, rest = _type(rest) if flag == "--schema" else _first_word(rest)
         words.append(f"{flag}={value}")
     known, unknown = PARSER.parse_known_args(words)
     if unknown:
-        raise OptionError(question.no_such_option(unknown[0]))
+        raise OptionError(f"%%codex: unknown option {unknown[0]}.")
     prompt = "\n".join(part for part in (rest, cell.strip("\n")) if part.strip())
     return CellOptions(**vars(known) | {"images": tuple(known.images), "prompt": prompt.strip()})
 
 
 def _flag(text: str) -> tuple[str, str, str]:
     """Split an option off the front: its name, what separates it from what follows, and that."""
-    word, session, rest = text.partition(" ")
+    word, space, rest = text.partition(" ")
     name, assigned, value = word.partition("=")
     if assigned and name in TAKES_VALUE:
-        return name, assigned, f"{value}{session}{rest}"
-    return word, session, rest.lstrip()
+        return name, assigned, f"{value}{space}{rest}"
+    return word, space, rest.lstrip()
 
 
 def _first_word(text: str) -> tuple[str, str]:
@@ -180,7 +214,7 @@ def _first_word(text: str) -> tuple[str, str]:
     quote = text[0] if text[0] in "\"'" else None
     word, closed, rest = text[1:].partition(quote) if quote else text.partition(" ")
     if quote and not closed:
-        raise OptionError(question.NO_CLOSING_QUOTATION)
+        raise OptionError("%%codex: unclosed quote in the options.")
     if quote and rest[:1].strip():
         raise OptionError(
             f"%%codex: {rest.split()[0][:80]!r} follows a closing quotation mark.", hint=_QUOTE_ALL
@@ -206,21 +240,3 @@ def _type(text: str) -> tuple[str, str]:
             if not before.endswith("|") and not after.startswith(("|", "[")):
                 return before, after
     return text, ""
-
-
-def reference_text() -> str:
-    """Return the text, made from the very tables that parse and dispatch."""
-    options = [(", ".join(names), text) for names, text in options_and_help()]
-    first = [words.HEAD, "", words.OPTIONS_HEADING, *_listed(options)]
-    return "\n".join([*first, "", words.SUBCOMMANDS_HEADING, *_listed(COMMANDS.items())])
-
-
-def options_and_help() -> Iterator[tuple[list[str], str]]:
-    """Yield each option's spellings and what it does."""
-    for action in PARSER._actions:  # noqa: SLF001  argparse has no public list
-        yield list(action.option_strings), str(action.help).replace("%%", "%")
-
-
-def _listed(pairs: Collection[tuple[str, str]]) -> Iterator[str]:
-    width = max(len(name) for name, _ in pairs)
-    return (f"    {name:<{width}}  {text}" for name, text in pairs)

@@ -1,4 +1,4 @@
-"""From a cell's options to a turn request: its context, images, schema and tools."""
+"""From a cell's options to a turn request: its schema, images, context and tools, and what fix and explain refer to."""
 
 from __future__ import annotations
 
@@ -11,20 +11,31 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.magics.options import OptionError
 from codex_nb.session.context import NotebookContext, build_context
-from codex_nb.session.notebook_context import TurnRequest
-from codex_nb.tools.base import Tool, ToolSet, builtin_tools
-from codex_nb.tools.files import FileRefused, read_bounded, real_path
-from codex_nb.words import question as words
+from codex_nb.session.notebook_context import TurnRequest, is_question
+from codex_nb.tools.base import Tool, ToolSet
+from codex_nb.tools.cells import insert_cells
+from codex_nb.tools.files import FileRefused, list_files, read_bounded, read_file, real_path
+from codex_nb.tools.inspection import inspect
+from codex_nb.tools.nbmodel import Run
+from codex_nb.tools.plan import update_plan
+from codex_nb.tools.run_python import run_python
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from codex_nb.magics.options import CellOptions
     from codex_nb.magics.session import NotebookReading, ShellSession
     from codex_nb.profile import Profile
     from codex_nb.tools.hiding import Hidden
+    from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
+
+
+def notebook_tools() -> ToolSet:
+    """Return the tools that every notebook offers; each turn leaves out those that cannot work where it runs."""
+    return ToolSet((run_python, inspect, read_file, list_files, insert_cells, update_plan))
 
 
 _LONGEST = 2_000
@@ -79,7 +90,7 @@ class _Annotation:
             case ast.Subscript():
                 return self._subscripted(node)
             case _:
-                raise self._refused(f"{ast.unparse(node)[:80]} is no type")
+                raise self._refused(f"{ast.unparse(node)[:80]} is not a type")
 
     def _named(self, name: str) -> Any:
         if name in self._namespace:
@@ -89,15 +100,15 @@ class _Annotation:
             return own
         if name in typing.__all__:
             return getattr(typing, name)
-        raise OptionError(words.no_schema(self._written[:200], name))
+        raise OptionError(f"--schema {self._written[:200]}: {name!r} is not in your namespace.")
 
     def _inside(self, node: ast.Attribute) -> Any:
         if not isinstance(node.value, ast.Name | ast.Attribute):
-            raise self._refused(f"{ast.unparse(node)[:80]} is no type")
+            raise self._refused(f"{ast.unparse(node)[:80]} is not a type")
         owner = self._of(node.value)
         if not hasattr(owner, node.attr):
             inner = node.value.id if isinstance(node.value, ast.Name) else node.value.attr
-            raise OptionError(words.no_schema_inside(self._written[:200], inner, node.attr))
+            raise OptionError(f"--schema {self._written[:200]}: {inner!r} has no {node.attr!r}.")
         return getattr(owner, node.attr)
 
     def _subscripted(self, node: ast.Subscript) -> Any:
@@ -116,12 +127,12 @@ class _Annotation:
         try:
             return ast.literal_eval(node)
         except (ValueError, TypeError):
-            raise self._refused(f"{ast.unparse(node)[:80]} is no literal") from None
+            raise self._refused(f"{ast.unparse(node)[:80]} is not a literal") from None
 
     def _made(self, generic: Any, arguments: Any) -> Any:
         kind = type(generic)
         if not (issubclass(kind, type) or kind.__module__ in _MODULES):
-            raise self._refused(f"{kind.__name__} is no type with parameters")
+            raise self._refused(f"{kind.__name__} is not a type with parameters")
         try:
             return generic[arguments]
         except TypeError as error:
@@ -139,25 +150,28 @@ IMAGE_TYPES = {
     ".webp": "image/webp",
 }
 LARGEST_IMAGE = 20_000_000
+_IMAGES = "Name a figure, or a .png, .jpg, .gif or .webp file."
 
 
 def make_question(session: ShellSession, options: CellOptions, profile: Profile) -> TurnRequest:
-    """Put together what the cell asks, still without the notebook; an option that names nothing is refused here.
+    """Put together what the cell asks, without the notebook yet; raises OptionError for what does not exist.
 
-    Runs on the main thread: it reads the live namespace.
+    An option wins over the session's setting, and that one over config.toml. Runs on the main thread: it reads the
+    live namespace.
     """
-    namespace = session.namespace
-    choices = session.choices(options, profile)
+    config, namespace = session.config, session.namespace
+    thread = options.thread or session.thread or session.own_thread
+    approval = options.approval or config.approval
     return TurnRequest(
         prompt=options.prompt,
-        model=choices.model,
-        effort=choices.effort,
-        thread=choices.thread,
+        model=options.model or config.model,
+        effort=options.effort or config.effort,
+        thread=thread,
         images=tuple(image_url(name, namespace, session.folder) for name in options.images),
         schema=find_schema(options.schema, namespace) if options.schema else None,
-        approval=choices.approval,
+        approval=ApprovalPolicy(approval) if approval else profile.settings.approval,
         folder=session.folder,
-        use_cache=session.may_replay(choices.thread),
+        use_cache=session.may_use_cache(thread),
         fresh=options.fresh,
         earlier=session.earlier(options.prompt),
     )
@@ -166,9 +180,9 @@ def make_question(session: ShellSession, options: CellOptions, profile: Profile)
 def with_notebook(
     question: TurnRequest, options: CellOptions, profile: Profile, reading: NotebookReading
 ) -> TurnRequest:
-    """Add what comes from the notebook as it was read: the context, the tools of the user's own, the subject.
+    """Add what comes from the notebook as it was read: the context, the user's own tools, the subject.
 
-    Raises CellSkipped for a subject that the user keeps out.
+    Raises CellSkipped for a subject that the user excludes.
     """
     hidden = reading.hidden()
     namespace = hidden.visible(reading.session.namespace)
@@ -181,7 +195,7 @@ def with_notebook(
 
 
 def gather(reading: NotebookReading, profile: Profile, hidden: Hidden) -> NotebookContext:
-    """Put together what is sent of the notebook and the namespace."""
+    """Put together what is sent from the notebook and the namespace."""
     session = reading.session
     return build_context(
         reading.snapshot,
@@ -194,32 +208,38 @@ def gather(reading: NotebookReading, profile: Profile, hidden: Hidden) -> Notebo
     )
 
 
-def offered_tools(namespace: Mapping[str, Any], more: Sequence[Tool[Any]] = ()) -> ToolSet:
+def offered_tools(namespace: Mapping[str, Any], more: Sequence[Tool] = ()) -> ToolSet:
     """Offer the notebook's tools and the user's own: every ``@codex_nb.tool`` in the namespace."""
     # isinstance would ask an object for its __class__, and so run code of whatever lies in the namespace
     own = [value for value in namespace.values() if issubclass(type(value), Tool)]
-    return builtin_tools().with_tools([*own, *more])
+    return notebook_tools().with_tools([*own, *more])
 
 
 def image_url(name: str, namespace: Mapping[str, Any], folder: Path | None) -> str:
-    """Make a data URL of a figure or picture in the namespace, or of a file."""
+    """Make a data URL of a figure or image in the namespace, or of a file; raises OptionError."""
     if name in namespace:
-        return _data_url("image/png", _picture(name, namespace[name]))
+        return _data_url("image/png", _png(name, namespace[name]))
     path = Path(name).expanduser()
     path = path if path.is_absolute() or folder is None else folder / path
+    missing = OptionError(
+        f"--image {name}: neither a figure in your namespace nor an image file.", hint=_IMAGES
+    )
     kind = IMAGE_TYPES.get(path.suffix.lower())
     if kind is None:
-        raise OptionError(words.no_image(name))
+        raise missing
     try:
         content = read_bounded(real_path(path), LARGEST_IMAGE)
     except (FileRefused, OSError) as error:
-        raise OptionError(words.no_image(name)) from error
+        raise missing from error
     if content.size > LARGEST_IMAGE:
-        raise OptionError(words.image_too_large(name, str(LARGEST_IMAGE // 1_000_000)))
+        raise OptionError(
+            f"--image {name}: the file is larger than {LARGEST_IMAGE // 1_000_000} MB.",
+            hint="Send a smaller one.",
+        )
     return _data_url(kind, content.data)
 
 
-def _picture(name: str, value: Any) -> bytes:
+def _png(name: str, value: Any) -> bytes:
     buffer = io.BytesIO()
     figure = value if hasattr(value, "savefig") else getattr(value, "figure", None)
     if figure is not None and hasattr(figure, "savefig"):
@@ -227,9 +247,45 @@ def _picture(name: str, value: Any) -> bytes:
     elif hasattr(value, "save") and hasattr(value, "size"):
         value.save(buffer, format="PNG")
     else:
-        raise OptionError(words.not_an_image(name, type(value).__name__))
+        raise OptionError(
+            f"--image {name}: {type(value).__name__} is neither a figure nor an image.", hint=_IMAGES
+        )
     return buffer.getvalue()
 
 
 def _data_url(kind: str, data: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def last_failure(runs: Iterable[Run]) -> Run | None:
+    """Return the newest failed run of a cell that has not run since; cells that ask Codex do not count.
+
+    Where the front end gives cells no ids, the same text is the same cell.
+    """
+    newest: dict[tuple[str | None, str], Run] = {}
+    for run in runs:
+        if not is_question(run.cell):
+            key = (run.cell.cell_id, "" if run.cell.cell_id is not None else run.cell.source.strip())
+            newest.pop(key, None)
+            newest[key] = run
+    return next((run for run in reversed(newest.values()) if run.error), None)
+
+
+def explained_run(snapshot: NotebookSnapshot | None, runs: Iterable[Run]) -> Run | None:
+    """Return the cell above the asking one in the open notebook or its file; without those, the one that ran last."""
+    asked_about = [run for run in runs if not is_question(run.cell)]
+    if snapshot is None or snapshot.current is None or snapshot.origin == "kernel":
+        return asked_about[-1] if asked_about else None
+    cell = next((each for each in reversed(snapshot.cells[: snapshot.current]) if _has_code(each)), None)
+    if cell is None:
+        return None
+    ran = [run for run in asked_about if _is_same(run.cell, cell)]
+    return Run(cell, error=ran[-1].error if ran else "")
+
+
+def _has_code(cell: Cell) -> bool:
+    return cell.kind == "code" and bool(cell.source.strip()) and not is_question(cell)
+
+
+def _is_same(run: Cell, cell: Cell) -> bool:
+    return run.source.strip() == cell.source.strip() and run.cell_id in {None, cell.cell_id}

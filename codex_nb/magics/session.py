@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.errors import CodexError
 from codex_nb.host.frontend import front_end
 from codex_nb.host.mailbox import Mailbox
@@ -26,63 +25,17 @@ if TYPE_CHECKING:
     from codex_nb.host.engine import Engine
     from codex_nb.host.notebook import DocumentPort
     from codex_nb.host.recorder import OutputRecorder
-    from codex_nb.magics.options import CellOptions
+    from codex_nb.magics.options import SessionConfig
     from codex_nb.profile import Profile
     from codex_nb.session.events import Answer
     from codex_nb.tools.hiding import Hidden
     from codex_nb.tools.nbmodel import NotebookSnapshot, Run
     from codex_nb.ui.transcript import Transcript
 
+    # opens the profile of that name, with settings that override config.toml and a token provider; raises ConfigError
+    OpenProfile = Callable[[str | None, Mapping[str, Any], str | None], Profile]
 
 T = TypeVar("T")
-
-
-class Configuration(Protocol):
-    """What the user set for the session; None leaves a choice to config.toml."""
-
-    model: str | None
-    effort: str | None
-    approval: str | None
-    profile: str | None
-    display: str
-    context_tokens: int
-    openai_api_key: str
-    token_provider: str | None
-    insecure_providers: list[str]
-
-
-@dataclass
-class DefaultConfig:
-    """The configuration where no extension is loaded: everything is left to config.toml."""
-
-    model: str | None = None
-    effort: str | None = None
-    approval: str | None = None
-    profile: str | None = None
-    display: str = "auto"
-    context_tokens: int = 24_000
-    openai_api_key: str = "ignore"
-    token_provider: str | None = None
-    insecure_providers: list[str] = field(default_factory=list)
-
-
-class ProfileFactory(Protocol):
-    """Makes the parts of a profile."""
-
-    def __call__(
-        self, profile: str | None, overrides: Mapping[str, Any], token_provider: str | None
-    ) -> Profile:
-        """Open the profile; raises ConfigError."""
-
-
-@dataclass(frozen=True)
-class Choices:
-    """What the options and the configuration come to for one question; the nearer wins."""
-
-    model: str | None
-    effort: str | None
-    thread: str
-    approval: ApprovalPolicy
 
 
 class ShellSession:
@@ -91,9 +44,9 @@ class ShellSession:
     def __init__(
         self,
         shell: Any,
-        config: Configuration,
+        config: SessionConfig,
         engine: Engine,
-        open_profile_at: ProfileFactory,
+        open_profile: OpenProfile,
         recorder: OutputRecorder | None,
         environ: Mapping[str, str],
     ) -> None:
@@ -105,12 +58,12 @@ class ShellSession:
         self.kernel = InteractiveKernel(shell) if shell is not None else None
         self.last: Answer | None = None
         self.thread: str | None = None
-        self.unanswered: Transcript | None = None  # the last transcript, if it found no other half
-        self.told_of_tags = False  # that cell tags cannot be seen here
+        self.unanswered: Transcript | None = None  # the last transcript, if the front end did not answer it
+        self.warned_of_tags = False  # that they are not visible here
         self.background: list[tuple[Mailbox, Future[Answer]]] = []
         self._asked: dict[str, str] = {}  # each question with a hash of its answer, the newest last
         self._lock = threading.Lock()  # calls from Python may come on any thread
-        self._open_profile = open_profile_at
+        self._open_profile = open_profile
         self._profiles: dict[tuple[object, ...], Profile] = {}
 
     def profile(self, profile: str | None = None) -> Profile:
@@ -127,16 +80,6 @@ class ShellSession:
                 overrides["use_openai_api_key_env"] = True
             self._profiles[key] = self._open_profile(name, overrides, provider)
             return self._profiles[key]
-
-    def choices(self, options: CellOptions, profile: Profile) -> Choices:
-        """Add up a cell's options, the session's configuration and the settings."""
-        wanted = options.approval or self.config.approval
-        return Choices(
-            model=options.model or self.config.model,
-            effort=options.effort or self.config.effort,
-            thread=options.thread or self.thread or self.own_thread,
-            approval=ApprovalPolicy(wanted) if wanted else profile.settings.approval,
-        )
 
     @property
     def own_thread(self) -> str:
@@ -163,14 +106,14 @@ class ShellSession:
         return {name: value for name, value in self.shell.user_ns.items() if name not in hidden}
 
     def new_thread(self) -> str:
-        """Go on with a thread that nothing was said in yet; return its name."""
+        """Switch to a thread that is still empty; return its name."""
         taken = [info.name for info in self.profile().assistant.threads.threads()]
         self.thread = next_name(self.thread or self.own_thread, taken)
         return self.thread
 
     @property
-    def has_person(self) -> bool:
-        """Whether somebody can be asked by ``input()``."""
+    def has_user(self) -> bool:
+        """Whether the user can be asked by ``input()``."""
         return front_end(self.shell).allows_input
 
     def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -197,8 +140,8 @@ class ShellSession:
         with Mailbox() as mailbox, open_pump(self.shell, mailbox) as pump:
             serve_until(pump, is_over, seconds)
 
-    def may_replay(self, thread: str) -> bool:
-        """Whether a stored answer may be shown: no other notebook writes to the thread, no answer is on its way."""
+    def may_use_cache(self, thread: str) -> bool:
+        """Whether a saved answer may be shown: no other notebook writes to the thread, no answer is on its way."""
         return thread == self.own_thread and all(answer.done() for _, answer in self.background)
 
     def earlier(self, question: str) -> tuple[tuple[str, str], ...]:
@@ -222,9 +165,9 @@ class ShellSession:
             self.engine.run(profile.close())
 
 
-TAGS_UNSEEN = (
+TAGS_NOT_VISIBLE = (
     "Cell tags are not visible in this run. "
-    "To keep a cell out, use the comment line # codex-skip instead of the tag."
+    "To exclude a cell, use the comment line # codex-skip instead of the tag."
 )
 
 

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 from codex_nb.session.events import TextDelta, ToolFinished, ToolStarted, TurnEvent
 from codex_nb.session.state import NoticePart, Part, PlanPart, ToolPart, TurnState, reduce
 from codex_nb.tools.approval import Decision, DecisionKind
-from codex_nb.tools.base import builtin_tools
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +75,17 @@ def _decide(message: Mapping[str, Any]) -> Decide | None:
     return Decide(number, decision)
 
 
-def shows_outputs(tool: str) -> bool:
-    """Whether the notebook shows what a call of the tool gives as a cell's own outputs."""
-    known = builtin_tools().get(tool)
-    return known is not None and known.shows_outputs
+SHOWN_AS_OUTPUTS = frozenset({"run_python"})  # tools whose outputs the notebook shows as a cell's own
 
 
 class OutputLayout:
     """Folds the events of a turn and keeps its parts in their places; places count from 0."""
 
-    def __init__(self) -> None:
+    def __init__(self, shows_its_outputs: Collection[str] = SHOWN_AS_OUTPUTS) -> None:
         self._state = TurnState()
         self._waiting: list[TextDelta] = []  # of one message; folded as one when somebody looks
         self.shown_below: set[int] = set()  # numbers of the calls whose outputs the notebook shows itself
+        self._shows_its_outputs = shows_its_outputs
         self._home: dict[str, int] = {}
         self._count = 1
         self._broken = False
@@ -170,7 +167,7 @@ class OutputLayout:
     def _has_shown_outputs(self, call_number: int) -> bool:
         return any(
             call.call_number == call_number
-            and shows_outputs(call.name)
+            and call.name in self._shows_its_outputs
             and (call.decision is None or call.decision.approved)
             for call in self.calls()
         )

@@ -22,10 +22,11 @@ from codex_nb.session.events import (
     TurnFinished,
 )
 from codex_nb.session.state import TextPart, ToolPart, TurnState, find_part, reduce
-from codex_nb.tools.approval import NOBODY_THERE, ApprovalUnavailable, Decision, DecisionKind
-from codex_nb.ui.layout import Decide, shows_outputs
+from codex_nb.tools.approval import ApprovalUnavailable, Decision, DecisionKind
+from codex_nb.ui.layout import SHOWN_AS_OUTPUTS, Decide
 from codex_nb.ui.part_views import changed_plan_lines, phase_of, shown_code, tool_title
 from codex_nb.ui.turn_output import call_title, ending, footer, retry_line
+from codex_nb.words import tools
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,7 +66,7 @@ def ask_by_typing(
     that whoever can answer has seen what the answer is about.
     """
     if ask is None:
-        return _refused(NOBODY_THERE)
+        return _refused(tools.NOBODY_THERE)
     summary = escape_invisible(request.summary or request.tool)
     question = f"{show_code(request)}\n\n{summary}\n{APPROVE_PROMPT}"
     while True:
@@ -74,7 +75,7 @@ def ask_by_typing(
         except ApprovalUnavailable as problem:
             return _refused(str(problem))
         except (EOFError, NotImplementedError):
-            return _refused(NOBODY_THERE)
+            return _refused(tools.NOBODY_THERE)
         decision = read_decision(answer)
         if decision is not None:
             return decision
@@ -213,7 +214,7 @@ class AppendOnlyView(ABC):
     def _tell_result(self, event: ToolFinished) -> None:
         part = self._part(event.call_number)
         if part is not None:
-            output = "" if shows_outputs(part.name) else shortened(event.output)
+            output = "" if part.name in SHOWN_AS_OUTPUTS else shortened(event.output)
             self._result(call_title(part.name, phase_of(part)), output)
 
     def _tell_plan(self, before: TurnState) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from codex_nb.rendering.answer_output import bundle
 from codex_nb.session.state import Part, ToolPart
-from codex_nb.ui.layout import Command, Continue, OutputLayout, Retry, named, read_command
+from codex_nb.ui.layout import SHOWN_AS_OUTPUTS, Command, Continue, OutputLayout, Retry, named, read_command
 from codex_nb.ui.live_output import (
     Channel,
     Displays,
@@ -221,6 +221,7 @@ class Transcript:
         offers_more: bool = False,
         displays: Displays | None = None,
         open_channel: Callable[[], Channel] = open_transcript,
+        shows_its_outputs: Collection[str] = SHOWN_AS_OUTPUTS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._on_command = on_command
@@ -231,7 +232,7 @@ class Transcript:
         began = clock()
         self._elapsed = lambda: clock() - began
         self._lock = threading.RLock()
-        self._placing = OutputLayout()
+        self._placing = OutputLayout(shows_its_outputs)
         self._segments: list[Segment] = []
         self._family = ""  # of the segments
         self._plan: PlanPart | None = None  # as it stands in its output

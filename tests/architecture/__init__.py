@@ -1,1 +1,1 @@
-"""Tests of the package structure and the release files."""
+"""The plan of the house as tests, so that it cannot rot."""

@@ -1,4 +1,4 @@
-"""The modules of the package, and the files tracked by git."""
+"""What the architecture tests look at: the package's modules, the files that git tracks."""
 
 from __future__ import annotations
 

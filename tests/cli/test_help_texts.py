@@ -1,4 +1,4 @@
-"""Every help text of both parsers can be formatted; Python 3.14 refuses a parser with one that cannot."""
+"""Every help text of both parsers is shown and can be formatted; Python 3.14 refuses a parser with one that cannot."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from codex_nb import cli
-from codex_nb.magics.options import PARSER, reference_text
+from codex_nb.magics.options import FLAGS, PARSER, options_and_help
+from codex_nb.magics.subcommands import SUBCOMMANDS, reference_text
 
 
 def parsers_below(
@@ -49,6 +50,13 @@ def test_every_help_text_passes_the_check_of_python_3_14(name: str) -> None:
 def test_both_command_lines_and_all_their_commands_are_looked_at() -> None:
     commands = {"demo", "status", "login", "logout", "doctor", "simulate"}
     assert set(PARSERS) == {"%%codex", "codex-nb", *(f"codex-nb {command}" for command in commands)}
+
+
+def test_the_reference_tells_every_option_and_subcommand() -> None:
+    shown = reference_text()
+    told = [*FLAGS, *(text for _, text in options_and_help())]
+    told += [text for each in SUBCOMMANDS.values() for text in (each.usage, each.help)]
+    assert [text for text in told if text not in shown] == []
 
 
 def test_the_reference_shows_the_texts_as_they_were_written() -> None:

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from codex_nb.config.settings import EFFORTS
-from codex_nb.magics import subcommands as manage
-from codex_nb.magics.magics import DISPLAYS
-from codex_nb.magics.options import APPROVALS, COMMANDS, FLAGS, LOGIN_WAYS
+from codex_nb.magics.options import APPROVALS, DISPLAYS, FLAGS, LOGIN_METHODS
+from codex_nb.magics.subcommands import SUBCOMMANDS
 from codex_nb.simulator import Simulator
 from tests.kernel.kernel_client import RunningKernel, running
 from tests.kernel.provision import ROOT, VERSIONS, KernelVersion
@@ -92,15 +91,14 @@ def after(lead: str, *names: str) -> list[str]:
 
 def test_subcommands_and_what_follows_them(kernel: RunningKernel, sim: Simulator) -> None:
     assert completed(kernel, "%codex model sim|") == after("%codex model ", *MODELS)
-    assert completed(kernel, "%codex |") == after("%codex ", *COMMANDS)
+    assert completed(kernel, "%codex |") == after("%codex ", *SUBCOMMANDS)
     assert completed(kernel, "%codex mod|") == ["%codex model", "%codex models"]
     assert completed(kernel, "%codex effort |") == after("%codex effort ", *EFFORTS)
     assert completed(kernel, "%codex thread p|") == after("%codex thread ", "penguins", "plovers")
-    assert completed(kernel, "%codex login |") == after("%codex login ", *LOGIN_WAYS)
+    assert completed(kernel, "%codex login |") == after("%codex login ", *LOGIN_METHODS)
     assert completed(kernel, "%codex login device |") == ["%codex login device thrifty"]
     assert completed(kernel, "%codex usage |") == ["%codex usage thrifty"]
     assert completed(kernel, "%codex fix -e hi|") == ["%codex fix -e high"]
-    assert set(LOGIN_WAYS) == set(manage.WAYS.values())
     assert dict(sim.requests.counts) == {}
 
 
@@ -191,4 +189,6 @@ def test_a_configuration_that_cannot_be_read_leaves_completion_quiet(
 def test_a_question_mark_shows_the_reference(kernel: RunningKernel, question: str) -> None:
     (page,) = kernel.run(question)["payload"]
     text = page["data"]["text/plain"]
-    assert [name for name in (*COMMANDS, *FLAGS, "@cell:3", "%config CodexMagics") if name not in text] == []
+    assert [
+        name for name in (*SUBCOMMANDS, *FLAGS, "@cell:3", "%config CodexMagics") if name not in text
+    ] == []

@@ -22,33 +22,36 @@ def one_line(text: str) -> str:
 @pytest.mark.parametrize(
     ("cell", "said"),
     [
-        ("%%codex --modle x\nhi", "%%codex: there is no option --modle. See %codex help."),
+        ("%%codex --modle x\nhi", "%%codex: unknown option --modle. See %codex help."),
         (
             "%%codex -e enormous\nhi",
-            "%%codex: --effort cannot be 'enormous'. Choose one of these: none, minimal, low,",
+            "%%codex: invalid --effort 'enormous'. Choose one of: none, minimal, low,",
         ),
         (
             "%%codex --approval=yes\nhi",
-            "%%codex: --approval cannot be 'yes'. Choose one of these: ask, auto,",
+            "%%codex: invalid --approval 'yes'. Choose one of: ask, auto,",
         ),
-        ("%%codex --model\nhi", "%%codex: --model needs a value behind it. See %codex help."),
-        ("%%codex --model --fresh\nhi", "%%codex: --model needs a value behind it. See %codex help."),
-        ("%%codex -o 1x\nhi", "%%codex: '1x' is not a Python name. Give a name for the answer, such as -o"),
+        ("%%codex --model\nhi", "%%codex: --model needs a value. See %codex help."),
+        ("%%codex --model --fresh\nhi", "%%codex: --model needs a value. See %codex help."),
+        (
+            "%%codex -o 1x\nhi",
+            "%%codex: '1x' is not a valid variable name. Choose another variable, such as -o",
+        ),
         ("%%codex\n\n", "%%codex: there is no question. Write it below the magic's line."),
         (
             "%%codex --schema Nope\nhi",
-            "--schema Nope: there is no 'Nope' in your namespace. See %codex help.",
+            "--schema Nope: 'Nope' is not in your namespace. See %codex help.",
         ),
         (
             "%%codex --image nope.png\nhi",
-            "--image nope.png: neither a figure in your namespace nor a picture file.",
+            "--image nope.png: neither a figure in your namespace nor an image file.",
         ),
         (
             "%codex logn",
-            "%codex has no command 'logn'. Write %codex login, or ask a question of one word by %%codex.",
+            "%codex: unknown command 'logn'. Run %codex login, or ask a question of one word with %%codex.",
         ),
-        ("%codex modles", "%codex has no command 'modles'. Write %codex models, or ask"),
-        ("%%codex --profile nobody\nhi", "Unknown profile 'nobody': neither [profiles.nobody] in"),
+        ("%codex modles", "%codex: unknown command 'modles'. Run %codex models, or ask"),
+        ("%%codex --profile nobody\nhi", "There is no profile 'nobody': neither [profiles.nobody] in"),
     ],
 )
 def test_what_cannot_be_asked_is_told_in_one_line_and_nothing_is_sent(

@@ -78,9 +78,9 @@ def test_a_type_is_taken_as_it_is_written(
 
 
 REFUSED = [
-    ("Nope", "there is no 'Nope' in your namespace"),
-    ("list[Nope]", "there is no 'Nope' in your namespace"),
-    ("list['Nope']", "there is no 'Nope' in your namespace"),
+    ("Nope", "'Nope' is not in your namespace"),
+    ("list[Nope]", "'Nope' is not in your namespace"),
+    ("list['Nope']", "'Nope' is not in your namespace"),
     ("Outer.Nope", "'Outer' has no 'Nope'"),
     ("City |", ""),
     ("list[City", ""),
