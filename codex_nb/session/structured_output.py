@@ -8,6 +8,7 @@ import re
 import sys
 import typing
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NotRequired
 
 from pydantic import TypeAdapter, ValidationError
@@ -15,10 +16,9 @@ from typing_extensions import TypedDict
 
 from codex_nb.errors import CodexError
 from codex_nb.session.turn import SchemaMismatch
-from codex_nb.words import schemas as words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
 
 Schema = dict[str, Any]
@@ -27,21 +27,12 @@ _FORMATS = frozenset(
     {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"},
 )
 _NOT_SENT = frozenset({"default", "title", "examples", "$schema", "$id", "$comment", "discriminator"})
-_TYPES: Mapping[str, tuple[type, ...]] = {
-    "object": (dict,),
-    "array": (list,),
-    "string": (str,),
-    "integer": (int,),
-    "number": (int, float),
-    "boolean": (bool,),
-    "null": (type(None),),
-}
 _CHILDREN = ("items", "additionalProperties", "not", "if", "then", "else")
 _LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
 _MAPS = ("properties", "$defs", "definitions")
 
 
-def resolved(schema: Schema, root: Schema) -> Schema:
+def resolve_reference(schema: Schema, root: Schema) -> Schema:
     """Follow local references to the schema that they name."""
     seen = set()
     while (
@@ -112,103 +103,44 @@ def _children(schema: Schema) -> Iterator[Schema]:
             yield value
 
 
-def validate_value(value: Any, schema: Any, root: Schema, path: str = "value") -> list[str]:
-    """Return what of a value does not fit, as sentences that name the place; empty when all fits."""
-    if schema is False:
-        return [words.not_allowed(path)]
-    if not isinstance(schema, dict):
-        return []
-    schema = resolved(schema, root)
-    problems = list(_kind_problems(value, schema, path))
-    if problems:
-        return problems
-    for union in ("anyOf", "oneOf"):
-        branches = schema.get(union)
-        if branches and all(validate_value(value, branch, root, path) for branch in branches):
-            return (
-                validate_value(value, branches[0], root, path)
-                if len(branches) == 1
-                else [words.fits_none(path, union)]
-            )
-    for branch in schema.get("allOf", ()):
-        problems += validate_value(value, branch, root, path)
-    if isinstance(value, dict):
-        problems += _object_problems(value, schema, root, path)
-    elif isinstance(value, list):
-        for number, entry in enumerate(value):
-            problems += validate_value(entry, schema.get("items", True), root, f"{path}[{number}]")
-    return problems + list(_bound_problems(value, schema, path))
+def _validator(schema: Schema) -> Any:
+    """Return the schema's validator, which fetches nothing; raises SchemaError for what is no schema."""
+    from jsonschema.exceptions import SchemaError as InvalidSchema
+    from jsonschema.validators import Draft202012Validator, validator_for
+    from referencing import Registry
+
+    kind = validator_for(schema, default=Draft202012Validator)
+    try:
+        kind.check_schema(schema)
+    except InvalidSchema as error:
+        raise SchemaError(
+            f"The JSON schema is not valid: {error.json_path}: {error.message[:_MESSAGE_LIMIT]}"
+        ) from None
+    return kind(schema, registry=Registry())
 
 
-def _kind_problems(value: Any, schema: Schema, path: str) -> Iterator[str]:
-    kinds = schema.get("type", [])
-    kinds = [kinds] if isinstance(kinds, str) else kinds
-    if kinds and not any(_is_kind(value, kind) for kind in kinds):
-        yield words.must_be(path, words.OR.join(kinds))
-    elif "enum" in schema and value not in schema["enum"]:
-        yield words.must_be_one_of(path, ", ".join(map(repr, schema["enum"])))
-    elif "const" in schema and value != schema["const"]:
-        yield words.must_be(path, repr(schema["const"]))
-
-
-def _is_kind(value: Any, kind: str) -> bool:
-    if isinstance(value, bool):
-        return kind == "boolean"
-    if kind == "integer" and isinstance(value, float):
-        return value.is_integer()
-    return isinstance(value, _TYPES.get(kind, (object,)))
-
-
-def _object_problems(value: Mapping[str, Any], schema: Schema, root: Schema, path: str) -> list[str]:
-    named = schema.get("properties", {})
-    problems = [words.is_missing(f"{path}.{key}") for key in schema.get("required", ()) if key not in value]
-    for key, entry in value.items():
-        wanted = named.get(key, schema.get("additionalProperties", True))
-        problems += validate_value(entry, wanted, root, f"{path}.{key}")
-    return problems
-
-
-def _bound_problems(value: Any, schema: Schema, path: str) -> Iterator[str]:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        measured: float = value
-        low, high = "minimum", "maximum"
-    elif isinstance(value, str):
-        measured, low, high = len(value), "minLength", "maxLength"
-        pattern = schema.get("pattern")
-        if isinstance(pattern, str) and not re.search(pattern, value):
-            yield words.must_match(path, pattern)
-    elif isinstance(value, list):
-        measured, low, high = len(value), "minItems", "maxItems"
-    else:
-        return
-    if measured < schema.get(low, measured):
-        yield words.bound(path, low, str(schema[low]))
-    if measured > schema.get(high, measured):
-        yield words.bound(path, high, str(schema[high]))
-    if "exclusiveMinimum" in schema and measured <= schema["exclusiveMinimum"]:
-        yield words.must_be_more(path, str(schema["exclusiveMinimum"]))
-    if "exclusiveMaximum" in schema and measured >= schema["exclusiveMaximum"]:
-        yield words.must_be_less(path, str(schema["exclusiveMaximum"]))
+def _sentence(error: Any) -> str:
+    return f"{error.json_path.replace('$', 'value', 1)}: {error.message[:_MESSAGE_LIMIT]}"
 
 
 _OPENS_FENCE = re.compile(r"```[a-zA-Z]*\s*")
 _MOST_PROBLEMS = 8
+_MESSAGE_LIMIT = 300
 
 
 class SchemaError(CodexError):
-    """The schema that was asked for cannot be used; nothing was sent."""
+    """The requested schema cannot be used; nothing was sent."""
 
-    default_hint = words.GIVE_A_SCHEMA
+    default_hint = "Give a pydantic model, a dataclass, a TypedDict or a JSON schema."
 
 
 @dataclass(frozen=True)
 class ValueFormat:
-    """How a value is asked for and read.
+    """How a value is requested and parsed.
 
-    ``text_format`` goes into the request. ``parse`` reads an answer's text and raises SchemaMismatch.
-    Types that are not objects (a list, a number) are asked for as an object with the one key
-    ``value``, because the API's schemas are always
-    objects. Types with free keys cannot be held strictly by the API; there the check on this side is the only one.
+    ``text_format`` goes into the request. ``parse`` turns an answer's text into the value, or raises SchemaMismatch.
+    A type that is no object (a list, a number) is requested as an object with the one key ``value``, because the API's
+    schemas are always objects. The API does not enforce types with free keys; there ``parse`` is the only check.
     """
 
     text_format: dict[str, Any]
@@ -216,17 +148,17 @@ class ValueFormat:
 
 
 def value_format(wanted: Any) -> ValueFormat:
-    """Describe what is wanted; raises SchemaError when it cannot be put as a JSON schema."""
+    """Return the format of a type or a JSON schema; raises SchemaError when it cannot be used."""
     if isinstance(wanted, dict):
         return _from_json_schema(wanted)
     if inspect.isroutine(wanted):
-        raise SchemaError(words.is_a_function(wanted.__name__))
+        raise SchemaError(f"{wanted.__name__} is a function, not a schema.")
     try:
         adapter: TypeAdapter[Any] = TypeAdapter(_readable(wanted))
         schema = adapter.json_schema()
     except Exception as error:
-        raise SchemaError(words.unusable(f"{wanted!r:.80}", str(error))) from error
-    wrapped = resolved(schema, schema).get("type") != "object"
+        raise SchemaError(f"{wanted!r:.80} cannot be used as a schema: {error}") from error
+    wrapped = resolve_reference(schema, schema).get("type") != "object"
 
     def parse(text: str) -> Any:
         value = _unwrapped(_load(text), wrapped=wrapped)
@@ -235,10 +167,13 @@ def value_format(wanted: Any) -> ValueFormat:
             return adapter.validate_json(json.dumps(value))
         except ValidationError as error:
             problems = error.errors(include_url=False, include_input=False)[:_MOST_PROBLEMS]
-            told = "; ".join(f"{'.'.join(map(str, p['loc'])) or 'value'}: {p['msg']}" for p in problems)
-            raise SchemaMismatch(told) from None
+            text = "; ".join(f"{'.'.join(map(str, p['loc'])) or 'value'}: {p['msg']}" for p in problems)
+            raise SchemaMismatch(text) from None
         except Exception as error:
-            raise SchemaError(words.own_code_failed(type(error).__name__, str(error))) from error
+            raise SchemaError(
+                f"The schema's own code failed: {type(error).__name__}: {error}",
+                hint="Fix the schema; the answer's text is kept.",
+            ) from error
 
     return ValueFormat(_text_format(schema, wrapped=wrapped), parse)
 
@@ -256,15 +191,24 @@ def _readable(wanted: Any) -> Any:
 
 
 def _from_json_schema(schema: dict[str, Any]) -> ValueFormat:
-    kind = resolved(schema, schema).get("type")
+    kind = resolve_reference(schema, schema).get("type")
     if kind is None and not {"properties", "$ref", "anyOf", "enum"} & set(schema):
-        raise SchemaError(words.NO_TYPE)
+        raise SchemaError("The JSON schema has no type.", hint='Add a "type" to it.')
+    validator = _validator(schema)
     wrapped = kind != "object"
 
     def parse(text: str) -> Any:
         value = _unwrapped(_load(text), wrapped=wrapped)
-        if problems := validate_value(value, schema, schema)[:_MOST_PROBLEMS]:
-            raise SchemaMismatch("; ".join(problems))
+        try:
+            errors = list(islice(validator.iter_errors(value), _MOST_PROBLEMS))
+        except Exception as error:  # an unresolvable reference
+            raise SchemaError(f"The JSON schema cannot be used: {error}") from error
+        if errors:
+            places = (error.json_path.replace("$", "value", 1) for error in errors)
+            messages = (error.message[:_MESSAGE_LIMIT] for error in errors)
+            raise SchemaMismatch(
+                "; ".join(f"{place}: {message}" for place, message in zip(places, messages, strict=True))
+            )
         return value
 
     return ValueFormat(_text_format(schema, wrapped=wrapped), parse)
@@ -284,7 +228,7 @@ def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
     # The root itself must be an object, not a reference to one (a recursive model's schema is such a reference).
     if "$ref" not in schema:
         return schema
-    return {**resolved(schema, schema), "$defs": schema.get("$defs", {})}
+    return {**resolve_reference(schema, schema), "$defs": schema.get("$defs", {})}
 
 
 def _wrapped(schema: dict[str, Any]) -> dict[str, Any]:
@@ -301,7 +245,7 @@ def _load(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise SchemaMismatch(words.not_json(str(error))) from None
+        raise SchemaMismatch(f"the answer is not JSON: {error}") from None
 
 
 def _unwrapped(value: Any, *, wrapped: bool) -> Any:
@@ -309,4 +253,4 @@ def _unwrapped(value: Any, *, wrapped: bool) -> Any:
         return value
     if isinstance(value, dict) and set(value) == {"value"}:
         return value["value"]
-    raise SchemaMismatch(words.ONE_KEY)
+    raise SchemaMismatch('the answer must be an object with the one key "value"')

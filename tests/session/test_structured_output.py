@@ -79,12 +79,20 @@ def test_every_kind_of_type_gives_its_own_values(wanted: Any, text: str, value: 
         (City, "Bern", "the answer is not JSON: "),
         (City, '{"people": -1}', "name: Field required; people: Input should be greater than or equal to 0"),
         (list[int], "[1]", 'the answer must be an object with the one key "value"'),
-        (POINT, '{"x": "far"}', "value.x must be number"),
-        (POINT, '{"x": -1}', "value.x: minimum is 0"),
-        (POINT, "{}", "value.x is missing"),
-        ({"type": "string", "enum": ["a"]}, '{"value": "b"}', "value must be one of 'a'"),
-        ({**POINT, "additionalProperties": False}, '{"x": 1, "y": 2}', "value.y is not allowed"),
-        ({"type": "array", "items": {"type": "integer"}}, '{"value": [1, true]}', "value[1] must be integer"),
+        (POINT, '{"x": "far"}', "value.x: 'far' is not of type 'number'"),
+        (POINT, '{"x": -1}', "value.x: -1 is less than the minimum of 0"),
+        (POINT, "{}", "value: 'x' is a required property"),
+        ({"type": "string", "enum": ["a"]}, '{"value": "b"}', "value: 'b' is not one of ['a']"),
+        (
+            {**POINT, "additionalProperties": False},
+            '{"x": 1, "y": 2}',
+            "value: Additional properties are not allowed ('y' was unexpected)",
+        ),
+        (
+            {"type": "array", "items": {"type": "integer"}},
+            '{"value": [1, true]}',
+            "value[1]: True is not of type 'integer'",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named(wanted: Any, text: str, problem: str) -> None:
@@ -99,7 +107,10 @@ def test_what_strict_mode_cannot_hold_is_asked_for_loosely() -> None:
     assert value_format(Tree).text_format["strict"] is True
 
 
-@pytest.mark.parametrize("wanted", [{}, {"description": "x"}, object(), lambda x: x])
+@pytest.mark.parametrize(
+    "wanted",
+    [{}, {"description": "x"}, {"type": "text"}, {"type": "object", "required": 1}, object(), lambda x: x],
+)
 def test_what_is_no_schema_is_refused_before_anything_is_sent(wanted: Any) -> None:
     with pytest.raises(SchemaError):
         value_format(wanted)
@@ -117,3 +128,8 @@ def test_a_schema_whose_own_code_fails_says_so() -> None:
     with pytest.raises(SchemaError) as caught:
         value_format(Broken).parse('{"name": "x"}')
     assert str(caught.value) == "The schema's own code failed: ZeroDivisionError: in the validator"
+
+
+def test_a_reference_is_never_fetched() -> None:
+    with pytest.raises(SchemaError, match=r"example\.invalid"):
+        value_format({"$ref": "https://example.invalid/schema.json", "type": "object"}).parse("{}")
