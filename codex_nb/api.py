@@ -29,8 +29,8 @@ from codex_nb.session.events import ApprovalRequested, TurnFinished
 from codex_nb.session.notebook_context import TurnRequest
 from codex_nb.tools.approval import DenyAll, PendingApprovals
 from codex_nb.tools.base import Ports, Tool, ToolSet
-from codex_nb.ui.live_output import ProgressLine
-from codex_nb.ui.text_view import ask_by_typing
+from codex_nb.ui.actions import ask_by_typing
+from codex_nb.ui.progress import ProgressBar
 from codex_nb.words.conversation import NO_RESULT
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ def ask_many(
     texts, shaped = prompts_of(prompts)
     session = current_session()
     throttle = Throttle(concurrency)
-    line = ProgressLine(in_notebook=getattr(session.shell, "kernel", None) is not None)
+    progress = ProgressBar(in_notebook=getattr(session.shell, "kernel", None) is not None)
     with Mailbox() as mailbox, open_pump(session.shell, mailbox) as pump:
 
         async def answer(prompt: str) -> Answer:
@@ -222,7 +222,7 @@ def ask_many(
             CoroutineExecutor(session.engine.submit) if executor is None else executor,
             concurrency=concurrency,
             on_error=on_error,
-            on_progress=line.tell,
+            on_progress=progress.update,
             wait=wait,
             wake=mailbox.wake,
             waiting_s=lambda: throttle.waiting_s,
@@ -233,7 +233,7 @@ def ask_many(
             error.answers = shaped(batch.outcomes())  # type: ignore[attr-defined]  # any exception takes one more
             raise
         finally:
-            line.close()
+            progress.close()
 
 
 def status(profile: str | None = None) -> AccountReport:

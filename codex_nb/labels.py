@@ -16,12 +16,6 @@ STOPPED = "Stopped. The partial answer is kept."
 INCOMPLETE = "The answer is incomplete."
 NO_REASON = "The turn failed and no reason was given. Ask again."
 
-# Approval by typing.
-APPROVE_PROMPT = (
-    "Run it? [y]es, [c] always allow this code, [a] allow this tool for this session, [n]o, [s]top: "
-)
-APPROVE_AGAIN = "Please answer y, c, a, n (optionally followed by what to do instead) or s. "
-
 Phase = Literal[
     "writing",
     "ready",

@@ -15,8 +15,8 @@ from codex_nb.magics.options import LOGIN_METHODS
 from codex_nb.rendering.visible import visible
 from codex_nb.session.turn import needs_sign_in
 from codex_nb.ui.account import AccountReport, AccountView
-from codex_nb.ui.live_output import is_catching
 from codex_nb.ui.login import LoginWidget
+from codex_nb.ui.widgets import in_output_widget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from codex_nb.magics.session import ShellSession
     from codex_nb.profile import Profile
     from codex_nb.session.turn import SignIn
-    from codex_nb.ui.account import CommandName
-    from codex_nb.ui.live_output import Displays
+    from codex_nb.ui.account import ActionName
+    from codex_nb.ui.widgets import OutputArea
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class LoginPrompt:
     profile: Profile
     has_widgets: bool
     has_user: bool
-    reserve_output: Callable[[], Displays | None] = lambda: None
+    reserve_output: Callable[[], OutputArea | None] = lambda: None
 
     @property
     def is_available(self) -> bool:
@@ -107,8 +107,8 @@ class LoginPrompt:
         methods = (method, *(other for other in LOGIN_METHODS if other != method))
 
         def show() -> LoginWidget:
-            displays = self.reserve_output()
-            widget = LoginWidget(self.profile.login_flow, methods=methods, reason=reason, displays=displays)
+            area = self.reserve_output()
+            widget = LoginWidget(self.profile.login_flow, methods=methods, reason=reason, area=area)
             widget.show()  # in the same step: the front end may answer at once
             return widget
 
@@ -169,7 +169,7 @@ def ensure_logged_in(session: ShellSession, profile: Profile) -> None:
 
 
 def login_during_turn(
-    session: ShellSession, profile: Profile, main: Mailbox, reserve_output: Callable[[], Displays | None]
+    session: ShellSession, profile: Profile, main: Mailbox, reserve_output: Callable[[], OutputArea | None]
 ) -> SignIn:
     """Return what a turn calls when its credentials are refused on the way; ``reserve_output`` is its view's."""
     prompt = login_prompt(session, profile)
@@ -220,33 +220,33 @@ class AccountWidget:
     def show(self, report: AccountReport) -> None:
         """Show the status, with buttons where the front end answers."""
         # under a capture there are none: they would replace what it shows
-        if not login_prompt(self._session, self._profile).has_widgets or is_catching():
+        if not login_prompt(self._session, self._profile).has_widgets or in_output_widget():
             replace(report, show=None)._ipython_display_()
             return
         self._view = view = self._make(report)
         view.show()
         self._session.wait_until(lambda: view.ready, READY_S)
-        view.settle()
+        view.finish()
 
-    def _make(self, report: AccountReport, displays: Displays | None = None) -> AccountView:
+    def _make(self, report: AccountReport, area: OutputArea | None = None) -> AccountView:
         several = bool(profile_names(self._session.environ))
-        commands: tuple[CommandName, ...] = ("refresh", "sign_in", "sign_out")
+        actions: tuple[ActionName, ...] = ("refresh", "sign_in", "sign_out")
         return AccountView(
             report,
-            on_command=self._on_command,
-            commands=("refresh", "switch_profile", *commands[1:]) if several else commands,
-            displays=displays,
+            on_action=self._on_action,
+            actions=("refresh", "switch_profile", *actions[1:]) if several else actions,
+            area=area,
         )
 
-    def _on_command(self, command: CommandName) -> None:
-        self._session.engine.submit(self._run(command))
+    def _on_action(self, action: ActionName) -> None:
+        self._session.engine.submit(self._run(action))
 
-    async def _run(self, command: CommandName) -> None:
+    async def _run(self, action: ActionName) -> None:
         view, failure = self._view, ""
         if view is None:
             return
         try:
-            match command:
+            match action:
                 case "sign_in":
                     await self._log_in(view)
                     return
@@ -277,10 +277,8 @@ class AccountWidget:
 
     async def _log_in(self, view: AccountView) -> None:
         """Show a login in the view's place, and the account afterwards."""
-        place = view.place
-        widget = LoginWidget(
-            self._profile.login_flow, methods=LOGIN_METHODS, cell_waits=False, displays=place
-        )
+        place = view.output
+        widget = LoginWidget(self._profile.login_flow, methods=LOGIN_METHODS, cell_waits=False, area=place)
         view.close()  # JupyterLab loses messages when the last widget closes before the next one opens
         widget.show()
         try:
@@ -291,4 +289,4 @@ class AccountWidget:
             widget.finish()
         view.show()
         await _is_answered(view)
-        view.settle()
+        view.finish()

@@ -27,8 +27,8 @@ from codex_nb.session.events import ApprovalRequested, ApprovalResolved, TurnFin
 from codex_nb.tools.approval import ApprovalUnavailable, Decision, DecisionKind, PendingApprovals
 from codex_nb.tools.base import Ports
 from codex_nb.tools.nbmodel import InsertResult
-from codex_nb.ui.layout import Command, Continue, Decide, Retry, Stop
-from codex_nb.ui.live_output import is_catching
+from codex_nb.ui.actions import Action, Continue, Decide, Retry, Stop
+from codex_nb.ui.widgets import in_output_widget
 from codex_nb.words.tools import NOBODY_THERE
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from codex_nb.session.events import Answer, TurnEvent
     from codex_nb.session.notebook_context import TurnRequest
     from codex_nb.tools.nbmodel import NewCell
-    from codex_nb.ui.live_output import Displays, Handle
     from codex_nb.ui.transcript import Transcript
+    from codex_nb.ui.widgets import OutputArea, OutputHandle
 
 
 ANSWER_S = 10.0
@@ -95,7 +95,7 @@ def stdin_prompt(shell: Any) -> Callable[[str], str] | None:
     def ask(prompt: str) -> str:
         if threading.current_thread() is not threading.main_thread():
             raise ApprovalUnavailable(_OTHER_THREAD)
-        if outputs_are_captured(shell) or is_catching():
+        if outputs_are_captured(shell) or in_output_widget():
             raise ApprovalUnavailable(_CAPTURED)
         if getattr(shell, "kernel", None) is None:
             above, newline, prompt = prompt.rpartition("\n")  # line editors expect a prompt of one line
@@ -122,7 +122,7 @@ class CellView(Screen, Protocol):
     def start_new_output(self) -> None:
         """Continue below the outputs that the cell has by now."""
 
-    def reserve_output(self) -> Displays | None:
+    def reserve_output(self) -> OutputArea | None:
         """Continue below another output; return where to show that one, None for a view of plain text."""
 
 
@@ -132,9 +132,9 @@ class PersistentView:
     A call whose approval could not be requested is declined.
     """
 
-    def __init__(self, view: CellView, on_command: Callable[[Command], None]) -> None:
+    def __init__(self, view: CellView, on_action: Callable[[Action], None]) -> None:
         self._view = view
-        self._on_command = on_command
+        self._on_action = on_action
         self._failure: Exception | None = None
         self._call: int | None = None  # the number of the call that waits for approval
         self._finished: TurnFinished | None = None
@@ -160,7 +160,7 @@ class PersistentView:
         """Continue below the outputs that the cell has by now."""
         self._try(self._view.start_new_output)
 
-    def reserve_output(self) -> Displays | None:
+    def reserve_output(self) -> OutputArea | None:
         """Continue below another output; return where to show that one, None for a view of plain text."""
         return self._try(self._view.reserve_output)
 
@@ -185,7 +185,7 @@ class PersistentView:
                 self._failure = error
         if self._call is not None:
             refusal = Decision(DecisionKind.REJECT, message=NOBODY_THERE, by="nobody")
-            self._on_command(Decide(self._call, refusal))
+            self._on_action(Decide(self._call, refusal))
             self._call = None
         return None
 
@@ -224,73 +224,73 @@ def open_view(
     whether approvals may be typed: not once the cell has ended, for input belongs to the running cell.
     """
     ask = stdin_prompt(session.shell) if reads_stdin else None
-    on_command = _command_handler(mailbox, approvals, on_retry)
+    on_action = _command_handler(mailbox, approvals, on_retry)
     wanted, end = session.config.display, front_end(session.shell)
     if not end.is_captured and (wanted == "widget" or (wanted == "auto" and end.may_have_widgets)):
         patience = READY_S
         if session.unanswered is not None:
-            patience = READY_S if session.unanswered.hears else SILENT_S
-            session.unanswered.forget()
-        transcript, wait = _transcript(on_command, pump, offers_more=on_retry is not None)
+            patience = READY_S if session.unanswered.loaded else SILENT_S
+            session.unanswered.close_unloaded()
+        transcript, wait = _transcript(on_action, pump, offers_more=on_retry is not None)
         wait(lambda: transcript.ready, patience)
         session.unanswered = None if transcript.ready else transcript
         if transcript.ready:
-            return OpenedView(PersistentView(transcript, on_command), transcript)
-        return OpenedView(PersistentView(_html(on_command, ask, transcript.fall_back()), on_command))
+            return OpenedView(PersistentView(transcript, on_action), transcript)
+        return OpenedView(PersistentView(_html(on_action, ask, transcript.fall_back()), on_action))
     if wanted in {"html", "widget"} or (wanted == "auto" and end.may_have_html):
-        return OpenedView(PersistentView(_html(on_command, ask), on_command))
-    return OpenedView(PersistentView(_text(session, on_command, ask), on_command))
+        return OpenedView(PersistentView(_html(on_action, ask), on_action))
+    return OpenedView(PersistentView(_text(session, on_action, ask), on_action))
 
 
 def _transcript(
-    on_command: Callable[[Command], None], pump: Pump, *, offers_more: bool
+    on_action: Callable[[Action], None], pump: Pump, *, offers_more: bool
 ) -> tuple[Transcript, Wait]:
     from codex_nb.ui.transcript import Transcript
 
     wait = partial(serve_until, pump)
-    transcript = Transcript(on_command=on_command, wait=wait, offers_more=offers_more)
+    transcript = Transcript(on_action=on_action, wait=wait, offers_more=offers_more)
     transcript.show()
     return transcript, wait
 
 
 def _html(
-    on_command: Callable[[Command], None], ask: Ask | None, in_place_of: Handle | None = None
+    on_action: Callable[[Action], None], ask: Ask | None, replaces: OutputHandle | None = None
 ) -> CellView:
     from codex_nb.ui.html_view import CapturedHtmlView, HtmlView
-    from codex_nb.ui.live_output import is_catching
+    from codex_nb.ui.widgets import in_output_widget
 
-    if is_catching():
-        return CapturedHtmlView(on_command=on_command, ask=ask)
-    return HtmlView(on_command=on_command, ask=ask, in_place_of=in_place_of)
+    if in_output_widget():
+        return CapturedHtmlView(on_action=on_action, ask=ask)
+    return HtmlView(on_action=on_action, ask=ask, replaces=replaces)
 
 
-def _text(session: ShellSession, on_command: Callable[[Command], None], ask: Ask | None) -> CellView:
+def _text(session: ShellSession, on_action: Callable[[Action], None], ask: Ask | None) -> CellView:
     if getattr(session.shell, "kernel", None) is None and sys.stdout.isatty():
         from rich.console import Console
 
         from codex_nb.ui.rich_view import RichView
 
-        return RichView(Console(), on_command=on_command, ask=ask)
+        return RichView(Console(), on_action=on_action, ask=ask)
     from codex_nb.ui.text_view import PlainTextView
 
     prompts_stay = front_end(session.shell).cell_id is None  # in a console; a document may keep only outputs
-    return PlainTextView(sys.stdout, on_command=on_command, ask=ask, prompts_stay=prompts_stay)
+    return PlainTextView(sys.stdout, on_action=on_action, ask=ask, prompts_stay=prompts_stay)
 
 
 def _command_handler(
     mailbox: Mailbox, approvals: PendingApprovals, on_retry: RetryAction | None
-) -> Callable[[Command], None]:
-    def handle(command: Command) -> None:
-        match command:
+) -> Callable[[Action], None]:
+    def handle(action: Action) -> None:
+        match action:
             case Stop():
                 mailbox.request_stop()
             case Decide():
-                approvals.resolve(command.call_number, command.decision)
+                approvals.resolve(action.call_number, action.decision)
             case Retry() | Continue():
                 if on_retry is not None:
-                    on_retry(command)
+                    on_retry(action)
             case _:
-                assert_never(command)
+                assert_never(action)
 
     return handle
 
@@ -348,8 +348,8 @@ def _retry_action(session: ShellSession, options: CellOptions, profile: Profile)
         return None
     cell = channel.parent()
 
-    def on_retry(command: Retry | Continue) -> None:
-        prompt = CONTINUE if isinstance(command, Continue) else options.prompt
+    def on_retry(action: Retry | Continue) -> None:
+        prompt = CONTINUE if isinstance(action, Continue) else options.prompt
         once_more = replace(options, prompt=prompt, fresh=True)
 
         def ask() -> None:

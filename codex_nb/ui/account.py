@@ -19,7 +19,8 @@ from codex_nb.rendering.inert_markdown import escape_markdown
 from codex_nb.rendering.markdown import safe_html
 from codex_nb.rendering.sanitize import clean
 from codex_nb.rendering.visible import visible, visible_line
-from codex_nb.ui.live_output import Channel, Displays, LiveOutput, Message, NotebookDisplays, open_account
+from codex_nb.ui.live_output import LiveOutput
+from codex_nb.ui.widgets import Message, OutputArea, WidgetComm, WidgetKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from codex_nb.rendering.answer_output import Bundle
     from codex_nb.responses.limits import RateLimits, Window
 
-CommandName = Literal["refresh", "switch_profile", "sign_in", "sign_out", "confirm_sign_out"]
+ActionName = Literal["refresh", "switch_profile", "sign_in", "sign_out", "confirm_sign_out"]
 BAR = 20  # characters
 ABSENCES = {
     "nobody": "Not signed in",
@@ -48,7 +49,7 @@ class AccountReport(AccountStatus):
 
     Shown as a widget where it is the last value of a cell, as text in a terminal; :meth:`as_dict` gives plain values.
     ``limits`` is None when the service did not send them; ``action_error`` says why a button's action failed. ``now``
-    is aware and gives the zone in which times are shown. ``show`` displays the report with its buttons.
+    is aware and gives the zone in which times are shown. ``show`` area the report with its buttons.
     """
 
     limits: RateLimits | None = None
@@ -173,8 +174,8 @@ class AccountReport(AccountStatus):
 class AccountView:
     """Shows a report with its buttons.
 
-    ``show``, then wait a moment for :attr:`ready`, then ``settle``: from there on the output is plain, with buttons
-    where the front-end half has answered. ``on_command`` takes what is touched, on the thread of the message; whoever
+    ``show``, then wait a moment for :attr:`ready`, then ``finish``: from there on the output is plain, with buttons
+    where the front end has answered. ``on_action`` takes what is touched, on the thread of the message; whoever
     takes "sign_out" asks by :meth:`ask_to_sign_out`, and the answer yes is "confirm_sign_out".
     """
 
@@ -182,44 +183,44 @@ class AccountView:
         self,
         report: AccountReport,
         *,
-        on_command: Callable[[CommandName], None],
-        commands: tuple[CommandName, ...] = ("refresh", "sign_in", "sign_out"),
-        displays: Displays | None = None,
-        open_channel: Callable[[], Channel] = open_account,
+        on_action: Callable[[ActionName], None],
+        actions: tuple[ActionName, ...] = ("refresh", "sign_in", "sign_out"),
+        area: OutputArea | None = None,
+        open_comm: Callable[[WidgetKind], WidgetComm] = WidgetComm,
     ) -> None:
         self._report = report
-        self._on_command = on_command
-        self._commands = commands
+        self._on_action = on_action
+        self._actions = actions
         self._lock = threading.RLock()
         self._asks_to_sign_out = False
         whole = {"kind": "full", "labels": {}}
-        self._output = LiveOutput(open_channel(), displays or NotebookDisplays(), lambda: whole)
+        self._output = LiveOutput(open_comm(WidgetKind.ACCOUNT), area or OutputArea(), lambda: whole)
 
     @property
     def ready(self) -> bool:
-        """Whether the front-end half has answered."""
+        """Whether the front end has answered."""
         return self._output.ready
 
     def show(self) -> None:
         """Show the widget that will bring the buttons."""
-        self._output.show(str(self._report), self._take)
+        self._output.show(str(self._report), self._handle_message)
 
-    def settle(self) -> None:
+    def finish(self) -> None:
         """Put the report in the widget's place."""
         with self._lock:
             self._asks_to_sign_out = False
             is_known = self._report.signed_in
-            names = [name for name in self._commands if is_known or name != "sign_out"]
-            commands = [_command(name, is_known=is_known) for name in names]
-            ending = {"commands": commands, "labels": {}}
-            self._output.end(self._report._repr_mimebundle_(), ending, stays_open=bool(commands))
-            if not self._output.hears:
+            names = [name for name in self._actions if is_known or name != "sign_out"]
+            actions = [_action(name, is_known=is_known) for name in names]
+            ending = {"actions": actions, "labels": {}}
+            self._output.end(self._report._repr_mimebundle_(), ending, stays_open=bool(actions))
+            if not self._output.loaded:
                 self._output.close()
 
     def update(self, report: AccountReport) -> None:
         """Show another report in its place."""
         self._report = report
-        self.settle()
+        self.finish()
 
     def ask_to_sign_out(self, who: str) -> None:
         """Ask in the place of the buttons whether to sign somebody out."""
@@ -230,30 +231,30 @@ class AccountView:
             self._output.send({"kind": "confirm", "question": question, **answers})
 
     @property
-    def place(self) -> Displays:
+    def output(self) -> OutputArea:
         """This view's output, for another view to be shown there."""
-        return self._output.place
+        return self._output.output
 
     def close(self) -> None:
         """End the buttons."""
         with self._lock:
             self._output.close()
 
-    def _take(self, message: Message) -> None:
-        if message.get("kind") == "command":
-            command = self._command(message.get("name"))
-            if command is not None:
-                self._on_command(command)
+    def _handle_message(self, message: Message) -> None:
+        if message.get("kind") == "action":
+            action = self._action(message.get("name"))
+            if action is not None:
+                self._on_action(action)
             return
         with self._lock:
-            self._output.take(message)
+            self._output.handle_message(message)
 
-    def _command(self, name: object) -> CommandName | None:
+    def _action(self, name: object) -> ActionName | None:
         if name == "confirm_sign_out":
             with self._lock:
                 was_asked, self._asks_to_sign_out = self._asks_to_sign_out, False
             return "confirm_sign_out" if was_asked else None
-        return next((each for each in self._commands if each == name), None)
+        return next((each for each in self._actions if each == name), None)
 
 
 def sign_out_question(who: str) -> str:
@@ -280,7 +281,7 @@ def local_time(moment: datetime | None, now: datetime) -> str:
     return f"{local:%a} {local.day} {local:%b %H:%M}" if local.year == now.year else f"{local:%Y-%m-%d %H:%M}"
 
 
-def _command(name: CommandName, *, is_known: bool) -> dict[str, str]:
+def _action(name: ActionName, *, is_known: bool) -> dict[str, str]:
     label, help_text = BUTTONS[name]
     style = "codex-primary" if name == "sign_in" and not is_known else ""
     return {"name": name, "label": label, "help": help_text, "style": style}

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 from codex_nb.rendering.answer_output import Bundle, Document, Remark, bundle
 from codex_nb.session.events import ApprovalRequested, ToolStarted
 from codex_nb.session.state import PlanPart, ReasoningPart, TextPart, ToolPart, TurnState, find_part, reduce
-from codex_nb.ui.layout import SHOWN_AS_OUTPUTS, Decide, OutputLayout, named
-from codex_nb.ui.live_output import Displays, Handle, NotebookDisplays, Place
-from codex_nb.ui.text_view import ask_by_typing
+from codex_nb.ui.actions import Decide, ask_by_typing
+from codex_nb.ui.layout import SHOWN_AS_OUTPUTS, OutputLayout, named
 from codex_nb.ui.turn_output import activity_of, turn_document
+from codex_nb.ui.widgets import ExistingOutput, OutputArea, OutputHandle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from codex_nb.session.events import TurnEvent
     from codex_nb.session.state import Part
-    from codex_nb.ui.layout import Command
+    from codex_nb.ui.actions import Action
 
 
 class CapturedHtmlView:
@@ -32,13 +32,13 @@ class CapturedHtmlView:
     def __init__(
         self,
         *,
-        on_command: Callable[[Command], None],
+        on_action: Callable[[Action], None],
         ask: Callable[[str], str] | None = None,
-        displays: Displays | None = None,
+        area: OutputArea | None = None,
     ) -> None:
-        self._on_command = on_command
+        self._on_action = on_action
         self._ask = ask
-        self._displays = displays or NotebookDisplays()
+        self._area = area or OutputArea()
         self._state = TurnState()
         self._shown: set[str] = set()  # names of parts
         self._outputs_below: set[int] = set()  # numbers of calls
@@ -52,7 +52,7 @@ class CapturedHtmlView:
             case ApprovalRequested():
                 self._show()
                 request = event.request
-                self._on_command(Decide(request.call_number, ask_by_typing(request, self._ask)))
+                self._on_action(Decide(request.call_number, ask_by_typing(request, self._ask)))
 
     def flush(self) -> None:
         """Do nothing: what was taken in is shown when it is whole."""
@@ -60,10 +60,10 @@ class CapturedHtmlView:
     def start_new_output(self) -> None:
         """Do nothing: what was shown stays, so what follows stands below it anyway."""
 
-    def reserve_output(self) -> Displays:
+    def reserve_output(self) -> OutputArea:
         """Show what stands above another view; return where that belongs."""
         self._show()
-        return self._displays
+        return self._area
 
     def close(self) -> None:
         """Show the rest of the turn."""
@@ -83,7 +83,7 @@ class CapturedHtmlView:
         parts = [self._as_shown(part) for _, part in ripe]
         if parts or is_last:
             document = turn_document(self._state, parts, shown_below=self._outputs_below, is_last=is_last)
-            self._displays.show(bundle(document))
+            self._area.show(bundle(document))
 
     def _as_shown(self, part: Part) -> Part:
         """Return a call whose outputs follow below as one that has run: what is shown stays."""
@@ -109,36 +109,36 @@ BYTES_PER_SECOND = 200_000  # a longer answer is replaced less often, so that th
 class HtmlView:
     """Shows a turn in outputs of the cell; all methods are called on the cell's thread.
 
-    ``in_place_of`` is an output to begin in, that of a transcript that gave up.
+    ``replaces`` is an output to begin in, that of a transcript that gave up.
     """
 
     def __init__(
         self,
         *,
-        on_command: Callable[[Command], None],
+        on_action: Callable[[Action], None],
         ask: Callable[[str], str] | None = None,
-        displays: Displays | None = None,
-        in_place_of: Handle | None = None,
+        area: OutputArea | None = None,
+        replaces: OutputHandle | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._on_command = on_command
+        self._on_action = on_action
         self._ask = ask
-        self._displays = displays or NotebookDisplays()
+        self._area = area or OutputArea()
         self._clock = clock
-        self._placing = OutputLayout()
-        self._handles: list[Handle] = [] if in_place_of is None else [in_place_of]
+        self._layout = OutputLayout()
+        self._handles: list[OutputHandle] = [] if replaces is None else [replaces]
         self._next = 0.0
         self._last: Bundle = {}
-        self._is_left = False  # whether the last output stays as it is
+        self._is_reserved = False  # whether the last output stays as it is
         self._plan: PlanPart | None = None  # as it stands in its output
 
     def apply(self, event: TurnEvent) -> None:
         """Take in one event; an approval is asked for at once."""
-        self._placing.apply(event)
+        self._layout.apply(event)
         if isinstance(event, ApprovalRequested):
             self._show_all()
             request = event.request
-            self._on_command(Decide(request.call_number, ask_by_typing(request, self._ask)))
+            self._on_action(Decide(request.call_number, ask_by_typing(request, self._ask)))
 
     def flush(self) -> float | None:
         """Show what was taken in; too soon after the last time, return the seconds that are left until it can be."""
@@ -150,47 +150,47 @@ class HtmlView:
 
     def start_new_output(self) -> None:
         """Let what follows stand below the outputs that the cell has by now."""
-        self._placing.break_here()
+        self._layout.start_new_output()
 
-    def reserve_output(self) -> Displays:
+    def reserve_output(self) -> OutputArea:
         """Let another view be shown, and what follows stand below it; return where the other view belongs.
 
         An output in which nothing stands yet is given away, so that none is left empty.
         """
-        last = self._placing.settle() - 1
-        if last >= len(self._handles) and not self._placing.parts_of(last):
-            return self._displays
+        last = self._layout.assign_parts() - 1
+        if last >= len(self._handles) and not self._layout.parts_of(last):
+            return self._area
         self._show_all()
-        self._is_left = True
-        if self._placing.give_away():
-            return Place(self._handles[last])
-        self._placing.break_here()
+        self._is_reserved = True
+        if self._layout.skip_empty_output():
+            return ExistingOutput(self._handles[last])
+        self._layout.start_new_output()
         self._replace(self._bundle(last, is_last=False, is_over=True))
-        return self._displays
+        return self._area
 
     def close(self) -> None:
         """Leave the turn as it ended."""
         self._show_all(is_over=True)
 
     def _show_all(self, *, is_over: bool = False) -> None:
-        last = self._placing.settle() - 1
+        last = self._layout.assign_parts() - 1
         while len(self._handles) <= last:
-            if self._handles and not self._is_left:
+            if self._handles and not self._is_reserved:
                 self._replace(self._bundle(len(self._handles) - 1, is_last=False, is_over=True))
             self._last = self._bundle(len(self._handles), is_last=True, is_over=is_over)
-            self._handles.append(self._displays.show(self._last))
-            self._is_left = False
+            self._handles.append(self._area.show(self._last))
+            self._is_reserved = False
             self._pause(self._last)
         self._replace(self._bundle(last, is_last=True, is_over=is_over))
-        self._renew_plan(last)
+        self._update_plan(last)
 
-    def _renew_plan(self, last: int) -> None:
+    def _update_plan(self, last: int) -> None:
         """Show the plan as it is now where it stands above the output that is being written."""
-        if (found := self._placing.plan()) is None or found[1] == self._plan:
+        if (found := self._layout.plan()) is None or found[1] == self._plan:
             return
-        place, self._plan = found
-        if place < last:
-            self._handles[place].update(self._bundle(place, is_last=False, is_over=True))
+        output, self._plan = found
+        if output < last:
+            self._handles[output].update(self._bundle(output, is_last=False, is_over=True))
 
     def _replace(self, new: Bundle) -> None:
         if new == self._last:
@@ -203,11 +203,11 @@ class HtmlView:
         size = sum(len(text) for text in shown.values())
         self._next = self._clock() + max(SHORTEST_PAUSE_S, size / BYTES_PER_SECOND)
 
-    def _bundle(self, place: int, *, is_last: bool, is_over: bool) -> Bundle:
-        placing = self._placing
-        parts = placing.parts_of(place)
-        document = turn_document(placing.state, parts, shown_below=placing.shown_below, is_last=is_last)
-        activity = activity_of(placing.state)
+    def _bundle(self, output: int, *, is_last: bool, is_over: bool) -> Bundle:
+        layout = self._layout
+        parts = layout.parts_of(output)
+        document = turn_document(layout.state, parts, shown_below=layout.shown_below, is_last=is_last)
+        activity = activity_of(layout.state)
         if activity.busy and not is_over:
             document = Document((*document.parts, Remark(f"{activity.text} …")), document.footer)
         return bundle(document)

@@ -1,167 +1,103 @@
-"""Which part of a turn belongs to which output of the cell, and the actions of its buttons."""
+"""Layout: which part of a turn belongs to which output of the cell."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from codex_nb.session.events import TextDelta, ToolFinished, ToolStarted, TurnEvent
 from codex_nb.session.state import NoticePart, Part, PlanPart, ToolPart, TurnState, reduce
-from codex_nb.tools.approval import Decision, DecisionKind
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """End the turn; what has arrived is kept."""
-
-
-@dataclass(frozen=True, slots=True)
-class Decide:
-    """Answer an approval request."""
-
-    call_number: int
-    decision: Decision
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """Ask the same again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Continue:
-    """Let the model go on where its answer broke off."""
-
-
-Command = Stop | Decide | Retry | Continue
-
-_DECISIONS = {
-    "approve": DecisionKind.APPROVE,
-    "approve_code": DecisionKind.APPROVE_CODE,
-    "approve_tool": DecisionKind.APPROVE_TOOL,
-    "reject": DecisionKind.REJECT,
-    "stop": DecisionKind.STOP,
-}
-
-
-def read_command(message: Mapping[str, Any]) -> Command | None:
-    """Return the command that a message of the front-end half carries; anything else is None."""
-    match message.get("name"):
-        case "stop":
-            return Stop()
-        case "retry":
-            return Retry()
-        case "continue":
-            return Continue()
-        case "decide":
-            return _decide(message)
-        case _:
-            return None
-
-
-def _decide(message: Mapping[str, Any]) -> Decide | None:
-    kind = _DECISIONS.get(str(message.get("decision")))
-    number, code, word = message.get("call_number"), message.get("code"), message.get("message")
-    if kind is None or type(number) is not int:
-        return None
-    decision = Decision(
-        kind,
-        code=code if isinstance(code, str) else None,
-        message=word.strip() if isinstance(word, str) else "",
-    )
-    return Decide(number, decision)
+    from collections.abc import Collection, Iterable
 
 
 SHOWN_AS_OUTPUTS = frozenset({"run_python"})  # tools whose outputs the notebook shows as a cell's own
 
 
 class OutputLayout:
-    """Folds the events of a turn and keeps its parts in their places; places count from 0."""
+    """Folds the events of a turn and assigns its parts to outputs of the cell, which count from 0."""
 
     def __init__(self, shows_its_outputs: Collection[str] = SHOWN_AS_OUTPUTS) -> None:
         self._state = TurnState()
-        self._waiting: list[TextDelta] = []  # of one message; folded as one when somebody looks
+        self._deltas: list[TextDelta] = []  # of one message; folded together when the state is read
         self.shown_below: set[int] = set()  # numbers of the calls whose outputs the notebook shows itself
         self._shows_its_outputs = shows_its_outputs
-        self._home: dict[str, int] = {}
+        self._output_of: dict[str, int] = {}
         self._count = 1
-        self._broken = False
+        self._wants_new_output = False
 
     def apply(self, event: TurnEvent) -> None:
         """Take in one event."""
         if isinstance(event, TextDelta):
-            if self._waiting and self._waiting[0].item_id != event.item_id:
-                self._fold_waiting()
-            self._waiting.append(event)
+            if self._deltas and self._deltas[0].item_id != event.item_id:
+                self._fold_deltas()
+            self._deltas.append(event)
             return
-        self._fold_waiting()
-        if isinstance(event, ToolStarted) and self._broken:
-            self.settle()  # what this call shows must find it below what was shown before
+        self._fold_deltas()
+        if isinstance(event, ToolStarted) and self._wants_new_output:
+            self.assign_parts()  # the outputs of this call must appear below what was shown before
         self._state = reduce(self._state, event)
         if isinstance(event, ToolFinished) and self._has_shown_outputs(event.call_number):
-            self.break_here()
+            self.start_new_output()
             self.shown_below.add(event.call_number)
 
     @property
     def state(self) -> TurnState:
-        """The turn as it stands."""
-        self._fold_waiting()
+        """The state of the turn."""
+        self._fold_deltas()
         return self._state
 
-    def break_here(self) -> None:
-        """Note that the cell has outputs now which what follows must stand below."""
-        self.settle()
-        self._broken = True
-        self._continue_below()
+    def start_new_output(self) -> None:
+        """Let what follows appear below the outputs that the cell has by now."""
+        self.assign_parts()
+        self._wants_new_output = True
+        self._open_output()
 
-    def give_away(self) -> bool:
-        """Let something else stand in the present place if nothing stands there yet; return whether it does."""
-        if self.parts_of(self.settle() - 1):
+    def skip_empty_output(self) -> bool:
+        """Leave the last output to another view if it has no part yet; return whether it had none."""
+        if self.parts_of(self.assign_parts() - 1):
             return False
         self._count += 1
         return True
 
-    def settle(self) -> int:
-        """Give every part its place, return how many places there are."""
+    def assign_parts(self) -> int:
+        """Assign every part to an output, return the number of outputs."""
         for name, _ in named(self.state.parts):
-            if name not in self._home:
-                self._continue_below()
-                self._home[name] = self._count - 1
-        self._continue_below()
+            if name not in self._output_of:
+                self._open_output()
+                self._output_of[name] = self._count - 1
+        self._open_output()
         return self._count
 
-    def parts_of(self, place: int) -> list[Part]:
-        """Return the parts that stand in a place."""
-        return [part for name, part in named(self.state.parts) if self._home.get(name) == place]
+    def parts_of(self, output: int) -> list[Part]:
+        """Return the parts of an output."""
+        return [part for name, part in named(self.state.parts) if self._output_of.get(name) == output]
 
     def plan(self) -> tuple[int, PlanPart] | None:
-        """Return the turn's plan and its place; a plan still changes when the turn has gone on below it."""
+        """Return the turn's plan and its output; a plan still changes when the turn has moved on to later outputs."""
         part = self.state.plan
-        place = None if part is None else self._home.get(name_of(part))
-        return None if part is None or place is None else (place, part)
+        output = None if part is None else self._output_of.get(name_of(part))
+        return None if part is None or output is None else (output, part)
 
     def calls(self) -> list[ToolPart]:
-        """Return the calls of the turn."""
+        """Return the tool calls of the turn."""
         return [part for part in self.state.parts if isinstance(part, ToolPart)]
 
-    def _fold_waiting(self) -> None:
-        if self._waiting:
-            more = "".join(delta.text for delta in self._waiting)
-            self._state = reduce(self._state, TextDelta(self._waiting[0].item_id, more))
-            self._waiting.clear()
+    def _fold_deltas(self) -> None:
+        if self._deltas:
+            text = "".join(delta.text for delta in self._deltas)
+            self._state = reduce(self._state, TextDelta(self._deltas[0].item_id, text))
+            self._deltas.clear()
 
-    def _continue_below(self) -> None:
-        is_over = self._state.finished is not None  # then what still runs will never be told to have ended
-        if not self._broken or (any(call.running for call in self.calls()) and not is_over):
+    def _open_output(self) -> None:
+        has_finished = self._state.finished is not None  # then calls that still run never report their end
+        if not self._wants_new_output or (any(call.running for call in self.calls()) and not has_finished):
             return
-        self._broken = False
-        waiting = {name_of(call) for call in self.calls() if call.output is None and not call.running}
-        if all(name_of(part) in waiting for part in self.parts_of(self._count - 1)):
-            return  # nothing that stays stands here yet, so what follows can
-        self._home |= {name: self._count for name in waiting if name in self._home}
+        self._wants_new_output = False
+        pending = {name_of(call) for call in self.calls() if call.output is None and not call.running}
+        if all(name_of(part) in pending for part in self.parts_of(self._count - 1)):
+            return  # nothing final is in the last output, so what follows can go there
+        self._output_of |= {name: self._count for name in pending if name in self._output_of}
         self._count += 1
 
     def _has_shown_outputs(self, call_number: int) -> bool:
@@ -174,7 +110,7 @@ class OutputLayout:
 
 
 def named(parts: Iterable[Part]) -> list[tuple[str, Part]]:
-    """Return the parts that are shown, with a name that stays theirs while they grow."""
+    """Return the parts that are shown, each with a name that it keeps while it grows."""
     seen: dict[str, int] = {}
     names = []
     for part in parts:
@@ -187,7 +123,7 @@ def named(parts: Iterable[Part]) -> list[tuple[str, Part]]:
 
 
 def name_of(part: Part) -> str:
-    """Return what a part is called among its turn's parts."""
+    """Return a part's name among its turn's parts."""
     match part:
         case ToolPart():
             return f"call {part.call_number}"

@@ -15,7 +15,8 @@ from codex_nb.labels import plan_name
 from codex_nb.rendering.answer_output import Document, Remark, bundle
 from codex_nb.rendering.markdown import is_web_link
 from codex_nb.rendering.visible import visible
-from codex_nb.ui.live_output import Channel, Displays, LiveOutput, Message, NotebookDisplays, open_sign_in
+from codex_nb.ui.live_output import LiveOutput
+from codex_nb.ui.widgets import Message, OutputArea, WidgetComm, WidgetKind
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -133,8 +134,8 @@ class LoginWidget:
         methods: tuple[FlowKind, ...] = ("device", "browser", "api_key"),
         reason: str = "",
         cell_waits: bool = True,
-        displays: Displays | None = None,
-        open_channel: Callable[[], Channel] = open_sign_in,
+        area: OutputArea | None = None,
+        open_comm: Callable[[WidgetKind], WidgetComm] = WidgetComm,
         now: Callable[[], datetime] = _utc_now,
     ) -> None:
         self._start = start
@@ -143,7 +144,7 @@ class LoginWidget:
         self._cell_waits = cell_waits
         self._now = now
         self._lock = threading.RLock()
-        self._output = LiveOutput(open_channel(), displays or NotebookDisplays(), self._whole)
+        self._output = LiveOutput(open_comm(WidgetKind.LOGIN), area or OutputArea(), self._full_message)
         self._method: FlowKind = methods[0]
         self._step: LoginStep | LoginFailed = Waiting(STARTING)
         self._flow: LoginFlow | None = None
@@ -153,12 +154,12 @@ class LoginWidget:
 
     @property
     def ready(self) -> bool:
-        """Whether the front-end half has answered."""
+        """Whether the front end has answered."""
         return self._output.ready
 
     def show(self) -> None:
         """Show the widget."""
-        self._output.show("Signing in to Codex.", self._take)
+        self._output.show("Signing in to Codex.", self._handle_message)
 
     async def run(self) -> SignedIn | None:
         """Go through the sign-in until it worked or the user cancels (None); a failure is shown and can be repeated."""
@@ -211,7 +212,7 @@ class LoginWidget:
             self._step = step
             self._output.redraw()
 
-    def _whole(self) -> Message:
+    def _full_message(self) -> Message:
         step = self._step
         described = (
             describe_failure(step)
@@ -223,31 +224,31 @@ class LoginWidget:
             "title": TITLE,
             "reason": self._reason,
             "step": described,
-            "commands": self._commands(),
+            "actions": self._actions(),
             "labels": LABELS,
         }
 
-    def _commands(self) -> list[dict[str, Any]]:
+    def _actions(self) -> list[dict[str, Any]]:
         if isinstance(self._step, SignedIn):
             return []
-        commands = [_command("cancel", "cancel")]
+        actions = [_action("cancel", "cancel")]
         if isinstance(self._step, LoginFailed):
-            commands.insert(0, _command("again", "try_again"))
+            actions.insert(0, _action("again", "try_again"))
         elif isinstance(self._step, EnterCode):
-            commands.insert(0, _command("again", "new_code"))
+            actions.insert(0, _action("again", "new_code"))
         others = [method for method in self._methods if method != self._method]
-        return commands + [_command(method, method, "codex-quiet") for method in others]
+        return actions + [_action(method, method, "codex-quiet") for method in others]
 
-    def _take(self, message: Message) -> None:
+    def _handle_message(self, message: Message) -> None:
         with self._lock:
             match message:
-                case {"kind": "command", "name": str(name)}:
+                case {"kind": "action", "name": str(name)}:
                     self._choose(name)
                 case {"kind": "submit", "buffers": [typed]}:
                     if self._flow is not None:
                         self._flow.submit(SecretStr(bytes(typed).decode("utf-8", "replace")))
                 case _:
-                    self._output.take(message)
+                    self._output.handle_message(message)
 
     def _choose(self, name: str) -> None:
         if name == "cancel":
@@ -263,7 +264,7 @@ class LoginWidget:
         self._chosen()
 
 
-def _command(name: str, button: str, style: str = "") -> dict[str, Any]:
+def _action(name: str, button: str, style: str = "") -> dict[str, Any]:
     label, help_text = BUTTONS[button]
     return {"name": name, "label": label, "help": help_text, "style": style}
 

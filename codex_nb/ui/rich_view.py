@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from codex_nb.tools.approval import ApprovalRequest
-    from codex_nb.ui.layout import Command
+    from codex_nb.ui.actions import Action
 
 
 SPARE_ROWS = 4  # of the window, so that what is drawn in place never scrolls
@@ -34,10 +34,10 @@ class RichView(AppendOnlyView):
         self,
         console: Console,
         *,
-        on_command: Callable[[Command], None],
+        on_action: Callable[[Action], None],
         ask: Callable[[str], str] | None = None,
     ) -> None:
-        super().__init__(on_command=on_command, ask=ask)
+        super().__init__(on_action=on_action, ask=ask)
         self._console = console
         self._writing: _Message | None = None
 
@@ -52,13 +52,13 @@ class RichView(AppendOnlyView):
             self._writing.end()
             self._writing = None
 
-    def _say(self, item_id: str, text: str) -> None:
+    def _write_message(self, item_id: str, text: str) -> None:
         self._message(item_id).feed(text)
 
-    def _say_whole(self, item_id: str, text: str, said: str) -> None:
+    def _finish_message(self, item_id: str, text: str, written: str) -> None:
         goes_on = self._writing is not None and self._writing.item_id == item_id
-        is_broken_off = not goes_on and text.startswith(said)  # by a line that came between
-        self._message(item_id).finish(text.removeprefix(said) if is_broken_off else text)
+        is_broken_off = not goes_on and text.startswith(written)  # by a line that came between
+        self._message(item_id).finish(text.removeprefix(written) if is_broken_off else text)
         self._writing = None
 
     def _message(self, item_id: str) -> _Message:
@@ -78,14 +78,14 @@ class RichView(AppendOnlyView):
             self._console.print(Syntax(code, language or "text", theme="ansi_dark", word_wrap=True))
 
     def _result(self, title: str, output: str) -> None:
-        self._remark(title)
+        self._write_notice(title)
         if output:
             self._print(output)
 
     def _plan(self, lines: list[str]) -> None:
         self._print("\n".join(lines))
 
-    def _remark(self, text: str) -> None:
+    def _write_notice(self, text: str) -> None:
         self._print(text, style="dim")
 
     def _end(self, reason: str, entries: tuple[str, ...]) -> None:
@@ -93,7 +93,7 @@ class RichView(AppendOnlyView):
         if reason:
             self._print(reason, style="bold")
         if entries:
-            self._remark(DOT.join(entries))
+            self._write_notice(DOT.join(entries))
 
     def _print(self, text: str, *, style: str = "") -> None:
         self.close()

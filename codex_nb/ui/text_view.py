@@ -7,9 +7,7 @@ import textwrap
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from codex_nb.labels import APPROVE_AGAIN, APPROVE_PROMPT
 from codex_nb.rendering.answer_output import shortened
-from codex_nb.rendering.visible import escape_invisible
 from codex_nb.session.events import (
     ApprovalRequested,
     ApprovalResolved,
@@ -22,77 +20,17 @@ from codex_nb.session.events import (
     TurnFinished,
 )
 from codex_nb.session.state import TextPart, ToolPart, TurnState, find_part, reduce
-from codex_nb.tools.approval import ApprovalUnavailable, Decision, DecisionKind
-from codex_nb.ui.layout import SHOWN_AS_OUTPUTS, Decide
+from codex_nb.ui.actions import Decide, ask_by_typing, plain_code
+from codex_nb.ui.layout import SHOWN_AS_OUTPUTS
 from codex_nb.ui.part_views import changed_plan_lines, phase_of, shown_code, tool_title
 from codex_nb.ui.turn_output import call_title, ending, footer, retry_line
-from codex_nb.words import tools
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TextIO
 
     from codex_nb.tools.approval import ApprovalRequest
-    from codex_nb.ui.layout import Command
-
-
-_WORDS = {
-    "y": DecisionKind.APPROVE,
-    "yes": DecisionKind.APPROVE,
-    "c": DecisionKind.APPROVE_CODE,
-    "code": DecisionKind.APPROVE_CODE,
-    "a": DecisionKind.APPROVE_TOOL,
-    "always": DecisionKind.APPROVE_TOOL,
-    "n": DecisionKind.REJECT,
-    "no": DecisionKind.REJECT,
-    "s": DecisionKind.STOP,
-    "stop": DecisionKind.STOP,
-}
-
-
-def plain_code(request: ApprovalRequest) -> str:
-    """Return the code of a request as plain text."""
-    return textwrap.indent(escape_invisible(request.code), "    ", lambda _: True)
-
-
-def ask_by_typing(
-    request: ApprovalRequest,
-    ask: Callable[[str], str] | None,
-    show_code: Callable[[ApprovalRequest], str] = plain_code,
-) -> Decision:
-    """Return the typed decision; where nobody can answer, and where input ends, the call is refused.
-
-    ``ask`` shows a prompt and returns the line typed. The prompt itself holds the code, as ``show_code`` writes it, so
-    that whoever can answer has seen what the answer is about.
-    """
-    if ask is None:
-        return _refused(tools.NOBODY_THERE)
-    summary = escape_invisible(request.summary or request.tool)
-    question = f"{show_code(request)}\n\n{summary}\n{APPROVE_PROMPT}"
-    while True:
-        try:
-            answer = ask(question)
-        except ApprovalUnavailable as problem:
-            return _refused(str(problem))
-        except (EOFError, NotImplementedError):
-            return _refused(tools.NOBODY_THERE)
-        decision = read_decision(answer)
-        if decision is not None:
-            return decision
-        question = APPROVE_AGAIN + APPROVE_PROMPT
-
-
-def _refused(reason: str) -> Decision:
-    return Decision(DecisionKind.REJECT, message=reason, by="nobody")
-
-
-def read_decision(answer: str) -> Decision | None:
-    """Return what a typed answer decides; a rejection may carry a message. None when it is none of the words."""
-    word, _, message = answer.strip().partition(" ")
-    kind = _WORDS.get(word.lower().rstrip(",.:"))
-    if kind is None or (message.strip() and kind is not DecisionKind.REJECT):
-        return None
-    return Decision(kind, message=message.strip())
+    from codex_nb.ui.actions import Action
 
 
 # Controls could move a terminal's cursor, change its title or its clipboard; others turn the text around them, or hide.
@@ -102,44 +40,44 @@ _CONTROL = re.compile(
 
 
 class AppendOnlyView(ABC):
-    """Writes a turn on and on; a reasoning summary is left out, for nobody asked for it and it would bury the answer.
+    """Writes a turn as it arrives, without reasoning summaries, which would bury the answer.
 
-    ``ask`` shows a prompt and returns the typed line; None when nobody is there to answer. ``on_command`` takes the
-    decisions. What is written is still to be freed of control characters.
+    ``ask`` shows a prompt and returns the typed line; None when nobody can answer. ``on_action`` receives the
+    decisions. Subclasses strip control characters from what they write.
     """
 
     def __init__(
-        self, *, on_command: Callable[[Command], None], ask: Callable[[str], str] | None = None
+        self, *, on_action: Callable[[Action], None], ask: Callable[[str], str] | None = None
     ) -> None:
-        self._on_command = on_command
+        self._on_action = on_action
         self._ask = ask
         self._state = TurnState()
-        self._told: set[int] = set()  # the numbers of the calls whose code is written
+        self._written_calls: set[int] = set()  # the numbers of the calls whose code is written
 
     def apply(self, event: TurnEvent) -> None:
         """Write what the event tells; ask when it is an approval request."""
         before, self._state = self._state, reduce(self._state, event)
         match event:
             case TextDelta():
-                self._say(event.item_id, event.text)
+                self._write_message(event.item_id, event.text)
             case TextDone():
-                self._say_whole(event.item_id, event.text, _said(before, event.item_id))
+                self._finish_message(event.item_id, event.text, _text_before(before, event.item_id))
             case ApprovalRequested():
                 self._decide(event.request)
             case ApprovalResolved():
-                self._tell_call(event.call_number)
-                self._tell_refusal(event.call_number)
+                self._write_call(event.call_number)
+                self._write_refusal(event.call_number)
             case ToolFinished():
-                self._tell_call(event.call_number)
-                self._tell_plan(before)
-                self._tell_result(event)
+                self._write_call(event.call_number)
+                self._write_plan(before)
+                self._write_result(event)
             case RetryScheduled():
-                self._remark(retry_line(event))
+                self._write_notice(retry_line(event))
             case Notice():
-                self._remark(event.text)
+                self._write_notice(event.text)
             case TurnFinished():
-                self._tell_plan(before)
-                self._tell_end(event)
+                self._write_plan(before)
+                self._write_end(event)
             case _:
                 pass
 
@@ -160,12 +98,12 @@ class AppendOnlyView(ABC):
         self.close()
 
     @abstractmethod
-    def _say(self, item_id: str, text: str) -> None:
+    def _write_message(self, item_id: str, text: str) -> None:
         """Write more of a message."""
 
     @abstractmethod
-    def _say_whole(self, item_id: str, text: str, said: str) -> None:
-        """Write what of a message's final text is not written yet, beyond what was said of it so far."""
+    def _finish_message(self, item_id: str, text: str, written: str) -> None:
+        """Write what of a message's final text is not written yet, beyond what was written of it so far."""
 
     @abstractmethod
     def _call(self, title: str, code: str, language: str) -> None:
@@ -180,7 +118,7 @@ class AppendOnlyView(ABC):
         """Write the news of the plan."""
 
     @abstractmethod
-    def _remark(self, text: str) -> None:
+    def _write_notice(self, text: str) -> None:
         """Write a quiet line."""
 
     @abstractmethod
@@ -195,40 +133,40 @@ class AppendOnlyView(ABC):
         self.close()
         decision = ask_by_typing(request, self._ask, self._prompt_code)
         if decision.by == "user":
-            self._told.add(request.call_number)  # by the prompt
-        self._on_command(Decide(request.call_number, decision))
+            self._written_calls.add(request.call_number)  # by the prompt
+        self._on_action(Decide(request.call_number, decision))
 
-    def _tell_call(self, call_number: int) -> None:
+    def _write_call(self, call_number: int) -> None:
         part = self._part(call_number)
-        if part is None or call_number in self._told or part.is_a_plan_being_written:
+        if part is None or call_number in self._written_calls or part.is_a_plan_being_written:
             return
-        self._told.add(call_number)
+        self._written_calls.add(call_number)
         self._call(tool_title(part.name), *shown_code(part))
 
-    def _tell_refusal(self, call_number: int) -> None:
+    def _write_refusal(self, call_number: int) -> None:
         part = self._part(call_number)
         decision = part.decision if part is not None else None
         if decision is not None and not decision.approved and decision.by != "user":
-            self._remark(decision.message)
+            self._write_notice(decision.message)
 
-    def _tell_result(self, event: ToolFinished) -> None:
+    def _write_result(self, event: ToolFinished) -> None:
         part = self._part(event.call_number)
         if part is not None:
             output = "" if part.name in SHOWN_AS_OUTPUTS else shortened(event.output)
             self._result(call_title(part.name, phase_of(part)), output)
 
-    def _tell_plan(self, before: TurnState) -> None:
+    def _write_plan(self, before: TurnState) -> None:
         if lines := changed_plan_lines(before, self._state):
             self._plan(lines)
 
-    def _tell_end(self, event: TurnFinished) -> None:
+    def _write_end(self, event: TurnFinished) -> None:
         self._end(ending(event.answer, event.error), footer(self._state.started, event.answer))
 
     def _part(self, call_number: int) -> ToolPart | None:
         return find_part(self._state, ToolPart, call_number)
 
 
-def _said(state: TurnState, item_id: str) -> str:
+def _text_before(state: TurnState, item_id: str) -> str:
     part = find_part(state, TextPart, item_id)
     return "" if part is None else part.text
 
@@ -241,7 +179,7 @@ def strip_controls(text: str) -> str:
 class PlainTextView(AppendOnlyView):
     """Writes a turn to a text stream.
 
-    ``prompts_stay`` tells whether what a prompt said stays there to be read, as it does in a console; elsewhere the
+    ``prompts_stay`` tells whether what a prompt written stays there to be read, as it does in a console; elsewhere the
     code that is asked about is written to the stream as well.
     """
 
@@ -249,11 +187,11 @@ class PlainTextView(AppendOnlyView):
         self,
         stream: TextIO,
         *,
-        on_command: Callable[[Command], None],
+        on_action: Callable[[Action], None],
         ask: Callable[[str], str] | None = None,
         prompts_stay: bool = False,
     ) -> None:
-        super().__init__(on_command=on_command, ask=ask)
+        super().__init__(on_action=on_action, ask=ask)
         self._stream = stream
         self._prompts_stay = prompts_stay
         self._at_line_start = True
@@ -265,55 +203,55 @@ class PlainTextView(AppendOnlyView):
 
     def close(self) -> None:
         """End the last line."""
-        self._fresh_line()
+        self._start_line()
         self._stream.flush()
 
-    def _say(self, item_id: str, text: str) -> None:
+    def _write_message(self, item_id: str, text: str) -> None:
         if item_id != self._item:
-            self._fresh_line()
+            self._start_line()
             self._item = item_id
         self._write(text)
 
-    def _say_whole(self, item_id: str, text: str, said: str) -> None:
-        if text.startswith(said):
-            self._say(item_id, text.removeprefix(said))
+    def _finish_message(self, item_id: str, text: str, written: str) -> None:
+        if text.startswith(written):
+            self._write_message(item_id, text.removeprefix(written))
         else:
-            self._line(text)
+            self._write_line(text)
 
     def _decide(self, request: ApprovalRequest) -> None:
         if not self._prompts_stay:
-            self._tell_call(request.call_number)
+            self._write_call(request.call_number)
         super()._decide(request)
 
     def _call(self, title: str, code: str, language: str) -> None:
         del language
-        self._line(f"[{title}]")
+        self._write_line(f"[{title}]")
         if code:
-            self._line(_indented(code))
+            self._write_line(_indented(code))
 
     def _result(self, title: str, output: str) -> None:
-        self._line(f"[{title}]")
+        self._write_line(f"[{title}]")
         if output:
-            self._line(_indented(output))
+            self._write_line(_indented(output))
 
     def _plan(self, lines: list[str]) -> None:
-        self._line("\n".join(lines))
+        self._write_line("\n".join(lines))
 
-    def _remark(self, text: str) -> None:
-        self._line(text)
+    def _write_notice(self, text: str) -> None:
+        self._write_line(text)
 
     def _end(self, reason: str, entries: tuple[str, ...]) -> None:
         if reason:
-            self._line(reason)
+            self._write_line(reason)
         if entries:
-            self._line(f"[{' · '.join(entries)}]")
+            self._write_line(f"[{' · '.join(entries)}]")
 
-    def _line(self, text: str) -> None:
-        self._fresh_line()
+    def _write_line(self, text: str) -> None:
+        self._start_line()
         self._write(text + "\n")
         self._item = ""
 
-    def _fresh_line(self) -> None:
+    def _start_line(self) -> None:
         if not self._at_line_start:
             self._write("\n")
 

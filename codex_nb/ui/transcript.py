@@ -10,19 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from codex_nb.rendering.answer_output import bundle
 from codex_nb.session.state import Part, ToolPart
-from codex_nb.ui.layout import SHOWN_AS_OUTPUTS, Command, Continue, OutputLayout, Retry, named, read_command
-from codex_nb.ui.live_output import (
-    Channel,
-    Displays,
-    Handle,
-    LiveOutput,
-    Message,
-    NotebookDisplays,
-    open_transcript,
-    remove_views,
-)
+from codex_nb.ui.actions import Action, Continue, Retry, read_action
+from codex_nb.ui.layout import SHOWN_AS_OUTPUTS, OutputLayout, named
+from codex_nb.ui.live_output import LiveOutput
 from codex_nb.ui.part_views import CallView, Operation, PartView, ProseView, part_view_for
 from codex_nb.ui.turn_output import WORKING, Activity, activity_of, turn_document
+from codex_nb.ui.widgets import Message, OutputArea, OutputHandle, WidgetComm, WidgetKind, remove_views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -67,16 +60,16 @@ LABELS = {
 }
 
 
-class Page:
-    """Keeps the sections in step with the parts that belong to this page."""
+class PartViews:
+    """The views of the parts in one output."""
 
     def __init__(self) -> None:
-        self._sections: dict[str, PartView[Any]] = {}
+        self._part_views: dict[str, PartView[Any]] = {}
         self._keys: dict[str, int] = {}
-        self._made = 0
+        self._last_key = 0
 
     def update(self, parts: Iterable[Part], shown_below: Collection[int] = ()) -> list[Operation]:
-        """Take the page's parts as they are now, return what shows the difference.
+        """Take the output's parts as they are now, return the operations that show the difference.
 
         ``shown_below`` names the calls whose outputs the notebook shows itself.
         """
@@ -84,67 +77,65 @@ class Page:
         present: set[str] = set()
         for name, part in named(parts):
             present.add(name)
-            if name not in self._sections:
-                self._sections[name] = part_view_for(part, self._new_key(name))
-            section = self._sections[name]
-            if isinstance(section, CallView) and isinstance(part, ToolPart):
-                section.shown_below = part.call_number in shown_below
-            operations += section.update(part)
-        for name in [name for name in self._sections if name not in present]:
-            del self._sections[name]
+            if name not in self._part_views:
+                self._part_views[name] = part_view_for(part, self._new_key(name))
+            view = self._part_views[name]
+            if isinstance(view, CallView) and isinstance(part, ToolPart):
+                view.shown_below = part.call_number in shown_below
+            operations += view.update(part)
+        for name in [name for name in self._part_views if name not in present]:
+            del self._part_views[name]
             operations.append({"op": "remove", "key": self._keys.pop(name)})
         return operations
 
-    def whole(self) -> list[Operation]:
-        """Return what shows the page from nothing."""
-        return [operation for section in self._sections.values() for operation in section.redraw()]
+    def redraw(self) -> list[Operation]:
+        """Return the operations that show all parts from nothing."""
+        return [operation for view in self._part_views.values() for operation in view.redraw()]
 
     def rendered(self) -> dict[str, str]:
-        """Return the Markdown texts that are final on this page, each with its HTML."""
+        """Return the final Markdown texts, each with its HTML."""
         found: dict[str, str] = {}
-        for section in self._sections.values():
-            if isinstance(section, ProseView):
-                found |= section.rendered
+        for view in self._part_views.values():
+            if isinstance(view, ProseView):
+                found |= view.rendered
         return found
 
     def _new_key(self, name: str) -> int:
-        self._made += 1
-        self._keys[name] = self._made
-        return self._made
+        self._last_key += 1
+        self._keys[name] = self._last_key
+        return self._last_key
 
 
-class Segment:
-    """Keeps one page and its live output in step. Not thread-safe: its transcript holds the lock.
+class TranscriptOutput:
+    """One output of a transcript: its part views and its live output. Not thread-safe: the transcript holds the lock.
 
-    ``family`` is what the segments of one transcript have in common, so that a page finds their cell.
+    ``family`` is common to the outputs of one transcript; the front end finds their cell by it.
     """
 
-    def __init__(
-        self, channel: Channel, displays: Displays, elapsed: Callable[[], float], family: str
-    ) -> None:
-        self.output = LiveOutput(channel, displays, self._whole, self._catch_up, is_renewed=True)
+    def __init__(self, comm: WidgetComm, area: OutputArea, elapsed: Callable[[], float], family: str) -> None:
+        self.live = LiveOutput(comm, area, self._full_message, self._catch_up, may_change=True)
         self._family = family
         self._elapsed = elapsed
-        self._page = Page()
+        self._views = PartViews()
         self._parts: Sequence[Part] = ()
         self._shown_below: Collection[int] = ()
         self._activity = WORKING
         self._sent_activity: Activity | None = None
 
     def update(self, parts: Sequence[Part], shown_below: Collection[int], activity: Activity) -> None:
-        """Send what changed, if anybody can see it."""
+        """Send what changed, if a view is visible."""
         self._parts, self._shown_below, self._activity = parts, shown_below, activity
         self._catch_up()
 
     def end(self, bundle: Bundle, offers: Sequence[str] = (), *, is_last: bool = False) -> None:
-        """Replace the output by its bundle; ``offers`` are the commands that stay on offer below the last one."""
-        self.output.end(bundle, self._ending(offers, is_last=is_last), stays_open=bool(offers))
+        """Replace the output by its bundle; ``offers`` are the actions offered below the last one."""
+        self.live.end(bundle, self._ended_message(offers, is_last=is_last), stays_open=bool(offers))
 
-    def fall_back(self) -> Handle | None:
-        """Leave the output, which is returned, to another screen."""
-        return self.output.fall_back(self._ending())
+    def fall_back(self) -> OutputHandle | None:
+        """Give up the output and return it for another view."""
+        return self.live.fall_back(self._ended_message())
 
-    def _ending(self, offers: Sequence[str] = (), *, is_last: bool = False) -> Message:
+    def _ended_message(self, offers: Sequence[str] = (), *, is_last: bool = False) -> Message:
         return {
             "is_last": is_last,
             "elapsed": elapsed_label(self._elapsed()),
@@ -154,34 +145,34 @@ class Segment:
         }
 
     def rendered(self) -> dict[str, str]:
-        """Return the Markdown texts that were drawn to their end, each with its HTML."""
-        return self._page.rendered()
+        """Return the final Markdown texts, each with its HTML."""
+        return self._views.rendered()
 
-    def prepare_other_views(self) -> None:
-        """Let the other half add again what the cell's plain outputs have of it: an output was drawn anew."""
-        if not self.output.is_over:
-            self.output.send({"kind": "dress", "labels": LABELS, "family": self._family})
+    def enhance_again(self) -> None:
+        """Let the front end add its buttons to the cell's plain outputs again, because one of them was redrawn."""
+        if not self.live.has_ended:
+            self.live.send({"kind": "enhance", "labels": LABELS, "family": self._family})
 
-    def hand_over(self, placeholder: Bundle) -> Displays:
-        """Be over with nothing to leave behind; return the output for another view to be shown there.
+    def hand_over_output(self, placeholder: Bundle) -> OutputArea:
+        """End without content and return the output for another view.
 
         JupyterLab draws a widget in the box of the one before it and hides that box when the one before is closed; a
         plain output in between takes the box away.
         """
         self.end(placeholder)
-        return self.output.place
+        return self.live.output
 
     def _catch_up(self) -> None:
-        if self.output.is_over or not self.output.visible:
+        if self.live.has_ended or not self.live.visible:
             return
-        operations = self._page.update(self._parts, self._shown_below) + self._activity_change()
+        operations = self._views.update(self._parts, self._shown_below) + self._activity_change()
         if operations:
-            self.output.send({"kind": "frame", "ops": operations})
+            self.live.send({"kind": "frame", "ops": operations})
 
-    def _whole(self) -> Message:
-        self._page.update(self._parts, self._shown_below)
+    def _full_message(self) -> Message:
+        self._views.update(self._parts, self._shown_below)
         self._sent_activity = None
-        operations = self._page.whole() + self._activity_change()
+        operations = self._views.redraw() + self._activity_change()
         return {
             "kind": "full",
             "ops": operations,
@@ -198,8 +189,8 @@ class Segment:
 
 
 POLL_S = 0.02
-CONFIRMED_S = 2.0  # an Output widget's page says within a fraction of this that an answer stands in it
-SYNCED_S = 0.3  # nor does it take longer to tell what it has caught
+CONFIRMED_S = 2.0  # a page needs a fraction of this to confirm that an Output widget shows the answer
+SYNCED_S = 0.3  # within this time an Output widget sends what it captured
 OFFERS = {"failed": ("retry",), "cancelled": ("retry", "continue"), "incomplete": ("continue", "retry")}
 
 
@@ -207,113 +198,113 @@ class Transcript:
     """Shows a turn in the running cell.
 
     ``apply``, ``flush``, ``start_new_output``, ``reserve_output`` and ``close`` are called on the cell's thread;
-    messages of the front end may come on any. ``on_command`` is called on the thread of the message: it must
-    only hand the command on.
+    messages of the front end may arrive on any. ``on_action`` is called on the message's thread and must only hand the
+    action on.
     ``wait(is_over, seconds)`` serves front-end messages until ``is_over()`` or the time is up.
-    ``offers_more`` tells whether Retry and Continue are taken after an early end.
+    ``offers_more`` tells whether Retry and Continue are offered after an early end.
     """
 
     def __init__(
         self,
         *,
-        on_command: Callable[[Command], None],
+        on_action: Callable[[Action], None],
         wait: Callable[[Callable[[], bool], float], None] | None = None,
         offers_more: bool = False,
-        displays: Displays | None = None,
-        open_channel: Callable[[], Channel] = open_transcript,
+        area: OutputArea | None = None,
+        open_comm: Callable[[WidgetKind], WidgetComm] = WidgetComm,
         shows_its_outputs: Collection[str] = SHOWN_AS_OUTPUTS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._on_command = on_command
+        self._on_action = on_action
         self._wait = wait
         self._offers_more = offers_more
-        self._displays = displays or NotebookDisplays()
-        self._open_channel = open_channel
+        self._area = area or OutputArea()
+        self._open_comm = open_comm
         began = clock()
         self._elapsed = lambda: clock() - began
         self._lock = threading.RLock()
-        self._placing = OutputLayout(shows_its_outputs)
-        self._segments: list[Segment] = []
-        self._family = ""  # of the segments
-        self._plan: PlanPart | None = None  # as it stands in its output
+        self._layout = OutputLayout(shows_its_outputs)
+        self._outputs: list[TranscriptOutput] = []
+        self._family = ""  # of the outputs
+        self._plan: PlanPart | None = None  # as its output shows it
         self._replies: dict[int, Future[Message]] = {}
         self._numbers = itertools.count(1)
         self._thread = threading.get_ident()
 
     def show(self) -> None:
-        """Show the first segment, still empty."""
+        """Show the first output, empty."""
         with self._lock:
-            self._open_segment()
+            self._open_output()
 
     @property
     def ready(self) -> bool:
-        """Whether the front-end half has answered."""
-        return any(segment.output.ready for segment in self._segments)
+        """Whether the front end has drawn the widget."""
+        return any(output.live.ready for output in self._outputs)
 
     @property
-    def hears(self) -> bool:
-        """Whether the front-end half has begun, perhaps too late to be drawn."""
-        return any(segment.output.hears for segment in self._segments)
+    def loaded(self) -> bool:
+        """Whether the front end has loaded the widget, perhaps too late for it to be drawn."""
+        return any(output.live.loaded for output in self._outputs)
 
     @property
     def is_closed(self) -> bool:
         """Whether no widget is left."""
-        return all(segment.output.is_closed for segment in self._segments)
+        return all(output.live.is_closed for output in self._outputs)
 
     def apply(self, event: TurnEvent) -> None:
         """Take in one event of the turn."""
         with self._lock:
-            self._placing.apply(event)
+            self._layout.apply(event)
 
     def flush(self) -> None:
         """Show what was taken in since the last flush."""
         with self._lock:
-            self._follow_below()
-            if self._segments:
-                placing, last = self._placing, len(self._segments) - 1
-                parts, activity = placing.parts_of(last), activity_of(placing.state)
-                self._segments[last].update(parts, placing.shown_below, activity)
-                self._renew_plan()
+            self._open_new_outputs()
+            if self._outputs:
+                layout, last = self._layout, len(self._outputs) - 1
+                parts, activity = layout.parts_of(last), activity_of(layout.state)
+                self._outputs[last].update(parts, layout.shown_below, activity)
+                self._update_plan()
 
     def start_new_output(self) -> None:
-        """Let what follows stand below the outputs that the cell has by now."""
+        """Let what follows appear below the outputs that the cell has by now."""
         with self._lock:
-            self._placing.break_here()
+            self._layout.start_new_output()
 
-    def reserve_output(self) -> Displays:
-        """Let another view be shown, and what follows stand below it; return where the other view belongs.
+    def reserve_output(self) -> OutputArea:
+        """Return where another view is to be shown; what follows appears below it.
 
-        A segment in which nothing stands yet gives its output away, so that none is left empty where that can be.
+        An output that is still empty is given to the other view where possible, so that no empty output is left.
         """
         self.flush()
         with self._lock:
-            if not self._segments or self._segments[-1].output.is_over:
-                return self._displays
-            is_empty = self._placing.give_away()
-            if is_empty and self._segments[-1].output.takes_widgets:
-                return self._segments[-1].hand_over({"text/plain": PLACEHOLDER})
-            self._placing.break_here()
-            self._end_last(is_last=False)
-            return self._displays
+            if not self._outputs or self._outputs[-1].live.has_ended:
+                return self._area
+            is_empty = self._layout.skip_empty_output()
+            if is_empty and self._outputs[-1].live.takes_widgets:
+                return self._outputs[-1].hand_over_output({"text/plain": PLACEHOLDER})
+            self._layout.start_new_output()
+            self._end_last_output(is_last=False)
+            return self._area
 
     def close(self) -> None:
-        """Replace every segment by its bundle; the widgets close when the front end has acknowledged it.
+        """Replace every output by its bundle; the widgets close when the front end has acknowledged it.
 
-        What stands in an Output widget is shown anew unless the front end confirms that it has replaced the widget.
+        An answer in an Output widget is shown again unless the front end confirms that it has replaced the widget.
         """
         self.flush()
         with self._lock:
-            self._end_last(is_last=True)
+            self._end_last_output(is_last=True)
             for future in self._replies.values():
                 future.cancel()
             self._replies.clear()
         self._confirm()
 
     def _confirm(self) -> None:
-        """See to it that each segment stands somewhere for good."""
-        outputs = [segment.output for segment in self._segments]
+        """Make sure that each output's bundle is displayed."""
+        outputs = [output.live for output in self._outputs]
         self._wait_until(
-            lambda: not any(each.is_unconfirmed and not each.is_lost for each in outputs), CONFIRMED_S
+            lambda: not any(each.is_unconfirmed and not each.is_unreachable for each in outputs), CONFIRMED_S
         )
         unconfirmed = [each for each in outputs if each.is_unconfirmed]
         if unconfirmed or any(each.leaves_view for each in outputs):
@@ -321,12 +312,12 @@ class Transcript:
             remove_views({each.model_id for each in outputs if each.is_unconfirmed or each.leaves_view})
         with self._lock:
             for each in unconfirmed:
-                each.show_anew()
+                each.show_again()
             for each in outputs:
                 each.release()
 
     def _wait_until(self, is_over: Callable[[], bool], seconds: float) -> None:
-        """Wait, on the cell's thread with the front end served; a turn in the background has a thread of its own."""
+        """Wait; on the cell's thread, front-end messages are served meanwhile."""
         if is_over():
             return
         if self._wait is not None and threading.get_ident() == self._thread:
@@ -336,36 +327,36 @@ class Transcript:
         while not is_over() and time.monotonic() < deadline:
             time.sleep(POLL_S)
 
-    def fall_back(self) -> Handle | None:
-        """Leave the output to another screen, for no front end has answered; return it."""
+    def fall_back(self) -> OutputHandle | None:
+        """Give up the output, because no front end has answered, and return it for another view."""
         with self._lock:
-            return self._segments[-1].fall_back() if self._segments else None
+            return self._outputs[-1].fall_back() if self._outputs else None
 
-    def forget(self) -> None:
-        """Close the widgets that nobody has answered by now."""
+    def close_unloaded(self) -> None:
+        """Close the widgets that no front end has loaded by now."""
         with self._lock:
-            for segment in self._segments:
-                if not segment.output.hears:
-                    segment.output.close()
+            for output in self._outputs:
+                if not output.live.loaded:
+                    output.live.close()
 
     def request(self, operation: str, payload: Message) -> Future[Message]:
-        """Ask the front-end half: ``read_document``, ``insert_cells``.
+        """Send a request to the front end: ``read_document``, ``insert_cells``.
 
         The future's result is the reply's value; a refusal is a RuntimeError with its reason.
         """
         future: Future[Message] = Future()
         with self._lock:
-            if not self._segments or self._segments[-1].output.is_closed:
+            if not self._outputs or self._outputs[-1].live.is_closed:
                 future.set_exception(RuntimeError("There is no front end to ask."))
                 return future
             number = next(self._numbers)
             self._replies[number] = future
             message = {"kind": "request", "id": number, "operation": operation, "payload": payload}
-            self._segments[-1].output.send(message)
+            self._outputs[-1].live.send(message)
         return future
 
     def ask(self, op: str, payload: Message, timeout: float) -> Message | None:
-        """Return the front-end half's reply, None when it has none within the time (seconds)."""
+        """Return the front end's reply, None when it has none within the time (seconds)."""
         future = self.request(op, payload)
         if self._wait is not None and not future.done():
             self._wait(future.done, timeout)
@@ -373,22 +364,22 @@ class Transcript:
             return None
         return future.result()
 
-    def _take(self, segment: Segment, message: Message) -> None:
-        command: Command | None = None
+    def _handle_message(self, output: TranscriptOutput, message: Message) -> None:
+        action: Action | None = None
         with self._lock:
             match message.get("kind"):
-                case "command":
-                    command = read_command(message)
-                    if isinstance(command, Retry | Continue):
-                        segment.output.close()
+                case "action":
+                    action = read_action(message)
+                    if isinstance(action, Retry | Continue):
+                        output.live.close()
                 case "reply":
-                    self._take_reply(message)
+                    self._handle_reply(message)
                 case _:
-                    segment.output.take(message)
-        if command is not None:
-            self._on_command(command)
+                    output.live.handle_message(message)
+        if action is not None:
+            self._on_action(action)
 
-    def _take_reply(self, message: Message) -> None:
+    def _handle_reply(self, message: Message) -> None:
         future = self._replies.pop(message.get("id", 0), None)
         if future is None or not future.set_running_or_notify_cancel():
             return
@@ -400,40 +391,40 @@ class Transcript:
                 RuntimeError(str(message.get("error", "The front end refused the request.")))
             )
 
-    def _open_segment(self) -> None:
-        channel = self._open_channel()
-        self._family = self._family or channel.model_id
-        segment = Segment(channel, self._displays, self._elapsed, self._family)
-        self._segments.append(segment)
-        segment.output.show(PLACEHOLDER, lambda message: self._take(segment, message))
+    def _open_output(self) -> None:
+        comm = self._open_comm(WidgetKind.TRANSCRIPT)
+        self._family = self._family or comm.model_id
+        output = TranscriptOutput(comm, self._area, self._elapsed, self._family)
+        self._outputs.append(output)
+        output.live.show(PLACEHOLDER, lambda message: self._handle_message(output, message))
 
-    def _follow_below(self) -> None:
-        while self._segments and len(self._segments) < self._placing.settle():
-            self._end_last(is_last=False)
-            self._open_segment()
+    def _open_new_outputs(self) -> None:
+        while self._outputs and len(self._outputs) < self._layout.assign_parts():
+            self._end_last_output(is_last=False)
+            self._open_output()
 
-    def _renew_plan(self) -> None:
-        """Show the plan as it is now where it stands above outputs of the cell, in a segment that has ended."""
-        if (found := self._placing.plan()) is None or found[1] == self._plan:
+    def _update_plan(self) -> None:
+        """Update the plan in an output that has ended."""
+        if (found := self._layout.plan()) is None or found[1] == self._plan:
             return
-        place, self._plan = found
-        if place < len(self._segments) - 1:
-            parts, below = self._placing.parts_of(place), self._placing.shown_below
-            document = turn_document(self._placing.state, parts, shown_below=below, is_last=False)
-            self._segments[place].output.renew(bundle(document))
-            self._segments[-1].prepare_other_views()
+        index, self._plan = found
+        if index < len(self._outputs) - 1:
+            parts, below = self._layout.parts_of(index), self._layout.shown_below
+            document = turn_document(self._layout.state, parts, shown_below=below, is_last=False)
+            self._outputs[index].live.update_bundle(bundle(document))
+            self._outputs[-1].enhance_again()
 
-    def _end_last(self, *, is_last: bool) -> None:
-        if not self._segments or self._segments[-1].output.is_over:
+    def _end_last_output(self, *, is_last: bool) -> None:
+        if not self._outputs or self._outputs[-1].live.has_ended:
             return
-        place, state = len(self._segments) - 1, self._placing.state
-        parts, below = self._placing.parts_of(place), self._placing.shown_below
+        index, state = len(self._outputs) - 1, self._layout.state
+        parts, below = self._layout.parts_of(index), self._layout.shown_below
         document = turn_document(state, parts, shown_below=below, is_last=is_last)
         offers: tuple[str, ...] = ()
         if is_last and state.finished is not None and self._offers_more:
             offers = OFFERS.get(state.finished.answer.status, ())
-        segment = self._segments[-1]
-        segment.end(bundle(document, segment.rendered()), offers, is_last=is_last)
+        output = self._outputs[-1]
+        output.end(bundle(document, output.rendered()), offers, is_last=is_last)
 
 
 def elapsed_label(seconds: float) -> str:

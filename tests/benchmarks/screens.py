@@ -64,18 +64,18 @@ class CountingLine:
         self._callback: Callable[[dict[str, Any]], None] = lambda _: None
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """Take a message to the front-end half."""
+        """Take a message to the front end."""
         self.size += len(json.dumps(message).encode())
 
     def listen(self, callback: Callable[[dict[str, Any]], None]) -> None:
-        """Remember who hears the front-end half."""
+        """Remember who hears the front end."""
         self._callback = callback
 
     def close(self) -> None:
         """End the line."""
 
     def ready(self) -> None:
-        """Say that the front-end half has drawn its view."""
+        """Say that the front end has drawn its view."""
         self._callback({"kind": "ready", "view": "view", "visible": True})
 
     def show(self, data: Mapping[str, Any]) -> CountingLine:
@@ -99,7 +99,7 @@ def transcript(answer: str) -> Cost:
     """Draw an answer by our transcript, the bundle that stays included."""
     line = CountingLine()
     begin = time.process_time()
-    screen = Transcript(on_command=lambda _: None, displays=line, open_channel=lambda: line)
+    screen = Transcript(on_action=lambda _: None, area=line, open_comm=lambda _: line)
     screen.show()
     line.ready()
     screen.apply(STARTED)
@@ -115,7 +115,7 @@ def terminal(answer: str) -> Cost:
     """Draw an answer by our screen of a terminal."""
     file = io.StringIO()
     begin = time.process_time()
-    screen = RichView(_console(file), on_command=lambda _: None)
+    screen = RichView(_console(file), on_action=lambda _: None)
     screen.apply(STARTED)
     for frame in frames_of(answer):
         for event in frame:

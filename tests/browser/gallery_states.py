@@ -41,7 +41,7 @@ from codex_nb.tools.approval import Decision, DecisionKind
 from codex_nb.tools.base import Tool, tool
 from codex_nb.tools.cells import insert_cells
 from codex_nb.tools.run_python import run_python
-from codex_nb.ui.account import AccountReport, AccountView, CommandName
+from codex_nb.ui.account import AccountReport, AccountView, ActionName
 from codex_nb.ui.login import LoginWidget
 from codex_nb.words.login_flows import OTHER_ADDRESS
 from tests.browser.transcript_scenes import ANSWER, CODE, PLAN, planning, print_and_plot
@@ -211,7 +211,7 @@ ACCOUNTS: Mapping[str, AccountReport] = {
     "account-nobody": AccountReport.from_status(NOBODY, now=NOW),
     "account-unknown": UNKNOWN,
 }
-ALL: tuple[CommandName, ...] = ("refresh", "switch_profile", "sign_in", "sign_out")
+ALL: tuple[ActionName, ...] = ("refresh", "switch_profile", "sign_in", "sign_out")
 
 EXPIRED = "Your ChatGPT session has ended (the refresh token was revoked)."
 PAGE = "https://auth.openai.com/codex/device"
@@ -301,10 +301,10 @@ def show_account(name: str) -> None:
     """Show an account with all the buttons that it may have."""
     report = ACCOUNTS[name]
     touched = told.setdefault(name, [])
-    view = AccountView(report, on_command=touched.append, commands=ALL)
+    view = AccountView(report, on_action=touched.append, commands=ALL)
     view.show()
     Stage.serve(lambda: view.ready, PATIENCE_S)
-    view.settle()
+    view.finish()
     held.append(view)
 
 

@@ -201,7 +201,7 @@ class Reader(Page):
             self.stopping and told["kind"] in {"frame", "full"} and "written" in str(told)
         ):  # in its second piece
             self.stopping = False
-            self._say(kernel, comm, {"kind": "command", "name": "stop", "view": "view"})
+            self._say(kernel, comm, {"kind": "action", "name": "stop", "view": "view"})
 
     def wait_for_the_background(self, kernel: RunningKernel) -> None:
         """Go on as the front end after the cell has ended, until the widget is closed."""

@@ -20,12 +20,12 @@ from codex_nb.host.shell_channel import open_pump
 
 said, before = [], open_widgets()
 def show():
-    view = AccountView(REPORT, on_command=said.append)
+    view = AccountView(REPORT, on_action=said.append)
     view.show()
     with open_pump(get_ipython(), Mailbox()) as pump:
         for _ in range(100):
             if not view.ready: pump.once(0.05)
-    view.settle()
+    view.finish()
     return view
 """
 

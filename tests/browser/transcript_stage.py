@@ -33,7 +33,7 @@ from codex_nb.session.events import (
     Usage,
 )
 from codex_nb.tools.approval import ApprovalRequest, Decision
-from codex_nb.ui.layout import Command, Decide, Stop
+from codex_nb.ui.actions import Action, Decide, Stop
 from codex_nb.ui.transcript import Transcript
 from tests.patience import PATIENCE_S
 
@@ -46,10 +46,10 @@ class Stage:
     """Plays steps: an event is applied, a number is waited for (seconds), a function gives more steps."""
 
     def __init__(self, **options: Any) -> None:
-        self.commands: list[Command] = []
+        self.commands: list[Action] = []
         self.decisions: list[Decision] = []
         self.mailbox = Mailbox()
-        self.transcript = Transcript(on_command=self.commands.append, wait=self.wait, **options)
+        self.transcript = Transcript(on_action=self.commands.append, wait=self.wait, **options)
 
     def play(self, steps: Iterable[Any]) -> None:
         """Show the transcript and play the steps to their end; a Stop ends them early."""

@@ -122,7 +122,7 @@ class Page:
                 request = operation["request"]
                 self._ran.asked.append(request["code"])
                 click = {
-                    "kind": "command",
+                    "kind": "action",
                     "name": "decide",
                     "view": "view",
                     "call_number": request["call_number"],
@@ -131,7 +131,7 @@ class Page:
         match told["kind"]:
             case "request":
                 self._say(kernel, comm, {"kind": "reply", "id": told["id"], "value": self._answer(told)})
-            case "ending":
+            case "ended":
                 self._say(kernel, comm, {"kind": "replaced"})
 
     def _answer(self, told: Mapping[str, Any]) -> dict[str, Any]:

@@ -166,7 +166,7 @@ class CatchingPage(Page):
         elif self.draws or kind == "comm_msg":
             super()._take(kernel, message, on_ask)
         elif kind == "comm_open" and "_esm" in state:
-            self._say(kernel, content["comm_id"], {"kind": "here"})
+            self._say(kernel, content["comm_id"], {"kind": "loaded"})
 
     def _catch(self, kernel: RunningKernel, kind: str, content: Mapping[str, Any]) -> None:
         if kind == "stream":
@@ -182,9 +182,9 @@ class CatchingPage(Page):
         told: Mapping[str, Any],
         on_ask: Callable[[str], Mapping[str, Any]],
     ) -> None:
-        if told["kind"] in {"put", "ending"} and not self.confirms:
+        if told["kind"] in {"replace", "ended"} and not self.confirms:
             return
-        if told["kind"] == "put":
+        if told["kind"] == "replace":
             for output in self.caught:
                 if comm in str(output):
                     output["data"] = told["bundle"]

@@ -205,7 +205,7 @@ class Slow(Page):
         if kind == "comm_open" and self.has_loaded:
             time.sleep(self.DRAWS_AFTER_S)
         if kind == "update_display_data" and self.loading is not None:
-            self._say(kernel, self.loading, {"kind": "here"})
+            self._say(kernel, self.loading, {"kind": "loaded"})
             self.loading, self.has_loaded = None, True
         super()._take(kernel, message, on_ask)
 

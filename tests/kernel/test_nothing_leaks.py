@@ -63,7 +63,7 @@ class Person(Page):
             return
         self._seen.append(kind)
         if self.cancels or kind == "failed":
-            self._say(kernel, comm, {"kind": "command", "name": "cancel", "view": "view"})
+            self._say(kernel, comm, {"kind": "action", "name": "cancel", "view": "view"})
         elif kind == "code":
             self.sim.approve_device_code(step["code"])
         elif kind == "open":

@@ -52,7 +52,7 @@ class SigningPage(Page):
         step = told.get("step", {})
         if step.get("kind") == "code":
             if self._cancels:
-                self._say(kernel, comm, {"kind": "command", "name": "cancel", "view": "view"})
+                self._say(kernel, comm, {"kind": "action", "name": "cancel", "view": "view"})
             elif self._interrupts:
                 kernel.manager.interrupt_kernel()
             elif step["code"] not in self.codes:

@@ -16,7 +16,7 @@ def finished(text: str = "", *, status: Any = "completed", error: str | None = N
     return TurnFinished(Answer(text, status=status, usage=usage, model="gpt-5.2-codex"), error)
 
 
-class FakeChannel:
+class FakeComm:
     """A widget whose front-end half is played by the test."""
 
     def __init__(self, number: int) -> None:
@@ -65,15 +65,16 @@ class FakeNotebook:
 
     def __init__(self) -> None:
         self.outputs: list[FakeOutput] = []
-        self.channels: list[FakeChannel] = []
+        self.comms: list[FakeComm] = []
 
     def show(self, data: Mapping[str, Any]) -> FakeOutput:
         self.outputs.append(FakeOutput(data))
         return self.outputs[-1]
 
-    def open_channel(self) -> FakeChannel:
-        self.channels.append(FakeChannel(len(self.channels)))
-        return self.channels[-1]
+    def open_comm(self, kind: object = None) -> FakeComm:
+        del kind
+        self.comms.append(FakeComm(len(self.comms)))
+        return self.comms[-1]
 
     def print(self, text: str) -> None:
         """Let the model's code show an ordinary output."""

@@ -163,57 +163,57 @@ class LoginPrompt:
         self.commands: list[str] = []
         self.view = AccountView(
             REPORT,
-            on_command=self.commands.append,
-            displays=self.notebook,
-            open_channel=self.notebook.open_channel,
+            on_action=self.commands.append,
+            area=self.notebook,
+            open_comm=self.notebook.open_comm,
         )
         self.view.show()
-        self.channel = self.notebook.channels[0]
+        self.comm = self.notebook.comms[0]
 
 
 def test_the_output_is_plain_and_its_buttons_are_beside_it() -> None:
     desk = LoginPrompt()
-    desk.channel.ready()
-    desk.view.settle()
-    desk.channel.says("replaced")
+    desk.comm.ready()
+    desk.view.finish()
+    desk.comm.says("replaced")
     assert desk.notebook.standing() == [REPORT._repr_mimebundle_()]
-    ending = desk.channel.sent[-1]
-    assert [command["name"] for command in ending["commands"]] == ["refresh", "sign_in", "sign_out"]
-    desk.channel.says("command", name="refresh")
-    desk.channel.says("command", name="delete_everything")
+    ending = desk.comm.sent[-1]
+    assert [command["name"] for command in ending["actions"]] == ["refresh", "sign_in", "sign_out"]
+    desk.comm.says("action", name="refresh")
+    desk.comm.says("action", name="delete_everything")
     assert desk.commands == ["refresh"]
 
 
 def test_nobody_is_signed_out_without_having_been_asked() -> None:
     desk = LoginPrompt()
-    desk.channel.ready()
-    desk.view.settle()
-    desk.channel.says("command", name="confirm_sign_out")
+    desk.comm.ready()
+    desk.view.finish()
+    desk.comm.says("action", name="confirm_sign_out")
     assert desk.commands == []
-    desk.channel.says("command", name="sign_out")
+    desk.comm.says("action", name="sign_out")
     desk.view.ask_to_sign_out("ada@example.com")
-    asked = desk.channel.sent[-1]
+    asked = desk.comm.sent[-1]
     assert (asked["kind"], "ada@example.com" in asked["question"]) == ("confirm", True)
-    desk.channel.says("command", name="confirm_sign_out")
-    desk.channel.says("command", name="confirm_sign_out")  # a second time
+    desk.comm.says("action", name="confirm_sign_out")
+    desk.comm.says("action", name="confirm_sign_out")  # a second time
     assert desk.commands == ["sign_out", "confirm_sign_out"]
 
 
 def test_a_new_report_takes_the_question_away() -> None:
     desk = LoginPrompt()
-    desk.channel.ready()
-    desk.view.settle()
+    desk.comm.ready()
+    desk.view.finish()
     desk.view.ask_to_sign_out("ada@example.com")
     desk.view.update(AccountReport.from_status(STATUS))
-    desk.channel.says("command", name="confirm_sign_out")
+    desk.comm.says("action", name="confirm_sign_out")
     assert desk.commands == []
 
 
 def test_where_nobody_is_signed_in_signing_in_comes_first_and_nobody_can_be_signed_out() -> None:
     desk = LoginPrompt()
-    desk.channel.ready()
+    desk.comm.ready()
     desk.view.update(AccountReport(signed_in=False))
-    told = desk.channel.sent[-1]["commands"]
+    told = desk.comm.sent[-1]["actions"]
     assert [(command["name"], command["style"]) for command in told] == [
         ("refresh", ""),
         ("sign_in", "codex-primary"),
@@ -222,26 +222,26 @@ def test_where_nobody_is_signed_in_signing_in_comes_first_and_nobody_can_be_sign
 
 def test_a_refresh_shows_the_new_report_in_the_same_output() -> None:
     desk = LoginPrompt()
-    desk.channel.ready()
-    desk.view.settle()
+    desk.comm.ready()
+    desk.view.finish()
     new = AccountReport.from_status(STATUS, now=NOW.astimezone(UTC))
     desk.view.update(new)
     assert desk.notebook.standing() == [new._repr_mimebundle_()]
-    assert [message["kind"] for message in desk.channel.sent] == ["full", "ending", "ending"]
-    desk.channel.says("dismissed")
-    assert desk.channel.closed
+    assert [message["kind"] for message in desk.comm.sent] == ["full", "ended", "ended"]
+    desk.comm.says("dismissed")
+    assert desk.comm.closed
 
 
 def test_nobody_who_is_signed_out_is_offered_to_sign_out() -> None:
     desk = LoginPrompt()
-    desk.channel.ready()
-    desk.view.settle()
+    desk.comm.ready()
+    desk.view.finish()
     desk.view.update(AccountReport(signed_in=False))
-    ending = desk.channel.sent[-1]
-    assert [command["name"] for command in ending["commands"]] == ["refresh", "sign_in"]
+    ending = desk.comm.sent[-1]
+    assert [command["name"] for command in ending["actions"]] == ["refresh", "sign_in"]
 
 
 def test_where_no_front_end_answers_the_report_stays_without_buttons() -> None:
     desk = LoginPrompt()
-    desk.view.settle()
-    assert (desk.channel.closed, desk.notebook.standing()) == (True, [REPORT._repr_mimebundle_()])
+    desk.view.finish()
+    assert (desk.comm.closed, desk.notebook.standing()) == (True, [REPORT._repr_mimebundle_()])

@@ -17,9 +17,10 @@ from rich.console import Console
 
 from codex_nb.session.events import ApprovalRequested, ToolCallReady
 from codex_nb.tools.approval import ApprovalRequest
+from codex_nb.ui.actions import ask_by_typing
 from codex_nb.ui.html_view import HtmlView
 from codex_nb.ui.rich_view import RichView
-from codex_nb.ui.text_view import PlainTextView, ask_by_typing
+from codex_nb.ui.text_view import PlainTextView
 from codex_nb.ui.transcript import Transcript
 from tests.ui.fakes import STARTED, FakeNotebook, FakePage
 
@@ -66,16 +67,14 @@ def events(request: ApprovalRequest, code: str) -> list[Any]:
 
 def in_the_widget(request: ApprovalRequest, code: str) -> str:
     notebook = FakeNotebook()
-    transcript = Transcript(on_command=lambda _: None, displays=notebook, open_channel=notebook.open_channel)
+    transcript = Transcript(on_action=lambda _: None, area=notebook, open_comm=notebook.open_comm)
     transcript.show()
-    notebook.channels[0].ready()
+    notebook.comms[0].ready()
     for event in events(request, code):
         transcript.apply(event)
         transcript.flush()
-    json.dumps(
-        notebook.channels[0].sent, ensure_ascii=False
-    ).encode()  # what cannot be sent would end the cell
-    page = FakePage().draw(notebook.channels[0].frames())
+    json.dumps(notebook.comms[0].sent, ensure_ascii=False).encode()  # what cannot be sent would end the cell
+    page = FakePage().draw(notebook.comms[0].frames())
     (section,) = (each for each in page.sections.values() if "asks" in each)
     return text_of(section["open"]) + "\n" + section["asks"]["code"]
 
@@ -83,9 +82,7 @@ def in_the_widget(request: ApprovalRequest, code: str) -> str:
 def in_html(request: ApprovalRequest, code: str) -> str:
     notebook = FakeNotebook()
     asked: list[str] = []
-    screen = HtmlView(
-        on_command=lambda _: None, ask=lambda prompt: asked.append(prompt) or "n", displays=notebook
-    )
+    screen = HtmlView(on_action=lambda _: None, ask=lambda prompt: asked.append(prompt) or "n", area=notebook)
     for event in events(request, code):
         screen.apply(event)
     screen.close()
@@ -97,7 +94,7 @@ def in_html(request: ApprovalRequest, code: str) -> str:
 
 def in_text(request: ApprovalRequest, code: str) -> str:
     stream, asked = io.StringIO(), []
-    screen = PlainTextView(stream, on_command=lambda _: None, ask=lambda prompt: asked.append(prompt) or "n")
+    screen = PlainTextView(stream, on_action=lambda _: None, ask=lambda prompt: asked.append(prompt) or "n")
     for event in events(request, code):
         screen.apply(event)
     stream.getvalue().encode()
@@ -107,7 +104,7 @@ def in_text(request: ApprovalRequest, code: str) -> str:
 def in_a_terminal(request: ApprovalRequest, code: str) -> str:
     stream, asked = io.StringIO(), []
     console = Console(file=stream, width=1000, color_system=None)
-    screen = RichView(console, on_command=lambda _: None, ask=lambda prompt: asked.append(prompt) or "n")
+    screen = RichView(console, on_action=lambda _: None, ask=lambda prompt: asked.append(prompt) or "n")
     for event in events(request, code):
         screen.apply(event)
     return stream.getvalue() + "\n".join(asked)
@@ -161,9 +158,9 @@ def test_what_hides_is_written_out_by_its_number(screen: str, code: str, shown_a
 
 def test_code_in_which_something_hides_is_not_edited_where_it_could_not_be_seen() -> None:
     notebook = FakeNotebook()
-    transcript = Transcript(on_command=lambda _: None, displays=notebook, open_channel=notebook.open_channel)
+    transcript = Transcript(on_action=lambda _: None, area=notebook, open_comm=notebook.open_comm)
     transcript.show()
-    notebook.channels[0].ready()
+    notebook.comms[0].ready()
     for number, code in enumerate(("a = 1", "a = 1\u200b"), 1):
         transcript.apply(
             ApprovalRequested(
@@ -171,5 +168,5 @@ def test_code_in_which_something_hides_is_not_edited_where_it_could_not_be_seen(
             )
         )
     transcript.flush()
-    asks = [each["asks"] for each in FakePage().draw(notebook.channels[0].frames()).sections.values()]
+    asks = [each["asks"] for each in FakePage().draw(notebook.comms[0].frames()).sections.values()]
     assert [(ask["code"], ask["editable"]) for ask in asks] == [("a = 1", True), ("a = 1⟦U+200B⟧", False)]

@@ -15,8 +15,8 @@ from codex_nb.session.events import (
     ToolStarted,
 )
 from codex_nb.tools.approval import ApprovalRequest, Decision, DecisionKind
+from codex_nb.ui.actions import Action, Decide
 from codex_nb.ui.html_view import HtmlView
-from codex_nb.ui.layout import Command, Decide
 from codex_nb.ui.transcript import Transcript
 from tests.rendering.hostile import PAYLOADS, payload
 from tests.rendering.strict import violations
@@ -31,12 +31,12 @@ class LoginPrompt:
 
     def __init__(self, typed: str = "y", **options: Any) -> None:
         self.notebook = FakeNotebook()
-        self.commands: list[Command] = []
+        self.commands: list[Action] = []
         self.now = 0.0
         self.screen = HtmlView(
-            on_command=self.commands.append,
+            on_action=self.commands.append,
             ask=lambda _: typed,
-            displays=self.notebook,
+            area=self.notebook,
             clock=lambda: self.now,
             **options,
         )
@@ -101,19 +101,19 @@ def test_text_that_follows_outputs_stands_below_them() -> None:
 
 def test_it_takes_the_place_of_a_transcript_that_nobody_answered() -> None:
     notebook = FakeNotebook()
-    transcript = Transcript(on_command=lambda _: None, displays=notebook, open_channel=notebook.open_channel)
+    transcript = Transcript(on_action=lambda _: None, area=notebook, open_comm=notebook.open_comm)
     transcript.show()
     handle = transcript.fall_back()
-    screen = HtmlView(on_command=lambda _: None, displays=notebook, in_place_of=handle)
+    screen = HtmlView(on_action=lambda _: None, area=notebook, replaces=handle)
     for event in (TextDone("m1", "text"), finished("text")):
         screen.apply(event)
     screen.close()
     (standing,) = notebook.standing()
     assert set(standing) == {"text/html", "text/markdown", "text/plain"}
-    notebook.channels[0].says("here")  # late, but still
-    assert [message["kind"] for message in notebook.channels[0].sent] == ["ending"]
-    notebook.channels[0].says("replaced")
-    assert notebook.channels[0].closed
+    notebook.comms[0].says("loaded")  # late, but still
+    assert [message["kind"] for message in notebook.comms[0].sent] == ["ended"]
+    notebook.comms[0].says("replaced")
+    assert notebook.comms[0].closed
 
 
 @pytest.mark.parametrize("name", PAYLOADS)

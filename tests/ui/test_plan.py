@@ -66,10 +66,10 @@ class LoginPrompt:
     def __init__(self) -> None:
         self.notebook = FakeNotebook()
         self.transcript = Transcript(
-            on_command=lambda _: None, displays=self.notebook, open_channel=self.notebook.open_channel
+            on_action=lambda _: None, area=self.notebook, open_comm=self.notebook.open_comm
         )
         self.transcript.show()
-        self.notebook.channels[0].ready()
+        self.notebook.comms[0].ready()
 
     def play(self, *events: Any) -> None:
         for event in events:
@@ -85,10 +85,10 @@ class LoginPrompt:
 def test_a_later_call_changes_the_checklist_and_adds_no_section() -> None:
     desk = LoginPrompt()
     desk.play(STARTED, *planning(11, arguments(0)))
-    first = FakePage().draw(desk.notebook.channels[0].frames())
+    first = FakePage().draw(desk.notebook.comms[0].frames())
     assert first.status == "Step 1 of 3: Load"
     desk.play(*planning(12, arguments(1, "It was small.")))
-    frames = desk.notebook.channels[0].frames()
+    frames = desk.notebook.comms[0].frames()
     page = FakePage().draw(frames)
     assert [section["kind"] for section in page.sections.values()] == ["plan"]
     plans = [operation for frame in frames for operation in frame if operation["op"] == "plan"]
@@ -104,8 +104,8 @@ def test_a_later_call_changes_the_checklist_and_adds_no_section() -> None:
 def test_a_page_reloaded_in_the_middle_finds_the_checklist_again() -> None:
     desk = LoginPrompt()
     desk.play(STARTED, *planning(11, arguments(0)), *planning(12, arguments(1)))
-    desk.notebook.channels[0].ready("v2")
-    kinds = [(operation["op"], operation.get("kind")) for operation in desk.notebook.channels[0].frames()[-1]]
+    desk.notebook.comms[0].ready("v2")
+    kinds = [(operation["op"], operation.get("kind")) for operation in desk.notebook.comms[0].frames()[-1]]
     assert kinds == [("section", "plan"), ("plan", None), ("status", None)]
 
 
@@ -144,7 +144,7 @@ def test_a_step_in_progress_when_the_turn_ended_reads_as_not_finished(status: st
 def test_the_live_checklist_says_at_the_end_what_is_not_finished() -> None:
     desk = LoginPrompt()
     desk.play(STARTED, *planning(11, arguments(1)), finished(status="cancelled"))
-    operations = [operation for frame in desk.notebook.channels[0].frames() for operation in frame]
+    operations = [operation for frame in desk.notebook.comms[0].frames() for operation in frame]
     (last, *_) = [operation for operation in reversed(operations) if operation["op"] == "plan"]
     assert [(step["status"], step["state"]) for step in last["steps"]] == [
         ("completed", "done"),
@@ -156,10 +156,10 @@ def test_the_live_checklist_says_at_the_end_what_is_not_finished() -> None:
 def test_the_buttons_of_an_output_whose_checklist_changed_are_brought_back() -> None:
     desk = LoginPrompt()
     desk.play(STARTED, *planning(11, arguments(0)), *running(1))
-    desk.notebook.channels[0].says("replaced")
-    desk.notebook.channels[1].ready()
+    desk.notebook.comms[0].says("replaced")
+    desk.notebook.comms[1].ready()
     desk.play(*planning(12, arguments(1)))
-    assert [message["kind"] for message in desk.notebook.channels[1].sent].count("dress") == 1
+    assert [message["kind"] for message in desk.notebook.comms[1].sent].count("enhance") == 1
 
 
 @pytest.mark.parametrize("is_replaced", [True, False])
@@ -167,8 +167,8 @@ def test_a_checklist_above_the_outputs_of_its_steps_goes_on_where_it_stands(is_r
     desk = LoginPrompt()
     desk.play(STARTED, *planning(11, arguments(0)), *running(1))
     if is_replaced:
-        desk.notebook.channels[0].says("replaced")
-    assert desk.notebook.channels[0].closed is is_replaced
+        desk.notebook.comms[0].says("replaced")
+    assert desk.notebook.comms[0].closed is is_replaced
     calls = [*planning(12, arguments(1)), *running(2)]
     ending = [*planning("p3", arguments(3)), TextDone("m1", "Plotted."), finished("Plotted.")]
     shown = desk.plain(*calls, *ending)
@@ -179,7 +179,7 @@ def test_a_checklist_above_the_outputs_of_its_steps_goes_on_where_it_stands(is_r
 
 def test_html_that_replaces_itself_goes_on_with_the_checklist_where_it_stands() -> None:
     notebook = FakeNotebook()
-    screen = HtmlView(on_command=lambda _: None, displays=notebook)
+    screen = HtmlView(on_action=lambda _: None, area=notebook)
     calls = [*planning(11, arguments(0)), *running(1), *planning(12, arguments(1)), *running(2)]
     for event in (STARTED, *calls, *planning("p3", arguments(3)), TextDone("m1", "Plotted."), finished()):
         screen.apply(event)
@@ -195,9 +195,9 @@ def on_screen(kind: str, *events: Any) -> str:
     stream = io.StringIO()
     console = Console(file=stream, width=80, color_system=None)
     screen: Any = (
-        PlainTextView(stream, on_command=lambda _: None)
+        PlainTextView(stream, on_action=lambda _: None)
         if kind == "plain"
-        else RichView(console, on_command=lambda _: None)
+        else RichView(console, on_action=lambda _: None)
     )
     for event in events:
         screen.apply(event)
@@ -229,11 +229,11 @@ def test_a_tool_of_the_users_own_with_this_name_is_shown_as_the_call_it_is() -> 
     asked = ApprovalRequest(11, "update_plan", arguments(0), "json", "update_plan runs code in this kernel.")
     ready = ToolCallReady(11, "update_plan", arguments(0))
     desk.play(STARTED, ready, ApprovalRequested(asked))
-    page = FakePage().draw(desk.notebook.channels[0].frames())
+    page = FakePage().draw(desk.notebook.comms[0].frames())
     assert [section["asks"]["code"] for section in page.sections.values()] == [arguments(0)]
     desk.play(ApprovalResolved(11, Decision(DecisionKind.APPROVE)), ToolStarted(11))
     desk.play(ToolFinished(11, "Plan updated", ok=True))
-    page = FakePage().draw(desk.notebook.channels[0].frames())
+    page = FakePage().draw(desk.notebook.comms[0].frames())
     assert [section["kind"] for section in page.sections.values()] == ["call"]
 
 
@@ -256,7 +256,7 @@ def test_no_hostile_step_gets_through(name: str) -> None:
     text = payload(name)
     desk = LoginPrompt()
     desk.play(STARTED, *planning(11, arguments(0, text, (text, text))), finished())
-    operations = [operation for frame in desk.notebook.channels[0].frames() for operation in frame]
+    operations = [operation for frame in desk.notebook.comms[0].frames() for operation in frame]
     assert [operation for operation in operations if operation["op"] == "html"] == []
     desk.transcript.close()
     assert violations(desk.notebook.standing()[0]["text/html"]) == []

@@ -63,14 +63,14 @@ class LoginPrompt:
         self.widget = LoginWidget(
             self._start,
             reason="Your session has expired.",
-            displays=self.notebook,
-            open_channel=self.notebook.open_channel,
+            area=self.notebook,
+            open_comm=self.notebook.open_comm,
             now=lambda: NOW,
             **options,
         )
         self.widget.show()
-        self.channel = self.notebook.channels[0]
-        self.channel.ready()
+        self.comm = self.notebook.comms[0]
+        self.comm.ready()
 
     def _start(self, method: str) -> FakeFlow:
         self.started.append(method)
@@ -78,7 +78,7 @@ class LoginPrompt:
 
     @property
     def page(self) -> dict[str, Any]:
-        return self.channel.sent[-1]
+        return self.comm.sent[-1]
 
     async def until(self, kind: str) -> dict[str, Any]:
         async with asyncio.timeout(5):
@@ -87,7 +87,7 @@ class LoginPrompt:
         return self.page
 
     def names(self) -> list[str]:
-        return [command["name"] for command in self.page["commands"]]
+        return [command["name"] for command in self.page["actions"]]
 
 
 async def test_a_code_is_shown_with_its_page_and_time_and_the_cell_goes_on_by_itself() -> None:
@@ -101,9 +101,9 @@ async def test_a_code_is_shown_with_its_page_and_time_and_the_cell_goes_on_by_it
     desk.flows[0].submit(SecretStr("the page was visited"))
     assert await run == DONE
     desk.widget.finish()
-    desk.channel.says("replaced")
+    desk.comm.says("replaced")
     assert desk.notebook.standing()[0]["text/plain"] == "[Signed in as ada@example.com (ChatGPT Plus).]"
-    assert desk.channel.closed
+    assert desk.comm.closed
 
 
 @pytest.mark.parametrize("step", [CODE, OpenUrl("https://auth.example/a", can_paste=False)])
@@ -118,7 +118,7 @@ async def test_a_cell_is_promised_to_go_on_only_where_one_waits(
     run = asyncio.create_task(desk.widget.run())
     page = await desk.until("code" if step is CODE else "open")
     assert page["step"]["text"].endswith(f". {promise}")
-    desk.channel.says("command", name="cancel")
+    desk.comm.says("action", name="cancel")
     await run
 
 
@@ -126,7 +126,7 @@ async def test_a_new_code_starts_over() -> None:
     desk = LoginPrompt(FakeFlow(CODE, None), FakeFlow(DONE))
     run = asyncio.create_task(desk.widget.run())
     await desk.until("code")
-    desk.channel.says("command", name="again")
+    desk.comm.says("action", name="again")
     assert await run == DONE
     assert (desk.started, desk.flows[0].cancelled) == (["device", "device"], True)
 
@@ -135,7 +135,7 @@ async def test_cancelling_changes_nothing_and_says_so() -> None:
     desk = LoginPrompt(FakeFlow(CODE, None))
     run = asyncio.create_task(desk.widget.run())
     await desk.until("code")
-    desk.channel.says("command", name="cancel")
+    desk.comm.says("action", name="cancel")
     assert await run is None
     desk.widget.finish()
     assert desk.notebook.standing()[0]["text/plain"] == "[Sign-in cancelled. Nothing was changed.]"
@@ -148,7 +148,7 @@ async def test_a_failure_is_shown_and_can_be_tried_again_from_another_thread() -
     run = asyncio.create_task(desk.widget.run())
     page = await desk.until("failed")
     assert (page["step"]["text"], page["step"]["hint"]) == ("The page refused.", "Ask again.")
-    threading.Thread(target=desk.channel.says, args=("command",), kwargs={"name": "again"}).start()
+    threading.Thread(target=desk.comm.says, args=("action",), kwargs={"name": "again"}).start()
     assert await run == DONE
 
 
@@ -158,10 +158,10 @@ async def test_another_way_is_begun_when_it_is_chosen() -> None:
     )
     run = asyncio.create_task(desk.widget.run())
     await desk.until("code")
-    desk.channel.says("command", name="browser")
+    desk.comm.says("action", name="browser")
     step = (await desk.until("open"))["step"]
     assert (step["href"], step["can_paste"]) == ("https://auth.example/a?b=1", True)
-    desk.channel.says("submit", buffers=[b"http://localhost:1455/auth/callback?code=x"])
+    desk.comm.says("submit", buffers=[b"http://localhost:1455/auth/callback?code=x"])
     assert await run == DONE
     assert desk.started == ["device", "browser"]
 
@@ -172,13 +172,13 @@ async def test_a_key_goes_to_the_flow_and_nowhere_else(caplog: pytest.LogCapture
     )
     run = asyncio.create_task(desk.widget.run())
     await desk.until("code")
-    desk.channel.says("command", name="api_key")
+    desk.comm.says("action", name="api_key")
     assert (await desk.until("secret"))["step"]["what"] == "OpenAI API key"
-    desk.channel.says("submit", buffers=[memoryview(KEY.encode())])
+    desk.comm.says("submit", buffers=[memoryview(KEY.encode())])
     assert await run == DONE
     desk.widget.finish()
-    desk.channel.ready("v2")
-    everything = f"{desk.channel.sent}{[output.shown for output in desk.notebook.outputs]}{caplog.text}"
+    desk.comm.ready("v2")
+    everything = f"{desk.comm.sent}{[output.shown for output in desk.notebook.outputs]}{caplog.text}"
     everything += f"{vars(desk.widget)}{desk.flows[1].submitted}"
     assert KEY not in everything
     assert [text.get_secret_value() for text in desk.flows[1].submitted] == [KEY]
@@ -188,9 +188,9 @@ async def test_a_reloaded_page_shows_the_step_again() -> None:
     desk = LoginPrompt(FakeFlow(CODE, None, DONE))
     run = asyncio.create_task(desk.widget.run())
     page = await desk.until("code")
-    desk.channel.ready("v2")
+    desk.comm.ready("v2")
     assert desk.page == page
-    desk.channel.says("command", name="cancel")
+    desk.comm.says("action", name="cancel")
     await run
 
 
@@ -199,7 +199,7 @@ async def test_an_address_that_is_not_of_the_web_is_no_link() -> None:
     run = asyncio.create_task(desk.widget.run())
     step = (await desk.until("open"))["step"]
     assert step["href"] == ""
-    desk.channel.says("command", name="cancel")
+    desk.comm.says("action", name="cancel")
     await run
 
 

@@ -22,7 +22,7 @@ from codex_nb.session.events import (
     ToolStarted,
 )
 from codex_nb.tools.approval import ApprovalRequest, Decision, DecisionKind
-from codex_nb.ui.layout import Command, Decide
+from codex_nb.ui.actions import Action, Decide
 from codex_nb.ui.rich_view import RichView
 from codex_nb.ui.text_view import PlainTextView
 from codex_nb.words import tools
@@ -42,9 +42,9 @@ class PlainDesk:
     """A plain screen over a string."""
 
     def __init__(self, ask: Ask = None) -> None:
-        self.commands: list[Command] = []
+        self.commands: list[Action] = []
         self.stream = io.StringIO()
-        self.screen: Any = PlainTextView(self.stream, on_command=self.commands.append, ask=ask)
+        self.screen: Any = PlainTextView(self.stream, on_action=self.commands.append, ask=ask)
 
     def play(self, *events: Any) -> str:
         for event in events:
@@ -60,7 +60,7 @@ class RichDesk(PlainDesk):
     def __init__(self, ask: Ask = None, *, terminal: bool = False) -> None:
         super().__init__(ask)
         console = Console(file=self.stream, force_terminal=terminal, width=100, color_system=None)
-        self.screen = RichView(console, on_command=self.commands.append, ask=ask)
+        self.screen = RichView(console, on_action=self.commands.append, ask=ask)
 
 
 both = pytest.mark.parametrize("desk_of", [PlainDesk, RichDesk])
@@ -233,7 +233,7 @@ def test_a_console_shows_the_code_of_a_question_once_and_a_document_keeps_it(
     stream, asked = io.StringIO(), []
     screen = PlainTextView(
         stream,
-        on_command=lambda _: None,
+        on_action=lambda _: None,
         ask=lambda prompt: asked.append(prompt) or "y",
         prompts_stay=prompts_stay,
     )

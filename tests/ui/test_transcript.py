@@ -24,7 +24,7 @@ from codex_nb.session.events import (
     ToolStarted,
 )
 from codex_nb.tools.approval import ApprovalRequest, Decision, DecisionKind
-from codex_nb.ui.layout import Command, Continue, Decide, Retry, Stop
+from codex_nb.ui.actions import Action, Continue, Decide, Retry, Stop
 from codex_nb.ui.transcript import Transcript
 from tests.ui.fakes import STARTED, FakeNotebook, FakePage, finished
 
@@ -39,37 +39,37 @@ class LoginPrompt:
 
     def __init__(self, **options: Any) -> None:
         self.notebook = FakeNotebook()
-        self.commands: list[Command] = []
+        self.commands: list[Action] = []
         self.now = 0.0
         self.transcript = Transcript(
-            on_command=self.commands.append,
-            displays=self.notebook,
-            open_channel=self.notebook.open_channel,
+            on_action=self.commands.append,
+            area=self.notebook,
+            open_comm=self.notebook.open_comm,
             clock=lambda: self.now,
             **options,
         )
         self.transcript.show()
 
     @property
-    def channel(self) -> Any:
-        return self.notebook.channels[-1]
+    def comm(self) -> Any:
+        return self.notebook.comms[-1]
 
     def play(self, *events: Any) -> None:
         for event in events:
             self.transcript.apply(event)
         self.transcript.flush()
 
-    def page(self, channel: Any = None) -> FakePage:
-        channel = channel or self.channel
-        last = max(i for i, message in enumerate(channel.sent) if message["kind"] == "full")
-        frames = [m["ops"] for m in channel.sent[last:] if m["kind"] in {"full", "frame"}]
+    def page(self, comm: Any = None) -> FakePage:
+        comm = comm or self.comm
+        last = max(i for i, message in enumerate(comm.sent) if message["kind"] == "full")
+        frames = [m["ops"] for m in comm.sent[last:] if m["kind"] in {"full", "frame"}]
         return FakePage().draw(frames)
 
 
 @pytest.fixture
 def desk() -> LoginPrompt:
     desk = LoginPrompt()
-    desk.channel.ready()
+    desk.comm.ready()
     return desk
 
 
@@ -81,7 +81,7 @@ def call(call_number: int = 1, code: str = CODE, name: str = "run_python") -> li
 def test_text_appears_as_it_comes_and_closed_blocks_are_sent_once(desk: LoginPrompt) -> None:
     for piece in ("# Title\n\nOne ", "two.\n\nThree", " four.\n"):
         desk.play(TextDelta("m1", piece))
-    closed = [operation.get("closed", "") for frame in desk.channel.frames() for operation in frame]
+    closed = [operation.get("closed", "") for frame in desk.comm.frames() for operation in frame]
     assert [html for html in closed if html] == [safe_html("# Title\n"), safe_html("One two.\n")]
     desk.play(TextDone("m1", "# Title\n\nOne two.\n\nThree four.\n"))
     assert desk.page().html() == safe_html("# Title\n\nOne two.\n\nThree four.\n")
@@ -89,9 +89,9 @@ def test_text_appears_as_it_comes_and_closed_blocks_are_sent_once(desk: LoginPro
 
 def test_a_frame_without_news_is_not_sent(desk: LoginPrompt) -> None:
     desk.play(TextDelta("m1", "x"))
-    sent = len(desk.channel.sent)
+    sent = len(desk.comm.sent)
     desk.transcript.flush()
-    assert len(desk.channel.sent) == sent
+    assert len(desk.comm.sent) == sent
 
 
 def test_a_final_text_that_differs_replaces_what_was_streamed(desk: LoginPrompt) -> None:
@@ -139,7 +139,7 @@ def test_an_approval_carries_the_whole_code_and_its_answer_is_a_command(desk: Lo
         "asks": "Codex asks for your approval: Python",
     }
     assert desk.page().status == "Waiting for your approval"
-    desk.channel.says("command", name="decide", call_number=1, decision="approve", code="print(3)")
+    desk.comm.says("action", name="decide", call_number=1, decision="approve", code="print(3)")
     assert desk.commands == [Decide(1, Decision(DecisionKind.APPROVE, code="print(3)"))]
 
 
@@ -160,9 +160,9 @@ def test_an_approval_carries_the_whole_code_and_its_answer_is_a_command(desk: Lo
     ],
 )
 def test_what_the_user_touches_is_a_command(
-    desk: LoginPrompt, message: dict[str, Any], command: Command
+    desk: LoginPrompt, message: dict[str, Any], command: Action
 ) -> None:
-    desk.channel.says("command", **message)
+    desk.comm.says("action", **message)
     assert desk.commands == [command]
 
 
@@ -178,7 +178,7 @@ def test_what_the_user_touches_is_a_command(
 def test_a_message_that_says_nothing_known_decides_nothing(
     desk: LoginPrompt, message: dict[str, Any]
 ) -> None:
-    desk.channel.says("command", **message)
+    desk.comm.says("action", **message)
     assert desk.commands == []
 
 
@@ -231,8 +231,8 @@ def test_a_reloaded_page_gets_everything_again(desk: LoginPrompt) -> None:
     desk.play(ApprovalRequested(REQUEST), Notice("context", "Cut to fit."), TextDelta("m2", "open `code"))
     before = desk.page()
     desk.now = 12.5
-    desk.channel.ready("v2")
-    full = desk.channel.sent[-1]
+    desk.comm.ready("v2")
+    full = desk.comm.sent[-1]
     assert (full["kind"], full["elapsed"]) == ("full", 12.5)
     after = FakePage().draw([full["ops"]])
     assert (after.sections, after.status) == (before.sections, before.status)
@@ -240,23 +240,23 @@ def test_a_reloaded_page_gets_everything_again(desk: LoginPrompt) -> None:
 
 def test_nothing_is_sent_to_a_page_that_nobody_sees_and_all_of_it_comes_in_one_piece() -> None:
     desk = LoginPrompt()
-    desk.channel.ready(visible=False)
-    sent = len(desk.channel.sent)
+    desk.comm.ready(visible=False)
+    sent = len(desk.comm.sent)
     for number in range(50):
         desk.play(TextDelta("m1", f"line {number}\n\n"))
-    assert len(desk.channel.sent) == sent
-    desk.channel.says("visible", visible=True)
-    assert len(desk.channel.sent) == sent + 1
+    assert len(desk.comm.sent) == sent
+    desk.comm.says("visible", visible=True)
+    assert len(desk.comm.sent) == sent + 1
     assert desk.page().html() == safe_html("".join(f"line {number}\n\n" for number in range(50)))
 
 
 def test_one_view_that_is_seen_is_enough(desk: LoginPrompt) -> None:
-    desk.channel.ready("v2", visible=False)
-    sent = len(desk.channel.sent)
+    desk.comm.ready("v2", visible=False)
+    sent = len(desk.comm.sent)
     desk.play(TextDelta("m1", "x"))
-    desk.channel.says("gone")
+    desk.comm.says("gone")
     desk.play(TextDelta("m1", "y"))
-    assert len(desk.channel.sent) == sent + 1
+    assert len(desk.comm.sent) == sent + 1
 
 
 def test_the_output_ends_as_a_plain_bundle_and_the_widget_closes_when_the_front_end_says_so(
@@ -266,9 +266,9 @@ def test_the_output_ends_as_a_plain_bundle_and_the_widget_closes_when_the_front_
     desk.transcript.close()
     (standing,) = desk.notebook.standing()
     assert set(standing) == PLAIN
-    assert desk.channel.closed is False
-    desk.channel.says("replaced")
-    assert (desk.channel.closed, desk.transcript.is_closed) == (True, True)
+    assert desk.comm.closed is False
+    desk.comm.says("replaced")
+    assert (desk.comm.closed, desk.transcript.is_closed) == (True, True)
     assert standing["text/plain"] == (
         "The *answer*.\n\ngpt-5.2-codex, medium effort · 1,200 tokens in (1,000 cached), 40 out (8 reasoning)"
         " · ada@example.com · ChatGPT Plus"
@@ -278,9 +278,9 @@ def test_the_output_ends_as_a_plain_bundle_and_the_widget_closes_when_the_front_
 def test_a_page_that_kept_the_widget_is_given_the_bundle_another_way(desk: LoginPrompt) -> None:
     desk.play(TextDone("m1", "text"), finished("text"))
     desk.transcript.close()
-    desk.channel.says("kept")
-    assert desk.channel.sent[-1] == {
-        "kind": "put",
+    desk.comm.says("still_shown")
+    assert desk.comm.sent[-1] == {
+        "kind": "replace",
         "model_id": "model-0",
         "bundle": desk.notebook.standing()[0],
     }
@@ -289,8 +289,8 @@ def test_a_page_that_kept_the_widget_is_given_the_bundle_another_way(desk: Login
 def test_a_page_reloaded_after_the_end_still_finds_the_answer(desk: LoginPrompt) -> None:
     desk.play(TextDone("m1", "text"), finished("text"))
     desk.transcript.close()
-    desk.channel.ready("v2")
-    assert [message["kind"] for message in desk.channel.sent[-2:]] == ["full", "ending"]
+    desk.comm.ready("v2")
+    assert [message["kind"] for message in desk.comm.sent[-2:]] == ["full", "ended"]
     assert desk.page().html() == safe_html("text")
 
 
@@ -298,16 +298,16 @@ def test_a_widget_that_no_front_end_has_answered_is_closed_when_it_is_forgotten(
     desk = LoginPrompt()
     desk.play(TextDone("m1", "text"), finished("text"))
     desk.transcript.close()
-    assert (desk.channel.closed, set(desk.notebook.standing()[0])) == (False, PLAIN)
-    desk.transcript.forget()
-    assert (desk.channel.closed, desk.channel.sent) == (True, [])
+    assert (desk.comm.closed, set(desk.notebook.standing()[0])) == (False, PLAIN)
+    desk.transcript.close_unloaded()
+    assert (desk.comm.closed, desk.comm.sent) == (True, [])
 
 
 def test_a_front_end_that_has_answered_is_not_forgotten(desk: LoginPrompt) -> None:
     desk.play(TextDone("m1", "text"), finished("text"))
     desk.transcript.close()
-    desk.transcript.forget()
-    assert desk.channel.closed is False
+    desk.transcript.close_unloaded()
+    assert desk.comm.closed is False
 
 
 def test_text_that_follows_outputs_stands_below_them(desk: LoginPrompt) -> None:
@@ -315,12 +315,12 @@ def test_text_that_follows_outputs_stands_below_them(desk: LoginPrompt) -> None:
     desk.play(ApprovalResolved(1, APPROVED), ToolStarted(1))
     desk.notebook.print("what the code printed")
     desk.play(ToolFinished(1, "what the code printed", ok=True))
-    first, second = desk.notebook.channels
+    first, second = desk.notebook.comms
     second.ready()
     desk.play(TextDone("m2", "after"), finished("after"))
     desk.transcript.close()
-    for channel in (first, second):
-        channel.says("replaced")
+    for comm in (first, second):
+        comm.says("replaced")
     plain = [data["text/plain"] for data in desk.notebook.standing()]
     assert plain[0] == f"before\n\n[Python (done)]\n{CODE}"
     assert plain[1] == "what the code printed"
@@ -333,7 +333,7 @@ def test_calls_that_wait_go_along_below_the_outputs(desk: LoginPrompt) -> None:
     desk.play(*call(1), *call(2, "print(9)"), ApprovalResolved(1, APPROVED), ToolStarted(1))
     desk.notebook.print("1")
     desk.play(ToolFinished(1, "1", ok=True), ApprovalRequested(second))
-    desk.channel.ready()
+    desk.comm.ready()
     assert [section.get("asks", {}).get("call_number") for section in desk.page().sections.values()] == [2]
     assert "print(9)" not in desk.notebook.standing()[0]["text/plain"]
 
@@ -364,9 +364,9 @@ def test_a_break_while_code_runs_takes_effect_when_it_has_run(desk: LoginPrompt)
     desk.notebook.print("shown by the tool")
     desk.transcript.start_new_output()
     desk.transcript.flush()
-    assert len(desk.notebook.channels) == 1
+    assert len(desk.notebook.comms) == 1
     desk.play(ToolFinished(1, "returned by the tool", ok=True))
-    assert len(desk.notebook.channels) == 2
+    assert len(desk.notebook.comms) == 2
     assert desk.notebook.standing()[0]["text/plain"].endswith("returned by the tool")
 
 
@@ -397,9 +397,9 @@ def test_quick_calls_stand_each_above_its_own_outputs_and_leave_no_empty_output(
 def test_another_view_gets_the_output_in_which_nothing_stands_yet(desk: LoginPrompt) -> None:
     desk.play(StepStarted(1))
     desk.transcript.reserve_output().show({"text/plain": "sign in"})
-    assert desk.channel.sent[-1]["kind"] == "ending"
-    desk.channel.says("replaced")
-    assert (len(desk.notebook.channels), desk.channel.closed) == (1, True)
+    assert desk.comm.sent[-1]["kind"] == "ended"
+    desk.comm.says("replaced")
+    assert (len(desk.notebook.comms), desk.comm.closed) == (1, True)
     desk.play(TextDelta("m1", "answer"), finished())
     desk.transcript.close()
     first, second = (data["text/plain"] for data in desk.notebook.standing())
@@ -408,7 +408,7 @@ def test_another_view_gets_the_output_in_which_nothing_stands_yet(desk: LoginPro
 
 def test_where_a_widget_cannot_take_another_ones_place_the_answer_still_follows_below() -> None:
     desk = LoginPrompt()
-    desk.channel.says("ready", visible=True, document=False)
+    desk.comm.says("ready", visible=True, document=False)
     desk.play(StepStarted(1))
     desk.transcript.reserve_output().show({"text/plain": "sign in"})
     desk.play(TextDone("m1", "answer"), finished())
@@ -429,7 +429,7 @@ def test_another_view_stands_between_what_was_there_and_what_follows(desk: Login
 def test_a_rejected_call_breaks_nothing(desk: LoginPrompt) -> None:
     desk.play(*call(), ApprovalResolved(1, Decision(DecisionKind.REJECT)), ToolFinished(1, "no", ok=False))
     desk.play(TextDelta("m1", "then"))
-    assert len(desk.notebook.channels) == 1
+    assert len(desk.notebook.comms) == 1
 
 
 @pytest.mark.parametrize(
@@ -443,36 +443,36 @@ def test_a_rejected_call_breaks_nothing(desk: LoginPrompt) -> None:
 )
 def test_an_early_end_offers_what_can_be_done(status: str, offers: list[str]) -> None:
     desk = LoginPrompt(offers_more=True)
-    desk.channel.ready()
+    desk.comm.ready()
     desk.play(TextDelta("m1", "half"), finished(status=status, error="It broke."))
     desk.transcript.close()
-    ending = desk.channel.sent[-1]
-    assert (ending["kind"], ending["offers"]) == ("ending", offers)
-    desk.channel.says("replaced")
-    assert desk.channel.closed is (offers == [])
+    ending = desk.comm.sent[-1]
+    assert (ending["kind"], ending["offers"]) == ("ended", offers)
+    desk.comm.says("replaced")
+    assert desk.comm.closed is (offers == [])
     for name in offers[:1]:
-        desk.channel.says("command", name=name)
-        assert (desk.channel.closed, len(desk.commands)) == (True, 1)
+        desk.comm.says("action", name=name)
+        assert (desk.comm.closed, len(desk.commands)) == (True, 1)
 
 
 def test_offers_that_nobody_took_end_with_the_output(desk: LoginPrompt) -> None:
     desk = LoginPrompt(offers_more=True)
-    desk.channel.ready()
+    desk.comm.ready()
     desk.play(finished(status="cancelled"))
     desk.transcript.close()
-    desk.channel.says("replaced")
-    desk.channel.says("dismissed")
-    assert desk.channel.closed
+    desk.comm.says("replaced")
+    desk.comm.says("dismissed")
+    assert desk.comm.closed
 
 
 def test_a_request_waits_for_the_front_end_and_brings_its_reply() -> None:
     desk = LoginPrompt()
     future = desk.transcript.request("read_document", {})
-    assert desk.channel.sent == []
-    desk.channel.ready()
-    asked = desk.channel.sent[-1]
+    assert desk.comm.sent == []
+    desk.comm.ready()
+    asked = desk.comm.sent[-1]
     assert (asked["kind"], asked["operation"]) == ("request", "read_document")
-    desk.channel.says("reply", id=asked["id"], value={"notebook": {"cells": []}})
+    desk.comm.says("reply", id=asked["id"], value={"notebook": {"cells": []}})
     assert future.result(0) == {"notebook": {"cells": []}}
 
 
@@ -481,8 +481,8 @@ def test_asking_pumps_until_the_reply_is_there() -> None:
 
     def wait(is_over: Callable[[], bool], seconds: float) -> None:
         assert seconds == 3
-        desk.channel.ready()
-        desk.channel.says("reply", id=desk.channel.sent[-1]["id"], value={"inserted": 1})
+        desk.comm.ready()
+        desk.comm.says("reply", id=desk.comm.sent[-1]["id"], value={"inserted": 1})
         assert is_over()
 
     desk = LoginPrompt(wait=wait)
@@ -494,27 +494,27 @@ def test_a_front_end_that_refuses_or_is_silent_gives_no_reply() -> None:
     desk: LoginPrompt
 
     def wait(is_over: Callable[[], bool], seconds: float) -> None:
-        if desk.channel.sent:
-            desk.channel.says("reply", id=desk.channel.sent[-1]["id"], error="no notebook")
+        if desk.comm.sent:
+            desk.comm.says("reply", id=desk.comm.sent[-1]["id"], error="no notebook")
 
     desk = LoginPrompt(wait=wait)
     assert desk.transcript.ask("read_document", {}, 1) is None
-    desk.channel.ready()
+    desk.comm.ready()
     assert desk.transcript.ask("read_document", {}, 1) is None
     desk.transcript.close()
-    desk.channel.says("replaced")
+    desk.comm.says("replaced")
     assert desk.transcript.ask("read_document", {}, 1) is None
 
 
 def test_cost_is_linear_in_the_answer() -> None:
     def sent_for(characters: int) -> int:
         desk = LoginPrompt()
-        desk.channel.ready()
+        desk.comm.ready()
         paragraph = "Some **words** with `code` and more words to fill a line of text.\n\n"
         text = paragraph * (characters // len(paragraph))
         for at in range(0, len(text), 200):
             desk.play(TextDelta("m1", text[at : at + 200]))
-        return len(json.dumps(desk.channel.frames()))
+        return len(json.dumps(desk.comm.frames()))
 
     small, large = sent_for(10_000), sent_for(100_000)
     assert large <= 10.5 * small
@@ -523,22 +523,22 @@ def test_cost_is_linear_in_the_answer() -> None:
 
 def test_a_segment_that_came_and_went_at_once_ends_when_its_other_half_begins() -> None:
     desk = LoginPrompt()
-    desk.channel.ready()
+    desk.comm.ready()
     run = (ToolCallReady(1, "run_python", json.dumps({"code": CODE})), ToolStarted(1))
     desk.play(STARTED, *run, ToolFinished(1, "1", ok=True), TextDone("m1", "Done."), finished("Done."))
     desk.transcript.close()
-    (first, last) = desk.notebook.channels
-    assert (first.sent[-1]["kind"], last.sent, last.closed) == ("ending", [], False)
-    last.says("here")
+    (first, last) = desk.notebook.comms
+    assert (first.sent[-1]["kind"], last.sent, last.closed) == ("ended", [], False)
+    last.says("loaded")
     (ending,) = last.sent
-    assert (ending["kind"], ending["is_last"], ending["family"]) == ("ending", True, "model-0")
+    assert (ending["kind"], ending["is_last"], ending["family"]) == ("ended", True, "model-0")
     assert (first.sent[-1]["is_last"], first.sent[-1]["family"]) == (False, "model-0")
     last.says("replaced")
-    assert ([message["kind"] for message in last.sent], last.closed) == (["ending", "over"], True)
+    assert ([message["kind"] for message in last.sent], last.closed) == (["ended", "closed"], True)
 
 
 def test_a_page_that_begins_after_the_end_is_told_of_it(desk: LoginPrompt) -> None:
     desk.play(TextDone("m1", "text"), finished("text"))
     desk.transcript.close()
-    desk.channel.says("here")
-    assert [message["kind"] for message in desk.channel.sent[-2:]] == ["ending", "ending"]
+    desk.comm.says("loaded")
+    assert [message["kind"] for message in desk.comm.sent[-2:]] == ["ended", "ended"]

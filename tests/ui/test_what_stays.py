@@ -56,13 +56,13 @@ def played(*events: Any, seconds: float = 1.0) -> list[dict[str, str]]:
     notebook = FakeNotebook()
     now = [0.0]
     transcript = Transcript(
-        on_command=lambda _: None,
-        displays=notebook,
-        open_channel=notebook.open_channel,
+        on_action=lambda _: None,
+        area=notebook,
+        open_comm=notebook.open_comm,
         clock=lambda: now[0],
     )
     transcript.show()
-    notebook.channels[0].ready()
+    notebook.comms[0].ready()
     for event in [STARTED, *events]:
         now[0] += seconds
         transcript.apply(event)

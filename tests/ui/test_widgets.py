@@ -8,8 +8,8 @@ import ipywidgets
 import pytest
 
 from codex_nb.session.events import TextDone
-from codex_nb.ui.live_output import STATIC, Kind, WidgetChannel, widget_class
 from codex_nb.ui.transcript import Transcript
+from codex_nb.ui.widgets import STATIC, WidgetComm, WidgetKind, widget_class
 from tests.ui.fakes import FakeNotebook, finished
 
 
@@ -17,8 +17,8 @@ def open_widgets() -> set[str]:
     return set(ipywidgets.widgets.widget._instances)
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_a_widget_holds_its_code_and_style_and_nothing_that_was_said(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", WidgetKind)
+def test_a_widget_holds_its_code_and_style_and_nothing_that_was_said(kind: WidgetKind) -> None:
     widget = widget_class(kind)()
     own = {name: value for name, value in widget.get_state().items() if name in {"_esm", "_css"}}
     scripts, styles = kind.value
@@ -33,21 +33,21 @@ def test_a_widget_holds_its_code_and_style_and_nothing_that_was_said(kind: Kind)
 
 def test_a_turn_leaves_its_traits_as_they_were_and_no_widget() -> None:
     before = open_widgets()
-    channels: list[WidgetChannel] = []
+    comms: list[WidgetComm] = []
 
-    def open_channel() -> WidgetChannel:
-        channels.append(WidgetChannel(Kind.TRANSCRIPT))
-        return channels[-1]
+    def open_comm(kind: WidgetKind) -> WidgetComm:
+        comms.append(WidgetComm(kind))
+        return comms[-1]
 
-    transcript = Transcript(on_command=lambda _: None, displays=FakeNotebook(), open_channel=open_channel)
+    transcript = Transcript(on_action=lambda _: None, area=FakeNotebook(), open_comm=open_comm)
     transcript.show()
-    state = str(channels[0]._widget.get_state())
+    state = str(comms[0]._widget.get_state())
     for event in (TextDone("m1", "a secret of the model"), finished("a secret of the model")):
         transcript.apply(event)
         transcript.flush()
-    assert str(channels[0]._widget.get_state()) == state
+    assert str(comms[0]._widget.get_state()) == state
     transcript.close()
-    transcript.forget()
+    transcript.close_unloaded()
     assert open_widgets() == before
 
 

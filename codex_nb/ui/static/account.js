@@ -17,8 +17,8 @@ function drawShares(account) {
 }
 
 // Ask in the place of the buttons; the answer that changes nothing has the focus.
-function askFirst(half, message) {
-  const { row } = half;
+function askFirst(widget, message) {
+  const { row } = widget;
   if (!row?.isConnected) return;
   const panel = element("div", "codex-confirm");
   const question = element("p", "", message.question);
@@ -30,8 +30,8 @@ function askFirst(half, message) {
   };
   const accept = button("codex-confirm_sign_out", message.accept, "", () => {
     for (const each of buttons.querySelectorAll("button")) each.disabled = true;
-    half.acted = "sign_in";
-    half.send({ kind: "command", name: "confirm_sign_out" });
+    widget.acted = "sign_in";
+    widget.send({ kind: "action", name: "confirm_sign_out" });
   });
   const decline = button("codex-decline", message.decline, "", leave);
   panel.setAttribute("role", "group");
@@ -46,48 +46,48 @@ function askFirst(half, message) {
   decline.focus();
 }
 
-function dressAccount(half, area, message) {
-  for (const account of undressed(area, ".codex-account")) {
+function enhanceAccount(widget, area, message) {
+  for (const account of takePlain(area, ".codex-account")) {
     drawShares(account);
     const row = element("div", "codex-buttons codex-commands");
-    for (const command of message.commands) {
+    for (const action of message.actions) {
       const act = () => {
         for (const other of row.querySelectorAll("button")) other.disabled = true;
-        half.acted = command.name;
-        half.send({ kind: "command", name: command.name });
+        widget.acted = action.name;
+        widget.send({ kind: "action", name: action.name });
       };
-      row.append(button(`codex-${command.name} ${command.style}`, command.label, command.help, act));
+      row.append(button(`codex-${action.name} ${action.style}`, action.label, action.help, act));
     }
     row.dataset.codexTaken = "";
     account.append(row);
-    half.row?.remove();
-    half.row = row;
+    widget.row?.remove();
+    widget.row = row;
     // The button that was used has gone with the output before this one, and the focus with it.
-    const used = half.acted && (row.querySelector(`.codex-${half.acted}`) ?? row.querySelector("button"));
+    const used = widget.acted && (row.querySelector(`.codex-${widget.acted}`) ?? row.querySelector("button"));
     used?.focus({ preventScroll: true });
-    half.acted = undefined;
-    watchAccount(half, area);
+    widget.acted = undefined;
+    watchAccount(widget, area);
   }
 }
 
 // A refresh replaces the output and its buttons; when the cell runs again no account is left in the area.
-function watchAccount(half, area) {
-  if (half.watcher) return;
-  half.watcher = new MutationObserver(() => {
+function watchAccount(widget, area) {
+  if (widget.watcher) return;
+  widget.watcher = new MutationObserver(() => {
     if (area.querySelector(".codex-account")) return;
-    clearTimeout(half.leaving);
-    half.leaving = setTimeout(() => {
+    clearTimeout(widget.leaving);
+    widget.leaving = setTimeout(() => {
       if (area.querySelector(".codex-account")) return;
-      half.watcher.disconnect();
-      half.send({ kind: "dismissed" });
+      widget.watcher.disconnect();
+      widget.send({ kind: "dismissed" });
     }, 1000);
   });
-  half.watcher.observe(area, { childList: true, subtree: true });
+  widget.watcher.observe(area, { childList: true, subtree: true });
 }
 
 export default widgetOf({
   begin: () => undefined,
   full: () => undefined,
-  dress: dressAccount,
-  halfMessages: { confirm: askFirst },
+  enhance: enhanceAccount,
+  widgetMessages: { confirm: askFirst },
 });

@@ -15,7 +15,7 @@ function decide(view, request, form, decision, more) {
   const hadFocus = form.parentElement.contains(document.activeElement);
   for (const control of form.querySelectorAll("button, textarea, input")) control.disabled = true;
   if (hadFocus) form.parentElement.querySelector("summary").focus({ preventScroll: true });
-  view.send({ kind: "command", name: "decide", call_number: request.call_number, decision, ...more });
+  view.send({ kind: "action", name: "decide", call_number: request.call_number, decision, ...more });
 }
 
 function editedCode(draft, request) {

@@ -103,29 +103,29 @@ async function outputWidgets(model) {
 }
 
 // Outputs that still show this widget: those of the open document, and those that these Output widgets have caught.
-function outputsShowing(model, modelId, catchers = []) {
+function outputsShowing(model, modelId, outputWidgets = []) {
   const found = [];
   const cells = notebookOf(model)?.model.cells;
   for (let i = 0; i < (cells?.length ?? 0); i += 1) found.push(...outputsOf(cells.get(i), modelId));
-  for (const catcher of catchers) found.push(...outputsOf(catcher, modelId, catcher));
+  for (const outputWidget of outputWidgets) found.push(...outputsOf(outputWidget, modelId, outputWidget));
   return found;
 }
 
-function outputsOf({ outputs }, modelId, catcher) {
+function outputsOf({ outputs }, modelId, outputWidget) {
   const found = [];
   for (let index = 0; index < (outputs?.length ?? 0); index += 1) {
     const view = outputs.get(index).data?.["application/vnd.jupyter.widget-view+json"];
-    if (view?.model_id === modelId) found.push({ outputs, index, catcher });
+    if (view?.model_id === modelId) found.push({ outputs, index, outputWidget });
   }
   return found;
 }
 
-// Replace an output; an Output widget tells its other half, in the kernel, what it shows now.
-function replaceOutput({ outputs, index, catcher }, data) {
+// Replace an output; an Output widget sends its new outputs to the kernel.
+function replaceOutput({ outputs, index, outputWidget }, data) {
   outputs.set(index, { output_type: "display_data", data, metadata: {} });
-  catcher?.set("outputs", outputs.toJSON(), { newMessage: true });
-  catcher?.save_changes();
-  return { outputs, item: outputs.get(index), catcher };
+  outputWidget?.set("outputs", outputs.toJSON(), { newMessage: true });
+  outputWidget?.save_changes();
+  return { outputs, item: outputs.get(index), outputWidget };
 }
 
 function typeset(model, node) {

@@ -96,7 +96,7 @@ function drawTranscript(view, message) {
   view.stop?.remove();
   view.stop = button("codex-stop", view.labels.stop, view.labels.stopHelp, () => {
     view.stop.disabled = true;
-    view.send({ kind: "command", name: "stop" });
+    view.send({ kind: "action", name: "stop" });
     setTimeout(() => interruptCode(view), HEARS_MS);
   });
   view.bar.append(view.stop);
@@ -131,30 +131,30 @@ function runClock(view) {
 
 const END = ".codex-footer, .codex-error"; // what stands at the end of a turn, and nowhere else
 
-function dressAnswer(half, area, message) {
+function enhanceAnswer(widget, area, message) {
   // The end of the answer is dressed by the segment that it belongs to: only that one knows the time and the offers.
   const which = message.is_last ? ".codex-answer" : `.codex-answer:not(:has(${END}))`;
-  for (const answer of undressed(area, which)) {
-    addCodeTools(half.model, answer, message.labels);
+  for (const answer of takePlain(area, which)) {
+    addCodeTools(widget.model, answer, message.labels);
     keepReachable(answer);
     const footer = answer.querySelector(".codex-footer small");
     if (footer) footer.append(` · ${message.elapsed}`);
-    if (message.offers?.length && answer.querySelector(END)) answer.append(offers(half, area, message));
+    if (message.offers?.length && answer.querySelector(END)) answer.append(offers(widget, area, message));
   }
 }
 
-function offers(half, area, message) {
+function offers(widget, area, message) {
   const row = element("div", "codex-buttons codex-offers");
   for (const name of message.offers) {
     row.append(
       button(`codex-${name}`, message.labels[name], "", () => {
         row.dataset.codexTaken = "";
         row.remove();
-        half.send({ kind: "command", name });
+        widget.send({ kind: "action", name });
       }),
     );
   }
-  dismissWithArea(half, area, row);
+  dismissWithArea(widget, area, row);
   return row;
 }
 
@@ -162,5 +162,5 @@ export default widgetOf({
   begin: beginTranscript,
   full: drawTranscript,
   messages: { frame: (view, message) => draw(view, message.ops) },
-  dress: dressAnswer,
+  enhance: enhanceAnswer,
 });

@@ -106,26 +106,26 @@ const STEPS = {
   done: plainStep,
 };
 
-function panelCommands(view, message) {
+function panelActions(view, message) {
   const row = element("div", "codex-buttons codex-commands");
-  for (const command of message.commands) {
+  for (const action of message.actions) {
     const act = () => {
       view.hadFocus = true; // a disabled button loses it
       for (const other of row.querySelectorAll("button")) other.disabled = true;
-      view.send({ kind: "command", name: command.name });
+      view.send({ kind: "action", name: action.name });
     };
-    row.append(button(`codex-${command.name} ${command.style ?? ""}`, command.label, command.help, act));
+    row.append(button(`codex-${action.name} ${action.style ?? ""}`, action.label, action.help, act));
   }
   return row;
 }
 
-function drawSignIn(view, message) {
+function drawLogin(view, message) {
   clearInterval(view.timer);
   view.root.setAttribute("aria-label", message.title);
   const step = element("div", `codex-step codex-step-${message.step.kind}`);
   step.append(...STEPS[message.step.kind](view, message.step));
   const hadFocus = view.hadFocus || view.panel.contains(document.activeElement);
-  view.panel.replaceChildren(panelHead(view, message), step, panelCommands(view, message));
+  view.panel.replaceChildren(panelHead(view, message), step, panelActions(view, message));
   view.announce(`${message.step.note ?? ""} ${message.step.text}`.trim());
   if (hadFocus) (step.querySelector("input, a, button") ?? view.panel.querySelector("button"))?.focus();
   view.hadFocus = false;
@@ -137,5 +137,5 @@ export default widgetOf({
     view.root.append(view.panel);
     return () => clearInterval(view.timer);
   },
-  full: drawSignIn,
+  full: drawLogin,
 });
