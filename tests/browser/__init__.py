@@ -1,1 +1,1 @@
-"""What a person sees and touches: real JupyterLab and Notebook 7 in headless Chromium."""
+"""The user interface in real JupyterLab and Notebook 7, in headless Chromium."""

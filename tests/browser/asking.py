@@ -1,4 +1,4 @@
-"""A kernel that is signed in to a simulator, for the tests that ask in a real notebook."""
+"""A kernel that is signed in to a simulator, for tests that ask in a real notebook."""
 
 from __future__ import annotations
 

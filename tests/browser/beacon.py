@@ -1,4 +1,4 @@
-"""A loopback listener that hostile content calls home to: any hit is a fetch that must not have happened."""
+"""A loopback listener: every request that hostile content makes to it is a failure."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Fixtures of the browser tier: the two servers, one Chromium, a notebook before it.
+"""Fixtures of the browser tier: two servers, one Chromium, an open notebook.
 
-Servers and browser live as long as this folder's tests: Playwright keeps an event loop running in the main thread,
+Servers and browser live as long as the tests of this folder: Playwright keeps an event loop running in the main thread,
 which the async tests of other folders must not meet.
 """
 

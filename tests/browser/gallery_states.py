@@ -1,6 +1,6 @@
-"""Every state of the views that a person meets, each to be shown in a cell of its own by ``show(name)``.
+"""Every state of the views, each shown in its own cell by ``show(name)``.
 
-A state is held where it stands: its view is alive, and nothing goes on by itself.
+A state does not change: its view is live, but nothing continues.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A real Jupyter server with the front end of JupyterLab or Notebook 7, in a folder of its own."""
+"""A real Jupyter server with the front end of JupyterLab or Notebook 7, in its own folder."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The notebook that a person leaves behind: every kind of end, by a real kernel and a front end that draws widgets.
+"""The notebook of the persistence tests: every kind of ending, from a real kernel and a front end with widgets.
 
-``python -m tests.browser.kept FILE FOLDER`` makes it in a process of its own, for the browser's tests keep an event
-loop in theirs. What each cell must show wherever it is read stands in ``ENDS``.
+``python -m tests.browser.kept FILE FOLDER`` creates it in its own process, because the browser tests keep an event loop
+running in theirs. ``ENDS`` lists what each cell must show in every reader.
 """
 
 from __future__ import annotations

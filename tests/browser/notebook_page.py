@@ -1,4 +1,4 @@
-"""A notebook as a person has it before them: the page, its cells and outputs, the keyboard and the toolbar."""
+"""An open notebook: the page, its cells and outputs, the keyboard and the toolbar."""
 
 from __future__ import annotations
 

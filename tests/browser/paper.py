@@ -1,4 +1,4 @@
-"""Readers on paper: nbconvert's PDFs, by the browser and by LaTeX. Nothing can be unfolded there."""
+"""Printed readers: nbconvert's PDFs, through the browser and through LaTeX, where nothing can be unfolded."""
 
 from __future__ import annotations
 

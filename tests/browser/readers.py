@@ -1,6 +1,6 @@
-"""Readers of a saved notebook that need no Jupyter server: each writes one HTML page, or a PDF, of the file.
+"""Readers of a saved notebook that need no Jupyter server: each writes an HTML page, or a PDF, of the file.
 
-Where a service cannot be had here, its nearest relative stands in for it, and its name says so.
+A service that is not available here is replaced by its closest equivalent, and its name says so.
 """
 
 from __future__ import annotations

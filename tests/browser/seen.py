@@ -1,4 +1,4 @@
-"""What a reader shows of a notebook, read off its page as a person sees it, and with everything unfolded."""
+"""What a reader shows of a notebook, at first sight and with everything unfolded."""
 
 from __future__ import annotations
 

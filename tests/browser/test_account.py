@@ -1,4 +1,4 @@
-"""The account in a real notebook: its buttons work when no cell runs, and nothing of them is saved."""
+"""Account status: its buttons work while no cell runs, and are not saved."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def touch(notebook: NotebookPage, name: str) -> None:
         (FrontEnd.NOTEBOOK, BY_MAGIC),
     ],
 )
-def test_the_accounts_buttons_refresh_switch_sign_out_and_sign_in(
+def test_the_account_buttons_refresh_switch_sign_out_and_sign_in(
     open_notebook: Callable[..., NotebookPage], sim: Simulator, kernel_environ: dict[str, str], cell: str
 ) -> None:
     login = Path(kernel_environ["CODEX_HOME"]) / "auth.json"
@@ -79,7 +79,7 @@ def test_the_accounts_buttons_refresh_switch_sign_out_and_sign_in(
     assert notebook.script_errors == []
 
 
-def test_a_sign_in_that_is_cancelled_gives_the_account_back(
+def test_a_cancelled_sign_in_shows_the_account_again(
     open_notebook: Callable[..., NotebookPage], sim: Simulator, kernel_environ: dict[str, str]
 ) -> None:
     login = Path(kernel_environ["CODEX_HOME"]) / "auth.json"
@@ -96,7 +96,7 @@ def test_a_sign_in_that_is_cancelled_gives_the_account_back(
 
 
 @pytest.mark.parametrize("front_end", [FrontEnd.LAB, FrontEnd.NOTEBOOK])
-def test_signing_out_is_asked_about_first_and_can_be_answered_by_the_keyboard(
+def test_signing_out_asks_for_confirmation_also_by_keyboard(
     open_notebook: Callable[..., NotebookPage], sim: Simulator, kernel_environ: dict[str, str]
 ) -> None:
     login = Path(kernel_environ["CODEX_HOME"]) / "auth.json"
@@ -131,7 +131,7 @@ def test_signing_out_is_asked_about_first_and_can_be_answered_by_the_keyboard(
     assert sim.requests.wait(lambda log: log.count("/oauth/revoke") == 1, 30)
 
 
-def test_a_login_that_was_changed_while_signing_out_was_asked_about_stays(
+def test_a_login_that_changed_before_the_confirmation_is_not_removed(
     open_notebook: Callable[..., NotebookPage], sim: Simulator, kernel_environ: dict[str, str]
 ) -> None:
     home = Path(kernel_environ["CODEX_HOME"])

@@ -1,4 +1,4 @@
-"""An answer that ended early is asked for again, or goes on, by a click below it; a background cell lets others run."""
+"""Retry, Continue, and background cells."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def sim(kernel_environ: dict[str, str]) -> Iterator[Simulator]:
         yield simulator
 
 
-def test_a_failed_answer_is_asked_for_again_by_a_click(
+def test_retry_asks_again_after_a_failed_answer(
     open_notebook: Callable[..., NotebookPage], sim: Simulator
 ) -> None:
     sim.add_replies(
@@ -38,7 +38,7 @@ def test_a_failed_answer_is_asked_for_again_by_a_click(
     assert "widget-view" not in saved
 
 
-def test_a_question_that_failed_before_it_was_sent_is_asked_for_again_by_a_click(
+def test_retry_asks_again_after_a_failure_before_the_request(
     open_notebook: Callable[..., NotebookPage], sim: Simulator
 ) -> None:
     notebook = open_notebook(
@@ -54,7 +54,7 @@ def test_a_question_that_failed_before_it_was_sent_is_asked_for_again_by_a_click
     assert sim.requests.count("/responses") == 1
 
 
-def test_a_stopped_answer_goes_on_by_a_click(
+def test_continue_resumes_a_stopped_answer(
     open_notebook: Callable[..., NotebookPage], sim: Simulator
 ) -> None:
     sim.add_replies(
@@ -74,9 +74,7 @@ def test_a_stopped_answer_goes_on_by_a_click(
     assert "Go on exactly where your last answer broke off" in asked
 
 
-def test_stop_breaks_off_the_code_that_runs(
-    open_notebook: Callable[..., NotebookPage], sim: Simulator
-) -> None:
+def test_stop_interrupts_running_code(open_notebook: Callable[..., NotebookPage], sim: Simulator) -> None:
     code = (
         "import time\nfor number in range(1000):\n    print(f'<{number}>', flush=True)\n    time.sleep(0.1)"
     )
@@ -96,7 +94,7 @@ def test_stop_breaks_off_the_code_that_runs(
     notebook.wait_for_text(2, "the next cell")
 
 
-def test_the_keyboard_stays_in_the_cell_that_was_approved_by_it(
+def test_keyboard_focus_stays_in_the_cell_after_an_approval(
     open_notebook: Callable[..., NotebookPage], sim: Simulator
 ) -> None:
     sim.add_replies(
@@ -115,7 +113,7 @@ def test_the_keyboard_stays_in_the_cell_that_was_approved_by_it(
     )
 
 
-def test_background_cells_go_on_while_other_cells_run_and_do_not_mix(
+def test_background_cells_continue_while_other_cells_run(
     open_notebook: Callable[..., NotebookPage], sim: Simulator
 ) -> None:
     sim.add_replies(

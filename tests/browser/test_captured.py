@@ -1,4 +1,4 @@
-"""Answers whose outputs something else takes: ``%%capture``, and ipywidgets' Output. None is lost, every cell ends."""
+"""Captured outputs: ``%%capture`` and ipywidgets' Output."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_captured_answer_is_in_the_capture_and_its_cell_ends(
     assert (printed.text, sorted(first.data), sorted(answer.data)) == ("ran 42\n", PLAIN, PLAIN)
 
 
-def test_an_answer_inside_an_output_widget_streams_and_stays_there(
+def test_an_answer_inside_an_output_widget_streams_and_is_saved_there(
     open_notebook: Callable[..., NotebookPage], held: Simulator
 ) -> None:
     notebook = open_notebook([LOAD, f"{OUTPUT}display(out)\n{WITHIN}", KINDS, "out"])
@@ -92,7 +92,7 @@ def test_an_answer_inside_an_output_widget_streams_and_stays_there(
 
 @pytest.mark.usefixtures("sim")
 @pytest.mark.parametrize("display", ["auto", "html"])
-def test_an_answer_inside_an_output_widget_that_is_displayed_later_is_there_then(
+def test_an_answer_inside_an_output_widget_appears_when_it_is_displayed_later(
     open_notebook: Callable[..., NotebookPage], display: str
 ) -> None:
     notebook = open_notebook(
@@ -108,7 +108,7 @@ def test_an_answer_inside_an_output_widget_that_is_displayed_later_is_there_then
 
 
 @pytest.mark.usefixtures("sim")
-def test_the_account_inside_an_output_widget_stays_there(open_notebook: Callable[..., NotebookPage]) -> None:
+def test_the_account_is_shown_inside_an_output_widget(open_notebook: Callable[..., NotebookPage]) -> None:
     status = f"{OUTPUT}display(out)\nwith out:\n    get_ipython().run_line_magic('codex', 'status')"
     notebook = open_notebook([LOAD, status, KINDS])
     notebook.run(0)

@@ -1,4 +1,4 @@
-"""The ground the other browser tests stand on."""
+"""The front ends and the test tools."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.browser.jupyter_server import FrontEnd
 from tests.browser.notebook_page import NotebookPage
 
 
-def test_a_cell_runs_and_its_output_is_saved_and_found_again(
+def test_a_cell_runs_and_its_output_is_saved_and_reopened(
     open_notebook: Callable[..., NotebookPage], front_end: FrontEnd
 ) -> None:
     notebook = open_notebook(["# %% [markdown]\n# A page", "print('six times seven is', 6 * 7)", "1 + 1"])
@@ -36,7 +36,9 @@ def test_a_notebook_edited_elsewhere_is_opened_untrusted(open_notebook: Callable
     assert (was_trusted, notebook.is_trusted()) == (True, False)
 
 
-def test_axe_finds_what_a_screen_reader_cannot_use(open_notebook: Callable[..., NotebookPage]) -> None:
+def test_axe_finds_elements_that_a_screen_reader_cannot_use(
+    open_notebook: Callable[..., NotebookPage],
+) -> None:
     unusable = "<button class='codex-nb-probe'></button>"
     notebook = open_notebook([f'from IPython.display import HTML; HTML("""{unusable}""")'])
     notebook.run(0)
@@ -45,7 +47,7 @@ def test_axe_finds_what_a_screen_reader_cannot_use(open_notebook: Callable[..., 
     assert violation.startswith("button-name:")
 
 
-def test_axe_finds_what_is_too_faint_to_read(open_notebook: Callable[..., NotebookPage]) -> None:
+def test_axe_finds_insufficient_contrast(open_notebook: Callable[..., NotebookPage]) -> None:
     faint = "<p class='codex-nb-probe' style='color: #aaa; background: #fff'>Hardly to be read.</p>"
     notebook = open_notebook([f'from IPython.display import HTML; HTML("""{faint}""")'])
     notebook.run(0)
@@ -55,7 +57,7 @@ def test_axe_finds_what_is_too_faint_to_read(open_notebook: Callable[..., Notebo
 
 
 @pytest.mark.parametrize("color_scheme", ["light", "dark"])
-def test_the_theme_follows_what_the_browser_prefers(
+def test_the_theme_follows_the_preference_of_the_browser(
     open_notebook: Callable[..., NotebookPage], color_scheme: str
 ) -> None:
     notebook = open_notebook(["1 + 1"])
@@ -72,7 +74,7 @@ def test_the_toolbar_interrupts_a_running_cell(open_notebook: Callable[..., Note
     notebook.wait_for_text(0, "KeyboardInterrupt")
 
 
-def test_what_is_typed_but_not_saved_stands_in_the_page_only(
+def test_unsaved_edits_are_only_in_the_page(
     open_notebook: Callable[..., NotebookPage],
 ) -> None:
     notebook = open_notebook(["x = 1"])
@@ -89,7 +91,7 @@ def test_the_kernel_has_the_environment_of_the_test(
     notebook.wait_for_text(0, f"good morning {kernel_environ['CODEX_HOME']}")
 
 
-def test_the_beacon_sees_what_unsafe_output_fetches(
+def test_the_beacon_records_requests_of_unsafe_output(
     open_notebook: Callable[..., NotebookPage], beacon: Beacon
 ) -> None:
     unsafe = f'<img src="{beacon.url("image.gif")}"><script src="{beacon.url("script.js")}"></script>'

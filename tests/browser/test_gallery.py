@@ -1,4 +1,4 @@
-"""Every state that a person meets, seen and touched: one page in each front end, light, dark and narrow."""
+"""Every state of the views, in both front ends, light, dark and narrow."""
 
 from __future__ import annotations
 
@@ -111,7 +111,9 @@ def bring_about(gallery: Gallery) -> None:
 
 
 @pytest.mark.parametrize("how", HOW)
-def test_every_state_can_be_read(gallery: Gallery, front_end: FrontEnd, how: str) -> None:
+def test_every_state_is_readable_in_both_themes_and_all_widths(
+    gallery: Gallery, front_end: FrontEnd, how: str
+) -> None:
     gallery.wear(how)
     sticking_out = {}
     for name in STATES:
@@ -127,7 +129,7 @@ def test_every_state_can_be_read(gallery: Gallery, front_end: FrontEnd, how: str
     assert sticking_out == {}
 
 
-def test_reasoning_is_there_folded_while_it_is_thought(gallery: Gallery) -> None:
+def test_reasoning_is_collapsed_while_it_streams(gallery: Gallery) -> None:
     folded = gallery.state("writing").locator("details.codex-thinking")
     assert folded.get_attribute("open") is None
     thinking = gallery.state("thinking").locator("details.codex-thinking")
@@ -135,7 +137,7 @@ def test_reasoning_is_there_folded_while_it_is_thought(gallery: Gallery) -> None
     assert gallery.state("thinking").locator(".codex-status").inner_text() == "Thinking"
 
 
-def test_tables_code_and_formulas_are_set_while_they_arrive_and_afterwards(gallery: Gallery) -> None:
+def test_tables_code_and_formulas_are_rendered_live_and_afterwards(gallery: Gallery) -> None:
     for name in ("writing", "answered"):
         answer = gallery.state(name)
         assert answer.locator("th").all_inner_texts() == ["species", "n", "body mass (g)"]
@@ -147,14 +149,14 @@ def test_tables_code_and_formulas_are_set_while_they_arrive_and_afterwards(galle
         assert ours != text.evaluate("node => getComputedStyle(node.closest('pre')).color")
 
 
-def test_arguments_are_code_in_colour_before_they_are_complete(gallery: Gallery) -> None:
+def test_streaming_arguments_are_highlighted_code(gallery: Gallery) -> None:
     call = gallery.state("arguments").locator(".codex-call")
     assert call.locator(".codex-call-state").inner_text() == "being written"
     assert call.locator(".highlight .kn").first.inner_text() == "import"
     assert call.locator("pre").inner_text().endswith("penguins")
 
 
-def test_every_kind_of_call_is_asked_for_with_all_that_it_would_do(gallery: Gallery) -> None:
+def test_every_approval_request_shows_everything_that_the_call_does(gallery: Gallery) -> None:
     def words(tool: str, what: str = "code") -> list[str]:
         allow = f"Allow {tool} for this session"
         return ["Approve", allow, f"Always allow this {what}", "Edit", "Reject"]
@@ -175,7 +177,7 @@ def test_every_kind_of_call_is_asked_for_with_all_that_it_would_do(gallery: Gall
     assert "DecisionKind.APPROVE:" in gallery.told("asking-cells")
 
 
-def test_calls_that_are_over_are_folded_but_code_that_ran_and_say_how_they_ended(gallery: Gallery) -> None:
+def test_finished_calls_show_their_outcome_and_collapse_unless_code_ran(gallery: Gallery) -> None:
     assert gallery.state("answered").locator("details.codex-call[open] .highlight").is_visible()
     assert gallery.state("rejected").locator("details.codex-call[open]").count() == 0
     ends = ("answered-looking", "rejected", "unanswered")
@@ -187,19 +189,19 @@ def test_calls_that_are_over_are_folded_but_code_that_ran_and_say_how_they_ended
     ]
 
 
-def test_a_retry_says_why_and_which(gallery: Gallery) -> None:
+def test_a_retry_shows_its_reason_and_number(gallery: Gallery) -> None:
     status = gallery.state("retrying").locator(".codex-status").inner_text()
     assert status == "The connection broke in the middle of the answer. Trying again in 4 s (attempt 2 of 5)."
 
 
-def test_the_clock_goes_on(gallery: Gallery) -> None:
+def test_the_elapsed_time_advances(gallery: Gallery) -> None:
     clock = gallery.state("waiting").locator(".codex-clock")
     before = clock.inner_text()
     assert re.fullmatch(r"(\d+ min )?\d+ s", before)
     expect(clock).not_to_have_text(before)
 
 
-def test_a_screen_reader_is_told_what_happens(gallery: Gallery) -> None:
+def test_a_screen_reader_announces_what_happens(gallery: Gallery) -> None:
     asking = gallery.state("asking-python")
     assert asking.get_by_role("group", name="Codex's answer").get_attribute("aria-busy") == "true"
     spoken = asking.locator("[role=status][aria-live=polite]")
@@ -210,7 +212,7 @@ def test_a_screen_reader_is_told_what_happens(gallery: Gallery) -> None:
     assert re.fullmatch(r"ABCD-EFGH\d", code.inner_text())
 
 
-def test_the_focus_goes_through_an_approval_in_order_and_stays_near_it(gallery: Gallery) -> None:
+def test_the_focus_moves_through_an_approval_in_order(gallery: Gallery) -> None:
     asking = gallery.state("asking-python")
     asking.locator(".codex-call summary").focus()
     for label in (
@@ -229,7 +231,7 @@ def test_the_focus_goes_through_an_approval_in_order_and_stays_near_it(gallery: 
     assert "APPROVE_CODE" in gallery.told("asking-python")
 
 
-def test_every_button_takes_the_keys_that_jupyter_would_take(gallery: Gallery) -> None:
+def test_buttons_receive_the_keys_that_jupyter_has_shortcuts_for(gallery: Gallery) -> None:
     gallery.page.keyboard.press("Escape")
     gallery.button("waiting", "Stop").press("Enter")
     assert "Stop()" in gallery.told("waiting")
@@ -248,7 +250,7 @@ def test_every_button_takes_the_keys_that_jupyter_would_take(gallery: Gallery) -
     assert gallery.notebook.cells().count() == len(STATES) + 2
 
 
-def test_the_line_below_an_answer_says_what_it_took_and_who_paid(gallery: Gallery) -> None:
+def test_the_footer_shows_model_usage_account_and_billing(gallery: Gallery) -> None:
     def footer(name: str) -> str:
         text = gallery.state(name).locator(".codex-footer").last.inner_text()
         return re.sub(r"\d+ s$", "… s", text)
@@ -261,7 +263,7 @@ def test_the_line_below_an_answer_says_what_it_took_and_who_paid(gallery: Galler
     ]
 
 
-def test_an_answer_that_ended_early_says_so_and_offers_what_helps(gallery: Gallery) -> None:
+def test_an_answer_that_ended_early_says_why_and_offers_actions(gallery: Gallery) -> None:
     offers = {"failed": ["Retry"], "incomplete": ["Continue", "Retry"]}
     for name, labels in offers.items():
         assert gallery.state(name).locator(".codex-offers button").all_inner_texts() == labels
@@ -269,7 +271,7 @@ def test_an_answer_that_ended_early_says_so_and_offers_what_helps(gallery: Galle
     assert "Retry()" in gallery.told("failed")
 
 
-def test_the_account_draws_what_it_knows_and_calls_the_rest_unknown(gallery: Gallery) -> None:
+def test_the_account_shows_limits_and_marks_the_others_as_unknown(gallery: Gallery) -> None:
     used = gallery.state("account").locator(".codex-share-used")
     assert [share.evaluate("node => node.style.width") for share in used.all()] == ["42%", "7%"]
     rows = gallery.state("account-unknown").locator("tbody tr").all_inner_texts()
@@ -284,7 +286,7 @@ def test_the_account_draws_what_it_knows_and_calls_the_rest_unknown(gallery: Gal
     assert "switch_profile" in gallery.told("account")
 
 
-def test_a_code_is_copied_opened_counted_down_and_asked_for_anew(gallery: Gallery) -> None:
+def test_a_device_code_is_copied_opened_counted_down_and_renewed(gallery: Gallery) -> None:
     sign_in = gallery.state("sign-in-code")
     code = sign_in.locator(".codex-user-code")
     first = code.inner_text()
@@ -308,7 +310,7 @@ def test_a_code_is_copied_opened_counted_down_and_asked_for_anew(gallery: Galler
     assert expired.inner_text() == "The code has expired. Request a new one."
 
 
-def test_another_way_to_sign_in_is_chosen_and_all_is_cancelled(gallery: Gallery) -> None:
+def test_another_login_method_is_chosen_and_the_sign_in_is_cancelled(gallery: Gallery) -> None:
     paste = gallery.state("sign-in-paste")
     assert paste.get_by_label("Address shown in your browser after signing in").is_editable()
     assert gallery.state("sign-in-odd-address").get_by_role("link").count() == 0
@@ -324,5 +326,5 @@ def test_another_way_to_sign_in_is_chosen_and_all_is_cancelled(gallery: Gallery)
     assert sign_in.get_by_role("button").count() == 0
 
 
-def test_no_script_of_ours_has_failed(gallery: Gallery) -> None:
+def test_no_script_reported_an_error(gallery: Gallery) -> None:
     assert gallery.notebook.script_errors == []

@@ -1,4 +1,4 @@
-"""A hostile answer runs no script and fetches nothing: while it streams, when it stays, when it is reopened."""
+"""A hostile answer runs no script and loads nothing: live, saved and reopened."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def sim(kernel_environ: dict[str, str], beacon: Beacon) -> Iterator[Simulator]:
         yield simulator
 
 
-def test_nothing_of_a_hostile_answer_is_alive(
+def test_a_hostile_answer_runs_and_loads_nothing(
     open_notebook: Callable[..., NotebookPage], sim: Simulator, beacon: Beacon, front_end: str
 ) -> None:
     notebook = open_notebook([LOAD, "%%codex\nShow me."])

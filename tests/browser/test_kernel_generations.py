@@ -1,4 +1,4 @@
-"""Click, Stop, interrupt and reload in real JupyterLab on every supported generation of ipykernel."""
+"""Click, Stop, interrupt and reload in JupyterLab on every supported ipykernel version."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def sim(kernel_environ: dict[str, str]) -> Iterator[Simulator]:
 
 @pytest.mark.parametrize("front_end", [FrontEnd.LAB])
 @pytest.mark.parametrize("version", VERSIONS, ids=lambda version: f"ipykernel {version.name}")
-def test_click_stop_interrupt_and_reload_do_the_same_on_every_generation(
+def test_click_stop_interrupt_and_reload_work_on_every_ipykernel_version(
     open_notebook: Callable[..., NotebookPage], sim: Simulator, version: KernelVersion
 ) -> None:
     notebook = open_notebook(CELLS, python=str(version.python))

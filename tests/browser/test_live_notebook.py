@@ -1,4 +1,4 @@
-"""The open notebook as the model meets it: unsaved edits, cells inserted, kernels restarted, cells run again."""
+"""The open notebook as context: unsaved edits, inserted cells, restarted kernels, cells run again."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def insertion(*sources: str, call_id: str) -> Call:
     return Call("insert_cells", {"cells": cells}, call_id=call_id)
 
 
-def test_a_frame_of_an_unsaved_cell_is_answered_from_it(
+def test_an_unsaved_cell_is_part_of_the_context(
     open_notebook: Callable[..., NotebookPage], sim: Simulator
 ) -> None:
     notebook = open_notebook(
@@ -101,7 +101,7 @@ def test_a_frame_of_an_unsaved_cell_is_answered_from_it(
     assert notebook.saved().cells[2].source == "climbers = None"
 
 
-def test_a_tag_set_after_the_cell_failed_keeps_it_from_being_repaired_and_explained(
+def test_a_skip_tag_set_after_a_failure_prevents_fix_and_explain(
     open_notebook: Callable[..., NotebookPage], sim: Simulator
 ) -> None:
     notebook = open_notebook(
@@ -123,9 +123,7 @@ def test_a_tag_set_after_the_cell_failed_keeps_it_from_being_repaired_and_explai
     assert "not for the model" not in str(fixed.body)
 
 
-def test_the_cell_above_is_explained_though_another_one_ran_later(
-    open_notebook: Callable[..., NotebookPage], sim: Simulator
-) -> None:
+def test_explain_refers_to_the_cell_above(open_notebook: Callable[..., NotebookPage], sim: Simulator) -> None:
     notebook = open_notebook([LOAD, "one = 1", "%codex explain", "two = 2"])
     for index in (0, 1, 3, 2):
         notebook.run(index)
@@ -135,7 +133,7 @@ def test_the_cell_above_is_explained_though_another_one_ran_later(
     assert "two = 2" not in data
 
 
-def test_cells_of_one_answer_arrive_below_it_in_their_order(
+def test_inserted_cells_appear_below_in_order(
     open_notebook: Callable[..., NotebookPage], sim: Simulator
 ) -> None:
     sim.add_replies(
@@ -169,7 +167,7 @@ def test_cells_of_one_answer_arrive_below_it_in_their_order(
     assert notebook.execution_count(3) is not None
 
 
-def test_a_thread_goes_on_after_a_restart_of_the_kernel(
+def test_a_thread_continues_after_a_kernel_restart(
     open_notebook: Callable[..., NotebookPage], sim: Simulator
 ) -> None:
     notebook = open_notebook([LOAD, "%%codex\nMy name is Ada.", "%%codex\nWhat is my name?"])
@@ -184,7 +182,7 @@ def test_a_thread_goes_on_after_a_restart_of_the_kernel(
     assert "What is my name?" in str(second[-1])
 
 
-def test_a_cell_run_again_in_the_middle_tells_only_what_stands_above(
+def test_a_cell_run_again_sends_only_the_cells_above(
     open_notebook: Callable[..., NotebookPage], sim: Simulator
 ) -> None:
     notebook = open_notebook(
@@ -204,7 +202,7 @@ def test_a_cell_run_again_in_the_middle_tells_only_what_stands_above(
         assert "beneath = 'the cell beneath'" not in told
 
 
-def test_all_cells_run_again_after_a_restart_ask_only_what_may_be_answered_otherwise(
+def test_run_all_after_a_restart_asks_only_questions_whose_answer_may_differ(
     open_notebook: Callable[..., NotebookPage], sim: Simulator
 ) -> None:
     notebook = open_notebook(
@@ -241,7 +239,7 @@ for _ in range(20):
     display({'text/plain': 'begin ' + 'x, ' * 130_000 + 'end', 'text/html': 'y' * 400_000}, raw=True)"""
 
 
-def test_a_question_does_not_move_the_outputs_that_it_cannot_tell(
+def test_a_question_does_not_change_outputs_that_it_cannot_describe(
     open_notebook: Callable[..., NotebookPage], sim: Simulator
 ) -> None:
     sent: list[int] = []
@@ -270,7 +268,7 @@ def images_of(request: RecordedRequest) -> list[str]:
 
 
 @pytest.mark.parametrize("front_end", [FrontEnd.LAB])
-def test_a_figure_is_sent_when_the_question_is_about_it_and_only_then(
+def test_a_figure_is_sent_only_if_the_question_is_about_it(
     open_notebook: Callable[..., NotebookPage], sim: Simulator
 ) -> None:
     questions = ("What is one plus one?", "What does the figure show?", "What is wrong with @cell:2?")
@@ -287,7 +285,7 @@ def test_a_figure_is_sent_when_the_question_is_about_it_and_only_then(
 
 
 @pytest.mark.parametrize("front_end", [FrontEnd.LAB])
-def test_the_context_that_is_shown_is_the_one_that_is_sent(
+def test_the_context_shown_is_the_context_sent(
     open_notebook: Callable[..., NotebookPage], sim: Simulator
 ) -> None:
     notebook = open_notebook([LOAD, f"{PROSE}# Saved", "number = 187\nnumber", "%codex context How tall?"])

@@ -1,4 +1,4 @@
-"""nbconvert's LaTeX of what the model wrote: TeX may read and write files, so none of it may come from the model."""
+"""nbconvert's LaTeX: TeX can read and write files, so no macro may come from the model."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def latex_of(text: str) -> str:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_no_macro_of_the_model_acts_in_latex(way: str) -> None:
+def test_macros_of_the_model_have_no_effect_in_latex(way: str) -> None:
     text = "\n\n".join(WAYS[way].format(*[macro] * 3) for macro in MACROS)
     body = LITERAL.sub("", latex_of(text))
     assert body.count("passwd") > 0
     assert [line for line in body.splitlines() if ACTIVE.search(line)] == []
 
 
-def test_a_formula_is_still_a_formula() -> None:
+def test_formulas_remain_formulas_in_latex() -> None:
     body = latex_of(r"$\frac{1}{2}$ and $$\begin{pmatrix} a & b \end{pmatrix}$$")
     assert r"\(\frac{1}{2}\)" in body
     assert r"\begin{pmatrix} a & b \end{pmatrix}" in body

@@ -1,6 +1,7 @@
-"""The saved notebook in every reader; the table of docs/saved_output.md is held to what is seen here.
+"""What is saved, in every reader.
 
-What each reader showed stands in the test run's report, as properties of its test.
+The table of docs/saved_output.md is compared with what is seen here. What each reader showed is recorded in the report
+of the test run, as properties of its test.
 """
 
 from __future__ import annotations
@@ -150,7 +151,7 @@ def test_a_reader_shows_what_the_table_says(
     assert outcomes(seen, record_property) == rows_of(reader)
 
 
-def test_html_that_was_let_through_would_be_found_out(page: Page, asked_for: list[str]) -> None:
+def test_unsanitized_html_would_be_detected(page: Page, asked_for: list[str]) -> None:
     raw = nbformat.v4.new_output("display_data", {"text/html": HOSTILE})
     (seen,) = by_vs_code(page, nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(outputs=[raw])]))
     assert [line.split(" ")[0].split(">")[0] for line in seen.foreign] == ["<script", "<img", "<style"]
@@ -177,7 +178,7 @@ def test_a_front_end_shows_what_the_table_says(
     assert outcomes(seen, record_property) == rows_of(reader)
 
 
-def test_the_table_has_every_reader_and_every_end_and_no_other() -> None:
+def test_the_table_lists_every_reader_and_every_ending() -> None:
     head, *rows = table()
     assert head == [HEAD.strip("| "), *FRONT_ENDS, *READERS]
     assert [row[0] for row in rows] == [ending.name for ending in ENDS]

@@ -1,6 +1,6 @@
-"""The pictures of README and docs: a real cell, asked on the simulator, light and dark.
+"""The screenshots of README and documentation: a real cell on the simulator, light and dark.
 
-They land in ``.artifacts/screenshots``; ``docs/_static`` holds the ones that were chosen.
+They are written to ``.artifacts/screenshots``; ``docs/_static`` has the chosen ones.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def signed_in(kernel_environ: dict[str, str]) -> Iterator[Simulator]:
 @pytest.mark.parametrize("front_end", [FrontEnd.LAB])
 @pytest.mark.parametrize("viewport", [(860, 1200)])
 @pytest.mark.parametrize("color_scheme", ["light", "dark"])
-def test_a_question_about_a_frame_is_asked_approved_and_answered_with_a_figure(
+def test_a_question_about_a_frame_is_approved_and_answered_with_a_figure(
     open_notebook: Callable[..., NotebookPage], signed_in: Simulator, color_scheme: str
 ) -> None:
     notebook = open_notebook(

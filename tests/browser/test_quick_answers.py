@@ -1,4 +1,4 @@
-"""The end of an answer, however fast it came or whatever happened to the page: prompt, whole, and nobody complains."""
+"""The end of an answer, whatever its speed and whatever happens to the page."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def sim(kernel_environ: dict[str, str]) -> Iterator[Simulator]:
 
 
 @pytest.mark.usefixtures("sim")
-def test_quick_answers_are_whole_and_nothing_complains(
+def test_quick_answers_are_complete_without_errors(
     open_notebook: Callable[..., NotebookPage], server: JupyterServer
 ) -> None:
     notebook = open_notebook([LOAD, *[ASK] * COUNT, WIDGETS])
@@ -60,7 +60,7 @@ NEVER_LOOK_AGAIN = """() => {
 }"""
 
 
-def test_a_page_reloaded_in_the_middle_is_given_the_whole_answer_at_once(
+def test_a_page_reloaded_during_an_answer_gets_the_whole_answer(
     open_notebook: Callable[..., NotebookPage], sim: Simulator
 ) -> None:
     sim.play(Scenario(replies=(Reply(stream=(Say("Begun before it, ended after it.", gate="end"), End())),)))

@@ -1,4 +1,4 @@
-"""A session that has ended: the widget appears in the cell, the code is confirmed, the same cell goes on."""
+"""Sign-in in a cell after the session has expired; the same cell continues."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def confirm(sim: Simulator) -> str:
     return code
 
 
-def test_an_expired_session_brings_the_widget_and_the_same_cell_answers(
+def test_an_expired_session_shows_the_sign_in_and_the_same_cell_answers(
     open_notebook: Callable[..., NotebookPage], sim: Simulator, kernel_environ: dict[str, str], front_end: str
 ) -> None:
     notebook = open_notebook([LOAD, "%%codex\nWho are you?"])
@@ -65,7 +65,7 @@ def test_an_expired_session_brings_the_widget_and_the_same_cell_answers(
     assert "auth_mode" in (Path(kernel_environ["CODEX_HOME"]) / "auth.json").read_text()
 
 
-def test_a_session_that_ends_in_the_middle_of_an_answer_goes_on_below_the_sign_in(
+def test_a_session_that_expires_during_an_answer_continues_after_the_sign_in(
     open_notebook: Callable[..., NotebookPage], sim: Simulator, kernel_environ: dict[str, str], front_end: str
 ) -> None:
     sim.write_login(Path(kernel_environ["CODEX_HOME"]))
@@ -87,7 +87,7 @@ def test_a_session_that_ends_in_the_middle_of_an_answer_goes_on_below_the_sign_i
     assert notebook.console_errors == []
 
 
-def test_a_person_who_cancels_gets_one_line_and_the_old_login_stays(
+def test_cancelling_the_sign_in_leaves_one_line_and_the_old_login(
     open_notebook: Callable[..., NotebookPage], sim: Simulator, kernel_environ: dict[str, str]
 ) -> None:
     before = (Path(kernel_environ["CODEX_HOME"]) / "auth.json").read_bytes()
@@ -101,7 +101,7 @@ def test_a_person_who_cancels_gets_one_line_and_the_old_login_stays(
     assert sim.requests.count("/oauth/revoke") == 0
 
 
-def test_a_key_typed_into_the_masked_field_is_nowhere_in_the_notebook(
+def test_an_api_key_is_never_in_the_notebook(
     open_notebook: Callable[..., NotebookPage], sim: Simulator, kernel_environ: dict[str, str], front_end: str
 ) -> None:
     key = sim.new_api_key(GRACE)
@@ -129,7 +129,7 @@ def way_by_browser(notebook: NotebookPage) -> Locator:
     return notebook.output(1).get_by_role("link", name="Open the sign-in page")
 
 
-def test_a_browser_on_the_kernels_machine_ends_the_sign_in_and_the_cell_goes_on(
+def test_a_browser_on_the_kernels_machine_completes_the_sign_in(
     open_notebook: Callable[..., NotebookPage], sim: Simulator
 ) -> None:
     notebook = open_notebook([LOAD, "%%codex\nWho are you?"])
@@ -144,7 +144,7 @@ def test_a_browser_on_the_kernels_machine_ends_the_sign_in_and_the_cell_goes_on(
     assert plain_outputs(notebook)[0].startswith("[Signed in as ada@example.com")
 
 
-def test_a_browser_on_another_machine_ends_it_by_the_address_that_is_pasted(
+def test_a_browser_on_another_machine_completes_the_sign_in_with_a_pasted_address(
     open_notebook: Callable[..., NotebookPage], sim: Simulator
 ) -> None:
     notebook = open_notebook([LOAD, "%%codex\nWho are you?"])

@@ -1,4 +1,4 @@
-"""Stop and interrupt: a streaming cell ends, its stream is closed, what came is kept."""
+"""Stop and interrupt: the cell ends, its stream is closed, the partial answer is kept."""
 
 from __future__ import annotations
 
@@ -54,9 +54,7 @@ def test_the_stop_button_ends_the_turn_and_the_queued_cell_runs(
     assert "Stopped. The partial answer is kept." in kept
 
 
-def test_an_interrupt_of_the_kernel_ends_the_turn_as_it_ends_any_cell(
-    open_notebook: Callable[..., NotebookPage], sim: Simulator
-) -> None:
+def test_a_kernel_interrupt_ends_the_turn(open_notebook: Callable[..., NotebookPage], sim: Simulator) -> None:
     notebook = ask_and_queue(open_notebook)
     notebook.interrupt()
     notebook.wait_until_run(1)

@@ -1,4 +1,4 @@
-"""The account in a notebook: a plain output with buttons beside it."""
+"""The account in a notebook: a plain output with live buttons."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def kernel_environ(kernel_environ: dict[str, str]) -> dict[str, str]:
     return kernel_environ | {"PYTHONPATH": str(ROOT)}
 
 
-def test_the_account_is_plain_in_the_notebook_and_live_beside_it(
+def test_the_account_is_saved_as_plain_output_with_live_buttons(
     open_notebook: Callable[..., NotebookPage],
 ) -> None:
     notebook = open_notebook(

@@ -1,4 +1,4 @@
-"""Every hostile text in every place that a model or a server fills, in front of a real browser."""
+"""Hostile text in every place that a model or a server can fill."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def kernel_environ(kernel_environ: dict[str, str], tmp_path: Path) -> dict[str, 
     return kernel_environ | {"PYTHONPATH": str(ROOT), "CODEX_NB_HOSTILE": str(tmp_path / "hostile.json")}
 
 
-def test_nothing_hostile_is_alive_while_it_streams_afterwards_or_when_reopened(
+def test_hostile_text_has_no_effect_live_saved_or_reopened(
     open_notebook: Callable[..., NotebookPage], beacon: Beacon, tmp_path: Path
 ) -> None:
     texts = [payload(name, beacon.url("hit")) for name in PAYLOADS]

@@ -1,4 +1,4 @@
-"""A whole turn before a person's eyes: live, approved by a button, and afterwards only plain bundles."""
+"""A whole turn: live, approved by a button, saved as plain bundles."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def press(notebook: NotebookPage, name: str) -> None:
     notebook.output(1).get_by_role("button", name=name, exact=True).click()
 
 
-def test_a_turn_is_approved_by_a_click_and_leaves_plain_bundles(
+def test_a_turn_is_approved_by_a_click_and_saved_as_plain_bundles(
     open_notebook: Callable[..., NotebookPage], front_end: FrontEnd
 ) -> None:
     notebook = open_notebook([SETUP, "stage.play(a_look_at_penguins())", LEFT])
@@ -58,7 +58,7 @@ def test_a_turn_is_approved_by_a_click_and_leaves_plain_bundles(
 
 
 @pytest.mark.parametrize(("color_scheme", "viewport"), [("light", (860, 1000))])
-def test_a_plan_is_one_checklist_that_goes_on_above_the_outputs_of_its_steps(
+def test_a_plan_is_one_checklist_above_the_outputs_of_its_steps(
     open_notebook: Callable[..., NotebookPage],
 ) -> None:
     notebook = open_notebook([SETUP, "stage.play(a_plan())"])
@@ -92,7 +92,7 @@ def test_a_plan_is_one_checklist_that_goes_on_above_the_outputs_of_its_steps(
     assert (notebook.script_errors, notebook.console_errors) == ([], [])
 
 
-def test_code_is_changed_before_it_is_approved(open_notebook: Callable[..., NotebookPage]) -> None:
+def test_code_is_edited_before_it_is_approved(open_notebook: Callable[..., NotebookPage]) -> None:
     notebook = open_notebook([SETUP, "stage.play(a_call('print(1)'))", LEFT])
     notebook.run(0)
     notebook.start(1)
@@ -106,7 +106,7 @@ def test_code_is_changed_before_it_is_approved(open_notebook: Callable[..., Note
     notebook.wait_for_text(1, "Python (done, edited by you)")
 
 
-def test_a_rejection_carries_a_word_by_keyboard_alone(open_notebook: Callable[..., NotebookPage]) -> None:
+def test_a_rejection_has_a_comment_by_keyboard_only(open_notebook: Callable[..., NotebookPage]) -> None:
     notebook = open_notebook([SETUP, "stage.play(a_call('print(1)'))", LEFT])
     notebook.run(0)
     notebook.start(1)
@@ -126,7 +126,9 @@ def test_a_rejection_carries_a_word_by_keyboard_alone(open_notebook: Callable[..
 
 
 @only_lab
-def test_stop_keeps_what_has_arrived_and_offers_to_go_on(open_notebook: Callable[..., NotebookPage]) -> None:
+def test_stop_keeps_the_partial_answer_and_offers_to_continue(
+    open_notebook: Callable[..., NotebookPage],
+) -> None:
     setup = SETUP.replace("Stage()", "Stage(offers_more=True)")
     notebook = open_notebook(
         [setup, "stage.play(a_long_answer())", "open_widgets() - before", "stage.commands"]
@@ -147,7 +149,7 @@ def test_stop_keeps_what_has_arrived_and_offers_to_go_on(open_notebook: Callable
     notebook.wait_for_text(3, "[Stop(), Continue()]")
 
 
-def test_a_page_reloaded_in_the_middle_finds_the_answer_again(
+def test_a_page_reloaded_during_a_turn_shows_the_answer_again(
     open_notebook: Callable[..., NotebookPage],
 ) -> None:
     notebook = open_notebook([SETUP, "stage.play(a_long_answer(120))", "open_widgets() - before"])
@@ -191,7 +193,7 @@ def test_a_code_block_is_copied_and_inserted_below(open_notebook: Callable[..., 
     assert notebook.source(3) == "'the next cell'"
 
 
-def test_a_tab_that_nobody_sees_is_sent_nothing_until_it_is_seen(
+def test_a_hidden_tab_receives_nothing_until_it_is_visible(
     open_notebook: Callable[..., NotebookPage],
 ) -> None:
     notebook = open_notebook([SETUP, "stage.play(a_long_answer(100))"])
@@ -219,7 +221,7 @@ WATCHED = """() => {
 }"""
 
 
-def test_what_stands_is_not_drawn_again_while_more_comes(open_notebook: Callable[..., NotebookPage]) -> None:
+def test_completed_blocks_are_not_drawn_again(open_notebook: Callable[..., NotebookPage]) -> None:
     notebook = open_notebook([SETUP, "stage.play(a_long_answer(60))"])
     notebook.run(0)
     notebook.start(1)

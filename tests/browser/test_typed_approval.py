@@ -1,4 +1,4 @@
-"""Approval by typing in a real page: the question holds the code, and none is asked where nobody sees it."""
+"""Approval by typing: the prompt contains the code, and is not shown where the output is captured."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def sim(kernel_environ: dict[str, str]) -> Iterator[Simulator]:
 
 
 @pytest.mark.parametrize("front_end", [FrontEnd.LAB, FrontEnd.NOTEBOOK])
-def test_the_question_in_the_cell_holds_the_code(
+def test_the_typed_approval_prompt_contains_the_code(
     open_notebook: Callable[..., NotebookPage], sim: Simulator, front_end: FrontEnd
 ) -> None:
     sim.add_replies(*CALL, *CALL)

@@ -1,4 +1,4 @@
-"""VS Code's own widget manager and a real kernel: the live transcript, and what is shown where none can be drawn."""
+"""VS Code's widget manager with a real kernel: the live transcript, and the fallbacks without a widget."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def vs_code(
     page.close()
 
 
-def test_the_transcript_streams_asks_while_the_cell_runs_and_leaves_a_bundle(
+def test_the_transcript_streams_asks_for_approval_and_is_saved_as_a_bundle(
     vs_code: VsCode, sim: Simulator
 ) -> None:
     sim.add_replies(*CALL)
@@ -81,7 +81,7 @@ def test_the_transcript_streams_asks_while_the_cell_runs_and_leaves_a_bundle(
     assert (vs_code.missing(), vs_code.console_errors, vs_code.script_errors) == ([], [], [])
 
 
-def test_an_answer_that_was_stopped_is_asked_for_again_by_its_button(vs_code: VsCode, sim: Simulator) -> None:
+def test_retry_asks_again_after_a_stopped_answer_in_vs_code(vs_code: VsCode, sim: Simulator) -> None:
     sim.add_replies(Reply(stream=(Say("It begins", gate="never"), End())))
     sim.add_replies(Reply(stream=(Say("This time it ends."), End())))
     vs_code.open(widget_scripts())
@@ -96,9 +96,7 @@ def test_an_answer_that_was_stopped_is_asked_for_again_by_its_button(vs_code: Vs
     assert vs_code.script_errors == []
 
 
-def test_the_cells_that_are_sent_are_those_that_ran_and_none_is_said_to_be_inserted(
-    vs_code: VsCode, sim: Simulator
-) -> None:
+def test_the_context_is_the_cells_that_ran_and_no_cells_are_inserted(vs_code: VsCode, sim: Simulator) -> None:
     cells = {"cells": [{"kind": "code", "source": "inserted = 1"}]}
     sim.add_replies(Reply(stream=(Call("insert_cells", cells, call_id="call_insert"), End())))
     sim.add_replies(Reply(stream=(Say("Done.\n\n```python\n1\n```"), End())))
@@ -116,7 +114,7 @@ def test_the_cells_that_are_sent_are_those_that_ran_and_none_is_said_to_be_inser
     assert tools.get_by_role("button").count() == 1
 
 
-def test_a_sign_in_stands_in_the_cell_and_the_cell_goes_on_by_itself(vs_code: VsCode, sim: Simulator) -> None:
+def test_a_sign_in_appears_in_the_cell_and_the_cell_continues(vs_code: VsCode, sim: Simulator) -> None:
     sim.add_replies(Reply(stream=(Say("Here again."), End()), authenticated=True))
     sim.expire_access_tokens()
     sim.expire_refresh_tokens()
@@ -137,9 +135,7 @@ def test_a_sign_in_stands_in_the_cell_and_the_cell_goes_on_by_itself(vs_code: Vs
     assert vs_code.script_errors == []
 
 
-def test_where_the_widget_cannot_be_loaded_the_answer_comes_as_html_and_consent_is_typed(
-    vs_code: VsCode, sim: Simulator
-) -> None:
+def test_without_the_widget_answers_are_html_and_approval_is_typed(vs_code: VsCode, sim: Simulator) -> None:
     sim.add_replies(*CALL)
     vs_code.open({})
     vs_code.run(LOAD)
@@ -161,9 +157,7 @@ def test_where_the_widget_cannot_be_loaded_the_answer_comes_as_html_and_consent_
     assert vs_code.script_errors == []
 
 
-def test_a_widget_that_is_loaded_too_late_for_one_cell_is_there_for_the_next(
-    vs_code: VsCode, sim: Simulator
-) -> None:
+def test_a_widget_loaded_too_late_for_one_cell_works_in_the_next(vs_code: VsCode, sim: Simulator) -> None:
     sim.add_replies(Reply(stream=(Say("First comes HTML.", gate="first"), End())))
     sim.add_replies(Reply(stream=(Say("Then comes a widget.", gate="second"), End())))
     vs_code.open(widget_scripts(), late_ms=3000)

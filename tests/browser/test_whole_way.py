@@ -1,4 +1,4 @@
-"""The main job, whole: the CLI's login, real JupyterLab, a streaming answer, consent during the cell, reopening."""
+"""End to end: a login of the real CLI, JupyterLab, a streaming answer, an approval, reopening."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def signed_in_by_the_cli(sim: Simulator, tmp_path: Path, kernel_environ: dict[st
 
 
 @pytest.mark.parametrize("front_end", [FrontEnd.LAB, FrontEnd.NOTEBOOK])
-def test_a_login_of_the_real_cli_answers_in_a_real_notebook_with_consent_during_the_cell(
+def test_a_login_of_the_real_cli_answers_with_an_approval_during_the_cell(
     open_notebook: Callable[..., NotebookPage],
     signed_in_by_the_cli: CodexCli,
     sim: Simulator,
@@ -101,7 +101,7 @@ def test_a_login_of_the_real_cli_answers_in_a_real_notebook_with_consent_during_
 
 
 @pytest.mark.parametrize("front_end", [FrontEnd.LAB])
-def test_code_that_is_always_allowed_is_asked_for_once_and_other_code_again(
+def test_always_allowed_code_is_asked_about_once_and_other_code_again(
     open_notebook: Callable[..., NotebookPage], kernel_environ: dict[str, str]
 ) -> None:
     def run(code: str, call_id: str) -> Reply:

@@ -1,4 +1,4 @@
-"""Turns to look at, for :mod:`tests.browser.transcript_stage`."""
+"""Turns for :mod:`tests.browser.transcript_stage`."""
 
 from __future__ import annotations
 

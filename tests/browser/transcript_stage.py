@@ -1,4 +1,4 @@
-"""A turn without a model, played on a real transcript inside a notebook's kernel."""
+"""Plays a turn without a model on a real transcript in a kernel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A notebook in a page made of what VS Code publishes as packages; what its page is not, stands in its script."""
+"""A page made of the packages that VS Code publishes; its script lists what is rewritten."""
 
 from __future__ import annotations
 
