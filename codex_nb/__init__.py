@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from codex_nb.session.batch import Executor
     from codex_nb.session.events import Answer, TurnEvent
-    from codex_nb.tools.base import Tool, tool
+    from codex_nb.tools.base import Tool
+    from codex_nb.tools.decorator import tool
     from codex_nb.ui.account import AccountReport
 
     Approval = Literal["ask", "auto", "all", "never"]
@@ -46,7 +47,7 @@ def ask(
     effort: str | None = None,
     thread: str | None = None,
     context: bool = False,
-    tools: Sequence[Tool | Callable[..., Any]] = (),
+    tools: Sequence[Tool[Any] | Callable[..., Any]] = (),
     images: Sequence[str] = (),
     schema: Any = None,
     approval: Approval = "ask",
@@ -76,7 +77,7 @@ async def aask(
     effort: str | None = None,
     thread: str | None = None,
     context: bool = False,
-    tools: Sequence[Tool | Callable[..., Any]] = (),
+    tools: Sequence[Tool[Any] | Callable[..., Any]] = (),
     images: Sequence[str] = (),
     schema: Any = None,
     approval: Approval = "ask",
@@ -102,7 +103,7 @@ async def astream(
     effort: str | None = None,
     thread: str | None = None,
     context: bool = False,
-    tools: Sequence[Tool | Callable[..., Any]] = (),
+    tools: Sequence[Tool[Any] | Callable[..., Any]] = (),
     images: Sequence[str] = (),
     schema: Any = None,
     approval: Approval = "ask",
@@ -180,7 +181,7 @@ def _options(arguments: dict[str, Any]) -> dict[str, Any]:
 def __getattr__(name: str) -> Any:
     """Import the ``tool`` decorator when it is first used: it brings pydantic along."""
     if name == "tool":
-        from codex_nb.tools.base import tool
+        from codex_nb.tools.decorator import tool
 
         return tool
     from codex_nb.words.kernel import no_attribute

@@ -87,13 +87,13 @@ def _request(
     effort: str | None,
     thread: str | None,
     context: bool,
-    tools: Sequence[Tool | Callable[..., Any]],
+    tools: Sequence[Tool[Any] | Callable[..., Any]],
     images: Sequence[str],
     schema: Any,
     approval: str,
     profile: str | None,
 ) -> tuple[Profile, TurnRequest]:
-    from codex_nb.tools.base import tool
+    from codex_nb.tools.decorator import tool
 
     opened = session.profile(profile)
     namespace = session.namespace

@@ -247,3 +247,9 @@ class ConfigError(CodexError):
         super().__init__(message, hint=hint)
         self.path = path
         self.key = key
+
+    @classmethod
+    def invalid_value(cls, path: str, key: str, expected: str) -> Self:
+        """Return the error for a value of another kind than is expected."""
+        message = f"{path}: invalid value of {key}: expected {expected}."
+        return cls(message, path=path, key=key, hint=f"Correct the value of {key}.")

@@ -18,7 +18,7 @@ from codex_nb.auth import (
     account_status,
     examine,
     open_credentials,
-    open_flow,
+    open_login,
 )
 from codex_nb.config.settings import Environment, load_settings
 from codex_nb.errors import CodexError, ConfigError
@@ -34,7 +34,7 @@ from codex_nb.words import identities as words
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
-    from codex_nb.auth import Finding, FlowKind, LoginFlow, Route
+    from codex_nb.auth import Finding, LoginFlow, LoginMethod, Route
     from codex_nb.auth.sources import ExternalTokenProvider
     from codex_nb.config.settings import Settings
     from codex_nb.http import httpx
@@ -151,9 +151,9 @@ class Profile:
         """Give the credentials that the next request is signed with; raises SignInRequired."""
         return await self.credentials.current()
 
-    def login_flow(self, way: FlowKind) -> LoginFlow:
+    def login_flow(self, way: LoginMethod) -> LoginFlow:
         """Begin a sign-in."""
-        return open_flow(way, self.credentials)
+        return open_login(way, self.credentials)
 
     async def status(self) -> Status:
         """Tell who is signed in, and the limits where they can be had."""

@@ -1,8 +1,8 @@
 """The whole suite in one command: ``python -m tests [pytest options]``.
 
-While the tiers' tools are being set up the tests that need none of them run; then the browser's and the others' side by
-side. What failed there beside the others is run once more by itself, and named: a machine that was too busy is told
-from a fault, which fails again. The last line counts all parts.
+The tests that need only Python run while the tools of the other tiers are set up; then the browser tests and the others
+run in parallel. If a few tests fail there, they are run once more alone and reported, which distinguishes an overloaded
+machine from a defect. The last line counts all tests.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 TESTS_FAILED = 1
 NO_TESTS_COLLECTED = 5
-MOST_REPEATED = 10  # more failures than that are no accident
+MAX_RERUNS = 10  # more failures are not due to load
 
 
 @dataclass(frozen=True)
@@ -32,15 +32,15 @@ class Part:
 
     name: str
     marks: str
-    side_by_side: tuple[str, ...] = ()
+    parallel: tuple[str, ...] = ()
 
     @property
     def report(self) -> Path:
-        """Where pytest writes what happened."""
+        """The file of pytest's report."""
         return tiers.ARTIFACTS / f"junit-{self.name}.xml"
 
     def command(self, options: Sequence[str]) -> list[str]:
-        """Return the command that runs it; each part remembers its own failures."""
+        """Return the command that runs it; each part has its own cache of failures."""
         pytest = [
             sys.executable,
             "-m",
@@ -50,7 +50,7 @@ class Part:
             "-o",
             f"cache_dir=.pytest_cache/{self.name}",
         ]
-        return [*pytest, *self.side_by_side, f"--junit-xml={self.report}", "--durations=10", *options]
+        return [*pytest, *self.parallel, f"--junit-xml={self.report}", "--durations=10", *options]
 
     def failed(self) -> list[str]:
         """Return the tests that failed when the part was run."""
@@ -64,13 +64,13 @@ PARTS = (PYTHON, BROWSER, PROGRAMS)
 
 
 def run(part: Part, options: Sequence[str]) -> int:
-    """Run a part here and now; return pytest's exit code."""
+    """Run a part and wait for it; return pytest's exit code."""
     return subprocess.run(part.command(options), cwd=tiers.ROOT, check=False).returncode
 
 
 @contextmanager
 def beside(name: str, command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a command beside the block; afterwards wait for it and print what it said."""
+    """Run a command in parallel with the block; then wait for it and print its output."""
     log = tiers.ARTIFACTS / f"{name}.log"
     with log.open("w") as out:
         process = subprocess.Popen(command, cwd=tiers.ROOT, stdout=out, stderr=out)
@@ -82,7 +82,7 @@ def beside(name: str, command: Sequence[str]) -> Iterator[subprocess.Popen[bytes
 
 
 def failures(report: Path) -> list[str]:
-    """Return the names of the tests that a report holds as failed."""
+    """Return the names of the failed tests in a report."""
     cases = ET.parse(report).getroot().iter("testcase")  # noqa: S314 - our own pytest wrote it
     return [
         f"{case.get('classname')}::{case.get('name')}"
@@ -91,10 +91,10 @@ def failures(report: Path) -> list[str]:
     ]
 
 
-def settled(part: Part, code: int, options: Sequence[str]) -> tuple[int, int]:
-    """Run a few failed tests by themselves; return the part's exit code and how many tests have failed in the end."""
+def rerun_failures(part: Part, code: int, options: Sequence[str]) -> tuple[int, int]:
+    """Run a few failed tests again, alone; return the part's exit code and the number of tests that failed twice."""
     names = part.failed()
-    if code != TESTS_FAILED or not 0 < len(names) <= MOST_REPEATED:
+    if code != TESTS_FAILED or not 0 < len(names) <= MAX_RERUNS:
         return code, len(names)
     again = Part(f"{part.name}-again", part.marks)
     again.report.unlink(missing_ok=True)
@@ -102,7 +102,7 @@ def settled(part: Part, code: int, options: Sequence[str]) -> tuple[int, int]:
     code = subprocess.run(command, cwd=tiers.ROOT, check=False).returncode
     still = set(again.failed())
     for name in names:
-        print(f"{'failed twice' if name in still else 'failed beside others, passed by itself'}: {name}")
+        print(f"{'failed twice' if name in still else 'failed in parallel, passed alone'}: {name}")
     return code, len(still)
 
 
@@ -119,13 +119,13 @@ def count(reports: Sequence[Path]) -> tuple[int, int, int]:
     return total - failed - skipped, failed, skipped
 
 
-def ended_badly(codes: set[int]) -> set[int]:
-    """Return the exit codes that neither passing, failing nor empty parts have: a crash, a kill, a wrong option."""
+def abnormal(codes: set[int]) -> set[int]:
+    """Return the exit codes of a crash, a kill or an invalid option."""
     return codes - {0, TESTS_FAILED, NO_TESTS_COLLECTED}
 
 
 def main(options: Sequence[str]) -> int:
-    """Run all parts; succeed when none failed and some test ran."""
+    """Run all parts; succeed if none failed and at least one test ran."""
     begin = time.monotonic()
     tiers.ARTIFACTS.mkdir(exist_ok=True)
     for part in PARTS:
@@ -135,14 +135,14 @@ def main(options: Sequence[str]) -> int:
     with beside(PROGRAMS.name, PROGRAMS.command(options)) as programs:
         codes[BROWSER] = run(BROWSER, options)
     codes[PROGRAMS] = programs.returncode
-    bad = ended_badly(set(codes.values()))
+    bad = abnormal(set(codes.values()))
     for code in bad:
-        print(f"a part of the suite did not come to its end: exit status {code}")
+        print(f"a part of the suite did not finish: exit status {code}")
     passed, failed, skipped = count([part.report for part in PARTS])
     failed += len(bad)
     for part in (BROWSER, PROGRAMS):
         before = len(part.failed())
-        codes[part], still = settled(part, codes[part], options)
+        codes[part], still = rerun_failures(part, codes[part], options)
         passed, failed = passed + before - still, failed - before + still
     print(f"the whole suite took {time.monotonic() - begin:.0f} s")
     print(f"{passed} passed, {failed} failed, {skipped} skipped", flush=True)

@@ -1,4 +1,4 @@
-"""The leak scanner that every test shares: finds a secret in any text or bytes, in the forms secrets travel in.
+"""The leak scanner of the tests: finds secrets in text or bytes, in any encoding.
 
 It looks for the value itself, for its base64 forms (standard and URL alphabet, at each of the three byte offsets) and
 for its percent-encoded, JSON-escaped and hexadecimal forms.
@@ -33,7 +33,7 @@ class Leak:
 
 
 def _base64_forms(value: bytes) -> Iterator[tuple[str, bytes]]:
-    """Yield the part of the value's base64 text that does not depend on what stands around it."""
+    """Yield the part of the value's base64 text that does not depend on the surrounding bytes."""
     for offset in range(BASE64_GROUP):
         padded = b"\0" * offset + value
         whole = len(padded) - len(padded) % BASE64_GROUP
@@ -45,7 +45,7 @@ def _base64_forms(value: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def forms(secret: str) -> dict[bytes, str]:
-    """Return each byte sequence that would give the secret away, with the name of its form."""
+    """Return each byte sequence that would reveal the secret, with the name of its form."""
     value = secret.encode()
     found = {text: name for name, text in _base64_forms(value)}
     found[value.hex().encode()] = "hex"
@@ -57,12 +57,12 @@ def forms(secret: str) -> dict[bytes, str]:
 
 
 def find_leaks(content: str | bytes, secrets: Mapping[str, str], place: str = "the text") -> list[Leak]:
-    """Return where any of the named secrets shows in the content; each secret and form once."""
+    """Return the secrets found in the content; each secret and form once."""
     data = content.encode() if isinstance(content, str) else content
     leaks = []
     for name, secret in secrets.items():
         if len(secret) < SHORTEST:
-            message = f"{name} is too short to be looked for"
+            message = f"{name} is too short to search for"
             raise ValueError(message)
         shown = {form for text, form in forms(secret).items() if text in data}
         leaks += [Leak(name, form, place) for form in sorted(shown)]
@@ -70,7 +70,7 @@ def find_leaks(content: str | bytes, secrets: Mapping[str, str], place: str = "t
 
 
 def find_leaks_in_files(paths: Iterable[Path], secrets: Mapping[str, str]) -> list[Leak]:
-    """Scan files, and folders with all that lies in them."""
+    """Scan files, and folders recursively."""
     leaks = []
     for path in paths:
         files = sorted(path.rglob("*")) if path.is_dir() else [path]

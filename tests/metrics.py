@@ -1,7 +1,7 @@
-"""How the code is built, in figures: ``python -m tests.metrics [checkout]``.
+"""Size and structure of the code: ``python -m tests.metrics [checkout]``.
 
-Sizes, import levels, cycles and Protocols are read from the sources of a checkout (this one unless another is named).
-What a cell enters and how deep a delta passes are measured here, by running a cell on the simulator.
+Sizes, import levels, cycles and Protocols are read from the sources of a checkout (by default this one). The modules
+that a cell enters and the depth of async iterators are measured by running a cell of this checkout on the simulator.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Sources:
 
     @cached_property
     def imports(self) -> dict[str, set[str]]:
-        """What each module imports of the package, wherever the import stands and whatever it is for."""
+        """What each module imports of the package, including imports for type checking and inside functions."""
         found: dict[str, set[str]] = {name: set() for name in self.modules}
         for name, tree in self.trees.items():
             for node in ast.walk(tree):
@@ -110,20 +110,20 @@ def cycles(imports: dict[str, set[str]]) -> list[list[str]]:
 
 def levels(imports: dict[str, set[str]]) -> int:
     """Return the longest chain of packages and top-level modules that import each other."""
-    rooms: dict[str, set[str]] = defaultdict(set)
+    packages: dict[str, set[str]] = defaultdict(set)
     for name, targets in imports.items():
-        rooms[room(name)] |= {room(target) for target in targets} - {room(name)}
+        packages[package_of(name)] |= {package_of(target) for target in targets} - {package_of(name)}
 
     @cache
     def level(name: str, above: frozenset[str] = frozenset()) -> int:
-        below = rooms[name] - above
+        below = packages[name] - above
         return 1 + max((level(target, above | {name}) for target in below), default=0)
 
-    return max(level(name) for name in list(rooms))
+    return max(level(name) for name in list(packages))
 
 
-def room(name: str) -> str:
-    """Return the package or top-level module that a module belongs to."""
+def package_of(name: str) -> str:
+    """Return the package or top-level module of a module."""
     return ".".join(name.split(".")[:2])
 
 
@@ -151,7 +151,7 @@ def protocols(trees: dict[str, ast.Module]) -> dict[str, int]:
 
 
 def assertions(root: Path) -> int:
-    """Count what the tests hold: ``assert`` statements, expected exceptions and warnings, calls of assert helpers."""
+    """Count the assertions of the tests: ``assert``, expected exceptions and warnings, calls of assert helpers."""
     count = 0
     for path in (root / "tests").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -166,7 +166,7 @@ def assertions(root: Path) -> int:
 
 
 class Trace:
-    """Notes, while it is on, the modules that are entered and the deepest nest of async iterators."""
+    """Records, while it is on, the modules that are entered and the deepest nesting of async iterators."""
 
     def __init__(self) -> None:
         self.on = False
@@ -174,7 +174,7 @@ class Trace:
         self.nested: list[str] = []
 
     def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
-        """Take a profile event."""
+        """Record a profile event."""
         del argument
         if not self.on or event != "call" or "/codex_nb/" not in frame.f_code.co_filename:
             return

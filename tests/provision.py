@@ -1,8 +1,7 @@
-"""Set up what the tiers need: ``python -m tests.provision [tier ...]``. Running it again costs nothing.
+"""Set up the tools of the tiers, unless they are set up: ``python -m tests.provision [tier ...]``.
 
-Each tier ends with one line: ready or why not, and the seconds it took; the same stands in ``.tiers/report.json``,
-where :mod:`tests.tiers` finds it. A tier that cannot be had is not an error here: whether it must run is decided by
-the tests.
+The result for each tier (ready, or the reason why not, and the time) is printed and written to ``.tiers/report.json``,
+which :mod:`tests.tiers` reads. A tier that is not available is not an error here; the tests decide whether it must run.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ AXE = "axe-core@4.14.1"
 QT_LIBRARIES = ("libegl1", "libgl1", "libglib2.0-0", "libxkbcommon0", "libfontconfig1", "libdbus-1-3")
 REHYPE = "rehype@13.0.2"
 REHYPE_SANITIZE = "rehype-sanitize@6.0.0"
-VS_CODE = (  # what VS Code draws notebook outputs with, and what the page around it needs to reach a kernel
+VS_CODE = (  # what VS Code renders outputs with, and what its page needs to connect to a kernel
     "@vscode/jupyter-ipywidgets8@1.0.9",
     "@jupyterlab/services@7.6.6",
     "requirejs@2.3.8",
@@ -39,15 +38,15 @@ VS_CODE = (  # what VS Code draws notebook outputs with, and what the page aroun
     "dompurify@3.2.7",
 )
 
-one_at_a_time = threading.Lock()
+apt_lock = threading.Lock()
 
 
-class NotHereError(Exception):
-    """A tier's tool cannot be had on this machine; the message says why."""
+class UnavailableError(Exception):
+    """The tool of a tier is not available on this machine; the message says why."""
 
 
 def run(command: Sequence[str], **environ: str) -> None:
-    """Run one set-up command; its last lines become the reason when it fails."""
+    """Run a set-up command; if it fails, the end of its output is the reason."""
     shown = " ".join(command)
     try:
         done = subprocess.run(
@@ -61,22 +60,22 @@ def run(command: Sequence[str], **environ: str) -> None:
         )
     except FileNotFoundError:
         reason = f"{command[0]} is not installed"
-        raise NotHereError(reason) from None
+        raise UnavailableError(reason) from None
     if done.returncode:
         tail = " / ".join((done.stderr or done.stdout).strip().splitlines()[-3:])
         reason = f"{shown} ended with {done.returncode}: {tail}"
-        raise NotHereError(reason)
+        raise UnavailableError(reason)
 
 
 def install_from_debian(what: str, *packages: str) -> None:
-    """Install Debian's packages where this process may; ``what`` says what is missing without them."""
+    """Install Debian packages if permitted; ``what`` says what is missing without them."""
     if shutil.which("apt-get") is None:
         reason = f"{what}, and no apt-get to install it"
-        raise NotHereError(reason)
+        raise UnavailableError(reason)
     if os.geteuid() != 0:
         reason = f"{what}; as root: apt-get install {' '.join(packages)}"
-        raise NotHereError(reason)
-    with one_at_a_time:  # two tiers are set up side by side
+        raise UnavailableError(reason)
+    with apt_lock:  # two tiers are set up in parallel
         run(["apt-get", "update"])
         run(
             ["apt-get", "install", "--yes", "--no-install-recommends", *packages],
@@ -85,30 +84,30 @@ def install_from_debian(what: str, *packages: str) -> None:
 
 
 def install_chromium() -> None:
-    """Install Debian's Chromium when there is none."""
+    """Install Debian's Chromium unless one is installed."""
     if tiers.chromium() is None:
-        install_from_debian("no Chromium here (or set CODEX_NB_CHROMIUM)", "chromium")
+        install_from_debian("no Chromium (or set CODEX_NB_CHROMIUM)", "chromium")
 
 
 def install_qt_libraries() -> None:
-    """Install the system's libraries that Qt loads, when it cannot be loaded without."""
+    """Install the system libraries of Qt unless it can be loaded."""
     from tests.kernel.provision import QT_CONSOLE
 
     try:
         run([str(QT_CONSOLE.python), "-c", "import PySide6.QtWidgets"])
-    except NotHereError as error:
+    except UnavailableError as error:
         install_from_debian(f"Qt cannot be loaded ({error})", *QT_LIBRARIES)
 
 
 def is_installed(target: Path, package: str) -> bool:
-    """Say whether an npm package lies in a folder, at the version it names."""
+    """Whether a folder has an npm package in the required version."""
     name, _, version = package.rpartition("@")
     manifest = target / "node_modules" / name / "package.json"
     return manifest.exists() and json.loads(manifest.read_text())["version"] == version
 
 
 def unpack_from_npm(folder: str, package: str) -> None:
-    """Put the files of one npm package into a folder under ``.tiers``, without what it depends on."""
+    """Unpack an npm package into a folder in ``.tiers``, without its dependencies."""
     target = tiers.TIERS_FOLDER / folder
     if is_installed(target, package):
         return
@@ -123,7 +122,7 @@ def unpack_from_npm(folder: str, package: str) -> None:
 
 
 def install_from_npm(folder: str, package: str) -> None:
-    """Install one npm package, at the version it names, into a folder of its own under ``.tiers``."""
+    """Install an npm package into a folder in ``.tiers``."""
     target = tiers.TIERS_FOLDER / folder
     if is_installed(target, package):
         return
@@ -152,7 +151,7 @@ def set_up_browser() -> None:
     for package in VS_CODE:
         unpack_from_npm("vscode", package)
     if shutil.which("pandoc") is None:
-        install_from_debian("no pandoc here", "pandoc")
+        install_from_debian("no pandoc", "pandoc")
 
 
 def set_up_contract() -> None:
@@ -161,13 +160,13 @@ def set_up_contract() -> None:
 
 
 def set_up_kernel() -> None:
-    """The kernels of each generation, and the Qt console."""
-    by_its_own_program("kernel")()
+    """Ipykernel in several versions, and the Qt console."""
+    from_folder("kernel")()
     install_qt_libraries()
 
 
-def by_its_own_program(tier: str) -> Callable[[], None]:
-    """Return the set-up that lies in the tier's folder as ``provision.py``."""
+def from_folder(tier: str) -> Callable[[], None]:
+    """Return the set-up in ``provision.py`` of the tier's folder."""
 
     def set_up() -> None:
         if (tiers.TESTS / tier / "provision.py").exists():
@@ -180,36 +179,36 @@ SET_UPS: Mapping[str, Callable[[], None]] = {
     "browser": set_up_browser,
     "contract": set_up_contract,
     "kernel": set_up_kernel,
-    "servers": by_its_own_program("servers"),
-    "pythons": by_its_own_program("pythons"),
+    "servers": from_folder("servers"),
+    "pythons": from_folder("pythons"),
 }
 
 
 def set_up(tier: str) -> dict[str, object]:
-    """Set one tier up and tell how it went."""
+    """Set up a tier and return the result."""
     begin = time.monotonic()
     try:
         SET_UPS[tier]()
         outcome: dict[str, object] = {"ready": True, "reason": ""}
-    except NotHereError as error:
+    except UnavailableError as error:
         outcome = {"ready": False, "reason": str(error)}
     outcome["seconds"] = round(time.monotonic() - begin, 1)
-    state = "ready" if outcome["ready"] else f"not here: {outcome['reason']}"
+    state = "ready" if outcome["ready"] else f"not available: {outcome['reason']}"
     print(f"  {tier:<10} {outcome['seconds']:>6} s  {state}", flush=True)
     return outcome
 
 
-def remember(outcomes: Mapping[str, dict[str, object]]) -> None:
-    """Write the outcomes beside those of the tiers that were not touched this time."""
+def save(outcomes: Mapping[str, dict[str, object]]) -> None:
+    """Write the results, in addition to those of the other tiers."""
     report = json.loads(tiers.REPORT.read_text()) if tiers.REPORT.exists() else {}
     report.update(outcomes)
-    fresh = tiers.REPORT.with_suffix(".new")
-    fresh.write_text(json.dumps(report, indent=1))
-    fresh.replace(tiers.REPORT)
+    temporary = tiers.REPORT.with_suffix(".new")
+    temporary.write_text(json.dumps(report, indent=1))
+    temporary.replace(tiers.REPORT)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Set up the named tiers, all of them when none is named; two at a time."""
+    """Set up the named tiers, or all, two at a time."""
     unknown = set(arguments) - set(SET_UPS)
     if unknown:
         print(f"no set-up for {', '.join(sorted(unknown))}; there is one for {', '.join(SET_UPS)}")
@@ -221,7 +220,7 @@ def main(arguments: Sequence[str]) -> int:
         print("setting up the tiers", flush=True)
         with ThreadPoolExecutor(max_workers=2) as pool:
             outcomes = dict(zip(names, pool.map(set_up, names), strict=True))
-        remember(outcomes)
+        save(outcomes)
     return 0
 
 

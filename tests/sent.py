@@ -1,4 +1,4 @@
-"""Reading what a client sent to the simulator: the words, the fences around them, the tools that were offered."""
+"""What a client sent to the simulator: texts, untrusted blocks, tool outputs, offered tools."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
     from codex_nb.simulator import RecordedRequest
 
-_FENCED = re.compile(r"^<data-([0-9a-f]{12}) of=\"[^\"\n]*\">\n.*?^</data-\1>$", re.MULTILINE | re.DOTALL)
+_UNTRUSTED_BLOCK = re.compile(
+    r"^<data-([0-9a-f]{12}) of=\"[^\"\n]*\">\n.*?^</data-\1>$", re.MULTILINE | re.DOTALL
+)
 
 
 def items_of(request: RecordedRequest) -> list[dict[str, Any]]:
@@ -21,7 +23,7 @@ def items_of(request: RecordedRequest) -> list[dict[str, Any]]:
 
 
 def texts_of(item: Mapping[str, Any]) -> list[str]:
-    """Return every text that an item says to the model."""
+    """Return every text in an item."""
     if item["type"] == "message":
         return [part["text"] for part in item["content"] if "text" in part]
     if item["type"].endswith("_output"):
@@ -31,32 +33,35 @@ def texts_of(item: Mapping[str, Any]) -> list[str]:
 
 
 def context_of(request: RecordedRequest) -> str:
-    """Return the newest message about the notebook: what the last question told of it."""
-    told = [
+    """Return the last message with notebook context."""
+    contexts = [
         text
         for item in items_of(request)
         if item["type"] == "message" and item["role"] == "user"
         for text in texts_of(item)
-        if _FENCED.search(text)
+        if _UNTRUSTED_BLOCK.search(text)
     ]
-    return told[-1] if told else ""
+    return contexts[-1] if contexts else ""
 
 
-def outside_of_fences(request: RecordedRequest) -> str:
-    """Return everything that reaches the model as somebody's word: all texts without what fences hold."""
-    said = [_FENCED.sub("", text) for item in items_of(request) for text in texts_of(item)]
-    called = [
+def text_outside_untrusted_blocks(request: RecordedRequest) -> str:
+    """Return all text that the model may take for instructions: everything outside untrusted blocks."""
+    texts = [_UNTRUSTED_BLOCK.sub("", text) for item in items_of(request) for text in texts_of(item)]
+    calls = [
         json.dumps(item)
         for item in items_of(request)
         if item["type"] not in {"message", "reasoning"} and not texts_of(item)
     ]
-    return "\n".join([*said, *called, str(request.body.get("instructions", ""))])
+    return "\n".join([*texts, *calls, str(request.body.get("instructions", ""))])
 
 
-def inside_of_fences(request: RecordedRequest) -> str:
-    """Return everything that stands inside fences."""
+def untrusted_blocks_of(request: RecordedRequest) -> str:
+    """Return all untrusted blocks."""
     found = [
-        match[0] for item in items_of(request) for text in texts_of(item) for match in _FENCED.finditer(text)
+        match[0]
+        for item in items_of(request)
+        for text in texts_of(item)
+        for match in _UNTRUSTED_BLOCK.finditer(text)
     ]
     return "\n".join(found)
 
@@ -71,7 +76,7 @@ def outputs_of(request: RecordedRequest) -> dict[str, str]:
 
 
 def offered_tools(request: RecordedRequest) -> set[str]:
-    """Return the names of the tools that the model is told of."""
+    """Return the names of the offered tools."""
     tools = list(request.body.get("tools") or [])
     for item in items_of(request):
         tools += item.get("tools") or []

@@ -24,12 +24,12 @@ SECRETS = {"the key": SECRET}
         (SECRET.encode().hex(), "hex"),
     ],
 )
-def test_a_secret_is_found_in_each_form_it_travels_in(content: str, form: str) -> None:
+def test_a_secret_is_found_in_every_encoding(content: str, form: str) -> None:
     assert Leak("the key", form, "the text") in find_leaks(content, SECRETS)
 
 
 @given(st.binary(max_size=8), st.binary(max_size=8), st.booleans())
-def test_base64_is_seen_through_whatever_stands_around_the_secret(
+def test_a_secret_is_found_in_base64_with_any_surrounding_bytes(
     before: bytes, after: bytes, url_safe: bool
 ) -> None:
     encode = base64.urlsafe_b64encode if url_safe else base64.b64encode
@@ -38,11 +38,11 @@ def test_base64_is_seen_through_whatever_stands_around_the_secret(
 
 
 @given(st.text(alphabet="abcdefghijkl mnop", max_size=200))
-def test_a_text_without_the_secret_is_clean(text: str) -> None:
+def test_a_text_without_the_secret_has_no_leaks(text: str) -> None:
     assert find_leaks(text, SECRETS) == []
 
 
-def test_a_folder_is_scanned_with_all_that_lies_in_it(tmp_path: Path) -> None:
+def test_a_folder_is_scanned_recursively(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "log").write_text(f"... {SECRET} ...")
     (tmp_path / "clean").write_text("nothing")

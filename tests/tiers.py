@@ -1,8 +1,8 @@
-"""The tiers of tests: which folder needs which tool, and whether the tool is here.
+"""The tiers of tests: the tool that each folder needs, and whether it is available.
 
-A tier is a folder of ``tests``; everything that lies in none of them is the unit tier and needs only Python. Outside
-CI a tier whose tool cannot be had is skipped with its reason; where ``CODEX_NB_DEMAND_TIERS`` names it (``all``, or
-names with commas), its tests fail instead.
+A tier is a folder of ``tests``; all other tests are the unit tier and need only Python. A tier whose tool is not
+available is skipped, with the reason; its tests fail instead in CI, or if ``CODEX_NB_DEMAND_TIERS`` names it (``all``,
+or names separated by commas).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ REPORT = TIERS_FOLDER / "report.json"
 
 @dataclass(frozen=True)
 class Tier:
-    """One tier; ``missing`` says in one line what it lacks on this machine, or None."""
+    """A tier; ``missing`` returns what it lacks on this machine, or None."""
 
     name: str
     missing: Callable[[], str | None]
@@ -49,12 +49,12 @@ def codex_cli() -> Path | None:
 
 
 def is_thorough() -> bool:
-    """Say whether the longest tests run at full strength: in CI, a short form of them elsewhere."""
+    """Whether the longest tests run in full (in CI) or in a short form."""
     return os.environ.get("CI") == "true"
 
 
 def provisioning_failure(tier: str) -> str | None:
-    """Return why ``python -m tests.provision`` could not set a tier up, None when it could."""
+    """Return why ``python -m tests.provision`` could not set up a tier, or None."""
     if not REPORT.exists():
         return f"not set up yet: python -m tests.provision {tier}"
     outcome = json.loads(REPORT.read_text()).get(tier)
@@ -87,7 +87,7 @@ def _needs_browser() -> str | None:
 
 def _needs_codex_cli() -> str | None:
     if codex_cli() is None:
-        return provisioning_failure("contract") or "the Codex CLI is not where it was installed"
+        return provisioning_failure("contract") or "the installed Codex CLI was removed"
     return None
 
 
@@ -119,7 +119,7 @@ TIERS: Mapping[str, Tier] = {
 
 
 def tier_of(path: Path) -> Tier:
-    """Return the tier of a test file: the folder below ``tests`` when it is one, unit otherwise."""
+    """Return the tier of a test file, by its folder."""
     try:
         folder = path.resolve().relative_to(TESTS).parts[0]
     except ValueError:
@@ -129,7 +129,7 @@ def tier_of(path: Path) -> Tier:
 
 def demanded(environ: Mapping[str, str]) -> frozenset[str]:
     """Return the tiers that must run here."""
-    wish = environ.get("CODEX_NB_DEMAND_TIERS", "all" if environ.get("CI") == "true" else "")
-    if wish == "all":
+    wanted = environ.get("CODEX_NB_DEMAND_TIERS", "all" if environ.get("CI") == "true" else "")
+    if wanted == "all":
         return frozenset(TIERS)
-    return frozenset(name.strip() for name in wish.split(",") if name.strip())
+    return frozenset(name.strip() for name in wanted.split(",") if name.strip())

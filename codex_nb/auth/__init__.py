@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from codex_nb.auth.credentials import Account, AuthMode, Credentials
 from codex_nb.auth.diagnostics import AccountStatus, Finding, account_status, describe, examine
-from codex_nb.auth.factory import FlowKind, open_credentials, open_flow, open_store
+from codex_nb.auth.factory import LoginMethod, open_credentials, open_login, open_store
 from codex_nb.auth.login import (
     AccessTokenLogin,
     ApiKeyLogin,
     BrowserLogin,
     DeviceCodeLogin,
-    EnterCode,
     EnterSecret,
+    EnterUserCode,
     LoginFlow,
     LoginStep,
     OpenUrl,
@@ -32,12 +32,12 @@ __all__ = [
     "CredentialManager",
     "Credentials",
     "DeviceCodeLogin",
-    "EnterCode",
     "EnterSecret",
+    "EnterUserCode",
     "ExternalTokens",
     "Finding",
-    "FlowKind",
     "LoginFlow",
+    "LoginMethod",
     "LoginStep",
     "OpenUrl",
     "Route",
@@ -49,6 +49,6 @@ __all__ = [
     "describe",
     "examine",
     "open_credentials",
-    "open_flow",
+    "open_login",
     "open_store",
 ]

@@ -29,7 +29,7 @@ from codex_nb.words import network
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from codex_nb.auth.auth_json import AuthDotJson
+    from codex_nb.auth.auth_json import AuthFile
     from codex_nb.auth.credentials import Clock
     from codex_nb.config.settings import Settings
 
@@ -172,7 +172,7 @@ def _unreachable(what: str, why: str) -> RefreshFailed:
 WHOAMI_TIMEOUT_S = 20.0
 
 
-class Identities:
+class CredentialResolver:
     """Completes credentials and remembers the outcome for as long as the process lives."""
 
     def __init__(self, http: httpx.AsyncClient, settings: Settings, *, clock: Clock) -> None:
@@ -181,7 +181,7 @@ class Identities:
         self._agents = AgentRegistry(http, settings, clock=clock)
         self._known: dict[str, Credentials] = {}
 
-    async def complete(self, found: Credentials, document: AuthDotJson | None = None) -> Credentials:
+    async def complete(self, found: Credentials, document: AuthFile | None = None) -> Credentials:
         """Give the credentials with their account; those that say it themselves come back as they are."""
         match found.mode:
             case AuthMode.PERSONAL_ACCESS_TOKEN if found.bearer is not None:

@@ -45,7 +45,7 @@ class _Document(BaseModel):
         return repr(self)
 
 
-class OAuthProvenance(_Document):
+class TokenProvenance(_Document):
     """Which authorization server issued the tokens, and to which client."""
 
     issuer: str | None = None
@@ -58,12 +58,12 @@ class Tokens(_Document):
     id_token: SecretStr | None = None
     access_token: SecretStr | None = None
     refresh_token: SecretStr | None = None
-    oauth_provenance: OAuthProvenance | None = None
+    oauth_provenance: TokenProvenance | None = None
     login_owner_id: SecretStr | None = None
     account_id: str | None = None
 
 
-class AuthDotJson(_Document):
+class AuthFile(_Document):
     """The whole of ``auth.json``."""
 
     auth_mode: str | None = None
@@ -83,7 +83,7 @@ class AuthDotJson(_Document):
 
     @property
     def refreshed_at(self) -> datetime | None:
-        """When the tokens were last renewed; None when absent or not a time. A time without zone is UTC."""
+        """When the tokens were last refreshed; None when absent or not a time. A time without zone is UTC."""
         value = None if self.last_refresh is None else self.last_refresh.get_secret_value()
         if not isinstance(value, str):
             return None
@@ -94,7 +94,7 @@ class AuthDotJson(_Document):
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def parse_auth_json(text: SecretStr) -> AuthDotJson | str:
+def parse_auth_json(text: SecretStr) -> AuthFile | str:
     """Parse the text of ``auth.json``, or say in a few words why it cannot be parsed.
 
     The reason is returned, not raised: an exception from here would carry the file's text in its frames.
@@ -106,7 +106,7 @@ def parse_auth_json(text: SecretStr) -> AuthDotJson | str:
     if not isinstance(value, dict):
         return words.NOT_AN_OBJECT
     try:
-        return AuthDotJson.model_validate(value)
+        return AuthFile.model_validate(value)
     except ValidationError as error:
         key = ".".join(str(part) for part in error.errors(include_input=False)[0]["loc"])
         return words.wrong_type(key)

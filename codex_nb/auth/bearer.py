@@ -36,7 +36,7 @@ class AuthRetry(Protocol):
         """What to try next; None when nothing helps."""
 
     @property
-    def spent(self) -> bool:
+    def token_used(self) -> bool:
         """Whether a refresh was made, so that none may follow for the same request."""
 
 
@@ -77,7 +77,7 @@ class BearerAuth(httpx.Auth):
             credentials = recovery.credentials
             self._sign(request, credentials, configured)
             response = yield request
-            if recovery.spent:
+            if recovery.token_used:
                 return
 
     def _sign(self, request: httpx.Request, credentials: Credentials, configured: Mapping[str, str]) -> None:

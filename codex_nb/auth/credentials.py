@@ -21,7 +21,7 @@ from codex_nb.words import stored_login as words
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from codex_nb.auth.auth_json import AuthDotJson, Tokens
+    from codex_nb.auth.auth_json import AuthFile, Tokens
 
 
 AUTH_CLAIM = "https://api.openai.com/auth"
@@ -203,7 +203,7 @@ class Credentials:
 
     @property
     def identity_key(self) -> str:
-        """A stable hash of the account for caches; it does not change when tokens are renewed."""
+        """A stable hash of the account for caches; it does not change when tokens are refreshed."""
         if self.owner is not None:
             parts = ["owner", self.owner]
         elif self.mode is AuthMode.API_KEY:
@@ -233,7 +233,7 @@ class Credentials:
         return _agree(mine.account_id, theirs.account_id) and _agree(mine.user_id, theirs.user_id)
 
 
-def credentials_from_document(document: AuthDotJson, *, source: str, path: Path | None = None) -> Credentials:
+def credentials_from_document(document: AuthFile, *, source: str, path: Path | None = None) -> Credentials:
     """Turn a stored login into credentials.
 
     Raises SignInRequired when the mode's credential is missing (never falling through to another mode) and
@@ -274,7 +274,7 @@ def account_from_claims(claims: Claims, account_id: str | None = None) -> Accoun
     )
 
 
-def _mode(document: AuthDotJson, path: Path | None) -> AuthMode:
+def _mode(document: AuthFile, path: Path | None) -> AuthMode:
     name = document.auth_mode
     if name is None:
         return _implied_mode(document)
@@ -285,7 +285,7 @@ def _mode(document: AuthDotJson, path: Path | None) -> AuthMode:
     return AuthMode(name)
 
 
-def _implied_mode(document: AuthDotJson) -> AuthMode:
+def _implied_mode(document: AuthFile) -> AuthMode:
     if document.personal_access_token is not None:
         return AuthMode.PERSONAL_ACCESS_TOKEN
     if document.openai_api_key is not None:
@@ -295,7 +295,7 @@ def _implied_mode(document: AuthDotJson) -> AuthMode:
     return AuthMode.CHATGPT
 
 
-def _from_tokens(document: AuthDotJson, mode: AuthMode, source: str) -> Credentials:
+def _from_tokens(document: AuthFile, mode: AuthMode, source: str) -> Credentials:
     tokens = document.tokens
     if tokens is None:
         raise SignInRequired(words.no_tokens(source))

@@ -58,14 +58,14 @@ class AccountStatus:
     absence: Literal["nobody", "changed", "unusable"] = "nobody"
 
 
-async def account_status(manager: CredentialManager, *, renew: bool = False) -> AccountStatus:
+async def account_status(manager: CredentialManager, *, refresh: bool = False) -> AccountStatus:
     """Describe the login.
 
-    No network is used for what is stored, unless ``renew`` asks for credentials that are fit to send; a personal access
-    token or an agent identity is asked for its account in either case.
+    No network is used for what is stored, unless ``refresh`` asks for credentials that are fit to send; a personal
+    access token or an agent identity is asked for its account in either case.
     """
     try:
-        credentials = await (manager.current() if renew else manager.inspect())
+        credentials = await (manager.current() if refresh else manager.inspect())
     except CodexError as error:
         location = str(manager.stored.store)
         return AccountStatus(

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Literal, assert_never
 
-from codex_nb.auth.agent_identity import Identities
+from codex_nb.auth.agent_identity import CredentialResolver
 from codex_nb.auth.login import AccessTokenLogin, ApiKeyLogin, BrowserLogin, DeviceCodeLogin, LoginFlow
 from codex_nb.auth.manager import CredentialManager
 from codex_nb.auth.oauth import OAuthClient
-from codex_nb.auth.refresh import DirectRefresher, StoredLogin, TokenRefresher
+from codex_nb.auth.refresh import DirectRefresher, StoredCredentials, TokenRefresher
 from codex_nb.auth.refresh_subprocess import DetachedRefresher, launch_process
 from codex_nb.auth.sources import find_source
 from codex_nb.auth.store import CredentialStore, FileStore, LoginLock, MemoryStore
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from codex_nb.http import httpx
 
 
-FlowKind = Literal["device", "browser", "api_key", "access_token"]
+LoginMethod = Literal["device", "browser", "api_key", "access_token"]
 
 
 def utc_now() -> datetime:
@@ -67,18 +67,18 @@ def open_credentials(
 ) -> CredentialManager:
     """Make the credential manager of one profile; nothing is read yet.
 
-    With ``outlive`` a renewal under way survives the death of this process, for which it starts one of its own.
+    With ``outlive`` a refresh under way survives the death of this process, for which it starts one of its own.
     """
     store = store or open_store(settings)
     home: Path | None = None if isinstance(store, MemoryStore) else settings.codex_home
     oauth = OAuthClient(http, settings)
-    renewer: TokenRefresher = DirectRefresher(store, oauth, clock=clock, sleep=sleep)
+    refresher: TokenRefresher = DirectRefresher(store, oauth, clock=clock, sleep=sleep)
     if outlive and isinstance(store, FileStore) and os.name == "posix":
-        renewer = DetachedRefresher(settings, store, renewer, partial(launch_process, environ=environ))
+        refresher = DetachedRefresher(settings, store, refresher, partial(launch_process, environ=environ))
     return CredentialManager(
         settings,
-        StoredLogin(store, LoginLock(home), renewer, sleep=sleep),
-        Identities(http, settings, clock=clock),
+        StoredCredentials(store, LoginLock(home), refresher, sleep=sleep),
+        CredentialResolver(http, settings, clock=clock),
         oauth,
         source=find_source(settings, environ, external, clock),
         clock=clock,
@@ -86,7 +86,7 @@ def open_credentials(
     )
 
 
-def open_flow(kind: FlowKind, manager: CredentialManager) -> LoginFlow:
+def open_login(kind: LoginMethod, manager: CredentialManager) -> LoginFlow:
     """Begin a sign-in of one kind; the device code is the way for kernels on another machine than the browser."""
     match kind:
         case "device":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
-from codex_nb.auth.auth_json import AuthDotJson, parse_auth_json
+from codex_nb.auth.auth_json import AuthFile, parse_auth_json
 from codex_nb.auth.store import FileStore, ensure_plaintext
 from codex_nb.errors import CredentialsUnreadable
 from codex_nb.words import stored_login as words
@@ -97,7 +97,7 @@ class KeyringStore:
         """The entry's service name, which in Windows' store has to be the target that the CLI's library makes up."""
         return f"{self.account}.{SERVICE}" if sys.platform == "win32" else SERVICE
 
-    def load(self) -> AuthDotJson | None:
+    def load(self) -> AuthFile | None:
         """Read the entry; an ``auth.json`` beside it counts for nothing, as with the CLI."""
         keyring = self._keyring()
         text, problem = _guarded(lambda: keyring.get_password(self.service, self.account))
@@ -111,7 +111,7 @@ class KeyringStore:
             raise CredentialsUnreadable(words.keyring_entry_unreadable(SERVICE, self.account, document))
         return document
 
-    def save(self, document: AuthDotJson) -> str:
+    def save(self, document: AuthFile) -> str:
         """Write the entry, then remove ``auth.json``: one login in one place."""
         keyring = self._keyring()
         _, problem = _guarded(lambda: keyring.set_password(self.service, self.account, document.compact()))
@@ -159,7 +159,7 @@ class AutoStore:
         self._file = keyring.file
         self.path = keyring.file.path
 
-    def load(self) -> AuthDotJson | None:
+    def load(self) -> AuthFile | None:
         """Read the keyring, and the file when the keyring is missing, locked or empty.
 
         Only when the library is missing and there is no file it is an error: the login may well be in the keyring.
@@ -173,7 +173,7 @@ class AutoStore:
             return document
         return document or self._file.load()
 
-    def save(self, document: AuthDotJson) -> str:
+    def save(self, document: AuthFile) -> str:
         """Write the keyring, or the file when the keyring refuses."""
         try:
             return self._keyring.save(document)

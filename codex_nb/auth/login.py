@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import SecretStr
 
-from codex_nb.auth.auth_json import AuthDotJson, format_time
+from codex_nb.auth.auth_json import AuthFile, format_time
 from codex_nb.auth.credentials import PERSONAL_ACCESS_TOKEN_PREFIX, credentials_from_document, read_claims
 from codex_nb.auth.manager import restriction
 from codex_nb.auth.oauth import DEVICE_CODE_LIFETIME, AuthorizationCode, Pkce
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class EnterCode:
+class EnterUserCode:
     """Type ``user_code`` in at ``url`` before ``expires_at`` (aware UTC)."""
 
     user_code: str
@@ -78,7 +78,7 @@ class SignedIn:
     note: str = ""
 
 
-LoginStep = EnterCode | OpenUrl | EnterSecret | Waiting | SignedIn
+LoginStep = EnterUserCode | OpenUrl | EnterSecret | Waiting | SignedIn
 
 
 T = TypeVar("T")
@@ -131,18 +131,18 @@ class LoginFlow(ABC):
     async def _next_submitted(self) -> SecretStr:
         while True:
             self._woken.clear()
-            self._refuse_cancelled()
+            self._raise_if_cancelled()
             if self._submitted:
                 return self._submitted.popleft()
             await self._woken.wait()
 
-    async def _unless_cancelled(self, work: Coroutine[object, object, T]) -> T:
+    async def _run_cancellable(self, work: Coroutine[object, object, T]) -> T:
         """Run the work, and stop it at once when the user cancels."""
         task = asyncio.ensure_future(work)
         stop = asyncio.ensure_future(self._cancellation())
         try:
             await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
-            self._refuse_cancelled()
+            self._raise_if_cancelled()
             return task.result()
         finally:
             task.cancel()
@@ -155,13 +155,13 @@ class LoginFlow(ABC):
             if not self._cancelled:
                 await self._woken.wait()
 
-    def _refuse_cancelled(self) -> None:
+    def _raise_if_cancelled(self) -> None:
         if self._cancelled:
             raise LoginFailed(words.CANCELLED, reason="cancelled")
 
-    async def _finish(self, document: AuthDotJson) -> SignedIn:
+    async def _finish(self, document: AuthFile) -> SignedIn:
         """Check the new login, then put it in place of the old one; from there on there is no cancelling."""
-        credentials = await self._unless_cancelled(self._recognised(document))
+        credentials = await self._run_cancellable(self._resolve_credentials(document))
         refusal = restriction(self.settings, credentials)
         if refusal is not None:
             raise LoginFailed(refusal, reason="forbidden", hint=next_steps.SIGN_IN_ALLOWED_KEPT)
@@ -170,10 +170,10 @@ class LoginFlow(ABC):
         except (RefreshFailed, CredentialsUnreadable) as failure:
             problem, hint = str(failure), failure.hint
         else:
-            return SignedIn(saved.label, saved.account.plan, self.manager.ambient_note)
+            return SignedIn(saved.label, saved.account.plan, self.manager.external_note)
         raise LoginFailed(problem, reason="unsaved", hint=hint)
 
-    async def _recognised(self, document: AuthDotJson) -> Credentials:
+    async def _resolve_credentials(self, document: AuthFile) -> Credentials:
         """Ask whose login it is, where it does not say so itself."""
         try:
             credentials = credentials_from_document(document, source=stored_login.THE_NEW_LOGIN)
@@ -188,13 +188,13 @@ class DeviceCodeLogin(LoginFlow):
 
     async def _steps(self) -> AsyncIterator[LoginStep]:
         ensure_method_available(self.settings, "chatgpt")
-        device = await self._unless_cancelled(self.manager.oauth.request_device_code())
+        device = await self._run_cancellable(self.manager.oauth.request_device_code())
         expires_at = self.manager.clock() + DEVICE_CODE_LIFETIME
-        yield EnterCode(device.user_code, device.url, expires_at)
-        code = await self._unless_cancelled(self._confirmation(device))
+        yield EnterUserCode(device.user_code, device.url, expires_at)
+        code = await self._run_cancellable(self._confirmation(device))
         yield Waiting(words.CONFIRMED)
-        tokens = await self._unless_cancelled(self.manager.oauth.exchange(code))
-        yield await self._finish(chatgpt_document(self.manager, tokens))
+        tokens = await self._run_cancellable(self.manager.oauth.exchange(code))
+        yield await self._finish(chatgpt_auth_file(self.manager, tokens))
 
     async def _confirmation(self, device: DeviceCode) -> AuthorizationCode:
         expires_at = self.manager.clock() + DEVICE_CODE_LIFETIME
@@ -215,9 +215,7 @@ class ApiKeyLogin(LoginFlow):
         key = SecretStr((await self._next_submitted()).get_secret_value().strip())
         if not is_plausible(key):
             raise LoginFailed(words.NO_API_KEY, reason="malformed")
-        document = AuthDotJson.model_validate(
-            {"auth_mode": "apikey", "OPENAI_API_KEY": key.get_secret_value()}
-        )
+        document = AuthFile.model_validate({"auth_mode": "apikey", "OPENAI_API_KEY": key.get_secret_value()})
         yield await self._finish(document)
 
 
@@ -231,7 +229,7 @@ class AccessTokenLogin(LoginFlow):
         if not is_plausible(token):
             raise LoginFailed(words.NO_ACCESS_TOKEN, reason="malformed")
         yield Waiting(words.CHECKING)
-        yield await self._finish(access_token_document(token))
+        yield await self._finish(access_token_auth_file(token))
 
 
 def ensure_method_available(settings: Settings, method: Literal["api", "chatgpt"]) -> None:
@@ -248,14 +246,14 @@ def is_plausible(secret: SecretStr) -> bool:
     return bool(value) and value.isascii() and value.isprintable() and " " not in value
 
 
-def chatgpt_document(manager: CredentialManager, tokens: TokenReply) -> AuthDotJson:
+def chatgpt_auth_file(manager: CredentialManager, tokens: TokenReply) -> AuthFile:
     """The login as the CLI writes it after a ChatGPT sign-in."""
     if tokens.id_token is None or tokens.refresh_token is None:
         raise LoginFailed(words.NOT_ALL_TOKENS, reason="malformed")
     account_id = read_claims(tokens.id_token).account_id or read_claims(tokens.access_token).account_id
     kept = {name: token.get_secret_value() for name, token in vars(tokens).items() if token is not None}
     provenance = {"issuer": manager.settings.issuer, "client_id": manager.settings.client_id}
-    return AuthDotJson.model_validate(
+    return AuthFile.model_validate(
         {
             "auth_mode": "chatgpt",
             "OPENAI_API_KEY": None,
@@ -270,12 +268,12 @@ def chatgpt_document(manager: CredentialManager, tokens: TokenReply) -> AuthDotJ
     )
 
 
-def access_token_document(token: SecretStr) -> AuthDotJson:
+def access_token_auth_file(token: SecretStr) -> AuthFile:
     """The login as the CLI writes it for an access token."""
     value = token.get_secret_value()
     if value.startswith(PERSONAL_ACCESS_TOKEN_PREFIX):
-        return AuthDotJson.model_validate({"OPENAI_API_KEY": None, "personal_access_token": value})
-    return AuthDotJson.model_validate(
+        return AuthFile.model_validate({"OPENAI_API_KEY": None, "personal_access_token": value})
+    return AuthFile.model_validate(
         {"auth_mode": "agentIdentity", "OPENAI_API_KEY": None, "agent_identity": value}
     )
 
@@ -327,8 +325,8 @@ class BrowserLogin(LoginFlow):
                 yield OpenUrl(url, can_paste=True, note=words.OTHER_ADDRESS)
             yield Waiting(words.RECEIVED)
             code = _accepted(redirect, attempt)
-            tokens = await self._unless_cancelled(oauth.exchange(code))
-            yield await self._finish(chatgpt_document(self.manager, tokens))
+            tokens = await self._run_cancellable(oauth.exchange(code))
+            yield await self._finish(chatgpt_auth_file(self.manager, tokens))
 
     async def _next_redirect(self, attempt: _Attempt, deadline: float) -> Redirect | None:
         """Wait for the browser or a pasted address; None when what was pasted is not from this sign-in."""
@@ -336,7 +334,7 @@ class BrowserLogin(LoginFlow):
             async with asyncio.timeout_at(deadline):
                 while True:
                     self._woken.clear()
-                    self._refuse_cancelled()
+                    self._raise_if_cancelled()
                     if attempt.outcome is not None:
                         return attempt.outcome
                     if self._submitted:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from codex_nb.auth.bearer import BearerAuth
 from codex_nb.auth.credentials import AuthMode
-from codex_nb.auth.refresh import RefreshPolicy, can_refresh, nothing_renewed
+from codex_nb.auth.refresh import RefreshPolicy, can_refresh, nothing_refreshed
 from codex_nb.auth.sources import wanted_mode
 from codex_nb.auth.store import ensure_same_account
 from codex_nb.errors import RefreshFailed, SignInRequired
@@ -19,11 +19,11 @@ from codex_nb.words import stored_login as stored_login_words
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from codex_nb.auth.agent_identity import Identities
-    from codex_nb.auth.auth_json import AuthDotJson
+    from codex_nb.auth.agent_identity import CredentialResolver
+    from codex_nb.auth.auth_json import AuthFile
     from codex_nb.auth.credentials import Clock, Credentials
     from codex_nb.auth.oauth import OAuthClient
-    from codex_nb.auth.refresh import Renewal, StoredLogin
+    from codex_nb.auth.refresh import RefreshOutcome, StoredCredentials
     from codex_nb.auth.sources import CredentialSource
     from codex_nb.auth.store import Sleep, Snapshot
     from codex_nb.config.settings import Settings
@@ -62,11 +62,11 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Recovered:
-    """The outcome of a recovery; ``spent`` says whether a refresh token paid for it."""
+class RetryCredentials:
+    """The outcome of a recovery; ``token_used`` says whether a refresh token paid for it."""
 
     credentials: Credentials | None = None
-    spent: bool = False
+    token_used: bool = False
 
 
 class CredentialManager:
@@ -78,8 +78,8 @@ class CredentialManager:
     def __init__(
         self,
         settings: Settings,
-        stored: StoredLogin,
-        identities: Identities,
+        stored: StoredCredentials,
+        identities: CredentialResolver,
         oauth: OAuthClient,
         *,
         source: CredentialSource | None = None,
@@ -101,14 +101,14 @@ class CredentialManager:
         self._running: set[asyncio.Task[Any]] = set()
 
     @property
-    def is_ambient(self) -> bool:
+    def is_external(self) -> bool:
         """Whether the credentials come from the environment or the host program, so that sign-out cannot end them."""
         return self._source is not None
 
     @property
-    def ambient_note(self) -> str:
+    def external_note(self) -> str:
         """What to tell somebody who signs in or out although something else comes before the stored login."""
-        if not self.is_ambient:
+        if not self.is_external:
             return ""
         source = self._credentials.source if self._credentials else identities.OUTSIDE
         return stored_login_words.goes_on_with(source)
@@ -122,10 +122,10 @@ class CredentialManager:
         return BearerAuth(self, self.settings)
 
     async def current(self) -> Credentials:
-        """Give the credentials to sign with, renewed when they are about to end.
+        """Give the credentials to sign with, refreshed when they are about to end.
 
         Raises SignInRequired, CredentialsUnreadable, AccountChanged, or RefreshFailed when the token is over and
-        cannot be renewed for good.
+        cannot be refreshed for good.
         """
         credentials = self._credentials
         if credentials is not None and self._is_settled(credentials):
@@ -136,7 +136,7 @@ class CredentialManager:
             return await self._from_store()
 
     async def inspect(self) -> Credentials:
-        """Give the credentials as they are, without renewing anything. Raises like :meth:`current`."""
+        """Give the credentials as they are, without refreshing anything. Raises like :meth:`current`."""
         async with self._gate:
             if self._source is not None:
                 return self._credentials or await self._from_source(self._source)
@@ -146,7 +146,7 @@ class CredentialManager:
         """Find credentials that may do better than the rejected ones; None when nothing helps."""
         return (await self.retry_after_401(rejected)).credentials
 
-    async def retry_after_401(self, rejected: Credentials) -> Recovered:
+    async def retry_after_401(self, rejected: Credentials) -> RetryCredentials:
         """Reload, adopt what changed, else refresh once. Raises like :meth:`current`, and RefreshFailed."""
         async with self._gate:
             held = self._credentials
@@ -154,31 +154,33 @@ class CredentialManager:
                 ensure_same_account(
                     rejected, held
                 )  # a request begun before a sign-in ends as the account it began with
-                return Recovered(held)
+                return RetryCredentials(held)
             if self._source is not None:
-                return await self._ask_source_again(self._source, rejected)
+                return await self._fetch_again(self._source, rejected)
             snapshot = await self._reload()
             present = await self._adopt(snapshot)
             if not present.same_bearer(rejected):
-                return Recovered(present)
+                return RetryCredentials(present)
             if not can_refresh(present):
-                return Recovered()
+                return RetryCredentials()
             is_permanent = self._policy.recall(present)
             if is_permanent is not None:
                 raise is_permanent
-            renewal = await self._renew(snapshot, "unauthorized_recovery")
-            renewed = await self._adopt(renewal.snapshot)
-            return Recovered(None if renewed.same_bearer(rejected) else renewed, spent=renewal.spent)
+            outcome = await self._refresh(snapshot, "unauthorized_recovery")
+            refreshed = await self._adopt(outcome.snapshot)
+            return RetryCredentials(
+                None if refreshed.same_bearer(rejected) else refreshed, token_used=outcome.token_used
+            )
 
-    async def save_login(self, document: AuthDotJson) -> Credentials:
+    async def save_login(self, document: AuthFile) -> Credentials:
         """Put a new login in place of the old one, and only then revoke the old one."""
         async with self._gate:
-            snapshot, old = await self._to_the_end(self.stored.replace(document))
+            snapshot, old = await self._run_to_completion(self.stored.replace(document))
             self._pinned = None
             self._policy.forget()
             if old is not None and old.refresh_token != snapshot.credentials.refresh_token:
                 await self.oauth.revoke(old)
-            return snapshot.credentials if self.is_ambient else await self._adopt(snapshot)
+            return snapshot.credentials if self.is_external else await self._adopt(snapshot)
 
     async def stored_login(self) -> Credentials | None:
         """Read the login that signing out would delete; None when there is none.
@@ -194,7 +196,7 @@ class CredentialManager:
         Another account's login than the ``expected`` stays; raises AccountChanged then.
         """
         async with self._gate:
-            had_one, old = await self._to_the_end(self.stored.remove(expected))
+            had_one, old = await self._run_to_completion(self.stored.remove(expected))
             self._snapshot = self._pinned = None
             self._credentials = None
             self._policy.forget()
@@ -208,7 +210,7 @@ class CredentialManager:
         self._credentials = None
 
     async def close(self) -> None:
-        """Wait for a renewal under way: its refresh token is spent, so the answer must reach the store."""
+        """Wait for a refresh under way: its refresh token is spent, so the answer must reach the store."""
         if self._running:
             await asyncio.wait(self._running)
 
@@ -216,32 +218,34 @@ class CredentialManager:
         if self._source is not None:
             return not self._policy.is_expired(credentials)
         unchanged = self._snapshot is not None and self._snapshot.stamp == self.stored.store.stamp()
-        if not unchanged or self.stored.has_unsaved:
+        if not unchanged or self.stored.has_unsaved_tokens:
             return False
-        return self._policy.reason(credentials) is None and not self._policy.is_hopeless(credentials)
+        return self._policy.reason(credentials) is None and not self._policy.is_permanently_expired(
+            credentials
+        )
 
     async def _from_store(self) -> Credentials:
-        if self.stored.has_unsaved:
+        if self.stored.has_unsaved_tokens:
             await self.stored.save_unsaved()
         snapshot = await self._reload()
         credentials = await self._adopt(snapshot)
         reason = self._policy.reason(credentials)
         if reason is not None:
-            return await self._renew_early(snapshot, credentials, reason)
-        error = self._policy.recall(credentials) if self._policy.is_hopeless(credentials) else None
+            return await self._refresh_early(snapshot, credentials, reason)
+        error = self._policy.recall(credentials) if self._policy.is_permanently_expired(credentials) else None
         if error is not None:
             raise error
         return credentials
 
-    async def _renew_early(self, snapshot: Snapshot, credentials: Credentials, reason: str) -> Credentials:
-        """Renew before the end; until then, a failure leaves the old token in use."""
+    async def _refresh_early(self, snapshot: Snapshot, credentials: Credentials, reason: str) -> Credentials:
+        """Refresh before the end; until then, a failure leaves the old token in use."""
         try:
-            renewal = await self._renew(snapshot, reason)
+            outcome = await self._refresh(snapshot, reason)
         except RefreshFailed:
-            if self._policy.is_hopeless(credentials):
+            if self._policy.is_permanently_expired(credentials):
                 raise
             return credentials
-        return await self._adopt(renewal.snapshot)
+        return await self._adopt(outcome.snapshot)
 
     async def _from_source(self, source: CredentialSource) -> Credentials:
         previous = self._credentials
@@ -250,11 +254,11 @@ class CredentialManager:
             raise SignInRequired(identities.NO_CREDENTIAL)
         return await self._accept(found)
 
-    async def _ask_source_again(self, source: CredentialSource, rejected: Credentials) -> Recovered:
+    async def _fetch_again(self, source: CredentialSource, rejected: Credentials) -> RetryCredentials:
         found = await source.fetch("unauthorized", rejected)
         if found is None or found.same_bearer(rejected):
-            return Recovered()
-        return Recovered(await self._accept(found), spent=True)
+            return RetryCredentials()
+        return RetryCredentials(await self._accept(found), token_used=True)
 
     async def _reload(self) -> Snapshot:
         snapshot = await self.stored.read()
@@ -268,7 +272,7 @@ class CredentialManager:
         self._snapshot = snapshot
         return credentials
 
-    async def _accept(self, found: Credentials, document: AuthDotJson | None = None) -> Credentials:
+    async def _accept(self, found: Credentials, document: AuthFile | None = None) -> Credentials:
         credentials = await self.identities.complete(found, document)
         ensure_allowed(self.settings, credentials)
         if self._pinned is not None:
@@ -277,20 +281,20 @@ class CredentialManager:
         self._credentials = credentials
         return credentials
 
-    async def _renew(self, snapshot: Snapshot, reason: str) -> Renewal:
+    async def _refresh(self, snapshot: Snapshot, reason: str) -> RefreshOutcome:
         try:
-            renewal = await self._to_the_end(self.stored.renew(snapshot, reason))
+            outcome = await self._run_to_completion(self.stored.refresh(snapshot, reason))
         except RefreshFailed as failure:
             self._policy.remember(snapshot.credentials, failure)
             raise
-        renewed = renewal.snapshot.credentials
-        if renewed.same_bearer(snapshot.credentials):
-            self._policy.remember(renewed, nothing_renewed())
+        refreshed = outcome.snapshot.credentials
+        if refreshed.same_bearer(snapshot.credentials):
+            self._policy.remember(refreshed, nothing_refreshed())
         else:
             self._policy.forget()
-        return renewal
+        return outcome
 
-    async def _to_the_end(self, work: Coroutine[Any, Any, T]) -> T:
+    async def _run_to_completion(self, work: Coroutine[Any, Any, T]) -> T:
         """Let the work finish even when its caller is interrupted: a spent token must be saved."""
         task = asyncio.get_running_loop().create_task(work)
         self._running.add(task)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
-from codex_nb.auth.auth_json import AuthDotJson, Tokens, format_time
+from codex_nb.auth.auth_json import AuthFile, Tokens, format_time
 from codex_nb.auth.credentials import AuthMode, Claims, Credentials, read_claims
 from codex_nb.auth.store import Snapshot, ensure_same_account, same_login, snapshot_of, take_snapshot
 from codex_nb.errors import AccountChanged, CredentialsUnreadable, RefreshFailed, SignInRequired
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from codex_nb.auth.credentials import Clock
     from codex_nb.auth.oauth import OAuthClient, TokenReply
-    from codex_nb.auth.store import CredentialStore, Hold, LoginLock, Sleep
+    from codex_nb.auth.store import AcquiredLock, CredentialStore, LoginLock, Sleep
 
 
-# The CLI's own margins: a JWT is renewed within five minutes of its end, a token without end when it is eight days old.
+# The CLI's own margins: a JWT is refreshed within five minutes of its end, an opaque token after eight days.
 EXPIRY_MARGIN = timedelta(minutes=5)
 OPAQUE_LIFETIME = timedelta(days=8)
 FIRST_PAUSE = timedelta(seconds=2)
@@ -32,7 +32,7 @@ LONGEST_PAUSE = timedelta(minutes=1)
 
 @dataclass(frozen=True)
 class _Failure:
-    """A failed renewal of one very login; ``until`` is None when it is for good."""
+    """A failed refresh of one login; ``until`` is None when it is for good."""
 
     login: Credentials
     error: RefreshFailed
@@ -48,7 +48,7 @@ class RefreshPolicy:
         self._failure: _Failure | None = None
 
     def reason(self, credentials: Credentials) -> str | None:
-        """Name the reason to renew now (a value of ``refresh_reason`` on the wire); None when there is none."""
+        """Name the reason to refresh now (a value of ``refresh_reason`` on the wire); None when there is none."""
         if not can_refresh(credentials) or self.recall(credentials) is not None:
             return None
         now = self._clock()
@@ -61,8 +61,8 @@ class RefreshPolicy:
         """Whether the token says of itself that it is over."""
         return credentials.expires_at is not None and credentials.expires_at <= self._clock()
 
-    def is_hopeless(self, credentials: Credentials) -> bool:
-        """Whether the token is over and cannot be renewed for good: sending it would only cost a 401."""
+    def is_permanently_expired(self, credentials: Credentials) -> bool:
+        """Whether the token is over and cannot be refreshed for good: sending it would only cost a 401."""
         error = self.recall(credentials)
         return error is not None and error.permanent and self.is_expired(credentials)
 
@@ -93,7 +93,7 @@ def can_refresh(credentials: Credentials) -> bool:
     return credentials.mode is AuthMode.CHATGPT and credentials.refresh_token is not None
 
 
-def nothing_renewed() -> RefreshFailed:
+def nothing_refreshed() -> RefreshFailed:
     """The service may answer a refresh with ``{}``: a success that changes nothing and is not worth repeating soon."""
     return RefreshFailed(words.NOTHING_RENEWED, permanent=False, reason="unchanged")
 
@@ -117,8 +117,8 @@ class Refreshed:
 class TokenRefresher(Protocol):
     """Spends refresh tokens."""
 
-    async def renew(self, present: Snapshot, reason: str, hold: Hold) -> Refreshed | RefreshFailed:
-        """Renew the login that the store holds under ``hold``; a refusal of the service is given back.
+    async def refresh(self, present: Snapshot, reason: str, hold: AcquiredLock) -> Refreshed | RefreshFailed:
+        """Refresh the login that the store holds under ``hold``; a refusal of the service is given back.
 
         Raises AccountChanged, SignInRequired or CredentialsUnreadable when the login is not to be overwritten.
         """
@@ -133,7 +133,7 @@ class DirectRefresher:
         self._clock = clock
         self._sleep = sleep
 
-    async def renew(self, present: Snapshot, reason: str, hold: Hold) -> Refreshed | RefreshFailed:
+    async def refresh(self, present: Snapshot, reason: str, hold: AcquiredLock) -> Refreshed | RefreshFailed:
         """Spend, merge, save."""
         del hold  # the caller's, until this is done
         reply = await self._spend(present, reason)
@@ -152,7 +152,7 @@ class DirectRefresher:
             await self._sleep(pause)
 
     async def _keep(self, spent: Snapshot, reply: TokenReply) -> Refreshed:
-        _refuse_other_account(spent.document.tokens or Tokens(), reply)
+        _ensure_reply_of_same_account(spent.document.tokens or Tokens(), reply)
         try:
             latest = same_login(spent, await asyncio.to_thread(take_snapshot, self._store))
         except CredentialsUnreadable:
@@ -167,15 +167,15 @@ class DirectRefresher:
         return Refreshed(snapshot_of(document, self._store, self._store.stamp()))
 
 
-def _merge(document: AuthDotJson, reply: TokenReply, now: datetime) -> AuthDotJson:
+def _merge(document: AuthFile, reply: TokenReply, now: datetime) -> AuthFile:
     """Put the reply's tokens in; what it leaves out stays, and so do all other keys."""
     found = {name: token.get_secret_value() for name, token in vars(reply).items() if token is not None}
     tokens: Tokens = (document.tokens or Tokens()).changed(**found)
-    merged: AuthDotJson = document.changed(tokens=tokens.plain(), last_refresh=format_time(now))
+    merged: AuthFile = document.changed(tokens=tokens.plain(), last_refresh=format_time(now))
     return merged
 
 
-def _refuse_other_account(tokens: Tokens, reply: TokenReply) -> None:
+def _ensure_reply_of_same_account(tokens: Tokens, reply: TokenReply) -> None:
     """Never write one account's tokens over another's; the CLI does."""
     pairs = ((tokens.id_token, reply.id_token), (tokens.access_token, reply.access_token))
     for old, new in pairs:
@@ -190,16 +190,16 @@ def _agree(old: Claims, new: Claims) -> bool:
 
 # How long to look for the tokens of another program that spent the refresh token before us: it may be waiting for our
 # lock to save them, or for the network.
-WINNER_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5)
+CONCURRENT_REFRESH_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5)
 RACE_REASONS = frozenset({"reused", "rejected"})
 
 
 @dataclass(frozen=True)
-class Renewal:
-    """The outcome of a renewal; ``spent`` says whether our own refresh token paid for it."""
+class RefreshOutcome:
+    """The outcome of a refresh; ``token_used`` says whether our own refresh token paid for it."""
 
     snapshot: Snapshot
-    spent: bool
+    token_used: bool
 
 
 @dataclass(frozen=True)
@@ -210,20 +210,20 @@ class _Unsaved:
     parent: SecretStr | None
 
 
-class StoredLogin:
+class StoredCredentials:
     """One store's login. Every change of it goes through here, under the machine-wide lock."""
 
     def __init__(
-        self, store: CredentialStore, lock: LoginLock, renewer: TokenRefresher, *, sleep: Sleep
+        self, store: CredentialStore, lock: LoginLock, refresher: TokenRefresher, *, sleep: Sleep
     ) -> None:
         self.store = store
         self.lock = lock
-        self._renewer = renewer
+        self._refresher = refresher
         self._sleep = sleep
         self._unsaved: _Unsaved | None = None
 
     @property
-    def has_unsaved(self) -> bool:
+    def has_unsaved_tokens(self) -> bool:
         """Whether tokens live in memory only, because the store refused them."""
         return self._unsaved is not None
 
@@ -237,7 +237,7 @@ class StoredLogin:
         self._unsaved = None
         return snapshot
 
-    async def renew(self, seen: Snapshot, reason: str) -> Renewal:
+    async def refresh(self, seen: Snapshot, reason: str) -> RefreshOutcome:
         """Replace the login that ``seen`` holds by a newer one, another program's if there is one.
 
         Raises RefreshFailed, AccountChanged, SignInRequired or CredentialsUnreadable.
@@ -245,18 +245,18 @@ class StoredLogin:
         async with self.lock.held() as hold:
             present = same_login(seen, await self.read())
             if present.is_newer_than(seen):
-                return Renewal(present, spent=False)
-            outcome = await self._renewer.renew(present, reason, hold)
+                return RefreshOutcome(present, token_used=False)
+            outcome = await self._refresher.refresh(present, reason, hold)
             if not isinstance(outcome, RefreshFailed):
                 if not outcome.is_saved:
                     self._unsaved = _Unsaved(outcome.snapshot, present.credentials.refresh_token)
-                return Renewal(outcome.snapshot, spent=True)
+                return RefreshOutcome(outcome.snapshot, token_used=True)
         winner = await self._find_concurrent_refresh(seen, outcome)
         if winner is None:
             raise outcome
-        return Renewal(winner, spent=False)
+        return RefreshOutcome(winner, token_used=False)
 
-    async def replace(self, document: AuthDotJson) -> tuple[Snapshot, Credentials | None]:
+    async def replace(self, document: AuthFile) -> tuple[Snapshot, Credentials | None]:
         """Put a new login in place of the old one, which is given back so that it can be revoked."""
         async with self.lock.held():
             old = await self._readable()
@@ -289,7 +289,7 @@ class StoredLogin:
 
     async def _find_concurrent_refresh(self, seen: Snapshot, failure: RefreshFailed) -> Snapshot | None:
         """Look for what another program saved; our lock is free now, so that it can."""
-        pauses = WINNER_PAUSES_S if failure.reason in RACE_REASONS else ()
+        pauses = CONCURRENT_REFRESH_PAUSES_S if failure.reason in RACE_REASONS else ()
         for pause in (0.0, *pauses):
             if pause:
                 await self._sleep(pause)

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import SecretStr
 
-from codex_nb.auth.auth_json import AuthDotJson
+from codex_nb.auth.auth_json import AuthFile
 from codex_nb.auth.oauth import OAuthClient
 from codex_nb.auth.refresh import DirectRefresher, Refreshed
-from codex_nb.auth.store import FileStore, Hold, snapshot_of, take_snapshot
+from codex_nb.auth.store import AcquiredLock, FileStore, snapshot_of, take_snapshot
 from codex_nb.config.settings import Settings
 from codex_nb.errors import AccountChanged, AuthError, CredentialsUnreadable, RefreshFailed, SignInRequired
 from codex_nb.http import open_http
@@ -37,16 +37,18 @@ if TYPE_CHECKING:
     Launch = Callable[[Sequence[int]], Awaitable["RefreshProcess | None"]]
 
 # The very package that runs here, wherever it was imported from; last in the path, so that it hides nothing.
-BOOT = "import sys; sys.path.append(sys.argv[1]); from codex_nb.auth.refresh_subprocess import main; main()"
+BOOTSTRAP = (
+    "import sys; sys.path.append(sys.argv[1]); from codex_nb.auth.refresh_subprocess import main; main()"
+)
 READY = b"ready\n"
 START_TIMEOUT_S = 20.0
-KINDS: dict[str, type[AuthError]] = {
+ERRORS_BY_NAME: dict[str, type[AuthError]] = {
     kind.__name__: kind for kind in (AccountChanged, CredentialsUnreadable, SignInRequired)
 }
 
 
 @dataclass(frozen=True)
-class Job:
+class RefreshJob:
     """What the other process needs to know; it reads the tokens itself. ``spends`` is the refresh token's hash."""
 
     auth_json: str
@@ -64,7 +66,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RefreshResult:
     """What the other process says at its end: ``kind`` is "saved", "unsaved" or an error's class name.
 
     ``document`` carries a login that could not be saved, in the pipe only.
@@ -100,19 +102,19 @@ class DetachedRefresher:
         self._store = store
         self._fallback = fallback
 
-    async def renew(self, present: Snapshot, reason: str, hold: Hold) -> Refreshed | RefreshFailed:
+    async def refresh(self, present: Snapshot, reason: str, hold: AcquiredLock) -> Refreshed | RefreshFailed:
         """Start the process, give it the job and the lock, and read the login that it has saved."""
         process = await self._launch(hold.descriptors)
         if process is None:
-            return await self._fallback.renew(present, reason, hold)
-        hold.is_shared = True
-        outcome = await _converse(process, self._job(present, reason))
-        hold.is_shared = False
-        return await self._understand(present, outcome)
+            return await self._fallback.refresh(present, reason, hold)
+        hold.is_inherited = True
+        outcome = await _communicate(process, self._job(present, reason))
+        hold.is_inherited = False
+        return await self._result_of(present, outcome)
 
-    def _job(self, present: Snapshot, reason: str) -> Job:
+    def _job(self, present: Snapshot, reason: str) -> RefreshJob:
         settings = self._settings
-        return Job(
+        return RefreshJob(
             auth_json=str(self._store.path),
             spends=fingerprint(present.credentials.refresh_token),
             reason=reason,
@@ -123,12 +125,12 @@ class DetachedRefresher:
             originator=settings.originator,
         )
 
-    async def _understand(self, present: Snapshot, outcome: Outcome) -> Refreshed | RefreshFailed:
+    async def _result_of(self, present: Snapshot, outcome: RefreshResult) -> Refreshed | RefreshFailed:
         if outcome.kind == "unsaved":
-            document = AuthDotJson.model_validate_json(outcome.document.get_secret_value())
+            document = AuthFile.model_validate_json(outcome.document.get_secret_value())
             return Refreshed(snapshot_of(document, self._store, self._store.stamp()), is_saved=False)
-        if outcome.kind in KINDS:
-            raise KINDS[outcome.kind](outcome.message, hint=outcome.hint)
+        if outcome.kind in ERRORS_BY_NAME:
+            raise ERRORS_BY_NAME[outcome.kind](outcome.message, hint=outcome.hint)
         if outcome.kind == "RefreshFailed":
             about = {"permanent": outcome.permanent, "reason": outcome.reason, "hint": outcome.hint}
             return RefreshFailed(outcome.message, **about)  # type: ignore[arg-type]  # each of its own type
@@ -151,7 +153,7 @@ async def launch_process(descriptors: Sequence[int], *, environ: Mapping[str, st
     try:
         process = await asyncio.create_subprocess_exec(
             sys.executable or "python3",
-            *("-P", "-c", BOOT, root),
+            *("-P", "-c", BOOTSTRAP, root),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
@@ -176,7 +178,7 @@ async def _is_ready(stdout: asyncio.StreamReader) -> bool:
         return False
 
 
-async def _converse(process: RefreshProcess, job: Job) -> Outcome:
+async def _communicate(process: RefreshProcess, job: RefreshJob) -> RefreshResult:
     try:
         output, _ = await process.communicate(job.encoded())
     except (BrokenPipeError, ConnectionResetError):
@@ -184,13 +186,13 @@ async def _converse(process: RefreshProcess, job: Job) -> Outcome:
     return _read_outcome(SecretStr(output.decode("utf-8", "replace")))
 
 
-def _read_outcome(text: SecretStr) -> Outcome:
+def _read_outcome(text: SecretStr) -> RefreshResult:
     try:
         value: dict[str, Any] = json.loads(text.get_secret_value())
         document = SecretStr(value.pop("document"))
-        return Outcome(document=document, **value)
+        return RefreshResult(document=document, **value)
     except (ValueError, TypeError, KeyError, AttributeError):
-        return Outcome("ended")
+        return RefreshResult("ended")
 
 
 if TYPE_CHECKING:
@@ -208,11 +210,11 @@ def serve(reading: int, writing: int, *, open_client: OpenClient = open_http) ->
     with os.fdopen(reading, "rb", closefd=False) as stream:
         line = stream.readline()
     if line.endswith(b"\n"):
-        _tell(writing, asyncio.run(work(Job(**json.loads(line)), open_client)).encoded())
+        _tell(writing, asyncio.run(work(RefreshJob(**json.loads(line)), open_client)).encoded())
 
 
-async def work(job: Job, open_client: OpenClient) -> Outcome:
-    """Renew the login; whatever happens is an outcome."""
+async def work(job: RefreshJob, open_client: OpenClient) -> RefreshResult:
+    """Refresh the login; whatever happens is an outcome."""
     settings = Settings(
         codex_home=Path(job.auth_json).parent,
         issuer=job.issuer,
@@ -223,28 +225,28 @@ async def work(job: Job, open_client: OpenClient) -> Outcome:
     )
     try:
         async with open_client(settings, os.environ) as http:
-            return await _renew(job, FileStore(Path(job.auth_json)), OAuthClient(http, settings))
+            return await _refresh(job, FileStore(Path(job.auth_json)), OAuthClient(http, settings))
     except RefreshFailed as error:
         return _failed(error)
     except AuthError as error:
-        return Outcome(type(error).__name__, str(error), error.hint)
+        return RefreshResult(type(error).__name__, str(error), error.hint)
 
 
-async def _renew(job: Job, store: FileStore, oauth: OAuthClient) -> Outcome:
+async def _refresh(job: RefreshJob, store: FileStore, oauth: OAuthClient) -> RefreshResult:
     present = take_snapshot(store)
     if present is None or fingerprint(present.credentials.refresh_token) != job.spends:
-        return Outcome("changed")
-    renewer = DirectRefresher(store, oauth, clock=lambda: datetime.now(UTC), sleep=asyncio.sleep)
-    renewed = await renewer.renew(present, job.reason, Hold())
-    if isinstance(renewed, RefreshFailed):
-        return _failed(renewed)
-    if renewed.is_saved:
-        return Outcome("saved")
-    return Outcome("unsaved", document=SecretStr(renewed.snapshot.document.compact()))
+        return RefreshResult("changed")
+    refresher = DirectRefresher(store, oauth, clock=lambda: datetime.now(UTC), sleep=asyncio.sleep)
+    refreshed = await refresher.refresh(present, job.reason, AcquiredLock())
+    if isinstance(refreshed, RefreshFailed):
+        return _failed(refreshed)
+    if refreshed.is_saved:
+        return RefreshResult("saved")
+    return RefreshResult("unsaved", document=SecretStr(refreshed.snapshot.document.compact()))
 
 
-def _failed(error: RefreshFailed) -> Outcome:
-    return Outcome("RefreshFailed", str(error), error.hint, error.reason, error.permanent)
+def _failed(error: RefreshFailed) -> RefreshResult:
+    return RefreshResult("RefreshFailed", str(error), error.hint, error.reason, error.permanent)
 
 
 def _tell(descriptor: int, line: bytes) -> None:

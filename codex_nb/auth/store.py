@@ -1,4 +1,4 @@
-"""Credential stores and the lock around them: load, save and delete one ``AuthDotJson``."""
+"""Credential stores and the lock around them: load, save and delete one ``AuthFile``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pydantic import SecretStr
 
-from codex_nb.auth.auth_json import AuthDotJson, parse_auth_json
+from codex_nb.auth.auth_json import AuthFile, parse_auth_json
 from codex_nb.auth.credentials import Credentials, credentials_from_document
 from codex_nb.errors import AccountChanged, CredentialsUnreadable, RefreshFailed, SignInRequired
 from codex_nb.words import files
@@ -54,7 +54,7 @@ else:
         except BlockingIOError:
             return False
         except OSError as error:
-            # A file system without locks: nobody can hold one there, and a login that is never renewed helps nobody.
+            # A file system without locks: nobody can hold one there, and a login that is never refreshed helps nobody.
             return error.errno in WITHOUT_LOCKS
         return True
 
@@ -69,17 +69,17 @@ LONGEST_PAUSE_S = 0.1
 
 
 @dataclass
-class Hold:
+class AcquiredLock:
     """A lock that is held: its open files, and whether another process shares them and may need them for longer."""
 
     descriptors: list[int] = field(default_factory=list)
-    is_shared: bool = False
+    is_inherited: bool = False
 
     def release(self) -> None:
         """Let go, unless somebody else still holds on."""
         while self.descriptors:
             descriptor = self.descriptors.pop()
-            if not self.is_shared:
+            if not self.is_inherited:
                 # Unlocked by name, not only by closing: a forked child may hold a copy of the descriptor.
                 with suppress(OSError):  # never acquired, or on a file system that forgot it
                     _unlock(descriptor)
@@ -97,9 +97,9 @@ class LoginLock:
         self._timeout_s = timeout_s
 
     @asynccontextmanager
-    async def held(self) -> AsyncIterator[Hold]:
-        """Hold the lock; raises RefreshFailed (transient) when it is not to be had."""
-        hold = Hold()
+    async def held(self) -> AsyncIterator[AcquiredLock]:
+        """AcquiredLock the lock; raises RefreshFailed (transient) when it is not to be had."""
+        hold = AcquiredLock()
         deadline = time.monotonic() + self._timeout_s
         try:
             if self._home is not None:
@@ -127,7 +127,7 @@ def not_writable(home: Path, error: OSError | None) -> RefreshFailed:
     return RefreshFailed(words.not_writable(str(home), reason), permanent=False, reason="unwritable")
 
 
-async def _take(home: Path, hold: Hold, deadline: float) -> None:
+async def _take(home: Path, hold: AcquiredLock, deadline: float) -> None:
     for name, mode in LOCK_FILES:
         hold.descriptors.append(_open(home, name, mode))
         await _acquire(hold.descriptors[-1], deadline, home / name)
@@ -170,10 +170,10 @@ ENCRYPTED_STORE = "secrets/codex_auth.age"
 class CredentialStore(Protocol):
     """Keeps one login. ``stamp`` is cheap and changes whenever another program may have changed the login."""
 
-    def load(self) -> AuthDotJson | None:
+    def load(self) -> AuthFile | None:
         """Read the login; None when there is none. Raises CredentialsUnreadable."""
 
-    def save(self, document: AuthDotJson) -> str:
+    def save(self, document: AuthFile) -> str:
         """Write the whole login in one step and say in words where it now is. Raises CredentialsUnreadable."""
 
     def delete(self) -> bool:
@@ -186,15 +186,15 @@ class CredentialStore(Protocol):
 class MemoryStore:
     """A login that ends with the process."""
 
-    def __init__(self, document: AuthDotJson | None = None) -> None:
+    def __init__(self, document: AuthFile | None = None) -> None:
         self._document = document
         self._version = 0
 
-    def load(self) -> AuthDotJson | None:
+    def load(self) -> AuthFile | None:
         """Give what was saved last."""
         return self._document
 
-    def save(self, document: AuthDotJson) -> str:
+    def save(self, document: AuthFile) -> str:
         """Keep ``document`` until the process ends."""
         self._document, self._version = document, self._version + 1
         return "memory"
@@ -220,7 +220,7 @@ class FileStore:
         self.path = path
         self._sleep = sleep
 
-    def load(self) -> AuthDotJson | None:
+    def load(self) -> AuthFile | None:
         """Read the file; a torn read is tried again for a third of a second."""
         document = self._read()
         for pause in TORN_READ_PAUSES_S:
@@ -234,7 +234,7 @@ class FileStore:
             ensure_plaintext(self.path.parent)
         return document
 
-    def save(self, document: AuthDotJson) -> str:
+    def save(self, document: AuthFile) -> str:
         """Write a temporary file beside the target (0600, flushed to disk) and rename it over the target."""
         target = self._target()
         temporary = target.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(6)}{TEMPORARY_SUFFIX}")
@@ -274,7 +274,7 @@ class FileStore:
     def __str__(self) -> str:
         return str(self.path)
 
-    def _read(self) -> AuthDotJson | str | None:
+    def _read(self) -> AuthFile | str | None:
         try:
             text = SecretStr(self.path.read_text(encoding="utf-8-sig"))
         except FileNotFoundError:
@@ -327,7 +327,7 @@ def file_mode(path: Path) -> int | None:
         return None
 
 
-def _write_flushed(path: Path, document: AuthDotJson) -> None:
+def _write_flushed(path: Path, document: AuthFile) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
     descriptor = os.open(path, flags, FILE_MODE)
     try:
@@ -339,7 +339,7 @@ def _write_flushed(path: Path, document: AuthDotJson) -> None:
         os.close(descriptor)
 
 
-def _write_all(descriptor: int, document: AuthDotJson) -> None:
+def _write_all(descriptor: int, document: AuthFile) -> None:
     with os.fdopen(os.dup(descriptor), "wb") as file:
         file.write(document.pretty().encode("utf-8"))
 
@@ -361,7 +361,7 @@ Sleep = Callable[[float], Awaitable[None]]
 class Snapshot:
     """What the store holds, what it means, and the store's stamp."""
 
-    document: AuthDotJson
+    document: AuthFile
     credentials: Credentials
     stamp: object
 
@@ -378,7 +378,7 @@ def take_snapshot(store: CredentialStore) -> Snapshot | None:
     return None if document is None else snapshot_of(document, store, stamp)
 
 
-def snapshot_of(document: AuthDotJson, store: CredentialStore, stamp: object) -> Snapshot:
+def snapshot_of(document: AuthFile, store: CredentialStore, stamp: object) -> Snapshot:
     """The snapshot of a document in this store."""
     path = getattr(store, "path", None)
     return Snapshot(document, credentials_from_document(document, source=str(store), path=path), stamp)

@@ -1,4 +1,4 @@
-"""The shape of Codex's ``config.toml``: the keys that matter to a notebook, validated; all others left alone."""
+"""Codex's ``config.toml``: the keys that matter to a notebook, validated; all others are ignored."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from codex_nb.errors import ConfigError
-from codex_nb.words import files
-from codex_nb.words import settings as words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,25 +75,33 @@ class ConfigToml(ProfileTable):
 
 
 def read_config(path: Path) -> ConfigToml:
-    """Read the file; one that does not exist is an empty one. Anything wrong with it is a ConfigError."""
+    """Read the file; a missing file counts as an empty one. Raises ConfigError."""
     try:
         text = path.read_bytes().decode("utf-8-sig")  # with the mark that editors on Windows put first
     except FileNotFoundError:
         return ConfigToml()
     except (OSError, UnicodeDecodeError) as error:
-        strange = isinstance(error, UnicodeDecodeError)
-        reason = files.NOT_TEXT if strange else getattr(error, "strerror", None) or type(error).__name__
-        raise ConfigError(words.unreadable(str(path), reason), path=str(path)) from error
+        is_binary = isinstance(error, UnicodeDecodeError)
+        reason = (
+            "it is not UTF-8 text" if is_binary else getattr(error, "strerror", None) or type(error).__name__
+        )
+        raise ConfigError(
+            f"{path} cannot be read: {reason}.",
+            path=str(path),
+            hint="Make the file readable, or remove it.",
+        ) from error
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(words.not_toml(str(path), str(error)), path=str(path)) from error
+        raise ConfigError(
+            f"{path} is not valid TOML: {error}.", path=str(path), hint="Fix the file at that place."
+        ) from error
     return parse_config(tables, path=str(path))
 
 
 def parse_config(tables: Mapping[str, Any], *, path: str) -> ConfigToml:
-    """Check the parsed tables; ``path`` is what an error names."""
-    _refuse_respelled_keys(tables, path)
+    """Validate the parsed tables; ``path`` is the file that an error names. Raises ConfigError."""
+    _check_spelling(tables, path)
     try:
         return ConfigToml.model_validate(tables)
     except ValidationError as error:
@@ -107,21 +113,27 @@ def _config_error(problem: ErrorDetails, path: str) -> ConfigError:
     parts = [str(part) for part in problem["loc"]]
     key = ".".join(part for part in parts if part not in _UNION_BRANCHES)
     if key.endswith("wire_api"):
-        return ConfigError(words.chat_wire(path, key), path=path, key=key)
-    return ConfigError(words.wrong(path, key, _expectation(problem)), path=path, key=key)
+        return ConfigError(
+            f'{path}: {key} must be "responses"; the chat API is not supported.',
+            path=path,
+            key=key,
+            hint="Use the provider's Responses API endpoint.",
+        )
+    if problem["type"] == "missing":
+        return ConfigError(f"{path}: {key} is missing.", path=path, key=key, hint="Add it to the file.")
+    return ConfigError.invalid_value(path, key, _expectation(problem))
 
 
 _UNION_BRANCHES = {"str", "list[str]"}
 _EXPECTATIONS = {
-    "string_type": words.A_TEXT,
-    "int_type": words.A_WHOLE_NUMBER,
-    "bool_type": words.TRUE_OR_FALSE,
-    "dict_type": words.A_TABLE,
-    "model_type": words.A_TABLE,
-    "list_type": words.A_LIST_OF_TEXTS,
-    "string_too_short": words.A_TEXT_NOT_EMPTY,
-    "string_pattern_mismatch": words.A_LOWER_CASE_WORD,
-    "missing": words.A_VALUE,
+    "string_type": "a string",
+    "int_type": "an integer",
+    "bool_type": "true or false",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "list_type": "a list of strings",
+    "string_too_short": "a non-empty string",
+    "string_pattern_mismatch": "a lowercase word",
 }
 
 
@@ -129,23 +141,23 @@ def _expectation(problem: ErrorDetails) -> str:
     context = problem.get("ctx", {})
     match problem["type"]:
         case "literal_error":
-            return words.one_of(str(context["expected"]))
+            return f"one of {context['expected']}"
         case "greater_than":
-            return words.above(str(context["gt"]))
+            return f"a number above {context['gt']}"
         case "greater_than_equal":
-            return words.at_least(str(context["ge"]))
+            return f"a number of at least {context['ge']}"
         case "less_than_equal":
-            return words.at_most(str(context["le"]))
+            return f"a number of at most {context['le']}"
         case kind:
             return _EXPECTATIONS.get(kind, problem["msg"])
 
 
-def _refuse_respelled_keys(tables: Mapping[str, Any], path: str) -> None:
-    _compare_spelling(tables, ConfigToml, "", path)
+def _check_spelling(tables: Mapping[str, Any], path: str) -> None:
+    _check_keys(tables, ConfigToml, "", path)
     for name, table in _subtables(tables, "profiles"):
-        _compare_spelling(table, ProfileTable, f"profiles.{name}.", path)
+        _check_keys(table, ProfileTable, f"profiles.{name}.", path)
     for name, table in _subtables(tables, "model_providers"):
-        _compare_spelling(table, ProviderTable, f"model_providers.{name}.", path)
+        _check_keys(table, ProviderTable, f"model_providers.{name}.", path)
 
 
 def _subtables(tables: Mapping[str, Any], key: str) -> list[tuple[str, dict[str, Any]]]:
@@ -155,15 +167,19 @@ def _subtables(tables: Mapping[str, Any], key: str) -> list[tuple[str, dict[str,
     return [(name, table) for name, table in group.items() if isinstance(table, dict)]
 
 
-def _compare_spelling(table: Mapping[str, Any], shape: type[_Table], prefix: str, path: str) -> None:
-    known = {_bare(name): name for name in shape.model_fields}
+def _check_keys(table: Mapping[str, Any], shape: type[_Table], prefix: str, path: str) -> None:
+    known = {_normalize_key(name): name for name in shape.model_fields}
     for key in table:
-        meant = known.get(_bare(key))
+        meant = known.get(_normalize_key(key))
         if meant is not None and meant != key:
             full = f"{prefix}{key}"
-            message = words.respelled(path, full, f"{prefix}{meant}")
-            raise ConfigError(message, path=path, key=full)
+            raise ConfigError(
+                f"{path}: {full} is not a key of Codex: expected {prefix}{meant}.",
+                path=path,
+                key=full,
+                hint=f"Write it as {prefix}{meant}.",
+            )
 
 
-def _bare(key: str) -> str:
+def _normalize_key(key: str) -> str:
     return key.replace("-", "").replace("_", "").lower()

@@ -1,4 +1,4 @@
-"""Settings: what config.toml, the environment and the user's options add up to, as one frozen value."""
+"""Settings: config.toml, the environment and the user's options, merged into one frozen value."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 
 from codex_nb.errors import ConfigError
 from codex_nb.rendering.visible import visible_line
-from codex_nb.words import settings as words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Environment(Mapping[str, str]):
-    """What ``os.environ`` holds at the moment it is asked."""
+    """A live view of ``os.environ`` whose ``repr`` shows none of its values."""
 
     def __getitem__(self, name: str) -> str:
         return os.environ[name]
@@ -92,10 +91,8 @@ def provider_of(
 ) -> Provider:
     """Build the provider that the configuration file at ``path`` names; a wrong or absent one is a ConfigError."""
     if provider_id == "openai":
-        override = first_set(profile.openai_base_url, config.openai_base_url)
-        return Provider(
-            base_url=checked_address(override, str(path), "openai_base_url") if override else None
-        )
+        override = _first_not_none(profile.openai_base_url, config.openai_base_url)
+        return Provider(base_url=validate_url(override, str(path), "openai_base_url") if override else None)
     entry = config.model_providers.get(provider_id)
     if entry is not None:
         return _custom_provider(provider_id, entry, path, environ)
@@ -104,8 +101,12 @@ def provider_of(
         base_url = environ.get("CODEX_OSS_BASE_URL") or base_url
         return Provider(id=provider_id, name=name, base_url=base_url.rstrip("/"), requires_openai_auth=False)
     known = ["openai", *_LOCAL_SERVERS, *config.model_providers]
-    message = words.unknown_provider(str(path), provider_id, nearest_names(provider_id, known))
-    raise ConfigError(message, path=str(path), key="model_provider")
+    raise ConfigError(
+        f"{path}: model_provider is {provider_id!r}, but [model_providers.{provider_id}] is not defined.",
+        path=str(path),
+        key="model_provider",
+        hint=f"Define it, or choose a known provider: {_closest(provider_id, known)}.",
+    )
 
 
 def _custom_provider(
@@ -113,7 +114,12 @@ def _custom_provider(
 ) -> Provider:
     key = f"model_providers.{provider_id}.base_url"
     if entry.base_url is None:
-        raise ConfigError(words.no_address(str(path), key), path=str(path), key=key)
+        raise ConfigError(
+            f"{path}: {key} is missing: expected the base URL of the API.",
+            path=str(path),
+            key=key,
+            hint="Add it to the file.",
+        )
     from_variables = {
         header: environ[variable]
         for header, variable in entry.env_http_headers.items()
@@ -121,12 +127,12 @@ def _custom_provider(
     }
     headers = {**entry.http_headers, **from_variables}
     for name, value in headers.items():
-        checked_header(name + value, str(path), f"model_providers.{provider_id}.http_headers.{name}")
+        validate_header(name + value, str(path), f"model_providers.{provider_id}.http_headers.{name}")
     idle_ms = entry.stream_idle_timeout_ms
     return Provider(
         id=provider_id,
         name=visible_line(entry.name or provider_id),
-        base_url=checked_address(entry.base_url, str(path), key),
+        base_url=validate_url(entry.base_url, str(path), key),
         env_key=entry.env_key,
         env_key_instructions=entry.env_key_instructions,
         http_headers=MappingProxyType(headers),
@@ -152,8 +158,8 @@ def _bearer_command(entry: ProviderTable, home: Path) -> BearerCommand | None:
     )
 
 
-def checked_address(value: str, path: str, key: str) -> str:
-    """Give a base URL without trailing slash; ``path`` and ``key`` are what an error names."""
+def validate_url(value: str, path: str, key: str) -> str:
+    """Return a base URL without its trailing slash; ``path`` and ``key`` are what an error names."""
     try:
         parts = urlsplit(value)
         is_address = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
@@ -161,28 +167,25 @@ def checked_address(value: str, path: str, key: str) -> str:
     except ValueError:
         is_address = False
     if not is_address:
-        message = words.wrong(path, key, words.AN_ADDRESS)
-        raise ConfigError(message, path=path, key=key)
+        raise ConfigError.invalid_value(path, key, "a URL that begins with http:// or https://")
     return value.rstrip("/")
 
 
-def checked_header(value: str, path: str, key: str) -> str:
-    """Give back what can stand in a header; ``path`` and ``key`` are what an error names, never the value."""
+def validate_header(value: str, path: str, key: str) -> str:
+    """Return a value that a header can hold; ``path`` and ``key`` are what an error names, never the value."""
     if not (value.isascii() and value.isprintable()):
-        message = words.wrong(path, key, words.PRINTABLE_TEXT)
-        raise ConfigError(message, path=path, key=key)
+        raise ConfigError.invalid_value(path, key, "printable ASCII characters")
     return value
 
 
-def nearest_names(word: str, known: Iterable[str]) -> str:
-    """Name the known words that come nearest to a wrong one, for a hint."""
+def _closest(name: str, known: Iterable[str]) -> str:
+    """List the known names that are closest to an unknown one."""
     names = list(known)
-    near = get_close_matches(word, names, n=3, cutoff=0.5) or sorted(names)
+    near = get_close_matches(name, names, n=3, cutoff=0.5) or sorted(names)
     return ", ".join(near)
 
 
-def first_set(*values: Any) -> Any:
-    """Give the first value that is set: the nearest opinion wins."""
+def _first_not_none(*values: Any) -> Any:
     return next((value for value in values if value is not None), None)
 
 
@@ -206,7 +209,7 @@ EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max", ULTRA)
 
 
 class CredentialsStore(StrEnum):
-    """Where the login is kept: config.toml's ``cli_auth_credentials_store``."""
+    """Where credentials are stored: config.toml's ``cli_auth_credentials_store``."""
 
     FILE = "file"
     KEYRING = "keyring"
@@ -215,7 +218,7 @@ class CredentialsStore(StrEnum):
 
 
 class ApprovalPolicy(StrEnum):
-    """When a tool call needs the user's word."""
+    """When a tool call needs the user's approval."""
 
     ASK = "ask"
     AUTO = "auto"
@@ -225,9 +228,9 @@ class ApprovalPolicy(StrEnum):
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that is decided before a question is asked.
+    """All settings of a profile.
 
-    Base URLs carry no trailing slash. ``auth_mode`` is an explicit wish ("chatgpt", "apikey", …) or None.
+    Base URLs carry no trailing slash. ``auth_mode`` is the chosen one ("chatgpt", "apikey", …) or None.
     ``effort``, ``summary`` and ``verbosity`` are None where nothing is configured: the model's own are then used.
     ``insecure_providers`` are the providers whose API key may be sent over http, by id.
     """
@@ -267,7 +270,7 @@ def load_settings(
     profile: str | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """Add up config.toml, its profile, the environment and the user's options.
+    """Merge config.toml, its profile, the environment and the user's options, in the Codex CLI's order.
 
     ``profile`` names a ``[profiles.NAME]`` table or, when there is none, the home ``CODEX_HOME/profiles/NAME``.
     ``overrides`` are fields of :class:`Settings` by name (``provider`` by its id); None leaves the setting alone.
@@ -286,7 +289,9 @@ def load_settings(
         config = read_config(home / CONFIG_FILE)
     options = {key: value for key, value in (overrides or {}).items() if value is not None}
     provider_id = (
-        options.pop("provider", None) or first_set(table.model_provider, config.model_provider) or "openai"
+        options.pop("provider", None)
+        or _first_not_none(table.model_provider, config.model_provider)
+        or "openai"
     )
     settings = _from_files(home, config, table)
     settings = replace(
@@ -295,10 +300,13 @@ def load_settings(
         provider=provider_of(str(provider_id), config, table, home / CONFIG_FILE, environ),
         **_from_environment(environ),
     )
-    return replace(settings, **_checked_options(options))
+    return replace(settings, **_validate_options(options))
 
 
 CONFIG_FILE = "config.toml"
+# What an error names as the place of a setting that is in no file.
+ENVIRONMENT = "environment"
+OPTIONS = "options"
 
 
 def _codex_home(environ: Mapping[str, str], chosen: Path | None) -> Path:
@@ -310,13 +318,17 @@ def _codex_home(environ: Mapping[str, str], chosen: Path | None) -> Path:
         return (Path(own_home) if own_home else Path.home()) / ".codex"
     home = Path(named).expanduser()
     if home.exists() and not home.is_dir():
-        message = words.home_is_no_directory(str(home))
-        raise ConfigError(message, path=words.ENVIRONMENT, key="CODEX_HOME")
+        raise ConfigError(
+            f"CODEX_HOME is {home}, which is not a directory.",
+            path=ENVIRONMENT,
+            key="CODEX_HOME",
+            hint="Set it to a directory.",
+        )
     return home
 
 
 def profile_names(environ: Mapping[str, str]) -> list[str]:
-    """Name every profile: the tables of config.toml, and the homes below ``CODEX_HOME/profiles``."""
+    """List every profile: the tables of config.toml, and the homes below ``CODEX_HOME/profiles``."""
     from codex_nb.config.config_toml import read_config
 
     home = _codex_home(environ, None)
@@ -333,21 +345,24 @@ def _profile_home(home: Path, name: str, config: ConfigToml) -> Path:
     if own.parent == home / "profiles" and own.is_dir():
         return own
     file, known = str(home / CONFIG_FILE), ", ".join(_known_profiles(home, config))
-    hint = words.known_profiles(known) if known else None
-    message = words.unknown_profile(name, file, str(own))
-    raise ConfigError(message, path=file, key=f"profiles.{name}", hint=hint)
+    raise ConfigError(
+        f"Unknown profile {name!r}: neither [profiles.{name}] in {file} nor {own} exists.",
+        path=file,
+        key=f"profiles.{name}",
+        hint=f"Choose one of: {known}." if known else "No profile is defined yet; define one in config.toml.",
+    )
 
 
 def _from_files(home: Path, config: ConfigToml, table: ProfileTable) -> Settings:
-    chatgpt = first_set(table.chatgpt_base_url, config.chatgpt_base_url)
+    chatgpt = _first_not_none(table.chatgpt_base_url, config.chatgpt_base_url)
     workspaces = config.forced_chatgpt_workspace_id or ()
     return Settings(
         codex_home=home,
-        model=first_set(table.model, config.model),
-        effort=first_set(table.model_reasoning_effort, config.model_reasoning_effort),
-        summary=first_set(table.model_reasoning_summary, config.model_reasoning_summary),
-        verbosity=first_set(table.model_verbosity, config.model_verbosity),
-        service_tier=first_set(table.service_tier, config.service_tier),
+        model=_first_not_none(table.model, config.model),
+        effort=_first_not_none(table.model_reasoning_effort, config.model_reasoning_effort),
+        summary=_first_not_none(table.model_reasoning_summary, config.model_reasoning_summary),
+        verbosity=_first_not_none(table.model_verbosity, config.model_verbosity),
+        service_tier=_first_not_none(table.service_tier, config.service_tier),
         chatgpt_base_url=_chatgpt_base_url(chatgpt, home) if chatgpt else CHATGPT_BASE_URL,
         credentials_store=CredentialsStore(config.cli_auth_credentials_store),
         forced_login_method=config.forced_login_method,
@@ -357,29 +372,34 @@ def _from_files(home: Path, config: ConfigToml, table: ProfileTable) -> Settings
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Take the variables that the Codex CLI reads; the two certificate variables in its order."""
+    """Read the variables that the Codex CLI reads; the two certificate variables in its order."""
     named: dict[str, Any] = {
         setting: environ[variable] for setting, variable in _VARIABLES.items() if environ.get(variable)
     }
     for setting in ("issuer", "authapi_base_url", "agent_authapi_base_url", "agent_jwks_base_url"):
         if setting in named:
-            named[setting] = checked_address(named[setting], words.ENVIRONMENT, _VARIABLES[setting])
+            named[setting] = validate_url(named[setting], ENVIRONMENT, _VARIABLES[setting])
     if "originator" in named:
-        checked_header(named["originator"], words.ENVIRONMENT, _VARIABLES["originator"])
+        validate_header(named["originator"], ENVIRONMENT, _VARIABLES["originator"])
     certificate = environ.get("CODEX_CA_CERTIFICATE") or environ.get("SSL_CERT_FILE")
     if certificate:
         named["ca_certificate"] = Path(certificate).expanduser()
     if policy := environ.get(APPROVAL_VARIABLE):
         if policy not in set(ApprovalPolicy):
-            message = words.variable_is_wrong(APPROVAL_VARIABLE, policy, ", ".join(ApprovalPolicy))
-            raise ConfigError(message, path=words.ENVIRONMENT, key=APPROVAL_VARIABLE)
+            choices = ", ".join(ApprovalPolicy)
+            raise ConfigError(
+                f"Invalid {APPROVAL_VARIABLE} {policy!r}.",
+                path=ENVIRONMENT,
+                key=APPROVAL_VARIABLE,
+                hint=f"Use one of: {choices}.",
+            )
         named["approval"] = ApprovalPolicy(policy)
     if listed := environ.get(INSECURE_PROVIDERS_VARIABLE):
         named["insecure_providers"] = tuple(listed.replace(",", " ").split())
     return named
 
 
-# The variables of our own, for runs without a person and for programs.
+# codex_nb's own variables, for runs that no user watches and for programs.
 APPROVAL_VARIABLE = "CODEX_NB_APPROVAL"
 INSECURE_PROVIDERS_VARIABLE = "CODEX_NB_INSECURE_PROVIDERS"
 _VARIABLES = {
@@ -396,30 +416,30 @@ _VARIABLES = {
 
 def _chatgpt_base_url(value: str, home: Path) -> str:
     """Complete a bare ChatGPT host with the backend's path, as the CLI does."""
-    base_url = checked_address(value, str(home / CONFIG_FILE), "chatgpt_base_url")
+    base_url = validate_url(value, str(home / CONFIG_FILE), "chatgpt_base_url")
     is_bare = (
         urlsplit(base_url).hostname in {"chatgpt.com", "chat.openai.com"} and not urlsplit(base_url).path
     )
     return f"{base_url}/backend-api" if is_bare else base_url
 
 
-def _checked_options(options: dict[str, Any]) -> dict[str, Any]:
+def _validate_options(options: dict[str, Any]) -> dict[str, Any]:
     known = {item.name for item in fields(Settings)} - {"codex_home", "provider", "profile"}
     for key, value in options.items():
         if key not in known:
-            message = words.unknown_option(key, nearest_names(key, known))
-            raise ConfigError(message, path=words.OPTIONS, key=key)
-        options[key] = _checked_option(key, value)
+            hint = f"Did you mean one of these: {_closest(key, known)}?"
+            raise ConfigError(f"Unknown option {key!r}.", path=OPTIONS, key=key, hint=hint)
+        options[key] = _validate_option(key, value)
     return options
 
 
-def _checked_option(key: str, value: Any) -> Any:
+def _validate_option(key: str, value: Any) -> Any:
     choices = _CHOICES.get(key)
     if choices is None:
         return value
     if value not in choices:
-        message = words.option_is_wrong(key, repr(value), ", ".join(choices))
-        raise ConfigError(message, path=words.OPTIONS, key=key)
+        hint = f"Use one of: {', '.join(choices)}."
+        raise ConfigError(f"Invalid {key} {value!r}.", path=OPTIONS, key=key, hint=hint)
     match key:
         case "approval":
             return ApprovalPolicy(value)

@@ -21,7 +21,7 @@ from codex_nb.ui.widgets import in_output_widget
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from codex_nb.auth import CredentialManager, Credentials, FlowKind, SignedIn
+    from codex_nb.auth import CredentialManager, Credentials, LoginMethod, SignedIn
     from codex_nb.host.mailbox import Mailbox
     from codex_nb.magics.session import ShellSession
     from codex_nb.profile import Profile
@@ -89,7 +89,7 @@ class LoginPrompt:
         """Whether the user can sign in at all."""
         return self.has_widgets or self.has_user
 
-    async def log_in(self, main: Mailbox, method: FlowKind, reason: str = "") -> SignedIn | None:
+    async def log_in(self, main: Mailbox, method: LoginMethod, reason: str = "") -> SignedIn | None:
         """Sign the user in; None when the user cancels or cannot be asked. Runs on the engine."""
         widget = await self._widget(main, method, reason) if self.has_widgets else None
         if widget is not None and not widget.ready:
@@ -102,7 +102,7 @@ class LoginPrompt:
                 await main.call(widget.finish)
         return await self._by_text(main, method, reason) if self.has_user else None
 
-    async def _widget(self, main: Mailbox, method: FlowKind, reason: str) -> LoginWidget:
+    async def _widget(self, main: Mailbox, method: LoginMethod, reason: str) -> LoginWidget:
         """Show the widget and give the front end time to answer it."""
         methods = (method, *(other for other in LOGIN_METHODS if other != method))
 
@@ -116,7 +116,7 @@ class LoginPrompt:
         await _is_answered(widget)
         return widget
 
-    async def _by_text(self, main: Mailbox, method: FlowKind, reason: str) -> SignedIn:
+    async def _by_text(self, main: Mailbox, method: LoginMethod, reason: str) -> SignedIn:
         from codex_nb.rendering.answer_output import Document, Remark, bundle
         from codex_nb.ui.login import sign_in_by_text
 
@@ -182,7 +182,7 @@ def login_during_turn(
     return log_in
 
 
-def log_in(session: ShellSession, method: FlowKind, name: str | None) -> None:
+def log_in(session: ShellSession, method: LoginMethod, name: str | None) -> None:
     """Sign in because the user asked for it; raises LoginFailed."""
     prompt = login_prompt(session, session.profile(name))
     if not prompt.is_available:

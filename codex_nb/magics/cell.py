@@ -24,12 +24,17 @@ from codex_nb.magics.question import make_question, with_notebook
 from codex_nb.magics.session import TAGS_NOT_VISIBLE, read_for
 from codex_nb.session.assistant import first_use_notice
 from codex_nb.session.events import ApprovalRequested, ApprovalResolved, TurnFinished
-from codex_nb.tools.approval import ApprovalUnavailable, Decision, DecisionKind, PendingApprovals
+from codex_nb.tools.approval import (
+    NOBODY_THERE,
+    ApprovalUnavailable,
+    Decision,
+    DecisionKind,
+    PendingApprovals,
+)
 from codex_nb.tools.base import Ports
 from codex_nb.tools.nbmodel import InsertResult
 from codex_nb.ui.actions import Action, Continue, Decide, Retry, Stop
 from codex_nb.ui.widgets import in_output_widget
-from codex_nb.words.tools import NOBODY_THERE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
@@ -376,9 +381,9 @@ def _turn(
         opened.view.close()
         raise
     cell_id = front_end(session.shell).cell_id
-    document = NotebookEditor(opened.transcript, cell_id) if opened.transcript is not None else None
+    insert = NotebookEditor(opened.transcript, cell_id).insert if opened.transcript is not None else None
     main = OutputDetectingExecutor(mailbox, session.shell, opened.view.start_new_output)
-    ports = Ports(main, session.kernel, document, session.folder, reading.hidden)
+    ports = Ports(main, session.kernel, insert, session.folder, reading.hidden)
     log_in = login_during_turn(session, profile, mailbox, opened.view.reserve_output)
     return profile.assistant.turn(
         question,

@@ -15,13 +15,9 @@ from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.magics.options import OptionError
 from codex_nb.session.context import NotebookContext, build_context
 from codex_nb.session.notebook_context import TurnRequest, is_question
-from codex_nb.tools.base import Tool, ToolSet
-from codex_nb.tools.cells import insert_cells
-from codex_nb.tools.files import FileRefused, list_files, read_bounded, read_file, real_path
-from codex_nb.tools.inspection import inspect
+from codex_nb.tools.base import Tool, ToolSet, builtin_tools
+from codex_nb.tools.files import FileRefused, read_bounded, real_path
 from codex_nb.tools.nbmodel import Run
-from codex_nb.tools.plan import update_plan
-from codex_nb.tools.run_python import run_python
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -31,11 +27,6 @@ if TYPE_CHECKING:
     from codex_nb.profile import Profile
     from codex_nb.tools.hiding import Hidden
     from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
-
-
-def notebook_tools() -> ToolSet:
-    """Return the tools that every notebook offers; each turn leaves out those that cannot work where it runs."""
-    return ToolSet((run_python, inspect, read_file, list_files, insert_cells, update_plan))
 
 
 _LONGEST = 2_000
@@ -208,11 +199,11 @@ def gather(reading: NotebookReading, profile: Profile, hidden: Hidden) -> Notebo
     )
 
 
-def offered_tools(namespace: Mapping[str, Any], more: Sequence[Tool] = ()) -> ToolSet:
+def offered_tools(namespace: Mapping[str, Any], more: Sequence[Tool[Any]] = ()) -> ToolSet:
     """Offer the notebook's tools and the user's own: every ``@codex_nb.tool`` in the namespace."""
     # isinstance would ask an object for its __class__, and so run code of whatever lies in the namespace
     own = [value for value in namespace.values() if issubclass(type(value), Tool)]
-    return notebook_tools().with_tools([*own, *more])
+    return builtin_tools().with_tools([*own, *more])
 
 
 def image_url(name: str, namespace: Mapping[str, Any], folder: Path | None) -> str:

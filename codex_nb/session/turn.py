@@ -56,7 +56,7 @@ from codex_nb.session.outbound import (
     user_message,
 )
 from codex_nb.tools.approval import DecisionKind, Effect
-from codex_nb.tools.base import ToolResult
+from codex_nb.tools.base import A, ToolResult
 from codex_nb.tools.outputs import truncate
 from codex_nb.tools.secret_values import secrets_of_namespace
 
@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     from codex_nb.session.events import TurnEvent, TurnStarted
     from codex_nb.session.thread import Thread
     from codex_nb.tools.approval import ApprovalRequest, ApprovalRules, Approver, Decision
-    from codex_nb.tools.base import Arguments, Ports, Tool, ToolSet
+    from codex_nb.tools.base import Ports, Tool, ToolSet
 
 
 SignIn = Callable[[AuthError], Awaitable[bool]]
@@ -278,13 +278,12 @@ class ToolCallExecution:
             yield self._answer(str(error), ok=False)
             return
         request = tool.request(self._number, arguments)
-        decision = self._context.rules.decide(tool.effect, request)
+        decision = self._context.rules.decide(tool.effect, tool.name, tool.key(arguments))
         if decision is None:
             # The request is registered before anyone can see it, so that no click comes too early.
             waiting = self._context.approver.decide(request)
             yield ApprovalRequested(request)
             decision = await waiting
-            self._context.rules.memory.remember(request, decision)
         yield ApprovalResolved(self._number, decision)
         if not decision.approved:
             self.stopped = decision.kind is DecisionKind.STOP
@@ -294,13 +293,13 @@ class ToolCallExecution:
         yield await self._run(tool, arguments, request, decision)
 
     async def _run(
-        self, tool: Tool, arguments: Arguments, request: ApprovalRequest, decision: Decision
+        self, tool: Tool[A], arguments: A, request: ApprovalRequest, decision: Decision
     ) -> ToolFinished:
         edited = decision.code is not None and decision.code != request.code
         try:
-            if edited and decision.code is not None:
-                arguments = tool.edited(arguments, decision.code)
-            result = await tool.call(arguments, self._context.ports)
+            approved = tool.approve(arguments, request, decision)
+            self._context.rules.memory.remember(tool.key(approved.arguments), decision)
+            result = await tool.call(approved, self._context.ports)
         except asyncio.CancelledError:
             raise
         except KeyboardInterrupt:

@@ -107,9 +107,7 @@ Cell = tuple[str, str]
 _CELLS_REQUEST = re.compile(
     r"\b(?:insert|add|append|write|make|create|put)\b[^.?!]{0,80}\bcells?\b", re.IGNORECASE
 )
-_FIX_REQUEST = re.compile(
-    r"\b(?:fix|mend|repair|error|exception|traceback|fails?|failed|wrong)\b", re.IGNORECASE
-)
+_FIX_REQUEST = re.compile(r"\b(?:fix|repair|error|exception|traceback|fails?|failed|wrong)\b", re.IGNORECASE)
 _UNKNOWN_NAME = re.compile(r"(?:NameError: name|KeyError:|has no attribute) '(?P<name>\w+)'")
 _CODE_BLOCK = re.compile(r"```(?:python)?\n(?P<source>.*?)```", re.DOTALL)
 _IMPORTS = {
@@ -322,7 +320,7 @@ def _missing_values_report(missing: Mapping[str, int]) -> str:
 
 
 def _missing_values_sentence(frame: Frame, output: str) -> str | None:
-    """Which column of a frame has the most missing values; None when the output does not tell."""
+    """Which column of a frame has the most missing values; None if the output does not show it."""
     found = _parse_output(output)
     if found.shape is None or not found.missing:
         return None

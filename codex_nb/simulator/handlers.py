@@ -1,7 +1,7 @@
 """The base of all request handlers: decodes and records a request, sends a scenario's reply, checks credentials.
 
-The second half of the module sends replies: the steps of a scenario become bytes on the connection, with the delays
-and faults that they ask for.
+The last part of the module sends replies: it writes the steps of a scenario to the connection, with their delays and
+faults.
 """
 
 from __future__ import annotations

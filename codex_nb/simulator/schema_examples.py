@@ -30,7 +30,7 @@ def example_value(schema: Schema, prompt: str) -> Any:
 
 @dataclass(frozen=True)
 class _Generator:
-    """Generates values; references are resolved in ``root``, optional parts are left out at half the depth."""
+    """Generates values; references are resolved in ``root``, optional parts are omitted below half the depth."""
 
     root: Schema
     prompt: str

@@ -1,4 +1,4 @@
-"""Consent: what is asked, what may be answered, who is waiting for it, and when nobody need be asked."""
+"""Approval of tool calls: the request, the decision, who waits for it, and when none is needed."""
 
 from __future__ import annotations
 
@@ -7,29 +7,31 @@ import threading
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol, assert_never
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, assert_never
 
 from codex_nb.config.settings import ApprovalPolicy
-from codex_nb.words import tools as words
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Hashable
+
+CallKey = tuple["Hashable", str]
+"""A tool and the canonical JSON of a call's arguments."""
 
 
 class Effect(StrEnum):
-    """The most that a tool can do; consent is decided by it."""
+    """The most that a tool can do; approval depends on it."""
 
-    NONE = "none"  # something in the transcript; it runs nothing, reads nothing and changes nothing
+    NONE = "none"  # shows something in the transcript
     READ = "read"
     EDIT = "edit"
     EXECUTE = "execute"
 
 
 class DecisionKind(StrEnum):
-    """The user's word on one tool call."""
+    """What is decided about one tool call."""
 
     APPROVE = "approve"
-    APPROVE_CODE = "approve_code"  # and exactly this code for the rest of the session
+    APPROVE_CODE = "approve_code"  # and exactly this call for the rest of the session
     APPROVE_TOOL = "approve_tool"  # and this tool for the rest of the session
     REJECT = "reject"
     STOP = "stop"  # reject and end the turn
@@ -37,11 +39,11 @@ class DecisionKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ApprovalRequest:
-    """A tool call that waits for the user.
+    """A tool call that needs the user's approval.
 
-    ``call_number`` is this side's own name for the call in its turn. ``code`` is exactly what will run (Python for
-    run_python, JSON arguments otherwise); ``language`` names it for highlighting; ``editable`` tells whether the user
-    may change it before approval; ``summary`` says in one line what the call does.
+    ``call_number`` counts the calls of a turn. ``code`` is exactly what will run, source code or the arguments as JSON;
+    ``language`` names it for highlighting; ``editable`` tells whether the user may change it before approval;
+    ``summary`` says in one sentence what the call does.
     """
 
     call_number: int
@@ -71,12 +73,30 @@ class Decision:
         return self.kind in {DecisionKind.APPROVE, DecisionKind.APPROVE_CODE, DecisionKind.APPROVE_TOOL}
 
 
+A_co = TypeVar("A_co", covariant=True)
+
+
+@dataclass(frozen=True)
+class Approved(Generic[A_co]):
+    """Arguments that a decision allows to be used: a tool's call takes nothing else.
+
+    Raises ValueError when the decision does not approve.
+    """
+
+    arguments: A_co
+    decision: Decision
+
+    def __post_init__(self) -> None:
+        if not self.decision.approved:
+            raise ValueError("the decision does not approve the call")
+
+
 class ApprovalUnavailable(Exception):
-    """Nobody can be asked at the moment; the text says why, and what to do about it."""
+    """The user cannot be asked at the moment; the text says why, and what to do about it."""
 
 
 class Approver(Protocol):
-    """Whoever answers approval requests."""
+    """Answers approval requests."""
 
     def decide(self, request: ApprovalRequest) -> Awaitable[Decision]:
         """Begin to wait for the answer at once, before the returned awaitable is awaited."""
@@ -84,7 +104,7 @@ class Approver(Protocol):
 
 
 class PendingApprovals:
-    """The requests that wait for a person; an answer may come from any thread.
+    """The requests that wait for the user; an answer may come from any thread.
 
     A request waits from the moment that :meth:`decide` is called. Only a waiting request can be answered, and only
     once: a second click, or a click on a request of the past, decides nothing.
@@ -126,33 +146,38 @@ class PendingApprovals:
                 del self._waiting[call_number]
 
 
+NOBODY_THERE = (
+    "Nobody could approve this call, so it was declined. "
+    "Run the cell interactively, without --background, or pass --approval all."
+)
+
+
 class DenyAll:
-    """The approver of a run without a person: it refuses at once and says what to do."""
+    """The approver of a run without a user: it rejects every request and says what to do."""
 
     async def decide(self, request: ApprovalRequest) -> Decision:
-        """Refuse."""
+        """Reject the request."""
         del request
-        return Decision(DecisionKind.REJECT, message=words.NOBODY_THERE, by="nobody")
+        return Decision(DecisionKind.REJECT, message=NOBODY_THERE, by="nobody")
 
 
 @dataclass
 class ApprovalMemory:
-    """What the user has allowed for the rest of the session: whole tools, and exact code."""
+    """What the user has allowed for the rest of the session: whole tools, and exact calls."""
 
-    tools: set[str] = field(default_factory=set)
-    code: set[tuple[str, str]] = field(default_factory=set)
+    tools: set[Hashable] = field(default_factory=set)
+    calls: set[CallKey] = field(default_factory=set)
 
-    def remember(self, request: ApprovalRequest, decision: Decision) -> None:
+    def remember(self, call: CallKey, decision: Decision) -> None:
         """Keep what a decision allows beyond its own call."""
         if decision.kind is DecisionKind.APPROVE_TOOL:
-            self.tools.add(request.tool)
+            self.tools.add(call[0])
         elif decision.kind is DecisionKind.APPROVE_CODE:
-            code = request.code if decision.code is None else decision.code
-            self.code.add((request.tool, code))
+            self.calls.add(call)
 
-    def allows(self, request: ApprovalRequest) -> bool:
-        """Whether an earlier decision covers this request."""
-        return request.tool in self.tools or (request.tool, request.code) in self.code
+    def allows(self, call: CallKey) -> bool:
+        """Whether an earlier decision covers this call."""
+        return call[0] in self.tools or call in self.calls
 
 
 @dataclass(frozen=True)
@@ -160,7 +185,7 @@ class ApprovalRules:
     """Decides without asking where a policy or an earlier decision allows it.
 
     ======== ================== ================== ================== ==================
-    policy   shows              looks              changes            runs code
+    policy   none               read               edit               execute
     ======== ================== ================== ================== ==================
     ask      runs               asked              asked              asked
     auto     runs               runs               asked              asked
@@ -176,22 +201,23 @@ class ApprovalRules:
         """Whether the model is told of tools with this effect."""
         return self.policy is not ApprovalPolicy.NEVER or effect in {Effect.NONE, Effect.READ}
 
-    def decide(self, effect: Effect, request: ApprovalRequest) -> Decision | None:
-        """Return the decision on a tool's call that needs no person, None when a person must be asked."""
+    def decide(self, effect: Effect, name: str, call: CallKey) -> Decision | None:
+        """Return the decision on a call of the tool of this name, None when the user must be asked."""
         if effect is Effect.NONE:
             return Decision(DecisionKind.APPROVE, by="policy")
-        looks = effect is Effect.READ
+        reads = effect is Effect.READ
         match self.policy:
             case ApprovalPolicy.ALL:
                 allowed = True
-            case ApprovalPolicy.NEVER if looks:
+            case ApprovalPolicy.NEVER if reads:
                 allowed = True
             case ApprovalPolicy.NEVER:
-                return Decision(DecisionKind.REJECT, message=words.never_runs(request.tool), by="policy")
+                message = f"{name} is not available: the approval policy is 'never'."
+                return Decision(DecisionKind.REJECT, message=message, by="policy")
             case ApprovalPolicy.AUTO:
-                allowed = looks or self.memory.allows(request)
+                allowed = reads or self.memory.allows(call)
             case ApprovalPolicy.ASK:
-                allowed = self.memory.allows(request)
+                allowed = self.memory.allows(call)
             case _:
                 assert_never(self.policy)
         return Decision(DecisionKind.APPROVE, by="policy") if allowed else None

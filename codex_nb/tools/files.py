@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codex_nb.errors import InvalidArguments
-from codex_nb.tools.approval import Effect
+from pydantic import Field
+
+from codex_nb.tools.approval import Approved, Effect
 from codex_nb.tools.base import Arguments, Ports, Tool, ToolResult
 from codex_nb.tools.hiding import NOTEBOOK_LIMIT, is_notebook
 from codex_nb.tools.outputs import truncate
@@ -198,47 +199,39 @@ def _walk(top: Path) -> Iterator[Path]:
                 yield top / place / name
 
 
-def _check_read(arguments: Arguments) -> Arguments:
-    path, start, lines = arguments.get("path"), arguments.get("start_line", 1), arguments.get("lines")
-    if not isinstance(path, str) or not path:
-        raise InvalidArguments('read_file takes "path": a file in the notebook\'s folder')
-    if (
-        not isinstance(start, int)
-        or start < 1
-        or not (lines is None or (isinstance(lines, int) and lines > 0))
-    ):
-        raise InvalidArguments('read_file: "start_line" counts from 1, "lines" must be a positive number')
-    return {"path": path, "start_line": start, "lines": lines}
+class ReadFile(Arguments):
+    """A file, and the lines of it."""
+
+    path: str = Field(min_length=1, description="Path relative to the notebook's folder.")
+    start_line: int = Field(default=1, ge=1, description="First line, counting from 1.")
+    lines: int | None = Field(default=None, ge=1, description="How many lines; null for all.")
 
 
-def _check_list(arguments: Arguments) -> Arguments:
-    folder, pattern = arguments.get("folder", "."), arguments.get("pattern", "*")
-    if not isinstance(folder, str) or not isinstance(pattern, str):
-        raise InvalidArguments('list_files takes "folder" and "pattern", both texts')
-    return {"folder": folder or ".", "pattern": pattern or "*"}
+class ListFiles(Arguments):
+    """A folder, and the names in it."""
+
+    folder: str = Field(default=".", description="Folder relative to the notebook's; '.' for itself.")
+    pattern: str = Field(default="*", description="Only names that fit, such as '*.csv'.")
 
 
-async def _read(arguments: Arguments, ports: Ports) -> ToolResult:
-    folder = ports.folder
+async def _read_file(call: Approved[ReadFile], ports: Ports) -> ToolResult:
+    folder, wanted = ports.folder, call.arguments
     if folder is None:
         return ToolResult("There is no notebook folder here.", ok=False)
     hidden = await ports.main_thread.call(ports.hidden)
-    return await _off_the_loop(
-        arguments["path"],
-        lambda: read(folder, arguments["path"], arguments["start_line"], arguments["lines"], hidden),
+    return await _in_thread(
+        wanted.path, lambda: read(folder, wanted.path, wanted.start_line, wanted.lines, hidden)
     )
 
 
-async def _list(arguments: Arguments, ports: Ports) -> ToolResult:
-    folder = ports.folder
+async def _list_files(call: Approved[ListFiles], ports: Ports) -> ToolResult:
+    folder, name, pattern = ports.folder, call.arguments.folder or ".", call.arguments.pattern or "*"
     if folder is None:
         return ToolResult("There is no notebook folder here.", ok=False)
-    return await _off_the_loop(
-        arguments["folder"], lambda: listing(folder, arguments["folder"], arguments["pattern"])
-    )
+    return await _in_thread(name, lambda: listing(folder, name, pattern))
 
 
-async def _off_the_loop(name: str, work: Callable[[], ToolResult]) -> ToolResult:
+async def _in_thread(name: str, work: Callable[[], ToolResult]) -> ToolResult:
     try:
         return await asyncio.to_thread(work)
     except FileRefused as error:
@@ -250,36 +243,21 @@ async def _off_the_loop(name: str, work: Callable[[], ToolResult]) -> ToolResult
 read_file = Tool(
     name="read_file",
     description="Reads a text file in the notebook's folder, or some of its lines.",
-    parameters={
-        "type": "object",
-        "properties": {
-            "path": {"type": "string", "description": "Path relative to the notebook's folder."},
-            "start_line": {"type": "integer", "description": "First line, counting from 1."},
-            "lines": {"type": ["integer", "null"], "description": "How many lines; null for all."},
-        },
-        "required": ["path"],
-        "additionalProperties": False,
-    },
+    arguments=ReadFile,
     effect=Effect.READ,
-    call=_read,
-    check=_check_read,
+    call=_read_file,
+    title="Read a file",
+    summary="Reads a file in the notebook's folder. Changes nothing.",
     available=lambda ports: ports.folder is not None,
 )
 
 list_files = Tool(
     name="list_files",
     description="Lists the files in the notebook's folder and below, with their sizes.",
-    parameters={
-        "type": "object",
-        "properties": {
-            "folder": {"type": "string", "description": "Folder relative to the notebook's; '.' for itself."},
-            "pattern": {"type": "string", "description": "Only names that fit, such as '*.csv'."},
-        },
-        "required": [],
-        "additionalProperties": False,
-    },
+    arguments=ListFiles,
     effect=Effect.READ,
-    call=_list,
-    check=_check_list,
+    call=_list_files,
+    title="List files",
+    summary="Lists the files in the notebook's folder. Changes nothing.",
     available=lambda ports: ports.folder is not None,
 )

@@ -6,8 +6,9 @@ import inspect as source_inspection
 import types
 from typing import TYPE_CHECKING
 
-from codex_nb.errors import InvalidArguments
-from codex_nb.tools.approval import Effect
+from pydantic import Field
+
+from codex_nb.tools.approval import Approved, Effect
 from codex_nb.tools.base import Arguments, Ports, Tool, ToolResult
 from codex_nb.tools.describe import Detail, describe, is_user_variable
 from codex_nb.tools.outputs import truncate
@@ -30,24 +31,22 @@ of simple objects, attributes of others, the source of functions defined in the 
 variables."""
 
 
-def _check(arguments: Arguments) -> Arguments:
-    names = arguments.get("names", [])
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise InvalidArguments('inspect takes "names": a list of variable names')
-    if unknown := sorted(set(arguments) - {"names"}):
-        raise InvalidArguments(f'inspect takes only "names", not {", ".join(unknown)}')
-    return {"names": names}
+class InspectVariables(Arguments, extra="forbid"):
+    """Names to look up."""
+
+    names: list[str] = Field(default=[], description="Names of variables; empty for a list of all.")
 
 
-async def _call(arguments: Arguments, ports: Ports) -> ToolResult:
+async def _inspect(call: Approved[InspectVariables], ports: Ports) -> ToolResult:
     kernel = ports.kernel
     if kernel is None:
         return ToolResult("There is no kernel here to look into.", ok=False)
-    return await ports.main_thread.call(lambda: look(kernel.namespace(), arguments["names"], ports.hidden()))
+    names = call.arguments.names
+    return await ports.main_thread.call(lambda: inspect_variables(kernel.namespace(), names, ports.hidden()))
 
 
-def look(namespace: Mapping[str, Any], names: list[str], hidden: Hidden) -> ToolResult:
-    """Describe the variables of these names, or list all of them, but for those that the user keeps out."""
+def inspect_variables(namespace: Mapping[str, Any], names: list[str], hidden: Hidden) -> ToolResult:
+    """Describe the variables of these names, or list all of them, except those that the user keeps out."""
     shown = hidden.visible(namespace)
     if not names:
         known = [name for name, value in shown.items() if is_user_variable(name, value)]
@@ -56,14 +55,14 @@ def look(namespace: Mapping[str, Any], names: list[str], hidden: Hidden) -> Tool
             lines.append(f"… {len(known)} variables in all")
         return ToolResult("\n".join(lines) or "(no variables)")
     missing = [name for name in names[:MOST_NAMES] if name not in shown]
-    texts = [_told(name, shown[name], hidden) for name in names[:MOST_NAMES] if name in shown]
+    texts = [_description(name, shown[name], hidden) for name in names[:MOST_NAMES] if name in shown]
     texts += [f"{name}: {NOT_SHOWN if name in namespace else NO_VARIABLE}" for name in missing]
     if len(names) > MOST_NAMES:
         texts.append(f"… only the first {MOST_NAMES} names were looked at")
     return ToolResult("\n\n".join(texts), ok=len(missing) < len(names))
 
 
-def _told(name: str, value: object, hidden: Hidden) -> str:
+def _description(name: str, value: object, hidden: Hidden) -> str:
     text = describe(name, value, Detail.FULL)
     if type(value) is not types.FunctionType:
         return text
@@ -71,27 +70,17 @@ def _told(name: str, value: object, hidden: Hidden) -> str:
         source = source_inspection.getsource(value)
     except (OSError, TypeError):
         return text
-    told = source if name in hidden.mentioned else hidden.text(source)
-    return f"{text}\n{truncate(told, SOURCE_LIMIT)}"
+    shown = source if name in hidden.mentioned else hidden.text(source)
+    return f"{text}\n{truncate(shown, SOURCE_LIMIT)}"
 
 
 inspect = Tool(
     name="inspect",
     description=_DESCRIPTION,
-    parameters={
-        "type": "object",
-        "properties": {
-            "names": {
-                "type": "array",
-                "items": {"type": "string"},
-                "description": "Names of variables; empty for a list of all.",
-            }
-        },
-        "required": ["names"],
-        "additionalProperties": False,
-    },
+    arguments=InspectVariables,
     effect=Effect.READ,
-    call=_call,
-    check=_check,
+    call=_inspect,
+    title="Inspect variables",
+    summary="Reads variables. Changes nothing.",
     available=lambda ports: ports.kernel is not None,
 )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Literal
+
+from pydantic import Field
 
 from codex_nb.errors import InvalidArguments
-from codex_nb.tools.approval import Effect
+from codex_nb.tools.approval import Approved, Effect
 from codex_nb.tools.base import Arguments, Ports, Tool, ToolResult
-
-if TYPE_CHECKING:
-    from typing import TypeGuard
 
 UPDATE_PLAN = "update_plan"
 SHOWN = "Plan updated"  # the tool's whole answer, in the words of the Codex CLI
@@ -18,7 +17,6 @@ MOST_STEPS = 50
 LONGEST_STEP = 300  # characters
 
 StepStatus = Literal["pending", "in_progress", "completed"]
-STATUSES: tuple[StepStatus, ...] = get_args(StepStatus)
 
 _DESCRIPTION = """\
 Shows the user a checklist of the steps you are about to take; call it again with all steps when one has been begun or \
@@ -48,39 +46,25 @@ class Plan:
         return next(places, None)
 
 
-def read_plan(arguments: Arguments) -> Plan:
-    """Read the plan that a call's arguments hold; raises InvalidArguments."""
-    steps, explanation = arguments.get("plan"), arguments.get("explanation") or ""
-    if not isinstance(steps, list) or not steps:
-        raise InvalidArguments(f'{UPDATE_PLAN} takes "plan": a list of one or more steps')
-    if len(steps) > MOST_STEPS:
-        raise InvalidArguments(f"a plan has at most {MOST_STEPS} steps, not {len(steps)}")
-    if not isinstance(explanation, str):
-        raise InvalidArguments('"explanation" must be a string')
-    return Plan(tuple(map(_step, steps)), _line(explanation))
+class PlannedStep(Arguments):
+    """A step as the model sends it."""
+
+    step: str = Field(pattern=r"\S", description="The step, in one short line of plain text.")
+    status: StepStatus
 
 
-def plan_in(text: str) -> Plan | None:
-    """Return the plan in the JSON text of a call's arguments, None when it holds none."""
-    try:
-        return read_plan(update_plan.parse(text))
-    except InvalidArguments:
-        return None
+class UpdatePlan(Arguments):
+    """A plan as the model sends it."""
 
+    explanation: str | None = Field(
+        default=None, description="Why the plan is as it is, where that needs a word."
+    )
+    plan: list[PlannedStep] = Field(min_length=1, max_length=MOST_STEPS, description="All steps, in order.")
 
-def _step(told: object) -> Step:
-    if not isinstance(told, dict):
-        raise InvalidArguments('every step must be an object with "step" and "status"')
-    text, status = told.get("step"), told.get("status")
-    if not isinstance(text, str) or not (line := _line(text)):
-        raise InvalidArguments('every step needs its text in "step"')
-    if not _is_status(status):
-        raise InvalidArguments(f'the "status" of a step is one of {", ".join(STATUSES)}')
-    return Step(line, status)
-
-
-def _is_status(told: object) -> TypeGuard[StepStatus]:
-    return told in STATUSES
+    def to_plan(self) -> Plan:
+        """Return the plan in lines of bounded length."""
+        steps = tuple(Step(_line(each.step), each.status) for each in self.plan)
+        return Plan(steps, _line(self.explanation or ""))
 
 
 def _line(text: str) -> str:
@@ -88,43 +72,26 @@ def _line(text: str) -> str:
     return line if len(line) <= LONGEST_STEP else line[: LONGEST_STEP - 1] + "…"
 
 
-def _check(arguments: Arguments) -> Arguments:
-    read_plan(arguments)
-    return arguments
+def plan_in(text: str) -> Plan | None:
+    """Return the plan in the JSON text of a call's arguments, None when it holds none."""
+    try:
+        return update_plan.parse(text).to_plan()
+    except InvalidArguments:
+        return None
 
 
-async def _call(arguments: Arguments, ports: Ports) -> ToolResult:
-    del arguments, ports  # the views read the plan off the call itself
+async def _update_plan(call: Approved[UpdatePlan], ports: Ports) -> ToolResult:
+    del call, ports  # the views read the plan off the call itself
     return ToolResult(SHOWN)
 
-
-_STEP: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "step": {"type": "string", "description": "The step, in one short line of plain text."},
-        "status": {"type": "string", "enum": list(STATUSES)},
-    },
-    "required": ["step", "status"],
-    "additionalProperties": False,
-}
 
 update_plan = Tool(
     name=UPDATE_PLAN,
     description=_DESCRIPTION,
-    parameters={
-        "type": "object",
-        "properties": {
-            "explanation": {
-                "type": "string",
-                "description": "Why the plan is as it is, where that needs a word.",
-            },
-            "plan": {"type": "array", "items": _STEP, "description": "All steps, in order."},
-        },
-        "required": ["plan"],
-        "additionalProperties": False,
-    },
+    arguments=UpdatePlan,
     effect=Effect.NONE,
-    call=_call,
-    check=_check,
+    call=_update_plan,
+    title="Plan",
+    summary="Shows a plan. Changes nothing.",
     available=lambda ports: ports.kernel is not None,
 )

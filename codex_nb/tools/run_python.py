@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from codex_nb.errors import InvalidArguments
-from codex_nb.tools.approval import Effect
+from pydantic import Field
+
+from codex_nb.tools.approval import Approved, Effect
 from codex_nb.tools.base import Arguments, Ports, Tool, ToolResult
 from codex_nb.tools.outputs import output_images, output_text, truncate
 
@@ -25,43 +26,43 @@ the notebook and come back as the result. The user sees the code and may be aske
 and to the point; print only what you need to know."""
 
 
-def _check(arguments: Arguments) -> Arguments:
-    code = arguments.get("code")
-    if not isinstance(code, str) or not code.strip():
-        message = 'run_python takes one argument, "code": the Python source to run'
-        raise InvalidArguments(message)
-    if unknown := sorted(set(arguments) - {"code"}):
-        message = f'run_python takes only "code", not {", ".join(unknown)}'
-        raise InvalidArguments(message)
-    return arguments
+class RunPython(Arguments, extra="forbid"):
+    """Code to run."""
+
+    code: str = Field(pattern=r"\S", description="Python source, as one notebook cell.")
+
+    def to_code(self) -> str:
+        """Return the code."""
+        return self.code
+
+    def with_code(self, code: str) -> RunPython:
+        """Return the arguments with other code."""
+        return RunPython(code=code)
 
 
-async def _call(arguments: Arguments, ports: Ports) -> ToolResult:
+async def _run(call: Approved[RunPython], ports: Ports) -> ToolResult:
     kernel = ports.kernel
     if kernel is None:
         return ToolResult("There is no IPython kernel here to run code in.", ok=False)
 
     def run() -> RunResult:
-        result = kernel.run(arguments["code"])
+        result = kernel.run(call.arguments.code)
         return replace(result, outputs=ports.hidden().outputs(result.outputs))
 
     return run_result(await ports.main_thread.call(run))
 
 
 def run_result(result: RunResult) -> ToolResult:
-    """Put what running code gave into words and images, capped."""
+    """Return the text and the images of what running code gave, truncated."""
     texts = [text for output in result.outputs if (text := output_text(output, OUTPUT_LIMIT))]
     shown = output_images(result.outputs)
     images = tuple(image for image in shown if len(image) <= IMAGE_SIZE_LIMIT)[:IMAGE_LIMIT]
     if result.error and not any(output.get("output_type") == "error" for output in result.outputs):
         texts.append(result.error)
     if shown:
-        left_out = (
-            f", {len(shown) - len(images)} not sent (too large or too many)"
-            if len(shown) > len(images)
-            else ""
-        )
-        texts.append(f"[{len(shown)} figure{'s' * (len(shown) > 1)} shown in the notebook{left_out}]")
+        unsent = len(shown) - len(images)
+        note = f", {unsent} not sent (too large or too many)" if unsent else ""
+        texts.append(f"[{len(shown)} figure{'s' * (len(shown) > 1)} shown in the notebook{note}]")
     text = truncate("\n".join(texts), OUTPUT_LIMIT) if texts else "(ran without any output)"
     return ToolResult(text, images=images, ok=result.error is None)
 
@@ -69,16 +70,11 @@ def run_result(result: RunResult) -> ToolResult:
 run_python = Tool(
     name="run_python",
     description=_DESCRIPTION,
-    parameters={
-        "type": "object",
-        "properties": {"code": {"type": "string", "description": "Python source, as one notebook cell."}},
-        "required": ["code"],
-        "additionalProperties": False,
-    },
+    arguments=RunPython,
     effect=Effect.EXECUTE,
-    call=_call,
-    check=_check,
-    code_argument="code",
-    language="python",
+    call=_run,
+    title="Python",
+    summary="Runs Python in this notebook's kernel.",
+    shows_outputs=True,
     available=lambda ports: ports.kernel is not None,
 )

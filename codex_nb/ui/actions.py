@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.rendering.visible import escape_invisible
-from codex_nb.tools.approval import ApprovalUnavailable, Decision, DecisionKind
-from codex_nb.words import tools
+from codex_nb.tools.approval import NOBODY_THERE, ApprovalUnavailable, Decision, DecisionKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -111,7 +110,7 @@ def ask_by_typing(
     so whoever answers has seen what the answer is about.
     """
     if ask is None:
-        return _decline(tools.NOBODY_THERE)
+        return _decline(NOBODY_THERE)
     summary = escape_invisible(request.summary or request.tool)
     prompt = f"{show_code(request)}\n\n{summary}\n{PROMPT}"
     while True:
@@ -120,7 +119,7 @@ def ask_by_typing(
         except ApprovalUnavailable as problem:
             return _decline(str(problem))
         except (EOFError, NotImplementedError):
-            return _decline(tools.NOBODY_THERE)
+            return _decline(NOBODY_THERE)
         decision = read_decision(answer)
         if decision is not None:
             return decision

@@ -6,22 +6,25 @@ from typing import TYPE_CHECKING
 
 from codex_nb.session.events import TextDelta, ToolFinished, ToolStarted, TurnEvent
 from codex_nb.session.state import NoticePart, Part, PlanPart, ToolPart, TurnState, reduce
+from codex_nb.tools.base import builtin_tools
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Iterable
 
 
-SHOWN_AS_OUTPUTS = frozenset({"run_python"})  # tools whose outputs the notebook shows as a cell's own
+def shows_outputs(tool: str) -> bool:
+    """Whether the notebook shows what a call of the tool gives as a cell's own outputs."""
+    known = builtin_tools().get(tool)
+    return known is not None and known.shows_outputs
 
 
 class OutputLayout:
     """Folds the events of a turn and assigns its parts to outputs of the cell, which count from 0."""
 
-    def __init__(self, shows_its_outputs: Collection[str] = SHOWN_AS_OUTPUTS) -> None:
+    def __init__(self) -> None:
         self._state = TurnState()
         self._deltas: list[TextDelta] = []  # of one message; folded together when the state is read
         self.shown_below: set[int] = set()  # numbers of the calls whose outputs the notebook shows itself
-        self._shows_its_outputs = shows_its_outputs
         self._output_of: dict[str, int] = {}
         self._count = 1
         self._wants_new_output = False
@@ -103,7 +106,7 @@ class OutputLayout:
     def _has_shown_outputs(self, call_number: int) -> bool:
         return any(
             call.call_number == call_number
-            and call.name in self._shows_its_outputs
+            and shows_outputs(call.name)
             and (call.decision is None or call.decision.approved)
             for call in self.calls()
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from pydantic import SecretStr
 
-from codex_nb.auth.login import EnterCode, EnterSecret, LoginStep, OpenUrl, SignedIn, Waiting
+from codex_nb.auth.login import EnterSecret, EnterUserCode, LoginStep, OpenUrl, SignedIn, Waiting
 from codex_nb.errors import LoginFailed
 from codex_nb.labels import plan_name
 from codex_nb.rendering.answer_output import Document, Remark, bundle
@@ -21,7 +21,7 @@ from codex_nb.ui.widgets import Message, OutputArea, WidgetComm, WidgetKind
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from codex_nb.auth.factory import FlowKind
+    from codex_nb.auth.factory import LoginMethod
     from codex_nb.auth.login import LoginFlow
 
 
@@ -64,7 +64,7 @@ def describe_step(step: LoginStep, now: datetime, *, cell_waits: bool = True) ->
     """
     then = _what_follows(cell_waits=cell_waits)
     match step:
-        case EnterCode():
+        case EnterUserCode():
             return {
                 "kind": "code",
                 "text": f"Open the page, sign in and enter this code. {then}",
@@ -129,9 +129,9 @@ class LoginWidget:
 
     def __init__(
         self,
-        start: Callable[[FlowKind], LoginFlow],
+        start: Callable[[LoginMethod], LoginFlow],
         *,
-        methods: tuple[FlowKind, ...] = ("device", "browser", "api_key"),
+        methods: tuple[LoginMethod, ...] = ("device", "browser", "api_key"),
         reason: str = "",
         cell_waits: bool = True,
         area: OutputArea | None = None,
@@ -145,10 +145,10 @@ class LoginWidget:
         self._now = now
         self._lock = threading.RLock()
         self._output = LiveOutput(open_comm(WidgetKind.LOGIN), area or OutputArea(), self._full_message)
-        self._method: FlowKind = methods[0]
+        self._method: LoginMethod = methods[0]
         self._step: LoginStep | LoginFailed = Waiting(STARTING)
         self._flow: LoginFlow | None = None
-        self._next: FlowKind | None = None  # what the user chose to do instead
+        self._next: LoginMethod | None = None  # what the user chose to do instead
         self._cancelled = False
         self._chosen: Callable[[], None] = lambda: None
 
@@ -234,7 +234,7 @@ class LoginWidget:
         actions = [_action("cancel", "cancel")]
         if isinstance(self._step, LoginFailed):
             actions.insert(0, _action("again", "try_again"))
-        elif isinstance(self._step, EnterCode):
+        elif isinstance(self._step, EnterUserCode):
             actions.insert(0, _action("again", "new_code"))
         others = [method for method in self._methods if method != self._method]
         return actions + [_action(method, method, "codex-quiet") for method in others]
@@ -298,7 +298,7 @@ def step_text(step: LoginStep, *, cell_waits: bool = True) -> str:
 def _step_text(step: LoginStep, *, cell_waits: bool) -> str:
     described = describe_step(step, datetime.now(UTC), cell_waits=cell_waits)
     match step:
-        case EnterCode():
+        case EnterUserCode():
             return f"{described['text']}\n\n    {step.url}\n    {step.user_code}\n"
         case OpenUrl():
             then = _what_follows(cell_waits=cell_waits)

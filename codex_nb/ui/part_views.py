@@ -13,8 +13,8 @@ from codex_nb.rendering.answer_output import Checklist, Item, plain_item, shorte
 from codex_nb.rendering.incremental import BlocksUpdate, GrowingCode, MarkdownBlocks, joined, safe_code
 from codex_nb.rendering.visible import escape_invisible, visible
 from codex_nb.session.state import GrowingText, NoticePart, Part, PlanPart, ReasoningPart, TextPart, ToolPart
-from codex_nb.tools.cells import insert_cells
-from codex_nb.ui.layout import SHOWN_AS_OUTPUTS
+from codex_nb.tools.base import builtin_tools
+from codex_nb.ui.layout import shows_outputs
 
 if TYPE_CHECKING:
     from codex_nb.session.state import TurnState
@@ -401,31 +401,23 @@ def _code(part: ToolPart) -> tuple[str, str]:
         return part.decision.code, part.request.language if part.request else "python"
     if part.request is not None:
         return part.request.code, part.request.language
-    if part.name == insert_cells.name:
+    if (tool := builtin_tools().get(part.name)) is not None:
         with suppress(InvalidArguments):
-            return insert_cells.readable(insert_cells.parse(part.arguments))
+            if (code := tool.parse(part.arguments).to_code()) is not None:
+                return code, "python"
     return readable_arguments(part.arguments)
-
-
-TOOL_TITLES = {
-    "run_python": "Python",
-    "inspect": "Inspect variables",
-    "read_file": "Read a file",
-    "list_files": "List files",
-    "insert_cells": "Insert cells",
-    "update_plan": PLAN,
-}
 
 
 def tool_title(name: str) -> str:
     """Return what a tool is called for the user."""
-    return TOOL_TITLES.get(name) or escape_invisible(name) or "Tool"
+    tool = builtin_tools().get(name)
+    return tool.title if tool is not None else escape_invisible(name) or "Tool"
 
 
 def is_folded(name: str, phase: Phase) -> bool:
     """Whether a call is folded as soon as it is over; code that ran in the user's kernel stays open."""
     ran = phase in {"done", "failed"}
-    return phase in {"rejected", "unanswered"} or (ran and name not in SHOWN_AS_OUTPUTS)
+    return phase in {"rejected", "unanswered"} or (ran and not shows_outputs(name))
 
 
 def phase_label(phase: Phase, *, edited: bool = False) -> str:

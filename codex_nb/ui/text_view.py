@@ -21,7 +21,7 @@ from codex_nb.session.events import (
 )
 from codex_nb.session.state import TextPart, ToolPart, TurnState, find_part, reduce
 from codex_nb.ui.actions import Decide, ask_by_typing, plain_code
-from codex_nb.ui.layout import SHOWN_AS_OUTPUTS
+from codex_nb.ui.layout import shows_outputs
 from codex_nb.ui.part_views import changed_plan_lines, phase_of, shown_code, tool_title
 from codex_nb.ui.turn_output import call_title, ending, footer, retry_line
 
@@ -152,7 +152,7 @@ class AppendOnlyView(ABC):
     def _write_result(self, event: ToolFinished) -> None:
         part = self._part(event.call_number)
         if part is not None:
-            output = "" if part.name in SHOWN_AS_OUTPUTS else shortened(event.output)
+            output = "" if shows_outputs(part.name) else shortened(event.output)
             self._result(call_title(part.name, phase_of(part)), output)
 
     def _write_plan(self, before: TurnState) -> None:

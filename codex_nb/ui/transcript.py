@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from codex_nb.rendering.answer_output import bundle
 from codex_nb.session.state import Part, ToolPart
 from codex_nb.ui.actions import Action, Continue, Retry, read_action
-from codex_nb.ui.layout import SHOWN_AS_OUTPUTS, OutputLayout, named
+from codex_nb.ui.layout import OutputLayout, named
 from codex_nb.ui.live_output import LiveOutput
 from codex_nb.ui.part_views import CallView, Operation, PartView, ProseView, part_view_for
 from codex_nb.ui.turn_output import WORKING, Activity, activity_of, turn_document
@@ -212,7 +212,6 @@ class Transcript:
         offers_more: bool = False,
         area: OutputArea | None = None,
         open_comm: Callable[[WidgetKind], WidgetComm] = WidgetComm,
-        shows_its_outputs: Collection[str] = SHOWN_AS_OUTPUTS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._on_action = on_action
@@ -223,7 +222,7 @@ class Transcript:
         began = clock()
         self._elapsed = lambda: clock() - began
         self._lock = threading.RLock()
-        self._layout = OutputLayout(shows_its_outputs)
+        self._layout = OutputLayout()
         self._outputs: list[TranscriptOutput] = []
         self._family = ""  # of the outputs
         self._plan: PlanPart | None = None  # as its output shows it

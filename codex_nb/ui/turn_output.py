@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from codex_nb.labels import BILLED_PER_TOKEN, INCOMPLETE, NO_REASON, REASONING, STOPPED, Phase, plan_name
 from codex_nb.rendering.answer_output import Call, Document, Prose, Remark, Thinking
 from codex_nb.session.state import NoticePart, PlanPart, ReasoningPart, TextPart, ToolPart, TurnState
-from codex_nb.ui.layout import SHOWN_AS_OUTPUTS
+from codex_nb.ui.layout import shows_outputs
 from codex_nb.ui.part_views import checklist, phase_label, phase_of, shown_code, tool_title
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _call(part: ToolPart, state: TurnState, shown_below: Collection[int]) -> Cal
         phase = "stopped" if part.running else "abandoned"
     edited = part.decision is not None and part.decision.code is not None
     output = "" if part.call_number in shown_below else part.output or ""
-    is_open = part.name in SHOWN_AS_OUTPUTS and phase not in NEVER_RAN
+    is_open = shows_outputs(part.name) and phase not in NEVER_RAN
     return Call(call_title(part.name, phase, edited=edited), code, language, output, is_open)
 
 

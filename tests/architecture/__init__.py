@@ -1,1 +1,1 @@
-"""The plan of the house as tests, so that it cannot rot."""
+"""Tests of the package structure and the release files."""

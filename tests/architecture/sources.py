@@ -1,4 +1,4 @@
-"""What the architecture tests look at: the package's modules, the files that git tracks."""
+"""The modules of the package, and the files tracked by git."""
 
 from __future__ import annotations
 

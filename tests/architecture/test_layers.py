@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.tiers import ROOT
 
 
-def test_the_layers_know_only_what_lies_below_them() -> None:
+def test_the_import_contracts_hold() -> None:
     linter = Path(sys.executable).with_name("lint-imports")
     done = subprocess.run([linter, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""The Pythons that the package says it runs on are those that its tests run on."""
+"""The supported Python versions are those that the tests run on."""
 
 from __future__ import annotations
 

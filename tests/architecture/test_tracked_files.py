@@ -1,4 +1,4 @@
-"""What is committed works on any machine: no registry's addresses, no paths of the machine it was written on."""
+"""Tracked files work on any machine: no registry addresses, no local paths."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ REGISTRIES = re.compile(
     re.IGNORECASE,
 )
 MACHINE_PATHS = re.compile(r"(?<![\w.~:$}/-])/(?:work|root|opt/wheels|tmp)/[A-Za-z0-9_.-]+")
-SILENCED = re.compile(r"#\s*(?:type:\s*ignore|noqa)(?![:\[\w])", re.IGNORECASE)
+SUPPRESSED = re.compile(r"#\s*(?:type:\s*ignore|noqa)(?![:\[\w])", re.IGNORECASE)
 UNFINISHED = re.compile(r"\b(?:TODO|FIXME|raise NotImplementedError)\b")
 THIS_FILE = "tests/architecture/test_tracked_files.py"
 
 
 def lines_with(pattern: re.Pattern[str], *, below: tuple[str, ...] = ("",)) -> list[str]:
-    """Return each tracked line that the pattern finds, with its place."""
+    """Return each tracked line that matches, with its location."""
     found = []
     for path in tracked_files():
         if str(path) == THIS_FILE or not str(path).startswith(below):
@@ -29,17 +29,17 @@ def lines_with(pattern: re.Pattern[str], *, below: tuple[str, ...] = ("",)) -> l
     return found
 
 
-def test_no_file_holds_a_registrys_address() -> None:
+def test_no_file_has_a_registry_address() -> None:
     assert lines_with(REGISTRIES) == []
 
 
-def test_no_file_holds_a_path_of_the_machine_it_was_written_on() -> None:
+def test_no_file_has_a_local_path() -> None:
     assert lines_with(MACHINE_PATHS) == []
 
 
-def test_a_silenced_check_says_which() -> None:
-    assert lines_with(SILENCED, below=("codex_nb", "tests")) == []
+def test_a_suppressed_check_is_named() -> None:
+    assert lines_with(SUPPRESSED, below=("codex_nb", "tests")) == []
 
 
-def test_nothing_is_left_unfinished() -> None:
+def test_nothing_is_unfinished() -> None:
     assert lines_with(UNFINISHED, below=("codex_nb",)) == []

@@ -1,6 +1,6 @@
-"""What pip installs holds everything that the product needs, and nothing of the workshop.
+"""The release files contain what the product needs, and nothing else.
 
-A release is made as ``python -m build`` makes it: the sources are packed, and the wheel is built from that archive.
+A release is built as by ``python -m build``: first the source archive, then the wheel from that archive.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.tiers import ROOT
 
 @dataclass(frozen=True)
 class Release:
-    """The two files of a release."""
+    """The files of a release."""
 
     sources: Path
     wheel: Path
@@ -31,7 +31,7 @@ class Release:
 
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
-    """Build the archive of the sources, and the wheel from it, without network."""
+    """Build the source archive, and the wheel from it, without network."""
     folder = tmp_path_factory.mktemp("release")
     build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
     done = subprocess.run(build, capture_output=True, text=True, check=False)
@@ -42,42 +42,42 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
 
 @pytest.fixture(scope="module")
 def names(release: Release) -> set[str]:
-    """Give the files in the wheel."""
+    """Return the files in the wheel."""
     return set(zipfile.ZipFile(release.wheel).namelist())
 
 
-def test_the_wheel_holds_every_file_of_the_package(names: set[str]) -> None:
+def test_the_wheel_has_every_file_of_the_package(names: set[str]) -> None:
     files = [path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     expected = {str(Path("codex_nb") / path.relative_to(PACKAGE)) for path in files}
     assert expected - names == set()
 
 
-def test_the_wheel_holds_the_tour_that_the_demo_opens(names: set[str]) -> None:
+def test_the_wheel_has_the_tour(names: set[str]) -> None:
     assert {f"codex_nb/notebooks/{path.name}" for path in tour()} - names == set()
 
 
-def test_the_wheel_holds_the_licence_and_no_tests(names: set[str]) -> None:
+def test_the_wheel_has_the_license_and_no_tests(names: set[str]) -> None:
     assert [name for name in names if name.endswith("/licenses/LICENSE")] != []
     assert [name for name in names if name.split("/")[0] not in {"codex_nb", dist_info(names)}] == []
 
 
-def test_the_sources_hold_what_is_tracked_and_is_needed_to_build_and_test(release: Release) -> None:
+def test_the_source_archive_has_the_tracked_files(release: Release) -> None:
     with tarfile.open(release.sources) as archive:
         packed = {Path(*Path(name).parts[1:]) for name in archive.getnames()}
-    left_out = {".ci", ".gitignore"}
-    expected = {path for path in tracked_files() if path.parts[0] not in left_out and (ROOT / path).is_file()}
+    excluded = {".ci", ".gitignore"}
+    expected = {path for path in tracked_files() if path.parts[0] not in excluded and (ROOT / path).is_file()}
     assert expected - packed == set()
     assert {path.parts[0] for path in packed} & {".venv", ".tiers", ".artifacts", "build", "dist"} == set()
 
 
-def test_the_wheel_of_the_sources_runs_in_a_fresh_environment(release: Release, tmp_path: Path) -> None:
+def test_the_wheel_runs_in_a_fresh_environment(release: Release, tmp_path: Path) -> None:
     fresh = tmp_path / "fresh"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(fresh)], check=True)
     python = fresh / "bin" / "python"
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--python", str(python)]
     subprocess.run([*pip, "install", "--no-deps", str(release.wheel)], check=True)
     lib = next(fresh.glob("lib/python*/site-packages"))
-    # what it needs comes from this environment, codex_nb itself from the wheel alone
+    # dependencies come from this environment, codex_nb only from the wheel
     (lib / "outer.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 

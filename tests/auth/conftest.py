@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.auth.fakes import LoginPrompt
+from tests.auth.fakes import LoginFixture
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,10 +22,10 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def make_desk(home: Path) -> Callable[..., LoginPrompt]:
+def make_desk(home: Path) -> Callable[..., LoginFixture]:
     """Open a desk with settings, environment and service of the test's choosing."""
 
-    def make(**parts: Any) -> LoginPrompt:
-        return LoginPrompt(home, **parts)
+    def make(**parts: Any) -> LoginFixture:
+        return LoginFixture(home, **parts)
 
     return make

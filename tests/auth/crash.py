@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.auth.oauth import OAuthClient
-from codex_nb.auth.refresh import DirectRefresher, StoredLogin
+from codex_nb.auth.refresh import DirectRefresher, StoredCredentials
 from codex_nb.auth.refresh_subprocess import READY, DetachedRefresher, launch_process, serve
 from codex_nb.auth.store import FileStore, LoginLock
 from codex_nb.config.settings import Settings
@@ -66,21 +66,21 @@ def open_plainly(settings: Settings, environ: Mapping[str, str]) -> httpx.AsyncC
     return httpx.AsyncClient(verify=False, trust_env=False)
 
 
-async def renew(order: dict[str, Any]) -> None:
+async def refresh(order: dict[str, Any]) -> None:
     """Be the kernel."""
     settings = Settings(codex_home=Path(order["home"]), refresh_url_override=order["refresh_url"])
     store = FileStore(settings.codex_home / "auth.json")
     async with open_plainly(settings, {}) as http:
         oauth = OAuthClient(http, settings)
-        renewer: Any = DirectRefresher(store, oauth, clock=lambda: datetime.now(UTC), sleep=asyncio.sleep)
+        refresher: Any = DirectRefresher(store, oauth, clock=lambda: datetime.now(UTC), sleep=asyncio.sleep)
         if order["companion"] != "none":
             launch = fork if order["companion"] == "fork" else partial(launch_process, environ=os.environ)
-            renewer = DetachedRefresher(settings, store, renewer, launch)
-        stored = StoredLogin(store, LoginLock(settings.codex_home), renewer, sleep=asyncio.sleep)
+            refresher = DetachedRefresher(settings, store, refresher, launch)
+        stored = StoredCredentials(store, LoginLock(settings.codex_home), refresher, sleep=asyncio.sleep)
         seen = await stored.read()
         assert seen is not None
         os.write(order["begun"], b".")
-        await stored.renew(seen, "unauthorized_recovery")
+        await stored.refresh(seen, "unauthorized_recovery")
 
 
 def kill_once(order: dict[str, Any]) -> str:
@@ -89,7 +89,7 @@ def kill_once(order: dict[str, Any]) -> str:
     kernel = os.fork()
     if kernel == 0:
         os.close(waiting)
-        asyncio.run(renew({**order, "begun": begun}))
+        asyncio.run(refresh({**order, "begun": begun}))
         os._exit(0)
     os.close(begun)
     os.read(waiting, 1)

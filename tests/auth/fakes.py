@@ -207,7 +207,7 @@ def body(request: httpx.Request) -> dict[str, Any]:
 
 
 @dataclass
-class LoginPrompt:
+class LoginFixture:
     """One session: a home, a service, a manager."""
 
     home: Path

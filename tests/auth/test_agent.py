@@ -27,7 +27,7 @@ from tests.auth.fakes import BACKEND, ISSUER, NOW, body, write_login
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.auth.fakes import LoginPrompt
+    from tests.auth.fakes import LoginFixture
 
 pytestmark = pytest.mark.anyio
 
@@ -68,7 +68,7 @@ class Agent:
         signed = ".".join(encode_base64url(json.dumps(part).encode()) for part in parts)
         return f"{signed}.{encode_base64url(signer.sign(signed.encode(), PKCS1v15(), SHA256()))}"
 
-    def serve(self, desk: LoginPrompt, task: dict[str, Any] | None = None) -> None:
+    def serve(self, desk: LoginFixture, task: dict[str, Any] | None = None) -> None:
         numbers = SIGNER.public_key().public_numbers()
         size = (numbers.n.bit_length() + 7) // 8
         key = {"kty": "RSA", "kid": "key-1", "e": "AQAB", "n": encode_base64url(numbers.n.to_bytes(size))}
@@ -85,7 +85,7 @@ class Agent:
         return envelope
 
 
-async def test_every_request_carries_an_assertion_of_its_own(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_every_request_carries_an_assertion_of_its_own(make_desk: Callable[..., LoginFixture]) -> None:
     agent = Agent()
     desk = make_desk(environ={"CODEX_ACCESS_TOKEN": agent.jwt()})
     agent.serve(desk)
@@ -106,7 +106,7 @@ async def test_every_request_carries_an_assertion_of_its_own(make_desk: Callable
     assert desk.service.counts == {JWKS: 1, REGISTER: 1, RESPONSES: 2}
 
 
-async def test_the_task_is_registered_with_a_signature(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_the_task_is_registered_with_a_signature(make_desk: Callable[..., LoginFixture]) -> None:
     agent = Agent()
     desk = make_desk(environ={"CODEX_AGENT_IDENTITY": agent.jwt()})
     agent.serve(desk)
@@ -119,7 +119,7 @@ async def test_the_task_is_registered_with_a_signature(make_desk: Callable[..., 
 
 
 @pytest.mark.parametrize("name", ["task_id", "taskId"])
-async def test_a_task_may_be_named_either_way(name: str, make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_a_task_may_be_named_either_way(name: str, make_desk: Callable[..., LoginFixture]) -> None:
     agent = Agent()
     desk = make_desk(environ={"CODEX_ACCESS_TOKEN": agent.jwt()})
     agent.serve(desk, {name: "task-fab-2"})
@@ -129,7 +129,7 @@ async def test_a_task_may_be_named_either_way(name: str, make_desk: Callable[...
 
 @pytest.mark.parametrize("name", ["encrypted_task_id", "encryptedTaskId"])
 async def test_a_sealed_task_is_opened_with_the_agents_key(
-    name: str, make_desk: Callable[..., LoginPrompt]
+    name: str, make_desk: Callable[..., LoginFixture]
 ) -> None:
     agent = Agent()
     sealed = base64.b64encode(seal(b"task-sealed-" + b"x" * 100, agent.key)).decode()
@@ -141,7 +141,7 @@ async def test_a_sealed_task_is_opened_with_the_agents_key(
 
 
 @pytest.mark.parametrize("kind", ["a JWT", "a record"])
-async def test_an_identity_in_auth_json_signs_too(kind: str, make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_an_identity_in_auth_json_signs_too(kind: str, make_desk: Callable[..., LoginFixture]) -> None:
     agent = Agent()
     desk = make_desk()
     value = agent.jwt() if kind == "a JWT" else agent.claims
@@ -151,7 +151,7 @@ async def test_an_identity_in_auth_json_signs_too(kind: str, make_desk: Callable
     assert agent.opened(desk.service.requests[-1].headers["authorization"])["task_id"] == "task-fab-1"
 
 
-async def test_a_401_is_final_and_costs_one_request(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_a_401_is_final_and_costs_one_request(make_desk: Callable[..., LoginFixture]) -> None:
     agent = Agent()
     desk = make_desk(environ={"CODEX_ACCESS_TOKEN": agent.jwt()})
     agent.serve(desk)
@@ -180,7 +180,7 @@ INVALID: list[tuple[str, dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("name", "changes", "words"), INVALID, ids=[row[0] for row in INVALID])
 async def test_an_identity_that_does_not_hold_is_a_sign_in(
-    name: str, changes: dict[str, Any], words: str, make_desk: Callable[..., LoginPrompt]
+    name: str, changes: dict[str, Any], words: str, make_desk: Callable[..., LoginFixture]
 ) -> None:
     del name
     agent = Agent()
@@ -192,7 +192,7 @@ async def test_an_identity_that_does_not_hold_is_a_sign_in(
 
 
 @pytest.mark.parametrize("token", ["garbage-0123456789", "a.b.c", "eyJhbGciOiJSUzI1NiJ9.e30.AA"])
-async def test_garbage_is_a_sign_in(token: str, make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_garbage_is_a_sign_in(token: str, make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk(environ={"CODEX_ACCESS_TOKEN": token})
     Agent().serve(desk)
     with pytest.raises(SignInRequired):
@@ -213,7 +213,7 @@ FAILURES = [
 
 @pytest.mark.parametrize(("where", "answer", "words"), FAILURES)
 async def test_a_service_that_fails_may_be_tried_again(
-    where: str, answer: httpx.Response | Exception, words: str, make_desk: Callable[..., LoginPrompt]
+    where: str, answer: httpx.Response | Exception, words: str, make_desk: Callable[..., LoginFixture]
 ) -> None:
     agent = Agent()
     desk = make_desk(environ={"CODEX_ACCESS_TOKEN": agent.jwt()})
@@ -228,7 +228,7 @@ async def test_a_service_that_fails_may_be_tried_again(
 
 
 async def test_without_cryptography_an_agent_identity_says_what_to_install(
-    make_desk: Callable[..., LoginPrompt], monkeypatch: pytest.MonkeyPatch
+    make_desk: Callable[..., LoginFixture], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "codex_nb.auth.agent_keys", None)
     monkeypatch.delattr("codex_nb.auth.agent_keys", raising=False)
@@ -240,7 +240,7 @@ async def test_without_cryptography_an_agent_identity_says_what_to_install(
 
 @pytest.mark.parametrize("sealed", ["not base64", "", base64.b64encode(bytes(200)).decode()])
 async def test_a_sealed_task_that_cannot_be_opened_is_no_task(
-    sealed: str, make_desk: Callable[..., LoginPrompt]
+    sealed: str, make_desk: Callable[..., LoginFixture]
 ) -> None:
     agent = Agent()
     desk = make_desk(environ={"CODEX_ACCESS_TOKEN": agent.jwt()})
@@ -269,7 +269,7 @@ ADDRESSES: list[tuple[dict[str, str], str, str]] = [
 
 @pytest.mark.parametrize(("settings", "jwks", "authapi"), ADDRESSES)
 async def test_the_addresses_are_the_clis(
-    settings: dict[str, str], jwks: str, authapi: str, make_desk: Callable[..., LoginPrompt]
+    settings: dict[str, str], jwks: str, authapi: str, make_desk: Callable[..., LoginFixture]
 ) -> None:
     agent = Agent()
     desk = make_desk(environ={"CODEX_ACCESS_TOKEN": agent.jwt()}, settings=settings)
@@ -284,7 +284,7 @@ async def test_the_addresses_are_the_clis(
     ]
 
 
-async def test_an_insecure_address_is_refused(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_an_insecure_address_is_refused(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk(
         environ={"CODEX_ACCESS_TOKEN": Agent().jwt()}, settings={"agent_jwks_base_url": "http://jwks.example"}
     )

@@ -18,7 +18,7 @@ from tests.auth.fakes import NOW, Service, access_token, id_token, login, write_
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.auth.fakes import LoginPrompt
+    from tests.auth.fakes import LoginFixture
 
 pytestmark = pytest.mark.anyio
 
@@ -104,7 +104,7 @@ ROWS = [
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.name} (CLI: {row.cli})")
 async def test_a_file_is_understood_or_refused_and_never_changed(
-    row: Row, make_desk: Callable[..., LoginPrompt]
+    row: Row, make_desk: Callable[..., LoginFixture]
 ) -> None:
     desk = make_desk()
     path = write_login(desk.home, row.file)
@@ -121,14 +121,14 @@ async def test_a_file_is_understood_or_refused_and_never_changed(
     assert path.read_bytes() == before
 
 
-async def test_without_a_file_nothing_is_sent(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_without_a_file_nothing_is_sent(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk()
     with pytest.raises(SignInRequired, match="not signed in"):
         await desk.post()
     assert desk.service.requests == []
 
 
-async def test_a_login_without_account_id_recovers_too(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_a_login_without_account_id_recovers_too(make_desk: Callable[..., LoginFixture]) -> None:
     """The CLI gives up there; the token's own claim says whose it is."""
     desk = make_desk(service=Service(valid_access=set()))
     write_login(desk.home, file({"account_id": ...}))
@@ -136,7 +136,7 @@ async def test_a_login_without_account_id_recovers_too(make_desk: Callable[..., 
     assert desk.service.counts["/oauth/token"] == 1
 
 
-async def test_an_encrypted_store_is_named_plainly(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_an_encrypted_store_is_named_plainly(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk()
     (desk.home / "secrets").mkdir()
     (desk.home / "secrets" / "codex_auth.age").write_bytes(b"age-encryption.org/v1")
@@ -144,7 +144,9 @@ async def test_an_encrypted_store_is_named_plainly(make_desk: Callable[..., Logi
         await desk.post()
 
 
-async def test_a_renewed_login_is_written_as_the_cli_writes_it(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_a_renewed_login_is_written_as_the_cli_writes_it(
+    make_desk: Callable[..., LoginFixture],
+) -> None:
     """Key order, indentation, time format, mode; keys nobody knows stay at both levels (the CLI erases them)."""
     desk = make_desk(service=Service(valid_access=set()))
     write_login(desk.home, {"zeta": {"kept": [1, "é"]}, **file({"alpha": "kept", "account_id": "acct-1"})})
@@ -171,7 +173,7 @@ async def test_a_renewed_login_is_written_as_the_cli_writes_it(make_desk: Callab
     assert (desk.home / "auth.json").stat().st_mode & 0o777 == 0o600
 
 
-async def test_auth_mode_is_not_added_where_it_was_absent(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_auth_mode_is_not_added_where_it_was_absent(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk(service=Service(valid_access=set()))
     write_login(desk.home, file(auth_mode=...))
     await desk.post()

@@ -101,6 +101,6 @@ def test_whenever_a_kernel_is_killed_its_login_is_whole(
 
 def table(companion: str, kills: Counter[tuple[str, str]]) -> str:
     """The outcomes, one to a line."""
-    lines = [f"kernels killed while they renew (companion: {companion})"]
+    lines = [f"kernels killed while they refresh (companion: {companion})"]
     lines += [f"  {count:4d}  {got_to:6s}  {left}" for (got_to, left), count in sorted(kills.items())]
     return "\n".join(lines)

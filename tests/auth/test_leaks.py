@@ -20,7 +20,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from codex_nb.auth.auth_json import AuthDotJson
+from codex_nb.auth.auth_json import AuthFile
 from codex_nb.auth.diagnostics import account_status, examine
 from codex_nb.auth.keyring_store import KeyringStore
 from codex_nb.auth.login import (
@@ -33,7 +33,7 @@ from codex_nb.auth.login import (
 )
 from codex_nb.auth.store import FileStore
 from codex_nb.errors import CredentialsUnreadable
-from tests.auth.fakes import NOW, LoginPrompt, Service, access_token, id_token, login, write_login
+from tests.auth.fakes import NOW, LoginFixture, Service, access_token, id_token, login, write_login
 from tests.auth.test_agent import Agent
 from tests.leaks import assert_no_leak, find_leaks
 
@@ -136,7 +136,7 @@ def stored(**changes: Any) -> dict[str, Any]:
     return login(tokens=tokens, other_tool={"key": SECRETS["the unknown secret"]}, **changes)
 
 
-async def attempt(watch: Watch, desk: LoginPrompt, action: Callable[[], Awaitable[Any]]) -> None:
+async def attempt(watch: Watch, desk: LoginFixture, action: Callable[[], Awaitable[Any]]) -> None:
     try:
         watch.note("the outcome", repr(await action()))
     except Exception as error:  # noqa: BLE001  (whatever it is, it must not tell)
@@ -148,7 +148,7 @@ async def attempt(watch: Watch, desk: LoginPrompt, action: Callable[[], Awaitabl
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize(("name", "fault"), FAULTS, ids=[name for name, _ in FAULTS])
 async def test_a_fault_on_the_network_tells_nothing(
-    name: str, fault: Any, path: str, make_desk: Callable[..., LoginPrompt]
+    name: str, fault: Any, path: str, make_desk: Callable[..., LoginFixture]
 ) -> None:
     del name
     desk = make_desk(service=Service(valid_access=set()))
@@ -177,7 +177,7 @@ LOGIN_STEPS = [(kind, path) for kind, paths in LOGIN_PATHS.items() for path in p
 @pytest.mark.parametrize(("kind", "path"), LOGIN_STEPS)
 @pytest.mark.parametrize(("name", "fault"), FAULTS, ids=[name for name, _ in FAULTS])
 async def test_a_fault_while_signing_in_tells_nothing(
-    name: str, fault: Any, kind: str, path: str, make_desk: Callable[..., LoginPrompt]
+    name: str, fault: Any, kind: str, path: str, make_desk: Callable[..., LoginFixture]
 ) -> None:
     del name
     desk = make_desk()
@@ -194,7 +194,7 @@ async def test_a_fault_while_signing_in_tells_nothing(
         await attempt(watch, desk, desk.post)
 
 
-async def sign_in(desk: LoginPrompt, kind: str, watch: Watch, secrets: dict[str, str]) -> None:
+async def sign_in(desk: LoginFixture, kind: str, watch: Watch, secrets: dict[str, str]) -> None:
     kinds = {"device": DeviceCodeLogin, "api_key": ApiKeyLogin, "access_token": AccessTokenLogin}
     flow: LoginFlow = (
         BrowserLogin(desk.manager, ports=(0,)) if kind == "browser" else kinds[kind](desk.manager)
@@ -217,7 +217,7 @@ AGENT_PATHS = ("/backend-api/wham/agent-identities/jwks", "/api/accounts/v1/agen
 @pytest.mark.parametrize("path", AGENT_PATHS)
 @pytest.mark.parametrize(("name", "fault"), FAULTS, ids=[name for name, _ in FAULTS])
 async def test_a_fault_of_an_agents_services_tells_nothing(
-    name: str, fault: Any, path: str, make_desk: Callable[..., LoginPrompt]
+    name: str, fault: Any, path: str, make_desk: Callable[..., LoginFixture]
 ) -> None:
     del name
     agent = Agent()
@@ -256,7 +256,7 @@ SPOILED = [
 
 @pytest.mark.parametrize(("name", "spoil"), SPOILED, ids=[name for name, _ in SPOILED])
 async def test_a_spoiled_file_tells_nothing(
-    name: str, spoil: Any, make_desk: Callable[..., LoginPrompt]
+    name: str, spoil: Any, make_desk: Callable[..., LoginFixture]
 ) -> None:
     del name
     desk = make_desk(service=Service(valid_access=set()))
@@ -278,20 +278,22 @@ class FaultyStore(FileStore):
         self.failing = failing
         self.done = 0
 
-    def load(self) -> AuthDotJson | None:
+    def load(self) -> AuthFile | None:
         self.done += 1
         if self.failing == f"load {self.done}":
             raise CredentialsUnreadable("The disk is gone.")
         return super().load()
 
-    def save(self, document: AuthDotJson) -> str:
+    def save(self, document: AuthFile) -> str:
         if self.failing == "save":
             raise CredentialsUnreadable("The disk is full.")
         return super().save(document)
 
 
 @pytest.mark.parametrize("failing", ["load 1", "load 2", "load 3", "load 4", "save", "lock", "directory"])
-async def test_a_fault_of_the_disk_tells_nothing(failing: str, make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_a_fault_of_the_disk_tells_nothing(
+    failing: str, make_desk: Callable[..., LoginFixture]
+) -> None:
     desk = make_desk(service=Service(valid_access=set()))
     path = write_login(desk.home, stored())
     if failing == "lock":
@@ -319,17 +321,17 @@ class LoudKeyring:
         raise RuntimeError(f"{service} {account} {value}")
 
 
-async def test_a_keyring_that_tells_is_not_passed_on(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_a_keyring_that_tells_is_not_passed_on(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk()
     desk.options["store"] = KeyringStore(desk.home, backend=LoudKeyring())
     desk.manager = desk.open()
     with watching(SECRETS) as watch:
         await attempt(watch, desk, desk.post)
-        await attempt(watch, desk, lambda: desk.manager.save_login(AuthDotJson.model_validate(stored())))
+        await attempt(watch, desk, lambda: desk.manager.save_login(AuthFile.model_validate(stored())))
         await attempt(watch, desk, desk.manager.sign_out)
 
 
-async def test_an_interrupt_at_any_moment_tells_nothing(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_an_interrupt_at_any_moment_tells_nothing(make_desk: Callable[..., LoginFixture]) -> None:
     """The traceback of a cancelled request, with all its local variables."""
     for turns in range(1, 40):
         desk = make_desk(service=Service(valid_access=set()))
@@ -346,7 +348,7 @@ async def test_an_interrupt_at_any_moment_tells_nothing(make_desk: Callable[...,
             await desk.manager.close()
 
 
-async def test_no_file_but_the_login_itself_holds_a_secret(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_no_file_but_the_login_itself_holds_a_secret(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk(service=Service(valid_access=set()))
     write_login(desk.home, stored())
     await desk.post()

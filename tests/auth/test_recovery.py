@@ -10,10 +10,10 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from codex_nb.auth.auth_json import AuthDotJson
+from codex_nb.auth.auth_json import AuthFile
 from codex_nb.auth.sources import ExternalTokens, TokenRequest
 from codex_nb.errors import AccountChanged, CredentialsUnreadable, RefreshFailed, SignInRequired
-from tests.auth.fakes import NOW, LoginPrompt, Service, access_token, id_token, login, write_login
+from tests.auth.fakes import NOW, LoginFixture, Service, access_token, id_token, login, write_login
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,7 @@ def always_401(_: httpx.Request) -> httpx.Response:
     return httpx.Response(401, json={"error": {"message": "no"}})
 
 
-async def test_a_hard_401_costs_two_requests_and_one_refresh(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_a_hard_401_costs_two_requests_and_one_refresh(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk()
     write_login(desk.home)
     desk.service.on[RESPONSES] = always_401
@@ -39,55 +39,55 @@ async def test_a_hard_401_costs_two_requests_and_one_refresh(make_desk: Callable
 
 
 async def test_a_hard_401_after_another_program_renewed_costs_three_and_one(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     """The most there is; the CLI spends 18 and 6."""
     desk = make_desk()
     write_login(desk.home)
 
-    def renew_elsewhere(request: httpx.Request) -> httpx.Response:
+    def refresh_elsewhere(request: httpx.Request) -> httpx.Response:
         if desk.service.counts[RESPONSES] == 1:
             write_login(desk.home, tokens={"access_token": FRESH})
         return always_401(request)
 
-    desk.service.on[RESPONSES] = renew_elsewhere
+    desk.service.on[RESPONSES] = refresh_elsewhere
     assert (await desk.post()).status_code == 401
     assert (desk.service.counts[RESPONSES], desk.service.counts[TOKEN]) == (3, 1)
 
 
 async def test_however_often_the_file_changes_a_request_is_sent_three_times(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     desk = make_desk()
     write_login(desk.home)
 
-    def renew_elsewhere(request: httpx.Request) -> httpx.Response:
+    def refresh_elsewhere(request: httpx.Request) -> httpx.Response:
         token = access_token(NOW + timedelta(hours=2), serial=desk.service.counts[RESPONSES])
         write_login(desk.home, tokens={"access_token": token})
         return always_401(request)
 
-    desk.service.on[RESPONSES] = renew_elsewhere
+    desk.service.on[RESPONSES] = refresh_elsewhere
     assert (await desk.post()).status_code == 401
     assert (desk.service.counts[RESPONSES], desk.service.counts[TOKEN]) == (3, 0)
 
 
 async def test_what_another_program_renewed_is_adopted_without_a_refresh(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     desk = make_desk(service=Service(valid_access={FRESH}))
     write_login(desk.home)
 
-    def renew_elsewhere(_: httpx.Request) -> None:
+    def refresh_elsewhere(_: httpx.Request) -> None:
         if desk.service.counts[RESPONSES] == 1:
             write_login(desk.home, tokens={"access_token": FRESH, "refresh_token": "rt_of_the_other"})
 
-    desk.service.on[RESPONSES] = renew_elsewhere
+    desk.service.on[RESPONSES] = refresh_elsewhere
     assert (await desk.post()).status_code == 200
     assert (desk.service.counts[RESPONSES], desk.service.counts[TOKEN]) == (2, 0)
 
 
 async def test_a_login_renewed_between_two_requests_is_used_at_once(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     desk = make_desk()
     write_login(desk.home)
@@ -97,7 +97,9 @@ async def test_a_login_renewed_between_two_requests_is_used_at_once(
     assert desk.service.requests[-1].headers["authorization"] == f"Bearer {FRESH}"
 
 
-async def test_many_requests_refused_at_once_share_one_refresh(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_many_requests_refused_at_once_share_one_refresh(
+    make_desk: Callable[..., LoginFixture],
+) -> None:
     desk = make_desk(service=Service(valid_access=set()))
     write_login(desk.home)
     answers = await asyncio.gather(*(desk.post() for _ in range(20)))
@@ -106,7 +108,7 @@ async def test_many_requests_refused_at_once_share_one_refresh(make_desk: Callab
 
 
 async def test_the_loser_of_a_race_waits_for_the_winners_tokens(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     """The winner, a CLI, may be waiting for our very lock to save them."""
     desk = make_desk(service=Service(valid_access={FRESH}, valid_refresh=set()))
@@ -125,7 +127,7 @@ async def test_the_loser_of_a_race_waits_for_the_winners_tokens(
 
 
 async def test_an_interrupted_cell_does_not_lose_the_renewed_login(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     desk = make_desk(service=Service(valid_access=set()))
     write_login(desk.home)
@@ -162,7 +164,7 @@ OTHERS: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("name", "changes"), OTHERS, ids=[name for name, _ in OTHERS])
 async def test_another_login_on_disk_is_never_a_silent_switch(
-    name: str, changes: dict[str, Any], make_desk: Callable[..., LoginPrompt]
+    name: str, changes: dict[str, Any], make_desk: Callable[..., LoginFixture]
 ) -> None:
     del name
     desk = make_desk()
@@ -179,7 +181,7 @@ async def test_another_login_on_disk_is_never_a_silent_switch(
 
 
 async def test_another_login_found_after_a_401_is_never_a_silent_switch(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     desk = make_desk()
     write_login(desk.home)
@@ -195,18 +197,18 @@ async def test_another_login_found_after_a_401_is_never_a_silent_switch(
 
 
 async def test_a_request_begun_before_a_sign_in_is_not_repeated_as_the_new_account(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     desk = make_desk()
     write_login(desk.home)
     before = await desk.manager.current()
-    await desk.manager.save_login(AuthDotJson.model_validate({"auth_mode": "apikey", "OPENAI_API_KEY": KEY}))
+    await desk.manager.save_login(AuthFile.model_validate({"auth_mode": "apikey", "OPENAI_API_KEY": KEY}))
     with pytest.raises(AccountChanged):
         await desk.manager.recover(before)
     assert (await desk.manager.current()).billing == "api_key"
 
 
-async def test_a_login_removed_after_a_401_is_a_sign_in(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_a_login_removed_after_a_401_is_a_sign_in(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk()
     path = write_login(desk.home)
 
@@ -221,7 +223,7 @@ async def test_a_login_removed_after_a_401_is_a_sign_in(make_desk: Callable[...,
 
 
 async def test_a_login_made_unreadable_after_a_401_is_said_once(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     """The CLI tries six times."""
     desk = make_desk()
@@ -238,7 +240,7 @@ async def test_a_login_made_unreadable_after_a_401_is_said_once(
 
 
 async def test_a_login_made_by_another_program_ends_the_need_to_sign_in(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     desk = make_desk()
     with pytest.raises(SignInRequired):
@@ -257,7 +259,7 @@ NO_RECOVERY: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("name", "document"), NO_RECOVERY, ids=[name for name, _ in NO_RECOVERY])
 async def test_what_cannot_be_renewed_is_sent_once(
-    name: str, document: dict[str, Any], make_desk: Callable[..., LoginPrompt]
+    name: str, document: dict[str, Any], make_desk: Callable[..., LoginFixture]
 ) -> None:
     """The CLI sends it six times."""
     del name
@@ -268,14 +270,14 @@ async def test_what_cannot_be_renewed_is_sent_once(
     assert (desk.service.counts[RESPONSES], desk.service.counts[TOKEN]) == (1, 0)
 
 
-async def test_recover_tells_when_nothing_helps(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_recover_tells_when_nothing_helps(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk()
     write_login(desk.home, {"auth_mode": "apikey", "OPENAI_API_KEY": KEY})
     rejected = await desk.manager.current()
     assert await desk.manager.recover(rejected) is None
 
 
-async def test_peek_reads_nothing(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_peek_reads_nothing(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk()
     write_login(desk.home)
     assert desk.manager.peek() is None
@@ -285,7 +287,7 @@ async def test_peek_reads_nothing(make_desk: Callable[..., LoginPrompt]) -> None
 
 
 async def test_a_directory_that_cannot_be_written_is_said_before_the_token_is_spent(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     desk = make_desk(service=Service(valid_access=set()))
     write_login(desk.home)
@@ -313,7 +315,7 @@ def handed(serial: int, account_id: str = "acct-1") -> ExternalTokens:
 
 
 async def test_a_host_program_is_asked_again_after_a_401_and_nothing_is_written(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     host = Host(handed(1), handed(2))
     desk = make_desk(service=Service(valid_access={host.tokens[1].access_token.get_secret_value()}))
@@ -325,7 +327,7 @@ async def test_a_host_program_is_asked_again_after_a_401_and_nothing_is_written(
 
 
 async def test_a_host_program_that_has_nothing_newer_is_asked_once(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     host = Host(handed(1))
     desk = make_desk(service=Service(valid_access=set()))
@@ -337,7 +339,7 @@ async def test_a_host_program_that_has_nothing_newer_is_asked_once(
 
 
 async def test_a_host_program_cannot_switch_the_account_silently(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     host = Host(handed(1), handed(2, "acct-2"))
     desk = make_desk(service=Service(valid_access=set()))
@@ -348,7 +350,7 @@ async def test_a_host_program_cannot_switch_the_account_silently(
 
 
 async def test_a_host_programs_token_that_is_over_is_asked_for_before_the_request(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     host = Host(handed(1), handed(2))
     desk = make_desk()
@@ -361,7 +363,7 @@ async def test_a_host_programs_token_that_is_over_is_asked_for_before_the_reques
 
 
 async def test_a_host_programs_failure_is_told_by_its_kind_only(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     def fail(_: TokenRequest) -> ExternalTokens:
         raise LookupError("secret-of-the-host-0123456789")

@@ -19,7 +19,7 @@ from tests.auth.fakes import ISSUER, NOW, Service, access_token, id_token, login
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.auth.fakes import LoginPrompt
+    from tests.auth.fakes import LoginFixture
 
 pytestmark = pytest.mark.anyio
 
@@ -110,7 +110,7 @@ ROWS = [
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.name} (CLI: {row.cli})")
-async def test_a_reply_to_a_refresh_after_a_401(row: Row, make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_a_reply_to_a_refresh_after_a_401(row: Row, make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk(service=Service(valid_access={NEW}))
     before = login(tokens={"access_token": OLD})
     write_login(desk.home, before)
@@ -132,7 +132,7 @@ async def test_a_reply_to_a_refresh_after_a_401(row: Row, make_desk: Callable[..
     assert desk.on_disk() == before
 
 
-async def test_the_refresh_request_is_the_clis(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_the_refresh_request_is_the_clis(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk(service=Service(valid_access=set()))
     write_login(desk.home)
     await desk.post()
@@ -151,7 +151,7 @@ async def test_the_refresh_request_is_the_clis(make_desk: Callable[..., LoginPro
 
 
 async def test_a_permanent_failure_is_remembered_for_this_login_only(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     desk = make_desk(service=Service(valid_access=set(), valid_refresh=set()))
     write_login(desk.home)
@@ -167,7 +167,7 @@ async def test_a_permanent_failure_is_remembered_for_this_login_only(
 
 
 async def test_a_transient_failure_is_tried_again_after_a_growing_pause(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     desk = make_desk(service=Service(valid_access=set()))
     write_login(desk.home)
@@ -197,7 +197,7 @@ EARLY = [
 
 @pytest.mark.parametrize(("name", "seconds", "reason"), EARLY, ids=[row[0] for row in EARLY])
 async def test_a_token_is_renewed_early_only_when_it_is_about_to_end(
-    name: str, seconds: int, reason: str | None, make_desk: Callable[..., LoginPrompt]
+    name: str, seconds: int, reason: str | None, make_desk: Callable[..., LoginFixture]
 ) -> None:
     """The age of last_refresh counts for nothing then: it is thirty days here."""
     del name
@@ -213,7 +213,7 @@ OPAQUE = [("2026-11-12T19:59:59Z", ["scheduled"]), ("2026-11-12T20:00:01Z", []),
 
 @pytest.mark.parametrize(("last_refresh", "reasons"), OPAQUE)
 async def test_an_opaque_token_is_renewed_after_eight_days(
-    last_refresh: str | None, reasons: list[str], make_desk: Callable[..., LoginPrompt]
+    last_refresh: str | None, reasons: list[str], make_desk: Callable[..., LoginFixture]
 ) -> None:
     desk = make_desk()
     write_login(desk.home, tokens={"access_token": "opaque-fab-token-0123"}, last_refresh=last_refresh)
@@ -222,7 +222,7 @@ async def test_an_opaque_token_is_renewed_after_eight_days(
 
 
 async def test_when_renewing_early_fails_the_old_token_serves_to_its_end(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     """And no request in between asks again at once (the CLI: 14 refreshes in one run)."""
     desk = make_desk()
@@ -234,7 +234,7 @@ async def test_when_renewing_early_fails_the_old_token_serves_to_its_end(
 
 
 async def test_when_the_token_is_over_and_cannot_be_renewed_nothing_is_sent(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     desk = make_desk(service=Service(valid_refresh=set()))
     write_login(desk.home, tokens={"access_token": access_token(NOW - timedelta(minutes=1))})
@@ -245,7 +245,7 @@ async def test_when_the_token_is_over_and_cannot_be_renewed_nothing_is_sent(
 
 
 async def test_an_empty_success_is_not_asked_for_again_at_every_request(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     desk = make_desk()
     write_login(desk.home, tokens={"access_token": access_token(NOW + timedelta(minutes=4))})
@@ -258,7 +258,7 @@ async def test_an_empty_success_is_not_asked_for_again_at_every_request(
 
 @pytest.mark.parametrize("claims", [{"account_id": "acct-2"}, {"user_id": "user-2"}])
 async def test_tokens_of_another_account_are_never_written_over_a_login(
-    claims: dict[str, str], make_desk: Callable[..., LoginPrompt]
+    claims: dict[str, str], make_desk: Callable[..., LoginFixture]
 ) -> None:
     """The CLI accepts them and keeps the old account_id beside them."""
     desk = make_desk(service=Service(valid_access=set()))
@@ -271,7 +271,7 @@ async def test_tokens_of_another_account_are_never_written_over_a_login(
 
 
 async def test_a_login_that_vanished_during_a_refresh_is_not_brought_back(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     desk = make_desk(service=Service(valid_access=set()))
     path = write_login(desk.home)
@@ -286,7 +286,7 @@ async def test_a_login_that_vanished_during_a_refresh_is_not_brought_back(
 
 
 async def test_what_another_program_wrote_during_a_refresh_is_kept(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     desk = make_desk(service=Service(valid_access=set()))
     write_login(desk.home)
@@ -301,7 +301,7 @@ async def test_what_another_program_wrote_during_a_refresh_is_kept(
 
 
 async def test_tokens_that_cannot_be_saved_serve_from_memory_until_they_can(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     desk = make_desk(service=Service(valid_access=set()))
     write_login(desk.home)
@@ -355,7 +355,7 @@ ADDRESSES = [
 
 @pytest.mark.parametrize(("url", "goes"), ADDRESSES)
 async def test_a_refresh_token_goes_only_to_https_or_this_machine(
-    url: str, goes: bool, make_desk: Callable[..., LoginPrompt]
+    url: str, goes: bool, make_desk: Callable[..., LoginFixture]
 ) -> None:
     desk = make_desk(service=Service(valid_access=set()), settings={"refresh_url_override": url})
     write_login(desk.home)
@@ -369,7 +369,7 @@ async def test_a_refresh_token_goes_only_to_https_or_this_machine(
 
 
 async def test_an_issuer_in_the_file_cannot_lead_the_token_astray(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     desk = make_desk(service=Service(valid_access=set()))
     write_login(
@@ -381,7 +381,7 @@ async def test_an_issuer_in_the_file_cannot_lead_the_token_astray(
 
 
 async def test_a_login_without_provenance_uses_the_configured_issuer(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     desk = make_desk(service=Service(valid_access=set()), settings={"client_id": "app_configured"})
     write_login(desk.home, tokens={"oauth_provenance": ...})
@@ -389,7 +389,7 @@ async def test_a_login_without_provenance_uses_the_configured_issuer(
     assert [sent["client_id"] for sent in desk.service.sent(TOKEN)] == ["app_configured"]
 
 
-async def test_every_failure_says_what_and_what_to_do(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_every_failure_says_what_and_what_to_do(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk(service=Service(valid_access=set(), valid_refresh=set()))
     write_login(desk.home)
     with pytest.raises(CodexError) as raised:

@@ -15,7 +15,7 @@ from tests.auth.fakes import BACKEND, Service, write_login
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.auth.fakes import LoginPrompt
+    from tests.auth.fakes import LoginFixture
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +35,7 @@ def accounts(
     return {"accounts": [other, account], "account_ordering": ["acct-1"], "default_account_id": "acct-2"}
 
 
-def routing(desk: LoginPrompt) -> WorkspaceRouting:
+def routing(desk: LoginFixture) -> WorkspaceRouting:
     return WorkspaceRouting(desk.http, desk.manager.settings, desk.manager, sleep=desk.service.clock.sleep)
 
 
@@ -56,7 +56,7 @@ ROUTES = [
 
 @pytest.mark.parametrize(("name", "answer", "route"), ROUTES, ids=[row[0] for row in ROUTES])
 async def test_a_route_is_read(
-    name: str, answer: dict[str, Any], route: Route, make_desk: Callable[..., LoginPrompt]
+    name: str, answer: dict[str, Any], route: Route, make_desk: Callable[..., LoginFixture]
 ) -> None:
     del name
     desk = make_desk()
@@ -122,7 +122,7 @@ async def test_without_a_route_nothing_is_sent(
     answer: httpx.Response | Exception,
     words: str,
     asked: int,
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     del name
     desk = make_desk()
@@ -133,7 +133,7 @@ async def test_without_a_route_nothing_is_sent(
     assert desk.service.counts == {CHECK: asked}
 
 
-async def test_a_route_is_asked_once_per_account(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_a_route_is_asked_once_per_account(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk()
     write_login(desk.home)
     desk.service.on[CHECK] = lambda _: httpx.Response(200, json=accounts())
@@ -148,7 +148,7 @@ async def test_a_route_is_asked_once_per_account(make_desk: Callable[..., LoginP
     assert desk.service.counts == {CHECK: 2}
 
 
-async def test_a_failure_is_not_kept(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_a_failure_is_not_kept(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk()
     write_login(desk.home)
     routes = routing(desk)
@@ -158,7 +158,7 @@ async def test_a_failure_is_not_kept(make_desk: Callable[..., LoginPrompt]) -> N
     assert await routes.route(await desk.manager.current()) == Route()
 
 
-async def test_a_401_there_recovers_like_any_other(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_a_401_there_recovers_like_any_other(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk(service=Service(valid_access=set()))
     write_login(desk.home)
 
@@ -173,7 +173,7 @@ async def test_a_401_there_recovers_like_any_other(make_desk: Callable[..., Logi
 
 
 async def test_an_api_key_or_a_provider_of_ones_own_has_no_route(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     key = make_desk(environ={"CODEX_API_KEY": "sk-fab-0123456789"})
     assert await routing(key).route(await key.manager.current()) == Route()

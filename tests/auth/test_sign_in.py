@@ -14,14 +14,14 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from codex_nb.auth.factory import open_flow
+from codex_nb.auth.factory import open_login
 from codex_nb.auth.login import (
     AccessTokenLogin,
     ApiKeyLogin,
     BrowserLogin,
     DeviceCodeLogin,
-    EnterCode,
     EnterSecret,
+    EnterUserCode,
     LoginFlow,
     LoginStep,
     OpenUrl,
@@ -29,7 +29,7 @@ from codex_nb.auth.login import (
     Waiting,
 )
 from codex_nb.errors import LoginFailed, SignInRequired
-from tests.auth.fakes import ISSUER, NOW, WHOAMI, LoginPrompt, body, login, write_login
+from tests.auth.fakes import ISSUER, NOW, WHOAMI, LoginFixture, body, login, write_login
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +58,7 @@ async def fail(flow: LoginFlow, *secrets: str) -> tuple[str, str]:
 
 
 async def test_a_device_code_signs_in_and_writes_what_the_cli_would(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     desk = make_desk()
     polls = iter([403, 404, 429, 503])
@@ -67,7 +67,7 @@ async def test_a_device_code_signs_in_and_writes_what_the_cli_would(
     steps = await go(DeviceCodeLogin(desk.manager))
 
     assert steps == [
-        EnterCode("ABCD-1234", f"{ISSUER}/codex/device", NOW + timedelta(minutes=15)),
+        EnterUserCode("ABCD-1234", f"{ISSUER}/codex/device", NOW + timedelta(minutes=15)),
         Waiting("Confirmed. Fetching the login…"),
         SignedIn("ada@fab.example", "plus"),
     ]
@@ -101,7 +101,7 @@ async def test_a_device_code_signs_in_and_writes_what_the_cli_would(
 
 
 async def test_a_new_login_replaces_the_old_one_and_then_revokes_it(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     desk = make_desk()
     write_login(desk.home)
@@ -157,7 +157,7 @@ FAILURES: list[tuple[str, dict[str, Any], str, str]] = [
     ("name", "answers", "reason", "sentence"), FAILURES, ids=[row[0] for row in FAILURES]
 )
 async def test_a_sign_in_that_fails_says_why_and_leaves_the_old_login(
-    name: str, answers: dict[str, Any], reason: str, sentence: str, make_desk: Callable[..., LoginPrompt]
+    name: str, answers: dict[str, Any], reason: str, sentence: str, make_desk: Callable[..., LoginFixture]
 ) -> None:
     """The CLI has revoked and deleted it by then."""
     del name
@@ -182,14 +182,14 @@ def as_response(answer: Any) -> httpx.Response | Exception:
             return answer
 
 
-async def test_cancelling_from_another_thread_ends_the_wait(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_cancelling_from_another_thread_ends_the_wait(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk(options={"sleep": asyncio.sleep})
     path = write_login(desk.home)
     before = path.read_bytes()
     desk.service.on[POLL] = lambda _: httpx.Response(403)
     flow = DeviceCodeLogin(desk.manager)
     steps = flow.steps()
-    assert isinstance(await anext(steps), EnterCode)
+    assert isinstance(await anext(steps), EnterUserCode)
     thread = threading.Timer(0.01, flow.cancel)
     thread.start()
     with pytest.raises(LoginFailed, match="The sign-in was cancelled") as raised:
@@ -200,7 +200,7 @@ async def test_cancelling_from_another_thread_ends_the_wait(make_desk: Callable[
 
 
 async def test_a_sign_in_cancelled_before_it_began_asks_for_nothing(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     desk = make_desk()
     flow = DeviceCodeLogin(desk.manager)
@@ -209,7 +209,7 @@ async def test_a_sign_in_cancelled_before_it_began_asks_for_nothing(
     assert not desk.home.joinpath("auth.json").exists()
 
 
-async def test_an_api_key_is_kept_without_the_network(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_an_api_key_is_kept_without_the_network(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk()
     steps = await go(ApiKeyLogin(desk.manager), f"  {KEY}\n")
     assert steps == [EnterSecret("API key"), SignedIn("API key sk-…cdef", "unknown")]
@@ -220,14 +220,14 @@ async def test_an_api_key_is_kept_without_the_network(make_desk: Callable[..., L
 
 
 @pytest.mark.parametrize("typed", ["", "   ", "two words", "sk-fab-ключ", "sk-fab\x00"])
-async def test_what_is_no_key_is_refused(typed: str, make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_what_is_no_key_is_refused(typed: str, make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk()
     assert (await fail(ApiKeyLogin(desk.manager), typed))[0] == "malformed"
     assert not (desk.home / "auth.json").exists()
 
 
 async def test_a_personal_access_token_is_kept_once_its_account_is_known(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     desk = make_desk()
     steps = await go(AccessTokenLogin(desk.manager), PAT)
@@ -242,7 +242,9 @@ async def test_a_personal_access_token_is_kept_once_its_account_is_known(
     assert desk.service.counts == {WHOAMI_PATH: 1}
 
 
-async def test_a_personal_access_token_nobody_knows_is_refused(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_a_personal_access_token_nobody_knows_is_refused(
+    make_desk: Callable[..., LoginFixture],
+) -> None:
     desk = make_desk()
     desk.service.on[WHOAMI_PATH] = lambda _: httpx.Response(401)
     assert await fail(AccessTokenLogin(desk.manager), PAT) == (
@@ -270,7 +272,7 @@ async def test_a_sign_in_that_is_not_allowed_changes_nothing(
     settings: dict[str, Any],
     kind: Any,
     secrets: tuple[str, ...],
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     del name
     desk = make_desk(settings=settings)
@@ -281,12 +283,12 @@ async def test_a_sign_in_that_is_not_allowed_changes_nothing(
     assert path.read_bytes() == before
 
 
-async def test_an_allowed_workspace_signs_in(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_an_allowed_workspace_signs_in(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk(settings={"forced_workspaces": ("ws-other", "acct-1")})
     assert (await go(DeviceCodeLogin(desk.manager)))[-1] == SignedIn("ada@fab.example", "plus")
 
 
-async def test_a_login_that_cannot_be_saved_is_said(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_a_login_that_cannot_be_saved_is_said(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk()
     (desk.home / "auth.lock").mkdir()
     reason, sentence = await fail(ApiKeyLogin(desk.manager), KEY)
@@ -295,7 +297,7 @@ async def test_a_login_that_cannot_be_saved_is_said(make_desk: Callable[..., Log
 
 
 async def test_signing_in_ends_the_session_of_the_account_before(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     desk = make_desk()
     write_login(desk.home)
@@ -306,7 +308,7 @@ async def test_signing_in_ends_the_session_of_the_account_before(
 
 
 async def test_signing_out_deletes_the_file_and_revokes_the_login(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     desk = make_desk()
     write_login(desk.home)
@@ -319,7 +321,7 @@ async def test_signing_out_deletes_the_file_and_revokes_the_login(
     assert await desk.manager.sign_out() is False
 
 
-async def test_signing_out_works_without_the_network(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_signing_out_works_without_the_network(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk()
     path = write_login(desk.home)
     desk.service.on[REVOKE] = lambda _: httpx.ConnectError("no network")
@@ -327,14 +329,14 @@ async def test_signing_out_works_without_the_network(make_desk: Callable[..., Lo
     assert not path.exists()
 
 
-async def test_signing_out_of_an_api_key_asks_nobody(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_signing_out_of_an_api_key_asks_nobody(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk()
     write_login(desk.home, {"auth_mode": "apikey", "OPENAI_API_KEY": KEY})
     assert await desk.manager.sign_out() is True
     assert desk.service.requests == []
 
 
-async def test_signing_out_of_an_unreadable_login_removes_it(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_signing_out_of_an_unreadable_login_removes_it(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk()
     path = write_login(desk.home, '{"tokens": ')
     assert await desk.manager.sign_out() is True
@@ -342,7 +344,7 @@ async def test_signing_out_of_an_unreadable_login_removes_it(make_desk: Callable
 
 
 async def test_signing_in_beside_a_variable_says_that_the_variable_comes_first(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     desk = make_desk(environ={"CODEX_API_KEY": KEY})
     await desk.post()
@@ -354,10 +356,10 @@ async def test_signing_in_beside_a_variable_says_that_the_variable_comes_first(
     assert desk.service.requests[-1].headers["authorization"] == f"Bearer {KEY}"
 
 
-def test_every_kind_of_sign_in_can_be_opened(make_desk: Callable[..., LoginPrompt]) -> None:
+def test_every_kind_of_sign_in_can_be_opened(make_desk: Callable[..., LoginFixture]) -> None:
     manager = make_desk().manager
     kinds = {
-        kind: type(open_flow(kind, manager)) for kind in ("device", "browser", "api_key", "access_token")
+        kind: type(open_login(kind, manager)) for kind in ("device", "browser", "api_key", "access_token")
     }
     assert list(kinds.values()) == [DeviceCodeLogin, BrowserLogin, ApiKeyLogin, AccessTokenLogin]
 
@@ -380,7 +382,7 @@ class Browser:
         return response.status_code, response.text
 
 
-async def test_a_browser_signs_in_through_the_loopback_page(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_a_browser_signs_in_through_the_loopback_page(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk()
     flow = BrowserLogin(desk.manager, ports=(0,))
     steps = flow.steps()
@@ -417,7 +419,7 @@ async def collect(steps: Any) -> list[LoginStep]:
 
 
 async def test_where_the_browser_is_elsewhere_its_address_is_pasted(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     desk = make_desk()
     flow = BrowserLogin(desk.manager, ports=(0,))
@@ -436,7 +438,7 @@ async def test_where_the_browser_is_elsewhere_its_address_is_pasted(
     ]
 
 
-async def test_when_both_ports_are_taken_pasting_remains(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_when_both_ports_are_taken_pasting_remains(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk()
     taken = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
     port = taken.sockets[0].getsockname()[1]
@@ -449,7 +451,7 @@ async def test_when_both_ports_are_taken_pasting_remains(make_desk: Callable[...
         assert (await collect(steps))[-1] == SignedIn("ada@fab.example", "plus")
 
 
-async def test_a_refusal_in_the_browser_is_told_in_its_words(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_a_refusal_in_the_browser_is_told_in_its_words(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk()
     path = write_login(desk.home)
     before = path.read_bytes()
@@ -467,7 +469,7 @@ async def test_a_refusal_in_the_browser_is_told_in_its_words(make_desk: Callable
 
 
 async def test_a_refusal_that_would_act_in_a_terminal_is_only_read(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     steps = BrowserLogin(make_desk().manager, ports=(0,)).steps()
     browser = Browser(await anext(steps))
@@ -480,7 +482,7 @@ async def test_a_refusal_that_would_act_in_a_terminal_is_only_read(
     assert raised.value.line.isprintable()
 
 
-async def test_what_speaks_no_http_does_not_end_the_wait(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_what_speaks_no_http_does_not_end_the_wait(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk()
     steps = BrowserLogin(desk.manager, ports=(0,)).steps()
     browser = Browser(await anext(steps))
@@ -500,13 +502,13 @@ async def test_what_speaks_no_http_does_not_end_the_wait(make_desk: Callable[...
 
 
 async def test_a_browser_that_never_comes_back_is_not_waited_for_for_ever(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     desk = make_desk()
     assert (await fail(BrowserLogin(desk.manager, ports=(0,), lifetime_s=0.0)))[0] == "expired"
 
 
-async def test_a_forced_workspace_is_asked_for_in_the_browser(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_a_forced_workspace_is_asked_for_in_the_browser(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk(settings={"forced_workspaces": ("acct-1",)})
     steps = BrowserLogin(desk.manager, ports=(0,)).steps()
     assert Browser(await anext(steps)).query["allowed_workspace_id"] == "acct-1"

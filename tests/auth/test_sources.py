@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.auth.fakes import LoginPrompt
+    from tests.auth.fakes import LoginFixture
 
 pytestmark = pytest.mark.anyio
 
@@ -94,7 +94,7 @@ ROWS = [
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 async def test_the_nearer_source_signs_and_no_login_is_touched(
-    row: Row, make_desk: Callable[..., LoginPrompt]
+    row: Row, make_desk: Callable[..., LoginFixture]
 ) -> None:
     """The CLI deletes auth.json when a forced method or workspace does not fit."""
     desk = make_desk(environ=row.environ, settings=row.settings, options={"external": row.external})
@@ -111,14 +111,14 @@ async def test_the_nearer_source_signs_and_no_login_is_touched(
 
 
 def test_an_auth_mode_that_is_not_known_is_a_mistake_in_the_settings(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     with pytest.raises(ConfigError, match="'api-key' is not known"):
         make_desk(settings={"auth_mode": "api-key"}, environ={"CODEX_API_KEY": KEY})
 
 
 async def test_a_key_that_no_header_can_carry_is_refused_before_it_is_sent(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     desk = make_desk(environ={"CODEX_API_KEY": "sk-fab-ключ-0123"})
     with pytest.raises(SignInRequired, match="characters that no key has") as raised:
@@ -127,7 +127,7 @@ async def test_a_key_that_no_header_can_carry_is_refused_before_it_is_sent(
 
 
 async def test_a_personal_access_token_is_asked_for_its_account_once(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     desk = make_desk(environ={"CODEX_ACCESS_TOKEN": PAT})
     for _ in range(3):
@@ -156,7 +156,7 @@ async def test_a_personal_access_token_is_asked_for_its_account_once(
     ],
 )
 async def test_a_personal_access_token_that_cannot_be_checked_is_not_sent(
-    answer: httpx.Response | Exception, error: type[Exception], make_desk: Callable[..., LoginPrompt]
+    answer: httpx.Response | Exception, error: type[Exception], make_desk: Callable[..., LoginFixture]
 ) -> None:
     desk = make_desk(environ={"CODEX_ACCESS_TOKEN": PAT})
     desk.service.on[WHOAMI] = lambda _: answer
@@ -169,7 +169,7 @@ def provider(**parts: Any) -> dict[str, Any]:
     return {"provider": Provider(id="fab", name="Fab", base_url="https://fab.example/v1", **parts)}
 
 
-async def test_a_providers_own_key_comes_from_its_variable(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_a_providers_own_key_comes_from_its_variable(make_desk: Callable[..., LoginFixture]) -> None:
     settings = provider(env_key="FAB_KEY", requires_openai_auth=False)
     desk = make_desk(settings=settings, environ={"FAB_KEY": KEY, "CODEX_API_KEY": OTHER_KEY})
     write_login(desk.home)
@@ -178,7 +178,7 @@ async def test_a_providers_own_key_comes_from_its_variable(make_desk: Callable[.
     assert "chatgpt-account-id" not in desk.service.requests[-1].headers
 
 
-async def test_a_providers_missing_variable_is_named(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_a_providers_missing_variable_is_named(make_desk: Callable[..., LoginFixture]) -> None:
     settings = provider(
         env_key="FAB_KEY", env_key_instructions="Ask Fab for one.", requires_openai_auth=False
     )
@@ -190,7 +190,7 @@ async def test_a_providers_missing_variable_is_named(make_desk: Callable[..., Lo
 
 
 async def test_a_provider_without_sign_in_gets_no_authorization(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     desk = make_desk(settings=provider(requires_openai_auth=False))
     write_login(desk.home)
@@ -199,7 +199,7 @@ async def test_a_provider_without_sign_in_gets_no_authorization(
     assert (await desk.manager.current()).label == "no sign-in needed"
 
 
-async def test_a_provider_that_uses_the_login_gets_it(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_a_provider_that_uses_the_login_gets_it(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk(settings=provider(requires_openai_auth=True))
     write_login(desk.home)
     await desk.post()
@@ -207,7 +207,7 @@ async def test_a_provider_that_uses_the_login_gets_it(make_desk: Callable[..., L
 
 
 async def test_a_providers_command_is_run_again_after_a_401_and_when_its_time_is_over(
-    make_desk: Callable[..., LoginPrompt], tmp_path: Path
+    make_desk: Callable[..., LoginFixture], tmp_path: Path
 ) -> None:
     count = tmp_path / "count"
     count.write_text("")
@@ -221,19 +221,21 @@ async def test_a_providers_command_is_run_again_after_a_401_and_when_its_time_is
     assert sent == ["Bearer tok-x", *["Bearer tok-xx"] * 3, "Bearer tok-xxx"]
 
 
-async def test_a_host_program_may_answer_at_once_or_not_at_all(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_a_host_program_may_answer_at_once_or_not_at_all(
+    make_desk: Callable[..., LoginFixture],
+) -> None:
     desk = make_desk(options={"external": lambda _: None})
     with pytest.raises(SignInRequired, match="not an ExternalTokens"):
         await desk.post()
 
 
-async def test_a_host_programs_plan_wins_over_the_tokens(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_a_host_programs_plan_wins_over_the_tokens(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk(options={"external": lambda _: ExternalTokens(SecretStr(HANDED), "acct-1", "edu")})
     credentials = await desk.manager.current()
     assert (credentials.account.plan, credentials.source) == ("edu", "the host program")
 
 
-async def test_a_providers_bearer_in_the_configuration_signs(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_a_providers_bearer_in_the_configuration_signs(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk(settings=provider(requires_openai_auth=False, bearer=SecretStr(KEY)))
     await desk.post()
     assert desk.service.requests[-1].headers["authorization"] == f"Bearer {KEY}"
@@ -254,7 +256,7 @@ COMMANDS = [
 
 @pytest.mark.parametrize(("arguments", "words"), COMMANDS)
 async def test_a_providers_command_that_fails_is_explained(
-    arguments: tuple[str, ...], words: str, make_desk: Callable[..., LoginPrompt]
+    arguments: tuple[str, ...], words: str, make_desk: Callable[..., LoginFixture]
 ) -> None:
     command = BearerCommand(sys.executable, arguments, timeout_s=0.2 if "sleep" in arguments[1] else 20.0)
     desk = make_desk(settings=provider(requires_openai_auth=False, bearer_command=command))
@@ -264,7 +266,7 @@ async def test_a_providers_command_that_fails_is_explained(
 
 
 async def test_a_providers_command_that_does_not_exist_is_explained(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     command = BearerCommand("no-such-command-of-fab")
     desk = make_desk(settings=provider(requires_openai_auth=False, bearer_command=command))

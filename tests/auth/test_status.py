@@ -18,7 +18,7 @@ from tests.auth.fakes import NOW, Service, access_token, id_token, login, write_
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.auth.fakes import LoginPrompt
+    from tests.auth.fakes import LoginFixture
 
 pytestmark = pytest.mark.anyio
 
@@ -26,7 +26,7 @@ KEY = "sk-fab-0123456789abcdef"
 
 
 async def test_a_chatgpt_login_is_described_without_the_network(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     desk = make_desk(settings={"profile": "work"})
     write_login(desk.home, tokens={"access_token": access_token(NOW - timedelta(hours=1))})
@@ -45,7 +45,7 @@ async def test_a_chatgpt_login_is_described_without_the_network(
     assert desk.service.requests == []
 
 
-async def test_an_api_key_is_described_by_its_ends(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_an_api_key_is_described_by_its_ends(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk(environ={"CODEX_API_KEY": KEY})
     write_login(desk.home)
     assert await account_status(desk.manager) == AccountStatus(
@@ -57,7 +57,7 @@ async def test_an_api_key_is_described_by_its_ends(make_desk: Callable[..., Logi
     )
 
 
-async def test_nobody_signed_in_is_a_status_and_not_an_error(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_nobody_signed_in_is_a_status_and_not_an_error(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk()
     assert await account_status(desk.manager) == AccountStatus(
         signed_in=False,
@@ -67,7 +67,7 @@ async def test_nobody_signed_in_is_a_status_and_not_an_error(make_desk: Callable
 
 
 async def test_a_login_that_cannot_be_used_is_not_called_nobody(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     desk = make_desk()
     write_login(desk.home)
@@ -83,11 +83,11 @@ async def test_a_login_that_cannot_be_used_is_not_called_nobody(
 
 
 async def test_a_status_can_be_asked_for_with_a_login_fit_to_send(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     desk = make_desk()
     write_login(desk.home, tokens={"access_token": access_token(NOW - timedelta(hours=1))})
-    status = await account_status(desk.manager, renew=True)
+    status = await account_status(desk.manager, refresh=True)
     assert status.expires_at == NOW + timedelta(hours=1)
     assert desk.service.counts == {"/oauth/token": 1}
 
@@ -101,14 +101,14 @@ PLANS = [
 
 @pytest.mark.parametrize(("claims", "plan"), [*PLANS, ({"chatgpt_plan_type": None}, "unknown")])
 async def test_a_plan_that_is_absent_or_odd_is_unknown(
-    claims: dict[str, Any], plan: str, make_desk: Callable[..., LoginPrompt]
+    claims: dict[str, Any], plan: str, make_desk: Callable[..., LoginFixture]
 ) -> None:
     desk = make_desk()
     write_login(desk.home, tokens={"id_token": id_token(**claims)})
     assert (await account_status(desk.manager)).plan == plan
 
 
-async def test_a_government_account_says_so_in_every_request(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_a_government_account_says_so_in_every_request(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk()
     write_login(desk.home, tokens={"id_token": id_token(chatgpt_account_is_fedramp=True)})
     await desk.post()
@@ -116,7 +116,7 @@ async def test_a_government_account_says_so_in_every_request(make_desk: Callable
 
 
 async def test_identities_are_stable_when_tokens_change_and_differ_between_accounts(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     desk = make_desk(service=Service(valid_access=set()))
     write_login(desk.home)
@@ -138,7 +138,7 @@ async def test_identities_are_stable_when_tokens_change_and_differ_between_accou
     assert KEY not in "".join(keys)
 
 
-async def test_two_profiles_live_side_by_side(make_desk: Callable[..., LoginPrompt], tmp_path: Any) -> None:
+async def test_two_profiles_live_side_by_side(make_desk: Callable[..., LoginFixture], tmp_path: Any) -> None:
     work, private = make_desk(), make_desk()
     private.home = tmp_path / "private"
     private.manager = private.open()
@@ -150,11 +150,11 @@ async def test_two_profiles_live_side_by_side(make_desk: Callable[..., LoginProm
     assert (await work.post()).status_code == 200
 
 
-def findings(desk: LoginPrompt) -> dict[str, Finding]:
+def findings(desk: LoginFixture) -> dict[str, Finding]:
     return {one.topic: one for one in examine(desk.manager.settings, desk.environ, clock=desk.service.clock)}
 
 
-def test_a_healthy_login_needs_no_advice(make_desk: Callable[..., LoginPrompt]) -> None:
+def test_a_healthy_login_needs_no_advice(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk()
     write_login(desk.home)
     assert examine(desk.manager.settings, desk.environ, clock=desk.service.clock) == (
@@ -165,7 +165,7 @@ def test_a_healthy_login_needs_no_advice(make_desk: Callable[..., LoginPrompt]) 
     )
 
 
-def test_the_doctor_names_each_ill_and_its_cure(make_desk: Callable[..., LoginPrompt]) -> None:
+def test_the_doctor_names_each_ill_and_its_cure(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk(
         environ={"CODEX_API_KEY": KEY, "OPENAI_API_KEY": KEY},
         settings={
@@ -208,7 +208,7 @@ def test_the_doctor_names_each_ill_and_its_cure(make_desk: Callable[..., LoginPr
     assert KEY not in str(found)
 
 
-def test_the_doctor_sees_a_home_that_is_not_there(make_desk: Callable[..., LoginPrompt]) -> None:
+def test_the_doctor_sees_a_home_that_is_not_there(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk()
     desk.home.rmdir()
     assert {topic: one.advice for topic, one in findings(desk).items()} == {
@@ -218,7 +218,7 @@ def test_the_doctor_sees_a_home_that_is_not_there(make_desk: Callable[..., Login
     }
 
 
-def test_the_doctor_reads_what_cannot_be_read(make_desk: Callable[..., LoginPrompt]) -> None:
+def test_the_doctor_reads_what_cannot_be_read(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk()
     write_login(desk.home, "{")
     assert findings(desk)["login"].found == (
@@ -226,7 +226,7 @@ def test_the_doctor_reads_what_cannot_be_read(make_desk: Callable[..., LoginProm
     )
 
 
-def test_the_doctor_says_when_a_renewal_is_due(make_desk: Callable[..., LoginPrompt]) -> None:
+def test_the_doctor_says_when_a_renewal_is_due(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk()
     write_login(desk.home, tokens={"access_token": access_token(NOW)})
     assert (
@@ -236,7 +236,7 @@ def test_the_doctor_says_when_a_renewal_is_due(make_desk: Callable[..., LoginPro
 
 
 async def test_what_the_session_belongs_to_is_seen_when_the_disk_says_another(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     desk = make_desk()
     write_login(desk.home)
@@ -251,7 +251,7 @@ async def test_what_the_session_belongs_to_is_seen_when_the_disk_says_another(
         await desk.post()
 
 
-async def test_an_ephemeral_login_lives_in_memory_only(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_an_ephemeral_login_lives_in_memory_only(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk(settings={"credentials_store": CredentialsStore.EPHEMERAL})
     from codex_nb.auth.login import DeviceCodeLogin
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from codex_nb.auth.auth_json import AuthDotJson
+from codex_nb.auth.auth_json import AuthFile
 from codex_nb.auth.factory import open_store
 from codex_nb.auth.keyring_store import AutoStore, KeyringStore, SecretServiceEntry, suited_to_the_cli
 from codex_nb.auth.store import FileStore, MemoryStore
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def document(**changes: Any) -> AuthDotJson:
-    return AuthDotJson.model_validate(login(**changes))
+def document(**changes: Any) -> AuthFile:
+    return AuthFile.model_validate(login(**changes))
 
 
 def test_what_is_saved_is_loaded(home: Path) -> None:

@@ -13,8 +13,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from codex_nb.auth.factory import FlowKind
-from codex_nb.auth.login import EnterCode, EnterSecret, LoginStep, OpenUrl, SignedIn, Waiting
+from codex_nb.auth.factory import LoginMethod
+from codex_nb.auth.login import EnterSecret, EnterUserCode, LoginStep, OpenUrl, SignedIn, Waiting
 from codex_nb.errors import LoginFailed
 from codex_nb.session.events import (
     Answer,
@@ -38,8 +38,9 @@ from codex_nb.session.events import (
     Usage,
 )
 from codex_nb.tools.approval import Decision, DecisionKind
-from codex_nb.tools.base import Tool, tool
+from codex_nb.tools.base import Tool
 from codex_nb.tools.cells import insert_cells
+from codex_nb.tools.decorator import tool
 from codex_nb.tools.run_python import run_python
 from codex_nb.ui.account import AccountReport, AccountView, ActionName
 from codex_nb.ui.login import LoginWidget
@@ -226,10 +227,10 @@ def in_minutes(minutes: float) -> datetime:
     return datetime.now(UTC) + timedelta(minutes=minutes)
 
 
-SIGN_INS: Mapping[str, Callable[[], tuple[FlowKind, LoginStep | LoginFailed]]] = {
+SIGN_INS: Mapping[str, Callable[[], tuple[LoginMethod, LoginStep | LoginFailed]]] = {
     "sign-in-starting": lambda: ("device", Waiting("Starting the sign-in …")),
-    "sign-in-code": lambda: ("device", EnterCode(f"ABCD-EFGH{next(numbers)}", PAGE, in_minutes(15))),
-    "sign-in-code-over": lambda: ("device", EnterCode("ABCD-EFGHJ", PAGE, in_minutes(-1))),
+    "sign-in-code": lambda: ("device", EnterUserCode(f"ABCD-EFGH{next(numbers)}", PAGE, in_minutes(15))),
+    "sign-in-code-over": lambda: ("device", EnterUserCode("ABCD-EFGHJ", PAGE, in_minutes(-1))),
     "sign-in-browser": lambda: ("browser", OpenUrl(AUTHORIZE, can_paste=False)),
     "sign-in-paste": lambda: ("browser", OpenUrl(AUTHORIZE, can_paste=True)),
     "sign-in-pasted": lambda: (
@@ -248,7 +249,7 @@ SIGN_INS: Mapping[str, Callable[[], tuple[FlowKind, LoginStep | LoginFailed]]] =
 STATES = (*LIVE, *ENDED, *ACCOUNTS, *SIGN_INS)
 
 
-WAYS: Mapping[FlowKind, str] = {
+WAYS: Mapping[LoginMethod, str] = {
     "device": "sign-in-code",
     "browser": "sign-in-browser",
     "api_key": "sign-in-key",
@@ -311,7 +312,7 @@ def show_account(name: str) -> None:
 def show_sign_in(name: str) -> None:
     """Show a sign-in at one of its steps."""
     method, _ = SIGN_INS[name]()
-    methods: list[FlowKind] = ["device", "browser", "api_key"]
+    methods: list[LoginMethod] = ["device", "browser", "api_key"]
     methods.sort(key=lambda each: each != method)
     widget = LoginWidget(
         lambda chosen: OneStep(SIGN_INS[name if chosen == method else WAYS[chosen]]()[1]),

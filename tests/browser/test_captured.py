@@ -15,7 +15,7 @@ ASK = "get_ipython().run_cell_magic('codex', '--no-context --approval all', 'Do 
 ANSWER = "It is *forty-two*, as the code says."
 OUTPUT = "import ipywidgets\nfrom IPython.display import display\nout = ipywidgets.Output()\n"
 WITHIN = f"with out:\n    print('before')\n    {ASK}\n    print('after')\n"
-KINDS = """print([
+ERRORS_BY_NAME = """print([
     each.get('text') or sorted(each['data']) for each in out.outputs
 ])"""
 PLAIN = ["text/html", "text/markdown", "text/plain"]
@@ -72,7 +72,7 @@ def test_a_captured_answer_is_in_the_capture_and_its_cell_ends(
 def test_an_answer_inside_an_output_widget_streams_and_is_saved_there(
     open_notebook: Callable[..., NotebookPage], held: Simulator
 ) -> None:
-    notebook = open_notebook([LOAD, f"{OUTPUT}display(out)\n{WITHIN}", KINDS, "out"])
+    notebook = open_notebook([LOAD, f"{OUTPUT}display(out)\n{WITHIN}", ERRORS_BY_NAME, "out"])
     notebook.run(0)
     notebook.start(1)
     notebook.output(1).locator(".codex-live").get_by_text("I look").wait_for()
@@ -96,7 +96,7 @@ def test_an_answer_inside_an_output_widget_appears_when_it_is_displayed_later(
     open_notebook: Callable[..., NotebookPage], display: str
 ) -> None:
     notebook = open_notebook(
-        [LOAD, f"%config CodexMagics.display = '{display}'", f"{OUTPUT}{WITHIN}", "out", KINDS]
+        [LOAD, f"%config CodexMagics.display = '{display}'", f"{OUTPUT}{WITHIN}", "out", ERRORS_BY_NAME]
     )
     for index in range(4):
         notebook.run(index)
@@ -110,7 +110,7 @@ def test_an_answer_inside_an_output_widget_appears_when_it_is_displayed_later(
 @pytest.mark.usefixtures("sim")
 def test_the_account_is_shown_inside_an_output_widget(open_notebook: Callable[..., NotebookPage]) -> None:
     status = f"{OUTPUT}display(out)\nwith out:\n    get_ipython().run_line_magic('codex', 'status')"
-    notebook = open_notebook([LOAD, status, KINDS])
+    notebook = open_notebook([LOAD, status, ERRORS_BY_NAME])
     notebook.run(0)
     notebook.run(1)
     notebook.wait_for_text(1, ADA.email)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
-from codex_nb.auth import AuthMode, open_credentials, open_flow
-from codex_nb.auth.login import EnterCode, OpenUrl, SignedIn
+from codex_nb.auth import AuthMode, open_credentials, open_login
+from codex_nb.auth.login import EnterUserCode, OpenUrl, SignedIn
 from codex_nb.auth.store import FileStore
 from codex_nb.config.settings import load_settings
 from codex_nb.errors import AccountChanged, SignInRequired
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from codex_nb.auth import CredentialManager, Credentials
-    from codex_nb.auth.factory import FlowKind
+    from codex_nb.auth.factory import LoginMethod
     from tests.contract.cli import CodexCli
 
 pytestmark = pytest.mark.anyio
@@ -115,15 +115,15 @@ async def test_an_agent_identity_of_the_cli_works_here(cli: CodexCli) -> None:
     assert credentials.account.account_id == GRACE.account_id
 
 
-async def sign_in_here(cli: CodexCli, kind: FlowKind, secret: str | None = None) -> SignedIn:
+async def sign_in_here(cli: CodexCli, kind: LoginMethod, secret: str | None = None) -> SignedIn:
     """Go through a sign-in of ours, with Grace at the browser."""
     async with kernel_beside(cli) as kernel:
-        flow = open_flow(kind, kernel.manager)
+        flow = open_login(kind, kernel.manager)
         if secret is not None:
             flow.submit(SecretStr(secret))
         async for step in flow.steps():
             match step:
-                case EnterCode(user_code=code):
+                case EnterUserCode(user_code=code):
                     cli.sim.approve_device_code(code, GRACE)
                 case OpenUrl(url=url):
                     flow.submit(SecretStr(cli.sim.answer_authorization(url, GRACE)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
-from codex_nb.auth import AuthMode, open_flow
+from codex_nb.auth import AuthMode, open_login
 from codex_nb.errors import SignInRequired
 from codex_nb.simulator import GRACE
 from tests.contract.secret_service import SecretService, desktop
@@ -104,7 +104,7 @@ async def test_signing_out_here_signs_out_there(cli: CodexCli, keyring: SecretSe
 
 async def test_signing_out_there_signs_out_here(cli: CodexCli, keyring: SecretService) -> None:
     async with kernel_beside(cli) as kernel:
-        flow = open_flow("api_key", kernel.manager)
+        flow = open_login("api_key", kernel.manager)
         flow.submit(SecretStr(cli.sim.new_api_key()))
         assert [step async for step in flow.steps()]
     await asyncio.to_thread(cli.run, "logout")

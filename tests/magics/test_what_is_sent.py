@@ -16,7 +16,14 @@ import codex_nb
 from codex_nb.simulator import Call, End, RecordedRequest, Reply, Say, Simulator
 from tests.leaks import assert_no_leak, find_leaks
 from tests.magics.conftest import Notebook
-from tests.sent import context_of, inside_of_fences, items_of, offered_tools, outside_of_fences, texts_of
+from tests.sent import (
+    context_of,
+    items_of,
+    offered_tools,
+    text_outside_untrusted_blocks,
+    texts_of,
+    untrusted_blocks_of,
+)
 
 ENVIRON = {
     "SERVICE_API_KEY": "pl4nted-value-of-the-environment",
@@ -182,8 +189,8 @@ def test_what_a_validator_says_is_data_without_secrets(
     assert notebook.run("%%codex --schema Row -o row\nThe key?").succeeded
     assert notebook.namespace["row"] == Row(key="right")
     repaired = sim.requests.to("/responses", "POST")[1]
-    assert ORDER in inside_of_fences(repaired)
-    assert ORDER not in outside_of_fences(repaired)
+    assert ORDER in untrusted_blocks_of(repaired)
+    assert ORDER not in text_outside_untrusted_blocks(repaired)
     assert_nothing_leaks(sim, secrets_of(codex_home))
 
 
@@ -217,9 +224,9 @@ def test_an_order_in_what_the_notebook_holds_reaches_the_model_only_inside_the_f
     notebook.run("%codex fix")
     _, told, fixed = sim.requests.to("/responses", "POST")
     for request in (told, fixed):
-        assert inside_of_fences(request).count(ORDER) >= 8
-        assert ORDER not in outside_of_fences(request)
-    assert "KeyError" in inside_of_fences(fixed)
+        assert untrusted_blocks_of(request).count(ORDER) >= 8
+        assert ORDER not in text_outside_untrusted_blocks(request)
+    assert "KeyError" in untrusted_blocks_of(fixed)
 
 
 def test_a_result_that_knows_the_fence_cannot_close_it(notebook: Notebook, sim: Simulator) -> None:
@@ -231,8 +238,8 @@ def test_a_result_that_knows_the_fence_cannot_close_it(notebook: Notebook, sim: 
     notebook.run("print(knows)")
     notebook.run("%codex And now?")
     second = sim.requests.to("/responses", "POST")[-1]
-    assert ORDER in inside_of_fences(second)
-    assert ORDER not in outside_of_fences(second)
+    assert ORDER in untrusted_blocks_of(second)
+    assert ORDER not in text_outside_untrusted_blocks(second)
 
 
 def without_codes(text: str) -> str:

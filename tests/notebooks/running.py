@@ -1,4 +1,4 @@
-"""Running a tour notebook headless on the simulator, with every approval given beforehand, as a user's profile can."""
+"""Run a tour notebook headless on the simulator, with all tool calls approved by the IPython profile."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ PROFILE = "c.CodexMagics.approval = 'all'\nc.CodexMagics.display = 'html'\n"
 
 
 def tour() -> list[Path]:
-    """Return the tour's notebooks in their order."""
+    """Return the notebooks of the tour in order."""
     return sorted(NOTEBOOKS.glob("*.ipynb"))
 
 
 def executed(path: Path, home: Path) -> nbformat.NotebookNode:
-    """Run a copy of a notebook with a login to a simulator of its own in ``home``; an error in a cell is raised."""
+    """Run a copy of a notebook with its own simulator and login in ``home``; raises the error of a cell."""
     notebook = nbformat.read(path, as_version=4)
     work = home / "work"
     work.mkdir()

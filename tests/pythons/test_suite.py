@@ -1,4 +1,4 @@
-"""The unit and shell tests on the other Pythons: all of them on the newest in CI, the telling ones otherwise."""
+"""The unit and shell tests on other Python versions: all of them on the newest in CI, a selection otherwise."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SELECTED = (
     "tools",
     "ui",
 )
-LEFT_OUT = (  # long, and the same on every Python
+EXCLUDED = (  # long, and independent of the Python version
     "architecture/test_wheel.py",
     "auth/test_crash.py",
     "auth/test_storm.py",
@@ -41,7 +41,7 @@ def command(version: PythonVersion) -> list[str]:
     is_whole = version is NEWEST and is_thorough()
     paths = everything() if is_whole else SELECTED
     options = ["-q", "-n", "2", "-p", "no:cacheprovider", "-m", "unit or shell"]
-    options += [f"--ignore=tests/{name}" for name in LEFT_OUT]
+    options += [f"--ignore=tests/{name}" for name in EXCLUDED]
     return [str(version.python), "-m", "pytest", *options, *(f"tests/{name}" for name in paths)]
 
 

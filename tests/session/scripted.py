@@ -27,12 +27,13 @@ from codex_nb.session.turn import ToolContext, Turn
 from codex_nb.tools.approval import (
     ApprovalMemory,
     ApprovalRules,
+    Approved,
     Approver,
     Decision,
     DecisionKind,
     PendingApprovals,
 )
-from codex_nb.tools.base import Ports, ToolSet
+from codex_nb.tools.base import Ports, Tool, ToolResult, ToolSet
 from codex_nb.tools.nbmodel import InsertResult, NewCell, RunResult
 from codex_nb.tools.run_python import run_python
 
@@ -207,7 +208,7 @@ def make_turn(
         tools=(tools or ToolSet((run_python,))).only(lambda tool: rules.offers(tool.effect)),
         rules=rules,
         approver=approver or PendingApprovals(),
-        ports=Ports(SameThread(), kernel or ProcessKernel(), document, folder),
+        ports=Ports(SameThread(), kernel or ProcessKernel(), document.insert if document else None, folder),
         redact=lambda text: text.replace("s3cret", "[redacted]"),
         untrusted=lambda label, text: f"<{label}>{text}</{label}>",
         sends_images=sends_images,
@@ -233,3 +234,8 @@ async def play(turn: Turn, *scripts: Step) -> tuple[list[TurnEvent], TurnFinishe
 def outputs(items: Sequence[Item]) -> list[tuple[str, Any]]:
     """Return call ids and outputs, in order."""
     return [(i["call_id"], i["output"]) for i in items if i["type"] == "function_call_output"]
+
+
+async def call_tool(tool: Tool[Any], arguments: dict[str, Any], ports: Ports) -> ToolResult:
+    """Call a tool as one whose call was approved."""
+    return await tool.call(Approved(tool.parse(json.dumps(arguments)), Decision(DecisionKind.APPROVE)), ports)

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from codex_nb.config.settings import ApprovalPolicy
-from codex_nb.magics.question import notebook_tools
 from codex_nb.session.events import ApprovalRequested
 from codex_nb.tools.approval import Approver, Decision, DecisionKind, DenyAll, PendingApprovals
-from codex_nb.tools.base import tool
+from codex_nb.tools.base import builtin_tools
+from codex_nb.tools.decorator import tool
 from tests.session.scripted import (
     PaperDocument,
     Person,
@@ -76,7 +76,7 @@ async def test_what_runs_is_what_the_table_says(
     buttons = PendingApprovals()
     approvers: dict[str, Approver] = {"buttons": buttons, "stdin": Person(decision), "headless": DenyAll()}
     turn = make_turn(
-        tools=notebook_tools().with_tools([mine]),
+        tools=builtin_tools().with_tools([mine]),
         policy=policy,
         approver=approvers[way],
         kernel=kernel,

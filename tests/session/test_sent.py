@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 
 from codex_nb.config.settings import ApprovalPolicy
-from codex_nb.magics.question import notebook_tools
 from codex_nb.responses.request import choose_backend, request_body
 from codex_nb.session.context import build_context
 from codex_nb.session.outbound import RULE
 from codex_nb.session.prompt import BASE
+from codex_nb.tools.base import builtin_tools
 from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
 from tests.leaks import assert_no_leak
 from tests.session.scripted import called, reply, said
@@ -86,7 +86,7 @@ async def test_no_secret_planted_anywhere_is_in_any_body(tmp_path: Path) -> None
         folder=tmp_path,
     )
     assert_no_leak(context.text, SECRETS, "%codex context")
-    options: dict[str, Any] = {"tools": notebook_tools(), "approval": ApprovalPolicy.ALL, "folder": tmp_path}
+    options: dict[str, Any] = {"tools": builtin_tools(), "approval": ApprovalPolicy.ALL, "folder": tmp_path}
     events = await desk.ask(prompt, thread="nb", context=context, **options)
     events += await desk.ask(f"And {text}?", thread="nb", use_cache=True)
     for body in bodies(desk):
@@ -130,7 +130,7 @@ async def test_an_order_in_a_frame_a_file_or_a_tools_result_stays_inside_the_fen
         folder=tmp_path,
     )
     await desk.ask(
-        prompt, context=context, tools=notebook_tools(), approval=ApprovalPolicy.ALL, folder=tmp_path
+        prompt, context=context, tools=builtin_tools(), approval=ApprovalPolicy.ALL, folder=tmp_path
     )
     body = json.loads(bodies(desk)[1])
     texts = [part["text"] for item in body["input"] if item["type"] == "message" for part in item["content"]]

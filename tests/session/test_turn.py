@@ -192,8 +192,8 @@ async def test_without_a_person_a_call_is_refused_with_a_hint() -> None:
         (called("fly", {}), "unsupported call: fly"),
         (called("run_python", '{"code": '), "the arguments of run_python are not valid JSON: "),
         (called("run_python", "[1]"), "the arguments of run_python must be a JSON object"),
-        (called("run_python", {}), 'run_python takes one argument, "code": the Python source to run'),
-        (called("run_python", {"code": "1", "shell": True}), 'run_python takes only "code", not shell'),
+        (called("run_python", {}), "invalid arguments for run_python: code:"),
+        (called("run_python", {"code": "1", "shell": True}), "invalid arguments for run_python: shell:"),
     ],
 )
 async def test_a_call_that_cannot_be_carried_out_is_answered_with_the_reason(call: dict, told: str) -> None:
@@ -418,13 +418,13 @@ async def test_an_answer_that_never_fits_fails_with_the_reason() -> None:
 
 async def test_images_are_left_out_for_a_model_that_takes_text_only() -> None:
     turn = make_turn(sends_images=False)
-    from codex_nb.tools.approval import Effect
-    from codex_nb.tools.base import Tool, ToolResult, ToolSet
+    from codex_nb.tools.approval import Approved, Effect
+    from codex_nb.tools.base import Arguments, Tool, ToolResult, ToolSet
 
-    async def draw(arguments: dict, ports: object) -> ToolResult:
+    async def draw(call: Approved[Arguments], ports: object) -> ToolResult:
         return ToolResult("a plot", images=("data:image/png;base64,AAAA",))
 
-    tool = Tool("draw", "Draws.", {"type": "object"}, Effect.READ, draw)
+    tool = Tool("draw", "Draws.", Arguments, Effect.READ, draw, title="Draw", summary="Draws.")
     blind = replace(turn, tool_context=replace(turn.tool_context, tools=ToolSet((tool,))))
     _, _, client = await play(blind, reply(called("draw", {})), reply(said("k")))
     assert outputs(client.requests[1].input) == [

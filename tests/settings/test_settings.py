@@ -219,7 +219,7 @@ def test_a_profile_that_is_not_there_names_those_that_are(tmp_path: Path, name: 
     write(tmp_path / "profiles" / "work", "")
     error = refused(tmp_path, PROFILES, profile=name)
     assert error.key == f"profiles.{name}"
-    assert error.hint == "Choose one of the known profiles: special, usual, work."
+    assert error.hint == "Choose one of: special, usual, work."
 
 
 def test_the_environment_says_where_the_services_are(tmp_path: Path) -> None:
@@ -251,10 +251,9 @@ def test_the_environment_says_where_the_services_are(tmp_path: Path) -> None:
 def test_the_policy_of_a_run_without_a_person_comes_from_the_environment(tmp_path: Path) -> None:
     environ = {"CODEX_HOME": str(tmp_path), "CODEX_NB_APPROVAL": "all"}
     assert load_settings(environ).approval is ApprovalPolicy.ALL
-    with pytest.raises(
-        ConfigError, match="CODEX_NB_APPROVAL is 'yes': expected one of ask, auto, all, never"
-    ):
+    with pytest.raises(ConfigError, match="CODEX_NB_APPROVAL 'yes'") as caught:
         load_settings(environ | {"CODEX_NB_APPROVAL": "yes"})
+    assert "ask, auto, all, never" in caught.value.hint
 
 
 def test_codexs_own_certificate_variable_comes_first(tmp_path: Path) -> None:
@@ -290,18 +289,18 @@ def test_a_wrong_option_is_named(tmp_path: Path, overrides: dict[str, str], key:
 
 
 WRONG = [
-    ("model = 5", "model", "a text"),
-    ('model = ""', "model", "a text that is not empty"),
+    ("model = 5", "model", "a string"),
+    ('model = ""', "model", "a non-empty string"),
     ('model_verbosity = "loud"', "model_verbosity", "'low', 'medium' or 'high'"),
-    ('model_reasoning_effort = "Very High"', "model_reasoning_effort", "a lower-case word"),
+    ('model_reasoning_effort = "Very High"', "model_reasoning_effort", "a lowercase word"),
     ("project_doc_max_bytes = -1", "project_doc_max_bytes", "at least 0"),
-    ("forced_chatgpt_workspace_id = 5", "forced_chatgpt_workspace_id", "a text"),
+    ("forced_chatgpt_workspace_id = 5", "forced_chatgpt_workspace_id", "a string"),
     ('chatgpt_base_url = "chatgpt.com"', "chatgpt_base_url", "http:// or https://"),
     ('openai_base_url = "ftp://x"', "openai_base_url", "http:// or https://"),
     ('openai_base_url = "http://a b"', "openai_base_url", "http:// or https://"),
     ('openai_base_url = "http://x:port"', "openai_base_url", "http:// or https://"),
     ('model_providers = "x"', "model_providers", "a table"),
-    ("[profiles.p]\nmodel = true", "profiles.p.model", "a text"),
+    ("[profiles.p]\nmodel = true", "profiles.p.model", "a string"),
     (
         "[model_providers.x]\nrequest_max_retries = 1000",
         "model_providers.x.request_max_retries",
@@ -317,8 +316,8 @@ WRONG = [
         "model_providers.x.requires_openai_auth",
         "true or false",
     ),
-    ("[model_providers.x.auth]\nargs = []", "model_providers.x.auth.command", "there is none"),
-    ("[model_providers.x]\nhttp_headers = { a = 1 }", "model_providers.x.http_headers.a", "a text"),
+    ("[model_providers.x.auth]\nargs = []", "model_providers.x.auth.command", "is missing"),
+    ("[model_providers.x]\nhttp_headers = { a = 1 }", "model_providers.x.http_headers.a", "a string"),
     ('[model_providers.x]\nwire_api = "chat"', "model_providers.x.wire_api", '"responses"'),
     (
         '[model_providers.x]\nbase-url = "http://x"',
@@ -327,7 +326,7 @@ WRONG = [
     ),
     ('[model_providers.x]\nbaseURL = "http://x"', "model_providers.x.baseURL", "model_providers.x.base_url"),
     ('modelProvider = "x"', "modelProvider", "model_provider"),
-    ('model_provider = "x"\n[model_providers.x]', "model_providers.x.base_url", "the address"),
+    ('model_provider = "x"\n[model_providers.x]', "model_providers.x.base_url", "base URL"),
     ('model_provider = "olama"', "model_provider", "ollama"),
     (
         'model_provider = "x"\n[model_providers.x]\nbase_url = "http://x"\nhttp_headers = { k = "ü" }',

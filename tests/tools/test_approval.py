@@ -10,26 +10,21 @@ from codex_nb.tools.approval import (
     ApprovalMemory,
     ApprovalRequest,
     ApprovalRules,
+    Approved,
+    CallKey,
     Decision,
     DecisionKind,
     DenyAll,
     Effect,
     PendingApprovals,
 )
-from codex_nb.tools.base import Tool, ToolResult
+from codex_nb.tools.decorator import FunctionTool, tool
 
 pytestmark = pytest.mark.anyio
 
 
 def request(tool: str = "run_python", code: str = "1", call_number: int = 1) -> ApprovalRequest:
     return ApprovalRequest(call_number, tool, code, "python", "runs")
-
-
-async def nothing(arguments: dict, ports: object) -> ToolResult:
-    return ToolResult("")
-
-
-TOOLS = {effect: Tool(effect.value, "", {}, effect, nothing) for effect in Effect}
 
 
 async def test_an_answer_from_another_thread_ends_the_wait() -> None:
@@ -87,7 +82,7 @@ def test_the_policy_decides_by_the_tools_effect(
     rules = ApprovalRules(policy)
 
     def outcome(effect: Effect) -> str:
-        decision = rules.decide(effect, request())
+        decision = rules.decide(effect, "run_python", ("run_python", "1"))
         if decision is None:
             return "asked"
         return "runs" if decision.approved else "refused"
@@ -97,15 +92,47 @@ def test_the_policy_decides_by_the_tools_effect(
     assert offered == ({Effect.NONE, Effect.READ} if policy is ApprovalPolicy.NEVER else set(Effect))
 
 
-def test_a_decision_for_the_session_covers_the_tool_or_exactly_the_code() -> None:
+def test_a_decision_for_the_session_covers_the_tool_or_exactly_the_call() -> None:
     memory = ApprovalMemory()
     rules = ApprovalRules(ApprovalPolicy.ASK, memory)
-    memory.remember(request(code="a"), Decision(DecisionKind.APPROVE))
-    assert not memory.allows(request(code="a"))
-    memory.remember(request(code="a"), Decision(DecisionKind.APPROVE_CODE, code="b"))
-    assert [memory.allows(request(code=code)) for code in "abc"] == [False, True, False]
-    assert not memory.allows(request(tool="inspect", code="b"))
-    memory.remember(request(tool="inspect"), Decision(DecisionKind.APPROVE_TOOL))
-    assert memory.allows(request(tool="inspect", code="anything"))
-    assert rules.decide(Effect.EXECUTE, request(code="b")) == Decision(DecisionKind.APPROVE, by="policy")
-    assert ApprovalRules(ApprovalPolicy.NEVER, memory).decide(Effect.EXECUTE, request(code="b")) is not None
+    memory.remember(("run_python", "a"), Decision(DecisionKind.APPROVE))
+    assert not memory.allows(("run_python", "a"))
+    memory.remember(("run_python", "b"), Decision(DecisionKind.APPROVE_CODE))
+    assert [memory.allows(("run_python", code)) for code in "abc"] == [False, True, False]
+    assert not memory.allows(("inspect", "b"))
+    memory.remember(("inspect", "a"), Decision(DecisionKind.APPROVE_TOOL))
+    assert memory.allows(("inspect", "anything"))
+    call = ("run_python", "b")
+    assert rules.decide(Effect.EXECUTE, "run_python", call) == Decision(DecisionKind.APPROVE, by="policy")
+    never = ApprovalRules(ApprovalPolicy.NEVER, memory)
+    assert never.decide(Effect.EXECUTE, "run_python", call) is not None
+
+
+def test_memory_knows_a_tool_by_itself_and_a_call_by_its_canonical_arguments() -> None:
+    @tool
+    def double(number: int, unit: str = "") -> int:
+        return 2 * number
+
+    def key(of: FunctionTool, arguments: str) -> CallKey:
+        return of.key(of.parse(arguments))
+
+    one = key(double, '{"number": 1, "unit": "m"}')
+    assert key(double, '{"unit":"m","number":1}') == one
+    assert key(tool(double.function), '{"number": 1, "unit": "m"}') == one
+    assert key(double, '{"number": 1}') != one
+
+    @tool(name="double")
+    def another(number: int, unit: str = "") -> int:
+        return number
+
+    assert key(another, '{"number": 1, "unit": "m"}') != one
+
+
+@pytest.mark.parametrize("kind", DecisionKind)
+def test_only_a_decision_that_approves_makes_arguments_approved(kind: DecisionKind) -> None:
+    decision = Decision(kind)
+    if decision.approved:
+        assert Approved("1", decision).arguments == "1"
+    else:
+        with pytest.raises(ValueError, match="does not approve"):
+            Approved("1", decision)

@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 import pytest
 
 from codex_nb.errors import InvalidArguments
-from codex_nb.tools.approval import Effect
-from codex_nb.tools.base import Ports, Tool, ToolResult, read_docstring, tool
-from tests.session.scripted import ProcessKernel, SameThread
+from codex_nb.tools.approval import Decision, DecisionKind, Effect
+from codex_nb.tools.base import Ports, Tool, ToolResult
+from codex_nb.tools.decorator import read_docstring, tool
+from tests.session.scripted import ProcessKernel, SameThread, call_tool
 
 pytestmark = pytest.mark.anyio
 PORTS = Ports(SameThread())
@@ -64,12 +65,12 @@ async def test_a_call_gets_the_values_that_the_annotations_promise() -> None:
         return {"x": start.x + by, "y": start.y}
 
     assert (shift.name, shift.description, shift.effect) == ("move", "Moves.", Effect.READ)
-    arguments = shift.parse('{"start": {"x": 4}, "by": 2}')
-    assert await shift.call(arguments, PORTS) == ToolResult('{"x": 6, "y": 0}')
+    arguments = {"start": {"x": 4}, "by": 2}
+    assert await call_tool(shift, arguments, PORTS) == ToolResult('{"x": 6, "y": 0}')
 
 
 def test_a_function_runs_code_and_cannot_pass_for_a_plan_that_nobody_is_asked_for() -> None:
-    with pytest.raises(TypeError, match="cannot be 'shows'"):
+    with pytest.raises(TypeError, match="cannot be 'none'"):
         tool(effect="none")(lambda: None)
 
 
@@ -106,7 +107,7 @@ async def test_the_function_runs_on_the_main_thread() -> None:
     def where() -> str:
         return threading.current_thread().name
 
-    assert await where.call(where.parse(""), Ports(Elsewhere())) == ToolResult("the main thread")
+    assert await call_tool(where, {}, Ports(Elsewhere())) == ToolResult("the main thread")
 
 
 async def test_a_coroutine_function_is_awaited_on_the_users_loop() -> None:
@@ -114,8 +115,8 @@ async def test_a_coroutine_function_is_awaited_on_the_users_loop() -> None:
     async def soon() -> str:
         return "now"
 
-    assert await soon.call({}, Ports(SameThread(), ProcessKernel())) == ToolResult("now")
-    assert await soon.call({}, PORTS) == ToolResult("now")
+    assert await call_tool(soon, {}, Ports(SameThread(), ProcessKernel())) == ToolResult("now")
+    assert await call_tool(soon, {}, PORTS) == ToolResult("now")
 
 
 @pytest.mark.parametrize(
@@ -132,7 +133,7 @@ async def test_what_a_function_returns_is_put_into_words(value: object, text: st
     def give() -> object:
         return value
 
-    assert await give.call({}, PORTS) == ToolResult(text)
+    assert await call_tool(give, {}, PORTS) == ToolResult(text)
 
 
 def with_stars(*numbers: int) -> None: ...
@@ -161,11 +162,13 @@ def test_the_usual_docstring_styles_are_understood(docstring: str) -> None:
 
 def test_an_edited_call_is_checked_again() -> None:
     assert isinstance(weather, Tool)
-    request = weather.request(1, {"city": "Bern"})
+    arguments = weather.parse('{"city": "Bern"}')
+    request = weather.request(1, arguments)
     assert (request.code, request.language, request.editable) == ('{\n  "city": "Bern"\n}', "json", True)
-    assert weather.edited({"city": "Bern"}, '{"city": "Rom"}') == {"city": "Rom"}
+    edited = weather.approve(arguments, request, Decision(DecisionKind.APPROVE, code='{"city": "Rom"}'))
+    assert edited.arguments.to_json() == {"city": "Rom"}
     with pytest.raises(InvalidArguments):
-        weather.edited({"city": "Bern"}, "{}")
+        weather.approve(arguments, request, Decision(DecisionKind.APPROVE, code="{}"))
 
 
 def test_a_decorated_function_can_still_be_called_by_its_owner() -> None:

@@ -1,15 +1,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 
 from codex_nb.tools.base import Ports, ToolResult
+from codex_nb.tools.decorator import tool
 from codex_nb.tools.nbmodel import RunResult
 from codex_nb.tools.outputs import output_text, truncate
-from codex_nb.tools.run_python import OUTPUT_LIMIT, run_python, run_result
-from tests.session.scripted import ProcessKernel, SameThread
+from codex_nb.tools.run_python import OUTPUT_LIMIT, RunPython, run_python, run_result
+from tests.session.scripted import ProcessKernel, SameThread, call_tool
 
 pytestmark = pytest.mark.anyio
 
@@ -24,26 +24,29 @@ def figure(size: int = 8) -> dict:
 
 async def test_code_runs_in_the_users_namespace_and_stays_there() -> None:
     kernel = ProcessKernel({"x": 1})
-    result = await run_python.call({"code": "y = x + 1\nprint(y)"}, Ports(SameThread(), kernel))
+    result = await call_tool(run_python, {"code": "y = x + 1\nprint(y)"}, Ports(SameThread(), kernel))
     assert (result, kernel.variables["y"]) == (ToolResult("2"), 2)
 
 
 async def test_without_a_kernel_the_tool_is_not_available_and_says_so() -> None:
     ports = Ports(SameThread())
     assert not run_python.available(ports)
-    assert await run_python.call({"code": "1"}, ports) == ToolResult(
+    assert await call_tool(run_python, {"code": "1"}, ports) == ToolResult(
         "There is no IPython kernel here to run code in.", ok=False
     )
 
 
 def test_the_request_shows_the_code_alone() -> None:
-    request = run_python.request(1, {"code": "print(1)"})
+    request = run_python.request(1, RunPython(code="print(1)"))
     assert (request.code, request.language, request.tool) == ("print(1)", "python", "run_python")
 
 
 def test_the_request_of_a_tool_that_takes_more_than_code_shows_all_that_it_takes() -> None:
+    @tool
+    def deploy(code: str, target: str) -> None: ...
+
     arguments = {"code": "print(1)", "target": "production"}
-    request = replace(run_python, name="deploy").request(1, arguments)
+    request = deploy.request(1, deploy.parse(json.dumps(arguments)))
     assert (json.loads(request.code), request.language) == (arguments, "json")
 
 

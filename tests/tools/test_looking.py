@@ -1,26 +1,23 @@
 from __future__ import annotations
 
+import json
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from codex_nb.errors import InvalidArguments
-from codex_nb.magics.question import notebook_tools
 from codex_nb.tools.approval import Effect
-from codex_nb.tools.base import Arguments, Ports, Tool, ToolResult
+from codex_nb.tools.base import Ports, Tool, ToolResult, builtin_tools
 from codex_nb.tools.cells import insert_cells
 from codex_nb.tools.files import list_files, read_bounded, read_file, resolve
 from codex_nb.tools.inspection import inspect
 from codex_nb.tools.nbmodel import InsertResult, NewCell
-from tests.session.scripted import PaperDocument, ProcessKernel, SameThread
+from tests.session.scripted import PaperDocument, ProcessKernel, SameThread, call_tool
 
 pytestmark = pytest.mark.anyio
-
-
-async def use(tool: Tool, arguments: Arguments, ports: Ports) -> ToolResult:
-    return await tool.call(tool.check(arguments), ports)
 
 
 @pytest.fixture
@@ -56,17 +53,17 @@ def folder(tmp_path: Path) -> Path:
     ],
 )
 async def test_only_plain_files_of_the_notebooks_folder_are_read(
-    folder: Path, arguments: Arguments, expected: ToolResult
+    folder: Path, arguments: dict[str, Any], expected: ToolResult
 ) -> None:
-    assert await use(read_file, arguments, Ports(SameThread(), folder=folder)) == expected
+    assert await call_tool(read_file, arguments, Ports(SameThread(), folder=folder)) == expected
 
 
 async def test_an_absolute_path_and_a_pipe_are_not_read(folder: Path) -> None:
     os.mkfifo(folder / "pipe")
     ports = Ports(SameThread(), folder=folder)
     outside = str(folder.parent / "outside.txt")
-    assert not (await use(read_file, {"path": outside}, ports)).ok
-    assert await use(read_file, {"path": "pipe"}, ports) == ToolResult("pipe is not a file", ok=False)
+    assert not (await call_tool(read_file, {"path": outside}, ports)).ok
+    assert await call_tool(read_file, {"path": "pipe"}, ports) == ToolResult("pipe is not a file", ok=False)
 
 
 async def test_a_file_that_is_swapped_for_a_link_while_it_is_read_does_not_lead_outside(folder: Path) -> None:
@@ -84,7 +81,7 @@ async def test_a_file_that_is_swapped_for_a_link_while_it_is_read_does_not_lead_
     swapping = threading.Thread(target=swap)
     swapping.start()
     try:
-        results = [await use(read_file, {"path": "swapped.txt"}, ports) for _ in range(4_000)]
+        results = [await call_tool(read_file, {"path": "swapped.txt"}, ports) for _ in range(4_000)]
     finally:
         is_over.set()
         swapping.join()
@@ -104,7 +101,7 @@ async def test_a_folder_that_is_swapped_for_a_link_does_not_lead_outside(folder:
 
 async def test_files_are_listed_without_the_hidden_ones(folder: Path) -> None:
     ports = Ports(SameThread(), folder=folder)
-    listed = (await use(list_files, {}, ports)).text.splitlines()
+    listed = (await call_tool(list_files, {}, ports)).text.splitlines()
     assert [line.split("  ")[0] for line in listed] == [
         "a.txt",
         "auth.json",
@@ -113,35 +110,35 @@ async def test_files_are_listed_without_the_hidden_ones(folder: Path) -> None:
         "server.pem",
         "data/b.csv",
     ]
-    assert (await use(list_files, {"pattern": "*.csv"}, ports)).text == "data/b.csv  25 bytes"
-    assert (await use(list_files, {"folder": "data", "pattern": "*.txt"}, ports)).text == "(no files)"
-    assert not (await use(list_files, {"folder": ".."}, ports)).ok
+    assert (await call_tool(list_files, {"pattern": "*.csv"}, ports)).text == "data/b.csv  25 bytes"
+    assert (await call_tool(list_files, {"folder": "data", "pattern": "*.txt"}, ports)).text == "(no files)"
+    assert not (await call_tool(list_files, {"folder": ".."}, ports)).ok
 
 
 async def test_variables_are_looked_at_without_running_code() -> None:
     kernel = ProcessKernel({"x": 1, "_y": 2, "name": "ada"})
     ports = Ports(SameThread(), kernel)
-    assert await use(inspect, {"names": []}, ports) == ToolResult("x: int = 1\nname: str of 3 = 'ada'")
-    assert await use(inspect, {"names": ["x", "z"]}, ports) == ToolResult(
+    assert await call_tool(inspect, {"names": []}, ports) == ToolResult("x: int = 1\nname: str of 3 = 'ada'")
+    assert await call_tool(inspect, {"names": ["x", "z"]}, ports) == ToolResult(
         "x: int = 1\n\nz: there is no such variable"
     )
-    assert not (await use(inspect, {"names": ["z"]}, ports)).ok
+    assert not (await call_tool(inspect, {"names": ["z"]}, ports)).ok
     assert kernel.ran == []
 
 
 async def test_cells_are_inserted_in_order_and_the_outcome_is_told() -> None:
     document = PaperDocument()
-    ports = Ports(SameThread(), document=document)
+    ports = Ports(SameThread(), insert_cells=document.insert)
     cells = [{"kind": "markdown", "source": "# A"}, {"kind": "code", "source": "a = 1"}]
-    assert await use(insert_cells, {"cells": cells}, ports) == ToolResult("Inserted 2 cells.")
+    assert await call_tool(insert_cells, {"cells": cells}, ports) == ToolResult("Inserted 2 cells.")
     assert document.inserted == [((NewCell("markdown", "# A"), NewCell("code", "a = 1")), None)]
     document.result = InsertResult(0, "the notebook is not open")
-    refused = await use(insert_cells, {"cells": cells, "after": "cell-1"}, ports)
+    refused = await call_tool(insert_cells, {"cells": cells, "after": "cell-1"}, ports)
     assert not refused.ok
     assert refused.text.startswith("No cell was inserted: the notebook is not open.")
     document.result = InsertResult(1, "it was closed")
     assert (
-        await use(insert_cells, {"cells": cells}, ports)
+        await call_tool(insert_cells, {"cells": cells}, ports)
     ).text == "Only 1 of 2 cells were inserted: it was closed."
 
 
@@ -159,16 +156,16 @@ async def test_cells_are_inserted_in_order_and_the_outcome_is_told() -> None:
         (insert_cells, {"cells": [{"kind": "code", "source": ""}], "after": 3}),
     ],
 )
-def test_arguments_of_another_shape_are_refused(tool: Tool, arguments: Arguments) -> None:
+def test_arguments_of_another_shape_are_refused(tool: Tool[Any], arguments: dict[str, Any]) -> None:
     with pytest.raises(InvalidArguments):
-        tool.check(arguments)
+        tool.parse(json.dumps(arguments))
 
 
 async def test_a_tool_is_offered_only_where_it_can_work() -> None:
     bare = Ports(SameThread())
-    assert [tool.name for tool in notebook_tools() if tool.available(bare)] == []
-    whole = Ports(SameThread(), ProcessKernel(), PaperDocument(), Path())
-    assert {tool.name: tool.effect for tool in notebook_tools() if tool.available(whole)} == {
+    assert [tool.name for tool in builtin_tools() if tool.available(bare)] == []
+    whole = Ports(SameThread(), ProcessKernel(), PaperDocument().insert, Path())
+    assert {tool.name: tool.effect for tool in builtin_tools() if tool.available(whole)} == {
         "run_python": Effect.EXECUTE,
         "inspect": Effect.READ,
         "read_file": Effect.READ,
@@ -176,8 +173,8 @@ async def test_a_tool_is_offered_only_where_it_can_work() -> None:
         "insert_cells": Effect.EDIT,
         "update_plan": Effect.NONE,
     }
-    for tool in notebook_tools().only(lambda tool: tool.effect is not Effect.NONE):
+    for tool in builtin_tools().only(lambda tool: tool.effect is not Effect.NONE):
         sample = {"code": "1", "path": "a", "cells": [{"kind": "code", "source": ""}], "names": []}
         wanted = tool.parameters["properties"]
-        result = await use(tool, {key: value for key, value in sample.items() if key in wanted}, bare)
+        result = await call_tool(tool, {key: value for key, value in sample.items() if key in wanted}, bare)
         assert not result.ok

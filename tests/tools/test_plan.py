@@ -7,8 +7,15 @@ import pytest
 
 from codex_nb.errors import InvalidArguments
 from codex_nb.tools.base import Ports, ToolResult
-from codex_nb.tools.plan import LONGEST_STEP, MOST_STEPS, SHOWN, Plan, Step, plan_in, read_plan, update_plan
-from tests.session.scripted import SameThread
+from codex_nb.tools.plan import LONGEST_STEP, MOST_STEPS, SHOWN, Plan, Step, plan_in, update_plan
+from tests.session.scripted import SameThread, call_tool
+
+
+def plan_of(arguments: dict[str, Any]) -> Plan:
+    plan = plan_in(json.dumps(arguments))
+    assert plan is not None
+    return plan
+
 
 STEP = {"step": "Look", "status": "pending"}
 
@@ -18,10 +25,10 @@ def test_a_plan_is_read_in_lines_of_bounded_length() -> None:
         {"step": "  Load\nthe data\t", "status": "in_progress"},
         {"step": "x" * 999, "status": "pending"},
     ]
-    plan = read_plan({"plan": steps, "explanation": "Two\nsteps."})
+    plan = plan_of({"plan": steps, "explanation": "Two\nsteps."})
     long = "x" * (LONGEST_STEP - 1) + "…"
     assert plan == Plan((Step("Load the data", "in_progress"), Step(long, "pending")), "Two steps.")
-    assert (plan.current, read_plan({"plan": [STEP]}).current) == (0, None)
+    assert (plan.current, plan_of({"plan": [STEP]}).current) == (0, None)
 
 
 @pytest.mark.parametrize(
@@ -42,12 +49,10 @@ def test_a_plan_is_read_in_lines_of_bounded_length() -> None:
 )
 def test_what_is_no_plan_is_refused(arguments: dict[str, Any]) -> None:
     with pytest.raises(InvalidArguments):
-        update_plan.check(arguments)
+        update_plan.parse(json.dumps(arguments))
     assert plan_in(json.dumps(arguments)) is None
 
 
 @pytest.mark.anyio
 async def test_a_plan_does_nothing_but_say_that_it_was_shown() -> None:
-    assert await update_plan.call(update_plan.check({"plan": [STEP]}), Ports(SameThread())) == ToolResult(
-        SHOWN
-    )
+    assert await call_tool(update_plan, {"plan": [STEP]}, Ports(SameThread())) == ToolResult(SHOWN)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from codex_nb.auth.login import EnterCode, EnterSecret, LoginStep, OpenUrl, SignedIn, Waiting
+from codex_nb.auth.login import EnterSecret, EnterUserCode, LoginStep, OpenUrl, SignedIn, Waiting
 from codex_nb.errors import LoginFailed
 from codex_nb.ui.login import LoginWidget, sign_in_by_text
 from tests.rendering.hostile import PAYLOADS, payload
@@ -19,7 +19,7 @@ from tests.ui.fakes import FakeNotebook
 pytestmark = pytest.mark.anyio
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-CODE = EnterCode("ABCD-1234", "https://auth.example/device", NOW + timedelta(minutes=15))
+CODE = EnterUserCode("ABCD-1234", "https://auth.example/device", NOW + timedelta(minutes=15))
 DONE = SignedIn("ada@example.com", "plus")
 KEY = "sk-fabricated-key-0123456789"
 
@@ -231,7 +231,7 @@ async def test_where_no_cell_waits_none_is_promised_to_go_on(step: LoginStep) ->
 @pytest.mark.parametrize(
     "step",
     [
-        EnterCode("AB\x1b]52;c;ZXZpbA==\x07CD", "https://a.example/\x9b2J", CODE.expires_at),
+        EnterUserCode("AB\x1b]52;c;ZXZpbA==\x07CD", "https://a.example/\x9b2J", CODE.expires_at),
         OpenUrl("https://a.example/\x1b[2J", can_paste=True, note="Not \u202ethis."),
         SignedIn("ada\x1b[31m@example.com", "plus\u2066", "Note\x07"),
     ],

@@ -21,11 +21,10 @@ from codex_nb.session.events import (
     ToolFinished,
     ToolStarted,
 )
-from codex_nb.tools.approval import ApprovalRequest, Decision, DecisionKind
+from codex_nb.tools.approval import NOBODY_THERE, ApprovalRequest, Decision, DecisionKind
 from codex_nb.ui.actions import Action, Decide
 from codex_nb.ui.rich_view import RichView
 from codex_nb.ui.text_view import PlainTextView
-from codex_nb.words import tools
 from tests.rendering.hostile import PAYLOADS, payload
 from tests.ui.fakes import STARTED, finished
 
@@ -177,10 +176,10 @@ def refuses_to_answer(_: str) -> str:
 @pytest.mark.parametrize("ask", [None, refuses_to_answer])
 def test_where_nobody_can_answer_the_call_is_refused_with_a_hint(desk_of: type[PlainDesk], ask: Ask) -> None:
     desk = desk_of(ask)
-    refused = Decision(DecisionKind.REJECT, message=tools.NOBODY_THERE, by="nobody")
+    refused = Decision(DecisionKind.REJECT, message=NOBODY_THERE, by="nobody")
     shown = desk.play(READY, ApprovalRequested(REQUEST), ApprovalResolved(1, refused))
     assert desk.commands == [Decide(1, refused)]
-    assert " ".join(shown.split()).endswith(tools.NOBODY_THERE)
+    assert " ".join(shown.split()).endswith(NOBODY_THERE)
 
 
 @both

@@ -13,11 +13,11 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from codex_nb.auth.refresh import DirectRefresher, StoredLogin
+from codex_nb.auth.refresh import DirectRefresher, StoredCredentials
 from codex_nb.auth.refresh_subprocess import (
     DetachedRefresher,
-    Job,
-    Outcome,
+    RefreshJob,
+    RefreshResult,
     fingerprint,
     launch_process,
     serve,
@@ -27,7 +27,7 @@ from codex_nb.auth.store import FileStore, LoginLock, is_held
 from codex_nb.config.settings import Settings
 from codex_nb.errors import AccountChanged, RefreshFailed, SignInRequired
 from codex_nb.simulator import Simulator
-from tests.auth.fakes import ISSUER, LoginPrompt, Service, login, write_login
+from tests.auth.fakes import ISSUER, LoginFixture, Service, login, write_login
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,34 +56,34 @@ class RefreshProcess:
         return self.said, b""
 
 
-def stored_login(desk: LoginPrompt, launch: Any) -> StoredLogin:
+def stored_login(desk: LoginFixture, launch: Any) -> StoredCredentials:
     settings = Settings(codex_home=desk.home, issuer=ISSUER)
     store = FileStore(desk.home / "auth.json")
     clock = desk.service.clock
     direct = DirectRefresher(store, desk.manager.oauth, clock=clock, sleep=clock.sleep)
-    renewer = DetachedRefresher(settings, store, direct, launch)
-    return StoredLogin(store, LoginLock(desk.home), renewer, sleep=clock.sleep)
+    refresher = DetachedRefresher(settings, store, direct, launch)
+    return StoredCredentials(store, LoginLock(desk.home), refresher, sleep=clock.sleep)
 
 
-async def renew(desk: LoginPrompt, launch: Any) -> tuple[str, bool]:
+async def refresh(desk: LoginFixture, launch: Any) -> tuple[str, bool]:
     """The refresh token after a renewal, and whether it lives in memory only."""
     stored = stored_login(desk, launch)
     seen = await stored.read()
     assert seen is not None
-    token = (await stored.renew(seen, "unauthorized_recovery")).snapshot.credentials.refresh_token
+    token = (await stored.refresh(seen, "unauthorized_recovery")).snapshot.credentials.refresh_token
     assert token is not None
-    return token.get_secret_value(), stored.has_unsaved
+    return token.get_secret_value(), stored.has_unsaved_tokens
 
 
 async def test_the_job_names_no_secret_and_the_saved_login_is_read(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     desk = make_desk()
     write_login(desk.home)
     saved = RefreshProcess(
-        Outcome("saved").encoded(), lambda: write_login(desk.home, tokens={"refresh_token": "rt_new"})
+        RefreshResult("saved").encoded(), lambda: write_login(desk.home, tokens={"refresh_token": "rt_new"})
     )
-    assert await renew(desk, saved.launch) == ("rt_new", False)
+    assert await refresh(desk, saved.launch) == ("rt_new", False)
     assert saved.jobs == [
         {
             "auth_json": str(desk.home / "auth.json"),
@@ -101,30 +101,30 @@ async def test_the_job_names_no_secret_and_the_saved_login_is_read(
 
 
 async def test_a_login_that_could_not_be_saved_comes_through_the_pipe(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     desk = make_desk()
     write_login(desk.home)
     document = json.dumps(login(tokens={"refresh_token": "rt_unsaved"}))
-    said = Outcome("unsaved", document=SecretStr(document)).encoded()
-    assert await renew(desk, RefreshProcess(said).launch) == ("rt_unsaved", True)
+    said = RefreshResult("unsaved", document=SecretStr(document)).encoded()
+    assert await refresh(desk, RefreshProcess(said).launch) == ("rt_unsaved", True)
 
 
-ERRORS: list[tuple[Outcome, type[Exception], str]] = [
-    (Outcome("RefreshFailed", "No.", "Do.", "expired", permanent=True), RefreshFailed, "No."),
-    (Outcome("AccountChanged", "Another.", "Do."), AccountChanged, "Another."),
-    (Outcome("SignInRequired", "Gone.", "Do."), SignInRequired, "Gone."),
+ERRORS: list[tuple[RefreshResult, type[Exception], str]] = [
+    (RefreshResult("RefreshFailed", "No.", "Do.", "expired", permanent=True), RefreshFailed, "No."),
+    (RefreshResult("AccountChanged", "Another.", "Do."), AccountChanged, "Another."),
+    (RefreshResult("SignInRequired", "Gone.", "Do."), SignInRequired, "Gone."),
 ]
 
 
 @pytest.mark.parametrize(("outcome", "error", "words"), ERRORS)
 async def test_its_errors_are_ours(
-    outcome: Outcome, error: type[Exception], words: str, make_desk: Callable[..., LoginPrompt]
+    outcome: RefreshResult, error: type[Exception], words: str, make_desk: Callable[..., LoginFixture]
 ) -> None:
     desk = make_desk()
     write_login(desk.home)
     with pytest.raises(error, match=words) as raised:
-        await renew(desk, RefreshProcess(outcome.encoded()).launch)
+        await refresh(desk, RefreshProcess(outcome.encoded()).launch)
     assert getattr(raised.value, "hint", None) == "Do."
     assert getattr(raised.value, "reason", "") == outcome.reason
 
@@ -133,25 +133,25 @@ async def test_its_errors_are_ours(
     "said", [b"", b"nonsense", b"[]\n", b'{"kind": "saved"}\n', b'{"document": "", "odd": 1}\n']
 )
 async def test_a_companion_that_dies_is_a_failure_that_may_pass(
-    said: bytes, make_desk: Callable[..., LoginPrompt]
+    said: bytes, make_desk: Callable[..., LoginFixture]
 ) -> None:
     desk = make_desk()
     write_login(desk.home)
     with pytest.raises(RefreshFailed, match="the process that renews it has ended") as raised:
-        await renew(desk, RefreshProcess(said).launch)
+        await refresh(desk, RefreshProcess(said).launch)
     assert not raised.value.permanent
     assert not is_held(desk.home / "auth.lock")
 
 
-async def test_what_it_saved_before_it_died_is_adopted(make_desk: Callable[..., LoginPrompt]) -> None:
+async def test_what_it_saved_before_it_died_is_adopted(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk()
     write_login(desk.home)
     died = RefreshProcess(b"", lambda: write_login(desk.home, tokens={"refresh_token": "rt_new"}))
-    assert await renew(desk, died.launch) == ("rt_new", False)
+    assert await refresh(desk, died.launch) == ("rt_new", False)
 
 
 async def test_where_it_cannot_be_started_the_kernel_renews_by_itself(
-    make_desk: Callable[..., LoginPrompt],
+    make_desk: Callable[..., LoginFixture],
 ) -> None:
     desk = make_desk()
     write_login(desk.home)
@@ -159,7 +159,7 @@ async def test_where_it_cannot_be_started_the_kernel_renews_by_itself(
     async def launch(_: Sequence[int]) -> None:
         return None
 
-    assert await renew(desk, launch) == ("rt_fab_1_0123456789abcdef", False)
+    assert await refresh(desk, launch) == ("rt_fab_1_0123456789abcdef", False)
 
 
 async def test_an_interpreter_that_cannot_be_started_is_no_companion(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +168,7 @@ async def test_an_interpreter_that_cannot_be_started_is_no_companion(monkeypatch
         assert await launch_process((), environ=dict(os.environ)) is None
 
 
-def job(home: Path, **changes: Any) -> Job:
+def job(home: Path, **changes: Any) -> RefreshJob:
     facts = {
         "auth_json": str(home / "auth.json"),
         "spends": fingerprint(SPENT),
@@ -179,10 +179,10 @@ def job(home: Path, **changes: Any) -> Job:
         "ca_certificate": None,
         "originator": "codex_nb",
     }
-    return Job(**{**facts, **changes})
+    return RefreshJob(**{**facts, **changes})
 
 
-async def outcome_of(job: Job, service: Service) -> str:
+async def outcome_of(job: RefreshJob, service: Service) -> str:
     return (await work(job, lambda *_: httpx.AsyncClient(transport=httpx.MockTransport(service)))).kind
 
 
@@ -241,6 +241,6 @@ async def test_the_real_process_holds_the_lock_when_the_kernels_group_is_killed(
 
 KERNEL = """
 import asyncio, json, os, sys
-from tests.auth.crash import renew
-asyncio.run(renew({**json.loads(sys.argv[1]), "begun": 2}))
+from tests.auth.crash import refresh
+asyncio.run(refresh({**json.loads(sys.argv[1]), "begun": 2}))
 """
