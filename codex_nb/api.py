@@ -31,7 +31,6 @@ from codex_nb.tools.approval import DenyAll, PendingApprovals
 from codex_nb.tools.base import Ports, Tool, ToolSet
 from codex_nb.ui.actions import ask_by_typing
 from codex_nb.ui.progress import ProgressBar
-from codex_nb.words.conversation import NO_RESULT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
@@ -188,7 +187,7 @@ async def aask(prompt: str, **options: Any) -> Answer:
                 if event.answer.status == "cancelled":
                     raise asyncio.CancelledError
                 return event.answer
-    raise CodexError(NO_RESULT)
+    raise CodexError("The turn ended without a result.", hint="Ask again.")
 
 
 def ask_many(

@@ -1,7 +1,7 @@
-"""Many questions at once: in order, a few at a time, patient with rate limits, and never for nothing.
+"""Many questions at once: in order, a few at a time, waiting for rate limits, ended by an error that all would meet.
 
-Where the questions run is an executor's business: anything with the ``submit`` of ``concurrent.futures``, so a
-cluster's executor can carry them; :class:`CoroutineExecutor` carries them on this process's own engine.
+An executor runs the questions: anything with the ``submit`` of ``concurrent.futures``, such as a cluster's executor;
+:class:`CoroutineExecutor` runs them on this process's own engine.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from codex_nb.errors import AuthError, CodexError, ConfigError, QuotaExceeded, UsageLimitReached
 from codex_nb.session.events import Answer
 from codex_nb.tools.describe import library_of
-from codex_nb.words import batch as words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Iterable
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
     Future = concurrent.futures.Future[Any]
 
 TICK_S = 0.1
-# After these no other question would fare better.
-_HOPELESS = (AuthError, UsageLimitReached, QuotaExceeded, ConfigError)
+# After these every other question would fail, too.
+_FATAL = (AuthError, UsageLimitReached, QuotaExceeded, ConfigError)
 
 Outcome = Answer | CodexError
 
@@ -37,7 +36,7 @@ class Executor(Protocol):
 
 
 class CoroutineExecutor:
-    """Carries coroutine functions; ``begin`` hands a coroutine to a loop and returns its future."""
+    """Runs coroutine functions; ``begin`` submits a coroutine to a loop and returns its future."""
 
     def __init__(self, begin: Callable[[Coroutine[Any, Any, Any]], Future]) -> None:
         self._begin = begin
@@ -49,7 +48,7 @@ class CoroutineExecutor:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a batch is; ``waiting_s`` is how long a rate limit still holds it up."""
+    """How far a batch is; ``waiting_s`` is how long it still waits for a rate limit."""
 
     done: int
     total: int
@@ -64,13 +63,13 @@ def wait_for_any(futures: Collection[Future], timeout_s: float) -> None:
 
 @dataclass
 class Batch:
-    """The questions of one call, and what has come of them.
+    """The questions of one call, and their outcomes.
 
-    ``ask`` is what the executor calls with a prompt; it gives an Answer or raises a CodexError, after all repeats that
-    it wants to make. ``wait`` is called on this thread again and again while nothing can be begun, and may serve
-    widgets and calls meanwhile; ``wake`` is called on any thread, to end such a wait. ``waiting_s`` tells how long a
-    rate limit still lasts. A KeyboardInterrupt ends the batch: what is done is returned, the rest are answers with the
-    status "cancelled". A question costs the same however many there are.
+    ``ask`` is called by the executor with a prompt; it returns an Answer or raises a CodexError, after all its retries.
+    ``wait`` is called on this thread while nothing can be started, and may serve widgets and calls meanwhile; ``wake``
+    is called on any thread, to end such a wait. ``waiting_s`` tells how long a rate limit still lasts. A
+    KeyboardInterrupt ends the batch: outcomes so far are returned, the rest are answers with the status "cancelled".
+    The cost per question does not depend on their number.
     """
 
     prompts: tuple[str, ...]
@@ -91,12 +90,16 @@ class Batch:
 
     def __post_init__(self) -> None:
         if self.concurrency < 1:
-            raise ConfigError(words.NO_CONCURRENCY, key="concurrency")
+            raise ConfigError(
+                "map: concurrency must be at least 1.",
+                key="concurrency",
+                hint="Leave it out for the default of 8.",
+            )
         self._outcomes = [None] * len(self.prompts)
 
     def run(self) -> list[Outcome]:
-        """Ask everything; return :meth:`outcomes`, which an error that is raised leaves behind as well."""
-        self._tell()
+        """Ask everything; return :meth:`outcomes`, which are complete up to an error that is raised."""
+        self._report()
         try:
             while self._settled < len(self.prompts):
                 self._begin()
@@ -109,7 +112,7 @@ class Batch:
         return self.outcomes()
 
     def outcomes(self) -> list[Outcome]:
-        """Return what has come of each prompt so far, in their order; "cancelled" is what has no outcome."""
+        """Return the outcome of each prompt so far, in order; a prompt without one is "cancelled"."""
         return [Answer("", status="cancelled") if outcome is None else outcome for outcome in self._outcomes]
 
     def _begin(self) -> None:
@@ -128,18 +131,21 @@ class Batch:
             future = self._finished[0]
             index, error = self._running[future], self._settle(future)
             del self._running[self._finished.popleft()]
-            self._tell()
+            self._report()
             if error is not None and (self.on_error == "raise" or not isinstance(error, CodexError)):
                 answered = self._settled - self._failed
-                error.add_note(words.failed_at(str(index + 1), str(len(self.prompts)), str(answered)))
+                error.add_note(
+                    f"Prompt {index + 1} of {len(self.prompts)} failed. The {answered} answers so far are in the "
+                    "error's .answers (in a notebook: sys.last_value.answers)."
+                )
                 raise error
-            if isinstance(error, _HOPELESS):
-                self._give_up(error)
+            if isinstance(error, _FATAL):
+                self._fail_rest(error)
         if self.waiting_s():
-            self._tell()
+            self._report()
 
     def _settle(self, future: Future) -> BaseException | None:
-        """Put what has come of a future into its place; return the error that it ended with."""
+        """Store a future's outcome; return the error that it ended with."""
         index = self._running[future]
         if future.cancelled():
             self._put(index, Answer("", status="cancelled"))
@@ -156,35 +162,43 @@ class Batch:
         self._settled += 1
         self._failed += isinstance(outcome, CodexError)
 
-    def _give_up(self, error: CodexError) -> None:
-        """Let what was never asked end like the question that says there is no use in asking."""
+    def _fail_rest(self, error: CodexError) -> None:
+        """Give the questions that were never asked the same error."""
         while self._begun < len(self.prompts):
             self._put(self._begun, error)
             self._begun += 1
-        self._tell()
+        self._report()
 
     def _stop(self) -> None:
-        """Cancel what still runs, and take what is done but was not collected."""
+        """Cancel what still runs, and collect what is done."""
         for future, index in self._running.items():
             if not future.cancel() and future.done() and self._outcomes[index] is None:
                 self._settle(future)
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         self.on_progress(Progress(self._settled, len(self.prompts), self._failed, self.waiting_s()))
 
 
 def prompts_of(given: Iterable[Any]) -> tuple[tuple[str, ...], Callable[[list[Outcome]], Any]]:
-    """Return the prompts, and what gives the outcomes the shape of what was given: a Series for a pandas Series.
+    """Return the prompts, and a function that shapes the outcomes like the input: a Series for a pandas Series.
 
-    Raises ConfigError for what is not many texts, before anything is sent.
+    Raises ConfigError unless all prompts are texts, before anything is sent.
     """
     if isinstance(given, str):
-        raise ConfigError(words.ONE_TEXT, key="prompts")
+        raise ConfigError(
+            "map takes many prompts, not one text.",
+            key="prompts",
+            hint="Use ask for one prompt, or put it into a list.",
+        )
     series: Any = given if library_of(given) == "pandas" and type(given).__name__ == "Series" else None
     prompts = tuple(given if series is None else series.tolist())
     for number, prompt in enumerate(prompts, 1):
         if not isinstance(prompt, str):
-            raise ConfigError(words.not_a_text(str(number), type(prompt).__name__), key="prompts")
+            raise ConfigError(
+                f"map: prompt {number} must be a text, not {type(prompt).__name__}.",
+                key="prompts",
+                hint="Turn it into a text with str().",
+            )
     if series is None:
         return prompts, lambda outcomes: outcomes
     return prompts, lambda outcomes: type(series)(

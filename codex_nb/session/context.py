@@ -1,4 +1,4 @@
-"""Gathering the notebook context: what is near and what is mentioned first, truncated to a budget."""
+"""Building the notebook context: what is near and what is mentioned first, truncated to a budget."""
 
 from __future__ import annotations
 
@@ -32,7 +32,6 @@ from codex_nb.tools.files import FileContent, FileRefused, read_bounded, read_no
 from codex_nb.tools.hiding import hidden_in, is_notebook
 from codex_nb.tools.outputs import truncate
 from codex_nb.tools.secret_values import secrets_of_namespace
-from codex_nb.words import context as words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -53,7 +52,7 @@ _IMAGE_SUFFIXES = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".gif": "gif"
 
 @dataclass(frozen=True)
 class Mention:
-    """One thing that a question points at, by the words that follow the ``@``."""
+    """One thing that a question mentions with an ``@``."""
 
     kind: Literal["cell", "file", "variable"]
     target: str
@@ -61,7 +60,7 @@ class Mention:
 
 @dataclass(frozen=True)
 class ResolvedMentions:
-    """What mentions brought: sections, images as data URLs, and sentences on what could not be brought."""
+    """The sections and images (data URLs) of mentions, and the reasons for those that cannot be sent."""
 
     sections: tuple[ContextSection, ...] = ()
     images: tuple[str, ...] = ()
@@ -69,7 +68,7 @@ class ResolvedMentions:
 
 
 def mentions_in(prompt: str) -> tuple[Mention, ...]:
-    """Return what a question points at, each thing once, in its order."""
+    """Return the mentions in a question, each once, in order."""
     found: dict[Mention, None] = {}
     for match in _MENTION.finditer(prompt):
         if match["cell"]:
@@ -82,7 +81,7 @@ def mentions_in(prompt: str) -> tuple[Mention, ...]:
 
 
 def variables_in(prompt: str) -> tuple[str, ...]:
-    """Return the names of variables that a question points at."""
+    """Return the names of the variables that a question mentions."""
     return tuple(mention.target for mention in mentions_in(prompt) if mention.kind == "variable")
 
 
@@ -93,7 +92,7 @@ def resolve_mentions(
     folder: Path | None,
     hidden: Hidden,
 ) -> ResolvedMentions:
-    """Return everything that a question points at, in full; a name that is no variable is an ordinary word."""
+    """Return everything that a question mentions, in full; a name that is no variable is ignored."""
     parts = []
     for mention in mentions_in(prompt):
         match mention.kind:
@@ -118,7 +117,7 @@ def _variable(name: str, namespace: Mapping[str, Any]) -> ResolvedMentions:
 
 
 def variable_section(kind: Literal["mention", "variable"], title: str, said: Description) -> ContextSection:
-    """Return a variable as a section; code counts by what it does, not only by what is said of it."""
+    """Return a variable as a section; a function's digest includes its code."""
     digest_text = f"{said.text}\n{said.code}" if said.code else None
     return ContextSection(kind, title, said.text, digest_text=digest_text, whole=said.whole)
 
@@ -126,9 +125,9 @@ def variable_section(kind: Literal["mention", "variable"], title: str, said: Des
 def _cell(number: int, snapshot: NotebookSnapshot | None, hidden: Hidden) -> ResolvedMentions:
     cell = next(_cells_numbered(number, snapshot), None)
     if cell is None:
-        return ResolvedMentions(problems=(words.no_cell(str(number)),))
+        return ResolvedMentions(problems=(f"there is no cell {number}",))
     if hidden.skips(cell):
-        return ResolvedMentions(problems=(words.marked_cell(str(number)),))
+        return ResolvedMentions(problems=(f"cell {number} is marked codex-skip",))
     said = cell_text(replace(cell, outputs=hidden.outputs(cell.outputs)), FULL)
     return ResolvedMentions(
         (ContextSection("mention", f"@cell:{number}", said.text, whole=said.whole),), cell_images(cell)
@@ -136,7 +135,7 @@ def _cell(number: int, snapshot: NotebookSnapshot | None, hidden: Hidden) -> Res
 
 
 def _cells_numbered(number: int, snapshot: NotebookSnapshot | None) -> Iterator[Cell]:
-    """Yield the cell that shows this number in brackets, then the one at this place."""
+    """Yield the cells with this execution count, then the cell at this position."""
     cells = snapshot.cells if snapshot else ()
     yield from (cell for cell in cells if cell.execution_count == number)
     yield from cells[number - 1 : number] if number > 0 else ()
@@ -153,15 +152,16 @@ def _file(name: str, folder: Path | None, hidden: Hidden) -> ResolvedMentions:
     except FileRefused as refusal:
         return ResolvedMentions(problems=(f"{name} {refusal}",))
     except OSError as error:
-        return ResolvedMentions(problems=(words.unreadable(name, error.strerror or type(error).__name__),))
+        reason = error.strerror or type(error).__name__
+        return ResolvedMentions(problems=(f"{name} cannot be read ({reason})",))
     return _image_file(name, content, kind) if kind else _text_file(name, content)
 
 
 def _text_file(name: str, content: FileContent) -> ResolvedMentions:
     if not content.is_text:
-        return ResolvedMentions(problems=(words.not_text(name),))
+        return ResolvedMentions(problems=(f"{name} is not a text file",))
     text = replace(content, data=content.data[: 4 * FILE_LIMIT]).text
-    more = "" if content.size <= 4 * FILE_LIMIT else f"\n[the file goes on: {content.size:,} bytes in all]"
+    more = "" if content.size <= 4 * FILE_LIMIT else f"\n[truncated: the file has {content.size:,} bytes]"
     digest = hashlib.sha256(content.data).hexdigest() if content.size <= len(content.data) else None
     section = ContextSection(
         "mention",
@@ -182,52 +182,52 @@ def _notebook_file(name: str, text: str) -> ResolvedMentions:
 
 def _image_file(name: str, content: FileContent, kind: str) -> ResolvedMentions:
     if content.size > IMAGE_FILE_LIMIT:
-        return ResolvedMentions(problems=(words.too_large(name),))
+        return ResolvedMentions(problems=(f"{name} is too large to send",))
     encoded = base64.b64encode(content.data).decode()
     section = ContextSection("mention", f"@file:{name}", "(the image is attached)")
     return ResolvedMentions((section,), (f"data:image/{kind};base64,{encoded}",))
 
 
 _WORD = re.compile(r"[A-Za-z_]\w*")
-_MOST_OF_A_CELL = 20_000
-_MOST_OF_ALL = 400_000  # beyond that, only the nearest cells are read for names
+_NAMES_READ_PER_CELL = 20_000
+_NAMES_READ = 400_000  # beyond that, only the nearest cells are read for names
 
 
 @dataclass(frozen=True)
 class ReferencedNames:
-    """Names by where they occur.
+    """Identifiers by where they occur.
 
-    ``mentioned`` with an ``@`` in the question, ``asked`` anywhere in it, ``told`` by cells above.
+    ``mentioned`` with an ``@`` in the question, ``asked`` anywhere in it, ``above`` in the cells above.
     """
 
     mentioned: frozenset[str] = frozenset()
     asked: frozenset[str] = frozenset()
-    told: frozenset[str] = frozenset()
+    above: frozenset[str] = frozenset()
 
 
 def names_in(snapshot: NotebookSnapshot | None, prompt: str, hidden: Hidden) -> ReferencedNames:
-    """Read the names."""
+    """Collect the names in the question and in the cells above it."""
     cells = snapshot.cells if snapshot else ()
     end = len(cells) if snapshot is None or snapshot.current is None else snapshot.current
     return ReferencedNames(
         mentioned=frozenset(variables_in(prompt)),
         asked=frozenset(_WORD.findall(prompt)),
-        told=frozenset(_spoken_of(reversed(cells[:end]), hidden)),
+        above=frozenset(_names_in_cells(reversed(cells[:end]), hidden)),
     )
 
 
-def _spoken_of(cells: Iterable[Cell], hidden: Hidden) -> set[str]:
-    """Return the names in code cells, but for those that the user keeps out."""
-    told: set[str] = set()
-    room = _MOST_OF_ALL
+def _names_in_cells(cells: Iterable[Cell], hidden: Hidden) -> set[str]:
+    """Return the names in code cells, except in cells that are hidden."""
+    names: set[str] = set()
+    room = _NAMES_READ
     for cell in cells:
         if cell.kind != "code":
             continue
-        source = cell.source[:_MOST_OF_A_CELL]
+        source = cell.source[:_NAMES_READ_PER_CELL]
         room -= len(source)
         if room > 0 and not hidden.skips(cell):
-            told.update(_WORD.findall(source))
-    return told
+            names.update(_WORD.findall(source))
+    return names
 
 
 __all__ = ["BUDGET", "NotebookContext", "build_context"]
@@ -240,13 +240,13 @@ _DETAILED_VARIABLES = 12
 _LISTED_VARIABLES = 60
 _QUESTION_LIMIT = 2_000
 _IMAGES = 2
-_MOST_READ_OF_A_CELL = 100_000  # characters in which secrets are looked for that other texts may hold
+_SECRETS_READ_PER_CELL = 100_000  # characters in which secrets are looked for that other texts may hold
 _IMAGE_WORDS = re.compile(
     r"\b(?:plots?|figures?|charts?|graphs?|images?|pictures?|diagrams?|histograms?|heat ?maps?|axis|axes|legends?)\b",
     re.IGNORECASE,
 )
 _IMAGE_REACH = 8
-_OVERHEAD = 300  # headings, fences and the line about what was left out
+_OVERHEAD = 300  # headings, blocks and the line about what is not sent
 
 
 def build_context(
@@ -259,40 +259,42 @@ def build_context(
     budget: int = BUDGET,
     hidden: Hidden | None = None,
 ) -> NotebookContext:
-    """Return what is sent of the notebook with a question.
+    """Return the notebook context of a question.
 
-    ``hidden`` is what the user keeps out; None reads that from the notebook alone. Runs on the main thread, for it
-    reads the live namespace; no code of the user's objects runs.
+    ``hidden`` is what the user excludes; None reads that from the notebook alone. Runs on the main thread, because it
+    reads the live namespace; runs no code of the user's objects.
     """
     above = _above(snapshot)
     hidden = (hidden or hidden_in(snapshot)).allowing(variables_in(prompt))
     visible = hidden.visible(namespace)
     mentioned = resolve_mentions(prompt, snapshot, namespace, folder, hidden)
-    gathering = _ContextBuilder(_knowing(redactor, snapshot, namespace, prompt, mentioned), budget, hidden)
-    gathering.place(snapshot, visible)
-    gathering.mentions(mentioned)
-    gathering.questions(above)
-    gathering.variables(visible, names_in(snapshot, prompt, hidden))
-    gathering.cells(above)
-    return gathering.context(mentioned.images or _asked_images(prompt, above, hidden)[:_IMAGES])
+    builder = _ContextBuilder(
+        _with_known_secrets(redactor, snapshot, namespace, prompt, mentioned), budget, hidden
+    )
+    builder.place(snapshot, visible)
+    builder.mentions(mentioned)
+    builder.questions(above)
+    builder.variables(visible, names_in(snapshot, prompt, hidden))
+    builder.cells(above)
+    return builder.context(mentioned.images or _asked_images(prompt, above, hidden)[:_IMAGES])
 
 
-def _knowing(
+def _with_known_secrets(
     redactor: Redactor,
     snapshot: NotebookSnapshot | None,
     namespace: Mapping[str, Any],
     prompt: str,
     mentioned: ResolvedMentions,
 ) -> Redactor:
-    """Return the redactor with what variables and cells, left out ones too, tell to be secret."""
+    """Return the redactor with the secrets in all variables and cells, those not sent included."""
     texts = [prompt, *(section.text for section in mentioned.sections)]
     if snapshot is not None:
-        texts += (truncate(cell.source, _MOST_READ_OF_A_CELL) for cell in snapshot.cells)
+        texts += (truncate(cell.source, _SECRETS_READ_PER_CELL) for cell in snapshot.cells)
     return redactor.with_secrets(secrets_of_namespace(namespace)).with_secrets(secret_values_in(texts))
 
 
 def _above(snapshot: NotebookSnapshot | None) -> list[tuple[int, Cell]]:
-    """Return the cells above the asking one with their numbers from 1; all cells where that one is not known."""
+    """Return the cells above the current one with their numbers from 1; all cells where it is unknown."""
     if snapshot is None:
         return []
     end = len(snapshot.cells) if snapshot.current is None else snapshot.current
@@ -301,7 +303,7 @@ def _above(snapshot: NotebookSnapshot | None) -> list[tuple[int, Cell]]:
 
 @dataclass
 class _ContextBuilder:
-    """The sections that have found room so far."""
+    """The sections that fit the budget so far."""
 
     redactor: Redactor
     budget: int
@@ -313,7 +315,7 @@ class _ContextBuilder:
     used: int = _OVERHEAD
 
     def place(self, snapshot: NotebookSnapshot | None, namespace: Mapping[str, Any]) -> None:
-        """Tell where the question is asked."""
+        """Add where the question is asked."""
         lines = []
         if snapshot is not None and snapshot.path:
             lines.append(f"Notebook: {snapshot.path.replace(chr(92), '/').rsplit('/', 1)[-1]}")
@@ -321,17 +323,17 @@ class _ContextBuilder:
             lines.append(f"Asked in cell {snapshot.current + 1} of {len(snapshot.cells)}")
         modules = imported_modules(namespace)
         lines.append(f"Python {platform.python_version()}" + (f"; imported: {modules}" if modules else ""))
-        self._add(self._clean(ContextSection("place", "", "\n".join(lines)), words.THE_NOTEBOOK))
+        self._add(self._clean(ContextSection("place", "", "\n".join(lines)), "the notebook"))
 
     def mentions(self, mentioned: ResolvedMentions) -> None:
-        """Tell what the question points at."""
-        self._cut(*mentioned.problems)
+        """Add what the question mentions."""
+        self._drop(*mentioned.problems)
         room = self._room("mention")
         for section in mentioned.sections:
             fitting = truncate(section.text, max(400, 4 * room))
             is_whole = len(fitting) == len(section.text)
             if not is_whole:
-                self.not_sent.append(words.part_of(section.title))
+                self.not_sent.append(f"part of {section.title}")
             whole = section.whole and (is_whole or section.digest_text is not None)
             title = self.redactor(section.title)
             cleaned = self._clean(replace(section, title=title, text=fitting, whole=whole), title)
@@ -339,71 +341,71 @@ class _ContextBuilder:
             room -= cleaned.tokens
 
     def questions(self, above: list[tuple[int, Cell]]) -> None:
-        """Tell earlier questions and their answers, the newest ones if not all fit."""
+        """Add earlier questions and their answers, the newest ones if not all fit."""
         asked = [(n, cell) for n, cell in above if is_question(cell) and not self.hidden.skips(cell)]
-        room, left_out = self._room("question"), 0
+        room, dropped = self._room("question"), 0
         for number, cell in reversed(asked):
             said = question_of(cell, _QUESTION_LIMIT)
             if said is None:
                 continue
             text = f"Question: {said[0]}\nAnswer: {said[1] or '(none)'}"
             section = ContextSection("question", f"Cell {number}", text, digest_text=self.redactor(said[0]))
-            section = self._clean(section, words.cell(str(number)))
-            if left_out or section.tokens > room:
-                left_out += 1
+            section = self._clean(section, f"cell {number}")
+            if dropped or section.tokens > room:
+                dropped += 1
                 continue
             room -= section.tokens
             self._add(section)
         self.sections.get("question", []).reverse()
-        if left_out:
-            self._cut(words.earlier_questions(str(left_out)))
+        if dropped:
+            self._drop(f"{dropped} earlier questions")
 
     def variables(self, namespace: Mapping[str, Any], names: ReferencedNames) -> None:
-        """Tell the variables, first those that the question and the cells above speak of, the newest first."""
+        """Add the variables: first those named in the question, then those named above, the newest first."""
         known = [
             name
             for name, value in reversed(list(namespace.items()))
             if is_user_variable(name, value) and name not in names.mentioned
         ]
-        known.sort(key=lambda name: (name not in names.asked, name not in names.told))
-        room, told = self._room("variable"), 0
+        known.sort(key=lambda name: (name not in names.asked, name not in names.above))
+        room, sent = self._room("variable"), 0
         for number, name in enumerate(known[:_LISTED_VARIABLES]):
             detail = Detail.NORMAL if number < _DETAILED_VARIABLES else Detail.LINE
             for level in (detail, Detail.LINE):
                 said = description(name, namespace[name], level)
-                section = self._clean(variable_section("variable", "", said), words.variable(name))
+                section = self._clean(variable_section("variable", "", said), f"variable {name}")
                 if section.tokens <= room:
                     self._add(section)
                     room -= section.tokens
-                    told += 1
+                    sent += 1
                     break
-        if told < len(known):
-            self._cut(words.some_variables(str(len(known) - told), str(len(known))))
+        if sent < len(known):
+            self._drop(f"{len(known) - sent} of {len(known)} variables")
 
     def cells(self, above: list[tuple[int, Cell]]) -> None:
-        """Tell the cells above, the nearest in full, until the room is used."""
+        """Add the cells above, the nearest in full, until the budget is used."""
         cells = [(number, cell) for number, cell in above if not is_question(cell)]
         visible = [(number, cell) for number, cell in cells if not self.hidden.skips(cell)]
         skipped = len(cells) - len(visible)
         shown = [(n, c) for n, c in reversed(visible) if c.source.strip() or c.outputs]
-        told = shortened = 0
+        sent = truncated = 0
         for distance, (number, cell) in enumerate(shown):
             section, whole = self._fitting(number, cell, distance)
             if section is None:
                 break
             self._add(section)
-            told += 1
-            shortened += not whole
+            sent += 1
+            truncated += not whole
         self.sections.get("cell", []).reverse()
         if skipped:
-            self.not_sent.append(words.marked_cells(str(skipped)))
-        if told < len(shown):
-            self._cut(words.farthest_cells(str(len(shown) - told)))
-        if shortened:
-            self._cut(words.parts_of_cells(str(shortened)))
+            self.not_sent.append(f"{skipped} cell{'s' * (skipped > 1)} marked codex-skip")
+        if sent < len(shown):
+            self._drop(f"the {len(shown) - sent} cells farthest above")
+        if truncated:
+            self._drop(f"parts of {truncated} cells")
 
     def _fitting(self, number: int, cell: Cell, distance: int) -> tuple[ContextSection | None, bool]:
-        """Return the cell at the first level that fits the room, and whether that is all of the cell."""
+        """Return the cell at the first detail level that fits, and whether that is all of the cell."""
         room = self.budget - self.used
         cell = replace(cell, outputs=self.hidden.outputs(cell.outputs))
         for level in _levels(distance):
@@ -413,13 +415,13 @@ class _ContextBuilder:
             title = f"Cell {number}" + (f" ({cell.kind})" if cell.kind != "code" else "")
             run_label = f" [{cell.execution_count}]" if cell.execution_count else ""
             section = ContextSection("cell", title, said.text, run_label=run_label, whole=said.whole)
-            section = self._clean(section, words.cell(str(number)))
+            section = self._clean(section, f"cell {number}")
             if section.tokens <= room:
                 return section, said.fits
         return None, False
 
     def context(self, images: tuple[str, ...]) -> NotebookContext:
-        """Return what was gathered; what an output or a variable tells to be secret is so in the others as well."""
+        """Return the context; a secret found in one section is removed from all."""
         sections = [section for kind in self.sections.values() for section in kind]
         redactor = self.redactor.with_secrets(redaction.value for redaction in self.redactions)
         if redactor is not self.redactor:
@@ -436,10 +438,9 @@ class _ContextBuilder:
         self.sections.setdefault(section.kind, []).append(section)
         self.used += section.tokens
 
-    def _cut(self, *told: str) -> None:
-        """Note what is not told of what is there."""
-        self.not_sent += told
-        self.is_partial = self.is_partial or bool(told)
+    def _drop(self, *problems: str) -> None:
+        self.not_sent += problems
+        self.is_partial = self.is_partial or bool(problems)
 
     def _clean(self, section: ContextSection, place: str) -> ContextSection:
         text, found = self.redactor.redact(section.text, place)
@@ -471,7 +472,7 @@ def _levels(distance: int) -> Iterator[DetailLevel]:
 
 
 def _asked_images(prompt: str, above: list[tuple[int, Cell]], hidden: Hidden) -> tuple[str, ...]:
-    """Return the newest images above when the question speaks of pictures."""
+    """Return the newest images above when the question is about images."""
     if not _IMAGE_WORDS.search(prompt):
         return ()
     for _, cell in reversed(above[-_IMAGE_REACH:]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from codex_nb.words import conversation as words
+from codex_nb.labels import INCOMPLETE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -43,7 +43,7 @@ class Answer:
     """The outcome of one turn.
 
     ``items`` are the response's output items exactly as received, over all steps. ``parsed`` is the instance of the
-    asked-for schema. ``billing`` says what paid: ``"chatgpt"`` or ``"api_key"`` (or another auth mode's name).
+    requested schema. ``billing`` is what paid: ``"chatgpt"`` or ``"api_key"`` (or another auth mode's name).
 
     Its repr is short and the same for the same answer: lists of answers are saved in notebooks.
     """
@@ -72,9 +72,9 @@ class Answer:
 
 _REMARKS: Mapping[Status, str] = {
     "completed": "",
-    "incomplete": words.INCOMPLETE,
-    "failed": words.FAILED,
-    "cancelled": words.WAS_STOPPED,
+    "incomplete": INCOMPLETE,
+    "failed": "The turn failed.",
+    "cancelled": "The turn was stopped.",
 }
 
 
@@ -135,7 +135,7 @@ class ReasoningDone:
 class ToolCallStarted:
     """The model begins a call; its arguments follow.
 
-    ``call_number`` is this side's own name for the call in this turn; ``call_id`` is the server's.
+    ``call_number`` is our own number of the call in this turn; ``call_id`` is the server's id.
     """
 
     call_number: int
@@ -204,7 +204,7 @@ class RetryScheduled:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something worth a quiet line: context was cut, secrets redacted, the thread compacted, a limit is near."""
+    """A notice beside the answer: context truncated, secrets redacted, the thread compacted, a limit near."""
 
     kind: Literal["context", "redacted", "compacted", "limits", "model", "cached", "hint"]
     text: str
@@ -212,7 +212,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class TurnFinished:
-    """The end, whatever it was; ``error`` is the readable line when ``answer.status`` is not "completed".
+    """The end of the turn; ``error`` is the readable line when ``answer.status`` is not "completed".
 
     ``failure`` is the error itself where there was one, for callers that act on its class.
     """

@@ -18,7 +18,6 @@ from codex_nb.tools.outputs import (
     shows_everything,
     truncate,
 )
-from codex_nb.words import context as words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -40,7 +39,7 @@ _ANSWER_TYPES = ("text/markdown", "text/plain")
 
 @dataclass(frozen=True)
 class DetailLevel:
-    """How much of a cell is told, in characters: of its source, and of each output."""
+    """How much of a cell is sent, in characters: of its source, and of each output."""
 
     source: int
     output: int
@@ -55,16 +54,16 @@ FULL = DetailLevel(40_000, 20_000, 50)
 
 
 def is_question(cell: Cell) -> bool:
-    """Whether a cell asked Codex."""
+    """Whether a cell is a question to Codex."""
     return cell.kind == "code" and cell.source.lstrip().startswith(("%%codex", "%codex "))
 
 
 @dataclass(frozen=True)
 class CellText:
-    """What is told of a cell.
+    """A cell as text.
 
-    ``fits`` tells whether nothing of it was left out at its level; ``whole`` whether the text is all that the cell
-    shows: it has no picture, no HTML, no table whose middle was left out when it was printed.
+    ``fits`` tells whether nothing was truncated at this detail level; ``whole`` whether the text is all that the cell
+    shows: it has no image, no HTML, no table that was truncated when it was printed.
     """
 
     text: str
@@ -73,26 +72,26 @@ class CellText:
 
 
 def cell_text(cell: Cell, level: DetailLevel) -> CellText:
-    """Return a cell's source and outputs at a level; object addresses, which change with every run, are left out."""
+    """Return a cell's source and outputs at a detail level, without object addresses, which change with every run."""
     source = truncate(cell.source.strip("\n"), level.source)
     fits = len(source) == len(cell.source.strip("\n"))
     if cell.kind != "code":
         return CellText(source, fits, fits)
     lines = [source] if source.strip() else []
     shown = cell.outputs[: level.outputs] if level.output else ()
-    told = [output_text(output, level.output) for output in shown]
-    if texts := list(filter(None, told)):
+    outputs = [output_text(output, level.output) for output in shown]
+    if texts := list(filter(None, outputs)):
         lines.append("Output:\n" + _ADDRESS.sub("", "\n".join(texts)))
-    if level.output and (pictures := _picture_count(cell)):
-        lines.append(f"[{pictures} image{'s' * (pictures > 1)} shown]")
+    if level.output and (images := _image_count(cell)):
+        lines.append(f"[{images} image{'s' * (images > 1)} shown]")
     if len(cell.outputs) > len(shown):
-        lines.append(f"[{len(cell.outputs) - len(shown)} outputs not told]")
+        lines.append(f"[{len(cell.outputs) - len(shown)} outputs not sent]")
     fits = fits and len(cell.outputs) == len(shown) and not any(TRUNCATION_MARK_END in text for text in texts)
-    return CellText("\n".join(lines), fits, fits and all(map(shows_everything, shown, told)))
+    return CellText("\n".join(lines), fits, fits and all(map(shows_everything, shown, outputs)))
 
 
 def question_of(cell: Cell, limit: int) -> tuple[str, str] | None:
-    """Return an earlier question, options included, and its answer; None for a cell that asked nothing of the model."""
+    """Return an earlier question, options included, and its answer; None for a cell that asked the model nothing."""
     source = cell.source.lstrip()
     asked = source.removeprefix("%%codex") if source.startswith("%%codex") else source.removeprefix("%codex ")
     if not source.startswith("%%codex") and asked.split()[:1] and asked.split()[0] in _COMMANDS:
@@ -113,7 +112,7 @@ def cell_images(cell: Cell) -> tuple[str, ...]:
     return output_images(cell.outputs)
 
 
-def _picture_count(cell: Cell) -> int:
+def _image_count(cell: Cell) -> int:
     return sum(
         1
         for output in cell.outputs
@@ -155,9 +154,9 @@ class ContextSection:
 
     @cached_property
     def digest(self) -> str:
-        """A short hash of what the section says."""
-        told = f"{self.kind}\0{self.title}\0{self.text if self.digest_text is None else self.digest_text}"
-        return hashlib.sha256(told.encode("utf-8", "replace")).hexdigest()[:16]
+        """A short hash of the section's content."""
+        content = f"{self.kind}\0{self.title}\0{self.text if self.digest_text is None else self.digest_text}"
+        return hashlib.sha256(content.encode("utf-8", "replace")).hexdigest()[:16]
 
     @property
     def tokens(self) -> int:
@@ -184,7 +183,7 @@ class NotebookContext:
 
     @property
     def text(self) -> str:
-        """The whole context as it is sent to a thread that knows nothing yet, without fences."""
+        """The whole context as it is sent to a new thread, without untrusted blocks."""
         return self.render((), lambda _label, text: text)
 
     @property
@@ -207,14 +206,14 @@ class NotebookContext:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of all that is told: the same for the same notebook, run again."""
+        """A hash of the content: the same for the same notebook, run again."""
         parts = [*(section.digest for section in self.sections), *self.images, *self.not_sent]
         return hashlib.sha256("\0".join(parts).encode("utf-8", "replace")).hexdigest()
 
     def is_complete(self, asked: Collection[str]) -> bool:
-        """Whether everything around the question is told whole, so that the same text means the same notebook.
+        """Whether the context is complete, so that the same text means the same notebook.
 
-        ``asked`` are the questions whose answers are known by other means; an answer that is not may be any.
+        ``asked`` are the questions whose answers are compared elsewhere; another question's answer may be any.
         """
         return not self.is_partial and all(
             _is_asked(section, asked) if section.kind == "question" else section.whole
@@ -224,9 +223,9 @@ class NotebookContext:
     def render(
         self, known: Collection[str], untrusted: Callable[[str, str], str], asked: Collection[str] = ()
     ) -> str:
-        """Return the text for a thread that knows the sections of these digests; empty when nothing is new.
+        """Return the text for a thread that holds the sections of these digests; empty when nothing is new.
 
-        ``asked`` are the questions that the thread itself holds, with their answers: they are not told.
+        ``asked`` are the questions in the thread itself, which are left out with their answers.
         """
         blocks = []
         for kind, heading in _HEADINGS.items():
@@ -235,18 +234,18 @@ class NotebookContext:
             if not fresh:
                 continue
             unchanged = len(sections) - len(fresh)
-            note = f" ({unchanged} more are as they were told before)" if unchanged else ""
+            note = f" ({unchanged} more are unchanged)" if unchanged else ""
             body = "\n\n".join(_entry(section) for section in fresh)
             blocks.append(f"{heading}{note}:\n{untrusted(kind, body)}")
         if blocks and self.not_sent:
-            blocks.append("Left out: " + "; ".join(self.not_sent) + ".")
+            blocks.append("Not sent: " + "; ".join(self.not_sent) + ".")
         return "\n\n".join(blocks)
 
 
 def _is_asked(section: ContextSection, asked: Collection[str]) -> bool:
-    # What the cell says begins with its options; the thread holds the question alone.
+    # The cell's text begins with its options; the thread holds the question alone.
     return section.kind == "question" and any(
-        section.digest_text and section.digest_text.endswith(words) for words in asked
+        section.digest_text and section.digest_text.endswith(question) for question in asked
     )
 
 
@@ -255,19 +254,19 @@ def _entry(section: ContextSection) -> str:
 
 
 def describe_redactions(redactions: Iterable[Redaction]) -> str:
-    """Say in one sentence what was taken out, and where."""
-    told = dict.fromkeys(words.found_in(redaction.name, redaction.place) for redaction in redactions)
-    return words.looks_secret(", ".join(told)) if told else ""
+    """Return a sentence on what was redacted, and where; an empty text for nothing."""
+    found = dict.fromkeys(f"{redaction.name} in {redaction.place}" for redaction in redactions)
+    return f"Redacted, because it looks secret: {', '.join(found)}." if found else ""
 
 
 @dataclass(frozen=True)
 class TurnRequest:
     """One question, with everything that the user chose for it.
 
-    ``model`` and ``effort`` None leave the choice to the settings. ``thread`` names the conversation to go on
-    with; None begins one that is kept nowhere. ``context`` is what is sent of the notebook. ``images`` are data URLs.
+    ``model`` and ``effort`` None leave the choice to the settings. ``thread`` names the thread to continue;
+    None begins one that is not saved. ``context`` is what is sent of the notebook. ``images`` are data URLs.
     ``schema`` is a pydantic model, a dataclass, a TypedDict, any other annotation, or a JSON schema as a dict.
-    ``data`` holds texts that the question speaks of, each with what it is: sent as data, not as the user's words.
+    ``data`` holds texts that the question is about, each with a label: sent as untrusted blocks.
     ``folder`` is the notebook's folder. ``use_cache`` allows a cached answer to the same question, and ``fresh`` asks
     again all the same. ``earlier`` are the other questions of this session, each with a hash of its answer: the answer
     may build on them. ``throttle`` is shared by the questions of a batch.

@@ -11,8 +11,6 @@ from codex_nb.errors import CodexError
 from codex_nb.session.outbound import RULE, developer_message, user_message
 from codex_nb.tools.files import FileContent, FileRefused, may_hold_credentials, read_bounded, real_path
 from codex_nb.tools.outputs import strip_ansi, truncate
-from codex_nb.words import context as words
-from codex_nb.words import conversation as conversation_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -117,7 +115,7 @@ def _read(file: Path, max_bytes: int, root: Path | None) -> FileContent:
     path = real_path(file)
     if root is not None:
         root = real_path(root)
-        _refuse_foreign(path, root)
+        _ensure_own(path, root)
     content = read_bounded(path, max_bytes, within=root)
     if content.size > LARGEST_FILE:
         raise FileRefused(f"is larger than {LARGEST_FILE:,} bytes")
@@ -126,8 +124,8 @@ def _read(file: Path, max_bytes: int, root: Path | None) -> FileContent:
     return content
 
 
-def _refuse_foreign(path: Path, root: Path) -> None:
-    """Refuse what is not the repository's to tell: files elsewhere, and those in which it keeps secrets."""
+def _ensure_own(path: Path, root: Path) -> None:
+    """Refuse files outside the repository, and those that may hold secrets."""
     if root not in path.parents:
         raise FileRefused("links to a file outside the repository")
     is_hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
@@ -139,10 +137,10 @@ def _refuse_foreign(path: Path, root: Path) -> None:
 
 @dataclass(frozen=True)
 class TurnInput:
-    """The new items, the digests of what they tell, the secrets that were taken out of them.
+    """The new items of a turn, the digests of the notebook parts in them, and the secrets removed from them.
 
-    ``redactor`` knows all of those secrets. ``images_unsent`` counts the images that the model cannot see. ``problems``
-    are sentences on instructions that are not sent whole, said once for each thread.
+    ``redactor`` knows all of those secrets. ``images_unsent`` counts the images that the model does not accept.
+    ``problems`` are sentences on instructions that are not sent completely, once for each thread.
     """
 
     items: tuple[Outbound, ...]
@@ -163,11 +161,11 @@ def build_input(
     untrusted: UntrustedBlock,
     sends_images: bool = True,
 ) -> TurnInput:
-    """Put together what a question adds to its thread before the model speaks.
+    """Build the items that a question adds to its thread.
 
-    Instructions are told once for each thread and again only when they have changed, so that the inputs of a thread's
-    requests begin alike. Everything passes the redactor, the context for a second time: when it was built, the login
-    may not have been read yet.
+    Instructions are sent once for each thread and again only when they have changed, so that the inputs of a thread's
+    requests share their beginning. Everything is redacted, the context for a second time: when it was built, the
+    credentials may not have been read yet.
     """
     once = {
         _digest(name, text): (name, text)
@@ -176,8 +174,8 @@ def build_input(
     }
     new = once.keys() - thread.sent_digests
     parts = [part for fact, part in once.items() if fact in new]
-    redactor, texts, redactions = _cleaned(
-        request_redactor(redactor, request), [*parts, *request.data, (words.THE_QUESTION, request.prompt)]
+    redactor, texts, redactions = _redacted(
+        request_redactor(redactor, request), [*parts, *request.data, ("the question", request.prompt)]
     )
     items: list[Outbound] = [developer_message(text) for text in texts[: len(parts)]]
     problems = [each for each in project.problems if _digest("AGENTS.md", each) not in thread.sent_digests]
@@ -187,12 +185,12 @@ def build_input(
         redactions = [*context.redactions, *redactions]
         images = (*context.images, *images)
         sent_digests = sent_digests | context.digests
-        if told := context.render(thread.sent_digests, untrusted, _asked_in(thread.items)):
-            # What a redactor has cleaned that knows as much holds nothing more for this one.
+        if text := context.render(thread.sent_digests, untrusted, _asked_in(thread.items)):
+            # A text that a redactor with the same knowledge has redacted holds nothing more.
             if context.redactor is None or not context.redactor.covers(redactor):
-                told, more = redactor.redact(told, words.THE_NOTEBOOK)
+                text, more = redactor.redact(text, "the notebook")
                 redactions += more
-            items.append(user_message(told))
+            items.append(user_message(text))
     data = zip(request.data, texts[len(parts) :], strict=False)
     items += [user_message(untrusted(redactor(label), text)) for (label, _), text in data]
     sent, unsent = (images, 0) if sends_images else ((), len(images))
@@ -207,10 +205,10 @@ def _digest(name: str, text: str) -> str:
     return f"{name}:{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:16]}"
 
 
-def _cleaned(
+def _redacted(
     redactor: Redactor, parts: Sequence[tuple[str, str]]
 ) -> tuple[Redactor, list[str], list[Redaction]]:
-    """Take the secrets out of texts, each with its name; what is secret in one of them is so in the others."""
+    """Redact texts, each with its place; a secret found in one is removed from all."""
     results = [redactor.redact(text, place) for place, text in parts]
     learned = redactor.with_secrets(redaction.value for _, found in results for redaction in found)
     if learned is not redactor:
@@ -219,13 +217,13 @@ def _cleaned(
 
 
 def request_redactor(redactor: Redactor, request: TurnRequest) -> Redactor:
-    """Return the redactor with what the question's context was found to hold."""
+    """Return the redactor with the secrets found in the question's context."""
     cleaner = request.context.redactor if request.context is not None else None
     return redactor if cleaner is None else redactor.merged_with(cleaner)
 
 
 def _asked_in(items: Sequence[Item]) -> tuple[str, ...]:
-    """Return the questions that a history holds: the last words of each of the user's messages."""
+    """Return the questions in a history: the last text of each user message."""
     messages = (item for item in items if item.get("type") == "message" and item.get("role") == "user")
     last = (content[-1].get("text") for message in messages if (content := message.get("content")))
     return tuple(text for text in last if text and text.strip())
@@ -265,24 +263,24 @@ The cell to explain:
 
 
 class NoFailedCell(CodexError):
-    """There is no error to mend."""
+    """There is no error to fix."""
 
-    default_hint = conversation_words.NOTHING_TO_MEND
+    default_hint = "Run %codex fix right after a cell that failed, or ask with %%codex."
 
 
 class CellSkipped(CodexError):
-    """What is asked about is a cell that the user keeps out."""
+    """The question is about a cell that is marked codex-skip."""
 
     default_hint = "Remove the marker and run the cell again."
 
 
 def fix_prompt(wish: str = "") -> str:
-    """Return the question that asks for a corrected cell; ``wish`` is what the user adds."""
+    """Return the prompt that asks for a corrected cell; ``wish`` is what the user adds."""
     return f"{_FIX}\n\n{wish.strip()}" if wish.strip() else _FIX
 
 
 def failure_data(run: Run, hidden: Hidden) -> str:
-    """Return the cell of a failed run and its error in words, for the data of the question.
+    """Return the source and the error of a failed run, for the data of the question.
 
     Raises CellSkipped.
     """
@@ -310,5 +308,5 @@ def _check(cell: Cell, hidden: Hidden, subject: str, command: str) -> None:
 
 
 def explain_prompt(wish: str = "") -> str:
-    """Return the question that asks for an explanation of the cell above, or of what ``wish`` says."""
+    """Return the prompt that asks for an explanation of the cell above, or of what ``wish`` says."""
     return f"{_EXPLAIN}\n\nThe question is about: {wish.strip()}" if wish.strip() else _EXPLAIN

@@ -113,9 +113,7 @@ def _validator(schema: Schema) -> Any:
     try:
         kind.check_schema(schema)
     except InvalidSchema as error:
-        raise SchemaError(
-            f"The JSON schema is not valid: {error.json_path}: {error.message[:_MESSAGE_LIMIT]}"
-        ) from None
+        raise SchemaError(f"The JSON schema is not valid: {_sentence(error)}") from None
     return kind(schema, registry=Registry())
 
 
@@ -204,11 +202,7 @@ def _from_json_schema(schema: dict[str, Any]) -> ValueFormat:
         except Exception as error:  # an unresolvable reference
             raise SchemaError(f"The JSON schema cannot be used: {error}") from error
         if errors:
-            places = (error.json_path.replace("$", "value", 1) for error in errors)
-            messages = (error.message[:_MESSAGE_LIMIT] for error in errors)
-            raise SchemaMismatch(
-                "; ".join(f"{place}: {message}" for place, message in zip(places, messages, strict=True))
-            )
+            raise SchemaMismatch("; ".join(map(_sentence, errors)))
         return value
 
     return ValueFormat(_text_format(schema, wrapped=wrapped), parse)

@@ -189,7 +189,7 @@ ENDED: Mapping[str, list[Step]] = {
     ),
     "incomplete": finished("The frame has", "incomplete", "The answer reached its token limit."),
     "stored": [
-        Notice("cached", "Stored answer of 20 Nov 18:04: nothing was sent. --fresh asks again."),
+        Notice("cached", "Saved answer from 20 Nov 18:04; no request was made. Use --fresh to ask again."),
         TextDone("m1", "The frame has **336 rows**."),
         TurnFinished(Answer("", model="gpt-5.2-codex", usage=Usage(), billing="chatgpt")),
     ],

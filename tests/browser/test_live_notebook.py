@@ -224,13 +224,13 @@ def test_run_all_after_a_restart_asks_only_questions_whose_answer_may_differ(
         before = notebook.output(6).inner_text()
         notebook.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
         notebook.output(6).filter(has_not_text=before.strip()).get_by_text("the kernel is process").wait_for()
-        notebook.wait_for_text(2, "Stored answer")
-        notebook.wait_for_text(3, "Stored answer")
+        notebook.wait_for_text(2, "Saved answer")
+        notebook.wait_for_text(3, "Saved answer")
         notebook.wait_for_text(5, "no model was used")
         asked.append(sim.requests.count("/responses"))
     assert asked[0] < asked[1] < asked[2]
     saved = notebook.save()
-    assert ["Stored answer" in str(saved.cells[index].outputs) for index in (2, 3, 5)] == [True, True, False]
+    assert ["Saved answer" in str(saved.cells[index].outputs) for index in (2, 3, 5)] == [True, True, False]
     assert "frame" in str(saved.cells[5].outputs)
 
 

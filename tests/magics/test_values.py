@@ -52,7 +52,7 @@ def test_an_answered_cell_run_again_costs_no_request_and_fresh_asks_anew(
     after_two = sim.requests.count("/responses")
     notebook.run("%%codex --fresh\nhello", cell_id="asking")
     assert (after_two, sim.requests.count("/responses")) == (1, 2)
-    assert texts[1].splitlines()[0].startswith("Stored answer of ")
+    assert texts[1].splitlines()[0].startswith("Saved answer from ")
 
 
 def test_ask_works_in_a_script_and_inside_a_running_loop(codex_home: object, sim: Simulator) -> None:

@@ -25,7 +25,6 @@ from codex_nb.session.thread import ThreadStore
 from codex_nb.tools.approval import DenyAll
 from codex_nb.tools.base import Ports, ToolSet
 from codex_nb.tools.run_python import run_python
-from codex_nb.words import conversation as words
 from tests.leaks import assert_no_leak
 from tests.session.scripted import (
     ProcessKernel,
@@ -148,7 +147,7 @@ async def test_a_thread_is_told_only_what_is_new(tmp_path: Path) -> None:
     added = [text for _, text in texts(after[len(before) + 1 :])]
     assert "Cell 2\ny = 2" in added[0]
     assert "x = 1" not in added[0]
-    assert "1 more are as they were told before" in added[0]
+    assert "1 more are unchanged" in added[0]
     assert added[1] == "two"
 
 
@@ -206,7 +205,7 @@ async def test_tools_run_under_the_policy_of_the_request(tmp_path: Path) -> None
     desk = LoginPrompt(tmp_path, call, reply(said("k")), call, reply(said("k")), reply(said("k")))
     tools = ToolSet((run_python,))
     allowed = await desk.ask(tools=tools, approval=ApprovalPolicy.ALL)
-    assert Notice("hint", words.ALL_ALLOWED) in allowed
+    assert Notice("hint", "Approval policy 'all': tool calls run without asking you.") in allowed
     assert desk.kernel.ran == ["print(6 * 7)"]
     assert "42" in outputs(desk.client.requests[1].input)[0][1]
     await desk.ask(tools=tools, approval=ApprovalPolicy.ASK)

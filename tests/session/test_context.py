@@ -183,7 +183,7 @@ def test_the_context_stays_within_its_budget_and_says_what_was_cut() -> None:
             cut.startswith("the ") and cut.endswith("cells farthest above") for cut in context.not_sent
         )
         assert any(cut.endswith("of 999 variables") for cut in context.not_sent)
-        assert "Left out: " in sent
+        assert "Not sent: " in sent
 
 
 def test_what_a_long_notebook_throws_away_is_not_even_read() -> None:

@@ -27,9 +27,8 @@ from codex_nb.session.events import (
     Usage,
 )
 from codex_nb.session.thread import ABORTED_NOTE, ABORTED_OUTPUT, Thread
-from codex_nb.session.turn import SchemaMismatch
+from codex_nb.session.turn import STOPPED, SchemaMismatch
 from codex_nb.tools.approval import Decision, DecisionKind, DenyAll, PendingApprovals
-from codex_nb.words import conversation as words
 from tests.session.scripted import (
     Person,
     ProcessKernel,
@@ -155,7 +154,7 @@ async def test_stop_ends_the_turn_and_answers_the_calls_that_were_left() -> None
     )
     calls = [called("run_python", {"code": "1"}, "call_a"), called("run_python", {"code": "2"}, "call_b")]
     _, last, client = await play(turn, reply(*calls))
-    assert (last.answer.status, last.error) == ("cancelled", words.STOPPED)
+    assert (last.answer.status, last.error) == ("cancelled", STOPPED)
     assert kernel.ran == []
     assert len(client.requests) == 1
     assert [call_id for call_id, _ in outputs(thread.items)] == ["call_a", "call_b"]
@@ -271,7 +270,7 @@ async def test_a_cancel_in_the_stream_keeps_the_partial_text_and_a_valid_history
     await task
     last = events[-1]
     assert isinstance(last, TurnFinished)
-    assert (last.answer.text, last.answer.status, last.error) == ("Half an ans", "cancelled", words.STOPPED)
+    assert (last.answer.text, last.answer.status, last.error) == ("Half an ans", "cancelled", STOPPED)
     assert client.closed == 1
     assert [item["role"] for item in thread.items] == ["user", "assistant", "user"]
     assert thread.items[1]["content"] == [{"type": "output_text", "text": "Half an ans"}]
