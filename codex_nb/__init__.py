@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from codex_nb.session.events import Answer, TurnEvent
     from codex_nb.tools.base import Tool
     from codex_nb.tools.decorator import tool
-    from codex_nb.ui.account import AccountReport
+    from codex_nb.ui.account import AccountStatus
 
     Approval = Literal["ask", "auto", "all", "never"]
 
@@ -159,7 +159,7 @@ def map(  # noqa: A001  the name that the standard library has for it
     )
 
 
-def status(profile: str | None = None) -> AccountReport:
+def status(profile: str | None = None) -> AccountStatus:
     """Tell who is signed in, the plan and the limits; shown as a widget when it is the last value of a cell.
 
     >>> account = codex_nb.status()

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from codex_nb.session.batch import Executor
     from codex_nb.session.events import Answer, TurnEvent
     from codex_nb.tools.approval import Approver
-    from codex_nb.ui.account import AccountReport
+    from codex_nb.ui.account import AccountStatus
 
 
 @functools.cache
@@ -235,7 +235,7 @@ def ask_many(
             progress.close()
 
 
-def status(profile: str | None = None) -> AccountReport:
+def status(profile: str | None = None) -> AccountStatus:
     """See :func:`codex_nb.status`."""
     from codex_nb.magics.account import account_status
 

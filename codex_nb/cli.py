@@ -225,16 +225,15 @@ def _simulate(options: argparse.Namespace) -> int:
 
 def _status(options: argparse.Namespace) -> int:
     from codex_nb.profile import open_profile_at
-    from codex_nb.ui.account import AccountReport
+    from codex_nb.ui.account import AccountStatus
 
     async def run() -> int:
         async with open_profile_at(os.environ, profile=options.profile) as profile:
-            status = await profile.status()
-            report = AccountReport.from_status(
-                status.account, limits=status.limits, model=status.model, effort=status.effort
-            )
-            print(in_a_shell(str(report)))
-            return 0 if status.account.signed_in else 1
+            status, limits = await profile.status()
+            model, effort = profile.settings.model, profile.settings.effort
+            account = AccountStatus.from_status(status, limits=limits, model=model, effort=effort)
+            print(in_a_shell(str(account)))
+            return 0 if account.signed_in else 1
 
     return asyncio.run(run())
 

@@ -6,17 +6,17 @@ import asyncio
 import functools
 import importlib
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from codex_nb.auth import (
-    AccountStatus,
     CredentialManager,
     Credentials,
+    LoginStatus,
     WorkspaceRouting,
-    account_status,
     examine,
+    login_status,
     open_credentials,
     open_login,
 )
@@ -29,7 +29,6 @@ from codex_nb.responses.request import choose_backend
 from codex_nb.session.answer_cache import AnswerCache
 from codex_nb.session.assistant import Assistant
 from codex_nb.session.thread import ThreadStore
-from codex_nb.words import identities as words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -113,18 +112,8 @@ class BackendRouter:
         return credentials.identity_key if credentials is not None else ""
 
 
-@dataclass(frozen=True)
-class Status:
-    """The account's status with what its backend tells of limits; ``limits`` None is unknown."""
-
-    account: AccountStatus
-    limits: RateLimits | None
-    model: str | None = None
-    effort: str | None = None
-
-
 class Profile:
-    """What the magics, the command line and the Python face need of one profile. Lives on one event loop."""
+    """The settings, credentials, backend and assistant of one profile, on one event loop."""
 
     def __init__(
         self,
@@ -148,22 +137,22 @@ class Profile:
         self._http = http
 
     async def signed_in(self) -> Credentials:
-        """Give the credentials that the next request is signed with; raises SignInRequired."""
+        """Return the credentials that sign the next request; raises SignInRequired."""
         return await self.credentials.current()
 
     def login_flow(self, way: LoginMethod) -> LoginFlow:
         """Begin a sign-in."""
         return open_login(way, self.credentials)
 
-    async def status(self) -> Status:
-        """Tell who is signed in, and the limits where they can be had."""
-        account, limits = await account_status(self.credentials), self.assistant.limits
-        if account.signed_in:
+    async def status(self) -> tuple[LoginStatus, RateLimits | None]:
+        """Return who is signed in, and the limits; None where they are unknown."""
+        status, limits = await login_status(self.credentials), self.assistant.limits
+        if status.signed_in:
             try:
                 limits = await self.backend.usage() or limits
             except CodexError as error:
-                account = replace(account, problem=error.line)
-        return Status(account, limits, self.settings.model, self.settings.effort)
+                status = replace(status, problem=error.line)
+        return status, limits
 
     async def close(self) -> None:
         """Finish what must reach the disk and let the connections go."""
@@ -212,15 +201,21 @@ def open_profile(profile: str | None, overrides: Mapping[str, Any], token_provid
 
 
 def find_token_provider(name: str) -> ExternalTokenProvider:
-    """Import the callable that ``module:function`` names."""
+    """Import the callable that ``module:function`` names; raises ConfigError."""
     module, _, attribute = name.partition(":")
     try:
         found = functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
     except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(
-            words.provider_not_importable(name, str(error)), path="CodexMagics", key="token_provider"
+        raise _bad_provider(
+            f"The token provider {name!r} cannot be imported: {error}.", "Write it as module:function."
         ) from error
     if not callable(found):
-        raise ConfigError(words.provider_not_callable(name), path="CodexMagics", key="token_provider")
+        raise _bad_provider(
+            f"The token provider {name!r} is not callable.", "Name a function that takes a TokenRequest."
+        )
     provider: ExternalTokenProvider = found
     return provider
+
+
+def _bad_provider(text: str, hint: str) -> ConfigError:
+    return ConfigError(text, path="CodexMagics", key="token_provider", hint=hint)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from codex_nb.auth.credentials import Account, AuthMode, Credentials
-from codex_nb.auth.diagnostics import AccountStatus, Finding, account_status, describe, examine
+from codex_nb.auth.diagnostics import Finding, LoginStatus, describe, examine, login_status
 from codex_nb.auth.factory import LoginMethod, open_credentials, open_login, open_store
 from codex_nb.auth.login import (
     AccessTokenLogin,
@@ -25,7 +25,6 @@ from codex_nb.auth.workspace_routing import Route, WorkspaceRouting
 __all__ = [
     "AccessTokenLogin",
     "Account",
-    "AccountStatus",
     "ApiKeyLogin",
     "AuthMode",
     "BrowserLogin",
@@ -38,6 +37,7 @@ __all__ = [
     "Finding",
     "LoginFlow",
     "LoginMethod",
+    "LoginStatus",
     "LoginStep",
     "OpenUrl",
     "Route",
@@ -45,9 +45,9 @@ __all__ = [
     "TokenRequest",
     "Waiting",
     "WorkspaceRouting",
-    "account_status",
     "describe",
     "examine",
+    "login_status",
     "open_credentials",
     "open_login",
     "open_store",

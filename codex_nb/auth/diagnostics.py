@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class AccountStatus:
+class LoginStatus:
     """Who is signed in and who pays.
 
     ``auth_mode`` and ``billing`` are None when nobody is; ``problem`` then says why in one line, and ``absence``
@@ -58,7 +58,7 @@ class AccountStatus:
     absence: Literal["nobody", "changed", "unusable"] = "nobody"
 
 
-async def account_status(manager: CredentialManager, *, refresh: bool = False) -> AccountStatus:
+async def login_status(manager: CredentialManager, *, refresh: bool = False) -> LoginStatus:
     """Describe the login.
 
     No network is used for what is stored, unless ``refresh`` asks for credentials that are fit to send; a personal
@@ -68,7 +68,7 @@ async def account_status(manager: CredentialManager, *, refresh: bool = False) -
         credentials = await (manager.current() if refresh else manager.inspect())
     except CodexError as error:
         location = str(manager.stored.store)
-        return AccountStatus(
+        return LoginStatus(
             signed_in=False,
             credentials_location=location,
             profile=manager.settings.profile,
@@ -84,9 +84,9 @@ def _absence(error: CodexError) -> Literal["nobody", "changed", "unusable"]:
     return "nobody" if isinstance(error, SignInRequired) else "unusable"
 
 
-def describe(credentials: Credentials, *, profile: str | None = None) -> AccountStatus:
+def describe(credentials: Credentials, *, profile: str | None = None) -> LoginStatus:
     """Describe credentials."""
-    return AccountStatus(
+    return LoginStatus(
         signed_in=True,
         auth_mode=credentials.mode,
         label=credentials.label,

@@ -14,7 +14,7 @@ from codex_nb.host.frontend import front_end
 from codex_nb.magics.options import LOGIN_METHODS
 from codex_nb.rendering.visible import visible
 from codex_nb.session.turn import needs_sign_in
-from codex_nb.ui.account import AccountReport, AccountView
+from codex_nb.ui.account import AccountStatus, AccountView
 from codex_nb.ui.login import LoginWidget
 from codex_nb.ui.widgets import in_output_widget
 
@@ -195,17 +195,18 @@ def log_in(session: ShellSession, method: LoginMethod, name: str | None) -> None
         raise LoginFailed("The sign-in was cancelled.", reason="cancelled")
 
 
-def account_status(session: ShellSession, name: str | None) -> AccountReport:
+def account_status(session: ShellSession, name: str | None) -> AccountStatus:
     """Return the account's status, which shows itself with buttons. Runs on the cell's thread."""
     profile = session.profile(name)
     status = session.wait(_account_status(session, profile))
     return replace(status, show=AccountWidget(session, profile).show)
 
 
-async def _account_status(session: ShellSession, profile: Profile) -> AccountReport:
-    status, config = await profile.status(), session.config
-    model, effort = config.model or profile.settings.model, config.effort or profile.settings.effort
-    return AccountReport.from_status(status.account, limits=status.limits, model=model, effort=effort)
+async def _account_status(session: ShellSession, profile: Profile) -> AccountStatus:
+    config, settings = session.config, profile.settings
+    status, limits = await profile.status()
+    model, effort = config.model or settings.model, config.effort or settings.effort
+    return AccountStatus.from_status(status, limits=limits, model=model, effort=effort)
 
 
 class AccountWidget:
@@ -217,22 +218,22 @@ class AccountWidget:
         self._view: AccountView | None = None
         self._sign_out: SignOut | None = None  # that is asked about
 
-    def show(self, report: AccountReport) -> None:
+    def show(self, status: AccountStatus) -> None:
         """Show the status, with buttons where the front end answers."""
         # under a capture there are none: they would replace what it shows
         if not login_prompt(self._session, self._profile).has_widgets or in_output_widget():
-            replace(report, show=None)._ipython_display_()
+            replace(status, show=None)._ipython_display_()
             return
-        self._view = view = self._make(report)
+        self._view = view = self._make(status)
         view.show()
         self._session.wait_until(lambda: view.ready, READY_S)
         view.finish()
 
-    def _make(self, report: AccountReport, area: OutputArea | None = None) -> AccountView:
+    def _make(self, status: AccountStatus, area: OutputArea | None = None) -> AccountView:
         several = bool(profile_names(self._session.environ))
         actions: tuple[ActionName, ...] = ("refresh", "sign_in", "sign_out")
         return AccountView(
-            report,
+            status,
             on_action=self._on_action,
             actions=("refresh", "switch_profile", *actions[1:]) if several else actions,
             area=area,

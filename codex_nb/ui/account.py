@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from IPython.display import display
 
-from codex_nb.auth.diagnostics import AccountStatus
+from codex_nb.auth.diagnostics import LoginStatus
 from codex_nb.labels import UNKNOWN, billing_label, limit_name, plan_name
 from codex_nb.rendering.inert_markdown import escape_markdown
 from codex_nb.rendering.markdown import safe_html
@@ -44,12 +44,12 @@ BUTTONS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class AccountReport(AccountStatus):
+class AccountStatus(LoginStatus):
     """The account's status with its limits and the model in use.
 
     Shown as a widget where it is the last value of a cell, as text in a terminal; :meth:`as_dict` gives plain values.
     ``limits`` is None when the service did not send them; ``action_error`` says why a button's action failed. ``now``
-    is aware and gives the zone in which times are shown. ``show`` area the report with its buttons.
+    is aware and gives the zone in which times are shown. ``show`` displays it with its buttons.
     """
 
     limits: RateLimits | None = None
@@ -57,11 +57,11 @@ class AccountReport(AccountStatus):
     effort: str | None = None
     action_error: str = ""
     now: datetime | None = None
-    show: Callable[[AccountReport], None] | None = field(default=None, repr=False, compare=False)
+    show: Callable[[AccountStatus], None] | None = field(default=None, repr=False, compare=False)
 
     @classmethod
-    def from_status(cls, status: AccountStatus, **more: Any) -> Self:
-        """Return a report on an account; ``more`` are the report's own fields."""
+    def from_status(cls, status: LoginStatus, **more: Any) -> Self:
+        """Return the status of an account from that of its login; ``more`` are the fields of its own."""
         return cls(**vars(status), **more)
 
     @property
@@ -181,7 +181,7 @@ class AccountView:
 
     def __init__(
         self,
-        report: AccountReport,
+        report: AccountStatus,
         *,
         on_action: Callable[[ActionName], None],
         actions: tuple[ActionName, ...] = ("refresh", "sign_in", "sign_out"),
@@ -217,7 +217,7 @@ class AccountView:
             if not self._output.loaded:
                 self._output.close()
 
-    def update(self, report: AccountReport) -> None:
+    def update(self, report: AccountStatus) -> None:
         """Show another report in its place."""
         self._report = report
         self.finish()

@@ -110,15 +110,3 @@ def command_failed(command: str, problem: str) -> Message:
 def variable_missing(provider: str, variable: str) -> Message:
     """Say which variable a provider's key is read from."""
     return Message(f"The provider {provider} needs the environment variable {variable}.", f"Set {variable}.")
-
-
-def provider_not_importable(spec: str, problem: str) -> Message:
-    """Say why the function that hands tokens in cannot be imported."""
-    return Message(
-        f"The token provider {spec!r} cannot be imported: {problem}.", "Write it as module:function."
-    )
-
-
-def provider_not_callable(spec: str) -> Message:
-    """Say that what was named to hand tokens in is no function."""
-    return Message(f"The token provider {spec!r} is no function.", "Name one that takes a TokenRequest.")

@@ -21,7 +21,7 @@ import pytest
 from pydantic import SecretStr
 
 from codex_nb.auth.auth_json import AuthFile
-from codex_nb.auth.diagnostics import account_status, examine
+from codex_nb.auth.diagnostics import examine, login_status
 from codex_nb.auth.keyring_store import KeyringStore
 from codex_nb.auth.login import (
     AccessTokenLogin,
@@ -157,7 +157,7 @@ async def test_a_fault_on_the_network_tells_nothing(
     with watching(SECRETS) as watch:
         await attempt(watch, desk, desk.post)
         await attempt(watch, desk, desk.manager.sign_out)
-        watch.note("the status", await account_status(desk.manager))
+        watch.note("the status", await login_status(desk.manager))
 
 
 LOGIN_PATHS = {
@@ -266,7 +266,7 @@ async def test_a_spoiled_file_tells_nothing(
     path.write_text(spoil(text))
     with watching(SECRETS) as watch:
         await attempt(watch, desk, desk.post)
-        watch.note("the status", await account_status(desk.manager))
+        watch.note("the status", await login_status(desk.manager))
         watch.note("the doctor", examine(desk.manager.settings, desk.environ, clock=desk.service.clock))
 
 

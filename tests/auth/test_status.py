@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from codex_nb.auth.credentials import AuthMode
-from codex_nb.auth.diagnostics import AccountStatus, Finding, account_status, examine
+from codex_nb.auth.diagnostics import Finding, LoginStatus, examine, login_status
 from codex_nb.config.settings import CredentialsStore
 from codex_nb.errors import AccountChanged
 from tests.auth.fakes import NOW, Service, access_token, id_token, login, write_login
@@ -30,7 +30,7 @@ async def test_a_chatgpt_login_is_described_without_the_network(
 ) -> None:
     desk = make_desk(settings={"profile": "work"})
     write_login(desk.home, tokens={"access_token": access_token(NOW - timedelta(hours=1))})
-    assert await account_status(desk.manager) == AccountStatus(
+    assert await login_status(desk.manager) == LoginStatus(
         signed_in=True,
         auth_mode=AuthMode.CHATGPT,
         label="ada@fab.example",
@@ -48,7 +48,7 @@ async def test_a_chatgpt_login_is_described_without_the_network(
 async def test_an_api_key_is_described_by_its_ends(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk(environ={"CODEX_API_KEY": KEY})
     write_login(desk.home)
-    assert await account_status(desk.manager) == AccountStatus(
+    assert await login_status(desk.manager) == LoginStatus(
         signed_in=True,
         auth_mode=AuthMode.API_KEY,
         label="API key sk-…cdef",
@@ -59,7 +59,7 @@ async def test_an_api_key_is_described_by_its_ends(make_desk: Callable[..., Logi
 
 async def test_nobody_signed_in_is_a_status_and_not_an_error(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk()
-    assert await account_status(desk.manager) == AccountStatus(
+    assert await login_status(desk.manager) == LoginStatus(
         signed_in=False,
         credentials_location=str(desk.home / "auth.json"),
         problem="You are not signed in. Sign in with %codex login.",
@@ -73,9 +73,9 @@ async def test_a_login_that_cannot_be_used_is_not_called_nobody(
     write_login(desk.home)
     await desk.post()
     write_login(desk.home, tokens={"account_id": "acct-2"})
-    changed = await account_status(desk.manager)
+    changed = await login_status(desk.manager)
     (desk.home / "auth.json").write_text("{")
-    unusable = await account_status(desk.manager)
+    unusable = await login_status(desk.manager)
     assert [(status.signed_in, status.absence) for status in (changed, unusable)] == [
         (False, "changed"),
         (False, "unusable"),
@@ -87,7 +87,7 @@ async def test_a_status_can_be_asked_for_with_a_login_fit_to_send(
 ) -> None:
     desk = make_desk()
     write_login(desk.home, tokens={"access_token": access_token(NOW - timedelta(hours=1))})
-    status = await account_status(desk.manager, refresh=True)
+    status = await login_status(desk.manager, refresh=True)
     assert status.expires_at == NOW + timedelta(hours=1)
     assert desk.service.counts == {"/oauth/token": 1}
 
@@ -105,7 +105,7 @@ async def test_a_plan_that_is_absent_or_odd_is_unknown(
 ) -> None:
     desk = make_desk()
     write_login(desk.home, tokens={"id_token": id_token(**claims)})
-    assert (await account_status(desk.manager)).plan == plan
+    assert (await login_status(desk.manager)).plan == plan
 
 
 async def test_a_government_account_says_so_in_every_request(make_desk: Callable[..., LoginFixture]) -> None:
@@ -144,7 +144,7 @@ async def test_two_profiles_live_side_by_side(make_desk: Callable[..., LoginFixt
     private.manager = private.open()
     write_login(work.home)
     write_login(private.home, {"auth_mode": "apikey", "OPENAI_API_KEY": KEY})
-    labels = [(await account_status(desk.manager)).label for desk in (work, private)]
+    labels = [(await login_status(desk.manager)).label for desk in (work, private)]
     assert labels == ["ada@fab.example", "API key sk-…cdef"]
     await private.manager.sign_out()
     assert (await work.post()).status_code == 200
@@ -242,7 +242,7 @@ async def test_what_the_session_belongs_to_is_seen_when_the_disk_says_another(
     write_login(desk.home)
     await desk.post()
     write_login(desk.home, tokens={"account_id": "acct-2"})
-    status = await account_status(desk.manager)
+    status = await login_status(desk.manager)
     assert (status.signed_in, "This session belongs to ada@fab.example" in str(status.problem)) == (
         False,
         True,
@@ -257,5 +257,5 @@ async def test_an_ephemeral_login_lives_in_memory_only(make_desk: Callable[..., 
 
     assert [step async for step in DeviceCodeLogin(desk.manager).steps()]
     assert (await desk.post()).status_code == 200
-    assert (await account_status(desk.manager)).credentials_location == "memory"
+    assert (await login_status(desk.manager)).credentials_location == "memory"
     assert list(desk.home.iterdir()) == []

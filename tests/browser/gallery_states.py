@@ -42,7 +42,7 @@ from codex_nb.tools.base import Tool
 from codex_nb.tools.cells import insert_cells
 from codex_nb.tools.decorator import tool
 from codex_nb.tools.run_python import run_python
-from codex_nb.ui.account import AccountReport, AccountView, ActionName
+from codex_nb.ui.account import AccountStatus, AccountView, ActionName
 from codex_nb.ui.login import LoginWidget
 from codex_nb.words.login_flows import OTHER_ADDRESS
 from tests.browser.transcript_scenes import ANSWER, CODE, PLAN, planning, print_and_plot
@@ -195,7 +195,7 @@ ENDED: Mapping[str, list[Step]] = {
     ],
 }
 
-UNKNOWN = AccountReport.from_status(
+UNKNOWN = AccountStatus.from_status(
     replace(STATUS, email=None, label="", plan="unknown", account_id=None, expires_at=None, billing=None),
     action_error="The service did not answer: the limits are not known.",
     now=NOW,
@@ -206,10 +206,10 @@ FULL = replace(
     profile="work",
     credentials_location="/home/ada/.codex/profiles/work/auth.json",
 )
-ACCOUNTS: Mapping[str, AccountReport] = {
+ACCOUNTS: Mapping[str, AccountStatus] = {
     "account": FULL,
-    "account-key": AccountReport.from_status(KEY, model="gpt-5.2-codex", now=NOW),
-    "account-nobody": AccountReport.from_status(NOBODY, now=NOW),
+    "account-key": AccountStatus.from_status(KEY, model="gpt-5.2-codex", now=NOW),
+    "account-nobody": AccountStatus.from_status(NOBODY, now=NOW),
     "account-unknown": UNKNOWN,
 }
 ALL: tuple[ActionName, ...] = ("refresh", "switch_profile", "sign_in", "sign_out")

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 
 from codex_nb.auth.credentials import AuthMode
-from codex_nb.auth.diagnostics import AccountStatus
+from codex_nb.auth.diagnostics import LoginStatus
 from codex_nb.responses.limits import Credits, RateLimits, Window
-from codex_nb.ui.account import AccountReport, AccountView, usage_bar
+from codex_nb.ui.account import AccountStatus, AccountView, usage_bar
 from tests.rendering.hostile import PAYLOADS, payload
 from tests.rendering.strict import text_of, violations
 from tests.ui.fakes import FakeNotebook
 
 NOW = datetime(2026, 11, 20, 18, 0, tzinfo=timezone(timedelta(hours=1)))
-STATUS = AccountStatus(
+STATUS = LoginStatus(
     signed_in=True,
     auth_mode=AuthMode.CHATGPT,
     label="ada@example.com",
@@ -34,8 +34,8 @@ LIMITS = RateLimits(
     ),
     credits=Credits(has_credits=True, balance="12.50"),
 )
-REPORT = AccountReport.from_status(STATUS, limits=LIMITS, model="gpt-5.2-codex", effort="medium", now=NOW)
-KEY = AccountStatus(signed_in=True, auth_mode=AuthMode.API_KEY, label="API key sk-…cdef", billing="api_key")
+REPORT = AccountStatus.from_status(STATUS, limits=LIMITS, model="gpt-5.2-codex", effort="medium", now=NOW)
+KEY = LoginStatus(signed_in=True, auth_mode=AuthMode.API_KEY, label="API key sk-…cdef", billing="api_key")
 
 
 def test_a_report_reads_as_text() -> None:
@@ -67,7 +67,7 @@ def test_a_report_is_a_dict_of_plain_values() -> None:
 
 
 def test_a_key_is_billed_by_use_and_its_limits_are_not_invented() -> None:
-    text = str(AccountReport.from_status(KEY, now=NOW))
+    text = str(AccountStatus.from_status(KEY, now=NOW))
     assert "API key sk-…cdef" in text
     assert "API key, pay as you go (billed per token)" in text
     assert "none (API key)" in text
@@ -75,8 +75,8 @@ def test_a_key_is_billed_by_use_and_its_limits_are_not_invented() -> None:
 
 
 def test_what_is_not_known_is_called_unknown() -> None:
-    unknown = AccountStatus(signed_in=True, billing="chatgpt")
-    report = AccountReport.from_status(unknown, action_error="The service did not answer.", now=NOW)
+    unknown = LoginStatus(signed_in=True, billing="chatgpt")
+    report = AccountStatus.from_status(unknown, action_error="The service did not answer.", now=NOW)
     lines = str(report).splitlines()
     assert [line.split("  ")[-1].strip() for line in lines[:3]] == [
         "unknown",
@@ -90,10 +90,10 @@ def test_what_is_not_known_is_called_unknown() -> None:
 
 
 def test_nobody_is_told_apart_from_unknown() -> None:
-    nobody = AccountStatus(
+    nobody = LoginStatus(
         signed_in=False, credentials_location="/h/auth.json", problem="Sign in with %codex login."
     )
-    assert str(AccountReport.from_status(nobody, now=NOW)).splitlines() == [
+    assert str(AccountStatus.from_status(nobody, now=NOW)).splitlines() == [
         "Account                Not signed in",
         "Credentials stored in  /h/auth.json",
         "Sign in with %codex login.",
@@ -109,8 +109,8 @@ def test_nobody_is_told_apart_from_unknown() -> None:
     ],
 )
 def test_why_the_account_is_missing_is_told_truly(absence: Any, told: str) -> None:
-    status = AccountStatus(signed_in=False, absence=absence)
-    assert str(AccountReport.from_status(status, now=NOW)).splitlines()[0] == f"Account                {told}"
+    status = LoginStatus(signed_in=False, absence=absence)
+    assert str(AccountStatus.from_status(status, now=NOW)).splitlines()[0] == f"Account                {told}"
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_the_page_shows_what_the_text_shows() -> None:
 @pytest.mark.parametrize("name", PAYLOADS)
 def test_no_hostile_account_gets_through(name: str) -> None:
     text: Any = payload(name)
-    status = AccountStatus(
+    status = LoginStatus(
         signed_in=True,
         auth_mode=text,
         label=text,
@@ -151,7 +151,7 @@ def test_no_hostile_account_gets_through(name: str) -> None:
         problem=text,
     )
     limits = RateLimits(windows=(Window(1.0, 300, None, limit=text),), credits=Credits(balance=text))
-    report = AccountReport.from_status(
+    report = AccountStatus.from_status(
         status, limits=limits, model=text, effort=text, action_error=text, now=NOW
     )
     assert violations(report._repr_mimebundle_()["text/html"]) == []
@@ -204,7 +204,7 @@ def test_a_new_report_takes_the_question_away() -> None:
     desk.comm.ready()
     desk.view.finish()
     desk.view.ask_to_sign_out("ada@example.com")
-    desk.view.update(AccountReport.from_status(STATUS))
+    desk.view.update(AccountStatus.from_status(STATUS))
     desk.comm.says("action", name="confirm_sign_out")
     assert desk.commands == []
 
@@ -212,7 +212,7 @@ def test_a_new_report_takes_the_question_away() -> None:
 def test_where_nobody_is_signed_in_signing_in_comes_first_and_nobody_can_be_signed_out() -> None:
     desk = LoginPrompt()
     desk.comm.ready()
-    desk.view.update(AccountReport(signed_in=False))
+    desk.view.update(AccountStatus(signed_in=False))
     told = desk.comm.sent[-1]["actions"]
     assert [(command["name"], command["style"]) for command in told] == [
         ("refresh", ""),
@@ -224,7 +224,7 @@ def test_a_refresh_shows_the_new_report_in_the_same_output() -> None:
     desk = LoginPrompt()
     desk.comm.ready()
     desk.view.finish()
-    new = AccountReport.from_status(STATUS, now=NOW.astimezone(UTC))
+    new = AccountStatus.from_status(STATUS, now=NOW.astimezone(UTC))
     desk.view.update(new)
     assert desk.notebook.standing() == [new._repr_mimebundle_()]
     assert [message["kind"] for message in desk.comm.sent] == ["full", "ended", "ended"]
@@ -236,7 +236,7 @@ def test_nobody_who_is_signed_out_is_offered_to_sign_out() -> None:
     desk = LoginPrompt()
     desk.comm.ready()
     desk.view.finish()
-    desk.view.update(AccountReport(signed_in=False))
+    desk.view.update(AccountStatus(signed_in=False))
     ending = desk.comm.sent[-1]
     assert [command["name"] for command in ending["actions"]] == ["refresh", "sign_in"]
 
