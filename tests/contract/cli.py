@@ -1,4 +1,4 @@
-"""The real Codex CLI in a home of its own, led to a simulator and to nothing else."""
+"""The real Codex CLI in its own home, configured for a simulator only."""
 
 from __future__ import annotations
 

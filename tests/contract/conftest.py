@@ -1,4 +1,4 @@
-"""The real Codex CLI and the simulators it is led to; the tier's rule (skip or fail) is in ``tests/conftest.py``."""
+"""The real Codex CLI and its simulators; ``tests/conftest.py`` decides whether the tier is skipped or fails."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A Secret Service in memory on a D-Bus of its own: the keyring that both programs find on a Linux desktop.
+"""A Secret Service in memory on its own D-Bus: the keyring that both programs use on a Linux desktop.
 
-Implements what clients use of the freedesktop Secret Service API, draft 0.2: sessions (plain and the Diffie-Hellman one
-both programs prefer), one unlocked collection, items found by their attributes.
+Implements what clients use of the freedesktop Secret Service API, draft 0.2: sessions (plain, and the Diffie-Hellman
+session that both programs prefer), one unlocked collection, and items found by their attributes.
 """
 
 from __future__ import annotations

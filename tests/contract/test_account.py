@@ -1,4 +1,4 @@
-"""What the real Codex CLI reads of account, models and limits at the simulator."""
+"""The account, models and limits that the real Codex CLI reads from the simulator."""
 
 from __future__ import annotations
 

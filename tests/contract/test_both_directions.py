@@ -1,4 +1,4 @@
-"""One CODEX_HOME, two programs: what either writes the other uses, and a renewal by either serves both."""
+"""One CODEX_HOME, two programs: each uses what the other writes, and a refresh by either serves both."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One login, two programs: what the real Codex CLI writes works here, what is written here works there, at once."""
+"""One login, two programs: each uses the credentials that the other writes, immediately."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The keyring that both programs share on a Linux desktop: one entry, whoever writes it."""
+"""The keyring that both programs share on a Linux desktop: one entry, whichever program writes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lite form of a request, by both programs on one simulator: tools as the first item, the same keys in order."""
+"""The lite format of a request, by both programs: tools as the first item, the same keys in order."""
 
 from __future__ import annotations
 

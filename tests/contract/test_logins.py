@@ -1,4 +1,4 @@
-"""The real Codex CLI signs in to the simulator by each of its ways, and out again."""
+"""The real Codex CLI signs in to the simulator with each login method, and out again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A provider of the user's own: both programs ask it from one config.toml, and send it the same settings."""
+"""A custom provider in config.toml: both programs send it the same settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The real Codex CLI renews its login at the simulator, and understands why it cannot."""
+"""The real Codex CLI refreshes its login at the simulator, and understands why a refresh is rejected."""
 
 from __future__ import annotations
 

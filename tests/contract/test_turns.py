@@ -1,4 +1,4 @@
-"""The real Codex CLI runs its turns on the simulator to their normal end."""
+"""The real Codex CLI completes its turns on the simulator."""
 
 from __future__ import annotations
 

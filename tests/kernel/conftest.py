@@ -1,4 +1,4 @@
-"""A kernel of every supported generation for each test module."""
+"""A kernel of every supported ipykernel version for each test module."""
 
 from __future__ import annotations
 

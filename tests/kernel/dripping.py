@@ -1,4 +1,4 @@
-"""A server that drips words over one connection until the other side closes it."""
+"""A server that sends words over one connection until the client closes it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The three front ends that a question can be asked from, as a kernel meets them: message by message.
+"""The three kinds of front ends, as a kernel sees them: message by message.
 
-Each runs a cell to its end and answers whatever asks for approval: by the widget's messages, by typing, or not at all.
+Each runs a cell to its end and answers requests for approval: with the widget's messages, by typing, or not at all.
 """
 
 from __future__ import annotations

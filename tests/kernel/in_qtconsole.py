@@ -1,4 +1,4 @@
-"""A person at the Qt console: types cells and one answer, and prints what the screen shows at the end.
+"""A user at the Qt console: types cells and one answer, and prints what the screen shows at the end.
 
 Runs in the Qt console's own environment, without a display: ``python in_qtconsole.py SECONDS ANSWER CELL …``. The
 answer is typed when the kernel asks.

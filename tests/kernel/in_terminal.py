@@ -1,4 +1,4 @@
-"""What the terminal of this tier imports: a turn to show where there is no kernel."""
+"""Imported by the terminal of this tier: a turn to show without a kernel."""
 
 # ruff: noqa: T201 - what it prints is what the tests look at
 

@@ -1,4 +1,4 @@
-"""What the kernels of this tier import: turns to show, and a button that the test presses from outside."""
+"""Imported by the kernels of this tier: turns to show, and a button that the test presses from outside."""
 
 # ruff: noqa: T201 - what these cells print is what the tests look at
 

@@ -1,4 +1,4 @@
-"""A real kernel in another process, spoken to message by message."""
+"""A real kernel in another process, controlled message by message."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a kernel under the leak scan tells of itself: every log, every live object, every error with its variables.
+"""Collects everything that a kernel under the leak scan holds: logs, live objects, errors with their variables.
 
-Runs inside the kernel. All of it goes into one folder, which the test reads.
+Runs inside the kernel and writes everything to one folder, which the test reads.
 """
 
 from __future__ import annotations

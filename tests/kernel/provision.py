@@ -1,7 +1,7 @@
-"""The kernels that the kernel tier drives: one virtual environment for each supported generation of ipykernel.
+"""The kernels of the kernel tier: one virtual environment for each supported ipykernel version.
 
-An environment holds only its own ipykernel and IPython; everything else, codex_nb too, comes from the environment that
-makes it, so a kernel costs seconds and always runs the checkout under test.
+An environment has only its own ipykernel and IPython; everything else, including codex_nb, comes from the environment
+that creates it, so a kernel is set up within seconds and always runs the checkout under test.
 """
 
 from __future__ import annotations

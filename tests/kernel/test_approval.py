@@ -1,4 +1,4 @@
-"""What runs in a real kernel is what its approval showed, whatever the server, the cell or the background does."""
+"""A real kernel runs only what the approval showed, whatever the server, the cell or the background does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A turn in the background goes on while other cells run; its calls wait for their turn on the main thread."""
+"""A background turn continues while other cells run; its tool calls wait for the main thread."""
 
 from __future__ import annotations
 

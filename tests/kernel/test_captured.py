@@ -1,4 +1,4 @@
-"""A cell whose outputs go somewhere else: into a capture, or to whatever the user put in their place."""
+"""Cells whose outputs are captured or redirected."""
 
 from __future__ import annotations
 

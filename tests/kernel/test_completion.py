@@ -1,4 +1,4 @@
-"""Tab completion and ``?`` in real kernels, asked as front ends ask: by complete_request and by a cell."""
+"""Tab completion and ``?`` in real kernels, requested as front ends do."""
 
 from __future__ import annotations
 

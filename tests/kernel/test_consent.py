@@ -1,4 +1,4 @@
-"""Consent in a real kernel, from each kind of front end: what runs, and that nothing runs before the decision."""
+"""Approvals in a real kernel, from each kind of front end: nothing runs before the decision."""
 
 from __future__ import annotations
 

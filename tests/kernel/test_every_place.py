@@ -1,4 +1,4 @@
-"""Every place a person runs cells: consoles, runs without a person, and front ends that cannot draw a widget."""
+"""Consoles, unattended runs, and front ends without widgets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stop and interrupt end a streaming cell, close its connection and leave the kernel as it was."""
+"""Stop and interrupt end a streaming cell, close its connection and leave the kernel usable."""
 
 from __future__ import annotations
 

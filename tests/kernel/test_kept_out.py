@@ -1,4 +1,4 @@
-"""Cells that are kept out, and cells that failed, in real kernels: with the tags and ids that front ends send."""
+"""Skipped and failed cells in real kernels, with the tags and ids that front ends send."""
 
 from __future__ import annotations
 

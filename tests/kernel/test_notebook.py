@@ -1,4 +1,4 @@
-"""A kernel remembers what its cells showed, from whatever thread and by whatever way."""
+"""A kernel records what its cells showed, from any thread and by any means."""
 
 from __future__ import annotations
 

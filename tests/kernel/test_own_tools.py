@@ -1,4 +1,4 @@
-"""Tools of the user's own that show things while they run: where their outputs stand in the saved cell."""
+"""Outputs of user-defined tools in the saved cell."""
 
 from __future__ import annotations
 

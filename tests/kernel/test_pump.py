@@ -1,4 +1,4 @@
-"""While a cell waits for an answer its kernel still hears clicks; everything else happens afterwards, as always."""
+"""While a cell waits for an answer, its kernel handles clicks; everything else waits for the cell to end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Qt console, without a display: it has no widgets, and a person who can type."""
+"""The Qt console, without a display: no widgets, but a user who can type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a diff shows after a notebook was run again: what has changed, and nothing else."""
+"""The diff after a notebook was run again shows only what has changed."""
 
 from __future__ import annotations
 

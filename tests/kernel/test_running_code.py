@@ -1,4 +1,4 @@
-"""Code that the model runs is a cell within the cell: shown, captured, and no part of the user's own history."""
+"""Code from the model runs as a nested cell: shown, captured, and not part of the history."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A session that ends in the middle of a cell, in a real kernel: what the saved cell holds, and in which order."""
+"""A session that expires during a cell, in a real kernel: the contents and order of the saved cell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Terminal IPython, under a real pty: the same calls without a kernel."""
+"""Terminal IPython with a real pty: the same calls without a kernel."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The other Pythons that the suite runs on: an interpreter and an environment with what its tests need for each.
+"""The other Python versions: an interpreter and an environment with the test dependencies for each.
 
-Debian's testing suite has the newest ones. Its packages are fetched by apt from the mirror that this machine's own
-sources name, into lists and a cache of their own, so that neither root nor a chroot is needed; they are unpacked below
-``.tiers``, and patchelf lets the interpreter load the C library that came with it. What Debian no longer has must be
-installed on the machine, on PATH or by pyenv. codex_nb itself is not installed: the checkout under test is on the path.
+Debian's testing suite has the newest ones. apt downloads its packages from the machine's own mirror, with separate
+lists and a separate cache, so that neither root nor a chroot is needed; they are unpacked in ``.tiers``, and patchelf
+makes the interpreter load the C library of its own release. Versions that Debian no longer has must be installed on the
+machine, on PATH or with pyenv. codex_nb itself is not installed: the checkout under test is on the path.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""The independent servers that the live turns run against: each at the version it names, in a folder under ``.tiers``.
+"""The independent Responses servers, each in a fixed version, in a folder in ``.tiers``.
 
-``python -m tests.servers.provision`` installs what is missing; running it again costs nothing. None of these servers
-shares code with this project or with another of them:
+``python -m tests.servers.provision`` installs what is missing. None of these servers shares code with this project or
+with another of them:
 
-* aimock (npm) speaks the Responses API itself;
-* LiteLLM (PyPI) hands the Responses API through, or translates it from chat completions;
-* the SGLang router (PyPI, written in Rust) reads a provider's events and writes them anew;
-* Open Responses Server (PyPI) translates chat completions in its own, sparser way.
+* aimock (npm) implements the Responses API;
+* LiteLLM (PyPI) passes the Responses API through, or translates it from chat completions;
+* the SGLang router (PyPI, written in Rust) parses a provider's events and writes new ones;
+* Open Responses Server (PyPI) translates chat completions into fewer events.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The independent servers, started for the tests and ended with them; loopback only, ports as they come."""
+"""The independent servers, started for the tests and stopped afterwards; loopback only, on free ports."""
 
 from __future__ import annotations
 

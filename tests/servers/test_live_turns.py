@@ -1,4 +1,4 @@
-"""Whole turns, tools included, against servers that others wrote."""
+"""Whole turns, including tools, on independent servers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The product itself against servers that others wrote: a script, its tools, one thread over two questions."""
+"""The product on independent servers: a script, its tools, one thread with two questions."""
 
 from __future__ import annotations
 

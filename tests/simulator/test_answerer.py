@@ -71,10 +71,10 @@ def test_a_second_question_is_answered_from_the_first_look(asker: Asker) -> None
     question = user(CONTEXT, "What is in df?")
     reasoning, call = asker.final(question, tools=[PYTHON])["output"]
     history = [question, reasoning, call, output_of(call, printed)]
-    told = asker.final(*history, tools=[PYTHON])["output"]
-    answer = asker.final(*history, *told, user("Which column of df worries you most?"), tools=[PYTHON])
+    report = asker.final(*history, tools=[PYTHON])["output"]
+    answer = asker.final(*history, *report, user("Which column of df worries you most?"), tools=[PYTHON])
     assert "`width` has the most missing values: 4 of 9." in text_of(answer)
-    drawing = asker.final(*history, *told, user("Now plot df"), tools=[PYTHON])["output"]
+    drawing = asker.final(*history, *report, user("Now plot df"), tools=[PYTHON])["output"]
     assert [item["type"] for item in drawing] == ["reasoning", "function_call"]
 
 
@@ -160,8 +160,10 @@ def test_cells_are_inserted_with_the_field_names_of_the_tool(asker: Asker) -> No
         {"cell_type": "code", "source": "df.describe()"},
         {"cell_type": "code", "source": "df.isna().sum()"},
     ]
-    told = asker.final(question, reasoning, call, output_of(call, "3 cells inserted"), tools=[PYTHON, INSERT])
-    assert "The tool returned: 3 cells inserted" in text_of(told)
+    report = asker.final(
+        question, reasoning, call, output_of(call, "3 cells inserted"), tools=[PYTHON, INSERT]
+    )
+    assert "The tool returned: 3 cells inserted" in text_of(report)
 
 
 FAILED = """\
@@ -223,8 +225,8 @@ def test_without_the_tool_it_says_what_it_sees(asker: Asker) -> None:
 
 def test_images_are_counted(asker: Asker) -> None:
     message = user("What is this?")
-    picture = {"type": "input_image", "image_url": "data:image/png;base64,AAAA"}
-    message["content"] = [picture, picture, *message["content"]]
+    image = {"type": "input_image", "image_url": "data:image/png;base64,AAAA"}
+    message["content"] = [image, image, *message["content"]]
     assert "2 images" in text_of(asker.final(message))
 
 

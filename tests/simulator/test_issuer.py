@@ -52,13 +52,13 @@ def authorize_url(sim: Simulator, **changes: str) -> str:
     return f"{sim.issuer}/oauth/authorize?{urlencode(fields | changes)}"
 
 
-def whose(sim: Simulator, client: httpx.Client, access_token: str) -> str:
+def email_of(sim: Simulator, client: httpx.Client, access_token: str) -> str:
     headers = {"authorization": f"Bearer {access_token}"}
     answer = client.get(f"{sim.chatgpt_base_url}/wham/usage", headers=headers)
     return str(answer.json().get("email", answer.status_code))
 
 
-def test_a_device_code_is_pending_until_a_person_confirms_it(sim: Simulator, client: httpx.Client) -> None:
+def test_a_device_code_is_pending_until_a_user_confirms_it(sim: Simulator, client: httpx.Client) -> None:
     device = begin(sim, client)
     assert device["interval"] == "1"
     assert poll(sim, client, device).status_code == 403
@@ -72,11 +72,11 @@ def test_a_device_code_is_pending_until_a_person_confirms_it(sim: Simulator, cli
         code_verifier=answer["code_verifier"],
         redirect_uri=f"{sim.issuer}/deviceauth/callback",
     ).json()
-    assert whose(sim, client, tokens["access_token"]) == GRACE.email
+    assert email_of(sim, client, tokens["access_token"]) == GRACE.email
     assert poll(sim, client, device).status_code == 404, "a login is collected once"
 
 
-def test_a_person_confirms_a_device_code_on_the_page(sim: Simulator, client: httpx.Client) -> None:
+def test_a_user_confirms_a_device_code_on_the_page(sim: Simulator, client: httpx.Client) -> None:
     device = begin(sim, client)
     url = f"{sim.issuer}/codex/device"
     page = client.get(url, params={"user_code": device["user_code"]})
@@ -101,7 +101,7 @@ def test_a_denied_device_code_ends_the_polling(sim: Simulator, client: httpx.Cli
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "access_denied")
 
 
-def test_a_person_denies_a_device_code_on_the_page(sim: Simulator, client: httpx.Client) -> None:
+def test_a_user_denies_a_device_code_on_the_page(sim: Simulator, client: httpx.Client) -> None:
     device = begin(sim, client)
     form = {"user_code": device["user_code"], "decision": "deny"}
     assert "Sign-in denied" in client.post(f"{sim.issuer}/codex/device", data=form).text
@@ -132,7 +132,7 @@ def test_a_browser_is_sent_back_with_a_code_that_fits_the_verifier(
     answer = parse_qs(urlsplit(back.headers["location"]).query)
     assert answer["state"] == ["the-state"]
     tokens = redeem(sim, client, code=answer["code"][0], code_verifier=VERIFIER).json()
-    assert whose(sim, client, tokens["access_token"]) == GRACE.email
+    assert email_of(sim, client, tokens["access_token"]) == GRACE.email
 
 
 def test_a_cancelled_browser_login_comes_back_as_access_denied(sim: Simulator) -> None:
@@ -185,7 +185,7 @@ def test_a_code_is_redeemed_once(sim: Simulator, client: httpx.Client) -> None:
 def test_a_refresh_token_is_valid_once(sim: Simulator, client: httpx.Client) -> None:
     first = sim.sign_in()
     second = refresh(sim, client, first.refresh_token).json()
-    assert whose(sim, client, second["access_token"]) == first.account.email
+    assert email_of(sim, client, second["access_token"]) == first.account.email
     again = refresh(sim, client, first.refresh_token)
     assert (again.status_code, again.json()["error"]["code"]) == (401, "refresh_token_reused")
     assert refresh(sim, client, second["refresh_token"]).status_code == 200, "the successor is still good"
@@ -208,7 +208,7 @@ def test_revoking_a_refresh_token_ends_its_access_tokens(sim: Simulator, client:
     tokens = sim.sign_in()
     body = {"token": tokens.refresh_token, "token_type_hint": "refresh_token", "client_id": CLIENT}
     assert client.post(f"{sim.issuer}/oauth/revoke", json=body).status_code == 200
-    assert whose(sim, client, tokens.access_token) == "401"
+    assert email_of(sim, client, tokens.access_token) == "401"
 
 
 def test_an_id_token_is_exchanged_for_an_api_key(sim: Simulator, client: httpx.Client) -> None:

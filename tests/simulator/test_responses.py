@@ -65,7 +65,7 @@ def test_usage_counts_and_the_prompt_cache_recognises_a_beginning(asker: Asker) 
     assert 0 < usage["output_tokens_details"]["reasoning_tokens"] < usage["output_tokens"]
 
 
-def test_the_state_of_the_turn_is_kept(asker: Asker) -> None:
+def test_the_state_of_the_turn_is_returned(asker: Asker) -> None:
     given = asker.post(user("hi")).headers["x-codex-turn-state"]
     asker.headers["x-codex-turn-state"] = given
     assert asker.post(user("hi")).headers["x-codex-turn-state"] == given
