@@ -127,7 +127,7 @@ class Profile:
         self.backend = BackendRouter(settings, http, credentials)
         self.assistant = Assistant(
             client=self.backend,
-            identity=credentials,
+            credentials=credentials,
             models=self.backend,
             threads=ThreadStore(settings.codex_home / "codex_nb" / "threads"),
             settings=settings,

@@ -1,1 +1,1 @@
-"""One conversation: its threads, its turns and what is sent of the notebook."""
+"""Conversations with the model: threads, turns, and what is sent of the notebook."""

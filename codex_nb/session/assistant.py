@@ -2,7 +2,7 @@
 
 Whoever constructs it injects all it works with::
 
-    assistant = Assistant(client=…, identity=…, models=…, threads=ThreadStore(home / "codex_nb" / "threads"),
+    assistant = Assistant(client=…, credentials=…, models=…, threads=ThreadStore(home / "codex_nb" / "threads"),
                           settings=settings, environ=os.environ)
     async for event in assistant.turn(TurnRequest("Why?"), ports=ports, approver=approvals): …
     answer = await assistant.answer(TurnRequest("Why?"), ports=ports, approver=DenyAll())
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from codex_nb.auth.credentials import Credentials
+    from codex_nb.auth.manager import CredentialManager
     from codex_nb.config.settings import Settings
     from codex_nb.errors import AuthError
     from codex_nb.responses.limits import RateLimits, Window
@@ -63,23 +64,11 @@ if TYPE_CHECKING:
 NEAR_LIMIT_PERCENT = 90.0
 
 
-class Identity(Protocol):
-    """Whose login signs the requests."""
-
-    async def current(self) -> Credentials:
-        """Return the login, renewed when it must be; raises an AuthError."""
-        ...
-
-    def peek(self) -> Credentials | None:
-        """Return the login that is in memory, without any I/O."""
-        ...
-
-
 class ModelChoice(Protocol):
-    """Which model a question goes to."""
+    """Chooses the model of a question."""
 
     async def choose(self, wanted: str | None = None) -> Model:
-        """Return the wanted model, or the account's default; raises ModelUnavailable."""
+        """Return the requested model, or the account's default; raises ModelUnavailable."""
         ...
 
 
@@ -226,7 +215,7 @@ class Assistant:
         self,
         *,
         client: ModelClient,
-        identity: Identity,
+        credentials: CredentialManager,
         models: ModelChoice,
         threads: ThreadStore,
         settings: Settings,
@@ -238,7 +227,7 @@ class Assistant:
         self.memory = ApprovalMemory()
         self.threads = threads
         self._client = client
-        self._identity = identity
+        self._credentials = credentials
         self._models = models
         self._settings = settings
         self._environ = environ
@@ -322,7 +311,7 @@ class Assistant:
         """Ask the user to sign in during an answer; raises AccountChanged when a different account did."""
         if not needs_sign_in(error) or not await sign_in(error):
             return False
-        now = await self._identity.current()
+        now = await self._credentials.current()
         if account_digest(now) != account_digest(before):
             raise AccountChanged(
                 f"This answer was begun as {before.label}, and you have signed in as {now.label}.",
@@ -364,10 +353,10 @@ class Assistant:
     def redactor(self, credentials: Credentials | None = None) -> Redactor:
         """Return the redactor for the environment and the credentials as they are now."""
         secrets = environment_secrets(self._environ)
-        if login := credentials or self._identity.peek():
+        if current := credentials or self._credentials.peek():
             for name, value in (
-                ("the login's token", login.bearer),
-                ("the login's refresh token", login.refresh_token),
+                ("the login's token", current.bearer),
+                ("the login's refresh token", current.refresh_token),
             ):
                 if value is not None:
                     secrets[name] = SecretText(value.get_secret_value())
@@ -381,7 +370,7 @@ class Assistant:
         project = await asyncio.to_thread(
             project_instructions, settings.codex_home, request.folder, settings.project_doc_max_bytes
         )
-        credentials = await self._identity.current()
+        credentials = await self._credentials.current()
         model = await self._models.choose(request.model or settings.model)
         return ResolvedTurn(new_uuid(), request, thread, credentials, model, settings, project, wanted)
 
@@ -429,7 +418,7 @@ class Assistant:
 
     @property
     def _asking(self) -> str:
-        known = self._identity.peek()
+        known = self._credentials.peek()
         return known.identity_key if known is not None else ""
 
     def _on_limits(self, limits: RateLimits) -> Notice | None:

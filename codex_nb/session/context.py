@@ -119,7 +119,7 @@ def _variable(name: str, namespace: Mapping[str, Any]) -> ResolvedMentions:
 def variable_section(kind: Literal["mention", "variable"], title: str, said: Description) -> ContextSection:
     """Return a variable as a section; a function's digest includes its code."""
     digest_text = f"{said.text}\n{said.code}" if said.code else None
-    return ContextSection(kind, title, said.text, digest_text=digest_text, whole=said.whole)
+    return ContextSection(kind, title, said.text, digest_text=digest_text, complete=said.whole)
 
 
 def _cell(number: int, snapshot: NotebookSnapshot | None, hidden: Hidden) -> ResolvedMentions:
@@ -130,7 +130,7 @@ def _cell(number: int, snapshot: NotebookSnapshot | None, hidden: Hidden) -> Res
         return ResolvedMentions(problems=(f"cell {number} is marked codex-skip",))
     said = cell_text(replace(cell, outputs=hidden.outputs(cell.outputs)), FULL)
     return ResolvedMentions(
-        (ContextSection("mention", f"@cell:{number}", said.text, whole=said.whole),), cell_images(cell)
+        (ContextSection("mention", f"@cell:{number}", said.text, complete=said.complete),), cell_images(cell)
     )
 
 
@@ -168,7 +168,7 @@ def _text_file(name: str, content: FileContent) -> ResolvedMentions:
         f"@file:{name}",
         truncate(text, FILE_LIMIT) + more,
         digest_text=digest,
-        whole=digest is not None,
+        complete=digest is not None,
     )
     return ResolvedMentions((section,))
 
@@ -331,12 +331,12 @@ class _ContextBuilder:
         room = self._room("mention")
         for section in mentioned.sections:
             fitting = truncate(section.text, max(400, 4 * room))
-            is_whole = len(fitting) == len(section.text)
-            if not is_whole:
+            fits = len(fitting) == len(section.text)
+            if not fits:
                 self.not_sent.append(f"part of {section.title}")
-            whole = section.whole and (is_whole or section.digest_text is not None)
+            complete = section.complete and (fits or section.digest_text is not None)
             title = self.redactor(section.title)
-            cleaned = self._clean(replace(section, title=title, text=fitting, whole=whole), title)
+            cleaned = self._clean(replace(section, title=title, text=fitting, complete=complete), title)
             self._add(cleaned)
             room -= cleaned.tokens
 
@@ -390,12 +390,12 @@ class _ContextBuilder:
         shown = [(n, c) for n, c in reversed(visible) if c.source.strip() or c.outputs]
         sent = truncated = 0
         for distance, (number, cell) in enumerate(shown):
-            section, whole = self._fitting(number, cell, distance)
+            section, complete = self._fitting(number, cell, distance)
             if section is None:
                 break
             self._add(section)
             sent += 1
-            truncated += not whole
+            truncated += not complete
         self.sections.get("cell", []).reverse()
         if skipped:
             self.not_sent.append(f"{skipped} cell{'s' * (skipped > 1)} marked codex-skip")
@@ -414,7 +414,7 @@ class _ContextBuilder:
                 continue
             title = f"Cell {number}" + (f" ({cell.kind})" if cell.kind != "code" else "")
             run_label = f" [{cell.execution_count}]" if cell.execution_count else ""
-            section = ContextSection("cell", title, said.text, run_label=run_label, whole=said.whole)
+            section = ContextSection("cell", title, said.text, run_label=run_label, complete=said.complete)
             section = self._clean(section, f"cell {number}")
             if section.tokens <= room:
                 return section, said.fits
@@ -445,20 +445,20 @@ class _ContextBuilder:
     def _clean(self, section: ContextSection, place: str) -> ContextSection:
         text, found = self.redactor.redact(section.text, place)
         self.redactions += found
-        is_whole = text == section.text or section.digest_text is not None
-        return replace(section, text=text, whole=section.whole and is_whole)
+        is_same = text == section.text or section.digest_text is not None
+        return replace(section, text=text, complete=section.complete and is_same)
 
 
 def _redacted(section: ContextSection, redactor: Redactor) -> ContextSection:
     text = redactor(section.text)
     digest_text = None if section.digest_text is None else redactor(section.digest_text)
-    is_whole = text == section.text or digest_text is not None
+    is_same = text == section.text or digest_text is not None
     return replace(
         section,
         title=redactor(section.title),
         text=text,
         digest_text=digest_text,
-        whole=section.whole and is_whole,
+        complete=section.complete and is_same,
     )
 
 

@@ -62,13 +62,13 @@ def is_question(cell: Cell) -> bool:
 class CellText:
     """A cell as text.
 
-    ``fits`` tells whether nothing was truncated at this detail level; ``whole`` whether the text is all that the cell
-    shows: it has no image, no HTML, no table that was truncated when it was printed.
+    ``fits`` tells whether nothing was truncated at this detail level; ``complete`` whether the text is all that the
+    cell shows: it has no image, no HTML, no table that was truncated when it was printed.
     """
 
     text: str
     fits: bool = True
-    whole: bool = True
+    complete: bool = True
 
 
 def cell_text(cell: Cell, level: DetailLevel) -> CellText:
@@ -140,7 +140,7 @@ def tokens_of(text: str) -> int:
 class ContextSection:
     """One part of the context: a cell, a variable, an earlier question.
 
-    ``whole`` tells whether the text describes all of it; where it does not, two different things may have the same
+    ``complete`` tells whether the text describes all of it; where it does not, two different things may have the same
     text. ``digest_text`` stands for the text in the digest: of an earlier question, what was asked. ``run_label`` is
     shown beside the title but is no part of the digest: a cell's execution count changes without the cell changing.
     """
@@ -150,7 +150,7 @@ class ContextSection:
     text: str
     run_label: str = ""
     digest_text: str | None = None
-    whole: bool = True
+    complete: bool = True
 
     @cached_property
     def digest(self) -> str:
@@ -216,7 +216,7 @@ class NotebookContext:
         ``asked`` are the questions whose answers are compared elsewhere; another question's answer may be any.
         """
         return not self.is_partial and all(
-            _is_asked(section, asked) if section.kind == "question" else section.whole
+            _is_asked(section, asked) if section.kind == "question" else section.complete
             for section in self.sections
         )
 

@@ -328,7 +328,7 @@ class TurnRedactor:
 
 @dataclass
 class _Span:
-    """A secret in a text; ``value`` where it is to be taken out wherever else it stands."""
+    """A secret in a text; ``value`` when it is removed everywhere else, too."""
 
     start: int
     end: int
@@ -367,25 +367,10 @@ def _known(name: str, value: str) -> str:
 
 
 def _overlap(text: str, value: str) -> int:
-    """Return how many characters at the end of a text are a secret's beginning, when that is telling."""
-    tail = text[-(len(value) - 1) :]
-    begin = tail.find(value[:_TELLING])
-    if begin < 0:
-        return 0
-    shorter, matched = [0], 0  # Knuth, Morris and Pratt: where to go on with the value after a mismatch
-    for character in value[1:]:
-        matched = _step(value, shorter, matched, character)
-        shorter.append(matched)
-    matched = 0
-    for character in tail[begin:]:
-        matched = _step(value, shorter, matched, character)
-    return matched if matched >= _TELLING else 0
-
-
-def _step(value: str, shorter: list[int], matched: int, character: str) -> int:
-    while matched and value[matched] != character:
-        matched = shorter[matched - 1]
-    return matched + (value[matched] == character)
+    """Return how many characters at the end of a text are the beginning of a secret, when they are enough to tell."""
+    longest = min(len(text), len(value) - 1)
+    sizes = range(longest, _TELLING - 1, -1)
+    return next((size for size in sizes if text.endswith(value[:size])), 0)
 
 
 def _forms(value: str) -> Iterator[str]:

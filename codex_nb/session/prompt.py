@@ -274,9 +274,9 @@ class CellSkipped(CodexError):
     default_hint = "Remove the marker and run the cell again."
 
 
-def fix_prompt(wish: str = "") -> str:
-    """Return the prompt that asks for a corrected cell; ``wish`` is what the user adds."""
-    return f"{_FIX}\n\n{wish.strip()}" if wish.strip() else _FIX
+def fix_prompt(request: str = "") -> str:
+    """Return the prompt that asks for a corrected cell; ``request`` is what the user adds."""
+    return f"{_FIX}\n\n{request.strip()}" if request.strip() else _FIX
 
 
 def failure_data(run: Run, hidden: Hidden) -> str:
@@ -307,6 +307,6 @@ def _check(cell: Cell, hidden: Hidden, subject: str, command: str) -> None:
         )
 
 
-def explain_prompt(wish: str = "") -> str:
-    """Return the prompt that asks for an explanation of the cell above, or of what ``wish`` says."""
-    return f"{_EXPLAIN}\n\nThe question is about: {wish.strip()}" if wish.strip() else _EXPLAIN
+def explain_prompt(request: str = "") -> str:
+    """Return the prompt that asks for an explanation of the cell above, or of what ``request`` says."""
+    return f"{_EXPLAIN}\n\nThe question is about: {request.strip()}" if request.strip() else _EXPLAIN

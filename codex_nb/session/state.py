@@ -1,4 +1,4 @@
-"""The state that a view draws: the fold of a turn's events, immutable, its parts in the order they appeared."""
+"""The state that a view draws: a turn's events reduced to immutable parts, in the order in which they appeared."""
 
 from __future__ import annotations
 
@@ -102,10 +102,10 @@ class ReasoningPart:
 
 @dataclass(frozen=True, slots=True)
 class ToolPart:
-    """A tool call from its first word to its output.
+    """A tool call, from its start to its output.
 
-    ``call_number`` is this side's own name for the call, ``call_id`` the server's. ``request`` is there once the user
-    is asked, ``decision`` once decided; ``ok`` is None until the output is there.
+    ``call_number`` is our own number of the call, ``call_id`` the server's id. ``request`` is set once the user
+    is asked, ``decision`` once decided; ``ok`` is None until there is an output.
     """
 
     call_number: int
@@ -131,15 +131,15 @@ class ToolPart:
 
     @property
     def is_a_plan_being_written(self) -> bool:
-        """Whether this is, as far as can be told, a plan that is not there to be shown yet."""
+        """Whether this looks like a plan that is not complete yet."""
         return self.name == UPDATE_PLAN and self.request is None and self.output is None
 
 
 @dataclass(frozen=True, slots=True)
 class PlanPart:
-    """The turn's plan of steps, as the last call left it; it stands where the first call put it.
+    """The turn's plan of steps, as the last call left it, in the place of the first call.
 
-    ``is_over`` tells that the turn has ended: no step goes on any more.
+    ``is_over`` tells that the turn has ended: no step is in progress any more.
     """
 
     plan: Plan
@@ -160,7 +160,7 @@ Part = TextPart | ReasoningPart | ToolPart | PlanPart | NoticePart
 
 @dataclass(frozen=True, slots=True)
 class TurnState:
-    """Everything that a turn has shown so far; ``retry`` is there while a failed request waits to be repeated."""
+    """Everything that a turn has shown so far; ``retry`` is set while a failed request waits to be repeated."""
 
     started: TurnStarted | None = None
     step: int = 0
@@ -271,7 +271,7 @@ def _with_plan(state: TurnState, call_number: int) -> TurnState:
 
 
 def _plan_of(call: ToolPart) -> Plan | None:
-    # A tool of the user's own may have the name; its calls are shown as calls.
+    # A tool of the user's own may have the same name; its calls are shown as calls.
     if call.name != UPDATE_PLAN or not call.ok or call.output != SHOWN or call.request is not None:
         return None
     return plan_in(call.arguments)

@@ -97,7 +97,7 @@ async def test_an_answer_that_ran_tools_is_not_stored(tmp_path: Path) -> None:
 
 
 async def test_a_question_about_what_is_only_described_is_asked(tmp_path: Path) -> None:
-    described = NotebookContext((ContextSection("variable", "", "df: pandas.DataFrame", whole=False),))
+    described = NotebookContext((ContextSection("variable", "", "df: pandas.DataFrame", complete=False),))
     desk = LoginPrompt(tmp_path, reply(said("1")), reply(said("2", "msg_2")))
     for _ in range(2):
         events = await desk.ask("Why?", thread="nb", context=described, use_cache=True)

@@ -89,7 +89,7 @@ class LoginPrompt:
         self.settings = Settings(codex_home=home, **more)
         self.assistant = Assistant(
             client=self.client,
-            identity=self.login,
+            credentials=self.login,
             models=self.models,
             threads=ThreadStore(home / "threads"),
             answers=AnswerCache(home / "answers"),

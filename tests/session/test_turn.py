@@ -213,7 +213,7 @@ async def test_an_exception_of_the_code_is_a_result() -> None:
     assert ToolFinished(1, "ZeroDivisionError: division by zero", ok=False) in events
 
 
-async def test_secrets_are_taken_out_of_a_result_before_it_is_sent_or_shown() -> None:
+async def test_secrets_are_removed_of_a_result_before_it_is_sent_or_shown() -> None:
     turn = make_turn()
     events, last, client = await play(
         turn, reply(called("run_python", {"code": "print('s3' + 'cret')"})), reply(said("k"))
