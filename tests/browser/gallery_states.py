@@ -88,7 +88,7 @@ def call(name: str, arguments: str, call_number: int = 1) -> list[TurnEvent]:
 
 
 def asked(asking: Tool = run_python, **arguments: Any) -> list[TurnEvent]:
-    """Return a call that waits for the person's word."""
+    """Return a call that waits for the user's approval."""
     arguments = arguments or {"code": CODE}
     return [
         ToolCallStarted(1, asking.name),
@@ -257,7 +257,7 @@ WAYS: Mapping[LoginMethod, str] = {
 
 
 class OneStep:
-    """A sign-in that stands still at one step, until it is cancelled."""
+    """A sign-in that stops at one step, until it is cancelled."""
 
     def __init__(self, step: LoginStep | LoginFailed) -> None:
         self._step = step

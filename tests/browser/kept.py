@@ -52,7 +52,7 @@ PLANS = tuple(
 )
 FAULT = {"code": "invalid_prompt", "message": "This question cannot be answered."}
 FIGURE = "figure"
-"""The mark of a cell that holds an image."""
+"""The mark of a cell that contains an image."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ FIRST = 1  # the cell of the first end
 
 
 class Reader(Page):
-    """A person before JupyterLab: approves, refuses, and stops what has come halfway."""
+    """A user of JupyterLab: approves, declines, and stops an answer half-way."""
 
     stopping = False
 
@@ -233,14 +233,14 @@ def outputs_of(messages: list[dict[str, Any]]) -> list[nbformat.NotebookNode]:
 
 
 def confirm_a_code(sim: Simulator, asked_before: int) -> None:
-    """Confirm the code of the next sign-in, as the person does at another page."""
+    """Confirm the code of the next sign-in, as the user does at another page."""
     if sim.requests.wait(lambda log: log.count("/deviceauth/token") > asked_before, PATIENCE_S):
         for code in sim.waiting_device_codes():
             sim.approve_device_code(code)
 
 
 def end_the_login(sim: Simulator) -> None:
-    """Let the session end, and a person confirm the next one's code."""
+    """Expire the session, and confirm the code of the next sign-in."""
     asked_before = sim.requests.count("/deviceauth/token")
     sim.expire_access_tokens()
     sim.expire_refresh_tokens()
@@ -248,7 +248,7 @@ def end_the_login(sim: Simulator) -> None:
 
 
 def run_all(kernel: RunningKernel, sim: Simulator, notebook: nbformat.NotebookNode) -> None:
-    """Run every end's cell as a person does, and keep its outputs."""
+    """Run every end's cell as a user does, and keep its outputs."""
     reader = Reader()
     for number, ending in enumerate(ENDS, start=FIRST):
         cell = notebook.cells[number]

@@ -22,7 +22,7 @@ POLL_MS = 100  # a look at every frame would make the page draw frames that noth
 KERNEL_STATUS = (
     "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status ?? 'none'"
 )
-# Notebook 7.6 throws this by itself while it loads, before any cell has run.
+# Notebook 7.6 raises this itself while it loads, before any cell has run.
 FRONT_ENDS_OWN = "Cannot read properties of undefined (reading 'schema')"
 # JupyterLab's body has no height, which axe-core takes for a page of which nothing can be seen.
 VIOLATIONS = """async part => {
@@ -72,7 +72,7 @@ class NotebookPage:
         self._wait_until_drawn(wait_for_kernel=wait_for_kernel)
 
     def reload(self, *, wait_for_kernel: bool = False) -> None:
-        """Reload the page, as a person does in the middle of an answer."""
+        """Reload the page, as a user does in the middle of an answer."""
         self.page.reload()
         self._wait_until_drawn(wait_for_kernel=wait_for_kernel)
 
@@ -126,7 +126,7 @@ class NotebookPage:
         return self.cell(index).locator(".jp-Cell-outputArea").first
 
     def source(self, index: int) -> str:
-        """Return the text that stands in a cell now, saved or not."""
+        """Return the text that is in a cell now, saved or not."""
         return str(
             self.page.evaluate(
                 "i => window.jupyterapp.shell.currentWidget.content.widgets[i].model.sharedModel.getSource()",
@@ -186,13 +186,13 @@ class NotebookPage:
         ).first.click()
 
     def save(self) -> nbformat.NotebookNode:
-        """Save the notebook and return what the file holds now."""
+        """Save the notebook and return what the file contains now."""
         self.command("docmanager:save")
         self.page.wait_for_function(f"!({IS_DIRTY})()")
         return self.saved()
 
     def saved(self) -> nbformat.NotebookNode:
-        """Return what the file holds."""
+        """Return what the file contains."""
         return nbformat.read(self.file, as_version=4)
 
     def close_kernel(self) -> None:
@@ -216,7 +216,7 @@ class NotebookPage:
         ]
 
     def screenshot(self, name: str, *, of: Locator | None = None) -> Path:
-        """Keep a picture of the page, or of a part, in ``.artifacts/screenshots``."""
+        """Take a screenshot of the page, or of a part, in ``.artifacts/screenshots``."""
         path = ARTIFACTS / "screenshots" / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         (of or self.page).screenshot(path=path)

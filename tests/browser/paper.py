@@ -39,7 +39,7 @@ class InThePage(WebPDFExporter):  # type: ignore[misc]  # nbconvert ships no typ
 
 
 def alone(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Return a notebook that holds nothing but the outputs of one cell."""
+    """Return a notebook that contains nothing but the outputs of one cell."""
     only = nbformat.v4.new_code_cell("pass", outputs=cell.outputs)
     return nbformat.v4.new_notebook(cells=[only], metadata={"title": "Kept"})
 
@@ -74,7 +74,7 @@ def figures(resources: dict[str, Any]) -> list[str]:
 
 
 def words_of(source: str) -> str:
-    """Return a LaTeX source as the text that a person would read."""
+    """Return a LaTeX source as the text that a user would read."""
     before, text = "", source
     while text != before:
         before, text = text, STYLED.sub(r"\1", text)

@@ -61,7 +61,7 @@ class Gallery:
         return self.notebook.output(last).inner_text()
 
     def wear(self, how: str) -> None:
-        """Let the person's system turn light or dark, and the window wide or narrow."""
+        """Set the system theme to light or dark, and the window wide or narrow."""
         theme, width = HOW[how]
         self.page.set_viewport_size({"width": width, "height": HEIGHT})
         self.page.emulate_media(color_scheme=theme)
@@ -102,7 +102,7 @@ def gallery(
 
 
 def bring_about(gallery: Gallery) -> None:
-    """Do what a person does to come to some of the states."""
+    """Perform the actions that lead to some of the states."""
     for name, label in PRESSED.items():
         gallery.button(name, label).click()
     for name in UNFOLDED:

@@ -42,7 +42,7 @@ def restart(notebook: NotebookPage) -> None:
 
 
 def in_order(text: str, *parts: str) -> bool:
-    """Whether the parts stand in the text, each behind the one before."""
+    """Whether the text contains the parts in order."""
     places = [text.find(part) for part in parts]
     return -1 not in places and places == sorted(places)
 

@@ -33,7 +33,7 @@ def signed_in(kernel_environ: dict[str, str]) -> Iterator[Simulator]:
     with Simulator() as simulator:
         home = Path(kernel_environ["CODEX_HOME"])
         simulator.write_home(home)
-        first_use_notice(home)  # shown once: the picture is that of any other day
+        first_use_notice(home)  # shown once: the screenshot is that of any other day
         kernel_environ.update(simulator.environ())
         yield simulator
 

@@ -31,14 +31,14 @@ def expire(sim: Simulator) -> None:
 
 
 def plain_outputs(notebook: NotebookPage) -> list[str]:
-    """Save, and return what each output of the asking cell holds then, as plain text."""
+    """Save, and return what each output of the asking cell contains then, as plain text."""
     saved = notebook.save().cells[1].outputs
     assert "widget-view" not in str(saved)
     return [output.data["text/plain"] if "data" in output else output.text for output in saved]
 
 
 def confirm(sim: Simulator) -> str:
-    """Confirm the code that the cell shows, as the person does at the sign-in page; return the code."""
+    """Confirm the code that the cell shows, as the user does at the sign-in page; return the code."""
     assert sim.requests.wait(lambda log: log.count("/deviceauth/token") > 0, PATIENCE_S)
     (code,) = sim.waiting_device_codes()
     sim.approve_device_code(code)

@@ -16,7 +16,7 @@ ENDLESS = Scenario((Reply(stream=(Say("The beginning of a long answer.", gate="n
 
 @pytest.fixture
 def sim(kernel_environ: dict[str, str]) -> Iterator[Simulator]:
-    """Run a simulator that stands still in the middle of its answer."""
+    """Run a simulator that stops in the middle of its answer."""
     with Simulator(ENDLESS) as simulator:
         lead_to(simulator, kernel_environ)
         yield simulator

@@ -62,7 +62,7 @@ def test_the_transcript_streams_asks_for_approval_and_is_saved_as_a_bundle(
     cell = vs_code.start("%%codex\nWhat is it?")
     shown = vs_code.output(cell)
 
-    shown.locator(".codex-live em", has_text="look").wait_for()  # the response stands still in the middle
+    shown.locator(".codex-live em", has_text="look").wait_for()  # the response stops in the middle
     assert (vs_code.state(cell), sim.requests.count("/responses", "POST")) == ("running", 1)
     sim.release("middle")
     shown.get_by_role("button", name="Approve", exact=True).click()

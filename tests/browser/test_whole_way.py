@@ -70,7 +70,7 @@ def test_a_login_of_the_real_cli_answers_with_an_approval_during_the_cell(
     notebook.run(1)
     notebook.start(2)
 
-    notebook.wait_for_text(2, "I will")  # the response stands still in the middle of its text
+    notebook.wait_for_text(2, "I will")  # the response stops in the middle of its text
     assert sim.requests.count("/responses", "POST") == 1
     assert notebook.execution_count(2) is None
     sim.release("middle")

@@ -169,7 +169,7 @@ def finish(text: str = "", *, status: Any = "completed", error: str | None = Non
 
 
 def open_widgets() -> int:
-    """Return how many widgets the kernel holds."""
+    """Return the number of widgets in the kernel."""
     import ipywidgets
 
     return len(ipywidgets.widgets.widget._instances)

@@ -91,7 +91,7 @@ class CodexCli:
 
     @property
     def auth(self) -> dict[str, Any]:
-        """What auth.json holds."""
+        """What auth.json contains."""
         contents: dict[str, Any] = json.loads((self.home / "auth.json").read_text())
         return contents
 

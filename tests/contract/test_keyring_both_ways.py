@@ -37,7 +37,7 @@ def keyring(cli: CodexCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def login_in(keyring: SecretService) -> dict[str, object]:
-    """The one login that the keyring holds."""
+    """The one login that the keyring contains."""
     (item,) = keyring.items.values()
     login: dict[str, object] = json.loads(item.secret)
     return login

@@ -39,7 +39,7 @@ class AskingFrontEnd(Protocol):
 
 
 class Headless:
-    """nbclient, papermill: nobody is there."""
+    """nbclient, papermill: nobody can answer."""
 
     def run(self, kernel: RunningKernel, code: str, on_ask: Callable[[str], Answer]) -> Ran:
         """Run a cell to its end; nothing can ask."""
@@ -49,7 +49,7 @@ class Headless:
 
 
 class Console:
-    """jupyter console: a person who can type."""
+    """jupyter console: a user who can type."""
 
     cell_id: str | None = None
 
@@ -76,7 +76,7 @@ class Console:
 
 
 class Colab(Console):
-    """A front end with a document and a person who can type; the widget's half never answers."""
+    """A front end with a document and a user who can type; the widget's front end never answers."""
 
     cell_id = "asking"
 
@@ -147,7 +147,7 @@ class Page:
 
 
 def left_of(kernel: RunningKernel) -> list[str]:
-    """Return what each output of the cell that ran last holds when the notebook is saved, as plain text."""
+    """Return what each output of the cell that ran last contains when the notebook is saved, as plain text."""
     fold = OutputCollector()
     cell = kernel.published[-1]["parent_header"]["msg_id"]
     for message in kernel.published:

@@ -19,7 +19,7 @@ OUTPUTS = {"stream", "display_data", "execute_result", "error", "update_display_
 
 @dataclass
 class RunningKernel:
-    """What is received is kept by the request it belongs to, in the order it came."""
+    """The received messages by request, in order."""
 
     client: BlockingKernelClient
     manager: KernelManager

@@ -1,4 +1,4 @@
-"""Collects everything that a kernel under the leak scan holds: logs, live objects, errors with their variables.
+"""Collects everything that a kernel under the leak scan contains: logs, live objects, errors with their variables.
 
 Runs inside the kernel and writes everything to one folder, which the test reads.
 """
@@ -50,7 +50,7 @@ def _write_error(folder: Path, error: BaseException | None) -> None:
 
 
 def write_objects(folder: Path) -> int:
-    """Write down every live object of codex_nb, what it holds, and the stacks; return how many objects there were."""
+    """Record every live object of codex_nb with its contents, and all stacks; return the number of objects."""
     gc.collect()
     ours = [thing for thing in gc.get_objects() if str(type(thing).__module__).split(".")[0] == "codex_nb"]
     with (folder / "objects.txt").open("w") as file:

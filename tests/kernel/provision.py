@@ -18,7 +18,7 @@ KERNELS_DIR = ROOT / ".tiers" / "kernels"
 
 @dataclass(frozen=True)
 class KernelVersion:
-    """One column of the matrix: what is pinned; ``requirements`` is empty for whatever the outer environment holds."""
+    """One column of the matrix; ``requirements`` has the pinned packages, empty for those of the outer environment."""
 
     name: str
     requirements: tuple[str, ...] = ()
@@ -46,7 +46,7 @@ QT_CONSOLE = KernelVersion(
 
 
 def is_ready(version: KernelVersion) -> bool:
-    """Tell whether the kernel's environment exists and holds what is pinned now."""
+    """Whether the kernel's environment exists and contains what is pinned now."""
     if not version.requirements:
         return True
     stamp = KERNELS_DIR / version.name / "requirements.txt"

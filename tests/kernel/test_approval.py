@@ -277,13 +277,13 @@ def type_line(child: pexpect.spawn, line: str) -> None:
 
 
 def asked(child: pexpect.spawn) -> str:
-    """Wait for a question; return what stands above it, without colours."""
+    """Wait for a question; return what is above it, without colours."""
     child.expect_exact("Run it? ")
     return re.sub(r"\x1b\[[0-9;]*m", "", child.before)
 
 
 def held(child: pexpect.spawn, names: tuple[str, ...]) -> tuple[bool, ...]:
-    """Return which names the user's namespace holds."""
+    """Return which names the user's namespace contains."""
     type_line(child, "; ".join(f"print({name!r}, {name!r} in globals(), end='.\\n')" for name in names))
     found = []
     for name in names:

@@ -75,7 +75,7 @@ def kernel(signed_in: RunningKernel, sim: Simulator) -> RunningKernel:
 
 
 def completed(kernel: RunningKernel, code: str) -> list[str]:
-    """Press Tab where the bar stands; return what each offer makes of the cursor's line."""
+    """Press Tab at the bar; return the line with each completion."""
     before, _, after = code.partition("|")
     request = kernel.request("complete_request", {"code": before + after, "cursor_pos": len(before)})
     reply = kernel.reply(request)

@@ -33,7 +33,7 @@ CALLS: Mapping[str, dict[str, Any]] = {
 SHOWS = {"run_python": "it ran", "inspect": "8848", "read_file": "the notes", "list_files": "notes.txt"}
 SHOWS["update_plan"] = "Plan updated"
 LOOKS = {"inspect", "read_file", "list_files"}
-# A thread of the user's own tells, while the cell runs, whether the namespace holds what the model's code plants.
+# A thread of the user reports, while the cell runs, whether the namespace contains what the model's code sets.
 WATCH = """
 import threading, time
 from pathlib import Path
@@ -95,7 +95,7 @@ def kernel(signed_in: RunningKernel, sim: Simulator, folder: Path) -> RunningKer
 
 
 def saw_the_plant(folder: Path) -> bool:
-    """Ask the kernel's watching thread whether the namespace holds the plant now."""
+    """Ask the watching thread whether the namespace contains the value now."""
     (folder / "look").touch()
     deadline = time.monotonic() + 20
     while not (folder / "saw").exists():

@@ -107,7 +107,7 @@ def prompt(number: int) -> str:
     return rf"In \[{color}{number}{color}\]: "
 
 
-# Runs without a person
+# Unattended runs
 
 
 def by_nbclient(
@@ -299,7 +299,7 @@ def frames(kernel: RunningKernel) -> int:
 
 
 def outputs_left(kernel: RunningKernel) -> list[dict[str, Any]]:
-    """Return the outputs as a front end holds them at the end: data by type, a stream's text under ``stream``."""
+    """Return the outputs as a front end has them at the end: data by type, a stream's text under ``stream``."""
     outputs: list[dict[str, Any]] = []
     shown: dict[str, dict[str, Any]] = {}
     for message in kernel.published:

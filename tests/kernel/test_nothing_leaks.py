@@ -159,7 +159,7 @@ class Scene:
 
     @contextmanager
     def unlocked(self) -> Iterator[None]:
-        """Take away at the end whatever stands where a file should."""
+        """Remove the obstacle in place of a file at the end."""
         yield
         for name in ("auth.json", "auth.lock"):
             path = self.home / name

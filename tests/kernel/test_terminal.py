@@ -37,7 +37,7 @@ def terminal(request: pytest.FixtureRequest) -> Iterator[pexpect.spawn]:
 
 
 def type_line(child: pexpect.spawn, line: str) -> None:
-    """Type a line as a person does; the full prompt takes carriage return for the Enter key."""
+    """Type a line as a user does; the full prompt takes carriage return for the Enter key."""
     child.send(line + "\r")
 
 

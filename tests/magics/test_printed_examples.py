@@ -44,7 +44,7 @@ reviews = texts = ["Very good.", "Very bad."]
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
-    """Return the fenced blocks of a page: the language and what stands in it."""
+    """Return the fenced blocks of a page: the language and what is in it."""
     return FENCE.findall(page.read_text())
 
 
@@ -99,14 +99,14 @@ def test_the_cells_of_the_readme_run(notebook: Notebook, sim: Simulator) -> None
 
 
 class Keyboard(io.StringIO):
-    """A person's terminal."""
+    """A user's terminal."""
 
     def isatty(self) -> bool:
         return True
 
 
 def confirm(sim: Simulator) -> None:
-    """Confirm the next device code, as the person does at the page."""
+    """Confirm the next device code, as the user does at the page."""
     sim.requests.wait(lambda log: log.count("/deviceauth/token") > 0, 30)
     for code in sim.waiting_device_codes():
         sim.approve_device_code(code)

@@ -48,7 +48,7 @@ class PythonVersion:
 
     @property
     def stamp(self) -> Path:
-        """What says that the environment is whole, and what it holds."""
+        """The stamp of a complete environment, with its requirements."""
         return self.home / "requirements.txt"
 
 
@@ -72,7 +72,7 @@ def requirements() -> list[str]:
 
 
 def is_ready(version: PythonVersion) -> bool:
-    """Tell whether the environment is there, holds what the test extra asks for now, and lies where it was made."""
+    """Whether the environment exists in its place, with the current requirements of the test extra."""
     return version.stamp.exists() and version.stamp.read_text() == _stamp(version) and version.python.exists()
 
 

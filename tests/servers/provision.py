@@ -65,7 +65,7 @@ SERVERS: Mapping[str, Callable[[], Path]] = {
 
 
 def _environment(name: str, requirement: str) -> Path:
-    """Make a virtual environment that holds the requirement; a stamp tells that it was finished."""
+    """Create a virtual environment with the requirement; a stamp marks it as complete."""
     home = HOME / name
     stamp = home / "requirement.txt"
     if not (stamp.exists() and stamp.read_text() == requirement):
