@@ -1,4 +1,4 @@
-"""Every public name, used as the documentation shows it. ``make check`` checks this file with pyright in strict mode."""
+"""Every public name, used as documented. ``make check`` checks this file with pyright in strict mode."""
 
 from __future__ import annotations
 
