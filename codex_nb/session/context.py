@@ -27,11 +27,17 @@ from codex_nb.session.notebook_context import (
     tokens_of,
 )
 from codex_nb.session.outbound import secret_values_in
-from codex_nb.tools.describe import Description, Detail, description, imported_modules, is_user_variable
+from codex_nb.tools.describe import (
+    Description,
+    Detail,
+    description,
+    imported_modules,
+    is_user_variable,
+    secrets_of_namespace,
+)
 from codex_nb.tools.files import FileContent, FileRefused, read_bounded, read_notebook, real_path
 from codex_nb.tools.hiding import hidden_in, is_notebook
 from codex_nb.tools.outputs import truncate
-from codex_nb.tools.secret_values import secrets_of_namespace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus, urlsplit
 
 from codex_nb.responses.request import Outbound
-from codex_nb.tools.secret_names import is_secret_name
+from codex_nb.tools.secret_names import SHORTEST, is_known_everywhere, is_secret_name
 from codex_nb.tools.secret_patterns import assigned_secrets, holds_key, keys_in, may_assign
-from codex_nb.tools.secret_values import SHORTEST, is_known_everywhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -40,7 +40,7 @@ _TEXT_MAGICS = frozenset(
 )
 
 
-def words_of(text: str) -> frozenset[str]:
+def identifiers_in(text: str) -> frozenset[str]:
     """Return every word that could be a name."""
     return frozenset(unicodedata.normalize("NFKC", word) for word in _WORD.findall(text))
 
@@ -51,24 +51,24 @@ def bound_names(source: str) -> frozenset[str]:
 
     Of a cell that cannot be parsed these are all the words in it.
     """
-    tree = parsed(source)
+    tree = parse_cell(source)
     if tree is None:
-        return words_of(source)
+        return identifiers_in(source)
     return frozenset(_bound_in(tree))
 
 
 @functools.lru_cache(maxsize=_TREES)
-def parsed(source: str) -> ast.Module | None:
+def parse_cell(source: str) -> ast.Module | None:
     """Return the syntax tree of a cell, its magics and shell commands turned into calls as IPython does."""
     tree = _tree(source)
     if tree is None:
-        transformed = as_python(source)
+        transformed = to_python(source)
         tree = None if transformed is None else _tree(transformed)
     return tree
 
 
 @functools.lru_cache(maxsize=_TREES)
-def as_python(source: str) -> str | None:
+def to_python(source: str) -> str | None:
     """Return the Python that IPython makes of a cell, None where it cannot."""
     from IPython.core.inputtransformer2 import TransformerManager
 
@@ -153,7 +153,7 @@ def _bound_by_magic(name: str, line: str, body: str) -> set[str]:
     if name not in _READING_MAGICS:
         names |= bound_names(line)
     if name not in _READING_MAGICS | _PYTHON_MAGICS:
-        names |= words_of(line)
+        names |= identifiers_in(line)
     if name not in _TEXT_MAGICS:
         names |= bound_names(body)
     return names
@@ -198,7 +198,7 @@ class BindingFlow:
         """
         if not any(name in source for name in (*self.hidden, *self.derived)):
             return
-        tree = parsed(source)
+        tree = parse_cell(source)
         for statement in tree.body if tree is not None else ():
             self._follow(statement, succeeded=succeeded)
 
@@ -239,7 +239,7 @@ def _used(statement: ast.stmt) -> set[str]:
             used.add(node.target.id)
         elif isinstance(node, ast.Call):
             for _, line, body in _magic_calls(node):
-                used |= words_of(line) | words_of(body)
+                used |= identifiers_in(line) | identifiers_in(body)
     return used
 
 
@@ -250,7 +250,7 @@ CELL_LEFT_OUT = "[left out: this cell is marked codex-skip]"
 NOTEBOOK_LIMIT = 100_000_000  # bytes of a notebook's file that is read
 _WRAPPINGS = 20
 _SKIP_COMMENT = re.compile(r"^[^\S\n]*+(?:#++|<!--|//)[^\S\n]*+codex-skip\b", re.MULTILINE)
-# IPython's own names for what cells said and showed: In, Out, _, _3, _i, _i3, …
+# IPython's own names for the inputs and outputs of cells: In, Out, _, _3, _i, _i3, …
 _HISTORY = re.compile(r"In|Out|_+|_ih|_oh|_i+|_i?\d+")
 _FRAME = re.compile(r"[\s|]*(?:File |Cell In ?\[|Input In ?\[|<ipython-input)")
 _IN_FRAME = re.compile(r"-+>|\s*\|\s\s|(?!\s*\|)\s")
@@ -258,7 +258,7 @@ _QUOTED = re.compile(r"[\s|│❱]*(?:-+>\s*)?(?:\d+\s+)?[\s│]*(?P<code>.*?)[\
 _NUMBERED = re.compile(r"[ \d]{6}\d |-+> ?\d+ ")
 _VALUE = re.compile(r" {8}(?!\s*\d+\s)(?P<of>.*?) = ")
 _CUT = re.compile(r"… \[[\d,]+ characters left out\] …")
-_TELLING = re.compile(r"[^\W\d_]")
+_LETTER = re.compile(r"[^\W\d_]")
 
 
 def is_skipped(cell: Cell) -> bool:
@@ -318,8 +318,8 @@ class Hidden:
                 return {**output, "text": self.text(text if isinstance(text, str) else "".join(text))}
             case _:
                 data = output.get("data") or {}
-                texts = {kind: self.text(said) for kind, said in data.items() if isinstance(said, str)}
-                texts = {kind: said for kind, said in texts.items() if kind.startswith("text/")}
+                texts = {kind: self.text(text) for kind, text in data.items() if isinstance(text, str)}
+                texts = {kind: text for kind, text in texts.items() if kind.startswith("text/")}
                 return {**output, "data": {**data, **texts}} if texts else output
 
     def text(self, text: str) -> str:
@@ -328,36 +328,38 @@ class Hidden:
             return text
         lines = strip_ansi(text).split("\n")
         hidden = [self._quotes(lines, place) for place in range(len(lines))]
-        told: list[str] = []
+        kept: list[str] = []
         for start, end in _blocks(lines):
             frame = lines[start:end]
             if not _FRAME.match(frame[0]):
-                told.append(LINE_LEFT_OUT if hidden[start] else frame[0])
+                kept.append(LINE_LEFT_OUT if hidden[start] else frame[0])
             elif any(hidden[start:end]):
-                told.append(FRAME_LEFT_OUT)
-            elif any(map(self._tells_value, frame)):
-                told += [frame[0].partition("(")[0], *filter(_NUMBERED.match, frame)]
+                kept.append(FRAME_LEFT_OUT)
+            elif any(map(self._shows_hidden_value, frame)):
+                kept += [frame[0].partition("(")[0], *filter(_NUMBERED.match, frame)]
             else:
-                told += frame
-        return text if told == lines else "\n".join(told)
+                kept += frame
+        return text if kept == lines else "\n".join(kept)
 
-    def _tells_value(self, line: str) -> bool:
+    def _shows_hidden_value(self, line: str) -> bool:
         """Whether a line of a verbose traceback tells the value of a hidden name."""
-        told = _VALUE.match(line)
-        return told is not None and bool(words_of(told["of"]) & (self.names - self.mentioned))
+        assignment = _VALUE.match(line)
+        return assignment is not None and bool(
+            identifiers_in(assignment["of"]) & (self.names - self.mentioned)
+        )
 
     def _quotes(self, lines: Sequence[str], place: int) -> bool:
         """Whether a line quotes a skipped cell; beside a mark of what was left out, a part of its line will do."""
         quoted = _QUOTED.fullmatch(lines[place])
-        said = _squeezed(quoted["code"] if quoted else "")
-        if said in self.lines or _squeezed(lines[place]) in self.lines:
+        code = _collapse_whitespace(quoted["code"] if quoted else "")
+        if code in self.lines or _collapse_whitespace(lines[place]) in self.lines:
             return True
-        if _TELLING.search(said) is None:
+        if _LETTER.search(code) is None:
             return False
         if place + 1 < len(lines) and _CUT.fullmatch(lines[place + 1].strip()):
-            return any(line.startswith(said) for line in self.lines)
+            return any(line.startswith(code) for line in self.lines)
         if place and _CUT.fullmatch(lines[place - 1].strip()):
-            return any(line.endswith(said) for line in self.lines)
+            return any(line.endswith(code) for line in self.lines)
         return False
 
     def notebook(self, text: str) -> str:
@@ -414,17 +416,17 @@ def hidden_in(snapshot: NotebookSnapshot | None, runs: Iterable[Run] | None = No
         else:
             flow.follow(run.cell.source, succeeded=run.succeeded)
     texts = marked.sources | {run.cell.source.strip() for run in skipped}
-    sources = texts | {python.strip() for text in texts if (python := as_python(text)) is not None}
-    shown = {line for cell in cells if not marked.skips(cell) for line in _lines(cell.source)}
-    lines = {line for source in sources for line in _lines(source)} - shown
+    sources = texts | {python.strip() for text in texts if (python := to_python(text)) is not None}
+    shown = {line for cell in cells if not marked.skips(cell) for line in _code_lines(cell.source)}
+    lines = {line for source in sources for line in _code_lines(source)} - shown
     return replace(marked, names=frozenset(flow.hidden), lines=frozenset(lines), sources=frozenset(sources))
 
 
-def _lines(source: str) -> Iterator[str]:
-    return (line for line in map(_squeezed, source.splitlines()) if _TELLING.search(line))
+def _code_lines(source: str) -> Iterator[str]:
+    return (line for line in map(_collapse_whitespace, source.splitlines()) if _LETTER.search(line))
 
 
-def _squeezed(line: str) -> str:
+def _collapse_whitespace(line: str) -> str:
     return " ".join(line.split())
 
 

@@ -26,7 +26,7 @@ _BOUNDARY = re.compile(
 )
 
 
-def set_of(words: str) -> frozenset[str]:
+def word_set(words: str) -> frozenset[str]:
     """Return the words of a text."""
     return frozenset(words.split())
 
@@ -45,13 +45,13 @@ _PAIRS = frozenset(
     {("seed", "phrase"), ("recovery", "phrase")}
     | {(first, last) for first in ("connection", "conn") for last in ("string", "str", "url", "uri")}
 )
-_NEUTRAL = set_of(
+_NEUTRAL = word_set(
     "b64 backup base bytes default dev encoded header headers hex live local main new old prod production raw"
     " staging str string test val value values"
 )
 
 # What a name is about that ends in one of these: a limit, a place, a label, not the secret itself.
-_ABOUT = set_of(
+_ABOUT = word_set(
     "age at backend backends balance based bounds budget category class classes classification column columns"
     " consent cost count counts created date dir domain duration embedding embeddings enabled env error errors"
     " exists expires expiration expired expiry field fields file filename files filter format freq frequency func"
@@ -65,12 +65,12 @@ _ABOUT = set_of(
 )
 _CARRIES_ITS_KEY = frozenset({"webhook", "webhooks", "connection"})
 _ADDRESSES = frozenset({"url", "urls", "uri", "host", "path", "domain"})
-_QUANTITIES = set_of(
+_QUANTITIES = word_set(
     "avg count has is len length max mean median min n no num number per size std sum total use uses"
 )
 
 # Whose key, token or pass it is: with one of these before it, it opens something.
-_OWNERS = set_of(
+_OWNERS = word_set(
     "access account admin adm aes airtable algolia alpaca anthropic api app application auth aws azure bearer"
     " binance bot bucket census cipher claude client cloudflare coinbase cohere consumer crypt crypto csrf"
     " databricks datadog db deepgram deepseek deploy deployment devops discord docker dropbox elastic elevenlabs"
@@ -84,20 +84,20 @@ _OWNERS = set_of(
     " twitter upload user vault vercel voyage wandb weather weaviate webhook wifi write xai xsrf youtube"
 )
 # Keys of data, not of doors.
-_OF_DATA = set_of(
+_OF_DATA = word_set(
     "cache candidate category city column composite country customer date day dict dimension employee event"
     " foreign geo group hash index item join json line location lookup map merge month natural order parent"
     " partition primary product public range region route row shard shift sort store surrogate time unique year"
 )
 _KEYS_OF_ROWS = frozenset({("key", "user"), ("key", "org")})
 # Tokens of a text, or of a coin.
-_OF_TEXT = set_of(
+_OF_TEXT = word_set(
     "added blank bos cached class cls completion context cur current decoder encoder end eos extra first"
     " generated image img input last mask new next oov output pad patch pred predicted prefix prev previous prompt"
     " raw reasoning sep separator single sos source special src start stop sub suffix target tgt thinking top unk"
     " vocab word"
 )
-_OTHER_PASSES = set_of(
+_OTHER_PASSES = word_set(
     "all backward band boarding bus by current day did each exam final first forward high last low max multi next"
     " one prev previous season second ski single test third this touchdown two will"
 )
@@ -113,7 +113,7 @@ def is_secret_name(name: object) -> bool:
 
 
 def is_withheld(value: Any) -> bool:
-    """Whether a value under a secret name is not told: None, truth values, fractions and small numbers are."""
+    """Whether a value under a secret name is withheld: not None, truth values, fractions and small numbers."""
     kind = type(value)
     if kind is int:
         return not -_SMALLEST_NUMBER < int(value) < _SMALLEST_NUMBER
@@ -122,17 +122,17 @@ def is_withheld(value: Any) -> bool:
 
 def names_a_password(name: str) -> bool:
     """Whether a secret name is one of a password or its like, which may be an ordinary word."""
-    return any(map(_is_password, words_of(name[-_LONGEST_NAME:])))
+    return any(map(_is_password, split_words(name[-_LONGEST_NAME:])))
 
 
-def words_of(name: str) -> list[str]:
+def split_words(name: str) -> list[str]:
     """Return the words of a name in lower case, without numbers."""
     return [word.casefold() for word in _BOUNDARY.split(name) if word and not word.isdigit()]
 
 
 @lru_cache(maxsize=4096)
 def _is_secret(name: str) -> bool:
-    words = words_of(name)
+    words = split_words(name)
     if not words or words[0] in _QUANTITIES:
         return False
     is_address = not _CARRIES_ITS_KEY.isdisjoint(words)
@@ -162,8 +162,8 @@ def _opens(words: list[str], place: int, *, capitals: bool) -> bool:
     if not kind or (owner in _OWNERS and (kind, owner) not in _KEYS_OF_ROWS):
         return bool(kind)
     if kind == "token":
-        is_told_whose = not after or after in _OWNERS or capitals
-        return is_told_whose and owner not in _OF_TEXT | _OF_DATA and (capitals or word == "token")
+        has_known_owner = not after or after in _OWNERS or capitals
+        return has_known_owner and owner not in _OF_TEXT | _OF_DATA and (capitals or word == "token")
     return kind in {"key", "pat"} and capitals and owner not in _OF_DATA
 
 
@@ -176,3 +176,61 @@ def _kind_and_owner(word: str, before: str) -> tuple[str, str]:
         if stem.endswith(kind) and stem.removesuffix(kind) in _OWNERS:
             return kind, stem.removesuffix(kind)
     return "", ""
+
+
+SHORTEST = 6
+LONGEST = 5_000
+_SHORTEST_ORDINARY = 8
+_PLACEHOLDER = re.compile(
+    r"<[^<>]*>|\[[^\[\]]*\]|\$?\{[^{}]*\}|%\w*%?|[A-Z]+(?:_[A-Z]+)+|[xX*.…?_-]+|(?:your|my|the|some|an?)[ _-].*",
+    re.DOTALL,
+)
+_LOCATION = re.compile(r"~|\.{0,2}/|[A-Za-z]:[\\/]|[A-Za-z][\w+.-]{1,20}://")
+_WORDS = re.compile(r"[^\W\d_]+(?:[ _.,:;!?'-]+[^\W\d_]+)*[.!?]?")
+_RUN = re.compile(r"[A-Za-z0-9]+")
+_CLASSES = re.compile(r"\d+|[a-z]+|[A-Z]+")
+# Passwords so common that they are words of the notebook as well.
+_COMMON = word_set(
+    "password passwort postgres postgresql changeme username localhost required disabled optional default example"
+    " database anonymous administrator undefined not-set assigned redacted replicate databricks"
+)
+
+
+def is_placeholder(value: str) -> bool:
+    """Whether a value only keeps a place: ``<token>``, ``YOUR_KEY``, ``xxxx``."""
+    return _PLACEHOLDER.fullmatch(value) is not None
+
+
+def is_opaque(value: str) -> bool:
+    """Whether a text looks made by a machine: letters and digits in turns, or long and without words."""
+    for run in _RUN.findall(value[:LONGEST]):
+        changes = len(_CLASSES.findall(run)) - 1
+        digits = sum(character.isdigit() for character in run)
+        if digits and (changes > 1 or (changes and digits > 3)) and len(value) >= _SHORTEST_ORDINARY:  # noqa: PLR2004 -- "resnet50" is a name, "a8f3" and "abc12345" are none
+            return True
+        if len(run) >= 16 and changes * 3 >= len(run):  # noqa: PLR2004 -- "aBcDeFgHiJkLmNoP"; CamelCase changes less often
+            return True
+    return False
+
+
+def is_secret_value(name: str, value: str) -> bool:
+    """Whether a value is taken out where it stands under a secret name: not an ordinary word, not a placeholder."""
+    if is_placeholder(value) or "[redacted:" in value:
+        return False
+    if names_a_password(name):
+        return len(value) > 3  # noqa: PLR2004 -- "yes", "no", "x"
+    if any(map(str.isspace, value)):
+        return False
+    return is_opaque(value) or (len(value) >= _SHORTEST_ORDINARY and not _WORDS.fullmatch(value))
+
+
+def is_known_everywhere(name: str, value: str) -> bool:
+    """Whether a value under a secret name is taken out wherever else it stands, because it can mean nothing else."""
+    if not SHORTEST <= len(value) <= LONGEST or not is_secret_value(name, value):
+        return False
+    if _LOCATION.match(value):
+        return "webhook" in name.casefold() and "://" in value
+    if not names_a_password(name):
+        return is_opaque(value)
+    is_telling = len(value) >= _SHORTEST_ORDINARY or (not value.isdigit() and any(map(str.isdigit, value)))
+    return is_telling and value.casefold() not in _COMMON

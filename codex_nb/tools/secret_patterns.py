@@ -8,8 +8,16 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from codex_nb.tools.secret_names import STEMS, is_secret_name, names_a_password
-from codex_nb.tools.secret_values import LONGEST, SHORTEST, is_opaque, is_placeholder, is_secret_value
+from codex_nb.tools.secret_names import (
+    LONGEST,
+    SHORTEST,
+    STEMS,
+    is_opaque,
+    is_placeholder,
+    is_secret_name,
+    is_secret_value,
+    names_a_password,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

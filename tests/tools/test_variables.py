@@ -242,4 +242,4 @@ def test_the_shells_own_names_and_modules_are_not_the_users() -> None:
     }
     assert [name for name, value in namespace.items() if is_user_variable(name, value)] == ["x", "describe"]
     assert imported_modules(namespace) == "numpy as np, pandas as pd, time"
-    assert variables.class_text(None) == ""
+    assert variables.first_line(None) == ""
