@@ -30,7 +30,7 @@ from codex_nb.session.outbound import secret_values_in
 from codex_nb.tools.describe import (
     Description,
     Detail,
-    description,
+    describe,
     imported_modules,
     is_user_variable,
     secrets_of_namespace,
@@ -118,7 +118,7 @@ def resolve_mentions(
 def _variable(name: str, namespace: Mapping[str, Any]) -> ResolvedMentions:
     if name not in namespace:
         return ResolvedMentions()
-    said = description(name, namespace[name], Detail.FULL)
+    said = describe(name, namespace[name], Detail.FULL)
     return ResolvedMentions((variable_section("mention", f"@{name}", said),))
 
 
@@ -378,7 +378,7 @@ class _ContextBuilder:
         for number, name in enumerate(known[:_LISTED_VARIABLES]):
             detail = Detail.NORMAL if number < _DETAILED_VARIABLES else Detail.LINE
             for level in (detail, Detail.LINE):
-                said = description(name, namespace[name], level)
+                said = describe(name, namespace[name], level)
                 section = self._clean(variable_section("variable", "", said), f"variable {name}")
                 if section.tokens <= room:
                     self._add(section)

@@ -1,1 +1,1 @@
-"""What the model may do, and with whose consent."""
+"""Tools: what the model may do, and with what approval."""

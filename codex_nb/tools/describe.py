@@ -57,13 +57,8 @@ class Description:
     code: str = ""
 
 
-def describe(name: str, value: object, detail: Detail = Detail.NORMAL) -> str:
-    """Say what a variable is; nothing of its own code is run, and a value that cannot be read is named all the same."""
-    return description(name, value, detail).text
-
-
-def description(name: str, value: object, detail: Detail = Detail.NORMAL) -> Description:
-    """Return what :func:`describe` says, and whether it says all of the value."""
+def describe(name: str, value: object, detail: Detail = Detail.NORMAL) -> Description:
+    """Describe a variable without running code of its own; a value that cannot be read is described by its type."""
     code, is_secret = "", is_secret_name(name) and is_withheld(value)
     try:
         lines = _withheld(value) if is_secret else _lines(value, detail)
@@ -81,7 +76,7 @@ def _limit(detail: Detail) -> int:
 
 
 def _withheld(value: Any) -> list[str]:
-    """Say what kind of thing has a secret name: its size, never what it holds."""
+    """Describe what has a secret name by its type and size, never by its contents."""
     kind = type(value)
     if kind is types.FunctionType or issubclass(kind, type):
         return _lines(value, Detail.LINE)

@@ -1,7 +1,7 @@
-"""Reading files whose contents are sent: ``read_file`` and ``list_files`` of the model, and whatever else is read.
+"""Reading files whose contents are sent: the tools ``read_file`` and ``list_files``, and all other reading.
 
-The model looks at the notebook's folder, and nowhere else. Links are followed before the place is checked, hidden files
-and folders are passed over, and so are files that hold credentials by their name. Whatever is sent of a file has been
+The model reads the notebook's folder, and nothing else. Links are resolved before the path is checked; hidden files and
+folders are skipped, and so are files whose name says that they hold credentials. Whatever is sent of a file has been
 read by :func:`read_bounded`.
 """
 

@@ -1,4 +1,4 @@
-"""Hidden cells: what cells marked codex-skip bind, and what is kept out of everything that is sent."""
+"""Hidden cells: what cells marked codex-skip bind, and what is removed from everything that is sent."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def _owner(node: ast.Attribute | ast.Subscript) -> set[str]:
 
 
 def _evaluated_with(node: ast.AST) -> list[ast.AST]:
-    """Return the nodes inside of a node that belong to the same scope, or reach out of their own."""
+    """Return the child nodes that bind names in the same scope."""
     match node:
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef() | ast.Lambda():
             body: list[ast.AST] = [node.body] if isinstance(node, ast.Lambda) else [*node.body]
@@ -160,7 +160,7 @@ def _bound_by_magic(name: str, line: str, body: str) -> set[str]:
 
 
 def _magic_calls(node: ast.Call) -> Iterator[tuple[str, str, str]]:
-    """Yield a call of IPython's that runs a magic as its name, its line and its body."""
+    """Yield the name, the line and the body of the magic that an IPython call runs."""
     called = node.func
     if isinstance(called, ast.Attribute) and called.attr in {"run_line_magic", "run_cell_magic"}:
         texts = [str(each.value) for each in node.args if isinstance(each, ast.Constant)]
@@ -180,18 +180,18 @@ def _public(module: str) -> set[str]:
 
 @dataclass
 class BindingFlow:
-    """Follows names from run to run: ``hidden`` are kept out, ``derived`` were made from those by ordinary cells."""
+    """Follows names from run to run: ``hidden`` are not sent, ``derived`` were made from those by ordinary cells."""
 
     hidden: set[str] = field(default_factory=set)
     derived: set[str] = field(default_factory=set)
 
     def hide(self, names: AbstractSet[str]) -> None:
-        """Take in what a cell that is kept out has bound."""
+        """Add what a hidden cell has bound."""
         self.hidden |= names
         self.derived -= names
 
     def follow(self, source: str, *, succeeded: bool) -> None:
-        """Take in what an ordinary cell did with the names.
+        """Follow what an ordinary cell did with the names.
 
         A plain name for a hidden value is hidden like it. A hidden name is an ordinary one again once a statement that
         is sure to have run binds it from nothing that was hidden or made from it.
@@ -268,10 +268,10 @@ def is_skipped(cell: Cell) -> bool:
 
 @dataclass(frozen=True)
 class Hidden:
-    """What is kept out of one question.
+    """What is not sent with one question.
 
     ``names`` are variables, ``lines`` what tracebacks quote, ``cells`` the ids and ``sources`` the texts of cells;
-    ``mentioned`` are the names that the user's own words resolve_mentions in all the same.
+    ``mentioned`` are the names that the user mentions, which are sent all the same.
     """
 
     names: frozenset[str] = frozenset()
@@ -342,14 +342,14 @@ class Hidden:
         return text if kept == lines else "\n".join(kept)
 
     def _shows_hidden_value(self, line: str) -> bool:
-        """Whether a line of a verbose traceback tells the value of a hidden name."""
+        """Whether a line of a verbose traceback shows the value of a hidden name."""
         assignment = _VALUE.match(line)
         return assignment is not None and bool(
             identifiers_in(assignment["of"]) & (self.names - self.mentioned)
         )
 
     def _quotes(self, lines: Sequence[str], place: int) -> bool:
-        """Whether a line quotes a skipped cell; beside a mark of what was left out, a part of its line will do."""
+        """Whether a line quotes a skipped cell; next to a truncation mark, part of a line is enough."""
         quoted = _QUOTED.fullmatch(lines[place])
         code = _collapse_whitespace(quoted["code"] if quoted else "")
         if code in self.lines or _collapse_whitespace(lines[place]) in self.lines:
@@ -365,7 +365,7 @@ class Hidden:
     def notebook(self, text: str) -> str:
         """Return the text of a notebook's file without the skipped cells in it.
 
-        Raises ValueError, which says why, for a text that may have such cells and cannot be parsed.
+        Raises ValueError for a text that may have such cells and cannot be parsed.
         """
         if SKIP_TAG not in text and not self.sources:
             return text
@@ -391,9 +391,9 @@ def is_notebook(path: Path) -> bool:
 
 
 def hidden_in(snapshot: NotebookSnapshot | None, runs: Iterable[Run] | None = None) -> Hidden:
-    """Decide what is kept out; ``runs`` is what ran in this kernel in the order of time.
+    """Decide what is not sent; ``runs`` is what ran in this kernel, oldest first.
 
-    Without ``runs`` the notebook's cells are taken to have run in their order. A run is kept out that had the mark
+    Without ``runs`` the notebook's cells are taken to have run in their order. A run is hidden that had the mark
     then, or whose cell has it now.
     """
     cells = snapshot.cells if snapshot is not None else ()

@@ -1,4 +1,4 @@
-"""``inspect``: the model looks at variables without running any code of theirs."""
+"""``inspect``: the model inspects variables without running any code of theirs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def inspect_variables(namespace: Mapping[str, Any], names: list[str], hidden: Hi
     shown = hidden.visible(namespace)
     if not names:
         known = [name for name, value in shown.items() if is_user_variable(name, value)]
-        lines = [describe(name, shown[name], Detail.LINE) for name in known[:_LISTED]]
+        lines = [describe(name, shown[name], Detail.LINE).text for name in known[:_LISTED]]
         if len(known) > _LISTED:
             lines.append(f"… {len(known)} variables in all")
         return ToolResult("\n".join(lines) or "(no variables)")
@@ -63,7 +63,7 @@ def inspect_variables(namespace: Mapping[str, Any], names: list[str], hidden: Hi
 
 
 def _description(name: str, value: object, hidden: Hidden) -> str:
-    text = describe(name, value, Detail.FULL)
+    text = describe(name, value, Detail.FULL).text
     if type(value) is not types.FunctionType:
         return text
     try:

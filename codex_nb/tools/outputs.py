@@ -18,10 +18,10 @@ _USER_FRAMES = 3
 _LIBRARY_FRAMES = 2
 _LIBRARY_PATHS = ("site-packages", "dist-packages", "/lib/python", "\\lib\\")
 _MARK = re.compile(r"\n… \[(\d[\d,]{0,20}) characters left out\] …\n")
-_MARKED_BEFORE = 100_000  # texts that were shortened once are not longer than this
+_MARKED_BEFORE = 100_000  # texts that were truncated once are not longer than this
 _TEXT_TYPES = ("text/plain", "text/markdown", "text/latex", "application/json")
 TRUNCATION_MARK_END = " left out] …"
-"""Ends the mark where a text was shortened."""
+"""The end of the mark that stands where a text was truncated."""
 _ELISION = re.compile(r"\.\.|…")  # what stands for the middle of a printed table or array
 _PLAIN_TYPES = ("text/plain", "text/markdown", "text/latex")
 
@@ -40,7 +40,7 @@ def truncate(text: str, limit: int) -> str:
 
 
 def join_multiline(value: object, limit: int) -> str:
-    """Return a multiline value of nbformat as one string, shortened."""
+    """Return a multiline value of nbformat as one string, truncated."""
     if isinstance(value, str):
         return truncate(value, limit)
     if isinstance(value, list | tuple):
@@ -79,7 +79,7 @@ def _last(parts: Sequence[str], size: int) -> str:
 
 
 def strip_ansi(text: str) -> str:
-    """Take away terminal colours and the lines that a progress bar has overwritten."""
+    """Remove terminal colours and the lines that a progress bar has overwritten."""
     if "\x1b" not in text and "\r" not in text:
         return text
     return "\n".join(map(_last_state, _ANSI.sub("", text).replace("\r\n", "\n").split("\n")))
@@ -91,7 +91,7 @@ def _last_state(line: str) -> str:
 
 
 def output_text(output: Mapping[str, Any], limit: int) -> str:
-    """Return what an output shows as text of at most about ``limit`` characters; empty for an image alone."""
+    """Return an output as text of at most about ``limit`` characters; empty for an image alone."""
     match output.get("output_type"):
         case "stream":
             return strip_ansi(join_multiline(output.get("text", ""), limit)).rstrip("\n")
@@ -104,7 +104,7 @@ def output_text(output: Mapping[str, Any], limit: int) -> str:
 
 
 def shows_everything(output: Mapping[str, Any], text: str) -> bool:
-    """Whether the text of an output is all that it shows: no other form of it, and nothing left out of a table."""
+    """Whether the text of an output is all that it shows: no other form, and no elided part of a table."""
     kinds = tuple(output.get("data") or ())
     return (not kinds or (len(kinds) == 1 and kinds[0] in _PLAIN_TYPES)) and not _ELISION.search(text)
 

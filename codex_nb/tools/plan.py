@@ -1,4 +1,4 @@
-"""``update_plan``: the model shows the steps it is about to take, and how far it has come; nothing runs."""
+"""``update_plan``: the model shows the steps that it is about to take, and their status; nothing runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from codex_nb.tools.approval import Approved, Effect
 from codex_nb.tools.base import Arguments, Ports, Tool, ToolResult
 
 UPDATE_PLAN = "update_plan"
-SHOWN = "Plan updated"  # the tool's whole answer, in the words of the Codex CLI
+SHOWN = "Plan updated"  # the tool's whole result, as in the Codex CLI
 MOST_STEPS = 50
 LONGEST_STEP = 300  # characters
 
@@ -41,7 +41,7 @@ class Plan:
 
     @property
     def current(self) -> int | None:
-        """The place of the step that is in progress, from 0; None when none is."""
+        """The index of the step that is in progress; None when none is."""
         places = (place for place, step in enumerate(self.steps) if step.status == "in_progress")
         return next(places, None)
 

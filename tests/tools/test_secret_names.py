@@ -30,6 +30,10 @@ MORE_ORDINARY = (
 )  # fmt: skip
 
 
+def described(name: str, value: object, detail: Detail = Detail.NORMAL) -> str:
+    return describe(name, value, detail).text
+
+
 @pytest.mark.parametrize("name", [*NAMES, *MORE_NAMES])
 def test_a_name_says_that_what_it_holds_is_secret(name: object) -> None:
     assert is_secret_name(name)
@@ -85,8 +89,8 @@ def test_a_value_under_a_secret_name_is_not_told_and_is_known(name: str, kind: s
     value = value_of(name, kind)
     holder = holders(name, value)[kind]
     for detail in Detail:
-        assert value not in describe("holder", holder, detail)
-    assert "ada" not in holders(name, value) or "ada" in describe("holder", holder, Detail.FULL)
+        assert value not in described("holder", holder, detail)
+    assert "ada" not in holders(name, value) or "ada" in described("holder", holder, Detail.FULL)
     assert secrets_of_namespace({"n": 1, "holder": holder}) == {value}
 
 
@@ -103,17 +107,17 @@ def test_a_variable_with_a_secret_name_is_told_by_its_kind_alone(name: str) -> N
         np.array([value]),
     ):
         for detail in Detail:
-            assert value not in describe(name, held, detail)
+            assert value not in described(name, held, detail)
         assert secrets_of_namespace({name: held}) == {value}
-    assert describe(name, None) == f"{name}: NoneType = None"
-    assert describe(name, 3) == f"{name}: int = 3"
+    assert described(name, None) == f"{name}: NoneType = None"
+    assert described(name, 3) == f"{name}: int = 3"
 
 
 @pytest.mark.parametrize("name", ORDINARY)
 def test_values_under_ordinary_names_are_told(name: str) -> None:
     value = "told1and8more2"
-    told = {kind: describe("holder", each, Detail.FULL) for kind, each in holders(name, value).items()}
-    assert value in describe(name, value)
+    told = {kind: described("holder", each, Detail.FULL) for kind, each in holders(name, value).items()}
+    assert value in described(name, value)
     assert [kind for kind, text in told.items() if value not in text] == ["deep", "bytes"]
     assert secrets_of_namespace({name: value, "holder": holders(name, value)}) == set()
 

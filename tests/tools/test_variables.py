@@ -15,6 +15,10 @@ from codex_nb.tools import describe as variables
 from codex_nb.tools.describe import Detail, describe, imported_modules, is_user_variable
 
 
+def described(name: str, value: object, detail: Detail = Detail.NORMAL) -> str:
+    return describe(name, value, detail).text
+
+
 class Trap(Exception):
     """Code of a user's object was run."""
 
@@ -95,7 +99,7 @@ def traps() -> dict[str, object]:
 def test_an_object_that_misbehaves_is_described_without_being_asked(name: str, detail: Detail) -> None:
     value = traps()[name]
     ran.clear()
-    text = describe("thing", value, detail)
+    text = described("thing", value, detail)
     assert ran == []
     assert text.startswith("thing: ")
     assert "cannot be read" not in text
@@ -139,7 +143,7 @@ class SlowArray(ExtensionArray):
 def test_a_column_of_a_foreign_array_type_is_not_read() -> None:
     frame = pd.DataFrame({"slow": SlowArray(), "x": [1, 2, 3]}, copy=False)
     SlowArray.asked = 0
-    text = describe("frame", frame)
+    text = described("frame", frame)
     assert SlowArray.asked == 0
     assert "slow <tests.tools.test_variables.Sluggish>, x int64" in text
     assert "0 | ? | 1" in text
@@ -148,7 +152,7 @@ def test_a_column_of_a_foreign_array_type_is_not_read() -> None:
 def test_a_frame_is_told_by_size_columns_and_first_rows() -> None:
     days = pd.date_range("2020-01-01", periods=1000)
     frame = pd.DataFrame({"a": range(1000), "b": [0.1 + 0.2] * 1000, "c": ["x"] * 1000, "day": days})
-    assert describe("df", frame) == "\n".join(
+    assert described("df", frame) == "\n".join(
         [
             f"df: pandas.DataFrame, 1000 rows {chr(215)} 4 columns",
             f"  columns: a int64, b float64, c {frame.dtypes['c']}, day {frame.dtypes['day']}",
@@ -157,19 +161,19 @@ def test_a_frame_is_told_by_size_columns_and_first_rows() -> None:
             *(f"  {n} | {n} | 0.3 | x | 2020-01-0{n + 1} 00:00:00" for n in range(5)),
         ]
     )
-    assert describe("df", frame, Detail.LINE) == f"df: pandas.DataFrame, 1000 rows {chr(215)} 4 columns"
-    assert len(describe("df", frame, Detail.FULL).splitlines()) == 24
+    assert described("df", frame, Detail.LINE) == f"df: pandas.DataFrame, 1000 rows {chr(215)} 4 columns"
+    assert len(described("df", frame, Detail.FULL).splitlines()) == 24
 
 
 def test_a_wide_frame_says_how_many_columns_are_not_named() -> None:
-    text = describe("wide", pd.DataFrame(np.zeros((2, 500))))
+    text = described("wide", pd.DataFrame(np.zeros((2, 500))))
     assert "columns: 0 float64, 1 float64" in text
     assert ", … 470 more" in text
 
 
 def test_an_array_of_any_size_costs_no_memory() -> None:
     huge = np.broadcast_to(np.float64(1.5), (50_000, 50_000))
-    text = describe("huge", huge)
+    text = described("huge", huge)
     assert text.startswith(f"huge: numpy.ndarray, 50000 {chr(215)} 50000, float64")
     assert text.endswith("first values: 1.5, 1.5, 1.5, 1.5, 1.5, 1.5, …")
 
@@ -213,20 +217,20 @@ def area(width: int, height: int = 1, *, unit: str = "m") -> int:
     ],
 )
 def test_a_value_is_told_by_its_type_and_a_little_of_it(value: object, text: str) -> None:
-    assert describe("v", value).startswith(f"v: {text}")
+    assert described("v", value).startswith(f"v: {text}")
 
 
 def test_what_its_name_calls_secret_is_withheld() -> None:
-    assert describe("api_key", "abc") == "api_key: str (withheld: its name says that it is secret)"
+    assert described("api_key", "abc") == "api_key: str (withheld: its name says that it is secret)"
     frame = pd.DataFrame({"user": ["ada"], "password": ["hunter22"]})
-    assert "hunter22" not in describe("accounts", frame)
-    assert "ada" in describe("accounts", frame)
+    assert "hunter22" not in described("accounts", frame)
+    assert "ada" in described("accounts", frame)
 
 
 def test_a_broken_object_of_a_library_is_named_all_the_same() -> None:
     frame = pd.DataFrame({"a": [1]})
     object.__setattr__(frame, "_mgr", None)
-    assert describe("broken", frame) == "broken: pandas.DataFrame (it cannot be read: AttributeError)"
+    assert described("broken", frame) == "broken: pandas.DataFrame (it cannot be read: AttributeError)"
 
 
 def test_the_shells_own_names_and_modules_are_not_the_users() -> None:
