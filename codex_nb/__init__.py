@@ -10,9 +10,10 @@ Importing this package stays light: httpx, pydantic and ipywidgets are imported 
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from codex_nb._version import __version__ as __version__
+from codex_nb.config import __version__ as __version__
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
@@ -20,8 +21,55 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
+    from codex_nb.auth.sources import ExternalTokens, TokenRequest
+    from codex_nb.errors import (
+        AccountChanged,
+        ApiError,
+        AuthError,
+        BackendOverloaded,
+        BadRequest,
+        CodexError,
+        ConfigError,
+        ContextWindowExceeded,
+        CredentialsUnreadable,
+        InvalidArguments,
+        LoginFailed,
+        MalformedResponse,
+        ModelUnavailable,
+        QuotaExceeded,
+        RateLimited,
+        RefreshFailed,
+        SignInRequired,
+        StreamInterrupted,
+        ToolError,
+        UnknownTool,
+        UsageLimitReached,
+    )
+    from codex_nb.magics.options import OptionError
     from codex_nb.session.batch import Executor
-    from codex_nb.session.events import Answer, TurnEvent
+    from codex_nb.session.events import (
+        Answer,
+        ApprovalRequested,
+        ApprovalResolved,
+        Notice,
+        ReasoningDelta,
+        ReasoningDone,
+        RetryScheduled,
+        StepStarted,
+        TextDelta,
+        TextDone,
+        ToolArgumentsDelta,
+        ToolCall,
+        ToolCallReady,
+        ToolCallStarted,
+        ToolFinished,
+        ToolStarted,
+        TurnEvent,
+        TurnFinished,
+        TurnStarted,
+        Usage,
+    )
+    from codex_nb.session.structured_output import SchemaError
     from codex_nb.tools.base import Tool
     from codex_nb.tools.decorator import tool
     from codex_nb.ui.account import AccountStatus
@@ -29,6 +77,53 @@ if TYPE_CHECKING:
     Approval = Literal["ask", "auto", "all", "never"]
 
 __all__ = [
+    "AccountChanged",
+    "AccountStatus",
+    "Answer",
+    "ApiError",
+    "ApprovalRequested",
+    "ApprovalResolved",
+    "AuthError",
+    "BackendOverloaded",
+    "BadRequest",
+    "CodexError",
+    "ConfigError",
+    "ContextWindowExceeded",
+    "CredentialsUnreadable",
+    "ExternalTokens",
+    "InvalidArguments",
+    "LoginFailed",
+    "MalformedResponse",
+    "ModelUnavailable",
+    "Notice",
+    "OptionError",
+    "QuotaExceeded",
+    "RateLimited",
+    "ReasoningDelta",
+    "ReasoningDone",
+    "RefreshFailed",
+    "RetryScheduled",
+    "SchemaError",
+    "SignInRequired",
+    "StepStarted",
+    "StreamInterrupted",
+    "TextDelta",
+    "TextDone",
+    "TokenRequest",
+    "Tool",
+    "ToolArgumentsDelta",
+    "ToolCall",
+    "ToolCallReady",
+    "ToolCallStarted",
+    "ToolError",
+    "ToolFinished",
+    "ToolStarted",
+    "TurnEvent",
+    "TurnFinished",
+    "TurnStarted",
+    "UnknownTool",
+    "Usage",
+    "UsageLimitReached",
     "aask",
     "ask",
     "astream",
@@ -178,15 +273,29 @@ def _options(arguments: dict[str, Any]) -> dict[str, Any]:
     return {name: arguments[name] for name in names}
 
 
+_MODULES = (  # of the public names that are not defined here
+    "codex_nb.errors",
+    "codex_nb.session.events",
+    "codex_nb.session.structured_output",
+    "codex_nb.tools.base",
+    "codex_nb.tools.decorator",
+    "codex_nb.ui.account",
+    "codex_nb.auth.sources",
+    "codex_nb.magics.options",
+)
+
+
 def __getattr__(name: str) -> Any:
-    """Import the ``tool`` decorator when it is first used: it brings pydantic along."""
-    if name == "tool":
-        from codex_nb.tools.decorator import tool
+    """Import a public name when it is first used."""
+    if name in __all__:
+        for module in _MODULES:
+            if hasattr(found := import_module(module), name):
+                return getattr(found, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
-        return tool
-    from codex_nb.words.kernel import no_attribute
 
-    raise AttributeError(no_attribute(__name__, name))
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

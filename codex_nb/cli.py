@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codex_nb._version import __version__
+from codex_nb.config import __version__
 from codex_nb.errors import CodexError
 from codex_nb.magics.options import LOGIN_METHODS
 from codex_nb.rendering.visible import visible

@@ -55,7 +55,7 @@ class CodexError(Exception):
     def __init__(self, message: Message | str, *, hint: str | None = None) -> None:
         text, advice = message if isinstance(message, Message) else (message, None)
         super().__init__(text)
-        self.hint = next((one for one in (hint, advice) if one is not None), self.default_hint)
+        self.hint: str = next((one for one in (hint, advice) if one is not None), self.default_hint)
 
     @property
     def line(self) -> str:
@@ -104,7 +104,7 @@ class RefreshFailed(AuthError):
         super().__init__(message, hint=hint)
         self.permanent = permanent
         self.reason = reason
-        self.retryable = not permanent
+        self.retryable: bool = not permanent
 
 
 class LoginFailed(AuthError):

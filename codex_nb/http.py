@@ -19,7 +19,7 @@ import certifi
 import httpx
 from pydantic import SecretStr
 
-from codex_nb._version import __version__
+from codex_nb.config import __version__
 from codex_nb.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import importlib
 import json
 import pkgutil
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
@@ -79,7 +79,9 @@ class ToolResult:
 class Arguments(BaseModel):
     """The arguments of a tool. Unknown ones are ignored, although the schema asks the model not to send any."""
 
-    model_config = ConfigDict(frozen=True, json_schema_extra={"additionalProperties": False})
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, json_schema_extra={"additionalProperties": False}
+    )
 
     def to_json(self) -> JsonObject:
         """Return the arguments as the JSON object that would give them."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, assert_type
+from typing import Any, Literal, assert_type
 
 import codex_nb
-from codex_nb.errors import ApiError, CodexError, RateLimited, SignInRequired
-from codex_nb.session.events import Answer, ToolCall, Usage
+from codex_nb import Answer, ApiError, CodexError, RateLimited, SignInRequired, ToolCall, TurnFinished, Usage
 
 
 @dataclass
@@ -42,7 +41,7 @@ def look_at_the_account() -> list[tuple[str, float | None]]:
     """Read who pays and what is left."""
     status = codex_nb.status(profile="work")
     assert_type(status.email, str | None)
-    assert_type(status.billing, str | None)
+    assert_type(status.billing, Literal["chatgpt", "api_key"] | None)
     assert_type(status.credentials_location, str)
     assert_type(status.as_dict(), dict[str, Any])
     return [(window.label, window.used_percent) for window in status.windows]
@@ -59,7 +58,9 @@ async def ask_in_async_code() -> str:
     answer = await codex_nb.aask("Name a river.", thread="rivers", context=False, approval="never")
     assert_type(answer, Answer)
     async for event in codex_nb.astream("And another one."):
-        print(event)  # noqa: T201 - what the documentation shows
+        if isinstance(event, TurnFinished):
+            assert_type(event.answer, Answer)
+            assert_type(event.failure, CodexError | None)
     return answer.text
 
 
