@@ -176,7 +176,7 @@ class PaperDocument:
         return self.result or InsertResult(len(cells))
 
 
-class Person:
+class ScriptedApprover:
     """Answers each request with the next decision."""
 
     def __init__(self, *decisions: Decision | DecisionKind) -> None:

@@ -14,7 +14,7 @@ from codex_nb.session.notebook_context import ContextSection, NotebookContext
 from codex_nb.tools.base import ToolSet
 from codex_nb.tools.run_python import run_python
 from tests.session.scripted import called, reply, said
-from tests.session.test_assistant import LOGIN, LoginPrompt, texts
+from tests.session.test_assistant import LOGIN, Harness, texts
 
 pytestmark = pytest.mark.anyio
 
@@ -36,9 +36,9 @@ def is_replayed(events: list[TurnEvent]) -> bool:
 async def test_an_answered_question_is_answered_again_without_a_request_even_after_a_restart(
     tmp_path: Path,
 ) -> None:
-    first = LoginPrompt(tmp_path, reply(said("One.")))
+    first = Harness(tmp_path, reply(said("One.")))
     before = answer_of(await first.ask("Why?", thread="nb", context=context(), use_cache=True))
-    again = LoginPrompt(tmp_path)
+    again = Harness(tmp_path)
     events = await again.ask("Why?", thread="nb", context=context(), use_cache=True)
     assert is_replayed(events)
     assert again.client.requests == []
@@ -70,82 +70,82 @@ async def test_an_answered_question_is_answered_again_without_a_request_even_aft
     ],
 )
 async def test_a_question_that_differs_is_asked(tmp_path: Path, change: dict[str, Any]) -> None:
-    desk = LoginPrompt(tmp_path, reply(said("1")), reply(said('{"value": 2}', "msg_2")))
+    harness = Harness(tmp_path, reply(said("1")), reply(said('{"value": 2}', "msg_2")))
     question = {"prompt": "Why?", "thread": "nb", "context": context(), "use_cache": True}
-    await desk.ask(**question)
-    events = await desk.ask(**question | change)
+    await harness.ask(**question)
+    events = await harness.ask(**question | change)
     assert not is_replayed(events)
     assert answer_of(events).status == "completed"
-    assert len(desk.client.requests) == 2
+    assert len(harness.client.requests) == 2
 
 
 async def test_changed_instructions_ask_anew(tmp_path: Path) -> None:
-    desk = LoginPrompt(tmp_path, reply(said("1")), reply(said("2", "msg_2")))
-    await desk.ask("Why?", thread="nb", use_cache=True)
+    harness = Harness(tmp_path, reply(said("1")), reply(said("2", "msg_2")))
+    await harness.ask("Why?", thread="nb", use_cache=True)
     (tmp_path / "AGENTS.md").write_text("Be kind.")
-    assert not is_replayed(await desk.ask("Why?", thread="nb", use_cache=True))
+    assert not is_replayed(await harness.ask("Why?", thread="nb", use_cache=True))
 
 
 async def test_an_answer_that_ran_tools_is_not_stored(tmp_path: Path) -> None:
     tools = {"tools": ToolSet((run_python,)), "approval": ApprovalPolicy.ALL}
     call = called("run_python", {"code": "print(1)"})
-    desk = LoginPrompt(tmp_path, reply(call), reply(said("Done.")), reply(said("Done again.", "msg_2")))
-    await desk.ask("Run it", thread="nb", use_cache=True, **tools)
+    harness = Harness(tmp_path, reply(call), reply(said("Done.")), reply(said("Done again.", "msg_2")))
+    await harness.ask("Run it", thread="nb", use_cache=True, **tools)
     assert not (tmp_path / "answers").exists()
-    answer = answer_of(await desk.ask("Run it", thread="nb", use_cache=True, **tools))
-    assert (answer.text, desk.kernel.ran) == ("Done again.", ["print(1)"])
+    answer = answer_of(await harness.ask("Run it", thread="nb", use_cache=True, **tools))
+    assert (answer.text, harness.kernel.ran) == ("Done again.", ["print(1)"])
 
 
 async def test_a_question_about_what_is_only_described_is_asked(tmp_path: Path) -> None:
     described = NotebookContext((ContextSection("variable", "", "df: pandas.DataFrame", complete=False),))
-    desk = LoginPrompt(tmp_path, reply(said("1")), reply(said("2", "msg_2")))
+    harness = Harness(tmp_path, reply(said("1")), reply(said("2", "msg_2")))
     for _ in range(2):
-        events = await desk.ask("Why?", thread="nb", context=described, use_cache=True)
+        events = await harness.ask("Why?", thread="nb", context=described, use_cache=True)
     assert answer_of(events).text == "2"
 
 
 async def test_another_account_and_another_provider_are_asked(tmp_path: Path) -> None:
-    desk = LoginPrompt(tmp_path, reply(said("1")))
-    await desk.ask("Why?", thread="nb", use_cache=True)
+    harness = Harness(tmp_path, reply(said("1")))
+    await harness.ask("Why?", thread="nb", use_cache=True)
     grace = replace(LOGIN, account=replace(LOGIN.account, account_id="acct-2", email="grace@example.com"))
-    other = LoginPrompt(tmp_path, reply(said("2")), reply(said("3", "msg_2")))
+    other = Harness(tmp_path, reply(said("2")), reply(said("3", "msg_2")))
     other.login.credentials = grace
     assert answer_of(await other.ask("Why?", thread="nb", use_cache=True)).text == "2"
-    elsewhere = LoginPrompt(
+    elsewhere = Harness(
         tmp_path, reply(said("3")), provider=Provider("else", "Else", base_url="https://else.example/v1")
     )
     assert answer_of(await elsewhere.ask("Why?", thread="nb", use_cache=True)).text == "3"
 
 
 async def test_nobody_signed_in_sees_no_stored_answer(tmp_path: Path) -> None:
-    desk = LoginPrompt(tmp_path, reply(said("1")))
-    await desk.ask("Why?", thread="nb", use_cache=True)
-    desk.login.credentials = None
-    assert answer_of(await desk.ask("Why?", thread="nb", use_cache=True)).status == "failed"
+    harness = Harness(tmp_path, reply(said("1")))
+    await harness.ask("Why?", thread="nb", use_cache=True)
+    harness.login.credentials = None
+    assert answer_of(await harness.ask("Why?", thread="nb", use_cache=True)).status == "failed"
 
 
 async def test_only_whole_answers_are_stored(tmp_path: Path) -> None:
     cut = reply(said("Ha"), status="incomplete", incomplete_reason="max_output_tokens")
-    desk = LoginPrompt(tmp_path, cut, reply(said("Whole", "msg_2")))
-    await desk.ask("Why?", thread="nb", use_cache=True)
-    assert answer_of(await desk.ask("Why?", thread="nb", use_cache=True)).text == "Whole"
+    harness = Harness(tmp_path, cut, reply(said("Whole", "msg_2")))
+    await harness.ask("Why?", thread="nb", use_cache=True)
+    assert answer_of(await harness.ask("Why?", thread="nb", use_cache=True)).text == "Whole"
 
 
 async def test_a_value_is_made_again_from_the_stored_answer(tmp_path: Path) -> None:
-    desk = LoginPrompt(tmp_path, reply(said('{"value": [1, 2]}')))
+    harness = Harness(tmp_path, reply(said('{"value": [1, 2]}')))
     for _ in range(2):
-        answer = answer_of(await desk.ask("Numbers", thread="nb", use_cache=True, schema=list[int]))
+        answer = answer_of(await harness.ask("Numbers", thread="nb", use_cache=True, schema=list[int]))
         assert answer.parsed == [1, 2]
-    assert len(desk.client.requests) == 1
+    assert len(harness.client.requests) == 1
 
 
 async def test_a_thread_that_was_lost_hears_of_the_stored_answer(tmp_path: Path) -> None:
-    desk = LoginPrompt(tmp_path, reply(said("One.")), reply(said("Two.", "msg_2")))
-    await desk.ask("Why?", thread="nb", use_cache=True)
-    desk.assistant.threads.forget("nb")
-    await desk.ask("Why?", thread="nb", use_cache=True)
-    await desk.ask("And?", thread="nb")
-    told = [text for role, text in texts(desk.client.requests[1].input) if role != "developer"]
+    harness = Harness(tmp_path, reply(said("One.")), reply(said("Two.", "msg_2")))
+    await harness.ask("Why?", thread="nb", use_cache=True)
+    harness.assistant.threads.forget("nb")
+    await harness.ask("Why?", thread="nb", use_cache=True)
+    await harness.ask("And?", thread="nb")
+    told = [text for role, text in texts(harness.client.requests[1].input) if role != "developer"]
     assert told == ["Why?", "One.", "And?"]
 
 

@@ -13,8 +13,8 @@ from codex_nb.tools.base import builtin_tools
 from codex_nb.tools.decorator import tool
 from tests.session.scripted import (
     PaperDocument,
-    Person,
     ProcessKernel,
+    ScriptedApprover,
     ScriptedClient,
     called,
     make_turn,
@@ -74,7 +74,11 @@ async def test_what_runs_is_what_the_table_says(
 
     decision = Decision(DecisionKind.APPROVE if approves else DecisionKind.REJECT)
     buttons = PendingApprovals()
-    approvers: dict[str, Approver] = {"buttons": buttons, "stdin": Person(decision), "headless": DenyAll()}
+    approvers: dict[str, Approver] = {
+        "buttons": buttons,
+        "stdin": ScriptedApprover(decision),
+        "headless": DenyAll(),
+    }
     turn = make_turn(
         tools=builtin_tools().with_tools([mine]),
         policy=policy,

@@ -76,7 +76,7 @@ class Models:
         return self.model
 
 
-class LoginPrompt:
+class Harness:
     """An assistant with everything that it works with."""
 
     def __init__(
@@ -114,9 +114,9 @@ def texts(items: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
 
 async def test_a_question_is_sent_with_instructions_first_and_the_prompt_last(tmp_path: Path) -> None:
     (tmp_path / "AGENTS.md").write_text("Use polars.")
-    desk = LoginPrompt(tmp_path, reply(said("Hi")), model="gpt-set", summary="auto")
+    harness = Harness(tmp_path, reply(said("Hi")), model="gpt-set", summary="auto")
     context = NotebookContext((ContextSection("cell", "Cell 1", "x = 1"),))
-    events = await desk.ask("What is x?", thread="nb", context=context)
+    events = await harness.ask("What is x?", thread="nb", context=context)
     started, last = events[0], events[-1]
     assert isinstance(started, TurnStarted)
     assert isinstance(last, TurnFinished)
@@ -124,7 +124,7 @@ async def test_a_question_is_sent_with_instructions_first_and_the_prompt_last(tm
         started.turn_id, "nb", "gpt-test", "low", "ada@example.com", "plus", "chatgpt"
     )
     assert last.answer.text == "Hi"
-    [request] = desk.client.requests
+    [request] = harness.client.requests
     roles_and_texts = texts(request.input)
     assert [role for role, _ in roles_and_texts] == ["developer", "developer", "user", "user"]
     assert roles_and_texts[0][1] == "Be brief."
@@ -132,17 +132,17 @@ async def test_a_question_is_sent_with_instructions_first_and_the_prompt_last(tm
     assert "Cell 1\nx = 1" in roles_and_texts[2][1]
     assert roles_and_texts[3][1] == "What is x?"
     assert (request.model, request.effort, request.summary) == ("gpt-test", "low", "auto")
-    assert request.thread_id == request.prompt_cache_key == desk.assistant.threads.open("nb").thread_id
+    assert request.thread_id == request.prompt_cache_key == harness.assistant.threads.open("nb").thread_id
     assert request.turn_id == started.turn_id
-    assert desk.models.wanted == ["gpt-set"]
+    assert harness.models.wanted == ["gpt-set"]
 
 
 async def test_a_thread_is_told_only_what_is_new(tmp_path: Path) -> None:
-    desk = LoginPrompt(tmp_path, reply(said("1")), reply(said("2", "msg_2")))
+    harness = Harness(tmp_path, reply(said("1")), reply(said("2", "msg_2")))
     first, second = ContextSection("cell", "Cell 1", "x = 1"), ContextSection("cell", "Cell 2", "y = 2")
-    await desk.ask("one", thread="nb", context=NotebookContext((first,)))
-    await desk.ask("two", thread="nb", context=NotebookContext((first, second)))
-    before, after = (request.input for request in desk.client.requests)
+    await harness.ask("one", thread="nb", context=NotebookContext((first,)))
+    await harness.ask("two", thread="nb", context=NotebookContext((first, second)))
+    before, after = (request.input for request in harness.client.requests)
     assert after[: len(before)] == before
     added = [text for _, text in texts(after[len(before) + 1 :])]
     assert "Cell 2\ny = 2" in added[0]
@@ -152,25 +152,25 @@ async def test_a_thread_is_told_only_what_is_new(tmp_path: Path) -> None:
 
 
 async def test_a_question_that_the_thread_holds_is_not_told_again_as_context(tmp_path: Path) -> None:
-    desk = LoginPrompt(tmp_path, reply(said("1")), reply(said("2", "msg_2")))
-    await desk.ask("one?", thread="nb")
+    harness = Harness(tmp_path, reply(said("1")), reply(said("2", "msg_2")))
+    await harness.ask("one?", thread="nb")
     earlier = ContextSection("question", "Cell 1", "Question: one?\nAnswer: 1", digest_text="-m gpt\none?")
-    await desk.ask("two?", thread="nb", context=NotebookContext((earlier,)))
-    assert [text for _, text in texts(desk.client.requests[1].input)] == ["Be brief.", "one?", "1", "two?"]
+    await harness.ask("two?", thread="nb", context=NotebookContext((earlier,)))
+    assert [text for _, text in texts(harness.client.requests[1].input)] == ["Be brief.", "one?", "1", "two?"]
 
 
 async def test_a_thread_goes_on_after_a_restart(tmp_path: Path) -> None:
-    await LoginPrompt(tmp_path, reply(said("1"))).ask("one", thread="nb")
-    desk = LoginPrompt(tmp_path, reply(said("2", "msg_2")))
-    await desk.ask("two", thread="nb")
-    assert [text for _, text in texts(desk.client.requests[0].input)] == ["Be brief.", "one", "1", "two"]
+    await Harness(tmp_path, reply(said("1"))).ask("one", thread="nb")
+    harness = Harness(tmp_path, reply(said("2", "msg_2")))
+    await harness.ask("two", thread="nb")
+    assert [text for _, text in texts(harness.client.requests[0].input)] == ["Be brief.", "one", "1", "two"]
 
 
 async def test_without_a_thread_nothing_is_kept(tmp_path: Path) -> None:
-    desk = LoginPrompt(tmp_path, reply(said("1")), reply(said("2")))
-    await desk.ask("one")
-    await desk.ask("two")
-    assert [text for _, text in texts(desk.client.requests[1].input)] == ["Be brief.", "two"]
+    harness = Harness(tmp_path, reply(said("1")), reply(said("2")))
+    await harness.ask("one")
+    await harness.ask("two")
+    assert [text for _, text in texts(harness.client.requests[1].input)] == ["Be brief.", "two"]
     assert not (tmp_path / "threads").exists()
 
 
@@ -179,19 +179,19 @@ async def test_no_secret_is_sent_or_kept(tmp_path: Path) -> None:
     secret = {"bearer": TOKEN, "refresh": REFRESH, "env": environ["SERVICE_API_KEY"]}
     told = " ".join(secret.values())
     code = f"print({told!r})"
-    desk = LoginPrompt(
+    harness = Harness(
         tmp_path, reply(called("run_python", {"code": "print(told)"})), reply(said("k")), environ=environ
     )
-    desk.kernel.variables["told"] = told
+    harness.kernel.variables["told"] = told
     context = NotebookContext((ContextSection("cell", "Cell 1", code),))
-    events = await desk.ask(
+    events = await harness.ask(
         f"Is {told} fine?",
         thread="nb",
         context=context,
         tools=ToolSet((run_python,)),
         approval=ApprovalPolicy.ALL,
     )
-    assert_no_leak(desk.sent, secret)
+    assert_no_leak(harness.sent, secret)
     for file in (tmp_path / "threads").iterdir():
         assert_no_leak(file.read_bytes(), secret)
     notices = [event.text for event in events if isinstance(event, Notice) and event.kind == "redacted"]
@@ -202,110 +202,114 @@ async def test_no_secret_is_sent_or_kept(tmp_path: Path) -> None:
 
 async def test_tools_run_under_the_policy_of_the_request(tmp_path: Path) -> None:
     call = reply(called("run_python", {"code": "print(6 * 7)"}))
-    desk = LoginPrompt(tmp_path, call, reply(said("k")), call, reply(said("k")), reply(said("k")))
+    harness = Harness(tmp_path, call, reply(said("k")), call, reply(said("k")), reply(said("k")))
     tools = ToolSet((run_python,))
-    allowed = await desk.ask(tools=tools, approval=ApprovalPolicy.ALL)
+    allowed = await harness.ask(tools=tools, approval=ApprovalPolicy.ALL)
     assert Notice("hint", "Approval policy 'all': tool calls run without asking you.") in allowed
-    assert desk.kernel.ran == ["print(6 * 7)"]
-    assert "42" in outputs(desk.client.requests[1].input)[0][1]
-    await desk.ask(tools=tools, approval=ApprovalPolicy.ASK)
-    assert desk.kernel.ran == ["print(6 * 7)"]
-    await desk.ask(tools=tools, approval=ApprovalPolicy.NEVER)
-    assert [request.tools == () for request in desk.client.requests] == [False] * 4 + [True]
+    assert harness.kernel.ran == ["print(6 * 7)"]
+    assert "42" in outputs(harness.client.requests[1].input)[0][1]
+    await harness.ask(tools=tools, approval=ApprovalPolicy.ASK)
+    assert harness.kernel.ran == ["print(6 * 7)"]
+    await harness.ask(tools=tools, approval=ApprovalPolicy.NEVER)
+    assert [request.tools == () for request in harness.client.requests] == [False] * 4 + [True]
 
 
 async def test_a_failure_before_the_turn_is_its_last_event_too(tmp_path: Path) -> None:
-    desk = LoginPrompt(tmp_path)
-    [event] = await desk.ask(model="gpt-gone")
+    harness = Harness(tmp_path)
+    [event] = await harness.ask(model="gpt-gone")
     assert isinstance(event, TurnFinished)
     assert event.answer.status == "failed"
     assert isinstance(event.failure, ModelUnavailable)
 
 
 async def test_an_answer_is_returned_or_its_error_raised(tmp_path: Path) -> None:
-    desk = LoginPrompt(tmp_path, reply(said('{"value": 3}')), [SignInRequired("Gone.")])
+    harness = Harness(tmp_path, reply(said('{"value": 3}')), [SignInRequired("Gone.")])
     ports = Ports(SameThread())
-    answer = await desk.assistant.answer(TurnRequest("three?", schema=int), ports=ports, approver=DenyAll())
+    answer = await harness.assistant.answer(
+        TurnRequest("three?", schema=int), ports=ports, approver=DenyAll()
+    )
     assert (answer.parsed, answer.status) == (3, "completed")
-    assert desk.client.requests[0].text_format is not None
+    assert harness.client.requests[0].text_format is not None
     with pytest.raises(SignInRequired):
-        await desk.assistant.answer(TurnRequest("three?"), ports=ports, approver=DenyAll())
+        await harness.assistant.answer(TurnRequest("three?"), ports=ports, approver=DenyAll())
 
 
 async def test_a_cancelled_caller_is_cancelled(tmp_path: Path) -> None:
-    desk = LoginPrompt(tmp_path, [asyncio.Event()])
-    answer = desk.assistant.answer(TurnRequest("x"), ports=Ports(SameThread()), approver=DenyAll())
+    harness = Harness(tmp_path, [asyncio.Event()])
+    answer = harness.assistant.answer(TurnRequest("x"), ports=Ports(SameThread()), approver=DenyAll())
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(answer, 0.01)
-    assert desk.client.closed == 1
+    assert harness.client.closed == 1
 
 
 async def test_turns_of_one_thread_follow_each_other(tmp_path: Path) -> None:
     gate = asyncio.Event()
-    desk = LoginPrompt(tmp_path, [gate, *reply(said("1"))], reply(said("2", "msg_2")))
-    first = asyncio.create_task(desk.ask("one", thread="nb"))
-    second = asyncio.create_task(desk.ask("two", thread="nb"))
+    harness = Harness(tmp_path, [gate, *reply(said("1"))], reply(said("2", "msg_2")))
+    first = asyncio.create_task(harness.ask("one", thread="nb"))
+    second = asyncio.create_task(harness.ask("two", thread="nb"))
     await asyncio.sleep(0)
     gate.set()
     await asyncio.gather(first, second)
-    assert [text for _, text in texts(desk.client.requests[1].input)] == ["Be brief.", "one", "1", "two"]
+    assert [text for _, text in texts(harness.client.requests[1].input)] == ["Be brief.", "one", "1", "two"]
 
 
 async def test_a_limit_that_is_near_is_told_once(tmp_path: Path) -> None:
     window = Window(93.0, 300, datetime(2026, 11, 20, tzinfo=UTC))
     limits = RateLimits((window,), plan="plus")
     script = [LimitsSeen(limits), *reply(said("k"))]
-    desk = LoginPrompt(tmp_path, script, script)
-    notices = [e.text for _ in range(2) for e in await desk.ask() if isinstance(e, Notice)]
+    harness = Harness(tmp_path, script, script)
+    notices = [e.text for _ in range(2) for e in await harness.ask() if isinstance(e, Notice)]
     assert len(notices) == 1
     assert notices[0].startswith("93 % of the 5 h limit is used; it resets ")
-    assert desk.assistant.limits == limits
+    assert harness.assistant.limits == limits
 
 
 async def test_the_settings_effort_is_left_aside_for_a_model_that_lacks_it(tmp_path: Path) -> None:
-    desk = LoginPrompt(tmp_path, reply(said("k")), reply(said("k")), effort="xhigh")
-    await desk.ask()
-    desk.models.model = replace(MODEL, efforts=("xhigh",))
-    await desk.ask()
-    assert [request.effort for request in desk.client.requests] == ["low", "xhigh"]
-    [event] = await desk.ask(effort="low")
+    harness = Harness(tmp_path, reply(said("k")), reply(said("k")), effort="xhigh")
+    await harness.ask()
+    harness.models.model = replace(MODEL, efforts=("xhigh",))
+    await harness.ask()
+    assert [request.effort for request in harness.client.requests] == ["low", "xhigh"]
+    [event] = await harness.ask(effort="low")
     assert isinstance(event, TurnFinished)
     assert "gpt-test does not support the reasoning effort 'low'" in str(event.error)
 
 
 async def test_instructions_are_told_again_only_when_they_change(tmp_path: Path) -> None:
-    desk = LoginPrompt(tmp_path, reply(said("1")), reply(said("2", "m2")), reply(said("3", "m3")))
+    harness = Harness(tmp_path, reply(said("1")), reply(said("2", "m2")), reply(said("3", "m3")))
     (tmp_path / "AGENTS.md").write_text("Old.")
-    await desk.ask("one", thread="nb")
-    await desk.ask("two", thread="nb")
+    await harness.ask("one", thread="nb")
+    await harness.ask("two", thread="nb")
     (tmp_path / "AGENTS.md").write_text("New.")
-    events = await desk.ask("three", thread="nb")
+    events = await harness.ask("three", thread="nb")
     assert StepStarted(1) in events
     told = [
-        text.rsplit("\n", 1)[-1] for role, text in texts(desk.client.requests[2].input) if role == "developer"
+        text.rsplit("\n", 1)[-1]
+        for role, text in texts(harness.client.requests[2].input)
+        if role == "developer"
     ]
     assert told == ["Be brief.", "Old.", "New."]
 
 
 async def test_another_account_goes_on_with_a_thread_without_what_it_cannot_open(tmp_path: Path) -> None:
-    desk = LoginPrompt(
+    harness = Harness(
         tmp_path, reply(thought("hm"), said("1")), reply(said("2", "msg_2")), reply(said("3", "msg_3"))
     )
-    await desk.ask("one", thread="nb")
-    desk.login.credentials = replace(LOGIN, account=Account("acct-2", "user-2", "bob@example.com", "pro"))
-    events = await desk.ask("two", thread="nb")
+    await harness.ask("one", thread="nb")
+    harness.login.credentials = replace(LOGIN, account=Account("acct-2", "user-2", "bob@example.com", "pro"))
+    events = await harness.ask("two", thread="nb")
     assert [event.text[:19] for event in events if isinstance(event, Notice)] == ["A different account"]
-    sent = desk.client.requests[1].input
+    sent = harness.client.requests[1].input
     assert [item["type"] for item in sent] == ["message"] * 4
     assert not any("id" in item for item in sent[:3])
-    events = await desk.ask("three", thread="nb")
+    events = await harness.ask("three", thread="nb")
     assert not any(isinstance(event, Notice) for event in events)
-    assert desk.client.requests[2].input[: len(sent)] == sent
+    assert harness.client.requests[2].input[: len(sent)] == sent
 
 
 async def test_a_thread_that_cannot_be_kept_says_so(tmp_path: Path) -> None:
     (tmp_path / "threads").write_text("in the way")
-    events = await LoginPrompt(tmp_path, reply(said("1"))).ask("one", thread="nb")
+    events = await Harness(tmp_path, reply(said("1"))).ask("one", thread="nb")
     assert isinstance(events[-2], Notice)
     assert "kept in memory only" in events[-2].text
     assert isinstance(events[-1], TurnFinished)
@@ -313,12 +317,12 @@ async def test_a_thread_that_cannot_be_kept_says_so(tmp_path: Path) -> None:
 
 
 async def test_images_are_not_sent_to_a_model_that_takes_text_only(tmp_path: Path) -> None:
-    desk = LoginPrompt(tmp_path, reply(said("k")), reply(said("k")))
+    harness = Harness(tmp_path, reply(said("k")), reply(said("k")))
     picture = ("data:image/png;base64,AAAA",)
-    await desk.ask(images=picture)
-    assert "AAAA" in desk.sent
-    desk.client.requests.clear()
-    desk.models.model = replace(MODEL, supports_images=False)
-    events = await desk.ask(images=picture)
+    await harness.ask(images=picture)
+    assert "AAAA" in harness.sent
+    harness.client.requests.clear()
+    harness.models.model = replace(MODEL, supports_images=False)
+    events = await harness.ask(images=picture)
     assert Notice("hint", "gpt-test takes text only: 1 image not sent.") in events
-    assert "AAAA" not in desk.sent
+    assert "AAAA" not in harness.sent

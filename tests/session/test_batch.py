@@ -15,7 +15,7 @@ from codex_nb.session.batch import Batch, CoroutineExecutor, Progress, prompts_o
 from codex_nb.session.events import Answer
 
 
-class LoginPrompt:
+class Harness:
     """An executor that finishes calls when its script says so, and counts them."""
 
     def __init__(self, answer: Callable[[str, int], Answer | Exception]) -> None:
@@ -40,8 +40,8 @@ class LoginPrompt:
         return future
 
 
-def batch(prompts: list[str], desk: Any, **more: Any) -> Batch:
-    return Batch(tuple(prompts), str, desk, **{"on_error": "return"} | more)
+def batch(prompts: list[str], harness: Any, **more: Any) -> Batch:
+    return Batch(tuple(prompts), str, harness, **{"on_error": "return"} | more)
 
 
 def test_200_prompts_with_a_poisoned_one() -> None:
@@ -51,14 +51,14 @@ def test_200_prompts_with_a_poisoned_one() -> None:
         number = int(prompt.split()[1])
         return BadRequest("This prompt is poison.") if number == 117 else Answer(f"answer {number}")
 
-    desk = LoginPrompt(answer)
+    harness = Harness(answer)
     seen: list[Progress] = []
-    outcomes = batch(prompts, desk, on_progress=seen.append).run()
+    outcomes = batch(prompts, harness, on_progress=seen.append).run()
     assert [outcome.text if isinstance(outcome, Answer) else "error" for outcome in outcomes] == [
         "error" if n == 117 else f"answer {n}" for n in range(200)
     ]
     assert isinstance(outcomes[117], BadRequest)
-    assert desk.asked == Counter(prompts)
+    assert harness.asked == Counter(prompts)
     assert seen == [Progress(n, 200, failed=int(n > 117)) for n in range(201)]
 
 
@@ -67,7 +67,7 @@ def test_how_long_a_rate_limit_lasts_is_told_while_nothing_else_happens() -> Non
     left = [0.0, 3.0, 2.0, 1.0]
     future: concurrent.futures.Future[Answer] = concurrent.futures.Future()
 
-    class Waiting(LoginPrompt):
+    class Waiting(Harness):
         def submit(
             self, function: Callable[..., Any], /, *arguments: Any
         ) -> concurrent.futures.Future[Answer]:
@@ -91,32 +91,32 @@ def test_how_long_a_rate_limit_lasts_is_told_while_nothing_else_happens() -> Non
 
 
 def test_a_rate_limit_is_the_clients_to_repeat() -> None:
-    desk = LoginPrompt(lambda _prompt, _times: RateLimited("Too many requests.", status=429))
-    [outcome] = batch(["a"], desk).run()
+    harness = Harness(lambda _prompt, _times: RateLimited("Too many requests.", status=429))
+    [outcome] = batch(["a"], harness).run()
     assert isinstance(outcome, RateLimited)
-    assert desk.asked["a"] == 1
+    assert harness.asked["a"] == 1
 
 
 def test_when_the_plan_is_used_up_nothing_more_is_sent() -> None:
-    desk = LoginPrompt(lambda _prompt, _times: UsageLimitReached("Used up."))
-    outcomes = batch([str(n) for n in range(50)], desk, concurrency=2).run()
+    harness = Harness(lambda _prompt, _times: UsageLimitReached("Used up."))
+    outcomes = batch([str(n) for n in range(50)], harness, concurrency=2).run()
     assert all(isinstance(outcome, UsageLimitReached) for outcome in outcomes)
-    assert len(desk.asked) == 2
+    assert len(harness.asked) == 2
 
 
 def test_the_first_error_is_raised_where_that_is_asked_for() -> None:
-    desk = LoginPrompt(lambda prompt, _times: BadRequest("No.") if prompt == "b" else Answer(prompt))
+    harness = Harness(lambda prompt, _times: BadRequest("No.") if prompt == "b" else Answer(prompt))
     with pytest.raises(BadRequest) as caught:
-        batch(["a", "b", "c"], desk, on_error="raise", concurrency=1).run()
+        batch(["a", "b", "c"], harness, on_error="raise", concurrency=1).run()
     assert len(caught.value.__notes__) == 1
-    assert desk.asked == Counter("ab")
+    assert harness.asked == Counter("ab")
 
 
 def test_an_interrupt_returns_what_is_done_and_cancels_the_rest() -> None:
     gate = threading.Event()
     started: list[concurrent.futures.Future[Answer]] = []
 
-    class Slow(LoginPrompt):
+    class Slow(Harness):
         def submit(
             self, function: Callable[..., Any], /, *arguments: Any
         ) -> concurrent.futures.Future[Answer]:
@@ -187,7 +187,7 @@ def test_coroutines_run_on_a_loop_of_their_own() -> None:
 
 def test_what_is_no_error_of_ours_is_raised_in_any_case() -> None:
     with pytest.raises(ZeroDivisionError):
-        batch(["a"], LoginPrompt(lambda _p, _t: ZeroDivisionError())).run()
+        batch(["a"], Harness(lambda _p, _t: ZeroDivisionError())).run()
 
 
 def test_a_series_goes_in_and_a_series_comes_out() -> None:
@@ -213,4 +213,4 @@ def test_one_text_is_not_many_prompts() -> None:
     with pytest.raises(ConfigError):
         prompts_of("one question")
     with pytest.raises(ConfigError):
-        batch(["a"], LoginPrompt(lambda p, _t: Answer(p)), concurrency=0)
+        batch(["a"], Harness(lambda p, _t: Answer(p)), concurrency=0)

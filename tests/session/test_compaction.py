@@ -10,7 +10,7 @@ from codex_nb.session.compaction import newer_half, size_of
 from codex_nb.session.events import Notice, TextDone, TurnEvent, TurnFinished, TurnStarted
 from codex_nb.session.outbound import Item, call_output, user_message
 from tests.session.scripted import called, finished, reply, said
-from tests.session.test_assistant import MODEL, LoginPrompt, texts
+from tests.session.test_assistant import MODEL, Harness, texts
 
 pytestmark = pytest.mark.anyio
 
@@ -18,11 +18,11 @@ COMPACTION_ITEMS = {"type": "compaction", "id": "cmp_1", "encrypted_content": "g
 LONG = "a long answer " * 400
 
 
-async def long_thread(home: Path) -> LoginPrompt:
-    desk = LoginPrompt(home, reply(said(LONG)))
-    await desk.ask("one", thread="nb")
-    desk.models.model = replace(MODEL, context_window=1_000)
-    return desk
+async def long_thread(home: Path) -> Harness:
+    harness = Harness(home, reply(said(LONG)))
+    await harness.ask("one", thread="nb")
+    harness.models.model = replace(MODEL, context_window=1_000)
+    return harness
 
 
 def compacted(events: list[TurnEvent]) -> list[str]:
@@ -30,71 +30,71 @@ def compacted(events: list[TurnEvent]) -> list[str]:
 
 
 async def test_a_long_thread_is_sealed_by_the_backend_and_says_so(tmp_path: Path) -> None:
-    desk = await long_thread(tmp_path)
-    desk.client.scripts += [[finished(COMPACTION_ITEMS)], reply(said("2", "msg_2"))]
-    events = await desk.ask("two", thread="nb")
-    trigger, turn = desk.client.requests[1:]
+    harness = await long_thread(tmp_path)
+    harness.client.scripts += [[finished(COMPACTION_ITEMS)], reply(said("2", "msg_2"))]
+    events = await harness.ask("two", thread="nb")
+    trigger, turn = harness.client.requests[1:]
     assert trigger.input[-1] == {"type": "compaction_trigger"}
-    assert trigger.input[:-1] == (*desk.client.requests[0].input, said(LONG))
+    assert trigger.input[:-1] == (*harness.client.requests[0].input, said(LONG))
     assert [item.get("role", item["type"]) for item in turn.input] == ["developer", "compaction", "user"]
     assert turn.input[1] == COMPACTION_ITEMS
     assert len(compacted(events)) == 1
-    again = LoginPrompt(tmp_path, reply(said("3", "msg_3")))
+    again = Harness(tmp_path, reply(said("3", "msg_3")))
     await again.ask("three", thread="nb")
     assert COMPACTION_ITEMS in again.client.requests[0].input
 
 
 @pytest.mark.parametrize("refusal", [[BadRequest("unknown item type")], reply(said("Sure!", "msg_x"))])
 async def test_a_backend_without_compaction_is_asked_for_a_summary(tmp_path: Path, refusal: list) -> None:
-    desk = await long_thread(tmp_path)
-    desk.client.scripts += [refusal, reply(said("They said one.", "msg_s")), reply(said("2", "msg_2"))]
-    events = await desk.ask("two", thread="nb")
-    told = texts(desk.client.requests[-1].input)
+    harness = await long_thread(tmp_path)
+    harness.client.scripts += [refusal, reply(said("They said one.", "msg_s")), reply(said("2", "msg_2"))]
+    events = await harness.ask("two", thread="nb")
+    told = texts(harness.client.requests[-1].input)
     assert [role for role, _ in told] == ["developer", "user", "user"]
     assert told[1][1].endswith("They said one.")
     assert told[2][1] == "two"
-    assert desk.client.requests[2].tools == ()
+    assert harness.client.requests[2].tools == ()
     assert len(compacted(events)) == 1
 
 
 async def test_a_turn_that_did_not_fit_is_made_short_and_sent_again(tmp_path: Path) -> None:
-    desk = LoginPrompt(tmp_path, reply(said(LONG)))
-    await desk.ask("one", thread="nb")
-    desk.client.scripts += [
+    harness = Harness(tmp_path, reply(said(LONG)))
+    await harness.ask("one", thread="nb")
+    harness.client.scripts += [
         [ContextWindowExceeded("Too long.")],
         [finished(COMPACTION_ITEMS)],
         reply(said("2", "msg_2")),
     ]
-    events = await desk.ask("two", thread="nb")
+    events = await harness.ask("two", thread="nb")
     assert [type(event) for event in events if isinstance(event, TurnStarted | TurnFinished)] == [
         TurnStarted,
         TurnFinished,
     ]
     assert TextDone("msg_2", "2") in events
     assert len(compacted(events)) == 1
-    assert desk.client.requests[-1].input[1] == COMPACTION_ITEMS
+    assert harness.client.requests[-1].input[1] == COMPACTION_ITEMS
 
 
 async def test_a_first_question_that_does_not_fit_fails(tmp_path: Path) -> None:
-    desk = LoginPrompt(tmp_path, [ContextWindowExceeded("Too long.")])
-    events = await desk.ask("one", thread="nb")
+    harness = Harness(tmp_path, [ContextWindowExceeded("Too long.")])
+    events = await harness.ask("one", thread="nb")
     last = events[-1]
     assert isinstance(last, TurnFinished)
     assert isinstance(last.failure, ContextWindowExceeded)
-    assert desk.client.scripts == []
+    assert harness.client.scripts == []
 
 
 async def test_a_history_too_long_even_to_be_summed_up_loses_its_older_half(tmp_path: Path) -> None:
-    desk = await long_thread(tmp_path)
-    desk.models.model = MODEL
-    desk.client.scripts += [reply(said("2", "msg_2"))]
-    await desk.ask("two", thread="nb")
-    desk.models.model = replace(MODEL, context_window=1_000)
+    harness = await long_thread(tmp_path)
+    harness.models.model = MODEL
+    harness.client.scripts += [reply(said("2", "msg_2"))]
+    await harness.ask("two", thread="nb")
+    harness.models.model = replace(MODEL, context_window=1_000)
     too_long = [ContextWindowExceeded("Too long.")]
-    desk.client.scripts += [too_long, too_long, reply(said("Short.", "msg_s")), reply(said("3", "msg_3"))]
-    await desk.ask("three", thread="nb")
-    assert texts(desk.client.requests[4].input)[0] == ("user", "two")
-    assert texts(desk.client.requests[5].input)[1][1].endswith("Short.")
+    harness.client.scripts += [too_long, too_long, reply(said("Short.", "msg_s")), reply(said("3", "msg_3"))]
+    await harness.ask("three", thread="nb")
+    assert texts(harness.client.requests[4].input)[0] == ("user", "two")
+    assert texts(harness.client.requests[5].input)[1][1].endswith("Short.")
 
 
 def test_no_call_loses_its_output_when_a_history_is_halved() -> None:

@@ -11,8 +11,8 @@ from codex_nb.session.outbound import Item
 from codex_nb.session.thread import Thread
 from codex_nb.tools.approval import DecisionKind
 from tests.session.scripted import (
-    Person,
     ProcessKernel,
+    ScriptedApprover,
     Step,
     added,
     called,
@@ -60,7 +60,7 @@ CONTRADICTIONS: dict[str, Step] = {
 @pytest.mark.parametrize("policy", [ApprovalPolicy.ASK, ApprovalPolicy.ALL])
 @pytest.mark.parametrize("name", CONTRADICTIONS)
 async def test_a_contradiction_ends_the_turn_and_runs_nothing(name: str, policy: ApprovalPolicy) -> None:
-    kernel, person, thread = ProcessKernel(), Person(), Thread("default")
+    kernel, person, thread = ProcessKernel(), ScriptedApprover(), Thread("default")
     turn = make_turn(thread=thread, kernel=kernel, policy=policy, approver=person)
     _, last, client = await play(turn, CONTRADICTIONS[name])
     assert (type(last.failure), last.answer.status) == (MalformedResponse, "failed")
@@ -71,7 +71,7 @@ async def test_a_contradiction_ends_the_turn_and_runs_nothing(name: str, policy:
 
 @pytest.mark.parametrize("second", [reply(TWIN), [finished(TWIN)]], ids=["streamed", "at the end alone"])
 async def test_the_id_of_an_answered_call_names_no_other_call_of_the_turn(second: Step) -> None:
-    kernel, person, thread = ProcessKernel(), Person(DecisionKind.APPROVE), Thread("default")
+    kernel, person, thread = ProcessKernel(), ScriptedApprover(DecisionKind.APPROVE), Thread("default")
     turn = make_turn(thread=thread, kernel=kernel, policy=ApprovalPolicy.ASK, approver=person)
     _, last, _ = await play(turn, reply(SHOWN), second)
     assert isinstance(last.failure, MalformedResponse)
@@ -92,7 +92,7 @@ async def test_servers_that_count_their_calls_anew_in_each_turn_go_on() -> None:
 async def test_each_call_of_a_turn_has_a_number_of_its_own_whatever_ids_the_server_gives() -> None:
     calls = [called("run_python", {"code": f"x = {n}"}, f"call_{n}") for n in range(3)]
     late = finished(*calls[:2])
-    turn = make_turn(policy=ApprovalPolicy.ASK, approver=Person(*[DecisionKind.APPROVE] * 3))
+    turn = make_turn(policy=ApprovalPolicy.ASK, approver=ScriptedApprover(*[DecisionKind.APPROVE] * 3))
     events, _, _ = await play(turn, [*streamed(calls[0]), late], reply(calls[2]), reply(said("Done.")))
     assert [event.call_number for event in events if isinstance(event, ToolCallStarted)] == [1, 3]
     assert [event.call_number for event in events if isinstance(event, ToolCallReady)] == [1, 2, 3]

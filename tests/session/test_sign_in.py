@@ -15,7 +15,7 @@ from codex_nb.tools.approval import DenyAll
 from codex_nb.tools.base import Ports, ToolSet
 from codex_nb.tools.run_python import run_python
 from tests.session.scripted import SameThread, Step, called, delta, outputs, reply, said
-from tests.session.test_assistant import LOGIN, LoginPrompt
+from tests.session.test_assistant import LOGIN, Harness
 
 pytestmark = pytest.mark.anyio
 
@@ -26,39 +26,39 @@ ANSWER = reply(said("It is 42."))
 
 async def ask(
     home: Path, *scripts: Step, becomes: Credentials | None
-) -> tuple[LoginPrompt, list[AuthError], TurnFinished]:
+) -> tuple[Harness, list[AuthError], TurnFinished]:
     """Ask while the person, when asked to sign in, becomes somebody, or cancels (None)."""
-    desk, asked = LoginPrompt(home, *scripts), list[AuthError]()
+    harness, asked = Harness(home, *scripts), list[AuthError]()
 
     async def sign_in(error: AuthError) -> bool:
         asked.append(error)
-        desk.login.credentials = becomes or desk.login.credentials
+        harness.login.credentials = becomes or harness.login.credentials
         return becomes is not None
 
     request = TurnRequest("What is it?", tools=ToolSet((run_python,)), approval=ApprovalPolicy.ALL)
-    turn = desk.assistant.turn(
-        request, ports=Ports(SameThread(), desk.kernel), approver=DenyAll(), sign_in=sign_in
+    turn = harness.assistant.turn(
+        request, ports=Ports(SameThread(), harness.kernel), approver=DenyAll(), sign_in=sign_in
     )
     events: list[TurnEvent] = [event async for event in turn]
     assert isinstance(events[-1], TurnFinished)
-    return desk, asked, events[-1]
+    return harness, asked, events[-1]
 
 
 async def test_a_login_that_ends_between_two_steps_is_renewed_and_nothing_is_done_twice(
     tmp_path: Path,
 ) -> None:
     again = replace(LOGIN, bearer=SecretStr("fabricated-bearer-of-the-new-login"))
-    desk, asked, finished = await ask(tmp_path, RUN, [OVER], ANSWER, becomes=again)
+    harness, asked, finished = await ask(tmp_path, RUN, [OVER], ANSWER, becomes=again)
     assert (asked, finished.answer.status, finished.answer.text) == ([OVER], "completed", "It is 42.")
-    _, refused, repeated = desk.client.requests
+    _, refused, repeated = harness.client.requests
     assert repeated == refused
     assert outputs(repeated.input) == [("call_1", outputs(refused.input)[0][1])]
 
 
 async def test_another_account_does_not_pay_for_the_rest_of_an_answer(tmp_path: Path) -> None:
     bob = replace(LOGIN, account=Account("acct-2", "user-2", "bob@example.com", "pro"))
-    desk, _, finished = await ask(tmp_path, RUN, [OVER], becomes=bob)
-    assert (finished.answer.status, len(desk.client.requests)) == ("failed", 2)
+    harness, _, finished = await ask(tmp_path, RUN, [OVER], becomes=bob)
+    assert (finished.answer.status, len(harness.client.requests)) == ("failed", 2)
     assert isinstance(finished.failure, AccountChanged)
     assert "begun as ada@example.com, and you have signed in as bob@example.com" in str(finished.error)
 
@@ -69,8 +69,8 @@ async def test_a_person_who_does_not_sign_in_gets_the_reason(tmp_path: Path) -> 
 
 
 async def test_a_login_that_ends_again_at_once_is_asked_for_once(tmp_path: Path) -> None:
-    desk, asked, finished = await ask(tmp_path, RUN, [OVER], [OVER], becomes=LOGIN)
-    assert (len(asked), len(desk.client.requests), finished.answer.status) == (1, 3, "failed")
+    harness, asked, finished = await ask(tmp_path, RUN, [OVER], [OVER], becomes=LOGIN)
+    assert (len(asked), len(harness.client.requests), finished.answer.status) == (1, 3, "failed")
 
 
 @pytest.mark.parametrize(
@@ -91,9 +91,9 @@ async def test_no_sign_in_is_asked_for_where_it_does_not_help_or_something_was_s
 
 async def test_a_turn_refused_before_anything_was_said_starts_over_after_one_sign_in(tmp_path: Path) -> None:
     bob = replace(LOGIN, account=Account("acct-2", "user-2", "bob@example.com", "pro"))
-    desk, asked, finished = await ask(tmp_path, [OVER], ANSWER, becomes=bob)
+    harness, asked, finished = await ask(tmp_path, [OVER], ANSWER, becomes=bob)
     assert (asked, finished.answer.status, finished.answer.text) == ([OVER], "completed", "It is 42.")
-    assert len(desk.client.requests) == 2
+    assert len(harness.client.requests) == 2
     _, asked, finished = await ask(tmp_path, [OVER], [OVER], becomes=LOGIN)
     assert (len(asked), finished.answer.status, finished.failure) == (1, "failed", OVER)
 
@@ -101,18 +101,18 @@ async def test_a_turn_refused_before_anything_was_said_starts_over_after_one_sig
 async def test_without_a_login_the_user_signs_in_and_a_failed_sign_in_is_the_turns_error(
     tmp_path: Path,
 ) -> None:
-    desk = LoginPrompt(tmp_path, ANSWER)
-    desk.login.credentials = None
+    harness = Harness(tmp_path, ANSWER)
+    harness.login.credentials = None
 
     async def cancelled(_error: AuthError) -> bool:
         raise LoginFailed("The sign-in was cancelled.", reason="cancelled")
 
     async def sign_in(_error: AuthError) -> bool:
-        desk.login.credentials = LOGIN
+        harness.login.credentials = LOGIN
         return True
 
     for way, status in ((cancelled, "failed"), (sign_in, "completed")):
-        turn = desk.assistant.turn(
+        turn = harness.assistant.turn(
             TurnRequest("Why?"),
             ports=Ports(SameThread()),
             approver=DenyAll(),

@@ -30,8 +30,8 @@ from codex_nb.session.thread import ABORTED_NOTE, ABORTED_OUTPUT, Thread
 from codex_nb.session.turn import STOPPED, SchemaMismatch
 from codex_nb.tools.approval import Decision, DecisionKind, DenyAll, PendingApprovals
 from tests.session.scripted import (
-    Person,
     ProcessKernel,
+    ScriptedApprover,
     ScriptedClient,
     added,
     called,
@@ -137,7 +137,7 @@ async def test_nothing_runs_before_the_decision() -> None:
 
 async def test_a_rejection_is_told_to_the_model_with_the_users_words_and_is_no_error() -> None:
     kernel = ProcessKernel()
-    person = Person(Decision(DecisionKind.REJECT, message="use polars"))
+    person = ScriptedApprover(Decision(DecisionKind.REJECT, message="use polars"))
     turn = make_turn(kernel=kernel, policy=ApprovalPolicy.ASK, approver=person)
     _, last, client = await play(turn, reply(called("run_python", {"code": "1"})), reply(said("All right.")))
     told = "The user rejected this call; it did not run. The user says: use polars"
@@ -150,7 +150,7 @@ async def test_stop_ends_the_turn_and_answers_the_calls_that_were_left() -> None
     thread = Thread("default")
     kernel = ProcessKernel()
     turn = make_turn(
-        thread=thread, kernel=kernel, policy=ApprovalPolicy.ASK, approver=Person(DecisionKind.STOP)
+        thread=thread, kernel=kernel, policy=ApprovalPolicy.ASK, approver=ScriptedApprover(DecisionKind.STOP)
     )
     calls = [called("run_python", {"code": "1"}, "call_a"), called("run_python", {"code": "2"}, "call_b")]
     _, last, client = await play(turn, reply(*calls))
@@ -165,7 +165,7 @@ async def test_edited_code_runs_instead_and_the_model_learns_what_ran() -> None:
     turn = make_turn(
         kernel=kernel,
         policy=ApprovalPolicy.ASK,
-        approver=Person(Decision(DecisionKind.APPROVE, code="print('mine')")),
+        approver=ScriptedApprover(Decision(DecisionKind.APPROVE, code="print('mine')")),
     )
     _, _, client = await play(turn, reply(called("run_python", {"code": "print('its')"})), reply(said("ok")))
     assert kernel.ran == ["print('mine')"]
