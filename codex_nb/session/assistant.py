@@ -172,7 +172,8 @@ class _TurnRun:
     sign_in: SignIn
     resolved: ResolvedTurn | None = None
     key: CacheKey | None = None
-    compacted: bool = False
+    must_compact: bool = False
+    _may_compact: bool = True
     _signed_in: bool = False
     _answered: bool = False
     _shown: set[TurnEvent] = field(default_factory=set)
@@ -188,28 +189,29 @@ class _TurnRun:
         return True
 
     def failed(self, error: CodexError) -> TurnFinished:
-        """Return the end of an attempt that failed before it began."""
+        """Return the end of an attempt that failed before its turn began; a compaction may be what failed."""
+        self._may_compact = False
         return TurnFinished(Answer("", status="failed", thread=self.thread.name), error.line, error.bare())
 
     async def recover(self, finished: TurnFinished) -> TurnFinished | None:
         """Return the end of the turn, or None when it is to be attempted again."""
         failure = finished.failure
         if isinstance(failure, ContextWindowExceeded):
-            can_compact = bool(self.thread.items) and not finished.answer.items and not self.compacted
-            self.compacted = self.compacted or can_compact
-            return None if can_compact else finished
+            self.must_compact = self._may_compact and bool(self.thread.items) and not finished.answer.items
+            self._may_compact = False
+            return None if self.must_compact else finished
         if not needs_sign_in(failure) or self._answered or self._signed_in:
             return finished
         try:
             self._signed_in = await self.sign_in(failure)
         except LoginFailed as error:
             return replace(finished, error=error.line, failure=error.bare())
-        self.resolved, self.compacted = None, False
+        self.resolved, self.must_compact, self._may_compact = None, False, True
         return None if self._signed_in else finished
 
 
 class Assistant:
-    """Answers questions."""
+    """Answers questions; one for each profile."""
 
     def __init__(
         self,
@@ -291,7 +293,7 @@ class Assistant:
                     run.request.prompt
                 )
                 return cached_events(cached, resolved, prompt)
-        if run.compacted or needs_compaction(run.thread.items, resolved.model.context_window):
+        if run.must_compact or needs_compaction(run.thread.items, resolved.model.context_window):
             notices.append(await self._compactor.compact(run.thread, resolved.template))
         return self._prepare(resolved, run, notices).events(self._client)
 

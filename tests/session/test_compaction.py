@@ -14,7 +14,7 @@ from tests.session.test_assistant import MODEL, Harness, texts
 
 pytestmark = pytest.mark.anyio
 
-COMPACTION_ITEMS = {"type": "compaction", "id": "cmp_1", "encrypted_content": "gAAAA"}
+COMPACTION = {"type": "compaction", "id": "cmp_1", "encrypted_content": "gAAAA"}
 LONG = "a long answer " * 400
 
 
@@ -29,19 +29,19 @@ def compacted(events: list[TurnEvent]) -> list[str]:
     return [event.text for event in events if isinstance(event, Notice) and event.kind == "compacted"]
 
 
-async def test_a_long_thread_is_sealed_by_the_backend_and_says_so(tmp_path: Path) -> None:
+async def test_a_long_thread_is_compacted_by_the_backend_and_says_so(tmp_path: Path) -> None:
     harness = await long_thread(tmp_path)
-    harness.client.scripts += [[finished(COMPACTION_ITEMS)], reply(said("2", "msg_2"))]
+    harness.client.scripts += [[finished(COMPACTION)], reply(said("2", "msg_2"))]
     events = await harness.ask("two", thread="nb")
     trigger, turn = harness.client.requests[1:]
     assert trigger.input[-1] == {"type": "compaction_trigger"}
     assert trigger.input[:-1] == (*harness.client.requests[0].input, said(LONG))
     assert [item.get("role", item["type"]) for item in turn.input] == ["developer", "compaction", "user"]
-    assert turn.input[1] == COMPACTION_ITEMS
+    assert turn.input[1] == COMPACTION
     assert len(compacted(events)) == 1
     again = Harness(tmp_path, reply(said("3", "msg_3")))
     await again.ask("three", thread="nb")
-    assert COMPACTION_ITEMS in again.client.requests[0].input
+    assert COMPACTION in again.client.requests[0].input
 
 
 @pytest.mark.parametrize("refusal", [[BadRequest("unknown item type")], reply(said("Sure!", "msg_x"))])
@@ -57,12 +57,12 @@ async def test_a_backend_without_compaction_is_asked_for_a_summary(tmp_path: Pat
     assert len(compacted(events)) == 1
 
 
-async def test_a_turn_that_did_not_fit_is_made_short_and_sent_again(tmp_path: Path) -> None:
+async def test_a_turn_that_did_not_fit_is_compacted_and_sent_again(tmp_path: Path) -> None:
     harness = Harness(tmp_path, reply(said(LONG)))
     await harness.ask("one", thread="nb")
     harness.client.scripts += [
         [ContextWindowExceeded("Too long.")],
-        [finished(COMPACTION_ITEMS)],
+        [finished(COMPACTION)],
         reply(said("2", "msg_2")),
     ]
     events = await harness.ask("two", thread="nb")
@@ -72,7 +72,7 @@ async def test_a_turn_that_did_not_fit_is_made_short_and_sent_again(tmp_path: Pa
     ]
     assert TextDone("msg_2", "2") in events
     assert len(compacted(events)) == 1
-    assert harness.client.requests[-1].input[1] == COMPACTION_ITEMS
+    assert harness.client.requests[-1].input[1] == COMPACTION
 
 
 async def test_a_first_question_that_does_not_fit_fails(tmp_path: Path) -> None:
@@ -95,6 +95,16 @@ async def test_a_history_too_long_even_to_be_summed_up_loses_its_older_half(tmp_
     await harness.ask("three", thread="nb")
     assert texts(harness.client.requests[4].input)[0] == ("user", "two")
     assert texts(harness.client.requests[5].input)[1][1].endswith("Short.")
+
+
+async def test_a_compaction_that_fails_ends_the_turn_and_is_not_tried_again(tmp_path: Path) -> None:
+    harness = await long_thread(tmp_path)
+    asked = len(harness.client.requests)
+    harness.client.scripts += [[ContextWindowExceeded("Too long.")]] * 3
+    last = (await harness.ask("two", thread="nb"))[-1]
+    assert isinstance(last, TurnFinished)
+    assert isinstance(last.failure, ContextWindowExceeded)
+    assert len(harness.client.requests) == asked + 3
 
 
 def test_no_call_loses_its_output_when_a_history_is_halved() -> None:
