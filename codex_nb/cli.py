@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from codex_nb.config import __version__
 from codex_nb.errors import CodexError
-from codex_nb.magics.options import LOGIN_METHODS
+from codex_nb.labels import LOGIN_METHODS
 from codex_nb.rendering.visible import visible
 
 if TYPE_CHECKING:

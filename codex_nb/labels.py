@@ -2,11 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+LoginMethod = Literal["device", "browser", "api_key", "access_token"]
+
+
+@dataclass(frozen=True)
+class LoginMethodLabels:
+    """How a login method is offered: its button, and what it needs."""
+
+    button: str
+    help: str
+
+
+# Every login method, in the order in which they are offered; auth.login runs them.
+LOGIN_METHODS: Mapping[LoginMethod, LoginMethodLabels] = MappingProxyType(
+    {
+        "device": LoginMethodLabels("Use a device code", "Sign in to ChatGPT on any device"),
+        "browser": LoginMethodLabels(
+            "Sign in with this browser", "Sign in to ChatGPT in a browser on this computer"
+        ),
+        "api_key": LoginMethodLabels(
+            "Use an API key", "Pay as you go with a key from the OpenAI platform (billed per token)"
+        ),
+        "access_token": LoginMethodLabels("Use an access token", "Sign in with a personal access token"),
+    }
+)
 
 UNKNOWN = "unknown"
 REASONING = "Reasoning"

@@ -33,10 +33,11 @@ from codex_nb.session.thread import ThreadStore
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
-    from codex_nb.auth import Finding, LoginFlow, LoginMethod, Route
+    from codex_nb.auth import Finding, LoginFlow, Route
     from codex_nb.auth.sources import ExternalTokenProvider
     from codex_nb.config.settings import Settings
     from codex_nb.http import httpx
+    from codex_nb.labels import LoginMethod
     from codex_nb.responses.events import ResponseEvent
     from codex_nb.responses.limits import RateLimits
     from codex_nb.responses.models import Model
@@ -140,9 +141,9 @@ class Profile:
         """Return the credentials that sign the next request; raises SignInRequired."""
         return await self.credentials.current()
 
-    def login_flow(self, way: LoginMethod) -> LoginFlow:
+    def login_flow(self, method: LoginMethod) -> LoginFlow:
         """Begin a sign-in."""
-        return open_login(way, self.credentials)
+        return open_login(method, self.credentials)
 
     async def status(self) -> tuple[LoginStatus, RateLimits | None]:
         """Return who is signed in, and the limits; None where they are unknown."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from codex_nb.auth.credentials import Account, AuthMode, Credentials
 from codex_nb.auth.diagnostics import Finding, LoginStatus, describe, examine, login_status
-from codex_nb.auth.factory import LoginMethod, open_credentials, open_login, open_store
+from codex_nb.auth.keyring_store import open_store
 from codex_nb.auth.login import (
     AccessTokenLogin,
     ApiKeyLogin,
@@ -17,8 +17,9 @@ from codex_nb.auth.login import (
     OpenUrl,
     SignedIn,
     Waiting,
+    open_login,
 )
-from codex_nb.auth.manager import CredentialManager
+from codex_nb.auth.manager import CredentialManager, open_credentials
 from codex_nb.auth.sources import ExternalTokens, TokenRequest
 from codex_nb.auth.workspace_routing import Route, WorkspaceRouting
 
@@ -36,7 +37,6 @@ __all__ = [
     "ExternalTokens",
     "Finding",
     "LoginFlow",
-    "LoginMethod",
     "LoginStatus",
     "LoginStep",
     "OpenUrl",

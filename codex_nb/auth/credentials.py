@@ -105,6 +105,11 @@ UNKNOWN_PLAN = "unknown"
 Clock = Callable[[], datetime]
 
 
+def utc_now() -> datetime:
+    """Return the present time, aware and in UTC."""
+    return datetime.now(UTC)
+
+
 class AuthMode(StrEnum):
     """How requests are signed; the values are those of ``auth_mode`` in ``auth.json``."""
 

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
 from codex_nb.auth.credentials import credentials_from_document
-from codex_nb.auth.factory import open_store
+from codex_nb.auth.keyring_store import open_store
 from codex_nb.auth.manager import restriction
 from codex_nb.auth.oauth import is_secure
 from codex_nb.auth.refresh import EXPIRY_MARGIN

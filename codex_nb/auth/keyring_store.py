@@ -1,4 +1,4 @@
-"""Credentials in the operating system's keyring, under the names that the Codex CLI uses."""
+"""Credentials in the operating system's keyring, under the names that the Codex CLI uses; choice of the store."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 from codex_nb.auth.auth_json import AuthFile, parse_auth_json
-from codex_nb.auth.store import FileStore, ensure_plaintext
+from codex_nb.auth.store import FileStore, MemoryStore, ensure_plaintext
+from codex_nb.config.settings import CredentialsStore
 from codex_nb.errors import CredentialsUnreadable
 from codex_nb.words import stored_login as words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from codex_nb.auth.store import CredentialStore
+    from codex_nb.config.settings import Settings
 
 
 BACKEND = "keyring.backends.SecretService"
@@ -208,3 +212,15 @@ def _guarded(call: Any) -> tuple[SecretStr | None, str | None]:
     except Exception as error:  # noqa: BLE001  (every backend has its own)
         return None, type(error).__name__
     return (SecretStr(value) if isinstance(value, str) else None), None
+
+
+def open_store(settings: Settings) -> CredentialStore:
+    """Choose the store that config.toml's ``cli_auth_credentials_store`` names."""
+    match settings.credentials_store:
+        case CredentialsStore.FILE:
+            return FileStore(settings.codex_home / "auth.json")
+        case CredentialsStore.EPHEMERAL:
+            return MemoryStore()
+        case CredentialsStore.KEYRING | CredentialsStore.AUTO:
+            keyring = KeyringStore(settings.codex_home)
+            return keyring if settings.credentials_store is CredentialsStore.KEYRING else AutoStore(keyring)

@@ -10,7 +10,7 @@ from collections import deque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from hmac import compare_digest
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar, assert_never
 from urllib.parse import parse_qs, urlsplit
 
 from pydantic import SecretStr
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from codex_nb.auth.manager import CredentialManager
     from codex_nb.auth.oauth import DeviceCode, TokenReply
     from codex_nb.config.settings import Settings
+    from codex_nb.labels import LoginMethod
 
 
 @dataclass(frozen=True)
@@ -428,3 +429,18 @@ async def _read_target(reader: asyncio.StreamReader) -> SecretStr:
 def _plain(text: str) -> str:
     """One visible line of what the service says, bounded."""
     return visible_line(text[:200]).rstrip(".")
+
+
+def open_login(method: LoginMethod, manager: CredentialManager) -> LoginFlow:
+    """Return a sign-in by one method; the device code is for kernels on another machine than the browser."""
+    match method:
+        case "device":
+            return DeviceCodeLogin(manager)
+        case "browser":
+            return BrowserLogin(manager)
+        case "api_key":
+            return ApiKeyLogin(manager)
+        case "access_token":
+            return AccessTokenLogin(manager)
+        case _:
+            assert_never(method)

@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from codex_nb.auth.agent_identity import CredentialResolver
 from codex_nb.auth.bearer import BearerAuth
-from codex_nb.auth.credentials import AuthMode
-from codex_nb.auth.refresh import RefreshPolicy, can_refresh, nothing_refreshed
-from codex_nb.auth.sources import wanted_mode
-from codex_nb.auth.store import ensure_same_account
+from codex_nb.auth.credentials import AuthMode, utc_now
+from codex_nb.auth.keyring_store import open_store
+from codex_nb.auth.oauth import OAuthClient
+from codex_nb.auth.refresh import (
+    DirectRefresher,
+    RefreshPolicy,
+    StoredCredentials,
+    can_refresh,
+    nothing_refreshed,
+)
+from codex_nb.auth.refresh_subprocess import DetachedRefresher, launch_process
+from codex_nb.auth.sources import find_source, wanted_mode
+from codex_nb.auth.store import FileStore, LoginLock, MemoryStore, ensure_same_account
 from codex_nb.errors import RefreshFailed, SignInRequired
 from codex_nb.words import identities, stored_login
 from codex_nb.words import restrictions as words
 from codex_nb.words import stored_login as stored_login_words
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Mapping
+    from pathlib import Path
 
-    from codex_nb.auth.agent_identity import CredentialResolver
     from codex_nb.auth.auth_json import AuthFile
     from codex_nb.auth.credentials import Clock, Credentials
-    from codex_nb.auth.oauth import OAuthClient
-    from codex_nb.auth.refresh import RefreshOutcome, StoredCredentials
-    from codex_nb.auth.sources import CredentialSource
-    from codex_nb.auth.store import Sleep, Snapshot
+    from codex_nb.auth.refresh import RefreshOutcome, TokenRefresher
+    from codex_nb.auth.sources import CredentialSource, ExternalTokenProvider
+    from codex_nb.auth.store import CredentialStore, Sleep, Snapshot
     from codex_nb.config.settings import Settings
     from codex_nb.http import httpx
     from codex_nb.words.message import Message
@@ -305,3 +316,35 @@ class CredentialManager:
         self._running.discard(task)
         if not task.cancelled():
             task.exception()  # seen by the caller; by nobody, when the caller was interrupted
+
+
+def open_credentials(
+    settings: Settings,
+    environ: Mapping[str, str],
+    http: httpx.AsyncClient,
+    *,
+    external: ExternalTokenProvider | None = None,
+    store: CredentialStore | None = None,
+    outlive: bool = False,
+    clock: Clock = utc_now,
+    sleep: Sleep = asyncio.sleep,
+) -> CredentialManager:
+    """Return the credential manager of one profile, which has read nothing yet.
+
+    With ``outlive`` a refresh under way survives the death of this process, for which it starts one of its own.
+    """
+    store = store or open_store(settings)
+    home: Path | None = None if isinstance(store, MemoryStore) else settings.codex_home
+    oauth = OAuthClient(http, settings)
+    refresher: TokenRefresher = DirectRefresher(store, oauth, clock=clock, sleep=sleep)
+    if outlive and isinstance(store, FileStore) and os.name == "posix":
+        refresher = DetachedRefresher(settings, store, refresher, partial(launch_process, environ=environ))
+    return CredentialManager(
+        settings,
+        StoredCredentials(store, LoginLock(home), refresher, sleep=sleep),
+        CredentialResolver(http, settings, clock=clock),
+        oauth,
+        source=find_source(settings, environ, external, clock),
+        clock=clock,
+        sleep=sleep,
+    )

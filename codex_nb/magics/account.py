@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from codex_nb.config.settings import profile_names
 from codex_nb.errors import AuthError, CodexError, CredentialsUnreadable, LoginFailed, SignInRequired
 from codex_nb.host.frontend import front_end
-from codex_nb.magics.options import LOGIN_METHODS
+from codex_nb.labels import LOGIN_METHODS
 from codex_nb.rendering.visible import visible
 from codex_nb.session.turn import needs_sign_in
 from codex_nb.ui.account import AccountStatus, AccountView
@@ -21,8 +21,9 @@ from codex_nb.ui.widgets import in_output_widget
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from codex_nb.auth import CredentialManager, Credentials, LoginMethod, SignedIn
+    from codex_nb.auth import CredentialManager, Credentials, SignedIn
     from codex_nb.host.mailbox import Mailbox
+    from codex_nb.labels import LoginMethod
     from codex_nb.magics.session import ShellSession
     from codex_nb.profile import Profile
     from codex_nb.session.turn import SignIn
@@ -279,7 +280,9 @@ class AccountWidget:
     async def _log_in(self, view: AccountView) -> None:
         """Show a login in the view's place, and the account afterwards."""
         place = view.output
-        widget = LoginWidget(self._profile.login_flow, methods=LOGIN_METHODS, cell_waits=False, area=place)
+        widget = LoginWidget(
+            self._profile.login_flow, methods=tuple(LOGIN_METHODS), cell_waits=False, area=place
+        )
         view.close()  # JupyterLab loses messages when the last widget closes before the next one opens
         widget.show()
         try:

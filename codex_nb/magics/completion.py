@@ -12,7 +12,8 @@ from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMa
 
 from codex_nb.config.settings import EFFORTS
 from codex_nb.errors import CodexError
-from codex_nb.magics.options import APPROVALS, FLAGS, LOGIN_METHODS, TAKES_VALUE, SessionConfig
+from codex_nb.labels import LOGIN_METHODS
+from codex_nb.magics.options import APPROVALS, FLAGS, TAKES_VALUE, SessionConfig
 from codex_nb.magics.subcommands import SUBCOMMANDS
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class NotebookNames:
             "file": self._files,
             "effort": lambda _: EFFORTS,
             "approval": lambda _: APPROVALS,
-            "login_method": lambda _: LOGIN_METHODS,
+            "login_method": lambda _: tuple(LOGIN_METHODS),
         }
 
     def known(self, kind: str, start: str) -> Iterable[str]:

@@ -19,14 +19,11 @@ from codex_nb.errors import CodexError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from codex_nb.auth import LoginMethod
-
     # what a subcommand asks about, found in the NotebookReading of the question
     Subject = Callable[..., tuple[tuple[str, str], ...]]
 
 APPROVALS = ("ask", "auto", "all", "never")
 DISPLAYS = ("auto", "widget", "html", "text")
-LOGIN_METHODS: tuple[LoginMethod, ...] = ("device", "browser", "api_key", "access_token")
 
 _QUOTE_ALL = "Quote all of the value, or none of it."
 _IPYTHON_NAME = re.compile(r"__|_i*\d*$")  # special names, and the outputs and inputs of cells

@@ -16,7 +16,8 @@ from IPython.display import display
 
 from codex_nb.config.settings import EFFORTS
 from codex_nb.errors import AuthError
-from codex_nb.magics.options import LOGIN_METHODS, OptionError, options_and_help, parse_options
+from codex_nb.labels import LOGIN_METHODS
+from codex_nb.magics.options import OptionError, options_and_help, parse_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator

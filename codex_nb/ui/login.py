@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from codex_nb.auth.login import EnterSecret, EnterUserCode, LoginStep, OpenUrl, SignedIn, Waiting
 from codex_nb.errors import LoginFailed
-from codex_nb.labels import plan_name
+from codex_nb.labels import LOGIN_METHODS, plan_name
 from codex_nb.rendering.answer_output import Document, Remark, bundle
 from codex_nb.rendering.markdown import is_web_link
 from codex_nb.rendering.visible import visible
@@ -21,8 +21,8 @@ from codex_nb.ui.widgets import Message, OutputArea, WidgetComm, WidgetKind
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from codex_nb.auth.factory import LoginMethod
     from codex_nb.auth.login import LoginFlow
+    from codex_nb.labels import LoginMethod
 
 
 TITLE = "Sign in to Codex"
@@ -46,11 +46,8 @@ LABELS = {
     "submit": "Submit",
     "userCode": "Code to enter",
 }
-BUTTONS = {
-    "device": ("Use a device code", "Sign in to ChatGPT on any device"),
-    "browser": ("Sign in with this browser", "Sign in to ChatGPT in a browser on this computer"),
-    "api_key": ("Use an API key", "Pay as you go with a key from the OpenAI platform (billed per token)"),
-    "access_token": ("Use an access token", "Sign in with a personal access token"),
+BUTTONS: dict[str, tuple[str, str]] = {
+    **{method: (labels.button, labels.help) for method, labels in LOGIN_METHODS.items()},
     "new_code": ("New code", "Start again with a new code"),
     "try_again": ("Try again", "Start again"),
     "cancel": ("Cancel", "Cancel sign-in"),

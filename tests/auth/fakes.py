@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 
 import httpx
 
-from codex_nb.auth.factory import open_credentials
+from codex_nb.auth.manager import open_credentials
 from codex_nb.config.settings import Settings
 
 if TYPE_CHECKING:

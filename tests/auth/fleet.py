@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codex_nb.auth.factory import open_credentials
+from codex_nb.auth.manager import open_credentials
 from codex_nb.config.settings import Settings
 from codex_nb.errors import CodexError
 from codex_nb.http import open_http

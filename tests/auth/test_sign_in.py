@@ -14,7 +14,6 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from codex_nb.auth.factory import open_login
 from codex_nb.auth.login import (
     AccessTokenLogin,
     ApiKeyLogin,
@@ -27,6 +26,7 @@ from codex_nb.auth.login import (
     OpenUrl,
     SignedIn,
     Waiting,
+    open_login,
 )
 from codex_nb.errors import LoginFailed, SignInRequired
 from tests.auth.fakes import ISSUER, NOW, WHOAMI, LoginFixture, body, login, write_login

@@ -12,8 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from codex_nb.auth.auth_json import AuthFile
-from codex_nb.auth.factory import open_store
-from codex_nb.auth.keyring_store import AutoStore, KeyringStore, SecretServiceEntry, suited_to_the_cli
+from codex_nb.auth.keyring_store import (
+    AutoStore,
+    KeyringStore,
+    SecretServiceEntry,
+    open_store,
+    suited_to_the_cli,
+)
 from codex_nb.auth.store import FileStore, MemoryStore
 from codex_nb.config.settings import CredentialsStore, Settings
 from codex_nb.errors import CredentialsUnreadable

@@ -13,9 +13,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from codex_nb.auth.factory import LoginMethod
 from codex_nb.auth.login import EnterSecret, EnterUserCode, LoginStep, OpenUrl, SignedIn, Waiting
 from codex_nb.errors import LoginFailed
+from codex_nb.labels import LoginMethod
 from codex_nb.session.events import (
     Answer,
     ApprovalRequested,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from codex_nb.auth import CredentialManager, Credentials
-    from codex_nb.auth.factory import LoginMethod
+    from codex_nb.labels import LoginMethod
     from tests.contract.cli import CodexCli
 
 pytestmark = pytest.mark.anyio

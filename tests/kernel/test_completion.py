@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from codex_nb.config.settings import EFFORTS
-from codex_nb.magics.options import APPROVALS, DISPLAYS, FLAGS, LOGIN_METHODS
+from codex_nb.labels import LOGIN_METHODS
+from codex_nb.magics.options import APPROVALS, DISPLAYS, FLAGS
 from codex_nb.magics.subcommands import SUBCOMMANDS
 from codex_nb.simulator import Simulator
 from tests.kernel.kernel_client import RunningKernel, running

@@ -23,6 +23,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, output_from_msg
 
+from codex_nb.labels import LOGIN_METHODS
 from codex_nb.simulator import GRACE, Cut, Event, Reply, Say, Scenario, Simulator
 from tests.kernel.front_ends import APPROVE, Console, Headless, Page
 from tests.kernel.kernel_client import OUTPUTS, RunningKernel, running
@@ -39,7 +40,6 @@ PLANTED = {
 }
 ASK = "import codex_nb\ncodex_nb.ask('hello')"
 CELL = "%%codex\nhello"
-WAYS = ("device", "browser", "api_key", "access_token")
 
 
 class Person(Page):
@@ -411,7 +411,7 @@ def test_a_fault_of_the_routing_tells_nothing(scene: Scene, signed_in: dict[str,
     scene.check()
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", LOGIN_METHODS)
 def test_signing_in_in_the_cell_tells_nothing(scene: Scene, signed_in: dict[str, str], way: str) -> None:
     del signed_in
     person = scene.person(way)
@@ -422,7 +422,7 @@ def test_signing_in_in_the_cell_tells_nothing(scene: Scene, signed_in: dict[str,
     scene.check()
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", LOGIN_METHODS)
 def test_a_cancelled_sign_in_tells_nothing(scene: Scene, signed_in: dict[str, str], way: str) -> None:
     del signed_in
     assert scene.run(f"%codex login {way}", Person(scene.sim, cancels=True)) == "error"
