@@ -89,11 +89,11 @@ def call(name: str, arguments: str, call_number: int = 1) -> list[TurnEvent]:
 
 def asked(asking: Tool = run_python, **arguments: Any) -> list[TurnEvent]:
     """Return a call that waits for the user's approval."""
-    arguments = arguments or {"code": CODE}
+    text = json.dumps(arguments or {"code": CODE})
     return [
         ToolCallStarted(1, asking.name),
-        ToolCallReady(1, asking.name, json.dumps(arguments)),
-        ApprovalRequested(asking.request(1, arguments)),
+        ToolCallReady(1, asking.name, text),
+        ApprovalRequested(asking.request(1, asking.parse(text))),
     ]
 
 
@@ -104,7 +104,7 @@ def send_mail(to: str, subject: str, attachments: list[str]) -> str:
 
 
 def decided(kind: DecisionKind, *, by: str = "user", message: str = "") -> list[TurnEvent]:
-    """Return the word on the call, and what came of it."""
+    """Return the decision on the call, and its result."""
     decision = Decision(kind, by=by, message=message)
     events: list[TurnEvent] = [ApprovalResolved(1, decision)]
     if decision.approved:
