@@ -17,7 +17,7 @@ def finished(text: str = "", *, status: Any = "completed", error: str | None = N
 
 
 class FakeComm:
-    """A widget whose front-end half is played by the test."""
+    """A widget whose front end is played by the test."""
 
     def __init__(self, number: int) -> None:
         self._number = number
@@ -41,7 +41,7 @@ class FakeComm:
         self.closed = True
 
     def says(self, kind: str, **more: Any) -> None:
-        """Send a message from the front-end half."""
+        """Send a message from the front end."""
         self._callback({"kind": kind, "view": "v1", **more})
 
     def ready(self, view: str = "v1", *, visible: bool = True) -> None:
@@ -86,7 +86,7 @@ class FakeNotebook:
 
 
 class FakePage:
-    """What a page shows after a list of frames: the front-end half's own work, in a few lines."""
+    """What a page shows after a list of frames: the front end's own work, in a few lines."""
 
     def __init__(self) -> None:
         self.sections: dict[int, dict[str, Any]] = {}

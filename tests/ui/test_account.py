@@ -66,7 +66,7 @@ def test_a_report_is_a_dict_of_plain_values() -> None:
     assert (report["billing"], report["plan"], report["auth_mode"]) == ("chatgpt", "plus", "chatgpt")
 
 
-def test_a_key_is_billed_by_use_and_its_limits_are_not_invented() -> None:
+def test_a_key_is_billed_per_token_and_has_no_invented_limits() -> None:
     text = str(AccountStatus.from_status(KEY, now=NOW))
     assert "API key sk-…cdef" in text
     assert "API key, pay as you go (billed per token)" in text
@@ -157,7 +157,7 @@ def test_no_hostile_account_gets_through(name: str) -> None:
     assert violations(report._repr_mimebundle_()["text/html"]) == []
 
 
-class LoginPrompt:
+class Harness:
     def __init__(self) -> None:
         self.notebook = FakeNotebook()
         self.commands: list[str] = []
@@ -172,48 +172,48 @@ class LoginPrompt:
 
 
 def test_the_output_is_plain_and_its_buttons_are_beside_it() -> None:
-    desk = LoginPrompt()
-    desk.comm.ready()
-    desk.view.finish()
-    desk.comm.says("replaced")
-    assert desk.notebook.standing() == [REPORT._repr_mimebundle_()]
-    ending = desk.comm.sent[-1]
+    harness = Harness()
+    harness.comm.ready()
+    harness.view.finish()
+    harness.comm.says("replaced")
+    assert harness.notebook.standing() == [REPORT._repr_mimebundle_()]
+    ending = harness.comm.sent[-1]
     assert [command["name"] for command in ending["actions"]] == ["refresh", "sign_in", "sign_out"]
-    desk.comm.says("action", name="refresh")
-    desk.comm.says("action", name="delete_everything")
-    assert desk.commands == ["refresh"]
+    harness.comm.says("action", name="refresh")
+    harness.comm.says("action", name="delete_everything")
+    assert harness.commands == ["refresh"]
 
 
 def test_nobody_is_signed_out_without_having_been_asked() -> None:
-    desk = LoginPrompt()
-    desk.comm.ready()
-    desk.view.finish()
-    desk.comm.says("action", name="confirm_sign_out")
-    assert desk.commands == []
-    desk.comm.says("action", name="sign_out")
-    desk.view.ask_to_sign_out("ada@example.com")
-    asked = desk.comm.sent[-1]
+    harness = Harness()
+    harness.comm.ready()
+    harness.view.finish()
+    harness.comm.says("action", name="confirm_sign_out")
+    assert harness.commands == []
+    harness.comm.says("action", name="sign_out")
+    harness.view.ask_to_sign_out("ada@example.com")
+    asked = harness.comm.sent[-1]
     assert (asked["kind"], "ada@example.com" in asked["question"]) == ("confirm", True)
-    desk.comm.says("action", name="confirm_sign_out")
-    desk.comm.says("action", name="confirm_sign_out")  # a second time
-    assert desk.commands == ["sign_out", "confirm_sign_out"]
+    harness.comm.says("action", name="confirm_sign_out")
+    harness.comm.says("action", name="confirm_sign_out")  # a second time
+    assert harness.commands == ["sign_out", "confirm_sign_out"]
 
 
 def test_a_new_report_takes_the_question_away() -> None:
-    desk = LoginPrompt()
-    desk.comm.ready()
-    desk.view.finish()
-    desk.view.ask_to_sign_out("ada@example.com")
-    desk.view.update(AccountStatus.from_status(STATUS))
-    desk.comm.says("action", name="confirm_sign_out")
-    assert desk.commands == []
+    harness = Harness()
+    harness.comm.ready()
+    harness.view.finish()
+    harness.view.ask_to_sign_out("ada@example.com")
+    harness.view.update(AccountStatus.from_status(STATUS))
+    harness.comm.says("action", name="confirm_sign_out")
+    assert harness.commands == []
 
 
 def test_where_nobody_is_signed_in_signing_in_comes_first_and_nobody_can_be_signed_out() -> None:
-    desk = LoginPrompt()
-    desk.comm.ready()
-    desk.view.update(AccountStatus(signed_in=False))
-    told = desk.comm.sent[-1]["actions"]
+    harness = Harness()
+    harness.comm.ready()
+    harness.view.update(AccountStatus(signed_in=False))
+    told = harness.comm.sent[-1]["actions"]
     assert [(command["name"], command["style"]) for command in told] == [
         ("refresh", ""),
         ("sign_in", "codex-primary"),
@@ -221,27 +221,27 @@ def test_where_nobody_is_signed_in_signing_in_comes_first_and_nobody_can_be_sign
 
 
 def test_a_refresh_shows_the_new_report_in_the_same_output() -> None:
-    desk = LoginPrompt()
-    desk.comm.ready()
-    desk.view.finish()
+    harness = Harness()
+    harness.comm.ready()
+    harness.view.finish()
     new = AccountStatus.from_status(STATUS, now=NOW.astimezone(UTC))
-    desk.view.update(new)
-    assert desk.notebook.standing() == [new._repr_mimebundle_()]
-    assert [message["kind"] for message in desk.comm.sent] == ["full", "ended", "ended"]
-    desk.comm.says("dismissed")
-    assert desk.comm.closed
+    harness.view.update(new)
+    assert harness.notebook.standing() == [new._repr_mimebundle_()]
+    assert [message["kind"] for message in harness.comm.sent] == ["full", "ended", "ended"]
+    harness.comm.says("dismissed")
+    assert harness.comm.closed
 
 
 def test_nobody_who_is_signed_out_is_offered_to_sign_out() -> None:
-    desk = LoginPrompt()
-    desk.comm.ready()
-    desk.view.finish()
-    desk.view.update(AccountStatus(signed_in=False))
-    ending = desk.comm.sent[-1]
+    harness = Harness()
+    harness.comm.ready()
+    harness.view.finish()
+    harness.view.update(AccountStatus(signed_in=False))
+    ending = harness.comm.sent[-1]
     assert [command["name"] for command in ending["actions"]] == ["refresh", "sign_in"]
 
 
 def test_where_no_front_end_answers_the_report_stays_without_buttons() -> None:
-    desk = LoginPrompt()
-    desk.view.finish()
-    assert (desk.comm.closed, desk.notebook.standing()) == (True, [REPORT._repr_mimebundle_()])
+    harness = Harness()
+    harness.view.finish()
+    assert (harness.comm.closed, harness.notebook.standing()) == (True, [REPORT._repr_mimebundle_()])

@@ -18,7 +18,7 @@ def open_widgets() -> set[str]:
 
 
 @pytest.mark.parametrize("kind", WidgetKind)
-def test_a_widget_holds_its_code_and_style_and_nothing_that_was_said(kind: WidgetKind) -> None:
+def test_a_widget_has_its_code_and_style_and_no_content(kind: WidgetKind) -> None:
     widget = widget_class(kind)()
     own = {name: value for name, value in widget.get_state().items() if name in {"_esm", "_css"}}
     scripts, styles = kind.value

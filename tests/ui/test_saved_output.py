@@ -106,7 +106,7 @@ def test_nbconvert_shows_the_answer_as_markdown(end: str) -> None:
 
 
 @every_end
-def test_a_reader_that_strips_classes_and_styles_loses_no_word(end: str) -> None:
+def test_a_reader_that_strips_classes_and_styles_loses_no_text(end: str) -> None:
     for output in outputs_of(end):
         bare = re.sub(r' (class|style)="[^"]*"', "", output["text/html"])
         assert violations(bare) == []

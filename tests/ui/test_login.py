@@ -53,7 +53,7 @@ class FakeFlow:
         self._woken.set()
 
 
-class LoginPrompt:
+class Harness:
     """A sign-in widget in a fake notebook; its flows are begun in the order given."""
 
     def __init__(self, *flows: FakeFlow, **options: Any) -> None:
@@ -90,20 +90,20 @@ class LoginPrompt:
         return [command["name"] for command in self.page["actions"]]
 
 
-async def test_a_code_is_shown_with_its_page_and_time_and_the_cell_goes_on_by_itself() -> None:
-    desk = LoginPrompt(FakeFlow(CODE, None, DONE))
-    run = asyncio.create_task(desk.widget.run())
-    page = await desk.until("code")
+async def test_a_code_is_shown_with_its_page_and_time_and_the_cell_continues() -> None:
+    harness = Harness(FakeFlow(CODE, None, DONE))
+    run = asyncio.create_task(harness.widget.run())
+    page = await harness.until("code")
     step = page["step"]
     assert (step["code"], step["href"], step["expires_in"]) == ("ABCD-1234", CODE.url, 900)
     assert page["reason"] == "Your session has expired."
-    assert desk.names() == ["again", "cancel", "browser", "api_key"]
-    desk.flows[0].submit(SecretStr("the page was visited"))
+    assert harness.names() == ["again", "cancel", "browser", "api_key"]
+    harness.flows[0].submit(SecretStr("the page was visited"))
     assert await run == DONE
-    desk.widget.finish()
-    desk.comm.says("replaced")
-    assert desk.notebook.standing()[0]["text/plain"] == "[Signed in as ada@example.com (ChatGPT Plus).]"
-    assert desk.comm.closed
+    harness.widget.finish()
+    harness.comm.says("replaced")
+    assert harness.notebook.standing()[0]["text/plain"] == "[Signed in as ada@example.com (ChatGPT Plus).]"
+    assert harness.comm.closed
 
 
 @pytest.mark.parametrize("step", [CODE, OpenUrl("https://auth.example/a", can_paste=False)])
@@ -111,105 +111,105 @@ async def test_a_code_is_shown_with_its_page_and_time_and_the_cell_goes_on_by_it
     ("cell_waits", "promise"),
     [(True, "The cell then continues automatically."), (False, "Your account then appears here.")],
 )
-async def test_a_cell_is_promised_to_go_on_only_where_one_waits(
+async def test_only_a_waiting_cell_is_said_to_continue(
     step: LoginStep, cell_waits: bool, promise: str
 ) -> None:
-    desk = LoginPrompt(FakeFlow(step, None), cell_waits=cell_waits)
-    run = asyncio.create_task(desk.widget.run())
-    page = await desk.until("code" if step is CODE else "open")
+    harness = Harness(FakeFlow(step, None), cell_waits=cell_waits)
+    run = asyncio.create_task(harness.widget.run())
+    page = await harness.until("code" if step is CODE else "open")
     assert page["step"]["text"].endswith(f". {promise}")
-    desk.comm.says("action", name="cancel")
+    harness.comm.says("action", name="cancel")
     await run
 
 
 async def test_a_new_code_starts_over() -> None:
-    desk = LoginPrompt(FakeFlow(CODE, None), FakeFlow(DONE))
-    run = asyncio.create_task(desk.widget.run())
-    await desk.until("code")
-    desk.comm.says("action", name="again")
+    harness = Harness(FakeFlow(CODE, None), FakeFlow(DONE))
+    run = asyncio.create_task(harness.widget.run())
+    await harness.until("code")
+    harness.comm.says("action", name="again")
     assert await run == DONE
-    assert (desk.started, desk.flows[0].cancelled) == (["device", "device"], True)
+    assert (harness.started, harness.flows[0].cancelled) == (["device", "device"], True)
 
 
 async def test_cancelling_changes_nothing_and_says_so() -> None:
-    desk = LoginPrompt(FakeFlow(CODE, None))
-    run = asyncio.create_task(desk.widget.run())
-    await desk.until("code")
-    desk.comm.says("action", name="cancel")
+    harness = Harness(FakeFlow(CODE, None))
+    run = asyncio.create_task(harness.widget.run())
+    await harness.until("code")
+    harness.comm.says("action", name="cancel")
     assert await run is None
-    desk.widget.finish()
-    assert desk.notebook.standing()[0]["text/plain"] == "[Sign-in cancelled. Nothing was changed.]"
+    harness.widget.finish()
+    assert harness.notebook.standing()[0]["text/plain"] == "[Sign-in cancelled. Nothing was changed.]"
 
 
 async def test_a_failure_is_shown_and_can_be_tried_again_from_another_thread() -> None:
-    desk = LoginPrompt(
+    harness = Harness(
         FakeFlow(LoginFailed("The page refused.", reason="refused", hint="Ask again.")), FakeFlow(DONE)
     )
-    run = asyncio.create_task(desk.widget.run())
-    page = await desk.until("failed")
+    run = asyncio.create_task(harness.widget.run())
+    page = await harness.until("failed")
     assert (page["step"]["text"], page["step"]["hint"]) == ("The page refused.", "Ask again.")
-    threading.Thread(target=desk.comm.says, args=("action",), kwargs={"name": "again"}).start()
+    threading.Thread(target=harness.comm.says, args=("action",), kwargs={"name": "again"}).start()
     assert await run == DONE
 
 
-async def test_another_way_is_begun_when_it_is_chosen() -> None:
-    desk = LoginPrompt(
+async def test_another_login_method_starts_when_it_is_chosen() -> None:
+    harness = Harness(
         FakeFlow(CODE, None), FakeFlow(OpenUrl("https://auth.example/a?b=1", can_paste=True), None, DONE)
     )
-    run = asyncio.create_task(desk.widget.run())
-    await desk.until("code")
-    desk.comm.says("action", name="browser")
-    step = (await desk.until("open"))["step"]
+    run = asyncio.create_task(harness.widget.run())
+    await harness.until("code")
+    harness.comm.says("action", name="browser")
+    step = (await harness.until("open"))["step"]
     assert (step["href"], step["can_paste"]) == ("https://auth.example/a?b=1", True)
-    desk.comm.says("submit", buffers=[b"http://localhost:1455/auth/callback?code=x"])
+    harness.comm.says("submit", buffers=[b"http://localhost:1455/auth/callback?code=x"])
     assert await run == DONE
-    assert desk.started == ["device", "browser"]
+    assert harness.started == ["device", "browser"]
 
 
 async def test_a_key_goes_to_the_flow_and_nowhere_else(caplog: pytest.LogCaptureFixture) -> None:
-    desk = LoginPrompt(
+    harness = Harness(
         FakeFlow(CODE, None), FakeFlow(EnterSecret("OpenAI API key"), None, Waiting("Checking …"), DONE)
     )
-    run = asyncio.create_task(desk.widget.run())
-    await desk.until("code")
-    desk.comm.says("action", name="api_key")
-    assert (await desk.until("secret"))["step"]["what"] == "OpenAI API key"
-    desk.comm.says("submit", buffers=[memoryview(KEY.encode())])
+    run = asyncio.create_task(harness.widget.run())
+    await harness.until("code")
+    harness.comm.says("action", name="api_key")
+    assert (await harness.until("secret"))["step"]["what"] == "OpenAI API key"
+    harness.comm.says("submit", buffers=[memoryview(KEY.encode())])
     assert await run == DONE
-    desk.widget.finish()
-    desk.comm.ready("v2")
-    everything = f"{desk.comm.sent}{[output.shown for output in desk.notebook.outputs]}{caplog.text}"
-    everything += f"{vars(desk.widget)}{desk.flows[1].submitted}"
+    harness.widget.finish()
+    harness.comm.ready("v2")
+    everything = f"{harness.comm.sent}{[output.shown for output in harness.notebook.outputs]}{caplog.text}"
+    everything += f"{vars(harness.widget)}{harness.flows[1].submitted}"
     assert KEY not in everything
-    assert [text.get_secret_value() for text in desk.flows[1].submitted] == [KEY]
+    assert [text.get_secret_value() for text in harness.flows[1].submitted] == [KEY]
 
 
 async def test_a_reloaded_page_shows_the_step_again() -> None:
-    desk = LoginPrompt(FakeFlow(CODE, None, DONE))
-    run = asyncio.create_task(desk.widget.run())
-    page = await desk.until("code")
-    desk.comm.ready("v2")
-    assert desk.page == page
-    desk.comm.says("action", name="cancel")
+    harness = Harness(FakeFlow(CODE, None, DONE))
+    run = asyncio.create_task(harness.widget.run())
+    page = await harness.until("code")
+    harness.comm.ready("v2")
+    assert harness.page == page
+    harness.comm.says("action", name="cancel")
     await run
 
 
 async def test_an_address_that_is_not_of_the_web_is_no_link() -> None:
-    desk = LoginPrompt(FakeFlow(OpenUrl("javascript:window.pwned=1", can_paste=False), None))
-    run = asyncio.create_task(desk.widget.run())
-    step = (await desk.until("open"))["step"]
+    harness = Harness(FakeFlow(OpenUrl("javascript:window.pwned=1", can_paste=False), None))
+    run = asyncio.create_task(harness.widget.run())
+    step = (await harness.until("open"))["step"]
     assert step["href"] == ""
-    desk.comm.says("action", name="cancel")
+    harness.comm.says("action", name="cancel")
     await run
 
 
 @pytest.mark.parametrize("name", PAYLOADS)
-async def test_no_hostile_account_or_plan_gets_through_in_what_stays(name: str) -> None:
+async def test_no_hostile_account_or_plan_gets_through_in_the_saved_output(name: str) -> None:
     text = payload(name)
-    desk = LoginPrompt(FakeFlow(SignedIn(text, text, text)))
-    await desk.widget.run()
-    desk.widget.finish()
-    assert violations(desk.notebook.standing()[0]["text/html"]) == []
+    harness = Harness(FakeFlow(SignedIn(text, text, text)))
+    await harness.widget.run()
+    harness.widget.finish()
+    assert violations(harness.notebook.standing()[0]["text/html"]) == []
 
 
 async def test_the_same_flow_runs_as_text() -> None:
@@ -221,7 +221,7 @@ async def test_the_same_flow_runs_as_text() -> None:
 
 
 @pytest.mark.parametrize("step", [CODE, OpenUrl("https://auth.example.com/login", can_paste=True)])
-async def test_where_no_cell_waits_none_is_promised_to_go_on(step: LoginStep) -> None:
+async def test_text_says_that_the_account_follows_where_no_cell_waits(step: LoginStep) -> None:
     written: list[str] = []
     await sign_in_by_text(FakeFlow(step, DONE), written.append, no_question, cell_waits=False)
     assert "Your account then appears here." in written[0]

@@ -1,4 +1,4 @@
-"""What an approval shows tells exactly which code would run, on every screen, whatever it is made of."""
+"""What an approval shows tells exactly which code would run, on every view, whatever it is made of."""
 
 from __future__ import annotations
 
@@ -82,10 +82,10 @@ def in_the_widget(request: ApprovalRequest, code: str) -> str:
 def in_html(request: ApprovalRequest, code: str) -> str:
     notebook = FakeNotebook()
     asked: list[str] = []
-    screen = HtmlView(on_action=lambda _: None, ask=lambda prompt: asked.append(prompt) or "n", area=notebook)
+    view = HtmlView(on_action=lambda _: None, ask=lambda prompt: asked.append(prompt) or "n", area=notebook)
     for event in events(request, code):
-        screen.apply(event)
-    screen.close()
+        view.apply(event)
+    view.close()
     (standing,) = notebook.standing()
     return "\n".join(
         [text_of(standing["text/html"]), standing["text/markdown"], standing["text/plain"], *asked]
@@ -94,9 +94,9 @@ def in_html(request: ApprovalRequest, code: str) -> str:
 
 def in_text(request: ApprovalRequest, code: str) -> str:
     stream, asked = io.StringIO(), []
-    screen = PlainTextView(stream, on_action=lambda _: None, ask=lambda prompt: asked.append(prompt) or "n")
+    view = PlainTextView(stream, on_action=lambda _: None, ask=lambda prompt: asked.append(prompt) or "n")
     for event in events(request, code):
-        screen.apply(event)
+        view.apply(event)
     stream.getvalue().encode()
     return stream.getvalue() + "\n".join(asked)
 
@@ -104,9 +104,9 @@ def in_text(request: ApprovalRequest, code: str) -> str:
 def in_a_terminal(request: ApprovalRequest, code: str) -> str:
     stream, asked = io.StringIO(), []
     console = Console(file=stream, width=1000, color_system=None)
-    screen = RichView(console, on_action=lambda _: None, ask=lambda prompt: asked.append(prompt) or "n")
+    view = RichView(console, on_action=lambda _: None, ask=lambda prompt: asked.append(prompt) or "n")
     for event in events(request, code):
-        screen.apply(event)
+        view.apply(event)
     return stream.getvalue() + "\n".join(asked)
 
 
@@ -117,26 +117,26 @@ def in_the_prompt(request: ApprovalRequest, code: str) -> str:
     return "\n".join(asked)
 
 
-SCREENS: Mapping[str, Callable[[ApprovalRequest, str], str]] = {
+VIEWS: Mapping[str, Callable[[ApprovalRequest, str], str]] = {
     "widget": in_the_widget,
     "html": in_html,
     "text": in_text,
     "terminal": in_a_terminal,
     "prompt": in_the_prompt,
 }
-every_screen = pytest.mark.parametrize("screen", SCREENS)
+every_view = pytest.mark.parametrize("view", VIEWS)
 
 
-@every_screen
+@every_view
 @pytest.mark.parametrize("language", ["python", "json"])
 @given(code=CODE)
-def test_what_is_shown_tells_every_character_of_the_code(screen: str, language: str, code: str) -> None:
-    shown = SCREENS[screen](ApprovalRequest(1, "run_python", code, language, "Runs it.", editable=True), code)
+def test_every_character_of_the_code_can_be_told_from_the_prompt(view: str, language: str, code: str) -> None:
+    shown = VIEWS[view](ApprovalRequest(1, "run_python", code, language, "Runs it.", editable=True), code)
     assert [character for character in shown if hides(character)] == []
     assert code in MARK.sub(lambda mark: chr(int(mark[1], 16)), shown)
 
 
-@every_screen
+@every_view
 @pytest.mark.parametrize(
     ("code", "shown_as"),
     [
@@ -152,8 +152,8 @@ def test_what_is_shown_tells_every_character_of_the_code(screen: str, language: 
         ("s = 'привет 日本語 Δx'", "s = 'привет 日本語 Δx'"),
     ],
 )
-def test_what_hides_is_written_out_by_its_number(screen: str, code: str, shown_as: str) -> None:
-    assert shown_as in SCREENS[screen](ApprovalRequest(1, "run_python", code, "python", "Runs it."), code)
+def test_what_hides_is_written_out_by_its_number(view: str, code: str, shown_as: str) -> None:
+    assert shown_as in VIEWS[view](ApprovalRequest(1, "run_python", code, "python", "Runs it."), code)
 
 
 def test_code_in_which_something_hides_is_not_edited_where_it_could_not_be_seen() -> None:

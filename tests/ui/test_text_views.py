@@ -37,44 +37,44 @@ FOOTER = (
 Ask = Callable[[str], str] | None
 
 
-class PlainDesk:
-    """A plain screen over a string."""
+class PlainHarness:
+    """A plain view over a string."""
 
     def __init__(self, ask: Ask = None) -> None:
         self.commands: list[Action] = []
         self.stream = io.StringIO()
-        self.screen: Any = PlainTextView(self.stream, on_action=self.commands.append, ask=ask)
+        self.view: Any = PlainTextView(self.stream, on_action=self.commands.append, ask=ask)
 
     def play(self, *events: Any) -> str:
         for event in events:
-            self.screen.apply(event)
-            self.screen.flush()
-        self.screen.close()
+            self.view.apply(event)
+            self.view.flush()
+        self.view.close()
         return self.stream.getvalue()
 
 
-class RichDesk(PlainDesk):
-    """A rich screen; with ``terminal`` it may draw in place."""
+class RichHarness(PlainHarness):
+    """A rich view; with ``terminal`` it may draw in place."""
 
     def __init__(self, ask: Ask = None, *, terminal: bool = False) -> None:
         super().__init__(ask)
         console = Console(file=self.stream, force_terminal=terminal, width=100, color_system=None)
-        self.screen = RichView(console, on_action=self.commands.append, ask=ask)
+        self.view = RichView(console, on_action=self.commands.append, ask=ask)
 
 
-both = pytest.mark.parametrize("desk_of", [PlainDesk, RichDesk])
+both = pytest.mark.parametrize("harness_of", [PlainHarness, RichHarness])
 
 
 @pytest.mark.parametrize("split", [1, 3, 100])
 def test_plain_text_streams_as_it_comes(split: int) -> None:
     text = "# Title\n\nwith **stars**, as they are"
     deltas = [TextDelta("m1", text[at : at + split]) for at in range(0, len(text), split)]
-    shown = PlainDesk().play(STARTED, *deltas, TextDone("m1", text), finished(text))
+    shown = PlainHarness().play(STARTED, *deltas, TextDone("m1", text), finished(text))
     assert shown == f"{text}\n[{FOOTER}]\n"
 
 
 def test_a_whole_turn_as_plain_text() -> None:
-    shown = PlainDesk(lambda _: "y").play(
+    shown = PlainHarness(lambda _: "y").play(
         STARTED,
         Notice("context", "12 of 80 cells were sent."),
         ReasoningDelta("r1", 0, "not shown"),
@@ -102,7 +102,7 @@ def test_a_whole_turn_as_plain_text() -> None:
 
 def test_rich_text_is_set_and_printed_once() -> None:
     text = "# Title\n\n- one\n- **two**\n\nThe end."
-    shown = RichDesk().play(*[TextDelta("m1", character) for character in text], TextDone("m1", text))
+    shown = RichHarness().play(*[TextDelta("m1", character) for character in text], TextDone("m1", text))
     lines = [line.strip(" ┏━┓┃┗┛") for line in shown.splitlines()]
     assert [line for line in lines if line] == ["Title", "• one", "• two", "The end."]
     assert CONTINUED not in shown
@@ -110,37 +110,37 @@ def test_rich_text_is_set_and_printed_once() -> None:
 
 def test_a_terminal_is_drawn_by_block_and_not_by_answer() -> None:
     def written(blocks: int) -> int:
-        desk = RichDesk(terminal=True)
+        harness = RichHarness(terminal=True)
         paragraph = "Some words that fill a line or so of text. " * 3
-        return len(desk.play(*[TextDelta("m1", f"{paragraph}\n\n") for _ in range(blocks)]))
+        return len(harness.play(*[TextDelta("m1", f"{paragraph}\n\n") for _ in range(blocks)]))
 
     assert written(100) < 11 * written(10)
 
 
 def test_a_long_code_block_is_drawn_as_code_from_its_end() -> None:
-    desk = RichDesk(terminal=True)
+    harness = RichHarness(terminal=True)
     lines = "".join(f"line_{number} = **{number}**\n" for number in range(400))
-    desk.screen.apply(TextDelta("m1", f"```python\n{lines}"))
-    desk.screen.flush()
-    drawn = desk.stream.getvalue()
+    harness.view.apply(TextDelta("m1", f"```python\n{lines}"))
+    harness.view.flush()
+    drawn = harness.stream.getvalue()
     assert "line_399 = **399**" in drawn
     assert "line_1 = " not in drawn
-    desk.screen.close()
+    harness.view.close()
 
 
 @both
-def test_the_question_holds_the_code_and_the_answer_is_the_decision(desk_of: type[PlainDesk]) -> None:
+def test_the_prompt_contains_the_code_and_the_answer_is_the_decision(harness_of: type[PlainHarness]) -> None:
     seen: list[str] = []
 
     def ask(prompt: str) -> str:
         seen.append(prompt)
         return "a"
 
-    desk = desk_of(ask)
-    desk.play(READY, ApprovalRequested(REQUEST))
+    harness = harness_of(ask)
+    harness.play(READY, ApprovalRequested(REQUEST))
     (prompt,) = seen
     assert prompt.index("print(1)") < prompt.index("Print a number.") < prompt.index("Run it?")
-    assert desk.commands == [Decide(1, Decision(DecisionKind.APPROVE_TOOL))]
+    assert harness.commands == [Decide(1, Decision(DecisionKind.APPROVE_TOOL))]
 
 
 @pytest.mark.parametrize(
@@ -156,16 +156,16 @@ def test_the_question_holds_the_code_and_the_answer_is_the_decision(desk_of: typ
     ],
 )
 def test_a_typed_word_decides(typed: str, decision: Decision) -> None:
-    desk = PlainDesk(lambda _: typed)
-    desk.play(READY, ApprovalRequested(REQUEST))
-    assert desk.commands == [Decide(1, decision)]
+    harness = PlainHarness(lambda _: typed)
+    harness.play(READY, ApprovalRequested(REQUEST))
+    assert harness.commands == [Decide(1, decision)]
 
 
 def test_what_is_no_answer_is_asked_again_and_never_approves() -> None:
     answers = iter(["", "yep", "y please", "1", "stop"])
-    desk = PlainDesk(lambda _: next(answers))
-    desk.play(READY, ApprovalRequested(REQUEST))
-    assert desk.commands == [Decide(1, Decision(DecisionKind.STOP))]
+    harness = PlainHarness(lambda _: next(answers))
+    harness.play(READY, ApprovalRequested(REQUEST))
+    assert harness.commands == [Decide(1, Decision(DecisionKind.STOP))]
 
 
 def refuses_to_answer(_: str) -> str:
@@ -174,46 +174,50 @@ def refuses_to_answer(_: str) -> str:
 
 @both
 @pytest.mark.parametrize("ask", [None, refuses_to_answer])
-def test_where_nobody_can_answer_the_call_is_refused_with_a_hint(desk_of: type[PlainDesk], ask: Ask) -> None:
-    desk = desk_of(ask)
+def test_where_nobody_can_answer_the_call_is_refused_with_a_hint(
+    harness_of: type[PlainHarness], ask: Ask
+) -> None:
+    harness = harness_of(ask)
     refused = Decision(DecisionKind.REJECT, message=NOBODY_THERE, by="nobody")
-    shown = desk.play(READY, ApprovalRequested(REQUEST), ApprovalResolved(1, refused))
-    assert desk.commands == [Decide(1, refused)]
+    shown = harness.play(READY, ApprovalRequested(REQUEST), ApprovalResolved(1, refused))
+    assert harness.commands == [Decide(1, refused)]
     assert " ".join(shown.split()).endswith(NOBODY_THERE)
 
 
 @both
-def test_a_tool_that_shows_nothing_itself_has_its_output_written(desk_of: type[PlainDesk]) -> None:
+def test_a_tool_that_shows_nothing_itself_has_its_output_written(harness_of: type[PlainHarness]) -> None:
     ready = ToolCallReady(1, "read_file", '{"path": "a.csv"}')
-    shown = desk_of().play(ready, ToolFinished(1, "x,y\n1,2", ok=True))
+    shown = harness_of().play(ready, ToolFinished(1, "x,y\n1,2", ok=True))
     assert "Read a file (done)" in shown
     assert "x,y" in shown
 
 
 @both
-def test_an_early_end_says_why(desk_of: type[PlainDesk]) -> None:
-    shown = desk_of().play(TextDelta("m1", "half"), finished(status="failed", error="The backend is down."))
+def test_an_early_end_says_why(harness_of: type[PlainHarness]) -> None:
+    shown = harness_of().play(
+        TextDelta("m1", "half"), finished(status="failed", error="The backend is down.")
+    )
     assert shown.index("half") < shown.index("The backend is down.")
 
 
 @both
-def test_a_final_text_that_differs_is_written_whole(desk_of: type[PlainDesk]) -> None:
-    shown = desk_of().play(TextDelta("m1", "wrong"), TextDone("m1", "right words"))
+def test_a_final_text_that_differs_is_written_whole(harness_of: type[PlainHarness]) -> None:
+    shown = harness_of().play(TextDelta("m1", "wrong"), TextDone("m1", "right words"))
     assert shown.rstrip().endswith("right words")
 
 
 @both
-def test_a_line_in_the_middle_of_a_message_writes_nothing_of_it_twice(desk_of: type[PlainDesk]) -> None:
+def test_a_line_in_the_middle_of_a_message_writes_nothing_of_it_twice(harness_of: type[PlainHarness]) -> None:
     events = [TextDelta("m1", "One "), Notice("hint", "A limit is near."), TextDone("m1", "One two.")]
-    assert desk_of().play(*events).split() == ["One", "A", "limit", "is", "near.", "two."]
+    assert harness_of().play(*events).split() == ["One", "A", "limit", "is", "near.", "two."]
 
 
 @both
 @pytest.mark.parametrize("name", PAYLOADS)
-def test_no_hostile_text_steers_the_terminal(desk_of: type[PlainDesk], name: str) -> None:
+def test_no_hostile_text_steers_the_terminal(harness_of: type[PlainHarness], name: str) -> None:
     text = payload(name)
     request = ApprovalRequest(1, text, text, text, text)
-    shown = desk_of(lambda _: "n").play(
+    shown = harness_of(lambda _: "n").play(
         Notice("hint", text),
         TextDone("m1", text),
         ToolCallReady(1, text, json.dumps({"code": text})),
@@ -230,13 +234,13 @@ def test_a_console_shows_the_code_of_a_question_once_and_a_document_keeps_it(
     prompts_stay: bool, times: int
 ) -> None:
     stream, asked = io.StringIO(), []
-    screen = PlainTextView(
+    view = PlainTextView(
         stream,
         on_action=lambda _: None,
         ask=lambda prompt: asked.append(prompt) or "y",
         prompts_stay=prompts_stay,
     )
     for event in (READY, ApprovalRequested(REQUEST), ApprovalResolved(1, Decision(DecisionKind.APPROVE))):
-        screen.apply(event)
+        view.apply(event)
     assert "".join([*asked, stream.getvalue()]).count("print(1)") == times
     assert "print(1)" in asked[0]

@@ -26,14 +26,14 @@ REQUEST = ApprovalRequest(1, "run_python", "print(1)", "python", "Print a number
 READY = ToolCallReady(1, "run_python", json.dumps({"code": "print(1)"}))
 
 
-class LoginPrompt:
-    """An HTML screen in a fake notebook; ``now`` is the clock in seconds."""
+class Harness:
+    """An HTML view in a fake notebook; ``now`` is the clock in seconds."""
 
     def __init__(self, typed: str = "y", **options: Any) -> None:
         self.notebook = FakeNotebook()
         self.commands: list[Action] = []
         self.now = 0.0
-        self.screen = HtmlView(
+        self.view = HtmlView(
             on_action=self.commands.append,
             ask=lambda _: typed,
             area=self.notebook,
@@ -43,58 +43,58 @@ class LoginPrompt:
 
     def play(self, *events: Any) -> None:
         for event in events:
-            self.screen.apply(event)
-            self.screen.flush()
+            self.view.apply(event)
+            self.view.flush()
 
 
 def test_it_replaces_itself_a_few_times_a_second_at_most() -> None:
-    desk = LoginPrompt()
+    harness = Harness()
     for _ in range(100):
-        desk.now += 0.01
-        desk.play(TextDelta("m1", "word "))
-    assert len(desk.notebook.outputs[0].shown) in {4, 5}
+        harness.now += 0.01
+        harness.play(TextDelta("m1", "word "))
+    assert len(harness.notebook.outputs[0].shown) in {4, 5}
 
 
 def test_too_soon_it_says_when_it_can_be_asked_again() -> None:
-    desk = LoginPrompt()
-    desk.play(TextDelta("m1", "one "))
-    desk.now += 0.1
-    desk.screen.apply(TextDelta("m1", "two"))
-    left = desk.screen.flush()
+    harness = Harness()
+    harness.play(TextDelta("m1", "one "))
+    harness.now += 0.1
+    harness.view.apply(TextDelta("m1", "two"))
+    left = harness.view.flush()
     assert left == pytest.approx(0.2)
-    desk.now += left
-    assert desk.screen.flush() is None
-    assert "one two" in desk.notebook.outputs[0].shown[-1]["text/html"]
+    harness.now += left
+    assert harness.view.flush() is None
+    assert "one two" in harness.notebook.outputs[0].shown[-1]["text/html"]
 
 
 def test_it_says_what_goes_on_and_ends_with_the_answer_alone() -> None:
-    desk = LoginPrompt()
-    desk.play(STARTED, TextDelta("m1", "half"))
-    assert desk.notebook.standing()[0]["text/plain"] == "[Codex is working …]"
-    desk.now = 1.0
-    desk.play(TextDelta("m1", " and"))
-    assert desk.notebook.standing()[0]["text/plain"] == "half and\n\n[Writing …]"
-    desk.play(TextDone("m1", "half and half"), finished("half and half"))
-    desk.screen.close()
-    assert desk.notebook.standing()[0]["text/plain"].startswith("half and half\n\ngpt-5.2-codex")
+    harness = Harness()
+    harness.play(STARTED, TextDelta("m1", "half"))
+    assert harness.notebook.standing()[0]["text/plain"] == "[Codex is working …]"
+    harness.now = 1.0
+    harness.play(TextDelta("m1", " and"))
+    assert harness.notebook.standing()[0]["text/plain"] == "half and\n\n[Writing …]"
+    harness.play(TextDone("m1", "half and half"), finished("half and half"))
+    harness.view.close()
+    assert harness.notebook.standing()[0]["text/plain"].startswith("half and half\n\ngpt-5.2-codex")
 
 
 def test_the_code_stands_there_before_it_is_asked_for() -> None:
-    desk = LoginPrompt("n because")
-    desk.play(READY, ApprovalRequested(REQUEST))
-    assert "print(1)" in desk.notebook.standing()[0]["text/plain"]
-    assert desk.commands == [Decide(1, Decision(DecisionKind.REJECT, message="because"))]
+    harness = Harness("n because")
+    harness.play(READY, ApprovalRequested(REQUEST))
+    assert "print(1)" in harness.notebook.standing()[0]["text/plain"]
+    assert harness.commands == [Decide(1, Decision(DecisionKind.REJECT, message="because"))]
 
 
 def test_text_that_follows_outputs_stands_below_them() -> None:
-    desk = LoginPrompt()
-    desk.play(TextDone("m1", "before"), READY, ApprovalResolved(1, Decision(DecisionKind.APPROVE)))
-    desk.play(ToolStarted(1))
-    desk.notebook.print("1")
-    desk.now = 5.0
-    desk.play(ToolFinished(1, "1", ok=True), TextDone("m2", "after"), finished("after"))
-    desk.screen.close()
-    first, printed, last = (data["text/plain"] for data in desk.notebook.standing())
+    harness = Harness()
+    harness.play(TextDone("m1", "before"), READY, ApprovalResolved(1, Decision(DecisionKind.APPROVE)))
+    harness.play(ToolStarted(1))
+    harness.notebook.print("1")
+    harness.now = 5.0
+    harness.play(ToolFinished(1, "1", ok=True), TextDone("m2", "after"), finished("after"))
+    harness.view.close()
+    first, printed, last = (data["text/plain"] for data in harness.notebook.standing())
     assert (first, printed) == ("before\n\n[Python (done)]\nprint(1)", "1")
     assert last.startswith("after\n\ngpt-5.2-codex")
 
@@ -104,10 +104,10 @@ def test_it_takes_the_place_of_a_transcript_that_nobody_answered() -> None:
     transcript = Transcript(on_action=lambda _: None, area=notebook, open_comm=notebook.open_comm)
     transcript.show()
     handle = transcript.fall_back()
-    screen = HtmlView(on_action=lambda _: None, area=notebook, replaces=handle)
+    view = HtmlView(on_action=lambda _: None, area=notebook, replaces=handle)
     for event in (TextDone("m1", "text"), finished("text")):
-        screen.apply(event)
-    screen.close()
+        view.apply(event)
+    view.close()
     (standing,) = notebook.standing()
     assert set(standing) == {"text/html", "text/markdown", "text/plain"}
     notebook.comms[0].says("loaded")  # late, but still
@@ -118,15 +118,15 @@ def test_it_takes_the_place_of_a_transcript_that_nobody_answered() -> None:
 
 @pytest.mark.parametrize("name", PAYLOADS)
 def test_no_hostile_text_gets_through(name: str) -> None:
-    desk, text = LoginPrompt(), payload(name)
-    desk.play(
+    harness, text = Harness(), payload(name)
+    harness.play(
         TextDone("m1", text),
         ToolCallReady(1, text, json.dumps({"code": text})),
         ToolFinished(1, text, ok=False),
         finished(text, status="failed", error=text),
     )
-    desk.screen.close()
-    shown = [data for output in desk.notebook.outputs for data in output.shown]
+    harness.view.close()
+    shown = [data for output in harness.notebook.outputs for data in output.shown]
     assert [violations(data["text/html"]) for data in shown if violations(data["text/html"])] == []
 
 
@@ -139,10 +139,10 @@ def test_no_hostile_text_gets_through(name: str) -> None:
     ],
 )
 def test_another_view_stands_where_the_turn_has_come_to(said: tuple[Any, ...], left: list[str]) -> None:
-    desk = LoginPrompt()
-    desk.play(*said)
-    desk.screen.reserve_output().show({"text/plain": "sign in"})
-    desk.now += 10
-    desk.play(TextDone("m2", "answer"), finished())
-    desk.screen.close()
-    assert [data["text/plain"].splitlines()[0] for data in desk.notebook.standing()] == left
+    harness = Harness()
+    harness.play(*said)
+    harness.view.reserve_output().show({"text/plain": "sign in"})
+    harness.now += 10
+    harness.play(TextDone("m2", "answer"), finished())
+    harness.view.close()
+    assert [data["text/plain"].splitlines()[0] for data in harness.notebook.standing()] == left
