@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from codex_nb.magics.session import ShellSession
 
 
-MOST_FILES = 200
+MAX_FILES = 200
 _FIGURE_METHODS = ("savefig", "figure", "save")  # of figures, axes and images
 
 
@@ -102,7 +102,7 @@ class NotebookNames:
         except OSError:
             return
         shown = [entry for entry in entries if entry.name.startswith(begin or "") and _is_shown(entry, begin)]
-        for entry in shown[:MOST_FILES]:
+        for entry in shown[:MAX_FILES]:
             yield f"{lead}{entry.name}{'/' if entry.is_dir() else ''}"
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus, urlsplit
 
 from codex_nb.responses.request import Outbound
-from codex_nb.tools.secret_names import SHORTEST, is_known_everywhere, is_secret_name
+from codex_nb.tools.secret_names import MIN_SECRET_LENGTH, is_known_everywhere, is_secret_name
 from codex_nb.tools.secret_patterns import assigned_secrets, holds_key, keys_in, may_assign
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ class Redactor:
         }
         # The longest first: a secret may be part of another one.
         self._forms = dict(sorted(forms.items(), key=lambda form: len(form[0]), reverse=True))
-        self._beginnings = {form[:SHORTEST] for form in self._forms}
+        self._beginnings = {form[:MIN_SECRET_LENGTH] for form in self._forms}
 
     def with_secrets(self, values: Iterable[str]) -> Redactor:
         """Return a redactor that also removes these values; this one when none is new."""
@@ -280,9 +280,9 @@ class Redactor:
         """Return the forms that may occur: where they are many, those alone whose beginning does."""
         if len(self._forms) <= _FEW:
             return list(self._forms.items())
-        steps = range(len(text) - SHORTEST + 1)
-        begun = self._beginnings.intersection(text[step : step + SHORTEST] for step in steps)
-        return [form for form in self._forms.items() if form[0][:SHORTEST] in begun]
+        steps = range(len(text) - MIN_SECRET_LENGTH + 1)
+        begun = self._beginnings.intersection(text[step : step + MIN_SECRET_LENGTH] for step in steps)
+        return [form for form in self._forms.items() if form[0][:MIN_SECRET_LENGTH] in begun]
 
     def _encoded(self, text: str, mark: Callable[[str], str]) -> str:
         for plain in _decodings(text[:_LONGEST_ENCODED]):

@@ -92,7 +92,7 @@ class Approved(Generic[A_co]):
 
 
 class ApprovalUnavailable(Exception):
-    """The user cannot be asked at the moment; the text says why, and what to do about it."""
+    """The user cannot be asked at the moment; the text gives the reason and what to do."""
 
 
 class Approver(Protocol):
@@ -182,7 +182,7 @@ class ApprovalMemory:
 
 @dataclass(frozen=True)
 class ApprovalRules:
-    """Decides without asking where a policy or an earlier decision allows it.
+    """Decides without asking where the policy or an earlier decision allows it.
 
     ======== ================== ================== ================== ==================
     policy   none               read               edit               execute
@@ -198,7 +198,7 @@ class ApprovalRules:
     memory: ApprovalMemory = field(default_factory=ApprovalMemory)
 
     def offers(self, effect: Effect) -> bool:
-        """Whether the model is told of tools with this effect."""
+        """Whether tools with this effect are offered to the model."""
         return self.policy is not ApprovalPolicy.NEVER or effect in {Effect.NONE, Effect.READ}
 
     def decide(self, effect: Effect, name: str, call: CallKey) -> Decision | None:

@@ -88,7 +88,7 @@ class Arguments(BaseModel):
         return self.model_dump(mode="json")
 
     def to_code(self) -> str | None:
-        """Return Python source that says all of the arguments, None where there is no such source."""
+        """Return Python source equivalent to the arguments, None where there is none."""
         return None
 
     def with_code(self, code: str) -> Self:
@@ -103,7 +103,7 @@ A = TypeVar("A", bound=Arguments)
 class Tool(Generic[A]):
     """One function that the model may call.
 
-    ``title`` names the tool for the user and ``summary`` says in one sentence what a call does. With
+    ``title`` names the tool for the user and ``summary`` describes a call in one sentence. With
     ``shows_outputs`` the notebook shows what a call gives as a cell's own outputs. ``available`` tells whether the
     tool can work with these ports.
     """
@@ -169,7 +169,7 @@ class Tool(Generic[A]):
         return Approved(self._validated(lambda: arguments.with_code(code)), decision)
 
     def key(self, arguments: A) -> CallKey:
-        """Return what tells the call from every other: the tool itself and its canonical arguments."""
+        """Return what identifies the call: the tool itself and its canonical arguments."""
         return self, json.dumps(arguments.to_json(), sort_keys=True)
 
     def _validated(self, make: Callable[[], A]) -> A:

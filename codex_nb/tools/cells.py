@@ -36,7 +36,7 @@ class InsertCells(Arguments):
     after: str | None = Field(default=None, description="A cell's id; null for the asking cell.")
 
     def to_code(self) -> str | None:
-        """Return the cells as a percent-format script, None where it would not say all of the arguments."""
+        """Return the cells as a percent-format script, None where it would not be equivalent."""
         if self.after is not None or any(cell.has_marker for cell in self.cells):
             return None
         return "\n\n".join(map(_to_percent_format, self.cells))

@@ -145,7 +145,7 @@ _ARGUMENT_SECTIONS = frozenset({"args", "arguments", "parameters", "params"})
 
 
 def read_docstring(text: str) -> tuple[str, Mapping[str, str]]:
-    """Split a docstring into its prose and what it says of each argument (Google, NumPy and Sphinx styles)."""
+    """Split a docstring into its prose and the descriptions of the arguments (Google, NumPy and Sphinx styles)."""
     prose: list[str] = []
     details: dict[str, str] = {}
     section = ""

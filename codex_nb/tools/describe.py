@@ -22,7 +22,7 @@ from codex_nb.tools.safe_repr import (
     safe_repr,
     safe_text,
 )
-from codex_nb.tools.secret_names import LONGEST, is_known_everywhere, is_secret_name, is_withheld
+from codex_nb.tools.secret_names import MAX_SECRET_LENGTH, is_known_everywhere, is_secret_name, is_withheld
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -49,7 +49,7 @@ class Detail(Enum):
 class Description:
     """The description of a variable.
 
-    ``whole`` tells whether that is all of its value; of a function or class it is when ``code`` tells its code apart.
+    ``whole`` tells whether that is all of its value; for a function or class, whether ``code`` identifies its code.
     """
 
     text: str
@@ -183,9 +183,9 @@ def imported_modules(namespace: Mapping[str, Any]) -> str:
 
 
 _LARGEST_NUMBER = 10**60
-_MOST_VISITED = 5_000
+_MAX_VISITED = 5_000
 _FIRST_ENTRIES = 50
-_MOST_ENTRIES = 500
+_MAX_ENTRIES = 500
 _DEEPEST = 6
 
 
@@ -194,7 +194,7 @@ def secrets_of_namespace(namespace: Mapping[str, Any]) -> set[str]:
     names = sorted((name for name in namespace if type(name) is str), key=is_secret_name, reverse=True)
     named = chain.from_iterable(_named(name, namespace[name], "", _DEEPEST) for name in names)
     found = set()
-    for secret, value in islice(named, _MOST_VISITED):
+    for secret, value in islice(named, _MAX_VISITED):
         text = _as_text(value)
         if text is not None and is_known_everywhere(secret, text):
             found.add(text)
@@ -214,7 +214,7 @@ def _named(name: object, value: Any, secret: str, depth: int) -> Iterator[tuple[
     if depth:
         try:
             for key, entry in islice(
-                _entries(kind, value, secret), _MOST_ENTRIES if secret else _FIRST_ENTRIES
+                _entries(kind, value, secret), _MAX_ENTRIES if secret else _FIRST_ENTRIES
             ):
                 if secret or not _is_plain(type(entry)) or is_secret_name(key):
                     yield from _named(key, entry, secret, depth - 1)
@@ -248,7 +248,7 @@ def name_text(name: Any) -> str:
 
 def _as_text(value: Any) -> str | None:
     if type(value) is bytes or type(value) is bytearray:
-        return bytes(value[:LONGEST]).decode("latin-1")
+        return bytes(value[:MAX_SECRET_LENGTH]).decode("latin-1")
     if type(value) is int and abs(value) < _LARGEST_NUMBER:
         return str(value)
     return str.__str__(value) if issubclass(type(value), str) else None

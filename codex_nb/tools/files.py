@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from codex_nb.tools.hiding import Hidden
 
 READ_LIMIT = 20_000
-MOST_FILES = 300
-_MOST_BYTES = 1_000_000
+MAX_FILES = 300
+_MAX_BYTES = 1_000_000
 _PRIVATE = (
     "auth.json",
     "*.pem",
@@ -69,7 +69,7 @@ class FileContent:
 
     @property
     def is_text(self) -> bool:
-        """Whether nothing at the beginning says that the file is binary."""
+        """Whether the beginning of the file holds no NUL byte."""
         return b"\0" not in self.data[:8192]
 
     @property
@@ -160,23 +160,23 @@ def read_notebook(path: Path, hidden: Hidden, *, within: Path | None = None) -> 
         raise FileRefused(str(error)) from None
 
 
-def read(folder: Path, name: str, start: int, lines: int | None, hidden: Hidden) -> ToolResult:
+def read_lines(folder: Path, name: str, start: int, lines: int | None, hidden: Hidden) -> ToolResult:
     """Return lines of a text file, ``start`` counting from 1; of a notebook, without its skipped cells."""
     path, root = resolve(folder, name), folder.resolve()
-    content = read_bounded(path, _MOST_BYTES, within=root)
+    content = read_bounded(path, _MAX_BYTES, within=root)
     if not content.is_text:
         return ToolResult(f"{name} is not a text file ({content.size:,} bytes)", ok=False)
-    text = read_notebook(path, hidden, within=root)[:_MOST_BYTES] if is_notebook(path) else content.text
+    text = read_notebook(path, hidden, within=root)[:_MAX_BYTES] if is_notebook(path) else content.text
     split = text.splitlines(keepends=True)
     chosen = split[start - 1 : None if lines is None else start - 1 + lines]
     more = (
-        f"\n[{content.size:,} bytes in all, read up to {_MOST_BYTES:,}]" if content.size > _MOST_BYTES else ""
+        f"\n[{content.size:,} bytes in all, read up to {_MAX_BYTES:,}]" if content.size > _MAX_BYTES else ""
     )
     return ToolResult((truncate("".join(chosen), READ_LIMIT) or "(empty)") + more)
 
 
-def listing(folder: Path, name: str, pattern: str) -> ToolResult:
-    """Return the files below a folder with their sizes, at most :data:`MOST_FILES`."""
+def list_folder(folder: Path, name: str, pattern: str) -> ToolResult:
+    """Return the files below a folder with their sizes, at most :data:`MAX_FILES`."""
     top = resolve(folder, name)
     if not top.is_dir():
         return ToolResult(f"{name} is not a folder", ok=False)
@@ -184,8 +184,8 @@ def listing(folder: Path, name: str, pattern: str) -> ToolResult:
     for path in _walk(top):
         shown = path.relative_to(folder.resolve()).as_posix()
         if fnmatch.fnmatch(shown, pattern) or fnmatch.fnmatch(path.name, pattern):
-            if len(lines) == MOST_FILES:
-                lines.append(f"… more than {MOST_FILES} files; give a folder or a pattern")
+            if len(lines) == MAX_FILES:
+                lines.append(f"… more than {MAX_FILES} files; give a folder or a pattern")
                 break
             lines.append(f"{shown}  {path.lstat().st_size:,} bytes")
     return ToolResult("\n".join(lines) or "(no files)")
@@ -220,7 +220,7 @@ async def _read_file(call: Approved[ReadFile], ports: Ports) -> ToolResult:
         return ToolResult("There is no notebook folder here.", ok=False)
     hidden = await ports.main_thread.call(ports.hidden)
     return await _in_thread(
-        wanted.path, lambda: read(folder, wanted.path, wanted.start_line, wanted.lines, hidden)
+        wanted.path, lambda: read_lines(folder, wanted.path, wanted.start_line, wanted.lines, hidden)
     )
 
 
@@ -228,7 +228,7 @@ async def _list_files(call: Approved[ListFiles], ports: Ports) -> ToolResult:
     folder, name, pattern = ports.folder, call.arguments.folder or ".", call.arguments.pattern or "*"
     if folder is None:
         return ToolResult("There is no notebook folder here.", ok=False)
-    return await _in_thread(name, lambda: listing(folder, name, pattern))
+    return await _in_thread(name, lambda: list_folder(folder, name, pattern))
 
 
 async def _in_thread(name: str, work: Callable[[], ToolResult]) -> ToolResult:

@@ -465,7 +465,7 @@ def _text_of_cell(function: types.FunctionType) -> str | None:
 
 
 def _cell_of(raw: Mapping[str, Any]) -> Cell:
-    """Return as much of a cell of an nbformat dict as tells whether it is marked."""
+    """Return the parts of an nbformat cell that decide whether it is marked."""
     source, metadata, cell_id = raw.get("source", ""), raw.get("metadata"), raw.get("id")
     tags = metadata.get("tags") if isinstance(metadata, dict) else None
     return Cell(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from codex_nb.tools.hiding import Hidden
 
-MOST_NAMES = 20
+MAX_NAMES = 20
 SOURCE_LIMIT = 8_000
 NO_VARIABLE = "there is no such variable"
 NOT_SHOWN = "the user keeps this out (codex-skip) unless their question mentions it with @"
@@ -54,11 +54,11 @@ def inspect_variables(namespace: Mapping[str, Any], names: list[str], hidden: Hi
         if len(known) > _LISTED:
             lines.append(f"… {len(known)} variables in all")
         return ToolResult("\n".join(lines) or "(no variables)")
-    missing = [name for name in names[:MOST_NAMES] if name not in shown]
-    texts = [_description(name, shown[name], hidden) for name in names[:MOST_NAMES] if name in shown]
+    missing = [name for name in names[:MAX_NAMES] if name not in shown]
+    texts = [_description(name, shown[name], hidden) for name in names[:MAX_NAMES] if name in shown]
     texts += [f"{name}: {NOT_SHOWN if name in namespace else NO_VARIABLE}" for name in missing]
-    if len(names) > MOST_NAMES:
-        texts.append(f"… only the first {MOST_NAMES} names were looked at")
+    if len(names) > MAX_NAMES:
+        texts.append(f"… only the first {MAX_NAMES} names were looked at")
     return ToolResult("\n\n".join(texts), ok=len(missing) < len(names))
 
 

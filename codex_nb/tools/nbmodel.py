@@ -39,7 +39,7 @@ class Run:
 class NotebookSnapshot:
     """The notebook at the moment of asking.
 
-    ``origin`` tells where it came from: the open document, the file, or the kernel's own history. ``current`` is the
+    ``origin`` is where it came from: the open document, the file, or the kernel's own history. ``current`` is the
     index of the cell that asks, None when it is not among the cells. ``path`` is the notebook's path when known.
     """
 

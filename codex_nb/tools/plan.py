@@ -13,8 +13,8 @@ from codex_nb.tools.base import Arguments, Ports, Tool, ToolResult
 
 UPDATE_PLAN = "update_plan"
 SHOWN = "Plan updated"  # the tool's whole result, as in the Codex CLI
-MOST_STEPS = 50
-LONGEST_STEP = 300  # characters
+MAX_STEPS = 50
+MAX_STEP_LENGTH = 300  # characters
 
 StepStatus = Literal["pending", "in_progress", "completed"]
 
@@ -59,7 +59,7 @@ class UpdatePlan(Arguments):
     explanation: str | None = Field(
         default=None, description="Why the plan is as it is, where that needs a word."
     )
-    plan: list[PlannedStep] = Field(min_length=1, max_length=MOST_STEPS, description="All steps, in order.")
+    plan: list[PlannedStep] = Field(min_length=1, max_length=MAX_STEPS, description="All steps, in order.")
 
     def to_plan(self) -> Plan:
         """Return the plan in lines of bounded length."""
@@ -69,7 +69,7 @@ class UpdatePlan(Arguments):
 
 def _line(text: str) -> str:
     line = " ".join(text.split())
-    return line if len(line) <= LONGEST_STEP else line[: LONGEST_STEP - 1] + "…"
+    return line if len(line) <= MAX_STEP_LENGTH else line[: MAX_STEP_LENGTH - 1] + "…"
 
 
 def plan_in(text: str) -> Plan | None:

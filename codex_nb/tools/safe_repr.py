@@ -150,7 +150,7 @@ def safe_text(value: object, limit: int = SHORT, depth: int = 2) -> str:
 
 
 def safe_repr(value: object, limit: int = SHORT, depth: int = 2) -> SafeRepr:
-    """Return what :func:`safe_text` says, and whether it says all of the value."""
+    """Return the text of :func:`safe_text`, and whether it is all of the value."""
     kind = type(value)
     if type(kind) is not type:
         # Even comparing a class can run code, when its metaclass says how classes compare.

@@ -1,4 +1,4 @@
-"""Which names say that what they hold is secret: of variables, columns, keys, attributes and environment variables.
+"""Secret names and values: which variables, columns, keys and attributes hold secrets, by their names and their values.
 
 A name is read by its words: ``HF_TOKEN``, ``hfToken`` and ``hf-token-2`` are "hf" and "token". Some words are secret
 wherever they stand ("password"), some only as the last one ("pass"), and "key" and "token" mean something else in data
@@ -18,7 +18,7 @@ STEMS = (
     "pw", "wd", "senha", "psk", "totp", "mnemonic", "jwt", "salt", "cookie", "auth", "bearer", "webhook", "dsn", "conn",
     "phrase",
 )  # fmt: skip
-_LONGEST_NAME = 200
+_MAX_NAME_LENGTH = 200
 _SMALLEST_NUMBER = 1_000
 # Between the words of camelCase, between letters and digits, and at everything that is neither.
 _BOUNDARY = re.compile(
@@ -106,9 +106,9 @@ _OTHER_PASSES = word_set(
 def is_secret_name(name: object) -> bool:
     """Whether what has this name is secret; a name of several parts (a tuple) is when one of them is."""
     if issubclass(type(name), str):
-        return _is_secret(str.__str__(name)[-_LONGEST_NAME:])
+        return _is_secret(str.__str__(name)[-_MAX_NAME_LENGTH:])
     if type(name) is bytes:
-        return _is_secret(name[-_LONGEST_NAME:].decode("latin-1"))
+        return _is_secret(name[-_MAX_NAME_LENGTH:].decode("latin-1"))
     return type(name) is tuple and any(map(is_secret_name, name))
 
 
@@ -120,9 +120,9 @@ def is_withheld(value: Any) -> bool:
     return kind is not bool and kind is not float and kind is not complex and value is not None
 
 
-def names_a_password(name: str) -> bool:
+def is_password_name(name: str) -> bool:
     """Whether a secret name is one of a password or its like, which may be an ordinary word."""
-    return any(map(_is_password, split_words(name[-_LONGEST_NAME:])))
+    return any(map(_is_password, split_words(name[-_MAX_NAME_LENGTH:])))
 
 
 def split_words(name: str) -> list[str]:
@@ -178,9 +178,9 @@ def _kind_and_owner(word: str, before: str) -> tuple[str, str]:
     return "", ""
 
 
-SHORTEST = 6
-LONGEST = 5_000
-_SHORTEST_ORDINARY = 8
+MIN_SECRET_LENGTH = 6
+MAX_SECRET_LENGTH = 5_000
+_MIN_UNUSUAL_LENGTH = 8
 _PLACEHOLDER = re.compile(
     r"<[^<>]*>|\[[^\[\]]*\]|\$?\{[^{}]*\}|%\w*%?|[A-Z]+(?:_[A-Z]+)+|[xX*.…?_-]+|(?:your|my|the|some|an?)[ _-].*",
     re.DOTALL,
@@ -203,10 +203,10 @@ def is_placeholder(value: str) -> bool:
 
 def is_opaque(value: str) -> bool:
     """Whether a text looks made by a machine: letters and digits in turns, or long and without words."""
-    for run in _RUN.findall(value[:LONGEST]):
+    for run in _RUN.findall(value[:MAX_SECRET_LENGTH]):
         changes = len(_CLASSES.findall(run)) - 1
         digits = sum(character.isdigit() for character in run)
-        if digits and (changes > 1 or (changes and digits > 3)) and len(value) >= _SHORTEST_ORDINARY:  # noqa: PLR2004 -- "resnet50" is a name, "a8f3" and "abc12345" are none
+        if digits and (changes > 1 or (changes and digits > 3)) and len(value) >= _MIN_UNUSUAL_LENGTH:  # noqa: PLR2004 -- "resnet50" is a name, "a8f3" and "abc12345" are none
             return True
         if len(run) >= 16 and changes * 3 >= len(run):  # noqa: PLR2004 -- "aBcDeFgHiJkLmNoP"; CamelCase changes less often
             return True
@@ -217,20 +217,20 @@ def is_secret_value(name: str, value: str) -> bool:
     """Whether a value is taken out where it stands under a secret name: not an ordinary word, not a placeholder."""
     if is_placeholder(value) or "[redacted:" in value:
         return False
-    if names_a_password(name):
+    if is_password_name(name):
         return len(value) > 3  # noqa: PLR2004 -- "yes", "no", "x"
     if any(map(str.isspace, value)):
         return False
-    return is_opaque(value) or (len(value) >= _SHORTEST_ORDINARY and not _WORDS.fullmatch(value))
+    return is_opaque(value) or (len(value) >= _MIN_UNUSUAL_LENGTH and not _WORDS.fullmatch(value))
 
 
 def is_known_everywhere(name: str, value: str) -> bool:
     """Whether a value under a secret name is taken out wherever else it stands, because it can mean nothing else."""
-    if not SHORTEST <= len(value) <= LONGEST or not is_secret_value(name, value):
+    if not MIN_SECRET_LENGTH <= len(value) <= MAX_SECRET_LENGTH or not is_secret_value(name, value):
         return False
     if _LOCATION.match(value):
         return "webhook" in name.casefold() and "://" in value
-    if not names_a_password(name):
+    if not is_password_name(name):
         return is_opaque(value)
-    is_telling = len(value) >= _SHORTEST_ORDINARY or (not value.isdigit() and any(map(str.isdigit, value)))
+    is_telling = len(value) >= _MIN_UNUSUAL_LENGTH or (not value.isdigit() and any(map(str.isdigit, value)))
     return is_telling and value.casefold() not in _COMMON

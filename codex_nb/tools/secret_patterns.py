@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from codex_nb.tools.secret_names import (
-    LONGEST,
-    SHORTEST,
+    MAX_SECRET_LENGTH,
+    MIN_SECRET_LENGTH,
     STEMS,
     is_opaque,
+    is_password_name,
     is_placeholder,
     is_secret_name,
     is_secret_value,
-    names_a_password,
 )
 
 if TYPE_CHECKING:
@@ -366,7 +366,7 @@ def _joined(names: list[str]) -> list[str]:
 def _is_bare_secret(name: str, value: str, *, is_tight: bool) -> bool:
     """Whether what follows a name is a value, not an expression of a program: ``MY_TOKEN=abc123`` of a shell is."""
     if (
-        not SHORTEST <= len(value) <= LONGEST
+        not MIN_SECRET_LENGTH <= len(value) <= MAX_SECRET_LENGTH
         or "[redacted:" in value
         or is_placeholder(value)
         or _ATTRIBUTES.fullmatch(value)
@@ -374,6 +374,6 @@ def _is_bare_secret(name: str, value: str, *, is_tight: bool) -> bool:
     ):
         return False
     has_digit = any(map(str.isdigit, value))
-    if is_tight and name.isupper() and (has_digit or names_a_password(name)):
+    if is_tight and name.isupper() and (has_digit or is_password_name(name)):
         return is_secret_value(name, value)
-    return is_opaque(value) or (names_a_password(name) and has_digit and is_secret_value(name, value))
+    return is_opaque(value) or (is_password_name(name) and has_digit and is_secret_value(name, value))

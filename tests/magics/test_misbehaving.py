@@ -8,7 +8,7 @@ from IPython.core.completer import provisionalcompleter
 from codex_nb.simulator import Call, End, Reply, Say, Simulator
 from tests.magics.conftest import Notebook
 from tests.sent import context_of, outputs_of
-from tests.tools.test_variables import ran, traps
+from tests.tools.test_describe import ran, traps
 
 
 def test_a_question_runs_no_code_of_the_users_objects_and_describes_them(

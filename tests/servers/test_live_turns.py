@@ -43,7 +43,7 @@ TOOLS = tuple(
     for name in ("add", "multiply")
 )
 FUNCTIONS = {"add": lambda a, b: a + b, "multiply": lambda a, b: a * b}
-MOST_STEPS = 4
+MAX_STEPS = 4
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n fabricated").decode()
 
 
@@ -83,7 +83,7 @@ class Thread:
     async def turn(self, *content: str | dict[str, Any]) -> ResponseFinished:
         """Ask, and answer the model's calls until it has no more."""
         self.add(user(*content))
-        for _ in range(MOST_STEPS):
+        for _ in range(MAX_STEPS):
             finished = await self.step()
             calls = [item for item in map(parse_item, finished.items) if isinstance(item, FunctionCallItem)]
             if not calls:

@@ -7,7 +7,7 @@ import pytest
 
 from codex_nb.errors import InvalidArguments
 from codex_nb.tools.base import Ports, ToolResult
-from codex_nb.tools.plan import LONGEST_STEP, MOST_STEPS, SHOWN, Plan, Step, plan_in, update_plan
+from codex_nb.tools.plan import MAX_STEP_LENGTH, MAX_STEPS, SHOWN, Plan, Step, plan_in, update_plan
 from tests.session.scripted import SameThread, call_tool
 
 
@@ -26,7 +26,7 @@ def test_a_plan_is_read_in_lines_of_bounded_length() -> None:
         {"step": "x" * 999, "status": "pending"},
     ]
     plan = plan_of({"plan": steps, "explanation": "Two\nsteps."})
-    long = "x" * (LONGEST_STEP - 1) + "…"
+    long = "x" * (MAX_STEP_LENGTH - 1) + "…"
     assert plan == Plan((Step("Load the data", "in_progress"), Step(long, "pending")), "Two steps.")
     assert (plan.current, plan_of({"plan": [STEP]}).current) == (0, None)
 
@@ -43,7 +43,7 @@ def test_a_plan_is_read_in_lines_of_bounded_length() -> None:
         {"plan": [{"step": "Look", "status": []}]},
         {"plan": [{"step": " \n", "status": "pending"}]},
         {"plan": [{"step": 1, "status": "pending"}]},
-        {"plan": [STEP] * (MOST_STEPS + 1)},
+        {"plan": [STEP] * (MAX_STEPS + 1)},
         {"plan": [STEP], "explanation": 1},
     ],
 )

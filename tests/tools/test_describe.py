@@ -145,7 +145,7 @@ def test_a_column_of_a_foreign_array_type_is_not_read() -> None:
     SlowArray.asked = 0
     text = described("frame", frame)
     assert SlowArray.asked == 0
-    assert "slow <tests.tools.test_variables.Sluggish>, x int64" in text
+    assert "slow <tests.tools.test_describe.Sluggish>, x int64" in text
     assert "0 | ? | 1" in text
 
 
@@ -204,8 +204,8 @@ def area(width: int, height: int = 1, *, unit: str = "m") -> int:
         (b"abc", "bytes of 3 = bytes of 3 bytes"),
         (dt.date(2020, 1, 2), "datetime.date = 2020-01-02"),
         (PurePosixPath("/a/b"), "pathlib.PurePosixPath = /a/b"),
-        (Point(1), "tests.tools.test_variables.Point\n  attributes: x=1, api_key=(withheld)"),
-        (Point, "class tests.tools.test_variables.Point"),
+        (Point(1), "tests.tools.test_describe.Point\n  attributes: x=1, api_key=(withheld)"),
+        (Point, "class tests.tools.test_describe.Point"),
         (area, "function area(width, height, *, unit): Give the area."),
         (ValueError("no"), "ValueError"),
         (np.float64(1.5), "numpy.float64 = 1.5"),
