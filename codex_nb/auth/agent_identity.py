@@ -23,8 +23,6 @@ from codex_nb.auth.credentials import (
 from codex_nb.auth.oauth import is_loopback, is_secure
 from codex_nb.errors import RefreshFailed, SignInRequired
 from codex_nb.http import httpx, request_json
-from codex_nb.words import identities as words
-from codex_nb.words import network
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -63,12 +61,12 @@ class AgentRegistry:
         claims = await self._claims(secret)
         agent = _read_record(claims)
         if agent is None:
-            raise _invalid(found, words.INCOMPLETE)
+            raise _invalid(found, "its id or key is missing")
         if agent.expires_at is not None and agent.expires_at <= self._clock():
-            raise _invalid(found, words.EXPIRED)
+            raise _invalid(found, "it has expired")
         key = keys.open_key(agent.private_key)
         if key is None:
-            raise _invalid(found, words.OTHER_KIND_OF_KEY)
+            raise _invalid(found, "its key is not an Ed25519 key")
         task_id = await self._task_id(agent, key)
         identity = AgentIdentity(agent.runtime_id, task_id, key.sign, self._clock)
         return replace(found, account=agent.account, bearer=None, expires_at=agent.expires_at, agent=identity)
@@ -78,13 +76,13 @@ class AgentRegistry:
         if isinstance(value, dict):
             return Secret(value)
         if not isinstance(value, str) or value.count(".") != 2:  # noqa: PLR2004  (RFC 7519: header, payload, signature)
-            raise SignInRequired(words.UNKNOWN_FORM)
+            raise SignInRequired("The agent identity is neither a JSON record nor a JWT.")
         token = SecretStr(value)
         del value
         keys = await self._jwks()
         verified: Secret[dict[str, Any]] | str = _keys_module().verify(token, keys)
         if isinstance(verified, str):
-            raise SignInRequired(words.agent_invalid(verified))
+            raise SignInRequired(f"The agent identity is not valid: {verified}.")
         return verified
 
     async def _jwks(self) -> list[dict[str, Any]]:
@@ -92,7 +90,10 @@ class AgentRegistry:
         reply = await self._fetch("GET", f"{base.rstrip('/')}/wham/agent-identities/jwks", JWKS_TIMEOUT_S)
         keys = reply.get("keys") if isinstance(reply, dict) else None
         if not isinstance(keys, list):
-            raise _unreachable(words.NO_KEYS, reply if isinstance(reply, str) else words.NO_KEY_SET)
+            raise _unreachable(
+                "its keys could not be fetched",
+                reply if isinstance(reply, str) else "the response contains no keys",
+            )
         return [key for key in keys if isinstance(key, dict)]
 
     async def _task_id(self, agent: AgentRecord, key: Any) -> str:
@@ -102,7 +103,7 @@ class AgentRegistry:
         body = {"timestamp": timestamp, "signature": signature}
         reply = await self._fetch("POST", url, REGISTER_TIMEOUT_S, body)
         if isinstance(reply, str):
-            raise _unreachable(words.NO_TASK, reply)
+            raise _unreachable("its task could not be registered", reply)
         for name in ("task_id", "taskId"):
             if isinstance(reply.get(name), str) and reply[name]:
                 return str(reply[name])
@@ -110,7 +111,7 @@ class AgentRegistry:
             opened = key.unseal(reply[name]) if isinstance(reply.get(name), str) else None
             if opened:
                 return str(opened)
-        raise _unreachable(words.NO_TASK, words.NO_TASK_NAMED)
+        raise _unreachable("its task could not be registered", "the response contains no task id")
 
     def _authapi(self) -> str:
         base = self._settings.chatgpt_base_url.rstrip("/")
@@ -122,13 +123,13 @@ class AgentRegistry:
 
     async def _fetch(self, method: str, url: str, timeout_s: float, body: Any = None) -> dict[str, Any] | str:
         if not is_secure(url):
-            return network.INSECURE_ADDRESS
+            return "its address is neither https nor on this machine"
         reply = await request_json(self._http, method, url, timeout_s=timeout_s, json=body)
         if reply.problem is not None:
             return reply.problem
         if not 200 <= reply.status < 300:  # noqa: PLR2004  (HTTP)
-            return network.service_status(str(reply.status))
-        return reply.value if isinstance(reply.value, dict) else network.SENSELESS
+            return f"the service returned status {reply.status}"
+        return reply.value if isinstance(reply.value, dict) else "the response is invalid"
 
 
 def _read_record(claims: Secret[dict[str, Any]]) -> AgentRecord | None:
@@ -157,16 +158,24 @@ def _keys_module() -> Any:
     try:
         from codex_nb.auth import agent_keys  # (needs the optional package cryptography)
     except ImportError as error:
-        raise SignInRequired(words.NO_CRYPTOGRAPHY) from error
+        raise SignInRequired(
+            "This login is an agent identity, which requires additional packages.",
+            hint="Install it with: pip install 'codex-nb[agent]'",
+        ) from error
     return agent_keys
 
 
 def _invalid(found: Credentials, why: str) -> SignInRequired:
-    return SignInRequired(words.agent_unusable(found.source, why))
+    return SignInRequired(f"The agent identity from {found.source} cannot be used: {why}.")
 
 
 def _unreachable(what: str, why: str) -> RefreshFailed:
-    return RefreshFailed(words.agent_not_now(what, why), permanent=False, reason="unreachable")
+    return RefreshFailed(
+        f"The agent identity cannot sign requests: {what}: {why}.",
+        hint="Run the cell again in a moment.",
+        permanent=False,
+        reason="unreachable",
+    )
 
 
 WHOAMI_TIMEOUT_S = 20.0
@@ -204,15 +213,20 @@ class CredentialResolver:
     async def _whoami(self, found: Credentials) -> Credentials:
         outcome = await self._ask_whoami(found.bearer)
         if isinstance(outcome, str):
-            raise RefreshFailed(words.token_unchecked(outcome), permanent=False, reason="unreachable")
+            raise RefreshFailed(
+                f"The personal access token could not be verified: {outcome}.",
+                hint="Run the cell again in a moment.",
+                permanent=False,
+                reason="unreachable",
+            )
         if outcome is None:
-            raise SignInRequired(words.token_invalid(found.source))
+            raise SignInRequired(f"The personal access token from {found.source} is no longer valid.")
         return replace(found, account=account_from_whoami(outcome))
 
     async def _ask_whoami(self, token: SecretStr | None) -> dict[str, Any] | str | None:
         url = f"{self._settings.authapi_base_url.rstrip('/')}/v1/user-auth-credential/whoami"
         if token is None or not is_secure(url):
-            return words.ACCOUNT_SERVICE_INSECURE
+            return "the account service's address is neither https nor on this machine"
         headers = {"authorization": SecretStr(f"Bearer {token.get_secret_value()}")}
         reply = await request_json(self._http, "GET", url, timeout_s=WHOAMI_TIMEOUT_S, headers=headers)
         if reply.status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
@@ -220,8 +234,8 @@ class CredentialResolver:
         if reply.problem is not None:
             return reply.problem
         if not reply.is_ok:
-            return words.account_service_status(str(reply.status))
-        return reply.value if isinstance(reply.value, dict) else network.SENSELESS
+            return f"the account service returned status {reply.status}"
+        return reply.value if isinstance(reply.value, dict) else "the response is invalid"
 
 
 def account_from_whoami(value: dict[str, Any]) -> Account:

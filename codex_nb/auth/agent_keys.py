@@ -18,7 +18,6 @@ from nacl.signing import SigningKey
 from pydantic import Secret, SecretStr
 
 from codex_nb.auth.credentials import decode_base64url, jwt_part
-from codex_nb.words import identities as words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,16 +59,16 @@ def verify(token: SecretStr, keys: Sequence[dict[str, Any]]) -> Secret[dict[str,
     header, payload = jwt_part(token, 0), jwt_part(token, 1)
     key = next((key for key in keys if key.get("kid") == header.get("kid")), None)
     if header.get("alg") != "RS256":
-        return words.NOT_RS256
+        return "it is not signed with RS256"
     if key is None:
-        return words.UNKNOWN_SIGNER
+        return "it is signed with an unknown key"
     if not _is_signed(token, key):
-        return words.WRONG_SIGNATURE
+        return "its signature is invalid"
     if payload.get("iss") != ISSUER:
-        return words.OTHER_ISSUER
+        return "it was issued by another service"
     audience = payload.get("aud")
     if AUDIENCE not in (audience if isinstance(audience, list) else [audience]):
-        return words.OTHER_AUDIENCE
+        return "it is intended for another service"
     return Secret(payload)
 
 

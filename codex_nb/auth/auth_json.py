@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, Secret, SecretStr, ValidationError
 
-from codex_nb.words import stored_login as words
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -102,14 +100,14 @@ def parse_auth_json(text: SecretStr) -> AuthFile | str:
     try:
         value = json.loads(text.get_secret_value())
     except ValueError:
-        return words.NOT_JSON
+        return "it is not valid JSON"
     if not isinstance(value, dict):
-        return words.NOT_AN_OBJECT
+        return "it is not a JSON object"
     try:
         return AuthFile.model_validate(value)
     except ValidationError as error:
         key = ".".join(str(part) for part in error.errors(include_input=False)[0]["loc"])
-        return words.wrong_type(key)
+        return f"the value of {key} has the wrong type"
 
 
 def format_time(moment: datetime) -> str:

@@ -9,8 +9,6 @@ from codex_nb.auth.credentials import AuthMode
 from codex_nb.auth.oauth import is_loopback
 from codex_nb.errors import ConfigError, SignInRequired
 from codex_nb.http import httpx
-from codex_nb.words import identities as words
-from codex_nb.words import kernel
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Mapping
@@ -60,7 +58,7 @@ class BearerAuth(httpx.Auth):
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Refuse: recovery needs the event loop."""
         del request
-        raise RuntimeError(kernel.ASYNC_ONLY)
+        raise RuntimeError("codex_nb signs requests of httpx.AsyncClient only.")
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Sign, send, and after a 401 repeat with better credentials if there are any."""
@@ -95,7 +93,7 @@ class BearerAuth(httpx.Auth):
                 f" %config CodexMagics.insecure_providers = ['{provider.id}']"
             )
         raise ConfigError(
-            f"Nothing was sent to {url.scheme}://{url.netloc.decode('ascii')}: over http, anybody on the network"
+            f"Nothing was sent to {url.scheme}://{url.netloc.decode('ascii')}: over http, anyone on the network"
             " could read the credentials of the request.",
             key="base_url",
             hint=hint,
@@ -132,7 +130,10 @@ def identity_headers(credentials: Credentials) -> dict[str, str]:
 def _header_value(credentials: Credentials) -> str:
     bearer = credentials.bearer
     if bearer is None or not _fits_header(bearer):
-        raise SignInRequired(words.senseless_characters(credentials.source))
+        raise SignInRequired(
+            f"The credential from {credentials.source} contains characters that cannot be sent.",
+            hint="Copy the whole value again, or sign in with %codex login.",
+        )
     return bearer.get_secret_value()
 
 

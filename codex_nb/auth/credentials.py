@@ -16,7 +16,6 @@ from pydantic import SecretStr
 
 from codex_nb.errors import CredentialsUnreadable, SignInRequired
 from codex_nb.rendering.visible import visible_line
-from codex_nb.words import stored_login as words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -188,8 +187,8 @@ class Credentials:
     def label(self) -> str:
         """The account as a person would name it; never enough of a key to use it."""
         if self.mode is AuthMode.API_KEY:
-            return words.api_key(_masked(self.bearer)) if self.bearer else words.NO_SIGN_IN_NEEDED
-        return self.account.email or self.account.account_id or words.login_from(self.source)
+            return f"API key {_masked(self.bearer)}" if self.bearer else "no sign-in needed"
+        return self.account.email or self.account.account_id or f"the login from {self.source}"
 
     @property
     def billing(self) -> Literal["chatgpt", "api_key"]:
@@ -247,17 +246,15 @@ def credentials_from_document(document: AuthFile, *, source: str, path: Path | N
     mode = _mode(document, path)
     match mode:
         case AuthMode.API_KEY:
-            return api_key_credentials(
-                _require(document.openai_api_key, words.API_KEY, source), source=source
-            )
+            return api_key_credentials(_require(document.openai_api_key, "API key", source), source=source)
         case AuthMode.CHATGPT | AuthMode.EXTERNAL:
             return _from_tokens(document, mode, source)
         case AuthMode.PERSONAL_ACCESS_TOKEN:
-            token = _require(document.personal_access_token, words.PERSONAL_ACCESS_TOKEN, source)
+            token = _require(document.personal_access_token, "personal access token", source)
             return Credentials(mode=mode, bearer=token, source=source)
         case AuthMode.AGENT_IDENTITY:
             if document.agent_identity is None:
-                raise SignInRequired(words.lacks(source, words.AGENT_IDENTITY))
+                raise SignInRequired(f"The stored login ({source}) has no agent identity.")
             return Credentials(mode=mode, source=source)
 
 
@@ -284,9 +281,13 @@ def _mode(document: AuthFile, path: Path | None) -> AuthMode:
     if name is None:
         return _implied_mode(document)
     if name in FOREIGN_MODES:
-        raise SignInRequired(words.for_another_service(name))
+        raise SignInRequired(f"The stored login is for another service (auth_mode {name!r}).")
     if name not in set(AuthMode):
-        raise CredentialsUnreadable(words.unknown_mode(name[:40]), path=path)
+        raise CredentialsUnreadable(
+            f"The stored login has an unknown auth_mode: {name[:40]!r}.",
+            hint="Fix the file, or sign in again with %codex login.",
+            path=path,
+        )
     return AuthMode(name)
 
 
@@ -303,13 +304,13 @@ def _implied_mode(document: AuthFile) -> AuthMode:
 def _from_tokens(document: AuthFile, mode: AuthMode, source: str) -> Credentials:
     tokens = document.tokens
     if tokens is None:
-        raise SignInRequired(words.no_tokens(source))
+        raise SignInRequired(f"The stored login ({source}) contains no tokens.")
     provenance = tokens.oauth_provenance
     return Credentials(
         mode=mode,
         account=account_of_tokens(tokens),
         workspace=read_claims(tokens.id_token).account_id,
-        bearer=_require(tokens.access_token, words.ACCESS_TOKEN, source),
+        bearer=_require(tokens.access_token, "access token", source),
         refresh_token=_present(tokens.refresh_token) if mode is AuthMode.CHATGPT else None,
         expires_at=read_claims(tokens.access_token).expires_at,
         refreshed_at=document.refreshed_at,
@@ -336,7 +337,7 @@ def account_of_tokens(tokens: Tokens) -> Account:
 def _require(secret: SecretStr | None, what: str, source: str) -> SecretStr:
     found = _present(secret)
     if found is None:
-        raise SignInRequired(words.lacks(source, what))
+        raise SignInRequired(f"The stored login ({source}) has no {what}.")
     return found
 
 

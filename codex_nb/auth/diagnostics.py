@@ -23,8 +23,6 @@ from codex_nb.auth.store import (
 )
 from codex_nb.config.settings import CredentialsStore
 from codex_nb.errors import AccountChanged, CodexError, SignInRequired
-from codex_nb.words import doctor as words
-from codex_nb.words import next_steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -133,31 +131,45 @@ def examine(settings: Settings, environ: Mapping[str, str], *, clock: Clock) -> 
 def _home(settings: Settings) -> Iterator[Finding]:
     home = settings.codex_home
     if not home.exists():
-        yield Finding(words.HOME, words.no_home(str(home)), words.ADVICE_NO_HOME)
+        yield Finding(
+            "CODEX_HOME", f"{home} does not exist yet", "Sign in with %codex login; this creates it."
+        )
     elif not os.access(home, os.W_OK | os.X_OK):
-        yield Finding(words.HOME, words.read_only_home(str(home)), words.ADVICE_READ_ONLY_HOME)
+        yield Finding(
+            "CODEX_HOME",
+            f"{home} cannot be written",
+            (
+                "Make the directory writable, or point CODEX_HOME elsewhere; sessions cannot be refreshed here."
+            ),
+        )
     else:
-        yield Finding(words.HOME, str(home))
+        yield Finding("CODEX_HOME", str(home))
 
 
 def _environment(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
     for name in VARIABLES:
         if environ.get(name, "").strip():
-            advice = words.ADVICE_UNSET_KEY if name == "CODEX_API_KEY" else ""
-            yield Finding(name, words.COMES_FIRST, advice)
+            advice = "Unset it to use the stored login." if name == "CODEX_API_KEY" else ""
+            yield Finding(name, "is set and comes before the stored login", advice)
     if environ.get("OPENAI_API_KEY", "").strip():
         used = settings.use_openai_api_key_env
-        yield Finding("OPENAI_API_KEY", words.SET_AND_USED if used else words.SET_NOT_USED)
+        yield Finding("OPENAI_API_KEY", "is set and used, as configured" if used else "is set and not used")
 
 
 def _store(settings: Settings) -> Iterator[Finding]:
     kind = settings.credentials_store
-    yield Finding(words.STORE, words.store(kind.value))
+    yield Finding("store", f"cli_auth_credentials_store = {kind.value}")
     if kind in (CredentialsStore.KEYRING, CredentialsStore.AUTO) and find_spec("keyring") is None:
-        yield Finding(words.KEYRING, words.NO_KEYRING, words.ADVICE_KEYRING)
+        yield Finding(
+            "keyring", "the package keyring is missing", "Install it with: pip install 'codex-nb[keyring]'"
+        )
     encrypted = settings.codex_home / ENCRYPTED_STORE
     if encrypted.exists():
-        yield Finding(words.ENCRYPTED_STORE, words.encrypted(str(encrypted)), words.ADVICE_ENCRYPTED)
+        yield Finding(
+            "encrypted store",
+            f"the Codex CLI keeps a login in {encrypted}",
+            "Turn off the CLI feature secret_auth_storage and sign in again; only the CLI opens it.",
+        )
 
 
 def _file(settings: Settings) -> Iterator[Finding]:
@@ -165,15 +177,23 @@ def _file(settings: Settings) -> Iterator[Finding]:
     mode = file_mode(path)
     if mode is None:
         if settings.credentials_store is CredentialsStore.FILE:
-            yield Finding(words.LOGIN_FILE, words.NO_FILE, next_steps.SIGN_IN)
+            yield Finding("auth.json", "not found", "Sign in with %codex login.")
         return
     if path.is_symlink():
-        yield Finding(words.LOGIN_FILE, words.link(str(path.resolve())))
+        yield Finding("auth.json", f"is a link to {path.resolve()}")
     if os.name != "nt" and mode != FILE_MODE:
-        yield Finding(words.LOGIN_FILE, words.open_to_others(f"{mode:04o}"), words.make_private(str(path)))
+        yield Finding(
+            "auth.json",
+            f"others may read it (mode {mode:04o})",
+            f"Make it private: chmod 600 {path}",
+        )
     leftovers = list(path.resolve().parent.glob(f"{TEMPORARY_PREFIX}*{TEMPORARY_SUFFIX}"))
     if leftovers:
-        yield Finding(words.LEFTOVERS, words.leftovers(str(len(leftovers))), words.ADVICE_LEFTOVERS)
+        yield Finding(
+            "leftovers",
+            f"{len(leftovers)} half-written files",
+            "No action needed: they are removed at the next refresh.",
+        )
 
 
 def _login(settings: Settings, clock: Clock) -> Iterator[Finding]:
@@ -184,13 +204,13 @@ def _login(settings: Settings, clock: Clock) -> Iterator[Finding]:
             return
         credentials = credentials_from_document(document, source=str(store))
     except CodexError as error:
-        yield Finding(words.LOGIN, str(error), error.hint or next_steps.SIGN_IN)
+        yield Finding("login", str(error), error.hint or "Sign in with %codex login.")
         return
-    found = words.login(credentials.label, credentials.mode.value, credentials.account.plan)
-    yield Finding(words.LOGIN, found)
+    found = f"{credentials.label} ({credentials.mode.value}, plan {credentials.account.plan})"
+    yield Finding("login", found)
     problem = restriction(settings, credentials)
     if problem is not None:
-        yield Finding(words.RESTRICTION, problem.text, next_steps.SIGN_IN_ALLOWED)
+        yield Finding("restriction", problem, "Sign in with an allowed account, or ask your administrator.")
     yield from _expiry(credentials, clock)
 
 
@@ -201,11 +221,13 @@ def _expiry(credentials: Credentials, clock: Clock) -> Iterator[Finding]:
     when = expires_at.strftime("%Y-%m-%d %H:%M UTC")
     renewable = credentials.refresh_token is not None
     if expires_at > clock() + EXPIRY_MARGIN:
-        yield Finding(words.ACCESS_TOKEN, words.ends(when))
+        yield Finding("access token", f"expires {when}")
     elif renewable:
-        yield Finding(words.ACCESS_TOKEN, words.renewed_next(when))
+        yield Finding("access token", f"expired or expires {when}; the next request refreshes it")
     else:
-        yield Finding(words.ACCESS_TOKEN, words.over(when), next_steps.SIGN_IN)
+        yield Finding(
+            "access token", f"expired or expires {when} and cannot be refreshed", "Sign in with %codex login."
+        )
 
 
 def _addresses(settings: Settings) -> Iterator[Finding]:
@@ -215,10 +237,20 @@ def _addresses(settings: Settings) -> Iterator[Finding]:
     }
     for name, url in named.items():
         if url is not None:
-            yield Finding(name, words.REPLACES_ADDRESS, "" if is_secure(url) else words.ADVICE_INSECURE)
+            yield Finding(
+                name,
+                "replaces the login's own address",
+                ""
+                if is_secure(url)
+                else "Unset it: it is neither https nor on this machine, so it is not used.",
+            )
 
 
 def _locks(settings: Settings) -> Iterator[Finding]:
     for name, _ in LOCK_FILES:
         if is_held(settings.codex_home / name):
-            yield Finding(words.LOCK, words.locked(name), words.ADVICE_LOCK)
+            yield Finding(
+                "lock",
+                f"another program is changing the login ({name})",
+                "If this persists, stop the program that holds the lock.",
+            )

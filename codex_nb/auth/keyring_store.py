@@ -14,7 +14,6 @@ from codex_nb.auth.auth_json import AuthFile, parse_auth_json
 from codex_nb.auth.store import FileStore, MemoryStore, ensure_plaintext
 from codex_nb.config.settings import CredentialsStore
 from codex_nb.errors import CredentialsUnreadable
-from codex_nb.words import stored_login as words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,13 +105,16 @@ class KeyringStore:
         keyring = self._keyring()
         text, problem = _guarded(lambda: keyring.get_password(self.service, self.account))
         if problem is not None:
-            raise self._unusable(words.READ, problem)
+            raise self._unusable("read", problem)
         if text is None:
             ensure_plaintext(self._home)
             return None
         document = parse_auth_json(text)
         if isinstance(document, str):
-            raise CredentialsUnreadable(words.keyring_entry_unreadable(SERVICE, self.account, document))
+            raise CredentialsUnreadable(
+                f"The login in the keyring ({SERVICE}, {self.account}) cannot be read: {document}.",
+                hint="Sign in again with %codex login.",
+            )
         return document
 
     def save(self, document: AuthFile) -> str:
@@ -120,7 +122,7 @@ class KeyringStore:
         keyring = self._keyring()
         _, problem = _guarded(lambda: keyring.set_password(self.service, self.account, document.compact()))
         if problem is not None:
-            raise self._unusable(words.WRITTEN, problem)
+            raise self._unusable("written", problem)
         self.file.delete()
         return str(self)
 
@@ -131,7 +133,7 @@ class KeyringStore:
         if problem is None and text is not None:
             _, problem = _guarded(lambda: keyring.delete_password(self.service, self.account))
         if problem is not None:
-            raise self._unusable(words.CHANGED, problem)
+            raise self._unusable("changed", problem)
         had_file = self.file.delete()
         return text is not None or had_file
 
@@ -140,7 +142,7 @@ class KeyringStore:
         return SERVICE
 
     def __str__(self) -> str:
-        return words.keyring_place(SERVICE)
+        return f"keyring ({SERVICE})"
 
     def _keyring(self) -> Any:
         if self._backend is not None:
@@ -148,11 +150,20 @@ class KeyringStore:
         try:
             import keyring  # (optional)
         except ImportError as error:
-            raise CredentialsUnreadable(words.NO_KEYRING_LIBRARY) from error
+            raise CredentialsUnreadable(
+                "The credentials are stored in the keyring, which requires the keyring package.",
+                hint=(
+                    "Install it with: pip install 'codex-nb[keyring]', or set cli_auth_credentials_store "
+                    '= "file" in config.toml.'
+                ),
+            ) from error
         return suited_to_the_cli(keyring.get_keyring())
 
     def _unusable(self, what: str, problem: str) -> CredentialsUnreadable:
-        return CredentialsUnreadable(words.keyring_unusable(what, problem))
+        return CredentialsUnreadable(
+            f"The keyring could not be {what} ({problem}).",
+            hint='Unlock the keyring, or set cli_auth_credentials_store = "file" in config.toml.',
+        )
 
 
 class AutoStore:
@@ -196,7 +207,7 @@ class AutoStore:
         return self._file.stamp()
 
     def __str__(self) -> str:
-        return words.keyring_or(str(self._file))
+        return f"keyring or {self._file}"
 
 
 def account_name(home: Path) -> str:

@@ -17,12 +17,10 @@ from pydantic import SecretStr
 
 from codex_nb.auth.auth_json import AuthFile, format_time
 from codex_nb.auth.credentials import PERSONAL_ACCESS_TOKEN_PREFIX, credentials_from_document, read_claims
-from codex_nb.auth.manager import restriction
+from codex_nb.auth.manager import SIGN_IN_ALLOWED, restriction
 from codex_nb.auth.oauth import DEVICE_CODE_LIFETIME, AuthorizationCode, Pkce
 from codex_nb.errors import AuthError, CredentialsUnreadable, LoginFailed, RefreshFailed
 from codex_nb.rendering.visible import visible_line
-from codex_nb.words import login_flows as words
-from codex_nb.words import next_steps, restrictions, stored_login
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Sequence
@@ -158,14 +156,18 @@ class LoginFlow(ABC):
 
     def _raise_if_cancelled(self) -> None:
         if self._cancelled:
-            raise LoginFailed(words.CANCELLED, reason="cancelled")
+            raise LoginFailed(
+                "The sign-in was cancelled.",
+                hint="Start again with %codex login.",
+                reason="cancelled",
+            )
 
     async def _finish(self, document: AuthFile) -> SignedIn:
         """Check the new login, then put it in place of the old one; from there on there is no cancelling."""
         credentials = await self._run_cancellable(self._resolve_credentials(document))
         refusal = restriction(self.settings, credentials)
         if refusal is not None:
-            raise LoginFailed(refusal, reason="forbidden", hint=next_steps.SIGN_IN_ALLOWED_KEPT)
+            raise LoginFailed(refusal, reason="forbidden", hint=SIGN_IN_ALLOWED)
         try:
             saved = await self.manager.save_login(document)
         except (RefreshFailed, CredentialsUnreadable) as failure:
@@ -177,11 +179,11 @@ class LoginFlow(ABC):
     async def _resolve_credentials(self, document: AuthFile) -> Credentials:
         """Ask whose login it is, where it does not say so itself."""
         try:
-            credentials = credentials_from_document(document, source=stored_login.THE_NEW_LOGIN)
+            credentials = credentials_from_document(document, source="the new login")
             return await self.manager.identities.complete(credentials, document)
         except AuthError as error:
             problem, reason = str(error), "network" if error.retryable else "refused"
-        raise LoginFailed(problem, reason=reason, hint=next_steps.START_AGAIN_KEPT)
+        raise LoginFailed(problem, reason=reason, hint="Start again; the stored login is unchanged.")
 
 
 class DeviceCodeLogin(LoginFlow):
@@ -193,7 +195,7 @@ class DeviceCodeLogin(LoginFlow):
         expires_at = self.manager.clock() + DEVICE_CODE_LIFETIME
         yield EnterUserCode(device.user_code, device.url, expires_at)
         code = await self._run_cancellable(self._confirmation(device))
-        yield Waiting(words.CONFIRMED)
+        yield Waiting("Confirmed. Signing in…")
         tokens = await self._run_cancellable(self.manager.oauth.exchange(code))
         yield await self._finish(chatgpt_auth_file(self.manager, tokens))
 
@@ -204,7 +206,11 @@ class DeviceCodeLogin(LoginFlow):
             if code is not None:
                 return code
             await self.manager.sleep(device.interval_s)
-        raise LoginFailed(words.CODE_EXPIRED, reason="expired")
+        raise LoginFailed(
+            "The device code expired before it was confirmed.",
+            hint="Run %codex login for a new code.",
+            reason="expired",
+        )
 
 
 class ApiKeyLogin(LoginFlow):
@@ -212,10 +218,14 @@ class ApiKeyLogin(LoginFlow):
 
     async def _steps(self) -> AsyncIterator[LoginStep]:
         ensure_method_available(self.settings, "api")
-        yield EnterSecret(words.API_KEY_WANTED)
+        yield EnterSecret("API key")
         key = SecretStr((await self._next_submitted()).get_secret_value().strip())
         if not is_plausible(key):
-            raise LoginFailed(words.NO_API_KEY, reason="malformed")
+            raise LoginFailed(
+                "That is not an API key: it is empty or contains spaces.",
+                hint="Start again and paste the whole key.",
+                reason="malformed",
+            )
         document = AuthFile.model_validate({"auth_mode": "apikey", "OPENAI_API_KEY": key.get_secret_value()})
         yield await self._finish(document)
 
@@ -225,11 +235,15 @@ class AccessTokenLogin(LoginFlow):
 
     async def _steps(self) -> AsyncIterator[LoginStep]:
         ensure_method_available(self.settings, "chatgpt")
-        yield EnterSecret(words.ACCESS_TOKEN_WANTED)
+        yield EnterSecret("access token")
         token = SecretStr((await self._next_submitted()).get_secret_value().strip())
         if not is_plausible(token):
-            raise LoginFailed(words.NO_ACCESS_TOKEN, reason="malformed")
-        yield Waiting(words.CHECKING)
+            raise LoginFailed(
+                "That is not an access token: it is empty or contains spaces.",
+                hint="Start again and paste the whole token.",
+                reason="malformed",
+            )
+        yield Waiting("Checking the token…")
         yield await self._finish(access_token_auth_file(token))
 
 
@@ -237,8 +251,12 @@ def ensure_method_available(settings: Settings, method: Literal["api", "chatgpt"
     """Raise LoginFailed before the user does anything, when the administrator allows only the other way."""
     forced = settings.forced_login_method
     if forced is not None and forced != method:
-        wanted = restrictions.A_KEY if forced == "api" else restrictions.CHATGPT
-        raise LoginFailed(restrictions.only_by(wanted), reason="forbidden")
+        wanted = "an API key" if forced == "api" else "ChatGPT"
+        raise LoginFailed(
+            f"Only signing in with {wanted} is allowed here (forced_login_method in config.toml).",
+            hint=SIGN_IN_ALLOWED,
+            reason="forbidden",
+        )
 
 
 def is_plausible(secret: SecretStr) -> bool:
@@ -250,7 +268,11 @@ def is_plausible(secret: SecretStr) -> bool:
 def chatgpt_auth_file(manager: CredentialManager, tokens: TokenReply) -> AuthFile:
     """The login as the CLI writes it after a ChatGPT sign-in."""
     if tokens.id_token is None or tokens.refresh_token is None:
-        raise LoginFailed(words.NOT_ALL_TOKENS, reason="malformed")
+        raise LoginFailed(
+            "The sign-in service returned incomplete tokens.",
+            hint="Start again with %codex login.",
+            reason="malformed",
+        )
     account_id = read_claims(tokens.id_token).account_id or read_claims(tokens.access_token).account_id
     kept = {name: token.get_secret_value() for name, token in vars(tokens).items() if token is not None}
     provenance = {"issuer": manager.settings.issuer, "client_id": manager.settings.client_id}
@@ -323,8 +345,12 @@ class BrowserLogin(LoginFlow):
             yield OpenUrl(url, can_paste=True)
             deadline = asyncio.get_running_loop().time() + self._lifetime_s
             while (redirect := await self._next_redirect(attempt, deadline)) is None:
-                yield OpenUrl(url, can_paste=True, note=words.OTHER_ADDRESS)
-            yield Waiting(words.RECEIVED)
+                yield OpenUrl(
+                    url,
+                    can_paste=True,
+                    note="This address does not belong to this sign-in. Paste the whole address from your browser.",
+                )
+            yield Waiting("Received. Signing in…")
             code = _accepted(redirect, attempt)
             tokens = await self._run_cancellable(oauth.exchange(code))
             yield await self._finish(chatgpt_auth_file(self.manager, tokens))
@@ -343,7 +369,11 @@ class BrowserLogin(LoginFlow):
                     await self._woken.wait()
         except TimeoutError:
             pass
-        raise LoginFailed(words.BROWSER_TOO_LATE, reason="expired")
+        raise LoginFailed(
+            "The sign-in in the browser was not completed in time.",
+            hint="Start again with %codex login.",
+            reason="expired",
+        )
 
     @asynccontextmanager
     async def _listening(self, attempt: _Attempt) -> AsyncIterator[None]:
@@ -388,14 +418,22 @@ class BrowserLogin(LoginFlow):
 
     def _answer(self, attempt: _Attempt, target: SecretStr) -> tuple[str, str]:
         if urlsplit(target.get_secret_value()).path != PATH:
-            return "404 Not Found", words.PAGE_EMPTY
+            return "404 Not Found", "Not found."
         redirect = read_redirect(target, attempt.state)
         if redirect is None:
-            return "400 Bad Request", words.PAGE_OF_ANOTHER
+            return (
+                "400 Bad Request",
+                "This page belongs to another sign-in. Return to the notebook and start again.",
+            )
         attempt.outcome = attempt.outcome or redirect
         self._woken.set()
         refusal = redirect.refusal
-        return "200 OK", words.PAGE_RECEIVED if refusal is None else words.page_failed(refusal)
+        return (
+            "200 OK",
+            "Sign-in received. You can close this page and return to your notebook."
+            if refusal is None
+            else f"Sign-in failed: {refusal}",
+        )
 
 
 def read_redirect(address: SecretStr, state: SecretStr) -> Redirect | None:
@@ -415,7 +453,11 @@ def read_redirect(address: SecretStr, state: SecretStr) -> Redirect | None:
 
 def _accepted(redirect: Redirect, attempt: _Attempt) -> AuthorizationCode:
     if redirect.code is None:
-        raise LoginFailed(words.refused(redirect.refusal or ""), reason="refused")
+        raise LoginFailed(
+            f"The sign-in failed: {redirect.refusal or ''}.",
+            hint="Start again with %codex login.",
+            reason="refused",
+        )
     return AuthorizationCode(redirect.code, attempt.pkce.verifier, attempt.redirect_uri)
 
 

@@ -24,9 +24,6 @@ from codex_nb.auth.refresh_subprocess import DetachedRefresher, launch_process
 from codex_nb.auth.sources import find_source, wanted_mode
 from codex_nb.auth.store import FileStore, LoginLock, MemoryStore, ensure_same_account
 from codex_nb.errors import RefreshFailed, SignInRequired
-from codex_nb.words import identities, stored_login
-from codex_nb.words import restrictions as words
-from codex_nb.words import stored_login as stored_login_words
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
@@ -39,23 +36,32 @@ if TYPE_CHECKING:
     from codex_nb.auth.store import CredentialStore, Sleep, Snapshot
     from codex_nb.config.settings import Settings
     from codex_nb.http import httpx
-    from codex_nb.words.message import Message
 
 
-def restriction(settings: Settings, credentials: Credentials) -> Message | None:
-    """Say why these credentials may not be used; None when they may."""
+SIGN_IN_ALLOWED = (
+    "Sign in with an allowed account, or ask your administrator. The stored login was not changed."
+)
+
+
+def restriction(settings: Settings, credentials: Credentials) -> str | None:
+    """Return why these credentials may not be used; None when they may."""
     wanted = wanted_mode(settings)
     if wanted is not None and credentials.mode is not wanted:
-        return words.other_mode(wanted.value, credentials.mode.value)
+        return (
+            f"Auth mode {wanted.value!r} is configured, but this login has mode {credentials.mode.value!r}."
+        )
     is_api_key = credentials.mode is AuthMode.API_KEY
     if settings.forced_login_method == "api" and not is_api_key:
-        return words.KEY_REQUIRED
+        return "An API key is required here (forced_login_method), but this is a ChatGPT login."
     if settings.forced_login_method == "chatgpt" and is_api_key:
-        return words.CHATGPT_REQUIRED
+        return "A ChatGPT login is required here (forced_login_method), but this is an API key."
     account = credentials.workspace_id
     if settings.forced_workspaces and not is_api_key and account not in settings.forced_workspaces:
         allowed = ", ".join(settings.forced_workspaces)
-        return words.other_workspace(allowed, account or stored_login.NO_WORKSPACE)
+        return (
+            f"Login is restricted to workspace {allowed} (forced_chatgpt_workspace_id), "
+            f"but this login belongs to {account or 'no workspace'}."
+        )
     return None
 
 
@@ -65,7 +71,7 @@ def ensure_allowed(settings: Settings, credentials: Credentials) -> Credentials:
         return credentials
     problem = restriction(settings, credentials)
     if problem is not None:
-        raise SignInRequired(problem)
+        raise SignInRequired(problem, hint=SIGN_IN_ALLOWED)
     return credentials
 
 
@@ -121,8 +127,8 @@ class CredentialManager:
         """What to tell somebody who signs in or out although something else comes before the stored login."""
         if not self.is_external:
             return ""
-        source = self._credentials.source if self._credentials else identities.OUTSIDE
-        return stored_login_words.goes_on_with(source)
+        source = self._credentials.source if self._credentials else "outside"
+        return f"Requests still use the credentials from {source}."
 
     def peek(self) -> Credentials | None:
         """Give the credentials in memory; no I/O."""
@@ -194,7 +200,7 @@ class CredentialManager:
             return snapshot.credentials if self.is_external else await self._adopt(snapshot)
 
     async def stored_login(self) -> Credentials | None:
-        """Read the login that signing out would delete; None when there is none.
+        """Read the login that signing out would delete; None when not found.
 
         Raises CredentialsUnreadable or SignInRequired when there is one that says nothing of its account.
         """
@@ -262,7 +268,7 @@ class CredentialManager:
         previous = self._credentials
         found = await source.fetch("start" if previous is None else "expiring", previous) or previous
         if found is None:
-            raise SignInRequired(identities.NO_CREDENTIAL)
+            raise SignInRequired("No credentials are available to sign the request.")
         return await self._accept(found)
 
     async def _fetch_again(self, source: CredentialSource, rejected: Credentials) -> RetryCredentials:
@@ -275,7 +281,7 @@ class CredentialManager:
         snapshot = await self.stored.read()
         if snapshot is None:
             self._snapshot = self._credentials = None
-            raise SignInRequired(stored_login_words.NOT_SIGNED_IN)
+            raise SignInRequired("You are not signed in.")
         return snapshot
 
     async def _adopt(self, snapshot: Snapshot) -> Credentials:

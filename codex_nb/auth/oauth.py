@@ -15,9 +15,6 @@ from pydantic import SecretStr
 from codex_nb.auth.credentials import encode_base64url
 from codex_nb.errors import LoginFailed, RefreshFailed
 from codex_nb.http import JsonResponse, httpx, request_json
-from codex_nb.words import login_flows, renewal
-from codex_nb.words import login_flows as login_flows_words
-from codex_nb.words import renewal as words
 
 if TYPE_CHECKING:
     from codex_nb.auth.credentials import Credentials
@@ -47,9 +44,9 @@ def is_loopback(host: str) -> bool:
 
 
 PERMANENT_CODES = {
-    "refresh_token_expired": ("expired", words.EXPIRED),
-    "refresh_token_reused": ("reused", words.REUSED),
-    "refresh_token_invalidated": ("revoked", words.REVOKED),
+    "refresh_token_expired": ("expired", "your sign-in has expired"),
+    "refresh_token_reused": ("reused", "the refresh token was already used by another program"),
+    "refresh_token_invalidated": ("revoked", "your sign-in was revoked"),
 }
 
 
@@ -84,19 +81,19 @@ class AuthorizationCode:
 def read_refresh(reply: JsonResponse) -> TokenReply:
     """Read the answer to a refresh. Raises RefreshFailed, saying whether trying again can help."""
     if reply.problem:
-        raise _transient(words.failed(reply.problem), "unreachable")
+        raise _transient(f"the sign-in service failed: {reply.problem}", "unreachable")
     if reply.status == httpx.codes.OK:
         tokens = read_tokens(reply)
         if tokens is None:
-            raise _transient(words.SENSELESS, "malformed")
+            raise _transient("the sign-in service returned an invalid response", "malformed")
         return tokens
     code = _error_code(reply)
     if reply.status in (400, 401, 403) and code in PERMANENT_CODES:
         reason, why = PERMANENT_CODES[code]
         raise _permanent(why, reason)
     if reply.status == httpx.codes.UNAUTHORIZED or (reply.status == 400 and code == "invalid_grant"):  # noqa: PLR2004
-        raise _permanent(words.REFUSED, "rejected")
-    raise _transient(words.answered(str(reply.status)), "unreachable")
+        raise _permanent("the sign-in service rejected the refresh token", "rejected")
+    raise _transient(f"the sign-in service returned status {reply.status}", "unreachable")
 
 
 def read_tokens(reply: JsonResponse) -> TokenReply | None:
@@ -138,7 +135,7 @@ def read_authorization_code(reply: JsonResponse, redirect_uri: str) -> Authoriza
 
 
 def read_interval(value: object) -> float:
-    """Read a polling interval in seconds, which the service writes as a string; five when there is none."""
+    """Read a polling interval in seconds, which the service writes as a string; five when not found."""
     try:
         seconds = float(value)  # type: ignore[arg-type]  # anything may stand there; the except is for the rest
     except (TypeError, ValueError):
@@ -147,19 +144,33 @@ def read_interval(value: object) -> float:
 
 
 def _permanent(why: str, reason: str) -> RefreshFailed:
-    return RefreshFailed(words.impossible(why), permanent=True, reason=reason)
+    return RefreshFailed(
+        f"Your session cannot be refreshed: {why}.",
+        hint="Sign in again with %codex login.",
+        permanent=True,
+        reason=reason,
+    )
 
 
 def _transient(why: str, reason: str) -> RefreshFailed:
-    return RefreshFailed(words.impossible_now(why), permanent=False, reason=reason)
+    return RefreshFailed(
+        f"Your session could not be refreshed: {why}.",
+        hint="Run the cell again in a moment.",
+        permanent=False,
+        reason=reason,
+    )
 
 
 def login_failure(what: str, reply: JsonResponse) -> LoginFailed:
     """Say why a step of the sign-in failed."""
     if reply.problem:
-        return LoginFailed(login_flows.unreachable(what, reply.problem), reason="network")
+        return LoginFailed(
+            f"{what}: {reply.problem}.", hint="Check the network and try again.", reason="network"
+        )
     reason = "refused" if reply.status < 500 else "network"  # noqa: PLR2004  (HTTP: the server's own fault)
-    return LoginFailed(login_flows.answered(what, str(reply.status)), reason=reason)
+    return LoginFailed(
+        f"{what} (status {reply.status}).", hint="Start again with %codex login.", reason=reason
+    )
 
 
 TIMEOUT_S = 20.0
@@ -240,10 +251,14 @@ class OAuthClient:
             },
         )
         if reply.problem or reply.status != httpx.codes.OK:
-            raise login_failure(login_flows_words.NOT_ACCEPTED, reply)
+            raise login_failure("The sign-in service rejected the sign-in", reply)
         tokens = read_tokens(reply)
         if tokens is None or tokens.access_token is None:
-            raise LoginFailed(login_flows_words.WITHOUT_TOKENS, reason="malformed")
+            raise LoginFailed(
+                "The sign-in service returned no tokens.",
+                hint="Start again with %codex login.",
+                reason="malformed",
+            )
         return tokens
 
     async def request_device_code(self) -> DeviceCode:
@@ -251,12 +266,20 @@ class OAuthClient:
         url = f"{self._settings.issuer}/api/accounts/deviceauth/usercode"
         reply = await self._send("POST", url, json={"client_id": self._settings.client_id})
         if reply.status == httpx.codes.NOT_FOUND:
-            raise LoginFailed(login_flows_words.NO_DEVICE_CODES, reason="unsupported")
+            raise LoginFailed(
+                "Signing in by device code is not enabled here.",
+                hint="Allow device codes in ChatGPT's security settings, or use %codex login browser.",
+                reason="unsupported",
+            )
         if reply.problem or reply.status != httpx.codes.OK:
-            raise login_failure(login_flows_words.CODE_NOT_FETCHED, reply)
+            raise login_failure("The device code could not be requested", reply)
         device = read_device_code(reply, f"{self._settings.issuer}/codex/device")
         if device is None:
-            raise LoginFailed(login_flows_words.WITHOUT_DEVICE_CODE, reason="malformed")
+            raise LoginFailed(
+                "The sign-in service returned no device code.",
+                hint="Start again with %codex login.",
+                reason="malformed",
+            )
         return device
 
     async def poll_device_code(self, device: DeviceCode) -> AuthorizationCode | None:
@@ -270,10 +293,14 @@ class OAuthClient:
         if reply.problem or reply.status in (403, 404, 408, 429) or reply.status >= 500:  # noqa: PLR2004  (HTTP)
             return None
         if reply.status != httpx.codes.OK:
-            raise login_failure(login_flows_words.CODE_REFUSED, reply)
+            raise login_failure("The device code was refused", reply)
         code = read_authorization_code(reply, f"{self._settings.issuer}/deviceauth/callback")
         if code is None:
-            raise LoginFailed(login_flows_words.WITHOUT_CODE, reason="malformed")
+            raise LoginFailed(
+                "The sign-in service confirmed the sign-in but returned no authorization code.",
+                hint="Start again with %codex login.",
+                reason="malformed",
+            )
         return code
 
     async def revoke(self, credentials: Credentials) -> bool:
@@ -301,4 +328,9 @@ class OAuthClient:
 def ensure_secure(url: str) -> None:
     """Raise RefreshFailed before a token goes over an open wire."""
     if not is_secure(url):
-        raise RefreshFailed(renewal.INSECURE, permanent=False, reason="insecure")
+        raise RefreshFailed(
+            "Your session was not refreshed: the refresh address is neither https nor on this machine.",
+            hint="Check CODEX_REFRESH_TOKEN_URL_OVERRIDE and the issuer in auth.json.",
+            permanent=False,
+            reason="insecure",
+        )

@@ -11,7 +11,6 @@ from codex_nb.auth.auth_json import AuthFile, Tokens, format_time
 from codex_nb.auth.credentials import AuthMode, Claims, Credentials, read_claims
 from codex_nb.auth.store import Snapshot, ensure_same_account, same_login, snapshot_of, take_snapshot
 from codex_nb.errors import AccountChanged, CredentialsUnreadable, RefreshFailed, SignInRequired
-from codex_nb.words import renewal as words
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -48,7 +47,7 @@ class RefreshPolicy:
         self._failure: _Failure | None = None
 
     def reason(self, credentials: Credentials) -> str | None:
-        """Name the reason to refresh now (a value of ``refresh_reason`` on the wire); None when there is none."""
+        """Name the reason to refresh now (a value of ``refresh_reason`` on the wire); None when not found."""
         if not can_refresh(credentials) or self.recall(credentials) is not None:
             return None
         now = self._clock()
@@ -95,7 +94,12 @@ def can_refresh(credentials: Credentials) -> bool:
 
 def nothing_refreshed() -> RefreshFailed:
     """The service may answer a refresh with ``{}``: a success that changes nothing and is not worth repeating soon."""
-    return RefreshFailed(words.NOTHING_RENEWED, permanent=False, reason="unchanged")
+    return RefreshFailed(
+        ("Your session could not be refreshed: the sign-in service returned no new tokens."),
+        hint="Run the cell again in a moment, or sign in again with %codex login.",
+        permanent=False,
+        reason="unchanged",
+    )
 
 
 def _is_same(one: Credentials, other: Credentials) -> bool:
@@ -180,7 +184,10 @@ def _ensure_reply_of_same_account(tokens: Tokens, reply: TokenReply) -> None:
     pairs = ((tokens.id_token, reply.id_token), (tokens.access_token, reply.access_token))
     for old, new in pairs:
         if new is not None and not _agree(read_claims(old), read_claims(new)):
-            raise AccountChanged(words.OTHER_ACCOUNT)
+            raise AccountChanged(
+                ("The sign-in service returned tokens of another account; the stored login was not changed."),
+                hint="Sign in again with %codex login.",
+            )
 
 
 def _agree(old: Claims, new: Claims) -> bool:

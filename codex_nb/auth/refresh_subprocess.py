@@ -23,7 +23,6 @@ from codex_nb.auth.store import AcquiredLock, FileStore, snapshot_of, take_snaps
 from codex_nb.config.settings import Settings
 from codex_nb.errors import AccountChanged, AuthError, CredentialsUnreadable, RefreshFailed, SignInRequired
 from codex_nb.http import open_http
-from codex_nb.words import renewal as words
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -136,7 +135,12 @@ class DetachedRefresher:
             return RefreshFailed(outcome.message, **about)  # type: ignore[arg-type]  # each of its own type
         saved = await asyncio.to_thread(take_snapshot, self._store)
         if saved is None or (outcome.kind != "saved" and not saved.is_newer_than(present)):
-            return RefreshFailed(words.PROCESS_ENDED, permanent=False, reason="ended")
+            return RefreshFailed(
+                "Your session could not be refreshed because the refresh process ended early.",
+                hint="Run the cell again in a moment.",
+                permanent=False,
+                reason="ended",
+            )
         return Refreshed(saved)
 
 

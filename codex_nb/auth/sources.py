@@ -21,15 +21,12 @@ from codex_nb.auth.credentials import (
     read_claims,
 )
 from codex_nb.errors import ConfigError, SignInRequired
-from codex_nb.words import identities as words
-from codex_nb.words import restrictions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from codex_nb.auth.credentials import Clock
     from codex_nb.config.settings import BearerCommand, Provider, Settings
-    from codex_nb.words.message import Message
 
 
 Reason = Literal["start", "expiring", "unauthorized"]
@@ -74,11 +71,11 @@ class FixedSource:
 
 
 class MissingSource:
-    """A credential that was explicitly asked for and is not there."""
+    """The key of a provider whose environment variable is not set."""
 
-    def __init__(self, message: Message, hint: str | None = None) -> None:
-        self._message = message
-        self._hint = hint
+    def __init__(self, provider: str, variable: str, hint: str | None) -> None:
+        self._message = f"The provider {provider} needs the environment variable {variable}."
+        self._hint = hint or f"Set {variable}."
 
     async def fetch(self, reason: Reason, previous: Credentials | None) -> Credentials | None:
         """Say what is missing."""
@@ -97,7 +94,10 @@ class ExternalSource:
         request = TokenRequest(reason, previous.account.account_id if previous else None)
         outcome = await self._ask(request)
         if isinstance(outcome, str):
-            raise SignInRequired(words.host_program_failed(outcome))
+            raise SignInRequired(
+                f"The host program provided no token ({outcome}).",
+                hint="Sign in where this notebook was started.",
+            )
         return _external_credentials(outcome)
 
     async def _ask(self, request: TokenRequest) -> ExternalTokens | str:
@@ -107,7 +107,7 @@ class ExternalSource:
                 tokens = await tokens
         except Exception as error:  # noqa: BLE001  (foreign code, whose message may hold the token)
             return type(error).__name__
-        return tokens if isinstance(tokens, ExternalTokens) else words.NOT_EXTERNAL_TOKENS
+        return tokens if isinstance(tokens, ExternalTokens) else "what it gave is not an ExternalTokens"
 
 
 class CommandSource:
@@ -122,8 +122,11 @@ class CommandSource:
         del reason, previous
         outcome = await self._run()
         if isinstance(outcome, str):
-            raise SignInRequired(words.command_failed(self._command.command, outcome))
-        credentials = api_key_credentials(outcome, source=words.the_command(self._command.command))
+            raise SignInRequired(
+                f"The provider's sign-in command {self._command.command!r} failed: {outcome}.",
+                hint="Check model_providers.*.auth in config.toml.",
+            )
+        credentials = api_key_credentials(outcome, source=f"the command {self._command.command}")
         lifetime = timedelta(seconds=self._command.refresh_interval_s)
         owner = f"command {self._command.command}"
         return replace(credentials, expires_at=self._clock() + lifetime, owner=owner)
@@ -146,10 +149,10 @@ class CommandSource:
             with suppress(ProcessLookupError):  # it may be over by now
                 process.kill()
             await process.wait()
-            return words.command_too_slow(f"{self._command.timeout_s:g}")
+            return f"it took longer than {self._command.timeout_s:g} s"
         token = SecretStr(output.decode("utf-8", "replace").strip())
         if process.returncode or not token.get_secret_value():
-            return words.command_ended(str(process.returncode))
+            return f"it exited with status {process.returncode} and no token"
         return token
 
 
@@ -179,8 +182,11 @@ def wanted_mode(settings: Settings) -> AuthMode | None:
         return AuthMode(settings.auth_mode)
     except ValueError:
         known = ", ".join(AuthMode)
-        message = restrictions.unknown_mode(settings.auth_mode, known)
-        raise ConfigError(message, key="auth_mode") from None
+        raise ConfigError(
+            f"Unknown auth mode {settings.auth_mode!r}; the modes are {known}.",
+            hint="Choose one of them.",
+            key="auth_mode",
+        ) from None
 
 
 def access_token_credentials(token: SecretStr, *, source: str) -> Credentials:
@@ -210,18 +216,17 @@ def _provider_source(provider: Provider, environ: Mapping[str, str], clock: Cloc
     if provider.is_built_in:
         return None
     if provider.bearer is not None:
-        return FixedSource(api_key_credentials(provider.bearer, source=words.the_provider(provider.name)))
+        return FixedSource(api_key_credentials(provider.bearer, source=f"provider {provider.name}"))
     if provider.bearer_command is not None:
         return CommandSource(provider.bearer_command, clock)
     if provider.env_key is not None:
         key = environ.get(provider.env_key, "").strip()
         if not key:
-            message = words.variable_missing(provider.name, provider.env_key)
-            return MissingSource(message, provider.env_key_instructions)
+            return MissingSource(provider.name, provider.env_key, provider.env_key_instructions)
         return FixedSource(api_key_credentials(SecretStr(key), source=provider.env_key))
     if provider.requires_openai_auth:
         return None
-    return FixedSource(Credentials(mode=AuthMode.API_KEY, source=words.the_provider(provider.name)))
+    return FixedSource(Credentials(mode=AuthMode.API_KEY, source=f"provider {provider.name}"))
 
 
 def _external_credentials(tokens: ExternalTokens) -> Credentials:
@@ -234,5 +239,5 @@ def _external_credentials(tokens: ExternalTokens) -> Credentials:
         account=account,
         bearer=tokens.access_token,
         expires_at=claims.expires_at,
-        source=words.THE_HOST_PROGRAM,
+        source="the host program",
     )

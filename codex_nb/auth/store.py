@@ -18,9 +18,6 @@ from pydantic import SecretStr
 from codex_nb.auth.auth_json import AuthFile, parse_auth_json
 from codex_nb.auth.credentials import Credentials, credentials_from_document
 from codex_nb.errors import AccountChanged, CredentialsUnreadable, RefreshFailed, SignInRequired
-from codex_nb.words import files
-from codex_nb.words import renewal as words
-from codex_nb.words import stored_login as stored_login_words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -124,7 +121,12 @@ def _open(home: Path, name: str, mode: int) -> int:
 def not_writable(home: Path, error: OSError | None) -> RefreshFailed:
     """Say that the login cannot be changed there, before anything is spent that could not be saved."""
     reason = f" ({error.strerror})" if error is not None and error.strerror else ""
-    return RefreshFailed(words.not_writable(str(home), reason), permanent=False, reason="unwritable")
+    return RefreshFailed(
+        f"Your session cannot be refreshed: {home} is not writable{reason}.",
+        hint="Make the directory writable, or sign in where the credentials are stored.",
+        permanent=False,
+        reason="unwritable",
+    )
 
 
 async def _take(home: Path, hold: AcquiredLock, deadline: float) -> None:
@@ -137,7 +139,12 @@ async def _acquire(descriptor: int, deadline: float, path: Path) -> None:
     pause = FIRST_PAUSE_S
     while not _try_lock(descriptor):
         if time.monotonic() > deadline:
-            raise RefreshFailed(words.locked(str(path)), permanent=False, reason="locked")
+            raise RefreshFailed(
+                f"Another program is holding the lock on the credentials ({path}).",
+                hint="Wait for it or stop it, then run the cell again.",
+                permanent=False,
+                reason="locked",
+            )
         await asyncio.sleep(pause)
         pause = min(pause * 1.5, LONGEST_PAUSE_S)
 
@@ -171,7 +178,7 @@ class CredentialStore(Protocol):
     """Keeps one login. ``stamp`` is cheap and changes whenever another program may have changed the login."""
 
     def load(self) -> AuthFile | None:
-        """Read the login; None when there is none. Raises CredentialsUnreadable."""
+        """Read the login; None when not found. Raises CredentialsUnreadable."""
 
     def save(self, document: AuthFile) -> str:
         """Write the whole login in one step and say in words where it now is. Raises CredentialsUnreadable."""
@@ -249,7 +256,11 @@ class FileStore:
             with suppress(OSError):
                 temporary.unlink()
         if problem is not None:
-            raise CredentialsUnreadable(stored_login_words.not_saved(str(self.path), problem), path=self.path)
+            raise CredentialsUnreadable(
+                f"The credentials could not be saved in {self.path}: {problem}.",
+                hint="Fix that, then sign in again with %codex login.",
+                path=self.path,
+            )
         return str(self.path)
 
     def delete(self) -> bool:
@@ -259,8 +270,11 @@ class FileStore:
         except FileNotFoundError:
             return False
         except OSError as error:
-            message = stored_login_words.not_removed(str(self.path), error.strerror or type(error).__name__)
-            raise CredentialsUnreadable(message, path=self.path) from error
+            raise CredentialsUnreadable(
+                f"The login in {self.path} could not be removed: {error.strerror or type(error).__name__}.",
+                hint="Remove the file yourself.",
+                path=self.path,
+            ) from error
         return True
 
     def stamp(self) -> object:
@@ -280,13 +294,17 @@ class FileStore:
         except FileNotFoundError:
             return None
         except UnicodeDecodeError:
-            return files.NOT_TEXT
+            return "it is not UTF-8 text"
         except OSError as error:
             return (error.strerror or type(error).__name__).lower()
         return parse_auth_json(text)
 
     def _unreadable(self, problem: str) -> CredentialsUnreadable:
-        return CredentialsUnreadable(stored_login_words.unreadable(str(self.path), problem), path=self.path)
+        return CredentialsUnreadable(
+            f"The stored credentials {self.path} cannot be read: {problem}. The file was not changed.",
+            hint="Fix or remove the file, or sign in again with %codex login.",
+            path=self.path,
+        )
 
     def _target(self) -> Path:
         return self.path.resolve() if self.path.is_symlink() else self.path
@@ -316,7 +334,13 @@ def ensure_plaintext(home: Path) -> None:
     """Say so when the only login there is one that the CLI has encrypted, rather than "not signed in"."""
     path = home / ENCRYPTED_STORE
     if path.exists():
-        raise CredentialsUnreadable(stored_login_words.encrypted(str(path)), path=path)
+        raise CredentialsUnreadable(
+            (f"The Codex CLI keeps this login in its encrypted store {path}, which only it can open."),
+            hint=(
+                "Turn off the CLI feature secret_auth_storage and sign in again, or sign in with another profile."
+            ),
+            path=path,
+        )
 
 
 def file_mode(path: Path) -> int | None:
@@ -387,7 +411,7 @@ def snapshot_of(document: AuthFile, store: CredentialStore, stamp: object) -> Sn
 def same_login(seen: Snapshot, present: Snapshot | None) -> Snapshot:
     """Give ``present`` if it is the login that ``seen`` was. Raises SignInRequired or AccountChanged."""
     if present is None:
-        raise SignInRequired(stored_login_words.SIGNED_OUT_ELSEWHERE)
+        raise SignInRequired("Another program signed you out.")
     ensure_same_account(seen.credentials, present.credentials)
     return present
 
@@ -395,4 +419,6 @@ def same_login(seen: Snapshot, present: Snapshot | None) -> Snapshot:
 def ensure_same_account(mine: Credentials, theirs: Credentials) -> None:
     """Raise AccountChanged when the login found is not the one this session answers with."""
     if not mine.same_account(theirs):
-        raise AccountChanged(stored_login_words.account_changed(mine.label, theirs.label))
+        raise AccountChanged(
+            f"A different account is signed in: {theirs.label}. This session belongs to {mine.label}."
+        )

@@ -10,8 +10,6 @@ from urllib.parse import urlsplit
 from codex_nb.auth.oauth import is_loopback
 from codex_nb.errors import ApiError, BackendOverloaded
 from codex_nb.http import httpx, request_json
-from codex_nb.words import next_steps
-from codex_nb.words import workspace as words
 
 if TYPE_CHECKING:
     from codex_nb.auth.credentials import Credentials
@@ -81,12 +79,19 @@ class WorkspaceRouting:
         url = accounts_url(self._settings.chatgpt_base_url)
         reply = await request_json(self._http, "GET", url, auth=self._signer.auth(), timeout_s=TIMEOUT_S)
         if reply.problem is not None:
-            return BackendOverloaded(words.not_asked(reply.problem))
+            return BackendOverloaded(
+                f"The workspace's backend could not be looked up: {reply.problem}.",
+                hint="Check the network, then run the cell again.",
+            )
         if reply.is_ok and isinstance(reply.value, dict):
             return reply.fields
         kind = BackendOverloaded if reply.status >= 500 else ApiError  # noqa: PLR2004  (HTTP: their fault)
-        message = words.not_found(str(reply.status))
-        return kind(message, status=reply.status, request_id=reply.headers.get("x-request-id"))
+        return kind(
+            f"The workspace's backend could not be looked up (status {reply.status}).",
+            hint="Run the cell again in a moment.",
+            status=reply.status,
+            request_id=reply.headers.get("x-request-id"),
+        )
 
 
 def accounts_url(chatgpt_base_url: str) -> str:
@@ -101,7 +106,7 @@ def _read_route(value: dict[str, Any], account_id: str | None, base_url: str) ->
     wanted = account_id or value.get("default_account_id")
     account = next((one for one in found if one.get("id") == wanted), None)
     if account is None:
-        raise ApiError(words.NOT_YOURS)
+        raise ApiError("This login has no access to the selected workspace.", hint="See %codex status.")
     origin = account.get("workspace_backend_origin")
     override = account.get("account_routing_override")
     return Route(
@@ -119,11 +124,14 @@ def _checked_origin(origin: object, base_url: str) -> str:
     secure = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
     bare = parts.path in ("", "/") and not (parts.query or parts.fragment or parts.username or parts.password)
     if not host or not secure or not bare:
-        raise ApiError(words.BAD_ORIGIN)
+        raise ApiError(
+            "The workspace's backend is not an https origin; nothing was sent there.",
+            hint="Ask the administrator of the workspace.",
+        )
     if not _is_related(host, urlsplit(base_url).hostname or ""):
         raise ApiError(
             f"The workspace's backend is at {host}, which does not belong to {base_url}. Nothing was sent there.",
-            hint=next_steps.ASK_ADMINISTRATOR,
+            hint="Ask the administrator of the workspace.",
         )
     shown = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{shown}" + (f":{port}" if port else "")
@@ -142,5 +150,8 @@ def _is_related(host: str, base_host: str) -> bool:
 
 def _checked_override(override: object) -> str:
     if not isinstance(override, str) or not override.isascii() or not override.isprintable() or not override:
-        raise ApiError(words.BAD_OVERRIDE)
+        raise ApiError(
+            "The workspace's routing override is invalid; nothing was sent.",
+            hint="Ask the administrator of the workspace.",
+        )
     return override

@@ -161,15 +161,15 @@ async def test_a_401_is_final_and_costs_one_request(make_desk: Callable[..., Log
 
 
 INVALID: list[tuple[str, dict[str, Any], str]] = [
-    ("another issuer", {"iss": "https://fab.example"}, "another service has issued it"),
-    ("another audience", {"aud": "fab"}, "meant for another service"),
-    ("a stranger's signature", {"signer": STRANGER}, "signature is wrong"),
-    ("an unknown key", {"kid": "key-2"}, "does not know the key"),
-    ("another algorithm", {"alg": "HS256"}, "not signed by RS256"),
-    ("no algorithm", {"alg": "none"}, "not signed by RS256"),
+    ("another issuer", {"iss": "https://fab.example"}, "it was issued by another service"),
+    ("another audience", {"aud": "fab"}, "intended for another service"),
+    ("a stranger's signature", {"signer": STRANGER}, "signature is invalid"),
+    ("an unknown key", {"kid": "key-2"}, "unknown key"),
+    ("another algorithm", {"alg": "HS256"}, "not signed with RS256"),
+    ("no algorithm", {"alg": "none"}, "not signed with RS256"),
     ("expired", {"exp": int(NOW.timestamp())}, "it has expired"),
-    ("no runtime id", {"agent_runtime_id": None}, "lacks its id or its key"),
-    ("no key", {"agent_private_key": None}, "lacks its id or its key"),
+    ("no runtime id", {"agent_runtime_id": None}, "id or key is missing"),
+    ("no key", {"agent_private_key": None}, "id or key is missing"),
     (
         "a key of another kind",
         {"agent_private_key": base64.b64encode(b"nonsense").decode()},
@@ -202,11 +202,11 @@ async def test_garbage_is_a_sign_in(token: str, make_desk: Callable[..., LoginFi
 FAILURES = [
     (JWKS, httpx.Response(500), "its keys could not be fetched"),
     (JWKS, httpx.Response(200, json={}), "its keys could not be fetched"),
-    (JWKS, httpx.Response(200, text="<html>"), "the answer makes no sense"),
+    (JWKS, httpx.Response(200, text="<html>"), "the response is invalid"),
     (JWKS, httpx.ConnectError("no"), "could not be reached"),
     (REGISTER, httpx.Response(403), "its task could not be registered"),
-    (REGISTER, httpx.Response(200, json={}), "names no task"),
-    (REGISTER, httpx.Response(200, json={"encrypted_task_id": "AAAA"}), "names no task"),
+    (REGISTER, httpx.Response(200, json={}), "contains no task id"),
+    (REGISTER, httpx.Response(200, json={"encrypted_task_id": "AAAA"}), "contains no task id"),
     (REGISTER, httpx.ReadTimeout("slow"), "did not answer in time"),
 ]
 
@@ -233,7 +233,7 @@ async def test_without_cryptography_an_agent_identity_says_what_to_install(
     monkeypatch.setitem(sys.modules, "codex_nb.auth.agent_keys", None)
     monkeypatch.delattr("codex_nb.auth.agent_keys", raising=False)
     desk = make_desk(environ={"CODEX_ACCESS_TOKEN": Agent().jwt()})
-    with pytest.raises(SignInRequired, match="needs the package cryptography") as raised:
+    with pytest.raises(SignInRequired, match="requires additional packages") as raised:
         await desk.post()
     assert raised.value.hint == "Install it with: pip install 'codex-nb[agent]'"
 
@@ -245,7 +245,7 @@ async def test_a_sealed_task_that_cannot_be_opened_is_no_task(
     agent = Agent()
     desk = make_desk(environ={"CODEX_ACCESS_TOKEN": agent.jwt()})
     agent.serve(desk, {"encrypted_task_id": sealed})
-    with pytest.raises(RefreshFailed, match="names no task"):
+    with pytest.raises(RefreshFailed, match="contains no task id"):
         await desk.post()
 
 

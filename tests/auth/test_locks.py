@@ -64,7 +64,7 @@ async def test_one_at_a_time_in_one_process_too(home: Path) -> None:
 
 async def test_a_lock_that_is_never_given_up_is_an_error_that_may_pass(home: Path) -> None:
     async with LoginLock(home).held():
-        with pytest.raises(RefreshFailed, match="kept the login locked") as raised:
+        with pytest.raises(RefreshFailed, match="holding the lock") as raised:
             async with LoginLock(home, timeout_s=0.0).held():
                 pytest.fail("two programs hold the lock")
     assert (raised.value.reason, raised.value.permanent) == ("locked", False)

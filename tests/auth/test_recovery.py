@@ -172,7 +172,10 @@ async def test_another_login_on_disk_is_never_a_silent_switch(
     await desk.post()
     write_login(desk.home, **changes)
     for _ in range(2):
-        with pytest.raises(AccountChanged, match=r"This session belongs to ada@fab\.example"):
+        with pytest.raises(
+            AccountChanged,
+            match=r"This session belongs to ada@fab\.example",
+        ):
             await desk.post()
     assert desk.service.counts == {RESPONSES: 1}
 
@@ -292,7 +295,7 @@ async def test_a_directory_that_cannot_be_written_is_said_before_the_token_is_sp
     desk = make_desk(service=Service(valid_access=set()))
     write_login(desk.home)
     (desk.home / "auth.lock").mkdir()
-    with pytest.raises(RefreshFailed, match="cannot be written"):
+    with pytest.raises(RefreshFailed, match="not writable"):
         await desk.post()
     assert desk.service.counts[TOKEN] == 0
 

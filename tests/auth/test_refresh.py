@@ -176,7 +176,7 @@ async def test_a_transient_failure_is_tried_again_after_a_growing_pause(
     async def refreshes_of_a_request_after(seconds: float) -> int:
         desk.service.clock.now += timedelta(seconds=seconds)
         before = desk.service.counts[TOKEN]
-        with pytest.raises(RefreshFailed, match="just now"):
+        with pytest.raises(RefreshFailed, match="could not be refreshed"):
             await desk.post()
         return desk.service.counts[TOKEN] - before
 
@@ -280,7 +280,7 @@ async def test_a_login_that_vanished_during_a_refresh_is_not_brought_back(
         path.unlink()
 
     desk.service.on[TOKEN] = sign_out_meanwhile
-    with pytest.raises(SignInRequired, match="signed out by another program"):
+    with pytest.raises(SignInRequired, match="Another program signed you out"):
         await desk.post()
     assert not path.exists()
 
@@ -395,6 +395,6 @@ async def test_every_failure_says_what_and_what_to_do(make_desk: Callable[..., L
     with pytest.raises(CodexError) as raised:
         await desk.post()
     assert raised.value.line == (
-        "The login could not be renewed, because its refresh token was already used by another program. "
+        "Your session cannot be refreshed: the refresh token was already used by another program. "
         "Sign in again with %codex login."
     )

@@ -137,7 +137,7 @@ async def test_a_companion_that_dies_is_a_failure_that_may_pass(
 ) -> None:
     desk = make_desk()
     write_login(desk.home)
-    with pytest.raises(RefreshFailed, match="the process that renews it has ended") as raised:
+    with pytest.raises(RefreshFailed, match="the refresh process ended early") as raised:
         await refresh(desk, RefreshProcess(said).launch)
     assert not raised.value.permanent
     assert not is_held(desk.home / "auth.lock")

@@ -69,8 +69,13 @@ async def test_a_route_is_read(
 
 
 REFUSALS = [
-    ("the account is missing", httpx.Response(200, json={"accounts": []}), "not among those", 1),
-    ("no accounts at all", httpx.Response(200, json={}), "not among those", 1),
+    (
+        "the account is missing",
+        httpx.Response(200, json={"accounts": []}),
+        "no access to the selected workspace",
+        1,
+    ),
+    ("no accounts at all", httpx.Response(200, json={}), "no access to the selected workspace", 1),
     ("an http origin", httpx.Response(200, json=accounts("http://eu.fab.example")), "not an https origin", 1),
     (
         "an origin with a path",
@@ -106,7 +111,7 @@ REFUSALS = [
     (
         "an override with a line break",
         httpx.Response(200, json=accounts(override="us\r\nx: y")),
-        "makes no sense",
+        "invalid",
         1,
     ),
     ("404", httpx.Response(404), "status 404", 1),

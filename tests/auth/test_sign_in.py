@@ -68,7 +68,7 @@ async def test_a_device_code_signs_in_and_writes_what_the_cli_would(
 
     assert steps == [
         EnterUserCode("ABCD-1234", f"{ISSUER}/codex/device", NOW + timedelta(minutes=15)),
-        Waiting("Confirmed. Fetching the login…"),
+        Waiting("Confirmed. Signing in…"),
         SignedIn("ada@fab.example", "plus"),
     ]
     assert desk.service.clock.slept == [1.0] * 4
@@ -119,36 +119,36 @@ async def test_a_new_login_replaces_the_old_one_and_then_revokes_it(
 
 
 FAILURES: list[tuple[str, dict[str, Any], str, str]] = [
-    ("refused code", {USERCODE: 400}, "refused", "The device code could not be fetched (status 400)."),
+    ("refused code", {USERCODE: 400}, "refused", "The device code could not be requested (status 400)."),
     ("not enabled", {USERCODE: 404}, "unsupported", "Signing in by device code is not enabled here."),
-    ("service down", {USERCODE: 500}, "network", "The device code could not be fetched (status 500)."),
+    ("service down", {USERCODE: 500}, "network", "The device code could not be requested (status 500)."),
     (
         "no network",
         {USERCODE: httpx.ConnectError("no")},
         "network",
-        "The device code could not be fetched: it could not be reached.",
+        "The device code could not be requested: it could not be reached.",
     ),
-    ("nonsense", {USERCODE: {}}, "malformed", "The sign-in service answered without a device code."),
+    ("nonsense", {USERCODE: {}}, "malformed", "The sign-in service returned no device code."),
     ("denied", {POLL: 401}, "refused", "The device code was refused (status 401)."),
-    ("never confirmed", {POLL: 403}, "expired", "The device code has expired before it was confirmed."),
+    ("never confirmed", {POLL: 403}, "expired", "The device code expired before it was confirmed."),
     (
         "no code in it",
         {POLL: {}},
         "malformed",
-        "The sign-in service confirmed the sign-in, but sent no code.",
+        "The sign-in service confirmed the sign-in but returned no authorization code.",
     ),
     (
         "exchange refused",
         {TOKEN: 400},
         "refused",
-        "The sign-in service did not accept the sign-in (status 400).",
+        "The sign-in service rejected the sign-in (status 400).",
     ),
-    ("exchange without tokens", {TOKEN: {}}, "malformed", "The sign-in service answered without tokens."),
+    ("exchange without tokens", {TOKEN: {}}, "malformed", "The sign-in service returned no tokens."),
     (
         "exchange with some tokens",
         {TOKEN: {"access_token": "opaque-fab-0123"}},
         "malformed",
-        "The sign-in service answered without all the tokens.",
+        "The sign-in service returned incomplete tokens.",
     ),
 ]
 
@@ -249,7 +249,7 @@ async def test_a_personal_access_token_nobody_knows_is_refused(
     desk.service.on[WHOAMI_PATH] = lambda _: httpx.Response(401)
     assert await fail(AccessTokenLogin(desk.manager), PAT) == (
         "refused",
-        "The personal access token from the new login is not valid any more.",
+        "The personal access token from the new login is no longer valid.",
     )
     assert not (desk.home / "auth.json").exists()
 
@@ -293,7 +293,7 @@ async def test_a_login_that_cannot_be_saved_is_said(make_desk: Callable[..., Log
     (desk.home / "auth.lock").mkdir()
     reason, sentence = await fail(ApiKeyLogin(desk.manager), KEY)
     assert reason == "unsaved"
-    assert "cannot be written" in sentence
+    assert "not writable" in sentence
 
 
 async def test_signing_in_ends_the_session_of_the_account_before(
@@ -350,7 +350,7 @@ async def test_signing_in_beside_a_variable_says_that_the_variable_comes_first(
     await desk.post()
     (*_, last) = await go(DeviceCodeLogin(desk.manager))
     assert last == SignedIn(
-        "ada@fab.example", "plus", "Requests go on with the credential from CODEX_API_KEY."
+        "ada@fab.example", "plus", "Requests still use the credentials from CODEX_API_KEY."
     )
     await desk.post()
     assert desk.service.requests[-1].headers["authorization"] == f"Bearer {KEY}"
@@ -400,11 +400,11 @@ async def test_a_browser_signs_in_through_the_loopback_page(make_desk: Callable[
     rest = asyncio.create_task(collect(steps))
     assert await browser.visit(browser.redirect.replace("state=", "state=x")) == (
         400,
-        "This page belongs to another sign-in. Go back to the notebook and start there again.",
+        "This page belongs to another sign-in. Return to the notebook and start again.",
     )
     assert (await browser.visit(browser.query["redirect_uri"].replace("/auth/callback", "/")))[0] == 404
     assert (await browser.visit(browser.redirect))[0] == 200
-    assert await rest == [Waiting("Received. Fetching the login…"), SignedIn("ada@fab.example", "plus")]
+    assert await rest == [Waiting("Received. Signing in…"), SignedIn("ada@fab.example", "plus")]
 
     (form,) = desk.service.sent(TOKEN)
     assert form["code"] == "code_fab_browser"
@@ -429,11 +429,13 @@ async def test_where_the_browser_is_elsewhere_its_address_is_pasted(
     flow.submit(SecretStr("not an address"))
     flow.submit(SecretStr(browser.redirect.replace("state=", "state=x")))
     flow.submit(SecretStr(f"  {browser.redirect}\n"))
-    wrong = replace(first, note="That is not the address this sign-in ended at. Paste the whole address.")
+    wrong = replace(
+        first, note="This address does not belong to this sign-in. Paste the whole address from your browser."
+    )
     assert await collect(steps) == [
         wrong,
         wrong,
-        Waiting("Received. Fetching the login…"),
+        Waiting("Received. Signing in…"),
         SignedIn("ada@fab.example", "plus"),
     ]
 

@@ -161,7 +161,7 @@ def test_a_healthy_login_needs_no_advice(make_desk: Callable[..., LoginFixture])
         Finding("CODEX_HOME", str(desk.home)),
         Finding("store", "cli_auth_credentials_store = file"),
         Finding("login", "ada@fab.example (chatgpt, plan plus)"),
-        Finding("access token", "ends 2026-11-20 21:00 UTC"),
+        Finding("access token", "expires 2026-11-20 21:00 UTC"),
     )
 
 
@@ -193,17 +193,17 @@ def test_the_doctor_names_each_ill_and_its_cure(make_desk: Callable[..., LoginFi
         "CODEX_API_KEY": "Unset it to use the stored login.",
         "OPENAI_API_KEY": "",
         "store": "",
-        "encrypted store": "Turn its feature secret_auth_storage off and sign in again; only the CLI opens it.",
-        "auth.json": f"Close it to others with: chmod 600 {desk.home / 'auth.json'}",
-        "leftovers": "Leave them: they are removed at the next renewal.",
+        "encrypted store": "Turn off the CLI feature secret_auth_storage and sign in again; only the CLI opens it.",
+        "auth.json": f"Make it private: chmod 600 {desk.home / 'auth.json'}",
+        "leftovers": "No action needed: they are removed at the next refresh.",
         "login": "",
         "restriction": "Sign in with an allowed account, or ask your administrator.",
         "access token": "Sign in with %codex login.",
         "CODEX_REFRESH_TOKEN_URL_OVERRIDE": (
-            "Unset it: it is neither https nor on this machine, so nothing goes there."
+            "Unset it: it is neither https nor on this machine, so it is not used."
         ),
         "CODEX_REVOKE_TOKEN_URL_OVERRIDE": "",
-        "lock": "If it stays so, end the program that holds it.",
+        "lock": "If this persists, stop the program that holds the lock.",
     }
     assert KEY not in str(found)
 
@@ -212,7 +212,7 @@ def test_the_doctor_sees_a_home_that_is_not_there(make_desk: Callable[..., Login
     desk = make_desk()
     desk.home.rmdir()
     assert {topic: one.advice for topic, one in findings(desk).items()} == {
-        "CODEX_HOME": "Sign in: %codex login makes it.",
+        "CODEX_HOME": "Sign in with %codex login; this creates it.",
         "store": "",
         "auth.json": "Sign in with %codex login.",
     }
@@ -222,7 +222,8 @@ def test_the_doctor_reads_what_cannot_be_read(make_desk: Callable[..., LoginFixt
     desk = make_desk()
     write_login(desk.home, "{")
     assert findings(desk)["login"].found == (
-        f"The stored login {desk.home / 'auth.json'} cannot be read: it is not valid JSON. It was left as it is."
+        f"The stored credentials {desk.home / 'auth.json'} cannot be read: it is not valid JSON. "
+        "The file was not changed."
     )
 
 
@@ -231,7 +232,7 @@ def test_the_doctor_says_when_a_renewal_is_due(make_desk: Callable[..., LoginFix
     write_login(desk.home, tokens={"access_token": access_token(NOW)})
     assert (
         findings(desk)["access token"].found
-        == "ended or ends 2026-11-20 20:00 UTC; it is renewed by the next request"
+        == "expired or expires 2026-11-20 20:00 UTC; the next request refreshes it"
     )
 
 
@@ -242,8 +243,11 @@ async def test_what_the_session_belongs_to_is_seen_when_the_disk_says_another(
     write_login(desk.home)
     await desk.post()
     write_login(desk.home, tokens={"account_id": "acct-2"})
-    status = await login_status(desk.manager)
-    assert (status.signed_in, "This session belongs to ada@fab.example" in str(status.problem)) == (
+    status = await account_status(desk.manager)
+    assert (
+        status.signed_in,
+        "This session belongs to ada@fab.example" in str(status.problem),
+    ) == (
         False,
         True,
     )

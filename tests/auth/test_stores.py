@@ -212,7 +212,7 @@ def test_without_an_entry_there_is_no_login_whatever_the_file_says(home: Path) -
 def test_a_broken_keyring_says_what_to_do(home: Path) -> None:
     store = KeyringStore(home, backend=Keyring(broken=True))
     for action in (store.load, lambda: store.save(document()), store.delete):
-        with pytest.raises(CredentialsUnreadable, match="The keyring cannot be") as raised:
+        with pytest.raises(CredentialsUnreadable, match="The keyring could not be") as raised:
             action()
         assert 'cli_auth_credentials_store = "file"' in raised.value.line
         assert raised.value.__context__ is None
@@ -260,7 +260,7 @@ def test_without_the_library_a_keyring_login_is_explained(
     monkeypatch.setitem(sys.modules, "keyring", None)
     store = KeyringStore(home)
     for one in (store, AutoStore(store)):
-        with pytest.raises(CredentialsUnreadable, match="needs the package keyring") as raised:
+        with pytest.raises(CredentialsUnreadable, match="requires the keyring package") as raised:
             one.load()
         assert "pip install 'codex-nb[keyring]'" in raised.value.line
     write_login(home)

@@ -44,7 +44,6 @@ from codex_nb.tools.decorator import tool
 from codex_nb.tools.run_python import run_python
 from codex_nb.ui.account import AccountStatus, AccountView, ActionName
 from codex_nb.ui.login import LoginWidget
-from codex_nb.words.login_flows import OTHER_ADDRESS
 from tests.browser.transcript_scenes import ANSWER, CODE, PLAN, planning, print_and_plot
 from tests.browser.transcript_stage import STARTED, Stage, finish
 from tests.patience import PATIENCE_S
@@ -235,7 +234,11 @@ SIGN_INS: Mapping[str, Callable[[], tuple[LoginMethod, LoginStep | LoginFailed]]
     "sign-in-paste": lambda: ("browser", OpenUrl(AUTHORIZE, can_paste=True)),
     "sign-in-pasted": lambda: (
         "browser",
-        OpenUrl(AUTHORIZE, can_paste=True, note=OTHER_ADDRESS),
+        OpenUrl(
+            AUTHORIZE,
+            can_paste=True,
+            note="This address does not belong to this sign-in. Paste the whole address from your browser.",
+        ),
     ),
     "sign-in-odd-address": lambda: ("browser", OpenUrl("file:///etc/passwd", can_paste=False)),
     "sign-in-key": lambda: ("api_key", EnterSecret("OpenAI API key")),

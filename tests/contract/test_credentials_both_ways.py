@@ -195,7 +195,7 @@ async def test_another_account_in_the_cli_is_no_silent_switch_here(cli: CodexCli
         assert await kernel.asks() == 200
         await asyncio.to_thread(sign_in_by_device, cli)
         with pytest.raises(
-            AccountChanged, match=f"belongs to {ADA.email}, but the login is now {GRACE.email}"
+            AccountChanged, match=f"belongs to {ADA.email}, the stored login to {GRACE.email}"
         ):
             await kernel.asks()
 

@@ -110,7 +110,7 @@ def test_a_login_that_is_refused_for_good_asks_for_a_new_one(
     sim.expire_refresh_tokens()
     ran = notebook.run("%%codex\nhi")
     assert one_line(ran.out) == (
-        "The login could not be renewed, because your sign-in has expired. Sign in again with %codex login."
+        "Your session cannot be refreshed: your sign-in has expired. Sign in again with %codex login."
     )
     assert not ran.succeeded
     assert json.loads((codex_home / "auth.json").read_text()) == before

@@ -9,7 +9,7 @@ import pytest
 from codex_nb.simulator import ADA, GRACE, Simulator
 from tests.magics.conftest import Notebook
 
-CHANGED = f"This session belongs to {ADA.email}, but the login is now {GRACE.email}."
+CHANGED = f"A different account is signed in: this session belongs to {ADA.email}, the stored login to {GRACE.email}."
 WAY_ON = "Run %codex login, or %reload_ext codex_nb to continue with the account on disk."
 
 

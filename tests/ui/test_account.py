@@ -105,7 +105,7 @@ def test_nobody_is_told_apart_from_unknown() -> None:
     [
         ("nobody", "Not signed in"),
         ("changed", "A different account is signed in"),
-        ("unusable", "The stored login cannot be used"),
+        ("unusable", "The stored credentials cannot be used"),
     ],
 )
 def test_why_the_account_is_missing_is_told_truly(absence: Any, told: str) -> None:
