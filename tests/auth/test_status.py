@@ -243,7 +243,7 @@ async def test_what_the_session_belongs_to_is_seen_when_the_disk_says_another(
     write_login(desk.home)
     await desk.post()
     write_login(desk.home, tokens={"account_id": "acct-2"})
-    status = await account_status(desk.manager)
+    status = await login_status(desk.manager)
     assert (
         status.signed_in,
         "This session belongs to ada@fab.example" in str(status.problem),

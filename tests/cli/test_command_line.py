@@ -151,7 +151,7 @@ def test_the_demo_without_a_screen_runs_the_tour_on_the_simulator_and_says_so(
 ) -> None:
     ran = run("demo", "--execute", environ=environ)
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.startswith("No Codex login was found: the demo uses the simulator")
+    assert ran.stdout.startswith("No Codex login was found, so the demo uses the simulator")
     assert "365 rows" in ran.stdout
     assert "This answer comes from the codex_nb simulator" in ran.stdout
 
