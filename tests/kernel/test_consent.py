@@ -97,7 +97,7 @@ def kernel(signed_in: RunningKernel, sim: Simulator, folder: Path) -> RunningKer
 def saw_the_plant(folder: Path) -> bool:
     """Ask the watching thread whether the namespace contains the value now."""
     (folder / "look").touch()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_S
     while not (folder / "saw").exists():
         assert time.monotonic() < deadline, "the watching thread is silent"
         time.sleep(0.002)

@@ -107,7 +107,7 @@ class Keyboard(io.StringIO):
 
 def confirm(sim: Simulator) -> None:
     """Confirm the next device code, as the user does at the page."""
-    sim.requests.wait(lambda log: log.count("/deviceauth/token") > 0, 30)
+    sim.requests.wait(lambda log: log.count("/deviceauth/token") > 0, PATIENCE_S)
     for code in sim.waiting_device_codes():
         sim.approve_device_code(code)
 
