@@ -148,10 +148,10 @@ def ask(
     approval: Approval = "ask",
     profile: str | None = None,
 ) -> Answer:
-    """Ask and wait for the answer: in a script, in a cell, inside a running loop.
+    """Ask and wait for the answer, in a script, in a cell or inside a running loop.
 
-    ``context`` sends the notebook along. ``images`` are figure names, files or data URLs. ``schema`` is a pydantic
-    model, a dataclass, a TypedDict or a JSON schema; ``answer.parsed`` then fits it. Raises CodexError.
+    ``context`` also sends the notebook. ``images`` are figure names, files or data URLs. ``schema`` is a pydantic
+    model, a dataclass, a TypedDict or a JSON schema; ``answer.parsed`` is then a value of it. Raises CodexError.
 
     >>> answer = codex_nb.ask("What is a p-value, in one sentence?")
     >>> answer.status
@@ -178,7 +178,7 @@ async def aask(
     approval: Approval = "ask",
     profile: str | None = None,
 ) -> Answer:
-    """Await an answer; like :func:`ask`. Nobody is asked for approvals here: what needs one is refused.
+    """Await an answer; like :func:`ask`. No approval is requested: a call that needs one is declined.
 
     >>> async def both():
     ...     return await asyncio.gather(codex_nb.aask("Name a river."), codex_nb.aask("Name a lake."))
@@ -204,7 +204,7 @@ async def astream(
     approval: Approval = "ask",
     profile: str | None = None,
 ) -> AsyncGenerator[TurnEvent, None]:
-    """Yield the turn's events as they come; the last one, TurnFinished, carries the Answer.
+    """Yield the turn's events as they arrive; the last one, TurnFinished, carries the Answer.
 
     >>> async def last():
     ...     return [event async for event in codex_nb.astream("Name a river.")][-1]
@@ -234,12 +234,11 @@ def map(  # noqa: A001  the name that the standard library has for it
 ) -> Any:
     """Ask many questions, a few at a time, and return their answers in order, as a list.
 
-    A pandas Series of prompts gives a Series. A rate limit is waited out once for all of them. With
+    A pandas Series of prompts gives a Series. A rate limit is waited for once, by all of them. With
     ``on_error="return"`` a question that failed has its CodexError in its place. With ``on_error="raise"`` the first
-    failure ends the batch, and its ``answers`` hold what there is in the same form: every answer that was had, the
-    failures in their places, and Answers with the status "cancelled" for the rest. An interrupt returns just that.
-    ``executor`` (anything with the ``submit`` of ``concurrent.futures``) carries the questions elsewhere; there each
-    waits for itself, as with :func:`ask`.
+    failure ends the batch, and its ``answers`` hold the same list so far: the answers that arrived, the failures, and
+    Answers with the status "cancelled" for the rest; an interrupt returns that list. ``executor`` (anything with the
+    ``submit`` of ``concurrent.futures``) runs the questions elsewhere, each as :func:`ask` does.
 
     >>> answers = codex_nb.map(["Is the sky blue?", "Is grass red?"], schema=bool, concurrency=2)
     >>> [type(answer.parsed).__name__ for answer in answers]
@@ -255,7 +254,7 @@ def map(  # noqa: A001  the name that the standard library has for it
 
 
 def status(profile: str | None = None) -> AccountStatus:
-    """Tell who is signed in, the plan and the limits; shown as a widget when it is the last value of a cell.
+    """Return who is signed in, the plan and the limits; displayed as a widget when it is the last value of a cell.
 
     >>> account = codex_nb.status()
     >>> account.signed_in, account.billing
@@ -306,7 +305,7 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
-    """Take the magics back and close what they opened: what ``%unload_ext codex_nb`` calls."""
+    """Remove the magics and close what they opened: what ``%unload_ext codex_nb`` calls."""
     from codex_nb.magics.extension import unload
 
     unload(shell)

@@ -123,7 +123,7 @@ def _ports(session: ShellSession, mailbox: Mailbox, prompt: str) -> Ports:
 
 
 class _NullView:
-    """Shows nothing; asks by typing, and keeps how the turn ended."""
+    """A view without a display: approvals are typed, and the end of the turn is remembered."""
 
     def __init__(self, approvals: PendingApprovals, ask: Callable[[str], str] | None) -> None:
         self._approvals = approvals
@@ -150,13 +150,13 @@ def ask(prompt: str, **options: Any) -> Answer:
     session = current_session()
     profile, request = _request(session, prompt, **options)
     approvals = PendingApprovals()
-    screen = _NullView(approvals, stdin_prompt(session.shell))
+    view = _NullView(approvals, stdin_prompt(session.shell))
     with Mailbox() as mailbox, open_pump(session.shell, mailbox) as pump:
         ports = _ports(session, mailbox, prompt)
         turn = profile.assistant.turn(request, ports=ports, approver=approvals)
-        answer = run_turn_in_cell(session.engine, turn, screen, mailbox, pump)
-    if screen.finished is not None:
-        _raise_failure(screen.finished)
+        answer = run_turn_in_cell(session.engine, turn, view, mailbox, pump)
+    if view.finished is not None:
+        _raise_failure(view.finished)
     return answer
 
 

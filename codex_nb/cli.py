@@ -121,7 +121,7 @@ def _lab(work: Path, backend: Backend, *, browser: bool) -> int:
 
 
 def _execute(notebook: Path, backend: Backend) -> int:
-    """Run the tour without a screen and print each cell's question and answer as text."""
+    """Run the tour headless and print each cell's question and answer as text."""
     import nbformat
     from nbclient import NotebookClient
 

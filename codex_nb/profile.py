@@ -142,7 +142,7 @@ class Profile:
         return await self.credentials.current()
 
     def login_flow(self, method: LoginMethod) -> LoginFlow:
-        """Begin a sign-in."""
+        """Start a login."""
         return open_login(method, self.credentials)
 
     async def status(self) -> tuple[LoginStatus, RateLimits | None]:

@@ -1,1 +1,1 @@
-"""The magics: what a person types. Importing this package stays light; work is imported when a cell runs."""
+"""The magics, ``%codex`` and ``%%codex``. Importing this package stays light; work is imported when a cell runs."""

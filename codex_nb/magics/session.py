@@ -157,7 +157,7 @@ class ShellSession:
             self.shell.user_ns["_codex"] = answer
 
     def close(self) -> None:
-        """End background turns and let go of all profiles."""
+        """Stop background turns and close all profiles."""
         for mailbox, _ in self.background:
             mailbox.request_stop()
         profiles, self._profiles = list(self._profiles.values()), {}
@@ -173,7 +173,7 @@ TAGS_NOT_VISIBLE = (
 
 @dataclass(frozen=True)
 class NotebookReading:
-    """``snapshot`` is None where nothing is there to be read; ``prompt`` is the user's own."""
+    """The notebook as it was read for a question; ``snapshot`` is None where there is none."""
 
     session: ShellSession
     prompt: str
@@ -181,23 +181,23 @@ class NotebookReading:
 
     @property
     def runs(self) -> tuple[Run, ...]:
-        """What ran in this kernel by now, in the order of time."""
+        """What has run in this kernel, oldest first."""
         return runs_of(self.session.shell, self.session.recorder)
 
     def hidden(self) -> Hidden:
-        """Decide what is kept out at this moment, without what the prompt mentions; on the main thread."""
+        """Return what is excluded at this moment, except what the prompt mentions; on the main thread."""
         return hidden_in(self.snapshot, self.runs).allowing(variables_in(self.prompt))
 
     @property
     def sees_no_tags(self) -> bool:
-        """Whether a notebook is run whose tags nobody tells: nbclient and papermill send a cell's code alone."""
+        """Whether the tags of a notebook are unknown: nbclient and papermill send only the code of a cell."""
         end = front_end(self.session.shell)
         is_headless = end.has_kernel and end.cell_id is None and not end.allows_input
         return is_headless and self.snapshot is not None and self.snapshot.origin == "kernel"
 
 
 def read_for(session: ShellSession, prompt: str, document: DocumentPort | None) -> NotebookReading:
-    """Read the notebook as it is now; what the prompt mentions is read whole."""
+    """Read the notebook as it is now; cells that the prompt mentions are read in full."""
     if session.shell is None:
         return NotebookReading(session, prompt)
     whole = [int(each.target) for each in mentions_in(prompt) if each.kind == "cell"]
