@@ -154,18 +154,18 @@ def _one_line(label: str) -> str:
 
 
 SHORTEST_SECRET = 8
-_TELLING = 5
-_MOST_KNOWN = 1_000
-_MOST_ODD = 50
-_FEW = 60
-_SHORT = 2_000  # texts up to this length are remembered when they hold no secret
+_MIN_OVERLAP = 5
+_MAX_KNOWN = 1_000
+_MAX_ODD = 50
+_FEW_FORMS = 60
+_MAX_CACHED = 2_000  # texts up to this length are remembered when they hold no secret
 _ENCODED = re.compile(r"[A-Za-z0-9+/_-]{24,}={0,2}")
-_LONGEST_ENCODED = 20_000
+_MAX_ENCODED = 20_000
 _HEX = re.compile(r"[0-9a-fA-F]{24,}")
-# Where a text was shortened a secret may have been cut in two, and neither half can be recognised any more.
-_CUT = re.compile(r"(\n… \[[\d,]+ characters left out\] …\n|['\"]… \([\d,]+ characters\))")
-# Formats whose values are looked for without what made them known, and the names that they would have.
-_KINDS = {"a password in an address": "password", "a bearer token": "token"}
+# Where a text was truncated, a secret may be cut in two, and neither part can be recognised any more.
+_TRUNCATED = re.compile(r"(\n… \[[\d,]+ characters left out\] …\n|['\"]… \([\d,]+ characters\))")
+# Formats whose values are secret without their marker, too, and the names that the values count as.
+_NAMES_OF_KINDS = {"a password in an address": "password", "a bearer token": "token"}
 _KEY_CHARACTERS = string.ascii_letters + string.digits + "_-+/=.~%$!"
 
 
@@ -194,7 +194,7 @@ class Redactor:
         self._names: dict[str, str] = {}
         self._odd_values: list[
             str
-        ] = []  # halves of values made of key characters alone are recognised by that
+        ] = []  # parts of values made of key characters alone are recognised by that
         self._forms: dict[str, str] = {}
         self._beginnings: set[str] = set()
         self._know(
@@ -204,7 +204,7 @@ class Redactor:
     def _know(self, names: Mapping[str, str]) -> None:
         self._names = {**self._names, **names}
         odd = [value for value in names if value.strip(_KEY_CHARACTERS)]
-        self._odd_values = (self._odd_values + odd)[:_MOST_ODD]
+        self._odd_values = (self._odd_values + odd)[:_MAX_ODD]
         forms = self._forms | {
             SecretText(form): name for value, name in names.items() for form in _forms(value)
         }
@@ -214,7 +214,7 @@ class Redactor:
 
     def with_secrets(self, values: Iterable[str]) -> Redactor:
         """Return a redactor that also removes these values; this one when none is new."""
-        room = max(0, _MOST_KNOWN - len(self._names))
+        room = max(0, _MAX_KNOWN - len(self._names))
         new = {
             SecretText(value): "an assigned secret" for value in values if value and value not in self._names
         }
@@ -273,31 +273,31 @@ class Redactor:
         text = "".join((*pieces, text[end:]))
         text = _ENCODED.sub(lambda match: self._encoded(match[0], mark), text)
         if " characters left out] …" in text or " characters)" in text:
-            text = self._without_halves(text)
+            text = self._without_partial_secrets(text)
         return text, found
 
     def _present(self, text: str) -> list[tuple[str, str]]:
         """Return the forms that may occur: where they are many, those alone whose beginning does."""
-        if len(self._forms) <= _FEW:
+        if len(self._forms) <= _FEW_FORMS:
             return list(self._forms.items())
         steps = range(len(text) - MIN_SECRET_LENGTH + 1)
         begun = self._beginnings.intersection(text[step : step + MIN_SECRET_LENGTH] for step in steps)
         return [form for form in self._forms.items() if form[0][:MIN_SECRET_LENGTH] in begun]
 
     def _encoded(self, text: str, mark: Callable[[str], str]) -> str:
-        for plain in _decodings(text[:_LONGEST_ENCODED]):
+        for plain in _decodings(text[:_MAX_ENCODED]):
             if holds_key(plain) or any(form in plain for form, _ in self._present(plain)):
                 return mark("an encoded secret")
         return text
 
-    def _without_halves(self, text: str) -> str:
-        pieces = _CUT.split(text)
+    def _without_partial_secrets(self, text: str) -> str:
+        pieces = _TRUNCATED.split(text)
         for index in range(0, len(pieces) - 2, 2):
-            pieces[index] = self._trimmed(pieces[index], ends=True)
-            pieces[index + 2] = self._trimmed(pieces[index + 2], ends=False)
+            pieces[index] = self._trim(pieces[index], ends=True)
+            pieces[index + 2] = self._trim(pieces[index + 2], ends=False)
         return "".join(pieces)
 
-    def _trimmed(self, piece: str, *, ends: bool) -> str:
+    def _trim(self, piece: str, *, ends: bool) -> str:
         stripped = piece.rstrip(_KEY_CHARACTERS) if ends else piece.lstrip(_KEY_CHARACTERS)
         if len(piece) - len(stripped) >= SHORTEST_SECRET:
             return f"{stripped}…" if ends else f"…{stripped}"
@@ -337,11 +337,14 @@ class _Span:
 
 def _spans(text: str) -> list[_Span]:
     """Return what is secret by its looks or by its name, from the beginning; what overlaps is one."""
-    if len(text) <= _SHORT and _is_clean(text):
+    if len(text) <= _MAX_CACHED and _is_clean(text):
         return []
-    found = [_Span(*key, _known(_KINDS.get(key[2], ""), text[key[0] : key[1]])) for key in keys_in(text)]
+    found = [
+        _Span(*key, _value_if_known(_NAMES_OF_KINDS.get(key[2], ""), text[key[0] : key[1]]))
+        for key in keys_in(text)
+    ]
     found += [
-        _Span(secret.start, secret.end, "an assigned secret", _known(secret.name, secret.value))
+        _Span(secret.start, secret.end, "an assigned secret", _value_if_known(secret.name, secret.value))
         for secret in assigned_secrets(text)
     ]
     apart: list[_Span] = []
@@ -360,7 +363,7 @@ def _is_clean(text: str) -> bool:
     return not may_assign(text) and not holds_key(text)
 
 
-def _known(name: str, value: str) -> str:
+def _value_if_known(name: str, value: str) -> str:
     value = value.strip()
     return SecretText(value) if name and is_known_everywhere(name, value) else ""
 
@@ -368,7 +371,7 @@ def _known(name: str, value: str) -> str:
 def _overlap(text: str, value: str) -> int:
     """Return how many characters at the end of a text are the beginning of a secret, when they are enough to tell."""
     longest = min(len(text), len(value) - 1)
-    sizes = range(longest, _TELLING - 1, -1)
+    sizes = range(longest, _MIN_OVERLAP - 1, -1)
     return next((size for size in sizes if text.endswith(value[:size])), 0)
 
 

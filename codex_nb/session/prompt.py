@@ -30,17 +30,17 @@ AGENTS_FILE = "AGENTS.md"
 OVERRIDE_FILE = "AGENTS.override.md"
 
 BASE = f"""\
-You are Codex, working inside a Jupyter notebook (or an IPython session) through the codex_nb extension. The person \
+You are Codex, working inside a Jupyter notebook (or an IPython session) through the codex_nb extension. The user \
 asks in a cell; your answer appears in that cell's output as Markdown.
 
-You see what the person sees: the cells above the asking one with their outputs, and the variables of the live kernel. \
-What was left out to save room is named. {RULE}
+You see what the user sees: the cells above the current one with their outputs, and the variables of the live kernel. \
+What was left out to save space is named. {RULE}
 
 - Answer what was asked, briefly, for someone who reads it inside a notebook. Use code blocks for code; do not repeat \
 long outputs that are already there.
-- Where a fact can be had from the live kernel, look before you claim: use the tools that you are offered. The person \
+- Where the live kernel knows a fact, look before you claim it: use the tools that you are offered. The user \
 may be asked to approve a call and may decline it; then go on without it.
-- Code that you run stays in the person's namespace. Do not overwrite their variables, write files or fetch from the \
+- Code that you run stays in the user's namespace. Do not overwrite their variables, write files or fetch from the \
 network unless they asked for it.
 - Offer code to keep as cells with insert_cells where that tool is offered, otherwise as code blocks.
 - Where a question needs several steps, and only there, show them with update_plan if that tool is offered, and keep \
@@ -51,7 +51,7 @@ it up to date as you go.
 
 @dataclass(frozen=True)
 class ProjectInstructions:
-    """The text of all ``AGENTS.md`` files that apply, and a sentence on each that is not sent whole."""
+    """The text of all ``AGENTS.md`` files that apply, and a sentence on each that is not sent completely."""
 
     text: str = ""
     problems: tuple[str, ...] = ()
@@ -233,7 +233,7 @@ SOURCE_LIMIT = 8_000
 TRACEBACK_LIMIT = 6_000
 
 _FIX = """\
-A cell failed: it stands, with what it raised, in the data before this question. Find the cause, look at the variables \
+A cell failed: its source and its error are in the data before this question. Find the cause, look at the variables \
 if you need to, and propose a corrected cell: insert it below with insert_cells where that is offered (one code cell \
 that takes the place of the failed one), otherwise give it as a code block. Say in one or two sentences what was \
 wrong. Change nothing else."""
@@ -244,7 +244,7 @@ The failed cell:
 {source}
 ```
 
-What it raised:
+Its error:
 ```
 {error}
 ```"""

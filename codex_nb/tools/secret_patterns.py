@@ -166,20 +166,20 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _WORD = re.compile(r"[^\W\d][\w-]*+")
-_BARE = re.compile(r"[ \t]*+(?P<value>[^\s\"'`()\[\]{},;<>&|#=]*+=*+)(?![(\[{])")
+_UNQUOTED = re.compile(r"[ \t]*+(?P<value>[^\s\"'`()\[\]{},;<>&|#=]*+=*+)(?![(\[{])")
 _KEY_FOLLOWS = re.compile(r"\\*+[\"']?\s*+:(?!=)")
 _CLOSES = re.compile(r"\s*+\)")
 _ATTRIBUTES = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
 _COMPOUND = frozenset({*keyword.kwlist, "case", "match"}) - {"pass"}
-_THAT_KEEP_TEXT = frozenset({"str", "bytes", "b64decode", "base64.b64decode", "bytes.fromhex", "dict"})
-_GIVES = frozenset("=:")
-_DEEPEST = 2
-_MOST_VALUES = 200
+_TEXT_CONSTRUCTORS = frozenset({"str", "bytes", "b64decode", "base64.b64decode", "bytes.fromhex", "dict"})
+_ASSIGNMENT_SIGNS = frozenset("=:")
+_MAX_DEPTH = 2
+_MAX_VALUES = 200
 
 
 @dataclass(frozen=True)
 class AssignedSecret:
-    """A secret in a text: where its value stands, and under which name."""
+    """A secret in a text: the position of its value, and its name."""
 
     start: int
     end: int
@@ -188,10 +188,10 @@ class AssignedSecret:
 
 
 def assigned_secrets(text: str) -> list[AssignedSecret]:
-    """Return the secrets that a text assigns, in their order; none overlaps another."""
+    """Return the secrets that a text assigns, in order; none overlaps another."""
     if not may_assign(text):
         return []
-    found = {secret.start: secret for secret in _read(text, 0, _DEEPEST)}
+    found = {secret.start: secret for secret in _read(text, 0, _MAX_DEPTH)}
     apart: list[AssignedSecret] = []
     for start in sorted(found):
         if not apart or start >= apart[-1].end:
@@ -212,17 +212,17 @@ def _read(text: str, offset: int, depth: int) -> Iterator[AssignedSecret]:
     for start, end, name in reader.found():
         if name:
             yield AssignedSecret(offset + start, offset + end, name, text[start:end])
-        elif depth and not _GIVES.isdisjoint(text[start:end]) and may_assign(text[start:end]):
+        elif depth and not _ASSIGNMENT_SIGNS.isdisjoint(text[start:end]) and may_assign(text[start:end]):
             yield from _read(text[start:end], offset + start, depth - 1)
 
 
 @dataclass
-class _Level:
-    """What is known of the innermost bracket: the names and strings of its present element, and whose values follow.
+class _Bracket:
+    """The state of the innermost bracket: the names and strings of its current element, and the name of its values.
 
-    ``inherited`` is the secret name that all values in the bracket belong to, ``secret`` that of the present element.
-    ``is_lookup`` tells a subscript or a call, whose strings name what it gives: ``environ["TOKEN"]``, ``get("token")``.
-    ``values`` are the strings in the bracket, which a later ``name="token"`` may give a name.
+    ``inherited`` is the secret name of all values in the bracket, ``secret`` that of the current element. ``is_lookup``
+    marks a subscript or a call, whose strings name its result: ``environ["TOKEN"]``, ``get("token")``. ``values`` are
+    the strings in the bracket, which a later ``name="token"`` may name.
     """
 
     inherited: str = ""
@@ -236,19 +236,19 @@ class _Level:
     values: list[tuple[int, int]] = field(default_factory=list)
 
     def next_element(self) -> None:
-        """Forget the present element."""
+        """Start the next element."""
         self.secret, self.compared, self.is_name = self.inherited, "", False
         self.names, self.strings = [], []
 
 
 class _Reader:
-    """Reads one text; a string that is no secret itself is reported without a name, to be read by itself."""
+    """Reads one text; a string that is no secret is reported without a name, to be read on its own."""
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._levels = [_Level()]
+        self._brackets = [_Bracket()]
         self._callee: str | None = None  # the name, or "", of what an opening bracket would call
-        self._read_until = self._bare_until = 0
+        self._read_until = self._unquoted_until = 0
 
     def found(self) -> Iterator[tuple[int, int, str]]:
         """Yield the beginning and the end of each secret, with its name, and of each other string."""
@@ -257,8 +257,8 @@ class _Reader:
             if token.start() < self._read_until or kind == "space":
                 continue
             if kind == "name":
-                self._level.names.append(token[0])
-                self._level.compared = ""
+                self._bracket.names.append(token[0])
+                self._bracket.compared = ""
                 self._callee = token[0]
             elif kind == "sign":
                 yield from self._sign(token[0], token.end())
@@ -268,93 +268,93 @@ class _Reader:
                 self._callee = None
 
     @property
-    def _level(self) -> _Level:
-        return self._levels[-1]
+    def _bracket(self) -> _Bracket:
+        return self._brackets[-1]
 
     def _string(self, start: int, end: int, after: int) -> Iterator[tuple[int, int, str]]:
-        level, value = self._level, self._text[start:end]
+        bracket, value = self._bracket, self._text[start:end]
         self._callee = ""
-        level.strings.append(value)
-        name = level.compared
+        bracket.strings.append(value)
+        name = bracket.compared
         if not name and _KEY_FOLLOWS.match(self._text, after) is None:
-            is_pair = level.paired and is_opaque(value) and _CLOSES.match(self._text, after)
-            name = level.secret or (level.paired if is_pair else "")
-        level.compared = level.paired = ""
+            is_pair = bracket.paired and is_opaque(value) and _CLOSES.match(self._text, after)
+            name = bracket.secret or (bracket.paired if is_pair else "")
+        bracket.compared = bracket.paired = ""
         if name and is_secret_value(name, value):
             yield start, end, name
             return
         yield start, end, ""
-        if level.is_name and is_secret_name(value):
-            for span in level.values:
+        if bracket.is_name and is_secret_name(value):
+            for span in bracket.values:
                 if is_opaque(self._text[slice(*span)]):
                     yield *span, value
-        elif len(level.values) < _MOST_VALUES:
-            level.values.append((start, end))
+        elif len(bracket.values) < _MAX_VALUES:
+            bracket.values.append((start, end))
 
     def _sign(self, sign: str, end: int) -> Iterator[tuple[int, int, str]]:
-        level, callee, self._callee = self._level, self._callee, None
+        bracket, callee, self._callee = self._bracket, self._callee, None
         match sign:
             case "=" | ":=" | "=>":
-                named = next(filter(is_secret_name, _joined(level.names) + level.strings), "")
-                level.secret = named or level.secret
-                level.is_name = level.names[-1:] == ["name"]
-                level.names, level.strings = [], []
-                yield from self._bare(end, is_tight=self._text[end - 2 : end - 1].strip() != "")
+                named = next(filter(is_secret_name, _joined(bracket.names) + bracket.strings), "")
+                bracket.secret = named or bracket.secret
+                bracket.is_name = bracket.names[-1:] == ["name"]
+                bracket.names, bracket.strings = [], []
+                yield from self._unquoted(end, is_tight=self._text[end - 2 : end - 1].strip() != "")
             case ":":
                 yield from self._colon(end)
             case "==" | "!=":
-                level.compared = next(filter(is_secret_name, level.names[-1:] + level.strings[-1:]), "")
-            case "," if len(self._levels) > 1:
-                pair = level.strings[0] if len(level.strings) == 1 and not level.names else ""
-                level.next_element()
-                level.paired = pair if is_secret_name(pair) else ""
-            case ";" | "&" | "#" | "\n" if len(self._levels) == 1:
-                self._levels = [_Level()]
+                bracket.compared = next(filter(is_secret_name, bracket.names[-1:] + bracket.strings[-1:]), "")
+            case "," if len(self._brackets) > 1:
+                pair = bracket.strings[0] if len(bracket.strings) == 1 and not bracket.names else ""
+                bracket.next_element()
+                bracket.paired = pair if is_secret_name(pair) else ""
+            case ";" | "&" | "#" | "\n" if len(self._brackets) == 1:
+                self._brackets = [_Bracket()]
             case "(" | "[" | "{":
                 self._open(sign, callee)
-            case ")" | "]" | "}" if len(self._levels) > 1:
-                closed = self._levels.pop()
+            case ")" | "]" | "}" if len(self._brackets) > 1:
+                closed = self._brackets.pop()
                 if closed.is_lookup:
-                    self._level.names += closed.strings[:1]
-                if len(self._level.values) < _MOST_VALUES:
-                    self._level.values += closed.values
+                    self._bracket.names += closed.strings[:1]
+                if len(self._bracket.values) < _MAX_VALUES:
+                    self._bracket.values += closed.values
                 self._callee = ""
 
     def _open(self, sign: str, callee: str | None) -> None:
-        level = self._level
+        bracket = self._bracket
         if callee is None or sign == "{":
-            inherited = level.secret
+            inherited = bracket.secret
         elif callee.rpartition(".")[2][:1].isupper() and is_secret_name(callee):
             inherited = callee
         else:
-            inherited = level.secret if callee in _THAT_KEEP_TEXT else ""
-        self._levels.append(_Level(inherited, callee is not None and sign != "{", inherited))
+            inherited = bracket.secret if callee in _TEXT_CONSTRUCTORS else ""
+        self._brackets.append(_Bracket(inherited, callee is not None and sign != "{", inherited))
 
     def _colon(self, end: int) -> Iterator[tuple[int, int, str]]:
-        level = self._level
-        if level.names and level.names[0] in _COMPOUND:
-            level.next_element()
+        bracket = self._bracket
+        if bracket.names and bracket.names[0] in _COMPOUND:
+            bracket.next_element()
             return
-        last = level.strings[-1:] or _joined(level.names)[-2:]
+        last = bracket.strings[-1:] or _joined(bracket.names)[-2:]
         named = next(filter(is_secret_name, last), "")
-        level.secret = named or level.inherited
-        level.strings = []
+        bracket.secret = named or bracket.inherited
+        bracket.strings = []
         if named:
-            yield from self._bare(end, is_tight=False)
+            yield from self._unquoted(end, is_tight=False)
 
-    def _bare(self, end: int, *, is_tight: bool) -> Iterator[tuple[int, int, str]]:
-        """Yield the value without quotes that follows a secret name."""
-        name = self._level.secret
-        if not name or end < self._bare_until or (bare := _BARE.match(self._text, end)) is None:
+    def _unquoted(self, end: int, *, is_tight: bool) -> Iterator[tuple[int, int, str]]:
+        """Yield the unquoted value that follows a secret name."""
+        name = self._bracket.secret
+        if not name or end < self._unquoted_until or (unquoted := _UNQUOTED.match(self._text, end)) is None:
             return
-        self._bare_until = bare.end()
-        if _is_bare_secret(name, bare["value"], is_tight=is_tight):
-            self._read_until = bare.end()
-            yield *bare.span("value"), name
+        self._unquoted_until = unquoted.end()
+        if _is_unquoted_secret(name, unquoted["value"], is_tight=is_tight):
+            self._read_until = unquoted.end()
+            yield *unquoted.span("value"), name
 
 
 def _string_of(token: re.Match[str]) -> str | None:
-    """Return the group that holds what stands between a string's quotes."""
+    """Return the group that holds the content of a string."""
     return next((group for group in ("line", "quoted", "body") if token[group] is not None), None)
 
 
@@ -363,8 +363,8 @@ def _joined(names: list[str]) -> list[str]:
     return [*names, " ".join(names[-2:])]
 
 
-def _is_bare_secret(name: str, value: str, *, is_tight: bool) -> bool:
-    """Whether what follows a name is a value, not an expression of a program: ``MY_TOKEN=abc123`` of a shell is."""
+def _is_unquoted_secret(name: str, value: str, *, is_tight: bool) -> bool:
+    """Whether the text after a name is a value, as in a shell's ``MY_TOKEN=abc123``, and no expression of a program."""
     if (
         not MIN_SECRET_LENGTH <= len(value) <= MAX_SECRET_LENGTH
         or "[redacted:" in value
