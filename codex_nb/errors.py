@@ -31,8 +31,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from codex_nb.words.message import Message
-
 if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
@@ -52,10 +50,9 @@ class CodexError(Exception):
     retryable: bool = False
     answers: Any = ()
 
-    def __init__(self, message: Message | str, *, hint: str | None = None) -> None:
-        text, advice = message if isinstance(message, Message) else (message, None)
-        super().__init__(text)
-        self.hint: str = next((one for one in (hint, advice) if one is not None), self.default_hint)
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = self.default_hint if hint is None else hint
 
     @property
     def line(self) -> str:
@@ -98,9 +95,7 @@ class RefreshFailed(AuthError):
 
     default_hint = "Sign in again with %codex login."
 
-    def __init__(
-        self, message: Message | str, *, permanent: bool, reason: str, hint: str | None = None
-    ) -> None:
+    def __init__(self, message: str, *, permanent: bool, reason: str, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.permanent = permanent
         self.reason = reason
@@ -116,7 +111,7 @@ class LoginFailed(AuthError):
 
     default_hint = "Start again with %codex login."
 
-    def __init__(self, message: Message | str, *, reason: str, hint: str | None = None) -> None:
+    def __init__(self, message: str, *, reason: str, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.reason = reason
 
@@ -130,7 +125,7 @@ class AccountChanged(AuthError):
 class CredentialsUnreadable(AuthError):
     """The stored login exists but cannot be read; it is left untouched."""
 
-    def __init__(self, message: Message | str, *, path: Path | None = None, hint: str | None = None) -> None:
+    def __init__(self, message: str, *, path: Path | None = None, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.path = path
 
@@ -140,7 +135,7 @@ class ApiError(CodexError):
 
     def __init__(
         self,
-        message: Message | str,
+        message: str,
         *,
         status: int | None = None,
         code: str | None = None,
@@ -216,7 +211,7 @@ class StreamInterrupted(CodexError):
     default_hint = "The partial answer is kept. Run the cell again, or ask Codex to continue."
     retryable = True
 
-    def __init__(self, message: Message | str, *, events_seen: int = 0, hint: str | None = None) -> None:
+    def __init__(self, message: str, *, events_seen: int = 0, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.events_seen = events_seen
 
@@ -238,7 +233,7 @@ class ConfigError(CodexError):
 
     def __init__(
         self,
-        message: Message | str,
+        message: str,
         *,
         path: str | None = None,
         key: str | None = None,
