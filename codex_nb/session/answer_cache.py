@@ -10,17 +10,19 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.files import replace_file
-from codex_nb.responses.request import choose_backend
 from codex_nb.session.compaction import account_digest
 from codex_nb.session.events import Answer, Notice, ReasoningDone, TextDone, ToolCall, TurnFinished, Usage
 from codex_nb.session.outbound import assistant_message, message_text, reasoning_text, user_message
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable
     from pathlib import Path
 
-    from codex_nb.session.assistant import ResolvedTurn
-    from codex_nb.session.events import TurnEvent
+    from codex_nb.auth.credentials import Credentials
+    from codex_nb.responses.request import Backend, ResponsesRequest
+    from codex_nb.session.events import TurnEvent, TurnStarted
+    from codex_nb.session.notebook_context import TurnRequest
+    from codex_nb.session.thread import Thread
 
 
 MOST_ANSWERS = 1_000
@@ -121,15 +123,18 @@ def is_cacheable(answer: Answer) -> bool:
 
 
 def cache_key(
-    resolved: ResolvedTurn, *, tools: Sequence[Mapping[str, Any]], schema: object, instructions: str
+    request: TurnRequest,
+    template: ResponsesRequest,
+    *,
+    account: Credentials,
+    provider: Backend,
+    instructions: str,
 ) -> CacheKey:
-    """Return the key of a question; ``tools`` are the offered tools' specs, ``schema`` the requested text format."""
-    request, template, credentials = resolved.request, resolved.template, resolved.credentials
-    backend = choose_backend(resolved.settings, is_chatgpt_auth=credentials.is_chatgpt_backend)
+    """Return the key of a question; ``template`` has the model, the offered tools and the requested text format."""
     parts = {
         "version": _VERSION,
-        "account": credentials.identity_key,
-        "provider": [backend.provider_id, backend.base_url, dict(backend.query), dict(backend.headers)],
+        "account": account.identity_key,
+        "provider": [provider.provider_id, provider.base_url, dict(provider.query), dict(provider.headers)],
         "model": [
             request.model,
             template.model,
@@ -144,8 +149,8 @@ def cache_key(
         "context": request.context.fingerprint if request.context else None,
         "images": [hashlib.sha256(image.encode()).hexdigest() for image in request.images],
         "data": request.data,
-        "tools": list(tools),
-        "schema": schema,
+        "tools": list(template.tools),
+        "schema": template.text_format,
         "prompt": request.prompt,
     }
     written = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)
@@ -153,15 +158,15 @@ def cache_key(
 
 
 async def cached_events(
-    cached: CachedAnswer, resolved: ResolvedTurn, prompt: str
+    cached: CachedAnswer, started: TurnStarted, thread: Thread, *, prompt: str, account: Credentials
 ) -> AsyncGenerator[TurnEvent, None]:
     """Yield the events of a turn that shows a cached answer, and add it to a thread that does not hold it."""
-    answer, thread, digest = cached.answer, resolved.thread, cached.key.digest
+    answer, digest = cached.answer, cached.key.digest
     if digest not in thread.sent_digests:
-        exchange = thread.begin([user_message(prompt)], [digest, account_digest(resolved.credentials)])
+        exchange = thread.begin([user_message(prompt)], [digest, account_digest(account)])
         exchange.add([assistant_message(answer.text)])
         exchange.commit()
-    yield resolved.started
+    yield started
     moment = time.strftime("%Y-%m-%d %H:%M", time.localtime(cached.at))
     yield Notice("cached", f"Saved answer from {moment}; no request was made. Use --fresh to ask again.")
     for number, item in enumerate(answer.items):

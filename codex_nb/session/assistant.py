@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.errors import AccountChanged, CodexError, ContextWindowExceeded, LoginFailed
-from codex_nb.responses.request import ResponsesRequest
+from codex_nb.responses.request import ResponsesRequest, choose_backend
 from codex_nb.session.answer_cache import AnswerCache, CachedAnswer, cache_key, cached_events
 from codex_nb.session.compaction import Compactor, account_digest, needs_compaction, switch_account
 from codex_nb.session.events import Answer, Notice, StepStarted, TurnFinished, TurnStarted
@@ -292,7 +292,9 @@ class Assistant:
                 prompt = request_redactor(self.redactor(resolved.credentials), run.request)(
                     run.request.prompt
                 )
-                return cached_events(cached, resolved, prompt)
+                return cached_events(
+                    cached, resolved.started, run.thread, prompt=prompt, account=resolved.credentials
+                )
         if run.must_compact or needs_compaction(run.thread.items, resolved.model.context_window):
             notices.append(await self._compactor.compact(run.thread, resolved.template))
         return self._prepare(resolved, run, notices).events(self._client)
@@ -327,10 +329,16 @@ class Assistant:
         known = [self.redactor(resolved.credentials)(question) for question, _ in request.earlier]
         if not request.use_cache or not (request.context is None or request.context.is_complete(known)):
             return None
+        credentials, wanted = resolved.credentials, resolved.value_format
         return cache_key(
-            resolved,
-            tools=self._offered(request, ports).specs(),
-            schema=resolved.value_format.text_format if resolved.value_format else None,
+            request,
+            replace(
+                resolved.template,
+                tools=self._offered(request, ports).specs(),
+                text_format=wanted.text_format if wanted else None,
+            ),
+            account=credentials,
+            provider=choose_backend(self._settings, is_chatgpt_auth=credentials.is_chatgpt_backend),
             instructions=self._instructions + resolved.project.text,
         )
 
