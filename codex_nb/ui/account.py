@@ -174,9 +174,9 @@ class AccountStatus(LoginStatus):
 class AccountView:
     """Shows a report with its buttons.
 
-    ``show``, then wait a moment for :attr:`ready`, then ``finish``: from there on the output is plain, with buttons
-    where the front end has answered. ``on_action`` takes what is touched, on the thread of the message; whoever
-    takes "sign_out" asks by :meth:`ask_to_sign_out`, and the answer yes is "confirm_sign_out".
+    Call ``show``, wait a moment for :attr:`ready`, then call ``finish``: the output is plain from then on, with buttons
+    where a front end has loaded the widget. ``on_action`` is called on the message's thread; it answers "sign_out" by
+    :meth:`ask_to_sign_out`, and the confirmation is "confirm_sign_out".
     """
 
     def __init__(
@@ -193,20 +193,20 @@ class AccountView:
         self._actions = actions
         self._lock = threading.RLock()
         self._asks_to_sign_out = False
-        whole = {"kind": "full", "labels": {}}
-        self._output = LiveOutput(open_comm(WidgetKind.ACCOUNT), area or OutputArea(), lambda: whole)
+        full_message = {"kind": "full", "labels": {}}
+        self._output = LiveOutput(open_comm(WidgetKind.ACCOUNT), area or OutputArea(), lambda: full_message)
 
     @property
     def ready(self) -> bool:
-        """Whether the front end has answered."""
+        """Whether the front end has drawn the widget."""
         return self._output.ready
 
     def show(self) -> None:
-        """Show the widget that will bring the buttons."""
+        """Show the widget whose front end adds the buttons."""
         self._output.show(str(self._report), self._handle_message)
 
     def finish(self) -> None:
-        """Put the report in the widget's place."""
+        """Replace the widget by the report."""
         with self._lock:
             self._asks_to_sign_out = False
             is_known = self._report.signed_in
@@ -218,12 +218,12 @@ class AccountView:
                 self._output.close()
 
     def update(self, report: AccountStatus) -> None:
-        """Show another report in its place."""
+        """Replace the report by another one."""
         self._report = report
         self.finish()
 
     def ask_to_sign_out(self, who: str) -> None:
-        """Ask in the place of the buttons whether to sign somebody out."""
+        """Ask for a confirmation in place of the buttons."""
         with self._lock:
             self._asks_to_sign_out = True
             question = sign_out_question(who)
@@ -232,11 +232,11 @@ class AccountView:
 
     @property
     def output(self) -> OutputArea:
-        """This view's output, for another view to be shown there."""
+        """This view's output, for another view to be shown in it."""
         return self._output.output
 
     def close(self) -> None:
-        """End the buttons."""
+        """Close the widget and its buttons."""
         with self._lock:
             self._output.close()
 
@@ -258,7 +258,7 @@ class AccountView:
 
 
 def sign_out_question(who: str) -> str:
-    """Return the question that is asked before somebody is signed out."""
+    """Return the question that is asked before signing out."""
     return f"Sign out of {visible_line(who)}? This also signs out the Codex CLI and other programs that use this login."
 
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class CapturedHtmlView:
     """Shows a turn piece by piece; all methods are called on the cell's thread.
 
-    A piece ends where an approval is asked for, by a prompt that holds the code; where the model's code shows outputs
-    of its own; and with the turn.
+    A piece ends at an approval, whose prompt contains the code; where the model's code shows outputs of its own; and
+    with the turn.
     """
 
     def __init__(
@@ -55,13 +55,13 @@ class CapturedHtmlView:
                 self._on_action(Decide(request.call_number, ask_by_typing(request, self._ask)))
 
     def flush(self) -> None:
-        """Do nothing: what was taken in is shown when it is whole."""
+        """Do nothing: parts are shown when they are complete."""
 
     def start_new_output(self) -> None:
-        """Do nothing: what was shown stays, so what follows stands below it anyway."""
+        """Do nothing: every piece is a new output."""
 
     def reserve_output(self) -> OutputArea:
-        """Show what stands above another view; return where that belongs."""
+        """Show what belongs above another view; return where that is to be shown."""
         self._show()
         return self._area
 
@@ -78,21 +78,21 @@ class CapturedHtmlView:
 
     def _show(self, *, is_last: bool = False) -> None:
         new = [(name, part) for name, part in named(self._state.parts) if name not in self._shown]
-        ripe = [(name, part) for name, part in new if is_last or not self._grows(part)]
-        self._shown |= {name for name, _ in ripe}
-        parts = [self._as_shown(part) for _, part in ripe]
+        complete = [(name, part) for name, part in new if is_last or not self._grows(part)]
+        self._shown |= {name for name, _ in complete}
+        parts = [self._as_shown(part) for _, part in complete]
         if parts or is_last:
             document = turn_document(self._state, parts, shown_below=self._outputs_below, is_last=is_last)
             self._area.show(bundle(document))
 
     def _as_shown(self, part: Part) -> Part:
-        """Return a call whose outputs follow below as one that has run: what is shown stays."""
+        """Return a call whose outputs follow below as one that has run, because its output is not updated."""
         if isinstance(part, ToolPart) and part.call_number in self._outputs_below and part.output is None:
             return replace(part, running=False, output="", ok=True)
         return part
 
     def _grows(self, part: Part) -> bool:
-        """Whether more of a part is to come; of a call whose outputs follow below, nothing is."""
+        """Whether a part is incomplete; a call whose outputs follow below counts as complete."""
         match part:
             case TextPart() | ReasoningPart():
                 return not part.done
@@ -109,7 +109,7 @@ BYTES_PER_SECOND = 200_000  # a longer answer is replaced less often, so that th
 class HtmlView:
     """Shows a turn in outputs of the cell; all methods are called on the cell's thread.
 
-    ``replaces`` is an output to begin in, that of a transcript that gave up.
+    ``replaces`` is the output of a transcript that no front end has loaded; the turn begins there.
     """
 
     def __init__(
@@ -129,8 +129,8 @@ class HtmlView:
         self._handles: list[OutputHandle] = [] if replaces is None else [replaces]
         self._next = 0.0
         self._last: Bundle = {}
-        self._is_reserved = False  # whether the last output stays as it is
-        self._plan: PlanPart | None = None  # as it stands in its output
+        self._is_reserved = False  # whether the last output is final
+        self._plan: PlanPart | None = None  # as its output shows it
 
     def apply(self, event: TurnEvent) -> None:
         """Take in one event; an approval is asked for at once."""
@@ -141,7 +141,7 @@ class HtmlView:
             self._on_action(Decide(request.call_number, ask_by_typing(request, self._ask)))
 
     def flush(self) -> float | None:
-        """Show what was taken in; too soon after the last time, return the seconds that are left until it can be."""
+        """Show what was taken in; when it is too soon, return the seconds until it can be shown."""
         left = self._next - self._clock()
         if left > 0:
             return left
@@ -149,13 +149,13 @@ class HtmlView:
         return None
 
     def start_new_output(self) -> None:
-        """Let what follows stand below the outputs that the cell has by now."""
+        """Let what follows appear below the outputs that the cell has by now."""
         self._layout.start_new_output()
 
     def reserve_output(self) -> OutputArea:
-        """Let another view be shown, and what follows stand below it; return where the other view belongs.
+        """Return where another view is to be shown; what follows appears below it.
 
-        An output in which nothing stands yet is given away, so that none is left empty.
+        An output that is still empty is given to the other view, so that no empty output is left.
         """
         last = self._layout.assign_parts() - 1
         if last >= len(self._handles) and not self._layout.parts_of(last):
@@ -169,7 +169,7 @@ class HtmlView:
         return self._area
 
     def close(self) -> None:
-        """Leave the turn as it ended."""
+        """Show the turn as it ended."""
         self._show_all(is_over=True)
 
     def _show_all(self, *, is_over: bool = False) -> None:
@@ -185,7 +185,7 @@ class HtmlView:
         self._update_plan(last)
 
     def _update_plan(self, last: int) -> None:
-        """Show the plan as it is now where it stands above the output that is being written."""
+        """Update the plan in an output above the current one."""
         if (found := self._layout.plan()) is None or found[1] == self._plan:
             return
         output, self._plan = found

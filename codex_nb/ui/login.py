@@ -55,9 +55,9 @@ BUTTONS: dict[str, tuple[str, str]] = {
 
 
 def describe_step(step: LoginStep, now: datetime, *, cell_waits: bool = True) -> dict[str, Any]:
-    """Return a step for the front end: ``kind`` and texts; a link only when it leads to the web.
+    """Return a step for the front end: ``kind`` and texts, and a link only for a web address.
 
-    ``cell_waits`` tells whether a cell goes on when it is done.
+    ``cell_waits`` tells whether a cell continues afterwards.
     """
     then = _what_follows(cell_waits=cell_waits)
     match step:
@@ -93,7 +93,7 @@ def _what_follows(*, cell_waits: bool) -> str:
 
 
 def success(step: SignedIn) -> str:
-    """Return the line that stays when a sign-in worked."""
+    """Return the line that remains after a sign-in."""
     account = f" as {step.account_label}" if step.account_label else ""
     if step.account_label.startswith("API key "):
         account = f" with an API key ({step.account_label.removeprefix('API key ')})"
@@ -119,9 +119,9 @@ def _utc_now() -> datetime:
 class LoginWidget:
     """The sign-in in the running cell.
 
-    ``show`` and ``finish`` are called on the cell's thread, ``run`` awaited on the engine meanwhile, while the cell's
-    thread serves the front end. ``start`` begins a flow; ``methods`` are the ways on offer, the first is begun with.
-    ``cell_waits`` tells whether a cell waits for the end and goes on then.
+    ``show`` and ``finish`` are called on the cell's thread; ``run`` is awaited on the engine while the cell's thread
+    serves the front end. ``start`` opens a flow; ``methods`` are the login methods on offer, the first is started at once.
+    ``cell_waits`` tells whether a cell waits for the sign-in and continues afterwards.
     """
 
     def __init__(
@@ -145,13 +145,13 @@ class LoginWidget:
         self._method: LoginMethod = methods[0]
         self._step: LoginStep | LoginFailed = Waiting(STARTING)
         self._flow: LoginFlow | None = None
-        self._next: LoginMethod | None = None  # what the user chose to do instead
+        self._next: LoginMethod | None = None  # the method that the user switched to
         self._cancelled = False
         self._chosen: Callable[[], None] = lambda: None
 
     @property
     def ready(self) -> bool:
-        """Whether the front end has answered."""
+        """Whether the front end has drawn the widget."""
         return self._output.ready
 
     def show(self) -> None:
@@ -159,7 +159,7 @@ class LoginWidget:
         self._output.show("Signing in to Codex.", self._handle_message)
 
     async def run(self) -> SignedIn | None:
-        """Go through the sign-in until it worked or the user cancels (None); a failure is shown and can be repeated."""
+        """Run the sign-in until it succeeds or the user cancels it (None); a failure is shown and can be retried."""
         loop, chosen = asyncio.get_running_loop(), asyncio.Event()
 
         def choose() -> None:
@@ -186,7 +186,7 @@ class LoginWidget:
             self._output.end(bundle(Document((Remark(text),))), {"labels": LABELS})
 
     def fall_back(self) -> None:
-        """Close a widget that no front end has answered, and leave why it was shown."""
+        """Close a widget that no front end has loaded, and leave the reason for the sign-in."""
         with self._lock:
             self._output.end(bundle(Document((Remark(self._reason or TITLE),))), {})
             self._output.close()
@@ -275,8 +275,8 @@ async def sign_in_by_text(
 ) -> SignedIn:
     """Go through a sign-in as text.
 
-    ``write`` shows a paragraph; ``ask_hidden`` shows a prompt and gives what is typed without showing it (getpass).
-    ``cell_waits`` tells whether a cell goes on afterwards. Raises LoginFailed.
+    ``write`` prints a paragraph; ``ask_hidden`` shows a prompt and returns what is typed without echoing it (getpass).
+    ``cell_waits`` tells whether a cell continues afterwards. Raises LoginFailed.
     """
     async for step in flow.steps():
         write(step_text(step, cell_waits=cell_waits))
@@ -288,7 +288,7 @@ async def sign_in_by_text(
 
 
 def step_text(step: LoginStep, *, cell_waits: bool = True) -> str:
-    """Return a step as a paragraph of text that a terminal only shows."""
+    """Return a step as a paragraph that is safe to print in a terminal."""
     return visible(_step_text(step, cell_waits=cell_waits))
 
 

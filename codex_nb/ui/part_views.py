@@ -29,7 +29,7 @@ _STRING_END = re.compile(r'(?:[^"\\]|\\.)*', re.DOTALL)
 
 
 class ArgumentsReader:
-    """Turns the pieces of a JSON text into what to show: the code it carries, or the JSON itself."""
+    """Turns streamed JSON arguments into what to show: the code that they carry, or the JSON itself."""
 
     def __init__(self) -> None:
         self._waiting = ""  # not yet shown
@@ -41,7 +41,7 @@ class ArgumentsReader:
         return "python" if self._mode in {"code", "ended"} else "json"
 
     def feed(self, piece: str) -> str:
-        """Take more JSON text, return more to show."""
+        """Read more JSON text and return more to show."""
         self._waiting += piece
         if self._mode == "unknown":
             self._decide()
@@ -72,7 +72,7 @@ class ArgumentsReader:
 
 
 def readable_arguments(arguments: str) -> tuple[str, str]:
-    """Return what finished arguments say, and its language: the code they carry, or their JSON set out in lines."""
+    """Return complete arguments as text and its language: the code that they carry, or indented JSON."""
     try:
         value: Any = json.loads(arguments)
     except ValueError:
@@ -134,7 +134,7 @@ class ProseView:
         self._done = False
 
     def update(self, part: TextPart | ReasoningPart) -> list[Operation]:
-        """Feed what is new; a text that turned out different begins anew."""
+        """Render what is new; a text that differs from what was streamed starts over."""
         if self._done or (part.growing is self._text and not part.done):
             return []
         more = part.growing.since(self._text)
@@ -157,7 +157,7 @@ class ProseView:
         return {str(self._text): joined(self._closed)} if self._done else {}
 
     def redraw(self) -> list[Operation]:
-        """Begin the section with all that is closed and the open block."""
+        """Show the closed blocks and the open one."""
         shown = BlocksUpdate("".join(self._closed), self._blocks.redraw())
         return [self._begin, html_operation(self._key, shown)]
 
@@ -173,11 +173,11 @@ class CallView:
         self._final = ""
         self._progress: Operation = {}
         self._asking = False
-        self.shown_below = False  # whether the notebook itself shows what the call gives
+        self.shown_below = False  # whether the notebook shows the call's outputs itself
         self._output: str | None = None
 
     def update(self, part: ToolPart) -> list[Operation]:
-        """Show what changed since the part that was shown last."""
+        """Show what changed since the last update."""
         last, self._part = self._part, part
         if part is last:
             return []
@@ -188,7 +188,7 @@ class CallView:
         return operations + self._show_output(part)
 
     def redraw(self) -> list[Operation]:
-        """Begin the section with everything it has."""
+        """Show everything."""
         if self._part is None:
             return []
         part, self._progress, self._asking, self._output = self._part, {}, False, None
@@ -292,14 +292,14 @@ class PlanView:
         self._part: PlanPart | None = None
 
     def update(self, part: PlanPart) -> list[Operation]:
-        """Show another state of the plan in the place of the one before."""
+        """Replace the plan's steps."""
         last, self._part = self._part, part
         if part == last:
             return []
         return self.redraw() if last is None else [self._steps(part)]
 
     def redraw(self) -> list[Operation]:
-        """Begin the section with all its steps."""
+        """Show all steps."""
         if self._part is None:
             return []
         begin = {"op": "section", "key": self._key, "kind": "plan", "title": PLAN}
@@ -349,7 +349,7 @@ def _items(part: PlanPart) -> list[Item]:
 
 
 def part_view_for(part: Part, key: int) -> PartView[Any]:
-    """Return the section that shows parts of this kind."""
+    """Return the view of a part."""
     match part:
         case TextPart():
             return ProseView(key, "text", "")
@@ -376,7 +376,7 @@ def html_operation(key: int, update: BlocksUpdate, slot: str = "body") -> Operat
 
 
 def approval_payload(request: ApprovalRequest) -> Operation:
-    """Return what the front end needs to ask; an editor would hide again what is marked in the code."""
+    """Return what the front end needs to ask; an editor would hide escaped characters, so such code is not editable."""
     code = escape_invisible(request.code)
     return {
         "call_number": request.call_number,
@@ -390,13 +390,13 @@ def approval_payload(request: ApprovalRequest) -> Operation:
 
 
 def shown_code(part: ToolPart) -> tuple[str, str]:
-    """Return a call's code, with nothing hidden in it, and its language."""
+    """Return a call's code with invisible characters escaped, and its language."""
     code, language = _code(part)
     return escape_invisible(code), language
 
 
 def _code(part: ToolPart) -> tuple[str, str]:
-    """Return a call's code and its language: as edited, as asked for, or as its arguments say."""
+    """Return a call's code and its language: as edited, as requested, or from its arguments."""
     if part.decision is not None and part.decision.code is not None:
         return part.decision.code, part.request.language if part.request else "python"
     if part.request is not None:
@@ -409,7 +409,7 @@ def _code(part: ToolPart) -> tuple[str, str]:
 
 
 def tool_title(name: str) -> str:
-    """Return what a tool is called for the user."""
+    """Return a tool's title; a tool that is not built in has its name."""
     tool = builtin_tools().get(name)
     return tool.title if tool is not None else escape_invisible(name) or "Tool"
 

@@ -28,7 +28,7 @@ SPARE_ROWS = 4  # of the window, so that what is drawn in place never scrolls
 
 
 class RichView(AppendOnlyView):
-    """Shows a turn on a rich console; whatever is not text ends the block being written."""
+    """Shows a turn on a rich console; anything but text ends the block being written."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class RichView(AppendOnlyView):
 
 
 class _Message:
-    """One message: its finished blocks stand printed, the unfinished one is drawn in place."""
+    """One message: finished blocks are printed, the unfinished one is drawn in place."""
 
     def __init__(self, console: Console, item_id: str) -> None:
         self.item_id = item_id
@@ -111,7 +111,7 @@ class _Message:
         self._live: Live | None = None
 
     def feed(self, text: str) -> None:
-        """Take more text; print what it finished."""
+        """Add text and print the blocks that it finishes."""
         text = strip_controls(text)
         self._text.append(text)
         finished = self._blocks.feed(text)
@@ -131,7 +131,7 @@ class _Message:
         )
 
     def finish(self, final: str) -> None:
-        """Print the rest; a final text that differs from what came is printed whole."""
+        """Print the rest; a final text that differs from what was streamed is printed whole."""
         final, written = strip_controls(final), "".join(self._text)
         if final.startswith(written):
             self.feed(final.removeprefix(written))
@@ -141,7 +141,7 @@ class _Message:
         self._print(final)
 
     def end(self) -> None:
-        """Print the unfinished block as it stands."""
+        """Print the unfinished block."""
         self._print(self._blocks.finish().source)
 
     def _print(self, source: str) -> None:
@@ -164,5 +164,5 @@ def _end_of(source: str, console: Console, *, is_code: bool) -> str:
 
 
 def _markdown(source: str) -> RenderableType:
-    # Without hyperlinks the address stands there to be read.
+    # Without hyperlinks the address itself is printed.
     return Markdown(source, hyperlinks=False, code_theme="ansi_dark")

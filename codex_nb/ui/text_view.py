@@ -52,10 +52,10 @@ class AppendOnlyView(ABC):
         self._on_action = on_action
         self._ask = ask
         self._state = TurnState()
-        self._written_calls: set[int] = set()  # the numbers of the calls whose code is written
+        self._written_calls: set[int] = set()  # numbers of the calls whose code is written
 
     def apply(self, event: TurnEvent) -> None:
-        """Write what the event tells; ask when it is an approval request."""
+        """Write what the event shows; ask when it is an approval request."""
         before, self._state = self._state, reduce(self._state, event)
         match event:
             case TextDelta():
@@ -90,11 +90,11 @@ class AppendOnlyView(ABC):
         """End what is being written."""
 
     def start_new_output(self) -> None:
-        """Begin a new line below what somebody else has written."""
+        """Begin a new line below what was written by others."""
         self.close()
 
     def reserve_output(self) -> None:
-        """Let somebody else write: nothing but text can be shown here."""
+        """Let others write; another view can only write text."""
         self.close()
 
     @abstractmethod
@@ -103,19 +103,19 @@ class AppendOnlyView(ABC):
 
     @abstractmethod
     def _finish_message(self, item_id: str, text: str, written: str) -> None:
-        """Write what of a message's final text is not written yet, beyond what was written of it so far."""
+        """Write the rest of a message's final text; ``written`` is what was written of it so far."""
 
     @abstractmethod
     def _call(self, title: str, code: str, language: str) -> None:
-        """Write what the model wants to do."""
+        """Write a call's title and code."""
 
     @abstractmethod
     def _result(self, title: str, output: str) -> None:
-        """Write how a call ended; ``output`` is empty where it has been shown."""
+        """Write how a call ended; ``output`` is empty where the call has shown it."""
 
     @abstractmethod
     def _plan(self, lines: list[str]) -> None:
-        """Write the news of the plan."""
+        """Write the changed lines of the plan."""
 
     @abstractmethod
     def _write_notice(self, text: str) -> None:
@@ -179,8 +179,8 @@ def strip_controls(text: str) -> str:
 class PlainTextView(AppendOnlyView):
     """Writes a turn to a text stream.
 
-    ``prompts_stay`` tells whether what a prompt written stays there to be read, as it does in a console; elsewhere the
-    code that is asked about is written to the stream as well.
+    ``prompts_stay`` tells whether prompts remain on the screen, as in a console; elsewhere the code of an approval is
+    written to the stream as well.
     """
 
     def __init__(
@@ -198,7 +198,7 @@ class PlainTextView(AppendOnlyView):
         self._item = ""  # whose text is being written
 
     def flush(self) -> None:
-        """Hand on what is written."""
+        """Flush the stream."""
         self._stream.flush()
 
     def close(self) -> None:
