@@ -120,7 +120,7 @@ class LoginWidget:
     """The sign-in in the running cell.
 
     ``show`` and ``finish`` are called on the cell's thread; ``run`` is awaited on the engine while the cell's thread
-    serves the front end. ``start`` opens a flow; ``methods`` are the login methods on offer, the first is started at once.
+    serves the front end. ``start`` opens a flow; ``methods`` are the offered login methods; the first starts at once.
     ``cell_waits`` tells whether a cell waits for the sign-in and continues afterwards.
     """
 
