@@ -17,13 +17,13 @@ from codex_nb.host.cell import run_turn_in_cell
 from codex_nb.host.engine import engine
 from codex_nb.host.mailbox import Mailbox
 from codex_nb.host.shell_channel import open_pump
+from codex_nb.http import Throttle
 from codex_nb.labels import NO_REASON
 from codex_nb.magics.cell import stdin_prompt
 from codex_nb.magics.options import SessionConfig
 from codex_nb.magics.question import gather, image_url
 from codex_nb.magics.session import NotebookReading, ShellSession, read_for
 from codex_nb.profile import open_profile
-from codex_nb.responses.throttle import Throttle
 from codex_nb.session.batch import Batch, CoroutineExecutor, prompts_of
 from codex_nb.session.events import ApprovalRequested, TurnFinished
 from codex_nb.session.notebook_context import TurnRequest

@@ -33,10 +33,10 @@ from codex_nb.session.thread import ThreadStore
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
-    from codex_nb.auth import Finding, LoginFlow, Route
+    from codex_nb.auth import Finding, LoginFlow
     from codex_nb.auth.sources import ExternalTokenProvider
     from codex_nb.config.settings import Settings
-    from codex_nb.http import httpx
+    from codex_nb.http import Route, httpx
     from codex_nb.labels import LoginMethod
     from codex_nb.responses.events import ResponseEvent
     from codex_nb.responses.limits import RateLimits

@@ -21,7 +21,7 @@ from codex_nb.auth.login import (
 )
 from codex_nb.auth.manager import CredentialManager, open_credentials
 from codex_nb.auth.sources import ExternalTokens, TokenRequest
-from codex_nb.auth.workspace_routing import Route, WorkspaceRouting
+from codex_nb.auth.workspace_routing import WorkspaceRouting
 
 __all__ = [
     "AccessTokenLogin",
@@ -40,7 +40,6 @@ __all__ = [
     "LoginStatus",
     "LoginStep",
     "OpenUrl",
-    "Route",
     "SignedIn",
     "TokenRequest",
     "Waiting",

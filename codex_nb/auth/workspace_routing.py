@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from codex_nb.auth.oauth import is_loopback
 from codex_nb.errors import ApiError, BackendOverloaded
-from codex_nb.http import httpx, request_json
+from codex_nb.http import Route, httpx, request_json
 
 if TYPE_CHECKING:
     from codex_nb.auth.credentials import Credentials
@@ -21,14 +20,6 @@ NO_CONSTRAINT = "NO_CONSTRAINT"
 TIMEOUT_S = 15.0
 RETRY_PAUSES_S = (0.3, 1.2)
 OPENAI_DOMAINS = frozenset({"chatgpt.com", "openai.com"})
-
-
-@dataclass(frozen=True)
-class Route:
-    """``origin`` replaces scheme, host and port of the address, ``override`` is a header's value; None is free."""
-
-    origin: str | None = None
-    override: str | None = None
 
 
 class AuthFactory(Protocol):

@@ -1,10 +1,8 @@
-"""The response accumulator: what one attempt has given so far, its items, its text, its end."""
+"""The response accumulator: the items and the text of one attempt, and its end."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
-
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from codex_nb.responses import events as ev
 
@@ -15,155 +13,67 @@ if TYPE_CHECKING:
 JsonObject = dict[str, Any]
 
 
-class _Item(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    id: str | None = None
-    status: str | None = None
-
-
-class MessageItem(_Item):
-    """A message; ``text`` joins its texts, ``refusal`` what the model declined with."""
-
-    type: Literal["message"]
-    role: str = "assistant"
-    content: tuple[JsonObject, ...] = ()
-    phase: str | None = None
-
-    @property
-    def text(self) -> str:
-        """All text parts in order."""
-        return _joined(self.content, "output_text", "text")
-
-    @property
-    def refusal(self) -> str:
-        """All refusal parts in order."""
-        return _joined(self.content, "refusal", "refusal")
-
-
-class ReasoningItem(_Item):
-    """The model's reasoning: a readable summary, raw text from open models, and the sealed original."""
-
-    type: Literal["reasoning"]
-    summary: tuple[JsonObject, ...] = ()
-    content: tuple[JsonObject, ...] | None = None
-    encrypted_content: str | None = None
-
-    @property
-    def text(self) -> str:
-        """The summary's parts, or else the raw text's, joined by blank lines."""
-        parts = [part.get("text") for part in (*self.summary, *(self.content or ()))]
-        return "\n\n".join(text for text in parts if isinstance(text, str) and text)
-
-
-class FunctionCallItem(_Item):
-    """A call of a function tool; ``arguments`` is JSON text."""
-
-    type: Literal["function_call"]
-    name: str
-    call_id: str
-    arguments: str = ""
-    namespace: str | None = None
-
-
-class CustomToolCallItem(_Item):
-    """A call of a custom tool; ``input`` is free text."""
-
-    type: Literal["custom_tool_call"]
-    name: str
-    call_id: str
-    input: str = ""
-
-
-class UnknownItem(_Item):
-    """Any other item, for the server's own tools and for what is yet to come."""
-
-    type: str
-
-
-Item = MessageItem | ReasoningItem | FunctionCallItem | CustomToolCallItem | UnknownItem
-_KNOWN: TypeAdapter[MessageItem | ReasoningItem | FunctionCallItem | CustomToolCallItem] = TypeAdapter(
-    Annotated[
-        MessageItem | ReasoningItem | FunctionCallItem | CustomToolCallItem, Field(discriminator="type")
-    ]
-)
-
-
-def parse_item(item: JsonObject) -> Item:
-    """Give the typed view of an item; one that is unknown or malformed is an UnknownItem."""
-    try:
-        return _KNOWN.validate_python(item)
-    except ValidationError:
-        return UnknownItem.model_construct(**{"type": "unknown", **item})
-
-
-def message_text(items: Iterable[JsonObject]) -> str:
-    """Join the text of all assistant messages; a refusal is text as well, for it is what the model answered."""
-    return "".join(_message_text(item) for item in items)
-
-
-def _message_text(item: JsonObject) -> str:
-    view = parse_item(item)
-    return (view.text or view.refusal) if isinstance(view, MessageItem) else ""
-
-
 def is_client_tool_call(item: JsonObject) -> bool:
-    """Tell whether the item is a call that the client must answer before the conversation can go on."""
+    """Whether the item is a tool call whose output the client must send next."""
     return item.get("type") in {"function_call", "custom_tool_call"} and isinstance(item.get("call_id"), str)
 
 
-def _joined(parts: Sequence[JsonObject], kind: str, key: str) -> str:
-    texts = (part.get(key) for part in parts if part.get("type") == kind)
-    return "".join(text for text in texts if isinstance(text, str))
+def _message_text(item: JsonObject) -> str:
+    """Return the text of an assistant's message; a refusal is text as well, for it is what the model answered."""
+    if item.get("type") != "message" or not isinstance(item.get("content"), list):
+        return ""
+    parts = [part for part in item["content"] if isinstance(part, dict)]
+    text = "".join(_text_of(part, "text") for part in parts if part.get("type") == "output_text")
+    return text or "".join(_text_of(part, "refusal") for part in parts if part.get("type") == "refusal")
 
 
-def merged_items(told: Sequence[JsonObject], done: Sequence[JsonObject]) -> list[JsonObject]:
-    """Bring together the terminal response's items and those that were done before, each told once.
+def merge_items(final: Sequence[JsonObject], done: Sequence[JsonObject]) -> list[JsonObject]:
+    """Merge the terminal response's items (``final``) with those that were done before, each item once.
 
-    An item told twice in the same words is the done one, which was seen already and may hold the sealed reasoning; in
-    different words, the last word counts. What the terminal response forgot keeps its place among the done ones.
+    Of two equal copies the done one is kept, which was seen already and may hold the encrypted reasoning; of two that
+    differ, the final one. An item that the terminal response lacks keeps its place among the done ones.
     """
-    partner = _partners(told, done)
+    matches = _match_items(final, done)
     chosen = [
-        item if at not in partner or _says_the_same(item, told[partner[at]]) else told[partner[at]]
+        item if at not in matches or _is_same_item(item, final[matches[at]]) else final[matches[at]]
         for at, item in enumerate(done)
     ]
-    if len(partner) < len(done):
-        return [*chosen, *(item for n, item in enumerate(told) if n not in partner.values())]
-    by_place = {n: chosen[at] for at, n in partner.items()}
-    return [by_place.get(n, item) for n, item in enumerate(told)]
+    if len(matches) < len(done):
+        return [*chosen, *(item for n, item in enumerate(final) if n not in matches.values())]
+    by_place = {n: chosen[at] for at, n in matches.items()}
+    return [by_place.get(n, item) for n, item in enumerate(final)]
 
 
-def _partners(told: Sequence[JsonObject], done: Sequence[JsonObject]) -> dict[int, int]:
-    """Find for the places of ``done`` the places of ``told``: by id, by call, at last by kind and order."""
-    partner: dict[int, int] = {}
+def _match_items(final: Sequence[JsonObject], done: Sequence[JsonObject]) -> dict[int, int]:
+    """Match indexes of ``done`` to indexes of ``final``: by id, by call id, last by type and order."""
+    matches: dict[int, int] = {}
     for key in ("id", "call_id", "type"):
         for at, item in enumerate(done):
             value = item.get(key)
-            if at in partner or value is None:
+            if at in matches or value is None:
                 continue
-            taken = set(partner.values())
+            taken = set(matches.values())
             place = next(
-                (n for n, other in enumerate(told) if n not in taken and other.get(key) == value), None
+                (n for n, other in enumerate(final) if n not in taken and other.get(key) == value), None
             )
             if place is not None:
-                partner[at] = place
-    return partner
+                matches[at] = place
+    return matches
 
 
-_UNSAID = {"id", "status", "encrypted_content"}
+_IGNORED_KEYS = {"id", "status", "encrypted_content"}
 
 
-def _says_the_same(one: JsonObject, other: JsonObject) -> bool:
-    return all(one.get(key) == other.get(key) for key in (one.keys() | other.keys()) - _UNSAID)
+def _is_same_item(one: JsonObject, other: JsonObject) -> bool:
+    return all(one.get(key) == other.get(key) for key in (one.keys() | other.keys()) - _IGNORED_KEYS)
 
 
 def unfinished_message(
     begun: JsonObject | None, texts: Mapping[tuple[str, int], Sequence[str]]
 ) -> JsonObject | None:
-    """Put a message together that never became complete; None for other items.
+    """Build the message that an interrupted item has got so far; None for other items.
 
-    Half a call must not run, and half a reasoning is worth nothing to the model.
+    A partial call must not run, and partial reasoning is of no use to the model.
     """
     parts: list[JsonObject] = []
     for kind, number in sorted(texts, key=lambda part: part[1]):
@@ -207,7 +117,7 @@ class ResponseAccumulator:
         return ResponseAccumulator(self.completed_items, turn_state=self.turn_state)
 
     def apply(self, event: ServerEventT) -> ServerEventT:
-        """Take one event; give it back with its ``item_id`` resolved to the item's one key."""
+        """Take one event; return it with its ``item_id`` resolved to the item's one key."""
         self.events_seen += 1
         match event:
             case ev.Delta():
@@ -246,18 +156,18 @@ class ResponseAccumulator:
         return tuple(key for key in self._texts if key not in self._done)
 
     def finished(self) -> ev.ResponseFinished:
-        """Give the answer: after a terminal event, or after a cut that left calls to be answered."""
+        """Return the answer: after a terminal event, or after a cut that left calls to be answered."""
         response = {} if self._terminal is None else self._terminal.response
         is_short = isinstance(self._terminal, ev.ResponseIncomplete) or response.get("status") == "incomplete"
         items = (*self.carried, *self._final_items(response))
-        usage, end_turn = response.get("usage"), response.get("end_turn")
+        end_turn = response.get("end_turn")
         return ev.ResponseFinished(
             response_id=self._envelope.get("id", ""),
             status="incomplete" if is_short else "completed",
             incomplete_reason=_text_of(response.get("incomplete_details"), "reason") or None,
             items=items,
-            text=message_text(items),
-            usage=usage if isinstance(usage, dict) else None,
+            text="".join(map(_message_text, items)),
+            usage=ev.Usage.parse(response.get("usage")),
             model=self._envelope.get("model", ""),
             request_id=self.request_id,
             end_turn=end_turn if isinstance(end_turn, bool) else None,
@@ -266,10 +176,10 @@ class ResponseAccumulator:
 
     def _final_items(self, response: JsonObject) -> list[JsonObject]:
         output = response.get("output")
-        told = [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
+        final = [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
         done = _in_order(self._done.values())
-        if told or self._terminal is None:
-            return merged_items(told, done)
+        if final or self._terminal is None:
+            return merge_items(final, done)
         left = [unfinished_message(self._begun.get(key), self._texts[key]) for key in self.unfinished_keys]
         return [*done, *(item for item in left if item is not None)]
 
@@ -331,7 +241,7 @@ class ResponseAccumulator:
 
 
 def _in_order(done: Iterable[tuple[int | None, JsonObject]]) -> list[JsonObject]:
-    """Sort by output index where all have one; otherwise the order of arrival stands."""
+    """Sort by output index where all have one, else keep the order of arrival."""
     placed: list[tuple[int, JsonObject]] = []
     arrived: list[JsonObject] = []
     for index, item in done:

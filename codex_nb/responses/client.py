@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Protocol
-from urllib.parse import urlsplit, urlunsplit
+from typing import TYPE_CHECKING
 
 from codex_nb.errors import BackendOverloaded, CodexError, ModelUnavailable, RateLimited, StreamInterrupted
-from codex_nb.http import REQUEST_ERRORS, backoff, httpx
+from codex_nb.http import REQUEST_ERRORS, Throttle, backoff, httpx
 from codex_nb.responses import events as ev
 from codex_nb.responses.accumulator import ResponseAccumulator
 from codex_nb.responses.errors import event_error, request_id_of, transport_error
@@ -22,11 +21,11 @@ from codex_nb.responses.limits import parse_event as parse_limits_event
 from codex_nb.responses.models import get_json
 from codex_nb.responses.request import request_body, request_headers
 from codex_nb.responses.stream import ResponseReader
-from codex_nb.responses.throttle import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
+    from codex_nb.http import Route
     from codex_nb.responses.models import ModelCatalog
     from codex_nb.responses.request import Backend, ResponsesRequest
 
@@ -150,18 +149,6 @@ WRITE_TIMEOUT_S = 60.0
 TURN_STATE_HEADER = "x-codex-turn-state"
 
 
-class Route(Protocol):
-    """Where the account's workspace lives: another origin, an override to name in a header."""
-
-    @property
-    def origin(self) -> str | None:
-        """The origin that replaces the backend's, None for the backend's own."""
-
-    @property
-    def override(self) -> str | None:
-        """The value of the routing header, None for no header."""
-
-
 class ResponsesClient:
     """Streams responses from one backend.
 
@@ -258,9 +245,9 @@ class ResponsesClient:
             case ev.ResponseFailed(response=failed):
                 raise event_error(failed, backend=self.backend, request_id=accumulator.request_id)
             case ev.ErrorEvent():
-                raise event_error(event.told, backend=self.backend, request_id=accumulator.request_id)
+                raise event_error(event.raw, backend=self.backend, request_id=accumulator.request_id)
             case ev.LimitsEvent():
-                limits = parse_limits_event(event.told)
+                limits = parse_limits_event(event.raw)
                 return None if limits is None else ev.LimitsSeen(limits)
             case _:
                 return accumulator.apply(event)
@@ -271,8 +258,7 @@ class ResponsesClient:
         headers = request_headers(request, self.backend)
         if self._route is not None:
             route = await self._route()
-            if route.origin is not None:
-                url = _moved(url, route.origin)
+            url = route.url(url)
             if route.override is not None:
                 headers["x-openai-account-routing-override"] = route.override
         try:
@@ -295,12 +281,6 @@ class ResponsesClient:
         return self._http.build_request(
             "POST", url, params=query, headers=headers, content=body, timeout=timeout
         )
-
-
-def _moved(url: str, origin: str) -> str:
-    """Give the same path at another origin."""
-    parts = urlsplit(origin)
-    return urlunsplit(urlsplit(url)._replace(scheme=parts.scheme, netloc=parts.netloc))
 
 
 async def fetch_usage(

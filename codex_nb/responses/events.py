@@ -1,4 +1,4 @@
-"""The events of a streamed response: the server's as a tagged union, ours beside them.
+"""The events of a streamed response: the server's as a tagged union, and those that the client adds.
 
 The server's are read tolerantly: an event that is not known, or that is known but malformed, passes through as
 :class:`UnknownEvent`, and fields that are not named here are kept (but for deltas). ``item_id`` is one key per visible
@@ -23,8 +23,8 @@ class _Event(BaseModel):
     type: str
 
     @property
-    def told(self) -> dict[str, Any]:
-        """The event as the server told it, fields that are not named here included."""
+    def raw(self) -> dict[str, Any]:
+        """The event as the server sent it, fields that are not named here included."""
         return {name: getattr(self, name) for name in self.model_fields_set} | (self.model_extra or {})
 
 
@@ -36,7 +36,7 @@ class ResponseCreated(_Event):
 
 
 class KeyedEvent(_Event):
-    """An event of one output item; ``item_id`` is the item's key, ``output_index`` its place when told."""
+    """An event of one output item; ``item_id`` is the item's key, ``output_index`` its place when known."""
 
     item_id: str = ""
     output_index: int | None = None
@@ -50,7 +50,7 @@ class OutputItemAdded(KeyedEvent):
 
 
 class OutputItemDone(KeyedEvent):
-    """An output item is complete, exactly as the server says; it wins over its deltas."""
+    """An output item is complete, exactly as the server sent it; it wins over its deltas."""
 
     type: Literal["response.output_item.done"]
     item: dict[str, Any]
@@ -171,11 +171,6 @@ class LimitsEvent(_Event):
 class UnknownEvent(_Event):
     """An event that needs no action here; ``raw`` is all of it."""
 
-    @property
-    def raw(self) -> dict[str, Any]:
-        """The event as it was received."""
-        return self.told
-
 
 class PassiveEvent(UnknownEvent):
     """A known event that only repeats or decorates what others carry; named so that it is read at full speed."""
@@ -237,7 +232,7 @@ TERMINAL_TYPES = frozenset(
 
 
 def parse_event(raw: bytes) -> ServerEvent | UnknownEvent | None:
-    """Read one event's data; None for what is not an event: ``[DONE]``, text, JSON without a type."""
+    """Parse one event's data; None for what is not an event: ``[DONE]``, text, JSON without a type."""
     try:
         return _KNOWN.validate_json(raw)
     except ValidationError:
@@ -245,7 +240,7 @@ def parse_event(raw: bytes) -> ServerEvent | UnknownEvent | None:
 
 
 def _parse_leniently(raw: bytes) -> ServerEvent | UnknownEvent | None:
-    """Read what the strict parser refused: bytes that are not UTF-8, half surrogate pairs, unknown or odd events."""
+    """Parse what the strict parser rejects: bytes that are not UTF-8, lone surrogates, unknown or odd events."""
     try:
         value = json.loads(raw.decode("utf-8", "replace"))
         if not isinstance(value, dict) or not isinstance(value.get("type"), str):
@@ -261,12 +256,49 @@ def _parse_leniently(raw: bytes) -> ServerEvent | UnknownEvent | None:
     return None
 
 
+@dataclass(frozen=True)
+class Usage:
+    """Tokens as the API counted them."""
+
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_output_tokens: int = 0
+    total_tokens: int = 0
+
+    @classmethod
+    def parse(cls, value: Any) -> Usage:
+        """Read the API's ``usage``; what is missing or no whole number counts as zero."""
+        return cls(
+            _count(value, "input_tokens"),
+            _count(value, "input_tokens_details", "cached_tokens"),
+            _count(value, "output_tokens"),
+            _count(value, "output_tokens_details", "reasoning_tokens"),
+            _count(value, "total_tokens"),
+        )
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.cached_input_tokens + other.cached_input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.reasoning_output_tokens + other.reasoning_output_tokens,
+            self.total_tokens + other.total_tokens,
+        )
+
+
+def _count(value: Any, *path: str) -> int:
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, int) else 0
+
+
 @dataclass(frozen=True, slots=True)
 class Retrying:
     """The request failed and is sent again after ``delay`` seconds, as attempt ``attempt`` of ``max_attempts``.
 
-    ``discarded`` are the ``item_id`` of items that had begun to show and never became complete: what was shown of
-    them will come again under another id, so a view takes it away.
+    ``discarded`` are the ``item_id`` of items that were shown in part and never became complete: they come again
+    under another id, so a view removes them.
     """
 
     attempt: int
@@ -278,18 +310,18 @@ class Retrying:
 
 @dataclass(frozen=True, slots=True)
 class LimitsSeen:
-    """The reply told how much of the plan is used."""
+    """The response says how much of the plan is used."""
 
     limits: RateLimits
 
 
 @dataclass(frozen=True, slots=True)
 class ResponseFinished:
-    """The end of a stream, and the answer in whole.
+    """The end of a stream, with the whole answer.
 
-    ``items`` are the output items as the server said them, those of interrupted attempts first; ``text`` is that of
+    ``items`` are the output items as the server sent them, those of interrupted attempts first; ``text`` is that of
     their messages. ``end_turn`` False asks for another request with these items in the history; ``turn_state`` goes
-    into the next request of the same turn. ``usage`` is the API's own object, None when it told nothing.
+    into the next request of the same turn. ``usage`` is zero when the server reports none.
     """
 
     response_id: str
@@ -297,7 +329,7 @@ class ResponseFinished:
     incomplete_reason: str | None = None
     items: tuple[dict[str, Any], ...] = ()
     text: str = ""
-    usage: dict[str, Any] | None = None
+    usage: Usage = Usage()
     model: str = ""
     request_id: str | None = None
     end_turn: bool | None = None

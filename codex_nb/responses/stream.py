@@ -405,11 +405,6 @@ class ResponseReader:
         await self._coalesced.aclose()
         await self._response.aclose()
 
-    def _parsed(self, chunk: list[ServerSentEvent]) -> list[ServerEvent | UnknownEvent]:
-        events = [event for sent in chunk if (event := parse_event(sent.raw)) is not None]
-        self._events_seen += len(events)
-        return events
-
     def _parse(self, sent: list[ServerSentEvent]) -> list[ServerEvent | UnknownEvent]:
         events = [event for each in sent if (event := parse_event(each.raw)) is not None]
         self._events_seen += len(events)

@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.files import replace_file
+from codex_nb.responses.events import Usage
 from codex_nb.session.compaction import account_digest
-from codex_nb.session.events import Answer, Notice, ReasoningDone, TextDone, ToolCall, TurnFinished, Usage
+from codex_nb.session.events import Answer, Notice, ReasoningDone, TextDone, ToolCall, TurnFinished
 from codex_nb.session.outbound import assistant_message, message_text, reasoning_text, user_message
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from codex_nb.labels import INCOMPLETE
+from codex_nb.responses.events import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -15,17 +16,6 @@ if TYPE_CHECKING:
 
 
 Status = Literal["completed", "incomplete", "failed", "cancelled"]
-
-
-@dataclass(frozen=True)
-class Usage:
-    """Tokens of a whole turn, summed over its steps, as the API counted them."""
-
-    input_tokens: int = 0
-    cached_input_tokens: int = 0
-    output_tokens: int = 0
-    reasoning_output_tokens: int = 0
-    total_tokens: int = 0
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from codex_nb.responses.events import (
     RefusalDelta,
     ResponseFinished,
     Retrying,
+    Usage,
 )
 from codex_nb.session.events import (
     Answer,
@@ -42,7 +43,6 @@ from codex_nb.session.events import (
     ToolFinished,
     ToolStarted,
     TurnFinished,
-    Usage,
 )
 from codex_nb.session.outbound import (
     Item,
@@ -454,7 +454,7 @@ class Turn:
         if finished is None:
             self._status, self._problem = "incomplete", "The response ended before the answer was complete."
             return []
-        self._usage = add_usage(self._usage, finished.usage)
+        self._usage += finished.usage
         if finished.status == "incomplete":
             self._status = "incomplete"
             self._problem = (
@@ -535,22 +535,3 @@ class Turn:
             request_id=self._last.request_id if self._last else None,
             billing=self.started.billing,
         )
-
-
-def add_usage(total: Usage, reported: dict[str, Any] | None) -> Usage:
-    """Add one response's usage, as the API reports it, to a total."""
-    if not reported:
-        return total
-
-    def count(value: object) -> int:
-        return value if isinstance(value, int) else 0
-
-    cached = (reported.get("input_tokens_details") or {}).get("cached_tokens")
-    reasoning = (reported.get("output_tokens_details") or {}).get("reasoning_tokens")
-    return Usage(
-        total.input_tokens + count(reported.get("input_tokens")),
-        total.cached_input_tokens + count(cached),
-        total.output_tokens + count(reported.get("output_tokens")),
-        total.reasoning_output_tokens + count(reasoning),
-        total.total_tokens + count(reported.get("total_tokens")),
-    )

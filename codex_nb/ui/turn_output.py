@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from codex_nb.rendering import answer_output as document
-    from codex_nb.session.events import Answer, RetryScheduled, TurnStarted, Usage
+    from codex_nb.responses.events import Usage
+    from codex_nb.session.events import Answer, RetryScheduled, TurnStarted
     from codex_nb.session.state import Part
 
 NEVER_RAN: frozenset[Phase] = frozenset({"rejected", "unanswered", "abandoned"})

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from codex_nb.auth.workspace_routing import Route, WorkspaceRouting, accounts_url
+from codex_nb.auth.workspace_routing import WorkspaceRouting, accounts_url
 from codex_nb.config.settings import Provider
 from codex_nb.errors import ApiError
+from codex_nb.http import Route
 from tests.auth.fakes import BACKEND, Service, write_login
 
 if TYPE_CHECKING:

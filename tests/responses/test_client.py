@@ -6,7 +6,7 @@ import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator, Generator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from codex_nb.errors import (
     SignInRequired,
     StreamInterrupted,
 )
-from codex_nb.http import httpx, open_http
+from codex_nb.http import Route, httpx, open_http
 from codex_nb.responses.client import ResponsesClient, RetryPolicy
 from codex_nb.responses.events import (
     LimitsSeen,
@@ -29,6 +29,7 @@ from codex_nb.responses.events import (
     ResponseFinished,
     Retrying,
     UnknownEvent,
+    Usage,
 )
 from codex_nb.responses.limits import RateLimits, Window
 from codex_nb.responses.models import ModelCatalog
@@ -98,7 +99,7 @@ async def test_an_answer_ends_in_one_event_that_holds_all_of_it() -> None:
         status="completed",
         items=(REASONING, message("Hello.")),
         text="Hello.",
-        usage=USAGE,
+        usage=Usage.parse(USAGE),
         model="gpt-5.5",
         request_id="req_1",
         turn_state="st_1",
@@ -303,7 +304,11 @@ async def test_a_cut_after_a_complete_call_is_the_end_of_the_step() -> None:
     first = stream_of(created(), done(REASONING, 0), added(CALL, 1), done(CALL, 1), httpx.ReadError("reset"))
     outcome = await outcome_of([first])
     assert outcome.finished.items == (REASONING, CALL)
-    assert (outcome.finished.status, outcome.finished.usage, len(outcome.requests)) == ("completed", None, 1)
+    assert (outcome.finished.status, outcome.finished.usage, len(outcome.requests)) == (
+        "completed",
+        Usage(),
+        1,
+    )
 
 
 @pytest.mark.parametrize("reply", [OVERLOADED, httpx.ConnectError("no")], ids=["503", "refused"])
@@ -404,15 +409,9 @@ async def test_an_error_holds_neither_the_request_nor_its_signature() -> None:
     assert "token" not in repr(outcome.error)
 
 
-@dataclass
-class Here:
-    origin: str | None
-    override: str | None
-
-
 async def test_a_workspace_of_its_own_is_where_the_request_goes() -> None:
-    async def route() -> Here:
-        return Here("https://eu.example.test", "us_cr")
+    async def route() -> Route:
+        return Route("https://eu.example.test", "us_cr")
 
     outcome = await outcome_of([stream_of(*answer())], route=route)
     assert str(outcome.requests[0].url) == "https://eu.example.test/backend-api/codex/responses"
@@ -420,8 +419,8 @@ async def test_a_workspace_of_its_own_is_where_the_request_goes() -> None:
 
 
 async def test_without_constraint_the_request_goes_to_the_backend() -> None:
-    async def route() -> Here:
-        return Here(None, None)
+    async def route() -> Route:
+        return Route(None, None)
 
     outcome = await outcome_of([stream_of(*answer())], route=route)
     assert str(outcome.requests[0].url) == CHATGPT.responses_url

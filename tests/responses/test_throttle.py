@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 
 from codex_nb.errors import BackendOverloaded, RateLimited
-from codex_nb.http import httpx, open_http
+from codex_nb.http import Throttle, httpx, open_http
 from codex_nb.responses.client import ResponsesClient
 from codex_nb.responses.events import Retrying
-from codex_nb.responses.throttle import Throttle
 from tests.responses.conversations import answer, failed
 from tests.responses.fakes import CHATGPT, REQUEST, SETTINGS, stream_of
 

@@ -15,7 +15,6 @@ import pytest
 from codex_nb.config.settings import load_settings
 from codex_nb.errors import RateLimited
 from codex_nb.http import httpx, open_http
-from codex_nb.responses.accumulator import FunctionCallItem, ReasoningItem, parse_item
 from codex_nb.responses.client import ResponsesClient
 from codex_nb.responses.events import OutputTextDelta, ResponseEvent, ResponseFinished
 from codex_nb.responses.models import ModelCatalog
@@ -85,7 +84,7 @@ class Thread:
         self.add(user(*content))
         for _ in range(MAX_STEPS):
             finished = await self.step()
-            calls = [item for item in map(parse_item, finished.items) if isinstance(item, FunctionCallItem)]
+            calls = [item for item in finished.items if item["type"] == "function_call"]
             if not calls:
                 return finished
             self.add(*map(answered, calls))
@@ -105,9 +104,9 @@ def user(*content: str | dict[str, Any]) -> dict[str, Any]:
     return {"type": "message", "role": "user", "content": parts}
 
 
-def answered(call: FunctionCallItem) -> dict[str, Any]:
-    result = FUNCTIONS[call.name](**json.loads(call.arguments))
-    return {"type": "function_call_output", "call_id": call.call_id, "output": str(result)}
+def answered(call: dict[str, Any]) -> dict[str, Any]:
+    result = FUNCTIONS[call["name"]](**json.loads(call["arguments"]))
+    return {"type": "function_call_output", "call_id": call["call_id"], "output": str(result)}
 
 
 @asynccontextmanager
@@ -160,8 +159,8 @@ async def test_a_call_that_only_the_terminal_response_tells_is_whole(
 ) -> None:
     async with thread_with(servers["open responses"], tmp_path) as thread:
         thread.add(user("please add 2 and 3"))
-        [call] = map(parse_item, (await thread.step()).items)
-        assert isinstance(call, FunctionCallItem)
+        [call] = (await thread.step()).items
+        assert call["type"] == "function_call"
         assert answered(call)["output"] == "5"
 
 
@@ -204,9 +203,12 @@ async def test_reasoning_comes_along_and_goes_back(
 ) -> None:
     async with thread_with(servers[name], tmp_path) as thread:
         finished = await thread.turn("think")
-        reasoning = parse_item(finished.items[0])
-        assert isinstance(reasoning, ReasoningItem)
-        assert (reasoning.text, finished.text) == ("Let me see.", "After thought.")
+        reasoning = finished.items[0]
+        assert reasoning["type"] == "reasoning"
+        assert (
+            "".join(part["text"] for part in reasoning["summary"] or reasoning["content"]),
+            finished.text,
+        ) == ("Let me see.", "After thought.")
         assert finished.items[0] in thread.request.input
 
 

@@ -18,6 +18,7 @@ from codex_nb.responses.events import (
     OutputTextDelta,
     ResponseEvent,
     ResponseFinished,
+    Usage,
 )
 from codex_nb.responses.request import ResponsesRequest
 from codex_nb.session.events import TurnEvent, TurnFinished, TurnStarted
@@ -86,7 +87,12 @@ def delta(text: str, item_id: str = "msg_1") -> OutputTextDelta:
 
 
 def finished(*items: Item, **more: Any) -> ResponseFinished:
-    settled = {"response_id": "resp_1", "status": "completed", "items": items, "usage": USAGE} | more
+    settled = {
+        "response_id": "resp_1",
+        "status": "completed",
+        "items": items,
+        "usage": Usage.parse(USAGE),
+    } | more
     return ResponseFinished(**{"model": "gpt-test", "request_id": "req_1"} | settled)
 
 

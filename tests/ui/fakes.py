@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from codex_nb.rendering.incremental import CONTINUED
-from codex_nb.session.events import Answer, TurnFinished, TurnStarted, Usage
+from codex_nb.responses.events import Usage
+from codex_nb.session.events import Answer, TurnFinished, TurnStarted
 
 STARTED = TurnStarted("turn", "main", "gpt-5.2-codex", "medium", "ada@example.com", "plus", "chatgpt")
 
