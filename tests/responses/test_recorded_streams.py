@@ -8,6 +8,7 @@ import pytest
 
 from codex_nb.errors import BackendOverloaded, QuotaExceeded
 from codex_nb.http import httpx
+from codex_nb.responses.events import Usage
 from tests.responses.corpus import Recording, needs_corpus, recordings
 from tests.responses.fakes import EVENT_STREAM, Chunks, Outcome, outcome_of
 
@@ -49,7 +50,7 @@ async def test_a_recording_gives_the_references_answer(recording: Recording, siz
     assert [item["type"] for item in finished.items] == expected["output_item_types"]
     assert calls_of(finished.items, expected["tool_calls"]) == expected["tool_calls"]
     assert finished.text == (expected["output_text"] or "".join(expected["refusals"]))
-    assert numbers(finished.usage) == numbers(expected["usage"])
+    assert finished.usage == counted(expected["usage"] or {})
 
 
 def calls_of(items: tuple[Told, ...], like: list[Told]) -> list[Told]:
@@ -58,13 +59,18 @@ def calls_of(items: tuple[Told, ...], like: list[Told]) -> list[Told]:
     return [{key: call.get(key) for key in keys} for call, keys in zip(calls, like, strict=True)]
 
 
-def numbers(usage: Told | None) -> dict[str, int]:
-    """Give every counter that is not zero, by its path."""
-    found = {}
-    for key, value in (usage or {}).items():
-        inner = value if isinstance(value, dict) else {"": value}
-        found.update({f"{key}.{name}": number for name, number in inner.items() if number})
-    return found
+def counted(usage: Told) -> Usage:
+    """Give the reference's counters as ours."""
+    cached = (usage.get("input_tokens_details") or {}).get("cached_tokens")
+    reasoning = (usage.get("output_tokens_details") or {}).get("reasoning_tokens")
+    counters = (
+        usage.get("input_tokens"),
+        cached,
+        usage.get("output_tokens"),
+        reasoning,
+        usage.get("total_tokens"),
+    )
+    return Usage(*(counter or 0 for counter in counters))
 
 
 @pytest.mark.parametrize("name", OURS_TEXT)
