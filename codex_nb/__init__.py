@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         UsageLimitReached,
     )
     from codex_nb.magics.options import OptionError
+    from codex_nb.responses.events import Usage
     from codex_nb.session.batch import Executor
     from codex_nb.session.events import (
         Answer,
@@ -67,7 +68,6 @@ if TYPE_CHECKING:
         TurnEvent,
         TurnFinished,
         TurnStarted,
-        Usage,
     )
     from codex_nb.session.structured_output import SchemaError
     from codex_nb.tools.base import Tool
