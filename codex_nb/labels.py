@@ -1,4 +1,4 @@
-"""Labels that several screens share: plans and billing, phases of a tool call, help of options and subcommands."""
+"""Labels that several screens share: login methods, plans and billing, the end of a turn, phases of a tool call."""
 
 from __future__ import annotations
 

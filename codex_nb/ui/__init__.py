@@ -1,1 +1,1 @@
-"""What a person sees and touches: the transcript of a turn, sign-in, the account, and every word they read."""
+"""The user interface: the transcript of a turn, the sign-in and the account, as widget, HTML and text."""

@@ -108,7 +108,7 @@ class LiveOutput:
             self._comm.send(message)
 
     def redraw(self) -> None:
-        """Send everything anew."""
+        """Send everything again."""
         if self.ready and not self.is_closed:
             location = {"model_id": self.model_id, "is_captured": self._location is not Location.CELL}
             self._comm.send(self._full_message() | location)

@@ -1,4 +1,4 @@
-// An approval: the full code stands above it; it can be changed, approved or rejected with a word.
+// An approval: the full code stands above it; it can be changed, approved or rejected with a reason.
 
 function approvalForm(view, section, request) {
   const form = element("form", "codex-approval");

@@ -26,7 +26,7 @@ const OPERATIONS = {
     if (operation.folded) section.node.open = false; // as when the turn has ended: the page does not jump then
   },
   ask(view, operation, section) {
-    section.node.open = true; // the code that is asked about stands there
+    section.node.open = true; // it shows the code that is asked about
     section.form = approvalForm(view, section, operation.request);
     section.node.append(section.form);
     view.announce(operation.request.asks);
@@ -129,7 +129,7 @@ function runClock(view) {
   return () => clearInterval(timer);
 }
 
-const END = ".codex-footer, .codex-error"; // what stands at the end of a turn, and nowhere else
+const END = ".codex-footer, .codex-error"; // only the end of a turn has these
 
 function enhanceAnswer(widget, area, message) {
   // The end of the answer is dressed by the segment that it belongs to: only that one knows the time and the offers.

@@ -195,7 +195,7 @@ function dismissWithArea(widget, area, row) {
   watcher.observe(area, { childList: true, subtree: true });
 }
 
-// What stands in no output of the document cannot be updated by the kernel: it must know, and whether we can.
+// The kernel cannot update a widget outside the document's outputs: tell it, and whether the front end can.
 async function reportCaptured(widget, message) {
   const isUsual = !notebookOf(widget.model) || outputsShowing(widget.model, message.model_id).length;
   if (widget.outputWidgets || (isUsual && !message.is_captured)) return;
@@ -205,7 +205,7 @@ async function reportCaptured(widget, message) {
   widget.send({ kind: "captured", within_reach: isWithinReach });
 }
 
-// A bundle that has been put may be put anew: it is found by the output that holds it.
+// A bundle may be replaced again: it is found by the output that shows it.
 async function replaceByBundle(widget, message) {
   widget.outputWidgets ??= await outputWidgets(widget.model);
   const shown = outputsShowing(widget.model, message.model_id, widget.outputWidgets);
