@@ -5,21 +5,19 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import os
 import re
-import tempfile
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from difflib import get_close_matches
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from codex_nb.config.settings import EFFORTS, ULTRA
 from codex_nb.errors import AuthError, CodexError, ConfigError, ModelUnavailable
+from codex_nb.files import replace_file
 from codex_nb.http import httpx, request_json
 from codex_nb.rendering.visible import visible_line
 from codex_nb.responses.errors import response_error, transport_error, unreadable_response
@@ -27,6 +25,7 @@ from codex_nb.responses.request import CONTRACT_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
 
     from codex_nb.responses.request import Backend
 
@@ -303,8 +302,10 @@ class ModelCache:
         lists = self._lists()
         lists[_digest(key)] = asdict(cached)
         newest = sorted(lists.items(), key=lambda entry: _fetched_at(entry[1]), reverse=True)[:MAX_LISTS]
+        if not self._path.parent.is_dir():
+            return
         with suppress(OSError):
-            _replace(self._path, json.dumps({"lists": dict(newest)}).encode())
+            replace_file(self._path, json.dumps({"lists": dict(newest)}).encode(), flush=False)
 
     def _lists(self) -> dict[str, Any]:
         body = _read_json(self._path)
@@ -367,18 +368,6 @@ def _modified(path: Path) -> float:
 
 def _digest(key: tuple[str, str]) -> str:
     return hashlib.sha256("\n".join(key).encode()).hexdigest()
-
-
-def _replace(path: Path, data: bytes) -> None:
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 __all__ = ["Model", "ModelCatalog", "nearest"]

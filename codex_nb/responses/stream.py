@@ -224,20 +224,20 @@ class IdleTimeout:
             self._task.cancel()
 
 
-COALESCE_S = 0.045  # less than a frame: nothing is seen later for it
-LONG_REST_S = 0.12  # for a rush, which nobody can follow word by word: it is shown eight times a second
+COALESCE_S = 0.045  # under three frames at 60 Hz, so the delay is not visible
+LONG_COALESCE_S = 0.12  # for a very fast stream, which is shown eight times a second
 FAST_RATE = 350  # pieces a second
-EAGER_GULPS = 2  # so many, each within a rest of the one before, show that words are coming fast
-MAX_CHUNK = 32 * 1024  # bytes in one gulp: that is no writing any more, and not to be held up
-MOST_AHEAD = 256 * 1024  # bytes that may lie here untaken
+EAGER_BATCHES = 2  # so many in a row, each within COALESCE_S of the one before, show a fast stream
+MAX_CHUNK = 32 * 1024  # bytes in one batch; more is bulk data, which is not delayed
+MAX_BUFFERED = 256 * 1024  # bytes that may wait to be taken
 
 
 class CoalescingReader:
-    """What has arrived of a stream, in one piece for each look.
+    """Reads a stream ahead and returns what has arrived in batches.
 
-    A task of its own reads ahead. Once words come fast, it rests after the first piece that follows a gulp, and hands
-    that one on with all that have come meanwhile, or alone a little later. The first words of a stream, and of what
-    follows a pause, are handed on as they come. Close it: the task ends then.
+    A task of its own reads. Once chunks arrive fast, it sleeps after the first chunk of a batch, and hands that one on
+    with all that arrive meanwhile, or alone a little later. The first chunks of a stream, and those after a pause, are
+    handed on as they arrive. ``aclose`` ends the task.
     """
 
     def __init__(
@@ -253,7 +253,7 @@ class CoalescingReader:
         self._reader: asyncio.Task[None] | None = None
         self._arrived: list[bytes] = []
         self._size = 0
-        self._pieces = self._taken = 0  # of the last gulp: its pieces, its bytes
+        self._pieces = self._taken = 0  # of the last batch: its chunks, its bytes
         self._taken_at = -math.inf
         self._is_due = False  # what has arrived is to be taken, or the end has come
         self._is_over = False
@@ -299,24 +299,26 @@ class CoalescingReader:
     async def _read_on(self) -> None:
         quick, has_rested, rest = 0, False, COALESCE_S
         async for chunk in self._chunks:
-            begins_a_gulp = not self._arrived  # all before is taken, so this reader has had to wait
+            begins_a_batch = not self._arrived  # all before is taken, so this reader has had to wait
             self._arrived.append(chunk)
             self._size += len(chunk)
-            if begins_a_gulp and not has_rested:
+            if begins_a_batch and not has_rested:
                 quick = quick + 1 if self._clock() - self._taken_at < COALESCE_S else 0
-            has_rested = begins_a_gulp and not has_rested and quick > EAGER_GULPS and self._taken < MAX_CHUNK
+            has_rested = (
+                begins_a_batch and not has_rested and quick > EAGER_BATCHES and self._taken < MAX_CHUNK
+            )
             if has_rested:
-                rest = LONG_REST_S if self._pieces > FAST_RATE * rest else COALESCE_S
+                rest = LONG_COALESCE_S if self._pieces > FAST_RATE * rest else COALESCE_S
                 self._hand_on_later(1.25 * rest)
                 await self._sleep(rest)
             else:
                 self._hand_on()
-            if self._size > MOST_AHEAD:
+            if self._size > MAX_BUFFERED:
                 self._room = asyncio.get_running_loop().create_future()
                 await self._room
 
     def _take(self) -> bytes:
-        gulp = b"".join(self._arrived)
+        batch = b"".join(self._arrived)
         self._pieces = len(self._arrived)
         self._arrived.clear()
         self._taken, self._taken_at, self._size = self._size, self._clock(), 0
@@ -326,7 +328,7 @@ class CoalescingReader:
             self._alarm = None
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
-        return gulp
+        return batch
 
     def _hand_on(self) -> None:
         self._is_due = True

@@ -1,4 +1,4 @@
-"""A stream read in gulps: fewer reads and fewer pieces, the same bytes, and a sender that is never held up."""
+"""A stream read in batches: fewer reads and fewer pieces, the same bytes, and a sender that is never held up."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from codex_nb.responses.stream import COALESCE_S, EAGER_GULPS, LONG_REST_S, MOST_AHEAD, CoalescingReader
+from codex_nb.responses.stream import (
+    COALESCE_S,
+    EAGER_BATCHES,
+    LONG_COALESCE_S,
+    MAX_BUFFERED,
+    CoalescingReader,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -58,27 +64,27 @@ class Connection:
 async def read(connection: Connection) -> list[bytes]:
     async with aclosing(
         CoalescingReader(connection.chunks(), clock=connection.clock, sleep=connection.sleep)
-    ) as gulps:
-        return [gulp async for gulp in gulps]
+    ) as batches:
+        return [batch async for batch in batches]
 
 
-@pytest.mark.parametrize(("pace_s", "rest_s"), [(0.01, COALESCE_S), (0.002, LONG_REST_S)])
+@pytest.mark.parametrize(("pace_s", "rest_s"), [(0.01, COALESCE_S), (0.002, LONG_COALESCE_S)])
 async def test_a_stream_of_words_costs_two_looks_and_one_piece_a_rest(pace_s: float, rest_s: float) -> None:
     connection = Connection(count=1_000, pace_s=pace_s)
 
-    gulps = await read(connection)
+    batches = await read(connection)
 
     rests = 1_000 * pace_s / rest_s
-    assert b"".join(gulps) == b"x" * 1_000
-    assert len(gulps) <= rests + EAGER_GULPS + 3
-    assert connection.looks <= 2 * rests + EAGER_GULPS + 3
+    assert b"".join(batches) == b"x" * 1_000
+    assert len(batches) <= rests + EAGER_BATCHES + 3
+    assert connection.looks <= 2 * rests + EAGER_BATCHES + 3
     assert set(connection.rests[1:]) == {rest_s}
 
 
 async def test_the_first_words_wait_for_nothing() -> None:
-    connection = Connection(count=EAGER_GULPS, pace_s=0.01)
+    connection = Connection(count=EAGER_BATCHES, pace_s=0.01)
 
-    assert await read(connection) == [b"x"] * EAGER_GULPS
+    assert await read(connection) == [b"x"] * EAGER_BATCHES
     assert connection.rests == []
 
 
@@ -99,17 +105,17 @@ async def test_what_lies_there_already_is_taken_whole_and_without_a_rest() -> No
 async def test_the_last_word_comes_although_nothing_follows() -> None:
     """The sender says a few words quickly and then nothing more, without ending."""
     heard: list[bytes] = []
-    words = Connection(count=EAGER_GULPS + 2, pace_s=0.01)
+    words = Connection(count=EAGER_BATCHES + 2, pace_s=0.01)
 
     async def chunks() -> AsyncIterator[bytes]:
         async for chunk in words.chunks():
             yield chunk
         await asyncio.Event().wait()
 
-    async with aclosing(CoalescingReader(chunks(), clock=words.clock, sleep=words.sleep)) as gulps:
+    async with aclosing(CoalescingReader(chunks(), clock=words.clock, sleep=words.sleep)) as batches:
         async with asyncio.timeout(60):
             while sum(map(len, heard)) < words.count:
-                heard.append(await anext(gulps))
+                heard.append(await anext(batches))
     assert (b"".join(heard), words.rests) == (b"x" * words.count, [COALESCE_S])
 
 
@@ -119,15 +125,15 @@ async def test_what_came_before_a_failure_is_told_before_it() -> None:
         yield b"two"
         raise ConnectionResetError
 
-    async with aclosing(CoalescingReader(chunks())) as gulps:
-        assert await anext(gulps) == b"one two"
+    async with aclosing(CoalescingReader(chunks())) as batches:
+        assert await anext(batches) == b"one two"
         for _ in range(2):
             with pytest.raises(ConnectionResetError):
-                await anext(gulps)
+                await anext(batches)
 
 
 async def test_nothing_is_read_ahead_beyond_a_bound_and_nothing_after_the_end() -> None:
-    size, given = MOST_AHEAD // 2, 0
+    size, given = MAX_BUFFERED // 2, 0
 
     async def chunks() -> AsyncIterator[bytes]:
         nonlocal given
@@ -136,8 +142,8 @@ async def test_nothing_is_read_ahead_beyond_a_bound_and_nothing_after_the_end() 
             yield b"x" * size
 
     others = asyncio.all_tasks()
-    async with aclosing(CoalescingReader(chunks())) as gulps:
-        assert len(await anext(gulps)) == 3 * size
+    async with aclosing(CoalescingReader(chunks())) as batches:
+        assert len(await anext(batches)) == 3 * size
         await asyncio.sleep(0)
         assert (given, len(asyncio.all_tasks() - others)) == (6, 1)
     await asyncio.sleep(0)
