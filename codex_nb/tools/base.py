@@ -7,9 +7,9 @@ import importlib
 import json
 import pkgutil
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
 from codex_nb.errors import InvalidArguments, UnknownTool
@@ -76,6 +76,16 @@ class ToolResult:
     ok: bool = True
 
 
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be blank")
+    return text
+
+
+# Not a pattern in the schema: servers that make grammars of schemas refuse most patterns.
+NotBlank = Annotated[str, AfterValidator(_not_blank)]
+
+
 class Arguments(BaseModel):
     """The arguments of a tool. Unknown ones are ignored, although the schema asks the model not to send any."""
 
@@ -120,8 +130,16 @@ class Tool(Generic[A]):
 
     @property
     def parameters(self) -> JsonObject:
-        """The JSON schema of the arguments."""
-        return arguments_schema(self.arguments)
+        """The JSON schema of the arguments, without references: not every server follows them."""
+        schema = arguments_schema(self.arguments)
+        definitions = schema.pop("$defs", {})
+
+        def inlined(part: JsonObject) -> JsonObject:
+            name = part.get("$ref", "").rpartition("/")[2]
+            return _without_heading(definitions[name]) if name else part
+
+        inlined_schema: JsonObject = json.loads(json.dumps(schema), object_hook=inlined)
+        return inlined_schema
 
     def spec(self) -> JsonObject:
         """Return the function tool as a request declares it."""
@@ -192,7 +210,11 @@ class _WithoutTitles(GenerateJsonSchema):
 def arguments_schema(model: type[BaseModel]) -> JsonObject:
     """Return a model's JSON schema without the titles that pydantic makes up."""
     schema = model.model_json_schema(schema_generator=_WithoutTitles)
-    return {"properties": {}} | {key: schema[key] for key in schema if key not in {"title", "description"}}
+    return {"properties": {}, **_without_heading(schema)}
+
+
+def _without_heading(schema: JsonObject) -> JsonObject:
+    return {key: value for key, value in schema.items() if key not in {"title", "description"}}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from codex_nb.errors import InvalidArguments
 from codex_nb.tools.approval import Approved, Effect
-from codex_nb.tools.base import Arguments, Ports, Tool, ToolResult
+from codex_nb.tools.base import Arguments, NotBlank, Ports, Tool, ToolResult
 
 UPDATE_PLAN = "update_plan"
 SHOWN = "Plan updated"  # the tool's whole result, as in the Codex CLI
@@ -49,7 +49,7 @@ class Plan:
 class PlannedStep(Arguments):
     """A step as the model sends it."""
 
-    step: str = Field(pattern=r"\S", description="The step, in one short line of plain text.")
+    step: NotBlank = Field(description="The step, in one short line of plain text.")
     status: StepStatus
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from codex_nb.tools.approval import Approved, Effect
-from codex_nb.tools.base import Arguments, Ports, Tool, ToolResult
+from codex_nb.tools.base import Arguments, NotBlank, Ports, Tool, ToolResult
 from codex_nb.tools.outputs import output_images, output_text, truncate
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ and to the point; print only what you need to know."""
 class RunPython(Arguments, extra="forbid"):
     """Code to run."""
 
-    code: str = Field(pattern=r"\S", description="Python source, as one notebook cell.")
+    code: NotBlank = Field(description="Python source, as one notebook cell.")
 
     def to_code(self) -> str:
         """Return the code."""

@@ -178,3 +178,17 @@ async def test_a_tool_is_offered_only_where_it_can_work() -> None:
         wanted = tool.parameters["properties"]
         result = await call_tool(tool, {key: value for key, value in sample.items() if key in wanted}, bare)
         assert not result.ok
+
+
+def test_schemas_use_only_what_every_server_understands() -> None:
+    for spec in builtin_tools().specs():
+        assert spec["parameters"]["additionalProperties"] is False
+        assert '"$ref"' not in json.dumps(spec)
+        assert "$defs" not in spec["parameters"]
+        assert all("pattern" not in each for each in spec["parameters"]["properties"].values())
+
+
+def test_every_builtin_tool_has_a_title_and_a_summary() -> None:
+    titles = {tool.name: tool.title for tool in builtin_tools()}
+    assert len(set(titles.values())) == len(titles) == 6
+    assert all(tool.summary.endswith(".") for tool in builtin_tools())
