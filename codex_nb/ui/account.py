@@ -33,7 +33,7 @@ BAR = 20  # characters
 ABSENCES = {
     "nobody": "Not signed in",
     "changed": "A different account is signed in",
-    "unusable": "The stored login cannot be used",
+    "unusable": "The stored credentials cannot be used",
 }
 BUTTONS = {
     "refresh": ("Refresh", "Fetch the account and its limits again"),

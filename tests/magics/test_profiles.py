@@ -9,7 +9,7 @@ import pytest
 from codex_nb.simulator import ADA, GRACE, Simulator
 from tests.magics.conftest import Notebook
 
-CHANGED = f"A different account is signed in: this session belongs to {ADA.email}, the stored login to {GRACE.email}."
+CHANGED = ("A different account is signed in", ADA.email, GRACE.email)
 WAY_ON = "Run %codex login, or %reload_ext codex_nb to continue with the account on disk."
 
 
@@ -83,7 +83,7 @@ def test_another_account_on_disk_is_one_line_and_nothing_is_sent(
     assert notebook.run("%%codex\nfirst").succeeded
     sim.write_login(codex_home, GRACE)
     ran = notebook.run(question)
-    assert CHANGED in (ran.error + ran.out)
+    assert [fact for fact in CHANGED if fact not in ran.error + ran.out] == []
     assert WAY_ON in (ran.error + ran.out + getattr(ran.failure, "hint", ""))
     assert asked_as(sim) == [ADA.account_id]
 
