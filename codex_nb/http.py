@@ -258,7 +258,7 @@ class Slot:
         self._throttle: Throttle | None = throttle
 
     def release(self, *, accepted: bool = False) -> None:
-        """Give the place to another request; ``accepted``: the reply has begun. A second call does nothing."""
+        """Return the place to another request; ``accepted``: the reply has begun. A second call does nothing."""
         throttle, self._throttle = self._throttle, None
         if throttle is not None:
             throttle.released(accepted=accepted)

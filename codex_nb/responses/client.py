@@ -35,7 +35,7 @@ LEVEL = 3
 
 @cache
 def zstd_compressor() -> Callable[[bytes], bytes] | None:
-    """Give the compressing function, None without the optional package ``zstandard``."""
+    """Return the compressing function, None without the optional package ``zstandard``."""
     if find_spec("zstandard") is None:
         return None
     compress: Callable[[bytes], bytes] = import_module("zstandard").ZstdCompressor(level=LEVEL).compress
@@ -74,7 +74,7 @@ class RetryPolicy:
         )
 
     def delay(self, failures: int, wanted: float | None, chance: float) -> float:
-        """Give the wait after that many failures: what the server wants, or doubling, blurred by ``chance`` in 0..1."""
+        """Return the wait after that many failures: what the server wants, or doubling, blurred by ``chance`` in 0..1."""
         if wanted is not None:
             return wanted
         return backoff(
@@ -101,7 +101,7 @@ class Attempts:
         self._after_events = 0
 
     def wait_after(self, error: CodexError, *, events_seen: int, chance: float) -> float | None:
-        """Give the seconds to wait before the request is repeated; None when it is not to be repeated."""
+        """Return the seconds to wait before the request is repeated; None when it is not to be repeated."""
         policy = self.policy
         self.failures += 1
         if events_seen:
@@ -120,14 +120,14 @@ class Attempts:
 
 
 def can_be_repeated(error: CodexError) -> bool:
-    """Tell whether the same request may succeed a moment later; a model at capacity needs more than a moment."""
+    """Return whether the same request may succeed a moment later; a model at capacity needs more than a moment."""
     if isinstance(error, BackendOverloaded):
         return not _is_at_capacity(error)
     return isinstance(error, RateLimited | StreamInterrupted) and error.retryable
 
 
 def holds_everyone(error: CodexError) -> bool:
-    """Tell whether no other request would fare better now."""
+    """Return whether no other request would fare better now."""
     return isinstance(error, RateLimited) or (isinstance(error, BackendOverloaded) and _is_at_capacity(error))
 
 
@@ -136,7 +136,7 @@ def _is_at_capacity(error: BackendOverloaded) -> bool:
 
 
 def wanted_wait(error: CodexError) -> float | None:
-    """Give the wait that the server asked for, in seconds."""
+    """Return the wait that the server asked for, in seconds."""
     return error.retry_after if isinstance(error, RateLimited | BackendOverloaded) else None
 
 

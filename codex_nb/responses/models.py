@@ -275,7 +275,7 @@ class CachedModels:
     fetched_at: float
 
     def age(self, now: float) -> float:
-        """Give the list's age in seconds; one from the future is as good as old."""
+        """Return the list's age in seconds; one from the future is as good as old."""
         return now - self.fetched_at if now >= self.fetched_at else float("inf")
 
 
@@ -290,7 +290,7 @@ class ModelCache:
         self._own: dict[str, CachedModels] = {}
 
     def read(self, key: tuple[str, str]) -> CachedModels | None:
-        """Give the newest list kept under the key."""
+        """Return the newest list kept under the key."""
         own, filed = self._own.get(_digest(key)), _cached(self._lists().get(_digest(key)))
         if own is None or filed is None:
             return own or filed
@@ -407,7 +407,7 @@ class ModelCatalog:
         self._failed_at = float("-inf")
 
     async def models(self, *, refresh: bool = False) -> tuple[Model, ...]:
-        """Give the models, best first, at most five minutes old; ``refresh`` asks anew.
+        """Return the models, best first, at most five minutes old; ``refresh`` asks anew.
 
         When the list cannot be had, an older one, or the one that comes with this program, is given; a login that is
         not accepted is an AuthError, an address to which it may not be sent a ConfigError, and a provider of its own
@@ -431,7 +431,7 @@ class ModelCatalog:
             return known.models if known is not None else self._last_resort()
 
     def cached(self) -> tuple[Model, ...]:
-        """Give what is known without asking anyone, however old."""
+        """Return what is known without asking anyone, however old."""
         known = self._remembered()
         return known.models if known is not None else self._last_resort()
 
@@ -533,7 +533,7 @@ class ModelCatalog:
 
 
 def nearest(slug: str, models: Iterable[Model]) -> tuple[str, ...]:
-    """Give up to three names that come nearest; the first ones of the list when none is near."""
+    """Return up to three names that come nearest; the first ones of the list when none is near."""
     names = [model.slug for model in models if model.is_listed]
     return tuple(get_close_matches(slug, names, n=3, cutoff=0.5) or names[:3])
 

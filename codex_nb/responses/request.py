@@ -201,7 +201,7 @@ def request_body(request: ResponsesRequest, backend: Backend) -> bytes:
 
 
 def request_headers(request: ResponsesRequest, backend: Backend) -> dict[str, str]:
-    """Give the headers of a request, without authorization."""
+    """Return the headers of a request, without authorization."""
     headers = {
         "accept": "text/event-stream",
         "accept-encoding": "identity",
@@ -224,7 +224,7 @@ def dump_json(value: Any) -> bytes:
 
 
 def _additional_tools(tools: tuple[dict[str, Any], ...]) -> dict[str, Any]:
-    """Give the tools as an input item, as lite models take them; its id follows from the tools and so is stable."""
+    """Return the tools as an input item, as lite models take them; its id follows from the tools and so is stable."""
     digest = hashlib.sha256(dump_json(tools)).hexdigest()[:32]
     namespace = {"type": "namespace", "name": "functions", "description": "", "tools": list(tools)}
     return {"type": "additional_tools", "id": f"at_{digest}", "role": "developer", "tools": [namespace]}

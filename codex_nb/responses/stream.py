@@ -51,7 +51,7 @@ class ServerSentEvent(NamedTuple):
 
 
 class EventStreamDecoder:
-    """Feeds on chunks and gives the events that they complete.
+    """Takes chunks and returns the events that they complete.
 
     ``retry`` is the reconnection time in milliseconds that the stream asked for last. Both methods raise
     EventTooLargeError as soon as an event exceeds the bound, before it is complete.
@@ -69,7 +69,7 @@ class EventStreamDecoder:
         self._start: bytes | None = b""
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
-        """Take the next bytes; give the events that became complete."""
+        """Take the next bytes; return the events that became complete."""
         if self._start is not None:
             chunk = self._without_byte_order_mark(chunk)
         if self._skip_newline and chunk:
@@ -95,7 +95,7 @@ class EventStreamDecoder:
         return events
 
     def unfinished(self) -> ServerSentEvent | None:
-        """Give the event that the stream ended in, without its blank line; the standard discards it.
+        """Return the event that the stream ended in, without its blank line; the standard discards it.
 
         Codex's own recordings end so, so the caller may look at it: complete JSON can be told from a cut.
         """
