@@ -74,7 +74,7 @@ class RetryPolicy:
         )
 
     def delay(self, failures: int, wanted: float | None, chance: float) -> float:
-        """Return the wait after that many failures: what the server wants, or doubling, blurred by ``chance`` in 0..1."""
+        """Return the wait after that many failures: what the server asks for, else the back-off."""
         if wanted is not None:
             return wanted
         return backoff(
