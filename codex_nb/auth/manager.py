@@ -159,10 +159,6 @@ class CredentialManager:
                 return self._credentials or await self._from_source(self._source)
             return await self._adopt(await self._reload())
 
-    async def recover(self, rejected: Credentials) -> Credentials | None:
-        """Find credentials that may do better than the rejected ones; None when nothing helps."""
-        return (await self.retry_after_401(rejected)).credentials
-
     async def retry_after_401(self, rejected: Credentials) -> RetryCredentials:
         """Reload, adopt what changed, else refresh once. Raises like :meth:`current`, and RefreshFailed."""
         async with self._gate:

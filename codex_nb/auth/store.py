@@ -95,7 +95,7 @@ class LoginLock:
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[AcquiredLock]:
-        """AcquiredLock the lock; raises RefreshFailed (transient) when it is not to be had."""
+        """Hold the lock; raises RefreshFailed (transient) when it is not to be had."""
         hold = AcquiredLock()
         deadline = time.monotonic() + self._timeout_s
         try:

@@ -207,7 +207,7 @@ async def test_a_request_begun_before_a_sign_in_is_not_repeated_as_the_new_accou
     before = await desk.manager.current()
     await desk.manager.save_login(AuthFile.model_validate({"auth_mode": "apikey", "OPENAI_API_KEY": KEY}))
     with pytest.raises(AccountChanged):
-        await desk.manager.recover(before)
+        await desk.manager.retry_after_401(before)
     assert (await desk.manager.current()).billing == "api_key"
 
 
@@ -277,7 +277,7 @@ async def test_recover_tells_when_nothing_helps(make_desk: Callable[..., LoginFi
     desk = make_desk()
     write_login(desk.home, {"auth_mode": "apikey", "OPENAI_API_KEY": KEY})
     rejected = await desk.manager.current()
-    assert await desk.manager.recover(rejected) is None
+    assert (await desk.manager.retry_after_401(rejected)).credentials is None
 
 
 async def test_peek_reads_nothing(make_desk: Callable[..., LoginFixture]) -> None:
