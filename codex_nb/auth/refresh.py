@@ -121,8 +121,8 @@ class Refreshed:
 class TokenRefresher(Protocol):
     """Spends refresh tokens."""
 
-    async def refresh(self, present: Snapshot, reason: str, hold: AcquiredLock) -> Refreshed | RefreshFailed:
-        """Refresh the login that the store holds under ``hold``; a refusal of the service is given back.
+    async def refresh(self, present: Snapshot, reason: str, lock: AcquiredLock) -> Refreshed | RefreshFailed:
+        """Refresh the login that the store holds under ``lock``; a refusal of the service is given back.
 
         Raises AccountChanged, SignInRequired or CredentialsUnreadable when the login is not to be overwritten.
         """
@@ -137,9 +137,9 @@ class DirectRefresher:
         self._clock = clock
         self._sleep = sleep
 
-    async def refresh(self, present: Snapshot, reason: str, hold: AcquiredLock) -> Refreshed | RefreshFailed:
+    async def refresh(self, present: Snapshot, reason: str, lock: AcquiredLock) -> Refreshed | RefreshFailed:
         """Spend, merge, save."""
-        del hold  # the caller's, until this is done
+        del lock  # the caller's, until this is done
         reply = await self._spend(present, reason)
         return reply if isinstance(reply, RefreshFailed) else await self._keep(present, reply)
 
@@ -249,11 +249,11 @@ class StoredCredentials:
 
         Raises RefreshFailed, AccountChanged, SignInRequired or CredentialsUnreadable.
         """
-        async with self.lock.held() as hold:
+        async with self.lock.held() as lock:
             present = same_login(seen, await self.read())
             if present.is_newer_than(seen):
                 return RefreshOutcome(present, token_used=False)
-            outcome = await self._refresher.refresh(present, reason, hold)
+            outcome = await self._refresher.refresh(present, reason, lock)
             if not isinstance(outcome, RefreshFailed):
                 if not outcome.is_saved:
                     self._unsaved = _Unsaved(outcome.snapshot, present.credentials.refresh_token)

@@ -101,14 +101,14 @@ class DetachedRefresher:
         self._store = store
         self._fallback = fallback
 
-    async def refresh(self, present: Snapshot, reason: str, hold: AcquiredLock) -> Refreshed | RefreshFailed:
+    async def refresh(self, present: Snapshot, reason: str, lock: AcquiredLock) -> Refreshed | RefreshFailed:
         """Start the process, give it the job and the lock, and read the login that it has saved."""
-        process = await self._launch(hold.descriptors)
+        process = await self._launch(lock.descriptors)
         if process is None:
-            return await self._fallback.refresh(present, reason, hold)
-        hold.is_inherited = True
+            return await self._fallback.refresh(present, reason, lock)
+        lock.is_inherited = True
         outcome = await _communicate(process, self._job(present, reason))
-        hold.is_inherited = False
+        lock.is_inherited = False
         return await self._result_of(present, outcome)
 
     def _job(self, present: Snapshot, reason: str) -> RefreshJob:

@@ -96,14 +96,14 @@ class LoginLock:
     @asynccontextmanager
     async def held(self) -> AsyncIterator[AcquiredLock]:
         """Hold the lock; raises RefreshFailed (transient) when it is not to be had."""
-        hold = AcquiredLock()
+        lock = AcquiredLock()
         deadline = time.monotonic() + self._timeout_s
         try:
             if self._home is not None:
-                await _take(self._home, hold, deadline)
-            yield hold
+                await _take(self._home, lock, deadline)
+            yield lock
         finally:
-            hold.release()
+            lock.release()
 
 
 def _open(home: Path, name: str, mode: int) -> int:
@@ -129,10 +129,10 @@ def not_writable(home: Path, error: OSError | None) -> RefreshFailed:
     )
 
 
-async def _take(home: Path, hold: AcquiredLock, deadline: float) -> None:
+async def _take(home: Path, lock: AcquiredLock, deadline: float) -> None:
     for name, mode in LOCK_FILES:
-        hold.descriptors.append(_open(home, name, mode))
-        await _acquire(hold.descriptors[-1], deadline, home / name)
+        lock.descriptors.append(_open(home, name, mode))
+        await _acquire(lock.descriptors[-1], deadline, home / name)
 
 
 async def _acquire(descriptor: int, deadline: float, path: Path) -> None:
