@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from codex_nb.config import __version__
 from codex_nb.errors import CodexError
 from codex_nb.labels import LOGIN_METHODS
-from codex_nb.rendering.visible import visible
+from codex_nb.rendering.visible import visible_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -168,7 +168,7 @@ def in_a_shell(text: str) -> str:
     >>> in_a_shell("Sign in with %codex login.")
     'Sign in with codex-nb login.'
     """
-    return visible(MAGIC.sub(_as_command, text))
+    return visible_text(MAGIC.sub(_as_command, text))
 
 
 def _as_command(magic: re.Match[str]) -> str:

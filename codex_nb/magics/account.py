@@ -12,7 +12,7 @@ from codex_nb.config.settings import profile_names
 from codex_nb.errors import AuthError, CodexError, CredentialsUnreadable, LoginFailed, SignInRequired
 from codex_nb.host.frontend import front_end
 from codex_nb.labels import LOGIN_METHODS
-from codex_nb.rendering.visible import visible
+from codex_nb.rendering.visible import visible_text
 from codex_nb.session.turn import needs_sign_in
 from codex_nb.ui.account import AccountStatus, AccountView
 from codex_nb.ui.login import LoginWidget
@@ -118,7 +118,7 @@ class LoginPrompt:
         return widget
 
     async def _by_text(self, main: Mailbox, method: LoginMethod, reason: str) -> SignedIn:
-        from codex_nb.rendering.answer_output import Document, Remark, bundle
+        from codex_nb.rendering.answer_output import AnswerOutput, NoticeOutput, to_mimebundle
         from codex_nb.ui.login import sign_in_by_text
 
         shown: list[asyncio.Task[None]] = []
@@ -132,9 +132,9 @@ class LoginPrompt:
 
         place = await main.call(self.reserve_output)
         if reason and place is not None:
-            await main.call(lambda: place.show(bundle(Document((Remark(reason),)))))
+            await main.call(lambda: place.show(to_mimebundle(AnswerOutput((NoticeOutput(reason),)))))
         elif reason:
-            write(visible(reason))
+            write(visible_text(reason))
         try:
             return await sign_in_by_text(self.profile.login_flow(method), write, ask_hidden)
         finally:

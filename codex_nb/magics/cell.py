@@ -196,7 +196,7 @@ class PersistentView:
 
 
 def _print_answer(finished: TurnFinished, failure: Exception) -> None:
-    from codex_nb.ui.text_view import strip_controls
+    from codex_nb.rendering.visible import strip_controls
 
     reason = (
         f"The answer could not be displayed ({type(failure).__name__}: {failure}). It is saved in _codex."

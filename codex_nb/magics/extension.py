@@ -12,7 +12,7 @@ from codex_nb.errors import CodexError
 from codex_nb.magics.completion import CodexMatcher
 from codex_nb.magics.options import SessionConfig
 from codex_nb.magics.subcommands import dispatch, reference_text
-from codex_nb.rendering.visible import visible
+from codex_nb.rendering.visible import visible_text
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -50,7 +50,7 @@ class CodexMagics(Magics, SessionConfig):
         try:
             return dispatch(self.session, line, cell)
         except CodexError as error:
-            raise UsageError(visible(error.line)) from None
+            raise UsageError(visible_text(error.line)) from None
 
     def close(self) -> None:
         """Close the session."""

@@ -91,9 +91,9 @@ def dispatch(session: ShellSession, line: str, cell: str | None) -> Any:
 
 def show(markdown: str) -> None:
     """Display text as a safe output: HTML and Markdown where they can be drawn, plain text elsewhere."""
-    from codex_nb.rendering.answer_output import answer_bundle
+    from codex_nb.rendering.answer_output import answer_mimebundle
 
-    display(answer_bundle(markdown), raw=True)
+    display(answer_mimebundle(markdown), raw=True)
 
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[object]]) -> str:

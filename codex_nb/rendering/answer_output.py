@@ -6,43 +6,41 @@ from dataclasses import dataclass
 from functools import cache
 from html import escape
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, assert_never
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, assert_never
 
-from codex_nb.labels import REASONING
 from codex_nb.rendering.highlight import code_html
-from codex_nb.rendering.inert_markdown import escape_markdown, fenced, neutral_blocks
-from codex_nb.rendering.markdown import parse, unsanitised
-from codex_nb.rendering.sanitize import clean, escape_html
-from codex_nb.rendering.visible import visible
-from codex_nb.words import rendering as words
+from codex_nb.rendering.inert_markdown import escape_markdown, fenced, inert_markdown
+from codex_nb.rendering.markdown import parse, render_unsanitized
+from codex_nb.rendering.sanitize import SafeHtml, escape_html, sanitize_html
+from codex_nb.rendering.visible import VisibleText, visible_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from markdown_it.token import Token
 
 
 @dataclass(frozen=True, slots=True)
-class Prose:
+class TextOutput:
     """A message of the model, in Markdown."""
 
     markdown: str
 
 
 @dataclass(frozen=True, slots=True)
-class Thinking:
+class ReasoningOutput:
     """A reasoning summary, in Markdown, folded under ``title``."""
 
     markdown: str
-    title: str = REASONING
+    title: str = "Reasoning"
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """A tool call under ``title``; ``output`` is empty where the notebook shows it as a cell's own output.
+class ToolOutput:
+    """A tool call under ``title``; ``output`` is empty where the notebook shows it as the cell's own output.
 
-    ``is_open`` is for code that runs in the user's kernel: it is shown, and printed, as the user's own is. Every other
-    call is folded.
+    ``is_open`` marks code that runs in the user's kernel, which is shown and printed as the user's own code is. Every
+    other call is folded.
     """
 
     title: str
@@ -53,8 +51,8 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """One line of a checklist, as plain text: its ``mark`` in a page and in text, and ``state`` in words."""
+class StepOutput:
+    """One step of a plan, as plain text: its ``mark`` in HTML and in text, and its ``state`` spelled out."""
 
     text: str
     state: str
@@ -62,123 +60,112 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Checklist:
-    """Steps and how far they have come, under ``title``; ``remark`` says why they are as they are."""
+class PlanOutput:
+    """The steps of a plan under ``title``; ``explanation`` is the model's reason for it."""
 
     title: str
-    items: tuple[Item, ...]
-    remark: str = ""
+    steps: tuple[StepOutput, ...]
+    explanation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Remark:
-    """One quiet line, or an error's line."""
+class NoticeOutput:
+    """One line: a notice, or an error."""
 
     text: str
     kind: Literal["notice", "error"] = "notice"
 
 
-Part = Prose | Thinking | Call | Checklist | Remark
+OutputPart = TextOutput | ReasoningOutput | ToolOutput | PlanOutput | NoticeOutput
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
-    """A turn, or the part of it that stands in one output; ``footer`` is shown with dots between its entries."""
+class AnswerOutput:
+    """A turn, or the parts of it in one output; the entries of ``footer`` are shown in one line below."""
 
-    parts: tuple[Part, ...] = ()
+    parts: tuple[OutputPart, ...] = ()
     footer: tuple[str, ...] = ()
 
 
-if TYPE_CHECKING:
-    Reader = Callable[[str], list[Token]]
-    Writer = Callable[[str], str]
+SEPARATOR = " · "
+MAX_OUTPUT_CHARS = 10_000  # of a tool's output that are saved in the notebook
 
-DOT = " · "
-LONGEST_OUTPUT = 10_000  # characters of a tool's output that stay in the notebook
+MimeBundle = TypedDict(
+    "MimeBundle",
+    {
+        "text/html": SafeHtml,
+        "text/markdown": str,
+        "text/plain": VisibleText,
+        "application/vnd.jupyter.widget-view+json": dict[str, Any],
+    },
+    total=False,
+)
+"""What an output of the notebook shows, by MIME type."""
 
-Bundle = dict[str, str]
 
+def to_mimebundle(
+    output: AnswerOutput, rendered: Mapping[str, SafeHtml] = MappingProxyType({})
+) -> MimeBundle:
+    """Return the output as ``text/html``, ``text/markdown`` and ``text/plain``.
 
-def bundle(document: Document, rendered: Mapping[str, str] = MappingProxyType({})) -> Bundle:
-    """Return ``text/html``, ``text/markdown`` and ``text/plain`` of the document.
-
-    ``rendered`` is what :func:`~codex_nb.rendering.markdown.safe_html` gives for texts of the document, as far as
-    somebody has rendered them already.
+    ``rendered`` maps Markdown texts that were rendered before to their HTML, so that they are not rendered twice.
     """
-    read = cache(parse)  # HTML and Markdown are written from one reading of the source
+    parsed = cache(parse)  # HTML and Markdown are written from the same tokens
 
-    def write(markdown: str) -> str:
-        ready = rendered.get(markdown)
-        return unsanitised(read(markdown)) if ready is None else ready
+    def render(markdown: str) -> str:
+        return rendered.get(markdown) or render_unsanitized(parsed(markdown))
 
     return {
-        "text/html": _html_of(document, write),
-        "text/markdown": _markdown_of(document, read),
-        "text/plain": visible(_plain_of(document)),
+        "text/html": _html_of(output, render),
+        "text/markdown": _markdown_of(output, parsed),
+        "text/plain": _plain_of(output),
     }
 
 
-def answer_bundle(text: str, *, remark: str = "") -> Bundle:
-    """Return the bundle of an answer alone; ``remark`` says how it ended when that was not the normal end."""
-    parts: list[Part] = [Prose(text)]
-    if remark:
-        parts.append(Remark(remark, "error"))
-    return bundle(Document(tuple(parts)))
+def answer_mimebundle(text: str, *, notice: str = "") -> MimeBundle:
+    """Return the bundle of an answer alone; ``notice`` says how it ended when it is not complete."""
+    parts: list[OutputPart] = [TextOutput(text)]
+    if notice:
+        parts.append(NoticeOutput(notice, "error"))
+    return to_mimebundle(AnswerOutput(tuple(parts)))
 
 
-def _html_of(document: Document, write: Writer) -> str:
-    parts = "".join(_html(part, write) for part in document.parts)
-    footer = DOT.join(escape_html(entry) for entry in document.footer)
+def _html_of(output: AnswerOutput, render: Callable[[str], str]) -> SafeHtml:
+    parts = "".join(_html(part, render) for part in output.parts)
+    footer = SEPARATOR.join(escape_html(entry) for entry in output.footer)
     if footer:
         parts += f'<p class="codex-footer"><small>{footer}</small></p>\n'
-    return clean(f'<div class="codex-answer">\n{parts}</div>')
+    return sanitize_html(f'<div class="codex-answer">\n{parts}</div>')
 
 
-def _markdown_of(document: Document, read: Reader) -> str:
-    parts = [_markdown(part, read) for part in document.parts]
-    if document.footer:
-        parts.append(f"*{escape_markdown(DOT.join(document.footer))}*")
-    return "\n\n".join(part.strip("\n") for part in parts if part.strip())
-
-
-def _plain_of(document: Document) -> str:
-    parts = [_plain(part) for part in document.parts]
-    if document.footer:
-        parts.append(DOT.join(document.footer))
-    return "\n\n".join(part.strip("\n") for part in parts if part.strip())
-
-
-def _html(part: Part, write: Writer) -> str:
+def _html(part: OutputPart, render: Callable[[str], str]) -> str:
     match part:
-        case Prose():
-            return write(part.markdown)
-        case Thinking():
-            return _folded("codex-thinking", part.title, write(part.markdown))
-        case Call():
-            output = f"<pre>{escape(shortened(part.output), quote=False)}</pre>\n" if part.output else ""
+        case TextOutput():
+            return render(part.markdown)
+        case ReasoningOutput():
+            return _folded("codex-thinking", part.title, render(part.markdown))
+        case ToolOutput():
+            output = (
+                f"<pre>{escape(truncate_output(part.output), quote=False)}</pre>\n" if part.output else ""
+            )
             code = code_html(part.code, part.language)
             return _folded("codex-call", part.title, code + output, is_open=part.is_open)
-        case Checklist():
-            return _checklist(part)
-        case Remark():
+        case PlanOutput():
+            return _plan_html(part)
+        case NoticeOutput():
             return f'<p class="codex-{part.kind}"><em>{escape_html(part.text)}</em></p>\n'
         case _:
             assert_never(part)
 
 
-def _checklist(part: Checklist) -> str:
-    remark = f" {escape_html(visible(part.remark))}" if part.remark else ""
-    items = "".join(
-        f"<li>{item.mark[0]} {escape_html(visible(item.text))} <small>({escape_html(item.state)})</small></li>\n"
-        for item in part.items
+def _plan_html(part: PlanOutput) -> str:
+    explanation = f" {escape_html(visible_text(part.explanation))}" if part.explanation else ""
+    steps = "".join(
+        f"<li>{step.mark[0]} {escape_html(visible_text(step.text))} <small>({escape_html(step.state)})</small></li>\n"
+        for step in part.steps
     )
-    return (
-        f'<p><strong>{escape_html(part.title)}</strong>{remark}</p>\n<ol class="codex-plan">\n{items}</ol>\n'
-    )
-
-
-def _checklist_text(part: Checklist, line: Callable[[Item], str]) -> str:
-    return "\n".join(f"{place}. {line(item)}" for place, item in enumerate(part.items, 1))
+    title = f"<p><strong>{escape_html(part.title)}</strong>{explanation}</p>"
+    return f'{title}\n<ol class="codex-plan">\n{steps}</ol>\n'
 
 
 def _folded(name: str, title: str, content: str, *, is_open: bool = False) -> str:
@@ -186,57 +173,74 @@ def _folded(name: str, title: str, content: str, *, is_open: bool = False) -> st
     return f'<details class="{name}"{state}><summary>{escape_html(title)}</summary>\n{content}</details>\n'
 
 
-def _markdown(part: Part, read: Reader) -> str:
+def _markdown_of(output: AnswerOutput, parsed: Callable[[str], list[Token]]) -> str:
+    footer = f"*{escape_markdown(SEPARATOR.join(output.footer))}*" if output.footer else ""
+    return _paragraphs([*(_markdown(part, parsed) for part in output.parts), footer])
+
+
+def _markdown(part: OutputPart, parsed: Callable[[str], list[Token]]) -> str:
     match part:
-        case Prose():
-            return neutral_blocks(read(part.markdown))
-        case Thinking():
-            quoted = neutral_blocks(read(part.markdown)).strip("\n").replace("\n", "\n> ")
+        case TextOutput():
+            return inert_markdown(parsed(part.markdown))
+        case ReasoningOutput():
+            quoted = inert_markdown(parsed(part.markdown)).strip("\n").replace("\n", "\n> ")
             return f"> *{escape_markdown(part.title)}*\n>\n> {quoted}"
-        case Call():
-            output = "\n\n" + fenced(shortened(part.output), "text") if part.output else ""
-            return f"*{escape_markdown(part.title)}*\n\n{fenced(visible(part.code), part.language)}{output}"
-        case Checklist():
-            remark = f" {escape_markdown(visible(part.remark))}" if part.remark else ""
-            steps = _checklist_text(
-                part,
-                lambda item: (
-                    f"{item.mark[0]} {escape_markdown(visible(item.text))} ({escape_markdown(item.state)})"
-                ),
+        case ToolOutput():
+            output = "\n\n" + fenced(truncate_output(part.output), "text") if part.output else ""
+            return (
+                f"*{escape_markdown(part.title)}*\n\n{fenced(visible_text(part.code), part.language)}{output}"
             )
-            return f"**{escape_markdown(part.title)}**{remark}\n\n{steps}"
-        case Remark():
+        case PlanOutput():
+            explanation = f" {escape_markdown(visible_text(part.explanation))}" if part.explanation else ""
+            steps = _numbered(
+                f"{step.mark[0]} {escape_markdown(visible_text(step.text))} ({escape_markdown(step.state)})"
+                for step in part.steps
+            )
+            return f"**{escape_markdown(part.title)}**{explanation}\n\n{steps}"
+        case NoticeOutput():
             return f"*{escape_markdown(part.text)}*"
         case _:
             assert_never(part)
 
 
-def _plain(part: Part) -> str:
+def _plain_of(output: AnswerOutput) -> VisibleText:
+    return visible_text(_paragraphs([*map(_plain, output.parts), SEPARATOR.join(output.footer)]))
+
+
+def _plain(part: OutputPart) -> str:
     match part:
-        case Prose():
+        case TextOutput():
             return part.markdown
-        case Thinking():
+        case ReasoningOutput():
             return f"[{part.title}]\n{part.markdown}"
-        case Call():
-            output = f"\n\n{shortened(part.output)}" if part.output else ""
-            return f"[{part.title}]\n{visible(part.code)}{output}"
-        case Checklist():
-            remark = f" {visible(part.remark)}" if part.remark else ""
-            return f"[{part.title}]{remark}\n" + _checklist_text(part, plain_item)
-        case Remark():
+        case ToolOutput():
+            output = f"\n\n{truncate_output(part.output)}" if part.output else ""
+            return f"[{part.title}]\n{part.code}{output}"
+        case PlanOutput():
+            explanation = f" {part.explanation}" if part.explanation else ""
+            return f"[{part.title}]{explanation}\n" + _numbered(map(step_line, part.steps))
+        case NoticeOutput():
             return f"[{part.text}]"
         case _:
             assert_never(part)
 
 
-def plain_item(item: Item) -> str:
-    """Return one line of a checklist as plain text."""
-    return f"{item.mark[1]} {visible(item.text)}"
+def step_line(step: StepOutput) -> VisibleText:
+    """Return one step of a plan as a line of text."""
+    return visible_text(f"{step.mark[1]} {step.text}")
 
 
-def shortened(output: str) -> str:
-    """Return the beginning and the end of a long output, with the number of characters left out between them."""
-    if len(output) <= LONGEST_OUTPUT:
+def truncate_output(output: str) -> str:
+    """Return the beginning and the end of a long output, and between them how many characters are missing."""
+    if len(output) <= MAX_OUTPUT_CHARS:
         return output
-    half = LONGEST_OUTPUT // 2
-    return f"{output[:half]}\n{words.characters_left_out(str(len(output) - 2 * half))}\n{output[-half:]}"
+    half = MAX_OUTPUT_CHARS // 2
+    return f"{output[:half]}\n… {len(output) - 2 * half:,} characters truncated …\n{output[-half:]}"
+
+
+def _numbered(lines: Iterable[str]) -> str:
+    return "\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1))
+
+
+def _paragraphs(parts: Iterable[str]) -> str:
+    return "\n\n".join(part.strip("\n") for part in parts if part.strip())

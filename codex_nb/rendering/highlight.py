@@ -13,7 +13,7 @@ from pygments.lexers import get_all_lexers, get_lexer_by_name
 from pygments.lexers.python import PythonLexer
 from pygments.token import STANDARD_TYPES, Name
 
-from codex_nb.rendering.visible import visible
+from codex_nb.rendering.visible import visible_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -69,7 +69,7 @@ def language_of(info: str) -> str:
 
 def code_html(code: str, language: str = "") -> str:
     """Return ``code`` as one ``div.highlight``; ``language`` is a name that Pygments may know."""
-    code = visible(code)
+    code = visible_text(code)
     language = language_of(language)
     label = f' class="language-{escape(language.lower())}"' if language else ""
     return f'<div class="highlight"><pre><code{label}>{_spans(code, language)}</code></pre></div>\n'

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 from codex_nb.rendering.highlight import code_html
 from codex_nb.rendering.markdown import blocks_of, render_tokens, with_inline
-from codex_nb.rendering.sanitize import clean
+from codex_nb.rendering.sanitize import CONTINUED_LIST, NO_HTML, SafeHtml, sanitize_html
+from codex_nb.rendering.visible import NO_TEXT, VisibleText, text_node
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from markdown_it.token import Token
 
 
@@ -20,7 +19,6 @@ EAGER_PARSE = 4_000  # characters up to which every new line is a reason to look
 GROWTH = 1.5
 ENDED_BY_BLANK = {"paragraph_close", "heading_close", "table_close"}
 LISTS = {"bullet_list_open", "ordered_list_open"}
-CONTINUED = "codex-continued"  # a list that goes on with the items of the list before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +68,7 @@ class BlockSplitter:
     def _blocks_until(self, end: int) -> list[Token]:
         tokens = blocks_of(self.source[:end])
         if self._continues and tokens and tokens[0].type in LISTS:
-            tokens[0].attrSet("class", CONTINUED)
+            tokens[0].attrSet("class", CONTINUED_LIST)
         return tokens
 
     def _finished(self, before: int) -> FinishedBlocks | None:
@@ -167,29 +165,24 @@ _ONLY_A_MARKER = re.compile(
 )  # what may yet begin a list, a heading, a table
 
 
-_CONTINUATION = re.compile(
-    r'</([ou]l)>\n<\1(?: start="\d+")? class="codex-continued"(?: start="\d+")?>\n'
-)  # in code and text, which are escaped, it cannot stand
-
-
 @dataclass(frozen=True, slots=True)
 class BlocksUpdate:
-    """What changed on the page.
+    """What changed: HTML to append to the finished blocks, and the unfinished block.
 
-    ``closed`` is HTML to append to what is finished. ``open`` is the HTML of the unfinished block, None when it stays
-    as it is drawn; then ``tail`` is plain text to append inside it.
+    ``open`` is the HTML of the unfinished block, None when it stays as it was drawn; then ``tail`` is text to append
+    inside it.
     """
 
-    closed: str = ""
-    open: str | None = None
-    tail: str = ""
+    closed: SafeHtml = NO_HTML
+    open: SafeHtml | None = None
+    tail: VisibleText = NO_TEXT
 
 
 class MarkdownBlocks:
     """Renders a growing Markdown text.
 
-    The ``closed`` pieces of all updates, :func:`joined`, are what :func:`~codex_nb.rendering.markdown.safe_html` gives
-    for the whole text, wherever the text was split.
+    The ``closed`` pieces of all updates, joined, are what :func:`~codex_nb.rendering.markdown.safe_html` returns for
+    the whole text, wherever the text was split.
     """
 
     def __init__(self) -> None:
@@ -214,14 +207,14 @@ class MarkdownBlocks:
         if self._is_table:  # a row is shown when it is whole
             return BlocksUpdate()
         self._shown += len(more)
-        return BlocksUpdate(tail=more)
+        return BlocksUpdate(tail=text_node(more))
 
     def finish(self) -> BlocksUpdate:
         """Close everything; the text is complete."""
         self._drawn = self._shown = 0
-        return BlocksUpdate(closed=render_tokens(self._blocks.finish().tokens), open="")
+        return BlocksUpdate(closed=render_tokens(self._blocks.finish().tokens), open=NO_HTML)
 
-    def redraw(self) -> str:
+    def redraw(self) -> SafeHtml:
         """Return the HTML of the unfinished block as it stands, for a page that shows nothing yet."""
         source = self._blocks.source
         tokens = self._blocks.tokens() if source else []
@@ -229,7 +222,7 @@ class MarkdownBlocks:
         # Space at the end of a paragraph is not drawn; it comes with the next word.
         self._shown = len(source) if self._blocks.is_code else len(source.rstrip())
         self._is_table = bool(tokens) and tokens[-1].type == "table_close"
-        return render_tokens(tokens) if tokens else ""
+        return render_tokens(tokens)
 
     def _may_look_different(self, more: str) -> bool:
         """Whether text that goes on from what is shown does more than to continue its last line."""
@@ -240,11 +233,6 @@ class MarkdownBlocks:
             return True
         line = source.rfind("\n", 0, self._shown) + 1
         return _ONLY_A_MARKER.fullmatch(source, line, self._shown) is not None
-
-
-def joined(closed: Iterable[str]) -> str:
-    """Return the HTML of a text from its finished pieces; lists that go on join the list before them."""
-    return _CONTINUATION.sub("", "".join(closed))
 
 
 def worth_drawing(length: int, drawn: int, *, is_code: bool) -> bool:
@@ -271,14 +259,14 @@ class GrowingCode:
             return BlocksUpdate(open=self.redraw())
         tail = self._code[self._shown :]
         self._shown = length
-        return BlocksUpdate(tail=tail)
+        return BlocksUpdate(tail=text_node(tail))
 
-    def redraw(self) -> str:
+    def redraw(self) -> SafeHtml:
         """Return the HTML of the code as it stands."""
         self._drawn = self._shown = len(self._code)
         return safe_code(self._code, self._language)
 
 
-def safe_code(code: str, language: str = "") -> str:
+def safe_code(code: str, language: str = "") -> SafeHtml:
     """Return code as sanitised, highlighted HTML."""
-    return clean(code_html(code, language))
+    return sanitize_html(code_html(code, language))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from markdown_it.tree import SyntaxTreeNode
 
 from codex_nb.rendering.highlight import language_of
-from codex_nb.rendering.markdown import image_text, is_inert, parse, split_active_macros
+from codex_nb.rendering.markdown import image_text, is_inert, split_active_macros
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,13 +22,8 @@ _IN_ADDRESS = str.maketrans({c: f"%{ord(c):02X}" for c in " \"<>\\^`{|}()[]*_~$'
 _DIAGRAMS = {"mermaid", "geojson", "topojson", "stl", "math", "html", "svg"}
 
 
-def neutral_markdown(markdown: str) -> str:
-    """Return Markdown that reads the same and can do nothing."""
-    return neutral_blocks(parse(markdown))
-
-
-def neutral_blocks(tokens: list[Token]) -> str:
-    """Return parsed Markdown as Markdown that can do nothing; the tokens stay as they are."""
+def inert_markdown(tokens: list[Token]) -> str:
+    """Return parsed Markdown as Markdown that reads the same and can do nothing; the tokens stay as they are."""
     return _blocks(SyntaxTreeNode(tokens)) + "\n" if tokens else ""
 
 

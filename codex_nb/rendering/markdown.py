@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 from markdown_it.rules_core import StateCore, block, inline, normalize, text_join
 
 from codex_nb.rendering.highlight import code_html
-from codex_nb.rendering.sanitize import clean, escape_html
+from codex_nb.rendering.sanitize import SafeHtml, escape_html, sanitize_html
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -328,7 +328,7 @@ def _inline_formula(state: StateInline, silent: bool) -> bool:  # noqa: FBT001 -
 _LINK = re.compile(r"(?:https?://|mailto:)[^\s]", re.IGNORECASE)
 
 
-def safe_html(markdown: str) -> str:
+def safe_html(markdown: str) -> SafeHtml:
     """Return the Markdown as sanitised HTML."""
     return render_tokens(parse(markdown))
 
@@ -354,12 +354,12 @@ def with_inline(tokens: list[Token]) -> list[Token]:
     return state.tokens
 
 
-def render_tokens(tokens: Sequence[Token]) -> str:
+def render_tokens(tokens: Sequence[Token]) -> SafeHtml:
     """Return whole blocks as sanitised HTML."""
-    return clean(unsanitised(tokens))
+    return sanitize_html(render_unsanitized(tokens))
 
 
-def unsanitised(tokens: Sequence[Token]) -> str:
+def render_unsanitized(tokens: Sequence[Token]) -> str:
     """Return whole blocks as HTML for a page that is sanitised as a whole."""
     parser = _parser()
     html: str = parser.renderer.render(tokens, parser.options, {})

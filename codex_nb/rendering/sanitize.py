@@ -1,6 +1,6 @@
-"""The last gate of every piece of HTML: an allow-list of tags, attributes and classes.
+"""HTML that cannot act: every piece passes an allow-list of tags, attributes and classes.
 
-No id, no image, no form, no script, no style but the alignment of table cells; links lead to the web or to a mail
+No ids, images, forms, scripts or styles, except the alignment of table cells; links lead to the web or to a mail
 address.
 """
 
@@ -9,10 +9,19 @@ from __future__ import annotations
 import re
 from functools import cache, lru_cache
 from html import escape
+from typing import TYPE_CHECKING, NewType
 
 import nh3
 
-from codex_nb.rendering import highlight
+from codex_nb.rendering.highlight import CLASSES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SafeHtml = NewType("SafeHtml", str)
+"""HTML that was sanitized: views show no other."""
+
+NO_HTML = SafeHtml("")
 
 # fmt: off
 TAGS = frozenset({
@@ -35,13 +44,26 @@ ATTRIBUTES = {
 ALIGNMENTS = {"text-align:left", "text-align:center", "text-align:right"}
 SCHEMES = frozenset({"http", "https", "mailto"})
 LINK_REL = "noopener noreferrer nofollow"
+CONTINUED_LIST = "codex-continued"  # class of a list that goes on with the items of the list before it
 
-_OUR_CLASS = re.compile(r"codex-[a-z-]+|language-[a-z0-9_+#.-]{1,30}|highlight|tex2jax_ignore")
+_OWN_CLASS = re.compile(r"codex-[a-z-]+|language-[a-z0-9_+#.-]{1,30}|highlight|tex2jax_ignore")
+# In code and text, which are escaped, this cannot occur.
+_CONTINUATION = re.compile(rf'</([ou]l)>\n<\1(?: start="\d+")? class="{CONTINUED_LIST}"(?: start="\d+")?>\n')
 
 
-def clean(html: str) -> str:
-    """Return the HTML with everything that is not on the list taken out."""
-    return _cleaner().clean(html)
+def sanitize_html(html: str) -> SafeHtml:
+    """Return the HTML without anything that is not on the allow-list."""
+    return SafeHtml(_cleaner().clean(html))
+
+
+def join_html(pieces: Iterable[SafeHtml]) -> SafeHtml:
+    """Return finished pieces as one; a continued list joins the list before it."""
+    return SafeHtml(_CONTINUATION.sub("", "".join(pieces)))
+
+
+def escape_html(text: str) -> SafeHtml:
+    """Return text that shows as itself in HTML, and that no typesetter takes for a formula."""
+    return SafeHtml(re.sub(r"[$\\]", r'<span class="tex2jax_ignore">\g<0></span>', escape(text, quote=False)))
 
 
 @cache
@@ -57,14 +79,9 @@ def _cleaner() -> nh3.Cleaner:
     )
 
 
-def escape_html(text: str) -> str:
-    """Return text that shows as itself in HTML and that no typesetter takes for a formula."""
-    return re.sub(r"[$\\]", r'<span class="tex2jax_ignore">\g<0></span>', escape(text, quote=False))
-
-
-@lru_cache(maxsize=256)  # there are few, and each comes a thousand times
+@lru_cache(maxsize=256)  # few values, each of them very often
 def _classes(value: str) -> str | None:
-    kept = [word for word in value.split() if _OUR_CLASS.fullmatch(word) or word in highlight.CLASSES]
+    kept = [word for word in value.split() if _OWN_CLASS.fullmatch(word) or word in CLASSES]
     return " ".join(kept) or None
 
 

@@ -1,10 +1,16 @@
-"""Text in which nothing hides: a character that cannot be seen is written out by its number, as ⟦U+202E⟧."""
+"""Text in which nothing hides: an invisible character is written out by its code point, as ⟦U+202E⟧."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from functools import lru_cache
+from typing import NewType
+
+VisibleText = NewType("VisibleText", str)
+"""Text in which nothing hides and which moves no cursor: views show no other."""
+
+NO_TEXT = VisibleText("")
 
 # Controls, formats and bidi controls, half surrogate pairs, private and unassigned code points, line and paragraph
 # separators, and spaces that look like the one of the space bar.
@@ -19,28 +25,32 @@ _SUSPECT = re.compile(r"[^\n\t -~]")
 # The same for text of many letters, of which but a few draw nothing.
 _SUSPECT_IN_TEXT = re.compile(r"[^\w\n\t -~]|[\u115f\u1160\u3164\uffa0\U00013441\U00013442\U00016fe4]")
 _WORD_OR_SUSPECT = re.compile(r"\w+|[^\n\t -~]")
+# Controls could move a terminal's cursor or change its title or clipboard; the others reorder text, or hide.
+_CONTROLS = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2064\u2066-\u2069\ufeff]"
+)
 _ZERO_WIDTH_JOINER = "\u200d"
 _JOINERS = frozenset({"\u200c", _ZERO_WIDTH_JOINER})
 _EMOJI_STYLE = "\ufe0f"
 _KEYCAPS = frozenset("0123456789#*")
 
 
-def escape_invisible(code: str) -> str:
-    """Return code as an approval shows it: what is shown tells exactly which characters the code is made of.
+def escape_invisible(code: str) -> VisibleText:
+    """Return code as an approval shows it: two codes that differ look different.
 
-    Every character without a look of its own is marked, but for line feed, tab and space. So is the sign that begins a
-    mark, and a letter that passes for a Latin one in the middle of a Latin word.
+    Every invisible or space-like character is marked, except line feed, tab and space. So are the bracket that begins
+    a mark, and a letter that looks like a Latin one inside a Latin word.
     """
     if _SUSPECT.search(code) is None:
-        return code
-    return _WORD_OR_SUSPECT.sub(lambda match: _escape_word(match.group()), code)
+        return VisibleText(code)
+    return VisibleText(_WORD_OR_SUSPECT.sub(lambda match: _escape_word(match.group()), code))
 
 
-def visible(text: str) -> str:
-    """Return text that is there to be read, not to be approved, without what hides in it or turns it around.
+def visible_text(text: str) -> VisibleText:
+    """Return text to read, not to approve, with the characters marked that hide in it or reorder it.
 
-    What ordinary writing is made of is left: spaces of every width, and what joins or varies the character before it,
-    as emoji and many scripts need it.
+    Ordinary writing stays as it is: spaces of every width, and joiners and variation selectors after a character that
+    they apply to, which emoji and many scripts need.
     """
     text = text.replace("\r\n", "\n")
 
@@ -49,12 +59,22 @@ def visible(text: str) -> str:
         hides = is_invisible(character) and not _belongs_to_writing(character, before)
         return _mark(character) if hides else character
 
-    return _SUSPECT_IN_TEXT.sub(mark, text)
+    return VisibleText(_SUSPECT_IN_TEXT.sub(mark, text))
 
 
-def visible_line(text: str) -> str:
-    """Return a name or a message from elsewhere as one visible line."""
-    return visible(" ".join(text.split()))
+def visible_line(text: str) -> VisibleText:
+    """Return a name or a message from elsewhere as one line."""
+    return visible_text(" ".join(text.split()))
+
+
+def strip_controls(text: str) -> VisibleText:
+    """Return text without the characters that control a terminal or reorder the text around them."""
+    return VisibleText(_CONTROLS.sub("", text))
+
+
+def text_node(text: str) -> VisibleText:
+    """Return text that a front end appends as a text node to the block that it continues."""
+    return VisibleText(text)
 
 
 @lru_cache(maxsize=4096)

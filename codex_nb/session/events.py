@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from codex_nb.errors import CodexError
+    from codex_nb.rendering.answer_output import MimeBundle
     from codex_nb.tools.approval import ApprovalRequest, Decision
 
 
@@ -52,12 +53,12 @@ class Answer:
 
     def _repr_mimebundle_(
         self, include: Collection[str] | None = None, exclude: Collection[str] | None = None
-    ) -> dict[str, str]:
+    ) -> MimeBundle:
         """Show the answer as every reader of notebooks can, with nothing in it that could run."""
         del include, exclude  # the three forms are cheap, and front ends choose among them
-        from codex_nb.rendering.answer_output import answer_bundle
+        from codex_nb.rendering.answer_output import answer_mimebundle
 
-        return answer_bundle(self.text, remark=_REMARKS[self.status])
+        return answer_mimebundle(self.text, notice=_REMARKS[self.status])
 
 
 _REMARKS: Mapping[Status, str] = {

@@ -17,15 +17,16 @@ from codex_nb.auth.diagnostics import LoginStatus
 from codex_nb.labels import UNKNOWN, billing_label, limit_name, plan_name
 from codex_nb.rendering.inert_markdown import escape_markdown
 from codex_nb.rendering.markdown import safe_html
-from codex_nb.rendering.sanitize import clean
-from codex_nb.rendering.visible import visible, visible_line
+from codex_nb.rendering.sanitize import sanitize_html
+from codex_nb.rendering.visible import visible_line, visible_text
 from codex_nb.ui.live_output import LiveOutput
 from codex_nb.ui.widgets import Message, OutputArea, WidgetComm, WidgetKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from codex_nb.rendering.answer_output import Bundle
+    from codex_nb.rendering.answer_output import MimeBundle
+    from codex_nb.rendering.visible import VisibleText
     from codex_nb.responses.limits import RateLimits, Window
 
 ActionName = Literal["refresh", "switch_profile", "sign_in", "sign_out", "confirm_sign_out"]
@@ -89,16 +90,20 @@ class AccountStatus(LoginStatus):
         }
 
     def __str__(self) -> str:
+        return self.text()
+
+    def text(self) -> VisibleText:
+        """Return the status as aligned lines."""
         rows = self._rows()
         width = max(len(name) for name, _ in rows)
         lines = [f"{name:<{width}}  {value}" for name, value in rows]
         lines += [f"{name:<{width}}  {used}  resets {at}" for name, used, at in self._limits()]
-        return visible("\n".join([*lines, *self._notes()]))
+        return visible_text("\n".join([*lines, *self._notes()]))
 
-    def _repr_mimebundle_(self, **_: Any) -> Bundle:
+    def _repr_mimebundle_(self, **_: Any) -> MimeBundle:
         markdown = self._markdown()
-        html = clean(f'<div class="codex-account">\n{safe_html(markdown)}</div>')
-        return {"text/html": html, "text/markdown": markdown, "text/plain": str(self)}
+        html = sanitize_html(f'<div class="codex-account">\n{safe_html(markdown)}</div>')
+        return {"text/html": html, "text/markdown": markdown, "text/plain": self.text()}
 
     def _ipython_display_(self) -> None:
         if self.show is not None:
@@ -164,7 +169,7 @@ class AccountStatus(LoginStatus):
             lines += ["", "| Limit | Used | Resets |", "|---|---|---|"]
             lines += [f"| {_cell(name)} | {_cell(used)} | {_cell(at)} |" for name, used, at in self._limits()]
         for note in self._notes():
-            lines += ["", escape_markdown(visible(note))]
+            lines += ["", escape_markdown(visible_text(note))]
         return "\n".join(lines)
 
     def _local_time(self, moment: datetime | None) -> str:
@@ -203,7 +208,7 @@ class AccountView:
 
     def show(self) -> None:
         """Show the widget whose front end adds the buttons."""
-        self._output.show(str(self._report), self._handle_message)
+        self._output.show(self._report.text(), self._handle_message)
 
     def finish(self) -> None:
         """Replace the widget by the report."""
@@ -288,7 +293,7 @@ def _action(name: ActionName, *, is_known: bool) -> dict[str, str]:
 
 
 def _cell(text: str) -> str:
-    return escape_markdown(visible(text)) or " "
+    return escape_markdown(visible_text(text)) or " "
 
 
 def _window(window: Window) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from codex_nb.rendering.answer_output import Bundle, Document, Remark, bundle
+from codex_nb.rendering.answer_output import AnswerOutput, MimeBundle, NoticeOutput, to_mimebundle
 from codex_nb.session.events import ApprovalRequested, ToolStarted
 from codex_nb.session.state import PlanPart, ReasoningPart, TextPart, ToolPart, TurnState, find_part, reduce
 from codex_nb.ui.actions import Decide, ask_by_typing
@@ -83,7 +83,7 @@ class CapturedHtmlView:
         parts = [self._as_shown(part) for _, part in complete]
         if parts or is_last:
             document = turn_document(self._state, parts, shown_below=self._outputs_below, is_last=is_last)
-            self._area.show(bundle(document))
+            self._area.show(to_mimebundle(document))
 
     def _as_shown(self, part: Part) -> Part:
         """Return a call whose outputs follow below as one that has run, because its output is not updated."""
@@ -128,7 +128,7 @@ class HtmlView:
         self._layout = OutputLayout()
         self._handles: list[OutputHandle] = [] if replaces is None else [replaces]
         self._next = 0.0
-        self._last: Bundle = {}
+        self._last: MimeBundle = {}
         self._is_reserved = False  # whether the last output is final
         self._plan: PlanPart | None = None  # as its output shows it
 
@@ -192,22 +192,22 @@ class HtmlView:
         if output < last:
             self._handles[output].update(self._bundle(output, is_last=False, is_over=True))
 
-    def _replace(self, new: Bundle) -> None:
+    def _replace(self, new: MimeBundle) -> None:
         if new == self._last:
             return
         self._handles[-1].update(new)
         self._last = new
         self._pause(new)
 
-    def _pause(self, shown: Bundle) -> None:
-        size = sum(len(text) for text in shown.values())
+    def _pause(self, shown: MimeBundle) -> None:
+        size = sum(len(str(form)) for form in shown.values())
         self._next = self._clock() + max(SHORTEST_PAUSE_S, size / BYTES_PER_SECOND)
 
-    def _bundle(self, output: int, *, is_last: bool, is_over: bool) -> Bundle:
+    def _bundle(self, output: int, *, is_last: bool, is_over: bool) -> MimeBundle:
         layout = self._layout
         parts = layout.parts_of(output)
         document = turn_document(layout.state, parts, shown_below=layout.shown_below, is_last=is_last)
         activity = activity_of(layout.state)
         if activity.busy and not is_over:
-            document = Document((*document.parts, Remark(f"{activity.text} …")), document.footer)
-        return bundle(document)
+            document = AnswerOutput((*document.parts, NoticeOutput(f"{activity.text} …")), document.footer)
+        return to_mimebundle(document)

@@ -17,7 +17,8 @@ from codex_nb.ui.widgets import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from codex_nb.rendering.answer_output import Bundle
+    from codex_nb.rendering.answer_output import MimeBundle
+    from codex_nb.rendering.visible import VisibleText
     from codex_nb.ui.widgets import OutputHandle, WidgetComm
 
 
@@ -59,7 +60,7 @@ class LiveOutput:
         self._handle: OutputHandle | None = None
         self._views: dict[str, bool] = {}  # the drawn views, and whether each is visible
         self._unsent: list[Message] = []  # until the front end has loaded the widget
-        self._bundle: Bundle = {}
+        self._bundle: MimeBundle = {}
         self._ended_message: Message = {}
         self._stays_open = False
         self._redraws_in_place = True  # VS Code draws widgets in new outputs only
@@ -86,7 +87,7 @@ class LiveOutput:
         """Whether any view is visible."""
         return any(self._views.values())
 
-    def show(self, placeholder: str, listener: Callable[[Message], None]) -> None:
+    def show(self, placeholder: VisibleText, listener: Callable[[Message], None]) -> None:
         """Display the widget as a new output and listen to its front end."""
         self._comm.listen(listener)
         if in_output_widget():
@@ -113,7 +114,7 @@ class LiveOutput:
             location = {"model_id": self.model_id, "is_captured": self._location is not Location.CELL}
             self._comm.send(self._full_message() | location)
 
-    def end(self, bundle: Bundle, message: Message, *, stays_open: bool = False) -> None:
+    def end(self, bundle: MimeBundle, message: Message, *, stays_open: bool = False) -> None:
         """Replace the widget by its bundle; ``message`` tells the front end what to add while the page is open.
 
         With ``stays_open`` the widget lives on without an output, for the buttons that the front end adds.
@@ -147,7 +148,7 @@ class LiveOutput:
             case _:
                 pass
 
-    def update_bundle(self, bundle: Bundle) -> None:
+    def update_bundle(self, bundle: MimeBundle) -> None:
         """Replace the bundle of an output that has ended, closed or not."""
         self._bundle = bundle
         self._replace()

@@ -12,9 +12,9 @@ from pydantic import SecretStr
 from codex_nb.auth.login import EnterSecret, EnterUserCode, LoginStep, OpenUrl, SignedIn, Waiting
 from codex_nb.errors import LoginFailed
 from codex_nb.labels import LOGIN_METHODS, plan_name
-from codex_nb.rendering.answer_output import Document, Remark, bundle
+from codex_nb.rendering.answer_output import AnswerOutput, NoticeOutput, to_mimebundle
 from codex_nb.rendering.markdown import is_web_link
-from codex_nb.rendering.visible import visible
+from codex_nb.rendering.visible import visible_text
 from codex_nb.ui.live_output import LiveOutput
 from codex_nb.ui.widgets import Message, OutputArea, WidgetComm, WidgetKind
 
@@ -156,7 +156,7 @@ class LoginWidget:
 
     def show(self) -> None:
         """Show the widget."""
-        self._output.show("Signing in to Codex.", self._handle_message)
+        self._output.show(visible_text("Signing in to Codex."), self._handle_message)
 
     async def run(self) -> SignedIn | None:
         """Run the sign-in until it succeeds or the user cancels it (None); a failure is shown and can be retried."""
@@ -183,12 +183,12 @@ class LoginWidget:
         step = self._step
         text = success(step) if isinstance(step, SignedIn) else "Sign-in cancelled. Nothing was changed."
         with self._lock:
-            self._output.end(bundle(Document((Remark(text),))), {"labels": LABELS})
+            self._output.end(to_mimebundle(AnswerOutput((NoticeOutput(text),))), {"labels": LABELS})
 
     def fall_back(self) -> None:
         """Close a widget that no front end has loaded, and leave the reason for the sign-in."""
         with self._lock:
-            self._output.end(bundle(Document((Remark(self._reason or TITLE),))), {})
+            self._output.end(to_mimebundle(AnswerOutput((NoticeOutput(self._reason or TITLE),))), {})
             self._output.close()
 
     def _has_chosen(self) -> bool:
@@ -289,7 +289,7 @@ async def sign_in_by_text(
 
 def step_text(step: LoginStep, *, cell_waits: bool = True) -> str:
     """Return a step as a paragraph that is safe to print in a terminal."""
-    return visible(_step_text(step, cell_waits=cell_waits))
+    return visible_text(_step_text(step, cell_waits=cell_waits))
 
 
 def _step_text(step: LoginStep, *, cell_waits: bool) -> str:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
 from codex_nb.errors import InvalidArguments
 from codex_nb.labels import PHASES, REASONING, Phase
-from codex_nb.rendering.answer_output import Checklist, Item, plain_item, shortened
-from codex_nb.rendering.incremental import BlocksUpdate, GrowingCode, MarkdownBlocks, joined, safe_code
-from codex_nb.rendering.visible import escape_invisible, visible
+from codex_nb.rendering.answer_output import PlanOutput, StepOutput, step_line, truncate_output
+from codex_nb.rendering.incremental import BlocksUpdate, GrowingCode, MarkdownBlocks, safe_code
+from codex_nb.rendering.sanitize import NO_HTML, SafeHtml, join_html
+from codex_nb.rendering.visible import escape_invisible, visible_text
 from codex_nb.session.state import GrowingText, NoticePart, Part, PlanPart, ReasoningPart, TextPart, ToolPart
 from codex_nb.tools.base import builtin_tools
 from codex_nb.ui.layout import shows_outputs
@@ -129,7 +130,7 @@ class ProseView:
         self._begin: Operation = {"op": "section", "key": key, "kind": kind, "title": title}
         self._text = GrowingText()
         self._blocks = MarkdownBlocks()
-        self._closed: list[str] = []
+        self._closed: list[SafeHtml] = []
         self._begun = False
         self._done = False
 
@@ -152,13 +153,13 @@ class ProseView:
         return operations + [html_operation(self._key, update) for update in updates]
 
     @property
-    def rendered(self) -> dict[str, str]:
+    def rendered(self) -> dict[str, SafeHtml]:
         """The text and its HTML, once it is final."""
-        return {str(self._text): joined(self._closed)} if self._done else {}
+        return {str(self._text): join_html(self._closed)} if self._done else {}
 
     def redraw(self) -> list[Operation]:
         """Show the closed blocks and the open one."""
-        shown = BlocksUpdate("".join(self._closed), self._blocks.redraw())
+        shown = BlocksUpdate(join_html(self._closed), self._blocks.redraw())
         return [self._begin, html_operation(self._key, shown)]
 
 
@@ -170,7 +171,7 @@ class CallView:
         self._part: ToolPart | None = None
         self._reader = ArgumentsReader()
         self._code: GrowingCode | None = None
-        self._final = ""
+        self._final = NO_HTML
         self._progress: Operation = {}
         self._asking = False
         self.shown_below = False  # whether the notebook shows the call's outputs itself
@@ -192,7 +193,7 @@ class CallView:
         if self._part is None:
             return []
         part, self._progress, self._asking, self._output = self._part, {}, False, None
-        code = self._final or (self._code.redraw() if self._code else "")
+        code = self._final or (self._code.redraw() if self._code else NO_HTML)
         operations = [self._begin(part), html_operation(self._key, BlocksUpdate(open=code), slot="code")]
         operations += self._show_progress(part)
         operations += self._show_approval(part)
@@ -204,7 +205,7 @@ class CallView:
     def _show_code(self, last: ToolPart | None, part: ToolPart) -> list[Operation]:
         if part.ready or part.request is not None:
             code, language = shown_code(part)
-            final = safe_code(code, language) if code else ""
+            final = safe_code(code, language) if code else NO_HTML
             if final == self._final:
                 return []
             self._final = final
@@ -242,7 +243,7 @@ class CallView:
         if self.shown_below or not part.output or part.output == self._output:
             return []
         self._output = part.output
-        return [{"op": "output", "key": self._key, "text": shortened(part.output)}]
+        return [{"op": "output", "key": self._key, "text": truncate_output(part.output)}]
 
 
 class NoticeView:
@@ -308,19 +309,19 @@ class PlanView:
     def _steps(self, part: PlanPart) -> Operation:
         steps = [
             {
-                "text": visible(text),
+                "text": visible_text(text),
                 "status": state,
                 "mark": STEP_LABELS[state].mark,
                 "state": STEP_LABELS[state].name,
             }
             for text, state in _steps(part)
         ]
-        return {"op": "plan", "key": self._key, "steps": steps, "remark": visible(part.plan.explanation)}
+        return {"op": "plan", "key": self._key, "steps": steps, "remark": visible_text(part.plan.explanation)}
 
 
-def checklist(part: PlanPart) -> Checklist:
+def checklist(part: PlanPart) -> PlanOutput:
     """Return the saved form of a plan."""
-    return Checklist(PLAN, tuple(_items(part)), part.plan.explanation)
+    return PlanOutput(PLAN, tuple(_items(part)), part.plan.explanation)
 
 
 def changed_plan_lines(before: TurnState, after: TurnState) -> list[str]:
@@ -330,8 +331,8 @@ def changed_plan_lines(before: TurnState, after: TurnState) -> list[str]:
     changed = [item for item in _items(part) if item not in known] if part is not None else []
     if part is None or not (changed or earlier is None or part.plan != earlier.plan):
         return []
-    remark = f" {visible(part.plan.explanation)}" if part.plan.explanation and not part.is_over else ""
-    return [f"[{PLAN}]{remark}", *(f"  {plain_item(item)}" for item in changed)]
+    remark = f" {visible_text(part.plan.explanation)}" if part.plan.explanation and not part.is_over else ""
+    return [f"[{PLAN}]{remark}", *(f"  {step_line(item)}" for item in changed)]
 
 
 def _steps(part: PlanPart) -> list[tuple[str, StepState]]:
@@ -341,9 +342,9 @@ def _steps(part: PlanPart) -> list[tuple[str, StepState]]:
     ]
 
 
-def _items(part: PlanPart) -> list[Item]:
+def _items(part: PlanPart) -> list[StepOutput]:
     return [
-        Item(text, STEP_LABELS[state].name, (STEP_LABELS[state].mark, STEP_LABELS[state].text_mark))
+        StepOutput(text, STEP_LABELS[state].name, (STEP_LABELS[state].mark, STEP_LABELS[state].text_mark))
         for text, state in _steps(part)
     ]
 

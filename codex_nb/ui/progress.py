@@ -7,11 +7,14 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
 
+from codex_nb.rendering.visible import NO_TEXT, visible_text
 from codex_nb.ui.widgets import OutputArea, OutputHandle, in_output_widget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from codex_nb.rendering.answer_output import MimeBundle
+    from codex_nb.rendering.visible import VisibleText
     from codex_nb.session.batch import Progress
 
 WIDTH = 24  # characters of the bar
@@ -33,7 +36,7 @@ class ProgressBar:
         self._handle: OutputHandle | None = None
         self._clock = clock
         self._next = 0.0
-        self._last = ""
+        self._last = NO_TEXT
         self._is_shown = False
 
     def update(self, progress: Progress) -> None:
@@ -58,21 +61,21 @@ class ProgressBar:
                 self._stream.write("\n")
                 self._stream.flush()
 
-    def _write(self, line: str) -> None:
+    def _write(self, line: VisibleText) -> None:
         if self._stream.isatty():
             self._stream.write(f"\r\x1b[K{line}")
             self._stream.flush()
             self._is_shown = True
 
-    def _show(self, area: OutputArea, line: str) -> None:
-        bundle = {"text/plain": line}
+    def _show(self, area: OutputArea, line: VisibleText) -> None:
+        bundle: MimeBundle = {"text/plain": line}
         if self._handle is None:
             self._handle = area.show(bundle)
         else:
             self._handle.update(bundle)
 
 
-def progress_line(progress: Progress) -> str:
+def progress_line(progress: Progress) -> VisibleText:
     """Return the state as one line."""
     full = WIDTH * progress.done // progress.total if progress.total else WIDTH
     parts = [f"{'█' * full}{'░' * (WIDTH - full)} {progress.done} of {progress.total}"]
@@ -80,4 +83,4 @@ def progress_line(progress: Progress) -> str:
         parts.append(f"{progress.failed} failed")
     if progress.waiting_s >= 1:
         parts.append(f"waiting {progress.waiting_s:.0f} s for a rate limit")
-    return ", ".join(parts)
+    return visible_text(", ".join(parts))

@@ -9,11 +9,11 @@ from rich.markdown import Markdown
 from rich.syntax import Syntax
 from rich.text import Text
 
-from codex_nb.rendering.answer_output import DOT
+from codex_nb.rendering.answer_output import SEPARATOR
 from codex_nb.rendering.incremental import BlockSplitter
-from codex_nb.rendering.visible import escape_invisible
+from codex_nb.rendering.visible import escape_invisible, strip_controls
 from codex_nb.ui.part_views import tool_title
-from codex_nb.ui.text_view import AppendOnlyView, strip_controls
+from codex_nb.ui.text_view import AppendOnlyView
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +93,7 @@ class RichView(AppendOnlyView):
         if reason:
             self._print(reason, style="bold")
         if entries:
-            self._write_notice(DOT.join(entries))
+            self._write_notice(SEPARATOR.join(entries))
 
     def _print(self, text: str, *, style: str = "") -> None:
         self.close()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from codex_nb.rendering.answer_output import shortened
+from codex_nb.rendering.answer_output import truncate_output
+from codex_nb.rendering.visible import strip_controls
 from codex_nb.session.events import (
     ApprovalRequested,
     ApprovalResolved,
@@ -31,12 +31,6 @@ if TYPE_CHECKING:
 
     from codex_nb.tools.approval import ApprovalRequest
     from codex_nb.ui.actions import Action
-
-
-# Controls could move a terminal's cursor, change its title or its clipboard; others turn the text around them, or hide.
-_CONTROL = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2064\u2066-\u2069\ufeff]"
-)
 
 
 class AppendOnlyView(ABC):
@@ -152,7 +146,7 @@ class AppendOnlyView(ABC):
     def _write_result(self, event: ToolFinished) -> None:
         part = self._part(event.call_number)
         if part is not None:
-            output = "" if shows_outputs(part.name) else shortened(event.output)
+            output = "" if shows_outputs(part.name) else truncate_output(event.output)
             self._result(call_title(part.name, phase_of(part)), output)
 
     def _write_plan(self, before: TurnState) -> None:
@@ -169,11 +163,6 @@ class AppendOnlyView(ABC):
 def _text_before(state: TurnState, item_id: str) -> str:
     part = find_part(state, TextPart, item_id)
     return "" if part is None else part.text
-
-
-def strip_controls(text: str) -> str:
-    """Return text that a terminal only shows."""
-    return _CONTROL.sub("", text)
 
 
 class PlainTextView(AppendOnlyView):

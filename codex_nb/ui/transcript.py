@@ -8,7 +8,8 @@ import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from codex_nb.rendering.answer_output import bundle
+from codex_nb.rendering.answer_output import to_mimebundle
+from codex_nb.rendering.visible import visible_text
 from codex_nb.session.state import Part, ToolPart
 from codex_nb.ui.actions import Action, Continue, Retry, read_action
 from codex_nb.ui.layout import OutputLayout, named
@@ -20,12 +21,13 @@ from codex_nb.ui.widgets import Message, OutputArea, OutputHandle, WidgetComm, W
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from codex_nb.rendering.answer_output import Bundle
+    from codex_nb.rendering.answer_output import MimeBundle
+    from codex_nb.rendering.sanitize import SafeHtml
     from codex_nb.session.events import TurnEvent
     from codex_nb.session.state import PlanPart
 
 
-PLACEHOLDER = "Codex is answering; the answer replaces this line."
+PLACEHOLDER = visible_text("Codex is answering; the answer replaces this line.")
 
 # Texts of the front end, which has none of its own.
 LABELS = {
@@ -92,9 +94,9 @@ class PartViews:
         """Return the operations that show all parts from nothing."""
         return [operation for view in self._part_views.values() for operation in view.redraw()]
 
-    def rendered(self) -> dict[str, str]:
+    def rendered(self) -> dict[str, SafeHtml]:
         """Return the final Markdown texts, each with its HTML."""
-        found: dict[str, str] = {}
+        found: dict[str, SafeHtml] = {}
         for view in self._part_views.values():
             if isinstance(view, ProseView):
                 found |= view.rendered
@@ -127,7 +129,7 @@ class TranscriptOutput:
         self._parts, self._shown_below, self._activity = parts, shown_below, activity
         self._catch_up()
 
-    def end(self, bundle: Bundle, offers: Sequence[str] = (), *, is_last: bool = False) -> None:
+    def end(self, bundle: MimeBundle, offers: Sequence[str] = (), *, is_last: bool = False) -> None:
         """Replace the output by its bundle; ``offers`` are the actions offered below the last one."""
         self.live.end(bundle, self._ended_message(offers, is_last=is_last), stays_open=bool(offers))
 
@@ -144,7 +146,7 @@ class TranscriptOutput:
             "family": self._family,
         }
 
-    def rendered(self) -> dict[str, str]:
+    def rendered(self) -> dict[str, SafeHtml]:
         """Return the final Markdown texts, each with its HTML."""
         return self._views.rendered()
 
@@ -153,7 +155,7 @@ class TranscriptOutput:
         if not self.live.has_ended:
             self.live.send({"kind": "enhance", "labels": LABELS, "family": self._family})
 
-    def hand_over_output(self, placeholder: Bundle) -> OutputArea:
+    def hand_over_output(self, placeholder: MimeBundle) -> OutputArea:
         """End without content and return the output for another view.
 
         JupyterLab draws a widget in the box of the one before it and hides that box when the one before is closed; a
@@ -410,7 +412,7 @@ class Transcript:
         if index < len(self._outputs) - 1:
             parts, below = self._layout.parts_of(index), self._layout.shown_below
             document = turn_document(self._layout.state, parts, shown_below=below, is_last=False)
-            self._outputs[index].live.update_bundle(bundle(document))
+            self._outputs[index].live.update_bundle(to_mimebundle(document))
             self._outputs[-1].enhance_again()
 
     def _end_last_output(self, *, is_last: bool) -> None:
@@ -423,7 +425,7 @@ class Transcript:
         if is_last and state.finished is not None and self._offers_more:
             offers = OFFERS.get(state.finished.answer.status, ())
         output = self._outputs[-1]
-        output.end(bundle(document, output.rendered()), offers, is_last=is_last)
+        output.end(to_mimebundle(document, output.rendered()), offers, is_last=is_last)
 
 
 def elapsed_label(seconds: float) -> str:

@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from codex_nb.labels import BILLED_PER_TOKEN, INCOMPLETE, NO_REASON, REASONING, STOPPED, Phase, plan_name
-from codex_nb.rendering.answer_output import Call, Document, Prose, Remark, Thinking
+from codex_nb.rendering.answer_output import (
+    AnswerOutput,
+    NoticeOutput,
+    ReasoningOutput,
+    TextOutput,
+    ToolOutput,
+)
 from codex_nb.session.state import NoticePart, PlanPart, ReasoningPart, TextPart, ToolPart, TurnState
 from codex_nb.ui.layout import shows_outputs
 from codex_nb.ui.part_views import checklist, phase_label, phase_of, shown_code, tool_title
@@ -83,7 +89,7 @@ def ending(answer: Answer, error: str | None) -> str:
 
 def turn_document(
     state: TurnState, parts: Iterable[Part], *, shown_below: Collection[int] = (), is_last: bool = True
-) -> Document:
+) -> AnswerOutput:
     """Return the saved output of these parts.
 
     ``shown_below`` names the calls whose outputs the notebook shows itself. The last document of a turn ends with the
@@ -94,26 +100,26 @@ def turn_document(
     if is_last and state.finished is not None:
         answer = state.finished.answer
         if reason := ending(answer, state.finished.error):
-            written.append(Remark(reason, "notice" if answer.status == "cancelled" else "error"))
+            written.append(NoticeOutput(reason, "notice" if answer.status == "cancelled" else "error"))
         entries = footer(state.started, answer)
-    return Document(tuple(part for part in written if part is not None), entries)
+    return AnswerOutput(tuple(part for part in written if part is not None), entries)
 
 
-def _document_part(part: Part, state: TurnState, shown_below: Collection[int]) -> document.Part | None:
+def _document_part(part: Part, state: TurnState, shown_below: Collection[int]) -> document.OutputPart | None:
     match part:
         case TextPart():
-            return Prose(part.text) if part.text.strip() else None
+            return TextOutput(part.text) if part.text.strip() else None
         case ReasoningPart():
-            return Thinking(part.text, REASONING) if part.text.strip() else None
+            return ReasoningOutput(part.text, REASONING) if part.text.strip() else None
         case NoticePart():
-            return Remark(part.notice.text)
+            return NoticeOutput(part.notice.text)
         case PlanPart():
             return checklist(part)
         case ToolPart():
             return _call(part, state, shown_below)
 
 
-def _call(part: ToolPart, state: TurnState, shown_below: Collection[int]) -> Call:
+def _call(part: ToolPart, state: TurnState, shown_below: Collection[int]) -> ToolOutput:
     code, language = shown_code(part)
     phase = phase_of(part)
     if part.output is None and state.finished is not None:
@@ -121,7 +127,7 @@ def _call(part: ToolPart, state: TurnState, shown_below: Collection[int]) -> Cal
     edited = part.decision is not None and part.decision.code is not None
     output = "" if part.call_number in shown_below else part.output or ""
     is_open = shows_outputs(part.name) and phase not in NEVER_RAN
-    return Call(call_title(part.name, phase, edited=edited), code, language, output, is_open)
+    return ToolOutput(call_title(part.name, phase, edited=edited), code, language, output, is_open)
 
 
 def footer(started: TurnStarted | None, answer: Answer) -> tuple[str, ...]:

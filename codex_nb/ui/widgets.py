@@ -14,7 +14,10 @@ from IPython.core.getipython import get_ipython
 from IPython.display import DisplayHandle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator
+
+    from codex_nb.rendering.answer_output import MimeBundle
+    from codex_nb.rendering.visible import VisibleText
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 STATIC = Path(__file__).parent / "static"
@@ -84,7 +87,7 @@ class OutputHandle:
     def __init__(self, handle: DisplayHandle) -> None:
         self._handle = handle
 
-    def update(self, data: Mapping[str, Any]) -> None:
+    def update(self, data: MimeBundle) -> None:
         """Replace the output by another mimebundle."""
         self._handle.update(dict(data), raw=True)
 
@@ -95,14 +98,14 @@ class _CapturedHandle(OutputHandle):
     def __init__(self, output: dict[str, Any]) -> None:
         self._output = output
 
-    def update(self, data: Mapping[str, Any]) -> None:
+    def update(self, data: MimeBundle) -> None:
         self._output["data"] = dict(data)
 
 
 class OutputArea:
     """The outputs of the running cell."""
 
-    def show(self, data: Mapping[str, Any]) -> OutputHandle:
+    def show(self, data: MimeBundle) -> OutputHandle:
         """Display a mimebundle as a new output."""
         handle = DisplayHandle()
         handle.display(dict(data), raw=True)
@@ -118,16 +121,16 @@ class ExistingOutput(OutputArea):
     def __init__(self, handle: OutputHandle) -> None:
         self._handle = handle
 
-    def show(self, data: Mapping[str, Any]) -> OutputHandle:
+    def show(self, data: MimeBundle) -> OutputHandle:
         """Replace the output's content by a mimebundle."""
         self._handle.update(data)
         return self._handle
 
 
-def widget_bundle(comm: WidgetComm, placeholder: str) -> dict[str, Any]:
+def widget_bundle(comm: WidgetComm, placeholder: VisibleText) -> MimeBundle:
     """Return the mimebundle that displays a widget; readers without widgets see the placeholder."""
     view = {"version_major": 2, "version_minor": 0, "model_id": comm.model_id}
-    return {WIDGET_VIEW: view, "text/plain": placeholder}
+    return {"application/vnd.jupyter.widget-view+json": view, "text/plain": placeholder}
 
 
 def in_output_widget() -> bool:

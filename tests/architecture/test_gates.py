@@ -11,6 +11,8 @@ GATES = {
     "Approved": "tools/base.py",
     "Outbound": "session/outbound.py",
     "CacheKey": "session/answer_cache.py",
+    "SafeHtml": "rendering/sanitize.py",
+    "VisibleText": "rendering/visible.py",
 }
 
 

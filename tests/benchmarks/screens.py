@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.markdown import Markdown
 
-from codex_nb.rendering.answer_output import answer_bundle
+from codex_nb.rendering.answer_output import answer_mimebundle
 from codex_nb.session.events import Answer, TextDelta, TextDone, TurnFinished, TurnStarted
 from codex_nb.ui.rich_view import RichView
 from codex_nb.ui.transcript import Transcript
@@ -132,7 +132,7 @@ def resent(answer: str, most: int = MOST_RESENT) -> Cost:
     drawn = _some(ends, most)
     begin = time.process_time()
     for end in drawn:
-        line.send({"text/html": answer_bundle(answer[:end])["text/html"]})
+        line.send({"text/html": answer_mimebundle(answer[:end])["text/html"]})
     times = len(ends) / len(drawn)
     return Cost((time.process_time() - begin) * times, line.size * times, 1 / times)
 

@@ -8,7 +8,16 @@ import nbformat
 import pytest
 from nbconvert import LatexExporter
 
-from codex_nb.rendering.answer_output import Call, Checklist, Document, Item, Prose, Remark, Thinking, bundle
+from codex_nb.rendering.answer_output import (
+    AnswerOutput,
+    NoticeOutput,
+    PlanOutput,
+    ReasoningOutput,
+    StepOutput,
+    TextOutput,
+    ToolOutput,
+    to_mimebundle,
+)
 
 MACROS = (
     r"\input{/etc/passwd}",
@@ -45,9 +54,15 @@ ACTIVE = re.compile(
 
 def latex_of(text: str) -> str:
     """Return the LaTeX of a notebook in which the model wrote a text wherever it can."""
-    plan = Checklist(text, (Item(text, text),), text)
-    parts = (Prose(text), Thinking(text), Call(text, text, "python", text), Remark(text), plan)
-    output = nbformat.v4.new_output("display_data", bundle(Document(parts, (text,))))
+    plan = PlanOutput(text, (StepOutput(text, text),), text)
+    parts = (
+        TextOutput(text),
+        ReasoningOutput(text),
+        ToolOutput(text, text, "python", text),
+        NoticeOutput(text),
+        plan,
+    )
+    output = nbformat.v4.new_output("display_data", to_mimebundle(AnswerOutput(parts, (text,))))
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("", outputs=[output])])
     source, _ = LatexExporter().from_notebook_node(notebook)
     return str(source).partition(r"\begin{document}")[2]

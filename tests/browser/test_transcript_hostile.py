@@ -21,10 +21,7 @@ hostile = json.load(open(os.environ["CODEX_NB_HOSTILE"]))
 stage = Stage()
 """
 # What a front end does with Markdown of the session: it renders it unsanitised.
-NEUTRAL = (
-    "from codex_nb.rendering.inert_markdown import neutral_markdown\n"
-    "Markdown(neutral_markdown('\\n\\n'.join(hostile)))"
-)
+INERT = "from tests.rendering.strict import inert\nMarkdown(inert('\\n\\n'.join(hostile)))"
 LAYOUT = """() => ({
   cells: window.jupyterapp.shell.currentWidget.content.widgets.length,
   alive: window.pwned ?? window.__beacon ?? 0,
@@ -48,7 +45,7 @@ def test_hostile_text_has_no_effect_live_saved_or_reopened(
 ) -> None:
     texts = [payload(name, beacon.url("hit")) for name in PAYLOADS]
     (tmp_path / "hostile.json").write_text(json.dumps(texts))
-    notebook = open_notebook([SETUP, "stage.play(a_turn_full_of(hostile))", NEUTRAL, "'the last cell'"])
+    notebook = open_notebook([SETUP, "stage.play(a_turn_full_of(hostile))", INERT, "'the last cell'"])
     notebook.run(0)
     notebook.start(1)
     button = notebook.output(1).get_by_role("button", name="Approve", exact=True)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 
+from codex_nb.rendering.inert_markdown import inert_markdown
+from codex_nb.rendering.markdown import parse
+
 VOID = {"br", "hr"}
 TAGS = {
     "a", "blockquote", "br", "code", "details", "div", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol",
@@ -92,3 +95,8 @@ def typeset_strings(html: str) -> str:
     """Return the text that MathJax looks for formulas in: all but code and what is marked to be left alone."""
     html = re.sub(r"<(pre|code)\b.*?</\1>", " ", html, flags=re.DOTALL)
     return text_of(re.sub(r'<span class="tex2jax_ignore">.*?</span>', " ", html, flags=re.DOTALL))
+
+
+def inert(markdown: str) -> str:
+    """Return Markdown re-serialised inert."""
+    return inert_markdown(parse(markdown))

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codex_nb.rendering.incremental import BlocksUpdate, MarkdownBlocks, joined
+from codex_nb.rendering.incremental import BlocksUpdate, MarkdownBlocks
 from codex_nb.rendering.markdown import safe_html
+from codex_nb.rendering.sanitize import join_html
 
 LINES = [
     "", "", "", "plain words", "more $x$ and `code`", "- item", "  nested text", "  - nested item", "* star",
@@ -21,7 +22,7 @@ LINES = [
 
 def stream(pieces: list[str]) -> str:
     blocks = MarkdownBlocks()
-    return joined([*(blocks.feed(piece).closed for piece in pieces), blocks.finish().closed])
+    return join_html([*(blocks.feed(piece).closed for piece in pieces), blocks.finish().closed])
 
 
 def split_at(text: str, cuts: list[int]) -> list[str]:

@@ -7,12 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from codex_nb.rendering.answer_output import Call, Checklist, Document, Item, Prose, Remark, Thinking, bundle
+from codex_nb.rendering.answer_output import (
+    AnswerOutput,
+    NoticeOutput,
+    PlanOutput,
+    ReasoningOutput,
+    StepOutput,
+    TextOutput,
+    ToolOutput,
+    to_mimebundle,
+)
 from codex_nb.rendering.incremental import GrowingCode, MarkdownBlocks
-from codex_nb.rendering.inert_markdown import neutral_markdown
 from codex_nb.rendering.markdown import safe_html
 from tests.rendering.hostile import HTML, PAYLOADS, payload
-from tests.rendering.strict import typeset_strings, violations
+from tests.rendering.strict import inert, typeset_strings, violations
 
 ACTIVE_FORMULA = re.compile(r"\\(href|style|class|def|includegraphics|require)\b")
 every_payload = pytest.mark.parametrize("name", PAYLOADS)
@@ -25,17 +33,17 @@ def permissive(markdown: str) -> str:
     return md.render(markdown)
 
 
-def everywhere(text: str) -> Document:
+def everywhere(text: str) -> AnswerOutput:
     """Put one text into every place of a document that a model or a server fills."""
-    return Document(
+    return AnswerOutput(
         parts=(
-            Prose(text),
-            Thinking(text, title=text),
-            Call(title=text, code=text, language=text, output=text),
-            Call(title="x", code=text, language="python", output=""),
-            Checklist(text, (Item(text, text), Item("x", text)), remark=text),
-            Remark(text),
-            Remark(text, "error"),
+            TextOutput(text),
+            ReasoningOutput(text, title=text),
+            ToolOutput(title=text, code=text, language=text, output=text),
+            ToolOutput(title="x", code=text, language="python", output=""),
+            PlanOutput(text, (StepOutput(text, text), StepOutput("x", text)), explanation=text),
+            NoticeOutput(text),
+            NoticeOutput(text, "error"),
         ),
         footer=(text, "gpt-5.2-codex"),
     )
@@ -65,23 +73,23 @@ def test_no_hostile_text_gets_through_as_code(name: str) -> None:
 
 @every_payload
 def test_no_hostile_text_gets_through_any_place_of_a_bundle(name: str) -> None:
-    assert violations(bundle(everywhere(payload(name)))["text/html"]) == []
+    assert violations(to_mimebundle(everywhere(payload(name)))["text/html"]) == []
 
 
 @every_payload
-def test_neutral_markdown_is_harmless_in_a_renderer_that_trusts_it(name: str) -> None:
-    assert violations(permissive(neutral_markdown(payload(name)))) == []
+def test_inert_markdown_is_harmless_in_a_renderer_that_trusts_it(name: str) -> None:
+    assert violations(permissive(inert(payload(name)))) == []
 
 
 @every_payload
 def test_the_markdown_of_a_bundle_is_harmless_in_a_renderer_that_trusts_it(name: str) -> None:
-    assert violations(permissive(bundle(everywhere(payload(name)))["text/markdown"])) == []
+    assert violations(permissive(to_mimebundle(everywhere(payload(name)))["text/markdown"])) == []
 
 
 @every_payload
 def test_no_typesetter_finds_a_formula_that_acts(name: str) -> None:
     assert ACTIVE_FORMULA.search(typeset_strings(safe_html(payload(name)))) is None
-    assert ACTIVE_FORMULA.search(typeset_strings(permissive(neutral_markdown(payload(name))))) is None
+    assert ACTIVE_FORMULA.search(typeset_strings(permissive(inert(payload(name))))) is None
 
 
 PIECES = sorted({piece for text in PAYLOADS.values() for piece in re.split(r"(\W)", text) if piece})
@@ -90,13 +98,13 @@ PIECES = sorted({piece for text in PAYLOADS.values() for piece in re.split(r"(\W
 @given(st.lists(st.sampled_from(PIECES), max_size=25).map("".join))
 def test_no_mixture_of_hostile_pieces_gets_through(text: str) -> None:
     assert violations(safe_html(text)) == []
-    assert violations(permissive(neutral_markdown(text))) == []
+    assert violations(permissive(inert(text))) == []
 
 
 @given(st.text(max_size=60))
 def test_no_text_at_all_gets_through(text: str) -> None:
     assert violations(safe_html(text)) == []
-    assert violations(permissive(neutral_markdown(text))) == []
+    assert violations(permissive(inert(text))) == []
 
 
 @pytest.mark.parametrize("name", sorted(HTML.keys() - {"entities", "class of ours"}))

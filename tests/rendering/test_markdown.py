@@ -8,20 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codex_nb.rendering.answer_output import (
-    LONGEST_OUTPUT,
-    Call,
-    Document,
-    Prose,
-    Remark,
-    Thinking,
-    answer_bundle,
-    bundle,
-    shortened,
+    MAX_OUTPUT_CHARS,
+    AnswerOutput,
+    NoticeOutput,
+    ReasoningOutput,
+    TextOutput,
+    ToolOutput,
+    answer_mimebundle,
+    to_mimebundle,
+    truncate_output,
 )
 from codex_nb.rendering.highlight import code_html
-from codex_nb.rendering.inert_markdown import neutral_markdown
 from codex_nb.rendering.markdown import safe_html
-from tests.rendering.strict import text_of, violations
+from tests.rendering.strict import inert, text_of, violations
 
 TABLE = """\
 <table>
@@ -117,28 +116,28 @@ documents = st.lists(
 
 
 @given(documents)
-def test_neutral_markdown_reads_as_the_markdown_it_was_made_of(markdown: str) -> None:
+def test_inert_markdown_reads_as_the_markdown_it_was_made_of(markdown: str) -> None:
     as_text = " ".join(text_of(safe_html(markdown)).split())
-    assert " ".join(text_of(safe_html(neutral_markdown(markdown))).split()) == as_text
+    assert " ".join(text_of(safe_html(inert(markdown))).split()) == as_text
 
 
 def test_nothing_can_hide_in_code() -> None:
     assert "⟦U+202E⟧" in code_html("x = '\u202e'", "python")
 
 
-DOCUMENT = Document(
+DOCUMENT = AnswerOutput(
     parts=(
-        Thinking("**First** thought"),
-        Prose("The *answer*.\n\n- one\n- two"),
-        Call("Python (done)", "print(1)", "python", "1"),
-        Remark("Stopped.", "error"),
+        ReasoningOutput("**First** thought"),
+        TextOutput("The *answer*.\n\n- one\n- two"),
+        ToolOutput("Python (done)", "print(1)", "python", "1"),
+        NoticeOutput("Stopped.", "error"),
     ),
     footer=("gpt-5.2-codex", "12 tokens in", "ada@example.com"),
 )
 
 
 def test_a_document_is_three_texts_that_say_the_same() -> None:
-    assert bundle(DOCUMENT) == {
+    assert to_mimebundle(DOCUMENT) == {
         "text/html": (
             '<div class="codex-answer">\n'
             '<details class="codex-thinking"><summary>Reasoning</summary>\n'
@@ -166,7 +165,7 @@ def test_a_document_is_three_texts_that_say_the_same() -> None:
 
 
 def test_the_same_document_gives_the_same_bytes() -> None:
-    assert bundle(DOCUMENT) == bundle(DOCUMENT)
+    assert to_mimebundle(DOCUMENT) == to_mimebundle(DOCUMENT)
 
 
 def test_a_bundle_holds_at_most_five_times_the_answer() -> None:
@@ -175,20 +174,20 @@ def test_a_bundle_holds_at_most_five_times_the_answer() -> None:
         "- one item\n- another\n\n```python\nfor row in rows:\n    print(row['a'], 1)\n```\n\n"
     )
     text = paragraph * (100_000 // len(paragraph))
-    assert sum(len(part.encode()) for part in answer_bundle(text).values()) <= 5 * len(text) + 20_000
+    assert sum(len(part.encode()) for part in answer_mimebundle(text).values()) <= 5 * len(text) + 20_000
 
 
 def test_a_long_output_keeps_its_beginning_and_end() -> None:
-    output = "a" * LONGEST_OUTPUT + "b" * LONGEST_OUTPUT
-    kept = shortened(output)
+    output = "a" * MAX_OUTPUT_CHARS + "b" * MAX_OUTPUT_CHARS
+    kept = truncate_output(output)
     assert kept.startswith("aaa")
     assert kept.endswith("bbb")
-    assert f"… {LONGEST_OUTPUT} characters left out …" in kept
-    assert shortened("short") == "short"
+    assert f"… {MAX_OUTPUT_CHARS} characters truncated …" in kept
+    assert truncate_output("short") == "short"
 
 
 def test_an_answer_alone_has_a_bundle() -> None:
-    html = answer_bundle("text", remark="The answer is incomplete.")["text/html"]
+    html = answer_mimebundle("text", notice="The answer is incomplete.")["text/html"]
     assert violations(html) == []
     assert html == (
         '<div class="codex-answer">\n<p>text</p>\n<p class="codex-error"><em>The answer is incomplete.</em></p>\n</div>'

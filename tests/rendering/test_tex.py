@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codex_nb.rendering.answer_output import answer_bundle
-from codex_nb.rendering.inert_markdown import neutral_markdown
+from codex_nb.rendering.answer_output import answer_mimebundle
 from codex_nb.rendering.markdown import ENVIRONMENTS, MACROS, safe_html
+from tests.rendering.strict import inert
 
 MATHEMATICS = [
     r"x^2 + y^2 = z^2",
@@ -213,14 +213,14 @@ def test_mathematics_stays_a_formula(formula: str) -> None:
         if markdown.startswith("$") and not markdown.startswith("$$") and "$" in formula:
             continue  # a dollar would end it
         assert len(formulas(markdown)) == 1, markdown
-        assert "`" not in neutral_markdown(markdown), markdown
+        assert "`" not in inert(markdown), markdown
 
 
 @pytest.mark.parametrize("formula", HOSTILE, ids=lambda formula: formula[:30])
 def test_what_is_not_mathematics_is_code_or_text_everywhere(formula: str) -> None:
     for markdown in in_delimiters(formula):
         assert formulas(markdown) == [], markdown
-        left = re.sub(r"(`+).*?\1", "", neutral_markdown(markdown), flags=re.DOTALL)
+        left = re.sub(r"(`+).*?\1", "", inert(markdown), flags=re.DOTALL)
         assert not re.search(r"(?<!\\)\$", left), markdown
 
 
@@ -255,6 +255,6 @@ def test_the_lists_hold_no_macro_that_defines_reads_writes_or_expands() -> None:
 
 
 def test_a_formula_in_a_saved_answer_is_code_in_all_forms_when_it_could_act() -> None:
-    bundle = answer_bundle(r"Look: $\UseName{input}{f}$.")
+    bundle = answer_mimebundle(r"Look: $\UseName{input}{f}$.")
     assert r"<code>$\UseName{input}{f}$</code>" in bundle["text/html"]
     assert r"`$\UseName{input}{f}$`" in bundle["text/markdown"]

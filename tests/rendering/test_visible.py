@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from codex_nb.rendering.highlight import code_html
-from codex_nb.rendering.visible import escape_invisible, visible
+from codex_nb.rendering.visible import escape_invisible, visible_text
 
 WRITING = [
     "⚠️ done ✔️ 1️⃣ 👩‍💻 🏳️‍🌈",
@@ -17,7 +17,7 @@ WRITING = [
 
 @pytest.mark.parametrize("text", WRITING)
 def test_what_ordinary_writing_needs_is_left_to_read_and_written_out_to_approve(text: str) -> None:
-    assert visible(text) == text
+    assert visible_text(text) == text
     assert text in code_html(text)
     assert escape_invisible(text) != text
 
@@ -36,4 +36,4 @@ def test_what_ordinary_writing_needs_is_left_to_read_and_written_out_to_approve(
     ],
 )
 def test_what_hides_in_a_text_to_read_is_written_out(text: str, shown: str) -> None:
-    assert visible(text) == shown
+    assert visible_text(text) == shown

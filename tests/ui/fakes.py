@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from codex_nb.rendering.incremental import CONTINUED
+from codex_nb.rendering.sanitize import CONTINUED_LIST
 from codex_nb.responses.events import Usage
 from codex_nb.session.events import Answer, TurnFinished, TurnStarted
 
@@ -127,4 +127,4 @@ class FakePage:
     def html(self, kind: str = "text") -> str:
         """Return the HTML of all sections of a kind, lists that go on joined."""
         html = "".join(s["closed"] + s["open"] for s in self.sections.values() if s["kind"] == kind)
-        return html.replace(f'</ul>\n<ul class="{CONTINUED}">\n', "")
+        return html.replace(f'</ul>\n<ul class="{CONTINUED_LIST}">\n', "")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from codex_nb.rendering.incremental import CONTINUED
+from codex_nb.rendering.sanitize import CONTINUED_LIST
 from codex_nb.session.events import (
     ApprovalRequested,
     ApprovalResolved,
@@ -105,7 +105,7 @@ def test_rich_text_is_set_and_printed_once() -> None:
     shown = RichHarness().play(*[TextDelta("m1", character) for character in text], TextDone("m1", text))
     lines = [line.strip(" ┏━┓┃┗┛") for line in shown.splitlines()]
     assert [line for line in lines if line] == ["Title", "• one", "• two", "The end."]
-    assert CONTINUED not in shown
+    assert CONTINUED_LIST not in shown
 
 
 def test_a_terminal_is_drawn_by_block_and_not_by_answer() -> None:
