@@ -106,7 +106,8 @@ class FakePage:
                 self.sections[key]["title"] = operation["title"]
             case "html":
                 section = self.sections[key]
-                section["closed"] += operation.get("closed", "")
+                closed = section["closed"] + operation.get("closed", "")
+                section["closed"] = closed.replace(f'</ul>\n<ul class="{CONTINUED_LIST}">\n', "")
                 section["open"] = operation.get("open", section["open"]) + operation.get("tail", "")
             case "state":
                 self.sections[key]["phase"] = operation["phase"]
