@@ -98,7 +98,7 @@ def test_code_is_edited_before_it_is_approved(open_notebook: Callable[..., Noteb
     notebook.start(1)
     asking(notebook)
     press(notebook, "Edit")
-    notebook.page.get_by_label("Code that the model wants to run").fill("print(2)")
+    notebook.page.get_by_label("Code the model wants to run").fill("print(2)")
     press(notebook, "Approve")
     notebook.wait_until_run(1)
     notebook.run(2)
