@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from codex_nb.host.mailbox import Forwarding, MainThreadCall
 from codex_nb.session.events import Answer, ApprovalRequested, ToolCall, TurnEvent, TurnFinished
 from codex_nb.session.state import ReasoningPart, TextPart, ToolPart, TurnState, reduce
-from codex_nb.words import kernel as words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -99,12 +98,12 @@ class TurnInterrupted(KeyboardInterrupt):
     """The user interrupted the kernel during a turn; ``answer`` holds what had come, marked as cancelled."""
 
     def __init__(self, answer: Answer) -> None:
-        super().__init__(words.INTERRUPTED)
+        super().__init__("Interrupted. The partial answer is kept.")
         self.answer = answer
 
     def _render_traceback_(self) -> list[str]:
         """Be one line in a cell: IPython asks for this, and the way here is nobody's mistake."""
-        return [words.keyboard_interrupt(str(self))]
+        return [f"KeyboardInterrupt: {self}"]
 
 
 def run_turn_in_cell(
@@ -231,8 +230,8 @@ class BlockingTurn:
                 self._flush()
                 return event.answer
         if self._deadline is None:
-            raise (self._turn and self._turn.error) or RuntimeError(words.NO_LAST_EVENT)
-        finished = TurnFinished(partial_answer(self._seen), words.STOPPED)
+            raise (self._turn and self._turn.error) or RuntimeError("The turn ended without its last event.")
+        finished = TurnFinished(partial_answer(self._seen), "Stopped by the user.")
         self._screen.apply(finished)
         self._flush()
         return finished.answer

@@ -15,8 +15,6 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from codex_nb.words import kernel as words
-
 if TYPE_CHECKING:
     from collections.abc import Coroutine
     from typing import Any
@@ -66,7 +64,9 @@ class Engine:
         """
         if self.is_current_thread:
             coroutine.close()
-            raise RuntimeError(words.ENGINE_WAITS)
+            raise RuntimeError(
+                "Engine.run cannot be called on the engine's own thread: await the coroutine instead."
+            )
         future = self.submit(coroutine)
         try:
             while not concurrent.futures.wait([future], timeout=_POLL_S).done:

@@ -16,8 +16,6 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from codex_nb.words import kernel as words
-
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
     from typing import Self
@@ -189,7 +187,7 @@ def _demand(channel: Channel) -> None:
     )
     queues = hasattr(channel.kernel, "_main_asyncio_lock") or hasattr(channel.kernel, "schedule_dispatch")
     if not queues or any(each is None for each in needed):
-        raise AttributeError(words.UNKNOWN_CHANNEL)
+        raise AttributeError("The kernel's shell channel has an unknown layout.")
 
 
 def _publisher(kernel: Any) -> Callable[..., None]:

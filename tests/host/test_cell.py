@@ -174,7 +174,7 @@ def test_a_turn_that_does_not_end_when_cancelled_is_left_behind(engine: Engine, 
     answer = run(engine, mailbox, screen, events())
     released.set()
     expected = Answer("half an answer", status="cancelled", model="model", thread="thread", billing="chatgpt")
-    assert (answer, screen.events[-1]) == (expected, TurnFinished(expected, "Stopped."))
+    assert (answer, screen.events[-1]) == (expected, TurnFinished(expected, "Stopped by the user."))
 
 
 def test_a_cancelled_turn_without_a_last_word_still_keeps_what_it_said(

@@ -24,7 +24,7 @@ def test_the_kernels_interrupt_is_a_keyboard_interrupt_and_closes_the_stream(
     assert (reply["status"], reply["ename"], reply["traceback"]) == (
         "error",
         "TurnInterrupted",
-        ["KeyboardInterrupt: the turn was interrupted; what had come is kept"],
+        ["KeyboardInterrupt: Interrupted. The partial answer is kept."],
     )
     assert server.saw_close.wait(TIMEOUT_S)
     assert kernel.text(cell).endswith("<cancelled>\n")
