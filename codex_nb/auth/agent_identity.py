@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -17,7 +18,9 @@ from codex_nb.auth.credentials import (
     AgentIdentity,
     AuthMode,
     Credentials,
+    decode_base64url,
     format_seconds,
+    jwt_part,
     name_of,
 )
 from codex_nb.auth.oauth import is_loopback, is_secure
@@ -25,15 +28,17 @@ from codex_nb.errors import RefreshFailed, SignInRequired
 from codex_nb.http import httpx, request_json
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from codex_nb.auth.auth_json import AuthFile
     from codex_nb.auth.credentials import Clock
     from codex_nb.config.settings import Settings
 
-
+ISSUER = "https://chatgpt.com/codex-backend/agent-identity"
+AUDIENCE = "codex-app-server"
 JWKS_TIMEOUT_S = 10.0
 REGISTER_TIMEOUT_S = 30.0
+WHOAMI_TIMEOUT_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class AgentRegistry:
 
     async def register(self, found: Credentials, record: SecretStr | Secret[Any] | None) -> Credentials:
         """Complete the credentials by their account and a signer. Raises SignInRequired or RefreshFailed."""
-        keys = _keys_module()
+        _ensure_packages()
         secret = None if record is None else Secret(record.get_secret_value())
         claims = await self._claims(secret)
         agent = _read_record(claims)
@@ -64,7 +69,7 @@ class AgentRegistry:
             raise _invalid(found, "its id or key is missing")
         if agent.expires_at is not None and agent.expires_at <= self._clock():
             raise _invalid(found, "it has expired")
-        key = keys.open_key(agent.private_key)
+        key = read_key(agent.private_key)
         if key is None:
             raise _invalid(found, "its key is not an Ed25519 key")
         task_id = await self._task_id(agent, key)
@@ -80,7 +85,7 @@ class AgentRegistry:
         token = SecretStr(value)
         del value
         keys = await self._jwks()
-        verified: Secret[dict[str, Any]] | str = _keys_module().verify(token, keys)
+        verified = verify(token, keys)
         if isinstance(verified, str):
             raise SignInRequired(f"The agent identity is not valid: {verified}.")
         return verified
@@ -96,7 +101,7 @@ class AgentRegistry:
             )
         return [key for key in keys if isinstance(key, dict)]
 
-    async def _task_id(self, agent: AgentRecord, key: Any) -> str:
+    async def _task_id(self, agent: AgentRecord, key: AgentKey) -> str:
         timestamp = format_seconds(self._clock())
         signature = base64.b64encode(key.sign(f"{agent.runtime_id}:{timestamp}".encode())).decode("ascii")
         url = f"{self._authapi()}/v1/agent/{agent.runtime_id}/task/register"
@@ -110,7 +115,7 @@ class AgentRegistry:
         for name in ("encrypted_task_id", "encryptedTaskId"):
             opened = key.unseal(reply[name]) if isinstance(reply.get(name), str) else None
             if opened:
-                return str(opened)
+                return opened
         raise _unreachable("its task could not be registered", "the response contains no task id")
 
     def _authapi(self) -> str:
@@ -154,15 +159,15 @@ def _read_record(claims: Secret[dict[str, Any]]) -> AgentRecord | None:
     return AgentRecord(runtime_id, SecretStr(key), account, expires_at)
 
 
-def _keys_module() -> Any:
+def _ensure_packages() -> None:
     try:
-        from codex_nb.auth import agent_keys  # (needs the optional package cryptography)
+        import cryptography  # noqa: F401  (only to see that the optional package is there)
+        import nacl  # noqa: F401  (as above)
     except ImportError as error:
         raise SignInRequired(
             "This login is an agent identity, which requires additional packages.",
             hint="Install it with: pip install 'codex-nb[agent]'",
         ) from error
-    return agent_keys
 
 
 def _invalid(found: Credentials, why: str) -> SignInRequired:
@@ -176,9 +181,6 @@ def _unreachable(what: str, why: str) -> RefreshFailed:
         permanent=False,
         reason="unreachable",
     )
-
-
-WHOAMI_TIMEOUT_S = 20.0
 
 
 class CredentialResolver:
@@ -257,3 +259,76 @@ def account_from_whoami(value: dict[str, Any]) -> Account:
 def _fingerprint(secret: SecretStr | Secret[Any] | None) -> str:
     value = None if secret is None else secret.get_secret_value()
     return sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+# What follows needs the extra "agent"; cryptography and nacl are imported by the first use.
+
+
+class AgentKey:
+    """An agent's Ed25519 key; it signs and opens what was sealed for it."""
+
+    def __init__(self, seed: bytes) -> None:
+        from nacl.signing import SigningKey
+
+        self._key = SigningKey(seed)
+
+    def sign(self, message: bytes) -> bytes:
+        """Sign the message."""
+        return bytes(self._key.sign(message).signature)
+
+    def unseal(self, sealed: str) -> str | None:
+        """Open a sealed box (base64) made for the X25519 key of the same seed; None when it is not ours."""
+        from nacl.exceptions import CryptoError
+        from nacl.public import SealedBox
+
+        box = SealedBox(self._key.to_curve25519_private_key())
+        try:
+            return bytes(box.decrypt(base64.b64decode(sealed, validate=True))).decode("utf-8", "replace")
+        except (ValueError, binascii.Error, CryptoError):
+            return None
+
+
+def read_key(encoded: SecretStr) -> AgentKey | None:
+    """Read a base64 PKCS#8 Ed25519 key; None when it is something else."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_der_private_key
+
+    try:
+        key = load_der_private_key(base64.b64decode(encoded.get_secret_value()), password=None)
+    except (ValueError, TypeError):
+        return None
+    return AgentKey(key.private_bytes_raw()) if isinstance(key, Ed25519PrivateKey) else None
+
+
+def verify(token: SecretStr, keys: Sequence[dict[str, Any]]) -> Secret[dict[str, Any]] | str:
+    """Check a JWT's signature, issuer and audience and return its claims, or what is wrong with it."""
+    header, payload = jwt_part(token, 0), jwt_part(token, 1)
+    key = next((key for key in keys if key.get("kid") == header.get("kid")), None)
+    if header.get("alg") != "RS256":
+        return "it is not signed with RS256"
+    if key is None:
+        return "it is signed with an unknown key"
+    if not _is_signed(token, key):
+        return "its signature is invalid"
+    if payload.get("iss") != ISSUER:
+        return "it was issued by another service"
+    audience = payload.get("aud")
+    if AUDIENCE not in (audience if isinstance(audience, list) else [audience]):
+        return "it is intended for another service"
+    return Secret(payload)
+
+
+def _is_signed(token: SecretStr, key: dict[str, Any]) -> bool:
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    signed, _, signature = token.get_secret_value().rpartition(".")
+    try:
+        numbers = [int.from_bytes(decode_base64url(key[name])) for name in ("e", "n")]
+        public_key = RSAPublicNumbers(*numbers).public_key()
+        public_key.verify(decode_base64url(signature), signed.encode("ascii"), PKCS1v15(), SHA256())
+    except (InvalidSignature, KeyError, TypeError, ValueError):
+        return False
+    return True

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from nacl.public import SealedBox
 from nacl.signing import SigningKey
 
-from codex_nb.auth.agent_keys import AgentKey
+from codex_nb.auth.agent_identity import AgentKey
 from codex_nb.auth.credentials import decode_base64url, encode_base64url
 from codex_nb.errors import CodexError, RefreshFailed, SignInRequired
 from tests.auth.fakes import BACKEND, ISSUER, NOW, body, write_login
@@ -230,8 +230,7 @@ async def test_a_service_that_fails_may_be_tried_again(
 async def test_without_cryptography_an_agent_identity_says_what_to_install(
     make_desk: Callable[..., LoginFixture], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "codex_nb.auth.agent_keys", None)
-    monkeypatch.delattr("codex_nb.auth.agent_keys", raising=False)
+    monkeypatch.setitem(sys.modules, "nacl", None)
     desk = make_desk(environ={"CODEX_ACCESS_TOKEN": Agent().jwt()})
     with pytest.raises(SignInRequired, match="requires additional packages") as raised:
         await desk.post()
