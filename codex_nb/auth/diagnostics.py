@@ -12,17 +12,10 @@ from codex_nb.auth.keyring_store import open_store
 from codex_nb.auth.manager import restriction
 from codex_nb.auth.oauth import is_secure
 from codex_nb.auth.refresh import EXPIRY_MARGIN
-from codex_nb.auth.store import (
-    ENCRYPTED_STORE,
-    FILE_MODE,
-    LOCK_FILES,
-    TEMPORARY_PREFIX,
-    TEMPORARY_SUFFIX,
-    file_mode,
-    is_held,
-)
+from codex_nb.auth.store import ENCRYPTED_STORE, LOCK_FILES, file_mode, is_held
 from codex_nb.config.settings import CredentialsStore
 from codex_nb.errors import AccountChanged, CodexError, SignInRequired
+from codex_nb.files import FILE_MODE, leftovers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -187,11 +180,11 @@ def _file(settings: Settings) -> Iterator[Finding]:
             f"others may read it (mode {mode:04o})",
             f"Make it private: chmod 600 {path}",
         )
-    leftovers = list(path.resolve().parent.glob(f"{TEMPORARY_PREFIX}*{TEMPORARY_SUFFIX}"))
-    if leftovers:
+    half_written = leftovers(path.resolve())
+    if half_written:
         yield Finding(
             "leftovers",
-            f"{len(leftovers)} half-written files",
+            f"{len(half_written)} half-written files",
             "No action needed: they are removed at the next refresh.",
         )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import stat
 import sys
 import time
@@ -18,6 +17,7 @@ from pydantic import SecretStr
 from codex_nb.auth.auth_json import AuthFile, parse_auth_json
 from codex_nb.auth.credentials import Credentials, credentials_from_document
 from codex_nb.errors import AccountChanged, CredentialsUnreadable, RefreshFailed, SignInRequired
+from codex_nb.files import remove_leftovers, replace_file
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -164,13 +164,9 @@ def is_held(path: Path) -> bool:
         os.close(descriptor)
 
 
-FILE_MODE = 0o600
 # A program that truncates and rewrites in place leaves the file torn for some milliseconds.
 TORN_READ_PAUSES_S = (0.01, 0.02, 0.05, 0.1, 0.2)
-TEMPORARY_PREFIX = ".auth-"
-TEMPORARY_SUFFIX = ".codex_nb"
 STALE_AFTER_S = 600.0
-REPLACE_ATTEMPTS = 20
 ENCRYPTED_STORE = "secrets/codex_auth.age"
 
 
@@ -242,19 +238,14 @@ class FileStore:
         return document
 
     def save(self, document: AuthFile) -> str:
-        """Write a temporary file beside the target (0600, flushed to disk) and rename it over the target."""
-        target = self._target()
-        temporary = target.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(6)}{TEMPORARY_SUFFIX}")
+        """Replace the file in one step, flushed to disk; the caller's lock keeps other writers out."""
+        target = self.path.resolve() if self.path.is_symlink() else self.path
         problem = None
         try:
-            self._sweep(target.parent)
-            _write_flushed(temporary, document)
-            self._replace(temporary, target)
-            _flush_directory(target.parent)
+            remove_leftovers(target, older_than_s=STALE_AFTER_S)
+            replace_file(target, document.pretty().encode("utf-8"))
         except OSError as error:
             problem = error.strerror or type(error).__name__
-            with suppress(OSError):
-                temporary.unlink()
         if problem is not None:
             raise CredentialsUnreadable(
                 f"The credentials could not be saved in {self.path}: {problem}.",
@@ -306,29 +297,6 @@ class FileStore:
             path=self.path,
         )
 
-    def _target(self) -> Path:
-        return self.path.resolve() if self.path.is_symlink() else self.path
-
-    def _replace(self, temporary: Path, target: Path) -> None:
-        for _attempt in range(REPLACE_ATTEMPTS - 1):
-            try:
-                os.replace(temporary, target)  # noqa: PTH105  (the atomic primitive by its own name)
-            except PermissionError:
-                if os.name != "nt":
-                    raise
-                self._sleep(0.01)  # Windows: somebody is reading the file at this moment
-            else:
-                return
-        os.replace(temporary, target)  # noqa: PTH105  (as above)
-
-    def _sweep(self, directory: Path) -> None:
-        """Remove what a killed process left half-written; the caller's lock keeps writers of today out."""
-        oldest = time.time() - STALE_AFTER_S
-        for leftover in directory.glob(f"{TEMPORARY_PREFIX}*{TEMPORARY_SUFFIX}"):
-            with suppress(OSError):
-                if leftover.stat().st_mtime < oldest:
-                    leftover.unlink()
-
 
 def ensure_plaintext(home: Path) -> None:
     """Say so when the only login there is one that the CLI has encrypted, rather than "not signed in"."""
@@ -349,33 +317,6 @@ def file_mode(path: Path) -> int | None:
         return stat.S_IMODE(path.stat().st_mode)
     except OSError:
         return None
-
-
-def _write_flushed(path: Path, document: AuthFile) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
-    descriptor = os.open(path, flags, FILE_MODE)
-    try:
-        if hasattr(os, "fchmod"):
-            os.fchmod(descriptor, FILE_MODE)  # a umask may have taken the owner's own bits
-        _write_all(descriptor, document)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _write_all(descriptor: int, document: AuthFile) -> None:
-    with os.fdopen(os.dup(descriptor), "wb") as file:
-        file.write(document.pretty().encode("utf-8"))
-
-
-def _flush_directory(directory: Path) -> None:
-    if os.name == "nt":
-        return
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 Sleep = Callable[[float], Awaitable[None]]

@@ -96,6 +96,7 @@ class AnswerCache:
 
     def _write(self, path: Path, answer: Answer) -> None:
         stored = {"version": _VERSION, "at": self._clock(), "answer": asdict(answer)}
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         replace_file(path, json.dumps(stored, ensure_ascii=False).encode("utf-8", "replace"), flush=False)
         kept = sorted(path.parent.glob("*.json"), key=lambda file: file.stat().st_mtime, reverse=True)
         for old in kept[MOST_ANSWERS:]:

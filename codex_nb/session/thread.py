@@ -206,6 +206,7 @@ class ThreadStore:
         if (path := self._path(thread.name)) is not None:
             with self._noting_problems(path):
                 content = _line({"items": list(thread.items), "facts": sorted(thread.sent_digests)})
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 replace_file(path, _line(_header(thread)) + content)
 
     @contextlib.contextmanager
