@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from codex_nb.config.settings import ApprovalPolicy, Environment
 from codex_nb.errors import CodexError
-from codex_nb.host.background import relay
+from codex_nb.host.background import run_async
 from codex_nb.host.cell import run_turn_in_cell
 from codex_nb.host.engine import engine
 from codex_nb.host.mailbox import Mailbox
@@ -173,7 +173,7 @@ async def astream(prompt: str, **options: Any) -> AsyncGenerator[TurnEvent, None
     with Mailbox() as mailbox:
         ports = _ports(session, mailbox, prompt)
         turn = profile.assistant.turn(request, ports=ports, approver=approver)
-        async with aclosing(relay(session.engine, turn, mailbox)) as events:
+        async with aclosing(run_async(session.engine, turn, mailbox)) as events:
             async for event in events:
                 yield event
 

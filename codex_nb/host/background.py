@@ -10,8 +10,8 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.host.cell import BlockingTurn
-from codex_nb.host.mailbox import Forwarding, MainThreadCall
-from codex_nb.host.shell_channel import IdlePump, channel_of
+from codex_nb.host.mailbox import MainThreadCall, TurnRunner
+from codex_nb.host.shell_channel import IdlePump, get_shell_channel
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from codex_nb.session.events import Answer, TurnEvent
 
 
-async def relay(
+async def run_async(
     engine: Engine, events: AsyncIterator[TurnEvent], mailbox: Mailbox
 ) -> AsyncGenerator[TurnEvent, None]:
     """Run a turn on the engine and yield its events on the caller's loop, where its calls run, too.
@@ -33,7 +33,7 @@ async def relay(
     loop = asyncio.get_running_loop()
     awake = asyncio.Event()
     mailbox.notify(lambda: loop.call_soon_threadsafe(awake.set))
-    turn = Forwarding(engine, events, mailbox)
+    turn = TurnRunner(engine, events, mailbox)
     mailbox.on_stop(turn.cancel)
     try:
         is_last = False
@@ -54,7 +54,7 @@ async def relay(
         raise turn.error
 
 
-def _run(call: MainThreadCall, turn: Forwarding) -> None:
+def _run(call: MainThreadCall, turn: TurnRunner) -> None:
     try:
         call.run()
     except KeyboardInterrupt as interrupt:
@@ -73,7 +73,7 @@ def run_in_background(
     closed when it has ended. Called on the main thread, inside the cell.
     """
     answer: Future[Answer] = Future()
-    run_call = _caller(shell, mailbox)
+    run_call = _main_thread_caller(shell, mailbox)
 
     def show() -> None:
         try:
@@ -89,16 +89,16 @@ def run_in_background(
     return answer
 
 
-def _caller(shell: Any, mailbox: Mailbox) -> Callable[[MainThreadCall], None]:
+def _main_thread_caller(shell: Any, mailbox: Mailbox) -> Callable[[MainThreadCall], None]:
     """Return what hands a call to the main thread; it does not wait for the call's end."""
-    channel = channel_of(shell)
-    when_free: Callable[[Callable[[], None]], None]
+    channel = get_shell_channel(shell)
+    run_when_idle: Callable[[Callable[[], None]], None]
     if channel is None:
-        when_free = BetweenCells(shell.events).when_free
+        run_when_idle = functools.partial(_run_between_cells, shell.events)
     else:
-        when_free = functools.partial(channel.when_free, channel.parent())
+        run_when_idle = functools.partial(channel.run_when_idle, channel.parent())
 
-    def run_when_free(call: MainThreadCall) -> None:
+    def call_on_main_thread(call: MainThreadCall) -> None:
         def run() -> None:
             try:
                 call.run()
@@ -106,24 +106,18 @@ def _caller(shell: Any, mailbox: Mailbox) -> Callable[[MainThreadCall], None]:
                 mailbox.request_stop()
                 call.abort(interrupt)
 
-        when_free(run)
+        run_when_idle(run)
 
-    return run_when_free
+    return call_on_main_thread
 
 
-class BetweenCells:
-    """Runs functions on the main thread where no loop of a kernel does: when the next cell begins or ends."""
+def _run_between_cells(events: Any, function: Callable[[], None]) -> None:
+    """Run ``function`` once when the next cell begins or ends: for shells without a kernel's loop."""
 
-    def __init__(self, events: Any) -> None:
-        self._events = events
-
-    def when_free(self, function: Callable[[], None]) -> None:
-        """Run ``function`` once, at the next chance."""
-
-        def run(*_: object) -> None:
-            for name in ("pre_run_cell", "post_run_cell"):
-                self._events.unregister(name, run)
-            function()
-
+    def run(*_: object) -> None:
         for name in ("pre_run_cell", "post_run_cell"):
-            self._events.register(name, run)
+            events.unregister(name, run)
+        function()
+
+    for name in ("pre_run_cell", "post_run_cell"):
+        events.register(name, run)

@@ -187,7 +187,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass
-class _Tap:
+class _IopubHook:
     """The wrapped ``send`` of one session and who listens to it."""
 
     session: Any
@@ -228,7 +228,7 @@ def add_listener(session: Any, listener: Listener) -> None:
     """Begin to tell ``listener`` of every output."""
     tap = getattr(session, _ATTRIBUTE, None)
     if tap is None:
-        tap = _Tap(session, session.send)
+        tap = _IopubHook(session, session.send)
         setattr(session, _ATTRIBUTE, tap)
         session.send = tap
     tap.listeners.append(listener)
@@ -273,7 +273,7 @@ def capturing(shell: Any) -> Iterator[OutputCollector]:
             stack.enter_context(_capture_locally(shell, fold))
         else:
             stack.enter_context(_capture_in_kernel(kernel, fold))
-            stack.enter_context(_note_what_is_captured(shell, fold))
+            stack.enter_context(_collect_captured_outputs(shell, fold))
         stack.enter_context(replaced(shell.display_pub, "clear_output", _clearer(fold)))
         yield fold
 
@@ -303,7 +303,7 @@ def _capture_in_kernel(kernel: Any, fold: OutputCollector) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _note_what_is_captured(shell: Any, fold: OutputCollector) -> Iterator[None]:
+def _collect_captured_outputs(shell: Any, fold: OutputCollector) -> Iterator[None]:
     """Note as well what a capture around the block (``%%capture``) keeps from the kernel's messages."""
     with contextlib.ExitStack() as stack:
         for name, redirect in (

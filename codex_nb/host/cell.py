@@ -10,7 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
-from codex_nb.host.mailbox import Forwarding, MainThreadCall
+from codex_nb.host.mailbox import MainThreadCall, TurnRunner
 from codex_nb.session.events import Answer, ApprovalRequested, ToolCall, TurnEvent, TurnFinished
 from codex_nb.session.state import ReasoningPart, TextPart, ToolPart, TurnState, reduce
 
@@ -141,12 +141,12 @@ class BlockingTurn:
         self._seen: list[TurnEvent] = []
         self._dirty = False
         self._next_frame = 0.0
-        self._turn: Forwarding | None = None
+        self._turn: TurnRunner | None = None
         self._deadline: float | None = None
 
     def run(self, events: AsyncIterator[TurnEvent]) -> Answer:
         """Start the turn, show it to its end and return the answer."""
-        self._turn = Forwarding(self._engine, events, self._mailbox)
+        self._turn = TurnRunner(self._engine, events, self._mailbox)
         self._mailbox.on_stop(self._stop)
         try:
             with self._interrupts:
@@ -168,7 +168,7 @@ class BlockingTurn:
         return self._deadline is not None and self._clock() >= self._deadline
 
     def _step(self) -> None:
-        self._mailbox.rest(wake_on_event=not self._dirty)
+        self._mailbox.set_wait_mode(wake_on_event=not self._dirty)
         self._wait(min(_IDLE_S, max(0.0, self._next_frame - self._clock())) if self._dirty else _IDLE_S)
         self._take(self._mailbox.drain())
         if self._dirty and self._clock() >= self._next_frame:

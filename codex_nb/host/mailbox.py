@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class MainThreadCall:
-    """A function to be run where user code runs; ``future`` carries its result, or what it raised, back."""
+    """A function to run on the cell's thread; ``future`` holds its result or its exception."""
 
     function: Callable[[], Any]
     future: concurrent.futures.Future[Any] = field(default_factory=concurrent.futures.Future)
@@ -32,7 +32,7 @@ class MainThreadCall:
     def run(self) -> None:
         """Run the function unless the call was cancelled meanwhile.
 
-        A KeyboardInterrupt is raised here, too, for the turn must end before the engine hears of it by :meth:`abort`.
+        A KeyboardInterrupt is raised here instead: the caller ends the turn first, then calls :meth:`abort`.
         """
         if not self.future.set_running_or_notify_cancel():
             return
@@ -46,15 +46,16 @@ class MainThreadCall:
             self.future.set_result(result)
 
     def abort(self, error: BaseException) -> None:
-        """Let the engine hear that the function was broken off, unless it has heard something already."""
+        """Set ``error`` as the outcome unless the call has one already."""
         if not self.future.done():
             self.future.set_exception(error)
 
 
 class Mailbox:
-    """One turn's way to the thread of the cell; every method but :meth:`drain` may be called from any thread.
+    """A queue of events and calls from the engine to the cell's thread.
 
-    It is the turn's ``MainThread`` port as well: :meth:`call` awaits on the engine and runs on the cell's thread.
+    All methods but :meth:`drain` may be called from any thread. It implements the turn's ``MainThread`` port:
+    :meth:`call` awaits on the engine and runs on the cell's thread.
     """
 
     def __init__(self) -> None:
@@ -64,20 +65,20 @@ class Mailbox:
         self._receiver, self._sender = socket.socketpair()
         self._receiver.setblocking(False)
         self._sender.setblocking(False)
-        self._awake = False
-        self._hungry = True
+        self._wake_pending = False
+        self._wake_on_event = True
         self._closed = False
         self._on_stop: Callable[[], None] | None = None
         self._notify: Callable[[], object] = self._send_byte
         self.stop_requested = False
 
     def post(self, event: TurnEvent) -> None:
-        """Add an event. It wakes the cell's thread only when that thread said it has nothing else to draw."""
+        """Add an event; it wakes the cell's thread only in the wait mode ``wake_on_event``."""
         with self._lock:
             if self._closed:
                 return
             self._items.append(event)
-            if self._hungry:
+            if self._wake_on_event:
                 self._wake_locked()
 
     async def call(self, function: Callable[[], T]) -> T:
@@ -96,7 +97,7 @@ class Mailbox:
         return result
 
     def request_stop(self) -> None:
-        """Ask for the end of the turn, as the Stop button does."""
+        """Request the end of the turn, as the Stop button does."""
         self.stop_requested = True
         on_stop = self._on_stop
         if on_stop is not None:
@@ -104,11 +105,11 @@ class Mailbox:
         self.wake()
 
     def on_stop(self, callback: Callable[[], None] | None) -> None:
-        """Set what a stop request does at once, on whatever thread it comes from."""
+        """Set the callback that a stop request runs at once, on the requesting thread."""
         self._on_stop = callback
 
     def notify(self, callback: Callable[[], object]) -> None:
-        """Let ``callback`` wake the reader instead of the descriptor; it is called on the posting thread."""
+        """Call ``callback`` on the posting thread instead of writing to the descriptor."""
         self._notify = callback
 
     def wake(self) -> None:
@@ -116,26 +117,26 @@ class Mailbox:
         with self._lock:
             self._wake_locked()
 
-    def rest(self, *, wake_on_event: bool) -> None:
-        """Set what ends the next wait: any event (``wake_on_event``), or only what cannot wait for a frame."""
+    def set_wait_mode(self, *, wake_on_event: bool) -> None:
+        """Set whether any event ends the next wait (``wake_on_event``), or only calls, stop requests and the end."""
         with self._lock:
-            self._hungry = wake_on_event
+            self._wake_on_event = wake_on_event
             if wake_on_event and self._items:
                 self._wake_locked()
 
     def drain(self) -> list[TurnEvent | MainThreadCall]:
-        """Take everything that lies there, in the order it came."""
+        """Remove and return all items, in the order in which they were added."""
         with self._lock:
-            if self._awake:
+            if self._wake_pending:
                 with contextlib.suppress(OSError):
                     self._receiver.recv(64)
-                self._awake = False
+                self._wake_pending = False
             items = list(self._items)
             self._items.clear()
             return items
 
     def run_calls(self) -> None:
-        """Run the calls that wait, on this thread: for those who wait for a result and show no events."""
+        """Run the waiting calls on this thread and discard the events."""
         for item in self.drain():
             if isinstance(item, MainThreadCall):
                 item.run()
@@ -145,7 +146,7 @@ class Mailbox:
         return self._receiver.fileno()
 
     def close(self) -> None:
-        """Refuse everything from now on and cancel the calls that never ran."""
+        """Ignore later items and cancel the calls that never ran."""
         with self._lock:
             self._closed = True
             items = list(self._items)
@@ -166,9 +167,9 @@ class Mailbox:
         self.close()
 
     def _wake_locked(self) -> None:
-        if self._awake or self._closed:
+        if self._wake_pending or self._closed:
             return
-        self._awake = True
+        self._wake_pending = True
         self._notify()
 
     def _send_byte(self) -> None:
@@ -176,25 +177,25 @@ class Mailbox:
             self._sender.send(b"\0")
 
 
-class Forwarding:
-    """Posts every event of a turn to a mailbox, from its making until :attr:`ended`; ``error`` is what it raised."""
+class TurnRunner:
+    """Runs a turn on the engine and posts its events to a mailbox; ``error`` is what the turn raised."""
 
     def __init__(self, engine: Engine, events: AsyncIterator[TurnEvent], mailbox: Mailbox) -> None:
         self._mailbox = mailbox
         self._ended = threading.Event()
         self.error: BaseException | None = None
-        self._future = engine.submit(self._forward(events))
+        self._future = engine.submit(self._run(events))
 
     @property
     def ended(self) -> bool:
-        """Whether the turn has left the engine: everything it had to say lies in the mailbox."""
+        """Whether the turn has ended on the engine and all its events are in the mailbox."""
         return self._ended.is_set()
 
     def cancel(self) -> None:
-        """Cancel the turn; its stream is closed and its last event still comes. May be called from any thread."""
+        """Cancel the turn, from any thread; its stream is closed and its last event is still posted."""
         self._future.cancel()
 
-    async def _forward(self, events: AsyncIterator[TurnEvent]) -> None:
+    async def _run(self, events: AsyncIterator[TurnEvent]) -> None:
         try:
             async for event in events:
                 self._mailbox.post(event)

@@ -8,7 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from codex_nb.host.capture import capturing, error_line, replaced
-from codex_nb.host.shell_channel import release_held_messages
+from codex_nb.host.shell_channel import release_deferred_messages
 from codex_nb.tools.nbmodel import RunResult
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class InteractiveKernel:
         import nest_asyncio2
 
         nest_asyncio2.apply(loop)
-        release_held_messages(self._shell)
+        release_deferred_messages(self._shell)
         completed: T = _runner(self._shell, loop)(wait())
         return completed
 
@@ -114,7 +114,7 @@ def _reentrant_loop(shell: Any, code: str) -> Iterator[None]:
     import nest_asyncio2
 
     nest_asyncio2.apply(loop)
-    release_held_messages(shell)
+    release_deferred_messages(shell)
     before, shell.loop_runner = shell.loop_runner, _runner(shell, loop)
     try:
         yield

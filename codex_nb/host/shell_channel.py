@@ -13,24 +13,29 @@ import signal
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
     from typing import Self
 
+    from codex_nb.host.mailbox import Mailbox
 
-_ATTRIBUTE = "_codex_nb_channel"
+WIDGET_MESSAGES = frozenset({"comm_open", "comm_msg", "comm_close"})
+RECONNECT_REQUESTS = frozenset({"kernel_info_request", "comm_info_request"})
+LONGEST_WAIT_S = 0.1  # the end may come from a thread that wakes nothing
+_ATTRIBUTE = "_codex_nb_shell_channel"
 
 
 @dataclass
-class Channel:
-    """Where a kernel's requests are read and answered.
+class ShellChannel:
+    """The shell channel of one kernel, on which its requests are read and answered.
 
-    One lives at each kernel: pumps opened inside one another (``pumps`` counts them) hold messages in one order.
-    ``reply_stream`` is what a handler answers on; ``flush_replies`` sends at once what it buffers. ``publish_status``
-    takes "busy" or "idle" and the request it belongs to.
+    Each kernel has one: nested pumps (``pumps`` counts them) share the messages ``deferred`` until the cell ends.
+    Handlers answer on ``reply_stream``; ``flush_replies`` sends what it buffers. ``publish_status`` takes "busy" or
+    "idle" and the request it belongs to.
     """
 
     kernel: Any
@@ -39,67 +44,67 @@ class Channel:
     reply_stream: Any
     flush_replies: Callable[[], None]
     publish_status: Callable[..., None]
-    held: list[Any] = field(default_factory=list)
+    deferred: list[Any] = field(default_factory=list)
     pumps: int = 0
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def parent(self) -> tuple[Any, dict[str, Any]]:
-        """Return the identity and the request that outputs belong to now."""
+        """Return the identity and the request that outputs belong to at this moment."""
         return self.kernel._parent_ident["shell"], self.kernel.get_parent("shell")
 
     @contextlib.contextmanager
     def serving(
         self, request: tuple[Any, dict[str, Any]], cell: tuple[Any, dict[str, Any]]
     ) -> Iterator[None]:
-        """Let outputs inside the block belong to ``request``, and those after it to ``cell``, whatever happens."""
-        before = self.carriers()
+        """Assign outputs inside the block to ``request`` and those after it to ``cell``."""
+        before = self.output_hooks()
         try:
             self._set_parent(*request, before)
             yield
         finally:
-            self._set_parent(*cell, [*before, *self.carriers()])
+            self._set_parent(*cell, [*before, *self.output_hooks()])
 
-    def _set_parent(self, identity: Any, request: dict[str, Any], carriers: list[Any]) -> None:
-        """Let outputs belong to ``request`` from now on.
+    def _set_parent(self, identity: Any, request: dict[str, Any], output_hooks: list[Any]) -> None:
+        """Assign outputs to ``request`` from now on.
 
-        A user may have put anything in the place of what carries outputs (``%%capture`` does): what does not know of
-        requests is passed over, and what was in that place during the request is told as well.
+        User code may replace the streams and publishers (``%%capture`` does): replacements without ``set_parent`` are
+        skipped, and those in place during the request are updated as well.
         """
         with contextlib.suppress(Exception):
             self.kernel.set_parent(identity, request, channel="shell")
-        for carrier in carriers:
+        for hook in output_hooks:
             with contextlib.suppress(Exception):
-                carrier.set_parent(request)
+                hook.set_parent(request)
 
-    def carriers(self) -> list[Any]:
-        """Return what outputs pass on their way out now: the display hook, the publisher, the streams."""
+    def output_hooks(self) -> list[Any]:
+        """Return the objects that publish outputs: the display hook, the display publisher and the streams."""
         shell = self.kernel.shell
         return [shell.displayhook, shell.display_pub, sys.stdout, sys.stderr]
 
-    def hand_back(self) -> None:
-        """Give every held message to the callback that would have received it, in order."""
-        held, self.held = self.held, []
-        give = self.stream._run_callback
-        for frames in held:
+    def release_deferred(self) -> None:
+        """Give every deferred message to the stream's callback, in the order received."""
+        deferred, self.deferred = self.deferred, []
+        dispatch = self.stream._run_callback
+        for frames in deferred:
             if _loop_is_running():
-                give(self.stream._recv_callback, frames)
+                dispatch(self.stream._recv_callback, frames)
             else:
-                self.stream.io_loop.add_callback(give, self.stream._recv_callback, frames)
+                self.stream.io_loop.add_callback(dispatch, self.stream._recv_callback, frames)
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Let the kernel's loop run ``coroutine`` as soon as the cell leaves it free."""
+        """Run ``coroutine`` on the kernel's loop once the cell has ended."""
         task = asyncio.ensure_future(coroutine)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    def when_free(self, cell: tuple[Any, dict[str, Any]], function: Callable[[], None]) -> None:
-        """Run ``function`` on the main thread, in turn with the cells that are queued there; from any thread.
+    def run_when_idle(self, cell: tuple[Any, dict[str, Any]], function: Callable[[], None]) -> None:
+        """Run ``function`` on the main thread, in turn with the queued cells; callable from any thread.
 
-        Its outputs belong to ``cell``, and the kernel counts as busy meanwhile.
+        Its outputs belong to ``cell``, and the kernel is busy meanwhile.
         """
-        self.stream.io_loop.add_callback(self._queue, functools.partial(self._run_for, cell, function))
+        self.stream.io_loop.add_callback(self._schedule, functools.partial(self._run_for, cell, function))
 
-    def _queue(self, function: Callable[[], None]) -> None:
+    def _schedule(self, function: Callable[[], None]) -> None:
         async def run() -> None:
             function()
 
@@ -125,38 +130,38 @@ class Channel:
         finally:
             signal.signal(signal.SIGINT, handler)
 
-    def look_again(self) -> None:
-        """Let the stream read what has come: its descriptor tells only of changes, and the pump has used those up."""
+    def schedule_read(self) -> None:
+        """Make the stream read pending messages: its descriptor is edge-triggered, and the pump consumed the edges."""
         self.stream.io_loop.add_callback(lambda: None if self.stream.closed() else self.stream.flush())
 
 
 def flush_streams() -> None:
-    """Send what was printed; a stream that the user put in the place of the kernel's may be unable to."""
+    """Flush stdout and stderr; errors of streams that user code has installed are ignored."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()
 
 
-def channel_of(shell: Any) -> Channel | None:
-    """Return the channel of the kernel that ``shell`` runs in; None without a kernel, or with one of another make.
+def get_shell_channel(shell: Any) -> ShellChannel | None:
+    """Return the channel of the kernel that ``shell`` runs in; None without a kernel or with an unknown one.
 
-    None on any thread but the main one, too: the channel's socket belongs to the main thread.
+    None on any thread but the main one, to which the channel's socket belongs.
     """
     if threading.current_thread() is not threading.main_thread():
         return None
     kernel = getattr(shell, "kernel", None)
-    known: Channel | None = getattr(kernel, _ATTRIBUTE, None)
+    known: ShellChannel | None = getattr(kernel, _ATTRIBUTE, None)
     if kernel is None or known is not None:
         return known
     try:
-        known = _find(kernel)
+        known = _open_channel(kernel)
     except (AttributeError, KeyError, TypeError):
         return None
     setattr(kernel, _ATTRIBUTE, known)
     return known
 
 
-def _find(kernel: Any) -> Channel:
+def _open_channel(kernel: Any) -> ShellChannel:
     thread = getattr(kernel, "shell_channel_thread", None)
     if thread is None:
         stream = kernel.shell_stream
@@ -166,16 +171,16 @@ def _find(kernel: Any) -> Channel:
         pair = thread.manager._shell_channel_to_main
         socket, stream = pair.to_socket, pair.to_stream
         reply_stream = thread.manager.get_subshell_to_shell_channel_socket(None)
-        flush = _nothing
-    channel = Channel(kernel, socket, stream, reply_stream, flush, _publisher(kernel))
-    _demand(channel)
+        flush = _no_flush
+    channel = ShellChannel(kernel, socket, stream, reply_stream, flush, _publisher(kernel))
+    _check_attributes(channel)
     return channel
 
 
-def _demand(channel: Channel) -> None:
-    """Touch everything the pump will need later, so that its absence is known now."""
+def _check_attributes(channel: ShellChannel) -> None:
+    """Raise AttributeError, KeyError or TypeError if anything that the pump needs is missing."""
     channel.parent()
-    channel.carriers()
+    channel.output_hooks()
     needed = (
         channel.socket.recv_multipart,
         channel.stream._recv_callback,
@@ -205,8 +210,8 @@ def _flush_sends(stream: Any) -> Callable[[], None]:
     return lambda: stream.flush(zmq.POLLOUT)
 
 
-def _nothing() -> None:
-    """A reply on an in-process socket needs no flush: another thread sends it on."""
+def _no_flush() -> None:
+    """Do nothing: another thread forwards what is written to the in-process socket."""
 
 
 def _loop_is_running() -> bool:
@@ -217,68 +222,16 @@ def _loop_is_running() -> bool:
     return True
 
 
-WIDGET_MESSAGES = frozenset({"comm_open", "comm_msg", "comm_close"})
-LONGEST_WAIT_S = 0.1  # what is waited for may come from another thread, which wakes nobody
-RECONNECT_REQUESTS = frozenset({"kernel_info_request", "comm_info_request"})
+class Pump(ABC):
+    """Waits on the main thread and meanwhile serves what can be served."""
 
-
-class Wakeable(Protocol):
-    """What ends a wait early: its descriptor becomes readable."""
-
-    def fileno(self) -> int:
-        """Return the descriptor."""
-
-
-class Pump(Protocol):
-    """Waits on the main thread, serving what can be served."""
-
+    @abstractmethod
     def once(self, timeout_s: float) -> None:
-        """Serve what has come, waiting at most ``timeout_s`` seconds for the first message or a wake-up."""
+        """Serve the pending messages, waiting at most ``timeout_s`` seconds for the first one or a wake-up."""
 
+    @abstractmethod
     def close(self) -> None:
-        """Hand back whatever was held."""
-
-    def __enter__(self) -> Self:
-        """Return the pump itself."""
-
-    def __exit__(self, *_: object) -> None:
-        """Close it."""
-
-
-def serve_until(pump: Pump, is_over: Callable[[], bool], seconds: float) -> None:
-    """Serve what comes until something is over, or the time is up."""
-    deadline = time.monotonic() + seconds
-    while not is_over() and (left := deadline - time.monotonic()) > 0:
-        pump.once(min(left, LONGEST_WAIT_S))
-
-
-def open_pump(shell: Any, wake: Wakeable) -> Pump:
-    """Return the pump that fits where ``shell`` lives; ``wake`` (a mailbox) ends its waits early."""
-    channel = channel_of(shell)
-    return IdlePump(wake) if channel is None else KernelPump(channel, wake)
-
-
-def release_held_messages(shell: Any) -> None:
-    """Give the kernel what an open pump holds: its loop is about to be re-entered and will read newer messages."""
-    channel = channel_of(shell)
-    if channel is not None:
-        channel.hand_back()
-
-
-class IdlePump:
-    """Waits for the mailbox only: terminal IPython, scripts, foreign kernels."""
-
-    def __init__(self, wake: Wakeable) -> None:
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(wake.fileno(), selectors.EVENT_READ)
-
-    def once(self, timeout_s: float) -> None:
-        """Wait for a wake-up, at most ``timeout_s`` seconds."""
-        self._selector.select(timeout_s)
-
-    def close(self) -> None:
-        """Let go of the descriptor."""
-        self._selector.close()
+        """Stop serving; messages that the pump deferred go to the kernel."""
 
     def __enter__(self) -> Self:
         return self
@@ -287,10 +240,46 @@ class IdlePump:
         self.close()
 
 
-class KernelPump:
+def serve_until(pump: Pump, is_over: Callable[[], bool], seconds: float) -> None:
+    """Serve messages until ``is_over`` returns True, for at most ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while not is_over() and (left := deadline - time.monotonic()) > 0:
+        pump.once(min(left, LONGEST_WAIT_S))
+
+
+def open_pump(shell: Any, mailbox: Mailbox) -> Pump:
+    """Return the pump for ``shell``; a wake-up of ``mailbox`` ends its waits early."""
+    channel = get_shell_channel(shell)
+    return IdlePump(mailbox) if channel is None else KernelPump(channel, mailbox)
+
+
+def release_deferred_messages(shell: Any) -> None:
+    """Give the kernel the deferred messages before its loop is re-entered and reads newer ones."""
+    channel = get_shell_channel(shell)
+    if channel is not None:
+        channel.release_deferred()
+
+
+class IdlePump(Pump):
+    """Waits for the mailbox only: terminal IPython, scripts, unknown kernels."""
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(mailbox.fileno(), selectors.EVENT_READ)
+
+    def once(self, timeout_s: float) -> None:
+        """Wait for a wake-up, at most ``timeout_s`` seconds."""
+        self._selector.select(timeout_s)
+
+    def close(self) -> None:
+        """Close the selector."""
+        self._selector.close()
+
+
+class KernelPump(Pump):
     """Serves the main shell channel of an ipykernel."""
 
-    def __init__(self, channel: Channel, wake: Wakeable) -> None:
+    def __init__(self, channel: ShellChannel, mailbox: Mailbox) -> None:
         import zmq
 
         self._zmq = zmq
@@ -299,33 +288,27 @@ class KernelPump:
         self._cell = channel.parent()
         self._poller = zmq.Poller()
         self._poller.register(channel.socket, zmq.POLLIN)
-        self._poller.register(wake.fileno(), zmq.POLLIN)
+        self._poller.register(mailbox.fileno(), zmq.POLLIN)
         self._is_open = True
         channel.pumps += 1
 
     def once(self, timeout_s: float) -> None:
-        """Serve what has come, waiting at most ``timeout_s`` seconds for the first message or a wake-up."""
+        """Serve the pending messages, waiting at most ``timeout_s`` seconds for the first one or a wake-up."""
         ready = dict(self._poller.poll(max(0, math.ceil(timeout_s * 1000))))
-        if self._channel.socket not in ready:  # asking an empty socket has its price, too
+        if self._channel.socket not in ready:  # reading an empty socket is not free
             return
         while (frames := self._receive()) is not None:
             self._serve(frames)
 
     def close(self) -> None:
-        """Hand held messages back to the kernel, unless a pump around this one still holds them."""
+        """Give the deferred messages to the kernel unless an outer pump is still open."""
         if not self._is_open:
             return
         self._is_open = False
         self._channel.pumps -= 1
         if not self._channel.pumps:
-            self._channel.hand_back()
-            self._channel.look_again()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+            self._channel.release_deferred()
+            self._channel.schedule_read()
 
     def _receive(self) -> list[Any] | None:
         with contextlib.suppress(self._zmq.Again):
@@ -339,10 +322,10 @@ class KernelPump:
             identities, message = session.feed_identities(frames, copy=False)
             # a second deserialize of one message is refused as a replay, so only the header is looked at
             kind = session.unpack(message[1].bytes)["msg_type"]
-        except Exception:  # noqa: BLE001 - whatever it is, the kernel's own dispatcher knows how to report it
+        except Exception:  # noqa: BLE001 - the kernel's own dispatcher reports it
             kind = None
         if kind not in WIDGET_MESSAGES | RECONNECT_REQUESTS or kind not in kernel.shell_handlers:
-            self._channel.held.append(frames)
+            self._channel.deferred.append(frames)
             return
         try:
             request = session.deserialize(message, content=True, copy=False)
@@ -357,36 +340,38 @@ class KernelPump:
             with channel.serving((identities, request), self._cell):
                 channel.publish_status("busy", request)
                 self._run_handler(kind, identities, request)
-        finally:  # the cell still runs, whatever the widget's message said last
+        finally:  # the cell still runs
             channel.publish_status("busy", self._cell[1])
 
     def _run_handler(self, kind: str, identities: Any, request: dict[str, Any]) -> None:
         channel = self._channel
-        rest: Awaitable[Any] | None = None
+        pending: Awaitable[Any] | None = None
         try:
-            rest = _begin(self._kernel.shell_handlers[kind](channel.reply_stream, identities, request))
+            pending = _run_to_first_await(
+                self._kernel.shell_handlers[kind](channel.reply_stream, identities, request)
+            )
         except Exception:
             self._kernel.log.exception("Exception in message handler:")
         finally:
             flush_streams()
-            if rest is None:
+            if pending is None:
                 channel.publish_status("idle", request)
             else:
-                channel.start(self._finish(rest, request))
+                channel.start(self._finish(pending, request))
             channel.flush_replies()
 
-    async def _finish(self, rest: Awaitable[Any], request: dict[str, Any]) -> None:
-        """See a handler through that has to wait for the kernel's loop."""
+    async def _finish(self, pending: Awaitable[Any], request: dict[str, Any]) -> None:
+        """Complete a handler that waits for the kernel's loop."""
         try:
-            await rest
+            await pending
         except Exception:
             self._kernel.log.exception("Exception in message handler:")
         self._channel.publish_status("idle", request)
         self._channel.flush_replies()
 
 
-class _Rest:
-    """The rest of a coroutine that was begun by hand and waits for ``waited_for``."""
+class _StartedCoroutine:
+    """The remainder of a coroutine that was started by hand and waits for ``waited_for``."""
 
     def __init__(self, coroutine: Any, waited_for: Any) -> None:
         self._coroutine = coroutine
@@ -407,8 +392,8 @@ class _Rest:
                 return end.value
 
 
-def _begin(result: Any) -> Awaitable[Any] | None:
-    """Run a handler's coroutine as far as it goes without its loop; return what is left of it.
+def _run_to_first_await(result: Any) -> Awaitable[Any] | None:
+    """Run a handler's coroutine to its first wait and return the remainder, None when it has ended.
 
     ipykernel's own handlers of these messages never wait, although some are coroutines.
     """
@@ -420,4 +405,4 @@ def _begin(result: Any) -> Awaitable[Any] | None:
         waited_for = result.send(None)
     except StopIteration:
         return None
-    return _Rest(result, waited_for)
+    return _StartedCoroutine(result, waited_for)

@@ -17,7 +17,7 @@ from codex_nb.host.capture import OutputDetectingExecutor, outputs_are_captured
 from codex_nb.host.cell import Screen, TurnInterrupted, run_turn_in_cell
 from codex_nb.host.frontend import front_end
 from codex_nb.host.mailbox import Mailbox
-from codex_nb.host.shell_channel import channel_of, open_pump, serve_until
+from codex_nb.host.shell_channel import get_shell_channel, open_pump, serve_until
 from codex_nb.magics.account import ensure_logged_in, login_during_turn
 from codex_nb.magics.options import CellOptions, OptionError
 from codex_nb.magics.question import make_question, with_notebook
@@ -348,7 +348,7 @@ def _answer_in_background(
 
 def _retry_action(session: ShellSession, options: CellOptions, profile: Profile) -> RetryAction | None:
     """Return what asks again below an answer that ended early, in the cell that runs now."""
-    channel = channel_of(session.shell)
+    channel = get_shell_channel(session.shell)
     if channel is None:
         return None
     cell = channel.parent()
@@ -360,7 +360,7 @@ def _retry_action(session: ShellSession, options: CellOptions, profile: Profile)
         def ask() -> None:
             _answer_in_background(session, once_more, profile, make_question(session, once_more, profile))
 
-        channel.when_free(cell, ask)
+        channel.run_when_idle(cell, ask)
 
     return on_retry
 

@@ -64,7 +64,7 @@ def test_control_c_ends_the_turn_with_one_keyboard_interrupt(terminal: pexpect.s
     type_line(terminal, "show();")
     terminal.expect_exact("started\r\n")
     terminal.sendintr()
-    for text in ("<cancelled>", "closed", "KeyboardInterrupt: the turn was interrupted"):
+    for text in ("<cancelled>", "closed", "KeyboardInterrupt: Interrupted. The partial answer is kept."):
         terminal.expect_exact(text)
     terminal.expect(r"In \[3\]:")
     type_line(terminal, "show('7 * 6');")

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from codex_nb.host.background import relay
+from codex_nb.host.background import run_async
 from codex_nb.host.engine import Engine
 from codex_nb.host.mailbox import Mailbox
 from codex_nb.session.events import TextDelta, ToolFinished, TurnEvent
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 
 async def test_events_arrive_in_order(engine: Engine, mailbox: Mailbox) -> None:
     events = (STARTED, *[delta(str(number)) for number in range(1_000)], FINISHED)
-    assert [event async for event in relay(engine, scripted(*events), mailbox)] == list(events)
+    assert [event async for event in run_async(engine, scripted(*events), mailbox)] == list(events)
 
 
 async def test_calls_run_on_the_callers_thread(engine: Engine, mailbox: Mailbox) -> None:
@@ -27,7 +27,7 @@ async def test_calls_run_on_the_callers_thread(engine: Engine, mailbox: Mailbox)
         yield ToolFinished(1, await mailbox.call(lambda: threading.current_thread().name), ok=True)
         yield FINISHED
 
-    assert [event async for event in relay(engine, events(), mailbox)] == [
+    assert [event async for event in run_async(engine, events(), mailbox)] == [
         ToolFinished(1, threading.current_thread().name, ok=True),
         FINISHED,
     ]
@@ -39,12 +39,12 @@ async def test_what_the_turn_raises_is_raised_here(engine: Engine, mailbox: Mail
         raise LookupError("a mistake of ours")
 
     with pytest.raises(LookupError, match="a mistake of ours"):
-        [event async for event in relay(engine, events(), mailbox)]
+        [event async for event in run_async(engine, events(), mailbox)]
 
 
 async def test_whoever_stops_listening_cancels_the_turn(engine: Engine, mailbox: Mailbox) -> None:
     turn = EndlessTurn()
-    listening = relay(engine, turn.events(), mailbox)
+    listening = run_async(engine, turn.events(), mailbox)
     async for event in listening:
         if isinstance(event, TextDelta):
             break
@@ -55,7 +55,7 @@ async def test_whoever_stops_listening_cancels_the_turn(engine: Engine, mailbox:
 async def test_a_stop_request_ends_the_turn_with_its_last_word(engine: Engine, mailbox: Mailbox) -> None:
     turn = EndlessTurn()
     seen = []
-    async for event in relay(engine, turn.events(), mailbox):
+    async for event in run_async(engine, turn.events(), mailbox):
         seen.append(event)
         if event == delta("answer"):
             mailbox.request_stop()

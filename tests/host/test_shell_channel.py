@@ -49,17 +49,17 @@ def test_a_post_ends_the_wait(mailbox: Mailbox) -> None:
 
 
 def test_a_thread_that_waits_for_its_next_frame_is_not_woken_by_events(mailbox: Mailbox) -> None:
-    mailbox.rest(wake_on_event=False)
+    mailbox.set_wait_mode(wake_on_event=False)
     mailbox.post(STARTED)
     assert not _is_readable(mailbox)
-    mailbox.rest(wake_on_event=True)
+    mailbox.set_wait_mode(wake_on_event=True)
     assert _is_readable(mailbox)
     assert mailbox.drain() == [STARTED]
     assert not _is_readable(mailbox)
 
 
 def test_a_stop_request_wakes_even_a_thread_that_waits_for_its_next_frame(mailbox: Mailbox) -> None:
-    mailbox.rest(wake_on_event=False)
+    mailbox.set_wait_mode(wake_on_event=False)
     mailbox.request_stop()
     assert _is_readable(mailbox)
 
