@@ -101,3 +101,8 @@ def billing_label(billing: str | None, plan: str) -> str:
 def limit_name(window: str, name: str) -> str:
     """Return a limit's name: the length of its window, and its own name when it is not Codex's main limit."""
     return window if name in {"", "codex"} else f"{window} ({name})"
+
+
+# Reasoning efforts, from least to most. ULTRA is the CLI's own: the API knows it by the model's highest effort.
+ULTRA = "ultra"
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max", ULTRA)

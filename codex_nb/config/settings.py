@@ -203,9 +203,6 @@ CHATGPT_BASE_URL = "https://chatgpt.com/backend-api"
 API_BASE_URL = "https://api.openai.com/v1"
 ISSUER = "https://auth.openai.com"
 CLIENT_ID = "app_EMoamEEZ73f0CkXaXp7hrann"
-# Reasoning efforts, from least to most. ULTRA is the CLI's own: the API knows it by the model's highest effort.
-ULTRA = "ultra"
-EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max", ULTRA)
 
 
 class CredentialsStore(StrEnum):

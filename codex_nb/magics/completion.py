@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 
-from codex_nb.config.settings import EFFORTS
 from codex_nb.errors import CodexError
-from codex_nb.labels import LOGIN_METHODS
+from codex_nb.labels import EFFORTS, LOGIN_METHODS
 from codex_nb.magics.options import APPROVALS, FLAGS, TAKES_VALUE, SessionConfig
 from codex_nb.magics.subcommands import SUBCOMMANDS
 

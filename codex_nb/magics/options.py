@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from traitlets import Enum, Integer, List, Unicode
 from traitlets.config import Configurable
 
-from codex_nb.config.settings import EFFORTS
 from codex_nb.errors import CodexError
+from codex_nb.labels import EFFORTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -5,7 +5,6 @@ The table is read when the extension loads, so what a subcommand needs is import
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,9 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from IPython.display import display
 
-from codex_nb.config.settings import EFFORTS
 from codex_nb.errors import AuthError
-from codex_nb.labels import LOGIN_METHODS
+from codex_nb.labels import EFFORTS, LOGIN_METHODS
 from codex_nb.magics.options import OptionError, options_and_help, parse_options
 
 if TYPE_CHECKING:
@@ -251,6 +249,8 @@ def context(session: ShellSession, line: str) -> None:
 
 
 async def _turn_input(profile: Profile, request: TurnRequest) -> TurnInput:
+    import asyncio
+
     from codex_nb.session.outbound import UntrustedBlock
     from codex_nb.session.prompt import BASE, build_input, project_instructions
     from codex_nb.session.thread import Thread

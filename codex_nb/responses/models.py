@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from codex_nb.config.settings import EFFORTS, ULTRA
 from codex_nb.errors import AuthError, CodexError, ConfigError, ModelUnavailable
 from codex_nb.files import replace_file
 from codex_nb.http import httpx, request_json
+from codex_nb.labels import EFFORTS, ULTRA
 from codex_nb.rendering.visible import visible_line
 from codex_nb.responses.errors import response_error, transport_error, unreadable_response
 from codex_nb.responses.request import CONTRACT_VERSION

@@ -14,7 +14,7 @@ import warnings
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from codex_nb.tools.nbmodel import Cell, Run
+from codex_nb.tools.nbmodel import SKIP_TAG, Cell, Run, is_skipped
 from codex_nb.tools.outputs import strip_ansi
 
 if TYPE_CHECKING:
@@ -243,13 +243,11 @@ def _used(statement: ast.stmt) -> set[str]:
     return used
 
 
-SKIP_TAG = "codex-skip"
 LINE_LEFT_OUT = "[a line of a cell marked codex-skip]"
 FRAME_LEFT_OUT = "[a frame in a cell marked codex-skip]"
 CELL_LEFT_OUT = "[left out: this cell is marked codex-skip]"
 NOTEBOOK_LIMIT = 100_000_000  # bytes of a notebook's file that is read
 _WRAPPINGS = 20
-_SKIP_COMMENT = re.compile(r"^[^\S\n]*+(?:#++|<!--|//)[^\S\n]*+codex-skip\b", re.MULTILINE)
 # IPython's own names for the inputs and outputs of cells: In, Out, _, _3, _i, _i3, …
 _HISTORY = re.compile(r"In|Out|_+|_ih|_oh|_i+|_i?\d+")
 _FRAME = re.compile(r"[\s|]*(?:File |Cell In ?\[|Input In ?\[|<ipython-input)")
@@ -259,11 +257,6 @@ _NUMBERED = re.compile(r"[ \d]{6}\d |-+> ?\d+ ")
 _VALUE = re.compile(r" {8}(?!\s*\d+\s)(?P<of>.*?) = ")
 _CUT = re.compile(r"… \[[\d,]+ characters left out\] …")
 _LETTER = re.compile(r"[^\W\d_]")
-
-
-def is_skipped(cell: Cell) -> bool:
-    """Whether a cell has the mark, as a tag or as a comment line."""
-    return SKIP_TAG in cell.tags or (SKIP_TAG in cell.source and bool(_SKIP_COMMENT.search(cell.source)))
 
 
 @dataclass(frozen=True)

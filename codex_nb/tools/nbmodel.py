@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -75,3 +76,12 @@ class RunResult:
 
     outputs: tuple[Mapping[str, Any], ...] = field(default=())
     error: str | None = None
+
+
+SKIP_TAG = "codex-skip"
+_SKIP_COMMENT = re.compile(r"^[^\S\n]*+(?:#++|<!--|//)[^\S\n]*+codex-skip\b", re.MULTILINE)
+
+
+def is_skipped(cell: Cell) -> bool:
+    """Whether a cell has the mark, as a tag or as a comment line."""
+    return SKIP_TAG in cell.tags or (SKIP_TAG in cell.source and bool(_SKIP_COMMENT.search(cell.source)))

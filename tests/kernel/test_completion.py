@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from codex_nb.config.settings import EFFORTS
-from codex_nb.labels import LOGIN_METHODS
+from codex_nb.labels import EFFORTS, LOGIN_METHODS
 from codex_nb.magics.options import APPROVALS, DISPLAYS, FLAGS
 from codex_nb.magics.subcommands import SUBCOMMANDS
 from codex_nb.simulator import Simulator

@@ -182,7 +182,7 @@ def test_a_long_output_keeps_its_beginning_and_end() -> None:
     kept = truncate_output(output)
     assert kept.startswith("aaa")
     assert kept.endswith("bbb")
-    assert f"… {MAX_OUTPUT_CHARS} characters truncated …" in kept
+    assert f"… {MAX_OUTPUT_CHARS:,} characters truncated …" in kept
     assert truncate_output("short") == "short"
 
 
