@@ -7,33 +7,36 @@ import io
 import logging
 import sys
 import traceback
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
-from codex_nb.host.frontend import displays_are_captured, is_terminal
+from codex_nb.host.frontend import displays_are_captured
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from codex_nb.host.mailbox import Mailbox
 
+    Listener = Callable[[str, Mapping[str, Any], str], None]
+
+T = TypeVar("T")
 
 OUTPUT_MESSAGES = frozenset(
     {"stream", "display_data", "update_display_data", "execute_result", "error", "clear_output"}
 )
-
 _IMAGE_LIMIT = 8_000_000  # characters of base64
+_HOOK_ATTRIBUTE = "_codex_nb_iopub_hook"
+_log = logging.getLogger(__name__)
 
 
 @dataclass
 class _Stream:
-    """A stream's text, its middle cut away once it is longer than ``limit`` characters."""
+    """The text of a stream; when it grows too long for ``limit``, its middle is removed."""
 
     name: str
     limit: int
     text: str = ""
-    cut: int = 0
+    omitted: int = 0
 
     @property
     def size(self) -> int:
@@ -43,20 +46,20 @@ class _Stream:
         self.text += more
         if len(self.text) > 2 * self.limit:
             half = self.limit // 2
-            self.cut += len(self.text) - 2 * half
+            self.omitted += len(self.text) - 2 * half
             self.text = self.text[:half] + self.text[-half:]
 
     def output(self) -> dict[str, Any]:
         text = self.text
-        if self.cut:
+        if self.omitted:
             half = self.limit // 2
-            text = f"{text[:half]}\n… [{self.cut:,} characters left out] …\n{text[half:]}"
+            text = f"{text[:half]}\n… [{self.omitted:,} characters left out] …\n{text[half:]}"
         return {"output_type": "stream", "name": self.name, "text": text}
 
 
 @dataclass
 class _Display:
-    """Anything but a stream; ``display_id`` is how a later message finds it again."""
+    """A display, result or error; later messages update it by its ``display_id``."""
 
     content: dict[str, Any]
     display_id: str | None = None
@@ -85,7 +88,7 @@ class OutputCollector:
     _clear_next: bool = False
 
     def add(self, kind: str, content: Mapping[str, Any]) -> None:
-        """Take in a message of one of the :data:`OUTPUT_MESSAGES`."""
+        """Add a message of one of the :data:`OUTPUT_MESSAGES`."""
         match kind:
             case "clear_output":
                 self.clear(wait=bool(content.get("wait")))
@@ -97,7 +100,7 @@ class OutputCollector:
                 self._append(_Display(self._output(kind, content), _display_id(content)))
 
     def clear(self, *, wait: bool) -> None:
-        """Forget the outputs, at once or (``wait``) when the next one comes."""
+        """Remove the outputs, at once or (``wait``) when the next one is added."""
         self._clear_next = wait
         if not wait:
             self._outputs.clear()
@@ -107,11 +110,11 @@ class OutputCollector:
         return tuple(output.output() for output in list(self._outputs))
 
     def size(self) -> int:
-        """Return about how many characters are held."""
+        """Return the approximate size in characters."""
         return sum(each.size for each in self._outputs)
 
     def has_display(self, content: Mapping[str, Any]) -> bool:
-        """Tell whether an ``update_display_data`` message means one of these outputs."""
+        """Whether an ``update_display_data`` message updates one of these outputs."""
         display_id = _display_id(content)
         return any(isinstance(each, _Display) and each.display_id == display_id for each in self._outputs)
 
@@ -150,7 +153,7 @@ class OutputCollector:
         kept = {mime: value for mime, value in data.items() if self._fits(mime, value)}
         if data and not kept:
             kept = {
-                "text/plain": str(data.get("text/plain", "[an output too large to keep]"))[: self.text_limit]
+                "text/plain": str(data.get("text/plain", "[output too large to store]"))[: self.text_limit]
             }
         return {"data": kept, "metadata": content.get("metadata") or {}}
 
@@ -164,12 +167,12 @@ def _display_id(content: Mapping[str, Any]) -> str | None:
 
 
 def error_line(error: BaseException) -> str:
-    """Return an exception as the last line of its traceback, whatever its ``__str__`` does."""
+    """Return the last line of an exception's traceback, even if its ``__str__`` raises."""
     return "".join(traceback.format_exception_only(error)[-1:]).strip()
 
 
 def _length(value: Any) -> int:
-    """Return about how many characters a JSON value takes, without writing it."""
+    """Return the approximate length of a JSON value without serializing it."""
     if isinstance(value, str):
         return len(value)
     if isinstance(value, list | tuple):
@@ -179,16 +182,9 @@ def _length(value: Any) -> int:
     return 8
 
 
-if TYPE_CHECKING:
-    Listener = Callable[[str, Mapping[str, Any], str], None]
-
-_ATTRIBUTE = "_codex_nb_tap"
-_log = logging.getLogger(__name__)
-
-
 @dataclass
 class _IopubHook:
-    """The wrapped ``send`` of one session and who listens to it."""
+    """The replaced ``send`` of a session, which reports outputs to its listeners."""
 
     session: Any
     send: Callable[..., Any]
@@ -198,12 +194,12 @@ class _IopubHook:
         self, stream: Any, message: Any, content: Any = None, parent: Any = None, *args: Any, **kwargs: Any
     ) -> Any:
         try:
-            self._tell(message, content, parent)
-        except Exception:  # noqa: BLE001 - the output itself must go its way
-            _log.exception("An output could not be noted.")
+            self._notify(message, content, parent)
+        except Exception:  # noqa: BLE001 - the output itself is still sent
+            _log.exception("An output could not be recorded.")
         return self.send(stream, message, content, parent, *args, **kwargs)
 
-    def _tell(self, message: Any, content: Any, parent: Any) -> None:
+    def _notify(self, message: Any, content: Any, parent: Any) -> None:
         kind = message["header"]["msg_type"] if isinstance(message, dict) else message
         if kind not in OUTPUT_MESSAGES:
             return
@@ -216,7 +212,7 @@ class _IopubHook:
 
 @contextlib.contextmanager
 def listening(session: Any, listener: Listener) -> Iterator[None]:
-    """Tell ``listener`` (message type, content, id of the request it belongs to) of every output inside the block."""
+    """Call ``listener`` (message type, content, id of the request) for every output inside the block."""
     add_listener(session, listener)
     try:
         yield
@@ -225,74 +221,61 @@ def listening(session: Any, listener: Listener) -> Iterator[None]:
 
 
 def add_listener(session: Any, listener: Listener) -> None:
-    """Begin to tell ``listener`` of every output."""
-    tap = getattr(session, _ATTRIBUTE, None)
-    if tap is None:
-        tap = _IopubHook(session, session.send)
-        setattr(session, _ATTRIBUTE, tap)
-        session.send = tap
-    tap.listeners.append(listener)
+    """Call ``listener`` for every output from now on."""
+    hook = getattr(session, _HOOK_ATTRIBUTE, None)
+    if hook is None:
+        hook = _IopubHook(session, session.send)
+        setattr(session, _HOOK_ATTRIBUTE, hook)
+        session.send = hook
+    hook.listeners.append(listener)
 
 
 def remove_listener(session: Any, listener: Listener) -> None:
-    """Stop telling ``listener``; with the last one the session gets its own ``send`` back."""
-    tap = getattr(session, _ATTRIBUTE, None)
-    if tap is None or listener not in tap.listeners:
+    """Stop calling ``listener``; after the last one the session's own ``send`` is restored."""
+    hook = getattr(session, _HOOK_ATTRIBUTE, None)
+    if hook is None or listener not in hook.listeners:
         return
-    tap.listeners.remove(listener)
-    if not tap.listeners and session.__dict__.get("send") is tap:  # someone else may have wrapped it since
+    hook.listeners.remove(listener)
+    if not hook.listeners and session.__dict__.get("send") is hook:  # someone else may have wrapped it since
         del session.__dict__["send"]
-        if session.send != tap.send:
-            session.send = tap.send
-        delattr(session, _ATTRIBUTE)
-
-
-def outputs_are_captured(shell: Any) -> bool:
-    """Whether what the cell writes and displays goes elsewhere than to the person before it."""
-    kernel, ipykernel = getattr(shell, "kernel", None), sys.modules.get("ipykernel.kernelbase")
-    if kernel is None:
-        return not is_terminal(sys.stdout)
-    if ipykernel is not None and isinstance(kernel, ipykernel.Kernel):
-        from ipykernel.iostream import OutStream
-
-        if not isinstance(sys.stdout, OutStream):
-            return True
-    return not isinstance(shell.display_pub, shell.display_pub_class)
+        if session.send != hook.send:
+            session.send = hook.send
+        delattr(session, _HOOK_ATTRIBUTE)
 
 
 @contextlib.contextmanager
 def capturing(shell: Any) -> Iterator[OutputCollector]:
-    """Note all outputs inside the block; they appear as always.
+    """Collect all outputs inside the block; they are shown as usual.
 
-    Only ``clear_output`` stays inside: it would clear the answer that asked for the code, too.
+    ``clear_output`` affects only what the block has shown: the answer that asked for the code stays.
     """
-    fold = OutputCollector()
+    collector = OutputCollector()
     with contextlib.ExitStack() as stack:
         kernel = getattr(shell, "kernel", None)
         if kernel is None:
-            stack.enter_context(_capture_locally(shell, fold))
+            stack.enter_context(_capture_locally(shell, collector))
         else:
-            stack.enter_context(_capture_in_kernel(kernel, fold))
-            stack.enter_context(_collect_captured_outputs(shell, fold))
-        stack.enter_context(replaced(shell.display_pub, "clear_output", _clearer(fold)))
-        yield fold
+            stack.enter_context(_capture_in_kernel(kernel, collector))
+            stack.enter_context(_collect_captured_outputs(shell, collector))
+        stack.enter_context(replaced(shell.display_pub, "clear_output", _clearer(collector)))
+        yield collector
 
 
-def _clearer(fold: OutputCollector) -> Callable[..., None]:
+def _clearer(collector: OutputCollector) -> Callable[..., None]:
     def clear_output(wait: bool = False) -> None:  # noqa: FBT001, FBT002 - IPython's own signature
         _flush_streams()
-        fold.clear(wait=wait)
+        collector.clear(wait=wait)
 
     return clear_output
 
 
 @contextlib.contextmanager
-def _capture_in_kernel(kernel: Any, fold: OutputCollector) -> Iterator[None]:
+def _capture_in_kernel(kernel: Any, collector: OutputCollector) -> Iterator[None]:
     request = (kernel.get_parent("shell") or {}).get("header", {}).get("msg_id", "")
 
     def note(kind: str, content: Mapping[str, Any], belongs_to: str) -> None:
         if belongs_to == request:
-            fold.add(kind, content)
+            collector.add(kind, content)
 
     _flush_streams()
     with listening(kernel.session, note):
@@ -303,41 +286,41 @@ def _capture_in_kernel(kernel: Any, fold: OutputCollector) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _collect_captured_outputs(shell: Any, fold: OutputCollector) -> Iterator[None]:
-    """Note as well what a capture around the block (``%%capture``) keeps from the kernel's messages."""
+def _collect_captured_outputs(shell: Any, collector: OutputCollector) -> Iterator[None]:
+    """Collect what an outer capture (``%%capture``) keeps from becoming a message."""
     with contextlib.ExitStack() as stack:
         for name, redirect in (
             ("stdout", contextlib.redirect_stdout),
             ("stderr", contextlib.redirect_stderr),
         ):
             stream = getattr(sys, name)
-            if isinstance(stream, io.StringIO | _Tee):  # a capture may stand within another
-                stack.enter_context(redirect(_tee(stream, name, fold)))
+            if isinstance(stream, io.StringIO | _Tee):  # captures may be nested
+                stack.enter_context(redirect(_tee(stream, name, collector)))
         captured = shell.display_pub.outputs if displays_are_captured(shell) else []
         before = len(captured)
         try:
             yield
         finally:
             for content in captured[before:]:
-                fold.add("update_display_data" if content.get("update") else "display_data", content)
+                collector.add("update_display_data" if content.get("update") else "display_data", content)
 
 
 @contextlib.contextmanager
-def _capture_locally(shell: Any, fold: OutputCollector) -> Iterator[None]:
-    """Without a kernel: note what is written to the streams, displayed and raised, in a terminal's own way."""
-    stdout, stderr = _tee(sys.stdout, "stdout", fold), _tee(sys.stderr, "stderr", fold)
+def _capture_locally(shell: Any, collector: OutputCollector) -> Iterator[None]:
+    """Collect what is written, displayed and raised without a kernel."""
+    stdout, stderr = _tee(sys.stdout, "stdout", collector), _tee(sys.stderr, "stderr", collector)
     show_traceback, publish = shell._showtraceback, shell.display_pub.publish  # noqa: SLF001 - IPython's hook for it
 
     def note_traceback(kind: type[BaseException], error: BaseException, lines: Any) -> None:
         frames = [lines] if isinstance(lines, str) else list(lines)
-        fold.add("error", {"ename": kind.__name__, "evalue": str(error), "traceback": frames})
+        collector.add("error", {"ename": kind.__name__, "evalue": str(error), "traceback": frames})
         with stdout.paused(), stderr.paused():
             show_traceback(kind, error, lines)
 
     def note_display(data: dict[str, Any], metadata: Any = None, **more: Any) -> None:
         kind = "update_display_data" if more.get("update") else "display_data"
         content = {"data": data, "metadata": metadata, "transient": more.get("transient")}
-        fold.add(kind, content)
+        collector.add(kind, content)
         with stdout.paused(), stderr.paused():
             publish(data, metadata, **more)
 
@@ -351,7 +334,7 @@ def _capture_locally(shell: Any, fold: OutputCollector) -> Iterator[None]:
 
 
 class _Tee:
-    """A text stream that tells of everything written to it."""
+    """A text stream that reports everything written to it."""
 
     def __init__(self, stream: TextIO | _Tee, note: Callable[[str], None]) -> None:
         self._stream = stream
@@ -375,13 +358,13 @@ class _Tee:
         return getattr(self._stream, name)
 
 
-def _tee(stream: TextIO | _Tee, name: str, fold: OutputCollector) -> _Tee:
-    return _Tee(stream, lambda text: fold.add("stream", {"name": name, "text": text}))
+def _tee(stream: TextIO | _Tee, name: str, collector: OutputCollector) -> _Tee:
+    return _Tee(stream, lambda text: collector.add("stream", {"name": name, "text": text}))
 
 
 @contextlib.contextmanager
 def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """Let ``owner`` have another method inside the block."""
+    """Replace an attribute of ``owner`` inside the block."""
     was_own = name in vars(owner)
     before = getattr(owner, name)
     setattr(owner, name, value)
@@ -400,13 +383,10 @@ def _flush_streams() -> None:
             stream.flush()
 
 
-T = TypeVar("T")
-
-
 class OutputDetectingExecutor:
-    """The cell's thread, as a turn's ``MainThread`` port; ``on_outputs`` is called there after a call that showed some.
+    """A turn's ``MainThread`` port that calls ``on_outputs`` on the cell's thread after a call that showed outputs.
 
-    As with the model's own code, ``clear_output`` clears nothing but what the call has shown.
+    As with code that the model runs, ``clear_output`` affects only what the call has shown.
     """
 
     def __init__(self, mailbox: Mailbox, shell: Any, on_outputs: Callable[[], None]) -> None:
@@ -417,10 +397,10 @@ class OutputDetectingExecutor:
     async def call(self, function: Callable[[], T]) -> T:
         """Run ``function`` on the cell's thread and return what it returns, or raise what it raised."""
         if getattr(self._shell, "kernel", None) is None:
-            return await self._mailbox.call(function)  # a terminal only writes on
-        return await self._mailbox.call(lambda: self._noticing(function))
+            return await self._mailbox.call(function)  # a terminal appends only
+        return await self._mailbox.call(lambda: self._run(function))
 
-    def _noticing(self, function: Callable[[], T]) -> T:
-        with ExitStack() as when_all_is_out, capturing(self._shell) as fold:
-            when_all_is_out.callback(lambda: self._on_outputs() if fold.outputs() else None)
+    def _run(self, function: Callable[[], T]) -> T:
+        with contextlib.ExitStack() as after_capture, capturing(self._shell) as collector:
+            after_capture.callback(lambda: self._on_outputs() if collector.outputs() else None)
             return function()

@@ -1,4 +1,4 @@
-"""What can answer on the other side: found by looking at what came, never by a front end's name."""
+"""The front end of the running cell: what it supports, read from the cell's request, never from its name."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from IPython.core.displaypub import CapturingDisplayPublisher
 
 @dataclass(frozen=True)
 class FrontEnd:
-    """Where the running cell comes from.
+    """What the front end that sent the running cell supports.
 
-    ``cell_id`` is there when a document asks (JupyterLab, Notebook 7, VS Code); nbclient, papermill and consoles send
-    none. ``allows_input`` tells whether a person can be asked by ``input()``. ``is_captured`` tells whether IPython
-    collects what is displayed (``%%capture``), so that nobody sees it now.
+    ``cell_id`` is set by notebooks (JupyterLab, Notebook 7, VS Code); nbclient, papermill and consoles send none.
+    ``allows_input`` is whether ``input()`` reaches the user, ``is_captured`` whether IPython collects displayed
+    outputs (``%%capture``) instead of showing them.
     """
 
     has_kernel: bool
@@ -25,17 +25,17 @@ class FrontEnd:
 
     @property
     def may_have_html(self) -> bool:
-        """Whether a document takes the outputs."""
+        """Whether the outputs go to a notebook."""
         return self.has_kernel and self.cell_id is not None
 
     @property
     def may_have_widgets(self) -> bool:
-        """Whether it is worth waiting for a widget's front-end half to report ready."""
+        """Whether a widget's front end can be expected to report ready."""
         return self.may_have_html and not self.is_captured
 
 
 def front_end(shell: Any) -> FrontEnd:
-    """Look at the request that the running cell came with."""
+    """Return the front end of the running cell."""
     kernel = getattr(shell, "kernel", None)
     is_captured = displays_are_captured(shell)
     if kernel is None:
@@ -47,12 +47,25 @@ def front_end(shell: Any) -> FrontEnd:
 
 
 def displays_are_captured(shell: Any) -> bool:
-    """Tell whether IPython collects what is displayed, as under ``%%capture``."""
+    """Whether IPython collects displayed outputs, as under ``%%capture``."""
     return isinstance(getattr(shell, "display_pub", None), CapturingDisplayPublisher)
 
 
+def outputs_are_captured(shell: Any) -> bool:
+    """Whether the cell's printed or displayed outputs are redirected and do not reach the user."""
+    kernel, ipykernel = getattr(shell, "kernel", None), sys.modules.get("ipykernel.kernelbase")
+    if kernel is None:
+        return not is_terminal(sys.stdout)
+    if ipykernel is not None and isinstance(kernel, ipykernel.Kernel):
+        from ipykernel.iostream import OutStream
+
+        if not isinstance(sys.stdout, OutStream):
+            return True
+    return not isinstance(shell.display_pub, shell.display_pub_class)
+
+
 def current_request(kernel: Any) -> dict[str, Any]:
-    """Return the message that the running cell came with, empty when the kernel does not tell."""
+    """Return the execute request of the running cell, empty when the kernel has none."""
     try:
         request: dict[str, Any] = kernel.get_parent("shell") or {}
     except (AttributeError, LookupError, TypeError):
@@ -61,8 +74,8 @@ def current_request(kernel: Any) -> dict[str, Any]:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Whether a stream leads to a terminal."""
+    """Whether a stream is a terminal; False when it is closed."""
     try:
         return stream is not None and stream.isatty()
-    except ValueError:  # closed
+    except ValueError:
         return False
