@@ -1,4 +1,4 @@
-"""A turn that blocks its cell: the cell's thread draws, runs calls, pumps messages and listens for interrupts."""
+"""A turn that blocks its cell: the cell's thread draws, runs calls, pumps messages and handles interrupts."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 
 class Interrupts:
-    """Takes SIGINT for the length of a turn, so that it never lands in the middle of our own bookkeeping.
+    """Handles SIGINT during a turn, so that no KeyboardInterrupt is raised while state is being updated.
 
-    Inside :meth:`raising` (user code runs, a person types) an interrupt is an ordinary KeyboardInterrupt. Elsewhere the
-    first one is remembered in ``requested`` and wakes the loop; the second is raised wherever it lands. Away from the
-    main thread nothing is taken, since Python delivers signals only there.
+    Inside :meth:`raising` (user code runs, the user types) an interrupt raises KeyboardInterrupt. Elsewhere the first
+    one sets ``requested`` and wakes the loop, and the second raises. On other threads than the main one nothing is
+    installed, since Python delivers signals only there.
     """
 
     def __init__(self, wake: Callable[[], None]) -> None:
@@ -40,7 +40,7 @@ class Interrupts:
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             self._previous = signal.getsignal(signal.SIGINT)
-            if self._previous is not None:  # None: installed by C code, which could not be put back
+            if self._previous is not None:  # None: installed by C code and not restorable
                 signal.signal(signal.SIGINT, self._handle)
         return self
 
@@ -50,7 +50,7 @@ class Interrupts:
 
     @contextlib.contextmanager
     def raising(self) -> Iterator[None]:
-        """Let an interrupt be a KeyboardInterrupt for the length of the block."""
+        """Let an interrupt raise KeyboardInterrupt inside the block."""
         before, self._raising = self._raising, True
         try:
             yield
@@ -58,7 +58,7 @@ class Interrupts:
             self._raising = before
 
     def break_user_code(self) -> None:
-        """End the user code that runs on the main thread now, if any, by a KeyboardInterrupt; for other threads."""
+        """Raise KeyboardInterrupt in the user code on the main thread, if any runs; for calls from other threads."""
         if self._raising and self._previous is not None and not _on_main_thread():
             _thread.interrupt_main()
 
@@ -77,32 +77,32 @@ def _on_main_thread() -> bool:
 FRAME_S = 0.05  # at most 20 flushes a second
 LONGEST_FRAME_S = 0.12  # at least 8 while there is something to show
 DRAWING_SHARE = 0.02  # of the kernel's time, as long as that leaves 8 flushes a second
-GRACE_S = 0.2  # how long a cancelled turn may take to end before the cell goes on without it
+GRACE_S = 0.2  # for a cancelled turn to end before the cell continues without it
 _IDLE_S = 0.1  # Windows notices an interrupt only between two waits
 
 
 class Screen(Protocol):
-    """Where a turn is shown; all three methods are called on the cell's thread."""
+    """A view of a turn; all three methods are called on the cell's thread."""
 
     def apply(self, event: TurnEvent) -> None:
-        """Take in one event."""
+        """Add one event."""
 
     def flush(self) -> float | None:
-        """Show what was taken in since the last flush; return in how many seconds to ask again if it was too soon."""
+        """Draw the events added since the last flush; return the seconds to wait if it is too soon."""
 
     def close(self) -> None:
-        """Leave behind what is to stay."""
+        """Replace the live view by the final output."""
 
 
 class TurnInterrupted(KeyboardInterrupt):
-    """The user interrupted the kernel during a turn; ``answer`` holds what had come, marked as cancelled."""
+    """The user interrupted the kernel during a turn; ``answer`` is the partial answer, marked as cancelled."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__("Interrupted. The partial answer is kept.")
         self.answer = answer
 
     def _render_traceback_(self) -> list[str]:
-        """Be one line in a cell: IPython asks for this, and the way here is nobody's mistake."""
+        """Return the one line that IPython shows instead of a traceback."""
         return [f"KeyboardInterrupt: {self}"]
 
 
@@ -113,13 +113,13 @@ def run_turn_in_cell(
 
     A stop request ends the turn and returns the partial answer, so the cell ends as usual. An interrupt of the kernel
     ends it too and raises :class:`TurnInterrupted`, a KeyboardInterrupt. What the turn itself raises is raised here.
-    The screen is closed in any case; mailbox and pump stay the caller's.
+    The screen is closed in any case; the caller closes mailbox and pump.
     """
     return BlockingTurn(engine, screen, mailbox, pump.once).run(events)
 
 
 class BlockingTurn:
-    """One turn and the thread that shows it; ``wait`` serves and waits for at most the seconds it is given."""
+    """Runs one turn and shows it on the calling thread; ``wait`` serves messages for at most the given seconds."""
 
     def __init__(
         self,
@@ -138,65 +138,65 @@ class BlockingTurn:
         self._run_call = run_call
         self._clock = clock
         self._interrupts = Interrupts(mailbox.wake)
-        self._seen: list[TurnEvent] = []
-        self._dirty = False
+        self._events: list[TurnEvent] = []
+        self._needs_flush = False
         self._next_frame = 0.0
-        self._turn: TurnRunner | None = None
+        self._runner: TurnRunner | None = None
         self._deadline: float | None = None
 
     def run(self, events: AsyncIterator[TurnEvent]) -> Answer:
         """Start the turn, show it to its end and return the answer."""
-        self._turn = TurnRunner(self._engine, events, self._mailbox)
+        self._runner = TurnRunner(self._engine, events, self._mailbox)
         self._mailbox.on_stop(self._stop)
         try:
             with self._interrupts:
                 while not self._is_over():
                     self._step()
-                self._take(self._mailbox.drain())
-                answer = self._conclude()
+                self._process(self._mailbox.drain())
+                answer = self._finish()
         finally:
             self._mailbox.on_stop(None)
-            self._turn.cancel()
+            self._runner.cancel()
             self._screen.close()
         if self._interrupts.requested and not self._mailbox.stop_requested:
             raise TurnInterrupted(answer)
         return answer
 
     def _is_over(self) -> bool:
-        if self._turn is not None and self._turn.ended:
+        if self._runner is not None and self._runner.ended:
             return True
         return self._deadline is not None and self._clock() >= self._deadline
 
     def _step(self) -> None:
-        self._mailbox.set_wait_mode(wake_on_event=not self._dirty)
-        self._wait(min(_IDLE_S, max(0.0, self._next_frame - self._clock())) if self._dirty else _IDLE_S)
-        self._take(self._mailbox.drain())
-        if self._dirty and self._clock() >= self._next_frame:
+        self._mailbox.set_wait_mode(wake_on_event=not self._needs_flush)
+        self._wait(min(_IDLE_S, max(0.0, self._next_frame - self._clock())) if self._needs_flush else _IDLE_S)
+        self._process(self._mailbox.drain())
+        if self._needs_flush and self._clock() >= self._next_frame:
             self._flush()
         if self._interrupts.requested or self._mailbox.stop_requested:
             self._cancel()
 
-    def _take(self, items: Iterable[TurnEvent | MainThreadCall]) -> None:
+    def _process(self, items: Iterable[TurnEvent | MainThreadCall]) -> None:
         for item in items:
             if isinstance(item, MainThreadCall):
-                self._call(item)
+                self._run_main_thread_call(item)
             else:
                 self._apply(item)
 
     def _apply(self, event: TurnEvent) -> None:
-        self._seen.append(event)
-        self._dirty = True
+        self._events.append(event)
+        self._needs_flush = True
         if not isinstance(event, ApprovalRequested):
             self._screen.apply(event)
             return
         try:
-            with self._interrupts.raising():  # the screen may wait for a person to type
+            with self._interrupts.raising():  # the screen may wait for input
                 self._screen.apply(event)
         except KeyboardInterrupt:
             self._interrupts.requested = True
 
-    def _call(self, call: MainThreadCall) -> None:
-        if self._dirty:
+    def _run_main_thread_call(self, call: MainThreadCall) -> None:
+        if self._needs_flush:
             self._flush()
         try:
             with self._interrupts.raising():
@@ -208,42 +208,44 @@ class BlockingTurn:
 
     def _flush(self) -> None:
         began = self._clock()
-        too_soon = self._screen.flush()
-        self._dirty = too_soon is not None
+        retry_in_s = self._screen.flush()
+        self._needs_flush = retry_in_s is not None
         now = self._clock()
-        self._next_frame = now + max(frame_length(now - began), too_soon or 0.0)
+        self._next_frame = now + max(frame_length(now - began), retry_in_s or 0.0)
 
     def _stop(self) -> None:
-        """Take a stop request, on whatever thread it comes from."""
+        """Handle a stop request, on any thread."""
         self._cancel()
         self._interrupts.break_user_code()
 
     def _cancel(self) -> None:
-        if self._deadline is None and self._turn is not None:
+        if self._deadline is None and self._runner is not None:
             self._deadline = self._clock() + GRACE_S
-            self._turn.cancel()
+            self._runner.cancel()
 
-    def _conclude(self) -> Answer:
-        """Return the turn's answer, made from what was seen if the turn was cut off before its last event."""
-        for event in reversed(self._seen):
+    def _finish(self) -> Answer:
+        """Return the turn's answer, built from the events so far if the turn ended before its last event."""
+        for event in reversed(self._events):
             if isinstance(event, TurnFinished):
                 self._flush()
                 return event.answer
         if self._deadline is None:
-            raise (self._turn and self._turn.error) or RuntimeError("The turn ended without its last event.")
-        finished = TurnFinished(partial_answer(self._seen), "Stopped by the user.")
+            raise (self._runner and self._runner.error) or RuntimeError(
+                "The turn ended without its last event."
+            )
+        finished = TurnFinished(partial_answer(self._events), "Stopped by the user.")
         self._screen.apply(finished)
         self._flush()
         return finished.answer
 
 
 def frame_length(cost: float) -> float:
-    """Return the seconds from one flush to the next when a flush costs so many: what is slow is drawn less often."""
+    """Return the seconds between two flushes that take ``cost`` seconds each: slow drawing is done less often."""
     return min(max(FRAME_S, cost / DRAWING_SHARE), LONGEST_FRAME_S)
 
 
 def partial_answer(events: Iterable[TurnEvent]) -> Answer:
-    """Return what a cancelled turn had said, as an answer."""
+    """Return the answer of a cancelled turn, built from its events."""
     state = functools.reduce(reduce, events, TurnState())
     started = state.started
     parts: tuple[Any, ...] = state.parts
