@@ -1,4 +1,4 @@
-"""Turns that do not block a cell: awaited in the user's own loop, or in the background."""
+"""Turns that do not block a cell: awaited on the user's own loop or run in the background."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from codex_nb.host.shell_channel import IdlePump, get_shell_channel
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
-    from codex_nb.host.cell import Screen
+    from codex_nb.host.cell import TurnView
     from codex_nb.host.engine import Engine
     from codex_nb.host.mailbox import Mailbox
     from codex_nb.session.events import Answer, TurnEvent
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 async def run_async(
     engine: Engine, events: AsyncIterator[TurnEvent], mailbox: Mailbox
 ) -> AsyncGenerator[TurnEvent, None]:
-    """Run a turn on the engine and yield its events on the caller's loop, where its calls run, too.
+    """Run a turn on the engine and yield its events on the caller's loop, where its calls run as well.
 
     Closing the generator, or cancelling the task that reads it, cancels the turn. What the turn raises is raised here.
-    The mailbox stays the caller's.
+    The caller closes the mailbox.
     """
     loop = asyncio.get_running_loop()
     awake = asyncio.Event()
@@ -44,7 +44,7 @@ async def run_async(
                     _run(item, turn)
                 else:
                     yield item
-            if not turn.ended:  # an end between the two looks has no wake-up of its own
+            if not turn.ended:  # an end between the two checks has no wake-up of its own
                 await awake.wait()
                 awake.clear()
     finally:
@@ -64,11 +64,11 @@ def _run(call: MainThreadCall, turn: TurnRunner) -> None:
 
 
 def run_in_background(
-    engine: Engine, events: AsyncIterator[TurnEvent], screen: Screen, mailbox: Mailbox, shell: Any
+    engine: Engine, events: AsyncIterator[TurnEvent], view: TurnView, mailbox: Mailbox, shell: Any
 ) -> Future[Answer]:
-    """Start a turn that outlives its cell, and return its answer's future at once.
+    """Start a turn that outlives its cell and return the future of its answer at once.
 
-    The screen is drawn from a thread of its own, with the cell's context. Calls for the main thread wait until no cell
+    The view is drawn from a thread of its own, with the cell's context. Calls for the main thread wait until no cell
     runs there; their outputs appear in the cell that asked. ``mailbox.request_stop`` ends the turn; the mailbox is
     closed when it has ended. Called on the main thread, inside the cell.
     """
@@ -78,8 +78,8 @@ def run_in_background(
     def show() -> None:
         try:
             with mailbox, IdlePump(mailbox) as pump:
-                result = BlockingTurn(engine, screen, mailbox, pump.once, run_call=run_call).run(events)
-        except BaseException as error:  # noqa: BLE001 - the future is where it is looked for
+                result = BlockingTurn(engine, view, mailbox, pump.once, run_call=run_call).run(events)
+        except BaseException as error:  # noqa: BLE001 - the future carries it
             answer.set_exception(error)
         else:
             answer.set_result(result)
@@ -90,7 +90,7 @@ def run_in_background(
 
 
 def _main_thread_caller(shell: Any, mailbox: Mailbox) -> Callable[[MainThreadCall], None]:
-    """Return what hands a call to the main thread; it does not wait for the call's end."""
+    """Return a function that schedules a call on the main thread without waiting for it."""
     channel = get_shell_channel(shell)
     run_when_idle: Callable[[Callable[[], None]], None]
     if channel is None:

@@ -81,7 +81,7 @@ GRACE_S = 0.2  # for a cancelled turn to end before the cell continues without i
 _IDLE_S = 0.1  # Windows notices an interrupt only between two waits
 
 
-class Screen(Protocol):
+class TurnView(Protocol):
     """A view of a turn; all three methods are called on the cell's thread."""
 
     def apply(self, event: TurnEvent) -> None:
@@ -107,15 +107,15 @@ class TurnInterrupted(KeyboardInterrupt):
 
 
 def run_turn_in_cell(
-    engine: Engine, events: AsyncIterator[TurnEvent], screen: Screen, mailbox: Mailbox, pump: Pump
+    engine: Engine, events: AsyncIterator[TurnEvent], view: TurnView, mailbox: Mailbox, pump: Pump
 ) -> Answer:
     """Run a turn on the engine and show it, until its :class:`TurnFinished`; return that event's answer.
 
     A stop request ends the turn and returns the partial answer, so the cell ends as usual. An interrupt of the kernel
     ends it too and raises :class:`TurnInterrupted`, a KeyboardInterrupt. What the turn itself raises is raised here.
-    The screen is closed in any case; the caller closes mailbox and pump.
+    The view is closed in any case; the caller closes mailbox and pump.
     """
-    return BlockingTurn(engine, screen, mailbox, pump.once).run(events)
+    return BlockingTurn(engine, view, mailbox, pump.once).run(events)
 
 
 class BlockingTurn:
@@ -124,7 +124,7 @@ class BlockingTurn:
     def __init__(
         self,
         engine: Engine,
-        screen: Screen,
+        view: TurnView,
         mailbox: Mailbox,
         wait: Callable[[float], None],
         *,
@@ -132,7 +132,7 @@ class BlockingTurn:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
-        self._screen = screen
+        self._view = view
         self._mailbox = mailbox
         self._wait = wait
         self._run_call = run_call
@@ -157,7 +157,7 @@ class BlockingTurn:
         finally:
             self._mailbox.on_stop(None)
             self._runner.cancel()
-            self._screen.close()
+            self._view.close()
         if self._interrupts.requested and not self._mailbox.stop_requested:
             raise TurnInterrupted(answer)
         return answer
@@ -187,11 +187,11 @@ class BlockingTurn:
         self._events.append(event)
         self._needs_flush = True
         if not isinstance(event, ApprovalRequested):
-            self._screen.apply(event)
+            self._view.apply(event)
             return
         try:
-            with self._interrupts.raising():  # the screen may wait for input
-                self._screen.apply(event)
+            with self._interrupts.raising():  # the view may wait for input
+                self._view.apply(event)
         except KeyboardInterrupt:
             self._interrupts.requested = True
 
@@ -208,7 +208,7 @@ class BlockingTurn:
 
     def _flush(self) -> None:
         began = self._clock()
-        retry_in_s = self._screen.flush()
+        retry_in_s = self._view.flush()
         self._needs_flush = retry_in_s is not None
         now = self._clock()
         self._next_frame = now + max(frame_length(now - began), retry_in_s or 0.0)
@@ -234,7 +234,7 @@ class BlockingTurn:
                 "The turn ended without its last event."
             )
         finished = TurnFinished(partial_answer(self._events), "Stopped by the user.")
-        self._screen.apply(finished)
+        self._view.apply(finished)
         self._flush()
         return finished.answer
 

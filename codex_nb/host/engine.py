@@ -1,6 +1,6 @@
-"""The engine: the one asyncio loop, on its own daemon thread.
+"""The engine: an asyncio loop on a daemon thread of its own.
 
-Every request runs there; the thread of the cell never waits for the network. Nothing else in the package starts a loop.
+Every request runs there; the cell's thread never waits for the network. Nothing else in the package starts a loop.
 """
 
 from __future__ import annotations
@@ -28,18 +28,17 @@ _CLOSE_S = 2.0
 
 @dataclass(frozen=True)
 class _Running:
-    """A loop and the thread that turns it."""
+    """A loop and the thread that runs it."""
 
     loop: asyncio.AbstractEventLoop
     thread: threading.Thread
 
 
 class Engine:
-    """Runs coroutines away from the calling thread.
+    """Runs coroutines on a thread of its own.
 
-    The loop starts with the first :meth:`submit`, starts anew in a forked child (whose parent's thread did not come
-    along), and ends with :meth:`close`; a later :meth:`submit` starts it again. The caller's context variables go with
-    every coroutine.
+    The loop starts with the first :meth:`submit`, again in a forked child (which does not inherit the thread), and ends
+    with :meth:`close`; a later :meth:`submit` starts it again. Coroutines run with the caller's context variables.
     """
 
     def __init__(self, name: str = "codex_nb engine") -> None:
@@ -59,8 +58,8 @@ class Engine:
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run ``coroutine`` on the engine, wait for it and return its result.
 
-        A KeyboardInterrupt (or any exception raised in the waiting thread) cancels the coroutine. Waiting on the
-        engine's own thread would never end, so that is a RuntimeError.
+        A KeyboardInterrupt (or any exception raised in the waiting thread) cancels the coroutine. Raises
+        RuntimeError on the engine's own thread, where it would deadlock.
         """
         if self.is_current_thread:
             coroutine.close()
@@ -82,14 +81,14 @@ class Engine:
         return running is not None and running.thread is threading.current_thread()
 
     def close(self) -> None:
-        """Cancel what runs, let it clean up (for at most two seconds) and end the thread."""
+        """Cancel all tasks, wait up to two seconds for them to clean up, and end the thread."""
         if self._pid != os.getpid():
             return
         with self._lock:
             running, self._running = self._running, None
         if running is None:
             return
-        ending = asyncio.run_coroutine_threadsafe(_cancel_everything(), running.loop)
+        ending = asyncio.run_coroutine_threadsafe(_cancel_all_tasks(), running.loop)
         concurrent.futures.wait([ending], timeout=_CLOSE_S)
         running.loop.call_soon_threadsafe(running.loop.stop)
         running.thread.join(timeout=_CLOSE_S)
@@ -98,15 +97,15 @@ class Engine:
 
     def _loop(self) -> asyncio.AbstractEventLoop:
         if self._pid != os.getpid():
-            self._forget_the_parent()
+            self._reset_after_fork()
         with self._lock:
             if self._running is None:
                 self._running = _start(self._name)
             return self._running.loop
 
-    def _forget_the_parent(self) -> None:
-        # the lock may have been held by a thread that is not here; the loop shares its selector with the parent, so it
-        # is kept alive instead of being closed by the garbage collector
+    def _reset_after_fork(self) -> None:
+        # the lock may have been held by a thread of the parent; the loop shares its selector with the parent, so it is
+        # kept alive instead of being closed by the garbage collector
         self._lock = threading.Lock()
         if self._running is not None:
             self._abandoned.append(self._running)
@@ -118,14 +117,14 @@ def _start(name: str) -> _Running:
     loop = asyncio.new_event_loop()
     ready = threading.Event()
     loop.call_soon(ready.set)
-    thread = threading.Thread(target=_turn, args=(loop,), name=name, daemon=True)
+    thread = threading.Thread(target=_run_loop, args=(loop,), name=name, daemon=True)
     thread.start()
     ready.wait()
     return _Running(loop, thread)
 
 
-def _turn(loop: asyncio.AbstractEventLoop) -> None:
-    """Turn the loop until it is stopped; a task that raises SystemExit or KeyboardInterrupt does not end it."""
+def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """Run the loop until it is stopped; a task that raises SystemExit or KeyboardInterrupt does not end it."""
     asyncio.set_event_loop(loop)
     stopped = False
     while not stopped:
@@ -133,11 +132,11 @@ def _turn(loop: asyncio.AbstractEventLoop) -> None:
             loop.run_forever()
             stopped = True
         except (KeyboardInterrupt, SystemExit) as error:
-            _log.debug("A task on the engine raised %s; the engine goes on.", type(error).__name__)
+            _log.debug("A task on the engine raised %s; the engine continues.", type(error).__name__)
     loop.close()
 
 
-async def _cancel_everything() -> None:
+async def _cancel_all_tasks() -> None:
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()

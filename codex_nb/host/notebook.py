@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 class DocumentPort(Protocol):
-    """The front-end half, which knows the open document."""
+    """The front end, which has the open notebook."""
 
     def ask(self, op: str, payload: dict[str, Any], timeout: float) -> dict[str, Any] | None:
         """Return the front end's reply, None when none came within ``timeout`` seconds; serves messages meanwhile."""
@@ -44,16 +44,16 @@ def read_notebook(
 ) -> NotebookSnapshot:
     """Return the notebook around the running cell from the best source that answers.
 
-    The document is asked only when the cell came with a cell id: headless runs have none, and nobody would answer. The
-    reply to ``read_document`` is ``{"notebook": nbformat, "path": str}``; in it the texts of outputs are shortened to a
-    limit, with a mark, but in cells whose number is in ``whole`` to ten times as much.
+    The open document is asked only when the cell has a cell id: headless runs have none and would not answer. The reply
+    to ``read_document`` is ``{"notebook": nbformat, "path": str}``, its output texts truncated to a limit, which is ten
+    times as high for cells whose number is in ``whole``.
     """
-    end = front_end(shell)
-    if document is not None and end.may_have_widgets:
+    origin = front_end(shell)
+    if document is not None and origin.may_have_widgets:
         reply = document.ask(
-            "read_document", {"cell_id": end.cell_id, "limit": OUTPUT_LIMIT, "whole": list(whole)}, timeout
+            "read_document", {"cell_id": origin.cell_id, "limit": OUTPUT_LIMIT, "whole": list(whole)}, timeout
         )
-        snapshot = _from_reply(reply, end.cell_id, current_source(shell))
+        snapshot = _from_reply(reply, origin.cell_id, current_source(shell))
         if snapshot is not None:
             return snapshot
     source = current_source(shell)
@@ -61,10 +61,10 @@ def read_notebook(
     path = notebook_path(shell, environ)
     cells = None if path is None else _cells_of_file(path)
     if cells is not None:
-        cells = _refreshed(cells, recorded, end.cell_id)
-        return NotebookSnapshot("file", cells, _locate(cells, end.cell_id, source), str(path))
+        cells = _updated(cells, recorded, origin.cell_id)
+        return NotebookSnapshot("file", cells, _locate(cells, origin.cell_id, source), str(path))
     return NotebookSnapshot(
-        "kernel", recorded, _locate(recorded, end.cell_id, source), str(path) if path else None
+        "kernel", recorded, _locate(recorded, origin.cell_id, source), str(path) if path else None
     )
 
 
@@ -77,7 +77,7 @@ def notebook_path(shell: Any, environ: Mapping[str, str]) -> Path | None:
 
 
 def current_source(shell: Any) -> str | None:
-    """Return the text of the cell that runs now."""
+    """Return the source of the running cell."""
     kernel = getattr(shell, "kernel", None)
     if kernel is not None:
         code = (current_request(kernel).get("content") or {}).get("code")
@@ -89,7 +89,7 @@ def current_source(shell: Any) -> str | None:
 
 
 def cells_of(notebook: Mapping[str, Any]) -> tuple[Cell, ...]:
-    """Return the cells of an nbformat 4 dict; whatever is malformed in it is left out."""
+    """Return the cells of an nbformat 4 dict; malformed parts are skipped."""
     cells = notebook.get("cells")
     return tuple(_cell(each) for each in cells if isinstance(each, dict)) if isinstance(cells, list) else ()
 
@@ -103,7 +103,7 @@ def _cell(raw: Mapping[str, Any]) -> Cell:
     cell_id = raw.get("id")
     return Cell(
         kind if kind in {"code", "markdown"} else "raw",
-        _joined(raw.get("source")),
+        _source_text(raw.get("source")),
         cell_id if isinstance(cell_id, str) else None,
         tuple(each for each in outputs if isinstance(each, dict)) if isinstance(outputs, list) else (),
         count if isinstance(count, int) else None,
@@ -111,7 +111,7 @@ def _cell(raw: Mapping[str, Any]) -> Cell:
     )
 
 
-def _joined(source: Any) -> str:
+def _source_text(source: Any) -> str:
     if isinstance(source, list):
         return "".join(each for each in source if isinstance(each, str))
     return source if isinstance(source, str) else ""
@@ -134,27 +134,27 @@ def _cells_of_file(path: Path) -> tuple[Cell, ...] | None:
     try:
         if path.stat().st_size > _FILE_LIMIT:
             return None
-        with _no_collection():
-            notebook = _parsed(path.read_bytes())
+        with _gc_paused():
+            notebook = _parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
         _log.debug("The notebook file cannot be read: %s", error)
         return None
     return cells_of(notebook) if isinstance(notebook, dict) and "cells" in notebook else None
 
 
-def _parsed(text: bytes) -> Any:
-    """Read JSON; pydantic's parser takes less than half the time over a notebook with many outputs."""
+def _parse_json(text: bytes) -> Any:
+    """Parse JSON; pydantic's parser takes less than half the time for a notebook with many outputs."""
     from pydantic_core import from_json
 
     try:
         return from_json(text, cache_strings="none")
     except ValueError:
-        return json.loads(text)  # it takes more: half surrogate pairs, a byte order mark
+        return json.loads(text)  # accepts lone surrogates and a byte order mark as well
 
 
 @contextlib.contextmanager
-def _no_collection() -> Iterator[None]:
-    """Keep the garbage collector from walking through a growing tree of a million parsed lines."""
+def _gc_paused() -> Iterator[None]:
+    """Pause the garbage collector, which would traverse a growing tree of a million parsed lines."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -164,22 +164,22 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _refreshed(cells: Iterable[Cell], recorded: Sequence[Cell], current_id: str | None) -> tuple[Cell, ...]:
-    """Give the file's cells what the kernel knows to be newer: their source and outputs by cell id.
+def _updated(cells: Iterable[Cell], recorded: Sequence[Cell], current_id: str | None) -> tuple[Cell, ...]:
+    """Update the file's cells by cell id with the newer source and outputs that the kernel recorded.
 
-    Cells that ran but were never saved stand before the current one: where exactly, only the document knows.
+    Cells that ran but were never saved are put before the current one: their exact place is unknown.
     """
     newer = {cell.cell_id: cell for cell in recorded if cell.cell_id is not None}
-    fresh = []
+    updated = []
     for cell in cells:
         known = newer.pop(cell.cell_id or "", None) if cell.kind == "code" else None
-        fresh.append(cell if known is None else replace(known, tags=cell.tags | known.tags))
-    place = next((index for index, cell in enumerate(fresh) if cell.cell_id == current_id), len(fresh))
-    return (*fresh[:place], *newer.values(), *fresh[place:])
+        updated.append(cell if known is None else replace(known, tags=cell.tags | known.tags))
+    place = next((index for index, cell in enumerate(updated) if cell.cell_id == current_id), len(updated))
+    return (*updated[:place], *newer.values(), *updated[place:])
 
 
 def _recorded_cells(shell: Any, recorder: OutputRecorder | None) -> tuple[Cell, ...]:
-    """Return what ran in this kernel: history for the time before the recorder listened, then its record."""
+    """Return the cells that ran in this kernel: from history before the recorder started, then as recorded."""
     recorded = () if recorder is None else recorder.cells()
     earlier = [
         replace(cell, outputs=_history_outputs(shell, cell.execution_count))
@@ -194,8 +194,8 @@ def _recorded_cells(shell: Any, recorder: OutputRecorder | None) -> tuple[Cell, 
 
 
 def _earlier_cells(shell: Any, recorder: OutputRecorder | None) -> list[Cell]:
-    """Return what IPython's history holds of the time before the recorder listened."""
-    # a cell that ran again has left its first number, which is no reason to take its old run for another cell
+    """Return the cells in IPython's history from before the recorder started."""
+    # a recorded cell that ran again still has its first number in the history
     listens_since = None if recorder is None else recorder.first_count
     first_recorded = shell.displayhook.prompt_count + 1 if listens_since is None else listens_since
     raw: Sequence[str] = shell.history_manager.input_hist_raw
@@ -204,7 +204,7 @@ def _earlier_cells(shell: Any, recorder: OutputRecorder | None) -> list[Cell]:
 
 
 def runs_of(shell: Any, recorder: OutputRecorder | None) -> tuple[Run, ...]:
-    """Return everything that ran in this kernel, in the order of time; how it ended only from the recorder on."""
+    """Return all runs of this kernel in order of time; only recorded ones have an outcome."""
     if shell is None:
         return ()
     earlier = map(Run, _earlier_cells(shell, recorder))
@@ -212,17 +212,17 @@ def runs_of(shell: Any, recorder: OutputRecorder | None) -> tuple[Run, ...]:
 
 
 def _history_outputs(shell: Any, count: int | None) -> tuple[dict[str, Any], ...]:
-    """Return the results that IPython 9 keeps of a cell; nothing on IPython 8."""
-    kept = getattr(shell.history_manager, "outputs", {}).get(count, ())
+    """Return the results of a cell that IPython 9 stores; empty on IPython 8."""
+    outputs = getattr(shell.history_manager, "outputs", {}).get(count, ())
     return tuple(
         {"output_type": "execute_result", "data": dict(each.bundle), "metadata": {}, "execution_count": count}
-        for each in kept
+        for each in outputs
         if each.output_type == "execute_result"
     )
 
 
 def _locate(cells: Sequence[Cell], cell_id: str | None, source: str | None) -> int | None:
-    """Return the index of the running cell, by its id, else the last one with its text."""
+    """Return the index of the running cell by its id, or of the last cell with its source."""
     for index, cell in enumerate(cells):
         if cell_id is not None and cell.cell_id == cell_id:
             return index

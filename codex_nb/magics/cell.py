@@ -14,7 +14,7 @@ from IPython.core.error import UsageError
 
 from codex_nb.host.background import run_in_background
 from codex_nb.host.capture import OutputDetectingExecutor
-from codex_nb.host.cell import Screen, TurnInterrupted, run_turn_in_cell
+from codex_nb.host.cell import TurnInterrupted, TurnView, run_turn_in_cell
 from codex_nb.host.frontend import front_end, outputs_are_captured
 from codex_nb.host.mailbox import Mailbox
 from codex_nb.host.shell_channel import get_shell_channel, open_pump, serve_until
@@ -121,7 +121,7 @@ READY_S = 1.5  # a front end that can show widgets answers within a fraction of 
 SILENT_S = 0.3  # one that did not answer the last time, not even later, is not waited for as long again
 
 
-class CellView(Screen, Protocol):
+class CellView(TurnView, Protocol):
     """A view that shares the cell with other outputs."""
 
     def start_new_output(self) -> None:

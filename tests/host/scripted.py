@@ -1,4 +1,4 @@
-"""Turns and screens for the tests of the host: scripted event by event, recording what they are told."""
+"""Turns and views for the tests of the host: scripted event by event, recording what they are told."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def delta(text: str) -> TextDelta:
 
 
 @dataclass
-class RecordingScreen:
-    """A screen that remembers; ``on_event`` may act on an event as a person would.
+class RecordingView:
+    """A view that remembers; ``on_event`` may act on an event as a person would.
 
     ``too_soon`` is what its flushes answer, in order; when none is left, everything is shown.
     """

@@ -17,16 +17,16 @@ from codex_nb.host.mailbox import Mailbox
 from codex_nb.host.shell_channel import IdlePump
 from codex_nb.session.events import Answer, ApprovalRequested, TextDone, ToolFinished, TurnEvent, TurnFinished
 from codex_nb.tools.approval import ApprovalRequest
-from tests.host.scripted import FINISHED, STARTED, EndlessTurn, RecordingScreen, delta, scripted
+from tests.host.scripted import FINISHED, STARTED, EndlessTurn, RecordingView, delta, scripted
 
 STOPPED = TurnFinished(Answer("half an answer", status="cancelled"), "Stopped.")
 
 
 def run(
-    engine: Engine, mailbox: Mailbox, screen: RecordingScreen, events: AsyncGenerator[TurnEvent, None]
+    engine: Engine, mailbox: Mailbox, view: RecordingView, events: AsyncGenerator[TurnEvent, None]
 ) -> Answer:
     with IdlePump(mailbox) as pump:
-        return run_turn_in_cell(engine, events, screen, mailbox, pump)
+        return run_turn_in_cell(engine, events, view, mailbox, pump)
 
 
 def interrupt() -> None:
@@ -38,34 +38,34 @@ def on(event: TurnEvent, act: Callable[[], None]) -> Callable[[TurnEvent], None]
 
 
 def test_a_turn_is_shown_in_order_and_its_answer_returned(engine: Engine, mailbox: Mailbox) -> None:
-    screen = RecordingScreen()
+    view = RecordingView()
     events = (STARTED, delta("a"), delta("b"), TextDone("message", "ab"), FINISHED)
-    assert run(engine, mailbox, screen, scripted(*events)) == Answer("done")
-    assert (screen.events, screen.flushes[-1], screen.closed) == (list(events), len(events), 1)
+    assert run(engine, mailbox, view, scripted(*events)) == Answer("done")
+    assert (view.events, view.flushes[-1], view.closed) == (list(events), len(events), 1)
 
 
 def test_however_fast_events_come_a_frame_holds_all_of_its_time(engine: Engine, mailbox: Mailbox) -> None:
-    screen = RecordingScreen()
+    view = RecordingView()
     now = iter(range(1_000_000))
     with IdlePump(mailbox) as pump:
-        turn = BlockingTurn(engine, screen, mailbox, pump.once, clock=lambda: next(now) / 1_000_000)
+        turn = BlockingTurn(engine, view, mailbox, pump.once, clock=lambda: next(now) / 1_000_000)
         turn.run(scripted(STARTED, *[delta("x")] * 5_000, FINISHED))
-    assert len(screen.events) == 5_002
-    assert len(screen.flushes) <= 3
+    assert len(view.events) == 5_002
+    assert len(view.flushes) <= 3
 
 
-def test_what_came_too_soon_for_the_screen_is_shown_although_nothing_follows(
+def test_what_came_too_soon_for_the_view_is_shown_although_nothing_follows(
     engine: Engine, mailbox: Mailbox
 ) -> None:
-    screen = RecordingScreen(too_soon=[0.01, 0.01])
+    view = RecordingView(too_soon=[0.01, 0.01])
     turn = EndlessTurn(before=(STARTED,))
 
     def stop_after_the_third(_seconds: float) -> None:
-        if len(screen.flushes) == 3:
+        if len(view.flushes) == 3:
             mailbox.request_stop()
 
-    BlockingTurn(engine, screen, mailbox, stop_after_the_third).run(turn.events())
-    assert screen.flushes[:3] == [1, 1, 1]
+    BlockingTurn(engine, view, mailbox, stop_after_the_third).run(turn.events())
+    assert view.flushes[:3] == [1, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -83,22 +83,22 @@ def test_a_call_runs_on_the_cells_thread_and_its_result_goes_back(engine: Engine
         yield ToolFinished(1, name, ok=True)
         yield FINISHED
 
-    screen = RecordingScreen()
-    run(engine, mailbox, screen, events())
-    assert screen.events[0] == ToolFinished(1, threading.current_thread().name, ok=True)
+    view = RecordingView()
+    run(engine, mailbox, view, events())
+    assert view.events[0] == ToolFinished(1, threading.current_thread().name, ok=True)
 
 
 def test_what_came_before_a_call_is_shown_before_it_runs(engine: Engine, mailbox: Mailbox) -> None:
-    screen = RecordingScreen()
+    view = RecordingView()
     seen: list[int] = []
 
     async def events() -> AsyncGenerator[TurnEvent, None]:
         yield STARTED
         yield delta("I will look.")
-        await mailbox.call(lambda: seen.append(screen.flushes[-1]))
+        await mailbox.call(lambda: seen.append(view.flushes[-1]))
         yield FINISHED
 
-    run(engine, mailbox, screen, events())
+    run(engine, mailbox, view, events())
     assert seen == [2]
 
 
@@ -113,9 +113,9 @@ def test_an_exception_of_a_call_is_raised_where_it_was_called(engine: Engine, ma
             yield ToolFinished(1, str(error), ok=False)
         yield FINISHED
 
-    screen = RecordingScreen()
-    run(engine, mailbox, screen, events())
-    assert screen.events[0] == ToolFinished(1, "by nothing", ok=False)
+    view = RecordingView()
+    run(engine, mailbox, view, events())
+    assert view.events[0] == ToolFinished(1, "by nothing", ok=False)
 
 
 def test_what_the_turn_raises_is_raised_in_the_cell(engine: Engine, mailbox: Mailbox) -> None:
@@ -123,17 +123,17 @@ def test_what_the_turn_raises_is_raised_in_the_cell(engine: Engine, mailbox: Mai
         yield STARTED
         raise LookupError("a mistake of ours")
 
-    screen = RecordingScreen()
+    view = RecordingView()
     with pytest.raises(LookupError, match="a mistake of ours"):
-        run(engine, mailbox, screen, events())
-    assert (screen.events, screen.closed) == ([STARTED], 1)
+        run(engine, mailbox, view, events())
+    assert (view.events, view.closed) == ([STARTED], 1)
 
 
 def test_a_stop_request_ends_the_turn_and_the_cell_goes_on_as_usual(engine: Engine, mailbox: Mailbox) -> None:
     turn = EndlessTurn()
-    screen = RecordingScreen(on(delta("answer"), mailbox.request_stop))
-    assert run(engine, mailbox, screen, turn.events()) == STOPPED.answer
-    assert (screen.events, turn.closed.is_set(), screen.closed) == ([*turn.before, STOPPED], True, 1)
+    view = RecordingView(on(delta("answer"), mailbox.request_stop))
+    assert run(engine, mailbox, view, turn.events()) == STOPPED.answer
+    assert (view.events, turn.closed.is_set(), view.closed) == ([*turn.before, STOPPED], True, 1)
 
 
 def test_a_stop_request_from_another_thread_is_heard(engine: Engine, mailbox: Mailbox) -> None:
@@ -142,19 +142,19 @@ def test_a_stop_request_from_another_thread_is_heard(engine: Engine, mailbox: Ma
         other.start()
         other.join()
 
-    screen = RecordingScreen(on(delta("answer"), stop_from_elsewhere))
-    assert run(engine, mailbox, screen, EndlessTurn().events()) == STOPPED.answer
+    view = RecordingView(on(delta("answer"), stop_from_elsewhere))
+    assert run(engine, mailbox, view, EndlessTurn().events()) == STOPPED.answer
 
 
 def test_an_interrupt_is_a_keyboard_interrupt_that_carries_the_partial_answer(
     engine: Engine, mailbox: Mailbox
 ) -> None:
     turn = EndlessTurn()
-    screen = RecordingScreen(on(delta("answer"), interrupt))
+    view = RecordingView(on(delta("answer"), interrupt))
     with pytest.raises(TurnInterrupted) as caught:
-        run(engine, mailbox, screen, turn.events())
+        run(engine, mailbox, view, turn.events())
     assert caught.value.answer == STOPPED.answer
-    assert (screen.events, turn.closed.is_set(), screen.closed) == ([*turn.before, STOPPED], True, 1)
+    assert (view.events, turn.closed.is_set(), view.closed) == ([*turn.before, STOPPED], True, 1)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
@@ -170,18 +170,18 @@ def test_a_turn_that_does_not_end_when_cancelled_is_left_behind(engine: Engine, 
         finally:
             await asyncio.to_thread(released.wait, 30)
 
-    screen = RecordingScreen(on(delta("answer"), mailbox.request_stop))
-    answer = run(engine, mailbox, screen, events())
+    view = RecordingView(on(delta("answer"), mailbox.request_stop))
+    answer = run(engine, mailbox, view, events())
     released.set()
     expected = Answer("half an answer", status="cancelled", model="model", thread="thread", billing="chatgpt")
-    assert (answer, screen.events[-1]) == (expected, TurnFinished(expected, "Stopped by the user."))
+    assert (answer, view.events[-1]) == (expected, TurnFinished(expected, "Stopped by the user."))
 
 
 def test_a_cancelled_turn_without_a_last_word_still_keeps_what_it_said(
     engine: Engine, mailbox: Mailbox
 ) -> None:
-    screen = RecordingScreen(on(delta("answer"), mailbox.request_stop))
-    answer = run(engine, mailbox, screen, EndlessTurn(end=None).events())
+    view = RecordingView(on(delta("answer"), mailbox.request_stop))
+    answer = run(engine, mailbox, view, EndlessTurn(end=None).events())
     assert (answer.text, answer.status) == ("half an answer", "cancelled")
 
 
@@ -205,7 +205,7 @@ def test_an_interrupt_of_user_code_breaks_it_and_ends_the_turn(engine: Engine, m
             yield STOPPED
 
     with pytest.raises(TurnInterrupted) as caught:
-        run(engine, mailbox, RecordingScreen(), events())
+        run(engine, mailbox, RecordingView(), events())
     assert (notes, caught.value.answer) == (["broken off", "cancelled"], STOPPED.answer)
 
 
@@ -223,10 +223,10 @@ def test_a_stop_request_from_another_thread_breaks_user_code_too(engine: Engine,
         except asyncio.CancelledError:
             yield STOPPED
 
-    assert run(engine, mailbox, RecordingScreen(), events()) == STOPPED.answer
+    assert run(engine, mailbox, RecordingView(), events()) == STOPPED.answer
 
 
-def test_an_interrupt_while_the_screen_asks_a_person_breaks_the_question(
+def test_an_interrupt_while_the_view_asks_a_person_breaks_the_question(
     engine: Engine, mailbox: Mailbox
 ) -> None:
     asked = ApprovalRequested(ApprovalRequest(1, "run_python", "1", "python", "runs code"))
@@ -235,10 +235,10 @@ def test_an_interrupt_while_the_screen_asks_a_person_breaks_the_question(
         interrupt()
         threading.Event().wait(30)
 
-    screen = RecordingScreen(on(asked, type_nothing))
+    view = RecordingView(on(asked, type_nothing))
     with pytest.raises(TurnInterrupted):
-        run(engine, mailbox, screen, EndlessTurn(before=(STARTED, asked)).events())
-    assert screen.events == [STARTED, asked, STOPPED]
+        run(engine, mailbox, view, EndlessTurn(before=(STARTED, asked)).events())
+    assert view.events == [STARTED, asked, STOPPED]
 
 
 def test_a_call_that_was_cancelled_before_it_began_never_runs(engine: Engine, mailbox: Mailbox) -> None:
@@ -268,10 +268,10 @@ def test_without_a_kernel_a_signal_on_another_thread_is_no_business_of_ours(
     engine: Engine, mailbox: Mailbox
 ) -> None:
     answers: list[Answer] = []
-    screen = RecordingScreen()
+    view = RecordingView()
     thread = threading.Thread(
-        target=lambda: answers.append(run(engine, mailbox, screen, scripted(STARTED, FINISHED)))
+        target=lambda: answers.append(run(engine, mailbox, view, scripted(STARTED, FINISHED)))
     )
     thread.start()
     thread.join(30)
-    assert (answers, screen.closed) == ([Answer("done")], 1)
+    assert (answers, view.closed) == ([Answer("done")], 1)

@@ -22,7 +22,7 @@ kernel = InteractiveKernel(shell)
 results: list[Any] = []
 
 
-class PrintingScreen:
+class PrintingView:
     """Prints each event's text as it comes."""
 
     def apply(self, event: TurnEvent) -> None:
@@ -44,7 +44,7 @@ def show(code: str | None = None) -> Answer:
     with Mailbox() as mailbox, open_pump(shell, mailbox) as pump:
         print(type(pump).__name__)
         events = _endless() if code is None else _running(code, mailbox)
-        return run_turn_in_cell(engine(), events, PrintingScreen(), mailbox, pump)
+        return run_turn_in_cell(engine(), events, PrintingView(), mailbox, pump)
 
 
 async def _endless() -> AsyncGenerator[TurnEvent, None]:

@@ -64,7 +64,7 @@ def _hang() -> None:
 shell.kernel.comm_manager.register_target("button", _on_open)
 
 
-class PrintingScreen:
+class PrintingView:
     """Prints each event's text as it comes."""
 
     def apply(self, event: TurnEvent) -> None:
@@ -89,7 +89,7 @@ def show(events: Events) -> Answer:
         pressed.clear()
         with open_pump(shell, mailbox) as pump:
             pumps.append(type(pump).__name__)
-            return run_turn_in_cell(engine(), events(mailbox), PrintingScreen(), mailbox, pump)
+            return run_turn_in_cell(engine(), events(mailbox), PrintingView(), mailbox, pump)
 
 
 def show_in_background(events: Events) -> Any:
@@ -97,7 +97,7 @@ def show_in_background(events: Events) -> Any:
     global current  # noqa: PLW0603 - as above
     current = mailbox = Mailbox()
     pressed.clear()
-    return run_in_background(engine(), events(mailbox), PrintingScreen(), mailbox, shell)
+    return run_in_background(engine(), events(mailbox), PrintingView(), mailbox, shell)
 
 
 def stop() -> None:
