@@ -344,7 +344,7 @@ class Assistant:
 
     def _offered(self, request: TurnRequest, ports: Ports) -> ToolSet:
         rules = ApprovalRules(request.approval, self.memory)
-        return request.tools.only(lambda tool: tool.available(ports) and rules.offers(tool.effect))
+        return request.tools.only(lambda tool: tool.is_available(ports) and rules.offers(tool.effect))
 
     async def answer(self, request: TurnRequest, *, ports: Ports, approver: Approver) -> Answer:
         """Return the turn's answer; raises the error it failed with, and CancelledError for a cancelled caller."""

@@ -6,8 +6,8 @@ import functools
 import importlib
 import json
 import pkgutil
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Protocol, Self, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
@@ -114,8 +114,8 @@ class Tool(Generic[A]):
     """One function that the model may call.
 
     ``title`` names the tool for the user and ``summary`` describes a call in one sentence. With
-    ``shows_outputs`` the notebook shows what a call gives as a cell's own outputs. ``available`` tells whether the
-    tool can work with these ports.
+    ``shows_outputs`` the notebook shows what a call gives as a cell's own outputs. ``requires`` is the field of the
+    ports without which the tool is not offered.
     """
 
     name: str
@@ -126,7 +126,11 @@ class Tool(Generic[A]):
     title: str
     summary: str
     shows_outputs: bool = False
-    available: Callable[[Ports], bool] = field(default=lambda _ports: True)
+    requires: Literal["kernel", "folder", "insert_cells"] | None = None
+
+    def is_available(self, ports: Ports) -> bool:
+        """Whether the tool can work with these ports."""
+        return self.requires is None or getattr(ports, self.requires) is not None
 
     @property
     def parameters(self) -> JsonObject:

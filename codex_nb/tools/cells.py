@@ -93,5 +93,5 @@ insert_cells = Tool(
     call=_insert,
     title="Insert cells",
     summary="Adds cells below this one.",
-    available=lambda ports: ports.insert_cells is not None,
+    requires="insert_cells",
 )

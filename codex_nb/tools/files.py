@@ -248,7 +248,7 @@ read_file = Tool(
     call=_read_file,
     title="Read a file",
     summary="Reads a file in the notebook's folder. Changes nothing.",
-    available=lambda ports: ports.folder is not None,
+    requires="folder",
 )
 
 list_files = Tool(
@@ -259,5 +259,5 @@ list_files = Tool(
     call=_list_files,
     title="List files",
     summary="Lists the files in the notebook's folder. Changes nothing.",
-    available=lambda ports: ports.folder is not None,
+    requires="folder",
 )

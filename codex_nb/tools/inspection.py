@@ -82,5 +82,5 @@ inspect = Tool(
     call=_inspect,
     title="Inspect variables",
     summary="Reads variables. Changes nothing.",
-    available=lambda ports: ports.kernel is not None,
+    requires="kernel",
 )

@@ -93,5 +93,5 @@ update_plan = Tool(
     call=_update_plan,
     title="Plan",
     summary="Shows a plan. Changes nothing.",
-    available=lambda ports: ports.kernel is not None,
+    requires="kernel",
 )

@@ -76,5 +76,5 @@ run_python = Tool(
     title="Python",
     summary="Runs Python in this notebook's kernel.",
     shows_outputs=True,
-    available=lambda ports: ports.kernel is not None,
+    requires="kernel",
 )

@@ -163,9 +163,9 @@ def test_arguments_of_another_shape_are_refused(tool: Tool[Any], arguments: dict
 
 async def test_a_tool_is_offered_only_where_it_can_work() -> None:
     bare = Ports(SameThread())
-    assert [tool.name for tool in builtin_tools() if tool.available(bare)] == []
+    assert [tool.name for tool in builtin_tools() if tool.is_available(bare)] == []
     whole = Ports(SameThread(), ProcessKernel(), PaperDocument().insert, Path())
-    assert {tool.name: tool.effect for tool in builtin_tools() if tool.available(whole)} == {
+    assert {tool.name: tool.effect for tool in builtin_tools() if tool.is_available(whole)} == {
         "run_python": Effect.EXECUTE,
         "inspect": Effect.READ,
         "read_file": Effect.READ,
