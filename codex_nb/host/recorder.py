@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from codex_nb.host.capture import OutputCollector, add_listener, error_line, remove_listener
 from codex_nb.host.frontend import current_request
-from codex_nb.tools.nbmodel import Cell, Run, is_skipped
-from codex_nb.tools.outputs import format_error
+from codex_nb.tools.nbmodel import Cell, Run, format_error, is_skipped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -37,7 +37,7 @@ from codex_nb.tools.describe import (
 )
 from codex_nb.tools.files import FileContent, FileRefused, read_bounded, read_notebook, real_path
 from codex_nb.tools.hiding import hidden_in, is_notebook
-from codex_nb.tools.outputs import truncate
+from codex_nb.tools.nbmodel import truncate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

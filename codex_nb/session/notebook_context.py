@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.tools.base import ToolSet
-from codex_nb.tools.outputs import (
+from codex_nb.tools.nbmodel import (
     TRUNCATION_MARK_END,
     join_multiline,
     output_images,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from codex_nb.errors import CodexError
 from codex_nb.session.outbound import RULE, developer_message, user_message
 from codex_nb.tools.files import FileContent, FileRefused, may_hold_credentials, read_bounded, real_path
-from codex_nb.tools.outputs import strip_ansi, truncate
+from codex_nb.tools.nbmodel import strip_ansi, truncate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

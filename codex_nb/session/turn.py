@@ -58,7 +58,7 @@ from codex_nb.session.outbound import (
 from codex_nb.tools.approval import DecisionKind, Effect
 from codex_nb.tools.base import A, ToolResult
 from codex_nb.tools.describe import secrets_of_namespace
-from codex_nb.tools.outputs import truncate
+from codex_nb.tools.nbmodel import truncate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection, Iterable, Iterator, Sequence

@@ -20,7 +20,7 @@ from pydantic import Field
 from codex_nb.tools.approval import Approved, Effect
 from codex_nb.tools.base import Arguments, Ports, Tool, ToolResult
 from codex_nb.tools.hiding import NOTEBOOK_LIMIT, is_notebook
-from codex_nb.tools.outputs import truncate
+from codex_nb.tools.nbmodel import truncate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,8 +14,7 @@ import warnings
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from codex_nb.tools.nbmodel import SKIP_TAG, Cell, Run, is_skipped
-from codex_nb.tools.outputs import strip_ansi
+from codex_nb.tools.nbmodel import SKIP_TAG, Cell, Run, is_skipped, strip_ansi
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

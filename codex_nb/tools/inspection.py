@@ -11,7 +11,7 @@ from pydantic import Field
 from codex_nb.tools.approval import Approved, Effect
 from codex_nb.tools.base import Arguments, Ports, Tool, ToolResult
 from codex_nb.tools.describe import Detail, describe, is_user_variable
-from codex_nb.tools.outputs import truncate
+from codex_nb.tools.nbmodel import truncate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

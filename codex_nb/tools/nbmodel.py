@@ -1,13 +1,15 @@
-"""The notebook as a turn sees it: its cells, what ran, and the outcome of running code or inserting cells."""
+"""The notebook as the tools see it: cells, runs, and outputs as text."""
 
 from __future__ import annotations
 
 import re
+import traceback
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+    from types import TracebackType
 
 
 @dataclass(frozen=True)
@@ -85,3 +87,164 @@ _SKIP_COMMENT = re.compile(r"^[^\S\n]*+(?:#++|<!--|//)[^\S\n]*+codex-skip\b", re
 def is_skipped(cell: Cell) -> bool:
     """Whether a cell has the mark, as a tag or as a comment line."""
     return SKIP_TAG in cell.tags or (SKIP_TAG in cell.source and bool(_SKIP_COMMENT.search(cell.source)))
+
+
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+_IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif")
+_INNER_FRAMES = 4  # of a stored traceback
+_USER_FRAMES = 3
+_LIBRARY_FRAMES = 2
+_LIBRARY_PATHS = ("site-packages", "dist-packages", "/lib/python", "\\lib\\")
+_MARK = re.compile(r"\n… \[(\d[\d,]{0,20}) characters left out\] …\n")
+_MARKED_BEFORE = 100_000  # texts that were truncated once are not longer than this
+_TEXT_TYPES = ("text/plain", "text/markdown", "text/latex", "application/json")
+TRUNCATION_MARK_END = " left out] …"
+"""The end of the mark that stands where a text was truncated."""
+_ELISION = re.compile(r"\.\.|…")  # what stands for the middle of a printed table or array
+_PLAIN_TYPES = ("text/plain", "text/markdown", "text/latex")
+
+
+def truncate(text: str, limit: int) -> str:
+    """Keep the beginning and the end of a text, with a mark that says how much is missing between them."""
+    if len(text) <= limit:
+        return text
+    head, tail = limit * 2 // 3, len(text) - (limit - limit * 2 // 3)
+    missing = tail - head
+    if missing <= _MARKED_BEFORE:
+        missing += sum(
+            int(mark[1].replace(",", "")) - len(mark[0]) for mark in _MARK.finditer(text, head, tail)
+        )
+    return _with_gap(text[:head], missing, text[tail:])
+
+
+def join_multiline(value: object, limit: int) -> str:
+    """Return a multiline value of nbformat as one string, truncated."""
+    if isinstance(value, str):
+        return truncate(value, limit)
+    if isinstance(value, list | tuple):
+        parts = [part for part in value if isinstance(part, str)]
+        total = sum(map(len, parts))
+        if total <= 4 * limit:
+            return truncate("".join(parts), limit)
+        # Joining 50 MB to keep 2 kB of it would cost more than the whole turn.
+        head = limit * 2 // 3
+        return _with_gap(_first(parts, head), total - limit, _last(parts, limit - head))
+    return truncate(str(value), limit) if isinstance(value, int | float | bool) else ""
+
+
+def _with_gap(head: str, missing: int, tail: str) -> str:
+    return f"{head}\n… [{missing:,} characters left out] …\n{tail}"
+
+
+def _first(parts: Sequence[str], size: int) -> str:
+    kept: list[str] = []
+    for part in parts:
+        if size <= 0:
+            break
+        kept.append(part[:size])
+        size -= len(part)
+    return "".join(kept)
+
+
+def _last(parts: Sequence[str], size: int) -> str:
+    kept: list[str] = []
+    for part in reversed(parts):
+        if size <= 0:
+            break
+        kept.append(part[-size:])
+        size -= len(part)
+    return "".join(reversed(kept))
+
+
+def strip_ansi(text: str) -> str:
+    """Remove terminal colours and the lines that a progress bar has overwritten."""
+    if "\x1b" not in text and "\r" not in text:
+        return text
+    return "\n".join(map(_last_state, _ANSI.sub("", text).replace("\r\n", "\n").split("\n")))
+
+
+def _last_state(line: str) -> str:
+    """Return what is left of a line that was written over: what follows its last carriage return."""
+    return line.rstrip("\r").rpartition("\r")[2]
+
+
+def output_text(output: Mapping[str, Any], limit: int) -> str:
+    """Return an output as text of at most about ``limit`` characters; empty for an image alone."""
+    match output.get("output_type"):
+        case "stream":
+            return strip_ansi(join_multiline(output.get("text", ""), limit)).rstrip("\n")
+        case "error":
+            return error_text(output, limit)
+        case "execute_result" | "display_data" | "update_display_data":
+            return _data_text(output.get("data") or {}, limit)
+        case _:
+            return ""
+
+
+def shows_everything(output: Mapping[str, Any], text: str) -> bool:
+    """Whether the text of an output is all that it shows: no other form, and no elided part of a table."""
+    kinds = tuple(output.get("data") or ())
+    return (not kinds or (len(kinds) == 1 and kinds[0] in _PLAIN_TYPES)) and not _ELISION.search(text)
+
+
+def error_text(output: Mapping[str, Any], limit: int) -> str:
+    """Return an exception with the end of its traceback, where the failing line is."""
+    summary = f"{output.get('ename', 'Error')}: {join_multiline(output.get('evalue', ''), limit)}"
+    frames = output.get("traceback") or []
+    if not isinstance(frames, list | tuple) or not frames:
+        return summary
+    text = strip_ansi("\n".join(str(frame)[-limit:] for frame in frames[-_INNER_FRAMES:]))
+    if len(frames) > _INNER_FRAMES:
+        text = f"… [{len(frames) - _INNER_FRAMES} outer frames left out]\n{text}"
+    return (
+        truncate(text, limit) if str(output.get("ename")) in text else f"{truncate(text, limit)}\n{summary}"
+    )
+
+
+def _data_text(data: Mapping[str, Any], limit: int) -> str:
+    for kind in _TEXT_TYPES:
+        if kind in data:
+            value = data[kind]
+            text = (
+                join_multiline(value, limit)
+                if not isinstance(value, dict)
+                else truncate(str(value)[: 4 * limit], limit)
+            )
+            return strip_ansi(text).rstrip("\n")
+    return "[an HTML output]" if "text/html" in data else ""
+
+
+def output_images(outputs: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return the images among outputs as data URLs, in order."""
+    images = []
+    for output in outputs:
+        data = output.get("data") or {}
+        for kind in _IMAGE_TYPES:
+            if encoded := data.get(kind):
+                text = encoded if isinstance(encoded, str) else "".join(encoded)
+                images.append(f"data:{kind};base64,{''.join(text.split())}")
+                break
+    return tuple(images)
+
+
+def format_error(error: BaseException, frames: TracebackType | None = None) -> str:
+    """Return an exception as a short traceback: the user's own frames, and the innermost ones of libraries.
+
+    ``frames`` takes the place of the exception's own traceback, for one that was already stripped.
+    """
+    stack = traceback.extract_tb(frames if frames is not None else error.__traceback__)
+    own = [frame for frame in stack if not any(place in frame.filename for place in _LIBRARY_PATHS)]
+    kept = [frame for frame in stack if frame in own[-_USER_FRAMES:] or frame in stack[-_LIBRARY_FRAMES:]]
+    lines = [f"… {len(stack) - len(kept)} frames left out …\n"] if len(kept) < len(stack) else []
+    lines += traceback.format_list(kept)
+    return "".join([*lines, *_summary(error)]).strip()
+
+
+def _summary(error: BaseException) -> list[str]:
+    try:
+        lines = traceback.format_exception_only(type(error), error)
+        if (cause := error.__cause__) is not None:
+            lines.append(f"caused by {type(cause).__name__}: {cause}\n")
+    except Exception:  # noqa: BLE001 -- an exception's own __str__ may fail
+        return [f"{type(error).__name__} (its message cannot be read)\n"]
+    return lines

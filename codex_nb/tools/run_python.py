@@ -9,7 +9,7 @@ from pydantic import Field
 
 from codex_nb.tools.approval import Approved, Effect
 from codex_nb.tools.base import Arguments, NotBlank, Ports, Tool, ToolResult
-from codex_nb.tools.outputs import output_images, output_text, truncate
+from codex_nb.tools.nbmodel import output_images, output_text, truncate
 
 if TYPE_CHECKING:
     from codex_nb.tools.nbmodel import RunResult

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 
 from codex_nb.session.outbound import Redaction, Redactor, environment_secrets
-from codex_nb.tools.outputs import truncate
+from codex_nb.tools.nbmodel import truncate
 from tests.leaks import assert_no_leak
 
 VALUE = 'odd "värld" & value/1+2'
