@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from codex_nb.auth.credentials import AuthMode
@@ -26,25 +27,24 @@ MOST_RECOVERIES = 2
 _CREDENTIAL_NAME = re.compile(r"auth|key|token|secret|cookie|password|signature|^code$|^sig$", re.IGNORECASE)
 
 
-class AuthRetry(Protocol):
-    """What came of a recovery: other credentials, and whether a refresh token was spent for them."""
+@dataclass(frozen=True)
+class RetryCredentials:
+    """What to try after a 401: other credentials, or None when nothing helps.
 
-    @property
-    def credentials(self) -> Credentials | None:
-        """What to try next; None when nothing helps."""
+    ``token_used`` tells that a refresh token paid for them, so that no second refresh follows for the same request.
+    """
 
-    @property
-    def token_used(self) -> bool:
-        """Whether a refresh was made, so that none may follow for the same request."""
+    credentials: Credentials | None = None
+    token_used: bool = False
 
 
 class Signer(Protocol):
-    """What this module needs of the credential manager."""
+    """The part of the credential manager that signs requests."""
 
     async def current(self) -> Credentials:
         """Give the credentials to sign with."""
 
-    async def retry_after_401(self, rejected: Credentials) -> AuthRetry:
+    async def retry_after_401(self, rejected: Credentials) -> RetryCredentials:
         """Find better credentials than the rejected ones."""
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from codex_nb.auth.agent_identity import CredentialResolver
-from codex_nb.auth.bearer import BearerAuth
+from codex_nb.auth.bearer import BearerAuth, RetryCredentials
 from codex_nb.auth.credentials import AuthMode, utc_now
 from codex_nb.auth.keyring_store import open_store
 from codex_nb.auth.oauth import OAuthClient
@@ -76,14 +75,6 @@ def ensure_allowed(settings: Settings, credentials: Credentials) -> Credentials:
 
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class RetryCredentials:
-    """The outcome of a recovery; ``token_used`` says whether a refresh token paid for it."""
-
-    credentials: Credentials | None = None
-    token_used: bool = False
 
 
 class CredentialManager:
@@ -216,11 +207,6 @@ class CredentialManager:
             if old is not None:
                 await self.oauth.revoke(old)
             return had_one
-
-    def accept_account(self) -> None:
-        """Let the session go on with whatever account is found next: the user has said so."""
-        self._pinned = self._snapshot = None
-        self._credentials = None
 
     async def close(self) -> None:
         """Wait for a refresh under way: its refresh token is spent, so the answer must reach the store."""

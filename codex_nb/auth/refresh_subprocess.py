@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
@@ -25,15 +25,15 @@ from codex_nb.errors import AccountChanged, AuthError, CredentialsUnreadable, Re
 from codex_nb.http import open_http
 
 if TYPE_CHECKING:
+    from asyncio.subprocess import Process
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from codex_nb.auth.refresh import TokenRefresher
     from codex_nb.auth.store import Snapshot
     from codex_nb.http import httpx
 
-
-if TYPE_CHECKING:
-    Launch = Callable[[Sequence[int]], Awaitable["RefreshProcess | None"]]
+    OpenClient = Callable[[Settings, Mapping[str, str]], httpx.AsyncClient]
+    Launch = Callable[[Sequence[int]], Awaitable[Process | None]]
 
 # The very package that runs here, wherever it was imported from; last in the path, so that it hides nothing.
 BOOTSTRAP = (
@@ -81,13 +81,6 @@ class RefreshResult:
     def encoded(self) -> bytes:
         """Give the outcome as one line."""
         return json.dumps({**vars(self), "document": self.document.get_secret_value()}).encode() + b"\n"
-
-
-class RefreshProcess(Protocol):
-    """The other process, ready to work."""
-
-    async def communicate(self, job: bytes | None = None, /) -> tuple[bytes, bytes]:
-        """Hand in the job, wait for the end, give what was said."""
 
 
 class DetachedRefresher:
@@ -151,7 +144,7 @@ def fingerprint(token: SecretStr | None) -> str:
     ).hexdigest()
 
 
-async def launch_process(descriptors: Sequence[int], *, environ: Mapping[str, str]) -> RefreshProcess | None:
+async def launch_process(descriptors: Sequence[int], *, environ: Mapping[str, str]) -> Process | None:
     """Start an interpreter of its own and wait until it is able to work; None when it is not."""
     root = str(Path(__file__).parents[2])
     try:
@@ -182,7 +175,7 @@ async def _is_ready(stdout: asyncio.StreamReader) -> bool:
         return False
 
 
-async def _communicate(process: RefreshProcess, job: RefreshJob) -> RefreshResult:
+async def _communicate(process: Process, job: RefreshJob) -> RefreshResult:
     try:
         output, _ = await process.communicate(job.encoded())
     except (BrokenPipeError, ConnectionResetError):
@@ -197,10 +190,6 @@ def _read_outcome(text: SecretStr) -> RefreshResult:
         return RefreshResult(document=document, **value)
     except (ValueError, TypeError, KeyError, AttributeError):
         return RefreshResult("ended")
-
-
-if TYPE_CHECKING:
-    OpenClient = Callable[[Settings, Mapping[str, str]], httpx.AsyncClient]
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from codex_nb.auth.oauth import is_loopback
@@ -12,6 +12,7 @@ from codex_nb.http import Route, httpx, request_json
 
 if TYPE_CHECKING:
     from codex_nb.auth.credentials import Credentials
+    from codex_nb.auth.manager import CredentialManager
     from codex_nb.auth.store import Sleep
     from codex_nb.config.settings import Settings
 
@@ -22,13 +23,6 @@ RETRY_PAUSES_S = (0.3, 1.2)
 OPENAI_DOMAINS = frozenset({"chatgpt.com", "openai.com"})
 
 
-class AuthFactory(Protocol):
-    """What this module needs of the credential manager: requests signed and recovered from a 401."""
-
-    def auth(self) -> httpx.Auth:
-        """Give the scheme that signs."""
-
-
 class WorkspaceRouting:
     """Asks for routes and keeps them by account identity and base URL."""
 
@@ -36,13 +30,13 @@ class WorkspaceRouting:
         self,
         http: httpx.AsyncClient,
         settings: Settings,
-        signer: AuthFactory,
+        manager: CredentialManager,
         *,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._http = http
         self._settings = settings
-        self._signer = signer
+        self._manager = manager
         self._sleep = sleep
         self._routes: dict[tuple[str, str], Route] = {}
 
@@ -68,7 +62,7 @@ class WorkspaceRouting:
 
     async def _ask(self) -> dict[str, Any] | ApiError:
         url = accounts_url(self._settings.chatgpt_base_url)
-        reply = await request_json(self._http, "GET", url, auth=self._signer.auth(), timeout_s=TIMEOUT_S)
+        reply = await request_json(self._http, "GET", url, auth=self._manager.auth(), timeout_s=TIMEOUT_S)
         if reply.problem is not None:
             return BackendOverloaded(
                 f"The workspace's backend could not be looked up: {reply.problem}.",

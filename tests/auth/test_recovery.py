@@ -179,7 +179,7 @@ async def test_another_login_on_disk_is_never_a_silent_switch(
             await desk.post()
     assert desk.service.counts == {RESPONSES: 1}
 
-    desk.manager.accept_account()
+    await desk.manager.save_login(AuthFile.model_validate(login(**changes)))
     assert (await desk.post()).status_code == 200
 
 

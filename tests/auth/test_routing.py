@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from codex_nb.auth.auth_json import AuthFile
 from codex_nb.auth.workspace_routing import WorkspaceRouting, accounts_url
 from codex_nb.config.settings import Provider
 from codex_nb.errors import ApiError
 from codex_nb.http import Route
-from tests.auth.fakes import BACKEND, Service, write_login
+from tests.auth.fakes import BACKEND, Service, login, write_login
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,8 +149,7 @@ async def test_a_route_is_asked_once_per_account(make_desk: Callable[..., LoginF
         await routes.route(await desk.manager.current())
     assert desk.service.counts == {CHECK: 1}
 
-    write_login(desk.home, tokens={"account_id": "acct-2"})
-    desk.manager.accept_account()
+    await desk.manager.save_login(AuthFile.model_validate(login(tokens={"account_id": "acct-2"})))
     assert await routes.route(await desk.manager.current()) == Route(origin="https://other.fab.example")
     assert desk.service.counts == {CHECK: 2}
 

@@ -132,7 +132,7 @@ async def test_identities_are_stable_when_tokens_change_and_differ_between_accou
     keys = {before}
     for other in others:
         write_login(desk.home, other)
-        desk.manager.accept_account()
+        desk.manager = desk.open()
         keys.add((await desk.manager.current()).identity_key)
     assert len(keys) == 5
     assert KEY not in "".join(keys)
