@@ -29,7 +29,7 @@ async def test_code_runs_in_the_users_namespace_and_stays_there() -> None:
 
 async def test_without_a_kernel_the_tool_is_not_available_and_says_so() -> None:
     ports = Ports(SameThread())
-    assert not run_python.available(ports)
+    assert not run_python.is_available(ports)
     assert await call_tool(run_python, {"code": "1"}, ports) == ToolResult(
         "There is no IPython kernel here to run code in.", ok=False
     )
