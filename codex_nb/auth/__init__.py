@@ -1,4 +1,4 @@
-"""Who asks and who pays: credentials that are never lost, never leaked, and never surprise anyone."""
+"""Credentials: who sends a request and who pays for it; login, storage, refresh and signing."""
 
 from __future__ import annotations
 

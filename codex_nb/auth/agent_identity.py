@@ -60,7 +60,10 @@ class AgentRegistry:
         self._clock = clock
 
     async def register(self, found: Credentials, record: SecretStr | Secret[Any] | None) -> Credentials:
-        """Complete the credentials by their account and a signer. Raises SignInRequired or RefreshFailed."""
+        """Return the credentials with their account and a registered task that signs.
+
+        Raises SignInRequired or RefreshFailed.
+        """
         _ensure_packages()
         secret = None if record is None else Secret(record.get_secret_value())
         claims = await self._claims(secret)
@@ -184,7 +187,7 @@ def _unreachable(what: str, why: str) -> RefreshFailed:
 
 
 class CredentialResolver:
-    """Completes credentials and remembers the outcome for as long as the process lives."""
+    """Looks up the account of credentials that do not name it; each is looked up once per process."""
 
     def __init__(self, http: httpx.AsyncClient, settings: Settings, *, clock: Clock) -> None:
         self._http = http
@@ -193,7 +196,7 @@ class CredentialResolver:
         self._known: dict[str, Credentials] = {}
 
     async def complete(self, found: Credentials, document: AuthFile | None = None) -> Credentials:
-        """Give the credentials with their account; those that say it themselves come back as they are."""
+        """Return the credentials with their account; most modes need no request for it."""
         match found.mode:
             case AuthMode.PERSONAL_ACCESS_TOKEN if found.bearer is not None:
                 return await self._once(found, _fingerprint(found.bearer), self._whoami)
@@ -241,7 +244,7 @@ class CredentialResolver:
 
 
 def account_from_whoami(value: dict[str, Any]) -> Account:
-    """The account that the account service names."""
+    """Return the account in a reply of the account service."""
 
     def text(key: str) -> str | None:
         found = value.get(key)
@@ -265,7 +268,7 @@ def _fingerprint(secret: SecretStr | Secret[Any] | None) -> str:
 
 
 class AgentKey:
-    """An agent's Ed25519 key; it signs and opens what was sealed for it."""
+    """An agent's Ed25519 key: signs messages and decrypts what was sealed for it."""
 
     def __init__(self, seed: bytes) -> None:
         from nacl.signing import SigningKey
@@ -277,7 +280,7 @@ class AgentKey:
         return bytes(self._key.sign(message).signature)
 
     def unseal(self, sealed: str) -> str | None:
-        """Open a sealed box (base64) made for the X25519 key of the same seed; None when it is not ours."""
+        """Decrypt a libsodium sealed box (base64) with the X25519 key of the same seed; None when that fails."""
         from nacl.exceptions import CryptoError
         from nacl.public import SealedBox
 

@@ -18,7 +18,7 @@ class _Document(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True, populate_by_name=True, hide_input_in_errors=True)
 
     def plain(self) -> dict[str, Any]:
-        """Give the object as the file holds it: known keys in the CLI's order, then the others, secrets revealed."""
+        """Return the object as the file holds it: known keys in the CLI's order, then the others, secrets revealed."""
         known = {
             (field.alias or name): _reveal(getattr(self, name))
             for name, field in type(self).model_fields.items()

@@ -42,26 +42,26 @@ class Signer(Protocol):
     """The part of the credential manager that signs requests."""
 
     async def current(self) -> Credentials:
-        """Give the credentials to sign with."""
+        """Return the credentials to sign with."""
 
     async def retry_after_401(self, rejected: Credentials) -> RetryCredentials:
-        """Find better credentials than the rejected ones."""
+        """Find other credentials than the rejected ones."""
 
 
 class BearerAuth(httpx.Auth):
-    """Signs every request with the present credentials; raises ConfigError for an address that is not secure."""
+    """Signs every request with the current credentials; raises ConfigError for an address that is not secure."""
 
     def __init__(self, signer: Signer, settings: Settings) -> None:
         self._signer = signer
         self._settings = settings
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Refuse: recovery needs the event loop."""
+        """Raise RuntimeError: refreshing credentials needs the event loop."""
         del request
         raise RuntimeError("codex_nb signs requests of httpx.AsyncClient only.")
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        """Sign, send, and after a 401 repeat with better credentials if there are any."""
+        """Sign and send the request; after a 401, repeat it with other credentials if there are any."""
         credentials = await self._signer.current()
         configured = {name: request.headers[name] for name in IDENTITY_HEADERS if name in request.headers}
         self._sign(request, credentials, configured)
@@ -79,7 +79,7 @@ class BearerAuth(httpx.Auth):
                 return
 
     def _sign(self, request: httpx.Request, credentials: Credentials, configured: Mapping[str, str]) -> None:
-        """Sign, unless the credential would travel in clear text: that raises ConfigError."""
+        """Sign the request. Raises ConfigError when the credential would be sent unencrypted."""
         sign(request, credentials, configured)
         url = request.url
         if url.scheme == "https" or is_loopback(url.host) or not carries_credential(request):
@@ -106,14 +106,14 @@ def carries_credential(request: httpx.Request) -> bool:
 
 
 def sign(request: httpx.Request, credentials: Credentials, configured: Mapping[str, str]) -> None:
-    """Set the identity headers; ``configured`` are those of config.toml, which fill what the credentials leave open."""
+    """Set the identity headers; ``configured`` ones, from config.toml, apply where the credentials set none."""
     for name in IDENTITY_HEADERS:
         request.headers.pop(name, None)
     request.headers.update({**configured, **identity_headers(credentials)})
 
 
 def identity_headers(credentials: Credentials) -> dict[str, str]:
-    """Compose the headers that say who asks, for every auth mode."""
+    """Return the headers that identify the account, for every auth mode."""
     headers: dict[str, str] = {}
     if credentials.agent is not None:
         headers["authorization"] = f"AgentAssertion {credentials.agent.assertion().get_secret_value()}"

@@ -55,7 +55,7 @@ def read_claims(token: SecretStr | None) -> Claims:
 
 
 def jwt_part(token: SecretStr | None, index: int) -> dict[str, Any]:
-    """Decode the header (0) or payload (1) of a JWT; ``{}`` when it is none."""
+    """Decode the header (0) or payload (1) of a JWT; ``{}`` when the token is not a JWT."""
     parts = [] if token is None else token.get_secret_value().split(".")
     if len(parts) != 3:  # noqa: PLR2004  (RFC 7519: header, payload, signature)
         return {}
@@ -84,7 +84,7 @@ def _text(value: object) -> str | None:
 
 
 def name_of(value: object) -> str | None:
-    """Read what people read: an address or a plan, in which nothing hides."""
+    """Read an email address or a plan's name, with invisible characters made visible."""
     text = _text(value)
     return None if text is None else visible_line(text)
 
@@ -125,7 +125,7 @@ FOREIGN_MODES = frozenset({"headers", "bedrockApiKey", "bedrockAccessKeys"})
 
 @dataclass(frozen=True)
 class Account:
-    """Whose login it is, as far as it is known; ``plan`` is "unknown" rather than absent."""
+    """The account of a login, as far as it is known; ``plan`` is "unknown" rather than absent."""
 
     account_id: str | None = None
     user_id: str | None = None
@@ -141,7 +141,7 @@ def format_seconds(moment: datetime) -> str:
 
 @dataclass(frozen=True)
 class AgentIdentity:
-    """An agent identity with its task, ready to sign; ``sign`` is bytes -> signature, pure."""
+    """An agent identity with its task, ready to sign; ``sign`` maps a message to its signature."""
 
     runtime_id: str
     task_id: str = field(repr=False)
@@ -165,9 +165,10 @@ class AgentIdentity:
 class Credentials:
     """One immutable snapshot of what signs requests.
 
-    ``expires_at`` is aware UTC, None for keys and opaque tokens. ``source`` says in words where it came from.
-    ``issuer`` and ``client_id`` are the login's own, None when it does not say. ``workspace`` is the account that the
-    ID token names; the file may say otherwise for requests. ``owner`` names what a key that changes by itself is of.
+    ``expires_at`` is aware UTC, None for keys and opaque tokens. ``source`` names where it came from, for messages.
+    ``issuer`` and ``client_id`` are the stored login's, None when it has none. ``workspace`` is the account that
+    the ID token names; the file may say otherwise for requests. ``owner`` names the command that supplies
+    a changing key.
     """
 
     mode: AuthMode
@@ -185,7 +186,7 @@ class Credentials:
 
     @property
     def label(self) -> str:
-        """The account as a person would name it; never enough of a key to use it."""
+        """The account's display name; of a key, too little to use it."""
         if self.mode is AuthMode.API_KEY:
             return f"API key {_masked(self.bearer)}" if self.bearer else "no sign-in needed"
         return self.account.email or self.account.account_id or f"the login from {self.source}"
@@ -216,7 +217,7 @@ class Credentials:
             parts = ["chatgpt", self.account.account_id or "", self.account.user_id or ""]
         elif self.account.email:
             parts = ["email", self.account.email]
-        else:  # an opaque login: nothing but its tokens tells it from another
+        else:  # an opaque login is identified only by its tokens
             secret = self.refresh_token or self.bearer
             parts = ["login", secret.get_secret_value() if secret else ""]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
@@ -226,7 +227,7 @@ class Credentials:
         return self.mode is other.mode and self.bearer == other.bearer and self.agent == other.agent
 
     def same_account(self, other: Credentials) -> bool:
-        """Whether both are the same account paying the same way, as far as both say who they are."""
+        """Whether both have the same account and billing; an id that either lacks counts as equal."""
         if self.billing != other.billing or self.owner != other.owner:
             return False
         if self.owner is not None:
@@ -238,10 +239,10 @@ class Credentials:
 
 
 def credentials_from_document(document: AuthFile, *, source: str, path: Path | None = None) -> Credentials:
-    """Turn a stored login into credentials.
+    """Read the credentials of a stored login.
 
     Raises SignInRequired when the mode's credential is missing (never falling through to another mode) and
-    CredentialsUnreadable when the mode is one nobody knows.
+    CredentialsUnreadable when the mode is unknown.
     """
     mode = _mode(document, path)
     match mode:
@@ -259,14 +260,14 @@ def credentials_from_document(document: AuthFile, *, source: str, path: Path | N
 
 
 def api_key_credentials(token: SecretStr, *, source: str) -> Credentials:
-    """Credentials of a platform API key."""
+    """Return the credentials of a platform API key."""
     return Credentials(
         mode=AuthMode.API_KEY, bearer=SecretStr(token.get_secret_value().strip()), source=source
     )
 
 
 def account_from_claims(claims: Claims, account_id: str | None = None) -> Account:
-    """The account that claims describe; an ``account_id`` stored beside the tokens wins over the claim."""
+    """Return the account in the claims; an ``account_id`` stored beside the tokens overrides the claim."""
     return Account(
         account_id=account_id or claims.account_id,
         user_id=claims.user_id,
@@ -321,7 +322,7 @@ def _from_tokens(document: AuthFile, mode: AuthMode, source: str) -> Credentials
 
 
 def account_of_tokens(tokens: Tokens) -> Account:
-    """Whose tokens they are: the ID token says it, the access token where the ID token is silent."""
+    """Return the account that the ID token names; the access token fills what it leaves out."""
     account = account_from_claims(read_claims(tokens.id_token), tokens.account_id)
     spare = account_from_claims(read_claims(tokens.access_token))
     return replace(
@@ -351,4 +352,4 @@ def _agree(mine: str | None, theirs: str | None) -> bool:
 
 def _masked(secret: SecretStr) -> str:
     value = secret.get_secret_value()
-    return f"{value[:3]}…{value[-4:]}" if len(value) >= 16 else "…"  # noqa: PLR2004  (short keys are shown not at all)
+    return f"{value[:3]}…{value[-4:]}" if len(value) >= 16 else "…"  # noqa: PLR2004  (nothing of a short key is shown)

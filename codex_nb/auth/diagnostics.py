@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 class LoginStatus:
     """Who is signed in and who pays.
 
-    ``auth_mode`` and ``billing`` are None when nobody is; ``problem`` then says why in one line, and ``absence``
-    whether there is no login, another account's, or one that cannot be used. ``expires_at`` is aware UTC.
+    ``auth_mode`` and ``billing`` are None when not signed in; ``problem`` then gives the reason in one line, and
+    ``absence`` its kind: no login, another account's, or one that cannot be used. ``expires_at`` is aware UTC.
     ``credentials_location`` names a file, the keyring, a variable or the host program.
     """
 
@@ -46,14 +46,14 @@ class LoginStatus:
     expires_at: datetime | None = None
     profile: str | None = None
     problem: str | None = None
-    absence: Literal["nobody", "changed", "unusable"] = "nobody"
+    absence: Literal["signed_out", "changed", "unusable"] = "signed_out"
 
 
 async def login_status(manager: CredentialManager, *, refresh: bool = False) -> LoginStatus:
     """Describe the login.
 
-    No network is used for what is stored, unless ``refresh`` asks for credentials that are fit to send; a personal
-    access token or an agent identity is asked for its account in either case.
+    Uses no network for a stored login, unless ``refresh`` is set; the account of a personal access token or an agent
+    identity is looked up in either case.
     """
     try:
         credentials = await (manager.current() if refresh else manager.inspect())
@@ -69,14 +69,14 @@ async def login_status(manager: CredentialManager, *, refresh: bool = False) -> 
     return describe(credentials, profile=manager.settings.profile)
 
 
-def _absence(error: CodexError) -> Literal["nobody", "changed", "unusable"]:
+def _absence(error: CodexError) -> Literal["signed_out", "changed", "unusable"]:
     if isinstance(error, AccountChanged):
         return "changed"
-    return "nobody" if isinstance(error, SignInRequired) else "unusable"
+    return "signed_out" if isinstance(error, SignInRequired) else "unusable"
 
 
 def describe(credentials: Credentials, *, profile: str | None = None) -> LoginStatus:
-    """Describe credentials."""
+    """Return the status of these credentials."""
     return LoginStatus(
         signed_in=True,
         auth_mode=credentials.mode,
@@ -96,7 +96,7 @@ VARIABLES = ("CODEX_API_KEY", "CODEX_ACCESS_TOKEN", "CODEX_AGENT_IDENTITY")
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at; ``advice`` is empty when all is well."""
+    """One result of the diagnostics; ``advice`` is empty when there is no problem."""
 
     topic: str
     found: str
@@ -109,7 +109,7 @@ class Finding:
 
 
 def examine(settings: Settings, environ: Mapping[str, str], *, clock: Clock) -> tuple[Finding, ...]:
-    """Look at everything that decides who asks and who pays."""
+    """Examine everything that decides which credentials are used: home, environment, store, addresses, locks."""
     return (
         *_home(settings),
         *_environment(settings, environ),

@@ -42,7 +42,7 @@ class SecretServiceEntry:
         return None
 
     def set_password(self, service: str, username: str, value: str) -> None:
-        """Change every entry of this name, or make the one that the CLI would make."""
+        """Change every entry of this name, or create one as the CLI does."""
         collection = self._backend.get_preferred_collection()
         with closing(collection.connection):
             items = list(self._items(collection, service, username))
@@ -67,7 +67,7 @@ class SecretServiceEntry:
 
 
 def suited_to_the_cli(backend: Any) -> Any:
-    """Give the backend as it is, or one that names Secret Service entries as the CLI does."""
+    """Return the backend, or for the Secret Service one that names entries as the CLI does."""
     candidates = list(backend.backends) if type(backend).__module__ == CHAIN else [backend]
     for candidate in candidates:
         if type(candidate).__module__ == BACKEND:
@@ -97,11 +97,11 @@ class KeyringStore:
 
     @property
     def service(self) -> str:
-        """The entry's service name, which in Windows' store has to be the target that the CLI's library makes up."""
+        """The entry's service name; on Windows, the target name that the CLI's keyring library composes."""
         return f"{self.account}.{SERVICE}" if sys.platform == "win32" else SERVICE
 
     def load(self) -> AuthFile | None:
-        """Read the entry; an ``auth.json`` beside it counts for nothing, as with the CLI."""
+        """Read the entry; an ``auth.json`` beside it is ignored, as by the CLI."""
         keyring = self._keyring()
         text, problem = _guarded(lambda: keyring.get_password(self.service, self.account))
         if problem is not None:
@@ -118,7 +118,7 @@ class KeyringStore:
         return document
 
     def save(self, document: AuthFile) -> str:
-        """Write the entry, then remove ``auth.json``: one login in one place."""
+        """Write the entry, then remove ``auth.json``, so that there is only one login."""
         keyring = self._keyring()
         _, problem = _guarded(lambda: keyring.set_password(self.service, self.account, document.compact()))
         if problem is not None:
@@ -138,7 +138,7 @@ class KeyringStore:
         return text is not None or had_file
 
     def stamp(self) -> object:
-        """Give a constant: asking a keyring at every request may prompt the user. A 401 reads it anyway."""
+        """Return a constant: reading a keyring for every request could prompt the user. A 401 reads it again."""
         return SERVICE
 
     def __str__(self) -> str:
@@ -167,7 +167,7 @@ class KeyringStore:
 
 
 class AutoStore:
-    """The keyring where there is one, else ``auth.json``."""
+    """The keyring where it is available, else ``auth.json``."""
 
     def __init__(self, keyring: KeyringStore) -> None:
         self._keyring = keyring
@@ -203,7 +203,7 @@ class AutoStore:
             return self._file.delete()
 
     def stamp(self) -> object:
-        """Identify the file's state, which is all that can be seen cheaply."""
+        """Identify the file's state; the keyring's has no cheap stamp."""
         return self._file.stamp()
 
     def __str__(self) -> str:
@@ -217,7 +217,7 @@ def account_name(home: Path) -> str:
 
 
 def _guarded(call: Any) -> tuple[SecretStr | None, str | None]:
-    """Call the keyring; its exceptions are told by kind only, for their frames hold the secret."""
+    """Call the keyring; only an exception's type is returned, because its frames hold the secret."""
     try:
         value = call()
     except Exception as error:  # noqa: BLE001  (every backend has its own)

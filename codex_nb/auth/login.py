@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EnterUserCode:
-    """Type ``user_code`` in at ``url`` before ``expires_at`` (aware UTC)."""
+    """The user enters ``user_code`` at ``url`` before ``expires_at`` (aware UTC)."""
 
     user_code: str
     url: str
@@ -44,9 +44,9 @@ class EnterUserCode:
 
 @dataclass(frozen=True)
 class OpenUrl:
-    """Open ``url`` in a browser; with ``can_paste`` the address it ends at may be submitted instead.
+    """The user opens ``url`` in a browser; with ``can_paste`` the final address may be submitted instead.
 
-    ``note`` says what was wrong with the address that was submitted last.
+    ``note`` says what was wrong with the last submitted address.
     """
 
     url: str
@@ -56,21 +56,21 @@ class OpenUrl:
 
 @dataclass(frozen=True)
 class EnterSecret:
-    """Type a secret into a masked field and submit it; ``what`` names it."""
+    """The user enters a secret in a masked field; ``what`` names it."""
 
     what: str
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """Nothing to do for the user but wait."""
+    """The user waits."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class SignedIn:
-    """The end: the login is saved. ``note`` says what else there is to know, as that a variable still comes first."""
+    """The last step: the login is saved. ``note`` adds, for example, that a variable still overrides it."""
 
     account_label: str
     plan: str
@@ -96,7 +96,7 @@ class LoginFlow(ABC):
         self._cancelled = False
 
     async def steps(self) -> AsyncIterator[LoginStep]:
-        """Go through the sign-in; the last step is SignedIn. Raises LoginFailed."""
+        """Yield the steps of the sign-in; the last one is SignedIn. Raises LoginFailed."""
         with self._guard:
             self._loop = asyncio.get_running_loop()
         steps = self._steps()
@@ -110,15 +110,15 @@ class LoginFlow(ABC):
 
     @abstractmethod
     def _steps(self) -> AsyncIterator[LoginStep]:
-        """Go through the sign-in of this kind."""
+        """Yield the steps of this login method."""
 
     def submit(self, text: SecretStr) -> None:
-        """Hand in what the user typed or pasted."""
+        """Submit what the user typed or pasted."""
         self._submitted.append(text)
         self._wake()
 
     def cancel(self) -> None:
-        """End the sign-in; nothing has been changed then."""
+        """Cancel the sign-in; nothing is changed."""
         self._cancelled = True
         self._wake()
 
@@ -136,7 +136,7 @@ class LoginFlow(ABC):
             await self._woken.wait()
 
     async def _run_cancellable(self, work: Coroutine[object, object, T]) -> T:
-        """Run the work, and stop it at once when the user cancels."""
+        """Run the work; stop it at once when the user cancels."""
         task = asyncio.ensure_future(work)
         stop = asyncio.ensure_future(self._cancellation())
         try:
@@ -163,7 +163,7 @@ class LoginFlow(ABC):
             )
 
     async def _finish(self, document: AuthFile) -> SignedIn:
-        """Check the new login, then put it in place of the old one; from there on there is no cancelling."""
+        """Check the new login, then save it in place of the old one, which cannot be cancelled."""
         credentials = await self._run_cancellable(self._resolve_credentials(document))
         refusal = restriction(self.settings, credentials)
         if refusal is not None:
@@ -177,7 +177,7 @@ class LoginFlow(ABC):
         raise LoginFailed(problem, reason="unsaved", hint=hint)
 
     async def _resolve_credentials(self, document: AuthFile) -> Credentials:
-        """Ask whose login it is, where it does not say so itself."""
+        """Look up the login's account where the login does not name it."""
         try:
             credentials = credentials_from_document(document, source="the new login")
             return await self.manager.identities.complete(credentials, document)
@@ -187,7 +187,7 @@ class LoginFlow(ABC):
 
 
 class DeviceCodeLogin(LoginFlow):
-    """Sign in on any device by a short code; the default, because a kernel is usually elsewhere than the browser."""
+    """Sign in on any device with a short code; the default, because the kernel is often on another machine."""
 
     async def _steps(self) -> AsyncIterator[LoginStep]:
         ensure_method_available(self.settings, "chatgpt")
@@ -214,7 +214,7 @@ class DeviceCodeLogin(LoginFlow):
 
 
 class ApiKeyLogin(LoginFlow):
-    """Keep an API key typed into a masked field; it is checked when the first request is sent."""
+    """Save an API key; it is checked by the first request."""
 
     async def _steps(self) -> AsyncIterator[LoginStep]:
         ensure_method_available(self.settings, "api")
@@ -231,7 +231,7 @@ class ApiKeyLogin(LoginFlow):
 
 
 class AccessTokenLogin(LoginFlow):
-    """Keep a personal access token (``at-…``) or an agent identity, after the service has recognised it."""
+    """Save a personal access token (``at-…``) or an agent identity after the service has accepted it."""
 
     async def _steps(self) -> AsyncIterator[LoginStep]:
         ensure_method_available(self.settings, "chatgpt")
@@ -248,7 +248,7 @@ class AccessTokenLogin(LoginFlow):
 
 
 def ensure_method_available(settings: Settings, method: Literal["api", "chatgpt"]) -> None:
-    """Raise LoginFailed before the user does anything, when the administrator allows only the other way."""
+    """Raise LoginFailed when the administrator allows only the other kind of login."""
     forced = settings.forced_login_method
     if forced is not None and forced != method:
         wanted = "an API key" if forced == "api" else "ChatGPT"
@@ -260,13 +260,13 @@ def ensure_method_available(settings: Settings, method: Literal["api", "chatgpt"
 
 
 def is_plausible(secret: SecretStr) -> bool:
-    """Whether it can be sent as a header at all."""
+    """Whether the secret can be sent in a header."""
     value = secret.get_secret_value()
     return bool(value) and value.isascii() and value.isprintable() and " " not in value
 
 
 def chatgpt_auth_file(manager: CredentialManager, tokens: TokenReply) -> AuthFile:
-    """The login as the CLI writes it after a ChatGPT sign-in."""
+    """Return the login as the CLI writes it after a ChatGPT sign-in."""
     if tokens.id_token is None or tokens.refresh_token is None:
         raise LoginFailed(
             "The sign-in service returned incomplete tokens.",
@@ -292,7 +292,7 @@ def chatgpt_auth_file(manager: CredentialManager, tokens: TokenReply) -> AuthFil
 
 
 def access_token_auth_file(token: SecretStr) -> AuthFile:
-    """The login as the CLI writes it for an access token."""
+    """Return the login as the CLI writes it for an access token."""
     value = token.get_secret_value()
     if value.startswith(PERSONAL_ACCESS_TOKEN_PREFIX):
         return AuthFile.model_validate({"OPENAI_API_KEY": None, "personal_access_token": value})
@@ -310,7 +310,7 @@ REQUEST_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True)
 class Redirect:
-    """What an address at the end of the browser's way says."""
+    """The content of a redirect address: an authorization code, or the reason of a refusal."""
 
     code: SecretStr | None = None
     refusal: str | None = None
@@ -318,7 +318,7 @@ class Redirect:
 
 @dataclass
 class _Attempt:
-    """One round through the browser: its secrets, and the outcome once there is one."""
+    """One sign-in in a browser: its secrets, and its outcome."""
 
     redirect_uri: str = ""
     pkce: Pkce = field(default_factory=Pkce)
@@ -327,7 +327,7 @@ class _Attempt:
 
 
 class BrowserLogin(LoginFlow):
-    """Sign in with the browser of this machine, or with any other by pasting where it ended."""
+    """Sign in with a browser on this machine, or with any other by pasting its final address."""
 
     def __init__(
         self, manager: CredentialManager, *, ports: Sequence[int] = PORTS, lifetime_s: float = LIFETIME_S
@@ -377,7 +377,7 @@ class BrowserLogin(LoginFlow):
 
     @asynccontextmanager
     async def _listening(self, attempt: _Attempt) -> AsyncIterator[None]:
-        """Listen on the first free port; when none is free, pasting is the way that remains."""
+        """Listen on the first free port; when none is free, the address can still be pasted."""
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await self._serve(attempt, reader, writer)
@@ -412,7 +412,7 @@ class BrowserLogin(LoginFlow):
             writer.write(head.encode() + page)
             await writer.drain()
         except (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            return  # a browser that went away or spoke no HTTP; the sign-in goes on waiting
+            return  # the browser disconnected or sent no HTTP; keep waiting
         finally:
             writer.close()
 
@@ -437,7 +437,7 @@ class BrowserLogin(LoginFlow):
 
 
 def read_redirect(address: SecretStr, state: SecretStr) -> Redirect | None:
-    """Read an address (whole, or its path and query); None when it is not the end of the sign-in with this state."""
+    """Read a redirect address, whole or its path and query; None when it lacks this sign-in's state."""
     try:
         query = parse_qs(urlsplit(address.get_secret_value().strip()).query)
     except ValueError:
@@ -462,19 +462,19 @@ def _accepted(redirect: Redirect, attempt: _Attempt) -> AuthorizationCode:
 
 
 async def _read_target(reader: asyncio.StreamReader) -> SecretStr:
-    """Read one request's head and give its target."""
+    """Read the head of one request and return its target."""
     head = await reader.readuntil(b"\r\n\r\n")
     method, target, _ = head.split(b"\r\n", 1)[0].decode("ascii").split(" ", 2)
     return SecretStr(target if method == "GET" else "/")
 
 
 def _plain(text: str) -> str:
-    """One visible line of what the service says, bounded."""
+    """Return one bounded, visible line of the service's text."""
     return visible_line(text[:200]).rstrip(".")
 
 
 def open_login(method: LoginMethod, manager: CredentialManager) -> LoginFlow:
-    """Return a sign-in by one method; the device code is for kernels on another machine than the browser."""
+    """Start a sign-in by one method."""
     match method:
         case "device":
             return DeviceCodeLogin(manager)

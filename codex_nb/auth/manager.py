@@ -65,7 +65,7 @@ def restriction(settings: Settings, credentials: Credentials) -> str | None:
 
 
 def ensure_allowed(settings: Settings, credentials: Credentials) -> Credentials:
-    """Give back credentials that may be used. Raises SignInRequired for others."""
+    """Return the credentials if they may be used. Raises SignInRequired otherwise."""
     if not settings.provider.requires_openai_auth:
         return credentials
     problem = restriction(settings, credentials)
@@ -78,9 +78,9 @@ T = TypeVar("T")
 
 
 class CredentialManager:
-    """Holds one immutable snapshot and replaces it: by what is on disk, by a refresh, by a sign-in.
+    """Holds the current credentials; replaces them by what is on disk, by a refresh or by a sign-in.
 
-    Lives on the engine's loop. A session keeps the account it began with: another one on disk is AccountChanged.
+    Runs on the engine's event loop. A session keeps the account it started with; another on disk raises AccountChanged.
     """
 
     def __init__(
@@ -115,25 +115,25 @@ class CredentialManager:
 
     @property
     def external_note(self) -> str:
-        """What to tell somebody who signs in or out although something else comes before the stored login."""
+        """The note for a user who signs in or out while other credentials override the stored login."""
         if not self.is_external:
             return ""
         source = self._credentials.source if self._credentials else "outside"
         return f"Requests still use the credentials from {source}."
 
     def peek(self) -> Credentials | None:
-        """Give the credentials in memory; no I/O."""
+        """Return the credentials in memory; no I/O."""
         return self._credentials
 
     def auth(self) -> httpx.Auth:
-        """Give the scheme that signs requests with these credentials."""
+        """Return the ``httpx.Auth`` that signs requests with these credentials."""
         return BearerAuth(self, self.settings)
 
     async def current(self) -> Credentials:
-        """Give the credentials to sign with, refreshed when they are about to end.
+        """Return the credentials to sign with, refreshed when they are about to expire.
 
-        Raises SignInRequired, CredentialsUnreadable, AccountChanged, or RefreshFailed when the token is over and
-        cannot be refreshed for good.
+        Raises SignInRequired, CredentialsUnreadable, AccountChanged, or RefreshFailed when the token has
+        expired and can never be refreshed.
         """
         credentials = self._credentials
         if credentials is not None and self._is_settled(credentials):
@@ -144,14 +144,14 @@ class CredentialManager:
             return await self._from_store()
 
     async def inspect(self) -> Credentials:
-        """Give the credentials as they are, without refreshing anything. Raises like :meth:`current`."""
+        """Return the credentials as they are, without refreshing anything. Raises like :meth:`current`."""
         async with self._gate:
             if self._source is not None:
                 return self._credentials or await self._from_source(self._source)
             return await self._adopt(await self._reload())
 
     async def retry_after_401(self, rejected: Credentials) -> RetryCredentials:
-        """Reload, adopt what changed, else refresh once. Raises like :meth:`current`, and RefreshFailed."""
+        """Use newer credentials from the store, else refresh once. Raises like :meth:`current`, and RefreshFailed."""
         async with self._gate:
             held = self._credentials
             if held is not None and not held.same_bearer(rejected):
@@ -177,7 +177,7 @@ class CredentialManager:
             )
 
     async def save_login(self, document: AuthFile) -> Credentials:
-        """Put a new login in place of the old one, and only then revoke the old one."""
+        """Save a new login in place of the old one, then revoke the old one."""
         async with self._gate:
             snapshot, old = await self._run_to_completion(self.stored.replace(document))
             self._pinned = None
@@ -187,15 +187,15 @@ class CredentialManager:
             return snapshot.credentials if self.is_external else await self._adopt(snapshot)
 
     async def stored_login(self) -> Credentials | None:
-        """Read the login that signing out would delete; None when not found.
+        """Return the credentials that signing out would delete; None when not found.
 
-        Raises CredentialsUnreadable or SignInRequired when there is one that says nothing of its account.
+        Raises CredentialsUnreadable or SignInRequired when there is a login whose account is unknown.
         """
         snapshot = await self.stored.read()
         return None if snapshot is None else snapshot.credentials
 
     async def sign_out(self, expected: Credentials | None = None) -> bool:
-        """Delete the stored login and revoke it; whether there was one.
+        """Delete the stored login and revoke it; return whether there was one.
 
         Another account's login than the ``expected`` stays; raises AccountChanged then.
         """
@@ -209,7 +209,7 @@ class CredentialManager:
             return had_one
 
     async def close(self) -> None:
-        """Wait for a refresh under way: its refresh token is spent, so the answer must reach the store."""
+        """Wait for a running refresh: its refresh token is spent, so the new tokens must reach the store."""
         if self._running:
             await asyncio.wait(self._running)
 
@@ -237,7 +237,7 @@ class CredentialManager:
         return credentials
 
     async def _refresh_early(self, snapshot: Snapshot, credentials: Credentials, reason: str) -> Credentials:
-        """Refresh before the end; until then, a failure leaves the old token in use."""
+        """Refresh before expiry; a failure leaves the old token in use until then."""
         try:
             outcome = await self._refresh(snapshot, reason)
         except RefreshFailed:
@@ -294,7 +294,7 @@ class CredentialManager:
         return outcome
 
     async def _run_to_completion(self, work: Coroutine[Any, Any, T]) -> T:
-        """Let the work finish even when its caller is interrupted: a spent token must be saved."""
+        """Finish the work even when its caller is cancelled: new tokens must be saved."""
         task = asyncio.get_running_loop().create_task(work)
         self._running.add(task)
         task.add_done_callback(self._finished)
@@ -303,7 +303,7 @@ class CredentialManager:
     def _finished(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
         if not task.cancelled():
-            task.exception()  # seen by the caller; by nobody, when the caller was interrupted
+            task.exception()  # marks it as retrieved: an interrupted caller never reads it
 
 
 def open_credentials(
@@ -319,7 +319,7 @@ def open_credentials(
 ) -> CredentialManager:
     """Return the credential manager of one profile, which has read nothing yet.
 
-    With ``outlive`` a refresh under way survives the death of this process, for which it starts one of its own.
+    With ``outlive`` a refresh runs in a subprocess, which completes it even when this process is killed.
     """
     store = store or open_store(settings)
     home: Path | None = None if isinstance(store, MemoryStore) else settings.codex_home

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def is_secure(url: str) -> bool:
-    """Whether a token may travel there: https, or this very machine."""
+    """Whether a token may be sent to the URL: https, or this machine."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
@@ -34,7 +34,7 @@ def is_secure(url: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether the host is this machine by its own name or address."""
+    """Whether the host name or address is this machine's loopback."""
     if host == "localhost":
         return True
     try:
@@ -52,7 +52,7 @@ PERMANENT_CODES = {
 
 @dataclass(frozen=True)
 class TokenReply:
-    """The token endpoint's answer; what it leaves out is None."""
+    """A reply of the token endpoint; a token that it leaves out is None."""
 
     id_token: SecretStr | None = None
     access_token: SecretStr | None = None
@@ -61,7 +61,7 @@ class TokenReply:
 
 @dataclass(frozen=True)
 class DeviceCode:
-    """What the user types in at ``url``, and how often (seconds) to ask whether that has happened."""
+    """The code that the user enters at ``url``, and the polling interval in seconds."""
 
     device_auth_id: SecretStr
     user_code: str
@@ -71,7 +71,7 @@ class DeviceCode:
 
 @dataclass(frozen=True)
 class AuthorizationCode:
-    """A code that the token endpoint changes into tokens, once."""
+    """A code that the token endpoint exchanges for tokens, once."""
 
     code: SecretStr
     verifier: SecretStr
@@ -79,7 +79,7 @@ class AuthorizationCode:
 
 
 def read_refresh(reply: JsonResponse) -> TokenReply:
-    """Read the answer to a refresh. Raises RefreshFailed, saying whether trying again can help."""
+    """Read the reply to a refresh. Raises RefreshFailed, permanent or transient."""
     if reply.problem:
         raise _transient(f"the sign-in service failed: {reply.problem}", "unreachable")
     if reply.status == httpx.codes.OK:
@@ -97,7 +97,7 @@ def read_refresh(reply: JsonResponse) -> TokenReply:
 
 
 def read_tokens(reply: JsonResponse) -> TokenReply | None:
-    """Read any subset of the three tokens; None when the answer makes no sense. Other keys are ignored."""
+    """Read any subset of the three tokens; None when the reply is malformed. Other keys are ignored."""
     value = reply.value
     if not isinstance(value, dict):
         return None
@@ -117,7 +117,7 @@ def _error_code(reply: JsonResponse) -> str | None:
 
 
 def read_device_code(reply: JsonResponse, url: str) -> DeviceCode | None:
-    """Read a device code that is confirmed at ``url``; None when the answer holds none."""
+    """Read a device code that is confirmed at ``url``; None when the reply contains none."""
     value = reply.fields
     device_auth_id, user_code = value.get("device_auth_id"), value.get("user_code") or value.get("usercode")
     if not isinstance(device_auth_id, str) or not isinstance(user_code, str):
@@ -126,7 +126,7 @@ def read_device_code(reply: JsonResponse, url: str) -> DeviceCode | None:
 
 
 def read_authorization_code(reply: JsonResponse, redirect_uri: str) -> AuthorizationCode | None:
-    """Read the code that a confirmed device is given; None when the answer holds none."""
+    """Read the authorization code of a confirmed device code; None when the reply contains none."""
     value = reply.fields
     code, verifier = value.get("authorization_code"), value.get("code_verifier")
     if not isinstance(code, str) or not isinstance(verifier, str):
@@ -162,7 +162,7 @@ def _transient(why: str, reason: str) -> RefreshFailed:
 
 
 def login_failure(what: str, reply: JsonResponse) -> LoginFailed:
-    """Say why a step of the sign-in failed."""
+    """Return the error for a failed step of the sign-in."""
     if reply.problem:
         return LoginFailed(
             f"{what}: {reply.problem}.", hint="Check the network and try again.", reason="network"
@@ -187,19 +187,19 @@ class Pkce:
 
     @property
     def challenge(self) -> str:
-        """The hash that may be shown to anybody."""
+        """The S256 hash of the verifier."""
         return encode_base64url(sha256(self.verifier.get_secret_value().encode("ascii")).digest())
 
 
 class OAuthClient:
-    """Speaks to the authorization server; keeps nothing."""
+    """A client of the authorization server, without state."""
 
     def __init__(self, http: httpx.AsyncClient, settings: Settings) -> None:
         self._http = http
         self._settings = settings
 
     async def refresh(self, credentials: Credentials, reason: str) -> TokenReply:
-        """Spend the refresh token once. Raises RefreshFailed, saying whether trying again can help."""
+        """Spend the refresh token. Raises RefreshFailed, permanent or transient."""
         url = self.refresh_url(credentials)
         ensure_secure(url)
         reply = await self._send(
@@ -215,12 +215,12 @@ class OAuthClient:
         return read_refresh(reply)
 
     def refresh_url(self, credentials: Credentials) -> str:
-        """Where the refresh token goes: the override, else the login's own issuer, else the configured one."""
+        """Return the token endpoint: the override, else that of the login's issuer, else the configured one."""
         issuer = credentials.issuer or self._settings.issuer
         return self._settings.refresh_url_override or f"{issuer.rstrip('/')}/oauth/token"
 
     def authorize_url(self, redirect_uri: str, pkce: Pkce, state: SecretStr) -> str:
-        """Where the browser begins."""
+        """Return the URL at which the sign-in in the browser starts."""
         query = {
             "response_type": "code",
             "client_id": self._settings.client_id,
@@ -238,7 +238,7 @@ class OAuthClient:
         return f"{self._settings.issuer}/oauth/authorize?{urlencode(query)}"
 
     async def exchange(self, code: AuthorizationCode) -> TokenReply:
-        """Change an authorization code into tokens. Raises LoginFailed."""
+        """Exchange an authorization code for tokens. Raises LoginFailed."""
         reply = await self._send(
             "POST",
             f"{self._settings.issuer}/oauth/token",
@@ -304,7 +304,7 @@ class OAuthClient:
         return code
 
     async def revoke(self, credentials: Credentials) -> bool:
-        """Tell the service that a login is over; whether it heard. Never raises for the network."""
+        """Revoke a login; return whether the service confirmed. Network errors are ignored."""
         issuer = credentials.issuer or self._settings.issuer
         url = self._settings.revoke_url_override or f"{issuer.rstrip('/')}/oauth/revoke"
         if credentials.refresh_token is None or not is_secure(url):
@@ -326,7 +326,7 @@ class OAuthClient:
 
 
 def ensure_secure(url: str) -> None:
-    """Raise RefreshFailed before a token goes over an open wire."""
+    """Raise RefreshFailed when a token would be sent unencrypted."""
     if not is_secure(url):
         raise RefreshFailed(
             "Your session was not refreshed: the refresh address is neither https nor on this machine.",

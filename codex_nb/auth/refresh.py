@@ -31,7 +31,7 @@ LONGEST_PAUSE = timedelta(minutes=1)
 
 @dataclass(frozen=True)
 class _Failure:
-    """A failed refresh of one login; ``until`` is None when it is for good."""
+    """A failed refresh of one login; ``until`` is None when it is permanent."""
 
     login: Credentials
     error: RefreshFailed
@@ -40,14 +40,14 @@ class _Failure:
 
 
 class RefreshPolicy:
-    """Decides by the clock and by what failed before; forgets as soon as the login is another one."""
+    """Decides whether to refresh, by the clock and by earlier failures of the same login."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._failure: _Failure | None = None
 
     def reason(self, credentials: Credentials) -> str | None:
-        """Name the reason to refresh now (a value of ``refresh_reason`` on the wire); None when not found."""
+        """Name the reason to refresh now (a value of ``refresh_reason`` on the wire); None when there is none."""
         if not can_refresh(credentials) or self.recall(credentials) is not None:
             return None
         now = self._clock()
@@ -57,23 +57,23 @@ class RefreshPolicy:
         return "scheduled" if refreshed_at is not None and refreshed_at < now - OPAQUE_LIFETIME else None
 
     def is_expired(self, credentials: Credentials) -> bool:
-        """Whether the token says of itself that it is over."""
+        """Whether the token has expired by its own claim."""
         return credentials.expires_at is not None and credentials.expires_at <= self._clock()
 
     def is_permanently_expired(self, credentials: Credentials) -> bool:
-        """Whether the token is over and cannot be refreshed for good: sending it would only cost a 401."""
+        """Whether the token has expired and can never be refreshed: sending it would only cost a 401."""
         error = self.recall(credentials)
         return error is not None and error.permanent and self.is_expired(credentials)
 
     def remember(self, login: Credentials, error: RefreshFailed) -> None:
-        """Keep a failure: a permanent one for as long as this login lasts, others for a growing pause."""
+        """Keep a failure: a permanent one while this login lasts, others for a growing pause."""
         before = self._failure
         repeated = before is not None and _is_same(before.login, login)
         pause = min(before.pause * 2, LONGEST_PAUSE) if before is not None and repeated else FIRST_PAUSE
         self._failure = _Failure(login, error, None if error.permanent else self._clock() + pause, pause)
 
     def recall(self, login: Credentials) -> RefreshFailed | None:
-        """Give the failure that still holds for this login, as a new error."""
+        """Return the failure that still applies to this login, as a new error."""
         failure = self._failure
         if failure is None or not _is_same(failure.login, login):
             return None
@@ -83,7 +83,7 @@ class RefreshPolicy:
         return RefreshFailed(str(error), permanent=error.permanent, reason=error.reason, hint=error.hint)
 
     def forget(self) -> None:
-        """Begin anew after a success or a sign-in."""
+        """Clear the failure, after a success or a sign-in."""
         self._failure = None
 
 
@@ -93,7 +93,7 @@ def can_refresh(credentials: Credentials) -> bool:
 
 
 def nothing_refreshed() -> RefreshFailed:
-    """The service may answer a refresh with ``{}``: a success that changes nothing and is not worth repeating soon."""
+    """Return the error for a refresh that the service answered with ``{}``: a success without new tokens."""
     return RefreshFailed(
         ("Your session could not be refreshed: the sign-in service returned no new tokens."),
         hint="Run the cell again in a moment, or sign in again with %codex login.",
@@ -112,7 +112,7 @@ RETRIED_REASONS = frozenset({"unreachable", "malformed"})
 
 @dataclass(frozen=True)
 class Refreshed:
-    """A login bought with its refresh token; what could not be saved lives in ``snapshot`` only."""
+    """The refreshed login; when it could not be saved, only ``snapshot`` holds it."""
 
     snapshot: Snapshot
     is_saved: bool = True
@@ -122,14 +122,14 @@ class TokenRefresher(Protocol):
     """Spends refresh tokens."""
 
     async def refresh(self, present: Snapshot, reason: str, lock: AcquiredLock) -> Refreshed | RefreshFailed:
-        """Refresh the login that the store holds under ``lock``; a refusal of the service is given back.
+        """Refresh the login in the store under ``lock``; a failure of the service is returned.
 
         Raises AccountChanged, SignInRequired or CredentialsUnreadable when the login is not to be overwritten.
         """
 
 
 class DirectRefresher:
-    """Does it in this process."""
+    """Refreshes tokens in this process."""
 
     def __init__(self, store: CredentialStore, oauth: OAuthClient, *, clock: Clock, sleep: Sleep) -> None:
         self._store = store
@@ -138,7 +138,7 @@ class DirectRefresher:
         self._sleep = sleep
 
     async def refresh(self, present: Snapshot, reason: str, lock: AcquiredLock) -> Refreshed | RefreshFailed:
-        """Spend, merge, save."""
+        """Spend the refresh token, merge the reply into the login, and save it."""
         del lock  # the caller's, until this is done
         reply = await self._spend(present, reason)
         return reply if isinstance(reply, RefreshFailed) else await self._keep(present, reply)
@@ -160,9 +160,7 @@ class DirectRefresher:
         try:
             latest = same_login(spent, await asyncio.to_thread(take_snapshot, self._store))
         except CredentialsUnreadable:
-            latest = (
-                spent  # torn by somebody without the lock: whole again in a moment, by what is saved here
-            )
+            latest = spent  # a program without the lock is writing it; what is saved here replaces it
         document = _merge(latest.document, reply, self._clock())
         try:
             await asyncio.to_thread(self._store.save, document)
@@ -172,7 +170,7 @@ class DirectRefresher:
 
 
 def _merge(document: AuthFile, reply: TokenReply, now: datetime) -> AuthFile:
-    """Put the reply's tokens in; what it leaves out stays, and so do all other keys."""
+    """Return the document with the reply's tokens; all other keys are kept."""
     found = {name: token.get_secret_value() for name, token in vars(reply).items() if token is not None}
     tokens: Tokens = (document.tokens or Tokens()).changed(**found)
     merged: AuthFile = document.changed(tokens=tokens.plain(), last_refresh=format_time(now))
@@ -180,7 +178,7 @@ def _merge(document: AuthFile, reply: TokenReply, now: datetime) -> AuthFile:
 
 
 def _ensure_reply_of_same_account(tokens: Tokens, reply: TokenReply) -> None:
-    """Never write one account's tokens over another's; the CLI does."""
+    """Raise AccountChanged rather than write another account's tokens (the CLI would)."""
     pairs = ((tokens.id_token, reply.id_token), (tokens.access_token, reply.access_token))
     for old, new in pairs:
         if new is not None and not _agree(read_claims(old), read_claims(new)):
@@ -211,14 +209,14 @@ class RefreshOutcome:
 
 @dataclass(frozen=True)
 class _Unsaved:
-    """Tokens that were bought and could not be written: ``parent`` is the refresh token they replace."""
+    """New tokens that could not be saved; ``parent`` is the refresh token they replace."""
 
     snapshot: Snapshot
     parent: SecretStr | None
 
 
 class StoredCredentials:
-    """One store's login. Every change of it goes through here, under the machine-wide lock."""
+    """The login in one store; every change goes through here, under the machine-wide lock."""
 
     def __init__(
         self, store: CredentialStore, lock: LoginLock, refresher: TokenRefresher, *, sleep: Sleep
@@ -231,11 +229,11 @@ class StoredCredentials:
 
     @property
     def has_unsaved_tokens(self) -> bool:
-        """Whether tokens live in memory only, because the store refused them."""
+        """Whether new tokens exist in memory only, because they could not be saved."""
         return self._unsaved is not None
 
     async def read(self) -> Snapshot | None:
-        """Read the login, or give the newer tokens in memory while the store holds those they replace."""
+        """Read the login; unsaved tokens in memory come first while the store holds those they replace."""
         snapshot = await asyncio.to_thread(take_snapshot, self.store)
         if snapshot is None:
             return None
@@ -245,7 +243,7 @@ class StoredCredentials:
         return snapshot
 
     async def refresh(self, seen: Snapshot, reason: str) -> RefreshOutcome:
-        """Replace the login that ``seen`` holds by a newer one, another program's if there is one.
+        """Return a newer login than ``seen``: another program's if there is one, else a refreshed one.
 
         Raises RefreshFailed, AccountChanged, SignInRequired or CredentialsUnreadable.
         """
@@ -264,7 +262,7 @@ class StoredCredentials:
         return RefreshOutcome(winner, token_used=False)
 
     async def replace(self, document: AuthFile) -> tuple[Snapshot, Credentials | None]:
-        """Put a new login in place of the old one, which is given back so that it can be revoked."""
+        """Save a new login and return it with the old one, which is to be revoked."""
         async with self.lock.held():
             old = await self._readable()
             await asyncio.to_thread(self.store.save, document)
@@ -272,7 +270,7 @@ class StoredCredentials:
             return snapshot_of(document, self.store, self.store.stamp()), old
 
     async def remove(self, expected: Credentials | None = None) -> tuple[bool, Credentials | None]:
-        """Delete the login; whether there was one, and which when it could be read.
+        """Delete the login; return whether there was one, and its credentials if they could be read.
 
         Another account's login than the ``expected`` stays; raises AccountChanged then.
         """
@@ -284,7 +282,7 @@ class StoredCredentials:
             return await asyncio.to_thread(self.store.delete), old
 
     async def save_unsaved(self) -> None:
-        """Try again to write tokens that could not be written; a failure leaves them in memory."""
+        """Try again to save unsaved tokens; a failure leaves them in memory."""
         try:
             async with self.lock.held():
                 present = await self.read()
@@ -295,7 +293,7 @@ class StoredCredentials:
             return
 
     async def _find_concurrent_refresh(self, seen: Snapshot, failure: RefreshFailed) -> Snapshot | None:
-        """Look for what another program saved; our lock is free now, so that it can."""
+        """Wait for tokens that another program saves; our lock is released, so that it can."""
         pauses = CONCURRENT_REFRESH_PAUSES_S if failure.reason in RACE_REASONS else ()
         for pause in (0.0, *pauses):
             if pause:

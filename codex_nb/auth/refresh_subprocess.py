@@ -48,7 +48,7 @@ ERRORS_BY_NAME: dict[str, type[AuthError]] = {
 
 @dataclass(frozen=True)
 class RefreshJob:
-    """What the other process needs to know; it reads the tokens itself. ``spends`` is the refresh token's hash."""
+    """The job of the subprocess, which reads the tokens itself. ``spends`` is the refresh token's hash."""
 
     auth_json: str
     spends: str
@@ -60,15 +60,15 @@ class RefreshJob:
     originator: str
 
     def encoded(self) -> bytes:
-        """Give the job as one line."""
+        """Encode the job as one line of JSON."""
         return json.dumps(vars(self)).encode() + b"\n"
 
 
 @dataclass(frozen=True)
 class RefreshResult:
-    """What the other process says at its end: ``kind`` is "saved", "unsaved" or an error's class name.
+    """The result of the subprocess: ``kind`` is "saved", "unsaved" or an error's class name.
 
-    ``document`` carries a login that could not be saved, in the pipe only.
+    ``document`` holds a login that could not be saved; it travels in the pipe only.
     """
 
     kind: str
@@ -79,12 +79,12 @@ class RefreshResult:
     document: SecretStr = field(default_factory=lambda: SecretStr(""))
 
     def encoded(self) -> bytes:
-        """Give the outcome as one line."""
+        """Encode the result as one line of JSON."""
         return json.dumps({**vars(self), "document": self.document.get_secret_value()}).encode() + b"\n"
 
 
 class DetachedRefresher:
-    """Has another process spend and save, which goes on when this one is killed."""
+    """Refreshes in a subprocess, which completes when this process is killed."""
 
     def __init__(
         self, settings: Settings, store: FileStore, fallback: TokenRefresher, launch: Launch
@@ -95,7 +95,7 @@ class DetachedRefresher:
         self._fallback = fallback
 
     async def refresh(self, present: Snapshot, reason: str, lock: AcquiredLock) -> Refreshed | RefreshFailed:
-        """Start the process, give it the job and the lock, and read the login that it has saved."""
+        """Start the subprocess, pass it the job and the lock, and read the login that it saved."""
         process = await self._launch(lock.descriptors)
         if process is None:
             return await self._fallback.refresh(present, reason, lock)
@@ -138,14 +138,14 @@ class DetachedRefresher:
 
 
 def fingerprint(token: SecretStr | None) -> str:
-    """Name a token without telling it."""
+    """Return a hash that identifies a token without revealing it."""
     return sha256(
         b"" if token is None else token.get_secret_value().encode("utf-8", "surrogatepass")
     ).hexdigest()
 
 
 async def launch_process(descriptors: Sequence[int], *, environ: Mapping[str, str]) -> Process | None:
-    """Start an interpreter of its own and wait until it is able to work; None when it is not."""
+    """Start a Python interpreter and wait until it is ready; None when it does not start."""
     root = str(Path(__file__).parents[2])
     try:
         process = await asyncio.create_subprocess_exec(
@@ -193,12 +193,12 @@ def _read_outcome(text: SecretStr) -> RefreshResult:
 
 
 def main() -> None:
-    """Do one job."""
+    """Run one refresh job between standard input and standard output."""
     serve(sys.stdin.fileno(), sys.stdout.fileno())
 
 
 def serve(reading: int, writing: int, *, open_client: OpenClient = open_http) -> None:
-    """Do one job that comes in on one descriptor, and tell the outcome on another."""
+    """Read one job from a descriptor, run it, and write its result to another."""
     _tell(writing, READY)
     with os.fdopen(reading, "rb", closefd=False) as stream:
         line = stream.readline()
@@ -207,7 +207,7 @@ def serve(reading: int, writing: int, *, open_client: OpenClient = open_http) ->
 
 
 async def work(job: RefreshJob, open_client: OpenClient) -> RefreshResult:
-    """Refresh the login; whatever happens is an outcome."""
+    """Refresh the login; errors become the result."""
     settings = Settings(
         codex_home=Path(job.auth_json).parent,
         issuer=job.issuer,
@@ -243,6 +243,6 @@ def _failed(error: RefreshFailed) -> RefreshResult:
 
 
 def _tell(descriptor: int, line: bytes) -> None:
-    with contextlib.suppress(OSError):  # the kernel is gone; the login is saved all the same
+    with contextlib.suppress(OSError):  # the kernel has exited; the login is saved nevertheless
         while line:
             line = line[os.write(descriptor, line) :]

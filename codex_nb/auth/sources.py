@@ -34,7 +34,7 @@ Reason = Literal["start", "expiring", "unauthorized"]
 
 @dataclass(frozen=True)
 class ExternalTokens:
-    """What a host program hands in: an access token of the ChatGPT backend and whose it is."""
+    """Tokens from a host program: an access token for the ChatGPT backend, and its account."""
 
     access_token: SecretStr
     account_id: str | None = None
@@ -43,7 +43,7 @@ class ExternalTokens:
 
 @dataclass(frozen=True)
 class TokenRequest:
-    """Why the host program is asked, and for which account (None the first time)."""
+    """Why the host program is asked for tokens, and for which account (None the first time)."""
 
     reason: Reason
     previous_account_id: str | None = None
@@ -53,20 +53,20 @@ ExternalTokenProvider = Callable[[TokenRequest], ExternalTokens | Awaitable[Exte
 
 
 class CredentialSource(Protocol):
-    """Gives credentials when asked, newer ones when asked again."""
+    """Credentials that are fetched, and fetched again when they expire or are rejected."""
 
     async def fetch(self, reason: Reason, previous: Credentials | None) -> Credentials | None:
-        """Give the credentials; None when there can be no others than ``previous``. Raises SignInRequired."""
+        """Return the credentials; None when there are no others than ``previous``. Raises SignInRequired."""
 
 
 class FixedSource:
-    """A key or token that stays what it is."""
+    """A key or token that never changes."""
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
 
     async def fetch(self, reason: Reason, previous: Credentials | None) -> Credentials | None:
-        """Give it once; asking again cannot help."""
+        """Return it the first time; there is no other."""
         return self._credentials if reason == "start" or previous is None else None
 
 
@@ -78,19 +78,19 @@ class MissingSource:
         self._hint = hint or f"Set {variable}."
 
     async def fetch(self, reason: Reason, previous: Credentials | None) -> Credentials | None:
-        """Say what is missing."""
+        """Raise SignInRequired, naming the variable."""
         del reason, previous
         raise SignInRequired(self._message, hint=self._hint)
 
 
 class ExternalSource:
-    """The host program's callable."""
+    """Tokens from the host program's callable."""
 
     def __init__(self, provider: ExternalTokenProvider) -> None:
         self._provider = provider
 
     async def fetch(self, reason: Reason, previous: Credentials | None) -> Credentials | None:
-        """Ask the host program; whatever goes wrong in there is told by its kind only."""
+        """Ask the host program; of its errors only the type is reported."""
         request = TokenRequest(reason, previous.account.account_id if previous else None)
         outcome = await self._ask(request)
         if isinstance(outcome, str):
@@ -146,7 +146,7 @@ class CommandSource:
         try:
             output, _ = await asyncio.wait_for(process.communicate(), self._command.timeout_s)
         except TimeoutError:
-            with suppress(ProcessLookupError):  # it may be over by now
+            with suppress(ProcessLookupError):  # it may have exited by now
                 process.kill()
             await process.wait()
             return f"it took longer than {self._command.timeout_s:g} s"
@@ -162,7 +162,7 @@ def find_source(
     external: ExternalTokenProvider | None,
     clock: Clock,
 ) -> CredentialSource | None:
-    """Choose the source that comes before the stored login; None when the stored login decides."""
+    """Return the source that overrides the stored login; None when the stored login is used."""
     provider = _provider_source(settings.provider, environ, clock)
     if provider is not None:
         return provider
@@ -175,7 +175,7 @@ def find_source(
 
 
 def wanted_mode(settings: Settings) -> AuthMode | None:
-    """The auth mode that was explicitly asked for."""
+    """Return the configured auth mode. Raises ConfigError when it is unknown."""
     if settings.auth_mode is None:
         return None
     try:
@@ -190,7 +190,7 @@ def wanted_mode(settings: Settings) -> AuthMode | None:
 
 
 def access_token_credentials(token: SecretStr, *, source: str) -> Credentials:
-    """Credentials of a personal access token (``at-…``) or an agent identity (any other)."""
+    """Return the credentials of a personal access token (``at-…``) or an agent identity (any other)."""
     if token.get_secret_value().startswith(PERSONAL_ACCESS_TOKEN_PREFIX):
         return Credentials(mode=AuthMode.PERSONAL_ACCESS_TOKEN, bearer=token, source=source)
     return Credentials(mode=AuthMode.AGENT_IDENTITY, bearer=token, source=source)

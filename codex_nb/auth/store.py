@@ -51,7 +51,7 @@ else:
         except BlockingIOError:
             return False
         except OSError as error:
-            # A file system without locks: nobody can hold one there, and a login that is never refreshed helps nobody.
+            # A file system without locks: no program can hold one there, and the login must still be refreshed.
             return error.errno in WITHOUT_LOCKS
         return True
 
@@ -67,13 +67,13 @@ LONGEST_PAUSE_S = 0.1
 
 @dataclass
 class AcquiredLock:
-    """A lock that is held: its open files, and whether another process shares them and may need them for longer."""
+    """A held lock: its open files, and whether a subprocess shares them and may hold them longer."""
 
     descriptors: list[int] = field(default_factory=list)
     is_inherited: bool = False
 
     def release(self) -> None:
-        """Let go, unless somebody else still holds on."""
+        """Release the lock, unless a subprocess still holds it."""
         while self.descriptors:
             descriptor = self.descriptors.pop()
             if not self.is_inherited:
@@ -95,7 +95,7 @@ class LoginLock:
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[AcquiredLock]:
-        """Hold the lock; raises RefreshFailed (transient) when it is not to be had."""
+        """Hold the lock. Raises RefreshFailed (transient) when it cannot be acquired in time."""
         lock = AcquiredLock()
         deadline = time.monotonic() + self._timeout_s
         try:
@@ -119,7 +119,7 @@ def _open(home: Path, name: str, mode: int) -> int:
 
 
 def not_writable(home: Path, error: OSError | None) -> RefreshFailed:
-    """Say that the login cannot be changed there, before anything is spent that could not be saved."""
+    """Return the error for a read-only home, raised before a refresh token is spent."""
     reason = f" ({error.strerror})" if error is not None and error.strerror else ""
     return RefreshFailed(
         f"Your session cannot be refreshed: {home} is not writable{reason}.",
@@ -150,7 +150,7 @@ async def _acquire(descriptor: int, deadline: float, path: Path) -> None:
 
 
 def is_held(path: Path) -> bool:
-    """Whether another program holds the lock file at this moment; the file is not made."""
+    """Whether another program holds the lock file; the file is not created."""
     try:
         descriptor = os.open(path, os.O_RDWR)
     except OSError:
@@ -171,30 +171,30 @@ ENCRYPTED_STORE = "secrets/codex_auth.age"
 
 
 class CredentialStore(Protocol):
-    """Keeps one login. ``stamp`` is cheap and changes whenever another program may have changed the login."""
+    """Stores one login. ``stamp`` is cheap and changes whenever the login may have changed."""
 
     def load(self) -> AuthFile | None:
         """Read the login; None when not found. Raises CredentialsUnreadable."""
 
     def save(self, document: AuthFile) -> str:
-        """Write the whole login in one step and say in words where it now is. Raises CredentialsUnreadable."""
+        """Write the login in one step and return its location, for messages. Raises CredentialsUnreadable."""
 
     def delete(self) -> bool:
         """Remove the login; False when there was none."""
 
     def stamp(self) -> object:
-        """Identify the present state without reading it; None when there is nothing or no telling."""
+        """Identify the current state without reading it; None when unknown."""
 
 
 class MemoryStore:
-    """A login that ends with the process."""
+    """A login in memory, which ends with the process."""
 
     def __init__(self, document: AuthFile | None = None) -> None:
         self._document = document
         self._version = 0
 
     def load(self) -> AuthFile | None:
-        """Give what was saved last."""
+        """Return the saved login."""
         return self._document
 
     def save(self, document: AuthFile) -> str:
@@ -217,14 +217,14 @@ class MemoryStore:
 
 
 class FileStore:
-    """``auth.json`` in one CODEX_HOME: read with patience, replaced atomically, mode 0600, symlinks kept."""
+    """``auth.json`` in one CODEX_HOME: replaced atomically, mode 0600, symlinks kept."""
 
     def __init__(self, path: Path, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self.path = path
         self._sleep = sleep
 
     def load(self) -> AuthFile | None:
-        """Read the file; a torn read is tried again for a third of a second."""
+        """Read the file; a file that another program is writing is read again for a third of a second."""
         document = self._read()
         for pause in TORN_READ_PAUSES_S:
             if not isinstance(document, str):
@@ -299,7 +299,7 @@ class FileStore:
 
 
 def ensure_plaintext(home: Path) -> None:
-    """Say so when the only login there is one that the CLI has encrypted, rather than "not signed in"."""
+    """Raise CredentialsUnreadable when the only login is one that the CLI has encrypted."""
     path = home / ENCRYPTED_STORE
     if path.exists():
         raise CredentialsUnreadable(
@@ -324,14 +324,14 @@ Sleep = Callable[[float], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What the store holds, what it means, and the store's stamp."""
+    """The document in a store, its credentials, and the store's stamp."""
 
     document: AuthFile
     credentials: Credentials
     stamp: object
 
     def is_newer_than(self, seen: Snapshot) -> bool:
-        """Whether somebody has changed the tokens since ``seen``."""
+        """Whether the tokens have changed since ``seen``."""
         mine, theirs = self.credentials, seen.credentials
         return not mine.same_bearer(theirs) or mine.refresh_token != theirs.refresh_token
 
@@ -344,13 +344,13 @@ def take_snapshot(store: CredentialStore) -> Snapshot | None:
 
 
 def snapshot_of(document: AuthFile, store: CredentialStore, stamp: object) -> Snapshot:
-    """The snapshot of a document in this store."""
+    """Return the snapshot of a document in this store."""
     path = getattr(store, "path", None)
     return Snapshot(document, credentials_from_document(document, source=str(store), path=path), stamp)
 
 
 def same_login(seen: Snapshot, present: Snapshot | None) -> Snapshot:
-    """Give ``present`` if it is the login that ``seen`` was. Raises SignInRequired or AccountChanged."""
+    """Return ``present`` if it has the account of ``seen``. Raises SignInRequired or AccountChanged."""
     if present is None:
         raise SignInRequired("Another program signed you out.")
     ensure_same_account(seen.credentials, present.credentials)
@@ -358,7 +358,7 @@ def same_login(seen: Snapshot, present: Snapshot | None) -> Snapshot:
 
 
 def ensure_same_account(mine: Credentials, theirs: Credentials) -> None:
-    """Raise AccountChanged when the login found is not the one this session answers with."""
+    """Raise AccountChanged when the login is another account's than this session's."""
     if not mine.same_account(theirs):
         raise AccountChanged(
             f"A different account is signed in: {theirs.label}. This session belongs to {mine.label}."

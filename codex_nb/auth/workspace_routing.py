@@ -1,4 +1,4 @@
-"""Workspace routing: where an account's requests must go, as ``accounts/check`` says."""
+"""Workspace routing: the backend of an account's requests, as ``accounts/check`` names it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OPENAI_DOMAINS = frozenset({"chatgpt.com", "openai.com"})
 
 
 class WorkspaceRouting:
-    """Asks for routes and keeps them by account identity and base URL."""
+    """Looks up routes and caches them by account and base URL."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class WorkspaceRouting:
         self._routes: dict[tuple[str, str], Route] = {}
 
     async def route(self, credentials: Credentials) -> Route:
-        """Give the account's route. Raises ApiError when it cannot be known, and like the manager's ``current``."""
+        """Return the account's route. Raises ApiError when the lookup fails, and like the manager's ``current``."""
         if not credentials.is_chatgpt_backend or not self._settings.provider.is_built_in:
             return Route()
         key = (credentials.identity_key, self._settings.chatgpt_base_url)
@@ -80,7 +80,7 @@ class WorkspaceRouting:
 
 
 def accounts_url(chatgpt_base_url: str) -> str:
-    """Where routes are asked for; a backend that is not ChatGPT's own has other paths."""
+    """Return the URL for the lookup; a backend other than ChatGPT's has another path."""
     base = chatgpt_base_url.rstrip("/")
     return f"{base}/wham/accounts/check" if "/backend-api" in base else f"{base}/api/codex/accounts/check"
 

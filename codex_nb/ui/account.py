@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 ActionName = Literal["refresh", "switch_profile", "sign_in", "sign_out", "confirm_sign_out"]
 BAR = 20  # characters
 ABSENCES = {
-    "nobody": "Not signed in",
+    "signed_out": "Not signed in",
     "changed": "A different account is signed in",
     "unusable": "The stored credentials cannot be used",
 }

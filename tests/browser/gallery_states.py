@@ -199,7 +199,7 @@ UNKNOWN = AccountStatus.from_status(
     action_error="The service did not answer: the limits are not known.",
     now=NOW,
 )
-NOBODY = replace(STATUS, signed_in=False, absence="nobody", problem="Sign in with %codex login.")
+NOBODY = replace(STATUS, signed_in=False, absence="signed_out", problem="Sign in with %codex login.")
 FULL = replace(
     REPORT,
     profile="work",

@@ -103,7 +103,7 @@ def test_nobody_is_told_apart_from_unknown() -> None:
 @pytest.mark.parametrize(
     ("absence", "told"),
     [
-        ("nobody", "Not signed in"),
+        ("signed_out", "Not signed in"),
         ("changed", "A different account is signed in"),
         ("unusable", "The stored credentials cannot be used"),
     ],
