@@ -66,7 +66,7 @@ class SecretServiceEntry:
             yield item
 
 
-def suited_to_the_cli(backend: Any) -> Any:
+def cli_compatible_backend(backend: Any) -> Any:
     """Return the backend, or for the Secret Service one that names entries as the CLI does."""
     candidates = list(backend.backends) if type(backend).__module__ == CHAIN else [backend]
     for candidate in candidates:
@@ -157,7 +157,7 @@ class KeyringStore:
                     '= "file" in config.toml.'
                 ),
             ) from error
-        return suited_to_the_cli(keyring.get_keyring())
+        return cli_compatible_backend(keyring.get_keyring())
 
     def _unusable(self, what: str, problem: str) -> CredentialsUnreadable:
         return CredentialsUnreadable(

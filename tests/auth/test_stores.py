@@ -16,8 +16,8 @@ from codex_nb.auth.keyring_store import (
     AutoStore,
     KeyringStore,
     SecretServiceEntry,
+    cli_compatible_backend,
     open_store,
-    suited_to_the_cli,
 )
 from codex_nb.auth.store import FileStore, MemoryStore
 from codex_nb.config.settings import CredentialsStore, Settings
@@ -318,7 +318,7 @@ Collection.__module__ = "keyring.backends.SecretService"
 
 def test_a_secret_service_entry_is_changed_in_place_and_made_as_the_cli_makes_it() -> None:
     collection = Collection()
-    entry = suited_to_the_cli(collection)
+    entry = cli_compatible_backend(collection)
     assert entry.get_password("Codex Auth", "cli|1") is None
     entry.set_password("Codex Auth", "cli|1", "first")
     entry.set_password("Codex Auth", "cli|1", "second")
@@ -341,13 +341,13 @@ def test_a_secret_service_entry_is_changed_in_place_and_made_as_the_cli_makes_it
 
 def test_other_keyrings_are_used_as_they_are() -> None:
     keyring, collection = Keyring(), Collection()
-    assert suited_to_the_cli(keyring) is keyring
+    assert cli_compatible_backend(keyring) is keyring
 
     class Chain:
         backends = (keyring, collection)
 
     Chain.__module__ = "keyring.backends.chainer"
-    assert isinstance(suited_to_the_cli(Chain()), SecretServiceEntry)
+    assert isinstance(cli_compatible_backend(Chain()), SecretServiceEntry)
 
 
 def test_the_store_is_the_one_that_is_configured(home: Path) -> None:
