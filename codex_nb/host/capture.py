@@ -83,7 +83,6 @@ class OutputCollector:
 
     text_limit: int = 200_000
     count_limit: int = 500
-    dropped: int = 0
     _outputs: list[_Stream | _Display] = field(default_factory=list)
     _clear_next: bool = False
 
@@ -131,7 +130,6 @@ class OutputCollector:
         self._outputs.append(output)
         if len(self._outputs) > self.count_limit:
             del self._outputs[0]
-            self.dropped += 1
 
     def _update(self, content: Mapping[str, Any]) -> None:
         display_id = _display_id(content)

@@ -1,4 +1,4 @@
-"""Turns and views for the tests of the host: scripted event by event, recording what they are told."""
+"""Turns and views for the tests of the host: scripted event by event, recording what they receive."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def delta(text: str) -> TextDelta:
 
 @dataclass
 class RecordingView:
-    """A view that remembers; ``on_event`` may act on an event as a person would.
+    """A view that records events; ``on_event`` may act on one as a user would.
 
     ``too_soon`` is what its flushes answer, in order; when none is left, everything is shown.
     """

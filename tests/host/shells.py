@@ -23,5 +23,5 @@ def interactive_shell() -> Iterator[InteractiveShell]:
 
 
 def run(shell: InteractiveShell, code: str) -> object:
-    """Run a cell as a person would; return its result."""
+    """Run a cell as a user would; return its result."""
     return shell.run_cell(code, store_history=True).result

@@ -54,9 +54,7 @@ def test_however_fast_events_come_a_frame_holds_all_of_its_time(engine: Engine, 
     assert len(view.flushes) <= 3
 
 
-def test_what_came_too_soon_for_the_view_is_shown_although_nothing_follows(
-    engine: Engine, mailbox: Mailbox
-) -> None:
+def test_events_that_came_too_soon_are_shown_without_a_later_event(engine: Engine, mailbox: Mailbox) -> None:
     view = RecordingView(too_soon=[0.01, 0.01])
     turn = EndlessTurn(before=(STARTED,))
 
@@ -88,7 +86,7 @@ def test_a_call_runs_on_the_cells_thread_and_its_result_goes_back(engine: Engine
     assert view.events[0] == ToolFinished(1, threading.current_thread().name, ok=True)
 
 
-def test_what_came_before_a_call_is_shown_before_it_runs(engine: Engine, mailbox: Mailbox) -> None:
+def test_events_before_a_call_is_shown_before_it_runs(engine: Engine, mailbox: Mailbox) -> None:
     view = RecordingView()
     seen: list[int] = []
 
@@ -158,7 +156,7 @@ def test_an_interrupt_is_a_keyboard_interrupt_that_carries_the_partial_answer(
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_a_turn_that_does_not_end_when_cancelled_is_left_behind(engine: Engine, mailbox: Mailbox) -> None:
+def test_a_turn_that_does_not_end_when_cancelled_is_abandoned(engine: Engine, mailbox: Mailbox) -> None:
     released = threading.Event()
 
     async def events() -> AsyncGenerator[TurnEvent, None]:
@@ -177,7 +175,7 @@ def test_a_turn_that_does_not_end_when_cancelled_is_left_behind(engine: Engine, 
     assert (answer, view.events[-1]) == (expected, TurnFinished(expected, "Stopped by the user."))
 
 
-def test_a_cancelled_turn_without_a_last_word_still_keeps_what_it_said(
+def test_a_cancelled_turn_without_a_last_event_keeps_the_partial_answer(
     engine: Engine, mailbox: Mailbox
 ) -> None:
     view = RecordingView(on(delta("answer"), mailbox.request_stop))
@@ -226,9 +224,7 @@ def test_a_stop_request_from_another_thread_breaks_user_code_too(engine: Engine,
     assert run(engine, mailbox, RecordingView(), events()) == STOPPED.answer
 
 
-def test_an_interrupt_while_the_view_asks_a_person_breaks_the_question(
-    engine: Engine, mailbox: Mailbox
-) -> None:
+def test_an_interrupt_while_the_view_asks_the_user_ends_the_prompt(engine: Engine, mailbox: Mailbox) -> None:
     asked = ApprovalRequested(ApprovalRequest(1, "run_python", "1", "python", "runs code"))
 
     def type_nothing() -> None:
@@ -264,9 +260,7 @@ def test_a_call_after_the_end_of_the_cell_is_cancelled(engine: Engine) -> None:
         future.result(30)
 
 
-def test_without_a_kernel_a_signal_on_another_thread_is_no_business_of_ours(
-    engine: Engine, mailbox: Mailbox
-) -> None:
+def test_without_a_kernel_a_signal_on_another_thread_is_not_handled(engine: Engine, mailbox: Mailbox) -> None:
     answers: list[Answer] = []
     view = RecordingView()
     thread = threading.Thread(

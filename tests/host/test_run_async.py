@@ -42,7 +42,7 @@ async def test_what_the_turn_raises_is_raised_here(engine: Engine, mailbox: Mail
         [event async for event in run_async(engine, events(), mailbox)]
 
 
-async def test_whoever_stops_listening_cancels_the_turn(engine: Engine, mailbox: Mailbox) -> None:
+async def test_closing_the_generator_cancels_the_turn(engine: Engine, mailbox: Mailbox) -> None:
     turn = EndlessTurn()
     listening = run_async(engine, turn.events(), mailbox)
     async for event in listening:
@@ -52,7 +52,7 @@ async def test_whoever_stops_listening_cancels_the_turn(engine: Engine, mailbox:
     assert await asyncio.to_thread(turn.closed.wait, 30)
 
 
-async def test_a_stop_request_ends_the_turn_with_its_last_word(engine: Engine, mailbox: Mailbox) -> None:
+async def test_a_stop_request_ends_the_turn_with_its_last_event(engine: Engine, mailbox: Mailbox) -> None:
     turn = EndlessTurn()
     seen = []
     async for event in run_async(engine, turn.events(), mailbox):

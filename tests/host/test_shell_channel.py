@@ -12,17 +12,17 @@ from codex_nb.host.mailbox import Mailbox
 from codex_nb.host.shell_channel import IdlePump, Pump, open_pump
 from tests.host.scripted import STARTED
 
-FOREIGN_KERNELS = {
+UNKNOWN_KERNELS = {
     "no kernel": SimpleNamespace(),
-    "another make": SimpleNamespace(kernel=SimpleNamespace()),
+    "unknown kernel": SimpleNamespace(kernel=SimpleNamespace()),
     "no stream": SimpleNamespace(kernel=SimpleNamespace(shell_channel_thread=None, shell_stream=None)),
-    "another generation": SimpleNamespace(
+    "unknown channel": SimpleNamespace(
         kernel=SimpleNamespace(shell_channel_thread=SimpleNamespace(manager=SimpleNamespace()))
     ),
 }
 
 
-@pytest.mark.parametrize("shell", FOREIGN_KERNELS.values(), ids=FOREIGN_KERNELS)
+@pytest.mark.parametrize("shell", UNKNOWN_KERNELS.values(), ids=UNKNOWN_KERNELS)
 def test_a_kernel_without_the_channel_is_not_pumped(shell: Any, mailbox: Mailbox) -> None:
     with open_pump(shell, mailbox) as pump:
         assert isinstance(pump, IdlePump)
