@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
+    from codex_nb.http import JsonResponse
     from codex_nb.responses.request import Backend
 
 
@@ -44,16 +45,25 @@ async def get_json(
     """Ask once and return the parsed body. Every failure is a CodexError."""
     headers = {"accept": "application/json", **backend.headers}
     query = {**backend.query, **(params or {})} or None
-    reply = await request_json(
-        http, "GET", url, timeout_s=TIMEOUT_S, auth=auth, headers=headers, params=query
+    found = _body_or_error(
+        await request_json(http, "GET", url, timeout_s=TIMEOUT_S, auth=auth, headers=headers, params=query),
+        backend,
+        url,
     )
+    if isinstance(found, CodexError):
+        raise found
+    return found
+
+
+def _body_or_error(reply: JsonResponse, backend: Backend, url: str) -> Any:
+    # The error is raised elsewhere: its traceback must not hold the reply, which may repeat what was sent.
     if reply.error is not None:
-        raise transport_error(reply.error, url=url)
+        return transport_error(reply.error, url=url)
     if not reply.is_ok:
-        raise response_error(reply.status, reply.headers, reply.content, backend=backend, url=url)
+        return response_error(reply.status, reply.headers, reply.content, backend=backend, url=url)
     if reply.value is None:
         kind = reply.headers.get("content-type", "")
-        raise unreadable_response(reply.status, kind, reply.content, backend=backend)
+        return unreadable_response(reply.status, kind, reply.content, backend=backend)
     return reply.value
 
 

@@ -239,7 +239,7 @@ def test_a_background_cell_never_reads_stdin_and_its_call_is_refused_at_once(
     assert front_end.run(kernel, cell, lambda _: APPROVE).status == "ok"
     assert sim.requests.wait(lambda log: log.count("/responses", "POST") == 2)  # the refusal went out
     told = outputs_of(sim.requests.to("/responses", "POST")[-1])["call_1"]
-    assert "Nobody is here to approve this call" in told
+    assert "Nobody could approve this call" in told
     typed = Console().run(kernel, "print('typed', input('Your name? '))", lambda _: {"typed": "Ada"})
     assert (typed.asked, typed.text) == (["Your name? "], "typed Ada\n")
     assert kernel.value("'evil' in globals()") is False
@@ -302,7 +302,7 @@ def test_in_a_terminal_too_a_server_that_contradicts_itself_runs_nothing_unseen(
     if answered_before:
         assert HARMLESS in asked(terminal)
         type_line(terminal, "y")
-    assert terminal.expect_exact(["None of its calls ran", "Run it? "]) == 0
+    assert terminal.expect_exact(["None of its tool calls ran", "Run it? "]) == 0
     terminal.expect(r"In \[3\]:")
     assert held(terminal, ("shown", "evil")) == (answered_before, False)
 

@@ -19,7 +19,7 @@ from tests.kernel.provision import ROOT, VERSIONS, KernelVersion
 from tests.patience import PATIENCE_S
 from tests.sent import context_of, offered_tools, outputs_of
 
-HINT = "Nobody is here to approve this call"
+HINT = "Nobody could approve this call"
 FRONT_ENDS: Mapping[str, AskingFrontEnd] = {"buttons": Page(), "stdin": Console(), "headless": Headless()}
 PLANT = "from pathlib import Path\nPath('effect.txt').write_text('ran')\nplanted = 'ran'\nprint('it', 'ran')"
 CALLS: Mapping[str, dict[str, Any]] = {
