@@ -21,7 +21,7 @@ def test_a_new_user_gets_from_the_install_to_the_first_answer(walked: Walk) -> N
     assert str(ROOT) not in walked.package
     assert (start, load.split()) == ("In [1]: ", ["%load_ext", "codex_nb", "In", "[2]:"])
     assert "/codex/device" in ask
-    assert CODE.search(ask) is not None
+    assert CODE.search(f"{ask}\n") is not None
     assert "Signed in as ada@example.com (ChatGPT Plus)." in confirm
     one_line = " ".join(answer.split())
     for fact in ("%codex context", ANSWER, "ada@example.com", "ChatGPT Plus"):
