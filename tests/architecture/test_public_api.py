@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -54,7 +55,9 @@ def canonical(name: str) -> str:
 def test_the_public_names_are_completely_typed() -> None:
     pyright = Path(sys.executable).with_name("pyright")
     command = [pyright, "--verifytypes", "codex_nb", "--ignoreexternal", "--outputjson"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    # an editable installation leaves a folder codex_nb with the notebooks in site-packages: the checkout comes first
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
     symbols = json.loads(done.stdout)["typeCompleteness"]["symbols"]
     faces = [canonical(name) for name in codex_nb.__all__ if name != "TurnEvent"]
     public = [
