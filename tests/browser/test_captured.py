@@ -14,7 +14,7 @@ from tests.browser.notebook_page import NotebookPage
 ASK = "get_ipython().run_cell_magic('codex', '--no-context --approval all', 'Do it.')"
 ANSWER = "It is *forty-two*, as the code says."
 OUTPUT = "import ipywidgets\nfrom IPython.display import display\nout = ipywidgets.Output()\n"
-WITHIN = f"with out:\n    print('before')\n    {ASK}\n    print('after')\n"
+WITHIN = f"with out:\n    print('ahead')\n    {ASK}\n    print('after')\n"
 ERRORS_BY_NAME = """print([
     each.get('text') or sorted(each['data']) for each in out.outputs
 ])"""
@@ -80,11 +80,11 @@ def test_an_answer_inside_an_output_widget_streams_and_is_saved_there(
     notebook.wait_until_run(1)
     notebook.output(1).locator(".codex-answer").get_by_text("forty-two").wait_for()
     notebook.run(2)
-    notebook.wait_for_text(2, str(["before\n", PLAIN, "ran 42\n", PLAIN, "after\n"]))
+    notebook.wait_for_text(2, str(["ahead\n", PLAIN, "ran 42\n", PLAIN, "after\n"]))
     notebook.run(3)
     for cell in (1, 3):
         notebook.wait_for_text(cell, "forty-two")
-        texts = ("before", "I look.", "ran 42", "forty-two", "after")
+        texts = ("ahead", "I look.", "ran 42", "forty-two", "after")
         assert [shows(notebook, cell, text) for text in texts] == [1, 1, 1, 1, 1]
     notebook.page.locator(".codex-live").wait_for(state="detached")
     notebook.screenshot("answer-in-an-output-widget")
@@ -101,10 +101,10 @@ def test_an_answer_inside_an_output_widget_appears_when_it_is_displayed_later(
     for index in range(4):
         notebook.run(index)
     notebook.wait_for_text(3, "forty-two")
-    texts = ("before", "I look.", "ran 42", "forty-two", "after")
+    texts = ("ahead", "I look.", "ran 42", "forty-two", "after")
     assert [shows(notebook, 3, text) for text in texts] == [1, 1, 1, 1, 1]
     notebook.run(4)
-    notebook.wait_for_text(4, str(["before\n", PLAIN, "ran 42\n", PLAIN, "after\n"]))
+    notebook.wait_for_text(4, str(["ahead\n", PLAIN, "ran 42\n", PLAIN, "after\n"]))
 
 
 @pytest.mark.usefixtures("sim")
