@@ -305,7 +305,7 @@ def show_account(name: str) -> None:
     """Show an account with all the buttons that it may have."""
     report = ACCOUNTS[name]
     touched = told.setdefault(name, [])
-    view = AccountView(report, on_action=touched.append, commands=ALL)
+    view = AccountView(report, on_action=touched.append, actions=ALL)
     view.show()
     Stage.serve(lambda: view.ready, PATIENCE_S)
     view.finish()
