@@ -74,7 +74,7 @@ if TYPE_CHECKING:
     from codex_nb.tools.decorator import tool
     from codex_nb.ui.account import AccountStatus
 
-    Approval = Literal["ask", "auto", "all", "never"]
+    Approval = Literal["ask", "auto", "all", "read-only"]
 
 __all__ = [
     "AccountChanged",
@@ -246,7 +246,7 @@ def map(  # noqa: A001  the name that the standard library has for it
     """
     from codex_nb import api
 
-    options = {"thread": None, "context": False, "tools": (), "images": (), "approval": "never"}
+    options = {"thread": None, "context": False, "tools": (), "images": (), "approval": "read-only"}
     chosen = {"schema": schema, "model": model, "effort": effort, "profile": profile}
     return api.ask_many(
         prompts, concurrency=concurrency, on_error=on_error, executor=executor, **options, **chosen

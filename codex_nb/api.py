@@ -10,7 +10,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from codex_nb.config.settings import ApprovalPolicy, Environment
+from codex_nb.config.settings import OPTIONS, ApprovalPolicy, Environment
 from codex_nb.errors import CodexError
 from codex_nb.host.background import run_async
 from codex_nb.host.cell import run_turn_in_cell
@@ -112,7 +112,7 @@ def _request(
             for name in images
         ),
         schema=schema,
-        approval=ApprovalPolicy(approval),
+        approval=ApprovalPolicy.parse(approval, path=OPTIONS, key="approval"),
         folder=session.folder,
     )
     return opened, request

@@ -1,10 +1,13 @@
-"""Labels that several screens share: login methods, plans and billing, the end of a turn, phases of a tool call."""
+"""Labels that several screens share: login methods, plans, the end of a turn, tool calls and their approval."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
+
+from codex_nb.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -106,3 +109,22 @@ def limit_name(window: str, name: str) -> str:
 # Reasoning efforts, from least to most. ULTRA is the CLI's own: the API knows it by the model's highest effort.
 ULTRA = "ultra"
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max", ULTRA)
+
+
+class ApprovalPolicy(StrEnum):
+    """When a tool call needs the user's approval."""
+
+    ASK = "ask"
+    AUTO = "auto"
+    ALL = "all"
+    READ_ONLY = "read-only"
+
+    @classmethod
+    def parse(cls, value: object, *, path: str, key: str) -> ApprovalPolicy:
+        """Return the policy that a setting names; raises ConfigError."""
+        if isinstance(value, str) and value in set(cls):
+            return cls(value)
+        hint = f"Use one of: {', '.join(cls)}."
+        if value == "never":
+            hint = 'Codex calls "never ask" never, which is all here; read-only offers nothing that runs or changes.'
+        raise ConfigError(f"Invalid {key} {value!r}.", path=path, key=key, hint=hint)

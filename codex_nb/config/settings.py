@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from codex_nb.errors import ConfigError
+from codex_nb.labels import ApprovalPolicy
 from codex_nb.rendering.visible import visible_line
 
 if TYPE_CHECKING:
@@ -214,15 +215,6 @@ class CredentialsStore(StrEnum):
     EPHEMERAL = "ephemeral"
 
 
-class ApprovalPolicy(StrEnum):
-    """When a tool call needs the user's approval."""
-
-    ASK = "ask"
-    AUTO = "auto"
-    ALL = "all"
-    NEVER = "never"
-
-
 @dataclass(frozen=True)
 class Settings:
     """All settings of a profile.
@@ -382,15 +374,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     if certificate:
         named["ca_certificate"] = Path(certificate).expanduser()
     if policy := environ.get(APPROVAL_VARIABLE):
-        if policy not in set(ApprovalPolicy):
-            choices = ", ".join(ApprovalPolicy)
-            raise ConfigError(
-                f"Invalid {APPROVAL_VARIABLE} {policy!r}.",
-                path=ENVIRONMENT,
-                key=APPROVAL_VARIABLE,
-                hint=f"Use one of: {choices}.",
-            )
-        named["approval"] = ApprovalPolicy(policy)
+        named["approval"] = ApprovalPolicy.parse(policy, path=ENVIRONMENT, key=APPROVAL_VARIABLE)
     if listed := environ.get(INSECURE_PROVIDERS_VARIABLE):
         named["insecure_providers"] = tuple(listed.replace(",", " ").split())
     return named
@@ -431,23 +415,16 @@ def _validate_options(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _validate_option(key: str, value: Any) -> Any:
+    if key == "approval":
+        return ApprovalPolicy.parse(value, path=OPTIONS, key=key)
     choices = _CHOICES.get(key)
-    if choices is None:
-        return value
-    if value not in choices:
+    if choices is not None and value not in choices:
         hint = f"Use one of: {', '.join(choices)}."
         raise ConfigError(f"Invalid {key} {value!r}.", path=OPTIONS, key=key, hint=hint)
-    match key:
-        case "approval":
-            return ApprovalPolicy(value)
-        case "credentials_store":
-            return CredentialsStore(value)
-        case _:
-            return value
+    return CredentialsStore(value) if key == "credentials_store" else value
 
 
 _CHOICES: dict[str, tuple[str, ...]] = {
-    "approval": tuple(ApprovalPolicy),
     "credentials_store": tuple(CredentialsStore),
     "summary": ("auto", "concise", "detailed", "none"),
     "verbosity": ("low", "medium", "high"),

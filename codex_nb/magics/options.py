@@ -10,11 +10,11 @@ import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from traitlets import Enum, Integer, List, Unicode
+from traitlets import Enum, Integer, List, TraitError, Unicode, validate
 from traitlets.config import Configurable
 
-from codex_nb.errors import CodexError
-from codex_nb.labels import EFFORTS
+from codex_nb.errors import CodexError, ConfigError
+from codex_nb.labels import EFFORTS, ApprovalPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     # what a subcommand asks about, found in the NotebookReading of the question
     Subject = Callable[..., tuple[tuple[str, str], ...]]
 
-APPROVALS = ("ask", "auto", "all", "never")
+APPROVALS = tuple(ApprovalPolicy)
 DISPLAYS = ("auto", "widget", "html", "text")
 
 _QUOTE_ALL = "Quote all of the value, or none of it."
@@ -38,11 +38,8 @@ class SessionConfig(Configurable):
         config=True
     )
     effort = Unicode(None, allow_none=True, help="Reasoning effort: low, medium, high, …").tag(config=True)
-    approval = Enum(
-        (*APPROVALS, None),
-        default_value=None,
-        allow_none=True,
-        help="When to ask before a tool runs: ask, auto, all or never.",
+    approval = Unicode(
+        None, allow_none=True, help="When to ask before a tool runs: ask, auto, all or read-only."
     ).tag(config=True)
     profile = Unicode(None, allow_none=True, help="The login or config profile to use.").tag(config=True)
     display = Enum(DISPLAYS, default_value="auto", help="How answers are shown.").tag(config=True)
@@ -62,6 +59,14 @@ class SessionConfig(Configurable):
     insecure_providers = List(
         Unicode(), help="Providers of config.toml, by id, whose API key may be sent over plain http."
     ).tag(config=True)
+
+    @validate("approval")
+    def _known_policy(self, proposal: Any) -> str | None:
+        value: str | None = proposal["value"]
+        try:
+            return value and ApprovalPolicy.parse(value, path="%config", key="approval")
+        except ConfigError as error:
+            raise TraitError(error.line) from None
 
 
 class OptionError(CodexError):
@@ -120,6 +125,13 @@ def _identifier(text: str) -> str:
     return name
 
 
+def _policy(text: str) -> str:
+    try:
+        return ApprovalPolicy.parse(text, path="%%codex", key="--approval")
+    except ConfigError as error:
+        raise OptionError(f"%%codex: {error}", hint=error.hint) from None
+
+
 def _one_of(flag: str, values: Sequence[str]) -> Callable[[str], str]:
     def check(text: str) -> str:
         if text not in values:
@@ -153,8 +165,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--no-tools", dest="tools", action="store_false", help="offer the model no tools")
     add(
         "--approval",
-        type=_one_of("--approval", APPROVALS),
-        help="when to ask before a tool runs: ask, auto, all, never",
+        type=_policy,
+        help="when to ask before a tool runs: ask, auto, all, read-only",
     )
     add("--profile", help="use another login or config profile")
     add("--fresh", action="store_true", help="ask again instead of showing the saved answer")

@@ -15,7 +15,8 @@ from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.magics.options import OptionError
 from codex_nb.session.context import NotebookContext, build_context
 from codex_nb.session.notebook_context import TurnRequest, is_question
-from codex_nb.tools.base import Tool, ToolSet, builtin_tools
+from codex_nb.tools.base import ToolSet, builtin_tools
+from codex_nb.tools.decorator import found_tools
 from codex_nb.tools.files import FileRefused, read_bounded, real_path
 from codex_nb.tools.nbmodel import Run
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from codex_nb.magics.options import CellOptions
     from codex_nb.magics.session import NotebookReading, ShellSession
     from codex_nb.profile import Profile
+    from codex_nb.tools.base import Tool
     from codex_nb.tools.hiding import Hidden
     from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
 
@@ -201,9 +203,7 @@ def gather(reading: NotebookReading, profile: Profile, hidden: Hidden) -> Notebo
 
 def offered_tools(namespace: Mapping[str, Any], more: Sequence[Tool[Any]] = ()) -> ToolSet:
     """Offer the notebook's tools and the user's own: every ``@codex_nb.tool`` in the namespace."""
-    # isinstance would ask an object for its __class__, and so run code of whatever lies in the namespace
-    own = [value for value in namespace.values() if issubclass(type(value), Tool)]
-    return builtin_tools().with_tools([*own, *more])
+    return builtin_tools().with_tools([*found_tools(namespace), *more])
 
 
 def image_url(name: str, namespace: Mapping[str, Any], folder: Path | None) -> str:

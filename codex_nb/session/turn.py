@@ -103,7 +103,7 @@ class EventAdapter:
     ``items`` are the complete output items, ``call_numbers`` the numbers of the calls among them by the server's call
     id; ``partial_text`` is the text of an unfinished message; ``finished`` is set once the response has ended;
     ``is_silent`` until there is anything to show.
-    ``numbers`` gives each call of the turn its own number; ``answered`` are the call ids of the turn's earlier steps.
+    ``numbers`` gives each call of the turn its own number; ``answered`` are the thread's earlier call ids.
     Raises MalformedResponse for a response with one call twice, or in two versions, and drops all its items.
     """
 
@@ -278,7 +278,7 @@ class ToolCallExecution:
             yield self._answer(str(error), ok=False)
             return
         request = tool.request(self._number, arguments)
-        decision = self._context.rules.decide(tool.effect, tool.name, tool.key(arguments))
+        decision = self._context.rules.decide(tool.effect, tool.key(arguments))
         if decision is None:
             # The request is registered before anyone can see it, so that no click comes too early.
             waiting = self._context.approver.decide(request)
@@ -298,7 +298,7 @@ class ToolCallExecution:
         edited = decision.code is not None and decision.code != request.code
         try:
             approved = tool.approve(arguments, request, decision)
-            self._context.rules.memory.remember(tool.key(approved.arguments), decision)
+            self._context.rules.memory.remember(tool.effect, tool.key(approved.arguments), decision)
             result = await tool.call(approved, self._context.ports)
         except asyncio.CancelledError:
             raise
@@ -439,7 +439,7 @@ class Turn:
 
     def _begin_step(self) -> ResponsesRequest:
         self._step += 1
-        answered = frozenset(item["call_id"] for item in self._items if is_call(item))
+        answered = frozenset(item["call_id"] for item in self._exchange.input if is_call(item))
         self._response = EventAdapter(self._call_numbers, answered, self.on_limits)
         turn_state = self._last.turn_state if self._last else None
         return replace(self.request, input=self._exchange.input, turn_state=turn_state)

@@ -7,7 +7,7 @@ import threading
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, assert_never
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from codex_nb.config.settings import ApprovalPolicy
 
@@ -22,7 +22,9 @@ class Effect(StrEnum):
     """The most that a tool can do; approval depends on it."""
 
     NONE = "none"  # shows something in the transcript
+    INSPECT = "inspect"  # describes variables, as the notebook context does
     READ = "read"
+    DECLARED_READ = "declared_read"  # a function found in the namespace that says of itself that it reads
     EDIT = "edit"
     EXECUTE = "execute"
 
@@ -163,13 +165,19 @@ class DenyAll:
 
 @dataclass
 class ApprovalMemory:
-    """What the user has allowed for the rest of the session: whole tools, and exact calls."""
+    """What the user has allowed for the rest of the session.
+
+    ``tools`` are allowed whole, ``calls`` exactly; ``readers`` are the functions once approved as reading.
+    """
 
     tools: set[Hashable] = field(default_factory=set)
     calls: set[CallKey] = field(default_factory=set)
+    readers: set[Hashable] = field(default_factory=set)
 
-    def remember(self, call: CallKey, decision: Decision) -> None:
+    def remember(self, effect: Effect, call: CallKey, decision: Decision) -> None:
         """Keep what a decision allows beyond its own call."""
+        if effect is Effect.DECLARED_READ and decision.by == "user":
+            self.readers.add(call[0])
         if decision.kind is DecisionKind.APPROVE_TOOL:
             self.tools.add(call[0])
         elif decision.kind is DecisionKind.APPROVE_CODE:
@@ -184,14 +192,14 @@ class ApprovalMemory:
 class ApprovalRules:
     """Decides without asking where the policy or an earlier decision allows it.
 
-    ======== ================== ================== ================== ==================
-    policy   none               read               edit               execute
-    ======== ================== ================== ================== ==================
-    ask      runs               asked              asked              asked
-    auto     runs               runs               asked              asked
-    all      runs               runs               runs               runs
-    never    runs               runs               not offered        not offered
-    ======== ================== ================== ================== ==================
+    ========= ==== ======= ===== ============= ========================
+    policy    none inspect read  declared_read edit, execute
+    ========= ==== ======= ===== ============= ========================
+    ask       runs runs    asked asked         asked
+    auto      runs runs    runs  asked once    asked
+    all       runs runs    runs  runs          runs
+    read-only runs runs    asked not offered   not offered
+    ========= ==== ======= ===== ============= ========================
     """
 
     policy: ApprovalPolicy
@@ -199,25 +207,22 @@ class ApprovalRules:
 
     def offers(self, effect: Effect) -> bool:
         """Whether tools with this effect are offered to the model."""
-        return self.policy is not ApprovalPolicy.NEVER or effect in {Effect.NONE, Effect.READ}
+        return self.policy is not ApprovalPolicy.READ_ONLY or effect in {*_UNASKED, Effect.READ}
 
-    def decide(self, effect: Effect, name: str, call: CallKey) -> Decision | None:
-        """Return the decision on a call of the tool of this name, None when the user must be asked."""
-        if effect is Effect.NONE:
-            return Decision(DecisionKind.APPROVE, by="policy")
-        reads = effect is Effect.READ
+    def decide(self, effect: Effect, call: CallKey) -> Decision | None:
+        """Return the decision on a call of an offered tool, None when the user must be asked."""
         match self.policy:
+            case _ if effect in _UNASKED:
+                allowed = True
             case ApprovalPolicy.ALL:
                 allowed = True
-            case ApprovalPolicy.NEVER if reads:
+            case ApprovalPolicy.AUTO if effect is Effect.READ:
                 allowed = True
-            case ApprovalPolicy.NEVER:
-                message = f"{name} is not available: the approval policy is 'never'."
-                return Decision(DecisionKind.REJECT, message=message, by="policy")
-            case ApprovalPolicy.AUTO:
-                allowed = reads or self.memory.allows(call)
-            case ApprovalPolicy.ASK:
-                allowed = self.memory.allows(call)
+            case ApprovalPolicy.AUTO if effect is Effect.DECLARED_READ and call[0] in self.memory.readers:
+                allowed = True
             case _:
-                assert_never(self.policy)
+                allowed = self.memory.allows(call)
         return Decision(DecisionKind.APPROVE, by="policy") if allowed else None
+
+
+_UNASKED = frozenset({Effect.NONE, Effect.INSPECT})

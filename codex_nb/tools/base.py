@@ -248,8 +248,9 @@ class ToolSet:
         return tool
 
     def with_tools(self, more: Sequence[Tool[Any]]) -> ToolSet:
-        """Return a set that offers these as well."""
-        return ToolSet((*self.tools, *more))
+        """Return a set that offers these as well; a built-in tool gives its name to no other."""
+        names = {tool.name for tool in builtin_tools()}
+        return ToolSet((*self.tools, *(tool for tool in more if tool.name not in names)))
 
     def only(self, wanted: Callable[[Tool[Any]], bool]) -> ToolSet:
         """Return the set of the tools that pass a test."""

@@ -5,13 +5,21 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints, overload
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from codex_nb.tools.approval import Effect
-from codex_nb.tools.base import Arguments, JsonObject, Ports, Tool, ToolResult, arguments_schema
+from codex_nb.tools.base import (
+    Arguments,
+    JsonObject,
+    Ports,
+    Tool,
+    ToolResult,
+    arguments_schema,
+    builtin_tools,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,7 +42,8 @@ def tool(
 ) -> FunctionTool | Callable[[Callable[..., Any]], FunctionTool]:
     """Offer a typed function to the model.
 
-    ``effect="read"`` declares that the function only reads: under the policy ``auto`` it then runs without approval.
+    ``effect="read"`` declares that the function only reads. Under the policy ``auto`` it then runs without approval
+    when it was passed to :func:`codex_nb.ask`, and is asked about once when it was found in the notebook.
     Raises TypeError when the signature cannot be described to a model.
 
     >>> @codex_nb.tool(effect="read")
@@ -94,13 +103,17 @@ class FunctionTool(Tool[FunctionArguments]):
 def _function_tool(
     function: Callable[..., Any], name: str | None, description: str | None, effect: Effect
 ) -> FunctionTool:
-    if effect is Effect.NONE:
+    if effect not in _SUMMARIES:
         raise TypeError(
-            "A function runs code, so its effect cannot be 'none'. Use 'read', 'edit' or 'execute'."
+            f"A function runs code, so its effect cannot be {str(effect)!r}. Use 'read', 'edit' or 'execute'."
         )
     name = name or str(getattr(function, "__name__", ""))
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
         raise TypeError(f"{name!r} is not a valid tool name. Use up to 64 letters, digits, '_' and '-'.")
+    if builtin_tools().get(name) is not None:
+        raise TypeError(
+            f"{name!r} is the name of a built-in tool. Give yours another: @codex_nb.tool(name=…)."
+        )
     summary, details = read_docstring(inspect.getdoc(function) or "")
     model, names = _arguments_model(function, name, details)
 
@@ -127,6 +140,15 @@ def _function_tool(
         model=model,
         names=names,
     )
+
+
+def found_tools(namespace: Mapping[str, Any]) -> list[FunctionTool]:
+    """Return the tools in a namespace; nobody named them, so one that says it reads is asked about once."""
+    # isinstance would ask an object for its __class__, and so run code of whatever lies in the namespace
+    found = [value for value in namespace.values() if type(value) is FunctionTool]
+    return [
+        replace(each, effect=Effect.DECLARED_READ) if each.effect is Effect.READ else each for each in found
+    ]
 
 
 _SUMMARIES = {

@@ -32,7 +32,8 @@ CALLS: Mapping[str, dict[str, Any]] = {
 }
 SHOWS = {"run_python": "it ran", "inspect": "8848", "read_file": "the notes", "list_files": "notes.txt"}
 SHOWS["update_plan"] = "Plan updated"
-LOOKS = {"inspect", "read_file", "list_files"}
+UNASKED = {"update_plan", "inspect"}
+READS = {"read_file", "list_files"}
 # A thread of the user reports, while the cell runs, whether the namespace contains what the model's code sets.
 WATCH = """
 import threading, time
@@ -110,11 +111,11 @@ def expected(policy: str, tool: str, front_end: str) -> str:
     """Say what the documentation's table says."""
     if tool == "insert_cells" and front_end != "buttons":
         return "not offered"  # there is no open document to insert into
-    if tool == "update_plan":
+    if tool in UNASKED:
         return "runs"
-    if policy == "never":
-        return "runs" if tool in LOOKS else "not offered"
-    if policy == "all" or (policy == "auto" and tool in LOOKS):
+    if policy == "read-only" and tool not in READS:
+        return "not offered"
+    if policy == "all" or (policy == "auto" and tool in READS):
         return "runs"
     return "refused" if front_end == "headless" else "asked"
 
@@ -136,7 +137,7 @@ def ask(
 
 @pytest.mark.parametrize("front_end", FRONT_ENDS)
 @pytest.mark.parametrize("tool", CALLS)
-@pytest.mark.parametrize("policy", ["ask", "auto", "all", "never"])
+@pytest.mark.parametrize("policy", ["ask", "auto", "all", "read-only"])
 def test_what_runs_is_what_the_table_says(
     kernel: RunningKernel, sim: Simulator, folder: Path, policy: str, tool: str, front_end: str
 ) -> None:

@@ -29,7 +29,7 @@ def one_line(text: str) -> str:
         ),
         (
             "%%codex --approval=yes\nhi",
-            "%%codex: invalid --approval 'yes'. Choose one of: ask, auto,",
+            "%%codex: Invalid --approval 'yes'. Use one of: ask, auto, all, read-only.",
         ),
         ("%%codex --model\nhi", "%%codex: --model needs a value. See %codex help."),
         ("%%codex --model --fresh\nhi", "%%codex: --model needs a value. See %codex help."),

@@ -35,19 +35,20 @@ CALLS = {
 }
 RUN = {"run_python", "mine"}
 CHANGE = {"insert_cells"}
+UNASKED = {"update_plan", "inspect"}
 
 
 def outcome(policy: ApprovalPolicy, name: str, way: str) -> str:
     """Say what the table of the documentation says."""
-    looks = name not in RUN | CHANGE
+    reads = name not in RUN | CHANGE
     match policy:
-        case _ if name == "update_plan":
+        case _ if name in UNASKED:
             return "runs"
         case ApprovalPolicy.ALL:
             return "runs"
-        case ApprovalPolicy.NEVER:
-            return "runs" if looks else "unknown"
-        case ApprovalPolicy.AUTO if looks:
+        case ApprovalPolicy.READ_ONLY if not reads:
+            return "unknown"
+        case ApprovalPolicy.AUTO if reads:
             return "runs"
         case _:
             return "refused" if way == "headless" else "asked"

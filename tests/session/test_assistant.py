@@ -210,7 +210,7 @@ async def test_tools_run_under_the_policy_of_the_request(tmp_path: Path) -> None
     assert "42" in outputs(harness.client.requests[1].input)[0][1]
     await harness.ask(tools=tools, approval=ApprovalPolicy.ASK)
     assert harness.kernel.ran == ["print(6 * 7)"]
-    await harness.ask(tools=tools, approval=ApprovalPolicy.NEVER)
+    await harness.ask(tools=tools, approval=ApprovalPolicy.READ_ONLY)
     assert [request.tools == () for request in harness.client.requests] == [False] * 4 + [True]
 
 

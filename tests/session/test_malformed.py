@@ -80,13 +80,17 @@ async def test_the_id_of_an_answered_call_names_no_other_call_of_the_turn(second
     assert [item.get("call_id") for item in thread.items if item["type"] == "function_call"] == ["call_1"]
 
 
-async def test_servers_that_count_their_calls_anew_in_each_turn_go_on() -> None:
+async def test_the_id_of_a_call_that_an_earlier_turn_of_the_thread_answered_names_no_other_call() -> None:
     kernel, thread = ProcessKernel(), Thread("default")
-    for code in ("a = 1", "b = 1"):
-        turn = make_turn(thread=thread, kernel=kernel)
-        _, last, _ = await play(turn, reply(called("run_python", {"code": code})), reply(said("Done.")))
-        assert last.answer.status == "completed"
-    assert kernel.ran == ["a = 1", "b = 1"]
+    statuses = []
+    for code, call_id in (("a = 1", "call_1"), ("b = 1", "call_1"), ("c = 1", "call_2")):
+        call = called("run_python", {"code": code}, call_id)
+        _, last, _ = await play(
+            make_turn(thread=thread, kernel=kernel), reply(call), reply(said("Done.", f"msg_{code}"))
+        )
+        statuses.append((last.answer.status, type(last.failure)))
+    assert statuses == [("completed", type(None)), ("failed", MalformedResponse), ("completed", type(None))]
+    assert kernel.ran == ["a = 1", "c = 1"]
 
 
 async def test_each_call_of_a_turn_has_a_number_of_its_own_whatever_ids_the_server_gives() -> None:

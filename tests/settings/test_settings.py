@@ -253,7 +253,7 @@ def test_the_policy_of_a_run_without_a_person_comes_from_the_environment(tmp_pat
     assert load_settings(environ).approval is ApprovalPolicy.ALL
     with pytest.raises(ConfigError, match="CODEX_NB_APPROVAL 'yes'") as caught:
         load_settings(environ | {"CODEX_NB_APPROVAL": "yes"})
-    assert "ask, auto, all, never" in caught.value.hint
+    assert "ask, auto, all, read-only" in caught.value.hint
 
 
 def test_codexs_own_certificate_variable_comes_first(tmp_path: Path) -> None:
@@ -277,7 +277,8 @@ def test_options_are_nearest_and_none_of_them_counts_as_unsaid(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("overrides", "key", "names"),
     [
-        ({"approval": "sometimes"}, "approval", "ask, auto, all, never"),
+        ({"approval": "never"}, "approval", "read-only"),
+        ({"approval": "sometimes"}, "approval", "ask, auto, all, read-only"),
         ({"verbosity": "loud"}, "verbosity", "low, medium, high"),
         ({"modle": "x"}, "modle", "model"),
     ],

@@ -67,45 +67,54 @@ async def test_with_nobody_to_ask_the_answer_is_no() -> None:
     assert (decision.approved, decision.by) == (False, "nobody")
 
 
-@pytest.mark.parametrize(
-    ("policy", "shows", "looks", "changes", "runs"),
-    [
-        (ApprovalPolicy.ASK, "runs", "asked", "asked", "asked"),
-        (ApprovalPolicy.AUTO, "runs", "runs", "asked", "asked"),
-        (ApprovalPolicy.ALL, "runs", "runs", "runs", "runs"),
-        (ApprovalPolicy.NEVER, "runs", "runs", "refused", "refused"),
-    ],
-)
-def test_the_policy_decides_by_the_tools_effect(
-    policy: ApprovalPolicy, shows: str, looks: str, changes: str, runs: str
-) -> None:
-    rules = ApprovalRules(policy)
+TABLE = {
+    ApprovalPolicy.ASK: ("runs", "runs", "asked", "asked", "asked", "asked"),
+    ApprovalPolicy.AUTO: ("runs", "runs", "runs", "asked once", "asked", "asked"),
+    ApprovalPolicy.ALL: ("runs", "runs", "runs", "runs", "runs", "runs"),
+    ApprovalPolicy.READ_ONLY: ("runs", "runs", "asked", "not offered", "not offered", "not offered"),
+}
+
+
+@pytest.mark.parametrize("policy", ApprovalPolicy)
+def test_the_policy_decides_by_the_tools_effect(policy: ApprovalPolicy) -> None:
+    rules, call = ApprovalRules(policy), ("a tool", "1")
 
     def outcome(effect: Effect) -> str:
-        decision = rules.decide(effect, "run_python", ("run_python", "1"))
-        if decision is None:
-            return "asked"
-        return "runs" if decision.approved else "refused"
+        if not rules.offers(effect):
+            return "not offered"
+        decision = rules.decide(effect, call)
+        if decision is not None:
+            return "runs" if decision == Decision(DecisionKind.APPROVE, by="policy") else "refused"
+        rules.memory.remember(effect, call, Decision(DecisionKind.APPROVE))
+        return "asked" if rules.decide(effect, call) is None else "asked once"
 
-    assert [outcome(effect) for effect in Effect] == [shows, looks, changes, runs]
-    offered = {effect for effect in Effect if rules.offers(effect)}
-    assert offered == ({Effect.NONE, Effect.READ} if policy is ApprovalPolicy.NEVER else set(Effect))
+    assert tuple(outcome(effect) for effect in Effect) == TABLE[policy]
+
+
+def test_what_is_asked_once_is_remembered_of_the_user_alone_and_under_its_policy_alone() -> None:
+    memory = ApprovalMemory()
+    auto, ask = ApprovalRules(ApprovalPolicy.AUTO, memory), ApprovalRules(ApprovalPolicy.ASK, memory)
+    call, effect = ("a tool", "1"), Effect.DECLARED_READ
+    memory.remember(effect, call, Decision(DecisionKind.APPROVE, by="policy"))
+    assert auto.decide(effect, call) is None
+    memory.remember(effect, call, Decision(DecisionKind.APPROVE))
+    assert auto.decide(effect, ("a tool", "2")) == Decision(DecisionKind.APPROVE, by="policy")
+    assert [ask.decide(effect, call), auto.decide(effect, ("another tool", "1"))] == [None, None]
 
 
 def test_a_decision_for_the_session_covers_the_tool_or_exactly_the_call() -> None:
     memory = ApprovalMemory()
     rules = ApprovalRules(ApprovalPolicy.ASK, memory)
-    memory.remember(("run_python", "a"), Decision(DecisionKind.APPROVE))
+    memory.remember(Effect.EXECUTE, ("run_python", "a"), Decision(DecisionKind.APPROVE))
     assert not memory.allows(("run_python", "a"))
-    memory.remember(("run_python", "b"), Decision(DecisionKind.APPROVE_CODE))
+    memory.remember(Effect.EXECUTE, ("run_python", "b"), Decision(DecisionKind.APPROVE_CODE))
     assert [memory.allows(("run_python", code)) for code in "abc"] == [False, True, False]
-    assert not memory.allows(("inspect", "b"))
-    memory.remember(("inspect", "a"), Decision(DecisionKind.APPROVE_TOOL))
-    assert memory.allows(("inspect", "anything"))
-    call = ("run_python", "b")
-    assert rules.decide(Effect.EXECUTE, "run_python", call) == Decision(DecisionKind.APPROVE, by="policy")
-    never = ApprovalRules(ApprovalPolicy.NEVER, memory)
-    assert never.decide(Effect.EXECUTE, "run_python", call) is not None
+    assert not memory.allows(("read_file", "b"))
+    memory.remember(Effect.READ, ("read_file", "a"), Decision(DecisionKind.APPROVE_TOOL))
+    assert memory.allows(("read_file", "anything"))
+    allowed = rules.decide(Effect.EXECUTE, ("run_python", "b"))
+    assert allowed == Decision(DecisionKind.APPROVE, by="policy")
+    assert not ApprovalRules(ApprovalPolicy.READ_ONLY, memory).offers(Effect.EXECUTE)
 
 
 def test_memory_knows_a_tool_by_itself_and_a_call_by_its_canonical_arguments() -> None:

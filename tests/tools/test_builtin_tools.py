@@ -167,7 +167,7 @@ async def test_a_tool_is_offered_only_where_it_can_work() -> None:
     whole = Ports(SameThread(), ProcessKernel(), PaperDocument().insert, Path())
     assert {tool.name: tool.effect for tool in builtin_tools() if tool.is_available(whole)} == {
         "run_python": Effect.EXECUTE,
-        "inspect": Effect.READ,
+        "inspect": Effect.INSPECT,
         "read_file": Effect.READ,
         "list_files": Effect.READ,
         "insert_cells": Effect.EDIT,

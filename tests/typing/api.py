@@ -55,7 +55,7 @@ def ask_for_values() -> list[Answer]:
 
 async def ask_in_async_code() -> str:
     """Await an answer, and watch another one come."""
-    answer = await codex_nb.aask("Name a river.", thread="rivers", context=False, approval="never")
+    answer = await codex_nb.aask("Name a river.", thread="rivers", context=False, approval="read-only")
     assert_type(answer, Answer)
     async for event in codex_nb.astream("And another one."):
         if isinstance(event, TurnFinished):
