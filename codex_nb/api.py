@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import functools
+import os
 import sys
 from contextlib import aclosing
 from dataclasses import replace
@@ -16,6 +17,7 @@ from codex_nb.host.background import run_async
 from codex_nb.host.cell import run_turn_in_cell
 from codex_nb.host.engine import engine
 from codex_nb.host.mailbox import Mailbox
+from codex_nb.host.shell import in_forked_child
 from codex_nb.host.shell_channel import open_pump
 from codex_nb.http import Throttle
 from codex_nb.labels import NO_REASON
@@ -45,8 +47,11 @@ if TYPE_CHECKING:
 
 
 @functools.cache
-def _bare_sessions() -> dict[int, ShellSession]:
-    """Return the sessions of shells without the extension, and of no shell; they are closed when Python ends."""
+def _bare_sessions() -> dict[tuple[int, int], ShellSession]:
+    """Return the sessions of shells without the extension, and of no shell; they are closed when Python ends.
+
+    The keys are the process and the shell: a forked child must not use the connections of its parent.
+    """
     atexit.register(close)
     return {}
 
@@ -54,7 +59,7 @@ def _bare_sessions() -> dict[int, ShellSession]:
 def _bare_session(shell: Any) -> ShellSession:
     # setdefault is one step: threads that come at once get the same session, which opens nothing before it is used
     made = ShellSession(shell, SessionConfig(), engine(), open_profile, None, Environment())
-    return _bare_sessions().setdefault(id(shell), made)
+    return _bare_sessions().setdefault((os.getpid(), id(shell)), made)
 
 
 def close() -> None:
@@ -66,7 +71,8 @@ def close() -> None:
 
 def _shell() -> Any:
     module = sys.modules.get("IPython")
-    return module.get_ipython() if module is not None else None
+    shell = module.get_ipython() if module is not None else None
+    return None if in_forked_child(shell) else shell
 
 
 def current_session() -> ShellSession:
@@ -75,7 +81,7 @@ def current_session() -> ShellSession:
 
     shell = _shell()
     found = loaded_session(shell) if shell is not None else None
-    return found or _bare_session(shell)
+    return _bare_session(shell) if found is None or found.engine.is_inherited else found
 
 
 def _request(

@@ -37,8 +37,9 @@ class _Running:
 class Engine:
     """Runs coroutines on a thread of its own.
 
-    The loop starts with the first :meth:`submit`, again in a forked child (which does not inherit the thread), and ends
-    with :meth:`close`; a later :meth:`submit` starts it again. Coroutines run with the caller's context variables.
+    The loop starts with the first :meth:`submit` and ends with :meth:`close`; a later :meth:`submit` starts it again.
+    Coroutines run with the caller's context variables. An engine belongs to the process that made it: a forked child
+    has its memory, but not its thread.
     """
 
     def __init__(self, name: str = "codex_nb engine") -> None:
@@ -46,13 +47,16 @@ class Engine:
         self._lock = threading.Lock()
         self._running: _Running | None = None
         self._pid = os.getpid()
-        self._abandoned: list[_Running] = []
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         """Start ``coroutine`` on the engine and return its future at once.
 
         Cancelling the future cancels the coroutine; the future counts as cancelled before the coroutine has ended.
+        Raises RuntimeError in a forked child.
         """
+        if self.is_inherited:
+            coroutine.close()
+            raise RuntimeError("This engine belongs to the parent process; a forked child opens its own.")
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop())
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -80,9 +84,14 @@ class Engine:
         running = self._running
         return running is not None and running.thread is threading.current_thread()
 
+    @property
+    def is_inherited(self) -> bool:
+        """Whether this process is a forked child of the one that the engine runs in."""
+        return self._pid != os.getpid()
+
     def close(self) -> None:
         """Cancel all tasks, wait up to two seconds for them to clean up, and end the thread."""
-        if self._pid != os.getpid():
+        if self.is_inherited:
             return
         with self._lock:
             running, self._running = self._running, None
@@ -96,21 +105,10 @@ class Engine:
             _log.warning("The engine's thread did not end in time.")
 
     def _loop(self) -> asyncio.AbstractEventLoop:
-        if self._pid != os.getpid():
-            self._reset_after_fork()
         with self._lock:
             if self._running is None:
                 self._running = _start(self._name)
             return self._running.loop
-
-    def _reset_after_fork(self) -> None:
-        # the lock may have been held by a thread of the parent; the loop shares its selector with the parent, so it is
-        # kept alive instead of being closed by the garbage collector
-        self._lock = threading.Lock()
-        if self._running is not None:
-            self._abandoned.append(self._running)
-        self._running = None
-        self._pid = os.getpid()
 
 
 def _start(name: str) -> _Running:
@@ -144,9 +142,13 @@ async def _cancel_all_tasks() -> None:
     await asyncio.get_running_loop().shutdown_asyncgens()
 
 
-@functools.cache
 def engine() -> Engine:
-    """Return the process's engine; it is closed when the interpreter exits."""
+    """Return the process's engine; it is closed when the interpreter exits. A forked child has one of its own."""
+    return _engine_of(os.getpid())
+
+
+@functools.cache  # keeps the engine of a parent process: its loop shares its selector with the parent's
+def _engine_of(_pid: int) -> Engine:
     shared = Engine()
     atexit.register(shared.close)
     return shared

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import os
 import socket
+import sys
 import threading
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
     from typing import Self
 
     from codex_nb.host.engine import Engine
@@ -20,6 +22,17 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+
+
+@contextlib.contextmanager
+def ending_forked_children() -> Iterator[None]:
+    """End a child that the code inside the block forks where the code ends: what follows belongs to the parent."""
+    process = os.getpid()
+    try:
+        yield
+    finally:
+        if os.getpid() != process:
+            os._exit(0 if sys.exc_info()[0] is None else 1)
 
 
 @dataclass(frozen=True)
@@ -37,7 +50,8 @@ class MainThreadCall:
         if not self.future.set_running_or_notify_cancel():
             return
         try:
-            result = self.function()
+            with ending_forked_children():
+                result = self.function()
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - SystemExit travels back as well

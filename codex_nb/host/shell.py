@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from codex_nb.host.capture import capturing, error_line, replaced
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator
 
 T = TypeVar("T")
+
+
+def in_forked_child(shell: Any) -> bool:
+    """Whether this process is a forked child of the kernel that ``shell`` runs in, and thus has no front end."""
+    session = getattr(getattr(shell, "kernel", None), "session", None)
+    return getattr(session, "pid", os.getpid()) != os.getpid()
 
 
 class InteractiveKernel:

@@ -17,6 +17,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from codex_nb.host.mailbox import ending_forked_children
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
     from typing import Self
@@ -347,9 +349,10 @@ class KernelPump(Pump):
         channel = self._channel
         pending: Awaitable[Any] | None = None
         try:
-            pending = _run_to_first_await(
-                self._kernel.shell_handlers[kind](channel.reply_stream, identities, request)
-            )
+            with ending_forked_children():
+                pending = _run_to_first_await(
+                    self._kernel.shell_handlers[kind](channel.reply_stream, identities, request)
+                )
         except Exception:
             self._kernel.log.exception("Exception in message handler:")
         finally:

@@ -47,7 +47,11 @@ class CodexMagics(Magics, SessionConfig):
     @line_cell_magic
     def codex(self, line: str, cell: str | None = None) -> Any:
         """Ask Codex about this notebook, or manage it; ``%codex?`` shows the reference in this place."""
+        from codex_nb.host.shell import in_forked_child
+
         try:
+            if self.session.engine.is_inherited or in_forked_child(self.shell):
+                raise UsageError("%codex does not run in a forked process. Call codex_nb.ask there.")
             return dispatch(self.session, line, cell)
         except CodexError as error:
             raise UsageError(visible_text(error.line)) from None

@@ -103,7 +103,8 @@ class ShellSession:
         if self.shell is None:
             return {}
         hidden = self.shell.user_ns_hidden
-        return {name: value for name, value in self.shell.user_ns.items() if name not in hidden}
+        # a copy in one step: other threads may add names meanwhile
+        return {name: value for name, value in dict(self.shell.user_ns).items() if name not in hidden}
 
     def new_thread(self) -> str:
         """Switch to a thread that is still empty; return its name."""
@@ -157,7 +158,9 @@ class ShellSession:
             self.shell.user_ns["_codex"] = answer
 
     def close(self) -> None:
-        """Stop background turns and close all profiles."""
+        """Stop background turns and close all profiles, unless they are those of the parent of a forked child."""
+        if self.engine.is_inherited:
+            return
         for mailbox, _ in self.background:
             mailbox.request_stop()
         profiles, self._profiles = list(self._profiles.values()), {}

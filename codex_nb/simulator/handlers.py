@@ -128,7 +128,14 @@ class Handler(RequestHandler):
         headers = {name.lower(): value for name, value in request.headers.get_all()}
         query = {name: values[-1].decode() for name, values in request.query_arguments.items()}
         method = WEBSOCKET if headers.get("upgrade", "").lower() == "websocket" else str(request.method)
-        self.recorded = RecordedRequest(method, request.path, query, headers, raw_body=request.body)
+        self.recorded = RecordedRequest(
+            method,
+            request.path,
+            query,
+            headers,
+            raw_body=request.body,
+            connection=request.connection.context.address[1],  # type: ignore[union-attr]  # an HTTP1Connection
+        )
         error = self._decode_body(headers)
         self.state.log.add(self.recorded)
         if error is not None:

@@ -29,7 +29,7 @@ class RecordedRequest:
     ``headers`` have lower-case names; ``raw_body`` is what was on the wire, ``body`` its decoded value (JSON, a form as
     a dict, or text). ``status`` is None until the response has one. ``outcome`` is "open" until the response has ended:
     "cut" when the simulator closed the connection, "client_closed" when the client did. ``answered_by`` is "scenario",
-    "answerer", "validation", or empty for the other endpoints.
+    "answerer", "validation", or empty for the other endpoints. ``connection`` is the client's port.
     """
 
     method: str
@@ -41,6 +41,7 @@ class RecordedRequest:
     status: int | None = None
     outcome: Outcome = "open"
     answered_by: str = ""
+    connection: int = 0
 
 
 class RequestLog(Sequence[RecordedRequest]):

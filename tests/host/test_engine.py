@@ -117,19 +117,21 @@ def test_waiting_on_the_engines_own_thread_is_refused(engine: Engine) -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="only POSIX forks")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_a_forked_child_gets_a_loop_of_its_own(engine: Engine) -> None:
-    assert engine.run(thread_name()) == "test engine"
+    assert shared_engine().run(thread_name()) == "codex_nb engine"
     child = os.fork()
     if child == 0:
         outcome = 1
         try:
-            outcome = int(engine.run(thread_name()) != "test engine")
+            outcome = int(shared_engine().run(thread_name()) != "codex_nb engine")
+            with pytest.raises(RuntimeError, match="belongs to the parent process"):
+                engine.run(thread_name())
             engine.close()
         except BaseException:  # noqa: BLE001 - a child of pytest must not go on as pytest
             traceback.print_exc()
         finally:
             os._exit(outcome)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert engine.run(thread_name()) == "test engine"
+    assert shared_engine().run(thread_name()) == "codex_nb engine"
 
 
 def test_a_process_has_one_engine() -> None:

@@ -1,0 +1,96 @@
+"""Processes forked by a cell ask for themselves; the kernel and its front end notice nothing of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from codex_nb.simulator import Call, End, Reply, Say, Simulator
+from tests.kernel.front_ends import Page
+from tests.kernel.kernel_client import RunningKernel, running
+from tests.kernel.provision import ROOT, VERSIONS, KernelVersion
+from tests.kernel.test_every_place import nobody
+from tests.patience import PATIENCE_S
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="only POSIX forks")
+
+IN_CHILD = f"""
+import codex_nb, os, select, signal, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+
+def in_child(function):
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        said = "nothing"
+        try:
+            said = str(function())
+        except BaseException as error:
+            said = str(error)
+        finally:
+            os.write(writer, said.encode())
+            os._exit(0)
+    os.close(writer)
+    if not select.select([reader], [], [], {PATIENCE_S})[0]:
+        os.kill(child, signal.SIGKILL)
+    said = os.read(reader, 10_000).decode() or "hangs"
+    os.waitpid(child, 0)
+    return said
+
+def ask():
+    return codex_nb.ask("What?", context=True).status
+"""
+POOL = """
+import multiprocessing
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    print([answer.status for answer in pool.map(codex_nb.ask, ["one", "two"])])
+"""
+FORKS = "import os\nchild = os.fork()\nprint('child' if not child else os.waitpid(child, 0)[1])"
+
+
+@pytest.fixture
+def sim() -> Iterator[Simulator]:
+    """Run a simulator with its usual behaviour."""
+    with Simulator() as simulator:
+        yield simulator
+
+
+@pytest.fixture(params=(VERSIONS[0], VERSIONS[-1]), ids=lambda version: version.name)
+def kernel(request: pytest.FixtureRequest, sim: Simulator, tmp_path: Path) -> Iterator[RunningKernel]:
+    """Start a kernel that has asked before."""
+    version: KernelVersion = request.param
+    home = tmp_path / "codex-home"
+    home.mkdir(mode=0o700)
+    sim.write_home(home)
+    environ = {**os.environ, **sim.environ(), "CODEX_HOME": str(home), "PYTHONPATH": str(ROOT)}
+    with running(version, environ | {"IPYTHONDIR": str(tmp_path / "ipython")}) as kernel:
+        assert kernel.run("%load_ext codex_nb")["status"] == "ok"
+        assert kernel.run(IN_CHILD + "\nassert ask() == 'completed'")["status"] == "ok"
+        yield kernel
+
+
+def test_children_ask_and_the_kernel_goes_on(kernel: RunningKernel, sim: Simulator) -> None:
+    own = sim.requests[-1].connection
+    assert kernel.value("(in_child(ask), ask())") == ("completed", "completed")
+    pool = kernel.start(POOL)
+    assert kernel.finish(pool)["status"] == "ok"
+    assert "['completed', 'completed']" in kernel.text(pool)
+    magic = "get_ipython().run_cell_magic('codex', '', 'What?')"
+    refused = kernel.value(f"in_child(lambda: {magic})")
+    assert refused == "%codex does not run in a forked process. Call codex_nb.ask there."
+    asked = [request.connection for request in sim.requests.to("/responses")]
+    assert [connection == own for connection in asked] == [True, False, True, False, False]
+    assert Page().run(kernel, "%%codex\nWhat?", nobody).status == "ok"
+
+
+def test_a_child_of_the_models_code_ends_where_the_code_ends(kernel: RunningKernel, sim: Simulator) -> None:
+    sim.add_replies(
+        Reply(stream=(Call("run_python", {"code": FORKS}), End())), Reply(stream=(Say("It has run."), End()))
+    )
+    ran = Page().run(kernel, "%%codex --approval all\nFork.", nobody)
+    assert (ran.status, kernel.value("_codex.text")) == ("ok", "It has run.")
+    assert "0\n" in ran.text
+    assert len(sim.requests.to("/responses")) == 3
