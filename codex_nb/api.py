@@ -32,7 +32,7 @@ from codex_nb.session.notebook_context import TurnRequest
 from codex_nb.tools.approval import DenyAll, PendingApprovals
 from codex_nb.tools.base import Ports, Tool, ToolSet
 from codex_nb.ui.actions import ask_by_typing
-from codex_nb.ui.progress import ProgressBar
+from codex_nb.ui.widgets import ProgressBar
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence

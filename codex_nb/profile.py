@@ -56,7 +56,7 @@ class BackendRouter:
         self._settings = settings
         self._http = http
         self._credentials = credentials
-        self._routing = WorkspaceRouting(http, settings, credentials)
+        self._routing = WorkspaceRouting(http, settings, credentials.auth)
         self._backends: dict[bool, _Backend] = {}
 
     def stream(self, request: ResponsesRequest) -> AsyncGenerator[ResponseEvent, None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codex_nb.auth.bearer import WorkspaceRouting
 from codex_nb.auth.credentials import Account, AuthMode, Credentials
 from codex_nb.auth.diagnostics import Finding, LoginStatus, describe, examine, login_status
 from codex_nb.auth.keyring_store import open_store
@@ -21,7 +22,6 @@ from codex_nb.auth.login import (
 )
 from codex_nb.auth.manager import CredentialManager, open_credentials
 from codex_nb.auth.sources import ExternalTokens, TokenRequest
-from codex_nb.auth.workspace_routing import WorkspaceRouting
 
 __all__ = [
     "AccessTokenLogin",

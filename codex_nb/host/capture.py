@@ -10,7 +10,7 @@ import traceback
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
-from codex_nb.host.frontend import displays_are_captured
+from IPython.core.displaypub import CapturingDisplayPublisher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -402,3 +402,29 @@ class OutputDetectingExecutor:
         with contextlib.ExitStack() as after_capture, capturing(self._shell) as collector:
             after_capture.callback(lambda: self._on_outputs() if collector.outputs() else None)
             return function()
+
+
+def displays_are_captured(shell: Any) -> bool:
+    """Whether IPython collects displayed outputs, as under ``%%capture``."""
+    return isinstance(getattr(shell, "display_pub", None), CapturingDisplayPublisher)
+
+
+def outputs_are_captured(shell: Any) -> bool:
+    """Whether the cell's printed or displayed outputs are redirected and do not reach the user."""
+    kernel, ipykernel = getattr(shell, "kernel", None), sys.modules.get("ipykernel.kernelbase")
+    if kernel is None:
+        return not is_terminal(sys.stdout)
+    if ipykernel is not None and isinstance(kernel, ipykernel.Kernel):
+        from ipykernel.iostream import OutStream
+
+        if not isinstance(sys.stdout, OutStream):
+            return True
+    return not isinstance(shell.display_pub, shell.display_pub_class)
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a stream is a terminal; False when it is closed."""
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:
+        return False

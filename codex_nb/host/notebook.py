@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from codex_nb.host.frontend import current_request, front_end
+from codex_nb.host.shell import current_request, front_end
 from codex_nb.tools.nbmodel import Cell, NotebookSnapshot, Run
 
 if TYPE_CHECKING:

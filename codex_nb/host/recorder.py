@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.host.capture import OutputCollector, add_listener, error_line, remove_listener
-from codex_nb.host.frontend import current_request
+from codex_nb.host.shell import current_request
 from codex_nb.tools.nbmodel import Cell, Run, format_error, is_skipped
 
 if TYPE_CHECKING:

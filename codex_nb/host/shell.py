@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from codex_nb.host.capture import capturing, error_line, replaced
+from codex_nb.host.capture import capturing, displays_are_captured, error_line, is_terminal, replaced
 from codex_nb.host.shell_channel import release_deferred_messages
 from codex_nb.tools.nbmodel import RunResult
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator
+
 
 T = TypeVar("T")
 
@@ -153,3 +156,49 @@ def _runner(shell: Any, loop: asyncio.AbstractEventLoop) -> Callable[[Coroutine[
 
 def _no_traceback(*_: object) -> None:
     """Show no traceback."""
+
+
+@dataclass(frozen=True)
+class FrontEnd:
+    """What the front end that sent the running cell supports.
+
+    ``cell_id`` is set by notebooks (JupyterLab, Notebook 7, VS Code); nbclient, papermill and consoles send none.
+    ``allows_input`` is whether ``input()`` reaches the user, ``is_captured`` whether IPython collects displayed
+    outputs (``%%capture``) instead of showing them.
+    """
+
+    has_kernel: bool
+    cell_id: str | None
+    allows_input: bool
+    is_captured: bool = False
+
+    @property
+    def may_have_html(self) -> bool:
+        """Whether the outputs go to a notebook."""
+        return self.has_kernel and self.cell_id is not None
+
+    @property
+    def may_have_widgets(self) -> bool:
+        """Whether a widget's front end can be expected to report ready."""
+        return self.may_have_html and not self.is_captured
+
+
+def front_end(shell: Any) -> FrontEnd:
+    """Return the front end of the running cell."""
+    kernel = getattr(shell, "kernel", None)
+    is_captured = displays_are_captured(shell)
+    if kernel is None:
+        return FrontEnd(False, None, is_terminal(sys.stdin), is_captured)
+    request = current_request(kernel)
+    cell_id = (request.get("metadata") or {}).get("cellId")
+    allows_input = bool((request.get("content") or {}).get("allow_stdin", False))
+    return FrontEnd(True, cell_id, allows_input, is_captured)
+
+
+def current_request(kernel: Any) -> dict[str, Any]:
+    """Return the execute request of the running cell, empty when the kernel has none."""
+    try:
+        request: dict[str, Any] = kernel.get_parent("shell") or {}
+    except (AttributeError, LookupError, TypeError):
+        return {}
+    return request

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from codex_nb.config.settings import profile_names
 from codex_nb.errors import AuthError, CodexError, CredentialsUnreadable, LoginFailed, SignInRequired
-from codex_nb.host.frontend import front_end
+from codex_nb.host.shell import front_end
 from codex_nb.labels import LOGIN_METHODS
 from codex_nb.rendering.visible import visible_text
 from codex_nb.session.turn import needs_sign_in

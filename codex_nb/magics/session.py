@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from codex_nb.errors import CodexError
-from codex_nb.host.frontend import front_end
 from codex_nb.host.mailbox import Mailbox
 from codex_nb.host.notebook import notebook_path, read_notebook, runs_of
-from codex_nb.host.shell import InteractiveKernel
+from codex_nb.host.shell import InteractiveKernel, front_end
 from codex_nb.host.shell_channel import open_pump, serve_until
 from codex_nb.session.context import mentions_in, variables_in
 from codex_nb.session.thread import next_name, notebook_thread

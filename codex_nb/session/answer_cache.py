@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from codex_nb.files import replace_file
 from codex_nb.responses.events import Usage
-from codex_nb.session.compaction import account_digest
 from codex_nb.session.events import Answer, Notice, ReasoningDone, TextDone, ToolCall, TurnFinished
 from codex_nb.session.outbound import assistant_message, message_text, reasoning_text, user_message
+from codex_nb.session.thread import account_digest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable

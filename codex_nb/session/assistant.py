@@ -22,7 +22,6 @@ from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.errors import AccountChanged, CodexError, ContextWindowExceeded, LoginFailed
 from codex_nb.responses.request import ResponsesRequest, choose_backend
 from codex_nb.session.answer_cache import AnswerCache, CachedAnswer, cache_key, cached_events
-from codex_nb.session.compaction import Compactor, account_digest, needs_compaction, switch_account
 from codex_nb.session.events import Answer, Notice, StepStarted, TurnFinished, TurnStarted
 from codex_nb.session.notebook_context import describe_redactions
 from codex_nb.session.outbound import (
@@ -35,7 +34,7 @@ from codex_nb.session.outbound import (
 )
 from codex_nb.session.prompt import BASE, build_input, project_instructions, request_redactor
 from codex_nb.session.structured_output import value_format
-from codex_nb.session.thread import Thread
+from codex_nb.session.thread import Compactor, Thread, account_digest, needs_compaction, switch_account
 from codex_nb.session.turn import STOPPED, SchemaMismatch, SignIn, ToolContext, Turn, needs_sign_in, no_login
 from codex_nb.tools.approval import ApprovalMemory, ApprovalRules
 
@@ -234,7 +233,7 @@ class Assistant:
         self._settings = settings
         self._environ = environ
         self._answers = answers or AnswerCache(None)
-        self._compactor = Compactor(client)
+        self._compactor = Compactor(client.stream)
         self._instructions = instructions
         self._warned: set[str] = set()
         self._secrets: dict[str, str] = {}

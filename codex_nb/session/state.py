@@ -24,7 +24,7 @@ from codex_nb.session.events import (
     TurnFinished,
     TurnStarted,
 )
-from codex_nb.tools.plan import SHOWN, UPDATE_PLAN, Plan, plan_in
+from codex_nb.tools.builtin import PLAN_UPDATED, UPDATE_PLAN, Plan, plan_in
 
 if TYPE_CHECKING:
     from codex_nb.tools.approval import ApprovalRequest, Decision
@@ -272,7 +272,7 @@ def _with_plan(state: TurnState, call_number: int) -> TurnState:
 
 def _plan_of(call: ToolPart) -> Plan | None:
     # A tool of the user's own may have the same name; its calls are shown as calls.
-    if call.name != UPDATE_PLAN or not call.ok or call.output != SHOWN or call.request is not None:
+    if call.name != UPDATE_PLAN or not call.ok or call.output != PLAN_UPDATED or call.request is not None:
         return None
     return plan_in(call.arguments)
 

@@ -22,8 +22,8 @@ from codex_nb.session.events import (
 from codex_nb.session.state import TextPart, ToolPart, TurnState, find_part, reduce
 from codex_nb.ui.actions import Decide, ask_by_typing, plain_code
 from codex_nb.ui.layout import shows_outputs
+from codex_nb.ui.live_output import call_title, ending, footer, retry_line
 from codex_nb.ui.part_views import changed_plan_lines, phase_of, shown_code, tool_title
-from codex_nb.ui.turn_output import call_title, ending, footer, retry_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable

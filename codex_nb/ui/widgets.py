@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import sys
+import time
+from contextlib import suppress
 from enum import Enum
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import anywidget
 from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.getipython import get_ipython
 from IPython.display import DisplayHandle
 
+from codex_nb.rendering.visible import NO_TEXT, visible_text
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
     from codex_nb.rendering.answer_output import MimeBundle
     from codex_nb.rendering.visible import VisibleText
+    from codex_nb.session.batch import Progress
+
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 STATIC = Path(__file__).parent / "static"
@@ -165,3 +171,72 @@ def _output_widgets() -> Iterator[Any]:
 def _model_id_of(output: Any) -> str | None:
     view = (output.get("data") or {}).get(WIDGET_VIEW) or {}
     return view.get("model_id")
+
+
+WIDTH = 24  # characters of the bar
+PAUSE_S = 0.2
+
+
+class ProgressBar:
+    """Shows progress; ``in_notebook`` chooses an output of the cell, otherwise a line on a terminal's stream.
+
+    In an Output widget, whose outputs cannot be updated, only the last state is shown.
+    """
+
+    def __init__(
+        self, *, in_notebook: bool, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._stream = stream or sys.stderr
+        self._area = OutputArea() if in_notebook else None
+        self._shows_end_only = in_notebook and in_output_widget()
+        self._handle: OutputHandle | None = None
+        self._clock = clock
+        self._next = 0.0
+        self._last = NO_TEXT
+        self._is_shown = False
+
+    def update(self, progress: Progress) -> None:
+        """Show the newest state, at most five times a second; the last one always."""
+        if self._clock() < self._next and progress.done < progress.total:
+            return
+        self._next = self._clock() + PAUSE_S
+        self._last = progress_line(progress)
+        with suppress(Exception):  # a line about answers must not lose them
+            if self._area is None:
+                self._write(self._last)
+            elif not self._shows_end_only:
+                self._show(self._area, self._last)
+
+    def close(self) -> None:
+        """Leave the last state, and end the terminal's line."""
+        with suppress(Exception):  # as above
+            if self._area is not None:
+                if self._shows_end_only and self._last:
+                    self._show(self._area, self._last)
+            elif self._is_shown:
+                self._stream.write("\n")
+                self._stream.flush()
+
+    def _write(self, line: VisibleText) -> None:
+        if self._stream.isatty():
+            self._stream.write(f"\r\x1b[K{line}")
+            self._stream.flush()
+            self._is_shown = True
+
+    def _show(self, area: OutputArea, line: VisibleText) -> None:
+        bundle: MimeBundle = {"text/plain": line}
+        if self._handle is None:
+            self._handle = area.show(bundle)
+        else:
+            self._handle.update(bundle)
+
+
+def progress_line(progress: Progress) -> VisibleText:
+    """Return the state as one line."""
+    full = WIDTH * progress.done // progress.total if progress.total else WIDTH
+    parts = [f"{'█' * full}{'░' * (WIDTH - full)} {progress.done} of {progress.total}"]
+    if progress.failed:
+        parts.append(f"{progress.failed} failed")
+    if progress.waiting_s >= 1:
+        parts.append(f"waiting {progress.waiting_s:.0f} s for a rate limit")
+    return visible_text(", ".join(parts))

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from codex_nb.auth.auth_json import AuthFile
-from codex_nb.auth.workspace_routing import WorkspaceRouting, accounts_url
+from codex_nb.auth.bearer import WorkspaceRouting, accounts_url
 from codex_nb.config.settings import Provider
 from codex_nb.errors import ApiError
 from codex_nb.http import Route
@@ -38,7 +38,9 @@ def accounts(
 
 
 def routing(desk: LoginFixture) -> WorkspaceRouting:
-    return WorkspaceRouting(desk.http, desk.manager.settings, desk.manager, sleep=desk.service.clock.sleep)
+    return WorkspaceRouting(
+        desk.http, desk.manager.settings, desk.manager.auth, sleep=desk.service.clock.sleep
+    )
 
 
 ROUTES = [

@@ -89,7 +89,7 @@ ENDS = (
             "answer": "mean is 3.5",
             "code": "sum(faces) / 6",
             "reasoning": "Weighing the faces",
-            "notice": "nothing was sent",
+            "notice": "no request was made",
             **PAYER,
         },
     ),

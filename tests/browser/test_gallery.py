@@ -322,7 +322,7 @@ def test_another_login_method_is_chosen_and_the_sign_in_is_cancelled(gallery: Ga
     gallery.button("sign-in-starting", "Sign in with this browser").click()
     sign_in.get_by_role("link", name="Open the sign-in page").wait_for()
     gallery.button("sign-in-starting", "Cancel").click()
-    expect(sign_in).to_contain_text("The sign-in was cancelled")
+    expect(sign_in).to_contain_text("Sign-in cancelled")
     assert sign_in.get_by_role("button").count() == 0
 
 

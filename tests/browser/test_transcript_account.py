@@ -23,8 +23,7 @@ def show():
     view = AccountView(REPORT, on_action=said.append)
     view.show()
     with open_pump(get_ipython(), Mailbox()) as pump:
-        for _ in range(100):
-            if not view.ready: pump.once(0.05)
+        while not view.ready: pump.once(0.05)
     view.finish()
     return view
 """

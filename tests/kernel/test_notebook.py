@@ -94,7 +94,7 @@ def test_a_deleted_cell_is_forgotten(recording: RunningKernel) -> None:
 
 
 def test_what_asks_is_known_by_its_request(kernel: RunningKernel) -> None:
-    kernel.run("from codex_nb.host.frontend import front_end")
+    kernel.run("from codex_nb.host.shell import front_end")
     kernel.run("end = front_end(shell)", cell_id="asking", allow_stdin=True)
     assert kernel.value("(end.has_kernel, end.cell_id, end.allows_input)") == (True, "asking", True)
     kernel.run("end = front_end(shell)")

@@ -35,8 +35,8 @@ from codex_nb.tools.approval import (
     PendingApprovals,
 )
 from codex_nb.tools.base import Ports, Tool, ToolResult, ToolSet
+from codex_nb.tools.builtin import run_python
 from codex_nb.tools.nbmodel import InsertResult, NewCell, RunResult
-from codex_nb.tools.run_python import run_python
 
 USAGE = {
     "input_tokens": 10,

@@ -24,7 +24,7 @@ from codex_nb.session.notebook_context import ContextSection, NotebookContext, T
 from codex_nb.session.thread import ThreadStore
 from codex_nb.tools.approval import DenyAll
 from codex_nb.tools.base import Ports, ToolSet
-from codex_nb.tools.run_python import run_python
+from codex_nb.tools.builtin import run_python
 from tests.leaks import assert_no_leak
 from tests.session.scripted import (
     ProcessKernel,

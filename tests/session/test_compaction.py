@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from codex_nb.errors import BadRequest, ContextWindowExceeded
-from codex_nb.session.compaction import newer_half, size_of
 from codex_nb.session.events import Notice, TextDone, TurnEvent, TurnFinished, TurnStarted
 from codex_nb.session.outbound import Item, call_output, user_message
+from codex_nb.session.thread import newer_half, size_of
 from tests.session.scripted import called, finished, reply, said
 from tests.session.test_assistant import MODEL, Harness, texts
 

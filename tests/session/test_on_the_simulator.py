@@ -12,12 +12,12 @@ import pytest
 from codex_nb.config.settings import ApprovalPolicy, load_settings
 from codex_nb.profile import Profile, make_profile
 from codex_nb.responses.request import ResponsesRequest
-from codex_nb.session.compaction import Compactor
 from codex_nb.session.notebook_context import TurnRequest
+from codex_nb.session.thread import Compactor
 from codex_nb.simulator import Simulator
 from codex_nb.tools.approval import DenyAll
 from codex_nb.tools.base import Ports, ToolSet
-from codex_nb.tools.run_python import run_python
+from codex_nb.tools.builtin import run_python
 from tests.session.scripted import ProcessKernel, SameThread
 
 pytestmark = pytest.mark.anyio
@@ -48,7 +48,7 @@ async def test_a_long_thread_is_sealed_by_the_backend_which_still_knows_of_it(tm
             thread = assistant.threads.open("t")
             model = await home.backend.choose()
             template = ResponsesRequest(model.slug, (), thread_id=thread.thread_id)
-            await Compactor(home.backend).compact(thread, template)
+            await Compactor(home.backend.stream).compact(thread, template)
             assert [item["type"] for item in thread.items] == ["message", "compaction"]
             request = TurnRequest("What did I say?", thread="t")
             answer = await assistant.answer(request, ports=ports, approver=DenyAll())

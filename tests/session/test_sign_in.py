@@ -13,7 +13,7 @@ from codex_nb.session.events import Notice, TurnEvent, TurnFinished, TurnStarted
 from codex_nb.session.notebook_context import TurnRequest
 from codex_nb.tools.approval import DenyAll
 from codex_nb.tools.base import Ports, ToolSet
-from codex_nb.tools.run_python import run_python
+from codex_nb.tools.builtin import run_python
 from tests.session.scripted import SameThread, Step, called, delta, outputs, reply, said
 from tests.session.test_assistant import LOGIN, Harness
 

@@ -11,9 +11,8 @@ import pytest
 from codex_nb.errors import InvalidArguments
 from codex_nb.tools.approval import Effect
 from codex_nb.tools.base import Ports, Tool, ToolResult, builtin_tools
-from codex_nb.tools.cells import insert_cells
+from codex_nb.tools.builtin import insert_cells, inspect
 from codex_nb.tools.files import list_files, read_bounded, read_file, resolve
-from codex_nb.tools.inspection import inspect
 from codex_nb.tools.nbmodel import InsertResult, NewCell
 from tests.session.scripted import PaperDocument, ProcessKernel, SameThread, call_tool
 

@@ -6,7 +6,7 @@ import pytest
 
 from codex_nb.errors import InvalidArguments
 from codex_nb.tools.approval import Decision, DecisionKind
-from codex_nb.tools.cells import InsertCells, insert_cells
+from codex_nb.tools.builtin import InsertCells, insert_cells
 
 CELLS = [
     {"kind": "markdown", "source": "## Penguins\n\nof *three* kinds"},

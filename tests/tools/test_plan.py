@@ -7,7 +7,7 @@ import pytest
 
 from codex_nb.errors import InvalidArguments
 from codex_nb.tools.base import Ports, ToolResult
-from codex_nb.tools.plan import MAX_STEP_LENGTH, MAX_STEPS, SHOWN, Plan, Step, plan_in, update_plan
+from codex_nb.tools.builtin import MAX_STEP_LENGTH, MAX_STEPS, PLAN_UPDATED, Plan, Step, plan_in, update_plan
 from tests.session.scripted import SameThread, call_tool
 
 
@@ -55,4 +55,4 @@ def test_what_is_no_plan_is_refused(arguments: dict[str, Any]) -> None:
 
 @pytest.mark.anyio
 async def test_a_plan_does_nothing_but_say_that_it_was_shown() -> None:
-    assert await call_tool(update_plan, {"plan": [STEP]}, Ports(SameThread())) == ToolResult(SHOWN)
+    assert await call_tool(update_plan, {"plan": [STEP]}, Ports(SameThread())) == ToolResult(PLAN_UPDATED)

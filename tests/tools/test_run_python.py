@@ -5,9 +5,9 @@ import json
 import pytest
 
 from codex_nb.tools.base import Ports, ToolResult
+from codex_nb.tools.builtin import OUTPUT_LIMIT, RunPython, run_python, run_result
 from codex_nb.tools.decorator import tool
 from codex_nb.tools.nbmodel import RunResult, output_text, truncate
-from codex_nb.tools.run_python import OUTPUT_LIMIT, RunPython, run_python, run_result
 from tests.session.scripted import ProcessKernel, SameThread, call_tool
 
 pytestmark = pytest.mark.anyio

@@ -1,0 +1,328 @@
+"""The tools that every notebook has: run code, look at variables, insert cells, keep a plan."""
+
+from __future__ import annotations
+
+import inspect as source_inspection
+import types
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from codex_nb.errors import InvalidArguments
+from codex_nb.tools.approval import Approved, Effect
+from codex_nb.tools.base import Arguments, NotBlank, Ports, Tool, ToolResult
+from codex_nb.tools.describe import Detail, describe, is_user_variable
+from codex_nb.tools.nbmodel import NewCell, output_images, output_text, truncate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from codex_nb.tools.hiding import Hidden
+    from codex_nb.tools.nbmodel import RunResult
+
+
+OUTPUT_LIMIT = 16_000
+IMAGE_LIMIT = 4
+IMAGE_SIZE_LIMIT = 2_000_000
+
+_RUN_DESCRIPTION = """\
+Runs Python in the user's live IPython kernel, in the user's own namespace: every variable, import and function of the \
+notebook is there, and what the code defines stays there. Top-level await works. Outputs, figures and errors appear in \
+the notebook and come back as the result. The user sees the code and may be asked before it runs, so keep it short \
+and to the point; print only what you need to know."""
+
+
+class RunPython(Arguments, extra="forbid"):
+    """Code to run."""
+
+    code: NotBlank = Field(description="Python source, as one notebook cell.")
+
+    def to_code(self) -> str:
+        """Return the code."""
+        return self.code
+
+    def with_code(self, code: str) -> RunPython:
+        """Return the arguments with other code."""
+        return RunPython(code=code)
+
+
+async def _run(call: Approved[RunPython], ports: Ports) -> ToolResult:
+    kernel = ports.kernel
+    if kernel is None:
+        return ToolResult("There is no IPython kernel here to run code in.", ok=False)
+
+    def run() -> RunResult:
+        result = kernel.run(call.arguments.code)
+        return replace(result, outputs=ports.hidden().outputs(result.outputs))
+
+    return run_result(await ports.main_thread.call(run))
+
+
+def run_result(result: RunResult) -> ToolResult:
+    """Return the text and the images of what running code gave, truncated."""
+    texts = [text for output in result.outputs if (text := output_text(output, OUTPUT_LIMIT))]
+    shown = output_images(result.outputs)
+    images = tuple(image for image in shown if len(image) <= IMAGE_SIZE_LIMIT)[:IMAGE_LIMIT]
+    if result.error and not any(output.get("output_type") == "error" for output in result.outputs):
+        texts.append(result.error)
+    if shown:
+        unsent = len(shown) - len(images)
+        note = f", {unsent} not sent (too large or too many)" if unsent else ""
+        texts.append(f"[{len(shown)} figure{'s' * (len(shown) > 1)} shown in the notebook{note}]")
+    text = truncate("\n".join(texts), OUTPUT_LIMIT) if texts else "(ran without any output)"
+    return ToolResult(text, images=images, ok=result.error is None)
+
+
+run_python = Tool(
+    name="run_python",
+    description=_RUN_DESCRIPTION,
+    arguments=RunPython,
+    effect=Effect.EXECUTE,
+    call=_run,
+    title="Python",
+    summary="Runs Python in this notebook's kernel.",
+    shows_outputs=True,
+    requires="kernel",
+)
+
+
+MAX_NAMES = 20
+SOURCE_LIMIT = 8_000
+NO_VARIABLE = "there is no such variable"
+NOT_SHOWN = "the user keeps this out (codex-skip) unless their question mentions it with @"
+_LISTED = 200
+
+_INSPECT_DESCRIPTION = """\
+Looks at variables of the user's kernel without running any code: type, size, columns and first rows of frames, values \
+of simple objects, attributes of others, the source of functions defined in the notebook. Without names it lists all \
+variables."""
+
+
+class InspectVariables(Arguments, extra="forbid"):
+    """Names to look up."""
+
+    names: list[str] = Field(default=[], description="Names of variables; empty for a list of all.")
+
+
+async def _inspect(call: Approved[InspectVariables], ports: Ports) -> ToolResult:
+    kernel = ports.kernel
+    if kernel is None:
+        return ToolResult("There is no kernel here to look into.", ok=False)
+    names = call.arguments.names
+    return await ports.main_thread.call(lambda: inspect_variables(kernel.namespace(), names, ports.hidden()))
+
+
+def inspect_variables(namespace: Mapping[str, Any], names: list[str], hidden: Hidden) -> ToolResult:
+    """Describe the variables of these names, or list all of them, except those that the user keeps out."""
+    shown = hidden.visible(namespace)
+    if not names:
+        known = [name for name, value in shown.items() if is_user_variable(name, value)]
+        lines = [describe(name, shown[name], Detail.LINE).text for name in known[:_LISTED]]
+        if len(known) > _LISTED:
+            lines.append(f"… {len(known)} variables in all")
+        return ToolResult("\n".join(lines) or "(no variables)")
+    missing = [name for name in names[:MAX_NAMES] if name not in shown]
+    texts = [_description(name, shown[name], hidden) for name in names[:MAX_NAMES] if name in shown]
+    texts += [f"{name}: {NOT_SHOWN if name in namespace else NO_VARIABLE}" for name in missing]
+    if len(names) > MAX_NAMES:
+        texts.append(f"… only the first {MAX_NAMES} names were looked at")
+    return ToolResult("\n\n".join(texts), ok=len(missing) < len(names))
+
+
+def _description(name: str, value: object, hidden: Hidden) -> str:
+    text = describe(name, value, Detail.FULL).text
+    if type(value) is not types.FunctionType:
+        return text
+    try:
+        source = source_inspection.getsource(value)
+    except (OSError, TypeError):
+        return text
+    shown = source if name in hidden.mentioned else hidden.text(source)
+    return f"{text}\n{truncate(shown, SOURCE_LIMIT)}"
+
+
+inspect = Tool(
+    name="inspect",
+    description=_INSPECT_DESCRIPTION,
+    arguments=InspectVariables,
+    effect=Effect.INSPECT,
+    call=_inspect,
+    title="Inspect variables",
+    summary="Reads variables. Changes nothing.",
+    requires="kernel",
+)
+
+
+_MARKER = "# %%"
+_MARKDOWN_MARKER = f"{_MARKER} [markdown]"
+_INSERT_DESCRIPTION = """\
+Inserts cells into the user's open notebook, in the given order, directly below the asking cell (or below the cell \
+with the id "after"). They are not run. The result says whether they were inserted; say so to the user truthfully."""
+
+
+class CellArguments(Arguments):
+    """One cell to insert."""
+
+    kind: Literal["code", "markdown"]
+    source: str
+
+    @property
+    def has_marker(self) -> bool:
+        """Whether a line of the source would begin a cell in the percent format."""
+        return any(line.startswith(_MARKER) for line in self.source.splitlines())
+
+
+class InsertCells(Arguments):
+    """Cells to insert, and the cell that they follow."""
+
+    cells: list[CellArguments] = Field(min_length=1, max_length=50)
+    after: str | None = Field(default=None, description="A cell's id; null for the asking cell.")
+
+    def to_code(self) -> str | None:
+        """Return the cells as a percent-format script, None where it would not be equivalent."""
+        if self.after is not None or any(cell.has_marker for cell in self.cells):
+            return None
+        return "\n\n".join(map(_to_percent_format, self.cells))
+
+    def with_code(self, code: str) -> InsertCells:
+        """Return the cells of a percent-format script; what stands above its first marker is a code cell."""
+        return InsertCells(cells=_from_percent_format(code), after=self.after)
+
+
+def _to_percent_format(cell: CellArguments) -> str:
+    lines = cell.source.strip("\n").splitlines()
+    if cell.kind == "markdown":
+        return "\n".join([_MARKDOWN_MARKER, *(f"# {line}".rstrip() for line in lines)])
+    return "\n".join([_MARKER, *lines])
+
+
+def _from_percent_format(script: str) -> list[CellArguments]:
+    cells: list[CellArguments] = []
+    lines: list[str] = []
+    kind: Literal["code", "markdown"] = "code"
+    for line in [*script.splitlines(), _MARKER]:
+        if not line.startswith(_MARKER):
+            lines.append(line.removeprefix("#").removeprefix(" ") if kind == "markdown" else line)
+            continue
+        if source := "\n".join(lines).strip("\n"):
+            cells.append(CellArguments(kind=kind, source=source))
+        kind, lines = ("markdown" if line.startswith(_MARKDOWN_MARKER) else "code"), []
+    return cells
+
+
+async def _insert(call: Approved[InsertCells], ports: Ports) -> ToolResult:
+    cells = [NewCell(cell.kind, cell.source) for cell in call.arguments.cells]
+    if ports.insert_cells is None:
+        return _not_inserted("this place has no open notebook")
+    result = await ports.insert_cells(cells, call.arguments.after)
+    if result.inserted == len(cells):
+        return ToolResult(f"Inserted {result.inserted} cell{'s' * (result.inserted > 1)}.")
+    reason = result.reason or "the front end did not say why"
+    if result.inserted:
+        return ToolResult(f"Only {result.inserted} of {len(cells)} cells were inserted: {reason}.", ok=False)
+    return _not_inserted(reason)
+
+
+def _not_inserted(reason: str) -> ToolResult:
+    advice = "Give the code in your answer instead, for the user to copy."
+    return ToolResult(f"No cell was inserted: {reason}. {advice}", ok=False)
+
+
+insert_cells = Tool(
+    name="insert_cells",
+    description=_INSERT_DESCRIPTION,
+    arguments=InsertCells,
+    effect=Effect.EDIT,
+    call=_insert,
+    title="Insert cells",
+    summary="Adds cells below this one.",
+    requires="insert_cells",
+)
+
+
+UPDATE_PLAN = "update_plan"
+PLAN_UPDATED = "Plan updated"  # the tool's whole result, as in the Codex CLI
+MAX_STEPS = 50
+MAX_STEP_LENGTH = 300  # characters
+
+StepStatus = Literal["pending", "in_progress", "completed"]
+
+_PLAN_DESCRIPTION = """\
+Shows the user a checklist of the steps you are about to take; call it again with all steps when one has been begun or \
+completed, and the checklist is updated in place. It runs nothing and changes nothing. Use it only for questions that \
+need several steps. At most one step is in_progress at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step, in one line."""
+
+    text: str
+    status: StepStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The steps in order, and why they changed."""
+
+    steps: tuple[Step, ...]
+    explanation: str = ""
+
+    @property
+    def current(self) -> int | None:
+        """The index of the step that is in progress; None when none is."""
+        places = (place for place, step in enumerate(self.steps) if step.status == "in_progress")
+        return next(places, None)
+
+
+class PlannedStep(Arguments):
+    """A step as the model sends it."""
+
+    step: NotBlank = Field(description="The step, in one short line of plain text.")
+    status: StepStatus
+
+
+class UpdatePlan(Arguments):
+    """A plan as the model sends it."""
+
+    explanation: str | None = Field(
+        default=None, description="Why the plan is as it is, where that needs a word."
+    )
+    plan: list[PlannedStep] = Field(min_length=1, max_length=MAX_STEPS, description="All steps, in order.")
+
+    def to_plan(self) -> Plan:
+        """Return the plan in lines of bounded length."""
+        steps = tuple(Step(_line(each.step), each.status) for each in self.plan)
+        return Plan(steps, _line(self.explanation or ""))
+
+
+def _line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= MAX_STEP_LENGTH else line[: MAX_STEP_LENGTH - 1] + "…"
+
+
+def plan_in(text: str) -> Plan | None:
+    """Return the plan in the JSON text of a call's arguments, None when it holds none."""
+    try:
+        return update_plan.parse(text).to_plan()
+    except InvalidArguments:
+        return None
+
+
+async def _update_plan(call: Approved[UpdatePlan], ports: Ports) -> ToolResult:
+    del call, ports  # the views read the plan off the call itself
+    return ToolResult(PLAN_UPDATED)
+
+
+update_plan = Tool(
+    name=UPDATE_PLAN,
+    description=_PLAN_DESCRIPTION,
+    arguments=UpdatePlan,
+    effect=Effect.NONE,
+    call=_update_plan,
+    title="Plan",
+    summary="Shows a plan. Changes nothing.",
+    requires="kernel",
+)
