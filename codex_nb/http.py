@@ -7,15 +7,16 @@ a change of this file.
 from __future__ import annotations
 
 import asyncio
-import json
 import platform
 import random
 import ssl
 import time
+import zlib
 from collections.abc import Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -25,9 +26,10 @@ from pydantic import SecretStr
 
 from codex_nb.config import __version__
 from codex_nb.errors import ConfigError
+from codex_nb.parse import loads, memory_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
     from pathlib import Path
 
     from codex_nb.config.settings import Settings
@@ -37,8 +39,11 @@ __all__ = [
     "JsonResponse",
     "Route",
     "Throttle",
+    "UnacceptableResponse",
     "backoff",
     "httpx",
+    "is_loopback",
+    "is_secure",
     "open_http",
     "request_json",
     "user_agent",
@@ -46,6 +51,10 @@ __all__ = [
 
 CONNECT_TIMEOUT_S = 15.0
 REPLY_TIMEOUT_S = 30.0
+MAX_REPLY_BYTES = 4 * 1024 * 1024  # of one small question's answer, on the wire and decompressed
+MAX_REPLY_MEMORY = 32 * 1024 * 1024  # of the values in it
+MAX_STREAM_BYTES = 128 * 1024 * 1024
+PIECE_BYTES = 64 * 1024
 _PROXY_VARIABLES = (("http://", "http_proxy"), ("https://", "https_proxy"), ("all://", "all_proxy"))
 
 
@@ -57,18 +66,155 @@ def open_http(
     Proxies and certificates come from ``environ`` and ``settings`` only, never from the process behind our back.
     ``transport`` replaces the network, proxies included. A bad proxy address or certificate file is a ConfigError.
     """
-    identity = {"user-agent": user_agent(settings.originator), "originator": settings.originator}
-    timeout = httpx.Timeout(REPLY_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
-    if transport is not None:
-        return httpx.AsyncClient(transport=transport, headers=identity, timeout=timeout, trust_env=False)
-    context = _tls_context(settings.ca_certificate)
+    mounts: dict[str, httpx.AsyncBaseTransport | None] = {}
+    if transport is None:
+        context = _tls_context(settings.ca_certificate)
+        transport = httpx.AsyncHTTPTransport(verify=context)
+        mounts = _proxy_mounts(environ, context, transport)
     return httpx.AsyncClient(
-        verify=context,
-        mounts=_proxy_mounts(environ, context),
-        headers=identity,
-        timeout=timeout,
+        transport=BoundedTransport(transport),
+        mounts=mounts,
+        headers={
+            "user-agent": user_agent(settings.originator),
+            "originator": settings.originator,
+            "accept-encoding": "gzip",
+        },
+        timeout=httpx.Timeout(REPLY_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
         trust_env=False,
     )
+
+
+class UnacceptableResponse(httpx.TransportError):
+    """A response beyond its bounds, or in an encoding that was not asked for; the text says which."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The bounds of one response: its bytes, on the wire and decompressed, and the seconds until its end."""
+
+    max_bytes: int = MAX_STREAM_BYTES
+    seconds: float | None = None
+
+    def as_extension(self) -> dict[str, Any]:
+        """Return them as the request carries them to the transport."""
+        return {"codex_nb.bounds": self}
+
+    @classmethod
+    def of(cls, request: httpx.Request) -> Bounds:
+        """Return the request's own bounds, else those of a streamed answer."""
+        found = request.extensions.get("codex_nb.bounds")
+        return found if isinstance(found, cls) else cls()
+
+
+class BoundedTransport(httpx.AsyncBaseTransport):
+    """Bounds every response by what its request allows; undoes the one compression that we ask for.
+
+    A request to this machine goes to ``direct`` where there is one: no proxy is to see its credentials.
+    """
+
+    def __init__(
+        self, transport: httpx.AsyncBaseTransport, direct: httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        self._transport = transport
+        self._direct = direct or transport
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send the request; raises UnacceptableResponse or ReadTimeout, also while the body is read."""
+        bounds = Bounds.of(request)
+        deadline = None if bounds.seconds is None else asyncio.get_running_loop().time() + bounds.seconds
+        transport = self._direct if is_loopback(request.url.host) else self._transport
+        try:
+            async with asyncio.timeout_at(deadline):
+                response = await transport.handle_async_request(request)
+        except TimeoutError as error:
+            raise httpx.ReadTimeout("the head of the response took too long") from error
+        encoding = response.headers.pop("content-encoding", "identity").strip().lower()
+        if encoding not in {"identity", "gzip", "x-gzip", ""}:
+            await response.aclose()
+            raise UnacceptableResponse("it is compressed in a way that was not asked for")
+        body = response.stream
+        if isinstance(body, httpx.AsyncByteStream):
+            response.stream = _BoundedStream(body, bounds, deadline, is_compressed="gzip" in encoding)
+        return response
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._transport.aclose()
+        await self._direct.aclose()
+
+
+class _BoundedStream(httpx.AsyncByteStream):
+    def __init__(
+        self, stream: httpx.AsyncByteStream, bounds: Bounds, deadline: float | None, *, is_compressed: bool
+    ) -> None:
+        self._stream = stream
+        self._deadline = deadline
+        self._max_bytes = bounds.max_bytes
+        self._is_compressed = is_compressed
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield the body's bytes, decompressed, in small pieces."""
+        arrived = taken = 0
+        decompressor = zlib.decompressobj(16 + zlib.MAX_WBITS)  # 16: with the header of gzip
+        chunks = aiter(self._stream)
+        while (chunk := await self._next(chunks)) is not None:
+            arrived += len(chunk)
+            for piece in _decompressed(chunk, decompressor) if self._is_compressed else (chunk,):
+                taken += len(piece)
+                if max(arrived, taken) > self._max_bytes:
+                    raise UnacceptableResponse(f"it is larger than {_size(self._max_bytes)}")
+                yield piece
+
+    async def _next(self, chunks: AsyncIterator[bytes]) -> bytes | None:
+        if self._deadline is None:
+            return await anext(chunks, None)
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                return await anext(chunks, None)
+        except TimeoutError as error:
+            raise httpx.ReadTimeout("the response took too long") from error
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+def _decompressed(chunk: bytes, decompressor: zlib._Decompress) -> Iterator[bytes]:
+    """Yield pieces of at most PIECE_BYTES; what follows the end of the compressed data is passed over."""
+    for start in range(0, len(chunk), PIECE_BYTES):
+        waiting, piece = chunk[start : start + PIECE_BYTES], b""
+        while not decompressor.eof and (waiting or len(piece) == PIECE_BYTES):
+            try:
+                piece = decompressor.decompress(waiting, PIECE_BYTES)
+            except zlib.error as error:
+                raise httpx.DecodingError("the gzip data is damaged") from error
+            waiting = decompressor.unconsumed_tail
+            yield piece
+
+
+def _size(count: int) -> str:
+    return f"{count / 1024 / 1024:g} MB"
+
+
+def is_secure(url: str) -> bool:
+    """Whether a credential may be sent to the URL: https, or this machine; never with a login in the URL itself."""
+    try:
+        parts = httpx.URL(url)
+    except (httpx.InvalidURL, UnicodeError, ValueError):
+        return False
+    if parts.userinfo or not parts.host:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.host))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the host is this machine: ``localhost`` itself, or a loopback address in its usual notation."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        address = ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 @dataclass(frozen=True)
@@ -113,10 +259,10 @@ class JsonResponse:
 
     @property
     def value(self) -> Any:
-        """The parsed body, None when it is not JSON."""
+        """The parsed body, None when it is not JSON that can be held."""
         try:
-            return json.loads(self.content)
-        except (ValueError, RecursionError):
+            return loads(self.content) if memory_of(self.content) <= MAX_REPLY_MEMORY else None
+        except ValueError:
             return None
 
     @property
@@ -136,16 +282,20 @@ async def request_json(
     headers: Mapping[str, str | SecretStr] | None = None,
     **content: Any,
 ) -> JsonResponse:
-    """Send one request with httpx's ``params``, ``json`` or ``data``; return a failure to, follow no redirect.
+    """Send one request with httpx's ``params``, ``json`` or ``data``; return a failure too, follow no redirect.
 
-    Values of ``headers`` and of the body may be SecretStr. What ``auth`` raises goes through.
+    Without ``auth``, which judges the address itself, only a secure one is asked. ``timeout_s`` bounds each response
+    as a whole. Values of ``headers`` and of the body may be SecretStr. What ``auth`` raises goes through.
     """
+    if auth is None and not is_secure(url):
+        return JsonResponse(problem=f"{url} is neither https nor on this machine")
     try:
         request = http.build_request(
             method,
             url,
             timeout=timeout_s,
             headers=_reveal(headers),
+            extensions=Bounds(MAX_REPLY_BYTES, timeout_s).as_extension(),
             **{k: _reveal(v) for k, v in content.items()},
         )
         response = await http.send(request, auth=auth, follow_redirects=False)
@@ -166,6 +316,8 @@ def _reveal(values: Any) -> Any:
 
 def describe_error(error: Exception) -> str:
     """Name a network failure without its request, as the end of a sentence."""
+    if isinstance(error, UnacceptableResponse):
+        return f"the response cannot be used: {error}"
     if isinstance(error, httpx.TimeoutException):
         return "it did not answer in time"
     if isinstance(error, httpx.ConnectError):
@@ -304,19 +456,20 @@ def _tls_context(extra: Path | None) -> ssl.SSLContext:
 
 
 def _proxy_mounts(
-    environ: Mapping[str, str], context: ssl.SSLContext
+    environ: Mapping[str, str], context: ssl.SSLContext, direct: httpx.AsyncBaseTransport
 ) -> dict[str, httpx.AsyncBaseTransport | None]:
     """Map URL patterns to proxy transports; None, for the hosts of NO_PROXY, means a direct connection."""
     mounts: dict[str, httpx.AsyncBaseTransport | None] = {}
-    direct = _direct_hosts(environ)
-    if "*" in direct:
+    hosts = _direct_hosts(environ)
+    if "*" in hosts:
         return mounts
     for pattern, variable in _PROXY_VARIABLES:
         address = environ.get(variable) or environ.get(variable.upper())
         if address:
-            mounts[pattern] = _proxy_transport(address, variable.upper(), context)
+            proxy = _proxy_transport(address, variable.upper(), context)
+            mounts[pattern] = BoundedTransport(proxy, direct)
     if mounts:
-        mounts.update(dict.fromkeys(_host_pattern(host) for host in direct))
+        mounts.update(dict.fromkeys(_host_pattern(host) for host in hosts))
     return mounts
 
 

@@ -6,7 +6,6 @@ import base64
 import binascii
 import json
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -19,16 +18,17 @@ from codex_nb.auth.credentials import (
     AuthMode,
     Credentials,
     decode_base64url,
+    expiry_of,
     format_seconds,
     jwt_part,
     name_of,
 )
-from codex_nb.auth.oauth import is_loopback, is_secure
 from codex_nb.errors import RefreshFailed, SignInRequired
-from codex_nb.http import httpx, request_json
+from codex_nb.http import httpx, is_loopback, request_json
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+    from datetime import datetime
 
     from codex_nb.auth.auth_json import AuthFile
     from codex_nb.auth.credentials import Clock
@@ -130,8 +130,6 @@ class AgentRegistry:
         return self._settings.authapi_base_url.rstrip("/")
 
     async def _fetch(self, method: str, url: str, timeout_s: float, body: Any = None) -> dict[str, Any] | str:
-        if not is_secure(url):
-            return "its address is neither https nor on this machine"
         reply = await request_json(self._http, method, url, timeout_s=timeout_s, json=body)
         if reply.problem is not None:
             return reply.problem
@@ -145,7 +143,6 @@ def _read_record(claims: Secret[dict[str, Any]]) -> AgentRecord | None:
     runtime_id, key = value.get("agent_runtime_id"), value.get("agent_private_key")
     if not (isinstance(runtime_id, str) and runtime_id.isascii() and isinstance(key, str)):
         return None
-    expires = value.get("exp")
 
     def text(name: str) -> str | None:
         found = value.get(name)
@@ -158,8 +155,7 @@ def _read_record(claims: Secret[dict[str, Any]]) -> AgentRecord | None:
         plan=name_of(value.get("plan_type")) or UNKNOWN_PLAN,
         is_fedramp=value.get("chatgpt_account_is_fedramp") is True,
     )
-    expires_at = datetime.fromtimestamp(expires, UTC) if isinstance(expires, int | float) else None
-    return AgentRecord(runtime_id, SecretStr(key), account, expires_at)
+    return AgentRecord(runtime_id, SecretStr(key), account, expiry_of(value.get("exp")))
 
 
 def _ensure_packages() -> None:
@@ -230,8 +226,8 @@ class CredentialResolver:
 
     async def _ask_whoami(self, token: SecretStr | None) -> dict[str, Any] | str | None:
         url = f"{self._settings.authapi_base_url.rstrip('/')}/v1/user-auth-credential/whoami"
-        if token is None or not is_secure(url):
-            return "the account service's address is neither https nor on this machine"
+        if token is None:
+            return None
         headers = {"authorization": SecretStr(f"Bearer {token.get_secret_value()}")}
         reply = await request_json(self._http, "GET", url, timeout_s=WHOAMI_TIMEOUT_S, headers=headers)
         if reply.status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):

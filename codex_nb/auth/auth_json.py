@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, Secret, SecretStr, ValidationError
 
+from codex_nb.parse import loads
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -98,7 +100,7 @@ def parse_auth_json(text: SecretStr) -> AuthFile | str:
     The reason is returned, not raised: an exception from here would carry the file's text in its frames.
     """
     try:
-        value = json.loads(text.get_secret_value())
+        value = loads(text.get_secret_value())
     except ValueError:
         return "it is not valid JSON"
     if not isinstance(value, dict):

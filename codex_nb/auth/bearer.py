@@ -6,12 +6,10 @@ import asyncio
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urlsplit
 
 from codex_nb.auth.credentials import AuthMode
-from codex_nb.auth.oauth import is_loopback
 from codex_nb.errors import ApiError, BackendOverloaded, ConfigError, SignInRequired
-from codex_nb.http import Route, httpx, request_json
+from codex_nb.http import Route, httpx, is_loopback, is_secure, request_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Mapping
@@ -85,7 +83,7 @@ class BearerAuth(httpx.Auth):
         """Sign the request. Raises ConfigError when the credential would be sent unencrypted."""
         sign(request, credentials, configured)
         url = request.url
-        if url.scheme == "https" or is_loopback(url.host) or not carries_credential(request):
+        if is_secure(str(url)) or not carries_credential(request):
             return
         provider, hint = self._settings.provider, "Use an https address in config.toml."
         if credentials.mode is AuthMode.API_KEY and not provider.is_built_in:
@@ -96,8 +94,8 @@ class BearerAuth(httpx.Auth):
                 f" %config CodexMagics.insecure_providers = ['{provider.id}']"
             )
         raise ConfigError(
-            f"Nothing was sent to {url.scheme}://{url.netloc.decode('ascii')}: over http, anyone on the network"
-            " could read the credentials of the request.",
+            f"Nothing was sent to {url.scheme}://{url.netloc.decode('ascii')}: credentials are sent to https"
+            " addresses and to this machine only; over http, anyone on the network could read them.",
             key="base_url",
             hint=hint,
         )
@@ -230,35 +228,34 @@ def _read_route(value: dict[str, Any], account_id: str | None, base_url: str) ->
 
 def _checked_origin(origin: object, base_url: str) -> str:
     try:
-        parts = urlsplit(origin if isinstance(origin, str) else "")
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        host, port, parts = "", None, urlsplit("")
-    secure = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
-    bare = parts.path in ("", "/") and not (parts.query or parts.fragment or parts.username or parts.password)
-    if not host or not secure or not bare:
+        url = httpx.URL(origin if isinstance(origin, str) else "")
+    except (httpx.InvalidURL, UnicodeError):
+        url = httpx.URL("")
+    if not is_secure(str(url)) or url.path != "/" or url.query or url.fragment:
         raise ApiError(
             "The workspace's backend is not an https origin; nothing was sent there.",
             hint="Ask the administrator of the workspace.",
         )
-    if not _is_related(host, urlsplit(base_url).hostname or ""):
+    if not _is_related(url.host, httpx.URL(base_url).host):
         raise ApiError(
-            f"The workspace's backend is at {host}, which does not belong to {base_url}. Nothing was sent there.",
+            f"The workspace's backend is at {url.host}, which does not belong to {base_url}. Nothing was sent there.",
             hint="Ask the administrator of the workspace.",
         )
-    shown = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme}://{shown}" + (f":{port}" if port else "")
+    return f"{url.scheme}://{url.netloc.decode('ascii')}"
 
 
 def _is_related(host: str, base_host: str) -> bool:
-    """Whether a host is this machine, or lies in the base URL's domain; OpenAI has two domains."""
+    """Whether a host lies in the domain that the base URL names, or both are this machine; OpenAI has two domains."""
     if is_loopback(host) or is_loopback(base_host):
-        return is_loopback(host)
-    _, _, parent = base_host.partition(".")
-    domains = {parent if "." in parent else base_host}
-    if domains & OPENAI_DOMAINS:
+        return is_loopback(host) and is_loopback(base_host)
+    domains = {base_host}
+    if any(_is_below(base_host, domain) for domain in OPENAI_DOMAINS):
         domains |= OPENAI_DOMAINS
-    return any(host == domain or host.endswith(f".{domain}") for domain in domains)
+    return any(_is_below(host, domain) for domain in domains)
+
+
+def _is_below(host: str, domain: str) -> bool:
+    return host == domain or host.endswith(f".{domain}")
 
 
 def _checked_override(override: object) -> str:

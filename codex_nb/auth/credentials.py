@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import SecretStr
 
 from codex_nb.errors import CredentialsUnreadable, SignInRequired
+from codex_nb.parse import loads, parse_time
 from codex_nb.rendering.visible import visible_line
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def read_claims(token: SecretStr | None) -> Claims:
         email=name_of(payload.get("email")) or name_of(profile.get("email")),
         plan=name_of(auth.get("chatgpt_plan_type")),
         is_fedramp=auth.get("chatgpt_account_is_fedramp") is True,
-        expires_at=_moment(payload.get("exp")),
+        expires_at=expiry_of(payload.get("exp")),
     )
 
 
@@ -60,7 +61,7 @@ def jwt_part(token: SecretStr | None, index: int) -> dict[str, Any]:
     if len(parts) != 3:  # noqa: PLR2004  (RFC 7519: header, payload, signature)
         return {}
     try:
-        return _mapping(json.loads(decode_base64url(parts[index])))
+        return _mapping(loads(decode_base64url(parts[index])))
     except (binascii.Error, ValueError):
         return {}
 
@@ -89,13 +90,11 @@ def name_of(value: object) -> str | None:
     return None if text is None else visible_line(text)
 
 
-def _moment(value: object) -> datetime | None:
+def expiry_of(value: object) -> datetime | None:
+    """Read the ``exp`` of a token; None when it is no time."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    try:
-        return datetime.fromtimestamp(value, UTC)
-    except (OverflowError, OSError, ValueError):
-        return None
+    return parse_time(max(value, 1))  # what ended before there was a Unix time has ended, too
 
 
 PERSONAL_ACCESS_TOKEN_PREFIX = "at-"  # noqa: S105  (a prefix)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Literal
 from codex_nb.auth.credentials import credentials_from_document
 from codex_nb.auth.keyring_store import open_store
 from codex_nb.auth.manager import restriction
-from codex_nb.auth.oauth import is_secure
 from codex_nb.auth.refresh import EXPIRY_MARGIN
 from codex_nb.auth.store import ENCRYPTED_STORE, LOCK_FILES, file_mode, is_held
 from codex_nb.config.settings import CredentialsStore
 from codex_nb.errors import AccountChanged, CodexError, SignInRequired
 from codex_nb.files import FILE_MODE, leftovers
+from codex_nb.http import is_secure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

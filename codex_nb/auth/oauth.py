@@ -6,41 +6,20 @@ import secrets
 from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import sha256
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from pydantic import SecretStr
 
 from codex_nb.auth.credentials import encode_base64url
 from codex_nb.errors import LoginFailed, RefreshFailed
-from codex_nb.http import JsonResponse, httpx, request_json
+from codex_nb.http import httpx, is_secure, request_json
+from codex_nb.parse import parse_number
 
 if TYPE_CHECKING:
     from codex_nb.auth.credentials import Credentials
     from codex_nb.config.settings import Settings
-
-
-def is_secure(url: str) -> bool:
-    """Whether a token may be sent to the URL: https, or this machine."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-    except ValueError:
-        return False
-    if parts.username or parts.password:
-        return False
-    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))
-
-
-def is_loopback(host: str) -> bool:
-    """Whether the host name or address is this machine's loopback."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+    from codex_nb.http import JsonResponse
 
 
 PERMANENT_CODES = {
@@ -136,11 +115,8 @@ def read_authorization_code(reply: JsonResponse, redirect_uri: str) -> Authoriza
 
 def read_interval(value: object) -> float:
     """Read a polling interval in seconds, which the service writes as a string; five when not found."""
-    try:
-        seconds = float(value)  # type: ignore[arg-type]  # anything may stand there; the except is for the rest
-    except (TypeError, ValueError):
-        return 5.0
-    return min(max(seconds, 0.0), 60.0)
+    seconds = parse_number(value)
+    return 5.0 if seconds is None else min(max(seconds, 0.0), 60.0)
 
 
 def _permanent(why: str, reason: str) -> RefreshFailed:
@@ -307,7 +283,7 @@ class OAuthClient:
         """Revoke a login; return whether the service confirmed. Network errors are ignored."""
         issuer = credentials.issuer or self._settings.issuer
         url = self._settings.revoke_url_override or f"{issuer.rstrip('/')}/oauth/revoke"
-        if credentials.refresh_token is None or not is_secure(url):
+        if credentials.refresh_token is None:
             return False
         body = {
             "token": credentials.refresh_token,
@@ -320,8 +296,6 @@ class OAuthClient:
     async def _send(
         self, method: str, url: str, *, timeout_s: float = TIMEOUT_S, **body: Any
     ) -> JsonResponse:
-        if not is_secure(url):
-            return JsonResponse(problem=f"{url} is neither an https address nor on this machine")
         return await request_json(self._http, method, url, timeout_s=timeout_s, **body)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import deque
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from codex_nb.responses import events as ev
@@ -38,26 +40,25 @@ def merge_items(final: Sequence[JsonObject], done: Sequence[JsonObject]) -> list
         item if at not in matches or _is_same_item(item, final[matches[at]]) else final[matches[at]]
         for at, item in enumerate(done)
     ]
-    if len(matches) < len(done):
-        return [*chosen, *(item for n, item in enumerate(final) if n not in matches.values())]
     by_place = {n: chosen[at] for at, n in matches.items()}
+    if len(matches) < len(done):
+        return [*chosen, *(item for n, item in enumerate(final) if n not in by_place)]
     return [by_place.get(n, item) for n, item in enumerate(final)]
 
 
 def _match_items(final: Sequence[JsonObject], done: Sequence[JsonObject]) -> dict[int, int]:
     """Match indexes of ``done`` to indexes of ``final``: by id, by call id, last by type and order."""
     matches: dict[int, int] = {}
+    taken: set[int] = set()
     for key in ("id", "call_id", "type"):
+        places: dict[str, deque[int]] = {}
+        for n, item in enumerate(final):
+            if n not in taken and (value := _text_of(item, key)):
+                places.setdefault(value, deque()).append(n)
         for at, item in enumerate(done):
-            value = item.get(key)
-            if at in matches or value is None:
-                continue
-            taken = set(matches.values())
-            place = next(
-                (n for n, other in enumerate(final) if n not in taken and other.get(key) == value), None
-            )
-            if place is not None:
-                matches[at] = place
+            if at not in matches and (free := places.get(_text_of(item, key))):
+                matches[at] = free.popleft()
+                taken.add(matches[at])
     return matches
 
 
@@ -109,8 +110,10 @@ class ResponseAccumulator:
         self._begun: dict[str, JsonObject] = {}
         self._texts: dict[str, dict[tuple[str, int], list[str]]] = {}
         self._done: dict[str, tuple[int | None, JsonObject]] = {}
+        self._unfinished: dict[str, None] = {}  # their keys, in the order in which they began
         self._key_at: dict[int, str] = {}
         self._current = ""
+        self._own_keys = itertools.count(1)
 
     def next_attempt(self) -> ResponseAccumulator:
         """Return the accumulator of the next attempt, which carries what is complete by now."""
@@ -153,7 +156,7 @@ class ResponseAccumulator:
     @property
     def unfinished_keys(self) -> tuple[str, ...]:
         """The keys of items that have begun and are not complete."""
-        return tuple(key for key in self._texts if key not in self._done)
+        return tuple(self._unfinished)
 
     def finished(self) -> ev.ResponseFinished:
         """Return the answer: after a terminal event, or after a cut that left calls to be answered."""
@@ -207,8 +210,11 @@ class ResponseAccumulator:
         return event if key == event.item_id else event.model_copy(update={"item_id": key})
 
     def _new_key(self, item_id: str, index: int | None) -> str:
-        key = item_id if item_id and item_id not in self._texts else f"item_{len(self._texts) + 1}"
+        key = item_id
+        while not key or key in self._texts:
+            key = f"item_{next(self._own_keys)}"
         self._texts[key] = {}
+        self._unfinished[key] = None
         if index is not None:
             self._key_at[index] = key
         return key
@@ -221,15 +227,16 @@ class ResponseAccumulator:
 
     def _end_item(self, event: ev.OutputItemDone) -> ev.OutputItemDone:
         item_id, index = _text_of(event.item, "id"), event.output_index
-        unfinished = self.unfinished_keys
+        unfinished = self._unfinished
         if item_id in unfinished:
             key = item_id
         elif index is not None and self._key_at.get(index) in unfinished:
             key = self._key_at[index]
         elif index is None and len(unfinished) == 1:
-            key = unfinished[0]
+            (key,) = unfinished
         else:
             key = self._new_key(item_id, index)
+        del unfinished[key]
         self._done[key] = (index, event.item)
         self._current = ""
         return event.model_copy(update={"item_id": key})

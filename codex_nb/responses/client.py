@@ -20,7 +20,7 @@ from codex_nb.responses.limits import RateLimits, parse_usage
 from codex_nb.responses.limits import parse_event as parse_limits_event
 from codex_nb.responses.models import get_json
 from codex_nb.responses.request import request_body, request_headers
-from codex_nb.responses.stream import ResponseReader
+from codex_nb.responses.stream import ResponseBudget, ResponseReader
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -153,8 +153,8 @@ class ResponsesClient:
     """Streams responses from one backend.
 
     ``route`` is asked before every request to the ChatGPT backend; ``catalog`` names the nearest models when one is
-    refused; ``retry`` replaces the backend's own bounds. ``sleep`` and ``chance`` (uniform in 0..1) are replaced in
-    tests.
+    refused; ``retry`` replaces the backend's own bounds, ``budget`` how much of an answer is read. ``sleep`` and
+    ``chance`` (uniform in 0..1) are replaced in tests.
     """
 
     def __init__(
@@ -164,6 +164,7 @@ class ResponsesClient:
         auth: httpx.Auth | None,
         *,
         retry: RetryPolicy | None = None,
+        budget: ResponseBudget | None = None,
         route: Callable[[], Awaitable[Route]] | None = None,
         catalog: ModelCatalog | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -172,6 +173,7 @@ class ResponsesClient:
         self.backend = backend
         self._http = http
         self._auth = auth
+        self._budget = budget or ResponseBudget()
         self._policy = retry or RetryPolicy.for_backend(backend)
         self._route = route
         self._catalog = catalog
@@ -188,12 +190,13 @@ class ResponsesClient:
         attempts = Attempts(self._policy, is_patient=request.throttle is not None)
         throttle = request.throttle or Throttle(1)
         accumulator = ResponseAccumulator(request.received, turn_state=request.turn_state)
+        budget = replace(self._budget)
         while True:
             limit = None
             accumulator = accumulator.next_attempt()
             async with throttle.sending() as slot:
                 try:
-                    async with aclosing(await self._send(request, accumulator, attempts)) as reader:
+                    async with aclosing(await self._send(request, accumulator, attempts, budget)) as reader:
                         if reader.is_success:
                             slot.release(accepted=True)
                         if reader.limits is not None:
@@ -223,7 +226,11 @@ class ResponsesClient:
                 await self._sleep(wait)
 
     async def _send(
-        self, request: ResponsesRequest, accumulator: ResponseAccumulator, attempts: Attempts
+        self,
+        request: ResponsesRequest,
+        accumulator: ResponseAccumulator,
+        attempts: Attempts,
+        budget: ResponseBudget,
     ) -> ResponseReader:
         """Send the request with what earlier attempts have completed; note in the accumulator what the head tells."""
         attempts.requests += 1
@@ -235,7 +242,7 @@ class ResponsesClient:
         )  # credentials that were refreshed on the way cost requests too
         accumulator.request_id = request_id_of(response.headers)
         accumulator.turn_state = response.headers.get(TURN_STATE_HEADER) or accumulator.turn_state
-        return ResponseReader(response, self.backend)
+        return ResponseReader(response, self.backend, budget)
 
     def _apply(
         self, event: ev.ServerEvent | ev.UnknownEvent, accumulator: ResponseAccumulator

@@ -9,7 +9,7 @@ import re
 import socket
 import ssl
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -28,8 +28,9 @@ from codex_nb.errors import (
     StreamInterrupted,
     UsageLimitReached,
 )
-from codex_nb.http import httpx
-from codex_nb.responses.limits import parse_headers, parse_number, parse_time
+from codex_nb.http import UnacceptableResponse, httpx
+from codex_nb.parse import loads, parse_number, parse_time
+from codex_nb.responses.limits import parse_headers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +42,7 @@ ErrorT = TypeVar("ErrorT", bound=ApiError)
 
 MAX_TEXT = 300
 MAX_READ = 8000
+_LAST_STATUS = 599
 _TRY_AGAIN_IN = re.compile(r"(?i)try again in\s*(\d+(?:\.\d+)?)\s*(ms|seconds?|s|minutes?|m)\b")
 _SECRETS = re.compile(
     r"(?i)\b(?:sk-|at-|rt_|ac_|eyJ|deviceauth_)[A-Za-z0-9._*-]{6,}"
@@ -106,8 +108,8 @@ def _detail(detail: Any) -> str | None:
 
 def _json_or_none(text: str) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return loads(text)
+    except ValueError:
         return None
 
 
@@ -259,7 +261,7 @@ def event_error(value: Any, *, backend: Backend, request_id: str | None = None) 
     """Return the error for a failed response or an ``error`` event, whole."""
     table = value if isinstance(value, dict) else {}
     status = table.get("status")
-    if isinstance(status, int) and status >= httpx.codes.BAD_REQUEST:
+    if isinstance(status, int) and httpx.codes.BAD_REQUEST <= status <= _LAST_STATUS:
         headers = table.get("headers")
         named = {str(key): str(value) for key, value in headers.items()} if isinstance(headers, dict) else {}
         return response_error(status, named, json.dumps(table).encode(), backend=backend)
@@ -342,10 +344,7 @@ def _reset_time(fields: Mapping[str, Any], now: datetime) -> datetime | None:
     if (at := parse_time(fields.get("resets_at"))) is not None:
         return at
     after = _duration(fields.get("resets_in_seconds"))
-    try:
-        return None if after is None else now + timedelta(seconds=after)
-    except OverflowError:
-        return None
+    return None if after is None else parse_time(now.timestamp() + after)
 
 
 def _unexpected_status(failure: _Failure) -> ApiError:
@@ -400,6 +399,8 @@ def transport_error(error: Exception, *, url: str, events_seen: int = 0) -> Code
 
 def _unsendable(error: Exception, cause: BaseException, host: str) -> CodexError | None:
     """Return the error for what no second try can fix."""
+    if isinstance(error, UnacceptableResponse):
+        return ApiError(f"The response of {host} cannot be used: {error}.", hint=_CHECK_ROUTE)
     if isinstance(cause, ssl.SSLCertVerificationError):
         return ConfigError(
             f"The certificate of {host} is not trusted: {sanitize_server_text(cause.verify_message)}.",

@@ -7,14 +7,20 @@ item for as long as an attempt lasts, whatever ids the server gives in the item 
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+
+from codex_nb.parse import loads, needs_care
 
 if TYPE_CHECKING:
     from codex_nb.responses.limits import RateLimits
+
+
+# A terminal event ends the response whatever its table looks like: a failure must not pass for an odd success.
+_Table = Annotated[dict[str, Any], BeforeValidator(lambda value: value if isinstance(value, dict) else {})]
+_MOST_TOKENS = 10**12
 
 
 class _Event(BaseModel):
@@ -138,28 +144,28 @@ class ResponseCompleted(_Event):
     """The response is complete. Realtime-like servers say ``response.done``."""
 
     type: Literal["response.completed", "response.done"]
-    response: dict[str, Any]
+    response: _Table = {}
 
 
 class ResponseIncomplete(_Event):
     """The response ended early; ``response.incomplete_details.reason`` says why."""
 
     type: Literal["response.incomplete"]
-    response: dict[str, Any]
+    response: _Table = {}
 
 
 class ResponseFailed(_Event):
     """The response failed; ``response.error`` says why."""
 
     type: Literal["response.failed", "response.cancelled"]
-    response: dict[str, Any]
+    response: _Table = {}
 
 
 class ErrorEvent(_Event):
     """The stream failed: the error lies in ``error``, or in the event itself."""
 
     type: Literal["error"]
-    error: dict[str, Any] | None = None
+    error: Any = None
 
 
 class LimitsEvent(_Event):
@@ -232,25 +238,25 @@ TERMINAL_TYPES = frozenset(
 
 
 def parse_event(raw: bytes) -> ServerEvent | UnknownEvent | None:
-    """Parse one event's data; None for what is not an event: ``[DONE]``, text, JSON without a type."""
+    """Parse one event's data; None for what is not an event: ``[DONE]``, text, JSON without a type or too deep."""
     try:
-        return _KNOWN.validate_json(raw)
+        event = _KNOWN.validate_json(raw)
     except ValidationError:
         return _parse_leniently(raw)
+    return event if isinstance(event, Delta) or not needs_care(raw) else _parse_leniently(raw)
 
 
 def _parse_leniently(raw: bytes) -> ServerEvent | UnknownEvent | None:
     """Parse what the strict parser rejects: bytes that are not UTF-8, lone surrogates, unknown or odd events."""
     try:
-        value = json.loads(raw.decode("utf-8", "replace"))
-        if not isinstance(value, dict) or not isinstance(value.get("type"), str):
-            return None
-        clean = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
-    except (ValueError, RecursionError):
+        value = loads(raw.decode("utf-8", "replace"))
+    except ValueError:
+        return None
+    if not isinstance(value, dict) or not isinstance(value.get("type"), str):
         return None
     for reader in (_KNOWN, _UNKNOWN):
         try:
-            return reader.validate_json(clean)
+            return reader.validate_python(value)
         except ValidationError:
             continue
     return None
@@ -290,7 +296,8 @@ class Usage:
 def _count(value: Any, *path: str) -> int:
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None
-    return value if isinstance(value, int) else 0
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS
+    return value if is_count else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+from codex_nb.parse import parse_boolean, parse_integer, parse_number, parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
 
 MINUTES_OF_AN_HOUR = 60
@@ -97,7 +98,7 @@ def _header_window(headers: Mapping[str, str], family: str, part: str) -> Window
     default = family.removeprefix("x-").replace("-", "_")
     return Window(
         used_percent=used,
-        window_minutes=_integer(headers.get(f"{prefix}-window-minutes")),
+        window_minutes=parse_integer(headers.get(f"{prefix}-window-minutes")),
         resets_at=parse_time(headers.get(f"{prefix}-reset-at")),
         limit=headers.get(f"{family}-limit-name") or default,
     )
@@ -105,8 +106,8 @@ def _header_window(headers: Mapping[str, str], family: str, part: str) -> Window
 
 def _header_credits(headers: Mapping[str, str]) -> Credits | None:
     found = Credits(
-        has_credits=_boolean(headers.get("x-codex-credits-has-credits")),
-        unlimited=_boolean(headers.get("x-codex-credits-unlimited")),
+        has_credits=parse_boolean(headers.get("x-codex-credits-has-credits")),
+        unlimited=parse_boolean(headers.get("x-codex-credits-unlimited")),
         balance=headers.get("x-codex-credits-balance") or None,
     )
     return None if found == Credits() else found
@@ -157,8 +158,8 @@ def _usage_windows(table: Any, limit: str) -> list[Window]:
 def _table_window(table: Any, limit: str) -> Window | None:
     if not isinstance(table, dict):
         return None
-    seconds = _integer(table.get("limit_window_seconds"))
-    minutes = _integer(table.get("window_minutes")) if seconds is None else seconds // 60
+    seconds = parse_integer(table.get("limit_window_seconds"))
+    minutes = parse_integer(table.get("window_minutes")) if seconds is None else seconds // 60
     window = Window(
         parse_number(table.get("used_percent")), minutes, parse_time(table.get("reset_at")), limit
     )
@@ -170,38 +171,7 @@ def _table_credits(table: Any) -> Credits | None:
         return None
     balance = table.get("balance")
     return Credits(
-        has_credits=_boolean(table.get("has_credits")),
-        unlimited=_boolean(table.get("unlimited")),
+        has_credits=parse_boolean(table.get("has_credits")),
+        unlimited=parse_boolean(table.get("unlimited")),
         balance=None if balance is None else str(balance),
     )
-
-
-def parse_number(value: Any) -> float | None:
-    """Read a finite number, also from text; None for anything else."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _integer(value: Any) -> int | None:
-    number = parse_number(value)
-    return None if number is None else int(number)
-
-
-def parse_time(value: Any) -> datetime | None:
-    """Read seconds since the epoch as aware UTC; None for anything else."""
-    seconds = parse_number(value)
-    if seconds is None or seconds <= 0:
-        return None
-    try:
-        return datetime.fromtimestamp(seconds, UTC)
-    except (OverflowError, ValueError, OSError):
-        return None
-
-
-def _boolean(value: Any) -> bool | None:
-    if isinstance(value, bool):
-        return value
-    return {"true": True, "1": True, "false": False, "0": False}.get(str(value).lower())

@@ -19,6 +19,7 @@ from codex_nb.errors import AuthError, CodexError, ConfigError, ModelUnavailable
 from codex_nb.files import replace_file
 from codex_nb.http import httpx, request_json
 from codex_nb.labels import EFFORTS, ULTRA
+from codex_nb.parse import loads, parse_number
 from codex_nb.rendering.visible import visible_line
 from codex_nb.responses.errors import response_error, transport_error, unreadable_response
 from codex_nb.responses.request import CONTRACT_VERSION
@@ -357,14 +358,13 @@ def _model(table: Mapping[str, Any], known: set[str]) -> Model:
 
 
 def _fetched_at(entry: Any) -> float:
-    value = entry.get("fetched_at") if isinstance(entry, dict) else None
-    return float(value) if isinstance(value, int | float) else 0.0
+    return (parse_number(entry.get("fetched_at")) if isinstance(entry, dict) else None) or 0.0
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        body = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        body = loads(path.read_bytes())
+    except (OSError, ValueError):
         return {}
     return body if isinstance(body, dict) else {}
 

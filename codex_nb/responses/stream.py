@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import time
+from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from codex_nb.errors import CodexError, StreamInterrupted
-from codex_nb.http import httpx
+from codex_nb.http import MAX_STREAM_BYTES, httpx
+from codex_nb.parse import loads, memory_of
 from codex_nb.responses.errors import event_error, response_error, transport_error, unreadable_response
 from codex_nb.responses.events import (
     TERMINAL_TYPES,
     Delta,
     ResponseCompleted,
     ResponseIncomplete,
+    UnknownEvent,
     parse_event,
 )
 from codex_nb.responses.limits import parse_headers
@@ -25,16 +27,56 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Iterator, Sequence
     from types import TracebackType
 
-    from codex_nb.responses.events import ServerEvent, UnknownEvent
+    from codex_nb.responses.events import ServerEvent
     from codex_nb.responses.request import Backend
 
 
-MAX_EVENT_BYTES = 64 * 1024 * 1024
+MEGABYTE = 1024 * 1024
+MAX_EVENT_BYTES = 8 * MEGABYTE
+MAX_FIELD_BYTES = 1024  # of an event's name or id
+BYTES_OF_A_LINE = 64  # what keeping a line costs, besides its bytes
+BYTES_OF_A_DELTA = 32
+MOST_DIGITS = 15
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class EventTooLargeError(ValueError):
-    """One event, or one line, exceeds the bound."""
+    """One event, or the whole response, exceeds its bound."""
+
+
+@dataclass
+class ResponseBudget:
+    """How much of one answer, its repeated requests included, is read and kept before it is given up.
+
+    A long answer of today's models, 128,000 tokens in as many events, takes about a third of it. ``lines`` count all
+    that the server sends, ``memory`` estimates what the kept texts and items take, ``seconds`` begin with the request.
+    """
+
+    lines: int = 4_000_000
+    stream_bytes: int = MAX_STREAM_BYTES
+    memory: int = 32 * MEGABYTE
+    event_bytes: int = MAX_EVENT_BYTES
+    seconds: float = 3600.0
+
+    def arrived(self, chunk: bytes) -> None:
+        """Take away what has arrived. Raises EventTooLargeError when that was too much."""
+        self.stream_bytes -= len(chunk)
+        self.lines -= chunk.count(b"\n") + chunk.count(b"\r")
+        if self.stream_bytes < 0 or self.lines < 0:
+            raise EventTooLargeError("it does not come to an end")
+
+    def parsed(self, raw: bytes) -> ServerEvent | UnknownEvent | None:
+        """Parse an event's data if there is room for it, and take away what is kept of it."""
+        size = memory_of(raw)
+        if size > self.memory:
+            raise EventTooLargeError("there is too much text, or there are too many items in it")
+        event = parse_event(raw)
+        if isinstance(event, Delta):
+            width = 1 if event.delta.isascii() else 4
+            self.memory -= width * len(event.delta) + BYTES_OF_A_DELTA
+        elif not isinstance(event, UnknownEvent):
+            self.memory -= size
+        return event
 
 
 class ServerSentEvent(NamedTuple):
@@ -120,7 +162,7 @@ class EventStreamDecoder:
     def _grow(self, count: int) -> None:
         self._size += count
         if self._size > self._max_event_bytes:
-            raise EventTooLargeError(f"an event exceeds {self._max_event_bytes} bytes")
+            raise EventTooLargeError(f"one of its events exceeds {self._max_event_bytes} bytes")
 
     def _take(self, lines: list[bytes]) -> list[ServerSentEvent]:
         events: list[ServerSentEvent] = []
@@ -134,7 +176,7 @@ class EventStreamDecoder:
                 self._event = ""
                 self._size = 0
             elif line[:5] == b"data:":
-                self._grow(len(line))
+                self._grow(len(line) + BYTES_OF_A_LINE * bool(data))
                 data.append(line[6:] if line[5:6] == b" " else line[5:])
             else:
                 self._field(line)
@@ -142,16 +184,17 @@ class EventStreamDecoder:
 
     def _field(self, line: bytes) -> None:
         """Take any line but a ``data:`` one; what the standard does not name, comments too, is passed over."""
-        name, _, value = line.partition(b":")
+        name, _, value = line.partition(b":") if len(line) <= MAX_FIELD_BYTES else (b"", b"", b"")
         value = value.removeprefix(b" ")
         match name:
             case b"event":
                 self._event = value.decode("utf-8", "replace")
             case b"data":
+                self._grow(BYTES_OF_A_LINE)
                 self._data.append(b"")
             case b"id" if b"\0" not in value:
                 self._last_id = value.decode("utf-8", "replace")
-            case b"retry" if value.isdigit():
+            case b"retry" if value.isdigit() and len(value) <= MOST_DIGITS:
                 self.retry = int(value)
 
 
@@ -341,8 +384,8 @@ class CoalescingReader:
             self._alarm = asyncio.get_running_loop().call_later(seconds, self._hand_on)
 
 
-MAX_BODY_BYTES = 64 * 1024 * 1024
 MAX_ERROR_BYTES = 256 * 1024
+ERROR_BODY_S = 30.0
 SAMPLE_BYTES = 4096
 DRAIN_BYTES = 64 * 1024
 DRAIN_S = 0.05
@@ -352,14 +395,16 @@ _HTML_TYPES = {"text/html", "application/xhtml+xml"}
 class ResponseReader:
     """Reads one HTTP response to its end; ``limits`` are what its headers tell of the plan's limits."""
 
-    def __init__(self, response: httpx.Response, backend: Backend) -> None:
+    def __init__(self, response: httpx.Response, backend: Backend, budget: ResponseBudget) -> None:
+        self._budget = budget
+        self._ends_at = asyncio.get_running_loop().time() + budget.seconds
         self.limits = parse_headers(response.headers)
         self.is_success = response.is_success
         self._response = response
         self._backend = backend
         self._chunks = response.aiter_bytes()
         self._coalesced = CoalescingReader(self._chunks)  # of an event stream; any other body is read at once
-        self._decoder = EventStreamDecoder()
+        self._decoder = EventStreamDecoder(max_event_bytes=budget.event_bytes)
         self._idle_timeout = IdleTimeout(backend.idle_timeout_s)
         self._sample = b""
         self._events_seen = 0
@@ -380,14 +425,19 @@ class ResponseReader:
         if not self._is_event_stream:
             self._is_over = True
             return [await self._read_whole()]
-        while (sent := await self._next_sent()) is not None:
-            if events := self._parse(sent):
-                return self._up_to_terminal(coalesce_deltas(events))
-        last = self._decoder.unfinished()
-        ends = [event for event in self._parse([last] if last else []) if event.type in TERMINAL_TYPES]
-        if ends:
-            return self._up_to_terminal(ends)
-        raise self._cut_error()
+        try:
+            while (sent := await self._next_sent()) is not None:
+                if events := self._parse(sent):
+                    return self._up_to_terminal(coalesce_deltas(events))
+            last = self._decoder.unfinished()
+            ends = [event for event in self._parse([last] if last else []) if event.type in TERMINAL_TYPES]
+        except EventTooLargeError as error:
+            failure: CodexError = self._too_large(error)
+        else:
+            if ends:
+                return self._up_to_terminal(ends)
+            failure = self._cut_error()
+        raise failure
 
     async def drain(self) -> None:
         """Read what may follow the terminal event, for a moment only: then the connection can be used again."""
@@ -408,7 +458,7 @@ class ResponseReader:
         await self._response.aclose()
 
     def _parse(self, sent: list[ServerSentEvent]) -> list[ServerEvent | UnknownEvent]:
-        events = [event for each in sent if (event := parse_event(each.raw)) is not None]
+        events = [event for each in sent if (event := self._budget.parsed(each.raw)) is not None]
         self._events_seen += len(events)
         return events
 
@@ -429,18 +479,14 @@ class ResponseReader:
         try:
             with self._idle_timeout:
                 async for chunk in self._coalesced:
+                    self._budget.arrived(chunk)
+                    if asyncio.get_running_loop().time() > self._ends_at:
+                        raise EventTooLargeError("it does not come to an end")
                     if not self._events_seen and len(self._sample) < SAMPLE_BYTES:
                         self._sample += chunk[:SAMPLE_BYTES]
                     if sent := self._decoder.feed(chunk):
                         return sent
                 return None
-        except EventTooLargeError as error:
-            failure = StreamInterrupted(
-                f"The response of {self._backend.name} is too large: {error}.",
-                events_seen=self._events_seen,
-                hint="Ask for a smaller answer.",
-            )
-            failure.retryable = False
         except (httpx.HTTPError, httpx.StreamError, OSError) as error:
             failure = self._transport_error(error)
         raise failure
@@ -453,7 +499,7 @@ class ResponseReader:
             raise response_error(response.status_code, response.headers, body, backend=backend)
         if self._content_type in _HTML_TYPES:
             raise self._unreadable(await self._body(MAX_ERROR_BYTES))
-        return self._whole(await self._body(MAX_BODY_BYTES))
+        return self._whole(await self._body(self._budget.event_bytes))
 
     async def _body(self, limit: int) -> bytes:
         """Read a body that is no stream: up to ``limit`` bytes and not longer than the idle time."""
@@ -461,7 +507,9 @@ class ResponseReader:
         size = 0
         failure: CodexError | None = None
         try:
-            async with asyncio.timeout(self._backend.idle_timeout_s):
+            is_answer = self._response.status_code == httpx.codes.OK
+            seconds = self._backend.idle_timeout_s
+            async with asyncio.timeout(seconds if is_answer else min(seconds, ERROR_BODY_S)):
                 async for chunk in self._chunks:
                     parts.append(chunk)
                     size += len(chunk)
@@ -477,8 +525,8 @@ class ResponseReader:
     def _whole(self, body: bytes) -> ServerEvent:
         """Take a reply that was not streamed: a whole response, or an error with a friendly status."""
         try:
-            told: Any = json.loads(body)
-        except (ValueError, RecursionError):
+            told: Any = loads(body) if memory_of(body) <= self._budget.memory else None
+        except ValueError:
             told = None
         if not isinstance(told, dict):
             raise self._unreadable(body)
@@ -490,6 +538,15 @@ class ResponseReader:
         if told.get("status") == "incomplete":
             return ResponseIncomplete(type="response.incomplete", response=told)
         return ResponseCompleted(type="response.completed", response=told)
+
+    def _too_large(self, error: EventTooLargeError) -> StreamInterrupted:
+        failure = StreamInterrupted(
+            f"The response of {self._backend.name} is too large: {error}.",
+            events_seen=self._events_seen,
+            hint="Ask for a smaller answer.",
+        )
+        failure.retryable = False
+        return failure
 
     def _cut_error(self) -> CodexError:
         if self._events_seen:

@@ -46,26 +46,37 @@ def test_the_user_agent_is_honest_and_can_be_the_clis() -> None:
     assert user_agent("codex_exec").endswith(") codex_nb")
 
 
+FAR = "http://nowhere.invalid"
 WAYS = [
-    ({}, "direct"),
-    ({"HTTP_PROXY": "{proxy}"}, "proxy"),
-    ({"http_proxy": "{proxy}"}, "proxy"),
-    ({"ALL_PROXY": "{proxy}"}, "proxy"),
-    ({"HTTPS_PROXY": "{proxy}"}, "direct"),
-    ({"HTTP_PROXY": "{proxy}", "NO_PROXY": "127.0.0.1"}, "direct"),
-    ({"HTTP_PROXY": "{proxy}", "no_proxy": "example.com, 127.0.0.1"}, "direct"),
-    ({"HTTP_PROXY": "{proxy}", "NO_PROXY": "*"}, "direct"),
-    ({"HTTP_PROXY": "{proxy}", "NO_PROXY": "example.com"}, "proxy"),
-    ({"HTTP_PROXY": ""}, "direct"),
+    ({}, FAR, "direct"),
+    ({"HTTP_PROXY": "{proxy}"}, FAR, "proxy"),
+    ({"http_proxy": "{proxy}"}, FAR, "proxy"),
+    ({"ALL_PROXY": "{proxy}"}, FAR, "proxy"),
+    ({"HTTPS_PROXY": "{proxy}"}, FAR, "direct"),
+    ({"HTTP_PROXY": "{proxy}", "NO_PROXY": "nowhere.invalid"}, FAR, "direct"),
+    ({"HTTP_PROXY": "{proxy}", "no_proxy": "example.com, nowhere.invalid"}, FAR, "direct"),
+    ({"HTTP_PROXY": "{proxy}", "NO_PROXY": "*"}, FAR, "direct"),
+    ({"HTTP_PROXY": "{proxy}", "NO_PROXY": "example.com"}, FAR, "proxy"),
+    ({"HTTP_PROXY": ""}, FAR, "direct"),
+    # A credential for this machine may travel in clear text, so it never passes a proxy.
+    ({"HTTP_PROXY": "{proxy}"}, "http://127.0.0.1", "direct"),
+    ({"ALL_PROXY": "{proxy}"}, "http://localhost", "direct"),
+    ({"HTTP_PROXY": "{proxy}", "NO_PROXY": "example.com"}, "http://127.0.0.1", "direct"),
 ]
 
 
-@pytest.mark.parametrize(("environ", "way"), WAYS)
-async def test_a_request_goes_the_way_the_environment_says(environ: dict[str, str], way: str) -> None:
-    async with listener("direct") as (address, _), listener("proxy") as (proxy, _):
+@pytest.mark.parametrize(("environ", "host", "way"), WAYS)
+async def test_a_request_goes_the_way_the_environment_says(
+    environ: dict[str, str], host: str, way: str
+) -> None:
+    async with listener("direct") as (address, _), listener("proxy") as (proxy, seen):
         named = {name: value.format(proxy=proxy.removeprefix("http://")) for name, value in environ.items()}
         async with open_http(SETTINGS, named) as http:
-            assert (await http.get(address)).text == way
+            try:
+                answered_by = (await http.get(f"{host}:{address.rpartition(':')[2]}")).text
+            except httpx.ConnectError:
+                answered_by = "direct"  # there is no such host
+        assert (answered_by, bool(seen)) == (way, way == "proxy")
 
 
 @pytest.mark.parametrize(
@@ -118,5 +129,5 @@ def test_a_certificate_file_without_a_certificate_is_named(tmp_path: Path) -> No
 async def test_a_certificate_of_ones_own_comes_on_top_of_the_usual_ones(tmp_path: Path) -> None:
     trustme.CA().cert_pem.write_to_path(str(tmp_path / "own.pem"))
     async with open_http(replace(SETTINGS, ca_certificate=tmp_path / "own.pem"), {}) as http:
-        context = http._transport._pool._ssl_context  # type: ignore[attr-defined] # the library tells it nowhere else
+        context = http._transport._transport._pool._ssl_context  # type: ignore[attr-defined] # the library tells it nowhere else
         assert context.cert_store_stats()["x509_ca"] > 50
