@@ -33,7 +33,7 @@ def accounts(
         "account_routing_override": override,
         **more,
     }
-    other = {"id": "acct-2", "workspace_backend_origin": "https://other.fab.example"}
+    other = {"id": "acct-2", "workspace_backend_origin": "https://other.chat.fab.example"}
     return {"accounts": [other, account], "account_ordering": ["acct-1"], "default_account_id": "acct-2"}
 
 
@@ -45,15 +45,14 @@ def routing(desk: LoginFixture) -> WorkspaceRouting:
 
 ROUTES = [
     ("no constraint", accounts(), Route()),
-    ("an origin", accounts("https://eu.fab.example"), Route(origin="https://eu.fab.example")),
+    ("an origin", accounts("https://eu.chat.fab.example"), Route(origin="https://eu.chat.fab.example")),
     (
         "an origin with a port",
-        accounts("https://eu.fab.example:8443/"),
-        Route(origin="https://eu.fab.example:8443"),
+        accounts("https://eu.chat.fab.example:8443/"),
+        Route(origin="https://eu.chat.fab.example:8443"),
     ),
-    ("loopback", accounts("http://127.0.0.1:9"), Route(origin="http://127.0.0.1:9")),
     ("an override", accounts(override="us"), Route(override="us")),
-    ("both", accounts("https://us.fab.example", "us_cr"), Route("https://us.fab.example", "us_cr")),
+    ("both", accounts("https://us.chat.fab.example", "us_cr"), Route("https://us.chat.fab.example", "us_cr")),
     ("neither said", {"accounts": [{"id": "acct-1"}]}, Route()),
 ]
 
@@ -80,10 +79,15 @@ REFUSALS = [
         1,
     ),
     ("no accounts at all", httpx.Response(200, json={}), "no access to the selected workspace", 1),
-    ("an http origin", httpx.Response(200, json=accounts("http://eu.fab.example")), "not an https origin", 1),
+    (
+        "an http origin",
+        httpx.Response(200, json=accounts("http://eu.chat.fab.example")),
+        "not an https origin",
+        1,
+    ),
     (
         "an origin with a path",
-        httpx.Response(200, json=accounts("https://eu.fab.example/x")),
+        httpx.Response(200, json=accounts("https://eu.chat.fab.example/x")),
         "not an https origin",
         1,
     ),
@@ -95,13 +99,25 @@ REFUSALS = [
     ),
     (
         "another domain",
-        httpx.Response(200, json=accounts("https://fab.example.evil.test")),
+        httpx.Response(200, json=accounts("https://chat.fab.example.evil.test")),
         "Nothing was sent",
         1,
     ),
     (
         "a name that ends alike",
-        httpx.Response(200, json=accounts("https://evilfab.example")),
+        httpx.Response(200, json=accounts("https://evilchat.fab.example")),
+        "Nothing was sent",
+        1,
+    ),
+    (
+        "a neighbour in the domain above",
+        httpx.Response(200, json=accounts("https://mallory.fab.example")),
+        "Nothing was sent",
+        1,
+    ),
+    (
+        "a port of this machine",
+        httpx.Response(200, json=accounts("http://127.0.0.1:9")),
         "Nothing was sent",
         1,
     ),
@@ -142,6 +158,38 @@ async def test_without_a_route_nothing_is_sent(
     assert desk.service.counts == {CHECK: asked}
 
 
+@pytest.mark.parametrize(
+    ("base", "origin", "is_sent"),
+    [
+        ("https://chatgpt.com/backend-api", "https://eu.chatgpt.com", True),
+        ("https://chatgpt.com/backend-api", "https://eu.api.openai.com", True),
+        ("https://eu.chatgpt.com/backend-api", "https://chatgpt.com", True),
+        ("https://chatgpt.com/backend-api", "https://chatgpt.com.evil.test", False),
+        ("https://chatgpt.com/backend-api", "https://chatgpt.com@evil.test", False),
+        ("https://chatgpt.com/backend-api", "https://evil.test\\.chatgpt.com", False),
+        ("https://chatgpt.com/backend-api", "https://evil.test#.chatgpt.com", False),
+        ("https://shop.co.uk/backend-api", "https://mallory.co.uk", False),
+        ("https://fab.github.io/backend-api", "https://mallory.github.io", False),
+        ("https://fab.github.io/backend-api", "https://chatgpt.com", False),
+        ("http://127.0.0.1:9/backend-api", "http://127.0.0.1:10", True),
+        ("http://127.0.0.1:9/backend-api", "https://evil.test", False),
+        ("http://localhost:9/backend-api", "http://localhost.evil.test", False),
+    ],
+)
+async def test_a_route_stays_in_the_domain_of_the_base_url(
+    base: str, origin: str, is_sent: bool, make_desk: Callable[..., LoginFixture]
+) -> None:
+    desk = make_desk(settings={"chatgpt_base_url": base})
+    write_login(desk.home)
+    desk.service.on[CHECK] = lambda _: httpx.Response(200, json=accounts(origin))
+    credentials = await desk.manager.current()
+    if is_sent:
+        assert await routing(desk).route(credentials) == Route(origin=origin)
+    else:
+        with pytest.raises(ApiError, match="othing was sent"):
+            await routing(desk).route(credentials)
+
+
 async def test_a_route_is_asked_once_per_account(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk()
     write_login(desk.home)
@@ -152,7 +200,7 @@ async def test_a_route_is_asked_once_per_account(make_desk: Callable[..., LoginF
     assert desk.service.counts == {CHECK: 1}
 
     await desk.manager.save_login(AuthFile.model_validate(login(tokens={"account_id": "acct-2"})))
-    assert await routes.route(await desk.manager.current()) == Route(origin="https://other.fab.example")
+    assert await routes.route(await desk.manager.current()) == Route(origin="https://other.chat.fab.example")
     assert desk.service.counts == {CHECK: 2}
 
 
