@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from codex_nb.session.notebook_context import TurnRequest
     from codex_nb.session.outbound import Item
     from codex_nb.session.prompt import TurnInput
+    from codex_nb.tools.base import Tool
 
     Handler = Callable[[ShellSession, str], Any]
 
@@ -393,6 +394,30 @@ def explain(session: ShellSession, line: str) -> None:
 
     prompt = explain_prompt(options.prompt)
     answer_cell(session, replace(options, prompt=prompt, subject=None if options.prompt else subject))
+
+
+@subcommand("tools", help="list what the model may do here, and what it must ask for")
+def tools(session: ShellSession, _: str) -> None:
+    """List the tools that a question offers, with the approval policy in force."""
+    from codex_nb.labels import ApprovalPolicy
+    from codex_nb.magics.question import offered_tools
+    from codex_nb.rendering.inert_markdown import escape_markdown
+    from codex_nb.tools.approval import ApprovalRules
+
+    chosen = session.config.approval
+    rules = ApprovalRules(ApprovalPolicy(chosen) if chosen else session.profile().settings.approval)
+
+    def approval(tool: Tool[Any]) -> str:
+        if not rules.offers(tool.effect):
+            return "not offered"
+        return "asks first" if rules.decide(tool.effect, (tool, "")) is None else "runs unasked"
+
+    rows = [
+        (f"`{tool.name}`", escape_markdown(tool.summary), approval(tool))
+        for tool in offered_tools(session.namespace)
+    ]
+    heading = f"Approval policy: `{rules.policy}`. `%%codex --approval` sets another for one question."
+    show(f"{heading}\n\n{table(('tool', 'description', 'approval'), rows)}")
 
 
 OWN_SETTINGS = ("model", "effort", "approval", "profile", "display", "context_tokens")

@@ -103,3 +103,25 @@ def test_unloading_takes_the_magic_away_and_loading_brings_it_back(notebook: Not
     notebook.run("%load_ext codex_nb")
     assert "--background" in notebook.run("%codex help").out
     assert "--background" in (notebook.run("%reload_ext codex_nb").out + notebook.run("%codex help").out)
+
+
+def test_the_tools_are_listed_with_what_each_policy_asks_for(notebook: Notebook) -> None:
+    notebook.run(
+        "import codex_nb\n@codex_nb.tool\ndef weigh(item: str) -> str:\n    'Weigh an item.'\n    return item"
+    )
+
+    def approvals(policy: str) -> dict[str, str]:
+        notebook.run(f"%config CodexMagics.approval = {policy!r}")
+        rows = [line.strip("| ").split(" | ") for line in notebook.run("%codex tools").out.splitlines()]
+        chosen = {"`inspect`", "`read_file`", "`run_python`", "`weigh`"}
+        return {row[0].strip("`"): row[-1] for row in rows if row[0] in chosen}
+
+    assert approvals("ask") == {
+        "inspect": "runs unasked",
+        "read_file": "asks first",
+        "run_python": "asks first",
+        "weigh": "asks first",
+    }
+    assert approvals("auto")["read_file"] == "runs unasked"
+    assert set(approvals("all").values()) == {"runs unasked"}
+    assert approvals("read-only")["run_python"] == approvals("read-only")["weigh"] == "not offered"
