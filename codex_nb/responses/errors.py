@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import os
 import re
 import socket
@@ -34,6 +35,7 @@ from codex_nb.responses.limits import parse_headers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import timedelta
 
     from codex_nb.responses.limits import Window
     from codex_nb.responses.request import Backend
@@ -321,12 +323,22 @@ def _usage_limit(failure: _Failure) -> UsageLimitReached:
         of_plan = f" of ChatGPT {sanitize_server_text(plan).replace('_', ' ').title()}" if plan else ""
         message = f"You've reached the {_limit_name(full)} limit{of_plan}."
     if resets_at is not None:
-        message += f" It resets at {resets_at.astimezone():%H:%M on %d %b %Y}."
+        wait = _time_span(resets_at - failure.now)
+        message += f" It resets at {resets_at.astimezone():%H:%M on %d %b %Y} (in {wait})."
     error = failure.error(UsageLimitReached, message)
     error.resets_at, error.plan = resets_at, plan
     if limits is not None and limits.promo:
         error.hint = f"{sanitize_server_text(limits.promo)} {error.hint}"
     return error
+
+
+def _time_span(span: timedelta) -> str:
+    """Write a time span with its two largest units, as "2 days 3 h" or "1 h 30 min"."""
+    minutes = max(0, math.ceil(span.total_seconds() / 60))
+    days, hours = divmod(minutes // 60, 24)
+    parts = [(days, "day" if days == 1 else "days"), (hours, "h"), (minutes % 60, "min")]
+    shown = [f"{count} {unit}" for count, unit in parts if count]
+    return " ".join(shown[:2]) or "0 min"
 
 
 def _limit_name(window: Window | None) -> str:

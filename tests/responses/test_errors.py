@@ -158,6 +158,14 @@ def test_a_usage_limit_names_window_plan_and_reset() -> None:
     assert (error.plan, error.resets_at) == ("plus", datetime(2026, 11, 20, 20, 1, 30, tzinfo=UTC))
 
 
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(90, "2 min"), (3600, "1 h"), (5400, "1 h 30 min"), (90_000, "1 day 1 h"), (259_199, "3 days")],
+)
+def test_a_usage_limit_says_how_long_it_lasts(seconds: int, told: str) -> None:
+    assert f"(in {told})" in str(usage_limit({"resets_in_seconds": seconds}, FULL))
+
+
 def test_a_usage_limit_that_tells_nothing_says_nothing_more() -> None:
     error = usage_limit({"resets_at": "never", "plan_type": None}, {})
     assert (str(error), error.resets_at, error.plan) == ("You've reached the usage limit.", None, None)
