@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from codex_nb.session.batch import Executor
     from codex_nb.session.events import (
         Answer,
+        AnswerRejected,
         ApprovalRequested,
         ApprovalResolved,
         Notice,
@@ -80,6 +81,7 @@ __all__ = [
     "AccountChanged",
     "AccountStatus",
     "Answer",
+    "AnswerRejected",
     "ApiError",
     "ApprovalRequested",
     "ApprovalResolved",

@@ -194,6 +194,13 @@ class RetryScheduled:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerRejected:
+    """The answer does not match the schema for ``reason``, in the validator's words; the model is asked again."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """A notice beside the answer: context truncated, secrets redacted, the thread compacted, a limit near."""
 
@@ -228,6 +235,7 @@ TurnEvent = (
     | ToolStarted
     | ToolFinished
     | RetryScheduled
+    | AnswerRejected
     | Notice
     | TurnFinished
 )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar, assert_never
 
 from codex_nb.session.events import (
+    AnswerRejected,
     ApprovalRequested,
     ApprovalResolved,
     Notice,
@@ -167,6 +168,7 @@ class TurnState:
     parts: tuple[Part, ...] = ()
     retry: RetryScheduled | None = None
     finished: TurnFinished | None = None
+    rejected: AnswerRejected | None = None
 
     @property
     def plan(self) -> PlanPart | None:
@@ -195,6 +197,8 @@ def reduce(state: TurnState, event: TurnEvent) -> TurnState:
             return replace(state, step=event.step, retry=None)
         case RetryScheduled():
             return replace(state, parts=tuple(filter(_survives_a_retry, state.parts)), retry=event)
+        case AnswerRejected():
+            return replace(state, rejected=event)
         case TurnFinished():
             parts = (
                 replace(part, is_over=True) if isinstance(part, PlanPart) else part for part in state.parts

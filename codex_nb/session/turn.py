@@ -26,6 +26,7 @@ from codex_nb.responses.events import (
 )
 from codex_nb.session.events import (
     Answer,
+    AnswerRejected,
     ApprovalRequested,
     ApprovalResolved,
     Notice,
@@ -393,6 +394,7 @@ class Turn:
         self._problem: str | None = None
         self._parsed: Any = None
         self._repaired = 0
+        self._rejected: AnswerRejected | None = None  # by the validator, in this step
         self._answer_start = 0
 
     async def events(self, client: ModelClient) -> AsyncGenerator[TurnEvent, None]:
@@ -423,6 +425,8 @@ class Turn:
                         yield tool_event
                 if self._status != "completed" or not (calls or await self._must_ask_again()):
                     break
+                if self._rejected is not None:
+                    yield self._rejected
             else:
                 self._status = "incomplete"
                 self._problem = f"Ended after {self.max_steps} requests. Ask to continue."
@@ -439,6 +443,7 @@ class Turn:
 
     def _begin_step(self) -> ResponsesRequest:
         self._step += 1
+        self._rejected = None
         answered = frozenset(item["call_id"] for item in self._exchange.input if is_call(item))
         self._response = EventAdapter(self._call_numbers, answered, self.on_limits)
         turn_state = self._last.turn_state if self._last else None
@@ -504,6 +509,7 @@ class Turn:
                 self._problem = f"The answer does not match the schema: {mismatch}"
                 return False
             self._repaired += 1
+            self._rejected = AnswerRejected(context.redact(str(mismatch)))
             self._answer_start = len(self._items)
             # A validator's message may quote whatever it met.
             problem = context.untrusted("the problem", context.redact(str(mismatch)))

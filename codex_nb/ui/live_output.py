@@ -279,6 +279,8 @@ def activity_of(state: TurnState) -> Activity:
             return Activity("Thinking")
         case ToolPart(output=None) as call:
             return Activity(_call_activity(call))
+        case TextPart() if state.rejected is not None:
+            return Activity("Correcting the answer")
     if state.plan is None or (place := state.plan.plan.current) is None:
         return WORKING
     steps = state.plan.plan.steps

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from codex_nb.rendering.answer_output import truncate_output
 from codex_nb.rendering.visible import strip_controls
 from codex_nb.session.events import (
+    AnswerRejected,
     ApprovalRequested,
     ApprovalResolved,
     Notice,
@@ -67,6 +68,8 @@ class AppendOnlyView(ABC):
                 self._write_result(event)
             case RetryScheduled():
                 self._write_notice(retry_line(event))
+            case AnswerRejected():
+                self._write_notice(f"The answer does not match the schema ({event.reason}). Asking again.")
             case Notice():
                 self._write_notice(event.text)
             case TurnFinished():

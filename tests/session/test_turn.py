@@ -9,6 +9,7 @@ from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.errors import RateLimited, SignInRequired, StreamInterrupted
 from codex_nb.responses.events import Retrying
 from codex_nb.session.events import (
+    AnswerRejected,
     ApprovalRequested,
     ApprovalResolved,
     Notice,
@@ -402,7 +403,10 @@ def only_digits(text: str) -> int:
 
 async def test_an_answer_that_does_not_fit_is_asked_for_once_more() -> None:
     turn = make_turn(parse=only_digits)
-    _, last, client = await play(turn, reply(said("seven")), reply(said("7", "msg_2")))
+    events, last, client = await play(turn, reply(said("seven")), reply(said("7", "msg_2")))
+    assert [event for event in events if isinstance(event, AnswerRejected)] == [
+        AnswerRejected("'seven' is no number")
+    ]
     assert (last.answer.parsed, last.answer.text, last.answer.status) == (7, "7", "completed")
     assert "'seven' is no number" in client.requests[1].input[-1]["content"][0]["text"]
 

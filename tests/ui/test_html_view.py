@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from codex_nb.session.events import (
+    AnswerRejected,
     ApprovalRequested,
     ApprovalResolved,
     TextDelta,
@@ -77,6 +78,14 @@ def test_it_says_what_goes_on_and_ends_with_the_answer_alone() -> None:
     harness.play(TextDone("m1", "half and half"), finished("half and half"))
     harness.view.close()
     assert harness.notebook.standing()[0]["text/plain"].startswith("half and half\n\ngpt-5.2-codex")
+
+
+def test_it_says_that_an_answer_is_being_corrected() -> None:
+    harness = Harness()
+    harness.play(STARTED, TextDone("m1", "seven"), AnswerRejected("it is not a number"))
+    harness.now = 1.0
+    harness.play(TextDelta("m2", "7"), TextDone("m2", "7"))
+    assert "[Correcting the answer …]" in harness.notebook.standing()[0]["text/plain"]
 
 
 def test_the_code_stands_there_before_it_is_asked_for() -> None:

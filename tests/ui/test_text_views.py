@@ -10,6 +10,7 @@ from rich.console import Console
 
 from codex_nb.rendering.sanitize import CONTINUED_LIST
 from codex_nb.session.events import (
+    AnswerRejected,
     ApprovalRequested,
     ApprovalResolved,
     Notice,
@@ -213,12 +214,20 @@ def test_a_line_in_the_middle_of_a_message_writes_nothing_of_it_twice(harness_of
 
 
 @both
+def test_an_answer_that_is_asked_for_again_says_why(harness_of: type[PlainHarness]) -> None:
+    events = [TextDone("m1", "seven"), AnswerRejected("it is not a number"), TextDone("m2", "7")]
+    shown = harness_of().play(*events)
+    assert shown.index("seven") < shown.index("it is not a number") < shown.rindex("7")
+
+
+@both
 @pytest.mark.parametrize("name", PAYLOADS)
 def test_no_hostile_text_steers_the_terminal(harness_of: type[PlainHarness], name: str) -> None:
     text = payload(name)
     request = ApprovalRequest(1, text, text, text, text)
     shown = harness_of(lambda _: "n").play(
         Notice("hint", text),
+        AnswerRejected(text),
         TextDone("m1", text),
         ToolCallReady(1, text, json.dumps({"code": text})),
         ApprovalRequested(request),
