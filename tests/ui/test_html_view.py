@@ -82,9 +82,9 @@ def test_it_says_what_goes_on_and_ends_with_the_answer_alone() -> None:
 
 def test_it_says_that_an_answer_is_being_corrected() -> None:
     harness = Harness()
-    harness.play(STARTED, TextDone("m1", "seven"), AnswerRejected("it is not a number"))
+    harness.play(STARTED, TextDone("m1", "seven"))
     harness.now = 1.0
-    harness.play(TextDelta("m2", "7"), TextDone("m2", "7"))
+    harness.play(AnswerRejected("it is not a number"))
     assert "[Correcting the answer …]" in harness.notebook.standing()[0]["text/plain"]
 
 
