@@ -81,14 +81,14 @@ class NotebookNames:
         ]
 
     def _images(self, start: str) -> Iterable[str]:
-        from codex_nb.magics.question import IMAGE_TYPES
+        from codex_nb.tools.file_access import is_image
         from codex_nb.tools.safe_repr import defines
 
         for name, value in self._variables().items():
             if any(defines(type(value), each) for each in _FIGURE_METHODS):
                 yield name
         for path in self._files(start):
-            if path.endswith("/") or Path(path).suffix.lower() in IMAGE_TYPES:
+            if path.endswith("/") or is_image(path):
                 yield path
 
     def _files(self, start: str) -> Iterable[str]:

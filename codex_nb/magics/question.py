@@ -8,7 +8,6 @@ import builtins
 import io
 import typing
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.config.settings import ApprovalPolicy
@@ -17,11 +16,12 @@ from codex_nb.session.context import NotebookContext, build_context
 from codex_nb.session.notebook_context import TurnRequest, is_question
 from codex_nb.tools.base import ToolSet, builtin_tools
 from codex_nb.tools.decorator import found_tools
-from codex_nb.tools.files import FileRefused, read_bounded, real_path
+from codex_nb.tools.file_access import FileRefused, is_image, path_of_user, read_apart, read_image
 from codex_nb.tools.nbmodel import Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from codex_nb.magics.options import CellOptions
     from codex_nb.magics.session import NotebookReading, ShellSession
@@ -135,14 +135,6 @@ class _Annotation:
         return OptionError(f"--schema {self._written[:200]}: {reason}.", hint=_HINT)
 
 
-IMAGE_TYPES = {
-    ".png": "image/png",
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".gif": "image/gif",
-    ".webp": "image/webp",
-}
-LARGEST_IMAGE = 20_000_000
 _IMAGES = "Name a figure, or a .png, .jpg, .gif or .webp file."
 
 
@@ -209,25 +201,16 @@ def offered_tools(namespace: Mapping[str, Any], more: Sequence[Tool[Any]] = ()) 
 def image_url(name: str, namespace: Mapping[str, Any], folder: Path | None) -> str:
     """Make a data URL of a figure or image in the namespace, or of a file; raises OptionError."""
     if name in namespace:
-        return _data_url("image/png", _png(name, namespace[name]))
-    path = Path(name).expanduser()
-    path = path if path.is_absolute() or folder is None else folder / path
-    missing = OptionError(
-        f"--image {name}: neither a figure in your namespace nor an image file.", hint=_IMAGES
-    )
-    kind = IMAGE_TYPES.get(path.suffix.lower())
-    if kind is None:
-        raise missing
+        return f"data:image/png;base64,{base64.b64encode(_png(name, namespace[name])).decode('ascii')}"
+    missing = f"--image {name}: neither a figure in your namespace nor an image file."
+    if not is_image(name):
+        raise OptionError(missing, hint=_IMAGES)
     try:
-        content = read_bounded(real_path(path), LARGEST_IMAGE)
-    except (FileRefused, OSError) as error:
-        raise missing from error
-    if content.size > LARGEST_IMAGE:
-        raise OptionError(
-            f"--image {name}: the file is larger than {LARGEST_IMAGE // 1_000_000} MB.",
-            hint="Send a smaller one.",
-        )
-    return _data_url(kind, content.data)
+        return read_apart(lambda: read_image(path_of_user(name, folder)))
+    except FileRefused as refusal:
+        raise OptionError(f"--image: {name} {refusal}.", hint=_IMAGES) from refusal
+    except OSError as error:
+        raise OptionError(missing, hint=_IMAGES) from error
 
 
 def _png(name: str, value: Any) -> bytes:
@@ -242,10 +225,6 @@ def _png(name: str, value: Any) -> bytes:
             f"--image {name}: {type(value).__name__} is neither a figure nor an image.", hint=_IMAGES
         )
     return buffer.getvalue()
-
-
-def _data_url(kind: str, data: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
 def last_failure(runs: Iterable[Run]) -> Run | None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import platform
 import re
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from codex_nb.session.notebook_context import (
@@ -35,12 +33,22 @@ from codex_nb.tools.describe import (
     is_user_variable,
     secrets_of_namespace,
 )
-from codex_nb.tools.files import FileContent, FileRefused, read_bounded, read_notebook, real_path
+from codex_nb.tools.file_access import (
+    FileContent,
+    FileRefused,
+    is_image,
+    path_of_user,
+    read_apart,
+    read_bounded,
+    read_image,
+    read_notebook,
+)
 from codex_nb.tools.hiding import hidden_in, is_notebook
 from codex_nb.tools.nbmodel import truncate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from codex_nb.session.outbound import Redaction, Redactor
     from codex_nb.tools.hiding import Hidden
@@ -48,12 +56,10 @@ if TYPE_CHECKING:
 
 
 FILE_LIMIT = 40_000
-IMAGE_FILE_LIMIT = 8_000_000
 LARGEST_HASHED = 64_000_000
 _MENTION = re.compile(
     r"(?<![\w@.])@(?:cell:(?P<cell>\d{1,9})(?!\d)|file:(?:\"(?P<quoted>[^\"]+)\"|(?P<file>[^\s,;]+))|(?P<name>[A-Za-z_]\w*))"
 )
-_IMAGE_SUFFIXES = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".gif": "gif", ".webp": "webp"}
 
 
 @dataclass(frozen=True)
@@ -148,19 +154,23 @@ def _cells_numbered(number: int, snapshot: NotebookSnapshot | None) -> Iterator[
 
 
 def _file(name: str, folder: Path | None, hidden: Hidden) -> ResolvedMentions:
-    path = Path(name).expanduser()
-    path = path if path.is_absolute() or folder is None else folder / path
-    kind = _IMAGE_SUFFIXES.get(path.suffix.lower())
     try:
-        if is_notebook(path):
-            return _notebook_file(name, read_notebook(real_path(path), hidden))
-        content = read_bounded(real_path(path), IMAGE_FILE_LIMIT if kind else LARGEST_HASHED)
+        return read_apart(lambda: _read_file(name, folder, hidden))
     except FileRefused as refusal:
         return ResolvedMentions(problems=(f"{name} {refusal}",))
     except OSError as error:
         reason = error.strerror or type(error).__name__
         return ResolvedMentions(problems=(f"{name} cannot be read ({reason})",))
-    return _image_file(name, content, kind) if kind else _text_file(name, content)
+
+
+def _read_file(name: str, folder: Path | None, hidden: Hidden) -> ResolvedMentions:
+    checked = path_of_user(name, folder)
+    if is_image(name):
+        section = ContextSection("mention", f"@file:{name}", "(the image is attached)")
+        return ResolvedMentions((section,), (read_image(checked),))
+    if is_notebook(checked.path):
+        return _notebook_file(name, read_notebook(checked, hidden))
+    return _text_file(name, read_bounded(checked, LARGEST_HASHED))
 
 
 def _text_file(name: str, content: FileContent) -> ResolvedMentions:
@@ -184,14 +194,6 @@ def _notebook_file(name: str, text: str) -> ResolvedMentions:
     return ResolvedMentions(
         (ContextSection("mention", f"@file:{name}", truncate(text, FILE_LIMIT), digest_text=digest),)
     )
-
-
-def _image_file(name: str, content: FileContent, kind: str) -> ResolvedMentions:
-    if content.size > IMAGE_FILE_LIMIT:
-        return ResolvedMentions(problems=(f"{name} is too large to send",))
-    encoded = base64.b64encode(content.data).decode()
-    section = ContextSection("mention", f"@file:{name}", "(the image is attached)")
-    return ResolvedMentions((section,), (f"data:image/{kind};base64,{encoded}",))
 
 
 _WORD = re.compile(r"[A-Za-z_]\w*")

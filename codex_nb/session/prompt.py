@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 from codex_nb.errors import CodexError
 from codex_nb.session.outbound import RULE, developer_message, user_message
-from codex_nb.tools.files import FileContent, FileRefused, may_hold_credentials, read_bounded, real_path
+from codex_nb.tools.file_access import (
+    FileContent,
+    FileRefused,
+    path_of_project,
+    project_folders,
+    project_root,
+    read_bounded,
+)
 from codex_nb.tools.nbmodel import strip_ansi, truncate
 
 if TYPE_CHECKING:
@@ -25,7 +32,6 @@ if TYPE_CHECKING:
 
 
 LARGEST_FILE = 1_000_000
-_MARKDOWN = frozenset({".md", ".mdc", ".markdown"})
 AGENTS_FILE = "AGENTS.md"
 OVERRIDE_FILE = "AGENTS.override.md"
 
@@ -63,21 +69,11 @@ def agents_files(codex_home: Path, folder: Path | None) -> Iterator[Path]:
     They are CODEX_HOME's, then those of every folder from the repository's root (the nearest ancestor with ``.git``)
     down to ``folder``; outside a repository that of ``folder`` alone. In each place ``AGENTS.override.md`` wins.
     """
-    for place in (codex_home, *_chain(folder)):
+    for place in (codex_home, *(project_folders(folder) if folder is not None else ())):
         for name in (OVERRIDE_FILE, AGENTS_FILE):
             if os.path.lexists(file := place / name) and not file.is_dir():
                 yield file
                 break
-
-
-def _chain(folder: Path | None) -> list[Path]:
-    if folder is None:
-        return []
-    ancestors = [folder, *folder.parents]
-    for depth, place in enumerate(ancestors):
-        if (place / ".git").exists():
-            return list(reversed(ancestors[: depth + 1]))
-    return [folder]
 
 
 def project_instructions(codex_home: Path, folder: Path | None, max_bytes: int) -> ProjectInstructions:
@@ -88,12 +84,11 @@ def project_instructions(codex_home: Path, folder: Path | None, max_bytes: int) 
     if not max_bytes:
         return ProjectInstructions()
     texts, problems = [], []
-    root = next(iter(_chain(folder)), None)
     left = max_bytes
     for file in agents_files(codex_home, folder):
         name = f"{file.name} in {file.parent}"
         try:
-            content = _read(file, left, None if file.parent == codex_home else root)
+            content = _read(file, left, None if file.parent == codex_home else folder)
         except FileRefused as refusal:
             problems.append(f"{name} is not sent: it {refusal}.")
             continue
@@ -111,28 +106,16 @@ def project_instructions(codex_home: Path, folder: Path | None, max_bytes: int) 
     return ProjectInstructions("\n\n".join(texts), tuple(problems))
 
 
-def _read(file: Path, max_bytes: int, root: Path | None) -> FileContent:
-    path = real_path(file)
-    if root is not None:
-        root = real_path(root)
-        _ensure_own(path, root)
-    content = read_bounded(path, max_bytes, within=root)
+def _read(file: Path, max_bytes: int, folder: Path | None) -> FileContent:
+    root = None if folder is None else project_root(folder)
+    if root is not None and not file.is_relative_to(root):
+        root = file.parent
+    content = read_bounded(path_of_project(file, root), max_bytes)
     if content.size > LARGEST_FILE:
         raise FileRefused(f"is larger than {LARGEST_FILE:,} bytes")
     if not content.is_text:
         raise FileRefused("is not a text file")
     return content
-
-
-def _ensure_own(path: Path, root: Path) -> None:
-    """Refuse files outside the repository, and those that may hold secrets."""
-    if root not in path.parents:
-        raise FileRefused("links to a file outside the repository")
-    is_hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-    if is_hidden and path.suffix.lower() not in _MARKDOWN:
-        raise FileRefused("links to a hidden file")
-    if may_hold_credentials(path.name):
-        raise FileRefused("links to a file that may hold credentials")
 
 
 @dataclass(frozen=True)

@@ -1,202 +1,156 @@
-"""Reading files whose contents are sent: the tools ``read_file`` and ``list_files``, and all other reading.
+"""The tools ``read_file`` and ``list_files``: the model reads the notebook's folder, and nothing else.
 
-The model reads the notebook's folder, and nothing else. Links are resolved before the path is checked; hidden files and
-folders are skipped, and so are files whose name says that they hold credentials. Whatever is sent of a file has been
-read by :func:`read_bounded`.
+Links are resolved before the path is checked; hidden files and folders are skipped, and so are files whose name says
+that they hold credentials.
 """
 
 from __future__ import annotations
 
-import asyncio
 import fnmatch
+import io
 import os
-import stat
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import takewhile
+from typing import TYPE_CHECKING, BinaryIO
 
 from pydantic import Field
 
 from codex_nb.tools.approval import Approved, Effect
 from codex_nb.tools.base import Arguments, Ports, Tool, ToolResult
-from codex_nb.tools.hiding import NOTEBOOK_LIMIT, is_notebook
+from codex_nb.tools.file_access import (
+    FileContent,
+    FileRefused,
+    Folder,
+    open_file,
+    open_folder,
+    open_inner,
+    path_in_folder,
+    read_notebook,
+    read_off_loop,
+)
+from codex_nb.tools.hiding import is_notebook
 from codex_nb.tools.nbmodel import truncate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from codex_nb.tools.hiding import Hidden
 
 READ_LIMIT = 20_000
-MAX_FILES = 300
-_MAX_BYTES = 1_000_000
-_PRIVATE = (
-    "auth.json",
-    "*.pem",
-    "*.key",
-    "*.p12",
-    "*.pfx",
-    "id_rsa*",
-    "id_ed25519*",
-    "credentials*",
-    "*.keystore",
-)
+_PIECE = 1_000_000
+_SEARCHED = 256_000_000  # bytes in which the first line is looked for
+_LONGEST_PATTERN = 200
 _SKIPPED_FOLDERS = frozenset({"node_modules", "__pycache__", "site-packages"})
-_PSEUDO_FILE_SYSTEMS = (Path("/proc"), Path("/sys"))
-# Opened so, a pipe is not waited for and a link not followed; not every system has each flag.
-_FILE_FLAGS = os.O_RDONLY | sum(
-    getattr(os, flag, 0)
-    for flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY", "O_NOINHERIT")
-)
-_FOLDER_FLAGS = getattr(os, "O_PATH", os.O_RDONLY) | sum(
-    getattr(os, flag, 0) for flag in ("O_NOFOLLOW", "O_DIRECTORY", "O_CLOEXEC")
-)
-
-
-_NOT_A_FILE = "is not a file"
-
-
-class FileRefused(Exception):
-    """The file is not one that may be read; the text completes a sentence that begins with its name."""
-
-
-@dataclass(frozen=True)
-class FileContent:
-    """The first bytes of a file, and the size of the whole file."""
-
-    data: bytes
-    size: int
-
-    @property
-    def is_text(self) -> bool:
-        """Whether the beginning of the file holds no NUL byte."""
-        return b"\0" not in self.data[:8192]
-
-    @property
-    def text(self) -> str:
-        """The bytes as text; a byte order mark is no part of it."""
-        return self.data.decode("utf-8-sig", "replace")
-
-
-def real_path(path: Path) -> Path:
-    """Return the path with all links followed; raises OSError when it leads nowhere."""
-    return Path(os.path.realpath(path, strict=True))
-
-
-def read_bounded(path: Path, max_bytes: int, *, within: Path | None = None) -> FileContent:
-    """Read the first bytes of a regular file; never waits for a pipe or a device.
-
-    ``path`` is a :func:`real_path`, and so is ``within``, the folder that it must lie in. Links that appear on the way
-    after the path was checked are not followed. Raises FileRefused, or OSError when the file cannot be opened.
-    """
-    if within is not None and path != within and within not in path.parents:
-        raise FileRefused("lies outside the folder")
-    if path == within or any(place in path.parents for place in _PSEUDO_FILE_SYSTEMS):
-        raise FileRefused(_NOT_A_FILE)
-    descriptor = _open_file(path) if within is None else _open_below(within, path)
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise FileRefused(_NOT_A_FILE)
-        data = file.read(max_bytes) or b""  # None where nothing is there yet
-    if data and not status.st_size:
-        raise FileRefused(_NOT_A_FILE)  # a pseudo file, wherever it is mounted
-    return FileContent(data, status.st_size)
-
-
-def _open_file(path: str | Path, folder: int | None = None) -> int:
-    # Opening a device can act on it, so its kind is asked for first, and once more after the opening.
-    if not stat.S_ISREG(os.stat(path, dir_fd=folder, follow_symlinks=False).st_mode):
-        raise FileRefused(_NOT_A_FILE)
-    return os.open(path, _FILE_FLAGS, dir_fd=folder)
-
-
-def _open_below(root: Path, path: Path) -> int:
-    """Open a file by walking down from ``root``, folder by folder, so that none can be swapped for a link."""
-    if os.open not in os.supports_dir_fd:
-        return _open_file(path)
-    *folders, name = path.relative_to(root).parts
-    here = os.open(root, _FOLDER_FLAGS)
-    try:
-        for folder in folders:
-            inner = os.open(folder, _FOLDER_FLAGS, dir_fd=here)
-            os.close(here)
-            here = inner
-        return _open_file(name, here)
-    finally:
-        os.close(here)
-
-
-def resolve(folder: Path, name: str) -> Path:
-    """Return the file or folder that a name within ``folder`` stands for, links followed.
-
-    Raises FileRefused for what lies outside, is hidden or is private.
-    """
-    root = folder.resolve()
-    path = (root / name).resolve()
-    if path != root and root not in path.parents:
-        raise FileRefused("lies outside the notebook's folder")
-    parts = path.relative_to(root).parts
-    if any(part.startswith(".") for part in parts):
-        raise FileRefused("is hidden")
-    if parts and may_hold_credentials(parts[-1]):
-        raise FileRefused("may hold credentials")
-    return path
-
-
-def may_hold_credentials(name: str) -> bool:
-    """Whether a file of this name usually holds keys or passwords."""
-    return any(fnmatch.fnmatch(name.lower(), pattern) for pattern in _PRIVATE)
-
-
-def read_notebook(path: Path, hidden: Hidden, *, within: Path | None = None) -> str:
-    """Return the text of a notebook's file without the skipped cells in it; as :func:`read_bounded`."""
-    content = read_bounded(path, NOTEBOOK_LIMIT, within=within)
-    if content.size > NOTEBOOK_LIMIT:
-        raise FileRefused(f"is too large to be read ({content.size:,} bytes)")
-    try:
-        return hidden.notebook(content.text)
-    except ValueError as error:
-        raise FileRefused(str(error)) from None
 
 
 def read_lines(folder: Path, name: str, start: int, lines: int | None, hidden: Hidden) -> ToolResult:
     """Return lines of a text file, ``start`` counting from 1; of a notebook, without its skipped cells."""
-    path, root = resolve(folder, name), folder.resolve()
-    content = read_bounded(path, _MAX_BYTES, within=root)
-    if not content.is_text:
-        return ToolResult(f"{name} is not a text file ({content.size:,} bytes)", ok=False)
-    text = read_notebook(path, hidden, within=root)[:_MAX_BYTES] if is_notebook(path) else content.text
-    split = text.splitlines(keepends=True)
-    chosen = split[start - 1 : None if lines is None else start - 1 + lines]
-    more = (
-        f"\n[{content.size:,} bytes in all, read up to {_MAX_BYTES:,}]" if content.size > _MAX_BYTES else ""
-    )
-    return ToolResult((truncate("".join(chosen), READ_LIMIT) or "(empty)") + more)
+    checked = path_in_folder(folder, name)
+    if is_notebook(checked.path):
+        data = read_notebook(checked, hidden).encode("utf-8", "replace")
+        return _lines_of(io.BytesIO(data), len(data), start, lines)
+    with open_file(checked) as (file, size):
+        if not FileContent(file.read(8192), size).is_text:
+            return ToolResult(f"{name} is not a text file ({size:,} bytes)", ok=False)
+        file.seek(0)
+        return _lines_of(file, size, start, lines)
 
 
-def list_folder(folder: Path, name: str, pattern: str) -> ToolResult:
-    """Return the files below a folder with their sizes, at most :data:`MAX_FILES`."""
-    top = resolve(folder, name)
-    if not top.is_dir():
-        return ToolResult(f"{name} is not a folder", ok=False)
+def _lines_of(file: BinaryIO, size: int, start: int, lines: int | None) -> ToolResult:
+    _skip_lines(file, start - 1)
+    data = file.read(_PIECE)
+    pieces = data.split(b"\n", -1 if lines is None else lines)
+    is_enough = lines is not None and len(pieces) > lines
+    chosen = b"\n".join([*pieces[:lines], b""]) if is_enough else data
+    text = truncate(chosen.decode("utf-8-sig" if start == 1 else "utf-8", "replace"), READ_LIMIT) or "(empty)"
+    if not is_enough and file.tell() < size:
+        following = start + data.count(b"\n")
+        text += f"\n[{size:,} bytes in all; continue with line {following:,}]"
+    return ToolResult(text)
+
+
+def _skip_lines(file: BinaryIO, missing: int) -> None:
+    while missing and (chunk := file.read(1 << 16)):
+        count = chunk.count(b"\n")
+        if count >= missing:
+            position = -1
+            for _ in range(missing):
+                position = chunk.index(b"\n", position + 1)
+            file.seek(position + 1 - len(chunk), os.SEEK_CUR)
+            return
+        missing -= count
+        if file.tell() > _SEARCHED:
+            raise FileRefused(f"has too few lines in its first {_SEARCHED // 1_000_000} MB")
+
+
+@dataclass
+class ListingBounds:
+    """What a listing may still look at: files to name, entries to visit, folders to descend, seconds.
+
+    ``stop`` ends it at once.
+    """
+
+    files: int = 300
+    entries: int = 100_000
+    depth: int = 32
+    seconds: float = 5.0
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self._deadline = time.monotonic() + self.seconds
+
+    def visit(self) -> bool:
+        """Count an entry; whether it may still be looked at."""
+        self.entries -= 1
+        return not self.is_used_up
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether nothing more may be looked at."""
+        return self.entries < 0 or self.stop.is_set() or time.monotonic() > self._deadline
+
+
+def list_folder(folder: Path, name: str, pattern: str, bounds: ListingBounds) -> ToolResult:
+    """Return the files below a folder with their sizes, as many as the bounds allow."""
+    if len(pattern) > _LONGEST_PATTERN:
+        return ToolResult(f"The pattern is longer than {_LONGEST_PATTERN} characters.", ok=False)
+    checked, most = path_in_folder(folder, name), bounds.files
+    inside = checked.path.relative_to(path_in_folder(folder, ".").path).as_posix()
     lines: list[str] = []
-    for path in _walk(top):
-        shown = path.relative_to(folder.resolve()).as_posix()
-        if fnmatch.fnmatch(shown, pattern) or fnmatch.fnmatch(path.name, pattern):
-            if len(lines) == MAX_FILES:
-                lines.append(f"… more than {MAX_FILES} files; give a folder or a pattern")
-                break
-            lines.append(f"{shown}  {path.lstat().st_size:,} bytes")
+    try:
+        with open_folder(checked) as top:
+            for shown, size in _files_in(top, "" if inside == "." else f"{inside}/", bounds):
+                if fnmatch.fnmatch(shown, pattern) or fnmatch.fnmatch(shown.rpartition("/")[2], pattern):
+                    if len(lines) == most:
+                        lines.append(f"… more than {most} files; give a folder or a pattern")
+                        break
+                    lines.append(f"{shown}  {size:,} bytes".encode("utf-8", "replace").decode())
+    except NotADirectoryError:
+        return ToolResult(f"{name} is not a folder", ok=False)
+    if bounds.is_used_up:
+        lines.append("… not all was looked at; give a folder with fewer files in it")
     return ToolResult("\n".join(lines) or "(no files)")
 
 
-def _walk(top: Path) -> Iterator[Path]:
-    for place, folders, files in os.walk(top):
-        folders[:] = sorted(f for f in folders if not f.startswith(".") and f not in _SKIPPED_FOLDERS)
-        for name in sorted(files):
-            if not name.startswith("."):
-                yield top / place / name
+def _files_in(here: Folder, prefix: str, bounds: ListingBounds, depth: int = 0) -> Iterator[tuple[str, int]]:
+    with os.scandir(here) as entries:
+        visited = (entry for entry in entries if not entry.name.startswith("."))
+        found = sorted(takewhile(lambda _: bounds.visit(), visited), key=lambda entry: entry.name)
+    folders = []
+    for entry in found:
+        if entry.is_dir(follow_symlinks=False):
+            folders.append(entry.name)
+            continue
+        with suppress(OSError):  # it has gone in the meantime
+            yield prefix + entry.name, entry.stat(follow_symlinks=False).st_size
+    for folder in folders if depth < bounds.depth else ():
+        if folder not in _SKIPPED_FOLDERS and not bounds.is_used_up:
+            with suppress(OSError), open_inner(here, folder) as inner:  # not ours to list, or a link by now
+                yield from _files_in(inner, f"{prefix}{folder}/", bounds, depth + 1)
 
 
 class ReadFile(Arguments):
@@ -219,7 +173,7 @@ async def _read_file(call: Approved[ReadFile], ports: Ports) -> ToolResult:
     if folder is None:
         return ToolResult("There is no notebook folder here.", ok=False)
     hidden = await ports.main_thread.call(ports.hidden)
-    return await _in_thread(
+    return await _apart(
         wanted.path, lambda: read_lines(folder, wanted.path, wanted.start_line, wanted.lines, hidden)
     )
 
@@ -228,12 +182,16 @@ async def _list_files(call: Approved[ListFiles], ports: Ports) -> ToolResult:
     folder, name, pattern = ports.folder, call.arguments.folder or ".", call.arguments.pattern or "*"
     if folder is None:
         return ToolResult("There is no notebook folder here.", ok=False)
-    return await _in_thread(name, lambda: list_folder(folder, name, pattern))
-
-
-async def _in_thread(name: str, work: Callable[[], ToolResult]) -> ToolResult:
+    bounds = ListingBounds()
     try:
-        return await asyncio.to_thread(work)
+        return await _apart(name, lambda: list_folder(folder, name, pattern, bounds))
+    finally:
+        bounds.stop.set()
+
+
+async def _apart(name: str, read: Callable[[], ToolResult]) -> ToolResult:
+    try:
+        return await read_off_loop(read)
     except FileRefused as error:
         return ToolResult(f"{name} {error}", ok=False)
     except OSError as error:

@@ -14,7 +14,7 @@ from codex_nb.session.outbound import Redactor, UntrustedBlock
 from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
 
 PLAIN = Redactor({})
-PIXEL = base64.b64encode(b"a picture").decode()
+PIXEL = base64.b64encode(b"\x89PNG\r\n\x1a\na picture").decode()
 
 
 def stream(text: str) -> dict[str, Any]:
@@ -132,7 +132,7 @@ def test_a_cell_can_be_left_out_with_what_only_it_defines() -> None:
 
 def test_a_mention_brings_the_whole_of_what_it_names(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("Line of a file.")
-    (tmp_path / "plot.png").write_bytes(b"a picture")
+    (tmp_path / "plot.png").write_bytes(base64.b64decode(PIXEL))
     frame = pd.DataFrame({"n": range(100)})
     context = build(
         notebook(code("print('far')", stream("x" * 5000), shown(image_png=PIXEL), count=7)),

@@ -12,7 +12,8 @@ from codex_nb.errors import InvalidArguments
 from codex_nb.tools.approval import Effect
 from codex_nb.tools.base import Ports, Tool, ToolResult, builtin_tools
 from codex_nb.tools.builtin import insert_cells, inspect
-from codex_nb.tools.files import list_files, read_bounded, read_file, resolve
+from codex_nb.tools.file_access import path_in_folder, read_bounded
+from codex_nb.tools.files import list_files, read_file
 from codex_nb.tools.nbmodel import InsertResult, NewCell
 from tests.session.scripted import PaperDocument, ProcessKernel, SameThread, call_tool
 
@@ -91,11 +92,11 @@ async def test_a_file_that_is_swapped_for_a_link_while_it_is_read_does_not_lead_
 async def test_a_folder_that_is_swapped_for_a_link_does_not_lead_outside(folder: Path) -> None:
     (folder.parent / "elsewhere").mkdir()
     (folder.parent / "elsewhere" / "b.csv").write_text("outside")
-    path, outside = resolve(folder, "data/b.csv"), folder.parent / "elsewhere"
+    checked, outside = path_in_folder(folder, "data/b.csv"), folder.parent / "elsewhere"
     (folder / "data").rename(folder / "moved")
     (folder / "data").symlink_to(outside)
     with pytest.raises(NotADirectoryError):
-        read_bounded(path, 100, within=folder)
+        read_bounded(checked, 100)
 
 
 async def test_files_are_listed_without_the_hidden_ones(folder: Path) -> None:

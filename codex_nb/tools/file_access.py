@@ -1,0 +1,422 @@
+"""Access to files whose contents are sent: which may be read, and how they are opened.
+
+A file is read in two steps. :func:`path_in_folder` (the model's choice), :func:`path_of_user` (the user's) and
+:func:`path_of_project` (``AGENTS.md``) follow the links of a path and decide on where it leads: a :class:`CheckedPath`.
+Only that can be opened, by walking to it from the root of the file system with one descriptor after the other, none of
+which is a link. So nothing that is changed in the meantime leads elsewhere.
+
+Where the system cannot open relative to a descriptor (Windows), the path is resolved once more after the opening
+instead. A file that is hard-linked into the folder cannot be told from one that was made there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import fnmatch
+import functools
+import os
+import re
+import stat
+import threading
+import unicodedata
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
+
+from codex_nb.tools.hiding import NOTEBOOK_LIMIT
+from codex_nb.tools.secret_names import is_secret_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from codex_nb.tools.hiding import Hidden
+
+T = TypeVar("T")
+
+IMAGE_LIMIT = 20_000_000
+# By the first bytes of a file: what is sent as an image is not redacted, so a name does not suffice.
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".gif", ".webp"})
+_IMAGE_TYPES = (
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), "image/png"),
+    (re.compile(rb"\xff\xd8\xff"), "image/jpeg"),
+    (re.compile(rb"GIF8[79]a"), "image/gif"),
+    (re.compile(rb"RIFF....WEBP", re.DOTALL), "image/webp"),
+)
+_SECONDS = 20.0  # a file system that does not respond is not waited for any longer
+_MARKDOWN = frozenset({".md", ".mdc", ".markdown"})
+_PSEUDO_FILE_SYSTEMS = (Path("/proc"), Path("/sys"))
+# Opened so, a pipe is not waited for and a link not followed; not every system has each flag.
+_FILE_FLAGS = os.O_RDONLY | sum(
+    getattr(os, flag, 0)
+    for flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY", "O_NOINHERIT")
+)
+_FOLDER_FLAGS = sum(getattr(os, flag, 0) for flag in ("O_NOFOLLOW", "O_DIRECTORY", "O_CLOEXEC"))
+_SEARCH = getattr(os, "O_PATH", os.O_RDONLY)  # needs no permission to list the folder
+_WALKS = {os.open, os.stat} <= os.supports_dir_fd
+_NOT_A_FILE = "is not a file"
+_NO_NAME = "is not a valid file name"
+_NO_RESPONSE = "cannot be read: its file system does not respond"
+
+
+class FileRefused(Exception):
+    """The file is not one that may be read; the text completes a sentence that begins with its name."""
+
+
+# -- Which files hold credentials ------------------------------------------------------------------------------------
+
+# In lower case and without leading dots and underscores; their backups are meant as well. What a name says in words
+# (password, token, secret, API key) is decided by is_secret_name, as it is for variables.
+_CREDENTIAL_FILES = """
+    auth.json auth.toml *.pem *.key *.ppk *.p8 *.p12 *.pfx *.pk8 *.pkcs12 *.jks *.bks *.keystore *.keychain
+    *.keychain-db *.kdb *.kdbx *.gpg *.pgp *private*.asc *secret*.asc *key*.asc *.age *.agekey *.ovpn
+    *.publishsettings *.mobileprovision id_rsa* id_dsa* id_ecdsa* id_ed25519* id_xmss* identity ssh_host_*_key
+    secring.* wallet.dat env *.env env.* envrc dotenv netrc pgpass pgpass.conf pypirc npmrc yarnrc yarnrc.yml gemrc
+    renviron my.cnf mylogin.cnf git-credentials gitcredentials htpasswd *.htpasswd htdigest shadow gshadow smbpasswd
+    credentials* *.credentials creds creds.* kubeconfig* *.kubeconfig kube.config dockercfg dockerconfigjson boto
+    boto.cfg s3cfg rclone.conf vault-token vault-pass vault.yml terraform.rc terraformrc *.tfrc *.tfstate *.tfvars
+    *.tfvars.json wp-config.php local_settings.py local.settings.json databricks.cfg databrickscfg kaggle.json
+    *service*account*.json *adminsdk*.json client_secret* *accesskeys.csv rootkey.csv gha-creds-* sftp-config.json
+    sitemanager.xml recentservers.xml logins.json key3.db key4.db cookies cookies.txt cookies.json cookies.sqlite
+    login?data jupyter_server_config.json jupyter_notebook_config.json wg?.conf wpa_supplicant.conf *.nmconnection
+"""
+_CREDENTIAL_FOLDERS = frozenset(
+    {".ssh", ".aws", ".gnupg", ".kube", ".docker", ".azure", ".gcloud", ".codex", ".oci", ".password-store"}
+    | {"ssh", "gnupg", "gcloud", "secrets", "credentials", "creds", "passwords", "private_keys", "keyrings"}
+)
+_CODE = frozenset({"py", "pyi", "ipynb", "js", "ts", "md", "rst", "html", "css"})  # env.py and its like
+_SETTINGS = frozenset({"", "json", "yaml", "yml", "toml", "ini", "cfg", "conf", "txt", "xml", "properties"})
+_BACKUPS = frozenset(
+    {
+        "",
+        "bak",
+        "backup",
+        "bkp",
+        "bck",
+        "back",
+        "old",
+        "orig",
+        "original",
+        "save",
+        "saved",
+        "prev",
+        "previous",
+    }
+    | {"copy", "of", "new", "tmp", "temp", "swp", "swo", "swn", "dist", "dpkg", "rpmsave", "rpmnew"}
+    | {"gz", "bz2", "xz", "zst", "zip", "7z", "tar", "tgz", "rar", "enc", "b64", "base64"}
+)
+_LISTED = ("key", "keys", "token", "tokens")
+_SSH_KEY = re.compile(r"id_\w+")
+_SEPARATORS = re.compile(r"([\W_]+)")
+
+
+def may_hold_credentials(name: str) -> bool:
+    """Whether a file of this name, or the one that it is a backup of, usually holds keys or passwords."""
+    return any(map(_is_credential_file, _originals(name)))
+
+
+def _is_credential_file(name: str) -> bool:
+    stem, dot, suffix = name.rpartition(".")
+    stem, suffix = (stem, suffix.casefold()) if dot else (suffix, "")
+    lowered, lowered_stem = name.casefold(), stem.casefold()
+    if _credential_pattern().match(lowered):
+        return not (lowered_stem == "env" and suffix in _CODE)
+    is_ssh_key = not suffix and _SSH_KEY.fullmatch(lowered) is not None
+    # tokens.json is a file of settings, tokens.csv one of words
+    is_list = suffix in _SETTINGS and lowered_stem.endswith(_LISTED) and is_secret_name(stem.upper())
+    return is_ssh_key or is_list or is_secret_name(stem)
+
+
+@functools.cache
+def _credential_pattern() -> re.Pattern[str]:
+    return re.compile("|".join(map(fnmatch.translate, _CREDENTIAL_FILES.split())))
+
+
+def _originals(name: str) -> Iterator[str]:
+    """Yield a name, and the names that it may be a backup of: ``.auth.json.swp``, ``auth.json``."""
+    parts = _SEPARATORS.split(_canonical(name))
+    first = next((n for n in range(0, len(parts), 2) if parts[n].casefold() not in _BACKUPS), 0)
+    for begin in {0, first}:
+        for end in range(len(parts), begin, -2):
+            yield "".join(parts[begin:end])
+            if not (parts[end - 1].isdigit() or parts[end - 1].casefold() in _BACKUPS):
+                break
+
+
+def _canonical(name: str) -> str:
+    """Return a name as file systems compare it that ignore case, invisible characters and dots at the end."""
+    text = unicodedata.normalize("NFKC", name)
+    return "".join(each for each in text if unicodedata.category(each) != "Cf").rstrip(". ")
+
+
+def _refuse_hidden(inside: Path, reason: str) -> None:
+    if any(part.startswith(".") or _canonical(part).startswith(".") for part in inside.parts):
+        raise FileRefused(reason)
+
+
+def _refuse_credentials(path: Path, root: Path) -> None:
+    folders = path.relative_to(root).parts[:-1]
+    around = {part.casefold() for part in path.parts if part.startswith(".")}
+    around.update(each.casefold() for part in folders for each in _originals(part))
+    if may_hold_credentials(path.name) or not _CREDENTIAL_FOLDERS.isdisjoint(around):
+        raise FileRefused("may hold credentials")
+
+
+# -- Which path may be opened ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CheckedPath:
+    """The path, free of links, of a file or folder that may be read."""
+
+    path: Path
+
+
+def path_in_folder(folder: Path, name: str) -> CheckedPath:
+    """Return where a name that the model chose leads within ``folder``.
+
+    Raises FileRefused for what lies outside, is hidden or may hold credentials.
+    """
+    root = _real(folder)
+    path = _real(root / name)
+    if not path.is_relative_to(root):  # said of what does not exist as well
+        raise FileRefused("lies outside the notebook's folder")
+    _refuse_hidden(path.relative_to(root), "is hidden")
+    if path != root:
+        _refuse_credentials(path, root)
+    return CheckedPath(path)
+
+
+def path_of_user(name: str, folder: Path | None) -> CheckedPath:
+    """Return where a path that the user wrote leads; a relative one begins in ``folder``, or where the kernel runs.
+
+    The user may name any file, but a link in the project leads where its author wanted: see :func:`path_of_project`.
+    """
+    place = (folder or Path()).absolute()
+    return path_of_project(_written(place, name), project_root(place))
+
+
+def path_of_project(written: Path, root: Path | None) -> CheckedPath:
+    """Return where a path leads; below ``root``, links lead to files of the project that are no secrets.
+
+    Raises FileRefused for a link to what lies outside ``root``, is hidden (Markdown may be) or may hold credentials,
+    and OSError when the path leads nowhere.
+    """
+    path = _real(written, strict=True)
+    if root is None:
+        return CheckedPath(path)
+    real_root = _real(root, strict=True)
+    base = root if written.is_relative_to(root) else real_root
+    if written.is_relative_to(base) and path != real_root / written.relative_to(base):
+        if not path.is_relative_to(real_root):
+            raise FileRefused("links to a file outside the project")
+        if path.suffix.lower() not in _MARKDOWN:
+            _refuse_hidden(path.relative_to(real_root), "links to a hidden file")
+        _refuse_credentials(path, real_root)
+    return CheckedPath(path)
+
+
+def project_folders(folder: Path) -> list[Path]:
+    """Return the folders from the repository's root (the nearest one with ``.git``) to ``folder``; or that alone."""
+    around = [folder, *folder.parents]
+    for depth, place in enumerate(around):
+        if (place / ".git").exists():
+            return around[depth::-1]
+    return [folder]
+
+
+def project_root(folder: Path) -> Path:
+    """Return the root of the folder's project: a repository of the whole home makes no project of all in it."""
+    root = project_folders(folder)[0]
+    return folder if Path(_with_home("~")).is_relative_to(root) else root
+
+
+def _written(place: Path, name: str) -> Path:
+    try:
+        return Path(os.path.normpath(place / _with_home(name)))
+    except ValueError:
+        raise FileRefused(_NO_NAME) from None
+
+
+def _with_home(name: str) -> str:
+    return os.path.expanduser(name)  # noqa: PTH111 -- Path's own raises where the user has no home
+
+
+def _real(path: Path, *, strict: bool = False) -> Path:
+    if os.name == "nt" and ":" in "".join(path.parts[1:]):
+        raise FileRefused(_NOT_A_FILE)  # another stream of a file
+    try:
+        return Path(os.path.realpath(path, strict=strict))
+    except ValueError:  # a NUL, or half of a character
+        raise FileRefused(_NO_NAME) from None
+
+
+# -- Opening and reading ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FileContent:
+    """The first bytes of a file, and the size of the whole file."""
+
+    data: bytes
+    size: int
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the beginning of the file holds no NUL byte."""
+        return b"\0" not in self.data[:8192]
+
+    @property
+    def text(self) -> str:
+        """The bytes as text; a byte order mark is no part of it."""
+        return self.data.decode("utf-8-sig", "replace")
+
+
+def read_bounded(checked: CheckedPath, max_bytes: int) -> FileContent:
+    """Read the first bytes of a regular file; as :func:`open_file`."""
+    with open_file(checked) as (file, size):
+        return FileContent(file.read(max_bytes), size)
+
+
+@contextmanager
+def open_file(checked: CheckedPath) -> Iterator[tuple[BinaryIO, int]]:
+    """Open a regular file with its size; never waits for a pipe or a device, never follows a link.
+
+    Raises FileRefused, or OSError when the file cannot be opened.
+    """
+    if any(place in checked.path.parents for place in _PSEUDO_FILE_SYSTEMS):
+        raise FileRefused(_NOT_A_FILE)
+    descriptor = _open_at(checked.path, _open_regular)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_dev in _pseudo_devices():
+            raise FileRefused(_NOT_A_FILE)
+        if not _WALKS and not os.path.samestat(status, os.lstat(os.path.realpath(checked.path))):
+            raise FileRefused(_NOT_A_FILE)
+        if not status.st_size and file.read(1):
+            raise FileRefused(_NOT_A_FILE)  # a pseudo file, wherever it is mounted
+        yield file, status.st_size
+
+
+Folder = int | Path  # a descriptor, or a path where the system cannot open relative to one
+
+
+@contextmanager
+def open_folder(checked: CheckedPath) -> Iterator[Folder]:
+    """Open a folder to list it; raises as :func:`open_file`."""
+    if not _WALKS:
+        yield checked.path
+        return
+    descriptor = _open_at(checked.path, _open_directory)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def open_inner(folder: Folder, name: str) -> Iterator[Folder]:
+    """Open a folder in an open one; raises OSError for a link or a pseudo file system."""
+    if isinstance(folder, Path):
+        if os.path.realpath(folder / name) != str(folder / name):
+            raise NotADirectoryError  # a junction of Windows
+        yield folder / name
+        return
+    descriptor = _open_directory(name, folder)
+    try:
+        if os.fstat(descriptor).st_dev in _pseudo_devices():
+            raise NotADirectoryError
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _open_at(path: Path, open_last: Callable[[str, int | None], int]) -> int:
+    """Open a path by walking down to it, so that no part of it can be swapped for a link."""
+    if not _WALKS:
+        return open_last(str(path), None)
+    here = os.open(path.anchor, _SEARCH | _FOLDER_FLAGS)
+    try:
+        for folder in path.parts[1:-1]:
+            inner = os.open(folder, _SEARCH | _FOLDER_FLAGS, dir_fd=here)
+            os.close(here)
+            here = inner
+        return open_last(path.name or ".", here)
+    finally:
+        os.close(here)
+
+
+def _open_regular(name: str, folder: int | None) -> int:
+    # Opening a device can act on it, so its kind is asked for first, and once more after the opening.
+    if not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+        raise FileRefused(_NOT_A_FILE)
+    return os.open(name, _FILE_FLAGS, dir_fd=folder)
+
+
+def _open_directory(name: str, folder: int | None) -> int:
+    return os.open(name, os.O_RDONLY | _FOLDER_FLAGS, dir_fd=folder)
+
+
+def _pseudo_devices() -> set[int]:
+    """Return the devices of the pseudo file systems, which may be mounted at other places as well."""
+    return {os.lstat(place).st_dev for place in _PSEUDO_FILE_SYSTEMS if os.path.ismount(place)}
+
+
+def read_notebook(checked: CheckedPath, hidden: Hidden) -> str:
+    """Return the text of a notebook's file without the skipped cells in it; as :func:`read_bounded`."""
+    content = read_bounded(checked, NOTEBOOK_LIMIT)
+    if content.size > NOTEBOOK_LIMIT:
+        raise FileRefused(f"is too large to be read ({content.size:,} bytes)")
+    try:
+        return hidden.notebook(content.text)
+    except ValueError as error:
+        raise FileRefused(str(error)) from None
+
+
+def read_image(checked: CheckedPath) -> str:
+    """Return an image file as a data URL; raises as :func:`read_bounded`."""
+    content = read_bounded(checked, IMAGE_LIMIT)
+    if content.size > IMAGE_LIMIT:
+        raise FileRefused(f"is larger than {IMAGE_LIMIT // 1_000_000} MB")
+    for signature, media_type in _IMAGE_TYPES:
+        if signature.match(content.data):
+            return f"data:{media_type};base64,{base64.b64encode(content.data).decode('ascii')}"
+    raise FileRefused("is not a PNG, JPEG, GIF or WebP image")
+
+
+def is_image(name: str) -> bool:
+    """Whether a file is an image that can be sent, by its name."""
+    return Path(name).suffix.lower() in IMAGE_SUFFIXES
+
+
+def read_apart(read: Callable[[], T]) -> T:
+    """Run a read on a thread of its own and wait for it; raises FileRefused when the file system does not respond."""
+    try:
+        return _started(read).result(_SECONDS)
+    except TimeoutError:
+        raise FileRefused(_NO_RESPONSE) from None
+
+
+async def read_off_loop(read: Callable[[], T]) -> T:
+    """Like :func:`read_apart`, for the event loop."""
+    try:
+        return await asyncio.wait_for(asyncio.wrap_future(_started(read)), _SECONDS)
+    except TimeoutError:
+        raise FileRefused(_NO_RESPONSE) from None
+
+
+def _started(read: Callable[[], T]) -> Future[T]:
+    future: Future[T] = Future()
+
+    def run() -> None:
+        future.set_running_or_notify_cancel()
+        try:
+            future.set_result(read())
+        except BaseException as error:  # noqa: BLE001 -- raised where the result is waited for
+            future.set_exception(error)
+
+    # Not of a pool: Python would wait at its exit for a thread that a dead network drive holds.
+    threading.Thread(target=run, daemon=True, name="codex_nb file").start()
+    return future
