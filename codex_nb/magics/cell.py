@@ -43,8 +43,10 @@ if TYPE_CHECKING:
     from codex_nb.host.shell_channel import Pump
     from codex_nb.magics.session import NotebookReading, ShellSession
     from codex_nb.profile import Profile
+    from codex_nb.session.assistant import Hint
     from codex_nb.session.events import Answer, TurnEvent
     from codex_nb.session.notebook_context import TurnRequest
+    from codex_nb.session.prompt import ProjectInstructions
     from codex_nb.tools.nbmodel import NewCell
     from codex_nb.ui.transcript import Transcript
     from codex_nb.ui.widgets import OutputArea, OutputHandle
@@ -397,11 +399,11 @@ def _turn(
     )
 
 
-def _tags_notice(session: ShellSession, options: CellOptions, reading: NotebookReading) -> Callable[[], str]:
+def _tags_notice(session: ShellSession, options: CellOptions, reading: NotebookReading) -> Hint:
     """Return a notice, shown once in a kernel, that cell tags are not visible."""
     sees_none = options.context and reading.sees_no_tags  # looked up in the cell that asks, not later
 
-    def hint() -> str:
+    def hint(_: ProjectInstructions) -> str:
         is_new = sees_none and not session.warned_of_tags
         session.warned_of_tags = session.warned_of_tags or sees_none
         return TAGS_NOT_VISIBLE if is_new else ""

@@ -32,7 +32,13 @@ from codex_nb.session.outbound import (
     environment_secrets,
     new_uuid,
 )
-from codex_nb.session.prompt import BASE, build_input, project_instructions, request_redactor
+from codex_nb.session.prompt import (
+    BASE,
+    ProjectInstructions,
+    build_input,
+    project_instructions,
+    request_redactor,
+)
 from codex_nb.session.structured_output import value_format
 from codex_nb.session.thread import Compactor, Thread, account_digest, needs_compaction, switch_account
 from codex_nb.session.turn import STOPPED, SchemaMismatch, SignIn, ToolContext, Turn, needs_sign_in, no_login
@@ -51,14 +57,14 @@ if TYPE_CHECKING:
     from codex_nb.session.answer_cache import CacheKey
     from codex_nb.session.events import TurnEvent
     from codex_nb.session.notebook_context import TurnRequest
-    from codex_nb.session.prompt import ProjectInstructions, TurnInput
+    from codex_nb.session.prompt import TurnInput
     from codex_nb.session.structured_output import ValueFormat
     from codex_nb.session.thread import ThreadStore
     from codex_nb.session.turn import ModelClient
     from codex_nb.tools.approval import Approver
     from codex_nb.tools.base import Ports, ToolSet
 
-    Hint = Callable[[], str]  # returns the text of a notice, or an empty one for none
+    Hint = Callable[[ProjectInstructions], str]  # returns the text of a notice, or an empty one for none
 
 NEAR_LIMIT_PERCENT = 90.0
 
@@ -177,6 +183,11 @@ class _TurnRun:
     _answered: bool = False
     _shown: set[TurnEvent] = field(default_factory=set)
 
+    @property
+    def project(self) -> ProjectInstructions:
+        """The instructions that the turn sends."""
+        return self.resolved.project if self.resolved is not None else ProjectInstructions()
+
     def is_new(self, event: TurnEvent) -> bool:
         """Whether an event is to be shown: an earlier attempt may have shown the same start and notices."""
         if isinstance(event, TurnStarted | Notice):
@@ -266,7 +277,7 @@ class Assistant:
                         elif run.is_new(event):
                             yield event
                             if isinstance(event, TurnStarted):
-                                for text in filter(None, (hint() for hint in hints)):
+                                for text in filter(None, (hint(run.project) for hint in hints)):
                                     yield Notice("hint", text)
             except CodexError as error:
                 ended = run.failed(error)
@@ -452,13 +463,14 @@ def _near_limit(percent: str, window: Window) -> str:
 
 FIRST_USE = (
     "Before your first question: codex_nb sends your question, the cells above it with their outputs and a "
-    "description of your variables (with secrets removed) to OpenAI with your login. A ChatGPT login uses Codex's "
-    "own backend, which is not a public API and may change. %codex context shows exactly what is sent. Shown once."
+    "description of your variables (with secrets removed) to OpenAI with your login. {instructions}A ChatGPT login "
+    "uses Codex's own backend, which is not a public API and may change. %codex context shows exactly what is sent. "
+    "Shown once."
 )
 FIRST_USE_MARK = "first-use-told"
 
 
-def first_use_notice(codex_home: Path) -> str:
+def first_use_notice(codex_home: Path, project: ProjectInstructions) -> str:
     """Return the privacy notice before the first question of a CODEX_HOME, and an empty text from then on."""
     mark = codex_home / "codex_nb" / FIRST_USE_MARK
     if mark.exists():
@@ -466,4 +478,5 @@ def first_use_notice(codex_home: Path) -> str:
     with suppress(OSError):
         mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         mark.touch(mode=0o600)
-    return FIRST_USE
+    files = ", ".join(map(str, project.files))
+    return FIRST_USE.format(instructions=f"It also sends {files}. " if files else "")

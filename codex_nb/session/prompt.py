@@ -57,10 +57,14 @@ it up to date as you go.
 
 @dataclass(frozen=True)
 class ProjectInstructions:
-    """The text of all ``AGENTS.md`` files that apply, and a sentence on each that is not sent completely."""
+    """The text of all ``AGENTS.md`` files that apply, and a sentence on each that is not sent completely.
+
+    ``files`` are those that the text is from.
+    """
 
     text: str = ""
     problems: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
 
 
 def agents_files(codex_home: Path, folder: Path | None) -> Iterator[Path]:
@@ -83,7 +87,7 @@ def project_instructions(codex_home: Path, folder: Path | None, max_bytes: int) 
     """
     if not max_bytes:
         return ProjectInstructions()
-    texts, problems = [], []
+    texts, problems, files = [], [], []
     left = max_bytes
     for file in agents_files(codex_home, folder):
         name = f"{file.name} in {file.parent}"
@@ -103,7 +107,8 @@ def project_instructions(codex_home: Path, folder: Path | None, max_bytes: int) 
         left -= len(content.data)
         if text := content.data.decode("utf-8-sig", "ignore").strip():
             texts.append(f"# Instructions from {name}\n\n{text}")
-    return ProjectInstructions("\n\n".join(texts), tuple(problems))
+            files.append(file)
+    return ProjectInstructions("\n\n".join(texts), tuple(problems), tuple(files))
 
 
 def _read(file: Path, max_bytes: int, folder: Path | None) -> FileContent:

@@ -11,6 +11,7 @@ GATES = {
     "Approved": "tools/base.py",
     "Outbound": "session/outbound.py",
     "CacheKey": "session/answer_cache.py",
+    "CheckedPath": "tools/file_access.py",
     "SafeHtml": "rendering/sanitize.py",
     "VisibleText": "rendering/visible.py",
 }

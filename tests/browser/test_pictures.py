@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from codex_nb.session.assistant import first_use_notice
+from codex_nb.session.prompt import ProjectInstructions
 from codex_nb.simulator import Simulator
 from tests.browser.jupyter_server import FrontEnd
 from tests.browser.notebook_page import NotebookPage
@@ -33,7 +34,7 @@ def signed_in(kernel_environ: dict[str, str]) -> Iterator[Simulator]:
     with Simulator() as simulator:
         home = Path(kernel_environ["CODEX_HOME"])
         simulator.write_home(home)
-        first_use_notice(home)  # shown once: the screenshot is that of any other day
+        first_use_notice(home, ProjectInstructions())  # shown once: the screenshot is that of any other day
         kernel_environ.update(simulator.environ())
         yield simulator
 

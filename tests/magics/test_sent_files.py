@@ -132,7 +132,7 @@ def test_a_file_of_the_repository_is_sent_also_through_a_link(
     assert ran.succeeded
     assert sent(sim) == [INSIDE]
     assert "\\ufeff" not in json.dumps([request.body for request in sim.requests])
-    assert "AGENTS.md" not in ran.out
+    assert "AGENTS.md in" not in ran.out
 
 
 def test_a_folder_that_is_a_link_out_of_the_repository_brings_nothing(
@@ -154,6 +154,22 @@ def test_the_users_own_instructions_may_be_a_link_to_anywhere(
     (codex_home / "AGENTS.md").symlink_to(dotfiles / "agents.md")
     assert notebook.run("%codex hello").succeeded
     assert sent(sim) == [INSIDE]
+
+
+def test_the_notice_before_the_first_question_names_the_instructions_that_are_sent(
+    notebook: Notebook, repository: Path, codex_home: Path
+) -> None:
+    files = [
+        repository / "AGENTS.md",
+        repository / "a" / "b" / "AGENTS.override.md",
+        codex_home / "AGENTS.md",
+    ]
+    for file in files:
+        file.write_text(INSIDE)
+    (codex_home / "codex_nb" / "first-use-told").unlink(missing_ok=True)
+    first, second = notebook.run("%codex hello").out, notebook.run("%codex hello").out
+    assert [file for file in files if str(file) in first.replace("\n", "")] == files
+    assert not [file for file in files if str(file) in second]
 
 
 def test_what_is_over_the_limit_is_named_and_the_rest_is_sent(

@@ -197,7 +197,12 @@ def test_a_repository_of_the_whole_home_lets_no_link_into_the_home(
 
 
 def test_only_images_are_sent_as_images(folder: Path) -> None:
-    images = {b"\x89PNG\r\n\x1a\n.": "png", b"\xff\xd8\xff.": "jpeg", b"GIF89a": "gif", b"RIFF\1\2\3\4WEBP": "webp"}
+    images = {
+        b"\x89PNG\r\n\x1a\n.": "png",
+        b"\xff\xd8\xff.": "jpeg",
+        b"GIF89a": "gif",
+        b"RIFF\1\2\3\4WEBP": "webp",
+    }
     for data, kind in images.items():
         (folder / "image.png").write_bytes(data)
         assert read_image(path_of_user("image.png", folder)).startswith(f"data:image/{kind};base64,")
@@ -241,7 +246,8 @@ READS = 3_000
 
 
 @pytest.mark.parametrize(
-    ("swapped", "listed_folder"), [("data", "data"), ("data", "."), ("data/a.csv", "data"), ("data/AGENTS.md", ".")]
+    ("swapped", "listed_folder"),
+    [("data", "data"), ("data", "."), ("data/a.csv", "data"), ("data/AGENTS.md", ".")],
 )
 async def test_nothing_leaks_while_files_and_folders_are_swapped_for_links(
     folder: Path, swapped: str, listed_folder: str
@@ -288,7 +294,21 @@ ORDINARY = """
     primary_keys.csv max_tokens.json config.yaml settings.py Dockerfile pyproject.toml wallet.csv patterns.txt
     sessions.csv key_figures.csv keywords.txt keypoints.json vocab.json backup.csv old.csv 1.csv 2024.csv copy.txt
 """.split()  # noqa: SIM905  as a list, it is a page
-SUFFIXES = (".bak", "~", ".old", ".1", ".swp", ".orig", "_backup", " (1)", "-copy", ".save", ".2026-01-02", ".gz", ".")
+SUFFIXES = (
+    ".bak",
+    "~",
+    ".old",
+    ".1",
+    ".swp",
+    ".orig",
+    "_backup",
+    " (1)",
+    "-copy",
+    ".save",
+    ".2026-01-02",
+    ".gz",
+    ".",
+)
 PREFIXES = ("", ".", ".#", "#", "copy of ", "old_", "backup-")
 
 
