@@ -117,7 +117,7 @@ async def test_without_a_login_the_user_signs_in_and_a_failed_sign_in_is_the_tur
             ports=Ports(SameThread()),
             approver=DenyAll(),
             sign_in=way,
-            hints=(lambda _: "Once.", lambda: ""),
+            hints=(lambda _: "Once.", lambda _: ""),
         )
         events = [event async for event in turn]
         assert isinstance(events[-1], TurnFinished)
