@@ -17,6 +17,7 @@ from codex_nb.config import __version__ as __version__
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+    from os import PathLike
     from typing import Literal
 
     from IPython.core.interactiveshell import InteractiveShell
@@ -233,6 +234,7 @@ def map(  # noqa: A001  the name that the standard library has for it
     effort: str | None = None,
     profile: str | None = None,
     executor: Executor | None = None,
+    journal: str | PathLike[str] | None = None,
 ) -> Any:
     """Ask many questions, a few at a time, and return their answers in order, as a list.
 
@@ -241,6 +243,10 @@ def map(  # noqa: A001  the name that the standard library has for it
     failure ends the batch, and its ``answers`` hold the same list so far: the answers that arrived, the failures, and
     Answers with the status "cancelled" for the rest; an interrupt returns that list. ``executor`` (anything with the
     ``submit`` of ``concurrent.futures``) runs the questions elsewhere, each as :func:`ask` does.
+
+    ``journal`` names a file to which each answer is appended as it comes. A second run with the same file asks only the
+    questions that it has no answer to: it knows a question by its prompt, model, effort, schema, instructions and kind
+    of account. The file holds answers, no prompts; such answers have no ``items``. One run at a time may write it.
 
     >>> answers = codex_nb.map(["Is the sky blue?", "Is grass red?"], schema=bool, concurrency=2)
     >>> [type(answer.parsed).__name__ for answer in answers]
@@ -251,7 +257,13 @@ def map(  # noqa: A001  the name that the standard library has for it
     options = {"thread": None, "context": False, "tools": (), "images": (), "approval": "read-only"}
     chosen = {"schema": schema, "model": model, "effort": effort, "profile": profile}
     return api.ask_many(
-        prompts, concurrency=concurrency, on_error=on_error, executor=executor, **options, **chosen
+        prompts,
+        concurrency=concurrency,
+        on_error=on_error,
+        executor=executor,
+        journal=journal,
+        **options,
+        **chosen,
     )
 
 

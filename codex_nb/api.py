@@ -7,8 +7,9 @@ import atexit
 import functools
 import os
 import sys
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.config.settings import OPTIONS, ApprovalPolicy, Environment
@@ -28,14 +29,17 @@ from codex_nb.magics.session import NotebookReading, ShellSession, read_for
 from codex_nb.profile import open_profile
 from codex_nb.session.batch import Batch, CoroutineExecutor, prompts_of
 from codex_nb.session.events import ApprovalRequested, TurnFinished
+from codex_nb.session.journal import Journal
 from codex_nb.session.notebook_context import TurnRequest
+from codex_nb.session.structured_output import value_format
 from codex_nb.tools.approval import DenyAll, PendingApprovals
 from codex_nb.tools.base import Ports, Tool, ToolSet
 from codex_nb.ui.actions import ask_by_typing
 from codex_nb.ui.widgets import ProgressBar
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
+    import os
+    from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Sequence
     from concurrent.futures import Future
     from typing import Literal
 
@@ -202,6 +206,7 @@ def ask_many(
     concurrency: int,
     on_error: Literal["raise", "return"],
     executor: Executor | None,
+    journal: str | os.PathLike[str] | None,
     **options: Any,
 ) -> Any:
     """See :func:`codex_nb.map`."""
@@ -209,7 +214,13 @@ def ask_many(
     session = current_session()
     throttle = Throttle(concurrency)
     progress = ProgressBar(in_notebook=getattr(session.shell, "kernel", None) is not None)
-    with Mailbox() as mailbox, open_pump(session.shell, mailbox) as pump:
+    with (
+        _open_journal(session, journal, texts, options) as kept,
+        Mailbox() as mailbox,
+        open_pump(session.shell, mailbox) as pump,
+    ):
+        if kept is not None and kept.in_doubt:
+            progress.note(_in_doubt(kept.in_doubt))
 
         async def answer(prompt: str) -> Answer:
             profile, request = _request(session, prompt, **options)
@@ -231,6 +242,7 @@ def ask_many(
             wait=wait,
             wake=mailbox.wake,
             waiting_s=lambda: throttle.waiting_s,
+            journal=kept,
         )
         try:
             return shaped(batch.run())
@@ -239,6 +251,33 @@ def ask_many(
             raise
         finally:
             progress.close()
+
+
+@contextmanager
+def _open_journal(
+    session: ShellSession,
+    path: str | os.PathLike[str] | None,
+    prompts: tuple[str, ...],
+    options: dict[str, Any],
+) -> Iterator[Journal | None]:
+    """Open the journal of a batch, with the values of its answers; None without a path."""
+    if path is None:
+        yield None
+        return
+    profile, request = _request(session, "", **options)
+    basis = session.wait(profile.assistant.basis(request))
+    journal = Journal(Path(path).expanduser(), basis, prompts)
+    try:
+        if request.schema is not None:
+            journal.parse(value_format(request.schema).parse)
+        yield journal
+    finally:
+        journal.close()
+
+
+def _in_doubt(count: int) -> str:
+    were = "1 question was" if count == 1 else f"{count} questions were"
+    return f"{were} on the way when an earlier run ended: asked again, and perhaps paid for twice."
 
 
 def status(profile: str | None = None) -> AccountStatus:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 if sys.platform == "win32":
     import msvcrt
 
-    def _try_lock(descriptor: int) -> bool:
+    def try_lock(descriptor: int) -> bool:
+        """Lock an open file, without waiting; return whether this process has it now."""
         os.lseek(descriptor, 0, os.SEEK_SET)
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
@@ -35,7 +36,8 @@ if sys.platform == "win32":
             return False
         return True
 
-    def _unlock(descriptor: int) -> None:
+    def unlock(descriptor: int) -> None:
+        """Let other processes lock the file."""
         os.lseek(descriptor, 0, os.SEEK_SET)
         msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
 
@@ -45,7 +47,8 @@ else:
 
     WITHOUT_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 
-    def _try_lock(descriptor: int) -> bool:
+    def try_lock(descriptor: int) -> bool:
+        """Lock an open file, without waiting; return whether this process has it now."""
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -55,7 +58,8 @@ else:
             return error.errno in WITHOUT_LOCKS
         return True
 
-    def _unlock(descriptor: int) -> None:
+    def unlock(descriptor: int) -> None:
+        """Let other processes lock the file."""
         fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
@@ -79,7 +83,7 @@ class AcquiredLock:
             if not self.is_inherited:
                 # Unlocked by name, not only by closing: a forked child may hold a copy of the descriptor.
                 with suppress(OSError):  # never acquired, or on a file system that forgot it
-                    _unlock(descriptor)
+                    unlock(descriptor)
             os.close(descriptor)
 
 
@@ -137,7 +141,7 @@ async def _take(home: Path, lock: AcquiredLock, deadline: float) -> None:
 
 async def _acquire(descriptor: int, deadline: float, path: Path) -> None:
     pause = FIRST_PAUSE_S
-    while not _try_lock(descriptor):
+    while not try_lock(descriptor):
         if time.monotonic() > deadline:
             raise RefreshFailed(
                 f"Another program is holding the lock on the credentials ({path}).",
@@ -156,9 +160,9 @@ def is_held(path: Path) -> bool:
     except OSError:
         return False
     try:
-        if not _try_lock(descriptor):
+        if not try_lock(descriptor):
             return True
-        _unlock(descriptor)
+        unlock(descriptor)
         return False
     finally:
         os.close(descriptor)

@@ -262,7 +262,7 @@ def _parse_leniently(raw: bytes) -> ServerEvent | UnknownEvent | None:
     return None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens as the API counted them."""
 

@@ -16,7 +16,7 @@ import asyncio
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.errors import AccountChanged, CodexError, ContextWindowExceeded, LoginFailed
@@ -351,6 +351,18 @@ class Assistant:
             provider=choose_backend(self._settings, is_chatgpt_auth=credentials.is_chatgpt_backend),
             instructions=self._instructions + resolved.project.text,
         )
+
+    async def basis(self, request: TurnRequest) -> dict[str, Any]:
+        """Return what answers depend on besides their prompts, in questions that have nothing but a prompt."""
+        resolved = await self._resolve(request, Thread(""))
+        return {
+            "provider": self._settings.provider.id,
+            "billing": resolved.credentials.billing,
+            "model": resolved.model.slug,
+            "effort": resolved.choice.effort,
+            "schema": resolved.value_format.text_format if resolved.value_format else None,
+            "instructions": self._instructions + resolved.project.text,
+        }
 
     def _offered(self, request: TurnRequest, ports: Ports) -> ToolSet:
         rules = ApprovalRules(request.approval, self.memory)

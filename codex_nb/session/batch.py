@@ -7,16 +7,21 @@ An executor runs the questions: anything with the ``submit`` of ``concurrent.fut
 from __future__ import annotations
 
 import concurrent.futures
+from array import array
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from codex_nb.errors import AuthError, CodexError, ConfigError, QuotaExceeded, UsageLimitReached
 from codex_nb.session.events import Answer
+from codex_nb.session.journal import kept_answer
 from codex_nb.tools.safe_repr import library_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine, Iterable
+    from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
+
+    from codex_nb.session.journal import Journal
 
     Future = concurrent.futures.Future[Any]
 
@@ -48,12 +53,17 @@ class CoroutineExecutor:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a batch is; ``waiting_s`` is how long it still waits for a rate limit."""
+    """How far a batch is.
+
+    ``done`` counts the failed ones, too; ``waiting_s`` is how long it still waits for a rate limit; ``tokens`` is what
+    its answers have used, those of earlier runs left out.
+    """
 
     done: int
     total: int
     failed: int = 0
     waiting_s: float = 0.0
+    tokens: int = 0
 
 
 def wait_for_any(futures: Collection[Future], timeout_s: float) -> None:
@@ -69,6 +79,7 @@ class Batch:
     ``wait`` is called on this thread while nothing can be started, and may serve widgets and calls meanwhile; ``wake``
     is called on any thread, to end such a wait. ``waiting_s`` tells how long a rate limit still lasts. A
     KeyboardInterrupt ends the batch: outcomes so far are returned, the rest are answers with the status "cancelled".
+    A ``journal`` has the answers of earlier runs and takes those of this one, each before the next question begins.
     The cost per question does not depend on their number.
     """
 
@@ -81,9 +92,12 @@ class Batch:
     wait: Callable[[Collection[Future], float], None] = wait_for_any
     wake: Callable[[], None] = lambda: None
     waiting_s: Callable[[], float] = lambda: 0.0
-    _begun: int = field(default=0, init=False)
+    journal: Journal | None = None
+    _begun: int = field(default=0, init=False)  # of the questions to ask: those before it were begun
     _settled: int = field(default=0, init=False)
     _failed: int = field(default=0, init=False)
+    _tokens: int = field(default=0, init=False)
+    _to_ask: Sequence[int] = field(default=(), init=False)
     _running: dict[Future, int] = field(default_factory=dict, init=False)
     _finished: deque[Future] = field(default_factory=deque, init=False)
     _outcomes: list[Outcome | None] = field(default_factory=list, init=False)
@@ -96,6 +110,11 @@ class Batch:
                 hint="Leave it out for the default of 8.",
             )
         self._outcomes = [None] * len(self.prompts)
+        self._to_ask = range(len(self.prompts))
+        if self.journal is not None:
+            self._outcomes = list(self.journal.answers)
+            self._to_ask = array("L", (n for n, known in enumerate(self._outcomes) if known is None))
+            self._settled = len(self.prompts) - len(self._to_ask)
 
     def run(self) -> list[Outcome]:
         """Ask everything; return :meth:`outcomes`, which are complete up to an error that is raised."""
@@ -116,10 +135,13 @@ class Batch:
         return [Answer("", status="cancelled") if outcome is None else outcome for outcome in self._outcomes]
 
     def _begin(self) -> None:
-        while self._begun < len(self.prompts) and len(self._running) < self.concurrency:
-            future = self.executor.submit(self.ask, self.prompts[self._begun])
-            self._running[future] = self._begun
+        while self._begun < len(self._to_ask) and len(self._running) < self.concurrency:
+            index = self._to_ask[self._begun]
             self._begun += 1
+            if self.journal is not None:
+                self.journal.asked(index)
+            future = self.executor.submit(self.ask, self.prompts[index])
+            self._running[future] = index
             future.add_done_callback(self._note_done)
 
     def _note_done(self, future: Future) -> None:
@@ -152,31 +174,44 @@ class Batch:
             return None
         error = future.exception()
         if error is None:
-            self._put(index, future.result())
+            self._answered(index, future.result())
         elif isinstance(error, CodexError):
             self._put(index, error if self.on_error == "raise" else error.bare())
+            if self.journal is not None:
+                self.journal.failed(index, error)
         return error
 
+    def _answered(self, index: int, answer: Answer) -> None:
+        """Keep an answer before it is written: a journal that cannot be written loses nothing."""
+        self._tokens += answer.usage.total_tokens
+        if self.journal is None:
+            self._put(index, answer)
+            return
+        self._put(index, kept_answer(answer))
+        self.journal.answered(index, answer)
+
     def _put(self, index: int, outcome: Outcome) -> None:
-        self._outcomes[index] = outcome
-        self._settled += 1
+        self._settled += self._outcomes[index] is None
         self._failed += isinstance(outcome, CodexError)
+        self._outcomes[index] = outcome
 
     def _fail_rest(self, error: CodexError) -> None:
         """Give the questions that were never asked the same error."""
-        while self._begun < len(self.prompts):
-            self._put(self._begun, error)
+        while self._begun < len(self._to_ask):
+            self._put(self._to_ask[self._begun], error)
             self._begun += 1
         self._report()
 
     def _stop(self) -> None:
         """Cancel what still runs, and collect what is done."""
-        for future, index in self._running.items():
-            if not future.cancel() and future.done() and self._outcomes[index] is None:
-                self._settle(future)
+        for future in list(self._running):
+            if not future.cancel() and future.done():
+                with suppress(CodexError):  # of the journal, which has ended the batch already
+                    self._settle(future)
 
     def _report(self) -> None:
-        self.on_progress(Progress(self._settled, len(self.prompts), self._failed, self.waiting_s()))
+        progress = Progress(self._settled, len(self.prompts), self._failed, self.waiting_s(), self._tokens)
+        self.on_progress(progress)
 
 
 def prompts_of(given: Iterable[Any]) -> tuple[tuple[str, ...], Callable[[list[Outcome]], Any]]:

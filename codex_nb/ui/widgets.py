@@ -207,6 +207,15 @@ class ProgressBar:
             elif not self._shows_end_only:
                 self._show(self._area, self._last)
 
+    def note(self, text: str) -> None:
+        """Say something that is to be read, in a line of its own."""
+        with suppress(Exception):  # as above
+            if self._area is not None:
+                self._area.show({"text/plain": visible_text(text)})
+            else:
+                self._stream.write(f"{visible_text(text)}\n")
+                self._stream.flush()
+
     def close(self) -> None:
         """Leave the last state, and end the terminal's line."""
         with suppress(Exception):  # as above

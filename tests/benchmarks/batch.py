@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import concurrent.futures
 import gc
+import os
+import tempfile
 import time
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import codex_nb
+import codex_nb.api
 from codex_nb.session.events import Answer
+from codex_nb.simulator import End, Reply, Say, Scenario, Think
 from tests.benchmarks.fresh import on_this_machine
 from tests.benchmarks.simulated import shell, signed_in
 from tests.benchmarks.table import Reference, Row, Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 GROWTH = (1_000, 10_000, 100_000)
 ON_THE_SIMULATOR = (100, 1_000)
+SHORT = Scenario((Reply(stream=(Think(("Numbers …",)), Say("Yes, it is even."), End()), times=None),))
 ASK_MANY = """
 import codex_nb, tracemalloc
 codex_nb.map(["warm"] * 200)
@@ -29,6 +35,10 @@ for count in {counts}:
 tracemalloc.start()
 answers = codex_nb.map(prompts[:200])
 mark(tracemalloc.get_traced_memory()[0] / 200)
+del answers
+before = tracemalloc.get_traced_memory()[0]
+answers = codex_nb.map(prompts[:200], journal={journal!r})
+mark((tracemalloc.get_traced_memory()[0] - before) / 200)
 """
 
 
@@ -42,41 +52,28 @@ class AtOnce:
         return future
 
 
-def overhead(count: int) -> float:
+def overhead(count: int, journal: Path | None = None) -> float:
     """Return the microseconds of CPU that a prompt costs, apart from asking it."""
     prompts = [f"prompt {number}" for number in range(count)]
     gc.collect()
     before = time.process_time()
-    codex_nb.map(prompts, executor=AtOnce())
+    codex_nb.map(prompts, executor=AtOnce(), journal=journal)
     return (time.process_time() - before) / count * 1e6
 
 
 def rows() -> list[Row]:
     """Measure here, and in a process of its own on the simulator."""
-    overhead(100)
-    costs = [overhead(count) for count in GROWTH]
-    with (
-        signed_in() as (_, environ),
-        shell(ASK_MANY.format(counts=ON_THE_SIMULATOR), environ) as child,
-    ):
-        small, large, kept = (child.next_mark() for _ in range(3))
+    with tempfile.TemporaryDirectory() as folder, signed_in(SHORT) as (_, environ):
+        program = ASK_MANY.format(counts=ON_THE_SIMULATOR, journal=f"{folder}/kept.jsonl")
+        with shell(program, environ) as child:
+            small, large, kept, kept_in_journal = (child.next_mark() for _ in range(4))
+        with signed_in_here(environ):
+            overhead(100, Path(folder, "warm.jsonl"))
+            costs = [overhead(count) for count in GROWTH]
+            written = [overhead(count, Path(folder, f"{count}.jsonl")) for count in GROWTH]
     return [
-        Row(
-            Topic.MAP,
-            f"map: its own CPU for a prompt, at {GROWTH[0] // 1000}k prompts",
-            costs[0],
-            "µs CPU",
-            on_this_machine(60, "µs"),
-        ),
-        Row(
-            Topic.MAP,
-            f"the same at {GROWTH[-1] // 1000}k prompts",
-            costs[-1],
-            "µs CPU",
-            Reference(f"at {GROWTH[0] // 1000}k", costs[0]),
-            1.25,
-            "before: 53 at 1k, 963 at 32k",
-        ),
+        *growth("map: its own CPU for a prompt", costs, "before: 53 at 1k, 963 at 32k"),
+        *growth("map with a journal: its own CPU for a prompt", written),
         Row(
             Topic.MAP,
             f"map: all the client's CPU for a prompt, at {ON_THE_SIMULATOR[-1]:,} prompts",
@@ -85,5 +82,36 @@ def rows() -> list[Row]:
             Reference(f"at {ON_THE_SIMULATOR[0]}", small / 1000),
             1.25,
         ),
-        Row(Topic.MAP, "map: memory kept for a short answer", kept, "B", Reference("1 kB", 1000)),
+        Row(
+            Topic.MAP,
+            "map with a journal: memory kept for a short answer",
+            kept_in_journal,
+            "B",
+            Reference("1 kB", 1000),
+            note=f"without a journal, with the response's items: {kept:,.0f}",
+        ),
     ]
+
+
+def growth(what: str, costs: list[float], note: str = "") -> list[Row]:
+    """Return the rows of one cost: within the budget for the smallest batch, and no higher for larger ones."""
+    first, *others = (f"at {count // 1000}k" for count in GROWTH)
+    budget = on_this_machine(60, "µs")
+    larger = [
+        Row(Topic.MAP, f"the same {size}", cost, "µs CPU", Reference(first, costs[0]), 1.3)
+        for size, cost in zip(others, costs[1:], strict=True)
+    ]
+    return [Row(Topic.MAP, f"{what}, {first}", costs[0], "µs CPU", budget, note=note), *larger]
+
+
+@contextmanager
+def signed_in_here(environ: dict[str, str]) -> Iterator[None]:
+    """Let this process be the client, whose journals belong to the account that is signed in."""
+    before = dict(os.environ)
+    os.environ.update(environ)
+    try:
+        yield
+    finally:
+        codex_nb.api.close()
+        os.environ.clear()
+        os.environ.update(before)
