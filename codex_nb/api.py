@@ -38,7 +38,6 @@ from codex_nb.ui.actions import ask_by_typing
 from codex_nb.ui.widgets import ProgressBar
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Sequence
     from concurrent.futures import Future
     from typing import Literal

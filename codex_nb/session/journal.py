@@ -20,7 +20,8 @@ import stat
 import sys
 from collections import Counter
 from contextlib import suppress
-from dataclasses import astuple, replace
+from dataclasses import fields, replace
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from codex_nb.auth.store import try_lock, unlock
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 HEADER = b'{"codex_nb_journal": 1}\n'
 KEPT_STATUSES = frozenset({"completed", "incomplete"})  # what has been paid for, and would come out the same
+_COUNTS = attrgetter(*(count.name for count in fields(Usage)))
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
 LONGEST_LINE = 64 * 1024 * 1024
 OPEN_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
@@ -148,7 +151,7 @@ class Journal:
         os.close(self._descriptor)
 
     def _write(self, entry: dict[str, Any]) -> None:
-        self._write_bytes(json.dumps(entry, separators=(",", ":")).encode("ascii") + b"\n")
+        self._write_bytes(_to_json(entry).encode("ascii") + b"\n")
 
     def _write_bytes(self, line: bytes) -> None:
         try:
@@ -197,7 +200,7 @@ def _fields(answer: Answer) -> dict[str, Any]:
         "model": answer.model,
         "billing": answer.billing,
         "request_id": answer.request_id,
-        "usage": astuple(answer.usage),
+        "usage": _COUNTS(answer.usage),
     }
     return written | ({"reasoning": answer.reasoning} if answer.reasoning else {})
 

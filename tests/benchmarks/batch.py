@@ -25,7 +25,7 @@ GROWTH = (1_000, 10_000, 100_000)
 ON_THE_SIMULATOR = (100, 1_000)
 SHORT = Scenario((Reply(stream=(Think(("Numbers …",)), Say("Yes, it is even."), End()), times=None),))
 ASK_MANY = """
-import codex_nb, tracemalloc
+import codex_nb, gc, tracemalloc
 codex_nb.map(["warm"] * 200)
 for count in {counts}:
     prompts = [f"Is {{number}} even?" for number in range(count)]
@@ -35,9 +35,11 @@ for count in {counts}:
 tracemalloc.start()
 answers = codex_nb.map(prompts[:200])
 mark(tracemalloc.get_traced_memory()[0] / 200)
-del answers
+answers = codex_nb.map(prompts[:10], journal={journal!r})
+gc.collect()
 before = tracemalloc.get_traced_memory()[0]
-answers = codex_nb.map(prompts[:200], journal={journal!r})
+answers = codex_nb.map(prompts[10:210], journal={journal!r})
+gc.collect()
 mark((tracemalloc.get_traced_memory()[0] - before) / 200)
 """
 
