@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import platform
 import random
+import re
 import ssl
 import time
 import zlib
@@ -55,6 +56,7 @@ MAX_REPLY_BYTES = 4 * 1024 * 1024  # of one small question's answer, on the wire
 MAX_REPLY_MEMORY = 32 * 1024 * 1024  # of the values in it
 MAX_STREAM_BYTES = 128 * 1024 * 1024
 PIECE_BYTES = 64 * 1024
+_HOST = re.compile(rb"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 _PROXY_VARIABLES = (("http://", "http_proxy"), ("https://", "https_proxy"), ("all://", "all_proxy"))
 
 
@@ -201,7 +203,7 @@ def is_secure(url: str) -> bool:
         parts = httpx.URL(url)
     except (httpx.InvalidURL, UnicodeError, ValueError):
         return False
-    if parts.userinfo or not parts.host:
+    if parts.userinfo or not _HOST.fullmatch(parts.raw_host):
         return False
     return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.host))
 
