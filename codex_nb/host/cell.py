@@ -248,7 +248,7 @@ def partial_answer(events: Iterable[TurnEvent]) -> Answer:
     """Return the answer of a cancelled turn, built from its events."""
     state = functools.reduce(reduce, events, TurnState())
     started = state.started
-    parts: tuple[Any, ...] = state.parts
+    parts = state.parts
     return Answer(
         text="\n\n".join(part.text for part in parts if isinstance(part, TextPart)),
         reasoning="\n\n".join(part.text for part in parts if isinstance(part, ReasoningPart)),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeVar, assert_never
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar, assert_never, overload
 
 from codex_nb.session.events import (
     AnswerRejected,
@@ -28,6 +30,8 @@ from codex_nb.session.events import (
 from codex_nb.tools.builtin import PLAN_UPDATED, UPDATE_PLAN, Plan, plan_in
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from codex_nb.tools.approval import ApprovalRequest, Decision
 
 
@@ -58,6 +62,9 @@ class GrowingText:
             return "".join(self._pieces[earlier._count : self._count])
         text, start = str(self), str(earlier)
         return text.removeprefix(start) if text.startswith(start) else None
+
+    def __bool__(self) -> bool:
+        return any(islice(self._pieces, self._count))
 
     def __str__(self) -> str:
         return "".join(self._pieces[: self._count])
@@ -154,9 +161,102 @@ class NoticePart:
     notice: Notice
 
 
-P = TypeVar("P", TextPart, ReasoningPart, ToolPart)
+P = TypeVar("P", TextPart, ReasoningPart, ToolPart, PlanPart)
 
 Part = TextPart | ReasoningPart | ToolPart | PlanPart | NoticePart
+
+
+PARTS_OF_A_BLOCK = 64
+PartKey = tuple[type, str | int]
+
+
+class Parts(Sequence[Part]):
+    """An immutable sequence of parts, of which one can be replaced or added at a small cost, and found by its key.
+
+    The parts lie in blocks, of which a new version shares all but one; versions share one table of places, too, which
+    each only believes where it finds what it looks for.
+    """
+
+    __slots__ = ("_blocks", "_length", "_places")
+
+    def __init__(self, parts: Iterable[Part] = ()) -> None:
+        self._blocks: tuple[tuple[Part, ...], ...] = ()
+        self._length = 0
+        self._places: dict[PartKey, int] = {}
+        whole = tuple(parts)
+        self._length = len(whole)
+        self._blocks = tuple(
+            whole[start : start + PARTS_OF_A_BLOCK] for start in range(0, len(whole), PARTS_OF_A_BLOCK)
+        )
+        self._places = {key: at for at, part in enumerate(whole) if (key := _key(part)) is not None}
+
+    def find(self, kind: type[P], key: str | int) -> P | None:
+        """Return the part of that kind with that key."""
+        at = self._places.get((kind, key), self._length)
+        part = self[at] if at < self._length else None
+        return part if isinstance(part, kind) and _key(part) == (kind, key) else None
+
+    def put(self, part: Part) -> Parts:
+        """Return the parts with this one in the place of the one with its key, else at the end."""
+        key = _key(part)
+        at = self._length if key is None else self._places.get(key, self._length)
+        if at > self._length or (at < self._length and _key(self[at]) != key):
+            return Parts(self).put(part)  # another version has grown beyond this one: part from it
+        block, place = divmod(at, PARTS_OF_A_BLOCK)
+        old = self._blocks[block] if block < len(self._blocks) else ()
+        new = Parts()
+        new._blocks = (
+            *self._blocks[:block],
+            (*old[:place], part, *old[place + 1 :]),
+            *self._blocks[block + 1 :],
+        )
+        new._length = max(self._length, at + 1)
+        new._places = self._places
+        if key is not None:
+            new._places[key] = at
+        return new
+
+    @overload
+    def __getitem__(self, at: int) -> Part: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Part]: ...
+    def __getitem__(self, at: int | slice) -> Part | Sequence[Part]:
+        if isinstance(at, slice):
+            return tuple(self)[at]
+        at = at + self._length if at < 0 else at
+        if not 0 <= at < self._length:
+            raise IndexError(at)
+        block, place = divmod(at, PARTS_OF_A_BLOCK)
+        return self._blocks[block][place]
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[Part]:
+        for block in self._blocks:
+            yield from block
+
+    def __eq__(self, other: object) -> bool:
+        return tuple(self) == tuple(other) if isinstance(other, Parts | tuple) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def __repr__(self) -> str:
+        return f"Parts({list(self)!r})"
+
+
+def _key(part: Part) -> PartKey | None:
+    """Return what a part keeps while it changes; None for one that never does."""
+    match part:
+        case ToolPart():
+            return ToolPart, part.call_number
+        case TextPart() | ReasoningPart():
+            return type(part), part.item_id
+        case PlanPart():
+            return PlanPart, ""
+        case NoticePart():
+            return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +265,7 @@ class TurnState:
 
     started: TurnStarted | None = None
     step: int = 0
-    parts: tuple[Part, ...] = ()
+    parts: Parts = field(default_factory=Parts)
     retry: RetryScheduled | None = None
     finished: TurnFinished | None = None
     rejected: AnswerRejected | None = None
@@ -173,7 +273,7 @@ class TurnState:
     @property
     def plan(self) -> PlanPart | None:
         """The turn's plan of steps, once it has shown one."""
-        return next((part for part in self.parts if isinstance(part, PlanPart)), None)
+        return self.parts.find(PlanPart, "")
 
 
 def reduce(state: TurnState, event: TurnEvent) -> TurnState:
@@ -190,20 +290,20 @@ def reduce(state: TurnState, event: TurnEvent) -> TurnState:
         case ApprovalRequested() | ApprovalResolved() | ToolStarted():
             return _with_part(state, _progress(state, event))
         case Notice():
-            return replace(state, parts=(*state.parts, NoticePart(event)))
+            return replace(state, parts=state.parts.put(NoticePart(event)))
         case TurnStarted():
             return replace(state, started=event)
         case StepStarted():
             return replace(state, step=event.step, retry=None)
         case RetryScheduled():
-            return replace(state, parts=tuple(filter(_survives_a_retry, state.parts)), retry=event)
+            return replace(state, parts=Parts(filter(_survives_a_retry, state.parts)), retry=event)
         case AnswerRejected():
             return replace(state, rejected=event)
         case TurnFinished():
             parts = (
                 replace(part, is_over=True) if isinstance(part, PlanPart) else part for part in state.parts
             )
-            return replace(state, parts=tuple(parts), retry=None, finished=event)
+            return replace(state, parts=Parts(parts), retry=None, finished=event)
         case _:
             assert_never(event)
 
@@ -220,23 +320,23 @@ def _survives_a_retry(part: Part) -> bool:
 
 
 def _text(state: TurnState, event: TextDelta | TextDone) -> TextPart:
-    part = find_part(state, TextPart, event.item_id) or TextPart(event.item_id)
+    part = state.parts.find(TextPart, event.item_id) or TextPart(event.item_id)
     if isinstance(event, TextDone):
         return TextPart(part.item_id, GrowingText([event.text]), done=True)
     return TextPart(part.item_id, part.growing.plus(event.text))
 
 
 def _reasoning(state: TurnState, event: ReasoningDelta | ReasoningDone) -> ReasoningPart:
-    part = find_part(state, ReasoningPart, event.item_id) or ReasoningPart(event.item_id)
+    part = state.parts.find(ReasoningPart, event.item_id) or ReasoningPart(event.item_id)
     if isinstance(event, ReasoningDone):
         return ReasoningPart(part.item_id, GrowingText([event.text]), part.part, done=True)
-    gap = "\n\n" if event.part != part.part and str(part.growing) else ""
+    gap = "\n\n" if event.part != part.part and part.growing else ""
     return ReasoningPart(part.item_id, part.growing.plus(gap + event.text), event.part)
 
 
 def _call(state: TurnState, event: ToolCallStarted | ToolArgumentsDelta | ToolCallReady) -> ToolPart:
     name = "" if isinstance(event, ToolArgumentsDelta) else event.name
-    part = find_part(state, ToolPart, event.call_number) or ToolPart(event.call_number, name)
+    part = state.parts.find(ToolPart, event.call_number) or ToolPart(event.call_number, name)
     match event:
         case ToolCallStarted():
             return replace(part, call_id=event.call_id)
@@ -251,7 +351,7 @@ def _progress(
     state: TurnState, event: ApprovalRequested | ApprovalResolved | ToolStarted | ToolFinished
 ) -> ToolPart:
     number = event.request.call_number if isinstance(event, ApprovalRequested) else event.call_number
-    part = find_part(state, ToolPart, number) or ToolPart(number, "")
+    part = state.parts.find(ToolPart, number) or ToolPart(number, "")
     match event:
         case ApprovalRequested():  # nothing that was decided or run before counts for what is asked now
             return replace(part, request=event.request, decision=None, running=False, output=None, ok=None)
@@ -265,13 +365,13 @@ def _progress(
 
 def _with_plan(state: TurnState, call_number: int) -> TurnState:
     """Put a plan that was shown in the place of its call, or of the plan before it."""
-    call = find_part(state, ToolPart, call_number)
+    call = state.parts.find(ToolPart, call_number)
     if call is None or (shown := _plan_of(call)) is None:
         return state
     before = state.plan
     gone, replaced = (call, before) if before is not None else (None, call)
     parts = (PlanPart(shown) if part is replaced else part for part in state.parts if part is not gone)
-    return replace(state, parts=tuple(parts))
+    return replace(state, parts=Parts(parts))
 
 
 def _plan_of(call: ToolPart) -> Plan | None:
@@ -281,24 +381,5 @@ def _plan_of(call: ToolPart) -> Plan | None:
     return plan_in(call.arguments)
 
 
-def find_part(state: TurnState, kind: type[P], key: str | int) -> P | None:
-    """Return the part of that kind with that item's id or call's number."""
-    for part in reversed(state.parts):
-        if isinstance(part, kind) and _key(part) == key:
-            return part
-    return None
-
-
-def _key(part: TextPart | ReasoningPart | ToolPart) -> str | int:
-    return part.call_number if isinstance(part, ToolPart) else part.item_id
-
-
-def _with_part(state: TurnState, part: TextPart | ReasoningPart | ToolPart) -> TurnState:
-    for index in range(len(state.parts) - 1, -1, -1):
-        present = state.parts[index]
-        if type(present) is type(part) and _key(present) == _key(part):
-            parts = (*state.parts[:index], part, *state.parts[index + 1 :])
-            break
-    else:
-        parts = (*state.parts, part)
-    return TurnState(state.started, state.step, parts, state.retry, state.finished)
+def _with_part(state: TurnState, part: Part) -> TurnState:
+    return TurnState(state.started, state.step, state.parts.put(part), state.retry, state.finished)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -193,10 +194,12 @@ class EventAdapter:
         self._compare_calls(event.items)
         # Some backends send an item only with the last event.
         late: list[TurnEvent] = []
+        shown = set(map(_digest, self.items))
         for number, item in enumerate(event.items):
-            is_shown = item["call_id"] in self.call_numbers if is_call(item) else item in self.items
-            if not is_shown:
-                late += self._done(str(item.get("id") or f"item_{number}"), item)
+            if (item["call_id"] in self.call_numbers) if is_call(item) else (_digest(item) in shown):
+                continue
+            late += self._done(str(item.get("id") or f"item_{number}"), item)
+            shown.add(_digest(item))
         self.items = list(event.items)
         self._pieces.clear()
         self.finished = event
@@ -218,6 +221,10 @@ class EventAdapter:
         self.items.clear()
         self._pieces.clear()
         return MalformedResponse(reason)
+
+
+def _digest(item: Item) -> str:
+    return json.dumps(item, sort_keys=True)
 
 
 def _essence(call: Item) -> tuple[str, ...]:

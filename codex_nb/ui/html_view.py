@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from codex_nb.rendering.answer_output import AnswerOutput, MimeBundle, NoticeOutput, to_mimebundle
 from codex_nb.session.events import ApprovalRequested, ToolStarted
-from codex_nb.session.state import PlanPart, ReasoningPart, TextPart, ToolPart, TurnState, find_part, reduce
+from codex_nb.session.state import PlanPart, ReasoningPart, TextPart, ToolPart, TurnState, reduce
 from codex_nb.ui.actions import Decide, ask_by_typing
 from codex_nb.ui.layout import OutputLayout, named, shows_outputs
 from codex_nb.ui.live_output import activity_of, turn_document
@@ -71,7 +71,7 @@ class CapturedHtmlView:
 
     def _begin(self, call_number: int) -> None:
         """Show a call above the outputs that its code is about to show."""
-        part = find_part(self._state, ToolPart, call_number)
+        part = self._state.parts.find(ToolPart, call_number)
         if part is not None and shows_outputs(part.name):
             self._outputs_below.add(call_number)
             self._show()

@@ -20,7 +20,7 @@ from codex_nb.session.events import (
     TurnEvent,
     TurnFinished,
 )
-from codex_nb.session.state import TextPart, ToolPart, TurnState, find_part, reduce
+from codex_nb.session.state import TextPart, ToolPart, TurnState, reduce
 from codex_nb.ui.actions import Decide, ask_by_typing, plain_code
 from codex_nb.ui.layout import shows_outputs
 from codex_nb.ui.live_output import call_title, ending, footer, retry_line
@@ -160,11 +160,11 @@ class AppendOnlyView(ABC):
         self._end(ending(event.answer, event.error), footer(self._state.started, event.answer))
 
     def _part(self, call_number: int) -> ToolPart | None:
-        return find_part(self._state, ToolPart, call_number)
+        return self._state.parts.find(ToolPart, call_number)
 
 
 def _text_before(state: TurnState, item_id: str) -> str:
-    part = find_part(state, TextPart, item_id)
+    part = state.parts.find(TextPart, item_id)
     return "" if part is None else part.text
 
 
