@@ -84,7 +84,7 @@ def parts(count: int) -> Iterator[Event]:
 
 
 def unknown_events(count: int) -> Iterator[Event]:
-    yield from ({"type": "response.news", "number": number} for number in range(10 * count))
+    yield from ({"type": "response.news", "number": number} for number in range(4 * count))
     yield completed()
 
 
