@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect as source_inspection
 import types
 from dataclasses import dataclass, replace
-from importlib import metadata
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
@@ -240,37 +239,6 @@ insert_cells = Tool(
     title="Insert cells",
     summary="Adds cells below this one.",
     requires="insert_cells",
-)
-
-
-class ListPackages(Arguments, extra="forbid"):
-    """Distributions to look up."""
-
-    names: list[str] = Field(min_length=1, max_length=MAX_NAMES, description="Names as pip knows them.")
-
-
-async def _list_packages(call: Approved[ListPackages], ports: Ports) -> ToolResult:
-    del ports
-    found = {name: _version(name) for name in call.arguments.names}
-    return ToolResult("\n".join(f"{name}: {version}" for name, version in found.items()))
-
-
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except (metadata.PackageNotFoundError, ValueError):
-        return "not installed"
-
-
-list_packages = Tool(
-    name="list_packages",
-    description="Tells which version of a package is installed in the user's kernel.",
-    arguments=ListPackages,
-    effect=Effect.READ,
-    call=_list_packages,
-    title="Look up packages",
-    summary="Reads which packages are installed. Changes nothing.",
-    requires="kernel",
 )
 
 
