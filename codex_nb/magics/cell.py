@@ -198,14 +198,14 @@ class PersistentView:
 
 
 def _print_answer(finished: TurnFinished, failure: Exception) -> None:
-    from codex_nb.rendering.visible import strip_controls
+    from codex_nb.rendering.visible import visible_text
 
     reason = (
         f"The answer could not be displayed ({type(failure).__name__}: {failure}). It is saved in _codex."
     )
     text = "\n".join(filter(None, (reason, finished.answer.text, finished.error)))
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    sys.stdout.write(strip_controls(text).encode(encoding, "replace").decode(encoding) + "\n")
+    sys.stdout.write(visible_text(text).encode(encoding, "replace").decode(encoding) + "\n")
 
 
 @dataclass(frozen=True)

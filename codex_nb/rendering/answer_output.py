@@ -94,7 +94,7 @@ MimeBundle = TypedDict(
     "MimeBundle",
     {
         "text/html": SafeHtml,
-        "text/markdown": str,
+        "text/markdown": VisibleText,
         "text/plain": VisibleText,
         "application/vnd.jupyter.widget-view+json": dict[str, Any],
     },
@@ -146,7 +146,9 @@ def _html(part: OutputPart, render: Callable[[str], str]) -> str:
             return _folded("codex-thinking", part.title, render(part.markdown))
         case ToolOutput():
             output = (
-                f"<pre>{escape(truncate_output(part.output), quote=False)}</pre>\n" if part.output else ""
+                f"<pre>{escape(visible_text(truncate_output(part.output)), quote=False)}</pre>\n"
+                if part.output
+                else ""
             )
             code = code_html(part.code, part.language)
             return _folded("codex-call", part.title, code + output, is_open=part.is_open)
@@ -159,9 +161,9 @@ def _html(part: OutputPart, render: Callable[[str], str]) -> str:
 
 
 def _plan_html(part: PlanOutput) -> str:
-    explanation = f" {escape_html(visible_text(part.explanation))}" if part.explanation else ""
+    explanation = f" {escape_html(part.explanation)}" if part.explanation else ""
     steps = "".join(
-        f"<li>{step.mark[0]} {escape_html(visible_text(step.text))} <small>({escape_html(step.state)})</small></li>\n"
+        f"<li>{step.mark[0]} {escape_html(step.text)} <small>({escape_html(step.state)})</small></li>\n"
         for step in part.steps
     )
     title = f"<p><strong>{escape_html(part.title)}</strong>{explanation}</p>"
@@ -173,9 +175,9 @@ def _folded(name: str, title: str, content: str, *, is_open: bool = False) -> st
     return f'<details class="{name}"{state}><summary>{escape_html(title)}</summary>\n{content}</details>\n'
 
 
-def _markdown_of(output: AnswerOutput, parsed: Callable[[str], list[Token]]) -> str:
+def _markdown_of(output: AnswerOutput, parsed: Callable[[str], list[Token]]) -> VisibleText:
     footer = f"*{escape_markdown(SEPARATOR.join(output.footer))}*" if output.footer else ""
-    return _paragraphs([*(_markdown(part, parsed) for part in output.parts), footer])
+    return visible_text(_paragraphs([*(_markdown(part, parsed) for part in output.parts), footer]))
 
 
 def _markdown(part: OutputPart, parsed: Callable[[str], list[Token]]) -> str:
@@ -187,13 +189,11 @@ def _markdown(part: OutputPart, parsed: Callable[[str], list[Token]]) -> str:
             return f"> *{escape_markdown(part.title)}*\n>\n> {quoted}"
         case ToolOutput():
             output = "\n\n" + fenced(truncate_output(part.output), "text") if part.output else ""
-            return (
-                f"*{escape_markdown(part.title)}*\n\n{fenced(visible_text(part.code), part.language)}{output}"
-            )
+            return f"*{escape_markdown(part.title)}*\n\n{fenced(part.code, part.language)}{output}"
         case PlanOutput():
-            explanation = f" {escape_markdown(visible_text(part.explanation))}" if part.explanation else ""
+            explanation = f" {escape_markdown(part.explanation)}" if part.explanation else ""
             steps = _numbered(
-                f"{step.mark[0]} {escape_markdown(visible_text(step.text))} ({escape_markdown(step.state)})"
+                f"{step.mark[0]} {escape_markdown(step.text)} ({escape_markdown(step.state)})"
                 for step in part.steps
             )
             return f"**{escape_markdown(part.title)}**{explanation}\n\n{steps}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from codex_nb.rendering.highlight import code_html
 from codex_nb.rendering.markdown import blocks_of, render_tokens, with_inline
 from codex_nb.rendering.sanitize import CONTINUED_LIST, NO_HTML, SafeHtml, sanitize_html
-from codex_nb.rendering.visible import NO_TEXT, VisibleText, text_node
+from codex_nb.rendering.visible import CONTEXT, NO_TEXT, VisibleText, visible_text
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
@@ -206,8 +206,8 @@ class MarkdownBlocks:
             return BlocksUpdate(open=self.redraw())
         if self._is_table:  # a row is shown when it is whole
             return BlocksUpdate()
-        self._shown += len(more)
-        return BlocksUpdate(tail=text_node(more))
+        before, self._shown = self._shown, self._shown + len(more)
+        return BlocksUpdate(tail=_continued(source, before, self._shown))
 
     def finish(self) -> BlocksUpdate:
         """Close everything; the text is complete."""
@@ -242,6 +242,11 @@ def worth_drawing(length: int, drawn: int, *, is_code: bool) -> bool:
     return length <= EAGER_PROSE or length >= drawn * PROSE_GROWTH
 
 
+def _continued(source: str, start: int, end: int) -> VisibleText:
+    """Return a part of the source as a text node that continues the block drawn before it."""
+    return visible_text(source[start:end], before=source[max(0, start - CONTEXT) : start])
+
+
 class GrowingCode:
     """Renders a growing piece of code in one language, at linear cost."""
 
@@ -257,9 +262,8 @@ class GrowingCode:
         length = len(self._code)
         if worth_drawing(length, self._drawn, is_code=True):
             return BlocksUpdate(open=self.redraw())
-        tail = self._code[self._shown :]
-        self._shown = length
-        return BlocksUpdate(tail=text_node(tail))
+        before, self._shown = self._shown, length
+        return BlocksUpdate(tail=_continued(self._code, before, length))
 
     def redraw(self) -> SafeHtml:
         """Return the HTML of the code as it stands."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NewType
 import nh3
 
 from codex_nb.rendering.highlight import CLASSES
+from codex_nb.rendering.visible import visible_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,8 +53,9 @@ _CONTINUATION = re.compile(rf'</([ou]l)>\n<\1(?: start="\d+")? class="{CONTINUED
 
 
 def sanitize_html(html: str) -> SafeHtml:
-    """Return the HTML without anything that is not on the allow-list."""
-    return SafeHtml(_cleaner().clean(html))
+    """Return the HTML without anything that is not on the allow-list, and with no character that hides."""
+    # before it, the cleaner drops some characters and refuses others; after it, references are characters
+    return SafeHtml(visible_text(_cleaner().clean(visible_text(html))))
 
 
 def join_html(pieces: Iterable[SafeHtml]) -> SafeHtml:
@@ -63,7 +65,8 @@ def join_html(pieces: Iterable[SafeHtml]) -> SafeHtml:
 
 def escape_html(text: str) -> SafeHtml:
     """Return text that shows as itself in HTML, and that no typesetter takes for a formula."""
-    return SafeHtml(re.sub(r"[$\\]", r'<span class="tex2jax_ignore">\g<0></span>', escape(text, quote=False)))
+    shown = escape(visible_text(text), quote=False)
+    return SafeHtml(re.sub(r"[$\\]", r'<span class="tex2jax_ignore">\g<0></span>', shown))
 
 
 @cache

@@ -103,7 +103,7 @@ class AccountStatus(LoginStatus):
     def _repr_mimebundle_(self, **_: Any) -> MimeBundle:
         markdown = self._markdown()
         html = sanitize_html(f'<div class="codex-account">\n{safe_html(markdown)}</div>')
-        return {"text/html": html, "text/markdown": markdown, "text/plain": self.text()}
+        return {"text/html": html, "text/markdown": visible_text(markdown), "text/plain": self.text()}
 
     def _ipython_display_(self) -> None:
         if self.show is not None:
@@ -169,7 +169,7 @@ class AccountStatus(LoginStatus):
             lines += ["", "| Limit | Used | Resets |", "|---|---|---|"]
             lines += [f"| {_cell(name)} | {_cell(used)} | {_cell(at)} |" for name, used, at in self._limits()]
         for note in self._notes():
-            lines += ["", escape_markdown(visible_text(note))]
+            lines += ["", escape_markdown(note)]
         return "\n".join(lines)
 
     def _local_time(self, moment: datetime | None) -> str:
@@ -293,7 +293,7 @@ def _action(name: ActionName, *, is_known: bool) -> dict[str, str]:
 
 
 def _cell(text: str) -> str:
-    return escape_markdown(visible_text(text)) or " "
+    return escape_markdown(text) or " "
 
 
 def _window(window: Window) -> dict[str, Any]:

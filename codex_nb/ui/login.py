@@ -219,8 +219,11 @@ class LoginWidget:
         return {
             "kind": "full",
             "title": TITLE,
-            "reason": self._reason,
-            "step": described,
+            "reason": visible_text(self._reason),
+            "step": {
+                name: visible_text(value) if isinstance(value, str) else value
+                for name, value in described.items()
+            },
             "actions": self._actions(),
             "labels": LABELS,
         }

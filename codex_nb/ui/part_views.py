@@ -243,7 +243,7 @@ class CallView:
         if self.shown_below or not part.output or part.output == self._output:
             return []
         self._output = part.output
-        return [{"op": "output", "key": self._key, "text": truncate_output(part.output)}]
+        return [{"op": "output", "key": self._key, "text": visible_text(truncate_output(part.output))}]
 
 
 class NoticeView:
@@ -255,7 +255,7 @@ class NoticeView:
 
     def update(self, part: NoticePart) -> list[Operation]:
         """Show the line, once."""
-        self._begin["title"] = part.notice.text
+        self._begin["title"] = visible_text(part.notice.text)
         if self._shown:
             return []
         self._shown = True

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from codex_nb.rendering.answer_output import SEPARATOR
 from codex_nb.rendering.incremental import BlockSplitter
-from codex_nb.rendering.visible import escape_invisible, strip_controls
+from codex_nb.rendering.visible import escape_invisible, visible_text
 from codex_nb.ui.part_views import tool_title
 from codex_nb.ui.text_view import AppendOnlyView
 
@@ -97,7 +97,7 @@ class RichView(AppendOnlyView):
 
     def _print(self, text: str, *, style: str = "") -> None:
         self.close()
-        self._console.print(Text(strip_controls(text), style=style))
+        self._console.print(Text(visible_text(text), style=style))
 
 
 class _Message:
@@ -112,7 +112,6 @@ class _Message:
 
     def feed(self, text: str) -> None:
         """Add text and print the blocks that it finishes."""
-        text = strip_controls(text)
         self._text.append(text)
         finished = self._blocks.feed(text)
         if finished is not None:
@@ -132,7 +131,7 @@ class _Message:
 
     def finish(self, final: str) -> None:
         """Print the rest; a final text that differs from what was streamed is printed whole."""
-        final, written = strip_controls(final), "".join(self._text)
+        written = "".join(self._text)
         if final.startswith(written):
             self.feed(final.removeprefix(written))
             self.end()
@@ -165,4 +164,8 @@ def _end_of(source: str, console: Console, *, is_code: bool) -> str:
 
 def _markdown(source: str) -> RenderableType:
     # Without hyperlinks the address itself is printed.
-    return Markdown(source, hyperlinks=False, code_theme="ansi_dark")
+    markdown = Markdown(source, hyperlinks=False, code_theme="ansi_dark")
+    for token in markdown.parsed:
+        for part in (token, *(token.children or ())):  # here a reference has become a character
+            part.content = visible_text(part.content)
+    return markdown

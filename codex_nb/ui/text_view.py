@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from codex_nb.rendering.answer_output import truncate_output
-from codex_nb.rendering.visible import strip_controls
+from codex_nb.rendering.visible import CONTEXT, visible_text
 from codex_nb.session.events import (
     AnswerRejected,
     ApprovalRequested,
@@ -38,7 +38,7 @@ class AppendOnlyView(ABC):
     """Writes a turn as it arrives, without reasoning summaries, which would bury the answer.
 
     ``ask`` shows a prompt and returns the typed line; None when nobody can answer. ``on_action`` receives the
-    decisions. Subclasses strip control characters from what they write.
+    decisions. Subclasses write visible text alone.
     """
 
     def __init__(
@@ -186,7 +186,7 @@ class PlainTextView(AppendOnlyView):
         super().__init__(on_action=on_action, ask=ask)
         self._stream = stream
         self._prompts_stay = prompts_stay
-        self._at_line_start = True
+        self._written_last = "\n"
         self._item = ""  # whose text is being written
 
     def flush(self) -> None:
@@ -244,14 +244,13 @@ class PlainTextView(AppendOnlyView):
         self._item = ""
 
     def _start_line(self) -> None:
-        if not self._at_line_start:
+        if not self._written_last.endswith("\n"):
             self._write("\n")
 
     def _write(self, text: str) -> None:
-        text = strip_controls(text)
         if text:
-            self._stream.write(text)
-            self._at_line_start = text.endswith("\n")
+            self._stream.write(visible_text(text, self._written_last))
+            self._written_last = text[-CONTEXT:]
 
 
 def _indented(text: str) -> str:

@@ -186,7 +186,7 @@ class TranscriptOutput:
         if self._activity == self._sent_activity:
             return []
         self._sent_activity = self._activity
-        return [{"op": "status", **self._activity._asdict()}]
+        return [{"op": "status", "text": visible_text(self._activity.text), "busy": self._activity.busy}]
 
 
 POLL_S = 0.02
