@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import getpass
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack, contextmanager
+import time
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 
 TOUR = "01_first_question.ipynb"
+READING_PACE_S = 0.02  # between two deltas of the simulator
 MAGIC = re.compile(rf"%codex (login(?: ({'|'.join(LOGIN_METHODS)})\b)?|logout|status)")
 _SIMULATED = (
     "No Codex login was found, so the demo uses the simulator that comes with codex_nb. "
@@ -46,13 +49,26 @@ def demo(*, browser: bool, execute: bool) -> int:
     """Open the tour, or run it headless and print its answers; return the process's exit status."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="codex-nb-demo-")))
-        backend = stack.enter_context(_backend(folder))
+        backend = stack.enter_context(_backend(folder, pace_s=0.0 if execute else READING_PACE_S))
         print(backend.sentence, flush=True)
-        work = folder / "notebooks"
-        shutil.copytree(notebooks(), work, ignore=shutil.ignore_patterns(".*"))
+        work = _unrun_tour(folder / "notebooks")
         if execute:
             return _execute(work / TOUR, backend)
-        return _lab(work, backend, browser=browser)
+        return _lab(work, folder / "runtime", backend, browser=browser)
+
+
+def _unrun_tour(work: Path) -> Path:
+    """Copy the tour's notebooks to ``work`` as they are before they run: their outputs would be of another run."""
+    import nbformat
+
+    shutil.copytree(notebooks(), work, ignore=shutil.ignore_patterns(".*"))
+    for path in work.glob("*.ipynb"):
+        notebook = nbformat.read(path, as_version=4)
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell.outputs, cell.execution_count = [], None
+        nbformat.write(notebook, path)
+    return work
 
 
 def notebooks() -> Path:
@@ -65,7 +81,7 @@ def notebooks() -> Path:
 
 
 @contextmanager
-def _backend(folder: Path) -> Iterator[Backend]:
+def _backend(folder: Path, *, pace_s: float) -> Iterator[Backend]:
     """Use the login on this machine, else start the simulator with a CODEX_HOME below ``folder``."""
     label = _own_login()
     if label is not None:
@@ -73,7 +89,7 @@ def _backend(folder: Path) -> Iterator[Backend]:
         return
     from codex_nb.simulator import Simulator
 
-    with Simulator() as simulator:
+    with Simulator(pace_s=pace_s) as simulator:
         codex_home = folder / "codex_home"
         codex_home.mkdir(mode=0o700)
         (codex_home / "config.toml").write_text(simulator.config_toml(), encoding="utf-8")
@@ -102,22 +118,45 @@ def _child_environment(backend: Backend) -> dict[str, str]:
     return kept | dict(backend.environment)
 
 
-def _lab(work: Path, backend: Backend, *, browser: bool) -> int:
+def _lab(work: Path, runtime: Path, backend: Backend, *, browser: bool) -> int:
+    """Run JupyterLab with the tour open until it is stopped; its log is shown only when it fails."""
+    page = f"lab/tree/{TOUR}"
     command = [
         sys.executable,
         "-m",
         "jupyterlab",
-        str(work / TOUR),
-        "--ServerApp.ip=127.0.0.1",
-        "--ServerApp.port=0",
+        f"--ServerApp.root_dir={work}",
+        f"--LabApp.default_url=/{page}",
     ]
-    command += [f"--ServerApp.root_dir={work}", *([] if browser else ["--no-browser"])]
+    command += ["--ServerApp.ip=127.0.0.1", "--ServerApp.port=0", *([] if browser else ["--no-browser"])]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")
-    try:
-        return subprocess.call(command, env=_child_environment(backend), cwd=work)
-    except KeyboardInterrupt:
-        return 0
+    environment = _child_environment(backend) | {"JUPYTER_RUNTIME_DIR": str(runtime)}
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
+        with subprocess.Popen(command, env=environment, cwd=work, stdout=log, stderr=log) as server:
+            try:
+                if (address := _address(server, runtime)) is not None:
+                    print(f"{address}\nPress Ctrl-C to stop.", flush=True)
+                status = server.wait()
+            except KeyboardInterrupt:
+                server.terminate()
+                return 0
+        if status != 0:
+            log.seek(0)
+            print(log.read()[-4000:], file=sys.stderr)
+            raise CodexError(f"JupyterLab ended with status {status}.", hint="Its log is above.")
+        return status
+
+
+def _address(server: subprocess.Popen[bytes], runtime: Path) -> str | None:
+    """Return the tour's address once the server listens, None when it ends before."""
+    while server.poll() is None:
+        for path in runtime.glob("jpserver-*.json"):
+            with suppress(ValueError, KeyError):  # it is being written
+                listening = json.loads(path.read_text(encoding="utf-8"))
+                return f"{listening['url']}lab/tree/{TOUR}?token={listening['token']}"
+        time.sleep(0.1)
+    return None
 
 
 def _execute(notebook: Path, backend: Backend) -> int:
@@ -180,7 +219,13 @@ def _parser() -> argparse.ArgumentParser:
         prog="codex-nb", description="The Codex you already pay for, inside your notebook."
     )
     parser.add_argument("--version", action="version", version=f"codex-nb {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def show_help(_: argparse.Namespace) -> int:
+        parser.print_help()
+        return 0
+
+    parser.set_defaults(run=show_help)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
     demo = commands.add_parser("demo", help="open the tour notebook in JupyterLab")
     demo.add_argument(

@@ -163,5 +163,20 @@ def test_the_demo_uses_a_login_that_is_there_and_names_it(signed_in: dict[str, s
 
 def test_the_demo_opens_jupyterlab_on_loopback(environ: dict[str, str]) -> None:
     with running("demo", "--no-browser", environ=environ) as process:
-        address = line_with(process, r"(http://127\.0\.0\.1:\d+/lab\S*token=\w+)")[1]
+        address = line_with(
+            process, r"(http://127\.0\.0\.1:\d+/lab/tree/01_first_question\.ipynb\?token=\w+)"
+        )[1]
+        page = httpx.URL(address)
+        contents = page.copy_with(path="/api/contents/01_first_question.ipynb")
         assert httpx.get(address, trust_env=False, follow_redirects=True).status_code == httpx.codes.OK
+        cells = httpx.get(contents, trust_env=False).json()["content"]["cells"]
+        assert [cell["outputs"] for cell in cells if cell.get("outputs")] == []
+        process.send_signal(signal.SIGINT)
+        assert process.stdout is not None
+        assert process.stdout.read().splitlines() == ["Press Ctrl-C to stop."]
+        assert process.wait() == 0
+
+
+def test_without_a_command_the_help_is_shown(environ: dict[str, str]) -> None:
+    ran = run(environ=environ)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, run("--help", environ=environ).stdout, "")
