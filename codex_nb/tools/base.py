@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
 from codex_nb.errors import InvalidArguments, UnknownTool
+from codex_nb.parse import loads
 from codex_nb.tools.approval import ApprovalRequest, Approved
 from codex_nb.tools.hiding import Hidden
 
@@ -158,7 +159,7 @@ class Tool(Generic[A]):
     def parse(self, text: str) -> A:
         """Read the JSON text that the model sent; raises InvalidArguments."""
         try:
-            values = json.loads(text or "{}")
+            values = loads(text or "{}")
         except ValueError as error:
             raise InvalidArguments(f"the arguments of {self.name} are not valid JSON: {error}") from None
         if not isinstance(values, dict):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect as source_inspection
 import types
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from codex_nb.errors import InvalidArguments
 from codex_nb.tools.approval import Approved, Effect
@@ -166,12 +166,7 @@ class CellArguments(Arguments):
     """One cell to insert."""
 
     kind: Literal["code", "markdown"]
-    source: str
-
-    @property
-    def has_marker(self) -> bool:
-        """Whether a line of the source would begin a cell in the percent format."""
-        return any(line.startswith(_MARKER) for line in self.source.splitlines())
+    source: Annotated[str, AfterValidator(lambda source: source.replace("\r\n", "\n").strip("\n"))]
 
 
 class InsertCells(Arguments):
@@ -181,10 +176,9 @@ class InsertCells(Arguments):
     after: str | None = Field(default=None, description="A cell's id; null for the asking cell.")
 
     def to_code(self) -> str | None:
-        """Return the cells as a percent-format script, None where it would not be equivalent."""
-        if self.after is not None or any(cell.has_marker for cell in self.cells):
-            return None
-        return "\n\n".join(map(_to_percent_format, self.cells))
+        """Return the cells as a percent-format script, None where it would not read back as these cells."""
+        script = "\n\n".join(map(_to_percent_format, self.cells))
+        return script if self.after is None and _from_percent_format(script) == self.cells else None
 
     def with_code(self, code: str) -> InsertCells:
         """Return the cells of a percent-format script; what stands above its first marker is a code cell."""
@@ -192,17 +186,16 @@ class InsertCells(Arguments):
 
 
 def _to_percent_format(cell: CellArguments) -> str:
-    lines = cell.source.strip("\n").splitlines()
-    if cell.kind == "markdown":
-        return "\n".join([_MARKDOWN_MARKER, *(f"# {line}".rstrip() for line in lines)])
-    return "\n".join([_MARKER, *lines])
+    if cell.kind == "code":
+        return f"{_MARKER}\n{cell.source}"
+    return "\n".join([_MARKDOWN_MARKER, *(f"# {line}" if line else "#" for line in cell.source.split("\n"))])
 
 
 def _from_percent_format(script: str) -> list[CellArguments]:
     cells: list[CellArguments] = []
     lines: list[str] = []
     kind: Literal["code", "markdown"] = "code"
-    for line in [*script.splitlines(), _MARKER]:
+    for line in [*script.split("\n"), _MARKER]:
         if not line.startswith(_MARKER):
             lines.append(line.removeprefix("#").removeprefix(" ") if kind == "markdown" else line)
             continue

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
 from codex_nb.errors import InvalidArguments
 from codex_nb.labels import PHASES, REASONING, Phase
+from codex_nb.parse import loads
 from codex_nb.rendering.answer_output import PlanOutput, StepOutput, step_line, truncate_output
 from codex_nb.rendering.incremental import BlocksUpdate, GrowingCode, MarkdownBlocks, safe_code
 from codex_nb.rendering.sanitize import NO_HTML, SafeHtml, join_html
@@ -75,7 +76,7 @@ class ArgumentsReader:
 def readable_arguments(arguments: str) -> tuple[str, str]:
     """Return complete arguments as text and its language: the code that they carry, or indented JSON."""
     try:
-        value: Any = json.loads(arguments)
+        value = loads(arguments)
     except ValueError:
         return arguments, ""
     if isinstance(value, dict) and isinstance(value.get("code"), str):
