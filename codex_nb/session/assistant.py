@@ -23,10 +23,10 @@ from codex_nb.errors import AccountChanged, CodexError, ContextWindowExceeded, L
 from codex_nb.responses.request import ResponsesRequest, choose_backend
 from codex_nb.session.answer_cache import AnswerCache, CachedAnswer, cache_key, cached_events
 from codex_nb.session.events import Answer, Notice, StepStarted, TurnFinished, TurnStarted
+from codex_nb.session.known_values import SecretText
 from codex_nb.session.notebook_context import describe_redactions
 from codex_nb.session.outbound import (
     Redactor,
-    SecretText,
     TurnRedactor,
     UntrustedBlock,
     environment_secrets,

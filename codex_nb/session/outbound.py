@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import base64
-import binascii
-import json
 import os
 import re
 import string
 import time
+from bisect import bisect_right
 from copy import copy
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import islice
+from itertools import accumulate, islice
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, quote_plus, urlsplit
+from urllib.parse import urlsplit
 
 from codex_nb.responses.request import Outbound
-from codex_nb.tools.secret_names import MIN_SECRET_LENGTH, is_known_everywhere, is_secret_name
+from codex_nb.session.known_values import KnownValues, SecretText
+from codex_nb.tools.secret_names import is_known_everywhere, is_secret_name
 from codex_nb.tools.secret_patterns import assigned_secrets, holds_key, keys_in, may_assign
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 
 Item = dict[str, Any]
@@ -157,25 +157,18 @@ SHORTEST_SECRET = 8
 _MIN_OVERLAP = 5
 _MAX_KNOWN = 1_000
 _MAX_ODD = 50
-_FEW_FORMS = 60
 _MAX_CACHED = 2_000  # texts up to this length are remembered when they hold no secret
-_ENCODED = re.compile(r"[A-Za-z0-9+/_-]{24,}={0,2}")
-_MAX_ENCODED = 20_000
+# Base64 in one line or in several, the last of which may be short when it ends with padding.
+_ENCODED = re.compile(
+    r"[A-Za-z0-9+/_-]{24,}+(?:(?:\\n|\s{1,20})[A-Za-z0-9+/_-]{24,}+)*+(?:(?:\\n|\s{1,20})[A-Za-z0-9+/_-]{1,23}(?==))?={0,2}"
+)
+_LINE_BREAKS = re.compile(r"\\n|\s+")
 _HEX = re.compile(r"[0-9a-fA-F]{24,}")
 # Where a text was truncated, a secret may be cut in two, and neither part can be recognised any more.
 _TRUNCATED = re.compile(r"(\n… \[[\d,]+ characters left out\] …\n|['\"]… \([\d,]+ characters\))")
 # Formats whose values are secret without their marker, too, and the names that the values count as.
 _NAMES_OF_KINDS = {"a password in an address": "password", "a bearer token": "token"}
 _KEY_CHARACTERS = string.ascii_letters + string.digits + "_-+/=.~%$!"
-
-
-class SecretText(str):
-    """A secret's text to look for, whose repr shows nothing of it."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "'…'"
 
 
 @dataclass(frozen=True)
@@ -191,46 +184,32 @@ class Redactor:
     """Replaces secrets by marks such as ``[redacted: NAME]``; ``secrets`` maps names to the values to find."""
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
-        self._names: dict[str, str] = {}
-        self._odd_values: list[
-            str
-        ] = []  # parts of values made of key characters alone are recognised by that
-        self._forms: dict[str, str] = {}
-        self._beginnings: set[str] = set()
-        self._know(
-            {SecretText(value): name for name, value in secrets.items() if len(value) >= SHORTEST_SECRET}
-        )
-
-    def _know(self, names: Mapping[str, str]) -> None:
-        self._names = {**self._names, **names}
-        odd = [value for value in names if value.strip(_KEY_CHARACTERS)]
-        self._odd_values = (self._odd_values + odd)[:_MAX_ODD]
-        forms = self._forms | {
-            SecretText(form): name for value, name in names.items() for form in _forms(value)
+        values: dict[str, str] = {
+            SecretText(value): name for name, value in secrets.items() if len(value) >= SHORTEST_SECRET
         }
-        # The longest first: a secret may be part of another one.
-        self._forms = dict(sorted(forms.items(), key=lambda form: len(form[0]), reverse=True))
-        self._beginnings = {form[:MIN_SECRET_LENGTH] for form in self._forms}
+        self._known = KnownValues().adding(values)
 
     def with_secrets(self, values: Iterable[str]) -> Redactor:
         """Return a redactor that also removes these values; this one when none is new."""
-        room = max(0, _MAX_KNOWN - len(self._names))
+        room = max(0, _MAX_KNOWN - len(self._known.names))
         new = {
-            SecretText(value): "an assigned secret" for value in values if value and value not in self._names
+            SecretText(value): "an assigned secret"
+            for value in values
+            if value and value not in self._known.names
         }
         if not new or not room:
             return self
         more = copy(self)
-        more._know(dict(islice(new.items(), room)))  # noqa: SLF001 -- its own kind
+        more._known = self._known.adding(dict(islice(new.items(), room)))  # noqa: SLF001 -- its own kind
         return more
 
     def covers(self, other: Redactor) -> bool:
         """Whether this redactor removes everything that the other one would."""
-        return other._names.keys() <= self._names.keys()
+        return other._known.names.keys() <= self._known.names.keys()
 
     def merged_with(self, other: Redactor) -> Redactor:
         """Return a redactor that removes what either would."""
-        return self.with_secrets(other._names)
+        return self.with_secrets(other._known.names)
 
     def __call__(self, text: str) -> str:
         """Return the text without secrets."""
@@ -248,47 +227,26 @@ class Redactor:
 
     def redact(self, text: str, place: str) -> tuple[str, tuple[Redaction, ...]]:
         """Return the text without secrets, and what was removed; ``place`` names the text's origin."""
-        clean, found = self._redact(text, place)
-        learned = self.with_secrets(redaction.value for redaction in found) if found else self
-        if learned is not self:
-            # A value found under a name may occur in the same text without one.
-            clean, more = learned._redact(clean, place)  # noqa: SLF001 -- its own kind
-            found += more
-        return clean, tuple(found)
-
-    def _redact(self, text: str, place: str) -> tuple[str, list[Redaction]]:
         found: list[Redaction] = []
 
         def mark(name: str, value: str = "") -> str:
             found.append(Redaction(name, place, value))
             return f"[redacted: {name}]"
 
-        for form, name in self._present(text):
-            if form in text:
-                text = text.replace(form, mark(name))
-        pieces, end = [], 0
-        for span in _spans(text):
-            pieces += [text[end : span.start], mark(span.name, span.value)]
-            end = span.end
-        text = "".join((*pieces, text[end:]))
-        text = _ENCODED.sub(lambda match: self._encoded(match[0], mark), text)
+        text = self._known.replace(text, mark)
+        for spans in (_spans, _encoded_spans):
+            pieces, end = [], 0
+            for span in spans(text):
+                pieces += [text[end : span.start], mark(span.name, span.value)]
+                end = span.end
+            text = "".join((*pieces, text[end:]))
+        # A value found under a name may occur in the same text without one.
+        learned = self.with_secrets([redaction.value for redaction in found])
+        if learned is not self:
+            text = learned._known.replace(text, mark)  # noqa: SLF001 -- its own kind
         if " characters left out] …" in text or " characters)" in text:
             text = self._without_partial_secrets(text)
-        return text, found
-
-    def _present(self, text: str) -> list[tuple[str, str]]:
-        """Return the forms that may occur: where they are many, those alone whose beginning does."""
-        if len(self._forms) <= _FEW_FORMS:
-            return list(self._forms.items())
-        steps = range(len(text) - MIN_SECRET_LENGTH + 1)
-        begun = self._beginnings.intersection(text[step : step + MIN_SECRET_LENGTH] for step in steps)
-        return [form for form in self._forms.items() if form[0][:MIN_SECRET_LENGTH] in begun]
-
-    def _encoded(self, text: str, mark: Callable[[str], str]) -> str:
-        for plain in _decodings(text[:_MAX_ENCODED]):
-            if holds_key(plain) or any(form in plain for form, _ in self._present(plain)):
-                return mark("an encoded secret")
-        return text
+        return text, tuple(dict.fromkeys(found))
 
     def _without_partial_secrets(self, text: str) -> str:
         pieces = _TRUNCATED.split(text)
@@ -301,7 +259,8 @@ class Redactor:
         stripped = piece.rstrip(_KEY_CHARACTERS) if ends else piece.lstrip(_KEY_CHARACTERS)
         if len(piece) - len(stripped) >= SHORTEST_SECRET:
             return f"{stripped}…" if ends else f"…{stripped}"
-        for value in self._odd_values:
+        odd = (value for value in self._known.names if value.strip(_KEY_CHARACTERS))
+        for value in islice(odd, _MAX_ODD):
             size = _overlap(piece, value) if ends else _overlap(piece[::-1], value[::-1])
             if size:
                 return f"{piece[:-size]}…" if ends else f"…{piece[size:]}"
@@ -375,39 +334,35 @@ def _overlap(text: str, value: str) -> int:
     return next((size for size in sizes if text.endswith(value[:size])), 0)
 
 
-def _forms(value: str) -> Iterator[str]:
-    """Yield the value as it may be written: plain, escaped, percent-encoded, hexadecimal, base64 at any offset."""
-    data = value.encode("utf-8", "surrogateescape")
-    yield value
-    yield json.dumps(value)[1:-1]
-    yield repr(str(value))[1:-1]
-    yield quote(value, safe="", errors="replace")
-    yield quote_plus(value, errors="replace")
-    yield data.hex()
-    yield data.hex().upper()
-    for offset in range(3):
-        padded = b"\0" * offset + data
-        whole = padded[: len(padded) // 3 * 3]
-        for encode in (base64.b64encode, base64.urlsafe_b64encode):
-            text = encode(whole).decode()[4 if offset else 0 :]
-            if len(text) >= SHORTEST_SECRET:
-                yield text
+def _encoded_spans(text: str) -> Iterator[_Span]:
+    """Yield the runs of base64 or of hexadecimal digits that hold something that looks like a key."""
+    runs = list(_ENCODED.finditer(text))
+    digits = list(_HEX.finditer(text)) if runs else []
+    found = set[tuple[int, int]]()
+    for offset in range(4):
+        found.update(_holding_keys(runs, [_base64_bytes(run[0], offset) for run in runs]))
+    for offset in range(2):
+        found.update(_holding_keys(digits, [_hex_bytes(run[0], offset) for run in digits]))
+    end = 0
+    for start, last in sorted(found):
+        if start >= end:
+            yield _Span(start, last, "an encoded secret")
+        end = max(end, last)
 
 
-def _decodings(text: str) -> Iterator[str]:
-    for match in _HEX.finditer(text):
-        digits = match[0]
-        for offset in (0, 1):
-            yield bytes.fromhex(digits[offset : offset + (len(digits) - offset) // 2 * 2]).decode("latin-1")
-    stripped = text.rstrip("=")
-    standard = stripped.replace("-", "+").replace("_", "/")
-    for offset in range(min(4, len(standard))):
-        shifted = standard[offset:]
-        whole = shifted[: len(shifted) - 1] if len(shifted) % 4 == 1 else shifted
-        try:
-            yield base64.b64decode(whole + "=" * (-len(whole) % 4)).decode("latin-1")
-        except (binascii.Error, ValueError):
-            continue
+def _holding_keys(runs: Sequence[re.Match[str]], decoded: Sequence[bytes]) -> Iterator[tuple[int, int]]:
+    ends = list(accumulate(len(each) + 1 for each in decoded))
+    for start, _, _ in keys_in(b"\0".join(decoded).decode("latin-1")):
+        yield runs[bisect_right(ends, start)].span()
+
+
+def _base64_bytes(text: str, offset: int) -> bytes:
+    characters = _LINE_BREAKS.sub("", text).replace("-", "+").replace("_", "/").rstrip("=")[offset:]
+    return base64.b64decode(characters[: len(characters) // 4 * 4])
+
+
+def _hex_bytes(digits: str, offset: int) -> bytes:
+    return bytes.fromhex(digits[offset : offset + (len(digits) - offset) // 2 * 2])
 
 
 def secret_values_in(texts: Iterable[str]) -> Iterator[str]:

@@ -154,7 +154,8 @@ def _possible(text: str) -> Iterable[KeyFormat]:
 
 
 _TOKEN = re.compile(
-    r"""(?<!\w)(?:[rRbBuUfF]{1,2}(?=["']))?
+    r"""\[redacted:\ [^\]\n]{1,80}\]
+      | (?<!\w)(?:[rRbBuUfF]{1,2}(?=["']))?
         (?: (?P<long>\"{3}|'{3}) (?P<body>(?:[^\\]|\\.)*?) (?:(?P=long)|\Z)
           | (?P<short>["']) (?P<line>(?:(?!(?P=short))[^\\\n]|\\.)*+) (?:(?P=short)|(?=\n)|\Z) )
       | \\++(?P<inner>["']) (?P<quoted>[^"'\\\n]*+) (?:\\++(?P=inner))?
@@ -274,7 +275,7 @@ class _Reader:
     def _string(self, start: int, end: int, after: int) -> Iterator[tuple[int, int, str]]:
         bracket, value = self._bracket, self._text[start:end]
         self._callee = ""
-        bracket.strings.append(value)
+        bracket.strings += [] if "[redacted:" in value else [value]
         name = bracket.compared
         if not name and _KEY_FOLLOWS.match(self._text, after) is None:
             is_pair = bracket.paired and is_opaque(value) and _CLOSES.match(self._text, after)

@@ -1,0 +1,349 @@
+"""Known secrets in a text, however they are written: escaped, encoded, broken over lines.
+
+A text is read in a few views, each made in one pass: without escapes, without separators, as hexadecimal digits. What
+a value looks like in a view is looked for by the four-byte words of the view, so that the time depends on the length
+of the text, not on the number of values.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import re
+import sys
+import unicodedata
+from array import array
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from functools import cached_property, lru_cache
+from itertools import compress
+from typing import TYPE_CHECKING
+
+from codex_nb.tools.secret_names import is_opaque
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+
+class _View(Enum):
+    """A way to read a text. In letters and digits alone, base64 looks the same in every alphabet and line length."""
+
+    PLAIN = auto()
+    LETTERS = auto()  # letters and digits alone
+    UNESCAPED = auto()
+    UNESCAPED_LETTERS = auto()
+    CASELESS_LETTERS = auto()  # the same in lower case, for base32
+    HEX = auto()  # hexadecimal digits alone
+    DENSE = auto()  # everything but white space, for base85
+    NUMBERS = auto()  # decimal numbers, separated by blanks
+
+
+_FEWEST_LETTERS = 8  # fewer letters in order may stand in a text by chance
+_WORD = 4
+_INDEXED = 2 * _WORD - 1  # a form of this length covers one aligned word of the view wherever it stands
+_BASE64_BITS, _BASE32_BITS = 6, 5
+# U+FEFF, which has no width, has the low byte FF.
+_OTHERS = bytes(code for code in range(256) if chr(code) == "\xff" or not chr(code).isalnum())
+_NO_HEX = bytes(code for code in range(256) if chr(code) not in "0123456789abcdefABCDEF")
+_SPACES = bytes(code for code in range(256) if chr(code).isspace())
+_DIGITS_APART = bytes(code if chr(code) in "0123456789" else 0x20 for code in range(256))
+# Prose that happens to spell a value: "correct horse", "summer 2024".
+_WORDS = re.compile(r"[^\W\d_]{2,}\d{0,4}")
+_WORDS_APART = re.compile(r"[\w .,;:-]*")
+_ENCODED_REST = re.compile(r"[A-Za-z0-9+/=_-]*")
+_DENSE_REST = re.compile(r"[!-~]*")
+
+
+class SecretText(str):
+    """A secret's text to look for, whose repr shows nothing of it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'…'"
+
+
+@lru_cache(maxsize=2_000)
+def _forms(value: str) -> tuple[tuple[_View, bytes], ...]:
+    """Return what a value looks like in each view."""
+    data = value.encode("utf-8", "surrogatepass")
+    wide = {value.encode("utf-16-le", "surrogatepass")[:-1], value.encode("utf-16-be", "surrogatepass")[1:]}
+    forms = {(_View.PLAIN, _bytes(value))} | {
+        (_View.UNESCAPED, _bytes(each)) for each in _unescaped_forms(value)
+    }
+    for each in (data, *wide):
+        forms.add((_View.HEX, each.hex().encode()))
+        forms.add((_View.NUMBERS, " ".join(map(str, each)).join("  ").encode()))
+        for offset in range(3):
+            text = _inner(base64.b64encode, each, offset, _BASE64_BITS)
+            forms.add((_View.UNESCAPED_LETTERS, text.translate(None, _OTHERS)))
+        for offset in range(5):
+            forms.add((_View.CASELESS_LETTERS, _inner(base64.b32encode, each, offset, _BASE32_BITS).lower()))
+    forms.add((_View.NUMBERS, " ".join(map(str, map(ord, value))).join("  ").encode()))
+    for offset in range(4):
+        start, end = -offset % 4, len(data) - (len(data) + offset) % 4
+        for encode in (base64.b85encode, base64.a85encode):
+            forms.add((_View.DENSE, encode(data[start:end])))
+    kept = {(view, form) for view, form in forms if len(form) >= _FEWEST_LETTERS or view in _EXACT}
+    if len(letters := _letters(value)) >= _FEWEST_LETTERS:
+        kept.add((_View.LETTERS, letters))
+        kept |= {(_View.UNESCAPED_LETTERS, _letters(each)) for each in _unescaped_forms(value)}
+    return tuple(kept)
+
+
+def _letters(value: str) -> bytes:
+    return _bytes(value).translate(None, _OTHERS)
+
+
+def _unescaped_forms(value: str) -> tuple[str, str]:
+    """Return how a value reads without its escapes: as it is, or once more without what looks like one in it."""
+    return value, "".join(_split_escapes(value)[0])
+
+
+_EXACT = frozenset({_View.PLAIN, _View.UNESCAPED})
+
+
+def _inner(encode: Callable[[bytes], bytes], data: bytes, offset: int, bits: int) -> bytes:
+    """Return the encoded characters that depend on the data alone, ``offset`` bytes after the beginning of a group."""
+    first, last = -(-offset * 8 // bits), (offset + len(data)) * 8 // bits
+    return encode(b"\0" * offset + data)[first:last]
+
+
+def _bytes(text: str) -> bytes:
+    """Return the low byte of each character."""
+    return text.encode("utf-32-le", "surrogatepass")[::4]
+
+
+_ESCAPE = re.compile(
+    r"""(
+      (?:%(?:25)*[0-9A-Fa-f]{2})+
+    | %u[0-9A-Fa-f]{4}
+    | &(?:amp;){0,3}(?:\#0*+\d{1,7};?|\#[xX]0*+[0-9A-Fa-f]{1,6};?|[A-Za-z][A-Za-z0-9]{1,30};)
+    | (?<!\\)\\++(?:
+          (?:x[0-9A-Fa-f]{2}(?:\\++x[0-9A-Fa-f]{2})*)
+        | (?:u[0-9A-Fa-f]{4}(?:\\++u[0-9A-Fa-f]{4})*)
+        | u\{[0-9A-Fa-f]{1,6}\} | U[0-9A-Fa-f]{8} | N\{[A-Za-z0-9 -]{1,80}\} | [0-3][0-7]{2}(?:\\++[0-3][0-7]{2})*
+        | . )
+    )""",
+    re.VERBOSE | re.DOTALL,
+)
+_PERCENT = re.compile(r"%(?:25)*([0-9A-Fa-f]{2})")
+_NO_UTF_8 = re.compile("[\udc80-\udcff]")
+_ESCAPE_SIGNS = frozenset("%&\\")
+_CONTROLS = frozenset("abfnrtv0\n")
+
+
+def _split_escapes(text: str) -> tuple[list[str], list[str]]:
+    """Return a text in pieces, every second one an escape: as it reads, and as it is written."""
+    written = _ESCAPE.split(text)
+    meanings = {escape: _meaning(escape) for escape in set(written[1::2])}
+    read = written.copy()
+    read[1::2] = map(meanings.__getitem__, written[1::2])
+    return read, written
+
+
+def _meaning(escape: str) -> str:
+    try:
+        if escape[0] == "&":
+            return html.unescape(escape.replace("&amp;", "&"))
+        if escape[0] == "%" and escape[1] != "u":
+            return _decoded("".join(_PERCENT.findall(escape)))
+        kind, rest = escape.lstrip("\\%")[:1], escape.lstrip("\\%")[1:]
+        if kind == "x" and rest:
+            return _decoded(escape.replace("\\", "").replace("x", ""))
+        if kind == "N" and rest:
+            return unicodedata.lookup(rest[1:-1])
+        if kind == "u" and len(rest) > _WORD and rest[0] != "{":
+            units = escape.replace("\\", "").replace("u", "")
+            return bytes.fromhex(units).decode("utf-16-be", "replace")
+        if kind in {"u", "U"} and rest:
+            return chr(int(rest.strip("{}"), 16))
+        if rest:
+            return _decoded("".join(f"{int(byte, 8):02x}" for byte in escape.replace("\\", " ").split()))
+    except (ValueError, KeyError, OverflowError):
+        return escape
+    return " " if kind in _CONTROLS else kind
+
+
+def _decoded(digits: str) -> str:
+    """Read bytes as UTF-8, and as Latin-1 where they are not."""
+    text = bytes.fromhex(digits).decode("utf-8", "surrogateescape")
+    return _NO_UTF_8.sub(lambda match: chr(ord(match[0]) & 0xFF), text)
+
+
+Origins = tuple["array[int]", "array[int]"]
+"""Where each character of a view begins and ends in the text."""
+
+
+class _Reading:
+    """A text in all its views."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._raw = _bytes(text)
+        self._hex = self._raw.replace(b"0x", b"  ").replace(b"0X", b"  ")
+        has_escapes = not _ESCAPE_SIGNS.isdisjoint(text)
+        self._read, self._written = _split_escapes(text) if has_escapes else ([text], [text])
+        self.unescaped = "".join(self._read)
+        self._unescaped = _bytes(self.unescaped)
+
+    def views(self) -> Iterator[tuple[_View, bytes]]:
+        """Yield each view but the plain one."""
+        if len(self._read) > 1:
+            yield _View.UNESCAPED, self._unescaped
+            yield _View.LETTERS, self._raw.translate(None, _OTHERS)
+        letters = self._unescaped.translate(None, _OTHERS)
+        yield _View.UNESCAPED_LETTERS, letters
+        yield _View.CASELESS_LETTERS, letters.lower()
+        yield _View.HEX, self._hex.translate(None, _NO_HEX).lower()
+        yield _View.DENSE, self._raw.translate(None, _SPACES)
+        yield _View.NUMBERS, b" ".join(self._raw.translate(_DIGITS_APART).split()).join((b" ", b" "))
+
+    def origins(self, view: _View) -> Origins:
+        """Return where the characters of a view come from."""
+        if view is _View.UNESCAPED:
+            return self._escapes
+        if view in {_View.UNESCAPED_LETTERS, _View.CASELESS_LETTERS}:
+            return self._letters
+        bare = self._hex if view is _View.HEX else self._raw
+        dropped = {_View.HEX: _NO_HEX, _View.DENSE: _SPACES}.get(view, _OTHERS)
+        return _kept(bare, dropped, (array("Q", range(len(bare))), array("Q", range(1, len(bare) + 1))))
+
+    @cached_property
+    def _letters(self) -> Origins:
+        return _kept(self._unescaped, _OTHERS, self._escapes)
+
+    @cached_property
+    def _escapes(self) -> Origins:
+        starts, ends, place = array("Q"), array("Q"), 0
+        for number, (meaning, source) in enumerate(zip(self._read, self._written, strict=True)):
+            after = place + len(source)
+            if number % 2:
+                starts.extend([place] * len(meaning))
+                ends.extend([after] * len(meaning))
+            else:
+                starts.extend(range(place, after))
+                ends.extend(range(place + 1, after + 1))
+            place = after
+        return starts, ends
+
+
+def _kept(data: bytes, dropped: bytes, origins: Origins) -> Origins:
+    is_kept = [code not in dropped for code in range(256)]
+    starts, ends = (array("Q", compress(each, map(is_kept.__getitem__, data))) for each in origins)
+    return starts, ends
+
+
+class _Index:
+    """Finds which of many byte strings occur in another one."""
+
+    def __init__(self) -> None:
+        self.values: dict[bytes, str] = {}
+        self._words: dict[int, tuple[bytes, ...]] = {}
+        self._short: list[bytes] = []
+
+    def add(self, form: bytes, value: str) -> None:
+        """Look for a form of a value from now on."""
+        if self.values.setdefault(form, value) is not value:
+            return
+        if len(form) < _INDEXED:
+            self._short.append(form)
+            return
+        first = (len(form) - _INDEXED) // 2
+        for place in range(first, first + _WORD):
+            word = int.from_bytes(form[place : place + _WORD], sys.byteorder)
+            self._words[word] = (*self._words.get(word, ()), form)
+
+    def copy(self) -> _Index:
+        """Return an index to which more forms can be added."""
+        other = _Index()
+        other.values, other._words, other._short = self.values.copy(), self._words.copy(), self._short.copy()
+        return other
+
+    def found(self, data: bytes) -> list[bytes]:
+        """Return the forms that occur, the longest first: one may be part of another."""
+        words = memoryview(data + bytes(-len(data) % _WORD)).cast("I")
+        candidates = {form for word in self._words.keys() & words for form in self._words[word]}
+        return sorted((form for form in candidates.union(self._short) if form in data), key=len, reverse=True)
+
+
+@dataclass
+class _Span:
+    start: int
+    end: int
+    value: str
+
+
+@dataclass(frozen=True)
+class KnownValues:
+    """Values to find, with the name of each."""
+
+    names: Mapping[str, str] = field(default_factory=dict, repr=False)
+    _indexes: Mapping[_View, _Index] = field(
+        default_factory=lambda: {view: _Index() for view in _View}, repr=False
+    )
+
+    def adding(self, names: Mapping[str, str]) -> KnownValues:
+        """Return these values and others."""
+        indexes = {view: index.copy() for view, index in self._indexes.items()}
+        for value in names:
+            for view, form in _forms(value):
+                indexes[view].add(form, value)
+        return KnownValues({**self.names, **names}, indexes)
+
+    def replace(self, text: str, mark: Callable[[str], str]) -> str:
+        """Return the text with the mark of its name in place of each value."""
+        if not self.names or not text:
+            return text
+        for form in self._indexes[_View.PLAIN].found(_bytes(text)):
+            value = self._indexes[_View.PLAIN].values[form]
+            if value in text:
+                text = text.replace(value, mark(self.names[value]))
+        reading, spans = _Reading(text), list[_Span]()
+        for view, data in reading.views():
+            for form in self._indexes[view].found(data):
+                spans += self._spans(reading, view, data, form)
+        pieces, end = [], 0
+        for span in sorted(spans, key=lambda span: (span.start, -span.end)):
+            if span.start >= end:
+                pieces += [text[end : span.start], mark(self.names[span.value])]
+            end = max(end, span.end)
+        return "".join((*pieces, text[end:]))
+
+    def _spans(self, reading: _Reading, view: _View, data: bytes, form: bytes) -> Iterator[_Span]:
+        """Yield where a form that occurs in a view stands in the text, with the rest of its encoding."""
+        value, text = self._indexes[view].values[form], reading.text
+        if view is _View.NUMBERS:
+            pattern = r"\D++".join(form.decode().split())
+            numbers = re.compile(rf"(?<!\d){pattern}(?!\d)")
+            yield from (_Span(*match.span(), value) for match in numbers.finditer(text))
+            return
+        (starts, ends), end = reading.origins(view), 0
+        rest = {_View.CASELESS_LETTERS: _ENCODED_REST, _View.DENSE: _DENSE_REST}.get(view)
+        is_spelled = form in map(_letters, _unescaped_forms(value))
+        may_be_words = not is_opaque(value) or _WORDS.fullmatch(value)
+        if view is _View.UNESCAPED_LETTERS and not is_spelled:
+            rest = _ENCODED_REST
+        for place in _places(form, data):
+            after = place + len(form)
+            start, last = starts[place], ends[after - 1]
+            if view is _View.UNESCAPED and reading.unescaped[place:after] not in _unescaped_forms(value):
+                continue
+            if is_spelled and may_be_words and _WORDS_APART.fullmatch(text, start, last):
+                continue
+            if rest is not None:
+                start -= _length(rest, text[end:start][::-1])
+                last += _length(rest, text, last)
+            yield _Span(start, end := last, value)
+
+
+def _length(pattern: re.Pattern[str], text: str, start: int = 0) -> int:
+    match = pattern.match(text, start)
+    return len(match[0]) if match else 0
+
+
+def _places(form: bytes, data: bytes) -> Iterator[int]:
+    place = data.find(form)
+    while place >= 0:
+        yield place
+        place = data.find(form, place + len(form))
