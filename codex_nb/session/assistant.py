@@ -25,13 +25,7 @@ from codex_nb.session.answer_cache import AnswerCache, CachedAnswer, cache_key, 
 from codex_nb.session.events import Answer, Notice, StepStarted, TurnFinished, TurnStarted
 from codex_nb.session.known_values import SecretText
 from codex_nb.session.notebook_context import describe_redactions
-from codex_nb.session.outbound import (
-    Redactor,
-    TurnRedactor,
-    UntrustedBlock,
-    environment_secrets,
-    new_uuid,
-)
+from codex_nb.session.outbound import Redactor, TurnRedactor, UntrustedBlock, environment_secrets, new_uuid
 from codex_nb.session.prompt import (
     BASE,
     ProjectInstructions,
