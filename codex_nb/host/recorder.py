@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from codex_nb.host.capture import OutputCollector, add_listener, error_line, remove_listener
 from codex_nb.host.shell import current_request
+from codex_nb.tools.introspection import snapshot
 from codex_nb.tools.nbmodel import Cell, Run, format_error, is_skipped
 
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ def _cell_tags(kernel: Any) -> frozenset[str]:
 
 def _identities(namespace: Mapping[str, Any]) -> dict[str, int]:
     """Return the id of each variable's value, without a reference to it."""
-    return {name: id(value) for name, value in dict(namespace).items()}
+    return {name: id(value) for name, value in snapshot(namespace).items()}
 
 
 def _displayed_error(collector: OutputCollector) -> str:

@@ -14,6 +14,7 @@ from codex_nb.errors import CodexError
 from codex_nb.labels import EFFORTS, LOGIN_METHODS
 from codex_nb.magics.options import APPROVALS, FLAGS, TAKES_VALUE, SessionConfig
 from codex_nb.magics.subcommands import SUBCOMMANDS
+from codex_nb.tools.introspection import class_vars, defines, find, module_of, snapshot, vars_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -62,7 +63,7 @@ class NotebookNames:
         return profile_names(self._session.environ)
 
     def _variables(self) -> dict[str, Any]:
-        hidden, own = self._shell.user_ns_hidden, dict(self._shell.user_ns)
+        hidden, own = self._shell.user_ns_hidden, snapshot(self._shell.user_ns)
         return {name: own[name] for name in own if not name.startswith("_") and name not in hidden}
 
     def _schemas(self, start: str) -> Iterable[str]:
@@ -72,17 +73,15 @@ class NotebookNames:
             return [name for name, value in self._variables().items() if _may_be_schema(value)]
         owner: Any = self._variables().get(path.split(".")[0])
         for name in path.split(".")[1:]:
-            owner = vars(owner).get(name) if _has_names(owner) else None
-        inside = vars(owner) if _has_names(owner) else {}
+            owner = find(_names_in(owner), name)
         return [
             f"{path}.{name}"
-            for name, value in list(inside.items())
-            if not name.startswith("_") and _may_be_schema(value)
+            for name, value in list(_names_in(owner).items())
+            if type(name) is str and not name.startswith("_") and _may_be_schema(value)
         ]
 
     def _images(self, start: str) -> Iterable[str]:
         from codex_nb.tools.file_access import is_image
-        from codex_nb.tools.safe_repr import defines
 
         for name, value in self._variables().items():
             if any(defines(type(value), each) for each in _FIGURE_METHODS):
@@ -109,14 +108,16 @@ def _is_shown(entry: os.DirEntry[str], begin: str) -> bool:
     return begin.startswith(".") or not entry.name.startswith(".")
 
 
-def _has_names(value: object) -> bool:
-    return issubclass(type(value), (ModuleType, type))
+def _names_in(owner: object) -> Mapping[str, Any]:
+    """Return what a module or a class holds."""
+    is_class = issubclass(type(owner), type)
+    return class_vars(owner) if is_class else vars_of(owner)  # type: ignore[arg-type]  # a class, as just checked
 
 
 def _may_be_schema(value: object) -> bool:
     # isinstance would ask an object for its __class__, and so run code of whatever lies in the namespace
     kind = type(value)
-    return issubclass(kind, (type, dict, ModuleType, GenericAlias, UnionType)) or kind.__module__ == "typing"
+    return issubclass(kind, (type, dict, ModuleType, GenericAlias, UnionType)) or module_of(kind) == "typing"
 
 
 Found = tuple[str, "Iterable[str]"]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from codex_nb.errors import AuthError, CodexError, ConfigError, QuotaExceeded, UsageLimitReached
 from codex_nb.session.events import Answer
 from codex_nb.session.journal import kept_answer
-from codex_nb.tools.safe_repr import library_of
+from codex_nb.tools.introspection import library_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence

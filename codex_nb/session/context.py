@@ -275,7 +275,7 @@ def build_context(
     above = _above(snapshot)
     hidden = (hidden or hidden_in(snapshot)).allowing(variables_in(prompt))
     visible = hidden.visible(namespace)
-    mentioned = resolve_mentions(prompt, snapshot, namespace, folder, hidden)
+    mentioned = resolve_mentions(prompt, snapshot, visible, folder, hidden)
     builder = _ContextBuilder(
         _with_known_secrets(redactor, snapshot, namespace, prompt, mentioned), budget, hidden
     )

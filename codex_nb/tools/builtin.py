@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect as source_inspection
 import types
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -13,6 +12,8 @@ from codex_nb.errors import InvalidArguments
 from codex_nb.tools.approval import Approved, Effect
 from codex_nb.tools.base import Arguments, NotBlank, Ports, Tool, ToolResult
 from codex_nb.tools.describe import Detail, describe, is_user_variable
+from codex_nb.tools.hiding import source_of
+from codex_nb.tools.introspection import snapshot
 from codex_nb.tools.nbmodel import NewCell, output_images, output_text, truncate
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ async def _inspect(call: Approved[InspectVariables], ports: Ports) -> ToolResult
 
 def inspect_variables(namespace: Mapping[str, Any], names: list[str], hidden: Hidden) -> ToolResult:
     """Describe the variables of these names, or list all of them, except those that the user keeps out."""
+    namespace = snapshot(namespace)
     shown = hidden.visible(namespace)
     if not names:
         known = [name for name, value in shown.items() if is_user_variable(name, value)]
@@ -133,11 +135,8 @@ def inspect_variables(namespace: Mapping[str, Any], names: list[str], hidden: Hi
 
 def _description(name: str, value: object, hidden: Hidden) -> str:
     text = describe(name, value, Detail.FULL).text
-    if type(value) is not types.FunctionType:
-        return text
-    try:
-        source = source_inspection.getsource(value)
-    except (OSError, TypeError):
+    source = source_of(value) if type(value) is types.FunctionType else None
+    if source is None:
         return text
     shown = source if name in hidden.mentioned else hidden.text(source)
     return f"{text}\n{truncate(shown, SOURCE_LIMIT)}"

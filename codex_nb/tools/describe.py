@@ -9,19 +9,20 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.tools.describe_data import COLUMNS, FULL_COLUMNS, FULL_ROWS, ROWS, describe_data, secret_columns
-from codex_nb.tools.safe_repr import (
-    SHORT,
+from codex_nb.tools.introspection import (
     class_vars,
-    code_fingerprint,
+    defines,
+    exact_text,
     instance_vars,
     library_base,
     library_of,
+    module_name,
     module_of,
     mro_of,
     name_of,
-    safe_repr,
-    safe_text,
+    snapshot,
 )
+from codex_nb.tools.safe_repr import SHORT, code_fingerprint, safe_repr, safe_text
 from codex_nb.tools.secret_names import MAX_SECRET_LENGTH, is_known_everywhere, is_secret_name, is_withheld
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def _signature(function: types.FunctionType) -> str:
     if code.co_kwonlyargcount:
         names.insert(code.co_argcount, "*")
     shown = first_line(function.__doc__)
-    return f"function {function.__name__}({', '.join(names)}){f': {shown}' if shown else ''}"
+    return f"function {exact_text(function.__name__)}({', '.join(names)}){f': {shown}' if shown else ''}"
 
 
 def first_line(docstring: object) -> str:
@@ -140,7 +141,7 @@ def _foreign(value: object, *, full: bool) -> list[str]:
     if issubclass(kind, type):
         return [f"class {name_of(value)}"]  # type: ignore[arg-type]  # a class, as just checked
     lines = [name_of(kind)]
-    if not full and module_of(kind) != "__main__" and "__dataclass_fields__" not in class_vars(kind):
+    if not full and module_of(kind) != "__main__" and not defines(kind, "__dataclass_fields__"):
         return lines
     attributes = {k: v for k, v in instance_vars(value).items() if type(k) is str and k[:1] != "_"}
     limit = _FULL_ATTRIBUTES if full else _ATTRIBUTES
@@ -152,7 +153,7 @@ def _foreign(value: object, *, full: bool) -> list[str]:
         methods = [
             name
             for name, held in class_vars(kind).items()
-            if type(held) is types.FunctionType and name[0] != "_"
+            if type(held) is types.FunctionType and type(name) is str and name[:1] != "_"
         ]
         lines += [f"methods: {', '.join(methods[:_FULL_ATTRIBUTES])}"] if methods else []
     return lines
@@ -175,9 +176,9 @@ def is_user_variable(name: str, value: object) -> bool:
 def imported_modules(namespace: Mapping[str, Any]) -> str:
     """Return the imported modules as ``pandas as pd, numpy``; empty without any."""
     modules = []
-    for name, value in namespace.items():
-        if type(value) is types.ModuleType and type(name) is str and not name.startswith("_"):
-            real = value.__name__
+    for name, value in snapshot(namespace).items():
+        if type(value) is types.ModuleType and not name.startswith("_"):
+            real = module_name(value)
             modules.append(name if real == name else f"{real} as {name}")
     return ", ".join(sorted(modules))
 
@@ -191,7 +192,8 @@ _DEEPEST = 6
 
 def secrets_of_namespace(namespace: Mapping[str, Any]) -> set[str]:
     """Return the values that variables, columns, keys and attributes with secret names hold."""
-    names = sorted((name for name in namespace if type(name) is str), key=is_secret_name, reverse=True)
+    namespace = snapshot(namespace)
+    names = sorted(namespace, key=is_secret_name, reverse=True)
     named = chain.from_iterable(_named(name, namespace[name], "", _DEEPEST) for name in names)
     found = set()
     for secret, value in islice(named, _MAX_VISITED):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import inspect
 import json
 import linecache
 import re
@@ -14,6 +15,7 @@ import warnings
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from codex_nb.tools.introspection import exact_text, find, instance_vars, snapshot
 from codex_nb.tools.nbmodel import SKIP_TAG, Cell, Run, is_skipped, strip_ansi
 
 if TYPE_CHECKING:
@@ -294,7 +296,7 @@ class Hidden:
 
     def visible(self, namespace: Mapping[str, Any]) -> dict[str, Any]:
         """Return the variables that are not hidden."""
-        return {name: value for name, value in namespace.items() if not self.hides(name, value)}
+        return {name: value for name, value in snapshot(namespace).items() if not self.hides(name, value)}
 
     def outputs(self, outputs: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
         """Return a cell's outputs, the lines of skipped cells taken out of its streams and tracebacks."""
@@ -444,16 +446,31 @@ def _wrapped(value: object) -> Iterator[types.FunctionType]:
         if type(value) is not types.FunctionType:
             return
         yield value
-        value = value.__dict__.get("__wrapped__")
+        value = find(instance_vars(value), "__wrapped__")
 
 
 def _text_of_cell(function: types.FunctionType) -> str | None:
     """Return the Python of the cell in which a function was defined, None for one from a file."""
+    lines = lines_of_cell(function)
+    return None if lines is None else "".join(lines).strip()
+
+
+def lines_of_cell(function: types.FunctionType) -> list[str] | None:
+    """Return the lines of the cell in which a function was defined, None for one from a file."""
     match linecache.cache.get(function.__code__.co_filename):
         case (int(), None, list(lines), str()):  # a file has a time of its last change
-            return "".join(lines).strip()
+            return [exact_text(line) for line in lines]
         case _:
             return None
+
+
+def source_of(function: types.FunctionType) -> str | None:
+    """Return the source of a function that a cell defines, None for every other: no file is read for it."""
+    lines = lines_of_cell(function)
+    first = function.__code__.co_firstlineno
+    if lines is None or not 0 < first <= len(lines):
+        return None
+    return "".join(inspect.getblock(lines[first - 1 :]))
 
 
 def _cell_of(raw: Mapping[str, Any]) -> Cell:

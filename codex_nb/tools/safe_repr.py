@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import fractions
+import gc
 import hashlib
 import pathlib
-import sys
 import types
 import typing
 import uuid
@@ -15,122 +15,32 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from codex_nb.tools.introspection import (
+    class_vars,
+    exact_text,
+    field,
+    has_known_zone,
+    is_known,
+    is_one_of,
+    library_of,
+    module_name,
+    module_of,
+    mro_of,
+    name_of,
+    native,
+    qualified_name,
+)
 from codex_nb.tools.secret_names import is_secret_name, is_withheld
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-
-LIBRARIES = frozenset(
-    {
-        "pandas",
-        "numpy",
-        "polars",
-        "pyarrow",
-        "torch",
-        "xarray",
-        "scipy",
-        "PIL",
-        "h5py",
-        "geopandas",
-        "jax",
-        "jaxlib",
-    }
-)
-
-# A metaclass may define properties under these names; the interpreter's own descriptors pass it by.
-_DICT = type.__dict__["__dict__"]
-_MODULE = type.__dict__["__module__"]
-_MRO = type.__dict__["__mro__"]
-_QUALIFIED_NAME = type.__dict__["__qualname__"]
-
-
-def module_of(kind: type) -> str:
-    """Return the name of a class's module, whatever its metaclass would say."""
-    module = _MODULE.__get__(kind)
-    return module if type(module) is str else ""
-
-
-def qualified_name(kind: type) -> str:
-    """Return a class's name within its module."""
-    name: str = _QUALIFIED_NAME.__get__(kind)
-    return name
-
-
-def class_vars(kind: type) -> Mapping[str, Any]:
-    """Return what a class itself defines."""
-    defined: Mapping[str, Any] = _DICT.__get__(kind)
-    return defined
-
-
-def name_of(kind: type) -> str:
-    """Return a class's name as its users write it: ``pandas.DataFrame``, ``int``, ``Model``."""
-    qualified = qualified_name(kind)
-    module = module_of(kind)
-    if module in {"builtins", "__main__", ""}:
-        return qualified
-    root = module.partition(".")[0]
-    public = vars_of(sys.modules.get(root)).get(qualified)
-    return f"{root if public is kind else module}.{qualified}"
-
-
-def vars_of(module: types.ModuleType | None) -> dict[str, Any]:
-    """Return what a module holds, without triggering its lazy attributes."""
-    return module.__dict__ if type(module) is types.ModuleType else {}
-
-
-def mro_of(kind: type) -> tuple[type, ...]:
-    """Return a class's bases in their order, itself first."""
-    bases: tuple[type, ...] = _MRO.__get__(kind)
-    return bases
-
-
-def defines(kind: type, name: str) -> bool:
-    """Whether a class or one of its bases defines an attribute, whatever its metaclass would say."""
-    return any(name in class_vars(base) for base in mro_of(kind))
-
-
-def library_of(value: object) -> str | None:
-    """Return the well-known library that made this very class, None for every other class.
-
-    The class must be found in the library's own module under its own name: a class that merely claims to come from
-    there is not believed.
-    """
-    kind = type(value)
-    module = module_of(kind)
-    root = module.partition(".")[0]
-    if root not in LIBRARIES:
-        return None
-    held: Any = sys.modules.get(module)
-    for step in qualified_name(kind).split("."):
-        if type(held) is types.ModuleType:
-            held = held.__dict__.get(step)
-        else:
-            held = class_vars(held).get(step) if type(held) is type else None
-    return root if held is kind else None
-
-
-def library_base(value: object) -> type | None:
-    """Return the nearest base class that a well-known library made, for a class that a user derived from it."""
-    for base in mro_of(type(value))[1:]:
-        if module_of(base).partition(".")[0] in LIBRARIES:
-            return base
-    return None
-
-
-def instance_vars(value: object) -> dict[str, Any]:
-    """Return an object's own attributes without asking the object; empty where they cannot be had that way."""
-    for base in mro_of(type(value)):
-        descriptor = class_vars(base).get("__dict__")
-        if descriptor is not None:
-            found = descriptor.__get__(value) if type(descriptor) is types.GetSetDescriptorType else None
-            return found if type(found) is dict else {}
-    return {}
+    from collections.abc import Iterable
 
 
 SHORT = 80
-_PLAIN = (int, float, complex, bool, type(None), decimal.Decimal, fractions.Fraction, uuid.UUID, range)
-_DATES = (dt.datetime, dt.date, dt.time, dt.timedelta)
+_PLAIN = (int, float, complex, bool, type(None), decimal.Decimal, range)
+_DATES = (dt.date, dt.timedelta)
+_TIMES = (dt.datetime, dt.time)
+_ZONE = dt.datetime.__dict__["tzinfo"]
 _PATHS = (pathlib.PosixPath, pathlib.WindowsPath, pathlib.PurePosixPath, pathlib.PureWindowsPath)
 _BRACKETS: dict[type, str] = {list: "[]", tuple: "()", set: "{}", frozenset: "{}"}
 _LARGEST_INTEGER = 10**60
@@ -163,32 +73,95 @@ def safe_repr(value: object, limit: int = SHORT, depth: int = 2) -> SafeRepr:
         return SafeRepr(f"an integer of about {value.bit_length():,} bits")  # type: ignore[attr-defined]  # as above
     if kind in _PLAIN:
         return SafeRepr(repr(value), whole=True)
-    if kind in _DATES or kind in _PATHS:
+    if kind in _DATES or (kind in _PATHS and is_known(gc.get_referents(value))):
         return _cut(str(value), limit)
     if kind in _BRACKETS:
         return _sequence(value, limit, depth)
     if kind is dict:
         return _mapping(value, limit, depth)  # type: ignore[arg-type]  # a dict, exactly
-    if library_of(value) in {"numpy", "pandas"} and _is_scalar(kind):
-        shown = _cut(str(value), limit)
-        return replace(shown, whole=shown.whole and _is_number(kind))
-    return SafeRepr(f"<{_described(value)}>")
+    return _of_parts(value, limit) or SafeRepr(f"<{_described(value)}>")
+
+
+def _of_parts(value: Any, limit: int) -> SafeRepr | None:
+    """Return the text of a value that holds others, which may be of any class; None for what is not written."""
+    kind = type(value)
+    if kind in _TIMES:
+        return _cut(_time(value), limit)
+    if kind is fractions.Fraction:
+        parts = [field(value, name) for name in ("_numerator", "_denominator")]
+        is_exact = all(type(part) is int for part in parts)
+        return _cut(f"Fraction({parts[0]}, {parts[1]})", limit) if is_exact else None
+    if kind is uuid.UUID:
+        number = field(value, "int")
+        return SafeRepr(repr(uuid.UUID(int=number)), whole=True) if type(number) is int else None
+    library = library_of(value)
+    names = {qualified_name(base) for base in mro_of(kind)} if library in {"numpy", "pandas"} else set()
+    if library == "numpy" and "generic" in names:
+        return _numpy_scalar(value, names, limit)
+    return _pandas_scalar(value, names, limit) if library == "pandas" else None
+
+
+def _time(value: Any) -> str:
+    if has_known_zone(value):
+        return str(value)
+    return f"{value.replace(tzinfo=None)} in a time zone of the class {name_of(type(value.tzinfo))}"
+
+
+def _numpy_scalar(value: Any, names: set[str], limit: int) -> SafeRepr | None:
+    if is_void(value):
+        entries = native(value, "item")() if is_readable_dtype(field(value, "dtype")) else None
+        return safe_repr(entries, limit) if type(entries) is tuple else None
+    if "object_" in names:
+        return None
+    shown = _cut(str(value), limit)
+    return replace(shown, whole=shown.whole and not names.isdisjoint({"number", "bool", "bool_"}))
+
+
+def _pandas_scalar(value: Any, names: set[str], limit: int) -> SafeRepr | None:
+    if "Timestamp" in names and not has_known_zone(zone := _ZONE.__get__(value)) and zone is not None:
+        return _cut(f"a time in a time zone of the class {name_of(type(zone))}", limit)
+    if "Interval" in names:
+        ends = ", ".join(safe_text(field(value, side), limit, 0) for side in ("left", "right"))
+        return _cut(f"{name_of(type(value))}({ends}, closed={safe_text(field(value, 'closed'))})", limit)
+    is_written = names & {"Timestamp", "Timedelta", "Period", "NAType", "NaTType"}
+    return replace(_cut(str(value), limit), whole=False) if is_written and is_known(value) else None
+
+
+def is_void(value: object) -> bool:
+    """Whether a value is an entry of a structured array, by the class."""
+    return library_of(value) == "numpy" and any(
+        qualified_name(base) == "void" for base in mro_of(type(value))
+    )
+
+
+def is_readable_dtype(dtype: Any) -> bool:
+    """Whether a dtype of numpy has no part whose name or title is of a class that could be asked."""
+    if library_of(dtype) != "numpy":
+        return False
+    if (base := field(dtype, "base")) is not dtype:
+        return is_readable_dtype(base)
+    fields = field(dtype, "fields")
+    if fields is None:
+        return True
+    parts = list(fields.items())
+    return all(type(name) is str and len(part) == 2 and is_readable_dtype(part[0]) for name, part in parts)  # noqa: PLR2004 -- a third is a title
 
 
 def _described(value: object) -> str:
     kind = type(value)
     if kind is types.FunctionType or kind is types.BuiltinFunctionType:
         return f"function {_quoted(_function_name(value), SHORT)}"
-    if isinstance(kind, type) and issubclass(kind, type):
+    if issubclass(kind, type):
         return f"class {name_of(value)}"  # type: ignore[arg-type]  # a class, as just checked
     if kind is types.ModuleType:
-        return f"module {value.__name__}"  # type: ignore[attr-defined]  # a module, exactly
+        return f"module {module_name(value)}"  # type: ignore[arg-type]  # a module, exactly
     return name_of(kind)
 
 
 def _function_name(value: object) -> str:
-    name: Any = getattr(value, "__qualname__", "")
-    return name if type(name) is str else ""
+    # The qualified name of a method in C includes the name of its object's class, whose metaclass would be asked.
+    name = "__qualname__" if type(value) is types.FunctionType else "__name__"
+    return exact_text(getattr(value, name))
 
 
 def _quoted(value: str, limit: int) -> str:
@@ -239,17 +212,6 @@ def _entries(entries: Iterable[SafeRepr], count: int, limit: int, depth: int) ->
     )
 
 
-def _is_scalar(kind: type) -> bool:
-    names = {qualified_name(base) for base in mro_of(kind)}
-    if module_of(kind).startswith("pandas"):
-        return bool(names & {"Timestamp", "Timedelta", "Period", "Interval", "NAType", "NaTType"})
-    return "generic" in names and "object_" not in names
-
-
-def _is_number(kind: type) -> bool:
-    return bool({qualified_name(base) for base in mro_of(kind)} & {"number", "bool", "bool_"})
-
-
 _NOTEBOOK = "__main__"
 _SPECIAL_FORMS = (type(typing.Literal), type(typing.Optional))
 _SLOTS = (types.MemberDescriptorType, types.GetSetDescriptorType)
@@ -268,8 +230,8 @@ def code_fingerprint(value: object) -> str | None:
         return _function(value)  # type: ignore[arg-type]  # a function, exactly
     if kind is types.BuiltinFunctionType:
         return f"builtin {safe_repr(value).text}"
-    if _is_one_of(kind, _SPECIAL_FORMS):
-        return repr(value)
+    if is_one_of(kind, _SPECIAL_FORMS):
+        return exact_text(field(value, "_name")) or None
     if issubclass(kind, type):
         return _class(value)  # type: ignore[arg-type]  # a class, as just checked
     return None
@@ -284,7 +246,9 @@ def _function(function: types.FunctionType) -> str | None:
         closure = [cell.cell_contents for cell in function.__closure__ or ()]
     except ValueError:  # a name that its function has not bound yet
         return None
-    defaults = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
+    # Both may be of derived classes, which say themselves what is in them.
+    defaults = [] if function.__defaults__ is None else list(tuple.__iter__(function.__defaults__))
+    defaults += [] if function.__kwdefaults__ is None else dict.values(function.__kwdefaults__)
     held = _texts((*defaults, *closure))
     return None if held is None else f"{code} {held}"
 
@@ -294,9 +258,11 @@ def _class(kind: type) -> str | None:
         return f"class {name_of(kind)}"
     attributes: list[object] = []
     for name, value in class_vars(kind).items():
+        if type(name) is not str:
+            return None
         if functions := _functions(value):
             attributes += [name, *functions]
-        elif not (name.startswith("__") or name == _MADE_BY_ABC or _is_one_of(type(value), _SLOTS)):
+        elif not (name.startswith("__") or name == _MADE_BY_ABC or is_one_of(type(value), _SLOTS)):
             attributes += [name, value]
     held = _texts(attributes)
     return None if held is None else f"class {name_of(kind)} {held}"
@@ -338,13 +304,9 @@ def _constant(value: Any) -> str:
     kind = type(value)
     if kind is types.CodeType:
         return _digest(value)
-    if _is_one_of(kind, _CONSTANTS):
+    if is_one_of(kind, _CONSTANTS):
         return repr(value)
     if kind is tuple or kind is frozenset:
         entries = map(_constant, value)
         return f"{name_of(kind)}({', '.join(entries if kind is tuple else sorted(entries))})"
     return name_of(kind)
-
-
-def _is_one_of(kind: type, kinds: Iterable[type]) -> bool:
-    return any(kind is each for each in kinds)  # comparing classes can run code of their metaclass

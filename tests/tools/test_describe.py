@@ -145,7 +145,7 @@ def test_a_column_of_a_foreign_array_type_is_not_read() -> None:
     SlowArray.asked = 0
     text = described("frame", frame)
     assert SlowArray.asked == 0
-    assert "slow <tests.tools.test_describe.Sluggish>, x int64" in text
+    assert "slow <tests.tools.test_describe.SlowArray>, x int64" in text
     assert "0 | ? | 1" in text
 
 
@@ -230,7 +230,7 @@ def test_what_its_name_calls_secret_is_withheld() -> None:
 def test_a_broken_object_of_a_library_is_named_all_the_same() -> None:
     frame = pd.DataFrame({"a": [1]})
     object.__setattr__(frame, "_mgr", None)
-    assert described("broken", frame) == "broken: pandas.DataFrame (it cannot be read: AttributeError)"
+    assert described("broken", frame) == "broken: pandas.DataFrame (it cannot be read: TypeError)"
 
 
 def test_the_shells_own_names_and_modules_are_not_the_users() -> None:

@@ -1,0 +1,267 @@
+"""Classes and objects read without running code of theirs.
+
+Attribute access, ``isinstance``, ``str`` and even a lookup in a dictionary can call what a class defines. Only the
+interpreter's own descriptors are called here, names are compared once they are known to be exact strings, and what an
+object refers to is taken from the garbage collector.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import gc
+import importlib.machinery
+import sys
+import types
+import weakref
+import zoneinfo
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+
+LIBRARIES = frozenset(
+    {
+        "pandas",
+        "numpy",
+        "polars",
+        "pyarrow",
+        "torch",
+        "xarray",
+        "scipy",
+        "PIL",
+        "h5py",
+        "geopandas",
+        "jax",
+        "jaxlib",
+    }
+)
+_SNAPSHOT_ATTEMPTS = 1_000
+_MAX_REFERENTS = 2_000
+
+# A metaclass may define properties under these names; the interpreter's own descriptors pass it by.
+_DICT = type.__dict__["__dict__"]
+_FLAGS = type.__dict__["__flags__"]
+_HEAP_TYPE = 1 << 9
+_MODULE = type.__dict__["__module__"]
+_MRO = type.__dict__["__mro__"]
+_QUALIFIED_NAME = type.__dict__["__qualname__"]
+_ATTRIBUTES_OF_EXCEPTIONS = BaseException.__dict__["__dict__"]
+_ATTRIBUTES_OF_FUNCTIONS = types.FunctionType.__dict__["__dict__"]
+_ATTRIBUTES_DOC = type("Plain", (), {}).__dict__["__dict__"].__doc__
+
+
+def exact_text(value: object) -> str:
+    """Return a string, also one of a derived class, as an exact ``str``; empty for everything else."""
+    return str.__str__(value) if issubclass(type(value), str) else ""
+
+
+def snapshot(namespace: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a namespace holds at one moment, although threads change it; without names that are not strings.
+
+    A namespace that is not a dictionary is empty: reading it would run its code.
+    """
+    if not issubclass(type(namespace), dict):
+        return {}
+    for attempt in range(_SNAPSHOT_ATTEMPTS):
+        try:
+            items: list[tuple[Any, Any]] = list(dict.items(namespace))  # type: ignore[arg-type]  # as just checked
+            break
+        except RuntimeError:  # it has grown meanwhile
+            if attempt == _SNAPSHOT_ATTEMPTS - 1:
+                raise
+    return {name: value for name, value in items if type(name) is str}
+
+
+def find(held: Mapping[str, Any], name: str) -> Any:
+    """Return what stands under a name, None without it; a lookup would ask other keys whether they are equal."""
+    return next((value for key, value in held.items() if type(key) is str and key == name), None)
+
+
+def is_one_of(kind: type, kinds: Iterable[type]) -> bool:
+    """Whether a class is one of several; comparing with ``==`` could run code of its metaclass."""
+    return any(kind is each for each in kinds)
+
+
+def module_of(kind: type) -> str:
+    """Return the name of a class's module, whatever its metaclass would say."""
+    is_from_python = (
+        _FLAGS.__get__(kind) & _HEAP_TYPE
+    )  # then the interpreter would look it up in the class as well
+    return exact_text(find(class_vars(kind), "__module__") if is_from_python else _MODULE.__get__(kind))
+
+
+def qualified_name(kind: type) -> str:
+    """Return a class's name within its module."""
+    return exact_text(_QUALIFIED_NAME.__get__(kind))
+
+
+def class_vars(kind: type) -> Mapping[str, Any]:
+    """Return what a class itself defines."""
+    defined: Mapping[str, Any] = _DICT.__get__(kind)
+    return defined
+
+
+def mro_of(kind: type) -> tuple[type, ...]:
+    """Return a class's bases in their order, itself first."""
+    bases: tuple[type, ...] = _MRO.__get__(kind)
+    return bases
+
+
+def class_attribute(kind: type, name: str) -> Any:
+    """Return what a class or the nearest of its bases defines under a name, None where none does."""
+    for base in mro_of(kind):
+        if (found := find(class_vars(base), name)) is not None:
+            return found
+    return None
+
+
+def defines(kind: type, name: str) -> bool:
+    """Whether a class or one of its bases defines an attribute, whatever its metaclass would say."""
+    return class_attribute(kind, name) is not None
+
+
+def name_of(kind: type) -> str:
+    """Return a class's name as its users write it: ``pandas.DataFrame``, ``int``, ``Model``."""
+    qualified, module = qualified_name(kind), module_of(kind)
+    if module in {"builtins", "__main__", ""}:
+        return qualified
+    root = module.partition(".")[0]
+    return f"{root if find(vars_of(_imported(root)), qualified) is kind else module}.{qualified}"
+
+
+def vars_of(module: object) -> dict[str, Any]:
+    """Return what a module holds, without triggering its lazy attributes; empty for everything else."""
+    return module.__dict__ if type(module) is types.ModuleType else {}
+
+
+def module_name(module: types.ModuleType) -> str:
+    """Return a module's name."""
+    return exact_text(find(vars_of(module), "__name__"))
+
+
+def _imported(name: str) -> Any:
+    return sys.modules.get(name) if type(sys.modules) is dict else None
+
+
+def library_of(value: object) -> str | None:
+    """Return the well-known library that made this very class, None for every other class.
+
+    The class must be found in the library's own module under its own name, the module must have been imported from a
+    file, and the methods must be written there: a class that merely claims to come from there is not believed.
+    """
+    kind = type(value)
+    module = module_of(kind)
+    root = module.partition(".")[0]
+    if root not in LIBRARIES:
+        return None
+    held = _imported(module)
+    if type(find(vars_of(held), "__spec__")) is not importlib.machinery.ModuleSpec:
+        return None
+    for step in qualified_name(kind).split("."):
+        parts = (
+            vars_of(held)
+            if type(held) is types.ModuleType
+            else class_vars(held)
+            if type(held) is type
+            else {}
+        )
+        held = find(parts, step)
+    return root if held is kind and all(map(_is_of_library, class_vars(kind).values())) else None
+
+
+def _is_of_library(member: Any) -> bool:
+    """Whether a member of a class is no function, or one that is written in an installed library."""
+    if type(member) is property:
+        member = member.fget
+    if type(member) is not types.FunctionType:
+        return True
+    root = exact_text(find(member.__globals__, "__name__")).partition(".")[0]
+    return root in LIBRARIES or root in sys.stdlib_module_names
+
+
+def library_base(value: object) -> type | None:
+    """Return the nearest base class that a well-known library made, for a class that a user derived from it."""
+    for base in mro_of(type(value))[1:]:
+        if module_of(base).partition(".")[0] in LIBRARIES:
+            return base
+    return None
+
+
+def instance_vars(value: object) -> dict[str, Any]:
+    """Return an object's own attributes without asking the object; empty where they cannot be had that way."""
+    found_in_bases = (find(class_vars(base), "__dict__") for base in mro_of(type(value)))
+    descriptors = [descriptor for descriptor in found_in_bases if descriptor is not None]
+    if not descriptors or not all(map(_is_interpreters, descriptors)):
+        return {}
+    found = descriptors[0].__get__(value)
+    return snapshot(found) if type(found) is dict else {}
+
+
+def _is_interpreters(descriptor: Any) -> bool:
+    """Whether a ``__dict__`` is the interpreter's own: extension modules make descriptors that run anything."""
+    if type(descriptor) is not types.GetSetDescriptorType:
+        return False
+    known = (_ATTRIBUTES_OF_EXCEPTIONS, _ATTRIBUTES_OF_FUNCTIONS)
+    return descriptor.__doc__ == _ATTRIBUTES_DOC or any(descriptor is each for each in known)
+
+
+def field(value: object, name: str) -> Any:
+    """Return a field of a library's object: its own attribute, a slot, or what its C code keeps; None without it."""
+    held = instance_vars(value)
+    if name in held:
+        return held[name]
+    descriptor = class_attribute(type(value), name)
+    is_native = is_one_of(type(descriptor), (types.MemberDescriptorType, types.GetSetDescriptorType))
+    return descriptor.__get__(value) if is_native else None
+
+
+def native(value: object, name: str) -> Callable[..., Any]:
+    """Return a method of an object that is written in C or Rust; raises TypeError for any other."""
+    method = class_attribute(type(value), name)
+    if type(method) is not types.MethodDescriptorType:
+        message = f"{name} is not a native method"
+        raise TypeError(message)
+    bound: Callable[..., Any] = method.__get__(value)
+    return bound
+
+
+_LEAVES = (
+    *(object, type(None), type(Ellipsis), bool, int, float, complex, str, bytes, bytearray, range, slice),
+    *(decimal.Decimal, dt.date, dt.timedelta, dt.timezone, weakref.ReferenceType),
+    *(types.FunctionType, types.BuiltinFunctionType, types.ModuleType),
+)
+_CONTAINERS = (list, tuple, dict, set, frozenset)
+
+
+def is_known(value: object) -> bool:
+    """Whether an object is made of exact classes of Python and of well-known libraries, all the way down.
+
+    The entries of arrays are not looked at: they are handed on as they are.
+    """
+    waiting, seen = [value], set[int]()
+    while waiting:
+        held = waiting.pop()
+        if id(held) in seen or issubclass(type(held), type):
+            continue
+        seen.add(id(held))
+        if len(seen) > _MAX_REFERENTS:
+            return False
+        kind = type(held)
+        if is_one_of(kind, _CONTAINERS) or library_of(held) is not None:
+            waiting += gc.get_referents(held)
+        elif not is_one_of(kind, _LEAVES) and not has_known_zone(held):
+            return False
+    return True
+
+
+def has_known_zone(value: object) -> bool:
+    """Whether an exact date with a time, or a time zone, is written without asking a class that is not Python's own."""
+    zone = value
+    if type(value) is dt.datetime or type(value) is dt.time:
+        zone = value.tzinfo
+        if zone is None:
+            return True
+    is_named = type(zone) is zoneinfo.ZoneInfo and (zone.key is None or type(zone.key) is str)
+    return is_named or type(zone) is dt.timezone

@@ -1,0 +1,126 @@
+"""Looking at variables runs none of their code, whatever they are and whichever exit looks."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from codex_nb.magics.question import offered_tools
+from codex_nb.session.context import build_context
+from codex_nb.session.outbound import Redactor
+from codex_nb.tools.builtin import inspect_variables
+from codex_nb.tools.describe import Detail, describe, imported_modules, is_user_variable, secrets_of_namespace
+from codex_nb.tools.hiding import Hidden, hidden_in
+from codex_nb.tools.introspection import instance_vars, snapshot
+from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
+from tests.tools.hostile import CASES, Colliding, armed, hook, hostile, text, thing
+
+SKIPPED = hidden_in(NotebookSnapshot("document", (Cell("code", "# codex-skip\nkept_out = 1"),)))
+NOTEBOOK = NotebookSnapshot("document", (Cell("code", "thing = password = 1"),))
+
+
+def look_everywhere(namespace: dict[Any, Any]) -> list[str]:
+    """Look at all variables in every way in which a request does; return the descriptions."""
+    variables = snapshot(namespace)
+    texts = [describe(name, variables[name], detail).text for name in variables for detail in Detail]
+    for name, value in variables.items():
+        is_user_variable(name, value)
+    texts.append(imported_modules(namespace))
+    secrets_of_namespace(namespace)
+    for hidden in (Hidden(), SKIPPED):
+        texts.append(inspect_variables(namespace, [], hidden).text)
+        texts.append(inspect_variables(namespace, ["thing", "password"], hidden).text)
+    offered_tools(SKIPPED.visible(namespace))
+    prompt = "What are @thing and @password?"
+    texts.append(build_context(NOTEBOOK, namespace, prompt, redactor=Redactor({}), hidden=SKIPPED).text)
+    return texts
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_no_exit_runs_a_hook_of_a_variable(name: str) -> None:
+    value = CASES[name]()
+    with armed() as ran:
+        texts = look_everywhere({"thing": value, "password": value, "inside": [value, {"k": value}]})
+    assert ran == []
+    assert "cannot be read" not in "\n".join(texts)
+    assert "root:" not in "\n".join(texts)
+
+
+def test_a_namespace_of_a_class_of_its_own_is_read_as_the_dictionary_that_it_is() -> None:
+    namespace = hostile(dict)({"seen": 1, text("odd"): 2, Colliding("password"): 3, thing(): 4})
+    with armed() as ran:
+        texts = look_everywhere(namespace)
+    assert ran == []
+    assert texts[0] == "seen: int = 1"
+    with armed() as ran:
+        assert snapshot(type("Mapping", (), {"items": hook("items"), "__iter__": hook("iter")})()) == {}
+    assert ran == []
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (pd.DataFrame, name)
+        for name in ("shape", "index", "columns", "dtypes", "iloc", "head", "__len__", "attrs")
+    ]
+    + [(pd.Series, name) for name in ("dtype", "index", "iloc", "name", "tolist", "__len__")]
+    + [(pd.Index, name) for name in ("tolist", "name", "names", "dtype", "__len__", "__getitem__")],
+)
+def test_an_accessor_or_a_patch_on_a_library_is_not_run(
+    owner: type, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = pd.DataFrame({"a": [1, 2], "password": ["x", "y"]}, index=["r", "s"])
+    values = {"frame": frame, "series": frame["a"], "index": frame.index}
+    accessor = type("Accessor", (), {"__get__": hook(f"{owner.__name__}.{name}")})()
+    for patch in (accessor, property(hook("property")), hook("method")):
+        monkeypatch.setattr(owner, name, patch)
+        with armed() as ran:
+            look_everywhere(values)
+        assert ran == []
+        monkeypatch.undo()
+
+
+def test_only_the_interpreters_own_attributes_are_read() -> None:
+    plain = type("Plain", (), {})()
+    plain.a = 1
+    assert instance_vars(plain) == {"a": 1}
+    raised = type("OwnError", (Exception,), {})()
+    raised.b = 2
+    assert instance_vars(raised) == {"b": 2}
+    # extension types keep a __dict__ of their own, whose getter may do anything
+    assert instance_vars(functools.partial(print)) == {}
+    assert instance_vars(type("Derived", (functools.partial,), {})(print)) == {}
+
+
+def test_the_source_of_a_function_is_that_of_a_cell_and_of_nothing_else() -> None:
+    assert "def look_everywhere" not in inspect_variables({"f": look_everywhere}, ["f"], Hidden()).text
+
+
+def test_a_namespace_that_a_thread_changes_is_read_whole() -> None:
+    namespace: dict[str, Any] = {"kept": 1}
+    stop = threading.Event()
+
+    def change() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            namespace[f"name_{number % 5_000}"] = number
+            namespace.pop(f"name_{(number * 7) % 5_000}", None)
+
+    threads = [threading.Thread(target=change) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(100):
+            assert snapshot(namespace)["kept"] == 1
+            assert SKIPPED.visible(namespace)["kept"] == 1
+            secrets_of_namespace(namespace)
+            imported_modules(namespace)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
