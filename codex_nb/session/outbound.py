@@ -344,7 +344,7 @@ def _encoded_spans(text: str) -> Iterator[_Span]:
     for offset in range(2):
         found.update(_holding_keys(digits, [_hex_bytes(run[0], offset) for run in digits]))
     end = 0
-    for start, last in sorted(found):
+    for start, last in sorted(found, key=lambda span: (span[0], -span[1])):
         if start >= end:
             yield _Span(start, last, "an encoded secret")
         end = max(end, last)
