@@ -5,15 +5,60 @@ from __future__ import annotations
 import errno
 import glob
 import os
+import sys
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def try_lock(descriptor: int) -> bool:
+        """Lock an open file, without waiting; return whether this process has it now."""
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+    def unlock(descriptor: int) -> None:
+        """Let other processes lock the file."""
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+
+else:
+    import fcntl
+
+    WITHOUT_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
+
+    def try_lock(descriptor: int) -> bool:
+        """Lock an open file, without waiting; return whether this process has it now."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            # A file system without locks: no program can hold one there, and the work must still be done.
+            return error.errno in WITHOUT_LOCKS
+        return True
+
+    def unlock(descriptor: int) -> None:
+        """Let other processes lock the file."""
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
 
 FILE_MODE = 0o600
 TEMPORARY_SUFFIX = ".codex_nb"
 REPLACE_ATTEMPTS = 20
 REPLACE_PAUSE_S = 0.01
+LOCK_PAUSE_S = 0.002
 # How file systems say that a directory cannot be flushed there (network and FUSE file systems).
 CANNOT_FLUSH = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS})
 
@@ -73,6 +118,49 @@ def append_line(path: Path, line: bytes, *, header: bytes = b"") -> None:
         file.write(header + line)
         file.flush()
         os.fsync(file.fileno())
+
+
+@contextmanager
+def locked(path: Path, *, timeout_s: float = 5.0) -> Iterator[None]:
+    """Hold the lock of a file, which is created, against other processes and threads; waits for them.
+
+    Raises TimeoutError, or OSError when the file cannot be opened.
+    """
+    deadline = time.monotonic() + timeout_s
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), FILE_MODE)
+    try:
+        while not try_lock(descriptor):
+            if time.monotonic() > deadline:
+                raise TimeoutError(errno.ETIMEDOUT, f"another program holds {path.name}")
+            time.sleep(LOCK_PAUSE_S)
+        yield
+    finally:
+        with suppress(OSError):
+            unlock(descriptor)  # closing does not suffice: a forked child may hold a copy of the descriptor
+        os.close(descriptor)
+
+
+@dataclass(frozen=True)
+class Retention:
+    """How many files of a folder are kept, how large they are together, and how long after their last change."""
+
+    files: int
+    total_bytes: int
+    age_s: float
+
+
+def remove_excess(folder: Path, patterns: Iterable[str], kept: Retention) -> None:
+    """Remove the files that changed longest ago, until the others are within the bounds."""
+    found = []
+    for path in (path for pattern in patterns for path in folder.glob(pattern)):
+        with suppress(OSError):
+            found.append(((status := path.stat()).st_mtime, status.st_size, path))
+    total, oldest = 0, time.time() - kept.age_s
+    for place, (changed, size, path) in enumerate(sorted(found, reverse=True)):
+        total += size
+        if place and (place >= kept.files or total > kept.total_bytes or changed < oldest):
+            with suppress(OSError):
+                path.unlink()
 
 
 def _temporary_prefix(path: Path) -> str:

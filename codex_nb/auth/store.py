@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -17,50 +16,11 @@ from pydantic import SecretStr
 from codex_nb.auth.auth_json import AuthFile, parse_auth_json
 from codex_nb.auth.credentials import Credentials, credentials_from_document
 from codex_nb.errors import AccountChanged, CredentialsUnreadable, RefreshFailed, SignInRequired
-from codex_nb.files import remove_leftovers, replace_file
+from codex_nb.files import remove_leftovers, replace_file, try_lock, unlock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def try_lock(descriptor: int) -> bool:
-        """Lock an open file, without waiting; return whether this process has it now."""
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
-    def unlock(descriptor: int) -> None:
-        """Let other processes lock the file."""
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
-
-else:
-    import errno
-    import fcntl
-
-    WITHOUT_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
-
-    def try_lock(descriptor: int) -> bool:
-        """Lock an open file, without waiting; return whether this process has it now."""
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            # A file system without locks: no program can hold one there, and the login must still be refreshed.
-            return error.errno in WITHOUT_LOCKS
-        return True
-
-    def unlock(descriptor: int) -> None:
-        """Let other processes lock the file."""
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 # In the CLI's order and with the CLI's modes.

@@ -280,7 +280,7 @@ class Assistant:
             finished = await run.recover(ended) if ended else None
         if run.key is not None:
             self._answers.update(run.key, finished.answer)
-        if problem := self.threads.take_problem():
+        if problem := thread.take_problem():
             yield Notice("hint", problem)
         yield finished
 

@@ -24,8 +24,8 @@ from dataclasses import fields, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from codex_nb.auth.store import try_lock, unlock
 from codex_nb.errors import ConfigError
+from codex_nb.files import try_lock, unlock
 from codex_nb.responses.events import Usage
 from codex_nb.session.events import Answer
 from codex_nb.session.turn import SchemaMismatch

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import json
-import re
 from contextlib import aclosing
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from codex_nb.errors import BadRequest, ContextWindowExceeded
-from codex_nb.files import append_line, replace_file
 from codex_nb.responses.events import ResponseFinished
 from codex_nb.session.events import Notice
 from codex_nb.session.notebook_context import tokens_of
@@ -27,9 +24,17 @@ from codex_nb.session.outbound import (
     received,
     user_message,
 )
+from codex_nb.session.thread_file import (
+    ThreadFile,
+    ThreadInfo,
+    delete_all_threads,
+    delete_thread,
+    saved_names,
+    saved_threads,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
     from pathlib import Path
 
     from codex_nb.auth.credentials import Credentials
@@ -47,7 +52,7 @@ class Thread:
     """A thread: the items of all its turns, and the name by which the user finds it.
 
     ``turn_lock`` makes turns of one thread follow each other; only its holder begins an exchange. ``sent_digests`` are
-    the digests of the notebook parts that the history holds, which need not be sent again. ``store`` saves every
+    the digests of the notebook parts that the history holds, which need not be sent again. ``file`` saves every
     change.
     """
 
@@ -57,14 +62,14 @@ class Thread:
         *,
         thread_id: str | None = None,
         items: Iterable[Outbound] = (),
-        store: ThreadStore | None = None,
+        file: ThreadFile | None = None,
         sent_digests: Iterable[str] = (),
     ) -> None:
         self.name = name
         self.thread_id = thread_id or new_uuid()
         self.turn_lock = asyncio.Lock()
         self._items = tuple(items)
-        self._store = store
+        self._file = file
         self._sent_digests = frozenset(sent_digests)
 
     @property
@@ -85,16 +90,29 @@ class Thread:
         """Replace the history by a compacted one, with the digests that still hold."""
         self._items = tuple(items)
         self._sent_digests = frozenset(sent_digests)
-        if self._store is not None:
-            self._store.rewrite(self)
+        if self._file is not None:
+            self._file.rewrite(self.thread_id, new_uuid(), self._items, self._sent_digests)
 
     def accept(self, items: Sequence[Outbound], sent_digests: frozenset[str]) -> None:
         """Add a finished exchange to the history."""
         new = sent_digests - self._sent_digests
         self._items = (*self._items, *items)
         self._sent_digests |= sent_digests
-        if self._store is not None:
-            self._store.append(self, items, new)
+        if self._file is not None:
+            self._file.append(self.thread_id, new_uuid(), items, new)
+
+    def take_problem(self) -> str | None:
+        """Return, once, why the last exchange could not be saved; the thread goes on in memory."""
+        return self._file.take_problem() if self._file is not None else None
+
+    def detach(self) -> None:
+        """Save nothing from now on."""
+        self._file = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no turn uses the thread and its file holds all of it."""
+        return self._file is not None and not self._file.has_unsaved and not self.turn_lock.locked()
 
 
 class Exchange:
@@ -149,111 +167,72 @@ def answer_orphans(items: Sequence[Outbound]) -> list[Outbound]:
 
 
 SESSION = "session"
-_UNSAFE = re.compile(r"[^\w.-]+")
-
-
-@dataclass(frozen=True)
-class ThreadInfo:
-    """A saved thread: its name, when it was last used (Unix seconds), its number of turns, its size in bytes."""
-
-    name: str
-    used_at: float
-    turns: int
-    size: int
+MOST_OPEN = 32  # threads in memory that no turn uses and that can be read again
 
 
 class ThreadStore:
-    """The threads of one CODEX_HOME; each is opened once and shared from then on.
+    """The threads of one CODEX_HOME; each is opened once and shared while it is in use.
 
     ``folder`` None keeps threads in memory only.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
-        self._open: dict[str, Thread] = {}
-        self._problem: str | None = None
+        self._open: dict[str, Thread] = {}  # the last used one last
 
     def open(self, name: str) -> Thread:
         """Return the thread of this name, as it was saved, or a new one."""
-        if name not in self._open:
-            self._open[name] = self._read(name) or Thread(name, store=self)
-        return self._open[name]
+        thread = self._open.pop(name, None) or self._read(name)
+        self._open[name] = thread
+        for idle in [each for each in self._open.values() if each.is_idle][:-MOST_OPEN]:
+            del self._open[idle.name]
+        return thread
 
-    def forget(self, name: str) -> None:
-        """Remove a thread from disk and memory."""
-        self._open.pop(name, None)
-        if (path := self._path(name)) is not None:
-            path.unlink(missing_ok=True)
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all threads, the saved ones and those in memory."""
+        saved = saved_names(self._folder) if self._folder is not None else ()
+        return tuple(dict.fromkeys((*self._used(), *saved)))
 
     def threads(self) -> tuple[ThreadInfo, ...]:
-        """Return the saved threads, the last used one first."""
-        infos = {
-            name: ThreadInfo(name, 0.0, _turn_count(c.items), 0) for name, c in self._open.items() if c.items
-        }
-        for path in self._files():
-            lines = list(_lines(path))
-            if lines and (name := lines[0].get("name")):
-                status = path.stat()
-                items = [item for line in lines for item in line.get("items", ())]
-                infos[name] = ThreadInfo(name, status.st_mtime, _turn_count(items), status.st_size)
+        """Return all threads, the last used one first."""
+        infos = {name: ThreadInfo(name, 0.0, turns, 0) for name, turns in self._used().items()}
+        for info in saved_threads(self._folder) if self._folder is not None else ():
+            infos[info.name] = info
         return tuple(sorted(infos.values(), key=lambda info: info.used_at, reverse=True))
 
-    def take_problem(self) -> str | None:
-        """Return, once, why the last exchange could not be saved; the thread goes on in memory."""
-        problem, self._problem = self._problem, None
-        return problem
+    def forget(self, name: str) -> None:
+        """Delete a thread from disk and memory; a turn that still uses it is not saved. Raises OSError."""
+        if (thread := self._open.pop(name, None)) is not None:
+            thread.detach()
+        if self._folder is not None:
+            delete_thread(self._folder, name)
 
-    def append(self, thread: Thread, items: Sequence[Item], sent_digests: Collection[str]) -> None:
-        """Append one exchange to the thread's file."""
-        if (path := self._path(thread.name)) is not None:
-            with self._noting_problems(path):
-                line = _line({"items": list(items), "facts": sorted(sent_digests)})
-                append_line(path, line, header=_line(_header(thread)))
+    def forget_all(self) -> None:
+        """Delete all threads from disk and memory. Raises OSError."""
+        for name in list(self._open):
+            self.forget(name)
+        if self._folder is not None:
+            delete_all_threads(self._folder)
 
-    def rewrite(self, thread: Thread) -> None:
-        """Rewrite the thread's file in one step."""
-        if (path := self._path(thread.name)) is not None:
-            with self._noting_problems(path):
-                content = _line({"items": list(thread.items), "facts": sorted(thread.sent_digests)})
-                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                replace_file(path, _line(_header(thread)) + content)
+    def _used(self) -> dict[str, int]:
+        # a copy: the engine's thread may open a thread meanwhile
+        turns = {name: _turn_count(thread.items) for name, thread in self._open.copy().items()}
+        return {name: count for name, count in turns.items() if count}
 
-    @contextlib.contextmanager
-    def _noting_problems(self, path: Path) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001 -- the turn is complete, and must not be lost to its copy
-            reason = getattr(error, "strerror", None) or type(error).__name__
-            self._problem = (
-                f"This thread is kept in memory only: {path.parent} cannot be written to ({reason}). "
-                "Make that folder writable to save the thread."
-            )
-
-    def _read(self, name: str) -> Thread | None:
-        path = self._path(name)
-        lines = list(_lines(path)) if path is not None and path.is_file() else []
-        if not lines or lines[0].get("name") != name:
-            if path is not None and path.is_file():
-                path.replace(path.with_suffix(".unreadable"))
-            return None
-        items = [item for line in lines[1:] for item in line.get("items", ())]
-        sent_digests = {fact for line in lines[1:] for fact in line.get("facts", ())}
+    def _read(self, name: str) -> Thread:
+        if self._folder is None or _is_unsaved(name):
+            return Thread(name)
+        file = ThreadFile(self._folder, name)
+        saved = file.read()
+        if saved is None:
+            return Thread(name, file=file)
         return Thread(
             name,
-            thread_id=lines[0].get("thread_id"),
-            items=received(items),
-            sent_digests=sent_digests,
-            store=self,
+            thread_id=saved.thread_id,
+            items=received(saved.items),
+            sent_digests=saved.sent_digests,
+            file=file,
         )
-
-    def _path(self, name: str) -> Path | None:
-        if self._folder is None or _is_unsaved(name):
-            return None
-        digest = hashlib.sha256(name.encode()).hexdigest()[:10]
-        return self._folder / f"{_UNSAFE.sub('-', name)[:60]}-{digest}.jsonl"
-
-    def _files(self) -> Iterable[Path]:
-        return sorted(self._folder.glob("*.jsonl")) if self._folder and self._folder.is_dir() else ()
 
 
 def notebook_thread(path: str | None) -> str:
@@ -278,26 +257,6 @@ def next_name(name: str, taken: Iterable[str]) -> str:
     while (candidate := f"{base}.{count + 1}") in names:
         count += 1
     return candidate
-
-
-def _header(thread: Thread) -> dict[str, Any]:
-    return {"name": thread.name, "thread_id": thread.thread_id, "version": 1}
-
-
-def _line(value: dict[str, Any]) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    try:
-        content = path.read_bytes()
-    except OSError:
-        return
-    for line in content.split(b"\n"):
-        with contextlib.suppress(ValueError):
-            value = json.loads(line)
-            if isinstance(value, dict):
-                yield value
 
 
 def _turn_count(items: Iterable[Item]) -> int:

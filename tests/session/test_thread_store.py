@@ -117,10 +117,10 @@ def test_a_disk_that_cannot_be_written_to_costs_only_the_keeping(tmp_path: Path)
     thread = store.open("t")
     say(thread, "one", "1")
     assert len(thread.items) == 2
-    assert str(store.take_problem()).startswith("This thread is kept in memory only: ")
-    assert store.take_problem() is None
+    assert str(thread.take_problem()).startswith("This thread is kept in memory only: ")
+    assert thread.take_problem() is None
     thread.replace([user_message("short")])
-    assert store.take_problem() is not None
+    assert thread.take_problem() is not None
 
 
 def test_an_exchange_writes_only_what_is_new(tmp_path: Path) -> None:

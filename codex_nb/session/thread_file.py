@@ -1,0 +1,234 @@
+"""The file of a thread: JSON lines that only their owner may read, shared by all kernels that use the thread's name.
+
+A header, then a line for each exchange, or for what a compaction made of the exchanges before::
+
+    {"name": "Sales-1a2b3c", "thread_id": "…", "version": 1}
+    {"id": "…", "items": […], "facts": […]}
+
+Changes are made under a lock. Who rewrites the file reads it first, and keeps the lines that others have added since.
+Lines that are torn, nested too deeply or of another shape are skipped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from codex_nb.files import Retention, append_line, locked, remove_excess, replace_file
+from codex_nb.parse import loads
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    Item = dict[str, Any]
+
+KEPT = Retention(files=500, total_bytes=500_000_000, age_s=365 * 86_400)
+LARGEST = 128_000_000
+_LONGEST_HEADER = 64_000
+_UNSAFE = re.compile(r"[^\w.-]+")
+_ANSWERED = b'"role":"assistant"'  # in a text, its quotes would be escaped
+
+
+@dataclass(frozen=True)
+class ThreadInfo:
+    """A saved thread: its name, when it was last used (Unix seconds), its number of answers, its size in bytes."""
+
+    name: str
+    used_at: float
+    turns: int
+    size: int
+
+
+@dataclass(frozen=True)
+class SavedThread:
+    """What a thread's file holds."""
+
+    thread_id: str
+    items: tuple[Item, ...]
+    sent_digests: frozenset[str]
+
+
+class ThreadFile:
+    """The file of one thread, as one kernel sees it: it knows which lines it has read or written."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._path = _path(folder, name)
+        self._name = name
+        self._known: set[str] = set()
+        self._unsaved: list[bytes] = []
+        self._problem: str | None = None
+
+    def read(self) -> SavedThread | None:
+        """Return what is saved, None where there is nothing; a file that is no thread is moved aside."""
+        with suppress(OSError):
+            if not self._path.is_file():
+                return None
+            if (saved := self._parsed()) is None:
+                with _locked(self._path.parent):  # another kernel may be about to write it
+                    if (saved := self._parsed()) is None:
+                        self._path.replace(self._path.with_suffix(".unreadable"))
+            return saved
+        return None
+
+    def _parsed(self) -> SavedThread | None:
+        lines = dict(_lines(self._path))
+        header: Item = next(iter(lines.values()), {})
+        thread_id = header.get("thread_id")
+        if header.get("name") != self._name or not isinstance(thread_id, str):
+            return None
+        self._known = set(lines)
+        items = [item for line in lines.values() for item in _list(line, "items") if _is_item(item)]
+        facts = [fact for line in lines.values() for fact in _list(line, "facts") if isinstance(fact, str)]
+        return SavedThread(thread_id, tuple(items), frozenset(facts))
+
+    def append(
+        self, thread_id: str, line_id: str, items: Sequence[Item], sent_digests: Collection[str]
+    ) -> None:
+        """Add one exchange, with those that could not be saved before."""
+        with self._noting_problems():
+            self._unsaved.append(_line(line_id, items, sent_digests))
+            self._known.add(line_id)
+            with self._writable():
+                is_new = not self._path.exists()
+                append_line(self._path, b"".join(self._unsaved), header=self._header(thread_id))
+            self._unsaved.clear()
+            if is_new:
+                remove_excess(self._path.parent, ("*.jsonl", "*.unreadable"), KEPT)
+
+    def rewrite(
+        self, thread_id: str, line_id: str, items: Sequence[Item], sent_digests: Collection[str]
+    ) -> None:
+        """Replace all that this kernel has read and written, in one step; what others wrote stays."""
+        with self._noting_problems(), self._writable():
+            others = [
+                _dumped(entry)
+                for key, entry in _lines(self._path)
+                if key not in self._known and "name" not in entry
+            ]
+            content = [self._header(thread_id), _line(line_id, items, sent_digests), *others]
+            replace_file(self._path, b"".join(content))
+            self._known = {line_id}
+            self._unsaved.clear()
+
+    @property
+    def has_unsaved(self) -> bool:
+        """Whether something could not be saved yet."""
+        return bool(self._unsaved)
+
+    def take_problem(self) -> str | None:
+        """Return, once, why the last change could not be saved."""
+        problem, self._problem = self._problem, None
+        return problem
+
+    def _header(self, thread_id: str) -> bytes:
+        return _dumped({"name": self._name, "thread_id": thread_id, "version": 1})
+
+    @contextmanager
+    def _writable(self) -> Iterator[None]:
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _locked(self._path.parent):
+            yield
+
+    @contextmanager
+    def _noting_problems(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 -- the turn is complete, and must not be lost to its copy
+            folder, reason = self._path.parent, getattr(error, "strerror", None) or type(error).__name__
+            self._problem = (
+                f"This thread is kept in memory only: {folder} cannot be written to ({reason}). "
+                "Make that folder writable to save the thread."
+            )
+
+
+def saved_names(folder: Path) -> Iterator[str]:
+    """Yield the names of the saved threads; reads no more than the beginning of each file."""
+    for path in folder.glob("*.jsonl"):
+        with suppress(OSError), path.open("rb") as file:
+            if (name := _name_in(file.readline(_LONGEST_HEADER), path)) is not None:
+                yield name
+
+
+def saved_threads(folder: Path) -> Iterator[ThreadInfo]:
+    """Yield the saved threads; nothing of them is parsed but their names."""
+    for path in folder.glob("*.jsonl"):
+        with suppress(OSError), path.open("rb") as file:
+            if (name := _name_in(file.readline(_LONGEST_HEADER), path)) is not None:
+                turns = sum(line.count(_ANSWERED) for line in file)
+                yield ThreadInfo(name, (status := path.stat()).st_mtime, turns, status.st_size)
+
+
+def delete_thread(folder: Path, name: str) -> None:
+    """Delete a thread's file, and what was moved aside of it. Raises OSError."""
+    path = _path(folder, name)
+    if path.parent.is_dir():
+        with _locked(folder):
+            path.unlink(missing_ok=True)
+            path.with_suffix(".unreadable").unlink(missing_ok=True)
+
+
+def delete_all_threads(folder: Path) -> None:
+    """Delete every thread's file, and whatever writes that were cut off have left. Raises OSError."""
+    if folder.is_dir():
+        with _locked(folder):
+            for path in folder.iterdir():
+                if path.is_file():
+                    path.unlink(missing_ok=True)
+
+
+def _locked(folder: Path) -> AbstractContextManager[None]:
+    return locked(folder.with_name(f"{folder.name}.lock"))  # outside, so that it outlives the folder's files
+
+
+def _path(folder: Path, name: str) -> Path:
+    digest = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:10]
+    return folder / f"{_UNSAFE.sub('-', name)[:60]}-{digest}.jsonl"
+
+
+def _name_in(header: bytes, path: Path) -> str | None:
+    with suppress(ValueError):
+        value = loads(header)
+        name = value.get("name") if isinstance(value, dict) else None
+        if isinstance(name, str) and _path(path.parent, name) == path:
+            return name
+    return None
+
+
+def _lines(path: Path) -> Iterator[tuple[str, Item]]:
+    """Yield the lines that can be read, each with its id."""
+    try:
+        content = path.read_bytes() if path.stat().st_size <= LARGEST else b""
+    except FileNotFoundError:
+        return
+    for line in content.split(b"\n"):
+        with suppress(ValueError):
+            value = loads(line)
+            if isinstance(value, dict):
+                line_id = value.get("id")
+                yield line_id if isinstance(line_id, str) else hashlib.sha256(line).hexdigest(), value
+
+
+def _line(line_id: str, items: Sequence[Item], sent_digests: Collection[str]) -> bytes:
+    return _dumped({"id": line_id, "items": list(items), "facts": sorted(sent_digests)})
+
+
+def _dumped(value: Item) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"
+
+
+def _list(entry: Item, key: str) -> list[Any]:
+    value = entry.get(key)
+    return value if isinstance(value, list) else []
+
+
+def _is_item(item: Any) -> bool:
+    if not isinstance(item, dict) or not isinstance(item.get("type"), str):
+        return False
+    content = item.get("content", [])
+    return content is None or (isinstance(content, list) and all(isinstance(part, dict) for part in content))
