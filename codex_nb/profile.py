@@ -8,6 +8,7 @@ import importlib
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from codex_nb.auth import (
@@ -20,7 +21,7 @@ from codex_nb.auth import (
     open_credentials,
     open_login,
 )
-from codex_nb.config.settings import Environment, load_settings
+from codex_nb.config.settings import Environment, codex_environment, load_settings
 from codex_nb.errors import CodexError, ConfigError
 from codex_nb.http import open_http
 from codex_nb.responses.client import ResponsesClient, fetch_usage
@@ -136,6 +137,12 @@ class Profile:
             answers=AnswerCache(settings.codex_home / "codex_nb" / "answers"),
         )
         self._http = http
+        self._warnings = settings.warnings
+
+    def take_warnings(self) -> str:
+        """Return what of the configuration is not used, the first time; an empty text from then on."""
+        warnings, self._warnings = self._warnings, ()
+        return " ".join(warnings)
 
     async def signed_in(self) -> Credentials:
         """Return the credentials that sign the next request; raises SignInRequired."""
@@ -180,7 +187,8 @@ async def open_profile_at(
     external: ExternalTokenProvider | None = None,
 ) -> AsyncIterator[Profile]:
     """Open a profile for one piece of work on the running loop."""
-    settings = load_settings(environ, profile=profile, overrides=overrides)
+    environ = codex_environment(environ, profile)
+    settings = load_settings(environ, profile=profile, overrides=overrides, folder=Path.cwd())
     opened = make_profile(settings, environ, external=external)
     try:
         yield opened
@@ -193,11 +201,16 @@ def diagnose(environ: Mapping[str, str], *, profile: str | None = None) -> tuple
     return examine(load_settings(environ, profile=profile), environ, clock=lambda: datetime.now(UTC))
 
 
-def open_profile(profile: str | None, overrides: Mapping[str, Any], token_provider: str | None) -> Profile:
-    """Open a profile in this process's environment, with the host program's tokens where it hands them in."""
+def open_profile(
+    profile: str | None, overrides: Mapping[str, Any], token_provider: str | None, folder: Path | None
+) -> Profile:
+    """Open a profile in this process's environment, with the host program's tokens where it hands them in.
+
+    ``folder`` is the notebook's, whose project may have a configuration of its own.
+    """
     external = find_token_provider(token_provider) if token_provider else None
-    environ = Environment()
-    settings = load_settings(environ, profile=profile, overrides=overrides)
+    environ = codex_environment(Environment(), profile)
+    settings = load_settings(environ, profile=profile, overrides=overrides, folder=folder or Path.cwd())
     return make_profile(settings, environ, external=external)
 
 

@@ -168,7 +168,9 @@ class WorkspaceRouting:
 
     async def route(self, credentials: Credentials) -> Route:
         """Return the account's route. Raises ApiError when the lookup fails, and like signing."""
-        if not credentials.is_chatgpt_backend or not self._settings.provider.is_built_in:
+        provider, own = self._settings.provider, f"{self._settings.chatgpt_base_url}/codex"
+        is_elsewhere = not provider.is_built_in or provider.base_url not in {None, own}
+        if not credentials.is_chatgpt_backend or is_elsewhere:  # an address that the user has set is not left
             return Route()
         key = (credentials.identity_key, self._settings.chatgpt_base_url)
         if key not in self._routes:

@@ -139,9 +139,12 @@ class CredentialManager:
         if credentials is not None and self._is_settled(credentials):
             return credentials
         async with self._gate:
-            if self._source is not None:
-                return await self._from_source(self._source)
-            return await self._from_store()
+            if self._source is None:
+                return await self._from_store()
+            credentials = self._credentials  # another request may have fetched them meanwhile
+            if credentials is not None and self._is_settled(credentials):
+                return credentials
+            return await self._from_source(self._source)
 
     async def inspect(self) -> Credentials:
         """Return the credentials as they are, without refreshing anything. Raises like :meth:`current`."""

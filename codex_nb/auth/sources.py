@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
+import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -127,9 +129,9 @@ class CommandSource:
                 hint="Check model_providers.*.auth in config.toml.",
             )
         credentials = api_key_credentials(outcome, source=f"the command {self._command.command}")
-        lifetime = timedelta(seconds=self._command.refresh_interval_s)
-        owner = f"command {self._command.command}"
-        return replace(credentials, expires_at=self._clock() + lifetime, owner=owner)
+        interval = self._command.refresh_interval_s  # 0: only after a 401
+        expires_at = self._clock() + timedelta(seconds=interval) if interval else None
+        return replace(credentials, expires_at=expires_at, owner=f"command {self._command.command}")
 
     async def _run(self) -> SecretStr | str:
         try:
@@ -140,20 +142,32 @@ class CommandSource:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,
+                start_new_session=True,  # so that what it starts ends with it
             )
         except OSError as error:
             return error.strerror or type(error).__name__
         try:
             output, _ = await asyncio.wait_for(process.communicate(), self._command.timeout_s)
         except TimeoutError:
-            with suppress(ProcessLookupError):  # it may have exited by now
-                process.kill()
-            await process.wait()
             return f"it took longer than {self._command.timeout_s:g} s"
+        finally:
+            await _end(process)
         token = SecretStr(output.decode("utf-8", "replace").strip())
         if process.returncode or not token.get_secret_value():
             return f"it exited with status {process.returncode} and no token"
         return token
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """End a command that is still running, with what it has started."""
+    if process.returncode is not None:
+        return
+    with suppress(ProcessLookupError):  # it may have exited by now
+        if os.name == "nt":
+            process.kill()
+        else:
+            os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
 
 
 def find_source(
@@ -212,18 +226,21 @@ def _environment_credentials(settings: Settings, environ: Mapping[str, str]) -> 
 
 
 def _provider_source(provider: Provider, environ: Mapping[str, str], clock: Clock) -> CredentialSource | None:
-    """A custom provider's own credential; None for OpenAI's service and providers that use its login."""
+    """A custom provider's own credential; None for OpenAI's service and providers that use its login.
+
+    The order is the CLI's: a variable that is named but not set is not replaced by a key that the file holds.
+    """
     if provider.is_built_in:
         return None
-    if provider.bearer is not None:
-        return FixedSource(api_key_credentials(provider.bearer, source=f"provider {provider.name}"))
-    if provider.bearer_command is not None:
-        return CommandSource(provider.bearer_command, clock)
     if provider.env_key is not None:
         key = environ.get(provider.env_key, "").strip()
         if not key:
             return MissingSource(provider.name, provider.env_key, provider.env_key_instructions)
         return FixedSource(api_key_credentials(SecretStr(key), source=provider.env_key))
+    if provider.bearer is not None:
+        return FixedSource(api_key_credentials(provider.bearer, source=f"provider {provider.name}"))
+    if provider.bearer_command is not None:
+        return CommandSource(provider.bearer_command, clock)
     if provider.requires_openai_auth:
         return None
     return FixedSource(Credentials(mode=AuthMode.API_KEY, source=f"provider {provider.name}"))

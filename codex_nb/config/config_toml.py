@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import tomllib
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from codex_nb.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping
 
     from pydantic_core import ErrorDetails
+
+    from codex_nb.config.layers import MergedConfig
 
 
 class _Table(BaseModel):
@@ -43,30 +43,24 @@ class ProviderTable(_Table):
     query_params: dict[str, str] = {}
     http_headers: dict[str, str] = {}
     env_http_headers: dict[str, str] = {}
-    request_max_retries: int | None = Field(None, ge=0, le=100)
-    stream_max_retries: int | None = Field(None, ge=0, le=100)
-    stream_idle_timeout_ms: int | None = Field(None, gt=0)
+    request_max_retries: int | None = Field(None, ge=0)
+    stream_max_retries: int | None = Field(None, ge=0)
+    stream_idle_timeout_ms: int | None = Field(None, ge=0)
     requires_openai_auth: bool = False
 
 
-class ProfileTable(_Table):
-    """The keys that a profile may set as well as the file itself."""
+class ConfigToml(_Table):
+    """All layers of the configuration as far as they concern a notebook."""
 
     model: str | None = Field(None, min_length=1)
     model_provider: str | None = None
-    model_reasoning_effort: str | None = Field(None, pattern=r"^[a-z][a-z_-]*$")
+    model_reasoning_effort: str | None = Field(None, min_length=1)
     model_reasoning_summary: Literal["auto", "concise", "detailed", "none"] | None = None
     model_verbosity: Literal["low", "medium", "high"] | None = None
-    service_tier: str | None = Field(None, min_length=1)
+    service_tier: str | None = None
     chatgpt_base_url: str | None = None
     openai_base_url: str | None = None
-
-
-class ConfigToml(ProfileTable):
-    """``config.toml`` as far as it concerns a notebook."""
-
     profile: str | None = None
-    profiles: dict[str, ProfileTable] = {}
     model_providers: dict[str, ProviderTable] = {}
     cli_auth_credentials_store: Literal["file", "keyring", "auto", "ephemeral"] = "file"
     forced_login_method: Literal["api", "chatgpt"] | None = None
@@ -74,44 +68,91 @@ class ConfigToml(ProfileTable):
     project_doc_max_bytes: int = Field(32 * 1024, ge=0)
 
 
-def read_config(path: Path) -> ConfigToml:
-    """Read the file; a missing file counts as an empty one. Raises ConfigError."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")  # with the mark that editors on Windows put first
-    except FileNotFoundError:
-        return ConfigToml()
-    except (OSError, UnicodeDecodeError) as error:
-        is_binary = isinstance(error, UnicodeDecodeError)
-        reason = (
-            "it is not UTF-8 text" if is_binary else getattr(error, "strerror", None) or type(error).__name__
+class RequirementsToml(_Table):
+    """``requirements.toml``, as far as it concerns a notebook; its values are among those of the configuration."""
+
+    allowed_login_methods: list[Literal["chatgpt", "api"]] | None = None
+    allowed_chatgpt_workspaces: list[str] | None = None
+    allowed_approval_policies: list[str] | None = None
+    enforce_residency: str | None = Field(None, pattern=r"^[\x21-\x7e]+$")
+
+
+def parse_config(merged: MergedConfig) -> ConfigToml:
+    """Validate what the layers add up to. Raises ConfigError with the file of the wrong value."""
+    config = _validate(ConfigToml, merged)
+    if config.profile is not None:
+        raise _refused(
+            merged,
+            ("profile",),
+            f"the choice of {config.profile!r} is no longer supported.",
+            f"Remove it, move the settings of [profiles.{config.profile}] into {config.profile}.config.toml"
+            f" and choose it by --profile {config.profile} or %config CodexMagics.profile.",
         )
-        raise ConfigError(
-            f"{path} cannot be read: {reason}.",
-            path=str(path),
-            hint="Make the file readable, or remove it.",
-        ) from error
-    try:
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(
-            f"{path} is not valid TOML: {error}.", path=str(path), hint="Fix the file at that place."
-        ) from error
-    return parse_config(tables, path=str(path))
+    for name, provider in config.model_providers.items():
+        _check_provider(merged, name, provider)
+    return config
 
 
-def parse_config(tables: Mapping[str, Any], *, path: str) -> ConfigToml:
-    """Validate the parsed tables; ``path`` is the file that an error names. Raises ConfigError."""
-    _check_spelling(tables, path)
+def ensure_one_profile(merged: MergedConfig, name: str) -> None:
+    """Raise ConfigError when the user's file has a table of the old form for the profile of this name."""
+    old = merged.tables.get("profiles")
+    if isinstance(old, dict) and name in old:
+        raise _refused(
+            merged,
+            ("profiles", name),
+            "this old form of a profile cannot be used beside the file of the same name.",
+            f"Move its settings into {name}.config.toml and remove it.",
+        )
+
+
+def parse_requirements(merged: MergedConfig) -> RequirementsToml:
+    """Validate what is required. Raises ConfigError with the file of the wrong value."""
+    return _validate(RequirementsToml, merged)
+
+
+# The providers that the CLI brings along; a table of config.toml may not have their names.
+RESERVED_PROVIDERS = ("openai", "ollama", "lmstudio")
+
+
+def _check_provider(merged: MergedConfig, name: str, provider: ProviderTable) -> None:
+    key = ("model_providers", name)
+    if name in RESERVED_PROVIDERS:
+        raise _refused(
+            merged,
+            key,
+            f"{name} is the name of a built-in provider, which cannot be overridden.",
+            f"Rename it, for example to {name}-custom"
+            + (", or set openai_base_url." if name == "openai" else "."),
+        )
+    others = {
+        "env_key": provider.env_key is not None,
+        "experimental_bearer_token": provider.experimental_bearer_token is not None,
+        "requires_openai_auth": provider.requires_openai_auth,
+    }
+    if provider.auth is not None and (other := next((each for each in others if others[each]), None)):
+        raise _refused(merged, (*key, "auth"), f"it cannot be combined with {other}.", "Remove one of them.")
+
+
+def _refused(merged: MergedConfig, key: tuple[str, ...], problem: str, hint: str) -> ConfigError:
+    path, written = merged.source(*key), ".".join(key)
+    return ConfigError(f"{path}: {written}: {problem}", path=path, key=written, hint=hint)
+
+
+Shape = TypeVar("Shape", bound=_Table)
+
+
+def _validate(shape: type[Shape], merged: MergedConfig) -> Shape:
     try:
-        return ConfigToml.model_validate(tables)
+        return shape.model_validate(merged.tables)
     except ValidationError as error:
         # The library's error quotes the value, which may be a key or a header: it is not chained.
-        raise _config_error(error.errors(include_url=False)[0], path) from None
+        raise _config_error(error.errors(include_url=False)[0], merged) from None
 
 
-def _config_error(problem: ErrorDetails, path: str) -> ConfigError:
-    parts = [str(part) for part in problem["loc"]]
-    key = ".".join(part for part in parts if part not in _UNION_BRANCHES)
+def _config_error(problem: ErrorDetails, merged: MergedConfig) -> ConfigError:
+    parts = [str(part) for part in problem["loc"] if str(part) not in _UNION_BRANCHES]
+    key = ".".join(parts)
+    path = merged.source(*parts)
     if key.endswith("wire_api"):
         return ConfigError(
             f'{path}: {key} must be "responses"; the chat API is not supported.',
@@ -133,7 +174,7 @@ _EXPECTATIONS = {
     "model_type": "a table",
     "list_type": "a list of strings",
     "string_too_short": "a non-empty string",
-    "string_pattern_mismatch": "a lowercase word",
+    "string_pattern_mismatch": "a word",
 }
 
 
@@ -146,39 +187,27 @@ def _expectation(problem: ErrorDetails) -> str:
             return f"a number above {context['gt']}"
         case "greater_than_equal":
             return f"a number of at least {context['ge']}"
-        case "less_than_equal":
-            return f"a number of at most {context['le']}"
         case kind:
             return _EXPECTATIONS.get(kind, problem["msg"])
 
 
-def _check_spelling(tables: Mapping[str, Any], path: str) -> None:
-    _check_keys(tables, ConfigToml, "", path)
-    for name, table in _subtables(tables, "profiles"):
-        _check_keys(table, ProfileTable, f"profiles.{name}.", path)
-    for name, table in _subtables(tables, "model_providers"):
-        _check_keys(table, ProviderTable, f"model_providers.{name}.", path)
+def misspelled_keys(tables: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield each key that is spelled otherwise than one that is known, with the known one."""
+    yield from _misspelled(tables, ConfigToml, ())
+    providers = tables.get("model_providers")
+    for name, table in providers.items() if isinstance(providers, dict) else ():
+        if isinstance(table, dict):
+            yield from _misspelled(table, ProviderTable, ("model_providers", name))
 
 
-def _subtables(tables: Mapping[str, Any], key: str) -> list[tuple[str, dict[str, Any]]]:
-    group = tables.get(key)
-    if not isinstance(group, dict):
-        return []
-    return [(name, table) for name, table in group.items() if isinstance(table, dict)]
-
-
-def _check_keys(table: Mapping[str, Any], shape: type[_Table], prefix: str, path: str) -> None:
+def _misspelled(
+    table: Mapping[str, Any], shape: type[_Table], prefix: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], str]]:
     known = {_normalize_key(name): name for name in shape.model_fields}
     for key in table:
         meant = known.get(_normalize_key(key))
         if meant is not None and meant != key:
-            full = f"{prefix}{key}"
-            raise ConfigError(
-                f"{path}: {full} is not a key of Codex: expected {prefix}{meant}.",
-                path=path,
-                key=full,
-                hint=f"Write it as {prefix}{meant}.",
-            )
+            yield (*prefix, key), meant
 
 
 def _normalize_key(key: str) -> str:

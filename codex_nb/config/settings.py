@@ -3,199 +3,61 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
-from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
+from codex_nb.config.providers import (
+    BearerCommand,
+    Provider,
+    closest_names,
+    provider_of,
+    validate_header,
+    validate_url,
+)
 from codex_nb.errors import ConfigError
 from codex_nb.labels import ApprovalPolicy
-from codex_nb.rendering.visible import visible_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from pydantic import SecretStr
-
-    from codex_nb.config.config_toml import ConfigToml, ProfileTable, ProviderTable
+    from codex_nb.config.config_toml import ConfigToml, RequirementsToml
+    from codex_nb.config.layers import Machine, MergedConfig
 
 
 class Environment(Mapping[str, str]):
-    """A live view of ``os.environ`` whose ``repr`` shows none of its values."""
+    """A live view of the variables, with those of ``CODEX_HOME/.env`` over them; its ``repr`` shows no value."""
+
+    def __init__(
+        self, variables: Mapping[str, str] = os.environ, dotenv: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        self._variables = variables
+        self.dotenv = dotenv
 
     def __getitem__(self, name: str) -> str:
-        return os.environ[name]
+        return self.dotenv[name] if name in self.dotenv else self._variables[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(os.environ)
+        return iter({**self._variables, **self.dotenv})
 
     def __len__(self) -> int:
-        return len(os.environ)
+        return len({**self._variables, **self.dotenv})
 
     def __repr__(self) -> str:
         return "<the environment of this process>"
-
-
-@dataclass(frozen=True)
-class BearerCommand:
-    """A command whose standard output is the provider's bearer (``model_providers.*.auth``)."""
-
-    command: str
-    args: tuple[str, ...] = ()
-    timeout_s: float = 5.0
-    refresh_interval_s: float = 300.0
-    cwd: Path | None = None
-
-
-@dataclass(frozen=True)
-class Provider:
-    """One entry of ``model_providers``; the built-in one has ``id == "openai"``.
-
-    ``base_url`` is None for the built-in provider without an override: the auth mode decides then.
-    Durations are seconds. Header values may be secrets, so they stay out of ``repr``; those that come from
-    variables (``env_http_headers``) are already among ``http_headers``.
-    """
-
-    id: str = "openai"
-    name: str = "OpenAI"
-    base_url: str | None = None
-    env_key: str | None = None
-    env_key_instructions: str | None = None
-    http_headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
-    query_params: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
-    requires_openai_auth: bool = True
-    request_max_retries: int | None = None
-    stream_max_retries: int | None = None
-    stream_idle_timeout_s: float = 300.0
-    bearer_command: BearerCommand | None = None
-    bearer: SecretStr | None = None
-
-    @property
-    def is_built_in(self) -> bool:
-        """Whether this is OpenAI's own service, by ChatGPT plan or API key."""
-        return self.id == "openai"
-
-
-# What the CLI's own open-source mode offers, at the ports these servers choose themselves.
-_LOCAL_SERVERS = {
-    "ollama": ("Ollama", "http://localhost:11434/v1"),
-    "lmstudio": ("LM Studio", "http://localhost:1234/v1"),
-}
-
-
-def provider_of(
-    provider_id: str, config: ConfigToml, profile: ProfileTable, path: Path, environ: Mapping[str, str]
-) -> Provider:
-    """Build the provider that the configuration file at ``path`` names; a wrong or absent one is a ConfigError."""
-    if provider_id == "openai":
-        override = _first_not_none(profile.openai_base_url, config.openai_base_url)
-        return Provider(base_url=validate_url(override, str(path), "openai_base_url") if override else None)
-    entry = config.model_providers.get(provider_id)
-    if entry is not None:
-        return _custom_provider(provider_id, entry, path, environ)
-    if provider_id in _LOCAL_SERVERS:
-        name, base_url = _LOCAL_SERVERS[provider_id]
-        base_url = environ.get("CODEX_OSS_BASE_URL") or base_url
-        return Provider(id=provider_id, name=name, base_url=base_url.rstrip("/"), requires_openai_auth=False)
-    known = ["openai", *_LOCAL_SERVERS, *config.model_providers]
-    raise ConfigError(
-        f"{path}: model_provider is {provider_id!r}, but [model_providers.{provider_id}] is not defined.",
-        path=str(path),
-        key="model_provider",
-        hint=f"Define it, or choose a known provider: {_closest(provider_id, known)}.",
-    )
-
-
-def _custom_provider(
-    provider_id: str, entry: ProviderTable, path: Path, environ: Mapping[str, str]
-) -> Provider:
-    key = f"model_providers.{provider_id}.base_url"
-    if entry.base_url is None:
-        raise ConfigError(
-            f"{path}: {key} is missing: expected the base URL of the API.",
-            path=str(path),
-            key=key,
-            hint="Add it to the file.",
-        )
-    from_variables = {
-        header: environ[variable]
-        for header, variable in entry.env_http_headers.items()
-        if environ.get(variable)
-    }
-    headers = {**entry.http_headers, **from_variables}
-    for name, value in headers.items():
-        validate_header(name + value, str(path), f"model_providers.{provider_id}.http_headers.{name}")
-    idle_ms = entry.stream_idle_timeout_ms
-    return Provider(
-        id=provider_id,
-        name=visible_line(entry.name or provider_id),
-        base_url=validate_url(entry.base_url, str(path), key),
-        env_key=entry.env_key,
-        env_key_instructions=entry.env_key_instructions,
-        http_headers=MappingProxyType(headers),
-        query_params=MappingProxyType(dict(entry.query_params)),
-        requires_openai_auth=entry.requires_openai_auth,
-        request_max_retries=entry.request_max_retries,
-        stream_max_retries=entry.stream_max_retries,
-        stream_idle_timeout_s=Provider.stream_idle_timeout_s if idle_ms is None else idle_ms / 1000,
-        bearer_command=_bearer_command(entry, path.parent),
-        bearer=entry.experimental_bearer_token,
-    )
-
-
-def _bearer_command(entry: ProviderTable, home: Path) -> BearerCommand | None:
-    if entry.auth is None:
-        return None
-    return BearerCommand(
-        command=entry.auth.command,
-        args=tuple(entry.auth.args),
-        timeout_s=entry.auth.timeout_ms / 1000,
-        refresh_interval_s=entry.auth.refresh_interval_ms / 1000,
-        cwd=home / entry.auth.cwd if entry.auth.cwd else None,
-    )
-
-
-def validate_url(value: str, path: str, key: str) -> str:
-    """Return a base URL without its trailing slash; ``path`` and ``key`` are what an error names."""
-    try:
-        parts = urlsplit(value)
-        is_address = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-        is_address = is_address and not any(map(str.isspace, value))
-    except ValueError:
-        is_address = False
-    if not is_address:
-        raise ConfigError.invalid_value(path, key, "a URL that begins with http:// or https://")
-    return value.rstrip("/")
-
-
-def validate_header(value: str, path: str, key: str) -> str:
-    """Return a value that a header can hold; ``path`` and ``key`` are what an error names, never the value."""
-    if not (value.isascii() and value.isprintable()):
-        raise ConfigError.invalid_value(path, key, "printable ASCII characters")
-    return value
-
-
-def _closest(name: str, known: Iterable[str]) -> str:
-    """List the known names that are closest to an unknown one."""
-    names = list(known)
-    near = get_close_matches(name, names, n=3, cutoff=0.5) or sorted(names)
-    return ", ".join(near)
-
-
-def _first_not_none(*values: Any) -> Any:
-    return next((value for value in values if value is not None), None)
 
 
 __all__ = [
     "ApprovalPolicy",
     "BearerCommand",
     "CredentialsStore",
+    "Environment",
     "Provider",
     "Settings",
+    "codex_environment",
     "load_settings",
     "profile_names",
 ]
@@ -221,7 +83,10 @@ class Settings:
 
     Base URLs carry no trailing slash. ``auth_mode`` is the chosen one ("chatgpt", "apikey", …) or None.
     ``effort``, ``summary`` and ``verbosity`` are None where nothing is configured: the model's own are then used.
-    ``insecure_providers`` are the providers whose API key may be sent over http, by id.
+    ``insecure_providers`` are the providers whose API key may be sent over http, by id. ``residency`` is the region in
+    which an administrator wants requests to be processed. ``origins`` says of each setting that is not a default where
+    it comes from; ``fixed`` are those that an administrator has set; ``allowed_approvals`` are the CLI's approval
+    policies that one allows, None for all of them. ``warnings`` say what of the configuration is not used.
     """
 
     codex_home: Path
@@ -250,6 +115,24 @@ class Settings:
     approval: ApprovalPolicy = ApprovalPolicy.ASK
     project_doc_max_bytes: int = 32 * 1024
     insecure_providers: tuple[str, ...] = ()
+    residency: str | None = None
+    allowed_approvals: tuple[str, ...] | None = None
+    origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    fixed: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
+    warnings: tuple[str, ...] = field(default=(), compare=False, repr=False)
+
+    def ensure_allowed(self, policy: ApprovalPolicy) -> ApprovalPolicy:
+        """Return the policy. Raises ConfigError when an administrator does not allow it."""
+        allowed = self.allowed_approvals
+        if policy is ApprovalPolicy.ALL and allowed is not None and "never" not in allowed:
+            raise ConfigError(
+                f"{self.origins['allowed_approvals']} does not allow the approval policy {policy.value!r}:"
+                f" tool calls must be approved.",
+                path=self.origins["allowed_approvals"],
+                key="allowed_approval_policies",
+                hint="Use ask, auto or read-only, or ask the administrator of this computer.",
+            )
+        return policy
 
 
 def load_settings(
@@ -258,47 +141,84 @@ def load_settings(
     codex_home: Path | None = None,
     profile: str | None = None,
     overrides: Mapping[str, Any] | None = None,
+    folder: Path | None = None,
+    machine: Machine | None = None,
 ) -> Settings:
-    """Merge config.toml, its profile, the environment and the user's options, in the Codex CLI's order.
+    """Merge all layers of the configuration, the environment and the user's options, in the Codex CLI's order.
 
-    ``profile`` names a ``[profiles.NAME]`` table or, when there is none, the home ``CODEX_HOME/profiles/NAME``.
-    ``overrides`` are fields of :class:`Settings` by name (``provider`` by its id); None leaves the setting alone.
-    Raises ConfigError with the file (or "environment", "options"), the key and what was expected.
+    ``profile`` names ``CODEX_HOME/NAME.config.toml`` or, when there is none, the home ``CODEX_HOME/profiles/NAME``.
+    ``folder`` is the one whose project may set something; None for no project. ``overrides`` are fields of
+    :class:`Settings` by name (``provider`` by its id); None leaves the setting alone. Raises ConfigError with the file
+    (or "environment", "options"), the key and what was expected, also for an option that an administrator has fixed.
     """
-    from codex_nb.config.config_toml import ProfileTable, read_config
+    from codex_nb.config.config_toml import ensure_one_profile, parse_config, parse_requirements
+    from codex_nb.config.layers import MergedConfig, read_layers
 
-    home = _codex_home(environ, codex_home)
-    config = read_config(home / CONFIG_FILE)
-    wanted = profile or config.profile
-    table = ProfileTable()
-    if wanted is not None and wanted in config.profiles:
-        table = config.profiles[wanted]
-    elif wanted is not None:
-        home = _profile_home(home, wanted, config)
-        config = read_config(home / CONFIG_FILE)
-    options = {key: value for key, value in (overrides or {}).items() if value is not None}
-    provider_id = (
-        options.pop("provider", None)
-        or _first_not_none(table.model_provider, config.model_provider)
-        or "openai"
+    main_home = find_codex_home(environ, codex_home)
+    home = _profile_home(main_home, profile)
+    environ = _with_dotenv(environ, home)
+    merged = read_layers(
+        environ, home, profile=profile if home == main_home else None, folder=folder, machine=machine
     )
-    settings = _from_files(home, config, table)
+    if profile is not None and home == main_home:
+        ensure_one_profile(merged, profile)
+    config = parse_config(merged)
+    requirements = merged.requirements or MergedConfig()
+    from_environment = _from_environment(environ)
+    options = {key: value for key, value in (overrides or {}).items() if value is not None}
+    provider_id = options.pop("provider", None)
+    _ensure_not_fixed(merged, {**options, **({"provider": provider_id} if provider_id else {})})
+    provider, warnings = provider_of(
+        provider_id or config.model_provider or "openai", config, merged, environ
+    )
+    settings = replace(
+        _from_files(home, config, merged, provider),
+        profile=profile,
+        **_required(parse_requirements(requirements), requirements),
+        **from_environment,
+    )
+    chosen = {**_validate_options(options), **({"provider": provider} if provider_id else {})}
     settings = replace(
         settings,
-        profile=wanted,
-        provider=provider_of(str(provider_id), config, table, home / CONFIG_FILE, environ),
-        **_from_environment(environ),
+        **chosen,
+        origins=_origins(merged, requirements, from_environment, chosen),
+        fixed=frozenset(name for name, key in FILE_KEYS.items() if key in merged.fixed),
+        warnings=(*merged.warnings, *_misspellings(merged), *warnings),
     )
-    return replace(settings, **_validate_options(options))
+    settings.ensure_allowed(settings.approval)
+    return settings
 
 
 CONFIG_FILE = "config.toml"
 # What an error names as the place of a setting that is in no file.
 ENVIRONMENT = "environment"
 OPTIONS = "options"
+# The settings that files set, by the names that they have there.
+FILE_KEYS = {
+    "model": "model",
+    "effort": "model_reasoning_effort",
+    "summary": "model_reasoning_summary",
+    "verbosity": "model_verbosity",
+    "service_tier": "service_tier",
+    "provider": "model_provider",
+    "chatgpt_base_url": "chatgpt_base_url",
+    "credentials_store": "cli_auth_credentials_store",
+    "forced_login_method": "forced_login_method",
+    "forced_workspaces": "forced_chatgpt_workspace_id",
+    "project_doc_max_bytes": "project_doc_max_bytes",
+}
+_REQUIREMENT_KEYS = {
+    "forced_login_method": "allowed_login_methods",
+    "forced_workspaces": "allowed_chatgpt_workspaces",
+    "allowed_approvals": "allowed_approval_policies",
+    "residency": "enforce_residency",
+}
+# What a person chooses for a question, over an administrator's managed_config.toml too, as in the CLI.
+_CHOSEN_PER_TURN = frozenset({"model", "effort"})
 
 
-def _codex_home(environ: Mapping[str, str], chosen: Path | None) -> Path:
+def find_codex_home(environ: Mapping[str, str], chosen: Path | None = None) -> Path:
+    """Return CODEX_HOME. Raises ConfigError when it is not a directory."""
     if chosen is not None:
         return chosen
     named = environ.get("CODEX_HOME")
@@ -316,48 +236,128 @@ def _codex_home(environ: Mapping[str, str], chosen: Path | None) -> Path:
     return home
 
 
+def codex_environment(environ: Mapping[str, str], profile: str | None = None) -> Environment:
+    """Return the environment as Codex sees it: with the variables of ``CODEX_HOME/.env``. Raises ConfigError."""
+    return _with_dotenv(environ, _profile_home(find_codex_home(environ), profile))
+
+
+def _with_dotenv(environ: Mapping[str, str], home: Path) -> Environment:
+    from codex_nb.config.layers import read_dotenv
+
+    return Environment(environ, read_dotenv(home, environ))
+
+
 def profile_names(environ: Mapping[str, str]) -> list[str]:
-    """List every profile: the tables of config.toml, and the homes below ``CODEX_HOME/profiles``."""
-    from codex_nb.config.config_toml import read_config
-
-    home = _codex_home(environ, None)
-    return _known_profiles(home, read_config(home / CONFIG_FILE))
-
-
-def _known_profiles(home: Path, config: ConfigToml) -> list[str]:
+    """List every profile: the files ``CODEX_HOME/NAME.config.toml``, and the homes below ``CODEX_HOME/profiles``."""
+    home = find_codex_home(environ)
+    files = (path.name.removesuffix(f".{CONFIG_FILE}") for path in home.glob(f"*.{CONFIG_FILE}"))
     homes = (path.name for path in (home / "profiles").glob("*") if path.is_dir())
-    return sorted({*config.profiles, *homes})
+    return sorted({*filter(_PLAIN_NAME.fullmatch, files), *homes})
 
 
-def _profile_home(home: Path, name: str, config: ConfigToml) -> Path:
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def _profile_home(home: Path, name: str | None) -> Path:
+    """Return the home of a profile: the main one when the profile is a file in it. Raises ConfigError."""
+    from codex_nb.config.layers import profile_file
+
+    if name is None or (_PLAIN_NAME.fullmatch(name) and profile_file(home, name).exists()):
+        return home
     own = home / "profiles" / name
     if own.parent == home / "profiles" and own.is_dir():
         return own
-    file, known = str(home / CONFIG_FILE), ", ".join(_known_profiles(home, config))
+    file, known = profile_file(home, name), ", ".join(profile_names({"CODEX_HOME": str(home)}))
     raise ConfigError(
-        f"Unknown profile {name!r}: neither [profiles.{name}] in {file} nor {own} exists.",
-        path=file,
-        key=f"profiles.{name}",
-        hint=f"Choose one of: {known}." if known else "No profile is defined yet; define one in config.toml.",
+        f"Unknown profile {name!r}: neither {file} nor {own} exists.",
+        path=str(file),
+        key=name,
+        hint=f"Choose one of: {known}." if known else f"No profile exists yet; write one to {file}.",
     )
 
 
-def _from_files(home: Path, config: ConfigToml, table: ProfileTable) -> Settings:
-    chatgpt = _first_not_none(table.chatgpt_base_url, config.chatgpt_base_url)
+def _from_files(home: Path, config: ConfigToml, merged: MergedConfig, provider: Provider) -> Settings:
+    chatgpt = config.chatgpt_base_url if provider.requires_openai_auth else None
     workspaces = config.forced_chatgpt_workspace_id or ()
+    tier = config.service_tier
     return Settings(
         codex_home=home,
-        model=_first_not_none(table.model, config.model),
-        effort=_first_not_none(table.model_reasoning_effort, config.model_reasoning_effort),
-        summary=_first_not_none(table.model_reasoning_summary, config.model_reasoning_summary),
-        verbosity=_first_not_none(table.model_verbosity, config.model_verbosity),
-        service_tier=_first_not_none(table.service_tier, config.service_tier),
-        chatgpt_base_url=_chatgpt_base_url(chatgpt, home) if chatgpt else CHATGPT_BASE_URL,
+        model=config.model,
+        effort=config.model_reasoning_effort,
+        summary=config.model_reasoning_summary,
+        verbosity=config.model_verbosity,
+        service_tier=None if tier in {"", "default"} else tier,
+        provider=provider,
+        chatgpt_base_url=_chatgpt_base_url(chatgpt, merged) if chatgpt else CHATGPT_BASE_URL,
         credentials_store=CredentialsStore(config.cli_auth_credentials_store),
         forced_login_method=config.forced_login_method,
         forced_workspaces=(workspaces,) if isinstance(workspaces, str) else tuple(workspaces),
         project_doc_max_bytes=config.project_doc_max_bytes,
     )
+
+
+def _required(requirements: RequirementsToml, merged: MergedConfig) -> dict[str, Any]:
+    """Return the settings that are required beside those that the layers already have."""
+    required: dict[str, Any] = {"residency": requirements.enforce_residency}
+    methods = requirements.allowed_login_methods
+    if methods is not None and not methods:
+        source = merged.source("allowed_login_methods")
+        raise ConfigError(
+            f"{source} allows no login method.",
+            path=source,
+            key="allowed_login_methods",
+            hint="Ask the administrator of this computer.",
+        )
+    if methods is not None and len(set(methods)) == 1:
+        required["forced_login_method"] = methods[0]
+    if requirements.allowed_chatgpt_workspaces is not None:
+        required["forced_workspaces"] = tuple(requirements.allowed_chatgpt_workspaces)
+    if requirements.allowed_approval_policies is not None:
+        required["allowed_approvals"] = tuple(requirements.allowed_approval_policies)
+    return required
+
+
+def _ensure_not_fixed(merged: MergedConfig, options: Mapping[str, Any]) -> None:
+    """Raise ConfigError for an option that an administrator has fixed to another value."""
+    for name, value in options.items():
+        key = FILE_KEYS.get(name)
+        fixed = merged.tables.get(key) if key is not None else None
+        if key in merged.fixed and value != fixed and name not in _CHOSEN_PER_TURN:
+            source = merged.source(key)
+            raise ConfigError(
+                f"{key} cannot be {value!r}: the administrator has set it to {fixed!r} in {source}.",
+                path=source,
+                key=key,
+                hint="Leave the option out, or ask the administrator of this computer.",
+            )
+
+
+def _origins(
+    merged: MergedConfig,
+    requirements: MergedConfig,
+    from_environment: Mapping[str, Any],
+    options: Mapping[str, Any],
+) -> dict[str, str]:
+    """Say where each setting comes from; later sources win."""
+    origins = {name: merged.source(key) for name, key in FILE_KEYS.items() if key in merged.tables}
+    origins |= {
+        name: requirements.source(key)
+        for name, key in _REQUIREMENT_KEYS.items()
+        if key in requirements.tables
+    }
+    return {
+        **origins,
+        **{name: f"variable {_variable(name)}" for name in from_environment},
+        **dict.fromkeys(options, OPTIONS),
+    }
+
+
+def _misspellings(merged: MergedConfig) -> Iterator[str]:
+    from codex_nb.config.config_toml import misspelled_keys
+
+    for key, meant in misspelled_keys(merged.tables):
+        written, expected = ".".join(key), ".".join((*key[:-1], meant))
+        yield f"{merged.source(*key)}: {written} is not used: the key is written {expected}."
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -395,9 +395,14 @@ _VARIABLES = {
 }
 
 
-def _chatgpt_base_url(value: str, home: Path) -> str:
+def _variable(setting: str) -> str:
+    own = {"approval": APPROVAL_VARIABLE, "insecure_providers": INSECURE_PROVIDERS_VARIABLE}
+    return {**_VARIABLES, **own, "ca_certificate": "CODEX_CA_CERTIFICATE or SSL_CERT_FILE"}[setting]
+
+
+def _chatgpt_base_url(value: str, merged: MergedConfig) -> str:
     """Complete a bare ChatGPT host with the backend's path, as the CLI does."""
-    base_url = validate_url(value, str(home / CONFIG_FILE), "chatgpt_base_url")
+    base_url = validate_url(value, merged.source("chatgpt_base_url"), "chatgpt_base_url")
     is_bare = (
         urlsplit(base_url).hostname in {"chatgpt.com", "chat.openai.com"} and not urlsplit(base_url).path
     )
@@ -405,10 +410,10 @@ def _chatgpt_base_url(value: str, home: Path) -> str:
 
 
 def _validate_options(options: dict[str, Any]) -> dict[str, Any]:
-    known = {item.name for item in fields(Settings)} - {"codex_home", "provider", "profile"}
+    known = {item.name for item in fields(Settings) if item.compare} - {"codex_home", "provider", "profile"}
     for key, value in options.items():
         if key not in known:
-            hint = f"Did you mean one of these: {_closest(key, known)}?"
+            hint = f"Did you mean one of these: {closest_names(key, known)}?"
             raise ConfigError(f"Unknown option {key!r}.", path=OPTIONS, key=key, hint=hint)
         options[key] = _validate_option(key, value)
     return options

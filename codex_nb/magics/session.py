@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from codex_nb.tools.nbmodel import NotebookSnapshot, Run
     from codex_nb.ui.transcript import Transcript
 
-    # opens the profile of that name, with settings that override config.toml and a token provider; raises ConfigError
-    OpenProfile = Callable[[str | None, Mapping[str, Any], str | None], Profile]
+    # opens the profile of that name, with settings that override config.toml, a token provider and the notebook's
+    # folder; raises ConfigError
+    OpenProfile = Callable[[str | None, Mapping[str, Any], str | None, Path | None], Profile]
 
 T = TypeVar("T")
 
@@ -77,7 +78,7 @@ class ShellSession:
             overrides: dict[str, Any] = {"insecure_providers": insecure} if insecure else {}
             if config.openai_api_key == "use":
                 overrides["use_openai_api_key_env"] = True
-            self._profiles[key] = self._open_profile(name, overrides, provider)
+            self._profiles[key] = self._open_profile(name, overrides, provider, self.folder)
             return self._profiles[key]
 
     @property

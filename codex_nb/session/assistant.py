@@ -288,6 +288,7 @@ class Assistant:
         """Resolve and prepare a turn; return its events, or those of a cached answer."""
         resolved, notices = run.resolved, list[Notice]()
         if resolved is None:
+            self._settings.ensure_allowed(run.request.approval)
             resolved = run.resolved = await self._resolve(run.request, run.thread)
             notices += switch_account(run.thread, resolved.credentials)
             run.key = self._cache_key(resolved, run.ports)

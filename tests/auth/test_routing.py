@@ -245,3 +245,23 @@ def test_a_backend_of_another_make_has_other_paths() -> None:
         == "https://chatgpt.com/backend-api/wham/accounts/check"
     )
     assert accounts_url("https://fab.example") == "https://fab.example/api/codex/accounts/check"
+
+
+@pytest.mark.parametrize(
+    "base_url", ["https://gateway.corp.test/v1", f"{BACKEND}/other", "http://127.0.0.1:9/codex"]
+)
+async def test_an_address_that_the_user_has_set_is_neither_left_nor_asked_about(
+    base_url: str, make_desk: Callable[..., LoginFixture]
+) -> None:
+    desk = make_desk(settings={"provider": Provider(base_url=base_url)})
+    write_login(desk.home)
+    desk.service.on[CHECK] = lambda _: httpx.Response(200, json=accounts("https://eu.fab.example"))
+    assert await routing(desk).route(await desk.manager.current()) == Route()
+    assert desk.service.counts[CHECK] == 0
+
+
+async def test_the_backends_own_address_in_the_file_is_routed(make_desk: Callable[..., LoginFixture]) -> None:
+    desk = make_desk(settings={"provider": Provider(base_url=f"{BACKEND}/codex")})
+    write_login(desk.home)
+    desk.service.on[CHECK] = lambda _: httpx.Response(200, json=accounts("https://eu.fab.example"))
+    assert await routing(desk).route(await desk.manager.current()) == Route(origin="https://eu.fab.example")

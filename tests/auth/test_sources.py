@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import sys
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -229,10 +231,75 @@ async def test_a_host_program_may_answer_at_once_or_not_at_all(
         await desk.post()
 
 
+async def test_a_command_runs_once_for_requests_that_come_at_once(
+    make_desk: Callable[..., LoginFixture], tmp_path: Path
+) -> None:
+    count = tmp_path / "count"
+    count.write_text("")
+    command = BearerCommand(sys.executable, ("-c", COUNT, str(count)), refresh_interval_s=0)
+    desk = make_desk(settings=provider(requires_openai_auth=False, bearer_command=command))
+    desk.service.valid_access = {"tok-x"}
+    await asyncio.gather(*(desk.post() for _ in range(5)))
+    desk.service.clock.now += timedelta(days=365)
+    await desk.post()
+    assert count.read_text() == "x"
+    desk.service.valid_access = {"tok-xx"}
+    assert (await desk.post()).status_code == 200
+    assert count.read_text() == "xx"
+
+
+async def test_a_command_ends_with_the_cell_and_with_all_that_it_has_started(
+    make_desk: Callable[..., LoginFixture], tmp_path: Path
+) -> None:
+    pipe = tmp_path / "alive"
+    os.mkfifo(pipe)
+    command = BearerCommand("sh", ("-c", f"sleep 600 > {pipe} & wait"), timeout_s=600)
+    desk = make_desk(settings=provider(requires_openai_auth=False, bearer_command=command))
+    asking = asyncio.ensure_future(desk.post())
+    with await asyncio.to_thread(pipe.open, "rb") as alive:  # opened once the command runs
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        assert await asyncio.to_thread(alive.read) == b""  # ends once nobody holds the other end
+
+
 async def test_a_host_programs_plan_wins_over_the_tokens(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk(options={"external": lambda _: ExternalTokens(SecretStr(HANDED), "acct-1", "edu")})
     credentials = await desk.manager.current()
     assert (credentials.account.plan, credentials.source) == ("edu", "the host program")
+
+
+# What of a provider signs, measured with the CLI: each has the variable's value, the file's token, and what is sent.
+PRECEDENCE = [
+    ("env-key", None, "Bearer env-key"),
+    ("env-key", "file-key", "Bearer env-key"),
+    ("", "file-key", None),
+    (" ", "file-key", None),
+    (None, "file-key", "Bearer file-key"),
+]
+
+
+@pytest.mark.parametrize("uses_login", [False, True])
+@pytest.mark.parametrize(("variable", "token", "sent"), PRECEDENCE)
+async def test_a_named_variable_comes_before_the_token_of_the_file_and_both_before_the_login(
+    variable: str | None,
+    token: str | None,
+    sent: str | None,
+    uses_login: bool,
+    make_desk: Callable[..., LoginFixture],
+) -> None:
+    own = {"env_key": "FAB_KEY"} if variable is not None else {}
+    settings = provider(
+        requires_openai_auth=uses_login, bearer=SecretStr(token) if token is not None else None, **own
+    )
+    desk = make_desk(settings=settings, environ={"FAB_KEY": variable} if variable else {})
+    write_login(desk.home)
+    if sent is None:
+        with pytest.raises(SignInRequired, match="FAB_KEY"):
+            await desk.post()
+        return
+    await desk.post()
+    assert desk.service.requests[-1].headers["authorization"] == sent
 
 
 async def test_a_providers_bearer_in_the_configuration_signs(make_desk: Callable[..., LoginFixture]) -> None:

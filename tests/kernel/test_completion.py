@@ -43,9 +43,8 @@ def signed_in(
     """Start a kernel in which the models have been listed and two questions asked, in two threads."""
     version: KernelVersion = request.param
     home, folder = tmp_path_factory.mktemp("codex-home"), tmp_path_factory.mktemp("notebook")
-    (home / "config.toml").write_text(
-        sim.config_toml() + '\n[profiles.thrifty]\nmodel_reasoning_effort = "low"\n'
-    )
+    (home / "config.toml").write_text(sim.config_toml())
+    (home / "thrifty.config.toml").write_text('model_reasoning_effort = "low"\n')
     sim.write_login(home)
     for name in WITH_FILES:
         (folder / name).write_text(name)

@@ -124,8 +124,9 @@ def test_two_profiles_of_one_home_get_each_their_own_answer(
 ) -> None:
     config = (codex_home / "config.toml").read_text()
     other = config[config.index("[model_providers") :].replace("simulator", "other")
-    profiles = '[profiles.pa]\nmodel_provider = "simulator"\n[profiles.pb]\nmodel_provider = "other"\n'
-    (codex_home / "config.toml").write_text(f"{config}\n{other}\n{profiles}")
+    (codex_home / "config.toml").write_text(f"{config}\n{other}\n")
+    (codex_home / "pa.config.toml").write_text('model_provider = "simulator"\n')
+    (codex_home / "pb.config.toml").write_text('model_provider = "other"\n')
     sim.add_replies(says("For the first."), says("For the second."))
     cells = [QUESTION.replace("%%codex", f"%%codex --profile {name}") for name in ("pa", "pb", "pa")]
     texts = [run_all(kernels, [*NUMBERS, cell])[0] for cell in cells]

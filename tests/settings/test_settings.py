@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from codex_nb.config.config_toml import ConfigToml, ProfileTable, ProviderTable, parse_config
+from codex_nb.config.config_toml import ConfigToml, ProviderTable, parse_config
+from codex_nb.config.layers import Layer, MergedConfig
 from codex_nb.config.settings import (
     ApprovalPolicy,
     BearerCommand,
@@ -132,6 +134,11 @@ query_params = { "api-version" = "2026-10-01" }
 request_max_retries = 2
 stream_max_retries = 3
 stream_idle_timeout_ms = 1500
+"""
+COMMAND = """
+model_provider = "corp"
+[model_providers.corp]
+base_url = "https://llm.corp.test/v1/"
 [model_providers.corp.auth]
 command = "corp-token"
 args = ["--plain"]
@@ -154,8 +161,12 @@ def test_a_provider_of_ones_own_is_read_whole(tmp_path: Path) -> None:
         request_max_retries=2,
         stream_max_retries=3,
         stream_idle_timeout_s=1.5,
-        bearer_command=BearerCommand("corp-token", ("--plain",), 2.0, 60.0, tmp_path / "bin"),
     )
+
+
+def test_a_command_that_prints_the_bearer_is_read_whole(tmp_path: Path) -> None:
+    provider = loaded(tmp_path, COMMAND).provider
+    assert provider.bearer_command == BearerCommand("corp-token", ("--plain",), 2.0, 60.0, tmp_path / "bin")
 
 
 def test_a_bearer_in_the_file_is_a_secret(tmp_path: Path) -> None:
@@ -184,28 +195,49 @@ def test_a_local_server_may_be_elsewhere(tmp_path: Path) -> None:
     )
 
 
-PROFILES = """
-model = "of the file"
-model_reasoning_effort = "low"
-profile = "usual"
-[profiles.usual]
-model = "of the usual profile"
-[profiles.special]
-model = "of the special profile"
-model_provider = "ollama"
-model_verbosity = "high"
-"""
+def test_a_profile_is_a_file_over_the_users(tmp_path: Path) -> None:
+    text = 'model = "of the file"\nmodel_reasoning_effort = "low"\n[model_providers.lab]\n'
+    text += 'base_url = "http://x.test"\nhttp_headers = { a = "1", b = "1" }\n'
+    (tmp_path / "special.config.toml").write_text(
+        'model = "of the profile"\nmodel_verbosity = "high"\nmodel_provider = "lab"\n'
+        '[model_providers.lab]\nhttp_headers = { b = "2" }\n'
+    )
+    settings = loaded(tmp_path, text, profile="special")
+    assert (settings.model, settings.effort, settings.verbosity) == ("of the profile", "low", "high")
+    assert (settings.profile, settings.codex_home) == ("special", tmp_path)
+    assert settings.provider == Provider(
+        "lab",
+        "lab",
+        "http://x.test",
+        http_headers={"a": "1", "b": "2"},
+        requires_openai_auth=False,
+    )
+    assert settings.origins == {
+        "model": str(tmp_path / "special.config.toml"),
+        "effort": str(tmp_path / "config.toml"),
+        "verbosity": str(tmp_path / "special.config.toml"),
+        "provider": str(tmp_path / "special.config.toml"),
+    }
 
 
-def test_a_profile_is_nearer_than_the_file(tmp_path: Path) -> None:
-    settings = loaded(tmp_path, PROFILES, profile="special")
-    assert (settings.model, settings.effort, settings.verbosity) == ("of the special profile", "low", "high")
-    assert (settings.profile, settings.provider.id) == ("special", "ollama")
+@pytest.mark.parametrize("place", ["the file", "the profile"])
+def test_a_profile_in_the_old_form_is_refused_with_the_way_to_the_new_one(tmp_path: Path, place: str) -> None:
+    (tmp_path / "usual.config.toml").write_text('profile = "x"' if place == "the profile" else "")
+    text = "" if place == "the profile" else 'profile = "x"\n[profiles.x]\nmodel = "m"\n'
+    error = refused(tmp_path, text, profile="usual")
+    assert error.key == "profile"
+    assert "x.config.toml" in error.line
 
 
-def test_the_file_names_its_usual_profile(tmp_path: Path) -> None:
-    settings = loaded(tmp_path, PROFILES)
-    assert (settings.model, settings.profile) == ("of the usual profile", "usual")
+def test_an_old_table_beside_the_file_of_the_same_profile_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.config.toml").write_text("")
+    (tmp_path / "y.config.toml").write_text('model = "m"')
+    text = "[profiles.x]\nmodel = true\n"
+    assert (refused(tmp_path, text, profile="x").key, loaded(tmp_path, text, profile="y").model) == (
+        "profiles.x",
+        "m",
+    )
+    assert loaded(tmp_path, text).model is None
 
 
 def test_a_profile_may_be_a_home_of_its_own(tmp_path: Path) -> None:
@@ -214,12 +246,14 @@ def test_a_profile_may_be_a_home_of_its_own(tmp_path: Path) -> None:
     assert (settings.codex_home, settings.model) == (tmp_path / "profiles" / "work", "of the home")
 
 
-@pytest.mark.parametrize("name", ["nobody", "../..", "work/.."])
+@pytest.mark.parametrize("name", ["nobody", "../..", "work/..", "a b", "a.b"])
 def test_a_profile_that_is_not_there_names_those_that_are(tmp_path: Path, name: str) -> None:
     write(tmp_path / "profiles" / "work", "")
-    error = refused(tmp_path, PROFILES, profile=name)
-    assert error.key == f"profiles.{name}"
-    assert error.hint == "Choose one of: special, usual, work."
+    (tmp_path / "special.config.toml").touch()
+    (tmp_path / "a.b.config.toml").touch()
+    error = refused(tmp_path, "", profile=name)
+    assert error.key == name
+    assert error.hint == "Choose one of: special, work."
 
 
 def test_the_environment_says_where_the_services_are(tmp_path: Path) -> None:
@@ -293,7 +327,7 @@ WRONG = [
     ("model = 5", "model", "a string"),
     ('model = ""', "model", "a non-empty string"),
     ('model_verbosity = "loud"', "model_verbosity", "'low', 'medium' or 'high'"),
-    ('model_reasoning_effort = "Very High"', "model_reasoning_effort", "a lowercase word"),
+    ('model_reasoning_effort = ""', "model_reasoning_effort", "a non-empty string"),
     ("project_doc_max_bytes = -1", "project_doc_max_bytes", "at least 0"),
     ("forced_chatgpt_workspace_id = 5", "forced_chatgpt_workspace_id", "a string"),
     ('chatgpt_base_url = "chatgpt.com"', "chatgpt_base_url", "http:// or https://"),
@@ -301,16 +335,15 @@ WRONG = [
     ('openai_base_url = "http://a b"', "openai_base_url", "http:// or https://"),
     ('openai_base_url = "http://x:port"', "openai_base_url", "http:// or https://"),
     ('model_providers = "x"', "model_providers", "a table"),
-    ("[profiles.p]\nmodel = true", "profiles.p.model", "a string"),
     (
-        "[model_providers.x]\nrequest_max_retries = 1000",
+        "[model_providers.x]\nrequest_max_retries = -1",
         "model_providers.x.request_max_retries",
-        "at most 100",
+        "at least 0",
     ),
     (
-        "[model_providers.x]\nstream_idle_timeout_ms = 0",
+        "[model_providers.x]\nstream_idle_timeout_ms = -1",
         "model_providers.x.stream_idle_timeout_ms",
-        "above 0",
+        "at least 0",
     ),
     (
         '[model_providers.x]\nrequires_openai_auth = "yes"',
@@ -320,19 +353,28 @@ WRONG = [
     ("[model_providers.x.auth]\nargs = []", "model_providers.x.auth.command", "is missing"),
     ("[model_providers.x]\nhttp_headers = { a = 1 }", "model_providers.x.http_headers.a", "a string"),
     ('[model_providers.x]\nwire_api = "chat"', "model_providers.x.wire_api", '"responses"'),
-    (
-        '[model_providers.x]\nbase-url = "http://x"',
-        "model_providers.x.base-url",
-        "model_providers.x.base_url",
-    ),
-    ('[model_providers.x]\nbaseURL = "http://x"', "model_providers.x.baseURL", "model_providers.x.base_url"),
-    ('modelProvider = "x"', "modelProvider", "model_provider"),
     ('model_provider = "x"\n[model_providers.x]', "model_providers.x.base_url", "base URL"),
     ('model_provider = "olama"', "model_provider", "ollama"),
-    (
-        'model_provider = "x"\n[model_providers.x]\nbase_url = "http://x"\nhttp_headers = { k = "ü" }',
-        "model_providers.x.http_headers.k",
-        "printable ASCII",
+    ('model_provider = "amazon-bedrock"', "model_provider", "does not support"),
+    *(
+        (
+            f'[model_providers.{name}]\nbase_url = "http://x"',
+            f"model_providers.{name}",
+            "cannot be overridden",
+        )
+        for name in ("openai", "ollama", "lmstudio")
+    ),
+    *(
+        (
+            f'[model_providers.x]\n{other}\n[model_providers.x.auth]\ncommand = "c"',
+            "model_providers.x.auth",
+            named,
+        )
+        for other, named in (
+            ('env_key = "K"', "env_key"),
+            ('experimental_bearer_token = "t"', "experimental_bearer_token"),
+            ("requires_openai_auth = true", "requires_openai_auth"),
+        )
     ),
 ]
 
@@ -360,9 +402,64 @@ def test_an_originator_that_no_header_can_hold_is_named(tmp_path: Path) -> None:
     assert caught.value.key == "CODEX_INTERNAL_ORIGINATOR_OVERRIDE"
 
 
-NAMES = sorted(
-    {*ConfigToml.model_fields, *ProfileTable.model_fields, *ProviderTable.model_fields, "x", "base-url"}
+LOADED = [
+    ('modelProvider = "x"', "modelProvider", "model_provider"),
+    (
+        '[model_providers.x]\nbase-url = "http://x"',
+        "model_providers.x.base-url",
+        "model_providers.x.base_url",
+    ),
+    ('[model_providers.x]\nbaseURL = "http://x"', "model_providers.x.baseURL", "model_providers.x.base_url"),
+    (
+        'model_provider = "x"\n[model_providers.x]\nbase_url = "http://x"\nhttp_headers = { k = "ü", l = "1" }',
+        "model_providers.x.http_headers.k",
+        "printable ASCII",
+    ),
+    (
+        'model_provider = "x"\n[model_providers.x]\nbase_url = "http://x"\nhttp_headers = { "a b" = "1", l = "1" }',
+        "model_providers.x.http_headers.a b",
+        "printable ASCII",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "key", "reason"), LOADED, ids=[row[1] for row in LOADED])
+def test_what_the_cli_passes_over_is_passed_over_and_said(
+    tmp_path: Path, text: str, key: str, reason: str
+) -> None:
+    (warning,) = loaded(tmp_path, text).warnings
+    assert warning.startswith(f"{tmp_path / 'config.toml'}: {key} ")
+    assert reason in warning
+
+
+@pytest.mark.parametrize(
+    ("line", "setting", "value"),
+    [
+        ("request_max_retries = 200", "request_max_retries", 100),
+        ("stream_max_retries = 1000000", "stream_max_retries", 100),
+        ("stream_idle_timeout_ms = 0", "stream_idle_timeout_s", 86_400),
+        ("stream_idle_timeout_ms = 99999999999999999", "stream_idle_timeout_s", 86_400),
+        ('experimental_bearer_token = ""', "bearer", None),
+    ],
 )
+def test_a_number_out_of_range_is_the_nearest_that_is_used(
+    tmp_path: Path, line: str, setting: str, value: object
+) -> None:
+    text = f'model_provider = "x"\n[model_providers.x]\nbase_url = "http://x"\n{line}\n'
+    assert getattr(loaded(tmp_path, text).provider, setting) == value
+
+
+@pytest.mark.parametrize("tier", ["", "default"])
+def test_the_usual_service_tier_is_none(tmp_path: Path, tier: str) -> None:
+    assert loaded(tmp_path, f'service_tier = "{tier}"').service_tier is None
+
+
+def test_a_wrong_address_that_is_not_used_stops_nothing(tmp_path: Path) -> None:
+    text = 'openai_base_url = "ftp://x"\nchatgpt_base_url = "chatgpt.com"\nmodel_provider = "ollama"'
+    assert loaded(tmp_path, text).provider.id == "ollama"
+
+
+NAMES = sorted({*ConfigToml.model_fields, *ProviderTable.model_fields, "x", "base-url"})
 VALUES = st.recursive(
     st.none()
     | st.booleans()
@@ -375,8 +472,10 @@ VALUES = st.recursive(
 
 
 def problem_with(tables: dict[str, Any]) -> ConfigError | None:
+    merged = MergedConfig()
+    merged.add(Layer("config.toml", Path(), tables))
     try:
-        parse_config(tables, path="config.toml")
+        parse_config(merged)
     except ConfigError as error:
         return error
     return None
@@ -404,3 +503,16 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.toml").mkdir()
     with pytest.raises(ConfigError, match="cannot be read"):
         load_settings({"CODEX_HOME": str(tmp_path)})
+
+
+def test_a_pipe_and_a_device_end_as_files_do(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "config.toml")
+    assert load_settings({"CODEX_HOME": str(tmp_path)}) == Settings(codex_home=tmp_path)
+    (tmp_path / "config.toml").unlink()
+    (tmp_path / "config.toml").symlink_to("/dev/zero")
+    with pytest.raises(ConfigError, match="larger than"):
+        load_settings({"CODEX_HOME": str(tmp_path)})
+
+
+def test_tables_that_are_nested_too_deeply_are_named(tmp_path: Path) -> None:
+    assert "nested too deeply" in str(refused(tmp_path, f"x = {'[' * 100_000}"))

@@ -1,0 +1,383 @@
+"""The layers of Codex's configuration, in the CLI's order: which file sets which value, and what is required.
+
+From the weakest to the strongest: the system's file, the user's, the profile's, those of a trusted project, and the
+administrator's ``managed_config.toml``. What ``requirements.toml`` sets, none of them overrides. Measured with ``codex
+exec`` and with ``config/read`` and ``configRequirements/read`` of ``codex app-server``.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import plistlib
+import re
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from codex_nb.errors import ConfigError
+
+try:
+    import tomli as toml  # reads TOML 1.1, as the CLI does
+except ImportError:
+    import tomllib as toml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+CONFIG_FILE = "config.toml"
+MANAGED_FILE = "managed_config.toml"
+REQUIREMENTS_FILE = "requirements.toml"
+PREFERENCES = "com.openai.codex"
+
+# What the file of a project may not set, by the CLI's list: where credentials are sent and what is run. The place of
+# the credentials is our own addition.
+NOT_FOR_PROJECTS = frozenset(
+    {"chatgpt_base_url", "openai_base_url", "model_provider", "model_providers", "profile", "profiles"}
+    | {"cli_auth_credentials_store"}
+)
+# The keys of requirements.toml that replace the value of every layer.
+REQUIRED_VALUES = frozenset({"model_provider", "chatgpt_base_url", "cli_auth_credentials_store"})
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The operating system and the root of its files; tests give their own."""
+
+    platform: str = sys.platform
+    root: Path = Path("/")
+
+    def system_file(self, name: str, environ: Mapping[str, str]) -> Path:
+        """Return the place of an administrator's file."""
+        if self.platform != "win32":
+            return self.root / "etc" / "codex" / name
+        data = environ.get("ProgramData") or environ.get("PROGRAMDATA") or self.root / "ProgramData"
+        return Path(data) / "OpenAI" / "Codex" / name
+
+    def managed_file(self, codex_home: Path, environ: Mapping[str, str]) -> Path:
+        """Return the place of ``managed_config.toml``: on Windows it is in CODEX_HOME."""
+        if self.platform == "win32":
+            return codex_home / MANAGED_FILE
+        return self.system_file(MANAGED_FILE, environ)
+
+    def preferences(self, environ: Mapping[str, str]) -> Iterator[Path]:
+        """Yield where macOS keeps the preferences that a device profile manages, the strongest first."""
+        if self.platform != "darwin":
+            return
+        managed = self.root / "Library" / "Managed Preferences"
+        if user := environ.get("USER"):
+            yield managed / user / f"{PREFERENCES}.plist"
+        yield managed / f"{PREFERENCES}.plist"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One file's tables; ``source`` is how it is named to the user, ``folder`` what its relative paths start from."""
+
+    source: str
+    folder: Path
+    tables: Mapping[str, Any]
+
+
+@dataclass
+class MergedConfig:
+    """What the layers add up to, with the layer that each value comes from.
+
+    ``required`` are the tables of ``requirements.toml``; ``warnings`` say what of a file is not used.
+    """
+
+    tables: dict[str, Any] = field(default_factory=dict)
+    origins: dict[tuple[str, ...], Layer] = field(default_factory=dict)
+    requirements: MergedConfig | None = None
+    fixed: frozenset[str] = frozenset()
+    warnings: tuple[str, ...] = ()
+
+    def add(self, layer: Layer) -> None:
+        """Lay a layer over the others: its values win, tables are merged key by key."""
+        self._merge(self.tables, layer.tables, (), layer)
+
+    def replace(self, key: tuple[str, ...], value: Any, layer: Layer) -> None:
+        """Set one value in place of all that the layers say of it."""
+        *parents, last = key
+        table = self.tables
+        for parent in parents:
+            inner = table.get(parent)
+            table[parent] = table = inner if isinstance(inner, dict) else {}
+        table.pop(last, None)
+        for known in [known for known in self.origins if known[: len(key)] == key]:
+            del self.origins[known]
+        self._merge(table, {last: value}, tuple(parents), layer)
+
+    def origin(self, *key: str) -> Layer | None:
+        """Return the layer that a value comes from; for a table, the strongest one that says something of it."""
+        for length in range(len(key), 0, -1):
+            if key[:length] in self.origins:
+                return self.origins[key[:length]]
+        inside = [layer for known, layer in self.origins.items() if known[: len(key)] == key]
+        return inside[-1] if inside else None
+
+    def source(self, *key: str) -> str:
+        """Return the name of the file that a value comes from, or one that says something of its table."""
+        found = next((layer for end in range(len(key), 0, -1) if (layer := self.origin(*key[:end]))), None)
+        return found.source if found is not None else CONFIG_FILE
+
+    def _merge(
+        self, table: dict[str, Any], more: Mapping[str, Any], path: tuple[str, ...], layer: Layer
+    ) -> None:
+        for key, value in more.items():
+            place = (*path, key)
+            if isinstance(value, dict):
+                if not isinstance(table.get(key), dict):
+                    table[key] = {}
+                self._merge(table[key], value, place, layer)
+            else:
+                table[key] = value
+            self.origins.pop(place, None)  # the newest stands last
+            self.origins[place] = layer
+
+
+def read_layers(
+    environ: Mapping[str, str],
+    codex_home: Path,
+    *,
+    profile: str | None = None,
+    folder: Path | None = None,
+    machine: Machine | None = None,
+) -> MergedConfig:
+    """Read and merge every layer. ``profile`` names a file ``CODEX_HOME/NAME.config.toml``.
+
+    ``folder`` is where the project's files are looked for. Raises ConfigError for a file that the CLI refuses, too.
+    """
+    machine = machine or Machine()
+    merged, warnings = MergedConfig(), list[str]()
+    user_files = [codex_home / CONFIG_FILE, *([profile_file(codex_home, profile)] if profile else [])]
+    for path in (machine.system_file(CONFIG_FILE, environ), *user_files):
+        merged.add(_layer(path))
+    if folder is not None:
+        for layer, ignored in _project_layers(folder, codex_home, merged.tables):
+            merged.add(layer)
+            warnings += ignored
+    managed = [_layer(machine.managed_file(codex_home, environ)), *_preferences(machine, environ, "config")]
+    for layer in managed:
+        merged.add(layer)
+    merged.warnings = tuple(warnings)
+    _require(merged, _requirements(machine, environ, managed))
+    merged.fixed |= {key for layer in managed for key in layer.tables}
+    return merged
+
+
+def profile_file(codex_home: Path, name: str) -> Path:
+    """Return the file of a profile."""
+    return codex_home / f"{name}.config.toml"
+
+
+def _layer(path: Path) -> Layer:
+    return Layer(str(path), path.parent, read_toml(path))
+
+
+def _preferences(machine: Machine, environ: Mapping[str, str], kind: str) -> list[Layer]:
+    """Return what a device profile of macOS sets: TOML in base64, under a key of its preferences."""
+    key = f"{kind}_toml_base64"
+    for path in machine.preferences(environ):
+        source = f"{path} ({key})"
+        content = read_bytes(path)
+        if content is None:
+            continue
+        try:
+            encoded = plistlib.loads(content).get(key)
+            tables = parse_toml(base64.b64decode(encoded.strip(), validate=True), source) if encoded else None
+        except (ValueError, TypeError, AttributeError, plistlib.InvalidFileException) as error:
+            raise ConfigError(
+                f"{source} cannot be read: it is not TOML in base64.",
+                path=str(path),
+                key=key,
+                hint="Ask the administrator of this computer.",
+            ) from error
+        if tables is not None:
+            return [Layer(source, path.parent, tables)]
+    return []
+
+
+def _requirements(machine: Machine, environ: Mapping[str, str], managed: Iterable[Layer]) -> MergedConfig:
+    requirements = MergedConfig()
+    requirements.add(_layer(machine.system_file(REQUIREMENTS_FILE, environ)))
+    for layer in managed:  # before there was requirements.toml, this was how a policy was required
+        if policy := layer.tables.get("approval_policy"):
+            requirements.add(Layer(layer.source, layer.folder, {"allowed_approval_policies": [policy]}))
+    for layer in _preferences(machine, environ, "requirements"):
+        requirements.add(layer)
+    return requirements
+
+
+def _require(merged: MergedConfig, requirements: MergedConfig) -> None:
+    """Put what is required in place of what is configured; a required provider has nothing of the user's table."""
+    merged.requirements = requirements
+    warnings, fixed = list(merged.warnings), set[str]()
+    providers = requirements.tables.get("model_providers")
+    for name, table in providers.items() if isinstance(providers, dict) else ():
+        if (layer := requirements.origin("model_providers", name)) is not None:
+            merged.replace(("model_providers", name), table, layer)
+    for key in sorted(REQUIRED_VALUES & requirements.tables.keys()):
+        layer, value = requirements.origin(key), requirements.tables[key]
+        before = merged.tables.get(key)
+        if layer is None:
+            continue
+        if before is not None and before != value and (origin := merged.origin(key)) is not None:
+            warnings.append(f"{key} of {origin.source} is not used: {layer.source} requires {value!r}.")
+        merged.replace((key,), value, layer)
+        fixed.add(key)
+    merged.warnings, merged.fixed = tuple(warnings), frozenset(fixed)
+
+
+def _project_layers(
+    folder: Path, codex_home: Path, tables: Mapping[str, Any]
+) -> Iterator[tuple[Layer, list[str]]]:
+    """Yield the project's files from its root down to ``folder``, each with what of it is not used."""
+    folder = Path(os.path.abspath(folder))  # noqa: PTH100  resolve() would leave the links by which it was named
+    root = _project_root(folder, tables)
+    trusted = _Trust(tables, root)
+    lineage = [folder, *folder.parents]
+    for each in reversed(lineage[: lineage.index(root) + 1]):
+        path = each / ".codex" / CONFIG_FILE
+        if not path.parent.is_dir() or path.parent.resolve() == codex_home.resolve():
+            continue
+        if not trusted.covers(each):
+            continue
+        found = read_toml(path)
+        refused = sorted(NOT_FOR_PROJECTS & found.keys())
+        ignored = [f"{path}: a project may not set {key}; it is not used." for key in refused]
+        tables = {key: value for key, value in found.items() if key not in NOT_FOR_PROJECTS}
+        yield Layer(str(path), path.parent, tables), ignored
+
+
+def _project_root(folder: Path, tables: Mapping[str, Any]) -> Path:
+    """Return the nearest folder above that holds a marker, ``.git`` unless others are configured."""
+    markers = tables.get("project_root_markers", [".git"])
+    names = [name for name in markers if isinstance(name, str) and name] if isinstance(markers, list) else []
+    for each in (folder, *folder.parents):
+        if any(os.path.lexists(each / name) for name in names):
+            return each
+    return folder
+
+
+class _Trust:
+    """The folders that the user's own files call trusted: a folder's own entry, its project's, its repository's."""
+
+    def __init__(self, tables: Mapping[str, Any], root: Path) -> None:
+        projects = tables.get("projects")
+        self._levels = {
+            path: entry.get("trust_level")
+            for path, entry in (projects if isinstance(projects, dict) else {}).items()
+            if isinstance(entry, dict)
+        }
+        self._root = root
+
+    def covers(self, folder: Path) -> bool:
+        for each in (folder, self._root, _repository(folder)):
+            for name in dict.fromkeys((str(each.resolve()), str(each))) if each is not None else ():
+                if level := self._levels.get(name):
+                    return bool(level == "trusted")
+        return False
+
+
+def _repository(folder: Path) -> Path | None:
+    """Return the main folder of the Git repository; a linked worktree and its repository name each other."""
+    found = next((each for each in (folder, *folder.parents) if os.path.lexists(each / ".git")), None)
+    if found is None or not (found / ".git").is_file():
+        return found
+    git = found / _text(found / ".git").removeprefix("gitdir:").strip()
+    is_known = git.parent.name == "worktrees" and (found / ".git").samefile(
+        Path(_text(git / "gitdir") or ".")
+    )
+    return git.resolve().parent.parent.parent if is_known else found
+
+
+def _text(path: Path) -> str:
+    return (read_bytes(path) or b"").decode("utf-8", "replace").strip()
+
+
+LARGEST_FILE = 10_000_000
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe without a writer reads as empty
+
+
+def read_bytes(path: Path) -> bytes | None:
+    """Return a file's content, None where there is no file. Raises ConfigError."""
+    try:
+        with open(path, "rb", opener=_open_at_once) as file:
+            content = file.read(LARGEST_FILE + 1) or b""
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise _unreadable(path, error.strerror or type(error).__name__) from error
+    if len(content) > LARGEST_FILE:
+        raise _unreadable(path, f"it is larger than {LARGEST_FILE // 1_000_000} MB")
+    return content
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return a file's tables; a missing file counts as an empty one. Raises ConfigError."""
+    return parse_toml(read_bytes(path) or b"", str(path))
+
+
+def parse_toml(content: bytes, source: str) -> dict[str, Any]:
+    """Parse TOML; ``source`` is what an error names. Raises ConfigError."""
+    try:
+        # utf-8-sig: with the mark that editors on Windows put first
+        tables: dict[str, Any] = toml.loads(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise _unreadable(source, "it is not UTF-8 text") from error
+    except (toml.TOMLDecodeError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise ConfigError(
+            f"{source} is not valid TOML: {reason}.", path=source, hint="Fix the file at that place."
+        ) from error
+    return tables
+
+
+def _unreadable(path: Path | str, reason: str) -> ConfigError:
+    return ConfigError(
+        f"{path} cannot be read: {reason}.", path=str(path), hint="Make the file readable, or remove it."
+    )
+
+
+# A line of .env as the CLI's library reads it; a line that is none is skipped.
+_VARIABLE = re.compile(
+    r"""^[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z_][\w.]*)[ \t]*=[ \t]*
+    (?P<value>(?:'[^']*'|"(?:\\[\s\S]|[^"\\])*"|\\.|[^\s'"\\])*)[ \t]*(?:\#.*)?$""",
+    re.VERBOSE | re.MULTILINE,
+)
+_VALUE_PART = re.compile(
+    r"""'(?P<raw>[^']*)'|"(?P<quoted>(?:\\[\s\S]|[^"\\])*)"|(?P<bare>(?:\\.|[^'"\\])+)"""
+)
+_SUBSTITUTION = re.compile(r"\\(?P<escaped>[\s\S])|\$\{(?P<braced>[^}]*)\}|\$(?P<plain>[A-Za-z0-9]+)")
+
+
+def read_dotenv(codex_home: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what ``CODEX_HOME/.env`` sets: it wins over the environment, but sets no variable of Codex itself."""
+    content = read_bytes(codex_home / ".env") or b""
+    found: dict[str, str] = {}
+    for match in _VARIABLE.finditer(content.decode("utf-8-sig", "replace").replace("\r\n", "\n")):
+        known = {**environ, **found}
+        parts = _VALUE_PART.finditer(match["value"])
+        value = "".join(
+            part["raw"]
+            if part["raw"] is not None
+            else _substitute(part["quoted"] or part["bare"] or "", known)
+            for part in parts
+        )
+        if not match["name"].upper().startswith("CODEX_"):
+            found[match["name"]] = value
+    return found
+
+
+def _substitute(text: str, known: Mapping[str, str]) -> str:
+    def value(match: re.Match[str]) -> str:
+        if match["escaped"] is not None:
+            return "\n" if match["escaped"] == "n" else match["escaped"]
+        return known.get(match["braced"] or match["plain"] or "", "")
+
+    return _SUBSTITUTION.sub(value, text)
