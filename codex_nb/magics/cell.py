@@ -395,7 +395,7 @@ def _turn(
         hints=(
             partial(first_use_notice, profile.settings.codex_home),
             _tags_notice(session, options, reading),
-            profile.take_warnings,
+            lambda _: profile.take_warnings(),
         ),
     )
 
