@@ -17,7 +17,7 @@ from codex_nb.errors import CodexError
 from codex_nb.host.background import run_async
 from codex_nb.host.cell import run_turn_in_cell
 from codex_nb.host.engine import engine
-from codex_nb.host.mailbox import Mailbox
+from codex_nb.host.mailbox import Mailbox, refuse_inside_turn
 from codex_nb.host.shell import in_forked_child
 from codex_nb.host.shell_channel import open_pump
 from codex_nb.http import Throttle
@@ -103,6 +103,8 @@ def _request(
 ) -> tuple[Profile, TurnRequest]:
     from codex_nb.tools.decorator import tool
 
+    if thread is not None:  # a conversation of its own waits for no other
+        refuse_inside_turn()
     opened = session.profile(profile)
     namespace = session.namespace
     found = None

@@ -10,8 +10,11 @@ import socket
 import sys
 import threading
 from collections import deque
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from codex_nb.errors import CodexError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -35,6 +38,27 @@ def ending_forked_children() -> Iterator[None]:
             os._exit(0 if sys.exc_info()[0] is None else 1)
 
 
+# The process in which a turn has called the code that runs; a child that it forks is outside of the turn.
+_calling_process: ContextVar[int | None] = ContextVar("calling_process", default=None)
+
+
+@contextlib.contextmanager
+def _inside_turn() -> Iterator[None]:
+    token = _calling_process.set(os.getpid())
+    try:
+        yield
+    finally:
+        _calling_process.reset(token)
+
+
+def refuse_inside_turn() -> None:
+    """Raise CodexError in code that a turn has called: a turn that waits for itself would never end."""
+    if _calling_process.get() == os.getpid():
+        raise CodexError(
+            "Codex is already answering: this code runs inside its turn.", hint="Ask in a cell of your own."
+        )
+
+
 @dataclass(frozen=True)
 class MainThreadCall:
     """A function to run on the cell's thread; ``future`` holds its result or its exception."""
@@ -50,7 +74,7 @@ class MainThreadCall:
         if not self.future.set_running_or_notify_cancel():
             return
         try:
-            with ending_forked_children():
+            with ending_forked_children(), _inside_turn():
                 result = self.function()
         except KeyboardInterrupt:
             raise

@@ -15,7 +15,7 @@ from IPython.core.error import UsageError
 from codex_nb.host.background import run_in_background
 from codex_nb.host.capture import OutputDetectingExecutor, outputs_are_captured
 from codex_nb.host.cell import TurnInterrupted, TurnView, run_turn_in_cell
-from codex_nb.host.mailbox import Mailbox
+from codex_nb.host.mailbox import Mailbox, refuse_inside_turn
 from codex_nb.host.shell import front_end
 from codex_nb.host.shell_channel import get_shell_channel, open_pump, serve_until
 from codex_nb.magics.account import ensure_logged_in, login_during_turn
@@ -307,6 +307,7 @@ CONTINUE = "Go on exactly where your last answer broke off; repeat nothing of it
 
 def answer_cell(session: ShellSession, options: CellOptions) -> None:
     """Ask what the cell asks, show the answer and assign it."""
+    refuse_inside_turn()
     if not options.prompt:
         raise OptionError("%%codex: there is no question.", hint="Write it below the magic's line.")
     profile = session.profile(options.profile)

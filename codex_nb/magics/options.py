@@ -26,7 +26,8 @@ APPROVALS = tuple(ApprovalPolicy)
 DISPLAYS = ("auto", "widget", "html", "text")
 
 _QUOTE_ALL = "Quote all of the value, or none of it."
-_IPYTHON_NAME = re.compile(r"__|_i*\d*$")  # special names, and the outputs and inputs of cells
+# Special names, the outputs and inputs of cells and where IPython keeps them, and the last answer.
+_IPYTHON_NAME = re.compile(r"__|_(?:i*\d*|[diosh]h|exit_code|codex)$")
 _RESERVED = frozenset({"In", "Out", "exit", "quit", "get_ipython", "display", "codex_nb"})
 _ANOTHER_NAME = "Choose another variable, such as -o answer."
 
