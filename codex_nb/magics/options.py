@@ -8,6 +8,7 @@ import keyword
 import re
 import unicodedata
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from traitlets import Enum, Integer, List, TraitError, Unicode, validate
@@ -95,6 +96,7 @@ class CellOptions:
     profile: str | None = None
     fresh: bool = False
     background: bool = False
+    help: bool = False
     prompt: str = ""
     subject: Subject | None = None
 
@@ -172,6 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--profile", help="use another login or config profile")
     add("--fresh", action="store_true", help="ask again instead of showing the saved answer")
     add("--background", action="store_true", help="run in the background")
+    add("-h", "--help", action="store_true", help="show this help")
     return parser
 
 
@@ -205,7 +208,9 @@ def parse_options(line: str, cell: str = "") -> CellOptions:
         words.append(f"{flag}={value}")
     known, unknown = PARSER.parse_known_args(words)
     if unknown:
-        raise OptionError(f"%%codex: unknown option {unknown[0]}.")
+        near = get_close_matches(unknown[0], FLAGS, n=1)
+        hint = f"Did you mean {near[0]}? %codex help lists the options." if near else None
+        raise OptionError(f"%%codex: unknown option {unknown[0]}.", hint=hint)
     prompt = "\n".join(part for part in (rest, cell.strip("\n")) if part.strip())
     return CellOptions(**vars(known) | {"images": tuple(known.images), "prompt": prompt.strip()})
 

@@ -20,6 +20,7 @@ from codex_nb.magics.options import OptionError, options_and_help, parse_options
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
 
+    from codex_nb.magics.options import CellOptions
     from codex_nb.magics.session import NotebookReading, ShellSession
     from codex_nb.profile import Profile
     from codex_nb.session.notebook_context import TurnRequest
@@ -83,9 +84,16 @@ def dispatch(session: ShellSession, line: str, cell: str | None) -> Any:
             f"%codex: unknown command {name!r}.",
             hint=f"Run %codex {near[0]}, or ask a question of one word with %%codex.",
         )
+    return ask(session, parse_options(line, cell or ""))
+
+
+def ask(session: ShellSession, options: CellOptions) -> Any:
+    """Ask the question, or show the help where that is wished."""
+    if options.help:
+        return show_help(session, "")
     from codex_nb.magics.cell import answer_cell
 
-    return answer_cell(session, parse_options(line, cell or ""))
+    return answer_cell(session, options)
 
 
 def show(markdown: str) -> None:
@@ -164,9 +172,14 @@ def _confirmed(question: str) -> bool:
 @subcommand("models", "[PROFILE]", help="list the models available to this account", complete=("profile",))
 def models(session: ShellSession, name: str) -> None:
     """List the account's models."""
-    found = session.wait(session.profile(name or None).backend.models())
+    profile = session.profile(name or None)
+    found, used = session.wait(profile.backend.models()), session.config.model or profile.settings.model
     rows = [
-        (f"`{model.slug}`", model.display_name, ", ".join(model.efforts) or "-")
+        (
+            f"`{model.slug}`{' (in use)' * (model.slug == used)}",
+            model.display_name,
+            ", ".join(model.efforts) or "-",
+        )
         for model in found
         if model.is_listed
     ]
@@ -313,7 +326,9 @@ def _section(item: Item, *, is_question: bool) -> str:
 def thread(session: ShellSession, name: str) -> None:
     """Switch to a thread, or show the current one."""
     session.thread = name or session.thread
-    show(f"Thread: `{session.thread or session.own_thread}`.")
+    used = session.thread or session.own_thread
+    is_new = all(info.name != used for info in session.profile().assistant.threads.threads())
+    show(f"Thread: `{used}`{' (new)' * is_new}.")
 
 
 @subcommand("threads", "[PROFILE]", help="list saved threads", complete=("profile",))
@@ -356,7 +371,6 @@ def last(session: ShellSession, _: str) -> Any:
 )
 def fix(session: ShellSession, line: str) -> None:
     """Ask for a correction of the last error."""
-    from codex_nb.magics.cell import answer_cell
     from codex_nb.magics.question import last_failure
     from codex_nb.magics.session import NotebookReading
     from codex_nb.session.prompt import NoFailedCell, failure_data, fix_prompt
@@ -371,7 +385,7 @@ def fix(session: ShellSession, line: str) -> None:
         return (("the failed cell", failure_data(failed, reading.hidden())),)
 
     subject(unread)  # a cell that the kernel knows to be excluded is refused before anything is shown
-    answer_cell(session, replace(options, prompt=fix_prompt(options.prompt), subject=subject))
+    ask(session, replace(options, prompt=fix_prompt(options.prompt), subject=subject))
 
 
 @subcommand(
@@ -382,7 +396,6 @@ def fix(session: ShellSession, line: str) -> None:
 )
 def explain(session: ShellSession, line: str) -> None:
     """Ask what the last cell, or the code on the line, does."""
-    from codex_nb.magics.cell import answer_cell
     from codex_nb.magics.question import explained_run
     from codex_nb.session.prompt import explain_prompt, explained_data
 
@@ -393,7 +406,7 @@ def explain(session: ShellSession, line: str) -> None:
         return () if run is None else (("the cell to explain", explained_data(run, reading.hidden())),)
 
     prompt = explain_prompt(options.prompt)
-    answer_cell(session, replace(options, prompt=prompt, subject=None if options.prompt else subject))
+    ask(session, replace(options, prompt=prompt, subject=None if options.prompt else subject))
 
 
 @subcommand("tools", help="list what the model may do here, and what it must ask for")
@@ -451,7 +464,11 @@ def show_help(_: ShellSession, __: str) -> None:
     """List the subcommands and the options."""
     commands = [(f"`{each.usage}`", each.help) for each in SUBCOMMANDS.values()]
     options = ((", ".join(f"`{flag}`" for flag in flags), text) for flags, text in options_and_help())
-    introduction = "Write a question below `%%codex`, or on the line of `%codex`."
+    introduction = (
+        "Write a question below `%%codex`, or on the line of `%codex`. In it, `@name` sends a variable in full, "
+        "`@cell:3` the third cell with its outputs, `@file:path` a file. The answer is assigned to `_codex`. "
+        "A cell with the comment `# codex-skip` or the tag `codex-skip` is never sent."
+    )
     tables = (
         table(("`%codex …`", "description"), commands),
         table(("`%%codex …`", "description"), options),

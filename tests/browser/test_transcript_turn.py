@@ -152,7 +152,7 @@ def test_stop_keeps_the_partial_answer_and_offers_to_continue(
 def test_a_page_reloaded_during_a_turn_shows_the_answer_again(
     open_notebook: Callable[..., NotebookPage],
 ) -> None:
-    notebook = open_notebook([SETUP, "stage.play(a_long_answer(120))", "open_widgets() - before"])
+    notebook = open_notebook([SETUP, "stage.play(a_long_answer())", "open_widgets() - before"])
     notebook.run(0)
     notebook.save()
     notebook.start(1)

@@ -117,7 +117,7 @@ def print_and_plot() -> str:
     return "rows: 336, columns: 8\n[1 figure shown in the notebook]"
 
 
-def a_long_answer(paragraphs: int = 400) -> Iterator[Any]:
+def a_long_answer(paragraphs: int = 20_000) -> Iterator[Any]:
     """Say one paragraph after the other, slowly enough to be stopped or reloaded in the middle."""
     text = "".join(f"Paragraph {number} of a *long* answer.\n\n" for number in range(paragraphs))
     return itertools.chain([STARTED, StepStarted(1)], saying("m1", text, pace=0.05, size=40), [finish(text)])

@@ -22,7 +22,9 @@ def one_line(text: str) -> str:
 @pytest.mark.parametrize(
     ("cell", "said"),
     [
-        ("%%codex --modle x\nhi", "%%codex: unknown option --modle. See %codex help."),
+        ("%%codex --modle x\nhi", "%%codex: unknown option --modle. Did you mean --model? %codex help"),
+        ("%%codex --aproval all\nhi", "%%codex: unknown option --aproval. Did you mean --approval? %codex"),
+        ("%%codex --zzz\nhi", "%%codex: unknown option --zzz. See %codex help."),
         (
             "%%codex -e enormous\nhi",
             "%%codex: invalid --effort 'enormous'. Choose one of: none, minimal, low,",

@@ -4,13 +4,46 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from codex_nb.simulator import ADA, Simulator
 from tests.magics.conftest import Notebook
 
 
 def test_help_names_every_option_and_subcommand(notebook: Notebook) -> None:
     ran = notebook.run("%codex help")
-    assert all(word in ran.out for word in ("--background", "--schema", "threads", "explain"))
+    words = (
+        "--background",
+        "--schema",
+        "threads",
+        "explain",
+        "@name",
+        "@cell:3",
+        "@file:",
+        "_codex",
+        "codex-skip",
+    )
+    assert [word for word in words if word not in ran.out] == []
+
+
+def test_the_model_in_use_is_marked_in_the_list(notebook: Notebook) -> None:
+    notebook.run("%codex model simulator-classic")
+    (marked,) = [line for line in notebook.run("%codex models").out.splitlines() if "in use" in line]
+    assert "simulator-classic" in marked
+
+
+def test_a_thread_that_does_not_exist_yet_is_said_to_be_new(notebook: Notebook) -> None:
+    assert "new" in notebook.run("%codex thread travels").out
+    notebook.run("%codex hello")
+    assert "new" not in notebook.run("%codex thread travels").out
+
+
+@pytest.mark.parametrize(
+    "cell", ["%%codex --help\nwhy?", "%codex -h", "%codex --help why?", "%codex explain -h"]
+)
+def test_an_option_shows_the_help_and_asks_nothing(notebook: Notebook, sim: Simulator, cell: str) -> None:
+    assert notebook.run(cell).out == notebook.run("%codex help").out
+    assert sim.requests.count("/responses") == 0
 
 
 def test_the_models_of_the_account_are_listed(notebook: Notebook) -> None:
