@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -56,8 +56,13 @@ MAX_REPLY_BYTES = 4 * 1024 * 1024  # of one small question's answer, on the wire
 MAX_REPLY_MEMORY = 32 * 1024 * 1024  # of the values in it
 MAX_STREAM_BYTES = 128 * 1024 * 1024
 PIECE_BYTES = 64 * 1024
+RESIDENCY_HEADER = "x-openai-internal-codex-residency"
 _HOST = re.compile(rb"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
-_PROXY_VARIABLES = (("http://", "http_proxy"), ("https://", "https_proxy"), ("all://", "all_proxy"))
+_PROXY_VARIABLES = {
+    "http": ("HTTP_PROXY", "http_proxy"),
+    "https": ("HTTPS_PROXY", "https_proxy"),
+    "all": ("ALL_PROXY", "all_proxy"),
+}
 
 
 def open_http(
@@ -66,21 +71,21 @@ def open_http(
     """Make the client that every request of this session goes through.
 
     Proxies and certificates come from ``environ`` and ``settings`` only, never from the process behind our back.
-    ``transport`` replaces the network, proxies included. A bad proxy address or certificate file is a ConfigError.
+    ``transport`` replaces the network, proxies included. A bad certificate file is a ConfigError, and so is a bad proxy
+    address once it is needed.
     """
-    mounts: dict[str, httpx.AsyncBaseTransport | None] = {}
     if transport is None:
-        context = _tls_context(settings.ca_certificate)
-        transport = httpx.AsyncHTTPTransport(verify=context)
-        mounts = _proxy_mounts(environ, context, transport)
+        transport = _RoutingTransport(Proxies.of(environ), tls_context(settings.ca_certificate))
+    headers = {
+        "user-agent": user_agent(settings.originator),
+        "originator": settings.originator,
+        "accept-encoding": "gzip",
+    }
+    if settings.residency is not None:
+        headers[RESIDENCY_HEADER] = settings.residency
     return httpx.AsyncClient(
         transport=BoundedTransport(transport),
-        mounts=mounts,
-        headers={
-            "user-agent": user_agent(settings.originator),
-            "originator": settings.originator,
-            "accept-encoding": "gzip",
-        },
+        headers=headers,
         timeout=httpx.Timeout(REPLY_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
         trust_env=False,
     )
@@ -109,25 +114,18 @@ class Bounds:
 
 
 class BoundedTransport(httpx.AsyncBaseTransport):
-    """Bounds every response by what its request allows; undoes the one compression that we ask for.
+    """Bounds every response by what its request allows; undoes the one compression that we ask for."""
 
-    A request to this machine goes to ``direct`` where there is one: no proxy is to see its credentials.
-    """
-
-    def __init__(
-        self, transport: httpx.AsyncBaseTransport, direct: httpx.AsyncBaseTransport | None = None
-    ) -> None:
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
         self._transport = transport
-        self._direct = direct or transport
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request; raises UnacceptableResponse or ReadTimeout, also while the body is read."""
         bounds = Bounds.of(request)
         deadline = None if bounds.seconds is None else asyncio.get_running_loop().time() + bounds.seconds
-        transport = self._direct if is_loopback(request.url.host) else self._transport
         try:
             async with asyncio.timeout_at(deadline):
-                response = await transport.handle_async_request(request)
+                response = await self._transport.handle_async_request(request)
         except TimeoutError as error:
             raise httpx.ReadTimeout("the head of the response took too long") from error
         encoding = response.headers.pop("content-encoding", "identity").strip().lower()
@@ -142,7 +140,6 @@ class BoundedTransport(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close the connections."""
         await self._transport.aclose()
-        await self._direct.aclose()
 
 
 class _BoundedStream(httpx.AsyncByteStream):
@@ -437,12 +434,17 @@ def _operating_system() -> str:
     return f"{system or 'unknown'} {platform.release()}".strip()
 
 
-def _tls_context(extra: Path | None) -> ssl.SSLContext:
-    """Trust the public authorities, the machine's own store and ``extra``: a company's CA adds, it takes nothing."""
+def tls_context(extra: Path | None) -> ssl.SSLContext:
+    """Trust the public authorities, the machine's own store and ``extra``: a company's CA adds, it takes nothing.
+
+    Raises ConfigError for a file that cannot be used.
+    """
     context = ssl.create_default_context(cafile=certifi.where())
     context.load_default_certs()
     if extra is None:
         return context
+    # Python 3.13 asks for an authority key identifier, which the certificates of many companies' own authorities lack.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     try:
         context.load_verify_locations(cafile=str(extra))
     except (OSError, ssl.SSLError) as error:
@@ -457,25 +459,83 @@ def _tls_context(extra: Path | None) -> ssl.SSLContext:
     return context
 
 
-def _proxy_mounts(
-    environ: Mapping[str, str], context: ssl.SSLContext, direct: httpx.AsyncBaseTransport
-) -> dict[str, httpx.AsyncBaseTransport | None]:
-    """Map URL patterns to proxy transports; None, for the hosts of NO_PROXY, means a direct connection."""
-    mounts: dict[str, httpx.AsyncBaseTransport | None] = {}
-    hosts = _direct_hosts(environ)
-    if "*" in hosts:
-        return mounts
-    for pattern, variable in _PROXY_VARIABLES:
-        address = environ.get(variable) or environ.get(variable.upper())
-        if address:
-            proxy = _proxy_transport(address, variable.upper(), context)
-            mounts[pattern] = BoundedTransport(proxy, direct)
-    if mounts:
-        mounts.update(dict.fromkeys(_host_pattern(host) for host in hosts))
-    return mounts
+@dataclass(frozen=True)
+class Proxies:
+    """The proxies that the environment names and the hosts that need none, read as the Codex CLI reads them.
+
+    ``by_scheme`` has the variable and the address of each; an address may hold a password.
+    """
+
+    by_scheme: Mapping[str, tuple[str, str]] = field(default_factory=dict, repr=False)
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    domains: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str]) -> Proxies:
+        """Read the variables; those in capitals come first."""
+        found = {
+            scheme: (variable, address)
+            for scheme, variables in _PROXY_VARIABLES.items()
+            if (variable := next((name for name in variables if environ.get(name)), ""))
+            and (address := environ[variable])
+        }
+        networks, domains = list[IPv4Network | IPv6Network](), list[str]()
+        for entry in (environ.get("NO_PROXY") or environ.get("no_proxy") or "").split(","):
+            try:
+                networks.append(ip_network(entry.strip(), strict=False))
+            except ValueError:
+                domains.append(entry.strip().removeprefix(".").lower())
+        return cls(found, tuple(networks), tuple(filter(None, domains)))
+
+    def find(self, url: httpx.URL) -> tuple[str, str] | None:
+        """Return the variable and the address of the proxy for a URL; None for a direct connection.
+
+        A name in NO_PROXY is itself and all below it; an address or a network is what it holds. Ports and other
+        patterns match nothing there. A credential for this machine may travel in clear text, so it passes no proxy.
+        """
+        proxy = self.by_scheme.get(url.scheme) or self.by_scheme.get("all")
+        if proxy is None or is_loopback(url.host) or self._needs_none(url.host.lower()):
+            return None
+        return proxy
+
+    def _needs_none(self, host: str) -> bool:
+        try:
+            address = ip_address(host)
+        except ValueError:
+            return any(name in {"*", host} or host.endswith(f".{name}") for name in self.domains)
+        return any(address in network for network in self.networks)
 
 
-def _proxy_transport(address: str, variable: str, context: ssl.SSLContext) -> httpx.AsyncHTTPTransport:
+class _RoutingTransport(httpx.AsyncBaseTransport):
+    """Sends each request directly or through its proxy; the connection to a proxy is made when it is needed."""
+
+    def __init__(self, proxies: Proxies, context: ssl.SSLContext) -> None:
+        self._proxies = proxies
+        self._context = context
+        self._direct = httpx.AsyncHTTPTransport(verify=context)
+        self._made: dict[str, httpx.AsyncBaseTransport] = {}
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send the request; raises ConfigError for a proxy that cannot be used."""
+        return await self._choose(request.url).handle_async_request(request)
+
+    def _choose(self, url: httpx.URL) -> httpx.AsyncBaseTransport:
+        found = self._proxies.find(url)
+        if found is None:
+            return self._direct
+        variable, address = found
+        if variable not in self._made:
+            self._made[variable] = open_proxy(variable, address, self._context)
+        return self._made[variable]
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        for transport in (self._direct, *self._made.values()):
+            await transport.aclose()
+
+
+def open_proxy(variable: str, address: str, context: ssl.SSLContext) -> httpx.AsyncHTTPTransport:
+    """Make the transport through a proxy. Raises ConfigError, which names the variable and not the address."""
     url = address if "://" in address else f"http://{address}"
     try:
         if not urlsplit(url).hostname:
@@ -484,7 +544,9 @@ def _proxy_transport(address: str, variable: str, context: ssl.SSLContext) -> ht
     except (ValueError, httpx.InvalidURL, ImportError) as error:
         needs_socks = isinstance(error, ImportError)
         reason = "SOCKS requires the package socksio" if needs_socks else "it is not a proxy URL"
-        hint = "Install it: pip install socksio" if needs_socks else "Write it as http://host:port."
+        hint = (
+            "Install it: pip install 'codex-nb[socks]'." if needs_socks else "Write it as http://host:port."
+        )
         # The address may hold a password, and so may the library's message: neither is chained.
         raise ConfigError(
             f"The proxy set in {variable} cannot be used: {reason}.",
@@ -492,20 +554,3 @@ def _proxy_transport(address: str, variable: str, context: ssl.SSLContext) -> ht
             key=variable,
             hint=hint,
         ) from None
-
-
-def _direct_hosts(environ: Mapping[str, str]) -> list[str]:
-    listed = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
-    return [host for host in (entry.strip() for entry in listed.split(",")) if host]
-
-
-def _host_pattern(host: str) -> str:
-    """Write an entry of NO_PROXY as httpx's pattern: a name is itself and all below it, ``.name`` those below."""
-    if "://" in host:
-        return host
-    bare = host.lstrip(".")
-    if bare.count(":") > 1:
-        return f"all://[{bare.strip('[]')}]"
-    if bare == "localhost" or bare.replace(".", "").replace(":", "").isdigit():
-        return f"all://{bare}"
-    return f"all://*{bare}" if host == bare else f"all://*.{bare}"

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from codex_nb.errors import ConfigError
-from codex_nb.http import httpx, open_http, user_agent
+from codex_nb.http import Proxies, httpx, open_http, user_agent
 from tests.responses.fakes import SETTINGS
 
 pytestmark = pytest.mark.anyio
 
 
 @asynccontextmanager
-async def listener(name: str) -> AsyncIterator[tuple[str, list[str]]]:
+async def listener(name: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[tuple[str, list[str]]]:
     """Answer every request with 200 and the listener's name; give its address and the request lines it saw."""
     seen: list[str] = []
 
@@ -35,7 +43,7 @@ async def listener(name: str) -> AsyncIterator[tuple[str, list[str]]]:
         await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=tls)
     async with server:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", seen
 
@@ -85,17 +93,79 @@ async def test_a_request_goes_the_way_the_environment_says(
         ("corp.test", "corp.test", "direct"),
         ("corp.test", "llm.corp.test", "direct"),
         (".corp.test", "llm.corp.test", "direct"),
-        (".corp.test", "corp.test", "proxy"),
+        (".corp.test", "corp.test", "direct"),
         ("corp.test", "notcorp.test", "proxy"),
-        ("http://corp.test", "corp.test", "direct"),
-        ("[::1],::2", "[::2]", "direct"),
+        ("LLM.corp.test", "llm.CORP.test", "direct"),
+        ("test", "llm.corp.test", "direct"),
+        ("x, corp.test ", "corp.test", "direct"),
+        ("x corp.test", "corp.test", "proxy"),
+        ("corp.test.", "corp.test", "proxy"),
+        ("http://corp.test", "corp.test", "proxy"),
+        ("*.corp.test", "llm.corp.test", "proxy"),
+        ("corp.*", "corp.test", "proxy"),
+        ("x,*", "corp.test", "direct"),
+        ("*", "10.1.2.3", "proxy"),
+        ("corp.test:80", "corp.test", "proxy"),
+        ("corp.test:8080", "corp.test:8080", "proxy"),
+        ("10.1.2.3:9", "10.1.2.3:9", "proxy"),
+        ("10.0.0.0/8", "10.1.2.3", "direct"),
+        ("10.0.0.1/8", "10.1.2.3:9", "direct"),
+        ("10.0.0.0/8", "11.1.2.3", "proxy"),
+        ("10.0.0.1/33", "10.0.0.1", "proxy"),
+        ("10.0.0", "10.0.0.1", "proxy"),
+        ("::2", "[::2]", "direct"),
+        ("[::2]", "[::2]", "proxy"),
+        ("fd00::/8", "[fd00::1]", "direct"),
+        ("::ffff:10.0.0.1", "10.0.0.1", "proxy"),
     ],
 )
-async def test_hosts_that_need_no_proxy_are_told_by_name(no_proxy: str, host: str, way: str) -> None:
-    async with open_http(SETTINGS, {"HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": no_proxy}) as http:
-        # Looking inside keeps the test from asking a name server.
-        chosen = http._transport_for_url(httpx.URL(f"http://{host}/"))
-        assert ("direct" if chosen is http._transport else "proxy") == way
+def test_hosts_that_need_no_proxy_are_read_as_the_cli_reads_them(no_proxy: str, host: str, way: str) -> None:
+    proxies = Proxies.of({"HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": no_proxy})
+    assert ("direct" if proxies.find(httpx.URL(f"http://{host}/")) is None else "proxy") == way
+
+
+@pytest.mark.parametrize(
+    ("environ", "variable"),
+    [
+        ({"HTTP_PROXY": "a", "http_proxy": "b", "ALL_PROXY": "c"}, "HTTP_PROXY"),
+        ({"HTTP_PROXY": "", "http_proxy": "b", "ALL_PROXY": "c"}, "http_proxy"),
+        ({"HTTPS_PROXY": "a", "all_proxy": "c"}, "all_proxy"),
+        ({"HTTPS_PROXY": "a"}, None),
+        ({"HTTP_PROXY": "a", "NO_PROXY": "x", "no_proxy": "corp.test"}, "HTTP_PROXY"),
+        ({"HTTP_PROXY": "a", "NO_PROXY": "", "no_proxy": "corp.test"}, None),
+    ],
+)
+def test_the_variable_of_the_scheme_comes_first_and_capitals_before_small_letters(
+    environ: dict[str, str], variable: str | None
+) -> None:
+    found = Proxies.of(environ).find(httpx.URL("http://corp.test"))
+    assert (found and found[0]) == variable
+
+
+def test_a_proxys_password_is_in_no_repr() -> None:
+    assert "fabricated" not in repr(Proxies.of({"HTTP_PROXY": "http://ada:fabricated@p.test"}))
+
+
+async def test_a_proxy_that_is_not_needed_need_not_be_a_good_one() -> None:
+    environ = {"HTTPS_PROXY": "http://[", "ALL_PROXY": "socks5://127.0.0.1:9"}
+    async with listener("direct") as (address, _), listener("proxy") as (proxy, seen):
+        async with open_http(SETTINGS, {**environ, "HTTP_PROXY": proxy}) as http:
+            assert (await http.get(address)).text == "direct"
+            assert (await http.get("http://nowhere.invalid")).text == "proxy"
+        assert len(seen) == 1
+
+
+async def test_a_request_says_where_it_may_be_processed() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, text=request.headers.get("x-openai-internal-codex-residency", "anywhere"))
+
+    transport = httpx.MockTransport(answer)
+    settings = [replace(SETTINGS, residency=region) for region in ("us", None)]
+    said = []
+    for each in settings:
+        async with open_http(each, {}, transport=transport) as http:
+            said.append((await http.get("http://x.test")).text)
+    assert said == ["us", "anywhere"]
 
 
 async def test_the_process_own_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,9 +176,10 @@ async def test_the_process_own_environment_is_not_asked(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("address", ["ftp://ada:fabricated-password@proxy.test", "http://["])
-def test_an_address_that_is_no_proxy_is_named_without_its_password(address: str) -> None:
-    with pytest.raises(ConfigError, match="HTTPS_PROXY") as caught:
-        open_http(SETTINGS, {"HTTPS_PROXY": address})
+async def test_an_address_that_is_no_proxy_is_named_without_its_password(address: str) -> None:
+    async with open_http(SETTINGS, {"HTTPS_PROXY": address}) as http:
+        with pytest.raises(ConfigError, match="HTTPS_PROXY") as caught:
+            await http.get("https://nowhere.invalid")
     assert (caught.value.path, caught.value.key) == ("environment", "HTTPS_PROXY")
     assert "fabricated" not in caught.value.line
 
@@ -129,5 +200,35 @@ def test_a_certificate_file_without_a_certificate_is_named(tmp_path: Path) -> No
 async def test_a_certificate_of_ones_own_comes_on_top_of_the_usual_ones(tmp_path: Path) -> None:
     trustme.CA().cert_pem.write_to_path(str(tmp_path / "own.pem"))
     async with open_http(replace(SETTINGS, ca_certificate=tmp_path / "own.pem"), {}) as http:
-        context = http._transport._transport._pool._ssl_context  # type: ignore[attr-defined] # the library tells it nowhere else
+        context = http._transport._transport._direct._pool._ssl_context  # type: ignore[attr-defined] # the library tells it nowhere else
         assert context.cert_store_stats()["x509_ca"] > 50
+
+
+def company_certificates(folder: Path) -> tuple[Path, Path]:
+    """Write an authority of a company, and a certificate of it for 127.0.0.1; neither has a key identifier."""
+    now = datetime.now(UTC)
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
+    names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in ("Inspection", "leaf")]
+    loopback = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    extensions: list[x509.ExtensionType] = [x509.BasicConstraints(ca=True, path_length=None), loopback]
+    written = []
+    for key, name, extension in zip(keys, names, extensions, strict=True):
+        builder = x509.CertificateBuilder(names[0], name, key.public_key(), x509.random_serial_number())
+        builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+        certificate = builder.add_extension(extension, critical=True).sign(keys[0], hashes.SHA256())
+        secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        written.append(folder / f"{len(written)}.pem")
+        written[-1].write_bytes(secret + certificate.public_bytes(Encoding.PEM))
+    return written[0], written[1]
+
+
+async def test_a_companys_authority_without_a_key_identifier_is_trusted(tmp_path: Path) -> None:
+    authority, leaf = company_certificates(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(leaf)
+    async with listener("company", context) as (address, _):
+        async with open_http(replace(SETTINGS, ca_certificate=authority), {}) as http:
+            assert (await http.get(address.replace("http:", "https:"))).text == "company"
+        async with open_http(SETTINGS, {}) as http:
+            with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+                await http.get(address.replace("http:", "https:"))
