@@ -17,12 +17,13 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from functools import cached_property, lru_cache
 from itertools import compress
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from codex_nb.tools.secret_names import is_opaque
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 
 class _View(Enum):
@@ -39,6 +40,7 @@ class _View(Enum):
 
 
 _FEWEST_LETTERS = 8  # fewer letters in order may stand in a text by chance
+_BEGINNING = 16
 _WORD = 4
 _INDEXED = 2 * _WORD - 1  # a form of this length covers one aligned word of the view wherever it stands
 _BASE64_BITS, _BASE32_BITS = 6, 5
@@ -63,32 +65,48 @@ class SecretText(str):
         return "'…'"
 
 
+@dataclass(frozen=True)
+class _Form:
+    """What a value looks like in a view; ``rest`` is what else of an encoded text is taken out with it."""
+
+    value: str
+    view: _View
+    data: bytes
+    rest: re.Pattern[str] | None = None
+    is_spelled: bool = False
+
+    @property
+    def key(self) -> bytes:
+        """What is looked for: the beginning, where that tells enough, for a long value may have been truncated."""
+        is_telling = self.view is not _View.NUMBERS and is_opaque(self.value[:_BEGINNING])
+        return self.data[:_BEGINNING] if is_telling else self.data
+
+
 @lru_cache(maxsize=2_000)
-def _forms(value: str) -> tuple[tuple[_View, bytes], ...]:
+def _forms(value: str) -> tuple[_Form, ...]:
     """Return what a value looks like in each view."""
     data = value.encode("utf-8", "surrogatepass")
     wide = {value.encode("utf-16-le", "surrogatepass")[:-1], value.encode("utf-16-be", "surrogatepass")[1:]}
-    forms = {(_View.PLAIN, _bytes(value))} | {
-        (_View.UNESCAPED, _bytes(each)) for each in _unescaped_forms(value)
-    }
+    numbers = {tuple(map(ord, value)), *map(tuple, (data, *wide))}
+    forms = [_Form(value, _View.NUMBERS, " ".join(map(str, each)).join("  ").encode()) for each in numbers]
     for each in (data, *wide):
-        forms.add((_View.HEX, each.hex().encode()))
-        forms.add((_View.NUMBERS, " ".join(map(str, each)).join("  ").encode()))
+        forms.append(_Form(value, _View.HEX, each.hex().encode()))
         for offset in range(3):
-            text = _inner(base64.b64encode, each, offset, _BASE64_BITS)
-            forms.add((_View.UNESCAPED_LETTERS, text.translate(None, _OTHERS)))
+            text = _inner(base64.b64encode, each, offset, _BASE64_BITS).translate(None, _OTHERS)
+            forms.append(_Form(value, _View.UNESCAPED_LETTERS, text, _ENCODED_REST))
         for offset in range(5):
-            forms.add((_View.CASELESS_LETTERS, _inner(base64.b32encode, each, offset, _BASE32_BITS).lower()))
-    forms.add((_View.NUMBERS, " ".join(map(str, map(ord, value))).join("  ").encode()))
+            text = _inner(base64.b32encode, each, offset, _BASE32_BITS).lower()
+            forms.append(_Form(value, _View.CASELESS_LETTERS, text, _ENCODED_REST))
     for offset in range(4):
         start, end = -offset % 4, len(data) - (len(data) + offset) % 4
         for encode in (base64.b85encode, base64.a85encode):
-            forms.add((_View.DENSE, encode(data[start:end])))
-    kept = {(view, form) for view, form in forms if len(form) >= _FEWEST_LETTERS or view in _EXACT}
-    if len(letters := _letters(value)) >= _FEWEST_LETTERS:
-        kept.add((_View.LETTERS, letters))
-        kept |= {(_View.UNESCAPED_LETTERS, _letters(each)) for each in _unescaped_forms(value)}
-    return tuple(kept)
+            text = encode(data[start:end])
+            forms.append(_Form(value, _View.DENSE, text, _DENSE_REST))
+    spelled = [(_View.LETTERS, value), *((_View.UNESCAPED_LETTERS, each) for each in _unescaped_forms(value))]
+    forms += [_Form(value, view, _letters(each), is_spelled=True) for view, each in spelled]
+    written = [(_View.PLAIN, value), *((_View.UNESCAPED, each) for each in _unescaped_forms(value))]
+    exact = [_Form(value, view, _bytes(each)) for view, each in written]
+    return tuple(dict.fromkeys([*exact, *(form for form in forms if len(form.data) >= _FEWEST_LETTERS)]))
 
 
 def _letters(value: str) -> bytes:
@@ -98,9 +116,6 @@ def _letters(value: str) -> bytes:
 def _unescaped_forms(value: str) -> tuple[str, str]:
     """Return how a value reads without its escapes: as it is, or once more without what looks like one in it."""
     return value, "".join(_split_escapes(value)[0])
-
-
-_EXACT = frozenset({_View.PLAIN, _View.UNESCAPED})
 
 
 def _inner(encode: Callable[[bytes], bytes], data: bytes, offset: int, bits: int) -> bytes:
@@ -188,7 +203,8 @@ class _Reading:
         self._unescaped = _bytes(self.unescaped)
 
     def views(self) -> Iterator[tuple[_View, bytes]]:
-        """Yield each view but the plain one."""
+        """Yield each view."""
+        yield _View.PLAIN, self._raw
         if len(self._read) > 1:
             yield _View.UNESCAPED, self._unescaped
             yield _View.LETTERS, self._raw.translate(None, _OTHERS)
@@ -206,7 +222,7 @@ class _Reading:
         if view in {_View.UNESCAPED_LETTERS, _View.CASELESS_LETTERS}:
             return self._letters
         bare = self._hex if view is _View.HEX else self._raw
-        dropped = {_View.HEX: _NO_HEX, _View.DENSE: _SPACES}.get(view, _OTHERS)
+        dropped = {_View.PLAIN: b"", _View.HEX: _NO_HEX, _View.DENSE: _SPACES}.get(view, _OTHERS)
         return _kept(bare, dropped, (array("Q", range(len(bare))), array("Q", range(1, len(bare) + 1))))
 
     @cached_property
@@ -238,33 +254,36 @@ class _Index:
     """Finds which of many byte strings occur in another one."""
 
     def __init__(self) -> None:
-        self.values: dict[bytes, str] = {}
+        self.forms: dict[bytes, tuple[_Form, ...]] = {}
         self._words: dict[int, tuple[bytes, ...]] = {}
         self._short: list[bytes] = []
 
-    def add(self, form: bytes, value: str) -> None:
-        """Look for a form of a value from now on."""
-        if self.values.setdefault(form, value) is not value:
+    def add(self, form: _Form) -> None:
+        """Look for a form from now on."""
+        key = form.key
+        known = self.forms.get(key, ())
+        self.forms[key] = (*known, form)
+        if known:
             return
-        if len(form) < _INDEXED:
-            self._short.append(form)
+        if len(key) < _INDEXED:
+            self._short.append(key)
             return
-        first = (len(form) - _INDEXED) // 2
+        first = (len(key) - _INDEXED) // 2
         for place in range(first, first + _WORD):
-            word = int.from_bytes(form[place : place + _WORD], sys.byteorder)
-            self._words[word] = (*self._words.get(word, ()), form)
+            word = int.from_bytes(key[place : place + _WORD], sys.byteorder)
+            self._words[word] = (*self._words.get(word, ()), key)
 
     def copy(self) -> _Index:
         """Return an index to which more forms can be added."""
         other = _Index()
-        other.values, other._words, other._short = self.values.copy(), self._words.copy(), self._short.copy()
+        other.forms, other._words, other._short = self.forms.copy(), self._words.copy(), self._short.copy()
         return other
 
     def found(self, data: bytes) -> list[bytes]:
-        """Return the forms that occur, the longest first: one may be part of another."""
+        """Return the keys that occur."""
         words = memoryview(data + bytes(-len(data) % _WORD)).cast("I")
-        candidates = {form for word in self._words.keys() & words for form in self._words[word]}
-        return sorted((form for form in candidates.union(self._short) if form in data), key=len, reverse=True)
+        candidates = {key for word in self._words.keys() & words for key in self._words[word]}
+        return [key for key in candidates.union(self._short) if key in data]
 
 
 @dataclass
@@ -287,22 +306,24 @@ class KnownValues:
         """Return these values and others."""
         indexes = {view: index.copy() for view, index in self._indexes.items()}
         for value in names:
-            for view, form in _forms(value):
-                indexes[view].add(form, value)
+            for form in _forms(value):
+                indexes[form.view].add(form)
         return KnownValues({**self.names, **names}, indexes)
 
     def replace(self, text: str, mark: Callable[[str], str]) -> str:
         """Return the text with the mark of its name in place of each value."""
         if not self.names or not text:
             return text
-        for form in self._indexes[_View.PLAIN].found(_bytes(text)):
-            value = self._indexes[_View.PLAIN].values[form]
+        plain = self._indexes[_View.PLAIN]
+        values = {form.value for key in plain.found(_bytes(text)) for form in plain.forms[key]}
+        for value in sorted(values, key=len, reverse=True):  # one may be part of another
             if value in text:
                 text = text.replace(value, mark(self.names[value]))
         reading, spans = _Reading(text), list[_Span]()
         for view, data in reading.views():
-            for form in self._indexes[view].found(data):
-                spans += self._spans(reading, view, data, form)
+            index = self._indexes[view]
+            for key in index.found(data):
+                spans += _spans(reading, data, key, index.forms[key])
         pieces, end = [], 0
         for span in sorted(spans, key=lambda span: (span.start, -span.end)):
             if span.start >= end:
@@ -310,40 +331,47 @@ class KnownValues:
             end = max(end, span.end)
         return "".join((*pieces, text[end:]))
 
-    def _spans(self, reading: _Reading, view: _View, data: bytes, form: bytes) -> Iterator[_Span]:
-        """Yield where a form that occurs in a view stands in the text, with the rest of its encoding."""
-        value, text = self._indexes[view].values[form], reading.text
-        if view is _View.NUMBERS:
-            pattern = r"\D++".join(form.decode().split())
-            numbers = re.compile(rf"(?<!\d){pattern}(?!\d)")
-            yield from (_Span(*match.span(), value) for match in numbers.finditer(text))
-            return
-        (starts, ends), end = reading.origins(view), 0
-        rest = {_View.CASELESS_LETTERS: _ENCODED_REST, _View.DENSE: _DENSE_REST}.get(view)
-        is_spelled = form in map(_letters, _unescaped_forms(value))
-        may_be_words = not is_opaque(value) or _WORDS.fullmatch(value)
-        if view is _View.UNESCAPED_LETTERS and not is_spelled:
-            rest = _ENCODED_REST
-        for place in _places(form, data):
-            after = place + len(form)
-            start, last = starts[place], ends[after - 1]
-            if view is _View.UNESCAPED and reading.unescaped[place:after] not in _unescaped_forms(value):
-                continue
-            if is_spelled and may_be_words and _WORDS_APART.fullmatch(text, start, last):
-                continue
-            if rest is not None:
-                start -= _length(rest, text[end:start][::-1])
-                last += _length(rest, text, last)
-            yield _Span(start, end := last, value)
+
+def _spans(reading: _Reading, data: bytes, key: bytes, forms: Sequence[_Form]) -> Iterator[_Span]:
+    """Yield where forms that begin alike stand in the text, each with the rest of its encoding."""
+    if (view := forms[0].view) is _View.NUMBERS:
+        pattern = r"\D++".join(key.decode().split())
+        for match in re.finditer(rf"(?<!\d){pattern}(?!\d)", reading.text):
+            yield _Span(*match.span(), forms[0].value)
+        return
+    (starts, ends), end, after = reading.origins(view), 0, 0
+    while (place := data.find(key, after)) >= 0:
+        form, size = max(((form, _common(form.data, data, place)) for form in forms), key=itemgetter(1))
+        after = place + size
+        start, last = starts[place], ends[after - 1]
+        if size < len(form.data) and _length(_ENCODED_REST, reading.text, last):
+            continue
+        if not _is_meant(reading, form, place, size, reading.text[start:last]):
+            continue
+        if form.rest is not None:
+            start -= _length(form.rest, reading.text[end:start][::-1])
+            last += _length(form.rest, reading.text, last)
+        yield _Span(start, end := last, form.value)
+
+
+def _common(form: bytes, data: bytes, place: int) -> int:
+    """Return how many bytes of a form stand at a place, from its beginning."""
+    chunk = data[place : place + len(form)]
+    different = (number for number, (one, other) in enumerate(zip(form, chunk, strict=False)) if one != other)
+    return len(form) if chunk == form else next(different, len(chunk))
+
+
+def _is_meant(reading: _Reading, form: _Form, place: int, size: int, written: str) -> bool:
+    """Whether bytes that are those of a form stand for its characters, and not for words that happen to spell them."""
+    if form.is_spelled:
+        may_be_words = not is_opaque(form.value) or _WORDS.fullmatch(form.value)
+        return not (may_be_words and _WORDS_APART.fullmatch(written))
+    if form.view in {_View.PLAIN, _View.UNESCAPED}:
+        text = reading.text if form.view is _View.PLAIN else reading.unescaped
+        return any(text[place : place + size] == each[:size] for each in _unescaped_forms(form.value))
+    return True
 
 
 def _length(pattern: re.Pattern[str], text: str, start: int = 0) -> int:
     match = pattern.match(text, start)
     return len(match[0]) if match else 0
-
-
-def _places(form: bytes, data: bytes) -> Iterator[int]:
-    place = data.find(form)
-    while place >= 0:
-        yield place
-        place = data.find(form, place + len(form))
