@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from codex_nb.files import leftovers, remove_leftovers, replace_file
+from codex_nb.files import Retention, leftovers, locked, remove_excess, remove_leftovers, replace_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,3 +81,35 @@ def test_old_leftovers_of_the_same_file_are_removed(tmp_path: Path) -> None:
     assert set(leftovers(path)) == {old, new}
     remove_leftovers(path, older_than_s=600)
     assert set(tmp_path.iterdir()) == {new, other}
+
+
+@pytest.mark.parametrize(
+    ("kept", "left"),
+    [
+        (Retention(files=3, total_bytes=10_000, age_s=10_000), {"2", "3", "4"}),
+        (Retention(files=10, total_bytes=1_100, age_s=10_000), {"3", "4"}),
+        (Retention(files=10, total_bytes=10_000, age_s=250), {"3", "4"}),
+        (Retention(files=0, total_bytes=0, age_s=0), {"4"}),
+    ],
+)
+def test_the_files_that_changed_longest_ago_are_removed_but_never_the_newest(
+    kept: Retention, left: set[str], tmp_path: Path
+) -> None:
+    now = time.time()
+    for number in range(5):
+        path = tmp_path / f"{number}.json"
+        path.write_bytes(b"x" * 500)
+        os.utime(path, (now, now - 100 * (5 - number)))
+    (tmp_path / "other.txt").touch()
+    remove_excess(tmp_path, ("*.json",), kept)
+    assert {path.stem for path in tmp_path.glob("*.json")} == left
+    assert (tmp_path / "other.txt").exists()
+
+
+def test_a_lock_is_held_by_one_at_a_time_and_given_up_on_in_time(tmp_path: Path) -> None:
+    path = tmp_path / "folder.lock"
+    with locked(path), pytest.raises(TimeoutError), locked(path, timeout_s=0):
+        pytest.fail("two hold the lock")
+    with locked(path, timeout_s=0):
+        pass
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600

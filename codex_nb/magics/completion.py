@@ -13,7 +13,7 @@ from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMa
 from codex_nb.errors import CodexError
 from codex_nb.labels import EFFORTS, LOGIN_METHODS
 from codex_nb.magics.options import APPROVALS, FLAGS, TAKES_VALUE, SessionConfig
-from codex_nb.magics.subcommands import SUBCOMMANDS
+from codex_nb.magics.subcommands import ALL, DELETE, SUBCOMMANDS
 from codex_nb.tools.introspection import class_vars, defines, find, module_of, snapshot, vars_of
 
 if TYPE_CHECKING:
@@ -36,8 +36,10 @@ class NotebookNames:
         self._open_session = open_session
         self._sources: Mapping[str, Callable[[str], Iterable[str]]] = {
             "model": lambda _: self._session.profile().backend.cached_models(),
-            "thread": lambda _: [info.name for info in self._session.profile().assistant.threads.threads()],
+            "thread": lambda _: self._threads(),
+            "thread_or_all": lambda _: (*self._threads(), ALL),
             "profile": self._profiles,
+            "profile_or_delete": lambda start: (*self._profiles(start), DELETE),
             "output": lambda _: self._variables(),
             "schema": self._schemas,
             "images": self._images,
@@ -56,6 +58,9 @@ class NotebookNames:
     @property
     def _session(self) -> ShellSession:
         return self._open_session()
+
+    def _threads(self) -> tuple[str, ...]:
+        return self._session.profile().assistant.threads.names()
 
     def _profiles(self, _: str) -> Iterable[str]:
         from codex_nb.config.settings import profile_names

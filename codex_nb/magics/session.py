@@ -106,9 +106,21 @@ class ShellSession:
         # a copy in one step: other threads may add names meanwhile
         return {name: value for name, value in dict(self.shell.user_ns).items() if name not in hidden}
 
+    def forget_threads(self, codex_home: Path, name: str | None) -> int:
+        """Delete a thread of a CODEX_HOME, None for all; return how many saved answers went with it."""
+        with self._lock:
+            opened = [each for each in self._profiles.values() if each.settings.codex_home == codex_home]
+        try:
+            return sum(self.engine.run(each.assistant.forget(name)) for each in opened)
+        except OSError as error:
+            raise CodexError(
+                f"Not everything could be deleted: {error.strerror or type(error).__name__}.",
+                hint=f"Make {codex_home / 'codex_nb'} writable and delete again.",
+            ) from error
+
     def new_thread(self) -> str:
         """Switch to a thread that is still empty; return its name."""
-        taken = [info.name for info in self.profile().assistant.threads.threads()]
+        taken = self.profile().assistant.threads.names()
         self.thread = next_name(self.thread or self.own_thread, taken)
         return self.thread
 

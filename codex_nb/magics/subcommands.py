@@ -26,11 +26,15 @@ if TYPE_CHECKING:
     from codex_nb.session.notebook_context import TurnRequest
     from codex_nb.session.outbound import Item
     from codex_nb.session.prompt import TurnInput
+    from codex_nb.session.thread_file import ThreadInfo
     from codex_nb.tools.base import Tool
 
     Handler = Callable[[ShellSession, str], Any]
 
-Completion = Literal["model", "effort", "thread", "profile", "login_method", "question"]
+Completion = Literal[
+    "model", "effort", "thread", "profile", "login_method", "question", "profile_or_delete", "thread_or_all"
+]
+DELETE, ALL = "--delete", "--all"
 
 
 @dataclass(frozen=True)
@@ -331,9 +335,44 @@ def thread(session: ShellSession, name: str) -> None:
     show(f"Thread: `{used}`{' (new)' * is_new}.")
 
 
-@subcommand("threads", "[PROFILE]", help="list saved threads", complete=("profile",))
-def threads(session: ShellSession, name: str) -> None:
-    """List the saved threads."""
+@subcommand(
+    "threads",
+    "[PROFILE | --delete NAME | --delete --all]",
+    help="list saved threads, or delete one or all of them with their saved answers",
+    complete=("profile_or_delete", "thread_or_all"),
+)
+def threads(session: ShellSession, line: str) -> None:
+    """List the saved threads, or delete some."""
+    option, _, name = line.partition(" ")
+    if option == DELETE:
+        _delete_threads(session, name.strip().strip("\"'"))
+    elif option.startswith("-"):
+        raise OptionError(f"%codex threads: unknown option {option!r}.", hint=f"Use {DELETE} NAME.")
+    else:
+        found = session.profile(line or None).assistant.threads.threads()
+        show(_threads_table(found) if found else "No threads are saved yet.")
+
+
+def _delete_threads(session: ShellSession, name: str) -> None:
+    from codex_nb.rendering.inert_markdown import escape_markdown
+
+    profile = session.profile()
+    found = [info for info in profile.assistant.threads.threads() if name in {info.name, ALL}]
+    if not name or (name != ALL and not found):
+        problem = f"there is no thread {name!r}" if name else f"{DELETE} needs the name of a thread"
+        raise OptionError(
+            f"%codex threads: {problem}.", hint=f"%codex threads lists them; {DELETE} {ALL} deletes all."
+        )
+    what = f"all {len(found)} threads" if name == ALL else f"the thread {name}"
+    if session.has_user and not _confirmed(f"Delete {what}, with the answers saved of it?"):
+        show("Not deleted. Nothing was changed.")
+        return
+    answers = session.forget_threads(profile.settings.codex_home, None if name == ALL else name)
+    done = f"Deleted {escape_markdown(what)}, with {answers} saved answer{'' if answers == 1 else 's'}."
+    show(f"{done}\n\n{_threads_table(found)}" if found else done)
+
+
+def _threads_table(found: Iterable[ThreadInfo]) -> str:
     from codex_nb.ui.account import local_time
 
     now = datetime.now(UTC).astimezone()
@@ -344,9 +383,9 @@ def threads(session: ShellSession, name: str) -> None:
             local_time(datetime.fromtimestamp(info.used_at, UTC), now) if info.used_at else "-",
             f"{info.size // 1000} kB",
         )
-        for info in session.profile(name or None).assistant.threads.threads()
+        for info in found
     ]
-    show(table(("thread", "turns", "last used", "size"), rows) if rows else "No threads are saved yet.")
+    return table(("thread", "turns", "last used", "size"), rows)
 
 
 @subcommand("new", help="start a new thread")

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from codex_nb.files import replace_file
+from codex_nb.files import TEMPORARY_SUFFIX, Retention, remove_excess, replace_file
+from codex_nb.parse import loads
 from codex_nb.responses.events import Usage
-from codex_nb.session.events import Answer, Notice, ReasoningDone, TextDone, ToolCall, TurnFinished
+from codex_nb.session.events import Answer, Notice, ReasoningDone, TextDone, TurnFinished
 from codex_nb.session.outbound import assistant_message, message_text, reasoning_text, user_message
 from codex_nb.session.thread import account_digest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
     from pathlib import Path
+
+    from pydantic import TypeAdapter
 
     from codex_nb.auth.credentials import Credentials
     from codex_nb.responses.request import Backend, ResponsesRequest
@@ -26,7 +30,8 @@ if TYPE_CHECKING:
     from codex_nb.session.thread import Thread
 
 
-MOST_ANSWERS = 1_000
+KEPT = Retention(files=1_000, total_bytes=200_000_000, age_s=90 * 86_400)
+LARGEST = 64_000_000
 _VERSION = 2  # also part of every key: answers of older releases are not found
 _CACHED_ITEMS = frozenset({"message", "reasoning"})
 
@@ -67,9 +72,7 @@ class AnswerCache:
         """Return the cached answer to a question."""
         if (path := self._path(key)) is None:
             return self._memory.get(key)
-        with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-            return _read(json.loads(path.read_bytes()), key)
-        return None
+        return _read(path, key)
 
     def update(self, key: CacheKey, answer: Answer) -> None:
         """Cache a completed answer; one that did more than write text removes what an earlier run cached."""
@@ -81,9 +84,28 @@ class AnswerCache:
         answer = replace(answer, parsed=None)  # the user's object, which need not be one that can be copied
         if (path := self._path(key)) is None:
             self._memory[key] = CachedAnswer(answer, self._clock(), key)
+            for oldest in list(self._memory)[: -KEPT.files]:
+                del self._memory[oldest]
             return
         with suppress(Exception):  # the answer itself is complete, and must not be lost to its copy
             self._write(path, answer)
+
+    def forget(self, thread: str | None) -> int:
+        """Delete the answers given in a thread, None for all; return how many there were. Raises OSError."""
+
+        def is_meant(cached: CachedAnswer | None) -> bool:
+            return thread is None or (cached is not None and cached.answer.thread == thread)
+
+        in_memory = [key for key, cached in self._memory.items() if is_meant(cached)]
+        for key in in_memory:
+            del self._memory[key]
+        folder = self._folder
+        files = list(folder.glob("*.json")) if folder is not None else []
+        on_disk = [path for path in files if is_meant(_read(path, CacheKey(path.stem)))]
+        torn = folder.glob(f".*{TEMPORARY_SUFFIX}") if folder is not None and thread is None else ()
+        for path in (*on_disk, *torn):
+            path.unlink(missing_ok=True)
+        return len(in_memory) + len(on_disk)
 
     def _forget(self, key: CacheKey) -> None:
         self._memory.pop(key, None)
@@ -98,24 +120,25 @@ class AnswerCache:
         stored = {"version": _VERSION, "at": self._clock(), "answer": asdict(answer)}
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         replace_file(path, json.dumps(stored, ensure_ascii=False).encode("utf-8", "replace"), flush=False)
-        kept = sorted(path.parent.glob("*.json"), key=lambda file: file.stat().st_mtime, reverse=True)
-        for old in kept[MOST_ANSWERS:]:
-            old.unlink(missing_ok=True)
+        remove_excess(path.parent, ("*.json",), KEPT)
 
 
-def _read(stored: dict[str, Any], key: CacheKey) -> CachedAnswer | None:
-    if stored["version"] != _VERSION:
-        return None
-    fields = stored["answer"]
-    answer = Answer(
-        **fields
-        | {
-            "items": tuple(fields["items"]),
-            "tool_calls": tuple(ToolCall(**call) for call in fields["tool_calls"]),
-            "usage": Usage(**fields["usage"]),
-        }
-    )
-    return CachedAnswer(answer, float(stored["at"]), key)
+def _read(path: Path, key: CacheKey) -> CachedAnswer | None:
+    """Return the answer in a file; None for a file that is torn, too large, too deep or of another shape."""
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        if path.stat().st_size > LARGEST:
+            return None
+        stored = loads(path.read_bytes())
+        if stored["version"] == _VERSION:
+            return CachedAnswer(_adapter().validate_python(stored["answer"]), float(stored["at"]), key)
+    return None
+
+
+@functools.cache
+def _adapter() -> TypeAdapter[Answer]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Answer)
 
 
 def is_cacheable(answer: Answer) -> bool:

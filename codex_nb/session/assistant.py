@@ -377,6 +377,11 @@ class Assistant:
             raise last.failure or CodexError(last.error or "The turn failed.")
         return last.answer
 
+    async def forget(self, thread: str | None) -> int:
+        """Delete a thread, None for all, with the answers saved of it; return their number. Raises OSError."""
+        self.threads.forget(thread)
+        return self._answers.forget(thread)
+
     def redactor(self, credentials: Credentials | None = None) -> Redactor:
         """Return the redactor for the environment and the credentials as they are now."""
         secrets = environment_secrets(self._environ)

@@ -24,14 +24,7 @@ from codex_nb.session.outbound import (
     received,
     user_message,
 )
-from codex_nb.session.thread_file import (
-    ThreadFile,
-    ThreadInfo,
-    delete_all_threads,
-    delete_thread,
-    saved_names,
-    saved_threads,
-)
+from codex_nb.session.thread_file import ThreadFile, ThreadInfo, delete_threads, saved_names, saved_threads
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
@@ -200,19 +193,13 @@ class ThreadStore:
             infos[info.name] = info
         return tuple(sorted(infos.values(), key=lambda info: info.used_at, reverse=True))
 
-    def forget(self, name: str) -> None:
-        """Delete a thread from disk and memory; a turn that still uses it is not saved. Raises OSError."""
-        if (thread := self._open.pop(name, None)) is not None:
-            thread.detach()
+    def forget(self, name: str | None) -> None:
+        """Delete a thread, None for all; a turn that still uses it is not saved. Raises OSError."""
+        for each in [name] if name is not None else list(self._open):
+            if (thread := self._open.pop(each, None)) is not None:
+                thread.detach()
         if self._folder is not None:
-            delete_thread(self._folder, name)
-
-    def forget_all(self) -> None:
-        """Delete all threads from disk and memory. Raises OSError."""
-        for name in list(self._open):
-            self.forget(name)
-        if self._folder is not None:
-            delete_all_threads(self._folder)
+            delete_threads(self._folder, name)
 
     def _used(self) -> dict[str, int]:
         # a copy: the engine's thread may open a thread meanwhile

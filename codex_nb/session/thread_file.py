@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from codex_nb.files import Retention, append_line, locked, remove_excess, replace_file
+from codex_nb.files import TEMPORARY_SUFFIX, Retention, append_line, locked, remove_excess, replace_file
 from codex_nb.parse import loads
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class ThreadFile:
                 append_line(self._path, b"".join(self._unsaved), header=self._header(thread_id))
             self._unsaved.clear()
             if is_new:
-                remove_excess(self._path.parent, ("*.jsonl", "*.unreadable"), KEPT)
+                remove_excess(self._path.parent, ("*.jsonl", "*.unreadable", f".*{TEMPORARY_SUFFIX}"), KEPT)
 
     def rewrite(
         self, thread_id: str, line_id: str, items: Sequence[Item], sent_digests: Collection[str]
@@ -164,22 +164,13 @@ def saved_threads(folder: Path) -> Iterator[ThreadInfo]:
                 yield ThreadInfo(name, (status := path.stat()).st_mtime, turns, status.st_size)
 
 
-def delete_thread(folder: Path, name: str) -> None:
-    """Delete a thread's file, and what was moved aside of it. Raises OSError."""
-    path = _path(folder, name)
-    if path.parent.is_dir():
-        with _locked(folder):
-            path.unlink(missing_ok=True)
-            path.with_suffix(".unreadable").unlink(missing_ok=True)
-
-
-def delete_all_threads(folder: Path) -> None:
-    """Delete every thread's file, and whatever writes that were cut off have left. Raises OSError."""
+def delete_threads(folder: Path, name: str | None) -> None:
+    """Delete a thread's file with what was moved aside of it, None for all that is in the folder. Raises OSError."""
     if folder.is_dir():
         with _locked(folder):
-            for path in folder.iterdir():
-                if path.is_file():
-                    path.unlink(missing_ok=True)
+            own = (path := _path(folder, name), path.with_suffix(".unreadable")) if name is not None else None
+            for file in own or [each for each in folder.iterdir() if each.is_file()]:
+                file.unlink(missing_ok=True)
 
 
 def _locked(folder: Path) -> AbstractContextManager[None]:

@@ -159,6 +159,30 @@ def test_answers_are_kept_for_their_owner_only_and_bad_files_count_as_absent(tmp
     found = AnswerCache(tmp_path / "answers").find(key)
     assert found is not None
     assert (found.answer, found.at) == (answer, 1000.0)
-    file.write_text('{"answer": {}}')
-    assert AnswerCache(tmp_path / "answers").find(key) is None
+    whole = file.read_text()
+    broken = [
+        '{"answer": {}}',
+        "",
+        "[" * 100_000,
+        "[" * 200 + "]" * 200,
+        "7",
+        whole[:-20],
+        whole.replace('[{"type": "message"}]', "[7]"),
+        whole.replace('"é"', "5"),
+        whole.replace('"completed"', '"other"'),
+        whole.replace("1000.0", '"never"'),
+        whole.replace('{"type"', '{"deep": ' + "[" * 99 + "]" * 99 + ', "type"'),
+        whole.replace('"input_tokens": 1', '"input_tokens": "many"'),
+    ]
+    for content in broken:
+        file.write_text(content)
+        assert AnswerCache(tmp_path / "answers").find(key) is None, content[:100]
     assert AnswerCache(None).find(key) is None
+
+
+def test_answers_in_memory_are_bounded_too() -> None:
+    store = AnswerCache(None)
+    for number in range(1_500):
+        store.update(CacheKey(str(number)), Answer(str(number)))
+    found = [store.find(CacheKey(str(number))) is not None for number in range(1_500)]
+    assert found == [False] * 500 + [True] * 1_000

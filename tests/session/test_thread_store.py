@@ -1,12 +1,18 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
+import tracemalloc
 from pathlib import Path
+
+import pytest
 
 from codex_nb.session.outbound import user_message
 from codex_nb.session.thread import Thread, ThreadStore, next_name, notebook_thread
 from tests.session.scripted import said
+
+pytestmark = pytest.mark.anyio
 
 
 def say(thread: Thread, question: str, answer: str) -> None:
@@ -142,3 +148,45 @@ def test_the_thread_of_a_session_without_a_notebook_ends_with_it(tmp_path: Path)
     assert {info.name for info in store.threads()} == {"session", "session.2"}
     assert not (tmp_path / "threads").exists()
     assert ThreadStore(tmp_path / "threads").open("session").items == ()
+
+
+def test_old_threads_are_removed_when_a_new_one_is_saved(tmp_path: Path) -> None:
+    store = ThreadStore(tmp_path)
+    for name in ("old", "recent"):
+        say(store.open(name), "one", "1")
+    [old] = tmp_path.glob("old-*")
+    os.utime(old, (0, 0))
+    say(ThreadStore(tmp_path).open("recent"), "two", "2")
+    assert set(store.names()) == {"old", "recent"}
+    say(ThreadStore(tmp_path).open("new"), "one", "1")
+    assert set(ThreadStore(tmp_path).names()) == {"recent", "new"}
+
+
+def test_a_store_holds_a_bounded_number_of_threads_in_memory(tmp_path: Path) -> None:
+    store = ThreadStore(tmp_path)
+    threads = [store.open(f"t{number}") for number in range(100)]
+    for number, thread in enumerate(threads):
+        say(thread, f"question {number}", "1")
+    kept = [store.open(f"t{number}") is thread for number, thread in reversed(list(enumerate(threads)))]
+    assert (kept[0], kept.count(True) < 50) == (True, True)
+    assert [len(store.open(f"t{number}").items) for number in range(100)] == [2] * 100
+
+
+async def test_a_thread_in_use_stays_the_same_thread(tmp_path: Path) -> None:
+    store = ThreadStore(tmp_path)
+    thread = store.open("busy")
+    async with thread.turn_lock:
+        for number in range(100):
+            store.open(f"t{number}")
+        assert store.open("busy") is thread
+
+
+def test_names_are_listed_without_reading_the_threads(tmp_path: Path) -> None:
+    store = ThreadStore(tmp_path)
+    for number in range(20):
+        say(store.open(f"t{number}"), "one", "x" * 1_000_000)
+    tracemalloc.start()
+    assert len(ThreadStore(tmp_path).names()) == 20
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2_000_000
