@@ -340,7 +340,7 @@ def _answer_in_background(
         opened = open_view(session, mailbox, pump, approvals, on_retry, reads_stdin=False)
         events = _turn(session, options, profile, question, opened, mailbox, approvals)
     answer = run_in_background(session.engine, events, opened.view, mailbox, session.shell)
-    session.background.append((mailbox, answer))
+    session.add_background(mailbox, answer)
 
     def assign(done: Future[Answer]) -> None:
         if not done.cancelled() and done.exception() is None:

@@ -157,6 +157,11 @@ class ShellSession:
         """Whether a saved answer may be shown: no other notebook writes to the thread, no answer is on its way."""
         return thread == self.own_thread and all(answer.done() for _, answer in self.background)
 
+    def add_background(self, mailbox: Mailbox, answer: Future[Answer]) -> None:
+        """Note an answer that goes on below its cell; those that have ended are let go."""
+        running = [each for each in self.background if not each[1].done()]
+        self.background = [*running, (mailbox, answer)]
+
     def earlier(self, question: str) -> tuple[tuple[str, str], ...]:
         """Return what else this session has asked, each question with a hash of its answer."""
         return tuple(each for each in self._asked.items() if each[0] != question)
