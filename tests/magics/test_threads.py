@@ -80,8 +80,8 @@ def test_a_deleted_thread_begins_anew(asked: Notebook, sim: Simulator) -> None:
 def test_a_thread_is_forgotten_by_all_profiles_of_its_home(
     notebook: Notebook, codex_home: Path, sim: Simulator
 ) -> None:
-    with (codex_home / "config.toml").open("a") as config:
-        config.write('\n[profiles.second]\nmodel_reasoning_effort = "low"\n')
+    settings = (codex_home / "config.toml").read_text()
+    (codex_home / "second.config.toml").write_text(f'model_reasoning_effort = "low"\n{settings}')
     for options in ("", "--profile second"):
         assert notebook.run(f"%%codex --no-context -t other {options}\nWhat is {MARKERS[1]}?").succeeded
     assert notebook.run("%codex threads --delete other").succeeded
