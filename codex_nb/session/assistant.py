@@ -25,7 +25,15 @@ from codex_nb.session.answer_cache import AnswerCache, CachedAnswer, cache_key, 
 from codex_nb.session.events import Answer, Notice, StepStarted, TurnFinished, TurnStarted
 from codex_nb.session.known_values import SecretText
 from codex_nb.session.notebook_context import describe_redactions
-from codex_nb.session.outbound import Redactor, TurnRedactor, UntrustedBlock, environment_secrets, new_uuid
+from codex_nb.session.outbound import (
+    Redactor,
+    TurnRedactor,
+    UntrustedBlock,
+    environment_secrets,
+    new_uuid,
+    secret_values_in,
+    stored_secrets,
+)
 from codex_nb.session.prompt import (
     BASE,
     ProjectInstructions,
@@ -241,7 +249,7 @@ class Assistant:
         self._compactor = Compactor(client.stream)
         self._instructions = instructions
         self._warned: set[str] = set()
-        self._secrets: dict[str, str] = {}
+        self._secrets: tuple[dict[str, str], frozenset[str]] = ({}, frozenset())
         self._redactor = Redactor({})
 
     async def turn(
@@ -300,9 +308,11 @@ class Assistant:
                 return cached_events(
                     cached, resolved.started, run.thread, prompt=prompt, account=resolved.credentials
                 )
+        redact = self._turn_redactor(resolved)
+        run.thread.redact(redact.items)
         if run.must_compact or needs_compaction(run.thread.items, resolved.model.context_window):
             notices.append(await self._compactor.compact(run.thread, resolved.template))
-        return self._prepare(resolved, run, notices).events(self._client)
+        return self._prepare(resolved, run, notices, redact).events(self._client)
 
     async def _cached(self, resolved: ResolvedTurn, run: _TurnRun) -> CachedAnswer | None:
         """Return the cached answer that serves instead of a new one, with its value."""
@@ -392,9 +402,25 @@ class Assistant:
             ):
                 if value is not None:
                     secrets[name] = SecretText(value.get_secret_value())
-        if secrets != self._secrets:
-            self._redactor, self._secrets = Redactor(secrets), secrets
+        stored = stored_secrets(self._settings.codex_home, self._environ)
+        if (secrets, stored) != self._secrets:
+            self._redactor = Redactor(secrets).with_secrets(stored, "a stored login")
+            self._secrets = (secrets, stored)
         return self._redactor
+
+    def _turn_redactor(self, resolved: ResolvedTurn) -> TurnRedactor:
+        """Return the redactor of a turn, which knows every secret in what is sent and those of the thread's turns."""
+        request, thread = resolved.request, resolved.thread
+        texts = [request.prompt, resolved.project.text, *(text for _, text in request.data)]
+        redactor = request_redactor(self.redactor(resolved.credentials), request).merged_with(thread.known)
+
+        def keep(known: Redactor) -> None:
+            thread.known = known
+
+        keep(redactor)
+        redact = TurnRedactor(redactor, keep)
+        redact.learn(secret_values_in(texts))
+        return redact
 
     async def _resolve(self, request: TurnRequest, thread: Thread) -> ResolvedTurn:
         wanted = None if request.schema is None else value_format(request.schema)
@@ -406,7 +432,9 @@ class Assistant:
         model = await self._models.choose(request.model or settings.model)
         return ResolvedTurn(new_uuid(), request, thread, credentials, model, settings, project, wanted)
 
-    def _prepare(self, resolved: ResolvedTurn, run: _TurnRun, notices: list[Notice]) -> Turn:
+    def _prepare(
+        self, resolved: ResolvedTurn, run: _TurnRun, notices: list[Notice], redact: TurnRedactor
+    ) -> Turn:
         request, wanted = resolved.request, resolved.value_format
         untrusted, tools = UntrustedBlock(), self._offered(request, run.ports)
         turn_input = build_input(
@@ -414,11 +442,12 @@ class Assistant:
             resolved.thread,
             instructions=self._instructions,
             project=resolved.project,
-            redactor=self.redactor(resolved.credentials),
+            redactor=redact.redactor,
             untrusted=untrusted,
             sends_images=resolved.model.supports_images,
         )
         redactor = turn_input.redactor
+        redact.use(redactor)
         text_format = redactor.within(wanted.text_format) if wanted else None
         answered = {run.key.digest} if run.key else set()
         return Turn(
@@ -432,10 +461,11 @@ class Assistant:
                 ApprovalRules(request.approval, self.memory),
                 run.approver,
                 run.ports,
-                redact := TurnRedactor(redactor),
+                redact,
                 untrusted,
                 resolved.model.supports_images,
-                redact.learn,
+                lambda values: redact.learn({*values, *environment_secrets(self._environ).values()}),
+                redact.items,
             ),
             notices=(*notices, *resolved.notices(turn_input)),
             parse=wanted.parse if wanted else None,

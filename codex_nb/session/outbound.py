@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import re
+import stat
 import string
 import time
+import tomllib
 from bisect import bisect_right
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -18,11 +22,13 @@ from urllib.parse import urlsplit
 
 from codex_nb.responses.request import Outbound
 from codex_nb.session.known_values import KnownValues, SecretText
+from codex_nb.tools.describe import secrets_of_namespace
 from codex_nb.tools.secret_names import is_known_everywhere, is_secret_name
 from codex_nb.tools.secret_patterns import assigned_secrets, holds_key, keys_in, may_assign
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
 
 Item = dict[str, Any]
@@ -164,6 +170,11 @@ _ENCODED = re.compile(
 )
 _LINE_BREAKS = re.compile(r"\\n|\s+")
 _HEX = re.compile(r"[0-9a-fA-F]{24,}")
+# Fields of an item that hold no text of the notebook: ids, kinds, encrypted reasoning, images.
+_SERVERS_OWN = frozenset(
+    {"id", "call_id", "type", "role", "status", "encrypted_content", "image_url", "detail"}
+)
+_LARGEST_STORE = 1_000_000  # bytes
 # Where a text was truncated, a secret may be cut in two, and neither part can be recognised any more.
 _TRUNCATED = re.compile(r"(\n… \[[\d,]+ characters left out\] …\n|['\"]… \([\d,]+ characters\))")
 # Formats whose values are secret without their marker, too, and the names that the values count as.
@@ -189,14 +200,10 @@ class Redactor:
         }
         self._known = KnownValues().adding(values)
 
-    def with_secrets(self, values: Iterable[str]) -> Redactor:
+    def with_secrets(self, values: Iterable[str], name: str = "an assigned secret") -> Redactor:
         """Return a redactor that also removes these values; this one when none is new."""
         room = max(0, _MAX_KNOWN - len(self._known.names))
-        new = {
-            SecretText(value): "an assigned secret"
-            for value in values
-            if value and value not in self._known.names
-        }
+        new = {SecretText(value): name for value in values if value and value not in self._known.names}
         if not new or not room:
             return self
         more = copy(self)
@@ -224,6 +231,16 @@ class Redactor:
         if isinstance(value, list | tuple):
             return type(value)(map(self.within, value))
         return value
+
+    def without_known(self, value: Any) -> Any:
+        """Return an item, or a part of one, without the known values; what only the server reads stays as it is."""
+        if isinstance(value, str):
+            return self._known.replace(value, "[redacted: {}]".format)
+        if isinstance(value, dict):
+            return {
+                key: each if key in _SERVERS_OWN else self.without_known(each) for key, each in value.items()
+            }
+        return [self.without_known(each) for each in value] if isinstance(value, list) else value
 
     def redact(self, text: str, place: str) -> tuple[str, tuple[Redaction, ...]]:
         """Return the text without secrets, and what was removed; ``place`` names the text's origin."""
@@ -268,20 +285,45 @@ class Redactor:
 
 
 class TurnRedactor:
-    """Redacts the texts of one turn in order; a secret found in one of them is removed from the later ones."""
+    """Redacts what one turn sends, in order; a secret found in one text is removed from the others.
 
-    def __init__(self, redactor: Redactor) -> None:
-        self._redactor = redactor
+    ``on_learn`` is called with the redactor that knows the secrets found so far.
+    """
+
+    def __init__(
+        self, redactor: Redactor, on_learn: Callable[[Redactor], None] = lambda _redactor: None
+    ) -> None:
+        self.redactor = redactor
+        self._on_learn = on_learn
+        self._clean: dict[
+            int, tuple[Outbound, Outbound]
+        ] = {}  # by the identity of the item, which is kept alive
 
     def __call__(self, text: str) -> str:
         """Return the text without secrets."""
-        clean, found = self._redactor.redact(text, "")
+        clean, found = self.redactor.redact(text, "")
         self.learn(redaction.value for redaction in found)
         return clean
 
     def learn(self, values: Iterable[str]) -> None:
-        """Remove these values from later texts, too."""
-        self._redactor = self._redactor.with_secrets(values)
+        """Remove these values, too, from now on."""
+        self.use(self.redactor.with_secrets(values))
+
+    def use(self, redactor: Redactor) -> None:
+        """Remove what this redactor would, from now on."""
+        if redactor is not self.redactor:
+            self.redactor, self._clean = redactor, {}
+            self._on_learn(redactor)
+
+    def items(self, items: Iterable[Outbound]) -> tuple[Outbound, ...]:
+        """Return items of earlier requests without what has become known since; the others stay the same objects."""
+        cleaned = []
+        for item in items:
+            if id(item) not in self._clean:
+                clean = self.redactor.without_known(item)
+                self._clean[id(item)] = (item, item if clean == item else Outbound(clean))
+            cleaned.append(self._clean[id(item)][1])
+        return tuple(cleaned)
 
 
 @dataclass
@@ -386,6 +428,37 @@ def environment_secrets(environ: Mapping[str, str]) -> dict[str, str]:
         elif "://" in value and "@" in value and (password := _password(value)):
             secrets[f"the password in ${name}"] = SecretText(password)
     return secrets
+
+
+def stored_secrets(codex_home: Path, environ: Mapping[str, str]) -> frozenset[str]:
+    """Return the secrets of every profile: in its ``auth.json``, its ``config.toml``, and the variables named there."""
+    root = codex_home.parent.parent if codex_home.parent.name == "profiles" else codex_home
+    found = set[str]()
+    for home in {codex_home, root, *root.glob("profiles/*")}:
+        for path in (home / "auth.json", home / "config.toml"):
+            with suppress(OSError):
+                status = path.stat()
+                if stat.S_ISREG(status.st_mode) and status.st_size <= _LARGEST_STORE:
+                    values, variables = _read_store(path, (status.st_mtime_ns, status.st_size))
+                    found |= values
+                    found |= {SecretText(environ[name]) for name in variables if name in environ}
+    return frozenset(value for value in found if len(value) >= SHORTEST_SECRET)
+
+
+@lru_cache(maxsize=200)
+def _read_store(path: Path, _version: tuple[int, int]) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the secrets in a file, and the environment variables in which it says that others are."""
+    try:
+        text = path.read_text("utf-8")
+        content = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        providers = content.get("model_providers", {}).values() if isinstance(content, dict) else ()
+        keys = {str(provider.get("env_key")) for provider in providers}
+        headers = {
+            str(name) for provider in providers for name in provider.get("env_http_headers", {}).values()
+        }
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return frozenset(), frozenset()
+    return frozenset(map(SecretText, secrets_of_namespace({"content": content}))), frozenset(keys | headers)
 
 
 def _password(address: str) -> str | None:

@@ -15,6 +15,7 @@ from codex_nb.session.events import Notice
 from codex_nb.session.notebook_context import tokens_of
 from codex_nb.session.outbound import (
     Item,
+    Redactor,
     answer_text,
     assistant_message,
     call_output,
@@ -46,7 +47,7 @@ class Thread:
 
     ``turn_lock`` makes turns of one thread follow each other; only its holder begins an exchange. ``sent_digests`` are
     the digests of the notebook parts that the history holds, which need not be sent again. ``file`` saves every
-    change.
+    change. ``known`` knows the secrets that its turns have found; it is not saved.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Thread:
         self._items = tuple(items)
         self._file = file
         self._sent_digests = frozenset(sent_digests)
+        self.known = Redactor({})
 
     @property
     def items(self) -> tuple[Outbound, ...]:
@@ -85,6 +87,12 @@ class Thread:
         self._sent_digests = frozenset(sent_digests)
         if self._file is not None:
             self._file.rewrite(self.thread_id, new_uuid(), self._items, self._sent_digests)
+
+    def redact(self, clean: Callable[[Iterable[Outbound]], tuple[Outbound, ...]]) -> None:
+        """Remove from the history, and from its file, what has been found secret since it was sent."""
+        items = clean(self._items)
+        if items != self._items:
+            self.replace(items, self._sent_digests)
 
     def accept(self, items: Sequence[Outbound], sent_digests: frozenset[str]) -> None:
         """Add a finished exchange to the history."""
@@ -122,6 +130,11 @@ class Exchange:
     def input(self) -> tuple[Outbound, ...]:
         """What the next request of the turn sends."""
         return (*self._thread.items, *self._items)
+
+    def redact(self, clean: Callable[[Iterable[Outbound]], tuple[Outbound, ...]]) -> None:
+        """Remove from the exchange and the history what has been found secret since it was sent."""
+        self._items = list(clean(self._items))
+        self._thread.redact(clean)
 
     def add(self, items: Iterable[Outbound]) -> None:
         """Add the model's items, or the outputs of its calls."""

@@ -241,7 +241,8 @@ EDITED = "The user changed the code before running it. What ran:\n{code}\n\nIts 
 class ToolContext:
     """What tool calls run with.
 
-    ``redact`` removes secrets from a text, and ``learn`` adds values that later texts may hold; ``untrusted`` puts a
+    ``redact`` removes secrets from a text, and ``learn`` adds values that other texts may hold; ``clean`` removes from
+    items of earlier steps what has been found secret since. ``untrusted`` puts a
     text into an untrusted block. ``sends_images`` tells whether the model accepts images.
     """
 
@@ -253,6 +254,7 @@ class ToolContext:
     untrusted: Callable[[str, str], str]
     sends_images: bool = True
     learn: Callable[[Iterable[str]], None] = lambda _values: None
+    clean: Callable[[Iterable[Outbound]], tuple[Outbound, ...]] = tuple
 
 
 class ToolCallExecution:
@@ -437,6 +439,7 @@ class Turn:
             else:
                 self._status = "incomplete"
                 self._problem = f"Ended after {self.max_steps} requests. Ask to continue."
+            self._exchange.redact(self.tool_context.clean)
             self._exchange.commit()
             finished = TurnFinished(self._answer(), self._problem)
         except (asyncio.CancelledError, KeyboardInterrupt):
@@ -454,6 +457,7 @@ class Turn:
         answered = frozenset(item["call_id"] for item in self._exchange.input if is_call(item))
         self._response = EventAdapter(self._call_numbers, answered, self.on_limits)
         turn_state = self._last.turn_state if self._last else None
+        self._exchange.redact(self.tool_context.clean)
         return replace(self.request, input=self._exchange.input, turn_state=turn_state)
 
     def _end_step(self) -> list[tuple[int, Item]]:
@@ -529,6 +533,7 @@ class Turn:
         response, self._response = self._response, EventAdapter(self._call_numbers)
         self._items += response.items
         self._exchange.add(received(response.items))
+        self._exchange.redact(self.tool_context.clean)
         self._exchange.abort(response.partial_text)
         self._status = status
         return self._answer(response.partial_text)

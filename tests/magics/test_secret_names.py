@@ -202,3 +202,93 @@ def test_what_a_cell_that_is_left_out_assigns_is_taken_out_of_the_others(
     notebook.run("x = token\nx")
     assert notebook.run("%codex What is @x?").succeeded
     assert_no_leak(bodies(sim), {"token": "abc12345xyz"})
+
+
+def thread_files(codex_home: Path) -> str:
+    return "".join(path.read_text() for path in (codex_home / "codex_nb").rglob("*.jsonl"))
+
+
+def test_a_value_that_was_sent_before_it_was_known_is_sent_no_more(
+    notebook: Notebook, sim: Simulator, codex_home: Path
+) -> None:
+    value = value_of("token", "later")
+    notebook.run(f"x = {value!r}\nx")
+    assert notebook.run(f"%codex What is x? Is it {value}?").succeeded
+    assert value in bodies(sim)
+    assert value in thread_files(codex_home)
+    notebook.run("token = x")
+    assert notebook.run("%codex And now?").succeeded
+    assert_no_leak(json.dumps(sim.requests.to("/responses", "POST")[-1].body), {"token": value})
+    assert_no_leak(thread_files(codex_home), {"token": value})
+    notebook.run("del token, x")
+    notebook.namespace["other"] = f"<{value}>"
+    assert notebook.run("%codex What is @other?").succeeded
+    assert_no_leak(json.dumps(sim.requests.to("/responses", "POST")[-1].body), {"token": value})
+
+
+@pytest.mark.parametrize("found", ["a variable", "a result", "the environment"])
+def test_a_secret_that_a_turn_finds_is_taken_out_of_what_it_sent_before(
+    notebook: Notebook, sim: Simulator, codex_home: Path, found: str
+) -> None:
+    value = value_of("token", found)
+    notebook.namespace["x"] = value
+    code = {
+        "a variable": "token = x",
+        "a result": "print('token =', repr(x))",
+        "the environment": "import os\nos.environ['HF_TOKEN'] = x",
+    }[found]
+    calls = [
+        Call("run_python", {"code": each}, call_id=f"call_{number}")
+        for number, each in enumerate(("print(x)", code, "print(x.encode().hex())"))
+    ]
+    sim.add_replies(*(Reply(stream=(call, End())) for call in calls), Reply(stream=(Say("Done."), End())))
+    assert notebook.run("%%codex --approval all\nLook.").succeeded
+    first, second, *later = (json.dumps(each.body) for each in sim.requests.to("/responses", "POST"))
+    assert value in first
+    assert value in second
+    assert len(later) == 2
+    assert_no_leak("".join(later), {"token": value})
+    assert_no_leak(thread_files(codex_home), {"token": value})
+
+
+@pytest.mark.parametrize("profile", ["", "profiles/work"])
+def test_the_login_of_another_profile_is_known(
+    notebook: Notebook, sim: Simulator, codex_home: Path, profile: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("access_token", "refresh_token", "OPENAI_API_KEY", "bearer", "header", "variable")
+    secrets = {name: value_of(name, "stored") for name in names}
+    other = codex_home / "profiles" / "other"
+    for home in (other, codex_home / profile):
+        home.mkdir(parents=True, exist_ok=True)
+    stored = {
+        "tokens": {name: secrets[name] for name in names[:2]},
+        "OPENAI_API_KEY": secrets["OPENAI_API_KEY"],
+    }
+    (other / "auth.json").write_text(json.dumps(stored))
+    (other / "config.toml").write_text(
+        f"[model_providers.x]\nexperimental_bearer_token = '{secrets['bearer']}'\nenv_key = 'MY_PROVIDER'\n"
+        f"http_headers = {{ 'X-Api-Key' = '{secrets['header']}' }}\n"
+    )
+    monkeypatch.setenv("MY_PROVIDER", secrets["variable"])
+    if profile:
+        (codex_home / profile / "config.toml").write_text(sim.config_toml())
+        sim.write_login(codex_home / profile)
+        notebook.run("%codex config profile=work")
+    notebook.namespace["x"] = list(secrets.values())
+    notebook.run("print(x)")
+    options = "--profile work" if profile else ""
+    assert notebook.run(f"%%codex {options}\nWhat is @x?").succeeded
+    assert_no_leak(bodies(sim), secrets)
+
+
+def test_what_is_known_is_taken_out_before_a_thread_is_compacted(notebook: Notebook, sim: Simulator) -> None:
+    value = value_of("token", "compacted")
+    notebook.namespace["x"] = "why so? " * 105_000 + value
+    notebook.run("import codex_nb\ncodex_nb.ask(x, thread='long')")
+    assert value in bodies(sim)
+    notebook.namespace.update(x="", token=value)
+    assert notebook.run("%%codex --thread long\nAnd now?").succeeded
+    compacted, asked = (request.body for request in sim.requests.to("/responses", "POST")[1:])
+    assert compacted["input"][-1]["type"] == "compaction_trigger"
+    assert asked["input"][0]["type"] != "compaction_trigger"
+    assert_no_leak(json.dumps([compacted, asked]), {"token": value})
