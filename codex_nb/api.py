@@ -17,7 +17,7 @@ from codex_nb.errors import CodexError
 from codex_nb.host.background import run_async
 from codex_nb.host.cell import run_turn_in_cell
 from codex_nb.host.engine import engine
-from codex_nb.host.mailbox import Mailbox, refuse_inside_turn
+from codex_nb.host.mailbox import Mailbox, deferring_interrupts, refuse_inside_turn
 from codex_nb.host.shell import in_forked_child
 from codex_nb.host.shell_channel import open_pump
 from codex_nb.http import Throttle
@@ -162,7 +162,7 @@ def ask(prompt: str, **options: Any) -> Answer:
     profile, request = _request(session, prompt, **options)
     approvals = PendingApprovals()
     view = _NullView(approvals, stdin_prompt(session.shell))
-    with Mailbox() as mailbox, open_pump(session.shell, mailbox) as pump:
+    with deferring_interrupts(), Mailbox() as mailbox, open_pump(session.shell, mailbox) as pump:
         ports = _ports(session, mailbox, prompt)
         turn = profile.assistant.turn(request, ports=ports, approver=approvals)
         answer = run_turn_in_cell(session.engine, turn, view, mailbox, pump)
@@ -216,6 +216,7 @@ def ask_many(
     throttle = Throttle(concurrency)
     progress = ProgressBar(in_notebook=getattr(session.shell, "kernel", None) is not None)
     with (
+        deferring_interrupts() as interrupts,
         _open_journal(session, journal, texts, options) as kept,
         Mailbox() as mailbox,
         open_pump(session.shell, mailbox) as pump,
@@ -232,6 +233,7 @@ def ask_many(
         def wait(_: Collection[Future[Any]], seconds: float) -> None:
             pump.once(seconds)
             mailbox.run_calls()
+            interrupts.raise_pending()
 
         batch = Batch(
             texts,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import functools
 import threading
@@ -10,7 +11,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.host.cell import BlockingTurn
-from codex_nb.host.mailbox import MainThreadCall, TurnRunner
+from codex_nb.host.mailbox import MainThreadCall, TurnRunner, deferring_interrupts
 from codex_nb.host.shell_channel import IdlePump, get_shell_channel
 
 if TYPE_CHECKING:
@@ -117,7 +118,8 @@ def _run_between_cells(events: Any, function: Callable[[], None]) -> None:
     def run(*_: object) -> None:
         for name in ("pre_run_cell", "post_run_cell"):
             events.unregister(name, run)
-        function()
+        with contextlib.suppress(KeyboardInterrupt), deferring_interrupts():
+            function()
 
     for name in ("pre_run_cell", "post_run_cell"):
         events.register(name, run)

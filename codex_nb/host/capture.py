@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from IPython.core.displaypub import CapturingDisplayPublisher
 
+from codex_nb.host.mailbox import interruptible, uninterruptible
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
@@ -192,7 +194,7 @@ class _IopubHook:
         self, stream: Any, message: Any, content: Any = None, parent: Any = None, *args: Any, **kwargs: Any
     ) -> Any:
         try:
-            self._notify(message, content, parent)
+            uninterruptible(lambda: self._notify(message, content, parent))
         except Exception:  # noqa: BLE001 - the output itself is still sent
             _log.exception("An output could not be recorded.")
         return self.send(stream, message, content, parent, *args, **kwargs)
@@ -396,12 +398,12 @@ class OutputDetectingExecutor:
         """Run ``function`` on the cell's thread and return what it returns, or raise what it raised."""
         if getattr(self._shell, "kernel", None) is None:
             return await self._mailbox.call(function)  # a terminal appends only
-        return await self._mailbox.call(lambda: self._run(function))
+        return await self._mailbox.call(lambda: uninterruptible(lambda: self._run(function)))
 
     def _run(self, function: Callable[[], T]) -> T:
         with contextlib.ExitStack() as after_capture, capturing(self._shell) as collector:
             after_capture.callback(lambda: self._on_outputs() if collector.outputs() else None)
-            return function()
+            return interruptible(function)
 
 
 def displays_are_captured(shell: Any) -> bool:

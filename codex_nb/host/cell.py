@@ -2,76 +2,26 @@
 
 from __future__ import annotations
 
-import _thread
-import contextlib
-import functools
-import signal
-import threading
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
-from codex_nb.host.mailbox import MainThreadCall, TurnRunner
-from codex_nb.session.events import Answer, ApprovalRequested, ToolCall, TurnEvent, TurnFinished
+from codex_nb.host.mailbox import (
+    Interrupted,
+    Interrupts,
+    MainThreadCall,
+    TurnRunner,
+    deferring_interrupts,
+    interrupt_user_code,
+)
+from codex_nb.session.events import Answer, ToolCall, TurnEvent, TurnFinished
 from codex_nb.session.state import ReasoningPart, TextPart, ToolPart, TurnState, reduce
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-    from typing import Self
+    from collections.abc import AsyncIterator, Callable, Iterable
 
     from codex_nb.host.engine import Engine
     from codex_nb.host.mailbox import Mailbox
     from codex_nb.host.shell_channel import Pump
-
-
-class Interrupts:
-    """Handles SIGINT during a turn, so that no KeyboardInterrupt is raised while state is being updated.
-
-    Inside :meth:`raising` (user code runs, the user types) an interrupt raises KeyboardInterrupt. Elsewhere the first
-    one sets ``requested`` and wakes the loop, and the second raises. On other threads than the main one nothing is
-    installed, since Python delivers signals only there.
-    """
-
-    def __init__(self, wake: Callable[[], None]) -> None:
-        self._wake = wake
-        self._previous: Any = None
-        self._raising = False
-        self.requested = False
-
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            self._previous = signal.getsignal(signal.SIGINT)
-            if self._previous is not None:  # None: installed by C code and not restorable
-                signal.signal(signal.SIGINT, self._handle)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
-
-    @contextlib.contextmanager
-    def raising(self) -> Iterator[None]:
-        """Let an interrupt raise KeyboardInterrupt inside the block."""
-        before, self._raising = self._raising, True
-        try:
-            yield
-        finally:
-            self._raising = before
-
-    def break_user_code(self) -> None:
-        """Raise KeyboardInterrupt in the user code on the main thread, if any runs; for calls from other threads."""
-        if self._raising and self._previous is not None and not _on_main_thread():
-            _thread.interrupt_main()
-
-    def _handle(self, _signal: int, _frame: object) -> None:
-        if self._raising or self.requested:
-            self.requested = True
-            raise KeyboardInterrupt
-        self.requested = True
-        self._wake()
-
-
-def _on_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()
 
 
 FRAME_S = 0.05  # at most 20 flushes a second
@@ -94,16 +44,12 @@ class TurnView(Protocol):
         """Replace the live view by the final output."""
 
 
-class TurnInterrupted(KeyboardInterrupt):
+class TurnInterrupted(Interrupted):
     """The user interrupted the kernel during a turn; ``answer`` is the partial answer, marked as cancelled."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__("Interrupted. The partial answer is kept.")
         self.answer = answer
-
-    def _render_traceback_(self) -> list[str]:
-        """Return the one line that IPython shows instead of a traceback."""
-        return [f"KeyboardInterrupt: {self}"]
 
 
 def run_turn_in_cell(
@@ -137,29 +83,32 @@ class BlockingTurn:
         self._wait = wait
         self._run_call = run_call
         self._clock = clock
-        self._interrupts = Interrupts(mailbox.wake)
-        self._events: list[TurnEvent] = []
+        self._interrupts = Interrupts()
+        self._was_interrupted = False
+        self._state = TurnState()
         self._needs_flush = False
         self._next_frame = 0.0
         self._runner: TurnRunner | None = None
         self._deadline: float | None = None
 
     def run(self, events: AsyncIterator[TurnEvent]) -> Answer:
-        """Start the turn, show it to its end and return the answer."""
-        self._runner = TurnRunner(self._engine, events, self._mailbox)
-        self._mailbox.on_stop(self._stop)
-        try:
-            with self._interrupts:
-                while not self._is_over():
-                    self._step()
-                self._process(self._mailbox.drain())
+        """Start the turn, show it to its end and return the answer; an interrupt before it starts nothing."""
+        with deferring_interrupts(self._mailbox.wake) as self._interrupts:
+            try:
+                if not (self._interrupts.pending or self._mailbox.stop_requested):
+                    self._runner = TurnRunner(self._engine, events, self._mailbox)
+                    self._mailbox.on_stop(self._stop)
+                    while not self._is_over():
+                        self._step()
+                    self._process(self._mailbox.drain())
                 answer = self._finish()
-        finally:
-            self._mailbox.on_stop(None)
-            self._runner.cancel()
-            self._view.close()
-        if self._interrupts.requested and not self._mailbox.stop_requested:
-            raise TurnInterrupted(answer)
+            finally:
+                self._mailbox.on_stop(None)
+                if self._runner is not None:
+                    self._runner.cancel()
+                self._view.close()
+            if (self._interrupts.take() or self._was_interrupted) and not self._mailbox.stop_requested:
+                raise TurnInterrupted(answer)
         return answer
 
     def _is_over(self) -> bool:
@@ -173,7 +122,8 @@ class BlockingTurn:
         self._process(self._mailbox.drain())
         if self._needs_flush and self._clock() >= self._next_frame:
             self._flush()
-        if self._interrupts.requested or self._mailbox.stop_requested:
+        self._was_interrupted = self._interrupts.take() or self._was_interrupted
+        if self._was_interrupted or self._mailbox.stop_requested:
             self._cancel()
 
     def _process(self, items: Iterable[TurnEvent | MainThreadCall]) -> None:
@@ -184,25 +134,20 @@ class BlockingTurn:
                 self._apply(item)
 
     def _apply(self, event: TurnEvent) -> None:
-        self._events.append(event)
+        self._state = reduce(self._state, event)
         self._needs_flush = True
-        if not isinstance(event, ApprovalRequested):
-            self._view.apply(event)
-            return
         try:
-            with self._interrupts.raising():  # the view may wait for input
-                self._view.apply(event)
+            self._view.apply(event)  # it may wait for input
         except KeyboardInterrupt:
-            self._interrupts.requested = True
+            self._was_interrupted = True
 
     def _run_main_thread_call(self, call: MainThreadCall) -> None:
         if self._needs_flush:
             self._flush()
         try:
-            with self._interrupts.raising():
-                self._run_call(call)
+            self._run_call(call)
         except KeyboardInterrupt as interrupt:
-            self._interrupts.requested = True
+            self._was_interrupted = True
             self._cancel()
             call.abort(interrupt)
 
@@ -216,7 +161,7 @@ class BlockingTurn:
     def _stop(self) -> None:
         """Handle a stop request, on any thread."""
         self._cancel()
-        self._interrupts.break_user_code()
+        interrupt_user_code()
 
     def _cancel(self) -> None:
         if self._deadline is None and self._runner is not None:
@@ -225,16 +170,14 @@ class BlockingTurn:
 
     def _finish(self) -> Answer:
         """Return the turn's answer, built from the events so far if the turn ended before its last event."""
-        for event in reversed(self._events):
-            if isinstance(event, TurnFinished):
-                self._flush()
-                return event.answer
-        if self._deadline is None:
-            raise (self._runner and self._runner.error) or RuntimeError(
-                "The turn ended without its last event."
-            )
-        finished = TurnFinished(partial_answer(self._events), "Stopped by the user.")
-        self._view.apply(finished)
+        if (finished := self._state.finished) is None:
+            is_cancelled = self._runner is None or self._deadline is not None
+            if not is_cancelled:
+                raise (self._runner and self._runner.error) or RuntimeError(
+                    "The turn ended without its last event."
+                )
+            finished = TurnFinished(partial_answer(self._state), "Stopped by the user.")
+            self._view.apply(finished)
         self._flush()
         return finished.answer
 
@@ -244,9 +187,8 @@ def frame_length(cost: float) -> float:
     return min(max(FRAME_S, cost / DRAWING_SHARE), LONGEST_FRAME_S)
 
 
-def partial_answer(events: Iterable[TurnEvent]) -> Answer:
-    """Return the answer of a cancelled turn, built from its events."""
-    state = functools.reduce(reduce, events, TurnState())
+def partial_answer(state: TurnState) -> Answer:
+    """Return the answer of a cancelled turn, as far as it has come."""
     started = state.started
     parts = state.parts
     return Answer(

@@ -1,23 +1,26 @@
-"""The mailbox between the engine's thread and the cell's thread, and the runner that posts a turn's events to it."""
+"""What reaches the cell's thread: interrupts, and the mailbox to which a turn on the engine posts its events."""
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import concurrent.futures
 import contextlib
 import os
+import signal
 import socket
 import sys
 import threading
 from collections import deque
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from codex_nb.errors import CodexError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+    from types import FrameType
     from typing import Self
 
     from codex_nb.host.engine import Engine
@@ -25,6 +28,108 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+
+
+class Interrupted(KeyboardInterrupt):
+    """The user interrupted the kernel; IPython shows this as one line instead of a traceback."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"KeyboardInterrupt: {self}"]
+
+
+class Interrupts:
+    """The interrupts of the kernel in a block of :func:`deferring_interrupts`.
+
+    ``pending`` is whether there was one that has not been raised yet; ``wake`` is called when one arrives.
+    """
+
+    active: ClassVar[Interrupts | None] = None  # of the main thread, where Python delivers signals
+
+    def __init__(self) -> None:
+        self.pending = False
+        self.wake: Callable[[], None] = lambda: None
+
+    def take(self) -> bool:
+        """Whether an interrupt is pending; it is not any more afterwards."""
+        pending, self.pending = self.pending, False
+        return pending
+
+    def raise_pending(self) -> None:
+        """Raise an interrupt that is pending."""
+        if self.take():
+            raise Interrupted("Interrupted.")
+
+    def handle(self, _signal: int, frame: FrameType | None) -> None:
+        """Raise in code that may be interrupted, and at the second interrupt; else note it."""
+        if self.pending or _is_interruptible(frame):
+            self.pending = False
+            raise KeyboardInterrupt
+        self.pending = True
+        self.wake()
+
+
+@contextlib.contextmanager
+def deferring_interrupts(wake: Callable[[], None] | None = None) -> Iterator[Interrupts]:
+    """Keep an interrupt from breaking the block in the middle: it is noted, and raised at the end of the block.
+
+    ``interruptible`` code inside the block is broken at once. A second interrupt raises KeyboardInterrupt anywhere. An
+    inner block shares the interrupts of the outer one. On other threads than the main one nothing is deferred.
+    """
+    handler = signal.getsignal(signal.SIGINT) if _on_main_thread() else None
+    if handler is None:  # installed by C code and not restorable, or on another thread
+        yield Interrupts()
+        return
+    outer = Interrupts.active
+    is_shared = outer is not None and not _is_interruptible(sys._getframe())  # noqa: SLF001 - the only way to the stack
+    interrupts = outer if outer is not None and is_shared else Interrupts()
+    before, interrupts.wake = interrupts.wake, wake or interrupts.wake
+    try:
+        if not is_shared:
+            Interrupts.active = interrupts
+            signal.signal(signal.SIGINT, interrupts.handle)
+        yield interrupts
+    finally:
+        interrupts.wake = before
+        if not is_shared:
+            Interrupts.active = outer
+            signal.signal(signal.SIGINT, handler)
+    if not is_shared:
+        interrupts.raise_pending()
+
+
+def interruptible(function: Callable[[], T]) -> T:
+    """Call ``function``, which an interrupt may break anywhere: user code runs, or the user types."""
+    if _on_main_thread() and Interrupts.active is not None:
+        Interrupts.active.raise_pending()
+    return function()
+
+
+def uninterruptible(function: Callable[[], T]) -> T:
+    """Call ``function`` inside interruptible code; an interrupt is deferred meanwhile."""
+    return function()
+
+
+def interrupt_user_code() -> None:
+    """Break the interruptible code that runs on the main thread, if any; for other threads."""
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)  # noqa: SLF001 - as above
+    if Interrupts.active is not None and not _on_main_thread() and _is_interruptible(frame):
+        _thread.interrupt_main()
+
+
+def is_interrupted() -> bool:
+    """Whether an interrupt of the running cell is pending."""
+    return _on_main_thread() and Interrupts.active is not None and Interrupts.active.pending
+
+
+def _is_interruptible(frame: FrameType | None) -> bool:
+    """Whether a frame belongs to interruptible code: the stack tells it at any instant."""
+    while frame is not None and frame.f_code not in {interruptible.__code__, uninterruptible.__code__}:
+        frame = frame.f_back
+    return frame is not None and frame.f_code is interruptible.__code__
+
+
+def _on_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 @contextlib.contextmanager
@@ -75,7 +180,7 @@ class MainThreadCall:
             return
         try:
             with ending_forked_children(), _inside_turn():
-                result = self.function()
+                result = interruptible(self.function)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - SystemExit travels back as well
@@ -106,6 +211,7 @@ class Mailbox:
         self._wake_pending = False
         self._wake_on_event = True
         self._closed = False
+        self._at_close = contextlib.ExitStack()
         self._on_stop: Callable[[], None] | None = None
         self._notify: Callable[[], object] = self._send_byte
         self.stop_requested = False
@@ -145,6 +251,10 @@ class Mailbox:
     def on_stop(self, callback: Callable[[], None] | None) -> None:
         """Set the callback that a stop request runs at once, on the requesting thread."""
         self._on_stop = callback
+
+    def at_close(self, callback: Callable[[], object]) -> None:
+        """Call ``callback`` when the mailbox is closed, on the thread that closes it."""
+        self._at_close.callback(callback)
 
     def notify(self, callback: Callable[[], object]) -> None:
         """Call ``callback`` on the posting thread instead of writing to the descriptor."""
@@ -195,6 +305,7 @@ class Mailbox:
         for item in items:
             if isinstance(item, MainThreadCall):
                 item.future.cancel()
+        self._at_close.close()
 
     def __enter__(self) -> Self:
         """Return the mailbox itself."""
@@ -221,8 +332,11 @@ class TurnRunner:
     def __init__(self, engine: Engine, events: AsyncIterator[TurnEvent], mailbox: Mailbox) -> None:
         self._mailbox = mailbox
         self._ended = threading.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._is_cancelled = False
         self.error: BaseException | None = None
         self._future = engine.submit(self._run(events))
+        self._future.add_done_callback(self._end)
 
     @property
     def ended(self) -> bool:
@@ -230,10 +344,16 @@ class TurnRunner:
         return self._ended.is_set()
 
     def cancel(self) -> None:
-        """Cancel the turn, from any thread; its stream is closed and its last event is still posted."""
-        self._future.cancel()
+        """Cancel the turn once, from any thread; its stream is closed and its last event is still posted."""
+        was_cancelled, self._is_cancelled = self._is_cancelled, True
+        if self._task is not None and not was_cancelled:
+            with contextlib.suppress(RuntimeError):  # the engine has been closed meanwhile
+                self._task.get_loop().call_soon_threadsafe(self._task.cancel)
 
     async def _run(self, events: AsyncIterator[TurnEvent]) -> None:
+        self._task = asyncio.current_task()
+        if self._is_cancelled:
+            return
         try:
             async for event in events:
                 self._mailbox.post(event)
@@ -241,6 +361,7 @@ class TurnRunner:
             raise
         except BaseException as error:  # noqa: BLE001 - raised again where the turn is shown
             self.error = error
-        finally:
-            self._ended.set()
-            self._mailbox.wake()
+
+    def _end(self, _future: object) -> None:
+        self._ended.set()
+        self._mailbox.wake()

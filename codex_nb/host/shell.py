@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from codex_nb.host.capture import capturing, displays_are_captured, error_line, is_terminal, replaced
+from codex_nb.host.mailbox import interruptible, uninterruptible
 from codex_nb.host.shell_channel import release_deferred_messages
 from codex_nb.tools.nbmodel import RunResult
 
@@ -46,6 +47,9 @@ class InteractiveKernel:
         Its outputs appear in the running cell and are returned. An exception is part of the result, its traceback among
         the outputs; only KeyboardInterrupt is raised.
         """
+        return uninterruptible(lambda: self._run(code))
+
+    def _run(self, code: str) -> RunResult:
         shell = self._shell
         with contextlib.ExitStack() as stack:
             stack.enter_context(_preserved_display_history(shell))
@@ -53,7 +57,7 @@ class InteractiveKernel:
             collector = stack.enter_context(capturing(shell))
             # IPython looks for a trailing semicolon in the last cell of its history, which is not this code
             stack.enter_context(replaced(shell.displayhook, "quiet", lambda: _ends_in_semicolon(shell, code)))
-            result = shell.run_cell(code, store_history=False)
+            result = interruptible(lambda: shell.run_cell(code, store_history=False))
         error = result.error_before_exec or result.error_in_exec
         if isinstance(error, KeyboardInterrupt):
             raise KeyboardInterrupt from error

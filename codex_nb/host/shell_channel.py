@@ -9,7 +9,6 @@ import functools
 import inspect
 import math
 import selectors
-import signal
 import sys
 import threading
 import time
@@ -17,7 +16,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from codex_nb.host.mailbox import ending_forked_children
+from codex_nb.host.mailbox import deferring_interrupts, ending_forked_children, is_interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
@@ -120,17 +119,17 @@ class ShellChannel:
             self.kernel.schedule_dispatch(run)
 
     def _run_for(self, cell: tuple[Any, dict[str, Any]], function: Callable[[], None]) -> None:
-        handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
-            with self.serving(cell, self.parent()):
-                self.publish_status("busy", cell[1])
-                try:
-                    function()
-                finally:
-                    flush_streams()
-                    self.publish_status("idle", cell[1])
-        finally:
-            signal.signal(signal.SIGINT, handler)
+        with (
+            contextlib.suppress(KeyboardInterrupt),
+            deferring_interrupts(),
+            self.serving(cell, self.parent()),
+        ):
+            self.publish_status("busy", cell[1])
+            try:
+                function()
+            finally:
+                flush_streams()
+                self.publish_status("idle", cell[1])
 
     def schedule_read(self) -> None:
         """Make the stream read pending messages: its descriptor is edge-triggered, and the pump consumed the edges."""
@@ -243,9 +242,9 @@ class Pump(ABC):
 
 
 def serve_until(pump: Pump, is_over: Callable[[], bool], seconds: float) -> None:
-    """Serve messages until ``is_over`` returns True, for at most ``seconds``."""
+    """Serve messages until ``is_over`` returns True or the kernel is interrupted, for at most ``seconds``."""
     deadline = time.monotonic() + seconds
-    while not is_over() and (left := deadline - time.monotonic()) > 0:
+    while not (is_over() or is_interrupted()) and (left := deadline - time.monotonic()) > 0:
         pump.once(min(left, LONGEST_WAIT_S))
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from codex_nb.config.settings import profile_names
 from codex_nb.errors import AuthError, CodexError, CredentialsUnreadable, LoginFailed, SignInRequired
+from codex_nb.host.mailbox import deferring_interrupts, uninterruptible
 from codex_nb.host.shell import front_end
 from codex_nb.labels import LOGIN_METHODS
 from codex_nb.rendering.visible import visible_text
@@ -94,13 +95,13 @@ class LoginPrompt:
         """Sign the user in; None when the user cancels or cannot be asked. Runs on the engine."""
         widget = await self._widget(main, method, reason) if self.has_widgets else None
         if widget is not None and not widget.ready:
-            await main.call(widget.fall_back)
+            await main.call(partial(uninterruptible, widget.fall_back))
             reason, widget = "", None
         if widget is not None:
             try:
                 return await widget.run()
             finally:
-                await main.call(widget.finish)
+                await main.call(partial(uninterruptible, widget.finish))
         return await self._by_text(main, method, reason) if self.has_user else None
 
     async def _widget(self, main: Mailbox, method: LoginMethod, reason: str) -> LoginWidget:
@@ -110,10 +111,11 @@ class LoginPrompt:
         def show() -> LoginWidget:
             area = self.reserve_output()
             widget = LoginWidget(self.profile.login_flow, methods=methods, reason=reason, area=area)
+            main.at_close(widget.finish)  # also when this sign-in is cancelled before it has the widget
             widget.show()  # in the same step: the front end may answer at once
             return widget
 
-        widget = await main.call(show)
+        widget = await main.call(partial(uninterruptible, show))
         await _is_answered(widget)
         return widget
 
@@ -130,7 +132,7 @@ class LoginPrompt:
             await asyncio.gather(*shown)
             return await main.call(lambda: getpass.getpass(prompt))
 
-        place = await main.call(self.reserve_output)
+        place = await main.call(partial(uninterruptible, self.reserve_output))
         if reason and place is not None:
             await main.call(lambda: place.show(to_mimebundle(AnswerOutput((NoticeOutput(reason),)))))
         elif reason:
@@ -225,10 +227,11 @@ class AccountWidget:
         if not login_prompt(self._session, self._profile).has_widgets or in_output_widget():
             replace(status, show=None)._ipython_display_()
             return
-        self._view = view = self._make(status)
-        view.show()
-        self._session.wait_until(lambda: view.ready, READY_S)
-        view.finish()
+        with deferring_interrupts():
+            self._view = view = self._make(status)
+            view.show()
+            self._session.wait_until(lambda: view.ready, READY_S)
+            view.finish()
 
     def _make(self, status: AccountStatus, area: OutputArea | None = None) -> AccountView:
         several = bool(profile_names(self._session.environ))
@@ -267,6 +270,8 @@ class AccountWidget:
                     pass
         except CodexError as error:
             failure = error.line
+        except Exception as error:  # noqa: BLE001 - a button has no cell that could show it
+            failure = f"The action failed ({type(error).__name__})."
         view.update(replace(await _account_status(self._session, self._profile), action_error=failure))
 
     def _next_profile(self) -> Profile:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, assert_never
@@ -15,7 +15,7 @@ from IPython.core.error import UsageError
 from codex_nb.host.background import run_in_background
 from codex_nb.host.capture import OutputDetectingExecutor, outputs_are_captured
 from codex_nb.host.cell import TurnInterrupted, TurnView, run_turn_in_cell
-from codex_nb.host.mailbox import Mailbox, refuse_inside_turn
+from codex_nb.host.mailbox import Mailbox, interruptible, is_interrupted, refuse_inside_turn
 from codex_nb.host.shell import front_end
 from codex_nb.host.shell_channel import get_shell_channel, open_pump, serve_until
 from codex_nb.magics.account import ensure_logged_in, login_during_turn
@@ -107,7 +107,7 @@ def stdin_prompt(shell: Any) -> Callable[[str], str] | None:
         if getattr(shell, "kernel", None) is None:
             above, newline, prompt = prompt.rpartition("\n")  # line editors expect a prompt of one line
             sys.stdout.write(above + newline)
-        return input(prompt)
+        return interruptible(lambda: input(prompt))
 
     return ask
 
@@ -334,12 +334,16 @@ def _answer_in_background(
     session: ShellSession, options: CellOptions, profile: Profile, question: TurnRequest
 ) -> None:
     """Show the view in this cell and let the turn continue while other cells run."""
-    mailbox, approvals = Mailbox(), PendingApprovals()
-    with open_pump(session.shell, mailbox) as pump:
-        on_retry = _retry_action(session, options, profile)
-        opened = open_view(session, mailbox, pump, approvals, on_retry, reads_stdin=False)
-        events = _turn(session, options, profile, question, opened, mailbox, approvals)
-    answer = run_in_background(session.engine, events, opened.view, mailbox, session.shell)
+    with ExitStack() as stack:
+        mailbox, approvals = stack.enter_context(Mailbox()), PendingApprovals()
+        with open_pump(session.shell, mailbox) as pump:
+            on_retry = _retry_action(session, options, profile)
+            opened = open_view(session, mailbox, pump, approvals, on_retry, reads_stdin=False)
+            events = _turn(session, options, profile, question, opened, mailbox, approvals)
+        if is_interrupted():
+            mailbox.request_stop()
+        answer = run_in_background(session.engine, events, opened.view, mailbox, session.shell)
+        stack.pop_all()  # the turn closes the mailbox
     session.add_background(mailbox, answer)
 
     def assign(done: Future[Answer]) -> None:

@@ -9,6 +9,7 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, magics_class
 
 from codex_nb.errors import CodexError
+from codex_nb.host.mailbox import deferring_interrupts
 from codex_nb.magics.completion import CodexMatcher
 from codex_nb.magics.options import SessionConfig
 from codex_nb.magics.subcommands import dispatch, reference_text
@@ -52,7 +53,8 @@ class CodexMagics(Magics, SessionConfig):
         try:
             if self.session.engine.is_inherited or in_forked_child(self.shell):
                 raise UsageError("%codex does not run in a forked process. Call codex_nb.ask there.")
-            return dispatch(self.session, line, cell)
+            with deferring_interrupts():
+                return dispatch(self.session, line, cell)
         except CodexError as error:
             raise UsageError(visible_text(error.line)) from None
 

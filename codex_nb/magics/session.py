@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from codex_nb.errors import CodexError
-from codex_nb.host.mailbox import Mailbox
+from codex_nb.host.mailbox import Mailbox, deferring_interrupts
 from codex_nb.host.notebook import notebook_path, read_notebook, runs_of
 from codex_nb.host.shell import InteractiveKernel, front_end
 from codex_nb.host.shell_channel import open_pump, serve_until
@@ -135,11 +135,16 @@ class ShellSession:
 
     def wait_with(self, make: Callable[[Mailbox], Coroutine[Any, Any, T]]) -> T:
         """Like :meth:`wait`, for a coroutine that calls functions on this thread through the mailbox it is given."""
-        with Mailbox() as mailbox, open_pump(self.shell, mailbox) as pump:
+        with (
+            deferring_interrupts() as interrupts,
+            Mailbox() as mailbox,
+            open_pump(self.shell, mailbox) as pump,
+        ):
             future = self.engine.submit(make(mailbox))
             future.add_done_callback(lambda _: mailbox.wake())
             try:
                 while not future.done():
+                    interrupts.raise_pending()
                     pump.once(0.1)
                     mailbox.run_calls()
                 return future.result()
@@ -150,7 +155,7 @@ class ShellSession:
 
     def wait_until(self, is_over: Callable[[], bool], seconds: float) -> None:
         """Serve widgets until something is over, or the time is up."""
-        with Mailbox() as mailbox, open_pump(self.shell, mailbox) as pump:
+        with deferring_interrupts(), Mailbox() as mailbox, open_pump(self.shell, mailbox) as pump:
             serve_until(pump, is_over, seconds)
 
     def may_use_cache(self, thread: str) -> bool:

@@ -179,11 +179,12 @@ class LoginWidget:
             self._method, self._next = self._next or self._method, None
 
     def finish(self) -> None:
-        """Replace the widget by one line that says how it ended."""
+        """Replace the widget by one line that says how it ended, unless it has ended before."""
         step = self._step
         text = success(step) if isinstance(step, SignedIn) else "Sign-in cancelled. Nothing was changed."
         with self._lock:
-            self._output.end(to_mimebundle(AnswerOutput((NoticeOutput(text),))), {"labels": LABELS})
+            if not self._output.has_ended:
+                self._output.end(to_mimebundle(AnswerOutput((NoticeOutput(text),))), {"labels": LABELS})
 
     def fall_back(self) -> None:
         """Close a widget that no front end has loaded, and leave the reason for the sign-in."""

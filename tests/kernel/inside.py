@@ -54,7 +54,7 @@ def _on_click(message: dict[str, Any]) -> None:
 def _hang() -> None:
     """Wait for ever, and tell when the first interrupt has been noticed."""
     turn = signal.getsignal(signal.SIGINT).__self__
-    while not turn.requested:
+    while not turn.pending:
         time.sleep(0.01)
     print("interrupted once", flush=True)
     while True:
