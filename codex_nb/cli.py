@@ -315,9 +315,9 @@ def _logout(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from codex_nb.profile import diagnose
+    from codex_nb.doctor import diagnose
 
-    findings = diagnose(os.environ, profile=options.profile)
+    findings = diagnose(os.environ, profile=options.profile, folder=Path.cwd())
     width = max(len(finding.topic) for finding in findings)
     for finding in findings:
         mark = "ok " if finding.is_well else "-> "

@@ -7,7 +7,6 @@ import functools
 import importlib
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,7 +15,6 @@ from codex_nb.auth import (
     Credentials,
     LoginStatus,
     WorkspaceRouting,
-    examine,
     login_status,
     open_credentials,
     open_login,
@@ -34,7 +32,7 @@ from codex_nb.session.thread import ThreadStore
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
-    from codex_nb.auth import Finding, LoginFlow
+    from codex_nb.auth import LoginFlow
     from codex_nb.auth.sources import ExternalTokenProvider
     from codex_nb.config.settings import Settings
     from codex_nb.http import Route, httpx
@@ -194,11 +192,6 @@ async def open_profile_at(
         yield opened
     finally:
         await asyncio.shield(opened.close())
-
-
-def diagnose(environ: Mapping[str, str], *, profile: str | None = None) -> tuple[Finding, ...]:
-    """Look at everything that decides who asks and who pays; changes nothing and asks no network."""
-    return examine(load_settings(environ, profile=profile), environ, clock=lambda: datetime.now(UTC))
 
 
 def open_profile(

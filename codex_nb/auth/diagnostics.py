@@ -109,13 +109,18 @@ class Finding:
 
 
 def examine(settings: Settings, environ: Mapping[str, str], *, clock: Clock) -> tuple[Finding, ...]:
-    """Examine everything that decides which credentials are used: home, environment, store, addresses, locks."""
+    """Examine everything that decides which credentials are used: home, environment, store, addresses, locks.
+
+    A login that the provider does not use is not looked at.
+    """
+    provider = settings.provider
+    has_own_key = provider.env_key is not None or provider.bearer is not None
+    uses_login = provider.requires_openai_auth and not has_own_key
+    login = (*_store(settings), *_file(settings), *_login(settings, clock)) if uses_login else ()
     return (
         *_home(settings),
         *_environment(settings, environ),
-        *_store(settings),
-        *_file(settings),
-        *_login(settings, clock),
+        *login,
         *_addresses(settings),
         *_locks(settings),
     )

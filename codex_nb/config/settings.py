@@ -124,11 +124,11 @@ class Settings:
     def ensure_allowed(self, policy: ApprovalPolicy) -> ApprovalPolicy:
         """Return the policy. Raises ConfigError when an administrator does not allow it."""
         allowed = self.allowed_approvals
+        source = self.origins.get("allowed_approvals", "requirements.toml")
         if policy is ApprovalPolicy.ALL and allowed is not None and "never" not in allowed:
             raise ConfigError(
-                f"{self.origins['allowed_approvals']} does not allow the approval policy {policy.value!r}:"
-                f" tool calls must be approved.",
-                path=self.origins["allowed_approvals"],
+                f"{source} does not allow the approval policy {policy.value!r}: tool calls must be approved.",
+                path=source,
                 key="allowed_approval_policies",
                 hint="Use ask, auto or read-only, or ask the administrator of this computer.",
             )
@@ -340,6 +340,10 @@ def _origins(
 ) -> dict[str, str]:
     """Say where each setting comes from; later sources win."""
     origins = {name: merged.source(key) for name, key in FILE_KEYS.items() if key in merged.tables}
+    provider = merged.tables.get("model_provider", "openai")
+    address = ("openai_base_url",) if provider == "openai" else ("model_providers", provider, "base_url")
+    if merged.origin(*address) is not None:
+        origins["base_url"] = merged.source(*address)
     origins |= {
         name: requirements.source(key)
         for name, key in _REQUIREMENT_KEYS.items()

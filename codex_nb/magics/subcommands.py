@@ -473,29 +473,28 @@ def tools(session: ShellSession, _: str) -> None:
 
 
 OWN_SETTINGS = ("model", "effort", "approval", "profile", "display", "context_tokens")
-CODEX_SETTINGS = (
-    "codex_home",
-    "profile",
-    "model",
-    "effort",
-    "summary",
-    "verbosity",
-    "service_tier",
-    "approval",
+
+
+@subcommand(
+    "config", "[PROFILE]", help="show every setting, its value and where it comes from", complete=("profile",)
 )
-
-
-@subcommand("config", help="show the current settings")
-def config(session: ShellSession, _: str) -> None:
+def config(session: ShellSession, name: str) -> None:
     """Show the current settings; none of them is a secret."""
-    settings = session.profile().settings
+    from codex_nb.doctor import settings_table
+    from codex_nb.rendering.inert_markdown import escape_markdown
+
+    settings = session.profile(name or None).settings
+    chosen = {each: getattr(session.config, each) for each in OWN_SETTINGS}
     rows = [
-        *((f"CodexMagics.{name}", getattr(session.config, name)) for name in OWN_SETTINGS),
-        *((name, getattr(settings, name)) for name in CODEX_SETTINGS),
-        ("provider", settings.provider.id),
-        ("credentials_store", settings.credentials_store.value),
+        (key, str(chosen[key]), f"%config CodexMagics.{key}")
+        for key in chosen
+        if chosen[key] != type(session.config).class_traits()[key].default_value
     ]
-    show(table(("setting", "value"), ((f"`{name}`", f"`{value}`") for name, value in rows)))
+    rows += settings_table(settings)
+    heads = ("setting", "value", "where it comes from")
+    text = table(heads, [[escape_markdown(each) for each in row] for row in rows])
+    notes = "\n".join(f"- {escape_markdown(warning)}" for warning in settings.warnings)
+    show(f"{text}\n\n{notes}" if notes else text)
 
 
 @subcommand("help", help="show this help")

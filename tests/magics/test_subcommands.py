@@ -125,9 +125,23 @@ def test_a_stored_login_that_cannot_be_read_can_be_signed_out(notebook: Notebook
 
 
 def test_the_settings_in_force_are_shown_without_secrets(notebook: Notebook, codex_home: Path) -> None:
-    ran = notebook.run("%codex config")
-    assert str(codex_home) in ran.out
-    assert "simulator" in ran.out
+    notebook.run("%config CodexMagics.effort = 'low'")
+    rows = [line.strip("| ").split(" | ") for line in notebook.run("%codex config").out.splitlines()]
+    shown = {row[0].replace("\\", ""): [each.strip() for each in row[1:]] for row in rows if len(row) == 3}
+    file = str(codex_home / "config.toml").replace("\\", "")
+    assert shown["effort"] == ["low", "%config CodexMagics.effort"]
+    assert [each.replace("\\", "") for each in shown["model_provider"]] == ["simulator", file]
+    assert shown["model_verbosity"] == ["", "default"]
+
+
+def test_what_is_not_used_of_the_configuration_is_said_once(notebook: Notebook, codex_home: Path) -> None:
+    with (codex_home / "config.toml").open("a") as file:
+        file.write("\n[model_providers.other]\nbaseURL = 'x'\n")
+    said = [
+        "model_providers.other.baseURL" in notebook.run(f"%%codex\n{prompt}").out for prompt in ("a", "b")
+    ]
+    assert said == [True, False]
+    assert "baseURL" in notebook.run("%codex config").out
 
 
 def test_unloading_takes_the_magic_away_and_loading_brings_it_back(notebook: Notebook) -> None:

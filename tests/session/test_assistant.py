@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from codex_nb.auth.credentials import Account, AuthMode, Credentials
 from codex_nb.config.settings import ApprovalPolicy, Settings
-from codex_nb.errors import ModelUnavailable, SignInRequired
+from codex_nb.errors import ConfigError, ModelUnavailable, SignInRequired
 from codex_nb.responses.events import LimitsSeen
 from codex_nb.responses.limits import RateLimits, Window
 from codex_nb.responses.models import Model
@@ -135,6 +135,16 @@ async def test_a_question_is_sent_with_instructions_first_and_the_prompt_last(tm
     assert request.thread_id == request.prompt_cache_key == harness.assistant.threads.open("nb").thread_id
     assert request.turn_id == started.turn_id
     assert harness.models.wanted == ["gpt-set"]
+
+
+async def test_a_policy_that_an_administrator_does_not_allow_sends_nothing(tmp_path: Path) -> None:
+    harness = Harness(tmp_path, reply(said("Hi")), allowed_approvals=("on-request",))
+    refused = (await harness.ask(approval=ApprovalPolicy.ALL))[-1]
+    assert isinstance(refused, TurnFinished)
+    assert isinstance(refused.failure, ConfigError)
+    assert harness.client.requests == []
+    await harness.ask(approval=ApprovalPolicy.AUTO)
+    assert len(harness.client.requests) == 1
 
 
 async def test_a_thread_is_told_only_what_is_new(tmp_path: Path) -> None:

@@ -1,0 +1,248 @@
+"""What the configuration and the machine make of a question: the findings of ``doctor`` and the table of settings.
+
+Nothing here changes anything, asks the network or shows a secret, and nothing that is broken ends it: a file that
+cannot be read is a finding.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from codex_nb.auth.diagnostics import Finding, examine
+from codex_nb.config.settings import FILE_KEYS, Settings, codex_environment, find_codex_home, load_settings
+from codex_nb.errors import CodexError, ConfigError
+from codex_nb.http import Proxies, httpx, is_secure, open_proxy, tls_context
+from codex_nb.responses.request import CONTRACT_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from codex_nb.auth.credentials import Clock
+    from codex_nb.config.layers import Machine
+
+LEAST_FREE_BYTES = 16_000_000
+CLOCK_TOLERANCE = timedelta(minutes=5)
+VERSION_TIMEOUT_S = 10.0
+# File systems of other machines, where a lock may hold for one machine only.
+_SHARED_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs"})
+
+
+def diagnose(
+    environ: Mapping[str, str],
+    *,
+    profile: str | None = None,
+    folder: Path | None = None,
+    machine: Machine | None = None,
+    clock: Clock = lambda: datetime.now(UTC),
+) -> tuple[Finding, ...]:
+    """Look at everything that decides who asks, who pays and which way a question goes."""
+    found, settings = list[Finding](), None
+    try:
+        environ = codex_environment(environ, profile)
+        settings = load_settings(environ, profile=profile, folder=folder, machine=machine)
+    except ConfigError as error:
+        found.append(Finding("configuration", str(error), error.hint or "Correct it."))
+    checks: list[Callable[[], Iterable[Finding]]] = [partial(_proxies, environ), partial(_cli, environ)]
+    with suppress(ConfigError):  # is among the findings already
+        checks.append(partial(_files, find_codex_home(environ), clock))
+    if settings is not None:
+        checks += [
+            partial(_configuration, settings),
+            partial(_provider, settings, environ),
+            partial(_certificates, settings),
+            partial(examine, settings, environ, clock=clock),
+        ]
+    for check in checks:
+        try:
+            found += check()
+        except (CodexError, OSError) as error:
+            found.append(_failed(error))
+    return tuple(found)
+
+
+def _failed(error: CodexError | OSError) -> Finding:
+    if isinstance(error, CodexError):
+        return Finding("configuration", str(error), error.hint or "Correct it.")
+    reason = error.strerror or type(error).__name__
+    return Finding("files", f"{error.filename or 'a file'} cannot be read: {reason}", "Make it readable.")
+
+
+def _configuration(settings: Settings) -> Iterator[Finding]:
+    for source in dict.fromkeys(settings.origins.values()):
+        names = [FILE_KEYS.get(name, name) for name, origin in settings.origins.items() if origin == source]
+        yield Finding("configuration", f"{source} sets {', '.join(names)}")
+    for warning in settings.warnings:
+        yield Finding("configuration", warning.removesuffix("."), "Correct it in the file, or remove it.")
+
+
+def _provider(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
+    provider = settings.provider
+    if provider.base_url is not None:
+        yield Finding("provider", f"{provider.name} at {shown_url(provider.base_url)}")
+    named = {"base_url": provider.base_url, "chatgpt_base_url": settings.chatgpt_base_url}
+    for key, url in named.items():
+        if url is not None and not is_secure(url) and provider.id not in settings.insecure_providers:
+            yield Finding(
+                key,
+                f"{shown_url(url)} is neither https nor on this machine, so no credential is sent there",
+                "Use an https address.",
+            )
+    if provider.env_key is not None and not environ.get(provider.env_key, "").strip():
+        instructions = (
+            provider.env_key_instructions or f"Set {provider.env_key}, or put it into CODEX_HOME/.env."
+        )
+        yield Finding("provider", f"the variable {provider.env_key}, its key, is not set", instructions)
+    command = provider.bearer_command
+    if command is not None and shutil.which(command.command, path=environ.get("PATH")) is None:
+        yield Finding(
+            "provider",
+            f"its sign-in command {command.command!r} is not found",
+            "Install it, or correct model_providers.*.auth.command.",
+        )
+
+
+def shown_url(url: str) -> str:
+    """Return an address without what may be secret in it: a login and a query."""
+    try:
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition("@")[2]
+    except ValueError:
+        return "an address that cannot be read"
+    return f"{parts.scheme}://{host}{parts.path}"
+
+
+def _certificates(settings: Settings) -> Iterator[Finding]:
+    if settings.ca_certificate is not None:
+        tls_context(settings.ca_certificate)
+        yield Finding("certificates", f"{settings.ca_certificate} is trusted as well")
+
+
+def _proxies(environ: Mapping[str, str]) -> Iterator[Finding]:
+    proxies = Proxies.of(environ)
+    needed = {proxies.find(httpx.URL(f"{scheme}://host.invalid")) for scheme in ("http", "https")}
+    for variable, address in proxies.by_scheme.values():
+        if (variable, address) not in needed:
+            yield Finding(variable, "is set and not needed")
+            continue
+        try:
+            open_proxy(variable, address, tls_context(None))
+        except ConfigError as error:
+            yield Finding(variable, str(error).rstrip("."), error.hint)
+        else:
+            yield Finding(variable, f"requests go through {shown_url(_with_scheme(address))}")
+    for name in proxies.domains if proxies.by_scheme else ():
+        if name != "*" and any(sign in name for sign in "*:/[] "):
+            yield Finding(
+                "NO_PROXY",
+                f"the entry {name!r} matches no host",
+                "Write a name, which covers all below it, an address, or a network such as 10.0.0.0/8.",
+            )
+
+
+def _with_scheme(address: str) -> str:
+    return address if "://" in address else f"http://{address}"
+
+
+def _files(home: Path, clock: Clock) -> Iterator[Finding]:
+    if not home.is_dir():
+        return
+    free = shutil.disk_usage(home).free
+    if free < LEAST_FREE_BYTES:
+        yield Finding(
+            "disk",
+            f"only {free // 1_000_000} MB are free where {home} is",
+            "Free some space: logins are saved there.",
+        )
+    if hasattr(os, "getuid") and home.stat().st_uid != os.getuid():
+        yield Finding("CODEX_HOME", f"{home} belongs to another user", "Run as its owner, or set CODEX_HOME.")
+    kind = _file_system(home)
+    if kind in _SHARED_FILE_SYSTEMS:
+        yield Finding(
+            "file system",
+            f"{home} is on {kind}, where the locks of other machines may not be seen",
+            "Put CODEX_HOME on a disk of this machine.",
+        )
+    newest = max((path.stat().st_mtime for path in home.iterdir() if path.is_file()), default=0.0)
+    if datetime.fromtimestamp(newest, UTC) > clock() + CLOCK_TOLERANCE:
+        yield Finding(
+            "clock",
+            f"it says {clock():%Y-%m-%d %H:%M} UTC, but a file in {home} was written later",
+            "Set the clock: tokens and certificates are refused when it is wrong.",
+        )
+
+
+def _file_system(path: Path) -> str:
+    """Return the type of the file system; an empty one where it is not told."""
+    try:
+        mounts = [line.split() for line in Path("/proc/self/mounts").read_text(errors="replace").splitlines()]
+    except OSError:
+        return ""
+    real = path.resolve()
+    holding = [(entry[1], entry[2]) for entry in mounts if len(entry) > 2 and real.is_relative_to(entry[1])]  # noqa: PLR2004  device, place, type
+    return max(holding, key=lambda entry: len(entry[0]), default=("", ""))[1]
+
+
+def _cli(environ: Mapping[str, str]) -> Iterator[Finding]:
+    program = shutil.which("codex", path=environ.get("PATH"))
+    if program is None:
+        return
+    try:
+        done = subprocess.run(
+            [program, "--version"],
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=VERSION_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        yield Finding("Codex CLI", f"{program} does not run ({type(error).__name__})", "Install it again.")
+        return
+    if done.returncode:
+        yield Finding(
+            "Codex CLI", f"{program} --version failed (status {done.returncode})", "Install it again."
+        )
+        return
+    version = done.stdout.strip().splitlines()[0] if done.stdout.strip() else "no version"
+    yield Finding("Codex CLI", f"{version} at {program}; codex_nb speaks as {CONTRACT_VERSION} does")
+
+
+def settings_table(settings: Settings) -> list[tuple[str, str, str]]:
+    """Return each setting with its value and where it comes from; no secret is among them."""
+    provider = settings.provider
+    values: dict[str, object] = {
+        "codex_home": settings.codex_home,
+        "profile": settings.profile,
+        **{name: getattr(settings, name) for name in FILE_KEYS},
+        "provider": provider.id,
+        "approval": settings.approval.value,
+        "allowed_approvals": settings.allowed_approvals,
+        "residency": settings.residency,
+        "ca_certificate": settings.ca_certificate,
+        "insecure_providers": settings.insecure_providers,
+    }
+    values["chatgpt_base_url"] = shown_url(settings.chatgpt_base_url)
+    rows = [
+        (FILE_KEYS.get(name, name), _shown(value), settings.origins.get(name, "default"))
+        for name, value in values.items()
+    ]
+    if provider.base_url is not None:
+        key = "openai_base_url" if provider.is_built_in else f"model_providers.{provider.id}.base_url"
+        rows.append((key, shown_url(provider.base_url), settings.origins.get("base_url", "default")))
+    return rows
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(value)
+    return "" if value is None else str(value)

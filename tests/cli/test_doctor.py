@@ -1,0 +1,170 @@
+"""The doctor: whatever is broken, it is a finding with a remedy, and nothing it looks at ends it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from codex_nb.cli import main
+from codex_nb.config.layers import Machine
+from codex_nb.config.settings import load_settings
+from codex_nb.doctor import diagnose, settings_table
+
+KEY_LOGIN = json.dumps({"auth_mode": "apikey", "OPENAI_API_KEY": "sk-fabricated-0123456789"})
+LAB = 'model_provider = "lab"\n[model_providers.lab]\nbase_url = "https://lab.test/v1"\n'
+SECRET = "fabricated-secret"
+
+# Each home: its files, the environment, and what is said of it.
+BROKEN: dict[str, tuple[dict[str, str | bytes], dict[str, str], str]] = {
+    "no login": ({}, {}, "auth.json"),
+    "half a line of TOML": ({"config.toml": "model ="}, {}, "is not valid TOML"),
+    "UTF-16": ({"config.toml": 'model = "x"'.encode("utf-16")}, {}, "not UTF-8"),
+    "a wrong type": ({"config.toml": "model = 5"}, {}, "expected a string"),
+    "a wrong choice": ({"config.toml": 'model_verbosity = "loud"'}, {}, "'low', 'medium' or 'high'"),
+    "a profile of the old form": ({"config.toml": 'profile = "x"'}, {}, "x.config.toml"),
+    "a reserved provider": ({"config.toml": "[model_providers.openai]"}, {}, "cannot be overridden"),
+    "an unknown provider": ({"config.toml": 'model_provider = "olama"'}, {}, "ollama"),
+    "two keys of one provider": (
+        {"config.toml": LAB + 'env_key = "K"\n[model_providers.lab.auth]\ncommand = "c"'},
+        {},
+        "cannot be combined",
+    ),
+    "the chat API": ({"config.toml": LAB + 'wire_api = "chat"'}, {}, '"responses"'),
+    "no base URL": ({"config.toml": LAB.replace("base_url", "baseURL")}, {}, "base_url is missing"),
+    "no URL": ({"config.toml": LAB.replace("https://", "")}, {}, "http:// or https://"),
+    "a key in clear text": (
+        {"config.toml": LAB.replace("https:", "http:") + f'experimental_bearer_token = "{SECRET}"'},
+        {},
+        "neither https nor on this machine",
+    ),
+    "a key that is not set": ({"config.toml": LAB + 'env_key = "LAB_KEY"'}, {}, "LAB_KEY"),
+    "a command that is not there": (
+        {"config.toml": LAB + '[model_providers.lab.auth]\ncommand = "no-such-command"'},
+        {},
+        "no-such-command",
+    ),
+    "a header that cannot be sent": ({"config.toml": LAB + 'http_headers = { k = "ü" }'}, {}, "not sent"),
+    "a misspelled key": ({"config.toml": 'modelProvider = "x"\n' + LAB}, {}, "modelProvider is not used"),
+    "a login that is no JSON": ({"auth.json": "{"}, {}, "auth.json"),
+    "a login that all may read": ({"auth.json": KEY_LOGIN}, {}, "chmod 600"),
+    "a login that is not allowed": (
+        {"auth.json": KEY_LOGIN, "config.toml": 'forced_login_method = "chatgpt"'},
+        {},
+        "ChatGPT login is required",
+    ),
+    "no proxy": ({"config.toml": LAB}, {"HTTPS_PROXY": f"ftp://ada:{SECRET}@p.test"}, "not a proxy URL"),
+    "a pattern in NO_PROXY": (
+        {"config.toml": LAB},
+        {"HTTPS_PROXY": f"http://ada:{SECRET}@p.test", "NO_PROXY": "*.corp.test"},
+        "'*.corp.test' matches no host",
+    ),
+    "no certificates": (
+        {"config.toml": LAB, "ca.pem": "nothing"},
+        {"SSL_CERT_FILE": "{home}/ca.pem"},
+        "holds no",
+    ),
+    "no certificate file": ({"config.toml": LAB}, {"CODEX_CA_CERTIFICATE": "{home}/none.pem"}, "none.pem"),
+    "a home that is a file": ({"config.toml": LAB}, {"CODEX_HOME": "{home}/config.toml"}, "not a directory"),
+    "no home": ({}, {"CODEX_HOME": "{home}/none"}, "does not exist yet"),
+    "a policy that is none": ({"config.toml": LAB}, {"CODEX_NB_APPROVAL": "sometimes"}, "CODEX_NB_APPROVAL"),
+    "a CLI that fails": (
+        {"config.toml": LAB, "bin/codex": "#!/bin/sh\nexit 3\n"},
+        {"PATH": "{home}/bin"},
+        "status 3",
+    ),
+}
+
+
+def set_up(home: Path, files: dict[str, str | bytes], environ: dict[str, str]) -> dict[str, str]:
+    for name, content in files.items():
+        file = home / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+        file.chmod(0o755)
+    given = {"CODEX_HOME": str(home), "HOME": str(home.parent), "PATH": "/usr/bin:/bin"}
+    return given | {name: value.format(home=home) for name, value in environ.items()}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_home_is_a_finding_with_a_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    files, environ, said = BROKEN[name]
+    home = tmp_path / "home"
+    home.mkdir()
+    for variable in list(os.environ):
+        monkeypatch.delenv(variable)
+    for variable, value in set_up(home, files, environ).items():
+        monkeypatch.setenv(variable, value)
+    status, printed = main(["doctor"]), capsys.readouterr()
+    findings = re.split(r"\n(?=-> |ok )", printed.out)
+    problems = [each for each in findings if each.startswith("-> ")]
+    assert (status, printed.err) == (1, "")
+    assert any(said in each for each in problems), printed.out
+    assert all(len(each.splitlines()) > 1 for each in problems)  # each has a remedy
+    assert SECRET not in printed.out
+
+
+def test_a_folder_that_cannot_be_listed_is_a_finding(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").mkdir()
+    (tmp_path / "auth.json").mkdir()
+    found = diagnose({"CODEX_HOME": str(tmp_path)})
+    assert any("config.toml cannot be read" in each.found and each.advice for each in found)
+
+
+def test_a_clock_that_is_behind_is_seen_by_what_was_written(tmp_path: Path) -> None:
+    (tmp_path / "auth.json").write_text(KEY_LOGIN)
+    now = datetime.now(UTC)
+    environ = {"CODEX_HOME": str(tmp_path)}
+    on_time, behind = (
+        {each.topic for each in diagnose(environ, clock=clock) if each.advice}
+        for clock in (lambda: now, lambda: now - timedelta(hours=2))
+    )
+    assert behind - on_time == {"clock"}
+
+
+def test_what_is_in_order_needs_no_advice(tmp_path: Path) -> None:
+    config = LAB + f'experimental_bearer_token = "{SECRET}"\nhttp_headers = {{ key = "{SECRET}" }}\n'
+    files: dict[str, str | bytes] = {"config.toml": config, "bin/codex": "#!/bin/sh\necho codex-cli 9.9\n"}
+    environ = set_up(
+        tmp_path, files, {"HTTPS_PROXY": f"http://ada:{SECRET}@p.test", "PATH": "{home}/bin:/bin"}
+    )
+    environ["ALL_PROXY"] = "http://other.test"
+    found = diagnose(environ, machine=Machine(root=tmp_path))
+    assert [each for each in found if each.advice] == []
+    said = {each.topic: each.found for each in found}
+    assert said["provider"] == "lab at https://lab.test/v1"
+    assert said["HTTPS_PROXY"] == "requests go through http://p.test"
+    assert said["Codex CLI"].startswith("codex-cli 9.9 at ")
+    assert SECRET not in repr(found)
+
+
+def test_the_table_of_settings_says_where_each_comes_from_and_no_secret(tmp_path: Path) -> None:
+    config = (
+        'model = "m"\n'
+        + LAB.replace("lab.test", f"ada:{SECRET}@lab.test")
+        + f'http_headers = {{ a = "{SECRET}" }}\n'
+    )
+    environ = set_up(
+        tmp_path, {"config.toml": config, "work.config.toml": 'model_reasoning_effort = "low"'}, {}
+    )
+    environ |= {"CODEX_NB_APPROVAL": "auto", "SSL_CERT_FILE": "/certs/corp.pem"}
+    settings = load_settings(
+        environ, profile="work", overrides={"verbosity": "high"}, machine=Machine(root=tmp_path)
+    )
+    rows = {name: (value, source) for name, value, source in settings_table(settings)}
+    file = str(tmp_path / "config.toml")
+    assert rows["model"] == ("m", file)
+    assert rows["model_provider"] == ("lab", file)
+    assert rows["model_providers.lab.base_url"] == ("https://lab.test/v1", file)
+    assert rows["model_reasoning_effort"] == ("low", str(tmp_path / "work.config.toml"))
+    assert rows["model_verbosity"] == ("high", "options")
+    assert rows["approval"] == ("auto", "variable CODEX_NB_APPROVAL")
+    assert rows["ca_certificate"] == ("/certs/corp.pem", "variable CODEX_CA_CERTIFICATE or SSL_CERT_FILE")
+    assert rows["service_tier"] == ("", "default")
+    assert SECRET not in repr(rows)
