@@ -6,6 +6,7 @@ import hashlib
 import platform
 import re
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
 
 from codex_nb.session.notebook_context import (
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 
 FILE_LIMIT = 40_000
 LARGEST_HASHED = 64_000_000
+SIMILAR = 0.75  # of 1: a mention this close to a variable's name is a typo
 _MENTION = re.compile(
     r"(?<![\w@.])@(?:cell:(?P<cell>\d{1,9})(?!\d)|file:(?:\"(?P<quoted>[^\"]+)\"|(?P<file>[^\s,;]+))|(?P<name>[A-Za-z_]\w*))"
 )
@@ -104,12 +106,12 @@ def resolve_mentions(
     folder: Path | None,
     hidden: Hidden,
 ) -> ResolvedMentions:
-    """Return everything that a question mentions, in full; a name that is no variable is ignored."""
+    """Return everything that a question mentions, in full; a name that is like no variable's is just text."""
     parts = []
     for mention in mentions_in(prompt):
         match mention.kind:
             case "variable":
-                parts.append(_variable(mention.target, namespace))
+                parts.append(_variable(mention.target, namespace, hidden))
             case "cell":
                 parts.append(_cell(int(mention.target), snapshot, hidden))
             case "file":
@@ -121,9 +123,13 @@ def resolve_mentions(
     )
 
 
-def _variable(name: str, namespace: Mapping[str, Any]) -> ResolvedMentions:
+def _variable(name: str, namespace: Mapping[str, Any], hidden: Hidden) -> ResolvedMentions:
     if name not in namespace:
-        return ResolvedMentions()
+        known = [each for each, value in hidden.visible(namespace).items() if is_user_variable(each, value)]
+        near = get_close_matches(name, known, n=1, cutoff=SIMILAR)
+        return ResolvedMentions(
+            problems=(f"there is no variable {name} (did you mean @{near[0]}?)",) if near else ()
+        )
     said = describe(name, namespace[name], Detail.FULL)
     return ResolvedMentions((variable_section("mention", f"@{name}", said),))
 
@@ -366,7 +372,7 @@ class _ContextBuilder:
             self._add(section)
         self.sections.get("question", []).reverse()
         if dropped:
-            self._drop(f"{dropped} earlier questions")
+            self._drop(_counted(dropped, "earlier question"))
 
     def variables(self, namespace: Mapping[str, Any], names: ReferencedNames) -> None:
         """Add the variables: first those named in the question, then those named above, the newest first."""
@@ -406,11 +412,11 @@ class _ContextBuilder:
             truncated += not complete
         self.sections.get("cell", []).reverse()
         if skipped:
-            self.not_sent.append(f"{skipped} cell{'s' * (skipped > 1)} marked codex-skip")
+            self.not_sent.append(f"{_counted(skipped, 'cell')} marked codex-skip")
         if sent < len(shown):
-            self._drop(f"the {len(shown) - sent} cells farthest above")
+            self._drop(f"the {_counted(len(shown) - sent, 'cell')} farthest above")
         if truncated:
-            self._drop(f"parts of {truncated} cells")
+            self._drop(f"parts of {_counted(truncated, 'cell')}")
 
     def _fitting(self, number: int, cell: Cell, distance: int) -> tuple[ContextSection | None, bool]:
         """Return the cell at the first detail level that fits, and whether that is all of the cell."""
@@ -487,3 +493,7 @@ def _asked_images(prompt: str, above: list[tuple[int, Cell]], hidden: Hidden) ->
         if not hidden.skips(cell) and (images := cell_images(cell)):
             return images
     return ()
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,25 @@ def test_a_mention_brings_the_whole_of_what_it_names(tmp_path: Path) -> None:
     assert context.images == (f"data:image/png;base64,{PIXEL}",) * 2
     assert told(context, "variable") == []
     assert context.not_sent[0] == "there is no cell 99"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "told_of"),
+    [
+        ("Sum @ordrs", ("@orders",)),
+        ("Sum @Orders", ("@orders",)),
+        ("Sum @orders", ()),
+        ("Write to @ada and use @property", ()),
+        ("Sum @secret_ordrs", ()),
+    ],
+)
+def test_a_misspelt_mention_is_told_with_the_nearest_name_that_is_sent(
+    prompt: str, told_of: tuple[str, ...]
+) -> None:
+    skipped = code("# codex-skip\nsecret_orders = 2")
+    context = build(notebook(skipped, code("orders = 1")), {"orders": 1, "secret_orders": 2}, prompt)
+    assert tuple(re.findall(r"@\w+", " ".join(context.not_sent))) == told_of
+    assert "1 cell marked codex-skip" in context.not_sent
 
 
 @pytest.mark.parametrize(
