@@ -12,8 +12,7 @@ from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMa
 
 from codex_nb.errors import CodexError
 from codex_nb.labels import EFFORTS, LOGIN_METHODS
-from codex_nb.magics.options import APPROVALS, FLAGS, TAKES_VALUE, SessionConfig
-from codex_nb.magics.subcommands import ALL, DELETE, SUBCOMMANDS
+from codex_nb.magics.options import ALL, APPROVALS, DELETE, FLAGS, SUBCOMMANDS, TAKES_VALUE, SessionConfig
 from codex_nb.tools.introspection import class_vars, defines, find, module_of, snapshot, vars_of
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from traitlets import Enum, Integer, List, TraitError, Unicode, validate
 from traitlets.config import Configurable
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     # what a subcommand asks about, found in the NotebookReading of the question
     Subject = Callable[..., tuple[tuple[str, str], ...]]
+    # called with the ShellSession and the rest of the line
+    Handler = Callable[[Any, str], Any]
 
 APPROVALS = tuple(ApprovalPolicy)
 DISPLAYS = ("auto", "widget", "html", "text")
@@ -255,3 +257,50 @@ def _type(text: str) -> tuple[str, str]:
             if not before.endswith("|") and not after.startswith(("|", "[")):
                 return before, after
     return text, ""
+
+
+Completion = Literal[
+    "model", "effort", "thread", "profile", "login_method", "question", "profile_or_delete", "thread_or_all"
+]
+DELETE, ALL = "--delete", "--all"
+
+
+@dataclass(frozen=True)
+class Subcommand:
+    """A subcommand as it is listed, completed and run.
+
+    ``complete`` names what each of its arguments is completed from; "question" stands for the options of a question.
+    ``asks`` is whether it asks the model.
+    """
+
+    name: str
+    arguments: str
+    help: str
+    complete: tuple[Completion, ...]
+    run: Handler
+    asks: bool = False
+
+    @property
+    def usage(self) -> str:
+        """The name with the arguments that it takes."""
+        return f"{self.name} {self.arguments}".strip()
+
+
+SUBCOMMANDS: dict[str, Subcommand] = {}
+
+
+def subcommand(
+    name: str,
+    arguments: str = "",
+    *,
+    help: str,  # noqa: A002  argparse's word for it
+    complete: tuple[Completion, ...] = (),
+    asks: bool = False,
+) -> Callable[[Handler], Handler]:
+    """Register a function as ``%codex name``; it is called with the session and the rest of the line."""
+
+    def register(run: Handler) -> Handler:
+        SUBCOMMANDS[name] = Subcommand(name, arguments, help, complete, run, asks)
+        return run
+
+    return register

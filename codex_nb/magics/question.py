@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.config.settings import ApprovalPolicy
-from codex_nb.magics.options import OptionError
+from codex_nb.magics.options import SUBCOMMANDS, OptionError
 from codex_nb.session.context import NotebookContext, build_context
 from codex_nb.session.notebook_context import TurnRequest, is_question
 from codex_nb.tools.base import ToolSet, builtin_tools
@@ -190,6 +190,7 @@ def gather(reading: NotebookReading, profile: Profile, hidden: Hidden) -> Notebo
         folder=session.folder,
         budget=session.config.context_tokens,
         hidden=hidden,
+        subcommands={name for name, each in SUBCOMMANDS.items() if not each.asks},
     )
 
 

@@ -6,19 +6,27 @@ The table is read when the extension loads, so what a subcommand needs is import
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
 from codex_nb.errors import AuthError
 from codex_nb.labels import EFFORTS, LOGIN_METHODS
-from codex_nb.magics.options import OptionError, options_and_help, parse_options
+from codex_nb.magics.options import (
+    ALL,
+    DELETE,
+    SUBCOMMANDS,
+    OptionError,
+    options_and_help,
+    parse_options,
+    subcommand,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from codex_nb.magics.options import CellOptions
     from codex_nb.magics.session import NotebookReading, ShellSession
@@ -28,52 +36,6 @@ if TYPE_CHECKING:
     from codex_nb.session.prompt import TurnInput
     from codex_nb.session.thread_file import ThreadInfo
     from codex_nb.tools.base import Tool
-
-    Handler = Callable[[ShellSession, str], Any]
-
-Completion = Literal[
-    "model", "effort", "thread", "profile", "login_method", "question", "profile_or_delete", "thread_or_all"
-]
-DELETE, ALL = "--delete", "--all"
-
-
-@dataclass(frozen=True)
-class Subcommand:
-    """A subcommand as it is listed, completed and run.
-
-    ``complete`` names what each of its arguments is completed from; "question" stands for the options of a question.
-    """
-
-    name: str
-    arguments: str
-    help: str
-    complete: tuple[Completion, ...]
-    run: Handler
-
-    @property
-    def usage(self) -> str:
-        """The name with the arguments that it takes."""
-        return f"{self.name} {self.arguments}".strip()
-
-
-SUBCOMMANDS: dict[str, Subcommand] = {}
-
-
-def subcommand(
-    name: str,
-    arguments: str = "",
-    *,
-    help: str,  # noqa: A002  argparse's word for it
-    complete: tuple[Completion, ...] = (),
-) -> Callable[[Handler], Handler]:
-    """Register a function as ``%codex name``; it is called with the session and the rest of the line."""
-
-    def register(run: Handler) -> Handler:
-        SUBCOMMANDS[name] = Subcommand(name, arguments, help, complete, run)
-        return run
-
-    return register
-
 
 SIMILAR = 0.75  # of 1: a word this close to a subcommand is a typo, not a question to spend tokens on
 
@@ -407,6 +369,7 @@ def last(session: ShellSession, _: str) -> Any:
     "[OPTIONS] [QUESTION]",
     help="explain the last error and propose a corrected cell",
     complete=("question",),
+    asks=True,
 )
 def fix(session: ShellSession, line: str) -> None:
     """Ask for a correction of the last error."""
@@ -432,6 +395,7 @@ def fix(session: ShellSession, line: str) -> None:
     "[OPTIONS] [CODE]",
     help="explain the last cell, or the code that follows",
     complete=("question",),
+    asks=True,
 )
 def explain(session: ShellSession, line: str) -> None:
     """Ask what the last cell, or the code on the line, does."""

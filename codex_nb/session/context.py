@@ -48,7 +48,7 @@ from codex_nb.tools.hiding import hidden_in, is_notebook
 from codex_nb.tools.nbmodel import truncate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from codex_nb.session.outbound import Redaction, Redactor
@@ -272,10 +272,12 @@ def build_context(
     folder: Path | None = None,
     budget: int = BUDGET,
     hidden: Hidden | None = None,
+    subcommands: Collection[str] = (),
 ) -> NotebookContext:
     """Return the notebook context of a question.
 
-    ``hidden`` is what the user excludes; None reads that from the notebook alone. Runs on the main thread, because it
+    ``hidden`` is what the user excludes; None reads that from the notebook alone. ``subcommands`` are those of
+    ``%codex`` that ask nothing. Runs on the main thread, because it
     reads the live namespace; runs no code of the user's objects.
     """
     above = _above(snapshot)
@@ -287,7 +289,7 @@ def build_context(
     )
     builder.place(snapshot, visible)
     builder.mentions(mentioned)
-    builder.questions(above)
+    builder.questions(above, subcommands)
     builder.variables(visible, names_in(snapshot, prompt, hidden))
     builder.cells(above)
     return builder.context(mentioned.images or _asked_images(prompt, above, hidden)[:_IMAGES])
@@ -354,12 +356,12 @@ class _ContextBuilder:
             self._add(cleaned)
             room -= cleaned.tokens
 
-    def questions(self, above: list[tuple[int, Cell]]) -> None:
+    def questions(self, above: list[tuple[int, Cell]], subcommands: Collection[str]) -> None:
         """Add earlier questions and their answers, the newest ones if not all fit."""
         asked = [(n, cell) for n, cell in above if is_question(cell) and not self.hidden.skips(cell)]
         room, dropped = self._room("question"), 0
         for number, cell in reversed(asked):
-            said = question_of(cell, _QUESTION_LIMIT)
+            said = question_of(cell, _QUESTION_LIMIT, subcommands)
             if said is None:
                 continue
             text = f"Question: {said[0]}\nAnswer: {said[1] or '(none)'}"

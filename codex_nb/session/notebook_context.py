@@ -29,11 +29,6 @@ if TYPE_CHECKING:
 
 
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]{6,}")
-# Lines such as "%codex status" ask nothing of the model.
-_COMMANDS = frozenset(
-    {"status", "login", "logout", "models", "model", "effort", "usage", "context", "thread", "threads", "new"}
-    | {"config", "help"}
-)
 _ANSWER_TYPES = ("text/markdown", "text/plain")
 
 
@@ -90,11 +85,14 @@ def cell_text(cell: Cell, level: DetailLevel) -> CellText:
     return CellText("\n".join(lines), fits, fits and all(map(shows_everything, shown, outputs)))
 
 
-def question_of(cell: Cell, limit: int) -> tuple[str, str] | None:
-    """Return an earlier question, options included, and its answer; None for a cell that asked the model nothing."""
+def question_of(cell: Cell, limit: int, subcommands: Collection[str] = ()) -> tuple[str, str] | None:
+    """Return an earlier question, options included, and its answer; None for a cell that asked the model nothing.
+
+    ``subcommands`` are those of ``%codex`` that ask nothing.
+    """
     source = cell.source.lstrip()
     asked = source.removeprefix("%%codex") if source.startswith("%%codex") else source.removeprefix("%codex ")
-    if not source.startswith("%%codex") and asked.split()[:1] and asked.split()[0] in _COMMANDS:
+    if not source.startswith("%%codex") and asked.split()[:1] and asked.split()[0] in subcommands:
         return None
     answer = ""
     for output in cell.outputs:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from codex_nb import cli
-from codex_nb.magics.options import FLAGS, PARSER, options_and_help
-from codex_nb.magics.subcommands import SUBCOMMANDS, reference_text
+from codex_nb.magics.options import FLAGS, PARSER, SUBCOMMANDS, options_and_help
+from codex_nb.magics.subcommands import reference_text
 
 
 def parsers_below(

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from codex_nb.labels import EFFORTS, LOGIN_METHODS
-from codex_nb.magics.options import APPROVALS, DISPLAYS, FLAGS
-from codex_nb.magics.subcommands import SUBCOMMANDS
+from codex_nb.magics.options import APPROVALS, DISPLAYS, FLAGS, SUBCOMMANDS
 from codex_nb.simulator import Simulator
 from tests.kernel.kernel_client import RunningKernel, running
 from tests.kernel.provision import ROOT, VERSIONS, KernelVersion

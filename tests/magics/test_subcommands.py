@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
 
+from codex_nb.magics.options import SUBCOMMANDS
 from codex_nb.simulator import ADA, Simulator
 from tests.magics.conftest import Notebook
 
@@ -44,6 +47,17 @@ def test_a_thread_that_does_not_exist_yet_is_said_to_be_new(notebook: Notebook) 
 def test_an_option_shows_the_help_and_asks_nothing(notebook: Notebook, sim: Simulator, cell: str) -> None:
     assert notebook.run(cell).out == notebook.run("%codex help").out
     assert sim.requests.count("/responses") == 0
+
+
+def test_a_subcommand_is_no_earlier_question_of_the_notebook(notebook: Notebook, sim: Simulator) -> None:
+    notebook.run("%%codex\nWhat is first?")
+    for name, each in SUBCOMMANDS.items():
+        if not each.asks and name not in {"login", "logout"}:
+            notebook.run(f"%codex {name}")
+    notebook.run("%codex new")
+    notebook.run("%codex what is next?")
+    sent = json.dumps(sim.requests.to("/responses")[-1].body["input"])
+    assert re.findall(r"Question: (.*?)\\n", sent) == ["What is first?"]
 
 
 def test_the_models_of_the_account_are_listed(notebook: Notebook) -> None:

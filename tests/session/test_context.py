@@ -95,7 +95,8 @@ def test_earlier_questions_are_told_with_their_answers_and_commands_are_not() ->
             ),
             code("%codex status", shown(text_plain="ada@example.com")),
             code("%codex and y?", shown(text_plain="Two.")),
-        )
+        ),
+        subcommands={"status"},
     )
     assert told(context, "question") == [
         ("Cell 1", "Question: -m gpt\nWhat is x?\nAnswer: It is **one**."),
