@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from itertools import islice
 from pathlib import Path
 from types import GenericAlias, ModuleType, UnionType
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 
 MAX_FILES = 200
+MOST_ENTRIES = 20_000
 _FIGURE_METHODS = ("savefig", "figure", "save")  # of figures, axes and images
 
 
@@ -97,13 +99,16 @@ class NotebookNames:
     def _files(self, start: str) -> Iterable[str]:
         """List the files and folders, as seen from the notebook, that a path could go on to."""
         lead = start[: start.rindex("/") + 1] if "/" in start else ""
-        folder = (self._session.folder or Path()) / Path(lead).expanduser()
         begin = start.removeprefix(lead)
         try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except OSError:
+            folder = (self._session.folder or Path()) / Path(lead).expanduser()
+            with os.scandir(folder) as entries:
+                fitting = (each for each in islice(entries, MOST_ENTRIES) if each.name.startswith(begin))
+                shown = sorted(
+                    (each for each in fitting if _is_shown(each, begin)), key=lambda entry: entry.name
+                )
+        except (OSError, RuntimeError, ValueError):  # no folder, no such home, no file name
             return
-        shown = [entry for entry in entries if entry.name.startswith(begin or "") and _is_shown(entry, begin)]
         for entry in shown[:MAX_FILES]:
             yield f"{lead}{entry.name}{'/' if entry.is_dir() else ''}"
 

@@ -229,16 +229,12 @@ def context(session: ShellSession, line: str) -> None:
 
 
 async def _turn_input(profile: Profile, request: TurnRequest) -> TurnInput:
-    import asyncio
-
     from codex_nb.session.outbound import UntrustedBlock
-    from codex_nb.session.prompt import BASE, build_input, project_instructions
+    from codex_nb.session.prompt import BASE, build_input, read_project
     from codex_nb.session.thread import Thread
 
     assistant, settings, thread = profile.assistant, profile.settings, request.thread
-    project = await asyncio.to_thread(
-        project_instructions, settings.codex_home, request.folder, settings.project_doc_max_bytes
-    )
+    project = await read_project(settings.codex_home, request.folder, settings.project_doc_max_bytes)
     return build_input(
         request,
         assistant.threads.open(thread) if thread else Thread(""),

@@ -38,7 +38,7 @@ from codex_nb.session.prompt import (
     BASE,
     ProjectInstructions,
     build_input,
-    project_instructions,
+    read_project,
     request_redactor,
 )
 from codex_nb.session.structured_output import value_format
@@ -425,9 +425,7 @@ class Assistant:
     async def _resolve(self, request: TurnRequest, thread: Thread) -> ResolvedTurn:
         wanted = None if request.schema is None else value_format(request.schema)
         settings = self._settings
-        project = await asyncio.to_thread(
-            project_instructions, settings.codex_home, request.folder, settings.project_doc_max_bytes
-        )
+        project = await read_project(settings.codex_home, request.folder, settings.project_doc_max_bytes)
         credentials = await self._credentials.current()
         model = await self._models.choose(request.model or settings.model)
         return ResolvedTurn(new_uuid(), request, thread, credentials, model, settings, project, wanted)

@@ -16,6 +16,7 @@ from codex_nb.tools.file_access import (
     project_folders,
     project_root,
     read_bounded,
+    read_off_loop,
 )
 from codex_nb.tools.nbmodel import strip_ansi, truncate
 
@@ -75,9 +76,17 @@ def agents_files(codex_home: Path, folder: Path | None) -> Iterator[Path]:
     """
     for place in (codex_home, *(project_folders(folder) if folder is not None else ())):
         for name in (OVERRIDE_FILE, AGENTS_FILE):
-            if os.path.lexists(file := place / name) and not file.is_dir():
+            if os.path.lexists(file := place / name) and not os.path.isdir(file):  # noqa: PTH112 -- raises nothing
                 yield file
                 break
+
+
+async def read_project(codex_home: Path, folder: Path | None, max_bytes: int) -> ProjectInstructions:
+    """Like :func:`project_instructions`, for the event loop."""
+    try:
+        return await read_off_loop(lambda: project_instructions(codex_home, folder, max_bytes))
+    except FileRefused as refusal:
+        return ProjectInstructions(problems=(f"{AGENTS_FILE} is not sent: it {refusal}.",))
 
 
 def project_instructions(codex_home: Path, folder: Path | None, max_bytes: int) -> ProjectInstructions:

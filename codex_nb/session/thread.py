@@ -240,7 +240,9 @@ def notebook_thread(path: str | None) -> str:
     if path is None:
         return SESSION
     stem = path.replace("\\", "/").rsplit("/", 1)[-1].removesuffix(".ipynb")
-    return f"{stem}-{hashlib.sha256(path.encode()).hexdigest()[:6]}"
+    # a path that is not UTF-8 comes with surrogates
+    digest = hashlib.sha256(path.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{stem.encode('utf-8', 'replace').decode()}-{digest[:6]}"
 
 
 def _is_unsaved(name: str) -> bool:

@@ -59,7 +59,7 @@ class ThreadFile:
 
     def __init__(self, folder: Path, name: str) -> None:
         self._path = _path(folder, name)
-        self._name = name
+        self._name = name.encode("utf-8", "replace").decode()  # as it is written
         self._known: set[str] = set()
         self._unsaved: list[bytes] = []
         self._problem: str | None = None

@@ -47,7 +47,11 @@ _IMAGE_TYPES = (
 )
 _SECONDS = 20.0  # a file system that does not respond is not waited for any longer
 _MARKDOWN = frozenset({".md", ".mdc", ".markdown"})
-_PSEUDO_FILE_SYSTEMS = (Path("/proc"), Path("/sys"))
+_MOUNTS = Path("/proc/self/mountinfo")  # proc_pid_mountinfo(5)
+_PSEUDO_TYPES = frozenset(
+    {b"proc", b"sysfs", b"debugfs", b"tracefs", b"securityfs", b"configfs", b"cgroup", b"cgroup2", b"bpf", b"pstore"}
+    | {b"efivarfs", b"devpts", b"devtmpfs", b"mqueue", b"binfmt_misc", b"fusectl", b"rpc_pipefs", b"nsfs"}
+)
 # Opened so, a pipe is not waited for and a link not followed; not every system has each flag.
 _FILE_FLAGS = os.O_RDONLY | sum(
     getattr(os, flag, 0)
@@ -222,7 +226,7 @@ def project_folders(folder: Path) -> list[Path]:
     """Return the folders from the repository's root (the nearest one with ``.git``) to ``folder``; or that alone."""
     around = [folder, *folder.parents]
     for depth, place in enumerate(around):
-        if (place / ".git").exists():
+        if os.path.lexists(place / ".git"):
             return around[depth::-1]
     return [folder]
 
@@ -277,7 +281,7 @@ class FileContent:
 def read_bounded(checked: CheckedPath, max_bytes: int) -> FileContent:
     """Read the first bytes of a regular file; as :func:`open_file`."""
     with open_file(checked) as (file, size):
-        return FileContent(file.read(max_bytes), size)
+        return FileContent(file.read(max_bytes) or b"", size)  # None where nothing is there yet
 
 
 @contextmanager
@@ -286,8 +290,6 @@ def open_file(checked: CheckedPath) -> Iterator[tuple[BinaryIO, int]]:
 
     Raises FileRefused, or OSError when the file cannot be opened.
     """
-    if any(place in checked.path.parents for place in _PSEUDO_FILE_SYSTEMS):
-        raise FileRefused(_NOT_A_FILE)
     descriptor = _open_at(checked.path, _open_regular)
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
@@ -360,8 +362,14 @@ def _open_directory(name: str, folder: int | None) -> int:
 
 
 def _pseudo_devices() -> set[int]:
-    """Return the devices of the pseudo file systems, which may be mounted at other places as well."""
-    return {os.lstat(place).st_dev for place in _PSEUDO_FILE_SYSTEMS if os.path.ismount(place)}
+    """Return the devices of the kernel's pseudo file systems, wherever they are mounted; Linux alone has them."""
+    try:
+        lines = _MOUNTS.read_bytes().splitlines()
+    except OSError:
+        return set()
+    mounts = [line.split() for line in lines if b" - " in line]
+    pseudo = [fields[2] for fields in mounts if fields[fields.index(b"-") + 1] in _PSEUDO_TYPES]
+    return {os.makedev(*map(int, device.split(b":"))) for device in pseudo}
 
 
 def read_notebook(checked: CheckedPath, hidden: Hidden) -> str:
@@ -391,18 +399,18 @@ def is_image(name: str) -> bool:
     return Path(name).suffix.lower() in IMAGE_SUFFIXES
 
 
-def read_apart(read: Callable[[], T]) -> T:
+def read_apart(read: Callable[[], T], *, seconds: float = _SECONDS) -> T:
     """Run a read on a thread of its own and wait for it; raises FileRefused when the file system does not respond."""
     try:
-        return _started(read).result(_SECONDS)
+        return _started(read).result(seconds)
     except TimeoutError:
         raise FileRefused(_NO_RESPONSE) from None
 
 
-async def read_off_loop(read: Callable[[], T]) -> T:
+async def read_off_loop(read: Callable[[], T], *, seconds: float = _SECONDS) -> T:
     """Like :func:`read_apart`, for the event loop."""
     try:
-        return await asyncio.wait_for(asyncio.wrap_future(_started(read)), _SECONDS)
+        return await asyncio.wait_for(asyncio.wrap_future(_started(read)), seconds)
     except TimeoutError:
         raise FileRefused(_NO_RESPONSE) from None
 

@@ -380,8 +380,8 @@ class Hidden:
 
 
 def is_notebook(path: Path) -> bool:
-    """Whether a file is a notebook, by its name."""
-    return path.suffix.lower() == ".ipynb"
+    """Whether a file is a notebook or a copy of one, by its name."""
+    return ".ipynb" in path.name.lower()
 
 
 def hidden_in(snapshot: NotebookSnapshot | None, runs: Iterable[Run] | None = None) -> Hidden:

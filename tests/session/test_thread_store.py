@@ -112,6 +112,14 @@ def test_a_notebooks_thread_is_named_after_it() -> None:
     assert notebook_thread(None) == "session"
 
 
+def test_a_notebook_whose_name_is_not_text_has_a_thread_of_its_own(tmp_path: Path) -> None:
+    names = [notebook_thread(f"/home/ada/caf{character}.ipynb") for character in "\udce9\udce8\ud800é"]
+    assert len(set(names)) == 4
+    for name in names:
+        say(ThreadStore(tmp_path).open(name), "one", "1")
+        assert len(ThreadStore(tmp_path).open(name).items) == 2
+
+
 def test_a_new_thread_gets_the_next_number() -> None:
     assert next_name("Sales-1a", []) == "Sales-1a.2"
     assert next_name("Sales-1a.2", ["Sales-1a.2", "Sales-1a.3"]) == "Sales-1a.4"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import socket
 import threading
@@ -16,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codex_nb.errors import InvalidArguments
+from codex_nb.session.context import resolve_mentions
 from codex_nb.session.prompt import project_instructions
 from codex_nb.tools.base import Ports, ToolResult
 from codex_nb.tools.file_access import (
@@ -26,8 +28,10 @@ from codex_nb.tools.file_access import (
     read_apart,
     read_bounded,
     read_image,
+    read_off_loop,
 )
 from codex_nb.tools.files import ListingBounds, list_files, list_folder, read_file
+from codex_nb.tools.hiding import Hidden
 from tests.session.scripted import SameThread, call_tool
 
 pytestmark = pytest.mark.anyio
@@ -407,3 +411,22 @@ def test_a_listing_that_nobody_waits_for_stops(folder: Path) -> None:
 async def test_names_that_are_not_text_are_listed(folder: Path) -> None:
     (folder / os.fsdecode(b"caf\xe9.csv")).touch()
     assert listed(folder, "caf*").text == "caf?.csv  0 bytes"
+
+
+async def test_a_file_system_that_does_not_respond_is_given_up() -> None:
+    responds = threading.Event()
+    with pytest.raises(FileRefused):
+        read_apart(responds.wait, seconds=0)
+    with pytest.raises(FileRefused):
+        await read_off_loop(responds.wait, seconds=0)
+    responds.set()
+    assert read_apart(responds.wait)
+    assert await read_off_loop(responds.wait)
+
+
+async def test_copies_of_notebooks_are_read_as_notebooks(folder: Path) -> None:
+    cell = {"cell_type": "code", "metadata": {"tags": ["codex-skip"]}, "source": OUTSIDE, "outputs": []}
+    for name in ("a.ipynb", "a.ipynb.bak", "a.ipynb~", "A.IPYNB.1", "a-copy.ipynb.orig"):
+        (folder / name).write_text(json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4}))
+        assert OUTSIDE not in (await tools_read(folder, name))[0].text
+        assert OUTSIDE not in str(resolve_mentions(f"@file:{name}", None, {}, folder, Hidden()))
