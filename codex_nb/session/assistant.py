@@ -34,13 +34,7 @@ from codex_nb.session.outbound import (
     secret_values_in,
     stored_secrets,
 )
-from codex_nb.session.prompt import (
-    BASE,
-    ProjectInstructions,
-    build_input,
-    read_project,
-    request_redactor,
-)
+from codex_nb.session.prompt import BASE, ProjectInstructions, build_input, read_project, request_redactor
 from codex_nb.session.structured_output import value_format
 from codex_nb.session.thread import Compactor, Thread, account_digest, needs_compaction, switch_account
 from codex_nb.session.turn import STOPPED, SchemaMismatch, SignIn, ToolContext, Turn, needs_sign_in, no_login

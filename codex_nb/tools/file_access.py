@@ -49,7 +49,18 @@ _SECONDS = 20.0  # a file system that does not respond is not waited for any lon
 _MARKDOWN = frozenset({".md", ".mdc", ".markdown"})
 _MOUNTS = Path("/proc/self/mountinfo")  # proc_pid_mountinfo(5)
 _PSEUDO_TYPES = frozenset(
-    {b"proc", b"sysfs", b"debugfs", b"tracefs", b"securityfs", b"configfs", b"cgroup", b"cgroup2", b"bpf", b"pstore"}
+    {
+        b"proc",
+        b"sysfs",
+        b"debugfs",
+        b"tracefs",
+        b"securityfs",
+        b"configfs",
+        b"cgroup",
+        b"cgroup2",
+        b"bpf",
+        b"pstore",
+    }
     | {b"efivarfs", b"devpts", b"devtmpfs", b"mqueue", b"binfmt_misc", b"fusectl", b"rpc_pipefs", b"nsfs"}
 )
 # Opened so, a pipe is not waited for and a link not followed; not every system has each flag.
@@ -311,11 +322,8 @@ def open_folder(checked: CheckedPath) -> Iterator[Folder]:
     if not _WALKS:
         yield checked.path
         return
-    descriptor = _open_at(checked.path, _open_directory)
-    try:
+    with _listable(_open_at(checked.path, _open_directory)) as descriptor:
         yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
@@ -326,7 +334,12 @@ def open_inner(folder: Folder, name: str) -> Iterator[Folder]:
             raise NotADirectoryError  # a junction of Windows
         yield folder / name
         return
-    descriptor = _open_directory(name, folder)
+    with _listable(_open_directory(name, folder)) as descriptor:
+        yield descriptor
+
+
+@contextmanager
+def _listable(descriptor: int) -> Iterator[int]:
     try:
         if os.fstat(descriptor).st_dev in _pseudo_devices():
             raise NotADirectoryError

@@ -161,6 +161,9 @@ async def test_pseudo_files_are_refused_below_the_root_of_the_file_system_and_to
     assert not (await tools_read(Path("/"), place[1:]))[0].ok
     assert user_reads(Path("/"), place[1:]).startswith("refused")
     assert user_reads(Path("/"), place).startswith("refused")
+    for folder in Path(place[1:]).parents:
+        if folder != Path():
+            assert not (await tools_read(Path("/"), str(folder)))[1].ok
 
 
 @pytest.mark.parametrize(
