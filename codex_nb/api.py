@@ -20,13 +20,13 @@ from codex_nb.host.engine import engine
 from codex_nb.host.mailbox import Mailbox, deferring_interrupts, refuse_inside_turn
 from codex_nb.host.shell import in_forked_child
 from codex_nb.host.shell_channel import open_pump
-from codex_nb.http import Throttle
 from codex_nb.labels import NO_REASON
 from codex_nb.magics.cell import stdin_prompt
 from codex_nb.magics.options import SessionConfig
 from codex_nb.magics.question import gather, image_url
 from codex_nb.magics.session import NotebookReading, ShellSession, read_for
 from codex_nb.profile import open_profile
+from codex_nb.responses.throttle import Throttle
 from codex_nb.session.batch import Batch, CoroutineExecutor, prompts_of
 from codex_nb.session.events import ApprovalRequested, TurnFinished
 from codex_nb.session.journal import Journal

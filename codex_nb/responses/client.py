@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from codex_nb.errors import BackendOverloaded, CodexError, ModelUnavailable, RateLimited, StreamInterrupted
-from codex_nb.http import REQUEST_ERRORS, Throttle, backoff, httpx
+from codex_nb.http import REQUEST_ERRORS, backoff, httpx
 from codex_nb.responses import events as ev
 from codex_nb.responses.accumulator import ResponseAccumulator
 from codex_nb.responses.errors import event_error, request_id_of, transport_error
@@ -21,6 +22,7 @@ from codex_nb.responses.limits import parse_event as parse_limits_event
 from codex_nb.responses.models import get_json
 from codex_nb.responses.request import request_body, request_headers
 from codex_nb.responses.stream import ResponseBudget, ResponseReader
+from codex_nb.responses.throttle import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -86,10 +88,14 @@ class RetryPolicy:
         )
 
 
+RESTARTS_OF_PATIENT = 2  # a request that is refused whatever comes of the others must end
+
+
 class Attempts:
     """Counts the requests of one call and decides about the next one.
 
-    In a batch (``is_patient``) a rate limit is waited out however long it lasts, and a model at capacity, too.
+    In a batch (``is_patient``) a rate limit is waited out however long it lasts, and a model at capacity, too; while
+    other requests of the batch get through, a request may be refused more often.
     """
 
     def __init__(self, policy: RetryPolicy, *, is_patient: bool = False) -> None:
@@ -99,6 +105,19 @@ class Attempts:
         self.failures = 0
         self._before_events = 0
         self._after_events = 0
+        self._progress = 0
+        self._restarts = RESTARTS_OF_PATIENT
+
+    def note_progress(self, accepted: int) -> None:
+        """Begin a used-up count again when the batch has had replies since it began; only a few times."""
+        is_used_up = (
+            self.requests >= self.policy.max_requests or self._before_events >= self.policy.request_retries
+        )
+        if is_used_up and self._restarts and accepted > self._progress:
+            self._restarts -= 1
+            self.requests, self._before_events = 1, 0
+        if self.requests <= 1:
+            self._progress = accepted
 
     def wait_after(self, error: CodexError, *, events_seen: int, chance: float) -> float | None:
         """Return the seconds to wait before the request is repeated; None when it is not to be repeated."""
@@ -188,7 +207,7 @@ class ResponsesClient:
         their outputs are what must be sent next. All other failures raise a CodexError. Close the generator to cancel.
         """
         attempts = Attempts(self._policy, is_patient=request.throttle is not None)
-        throttle = request.throttle or Throttle(1)
+        throttle = request.throttle or Throttle(1, first_rate=math.inf)
         accumulator = ResponseAccumulator(request.received, turn_state=request.turn_state)
         budget = replace(self._budget)
         while True:
@@ -197,6 +216,7 @@ class ResponsesClient:
             async with throttle.sending() as slot:
                 try:
                     async with aclosing(await self._send(request, accumulator, attempts, budget)) as reader:
+                        throttle.note_headers(reader.headers)
                         if reader.is_success:
                             slot.release(accepted=True)
                         if reader.limits is not None:
@@ -205,13 +225,16 @@ class ResponsesClient:
                             for event in events:
                                 if (shown := self._apply(event, accumulator)) is not None:
                                     yield shown
-                        yield accumulator.finished()
+                        finished = accumulator.finished()
+                        throttle.note_tokens(finished.usage.total_tokens)
+                        yield finished
                         await reader.drain()
                         return
                 except CodexError as error:
                     failure = error
                 if request.throttle is not None and holds_everyone(failure):
-                    limit = throttle.limited(wanted_wait(failure))
+                    limit = throttle.limited(slot, wanted_wait(failure))
+                    attempts.note_progress(throttle.accepted)
             if accumulator.owes_outputs and failure.retryable:
                 yield accumulator.finished()
                 return

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from codex_nb.config.settings import Settings
-    from codex_nb.http import Throttle
+    from codex_nb.responses.throttle import Throttle
 
 
 # The release of the Codex CLI whose wire contract is spoken; the ChatGPT backend offers models by it.

@@ -398,6 +398,7 @@ class ResponseReader:
     def __init__(self, response: httpx.Response, backend: Backend, budget: ResponseBudget) -> None:
         self._budget = budget
         self._ends_at = asyncio.get_running_loop().time() + budget.seconds
+        self.headers = response.headers
         self.limits = parse_headers(response.headers)
         self.is_success = response.is_success
         self._response = response

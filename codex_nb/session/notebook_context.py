@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
     from pathlib import Path
 
-    from codex_nb.http import Throttle
+    from codex_nb.responses.throttle import Throttle
     from codex_nb.session.outbound import Redaction, Redactor
     from codex_nb.tools.nbmodel import Cell
 

@@ -54,7 +54,7 @@ def prompt_of(body: dict) -> str:
 
 def test_200_questions_with_rate_limits_and_a_poisoned_one(codex_home: object, sim: Simulator) -> None:
     del codex_home
-    limited = [replace(error_replies.rate_limited(0.01, times=6), skip=at) for at in (3, 40, 90, 150)]
+    limited = [replace(error_replies.rate_limited(0.01, times=6), skip=at) for at in (40, 80, 120, 150)]
     sim.add_replies(*limited, replace(error_replies.bad_request("This prompt is poisoned."), skip=77))
     answers = codex_nb.map(PROMPTS, on_error="return", concurrency=8)
 
