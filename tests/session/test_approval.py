@@ -8,9 +8,16 @@ import pytest
 
 from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.session.events import ApprovalRequested
-from codex_nb.tools.approval import Approver, Decision, DecisionKind, DenyAll, PendingApprovals
-from codex_nb.tools.base import builtin_tools
-from codex_nb.tools.decorator import tool
+from codex_nb.tools.approval import (
+    ApprovalMemory,
+    Approver,
+    Decision,
+    DecisionKind,
+    DenyAll,
+    PendingApprovals,
+)
+from codex_nb.tools.base import ToolSet, builtin_tools
+from codex_nb.tools.decorator import found_tools, tool
 from tests.session.scripted import (
     PaperDocument,
     ProcessKernel,
@@ -18,6 +25,7 @@ from tests.session.scripted import (
     ScriptedClient,
     called,
     make_turn,
+    play,
     reply,
     said,
 )
@@ -112,3 +120,40 @@ async def test_what_runs_is_what_the_table_says(
     assert (output == f"unsupported call: {name}") is (expected == "unknown")
     offered = {spec["name"] for spec in client.requests[0].tools}
     assert (name in offered) is (expected != "unknown")
+
+
+@pytest.mark.parametrize("policy", [ApprovalPolicy.ASK, ApprovalPolicy.AUTO])
+async def test_a_tool_found_in_the_notebook_that_says_it_reads_is_asked_about_once_and_an_equal_name_anew(
+    policy: ApprovalPolicy,
+) -> None:
+    ran: list[str] = []
+
+    @tool(effect="read")
+    def stock(item: str) -> str:
+        ran.append(item)
+        return "3"
+
+    @tool(name="stock", effect="read")
+    def another(item: str) -> str:
+        ran.append(f"another {item}")
+        return "4"
+
+    memory, asked = ApprovalMemory(), []
+    for found, item in ((stock, "chair"), (stock, "table"), (another, "chair")):
+        person = ScriptedApprover(DecisionKind.APPROVE)
+        tools = builtin_tools().with_tools(found_tools({"any_name": found, "ran": ran}))
+        turn = make_turn(tools=tools, policy=policy, approver=person, memory=memory)
+        await play(turn, reply(called("stock", {"item": item})), reply(said("done")))
+        asked.append(len(person.asked))
+    assert asked == ([1, 0, 1] if policy is ApprovalPolicy.AUTO else [1, 1, 1])
+    assert ran == ["chair", "table", "another chair"]
+
+
+async def test_a_tool_that_the_user_named_in_the_call_is_believed_that_it_reads() -> None:
+    @tool(effect="read")
+    def stock(item: str) -> str:
+        return f"3 of {item}"
+
+    turn = make_turn(tools=ToolSet((stock,)), policy=ApprovalPolicy.AUTO, approver=DenyAll())
+    _, _, client = await play(turn, reply(called("stock", {"item": "chair"})), reply(said("done")))
+    assert "3 of chair" in client.requests[1].input[-1]["output"]
