@@ -38,6 +38,7 @@ __all__ = [
     "Route",
     "UnacceptableResponse",
     "backoff",
+    "format_size",
     "httpx",
     "is_loopback",
     "is_secure",
@@ -157,7 +158,7 @@ class _BoundedStream(httpx.AsyncByteStream):
             for piece in _decompressed(chunk, decompressor) if self._is_compressed else (chunk,):
                 taken += len(piece)
                 if max(arrived, taken) > self._max_bytes:
-                    raise UnacceptableResponse(f"it is larger than {_size(self._max_bytes)}")
+                    raise UnacceptableResponse(f"it is larger than {format_size(self._max_bytes)}")
                 yield piece
 
     async def _next(self, chunks: AsyncIterator[bytes]) -> bytes | None:
@@ -186,8 +187,9 @@ def _decompressed(chunk: bytes, decompressor: zlib._Decompress) -> Iterator[byte
             yield piece
 
 
-def _size(count: int) -> str:
-    return f"{count / 1024 / 1024:g} MB"
+def format_size(count: int) -> str:
+    """Write a number of bytes for people."""
+    return f"{count / 1024 / 1024:.3g} MB" if count >= 1024 * 1024 else f"{count} bytes"
 
 
 def is_secure(url: str) -> bool:

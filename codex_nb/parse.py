@@ -24,7 +24,7 @@ def loads(text: str | bytes) -> Any:
     if isinstance(text, bytes):
         text = text.decode(json.detect_encoding(text), "replace")
     try:
-        value = json.loads(text.removeprefix("\ufeff"), parse_constant=_refuse, parse_float=_finite)
+        value = _DECODER.decode(text.removeprefix("\ufeff"))
     except RecursionError:
         raise ValueError("the JSON text is nested too deeply") from None
     if text.count("[") + text.count("{") > MAX_DEPTH:
@@ -43,6 +43,9 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError("a number is out of range")
     return number
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
 
 
 def _ensure_shallow(value: Any) -> None:

@@ -383,7 +383,12 @@ def unreadable_response(status: int, content_type: str, body: bytes, *, backend:
         message = _empty(backend.name, status)
     else:
         text = sanitize_server_text(body[:4000].decode("utf-8", "replace"))
-        message = f'{backend.name} returned {kind} instead of an event stream: "{text}".'
+        what = (
+            "events that cannot be read"
+            if kind == "text/event-stream"
+            else f"{kind} instead of an event stream"
+        )
+        message = f'{backend.name} returned {what}: "{text}".'
     return ApiError(message, status=status, hint=_CHECK_ROUTE)
 
 

@@ -7,8 +7,9 @@ item for as long as an attempt lasts, whatever ids the server gives in the item 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -223,6 +224,9 @@ ServerEvent = (
 )
 _KNOWN: TypeAdapter[ServerEvent] = TypeAdapter(Annotated[ServerEvent, Field(discriminator="type")])
 
+_KNOWN_TYPES = frozenset(
+    name for kind in get_args(ServerEvent) for name in get_args(kind.model_fields["type"].annotation)
+)
 _UNKNOWN = TypeAdapter(UnknownEvent)
 
 TERMINAL_TYPES = frozenset(
@@ -254,11 +258,11 @@ def _parse_leniently(raw: bytes) -> ServerEvent | UnknownEvent | None:
         return None
     if not isinstance(value, dict) or not isinstance(value.get("type"), str):
         return None
-    for reader in (_KNOWN, _UNKNOWN):
-        try:
-            return reader.validate_python(value)
-        except ValidationError:
-            continue
+    if value["type"] in _KNOWN_TYPES:
+        with suppress(ValidationError):
+            return _KNOWN.validate_python(value)
+    with suppress(ValidationError):
+        return _UNKNOWN.validate_python(value)
     return None
 
 

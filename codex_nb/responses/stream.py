@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from codex_nb.errors import CodexError, StreamInterrupted
-from codex_nb.http import MAX_STREAM_BYTES, httpx
+from codex_nb.http import MAX_STREAM_BYTES, format_size, httpx
 from codex_nb.parse import loads, memory_of
 from codex_nb.responses.errors import event_error, response_error, transport_error, unreadable_response
 from codex_nb.responses.events import (
@@ -32,10 +32,11 @@ if TYPE_CHECKING:
 
 
 MEGABYTE = 1024 * 1024
-MAX_EVENT_BYTES = 8 * MEGABYTE
+MAX_EVENT_BYTES = 4 * MEGABYTE
 MAX_FIELD_BYTES = 1024  # of an event's name or id
 BYTES_OF_A_LINE = 64  # what keeping a line costs, besides its bytes
 BYTES_OF_A_DELTA = 32
+LINES_OF_AN_EVENT = 10  # what another event than a delta costs: there are few of them in an answer
 MOST_DIGITS = 15
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -52,9 +53,9 @@ class ResponseBudget:
     that the server sends, ``memory`` estimates what the kept texts and items take, ``seconds`` begin with the request.
     """
 
-    lines: int = 4_000_000
+    lines: int = 1_500_000
     stream_bytes: int = MAX_STREAM_BYTES
-    memory: int = 32 * MEGABYTE
+    memory: int = 24 * MEGABYTE
     event_bytes: int = MAX_EVENT_BYTES
     seconds: float = 3600.0
 
@@ -71,6 +72,8 @@ class ResponseBudget:
         if size > self.memory:
             raise EventTooLargeError("there is too much text, or there are too many items in it")
         event = parse_event(raw)
+        if not isinstance(event, Delta):
+            self.lines -= LINES_OF_AN_EVENT
         if isinstance(event, Delta):
             width = 1 if event.delta.isascii() else 4
             self.memory -= width * len(event.delta) + BYTES_OF_A_DELTA
@@ -162,7 +165,7 @@ class EventStreamDecoder:
     def _grow(self, count: int) -> None:
         self._size += count
         if self._size > self._max_event_bytes:
-            raise EventTooLargeError(f"one of its events exceeds {self._max_event_bytes} bytes")
+            raise EventTooLargeError(f"one of its events exceeds {format_size(self._max_event_bytes)}")
 
     def _take(self, lines: list[bytes]) -> list[ServerSentEvent]:
         events: list[ServerSentEvent] = []

@@ -1,0 +1,400 @@
+"""Hostile servers on loopback: each meets a client in a process of its own, which tells its peak (on Linux).
+
+``python -m tests.responses.hostile_servers`` plays them with the bounds of the product and prints the table of
+docs/promises.md; ``test_hostile_servers`` plays them with smaller bounds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import itertools
+import json
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import zstandard
+from pydantic import SecretStr
+
+from codex_nb.auth.bearer import WorkspaceRouting
+from codex_nb.auth.credentials import Account, AuthMode, Credentials
+from codex_nb.auth.oauth import OAuthClient
+from codex_nb.config.settings import Settings
+from codex_nb.errors import CodexError
+from codex_nb.http import httpx, open_http
+from codex_nb.responses.client import ResponsesClient, RetryPolicy, fetch_usage
+from codex_nb.responses.models import get_json, parse_models
+from codex_nb.responses.request import Backend
+from codex_nb.responses.stream import ResponseBudget
+from codex_nb.session.state import TurnState, reduce
+from codex_nb.session.turn import EventAdapter
+from tests.responses.fakes import REQUEST, sse
+from tests.responses.faults import ANSWER, PORT
+
+MEGABYTE = 1024 * 1024
+COLUMNS = ("the server sends", "asked for", "peak MB", "seconds", "of them CPU", "what the user reads")
+Talk = Callable[[asyncio.StreamWriter], Awaitable[None]]
+Pieces = Iterable[bytes]
+
+
+@dataclass(frozen=True)
+class HostileServer:
+    """One kind: ``question`` is what the client asks it.
+
+    ``ends_well`` where the answer is just a large one; ``is_slow`` where the client's own patience is long; ``seconds``
+    replaces its patience with a whole response.
+    """
+
+    name: str
+    talk: Talk
+    question: str = "answer"
+    ends_well: bool = False
+    is_slow: bool = False
+    seconds: float = ResponseBudget.seconds
+
+
+def head(kind: str = "text/event-stream", encoding: str = "", status: str = "200 OK") -> bytes:
+    coded = f"content-encoding: {encoding}\r\n" if encoding else ""
+    return f"HTTP/1.1 {status}\r\ncontent-type: {kind}\r\n{coded}connection: close\r\n\r\n".encode()
+
+
+def sending(first: bytes, pieces: Callable[[], Pieces], *, pause_s: float = 0.0) -> Talk:
+    async def talk(writer: asyncio.StreamWriter) -> None:
+        writer.write(first)
+        for piece in pieces():
+            writer.write(piece)
+            await writer.drain()
+            if pause_s:
+                await asyncio.sleep(pause_s)
+
+    return talk
+
+
+def again_and_again(piece: bytes) -> Callable[[], Pieces]:
+    """The same bytes for ever, in blocks of about 64 kB."""
+    block = piece * max(1, 65536 // len(piece))
+    return lambda: itertools.repeat(block)
+
+
+def after(begin: bytes, piece: bytes) -> Callable[[], Pieces]:
+    return lambda: itertools.chain([begin], again_and_again(piece)())
+
+
+def drops(piece: bytes) -> Callable[[], Pieces]:
+    return lambda: itertools.repeat(piece)
+
+
+def gzipped(piece: bytes, megabytes: int = 2048) -> Callable[[], Pieces]:
+    """A piece of a megabyte or less, repeated and compressed."""
+
+    def pieces() -> Iterator[bytes]:
+        compressor = zlib.compressobj(9, zlib.DEFLATED, 31)
+        block = piece * (MEGABYTE // len(piece))
+        for _ in range(megabytes):
+            yield compressor.compress(block)
+        yield compressor.flush()
+
+    return pieces
+
+
+def whole(data: bytes) -> Callable[[], Pieces]:
+    return lambda: [data]
+
+
+def zstandard_bomb() -> Pieces:
+    yield zstandard.ZstdCompressor(level=3).compress(b"x" * (64 * MEGABYTE))
+
+
+def doubled_bomb() -> Pieces:
+    yield gzip.compress(b"".join(gzipped(b"x", 64)()))
+
+
+def deflate_bomb() -> Pieces:
+    yield zlib.compress(b"x" * (64 * MEGABYTE), 9)
+
+
+DELTA = sse({"type": "response.output_text.delta", "item_id": "m", "delta": "word " * 10})
+SMALL_DELTA = b'data: {"type":"response.output_text.delta","delta":"a"}\n\n'
+UNKNOWN = sse({"type": "response.news", "text": "nothing"})
+DEEP = b"[" * 100_000 + b"]" * 100_000
+MODEL = b'{"slug":"gpt-5.5","visibility":"list"},'
+
+
+def items(count: int, kind: str) -> Callable[[], Pieces]:
+    def one(number: int) -> dict[str, Any]:
+        if kind == "message":
+            content = [{"type": "output_text", "text": "Hello."}]
+            return {"type": kind, "id": f"m{number}", "role": "assistant", "content": content}
+        return {"type": kind, "id": f"c{number}", "call_id": f"k{number}", "name": "f", "arguments": "{}"}
+
+    def pieces() -> Iterator[bytes]:
+        for at in range(count):
+            yield sse({"type": "response.output_item.done", "output_index": at, "item": one(at)})
+        yield sse({"type": "response.completed", "response": {"id": "r", "output": []}})
+
+    return pieces
+
+
+def many_objects() -> Pieces:
+    yield b'data: {"type":"response.completed","response":{"output":['
+    yield b"{}," * 1_300_000
+    yield b"{}]}}\n\n"
+
+
+def wide_delta() -> Pieces:
+    yield b'data: {"type":"response.output_text.delta","delta":"'
+    yield "\N{ROCKET}".encode() + b"x" * 3_900_000
+    yield b'"}\n\n'
+
+
+def many_models() -> Pieces:
+    yield b'{"models":['
+    yield b"{}," * 1_300_000
+    yield b"{}]}"
+
+
+def deep_events() -> Pieces:
+    yield b'data: {"type":"response.output_item.done","item":{"type":"message","content":%s}}\n\n' % DEEP
+    yield b'data: {"type":"response.completed","response":{"output":%s}}\n\n' % DEEP
+
+
+JSON = "application/json"
+SERVERS = (
+    HostileServer("gzip bomb, one line", sending(head(encoding="gzip"), gzipped(b"x"))),
+    HostileServer("gzip bomb, comment lines", sending(head(encoding="gzip"), gzipped(b":\n"))),
+    HostileServer("gzip bomb, unknown events", sending(head(encoding="gzip"), gzipped(UNKNOWN))),
+    HostileServer("gzip in gzip", sending(head(encoding="gzip, gzip"), doubled_bomb)),
+    HostileServer("zstd bomb", sending(head(encoding="zstd"), zstandard_bomb)),
+    HostileServer("deflate bomb", sending(head(encoding="deflate"), deflate_bomb)),
+    HostileServer("br, not asked for", sending(head(encoding="br"), whole(b"\x0b\x02\x80hello\x03"))),
+    HostileServer("endless deltas", sending(head(), again_and_again(DELTA))),
+    HostileServer("endless deltas of a letter", sending(head(), again_and_again(SMALL_DELTA))),
+    HostileServer("endless unknown events", sending(head(), again_and_again(UNKNOWN))),
+    HostileServer("endless comment lines", sending(head(), again_and_again(b": still here\n"))),
+    HostileServer("endless empty lines", sending(head(), again_and_again(b"\n"))),
+    HostileServer("an endless line", sending(head(), after(b"data: ", b"x"))),
+    HostileServer("an event of endless lines", sending(head(), again_and_again(b"data:ab\n"))),
+    HostileServer("an endless event name", sending(head(), after(b"event: ", b"x"))),
+    HostileServer("20,000 items", sending(head(), items(20_000, "message")), ends_well=True),
+    HostileServer("100,000 items", sending(head(), items(100_000, "message"))),
+    HostileServer("10,000 calls", sending(head(), items(10_000, "function_call")), ends_well=True),
+    HostileServer("an event of 3.9 MB of empty objects", sending(head(), many_objects)),
+    HostileServer("a delta of 3.9 MB with an emoji", sending(head(), wide_delta)),
+    HostileServer("deep JSON in events", sending(head(), deep_events)),
+    HostileServer("endless whole answer", sending(head(JSON), after(b'{"output":[', b'{"a":"b"},'))),
+    HostileServer(
+        "endless error body", sending(head(JSON, status="400 Bad Request"), after(b'{"error":"', b"x"))
+    ),
+    HostileServer("error body as a gzip bomb", sending(head(JSON, "gzip", "400 Bad Request"), gzipped(b"x"))),
+    HostileServer(
+        "endless headers", sending(b"HTTP/1.1 200 OK\r\n", again_and_again(b"x-more: and more\r\n"))
+    ),
+    HostileServer(
+        "endless interim responses", sending(b"", again_and_again(b"HTTP/1.1 103 Early Hints\r\n\r\n"))
+    ),
+    HostileServer("bytes that drip", sending(head(), drops(b":"), pause_s=0.05)),
+    HostileServer(
+        "unknown events that drip (2 s of the hour)", sending(head(), drops(UNKNOWN), pause_s=0.05), seconds=2
+    ),
+    HostileServer("endless model list", sending(head(JSON), after(b'{"models":[', MODEL)), "models"),
+    HostileServer("model list as a gzip bomb", sending(head(JSON, "gzip"), gzipped(MODEL)), "models"),
+    HostileServer("model list of empty objects", sending(head(JSON), many_models), "models"),
+    HostileServer("deep model list", sending(head(JSON), whole(DEEP)), "models"),
+    HostileServer(
+        "model list that drips", sending(head(JSON), drops(b" "), pause_s=0.05), "models", is_slow=True
+    ),
+    HostileServer("endless usage", sending(head(JSON), after(b'{"rate_limit":"', b"x")), "usage"),
+    HostileServer("endless token reply", sending(head(JSON), after(b'{"access_token":"', b"x")), "refresh"),
+    HostileServer("token reply as a gzip bomb", sending(head(JSON, "gzip"), gzipped(b"x")), "refresh"),
+    HostileServer(
+        "token reply that drips", sending(head(JSON), drops(b" "), pause_s=0.05), "refresh", is_slow=True
+    ),
+    HostileServer("endless workspace list", sending(head(JSON), after(b'{"accounts":[', b"{},")), "route"),
+)
+
+
+async def a_good_answer(writer: asyncio.StreamWriter) -> None:
+    writer.write(head() + ANSWER)
+
+
+@asynccontextmanager
+async def listening(talk: Talk) -> AsyncIterator[int]:
+    """Play one server; give its port."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def receive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        try:
+            line = await reader.readline()
+            while (await reader.readline()).strip():
+                pass
+            await (a_good_answer if b"/next/" in line else talk)(writer)
+            await writer.drain()
+            writer.write_eof()
+            await reader.read()
+        except (OSError, asyncio.CancelledError):
+            pass
+        finally:
+            tasks.discard(task)
+            writer.transport.abort()
+
+    server = await asyncio.start_server(receive, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for task in list(tasks):
+            task.cancel()
+
+
+@dataclass(frozen=True)
+class Met:
+    """What came of one server: the client's peak above what it took before, its time, and what the user reads.
+
+    ``next_reads`` is what came of the next question, to a good server.
+    """
+
+    peak_mb: float
+    seconds: float
+    cpu_s: float
+    reads: str
+    failed: bool
+    next_reads: str
+
+
+# The client, in a process of its own
+
+
+def _memory_mb(name: str) -> float:
+    """Read ``VmRSS``, what the process takes, or ``VmHWM``, the most that it took (Linux)."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
+    return int(line.split()[1]) / 1024
+
+
+def _forget_the_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+CHATGPT = Credentials(
+    mode=AuthMode.CHATGPT,
+    account=Account(account_id="acct-1"),
+    bearer=SecretStr("fabricated"),
+    refresh_token=SecretStr("fabricated"),
+)
+
+
+class Unsigned(httpx.Auth):
+    """Signs nothing."""
+
+
+async def _ask(
+    question: str, http: httpx.AsyncClient, address: str, wait_s: float, budget: ResponseBudget
+) -> str:
+    settings = Settings(codex_home=Path("nowhere"), issuer=address, chatgpt_base_url=address)
+    backend = Backend(
+        base_url=address, name="The server", is_chatgpt=True, idle_timeout_s=wait_s, account_base_url=address
+    )
+    auth = Unsigned()
+    match question:
+        case "answer":
+            client = ResponsesClient(http, backend, auth, budget=budget, retry=RetryPolicy(max_requests=1))
+            adapter, state = EventAdapter(itertools.count(1)), TurnState()
+            async for event in client.stream(REQUEST):
+                for shown in adapter.read(event):
+                    state = reduce(state, shown)
+            return f"{len(state.parts)} parts"
+        case "models":
+            found = parse_models(await get_json(http, backend.models_url, backend=backend, auth=auth))
+            return f"{len(found)} models"
+        case "usage":
+            return str(await fetch_usage(http, backend, auth))
+        case "refresh":
+            return str(await OAuthClient(http, settings).refresh(CHATGPT, "scheduled"))
+        case _:
+            routing = WorkspaceRouting(http, settings, Unsigned, sleep=_at_once)
+            return str(await routing.route(CHATGPT))
+
+
+async def _at_once(_: float) -> None:
+    """Wait for nothing."""
+
+
+async def _client(question: str, address: str, wait_s: float, budget: ResponseBudget, base_mb: float) -> Met:
+    settings = Settings(codex_home=Path("nowhere"))
+    async with open_http(settings, {}) as http:
+        _forget_the_peak()
+        begin, spent = time.perf_counter(), time.process_time()
+        try:
+            reads, failed = await _ask(question, http, address, wait_s, budget), False
+        except CodexError as error:
+            reads, failed = f"{type(error).__name__}: {error}", True
+        seconds, cpu_s = time.perf_counter() - begin, time.process_time() - spent
+        peak = _memory_mb("VmHWM") - base_mb
+        next_reads = await _ask("answer", http, f"{address}/next", 60.0, ResponseBudget())
+        return Met(peak, seconds, cpu_s, reads, failed, next_reads)
+
+
+def main() -> None:
+    """Be the client: do the jobs that the argument holds and print what came of each."""
+    base_mb = _memory_mb("VmRSS")
+    for question, address, wait_s, budget in json.loads(sys.argv[1]):
+        met = asyncio.run(_client(question, address, wait_s, ResponseBudget(**budget), base_mb))
+        sys.stdout.write(json.dumps(vars(met)) + "\n")
+
+
+# The stage
+
+
+async def meet(
+    servers: Sequence[HostileServer], *, wait_s: float = 5.0, budget: ResponseBudget | None = None
+) -> list[Met]:
+    """Let one client, in a process of its own, meet the servers; ``wait_s`` is its idle time.
+
+    Its peak is what it takes beyond its size at the start, so that what it kept of one server counts for the next.
+    """
+    async with AsyncExitStack() as stack:
+        ports = [await stack.enter_async_context(listening(server.talk)) for server in servers]
+        jobs = [
+            (
+                server.question,
+                f"http://127.0.0.1:{port}",
+                wait_s,
+                vars(replace(budget or ResponseBudget(), seconds=server.seconds)),
+            )
+            for server, port in zip(servers, ports, strict=True)
+        ]
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            "from tests.responses.hostile_servers import main; main()",
+            json.dumps(jobs),
+            stdout=subprocess.PIPE,
+        )
+        output, _ = await process.communicate()
+    return [Met(**json.loads(line)) for line in output.splitlines()]
+
+
+def row_of(server: HostileServer, met: Met) -> str:
+    """Give the server's line of the table."""
+    figures = f"{met.peak_mb:.0f} | {met.seconds:.1f} | {met.cpu_s:.1f}"
+    return f"| {server.name} | {server.question} | {figures} | {PORT.sub('127.0.0.1', met.reads)} |"
+
+
+async def table() -> str:
+    """Meet all servers with the product's own bounds; return the table."""
+    rows = [row_of(server, (await meet([server]))[0]) for server in SERVERS]
+    heading = f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}"
+    return "\n".join([heading, *rows, ""])
+
+
+if __name__ == "__main__":
+    sys.stdout.write(asyncio.run(table()))
