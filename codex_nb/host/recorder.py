@@ -27,7 +27,8 @@ _MEMORY_LIMIT = 64_000_000  # characters of outputs, over all cells
 class _Execution:
     """One run of a cell.
 
-    ``request`` is the id of its execute request, ``identities`` the ids of the user's variables before it.
+    ``request`` is the id of its execute request, ``identities`` the ids of the user's variables before it; in a cell
+    that is marked, ``alive`` are their values: another object at the address of one would not be told from it.
     """
 
     source: str
@@ -36,6 +37,7 @@ class _Execution:
     execution_count: int | None = None
     tags: frozenset[str] = frozenset()
     identities: Mapping[str, int] = field(default_factory=dict)
+    alive: tuple[object, ...] = ()
     changed: frozenset[str] = frozenset()
     succeeded: bool = False
     error: str = ""
@@ -54,6 +56,12 @@ class _Execution:
             cell = Cell("code", self.source, self.cell_id, (), self.execution_count, self.tags)
             self.cached_run = Run(cell, self.changed, self.succeeded, self.error)
         return self.cached_run
+
+    def update_changed(self, namespace: Mapping[str, Any]) -> None:
+        """Note which names have another value than before."""
+        now = _identities(namespace)
+        self.changed = frozenset(name for name in now if now[name] != self.identities.get(name))
+        self.cached_run = None
 
 
 class OutputRecorder:
@@ -97,6 +105,8 @@ class OutputRecorder:
     def runs(self) -> tuple[Run, ...]:
         """Return all runs in order of time, including those of cells that ran again or were deleted."""
         with self._lock:
+            for _, execution in self._running:
+                execution.update_changed(self._shell.user_ns)
             return tuple(execution.run() for execution in self._runs)
 
     def _begin(self, info: Any) -> None:
@@ -110,6 +120,8 @@ class OutputRecorder:
             _cell_tags(self._kernel),
             _identities(self._shell.user_ns),
         )
+        if is_skipped(execution.run().cell):
+            execution.alive = tuple(snapshot(self._shell.user_ns).values())
         if self.first_count is None:
             self.first_count = execution.execution_count
         with self._lock:
@@ -147,9 +159,8 @@ class OutputRecorder:
                 self._finish(execution, error, error_text)
 
     def _finish(self, execution: _Execution, error: BaseException | None, error_text: str) -> None:
-        now = _identities(self._shell.user_ns)
-        execution.changed = frozenset(name for name in now if now[name] != execution.identities.get(name))
-        execution.identities = {}
+        execution.update_changed(self._shell.user_ns)
+        execution.identities, execution.alive = {}, ()
         inner = execution.inner_error or _displayed_error(execution.collector)
         execution.error = error_text or (inner if execution.source.lstrip().startswith("%") else "")
         execution.succeeded = not execution.error

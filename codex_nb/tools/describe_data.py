@@ -17,6 +17,7 @@ from codex_nb.tools.introspection import (
     field,
     instance_vars,
     is_known,
+    is_ndarray,
     library_of,
     mro_of,
     name_of,
@@ -68,13 +69,9 @@ def describe_data(value: object, *, rows: int, columns: int) -> list[str] | None
     return None if describe is None else describe(value, rows, columns)
 
 
-def _is_ndarray(array: object) -> bool:
-    return library_of(array) == "numpy" and name_of(type(array)) == "numpy.ndarray"
-
-
 def _column(name: object, array: Any) -> _Column:
     """Return a column that an array of numpy or pandas keeps."""
-    if _is_ndarray(array):
+    if is_ndarray(array):
         dtype = field(array, "dtype")
         is_read = is_readable_dtype(dtype)
     elif library_of(array) in {"pandas", "geopandas"} and is_known(array) and _has_plain_type(array):
@@ -108,7 +105,7 @@ def _pandas_parts(frame: Any, columns: int) -> tuple[list[_Column], _Column, _Co
     shown = []
     for place, name in enumerate(names.first(columns) or ()):
         array = field(blocks[numbers[place]], "values")
-        if _is_ndarray(array) or (is_known(array) and array.ndim == _DIMENSIONS):
+        if is_ndarray(array) or (is_known(array) and array.ndim == _DIMENSIONS):
             array = array[rows[place]]
         shown.append(_column(name, array))
     return shown, names, index
@@ -253,7 +250,7 @@ def _array(array: Any, rows: int, columns: int) -> list[str] | None:
         return None
     sizes = f" {BY} ".join(map(str, tuple.__iter__(shape))) or "scalar"
     lines = [f"{name_of(kind)}, {sizes}, {_dtype(dtype)}{where}"]
-    if _is_ndarray(array) and rows and is_readable_dtype(dtype):
+    if is_ndarray(array) and rows and is_readable_dtype(dtype):
         first = _cells(field(dtype, "names"), list(islice(_flat(array), _FIRST_VALUES)))
         lines.append(f"first values: {', '.join(first)}{', …' if array.size > len(first) else ''}")
     return lines
@@ -285,7 +282,7 @@ def _xarray(value: Any, rows: int, columns: int) -> list[str]:
     if sizes is None:
         variable = field(value, "_variable")
         data, names = field(variable, "_data"), field(variable, "_dims")
-        shape = field(data, "shape") if _is_ndarray(data) else [UNREAD] * len(names)
+        shape = field(data, "shape") if is_ndarray(data) else [UNREAD] * len(names)
         sizes = dict(zip(tuple.__iter__(names), shape, strict=True))
     shown = ", ".join(
         f"{_cell(name)}: {_cell(size)}" for name, size in islice(snapshot(sizes).items(), columns)
@@ -407,4 +404,4 @@ def _all_columns(value: Any) -> tuple[list[_Column], _Column | None]:
         return _polars_columns(value, FULL_COLUMNS), None
     if describe is _arrow_table:
         return _arrow_columns(value, FULL_COLUMNS) or [], None
-    return _numpy_columns(value) if _is_ndarray(value) else [], None
+    return _numpy_columns(value) if is_ndarray(value) else [], None

@@ -2,246 +2,38 @@
 
 from __future__ import annotations
 
-import ast
-import functools
+import gc
 import inspect
 import json
 import linecache
+import math
 import re
-import sys
 import types
-import unicodedata
-import warnings
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from codex_nb.tools.introspection import exact_text, find, instance_vars, snapshot
+from codex_nb.tools.bindings import BindingFlow, bound_names, identifiers_in, to_python
+from codex_nb.tools.introspection import (
+    exact_text,
+    field,
+    find,
+    instance_vars,
+    is_ndarray,
+    is_one_of,
+    library_of,
+    module_of,
+    mro_of,
+    qualified_name,
+    snapshot,
+)
 from codex_nb.tools.nbmodel import SKIP_TAG, Cell, Run, is_skipped, strip_ansi
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-    from collections.abc import Set as AbstractSet
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from codex_nb.tools.nbmodel import NotebookSnapshot
-
-
-_WORD = re.compile(r"[^\W\d]\w*")
-_REMEMBERED = 2_000
-_TREES = 256
-# Of a magic that is not known each word may name a variable that it fills. These take Python alone, these bind nothing,
-# and the body of these is text for people or for another program.
-_PYTHON_MAGICS = frozenset({"time", "timeit", "prun", "debug", "memit", "lprun", "mprun"})
-_READING_MAGICS = frozenset(
-    {"pinfo", "pinfo2", "psearch", "pdoc", "psource", "who", "whos", "matplotlib", "config", "xmode"}
-    | {"load_ext", "reload_ext", "pip", "conda", "codex"}
-)
-_TEXT_MAGICS = frozenset(
-    {"codex", "markdown", "latex", "html", "svg", "javascript", "js", "writefile", "file"}
-)
-
-
-def identifiers_in(text: str) -> frozenset[str]:
-    """Return every word that could be a name."""
-    return frozenset(unicodedata.normalize("NFKC", word) for word in _WORD.findall(text))
-
-
-@functools.lru_cache(maxsize=_REMEMBERED)
-def bound_names(source: str) -> frozenset[str]:
-    """Return the names of the namespace that running a cell can bind, delete, or change a part of.
-
-    Of a cell that cannot be parsed these are all the words in it.
-    """
-    tree = parse_cell(source)
-    if tree is None:
-        return identifiers_in(source)
-    return frozenset(_bound_in(tree))
-
-
-@functools.lru_cache(maxsize=_TREES)
-def parse_cell(source: str) -> ast.Module | None:
-    """Return the syntax tree of a cell, its magics and shell commands turned into calls as IPython does."""
-    tree = _tree(source)
-    if tree is None:
-        transformed = to_python(source)
-        tree = None if transformed is None else _tree(transformed)
-    return tree
-
-
-@functools.lru_cache(maxsize=_TREES)
-def to_python(source: str) -> str | None:
-    """Return the Python that IPython makes of a cell, None where it cannot."""
-    from IPython.core.inputtransformer2 import TransformerManager
-
-    try:
-        transformed: str = TransformerManager().transform_cell(source)
-    except Exception:  # noqa: BLE001 -- a cell of any text may come here
-        return None
-    return transformed
-
-
-def _tree(source: str) -> ast.Module | None:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-
-
-def _bound_in(tree: ast.AST) -> set[str]:
-    """Collect what a tree binds in the module's own scope; trees may be deeper than Python's stack."""
-    names: set[str] = set()
-    waiting = [tree]
-    while waiting:
-        node = waiting.pop()
-        names.update(_bound_by(node))
-        waiting += _evaluated_with(node)
-    return names
-
-
-def _bound_by(node: ast.AST) -> Collection[str]:
-    match node:
-        case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
-            return {name}
-        case ast.Attribute(ctx=ast.Store() | ast.Del()) | ast.Subscript(ctx=ast.Store() | ast.Del()):
-            return _owner(node)
-        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-            return {name}
-        case ast.Global(names=several):
-            return several
-        case ast.Import(names=aliases):
-            return {alias.asname or alias.name.partition(".")[0] for alias in aliases}
-        case ast.ImportFrom(names=[ast.alias(name="*")]):
-            return _public(node.module or "")
-        case ast.ImportFrom(names=aliases):
-            return {alias.asname or alias.name for alias in aliases}
-        case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
-            return {name}
-        case ast.MatchMapping(rest=str(name)):
-            return {name}
-        case ast.Call():
-            return {name for call in _magic_calls(node) for name in _bound_by_magic(*call)}
-        case _:
-            return ()
-
-
-def _owner(node: ast.Attribute | ast.Subscript) -> set[str]:
-    """Return the name of what a part is assigned to."""
-    owner: ast.expr = node
-    while isinstance(owner, ast.Attribute | ast.Subscript):
-        owner = owner.value
-    return {owner.id} if isinstance(owner, ast.Name) else set()
-
-
-def _evaluated_with(node: ast.AST) -> list[ast.AST]:
-    """Return the child nodes that bind names in the same scope."""
-    match node:
-        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef() | ast.Lambda():
-            body: list[ast.AST] = [node.body] if isinstance(node, ast.Lambda) else [*node.body]
-            outside = [child for child in ast.iter_child_nodes(node) if child not in body]
-            return outside + [
-                each for part in body for each in ast.walk(part) if isinstance(each, ast.Global)
-            ]
-        case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
-            return [each.target for each in ast.walk(node) if isinstance(each, ast.NamedExpr)]
-        case _:
-            return list(ast.iter_child_nodes(node))
-
-
-def _bound_by_magic(name: str, line: str, body: str) -> set[str]:
-    names: set[str] = set()
-    if name not in _READING_MAGICS:
-        names |= bound_names(line)
-    if name not in _READING_MAGICS | _PYTHON_MAGICS:
-        names |= identifiers_in(line)
-    if name not in _TEXT_MAGICS:
-        names |= bound_names(body)
-    return names
-
-
-def _magic_calls(node: ast.Call) -> Iterator[tuple[str, str, str]]:
-    """Yield the name, the line and the body of the magic that an IPython call runs."""
-    called = node.func
-    if isinstance(called, ast.Attribute) and called.attr in {"run_line_magic", "run_cell_magic"}:
-        texts = [str(each.value) for each in node.args if isinstance(each, ast.Constant)]
-        name, line, body = (*texts, "", "", "")[:3]
-        yield name, line, body
-
-
-def _public(module: str) -> set[str]:
-    """Return what ``from module import *`` binds, when the module is there."""
-    found = sys.modules.get(module)
-    held = vars(found) if type(found) is types.ModuleType else {}
-    listed = held.get("__all__")
-    if type(listed) is list or type(listed) is tuple:
-        return {name for name in listed if type(name) is str}
-    return {name for name in list(held) if not name.startswith("_")}
-
-
-@dataclass
-class BindingFlow:
-    """Follows names from run to run: ``hidden`` are not sent, ``derived`` were made from those by ordinary cells."""
-
-    hidden: set[str] = field(default_factory=set)
-    derived: set[str] = field(default_factory=set)
-
-    def hide(self, names: AbstractSet[str]) -> None:
-        """Add what a hidden cell has bound."""
-        self.hidden |= names
-        self.derived -= names
-
-    def follow(self, source: str, *, succeeded: bool) -> None:
-        """Follow what an ordinary cell did with the names.
-
-        A plain name for a hidden value is hidden like it. A hidden name is an ordinary one again once a statement that
-        is sure to have run binds it from nothing that was hidden or made from it.
-        """
-        if not any(name in source for name in (*self.hidden, *self.derived)):
-            return
-        tree = parse_cell(source)
-        for statement in tree.body if tree is not None else ():
-            self._follow(statement, succeeded=succeeded)
-
-    def _follow(self, statement: ast.stmt, *, succeeded: bool) -> None:
-        bound = _bound_in(statement)
-        value = statement.value if isinstance(statement, ast.Assign | ast.AnnAssign) else None
-        if isinstance(value, ast.Name) and value.id in self.hidden:
-            self.hide(bound)
-        elif _used(statement) & (self.hidden | self.derived):
-            self.derived |= bound - self.hidden
-        elif succeeded:
-            self.hidden -= (anew := _bound_anew(statement))
-            self.derived -= anew
-
-
-def _bound_anew(statement: ast.stmt) -> set[str]:
-    """Return the names that a statement is sure to bind as a whole."""
-    match statement:
-        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-            return {statement.name}
-        case ast.Import() | ast.ImportFrom():
-            return _bound_in(statement)
-        case ast.Assign(targets=targets):
-            return {name for target in targets for name in _bound_in(target)}
-        case ast.AnnAssign(target=target, value=ast.expr()):
-            return _bound_in(target)
-        case _:
-            return set()
-
-
-def _used(statement: ast.stmt) -> set[str]:
-    """Return the names that a statement reads, those in the text of a magic included."""
-    used: set[str] = set()
-    for node in ast.walk(statement):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
-            used.add(node.id)
-        elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
-            used.add(node.target.id)
-        elif isinstance(node, ast.Call):
-            for _, line, body in _magic_calls(node):
-                used |= identifiers_in(line) | identifiers_in(body)
-    return used
 
 
 LINE_LEFT_OUT = "[a line of a cell marked codex-skip]"
@@ -265,10 +57,12 @@ class Hidden:
     """What is not sent with one question.
 
     ``names`` are variables, ``lines`` what tracebacks quote, ``cells`` the ids and ``sources`` the texts of cells;
-    ``mentioned`` are the names that the user mentions, which are sent all the same.
+    ``mentioned`` are the names that the user mentions, which are sent all the same. ``derived`` are variables that
+    ordinary cells made with hidden ones.
     """
 
     names: frozenset[str] = frozenset()
+    derived: frozenset[str] = frozenset()
     lines: frozenset[str] = frozenset()
     cells: frozenset[str] = frozenset()
     sources: frozenset[str] = frozenset()
@@ -284,19 +78,28 @@ class Hidden:
             return True
         return cell.kind == "code" and cell.cell_id is None and cell.source.strip() in self.sources
 
-    def hides(self, name: str, value: object = None) -> bool:
-        """Whether nothing of a variable is sent: by its name, or as a function that a skipped cell defines."""
-        if not self.sources or name in self.mentioned:
-            return False
+    def visible(self, namespace: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the variables that are not hidden: by their name, by what they hold, or by the cell that made them."""
+        variables = snapshot(namespace)
+        if not self.sources:
+            return variables
+        traces = _Traces([value for name, value in variables.items() if name in self.names])
+        return {
+            name: value
+            for name, value in variables.items()
+            if name in self.mentioned
+            or not (
+                self._hides(name, value)
+                or (traces.share_with(value) if name in self.derived else traces.lead_to(value))
+            )
+        }
+
+    def _hides(self, name: str, value: object) -> bool:
         return (
             name in self.names
             or _HISTORY.fullmatch(name) is not None
             or any(_text_of_cell(function) in self.sources for function in _wrapped(value))
         )
-
-    def visible(self, namespace: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the variables that are not hidden."""
-        return {name: value for name, value in snapshot(namespace).items() if not self.hides(name, value)}
 
     def outputs(self, outputs: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
         """Return a cell's outputs, the lines of skipped cells taken out of its streams and tracebacks."""
@@ -413,7 +216,13 @@ def hidden_in(snapshot: NotebookSnapshot | None, runs: Iterable[Run] | None = No
     sources = texts | {python.strip() for text in texts if (python := to_python(text)) is not None}
     shown = {line for cell in cells if not marked.skips(cell) for line in _code_lines(cell.source)}
     lines = {line for source in sources for line in _code_lines(source)} - shown
-    return replace(marked, names=frozenset(flow.hidden), lines=frozenset(lines), sources=frozenset(sources))
+    return replace(
+        marked,
+        names=frozenset(flow.hidden),
+        derived=frozenset(flow.derived),
+        lines=frozenset(lines),
+        sources=frozenset(sources),
+    )
 
 
 def _code_lines(source: str) -> Iterator[str]:
@@ -438,6 +247,110 @@ def _blocks(lines: Sequence[str]) -> Iterator[tuple[int, int]]:
                 end += 1
         yield start, end
         start = end
+
+
+_CONTAINERS = (list, tuple, set, frozenset)
+_COMMON_NUMBERS = (0.0, 1.0, math.inf, -math.inf, math.pi, math.e, math.tau)
+_CACHED_INTEGERS = 256  # the interpreter makes those up to it once
+_SHORTEST_TEXT = 8  # of an identifier: the interpreter makes equal ones once
+_MAX_ENTRIES = 2_000
+_MAX_VISITED = 200_000
+
+
+class _Traces:
+    """Finds values that are hidden objects or hold one, by identity and without asking them."""
+
+    def __init__(self, hidden: Iterable[object]) -> None:
+        self._hidden = list(hidden)
+        self._ids = {id(value) for value in self._hidden if _is_distinct(value)}
+        self._cleared: set[int] = set()
+        self._parts: set[int] | None = None
+
+    def lead_to(self, value: object) -> bool:
+        """Whether a value is a hidden object, is an instance of a hidden class, or holds such an object."""
+        if not self._ids or id(value) in self._ids:
+            return bool(self._ids)
+        seen: set[int] = set()
+        for held in _reached([value], self._cleared, seen):
+            if id(held) in self._ids:
+                return True
+        self._cleared |= seen
+        return False
+
+    def share_with(self, value: object) -> bool:
+        """Whether a value that was made from hidden ones is or holds a part of them, or uses their memory."""
+        if self._parts is None:
+            held = _reached(self._hidden, set(), set())
+            self._parts = self._ids | {id(each) for each in held if _is_part(each)}
+        parts = self._parts
+        return any(id(held) in parts for held in _reached([value], set(), set()))
+
+
+def _reached(values: list[object], known: set[int], seen: set[int]) -> Iterator[object]:
+    """Yield values and what they hold, the nearest first, except what is known or was seen."""
+    waiting = list(values)
+    for held in waiting:
+        if id(held) in known or id(held) in seen or len(known) + len(seen) > _MAX_VISITED:
+            continue
+        seen.add(id(held))
+        yield held
+        if len(waiting) < _MAX_VISITED:
+            waiting += _held_by(held)
+
+
+def _held_by(value: Any) -> list[Any]:
+    """Return what a value refers to, without classes' and modules' own contents; of an array, what has its memory."""
+    kind = type(value)
+    if is_one_of(kind, _CONTAINERS):
+        return list(islice(value, _MAX_ENTRIES))
+    if kind is dict:
+        return [] if _is_of_module(value) else list(islice(value.values(), _MAX_ENTRIES))
+    if kind is types.FunctionType:
+        return [value.__closure__, value.__defaults__, value.__kwdefaults__]
+    if issubclass(kind, type) or is_one_of(kind, (types.ModuleType, types.FrameType, types.CodeType)):
+        return []
+    if library_of(value) == "pandas" and any(qualified_name(base) == "Index" for base in mro_of(kind)):
+        return []  # frames that are computed from others share their labels
+    if is_ndarray(value) and qualified_name(type(value.dtype)) == "ObjectDType":
+        return [value.base, *islice(value.flat, _MAX_ENTRIES)]
+    if any(qualified_name(base) == "ndarray" for base in mro_of(kind)):
+        return [field(value, "base")]
+    return gc.get_referents(value)
+
+
+def _is_part(value: object) -> bool:
+    """Whether what a hidden value holds is data of its own: no class, and nothing that a library keeps beside data."""
+    is_data = library_of(value) is None or is_ndarray(value)
+    return is_data and not issubclass(type(value), type) and _is_distinct(value)
+
+
+def _is_of_module(held: dict[Any, Any]) -> bool:
+    first = next(iter(held), None)
+    return type(first) is str and first == "__name__"
+
+
+def _is_distinct(value: Any) -> bool:
+    """Whether the same object elsewhere means that it was handed on: not one that all code shares."""
+    kind = type(value)
+    if value is None or kind is bool or kind is types.ModuleType or kind is types.BuiltinFunctionType:
+        return False
+    if issubclass(kind, type):
+        return module_of(value) == "__main__"
+    if kind is types.FunctionType:
+        return lines_of_cell(value) is not None
+    if kind is int:
+        return int(abs(value)) > _CACHED_INTEGERS
+    if kind is float:
+        is_shared = math.isnan(value) or value in _COMMON_NUMBERS
+        return not is_shared
+    if kind is str:
+        return len(value) >= _SHORTEST_TEXT or (len(value) > 1 and not str.isidentifier(value))
+    if kind is tuple or kind is frozenset:
+        return len(value) > 0
+    if kind is bytes:
+        return len(value) > 1
+    names = {qualified_name(base) for base in mro_of(kind)}
+    return library_of(value) is None or not names & {"dtype", "NAType", "NaTType", "ExtensionDtype"}
 
 
 def _wrapped(value: object) -> Iterator[types.FunctionType]:

@@ -181,6 +181,11 @@ def _is_of_library(member: Any) -> bool:
     return root in LIBRARIES or root in sys.stdlib_module_names
 
 
+def is_ndarray(value: object) -> bool:
+    """Whether a value is an array of numpy's own class."""
+    return library_of(value) == "numpy" and qualified_name(type(value)) == "ndarray"
+
+
 def library_base(value: object) -> type | None:
     """Return the nearest base class that a well-known library made, for a class that a user derived from it."""
     for base in mro_of(type(value))[1:]:

@@ -99,7 +99,7 @@ def test_a_cell_is_skipped_by_its_mark_by_its_id_or_where_it_has_none_by_its_tex
 def test_nothing_is_hidden_where_nothing_is_marked() -> None:
     hidden = hidden_in(NotebookSnapshot("document", (SEEN, Cell("code", "'not # codex-skip'"))))
     assert hidden == Hidden()
-    assert not hidden.hides("_")
+    assert hidden.visible({"_": 1}) == {"_": 1}
 
 
 def test_lines_are_looked_for_without_going_through_a_large_output_again_and_again() -> None:

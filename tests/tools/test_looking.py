@@ -19,7 +19,11 @@ from codex_nb.tools.introspection import instance_vars, snapshot
 from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
 from tests.tools.hostile import CASES, Colliding, armed, hook, hostile, text, thing
 
-SKIPPED = hidden_in(NotebookSnapshot("document", (Cell("code", "# codex-skip\nkept_out = 1"),)))
+SKIPPED = hidden_in(
+    NotebookSnapshot(
+        "document", (Cell("code", "# codex-skip\nkept_out = 1"), Cell("code", "inside = f(kept_out)"))
+    )
+)
 NOTEBOOK = NotebookSnapshot("document", (Cell("code", "thing = password = 1"),))
 
 
@@ -44,7 +48,13 @@ def look_everywhere(namespace: dict[Any, Any]) -> list[str]:
 def test_no_exit_runs_a_hook_of_a_variable(name: str) -> None:
     value = CASES[name]()
     with armed() as ran:
-        texts = look_everywhere({"thing": value, "password": value, "inside": [value, {"k": value}]})
+        variables = {
+            "thing": value,
+            "password": value,
+            "inside": [value, {"k": value}],
+            "kept_out": [object(), value],
+        }
+        texts = look_everywhere(variables)
     assert ran == []
     assert "cannot be read" not in "\n".join(texts)
     assert "root:" not in "\n".join(texts)
