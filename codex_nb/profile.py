@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from codex_nb.auth import LoginFlow
     from codex_nb.auth.sources import ExternalTokenProvider
+    from codex_nb.config.layers import Machine
     from codex_nb.config.settings import Settings
     from codex_nb.http import Route, httpx
     from codex_nb.labels import LoginMethod
@@ -183,10 +184,14 @@ async def open_profile_at(
     profile: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     external: ExternalTokenProvider | None = None,
+    folder: Path | None = None,
+    machine: Machine | None = None,
 ) -> AsyncIterator[Profile]:
-    """Open a profile for one piece of work on the running loop."""
+    """Open a profile for one piece of work on the running loop; ``folder`` is the current one unless it is given."""
     environ = codex_environment(environ, profile)
-    settings = load_settings(environ, profile=profile, overrides=overrides, folder=Path.cwd())
+    settings = load_settings(
+        environ, profile=profile, overrides=overrides, folder=folder or Path.cwd(), machine=machine
+    )
     opened = make_profile(settings, environ, external=external)
     try:
         yield opened

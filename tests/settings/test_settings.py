@@ -217,6 +217,7 @@ def test_a_profile_is_a_file_over_the_users(tmp_path: Path) -> None:
         "effort": str(tmp_path / "config.toml"),
         "verbosity": str(tmp_path / "special.config.toml"),
         "provider": str(tmp_path / "special.config.toml"),
+        "base_url": str(tmp_path / "config.toml"),
     }
 
 

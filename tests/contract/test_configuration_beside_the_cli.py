@@ -1,0 +1,555 @@
+"""Small homes, each with one question through both programs: the same request leaves, or both refuse."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, event, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from codex_nb.config.layers import Machine
+from codex_nb.config.settings import load_settings
+from codex_nb.errors import CodexError
+from codex_nb.profile import open_profile_at
+from codex_nb.session.notebook_context import TurnRequest
+from codex_nb.tools.approval import DenyAll
+from codex_nb.tools.base import Ports
+from tests.contract.cli import QUIET
+from tests.contract.test_providers_beside_the_cli import EVENTS
+
+pytestmark = pytest.mark.anyio
+
+BODY = ("model", "reasoning", "service_tier", "text", "store", "include")
+HEADERS = ("authorization", "chatgpt-account-id", "x-openai-internal-codex-residency", "x-t")
+ANSWER = "".join(f"event: {e['type']}\ndata: {json.dumps(e)}\n\n" for e in EVENTS).encode()
+
+
+class Recorder:
+    """One server for both programs, which is also their proxy: it writes down each question."""
+
+    def __init__(self) -> None:
+        self.seen: list[dict[str, Any]] = []
+        recorder = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                self.reply(426 if self.headers["upgrade"] else 404, b"")
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                recorder.seen.append(
+                    {
+                        "path": self.path,
+                        "host": self.headers["host"],
+                        **{key: body.get(key) for key in BODY},
+                        **{name: self.headers[name] for name in HEADERS},
+                    }
+                )
+                self.reply(200, ANSWER)
+
+            def reply(self, status: int, content: bytes) -> None:
+                self.send_response(status)
+                self.send_header("content-type", "text/event-stream")
+                self.send_header("content-length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_: object) -> None:
+                """Stay silent."""
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http.daemon_threads = True
+
+
+@pytest.fixture(scope="module")
+def recorder() -> Iterator[Recorder]:
+    """Listen until the last test of the module ends."""
+    found = Recorder()
+    thread = threading.Thread(target=found.http.serve_forever, args=(0.01,))
+    thread.start()
+    yield found
+    found.http.shutdown()
+    thread.join()
+    found.http.server_close()
+
+
+@dataclass
+class World:
+    """The files of a computer, its environment, and both programs in it.
+
+    ROOT and PORT stand for the folder and the recorder's port, in files and variables alike.
+    """
+
+    program: Path
+    root: Path
+    recorder: Recorder
+    files: dict[str, str | bytes]
+    environ: dict[str, str] = field(default_factory=dict)
+    profile: str | None = None
+    folder: str = "work"
+
+    def __post_init__(self) -> None:
+        (self.root / self.folder).mkdir(parents=True, exist_ok=True)
+        for name, content in self.files.items():
+            file = self.root / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            data = content if isinstance(content, bytes) else content.encode()
+            file.write_bytes(self.filled(data.decode("latin-1")).encode("latin-1"))
+
+    def filled(self, text: str) -> str:
+        port = str(self.recorder.http.server_port)
+        return text.replace("PORT", port).replace("ROOT", str(self.root))
+
+    @property
+    def variables(self) -> dict[str, str]:
+        own = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.root / "home"),
+            "CODEX_HOME": str(self.root / "ch"),
+        }
+        return own | {name: self.filled(value) for name, value in self.environ.items()}
+
+    def taken(self) -> list[dict[str, Any]]:
+        seen, self.recorder.seen[:] = list(self.recorder.seen), []
+        return seen
+
+    def theirs(self) -> list[dict[str, Any]]:
+        """What the CLI sends; the administrator's files are in its own /etc."""
+        profile = ["--profile", self.profile] if self.profile else []
+        command = [str(self.program), "exec", *profile, "--skip-git-repo-check", "--json", "say hi"]
+        if (self.root / "etc").exists():
+            copytree("/etc", self.root / "all-etc", symlinks=True, ignore_dangling_symlinks=True)
+            copytree(self.root / "etc", self.root / "all-etc", dirs_exist_ok=True)
+            mount = f'mount --bind "{self.root}/all-etc" /etc && exec "$@"'
+            own = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]
+            command = [*own, "sh", "-c", mount, "sh", *command]
+        subprocess.run(
+            command,
+            cwd=self.root / self.folder,
+            env=self.variables,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        return self.taken()
+
+    async def ours(self) -> list[dict[str, Any]]:
+        """What codex_nb sends; the administrator's files are below the root that it is given."""
+        try:
+            async with open_profile_at(
+                self.variables,
+                profile=self.profile,
+                folder=self.root / self.folder,
+                machine=Machine(root=self.root),
+            ) as profile:
+                ports = Ports(_NoThread(), None)
+                await profile.assistant.answer(TurnRequest("say hi"), ports=ports, approver=DenyAll())
+        except CodexError:
+            pass
+        return self.taken()
+
+
+class _NoThread:
+    async def call(self, function: Any) -> Any:
+        return function()
+
+
+def provider(name: str, segment: str, more: str = "") -> str:
+    """A provider of one's own at the recorder."""
+    url = f"http://127.0.0.1:PORT/{segment}/v1"
+    return f'[model_providers.{name}]\nname = "{name}"\nbase_url = "{url}"\n{more}\n'
+
+
+USE = 'model_provider = "lab"\n'
+TRUST = '[projects."ROOT/work"]\ntrust_level = "trusted"\n'
+KEY = '{"auth_mode": "apikey", "OPENAI_API_KEY": "sk-fabricated-0123456789"}'
+
+
+def lab(more: str = "", top: str = "", model: str = 'model = "gpt-5.5"\n') -> str:
+    return f"{model}{top}{USE}{provider('lab', 'lab', more)}{QUIET}"
+
+
+def home(config: str | bytes = "", **files: str | bytes) -> dict[str, str | bytes]:
+    return {"ch/config.toml": config or lab(), **files}
+
+
+ETC, MANAGED, REQUIRED = (
+    "etc/codex/config.toml",
+    "etc/codex/managed_config.toml",
+    "etc/codex/requirements.toml",
+)
+PROFILE, PROJECT, DOTENV = "ch/work.config.toml", "work/.codex/config.toml", "ch/.env"
+CORP = 'model_provider = "corp"\n' + provider("corp", "corp")
+OPENAI = f'model = "gpt-5.5"\nopenai_base_url = "http://127.0.0.1:PORT/gw/v1"\n{QUIET}'
+COMMAND = '[model_providers.lab.auth]\ncommand = "sh"\nargs = ["-c", "echo from-command"]\n'
+FAR = lab().replace("http://127.0.0.1:PORT", "http://lab.invalid")
+KEYS = {"FAB_KEY": "from-variable", "FAB_HEADER": "Bearer from-header"}
+
+# name: files, and what else there is of a World
+HOMES: dict[str, dict[str, Any]] = {
+    # layers
+    "user": {"files": home()},
+    "system": {"files": home(lab(model=""), **{ETC: 'model = "gpt-5.6-sol"\nservice_tier = "flex"\n'})},
+    "user over system": {"files": home(**{ETC: 'model = "gpt-5.6-sol"\nmodel_verbosity = "high"\n'})},
+    "provider of two files": {
+        "files": home(**{ETC: provider("lab", "sys", 'http_headers = { x-t = "sys" }')})
+    },
+    "gateway of the system": {
+        "files": {
+            ETC: 'openai_base_url = "http://127.0.0.1:PORT/gw/v1"\n',
+            "ch/config.toml": 'model = "gpt-5.5"\n' + QUIET,
+            "ch/auth.json": KEY,
+        }
+    },
+    "profile": {
+        "files": home(**{PROFILE: 'model = "gpt-5.6-sol"\nmodel_reasoning_effort = "high"\n'}),
+        "profile": "work",
+    },
+    "profile moves the provider": {
+        "files": home(**{PROFILE: '[model_providers.lab]\nbase_url = "http://127.0.0.1:PORT/prof"\n'}),
+        "profile": "work",
+    },
+    "profile not chosen": {"files": home(**{PROFILE: "model = "})},
+    "broken profile": {"files": home(**{PROFILE: "model = "}), "profile": "work"},
+    "old profile chosen": {"files": home('profile = "x"\n' + lab() + '[profiles.x]\nmodel = "m"\n')},
+    "old profile beside the file": {
+        "files": home(lab() + '[profiles.work]\nmodel = "m"\n', **{PROFILE: 'model = "p"\n'}),
+        "profile": "work",
+    },
+    "old profile without the file": {
+        "files": home(lab() + '[profiles.work]\nmodel = "m"\n'),
+        "profile": "work",
+    },
+    "old profile of another name": {
+        "files": home(lab() + '[profiles.x]\nmodel = "m"\n', **{PROFILE: 'model = "gpt-5.6-sol"\n'}),
+        "profile": "work",
+    },
+    "old profile unused": {"files": home(lab() + '[profiles.x]\nmodel = "m"\n')},
+    "profile in a profile": {"files": home(**{PROFILE: 'profile = "z"\n'}), "profile": "work"},
+    "profile of the system": {"files": home(**{ETC: 'profile = "z"\n'})},
+    # administrators
+    "managed provider": {"files": home(**{MANAGED: 'model = "corp-model"\n' + CORP})},
+    "managed over profile": {
+        "files": home(
+            **{MANAGED: 'model = "gpt-5.6-sol"\n', PROFILE: 'model = "p"\nmodel_verbosity = "high"\n'}
+        ),
+        "profile": "work",
+    },
+    "managed over project": {
+        "files": home(lab() + TRUST, **{MANAGED: 'model = "gpt-5.6-sol"\n', PROJECT: 'model = "p"\n'})
+    },
+    "managed login method": {
+        "files": {MANAGED: 'forced_login_method = "chatgpt"\n', "ch/config.toml": OPENAI, "ch/auth.json": KEY}
+    },
+    "managed with a mark": {"files": home(**{MANAGED: "\ufeffmodel = 'gpt-5.6-sol'\n"})},
+    "managed broken": {"files": home(**{MANAGED: "model ="})},
+    "required provider": {"files": home(**{REQUIRED: CORP})},
+    "required provider of the user's name": {
+        "files": home(
+            lab('http_headers = { x-t = "mine" }\nenv_key = "FAB_KEY"'), **{REQUIRED: provider("lab", "req")}
+        ),
+        "environ": KEYS,
+    },
+    "required provider without a choice": {"files": home(**{REQUIRED: provider("corp", "req")})},
+    "required residency": {"files": home(**{REQUIRED: 'enforce_residency = "us"\n'})},
+    "required api login": {
+        "files": {
+            REQUIRED: 'allowed_login_methods = ["api"]\n',
+            "ch/config.toml": OPENAI,
+            "ch/auth.json": KEY,
+        }
+    },
+    "no login method": {
+        "files": home(**{REQUIRED: "allowed_login_methods = []\nallowed_chatgpt_workspaces = []\n"})
+    },
+    "required with an unknown key": {"files": home(**{REQUIRED: 'model = "m"\nx = 1\n'})},
+    "required broken": {"files": home(**{REQUIRED: "x ="})},
+    "required unknown method": {"files": home(**{REQUIRED: 'allowed_login_methods = ["apikey"]\n'})},
+    "forced login, own provider": {"files": home(lab(top='forced_login_method = "chatgpt"\n'))},
+    # projects
+    "project": {
+        "files": home(lab() + TRUST, **{PROJECT: 'model = "gpt-5.6-sol"\nmodel_reasoning_effort = "high"\n'})
+    },
+    "project not trusted": {"files": home(**{PROJECT: 'model = "p"\n'})},
+    "project distrusted": {
+        "files": home(lab() + TRUST.replace('"trusted"', '"untrusted"'), **{PROJECT: 'model = "p"\n'})
+    },
+    "project that leads elsewhere": {
+        "files": home(
+            lab() + TRUST,
+            **{
+                PROJECT: 'model = "gpt-5.6-sol"\nopenai_base_url = "http://x"\n'
+                + USE.replace("lab", "evil")
+                + provider("lab", "evil")
+                + provider("evil", "evil")
+            },
+        )
+    },
+    "project with a profile": {"files": home(lab() + TRUST, **{PROJECT: 'profile = "z"\n[profiles.z]\n'})},
+    "project over profile": {
+        "files": home(
+            lab() + TRUST,
+            **{PROFILE: 'model = "p"\nmodel_verbosity = "high"\n', PROJECT: 'model = "gpt-5.6-sol"\n'},
+        ),
+        "profile": "work",
+    },
+    "project above": {
+        "files": home(
+            lab() + TRUST,
+            **{
+                "work/.git/HEAD": "ref: refs/heads/main",
+                PROJECT: 'model = "p"\nmodel_verbosity = "high"\n',
+                "work/sub/.codex/config.toml": 'model = "gpt-5.6-sol"\n',
+            },
+        ),
+        "folder": "work/sub",
+    },
+    "project above without a root": {
+        "files": home(lab() + TRUST, **{PROJECT: 'model = "p"\n', "work/sub/x": ""}),
+        "folder": "work/sub",
+    },
+    "folder distrusted in a project": {
+        "files": home(
+            lab() + TRUST + TRUST.replace("work", "work/sub").replace('"trusted"', '"untrusted"'),
+            **{
+                "work/.git/HEAD": "ref: refs/heads/main",
+                PROJECT: 'model = "gpt-5.6-sol"\n',
+                "work/sub/.codex/config.toml": 'model = "p"\n',
+            },
+        ),
+        "folder": "work/sub",
+    },
+    "project broken": {"files": home(lab() + TRUST, **{PROJECT: "model ="})},
+    "project broken, not trusted": {"files": home(**{PROJECT: "model ="})},
+    "trust in the profile": {
+        "files": home(**{PROFILE: TRUST, PROJECT: 'model = "gpt-5.6-sol"\n'}),
+        "profile": "work",
+    },
+    "trust in the project": {"files": home(**{PROJECT: 'model = "p"\n' + TRUST})},
+    # .env
+    "key in .env": {"files": home(lab('env_key = "FAB_KEY"'), **{DOTENV: "FAB_KEY=from-dotenv\n"})},
+    ".env over the environment": {
+        "files": home(lab('env_key = "FAB_KEY"'), **{DOTENV: "export FAB_KEY='from-dotenv' # x\n"}),
+        "environ": KEYS,
+    },
+    "header in .env": {
+        "files": home(lab('env_http_headers = { x-t = "T" }'), **{DOTENV: 'A=1\nno line\nT="${A}-\\$A"\n'})
+    },
+    "proxy in .env": {"files": home(FAR, **{DOTENV: "HTTP_PROXY=http://127.0.0.1:PORT\n"})},
+    "Codex's own variable in .env": {
+        "files": home(OPENAI, **{DOTENV: "CODEX_API_KEY=sk-dotenv\n", "ch/auth.json": KEY})
+    },
+    # credentials of providers
+    "variable": {"files": home(lab('env_key = "FAB_KEY"')), "environ": KEYS},
+    "variable not set": {"files": home(lab('env_key = "FAB_KEY"'))},
+    "variable blank": {
+        "files": home(lab('env_key = "FAB_KEY"\nexperimental_bearer_token = "from-file"')),
+        "environ": {"FAB_KEY": " "},
+    },
+    "variable and token": {
+        "files": home(lab('env_key = "FAB_KEY"\nexperimental_bearer_token = "from-file"')),
+        "environ": KEYS,
+    },
+    "variable not set, and token": {
+        "files": home(lab('env_key = "FAB_KEY"\nexperimental_bearer_token = "from-file"'))
+    },
+    "token and login": {
+        "files": home(
+            lab('requires_openai_auth = true\nexperimental_bearer_token = "from-file"'),
+            **{"ch/auth.json": KEY},
+        )
+    },
+    "variable and login": {
+        "files": home(lab('requires_openai_auth = true\nenv_key = "FAB_KEY"'), **{"ch/auth.json": KEY}),
+        "environ": KEYS,
+    },
+    "variable not set, and login": {
+        "files": home(lab('requires_openai_auth = true\nenv_key = "FAB_KEY"'), **{"ch/auth.json": KEY})
+    },
+    "login": {"files": home(lab("requires_openai_auth = true"), **{"ch/auth.json": KEY})},
+    "login that is not used": {"files": home(lab(), **{"ch/auth.json": KEY})},
+    "key of the environment": {
+        "files": home(lab("requires_openai_auth = true")),
+        "environ": {"CODEX_API_KEY": "sk-variable"},
+    },
+    "command": {"files": home(lab(COMMAND))},
+    "command and variable": {"files": home(lab('env_key = "FAB_KEY"\n' + COMMAND)), "environ": KEYS},
+    "command and token": {"files": home(lab('experimental_bearer_token = "x"\n' + COMMAND))},
+    "command and login": {"files": home(lab("requires_openai_auth = true\n" + COMMAND))},
+    "header": {"files": home(lab('http_headers = { Authorization = "Basic Zm9v" }'))},
+    "header and variable": {
+        "files": home(lab('http_headers = { Authorization = "Basic Zm9v" }\nenv_key = "FAB_KEY"')),
+        "environ": KEYS,
+    },
+    "header of a variable": {
+        "files": home(lab('env_http_headers = { Authorization = "FAB_HEADER" }')),
+        "environ": KEYS,
+    },
+    "OpenAI with a key": {"files": home(OPENAI, **{"ch/auth.json": KEY})},
+    # values
+    "byte order mark": {"files": home("\ufeff" + lab())},
+    "CRLF": {"files": home(lab().replace("\n", "\r\n"))},
+    "Latin-1": {"files": home(lab().encode() + b"# \xe9\n")},
+    "effort High": {"files": home(lab(top='model_reasoning_effort = "High"\n'))},
+    "effort ultra": {"files": home(lab(top='model_reasoning_effort = "ultra"\n'))},
+    "effort empty": {"files": home(lab(top='model_reasoning_effort = ""\n'))},
+    "verbosity loud": {"files": home(lab(top='model_verbosity = "loud"\n'))},
+    "summary brief": {"files": home(lab(top='model_reasoning_summary = "brief"\n'))},
+    "tier default": {"files": home(lab(top='service_tier = "default"\n'))},
+    "tier empty": {"files": home(lab(top='service_tier = ""\n'))},
+    "tier flex": {"files": home(lab(top='service_tier = "flex"\n'))},
+    "tier fast": {"files": home(lab(top='service_tier = "fast"\n'))},
+    "retries above 100": {"files": home(lab("request_max_retries = 200\nstream_max_retries = 1000000"))},
+    "retries below 0": {"files": home(lab("request_max_retries = -1"))},
+    "timeout of an age": {"files": home(lab("stream_idle_timeout_ms = 99999999999999999"))},
+    "unknown keys": {"files": home(lab('baseURL = "x"\nx = 1979-05-27', 'modelProvider = "x"\ny = nan\n'))},
+    "header of a wrong type": {"files": home(lab("http_headers = { a = 1 }"))},
+    "header that cannot be sent": {"files": home(lab('http_headers = { "a b" = "1", x-t = "2" }'))},
+    "unused provider of a wrong type": {"files": home(lab() + "[model_providers.y]\nbase_url = 5\n")},
+    "unused provider with chat": {
+        "files": home(lab() + '[model_providers.y]\nname = "Y"\nbase_url = "http://y"\nwire_api = "chat"\n')
+    },
+    "reserved openai": {"files": home(lab() + provider("openai", "x"))},
+    "reserved ollama": {"files": home(lab() + provider("ollama", "x"))},
+    "reserved lmstudio": {"files": home(lab() + provider("lmstudio", "x"))},
+    "reserved in the profile": {"files": home(**{PROFILE: provider("openai", "x")}), "profile": "work"},
+    "unknown provider": {"files": home(lab().replace(USE, 'model_provider = "labb"\n'))},
+    "wrong address that is not used": {
+        "files": home(lab(top='openai_base_url = "ftp://x"\nchatgpt_base_url = "x"\n'))
+    },
+    # proxies
+    "proxy": {"files": home(FAR), "environ": {"HTTP_PROXY": "http://127.0.0.1:PORT"}},
+    "proxy without a scheme": {"files": home(FAR), "environ": {"http_proxy": "127.0.0.1:PORT"}},
+    "proxy for all": {
+        "files": home(FAR),
+        "environ": {"ALL_PROXY": "http://127.0.0.1:PORT", "HTTPS_PROXY": "http://x"},
+    },
+    "SOCKS that is not needed": {
+        "files": home(FAR),
+        "environ": {"HTTP_PROXY": "http://127.0.0.1:PORT", "ALL_PROXY": "socks5://127.0.0.1:1"},
+    },
+    "NO_PROXY with another port": {
+        "files": home(FAR),
+        "environ": {"HTTP_PROXY": "http://127.0.0.1:PORT", "NO_PROXY": "lab.invalid:80,*.invalid"},
+    },
+}
+
+
+REFUSED = {
+    "broken profile",
+    "old profile chosen",
+    "old profile beside the file",
+    "old profile without the file",
+    "profile in a profile",
+    "profile of the system",
+    "managed login method",
+    "managed broken",
+    "no login method",
+    "required broken",
+    "required unknown method",
+    "project broken",
+    "variable not set",
+    "variable blank",
+    "variable not set, and token",
+    "variable not set, and login",
+    "command and variable",
+    "command and token",
+    "command and login",
+    "Latin-1",
+    "effort empty",
+    "verbosity loud",
+    "summary brief",
+    "retries below 0",
+    "header of a wrong type",
+    "unused provider of a wrong type",
+    "unused provider with chat",
+    "reserved openai",
+    "reserved ollama",
+    "reserved lmstudio",
+    "reserved in the profile",
+    "unknown provider",
+}
+
+
+@pytest.mark.parametrize("name", HOMES)
+async def test_the_same_request_leaves_or_both_refuse(
+    codex_program: Path, tmp_path: Path, recorder: Recorder, name: str
+) -> None:
+    world = World(codex_program, tmp_path, recorder, **HOMES[name])
+    theirs = world.theirs()
+    assert len(theirs) == (0 if name in REFUSED else 1)
+    assert await world.ours() == theirs
+
+
+async def test_a_profile_that_does_not_exist_is_refused_by_us_alone(
+    codex_program: Path, tmp_path: Path, recorder: Recorder
+) -> None:
+    world = World(codex_program, tmp_path, recorder, home(), profile="work")
+    assert (len(world.theirs()), await world.ours()) == (1, [])
+
+
+async def test_a_request_to_this_machine_passes_the_clis_proxy_and_not_ours(
+    codex_program: Path, tmp_path: Path, recorder: Recorder
+) -> None:
+    world = World(codex_program, tmp_path, recorder, home(), {"HTTP_PROXY": "http://127.0.0.1:PORT"})
+    (theirs,), (ours,) = world.theirs(), await world.ours()
+    assert theirs == {**ours, "path": world.filled("http://127.0.0.1:PORT") + ours["path"]}
+
+
+# What the CLI loads beside the keys that we need; the values are written in every form of TOML 1.1.
+VALUES = st.sampled_from(
+    [
+        "1",
+        "-0x0f".replace("-", ""),
+        "1e3",
+        "inf",
+        "true",
+        '"\\e[0m"',
+        '"\\x41"',
+        "'''a\nb'''",
+        '"""a\\\n  b"""',
+        "07:32",
+        "1979-05-27 07:32Z",
+        "[1, [2],\n # comment\n]",
+        "{ a = 1, b.c = 2 }",
+        "{\n  a = 1, # comment\n  b = [\n 1 ],\n}",
+        "{}",
+    ]
+)
+KEYS_OF_TOML = st.from_regex(r"zz_[a-z0-9_-]{1,8}|\"zz [ -!#-Z^-~]{0,6}\"|'zz[ -&(-~]{0,6}'", fullmatch=True)
+LINES = st.lists(st.tuples(KEYS_OF_TOML, VALUES), max_size=8, unique_by=lambda line: line[0].strip("\"'"))
+
+
+@given(lines=LINES, newline=st.sampled_from(["\n", "\r\n"]), mark=st.booleans())
+@hypothesis_settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_what_the_cli_loads_is_loaded(
+    codex_program: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    recorder: Recorder,
+    lines: list[tuple[str, str]],
+    newline: str,
+    mark: bool,
+) -> None:
+    text = "".join(f"{key} = {value}\n" for key, value in lines) + lab()
+    config = ("\ufeff" if mark else "") + text.replace("\n", newline)
+    world = World(codex_program, tmp_path_factory.mktemp("world"), recorder, home(config))
+    is_loaded = bool(world.theirs())
+    event(f"loaded by the CLI: {is_loaded}")
+    if is_loaded:
+        assert load_settings(world.variables).model == "gpt-5.5"
