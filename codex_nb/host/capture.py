@@ -263,7 +263,7 @@ def capturing(shell: Any) -> Iterator[OutputCollector]:
 
 def _clearer(collector: OutputCollector) -> Callable[..., None]:
     def clear_output(wait: bool = False) -> None:  # noqa: FBT001, FBT002 - IPython's own signature
-        _flush_streams()
+        flush_streams()
         collector.clear(wait=wait)
 
     return clear_output
@@ -277,12 +277,12 @@ def _capture_in_kernel(kernel: Any, collector: OutputCollector) -> Iterator[None
         if belongs_to == request:
             collector.add(kind, content)
 
-    _flush_streams()
+    flush_streams()
     with listening(kernel.session, note):
         try:
             yield
         finally:
-            _flush_streams()
+            flush_streams()
 
 
 @contextlib.contextmanager
@@ -336,7 +336,7 @@ def _capture_locally(shell: Any, collector: OutputCollector) -> Iterator[None]:
 class _Tee:
     """A text stream that reports everything written to it."""
 
-    def __init__(self, stream: TextIO | _Tee, note: Callable[[str], None]) -> None:
+    def __init__(self, stream: TextIO | _Tee | None, note: Callable[[str], None]) -> None:
         self._stream = stream
         self._note = note
         self._is_paused = False
@@ -344,7 +344,7 @@ class _Tee:
     def write(self, text: str) -> int:
         if not self._is_paused:
             self._note(text)
-        return self._stream.write(text)
+        return len(text) if self._stream is None else self._stream.write(text)
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -358,7 +358,7 @@ class _Tee:
         return getattr(self._stream, name)
 
 
-def _tee(stream: TextIO | _Tee, name: str, collector: OutputCollector) -> _Tee:
+def _tee(stream: TextIO | _Tee | None, name: str, collector: OutputCollector) -> _Tee:
     return _Tee(stream, lambda text: collector.add("stream", {"name": name, "text": text}))
 
 
@@ -377,9 +377,10 @@ def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
             delattr(owner, name)
 
 
-def _flush_streams() -> None:
+def flush_streams() -> None:
+    """Flush stdout and stderr; errors of streams that user code has installed are ignored."""
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
+        with contextlib.suppress(Exception):
             stream.flush()
 
 
@@ -425,8 +426,8 @@ def outputs_are_captured(shell: Any) -> bool:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Whether a stream is a terminal; False when it is closed."""
+    """Whether a stream is a terminal; False when it is closed, or anything else that user code has installed."""
     try:
-        return stream is not None and stream.isatty()
-    except ValueError:
+        return stream is not None and stream.isatty() is True
+    except Exception:  # noqa: BLE001 - whatever such a stream raises
         return False

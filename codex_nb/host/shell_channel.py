@@ -16,6 +16,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from codex_nb.host.capture import flush_streams
 from codex_nb.host.mailbox import deferring_interrupts, ending_forked_children, is_interrupted
 
 if TYPE_CHECKING:
@@ -134,13 +135,6 @@ class ShellChannel:
     def schedule_read(self) -> None:
         """Make the stream read pending messages: its descriptor is edge-triggered, and the pump consumed the edges."""
         self.stream.io_loop.add_callback(lambda: None if self.stream.closed() else self.stream.flush())
-
-
-def flush_streams() -> None:
-    """Flush stdout and stderr; errors of streams that user code has installed are ignored."""
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):
-            stream.flush()
 
 
 def get_shell_channel(shell: Any) -> ShellChannel | None:

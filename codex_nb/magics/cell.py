@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, assert_never
 from IPython.core.error import UsageError
 
 from codex_nb.host.background import run_in_background
-from codex_nb.host.capture import OutputDetectingExecutor, outputs_are_captured
+from codex_nb.host.capture import OutputDetectingExecutor, is_terminal, outputs_are_captured
 from codex_nb.host.cell import TurnInterrupted, TurnView, run_turn_in_cell
 from codex_nb.host.mailbox import Mailbox, interruptible, is_interrupted, refuse_inside_turn
 from codex_nb.host.shell import front_end
@@ -272,7 +272,7 @@ def _html(
 
 
 def _text(session: ShellSession, on_action: Callable[[Action], None], ask: Ask | None) -> CellView:
-    if getattr(session.shell, "kernel", None) is None and sys.stdout.isatty():
+    if getattr(session.shell, "kernel", None) is None and is_terminal(sys.stdout):
         from rich.console import Console
 
         from codex_nb.ui.rich_view import RichView
