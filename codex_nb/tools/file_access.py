@@ -85,17 +85,18 @@ class FileRefused(Exception):
 # In lower case and without leading dots and underscores; their backups are meant as well. What a name says in words
 # (password, token, secret, API key) is decided by is_secret_name, as it is for variables.
 _CREDENTIAL_FILES = """
-    auth.json auth.toml *.pem *.key *.ppk *.p8 *.p12 *.pfx *.pk8 *.pkcs12 *.jks *.bks *.keystore *.keychain
+    auth.json* auth.toml *.pem *.key *.ppk *.p8 *.p12 *.pfx *.pk8 *.pkcs12 *.jks *.bks *.keystore *.keychain
     *.keychain-db *.kdb *.kdbx *.gpg *.pgp *private*.asc *secret*.asc *key*.asc *.age *.agekey *.ovpn
     *.publishsettings *.mobileprovision id_rsa* id_dsa* id_ecdsa* id_ed25519* id_xmss* identity ssh_host_*_key
-    secring.* wallet.dat env *.env env.* envrc dotenv netrc pgpass pgpass.conf pypirc npmrc yarnrc yarnrc.yml gemrc
-    renviron my.cnf mylogin.cnf git-credentials gitcredentials htpasswd *.htpasswd htdigest shadow gshadow smbpasswd
-    credentials* *.credentials creds creds.* kubeconfig* *.kubeconfig kube.config dockercfg dockerconfigjson boto
-    boto.cfg s3cfg rclone.conf vault-token vault-pass vault.yml terraform.rc terraformrc *.tfrc *.tfstate *.tfvars
+    secring.* wallet.dat env *.env env.* *.env.* envrc dotenv netrc* pgpass pgpass.conf pypirc npmrc yarnrc yarnrc.yml
+    gemrc renviron my.cnf mylogin.cnf git-credentials gitcredentials htpasswd* *.htpasswd htdigest shadow gshadow
+    smbpasswd credentials* *.credentials creds creds.* kubeconfig* *.kubeconfig kube.config dockercfg dockerconfigjson
+    boto boto.cfg s3cfg rclone.conf vault-token vault-pass vault.yml terraform.rc terraformrc *.tfrc *.tfstate* *.tfvars
     *.tfvars.json wp-config.php local_settings.py local.settings.json databricks.cfg databrickscfg kaggle.json
     *service*account*.json *adminsdk*.json client_secret* *accesskeys.csv rootkey.csv gha-creds-* sftp-config.json
     sitemanager.xml recentservers.xml logins.json key3.db key4.db cookies cookies.txt cookies.json cookies.sqlite
     login?data jupyter_server_config.json jupyter_notebook_config.json wg?.conf wpa_supplicant.conf *.nmconnection
+    *oauth*.json *token_cache* *.keytab krb5cc_* *recovery?codes*
 """
 _CREDENTIAL_FOLDERS = frozenset(
     {".ssh", ".aws", ".gnupg", ".kube", ".docker", ".azure", ".gcloud", ".codex", ".oci", ".password-store"}
@@ -123,6 +124,7 @@ _BACKUPS = frozenset(
     | {"gz", "bz2", "xz", "zst", "zip", "7z", "tar", "tgz", "rar", "enc", "b64", "base64"}
 )
 _LISTED = ("key", "keys", "token", "tokens")
+_MOST_MARKS = 16  # with what separates them
 _SSH_KEY = re.compile(r"id_\w+")
 _SEPARATORS = re.compile(r"([\W_]+)")
 
@@ -150,11 +152,19 @@ def _credential_pattern() -> re.Pattern[str]:
 
 
 def _originals(name: str) -> Iterator[str]:
-    """Yield a name, and the names that it may be a backup of: ``.auth.json.swp``, ``auth.json``."""
-    parts = _SEPARATORS.split(_canonical(name))
+    """Yield a name, and those that it may be a copy of: for ``.auth.json.swp`` or ``auth (1).json``, ``auth.json``."""
+    for whole in _without_marks(_canonical(name)):
+        yield whole
+        stem, dot, suffix = whole.rpartition(".")
+        yield from (f"{each}.{suffix}" for each in _without_marks(stem) if dot)
+
+
+def _without_marks(name: str) -> Iterator[str]:
+    """Yield a name, and what is left of it without the words at its ends that mark a backup."""
+    parts = _SEPARATORS.split(name)
     first = next((n for n in range(0, len(parts), 2) if parts[n].casefold() not in _BACKUPS), 0)
     for begin in {0, first}:
-        for end in range(len(parts), begin, -2):
+        for end in range(len(parts), max(begin, len(parts) - _MOST_MARKS), -2):
             yield "".join(parts[begin:end])
             if not (parts[end - 1].isdigit() or parts[end - 1].casefold() in _BACKUPS):
                 break
@@ -334,14 +344,16 @@ def open_inner(folder: Folder, name: str) -> Iterator[Folder]:
             raise NotADirectoryError  # a junction of Windows
         yield folder / name
         return
-    with _listable(_open_directory(name, folder)) as descriptor:
+    with _listable(_open_directory(name, folder), folder) as descriptor:
         yield descriptor
 
 
 @contextmanager
-def _listable(descriptor: int) -> Iterator[int]:
+def _listable(descriptor: int, outer: int | None = None) -> Iterator[int]:
     try:
-        if os.fstat(descriptor).st_dev in _pseudo_devices():
+        device = os.fstat(descriptor).st_dev
+        is_mounted_here = outer is None or os.fstat(outer).st_dev != device
+        if is_mounted_here and device in _pseudo_devices():
             raise NotADirectoryError
         yield descriptor
     finally:

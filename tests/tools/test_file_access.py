@@ -324,6 +324,9 @@ def test_credentials_are_known_by_name_and_so_are_their_backups(name: str) -> No
     spelled = (name, name.upper(), name.replace("s", "\u017f"), f"{name[:1]}\u200c{name[1:]}")
     for each, prefix, suffix in itertools.product(spelled, PREFIXES, ("", *SUFFIXES)):
         assert may_hold_credentials(f"{prefix}{each}{suffix}"), f"{prefix}{each}{suffix}"
+    stem, dot, suffix = name.rpartition(".")
+    for mark in (" (1)", " - Copy", "-copy", "_backup", ".old", "_2026-01-02") if dot and stem else ():
+        assert may_hold_credentials(f"{stem}{mark}.{suffix}"), f"{stem}{mark}.{suffix}"
     for suffix, more in itertools.product(SUFFIXES, SUFFIXES):
         assert may_hold_credentials(f"{name}{suffix}{more}"), f"{name}{suffix}{more}"
 
