@@ -13,6 +13,7 @@ from markdown_it.rules_core import StateCore, block, inline, normalize, text_joi
 
 from codex_nb.rendering.highlight import code_html
 from codex_nb.rendering.sanitize import SafeHtml, escape_html, sanitize_html
+from codex_nb.rendering.visible import visible_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -167,6 +168,7 @@ def is_inert(formula: str) -> bool:
     """Whether a typesetter, be it a page's or TeX, can only draw the formula."""
     return (
         len(formula) <= LONGEST
+        and visible_text(formula) == formula
         and _SPELLING.search(formula) is None
         and all(_SIZE.match(formula, found.end()) for found in _SPACING.finditer(formula))
         and prod(int((found[1] or found[2])[:4]) for found in _COPIES.finditer(formula)) <= WIDEST

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codex_nb.rendering.answer_output import answer_mimebundle
@@ -241,6 +242,137 @@ def test_every_macro_of_a_formula_that_is_left_is_in_the_list(formula: str) -> N
             environments = re.findall(r"\\(?:begin|end)\s*\{\s*(.*?)\s*\}", left)
             assert set(environments) <= ENVIRONMENTS
             assert left.count("\\begin") + left.count("\\end") == len(environments)
+
+
+CATCODES = {"\\": 0, "{": 1, "}": 2, "$": 3, "&": 4, "\n": 5, "#": 6, "^": 7, "_": 8}
+CATCODES |= {"\x00": 9, " ": 10, "\t": 10, "~": 13, "\f": 13, "%": 14, "\x7f": 15}
+CATCODES |= dict.fromkeys("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", 11)
+# What else a package or an engine may have made of a document: pdfTeX and XeTeX, the code of packages, expl3.
+REGIMES = {
+    "a document": CATCODES,
+    "XeTeX": CATCODES,
+    "the code of packages": CATCODES | {"@": 11},
+    "expl3": CATCODES | {"_": 11, ":": 11, " ": 9, "~": 10},
+}
+Token = tuple[str, int]  # a control sequence's name with category -1, or a character with its own
+
+
+class TeX:
+    """TeX's own reading of a text (The TeXbook, chapter 8), one token after the other."""
+
+    def __init__(self, text: str, regime: str) -> None:
+        self.text, self.at, self.regime = text, 0, regime
+
+    def category(self, character: str) -> int:
+        if self.regime == "XeTeX" and not character.isascii() and character.isalpha():
+            return 11
+        return REGIMES[self.regime].get(character, 12)
+
+    def character(self) -> str:
+        """Read a character; ``^^`` spells another one, which may spell another one yet."""
+        if match := re.compile(r"\^\^(?:([0-9a-f]{2})|(.))", re.DOTALL).match(self.text, self.at):
+            code = int(match[1], 16) if match[1] else ord(match[2]) ^ 64
+            self.text = self.text[: self.at] + chr(code) + self.text[match.end() :]
+            return self.character()
+        self.at += 1
+        return self.text[self.at - 1]
+
+    def tokens(self) -> list[Token]:
+        found: list[Token] = []
+        while self.at < len(self.text):
+            one = self.character()
+            match self.category(one):
+                case 0:
+                    found.append((self.name(), -1))
+                case 14:
+                    end = self.text.find("\n", self.at)
+                    found.append(("a comment", 14))
+                    self.at = len(self.text) if end < 0 else end + 1
+                case category:
+                    found.append((one, category))
+        return found
+
+    def name(self) -> str:
+        if self.at >= len(self.text):
+            return ""
+        name = self.character()
+        while self.category(name[-1]) == 11 and self.at < len(self.text):
+            before, text = self.at, self.text
+            one = self.character()
+            if self.category(one) != 11:
+                self.at, self.text = before, text
+                break
+            name += one
+        return name
+
+
+def check_as_tex(formula: str, regime: str) -> None:
+    """Check that TeX finds mathematics alone in a formula, closes what it opens, and nothing that ends it early."""
+    tokens, depth = TeX(formula, regime).tokens(), 0
+    for place, (one, category) in enumerate(tokens):
+        depth += {1: 1, 2: -1}.get(category, 0)
+        assert depth >= 0
+        assert category not in {9, 14, 15} or regime == "expl3"
+        assert category != 3 or depth > 0
+        assert category != 6 or re.match(r"#[0-9A-Fa-f]{3,6}\}", formula[formula.index("#") :])
+        if category != -1 or one in MACROS:
+            continue
+        if one in {"begin", "end"}:
+            name = "".join(each for each, _ in tokens[place + 1 : place + 20])
+            assert re.match(r"\s*\{\s*([A-Za-z]+\*?)\s*\}", name)[1] in ENVIRONMENTS  # type: ignore[index]
+        elif regime == "the code of packages":
+            assert one.partition("@")[0] in MACROS
+        elif regime == "XeTeX":
+            assert not one.isascii()  # no macro that acts has such a letter in its name
+        else:
+            assert regime == "expl3"
+            assert ":" not in one  # every function of it has a signature
+            assert one.split("_")[0] in MACROS
+    assert depth == 0
+
+
+SPELLED = r"""
+    ^^5c ^^M ^^ ^^^^5c % \% # \# #1 {#123} @ _ : ~ \ \\ $ \$ & { } \{ \} é * \begin \end \begin{align} \end{align}
+"""
+SPELLINGS = st.sampled_from([*SPELLED.split(), *["\x00", "\x7f", "\n", "\r", "\u2028", "\u200b", "ı"], "\n\n", " "])
+NAMES = r"""
+    \input \include \openin \openout \write \read \immediate \special \catcode \def \let \csname \expandafter
+    \UseName \use:c \exp:w \file_input:n \iow_open:Nn \int_step_function:nN \sum_input:n \frac_use:c \@input \@@input
+    \sqrt@ \usepackage \verb
+"""
+ACTING = st.sampled_from(NAMES.split())
+
+
+@given(st.lists(st.one_of(PIECES, SPELLINGS, ACTING), max_size=12).map("".join))
+@settings(max_examples=500)
+def test_tex_finds_mathematics_alone_in_a_formula_however_its_characters_are_read(formula: str) -> None:
+    for markdown in in_delimiters(formula):
+        for left in formulas(markdown):
+            for regime in REGIMES:
+                check_as_tex(html.unescape(left), regime)
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+def test_of_every_control_symbol_and_every_name_of_the_kernel_only_mathematics_is_left(regime: str) -> None:
+    words = {word for formula in HOSTILE for word in re.findall(r"\\[A-Za-z@_:]+", formula)} - {
+        r"\frac",
+        r"\sum",
+    }
+    symbols = {"\\" + chr(code) for code in range(0x250)} | {
+        "\\" + chr(code) for code in range(0x2000, 0x2070)
+    }
+    left = 0
+    for spelled in sorted(words | symbols):
+        for formula in (
+            f"x {spelled} y",
+            f"{{{spelled}}}",
+            rf"\text{{{spelled}{{f}}}}",
+            rf"\sqrt{{{spelled} f}}",
+        ):
+            for found in formulas(f"$$\n{formula}\n$$"):
+                check_as_tex(html.unescape(found), regime)
+                left += 1
+    assert left  # control symbols of mathematics stay
 
 
 def test_the_lists_hold_no_macro_that_defines_reads_writes_or_expands() -> None:
