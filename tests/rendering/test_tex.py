@@ -205,7 +205,8 @@ def in_delimiters(formula: str) -> list[str]:
 
 def formulas(markdown: str) -> list[str]:
     """Return what a page's typesetter is given of an answer."""
-    return re.findall(r'<span class="codex-math">\$+(.*?)\$+</span>', safe_html(markdown), re.DOTALL)
+    written = re.findall(r'<span class="codex-math">(\$\$?)(.*?)\1</span>', safe_html(markdown), re.DOTALL)
+    return [formula for _, formula in written]
 
 
 @pytest.mark.parametrize("formula", MATHEMATICS)
@@ -334,7 +335,9 @@ def check_as_tex(formula: str, regime: str) -> None:
 SPELLED = r"""
     ^^5c ^^M ^^ ^^^^5c % \% # \# #1 {#123} @ _ : ~ \ \\ $ \$ & { } \{ \} é * \begin \end \begin{align} \end{align}
 """
-SPELLINGS = st.sampled_from([*SPELLED.split(), *["\x00", "\x7f", "\n", "\r", "\u2028", "\u200b", "ı"], "\n\n", " "])
+SPELLINGS = st.sampled_from(
+    [*SPELLED.split(), *["\x00", "\x7f", "\n", "\r", "\u2028", "\u200b"], "\n\n", " "]
+)
 NAMES = r"""
     \input \include \openin \openout \write \read \immediate \special \catcode \def \let \csname \expandafter
     \UseName \use:c \exp:w \file_input:n \iow_open:Nn \int_step_function:nN \sum_input:n \frac_use:c \@input \@@input
