@@ -7,7 +7,7 @@ import atexit
 import functools
 import os
 import sys
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,24 +27,24 @@ from codex_nb.magics.question import gather, image_url
 from codex_nb.magics.session import NotebookReading, ShellSession, read_for
 from codex_nb.profile import open_profile
 from codex_nb.responses.throttle import Throttle
-from codex_nb.session.batch import Batch, CoroutineExecutor, prompts_of
-from codex_nb.session.events import ApprovalRequested, TurnFinished
+from codex_nb.session.batch import FEWEST_OF_A_PLAN, Batch, CoroutineExecutor, plan_warning, prompts_of
+from codex_nb.session.events import Answer, ApprovalRequested, TurnFinished
 from codex_nb.session.journal import Journal
 from codex_nb.session.notebook_context import TurnRequest
 from codex_nb.session.structured_output import value_format
-from codex_nb.tools.approval import DenyAll, PendingApprovals
+from codex_nb.tools.approval import ApprovalUnavailable, DenyAll, PendingApprovals
 from codex_nb.tools.base import Ports, Tool, ToolSet
 from codex_nb.ui.actions import ask_by_typing
 from codex_nb.ui.widgets import ProgressBar
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Iterable, Iterator, Sequence
     from concurrent.futures import Future
     from typing import Literal
 
     from codex_nb.profile import Profile
     from codex_nb.session.batch import Executor
-    from codex_nb.session.events import Answer, TurnEvent
+    from codex_nb.session.events import TurnEvent
     from codex_nb.tools.approval import Approver
     from codex_nb.ui.account import AccountStatus
 
@@ -213,47 +213,80 @@ def ask_many(
     """See :func:`codex_nb.map`."""
     texts, shaped = prompts_of(prompts)
     session = current_session()
-    throttle = Throttle(concurrency)
-    progress = ProgressBar(in_notebook=getattr(session.shell, "kernel", None) is not None)
-    with (
-        deferring_interrupts() as interrupts,
-        _open_journal(session, journal, texts, options) as kept,
-        Mailbox() as mailbox,
-        open_pump(session.shell, mailbox) as pump,
-    ):
+    assistant = session.profile(options["profile"]).assistant
+    progress = ProgressBar(
+        in_notebook=getattr(session.shell, "kernel", None) is not None, limits=lambda: assistant.limits
+    )
+    with _open_journal(session, journal, texts, options) as kept:
+        known = [None] * len(texts) if kept is None else kept.answers
         if kept is not None and kept.in_doubt:
             progress.note(_in_doubt(kept.in_doubt))
+        if executor is None and not _fits_plan(session, progress, known.count(None), options["profile"]):
+            return shaped([answer or Answer("", status="cancelled") for answer in known])
+        with (
+            deferring_interrupts() as interrupts,
+            Mailbox() as mailbox,
+            open_pump(session.shell, mailbox) as pump,
+        ):
 
-        async def answer(prompt: str) -> Answer:
-            profile, request = _request(session, prompt, **options)
-            request = replace(request, throttle=throttle)
-            ports = _ports(session, mailbox, prompt)
-            return await profile.assistant.answer(request, ports=ports, approver=DenyAll())
+            def wait(_: Collection[Future[Any]], seconds: float) -> None:
+                pump.once(seconds)
+                mailbox.run_calls()
+                interrupts.raise_pending()
 
-        def wait(_: Collection[Future[Any]], seconds: float) -> None:
-            pump.once(seconds)
-            mailbox.run_calls()
-            interrupts.raise_pending()
+            throttle = Throttle(concurrency)
+            batch = Batch(
+                texts,
+                _question(session, mailbox, throttle, options)
+                if executor is None
+                else functools.partial(ask, **options),
+                CoroutineExecutor(session.engine.submit) if executor is None else executor,
+                concurrency=concurrency,
+                on_error=on_error,
+                on_progress=progress.update,
+                wait=wait,
+                wake=mailbox.wake,
+                waiting_s=lambda: throttle.waiting_s,
+                journal=kept,
+            )
+            try:
+                return shaped(batch.run())
+            except BaseException as error:
+                error.answers = shaped(batch.outcomes())  # type: ignore[attr-defined]  # any exception takes one more
+                raise
+            finally:
+                progress.close()
 
-        batch = Batch(
-            texts,
-            answer if executor is None else functools.partial(ask, **options),
-            CoroutineExecutor(session.engine.submit) if executor is None else executor,
-            concurrency=concurrency,
-            on_error=on_error,
-            on_progress=progress.update,
-            wait=wait,
-            wake=mailbox.wake,
-            waiting_s=lambda: throttle.waiting_s,
-            journal=kept,
-        )
-        try:
-            return shaped(batch.run())
-        except BaseException as error:
-            error.answers = shaped(batch.outcomes())  # type: ignore[attr-defined]  # any exception takes one more
-            raise
-        finally:
-            progress.close()
+
+def _question(
+    session: ShellSession, mailbox: Mailbox, throttle: Throttle, options: dict[str, Any]
+) -> Callable[[str], Coroutine[Any, Any, Answer]]:
+    async def answer(prompt: str) -> Answer:
+        profile, request = _request(session, prompt, **options)
+        request = replace(request, throttle=throttle)
+        ports = _ports(session, mailbox, prompt)
+        return await profile.assistant.answer(request, ports=ports, approver=DenyAll())
+
+    return answer
+
+
+def _fits_plan(session: ShellSession, progress: ProgressBar, count: int, profile: str | None) -> bool:
+    """Tell when a batch is more than what is left of the plan; return whether it is to be asked all the same."""
+    if count < FEWEST_OF_A_PLAN:
+        return True
+    try:
+        limits = session.wait(session.profile(profile).backend.usage())
+    except CodexError:
+        return True  # the questions themselves will tell
+    warning = plan_warning(limits, count) if limits is not None else ""
+    if not warning:
+        return True
+    ask_user = stdin_prompt(session.shell)
+    if ask_user is not None:
+        with suppress(ApprovalUnavailable, EOFError):
+            return ask_user(f"{warning}\nAsk all the same? [y/N] ").strip().lower() in {"y", "yes"}
+    progress.note(warning)
+    return True
 
 
 @contextmanager

@@ -7,6 +7,7 @@ An executor runs the questions: anything with the ``submit`` of ``concurrent.fut
 from __future__ import annotations
 
 import concurrent.futures
+import math
 from array import array
 from collections import deque
 from contextlib import suppress
@@ -21,11 +22,16 @@ from codex_nb.tools.introspection import library_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 
+    from codex_nb.responses.limits import RateLimits
     from codex_nb.session.journal import Journal
 
     Future = concurrent.futures.Future[Any]
 
 TICK_S = 0.1
+# Messages in five hours, the upper ends of what OpenAI's page on Codex pricing gives as a guide; a question of a batch
+# is rather a small message. Nothing tells it more exactly before the first answers.
+QUESTIONS_OF_A_PLAN = {"plus": 225, "team": 225, "business": 225, "edu": 225, "pro": 1_500}
+FEWEST_OF_A_PLAN = 20  # fewer questions are not worth a request for the limits
 # After these every other question would fail, too.
 _FATAL = (AuthError, UsageLimitReached, QuotaExceeded, ConfigError)
 
@@ -212,6 +218,28 @@ class Batch:
     def _report(self) -> None:
         progress = Progress(self._settled, len(self.prompts), self._failed, self.waiting_s(), self._tokens)
         self.on_progress(progress)
+
+
+def plan_warning(limits: RateLimits, count: int) -> str:
+    """Tell that so many questions are more than what is left of a plan's windows; an empty text when they are not."""
+    extra = limits.credits
+    if extra is not None and (extra.unlimited or extra.has_credits):
+        return ""
+    for window in limits.windows:
+        left = max(0.0, 1.0 - (window.used_percent or 0.0) / 100.0)
+        room = QUESTIONS_OF_A_PLAN.get(limits.plan or "") if window.label == "5 h" else None
+        if left and (room is None or count <= room * left):
+            continue
+        used = f"{100.0 - left * 100.0:.0f} % of the {window.label} limit of your plan is used"
+        needed = (
+            f", and {count:,} questions take about {math.ceil(count / room):,} such windows" if room else ""
+        )
+        until = f" It resets {window.resets_at.astimezone():%a %H:%M}." if window.resets_at else ""
+        return (
+            f"{count:,} questions are probably more than your plan has left: {used}{needed}.{until} When the limit is "
+            "reached, the batch ends with what it has; with journal=… a later run goes on from there."
+        )
+    return ""
 
 
 def prompts_of(given: Iterable[Any]) -> tuple[tuple[str, ...], Callable[[list[Outcome]], Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import suppress
+from datetime import datetime, timedelta
 from enum import Enum
 from functools import cache
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from codex_nb.rendering.answer_output import MimeBundle
     from codex_nb.rendering.visible import VisibleText
+    from codex_nb.responses.limits import RateLimits
     from codex_nb.session.batch import Progress
 
 
@@ -180,12 +182,19 @@ PAUSE_S = 0.2
 class ProgressBar:
     """Shows progress; ``in_notebook`` chooses an output of the cell, otherwise a line on a terminal's stream.
 
-    In an Output widget, whose outputs cannot be updated, only the last state is shown.
+    ``limits`` gives the newest limits of the account, when they are to be shown. In an Output widget, whose outputs
+    cannot be updated, only the last state is shown.
     """
 
     def __init__(
-        self, *, in_notebook: bool, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        in_notebook: bool,
+        limits: Callable[[], RateLimits | None] = lambda: None,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._limits = limits
         self._stream = stream or sys.stderr
         self._area = OutputArea() if in_notebook else None
         self._shows_end_only = in_notebook and in_output_widget()
@@ -200,7 +209,7 @@ class ProgressBar:
         if self._clock() < self._next and progress.done < progress.total:
             return
         self._next = self._clock() + PAUSE_S
-        self._last = progress_line(progress)
+        self._last = progress_line(progress, self._limits())
         with suppress(Exception):  # a line about answers must not lose them
             if self._area is None:
                 self._write(self._last)
@@ -240,12 +249,17 @@ class ProgressBar:
             self._handle.update(bundle)
 
 
-def progress_line(progress: Progress) -> VisibleText:
+def progress_line(progress: Progress, limits: RateLimits | None = None) -> VisibleText:
     """Return the state as one line."""
     full = WIDTH * progress.done // progress.total if progress.total else WIDTH
     parts = [f"{'█' * full}{'░' * (WIDTH - full)} {progress.done} of {progress.total}"]
     if progress.failed:
         parts.append(f"{progress.failed} failed")
+    if progress.tokens:
+        parts.append(f"{progress.tokens:,} tokens")
+    used = {window.label: window.used_percent for window in limits.windows} if limits else {}
+    parts += [f"{percent:.0f} % of the {label} limit used" for label, percent in used.items() if percent]
     if progress.waiting_s >= 1:
-        parts.append(f"waiting {progress.waiting_s:.0f} s for a rate limit")
+        until = datetime.now().astimezone() + timedelta(seconds=progress.waiting_s)
+        parts.append(f"waiting {progress.waiting_s:.0f} s for a rate limit, until {until:%H:%M:%S}")
     return visible_text(", ".join(parts))

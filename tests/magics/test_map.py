@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any, get_args
 
 import pandas as pd
+import pexpect
 import pytest
 
 import codex_nb
@@ -23,6 +24,7 @@ from codex_nb.errors import BadRequest, CodexError, RateLimited
 from codex_nb.session import events as turn_events
 from codex_nb.session.events import Answer
 from codex_nb.simulator import End, Hold, Reply, Say, Simulator, error_replies
+from codex_nb.simulator.accounts import Limits, LimitWindow
 from tests.magics.conftest import Notebook
 
 PROMPTS = [f"question number {number}." for number in range(200)]
@@ -258,3 +260,45 @@ def test_the_book_keeping_of_a_large_batch_is_gone_at_its_end(codex_home: object
     assert len(answers) == len(prompts)
     assert kept <= 16 * len(prompts)  # the list of the answers
     assert most <= 64 * len(prompts)
+
+
+@pytest.fixture
+def limits_of_plan(sim: Simulator) -> Callable[[float], None]:
+    """Set how much of the five hours of the plan is used."""
+    return lambda used: sim.change(limits=Limits(primary=LimitWindow(used, 300, 9_000)))
+
+
+def test_a_batch_that_does_not_fit_the_plan_is_told_before_it_starts(
+    codex_home: object, sim: Simulator, capsys: pytest.CaptureFixture[str], limits_of_plan: Any
+) -> None:
+    del codex_home
+    limits_of_plan(92.0)
+    assert states(codex_nb.map(PROMPTS[:30])) == ["completed"] * 30
+    told = capsys.readouterr().err
+    assert [word in told for word in ("30", "92 %", "5 h")] == [True] * 3
+    assert sim.requests[0].path.endswith("/usage")
+    limits_of_plan(10.0)
+    capsys.readouterr()
+    codex_nb.map(PROMPTS[:30])
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("reply", "asked"), [("y", 30), ("", 0), ("no", 0)])
+def test_whoever_can_answer_is_asked_whether_a_batch_shall_start(
+    reply: str,
+    asked: int,
+    codex_home: object,
+    sim: Simulator,
+    tmp_path: Any,
+    limits_of_plan: Any,
+) -> None:
+    """At a terminal: IPython in a process of its own, on a pseudo terminal."""
+    del codex_home
+    limits_of_plan(92.0)
+    program = "import codex_nb; print([a.status for a in codex_nb.map([f'{n}' for n in range(30)])])"
+    child = pexpect.spawn(sys.executable, ["-m", "IPython", "--simple-prompt", "-c", program], timeout=60)
+    child.expect("y/N")
+    assert sim.requests.count("/responses") == 0
+    child.sendline(reply)
+    child.expect(pexpect.EOF)
+    assert sim.requests.count("/responses") == asked
