@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from codex_nb.magics.options import SUBCOMMANDS
+from codex_nb.magics.subcommands import SUBCOMMANDS
 from codex_nb.simulator import ADA, Simulator
 from tests.magics.conftest import Notebook
 
