@@ -179,7 +179,7 @@ class ResponseAccumulator:
 
     def _final_items(self, response: JsonObject) -> list[JsonObject]:
         output = response.get("output")
-        final = [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
+        final = [item for item in output if ev.is_item(item)] if isinstance(output, list) else []
         done = _in_order(self._done.values())
         if final or self._terminal is None:
             return merge_items(final, done)

@@ -11,7 +11,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
 
 from codex_nb.parse import loads, needs_care
 
@@ -22,6 +30,20 @@ if TYPE_CHECKING:
 # A terminal event ends the response whatever its table looks like: a failure must not pass for an odd success.
 _Table = Annotated[dict[str, Any], BeforeValidator(lambda value: value if isinstance(value, dict) else {})]
 _MOST_TOKENS = 10**12
+
+
+def is_item(value: Any) -> bool:
+    """Whether a value is an output item: an object whose type, if it has one, is text."""
+    return isinstance(value, dict) and isinstance(value.get("type", ""), str)
+
+
+def _checked(item: dict[str, Any]) -> dict[str, Any]:
+    if not is_item(item):
+        raise ValueError("the type of the item is not text")
+    return item
+
+
+_Item = Annotated[dict[str, Any], AfterValidator(_checked)]
 
 
 class _Event(BaseModel):
@@ -53,14 +75,14 @@ class OutputItemAdded(KeyedEvent):
     """An output item begins."""
 
     type: Literal["response.output_item.added"]
-    item: dict[str, Any]
+    item: _Item
 
 
 class OutputItemDone(KeyedEvent):
     """An output item is complete, exactly as the server sent it; it wins over its deltas."""
 
     type: Literal["response.output_item.done"]
-    item: dict[str, Any]
+    item: _Item
 
 
 class Delta(KeyedEvent):

@@ -110,16 +110,17 @@ def message_text(item: Item) -> str:
     """Return the text of an assistant's message, refusals included."""
     if item.get("type") != "message":
         return ""
-    parts = item.get("content") or ()
-    return "".join(
-        str(part.get("text") or part.get("refusal") or "") for part in parts if isinstance(part, dict)
-    )
+    return "".join(str(part.get("text") or part.get("refusal") or "") for part in _parts(item, "content"))
 
 
 def reasoning_text(item: Item) -> str:
     """Return the summary of a reasoning item, its parts separated by blank lines."""
-    parts = item.get("summary") or ()
-    return "\n\n".join(str(part.get("text") or "") for part in parts if isinstance(part, dict)).strip()
+    return "\n\n".join(str(part.get("text") or "") for part in _parts(item, "summary")).strip()
+
+
+def _parts(item: Item, key: str) -> list[Item]:
+    parts = item.get(key)
+    return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
 
 
 def answer_text(items: Sequence[Item]) -> str:
