@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Item = dict[str, Any]
 
 KEPT = Retention(files=500, total_bytes=500_000_000, age_s=365 * 86_400)
-LARGEST = 128_000_000
+LARGEST = 500_000_000
 _LONGEST_HEADER = 64_000
 _UNSAFE = re.compile(r"[^\w.-]+")
 _ANSWERED = b'"role":"assistant"'  # in a text, its quotes would be escaped
@@ -62,6 +62,7 @@ class ThreadFile:
         self._name = name.encode("utf-8", "replace").decode()  # as it is written
         self._known: set[str] = set()
         self._unsaved: list[bytes] = []
+        self._is_saved = False
         self._problem: str | None = None
 
     def read(self) -> SavedThread | None:
@@ -82,7 +83,7 @@ class ThreadFile:
         thread_id = header.get("thread_id")
         if header.get("name") != self._name or not isinstance(thread_id, str):
             return None
-        self._known = set(lines)
+        self._known, self._is_saved = set(lines), True
         items = [item for line in lines.values() for item in _list(line, "items") if _is_item(item)]
         facts = [fact for line in lines.values() for fact in _list(line, "facts") if isinstance(fact, str)]
         return SavedThread(thread_id, tuple(items), frozenset(facts))
@@ -98,14 +99,20 @@ class ThreadFile:
                 is_new = not self._path.exists()
                 append_line(self._path, b"".join(self._unsaved), header=self._header(thread_id))
             self._unsaved.clear()
+            self._is_saved = True
             if is_new:
                 remove_excess(self._path.parent, ("*.jsonl", "*.unreadable", f".*{TEMPORARY_SUFFIX}"), KEPT)
 
     def rewrite(
         self, thread_id: str, line_id: str, items: Sequence[Item], sent_digests: Collection[str]
     ) -> None:
-        """Replace all that this kernel has read and written, in one step; what others wrote stays."""
+        """Replace all that this kernel has read and written, in one step; what others wrote stays.
+
+        A thread that another kernel has deleted is not written again.
+        """
         with self._noting_problems(), self._writable():
+            if self._is_saved and not self._path.exists():
+                return
             others = [
                 _dumped(entry)
                 for key, entry in _lines(self._path)
@@ -113,7 +120,7 @@ class ThreadFile:
             ]
             content = [self._header(thread_id), _line(line_id, items, sent_digests), *others]
             replace_file(self._path, b"".join(content))
-            self._known = {line_id}
+            self._known, self._is_saved = {line_id}, True
             self._unsaved.clear()
 
     @property

@@ -444,7 +444,8 @@ def _started(read: Callable[[], T]) -> Future[T]:
     future: Future[T] = Future()
 
     def run() -> None:
-        future.set_running_or_notify_cancel()
+        if not future.set_running_or_notify_cancel():
+            return
         try:
             future.set_result(read())
         except BaseException as error:  # noqa: BLE001 -- raised where the result is waited for

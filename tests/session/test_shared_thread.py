@@ -87,6 +87,16 @@ def test_who_rewrites_keeps_what_others_have_added(tmp_path: Path) -> None:
     assert again.thread_id == one.thread_id
 
 
+def test_of_a_thread_that_another_kernel_deletes_only_what_follows_is_saved(tmp_path: Path) -> None:
+    one = ThreadStore(tmp_path).open("t")
+    ask(one, "a1")
+    ThreadStore(tmp_path).forget("t")
+    compact(one)
+    assert list(tmp_path.iterdir()) == []
+    ask(one, "a2")
+    assert markers_in(ThreadStore(tmp_path).open("t")) == {"a2"}
+
+
 def test_what_was_not_saved_is_saved_with_the_next_exchange(tmp_path: Path) -> None:
     folder = tmp_path / "threads"
     folder.write_text("in the way")
