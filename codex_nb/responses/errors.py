@@ -31,6 +31,7 @@ from codex_nb.errors import (
 )
 from codex_nb.http import UnacceptableResponse, httpx
 from codex_nb.parse import loads, parse_number, parse_time
+from codex_nb.rendering.visible import visible_text
 from codex_nb.responses.limits import parse_headers
 
 if TYPE_CHECKING:
@@ -120,11 +121,11 @@ def _first_text(*values: Any) -> str:
 
 
 def sanitize_server_text(text: str) -> str:
-    """Make a server's text one short line: no markup, no control characters, nothing like a secret."""
+    """Make a server's text one short line: no markup, nothing that hides, nothing like a secret."""
     plain = _MARKUP.sub(" ", text[:MAX_READ])
     plain = "".join(char if char.isprintable() else " " for char in plain)
     plain = _SECRETS.sub("[hidden]", " ".join(plain.split()))
-    return plain if len(plain) <= MAX_TEXT else f"{plain[: MAX_TEXT - 1]}…"
+    return visible_text(plain if len(plain) <= MAX_TEXT else f"{plain[: MAX_TEXT - 1]}…")
 
 
 def request_id_of(headers: Mapping[str, str]) -> str | None:

@@ -380,7 +380,8 @@ class Transcript:
             self._on_action(action)
 
     def _handle_reply(self, message: Message) -> None:
-        future = self._replies.pop(message.get("id", 0), None)
+        number = message.get("id")
+        future = self._replies.pop(number, None) if isinstance(number, int) else None
         if future is None or not future.set_running_or_notify_cancel():
             return
         value = message.get("value")
