@@ -15,11 +15,11 @@ _NO_JSON = re.compile(rb"NaN|Infinity|\d[eE]\+?\d{3}")
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 
 
-def loads(text: str | bytes) -> Any:
+def loads(text: str | bytes, *, keep_surrogates: bool = False) -> Any:
     """Parse JSON text into values that can be written, compared and copied.
 
     Raises ValueError for anything else: also for more than MAX_DEPTH levels, NaN, and numbers out of range. Lone
-    surrogates become question marks, which any encoding can hold.
+    surrogates become question marks, which any encoding can hold, unless they are to be shown as what they are.
     """
     if isinstance(text, bytes):
         text = text.decode(json.detect_encoding(text), "replace")
@@ -29,7 +29,7 @@ def loads(text: str | bytes) -> Any:
         raise ValueError("the JSON text is nested too deeply") from None
     if text.count("[") + text.count("{") > MAX_DEPTH:
         _ensure_shallow(value)
-    if _SURROGATE.search(text):
+    if not keep_surrogates and _SURROGATE.search(text):
         value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
     return value
 

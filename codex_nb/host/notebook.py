@@ -136,7 +136,7 @@ def _cells_of_file(path: Path) -> tuple[Cell, ...] | None:
             return None
         with _gc_paused():
             notebook = _parse_json(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         _log.debug("The notebook file cannot be read: %s", error)
         return None
     return cells_of(notebook) if isinstance(notebook, dict) and "cells" in notebook else None

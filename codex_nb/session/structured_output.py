@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from codex_nb.errors import CodexError
+from codex_nb.parse import loads
 from codex_nb.session.turn import SchemaMismatch
 
 if TYPE_CHECKING:
@@ -237,7 +238,7 @@ def _load(text: str) -> Any:
     if _OPENS_FENCE.fullmatch(first) and rest.endswith("\n```"):
         text = rest.removesuffix("```")
     try:
-        return json.loads(text)
+        return loads(text)
     except ValueError as error:
         raise SchemaMismatch(f"the answer is not JSON: {error}") from None
 

@@ -159,7 +159,7 @@ class Tool(Generic[A]):
     def parse(self, text: str) -> A:
         """Read the JSON text that the model sent; raises InvalidArguments."""
         try:
-            values = loads(text or "{}")
+            values = loads(text or "{}", keep_surrogates=True)
         except ValueError as error:
             raise InvalidArguments(f"the arguments of {self.name} are not valid JSON: {error}") from None
         if not isinstance(values, dict):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from codex_nb.parse import loads
 from codex_nb.tools.bindings import BindingFlow, bound_names, identifiers_in, to_python
 from codex_nb.tools.introspection import (
     exact_text,
@@ -167,7 +168,7 @@ class Hidden:
         if SKIP_TAG not in text and not self.sources:
             return text
         try:
-            document = json.loads(text)
+            document = loads(text, keep_surrogates=True)
         except ValueError:
             message = "cannot be parsed, and may hold cells marked codex-skip"
             raise ValueError(message) from None
