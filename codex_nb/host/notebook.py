@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from codex_nb.host.shell import current_request, front_end
+from codex_nb.tools.file_access import FileRefused, path_of_project, read_apart, read_bounded
 from codex_nb.tools.nbmodel import Cell, NotebookSnapshot, Run
 
 if TYPE_CHECKING:
@@ -132,11 +133,12 @@ def _from_reply(
 
 def _cells_of_file(path: Path) -> tuple[Cell, ...] | None:
     try:
-        if path.stat().st_size > _FILE_LIMIT:
+        content = read_apart(lambda: read_bounded(path_of_project(path, None), _FILE_LIMIT))
+        if content.size > _FILE_LIMIT:
             return None
         with _gc_paused():
-            notebook = _parse_json(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+            notebook = _parse_json(content.data)
+    except (FileRefused, OSError, ValueError, RecursionError) as error:
         _log.debug("The notebook file cannot be read: %s", error)
         return None
     return cells_of(notebook) if isinstance(notebook, dict) and "cells" in notebook else None

@@ -302,7 +302,7 @@ class FileContent:
 def read_bounded(checked: CheckedPath, max_bytes: int) -> FileContent:
     """Read the first bytes of a regular file; as :func:`open_file`."""
     with open_file(checked) as (file, size):
-        return FileContent(file.read(max_bytes) or b"", size)  # None where nothing is there yet
+        return FileContent(file.read(min(max_bytes, size)), size)
 
 
 @contextmanager

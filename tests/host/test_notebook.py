@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -101,13 +102,22 @@ def test_a_file_of_odd_but_readable_json_is_read(tmp_path: Path) -> None:
     assert snapshot == NotebookSnapshot("file", CELLS, current=2, path=str(path))
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"cells": 3', b"\xff\xfe"])
+DEEP = b'{"cells": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"cells": 3', b"\xff\xfe", DEEP], ids=range(6))
 def test_a_file_that_is_no_notebook_is_passed_over(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.ipynb"
     path.write_bytes(content)
     snapshot = read_notebook(asking_shell(), None, None, {"JPY_SESSION_NAME": str(path)})
     expected = Cell("code", "%%codex\nwhat is it?", execution_count=1)
     assert snapshot == NotebookSnapshot("kernel", (expected,), current=0, path=str(path))
+
+
+def test_a_notebook_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(path := tmp_path / "a.ipynb")
+    snapshot = read_notebook(asking_shell(), None, None, {"JPY_SESSION_NAME": str(path)})
+    assert (snapshot.origin, len(snapshot.cells)) == ("kernel", 1)
 
 
 def test_a_session_that_is_no_notebook_file_has_no_path() -> None:
