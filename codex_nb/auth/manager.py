@@ -50,15 +50,17 @@ def restriction(settings: Settings, credentials: Credentials) -> str | None:
             f"Auth mode {wanted.value!r} is configured, but this login has mode {credentials.mode.value!r}."
         )
     is_api_key = credentials.mode is AuthMode.API_KEY
+    source = settings.origins.get("forced_login_method", "forced_login_method")
     if settings.forced_login_method == "api" and not is_api_key:
-        return "An API key is required here (forced_login_method), but this is a ChatGPT login."
+        return f"An API key is required here ({source}), but this is a ChatGPT login."
     if settings.forced_login_method == "chatgpt" and is_api_key:
-        return "A ChatGPT login is required here (forced_login_method), but this is an API key."
+        return f"A ChatGPT login is required here ({source}), but this is an API key."
     account = credentials.workspace_id
     if settings.forced_workspaces and not is_api_key and account not in settings.forced_workspaces:
         allowed = ", ".join(settings.forced_workspaces)
+        source = settings.origins.get("forced_workspaces", "forced_chatgpt_workspace_id")
         return (
-            f"Login is restricted to workspace {allowed} (forced_chatgpt_workspace_id), "
+            f"Login is restricted to workspace {allowed} ({source}), "
             f"but this login belongs to {account or 'no workspace'}."
         )
     return None

@@ -134,8 +134,8 @@ class CommandSource:
         return replace(credentials, expires_at=expires_at, owner=f"command {self._command.command}")
 
     async def _run(self) -> SecretStr | str:
-        try:
-            process = await asyncio.create_subprocess_exec(
+        starting = asyncio.ensure_future(
+            asyncio.create_subprocess_exec(
                 self._command.command,
                 *self._command.args,
                 cwd=self._command.cwd,
@@ -144,8 +144,15 @@ class CommandSource:
                 stderr=asyncio.subprocess.DEVNULL,
                 start_new_session=True,  # so that what it starts ends with it
             )
+        )
+        try:
+            process = await asyncio.shield(starting)
         except OSError as error:
             return error.strerror or type(error).__name__
+        except asyncio.CancelledError:  # the process may run already
+            with suppress(OSError):
+                await _end(await starting)
+            raise
         try:
             output, _ = await asyncio.wait_for(process.communicate(), self._command.timeout_s)
         except TimeoutError:

@@ -207,6 +207,7 @@ FILE_KEYS = {
     "forced_workspaces": "forced_chatgpt_workspace_id",
     "project_doc_max_bytes": "project_doc_max_bytes",
 }
+_LOGIN_METHODS = {"chatgpt", "api"}
 _REQUIREMENT_KEYS = {
     "forced_login_method": "allowed_login_methods",
     "forced_workspaces": "allowed_chatgpt_workspaces",
@@ -299,8 +300,12 @@ def _from_files(home: Path, config: ConfigToml, merged: MergedConfig, provider: 
 def _required(requirements: RequirementsToml, merged: MergedConfig) -> dict[str, Any]:
     """Return the settings that are required beside those that the layers already have."""
     required: dict[str, Any] = {"residency": requirements.enforce_residency}
-    methods = requirements.allowed_login_methods
-    if methods is not None and not methods:
+    workspaces = requirements.allowed_chatgpt_workspaces
+    methods = set(_LOGIN_METHODS if (named := requirements.allowed_login_methods) is None else named)
+    if workspaces is not None:
+        required["forced_workspaces"] = tuple(workspaces)
+        methods -= set() if workspaces else {"chatgpt"}
+    if not methods:
         source = merged.source("allowed_login_methods")
         raise ConfigError(
             f"{source} allows no login method.",
@@ -308,10 +313,8 @@ def _required(requirements: RequirementsToml, merged: MergedConfig) -> dict[str,
             key="allowed_login_methods",
             hint="Ask the administrator of this computer.",
         )
-    if methods is not None and len(set(methods)) == 1:
-        required["forced_login_method"] = methods[0]
-    if requirements.allowed_chatgpt_workspaces is not None:
-        required["forced_workspaces"] = tuple(requirements.allowed_chatgpt_workspaces)
+    if methods != _LOGIN_METHODS:
+        required["forced_login_method"] = methods.pop()
     if requirements.allowed_approval_policies is not None:
         required["allowed_approvals"] = tuple(requirements.allowed_approval_policies)
     return required

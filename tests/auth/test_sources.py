@@ -112,6 +112,22 @@ async def test_the_nearer_source_signs_and_no_login_is_touched(
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("forced", "name"),
+    [
+        ({"forced_login_method": "api"}, "forced_login_method"),
+        ({"forced_workspaces": ("ws",)}, "forced_workspaces"),
+    ],
+)
+async def test_a_login_that_is_not_allowed_is_told_who_has_fixed_it(
+    forced: dict[str, Any], name: str, make_desk: Callable[..., LoginFixture]
+) -> None:
+    desk = make_desk(settings={**forced, "origins": {name: "/etc/codex/requirements.toml"}})
+    write_login(desk.home)
+    with pytest.raises(SignInRequired, match=r"/etc/codex/requirements\.toml"):
+        await desk.post()
+
+
 def test_an_auth_mode_that_is_not_known_is_a_mistake_in_the_settings(
     make_desk: Callable[..., LoginFixture],
 ) -> None:

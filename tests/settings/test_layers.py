@@ -222,6 +222,30 @@ def test_a_model_and_an_effort_are_chosen_over_managed_configuration_as_in_the_c
     assert (settings.model, settings.effort) == ("mine", "low")
 
 
+LOGINS = [
+    ('allowed_login_methods = ["api"]', "api", ()),
+    ('allowed_login_methods = ["chatgpt", "api"]', None, ()),
+    ('allowed_login_methods = ["chatgpt"]\nallowed_chatgpt_workspaces = ["ws"]', "chatgpt", ("ws",)),
+    ("allowed_chatgpt_workspaces = []", "api", ()),
+]
+
+
+@pytest.mark.parametrize(("text", "method", "workspaces"), LOGINS)
+def test_the_logins_that_are_allowed_are_those_that_are_required(
+    computer: Computer, text: str, method: str | None, workspaces: tuple[str, ...]
+) -> None:
+    computer.write("etc/codex/requirements.toml", text)
+    settings = computer.load()
+    assert (settings.forced_login_method, settings.forced_workspaces) == (method, workspaces)
+
+
+@pytest.mark.parametrize("methods", ["[]", '["chatgpt"]'])
+def test_requirements_that_leave_no_login_are_refused(computer: Computer, methods: str) -> None:
+    text = f"allowed_login_methods = {methods}\nallowed_chatgpt_workspaces = []\n"
+    path = computer.write("etc/codex/requirements.toml", text)
+    assert computer.refused().path == str(path)
+
+
 POLICIES = [
     ("requirements.toml", 'allowed_approval_policies = ["on-request", "untrusted"]', False),
     ("requirements.toml", 'allowed_approval_policies = ["never", "on-request"]', True),
