@@ -198,3 +198,15 @@ def test_names_are_listed_without_reading_the_threads(tmp_path: Path) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2_000_000
+
+
+def test_a_turn_that_ends_after_its_thread_was_deleted_is_not_saved(tmp_path: Path) -> None:
+    store = ThreadStore(tmp_path)
+    thread = store.open("t")
+    say(thread, "one", "1")
+    exchange = thread.begin([user_message("two")])
+    exchange.add([said("2")])
+    store.forget("t")
+    exchange.commit()
+    assert list(tmp_path.iterdir()) == []
+    assert store.open("t").items == ()
