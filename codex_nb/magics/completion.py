@@ -13,7 +13,16 @@ from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMa
 
 from codex_nb.errors import CodexError
 from codex_nb.labels import EFFORTS, LOGIN_METHODS
-from codex_nb.magics.options import ALL, APPROVALS, DELETE, FLAGS, SUBCOMMANDS, TAKES_VALUE, SessionConfig
+from codex_nb.magics.options import (
+    ALL,
+    APPROVALS,
+    CLEAR,
+    DELETE,
+    FLAGS,
+    SUBCOMMANDS,
+    TAKES_VALUE,
+    SessionConfig,
+)
 from codex_nb.tools.introspection import class_vars, defines, find, module_of, snapshot, vars_of
 
 if TYPE_CHECKING:
@@ -39,6 +48,7 @@ class NotebookNames:
             "model": lambda _: self._session.profile().backend.cached_models(),
             "thread": lambda _: self._threads(),
             "thread_or_all": lambda _: (*self._threads(), ALL),
+            "clear": lambda _: (CLEAR,),
             "profile": self._profiles,
             "profile_or_delete": lambda start: (*self._profiles(start), DELETE),
             "output": lambda _: self._variables(),

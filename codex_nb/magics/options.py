@@ -260,9 +260,17 @@ def _type(text: str) -> tuple[str, str]:
 
 
 Completion = Literal[
-    "model", "effort", "thread", "profile", "login_method", "question", "profile_or_delete", "thread_or_all"
+    "model",
+    "effort",
+    "thread",
+    "profile",
+    "login_method",
+    "question",
+    "profile_or_delete",
+    "thread_or_all",
+    "clear",
 ]
-DELETE, ALL = "--delete", "--all"
+DELETE, ALL, CLEAR = "--delete", "--all", "--clear"
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from codex_nb.errors import AuthError
 from codex_nb.labels import EFFORTS, LOGIN_METHODS
 from codex_nb.magics.options import (
     ALL,
+    CLEAR,
     DELETE,
     SUBCOMMANDS,
     OptionError,
@@ -430,6 +431,43 @@ def tools(session: ShellSession, _: str) -> None:
     ]
     heading = f"Approval policy: `{rules.policy}`. `%%codex --approval` sets another for one question."
     show(f"{heading}\n\n{table(('tool', 'description', 'approval'), rows)}")
+
+
+@subcommand(
+    "approvals",
+    "[--clear]",
+    help="list what you have allowed for this session, or take it back",
+    complete=("clear",),
+)
+def approvals(session: ShellSession, line: str) -> None:
+    """List what runs unasked because the user allowed it, or ask again for all of it."""
+    from codex_nb.magics.question import offered_tools
+    from codex_nb.rendering.inert_markdown import escape_markdown
+    from codex_nb.tools.nbmodel import truncate
+
+    memory = session.profile().assistant.memory
+    if line == CLEAR:
+        memory.clear()
+        show("Nothing is allowed for this session any more. Codex asks again.")
+        return
+    if line:
+        raise OptionError(
+            f"%codex approvals: unknown option {line!r}.", hint=f"Use {CLEAR} to take approvals back."
+        )
+    rows: list[tuple[str, str]] = []
+    for tool in offered_tools(session.namespace):
+        if tool.identity in memory.tools:
+            rows.append((f"`{tool.name}`", "every call"))
+        elif tool.identity in memory.readers:
+            rows.append((f"`{tool.name}`", "every call under policy `auto`"))
+        rows += [
+            (f"`{tool.name}`", escape_markdown(truncate(arguments, 200)))
+            for identity, arguments in sorted(memory.calls, key=lambda call: call[1])
+            if identity == tool.identity
+        ]
+    show(
+        table(("tool", "allowed for this session"), rows) if rows else "Nothing is allowed for this session."
+    )
 
 
 OWN_SETTINGS = ("model", "effort", "approval", "profile", "display", "context_tokens")

@@ -183,6 +183,11 @@ class ApprovalMemory:
         elif decision.kind is DecisionKind.APPROVE_CODE:
             self.calls.add(call)
 
+    def clear(self) -> None:
+        """Ask again for everything."""
+        for kept in (self.tools, self.calls, self.readers):
+            kept.clear()
+
     def allows(self, call: CallKey) -> bool:
         """Whether an earlier decision covers this call."""
         return call[0] in self.tools or call in self.calls

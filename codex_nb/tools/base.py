@@ -18,7 +18,7 @@ from codex_nb.tools.approval import ApprovalRequest, Approved
 from codex_nb.tools.hiding import Hidden
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from codex_nb.tools.approval import CallKey, Decision, Effect
@@ -191,9 +191,14 @@ class Tool(Generic[A]):
             return Approved(self.parse(code), decision)
         return Approved(self._validated(lambda: arguments.with_code(code)), decision)
 
+    @property
+    def identity(self) -> Hashable:
+        """What an approval of the tool is remembered for."""
+        return self
+
     def key(self, arguments: A) -> CallKey:
-        """Return what identifies the call: the tool itself and its canonical arguments."""
-        return self, json.dumps(arguments.to_json(), sort_keys=True)
+        """Return what identifies the call: the tool and its canonical arguments."""
+        return self.identity, json.dumps(arguments.to_json(), sort_keys=True)
 
     def _validated(self, make: Callable[[], A]) -> A:
         try:

@@ -22,9 +22,9 @@ from codex_nb.tools.base import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Hashable, Mapping
 
-    from codex_nb.tools.approval import Approved, CallKey
+    from codex_nb.tools.approval import Approved
 
 
 @overload
@@ -95,9 +95,10 @@ class FunctionTool(Tool[FunctionArguments]):
         self.model.model_validate(values)
         return FunctionArguments(values=values)
 
-    def key(self, arguments: FunctionArguments) -> CallKey:
-        """Return the function and its canonical arguments: it may become a tool anew for every question."""
-        return self.function, super().key(arguments)[1]
+    @property
+    def identity(self) -> Hashable:
+        """The function: it may become a tool anew for every question."""
+        return self.function
 
 
 def _function_tool(

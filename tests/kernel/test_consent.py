@@ -203,6 +203,44 @@ def test_a_tool_that_was_allowed_for_the_session_is_not_asked_for_again(
     ran, _ = ask(kernel, sim, front_end, "ask", *calls, on_ask=lambda _: always)
     again, _ = ask(kernel, sim, front_end, "ask", calls[0], on_ask=lambda _: always)
     assert (len(ran.asked), len(again.asked)) == (1, 0)
+    kernel.run("%codex approvals --clear")
+    anew, _ = ask(kernel, sim, front_end, "ask", calls[0], on_ask=lambda _: always)
+    assert len(anew.asked) == 1
+
+
+def test_what_was_allowed_for_the_session_is_listed(kernel: RunningKernel, sim: Simulator) -> None:
+    def listed() -> list[str]:
+        kernel.run(
+            "from IPython.utils.capture import capture_output\nwith capture_output() as held: get_ipython().run_line_magic('codex', 'approvals')"
+        )
+        text: str = kernel.value("held.outputs[0].data['text/plain']")
+        return [line.strip("| ") for line in text.splitlines() if line.startswith("| `")]
+
+    assert listed() == []
+    exact = {"decision": "approve_code", "typed": "c"}
+    ask(
+        kernel,
+        sim,
+        "buttons",
+        "ask",
+        Call("run_python", {"code": "print(1)"}, call_id="call_1"),
+        on_ask=lambda _: exact,
+    )
+    (row,) = listed()
+    assert row.startswith("`run_python`")
+    assert "print(1)" in row
+    whole = {"decision": "approve_tool", "typed": "a"}
+    ask(
+        kernel,
+        sim,
+        "buttons",
+        "ask",
+        Call("read_file", {"path": "notes.txt"}, call_id="call_2"),
+        on_ask=lambda _: whole,
+    )
+    assert [row.split(" | ")[0] for row in listed()] == ["`run_python`", "`read_file`"]
+    kernel.run("%codex approvals --clear")
+    assert listed() == []
 
 
 def test_what_runs_is_the_code_as_the_user_changed_it(
