@@ -210,9 +210,8 @@ def test_a_tool_that_was_allowed_for_the_session_is_not_asked_for_again(
 
 def test_what_was_allowed_for_the_session_is_listed(kernel: RunningKernel, sim: Simulator) -> None:
     def listed() -> list[str]:
-        kernel.run(
-            "from IPython.utils.capture import capture_output\nwith capture_output() as held: get_ipython().run_line_magic('codex', 'approvals')"
-        )
+        kernel.run("from IPython.utils.capture import capture_output")
+        kernel.run("with capture_output() as held: get_ipython().run_line_magic('codex', 'approvals')")
         text: str = kernel.value("held.outputs[0].data['text/plain']")
         return [line.strip("| ") for line in text.splitlines() if line.startswith("| `")]
 
