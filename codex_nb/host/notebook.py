@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from codex_nb.host.shell import current_request, front_end
 from codex_nb.tools.file_access import FileRefused, path_of_project, read_apart, read_bounded
+from codex_nb.tools.introspection import exact_text, snapshot
 from codex_nb.tools.nbmodel import Cell, NotebookSnapshot, Run
 
 if TYPE_CHECKING:
@@ -71,8 +72,9 @@ def read_notebook(
 
 def notebook_path(shell: Any, environ: Mapping[str, str]) -> Path | None:
     """Return the notebook's file as Jupyter (``JPY_SESSION_NAME``) or VS Code names it, whether it exists or not."""
-    for named in (environ.get("JPY_SESSION_NAME"), shell.user_ns.get("__vsc_ipynb_file__")):
-        if isinstance(named, str) and named.endswith(".ipynb"):
+    of_vs_code = exact_text(snapshot(shell.user_ns).get("__vsc_ipynb_file__"))
+    for named in (environ.get("JPY_SESSION_NAME") or "", of_vs_code):
+        if named.endswith(".ipynb"):
             return Path(named)
     return None
 

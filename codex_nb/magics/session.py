@@ -15,6 +15,7 @@ from codex_nb.host.shell_channel import open_pump, serve_until
 from codex_nb.session.context import mentions_in, variables_in
 from codex_nb.session.thread import next_name, notebook_thread
 from codex_nb.tools.hiding import hidden_in
+from codex_nb.tools.introspection import snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -104,7 +105,7 @@ class ShellSession:
             return {}
         hidden = self.shell.user_ns_hidden
         # a copy in one step: other threads may add names meanwhile
-        return {name: value for name, value in dict(self.shell.user_ns).items() if name not in hidden}
+        return {name: value for name, value in snapshot(self.shell.user_ns).items() if name not in hidden}
 
     def forget_threads(self, codex_home: Path, name: str | None) -> int:
         """Delete a thread of a CODEX_HOME, None for all; return how many saved answers went with it."""

@@ -49,6 +49,8 @@ _IN_FRAME = re.compile(r"-+>|\s*\|\s\s|(?!\s*\|)\s")
 _QUOTED = re.compile(r"[\s|│❱]*(?:-+>\s*)?(?:\d+\s+)?[\s│]*(?P<code>.*?)[\s│]*")
 _NUMBERED = re.compile(r"[ \d]{6}\d |-+> ?\d+ ")
 _VALUE = re.compile(r" {8}(?!\s*\d+\s)(?P<of>.*?) = ")
+_BOX_TOP, _BOX_BOTTOM, _BOX_OF_VALUES = "╭", "╰", "─ locals ─"  # of a traceback of rich
+_ESCAPED_BREAK = "\\n"  # in the representation of a text
 _CUT = re.compile(r"… \[[\d,]+ characters left out\] …")
 _LETTER = re.compile(r"[^\W\d_]")
 
@@ -129,7 +131,10 @@ class Hidden:
         kept: list[str] = []
         for start, end in _blocks(lines):
             frame = lines[start:end]
-            if not _FRAME.match(frame[0]):
+            if frame[0].startswith(_BOX_TOP):
+                is_left_out = any(hidden[start:end]) or any(_BOX_OF_VALUES in line for line in frame)
+                kept += [FRAME_LEFT_OUT] if is_left_out else frame
+            elif not _FRAME.match(frame[0]):
                 kept.append(LINE_LEFT_OUT if hidden[start] else frame[0])
             elif any(hidden[start:end]):
                 kept.append(FRAME_LEFT_OUT)
@@ -148,8 +153,10 @@ class Hidden:
 
     def _quotes(self, lines: Sequence[str], place: int) -> bool:
         """Whether a line quotes a skipped cell; next to a truncation mark, part of a line is enough."""
-        quoted = _QUOTED.fullmatch(lines[place])
-        code = _collapse_whitespace(quoted["code"] if quoted else "")
+        if _ESCAPED_BREAK in lines[place]:
+            pieces = lines[place].replace("\\'", "'").split(_ESCAPED_BREAK)
+            return any(_quoted_code(piece) in self.lines for piece in pieces)
+        code = _quoted_code(lines[place])
         if code in self.lines or _collapse_whitespace(lines[place]) in self.lines:
             return True
         if _LETTER.search(code) is None:
@@ -230,6 +237,12 @@ def _code_lines(source: str) -> Iterator[str]:
     return (line for line in map(_collapse_whitespace, source.splitlines()) if _LETTER.search(line))
 
 
+def _quoted_code(line: str) -> str:
+    """Return the code that a line of a traceback quotes, without what stands around it."""
+    quoted = _QUOTED.fullmatch(line)
+    return _collapse_whitespace(quoted["code"] if quoted else "")
+
+
 def _collapse_whitespace(line: str) -> str:
     return " ".join(line.split())
 
@@ -243,7 +256,10 @@ def _blocks(lines: Sequence[str]) -> Iterator[tuple[int, int]]:
     start = 0
     while start < len(lines):
         end = start + 1
-        if start in headings:
+        if lines[start].startswith(_BOX_TOP):
+            while end < len(lines) and lines[end - 1][:1] != _BOX_BOTTOM:
+                end += 1
+        elif start in headings:
             while end < len(lines) and _IN_FRAME.match(lines[end]) and end not in headings:
                 end += 1
         yield start, end

@@ -345,3 +345,72 @@ def test_names_are_hidden_while_their_cell_still_runs(notebook: Notebook) -> Non
     notebook.shell.user_ns["look"] = notebook.exits
     notebook.run(f"# codex-skip\nexec('alpha = [\"{MARK}\"]')\ntold = look()")
     assert MARK not in notebook.shell.user_ns["told"]
+
+
+FAILING = f"""\
+# codex-skip
+def broken(rows, *, of="{MARK}"):
+    told = "{MARK}", rows  # {MARK}
+    return rows["nothing"]  # {MARK}
+def chained():
+    try:
+        broken({{}})
+    except KeyError as error:
+        raise ValueError("outer") from error  # {MARK}
+def while_handling():
+    try:
+        broken({{}})
+    except KeyError:
+        raise ValueError("outer")  # {MARK}
+async def awaited():
+    broken({{}})  # {MARK}
+def several():
+    errors = []
+    for _ in range(2):
+        try:
+            chained()
+        except ValueError as error:
+            errors.append(error)
+    raise ExceptionGroup("several", errors)  # {MARK}
+class Place:
+    def __getattr__(self, name):
+        return broken({{}})  # {MARK}
+def over_lines():
+    return broken(
+        {{}},
+        of="{MARK}",
+    )
+"""
+CALLS = (
+    "broken({})",
+    "chained()",
+    "while_handling()",
+    "await awaited()",
+    "several()",
+    "Place().x",
+    "over_lines()",
+)
+PRINTED = (
+    "import traceback\ntry: several()\nexcept BaseException: traceback.print_exc()",
+    "import traceback\ntry: chained()\nexcept ValueError as error: print(traceback.format_exception(error))",
+    "import logging\ntry: chained()\nexcept ValueError: logging.exception('failed')",
+    "print(In)", "%history", "%psource broken", "broken??", "import inspect\nprint(inspect.getsource(broken))",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", ["Context", "Plain", "Verbose", "Minimal", "Docs"])
+def test_no_traceback_quotes_a_hidden_cell(
+    notebook: Notebook, mode: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    notebook.start_anew()
+    notebook.run(f"%xmode {mode}")
+    notebook.run(FAILING)
+    for call in (*CALLS, *PRINTED):
+        capsys.readouterr()
+        notebook.run(call)
+        shown = "".join(capsys.readouterr())
+        told = notebook.hidden.text(shown) + notebook.hidden.text(notebook.recorder.runs()[-1].error)
+        lines = [line for line in told.splitlines() if MARK in line and "Signature: " not in line]
+        assert lines == [], call
+    assert MARK not in notebook.exits()
+    notebook.run("%xmode Context")

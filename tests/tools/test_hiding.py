@@ -54,6 +54,18 @@ def told(text: str, *runs: Run) -> str:
             f"{LINE_LEFT_OUT}\n… [1,000 characters left out] …\n{LINE_LEFT_OUT}\nend",
         ),
         ("File list:\n  a.txt\n  b.txt", "File list:\n  a.txt\n  b.txt"),
+        (
+            "['Traceback:\\n', '  File \"a\", line 4, in f\\n    return x[secret]\\n', 'KeyError: 1\\n']\nend",
+            f"{LINE_LEFT_OUT}\nend",
+        ),
+        ("['# codex-skip\\nsecret = load(\"the patients\")\\ndef f(x):']", LINE_LEFT_OUT),
+        ("['a', 'b\\nc']", "['a', 'b\\nc']"),
+        (
+            ("╭──── Traceback ────╮\n│ in f:4            │\n│ ❱ 4 return x[secret]  │\n╰────────╯\nKeyError: 1\n"
+            "╭──── Traceback ────╮\n│ in run:1          │\n│ ╭─── locals ────╮ │\n│ │ rows = [1]    │ │\n"
+            "│ ╰───────────────╯ │\n╰───────────────────╯\nKeyError: 2\n╭──╮\n│ a│\n╰──╯"),
+            f"{FRAME_LEFT_OUT}\nKeyError: 1\n{FRAME_LEFT_OUT}\nKeyError: 2\n╭──╮\n│ a│\n╰──╯",
+        ),
     ],
 )  # fmt: skip
 def test_lines_of_a_skipped_cell_are_left_out_of_a_text(text: str, expected: str) -> None:
