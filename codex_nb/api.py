@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from codex_nb.config.settings import OPTIONS, ApprovalPolicy, Environment
 from codex_nb.errors import CodexError
-from codex_nb.host.background import run_async
+from codex_nb.host.background import run_async, run_background_calls
 from codex_nb.host.cell import run_turn_in_cell
 from codex_nb.host.engine import engine
 from codex_nb.host.mailbox import Mailbox, deferring_interrupts, refuse_inside_turn
@@ -165,7 +165,11 @@ def ask(prompt: str, **options: Any) -> Answer:
     with deferring_interrupts(), Mailbox() as mailbox, open_pump(session.shell, mailbox) as pump:
         ports = _ports(session, mailbox, prompt)
         turn = profile.assistant.turn(request, ports=ports, approver=approvals)
-        answer = run_turn_in_cell(session.engine, turn, view, mailbox, pump)
+        # a conversation of its own waits for no other turn
+        serve_others = (
+            functools.partial(run_background_calls, session.shell) if request.thread else lambda: None
+        )
+        answer = run_turn_in_cell(session.engine, turn, view, mailbox, pump, serve_others)
     if view.finished is not None:
         _raise_failure(view.finished)
     return answer

@@ -7,6 +7,7 @@ import contextlib
 import contextvars
 import functools
 import threading
+from collections import deque
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
@@ -90,14 +91,28 @@ def run_in_background(
     return answer
 
 
+_waiting: deque[Callable[[], None]] = deque()  # calls of background turns, for the main thread
+
+
+def run_background_calls(shell: Any) -> None:
+    """Run the calls of background turns, in a cell that may be waiting for one of these turns to end."""
+    channel = get_shell_channel(shell)
+    if _waiting:
+        _run_waiting()
+        if channel is not None:
+            channel.publish_status("busy", channel.parent()[1])
+
+
+def _run_waiting(*_: object) -> None:
+    while _waiting:
+        with contextlib.suppress(KeyboardInterrupt), deferring_interrupts():
+            _waiting.popleft()()
+
+
 def _main_thread_caller(shell: Any, mailbox: Mailbox) -> Callable[[MainThreadCall], None]:
     """Return a function that schedules a call on the main thread without waiting for it."""
     channel = get_shell_channel(shell)
-    run_when_idle: Callable[[Callable[[], None]], None]
-    if channel is None:
-        run_when_idle = functools.partial(_run_between_cells, shell.events)
-    else:
-        run_when_idle = functools.partial(channel.run_when_idle, channel.parent())
+    run_for = functools.partial(channel.run_for, channel.parent()) if channel is not None else _call
 
     def call_on_main_thread(call: MainThreadCall) -> None:
         def run() -> None:
@@ -107,19 +122,26 @@ def _main_thread_caller(shell: Any, mailbox: Mailbox) -> Callable[[MainThreadCal
                 mailbox.request_stop()
                 call.abort(interrupt)
 
-        run_when_idle(run)
+        _waiting.append(functools.partial(run_for, run))
+        if channel is not None:
+            channel.run_when_idle(_run_waiting)
+        else:
+            _run_between_cells(shell.events)
 
     return call_on_main_thread
 
 
-def _run_between_cells(events: Any, function: Callable[[], None]) -> None:
-    """Run ``function`` once when the next cell begins or ends: for shells without a kernel's loop."""
+def _call(function: Callable[[], None]) -> None:
+    function()
+
+
+def _run_between_cells(events: Any) -> None:
+    """Run the waiting calls when the next cell begins or ends: for shells without a kernel's loop."""
 
     def run(*_: object) -> None:
         for name in ("pre_run_cell", "post_run_cell"):
             events.unregister(name, run)
-        with contextlib.suppress(KeyboardInterrupt), deferring_interrupts():
-            function()
+        _run_waiting()
 
     for name in ("pre_run_cell", "post_run_cell"):
         events.register(name, run)

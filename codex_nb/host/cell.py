@@ -53,7 +53,12 @@ class TurnInterrupted(Interrupted):
 
 
 def run_turn_in_cell(
-    engine: Engine, events: AsyncIterator[TurnEvent], view: TurnView, mailbox: Mailbox, pump: Pump
+    engine: Engine,
+    events: AsyncIterator[TurnEvent],
+    view: TurnView,
+    mailbox: Mailbox,
+    pump: Pump,
+    while_waiting: Callable[[], None] = lambda: None,
 ) -> Answer:
     """Run a turn on the engine and show it, until its :class:`TurnFinished`; return that event's answer.
 
@@ -61,11 +66,15 @@ def run_turn_in_cell(
     ends it too and raises :class:`TurnInterrupted`, a KeyboardInterrupt. What the turn itself raises is raised here.
     The view is closed in any case; the caller closes mailbox and pump.
     """
-    return BlockingTurn(engine, view, mailbox, pump.once).run(events)
+    return BlockingTurn(engine, view, mailbox, pump.once, while_waiting=while_waiting).run(events)
 
 
 class BlockingTurn:
-    """Runs one turn and shows it on the calling thread; ``wait`` serves messages for at most the given seconds."""
+    """Runs one turn and shows it on the calling thread.
+
+    ``wait`` serves messages for at most the given seconds; ``while_waiting`` is called now and then until the turn has
+    begun, for what it may be waiting for.
+    """
 
     def __init__(
         self,
@@ -75,6 +84,7 @@ class BlockingTurn:
         wait: Callable[[float], None],
         *,
         run_call: Callable[[MainThreadCall], None] = MainThreadCall.run,
+        while_waiting: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
@@ -82,6 +92,7 @@ class BlockingTurn:
         self._mailbox = mailbox
         self._wait = wait
         self._run_call = run_call
+        self._while_waiting = while_waiting
         self._clock = clock
         self._interrupts = Interrupts()
         self._was_interrupted = False
@@ -117,6 +128,8 @@ class BlockingTurn:
         return self._deadline is not None and self._clock() >= self._deadline
 
     def _step(self) -> None:
+        if self._state.started is None:
+            self._while_waiting()
         self._mailbox.set_wait_mode(wake_on_event=not self._needs_flush)
         self._wait(min(_IDLE_S, max(0.0, self._next_frame - self._clock())) if self._needs_flush else _IDLE_S)
         self._process(self._mailbox.drain())

@@ -143,22 +143,26 @@ def ending_forked_children() -> Iterator[None]:
             os._exit(0 if sys.exc_info()[0] is None else 1)
 
 
-# The process in which a turn has called the code that runs; a child that it forks is outside of the turn.
-_calling_process: ContextVar[int | None] = ContextVar("calling_process", default=None)
+# The call in which this code runs, and its process: a child that it forks is outside of the turn.
+_call: ContextVar[tuple[MainThreadCall, int] | None] = ContextVar("call", default=None)
 
 
 @contextlib.contextmanager
-def _inside_turn() -> Iterator[None]:
-    token = _calling_process.set(os.getpid())
+def _inside_turn(call: MainThreadCall) -> Iterator[None]:
+    token = _call.set((call, os.getpid()))
     try:
         yield
     finally:
-        _calling_process.reset(token)
+        _call.reset(token)
 
 
 def refuse_inside_turn() -> None:
-    """Raise CodexError in code that a turn has called: a turn that waits for itself would never end."""
-    if _calling_process.get() == os.getpid():
+    """Raise CodexError in code that a turn has called: a turn that waits for itself would never end.
+
+    Tasks that such code has started are free once the call has returned.
+    """
+    call, process = _call.get() or (None, 0)
+    if call is not None and not call.future.done() and process == os.getpid():
         raise CodexError(
             "Codex is already answering: this code runs inside its turn.", hint="Ask in a cell of your own."
         )
@@ -179,7 +183,7 @@ class MainThreadCall:
         if not self.future.set_running_or_notify_cancel():
             return
         try:
-            with ending_forked_children(), _inside_turn():
+            with ending_forked_children(), _inside_turn(self):
                 result = interruptible(self.function)
         except KeyboardInterrupt:
             raise

@@ -99,12 +99,9 @@ class ShellChannel:
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    def run_when_idle(self, cell: tuple[Any, dict[str, Any]], function: Callable[[], None]) -> None:
-        """Run ``function`` on the main thread, in turn with the queued cells; callable from any thread.
-
-        Its outputs belong to ``cell``, and the kernel is busy meanwhile.
-        """
-        self.stream.io_loop.add_callback(self._schedule, functools.partial(self._run_for, cell, function))
+    def run_when_idle(self, function: Callable[[], None]) -> None:
+        """Run ``function`` on the main thread, in turn with the queued cells; callable from any thread."""
+        self.stream.io_loop.add_callback(self._schedule, function)
 
     def _schedule(self, function: Callable[[], None]) -> None:
         async def run() -> None:
@@ -119,7 +116,8 @@ class ShellChannel:
         else:
             self.kernel.schedule_dispatch(run)
 
-    def _run_for(self, cell: tuple[Any, dict[str, Any]], function: Callable[[], None]) -> None:
+    def run_for(self, cell: tuple[Any, dict[str, Any]], function: Callable[[], None]) -> None:
+        """Run ``function``; its outputs belong to ``cell``, and the kernel is busy meanwhile."""
         with (
             contextlib.suppress(KeyboardInterrupt),
             deferring_interrupts(),

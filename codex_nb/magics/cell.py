@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, assert_never
 
 from IPython.core.error import UsageError
 
-from codex_nb.host.background import run_in_background
+from codex_nb.errors import CodexError
+from codex_nb.host.background import run_background_calls, run_in_background
 from codex_nb.host.capture import OutputDetectingExecutor, is_terminal, outputs_are_captured
 from codex_nb.host.cell import TurnInterrupted, TurnView, run_turn_in_cell
 from codex_nb.host.mailbox import Mailbox, interruptible, is_interrupted, refuse_inside_turn
@@ -37,7 +38,7 @@ from codex_nb.ui.actions import Action, Continue, Decide, Retry, Stop
 from codex_nb.ui.widgets import in_output_widget
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
     from concurrent.futures import Future
 
     from codex_nb.host.shell_channel import Pump
@@ -308,6 +309,8 @@ CONTINUE = "Go on exactly where your last answer broke off; repeat nothing of it
 def answer_cell(session: ShellSession, options: CellOptions) -> None:
     """Ask what the cell asks, show the answer and assign it."""
     refuse_inside_turn()
+    if session.is_answering:  # this is a callback, or another thread: the kernel runs one cell at a time
+        raise CodexError("Codex is already answering in this cell.", hint="Ask when it has ended.")
     if not options.prompt:
         raise OptionError("%%codex: there is no question.", hint="Write it below the magic's line.")
     profile = session.profile(options.profile)
@@ -316,18 +319,28 @@ def answer_cell(session: ShellSession, options: CellOptions) -> None:
     if options.background:
         _answer_in_background(session, options, profile, question)
         return
-    with Mailbox() as mailbox, open_pump(session.shell, mailbox) as pump:
+    with _answering(session), Mailbox() as mailbox, open_pump(session.shell, mailbox) as pump:
         approvals = PendingApprovals()
         opened = open_view(session, mailbox, pump, approvals, _retry_action(session, options, profile))
         events = _turn(session, options, profile, question, opened, mailbox, approvals)
         try:
-            answer = run_turn_in_cell(session.engine, events, opened.view, mailbox, pump)
+            serve_others = partial(run_background_calls, session.shell)
+            answer = run_turn_in_cell(session.engine, events, opened.view, mailbox, pump, serve_others)
         except TurnInterrupted as interrupt:
             _assign(session, options, interrupt.answer)
             raise
     _assign(session, options, answer)
     if answer.status == "failed":
         raise UsageError("Codex did not answer (see the message above).")
+
+
+@contextmanager
+def _answering(session: ShellSession) -> Iterator[None]:
+    session.is_answering = True
+    try:
+        yield
+    finally:
+        session.is_answering = False
 
 
 def _answer_in_background(
@@ -367,7 +380,7 @@ def _retry_action(session: ShellSession, options: CellOptions, profile: Profile)
         def ask() -> None:
             _answer_in_background(session, once_more, profile, make_question(session, once_more, profile))
 
-        channel.run_when_idle(cell, ask)
+        channel.run_when_idle(partial(channel.run_for, cell, ask))
 
     return on_retry
 

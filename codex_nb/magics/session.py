@@ -60,6 +60,7 @@ class ShellSession:
         self.last: Answer | None = None
         self.thread: str | None = None
         self.unanswered: Transcript | None = None  # the last transcript, if the front end did not answer it
+        self.is_answering = False  # in a cell that waits for its answer
         self.warned_of_tags = False  # that they are not visible here
         self.background: list[tuple[Mailbox, Future[Answer]]] = []
         self._asked: dict[str, str] = {}  # each question with a hash of its answer, the newest last

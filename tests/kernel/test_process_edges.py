@@ -1,4 +1,4 @@
-"""Processes forked by a cell ask for themselves; the kernel and its front end notice nothing of it."""
+"""Forked processes ask for themselves, and a question that waits for another one lets that one run its code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.kernel.provision import ROOT, VERSIONS, KernelVersion
 from tests.kernel.test_every_place import nobody
 from tests.patience import PATIENCE_S
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="only POSIX forks")
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="only POSIX forks")
 
 IN_CHILD = f"""
 import codex_nb, os, select, signal, warnings
@@ -72,6 +72,7 @@ def kernel(request: pytest.FixtureRequest, sim: Simulator, tmp_path: Path) -> It
         yield kernel
 
 
+@forks
 def test_children_ask_and_the_kernel_goes_on(kernel: RunningKernel, sim: Simulator) -> None:
     own = sim.requests[-1].connection
     assert kernel.value("(in_child(ask), ask())") == ("completed", "completed")
@@ -86,6 +87,7 @@ def test_children_ask_and_the_kernel_goes_on(kernel: RunningKernel, sim: Simulat
     assert Page().run(kernel, "%%codex\nWhat?", nobody).status == "ok"
 
 
+@forks
 def test_a_child_of_the_models_code_ends_where_the_code_ends(kernel: RunningKernel, sim: Simulator) -> None:
     sim.add_replies(
         Reply(stream=(Call("run_python", {"code": FORKS}), End())), Reply(stream=(Say("It has run."), End()))
@@ -94,3 +96,18 @@ def test_a_child_of_the_models_code_ends_where_the_code_ends(kernel: RunningKern
     assert (ran.status, kernel.value("_codex.text")) == ("ok", "It has run.")
     assert "0\n" in ran.text
     assert len(sim.requests.to("/responses")) == 3
+
+
+def test_a_cell_below_a_background_question_runs_the_code_that_it_waits_for(
+    kernel: RunningKernel, sim: Simulator
+) -> None:
+    sim.add_replies(
+        Reply(stream=(Call("run_python", {"code": "made = 6 * 7\nprint('ran')"}), End())),
+        Reply(stream=(Say("Made."), End())),
+        Reply(stream=(Say("It is 42."), End())),
+    )
+    first = kernel.start("%%codex --background --approval all\nMake it.", cell_id="first")
+    second = kernel.start("%%codex --no-context\nHow many?", cell_id="second")
+    assert [kernel.finish(each)["status"] for each in (first, second)] == ["ok", "ok"]
+    assert kernel.value("(made, _codex.text)") == (42, "It is 42.")
+    assert kernel.text(first) == "ran\n"
