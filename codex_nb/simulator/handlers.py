@@ -7,11 +7,11 @@ faults.
 from __future__ import annotations
 
 import asyncio
-import gzip
 import json
 import secrets
 import socket
 import struct
+import zlib
 from asyncio import Future
 from contextlib import suppress
 from importlib import import_module
@@ -41,46 +41,59 @@ if TYPE_CHECKING:
 # Request bodies
 
 
-class BodyError(ValueError):
-    """The body of a request cannot be decoded; ``status`` is the status of the response."""
+class RefusedError(ValueError):
+    """A request comes from elsewhere, or its body cannot be decoded; ``status`` is the status of the response."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
 
 
-def decode_body(raw: bytes, content_type: str, content_encoding: str) -> Any:
-    """The JSON value, form fields or text of a body, None when it is empty; BodyError when it is not valid."""
-    data = _decompress(raw, content_encoding.strip().lower())
+LOOPBACK_NAMES = {"127.0.0.1", "localhost", "::1"}
+MAX_BODY_BYTES = 16 * 1024 * 1024  # on the wire and decompressed
+MAX_BODY_VALUES = 500_000  # of JSON, counted by its commas and brackets
+
+
+def decode_body(data: bytes, content_type: str) -> Any:
+    """The JSON value, form fields or text of a body, None when it is empty; RefusedError when it is not valid."""
     if not data:
         return None
     if content_type.startswith("application/x-www-form-urlencoded"):
-        return dict(parse_qsl(data.decode(), keep_blank_values=True))
+        return dict(parse_qsl(data.decode(errors="replace"), keep_blank_values=True))
     if "json" not in content_type:
         return data.decode(errors="replace")
+    if sum(map(data.count, (b",", b"[", b"{"))) > MAX_BODY_VALUES:
+        message = "The request body holds too many values."
+        raise RefusedError(message, 413)
     try:
         return json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         message = "We could not parse the JSON body of your request."
-        raise BodyError(message, 400) from error
+        raise RefusedError(message, 400) from error
 
 
-def _decompress(raw: bytes, encoding: str) -> bytes:
+def decompress(raw: bytes, encoding: str) -> bytes:
+    """The body as it was before its compression; RefusedError when it is not valid, or too large."""
     try:
         match encoding:
             case "" | "identity":
-                return raw
+                data = raw
             case "gzip":
-                return gzip.decompress(raw)
+                data = zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(raw, MAX_BODY_BYTES + 1)
             case "zstd":
-                return _decompress_zstd(raw)
-    except BodyError:
+                data = _decompress_zstd(raw)
+            case _:
+                message = f"Content encoding {encoding} is not supported."
+                raise RefusedError(message, 415)
+    except RefusedError:
         raise
     except Exception as error:
         message = f"The request body is not valid {encoding}."
-        raise BodyError(message, 400) from error
-    message = f"Content encoding {encoding} is not supported."
-    raise BodyError(message, 415)
+        raise RefusedError(message, 400) from error
+    if len(data) > MAX_BODY_BYTES:
+        message = "The request body is too large."
+        raise RefusedError(message, 413)
+    return data
 
 
 def _decompress_zstd(raw: bytes) -> bytes:
@@ -88,9 +101,13 @@ def _decompress_zstd(raw: bytes) -> bytes:
         zstandard = import_module("zstandard")
     except ImportError as error:
         message = "Request bodies in zstd require the zstandard package in the simulator's environment."
-        raise BodyError(message, 415) from error
-    decompressed: bytes = zstandard.ZstdDecompressor().decompressobj().decompress(raw)
-    return decompressed
+        raise RefusedError(message, 415) from error
+    with zstandard.ZstdDecompressor(max_window_size=MAX_BODY_BYTES).stream_reader(raw) as reader:
+        data: bytes = reader.read(MAX_BODY_BYTES + 1)
+    if raw and not data:
+        message = "The request body is not valid zstd."
+        raise RefusedError(message, 400)
+    return data
 
 
 # Handlers
@@ -136,7 +153,7 @@ class Handler(RequestHandler):
             raw_body=request.body,
             connection=request.connection.context.address[1],  # type: ignore[union-attr]  # an HTTP1Connection
         )
-        error = self._decode_body(headers)
+        error = self._foreign() or self._decode_body(headers)
         self.state.log.add(self.recorded)
         if error is not None:
             await self.send_reply(error_replies.detail(error.status, str(error)))
@@ -149,11 +166,26 @@ class Handler(RequestHandler):
             self._drops_response = reply.then == "lost"
             await self._delay(reply)
 
-    def _decode_body(self, headers: Mapping[str, str]) -> BodyError | None:
-        content_type, encoding = headers.get("content-type", ""), headers.get("content-encoding", "")
+    def _foreign(self) -> RefusedError | None:
+        """The refusal of what a web page of elsewhere makes a browser send, by another name or by a form."""
+        headers, own = self.request.headers, f"{self.request.protocol}://{self.request.host}"
+        is_foreign = headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}
+        if self.request.host_name.strip("[]") not in LOOPBACK_NAMES:
+            refusal = "The simulator answers at 127.0.0.1 and localhost only."
+        elif self.request.method not in {"GET", "HEAD"} and (is_foreign or headers.get("Origin", own) != own):
+            refusal = "The request comes from another site."
+        else:
+            return None
+        self.recorded.raw_body = b""
+        return RefusedError(refusal, 403)
+
+    def _decode_body(self, headers: Mapping[str, str]) -> RefusedError | None:
         try:
-            self.recorded.body = decode_body(self.request.body, content_type, encoding)
-        except BodyError as error:
+            data = decompress(self.request.body, headers.get("content-encoding", "").strip().lower())
+            self.recorded.size = len(data)
+            self.recorded.body = decode_body(data, headers.get("content-type", ""))
+        except RefusedError as error:
+            self.recorded.raw_body = b""
             return error
         return None
 

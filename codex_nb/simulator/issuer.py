@@ -12,7 +12,7 @@ from urllib.parse import urlencode, urlsplit
 
 from codex_nb.simulator import error_replies
 from codex_nb.simulator.credentials import CLIENT_ID, RefreshError
-from codex_nb.simulator.handlers import Handler
+from codex_nb.simulator.handlers import LOOPBACK_NAMES, Handler
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -160,8 +160,6 @@ class DevicePageHandler(Handler):
 
 # Browser login
 
-_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
-
 
 def authorization_redirect(state: State, fields: Mapping[str, str], account: Account | None) -> str:
     """The URL to which the browser is redirected once the user has signed in or cancelled (None)."""
@@ -211,7 +209,7 @@ def _authorization_error(fields: Mapping[str, str]) -> str | None:
     ]
     if missing:
         return f"{missing[0]} is missing."
-    if urlsplit(fields["redirect_uri"]).hostname not in _LOOPBACK:
+    if urlsplit(fields["redirect_uri"]).hostname not in LOOPBACK_NAMES:
         return "redirect_uri must be a loopback address."
     return None
 

@@ -18,7 +18,7 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application
 
 from codex_nb.simulator import backend, codex_home, issuer
-from codex_nb.simulator.handlers import Handler, NotFoundHandler
+from codex_nb.simulator.handlers import MAX_BODY_BYTES, Handler, NotFoundHandler
 from codex_nb.simulator.scenario import ReplyQueue, Scenario
 from codex_nb.simulator.state import State
 
@@ -54,7 +54,6 @@ def _make_tls(folder: Path) -> tuple[ssl.SSLContext, Path]:
     return context, ca_file
 
 
-_MAX_BODY_BYTES = 512 * 1024 * 1024
 _HOST = "127.0.0.1"
 
 
@@ -95,7 +94,7 @@ class _ServerThread:
         ready: threading.Event,
     ) -> None:
         asyncio.set_event_loop(loop)
-        server = HTTPServer(application, ssl_options=tls, max_buffer_size=_MAX_BODY_BYTES)
+        server = HTTPServer(application, ssl_options=tls, max_buffer_size=MAX_BODY_BYTES)
 
         def listen() -> None:
             server.add_sockets(self._sockets)

@@ -41,14 +41,21 @@ class RecordedRequest:
     status: int | None = None
     outcome: Outcome = "open"
     answered_by: str = ""
+    size: int = 0
     connection: int = 0
 
 
-class RequestLog(Sequence[RecordedRequest]):
-    """The requests in the order of their arrival."""
+MAX_LOGGED_BYTES = 64 * 1024 * 1024
 
-    def __init__(self) -> None:
+
+class RequestLog(Sequence[RecordedRequest]):
+    """The requests in the order of their arrival; of old ones the bodies go first where they take too much room."""
+
+    def __init__(self, *, max_bytes: int = MAX_LOGGED_BYTES) -> None:
         self._requests: list[RecordedRequest] = []
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._emptied = 0  # how many of the oldest have no body any more
         self._changed = threading.Condition()
 
     @overload
@@ -92,11 +99,18 @@ class RequestLog(Sequence[RecordedRequest]):
         """Remove all requests."""
         with self._changed:
             self._requests.clear()
+            self._bytes = self._emptied = 0
 
     def add(self, request: RecordedRequest) -> None:
         """Add a request."""
         with self._changed:
             self._requests.append(request)
+            self._bytes += len(request.raw_body) + request.size
+            while self._bytes > self._max_bytes and self._emptied < len(self._requests) - 1:
+                oldest = self._requests[self._emptied]
+                self._bytes -= len(oldest.raw_body) + oldest.size
+                oldest.raw_body, oldest.body, oldest.size = b"", None, 0
+                self._emptied += 1
             self._changed.notify_all()
 
     def update(self, request: RecordedRequest, outcome: Outcome, status: int | None = None) -> None:
