@@ -13,7 +13,6 @@ import pytest
 import zstandard
 
 from codex_nb.simulator import Simulator
-from codex_nb.simulator.handlers import MAX_BODY_BYTES
 from codex_nb.simulator.state import RecordedRequest, RequestLog
 from tests.simulator.asking import Asker, user
 
