@@ -58,7 +58,6 @@ class RefreshJob:
     refresh_url_override: str | None
     ca_certificate: str | None
     originator: str
-    residency: str | None = None
 
     def encoded(self) -> bytes:
         """Encode the job as one line of JSON."""
@@ -116,7 +115,6 @@ class DetachedRefresher:
             refresh_url_override=settings.refresh_url_override,
             ca_certificate=None if settings.ca_certificate is None else str(settings.ca_certificate),
             originator=settings.originator,
-            residency=settings.residency,
         )
 
     async def _result_of(self, present: Snapshot, outcome: RefreshResult) -> Refreshed | RefreshFailed:
@@ -217,7 +215,6 @@ async def work(job: RefreshJob, open_client: OpenClient) -> RefreshResult:
         refresh_url_override=job.refresh_url_override,
         ca_certificate=None if job.ca_certificate is None else Path(job.ca_certificate),
         originator=job.originator,
-        residency=job.residency,
     )
     try:
         async with open_client(settings, os.environ) as http:
