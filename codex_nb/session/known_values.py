@@ -65,13 +65,13 @@ class SecretText(str):
         return "'…'"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Form:
     """What a value looks like in a view; ``rest`` is what else of an encoded text is taken out with it."""
 
-    value: str
+    value: str = field(repr=False)
     view: _View
-    data: bytes
+    data: bytes = field(repr=False)
     rest: re.Pattern[str] | None = None
     is_spelled: bool = False
 
@@ -251,7 +251,9 @@ def _kept(data: bytes, dropped: bytes, origins: Origins) -> Origins:
 
 
 class _Index:
-    """Finds which of many byte strings occur in another one."""
+    """Finds which of many byte strings occur in another one; no repr shows them."""
+
+    __slots__ = ("_short", "_words", "forms")
 
     def __init__(self) -> None:
         self.forms: dict[bytes, tuple[_Form, ...]] = {}
@@ -286,14 +288,14 @@ class _Index:
         return [key for key in candidates.union(self._short) if key in data]
 
 
-@dataclass
+@dataclass(slots=True)
 class _Span:
     start: int
     end: int
-    value: str
+    value: str = field(repr=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class KnownValues:
     """Values to find, with the name of each."""
 
