@@ -39,6 +39,7 @@ from codex_nb.session.structured_output import value_format
 from codex_nb.session.thread import Compactor, Thread, account_digest, needs_compaction, switch_account
 from codex_nb.session.turn import STOPPED, SchemaMismatch, SignIn, ToolContext, Turn, needs_sign_in, no_login
 from codex_nb.tools.approval import ApprovalMemory, ApprovalRules
+from codex_nb.tools.describe import secrets_of_namespace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from codex_nb.auth.manager import CredentialManager
     from codex_nb.config.settings import Settings
     from codex_nb.errors import AuthError
+    from codex_nb.http import Throttle
     from codex_nb.responses.limits import RateLimits, Window
     from codex_nb.responses.models import Model, ReasoningChoice
     from codex_nb.session.answer_cache import CacheKey
@@ -244,7 +246,9 @@ class Assistant:
         self._instructions = instructions
         self._warned: set[str] = set()
         self._secrets: tuple[dict[str, str], frozenset[str]] = ({}, frozenset())
-        self._redactor = Redactor({})
+        self._redactor = self._known = Redactor({})
+        self._batch: Throttle | None = None
+        self._batch_secrets: set[str] = set()
 
     async def turn(
         self,
@@ -289,20 +293,18 @@ class Assistant:
     async def _attempt(self, run: _TurnRun) -> AsyncGenerator[TurnEvent, None]:
         """Resolve and prepare a turn; return its events, or those of a cached answer."""
         resolved, notices = run.resolved, list[Notice]()
-        if resolved is None:
+        if is_first := resolved is None:
             self._settings.ensure_allowed(run.request.approval)
             resolved = run.resolved = await self._resolve(run.request, run.thread)
             notices += switch_account(run.thread, resolved.credentials)
             run.key = self._cache_key(resolved, run.ports)
-            if (cached := await self._cached(resolved, run)) is not None:
-                run.key = None
-                prompt = request_redactor(self.redactor(resolved.credentials), run.request)(
-                    run.request.prompt
-                )
-                return cached_events(
-                    cached, resolved.started, run.thread, prompt=prompt, account=resolved.credentials
-                )
-        redact = self._turn_redactor(resolved)
+        redact = self._turn_redactor(resolved, await self._namespace_secrets(run))
+        if is_first and (cached := await self._cached(resolved, run)) is not None:
+            run.key = None
+            prompt = redact(run.request.prompt)
+            return cached_events(
+                cached, resolved.started, run.thread, prompt=prompt, account=resolved.credentials
+            )
         run.thread.redact(redact.items)
         if run.must_compact or needs_compaction(run.thread.items, resolved.model.context_window):
             notices.append(await self._compactor.compact(run.thread, resolved.template))
@@ -402,19 +404,29 @@ class Assistant:
             self._secrets = (secrets, stored)
         return self._redactor
 
-    def _turn_redactor(self, resolved: ResolvedTurn) -> TurnRedactor:
-        """Return the redactor of a turn, which knows every secret in what is sent and those of the thread's turns."""
-        request, thread = resolved.request, resolved.thread
+    async def _namespace_secrets(self, run: _TurnRun) -> set[str]:
+        """Return what the variables hold, for a question without context, and once for all questions of a batch."""
+        kernel, batch = run.ports.kernel, run.request.throttle
+        if kernel is None or run.request.context is not None:
+            return set()
+        if batch is None or batch is not self._batch:
+            found = await run.ports.main_thread.call(lambda: secrets_of_namespace(kernel.namespace()))
+            self._batch, self._batch_secrets = batch, found
+        return self._batch_secrets
+
+    def _turn_redactor(self, resolved: ResolvedTurn, variables: Iterable[str]) -> TurnRedactor:
+        """Return the redactor of a turn, which knows every secret in what is sent, and those of earlier turns."""
+        request = resolved.request
         texts = [request.prompt, resolved.project.text, *(text for _, text in request.data)]
-        redactor = request_redactor(self.redactor(resolved.credentials), request).merged_with(thread.known)
-
-        def keep(known: Redactor) -> None:
-            thread.known = known
-
-        keep(redactor)
-        redact = TurnRedactor(redactor, keep)
+        redactor = request_redactor(self.redactor(resolved.credentials), request).merged_with(self._known)
+        redact = TurnRedactor(redactor, self._keep)
+        redact.learn(variables)
         redact.learn(secret_values_in(texts))
+        self._keep(redact.redactor)
         return redact
+
+    def _keep(self, redactor: Redactor) -> None:
+        self._known = redactor
 
     async def _resolve(self, request: TurnRequest, thread: Thread) -> ResolvedTurn:
         wanted = None if request.schema is None else value_format(request.schema)

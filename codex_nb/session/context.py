@@ -25,7 +25,7 @@ from codex_nb.session.notebook_context import (
     question_of,
     tokens_of,
 )
-from codex_nb.session.outbound import secret_values_in
+from codex_nb.session.outbound import secret_values_in, values_of
 from codex_nb.tools.describe import (
     Description,
     Detail,
@@ -439,7 +439,7 @@ class _ContextBuilder:
     def context(self, images: tuple[str, ...]) -> NotebookContext:
         """Return the context; a secret found in one section is removed from all."""
         sections = [section for kind in self.sections.values() for section in kind]
-        redactor = self.redactor.with_secrets(redaction.value for redaction in self.redactions)
+        redactor = self.redactor.with_secrets(values_of(self.redactions))
         if redactor is not self.redactor:
             sections = [_redacted(section, redactor) for section in sections]
         not_sent, redactions = tuple(map(redactor, self.not_sent)), tuple(self.redactions)

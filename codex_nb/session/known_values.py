@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from functools import cached_property, lru_cache
 from itertools import compress
-from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from codex_nb.tools.secret_names import is_opaque
@@ -343,7 +342,8 @@ def _spans(reading: _Reading, data: bytes, key: bytes, forms: Sequence[_Form]) -
         return
     (starts, ends), end, after = reading.origins(view), 0, 0
     while (place := data.find(key, after)) >= 0:
-        form, size = max(((form, _common(form.data, data, place)) for form in forms), key=itemgetter(1))
+        sizes = ((_common(form.data, data, place), form) for form in forms)
+        size, form = max(sizes, key=lambda each: (each[0] == len(each[1].data), each[0]))
         after = place + size
         start, last = starts[place], ends[after - 1]
         if size < len(form.data) and _length(_ENCODED_REST, reading.text, last):

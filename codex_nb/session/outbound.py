@@ -11,6 +11,7 @@ import string
 import time
 import tomllib
 from bisect import bisect_right
+from collections.abc import Mapping
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field
@@ -23,11 +24,11 @@ from urllib.parse import urlsplit
 from codex_nb.responses.request import Outbound
 from codex_nb.session.known_values import KnownValues, SecretText
 from codex_nb.tools.describe import secrets_of_namespace
-from codex_nb.tools.secret_names import is_known_everywhere, is_secret_name
+from codex_nb.tools.secret_names import MAX_SECRET_LENGTH, is_known_everywhere, is_secret_name
 from codex_nb.tools.secret_patterns import assigned_secrets, holds_key, keys_in, may_assign
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
 
@@ -192,6 +193,11 @@ class Redaction:
     value: str = field(default="", repr=False, compare=False)
 
 
+def values_of(redactions: Iterable[Redaction]) -> dict[str, str]:
+    """Return the values that are to be removed everywhere, each with its name."""
+    return {redaction.value: redaction.name for redaction in redactions if redaction.value}
+
+
 class Redactor:
     """Replaces secrets by marks such as ``[redacted: NAME]``; ``secrets`` maps names to the values to find."""
 
@@ -201,10 +207,13 @@ class Redactor:
         }
         self._known = KnownValues().adding(values)
 
-    def with_secrets(self, values: Iterable[str], name: str = "an assigned secret") -> Redactor:
-        """Return a redactor that also removes these values; this one when none is new."""
-        room = max(0, _MAX_KNOWN - len(self._known.names))
-        new = {SecretText(value): name for value in values if value and value not in self._known.names}
+    def with_secrets(
+        self, values: Iterable[str] | Mapping[str, str], name: str = "an assigned secret"
+    ) -> Redactor:
+        """Return a redactor that also removes these values, each by its name if it has one; this one if none is new."""
+        known, names = self._known.names, values if isinstance(values, Mapping) else {}
+        new = {SecretText(value): names.get(value, name) for value in values if value and value not in known}
+        room = max(0, _MAX_KNOWN - len(known))
         if not new or not room:
             return self
         more = copy(self)
@@ -259,7 +268,7 @@ class Redactor:
                 end = span.end
             text = "".join((*pieces, text[end:]))
         # A value found under a name may occur in the same text without one.
-        learned = self.with_secrets([redaction.value for redaction in found])
+        learned = self.with_secrets(values_of(found))
         if learned is not self:
             text = learned._known.replace(text, mark)  # noqa: SLF001 -- its own kind
         if " characters left out] …" in text or " characters)" in text:
@@ -303,10 +312,10 @@ class TurnRedactor:
     def __call__(self, text: str) -> str:
         """Return the text without secrets."""
         clean, found = self.redactor.redact(text, "")
-        self.learn(redaction.value for redaction in found)
+        self.learn(values_of(found))
         return clean
 
-    def learn(self, values: Iterable[str]) -> None:
+    def learn(self, values: Iterable[str] | Mapping[str, str]) -> None:
         """Remove these values, too, from now on."""
         self.use(self.redactor.with_secrets(values))
 
@@ -342,8 +351,7 @@ def _spans(text: str) -> list[_Span]:
     if len(text) <= _MAX_CACHED and _is_clean(text):
         return []
     found = [
-        _Span(*key, _value_if_known(_NAMES_OF_KINDS.get(key[2], ""), text[key[0] : key[1]]))
-        for key in keys_in(text)
+        _Span(start, end, name, _value_of_key(name, text[start:end])) for start, end, name in keys_in(text)
     ]
     found += [
         _Span(secret.start, secret.end, "an assigned secret", _value_if_known(secret.name, secret.value))
@@ -370,6 +378,12 @@ def _value_if_known(name: str, value: str) -> str:
     return SecretText(value) if name and is_known_everywhere(name, value) else ""
 
 
+def _value_of_key(kind: str, value: str) -> str:
+    if kind in _NAMES_OF_KINDS:
+        return _value_if_known(_NAMES_OF_KINDS[kind], value)
+    return SecretText(value) if SHORTEST_SECRET <= len(value) <= MAX_SECRET_LENGTH else ""
+
+
 def _overlap(text: str, value: str) -> int:
     """Return how many characters at the end of a text are the beginning of a secret, when they are enough to tell."""
     longest = min(len(text), len(value) - 1)
@@ -381,22 +395,24 @@ def _encoded_spans(text: str) -> Iterator[_Span]:
     """Yield the runs of base64 or of hexadecimal digits that hold something that looks like a key."""
     runs = list(_ENCODED.finditer(text))
     digits = list(_HEX.finditer(text)) if runs else []
-    found = set[tuple[int, int]]()
+    found = list[_Span]()
     for offset in range(4):
-        found.update(_holding_keys(runs, [_base64_bytes(run[0], offset) for run in runs]))
+        found += _holding_keys(runs, [_base64_bytes(run[0], offset) for run in runs])
     for offset in range(2):
-        found.update(_holding_keys(digits, [_hex_bytes(run[0], offset) for run in digits]))
+        found += _holding_keys(digits, [_hex_bytes(run[0], offset) for run in digits])
     end = 0
-    for start, last in sorted(found, key=lambda span: (span[0], -span[1])):
-        if start >= end:
-            yield _Span(start, last, "an encoded secret")
-        end = max(end, last)
+    for span in sorted(found, key=lambda span: (span.start, -span.end)):
+        if span.start >= end:
+            yield span
+        end = max(end, span.end)
 
 
-def _holding_keys(runs: Sequence[re.Match[str]], decoded: Sequence[bytes]) -> Iterator[tuple[int, int]]:
+def _holding_keys(runs: Sequence[re.Match[str]], decoded: Sequence[bytes]) -> Iterator[_Span]:
     ends = list(accumulate(len(each) + 1 for each in decoded))
-    for start, _, _ in keys_in(b"\0".join(decoded).decode("latin-1")):
-        yield runs[bisect_right(ends, start)].span()
+    text = b"\0".join(decoded).decode("latin-1")
+    for start, end, kind in keys_in(text):
+        run = runs[bisect_right(ends, start)]
+        yield _Span(*run.span(), "an encoded secret", _value_of_key(kind, text[start:end]))
 
 
 def _base64_bytes(text: str, offset: int) -> bytes:
@@ -408,13 +424,13 @@ def _hex_bytes(digits: str, offset: int) -> bytes:
     return bytes.fromhex(digits[offset : offset + (len(digits) - offset) // 2 * 2])
 
 
-def secret_values_in(texts: Iterable[str]) -> Iterator[str]:
-    """Yield the secrets in texts that are to be removed everywhere."""
+def secret_values_in(texts: Iterable[str]) -> dict[str, str]:
+    """Return the secrets in texts that are to be removed everywhere, each with its name."""
     texts = list(texts)
     joined = "\n".join(texts)
-    if may_assign(joined) or holds_key(joined):
-        for text in texts:
-            yield from filter(None, (span.value for span in _spans(text)))
+    if not may_assign(joined) and not holds_key(joined):
+        return {}
+    return {span.value: span.name for text in texts for span in _spans(text) if span.value}
 
 
 def environment_secrets(environ: Mapping[str, str]) -> dict[str, str]:

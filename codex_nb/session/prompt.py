@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from codex_nb.errors import CodexError
-from codex_nb.session.outbound import RULE, developer_message, user_message
+from codex_nb.session.outbound import RULE, developer_message, user_message, values_of
 from codex_nb.tools.file_access import (
     FileContent,
     FileRefused,
@@ -207,7 +207,7 @@ def _redacted(
 ) -> tuple[Redactor, list[str], list[Redaction]]:
     """Redact texts, each with its place; a secret found in one is removed from all."""
     results = [redactor.redact(text, place) for place, text in parts]
-    learned = redactor.with_secrets(redaction.value for _, found in results for redaction in found)
+    learned = redactor.with_secrets(values_of(redaction for _, found in results for redaction in found))
     if learned is not redactor:
         results = [learned.redact(text, place) for place, text in parts]
     return learned, [text for text, _ in results], [redaction for _, found in results for redaction in found]

@@ -15,7 +15,6 @@ from codex_nb.session.events import Notice
 from codex_nb.session.notebook_context import tokens_of
 from codex_nb.session.outbound import (
     Item,
-    Redactor,
     answer_text,
     assistant_message,
     call_output,
@@ -47,7 +46,7 @@ class Thread:
 
     ``turn_lock`` makes turns of one thread follow each other; only its holder begins an exchange. ``sent_digests`` are
     the digests of the notebook parts that the history holds, which need not be sent again. ``file`` saves every
-    change. ``known`` knows the secrets that its turns have found; it is not saved.
+    change.
     """
 
     def __init__(
@@ -65,7 +64,6 @@ class Thread:
         self._items = tuple(items)
         self._file = file
         self._sent_digests = frozenset(sent_digests)
-        self.known = Redactor({})
 
     @property
     def items(self) -> tuple[Outbound, ...]:

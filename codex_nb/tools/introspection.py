@@ -47,6 +47,7 @@ _HEAP_TYPE = 1 << 9
 _MODULE = type.__dict__["__module__"]
 _MRO = type.__dict__["__mro__"]
 _QUALIFIED_NAME = type.__dict__["__qualname__"]
+_ATTRIBUTES_OF_NAMESPACES = vars(types.SimpleNamespace)["__dict__"]
 _ATTRIBUTES_OF_EXCEPTIONS = BaseException.__dict__["__dict__"]
 _ATTRIBUTES_OF_FUNCTIONS = types.FunctionType.__dict__["__dict__"]
 _ATTRIBUTES_DOC = type("Plain", (), {}).__dict__["__dict__"].__doc__
@@ -207,7 +208,7 @@ def instance_vars(value: object) -> dict[str, Any]:
 def _is_interpreters(descriptor: Any) -> bool:
     """Whether a ``__dict__`` is the interpreter's own: extension modules make descriptors that run anything."""
     if type(descriptor) is not types.GetSetDescriptorType:
-        return False
+        return descriptor is _ATTRIBUTES_OF_NAMESPACES
     known = (_ATTRIBUTES_OF_EXCEPTIONS, _ATTRIBUTES_OF_FUNCTIONS)
     return descriptor.__doc__ == _ATTRIBUTES_DOC or any(descriptor is each for each in known)
 

@@ -63,9 +63,9 @@ _PRIVATE_KEY = (
 )
 _AZURE_KEY = r"(?i:(?:Account|SharedAccess)(?:Key|Signature))\s*+=\s*+(?P<value>[A-Za-z0-9+/%]{20,}={0,2})"
 _WEBHOOK = (
-    r"https://(?P<value>hooks\.slack\.com/(?:services|workflows|triggers)/[\w/-]{16,}"
-    r"|(?:\w{1,20}\.)?discord(?:app)?\.com/api/webhooks/[\w/-]{16,}"
-    r"|[\w-]{1,60}\.webhook\.office\.com/[\w/@-]{16,})"
+    r"(?P<value>hooks\.slack\.com/(?:services|workflows|triggers)/[\w/-]{16,}"
+    r"|discord(?:app)?\.com/api/webhooks/[\w/-]{16,}"
+    r"|webhook\.office\.com/[\w/@-]{16,})"
 )
 _START = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))"
 _SERVICES = (
