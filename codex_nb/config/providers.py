@@ -69,6 +69,8 @@ _LOCAL_SERVERS = {
 }
 
 
+# Who pays, where one API key belongs to several.
+_OPENAI_HEADERS = {"OpenAI-Organization": "OPENAI_ORGANIZATION", "OpenAI-Project": "OPENAI_PROJECT"}
 # As many attempts as the CLI makes at most; and a wait as long as no timeout: of a day.
 MOST_RETRIES = 100
 LONGEST_IDLE_MS = 86_400_000
@@ -81,16 +83,20 @@ def provider_of(
     if provider_id == "openai":
         override = config.openai_base_url
         path = merged.source("openai_base_url")
-        return Provider(base_url=validate_url(override, path, "openai_base_url") if override else None), []
+        headers, warnings = _headers(("environment",), {}, _OPENAI_HEADERS, merged, environ)
+        base_url = validate_url(override, path, "openai_base_url") if override else None
+        return Provider(base_url=base_url, http_headers=MappingProxyType(headers)), warnings
     entry = config.model_providers.get(provider_id)
     if entry is not None:
         return _custom_provider(provider_id, entry, merged, environ)
     if provider_id in _LOCAL_SERVERS:
         name, base_url = _LOCAL_SERVERS[provider_id]
-        base_url = environ.get("CODEX_OSS_BASE_URL") or base_url
-        return Provider(
-            id=provider_id, name=name, base_url=base_url.rstrip("/"), requires_openai_auth=False
-        ), []
+        if port := environ.get("CODEX_OSS_PORT", "").strip():
+            base_url = f"http://localhost:{port}/v1"
+        base_url = validate_url(
+            environ.get("CODEX_OSS_BASE_URL") or base_url, "environment", "CODEX_OSS_BASE_URL"
+        )
+        return Provider(id=provider_id, name=name, base_url=base_url, requires_openai_auth=False), []
     known = ["openai", *_LOCAL_SERVERS, *config.model_providers]
     path = merged.source("model_provider")
     is_clis_own = provider_id in _OF_THE_CLI_ALONE
@@ -121,7 +127,7 @@ def _custom_provider(
             key=key,
             hint="Add it to the file.",
         )
-    headers, warnings = _headers(place, entry, merged, environ)
+    headers, warnings = _headers(place, entry.http_headers, entry.env_http_headers, merged, environ)
     idle_ms = entry.stream_idle_timeout_ms
     bearer = entry.experimental_bearer_token
     return Provider(
@@ -148,15 +154,17 @@ def _at_most(value: int | None, most: int) -> int | None:
 
 
 def _headers(
-    place: tuple[str, ...], entry: ProviderTable, merged: MergedConfig, environ: Mapping[str, str]
+    place: tuple[str, ...],
+    fixed: Mapping[str, str],
+    variables: Mapping[str, str],
+    merged: MergedConfig,
+    environ: Mapping[str, str],
 ) -> tuple[dict[str, str], list[str]]:
     """Return the provider's headers, those that come from variables among them, and warnings of those left out."""
     from_variables = {
-        header: environ[variable]
-        for header, variable in entry.env_http_headers.items()
-        if environ.get(variable)
+        header: environ[variable] for header, variable in variables.items() if environ.get(variable)
     }
-    headers, warnings = {**entry.http_headers, **from_variables}, list[str]()
+    headers, warnings = {**fixed, **from_variables}, list[str]()
     for name, value in list(headers.items()):
         if not (_HEADER_NAME.fullmatch(name) and value.isascii() and value.isprintable()):
             del headers[name]

@@ -168,9 +168,8 @@ def load_settings(
     options = {key: value for key, value in (overrides or {}).items() if value is not None}
     provider_id = options.pop("provider", None)
     _ensure_not_fixed(merged, {**options, **({"provider": provider_id} if provider_id else {})})
-    provider, warnings = provider_of(
-        provider_id or config.model_provider or "openai", config, merged, environ
-    )
+    named = config.model_provider if provider_id is None else provider_id
+    provider, warnings = provider_of("openai" if named is None else named, config, merged, environ)
     settings = replace(
         _from_files(home, config, merged, provider),
         profile=profile,

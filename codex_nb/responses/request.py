@@ -80,6 +80,7 @@ def choose_backend(settings: Settings, *, is_chatgpt_auth: bool) -> Backend:
     if provider.is_built_in and is_chatgpt_auth:
         return Backend(
             base_url=provider.base_url or f"{settings.chatgpt_base_url}/codex",
+            headers=provider.http_headers,
             is_chatgpt=True,
             can_compress=True,
             lists_models=True,
@@ -89,7 +90,9 @@ def choose_backend(settings: Settings, *, is_chatgpt_auth: bool) -> Backend:
         )
     if provider.is_built_in:
         return Backend(
-            base_url=provider.base_url or API_BASE_URL, idle_timeout_s=provider.stream_idle_timeout_s
+            base_url=provider.base_url or API_BASE_URL,
+            headers=provider.http_headers,
+            idle_timeout_s=provider.stream_idle_timeout_s,
         )
     if provider.base_url is None:
         key = f"model_providers.{provider.id}.base_url"

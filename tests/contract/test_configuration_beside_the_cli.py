@@ -8,12 +8,14 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from shutil import copytree
 from typing import Any
 
 import pytest
+import zstandard
 from hypothesis import HealthCheck, event, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -25,13 +27,21 @@ from codex_nb.profile import open_profile_at
 from codex_nb.session.notebook_context import TurnRequest
 from codex_nb.tools.approval import DenyAll
 from codex_nb.tools.base import Ports
+from tests.auth.fakes import NOW, access_token, login
 from tests.contract.cli import QUIET
 from tests.contract.test_providers_beside_the_cli import EVENTS
 
 pytestmark = pytest.mark.anyio
 
 BODY = ("model", "reasoning", "service_tier", "text", "store", "include")
-HEADERS = ("authorization", "chatgpt-account-id", "x-openai-internal-codex-residency", "x-t")
+HEADERS = (
+    "openai-organization",
+    "openai-project",
+    "authorization",
+    "chatgpt-account-id",
+    "x-openai-internal-codex-residency",
+    "x-t",
+)
 ANSWER = "".join(f"event: {e['type']}\ndata: {json.dumps(e)}\n\n" for e in EVENTS).encode()
 
 
@@ -49,7 +59,10 @@ class Recorder:
                 self.reply(426 if self.headers["upgrade"] else 404, b"")
 
             def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                content = self.rfile.read(int(self.headers["content-length"]))
+                if self.headers["content-encoding"] == "zstd":
+                    content = zstandard.ZstdDecompressor().decompressobj().decompress(content)
+                body = json.loads(content)
                 recorder.seen.append(
                     {
                         "path": self.path,
@@ -195,6 +208,8 @@ ETC, MANAGED, REQUIRED = (
 PROFILE, PROJECT, DOTENV = "ch/work.config.toml", "work/.codex/config.toml", "ch/.env"
 CORP = 'model_provider = "corp"\n' + provider("corp", "corp")
 OPENAI = f'model = "gpt-5.5"\nopenai_base_url = "http://127.0.0.1:PORT/gw/v1"\n{QUIET}'
+LOCAL = f'model = "gpt-5.5"\nmodel_provider = "ollama"\n{QUIET}'
+CHATGPT = json.dumps(login(tokens={"access_token": access_token(NOW + timedelta(days=3650))}))
 COMMAND = '[model_providers.lab.auth]\ncommand = "sh"\nargs = ["-c", "echo from-command"]\n'
 FAR = lab().replace("http://127.0.0.1:PORT", "http://lab.invalid")
 KEYS = {"FAB_KEY": "from-variable", "FAB_HEADER": "Bearer from-header"}
@@ -399,6 +414,25 @@ HOMES: dict[str, dict[str, Any]] = {
         "files": home(lab('env_http_headers = { Authorization = "FAB_HEADER" }')),
         "environ": KEYS,
     },
+    "organization": {
+        "files": home(OPENAI, **{"ch/auth.json": KEY}),
+        "environ": {"OPENAI_ORGANIZATION": "org-x", "OPENAI_PROJECT": "proj-y"},
+    },
+    "organization, own provider": {"files": home(), "environ": {"OPENAI_ORGANIZATION": "org-x"}},
+    "ChatGPT at a gateway": {
+        "files": home(
+            'model_reasoning_summary = "auto"\nchatgpt_base_url = "http://127.0.0.1:1/backend-api"\n'
+            + OPENAI,
+            **{"ch/auth.json": CHATGPT},
+        ),
+        "environ": {"OPENAI_ORGANIZATION": "org-x"},
+    },
+    "local server at a port": {"files": home(LOCAL), "environ": {"CODEX_OSS_PORT": "PORT"}},
+    "local server elsewhere": {
+        "files": home(LOCAL),
+        "environ": {"CODEX_OSS_BASE_URL": "http://127.0.0.1:PORT/oss/"},
+    },
+    "empty provider": {"files": home(lab().replace(USE, 'model_provider = ""\n'))},
     "OpenAI with a key": {"files": home(OPENAI, **{"ch/auth.json": KEY})},
     # values
     "byte order mark": {"files": home("\ufeff" + lab())},
@@ -482,6 +516,7 @@ REFUSED = {
     "reserved lmstudio",
     "reserved in the profile",
     "unknown provider",
+    "empty provider",
 }
 
 

@@ -188,6 +188,21 @@ def test_local_servers_need_no_table(tmp_path: Path, name: str, port: int) -> No
     assert (provider.base_url, provider.requires_openai_auth) == (f"http://localhost:{port}/v1", False)
 
 
+def test_an_organization_and_a_project_of_the_environment_pay(tmp_path: Path) -> None:
+    environ = {"OPENAI_ORGANIZATION": "org", "OPENAI_PROJECT": "proj"}
+    headers = {"OpenAI-Organization": "org", "OpenAI-Project": "proj"}
+    assert dict(loaded(tmp_path, "", environ).provider.http_headers) == headers
+    assert dict(loaded(tmp_path, 'model_provider = "ollama"', environ).provider.http_headers) == {}
+    assert loaded(tmp_path, "", {"OPENAI_PROJECT": "é"}).warnings != ()
+
+
+def test_a_local_server_may_be_at_another_port(tmp_path: Path) -> None:
+    provider = loaded(tmp_path, 'model_provider = "ollama"', {"CODEX_OSS_PORT": "8080"}).provider
+    assert provider.base_url == "http://localhost:8080/v1"
+    with pytest.raises(ConfigError, match="CODEX_OSS_BASE_URL"):
+        loaded(tmp_path, 'model_provider = "ollama"', {"CODEX_OSS_PORT": "port"})
+
+
 def test_a_local_server_may_be_elsewhere(tmp_path: Path) -> None:
     environ = {"CODEX_OSS_BASE_URL": "http://gpu.test:8080/v1/"}
     assert (
