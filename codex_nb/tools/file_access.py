@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 IMAGE_LIMIT = 20_000_000
-# By the first bytes of a file: what is sent as an image is not redacted, so a name does not suffice.
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".gif", ".webp"})
+# By a file's first bytes: what is sent as an image is not redacted, so its name does not suffice.
 _IMAGE_TYPES = (
     (re.compile(rb"\x89PNG\r\n\x1a\n"), "image/png"),
     (re.compile(rb"\xff\xd8\xff"), "image/jpeg"),
@@ -49,19 +49,8 @@ _SECONDS = 20.0  # a file system that does not respond is not waited for any lon
 _MARKDOWN = frozenset({".md", ".mdc", ".markdown"})
 _MOUNTS = Path("/proc/self/mountinfo")  # proc_pid_mountinfo(5)
 _PSEUDO_TYPES = frozenset(
-    {
-        b"proc",
-        b"sysfs",
-        b"debugfs",
-        b"tracefs",
-        b"securityfs",
-        b"configfs",
-        b"cgroup",
-        b"cgroup2",
-        b"bpf",
-        b"pstore",
-    }
-    | {b"efivarfs", b"devpts", b"devtmpfs", b"mqueue", b"binfmt_misc", b"fusectl", b"rpc_pipefs", b"nsfs"}
+    b"proc sysfs debugfs tracefs securityfs configfs cgroup cgroup2 bpf pstore efivarfs devpts devtmpfs mqueue".split()
+    + b"binfmt_misc fusectl rpc_pipefs nsfs".split()
 )
 # Opened so, a pipe is not waited for and a link not followed; not every system has each flag.
 _FILE_FLAGS = os.O_RDONLY | sum(
@@ -105,23 +94,9 @@ _CREDENTIAL_FOLDERS = frozenset(
 _CODE = frozenset({"py", "pyi", "ipynb", "js", "ts", "md", "rst", "html", "css"})  # env.py and its like
 _SETTINGS = frozenset({"", "json", "yaml", "yml", "toml", "ini", "cfg", "conf", "txt", "xml", "properties"})
 _BACKUPS = frozenset(
-    {
-        "",
-        "bak",
-        "backup",
-        "bkp",
-        "bck",
-        "back",
-        "old",
-        "orig",
-        "original",
-        "save",
-        "saved",
-        "prev",
-        "previous",
-    }
-    | {"copy", "of", "new", "tmp", "temp", "swp", "swo", "swn", "dist", "dpkg", "rpmsave", "rpmnew"}
-    | {"gz", "bz2", "xz", "zst", "zip", "7z", "tar", "tgz", "rar", "enc", "b64", "base64"}
+    {"", "bak", "backup", "bkp", "bck", "back", "old", "orig", "original", "save", "saved", "prev"}
+    | {"previous", "copy", "of", "new", "tmp", "temp", "swp", "swo", "swn", "dist", "dpkg", "rpmsave"}
+    | {"rpmnew", "gz", "bz2", "xz", "zst", "zip", "7z", "tar", "tgz", "rar", "enc", "b64", "base64"}
 )
 _LISTED = ("key", "keys", "token", "tokens")
 _MOST_MARKS = 16  # with what separates them
