@@ -204,6 +204,10 @@ class CredentialResolver:
             case _:
                 return found
 
+    def forget(self, rejected: Credentials) -> None:
+        """Look these credentials up anew the next time: the service knows them no more."""
+        self._known = {key: found for key, found in self._known.items() if not found.same_bearer(rejected)}
+
     async def _once(
         self, found: Credentials, key: str, ask: Callable[[Credentials], Awaitable[Credentials]]
     ) -> Credentials:

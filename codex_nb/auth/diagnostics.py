@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
@@ -12,10 +12,10 @@ from codex_nb.auth.keyring_store import open_store
 from codex_nb.auth.manager import restriction
 from codex_nb.auth.refresh import EXPIRY_MARGIN
 from codex_nb.auth.store import ENCRYPTED_STORE, LOCK_FILES, file_mode, is_held
-from codex_nb.config.settings import CredentialsStore
+from codex_nb.config.settings import CredentialsStore, Settings
 from codex_nb.errors import AccountChanged, CodexError, SignInRequired
 from codex_nb.files import FILE_MODE, leftovers
-from codex_nb.http import is_secure
+from codex_nb.http import httpx, is_secure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from codex_nb.auth.credentials import AuthMode, Clock, Credentials
     from codex_nb.auth.manager import CredentialManager
-    from codex_nb.config.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,8 @@ class LoginStatus:
 
     ``auth_mode`` and ``billing`` are None when not signed in; ``problem`` then gives the reason in one line, and
     ``absence`` its kind: no login, another account's, or one that cannot be used. ``expires_at`` is aware UTC.
-    ``credentials_location`` names a file, the keyring, a variable or the host program.
+    ``credentials_location`` names a file, the keyring, a variable or the host program. ``overrides`` are the settings
+    that lead the login elsewhere than to OpenAI, each with its host.
     """
 
     signed_in: bool
@@ -47,6 +47,7 @@ class LoginStatus:
     profile: str | None = None
     problem: str | None = None
     absence: Literal["signed_out", "changed", "unusable"] = "signed_out"
+    overrides: tuple[str, ...] = field(default=(), compare=False)
 
 
 async def login_status(manager: CredentialManager, *, refresh: bool = False) -> LoginStatus:
@@ -65,8 +66,21 @@ async def login_status(manager: CredentialManager, *, refresh: bool = False) -> 
             profile=manager.settings.profile,
             problem=error.line,
             absence=_absence(error),
+            overrides=_named_overrides(manager.settings),
         )
-    return describe(credentials, profile=manager.settings.profile)
+    status = describe(credentials, profile=manager.settings.profile)
+    return replace(status, overrides=_named_overrides(manager.settings))
+
+
+def _named_overrides(settings: Settings) -> tuple[str, ...]:
+    return tuple(f"{name} ({_host(url)})" for name, url in address_overrides(settings).items())
+
+
+def _host(url: str) -> str:
+    try:
+        return httpx.URL(url).host or url
+    except httpx.InvalidURL:
+        return url
 
 
 def _absence(error: CodexError) -> Literal["signed_out", "changed", "unusable"]:
@@ -228,20 +242,30 @@ def _expiry(credentials: Credentials, clock: Clock) -> Iterator[Finding]:
         )
 
 
-def _addresses(settings: Settings) -> Iterator[Finding]:
-    named = {
+def address_overrides(settings: Settings) -> dict[str, str]:
+    """Return the settings that replace an address to which a login is sent, with the addresses."""
+    provider, usual = settings.provider, Settings(codex_home=settings.codex_home)
+    found = {
         "CODEX_REFRESH_TOKEN_URL_OVERRIDE": settings.refresh_url_override,
         "CODEX_REVOKE_TOKEN_URL_OVERRIDE": settings.revoke_url_override,
+        "CODEX_APP_SERVER_LOGIN_ISSUER": settings.issuer,
+        "CODEX_AUTHAPI_BASE_URL": settings.authapi_base_url,
+        "CODEX_AGENT_IDENTITY_AUTHAPI_BASE_URL": settings.agent_authapi_base_url,
+        "CODEX_AGENT_IDENTITY_JWKS_BASE_URL": settings.agent_jwks_base_url,
+        "chatgpt_base_url": settings.chatgpt_base_url,
+        "openai_base_url": provider.base_url if provider.is_built_in else None,
     }
-    for name, url in named.items():
-        if url is not None:
-            yield Finding(
-                name,
-                "replaces the login's own address",
-                ""
-                if is_secure(url)
-                else "Unset it: it is neither https nor on this machine, so it is not used.",
-            )
+    defaults = {None, usual.issuer, usual.authapi_base_url, usual.chatgpt_base_url}
+    return {name: url for name, url in found.items() if url is not None and url not in defaults}
+
+
+def _addresses(settings: Settings) -> Iterator[Finding]:
+    for name, url in address_overrides(settings).items():
+        if not is_secure(url):
+            advice = "Unset it: it is neither https nor on this machine, so it is not used."
+            yield Finding(name, "replaces the login's own address", advice)
+        elif name.endswith("_URL_OVERRIDE"):
+            yield Finding(name, "replaces the login's own address")
 
 
 def _locks(settings: Settings) -> Iterator[Finding]:

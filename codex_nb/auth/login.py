@@ -46,7 +46,7 @@ class EnterUserCode:
 class OpenUrl:
     """The user opens ``url`` in a browser; with ``can_paste`` the final address may be submitted instead.
 
-    ``note`` says what was wrong with the last submitted address.
+    ``note`` says what was wrong with the last submitted address, or what speaks for another method.
     """
 
     url: str
@@ -339,10 +339,10 @@ class BrowserLogin(LoginFlow):
     async def _steps(self) -> AsyncIterator[LoginStep]:
         ensure_method_available(self.settings, "chatgpt")
         attempt = _Attempt()
-        async with self._listening(attempt):
+        async with self._listening(attempt) as is_listening:
             oauth = self.manager.oauth
             url = oauth.authorize_url(attempt.redirect_uri, attempt.pkce, attempt.state)
-            yield OpenUrl(url, can_paste=True)
+            yield OpenUrl(url, can_paste=True, note="" if is_listening else self._ports_taken)
             deadline = asyncio.get_running_loop().time() + self._lifetime_s
             while (redirect := await self._next_redirect(attempt, deadline)) is None:
                 yield OpenUrl(
@@ -354,6 +354,14 @@ class BrowserLogin(LoginFlow):
             code = _accepted(redirect, attempt)
             tokens = await self._run_cancellable(oauth.exchange(code))
             yield await self._finish(chatgpt_auth_file(self.manager, tokens))
+
+    @property
+    def _ports_taken(self) -> str:
+        ports = " and ".join(map(str, dict.fromkeys(self._ports)))
+        return (
+            f"Use a device code instead (%codex login device): another program on this machine uses port {ports}, "
+            "where the browser ends, and would see its last address. Or sign in anyway and paste that address here."
+        )
 
     async def _next_redirect(self, attempt: _Attempt, deadline: float) -> Redirect | None:
         """Wait for the browser or a pasted address; None when what was pasted is not from this sign-in."""
@@ -376,8 +384,8 @@ class BrowserLogin(LoginFlow):
         )
 
     @asynccontextmanager
-    async def _listening(self, attempt: _Attempt) -> AsyncIterator[None]:
-        """Listen on the first free port; when none is free, the address can still be pasted."""
+    async def _listening(self, attempt: _Attempt) -> AsyncIterator[bool]:
+        """Listen on the first free port; when none is free (yields False), the address can still be pasted."""
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await self._serve(attempt, reader, writer)
@@ -392,7 +400,7 @@ class BrowserLogin(LoginFlow):
         port = server.sockets[0].getsockname()[1] if server is not None else self._ports[0]
         attempt.redirect_uri = f"http://127.0.0.1:{port}{PATH}"
         try:
-            yield
+            yield server is not None
         finally:
             if server is not None:
                 server.close()

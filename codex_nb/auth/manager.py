@@ -164,6 +164,8 @@ class CredentialManager:
                     rejected, held
                 )  # a request begun before a sign-in ends as the account it began with
                 return RetryCredentials(held)
+            if rejected.agent is not None:
+                return await self._register_again(rejected)
             if self._source is not None:
                 return await self._fetch_again(self._source, rejected)
             snapshot = await self._reload()
@@ -187,9 +189,10 @@ class CredentialManager:
             snapshot, old = await self._run_to_completion(self.stored.replace(document))
             self._pinned = None
             self._policy.forget()
-            if old is not None and old.refresh_token != snapshot.credentials.refresh_token:
-                await self.oauth.revoke(old)
-            return snapshot.credentials if self.is_external else await self._adopt(snapshot)
+            credentials = snapshot.credentials if self.is_external else await self._adopt(snapshot)
+        if old is not None and old.refresh_token != snapshot.credentials.refresh_token:
+            await self.oauth.revoke(old)  # other requests need not wait for it
+        return credentials
 
     async def stored_login(self) -> Credentials | None:
         """Return the credentials that signing out would delete; None when not found.
@@ -209,9 +212,9 @@ class CredentialManager:
             self._snapshot = self._pinned = None
             self._credentials = None
             self._policy.forget()
-            if old is not None:
-                await self.oauth.revoke(old)
-            return had_one
+        if old is not None:
+            await self.oauth.revoke(old)
+        return had_one
 
     async def close(self) -> None:
         """Wait for a running refresh: its refresh token is spent, so the new tokens must reach the store."""
@@ -263,6 +266,16 @@ class CredentialManager:
         if found is None or found.same_bearer(rejected):
             return RetryCredentials()
         return RetryCredentials(await self._accept(found), token_used=True)
+
+    async def _register_again(self, rejected: Credentials) -> RetryCredentials:
+        """Register another task: the service may have forgotten the one that was rejected."""
+        self.identities.forget(rejected)
+        if self._source is None:
+            present = await self._adopt(await self._reload())
+        else:
+            found = await self._source.fetch("start", None)
+            present = rejected if found is None else await self._accept(found)
+        return RetryCredentials(None if present.same_bearer(rejected) else present, token_used=True)
 
     async def _reload(self) -> Snapshot:
         snapshot = await self.stored.read()

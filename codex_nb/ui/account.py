@@ -113,14 +113,16 @@ class AccountStatus(LoginStatus):
 
     def _rows(self) -> list[tuple[str, str]]:
         location = ("Credentials stored in", self.credentials_location or UNKNOWN)
+        overrides = [("Addresses set by", visible_line(", ".join(self.overrides)))] if self.overrides else []
         if not self.signed_in:
-            return [("Account", ABSENCES[self.absence]), location]
+            return [("Account", ABSENCES[self.absence]), location, *overrides]
         rows = [
             ("Account", self.email or self.label or UNKNOWN),
             ("Plan", self._plan()),
             ("Billing", billing_label(self.billing, self.plan)),
             ("Workspace ID", self.account_id or UNKNOWN),
             location,
+            *overrides,
             ("Valid until", self._valid_until()),
             ("Model", self._model()),
         ]

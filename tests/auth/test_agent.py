@@ -118,6 +118,33 @@ async def test_the_task_is_registered_with_a_signature(make_desk: Callable[..., 
     agent.key.public_key().verify(base64.b64decode(sent["signature"]), b"agent-fab-1:2026-11-20T20:00:00Z")
 
 
+@pytest.mark.parametrize("where", ["a variable", "the store"])
+async def test_a_task_that_the_service_has_forgotten_is_registered_again(
+    where: str, make_desk: Callable[..., LoginFixture]
+) -> None:
+    agent = Agent()
+    desk = make_desk(environ={"CODEX_ACCESS_TOKEN": agent.jwt()} if where == "a variable" else {})
+    if where == "the store":
+        write_login(desk.home, {"auth_mode": "agentIdentity", "agent_identity": agent.jwt()})
+    agent.serve(desk)
+    tasks = iter(["task-1", "task-2", "task-3"])
+    desk.service.on[REGISTER] = lambda _: httpx.Response(200, json={"task_id": next(tasks)})
+    known = {"task-1"}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        is_known = agent.opened(request.headers["authorization"])["task_id"] in known
+        return httpx.Response(200 if is_known else 401, json={})
+
+    desk.service.on[RESPONSES] = answer
+    assert (await desk.post()).status_code == 200
+    known = {"task-2"}
+    assert [(await desk.post()).status_code for _ in range(2)] == [200, 200]
+    known = set()
+    # One other task is tried for a request, not one after the other.
+    assert (await desk.post()).status_code == 401
+    assert desk.service.counts[REGISTER] == 3
+
+
 @pytest.mark.parametrize("name", ["task_id", "taskId"])
 async def test_a_task_may_be_named_either_way(name: str, make_desk: Callable[..., LoginFixture]) -> None:
     agent = Agent()

@@ -447,7 +447,11 @@ async def test_when_both_ports_are_taken_pasting_remains(make_desk: Callable[...
     async with taken:
         flow = BrowserLogin(desk.manager, ports=(port, port))
         steps = flow.steps()
-        browser = Browser(await anext(steps))
+        step = await anext(steps)
+        assert isinstance(step, OpenUrl)
+        assert step.note.startswith("Use a device code instead (%codex login device)")
+        assert str(port) in step.note
+        browser = Browser(step)
         assert browser.query["redirect_uri"] == f"http://127.0.0.1:{port}/auth/callback"
         flow.submit(SecretStr(browser.redirect))
         assert (await collect(steps))[-1] == SignedIn("ada@fab.example", "plus")

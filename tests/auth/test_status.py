@@ -11,8 +11,9 @@ import pytest
 
 from codex_nb.auth.credentials import AuthMode
 from codex_nb.auth.diagnostics import Finding, LoginStatus, examine, login_status
-from codex_nb.config.settings import CredentialsStore
+from codex_nb.config.settings import CredentialsStore, Provider, Settings
 from codex_nb.errors import AccountChanged
+from codex_nb.ui.account import AccountStatus
 from tests.auth.fakes import NOW, Service, access_token, id_token, login, write_login
 
 if TYPE_CHECKING:
@@ -263,3 +264,36 @@ async def test_an_ephemeral_login_lives_in_memory_only(make_desk: Callable[..., 
     assert (await desk.post()).status_code == 200
     assert (await login_status(desk.manager)).credentials_location == "memory"
     assert list(desk.home.iterdir()) == []
+
+
+async def test_every_setting_that_leads_a_login_elsewhere_is_named_with_its_host(
+    make_desk: Callable[..., LoginFixture],
+) -> None:
+    elsewhere = {
+        "refresh_url_override": "https://refresh.test/oauth/token",
+        "revoke_url_override": "http://127.0.0.1:9/revoke",
+        "issuer": "https://issuer.test",
+        "authapi_base_url": "https://accounts.test",
+        "agent_authapi_base_url": "https://agents.test",
+        "agent_jwks_base_url": "https://keys.test",
+        "chatgpt_base_url": "https://chat.test/backend-api",
+        "provider": Provider(base_url="https://api.test/v1"),
+    }
+    desk = make_desk(settings=elsewhere)
+    signed_out = await login_status(desk.manager)
+    write_login(desk.home)
+    signed_in = await login_status(desk.manager)
+    assert (signed_out.signed_in, signed_in.signed_in) == (False, True)
+    hosts = [named.partition(" ")[2] for named in signed_in.overrides]
+    named = ["refresh", "127.0.0.1", "issuer", "accounts", "agents", "keys", "chat", "api"]
+    assert hosts == [f"({name})" if "." in name else f"({name}.test)" for name in named]
+    assert signed_out.overrides == signed_in.overrides
+    for status in (signed_in, signed_out):
+        assert "issuer.test" in AccountStatus.from_status(status).text()
+
+
+async def test_nothing_is_named_where_nothing_is_set(make_desk: Callable[..., LoginFixture]) -> None:
+    usual = Settings(codex_home=make_desk().home)
+    same = {name: getattr(usual, name) for name in ("issuer", "authapi_base_url", "chatgpt_base_url")}
+    desk = make_desk(settings=same)
+    assert (await login_status(desk.manager)).overrides == ()
