@@ -70,11 +70,24 @@ CodexMagics.codex.__doc__ = reference_text()
 _QUESTION = re.compile(r"(?P<indent>\s*)%codex[ \t]+(?P<line>\S.*\?)\s*")
 
 
+_LONG_STRING = re.compile(
+    r"#[^\n]*|(?P<quote>\"{3}|'{3})(?:\\.|(?!(?P=quote)).)*+(?:(?P=quote)|\Z)|\"(?:\\.|[^\"\\\n])*+|'(?:\\.|[^'\\\n])*+",
+    re.DOTALL,
+)
+
+
 def keep_question_marks(lines: list[str]) -> list[str]:
     """Rewrite ``%codex … ?`` into the call that it means; all other lines stay (``%codex?`` still asks for help)."""
-    if not lines or lines[0].lstrip().startswith("%%"):
+    if not lines or lines[0].lstrip().startswith("%%") or not any(map(_QUESTION.fullmatch, lines)):
         return lines
-    return [_QUESTION.sub(_as_call, line) if _QUESTION.fullmatch(line) else line for line in lines]
+    source = "".join(" " * len(line) if _QUESTION.fullmatch(line) else line for line in lines)
+    strings = [found.span() for found in _LONG_STRING.finditer(source) if found["quote"]]
+    kept, end = [], 0
+    for line in lines:
+        start, end = end, end + len(line)
+        is_text = any(first < start < last for first, last in strings)
+        kept.append(line if is_text else _QUESTION.sub(_as_call, line) if _QUESTION.fullmatch(line) else line)
+    return kept
 
 
 def _as_call(match: re.Match[str]) -> str:

@@ -31,11 +31,11 @@ _STRING_END = re.compile(r'(?:[^"\\]|\\.)*', re.DOTALL)
 
 
 class ArgumentsReader:
-    """Turns streamed JSON arguments into what to show: the code that they carry, or the JSON itself."""
+    """Turns streamed JSON arguments into what to show: the JSON itself, or of a tool that takes code the code."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, takes_code: bool) -> None:
         self._waiting = ""  # not yet shown
-        self._mode = "unknown"
+        self._mode = "unknown" if takes_code else "json"
 
     @property
     def language(self) -> str:
@@ -74,13 +74,11 @@ class ArgumentsReader:
 
 
 def readable_arguments(arguments: str) -> tuple[str, str]:
-    """Return complete arguments as text and its language: the code that they carry, or indented JSON."""
+    """Return complete arguments as text to read, and its language."""
     try:
         value = loads(arguments)
     except ValueError:
         return arguments, ""
-    if isinstance(value, dict) and isinstance(value.get("code"), str):
-        return value["code"], "python"
     if value in ({}, None):
         return "", "json"
     return json.dumps(value, ensure_ascii=False, indent=2), "json"
@@ -170,7 +168,7 @@ class CallView:
     def __init__(self, key: int) -> None:
         self._key = key
         self._part: ToolPart | None = None
-        self._reader = ArgumentsReader()
+        self._reader: ArgumentsReader | None = None
         self._code: GrowingCode | None = None
         self._final = NO_HTML
         self._progress: Operation = {}
@@ -212,6 +210,7 @@ class CallView:
             self._final = final
             return [html_operation(self._key, BlocksUpdate(open=final), slot="code")]
         more = part.growing.since(last.growing if last else GrowingText()) or ""
+        self._reader = self._reader or ArgumentsReader(takes_code=_takes_code(part.name))
         code = self._reader.feed(more)
         if not code:
             return []
@@ -408,6 +407,11 @@ def _code(part: ToolPart) -> tuple[str, str]:
             if (code := tool.parse(part.arguments).to_code()) is not None:
                 return code, "python"
     return readable_arguments(part.arguments)
+
+
+def _takes_code(name: str) -> bool:
+    tool = builtin_tools().get(name)
+    return tool is not None and "code" in tool.arguments.model_fields
 
 
 def tool_title(name: str) -> str:

@@ -125,3 +125,22 @@ def test_an_answer_that_breaks_off_keeps_what_came_and_says_so(notebook: Noteboo
     assert not ran.succeeded
     assert sim.requests.count("/responses") <= 6
     assert "The first half." in notebook.namespace["_codex"].text
+
+
+@pytest.mark.parametrize("quote", ['"""', "'''", 'r"""', "f'''"])
+def test_a_line_of_a_string_that_looks_like_a_question_stays_as_it_is(notebook: Notebook, quote: str) -> None:
+    lines = [
+        "# it's",
+        f"text = {quote}",
+        "%codex what?",
+        "  %codex who's there?",
+        f"{quote[-3:]}",
+        "after = 'a'",
+    ]
+    assert notebook.run("\n".join(lines)).succeeded
+    assert notebook.namespace["text"] == "\n%codex what?\n  %codex who's there?\n"
+
+
+def test_a_question_below_a_string_is_asked(notebook: Notebook, sim: Simulator) -> None:
+    assert notebook.run('text = """\n%codex what?\n"""\n%codex Who\'s there?').succeeded
+    assert "Who's there?" in str(sim.requests.to("/responses", "POST")[-1].body["input"])
