@@ -361,11 +361,15 @@ def _call(part: ToolPart, state: TurnState, shown_below: Collection[int]) -> Too
 
 
 def footer(started: TurnStarted | None, answer: Answer) -> tuple[str, ...]:
-    """Return the known entries of the line below an answer: model, tokens, account, billing."""
+    """Return the known entries of the line below an answer: model, tokens, billing.
+
+    It is saved with the notebook, which others may read, so it does not name the account.
+    """
     model = answer.model or (started.model if started else "")
     if model and started and started.effort:
         model = f"{model}, {started.effort} effort"
-    entries = (model, _tokens(answer.usage), *_payer(started, answer))
+    billing = _billing(started.billing, started.plan) if started else _billing(answer.billing, "")
+    entries = (model, _tokens(answer.usage), billing)
     return tuple(entry for entry in entries if entry)
 
 
@@ -375,14 +379,6 @@ def _tokens(usage: Usage) -> str:
     cached = f" ({usage.cached_input_tokens:,} cached)" if usage.cached_input_tokens else ""
     reasoning = f" ({usage.reasoning_output_tokens:,} reasoning)" if usage.reasoning_output_tokens else ""
     return f"{usage.input_tokens:,} tokens in{cached}, {usage.output_tokens:,} out{reasoning}"
-
-
-def _payer(started: TurnStarted | None, answer: Answer) -> tuple[str, ...]:
-    if started is None:
-        return (_billing(answer.billing, ""),)
-    if started.account and started.billing == "api_key":
-        return (started.account, BILLED_PER_TOKEN)  # the account's label names the key
-    return (started.account, _billing(started.billing, started.plan))
 
 
 def _billing(billing: str, plan: str) -> str:

@@ -73,7 +73,7 @@ def answering(*steps: Any) -> Reply:
     return Reply(stream=(*steps, End()))
 
 
-PAYER = {"footer": "ada@example.com"}
+PAYER = {"footer": "ChatGPT Plus"}
 MEAN_CELL = "%%codex --no-context\nWhat is the mean of a die?"
 ENDS = (
     Ending(

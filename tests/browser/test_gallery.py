@@ -257,9 +257,9 @@ def test_the_footer_shows_model_usage_account_and_billing(gallery: Gallery) -> N
 
     used = "11,482 tokens in (9,216 cached), 640 out (192 reasoning)"
     assert [footer(name) for name in ("answered", "failed", "stored")] == [
-        f"gpt-5.2-codex, medium effort · {used} · ada@example.com · ChatGPT Plus · … s",
+        f"gpt-5.2-codex, medium effort · {used} · ChatGPT Plus · … s",
         f"gpt-5.2-codex, high effort · {used} · API key sk-…cdef · billed per token · … s",
-        "gpt-5.2-codex, medium effort · ada@example.com · ChatGPT Plus · … s",
+        "gpt-5.2-codex, medium effort · ChatGPT Plus · … s",
     ]
 
 

@@ -96,7 +96,7 @@ def test_jupyter_console_streams_text_and_asks_by_typing(
     finally:
         console.close(force=True)
     shown = screen.getvalue()
-    for text in ("I look.", "ran 42", "It *is* 42.", "ada@example.com"):
+    for text in ("I look.", "ran 42", "It *is* 42.", "ChatGPT Plus"):
         assert text in shown
     assert [word for word in ("<div", "<p>", "codex-", "Widget", "widget", "Output()") if word in shown] == []
 

@@ -40,7 +40,7 @@ def test_the_qt_console_streams_text_and_asks_by_typing(tmp_path: Path) -> None:
         "Run it? [y]es",
         "ran 42",
         "It *is* 42.",
-        "ada@example.com",
+        "ChatGPT Plus",
     ):
         assert text in shown, done.stderr
     assert [word for word in ("<div", "<p>", "codex-", "idget", "Output()") if word in shown] == []

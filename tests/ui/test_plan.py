@@ -246,8 +246,7 @@ def test_a_plan_outlives_a_request_that_is_repeated_and_half_a_plan_does_not() -
 
 
 FOOTER = (
-    "\n\ngpt-5.2-codex, medium effort · 1,200 tokens in (1,000 cached), 40 out (8 reasoning)"
-    " · ada@example.com · ChatGPT Plus"
+    "\n\ngpt-5.2-codex, medium effort · 1,200 tokens in (1,000 cached), 40 out (8 reasoning) · ChatGPT Plus"
 )
 
 

@@ -31,10 +31,7 @@ from tests.ui.fakes import STARTED, finished
 
 REQUEST = ApprovalRequest(1, "run_python", "print(1)", "python", "Print a number.")
 READY = ToolCallReady(1, "run_python", json.dumps({"code": "print(1)"}))
-FOOTER = (
-    "gpt-5.2-codex, medium effort · 1,200 tokens in (1,000 cached), 40 out (8 reasoning)"
-    " · ada@example.com · ChatGPT Plus"
-)
+FOOTER = "gpt-5.2-codex, medium effort · 1,200 tokens in (1,000 cached), 40 out (8 reasoning) · ChatGPT Plus"
 Ask = Callable[[str], str] | None
 
 

@@ -267,7 +267,7 @@ def test_the_output_ends_as_a_plain_bundle_and_the_widget_closes_when_the_front_
     assert (harness.comm.closed, harness.transcript.is_closed) == (True, True)
     assert standing["text/plain"] == (
         "The *answer*.\n\ngpt-5.2-codex, medium effort · 1,200 tokens in (1,000 cached), 40 out (8 reasoning)"
-        " · ada@example.com · ChatGPT Plus"
+        " · ChatGPT Plus"
     )
 
 
