@@ -31,7 +31,7 @@ from codex_nb.tools.introspection import (
 from codex_nb.tools.nbmodel import SKIP_TAG, Cell, Run, is_skipped, strip_ansi
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from codex_nb.tools.nbmodel import NotebookSnapshot
@@ -270,8 +270,11 @@ _CONTAINERS = (list, tuple, set, frozenset)
 _COMMON_NUMBERS = (0.0, 1.0, math.inf, -math.inf, math.pi, math.e, math.tau)
 _CACHED_INTEGERS = 256  # the interpreter makes those up to it once
 _SHORTEST_TEXT = 8  # of an identifier: the interpreter makes equal ones once
-_MAX_ENTRIES = 2_000
-_MAX_VISITED = 200_000
+_MAX_ENTRIES = 500  # of a container; a description shows fewer
+_MAX_REACHED = 1_000  # of one value
+_MAX_REACHED_IN_ALL = 50_000
+_NEAREST = 50
+_SHELL = frozenset({"IPython", "ipykernel", "traitlets", "codex_nb", "ipywidgets", "comm", "zmq"})
 
 
 class _Traces:
@@ -281,6 +284,7 @@ class _Traces:
         self._hidden = list(hidden)
         self._ids = {id(value) for value in self._hidden if _is_distinct(value)}
         self._cleared: set[int] = set()
+        self._ways: dict[int, Callable[[Any], Iterable[Any]]] = {}
         self._parts: set[int] | None = None
 
     def lead_to(self, value: object) -> bool:
@@ -288,7 +292,7 @@ class _Traces:
         if not self._ids or id(value) in self._ids:
             return bool(self._ids)
         seen: set[int] = set()
-        for held in _reached([value], self._cleared, seen):
+        for held in self._reached([value], self._cleared, seen):
             if id(held) in self._ids:
                 return True
         self._cleared |= seen
@@ -297,42 +301,56 @@ class _Traces:
     def share_with(self, value: object) -> bool:
         """Whether a value that was made from hidden ones is or holds a part of them, or uses their memory."""
         if self._parts is None:
-            held = _reached(self._hidden, set(), set())
+            held = self._reached(self._hidden, set(), set())
             self._parts = self._ids | {id(each) for each in held if _is_part(each)}
         parts = self._parts
-        return any(id(held) in parts for held in _reached([value], set(), set()))
+        return any(id(held) in parts for held in self._reached([value], set(), set()))
+
+    def _reached(self, values: list[object], known: set[int], seen: set[int]) -> Iterator[object]:
+        """Yield values and what they hold, the nearest first, except what is known or was seen."""
+        waiting = list(values)
+        limit = max(_NEAREST, min(_MAX_REACHED, _MAX_REACHED_IN_ALL - len(known))) * len(values)
+        for held in waiting:
+            if id(held) in known or id(held) in seen:
+                continue
+            if len(seen) >= limit:
+                return
+            seen.add(id(held))
+            yield held
+            kind = type(held)
+            if id(kind) not in self._ways:
+                self._ways[id(kind)] = _way_into(held)
+            if len(waiting) < 2 * limit:
+                waiting += self._ways[id(kind)](held)
 
 
-def _reached(values: list[object], known: set[int], seen: set[int]) -> Iterator[object]:
-    """Yield values and what they hold, the nearest first, except what is known or was seen."""
-    waiting = list(values)
-    for held in waiting:
-        if id(held) in known or id(held) in seen or len(known) + len(seen) > _MAX_VISITED:
-            continue
-        seen.add(id(held))
-        yield held
-        if len(waiting) < _MAX_VISITED:
-            waiting += _held_by(held)
-
-
-def _held_by(value: Any) -> list[Any]:
-    """Return what a value refers to, without classes' and modules' own contents; of an array, what has its memory."""
+def _way_into(value: Any) -> Callable[[Any], Iterable[Any]]:
+    """Return how what a value holds is had, without the contents of classes, modules and the shell itself."""
     kind = type(value)
     if is_one_of(kind, _CONTAINERS):
-        return list(islice(value, _MAX_ENTRIES))
+        return lambda held: list(islice(held, _MAX_ENTRIES))
     if kind is dict:
-        return [] if _is_of_module(value) else list(islice(value.values(), _MAX_ENTRIES))
+        return lambda held: [] if _is_of_module(held) else list(islice(held.values(), _MAX_ENTRIES))
     if kind is types.FunctionType:
-        return [value.__closure__, value.__defaults__, value.__kwdefaults__]
-    if issubclass(kind, type) or is_one_of(kind, (types.ModuleType, types.FrameType, types.CodeType)):
-        return []
-    if library_of(value) == "pandas" and any(qualified_name(base) == "Index" for base in mro_of(kind)):
-        return []  # frames that are computed from others share their labels
-    if is_ndarray(value) and qualified_name(type(value.dtype)) == "ObjectDType":
-        return [value.base, *islice(value.flat, _MAX_ENTRIES)]
-    if any(qualified_name(base) == "ndarray" for base in mro_of(kind)):
-        return [field(value, "base")]
-    return gc.get_referents(value)
+        return lambda held: [held.__closure__, held.__defaults__, held.__kwdefaults__]
+    if is_ndarray(value):
+        return _held_by_array
+    names = {qualified_name(base) for base in mro_of(kind)}
+    is_opaque = issubclass(kind, type) or is_one_of(kind, (types.ModuleType, types.FrameType, types.CodeType))
+    # Frames that are computed from others share their labels.
+    if (
+        is_opaque
+        or module_of(kind).partition(".")[0] in _SHELL
+        or (library_of(value) == "pandas" and "Index" in names)
+    ):
+        return lambda _: ()
+    return (lambda held: [field(held, "base")]) if "ndarray" in names else gc.get_referents
+
+
+def _held_by_array(array: Any) -> list[Any]:
+    """Return what has the memory of an array, and its entries where they are objects."""
+    holds_objects = qualified_name(type(array.dtype)) == "ObjectDType"
+    return [array.base, *(islice(array.flat, _MAX_ENTRIES) if holds_objects else ())]
 
 
 def _is_part(value: object) -> bool:

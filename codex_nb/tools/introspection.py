@@ -153,6 +153,8 @@ def library_of(value: object) -> str | None:
     file, and the methods must be written there: a class that merely claims to come from there is not believed.
     """
     kind = type(value)
+    if id(kind) in _of_libraries:
+        return _of_libraries[id(kind)][0]
     module = module_of(kind)
     root = module.partition(".")[0]
     if root not in LIBRARIES:
@@ -169,7 +171,15 @@ def library_of(value: object) -> str | None:
             else {}
         )
         held = find(parts, step)
-    return root if held is kind and all(map(_is_of_library, class_vars(kind).values())) else None
+    if held is not kind or not all(map(_is_of_library, class_vars(kind).values())):
+        return None
+    _of_libraries[id(kind)] = (root, kind)
+    return root
+
+
+_of_libraries: dict[
+    int, tuple[str, type]
+] = {}  # by their ids, which are kept: hashing a class could run code
 
 
 def _is_of_library(member: Any) -> bool:
