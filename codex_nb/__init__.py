@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from codex_nb.magics.options import OptionError
     from codex_nb.responses.events import Usage
     from codex_nb.session.batch import Executor
+    from codex_nb.session.batch_jobs import BatchJob, JobStatus
     from codex_nb.session.events import (
         Answer,
         AnswerRejected,
@@ -89,12 +90,14 @@ __all__ = [
     "AuthError",
     "BackendOverloaded",
     "BadRequest",
+    "BatchJob",
     "CodexError",
     "ConfigError",
     "ContextWindowExceeded",
     "CredentialsUnreadable",
     "ExternalTokens",
     "InvalidArguments",
+    "JobStatus",
     "LoginFailed",
     "MalformedResponse",
     "ModelUnavailable",
@@ -130,6 +133,7 @@ __all__ = [
     "aask",
     "ask",
     "astream",
+    "batch",
     "load_ipython_extension",
     "map",
     "status",
@@ -235,6 +239,7 @@ def map(  # noqa: A001  the name that the standard library has for it
     profile: str | None = None,
     executor: Executor | None = None,
     journal: str | PathLike[str] | None = None,
+    batch: bool = False,
 ) -> Any:
     """Ask many questions, a few at a time, and return their answers in order, as a list.
 
@@ -248,6 +253,9 @@ def map(  # noqa: A001  the name that the standard library has for it
     questions that it has no answer to: it knows a question by its prompt, model, effort, schema, instructions and kind
     of account. The file holds answers, no prompts; such answers have no ``items``. One run at a time may write it.
 
+    ``batch=True`` submits the questions to the Batch API of an API key's provider, which answers within a day for half
+    the price, and returns a :class:`BatchJob` at once. ChatGPT logins have no Batch API.
+
     >>> answers = codex_nb.map(["Is the sky blue?", "Is grass red?"], schema=bool, concurrency=2)
     >>> [type(answer.parsed).__name__ for answer in answers]
     ['bool', 'bool']
@@ -256,6 +264,8 @@ def map(  # noqa: A001  the name that the standard library has for it
 
     options = {"thread": None, "context": False, "tools": (), "images": (), "approval": "read-only"}
     chosen = {"schema": schema, "model": model, "effort": effort, "profile": profile}
+    if batch:
+        return api.submit_many(prompts, executor=executor, journal=journal, **options, **chosen)
     return api.ask_many(
         prompts,
         concurrency=concurrency,
@@ -265,6 +275,16 @@ def map(  # noqa: A001  the name that the standard library has for it
         **options,
         **chosen,
     )
+
+
+def batch(job_id: str, *, schema: Any = None, profile: str | None = None) -> BatchJob:
+    """Return the job that :func:`map` submitted with ``batch=True``, also in another Python, by its id.
+
+    ``schema`` is that of the questions, for ``parsed``. One of the provider's own batch ids is a job, too.
+    """
+    from codex_nb import api
+
+    return api.find_job(job_id, schema=schema, profile=profile)
 
 
 def status(profile: str | None = None) -> AccountStatus:
@@ -289,6 +309,7 @@ def _options(arguments: dict[str, Any]) -> dict[str, Any]:
 _MODULES = (  # of the public names that are not defined here
     "codex_nb.errors",
     "codex_nb.session.events",
+    "codex_nb.session.batch_jobs",
     "codex_nb.session.structured_output",
     "codex_nb.tools.base",
     "codex_nb.tools.decorator",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.config.settings import OPTIONS, ApprovalPolicy, Environment
-from codex_nb.errors import CodexError
+from codex_nb.errors import CodexError, ConfigError
 from codex_nb.host.background import run_async, run_background_calls
 from codex_nb.host.cell import run_turn_in_cell
 from codex_nb.host.engine import engine
@@ -26,8 +26,11 @@ from codex_nb.magics.options import SessionConfig
 from codex_nb.magics.question import gather, image_url
 from codex_nb.magics.session import NotebookReading, ShellSession, read_for
 from codex_nb.profile import open_profile
+from codex_nb.responses.request import request_body
 from codex_nb.responses.throttle import Throttle
 from codex_nb.session.batch import FEWEST_OF_A_PLAN, Batch, CoroutineExecutor, plan_warning, prompts_of
+from codex_nb.session.batch_jobs import BatchJob, JobStore
+from codex_nb.session.batch_jobs import submit as submit_bodies
 from codex_nb.session.events import Answer, ApprovalRequested, TurnFinished
 from codex_nb.session.journal import Journal
 from codex_nb.session.notebook_context import TurnRequest
@@ -43,7 +46,8 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from codex_nb.profile import Profile
-    from codex_nb.session.batch import Executor
+    from codex_nb.session.batch import Executor, Outcome, Progress
+    from codex_nb.session.batch_jobs import JobRecord
     from codex_nb.session.events import TurnEvent
     from codex_nb.tools.approval import Approver
     from codex_nb.ui.account import AccountStatus
@@ -291,6 +295,78 @@ def _fits_plan(session: ShellSession, progress: ProgressBar, count: int, profile
             return ask_user(f"{warning}\nAsk all the same? [y/N] ").strip().lower() in {"y", "yes"}
     progress.note(warning)
     return True
+
+
+def submit_many(
+    prompts: Iterable[str],
+    *,
+    executor: Executor | None,
+    journal: str | os.PathLike[str] | None,
+    **options: Any,
+) -> BatchJob:
+    """See :func:`codex_nb.map`."""
+    texts, shaped = prompts_of(prompts)
+    if not texts:
+        raise ConfigError("A batch job needs at least one prompt.", key="prompts", hint="Give some prompts.")
+    if executor is not None or journal is not None:
+        raise ConfigError(
+            "map: batch=True takes no journal and no executor, because the service keeps the answers.",
+            key="batch",
+            hint="Leave them out; codex_nb.batch(job.id) finds the job again.",
+        )
+    session = current_session()
+    profile, request = _request(session, "", **options)
+    store = _job_store(options["profile"])
+
+    async def submit(mailbox: Mailbox) -> JobRecord:
+        client = await profile.batch_client()
+        questions = (replace(request, prompt=prompt) for prompt in texts)
+        requests = profile.assistant.requests(
+            questions, ports=_ports(session, mailbox, ""), approver=DenyAll()
+        )
+        bodies = (request_body(each, client.backend, stream=False) async for each in requests)
+        return await submit_bodies(client, bodies, store)
+
+    record = session.wait_with(submit)
+    return _job(record, store, options["schema"], options["profile"], shaped)
+
+
+def find_job(job_id: str, *, schema: Any, profile: str | None) -> BatchJob:
+    """See :func:`codex_nb.batch`."""
+    store = _job_store(profile)
+    return _job(store.load(job_id), store, schema, profile)
+
+
+def _job_store(profile: str | None) -> JobStore:
+    return JobStore(current_session().profile(profile).settings.codex_home / "codex_nb" / "batches")
+
+
+def _job(
+    record: JobRecord,
+    store: JobStore,
+    schema: Any,
+    profile: str | None,
+    shaped: Callable[[list[Outcome]], Any] = lambda outcomes: outcomes,
+) -> BatchJob:
+    """Return a job that may outlive the session of the moment: it asks through the one that there is then."""
+
+    @contextmanager
+    def watch() -> Iterator[Callable[[Progress], None]]:
+        bar = ProgressBar(in_notebook=getattr(_shell(), "kernel", None) is not None)
+        try:
+            yield bar.update
+        finally:
+            bar.close()
+
+    return BatchJob(
+        record,
+        store,
+        lambda: current_session().profile(profile).batch_client(),
+        run=lambda coroutine: current_session().wait(coroutine),
+        watch=watch,
+        parse=None if schema is None else value_format(schema).parse,
+        shaped=shaped,
+    )
 
 
 @contextmanager

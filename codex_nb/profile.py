@@ -22,6 +22,7 @@ from codex_nb.auth import (
 from codex_nb.config.settings import Environment, codex_environment, load_settings
 from codex_nb.errors import CodexError, ConfigError
 from codex_nb.http import open_http
+from codex_nb.responses.batches import BatchClient
 from codex_nb.responses.client import ResponsesClient, fetch_usage
 from codex_nb.responses.models import ModelCatalog
 from codex_nb.responses.request import choose_backend
@@ -160,6 +161,18 @@ class Profile:
             except CodexError as error:
                 status = replace(status, problem=error.line)
         return status, limits
+
+    async def batch_client(self) -> BatchClient:
+        """Return the Batch API of the login at hand; raises ConfigError for a login without one."""
+        credentials = await self.credentials.current()
+        if credentials.is_chatgpt_backend:
+            raise ConfigError(
+                "batch=True needs an API key: the backend of ChatGPT logins has no Batch API.",
+                key="batch",
+                hint="Leave out batch=True, or sign in with an API key.",
+            )
+        backend = choose_backend(self.settings, is_chatgpt_auth=False)
+        return BatchClient(self._http, backend, self.credentials.auth())
 
     async def close(self) -> None:
         """Finish what must reach the disk and let the connections go."""

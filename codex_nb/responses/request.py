@@ -168,12 +168,15 @@ class ResponsesRequest:
     throttle: Throttle | None = field(default=None, repr=False, compare=False)
 
 
-def request_body(request: ResponsesRequest, backend: Backend) -> bytes:
-    """Write the JSON body. Text that is not valid Unicode (half surrogate pairs) becomes question marks."""
+def request_body(request: ResponsesRequest, backend: Backend, *, stream: bool = True) -> bytes:
+    """Write the JSON body; ``stream`` asks for an event stream, which a batch job cannot have.
+
+    Text that is not valid Unicode (half surrogate pairs) becomes question marks.
+    """
     lite = request.is_lite and backend.takes_reasoning
     body: dict[str, Any] = {
         "model": request.model,
-        "stream": True,
+        "stream": stream,
         "input": [*request.input, *request.received],
     }
     if lite and request.tools:

@@ -365,6 +365,23 @@ class Assistant:
             "instructions": self._instructions + resolved.project.text,
         }
 
+    async def requests(
+        self, questions: Iterable[TurnRequest], *, ports: Ports, approver: Approver
+    ) -> AsyncGenerator[ResponsesRequest, None]:
+        """Yield the request of each question, as it leaves for the model, without sending it.
+
+        The questions differ in nothing but their prompts: model, schema and project are resolved once.
+        """
+        resolved: ResolvedTurn | None = None
+        for question in questions:
+            thread = Thread("")
+            if resolved is None:
+                resolved = await self._resolve(question, thread)
+            resolved = replace(resolved, turn_id=new_uuid(), request=question, thread=thread)
+            run = _TurnRun(question, thread, ports, approver, no_login, resolved)
+            turn = self._prepare(resolved, run, [], self._turn_redactor(resolved))
+            yield replace(turn.request, input=tuple(turn.new_items), prompt_cache_key=None, thread_id=None)
+
     def _offered(self, request: TurnRequest, ports: Ports) -> ToolSet:
         rules = ApprovalRules(request.approval, self.memory)
         return request.tools.only(lambda tool: tool.is_available(ports) and rules.offers(tool.effect))

@@ -17,7 +17,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
-from codex_nb.simulator import backend, codex_home, issuer
+from codex_nb.simulator import backend, batches, codex_home, issuer
 from codex_nb.simulator.handlers import MAX_BODY_BYTES, Handler, NotFoundHandler
 from codex_nb.simulator.scenario import ReplyQueue, Scenario
 from codex_nb.simulator.state import State
@@ -154,6 +154,10 @@ _ROUTES: tuple[tuple[str, type[Handler]], ...] = (
     (r"/v1/models", backend.ApiModelsHandler),
     (r"/v1/responses", backend.ApiResponsesHandler),
     (r"/v1/responses/compact", backend.CompactHandler),
+    (r"/v1/files", batches.FilesHandler),
+    (r"/v1/files/([^/]+)/content", batches.FileContentHandler),
+    (r"/v1/batches", batches.BatchesHandler),
+    (r"/v1/batches/([^/]+)(?:/cancel)?", batches.BatchHandler),
     (r".*", NotFoundHandler),
 )
 

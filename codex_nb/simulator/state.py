@@ -7,6 +7,7 @@ threads. Only :class:`RequestLog` and :meth:`Gates.wait_reached` may be used fro
 from __future__ import annotations
 
 import asyncio
+import secrets
 import threading
 import time
 from collections import Counter
@@ -148,6 +149,26 @@ class Gates:
 
 
 @dataclass
+class BatchStore:
+    """Uploaded files and batches.
+
+    ``polls`` is how often a batch is asked about before it is done; with ``answers`` it expires after so many lines.
+    """
+
+    polls: int = 0
+    answers: int | None = None
+    files: dict[str, bytes] = field(default_factory=dict)
+    batches: dict[str, dict[str, Any]] = field(default_factory=dict)
+    asked: dict[str, int] = field(default_factory=dict)
+
+    def add_file(self, content: bytes) -> str:
+        """Keep a file; return its id."""
+        name = "file-sim" + secrets.token_hex(8)
+        self.files[name] = content
+        return name
+
+
+@dataclass
 class State:
     """What all handlers share; ``pace_s`` is the time between two deltas of a canned answer."""
 
@@ -161,6 +182,7 @@ class State:
     replies: ReplyQueue = field(default_factory=lambda: ReplyQueue(Scenario()))
     gates: Gates = field(default_factory=Gates)
     cache: PromptCache = field(default_factory=PromptCache)
+    batches: BatchStore = field(default_factory=BatchStore)
     reasoning_of_call: dict[str, str] = field(default_factory=dict)
     tokens: TokenStore = field(init=False)
     devices: DeviceCodeStore = field(init=False)

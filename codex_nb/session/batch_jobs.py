@@ -1,0 +1,390 @@
+"""Batch jobs: many questions that a service answers within a day, through the Batch API of a key's provider.
+
+A job is one or more of the service's batches. Its ids are kept in ``CODEX_HOME/codex_nb/batches``, so that any later
+Python can ask for it by its id; prompts and answers stay with the service.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass, field, replace
+from typing import IO, TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from codex_nb.errors import ApiError, CodexError, ConfigError
+from codex_nb.files import replace_file
+from codex_nb.responses.batches import MOST_BYTES, MOST_REQUESTS, is_id, request_line, result_lines
+from codex_nb.responses.request import dump_json
+from codex_nb.session.batch import Progress
+from codex_nb.session.events import Answer
+from codex_nb.session.outbound import answer_text, reasoning_text
+from codex_nb.session.turn import SchemaMismatch
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable
+    from contextlib import AbstractContextManager
+    from datetime import datetime
+    from pathlib import Path
+
+    from codex_nb.responses.batches import BatchClient, RemoteBatch
+    from codex_nb.responses.events import ResponseFinished
+    from codex_nb.session.batch import Outcome
+
+FIRST_POLL_S = 2.0
+LONGEST_POLL_S = 60.0
+POLL_GROWTH = 1.5
+MOST_FAILED_POLLS = 10
+LINES_AT_ONCE = 50  # that are read before the engine's other tasks go on
+EXPIRED = "batch_expired"
+NOT_SUBMITTED = "not_submitted"
+_PASSED_OVER = frozenset({EXPIRED, NOT_SUBMITTED, "batch_cancelled", "request_timeout"})
+_UNFINISHED = ("not submitted", "validating", "in_progress", "finalizing", "cancelling")
+
+
+@dataclass
+class Part:
+    """One batch of a job: its file of requests at the service, and its id, None before it is begun."""
+
+    input_file: str
+    batch_id: str | None = None
+    first: int = 0
+    count: int = 0
+
+
+@dataclass
+class JobRecord:
+    """What is kept of a job; a question that was submitted again is in a later part, too."""
+
+    count: int
+    parts: list[Part] = field(default_factory=list)
+
+    @property
+    def id(self) -> str:
+        """The id of the job's first batch, an empty text before that has begun."""
+        return next((part.batch_id for part in self.parts if part.batch_id), "")
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """How far a job is.
+
+    ``state`` is the service's word: "validating", "in_progress", "finalizing", "completed", "failed", "expired",
+    "cancelling" or "cancelled"; "not submitted" while a part of the job has no batch yet. With several batches it is
+    that of the one that is furthest behind. ``expires_at`` is aware UTC, ``problem`` is why the service failed the job.
+    """
+
+    state: str
+    total: int
+    done: int
+    failed: int
+    expires_at: datetime | None = None
+    problem: str = ""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more comes of the job."""
+        return self.state not in _UNFINISHED
+
+
+class JobStore:
+    """The records of jobs, a file of mode 0600 each."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def save(self, record: JobRecord) -> None:
+        """Keep a record; raises ConfigError when the folder cannot be written."""
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            replace_file(self._path(record.id), dump_json(asdict(record)))
+        except OSError as error:
+            raise ConfigError(
+                f"The batch job {record.id} has begun, but {self._folder} cannot be written: {error.strerror}.",
+                path=str(self._folder),
+                hint=f"Keep the id: codex_nb.batch({record.id!r}) finds the job.",
+            ) from error
+
+    def load(self, job_id: str) -> JobRecord:
+        """Return a job's record; one of the service's own batches is a job, too. Raises ConfigError for no id."""
+        if not is_id(job_id):
+            raise ConfigError(
+                f"{job_id!r} is not the id of a batch job.", key="id", hint="Use the job's .id."
+            )
+        with suppress(OSError, ValidationError):
+            return TypeAdapter(JobRecord).validate_json(self._path(job_id).read_bytes())
+        return JobRecord(0, [Part("", job_id)])
+
+    def _path(self, job_id: str) -> Path:
+        return self._folder / f"{job_id}.json"
+
+
+async def submit(
+    client: BatchClient,
+    bodies: AsyncIterable[bytes],
+    store: JobStore,
+    *,
+    most_requests: int = MOST_REQUESTS,
+    most_bytes: int = MOST_BYTES,
+) -> JobRecord:
+    """Upload the bodies of requests, in as many files as the service's limits need, and begin a batch of each.
+
+    All files are uploaded before the first batch begins. Raises CodexError; when a batch but the first cannot begin,
+    the job goes on without it until it is submitted again.
+    """
+    record = JobRecord(0)
+    with ExitStack() as files:
+        file, size = files.enter_context(tempfile.TemporaryFile()), 0
+        part = Part("")
+        async for body in bodies:
+            line = request_line(str(record.count), body)
+            if part.count == most_requests or (part.count and size + len(line) > most_bytes):
+                record.parts.append(await _uploaded(client, part, file))
+                file.truncate(0)
+                file.seek(0)
+                part, size = Part("", first=record.count), 0
+            file.write(line)
+            size, part.count, record.count = size + len(line), part.count + 1, record.count + 1
+        record.parts.append(await _uploaded(client, part, file))
+    await _begin(client, record, store)
+    return record
+
+
+async def _uploaded(client: BatchClient, part: Part, file: IO[bytes]) -> Part:
+    file.flush()
+    part.input_file = await client.upload(file)
+    return part
+
+
+async def _begin(client: BatchClient, record: JobRecord, store: JobStore) -> None:
+    """Begin the batches that have not begun, and keep each id as soon as it is known."""
+    for part in record.parts:
+        if part.batch_id is None:
+            try:
+                part.batch_id = (await client.begin(part.input_file)).id
+            except CodexError as error:
+                if record.id:
+                    error.add_note(
+                        f"The job has begun in part: codex_nb.batch({record.id!r}).resubmit() sends the rest."
+                    )
+                raise
+            store.save(record)
+
+
+class BatchJob:
+    """Questions that the service answers within 24 hours; ``codex_nb.batch(job.id)`` finds the job in any later Python.
+
+    Every method asks the service and raises CodexError.
+    """
+
+    def __init__(
+        self,
+        record: JobRecord,
+        store: JobStore,
+        connect: Callable[[], Awaitable[BatchClient]],
+        *,
+        run: Callable[[Coroutine[Any, Any, Any]], Any],
+        watch: Callable[[], AbstractContextManager[Callable[[Progress], None]]],
+        parse: Callable[[str], Any] | None = None,
+        shaped: Callable[[list[Outcome]], Any] = lambda outcomes: outcomes,
+    ) -> None:
+        self._record = record
+        self._store = store
+        self._connect = connect
+        self._run = run
+        self._watch = watch
+        self._parse = parse
+        self._shaped = shaped
+
+    def __repr__(self) -> str:
+        return f"BatchJob({self.id!r})"
+
+    @property
+    def id(self) -> str:
+        """What :func:`codex_nb.batch` takes; it starts with ``batch_``."""
+        return self._record.id
+
+    @property
+    def status(self) -> JobStatus:
+        """How far the job is, by the service's newest word."""
+        found: list[RemoteBatch | None] = self._run(self._remote())
+        known = [remote for remote in found if remote is not None]
+        total = self._record.count or known[0].total
+        done = sum(remote.done for remote in known)
+        return JobStatus(
+            self._state(["not submitted" if remote is None else remote.status for remote in found]),
+            total,
+            done,
+            min(sum(remote.failed for remote in known), max(0, total - done)),
+            min((remote.expires_at for remote in known if remote.expires_at), default=None),
+            next((remote.problem for remote in known if remote.problem), ""),
+        )
+
+    def _state(self, states: list[str]) -> str:
+        """Return the state of the batch that is furthest behind; a new submission replaces what has ended."""
+        originals = sum(1 for part in self._record.parts if part.count) or 1
+        ended = states[originals:][-1:] or states
+        order = ("failed", "expired", "cancelled")
+        found = [state for state in _UNFINISHED if state in states] + [
+            each for each in order if each in ended
+        ]
+        return found[0] if found else "completed"
+
+    def wait(self, timeout_s: float | None = None) -> Any:
+        """Wait until the job has ended, showing how far it is, and return :meth:`results`.
+
+        Raises TimeoutError after ``timeout_s`` seconds; the job goes on. An interrupt ends the waiting alone, too.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        pause, failures = FIRST_POLL_S, 0
+        with self._watch() as show:
+            while True:
+                try:
+                    status, failures = self.status, 0
+                    show(Progress(status.done + status.failed, status.total, status.failed))
+                    if status.has_ended:
+                        return self.results()
+                except CodexError as error:
+                    failures += 1
+                    if not error.retryable or failures > MOST_FAILED_POLLS:
+                        raise
+                if deadline is not None and time.monotonic() + pause > deadline:
+                    raise TimeoutError(f"The batch job {self.id} has not ended yet; it goes on.")
+                self._run(asyncio.sleep(pause))
+                pause = min(LONGEST_POLL_S, pause * POLL_GROWTH)
+
+    def results(self) -> Any:
+        """Return the outcomes in the order of the prompts, as :func:`map` does with ``on_error="return"``.
+
+        A question that failed or expired has its CodexError in its place, one that was cancelled an Answer with the
+        status "cancelled". Raises CodexError while the job has not ended.
+        """
+        return self._shaped([self._parsed(outcome) for outcome in self._run(self._outcomes())])
+
+    def cancel(self) -> None:
+        """Cancel the job; questions that are answered by then stay answered."""
+        self._run(self._cancel())
+
+    def resubmit(self) -> BatchJob:
+        """Submit the questions again that expired, were cancelled or never begun; return this job."""
+        self._run(self._resubmit())
+        return self
+
+    def _parsed(self, outcome: Outcome) -> Outcome:
+        if self._parse is None or isinstance(outcome, CodexError) or outcome.status != "completed":
+            return outcome
+        try:
+            return replace(outcome, parsed=self._parse(outcome.text))
+        except SchemaMismatch as mismatch:
+            return CodexError(
+                f"The answer does not match the schema: {mismatch}", hint="Ask this question again."
+            )
+
+    async def _remote(self) -> list[RemoteBatch | None]:
+        client = await self._connect()
+        ids = [part.batch_id for part in self._record.parts]
+        return [None if each is None else await client.find(each) for each in ids]
+
+    async def _outcomes(self) -> list[Outcome]:
+        client = await self._connect()
+        found: dict[int, Outcome] = {}
+        remotes = await self._remote()
+        if any(remote is not None and not remote.has_ended for remote in remotes):
+            raise CodexError(
+                f"The batch job {self.id} has not ended yet.", hint="Use .wait(), or ask again later."
+            )
+        defaults = []
+        for part, remote in zip(self._record.parts, remotes, strict=True):
+            if remote is not None:
+                await _read(client, remote, found)
+            defaults.append((range(part.first, part.first + part.count), _missing(remote)))
+        count = self._record.count or max(found, default=-1) + 1
+        return [
+            found.get(index)
+            or next((default for span, default in defaults if index in span), _missing(remotes[0]))
+            for index in range(count)
+        ]
+
+    async def _cancel(self) -> None:
+        client = await self._connect()
+        for remote in await self._remote():
+            if remote is not None and not remote.has_ended:
+                await client.cancel(remote.id)
+
+    async def _resubmit(self) -> None:
+        client = await self._connect()
+        if any(part.batch_id is None for part in self._record.parts):
+            await _begin(client, self._record, self._store)
+            return
+        outcomes = await self._outcomes()
+        missing = {str(index) for index, outcome in enumerate(outcomes) if _is_open(outcome)}
+        for part, remote in zip(tuple(self._record.parts), await self._remote(), strict=True):
+            if remote is None or not missing or not (source := part.input_file or remote.input_file):
+                continue
+            with tempfile.TemporaryFile() as file:
+                async with client.download(source) as requests:
+                    taken = _pick(requests, file, missing)
+                missing -= taken
+                if taken:
+                    self._record.parts.append(await _uploaded(client, Part(""), file))
+        await _begin(client, self._record, self._store)
+
+
+async def _read(client: BatchClient, remote: RemoteBatch, found: dict[int, Outcome]) -> None:
+    """Add the outcomes of a batch; an answer is replaced by nothing."""
+    for file_id in filter(None, (remote.error_file, remote.output_file)):
+        async with client.download(file_id) as file:
+            for number, (custom_id, outcome) in enumerate(result_lines(file, client.backend)):
+                if custom_id.isdecimal() and not isinstance(found.get(int(custom_id)), Answer):
+                    found[int(custom_id)] = _outcome(outcome)
+                if number % LINES_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+
+
+def _outcome(outcome: ResponseFinished | CodexError) -> Outcome:
+    if isinstance(outcome, CodexError):
+        return outcome
+    return Answer(
+        text=answer_text(outcome.items),
+        items=outcome.items,
+        reasoning="\n\n".join(filter(None, map(reasoning_text, outcome.items))),
+        status="completed" if outcome.status == "completed" else "incomplete",
+        usage=outcome.usage,
+        model=outcome.model,
+        request_id=outcome.request_id,
+        billing="api_key",
+    )
+
+
+def _missing(remote: RemoteBatch | None) -> Outcome:
+    """Return the outcome of a question that a batch tells nothing about."""
+    hint = "Submit it again with .resubmit()."
+    if remote is None:
+        return ApiError("This question was not submitted.", code=NOT_SUBMITTED, hint=hint)
+    if remote.status == "cancelled":
+        return Answer("", status="cancelled")
+    if remote.status == "expired":
+        return ApiError("The batch expired before this question was answered.", code=EXPIRED, hint=hint)
+    return ApiError(remote.problem or "The batch has no answer to this question.", hint="Ask it again.")
+
+
+def _is_open(outcome: Outcome) -> bool:
+    """Whether a question was passed over: it was neither answered nor refused."""
+    if isinstance(outcome, Answer):
+        return outcome.status == "cancelled"
+    return isinstance(outcome, ApiError) and (outcome.code in _PASSED_OVER or outcome.retryable)
+
+
+def _pick(requests: Iterable[bytes], file: IO[bytes], wanted: set[str]) -> set[str]:
+    """Copy the request lines of some questions; return the custom ids of those that were there."""
+    taken = set()
+    for line in requests:
+        start = line.partition(b'"custom_id": "')[2]
+        custom_id = start.partition(b'"')[0].decode("ascii", "replace")
+        if custom_id in wanted:
+            file.write(line)
+            taken.add(custom_id)
+    return taken
