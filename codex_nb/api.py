@@ -320,7 +320,8 @@ def submit_many(
 
     async def submit(mailbox: Mailbox) -> JobRecord:
         client = await profile.batch_client()
-        questions = (replace(request, prompt=prompt) for prompt in texts)
+        of_one_batch = replace(request, throttle=Throttle(1))
+        questions = (replace(of_one_batch, prompt=prompt) for prompt in texts)
         requests = profile.assistant.requests(
             questions, ports=_ports(session, mailbox, ""), approver=DenyAll()
         )

@@ -379,7 +379,8 @@ class Assistant:
                 resolved = await self._resolve(question, thread)
             resolved = replace(resolved, turn_id=new_uuid(), request=question, thread=thread)
             run = _TurnRun(question, thread, ports, approver, no_login, resolved)
-            turn = self._prepare(resolved, run, [], self._turn_redactor(resolved))
+            redact = self._turn_redactor(resolved, await self._namespace_secrets(run))
+            turn = self._prepare(resolved, run, [], redact)
             yield replace(turn.request, input=tuple(turn.new_items), prompt_cache_key=None, thread_id=None)
 
     def _offered(self, request: TurnRequest, ports: Ports) -> ToolSet:

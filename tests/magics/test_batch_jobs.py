@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -25,6 +26,7 @@ from codex_nb.session.events import Answer
 from codex_nb.simulator import Reply, Simulator, error_replies
 from codex_nb.simulator.error_replies import error_body
 from codex_nb.simulator.state import BatchStore
+from tests.magics.conftest import Notebook
 
 PROMPTS = [f"question number {number}." for number in range(7)]
 
@@ -93,6 +95,15 @@ def test_secrets_do_not_leave_in_a_job(
     [content] = sim.state.batches.files.values()
     assert b"connect with" in content
     assert b"Tr0ub4dor" not in content
+
+
+def test_what_variables_hold_does_not_leave_in_a_job(notebook: Notebook, sim: Simulator) -> None:
+    sim.write_api_key(home := Path(os.environ["CODEX_HOME"]))
+    (home / "config.toml").write_text(sim.config_toml("api"))
+    notebook.run("api_key = 'sk-proj-' + 'Zq7' * 12")
+    assert notebook.run("import codex_nb; job = codex_nb.map([f'use {api_key}'], batch=True)").succeeded
+    [content] = sim.state.batches.files.values()
+    assert (b"use " in content, b"Zq7" in content) == (True, False)
 
 
 def test_values_and_the_shape_of_a_series_come_back(key_home: Path) -> None:
