@@ -98,7 +98,7 @@ class OutputCollector:
             case "stream":
                 self._stream(str(content.get("name", "stdout")), str(content.get("text", "")))
             case _:
-                self._append(_Display(self._output(kind, content), _display_id(content)))
+                self._append(_Display(self._output(kind, content), display_id_of(content)))
 
     def clear(self, *, wait: bool) -> None:
         """Remove the outputs, at once or (``wait``) when the next one is added."""
@@ -116,7 +116,7 @@ class OutputCollector:
 
     def has_display(self, content: Mapping[str, Any]) -> bool:
         """Whether an ``update_display_data`` message updates one of these outputs."""
-        display_id = _display_id(content)
+        display_id = display_id_of(content)
         return any(isinstance(each, _Display) and each.display_id == display_id for each in self._outputs)
 
     def _stream(self, name: str, text: str) -> None:
@@ -134,7 +134,7 @@ class OutputCollector:
             del self._outputs[0]
 
     def _update(self, content: Mapping[str, Any]) -> None:
-        display_id = _display_id(content)
+        display_id = display_id_of(content)
         for index, output in enumerate(self._outputs):
             if isinstance(output, _Display) and display_id is not None and output.display_id == display_id:
                 self._outputs[index] = _Display({**output.content, **self._bundle(content)}, display_id)
@@ -161,7 +161,8 @@ class OutputCollector:
         return _length(value) <= (_IMAGE_LIMIT if mime.startswith("image/") else self.text_limit)
 
 
-def _display_id(content: Mapping[str, Any]) -> str | None:
+def display_id_of(content: Mapping[str, Any]) -> str | None:
+    """Return the id by which later messages update a display."""
     transient = content.get("transient") or {}
     return transient.get("display_id")
 

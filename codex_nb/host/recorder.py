@@ -10,7 +10,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from codex_nb.host.capture import OutputCollector, add_listener, error_line, remove_listener
+from codex_nb.host.capture import OutputCollector, add_listener, display_id_of, error_line, remove_listener
 from codex_nb.host.shell import current_request
 from codex_nb.tools.introspection import snapshot
 from codex_nb.tools.nbmodel import Cell, Run, format_error, is_skipped
@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
 _CELL_LIMIT = 5_000
 _RUN_LIMIT = 5_000
+_DISPLAY_LIMIT = 10_000
+_DISPLAY_OWNERS = 10  # cells that show one display
 _MEMORY_LIMIT = 64_000_000  # characters of outputs, over all cells
 
 
-@dataclass
+@dataclass(eq=False)
 class _Execution:
     """One run of a cell.
 
@@ -79,6 +81,7 @@ class OutputRecorder:
         self._executions: list[_Execution] = []  # in notebook order
         self._runs: list[_Execution] = []  # in order of time
         self._by_request: dict[str, _Execution] = {}
+        self._by_display: dict[str | None, list[_Execution]] = {}
         self._running: list[tuple[Any, _Execution]] = []
         self._total = 0
         self.first_count: int | None = None  # execution count of the first recorded cell
@@ -173,9 +176,10 @@ class OutputRecorder:
 
     def _on_output(self, kind: str, content: Mapping[str, Any], request: str) -> None:
         with self._lock:
+            display_id = display_id_of(content)
             if kind == "update_display_data":
-                for execution in self._executions:  # any cell may have displayed it
-                    if execution.collector.has_display(content):
+                for execution in self._by_display.get(display_id, ()):  # any cell may have displayed it
+                    if execution.collector.has_display(content):  # not if it was cleared or forgotten since
                         execution.collector.add(kind, content)
                         self._update_size(execution)
                 return
@@ -183,6 +187,16 @@ class OutputRecorder:
             if owner is not None:
                 owner.collector.add(kind, content)
                 self._update_size(owner)
+                if display_id is not None:
+                    self._note_display(display_id, owner)
+
+    def _note_display(self, display_id: str, owner: _Execution) -> None:
+        owners = self._by_display.setdefault(display_id, [])
+        if owner not in owners:
+            owners.append(owner)
+        del owners[:-_DISPLAY_OWNERS]
+        if len(self._by_display) > _DISPLAY_LIMIT:
+            del self._by_display[next(iter(self._by_display))]
 
     def _update_size(self, execution: _Execution) -> None:
         size = execution.collector.size()
@@ -220,6 +234,7 @@ class OutputRecorder:
             oldest = self._executions.pop(0)
             self._by_request.pop(oldest.request, None)
             self._total -= oldest.size
+            oldest.collector = OutputCollector()
 
     def _request_id(self) -> str:
         if self._kernel is None:

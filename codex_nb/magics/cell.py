@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, assert_never
@@ -38,7 +38,7 @@ from codex_nb.ui.actions import Action, Continue, Decide, Retry, Stop
 from codex_nb.ui.widgets import in_output_widget
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
     from concurrent.futures import Future
 
     from codex_nb.host.shell_channel import Pump
@@ -319,7 +319,7 @@ def answer_cell(session: ShellSession, options: CellOptions) -> None:
     if options.background:
         _answer_in_background(session, options, profile, question)
         return
-    with _answering(session), Mailbox() as mailbox, open_pump(session.shell, mailbox) as pump:
+    with session.answering(), Mailbox() as mailbox, open_pump(session.shell, mailbox) as pump:
         approvals = PendingApprovals()
         opened = open_view(session, mailbox, pump, approvals, _retry_action(session, options, profile))
         events = _turn(session, options, profile, question, opened, mailbox, approvals)
@@ -332,15 +332,6 @@ def answer_cell(session: ShellSession, options: CellOptions) -> None:
     _assign(session, options, answer)
     if answer.status == "failed":
         raise UsageError("Codex did not answer (see the message above).")
-
-
-@contextmanager
-def _answering(session: ShellSession) -> Iterator[None]:
-    session.is_answering = True
-    try:
-        yield
-    finally:
-        session.is_answering = False
 
 
 def _answer_in_background(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,7 +19,7 @@ from codex_nb.tools.hiding import hidden_in
 from codex_nb.tools.introspection import snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Iterator, Mapping
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     OpenProfile = Callable[[str | None, Mapping[str, Any], str | None, Path | None], Profile]
 
 T = TypeVar("T")
+
+OPEN_PROFILES = 8
 
 
 class ShellSession:
@@ -61,6 +64,7 @@ class ShellSession:
         self.thread: str | None = None
         self.unanswered: Transcript | None = None  # the last transcript, if the front end did not answer it
         self.is_answering = False  # in a cell that waits for its answer
+        self._closes_later = False
         self.warned_of_tags = False  # that they are not visible here
         self.background: list[tuple[Mailbox, Future[Answer]]] = []
         self._asked: dict[str, str] = {}  # each question with a hash of its answer, the newest last
@@ -76,12 +80,20 @@ class ShellSession:
         key = (name, config.openai_api_key, self.environ.get("CODEX_HOME"), provider, insecure)
         with self._lock:
             if key in self._profiles:
+                self._profiles[key] = self._profiles.pop(key)  # the last one used is the last one let go
                 return self._profiles[key]
             overrides: dict[str, Any] = {"insecure_providers": insecure} if insecure else {}
             if config.openai_api_key == "use":
                 overrides["use_openai_api_key_env"] = True
+            self._let_go_of_profiles()
             self._profiles[key] = self._open_profile(name, overrides, provider, self.folder)
             return self._profiles[key]
+
+    def _let_go_of_profiles(self) -> None:
+        """Close the profiles that were not used for the longest time, so that a few connections stay open at most."""
+        idle = [key for key, profile in self._profiles.items() if not profile.assistant.is_busy]
+        for key in idle[: max(0, len(self._profiles) + 1 - OPEN_PROFILES)]:
+            self.engine.submit(self._profiles.pop(key).close())
 
     @property
     def own_thread(self) -> str:
@@ -181,9 +193,23 @@ class ShellSession:
         if self.shell is not None:
             self.shell.user_ns["_codex"] = answer
 
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Answer in the block."""
+        self.is_answering = True
+        try:
+            yield
+        finally:
+            self.is_answering = False
+            if self._closes_later:
+                self.close()
+
     def close(self) -> None:
         """Stop background turns and close all profiles, unless they are those of the parent of a forked child."""
         if self.engine.is_inherited:
+            return
+        if self.is_answering:  # the turn whose code unloads the extension ends first
+            self._closes_later = True
             return
         for mailbox, _ in self.background:
             mailbox.request_stop()

@@ -17,6 +17,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakSet
 
 from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.errors import AccountChanged, CodexError, ContextWindowExceeded, LoginFailed
@@ -159,7 +160,7 @@ class ResolvedTurn:
         return tuple(notices)
 
 
-@dataclass
+@dataclass(eq=False)
 class _TurnRun:
     """One call of :meth:`Assistant.turn`, over all the attempts that it takes.
 
@@ -245,10 +246,16 @@ class Assistant:
         self._compactor = Compactor(client.stream)
         self._instructions = instructions
         self._warned: set[str] = set()
+        self._runs: WeakSet[_TurnRun] = WeakSet()  # of the turns that have not ended
         self._secrets: tuple[dict[str, str], frozenset[str]] = ({}, frozenset())
         self._redactor = self._known = Redactor({})
         self._batch: Throttle | None = None
         self._batch_secrets: set[str] = set()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a turn has not ended yet."""
+        return bool(self._runs)
 
     async def turn(
         self,
@@ -265,7 +272,7 @@ class Assistant:
         show at the turn's start.
         """
         thread = self.threads.open(request.thread) if request.thread else Thread("")
-        run = _TurnRun(request, thread, ports, approver, sign_in)
+        self._runs.add(run := _TurnRun(request, thread, ports, approver, sign_in))
         finished: TurnFinished | None = None
         while finished is None:
             ended = None

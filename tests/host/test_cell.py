@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import gc
 import os
 import signal
 import threading
@@ -13,9 +14,17 @@ import pytest
 
 from codex_nb.host.cell import BlockingTurn, TurnInterrupted, frame_length, run_turn_in_cell
 from codex_nb.host.engine import Engine
-from codex_nb.host.mailbox import Mailbox
+from codex_nb.host.mailbox import Mailbox, deferring_interrupts
 from codex_nb.host.shell_channel import IdlePump
-from codex_nb.session.events import Answer, ApprovalRequested, TextDone, ToolFinished, TurnEvent, TurnFinished
+from codex_nb.session.events import (
+    Answer,
+    ApprovalRequested,
+    TextDelta,
+    TextDone,
+    ToolFinished,
+    TurnEvent,
+    TurnFinished,
+)
 from codex_nb.tools.approval import ApprovalRequest
 from tests.host.scripted import FINISHED, STARTED, EndlessTurn, RecordingView, delta, scripted
 
@@ -125,6 +134,46 @@ def test_what_the_turn_raises_is_raised_in_the_cell(engine: Engine, mailbox: Mai
     with pytest.raises(LookupError, match="a mistake of ours"):
         run(engine, mailbox, view, events())
     assert (view.events, view.closed) == ([STARTED], 1)
+
+
+def test_the_events_of_a_turn_are_let_go_once_they_are_shown(engine: Engine, mailbox: Mailbox) -> None:
+    class CountingView(RecordingView):
+        def apply(self, event: TurnEvent) -> None:
+            if event == last:
+                alive.append(sum(isinstance(each, TextDelta) for each in gc.get_objects()))
+
+    last, alive = TextDone("message", "x"), list[int]()
+    before = sum(isinstance(each, TextDelta) for each in gc.get_objects())
+
+    async def events() -> AsyncGenerator[TurnEvent, None]:
+        yield STARTED
+        for number in range(5_000):
+            yield delta(f"{number} ")
+            if not number % 50:
+                await mailbox.call(lambda: None)  # what came before has been shown
+        yield last
+        yield FINISHED
+
+    run(engine, mailbox, CountingView(), events())
+    assert alive[0] - before <= 100
+
+
+def test_an_interrupt_before_the_turn_begins_asks_nothing(engine: Engine, mailbox: Mailbox) -> None:
+    begun: list[str] = []
+
+    async def events() -> AsyncGenerator[TurnEvent, None]:
+        begun.append("begun")
+        yield STARTED
+
+    def cell() -> None:
+        with deferring_interrupts():
+            interrupt()
+            run(engine, mailbox, view, events())
+
+    view = RecordingView()
+    with pytest.raises(TurnInterrupted) as caught:
+        cell()
+    assert (caught.value.answer, begun, view.closed) == (Answer("", status="cancelled"), [], 1)
 
 
 def test_a_stop_request_ends_the_turn_and_the_cell_goes_on_as_usual(engine: Engine, mailbox: Mailbox) -> None:

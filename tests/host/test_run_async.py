@@ -60,3 +60,20 @@ async def test_a_stop_request_ends_the_turn_with_its_last_event(engine: Engine, 
         if event == delta("answer"):
             mailbox.request_stop()
     assert seen == [*turn.before, turn.end]
+
+
+async def test_a_turn_that_is_stopped_before_it_begins_ends(engine: Engine, mailbox: Mailbox) -> None:
+    gate, busy = threading.Event(), threading.Event()
+
+    async def keep_engine_busy() -> None:
+        busy.set()
+        gate.wait(30)
+
+    engine.submit(keep_engine_busy())
+    assert await asyncio.to_thread(busy.wait, 30)
+    listening = run_async(engine, scripted(STARTED, FINISHED), mailbox)
+    reading = asyncio.ensure_future(anext(listening, None))
+    await asyncio.sleep(0)
+    mailbox.request_stop()
+    gate.set()
+    assert await asyncio.wait_for(reading, 30) is None
