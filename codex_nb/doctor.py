@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from codex_nb.auth.diagnostics import Finding, examine
+from codex_nb.config.layers import DOTENV_FILE, read_bytes
 from codex_nb.config.settings import FILE_KEYS, Settings, codex_environment, find_codex_home, load_settings
 from codex_nb.errors import CodexError, ConfigError
 from codex_nb.http import Proxies, httpx, is_secure, open_proxy, tls_context
@@ -63,16 +64,18 @@ def diagnose(
     for check in checks:
         try:
             found += check()
-        except (CodexError, OSError) as error:
+        except (CodexError, OSError, ValueError) as error:
             found.append(_failed(error))
     return tuple(found)
 
 
-def _failed(error: CodexError | OSError) -> Finding:
+def _failed(error: CodexError | OSError | ValueError) -> Finding:
     if isinstance(error, CodexError):
         return Finding("configuration", str(error), error.hint or "Correct it.")
-    reason = error.strerror or type(error).__name__
-    return Finding("files", f"{error.filename or 'a file'} cannot be read: {reason}", "Make it readable.")
+    if isinstance(error, OSError):
+        reason = error.strerror or type(error).__name__
+        return Finding("files", f"{error.filename or 'a file'} cannot be read: {reason}", "Make it readable.")
+    return Finding("configuration", "a name in it cannot be used", "Look for characters that cannot be seen.")
 
 
 def _configuration(settings: Settings) -> Iterator[Finding]:
@@ -154,6 +157,7 @@ def _with_scheme(address: str) -> str:
 def _files(home: Path, clock: Clock) -> Iterator[Finding]:
     if not home.is_dir():
         return
+    read_bytes(home / DOTENV_FILE)
     free = shutil.disk_usage(home).free
     if free < LEAST_FREE_BYTES:
         yield Finding(

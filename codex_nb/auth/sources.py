@@ -147,10 +147,10 @@ class CommandSource:
         )
         try:
             process = await asyncio.shield(starting)
-        except OSError as error:
-            return error.strerror or type(error).__name__
+        except (OSError, ValueError) as error:  # ValueError: a name with a null character
+            return getattr(error, "strerror", None) or type(error).__name__
         except asyncio.CancelledError:  # the process may run already
-            with suppress(OSError):
+            with suppress(OSError, ValueError):
                 await _end(await starting)
             raise
         try:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 CONFIG_FILE = "config.toml"
 MANAGED_FILE = "managed_config.toml"
 REQUIREMENTS_FILE = "requirements.toml"
+DOTENV_FILE = ".env"
 PREFERENCES = "com.openai.codex"
 
 # What the file of a project may not set, by the CLI's list: where credentials are sent and what is run. The place of
@@ -240,15 +241,14 @@ def _project_layers(
     lineage = [folder, *folder.parents]
     for each in reversed(lineage[: lineage.index(root) + 1]):
         path = each / ".codex" / CONFIG_FILE
-        if not path.parent.is_dir() or path.parent.resolve() == codex_home.resolve():
-            continue
-        if not trusted.covers(each):
+        is_home = os.path.realpath(path.parent) == os.path.realpath(codex_home)
+        if is_home or not trusted.covers(each):
             continue
         found = read_toml(path)
         refused = sorted(NOT_FOR_PROJECTS & found.keys())
         ignored = [f"{path}: a project may not set {key}; it is not used." for key in refused]
-        tables = {key: value for key, value in found.items() if key not in NOT_FOR_PROJECTS}
-        yield Layer(str(path), path.parent, tables), ignored
+        used = {key: value for key, value in found.items() if key not in NOT_FOR_PROJECTS}
+        yield Layer(str(path), path.parent, used), ignored
 
 
 def _project_root(folder: Path, tables: Mapping[str, Any]) -> Path:
@@ -275,7 +275,7 @@ class _Trust:
 
     def covers(self, folder: Path) -> bool:
         for each in (folder, self._root, _repository(folder)):
-            for name in dict.fromkeys((str(each.resolve()), str(each))) if each is not None else ():
+            for name in dict.fromkeys((os.path.realpath(each), str(each))) if each is not None else ():
                 if level := self._levels.get(name):
                     return bool(level == "trusted")
         return False
@@ -284,13 +284,12 @@ class _Trust:
 def _repository(folder: Path) -> Path | None:
     """Return the main folder of the Git repository; a linked worktree and its repository name each other."""
     found = next((each for each in (folder, *folder.parents) if os.path.lexists(each / ".git")), None)
-    if found is None or not (found / ".git").is_file():
+    if found is None or not os.path.isfile(found / ".git"):  # noqa: PTH113  is_file() raises where it may not look
         return found
-    git = found / _text(found / ".git").removeprefix("gitdir:").strip()
-    is_known = git.parent.name == "worktrees" and (found / ".git").samefile(
-        Path(_text(git / "gitdir") or ".")
-    )
-    return git.resolve().parent.parent.parent if is_known else found
+    git = Path(os.path.realpath(found / _text(found / ".git").removeprefix("gitdir:").strip()))
+    named = os.path.realpath(git / _text(git / "gitdir"))
+    is_known = git.parent.name == "worktrees" and named == os.path.realpath(found / ".git")
+    return git.parents[2] if is_known else found
 
 
 def _text(path: Path) -> str:
@@ -357,8 +356,14 @@ _SUBSTITUTION = re.compile(r"\\(?P<escaped>[\s\S])|\$\{(?P<braced>[^}]*)\}|\$(?P
 
 
 def read_dotenv(codex_home: Path, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what ``CODEX_HOME/.env`` sets: it wins over the environment, but sets no variable of Codex itself."""
-    content = read_bytes(codex_home / ".env") or b""
+    """Return what ``CODEX_HOME/.env`` sets: it wins over the environment, but sets no variable of Codex itself.
+
+    A file that cannot be read sets nothing, as in the CLI; the doctor tells of it.
+    """
+    try:
+        content = read_bytes(codex_home / DOTENV_FILE) or b""
+    except ConfigError:
+        return {}
     found: dict[str, str] = {}
     for match in _VARIABLE.finditer(content.decode("utf-8-sig", "replace").replace("\r\n", "\n")):
         known = {**environ, **found}

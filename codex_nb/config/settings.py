@@ -225,7 +225,7 @@ def find_codex_home(environ: Mapping[str, str], chosen: Path | None = None) -> P
     if not named:
         own_home = environ.get("HOME") or environ.get("USERPROFILE")
         return (Path(own_home) if own_home else Path.home()) / ".codex"
-    home = Path(named).expanduser()
+    home = Path(os.path.expanduser(named))  # noqa: PTH111  Path.expanduser() raises for an unknown user
     if home.exists() and not home.is_dir():
         raise ConfigError(
             f"CODEX_HOME is {home}, which is not a directory.",
@@ -378,7 +378,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
         validate_header(named["originator"], ENVIRONMENT, _VARIABLES["originator"])
     certificate = environ.get("CODEX_CA_CERTIFICATE") or environ.get("SSL_CERT_FILE")
     if certificate:
-        named["ca_certificate"] = Path(certificate).expanduser()
+        named["ca_certificate"] = Path(os.path.expanduser(certificate))  # noqa: PTH111  as above
     if policy := environ.get(APPROVAL_VARIABLE):
         named["approval"] = ApprovalPolicy.parse(policy, path=ENVIRONMENT, key=APPROVAL_VARIABLE)
     if listed := environ.get(INSECURE_PROVIDERS_VARIABLE):

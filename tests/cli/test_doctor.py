@@ -117,6 +117,14 @@ def test_a_folder_that_cannot_be_listed_is_a_finding(tmp_path: Path) -> None:
     assert any("config.toml cannot be read" in each.found and each.advice for each in found)
 
 
+def test_a_dotenv_that_cannot_be_read_stops_nothing_but_is_a_finding(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(LAB)
+    (tmp_path / ".env").mkdir()
+    environ = {"CODEX_HOME": str(tmp_path)}
+    assert load_settings(environ).provider.id == "lab"
+    assert any(".env cannot be read" in each.found and each.advice for each in diagnose(environ))
+
+
 def test_a_clock_that_is_behind_is_seen_by_what_was_written(tmp_path: Path) -> None:
     (tmp_path / "auth.json").write_text(KEY_LOGIN)
     now = datetime.now(UTC)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
@@ -21,6 +22,7 @@ from codex_nb.config.settings import (
     Settings,
     load_settings,
 )
+from codex_nb.doctor import diagnose, settings_table
 from codex_nb.errors import ConfigError
 
 
@@ -501,6 +503,59 @@ def problem_with(tables: dict[str, Any]) -> ConfigError | None:
 def test_whatever_the_tables_hold_only_a_named_error_comes_of_it(tables: dict[str, Any]) -> None:
     error = problem_with(tables)
     assert error is None or (error.key and str(error).startswith("config.toml: "))
+
+
+def inline(value: Any) -> str:
+    """Write a value as TOML."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {inline(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(inline, value))}]"
+    return "0.5" if value is None else json.dumps(value)
+
+
+ODD = st.text(st.characters(codec="utf-8", exclude_characters="\x7f"), max_size=4)
+VALID = {
+    "model_providers": st.dictionaries(
+        st.sampled_from(["a", "b.c", "openai", "é"]),
+        st.fixed_dictionaries(
+            {"base_url": ODD | st.just("http://x.test")},
+            optional={
+                "env_key": ODD,
+                "http_headers": st.dictionaries(ODD, ODD, max_size=2),
+                "auth": st.fixed_dictionaries({"command": ODD}, optional={"cwd": ODD}),
+            },
+        ),
+        max_size=2,
+    ),
+    "model_provider": st.sampled_from(["a", "b.c", "é", "ollama", "none"]),
+    "projects": VALUES,
+    "project_root_markers": VALUES,
+    "profiles": VALUES,
+    "chatgpt_base_url": ODD,
+}
+
+
+@given(
+    st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=3),
+    st.fixed_dictionaries({}, optional=VALID),
+    st.sampled_from(["config.toml", "p.config.toml"]),
+)
+@settings(max_examples=60, deadline=None)
+def test_whatever_a_file_holds_it_is_loaded_or_refused_and_the_doctor_tells(
+    tmp_path_factory: pytest.TempPathFactory, some: dict[str, Any], more: dict[str, Any], name: str
+) -> None:
+    home = tmp_path_factory.mktemp("home")
+    lines = (f"{json.dumps(key)} = {inline(value)}\n" for key, value in {**some, **more}.items())
+    (home / name).write_text("".join(lines), encoding="utf-8")
+    environ = {"CODEX_HOME": str(home), "PATH": ""}
+    profile = "p" if name.startswith("p.") else None
+    try:
+        is_loaded = bool(settings_table(load_settings(environ, profile=profile, folder=home)))
+    except ConfigError as error:
+        is_loaded, refusal = False, str(error)
+    found = diagnose(environ, profile=profile, folder=home)
+    assert is_loaded or refusal in [each.found for each in found]
 
 
 def test_a_broken_file_says_where_it_breaks(tmp_path: Path) -> None:
