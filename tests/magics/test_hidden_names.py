@@ -394,7 +394,7 @@ PRINTED = (
     "import traceback\ntry: several()\nexcept BaseException: traceback.print_exc()",
     "import traceback\ntry: chained()\nexcept ValueError as error: print(traceback.format_exception(error))",
     "import logging\ntry: chained()\nexcept ValueError: logging.exception('failed')",
-    "print(In)", "%history", "%psource broken", "broken??", "import inspect\nprint(inspect.getsource(broken))",
+    "print(In)", "%psource broken", "broken??", "import inspect\nprint(inspect.getsource(broken))",
 )  # fmt: skip
 
 
