@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import html
+import io
 import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.responses.events import FunctionCallArgumentsDelta, Retrying
 from codex_nb.session.events import ApprovalRequested, ToolFinished, ToolStarted, TurnEvent, TurnFinished
 from codex_nb.session.outbound import Item
 from codex_nb.session.thread import Thread
-from codex_nb.tools.approval import PendingApprovals
+from codex_nb.tools.approval import Decision, DecisionKind, PendingApprovals
 from codex_nb.ui.actions import Action, Decide
+from codex_nb.ui.html_view import HtmlView
+from codex_nb.ui.rich_view import RichView
+from codex_nb.ui.text_view import PlainTextView
 from codex_nb.ui.transcript import Transcript
 from tests.session.scripted import (
     ProcessKernel,
@@ -146,6 +152,9 @@ class Watcher:
         if isinstance(action, Decide):
             self.approvals.resolve(action.call_number, action.decision)
 
+    def clicks(self, number: int) -> None:
+        self.notebook.comms[-1].says("action", name="decide", decision="approve", call_number=number)
+
     def _sections(self) -> list[dict[str, Any]]:
         """Return the sections of the output that is not replaced by its final form yet."""
         return list(FakePage().draw(self.notebook.comms[-1].frames()).sections.values())
@@ -209,6 +218,68 @@ class Watcher:
             self.may_run.append(code)
 
 
+class Typist:
+    """A user who types: reads what the prompt shows, and answers from a list until it ends."""
+
+    cancelled = False
+
+    def __init__(self, kind: str, answers: Sequence[str]) -> None:
+        self.approvals, self.memory, self.answers = PendingApprovals(), Memory(), list(answers)
+        self.stream, self.notebook = io.StringIO(), FakeNotebook()
+        self.view = self._open(kind)
+        self.shown, self.prompts = "", 0
+        self.allowed: dict[int, str] = {}
+        self.started: list[int] = []
+        self.may_run: list[str] = []
+
+    def _open(self, kind: str) -> PlainTextView | RichView | HtmlView:
+        match kind:
+            case "text":
+                return PlainTextView(self.stream, on_action=self._act, ask=self._types)
+            case "terminal":
+                console = Console(file=self.stream, width=200, color_system=None)
+                return RichView(console, on_action=self._act, ask=self._types)
+            case _:
+                return HtmlView(on_action=self._act, ask=self._types, area=self.notebook)
+
+    def _act(self, action: Action) -> None:
+        if isinstance(action, Decide):
+            assert self.approvals.resolve(action.call_number, action.decision)
+            self.approvals.resolve(action.call_number, Decision(DecisionKind.APPROVE, code="evil = 4"))
+
+    def clicks(self, number: int) -> None:
+        self.approvals.resolve(number, Decision(DecisionKind.APPROVE))
+
+    def _types(self, prompt: str) -> str:
+        code, _, question = prompt.rpartition("\n\n")
+        if code:  # otherwise it is asked again, right below
+            self.prompts += 1
+            self.shown = read(code.splitlines()[-1].strip())
+        assert "Run it?" in question
+        answer = self.answers.pop(0) if self.answers else "n"
+        match answer.split(" ")[0].lower():
+            case "y" | "c" | "a" as word if " " not in answer:
+                (number,) = self.approvals.waiting
+                self.allowed[number] = self.shown
+                self.memory.everything |= word == "a"
+                self.memory.codes |= {self.shown} if word == "c" else set()
+        return answer
+
+    def sees(self, event: TurnEvent) -> None:
+        before = self.prompts
+        self.view.apply(event)
+        self.view.flush()
+        if isinstance(event, ApprovalRequested):
+            assert self.prompts == before + 1
+            assert self.shown == event.request.code
+        elif isinstance(event, ToolStarted):
+            self.started.append(event.call_number)
+            if event.call_number in self.allowed:
+                self.may_run.append(self.allowed[event.call_number])
+            else:
+                self.may_run.append("allowed before")
+
+
 def text_of(page: str) -> str:
     return html.unescape(re.sub(r"<[^>]*>", "", page)).removesuffix("\n")
 
@@ -219,7 +290,7 @@ def read(shown: str) -> str:
 
 
 async def play(
-    steps: Sequence[Step], watcher: Watcher, kernel: ProcessKernel, policy: ApprovalPolicy
+    steps: Sequence[Step], watcher: Watcher | Typist, kernel: ProcessKernel, policy: ApprovalPolicy
 ) -> TurnFinished | None:
     thread = Thread("default")
     turn = make_turn(thread=thread, kernel=kernel, policy=policy, approver=watcher.approvals)
@@ -231,7 +302,7 @@ async def play(
             await events.aclose()
             break
     for number in range(-1, 9):  # what is decided after the end decides nothing
-        watcher.notebook.comms[-1].says("action", name="decide", decision="approve", call_number=number)
+        watcher.clicks(number)
     await asyncio.sleep(0)
     answered = [call_id for call_id, _ in outputs(thread.items)]
     assert len(set(answered)) == len(answered)
@@ -263,3 +334,21 @@ def test_what_runs_unasked_is_what_was_shown_last_and_nothing_runs_twice(
     watcher.memory.everything = True
     asyncio.run(play([steps[0], *steps[1]], watcher, kernel, ApprovalPolicy.ALL))
     assert kernel.ran == watcher.may_run
+
+
+ANSWERS = st.lists(
+    st.sampled_from(["y", "Y", "c", "a", "n", "n not so", "s", "maybe", "", "yes please", "y evil()"]),
+    max_size=8,
+)
+
+
+@pytest.mark.parametrize("kind", ["text", "terminal", "html"])
+@given(steps=STEPS, answers=ANSWERS)
+def test_what_runs_is_what_the_prompt_of_its_answer_showed(
+    kind: str, steps: tuple[Step, list[Step]], answers: list[str]
+) -> None:
+    kernel, typist = ProcessKernel(), Typist(kind, answers)
+    asyncio.run(play([steps[0], *steps[1]], typist, kernel, ApprovalPolicy.ASK))
+    assert len(kernel.ran) == len(typist.may_run)
+    for ran, allowed in zip(kernel.ran, typist.may_run, strict=True):
+        assert ran == allowed or (allowed == "allowed before" and typist.memory.covers(ran))
