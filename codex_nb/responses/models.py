@@ -11,15 +11,16 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from difflib import get_close_matches
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
 from codex_nb.errors import AuthError, CodexError, ConfigError, ModelUnavailable
 from codex_nb.files import replace_file
 from codex_nb.http import httpx, request_json
 from codex_nb.labels import EFFORTS, ULTRA
-from codex_nb.parse import loads, parse_number
+from codex_nb.parse import loads, parse_integer, parse_number
 from codex_nb.rendering.visible import visible_line
 from codex_nb.responses.errors import response_error, transport_error, unreadable_response
 from codex_nb.responses.request import CONTRACT_VERSION
@@ -156,6 +157,12 @@ class _ModelInfo(BaseModel):
     support_verbosity: bool | None = None
     default_verbosity: str | None = None
     supports_parallel_tool_calls: bool = True
+
+    @field_validator("context_window", mode="before")
+    @classmethod
+    def _window_that_can_be_filled(cls, value: Any) -> Any:
+        tokens = parse_integer(value)
+        return tokens if tokens is not None and tokens > 0 else None
 
     @field_validator("supported_reasoning_levels", mode="before")
     @classmethod
@@ -346,7 +353,7 @@ def _cached(entry: Any) -> CachedModels | None:
     known = {item.name for item in fields(Model)}
     try:
         models = tuple(_model(table, known) for table in entry["models"])
-    except (TypeError, AttributeError):
+    except (TypeError, AttributeError, ValidationError):
         return None
     return CachedModels(models, _fetched_at(entry)) if models else None
 
@@ -354,7 +361,12 @@ def _cached(entry: Any) -> CachedModels | None:
 def _model(table: Mapping[str, Any], known: set[str]) -> Model:
     values = {name: value for name, value in table.items() if name in known}
     values.setdefault("is_assumed", not values.get("efforts"))  # a file of before there was such a key
-    return Model(**{**values, "efforts": tuple(values.get("efforts", ()))})
+    return _stored_model().validate_python({**values, "efforts": tuple(values.get("efforts", ()))})
+
+
+@cache
+def _stored_model() -> TypeAdapter[Model]:
+    return TypeAdapter(Model)
 
 
 def _fetched_at(entry: Any) -> float:

@@ -1,6 +1,6 @@
 """Hostile servers on loopback: each meets a client in a process of its own, which tells its peak (on Linux).
 
-``python -m tests.responses.hostile_servers`` plays them with the bounds of the product and prints the table of
+``python -m tests.responses.hostile_servers [WORD …]`` plays them with the bounds of the product and prints the table of
 docs/promises.md; ``test_hostile_servers`` plays them with smaller bounds.
 """
 
@@ -40,6 +40,7 @@ from tests.responses.faults import ANSWER, PORT
 
 MEGABYTE = 1024 * 1024
 COLUMNS = ("the server sends", "asked for", "peak MB", "seconds", "of them CPU", "what the user reads")
+MOST_SHOWN = 160
 Talk = Callable[[asyncio.StreamWriter], Awaitable[None]]
 Pieces = Iterable[bytes]
 
@@ -386,15 +387,20 @@ async def meet(
 def row_of(server: HostileServer, met: Met) -> str:
     """Give the server's line of the table."""
     figures = f"{met.peak_mb:.0f} | {met.seconds:.1f} | {met.cpu_s:.1f}"
-    return f"| {server.name} | {server.question} | {figures} | {PORT.sub('127.0.0.1', met.reads)} |"
+    reads = PORT.sub("127.0.0.1", met.reads).replace("|", "\\|")
+    shown = reads if len(reads) <= MOST_SHOWN else f"{reads[:MOST_SHOWN]}…"
+    return f"| {server.name} | {server.question} | {figures} | {shown} |"
 
 
-async def table() -> str:
-    """Meet all servers with the product's own bounds; return the table."""
-    rows = [row_of(server, (await meet([server]))[0]) for server in SERVERS]
-    heading = f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}"
-    return "\n".join([heading, *rows, ""])
+async def table(words: Sequence[str]) -> None:
+    """Meet the servers whose names hold one of the words, or all, with the product's own bounds; print the table."""
+    sys.stdout.write(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}\n")
+    for server in SERVERS:
+        if not words or any(word in server.name for word in words):
+            (met,) = await meet([server])
+            sys.stdout.write(row_of(server, met) + "\n")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    sys.stdout.write(asyncio.run(table()))
+    asyncio.run(table(sys.argv[1:]))
