@@ -182,7 +182,12 @@ class EventAdapter:
 
     def _call_done(self, item_id: str, item: Item) -> ToolCallReady:
         call_id = item["call_id"]
-        if call_id in self.call_numbers or call_id in self._answered:
+        if call_id in self._answered:
+            raise self._malformed(
+                "The server's response gives a tool call the id of an earlier one in this thread.",
+                "None of its tool calls ran. Ask again, or begin a new thread with %codex new.",
+            )
+        if call_id in self.call_numbers:
             raise self._malformed(_SAME_ID)
         begun = self._begun.pop(item_id, None)
         number = next(self._numbers) if begun is None else begun
@@ -217,10 +222,10 @@ class EventAdapter:
                 "The server's response ends with a tool call that differs from the one it showed before."
             )
 
-    def _malformed(self, reason: str) -> MalformedResponse:
+    def _malformed(self, reason: str, hint: str | None = None) -> MalformedResponse:
         self.items.clear()
         self._pieces.clear()
-        return MalformedResponse(reason)
+        return MalformedResponse(reason, hint=hint)
 
 
 def _digest(item: Item) -> str:
