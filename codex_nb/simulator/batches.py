@@ -10,6 +10,10 @@ import json
 import secrets
 from typing import TYPE_CHECKING, Any
 
+from tornado.http1connection import HTTP1Connection
+from tornado.httputil import HTTPFile, parse_body_arguments
+from tornado.web import stream_request_body
+
 from codex_nb.simulator import error_replies
 from codex_nb.simulator.answerer import answer
 from codex_nb.simulator.handlers import ApiHandler
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
 
 MOST_LINES = 50_000
 MOST_BYTES = 200 * 1024 * 1024
+_ROOM_FOR_FIELDS = 1024 * 1024
 _OPEN = {"validating", "in_progress", "finalizing"}
 _OUTPUT = Think | Say | Call | CustomCall
 
@@ -72,16 +77,33 @@ def _work_off(batch: dict[str, Any], state: State) -> None:
     batch["request_counts"] = {"total": len(lines), "completed": len(answered), "failed": len(failed)}
 
 
+@stream_request_body
 class FilesHandler(ApiHandler):
-    """``POST /v1/files``."""
+    """``POST /v1/files``: the one endpoint that takes large bodies."""
 
-    def post(self) -> None:
+    async def prepare(self) -> None:
+        """Take the body in pieces, up to the size of a file; the rest is done when it is there."""
+        connection = self.request.connection
+        if isinstance(connection, HTTP1Connection):
+            connection.set_max_body_size(MOST_BYTES + _ROOM_FOR_FIELDS)
+        self._body = bytearray()
+
+    def data_received(self, chunk: bytes) -> None:
+        """Take a piece of the body."""
+        self._body += chunk
+
+    async def post(self) -> None:
         """Keep the uploaded file."""
-        uploads = self.request.files.get("file") or []
-        if self.get_body_argument("purpose", "") != "batch" or len(uploads) != 1:
+        await super().prepare()
+        if self._finished:
+            return
+        fields: dict[str, list[bytes]] = {}
+        files: dict[str, list[HTTPFile]] = {}
+        parse_body_arguments(self.request.headers.get("content-type", ""), bytes(self._body), fields, files)
+        if fields.get("purpose") != [b"batch"] or len(files.get("file", ())) != 1:
             self.write_json(error_replies.error_body("'purpose' and 'file' are required.", None), 400)
             return
-        content = uploads[0]["body"]
+        content = files["file"][0]["body"]
         name = self.state.batches.add_file(content)
         self.write_json({"id": name, "object": "file", "bytes": len(content), "purpose": "batch"})
 

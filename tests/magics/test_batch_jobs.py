@@ -207,6 +207,14 @@ def test_a_job_is_split_at_the_limits_of_the_service(
     )
 
 
+def test_a_large_file_is_uploaded(key_home: Path, sim: Simulator) -> None:
+    del key_home
+    record = submitted([20_000] * 1_000)
+    [content] = sim.state.batches.files.values()
+    assert (record.count, content.count(b"\n")) == (1_000, 1_000)
+    assert len(content) > 20_000_000
+
+
 def test_the_limits_are_those_of_the_service() -> None:
     assert (batches.MOST_REQUESTS, batches.MOST_BYTES) == (50_000, 200 * 1024 * 1024)
 
