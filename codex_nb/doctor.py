@@ -18,7 +18,14 @@ from urllib.parse import urlsplit
 
 from codex_nb.auth.diagnostics import Finding, examine
 from codex_nb.config.layers import DOTENV_FILE, read_bytes
-from codex_nb.config.settings import FILE_KEYS, Settings, codex_environment, find_codex_home, load_settings
+from codex_nb.config.settings import (
+    FILE_KEYS,
+    Environment,
+    Settings,
+    codex_environment,
+    find_codex_home,
+    load_settings,
+)
 from codex_nb.errors import CodexError, ConfigError
 from codex_nb.http import Proxies, httpx, is_secure, open_proxy, tls_context
 from codex_nb.responses.request import CONTRACT_VERSION
@@ -56,7 +63,7 @@ def diagnose(
         checks.append(partial(_files, find_codex_home(environ), clock))
     if settings is not None:
         checks += [
-            partial(_configuration, settings),
+            partial(_configuration, settings, environ),
             partial(_provider, settings, environ),
             partial(_certificates, settings),
             partial(examine, settings, environ, clock=clock),
@@ -78,7 +85,10 @@ def _failed(error: CodexError | OSError | ValueError) -> Finding:
     return Finding("configuration", "a name in it cannot be used", "Look for characters that cannot be seen.")
 
 
-def _configuration(settings: Settings) -> Iterator[Finding]:
+def _configuration(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
+    if isinstance(environ, Environment) and environ.dotenv:
+        variables = ", ".join(sorted(environ.dotenv))
+        yield Finding("configuration", f"{settings.codex_home / DOTENV_FILE} sets the variables {variables}")
     for source in dict.fromkeys(settings.origins.values()):
         names = [FILE_KEYS.get(name, name) for name, origin in settings.origins.items() if origin == source]
         yield Finding("configuration", f"{source} sets {', '.join(names)}")

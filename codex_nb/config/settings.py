@@ -85,8 +85,8 @@ class Settings:
     ``effort``, ``summary`` and ``verbosity`` are None where nothing is configured: the model's own are then used.
     ``insecure_providers`` are the providers whose API key may be sent over http, by id. ``residency`` is the region in
     which an administrator wants requests to be processed. ``origins`` says of each setting that is not a default where
-    it comes from; ``fixed`` are those that an administrator has set; ``allowed_approvals`` are the CLI's approval
-    policies that one allows, None for all of them. ``warnings`` say what of the configuration is not used.
+    it comes from; ``allowed_approvals`` are the CLI's approval policies that an administrator allows, None for all of
+    them. ``warnings`` say what of the configuration is not used.
     """
 
     codex_home: Path
@@ -118,7 +118,6 @@ class Settings:
     residency: str | None = None
     allowed_approvals: tuple[str, ...] | None = None
     origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
-    fixed: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
     warnings: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def ensure_allowed(self, policy: ApprovalPolicy) -> ApprovalPolicy:
@@ -181,7 +180,6 @@ def load_settings(
         settings,
         **chosen,
         origins=_origins(merged, requirements, from_environment, chosen),
-        fixed=frozenset(name for name, key in FILE_KEYS.items() if key in merged.fixed),
         warnings=(*merged.warnings, *_misspellings(merged), *warnings),
     )
     settings.ensure_allowed(settings.approval)

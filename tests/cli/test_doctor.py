@@ -143,9 +143,11 @@ def test_what_is_in_order_needs_no_advice(tmp_path: Path) -> None:
         tmp_path, files, {"HTTPS_PROXY": f"http://ada:{SECRET}@p.test", "PATH": "{home}/bin:/bin"}
     )
     environ["ALL_PROXY"] = "http://other.test"
+    (tmp_path / ".env").write_text(f"OTHER_KEY={SECRET}\n")
     found = diagnose(environ, machine=Machine(root=tmp_path))
     assert [each for each in found if each.advice] == []
     said = {each.topic: each.found for each in found}
+    assert any(each.found == f"{tmp_path / '.env'} sets the variables OTHER_KEY" for each in found)
     assert said["provider"] == "lab at https://lab.test/v1"
     assert said["HTTPS_PROXY"] == "requests go through http://p.test"
     assert said["Codex CLI"].startswith("codex-cli 9.9 at ")

@@ -52,6 +52,28 @@ def test_a_profile_chosen_for_the_session_answers_until_another_is_chosen(
     assert asked_as(sim) == [GRACE.account_id, GRACE.account_id, ADA.account_id]
 
 
+def test_a_question_is_asked_as_the_notebooks_project_and_the_dotenv_of_the_home_say(
+    notebook: Notebook, sim: Simulator, codex_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path / "project"
+    (project / ".codex").mkdir(parents=True)
+    (project / ".codex" / "config.toml").write_text('model_reasoning_effort = "high"\nmodel_provider = "x"\n')
+    trust = f'\n[projects."{project}"]\ntrust_level = "trusted"\n'
+    (codex_home / "config.toml").write_text(sim.config_toml("api") + trust)
+    key = sim.new_api_key()
+    (codex_home / ".env").write_text(f"CODEX_HOME=/nowhere\nOPENAI_API_KEY={key}\n")
+    monkeypatch.chdir(project)
+    notebook.run("%config CodexMagics.openai_api_key = 'use'")
+    said = notebook.run("%%codex\nhi").out
+    [request] = sim.requests.to("/responses", "POST")
+    assert (request.body["reasoning"]["effort"], request.headers["authorization"]) == (
+        "high",
+        f"Bearer {key}",
+    )
+    assert "may not set model_provider" in said
+    assert key not in said
+
+
 def test_signing_out_of_one_profile_leaves_the_other_as_it_was(
     notebook: Notebook, codex_home: Path, work: Path, sim: Simulator
 ) -> None:
