@@ -6,6 +6,7 @@ classes of an index can change.
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -18,6 +19,7 @@ from codex_nb.tools.introspection import (
     instance_vars,
     is_known,
     is_ndarray,
+    is_of_library,
     library_of,
     mro_of,
     name_of,
@@ -172,7 +174,8 @@ def _pandas_index(index: Any, rows: int, columns: int) -> list[str]:
 def _polars_columns(value: Any, columns: int) -> list[_Column]:
     """Return the columns of a frame or of a series as Rust knows them: in Python a registered class may be a type."""
     if name_of(type(value)) == "polars.Series":
-        value = class_attribute(type(value), "to_frame")(value)
+        to_frame = class_attribute(type(value), "to_frame")
+        value = to_frame(value) if type(to_frame) is types.FunctionType and is_of_library(to_frame) else None
     frame = instance_vars(value)["_df"]
     names, kinds = native(frame, "columns")(), native(frame, "dtype_strings")()
     series = [native(frame, "to_series")(place) for place in range(min(columns, len(names)))]

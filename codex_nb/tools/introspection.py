@@ -18,7 +18,7 @@ import zoneinfo
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 
 LIBRARIES = frozenset(
@@ -77,7 +77,10 @@ def snapshot(namespace: Mapping[str, Any]) -> dict[str, Any]:
 
 def find(held: Mapping[str, Any], name: str) -> Any:
     """Return what stands under a name, None without it; a lookup would ask other keys whether they are equal."""
-    return next((value for key, value in held.items() if type(key) is str and key == name), None)
+    for key, value in held.items():
+        if key is name or (type(key) is str and key == name):
+            return value
+    return None
 
 
 def is_one_of(kind: type, kinds: Iterable[type]) -> bool:
@@ -110,12 +113,18 @@ def mro_of(kind: type) -> tuple[type, ...]:
     return bases
 
 
+def _definitions(kind: type, name: str) -> Iterator[Any]:
+    """Yield what a class and its bases define under a name, the nearest first."""
+    is_from_library = id(kind) in _of_libraries  # whose names are ordinary strings
+    for base in mro_of(kind):
+        found = class_vars(base).get(name) if is_from_library else find(class_vars(base), name)
+        if found is not None:
+            yield found
+
+
 def class_attribute(kind: type, name: str) -> Any:
     """Return what a class or the nearest of its bases defines under a name, None where none does."""
-    for base in mro_of(kind):
-        if (found := find(class_vars(base), name)) is not None:
-            return found
-    return None
+    return next(_definitions(kind, name), None)
 
 
 def defines(kind: type, name: str) -> bool:
@@ -171,7 +180,7 @@ def library_of(value: object) -> str | None:
             else {}
         )
         held = find(parts, step)
-    if held is not kind or not all(map(_is_of_library, class_vars(kind).values())):
+    if held is not kind or not all(map(is_of_library, class_vars(kind).values())):
         return None
     _of_libraries[id(kind)] = (root, kind)
     return root
@@ -182,7 +191,7 @@ _of_libraries: dict[
 ] = {}  # by their ids, which are kept: hashing a class could run code
 
 
-def _is_of_library(member: Any) -> bool:
+def is_of_library(member: Any) -> bool:
     """Whether a member of a class is no function, or one that is written in an installed library."""
     if type(member) is property:
         member = member.fget
@@ -207,8 +216,7 @@ def library_base(value: object) -> type | None:
 
 def instance_vars(value: object) -> dict[str, Any]:
     """Return an object's own attributes without asking the object; empty where they cannot be had that way."""
-    found_in_bases = (find(class_vars(base), "__dict__") for base in mro_of(type(value)))
-    descriptors = [descriptor for descriptor in found_in_bases if descriptor is not None]
+    descriptors = list(_definitions(type(value), "__dict__"))
     if not descriptors or not all(map(_is_interpreters, descriptors)):
         return {}
     found = descriptors[0].__get__(value)
