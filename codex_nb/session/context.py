@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from codex_nb.session.outbound import Redaction, Redactor
-    from codex_nb.tools.hiding import Hidden
+    from codex_nb.tools.hiding import Hidden, VisibleVariables
     from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
 
 
@@ -102,7 +102,7 @@ def variables_in(prompt: str) -> tuple[str, ...]:
 def resolve_mentions(
     prompt: str,
     snapshot: NotebookSnapshot | None,
-    namespace: Mapping[str, Any],
+    namespace: VisibleVariables,
     folder: Path | None,
     hidden: Hidden,
 ) -> ResolvedMentions:
@@ -123,7 +123,7 @@ def resolve_mentions(
     )
 
 
-def _variable(name: str, namespace: Mapping[str, Any], hidden: Hidden) -> ResolvedMentions:
+def _variable(name: str, namespace: VisibleVariables, hidden: Hidden) -> ResolvedMentions:
     if name not in namespace:
         known = [each for each, value in hidden.visible(namespace).items() if is_user_variable(each, value)]
         near = get_close_matches(name, known, n=1, cutoff=SIMILAR)
@@ -330,7 +330,7 @@ class _ContextBuilder:
     redactions: list[Redaction] = field(default_factory=list)
     used: int = _OVERHEAD
 
-    def place(self, snapshot: NotebookSnapshot | None, namespace: Mapping[str, Any]) -> None:
+    def place(self, snapshot: NotebookSnapshot | None, namespace: VisibleVariables) -> None:
         """Add where the question is asked."""
         lines = []
         if snapshot is not None and snapshot.path:
@@ -376,7 +376,7 @@ class _ContextBuilder:
         if dropped:
             self._drop(_counted(dropped, "earlier question"))
 
-    def variables(self, namespace: Mapping[str, Any], names: ReferencedNames) -> None:
+    def variables(self, namespace: VisibleVariables, names: ReferencedNames) -> None:
         """Add the variables: first those named in the question, then those named above, the newest first."""
         known = [
             name

@@ -11,7 +11,7 @@ import re
 import types
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NewType
 
 from codex_nb.parse import loads
 from codex_nb.tools.bindings import BindingFlow, bound_names, identifiers_in, to_python
@@ -55,6 +55,10 @@ _CUT = re.compile(r"… \[[\d,]+ characters left out\] …")
 _LETTER = re.compile(r"[^\W\d_]")
 
 
+VisibleVariables = NewType("VisibleVariables", dict[str, Any])
+"""Variables of which none is hidden: what a question tells of the namespace. Only :meth:`Hidden.visible` makes it."""
+
+
 @dataclass(frozen=True)
 class Hidden:
     """What is not sent with one question.
@@ -81,13 +85,13 @@ class Hidden:
             return True
         return cell.kind == "code" and cell.cell_id is None and cell.source.strip() in self.sources
 
-    def visible(self, namespace: Mapping[str, Any]) -> dict[str, Any]:
+    def visible(self, namespace: Mapping[str, Any]) -> VisibleVariables:
         """Return the variables that are not hidden: by their name, by what they hold, or by the cell that made them."""
         variables = snapshot(namespace)
         if not self.sources:
-            return variables
+            return VisibleVariables(variables)
         traces = _Traces([value for name, value in variables.items() if name in self.names])
-        return {
+        shown = {
             name: value
             for name, value in variables.items()
             if name in self.mentioned
@@ -96,6 +100,7 @@ class Hidden:
                 or (traces.share_with(value) if name in self.derived else traces.lead_to(value))
             )
         }
+        return VisibleVariables(shown)
 
     def _hides(self, name: str, value: object) -> bool:
         return (

@@ -10,6 +10,7 @@ from tests.architecture.sources import PACKAGE, modules
 GATES = {
     "Approved": "tools/base.py",
     "Outbound": "session/outbound.py",
+    "VisibleVariables": "tools/hiding.py",
     "CacheKey": "session/answer_cache.py",
     "CheckedPath": "tools/file_access.py",
     "SafeHtml": "rendering/sanitize.py",
