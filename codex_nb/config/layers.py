@@ -13,18 +13,18 @@ import plistlib
 import re
 import sys
 from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.errors import ConfigError
 
-try:
-    import tomli as toml  # reads TOML 1.1, as the CLI does
-except ImportError:
-    import tomllib as toml
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
+# TOML 1.1, as the CLI reads it; Python's own parser reads it from 3.15 on.
+toml = import_module("tomli" if find_spec("tomli") else "tomllib")
 
 CONFIG_FILE = "config.toml"
 MANAGED_FILE = "managed_config.toml"
