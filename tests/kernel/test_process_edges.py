@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from codex_nb.simulator import Call, End, Reply, Say, Simulator
-from tests.kernel.front_ends import Page
+from codex_nb.simulator import Call, End, Reply, Say, Scenario, Simulator
+from tests.kernel.front_ends import APPROVE, Page
 from tests.kernel.kernel_client import RunningKernel, running
 from tests.kernel.provision import ROOT, VERSIONS, KernelVersion
-from tests.kernel.test_every_place import nobody
+from tests.kernel.test_every_place import nobody, outputs_left
 from tests.patience import PATIENCE_S
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="only POSIX forks")
@@ -111,3 +112,63 @@ def test_a_cell_below_a_background_question_runs_the_code_that_it_waits_for(
     assert [kernel.finish(each)["status"] for each in (first, second)] == ["ok", "ok"]
     assert kernel.value("(made, _codex.text)") == (42, "It is 42.")
     assert kernel.text(first) == "ran\n"
+
+
+class InterruptingPage(Page):
+    """A page whose user interrupts the kernel when a certain message comes, before answering it."""
+
+    def __init__(self, moment: str) -> None:
+        super().__init__()
+        self._moment = moment
+        self.was_reached = False
+
+    def _take(self, kernel: RunningKernel, message: Mapping[str, Any], on_ask: Any) -> None:
+        content = message["content"]
+        told = content.get("data", {}).get("content", {}) if message["msg_type"] == "comm_msg" else {}
+        operations = {each["op"] for each in told.get("ops", ())}
+        moments = {
+            message["msg_type"],
+            told.get("operation"),
+            content.get("text"),
+            told.get("kind"),
+            *operations,
+        }
+        if self._moment in moments and not self.was_reached:
+            self.was_reached = True
+            kernel.manager.interrupt_kernel()
+        super()._take(kernel, message, on_ask)
+
+
+def never_ended(messages: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Return the widgets that were shown and neither told of their end nor closed."""
+    opened, ended = set(), set()
+    for message in messages:
+        kind, content = message["msg_type"], message["content"]
+        if kind == "comm_open" and "_esm" in content["data"].get("state", {}):
+            opened.add(content["comm_id"])
+        if kind == "comm_close" or content.get("data", {}).get("content", {}).get("kind") == "ended":
+            ended.add(content["comm_id"])
+    return opened - ended
+
+
+MOMENTS = ("comm_open", "display_data", "read_document", "section", "ask", "ran\n", "ended")
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_an_interrupt_of_a_real_kernel_leaves_no_widget_and_the_next_cell_works(
+    kernel: RunningKernel, sim: Simulator, moment: str
+) -> None:
+    code = "print('ran', flush=True)\nimport time\nfor _ in range(30): time.sleep(0.01)"
+    sim.add_replies(
+        Reply(stream=(Say("I look."), Call("run_python", {"code": code}), End())),
+        Reply(stream=(Say("It has run."), End())),
+    )
+    page = InterruptingPage(moment)
+    ran = page.run(kernel, "%%codex --fresh\nRun it.", lambda _code: APPROVE)
+    shown, messages = str(outputs_left(kernel)), list(kernel.published)
+    assert [each for each in ("widget-view", "is working", "is answering") if each in shown] == []
+    assert ran.status == "error" or moment == "ended"
+    assert sim.requests.wait(lambda log: all(each.outcome != "open" for each in log), PATIENCE_S)
+    sim.play(Scenario())
+    assert Page().run(kernel, "%%codex --fresh\nAnd now?", nobody).status == "ok"
+    assert (page.was_reached, never_ended([*messages, *kernel.published])) == (True, set())
