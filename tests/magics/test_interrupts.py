@@ -208,8 +208,8 @@ def test_an_interrupt_at_any_line_ends_the_cell_and_leaves_nothing(trials: Trial
             trials.disturbed(cell, place)
     assert trials.problems == []
     assert (
-        trials.interrupted >= count * 0.8
-    )  # the rest: IPython's own hooks, and lines that were not reached again
+        trials.interrupted >= count // 2
+    )  # the rest: IPython's own hooks, calls of a turn in the background
 
 
 # The engine: between two awaits
