@@ -103,10 +103,12 @@ def _provider(settings: Settings, environ: Mapping[str, str]) -> Iterator[Findin
     named = {"base_url": provider.base_url, "chatgpt_base_url": settings.chatgpt_base_url}
     for key, url in named.items():
         if url is not None and not is_secure(url) and provider.id not in settings.insecure_providers:
+            has_login = "@" in urlsplit(url).netloc
+            problem = "has a login in it" if has_login else "is neither https nor on this machine"
             yield Finding(
                 key,
-                f"{shown_url(url)} is neither https nor on this machine, so no credential is sent there",
-                "Use an https address.",
+                f"{shown_url(url)} {problem}, so no credential is sent there",
+                "Use an https address without a login in it.",
             )
     if provider.env_key is not None and not environ.get(provider.env_key, "").strip():
         instructions = (

@@ -179,7 +179,7 @@ def load_settings(
     settings = replace(
         settings,
         **chosen,
-        origins=_origins(merged, requirements, from_environment, chosen),
+        origins=_origins(merged, requirements, from_environment, chosen, environ),
         warnings=(*merged.warnings, *_misspellings(merged), *warnings),
     )
     settings.ensure_allowed(settings.approval)
@@ -337,6 +337,7 @@ def _origins(
     requirements: MergedConfig,
     from_environment: Mapping[str, Any],
     options: Mapping[str, Any],
+    environ: Mapping[str, str],
 ) -> dict[str, str]:
     """Say where each setting comes from; later sources win."""
     origins = {name: merged.source(key) for name, key in FILE_KEYS.items() if key in merged.tables}
@@ -349,9 +350,11 @@ def _origins(
         for name, key in _REQUIREMENT_KEYS.items()
         if key in requirements.tables
     }
+    if environ.get("CODEX_HOME"):
+        origins["codex_home"] = "variable CODEX_HOME"
     return {
         **origins,
-        **{name: f"variable {_variable(name)}" for name in from_environment},
+        **{name: f"variable {_variable(name, environ)}" for name in from_environment},
         **dict.fromkeys(options, OPTIONS),
     }
 
@@ -399,9 +402,10 @@ _VARIABLES = {
 }
 
 
-def _variable(setting: str) -> str:
+def _variable(setting: str, environ: Mapping[str, str]) -> str:
+    certificate = "CODEX_CA_CERTIFICATE" if environ.get("CODEX_CA_CERTIFICATE") else "SSL_CERT_FILE"
     own = {"approval": APPROVAL_VARIABLE, "insecure_providers": INSECURE_PROVIDERS_VARIABLE}
-    return {**_VARIABLES, **own, "ca_certificate": "CODEX_CA_CERTIFICATE or SSL_CERT_FILE"}[setting]
+    return {**_VARIABLES, **own, "ca_certificate": certificate}[setting]
 
 
 def _chatgpt_base_url(value: str, merged: MergedConfig) -> str:

@@ -42,6 +42,11 @@ BROKEN: dict[str, tuple[dict[str, str | bytes], dict[str, str], str]] = {
         {},
         "neither https nor on this machine",
     ),
+    "a login in the address": (
+        {"config.toml": LAB.replace("lab.test", f"ada:{SECRET}@lab.test")},
+        {},
+        "https://lab.test/v1 has a login in it",
+    ),
     "a key that is not set": ({"config.toml": LAB + 'env_key = "LAB_KEY"'}, {}, "LAB_KEY"),
     "a command that is not there": (
         {"config.toml": LAB + '[model_providers.lab.auth]\ncommand = "no-such-command"'},
@@ -175,6 +180,6 @@ def test_the_table_of_settings_says_where_each_comes_from_and_no_secret(tmp_path
     assert rows["model_reasoning_effort"] == ("low", str(tmp_path / "work.config.toml"))
     assert rows["model_verbosity"] == ("high", "options")
     assert rows["approval"] == ("auto", "variable CODEX_NB_APPROVAL")
-    assert rows["ca_certificate"] == ("/certs/corp.pem", "variable CODEX_CA_CERTIFICATE or SSL_CERT_FILE")
+    assert rows["ca_certificate"] == ("/certs/corp.pem", "variable SSL_CERT_FILE")
     assert rows["service_tier"] == ("", "default")
     assert SECRET not in repr(rows)

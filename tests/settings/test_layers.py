@@ -151,6 +151,7 @@ def test_a_device_profile_of_macos_is_the_strongest(tmp_path: Path, folder: str)
     settings = computer.load()
     assert (settings.model, settings.forced_login_method) == ("device", "api")
     assert settings.origins == {
+        "codex_home": "variable CODEX_HOME",
         "model": f"{file} (config_toml_base64)",
         "forced_login_method": f"{file} (requirements_toml_base64)",
         "allowed_approvals": str(tmp_path / "etc/codex/managed_config.toml"),
@@ -198,7 +199,7 @@ def test_what_is_required_stands_against_every_file(computer: Computer) -> None:
         CredentialsStore.EPHEMERAL,
     )
     assert (settings.forced_login_method, settings.forced_workspaces) == ("chatgpt", ("ws-1",))
-    assert set(settings.origins.values()) == {str(required)}
+    assert {*settings.origins.values()} - {"variable CODEX_HOME"} == {str(required)}
     assert [str(user) in each and str(required) in each for each in settings.warnings] == [True, True, False]
 
 

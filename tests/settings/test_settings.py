@@ -230,6 +230,7 @@ def test_a_profile_is_a_file_over_the_users(tmp_path: Path) -> None:
         requires_openai_auth=False,
     )
     assert settings.origins == {
+        "codex_home": "variable CODEX_HOME",
         "model": str(tmp_path / "special.config.toml"),
         "effort": str(tmp_path / "config.toml"),
         "verbosity": str(tmp_path / "special.config.toml"),
