@@ -89,6 +89,13 @@ def replace_file(path: Path, data: bytes, *, flush: bool = True) -> None:
         _flush_directory(path.parent)
 
 
+def create_file(path: Path, data: bytes) -> None:
+    """Write a file of mode 0600 that did not exist; raises FileExistsError, also for a link that leads nowhere."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), FILE_MODE)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+
+
 def leftovers(path: Path) -> list[Path]:
     """List the temporary files of writes to ``path`` that are under way, or whose process was killed."""
     return list(path.parent.glob(f"{glob.escape(_temporary_prefix(path))}*{TEMPORARY_SUFFIX}"))

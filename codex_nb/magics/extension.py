@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, magics_class
 
+import codex_nb.magics.threads  # noqa: F401 -- registers its subcommands
 from codex_nb.errors import CodexError
 from codex_nb.host.mailbox import deferring_interrupts
 from codex_nb.magics.completion import CodexMatcher

@@ -206,7 +206,7 @@ def parse_options(line: str, cell: str = "") -> CellOptions:
             continue
         if not rest or (rest.startswith("-") and separator != "="):
             raise OptionError(f"%%codex: {flag} needs a value.")
-        value, rest = _type(rest) if flag == "--schema" else _first_word(rest)
+        value, rest = _type(rest) if flag == "--schema" else first_word(rest)
         words.append(f"{flag}={value}")
     known, unknown = PARSER.parse_known_args(words)
     if unknown:
@@ -226,7 +226,7 @@ def _flag(text: str) -> tuple[str, str, str]:
     return word, space, rest.lstrip()
 
 
-def _first_word(text: str) -> tuple[str, str]:
+def first_word(text: str) -> tuple[str, str]:
     """Split a word, quoted or not, off the front."""
     quote = text[0] if text[0] in "\"'" else None
     word, closed, rest = text[1:].partition(quote) if quote else text.partition(" ")
@@ -242,7 +242,7 @@ def _first_word(text: str) -> tuple[str, str]:
 def _type(text: str) -> tuple[str, str]:
     """Split a type off the front, quoted as a whole or not: ``City | None`` and ``dict[str, int]`` are each one."""
     if text[0] in "\"'":
-        word, rest = _first_word(text)
+        word, rest = first_word(text)
         if rest.startswith("|"):
             raise OptionError(f"%%codex: {rest[:80]!r} follows the type of --schema.", hint=_QUOTE_ALL)
         return word, rest
@@ -268,9 +268,10 @@ Completion = Literal[
     "question",
     "profile_or_delete",
     "thread_or_all",
+    "file",
     "clear",
 ]
-DELETE, ALL, CLEAR = "--delete", "--all", "--clear"
+DELETE, ALL, CLEAR, OVERWRITE = "--delete", "--all", "--clear", "--overwrite"
 
 
 @dataclass(frozen=True)

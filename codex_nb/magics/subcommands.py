@@ -16,9 +16,7 @@ from IPython.display import display
 from codex_nb.errors import AuthError
 from codex_nb.labels import EFFORTS, LOGIN_METHODS
 from codex_nb.magics.options import (
-    ALL,
     CLEAR,
-    DELETE,
     SUBCOMMANDS,
     OptionError,
     options_and_help,
@@ -35,7 +33,6 @@ if TYPE_CHECKING:
     from codex_nb.session.notebook_context import TurnRequest
     from codex_nb.session.outbound import Item
     from codex_nb.session.prompt import TurnInput
-    from codex_nb.session.thread_file import ThreadInfo
     from codex_nb.tools.base import Tool
 
 SIMILAR = 0.75  # of 1: a word this close to a subcommand is a typo, not a question to spend tokens on
@@ -121,16 +118,19 @@ def logout(session: ShellSession, name: str) -> None:
     target = session.wait(find_sign_out(session.profile(name or None).credentials))
     if target is None:
         show("You were not signed in.")
-    elif session.has_user and not _confirmed(sign_out_question(target.who)):
+    elif session.has_user and not confirmed(sign_out_question(target.who)):
         show("Not signed out. Nothing was changed.")
     else:
         session.wait(target.run())
         show(escape_markdown(target.done))
 
 
-def _confirmed(question: str) -> bool:
+def confirmed(question: str) -> bool:
+    """Ask the user a question; no answer is a no."""
+    from codex_nb.rendering.visible import visible_line
+
     try:
-        answer = input(f"{question} [y]es, [n]o: ")
+        answer = input(f"{visible_line(question)} [y]es, [n]o: ")
     except EOFError:
         return False
     return answer.strip().lower() in {"y", "yes"}
@@ -281,76 +281,6 @@ def _section(item: Item, *, is_question: bool) -> str:
         return "question" if is_question else "notebook"
     text = next((part["text"] for part in item["content"] if "text" in part), "")
     return "instructions" if text.startswith(BASE[:40]) else AGENTS_FILE
-
-
-@subcommand(
-    "thread", "[NAME]", help="show the current thread, or switch to another one", complete=("thread",)
-)
-def thread(session: ShellSession, name: str) -> None:
-    """Switch to a thread, or show the current one."""
-    session.thread = name or session.thread
-    used = session.thread or session.own_thread
-    is_new = all(info.name != used for info in session.profile().assistant.threads.threads())
-    show(f"Thread: `{used}`{' (new)' * is_new}.")
-
-
-@subcommand(
-    "threads",
-    "[PROFILE | --delete NAME | --delete --all]",
-    help="list saved threads, or delete one or all of them with their saved answers",
-    complete=("profile_or_delete", "thread_or_all"),
-)
-def threads(session: ShellSession, line: str) -> None:
-    """List the saved threads, or delete some."""
-    option, _, name = line.partition(" ")
-    if option == DELETE:
-        _delete_threads(session, name.strip().strip("\"'"))
-    elif option.startswith("-"):
-        raise OptionError(f"%codex threads: unknown option {option!r}.", hint=f"Use {DELETE} NAME.")
-    else:
-        found = session.profile(line or None).assistant.threads.threads()
-        show(_threads_table(found) if found else "No threads are saved yet.")
-
-
-def _delete_threads(session: ShellSession, name: str) -> None:
-    from codex_nb.rendering.inert_markdown import escape_markdown
-
-    profile = session.profile()
-    found = [info for info in profile.assistant.threads.threads() if name in {info.name, ALL}]
-    if not name or (name != ALL and not found):
-        problem = f"there is no thread {name!r}" if name else f"{DELETE} needs the name of a thread"
-        raise OptionError(
-            f"%codex threads: {problem}.", hint=f"%codex threads lists them; {DELETE} {ALL} deletes all."
-        )
-    what = f"all {len(found)} threads" if name == ALL else f"the thread {name}"
-    if session.has_user and not _confirmed(f"Delete {what}, with the answers saved of it?"):
-        show("Not deleted. Nothing was changed.")
-        return
-    answers = session.forget_threads(profile.settings.codex_home, None if name == ALL else name)
-    done = f"Deleted {escape_markdown(what)}, with {answers} saved answer{'' if answers == 1 else 's'}."
-    show(f"{done}\n\n{_threads_table(found)}" if found else done)
-
-
-def _threads_table(found: Iterable[ThreadInfo]) -> str:
-    from codex_nb.ui.account import local_time
-
-    now = datetime.now(UTC).astimezone()
-    rows = [
-        (
-            f"`{info.name}`",
-            info.turns,
-            local_time(datetime.fromtimestamp(info.used_at, UTC), now) if info.used_at else "-",
-            f"{info.size // 1000} kB",
-        )
-        for info in found
-    ]
-    return table(("thread", "turns", "last used", "size"), rows)
-
-
-@subcommand("new", help="start a new thread")
-def new(session: ShellSession, _: str) -> None:
-    """Start an empty thread."""
-    show(f"New thread: `{session.new_thread()}`.")
 
 
 @subcommand("last", help="show the last answer again")

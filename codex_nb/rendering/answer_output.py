@@ -122,6 +122,11 @@ def to_mimebundle(
     }
 
 
+def to_markdown(output: AnswerOutput) -> VisibleText:
+    """Return the output as Markdown that can do nothing."""
+    return _markdown_of(output, parse)
+
+
 def answer_mimebundle(text: str, *, notice: str = "") -> MimeBundle:
     """Return the bundle of an answer alone; ``notice`` says how it ended when it is not complete."""
     parts: list[OutputPart] = [TextOutput(text)]

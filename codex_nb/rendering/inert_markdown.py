@@ -130,7 +130,7 @@ def _span(node: SyntaxTreeNode) -> str:
             mark = {"em": "*", "strong": "**", "s": "~~"}[node.type]
             return f"{mark}{_inline(node)}{mark}"
         case "code_inline":
-            return _code(node.content)
+            return code_span(node.content)
         case "link":
             return f"[{_inline(node)}]({_address(str(node.attrGet('href')))})"
         case "image":
@@ -149,7 +149,8 @@ def _address(url: str) -> str:
     return url.translate(_IN_ADDRESS).replace("&", "&amp;")
 
 
-def _code(code: str) -> str:
+def code_span(code: str) -> str:
+    """Return one line of text as code that its content cannot leave."""
     fence = "`" * (_longest_run(code) + 1)
     pad = " " if code.startswith("`") or code.endswith("`") or code != code.strip() else ""
     return f"{fence}{pad}{code}{pad}{fence}"
@@ -158,14 +159,14 @@ def _code(code: str) -> str:
 def _formula(node: SyntaxTreeNode) -> str:
     delimiter = "$" if node.type == "math_inline" else "$$"
     if not is_inert(node.content):
-        return _code(f"{delimiter}{node.content}{delimiter}")
+        return code_span(f"{delimiter}{node.content}{delimiter}")
     return f"{delimiter}{_inert_lines(' '.join(node.content.split()))}{delimiter}"
 
 
 def _text(text: str) -> str:
     """Escape text; macros that a typesetter would act on, even outside a formula, become code."""
     pieces = split_active_macros(text)
-    return "".join(_code(piece) if index % 2 else _escape(piece) for index, piece in enumerate(pieces))
+    return "".join(code_span(piece) if index % 2 else _escape(piece) for index, piece in enumerate(pieces))
 
 
 def _escape(text: str) -> str:

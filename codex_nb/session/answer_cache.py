@@ -188,7 +188,7 @@ async def cached_events(
     """Yield the events of a turn that shows a cached answer, and add it to a thread that does not hold it."""
     answer, digest = cached.answer, cached.key.digest
     if digest not in thread.sent_digests:
-        exchange = thread.begin([user_message(prompt)], [digest, account_digest(account)])
+        exchange = thread.begin([user_message(prompt)], [digest, account_digest(account)], started.model)
         exchange.add([assistant_message(answer.text)])
         exchange.commit()
     yield started

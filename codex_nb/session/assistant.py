@@ -24,6 +24,7 @@ from codex_nb.errors import AccountChanged, CodexError, ContextWindowExceeded, L
 from codex_nb.responses.request import ResponsesRequest, choose_backend
 from codex_nb.session.answer_cache import AnswerCache, CachedAnswer, cache_key, cached_events
 from codex_nb.session.events import Answer, Notice, StepStarted, TurnFinished, TurnStarted
+from codex_nb.session.history import past_turns
 from codex_nb.session.known_values import SecretText
 from codex_nb.session.notebook_context import describe_redactions
 from codex_nb.session.outbound import (
@@ -407,6 +408,24 @@ class Assistant:
         if last.answer.status == "failed":
             raise last.failure or CodexError(last.error or "The turn failed.")
         return last.answer
+
+    async def compact(self, request: TurnRequest, secrets: Iterable[str]) -> tuple[Notice, ...]:
+        """Compact the thread of a request without asking anything; ``secrets`` are values to remove from it.
+
+        Raises CodexError, also for a thread in which nothing has been asked since it was compacted.
+        """
+        thread = self.threads.open(request.thread or "")
+        async with thread.turn_lock:
+            if not past_turns(thread.items):
+                raise CodexError(
+                    "There is nothing to compact in this thread.", hint="Ask with %%codex first."
+                )
+            resolved = await self._resolve(request, thread)
+            switched = switch_account(thread, resolved.credentials)
+            thread.redact(self._turn_redactor(resolved, secrets).items)
+            notice = await self._compactor.compact(thread, resolved.template)
+        problem = thread.take_problem()
+        return (*switched, notice, *([Notice("hint", problem)] if problem else ()))
 
     async def forget(self, thread: str | None) -> int:
         """Delete a thread, None for all, with the answers saved of it; return their number. Raises OSError."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from codex_nb.errors import BadRequest, ContextWindowExceeded
 from codex_nb.responses.events import ResponseFinished
 from codex_nb.session.events import Notice
+from codex_nb.session.history import ABORTED_NOTE, COMPACTION_ITEMS, SUMMARY, first_question
 from codex_nb.session.notebook_context import tokens_of
 from codex_nb.session.outbound import (
     Item,
@@ -24,7 +25,14 @@ from codex_nb.session.outbound import (
     received,
     user_message,
 )
-from codex_nb.session.thread_file import ThreadFile, ThreadInfo, delete_threads, saved_names, saved_threads
+from codex_nb.session.thread_file import (
+    Header,
+    ThreadFile,
+    ThreadInfo,
+    delete_threads,
+    saved_names,
+    saved_threads,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
@@ -36,9 +44,6 @@ if TYPE_CHECKING:
 
 
 ABORTED_OUTPUT = "aborted by the user"
-ABORTED_NOTE = (
-    "<turn_aborted>The previous turn was interrupted; what it was doing may be unfinished.</turn_aborted>"
-)
 
 
 class Thread:
@@ -46,7 +51,7 @@ class Thread:
 
     ``turn_lock`` makes turns of one thread follow each other; only its holder begins an exchange. ``sent_digests`` are
     the digests of the notebook parts that the history holds, which need not be sent again. ``file`` saves every
-    change.
+    change. ``question`` is the beginning of the first question, which a compaction keeps; ``model`` answered last.
     """
 
     def __init__(
@@ -57,8 +62,12 @@ class Thread:
         items: Iterable[Outbound] = (),
         file: ThreadFile | None = None,
         sent_digests: Iterable[str] = (),
+        question: str = "",
+        model: str = "",
     ) -> None:
         self.name = name
+        self.model = model
+        self._question = user_message(question) if question else None
         self.thread_id = thread_id or new_uuid()
         self.turn_lock = asyncio.Lock()
         self._items = tuple(items)
@@ -75,30 +84,48 @@ class Thread:
         """Digests of the notebook parts in the committed history."""
         return self._sent_digests
 
-    def begin(self, items: Sequence[Outbound], sent_digests: Iterable[str] = ()) -> Exchange:
+    @property
+    def question(self) -> str:
+        """The beginning of the first question, in one line."""
+        return self._question["content"][-1]["text"] if self._question is not None else ""
+
+    def begin(self, items: Sequence[Outbound], sent_digests: Iterable[str] = (), model: str = "") -> Exchange:
         """Open an exchange with its first items: instructions, context, the user's message."""
-        return Exchange(self, items, frozenset(sent_digests))
+        return Exchange(self, items, frozenset(sent_digests), model)
 
     def replace(self, items: Sequence[Outbound], sent_digests: Iterable[str] = ()) -> None:
         """Replace the history by a compacted one, with the digests that still hold."""
         self._items = tuple(items)
         self._sent_digests = frozenset(sent_digests)
         if self._file is not None:
-            self._file.rewrite(self.thread_id, new_uuid(), self._items, self._sent_digests)
+            self._file.rewrite(self._header, new_uuid(), self._items, self._sent_digests)
+
+    def copy_from(self, other: Thread) -> None:
+        """Go on from where another thread is now."""
+        self._question, self.model = other._question, other.model
+        self.replace(other.items, other.sent_digests)
+
+    @property
+    def _header(self) -> Header:
+        return Header(self.thread_id, self.question, self.model)
 
     def redact(self, clean: Callable[[Iterable[Outbound]], tuple[Outbound, ...]]) -> None:
         """Remove from the history, and from its file, what has been found secret since it was sent."""
-        items = clean(self._items)
-        if items != self._items:
+        items, before = clean(self._items), self._question
+        self._question = next(iter(clean([before] if before is not None else [])), None)
+        if items != self._items or self._question != before:
             self.replace(items, self._sent_digests)
 
-    def accept(self, items: Sequence[Outbound], sent_digests: frozenset[str]) -> None:
+    def accept(self, items: Sequence[Outbound], sent_digests: frozenset[str], model: str) -> None:
         """Add a finished exchange to the history."""
         new = sent_digests - self._sent_digests
+        self.model = model or self.model
+        if self._question is None and (question := first_question(items)):
+            self._question = user_message(question)
         self._items = (*self._items, *items)
         self._sent_digests |= sent_digests
         if self._file is not None:
-            self._file.append(self.thread_id, new_uuid(), items, new)
+            self._file.append(self._header, new_uuid(), items, new)
 
     def take_problem(self) -> str | None:
         """Return, once, why the last exchange could not be saved; the thread goes on in memory."""
@@ -117,8 +144,11 @@ class Thread:
 class Exchange:
     """The items of one turn until they are committed; closed by the first commit or abort."""
 
-    def __init__(self, thread: Thread, items: Sequence[Outbound], sent_digests: frozenset[str]) -> None:
+    def __init__(
+        self, thread: Thread, items: Sequence[Outbound], sent_digests: frozenset[str], model: str = ""
+    ) -> None:
         self._thread = thread
+        self._model = model
         self._items = list(items)
         self._start = len(self._items)
         self._sent_digests = sent_digests
@@ -142,7 +172,7 @@ class Exchange:
         """Make the exchange part of the history; calls without an output are answered as aborted."""
         if self._open:
             self._open = False
-            self._thread.accept(answer_orphans(self._items), self._sent_digests)
+            self._thread.accept(answer_orphans(self._items), self._sent_digests, self._model)
 
     def abort(self, partial_text: str = "") -> None:
         """Keep what was complete before an interruption, as a history that the API accepts.
@@ -160,7 +190,7 @@ class Exchange:
         if partial_text.strip():
             items.append(assistant_message(partial_text))
         if len(items) > self._start:
-            self._thread.accept([*items, user_message(ABORTED_NOTE)], self._sent_digests)
+            self._thread.accept([*items, user_message(ABORTED_NOTE)], self._sent_digests, self._model)
 
 
 def answer_orphans(items: Sequence[Outbound]) -> list[Outbound]:
@@ -199,10 +229,17 @@ class ThreadStore:
 
     def threads(self) -> tuple[ThreadInfo, ...]:
         """Return all threads, the last used one first."""
-        infos = {name: ThreadInfo(name, 0.0, turns, 0) for name, turns in self._used().items()}
+        infos = {
+            name: ThreadInfo(name, 0.0, turns, 0, self._open[name].question, self._open[name].model)
+            for name, turns in self._used().items()
+        }
         for info in saved_threads(self._folder) if self._folder is not None else ():
             infos[info.name] = info
         return tuple(sorted(infos.values(), key=lambda info: info.used_at, reverse=True))
+
+    def fork(self, name: str, new_name: str) -> None:
+        """Copy a thread as it is now to a name that no thread has."""
+        self.open(new_name).copy_from(self.open(name))
 
     def forget(self, name: str | None) -> None:
         """Delete a thread, None for all; a turn that still uses it is not saved. Raises OSError."""
@@ -226,9 +263,11 @@ class ThreadStore:
             return Thread(name, file=file)
         return Thread(
             name,
-            thread_id=saved.thread_id,
+            thread_id=saved.header.thread_id,
             items=received(saved.items),
             sent_digests=saved.sent_digests,
+            question=saved.header.question or first_question(saved.items),
+            model=saved.header.model,
             file=file,
         )
 
@@ -266,13 +305,11 @@ def _turn_count(items: Iterable[Item]) -> int:
 FULLNESS = 0.75
 WINDOW = 200_000
 _IMAGE_TOKENS = 1_500
-COMPACTION_ITEMS = ("compaction", "compaction_summary")
 _KEPT_DIGESTS = ("instructions:", "AGENTS.md:", "answered:", "account:")
 _ASK = """\
 Context checkpoint compaction: write a summary of this conversation for the assistant that takes it over and sees \
 nothing else of it. Name what was asked, what was found (with the numbers that matter), what was decided, which \
 variables and cells matter, and what is still open. No preamble."""
-_SUMMARY = "What was said in this thread so far, in short (the full text is gone):\n\n{summary}"
 
 
 def size_of(items: Sequence[Item]) -> int:
@@ -341,7 +378,7 @@ class Compactor:
                     raise
                 continue
             text = answer_text(finished.items) or finished.text
-            return user_message(_SUMMARY.format(summary=text.strip()))
+            return user_message(SUMMARY.format(summary=text.strip()))
 
     async def _finish(self, request: ResponsesRequest) -> ResponseFinished:
         async with aclosing(self._stream(request)) as events:

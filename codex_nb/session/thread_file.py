@@ -2,8 +2,10 @@
 
 A header, then a line for each exchange, or for what a compaction made of the exchanges before::
 
-    {"name": "Sales-1a2b3c", "thread_id": "…", "version": 1}
-    {"id": "…", "items": […], "facts": […]}
+    {"name": "Sales-1a2b3c", "thread_id": "…", "version": 1, "question": "the beginning of the first question"}
+    {"id": "…", "model": "…", "items": […], "facts": […]}
+
+Files without ``question`` and ``model`` are read as well.
 
 Changes are made under a lock. Who rewrites the file reads it first, and keeps the lines that others have added since.
 Lines that are torn, nested too deeply or of another shape are skipped.
@@ -20,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from codex_nb.files import TEMPORARY_SUFFIX, Retention, append_line, locked, remove_excess, replace_file
 from codex_nb.parse import loads
+from codex_nb.session.history import first_question
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -32,24 +35,40 @@ KEPT = Retention(files=500, total_bytes=500_000_000, age_s=365 * 86_400)
 LARGEST = 500_000_000
 _LONGEST_HEADER = 64_000
 _UNSAFE = re.compile(r"[^\w.-]+")
+_LONGEST_FIRST_LINE = 1_000_000
 _ANSWERED = b'"role":"assistant"'  # in a text, its quotes would be escaped
+_MODEL = re.compile(rb'\{"id":"[^"\\]*","model":("(?:[^"\\]|\\.){1,200}")')
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of its thread; each line says with which model it was answered, and the last one counts."""
+
+    thread_id: str
+    question: str = ""
+    model: str = ""
 
 
 @dataclass(frozen=True)
 class ThreadInfo:
-    """A saved thread: its name, when it was last used (Unix seconds), its number of answers, its size in bytes."""
+    """A saved thread: its name, when it was last used (Unix seconds), its number of answers, its size in bytes.
+
+    ``question`` is the beginning of the first question, ``model`` the last one that answered; empty if unknown.
+    """
 
     name: str
     used_at: float
     turns: int
     size: int
+    question: str = ""
+    model: str = ""
 
 
 @dataclass(frozen=True)
 class SavedThread:
     """What a thread's file holds."""
 
-    thread_id: str
+    header: Header
     items: tuple[Item, ...]
     sent_digests: frozenset[str]
 
@@ -79,32 +98,33 @@ class ThreadFile:
 
     def _parsed(self) -> SavedThread | None:
         lines = dict(_lines(self._path))
-        header: Item = next(iter(lines.values()), {})
-        thread_id = header.get("thread_id")
-        if header.get("name") != self._name or not isinstance(thread_id, str):
+        first: Item = next(iter(lines.values()), {})
+        thread_id = first.get("thread_id")
+        if first.get("name") != self._name or not isinstance(thread_id, str):
             return None
         self._known, self._is_saved = set(lines), True
         items = [item for line in lines.values() for item in _list(line, "items") if _is_item(item)]
         facts = [fact for line in lines.values() for fact in _list(line, "facts") if isinstance(fact, str)]
-        return SavedThread(thread_id, tuple(items), frozenset(facts))
+        model = next((each for line in reversed(lines.values()) if (each := _str(line, "model"))), "")
+        return SavedThread(Header(thread_id, _str(first, "question"), model), tuple(items), frozenset(facts))
 
     def append(
-        self, thread_id: str, line_id: str, items: Sequence[Item], sent_digests: Collection[str]
+        self, header: Header, line_id: str, items: Sequence[Item], sent_digests: Collection[str]
     ) -> None:
         """Add one exchange, with those that could not be saved before."""
         with self._noting_problems():
-            self._unsaved.append(_line(line_id, items, sent_digests))
+            self._unsaved.append(_line(line_id, header.model, items, sent_digests))
             self._known.add(line_id)
             with self._writable():
                 is_new = not self._path.exists()
-                append_line(self._path, b"".join(self._unsaved), header=self._header(thread_id))
+                append_line(self._path, b"".join(self._unsaved), header=self._header(header))
             self._unsaved.clear()
             self._is_saved = True
             if is_new:
                 remove_excess(self._path.parent, ("*.jsonl", "*.unreadable", f".*{TEMPORARY_SUFFIX}"), KEPT)
 
     def rewrite(
-        self, thread_id: str, line_id: str, items: Sequence[Item], sent_digests: Collection[str]
+        self, header: Header, line_id: str, items: Sequence[Item], sent_digests: Collection[str]
     ) -> None:
         """Replace all that this kernel has read and written, in one step; what others wrote stays.
 
@@ -118,7 +138,7 @@ class ThreadFile:
                 for key, entry in _lines(self._path)
                 if key not in self._known and "name" not in entry
             ]
-            content = [self._header(thread_id), _line(line_id, items, sent_digests), *others]
+            content = [self._header(header), _line(line_id, header.model, items, sent_digests), *others]
             replace_file(self._path, b"".join(content))
             self._known, self._is_saved = {line_id}, True
             self._unsaved.clear()
@@ -133,8 +153,15 @@ class ThreadFile:
         problem, self._problem = self._problem, None
         return problem
 
-    def _header(self, thread_id: str) -> bytes:
-        return _dumped({"name": self._name, "thread_id": thread_id, "version": 1})
+    def _header(self, header: Header) -> bytes:
+        return _dumped(
+            {
+                "name": self._name,
+                "thread_id": header.thread_id,
+                "version": 1,
+                "question": header.question,
+            }
+        )
 
     @contextmanager
     def _writable(self) -> Iterator[None]:
@@ -163,12 +190,32 @@ def saved_names(folder: Path) -> Iterator[str]:
 
 
 def saved_threads(folder: Path) -> Iterator[ThreadInfo]:
-    """Yield the saved threads; nothing of them is parsed but their names."""
+    """Yield the saved threads; no more of them is parsed than the header, and where that is old, the first line."""
     for path in folder.glob("*.jsonl"):
         with suppress(OSError), path.open("rb") as file:
-            if (name := _name_in(file.readline(_LONGEST_HEADER), path)) is not None:
-                turns = sum(line.count(_ANSWERED) for line in file)
-                yield ThreadInfo(name, (status := path.stat()).st_mtime, turns, status.st_size)
+            header = file.readline(_LONGEST_HEADER)
+            if (name := _name_in(header, path)) is not None:
+                question, model, turns = _str(loads(header), "question"), "", 0
+                for line in file:
+                    turns += line.count(_ANSWERED)
+                    question = question or _question_in(line)
+                    model = _model_in(line) or model
+                status = path.stat()
+                yield ThreadInfo(name, status.st_mtime, turns, status.st_size, question, model)
+
+
+def _question_in(line: bytes) -> str:
+    with suppress(ValueError):
+        value = loads(line) if len(line) <= _LONGEST_FIRST_LINE else None
+        if isinstance(value, dict):
+            return first_question(item for item in _list(value, "items") if _is_item(item))
+    return ""
+
+
+def _model_in(line: bytes) -> str:
+    with suppress(ValueError):
+        return str(loads(found[1])) if (found := _MODEL.match(line)) else ""
+    return ""
 
 
 def delete_threads(folder: Path, name: str | None) -> None:
@@ -212,8 +259,8 @@ def _lines(path: Path) -> Iterator[tuple[str, Item]]:
                 yield line_id if isinstance(line_id, str) else hashlib.sha256(line).hexdigest(), value
 
 
-def _line(line_id: str, items: Sequence[Item], sent_digests: Collection[str]) -> bytes:
-    return _dumped({"id": line_id, "items": list(items), "facts": sorted(sent_digests)})
+def _line(line_id: str, model: str, items: Sequence[Item], sent_digests: Collection[str]) -> bytes:
+    return _dumped({"id": line_id, "model": model, "items": list(items), "facts": sorted(sent_digests)})
 
 
 def _dumped(value: Item) -> bytes:
@@ -223,6 +270,11 @@ def _dumped(value: Item) -> bytes:
 def _list(entry: Item, key: str) -> list[Any]:
     value = entry.get(key)
     return value if isinstance(value, list) else []
+
+
+def _str(entry: Item, key: str) -> str:
+    value = entry.get(key)
+    return value if isinstance(value, str) else ""
 
 
 def _is_item(item: Any) -> bool:

@@ -46,6 +46,7 @@ from codex_nb.session.events import (
     ToolStarted,
     TurnFinished,
 )
+from codex_nb.session.history import EDITED, REPAIR
 from codex_nb.session.outbound import (
     Item,
     answer_text,
@@ -239,7 +240,6 @@ def _essence(call: Item) -> tuple[str, ...]:
 
 RESULT_LIMIT = 20_000
 REJECTED = "The user rejected this call; it did not run."
-EDITED = "The user changed the code before running it. What ran:\n{code}\n\nIts result:\n"
 
 
 @dataclass(frozen=True)
@@ -363,7 +363,6 @@ def _message_of(error: BaseException) -> str:
         return "(its message cannot be read)"
 
 
-REPAIR = "Your answer does not fit the JSON schema:\n{problem}\nAnswer again, with the corrected JSON alone."
 NOT_RUN = "not run: the user stopped the turn"
 STOPPED = "Stopped by the user."
 
@@ -396,7 +395,7 @@ class Turn:
     sign_in: SignIn = no_login
 
     def __post_init__(self) -> None:
-        self._exchange = self.thread.begin(self.new_items, self.sent_digests)
+        self._exchange = self.thread.begin(self.new_items, self.sent_digests, self.started.model)
         self._call_numbers = itertools.count(1)
         self._response = EventAdapter(self._call_numbers)
         self._step = 0
