@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codex_nb.config.settings import OPTIONS, ApprovalPolicy, Environment
+from codex_nb.config.settings import OPTIONS, Environment, approval_policy
 from codex_nb.errors import CodexError, ConfigError
 from codex_nb.host.background import run_async, run_background_calls
 from codex_nb.host.cell import run_turn_in_cell
@@ -127,7 +127,7 @@ def _request(
             for name in images
         ),
         schema=schema,
-        approval=ApprovalPolicy.parse(approval, path=OPTIONS, key="approval"),
+        approval=approval_policy(approval, path=OPTIONS, key="approval"),
         folder=session.folder,
     )
     return opened, request

@@ -7,8 +7,6 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
-from codex_nb.errors import ConfigError
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -118,13 +116,3 @@ class ApprovalPolicy(StrEnum):
     AUTO = "auto"
     ALL = "all"
     READ_ONLY = "read-only"
-
-    @classmethod
-    def parse(cls, value: object, *, path: str, key: str) -> ApprovalPolicy:
-        """Return the policy that a setting names; raises ConfigError."""
-        if isinstance(value, str) and value in set(cls):
-            return cls(value)
-        hint = f"Use one of: {', '.join(cls)}."
-        if value == "never":
-            hint = 'Codex calls "never ask" never, which is all here; read-only offers nothing that runs or changes.'
-        raise ConfigError(f"Invalid {key} {value!r}.", path=path, key=key, hint=hint)

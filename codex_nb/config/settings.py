@@ -381,7 +381,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     if certificate:
         named["ca_certificate"] = Path(os.path.expanduser(certificate))  # noqa: PTH111  as above
     if policy := environ.get(APPROVAL_VARIABLE):
-        named["approval"] = ApprovalPolicy.parse(policy, path=ENVIRONMENT, key=APPROVAL_VARIABLE)
+        named["approval"] = approval_policy(policy, path=ENVIRONMENT, key=APPROVAL_VARIABLE)
     if listed := environ.get(INSECURE_PROVIDERS_VARIABLE):
         named["insecure_providers"] = tuple(listed.replace(",", " ").split())
     return named
@@ -429,7 +429,7 @@ def _validate_options(options: dict[str, Any]) -> dict[str, Any]:
 
 def _validate_option(key: str, value: Any) -> Any:
     if key == "approval":
-        return ApprovalPolicy.parse(value, path=OPTIONS, key=key)
+        return approval_policy(value, path=OPTIONS, key=key)
     choices = _CHOICES.get(key)
     if choices is not None and value not in choices:
         hint = f"Use one of: {', '.join(choices)}."
@@ -442,3 +442,15 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "summary": ("auto", "concise", "detailed", "none"),
     "verbosity": ("low", "medium", "high"),
 }
+
+
+def approval_policy(value: object, *, path: str, key: str) -> ApprovalPolicy:
+    """Return the policy that a setting names; raises ConfigError."""
+    if isinstance(value, str) and value in set(ApprovalPolicy):
+        return ApprovalPolicy(value)
+    hint = f"Use one of: {', '.join(ApprovalPolicy)}."
+    if value == "never":
+        hint = (
+            'Codex calls "never ask" never, which is all here; read-only offers nothing that runs or changes.'
+        )
+    raise ConfigError(f"Invalid {key} {value!r}.", path=path, key=key, hint=hint)

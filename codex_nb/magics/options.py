@@ -68,7 +68,9 @@ class SessionConfig(Configurable):
     def _known_policy(self, proposal: Any) -> str | None:
         value: str | None = proposal["value"]
         try:
-            return value and ApprovalPolicy.parse(value, path="%config", key="approval")
+            from codex_nb.config.settings import approval_policy
+
+            return value and approval_policy(value, path="%config", key="approval")
         except ConfigError as error:
             raise TraitError(error.line) from None
 
@@ -132,7 +134,9 @@ def _identifier(text: str) -> str:
 
 def _policy(text: str) -> str:
     try:
-        return ApprovalPolicy.parse(text, path="%%codex", key="--approval")
+        from codex_nb.config.settings import approval_policy
+
+        return approval_policy(text, path="%%codex", key="--approval")
     except ConfigError as error:
         raise OptionError(f"%%codex: {error}", hint=error.hint) from None
 
