@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import collections
 import dataclasses
 import datetime as dt
@@ -17,6 +18,7 @@ import types
 import typing
 import uuid
 import weakref
+import zoneinfo
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -390,6 +392,67 @@ CASES |= {
     "a class that claims to be of jax": lambda: claims("jax", "Array", spec=True),
     "a class put into pandas": claims_pandas,
 }
+
+
+class DerivedZone(zoneinfo.ZoneInfo):
+    utcoffset = hook("DerivedZone.utcoffset", lambda *_: dt.timedelta(0))
+    tzname = dst = hook("DerivedZone.dst", lambda *_: None)
+    __str__ = hook("DerivedZone.__str__", lambda _: "zone")
+
+
+def record_array() -> Any:
+    made = np.zeros(1, dtype=[("a", object)])
+    made["a"] = entry()
+    return made.view(np.recarray)
+
+
+class HostileABCMeta(abc.ABCMeta):
+    __instancecheck__ = hook("ABCMeta.__instancecheck__")
+    __subclasscheck__ = hook("ABCMeta.__subclasscheck__")
+    __hash__ = hook("ABCMeta.__hash__", type.__hash__)
+    __eq__ = hook("ABCMeta.__eq__", type.__eq__)
+
+
+CASES |= {
+    "datetime with a derived zone": lambda: dt.datetime(2020, 1, 1, tzinfo=DerivedZone("UTC")),
+    "frame with a derived zone": lambda: pd.DataFrame(
+        {"a": pd.to_datetime(["2020"]).tz_localize(DerivedZone("UTC"))}
+    ),
+    "data of an index": lambda: changed(pd.Index(["a"]), _data=thing()),
+    "range of an index": lambda: changed(pd.RangeIndex(3), _range=thing()),
+    "cache of an index": lambda: changed(pd.Index(["a"]), _cache=hostile(dict)()),
+    "names of levels": lambda: changed(
+        pd.MultiIndex.from_tuples([(1, 2)]), _names=[thing(), text("password")]
+    ),
+    "flags of a frame": lambda: changed(pd.DataFrame({"a": [1]}), _flags=thing()),
+    "categories with a zone": lambda: pd.DataFrame({"a": pd.Categorical.from_codes([0], categories=zoned())}),
+    "intervals with a zone": lambda: pd.IntervalIndex.from_breaks(zoned().append(zoned())),
+    "style of a frame": lambda: pd.DataFrame({"a": [1]}).style.format(hook("format")),
+    "record array": record_array,
+    "record": lambda: record_array()[0],
+    "entry with a title": lambda: np.zeros(1, dtype=[((text("t"), "a"), "f8")])[0],
+    "fill value of a masked array": lambda: changed(np.ma.masked_array([1, 2]), _fill_value=thing()),
+    "module of a derived class": lambda: hostile(types.ModuleType)("m"),
+    "class of an abstract metaclass": lambda: HostileABCMeta("A", (), {}),
+    "instance of an abstract class": lambda: object.__new__(
+        HostileABCMeta("A", (), {"__module__": "__main__"})
+    ),
+    "cached property": lambda: instance(
+        {"x": functools.cached_property(hook("x")), "__module__": "__main__"}
+    ),
+    "cached function": lambda: functools.lru_cache(hook("cached")),
+    "generator": lambda: (thing() for _ in range(2)),
+    "notes of an exception": lambda: ExceptionGroup(
+        "x", [changed(ValueError("a"), __notes__=hostile(list)())]
+    ),
+    "slot for attributes": lambda: instance({"__slots__": ("__dict__", "x")}),
+    "a container in itself": lambda: itself([thing()]),
+}
+
+
+def itself(held: list[Any]) -> list[Any]:
+    held.append(held)
+    return held
 
 
 if importlib.util.find_spec("wrapt"):
