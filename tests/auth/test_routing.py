@@ -255,7 +255,7 @@ async def test_an_address_that_the_user_has_set_is_neither_left_nor_asked_about(
 ) -> None:
     desk = make_desk(settings={"provider": Provider(base_url=base_url)})
     write_login(desk.home)
-    desk.service.on[CHECK] = lambda _: httpx.Response(200, json=accounts("https://eu.fab.example"))
+    desk.service.on[CHECK] = lambda _: httpx.Response(200, json=accounts("https://eu.chat.fab.example"))
     assert await routing(desk).route(await desk.manager.current()) == Route()
     assert desk.service.counts[CHECK] == 0
 
@@ -263,5 +263,5 @@ async def test_an_address_that_the_user_has_set_is_neither_left_nor_asked_about(
 async def test_the_backends_own_address_in_the_file_is_routed(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk(settings={"provider": Provider(base_url=f"{BACKEND}/codex")})
     write_login(desk.home)
-    desk.service.on[CHECK] = lambda _: httpx.Response(200, json=accounts("https://eu.fab.example"))
-    assert await routing(desk).route(await desk.manager.current()) == Route(origin="https://eu.fab.example")
+    desk.service.on[CHECK] = lambda _: httpx.Response(200, json=accounts("https://eu.chat.fab.example"))
+    assert await routing(desk).route(await desk.manager.current()) == Route(origin="https://eu.chat.fab.example")
