@@ -264,4 +264,6 @@ async def test_the_backends_own_address_in_the_file_is_routed(make_desk: Callabl
     desk = make_desk(settings={"provider": Provider(base_url=f"{BACKEND}/codex")})
     write_login(desk.home)
     desk.service.on[CHECK] = lambda _: httpx.Response(200, json=accounts("https://eu.chat.fab.example"))
-    assert await routing(desk).route(await desk.manager.current()) == Route(origin="https://eu.chat.fab.example")
+    assert await routing(desk).route(await desk.manager.current()) == Route(
+        origin="https://eu.chat.fab.example"
+    )
