@@ -31,6 +31,7 @@ from codex_nb.responses.events import Usage
 from codex_nb.session.events import Answer
 from codex_nb.session.journal import Journal
 from codex_nb.simulator import End, Reply, Say, Simulator, Think, error_replies
+from tests.magics import killed_batch
 
 PROMPTS = [f"question number {number}." for number in range(12)]
 BASIS = {"model": "m", "instructions": "be brief"}
@@ -262,13 +263,7 @@ def test_lines_from_elsewhere_are_passed_over(
     assert isinstance(answer.usage.total_tokens, int)
 
 
-MANY = [f"prompt {number}" for number in range(200)]
-CONCURRENCY = 4
 KILLS = 50
-
-
-def run_to_be_killed(file: str) -> None:
-    codex_nb.map(MANY, journal=file, concurrency=CONCURRENCY)
 
 
 def keys(file: Path, event: str) -> Counter[str]:
@@ -286,11 +281,11 @@ def test_a_run_that_is_killed_at_any_instant_is_resumed(
     file = tmp_path / "answers.jsonl"
     chance = random.Random(20261129)
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["codex_nb.api", "codex_nb.magics.extension"])
+    processes.set_forkserver_preload(["tests.magics.killed_batch"])
     lost = in_doubt = 0
     for _ in range(KILLS):
-        sent = sim.requests.count("/responses") + chance.randrange(1, 9)
-        child = processes.Process(target=run_to_be_killed, args=(str(file),))
+        sent = sim.requests.count("/responses") + chance.randrange(1, 5)
+        child = processes.Process(target=killed_batch.run, args=(str(file),))
         child.start()
         sim.requests.wait(lambda log, sent=sent: log.count("/responses") >= sent, 60)
         for _ in range(chance.randrange(20_000)):
@@ -300,14 +295,17 @@ def test_a_run_that_is_killed_at_any_instant_is_resumed(
         asks, answered = keys(file, "asked"), keys(file, "answered")
         assert max(answered.values(), default=1) == 1
         in_doubt = len(set(asks) - set(answered))
-        assert in_doubt <= CONCURRENCY
+        assert in_doubt <= killed_batch.CONCURRENCY
         lost += in_doubt
+    prompts = killed_batch.PROMPTS
     capsys.readouterr()
-    answers = codex_nb.map(MANY, journal=file, concurrency=CONCURRENCY)
+    answers = codex_nb.map(prompts, journal=file, concurrency=killed_batch.CONCURRENCY)
     assert str(in_doubt or "") in capsys.readouterr().err
-    assert [prompt in answer.text for prompt, answer in zip(MANY, answers, strict=True)] == [True] * len(MANY)
-    assert set(asked(sim)) == set(MANY)
-    assert sum(asked(sim).values()) - len(MANY) <= lost
+    assert [prompt in answer.text for prompt, answer in zip(prompts, answers, strict=True)] == [True] * len(
+        prompts
+    )
+    assert set(asked(sim)) == set(prompts)
+    assert sum(asked(sim).values()) - len(prompts) <= lost
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no file size limit on Windows")
