@@ -60,6 +60,15 @@ def bound_names(source: str) -> frozenset[str]:
     return frozenset(_bound_in(tree))
 
 
+def imported_modules_in(source: str) -> frozenset[str]:
+    """Return the names under which a cell imports modules and binds nothing else."""
+    statements = tree.body if (tree := parse_cell(source)) is not None else []
+    imports = [each for each in statements if isinstance(each, ast.Import)]
+    others = [each for each in statements if not isinstance(each, ast.Import)]
+    modules = {name for each in imports for name in _bound_in(each)}
+    return frozenset(modules.difference(*map(_bound_in, others)))
+
+
 @functools.lru_cache(maxsize=_TREES)
 def parse_cell(source: str) -> ast.Module | None:
     """Return the syntax tree of a cell, its magics and shell commands turned into calls as IPython does."""
@@ -197,15 +206,21 @@ def _public(module: str) -> set[str]:
 
 @dataclass
 class BindingFlow:
-    """Follows names from run to run: ``hidden`` are not sent, ``derived`` were made from those by ordinary cells."""
+    """Follows names from run to run.
+
+    ``hidden`` are not sent, ``derived`` were made from those by ordinary cells. Of the hidden ones, ``modules`` are
+    imported modules: what an ordinary cell calls in them holds nothing that is hidden.
+    """
 
     hidden: set[str] = field(default_factory=set)
     derived: set[str] = field(default_factory=set)
+    modules: set[str] = field(default_factory=set)
 
-    def hide(self, names: AbstractSet[str]) -> None:
-        """Add what a hidden cell has bound."""
+    def hide(self, names: AbstractSet[str], *, modules: AbstractSet[str] = frozenset()) -> None:
+        """Add what a hidden cell has bound, and which of it are modules."""
         self.hidden |= names
         self.derived -= names
+        self.modules = (self.modules - names) | modules
 
     def follow(self, source: str, *, succeeded: bool) -> None:
         """Follow what an ordinary cell did with the names.
@@ -224,9 +239,11 @@ class BindingFlow:
             self.derived |= _bound_in(statement) - self.hidden
             handed_on = list(_handed_on(statement))
             for _ in range(_ROUNDS):  # in a loop, what stands below may be handed on above
+                carrying = self.hidden - self.modules
                 for names, values in handed_on:
-                    if not names <= self.hidden and any(_carries(value, self.hidden) for value in values):
+                    if not names <= self.hidden and any(_carries(value, carrying) for value in values):
                         self.hide(names)
+                        carrying |= names
         elif succeeded:
             self.hidden -= (anew := _bound_anew(statement))
             self.derived -= anew

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NewType
 
 from codex_nb.parse import loads
-from codex_nb.tools.bindings import BindingFlow, bound_names, identifiers_in, to_python
+from codex_nb.tools.bindings import BindingFlow, bound_names, identifiers_in, imported_modules_in, to_python
 from codex_nb.tools.introspection import (
     exact_text,
     field,
@@ -219,10 +219,11 @@ def hidden_in(snapshot: NotebookSnapshot | None, runs: Iterable[Run] | None = No
         return marked
     flow = BindingFlow()
     for source in marked.sources - {run.cell.source.strip() for run in skipped}:
-        flow.hide(bound_names(source))
+        flow.hide(bound_names(source), modules=imported_modules_in(source))
     for run in runs:
         if marked.skips(run.cell):
-            flow.hide(bound_names(run.cell.source) | run.changed)
+            source = run.cell.source
+            flow.hide(bound_names(source) | run.changed, modules=imported_modules_in(source))
         else:
             flow.follow(run.cell.source, succeeded=run.succeeded)
     texts = marked.sources | {run.cell.source.strip() for run in skipped}

@@ -335,6 +335,21 @@ def test_what_is_computed_and_what_only_stands_beside_hidden_data_is_told(
     assert not told & {"frame", "view", "client", "nan"}
 
 
+def test_what_is_made_with_a_module_that_a_hidden_cell_imports_is_told(notebook: Notebook) -> None:
+    hidden = f"import numpy as np, pandas as pd, copy\nfrom collections import deque\nkey = '{MARK}'"
+    ordinary = (
+        "array, frame, held = np.array([1]), pd.DataFrame({'a': [1]}), deque([1])\nother = copy.copy([1])"
+    )
+    notebook.start_anew()
+    notebook.run(f"# codex-skip\n{hidden}")
+    notebook.run(ordinary)
+    told = notebook.exits()
+    assert MARK not in told
+    for name in ("array", "frame", "held", "other"):
+        assert f"\n{name}: the user keeps" not in told
+        assert f"\n{name}: " in told
+
+
 @pytest.mark.parametrize("pattern", BINDING)
 def test_without_the_mark_the_same_cells_are_told(notebook: Notebook, pattern: str) -> None:
     notebook.start_anew()
