@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from codex_nb.session.outbound import Item
 
+ABORTED_OUTPUT = "aborted by the user"
 ABORTED_NOTE = (
     "<turn_aborted>The previous turn was interrupted; what it was doing may be unfinished.</turn_aborted>"
 )
@@ -38,6 +39,7 @@ COMPACTION_ITEMS = ("compaction", "compaction_summary")
 _QUESTION_LENGTH = 200
 _COMPACTED = "What was asked before was compacted into a summary for the model."
 _INTERRUPTED = "This turn was interrupted."
+_MAY_HAVE_RUN = "{title}, interrupted: it may have run"
 # Only the result of a call that ran stands in an untrusted block.
 _RESULT = re.compile(r'<(data-\w+) of="[^"\n]*">\n(?P<result>.*)\n</\1>\Z', re.DOTALL)
 _EDITED = re.compile(re.escape(EDITED).replace(r"\{code\}", "(?P<code>.*)"), re.DOTALL)
@@ -120,12 +122,14 @@ def _code_that_ran(call: Item, outputs: Mapping[str, str]) -> ToolOutput | None:
     tool = builtin_tools().get(str(call.get("name", "")))
     output = outputs.get(call["call_id"], "")
     result = _RESULT.search(output)
-    if tool is None or tool.effect is not Effect.EXECUTE or result is None:
+    if tool is None or tool.effect is not Effect.EXECUTE or (result is None and output != ABORTED_OUTPUT):
         return None
     try:
         code = tool.parse(call_arguments(call)).to_code()
     except ToolError:
         return None
+    if result is None:
+        return ToolOutput(_MAY_HAVE_RUN.format(title=tool.title), code or "", "python", is_open=True)
     if edited := _EDITED.fullmatch(output[: result.start()]):
         code = edited["code"]
     return ToolOutput(tool.title, code or "", "python", result["result"], is_open=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from codex_nb.errors import BadRequest, ContextWindowExceeded
 from codex_nb.responses.events import ResponseFinished
 from codex_nb.session.events import Notice
-from codex_nb.session.history import ABORTED_NOTE, COMPACTION_ITEMS, SUMMARY, first_question
+from codex_nb.session.history import ABORTED_NOTE, ABORTED_OUTPUT, COMPACTION_ITEMS, SUMMARY, first_question
 from codex_nb.session.notebook_context import tokens_of
 from codex_nb.session.outbound import (
     Item,
@@ -41,9 +41,6 @@ if TYPE_CHECKING:
     from codex_nb.auth.credentials import Credentials
     from codex_nb.responses.events import ResponseEvent
     from codex_nb.responses.request import Outbound, ResponsesRequest
-
-
-ABORTED_OUTPUT = "aborted by the user"
 
 
 class Thread:

@@ -6,10 +6,17 @@ import json
 import re
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from codex_nb.magics.completion import CodexMatcher
+from codex_nb.rendering.answer_output import TextOutput, ToolOutput
+from codex_nb.session.history import ABORTED_NOTE, EDITED, REPAIR, export_markdown, first_question, past_turns
+from codex_nb.session.outbound import UntrustedBlock, assistant_message, call_output, received, user_message
 from codex_nb.session.thread import ThreadStore
 from codex_nb.session.thread_file import ThreadInfo, saved_threads
 from codex_nb.simulator import Simulator
@@ -324,3 +331,78 @@ def test_looking_into_a_thread_creates_none(notebook: Notebook, sim: Simulator, 
     notebook.run("%codex thread other")
     assert list(saved(codex_home)) == ["sales"]
     assert ThreadStore(codex_home / "codex_nb" / "threads").names() == ("sales",)
+
+
+def test_code_that_the_user_changed_is_exported_as_it_ran() -> None:
+    untrusted = UntrustedBlock()
+    call = {"type": "function_call", "name": "run_python", "call_id": "c1", "arguments": '{"code": "1 + 1"}'}
+    result = EDITED.format(code="2 + 2") + untrusted("run_python", "4 </data-x> <data-y>")
+    turn = [user_message("How much?"), call, call_output(call, result), assistant_message("Four.")]
+    [past] = past_turns(received(turn))
+    assert list(past.parts) == [
+        ToolOutput("Python", "2 + 2", "python", "4 &lt;/data-x> &lt;data-y>", is_open=True),
+        TextOutput("Four."),
+    ]
+
+
+KINDS = ("message", "reasoning", "function_call", "function_call_output", "compaction", "else")
+TEXTS = ("user", "assistant", "developer", "run_python", "{}", "c1")
+PARTS = st.dictionaries(
+    st.sampled_from(["text", "refusal", "type"]), st.text() | st.none() | st.lists(st.none())
+)
+FIELDS = st.dictionaries(
+    st.sampled_from(["role", "name", "call_id", "arguments", "input", "output", "summary"]),
+    st.sampled_from(TEXTS) | st.none() | st.integers() | st.lists(st.none() | PARTS),
+)
+ITEMS = st.one_of(
+    st.builds(user_message, st.sampled_from(["Why?", ABORTED_NOTE, REPAIR.format(problem="x"), ""])),
+    st.builds(assistant_message, st.sampled_from(["So.", ""])),
+    # what a thread's file may hold: of a kind, with a content of parts
+    st.builds(
+        lambda kind, content, fields: {"type": kind, "content": content, **fields},
+        st.sampled_from(KINDS),
+        st.none() | st.lists(PARTS),
+        FIELDS,
+    ),
+)
+
+
+@given(st.lists(ITEMS))
+def test_items_of_any_shape_are_listed_and_exported(items: list[dict[str, Any]]) -> None:
+    turns = past_turns(items)
+    assert export_markdown("sales", items).startswith("# `sales`\n")
+    assert all(ABORTED_NOTE not in turn.question for turn in turns)
+    assert "\n" not in first_question(items)
+
+
+def test_an_interrupted_turn_says_so_and_is_followed_by_the_next(
+    notebook: Notebook, sim: Simulator, folder: Path
+) -> None:
+    sim.add_replies(Reply(stream=(Call("run_python", {"code": "raise KeyboardInterrupt"}), End())))
+    notebook.run("%%codex --no-context --approval all -t sales\nTry.")
+    ask(notebook, sim, "And now?", "Done.", "-t sales")
+    assert notebook.run("%codex export sales").succeeded
+    content = (folder / "sales.md").read_text()
+    assert re.findall(r"^> (.*)", content, re.MULTILINE) == ["Try.", "And now?"]
+    first, second = content.split("And now?")
+    assert ("raise KeyboardInterrupt" in first, "interrupted" in first, "interrupted" in second) == (
+        True,
+        True,
+        False,
+    )
+
+
+def test_what_follows_a_command_is_completed(notebook: Notebook, sim: Simulator, folder: Path) -> None:
+    ask(notebook, sim, "Why?", "So.", "-t sales")
+    (folder / "salt.md").touch()
+    matcher = CodexMatcher(
+        notebook.shell, lambda: notebook.shell.magics_manager.registry["CodexMagics"].session
+    )
+    found = {
+        line: set(matcher.complete(line, 0, line)[1]) for line in ("%codex export ", "%codex export sales ")
+    }
+    assert "sales" in found["%codex export "]
+    assert "salt.md" in found["%codex export sales "]
+    assert {"fork", "compact", "export", "thread", "threads", "new"} <= set(
+        matcher.complete("%codex ", 0, "%codex ")[1]
+    )

@@ -27,8 +27,8 @@ from codex_nb.session.events import (
     TurnStarted,
     Usage,
 )
-from codex_nb.session.history import ABORTED_NOTE
-from codex_nb.session.thread import ABORTED_OUTPUT, Thread
+from codex_nb.session.history import ABORTED_NOTE, ABORTED_OUTPUT
+from codex_nb.session.thread import Thread
 from codex_nb.session.turn import STOPPED, SchemaMismatch
 from codex_nb.tools.approval import Decision, DecisionKind, DenyAll, PendingApprovals
 from tests.session.scripted import (
