@@ -160,7 +160,7 @@ _SPELLING = re.compile(
     r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 )
 _SPACING = re.compile(r"\\(?:hspace|hskip|mspace|mskip|kern|mkern)(?![A-Za-z])")
-_SIZE = re.compile(r"\s*\*?\s*\{?\s*-?\d{0,2}(?:\.\d{1,4})?\s*(?:pt|em|ex|mu|mm|cm|in|pc|bp)(?![A-Za-z])")
+_SIZE = re.compile(r"\s*+\*?\s*+\{?\s*+-?\d{0,2}(?:\.\d{1,4})?\s*+(?:pt|em|ex|mu|mm|cm|in|pc|bp)(?![A-Za-z])")
 _COPIES = re.compile(r"\*\s*(?:\{\s*(\d+)\s*\}|(\d))\s*\{")  # of a column, in the head of an array
 
 

@@ -35,7 +35,7 @@ MOST_GROWTHS = 40
 DECREASE = 0.15
 FASTEST_RECOVERY, SLOWEST_RECOVERY = 20, 60
 SMOOTHING = 0.1
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhd])")
+_DURATION = re.compile(r"(?<!\d)(\d++(?:\.\d++)?)(ms|[smhd])")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 

@@ -143,7 +143,7 @@ _ESCAPE = re.compile(
 )
 _PERCENT = re.compile(r"%(?:25)*([0-9A-Fa-f]{2})")
 _NO_UTF_8 = re.compile("[\udc80-\udcff]")
-_ESCAPE_SIGNS = frozenset("%&\\")
+_ESCAPE_SIGNS = "%&\\"
 _CONTROLS = frozenset("abfnrtv0\n")
 
 
@@ -196,7 +196,7 @@ class _Reading:
         self.text = text
         self._raw = _bytes(text)
         self._hex = self._raw.replace(b"0x", b"  ").replace(b"0X", b"  ")
-        has_escapes = not _ESCAPE_SIGNS.isdisjoint(text)
+        has_escapes = any(sign in text for sign in _ESCAPE_SIGNS)
         self._read, self._written = _split_escapes(text) if has_escapes else ([text], [text])
         self.unescaped = "".join(self._read)
         self._unescaped = _bytes(self.unescaped)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import binascii
 import json
 import os
 import re
@@ -170,7 +170,8 @@ _MAX_CACHED = 2_000  # texts up to this length are remembered when they hold no 
 _ENCODED = re.compile(
     r"[A-Za-z0-9+/_-]{24,}+(?:(?:\\n|\s{1,20})[A-Za-z0-9+/_-]{24,}+)*+(?:(?:\\n|\s{1,20})[A-Za-z0-9+/_-]{1,23}(?==))?={0,2}"
 )
-_LINE_BREAKS = re.compile(r"\\n|\s+")
+_LINE_BREAKS = re.compile(r"\\n|[\s=]+")
+_STANDARD_ALPHABET = str.maketrans("-_", "+/")
 _HEX = re.compile(r"[0-9a-fA-F]{24,}")
 # Fields of an item that hold no text of the notebook: ids, kinds, encrypted reasoning, images.
 _SERVERS_OWN = frozenset(
@@ -396,8 +397,9 @@ def _encoded_spans(text: str) -> Iterator[_Span]:
     runs = list(_ENCODED.finditer(text))
     digits = list(_HEX.finditer(text)) if runs else []
     found = list[_Span]()
+    plain = [_LINE_BREAKS.sub("", run[0]).translate(_STANDARD_ALPHABET) for run in runs]
     for offset in range(4):
-        found += _holding_keys(runs, [_base64_bytes(run[0], offset) for run in runs])
+        found += _holding_keys(runs, [_base64_bytes(each, offset) for each in plain])
     for offset in range(2):
         found += _holding_keys(digits, [_hex_bytes(run[0], offset) for run in digits])
     end = 0
@@ -416,8 +418,7 @@ def _holding_keys(runs: Sequence[re.Match[str]], decoded: Sequence[bytes]) -> It
 
 
 def _base64_bytes(text: str, offset: int) -> bytes:
-    characters = _LINE_BREAKS.sub("", text).replace("-", "+").replace("_", "/").rstrip("=")[offset:]
-    return base64.b64decode(characters[: len(characters) // 4 * 4])
+    return binascii.a2b_base64(text[offset : offset + (len(text) - offset) // 4 * 4])
 
 
 def _hex_bytes(digits: str, offset: int) -> bytes:

@@ -188,7 +188,7 @@ def _cell_argument(fields: Mapping[str, Any], cell: Cell) -> dict[str, str]:
 
 _PLOT_REQUEST = re.compile(r"\b(?:plot|chart|graph|draw|figure|histogram|hist|visuali[sz]e)", re.IGNORECASE)
 _DECLINED = re.compile(r"\b(?:rejected|declined|refused|denied|not approved)\b", re.IGNORECASE)
-_FAILED = re.compile(r"^\W*([A-Z]\w*(?:Error|Exception)\b.*)$", re.MULTILINE)
+_FAILED = re.compile(r"^[^\w\n]*([A-Z]\w*(?:Error|Exception)\b.*)$", re.MULTILINE)
 _SHAPE_LABEL, _MISSING_LABEL = "rows, columns:", "missing:"
 _STATISTICS = ("count", "mean", "std", "min", "50%", "max")
 _MAX_QUOTED_LINES = 40

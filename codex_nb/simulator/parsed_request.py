@@ -183,7 +183,7 @@ def _tool_results(items: Sequence[Mapping[str, Any]]) -> list[ToolResult]:
 # The notebook in the context
 
 _FRAME_LINE = re.compile(
-    r"""^[\s>*`#-]*                                          # list markers
+    r"""^[ \t>*`#-]*                                          # list markers
     (?P<name>[A-Za-z_]\w*)[`*]*(?:\s*[:=]|\s+[(-]+)[\s`*]*
     (?P<kind>(?:[\w.]+\.)?(?:Lazy|Geo)?DataFrame\b|pyarrow\.Table\b|pa\.Table\b)
     (?P<rest>.*)$""",
@@ -194,7 +194,7 @@ _SHAPE = re.compile(
     r"(?P<rows>\d[\d,_]*)\s*(?:rows?\s*)?(?:\u00d7|x|\*|by|,|rows,)\s*(?P<columns>\d[\d,_]*)(?:\s*(?:columns?|cols?))?"
 )
 _ERROR_LINE = re.compile(
-    r"^\W*(?P<name>[A-Z]\w*(?:Error|Exception|Interrupt))\b:?\s*(?P<message>.*)$", re.MULTILINE
+    r"^[^\w\n]*(?P<name>[A-Z]\w*(?:Error|Exception|Interrupt))\b:?\s*(?P<message>.*)$", re.MULTILINE
 )
 _CELL_HEADING = re.compile(r"(?:^|\W)(?:cell|In)\s*\[?#?\d+", re.IGNORECASE)
 

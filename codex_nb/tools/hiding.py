@@ -46,7 +46,9 @@ _WRAPPINGS = 20
 _HISTORY = re.compile(r"In|Out|_+|_ih|_oh|_i+|_i?\d+")
 _FRAME = re.compile(r"[\s|]*(?:File |Cell In ?\[|Input In ?\[|<ipython-input)")
 _IN_FRAME = re.compile(r"-+>|\s*\|\s\s|(?!\s*\|)\s")
-_QUOTED = re.compile(r"[\s|│❱]*(?:-+>\s*)?(?:\d+\s+)?[\s│]*(?P<code>.*?)[\s│]*")
+_QUOTED = re.compile(
+    r"[\s|│❱]*+(?:-++>\s*+)?(?:\d++\s++)?[\s│]*+(?P<code>(?:[^\s│]++|[\s│]++(?=[^\s│]))*+)[\s│]*+"
+)
 _NUMBERED = re.compile(r"[ \d]{6}\d |-+> ?\d+ ")
 _VALUE = re.compile(r" {8}(?!\s*\d+\s)(?P<of>.*?) = ")
 _BOX_TOP, _BOX_BOTTOM, _BOX_OF_VALUES = "╭", "╰", "─ locals ─"  # of a traceback of rich

@@ -18,6 +18,7 @@ STEMS = (
     "pw", "wd", "senha", "psk", "totp", "mnemonic", "jwt", "salt", "cookie", "auth", "bearer", "webhook", "dsn", "conn",
     "phrase",
 )  # fmt: skip
+_STEM = re.compile("|".join(STEMS))
 _MAX_NAME_LENGTH = 200
 _SMALLEST_NUMBER = 1_000
 # Between the words of camelCase, between letters and digits, and at everything that is neither.
@@ -132,6 +133,8 @@ def split_words(name: str) -> list[str]:
 
 @lru_cache(maxsize=4096)
 def _is_secret(name: str) -> bool:
+    if _STEM.search(name.lower()) is None:
+        return False
     words = split_words(name)
     if not words or words[0] in _QUANTITIES:
         return False
@@ -201,11 +204,12 @@ def is_placeholder(value: str) -> bool:
     return _PLACEHOLDER.fullmatch(value) is not None
 
 
+@lru_cache(maxsize=4096)
 def is_opaque(value: str) -> bool:
     """Whether a text looks made by a machine: letters and digits in turns, or long and without words."""
     for run in _RUN.findall(value[:MAX_SECRET_LENGTH]):
         changes = len(_CLASSES.findall(run)) - 1
-        digits = sum(character.isdigit() for character in run)
+        digits = sum(map(str.isdigit, run))
         if digits and (changes > 1 or (changes and digits > 3)) and len(value) >= _MIN_UNUSUAL_LENGTH:  # noqa: PLR2004 -- "resnet50" is a name, "a8f3" and "abc12345" are none
             return True
         if len(run) >= 16 and changes * 3 >= len(run):  # noqa: PLR2004 -- "aBcDeFgHiJkLmNoP"; CamelCase changes less often

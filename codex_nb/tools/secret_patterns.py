@@ -154,15 +154,14 @@ def _possible(text: str) -> Iterable[KeyFormat]:
 
 
 _TOKEN = re.compile(
-    r"""\[redacted:\ [^\]\n]{1,80}\]
+    r"""[^\S\n]*+(?: \[redacted:\ [^\]\n]{1,80}\]
       | (?<!\w)(?:[rRbBuUfF]{1,2}(?=["']))?
         (?: (?P<long>\"{3}|'{3}) (?P<body>(?:[^\\]|\\.)*?) (?:(?P=long)|\Z)
           | (?P<short>["']) (?P<line>(?:(?!(?P=short))[^\\\n]|\\.)*+) (?:(?P=short)|(?=\n)|\Z) )
       | \\++(?P<inner>["']) (?P<quoted>[^"'\\\n]*+) (?:\\++(?P=inner))?
       | (?P<name>[^\W\d]\w*+(?:[.-][^\W\d]\w*+)*+)
       | (?P<sign>==|!=|:=|=>|[=:,;&#()\[\]{}\n])
-      | (?P<space>[^\S\n]++)
-      | \d[\w.]*+ | .
+      | \d[\w.]*+ | . | \Z )
     """,
     re.VERBOSE | re.DOTALL,
 )
@@ -174,7 +173,10 @@ _ATTRIBUTES = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
 _COMPOUND = frozenset({*keyword.kwlist, "case", "match"}) - {"pass"}
 _TEXT_CONSTRUCTORS = frozenset({"str", "bytes", "b64decode", "base64.b64decode", "bytes.fromhex", "dict"})
 _ASSIGNMENT_SIGNS = frozenset("=:")
+_ENDS_OF_PAIRS = frozenset({"key", "keys"})
 _MAX_DEPTH = 2
+_AROUND = 500  # characters that are read before and after a secret name in a long text
+_LONGEST_BRACKET = 20_000
 _MAX_VALUES = 200
 
 
@@ -203,18 +205,44 @@ def assigned_secrets(text: str) -> list[AssignedSecret]:
 def may_assign(text: str) -> bool:
     """Whether a secret name occurs: cheap, for most texts hold none."""
     lowered = text.lower()
-    if not any(stem in lowered for stem in STEMS):
-        return False
-    return " key" in lowered or any(map(is_secret_name, set(_WORD.findall(text))))
+    return any(stem in lowered for stem in STEMS) and bool(_secret_words(text))
+
+
+def _secret_words(text: str) -> set[str]:
+    """Return the words of a text that are secret names, or that end one of two words."""
+    return {
+        word for word in set(_WORD.findall(text)) if is_secret_name(word) or word.lower() in _ENDS_OF_PAIRS
+    }
+
+
+def _windows(text: str) -> Iterator[tuple[int, int]]:
+    """Yield the parts of a text around its secret names: all of a short one."""
+    if len(text) <= 2 * _AROUND:
+        yield 0, len(text)
+        return
+    start = end = 0
+    secret = _secret_words(text)
+    for match in _WORD.finditer(text):
+        if (place := match.start()) < end or match[0] not in secret:
+            continue
+        first = max(0, text.rfind("\n", 0, max(0, place - _AROUND)) + 1, place - 2 * _AROUND)
+        if first > end:
+            yield start, end
+            start = first
+        end = place + _AROUND
+    yield start, end
 
 
 def _read(text: str, offset: int, depth: int) -> Iterator[AssignedSecret]:
-    reader = _Reader(text)
-    for start, end, name in reader.found():
-        if name:
-            yield AssignedSecret(offset + start, offset + end, name, text[start:end])
-        elif depth and not _ASSIGNMENT_SIGNS.isdisjoint(text[start:end]) and may_assign(text[start:end]):
-            yield from _read(text[start:end], offset + start, depth - 1)
+    done = 0
+    for begin, stop in _windows(text):
+        reader = _Reader(text, max(begin, done), stop)
+        for start, end, name in reader.found():
+            if name:
+                yield AssignedSecret(offset + start, offset + end, name, text[start:end])
+            elif depth and not _ASSIGNMENT_SIGNS.isdisjoint(text[start:end]) and may_assign(text[start:end]):
+                yield from _read(text[start:end], offset + start, depth - 1)
+        done = reader.end
 
 
 @dataclass
@@ -243,26 +271,34 @@ class _Bracket:
 
 
 class _Reader:
-    """Reads one text; a string that is no secret is reported without a name, to be read on its own."""
+    """Reads a part of a text, to the end of what is open there; a string that is no secret is reported without a name.
 
-    def __init__(self, text: str) -> None:
+    Such a string is to be read on its own. ``end`` is where the reading ended.
+    """
+
+    def __init__(self, text: str, start: int, stop: int) -> None:
         self._text = text
+        self.end, self._stop = start, stop
         self._brackets = [_Bracket()]
         self._callee: str | None = None  # the name, or "", of what an opening bracket would call
         self._read_until = self._unquoted_until = 0
 
     def found(self) -> Iterator[tuple[int, int, str]]:
         """Yield the beginning and the end of each secret, with its name, and of each other string."""
-        for token in _TOKEN.finditer(self._text):
-            kind = token.lastgroup
-            if token.start() < self._read_until or kind == "space":
+        for token in _TOKEN.finditer(self._text, self.end):
+            kind, start = token.lastgroup, token.start()
+            if start >= self._stop and (len(self._brackets) == 1 or start >= self._stop + _LONGEST_BRACKET):
+                return
+            self.end = token.end()
+            if start < self._read_until:
                 continue
             if kind == "name":
-                self._bracket.names.append(token[0])
-                self._bracket.compared = ""
-                self._callee = token[0]
+                bracket = self._brackets[-1]
+                bracket.names.append(token["name"])
+                bracket.compared = ""
+                self._callee = token["name"]
             elif kind == "sign":
-                yield from self._sign(token[0], token.end())
+                yield from self._sign(token["sign"], token.end())
             elif (group := _string_of(token)) is not None:
                 yield from self._string(*token.span(group), token.end())
             else:

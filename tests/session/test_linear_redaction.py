@@ -1,0 +1,141 @@
+"""Redaction, and every pattern of the package, take time in proportion to the text, whatever the text is."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import random
+import re
+import string
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+import codex_nb
+from codex_nb.session.outbound import Redactor
+
+RANDOM = random.Random(7)
+LETTERS = string.ascii_letters + string.digits
+
+
+def random_text(length: int, alphabet: str = LETTERS) -> str:
+    return "".join(RANDOM.choices(alphabet, k=length))
+
+
+KNOWN = {f"$SECRET_{number}": random_text(24) for number in range(20)}
+WORDS = [random_text(RANDOM.randint(2, 9), string.ascii_lowercase) for _ in range(2_000)]
+# What a text repeats.
+PIECES = {
+    "letters": "a", "digits": "1", "blanks": " ", "lines": "\n", "lines and blanks": "\n ", "tabs": "\t", "NULs": "\0",
+    "backslashes": "\\", "quotes": '"', "quotes of both kinds": "'\"", "long quotes": '"""', "f": "f'",
+    "brackets": "(", "closing brackets": ")", "square brackets": "[", "braces": "{", "calls": "token=(",
+    "tags": "<", "blocks": "<data-", "closing blocks": "</data-", "comments": "<!--", "entities": "&#97;",
+    "ampersands": "&", "amp": "&amp;", "percent": "%41", "signs of percent": "%", "percent twice": "%25",
+    "escapes": "\\x41", "units": "\\u0041", "names": "\\N{BULLET}", "open names": "\\N{", "dots": ".",
+    "attributes": "a.", "dashes": "-", "underscores": "_", "equals": "=", "colons": ":", "semicolons": "a=b;",
+    "slashes": "/", "hashes": "#", "stars": "*", "backticks": "`", "dollars": "$", "tildes": "~", "at": "@",
+    "exclamation": "!", "carets": "^", "integers": "97, 98, ", "hexadecimal": "0x41, ", "sk": "sk-", "JWT": "eyJ",
+    "parts of JWT": "eyJaaaaaaaa.", "private keys": "-----BEGIN PRIVATE KEY-----", "addresses": "://a:",
+    "bearers": "bearer ", "basic": "Basic ", "Azure": "AccountKey = ", "GitHub": "ghp_", "Slack": "xoxb-",
+    "SendGrid": "SG.aaaaaaaaaaaaaaaa.", "webhooks": "hooks.slack.com/services/", "passwords": "password",
+    "assignments": "token = a1b2\n", "long assignments": "token = abc123def456ghi\n", "names and values": "key=",
+    "JSON": '{"token":"ab12cd34ef56","n":1},', "open JSON": '{"token":"', "open brackets": "keys = [\n",
+    "attributes of HTML": "name=token value=a1b2c3d4e5 ", "truncated": "\n… [1 characters left out] …\n",
+    "truncated strings": "'… (1 characters)", "markdown links": "[a](", "images": "![", "tables": "|a",
+    "emphasis": "*a_", "ANSI": "\x1b[", "OSC": "\x1b]", "URLs": "http://a", "mentions": "@cell:", "magics": "%%",
+}  # fmt: skip
+TEXTS: dict[str, Callable[[int], str]] = (
+    {
+        name: lambda size, piece=piece: (piece * (size // len(piece) + 1))[:size]  # type: ignore[misc]
+        for name, piece in PIECES.items()
+    }
+    | {
+        "prose": lambda size: " ".join(RANDOM.choices(WORDS, k=size // 6)),
+        "base64": random_text,
+        "base64 in lines": lambda size: "\n".join(random_text(76) for _ in range(size // 77)),
+        "short base64": lambda size: " ".join(random_text(24) for _ in range(size // 25)),
+        "hexadecimal digits": lambda size: random_text(size, "0123456789abcdef"),
+        "words of a stem": lambda size: " ".join(
+            f"pat{random_text(6, string.ascii_lowercase)}" for _ in range(size // 10)
+        ),
+        "beginnings of values": lambda size: " ".join(
+            value[:15] for value in [*KNOWN.values()] * (size // 320 + 1)
+        )[:size],
+        "values": lambda size: " ".join([*KNOWN.values()] * (size // 500 + 1))[:size],
+        "values in hexadecimal": lambda size: " ".join(
+            value.encode().hex(":") for value in [*KNOWN.values()] * (size // 1_440 + 1)
+        )[:size],
+    }
+)
+SMALL, LARGE = 50_000, 200_000
+SLACK = 2.5  # times what is in proportion
+QUICK_S = 0.02
+
+
+def seconds(action: Callable[[], object]) -> float:
+    start = time.process_time()
+    action()
+    return time.process_time() - start
+
+
+def is_linear(run: Callable[[str], object], short: str, long: str) -> bool:
+    """Whether a longer text takes as much longer; the best of a few measurements counts."""
+    for _ in range(4):
+        taken = seconds(lambda: run(long))
+        if taken < QUICK_S or taken <= seconds(lambda: run(short)) * len(long) / len(short) * SLACK:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+def test_redaction_takes_time_in_proportion_to_the_text(kind: str) -> None:
+    assert is_linear(Redactor(KNOWN), TEXTS[kind](SMALL), TEXTS[kind](LARGE))
+
+
+def patterns() -> Iterator[tuple[str, re.Pattern[str]]]:
+    """Yield every pattern that a module of the package holds, by itself or in a table."""
+    for module in pkgutil.walk_packages(codex_nb.__path__, "codex_nb."):
+        if module.name.endswith("__main__"):
+            continue
+        for name, value in vars(importlib.import_module(module.name)).items():
+            for number, each in enumerate(value if isinstance(value, list | tuple) else (value,)):
+                pattern = getattr(each, "pattern", None) if not isinstance(each, re.Pattern) else each
+                if isinstance(pattern, re.Pattern) and isinstance(pattern.pattern, str):
+                    yield f"{module.name}.{name}[{number}]", pattern
+
+
+# They are asked at the beginning of a line or of a short text only.
+AT_THE_BEGINNING = {
+    "_CELL_MAGIC",
+    "_QUESTION",
+    "_FRAME",
+    "_IN_FRAME",
+    "_CODE_BEGINS",
+    "_LINE_MAGIC",
+    "_SIZE",
+    "_QUOTED",
+    "_VALUE",
+    "_ATTRIBUTES",
+    "_SHAPE",
+}
+
+
+def read_to_the_end(pattern: re.Pattern[str]) -> Callable[[str], object]:
+    return lambda text: sum(1 for _ in pattern.finditer(text))
+
+
+def test_every_pattern_takes_time_in_proportion_to_the_text() -> None:
+    found = dict(patterns())
+    assert len(found) > 60
+    texts = {kind: (TEXTS[kind](500), TEXTS[kind](3_000)) for kind in PIECES}
+    slow = []
+    for name, pattern in found.items():
+        at_the_beginning = name.rpartition(".")[2].partition("[")[0] in AT_THE_BEGINNING
+        runs = [pattern.match, pattern.fullmatch] + [read_to_the_end(pattern)] * (not at_the_beginning)
+        slow += [
+            (name, kind)
+            for kind, (short, long) in texts.items()
+            if not all(is_linear(run, short, long) for run in runs)
+        ]
+    assert slow == []
