@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 class Environment(Mapping[str, str]):
     """A live view of the variables, with those of ``CODEX_HOME/.env`` over them; its ``repr`` shows no value."""
 
+    __slots__ = ("_variables", "dotenv")
+
     def __init__(
         self, variables: Mapping[str, str] = os.environ, dotenv: Mapping[str, str] = MappingProxyType({})
     ) -> None:
