@@ -9,7 +9,6 @@ import re
 import stat
 import string
 import time
-import tomllib
 from bisect import bisect_right
 from collections.abc import Mapping
 from contextlib import suppress
@@ -21,6 +20,7 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from codex_nb.config.layers import toml
 from codex_nb.responses.request import Outbound
 from codex_nb.session.known_values import KnownValues, SecretText
 from codex_nb.tools.describe import secrets_of_namespace
@@ -468,7 +468,7 @@ def _read_store(path: Path, _version: tuple[int, int]) -> tuple[frozenset[str], 
     """Return the secrets in a file, and the environment variables in which it says that others are."""
     try:
         text = path.read_text("utf-8")
-        content = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        content = json.loads(text) if path.suffix == ".json" else toml.loads(text)
         providers = content.get("model_providers", {}).values() if isinstance(content, dict) else ()
         keys = {str(provider.get("env_key")) for provider in providers}
         headers = {
