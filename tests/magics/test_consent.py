@@ -21,11 +21,18 @@ from tests.sent import offered_tools, outputs_of
 REFUSED = "Codex is already answering: this code runs inside its turn. Ask in a cell of your own."
 
 
-@pytest.mark.parametrize("cell", ["codex', '--approval all -t other', 'And?", "codex', '-t default', 'And?"])
+QUESTION = "get_ipython().run_cell_magic('codex', {!r}, 'And?')".format
+NESTED = [
+    *map(QUESTION, ("--approval all -t other", "-t default")),
+    "get_ipython().run_line_magic('codex', 'compact')",
+]
+
+
+@pytest.mark.parametrize("inner", NESTED)
 def test_a_question_inside_a_turn_is_refused_in_one_line_and_the_turn_goes_on(
-    notebook: Notebook, sim: Simulator, cell: str
+    notebook: Notebook, sim: Simulator, inner: str
 ) -> None:
-    code = f"get_ipython().run_cell_magic('{cell}')\nafter = 1"
+    code = f"{inner}\nafter = 1"
     sim.add_replies(
         Reply(stream=(Call("run_python", {"code": code}), End())), Reply(stream=(Say("Done."), End()))
     )
