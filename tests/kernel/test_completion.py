@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import codex_nb.magics.extension  # noqa: F401 -- registers the subcommands
 from codex_nb.labels import EFFORTS, LOGIN_METHODS
 from codex_nb.magics.options import APPROVALS, DISPLAYS, FLAGS, SUBCOMMANDS
 from codex_nb.simulator import Simulator

@@ -100,7 +100,7 @@ def test_what_is_written_is_one_line_of_json_for_each_exchange(tmp_path: Path) -
     say(thread, "a\nb \ud800", "c")
     [file] = tmp_path.iterdir()
     header, exchange = map(json.loads, file.read_bytes().splitlines())
-    assert header == {"name": "t", "thread_id": thread.thread_id, "version": 1}
+    assert header == {"name": "t", "thread_id": thread.thread_id, "version": 1, "question": "a b ?"}
     assert exchange["items"][1] == said("c")
     assert exchange["facts"] == ["fact a\nb ?"]
 
