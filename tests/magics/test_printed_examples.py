@@ -69,9 +69,11 @@ def test_every_block_is_of_a_kind_that_is_run_here(page: Path) -> None:
 
 
 def run(notebook: Notebook, cell: str) -> str:
-    """Run a cell, a failed one before it where it repairs one; return what it showed."""
+    """Run a cell, after the failed cell or the question that it is about; return what it showed."""
     if cell.startswith("%codex fix"):
         assert not notebook.run("df.heigth").succeeded
+    if cell.startswith(("%codex fork", "%codex export", "%codex compact")):
+        assert notebook.run("%codex hello").succeeded
     ran = notebook.run(cell)
     assert ran.succeeded, f"{cell}\n{ran.error}{ran.out}"
     return ran.out

@@ -190,7 +190,9 @@ def test_failed_and_incomplete_responses_carry_their_reason(asker: Asker) -> Non
     )
 
 
-def raw_exchange(sim: Simulator, request: bytes = b"GET /anything HTTP/1.1\r\nHost: x\r\n\r\n") -> bytes:
+def raw_exchange(
+    sim: Simulator, request: bytes = b"GET /anything HTTP/1.1\r\nHost: localhost\r\n\r\n"
+) -> bytes:
     address = urlsplit(sim.base_url)
     with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
         connection.sendall(request)
