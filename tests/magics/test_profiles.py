@@ -34,8 +34,6 @@ def test_two_profiles_of_one_session_answer_each_as_its_own_account(
     cells = ("%%codex\nfirst", "%%codex --profile work\nsecond", "%%codex\nthird")
     shown = [notebook.run(cell).out for cell in cells]
     assert asked_as(sim) == [ADA.account_id, GRACE.account_id, ADA.account_id]
-    whose = [[who.email for who in (ADA, GRACE) if who.email in text] for text in shown]
-    assert whose == [[ADA.email], [GRACE.email], [ADA.email]]
     paid = [["ChatGPT Plus" in text, "ChatGPT Business" in text] for text in shown]
     assert paid == [[True, False], [False, True], [True, False]]
 
@@ -117,7 +115,7 @@ def test_loading_the_extension_anew_goes_on_with_the_account_on_disk(
     sim.write_login(codex_home, GRACE)
     assert not notebook.run("%%codex\nsecond").succeeded
     assert notebook.run("%reload_ext codex_nb").succeeded
-    assert GRACE.email in notebook.run("%%codex\nthird").out
+    assert "ChatGPT Business" in notebook.run("%%codex\nthird").out
     assert asked_as(sim) == [ADA.account_id, GRACE.account_id]
 
 
@@ -140,5 +138,5 @@ def test_a_renewed_login_of_the_same_account_is_adopted_without_a_word(
     sim.write_login(codex_home, ADA)
     ran = notebook.run("%%codex\nsecond")
     assert ran.succeeded
-    assert ADA.email in ran.out
+    assert "ChatGPT Plus" in ran.out
     assert asked_as(sim) == [ADA.account_id, ADA.account_id]

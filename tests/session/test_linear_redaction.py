@@ -118,6 +118,7 @@ AT_THE_BEGINNING = {
     "_VALUE",
     "_ATTRIBUTES",
     "_SHAPE",
+    "_SETTING",
 }
 
 
