@@ -1,7 +1,7 @@
 """Hostile servers on loopback: each meets a client in a process of its own, which tells its peak (on Linux).
 
 ``python -m tests.responses.hostile_servers [WORD …]`` plays them with the bounds of the product and prints the table of
-docs/promises.md; ``test_hostile_servers`` plays them with smaller bounds.
+docs/security.md; ``test_hostile_servers`` plays them with smaller bounds.
 """
 
 from __future__ import annotations
