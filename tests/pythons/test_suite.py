@@ -14,19 +14,34 @@ from tests.tiers import TESTS, is_thorough, tier_of
 SELECTED = (
     "cli/test_help_texts.py",
     "host",
-    "magics",
-    "session",
+    "magics/test_subcommands.py",
+    "magics/test_skipped_cells.py",
     "settings",
     "test_errors.py",
     "tools",
     "ui",
 )
 EXCLUDED = (  # long, and independent of the Python version
+    "architecture/test_public_api.py",
     "architecture/test_wheel.py",
     "auth/test_crash.py",
     "auth/test_storm.py",
+    "cli/test_command_line.py",
+    "magics/test_journal.py",
+    "magics/test_leak_scan.py",
+    "magics/test_long_texts.py",
+    "magics/test_map.py",
     "notebooks",
+    "rendering/test_tex.py",
+    "rendering/test_visible.py",
+    "responses/test_hostile_servers.py",
+    "responses/test_linear_time.py",
+    "responses/test_odd_events.py",
     "responses/test_properties.py",
+    "session/test_approval_orders.py",
+    "session/test_known_values.py",
+    "session/test_linear_redaction.py",
+    "tools/test_file_access.py",
 )
 
 
