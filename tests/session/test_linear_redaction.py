@@ -119,6 +119,10 @@ AT_THE_BEGINNING = {
     "_ATTRIBUTES",
     "_SHAPE",
     "_SETTING",
+    "_ENVIRONMENT",
+    "_KEY_FOLLOWS",
+    "_CLOSES",
+    "_NAMESPACE",
 }
 
 
