@@ -14,7 +14,7 @@ import pytest
 
 from codex_nb.host.cell import BlockingTurn, TurnInterrupted, frame_length, run_turn_in_cell
 from codex_nb.host.engine import Engine
-from codex_nb.host.mailbox import Mailbox, deferring_interrupts
+from codex_nb.host.mailbox import Mailbox, deferring_interrupts, interruptible
 from codex_nb.host.shell_channel import IdlePump
 from codex_nb.session.events import (
     Answer,
@@ -280,7 +280,7 @@ def test_an_interrupt_while_the_view_asks_the_user_ends_the_prompt(engine: Engin
         interrupt()
         threading.Event().wait(30)
 
-    view = RecordingView(on(asked, type_nothing))
+    view = RecordingView(on(asked, lambda: interruptible(type_nothing)))
     with pytest.raises(TurnInterrupted):
         run(engine, mailbox, view, EndlessTurn(before=(STARTED, asked)).events())
     assert view.events == [STARTED, asked, STOPPED]
