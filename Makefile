@@ -36,7 +36,7 @@ test: $(VENV)/.ready-dev
 	$(BIN)/python -m tests $(PYTEST_ARGS)
 
 test-fast: $(VENV)/.ready-dev
-	$(BIN)/python -m pytest -q -m "unit or shell" -n 2 --dist worksteal $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q -m "(unit or shell) and not long" -n 2 --dist worksteal $(PYTEST_ARGS)
 
 check: $(VENV)/.ready-dev
 	$(BIN)/ruff format --check

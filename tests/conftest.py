@@ -41,6 +41,7 @@ def _isolate_from_developer(home: Path) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     for tier in tiers.TIERS.values():
         config.addinivalue_line("markers", f"{tier.name}: a test of the {tier.name} tier")
+    config.addinivalue_line("markers", "long: a test of a file that takes long")
     home = Path(tempfile.mkdtemp(prefix="codex-nb-tests-"))
     _isolate_from_developer(home)
     config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
@@ -51,6 +52,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         tier = tiers.tier_of(item.path)
         item.add_marker(getattr(pytest.mark, tier.name))
+        if tiers.is_long(item.path):
+            item.add_marker(pytest.mark.long)
         if tier.name not in {"unit", "shell"} and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(LONGEST_TEST_S))
         reason = missing(tier.name)

@@ -118,6 +118,47 @@ TIERS: Mapping[str, Tier] = {
 }
 
 
+# Trials and properties that take long: ``make test-fast`` and the runs on other Pythons leave them to the whole suite.
+LONG = frozenset(
+    {
+        "architecture/test_public_api.py",
+        "architecture/test_wheel.py",
+        "auth/test_crash.py",
+        "auth/test_leaks.py",
+        "auth/test_odd_replies.py",
+        "auth/test_storm.py",
+        "cli/test_command_line.py",
+        "magics/test_hidden_names.py",
+        "magics/test_hostile_namespace.py",
+        "magics/test_interrupts.py",
+        "magics/test_journal.py",
+        "magics/test_leak_scan.py",
+        "magics/test_long_texts.py",
+        "magics/test_map.py",
+        "magics/test_replaced_streams.py",
+        "magics/test_run_all.py",
+        "magics/test_terminal_text.py",
+        "notebooks/test_tour.py",
+        "rendering/test_tex.py",
+        "rendering/test_visible.py",
+        "responses/test_faults.py",
+        "responses/test_hostile_servers.py",
+        "responses/test_linear_time.py",
+        "responses/test_odd_events.py",
+        "responses/test_properties.py",
+        "session/test_approval_orders.py",
+        "session/test_known_values.py",
+        "session/test_linear_redaction.py",
+        "tools/test_file_access.py",
+    }
+)
+
+
+def is_long(path: Path) -> bool:
+    """Whether a test file is one of those that take long."""
+    return path.resolve().is_relative_to(TESTS) and path.resolve().relative_to(TESTS).as_posix() in LONG
+
+
 def tier_of(path: Path) -> Tier:
     """Return the tier of a test file, by its folder."""
     try:

@@ -1,4 +1,4 @@
-"""The unit and shell tests on other Python versions: all of them on the newest in CI, a selection otherwise."""
+"""The unit and shell tests on other Python versions: all but the long ones on the newest in CI, else a selection."""
 
 from __future__ import annotations
 
@@ -21,28 +21,6 @@ SELECTED = (
     "tools",
     "ui",
 )
-EXCLUDED = (  # long, and independent of the Python version
-    "architecture/test_public_api.py",
-    "architecture/test_wheel.py",
-    "auth/test_crash.py",
-    "auth/test_storm.py",
-    "cli/test_command_line.py",
-    "magics/test_journal.py",
-    "magics/test_leak_scan.py",
-    "magics/test_long_texts.py",
-    "magics/test_map.py",
-    "notebooks",
-    "rendering/test_tex.py",
-    "rendering/test_visible.py",
-    "responses/test_hostile_servers.py",
-    "responses/test_linear_time.py",
-    "responses/test_odd_events.py",
-    "responses/test_properties.py",
-    "session/test_approval_orders.py",
-    "session/test_known_values.py",
-    "session/test_linear_redaction.py",
-    "tools/test_file_access.py",
-)
 
 
 def everything() -> list[str]:
@@ -55,8 +33,7 @@ def command(version: PythonVersion) -> list[str]:
     """Return the pytest that runs on a version."""
     is_whole = version is NEWEST and is_thorough()
     paths = everything() if is_whole else SELECTED
-    options = ["-q", "-n", "2", "-p", "no:cacheprovider", "-m", "unit or shell"]
-    options += [f"--ignore=tests/{name}" for name in EXCLUDED]
+    options = ["-q", "-n", "2", "-p", "no:cacheprovider", "-m", "(unit or shell) and not long"]
     return [str(version.python), "-m", "pytest", *options, *(f"tests/{name}" for name in paths)]
 
 
