@@ -250,7 +250,7 @@ def test_buttons_receive_the_keys_that_jupyter_has_shortcuts_for(gallery: Galler
     assert gallery.notebook.cells().count() == len(STATES) + 2
 
 
-def test_the_footer_shows_model_usage_account_and_billing(gallery: Gallery) -> None:
+def test_the_footer_shows_model_usage_and_billing(gallery: Gallery) -> None:
     def footer(name: str) -> str:
         text = gallery.state(name).locator(".codex-footer").last.inner_text()
         return re.sub(r"\d+ s$", "… s", text)
@@ -258,7 +258,7 @@ def test_the_footer_shows_model_usage_account_and_billing(gallery: Gallery) -> N
     used = "11,482 tokens in (9,216 cached), 640 out (192 reasoning)"
     assert [footer(name) for name in ("answered", "failed", "stored")] == [
         f"gpt-5.2-codex, medium effort · {used} · ChatGPT Plus · … s",
-        f"gpt-5.2-codex, high effort · {used} · API key sk-…cdef · billed per token · … s",
+        f"gpt-5.2-codex, high effort · {used} · API key, billed per token · … s",
         "gpt-5.2-codex, medium effort · ChatGPT Plus · … s",
     ]
 
