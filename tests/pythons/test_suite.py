@@ -15,11 +15,9 @@ SELECTED = (
     "cli/test_help_texts.py",
     "host",
     "magics/test_subcommands.py",
-    "magics/test_skipped_cells.py",
     "settings",
     "test_errors.py",
     "tools",
-    "ui",
 )
 
 
