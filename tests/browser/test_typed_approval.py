@@ -13,9 +13,10 @@ from tests.browser.notebook_page import NotebookPage
 from tests.sent import outputs_of
 
 CODE = "total = 6 * 7\ntext = 'ok\u200b'\nprint('total', total)"
-CALL = (
-    Reply(stream=(Call("run_python", {"code": CODE}, call_id="call"), End())),
-    Reply(stream=(Say("Done."), End())),
+CALLS = tuple(
+    Reply(stream=stream)
+    for call_id in ("shown", "captured")
+    for stream in ((Call("run_python", {"code": CODE}, call_id=call_id), End()), (Say("Done."), End()))
 )
 INSIDE = """
 import ipywidgets
@@ -38,7 +39,7 @@ def sim(kernel_environ: dict[str, str]) -> Iterator[Simulator]:
 def test_the_typed_approval_prompt_contains_the_code(
     open_notebook: Callable[..., NotebookPage], sim: Simulator, front_end: FrontEnd
 ) -> None:
-    sim.add_replies(*CALL, *CALL)
+    sim.add_replies(*CALLS)
     text = "%config CodexMagics.display = 'text'"
     notebook = open_notebook([f"{LOAD}\n{text}", "%%codex --fresh --no-context\nDo it.", INSIDE])
     notebook.run(0)
@@ -55,5 +56,5 @@ def test_the_typed_approval_prompt_contains_the_code(
     notebook.wait_for_text(1, "total 42")
     notebook.start(2)
     notebook.wait_until_run(2)
-    assert "captured" in outputs_of(sim.requests.to("/responses", "POST")[-1])["call"]
+    assert "captured" in outputs_of(sim.requests.to("/responses", "POST")[-1])["captured"]
     assert notebook.output(2).locator(".jp-Stdin-input").count() == 0
