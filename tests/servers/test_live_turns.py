@@ -215,8 +215,15 @@ async def test_reasoning_comes_along_and_goes_back(
 @pytest.mark.parametrize("name", WHOLE)
 async def test_a_refusal_is_a_typed_error(servers: Mapping[str, Server], name: str, tmp_path: Path) -> None:
     async with thread_with(servers[name], tmp_path) as thread:
+        thread.client = ResponsesClient(  # the waits are not the point here
+            thread.client._http, thread.backend, thread.client._auth, sleep=no_wait
+        )
         with pytest.raises(RateLimited, match="Slow down"):
             await thread.turn("too often")
+
+
+async def no_wait(_: float) -> None:
+    pass
 
 
 @pytest.mark.parametrize("name", LISTED)
