@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import random
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
@@ -22,7 +21,6 @@ from codex_nb.responses.limits import parse_event as parse_limits_event
 from codex_nb.responses.models import get_json
 from codex_nb.responses.request import request_body, request_headers
 from codex_nb.responses.stream import ResponseBudget, ResponseReader
-from codex_nb.responses.throttle import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -206,19 +204,18 @@ class ResponsesClient:
         complete, which are not yielded again. When a cut leaves complete calls, the response counts as finished, for
         their outputs are what must be sent next. All other failures raise a CodexError. Close the generator to cancel.
         """
-        attempts = Attempts(self._policy, is_patient=request.throttle is not None)
-        throttle = request.throttle or Throttle(1, first_rate=math.inf)
+        throttle = request.throttle
+        attempts = Attempts(self._policy, is_patient=throttle is not None)
         accumulator = ResponseAccumulator(request.received, turn_state=request.turn_state)
         budget = replace(self._budget)
         while True:
             limit = None
             accumulator = accumulator.next_attempt()
-            async with throttle.sending() as slot:
+            async with nullcontext() if throttle is None else throttle.sending() as slot:
                 try:
                     async with aclosing(await self._send(request, accumulator, attempts, budget)) as reader:
-                        throttle.note_headers(reader.headers)
-                        if reader.is_success:
-                            slot.release(accepted=True)
+                        if slot is not None:
+                            slot.begin_reply(reader.headers, accepted=reader.is_success)
                         if reader.limits is not None:
                             yield ev.LimitsSeen(reader.limits)
                         while events := await reader.read():
@@ -226,13 +223,14 @@ class ResponsesClient:
                                 if (shown := self._apply(event, accumulator)) is not None:
                                     yield shown
                         finished = accumulator.finished()
-                        throttle.note_tokens(finished.usage.total_tokens)
+                        if throttle is not None:
+                            throttle.note_tokens(finished.usage.total_tokens)
                         yield finished
                         await reader.drain()
                         return
                 except CodexError as error:
                     failure = error
-                if request.throttle is not None and holds_everyone(failure):
+                if throttle is not None and slot is not None and holds_everyone(failure):
                     limit = throttle.limited(slot, wanted_wait(failure))
                     attempts.note_progress(throttle.accepted)
             if accumulator.owes_outputs and failure.retryable:

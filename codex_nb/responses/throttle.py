@@ -44,22 +44,19 @@ class Throttle:
 
     A refusal is waited out once, by all; the first request after it goes alone, and each reply that is no refusal
     allows one more at once. A wait whose length the server did not tell grows until a request gets through.
-    ``first_rate`` is the pace, in requests a second, while nothing is known of the service. ``accepted`` counts the
-    requests that were not refused.
+    ``accepted`` counts the requests that were not refused.
     """
 
     def __init__(
         self,
         limit: int,
         *,
-        first_rate: float = FIRST_RATE,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.accepted = 0
         self._limit = limit
-        self._first_rate = first_rate
         self._allowed = limit
         self._sending = 0
         self._limited_at = self._resume_at = -math.inf
@@ -121,7 +118,7 @@ class Throttle:
             return self._sustained * (1.0 + DECREASE * distance**3)
         if self._requests.is_known:
             return math.inf
-        return self._first_rate * FIRST_GROWTH ** min(self._accepted, MOST_GROWTHS)
+        return FIRST_RATE * FIRST_GROWTH ** min(self._accepted, MOST_GROWTHS)
 
     def note_headers(self, headers: Mapping[str, str]) -> None:
         """Take in what a reply says is left of the limits; requests on their way are not counted in it yet."""
@@ -188,6 +185,13 @@ class Slot:
         self.sent_at = sent_at
         self.was_accepted = False
         self._throttle: Throttle | None = throttle
+
+    def begin_reply(self, headers: Mapping[str, str], *, accepted: bool) -> None:
+        """Take in the head of the reply; one that is ``accepted`` returns the place to another request."""
+        if self._throttle is not None:
+            self._throttle.note_headers(headers)
+        if accepted:
+            self.release(accepted=True)
 
     def release(self, *, accepted: bool = False) -> None:
         """Return the place to another request; ``accepted``: the reply has begun. A second call does nothing."""

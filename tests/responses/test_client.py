@@ -338,6 +338,25 @@ async def test_a_wait_of_minutes_is_not_sat_through() -> None:
     assert (len(outcome.requests), outcome.sleeps) == (1, [])
 
 
+@pytest.mark.parametrize("status", [200, 429])
+async def test_a_question_outside_a_batch_waits_for_no_budget_that_the_service_tells(status: int) -> None:
+    told = {
+        f"x-ratelimit-{what}-{kind}": value
+        for kind in ("requests", "tokens")
+        for what, value in BUDGET.items()
+    }
+    refusal = httpx.Response(429, headers=told, json={"error": {"message": "Slow down."}})
+    cut = stream_of(created(), text_delta("x"))
+    cut.headers.update(told)
+    async with asyncio.timeout(30):
+        outcome = await outcome_of([refusal if status != 200 else cut])
+    assert len(outcome.requests) == 6
+    assert outcome.sleeps == [0.2, 0.4, 0.8, 1.6, 3.2]
+
+
+BUDGET = {"limit": "60", "remaining": "0", "reset": "6m0s"}
+
+
 async def test_waits_are_blurred_so_that_clients_do_not_march_in_step() -> None:
     policy = RetryPolicy()
     waits = [policy.delay(3, None, chance) for chance in (0.0, 0.5, 1.0)]
