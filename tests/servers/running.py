@@ -32,7 +32,7 @@ SCRIPT: list[dict[str, Any]] = [
     },
     {
         "match": {"userMessage": "both", "hasToolResult": False},
-        "response": {"toolCalls": [{"id": "call_add", **ADD}, {"id": "call_multiply", **MULTIPLY}]},
+        "response": {"toolCalls": [{"id": "call_add_again", **ADD}, {"id": "call_multiply", **MULTIPLY}]},
     },
     {"match": {"userMessage": "both", "hasToolResult": True}, "response": {"content": "5 and 20."}},
     {"match": {"userMessage": "too often"}, "response": {"error": {"message": "Slow down."}, "status": 429}},
