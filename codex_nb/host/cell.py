@@ -14,7 +14,7 @@ from codex_nb.host.mailbox import (
     interrupt_user_code,
 )
 from codex_nb.session.events import Answer, ToolCall, TurnEvent, TurnFinished
-from codex_nb.session.state import ReasoningPart, TextPart, ToolPart, TurnState, reduce
+from codex_nb.session.state import ReasoningPart, TextPart, ToolPart, TurnFold
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from codex_nb.host.engine import Engine
     from codex_nb.host.mailbox import Mailbox
     from codex_nb.host.shell_channel import Pump
+    from codex_nb.session.state import TurnState
 
 
 FRAME_S = 0.05  # at most 20 flushes a second
@@ -96,7 +97,7 @@ class BlockingTurn:
         self._clock = clock
         self._interrupts = Interrupts()
         self._was_interrupted = False
-        self._state = TurnState()
+        self._fold = TurnFold()
         self._needs_flush = False
         self._next_frame = 0.0
         self._runner: TurnRunner | None = None
@@ -128,7 +129,7 @@ class BlockingTurn:
         return self._deadline is not None and self._clock() >= self._deadline
 
     def _step(self) -> None:
-        if self._state.started is None:
+        if self._fold.state.started is None:
             self._while_waiting()
         self._mailbox.set_wait_mode(wake_on_event=not self._needs_flush)
         self._wait(min(_IDLE_S, max(0.0, self._next_frame - self._clock())) if self._needs_flush else _IDLE_S)
@@ -147,7 +148,7 @@ class BlockingTurn:
                 self._apply(item)
 
     def _apply(self, event: TurnEvent) -> None:
-        self._state = reduce(self._state, event)
+        self._fold.apply(event)
         self._needs_flush = True
         try:
             self._view.apply(event)  # it may wait for input
@@ -183,13 +184,13 @@ class BlockingTurn:
 
     def _finish(self) -> Answer:
         """Return the turn's answer, built from the events so far if the turn ended before its last event."""
-        if (finished := self._state.finished) is None:
+        if (finished := self._fold.state.finished) is None:
             is_cancelled = self._runner is None or self._deadline is not None
             if not is_cancelled:
                 raise (self._runner and self._runner.error) or RuntimeError(
                     "The turn ended without its last event."
                 )
-            finished = TurnFinished(partial_answer(self._state), "Stopped by the user.")
+            finished = TurnFinished(partial_answer(self._fold.state), "Stopped by the user.")
             self._view.apply(finished)
         self._flush()
         return finished.answer

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.display import display
 
 from codex_nb.errors import AuthError
-from codex_nb.labels import EFFORTS, LOGIN_METHODS
+from codex_nb.labels import EFFORTS, LOGIN_METHODS, SIMILAR
 from codex_nb.magics.options import (
     CLEAR,
     SUBCOMMANDS,
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from codex_nb.session.prompt import TurnInput
     from codex_nb.tools.base import Tool
 
-SIMILAR = 0.75  # of 1: a word this close to a subcommand is a typo, not a question to spend tokens on
-
 
 def dispatch(session: ShellSession, line: str, cell: str | None) -> Any:
     """Run the subcommand on the line, or ask what the line and the cell below it ask."""
@@ -44,6 +42,7 @@ def dispatch(session: ShellSession, line: str, cell: str | None) -> Any:
     if cell is None and (name or "help") in SUBCOMMANDS:
         return SUBCOMMANDS[name or "help"].run(session, rest.strip())
     if cell is None and not rest and (near := get_close_matches(name, SUBCOMMANDS, n=1, cutoff=SIMILAR)):
+        # A typo is not a question to spend tokens on.
         raise OptionError(
             f"%codex: unknown command {name!r}.",
             hint=f"Run %codex {near[0]}, or ask a question of one word with %%codex.",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
 
+from codex_nb.labels import SIMILAR
 from codex_nb.session.notebook_context import (
     BARE,
     FAR,
@@ -58,7 +59,6 @@ if TYPE_CHECKING:
 
 FILE_LIMIT = 40_000
 LARGEST_HASHED = 64_000_000
-SIMILAR = 0.75  # of 1: a mention this close to a variable's name is a typo
 _MENTION = re.compile(
     r"(?<![\w@.])@(?:cell:(?P<cell>\d{1,9})(?!\d)|file:(?:\"(?P<quoted>[^\"]+)\"|(?P<file>[^\s,;]+))|(?P<name>[A-Za-z_]\w*))"
 )

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from codex_nb.errors import ConfigError
 from codex_nb.files import try_lock, unlock
+from codex_nb.parse import loads
 from codex_nb.responses.events import Usage
 from codex_nb.session.events import Answer
 from codex_nb.session.turn import SchemaMismatch
@@ -109,14 +110,14 @@ class Journal:
 
     def _take_in(self, line: bytes, indexes: dict[str, int], doubtful: set[int]) -> None:
         try:
-            entry = json.loads(line)
+            entry = loads(line)
             (event, key), *_ = entry.items()
             index = indexes.get(key)
             if index is None:  # of another batch, or of prompts that are no longer asked
                 return
             if event == "answered":
                 self.answers[index] = _read_answer(entry)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except (ValueError, TypeError, KeyError, AttributeError):
             return  # a line that was cut, or written by a program that does not know the format
         (doubtful.add if event == "asked" else doubtful.discard)(index)
 
@@ -224,7 +225,7 @@ def _read_answer(entry: dict[str, Any]) -> Answer:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(value)
-    return value if value.isascii() else value.encode("utf-8", "replace").decode()
+    return value
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:

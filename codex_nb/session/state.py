@@ -308,6 +308,36 @@ def reduce(state: TurnState, event: TurnEvent) -> TurnState:
             assert_never(event)
 
 
+class TurnFold:
+    """Folds the events of a turn into its state; the deltas of one message are folded together, when it is read."""
+
+    def __init__(self) -> None:
+        self._state = TurnState()
+        self._deltas: list[TextDelta] = []  # of one message
+
+    def apply(self, event: TurnEvent) -> None:
+        """Take in one event."""
+        if isinstance(event, TextDelta):
+            if self._deltas and self._deltas[0].item_id != event.item_id:
+                self._fold_deltas()
+            self._deltas.append(event)
+        else:
+            self._fold_deltas()
+            self._state = reduce(self._state, event)
+
+    @property
+    def state(self) -> TurnState:
+        """The state of the turn."""
+        self._fold_deltas()
+        return self._state
+
+    def _fold_deltas(self) -> None:
+        if self._deltas:
+            text = "".join(delta.text for delta in self._deltas)
+            self._state = reduce(self._state, TextDelta(self._deltas[0].item_id, text))
+            self._deltas.clear()
+
+
 def _survives_a_retry(part: Part) -> bool:
     # The repeated request sends unfinished items again from their beginning.
     match part:
@@ -382,4 +412,5 @@ def _plan_of(call: ToolPart) -> Plan | None:
 
 
 def _with_part(state: TurnState, part: Part) -> TurnState:
+    # Without ``rejected``: what follows a rejected answer is its correction.
     return TurnState(state.started, state.step, state.parts.put(part), state.retry, state.finished)

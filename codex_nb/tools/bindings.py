@@ -238,7 +238,7 @@ class BindingFlow:
         if _used(statement) & (self.hidden | self.derived):
             self.derived |= _bound_in(statement) - self.hidden
             handed_on = list(_handed_on(statement))
-            for _ in range(_ROUNDS):  # in a loop, what stands below may be handed on above
+            for _ in range(_ROUNDS):  # in a loop, a later line may pass a value to an earlier one
                 carrying = self.hidden - self.modules
                 for names, values in handed_on:
                     if not names <= self.hidden and any(_carries(value, carrying) for value in values):

@@ -180,7 +180,7 @@ class InsertCells(Arguments):
         return script if self.after is None and _from_percent_format(script) == self.cells else None
 
     def with_code(self, code: str) -> InsertCells:
-        """Return the cells of a percent-format script; what stands above its first marker is a code cell."""
+        """Return the cells of a percent-format script; the lines before its first marker are a code cell."""
         return InsertCells(cells=_from_percent_format(code), after=self.after)
 
 

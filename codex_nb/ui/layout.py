@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from codex_nb.session.events import TextDelta, ToolFinished, ToolStarted, TurnEvent
-from codex_nb.session.state import NoticePart, Part, PlanPart, ToolPart, TurnState, reduce
+from codex_nb.session.events import ToolFinished, ToolStarted, TurnEvent
+from codex_nb.session.state import NoticePart, Part, PlanPart, ToolPart, TurnFold, TurnState
 from codex_nb.tools.base import builtin_tools
 
 if TYPE_CHECKING:
@@ -22,8 +22,7 @@ class OutputLayout:
     """Folds the events of a turn and assigns its parts to outputs of the cell, which count from 0."""
 
     def __init__(self) -> None:
-        self._state = TurnState()
-        self._deltas: list[TextDelta] = []  # of one message; folded together when the state is read
+        self._fold = TurnFold()
         self.shown_below: set[int] = set()  # numbers of the calls whose outputs the notebook shows itself
         self._output_of: dict[str, int] = {}
         self._count = 1
@@ -31,15 +30,9 @@ class OutputLayout:
 
     def apply(self, event: TurnEvent) -> None:
         """Take in one event."""
-        if isinstance(event, TextDelta):
-            if self._deltas and self._deltas[0].item_id != event.item_id:
-                self._fold_deltas()
-            self._deltas.append(event)
-            return
-        self._fold_deltas()
         if isinstance(event, ToolStarted) and self._wants_new_output:
             self.assign_parts()  # the outputs of this call must appear below what was shown before
-        self._state = reduce(self._state, event)
+        self._fold.apply(event)
         if isinstance(event, ToolFinished) and self._has_shown_outputs(event.call_number):
             self.start_new_output()
             self.shown_below.add(event.call_number)
@@ -47,8 +40,7 @@ class OutputLayout:
     @property
     def state(self) -> TurnState:
         """The state of the turn."""
-        self._fold_deltas()
-        return self._state
+        return self._fold.state
 
     def start_new_output(self) -> None:
         """Let what follows appear below the outputs that the cell has by now."""
@@ -86,14 +78,8 @@ class OutputLayout:
         """Return the tool calls of the turn."""
         return [part for part in self.state.parts if isinstance(part, ToolPart)]
 
-    def _fold_deltas(self) -> None:
-        if self._deltas:
-            text = "".join(delta.text for delta in self._deltas)
-            self._state = reduce(self._state, TextDelta(self._deltas[0].item_id, text))
-            self._deltas.clear()
-
     def _open_output(self) -> None:
-        has_finished = self._state.finished is not None  # then calls that still run never report their end
+        has_finished = self.state.finished is not None  # then calls that still run never report their end
         if not self._wants_new_output or (any(call.running for call in self.calls()) and not has_finished):
             return
         self._wants_new_output = False

@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from shutil import copytree
 from typing import Any
 
 import pytest
-import zstandard
 from hypothesis import HealthCheck, event, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -29,7 +27,7 @@ from codex_nb.tools.approval import DenyAll
 from codex_nb.tools.base import Ports
 from tests.auth.fakes import NOW, access_token, login
 from tests.contract.cli import QUIET
-from tests.contract.test_providers_beside_the_cli import EVENTS
+from tests.contract.recording import RecordingServer, recording
 
 pytestmark = pytest.mark.anyio
 
@@ -42,61 +40,23 @@ HEADERS = (
     "x-openai-internal-codex-residency",
     "x-t",
 )
-ANSWER = "".join(f"event: {e['type']}\ndata: {json.dumps(e)}\n\n" for e in EVENTS).encode()
 
 
-class Recorder:
-    """One server for both programs, which is also their proxy: it writes down each question."""
-
-    def __init__(self) -> None:
-        self.seen: list[dict[str, Any]] = []
-        recorder = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                self.reply(426 if self.headers["upgrade"] else 404, b"")
-
-            def do_POST(self) -> None:
-                content = self.rfile.read(int(self.headers["content-length"]))
-                if self.headers["content-encoding"] == "zstd":
-                    content = zstandard.ZstdDecompressor().decompressobj().decompress(content)
-                body = json.loads(content)
-                recorder.seen.append(
-                    {
-                        "path": self.path,
-                        "host": self.headers["host"],
-                        **{key: body.get(key) for key in BODY},
-                        **{name: self.headers[name] for name in HEADERS},
-                    }
-                )
-                self.reply(200, ANSWER)
-
-            def reply(self, status: int, content: bytes) -> None:
-                self.send_response(status)
-                self.send_header("content-type", "text/event-stream")
-                self.send_header("content-length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, *_: object) -> None:
-                """Stay silent."""
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.http.daemon_threads = True
+def told(request: BaseHTTPRequestHandler, body: dict[str, Any]) -> dict[str, Any]:
+    """What of a request depends on the configuration; the server is both programs' proxy, too."""
+    return {
+        "path": request.path,
+        "host": request.headers["host"],
+        **{key: body.get(key) for key in BODY},
+        **{name: request.headers[name] for name in HEADERS},
+    }
 
 
 @pytest.fixture(scope="module")
-def recorder() -> Iterator[Recorder]:
+def recorder() -> Iterator[RecordingServer]:
     """Listen until the last test of the module ends."""
-    found = Recorder()
-    thread = threading.Thread(target=found.http.serve_forever, args=(0.01,))
-    thread.start()
-    yield found
-    found.http.shutdown()
-    thread.join()
-    found.http.server_close()
+    with recording(told) as found:
+        yield found
 
 
 @dataclass
@@ -108,7 +68,7 @@ class World:
 
     program: Path
     root: Path
-    recorder: Recorder
+    recorder: RecordingServer
     files: dict[str, str | bytes]
     environ: dict[str, str] = field(default_factory=dict)
     profile: str | None = None
@@ -522,7 +482,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", HOMES)
 async def test_the_same_request_leaves_or_both_refuse(
-    codex_program: Path, tmp_path: Path, recorder: Recorder, name: str
+    codex_program: Path, tmp_path: Path, recorder: RecordingServer, name: str
 ) -> None:
     world = World(codex_program, tmp_path, recorder, **HOMES[name])
     theirs = world.theirs()
@@ -531,14 +491,14 @@ async def test_the_same_request_leaves_or_both_refuse(
 
 
 async def test_a_profile_that_does_not_exist_is_refused_by_us_alone(
-    codex_program: Path, tmp_path: Path, recorder: Recorder
+    codex_program: Path, tmp_path: Path, recorder: RecordingServer
 ) -> None:
     world = World(codex_program, tmp_path, recorder, home(), profile="work")
     assert (len(world.theirs()), await world.ours()) == (1, [])
 
 
 async def test_a_request_to_this_machine_passes_the_clis_proxy_and_not_ours(
-    codex_program: Path, tmp_path: Path, recorder: Recorder
+    codex_program: Path, tmp_path: Path, recorder: RecordingServer
 ) -> None:
     world = World(codex_program, tmp_path, recorder, home(), {"HTTP_PROXY": "http://127.0.0.1:PORT"})
     (theirs,), (ours,) = world.theirs(), await world.ours()
@@ -576,7 +536,7 @@ LINES = st.lists(st.tuples(KEYS_OF_TOML, VALUES), max_size=8, unique_by=lambda l
 def test_what_the_cli_loads_is_loaded(
     codex_program: Path,
     tmp_path_factory: pytest.TempPathFactory,
-    recorder: Recorder,
+    recorder: RecordingServer,
     lines: list[tuple[str, str]],
     newline: str,
     mark: bool,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 from codex_nb.responses.models import BUNDLED, parse_models
 from codex_nb.simulator import Simulator
 from tests.contract.cli import CodexCli
+from tests.contract.recording import RecordingServer, recording
 from tests.contract.test_both_directions import ours
 
 ASK = """
@@ -27,75 +27,29 @@ def look(cmd: str) -> str:
 answer = codex_nb.ask("say hi", tools=[look], approval="all")
 assert answer.text == "Hi.", answer
 """
-MESSAGE = {
-    "type": "message",
-    "id": "msg_1",
-    "role": "assistant",
-    "content": [{"type": "output_text", "text": "Hi."}],
-}
-EVENTS = (
-    {"type": "response.created", "response": {"id": "resp_1"}},
-    {"type": "response.output_item.done", "output_index": 0, "item": MESSAGE},
-    {"type": "response.completed", "response": {"id": "resp_1", "status": "completed", "output": []}},
-)
 SETTINGS = ("model", "reasoning", "include", "text", "store", "parallel_tool_calls", "tool_choice")
 HEADERS = ("authorization", "chatgpt-account-id", "x-openai-internal-codex-responses-lite")
 
 
-class Server:
-    """A Responses API of nobody's make: it writes down what it is asked and always says the same."""
-
-    def __init__(self) -> None:
-        self.seen: list[dict[str, Any]] = []
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                server.seen.append({"GET": self.path})
-                self.send_error(404)
-
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                server.seen.append(told(body, dict(self.headers)))
-                answer = "".join(f"event: {e['type']}\ndata: {json.dumps(e)}\n\n" for e in EVENTS).encode()
-                self.send_response(200)
-                self.send_header("content-type", "text/event-stream")
-                self.send_header("content-length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-
-            def log_message(self, *_: object) -> None:
-                """Stay silent."""
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.base_url = f"http://127.0.0.1:{self.http.server_port}/v1"
-
-
-def told(body: dict[str, Any], headers: dict[str, str]) -> dict[str, Any]:
+def told(request: BaseHTTPRequestHandler, body: dict[str, Any]) -> dict[str, Any]:
     """What of a request depends on the configuration; the programs' tools are their own."""
-    headers = {name.lower(): value for name, value in headers.items()}
     return {
         **{key: body[key] for key in SETTINGS if key in body},
-        **{name: headers[name] for name in HEADERS if name in headers},
+        **{name: request.headers[name] for name in HEADERS if name in request.headers},
         "tools": "tools" in body,
         "first": body["input"][0]["type"],
     }
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
+def server() -> Iterator[RecordingServer]:
     """Listen until the test ends."""
-    found = Server()
-    thread = threading.Thread(target=found.http.serve_forever, args=(0.01,))
-    thread.start()
-    yield found
-    found.http.shutdown()
-    thread.join()
-    found.http.server_close()
+    with recording(told, notes_gets=True) as found:
+        yield found
 
 
 def compare(
-    program: Path, folder: Path, server: Server, config: str, environ: dict[str, str] | None = None
+    program: Path, folder: Path, server: RecordingServer, config: str, environ: dict[str, str] | None = None
 ) -> None:
     """Let both programs ask in the same home."""
     with Simulator() as sim:
@@ -132,7 +86,7 @@ MODELS = (
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_model_is_asked_by_its_name_as_the_cli_asks_it(
-    codex_program: Path, tmp_path: Path, server: Server, model: str
+    codex_program: Path, tmp_path: Path, server: RecordingServer, model: str
 ) -> None:
     compare(codex_program, tmp_path, server, config_of(model))
 
@@ -148,7 +102,7 @@ WISHES = (
 @pytest.mark.parametrize("model", ["gpt-5.5", "gpt-6.1-sol", "gpt-5.6-sol", "an-unknown-model"])
 @pytest.mark.parametrize("wish", WISHES)
 def test_what_is_configured_is_sent_as_the_cli_sends_it(
-    codex_program: Path, tmp_path: Path, server: Server, model: str, wish: str
+    codex_program: Path, tmp_path: Path, server: RecordingServer, model: str, wish: str
 ) -> None:
     compare(codex_program, tmp_path, server, config_of(model, wish))
 
@@ -167,13 +121,15 @@ CREDENTIALS = (
 
 @pytest.mark.parametrize("provider", CREDENTIALS)
 def test_the_same_credential_signs(
-    codex_program: Path, tmp_path: Path, server: Server, provider: str
+    codex_program: Path, tmp_path: Path, server: RecordingServer, provider: str
 ) -> None:
     environ = {"LAB_KEY": KEY, "LAB_HEADER": "Bearer from-the-environment"}
     compare(codex_program, tmp_path, server, config_of("gpt-5.5", provider=provider), environ)
 
 
-def test_a_file_with_a_byte_order_mark_is_read(codex_program: Path, tmp_path: Path, server: Server) -> None:
+def test_a_file_with_a_byte_order_mark_is_read(
+    codex_program: Path, tmp_path: Path, server: RecordingServer
+) -> None:
     compare(codex_program, tmp_path, server, "\ufeff" + config_of("gpt-5.5"))
 
 

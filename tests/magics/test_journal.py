@@ -274,12 +274,18 @@ def keys(file: Path, event: str) -> Counter[str]:
 
 @pytest.mark.skipif(os.name == "nt", reason="no kill -9 on Windows")
 def test_a_run_that_is_killed_at_any_instant_is_resumed(
-    codex_home: Path, sim: Simulator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    codex_home: Path,
+    sim: Simulator,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Fifty runs are killed at whatever they do at that instant; one more completes the batch."""
     del codex_home
     file = tmp_path / "answers.jsonl"
     chance = random.Random(20261129)
+    # An IPython shell of an earlier test may have put its own main module there, which has no __spec__.
+    monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(["tests.magics.killed_batch"])
     lost = in_doubt = 0
