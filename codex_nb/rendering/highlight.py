@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pygments.lexer import Lexer
     from pygments.token import _TokenType
 
+Tokens = list[tuple[str, str]]
+"""A line of code: the Pygments class and the text of each token."""
 
 _KEYWORDS = {"_", "and", "case", "class", "def", "from", "import", "in", "is", "lazy", "match", "not", "or"}
 _NAMES = {"Ellipsis", "NotImplemented", "cls", "self"}
@@ -75,12 +77,27 @@ def code_html(code: str, language: str = "") -> str:
     return f'<div class="highlight"><pre><code{label}>{_spans(code, language)}</code></pre></div>\n'
 
 
+def token_lines(code: str, language: str) -> list[Tokens]:
+    """Return the tokens of each line; ``language`` is a name that Pygments may know."""
+    lines: list[Tokens] = [[]]
+    for name, text in _tokens(code, language):
+        for place, piece in enumerate(text.split("\n")):
+            if place:
+                lines.append([])
+            if piece:
+                lines[-1].append((name, piece))
+    return lines
+
+
 def _spans(code: str, language: str) -> str:
+    return "".join(_marked(_tokens(code, language)))
+
+
+def _tokens(code: str, language: str) -> Iterable[tuple[str, str]]:
     lexer = _lexer(language.lower()) if language and code else None
     if lexer is None or len(code) > LONGEST_HIGHLIGHTED:
-        return escape(code, quote=False)
-    tokens = ((_class(kind), text) for _, kind, text in lexer.get_tokens_unprocessed(code))
-    return "".join(_marked(tokens))
+        return [("", code)]
+    return ((_class(kind), text) for _, kind, text in lexer.get_tokens_unprocessed(code))
 
 
 def _marked(tokens: Iterable[tuple[str, str]]) -> Iterator[str]:
