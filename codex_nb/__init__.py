@@ -247,7 +247,9 @@ def map(  # noqa: A001  the name that the standard library has for it
     ``on_error="return"`` a question that failed has its CodexError in its place. With ``on_error="raise"`` the first
     failure ends the batch, and its ``answers`` hold the same list so far: the answers that arrived, the failures, and
     Answers with the status "cancelled" for the rest; an interrupt returns that list. ``executor`` (anything with the
-    ``submit`` of ``concurrent.futures``) runs the questions elsewhere, each as :func:`ask` does.
+    ``submit`` of ``concurrent.futures``, such as Dask's ``client.get_executor()``) runs the questions elsewhere, each
+    as :func:`ask` does, with the login or token provider of the worker. What such an engine gives up is the CodexError
+    of its question, with the engine's exception as the cause.
 
     ``journal`` names a file to which each answer is appended as it comes. A second run with the same file asks only the
     questions that it has no answer to: it knows a question by its prompt, model, effort, schema, instructions and kind

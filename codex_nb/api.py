@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import atexit
 import functools
+import itertools
 import os
 import sys
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from codex_nb.config.settings import OPTIONS, Environment, approval_policy
 from codex_nb.errors import CodexError, ConfigError
@@ -41,7 +43,16 @@ from codex_nb.ui.actions import ask_by_typing
 from codex_nb.ui.widgets import ProgressBar
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Iterable, Iterator, Sequence
+    from collections.abc import (
+        AsyncGenerator,
+        Callable,
+        Collection,
+        Coroutine,
+        Iterable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
     from concurrent.futures import Future
     from typing import Literal
 
@@ -52,21 +63,23 @@ if TYPE_CHECKING:
     from codex_nb.tools.approval import Approver
     from codex_nb.ui.account import AccountStatus
 
+    Config = tuple[tuple[str, Any], ...]  # names and values of SessionConfig
+
 
 @functools.cache
-def _bare_sessions() -> dict[tuple[int, int], ShellSession]:
+def _bare_sessions() -> dict[tuple[int, int, Config], ShellSession]:
     """Return the sessions of shells without the extension, and of no shell; they are closed when Python ends.
 
-    The keys are the process and the shell: a forked child must not use the connections of its parent.
+    The keys are the process, the shell and what is set: a forked child must not use the connections of its parent.
     """
     atexit.register(close)
     return {}
 
 
-def _bare_session(shell: Any) -> ShellSession:
+def _bare_session(shell: Any, config: Config) -> ShellSession:
     # setdefault is one step: threads that come at once get the same session, which opens nothing before it is used
-    made = ShellSession(shell, SessionConfig(), engine(), open_profile, None, Environment())
-    return _bare_sessions().setdefault((os.getpid(), id(shell)), made)
+    made = ShellSession(shell, SessionConfig(**dict(config)), engine(), open_profile, None, Environment())
+    return _bare_sessions().setdefault((os.getpid(), id(shell), config), made)
 
 
 def close() -> None:
@@ -82,13 +95,13 @@ def _shell() -> Any:
     return None if in_forked_child(shell) else shell
 
 
-def current_session() -> ShellSession:
-    """Return the loaded extension's session, so that a cell and a call share one login; else a bare one."""
+def current_session(config: Config = ()) -> ShellSession:
+    """Return the loaded extension's session, so that a cell and a call share one login; else a bare one, so set."""
     from codex_nb.magics.extension import loaded_session
 
     shell = _shell()
     found = loaded_session(shell) if shell is not None else None
-    return _bare_session(shell) if found is None or found.engine.is_inherited else found
+    return _bare_session(shell, config) if found is None or found.engine.is_inherited else found
 
 
 def _request(
@@ -162,7 +175,10 @@ class _NullView:
 
 def ask(prompt: str, **options: Any) -> Answer:
     """See :func:`codex_nb.ask`."""
-    session = current_session()
+    return _ask(current_session(), prompt, options)
+
+
+def _ask(session: ShellSession, prompt: str, options: Mapping[str, Any]) -> Answer:
     profile, request = _request(session, prompt, **options)
     approvals = PendingApprovals()
     view = _NullView(approvals, stdin_prompt(session.shell))
@@ -221,6 +237,7 @@ def ask_many(
     """See :func:`codex_nb.map`."""
     texts, shaped = prompts_of(prompts)
     session = current_session()
+    remote = None if executor is None else _Remote(executor, session, options)
     assistant = session.profile(options["profile"]).assistant
     progress = ProgressBar(
         in_notebook=getattr(session.shell, "kernel", None) is not None, limits=lambda: assistant.limits
@@ -229,7 +246,7 @@ def ask_many(
         known = [None] * len(texts) if kept is None else kept.answers
         if kept is not None and kept.in_doubt:
             progress.note(_in_doubt(kept.in_doubt))
-        if executor is None and not _fits_plan(session, progress, known.count(None), options["profile"]):
+        if remote is None and not _fits_plan(session, progress, known.count(None), options["profile"]):
             return shaped([answer or Answer("", status="cancelled") for answer in known])
         with (
             deferring_interrupts() as interrupts,
@@ -245,10 +262,8 @@ def ask_many(
             throttle = Throttle(concurrency)
             batch = Batch(
                 texts,
-                _question(session, mailbox, throttle, options)
-                if executor is None
-                else functools.partial(ask, **options),
-                CoroutineExecutor(session.engine.submit) if executor is None else executor,
+                _question(session, mailbox, throttle, options) if remote is None else remote.ask,
+                CoroutineExecutor(session.engine.submit) if remote is None else remote,
                 concurrency=concurrency,
                 on_error=on_error,
                 on_progress=progress.update,
@@ -256,6 +271,7 @@ def ask_many(
                 wake=mailbox.wake,
                 waiting_s=lambda: throttle.waiting_s,
                 journal=kept,
+                parse=None if remote is None else remote.parse,
             )
             try:
                 return shaped(batch.run())
@@ -264,6 +280,49 @@ def ask_many(
                 raise
             finally:
                 progress.close()
+
+
+class _Remote:
+    """An executor that asks the questions elsewhere, and what travels there with a prompt: names, texts and numbers.
+
+    No login goes along, and no class of the user's: a schema becomes its JSON schema; answers get their values here.
+    """
+
+    def __init__(self, executor: Executor, session: ShellSession, options: dict[str, Any]) -> None:
+        self._executor = executor
+        set_here = session.config
+        config = (
+            *((name, getattr(set_here, name)) for name in ("profile", "openai_api_key", "token_provider")),
+            ("insecure_providers", tuple(set_here.insecure_providers)),
+        )
+        options = options | {
+            "model": options["model"] or set_here.model,
+            "effort": options["effort"] or set_here.effort,
+        }
+        self.parse: Callable[[str], Any] | None = None
+        if options["schema"] is not None:
+            wanted = value_format(options["schema"])
+            value_format(wanted.schema)  # raises what every worker would raise
+            self.parse, options["schema"] = wanted.parse, wanted.schema
+        self.ask = functools.partial(ask_remotely, config, options)
+        self._calls = map(f"{uuid4().hex}-{{}}".format, itertools.count())
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future[Any]:
+        """Begin a call that is equal to no other: of equal ones, Dask makes one."""
+        return self._executor.submit(functools.partial(function, next(self._calls)), *arguments)
+
+
+def ask_remotely(config: Config, options: Mapping[str, Any], call: str, prompt: str) -> Outcome:
+    """Ask in a worker, with its own login or the token provider that is set; ``call`` only tells calls apart.
+
+    An error is returned, not raised: an engine logs what a call raises, with the prompt. What caused it stays here.
+    """
+    del call
+    try:
+        return _ask(current_session(config), prompt, options)
+    except CodexError as error:
+        error.__cause__ = error.__context__ = None
+        return error.bare()
 
 
 def _question(

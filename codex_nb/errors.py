@@ -54,6 +54,10 @@ class CodexError(Exception):
         super().__init__(message)
         self.hint: str = self.default_hint if hint is None else hint
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let an error travel between processes: pickle would call the class with the message alone."""
+        return _restored, (type(self), self.args, self.__dict__)
+
     @property
     def line(self) -> str:
         """The message and the hint as the one readable line that a notebook shows."""
@@ -71,6 +75,12 @@ class CodexError(Exception):
             link.__traceback__ = None
             link = link.__cause__ or link.__context__
         return self
+
+
+def _restored(kind: type[CodexError], args: tuple[Any, ...], attributes: dict[str, Any]) -> CodexError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
 
 
 class AuthError(CodexError):

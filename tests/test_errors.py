@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
+import pickle
 import pkgutil
 
 import pytest
@@ -29,6 +31,19 @@ def user_errors() -> list[type[CodexError]]:
 @pytest.mark.parametrize("error", user_errors(), ids=lambda one: one.__name__)
 def test_every_error_that_a_user_can_see_says_what_to_do_next(error: type[CodexError]) -> None:
     assert error.default_hint or error.__name__ in WITHOUT_DEFAULT
+
+
+@pytest.mark.parametrize("error", classes(), ids=lambda one: one.__name__)
+def test_every_error_travels_between_processes(error: type[CodexError]) -> None:
+    needed = {
+        name: f"the {name}"
+        for name, parameter in inspect.signature(error).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty
+    }
+    sent = error("It failed.", hint="Try this.", **needed)
+    sent.add_note("A note.")
+    arrived = pickle.loads(pickle.dumps(sent))  # noqa: S301  (pickled here)
+    assert (type(arrived), arrived.line, vars(arrived)) == (error, "It failed. Try this.", vars(sent))
 
 
 def test_an_error_without_a_default_hint_is_created_with_one() -> None:

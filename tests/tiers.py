@@ -128,6 +128,7 @@ LONG = frozenset(
         "auth/test_odd_replies.py",
         "auth/test_storm.py",
         "cli/test_command_line.py",
+        "magics/test_executors.py",
         "magics/test_hidden_names.py",
         "magics/test_hostile_namespace.py",
         "magics/test_interrupts.py",

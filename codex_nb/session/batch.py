@@ -11,12 +11,13 @@ import math
 from array import array
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from codex_nb.errors import AuthError, CodexError, ConfigError, QuotaExceeded, UsageLimitReached
 from codex_nb.session.events import Answer
 from codex_nb.session.journal import kept_answer
+from codex_nb.session.turn import SchemaMismatch
 from codex_nb.tools.introspection import library_of
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ QUESTIONS_OF_A_PLAN = {"plus": 225, "team": 225, "business": 225, "edu": 225, "p
 FEWEST_OF_A_PLAN = 20  # fewer questions are not worth a request for the limits
 # After these every other question would fail, too.
 _FATAL = (AuthError, UsageLimitReached, QuotaExceeded, ConfigError)
+LONGEST_REASON = 200
+ASK_AGAIN = "Ask this question again."
 
 Outcome = Answer | CodexError
 
@@ -81,7 +84,9 @@ def wait_for_any(futures: Collection[Future], timeout_s: float) -> None:
 class Batch:
     """The questions of one call, and their outcomes.
 
-    ``ask`` is called by the executor with a prompt; it returns an Answer or raises a CodexError, after all its retries.
+    ``ask`` is called by the executor with a prompt; it returns an Answer, or returns or raises a CodexError, after all
+    its retries. What else comes of a call is the executor's own failure: that question's, and no other's. With
+    ``parse``, which raises SchemaMismatch, completed answers are given their values here.
     ``wait`` is called on this thread while nothing can be started, and may serve widgets and calls meanwhile; ``wake``
     is called on any thread, to end such a wait. ``waiting_s`` tells how long a rate limit still lasts. A
     KeyboardInterrupt ends the batch: outcomes so far are returned, the rest are answers with the status "cancelled".
@@ -99,6 +104,7 @@ class Batch:
     wake: Callable[[], None] = lambda: None
     waiting_s: Callable[[], float] = lambda: 0.0
     journal: Journal | None = None
+    parse: Callable[[str], Any] | None = None
     _begun: int = field(default=0, init=False)  # of the questions to ask: those before it were begun
     _settled: int = field(default=0, init=False)
     _failed: int = field(default=0, init=False)
@@ -146,7 +152,11 @@ class Batch:
             self._begun += 1
             if self.journal is not None:
                 self.journal.asked(index)
-            future = self.executor.submit(self.ask, self.prompts[index])
+            try:
+                future = self.executor.submit(self.ask, self.prompts[index])
+            except Exception as error:  # noqa: BLE001  (the executor's own, such as a pool that has broken)
+                future = concurrent.futures.Future()
+                future.set_exception(error)
             self._running[future] = index
             future.add_done_callback(self._note_done)
 
@@ -160,7 +170,7 @@ class Batch:
             index, error = self._running[future], self._settle(future)
             del self._running[self._finished.popleft()]
             self._report()
-            if error is not None and (self.on_error == "raise" or not isinstance(error, CodexError)):
+            if error is not None and self.on_error == "raise":
                 answered = self._settled - self._failed
                 error.add_note(
                     f"Prompt {index + 1} of {len(self.prompts)} failed. The {answered} answers so far are in the "
@@ -172,20 +182,29 @@ class Batch:
         if self.waiting_s():
             self._report()
 
-    def _settle(self, future: Future) -> BaseException | None:
+    def _settle(self, future: Future) -> CodexError | None:
         """Store a future's outcome; return the error that it ended with."""
-        index = self._running[future]
-        if future.cancelled():
-            self._put(index, Answer("", status="cancelled"))
+        index, outcome = self._running[future], self._outcome(future)
+        if isinstance(outcome, Answer):
+            self._answered(index, outcome)
             return None
-        error = future.exception()
-        if error is None:
-            self._answered(index, future.result())
-        elif isinstance(error, CodexError):
-            self._put(index, error if self.on_error == "raise" else error.bare())
-            if self.journal is not None:
-                self.journal.failed(index, error)
-        return error
+        self._put(index, outcome if self.on_error == "raise" else outcome.bare())
+        if self.journal is not None:
+            self.journal.failed(index, outcome)
+        return outcome
+
+    def _outcome(self, future: Future) -> Outcome:
+        try:
+            outcome = future.result()
+            if isinstance(outcome, Answer) and self.parse is not None and outcome.status == "completed":
+                return with_value(outcome, self.parse)
+        except CodexError as error:
+            return error
+        except (Exception, SystemExit) as error:  # noqa: BLE001  (the executor's own, such as a worker that died)
+            return _lost(error)
+        if isinstance(outcome, Answer | CodexError):
+            return outcome
+        return CodexError(f"The executor gave no Answer, but {type(outcome).__name__}.", hint=ASK_AGAIN)
 
     def _answered(self, index: int, answer: Answer) -> None:
         """Keep an answer before it is written: a journal that cannot be written loses nothing."""
@@ -218,6 +237,22 @@ class Batch:
     def _report(self) -> None:
         progress = Progress(self._settled, len(self.prompts), self._failed, self.waiting_s(), self._tokens)
         self.on_progress(progress)
+
+
+def _lost(error: BaseException) -> CodexError:
+    """Return the error of a question that its executor gave up."""
+    reason = " ".join(f"{type(error).__name__}: {error}".split()).strip(": ")
+    lost = CodexError(f"The executor lost this question: {reason[:LONGEST_REASON]}.", hint=ASK_AGAIN)
+    lost.__cause__ = error
+    return lost
+
+
+def with_value(answer: Answer, parse: Callable[[str], Any]) -> Outcome:
+    """Return the answer with the value of its text, or the error that it has none."""
+    try:
+        return replace(answer, parsed=parse(answer.text))
+    except SchemaMismatch as mismatch:
+        return CodexError(f"The answer does not match the schema: {mismatch}", hint=ASK_AGAIN)
 
 
 def plan_warning(limits: RateLimits, count: int) -> str:

@@ -10,7 +10,7 @@ import asyncio
 import tempfile
 import time
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -19,10 +19,9 @@ from codex_nb.errors import ApiError, CodexError, ConfigError
 from codex_nb.files import replace_file
 from codex_nb.responses.batches import MOST_BYTES, MOST_REQUESTS, is_id, request_line, result_lines
 from codex_nb.responses.request import dump_json
-from codex_nb.session.batch import Progress
+from codex_nb.session.batch import Progress, with_value
 from codex_nb.session.events import Answer
 from codex_nb.session.outbound import answer_text, reasoning_text
-from codex_nb.session.turn import SchemaMismatch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable
@@ -276,12 +275,7 @@ class BatchJob:
     def _parsed(self, outcome: Outcome) -> Outcome:
         if self._parse is None or isinstance(outcome, CodexError) or outcome.status != "completed":
             return outcome
-        try:
-            return replace(outcome, parsed=self._parse(outcome.text))
-        except SchemaMismatch as mismatch:
-            return CodexError(
-                f"The answer does not match the schema: {mismatch}", hint="Ask this question again."
-            )
+        return with_value(outcome, self._parse)
 
     async def _remote(self) -> list[RemoteBatch | None]:
         client = await self._connect()

@@ -137,11 +137,13 @@ class SchemaError(CodexError):
 class ValueFormat:
     """How a value is requested and parsed.
 
-    ``text_format`` goes into the request. ``parse`` turns an answer's text into the value, or raises SchemaMismatch.
-    A type that is no object (a list, a number) is requested as an object with the one key ``value``, because the API's
-    schemas are always objects. The API does not enforce types with free keys; there ``parse`` is the only check.
+    ``schema`` is the JSON schema of the value. ``text_format`` goes into the request. ``parse`` turns an answer's text
+    into the value, or raises SchemaMismatch. A type that is no object (a list, a number) is requested as an object with
+    the one key ``value``, because the API's schemas are always objects. The API does not enforce types with free keys;
+    there ``parse`` is the only check.
     """
 
+    schema: Schema
     text_format: dict[str, Any]
     parse: Callable[[str], Any]
 
@@ -174,7 +176,7 @@ def value_format(wanted: Any) -> ValueFormat:
                 hint="Fix the schema; the answer's text is kept.",
             ) from error
 
-    return ValueFormat(_text_format(schema, wrapped=wrapped), parse)
+    return ValueFormat(schema, _text_format(schema, wrapped=wrapped), parse)
 
 
 def _readable(wanted: Any) -> Any:
@@ -191,7 +193,7 @@ def _readable(wanted: Any) -> Any:
 
 def _from_json_schema(schema: dict[str, Any]) -> ValueFormat:
     kind = resolve_reference(schema, schema).get("type")
-    if kind is None and not {"properties", "$ref", "anyOf", "enum"} & set(schema):
+    if kind is None and not {"properties", "$ref", "anyOf", "oneOf", "enum", "const"} & set(schema):
         raise SchemaError("The JSON schema has no type.", hint='Add a "type" to it.')
     validator = _validator(schema)
     wrapped = kind != "object"
@@ -206,7 +208,7 @@ def _from_json_schema(schema: dict[str, Any]) -> ValueFormat:
             raise SchemaMismatch("; ".join(map(_sentence, errors)))
         return value
 
-    return ValueFormat(_text_format(schema, wrapped=wrapped), parse)
+    return ValueFormat(schema, _text_format(schema, wrapped=wrapped), parse)
 
 
 def _text_format(schema: dict[str, Any], *, wrapped: bool) -> dict[str, Any]:

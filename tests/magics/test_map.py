@@ -130,7 +130,7 @@ def test_what_the_last_of_500_loses_is_one_question(codex_home: object) -> None:
     assert states(caught.value.answers) == ["completed"] * 499 + ["BadRequest"]
 
 
-def test_what_is_no_error_of_ours_carries_the_answers_too(codex_home: object) -> None:
+def test_an_executor_that_is_gone_leaves_the_answers_before_it(codex_home: object) -> None:
     del codex_home
 
     class Broken(LoginPrompt):
@@ -141,10 +141,9 @@ def test_what_is_no_error_of_ours_carries_the_answers_too(codex_home: object) ->
                 raise RuntimeError("the cluster is gone")
             return super().submit(function, *arguments)
 
-    with pytest.raises(RuntimeError) as caught:
+    with pytest.raises(CodexError, match="the cluster is gone") as caught:
         codex_nb.map(list("abcd"), executor=Broken(), concurrency=1)
-    answers: Any = getattr(caught.value, "answers", None)
-    assert states(answers) == ["completed", "completed", "cancelled", "cancelled"]
+    assert states(caught.value.answers) == ["completed", "completed", "CodexError", "cancelled"]
 
 
 def test_the_next_cell_finds_the_answers_of_a_batch_that_failed(notebook: Notebook, sim: Simulator) -> None:

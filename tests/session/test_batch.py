@@ -5,6 +5,7 @@ import concurrent.futures
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 import pandas as pd
@@ -13,6 +14,7 @@ import pytest
 from codex_nb.errors import BadRequest, CodexError, ConfigError, RateLimited, UsageLimitReached
 from codex_nb.session.batch import Batch, CoroutineExecutor, Progress, prompts_of
 from codex_nb.session.events import Answer
+from codex_nb.session.turn import SchemaMismatch
 
 
 class Harness:
@@ -185,9 +187,86 @@ def test_coroutines_run_on_a_loop_of_their_own() -> None:
     assert [outcome.text for outcome in outcomes if isinstance(outcome, Answer)] == ["A", "B"]
 
 
-def test_what_is_no_error_of_ours_is_raised_in_any_case() -> None:
-    with pytest.raises(ZeroDivisionError):
-        batch(["a"], Harness(lambda _p, _t: ZeroDivisionError())).run()
+def cancelled() -> concurrent.futures.Future[Answer]:
+    future: concurrent.futures.Future[Answer] = concurrent.futures.Future()
+    future.cancel()
+    return future
+
+
+def failed(error: BaseException) -> concurrent.futures.Future[Answer]:
+    future: concurrent.futures.Future[Answer] = concurrent.futures.Future()
+    future.set_exception(error)
+    return future
+
+
+def answered(outcome: Any) -> concurrent.futures.Future[Any]:
+    future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+    future.set_result(outcome)
+    return future
+
+
+def refused() -> concurrent.futures.Future[Answer]:
+    raise RuntimeError("cannot schedule new futures after shutdown")
+
+
+# what an executor may do to a question besides answering it, and the type of the error's cause
+FAILURES_OF_AN_ENGINE: dict[str, tuple[Callable[[], concurrent.futures.Future[Any]], type]] = {
+    "an exception": (lambda: failed(ZeroDivisionError("division by zero")), ZeroDivisionError),
+    "a broken pool": (
+        lambda: failed(BrokenProcessPool("A process was terminated.")),
+        BrokenProcessPool,
+    ),
+    "an exit": (lambda: failed(SystemExit(3)), SystemExit),
+    "a cancellation": (cancelled, concurrent.futures.CancelledError),
+    "an end of time": (lambda: failed(TimeoutError()), TimeoutError),
+    "no submission": (refused, RuntimeError),
+    "nothing": (lambda: answered(None), type(None)),
+    "something else": (lambda: answered("yes"), type(None)),
+    "an error of ours": (lambda: answered(BadRequest("No.")), type(None)),
+}
+
+
+class Failing(Harness):
+    """An engine that answers each question but "b"."""
+
+    def __init__(self, fail: Callable[[], concurrent.futures.Future[Any]]) -> None:
+        super().__init__(lambda prompt, _times: Answer(prompt))
+        self._fail = fail
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> concurrent.futures.Future[Answer]:
+        return self._fail() if arguments == ("b",) else super().submit(function, *arguments)
+
+
+@pytest.mark.parametrize(("fail", "cause"), FAILURES_OF_AN_ENGINE.values(), ids=list(FAILURES_OF_AN_ENGINE))
+def test_what_an_engine_loses_is_an_error_in_its_place_and_no_others(
+    fail: Callable[[], concurrent.futures.Future[Any]], cause: type
+) -> None:
+    first, lost, last = batch(["a", "b", "c"], Failing(fail)).run()
+    assert (first, last) == (Answer("a"), Answer("c"))
+    assert isinstance(lost, CodexError)
+    assert type(lost.__cause__) is cause
+
+
+@pytest.mark.parametrize(("fail", "cause"), FAILURES_OF_AN_ENGINE.values(), ids=list(FAILURES_OF_AN_ENGINE))
+def test_what_an_engine_loses_ends_a_batch_only_where_that_is_asked_for(
+    fail: Callable[[], concurrent.futures.Future[Any]], cause: type
+) -> None:
+    asked = batch(["a", "b", "c"], Failing(fail), on_error="raise", concurrency=1)
+    with pytest.raises(CodexError) as caught:
+        asked.run()
+    assert type(caught.value.__cause__) is cause
+    assert asked.outcomes() == [Answer("a"), caught.value, Answer("", status="cancelled")]
+
+
+def test_a_text_without_the_value_that_is_wanted_is_a_failure_of_its_question() -> None:
+    def parse(text: str) -> int:
+        if not text.isdecimal():
+            raise SchemaMismatch("not a number")
+        return int(text)
+
+    outcomes = batch(["1", "two", "3"], Harness(lambda p, _t: Answer(p)), parse=parse).run()
+    assert [outcomes[0], outcomes[2]] == [Answer("1", parsed=1), Answer("3", parsed=3)]
+    assert isinstance(outcomes[1], CodexError)
 
 
 def test_a_series_goes_in_and_a_series_comes_out() -> None:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
-from typing import Any, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
 import pytest
 from pydantic import BaseModel, Field, field_validator
@@ -71,6 +73,43 @@ def test_every_kind_of_type_gives_its_own_values(wanted: Any, text: str, value: 
     asked = value_format(wanted)
     assert asked.text_format["schema"]["type"] == "object"
     assert asked.parse(text) == value
+
+
+class Circle(BaseModel):
+    kind: Literal["circle"] = "circle"
+    radius: float
+
+
+class Square(BaseModel):
+    kind: Literal["square"] = "square"
+    side: Decimal
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        *(
+            City,
+            Pair,
+            Movie,
+            list[int],
+            bool,
+            POINT,
+            Tree,
+            dict[str, int],
+            tuple[int, str],
+            City | None,
+            Colour,
+        ),
+        *(Literal["yes"], Literal["yes", 2] | None, Annotated[Circle | Square, Field(discriminator="kind")]),
+        *(dt.datetime, list[Annotated[int, Field(gt=0)]], type(None), set[str]),
+    ],
+    ids=str,
+)
+def test_the_json_schema_of_a_type_asks_for_the_same(wanted: Any) -> None:
+    asked = value_format(wanted)
+    travelled = json.loads(json.dumps(asked.schema))
+    assert value_format(travelled).text_format == asked.text_format
 
 
 @pytest.mark.parametrize(
