@@ -73,8 +73,7 @@ if TYPE_CHECKING:
         TurnStarted,
     )
     from codex_nb.session.structured_output import SchemaError
-    from codex_nb.tools.base import Tool
-    from codex_nb.tools.decorator import tool
+    from codex_nb.tools.base import Tool, tool
     from codex_nb.ui.account import AccountStatus
 
     Approval = Literal["ask", "auto", "all", "read-only"]
@@ -314,7 +313,7 @@ _MODULES = (  # of the public names that are not defined here
     "codex_nb.session.batch_jobs",
     "codex_nb.session.structured_output",
     "codex_nb.tools.base",
-    "codex_nb.tools.decorator",
+    "codex_nb.tools.base",
     "codex_nb.ui.account",
     "codex_nb.auth.sources",
     "codex_nb.magics.options",

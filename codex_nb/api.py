@@ -16,10 +16,8 @@ from uuid import uuid4
 
 from codex_nb.config.settings import OPTIONS, Environment, approval_policy
 from codex_nb.errors import CodexError, ConfigError
-from codex_nb.host.background import run_async, run_background_calls
-from codex_nb.host.cell import run_turn_in_cell
-from codex_nb.host.engine import engine
-from codex_nb.host.mailbox import Mailbox, deferring_interrupts, refuse_inside_turn
+from codex_nb.host.cell import run_async, run_background_calls, run_turn_in_cell
+from codex_nb.host.engine import Mailbox, deferring_interrupts, engine, refuse_inside_turn
 from codex_nb.host.shell import in_forked_child
 from codex_nb.host.shell_channel import open_pump
 from codex_nb.labels import NO_REASON
@@ -118,7 +116,7 @@ def _request(
     approval: str,
     profile: str | None,
 ) -> tuple[Profile, TurnRequest]:
-    from codex_nb.tools.decorator import tool
+    from codex_nb.tools.base import tool
 
     if thread is not None:  # a conversation of its own waits for no other
         refuse_inside_turn()

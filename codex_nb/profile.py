@@ -39,8 +39,7 @@ if TYPE_CHECKING:
     from codex_nb.config.settings import Settings
     from codex_nb.http import Route, httpx
     from codex_nb.labels import LoginMethod
-    from codex_nb.responses.events import ResponseEvent
-    from codex_nb.responses.limits import RateLimits
+    from codex_nb.responses.events import RateLimits, ResponseEvent
     from codex_nb.responses.models import Model
     from codex_nb.responses.request import ResponsesRequest
 

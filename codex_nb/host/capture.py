@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from IPython.core.displaypub import CapturingDisplayPublisher
 
-from codex_nb.host.mailbox import interruptible, uninterruptible
+from codex_nb.host.engine import interruptible, uninterruptible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from codex_nb.host.mailbox import Mailbox
+    from codex_nb.host.engine import Mailbox
 
     Listener = Callable[[str, Mapping[str, Any], str], None]
 

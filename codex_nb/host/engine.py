@@ -1,23 +1,37 @@
-"""The engine: an asyncio loop on a daemon thread of its own.
+"""The engine, an asyncio loop on a daemon thread, and the mailbox by which a turn on it reaches the cell's thread.
 
-Every request runs there; the cell's thread never waits for the network. Nothing else in the package starts a loop.
+Every request runs on the engine; the cell's thread never waits for the network. Nothing else in the package starts a
+loop.
 """
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import atexit
 import concurrent.futures
+import contextlib
 import functools
 import logging
 import os
+import signal
+import socket
+import sys
 import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from collections import deque
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from codex_nb.errors import CodexError
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-    from typing import Any
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+    from types import FrameType
+    from typing import Self
+
+    from codex_nb.session.events import TurnEvent
+
 
 T = TypeVar("T")
 
@@ -152,3 +166,344 @@ def _engine_of(_pid: int) -> Engine:
     shared = Engine()
     atexit.register(shared.close)
     return shared
+
+
+class Interrupted(KeyboardInterrupt):
+    """The user interrupted the kernel; IPython shows this as one line instead of a traceback."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"KeyboardInterrupt: {self}"]
+
+
+class Interrupts:
+    """The interrupts of the kernel in a block of :func:`deferring_interrupts`.
+
+    ``pending`` is whether there was one that has not been raised yet; ``wake`` is called when one arrives.
+    """
+
+    active: ClassVar[Interrupts | None] = None  # of the main thread, where Python delivers signals
+
+    def __init__(self) -> None:
+        self.pending = False
+        self.wake: Callable[[], None] = lambda: None
+
+    def take(self) -> bool:
+        """Whether an interrupt is pending; it is not any more afterwards."""
+        pending, self.pending = self.pending, False
+        return pending
+
+    def raise_pending(self) -> None:
+        """Raise an interrupt that is pending."""
+        if self.take():
+            raise Interrupted("Interrupted.")
+
+    def handle(self, _signal: int, frame: FrameType | None) -> None:
+        """Raise in code that may be interrupted, and at the second interrupt; else note it."""
+        if self.pending or _is_interruptible(frame):
+            self.pending = False
+            raise KeyboardInterrupt
+        self.pending = True
+        self.wake()
+
+
+@contextlib.contextmanager
+def deferring_interrupts(wake: Callable[[], None] | None = None) -> Iterator[Interrupts]:
+    """Keep an interrupt from breaking the block in the middle: it is noted, and raised at the end of the block.
+
+    ``interruptible`` code inside the block is broken at once. A second interrupt raises KeyboardInterrupt anywhere. An
+    inner block shares the interrupts of the outer one. On other threads than the main one nothing is deferred.
+    """
+    handler = signal.getsignal(signal.SIGINT) if _on_main_thread() else None
+    if handler is None:  # installed by C code and not restorable, or on another thread
+        yield Interrupts()
+        return
+    outer = Interrupts.active
+    is_shared = outer is not None and not _is_interruptible(sys._getframe())  # noqa: SLF001 - the only way to the stack
+    interrupts = outer if outer is not None and is_shared else Interrupts()
+    before, interrupts.wake = interrupts.wake, wake or interrupts.wake
+    try:
+        if not is_shared:
+            Interrupts.active = interrupts
+            signal.signal(signal.SIGINT, interrupts.handle)
+        yield interrupts
+    finally:
+        interrupts.wake = before
+        if not is_shared:
+            Interrupts.active = outer
+            signal.signal(signal.SIGINT, handler)
+    if not is_shared:
+        interrupts.raise_pending()
+
+
+def interruptible(function: Callable[[], T]) -> T:
+    """Call ``function``, which an interrupt may break anywhere: user code runs, or the user types."""
+    if _on_main_thread() and Interrupts.active is not None:
+        Interrupts.active.raise_pending()
+    return function()
+
+
+def uninterruptible(function: Callable[[], T]) -> T:
+    """Call ``function`` inside interruptible code; an interrupt is deferred meanwhile."""
+    return function()
+
+
+def interrupt_user_code() -> None:
+    """Break the interruptible code that runs on the main thread, if any; for other threads."""
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)  # noqa: SLF001 - as above
+    if Interrupts.active is not None and not _on_main_thread() and _is_interruptible(frame):
+        _thread.interrupt_main()
+
+
+def is_interrupted() -> bool:
+    """Whether an interrupt of the running cell is pending."""
+    return _on_main_thread() and Interrupts.active is not None and Interrupts.active.pending
+
+
+def _is_interruptible(frame: FrameType | None) -> bool:
+    """Whether a frame belongs to interruptible code: the stack tells it at any instant."""
+    while frame is not None and frame.f_code not in {interruptible.__code__, uninterruptible.__code__}:
+        frame = frame.f_back
+    return frame is not None and frame.f_code is interruptible.__code__
+
+
+def _on_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+@contextlib.contextmanager
+def ending_forked_children() -> Iterator[None]:
+    """End a child that the code inside the block forks where the code ends: what follows belongs to the parent."""
+    process = os.getpid()
+    try:
+        yield
+    finally:
+        if os.getpid() != process:
+            os._exit(0 if sys.exc_info()[0] is None else 1)
+
+
+# The call in which this code runs, and its process: a child that it forks is outside of the turn.
+_call: ContextVar[tuple[MainThreadCall, int] | None] = ContextVar("call", default=None)
+
+
+@contextlib.contextmanager
+def _inside_turn(call: MainThreadCall) -> Iterator[None]:
+    token = _call.set((call, os.getpid()))
+    try:
+        yield
+    finally:
+        _call.reset(token)
+
+
+def refuse_inside_turn() -> None:
+    """Raise CodexError in code that a turn has called: a turn that waits for itself would never end.
+
+    Tasks that such code has started are free once the call has returned.
+    """
+    call, process = _call.get() or (None, 0)
+    if call is not None and not call.future.done() and process == os.getpid():
+        raise CodexError(
+            "Codex is already answering: this code runs inside its turn.", hint="Ask in a cell of your own."
+        )
+
+
+@dataclass(frozen=True)
+class MainThreadCall:
+    """A function to run on the cell's thread; ``future`` holds its result or its exception."""
+
+    function: Callable[[], Any]
+    future: concurrent.futures.Future[Any] = field(default_factory=concurrent.futures.Future)
+
+    def run(self) -> None:
+        """Run the function unless the call was cancelled meanwhile.
+
+        A KeyboardInterrupt is raised here instead: the caller ends the turn first, then calls :meth:`abort`.
+        """
+        if not self.future.set_running_or_notify_cancel():
+            return
+        try:
+            with ending_forked_children(), _inside_turn(self):
+                result = interruptible(self.function)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - SystemExit travels back as well
+            self.future.set_exception(error)
+        else:
+            self.future.set_result(result)
+
+    def abort(self, error: BaseException) -> None:
+        """Set ``error`` as the outcome unless the call has one already."""
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class Mailbox:
+    """A queue of events and calls from the engine to the cell's thread.
+
+    All methods but :meth:`drain` may be called from any thread. It implements the turn's ``MainThread`` port:
+    :meth:`call` awaits on the engine and runs on the cell's thread.
+    """
+
+    def __init__(self) -> None:
+        self._items: deque[TurnEvent | MainThreadCall] = deque()
+        # reentrant: a signal handler may wake the mailbox while its own thread holds the lock
+        self._lock = threading.RLock()
+        self._receiver, self._sender = socket.socketpair()
+        self._receiver.setblocking(False)
+        self._sender.setblocking(False)
+        self._wake_pending = False
+        self._wake_on_event = True
+        self._closed = False
+        self._at_close = contextlib.ExitStack()
+        self._on_stop: Callable[[], None] | None = None
+        self._notify: Callable[[], object] = self._send_byte
+        self.stop_requested = False
+
+    def post(self, event: TurnEvent) -> None:
+        """Add an event; it wakes the cell's thread only in the wait mode ``wake_on_event``."""
+        with self._lock:
+            if self._closed:
+                return
+            self._items.append(event)
+            if self._wake_on_event:
+                self._wake_locked()
+
+    async def call(self, function: Callable[[], T]) -> T:
+        """Run ``function`` on the cell's thread and return what it returns, or raise what it raised.
+
+        When the awaiting task is cancelled, a call that has not begun never runs. After :meth:`close` every call is
+        cancelled.
+        """
+        call = MainThreadCall(function)
+        with self._lock:
+            if self._closed:
+                raise asyncio.CancelledError
+            self._items.append(call)
+            self._wake_locked()
+        result: T = await asyncio.wrap_future(call.future)
+        return result
+
+    def request_stop(self) -> None:
+        """Request the end of the turn, as the Stop button does."""
+        self.stop_requested = True
+        on_stop = self._on_stop
+        if on_stop is not None:
+            on_stop()
+        self.wake()
+
+    def on_stop(self, callback: Callable[[], None] | None) -> None:
+        """Set the callback that a stop request runs at once, on the requesting thread."""
+        self._on_stop = callback
+
+    def at_close(self, callback: Callable[[], object]) -> None:
+        """Call ``callback`` when the mailbox is closed, on the thread that closes it."""
+        self._at_close.callback(callback)
+
+    def notify(self, callback: Callable[[], object]) -> None:
+        """Call ``callback`` on the posting thread instead of writing to the descriptor."""
+        self._notify = callback
+
+    def wake(self) -> None:
+        """Wake the cell's thread from its wait."""
+        with self._lock:
+            self._wake_locked()
+
+    def set_wait_mode(self, *, wake_on_event: bool) -> None:
+        """Set whether any event ends the next wait (``wake_on_event``), or only calls, stop requests and the end."""
+        with self._lock:
+            self._wake_on_event = wake_on_event
+            if wake_on_event and self._items:
+                self._wake_locked()
+
+    def drain(self) -> list[TurnEvent | MainThreadCall]:
+        """Remove and return all items, in the order in which they were added."""
+        with self._lock:
+            if self._wake_pending:
+                with contextlib.suppress(OSError):
+                    self._receiver.recv(64)
+                self._wake_pending = False
+            items = list(self._items)
+            self._items.clear()
+            return items
+
+    def run_calls(self) -> None:
+        """Run the waiting calls on this thread and discard the events."""
+        for item in self.drain():
+            if isinstance(item, MainThreadCall):
+                item.run()
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable while a wake-up is due."""
+        return self._receiver.fileno()
+
+    def close(self) -> None:
+        """Ignore later items and cancel the calls that never ran."""
+        with self._lock:
+            self._closed = True
+            items = list(self._items)
+            self._items.clear()
+            self._receiver.close()
+            self._sender.close()
+        self._on_stop = None
+        for item in items:
+            if isinstance(item, MainThreadCall):
+                item.future.cancel()
+        self._at_close.close()
+
+    def __enter__(self) -> Self:
+        """Return the mailbox itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    def _wake_locked(self) -> None:
+        if self._wake_pending or self._closed:
+            return
+        self._wake_pending = True
+        self._notify()
+
+    def _send_byte(self) -> None:
+        with contextlib.suppress(OSError):
+            self._sender.send(b"\0")
+
+
+class TurnRunner:
+    """Runs a turn on the engine and posts its events to a mailbox; ``error`` is what the turn raised."""
+
+    def __init__(self, engine: Engine, events: AsyncIterator[TurnEvent], mailbox: Mailbox) -> None:
+        self._mailbox = mailbox
+        self._ended = threading.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._is_cancelled = False
+        self.error: BaseException | None = None
+        self._future = engine.submit(self._run(events))
+        self._future.add_done_callback(self._end)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the turn has ended on the engine and all its events are in the mailbox."""
+        return self._ended.is_set()
+
+    def cancel(self) -> None:
+        """Cancel the turn once, from any thread; its stream is closed and its last event is still posted."""
+        was_cancelled, self._is_cancelled = self._is_cancelled, True
+        if self._task is not None and not was_cancelled:
+            with contextlib.suppress(RuntimeError):  # the engine has been closed meanwhile
+                self._task.get_loop().call_soon_threadsafe(self._task.cancel)
+
+    async def _run(self, events: AsyncIterator[TurnEvent]) -> None:
+        self._task = asyncio.current_task()
+        if self._is_cancelled:
+            return
+        try:
+            async for event in events:
+                self._mailbox.post(event)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - raised again where the turn is shown
+            self.error = error
+
+    def _end(self, _future: object) -> None:
+        self._ended.set()
+        self._mailbox.wake()

@@ -1,4 +1,8 @@
-"""The notebook source: the open document, else its file, else what this kernel ran."""
+"""The notebook as the kernel knows it: the cells that ran here with their outputs, and the open document or its file.
+
+:meth:`OutputRecorder.cells` is in the order of the notebook, in which a cell that runs again keeps its place;
+:meth:`OutputRecorder.runs` is in the order of time and has every run.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +10,263 @@ import contextlib
 import gc
 import json
 import logging
-from dataclasses import replace
+import threading
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from codex_nb.host.capture import OutputCollector, add_listener, display_id_of, error_line, remove_listener
 from codex_nb.host.shell import current_request, front_end
 from codex_nb.tools.file_access import FileRefused, path_of_project, read_apart, read_bounded
 from codex_nb.tools.introspection import exact_text, snapshot
-from codex_nb.tools.nbmodel import Cell, NotebookSnapshot, Run
+from codex_nb.tools.nbmodel import Cell, NotebookSnapshot, Run, format_error, is_skipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from codex_nb.host.recorder import OutputRecorder
+
+_CELL_LIMIT = 5_000
+_RUN_LIMIT = 5_000
+_DISPLAY_LIMIT = 10_000
+_DISPLAY_OWNERS = 10  # cells that show one display
+_MEMORY_LIMIT = 64_000_000  # characters of outputs, over all cells
+
+
+@dataclass(eq=False)
+class _Execution:
+    """One run of a cell.
+
+    ``request`` is the id of its execute request, ``identities`` the ids of the user's variables before it; in a cell
+    that is marked, ``alive`` are their values: another object at the address of one would not be told from it.
+    """
+
+    source: str
+    cell_id: str | None
+    request: str
+    execution_count: int | None = None
+    tags: frozenset[str] = frozenset()
+    identities: Mapping[str, int] = field(default_factory=dict)
+    alive: tuple[object, ...] = ()
+    changed: frozenset[str] = frozenset()
+    succeeded: bool = False
+    error: str = ""
+    inner_error: str = ""  # of code that a magic such as %%capture ran inside the cell
+    cached_run: Run | None = None  # cleared when the run changes
+    collector: OutputCollector = field(default_factory=OutputCollector)
+    size: int = 0
+
+    def cell(self) -> Cell:
+        return Cell(
+            "code", self.source, self.cell_id, self.collector.outputs(), self.execution_count, self.tags
+        )
+
+    def run(self) -> Run:
+        if self.cached_run is None:
+            cell = Cell("code", self.source, self.cell_id, (), self.execution_count, self.tags)
+            self.cached_run = Run(cell, self.changed, self.succeeded, self.error)
+        return self.cached_run
+
+    def update_changed(self, namespace: Mapping[str, Any]) -> None:
+        """Note which names have another value than before."""
+        now = _identities(namespace)
+        self.changed = frozenset(name for name in now if now[name] != self.identities.get(name))
+        self.cached_run = None
+
+
+class OutputRecorder:
+    """Records every cell that runs and its outputs, from :meth:`start` to :meth:`stop`.
+
+    A cell that runs again (by its cell id) keeps its place and gets the newest outputs. When all outputs exceed the
+    memory limit, those of the oldest cells are dropped; their source is kept.
+    """
+
+    def __init__(self, shell: Any, *, memory_limit: int = _MEMORY_LIMIT) -> None:
+        self._shell = shell
+        self._kernel = getattr(shell, "kernel", None)
+        self._memory_limit = memory_limit
+        self._lock = threading.Lock()
+        self._executions: list[_Execution] = []  # in notebook order
+        self._runs: list[_Execution] = []  # in order of time
+        self._by_request: dict[str, _Execution] = {}
+        self._by_display: dict[str | None, list[_Execution]] = {}
+        self._running: list[tuple[Any, _Execution]] = []
+        self._total = 0
+        self.first_count: int | None = None  # execution count of the first recorded cell
+
+    def start(self) -> None:
+        """Start recording with the next cell."""
+        self._shell.events.register("pre_run_cell", self._begin)
+        self._shell.events.register("post_run_cell", self._end)
+        if self._kernel is not None:
+            add_listener(self._kernel.session, self._on_output)
+
+    def stop(self) -> None:
+        """Stop recording and restore the shell and the session."""
+        self._shell.events.unregister("pre_run_cell", self._begin)
+        self._shell.events.unregister("post_run_cell", self._end)
+        if self._kernel is not None:
+            remove_listener(self._kernel.session, self._on_output)
+
+    def cells(self) -> tuple[Cell, ...]:
+        """Return the recorded cells in the order in which they first ran."""
+        with self._lock:
+            return tuple(execution.cell() for execution in self._executions)
+
+    def runs(self) -> tuple[Run, ...]:
+        """Return all runs in order of time, including those of cells that ran again or were deleted."""
+        with self._lock:
+            for _, execution in self._running:
+                execution.update_changed(self._shell.user_ns)
+            return tuple(execution.run() for execution in self._runs)
+
+    def _begin(self, info: Any) -> None:
+        if not info.store_history or not info.raw_cell.strip():
+            return  # code that runs inside a cell or for a front end
+        execution = _Execution(
+            info.raw_cell,
+            info.cell_id,
+            self._request_id(),
+            self._shell.displayhook.prompt_count,
+            _cell_tags(self._kernel),
+            _identities(self._shell.user_ns),
+        )
+        if is_skipped(execution.run().cell):
+            execution.alive = tuple(snapshot(self._shell.user_ns).values())
+        if self.first_count is None:
+            self.first_count = execution.execution_count
+        with self._lock:
+            self._forget_deleted_cells()
+            self._place(execution)
+            self._runs.append(execution)
+            self._forget_old_runs()
+            self._running.append((info, execution))
+            self._by_request[execution.request] = execution
+            self._forget_old_cells()
+
+    def _place(self, execution: _Execution) -> None:
+        for index, known in enumerate(self._executions):
+            if execution.cell_id is not None and known.cell_id == execution.cell_id:
+                self._executions[index] = execution
+                self._by_request.pop(known.request, None)
+                self._total -= known.size
+                known.collector = OutputCollector()
+                return
+        self._executions.append(execution)
+
+    def _end(self, result: Any) -> None:
+        if result is None:
+            return
+        error = result.error_before_exec or result.error_in_exec
+        # The text, not the exception, whose frames would keep the values of the cell alive.
+        error_text = "" if error is None else format_error(error)
+        with self._lock:
+            ended = [execution for info, execution in self._running if info is result.info]
+            if not ended and self._running and error_text:
+                self._running[-1][1].inner_error = error_text
+            self._running = [each for each in self._running if each[0] is not result.info]
+            for execution in ended:
+                execution.execution_count = result.execution_count or execution.execution_count
+                self._finish(execution, error, error_text)
+
+    def _finish(self, execution: _Execution, error: BaseException | None, error_text: str) -> None:
+        execution.update_changed(self._shell.user_ns)
+        execution.identities, execution.alive = {}, ()
+        inner = execution.inner_error or _displayed_error(execution.collector)
+        execution.error = error_text or (inner if execution.source.lstrip().startswith("%") else "")
+        execution.succeeded = not execution.error
+        execution.cached_run = None
+        if self._kernel is None and error is not None:
+            # A terminal shows its own outputs; only the result is known.
+            content = {"ename": type(error).__name__, "evalue": error_line(error), "traceback": []}
+            execution.collector.add("error", content)
+            self._update_size(execution)
+
+    def _on_output(self, kind: str, content: Mapping[str, Any], request: str) -> None:
+        with self._lock:
+            display_id = display_id_of(content)
+            if kind == "update_display_data":
+                for execution in self._by_display.get(display_id, ()):  # any cell may have displayed it
+                    if execution.collector.has_display(content):  # not if it was cleared or forgotten since
+                        execution.collector.add(kind, content)
+                        self._update_size(execution)
+                return
+            owner = self._by_request.get(request)
+            if owner is not None:
+                owner.collector.add(kind, content)
+                self._update_size(owner)
+                if display_id is not None:
+                    self._note_display(display_id, owner)
+
+    def _note_display(self, display_id: str, owner: _Execution) -> None:
+        owners = self._by_display.setdefault(display_id, [])
+        if owner not in owners:
+            owners.append(owner)
+        del owners[:-_DISPLAY_OWNERS]
+        if len(self._by_display) > _DISPLAY_LIMIT:
+            del self._by_display[next(iter(self._by_display))]
+
+    def _update_size(self, execution: _Execution) -> None:
+        size = execution.collector.size()
+        self._total += size - execution.size
+        execution.size = size
+        for oldest in self._executions:
+            if self._total <= self._memory_limit:
+                return
+            if oldest is not execution and oldest.size:
+                self._total -= oldest.size
+                oldest.size = 0
+                oldest.collector = OutputCollector()
+
+    def _forget_deleted_cells(self) -> None:
+        """Remove the cells that JupyterLab reports as deleted since the last run."""
+        metadata = current_request(self._kernel).get("metadata") or {}
+        deleted = frozenset(metadata.get("deletedCells") or ())
+        for execution in [each for each in self._executions if each.cell_id in deleted]:
+            self._executions.remove(execution)
+            self._by_request.pop(execution.request, None)
+            self._total -= execution.size
+            execution.collector = OutputCollector()
+        for execution in self._runs:
+            if execution.cell_id in deleted:
+                execution.error, execution.cached_run = "", None
+
+    def _forget_old_runs(self) -> None:
+        """Remove the oldest run whose cell is not skipped: variables of a skipped cell may still exist."""
+        if len(self._runs) > _RUN_LIMIT:
+            oldest = next((each for each in self._runs if not is_skipped(each.run().cell)), self._runs[0])
+            self._runs.remove(oldest)
+
+    def _forget_old_cells(self) -> None:
+        while len(self._executions) > _CELL_LIMIT:
+            oldest = self._executions.pop(0)
+            self._by_request.pop(oldest.request, None)
+            self._total -= oldest.size
+            oldest.collector = OutputCollector()
+
+    def _request_id(self) -> str:
+        if self._kernel is None:
+            return f"cell {self._shell.displayhook.prompt_count}"
+        return str(current_request(self._kernel).get("header", {}).get("msg_id", ""))
+
+
+def _cell_tags(kernel: Any) -> frozenset[str]:
+    """Return the tags of the running cell: JupyterLab and Notebook send a cell's metadata with its code."""
+    tags = (current_request(kernel).get("metadata") or {}).get("tags")
+    return frozenset(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else frozenset()
+
+
+def _identities(namespace: Mapping[str, Any]) -> dict[str, int]:
+    """Return the id of each variable's value, without a reference to it."""
+    return {name: id(value) for name, value in snapshot(namespace).items()}
+
+
+def _displayed_error(collector: OutputCollector) -> str:
+    """Return the traceback that a cell displayed: some magics catch the exceptions of their code."""
+    for output in collector.outputs():
+        if output["output_type"] == "error":
+            return "\n".join(output["traceback"] or ()) or f"{output['ename']}: {output['evalue']}"
+    return ""
+
 
 ASK_TIMEOUT_S = 2.0
 OUTPUT_LIMIT = (

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from codex_nb.host.capture import capturing, displays_are_captured, error_line, is_terminal, replaced
-from codex_nb.host.mailbox import interruptible, uninterruptible
+from codex_nb.host.engine import interruptible, uninterruptible
 from codex_nb.host.shell_channel import release_deferred_messages
 from codex_nb.tools.nbmodel import RunResult
 

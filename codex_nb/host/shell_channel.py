@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.host.capture import flush_streams
-from codex_nb.host.mailbox import deferring_interrupts, ending_forked_children, is_interrupted
+from codex_nb.host.engine import deferring_interrupts, ending_forked_children, is_interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
     from typing import Self
 
-    from codex_nb.host.mailbox import Mailbox
+    from codex_nb.host.engine import Mailbox
 
 WIDGET_MESSAGES = frozenset({"comm_open", "comm_msg", "comm_close"})
 RECONNECT_REQUESTS = frozenset({"kernel_info_request", "comm_info_request"})

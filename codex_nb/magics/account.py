@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from codex_nb.config.settings import profile_names
 from codex_nb.errors import AuthError, CodexError, CredentialsUnreadable, LoginFailed, SignInRequired
-from codex_nb.host.mailbox import deferring_interrupts, uninterruptible
+from codex_nb.host.engine import deferring_interrupts, uninterruptible
 from codex_nb.host.shell import front_end
 from codex_nb.labels import LOGIN_METHODS
 from codex_nb.rendering.visible import visible_text
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from codex_nb.auth import CredentialManager, Credentials, SignedIn
-    from codex_nb.host.mailbox import Mailbox
+    from codex_nb.host.engine import Mailbox
     from codex_nb.labels import LoginMethod
     from codex_nb.magics.session import ShellSession
     from codex_nb.profile import Profile

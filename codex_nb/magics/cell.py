@@ -13,10 +13,15 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, assert_never
 from IPython.core.error import UsageError
 
 from codex_nb.errors import CodexError
-from codex_nb.host.background import run_background_calls, run_in_background
 from codex_nb.host.capture import OutputDetectingExecutor, is_terminal, outputs_are_captured
-from codex_nb.host.cell import TurnInterrupted, TurnView, run_turn_in_cell
-from codex_nb.host.mailbox import Mailbox, interruptible, is_interrupted, refuse_inside_turn
+from codex_nb.host.cell import (
+    TurnInterrupted,
+    TurnView,
+    run_background_calls,
+    run_in_background,
+    run_turn_in_cell,
+)
+from codex_nb.host.engine import Mailbox, interruptible, is_interrupted, refuse_inside_turn
 from codex_nb.host.shell import front_end
 from codex_nb.host.shell_channel import get_shell_channel, open_pump, serve_until
 from codex_nb.magics.account import ensure_logged_in, login_during_turn

@@ -10,7 +10,7 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class
 
 import codex_nb.magics.threads  # noqa: F401 -- registers its subcommands
 from codex_nb.errors import CodexError
-from codex_nb.host.mailbox import deferring_interrupts
+from codex_nb.host.engine import deferring_interrupts
 from codex_nb.magics.completion import CodexMatcher
 from codex_nb.magics.options import SessionConfig
 from codex_nb.magics.subcommands import dispatch, reference_text
@@ -19,7 +19,7 @@ from codex_nb.rendering.visible import visible_text
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from codex_nb.host.recorder import OutputRecorder
+    from codex_nb.host.notebook import OutputRecorder
     from codex_nb.magics.session import ShellSession
 
 
@@ -102,7 +102,7 @@ class _Loaded:
     """What one load put into a shell."""
 
     def __init__(self, shell: InteractiveShell) -> None:
-        from codex_nb.host.recorder import OutputRecorder
+        from codex_nb.host.notebook import OutputRecorder
 
         self._shell = shell
         self.recorder = OutputRecorder(shell)

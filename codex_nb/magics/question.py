@@ -14,8 +14,7 @@ from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.magics.options import SUBCOMMANDS, OptionError
 from codex_nb.session.context import NotebookContext, build_context
 from codex_nb.session.notebook_context import TurnRequest, is_question
-from codex_nb.tools.base import ToolSet, builtin_tools
-from codex_nb.tools.decorator import found_tools
+from codex_nb.tools.base import ToolSet, builtin_tools, found_tools
 from codex_nb.tools.file_access import FileRefused, is_image, path_of_user, read_apart, read_image
 from codex_nb.tools.nbmodel import Run
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from codex_nb.errors import CodexError
-from codex_nb.host.mailbox import Mailbox, deferring_interrupts
+from codex_nb.host.engine import Mailbox, deferring_interrupts
 from codex_nb.host.notebook import notebook_path, read_notebook, runs_of
 from codex_nb.host.shell import InteractiveKernel, front_end
 from codex_nb.host.shell_channel import open_pump, serve_until
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from codex_nb.host.engine import Engine
-    from codex_nb.host.notebook import DocumentPort
-    from codex_nb.host.recorder import OutputRecorder
+    from codex_nb.host.notebook import DocumentPort, OutputRecorder
     from codex_nb.magics.options import SessionConfig
     from codex_nb.profile import Profile
     from codex_nb.session.events import Answer

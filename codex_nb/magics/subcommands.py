@@ -205,7 +205,7 @@ def usage(session: ShellSession, name: str) -> None:
 )
 def context(session: ShellSession, line: str) -> None:
     """Show what the next question would send, as an answer is shown: only then can an open document be read."""
-    from codex_nb.host.mailbox import Mailbox
+    from codex_nb.host.engine import Mailbox
     from codex_nb.host.shell_channel import open_pump
     from codex_nb.magics.cell import open_view
     from codex_nb.magics.question import make_question, with_notebook

@@ -18,7 +18,7 @@ from codex_nb.errors import ApiError, CodexError, ConfigError, MalformedResponse
 from codex_nb.http import REQUEST_ERRORS, Bounds, httpx
 from codex_nb.parse import loads, memory_of, parse_integer, parse_time
 from codex_nb.responses import events as ev
-from codex_nb.responses.accumulator import ResponseAccumulator
+from codex_nb.responses.client import ResponseAccumulator
 from codex_nb.responses.errors import event_error, response_error, sanitize_server_text, transport_error
 
 if TYPE_CHECKING:

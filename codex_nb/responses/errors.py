@@ -32,13 +32,13 @@ from codex_nb.errors import (
 from codex_nb.http import UnacceptableResponse, httpx
 from codex_nb.parse import loads, parse_number, parse_time
 from codex_nb.rendering.visible import visible_text
-from codex_nb.responses.limits import parse_headers
+from codex_nb.responses.events import parse_headers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
 
-    from codex_nb.responses.limits import Window
+    from codex_nb.responses.events import Window
     from codex_nb.responses.request import Backend
 
 ErrorT = TypeVar("ErrorT", bound=ApiError)

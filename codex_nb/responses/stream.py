@@ -20,8 +20,8 @@ from codex_nb.responses.events import (
     ResponseIncomplete,
     UnknownEvent,
     parse_event,
+    parse_headers,
 )
-from codex_nb.responses.limits import parse_headers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Iterator, Sequence

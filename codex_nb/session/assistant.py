@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from codex_nb.auth.manager import CredentialManager
     from codex_nb.config.settings import Settings
     from codex_nb.errors import AuthError
-    from codex_nb.responses.limits import RateLimits, Window
+    from codex_nb.responses.events import RateLimits, Window
     from codex_nb.responses.models import Model, ReasoningChoice
     from codex_nb.responses.throttle import Throttle
     from codex_nb.session.answer_cache import CacheKey

@@ -23,7 +23,7 @@ from codex_nb.tools.introspection import library_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 
-    from codex_nb.responses.limits import RateLimits
+    from codex_nb.responses.events import RateLimits
     from codex_nb.session.journal import Journal
 
     Future = concurrent.futures.Future[Any]

@@ -19,7 +19,7 @@ from functools import cached_property, lru_cache
 from itertools import compress
 from typing import TYPE_CHECKING
 
-from codex_nb.tools.secret_names import is_opaque
+from codex_nb.tools.secrets import is_opaque
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

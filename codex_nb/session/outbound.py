@@ -24,8 +24,15 @@ from codex_nb.config.layers import toml
 from codex_nb.responses.request import Outbound
 from codex_nb.session.known_values import KnownValues, SecretText
 from codex_nb.tools.describe import secrets_of_namespace
-from codex_nb.tools.secret_names import MAX_SECRET_LENGTH, is_known_everywhere, is_secret_name
-from codex_nb.tools.secret_patterns import assigned_secrets, holds_key, keys_in, may_assign
+from codex_nb.tools.secrets import (
+    MAX_SECRET_LENGTH,
+    assigned_secrets,
+    holds_key,
+    is_known_everywhere,
+    is_secret_name,
+    keys_in,
+    may_assign,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -66,8 +66,7 @@ from codex_nb.tools.nbmodel import truncate
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection, Iterable, Iterator, Sequence
 
-    from codex_nb.responses.events import ResponseEvent
-    from codex_nb.responses.limits import RateLimits
+    from codex_nb.responses.events import RateLimits, ResponseEvent
     from codex_nb.responses.request import Outbound, ResponsesRequest
     from codex_nb.session.events import TurnEvent, TurnStarted
     from codex_nb.session.thread import Thread

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from codex_nb.tools.introspection import vars_of
-from codex_nb.tools.secret_names import word_set
+from codex_nb.tools.secrets import word_set
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

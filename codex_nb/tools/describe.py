@@ -23,7 +23,7 @@ from codex_nb.tools.introspection import (
     snapshot,
 )
 from codex_nb.tools.safe_repr import SHORT, code_fingerprint, safe_repr, safe_text
-from codex_nb.tools.secret_names import MAX_SECRET_LENGTH, is_known_everywhere, is_secret_name, is_withheld
+from codex_nb.tools.secrets import MAX_SECRET_LENGTH, is_known_everywhere, is_secret_name, is_withheld
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

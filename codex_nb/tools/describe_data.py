@@ -28,7 +28,7 @@ from codex_nb.tools.introspection import (
     snapshot,
 )
 from codex_nb.tools.safe_repr import is_readable_dtype, is_void, safe_text
-from codex_nb.tools.secret_names import is_secret_name, is_withheld
+from codex_nb.tools.secrets import is_secret_name, is_withheld
 
 BY = "\N{MULTIPLICATION SIGN}"
 ROWS = 5

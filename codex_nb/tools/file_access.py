@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from codex_nb.tools.hiding import NOTEBOOK_LIMIT
-from codex_nb.tools.secret_names import is_secret_name
+from codex_nb.tools.secrets import is_secret_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -30,7 +30,7 @@ from codex_nb.tools.introspection import (
     native,
     qualified_name,
 )
-from codex_nb.tools.secret_names import is_secret_name, is_withheld
+from codex_nb.tools.secrets import is_secret_name, is_withheld
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from codex_nb.rendering.answer_output import MimeBundle
     from codex_nb.rendering.visible import VisibleText
-    from codex_nb.responses.limits import RateLimits, Window
+    from codex_nb.responses.events import RateLimits, Window
 
 ActionName = Literal["refresh", "switch_profile", "sign_in", "sign_out", "confirm_sign_out"]
 BAR = 20  # characters

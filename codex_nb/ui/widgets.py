@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from codex_nb.rendering.answer_output import MimeBundle
     from codex_nb.rendering.visible import VisibleText
-    from codex_nb.responses.limits import RateLimits
+    from codex_nb.responses.events import RateLimits
     from codex_nb.session.batch import Progress
 
 

@@ -17,7 +17,7 @@ from codex_nb.config.settings import Settings
 from codex_nb.errors import CodexError
 from codex_nb.http import httpx, open_http
 from codex_nb.responses.client import fetch_usage
-from codex_nb.responses.limits import RateLimits
+from codex_nb.responses.events import RateLimits
 from codex_nb.responses.models import CLI_FILE, OWN_FILE, ModelCatalog
 from codex_nb.responses.request import choose_backend
 from codex_nb.ui.account import AccountStatus

@@ -15,7 +15,7 @@ from datetime import timedelta
 from codex_nb.ui.account import AccountView
 from tests.browser.transcript_scenes import *
 from tests.ui.test_account import LIMITS, NOW, REPORT, STATUS, AccountStatus
-from codex_nb.host.mailbox import Mailbox
+from codex_nb.host.engine import Mailbox
 from codex_nb.host.shell_channel import open_pump
 
 said, before = [], open_widgets()

@@ -9,7 +9,7 @@ from typing import Any
 
 from IPython import get_ipython
 
-from codex_nb.host.mailbox import Mailbox
+from codex_nb.host.engine import Mailbox
 from codex_nb.host.shell_channel import open_pump
 from codex_nb.session.events import (
     Answer,

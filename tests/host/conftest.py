@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from codex_nb.host.engine import Engine
-from codex_nb.host.mailbox import Mailbox
+from codex_nb.host.engine import Engine, Mailbox
 from tests.host.shells import interactive_shell
 
 

@@ -8,9 +8,8 @@ from collections.abc import AsyncGenerator
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from codex_nb.host.background import run_in_background
-from codex_nb.host.engine import Engine
-from codex_nb.host.mailbox import Mailbox
+from codex_nb.host.cell import run_in_background
+from codex_nb.host.engine import Engine, Mailbox
 from codex_nb.session.events import Answer, ToolFinished, TurnEvent
 from tests.host.scripted import FINISHED, STARTED, EndlessTurn, RecordingView
 from tests.host.shells import run

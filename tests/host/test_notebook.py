@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from codex_nb.host.notebook import cells_of, read_notebook
-from codex_nb.host.recorder import OutputRecorder
+from codex_nb.host.notebook import OutputRecorder, cells_of, read_notebook
 from codex_nb.host.shell import FrontEnd, front_end
 from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
 from tests.host.shells import run

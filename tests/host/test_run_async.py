@@ -8,9 +8,8 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from codex_nb.host.background import run_async
-from codex_nb.host.engine import Engine
-from codex_nb.host.mailbox import Mailbox
+from codex_nb.host.cell import run_async
+from codex_nb.host.engine import Engine, Mailbox
 from codex_nb.session.events import TextDelta, ToolFinished, TurnEvent
 from tests.host.scripted import FINISHED, STARTED, EndlessTurn, delta, scripted
 

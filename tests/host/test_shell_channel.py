@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from codex_nb.host.mailbox import Mailbox
+from codex_nb.host.engine import Mailbox
 from codex_nb.host.shell_channel import IdlePump, Pump, open_pump
 from tests.host.scripted import STARTED
 

@@ -13,10 +13,8 @@ from typing import Any
 
 from IPython import get_ipython
 
-from codex_nb.host.background import run_in_background
-from codex_nb.host.cell import run_turn_in_cell
-from codex_nb.host.engine import engine
-from codex_nb.host.mailbox import Mailbox
+from codex_nb.host.cell import run_in_background, run_turn_in_cell
+from codex_nb.host.engine import Mailbox, engine
 from codex_nb.host.shell import InteractiveKernel
 from codex_nb.host.shell_channel import open_pump
 from codex_nb.session.events import Answer, TextDelta, TurnEvent, TurnFinished, TurnStarted

@@ -16,7 +16,7 @@ def recording(kernel: RunningKernel) -> Iterator[RunningKernel]:
     assert (
         kernel.run("""
         from codex_nb.host.notebook import read_notebook
-        from codex_nb.host.recorder import OutputRecorder
+        from codex_nb.host.notebook import OutputRecorder
         recorder = OutputRecorder(shell); recorder.start()
     """)["status"]
         == "ok"
@@ -118,7 +118,7 @@ def test_what_the_models_code_shows_belongs_to_the_cell_that_asked(recording: Ru
 
 def test_memory_is_bounded_and_sources_are_never_lost(kernel: RunningKernel) -> None:
     kernel.run("""
-        from codex_nb.host.recorder import OutputRecorder
+        from codex_nb.host.notebook import OutputRecorder
         recorder = OutputRecorder(shell, memory_limit=250_000); recorder.start()
     """)
     for number in range(4):

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 import codex_nb
 from codex_nb.magics.options import OptionError, parse_options
 from codex_nb.simulator import Call, End, Reply, Say, Simulator
-from codex_nb.tools.base import builtin_tools
-from codex_nb.tools.decorator import tool
+from codex_nb.tools.base import builtin_tools, tool
 from tests.magics.conftest import Notebook
 from tests.sent import offered_tools, outputs_of
 

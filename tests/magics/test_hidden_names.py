@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
-from codex_nb.host.recorder import OutputRecorder
+from codex_nb.host.notebook import OutputRecorder
 from codex_nb.magics.question import offered_tools
 from codex_nb.session.context import build_context
 from codex_nb.session.outbound import Redactor

@@ -25,13 +25,14 @@ from codex_nb.responses.events import (
     LimitsSeen,
     OutputItemDone,
     OutputTextDelta,
+    RateLimits,
     ReasoningSummaryTextDelta,
     ResponseFinished,
     Retrying,
     UnknownEvent,
     Usage,
+    Window,
 )
-from codex_nb.responses.limits import RateLimits, Window
 from codex_nb.responses.models import ModelCatalog
 from tests.responses.conversations import (
     CALL,

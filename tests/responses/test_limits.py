@@ -10,12 +10,12 @@ import pytest
 from codex_nb.errors import BackendOverloaded, SignInRequired
 from codex_nb.http import httpx, open_http
 from codex_nb.responses.client import fetch_usage
-from codex_nb.responses.limits import (
+from codex_nb.responses.events import (
     Credits,
     RateLimits,
     Window,
-    parse_event,
     parse_headers,
+    parse_limits_event,
     parse_usage,
     window_label,
 )
@@ -105,7 +105,7 @@ def test_an_event_tells_windows_plan_and_credits() -> None:
         },
         "credits": {"has_credits": True, "unlimited": False, "balance": "3"},
     }
-    assert parse_event(event) == RateLimits(
+    assert parse_limits_event(event) == RateLimits(
         windows=(Window(33.4, 300, RESET),), plan="plus", credits=Credits(True, False, "3"), allowed=True
     )
 

@@ -16,8 +16,7 @@ from codex_nb.tools.approval import (
     DenyAll,
     PendingApprovals,
 )
-from codex_nb.tools.base import ToolSet, builtin_tools
-from codex_nb.tools.decorator import found_tools, tool
+from codex_nb.tools.base import ToolSet, builtin_tools, found_tools, tool
 from tests.session.scripted import (
     PaperDocument,
     ProcessKernel,

@@ -14,8 +14,7 @@ from pydantic import SecretStr
 from codex_nb.auth.credentials import Account, AuthMode, Credentials
 from codex_nb.config.settings import ApprovalPolicy, Settings
 from codex_nb.errors import ConfigError, ModelUnavailable, SignInRequired
-from codex_nb.responses.events import LimitsSeen
-from codex_nb.responses.limits import RateLimits, Window
+from codex_nb.responses.events import LimitsSeen, RateLimits, Window
 from codex_nb.responses.models import Model
 from codex_nb.session.answer_cache import AnswerCache
 from codex_nb.session.assistant import Assistant

@@ -29,7 +29,7 @@ import pandas as pd
 import PIL.Image
 from pandas.api.extensions import ExtensionArray, ExtensionDtype
 
-from codex_nb.tools.secret_names import word_set
+from codex_nb.tools.secrets import word_set
 
 RAN: list[str] = []
 _armed = False

@@ -18,7 +18,7 @@ from codex_nb.tools.approval import (
     Effect,
     PendingApprovals,
 )
-from codex_nb.tools.decorator import FunctionTool, tool
+from codex_nb.tools.base import FunctionTool, tool
 
 pytestmark = pytest.mark.anyio
 

@@ -9,8 +9,7 @@ import pytest
 
 from codex_nb.errors import InvalidArguments
 from codex_nb.tools.approval import Decision, DecisionKind, Effect
-from codex_nb.tools.base import Ports, Tool, ToolResult
-from codex_nb.tools.decorator import read_docstring, tool
+from codex_nb.tools.base import Ports, Tool, ToolResult, read_docstring, tool
 from tests.session.scripted import ProcessKernel, SameThread, call_tool
 
 pytestmark = pytest.mark.anyio

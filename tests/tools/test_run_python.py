@@ -4,9 +4,8 @@ import json
 
 import pytest
 
-from codex_nb.tools.base import Ports, ToolResult
+from codex_nb.tools.base import Ports, ToolResult, tool
 from codex_nb.tools.builtin import OUTPUT_LIMIT, RunPython, run_python, run_result
-from codex_nb.tools.decorator import tool
 from codex_nb.tools.nbmodel import RunResult, output_text, truncate
 from tests.session.scripted import ProcessKernel, SameThread, call_tool
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from codex_nb.tools.describe import Detail, describe, secrets_of_namespace
-from codex_nb.tools.secret_names import is_secret_name
+from codex_nb.tools.secrets import is_secret_name
 from tests.magics.test_secret_names import NAMES, ORDINARY, value_of
 
 MORE_NAMES = (

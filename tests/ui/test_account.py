@@ -8,7 +8,7 @@ import pytest
 
 from codex_nb.auth.credentials import AuthMode
 from codex_nb.auth.diagnostics import LoginStatus
-from codex_nb.responses.limits import Credits, RateLimits, Window
+from codex_nb.responses.events import Credits, RateLimits, Window
 from codex_nb.ui.account import AccountStatus, AccountView, usage_bar
 from tests.rendering.hostile import PAYLOADS, payload
 from tests.rendering.strict import text_of, violations
