@@ -23,8 +23,7 @@ from codex_nb.host.shell_channel import open_pump
 from codex_nb.labels import NO_REASON
 from codex_nb.magics.cell import stdin_prompt
 from codex_nb.magics.options import SessionConfig
-from codex_nb.magics.question import gather, image_url
-from codex_nb.magics.session import NotebookReading, ShellSession, read_for
+from codex_nb.magics.session import NotebookReading, ShellSession, gather, image_url, read_for
 from codex_nb.profile import open_profile
 from codex_nb.responses.request import request_body
 from codex_nb.responses.throttle import Throttle

@@ -1,4 +1,4 @@
-"""Output capture: a hook on ``Session.send``, outputs collected as nbformat dicts, and their detection."""
+"""Output capture: a hook on ``Session.send``, outputs collected as nbformat dicts."""
 
 from __future__ import annotations
 
@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from IPython.core.displaypub import CapturingDisplayPublisher
 
-from codex_nb.host.engine import interruptible, uninterruptible
+from codex_nb.host.engine import uninterruptible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-
-    from codex_nb.host.engine import Mailbox
 
     Listener = Callable[[str, Mapping[str, Any], str], None]
 
@@ -297,7 +295,8 @@ def _collect_captured_outputs(shell: Any, collector: OutputCollector) -> Iterato
             stream = getattr(sys, name)
             if isinstance(stream, io.StringIO | _Tee):  # captures may be nested
                 stack.enter_context(redirect(_tee(stream, name, collector)))
-        captured = shell.display_pub.outputs if displays_are_captured(shell) else []
+        publisher = getattr(shell, "display_pub", None)
+        captured = publisher.outputs if isinstance(publisher, CapturingDisplayPublisher) else []
         before = len(captured)
         try:
             yield
@@ -383,52 +382,3 @@ def flush_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()
-
-
-class OutputDetectingExecutor:
-    """A turn's ``MainThread`` port that calls ``on_outputs`` on the cell's thread after a call that showed outputs.
-
-    As with code that the model runs, ``clear_output`` affects only what the call has shown.
-    """
-
-    def __init__(self, mailbox: Mailbox, shell: Any, on_outputs: Callable[[], None]) -> None:
-        self._mailbox = mailbox
-        self._shell = shell
-        self._on_outputs = on_outputs
-
-    async def call(self, function: Callable[[], T]) -> T:
-        """Run ``function`` on the cell's thread and return what it returns, or raise what it raised."""
-        if getattr(self._shell, "kernel", None) is None:
-            return await self._mailbox.call(function)  # a terminal appends only
-        return await self._mailbox.call(lambda: uninterruptible(lambda: self._run(function)))
-
-    def _run(self, function: Callable[[], T]) -> T:
-        with contextlib.ExitStack() as after_capture, capturing(self._shell) as collector:
-            after_capture.callback(lambda: self._on_outputs() if collector.outputs() else None)
-            return interruptible(function)
-
-
-def displays_are_captured(shell: Any) -> bool:
-    """Whether IPython collects displayed outputs, as under ``%%capture``."""
-    return isinstance(getattr(shell, "display_pub", None), CapturingDisplayPublisher)
-
-
-def outputs_are_captured(shell: Any) -> bool:
-    """Whether the cell's printed or displayed outputs are redirected and do not reach the user."""
-    kernel, ipykernel = getattr(shell, "kernel", None), sys.modules.get("ipykernel.kernelbase")
-    if kernel is None:
-        return not is_terminal(sys.stdout)
-    if ipykernel is not None and isinstance(kernel, ipykernel.Kernel):
-        from ipykernel.iostream import OutStream
-
-        if not isinstance(sys.stdout, OutStream):
-            return True
-    return not isinstance(shell.display_pub, shell.display_pub_class)
-
-
-def is_terminal(stream: TextIO | None) -> bool:
-    """Whether a stream is a terminal; False when it is closed, or anything else that user code has installed."""
-    try:
-        return stream is not None and stream.isatty() is True
-    except Exception:  # noqa: BLE001 - whatever such a stream raises
-        return False

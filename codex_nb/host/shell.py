@@ -1,4 +1,4 @@
-"""The user's shell: runs the model's code in the user's namespace and captures its outputs."""
+"""The user's shell: runs the model's code in its namespace, and knows where outputs go and who can answer."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from codex_nb.host.capture import capturing, displays_are_captured, error_line, is_terminal, replaced
+from IPython.core.displaypub import CapturingDisplayPublisher
+
+from codex_nb.host.capture import capturing, error_line, replaced
 from codex_nb.host.engine import interruptible, uninterruptible
 from codex_nb.host.shell_channel import release_deferred_messages
 from codex_nb.tools.nbmodel import RunResult
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator
+    from typing import TextIO
+
+    from codex_nb.host.engine import Mailbox
 
 
 T = TypeVar("T")
@@ -206,3 +211,52 @@ def current_request(kernel: Any) -> dict[str, Any]:
     except (AttributeError, LookupError, TypeError):
         return {}
     return request
+
+
+class OutputDetectingExecutor:
+    """A turn's ``MainThread`` port that calls ``on_outputs`` on the cell's thread after a call that showed outputs.
+
+    As with code that the model runs, ``clear_output`` affects only what the call has shown.
+    """
+
+    def __init__(self, mailbox: Mailbox, shell: Any, on_outputs: Callable[[], None]) -> None:
+        self._mailbox = mailbox
+        self._shell = shell
+        self._on_outputs = on_outputs
+
+    async def call(self, function: Callable[[], T]) -> T:
+        """Run ``function`` on the cell's thread and return what it returns, or raise what it raised."""
+        if getattr(self._shell, "kernel", None) is None:
+            return await self._mailbox.call(function)  # a terminal appends only
+        return await self._mailbox.call(lambda: uninterruptible(lambda: self._run(function)))
+
+    def _run(self, function: Callable[[], T]) -> T:
+        with contextlib.ExitStack() as after_capture, capturing(self._shell) as collector:
+            after_capture.callback(lambda: self._on_outputs() if collector.outputs() else None)
+            return interruptible(function)
+
+
+def displays_are_captured(shell: Any) -> bool:
+    """Whether IPython collects displayed outputs, as under ``%%capture``."""
+    return isinstance(getattr(shell, "display_pub", None), CapturingDisplayPublisher)
+
+
+def outputs_are_captured(shell: Any) -> bool:
+    """Whether the cell's printed or displayed outputs are redirected and do not reach the user."""
+    kernel, ipykernel = getattr(shell, "kernel", None), sys.modules.get("ipykernel.kernelbase")
+    if kernel is None:
+        return not is_terminal(sys.stdout)
+    if ipykernel is not None and isinstance(kernel, ipykernel.Kernel):
+        from ipykernel.iostream import OutStream
+
+        if not isinstance(sys.stdout, OutStream):
+            return True
+    return not isinstance(shell.display_pub, shell.display_pub_class)
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a stream is a terminal; False when it is closed, or anything else that user code has installed."""
+    try:
+        return stream is not None and stream.isatty() is True
+    except Exception:  # noqa: BLE001 - whatever such a stream raises
+        return False

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, assert_never
 from IPython.core.error import UsageError
 
 from codex_nb.errors import CodexError
-from codex_nb.host.capture import OutputDetectingExecutor, is_terminal, outputs_are_captured
 from codex_nb.host.cell import (
     TurnInterrupted,
     TurnView,
@@ -22,12 +21,11 @@ from codex_nb.host.cell import (
     run_turn_in_cell,
 )
 from codex_nb.host.engine import Mailbox, interruptible, is_interrupted, refuse_inside_turn
-from codex_nb.host.shell import front_end
+from codex_nb.host.shell import OutputDetectingExecutor, front_end, is_terminal, outputs_are_captured
 from codex_nb.host.shell_channel import get_shell_channel, open_pump, serve_until
 from codex_nb.magics.account import ensure_logged_in, login_during_turn
-from codex_nb.magics.options import CellOptions, OptionError
-from codex_nb.magics.question import make_question, with_notebook
-from codex_nb.magics.session import TAGS_NOT_VISIBLE, read_for
+from codex_nb.magics.options import SUBCOMMANDS, CellOptions, OptionError
+from codex_nb.magics.session import TAGS_NOT_VISIBLE, make_question, read_for, with_notebook
 from codex_nb.session.assistant import first_use_notice
 from codex_nb.session.events import ApprovalRequested, ApprovalResolved, TurnFinished
 from codex_nb.tools.approval import (
@@ -312,7 +310,10 @@ CONTINUE = "Go on exactly where your last answer broke off; repeat nothing of it
 
 
 def answer_cell(session: ShellSession, options: CellOptions) -> None:
-    """Ask what the cell asks, show the answer and assign it."""
+    """Ask what the cell asks, show the answer and assign it; show the help where that is wished."""
+    if options.help:
+        SUBCOMMANDS["help"].run(session, "")
+        return
     refuse_inside_turn()
     if session.is_answering:  # this is a callback, or another thread: the kernel runs one cell at a time
         raise CodexError("Codex is already answering in this cell.", hint="Ask when it has ended.")

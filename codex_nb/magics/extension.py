@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, cast
 
 from IPython.core.error import UsageError
@@ -11,9 +12,10 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class
 import codex_nb.magics.threads  # noqa: F401 -- registers its subcommands
 from codex_nb.errors import CodexError
 from codex_nb.host.engine import deferring_interrupts
+from codex_nb.labels import SIMILAR
 from codex_nb.magics.completion import CodexMatcher
-from codex_nb.magics.options import SessionConfig
-from codex_nb.magics.subcommands import dispatch, reference_text
+from codex_nb.magics.options import SUBCOMMANDS, OptionError, SessionConfig, parse_options
+from codex_nb.magics.subcommands import reference_text
 from codex_nb.rendering.visible import visible_text
 
 if TYPE_CHECKING:
@@ -67,6 +69,23 @@ class CodexMagics(Magics, SessionConfig):
 
 
 CodexMagics.codex.__doc__ = reference_text()
+
+
+def dispatch(session: ShellSession, line: str, cell: str | None) -> Any:
+    """Run the subcommand on the line, or ask what the line and the cell below it ask."""
+    name, _, rest = line.strip().partition(" ")
+    if cell is None and (name or "help") in SUBCOMMANDS:
+        return SUBCOMMANDS[name or "help"].run(session, rest.strip())
+    if cell is None and not rest and (near := get_close_matches(name, SUBCOMMANDS, n=1, cutoff=SIMILAR)):
+        # A typo is not a question to spend tokens on.
+        raise OptionError(
+            f"%codex: unknown command {name!r}.",
+            hint=f"Run %codex {near[0]}, or ask a question of one word with %%codex.",
+        )
+    from codex_nb.magics.cell import answer_cell
+
+    return answer_cell(session, parse_options(line, cell or ""))
+
 
 _QUESTION = re.compile(r"(?P<indent>\s*)%codex[ \t]+(?P<line>\S.*\?)\s*")
 

@@ -1,37 +1,52 @@
-"""The state of one shell: its profiles, its thread, its last answer, and the engine."""
+"""One shell's session, and the question that a cell asks in it.
+
+The session is what the magics of a shell share: its profiles, its thread, its last answer, the engine. A question is
+put together from the cell's options and from the notebook as it was read.
+"""
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import io
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.errors import CodexError
 from codex_nb.host.engine import Mailbox, deferring_interrupts
 from codex_nb.host.notebook import notebook_path, read_notebook, runs_of
 from codex_nb.host.shell import InteractiveKernel, front_end
 from codex_nb.host.shell_channel import open_pump, serve_until
-from codex_nb.session.context import mentions_in, variables_in
+from codex_nb.magics.options import SUBCOMMANDS, OptionError, find_schema
+from codex_nb.session.context import NotebookContext, build_context, mentions_in, variables_in
+from codex_nb.session.notebook_context import TurnRequest, is_question
 from codex_nb.session.thread import next_name, notebook_thread
+from codex_nb.tools.base import ToolSet, builtin_tools, found_tools
+from codex_nb.tools.file_access import FileRefused, is_image, path_of_user, read_apart, read_image
 from codex_nb.tools.hiding import hidden_in
 from codex_nb.tools.introspection import snapshot
+from codex_nb.tools.nbmodel import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
     from codex_nb.host.engine import Engine
     from codex_nb.host.notebook import DocumentPort, OutputRecorder
-    from codex_nb.magics.options import SessionConfig
+    from codex_nb.magics.options import CellOptions, SessionConfig
     from codex_nb.profile import Profile
     from codex_nb.session.events import Answer
+    from codex_nb.tools.base import Tool
     from codex_nb.tools.hiding import Hidden
-    from codex_nb.tools.nbmodel import NotebookSnapshot, Run
+    from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
     from codex_nb.ui.transcript import Transcript
 
+
+if TYPE_CHECKING:
     # opens the profile of that name, with settings that override config.toml, a token provider and the notebook's
     # folder; raises ConfigError
     OpenProfile = Callable[[str | None, Mapping[str, Any], str | None, Path | None], Profile]
@@ -255,3 +270,130 @@ def read_for(session: ShellSession, prompt: str, document: DocumentPort | None) 
     whole = [int(each.target) for each in mentions_in(prompt) if each.kind == "cell"]
     snapshot = read_notebook(session.shell, document, session.recorder, session.environ, whole=whole)
     return NotebookReading(session, prompt, snapshot)
+
+
+_IMAGE_HINT = "Name a figure, or a .png, .jpg, .gif or .webp file."
+
+
+def make_question(session: ShellSession, options: CellOptions, profile: Profile) -> TurnRequest:
+    """Put together what the cell asks, without the notebook yet; raises OptionError for what does not exist.
+
+    An option wins over the session's setting, and that one over config.toml. Runs on the main thread: it reads the
+    live namespace.
+    """
+    config, namespace = session.config, session.namespace
+    thread = options.thread or session.thread or session.own_thread
+    approval = options.approval or config.approval
+    return TurnRequest(
+        prompt=options.prompt,
+        model=options.model or config.model,
+        effort=options.effort or config.effort,
+        thread=thread,
+        images=tuple(image_url(name, namespace, session.folder) for name in options.images),
+        schema=find_schema(options.schema, namespace) if options.schema else None,
+        approval=ApprovalPolicy(approval) if approval else profile.settings.approval,
+        folder=session.folder,
+        use_cache=session.may_use_cache(thread),
+        fresh=options.fresh,
+        earlier=session.earlier(options.prompt),
+    )
+
+
+def with_notebook(
+    question: TurnRequest, options: CellOptions, profile: Profile, reading: NotebookReading
+) -> TurnRequest:
+    """Add what comes from the notebook as it was read: the context, the user's own tools, the subject.
+
+    Raises CellSkipped for a subject that the user excludes.
+    """
+    hidden = reading.hidden()
+    namespace = hidden.visible(reading.session.namespace)
+    return replace(
+        question,
+        data=options.subject(reading) if options.subject is not None else (),
+        tools=offered_tools(namespace) if options.tools else ToolSet(),
+        context=gather(reading, profile, hidden) if options.context else None,
+    )
+
+
+def gather(reading: NotebookReading, profile: Profile, hidden: Hidden) -> NotebookContext:
+    """Put together what is sent from the notebook and the namespace."""
+    session = reading.session
+    return build_context(
+        reading.snapshot,
+        session.namespace,
+        reading.prompt,
+        redactor=profile.assistant.redactor(),
+        folder=session.folder,
+        budget=session.config.context_tokens,
+        hidden=hidden,
+        subcommands={name for name, each in SUBCOMMANDS.items() if not each.asks},
+    )
+
+
+def offered_tools(namespace: Mapping[str, Any], more: Sequence[Tool[Any]] = ()) -> ToolSet:
+    """Offer the notebook's tools and the user's own: every ``@codex_nb.tool`` in the namespace."""
+    return builtin_tools().with_tools([*found_tools(namespace), *more])
+
+
+def image_url(name: str, namespace: Mapping[str, Any], folder: Path | None) -> str:
+    """Make a data URL of a figure or image in the namespace, or of a file; raises OptionError."""
+    if name in namespace:
+        return f"data:image/png;base64,{base64.b64encode(_png(name, namespace[name])).decode('ascii')}"
+    missing = f"--image {name}: neither a figure in your namespace nor an image file."
+    if not is_image(name):
+        raise OptionError(missing, hint=_IMAGE_HINT)
+    try:
+        return read_apart(lambda: read_image(path_of_user(name, folder)))
+    except FileRefused as refusal:
+        raise OptionError(f"--image: {name} {refusal}.", hint=_IMAGE_HINT) from refusal
+    except OSError as error:
+        raise OptionError(missing, hint=_IMAGE_HINT) from error
+
+
+def _png(name: str, value: Any) -> bytes:
+    buffer = io.BytesIO()
+    figure = value if hasattr(value, "savefig") else getattr(value, "figure", None)
+    if figure is not None and hasattr(figure, "savefig"):
+        figure.savefig(buffer, format="png", bbox_inches="tight")
+    elif hasattr(value, "save") and hasattr(value, "size"):
+        value.save(buffer, format="PNG")
+    else:
+        raise OptionError(
+            f"--image {name}: {type(value).__name__} is neither a figure nor an image.", hint=_IMAGE_HINT
+        )
+    return buffer.getvalue()
+
+
+def last_failure(runs: Iterable[Run]) -> Run | None:
+    """Return the newest failed run of a cell that has not run since; cells that ask Codex do not count.
+
+    Where the front end gives cells no ids, the same text is the same cell.
+    """
+    newest: dict[tuple[str | None, str], Run] = {}
+    for run in runs:
+        if not is_question(run.cell):
+            key = (run.cell.cell_id, "" if run.cell.cell_id is not None else run.cell.source.strip())
+            newest.pop(key, None)
+            newest[key] = run
+    return next((run for run in reversed(newest.values()) if run.error), None)
+
+
+def explained_run(snapshot: NotebookSnapshot | None, runs: Iterable[Run]) -> Run | None:
+    """Return the cell above the asking one in the open notebook or its file; without those, the one that ran last."""
+    asked_about = [run for run in runs if not is_question(run.cell)]
+    if snapshot is None or snapshot.current is None or snapshot.origin == "kernel":
+        return asked_about[-1] if asked_about else None
+    cell = next((each for each in reversed(snapshot.cells[: snapshot.current]) if _has_code(each)), None)
+    if cell is None:
+        return None
+    ran = [run for run in asked_about if _is_same(run.cell, cell)]
+    return Run(cell, error=ran[-1].error if ran else "")
+
+
+def _has_code(cell: Cell) -> bool:
+    return cell.kind == "code" and bool(cell.source.strip()) and not is_question(cell)
+
+
+def _is_same(run: Cell, cell: Cell) -> bool:
+    return run.source.strip() == cell.source.strip() and run.cell_id in {None, cell.cell_id}

@@ -8,13 +8,12 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
 from codex_nb.errors import AuthError
-from codex_nb.labels import EFFORTS, LOGIN_METHODS, SIMILAR
+from codex_nb.labels import EFFORTS, LOGIN_METHODS
 from codex_nb.magics.options import (
     CLEAR,
     SUBCOMMANDS,
@@ -27,36 +26,12 @@ from codex_nb.magics.options import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from codex_nb.magics.options import CellOptions
     from codex_nb.magics.session import NotebookReading, ShellSession
     from codex_nb.profile import Profile
     from codex_nb.session.notebook_context import TurnRequest
     from codex_nb.session.outbound import Item
     from codex_nb.session.prompt import TurnInput
     from codex_nb.tools.base import Tool
-
-
-def dispatch(session: ShellSession, line: str, cell: str | None) -> Any:
-    """Run the subcommand on the line, or ask what the line and the cell below it ask."""
-    name, _, rest = line.strip().partition(" ")
-    if cell is None and (name or "help") in SUBCOMMANDS:
-        return SUBCOMMANDS[name or "help"].run(session, rest.strip())
-    if cell is None and not rest and (near := get_close_matches(name, SUBCOMMANDS, n=1, cutoff=SIMILAR)):
-        # A typo is not a question to spend tokens on.
-        raise OptionError(
-            f"%codex: unknown command {name!r}.",
-            hint=f"Run %codex {near[0]}, or ask a question of one word with %%codex.",
-        )
-    return ask(session, parse_options(line, cell or ""))
-
-
-def ask(session: ShellSession, options: CellOptions) -> Any:
-    """Ask the question, or show the help where that is wished."""
-    if options.help:
-        return show_help(session, "")
-    from codex_nb.magics.cell import answer_cell
-
-    return answer_cell(session, options)
 
 
 def show(markdown: str) -> None:
@@ -208,8 +183,7 @@ def context(session: ShellSession, line: str) -> None:
     from codex_nb.host.engine import Mailbox
     from codex_nb.host.shell_channel import open_pump
     from codex_nb.magics.cell import open_view
-    from codex_nb.magics.question import make_question, with_notebook
-    from codex_nb.magics.session import read_for
+    from codex_nb.magics.session import make_question, read_for, with_notebook
     from codex_nb.session.events import TextDone
     from codex_nb.tools.approval import PendingApprovals
 
@@ -299,8 +273,8 @@ def last(session: ShellSession, _: str) -> Any:
 )
 def fix(session: ShellSession, line: str) -> None:
     """Ask for a correction of the last error."""
-    from codex_nb.magics.question import last_failure
-    from codex_nb.magics.session import NotebookReading
+    from codex_nb.magics.cell import answer_cell
+    from codex_nb.magics.session import NotebookReading, last_failure
     from codex_nb.session.prompt import NoFailedCell, failure_data, fix_prompt
 
     options = parse_options(line)
@@ -313,7 +287,7 @@ def fix(session: ShellSession, line: str) -> None:
         return (("the failed cell", failure_data(failed, reading.hidden())),)
 
     subject(unread)  # a cell that the kernel knows to be excluded is refused before anything is shown
-    ask(session, replace(options, prompt=fix_prompt(options.prompt), subject=subject))
+    answer_cell(session, replace(options, prompt=fix_prompt(options.prompt), subject=subject))
 
 
 @subcommand(
@@ -325,7 +299,8 @@ def fix(session: ShellSession, line: str) -> None:
 )
 def explain(session: ShellSession, line: str) -> None:
     """Ask what the last cell, or the code on the line, does."""
-    from codex_nb.magics.question import explained_run
+    from codex_nb.magics.cell import answer_cell
+    from codex_nb.magics.session import explained_run
     from codex_nb.session.prompt import explain_prompt, explained_data
 
     options = parse_options(line)
@@ -335,14 +310,14 @@ def explain(session: ShellSession, line: str) -> None:
         return () if run is None else (("the cell to explain", explained_data(run, reading.hidden())),)
 
     prompt = explain_prompt(options.prompt)
-    ask(session, replace(options, prompt=prompt, subject=None if options.prompt else subject))
+    answer_cell(session, replace(options, prompt=prompt, subject=None if options.prompt else subject))
 
 
 @subcommand("tools", help="list what the model may do here, and what it must ask for")
 def tools(session: ShellSession, _: str) -> None:
     """List the tools that a question offers, with the approval policy in force."""
     from codex_nb.labels import ApprovalPolicy
-    from codex_nb.magics.question import offered_tools
+    from codex_nb.magics.session import offered_tools
     from codex_nb.rendering.inert_markdown import escape_markdown
     from codex_nb.tools.approval import ApprovalRules
 
@@ -370,7 +345,7 @@ def tools(session: ShellSession, _: str) -> None:
 )
 def approvals(session: ShellSession, line: str) -> None:
     """List what runs unasked because the user allowed it, or ask again for all of it."""
-    from codex_nb.magics.question import offered_tools
+    from codex_nb.magics.session import offered_tools
     from codex_nb.rendering.inert_markdown import escape_markdown
     from codex_nb.tools.nbmodel import truncate
 

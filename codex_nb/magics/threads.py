@@ -103,7 +103,7 @@ def fork(session: ShellSession, line: str) -> None:
 def compact(session: ShellSession, line: str) -> None:
     """Compact the current thread now."""
     from codex_nb.host.engine import refuse_inside_turn
-    from codex_nb.magics.question import make_question
+    from codex_nb.magics.session import make_question
     from codex_nb.rendering.inert_markdown import escape_markdown
     from codex_nb.tools.describe import secrets_of_namespace
 

@@ -19,8 +19,7 @@ from codex_nb.rendering.inert_markdown import escape_markdown
 from codex_nb.rendering.markdown import safe_html
 from codex_nb.rendering.sanitize import sanitize_html
 from codex_nb.rendering.visible import visible_line, visible_text
-from codex_nb.ui.live_output import LiveOutput
-from codex_nb.ui.widgets import Message, OutputArea, WidgetComm, WidgetKind
+from codex_nb.ui.widgets import LiveOutput, Message, OutputArea, WidgetComm, WidgetKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ from codex_nb.session.events import ApprovalRequested, ToolStarted
 from codex_nb.session.state import PlanPart, ReasoningPart, TextPart, ToolPart, TurnState, reduce
 from codex_nb.ui.actions import Decide, ask_by_typing
 from codex_nb.ui.layout import OutputLayout, named, shows_outputs
-from codex_nb.ui.live_output import activity_of, turn_document
+from codex_nb.ui.text_view import activity_of, turn_document
 from codex_nb.ui.widgets import ExistingOutput, OutputArea, OutputHandle
 
 if TYPE_CHECKING:

@@ -15,8 +15,7 @@ from codex_nb.labels import LOGIN_METHODS, plan_name
 from codex_nb.rendering.answer_output import AnswerOutput, NoticeOutput, to_mimebundle
 from codex_nb.rendering.markdown import is_web_link
 from codex_nb.rendering.visible import visible_text
-from codex_nb.ui.live_output import LiveOutput
-from codex_nb.ui.widgets import Message, OutputArea, WidgetComm, WidgetKind
+from codex_nb.ui.widgets import LiveOutput, Message, OutputArea, WidgetComm, WidgetKind
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

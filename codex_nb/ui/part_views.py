@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 from codex_nb.errors import InvalidArguments
 from codex_nb.labels import PHASES, REASONING, Phase
 from codex_nb.parse import loads
-from codex_nb.rendering.answer_output import PlanOutput, StepOutput, step_line, truncate_output
+from codex_nb.rendering.answer_output import PlanOutput, StepOutput, truncate_output
 from codex_nb.rendering.incremental import BlocksUpdate, GrowingCode, MarkdownBlocks, safe_code
 from codex_nb.rendering.sanitize import NO_HTML, SafeHtml, join_html
 from codex_nb.rendering.visible import escape_invisible, visible_text
@@ -19,7 +19,6 @@ from codex_nb.tools.base import builtin_tools
 from codex_nb.ui.layout import shows_outputs
 
 if TYPE_CHECKING:
-    from codex_nb.session.state import TurnState
     from codex_nb.tools.approval import ApprovalRequest
 
 # The arguments of a tool that takes code begin with it: {"code": "…
@@ -321,18 +320,7 @@ class PlanView:
 
 def checklist(part: PlanPart) -> PlanOutput:
     """Return the saved form of a plan."""
-    return PlanOutput(PLAN, tuple(_items(part)), part.plan.explanation)
-
-
-def changed_plan_lines(before: TurnState, after: TurnState) -> list[str]:
-    """Return the plan's lines for a terminal: the whole plan first, then only the steps that changed."""
-    earlier, part = before.plan, after.plan
-    known = _items(earlier) if earlier is not None else []
-    changed = [item for item in _items(part) if item not in known] if part is not None else []
-    if part is None or not (changed or earlier is None or part.plan != earlier.plan):
-        return []
-    remark = f" {visible_text(part.plan.explanation)}" if part.plan.explanation and not part.is_over else ""
-    return [f"[{PLAN}]{remark}", *(f"  {step_line(item)}" for item in changed)]
+    return PlanOutput(PLAN, tuple(plan_items(part)), part.plan.explanation)
 
 
 def _steps(part: PlanPart) -> list[tuple[str, StepState]]:
@@ -342,7 +330,8 @@ def _steps(part: PlanPart) -> list[tuple[str, StepState]]:
     ]
 
 
-def _items(part: PlanPart) -> list[StepOutput]:
+def plan_items(part: PlanPart) -> list[StepOutput]:
+    """Return the steps of a plan as they are saved."""
     return [
         StepOutput(text, STEP_LABELS[state].name, (STEP_LABELS[state].mark, STEP_LABELS[state].text_mark))
         for text, state in _steps(part)

@@ -13,9 +13,17 @@ from codex_nb.rendering.visible import visible_text
 from codex_nb.session.state import Part, ToolPart
 from codex_nb.ui.actions import Action, Continue, Retry, read_action
 from codex_nb.ui.layout import OutputLayout, named
-from codex_nb.ui.live_output import WORKING, Activity, LiveOutput, activity_of, turn_document
 from codex_nb.ui.part_views import CallView, Operation, PartView, ProseView, part_view_for
-from codex_nb.ui.widgets import Message, OutputArea, OutputHandle, WidgetComm, WidgetKind, remove_views
+from codex_nb.ui.text_view import WORKING, Activity, activity_of, turn_document
+from codex_nb.ui.widgets import (
+    LiveOutput,
+    Message,
+    OutputArea,
+    OutputHandle,
+    WidgetComm,
+    WidgetKind,
+    remove_views,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence

@@ -17,7 +17,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
 from codex_nb.host.notebook import OutputRecorder
-from codex_nb.magics.question import offered_tools
+from codex_nb.magics.session import offered_tools
 from codex_nb.session.context import build_context
 from codex_nb.session.outbound import Redactor
 from codex_nb.session.prompt import failure_data

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from codex_nb.magics.question import offered_tools
+from codex_nb.magics.session import offered_tools
 from codex_nb.session.context import build_context
 from codex_nb.session.outbound import Redactor
 from codex_nb.tools.builtin import inspect_variables

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from codex_nb.session.events import Answer, TurnStarted
-from codex_nb.ui.live_output import footer
+from codex_nb.ui.text_view import footer
 
 
 @pytest.mark.parametrize(
