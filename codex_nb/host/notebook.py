@@ -50,6 +50,7 @@ class _Execution:
     changed: frozenset[str] = frozenset()
     succeeded: bool = False
     error: str = ""
+    deleted: bool = False
     inner_error: str = ""  # of code that a magic such as %%capture ran inside the cell
     cached_run: Run | None = None  # cleared when the run changes
     collector: OutputCollector = field(default_factory=OutputCollector)
@@ -63,7 +64,7 @@ class _Execution:
     def run(self) -> Run:
         if self.cached_run is None:
             cell = Cell("code", self.source, self.cell_id, (), self.execution_count, self.tags)
-            self.cached_run = Run(cell, self.changed, self.succeeded, self.error)
+            self.cached_run = Run(cell, self.changed, self.succeeded, self.error, self.deleted)
         return self.cached_run
 
     def update_changed(self, namespace: Mapping[str, Any]) -> None:
@@ -228,7 +229,7 @@ class OutputRecorder:
             execution.collector = OutputCollector()
         for execution in self._runs:
             if execution.cell_id in deleted:
-                execution.error, execution.cached_run = "", None
+                execution.deleted, execution.cached_run = True, None
 
     def _forget_old_runs(self) -> None:
         """Remove the oldest run whose cell is not skipped: variables of a skipped cell may still exist."""

@@ -372,7 +372,7 @@ def last_failure(runs: Iterable[Run]) -> Run | None:
     """
     newest: dict[tuple[str | None, str], Run] = {}
     for run in runs:
-        if not is_question(run.cell):
+        if not (run.deleted or is_question(run.cell)):
             key = (run.cell.cell_id, "" if run.cell.cell_id is not None else run.cell.source.strip())
             newest.pop(key, None)
             newest[key] = run
@@ -381,7 +381,7 @@ def last_failure(runs: Iterable[Run]) -> Run | None:
 
 def explained_run(snapshot: NotebookSnapshot | None, runs: Iterable[Run]) -> Run | None:
     """Return the cell above the asking one in the open notebook or its file; without those, the one that ran last."""
-    asked_about = [run for run in runs if not is_question(run.cell)]
+    asked_about = [run for run in runs if not (run.deleted or is_question(run.cell))]
     if snapshot is None or snapshot.current is None or snapshot.origin == "kernel":
         return asked_about[-1] if asked_about else None
     cell = next((each for each in reversed(snapshot.cells[: snapshot.current]) if _has_code(each)), None)

@@ -29,13 +29,14 @@ class Run:
     """One run of a code cell in this kernel; ``cell`` is the cell as it ran, without its outputs.
 
     ``changed`` holds the names that had another value after it, ``error`` in words what it raised; a run whose outcome
-    is not known has neither succeeded nor an error.
+    is not known has neither succeeded nor an error. ``deleted`` tells that its cell is no longer in the notebook.
     """
 
     cell: Cell
     changed: frozenset[str] = frozenset()
     succeeded: bool = False
     error: str = ""
+    deleted: bool = False
 
 
 @dataclass(frozen=True)

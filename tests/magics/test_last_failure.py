@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import random
 import re
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from codex_nb.simulator import Call, End, Reply, Say, Simulator
 from tests.magics.conftest import Notebook
+from tests.magics.front_end import Kernel
 from tests.sent import items_of, texts_of
 
 
@@ -118,3 +122,71 @@ def test_the_cell_that_ran_last_is_explained(notebook: Notebook, sim: Simulator)
     assert A in data
     assert NAME_A[1] in data
     assert NAME_B[1] not in data
+
+
+class Document(Kernel):
+    """A front end that tells the kernel which cells were deleted since the last run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.deleted: list[str] = []
+
+    def get_parent(self, channel: str = "shell") -> dict[str, Any]:
+        request = super().get_parent(channel)
+        return request | {"metadata": {"cellId": "asking", "deletedCells": self.deleted}}
+
+
+class Order:
+    """Cells that run, fail, are edited and deleted in a random order, and what a person knows of them."""
+
+    def __init__(self, notebook: Notebook, seed: int) -> None:
+        self._random = random.Random(seed)
+        self._notebook = notebook
+        self._names = (f"name_{seed}_{number}" for number in range(1_000))
+        self.ran: dict[str, tuple[str, str]] = {}  # the newest run of each cell: its source and its error
+
+    def step(self) -> None:
+        """Run a cell as it was or with another text, or delete one."""
+        cell = self._random.choice("abc")
+        action = self._random.choice(["fail", "fail", "succeed", "again", "delete"])
+        if action == "delete":
+            self._notebook.shell.kernel.deleted = [cell]
+            self.ran.pop(cell, None)
+            return
+        source = next(self._names) if action == "fail" else f"{next(self._names)} = 1"
+        if action == "again" and cell in self.ran:
+            source = self.ran[cell][0]
+        failed = not self._notebook.run(source, cell_id=cell).succeeded
+        self._notebook.shell.kernel.deleted = []
+        self.ran.pop(cell, None)
+        self.ran[cell] = (source, f"NameError: name '{source}' is not defined" if failed else "")
+
+
+@pytest.fixture
+def document(notebook: Notebook) -> Iterator[Notebook]:
+    """Give a shell whose front end tells of deleted cells."""
+    notebook.shell.run_line_magic("unload_ext", "codex_nb")
+    notebook.shell.kernel = Document()
+    notebook.shell.run_line_magic("load_ext", "codex_nb")
+    notebook.shell.run_line_magic("config", "CodexMagics.display = 'text'")
+    yield notebook
+    notebook.shell.kernel = None
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_in_every_order_the_cell_that_failed_last_is_repaired_and_the_one_that_ran_last_explained(
+    document: Notebook, sim: Simulator, seed: int
+) -> None:
+    order = Order(document, seed)
+    for _ in range(12):
+        order.step()
+        failed = [run for run in order.ran.values() if run[1]]
+        if failed:
+            assert fixed(document, sim) == failed[-1]
+        else:
+            assert not document.run("%codex fix").succeeded
+        if order.ran:
+            source, error = [*order.ran.values()][-1]
+            data = explained(document, sim)
+            assert f"```python\n{source}\n```" in data
+            assert re.findall("NameError: .*", data) == ([error] if error else [])
