@@ -438,8 +438,8 @@ def _open_journal(
         yield None
         return
     profile, request = _request(session, "", **options)
-    basis = session.wait(profile.assistant.basis(request))
-    journal = Journal(Path(path).expanduser(), basis, prompts)
+    parameters = session.wait(profile.assistant.parameters(request))
+    journal = Journal(Path(path).expanduser(), parameters, prompts)
     try:
         if request.schema is not None:
             journal.parse(value_format(request.schema).parse)

@@ -206,7 +206,7 @@ def parse_options(line: str, cell: str = "") -> CellOptions:
     """Parse a magic's line, options first; the words after them and the cell's body are the prompt, as they stand."""
     words, rest = [], line.strip()
     while rest.startswith("-"):
-        flag, separator, rest = _flag(rest)
+        flag, separator, rest = _split_flag(rest)
         if flag not in TAKES_VALUE:
             words.append(flag)
             continue
@@ -223,7 +223,7 @@ def parse_options(line: str, cell: str = "") -> CellOptions:
     return CellOptions(**vars(known) | {"images": tuple(known.images), "prompt": prompt.strip()})
 
 
-def _flag(text: str) -> tuple[str, str, str]:
+def _split_flag(text: str) -> tuple[str, str, str]:
     """Split an option off the front: its name, what separates it from what follows, and that."""
     word, space, rest = text.partition(" ")
     name, assigned, value = word.partition("=")

@@ -503,7 +503,7 @@ class ResponseReader:
             raise response_error(response.status_code, response.headers, body, backend=backend)
         if self._content_type in _HTML_TYPES:
             raise self._unreadable(await self._body(MAX_ERROR_BYTES))
-        return self._whole(await self._body(self._budget.event_bytes))
+        return self._unstreamed(await self._body(self._budget.event_bytes))
 
     async def _body(self, limit: int) -> bytes:
         """Read a body that is no stream: up to ``limit`` bytes and not longer than the idle time."""
@@ -526,7 +526,7 @@ class ResponseReader:
             raise failure
         return b"".join(parts)[:limit]
 
-    def _whole(self, body: bytes) -> ServerEvent:
+    def _unstreamed(self, body: bytes) -> ServerEvent:
         """Take a reply that was not streamed: a whole response, or an error with a friendly status."""
         try:
             told: Any = loads(body) if memory_of(body) <= self._budget.memory else None

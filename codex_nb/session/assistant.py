@@ -361,7 +361,7 @@ class Assistant:
             instructions=self._instructions + resolved.project.text,
         )
 
-    async def basis(self, request: TurnRequest) -> dict[str, Any]:
+    async def parameters(self, request: TurnRequest) -> dict[str, Any]:
         """Return what answers depend on besides their prompts, in questions that have nothing but a prompt."""
         resolved = await self._resolve(request, Thread(""))
         return {

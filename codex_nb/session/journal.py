@@ -48,15 +48,16 @@ OPEN_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0) |
 class Journal:
     """The answers to the questions of one batch, in a file of mode 0600 that one run at a time may write.
 
-    ``basis`` is all that an answer depends on besides its prompt. ``answers`` are those of earlier runs, None where a
-    question is still to be asked; ``in_doubt`` counts the questions that were on their way when a run ended. Lines are
-    appended by one write each: what was written outlives this process, though not a power failure before :meth:`close`.
+    ``parameters`` is all that an answer depends on besides its prompt. ``answers`` are those of earlier runs, None where
+    a question is still to be asked; ``in_doubt`` counts the questions that were on their way when a run ended. Lines
+    are appended by one write each: what was written outlives this process, though not a power failure before
+    :meth:`close`.
     Raises ConfigError for a file that cannot be used, is no journal, or is being written by another run.
     """
 
-    def __init__(self, path: Path, basis: object, prompts: Sequence[str]) -> None:
+    def __init__(self, path: Path, parameters: object, prompts: Sequence[str]) -> None:
         self._path = path
-        self._keys = _keys(basis, prompts)
+        self._keys = _keys(parameters, prompts)
         self.answers: list[Answer | None] = [None] * len(prompts)
         self.in_doubt = 0
         self._descriptor = self._open()
@@ -178,9 +179,9 @@ def kept_answer(answer: Answer) -> Answer:
     return replace(answer, items=(), model=sys.intern(answer.model))
 
 
-def _keys(basis: object, prompts: Sequence[str]) -> list[str]:
+def _keys(parameters: object, prompts: Sequence[str]) -> list[str]:
     """Return a key for each prompt; equal prompts are questions of their own, told apart by their order."""
-    written = json.dumps(basis, sort_keys=True, default=str)
+    written = json.dumps(parameters, sort_keys=True, default=str)
     root = hashlib.sha256(written.encode("utf-8", "replace") + b"\n")
     earlier: Counter[bytes] = Counter()
     keys = []

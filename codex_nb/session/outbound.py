@@ -27,7 +27,7 @@ from codex_nb.tools.describe import secrets_of_namespace
 from codex_nb.tools.secrets import (
     MAX_SECRET_LENGTH,
     assigned_secrets,
-    holds_key,
+    contains_key,
     is_known_everywhere,
     is_secret_name,
     keys_in,
@@ -378,7 +378,7 @@ def _spans(text: str) -> list[_Span]:
 @lru_cache(maxsize=4_000)
 def _is_clean(text: str) -> bool:
     """Whether a text holds nothing that might be a secret; cells and outputs come again with each question."""
-    return not may_assign(text) and not holds_key(text)
+    return not may_assign(text) and not contains_key(text)
 
 
 def _value_if_known(name: str, value: str) -> str:
@@ -436,7 +436,7 @@ def secret_values_in(texts: Iterable[str]) -> dict[str, str]:
     """Return the secrets in texts that are to be removed everywhere, each with its name."""
     texts = list(texts)
     joined = "\n".join(texts)
-    if not may_assign(joined) and not holds_key(joined):
+    if not may_assign(joined) and not contains_key(joined):
         return {}
     return {span.value: span.name for text in texts for span in _spans(text) if span.value}
 

@@ -20,7 +20,7 @@ from codex_nb.simulator.credentials import AgentRegistry, DeviceCodeStore, Token
 from codex_nb.simulator.responses import PromptCache
 from codex_nb.simulator.scenario import ReplyQueue, Scenario
 
-Outcome = Literal["open", "answered", "cut", "client_closed"]
+RequestStatus = Literal["open", "answered", "cut", "client_closed"]
 
 
 @dataclass
@@ -40,7 +40,7 @@ class RecordedRequest:
     raw_body: bytes = field(repr=False, default=b"")
     body: Any = None
     status: int | None = None
-    outcome: Outcome = "open"
+    outcome: RequestStatus = "open"
     answered_by: str = ""
     size: int = 0
     connection: int = 0
@@ -114,7 +114,7 @@ class RequestLog(Sequence[RecordedRequest]):
                 self._emptied += 1
             self._changed.notify_all()
 
-    def update(self, request: RecordedRequest, outcome: Outcome, status: int | None = None) -> None:
+    def update(self, request: RecordedRequest, outcome: RequestStatus, status: int | None = None) -> None:
         """Record the outcome and status of a request; only its first outcome counts."""
         with self._changed:
             if request.outcome == "open":

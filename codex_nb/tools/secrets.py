@@ -366,7 +366,7 @@ def keys_in(text: str) -> Iterator[tuple[int, int, str]]:
                 yield *match.span(group), form.name
 
 
-def holds_key(text: str) -> bool:
+def contains_key(text: str) -> bool:
     """Whether a text holds anything that looks like a key."""
     return next(keys_in(text), None) is not None
 

@@ -34,7 +34,7 @@ from codex_nb.simulator import End, Reply, Say, Simulator, Think, error_replies
 from tests.magics import killed_batch
 
 PROMPTS = [f"question number {number}." for number in range(12)]
-BASIS = {"model": "m", "instructions": "be brief"}
+PARAMETERS = {"model": "m", "instructions": "be brief"}
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ def events(path: Path) -> Counter[str]:
 
 
 @contextmanager
-def opened(path: Path, prompts: list[str], basis: object = BASIS) -> Iterator[Journal]:
-    journal = Journal(path, basis, prompts)
+def opened(path: Path, prompts: list[str], parameters: object = PARAMETERS) -> Iterator[Journal]:
+    journal = Journal(path, parameters, prompts)
     try:
         yield journal
     finally:
