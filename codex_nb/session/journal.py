@@ -48,9 +48,9 @@ OPEN_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0) |
 class Journal:
     """The answers to the questions of one batch, in a file of mode 0600 that one run at a time may write.
 
-    ``parameters`` is all that an answer depends on besides its prompt. ``answers`` are those of earlier runs, None where
-    a question is still to be asked; ``in_doubt`` counts the questions that were on their way when a run ended. Lines
-    are appended by one write each: what was written outlives this process, though not a power failure before
+    ``parameters`` is all that an answer depends on besides its prompt. ``answers`` are those of earlier runs, None
+    where a question is still to be asked; ``in_doubt`` counts the questions that were on their way when a run ended.
+    Lines are appended by one write each: what was written outlives this process, though not a power failure before
     :meth:`close`.
     Raises ConfigError for a file that cannot be used, is no journal, or is being written by another run.
     """
