@@ -12,11 +12,10 @@ import subprocess
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from codex_nb.auth.diagnostics import Finding, examine
+from codex_nb.auth.diagnostics import ONLY_OURS, Finding, examine
 from codex_nb.config.layers import DOTENV_FILE, read_bytes
 from codex_nb.config.settings import (
     FILE_KEYS,
@@ -27,11 +26,13 @@ from codex_nb.config.settings import (
     load_settings,
 )
 from codex_nb.errors import CodexError, ConfigError
+from codex_nb.files import MOUNTS, LockState, file_system_of, try_lock
 from codex_nb.http import Proxies, httpx, is_secure, open_proxy, tls_context
 from codex_nb.responses.request import CONTRACT_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from codex_nb.auth.credentials import Clock
     from codex_nb.config.layers import Machine
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
 LEAST_FREE_BYTES = 16_000_000
 CLOCK_TOLERANCE = timedelta(minutes=5)
 VERSION_TIMEOUT_S = 10.0
-# File systems of other machines, where a lock may hold for one machine only.
-_SHARED_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs"})
 
 
 def diagnose(
@@ -50,6 +49,7 @@ def diagnose(
     folder: Path | None = None,
     machine: Machine | None = None,
     clock: Clock = lambda: datetime.now(UTC),
+    try_lock: Callable[[int], LockState] = try_lock,
 ) -> tuple[Finding, ...]:
     """Look at everything that decides who asks, who pays and which way a question goes."""
     found, settings = list[Finding](), None
@@ -60,13 +60,14 @@ def diagnose(
         found.append(Finding("configuration", str(error), error.hint or "Correct it."))
     checks: list[Callable[[], Iterable[Finding]]] = [partial(_proxies, environ), partial(_cli, environ)]
     with suppress(ConfigError):  # is among the findings already
-        checks.append(partial(_files, find_codex_home(environ), clock))
+        mounts = MOUNTS if machine is None else machine.root / MOUNTS.relative_to("/")
+        checks.append(partial(_files, find_codex_home(environ), clock, mounts))
     if settings is not None:
         checks += [
             partial(_configuration, settings, environ),
             partial(_provider, settings, environ),
             partial(_certificates, settings),
-            partial(examine, settings, environ, clock=clock),
+            partial(examine, settings, environ, clock=clock, try_lock=try_lock),
         ]
     for check in checks:
         try:
@@ -166,7 +167,7 @@ def _with_scheme(address: str) -> str:
     return address if "://" in address else f"http://{address}"
 
 
-def _files(home: Path, clock: Clock) -> Iterator[Finding]:
+def _files(home: Path, clock: Clock, mounts: Path) -> Iterator[Finding]:
     if not home.is_dir():
         return
     read_bytes(home / DOTENV_FILE)
@@ -179,13 +180,7 @@ def _files(home: Path, clock: Clock) -> Iterator[Finding]:
         )
     if hasattr(os, "getuid") and home.stat().st_uid != os.getuid():
         yield Finding("CODEX_HOME", f"{home} belongs to another user", "Run as its owner, or set CODEX_HOME.")
-    kind = _file_system(home)
-    if kind in _SHARED_FILE_SYSTEMS:
-        yield Finding(
-            "file system",
-            f"{home} is on {kind}, where the locks of other machines may not be seen",
-            "Put CODEX_HOME on a disk of this machine.",
-        )
+    yield from _file_system(home, mounts)
     newest = max((path.stat().st_mtime for path in home.iterdir() if path.is_file()), default=0.0)
     if datetime.fromtimestamp(newest, UTC) > clock() + CLOCK_TOLERANCE:
         yield Finding(
@@ -195,15 +190,17 @@ def _files(home: Path, clock: Clock) -> Iterator[Finding]:
         )
 
 
-def _file_system(path: Path) -> str:
-    """Return the type of the file system; an empty one where it is not told."""
-    try:
-        mounts = [line.split() for line in Path("/proc/self/mounts").read_text(errors="replace").splitlines()]
-    except OSError:
-        return ""
-    real = path.resolve()
-    holding = [(entry[1], entry[2]) for entry in mounts if len(entry) > 2 and real.is_relative_to(entry[1])]  # noqa: PLR2004  device, place, type
-    return max(holding, key=lambda entry: len(entry[0]), default=("", ""))[1]
+def _file_system(home: Path, mounts: Path) -> Iterator[Finding]:
+    found = file_system_of(home, mounts)
+    if found.is_shared and found.is_locked_for_all:
+        yield Finding("file system", f"{home} is on {found.kind}; other machines see the locks of this one")
+    elif found.is_shared:
+        yield Finding(
+            "file system",
+            f"{home} is on {found.kind}, whose locks may not be seen by other machines: two of them could refresh the "
+            "login at once and end it",
+            ONLY_OURS,
+        )
 
 
 def _cli(environ: Mapping[str, str]) -> Iterator[Finding]:

@@ -5,28 +5,36 @@ from __future__ import annotations
 import errno
 import glob
 import os
+import re
 import sys
 import tempfile
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+
+class LockState(Enum):
+    """What became of an attempt to lock a file: HELD is by another; where there are no locks, none is UNAVAILABLE."""
+
+    TAKEN = auto()
+    HELD = auto()
+    UNAVAILABLE = auto()
+
+
+HELD_BY_ANOTHER = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK})
+
 if sys.platform == "win32":
     import msvcrt
 
-    def try_lock(descriptor: int) -> bool:
-        """Lock an open file, without waiting; return whether this process has it now."""
+    def _lock(descriptor: int) -> None:
         os.lseek(descriptor, 0, os.SEEK_SET)
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
 
     def unlock(descriptor: int) -> None:
         """Let other processes lock the file."""
@@ -36,22 +44,75 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    WITHOUT_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
-
-    def try_lock(descriptor: int) -> bool:
-        """Lock an open file, without waiting; return whether this process has it now."""
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            # A file system without locks: no program can hold one there, and the work must still be done.
-            return error.errno in WITHOUT_LOCKS
-        return True
+    def _lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def unlock(descriptor: int) -> None:
         """Let other processes lock the file."""
         fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def try_lock(descriptor: int) -> LockState:
+    """Lock an open file, without waiting."""
+    try:
+        _lock(descriptor)
+    except OSError as error:
+        # ENOLCK, ENOSYS, … of a file system without a lock manager: nobody can hold a lock there
+        return LockState.HELD if error.errno in HELD_BY_ANOTHER else LockState.UNAVAILABLE
+    return LockState.TAKEN
+
+
+@dataclass(frozen=True)
+class FileSystem:
+    """A file system as the system has mounted it; an empty ``kind`` is unknown."""
+
+    kind: str = ""
+    options: frozenset[str] = frozenset()
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other machines may use it at the same time."""
+        return self.kind in _LOCKS_STAY_HERE
+
+    @property
+    def is_locked_for_all(self) -> bool:
+        """Whether the locks of this machine are seen by all others that use it.
+
+        nfs(5), mount.cifs(8), mount.lustre(8); file systems that leave it to their servers are taken for those that do
+        not.
+        """
+        staying_here = _LOCKS_STAY_HERE.get(self.kind, frozenset())
+        if self.kind == "lustre":
+            return "flock" in self.options
+        return staying_here is not None and not staying_here & self.options
+
+
+# Of each shared file system, the options with which locks are those of one machine; None: always.
+_LOCKS_STAY_HERE: dict[str, frozenset[str] | None] = {
+    **dict.fromkeys(("nfs", "nfs4"), frozenset({"nolock", "local_lock=flock", "local_lock=all"})),
+    **dict.fromkeys(("cifs", "smb3"), frozenset({"nobrl"})),
+    **dict.fromkeys(("ceph", "fuse.ceph", "fuse.glusterfs", "gfs2", "lustre", "ocfs2"), frozenset()),
+    **dict.fromkeys(("9p", "afs", "beegfs", "fuse.gcsfuse", "fuse.juicefs", "fuse.rclone", "fuse.s3fs")),
+    **dict.fromkeys(("fuse.sshfs", "gpfs", "ncpfs", "smbfs", "virtiofs")),
+}
+MOUNTS = Path("/proc/self/mounts")
+
+
+def file_system_of(path: Path, mounts: Path = MOUNTS) -> FileSystem:
+    """Return the file system that holds a path, as Linux tells it; elsewhere an unknown one."""
+    try:
+        lines = mounts.read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return FileSystem()
+    real, found, longest = path.resolve(), FileSystem(), -1
+    for line in lines:
+        _, place, kind, options, *_ = (*line.split(" "), "", "", "", "")
+        place = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), place)
+        if (
+            place and real.is_relative_to(place) and len(place) >= longest
+        ):  # a later one is above an earlier one
+            found, longest = FileSystem(kind, frozenset(options.split(","))), len(place)
+    return found
 
 
 FILE_MODE = 0o600
@@ -136,7 +197,7 @@ def locked(path: Path, *, timeout_s: float = 5.0) -> Iterator[None]:
     deadline = time.monotonic() + timeout_s
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), FILE_MODE)
     try:
-        while not try_lock(descriptor):
+        while try_lock(descriptor) is LockState.HELD:
             if time.monotonic() > deadline:
                 raise TimeoutError(errno.ETIMEDOUT, f"another program holds {path.name}")
             time.sleep(LOCK_PAUSE_S)

@@ -10,10 +10,106 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from codex_nb.files import Retention, leftovers, locked, remove_excess, remove_leftovers, replace_file
+from codex_nb.files import (
+    FileSystem,
+    LockState,
+    Retention,
+    file_system_of,
+    leftovers,
+    locked,
+    remove_excess,
+    remove_leftovers,
+    replace_file,
+    try_lock,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no flock")
+@pytest.mark.parametrize(
+    ("problem", "state"),
+    [
+        *((number, LockState.HELD) for number in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)),
+        *((number, LockState.UNAVAILABLE) for number in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)),
+        *(
+            (number, LockState.UNAVAILABLE)
+            for number in (errno.EOPNOTSUPP, errno.EINVAL, errno.EIO, errno.ESTALE)
+        ),
+        (0, LockState.TAKEN),
+    ],
+)
+def test_a_lock_that_is_held_is_told_from_one_that_cannot_be_had(
+    problem: int, state: LockState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    def flock(_descriptor: int, _operation: int) -> None:
+        if problem:
+            raise OSError(problem, os.strerror(problem))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    assert try_lock(0) is state
+
+
+MOUNTS = """\
+/dev/vda / ext4 rw,relatime 0 0
+proc /proc proc rw 0 0
+nas:/home {home}/lab nfs rw,vers=3,local_lock=all,addr=10.0.0.1 0 0
+nas:/data {home}/my\\040lab nfs4 rw,vers=4.2,local_lock=none 0 0
+tmpfs {home}/lab/here tmpfs rw 0 0
+//nas/x {home}/twice cifs rw 0 0
+nas:/x {home}/twice fuse.sshfs rw 0 0
+broken line
+"""
+
+
+@pytest.mark.parametrize(
+    ("place", "kind", "is_shared", "is_locked_for_all"),
+    [
+        (".", "ext4", False, True),
+        ("lab/ada/.codex", "nfs", True, False),
+        ("laboratory", "ext4", False, True),
+        ("my lab/.codex", "nfs4", True, True),
+        ("lab/here/.codex", "tmpfs", False, True),
+        ("twice", "fuse.sshfs", True, False),
+    ],
+)
+def test_the_file_system_of_a_folder_is_that_of_its_nearest_mount(
+    place: str, kind: str, is_shared: bool, is_locked_for_all: bool, tmp_path: Path
+) -> None:
+    mounts = tmp_path / "mounts"
+    mounts.write_text(MOUNTS.format(home=tmp_path))
+    found = file_system_of(tmp_path / place, mounts)
+    assert (found.kind, found.is_shared, found.is_locked_for_all) == (kind, is_shared, is_locked_for_all)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "reaches"),
+    [
+        ("nfs", "vers=3,local_lock=none", True),
+        ("nfs", "vers=3,nolock", False),
+        ("nfs", "vers=3,local_lock=flock", False),
+        ("nfs", "vers=3,local_lock=posix", True),
+        ("cifs", "rw", True),
+        ("smb3", "rw,nobrl", False),
+        ("lustre", "rw,flock", True),
+        ("lustre", "rw,localflock", False),
+        ("lustre", "rw", False),
+        ("9p", "trans=virtio", False),
+        ("ceph", "rw", True),
+        ("", "", True),
+    ],
+)
+def test_how_far_locks_reach_is_told_by_the_options_of_the_mount(
+    kind: str, options: str, reaches: bool
+) -> None:
+    assert FileSystem(kind, frozenset(options.split(","))).is_locked_for_all is reaches
+
+
+def test_a_system_that_tells_no_mounts_has_an_unknown_file_system(tmp_path: Path) -> None:
+    assert file_system_of(tmp_path, tmp_path / "absent") == FileSystem()
 
 
 @pytest.mark.parametrize("umask", [0, 0o022, 0o777])

@@ -11,15 +11,16 @@ from codex_nb.auth.credentials import credentials_from_document
 from codex_nb.auth.keyring_store import open_store
 from codex_nb.auth.manager import restriction
 from codex_nb.auth.refresh import EXPIRY_MARGIN
-from codex_nb.auth.store import ENCRYPTED_STORE, LOCK_FILES, file_mode, is_held
+from codex_nb.auth.store import ENCRYPTED_STORE, LEASE_FILE, LOCK_FILES, file_mode, read_lease, state_of_lock
 from codex_nb.config.settings import CredentialsStore, Settings
 from codex_nb.errors import AccountChanged, CodexError, SignInRequired
-from codex_nb.files import FILE_MODE, leftovers
+from codex_nb.files import FILE_MODE, LockState, leftovers, try_lock
 from codex_nb.http import httpx, is_secure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
+    from pathlib import Path
 
     from codex_nb.auth.credentials import AuthMode, Clock, Credentials
     from codex_nb.auth.manager import CredentialManager
@@ -122,7 +123,13 @@ class Finding:
         return not self.advice
 
 
-def examine(settings: Settings, environ: Mapping[str, str], *, clock: Clock) -> tuple[Finding, ...]:
+def examine(
+    settings: Settings,
+    environ: Mapping[str, str],
+    *,
+    clock: Clock,
+    try_lock: Callable[[int], LockState] = try_lock,
+) -> tuple[Finding, ...]:
     """Examine everything that decides which credentials are used: home, environment, store, addresses, locks.
 
     A login that the provider does not use is not looked at.
@@ -136,7 +143,7 @@ def examine(settings: Settings, environ: Mapping[str, str], *, clock: Clock) -> 
         *_environment(settings, environ),
         *login,
         *_addresses(settings),
-        *_locks(settings),
+        *_locks(settings.codex_home, clock, try_lock),
     )
 
 
@@ -268,11 +275,27 @@ def _addresses(settings: Settings) -> Iterator[Finding]:
             yield Finding(name, "replaces the login's own address")
 
 
-def _locks(settings: Settings) -> Iterator[Finding]:
-    for name, _ in LOCK_FILES:
-        if is_held(settings.codex_home / name):
+ONLY_OURS = (
+    f"codex_nb takes turns by a lease there ({LEASE_FILE}), which the Codex CLI does not know: use the CLI on one "
+    "machine at a time, or put CODEX_HOME on a disk of this machine."
+)
+
+
+def _locks(home: Path, clock: Clock, try_lock: Callable[[int], LockState]) -> Iterator[Finding]:
+    states = {name: state_of_lock(home / name, try_lock) for name, _ in LOCK_FILES}
+    for name, state in states.items():
+        if state is LockState.HELD:
             yield Finding(
                 "lock",
                 f"another program is changing the login ({name})",
                 "If this persists, stop the program that holds the lock.",
             )
+    if LockState.UNAVAILABLE in states.values():
+        yield Finding("lock", f"files cannot be locked in {home}", ONLY_OURS)
+    lease = read_lease(home)
+    if lease is not None and lease.expires_at > clock().timestamp():
+        yield Finding(
+            "lease",
+            f"process {lease.pid} on {lease.host} is changing the login",
+            f"If it is gone, wait: its lease in {home / LEASE_FILE} ends within minutes.",
+        )

@@ -25,7 +25,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from codex_nb.errors import ConfigError
-from codex_nb.files import try_lock, unlock
+from codex_nb.files import LockState, try_lock, unlock
 from codex_nb.parse import loads
 from codex_nb.responses.events import Usage
 from codex_nb.session.events import Answer
@@ -74,7 +74,7 @@ class Journal:
             descriptor = os.open(self._path, OPEN_FLAGS | getattr(os, "O_NONBLOCK", 0), 0o600)
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise self._unusable("it is not a regular file")
-            if not try_lock(descriptor):
+            if try_lock(descriptor) is LockState.HELD:
                 raise self._unusable(
                     "another run is writing it",
                     hint="Wait for that run, or give each run a journal of its own.",

@@ -14,6 +14,7 @@ from codex_nb.cli import main
 from codex_nb.config.layers import Machine
 from codex_nb.config.settings import load_settings
 from codex_nb.doctor import diagnose, settings_table
+from codex_nb.files import LockState
 
 KEY_LOGIN = json.dumps({"auth_mode": "apikey", "OPENAI_API_KEY": "sk-fabricated-0123456789"})
 LAB = 'model_provider = "lab"\n[model_providers.lab]\nbase_url = "https://lab.test/v1"\n'
@@ -139,6 +140,39 @@ def test_a_clock_that_is_behind_is_seen_by_what_was_written(tmp_path: Path) -> N
         for clock in (lambda: now, lambda: now - timedelta(hours=2))
     )
     assert behind - on_time == {"clock"}
+
+
+@pytest.mark.parametrize(
+    ("mount", "said", "is_risky"),
+    [
+        ("nfs rw,vers=3,local_lock=flock", "is on nfs, whose locks may not be seen by other machines", True),
+        ("fuse.sshfs rw", "is on fuse.sshfs, whose locks may not be seen", True),
+        ("nfs4 rw,vers=4.2,local_lock=none", "is on nfs4; other machines see the locks of this one", False),
+    ],
+)
+def test_a_home_that_other_machines_use_is_named_with_its_risk(
+    mount: str, said: str, is_risky: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "proc" / "self").mkdir(parents=True)
+    (tmp_path / "proc" / "self" / "mounts").write_text(f"nas:/home {tmp_path} {mount} 0 0\n")
+    found = diagnose({"CODEX_HOME": str(tmp_path)}, machine=Machine(root=tmp_path))
+    [about] = [each for each in found if each.topic == "file system"]
+    assert said in about.found
+    assert ("auth.lease" in about.advice) is is_risky
+    assert about.is_well is not is_risky
+
+
+def test_a_home_without_locks_and_the_owner_of_its_lease_are_findings(tmp_path: Path) -> None:
+    (tmp_path / "auth.lock").touch()
+    (tmp_path / "auth.lease").write_text('{"host": "node-7", "pid": 4711, "token": "t", "lasts_s": 120}')
+    found = diagnose(
+        {"CODEX_HOME": str(tmp_path)},
+        machine=Machine(root=tmp_path),
+        try_lock=lambda _descriptor: LockState.UNAVAILABLE,
+    )
+    said = {each.topic: each.found for each in found if each.advice}
+    assert said["lock"] == f"files cannot be locked in {tmp_path}"
+    assert said["lease"] == "process 4711 on node-7 is changing the login"
 
 
 def test_what_is_in_order_needs_no_advice(tmp_path: Path) -> None:
