@@ -312,13 +312,19 @@ def with_notebook(
         question,
         data=options.subject(reading) if options.subject is not None else (),
         tools=offered_tools(namespace) if options.tools else ToolSet(),
-        context=gather(reading, profile, hidden) if options.context else None,
+        context=gather(reading, profile, hidden, is_hashed=question.use_cache) if options.context else None,
     )
 
 
-def gather(reading: NotebookReading, profile: Profile, hidden: Hidden) -> NotebookContext:
-    """Put together what is sent from the notebook and the namespace."""
-    session = reading.session
+def gather(
+    reading: NotebookReading, profile: Profile, hidden: Hidden, *, is_hashed: bool = False
+) -> NotebookContext:
+    """Put together what is sent from the notebook and the namespace; ``is_hashed`` for an answer that may be saved."""
+    session, hasher = reading.session, None
+    if is_hashed:
+        from codex_nb.tools.content_hash import ContentHasher
+
+        hasher = ContentHasher()
     return build_context(
         reading.snapshot,
         session.namespace,
@@ -328,6 +334,7 @@ def gather(reading: NotebookReading, profile: Profile, hidden: Hidden) -> Notebo
         budget=session.config.context_tokens,
         hidden=hidden,
         subcommands={name for name, each in SUBCOMMANDS.items() if not each.asks},
+        hasher=hasher,
     )
 
 

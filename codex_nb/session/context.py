@@ -47,12 +47,14 @@ from codex_nb.tools.file_access import (
 )
 from codex_nb.tools.hiding import hidden_in, is_notebook
 from codex_nb.tools.nbmodel import truncate
+from codex_nb.tools.secret_names import is_secret_name, is_withheld
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from codex_nb.session.outbound import Redaction, Redactor
+    from codex_nb.tools.content_hash import ContentHasher
     from codex_nb.tools.hiding import Hidden, VisibleVariables
     from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
 
@@ -105,13 +107,14 @@ def resolve_mentions(
     namespace: VisibleVariables,
     folder: Path | None,
     hidden: Hidden,
+    hasher: ContentHasher | None = None,
 ) -> ResolvedMentions:
     """Return everything that a question mentions, in full; a name that is like no variable's is just text."""
     parts = []
     for mention in mentions_in(prompt):
         match mention.kind:
             case "variable":
-                parts.append(_variable(mention.target, namespace, hidden))
+                parts.append(_variable(mention.target, namespace, hidden, hasher))
             case "cell":
                 parts.append(_cell(int(mention.target), snapshot, hidden))
             case "file":
@@ -123,21 +126,35 @@ def resolve_mentions(
     )
 
 
-def _variable(name: str, namespace: VisibleVariables, hidden: Hidden) -> ResolvedMentions:
+def _variable(
+    name: str, namespace: VisibleVariables, hidden: Hidden, hasher: ContentHasher | None
+) -> ResolvedMentions:
     if name not in namespace:
         known = [each for each, value in hidden.visible(namespace).items() if is_user_variable(each, value)]
         near = get_close_matches(name, known, n=1, cutoff=SIMILAR)
         return ResolvedMentions(
             problems=(f"there is no variable {name} (did you mean @{near[0]}?)",) if near else ()
         )
-    said = describe(name, namespace[name], Detail.FULL)
-    return ResolvedMentions((variable_section("mention", f"@{name}", said),))
+    value = namespace[name]
+    said = describe(name, value, Detail.FULL)
+    content = "" if said.whole else content_of(name, value, hasher)
+    return ResolvedMentions((variable_section("mention", f"@{name}", said, content),))
 
 
-def variable_section(kind: Literal["mention", "variable"], title: str, said: Description) -> ContextSection:
-    """Return a variable as a section; a function's digest includes its code."""
+def variable_section(
+    kind: Literal["mention", "variable"], title: str, said: Description, content: str = ""
+) -> ContextSection:
+    """Return a variable as a section; a function's digest includes its code, that of data its ``content``."""
     digest_text = f"{said.text}\n{said.code}" if said.code else None
-    return ContextSection(kind, title, said.text, digest_text=digest_text, complete=said.whole)
+    complete = said.whole or bool(content)
+    return ContextSection(kind, title, said.text, digest_text=digest_text, complete=complete, content=content)
+
+
+def content_of(name: str, value: object, hasher: ContentHasher | None) -> str:
+    """Return the hash of a value; empty where it has none, and where it holds a secret, which leaves no trace."""
+    if hasher is None or secrets_of_namespace({name: value}) or (is_secret_name(name) and is_withheld(value)):
+        return ""
+    return hasher.digest(value) or ""
 
 
 def _cell(number: int, snapshot: NotebookSnapshot | None, hidden: Hidden) -> ResolvedMentions:
@@ -147,9 +164,10 @@ def _cell(number: int, snapshot: NotebookSnapshot | None, hidden: Hidden) -> Res
     if hidden.skips(cell):
         return ResolvedMentions(problems=(f"cell {number} is marked codex-skip",))
     said = cell_text(replace(cell, outputs=hidden.outputs(cell.outputs)), FULL)
-    return ResolvedMentions(
-        (ContextSection("mention", f"@cell:{number}", said.text, complete=said.complete),), cell_images(cell)
+    section = ContextSection(
+        "mention", f"@cell:{number}", said.text, complete=said.complete, content=said.content
     )
+    return ResolvedMentions((section,), cell_images(cell))
 
 
 def _cells_numbered(number: int, snapshot: NotebookSnapshot | None) -> Iterator[Cell]:
@@ -273,19 +291,20 @@ def build_context(
     budget: int = BUDGET,
     hidden: Hidden | None = None,
     subcommands: Collection[str] = (),
+    hasher: ContentHasher | None = None,
 ) -> NotebookContext:
     """Return the notebook context of a question.
 
     ``hidden`` is what the user excludes; None reads that from the notebook alone. ``subcommands`` are those of
-    ``%codex`` that ask nothing. Runs on the main thread, because it
-    reads the live namespace; runs no code of the user's objects.
+    ``%codex`` that ask nothing. ``hasher`` tells two values of one description apart; without it the context is not
+    complete. Runs on the main thread, because it reads the live namespace; runs no code of the user's objects.
     """
     above = _above(snapshot)
     hidden = (hidden or hidden_in(snapshot)).allowing(variables_in(prompt))
     visible = hidden.visible(namespace)
-    mentioned = resolve_mentions(prompt, snapshot, visible, folder, hidden)
+    mentioned = resolve_mentions(prompt, snapshot, visible, folder, hidden, hasher)
     builder = _ContextBuilder(
-        _with_known_secrets(redactor, snapshot, namespace, prompt, mentioned), budget, hidden
+        _with_known_secrets(redactor, snapshot, namespace, prompt, mentioned), budget, hidden, hasher
     )
     builder.place(snapshot, visible)
     builder.mentions(mentioned)
@@ -324,6 +343,7 @@ class _ContextBuilder:
     redactor: Redactor
     budget: int
     hidden: Hidden
+    hasher: ContentHasher | None = None
     sections: dict[SectionKind, list[ContextSection]] = field(default_factory=dict)
     not_sent: list[str] = field(default_factory=list)
     is_partial: bool = False
@@ -387,9 +407,11 @@ class _ContextBuilder:
         room, sent = self._room("variable"), 0
         for number, name in enumerate(known[:_LISTED_VARIABLES]):
             detail = Detail.NORMAL if number < _DETAILED_VARIABLES else Detail.LINE
+            value = namespace[name]
             for level in (detail, Detail.LINE):
-                said = describe(name, namespace[name], level)
-                section = self._clean(variable_section("variable", "", said), f"variable {name}")
+                said = describe(name, value, level)
+                content = "" if said.whole else content_of(name, value, self.hasher)
+                section = self._clean(variable_section("variable", "", said, content), f"variable {name}")
                 if section.tokens <= room:
                     self._add(section)
                     room -= section.tokens
@@ -430,7 +452,9 @@ class _ContextBuilder:
                 continue
             title = f"Cell {number}" + (f" ({cell.kind})" if cell.kind != "code" else "")
             run_label = f" [{cell.execution_count}]" if cell.execution_count else ""
-            section = ContextSection("cell", title, said.text, run_label=run_label, complete=said.complete)
+            section = ContextSection(
+                "cell", title, said.text, run_label, complete=said.complete, content=said.content
+            )
             section = self._clean(section, f"cell {number}")
             if section.tokens <= room:
                 return section, said.fits
@@ -444,7 +468,9 @@ class _ContextBuilder:
             sections = [_redacted(section, redactor) for section in sections]
         not_sent, redactions = tuple(map(redactor, self.not_sent)), tuple(self.redactions)
         return NotebookContext(
-            tuple(sections), images, not_sent, redactions, self.budget, redactor, is_partial=self.is_partial
+            *(tuple(sections), images, not_sent, redactions, self.budget, redactor),
+            is_partial=self.is_partial,
+            over_budget=self.hasher is not None and self.hasher.over_budget,
         )
 
     def _room(self, kind: SectionKind) -> int:

@@ -13,6 +13,7 @@ from codex_nb.tools.base import ToolSet
 from codex_nb.tools.nbmodel import (
     TRUNCATION_MARK_END,
     join_multiline,
+    other_forms_digest,
     output_images,
     output_text,
     shows_everything,
@@ -57,13 +58,14 @@ def is_question(cell: Cell) -> bool:
 class CellText:
     """A cell as text.
 
-    ``fits`` tells whether nothing was truncated at this detail level; ``complete`` whether the text is all that the
-    cell shows: it has no image, no HTML, no table that was truncated when it was printed.
+    ``fits`` tells whether nothing was truncated at this detail level; ``complete`` whether the text and ``content``, a
+    hash of the other forms of its outputs, are all that the cell shows: no table was truncated when it was printed.
     """
 
     text: str
     fits: bool = True
     complete: bool = True
+    content: str = ""
 
 
 def cell_text(cell: Cell, level: DetailLevel) -> CellText:
@@ -82,7 +84,8 @@ def cell_text(cell: Cell, level: DetailLevel) -> CellText:
     if len(cell.outputs) > len(shown):
         lines.append(f"[{len(cell.outputs) - len(shown)} outputs not sent]")
     fits = fits and len(cell.outputs) == len(shown) and not any(TRUNCATION_MARK_END in text for text in texts)
-    return CellText("\n".join(lines), fits, fits and all(map(shows_everything, shown, outputs)))
+    complete = fits and all(map(shows_everything, shown, outputs))
+    return CellText("\n".join(lines), fits, complete, other_forms_digest(shown) if complete else "")
 
 
 def question_of(cell: Cell, limit: int, subcommands: Collection[str] = ()) -> tuple[str, str] | None:
@@ -139,8 +142,9 @@ class ContextSection:
     """One part of the context: a cell, a variable, an earlier question.
 
     ``complete`` tells whether the text describes all of it; where it does not, two different things may have the same
-    text. ``digest_text`` stands for the text in the digest: of an earlier question, what was asked. ``run_label`` is
-    shown beside the title but is no part of the digest: a cell's execution count changes without the cell changing.
+    text. ``digest_text`` stands for the text in the digest: of an earlier question, what was asked. ``content`` is a
+    hash of what the text only summarizes. ``run_label`` is shown beside the title but is no part of the digest: a
+    cell's execution count changes without the cell changing.
     """
 
     kind: SectionKind
@@ -149,11 +153,13 @@ class ContextSection:
     run_label: str = ""
     digest_text: str | None = None
     complete: bool = True
+    content: str = ""
 
     @cached_property
     def digest(self) -> str:
         """A short hash of the section's content."""
         content = f"{self.kind}\0{self.title}\0{self.text if self.digest_text is None else self.digest_text}"
+        content += f"\0{self.content}" if self.content else ""
         return hashlib.sha256(content.encode("utf-8", "replace")).hexdigest()[:16]
 
     @property
@@ -168,7 +174,7 @@ class NotebookContext:
 
     ``not_sent`` names what was truncated to stay within ``budget`` (tokens); ``redactions`` are the secrets that
     ``redactor`` removed. ``images`` are data URLs of the outputs that the question mentions. ``is_partial`` tells
-    whether anything was left out altogether.
+    whether anything was left out altogether, ``over_budget`` whether data was too large to be hashed.
     """
 
     sections: tuple[ContextSection, ...] = ()
@@ -178,6 +184,7 @@ class NotebookContext:
     budget: int = 0
     redactor: Redactor | None = field(default=None, repr=False, compare=False)
     is_partial: bool = False
+    over_budget: bool = False
 
     @property
     def text(self) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
+import sys
 import traceback
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -103,6 +106,7 @@ TRUNCATION_MARK_END = " left out] …"
 """The end of the mark that stands where a text was truncated."""
 _ELISION = re.compile(r"\.\.|…")  # what stands for the middle of a printed table or array
 _PLAIN_TYPES = ("text/plain", "text/markdown", "text/latex")
+_HASHED_TYPES = frozenset({*_PLAIN_TYPES, *_IMAGE_TYPES, "image/svg+xml", "text/html"})
 
 
 def truncate(text: str, limit: int) -> str:
@@ -183,9 +187,15 @@ def output_text(output: Mapping[str, Any], limit: int) -> str:
 
 
 def shows_everything(output: Mapping[str, Any], text: str) -> bool:
-    """Whether the text of an output is all that it shows: no other form, and no elided part of a table."""
-    kinds = tuple(output.get("data") or ())
-    return (not kinds or (len(kinds) == 1 and kinds[0] in _PLAIN_TYPES)) and not _ELISION.search(text)
+    """Whether the text of an output and its other forms, hashed, are all that it shows: no table is elided."""
+    return _HASHED_TYPES.issuperset(output.get("data") or ()) and not _ELISION.search(text)
+
+
+def other_forms_digest(outputs: Iterable[Mapping[str, Any]]) -> str:
+    """Return a hash of what outputs show besides one plain text each; empty where that is nothing."""
+    forms = [dict(data) for output in outputs if set(data := output.get("data") or {}) - {"text/plain"}]
+    written = [(kind, join_multiline(each, sys.maxsize)) for data in forms for kind, each in data.items()]
+    return hashlib.sha256(json.dumps(written).encode()).hexdigest() if written else ""
 
 
 def error_text(output: Mapping[str, Any], limit: int) -> str:
