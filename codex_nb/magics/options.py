@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 APPROVALS = tuple(ApprovalPolicy)
 DISPLAYS = ("auto", "widget", "html", "text")
+REPLAYS = ("auto", "off")
 
 _QUOTE_ALL = "Quote all of the value, or none of it."
 # Special names, the outputs and inputs of cells and where IPython keeps them, and the last answer.
@@ -52,6 +53,11 @@ class SessionConfig(Configurable):
     context_tokens = Integer(24_000, min=0, help="The most tokens of notebook context to send.").tag(
         config=True
     )
+    replay = Enum(
+        REPLAYS,
+        default_value="auto",
+        help='Whether Run All shows saved answers whose question is unchanged: "auto" or "off".',
+    ).tag(config=True)
     openai_api_key = Enum(
         ("ignore", "use"),
         default_value="ignore",

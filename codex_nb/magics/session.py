@@ -188,7 +188,8 @@ class ShellSession:
 
     def may_use_cache(self, thread: str) -> bool:
         """Whether a saved answer may be shown: no other notebook writes to the thread, no answer is on its way."""
-        return thread == self.own_thread and all(answer.done() for _, answer in self.background)
+        is_own = thread == self.own_thread and all(answer.done() for _, answer in self.background)
+        return is_own and self.config.replay == "auto"
 
     def add_background(self, mailbox: Mailbox, answer: Future[Answer]) -> None:
         """Note an answer that goes on below its cell; those that have ended are let go."""

@@ -374,7 +374,7 @@ def approvals(session: ShellSession, line: str) -> None:
     )
 
 
-OWN_SETTINGS = ("model", "effort", "approval", "profile", "display", "context_tokens")
+OWN_SETTINGS = ("model", "effort", "approval", "profile", "display", "context_tokens", "replay")
 
 
 @subcommand(

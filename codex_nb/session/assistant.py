@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     Hint = Callable[[ProjectInstructions], str]  # returns the text of a notice, or an empty one for none
 
 NEAR_LIMIT_PERCENT = 90.0
+TOO_LARGE = "not saved for Run All: too much data to compare"
 
 
 class ModelChoice(Protocol):
@@ -120,6 +121,7 @@ class ResolvedTurn:
             account=self.credentials.label,
             plan=self.credentials.account.plan,
             billing=self.credentials.billing,
+            not_saved=TOO_LARGE if self.request.context and self.request.context.over_budget else "",
         )
 
     @property

@@ -47,7 +47,7 @@ from codex_nb.tools.file_access import (
 )
 from codex_nb.tools.hiding import hidden_in, is_notebook
 from codex_nb.tools.nbmodel import truncate
-from codex_nb.tools.secret_names import is_secret_name, is_withheld
+from codex_nb.tools.secrets import is_secret_name, is_withheld
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping

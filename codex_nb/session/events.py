@@ -71,7 +71,10 @@ _REMARKS: Mapping[Status, str] = {
 
 @dataclass(frozen=True, slots=True)
 class TurnStarted:
-    """The turn begins; ``account`` is the label to show (an email, "API key …"), ``billing`` what pays."""
+    """The turn begins; ``account`` is the label to show (an email, "API key …"), ``billing`` what pays.
+
+    ``not_saved`` says why Run All will ask again in any case, where the user would expect a saved answer.
+    """
 
     turn_id: str
     thread: str
@@ -80,6 +83,7 @@ class TurnStarted:
     account: str
     plan: str
     billing: str
+    not_saved: str = ""
 
 
 @dataclass(frozen=True, slots=True)

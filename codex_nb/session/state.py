@@ -271,6 +271,11 @@ class TurnState:
     rejected: AnswerRejected | None = None
 
     @property
+    def is_replayed(self) -> bool:
+        """Whether a saved answer is shown."""
+        return any(isinstance(part, NoticePart) and part.notice.kind == "cached" for part in self.parts)
+
+    @property
     def plan(self) -> PlanPart | None:
         """The turn's plan of steps, once it has shown one."""
         return self.parts.find(PlanPart, "")

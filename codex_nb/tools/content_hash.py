@@ -230,7 +230,7 @@ class _Writer:
             return [self._apart(values if one else values[row]) for row in range(count)]
         if values.dtype.kind == "O" or not values[:1].size or values[0].flags.c_contiguous:
             return [self._apart(values[row]) for row in range(count)]
-        parts = [xxhash.xxh3_128(f"{values.shape[1:]} {values.dtype}") for _ in range(count)]
+        parts = [xxhash.xxh3_128(f"{values.shape[1:]} {values.dtype}".encode()) for _ in range(count)]
         step = max(1, _TILE // (count * values.itemsize))
         for start in range(0, values.shape[1], step):
             self.check()

@@ -46,7 +46,7 @@ def read_action(message: Mapping[str, Any]) -> Action | None:
     match message.get("name"):
         case "stop":
             return Stop()
-        case "retry":
+        case "retry" | "ask_again":
             return Retry()
         case "continue":
             return Continue()

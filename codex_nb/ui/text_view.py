@@ -158,7 +158,7 @@ def _call(part: ToolPart, state: TurnState, shown_below: Collection[int]) -> Too
 
 
 def footer(started: TurnStarted | None, answer: Answer) -> tuple[str, ...]:
-    """Return the known entries of the line below an answer: model, tokens, billing.
+    """Return the known entries of the line below an answer: model, tokens, billing, what is not saved.
 
     It is saved with the notebook, which others may read, so it does not name the account.
     """
@@ -166,7 +166,7 @@ def footer(started: TurnStarted | None, answer: Answer) -> tuple[str, ...]:
     if model and started and started.effort:
         model = f"{model}, {started.effort} effort"
     billing = _billing(started.billing, started.plan) if started else _billing(answer.billing, "")
-    entries = (model, _tokens(answer.usage), billing)
+    entries = (model, _tokens(answer.usage), billing, started.not_saved if started else "")
     return tuple(entry for entry in entries if entry)
 
 

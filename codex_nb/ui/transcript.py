@@ -42,6 +42,7 @@ LABELS = {
     "approve": "Approve",
     "approveCall": "Always allow this call",
     "approveCallHelp": "Approve, and allow exactly this call for the rest of this session",
+    "ask_again": "Ask again",
     "approveCode": "Always allow this code",
     "approveCodeHelp": "Approve, and allow exactly this code for the rest of this session",
     "approveSessionHelp": "Approve, and allow every later call of this tool for the rest of this session",
@@ -201,6 +202,7 @@ POLL_S = 0.02
 CONFIRMED_S = 2.0  # a page needs a fraction of this to confirm that an Output widget shows the answer
 SYNCED_S = 0.3  # within this time an Output widget sends what it captured
 OFFERS = {"failed": ("retry",), "cancelled": ("retry", "continue"), "incomplete": ("continue", "retry")}
+OFFERS_OF_SAVED = ("ask_again",)
 
 
 class Transcript:
@@ -210,7 +212,7 @@ class Transcript:
     messages of the front end may arrive on any. ``on_action`` is called on the message's thread and must only hand the
     action on.
     ``wait(is_over, seconds)`` serves front-end messages until ``is_over()`` or the time is up.
-    ``offers_more`` tells whether Retry and Continue are offered after an early end.
+    ``offers_more`` tells whether Retry and Continue are offered after an early end, Ask again below a saved answer.
     """
 
     def __init__(
@@ -431,7 +433,7 @@ class Transcript:
         document = turn_document(state, parts, shown_below=below, is_last=is_last)
         offers: tuple[str, ...] = ()
         if is_last and state.finished is not None and self._offers_more:
-            offers = OFFERS.get(state.finished.answer.status, ())
+            offers = OFFERS.get(state.finished.answer.status, OFFERS_OF_SAVED if state.is_replayed else ())
         output = self._outputs[-1]
         output.end(to_mimebundle(document, output.rendered()), offers, is_last=is_last)
 

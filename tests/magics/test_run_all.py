@@ -111,7 +111,7 @@ def test_run_all_after_a_restart(
     sim.add_replies(*second)
     asked = sim.requests.count("/responses")
     shown, [answer, mean] = run_all(kernels, [*cells, asking], "_codex", "mean")
-    is_replayed = cells is NUMBERS and kind != "ran code" and change in (nothing, data)
+    is_replayed = kind != "ran code" and (change is nothing or (change is data and cells is NUMBERS))
     assert sim.requests.count("/responses") - asked == (0 if is_replayed else len(second))
     assert ("1.5" in shown, "2.5" in shown) == (is_replayed, not is_replayed)
     assert ("1.5" in answer.text, "2.5" in answer.text) == (is_replayed, not is_replayed)  # type: ignore[attr-defined]
@@ -194,7 +194,7 @@ PARTIAL = [
 
 
 @pytest.mark.parametrize("source", PARTIAL)
-def test_what_was_only_described_is_asked_about_anew(
+def test_what_was_only_described_is_asked_about_anew_when_it_has_changed(
     kernels: Kernels, sim: Simulator, folder: Path, source: str
 ) -> None:
     sim.add_replies(says("The first answer."), says("The second answer."))
@@ -202,6 +202,66 @@ def test_what_was_only_described_is_asked_about_anew(
         (folder / "n.txt").write_text(str(n))
         cells = ["from pathlib import Path", source.replace("N", READ), QUESTION]
         shown, _ = run_all(kernels, cells)
+    assert "The second answer." in shown
+
+
+COMPARED = [
+    "x = list(range(1000))",
+    "x = 'one word ' * 1000",
+    "x = set(range(100))",
+    "x = bytes(100)",
+    "import numpy as np\nx = np.zeros(1000)",
+    "import numpy as np\nx = [np.zeros(3)]",
+    "import pandas as pd\nx = pd.Series(range(1000))",
+    "import pandas as pd\nx = {'frame': pd.DataFrame({'a': range(1000), 'b': 'text'})}",
+    "import polars as pl\nx = pl.DataFrame({'a': range(1000), 'b': 'text'})",
+    "import pyarrow as pa\nx = pa.table({'a': list(range(1000))})",
+    "import pandas as pd\npd.DataFrame({'a': range(3)})",
+]
+
+
+@pytest.mark.parametrize("source", COMPARED)
+def test_data_that_is_the_same_makes_run_all_free(kernels: Kernels, sim: Simulator, source: str) -> None:
+    sim.add_replies(says("The first answer."))
+    run_all(kernels, [source, QUESTION])
+    shown, _ = run_all(kernels, [source, QUESTION])
+    assert sim.requests.count("/responses") == 1
+    assert "The first answer." in shown
+
+
+UNREADABLE = [
+    "class Box:\n    pass\nx = Box()\nx._held = [1]",
+    "x = {'api_key': 'kT9vLq2Zx7Rb4Wn8Ym3P', 'more': list(range(1000))}",
+    "import pandas as pd\nx = pd.DataFrame({'password': ['kT9vLq2Zx7Rb4Wn8Ym3P']})",
+]
+
+
+@pytest.mark.parametrize("source", UNREADABLE)
+def test_what_cannot_be_compared_or_is_secret_is_asked_about_anew(
+    kernels: Kernels, sim: Simulator, source: str
+) -> None:
+    sim.add_replies(says("The first answer."), says("The second answer."))
+    run_all(kernels, [source, QUESTION])
+    assert "The second answer." in run_all(kernels, [source, QUESTION])[0]
+
+
+def test_with_replay_off_nothing_is_saved_or_shown(
+    kernels: Kernels, sim: Simulator, codex_home: Path
+) -> None:
+    sim.add_replies(says("The first answer."), says("The second answer."), says("The third answer."))
+    off = "%config CodexMagics.replay = 'off'"
+    run_all(kernels, [off, QUESTION])
+    assert not (codex_home / "codex_nb" / "answers").exists()
+    run_all(kernels, [QUESTION])
+    assert "The third answer." in run_all(kernels, [off, QUESTION])[0]
+
+
+def test_a_footer_says_that_there_was_too_much_to_compare(kernels: Kernels, sim: Simulator) -> None:
+    sim.add_replies(says("The first answer."), says("The second answer."))
+    cells = ["x = [[text] for text in map(str, range(3_000_000))]", QUESTION]
+    before, _ = run_all(kernels, cells)
+    shown, _ = run_all(kernels, cells)
+    assert "not saved for Run All" in before
     assert "The second answer." in shown
 
 

@@ -241,6 +241,15 @@ def test_the_same_notebook_run_again_is_the_same_question_and_another_is_not() -
     assert run() not in others
 
 
+def test_images_and_tables_count_by_all_of_their_forms() -> None:
+    def drawn(html: str = "<b>1</b>", image: str = PIXEL) -> str:
+        cell = code("draw()", shown(text_plain="a figure", text_html=html, image_png=image))
+        return build(notebook(cell)).fingerprint
+
+    assert drawn() == drawn()
+    assert drawn() not in {drawn(html="<b>2</b>"), drawn(image="iVBORw0KGgpvdGhlcg==")}
+
+
 WHOLE = stream("1.5\n")
 
 
@@ -252,12 +261,13 @@ WHOLE = stream("1.5\n")
         (Cell("markdown", "a" * 5_000), True),
         (code("fails()", {"output_type": "error", "ename": "KeyError", "evalue": "'x'"}), True),
         (code("%%codex\nWhy not?", shown(text_plain="Because.")), False),
-        (code("x", shown(text_plain="   v\n0  1\n", text_html="<table></table>")), False),
+        (code("x", shown(text_plain="   v\n0  1\n", text_html="<table></table>")), True),
         (code("x", shown(text_plain="array([0., 0., ..., 0.])")), False),
         (code("x", shown(text_plain="0      0\n      ..\n99    99")), False),
         (code("x", stream("shape: (9, 1)\n│ … │\n")), False),
         (code("print(x)", stream("x" * 9_000)), False),
-        (code("plot()", shown(image_png=PIXEL)), False),
+        (code("plot()", shown(image_png=PIXEL)), True),
+        (code("app()", {"output_type": "display_data", "data": {"application/x-app": {}}}), False),
         (code("work()", *[stream("a line\n")] * 30), False),
         (code("a = 1\n" * 5_000), False),
         (code("key = 'sk-proj-plantedPLANTED0123456789abcdef'"), False),
