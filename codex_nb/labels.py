@@ -71,33 +71,7 @@ PHASES: Mapping[Phase, str] = MappingProxyType(
     }
 )
 
-PLANS = MappingProxyType(
-    {
-        "free": "ChatGPT Free",
-        "go": "ChatGPT Go",
-        "plus": "ChatGPT Plus",
-        "pro": "ChatGPT Pro",
-        "team": "ChatGPT Business",
-        "business": "ChatGPT Business",
-        "enterprise": "ChatGPT Enterprise",
-        "edu": "ChatGPT Edu",
-    }
-)
 BILLED_PER_TOKEN = "billed per token"  # noqa: S105 -- no password
-
-
-def plan_name(plan: str) -> str:
-    """Return a plan's product name; a plan that is not known here keeps the service's name for it."""
-    if plan in PLANS:
-        return PLANS[plan]
-    return f"ChatGPT {plan}" if plan and plan != "unknown" else "ChatGPT plan"
-
-
-def billing_label(billing: str | None, plan: str) -> str:
-    """Return what pays for a question."""
-    if billing == "chatgpt":
-        return f"included in {plan_name(plan)}"
-    return f"API key, pay as you go ({BILLED_PER_TOKEN})" if billing == "api_key" else UNKNOWN
 
 
 def limit_name(window: str, name: str) -> str:

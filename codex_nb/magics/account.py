@@ -1,33 +1,24 @@
-"""Logging in and out from a cell, and the account widget."""
+"""Signing in and out because the user asks for it, and the account widget."""
 
 from __future__ import annotations
 
-import asyncio
-import getpass
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from codex_nb.config.settings import profile_names
-from codex_nb.errors import AuthError, CodexError, CredentialsUnreadable, LoginFailed, SignInRequired
-from codex_nb.host.engine import deferring_interrupts, uninterruptible
-from codex_nb.host.shell import front_end
+from codex_nb.errors import CodexError, CredentialsUnreadable, LoginFailed, SignInRequired
+from codex_nb.host.engine import deferring_interrupts
 from codex_nb.labels import LOGIN_METHODS
-from codex_nb.rendering.visible import visible_text
-from codex_nb.session.turn import needs_sign_in
+from codex_nb.magics.cell import READY_S, is_answered, login_prompt
 from codex_nb.ui.account import AccountStatus, AccountView
 from codex_nb.ui.login import LoginWidget
 from codex_nb.ui.widgets import in_output_widget
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from codex_nb.auth import CredentialManager, Credentials, SignedIn
-    from codex_nb.host.engine import Mailbox
+    from codex_nb.auth import CredentialManager, Credentials
     from codex_nb.labels import LoginMethod
     from codex_nb.magics.session import ShellSession
     from codex_nb.profile import Profile
-    from codex_nb.session.turn import SignIn
     from codex_nb.ui.account import ActionName
     from codex_nb.ui.widgets import OutputArea
 
@@ -68,121 +59,6 @@ async def find_sign_out(manager: CredentialManager) -> SignOut | None:
     except (CredentialsUnreadable, SignInRequired):
         return SignOut(manager, None)
     return None if credentials is None else SignOut(manager, credentials)
-
-
-READY_S = 1.5  # for a front end to answer a widget
-
-
-@dataclass(frozen=True)
-class LoginPrompt:
-    """How the user can sign in here: by a widget, by typing, or not at all.
-
-    ``reserve_output`` is called on the cell's thread before anything is shown, and returns the place for it;
-    None is text.
-    """
-
-    profile: Profile
-    has_widgets: bool
-    has_user: bool
-    reserve_output: Callable[[], OutputArea | None] = lambda: None
-
-    @property
-    def is_available(self) -> bool:
-        """Whether the user can sign in at all."""
-        return self.has_widgets or self.has_user
-
-    async def log_in(self, main: Mailbox, method: LoginMethod, reason: str = "") -> SignedIn | None:
-        """Sign the user in; None when the user cancels or cannot be asked. Runs on the engine."""
-        widget = await self._widget(main, method, reason) if self.has_widgets else None
-        if widget is not None and not widget.ready:
-            await main.call(partial(uninterruptible, widget.fall_back))
-            reason, widget = "", None
-        if widget is not None:
-            try:
-                return await widget.run()
-            finally:
-                await main.call(partial(uninterruptible, widget.finish))
-        return await self._by_text(main, method, reason) if self.has_user else None
-
-    async def _widget(self, main: Mailbox, method: LoginMethod, reason: str) -> LoginWidget:
-        """Show the widget and give the front end time to answer it."""
-        methods = (method, *(other for other in LOGIN_METHODS if other != method))
-
-        def show() -> LoginWidget:
-            area = self.reserve_output()
-            widget = LoginWidget(self.profile.login_flow, methods=methods, reason=reason, area=area)
-            main.at_close(widget.finish)  # also when this sign-in is cancelled before it has the widget
-            widget.show()  # in the same step: the front end may answer at once
-            return widget
-
-        widget = await main.call(partial(uninterruptible, show))
-        await _is_answered(widget)
-        return widget
-
-    async def _by_text(self, main: Mailbox, method: LoginMethod, reason: str) -> SignedIn:
-        from codex_nb.rendering.answer_output import AnswerOutput, NoticeOutput, to_mimebundle
-        from codex_nb.ui.login import sign_in_by_text
-
-        shown: list[asyncio.Task[None]] = []
-
-        def write(text: str) -> None:
-            shown.append(asyncio.ensure_future(main.call(partial(print, text))))
-
-        async def ask_hidden(prompt: str) -> str:
-            await asyncio.gather(*shown)
-            return await main.call(lambda: getpass.getpass(prompt))
-
-        place = await main.call(partial(uninterruptible, self.reserve_output))
-        if reason and place is not None:
-            await main.call(lambda: place.show(to_mimebundle(AnswerOutput((NoticeOutput(reason),)))))
-        elif reason:
-            write(visible_text(reason))
-        try:
-            return await sign_in_by_text(self.profile.login_flow(method), write, ask_hidden)
-        finally:
-            await asyncio.gather(*shown)
-
-
-async def _is_answered(widget: LoginWidget | AccountView) -> bool:
-    """Give the front end time to answer a widget; return whether it has. Runs on the engine."""
-    for _ in range(int(READY_S / 0.05)):
-        if widget.ready:
-            return True
-        await asyncio.sleep(0.05)
-    return widget.ready
-
-
-def login_prompt(session: ShellSession, profile: Profile) -> LoginPrompt:
-    """Return how the user can sign in here: not under a capture, which shows nothing. Runs on the cell's thread."""
-    end = front_end(session.shell)
-    has_widgets = end.may_have_widgets and session.config.display != "text"
-    return LoginPrompt(profile, has_widgets, end.allows_input and not end.is_captured)
-
-
-def ensure_logged_in(session: ShellSession, profile: Profile) -> None:
-    """Make sure that there are credentials before anything is shown; ask the user to sign in where possible."""
-    try:
-        session.wait(profile.signed_in())
-    except AuthError as error:
-        prompt, reason = login_prompt(session, profile), str(error)
-        if not needs_sign_in(error) or not prompt.is_available:
-            raise
-        if session.wait_with(lambda main: prompt.log_in(main, "device", reason)) is None:
-            raise
-
-
-def login_during_turn(
-    session: ShellSession, profile: Profile, main: Mailbox, reserve_output: Callable[[], OutputArea | None]
-) -> SignIn:
-    """Return what a turn calls when its credentials are refused on the way; ``reserve_output`` is its view's."""
-    prompt = login_prompt(session, profile)
-    has_widgets = prompt.has_widgets and session.unanswered is None
-    prompt = replace(prompt, has_widgets=has_widgets, reserve_output=reserve_output)
-
-    async def log_in(error: AuthError) -> bool:
-        return await prompt.log_in(main, "device", str(error)) is not None
-
-    return log_in
 
 
 def log_in(session: ShellSession, method: LoginMethod, name: str | None) -> None:
@@ -291,11 +167,11 @@ class AccountWidget:
         view.close()  # JupyterLab loses messages when the last widget closes before the next one opens
         widget.show()
         try:
-            if await _is_answered(widget):
+            if await is_answered(widget):
                 await widget.run()
         finally:
             self._view = view = self._make(await _account_status(self._session, self._profile), place)
             widget.finish()
         view.show()
-        await _is_answered(view)
+        await is_answered(view)
         view.finish()

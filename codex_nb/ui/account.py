@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from IPython.display import display
 
+from codex_nb.auth.credentials import plan_name
 from codex_nb.auth.diagnostics import LoginStatus
-from codex_nb.labels import UNKNOWN, billing_label, limit_name, plan_name
+from codex_nb.labels import BILLED_PER_TOKEN, UNKNOWN, limit_name
 from codex_nb.rendering.inert_markdown import escape_markdown
 from codex_nb.rendering.markdown import safe_html
 from codex_nb.rendering.sanitize import sanitize_html
@@ -309,3 +310,10 @@ def _window(window: Window) -> dict[str, Any]:
 
 def _iso(moment: datetime | None) -> str | None:
     return None if moment is None else moment.astimezone(UTC).isoformat()
+
+
+def billing_label(billing: str | None, plan: str) -> str:
+    """Return what pays for a question."""
+    if billing == "chatgpt":
+        return f"included in {plan_name(plan)}"
+    return f"API key, pay as you go ({BILLED_PER_TOKEN})" if billing == "api_key" else UNKNOWN
