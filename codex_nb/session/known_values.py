@@ -1,7 +1,7 @@
 """Known secrets in a text, however they are written: escaped, encoded, broken over lines.
 
 A text is read in a few views, each made in one pass: without escapes, without separators, as hexadecimal digits. What
-a value looks like in a view is looked for by the four-byte words of the view, so that the time depends on the length
+a value looks like in a view is looked for by the aligned words of the view, so that the time depends on the length
 of the text, not on the number of values.
 """
 
@@ -13,10 +13,11 @@ import re
 import sys
 import unicodedata
 from array import array
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from functools import cached_property, lru_cache
-from itertools import compress
+from itertools import accumulate, compress
 from typing import TYPE_CHECKING
 
 from codex_nb.tools.secrets import is_opaque
@@ -40,8 +41,7 @@ class _View(Enum):
 
 _FEWEST_LETTERS = 8  # fewer letters in order may stand in a text by chance
 _BEGINNING = 16
-_WORD = 4
-_INDEXED = 2 * _WORD - 1  # a form of this length covers one aligned word of the view wherever it stands
+_WORDS_BY_SIZE = {8: "Q", 4: "I"}
 _BASE64_BITS, _BASE32_BITS = 6, 5
 # U+FEFF, which has no width, has the low byte FF.
 _OTHERS = bytes(code for code in range(256) if chr(code) == "\xff" or not chr(code).isalnum())
@@ -104,12 +104,12 @@ def _forms(value: str) -> tuple[_Form, ...]:
     spelled = [(_View.LETTERS, value), *((_View.UNESCAPED_LETTERS, each) for each in _unescaped_forms(value))]
     forms += [_Form(value, view, _letters(each), is_spelled=True) for view, each in spelled]
     written = [(_View.PLAIN, value), *((_View.UNESCAPED, each) for each in _unescaped_forms(value))]
-    exact = [_Form(value, view, _bytes(each)) for view, each in written]
+    exact = [_Form(value, view, low_bytes(each)) for view, each in written]
     return tuple(dict.fromkeys([*exact, *(form for form in forms if len(form.data) >= _FEWEST_LETTERS)]))
 
 
 def _letters(value: str) -> bytes:
-    return _bytes(value).translate(None, _OTHERS)
+    return low_bytes(value).translate(None, _OTHERS)
 
 
 def _unescaped_forms(value: str) -> tuple[str, str]:
@@ -123,27 +123,30 @@ def _inner(encode: Callable[[bytes], bytes], data: bytes, offset: int, bits: int
     return encode(b"\0" * offset + data)[first:last]
 
 
-def _bytes(text: str) -> bytes:
+def low_bytes(text: str) -> bytes:
     """Return the low byte of each character."""
+    if text.isascii():
+        return text.encode()
     return text.encode("utf-32-le", "surrogatepass")[::4]
 
 
+# Its first character is one of three, which a search finds quickly.
 _ESCAPE = re.compile(
-    r"""(
-      (?:%(?:25)*[0-9A-Fa-f]{2})+
-    | %u[0-9A-Fa-f]{4}
-    | &(?:amp;){0,3}(?:\#0*+\d{1,7};?|\#[xX]0*+[0-9A-Fa-f]{1,6};?|[A-Za-z][A-Za-z0-9]{1,30};)
-    | (?<!\\)\\++(?:
+    r"""([%&\\](?:
+      (?<=%)(?:(?:25)*[0-9A-Fa-f]{2}(?:%(?:25)*[0-9A-Fa-f]{2})*|u[0-9A-Fa-f]{4})
+    | (?<=&)(?:amp;){0,3}(?:\#0*+\d{1,7};?|\#[xX]0*+[0-9A-Fa-f]{1,6};?|[A-Za-z][A-Za-z0-9]{1,30};)
+    | (?<=\\)(?<!\\\\)\\*+(?:
           (?:x[0-9A-Fa-f]{2}(?:\\++x[0-9A-Fa-f]{2})*)
         | (?:u[0-9A-Fa-f]{4}(?:\\++u[0-9A-Fa-f]{4})*)
         | u\{[0-9A-Fa-f]{1,6}\} | U[0-9A-Fa-f]{8} | N\{[A-Za-z0-9 -]{1,80}\} | [0-3][0-7]{2}(?:\\++[0-3][0-7]{2})*
         | . )
-    )""",
+    ))""",
     re.VERBOSE | re.DOTALL,
 )
 _PERCENT = re.compile(r"%(?:25)*([0-9A-Fa-f]{2})")
 _NO_UTF_8 = re.compile("[\udc80-\udcff]")
 _ESCAPE_SIGNS = "%&\\"
+_UNIT_DIGITS = 4  # of a UTF-16 code unit
 _CONTROLS = frozenset("abfnrtv0\n")
 
 
@@ -167,7 +170,7 @@ def _meaning(escape: str) -> str:
             return _decoded(escape.replace("\\", "").replace("x", ""))
         if kind == "N" and rest:
             return unicodedata.lookup(rest[1:-1])
-        if kind == "u" and len(rest) > _WORD and rest[0] != "{":
+        if kind == "u" and len(rest) > _UNIT_DIGITS and rest[0] != "{":
             units = escape.replace("\\", "").replace("u", "")
             return bytes.fromhex(units).decode("utf-16-be", "replace")
         if kind in {"u", "U"} and rest:
@@ -185,8 +188,28 @@ def _decoded(digits: str) -> str:
     return _NO_UTF_8.sub(lambda match: chr(ord(match[0]) & 0xFF), text)
 
 
-Origins = tuple["array[int]", "array[int]"]
-"""Where each character of a view begins and ends in the text."""
+_BLOCK = 1_000
+
+
+class _Kept:
+    """The places of the bytes that a view keeps of a text."""
+
+    def __init__(self, data: bytes, dropped: bytes) -> None:
+        self._data = data
+        self._is_kept = bytes(code not in dropped for code in range(256))
+        blocks = range(0, len(data), _BLOCK)
+        sizes = (len(data[start : start + _BLOCK].translate(None, dropped)) for start in blocks)
+        self._ends = [0, *accumulate(sizes)]
+        self._places: dict[int, tuple[int, ...]] = {}
+
+    def __call__(self, number: int) -> int:
+        """Return where the kept byte with this number stands."""
+        block = bisect_right(self._ends, number) - 1
+        if block not in self._places:
+            start = block * _BLOCK
+            flags = self._data[start : start + _BLOCK].translate(self._is_kept)
+            self._places[block] = tuple(compress(range(start, start + _BLOCK), flags))
+        return self._places[block][number - self._ends[block]]
 
 
 class _Reading:
@@ -194,12 +217,13 @@ class _Reading:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self._raw = _bytes(text)
+        self._raw = low_bytes(text)
         self._hex = self._raw.replace(b"0x", b"  ").replace(b"0X", b"  ")
         has_escapes = any(sign in text for sign in _ESCAPE_SIGNS)
         self._read, self._written = _split_escapes(text) if has_escapes else ([text], [text])
-        self.unescaped = "".join(self._read)
-        self._unescaped = _bytes(self.unescaped)
+        self.unescaped = "".join(self._read) if len(self._read) > 1 else text
+        self._unescaped = low_bytes(self.unescaped) if len(self._read) > 1 else self._raw
+        self._kept: dict[_View, _Kept] = {}
 
     def views(self) -> Iterator[tuple[_View, bytes]]:
         """Yield each view."""
@@ -214,39 +238,34 @@ class _Reading:
         yield _View.DENSE, self._raw.translate(None, _SPACES)
         yield _View.NUMBERS, b" ".join(self._raw.translate(_DIGITS_APART).split()).join((b" ", b" "))
 
-    def origins(self, view: _View) -> Origins:
-        """Return where the characters of a view come from."""
-        if view is _View.UNESCAPED:
-            return self._escapes
-        if view in {_View.UNESCAPED_LETTERS, _View.CASELESS_LETTERS}:
-            return self._letters
-        bare = self._hex if view is _View.HEX else self._raw
-        dropped = {_View.PLAIN: b"", _View.HEX: _NO_HEX, _View.DENSE: _SPACES}.get(view, _OTHERS)
-        return _kept(bare, dropped, (array("Q", range(len(bare))), array("Q", range(1, len(bare) + 1))))
+    def span(self, view: _View, first: int, last: int) -> tuple[int, int]:
+        """Return where the text begins and ends whose characters are those from the first to the last of a view."""
+        if view is _View.CASELESS_LETTERS:
+            view = _View.UNESCAPED_LETTERS
+        is_unescaped = view in {_View.UNESCAPED, _View.UNESCAPED_LETTERS}
+        if view not in {_View.PLAIN, _View.UNESCAPED}:
+            if view not in self._kept:
+                bare = self._hex if view is _View.HEX else self._unescaped if is_unescaped else self._raw
+                dropped = {_View.HEX: _NO_HEX, _View.DENSE: _SPACES}.get(view, _OTHERS)
+                self._kept[view] = _Kept(bare, dropped)
+            first, last = self._kept[view](first), self._kept[view](last)
+        if is_unescaped:
+            return self._escape(first)[0], self._escape(last)[1]
+        return first, last + 1
+
+    def _escape(self, place: int) -> tuple[int, int]:
+        """Return where a character of the text without escapes begins and ends: with its whole escape."""
+        read, written = self._ends
+        number = bisect_right(read, place) - 1
+        start = written[number]
+        if number % 2:
+            return start, written[number + 1]
+        start += place - read[number]
+        return start, start + 1
 
     @cached_property
-    def _letters(self) -> Origins:
-        return _kept(self._unescaped, _OTHERS, self._escapes)
-
-    @cached_property
-    def _escapes(self) -> Origins:
-        starts, ends, place = array("Q"), array("Q"), 0
-        for number, (meaning, source) in enumerate(zip(self._read, self._written, strict=True)):
-            after = place + len(source)
-            if number % 2:
-                starts.extend([place] * len(meaning))
-                ends.extend([after] * len(meaning))
-            else:
-                starts.extend(range(place, after))
-                ends.extend(range(place + 1, after + 1))
-            place = after
-        return starts, ends
-
-
-def _kept(data: bytes, dropped: bytes, origins: Origins) -> Origins:
-    is_kept = [code not in dropped for code in range(256)]
-    starts, ends = (array("Q", compress(each, map(is_kept.__getitem__, data))) for each in origins)
-    return starts, ends
+    def _ends(self) -> tuple[list[int], list[int]]:
+        return [0, *accumulate(map(len, self._read))], [0, *accumulate(map(len, self._written))]
 
 
 class _Index:
@@ -256,7 +275,7 @@ class _Index:
 
     def __init__(self) -> None:
         self.forms: dict[bytes, tuple[_Form, ...]] = {}
-        self._words: dict[int, tuple[bytes, ...]] = {}
+        self._words: dict[int, dict[int, tuple[bytes, ...]]] = {}
         self._short: list[bytes] = []
 
     def add(self, form: _Form) -> None:
@@ -266,25 +285,30 @@ class _Index:
         self.forms[key] = (*known, form)
         if known:
             return
-        if len(key) < _INDEXED:
+        # A key covers one aligned word of the view wherever it stands if it is twice as long, less one.
+        size = next((size for size in _WORDS_BY_SIZE if len(key) >= 2 * size - 1), 0)
+        if not size:
             self._short.append(key)
             return
-        first = (len(key) - _INDEXED) // 2
-        for place in range(first, first + _WORD):
-            word = int.from_bytes(key[place : place + _WORD], sys.byteorder)
-            self._words[word] = (*self._words.get(word, ()), key)
+        words = self._words.setdefault(size, {})
+        for place in range(size):
+            word = int.from_bytes(key[place : place + size], sys.byteorder)
+            words[word] = (*words.get(word, ()), key)
 
     def copy(self) -> _Index:
         """Return an index to which more forms can be added."""
         other = _Index()
-        other.forms, other._words, other._short = self.forms.copy(), self._words.copy(), self._short.copy()
+        other.forms, other._short = self.forms.copy(), self._short.copy()
+        other._words = {size: words.copy() for size, words in self._words.items()}
         return other
 
     def found(self, data: bytes) -> list[bytes]:
         """Return the keys that occur."""
-        words = memoryview(data + bytes(-len(data) % _WORD)).cast("I")
-        candidates = {key for word in self._words.keys() & words for key in self._words[word]}
-        return [key for key in candidates.union(self._short) if key in data]
+        candidates = set(self._short)
+        for size, words in self._words.items():
+            aligned = array(_WORDS_BY_SIZE[size], data + bytes(-len(data) % size))
+            candidates.update(*map(words.__getitem__, words.keys() & aligned))
+        return [key for key in candidates if key in data]
 
 
 @dataclass(slots=True)
@@ -316,7 +340,7 @@ class KnownValues:
         if not self.names or not text:
             return text
         plain = self._indexes[_View.PLAIN]
-        values = {form.value for key in plain.found(_bytes(text)) for form in plain.forms[key]}
+        values = {form.value for key in plain.found(low_bytes(text)) for form in plain.forms[key]}
         for value in sorted(values, key=len, reverse=True):  # one may be part of another
             if value in text:
                 text = text.replace(value, mark(self.names[value]))
@@ -340,12 +364,12 @@ def _spans(reading: _Reading, data: bytes, key: bytes, forms: Sequence[_Form]) -
         for match in re.finditer(rf"(?<!\d){pattern}(?!\d)", reading.text):
             yield _Span(*match.span(), forms[0].value)
         return
-    (starts, ends), end, after = reading.origins(view), 0, 0
+    end = after = 0
     while (place := data.find(key, after)) >= 0:
         sizes = ((_common(form.data, data, place), form) for form in forms)
         size, form = max(sizes, key=lambda each: (each[0] == len(each[1].data), each[0]))
         after = place + size
-        start, last = starts[place], ends[after - 1]
+        start, last = reading.span(view, place, after - 1)
         if size < len(form.data) and _length(_ENCODED_REST, reading.text, last):
             continue
         if not _is_meant(reading, form, place, size, reading.text[start:last]):

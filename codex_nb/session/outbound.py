@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from codex_nb.config.layers import toml
 from codex_nb.responses.request import Outbound
-from codex_nb.session.known_values import KnownValues, SecretText
+from codex_nb.session.known_values import KnownValues, SecretText, low_bytes
 from codex_nb.tools.describe import secrets_of_namespace
 from codex_nb.tools.secrets import (
     MAX_SECRET_LENGTH,
@@ -177,9 +177,22 @@ _MAX_CACHED = 2_000  # texts up to this length are remembered when they hold no 
 _ENCODED = re.compile(
     r"[A-Za-z0-9+/_-]{24,}+(?:(?:\\n|\s{1,20})[A-Za-z0-9+/_-]{24,}+)*+(?:(?:\\n|\s{1,20})[A-Za-z0-9+/_-]{1,23}(?==))?={0,2}"
 )
-_LINE_BREAKS = re.compile(r"\\n|[\s=]+")
-_STANDARD_ALPHABET = str.maketrans("-_", "+/")
-_HEX = re.compile(r"[0-9a-fA-F]{24,}")
+_HEX = re.compile(r"[0-9a-fA-F]{24,}+")
+_SHORTEST_RUN = 24
+_STANDARD_ALPHABET = bytes.maketrans(b"-_", b"+/")
+_LINE_BREAKS = b"= \t\n\v\f\r"
+_SHORTEST_KEY = 14  # readable characters, with what says that it is one
+_AROUND = 300  # what stands around them belongs to them
+
+
+def _flags(is_meant: Callable[[str], bool]) -> bytes:
+    """Return the table that translates characters that are meant to 0 and others to 1."""
+    return bytes(not is_meant(chr(code)) for code in range(256))
+
+
+_NO_BASE64 = _flags(lambda character: character in f"{string.ascii_letters}{string.digits}+/_-")
+_NO_HEX = _flags(lambda character: character in string.hexdigits)
+_UNREADABLE = _flags(lambda character: character in string.printable)
 # Fields of an item that hold no text of the notebook: ids, kinds, encrypted reasoning, images.
 _SERVERS_OWN = frozenset(
     {"id", "call_id", "type", "role", "status", "encrypted_content", "image_url", "detail"}
@@ -284,22 +297,12 @@ class Redactor:
         return text, tuple(dict.fromkeys(found))
 
     def _without_partial_secrets(self, text: str) -> str:
+        odd = [value for value in self._known.names if value.strip(_KEY_CHARACTERS)][:_MAX_ODD]
         pieces = _TRUNCATED.split(text)
         for index in range(0, len(pieces) - 2, 2):
-            pieces[index] = self._trim(pieces[index], ends=True)
-            pieces[index + 2] = self._trim(pieces[index + 2], ends=False)
+            pieces[index] = _trim(pieces[index], odd, ends=True)
+            pieces[index + 2] = _trim(pieces[index + 2], odd, ends=False)
         return "".join(pieces)
-
-    def _trim(self, piece: str, *, ends: bool) -> str:
-        stripped = piece.rstrip(_KEY_CHARACTERS) if ends else piece.lstrip(_KEY_CHARACTERS)
-        if len(piece) - len(stripped) >= SHORTEST_SECRET:
-            return f"{stripped}…" if ends else f"…{stripped}"
-        odd = (value for value in self._known.names if value.strip(_KEY_CHARACTERS))
-        for value in islice(odd, _MAX_ODD):
-            size = _overlap(piece, value) if ends else _overlap(piece[::-1], value[::-1])
-            if size:
-                return f"{piece[:-size]}…" if ends else f"…{piece[size:]}"
-        return piece
 
 
 class TurnRedactor:
@@ -392,6 +395,18 @@ def _value_of_key(kind: str, value: str) -> str:
     return SecretText(value) if SHORTEST_SECRET <= len(value) <= MAX_SECRET_LENGTH else ""
 
 
+def _trim(piece: str, odd: Sequence[str], *, ends: bool) -> str:
+    """Return what stands beside a gap without the part of a secret; ``odd`` are secrets of unusual characters."""
+    stripped = piece.rstrip(_KEY_CHARACTERS) if ends else piece.lstrip(_KEY_CHARACTERS)
+    if len(piece) - len(stripped) >= SHORTEST_SECRET:
+        return f"{stripped}…" if ends else f"…{stripped}"
+    for value in odd:
+        size = _overlap(piece, value) if ends else _overlap(piece[::-1], value[::-1])
+        if size:
+            return f"{piece[:-size]}…" if ends else f"…{piece[size:]}"
+    return piece
+
+
 def _overlap(text: str, value: str) -> int:
     """Return how many characters at the end of a text are the beginning of a secret, when they are enough to tell."""
     longest = min(len(text), len(value) - 1)
@@ -401,14 +416,13 @@ def _overlap(text: str, value: str) -> int:
 
 def _encoded_spans(text: str) -> Iterator[_Span]:
     """Yield the runs of base64 or of hexadecimal digits that hold something that looks like a key."""
-    runs = list(_ENCODED.finditer(text))
-    digits = list(_HEX.finditer(text)) if runs else []
     found = list[_Span]()
-    plain = [_LINE_BREAKS.sub("", run[0]).translate(_STANDARD_ALPHABET) for run in runs]
-    for offset in range(4):
-        found += _holding_keys(runs, [_base64_bytes(each, offset) for each in plain])
-    for offset in range(2):
-        found += _holding_keys(digits, [_hex_bytes(run[0], offset) for run in digits])
+    if runs := list(_runs(_ENCODED, text, _NO_BASE64)):
+        plain = [run[0].replace("\\n", "").encode("ascii", "ignore") for run in runs]
+        plain = [each.translate(_STANDARD_ALPHABET, _LINE_BREAKS) for each in plain]
+        found += _holding_keys(runs, plain, binascii.a2b_base64, b"AAAA", 3)
+        digits = list(_runs(_HEX, text, _NO_HEX))
+        found += _holding_keys(digits, [run[0].encode() for run in digits], binascii.a2b_hex, b"00", 1)
     end = 0
     for span in sorted(found, key=lambda span: (span.start, -span.end)):
         if span.start >= end:
@@ -416,20 +430,61 @@ def _encoded_spans(text: str) -> Iterator[_Span]:
         end = max(end, span.end)
 
 
-def _holding_keys(runs: Sequence[re.Match[str]], decoded: Sequence[bytes]) -> Iterator[_Span]:
-    ends = list(accumulate(len(each) + 1 for each in decoded))
-    text = b"\0".join(decoded).decode("latin-1")
-    for start, end, kind in keys_in(text):
-        run = runs[bisect_right(ends, start)]
-        yield _Span(*run.span(), "an encoded secret", _value_of_key(kind, text[start:end]))
+def _stretches(data: bytes, flags: bytes, length: int) -> Iterator[tuple[int, int]]:
+    """Yield where at least ``length`` bytes in a row are those that ``flags`` means."""
+    marked, end = data.translate(flags), 0
+    while (start := marked.find(bytes(length), end)) >= 0:
+        end = marked.find(b"\1", start)
+        end = len(data) if end < 0 else end
+        yield start, end
 
 
-def _base64_bytes(text: str, offset: int) -> bytes:
-    return binascii.a2b_base64(text[offset : offset + (len(text) - offset) // 4 * 4])
+def _runs(pattern: re.Pattern[str], text: str, flags: bytes) -> Iterator[re.Match[str]]:
+    """Yield the matches of a pattern that begins with a long run of the characters that ``flags`` means."""
+    end = 0
+    for start, _ in _stretches(low_bytes(text), flags, _SHORTEST_RUN):
+        if start >= end and (match := pattern.search(text, start)):
+            yield match
+            end = match.end()
 
 
-def _hex_bytes(digits: str, offset: int) -> bytes:
-    return bytes.fromhex(digits[offset : offset + (len(digits) - offset) // 2 * 2])
+def _holding_keys(
+    runs: Sequence[re.Match[str]],
+    written: Sequence[bytes],
+    decode: Callable[[bytes], bytes],
+    zeros: bytes,
+    size: int,
+) -> Iterator[_Span]:
+    """Yield the runs that hold a key from any of their characters on; ``zeros`` are those of ``size`` zero bytes."""
+    group = len(zeros)
+    padded = [each + zeros[: -len(each) % group] + zeros for each in written]
+    joined, ends = b"".join(padded), list(accumulate(map(len, padded)))
+    for offset in range(group if runs else 0):
+        decoded = decode(joined[offset : len(joined) - -offset % group])
+        pieces, starts, begin = list[bytes](), [0], list[int]()
+        for start, end in _readable(decoded):
+            pieces.append(decoded[start:end])
+            begin.append(start)
+            starts.append(starts[-1] + end - start + 1)
+        text = b"\0".join(pieces).decode("latin-1")
+        for start, end, kind in keys_in(text):
+            piece = bisect_right(starts, start) - 1
+            place = begin[piece] + start - starts[piece]
+            run = runs[bisect_right(ends, offset + place * group // size)]
+            yield _Span(*run.span(), "an encoded secret", _value_of_key(kind, text[start:end]))
+
+
+def _readable(decoded: bytes) -> Iterator[tuple[int, int]]:
+    """Yield the parts of decoded data that may hold a key, with what stands around them."""
+    begin, stop = 0, -1
+    for start, end in _stretches(decoded, _UNREADABLE, _SHORTEST_KEY):
+        if start - _AROUND > stop:
+            if stop >= 0:
+                yield begin, stop
+            begin = max(0, start - _AROUND)
+        stop = end + _AROUND
+    if stop >= 0:
+        yield begin, min(stop, len(decoded))
 
 
 def secret_values_in(texts: Iterable[str]) -> dict[str, str]:
