@@ -11,8 +11,10 @@ from __future__ import annotations
 import base64
 import keyword
 import re
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import accumulate, compress, islice
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,7 +27,13 @@ STEMS = (
     "pw", "wd", "senha", "psk", "totp", "mnemonic", "jwt", "salt", "cookie", "auth", "bearer", "webhook", "dsn", "conn",
     "phrase",
 )  # fmt: skip
-_STEM = re.compile("|".join(STEMS))
+# Neither does one without these; what follows the bar tells only as the end of a word.
+_STEM = re.compile(
+    r"(?i:passw|passphrase|passcode|wort|wachtwoord|contrase|motdepasse|пароль|密码|パスワード|secret|cred|apikey"
+    r"|authorization|connectionstring"
+    r"|(?:key|token|pass|pat|pw|wd|pword|senha|psk|totp|mnemonic|jwt|salt|cookie|auth|bearer|webhook|dsn|string|str|url|uri"
+    r"|phrase)s?(?-i:(?![a-z])))"
+)
 _MAX_NAME_LENGTH = 200
 _SMALLEST_NUMBER = 1_000
 # Between the words of camelCase, between letters and digits, and at everything that is neither.
@@ -138,9 +146,9 @@ def split_words(name: str) -> list[str]:
     return [word.casefold() for word in _BOUNDARY.split(name) if word and not word.isdigit()]
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=20_000)
 def _is_secret(name: str) -> bool:
-    if _STEM.search(name.lower()) is None:
+    if _STEM.search(name) is None:
         return False
     words = split_words(name)
     if not words or words[0] in _QUANTITIES:
@@ -379,24 +387,25 @@ def _possible(text: str) -> Iterable[KeyFormat]:
 
 _TOKEN = re.compile(
     r"""[^\S\n]*+(?: \[redacted:\ [^\]\n]{1,80}\]
+      | (?P<sign>==|!=|:=|=>|[=:,;&#()\[\]{}\n])
+      | (?P<name>(?![rRbBuUfF]{1,2}["'])[^\W\d]\w*+(?:[.-][^\W\d]\w*+)*+)
       | (?<!\w)(?:[rRbBuUfF]{1,2}(?=["']))?
         (?: (?P<long>\"{3}|'{3}) (?P<body>(?:[^\\]|\\.)*?) (?:(?P=long)|\Z)
           | (?P<short>["']) (?P<line>(?:(?!(?P=short))[^\\\n]|\\.)*+) (?:(?P=short)|(?=\n)|\Z) )
       | \\++(?P<inner>["']) (?P<quoted>[^"'\\\n]*+) (?:\\++(?P=inner))?
-      | (?P<name>[^\W\d]\w*+(?:[.-][^\W\d]\w*+)*+)
-      | (?P<sign>==|!=|:=|=>|[=:,;&#()\[\]{}\n])
       | \d[\w.]*+ | . | \Z )
     """,
     re.VERBOSE | re.DOTALL,
 )
 _WORD = re.compile(r"[^\W\d][\w-]*+")
+_WORDS_APART = re.compile(rf"({_WORD.pattern})")
+_BRACKET = re.compile(r"[()\[\]{}]")
 _UNQUOTED = re.compile(r"[ \t]*+(?P<value>[^\s\"'`()\[\]{},;<>&|#=]*+=*+)(?![(\[{])")
 _KEY_FOLLOWS = re.compile(r"\\*+[\"']?\s*+:(?!=)")
 _CLOSES = re.compile(r"\s*+\)")
 _ATTRIBUTES = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
 _COMPOUND = frozenset({*keyword.kwlist, "case", "match"}) - {"pass"}
 _TEXT_CONSTRUCTORS = frozenset({"str", "bytes", "b64decode", "base64.b64decode", "bytes.fromhex", "dict"})
-_ASSIGNMENT_SIGNS = frozenset("=:")
 _ENDS_OF_PAIRS = frozenset({"key", "keys"})
 _MAX_DEPTH = 2
 _AROUND = 500  # characters that are read before and after a secret name in a long text
@@ -416,9 +425,10 @@ class AssignedSecret:
 
 def assigned_secrets(text: str) -> list[AssignedSecret]:
     """Return the secrets that a text assigns, in order; none overlaps another."""
-    if not may_assign(text):
+    places = _places_of_names(text)
+    if not places:
         return []
-    found = {secret.start: secret for secret in _read(text, 0, _MAX_DEPTH)}
+    found = {secret.start: secret for secret in _read(text, places, (0, len(text)), _MAX_DEPTH)}
     apart: list[AssignedSecret] = []
     for start in sorted(found):
         if not apart or start >= apart[-1].end:
@@ -428,45 +438,68 @@ def assigned_secrets(text: str) -> list[AssignedSecret]:
 
 def may_assign(text: str) -> bool:
     """Whether a secret name occurs: cheap, for most texts hold none."""
+    return _has_stem(text) and bool(_secret_among(_WORD.findall(text)))
+
+
+def _has_stem(text: str) -> bool:
     lowered = text.lower()
-    return any(stem in lowered for stem in STEMS) and bool(_secret_words(text))
+    return any(stem in lowered for stem in STEMS)
 
 
-def _secret_words(text: str) -> set[str]:
-    """Return the words of a text that are secret names, or that end one of two words."""
-    return {
-        word for word in set(_WORD.findall(text)) if is_secret_name(word) or word.lower() in _ENDS_OF_PAIRS
-    }
+def _secret_among(words: Iterable[str]) -> set[str]:
+    """Return the words that are secret names, or that end one of two words."""
+    return {word for word in set(words) if is_secret_name(word) or word.lower() in _ENDS_OF_PAIRS}
 
 
-def _windows(text: str) -> Iterator[tuple[int, int]]:
-    """Yield the parts of a text around its secret names: all of a short one."""
-    if len(text) <= 2 * _AROUND:
-        yield 0, len(text)
-        return
-    start = end = 0
-    secret = _secret_words(text)
-    for match in _WORD.finditer(text):
-        if (place := match.start()) < end or match[0] not in secret:
+def _places_of_names(text: str) -> list[int]:
+    """Return where the secret names of a text begin."""
+    if not _has_stem(text):
+        return []
+    pieces = _WORDS_APART.split(text)  # every second one is a word
+    secret = _secret_among(pieces[1::2])
+    if not secret:
+        return []
+    starts = islice(accumulate(map(len, pieces)), 0, None, 2)
+    return list(compress(starts, map(secret.__contains__, pieces[1::2])))
+
+
+def _read(text: str, places: list[int], part: tuple[int, int], depth: int) -> Iterator[AssignedSecret]:
+    """Yield the secrets in a part of a text: of a long one, the statements with a secret name are read."""
+    done, end = part
+    is_short = end - done <= 2 * _AROUND
+    for place in places[bisect_left(places, done) : bisect_left(places, end)]:
+        if place < done:
             continue
-        first = max(0, text.rfind("\n", 0, max(0, place - _AROUND)) + 1, place - 2 * _AROUND)
-        if first > end:
-            yield start, end
-            start = first
-        end = place + _AROUND
-    yield start, end
-
-
-def _read(text: str, offset: int, depth: int) -> Iterator[AssignedSecret]:
-    done = 0
-    for begin, stop in _windows(text):
-        reader = _Reader(text, max(begin, done), stop)
-        for start, end, name in reader.found():
+        start, stop = (done, end) if is_short else (_beginning(text, done, place), place)
+        reader = _Reader(text, start, stop, end)
+        for first, last, name in reader.found():
             if name:
-                yield AssignedSecret(offset + start, offset + end, name, text[start:end])
-            elif depth and not _ASSIGNMENT_SIGNS.isdisjoint(text[start:end]) and may_assign(text[start:end]):
-                yield from _read(text[start:end], offset + start, depth - 1)
-        done = reader.end
+                yield AssignedSecret(first, last, name, text[first:last])
+            elif (
+                depth
+                and bisect_left(places, first) < bisect_left(places, last)
+                and _assigns(text, first, last)
+            ):
+                yield from _read(text, places, (first, last), depth - 1)
+        done = end if is_short else reader.end
+
+
+def _assigns(text: str, start: int, end: int) -> bool:
+    return text.find("=", start, end) >= 0 or text.find(":", start, end) >= 0
+
+
+def _beginning(text: str, done: int, place: int) -> int:
+    """Return where the statement around a place begins: with the line of the outermost bracket that is open there."""
+    first = max(done, place - 2 * _AROUND)
+    start, closed = place, 0
+    for bracket in reversed([*_BRACKET.finditer(text, max(first, place - _AROUND), place)]):
+        if bracket[0] in ")]}":
+            closed += 1
+        elif closed:
+            closed -= 1
+        else:
+            start = bracket.start()
+    return max(first, text.rfind("\n", first, start) + 1)
 
 
 @dataclass
@@ -495,44 +528,53 @@ class _Bracket:
 
 
 class _Reader:
-    """Reads a part of a text, to the end of what is open there; a string that is no secret is reported without a name.
+    """Reads a statement, to the end of what is open there; a string that is no secret is reported without a name.
 
-    Such a string is to be read on its own. ``end`` is where the reading ended.
+    Such a string is to be read on its own. ``stop`` is a place in the statement, ``limit`` where the text ends, and
+    ``end`` where the reading ended.
     """
 
-    def __init__(self, text: str, start: int, stop: int) -> None:
+    def __init__(self, text: str, start: int, stop: int, limit: int) -> None:
         self._text = text
-        self.end, self._stop = start, stop
+        self.end, self._stop, self._limit = start, stop, limit
         self._brackets = [_Bracket()]
         self._callee: str | None = None  # the name, or "", of what an opening bracket would call
         self._read_until = self._unquoted_until = 0
+        self._found: list[tuple[int, int, str]] = []
 
-    def found(self) -> Iterator[tuple[int, int, str]]:
-        """Yield the beginning and the end of each secret, with its name, and of each other string."""
-        for token in _TOKEN.finditer(self._text, self.end):
+    def found(self) -> list[tuple[int, int, str]]:
+        """Return the beginning and the end of each secret, with its name, and of each other string."""
+        for token in _TOKEN.finditer(self._text, self.end, self._limit):
             kind, start = token.lastgroup, token.start()
-            if start >= self._stop and (len(self._brackets) == 1 or start >= self._stop + _LONGEST_BRACKET):
-                return
+            if start >= self._stop and self._has_ended(start, token[0]):
+                break
             self.end = token.end()
             if start < self._read_until:
                 continue
             if kind == "name":
                 bracket = self._brackets[-1]
-                bracket.names.append(token["name"])
+                name = token["name"]
+                bracket.names.append(name)
                 bracket.compared = ""
-                self._callee = token["name"]
+                self._callee = name
             elif kind == "sign":
-                yield from self._sign(token["sign"], token.end())
+                self._sign(token["sign"], self.end)
             elif (group := _string_of(token)) is not None:
-                yield from self._string(*token.span(group), token.end())
+                self._string(*token.span(group), self.end)
             else:
                 self._callee = None
+        return self._found
+
+    def _has_ended(self, start: int, token: str) -> bool:
+        if len(self._brackets) == 1:
+            return token.endswith("\n") or start >= self._stop + _AROUND
+        return start >= self._stop + _LONGEST_BRACKET
 
     @property
     def _bracket(self) -> _Bracket:
         return self._brackets[-1]
 
-    def _string(self, start: int, end: int, after: int) -> Iterator[tuple[int, int, str]]:
+    def _string(self, start: int, end: int, after: int) -> None:
         bracket, value = self._bracket, self._text[start:end]
         self._callee = ""
         bracket.strings += [] if "[redacted:" in value else [value]
@@ -542,33 +584,31 @@ class _Reader:
             name = bracket.secret or (bracket.paired if is_pair else "")
         bracket.compared = bracket.paired = ""
         if name and is_secret_value(name, value):
-            yield start, end, name
+            self._found.append((start, end, name))
             return
-        yield start, end, ""
+        self._found.append((start, end, ""))
         if bracket.is_name and is_secret_name(value):
-            for span in bracket.values:
-                if is_opaque(self._text[slice(*span)]):
-                    yield *span, value
+            self._found += [(*span, value) for span in bracket.values if is_opaque(self._text[slice(*span)])]
         elif len(bracket.values) < _MAX_VALUES:
             bracket.values.append((start, end))
 
-    def _sign(self, sign: str, end: int) -> Iterator[tuple[int, int, str]]:
-        bracket, callee, self._callee = self._bracket, self._callee, None
+    def _sign(self, sign: str, end: int) -> None:
+        bracket, callee, self._callee = self._brackets[-1], self._callee, None
         match sign:
             case "=" | ":=" | "=>":
-                named = next(filter(is_secret_name, _joined(bracket.names) + bracket.strings), "")
+                named = _first_secret(_joined(bracket.names) + bracket.strings)
                 bracket.secret = named or bracket.secret
                 bracket.is_name = bracket.names[-1:] == ["name"]
                 bracket.names, bracket.strings = [], []
-                yield from self._unquoted(end, is_tight=self._text[end - 2 : end - 1].strip() != "")
+                self._unquoted(end, is_tight=self._text[end - 2 : end - 1].strip() != "")
             case ":":
-                yield from self._colon(end)
+                self._colon(end)
             case "==" | "!=":
-                bracket.compared = next(filter(is_secret_name, bracket.names[-1:] + bracket.strings[-1:]), "")
+                bracket.compared = _first_secret(bracket.names[-1:] + bracket.strings[-1:])
             case "," if len(self._brackets) > 1:
                 pair = bracket.strings[0] if len(bracket.strings) == 1 and not bracket.names else ""
                 bracket.next_element()
-                bracket.paired = pair if is_secret_name(pair) else ""
+                bracket.paired = _first_secret([pair])
             case ";" | "&" | "#" | "\n" if len(self._brackets) == 1:
                 self._brackets = [_Bracket()]
             case "(" | "[" | "{":
@@ -591,32 +631,39 @@ class _Reader:
             inherited = bracket.secret if callee in _TEXT_CONSTRUCTORS else ""
         self._brackets.append(_Bracket(inherited, callee is not None and sign != "{", inherited))
 
-    def _colon(self, end: int) -> Iterator[tuple[int, int, str]]:
+    def _colon(self, end: int) -> None:
         bracket = self._bracket
         if bracket.names and bracket.names[0] in _COMPOUND:
             bracket.next_element()
             return
-        last = bracket.strings[-1:] or _joined(bracket.names)[-2:]
-        named = next(filter(is_secret_name, last), "")
+        named = _first_secret(bracket.strings[-1:] or _joined(bracket.names)[-2:])
         bracket.secret = named or bracket.inherited
         bracket.strings = []
         if named:
-            yield from self._unquoted(end, is_tight=False)
+            self._unquoted(end, is_tight=False)
 
-    def _unquoted(self, end: int, *, is_tight: bool) -> Iterator[tuple[int, int, str]]:
-        """Yield the unquoted value that follows a secret name."""
+    def _unquoted(self, end: int, *, is_tight: bool) -> None:
+        """Find the unquoted value that follows a secret name."""
         name = self._bracket.secret
-        if not name or end < self._unquoted_until or (unquoted := _UNQUOTED.match(self._text, end)) is None:
+        if not name or end < self._unquoted_until:
+            return
+        unquoted = _UNQUOTED.match(self._text, end, self._limit)
+        if unquoted is None:
             return
         self._unquoted_until = unquoted.end()
         if _is_unquoted_secret(name, unquoted["value"], is_tight=is_tight):
             self._read_until = unquoted.end()
-            yield *unquoted.span("value"), name
+            self._found.append((*unquoted.span("value"), name))
 
 
 def _string_of(token: re.Match[str]) -> str | None:
     """Return the group that holds the content of a string."""
     return next((group for group in ("line", "quoted", "body") if token[group] is not None), None)
+
+
+def _first_secret(names: Iterable[str]) -> str:
+    """Return the first secret name, or nothing."""
+    return next((name for name in names if _is_secret(name[-_MAX_NAME_LENGTH:])), "")
 
 
 def _joined(names: list[str]) -> list[str]:
