@@ -15,7 +15,7 @@ import unicodedata
 from array import array
 from bisect import bisect_right
 from dataclasses import dataclass, field
-from enum import Enum, auto
+from enum import IntEnum, auto
 from functools import cached_property, lru_cache
 from itertools import accumulate, compress
 from typing import TYPE_CHECKING
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 
-class _View(Enum):
+class _View(IntEnum):
     """A way to read a text. In letters and digits alone, base64 looks the same in every alphabet and line length."""
 
     PLAIN = auto()
@@ -37,6 +37,8 @@ class _View(Enum):
     HEX = auto()  # hexadecimal digits alone
     DENSE = auto()  # everything but white space, for base85
     NUMBERS = auto()  # decimal numbers, separated by blanks
+
+    __hash__ = int.__hash__
 
 
 _FEWEST_LETTERS = 8  # fewer letters in order may stand in a text by chance
@@ -340,14 +342,16 @@ class KnownValues:
         if not self.names or not text:
             return text
         plain = self._indexes[_View.PLAIN]
-        values = {form.value for key in plain.found(low_bytes(text)) for form in plain.forms[key]}
+        beginnings = plain.found(low_bytes(text))
+        values = {form.value for key in beginnings for form in plain.forms[key]}
         for value in sorted(values, key=len, reverse=True):  # one may be part of another
             if value in text:
                 text = text.replace(value, mark(self.names[value]))
         reading, spans = _Reading(text), list[_Span]()
         for view, data in reading.views():
             index = self._indexes[view]
-            for key in index.found(data):
+            keys = beginnings if view is _View.PLAIN else index.found(data)
+            for key in keys:
                 spans += _spans(reading, data, key, index.forms[key])
         pieces, end = [], 0
         for span in sorted(spans, key=lambda span: (span.start, -span.end)):

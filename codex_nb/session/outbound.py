@@ -205,13 +205,13 @@ _NAMES_OF_KINDS = {"a password in an address": "password", "a bearer token": "to
 _KEY_CHARACTERS = string.ascii_letters + string.digits + "_-+/=.~%$!"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Redaction:
     """One secret that was removed: its kind and its place; ``value`` when it is removed everywhere else, too."""
 
     name: str
     place: str
-    value: str = field(default="", repr=False, compare=False)
+    value: str = field(default="", repr=False)
 
 
 def values_of(redactions: Iterable[Redaction]) -> dict[str, str]:
@@ -347,7 +347,7 @@ class TurnRedactor:
         return tuple(cleaned)
 
 
-@dataclass
+@dataclass(slots=True)
 class _Span:
     """A secret in a text; ``value`` when it is removed everywhere else, too."""
 

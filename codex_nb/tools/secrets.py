@@ -27,12 +27,21 @@ STEMS = (
     "pw", "wd", "senha", "psk", "totp", "mnemonic", "jwt", "salt", "cookie", "auth", "bearer", "webhook", "dsn", "conn",
     "phrase",
 )  # fmt: skip
-# Neither does one without these; what follows the bar tells only as the end of a word.
+# Neither does a name without these, by their first letters; some tell only as the end of a word.
 _STEM = re.compile(
-    r"(?i:passw|passphrase|passcode|wort|wachtwoord|contrase|motdepasse|пароль|密码|パスワード|secret|cred|apikey"
-    r"|authorization|connectionstring"
-    r"|(?:key|token|pass|pat|pw|wd|pword|senha|psk|totp|mnemonic|jwt|salt|cookie|auth|bearer|webhook|dsn|string|str|url|uri"
-    r"|phrase)s?(?-i:(?![a-z])))"
+    r"""[pPпПwWcCsSmMaAkKtTjJbBdDuU密パ](?:
+      (?<=[pP])(?i:ass(?:w|phrase|code)|(?:ass|at|w|word|sk|hrase)s?(?-i:(?![a-z])))
+    | (?<=[wW])(?i:ort|achtwoord|(?:d|ebhook)s?(?-i:(?![a-z])))
+    | (?<=[cC])(?i:red|ontrase|onnectionstring|onnstr|ookies?(?-i:(?![a-z])))
+    | (?<=[sS])(?i:ecret|(?:alt|enha|tring|tr)s?(?-i:(?![a-z])))
+    | (?<=[mM])(?i:otdepasse|nemonic)
+    | (?<=[aA])(?i:pikey|uth(?:orization)?s?(?-i:(?![a-z])))
+    | (?<=[kK])(?i:eys?(?-i:(?![a-z])))
+    | (?<=[tT])(?i:(?:oken|otp)s?(?-i:(?![a-z])))
+    | (?<=[jJbBdDuU])(?i:(?:wt|earer|sn|rl|ri)s?(?-i:(?![a-z])))
+    | (?<=[пП])(?i:ароль) | (?<=密)码 | (?<=パ)スワード
+    )""",
+    re.VERBOSE,
 )
 _MAX_NAME_LENGTH = 200
 _SMALLEST_NUMBER = 1_000
@@ -136,6 +145,7 @@ def is_withheld(value: Any) -> bool:
     return kind is not bool and kind is not float and kind is not complex and value is not None
 
 
+@lru_cache(maxsize=4_096)
 def is_password_name(name: str) -> bool:
     """Whether a secret name is one of a password or its like, which may be an ordinary word."""
     return any(map(_is_password, split_words(name[-_MAX_NAME_LENGTH:])))
@@ -299,65 +309,83 @@ _WEBHOOK = (
     r"|discord(?:app)?\.com/api/webhooks/[\w/-]{16,}"
     r"|webhook\.office\.com/[\w/@-]{16,})"
 )
-_START = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))"
-_SERVICES = (
-    *(
-        "gsk_",
-        "xai-",
-        "pplx-",
-        "tvly-",
-        "pcsk_",
-        "lsv2_",
-        "ntn_",
-        "hvs.",
-        "glsa_",
-        "sbp_",
-        "figd_",
-        "dckr_pat_",
-    ),
-    *("shpat_", "nvapi-", "sntrys_", "lin_api_", "nrak-", "pmak-"),
-)
-_ANY_SERVICE = rf"{_START}(?i:{'|'.join(map(re.escape, _SERVICES))})[A-Za-z0-9_-]{{20,}}"
 
-KEY_FORMATS = tuple(
-    KeyFormat(name, hints, re.compile(pattern))
-    for name, hints, pattern in (
-        ("a JSON web token", ("eyj",), _THREE_PARTS),
-        ("a GitHub token", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), r"gh[pousr]_[A-Za-z0-9]{30,}"),
-        ("a GitHub token", ("github_pat_",), r"github_pat_[A-Za-z0-9_]{30,}"),
-        ("a GitLab token", ("glpat-",), r"glpat-[A-Za-z0-9_-]{20,}"),
-        ("an AWS key", ("akia", "asia"), r"(?<![A-Z0-9])(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Z0-9])"),
-        ("a Google key", ("aiza",), r"AIza[A-Za-z0-9_-]{35}"),
-        ("a Google key", ("gocspx-",), r"GOCSPX-[A-Za-z0-9_-]{20,}"),
-        ("a Google token", ("ya29.",), r"ya29\.[A-Za-z0-9_-]{20,}"),
-        ("a Slack token", ("xox",), r"xox[abeoprs]-[A-Za-z0-9-]{10,}"),
-        ("a Hugging Face token", ("hf_",), r"hf_[A-Za-z0-9]{30,}"),
-        ("a Stripe key", ("k_live_", "k_test_"), r"[rs]k_(?:live|test)_[A-Za-z0-9]{16,}"),
-        ("a PyPI token", ("pypi-",), r"pypi-[A-Za-z0-9_-]{50,}"),
-        ("an npm token", ("npm_",), r"npm_[A-Za-z0-9]{36}"),
-        ("a Databricks token", ("dapi",), r"dapi[a-f0-9]{32}"),
-        ("a personal access token", ("at-",), rf"{_START}at-[A-Za-z0-9_-]{{32,}}"),
-        ("a SendGrid key", ("sg.",), rf"{_START}SG\.[A-Za-z0-9_-]{{16,64}}\.[A-Za-z0-9_-]{{16,}}"),
-        ("a DigitalOcean token", ("_v1_",), r"do[opr]_v1_[a-f0-9]{40,}"),
-        ("an age key", ("age-secret-key-",), r"(?i:AGE-SECRET-KEY-(?:PQ-)?1)[A-Za-z0-9]{30,}"),
-        ("a Replicate token", ("r8_",), rf"{_START}r8_[A-Za-z0-9]{{30,}}"),
-        ("an Azure key", ("accountkey", "sharedaccess"), _AZURE_KEY),
-        ("a webhook's address", ("hooks.slack.com/", "/api/webhooks/", ".webhook.office.com/"), _WEBHOOK),
-        ("a private key", ("private key",), _PRIVATE_KEY),
-        ("a bearer token", ("bearer",), r"(?i:bearer)\s++(?P<value>[A-Za-z0-9._~+/-]{16,}=*)"),
-        (
-            "a password in an address",
-            ("://",),
-            r"://[^\s/:@\"'<>]{0,64}:(?P<value>[^\s/@\"'<>]{3,256})@",
-        ),
+
+def _beginning_with(*prefixes: str) -> str:
+    """Return the pattern of prefixes of one length that do not continue a word.
+
+    What stands before them is looked at afterwards, for a search is quick if it knows the first characters.
+    """
+    width = len(prefixes[0])
+    return (
+        rf"(?:{'|'.join(map(re.escape, prefixes))})(?:(?<![A-Za-z0-9].{{{width}}})|(?<=\\[nrt].{{{width}}}))"
     )
-) + tuple(
-    KeyFormat(name, hints, re.compile(pattern), is_key)
-    for name, hints, pattern, is_key in (
-        ("an OpenAI key", ("sk-",), r"sk-[A-Za-z0-9_-]{20,}", _is_mixed),
-        ("a refresh token", ("rt_",), rf"{_START}rt_[A-Za-z0-9_.-]{{20,}}", is_opaque),
-        ("a service's token", _SERVICES, _ANY_SERVICE, is_opaque),
-        ("a user's password", ("basic ",), r"(?i:basic) ++(?P<value>[A-Za-z0-9+/]{8,}={0,2})", _is_basic),
+
+
+# By their length.
+_SERVICES = (
+    ("gsk_", "xai-", "ntn_", "hvs.", "sbp_"),
+    ("pplx-", "tvly-", "pcsk_", "lsv2_", "glsa_", "figd_", "NRAK-", "PMAK-"),
+    ("shpat_", "nvapi-"),
+    ("sntrys_",),
+    ("lin_api_",),
+    ("dckr_pat_",),
+)
+
+KEY_FORMATS = (
+    tuple(
+        KeyFormat(name, hints, re.compile(pattern, re.DOTALL))
+        for name, hints, pattern in (
+            ("a JSON web token", ("eyj",), _THREE_PARTS),
+            ("a GitHub token", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), r"gh[pousr]_[A-Za-z0-9]{30,}"),
+            ("a GitHub token", ("github_pat_",), r"github_pat_[A-Za-z0-9_]{30,}"),
+            ("a GitLab token", ("glpat-",), r"glpat-[A-Za-z0-9_-]{20,}"),
+            ("an AWS key", ("akia", "asia"), r"(?:AKIA|ASIA)(?<![A-Z0-9].{4})[A-Z0-9]{16}(?![A-Z0-9])"),
+            ("a Google key", ("aiza",), r"AIza[A-Za-z0-9_-]{35}"),
+            ("a Google key", ("gocspx-",), r"GOCSPX-[A-Za-z0-9_-]{20,}"),
+            ("a Google token", ("ya29.",), r"ya29\.[A-Za-z0-9_-]{20,}"),
+            ("a Slack token", ("xox",), r"xox[abeoprs]-[A-Za-z0-9-]{10,}"),
+            ("a Hugging Face token", ("hf_",), r"hf_[A-Za-z0-9]{30,}"),
+            ("a Stripe key", ("k_live_", "k_test_"), r"[rs]k_(?:live|test)_[A-Za-z0-9]{16,}"),
+            ("a PyPI token", ("pypi-",), r"pypi-[A-Za-z0-9_-]{50,}"),
+            ("an npm token", ("npm_",), r"npm_[A-Za-z0-9]{36}"),
+            ("a Databricks token", ("dapi",), r"dapi[a-f0-9]{32}"),
+            ("a personal access token", ("at-",), rf"{_beginning_with('at-')}[A-Za-z0-9_-]{{32,}}"),
+            (
+                "a SendGrid key",
+                ("sg.",),
+                rf"{_beginning_with('SG.')}[A-Za-z0-9_-]{{16,64}}\.[A-Za-z0-9_-]{{16,}}",
+            ),
+            ("a DigitalOcean token", ("_v1_",), r"do[opr]_v1_[a-f0-9]{40,}"),
+            ("an age key", ("age-secret-key-",), r"(?i:AGE-SECRET-KEY-(?:PQ-)?1)[A-Za-z0-9]{30,}"),
+            ("a Replicate token", ("r8_",), rf"{_beginning_with('r8_')}[A-Za-z0-9]{{30,}}"),
+            ("an Azure key", ("accountkey", "sharedaccess"), _AZURE_KEY),
+            ("a webhook's address", ("hooks.slack.com/", "/api/webhooks/", ".webhook.office.com/"), _WEBHOOK),
+            ("a private key", ("private key",), _PRIVATE_KEY),
+            ("a bearer token", ("bearer",), r"(?i:bearer)\s++(?P<value>[A-Za-z0-9._~+/-]{16,}=*)"),
+            (
+                "a password in an address",
+                ("://",),
+                r"://[^\s/:@\"'<>]{0,64}:(?P<value>[^\s/@\"'<>]{3,256})@",
+            ),
+        )
+    )
+    + tuple(
+        KeyFormat(
+            "a service's token",
+            tuple(map(str.lower, prefixes)),
+            re.compile(rf"{_beginning_with(*prefixes)}[A-Za-z0-9_-]{{20,}}", re.DOTALL),
+            is_opaque,
+        )
+        for prefixes in _SERVICES
+    )
+    + tuple(
+        KeyFormat(name, hints, re.compile(pattern, re.DOTALL), is_key)
+        for name, hints, pattern, is_key in (
+            ("an OpenAI key", ("sk-",), r"sk-[A-Za-z0-9_-]{20,}", _is_mixed),
+            ("a refresh token", ("rt_",), rf"{_beginning_with('rt_')}[A-Za-z0-9_.-]{{20,}}", is_opaque),
+            ("a user's password", ("basic ",), r"(?i:basic) ++(?P<value>[A-Za-z0-9+/]{8,}={0,2})", _is_basic),
+        )
     )
 )
 
@@ -397,6 +425,7 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_STRINGS = frozenset({"line", "body", "quoted"})
 _WORD = re.compile(r"[^\W\d][\w-]*+")
 _WORDS_APART = re.compile(rf"({_WORD.pattern})")
 _BRACKET = re.compile(r"[()\[\]{}]")
@@ -408,12 +437,13 @@ _COMPOUND = frozenset({*keyword.kwlist, "case", "match"}) - {"pass"}
 _TEXT_CONSTRUCTORS = frozenset({"str", "bytes", "b64decode", "base64.b64decode", "bytes.fromhex", "dict"})
 _ENDS_OF_PAIRS = frozenset({"key", "keys"})
 _MAX_DEPTH = 2
-_AROUND = 500  # characters that are read before and after a secret name in a long text
+_AROUND = 300  # characters that are read before and after a secret name in a long line
+_LONGEST_OPEN = 600  # characters before a secret name in which a bracket may open
 _LONGEST_BRACKET = 20_000
 _MAX_VALUES = 200
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class AssignedSecret:
     """A secret in a text: the position of its value, and its name."""
 
@@ -448,7 +478,8 @@ def _has_stem(text: str) -> bool:
 
 def _secret_among(words: Iterable[str]) -> set[str]:
     """Return the words that are secret names, or that end one of two words."""
-    return {word for word in set(words) if is_secret_name(word) or word.lower() in _ENDS_OF_PAIRS}
+    named = filter(_STEM.search, set(words))
+    return {word for word in named if is_secret_name(word) or word.lower() in _ENDS_OF_PAIRS}
 
 
 def _places_of_names(text: str) -> list[int]:
@@ -466,7 +497,7 @@ def _places_of_names(text: str) -> list[int]:
 def _read(text: str, places: list[int], part: tuple[int, int], depth: int) -> Iterator[AssignedSecret]:
     """Yield the secrets in a part of a text: of a long one, the statements with a secret name are read."""
     done, end = part
-    is_short = end - done <= 2 * _AROUND
+    is_short = end - done <= _LONGEST_OPEN
     for place in places[bisect_left(places, done) : bisect_left(places, end)]:
         if place < done:
             continue
@@ -490,19 +521,20 @@ def _assigns(text: str, start: int, end: int) -> bool:
 
 def _beginning(text: str, done: int, place: int) -> int:
     """Return where the statement around a place begins: with the line of the outermost bracket that is open there."""
-    first = max(done, place - 2 * _AROUND)
+    first = max(done, place - _LONGEST_OPEN)
     start, closed = place, 0
-    for bracket in reversed([*_BRACKET.finditer(text, max(first, place - _AROUND), place)]):
+    for bracket in reversed([*_BRACKET.finditer(text, first, place)]):
         if bracket[0] in ")]}":
             closed += 1
         elif closed:
             closed -= 1
         else:
             start = bracket.start()
-    return max(first, text.rfind("\n", first, start) + 1)
+    line = text.rfind("\n", first, start) + 1
+    return line or max(done, place - _AROUND)
 
 
-@dataclass
+@dataclass(slots=True)
 class _Bracket:
     """The state of the innermost bracket: the names and strings of its current element, and the name of its values.
 
@@ -544,31 +576,29 @@ class _Reader:
 
     def found(self) -> list[tuple[int, int, str]]:
         """Return the beginning and the end of each secret, with its name, and of each other string."""
+        near, far = self._stop + _AROUND, self._stop + _LONGEST_BRACKET
         for token in _TOKEN.finditer(self._text, self.end, self._limit):
             kind, start = token.lastgroup, token.start()
-            if start >= self._stop and self._has_ended(start, token[0]):
+            if start >= near and (len(self._brackets) == 1 or start >= far):
                 break
             self.end = token.end()
             if start < self._read_until:
                 continue
             if kind == "name":
                 bracket = self._brackets[-1]
-                name = token["name"]
-                bracket.names.append(name)
+                bracket.names.append(name := token["name"])
                 bracket.compared = ""
                 self._callee = name
             elif kind == "sign":
-                self._sign(token["sign"], self.end)
-            elif (group := _string_of(token)) is not None:
-                self._string(*token.span(group), self.end)
+                sign = token["sign"]
+                if sign == "\n" and len(self._brackets) == 1 and self.end > self._stop:
+                    break
+                self._sign(sign, self.end)
+            elif kind in _STRINGS:
+                self._string(*token.span(kind), self.end)
             else:
                 self._callee = None
         return self._found
-
-    def _has_ended(self, start: int, token: str) -> bool:
-        if len(self._brackets) == 1:
-            return token.endswith("\n") or start >= self._stop + _AROUND
-        return start >= self._stop + _LONGEST_BRACKET
 
     @property
     def _bracket(self) -> _Bracket:
@@ -586,7 +616,8 @@ class _Reader:
         if name and is_secret_value(name, value):
             self._found.append((start, end, name))
             return
-        self._found.append((start, end, ""))
+        if len(value) >= MIN_SECRET_LENGTH:
+            self._found.append((start, end, ""))
         if bracket.is_name and is_secret_name(value):
             self._found += [(*span, value) for span in bracket.values if is_opaque(self._text[slice(*span)])]
         elif len(bracket.values) < _MAX_VALUES:
@@ -654,11 +685,6 @@ class _Reader:
         if _is_unquoted_secret(name, unquoted["value"], is_tight=is_tight):
             self._read_until = unquoted.end()
             self._found.append((*unquoted.span("value"), name))
-
-
-def _string_of(token: re.Match[str]) -> str | None:
-    """Return the group that holds the content of a string."""
-    return next((group for group in ("line", "quoted", "body") if token[group] is not None), None)
 
 
 def _first_secret(names: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from codex_nb.session.outbound import Redaction, Redactor, environment_secrets
+from codex_nb.session.outbound import Redaction, Redactor, TurnRedactor, environment_secrets
 from codex_nb.tools.nbmodel import truncate
 from tests.leaks import assert_no_leak
 
@@ -117,6 +117,14 @@ def test_environment_variables_are_secret_by_their_name_or_what_they_hold() -> N
         "$github_token": "value-number-3",
         "the password in $DATABASE_URL": "value-number-4",
     }
+
+
+def test_each_of_several_secrets_of_a_text_is_known_in_the_next_one() -> None:
+    secrets = {name: f"{name}A1b2C3d4" for name in ("token", "password", "apiKey", "salt")}
+    redact = TurnRedactor(Redactor({}))
+    redact("\n".join(f'{name} = "{value}"' for name, value in secrets.items()))
+    for value in secrets.values():
+        assert redact(f"is {value.encode().hex()}") == "is [redacted: an assigned secret]"
 
 
 def test_a_redacted_text_stays_as_it_is() -> None:
