@@ -77,8 +77,8 @@ def test_an_interrupt_of_the_models_code_breaks_it_and_ends_the_turn(kernel: Run
 
 def test_an_interrupt_of_awaiting_code_leaves_nothing_running(kernel: RunningKernel) -> None:
     code = (
-        "import asyncio\nended = []\nprint('working')\n"
-        "try:\n    await asyncio.sleep(600)\nfinally:\n    ended.append('cleaned up')"
+        "import asyncio\nended = []\n"
+        "try:\n    print('working')\n    await asyncio.sleep(600)\nfinally:\n    ended.append('cleaned up')"
     )
     cell = kernel.start(f"show(running_code({code!r}))")
     kernel.read_text("working")
