@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Literal
 
 from codex_nb.auth.credentials import credentials_from_document
 from codex_nb.auth.keyring_store import open_store
-from codex_nb.auth.manager import restriction
-from codex_nb.auth.refresh import EXPIRY_MARGIN
-from codex_nb.auth.store import ENCRYPTED_STORE, LEASE_FILE, LOCK_FILES, file_mode, read_lease, state_of_lock
+from codex_nb.auth.locks import LEASE_FILE, LOCK_FILES, read_lease, state_of_lock
+from codex_nb.auth.manager import EXPIRY_MARGIN, restriction
+from codex_nb.auth.store import ENCRYPTED_STORE, file_mode
 from codex_nb.config.settings import CredentialsStore, Settings
 from codex_nb.errors import AccountChanged, CodexError, SignInRequired
 from codex_nb.files import FILE_MODE, LockState, leftovers, try_lock

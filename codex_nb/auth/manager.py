@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,28 +13,22 @@ from codex_nb.auth.agent_identity import CredentialResolver
 from codex_nb.auth.bearer import BearerAuth, RetryCredentials
 from codex_nb.auth.credentials import AuthMode, utc_now
 from codex_nb.auth.keyring_store import open_store
+from codex_nb.auth.locks import LoginLock
 from codex_nb.auth.oauth import OAuthClient
-from codex_nb.auth.refresh import (
-    DirectRefresher,
-    RefreshPolicy,
-    StoredCredentials,
-    can_refresh,
-    nothing_refreshed,
-)
-from codex_nb.auth.refresh_subprocess import DetachedRefresher, launch_process
+from codex_nb.auth.refresh import DetachedRefresher, DirectRefresher, launch_process
 from codex_nb.auth.sources import find_source, wanted_mode
-from codex_nb.auth.store import FileStore, LoginLock, MemoryStore, ensure_same_account
+from codex_nb.auth.store import FileStore, MemoryStore, StoredCredentials, ensure_same_account
 from codex_nb.errors import RefreshFailed, SignInRequired
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
+    from datetime import datetime
     from pathlib import Path
 
     from codex_nb.auth.auth_json import AuthFile
     from codex_nb.auth.credentials import Clock, Credentials
-    from codex_nb.auth.refresh import RefreshOutcome, TokenRefresher
     from codex_nb.auth.sources import CredentialSource, ExternalTokenProvider
-    from codex_nb.auth.store import CredentialStore, Sleep, Snapshot
+    from codex_nb.auth.store import CredentialStore, RefreshOutcome, Sleep, Snapshot, TokenRefresher
     from codex_nb.config.settings import Settings
     from codex_nb.http import httpx
 
@@ -77,6 +73,96 @@ def ensure_allowed(settings: Settings, credentials: Credentials) -> Credentials:
 
 
 T = TypeVar("T")
+
+
+# The CLI's own margins: a JWT is refreshed within five minutes of its end, an opaque token after eight days.
+EXPIRY_MARGIN = timedelta(minutes=5)
+
+
+OPAQUE_LIFETIME = timedelta(days=8)
+
+
+FIRST_PAUSE = timedelta(seconds=2)
+
+
+LONGEST_PAUSE = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """A failed refresh of one login; ``until`` is None when it is permanent."""
+
+    login: Credentials
+    error: RefreshFailed
+    until: datetime | None
+    pause: timedelta
+
+
+class RefreshPolicy:
+    """Decides whether to refresh, by the clock and by earlier failures of the same login."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._failure: _Failure | None = None
+
+    def reason(self, credentials: Credentials) -> str | None:
+        """Name the reason to refresh now (a value of ``refresh_reason`` on the wire); None when there is none."""
+        if not can_refresh(credentials) or self.recall(credentials) is not None:
+            return None
+        now = self._clock()
+        if credentials.expires_at is not None:
+            return "proactive_expiry" if credentials.expires_at <= now + EXPIRY_MARGIN else None
+        refreshed_at = credentials.refreshed_at
+        return "scheduled" if refreshed_at is not None and refreshed_at < now - OPAQUE_LIFETIME else None
+
+    def is_expired(self, credentials: Credentials) -> bool:
+        """Whether the token has expired by its own claim."""
+        return credentials.expires_at is not None and credentials.expires_at <= self._clock()
+
+    def is_permanently_expired(self, credentials: Credentials) -> bool:
+        """Whether the token has expired and can never be refreshed: sending it would only cost a 401."""
+        error = self.recall(credentials)
+        return error is not None and error.permanent and self.is_expired(credentials)
+
+    def remember(self, login: Credentials, error: RefreshFailed) -> None:
+        """Keep a failure: a permanent one while this login lasts, others for a growing pause."""
+        before = self._failure
+        repeated = before is not None and _is_same(before.login, login)
+        pause = min(before.pause * 2, LONGEST_PAUSE) if before is not None and repeated else FIRST_PAUSE
+        self._failure = _Failure(login, error, None if error.permanent else self._clock() + pause, pause)
+
+    def recall(self, login: Credentials) -> RefreshFailed | None:
+        """Return the failure that still applies to this login, as a new error."""
+        failure = self._failure
+        if failure is None or not _is_same(failure.login, login):
+            return None
+        if failure.until is not None and self._clock() >= failure.until:
+            return None
+        error = failure.error
+        return RefreshFailed(str(error), permanent=error.permanent, reason=error.reason, hint=error.hint)
+
+    def forget(self) -> None:
+        """Clear the failure, after a success or a sign-in."""
+        self._failure = None
+
+
+def can_refresh(credentials: Credentials) -> bool:
+    """Whether there is a refresh token to spend."""
+    return credentials.mode is AuthMode.CHATGPT and credentials.refresh_token is not None
+
+
+def nothing_refreshed() -> RefreshFailed:
+    """Return the error for a refresh that the service answered with ``{}``: a success without new tokens."""
+    return RefreshFailed(
+        ("Your session could not be refreshed: the sign-in service returned no new tokens."),
+        hint="Run the cell again in a moment, or sign in again with %codex login.",
+        permanent=False,
+        reason="unchanged",
+    )
+
+
+def _is_same(one: Credentials, other: Credentials) -> bool:
+    return one.same_bearer(other) and one.refresh_token == other.refresh_token
 
 
 class CredentialManager:

@@ -1,131 +1,42 @@
-"""Token refresh: lock, re-read, adopt what another process wrote, spend the refresh token, merge, save."""
+"""Token refresh: the refresh token is spent and its reply merged and saved, here or in a process that outlives us."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
-from datetime import timedelta
-from typing import TYPE_CHECKING, Protocol
+import contextlib
+import json
+import os
+import sys
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import SecretStr
 
 from codex_nb.auth.auth_json import AuthFile, Tokens, format_time
-from codex_nb.auth.credentials import AuthMode, Claims, Credentials, read_claims
-from codex_nb.auth.store import Snapshot, ensure_same_account, same_login, snapshot_of, take_snapshot
-from codex_nb.errors import AccountChanged, CredentialsUnreadable, RefreshFailed, SignInRequired
+from codex_nb.auth.credentials import Claims, read_claims
+from codex_nb.auth.locks import AcquiredLock
+from codex_nb.auth.oauth import OAuthClient
+from codex_nb.auth.store import FileStore, Refreshed, Snapshot, same_login, snapshot_of, take_snapshot
+from codex_nb.config.settings import Settings
+from codex_nb.errors import AccountChanged, AuthError, CredentialsUnreadable, RefreshFailed, SignInRequired
+from codex_nb.http import open_http
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
-    from pydantic import SecretStr
+    from asyncio.subprocess import Process
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from codex_nb.auth.credentials import Clock
-    from codex_nb.auth.oauth import OAuthClient, TokenReply
-    from codex_nb.auth.store import AcquiredLock, CredentialStore, LoginLock, Sleep
-
-
-# The CLI's own margins: a JWT is refreshed within five minutes of its end, an opaque token after eight days.
-EXPIRY_MARGIN = timedelta(minutes=5)
-OPAQUE_LIFETIME = timedelta(days=8)
-FIRST_PAUSE = timedelta(seconds=2)
-LONGEST_PAUSE = timedelta(minutes=1)
-
-
-@dataclass(frozen=True)
-class _Failure:
-    """A failed refresh of one login; ``until`` is None when it is permanent."""
-
-    login: Credentials
-    error: RefreshFailed
-    until: datetime | None
-    pause: timedelta
-
-
-class RefreshPolicy:
-    """Decides whether to refresh, by the clock and by earlier failures of the same login."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._failure: _Failure | None = None
-
-    def reason(self, credentials: Credentials) -> str | None:
-        """Name the reason to refresh now (a value of ``refresh_reason`` on the wire); None when there is none."""
-        if not can_refresh(credentials) or self.recall(credentials) is not None:
-            return None
-        now = self._clock()
-        if credentials.expires_at is not None:
-            return "proactive_expiry" if credentials.expires_at <= now + EXPIRY_MARGIN else None
-        refreshed_at = credentials.refreshed_at
-        return "scheduled" if refreshed_at is not None and refreshed_at < now - OPAQUE_LIFETIME else None
-
-    def is_expired(self, credentials: Credentials) -> bool:
-        """Whether the token has expired by its own claim."""
-        return credentials.expires_at is not None and credentials.expires_at <= self._clock()
-
-    def is_permanently_expired(self, credentials: Credentials) -> bool:
-        """Whether the token has expired and can never be refreshed: sending it would only cost a 401."""
-        error = self.recall(credentials)
-        return error is not None and error.permanent and self.is_expired(credentials)
-
-    def remember(self, login: Credentials, error: RefreshFailed) -> None:
-        """Keep a failure: a permanent one while this login lasts, others for a growing pause."""
-        before = self._failure
-        repeated = before is not None and _is_same(before.login, login)
-        pause = min(before.pause * 2, LONGEST_PAUSE) if before is not None and repeated else FIRST_PAUSE
-        self._failure = _Failure(login, error, None if error.permanent else self._clock() + pause, pause)
-
-    def recall(self, login: Credentials) -> RefreshFailed | None:
-        """Return the failure that still applies to this login, as a new error."""
-        failure = self._failure
-        if failure is None or not _is_same(failure.login, login):
-            return None
-        if failure.until is not None and self._clock() >= failure.until:
-            return None
-        error = failure.error
-        return RefreshFailed(str(error), permanent=error.permanent, reason=error.reason, hint=error.hint)
-
-    def forget(self) -> None:
-        """Clear the failure, after a success or a sign-in."""
-        self._failure = None
-
-
-def can_refresh(credentials: Credentials) -> bool:
-    """Whether there is a refresh token to spend."""
-    return credentials.mode is AuthMode.CHATGPT and credentials.refresh_token is not None
-
-
-def nothing_refreshed() -> RefreshFailed:
-    """Return the error for a refresh that the service answered with ``{}``: a success without new tokens."""
-    return RefreshFailed(
-        ("Your session could not be refreshed: the sign-in service returned no new tokens."),
-        hint="Run the cell again in a moment, or sign in again with %codex login.",
-        permanent=False,
-        reason="unchanged",
-    )
-
-
-def _is_same(one: Credentials, other: Credentials) -> bool:
-    return one.same_bearer(other) and one.refresh_token == other.refresh_token
+    from codex_nb.auth.oauth import TokenReply
+    from codex_nb.auth.store import CredentialStore, Sleep, TokenRefresher
+    from codex_nb.http import httpx
 
 
 RETRY_PAUSES_S = (0.5, 2.0)
 RETRIED_REASONS = frozenset({"unreachable", "malformed"})
-
-
-@dataclass(frozen=True)
-class Refreshed:
-    """The refreshed login; when it could not be saved, only ``snapshot`` holds it."""
-
-    snapshot: Snapshot
-    is_saved: bool = True
-
-
-class TokenRefresher(Protocol):
-    """Spends refresh tokens."""
-
-    async def refresh(self, present: Snapshot, reason: str, lock: AcquiredLock) -> Refreshed | RefreshFailed:
-        """Refresh the login in the store under ``lock``; a failure of the service is returned.
-
-        Raises AccountChanged, SignInRequired or CredentialsUnreadable when the login is not to be overwritten.
-        """
 
 
 class DirectRefresher:
@@ -193,119 +104,216 @@ def _agree(old: Claims, new: Claims) -> bool:
     return all(mine is None or theirs is None or mine == theirs for mine, theirs in pairs)
 
 
-# How long to look for the tokens of another program that spent the refresh token before us: it may be waiting for our
-# lock to save them, or for the network.
-CONCURRENT_REFRESH_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5)
-RACE_REASONS = frozenset({"reused", "rejected"})
+if TYPE_CHECKING:
+    OpenClient = Callable[[Settings, Mapping[str, str]], httpx.AsyncClient]
+    Launch = Callable[[Sequence[int]], Awaitable[Process | None]]
+
+# The very package that runs here, wherever it was imported from; last in the path, so that it hides nothing.
+BOOTSTRAP = "import sys; sys.path.append(sys.argv[1]); from codex_nb.auth.refresh import main; main()"
+READY = b"ready\n"
+START_TIMEOUT_S = 20.0
+ERRORS_BY_NAME: dict[str, type[AuthError]] = {
+    kind.__name__: kind for kind in (AccountChanged, CredentialsUnreadable, SignInRequired)
+}
 
 
 @dataclass(frozen=True)
-class RefreshOutcome:
-    """The outcome of a refresh; ``token_used`` says whether our own refresh token paid for it."""
+class RefreshJob:
+    """The job of the subprocess, which reads the tokens itself. ``spends`` is the refresh token's hash."""
 
-    snapshot: Snapshot
-    token_used: bool
+    auth_json: str
+    spends: str
+    reason: str
+    issuer: str
+    client_id: str
+    refresh_url_override: str | None
+    ca_certificate: str | None
+    originator: str
+
+    def encoded(self) -> bytes:
+        """Encode the job as one line of JSON."""
+        return json.dumps(vars(self)).encode() + b"\n"
 
 
 @dataclass(frozen=True)
-class _Unsaved:
-    """New tokens that could not be saved; ``parent`` is the refresh token they replace."""
+class RefreshResult:
+    """The result of the subprocess: ``kind`` is "saved", "unsaved" or an error's class name.
 
-    snapshot: Snapshot
-    parent: SecretStr | None
+    ``document`` holds a login that could not be saved; it travels in the pipe only.
+    """
+
+    kind: str
+    message: str = ""
+    hint: str = ""
+    reason: str = ""
+    permanent: bool = False
+    document: SecretStr = field(default_factory=lambda: SecretStr(""))
+
+    def encoded(self) -> bytes:
+        """Encode the result as one line of JSON."""
+        return json.dumps({**vars(self), "document": self.document.get_secret_value()}).encode() + b"\n"
 
 
-class StoredCredentials:
-    """The login in one store; every change goes through here, under the machine-wide lock."""
+class DetachedRefresher:
+    """Refreshes in a subprocess, which completes when this process is killed."""
 
     def __init__(
-        self, store: CredentialStore, lock: LoginLock, refresher: TokenRefresher, *, sleep: Sleep
+        self, settings: Settings, store: FileStore, fallback: TokenRefresher, launch: Launch
     ) -> None:
-        self.store = store
-        self.lock = lock
-        self._refresher = refresher
-        self._sleep = sleep
-        self._unsaved: _Unsaved | None = None
+        self._settings = settings
+        self._launch = launch
+        self._store = store
+        self._fallback = fallback
 
-    @property
-    def has_unsaved_tokens(self) -> bool:
-        """Whether new tokens exist in memory only, because they could not be saved."""
-        return self._unsaved is not None
+    async def refresh(self, present: Snapshot, reason: str, lock: AcquiredLock) -> Refreshed | RefreshFailed:
+        """Start the subprocess, pass it the job and the lock, and read the login that it saved."""
+        process = await self._launch(lock.descriptors)
+        if process is None:
+            return await self._fallback.refresh(present, reason, lock)
+        lock.is_inherited = True
+        outcome = await _communicate(process, self._job(present, reason))
+        lock.is_inherited = False
+        return await self._result_of(present, outcome)
 
-    async def read(self) -> Snapshot | None:
-        """Read the login; unsaved tokens in memory come first while the store holds those they replace."""
-        snapshot = await asyncio.to_thread(take_snapshot, self.store)
-        if snapshot is None:
-            return None
-        if self._unsaved is not None and snapshot.credentials.refresh_token == self._unsaved.parent:
-            return replace(self._unsaved.snapshot, stamp=snapshot.stamp)
-        self._unsaved = None
-        return snapshot
+    def _job(self, present: Snapshot, reason: str) -> RefreshJob:
+        settings = self._settings
+        return RefreshJob(
+            auth_json=str(self._store.path),
+            spends=fingerprint(present.credentials.refresh_token),
+            reason=reason,
+            issuer=settings.issuer,
+            client_id=settings.client_id,
+            refresh_url_override=settings.refresh_url_override,
+            ca_certificate=None if settings.ca_certificate is None else str(settings.ca_certificate),
+            originator=settings.originator,
+        )
 
-    async def refresh(self, seen: Snapshot, reason: str) -> RefreshOutcome:
-        """Return a newer login than ``seen``: another program's if there is one, else a refreshed one.
+    async def _result_of(self, present: Snapshot, outcome: RefreshResult) -> Refreshed | RefreshFailed:
+        if outcome.kind == "unsaved":
+            document = AuthFile.model_validate_json(outcome.document.get_secret_value())
+            return Refreshed(snapshot_of(document, self._store, self._store.stamp()), is_saved=False)
+        if outcome.kind in ERRORS_BY_NAME:
+            raise ERRORS_BY_NAME[outcome.kind](outcome.message, hint=outcome.hint)
+        if outcome.kind == "RefreshFailed":
+            about = {"permanent": outcome.permanent, "reason": outcome.reason, "hint": outcome.hint}
+            return RefreshFailed(outcome.message, **about)  # type: ignore[arg-type]  # each of its own type
+        saved = await asyncio.to_thread(take_snapshot, self._store)
+        if saved is None or (outcome.kind != "saved" and not saved.is_newer_than(present)):
+            return RefreshFailed(
+                "Your session could not be refreshed because the refresh process ended early.",
+                hint="Run the cell again in a moment.",
+                permanent=False,
+                reason="ended",
+            )
+        return Refreshed(saved)
 
-        Raises RefreshFailed, AccountChanged, SignInRequired or CredentialsUnreadable.
-        """
-        async with self.lock.held() as lock:
-            present = same_login(seen, await self.read())
-            if present.is_newer_than(seen):
-                return RefreshOutcome(present, token_used=False)
-            outcome = await self._refresher.refresh(present, reason, lock)
-            if not isinstance(outcome, RefreshFailed):
-                if not outcome.is_saved:
-                    self._unsaved = _Unsaved(outcome.snapshot, present.credentials.refresh_token)
-                return RefreshOutcome(outcome.snapshot, token_used=True)
-        winner = await self._find_concurrent_refresh(seen, outcome)
-        if winner is None:
-            raise outcome
-        return RefreshOutcome(winner, token_used=False)
 
-    async def replace(self, document: AuthFile) -> tuple[Snapshot, Credentials | None]:
-        """Save a new login and return it with the old one, which is to be revoked."""
-        async with self.lock.held():
-            old = await self._readable()
-            await asyncio.to_thread(self.store.save, document)
-            self._unsaved = None
-            return snapshot_of(document, self.store, self.store.stamp()), old
+def fingerprint(token: SecretStr | None) -> str:
+    """Return a hash that identifies a token without revealing it."""
+    return sha256(
+        b"" if token is None else token.get_secret_value().encode("utf-8", "surrogatepass")
+    ).hexdigest()
 
-    async def remove(self, expected: Credentials | None = None) -> tuple[bool, Credentials | None]:
-        """Delete the login; return whether there was one, and its credentials if they could be read.
 
-        Another account's login than the ``expected`` stays; raises AccountChanged then.
-        """
-        async with self.lock.held():
-            old = await self._readable()
-            if expected is not None and old is not None:
-                ensure_same_account(expected, old)
-            self._unsaved = None
-            return await asyncio.to_thread(self.store.delete), old
-
-    async def save_unsaved(self) -> None:
-        """Try again to save unsaved tokens; a failure leaves them in memory."""
-        try:
-            async with self.lock.held():
-                present = await self.read()
-                if self._unsaved is not None and present is not None:
-                    await asyncio.to_thread(self.store.save, self._unsaved.snapshot.document)
-                    self._unsaved = None
-        except (RefreshFailed, CredentialsUnreadable):
-            return
-
-    async def _find_concurrent_refresh(self, seen: Snapshot, failure: RefreshFailed) -> Snapshot | None:
-        """Wait for tokens that another program saves; our lock is released, so that it can."""
-        pauses = CONCURRENT_REFRESH_PAUSES_S if failure.reason in RACE_REASONS else ()
-        for pause in (0.0, *pauses):
-            if pause:
-                await self._sleep(pause)
-            present = same_login(seen, await self.read())
-            if present.is_newer_than(seen):
-                return present
+async def launch_process(descriptors: Sequence[int], *, environ: Mapping[str, str]) -> Process | None:
+    """Start a Python interpreter and wait until it is ready; None when it does not start."""
+    root = str(Path(__file__).parents[2])
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable or "python3",
+            *("-P", "-c", BOOTSTRAP, root),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env=dict(environ),
+            pass_fds=tuple(descriptors),
+            start_new_session=True,  # "Restart kernel" kills the kernel's whole process group
+        )
+    except (OSError, ValueError, NotImplementedError):
         return None
+    if process.stdout is None or not await _is_ready(process.stdout):
+        with suppress(ProcessLookupError):  # it may be over already
+            process.kill()
+        await process.wait()
+        return None
+    return process
 
-    async def _readable(self) -> Credentials | None:
-        try:
-            snapshot = await self.read()
-        except (CredentialsUnreadable, SignInRequired):
-            return None
-        return None if snapshot is None else snapshot.credentials
+
+async def _is_ready(stdout: asyncio.StreamReader) -> bool:
+    try:
+        return await asyncio.wait_for(stdout.readline(), START_TIMEOUT_S) == READY
+    except TimeoutError:
+        return False
+
+
+async def _communicate(process: Process, job: RefreshJob) -> RefreshResult:
+    try:
+        output, _ = await process.communicate(job.encoded())
+    except (BrokenPipeError, ConnectionResetError):
+        output = b""
+    return _read_outcome(SecretStr(output.decode("utf-8", "replace")))
+
+
+def _read_outcome(text: SecretStr) -> RefreshResult:
+    try:
+        value: dict[str, Any] = json.loads(text.get_secret_value())
+        document = SecretStr(value.pop("document"))
+        return RefreshResult(document=document, **value)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return RefreshResult("ended")
+
+
+def main() -> None:
+    """Run one refresh job between standard input and standard output."""
+    serve(sys.stdin.fileno(), sys.stdout.fileno())
+
+
+def serve(reading: int, writing: int, *, open_client: OpenClient = open_http) -> None:
+    """Read one job from a descriptor, run it, and write its result to another."""
+    _tell(writing, READY)
+    with os.fdopen(reading, "rb", closefd=False) as stream:
+        line = stream.readline()
+    if line.endswith(b"\n"):
+        _tell(writing, asyncio.run(work(RefreshJob(**json.loads(line)), open_client)).encoded())
+
+
+async def work(job: RefreshJob, open_client: OpenClient) -> RefreshResult:
+    """Refresh the login; errors become the result."""
+    settings = Settings(
+        codex_home=Path(job.auth_json).parent,
+        issuer=job.issuer,
+        client_id=job.client_id,
+        refresh_url_override=job.refresh_url_override,
+        ca_certificate=None if job.ca_certificate is None else Path(job.ca_certificate),
+        originator=job.originator,
+    )
+    try:
+        async with open_client(settings, os.environ) as http:
+            return await _refresh(job, FileStore(Path(job.auth_json)), OAuthClient(http, settings))
+    except RefreshFailed as error:
+        return _failed(error)
+    except AuthError as error:
+        return RefreshResult(type(error).__name__, str(error), error.hint)
+
+
+async def _refresh(job: RefreshJob, store: FileStore, oauth: OAuthClient) -> RefreshResult:
+    present = take_snapshot(store)
+    if present is None or fingerprint(present.credentials.refresh_token) != job.spends:
+        return RefreshResult("changed")
+    refresher = DirectRefresher(store, oauth, clock=lambda: datetime.now(UTC), sleep=asyncio.sleep)
+    refreshed = await refresher.refresh(present, job.reason, AcquiredLock())
+    if isinstance(refreshed, RefreshFailed):
+        return _failed(refreshed)
+    if refreshed.is_saved:
+        return RefreshResult("saved")
+    return RefreshResult("unsaved", document=SecretStr(refreshed.snapshot.document.compact()))
+
+
+def _failed(error: RefreshFailed) -> RefreshResult:
+    return RefreshResult("RefreshFailed", str(error), error.hint, error.reason, error.permanent)
+
+
+def _tell(descriptor: int, line: bytes) -> None:
+    with contextlib.suppress(OSError):  # the kernel has exited; the login is saved nevertheless
+        while line:
+            line = line[os.write(descriptor, line) :]

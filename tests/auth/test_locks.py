@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from codex_nb.auth.store import LoginLock, is_held
+from codex_nb.auth.locks import LoginLock, is_held
 from codex_nb.errors import RefreshFailed
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ time.sleep(60)
 
 FORK = """
 import asyncio, os, pathlib, signal, sys, time
-from codex_nb.auth.store import LoginLock, is_held
+from codex_nb.auth.locks import LoginLock, is_held
 
 async def main(home):
     async with LoginLock(home).held():

@@ -13,9 +13,10 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from codex_nb.auth.refresh import DirectRefresher, StoredCredentials
-from codex_nb.auth.refresh_subprocess import (
+from codex_nb.auth.locks import LoginLock, is_held
+from codex_nb.auth.refresh import (
     DetachedRefresher,
+    DirectRefresher,
     RefreshJob,
     RefreshResult,
     fingerprint,
@@ -23,7 +24,7 @@ from codex_nb.auth.refresh_subprocess import (
     serve,
     work,
 )
-from codex_nb.auth.store import FileStore, LoginLock, is_held
+from codex_nb.auth.store import FileStore, StoredCredentials
 from codex_nb.config.settings import Settings
 from codex_nb.errors import AccountChanged, RefreshFailed, SignInRequired
 from codex_nb.simulator import Simulator
