@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-from codex_nb.config.providers import (
+from codex_nb.config.config_toml import (
     BearerCommand,
     Provider,
     closest_names,

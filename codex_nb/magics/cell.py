@@ -55,8 +55,7 @@ if TYPE_CHECKING:
     from codex_nb.profile import Profile
     from codex_nb.session.assistant import Hint
     from codex_nb.session.events import Answer, TurnEvent
-    from codex_nb.session.notebook_context import TurnRequest
-    from codex_nb.session.prompt import ProjectInstructions
+    from codex_nb.session.prompt import ProjectInstructions, TurnRequest
     from codex_nb.session.turn import SignIn
     from codex_nb.tools.nbmodel import NewCell
     from codex_nb.ui.account import AccountView

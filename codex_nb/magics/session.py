@@ -22,7 +22,7 @@ from codex_nb.host.shell import InteractiveKernel, front_end
 from codex_nb.host.shell_channel import open_pump, serve_until
 from codex_nb.magics.options import SUBCOMMANDS, OptionError, find_schema
 from codex_nb.session.context import NotebookContext, build_context, mentions_in, variables_in
-from codex_nb.session.notebook_context import TurnRequest, is_question
+from codex_nb.session.prompt import TurnRequest, is_question
 from codex_nb.session.thread import next_name, notebook_thread
 from codex_nb.tools.base import ToolSet, builtin_tools, found_tools
 from codex_nb.tools.file_access import FileRefused, is_image, path_of_user, read_apart, read_image

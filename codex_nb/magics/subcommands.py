@@ -28,9 +28,8 @@ if TYPE_CHECKING:
 
     from codex_nb.magics.session import NotebookReading, ShellSession
     from codex_nb.profile import Profile
-    from codex_nb.session.notebook_context import TurnRequest
     from codex_nb.session.outbound import Item
-    from codex_nb.session.prompt import TurnInput
+    from codex_nb.session.prompt import TurnInput, TurnRequest
     from codex_nb.tools.base import Tool
 
 
@@ -222,7 +221,8 @@ async def _turn_input(profile: Profile, request: TurnRequest) -> TurnInput:
 def preview(request: TurnRequest, turn_input: TurnInput) -> str:
     """Return what would be sent as Markdown: sizes first, then the text of each message."""
     from codex_nb.rendering.inert_markdown import fenced
-    from codex_nb.session.notebook_context import describe_redactions, tokens_of
+    from codex_nb.session.prompt import describe_redactions
+    from codex_nb.tools.nbmodel import tokens_of
 
     items = turn_input.items if request.prompt else turn_input.items[:-1]
     names = [_section(item, is_question=bool(request.prompt) and item is items[-1]) for item in items]

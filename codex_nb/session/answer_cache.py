@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from codex_nb.auth.credentials import Credentials
     from codex_nb.responses.request import Backend, ResponsesRequest
     from codex_nb.session.events import TurnEvent, TurnStarted
-    from codex_nb.session.notebook_context import TurnRequest
+    from codex_nb.session.prompt import TurnRequest
     from codex_nb.session.thread import Thread
 
 

@@ -26,7 +26,6 @@ from codex_nb.session.answer_cache import AnswerCache, CachedAnswer, cache_key, 
 from codex_nb.session.events import Answer, Notice, StepStarted, TurnFinished, TurnStarted
 from codex_nb.session.history import past_turns
 from codex_nb.session.known_values import SecretText
-from codex_nb.session.notebook_context import describe_redactions
 from codex_nb.session.outbound import (
     Redactor,
     TurnRedactor,
@@ -36,7 +35,14 @@ from codex_nb.session.outbound import (
     secret_values_in,
     stored_secrets,
 )
-from codex_nb.session.prompt import BASE, ProjectInstructions, build_input, read_project, request_redactor
+from codex_nb.session.prompt import (
+    BASE,
+    ProjectInstructions,
+    build_input,
+    describe_redactions,
+    read_project,
+    request_redactor,
+)
 from codex_nb.session.structured_output import value_format
 from codex_nb.session.thread import Compactor, Thread, account_digest, needs_compaction, switch_account
 from codex_nb.session.turn import STOPPED, SchemaMismatch, SignIn, ToolContext, Turn, needs_sign_in, no_login
@@ -56,8 +62,7 @@ if TYPE_CHECKING:
     from codex_nb.responses.throttle import Throttle
     from codex_nb.session.answer_cache import CacheKey
     from codex_nb.session.events import TurnEvent
-    from codex_nb.session.notebook_context import TurnRequest
-    from codex_nb.session.prompt import TurnInput
+    from codex_nb.session.prompt import TurnInput, TurnRequest
     from codex_nb.session.structured_output import ValueFormat
     from codex_nb.session.thread import ThreadStore
     from codex_nb.session.turn import ModelClient

@@ -10,7 +10,8 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
 
 from codex_nb.labels import SIMILAR
-from codex_nb.session.notebook_context import (
+from codex_nb.session.outbound import secret_values_in, values_of
+from codex_nb.session.prompt import (
     BARE,
     FAR,
     FULL,
@@ -24,9 +25,7 @@ from codex_nb.session.notebook_context import (
     cell_text,
     is_question,
     question_of,
-    tokens_of,
 )
-from codex_nb.session.outbound import secret_values_in, values_of
 from codex_nb.tools.describe import (
     Description,
     Detail,
@@ -46,7 +45,7 @@ from codex_nb.tools.file_access import (
     read_notebook,
 )
 from codex_nb.tools.hiding import hidden_in, is_notebook
-from codex_nb.tools.nbmodel import truncate
+from codex_nb.tools.nbmodel import tokens_of, truncate
 from codex_nb.tools.secrets import is_secret_name, is_withheld
 
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ from codex_nb.errors import BadRequest, ContextWindowExceeded
 from codex_nb.responses.events import ResponseFinished
 from codex_nb.session.events import Notice
 from codex_nb.session.history import ABORTED_NOTE, ABORTED_OUTPUT, COMPACTION_ITEMS, SUMMARY, first_question
-from codex_nb.session.notebook_context import tokens_of
 from codex_nb.session.outbound import (
     Item,
     answer_text,
@@ -33,6 +32,7 @@ from codex_nb.session.thread_file import (
     saved_names,
     saved_threads,
 )
+from codex_nb.tools.nbmodel import tokens_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Sequence

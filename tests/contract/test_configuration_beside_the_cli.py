@@ -22,7 +22,7 @@ from codex_nb.config.layers import Machine
 from codex_nb.config.settings import load_settings
 from codex_nb.errors import CodexError
 from codex_nb.profile import open_profile_at
-from codex_nb.session.notebook_context import TurnRequest
+from codex_nb.session.prompt import TurnRequest
 from codex_nb.tools.approval import DenyAll
 from codex_nb.tools.base import Ports
 from tests.auth.fakes import NOW, access_token, login

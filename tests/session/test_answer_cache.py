@@ -11,7 +11,7 @@ from codex_nb.config.settings import ApprovalPolicy, Provider
 from codex_nb.responses.events import Usage
 from codex_nb.session.answer_cache import AnswerCache, CacheKey
 from codex_nb.session.events import Answer, Notice, TurnEvent, TurnFinished
-from codex_nb.session.notebook_context import ContextSection, NotebookContext
+from codex_nb.session.prompt import ContextSection, NotebookContext
 from codex_nb.tools.base import ToolSet
 from codex_nb.tools.builtin import run_python
 from tests.session.scripted import called, reply, said

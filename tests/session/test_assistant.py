@@ -19,7 +19,7 @@ from codex_nb.responses.models import Model
 from codex_nb.session.answer_cache import AnswerCache
 from codex_nb.session.assistant import Assistant
 from codex_nb.session.events import Notice, StepStarted, TurnEvent, TurnFinished, TurnStarted
-from codex_nb.session.notebook_context import ContextSection, NotebookContext, TurnRequest
+from codex_nb.session.prompt import ContextSection, NotebookContext, TurnRequest
 from codex_nb.session.thread import ThreadStore
 from codex_nb.tools.approval import DenyAll
 from codex_nb.tools.base import Ports, ToolSet

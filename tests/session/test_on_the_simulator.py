@@ -12,7 +12,7 @@ import pytest
 from codex_nb.config.settings import ApprovalPolicy, load_settings
 from codex_nb.profile import Profile, make_profile
 from codex_nb.responses.request import ResponsesRequest
-from codex_nb.session.notebook_context import TurnRequest
+from codex_nb.session.prompt import TurnRequest
 from codex_nb.session.thread import Compactor
 from codex_nb.simulator import Simulator
 from codex_nb.tools.approval import DenyAll

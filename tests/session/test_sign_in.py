@@ -10,7 +10,7 @@ from codex_nb.auth.credentials import Account, Credentials
 from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.errors import AccountChanged, AuthError, LoginFailed, RefreshFailed, SignInRequired
 from codex_nb.session.events import Notice, TurnEvent, TurnFinished, TurnStarted
-from codex_nb.session.notebook_context import TurnRequest
+from codex_nb.session.prompt import TurnRequest
 from codex_nb.tools.approval import DenyAll
 from codex_nb.tools.base import Ports, ToolSet
 from codex_nb.tools.builtin import run_python
