@@ -221,8 +221,8 @@ async def _turn_input(profile: Profile, request: TurnRequest) -> TurnInput:
 def preview(request: TurnRequest, turn_input: TurnInput) -> str:
     """Return what would be sent as Markdown: sizes first, then the text of each message."""
     from codex_nb.rendering.inert_markdown import fenced
+    from codex_nb.session.outbound import tokens_of
     from codex_nb.session.prompt import describe_redactions
-    from codex_nb.tools.nbmodel import tokens_of
 
     items = turn_input.items if request.prompt else turn_input.items[:-1]
     names = [_section(item, is_question=bool(request.prompt) and item is items[-1]) for item in items]

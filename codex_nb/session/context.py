@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
 
 from codex_nb.labels import SIMILAR
-from codex_nb.session.outbound import secret_values_in, values_of
+from codex_nb.session.outbound import secret_values_in, tokens_of, values_of
 from codex_nb.session.prompt import (
     BARE,
     FAR,
@@ -45,7 +45,7 @@ from codex_nb.tools.file_access import (
     read_notebook,
 )
 from codex_nb.tools.hiding import hidden_in, is_notebook
-from codex_nb.tools.nbmodel import tokens_of, truncate
+from codex_nb.tools.nbmodel import truncate
 from codex_nb.tools.secrets import is_secret_name, is_withheld
 
 if TYPE_CHECKING:

@@ -546,3 +546,8 @@ def _password(address: str) -> str | None:
         return urlsplit(address).password
     except ValueError:
         return None
+
+
+def tokens_of(text: str) -> int:
+    """Estimate how many tokens a text is: four bytes of UTF-8 make one."""
+    return len(text.encode("utf-8", "replace")) // 4 + 1

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.errors import CodexError
-from codex_nb.session.outbound import RULE, developer_message, user_message, values_of
+from codex_nb.session.outbound import RULE, developer_message, tokens_of, user_message, values_of
 from codex_nb.tools.base import ToolSet
 from codex_nb.tools.file_access import (
     FileContent,
@@ -30,7 +30,6 @@ from codex_nb.tools.nbmodel import (
     output_text,
     shows_everything,
     strip_ansi,
-    tokens_of,
     truncate,
 )
 

@@ -22,6 +22,7 @@ from codex_nb.session.outbound import (
     is_call,
     new_uuid,
     received,
+    tokens_of,
     user_message,
 )
 from codex_nb.session.thread_file import (
@@ -32,7 +33,6 @@ from codex_nb.session.thread_file import (
     saved_names,
     saved_threads,
 )
-from codex_nb.tools.nbmodel import tokens_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Sequence

@@ -109,11 +109,6 @@ _PLAIN_TYPES = ("text/plain", "text/markdown", "text/latex")
 _HASHED_TYPES = frozenset({*_PLAIN_TYPES, *_IMAGE_TYPES, "image/svg+xml", "text/html"})
 
 
-def tokens_of(text: str) -> int:
-    """Estimate how many tokens a text is: four bytes of UTF-8 make one."""
-    return len(text.encode("utf-8", "replace")) // 4 + 1
-
-
 def truncate(text: str, limit: int) -> str:
     """Keep the beginning and the end of a text, with a mark that says how much is missing between them."""
     if len(text) <= limit:

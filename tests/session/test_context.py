@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from codex_nb.session.context import build_context
-from codex_nb.session.outbound import Redactor, UntrustedBlock
+from codex_nb.session.outbound import Redactor, UntrustedBlock, tokens_of
 from codex_nb.session.prompt import NotebookContext
-from codex_nb.tools.nbmodel import Cell, NotebookSnapshot, tokens_of
+from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
 
 PLAIN = Redactor({})
 PIXEL = base64.b64encode(b"\x89PNG\r\n\x1a\na picture").decode()
