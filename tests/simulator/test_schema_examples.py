@@ -7,7 +7,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from codex_nb.simulator.schema_examples import example_value
+from codex_nb.simulator.answerer import example_value
 
 
 def schemas() -> list[dict[str, Any]]:
