@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 CODEX_CLI = "@openai/codex@0.169.0"
 AXE = "axe-core@4.14.1"
 QT_LIBRARIES = ("libegl1", "libgl1", "libglib2.0-0", "libxkbcommon0", "libfontconfig1", "libdbus-1-3")
+LATEX_PROGRAMS = {"pandoc": "pandoc", "pdflatex": "texlive-latex-base", "strace": "strace"}
 REHYPE = "rehype@13.0.2"
 REHYPE_SANITIZE = "rehype-sanitize@6.0.0"
 VS_CODE = (  # what VS Code renders outputs with, and what its page needs to connect to a kernel
@@ -89,6 +90,13 @@ def install_chromium() -> None:
         install_from_debian("no Chromium (or set CODEX_NB_CHROMIUM)", "chromium")
 
 
+def install_programs() -> None:
+    """Install what the tests of nbconvert's LaTeX run, unless it is installed."""
+    absent = [name for name in LATEX_PROGRAMS if shutil.which(name) is None]
+    if absent:
+        install_from_debian(f"no {', '.join(absent)}", *(LATEX_PROGRAMS[name] for name in absent))
+
+
 def install_qt_libraries() -> None:
     """Install the system libraries of Qt unless it can be loaded."""
     from tests.kernel.provision import QT_CONSOLE
@@ -143,15 +151,14 @@ def install_from_npm(folder: str, package: str) -> None:
 
 
 def set_up_browser() -> None:
-    """Chromium, axe-core, GitHub's allow-list as a sanitizer, VS Code's packages, pandoc for nbconvert's LaTeX."""
+    """Chromium, axe-core, GitHub's allow-list as a sanitizer, VS Code's packages; pandoc, pdflatex and strace."""
     install_chromium()
     install_from_npm("axe", AXE)
     install_from_npm("rehype", REHYPE)
     install_from_npm("rehype-sanitize", REHYPE_SANITIZE)
     for package in VS_CODE:
         unpack_from_npm("vscode", package)
-    if shutil.which("pandoc") is None:
-        install_from_debian("no pandoc", "pandoc")
+    install_programs()
 
 
 def set_up_contract() -> None:
