@@ -332,6 +332,7 @@ def answer_cell(session: ShellSession, options: CellOptions) -> None:
     if options.background:
         _answer_in_background(session, options, profile, question)
         return
+    number = session.start_question()
     with session.answering(), Mailbox() as mailbox, open_pump(session.shell, mailbox) as pump:
         approvals = PendingApprovals()
         opened = open_view(session, mailbox, pump, approvals, _retry_action(session, options, profile))
@@ -340,9 +341,9 @@ def answer_cell(session: ShellSession, options: CellOptions) -> None:
             serve_others = partial(run_background_calls, session.shell)
             answer = run_turn_in_cell(session.engine, events, opened.view, mailbox, pump, serve_others)
         except TurnInterrupted as interrupt:
-            _assign(session, options, interrupt.answer)
+            _assign(session, options, interrupt.answer, number)
             raise
-    _assign(session, options, answer)
+    _assign(session, options, answer, number)
     if answer.status == "failed":
         raise UsageError("Codex did not answer (see the message above).")
 
@@ -351,6 +352,7 @@ def _answer_in_background(
     session: ShellSession, options: CellOptions, profile: Profile, question: TurnRequest
 ) -> None:
     """Show the view in this cell and let the turn continue while other cells run."""
+    number = session.start_question()
     with ExitStack() as stack:
         mailbox, approvals = stack.enter_context(Mailbox()), PendingApprovals()
         with open_pump(session.shell, mailbox) as pump:
@@ -365,7 +367,7 @@ def _answer_in_background(
 
     def assign(done: Future[Answer]) -> None:
         if not done.cancelled() and done.exception() is None:
-            _assign(session, options, done.result())
+            _assign(session, options, done.result(), number)
 
     answer.add_done_callback(assign)
 
@@ -434,10 +436,10 @@ def _tags_notice(session: ShellSession, options: CellOptions, reading: NotebookR
     return hint
 
 
-def _assign(session: ShellSession, options: CellOptions, answer: Answer) -> None:
-    session.keep(options.prompt, answer)
+def _assign(session: ShellSession, options: CellOptions, answer: Answer, number: int) -> None:
+    session.keep(options.prompt, answer, number)
     if options.output:
-        session.shell.user_ns[options.output] = answer.parsed if options.schema else answer
+        session.bind(options.output, answer.parsed if options.schema else answer, number)
 
 
 READY_S = 1.5  # for a front end to answer a widget

@@ -187,7 +187,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--profile", help="use another login or config profile")
     add("--fresh", action="store_true", help="ask again instead of showing the saved answer")
-    add("--background", action="store_true", help="run in the background")
+    add(
+        "--background",
+        action="store_true",
+        help="run in the background; a question asked later keeps `_codex`",
+    )
     add("-h", "--help", action="store_true", help="show this help")
     return parser
 

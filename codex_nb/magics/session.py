@@ -12,6 +12,7 @@ import io
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from codex_nb.config.settings import ApprovalPolicy
@@ -75,6 +76,10 @@ class ShellSession:
         self.environ = environ
         self.kernel = InteractiveKernel(shell) if shell is not None else None
         self.last: Answer | None = None
+        self._questions = count(1)
+        self._answered: dict[
+            str, int
+        ] = {}  # of each name that is bound to an answer, the number of the question
         self.thread: str | None = None
         self.unanswered: Transcript | None = None  # the last transcript, if the front end did not answer it
         self.is_answering = False  # in a cell that waits for its answer
@@ -200,13 +205,25 @@ class ShellSession:
         """Return what else this session has asked, each question with a hash of its answer."""
         return tuple(each for each in self._asked.items() if each[0] != question)
 
-    def keep(self, question: str, answer: Answer) -> None:
+    def start_question(self) -> int:
+        """Return the number of a question that is asked now."""
+        return next(self._questions)
+
+    def keep(self, question: str, answer: Answer, number: int) -> None:
         """Make an answer the last one: ``_codex`` in the user's namespace."""
-        self.last = answer
         self._asked.pop(question, None)
         self._asked[question] = hashlib.sha256(answer.text.encode("utf-8", "replace")).hexdigest()
-        if self.shell is not None:
-            self.shell.user_ns["_codex"] = answer
+        if self.bind("_codex", answer, number):
+            self.last = answer
+
+    def bind(self, name: str, value: Any, number: int) -> bool:
+        """Bind a name in the user's namespace, unless a question that was asked later has done so."""
+        with self._lock:  # a turn in the background ends on another thread
+            is_newest = number >= self._answered.get(name, 0)
+            if is_newest:
+                self._answered[name] = number
+                self.shell.user_ns[name] = value
+        return is_newest
 
     @contextmanager
     def answering(self) -> Iterator[None]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from codex_nb import Answer
 from codex_nb.simulator import Call, End, Hold, Reply, Say, Simulator
 from tests.magics.conftest import Notebook
 from tests.magics.front_end import front_end
@@ -100,3 +102,28 @@ def test_a_question_below_one_in_the_background_runs_the_code_that_it_waits_for(
     assert (notebook.namespace["made"], notebook.namespace["answer"].text) == (42, "It is 42.")
     first, second, third = (request.body["input"] for request in sim.requests.to("/responses"))
     assert len(first) < len(second) < len(third)
+
+
+def wait_for(notebook: Notebook, name: str) -> Answer:
+    """Return what a question in the background binds to a name, once it does."""
+    until = time.monotonic() + PATIENCE_S
+    while name not in notebook.namespace and time.monotonic() < until:
+        notebook.run("pass")
+    return cast("Answer", notebook.namespace.pop(name))
+
+
+def test_the_question_that_was_asked_last_has_the_last_word(notebook: Notebook, sim: Simulator) -> None:
+    sim.add_replies(
+        Reply(stream=(Hold(), Say("Late."), End())),
+        Reply(stream=(Say("Early."), End())),
+        Reply(stream=(Say("Asked again."), End())),
+    )
+    assert notebook.run("%%codex --background --thread other -o slow\nA long one?").succeeded
+    assert sim.wait_held(timeout_s=PATIENCE_S)
+    assert notebook.run("%%codex -o quick\nA short one?").succeeded
+    sim.release()
+    assert wait_for(notebook, "slow").text == "Late."
+    assert notebook.namespace["_codex"] is notebook.namespace["quick"]
+    assert notebook.run("%%codex --background -o newest\nAnd now?").succeeded
+    newest = wait_for(notebook, "newest")
+    assert (newest.text, notebook.namespace["_codex"]) == ("Asked again.", newest)
