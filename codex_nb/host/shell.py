@@ -14,16 +14,19 @@ from IPython.core.displaypub import CapturingDisplayPublisher
 from codex_nb.host.capture import capturing, error_line, replaced
 from codex_nb.host.engine import interruptible, uninterruptible
 from codex_nb.host.shell_channel import release_deferred_messages
-from codex_nb.tools.nbmodel import RunResult
+from codex_nb.tools.nbmodel import RunResult, join_multiline, output_text
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterator
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
     from typing import TextIO
 
     from codex_nb.host.engine import Mailbox
 
 
 T = TypeVar("T")
+_LONGEST_ERROR = 16_000
+# A widget of an earlier kernel cannot be drawn, and a script would run anew.
+_ACTIVE_TYPES = frozenset({"application/vnd.jupyter.widget-view+json", "application/javascript"})
 
 
 def in_forked_child(shell: Any) -> bool:
@@ -67,6 +70,23 @@ class InteractiveKernel:
         if isinstance(error, KeyboardInterrupt):
             raise KeyboardInterrupt from error
         return RunResult(collector.outputs(), None if error is None else error_line(error))
+
+    def show(self, outputs: Sequence[Mapping[str, Any]]) -> None:
+        """Show nbformat outputs of an earlier run: errors as text, as nothing has failed now, and nothing that acts."""
+        from IPython.display import publish_display_data
+
+        for output in outputs:
+            match output.get("output_type"):
+                case "stream":
+                    stream = sys.stderr if output.get("name") == "stderr" else sys.stdout
+                    stream.write(join_multiline(output.get("text", ""), sys.maxsize))
+                case "error":
+                    sys.stderr.write(output_text(output, _LONGEST_ERROR) + "\n")
+                case _:
+                    data = output.get("data") or {}
+                    shown = {kind: each for kind, each in data.items() if kind not in _ACTIVE_TYPES}
+                    if shown:
+                        publish_display_data(shown, output.get("metadata") or {})
 
     def complete(self, awaitable: Awaitable[T]) -> T:
         """Wait for an awaitable on the user's own loop, to which the user's async objects belong."""

@@ -349,10 +349,10 @@ def approvals(session: ShellSession, line: str) -> None:
     from codex_nb.rendering.inert_markdown import escape_markdown
     from codex_nb.tools.nbmodel import truncate
 
-    memory = session.profile().assistant.memory
+    memory = (assistant := session.profile().assistant).memory
     if line == CLEAR:
-        memory.clear()
-        show("Nothing is allowed for this session any more. Codex asks again.")
+        assistant.forget_approvals()
+        show("Nothing is allowed any more, neither for this session nor for saved answers. Codex asks again.")
         return
     if line:
         raise OptionError(

@@ -1,39 +1,78 @@
-"""The answer cache: an unchanged question gets its cached answer, without a request."""
+"""The answer cache: an unchanged question gets its cached answer, without a request; code in it runs again."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
 import json
+import re
 import time
+from collections import deque
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from difflib import unified_diff
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
+from codex_nb.errors import InvalidArguments
 from codex_nb.files import TEMPORARY_SUFFIX, Retention, remove_excess, replace_file
 from codex_nb.parse import loads
-from codex_nb.responses.events import Usage
-from codex_nb.session.events import Answer, Notice, ReasoningDone, TextDone, TurnFinished
-from codex_nb.session.outbound import assistant_message, message_text, reasoning_text, user_message
+from codex_nb.responses.events import OutputItemDone, ResponseFinished, Usage
+from codex_nb.session.events import (
+    REPLAY_CALL,
+    Answer,
+    ApprovalResolved,
+    Notice,
+    ReasoningDone,
+    TextDone,
+    ToolCallReady,
+    ToolFinished,
+    TurnFinished,
+)
+from codex_nb.session.outbound import (
+    answer_text,
+    assistant_message,
+    is_call,
+    message_text,
+    new_uuid,
+    reasoning_text,
+    user_message,
+)
 from codex_nb.session.thread import account_digest
+from codex_nb.tools.approval import ApprovalRequest, Effect
+from codex_nb.tools.builtin import run_python
+from codex_nb.tools.nbmodel import join_multiline, strip_ansi, truncate
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from pydantic import TypeAdapter
 
     from codex_nb.auth.credentials import Credentials
+    from codex_nb.responses.events import ResponseEvent
     from codex_nb.responses.request import Backend, ResponsesRequest
-    from codex_nb.session.events import TurnEvent, TurnStarted
+    from codex_nb.session.events import ToolCall, TurnEvent, TurnStarted
+    from codex_nb.session.outbound import Item, TurnRedactor
     from codex_nb.session.prompt import TurnRequest
     from codex_nb.session.thread import Thread
+    from codex_nb.tools.approval import Decision
+    from codex_nb.tools.base import Ports, Tool, ToolSet
 
 
 KEPT = Retention(files=1_000, total_bytes=200_000_000, age_s=90 * 86_400)
 LARGEST = 64_000_000
-_VERSION = 2  # also part of every key: answers of older releases are not found
+_VERSION = 3  # also part of every key: answers of older releases are not found
 _CACHED_ITEMS = frozenset({"message", "reasoning"})
+_LARGEST_OUTPUTS = 10_000_000  # characters of the outputs of an answer, images included
+_LONGEST_CHANGES = 4_000
+_LINES_COMPARED = 400
+# What renderers make up anew for every table or figure that they write.
+_MADE_UP = re.compile(
+    r" at 0x[0-9A-Fa-f]{6,}|\bT_[0-9a-f]{5}|\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"
+)
+_COMPARED_IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+_COMPARED_TEXTS = ("text/plain", "text/html", "text/markdown", "text/latex", "application/json")
 
 
 @dataclass(frozen=True)
@@ -59,14 +98,24 @@ class CachedAnswer:
     at: float
     key: CacheKey
 
+    @property
+    def moment(self) -> str:
+        """When it was given, to read."""
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(self.at))
+
 
 class AnswerCache:
-    """Answers by key; ``folder`` None keeps them in memory only. Unreadable files count as absent."""
+    """Answers by key; ``folder`` None keeps them in memory only. Unreadable files count as absent.
+
+    Beside them, in ``approved_code``, stands the code of answers that the user allowed to run again without asking, by
+    its hash alone.
+    """
 
     def __init__(self, folder: Path | None, *, clock: Callable[[], float] = time.time) -> None:
         self._folder = folder
         self._clock = clock
         self._memory: dict[CacheKey, CachedAnswer] = {}
+        self._approved: set[str] = set()
 
     def find(self, key: CacheKey) -> CachedAnswer | None:
         """Return the cached answer to a question."""
@@ -74,14 +123,22 @@ class AnswerCache:
             return self._memory.get(key)
         return _read(path, key)
 
-    def update(self, key: CacheKey, answer: Answer) -> None:
-        """Cache a completed answer; one that did more than write text removes what an earlier run cached."""
-        if answer.status != "completed":
+    def update(
+        self, key: CacheKey, answer: Answer, redact: Callable[[Any], Any] = lambda value: value
+    ) -> None:
+        """Cache a completed answer, its outputs redacted.
+
+        One that cannot be given again removes what an earlier run cached, unless it is the poorer one because a call
+        was declined.
+        """
+        if answer.status != "completed" or any(call.ran is None for call in answer.tool_calls):
             return
         if not is_cacheable(answer):
             self._forget(key)
             return
-        answer = replace(answer, parsed=None)  # the user's object, which need not be one that can be copied
+        calls = (replace(call, outputs=redacted(call.outputs, redact)) for call in answer.tool_calls)
+        # The value is the user's object, which need not be one that can be copied.
+        answer = replace(answer, parsed=None, tool_calls=tuple(calls))
         if (path := self._path(key)) is None:
             self._memory[key] = CachedAnswer(answer, self._clock(), key)
             for oldest in list(self._memory)[: -KEPT.files]:
@@ -89,6 +146,30 @@ class AnswerCache:
             return
         with suppress(Exception):  # the answer itself is complete, and must not be lost to its copy
             self._write(path, answer)
+
+    def approves(self, code: str) -> bool:
+        """Whether the user allowed the code with this hash to run again without asking."""
+        path = self._approval_path(code)
+        return code in self._approved or (path is not None and path.exists())
+
+    def approve(self, code: str) -> None:
+        """Remember that the code with this hash may run again."""
+        self._approved.add(code)
+        if (path := self._approval_path(code)) is not None:
+            with suppress(OSError):
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                replace_file(path, b"", flush=False)
+                remove_excess(path.parent, ("*",), KEPT)
+
+    def forget_approvals(self) -> None:
+        """Ask again before any code of a saved answer runs; raises OSError."""
+        self._approved.clear()
+        if (path := self._approval_path("*")) is not None:
+            for each in path.parent.glob("*"):
+                each.unlink(missing_ok=True)
+
+    def _approval_path(self, code: str) -> Path | None:
+        return None if self._folder is None else self._folder.parent / "approved_code" / code
 
     def forget(self, thread: str | None) -> int:
         """Delete the answers given in a thread, None for all; return how many there were. Raises OSError."""
@@ -142,9 +223,168 @@ def _adapter() -> TypeAdapter[Answer]:
 
 
 def is_cacheable(answer: Answer) -> bool:
-    """Whether an answer is text alone: no tool call, no search, no code."""
-    is_text = all(item.get("type") in _CACHED_ITEMS for item in answer.items)
-    return answer.status == "completed" and not answer.tool_calls and is_text
+    """Whether an answer can be given again: it is text, and calls that ran and can run again."""
+    is_known = all(item.get("type") in _CACHED_ITEMS or is_call(item) for item in answer.items)
+    if answer.status != "completed" or not is_known:
+        return False
+    if not answer.tool_calls:
+        return not any(map(is_call, answer.items))
+    size = sum(len(json.dumps(call.outputs, default=str)) for call in answer.tool_calls)
+    # An answer that was corrected to fit a schema is not just the sum of its messages.
+    return size <= _LARGEST_OUTPUTS and answer.text == answer_text(answer.items)
+
+
+def calls_to_run(answer: Answer, tools: ToolSet) -> list[tuple[Tool[Any], Any]] | None:
+    """Return the tools and arguments of an answer's calls; None when one of them is not to be run again.
+
+    Besides run_python, only tools that look at something are: what else was done to the notebook or the world is done.
+    """
+    calls = []
+    for call in answer.tool_calls:
+        tool = tools.get(call.name)
+        if tool is None or call.ran is None or (tool.effect not in _LOOKING and tool is not run_python):
+            return None
+        try:
+            calls.append((tool, tool.parse(call.ran)))
+        except InvalidArguments:
+            return None
+    return calls
+
+
+_LOOKING = frozenset({Effect.NONE, Effect.INSPECT, Effect.READ})
+
+
+def code_digest(calls: Iterable[tuple[Tool[Any], Any]]) -> str:
+    """Return the hash of all code that an answer runs."""
+    written = json.dumps([[tool.name, arguments.to_json()] for tool, arguments in calls], sort_keys=True)
+    return hashlib.sha256(written.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def replay_request(calls: Sequence[tuple[Tool[Any], Any]]) -> ApprovalRequest:
+    """Return the request for the one approval of all calls of a saved answer, which shows all of their code."""
+    parts = []
+    for number, (tool, arguments) in enumerate(calls, 1):
+        code = arguments.to_code()
+        title = f"# {number} of {len(calls)}: {tool.title}\n" if len(calls) > 1 or code is None else ""
+        parts.append(title + (f"# {json.dumps(arguments.to_json())}" if code is None else code))
+    return ApprovalRequest(
+        call_number=REPLAY_CALL,
+        tool=run_python.name,
+        code="\n\n".join(parts),
+        language="python",
+        summary="Runs the code of the saved answer again. If you always allow it, later sessions do not ask either.",
+    )
+
+
+class Replay:
+    """A saved answer in the place of the model, as long as its calls show what they showed when it was saved.
+
+    ``adds_nothing`` tells whether the thread holds all of it already; ``not_compared`` counts the outputs that have no
+    form that can be compared.
+    """
+
+    def __init__(self, cached: CachedAnswer, *, is_known: bool, redact: TurnRedactor) -> None:
+        self.is_same = True
+        self.not_compared = 0
+        self._answer = cached.answer
+        self._is_known = is_known
+        self._redact = redact
+        self._steps = _steps_of(cached.answer)
+        self._calls = deque(cached.answer.tool_calls)
+
+    @property
+    def adds_nothing(self) -> bool:
+        """Whether the thread holds the answer as it was given again."""
+        return self.is_same and self._is_known
+
+    def has_next(self) -> bool:
+        """Whether the saved answer has the next response; from the first time that it has not, the model has."""
+        self.is_same = self.is_same and bool(self._steps)
+        return self.is_same
+
+    async def stream(self, request: ResponsesRequest) -> AsyncGenerator[ResponseEvent, None]:
+        """Yield the next response of the saved answer, whatever was requested."""
+        del request
+        items = self._steps.popleft()
+        for item in items:
+            item_id = str(item.get("id", ""))
+            yield OutputItemDone(type="response.output_item.done", item=item, item_id=item_id)
+        yield ResponseFinished("", "completed", items=items, model=self._answer.model)
+
+    def changes(self, call: ToolCall) -> str:
+        """Compare a call with the saved one; return what it shows otherwise, empty while all is the same."""
+        if not self.is_same:
+            return ""
+        before = self._calls.popleft()
+        if call.name == run_python.name:
+            (old, _), (new, unread) = (
+                _compared(before.outputs),
+                _compared(redacted(call.outputs, self._redact.redactor.within)),
+            )
+            self.not_compared += unread
+            self.is_same = (before.ok, old) == (call.ok, new)
+        else:
+            self.is_same = before.output == call.output
+        return "" if self.is_same else _difference(before.output or "", call.output or "")
+
+
+def _steps_of(answer: Answer) -> deque[tuple[Item, ...]]:
+    """Return the items of an answer as responses that each end with at most one call, whose id is a new one."""
+    steps: deque[tuple[Item, ...]] = deque()
+    step: list[Item] = []
+    calls = iter(answer.tool_calls)
+    for number, item in enumerate(answer.items):
+        if is_call(item):
+            step.append({**item, "call_id": f"call_{new_uuid()}", "arguments": next(calls).ran})
+            steps.append(tuple(step))
+            step = []
+        else:
+            step.append({**item, "id": item.get("id") or f"stored_{number}"})
+    return deque((*steps, tuple(step))) if step else steps
+
+
+def redacted(
+    outputs: Iterable[Mapping[str, Any]], redact: Callable[[Any], Any]
+) -> tuple[dict[str, Any], ...]:
+    """Return outputs without secrets; images stay as they are."""
+    cleaned = []
+    for output in outputs:
+        data = output.get("data") or {}
+        images = {kind: each for kind, each in data.items() if kind in _COMPARED_IMAGES}
+        clean = redact({**output, "data": {kind: data[kind] for kind in data if kind not in images}})
+        cleaned.append({**clean, "data": {**clean["data"], **images}} if data else redact(dict(output)))
+    return tuple(cleaned)
+
+
+def _compared(outputs: Iterable[Mapping[str, Any]]) -> tuple[list[Any], int]:
+    """Return what two runs are compared by, and the number of outputs that have no form for it."""
+    shown: list[Any] = []
+    unread = 0
+    for output in outputs:
+        data = output.get("data") or {}
+        kinds = [kind for kind in (*_COMPARED_TEXTS, *_COMPARED_IMAGES) if kind in data]
+        if output.get("output_type") == "stream":
+            text = strip_ansi(join_multiline(output.get("text", ""), LARGEST))
+            shown.append([output.get("name"), _MADE_UP.sub("", text)])
+        elif output.get("output_type") == "error":
+            shown.append([output.get("ename"), _MADE_UP.sub("", str(output.get("evalue")))])
+        else:
+            unread += not set(kinds) - {"text/plain"} and bool(set(data) - {"text/plain"})
+            shown.append([[kind, _form(data[kind])] for kind in kinds])
+    return shown, unread
+
+
+def _form(value: Any) -> str:
+    written = (
+        join_multiline(value, LARGEST) if isinstance(value, str | list) else json.dumps(value, sort_keys=True)
+    )
+    return _MADE_UP.sub("", written)
+
+
+def _difference(before: str, now: str) -> str:
+    old, new = (text.splitlines()[:_LINES_COMPARED] for text in (before, now))
+    difference = "\n".join(unified_diff(old, new, "before", "now", lineterm="", n=1))
+    return truncate(difference, _LONGEST_CHANGES) or "(its text is the same: a figure or table has changed)"
 
 
 def cache_key(
@@ -182,20 +422,49 @@ def cache_key(
     return CacheKey(hashlib.sha256(written.encode("utf-8", "replace")).hexdigest()[:40])
 
 
+FREE = "no request was made. Use --fresh to ask again."
+RUNS_AGAIN = "Saved answer from {moment}. Its code runs again."
+SAME = f"It shows the same as then, so {FREE}"
+NOT_COMPARED = "{count} of its outputs could not be compared."
+NOT_RUN_AGAIN = (
+    "Its code was not run again, so what it defines is not there; its outputs are those of then. "
+    "To run it, run the cell interactively or with --approval all."
+)
+
+
 async def cached_events(
-    cached: CachedAnswer, started: TurnStarted, thread: Thread, *, prompt: str, account: Credentials
+    cached: CachedAnswer,
+    started: TurnStarted,
+    thread: Thread,
+    *,
+    prompt: str,
+    account: Credentials,
+    ports: Ports,
+    refusal: Decision | None = None,
 ) -> AsyncGenerator[TurnEvent, None]:
-    """Yield the events of a turn that shows a cached answer, and add it to a thread that does not hold it."""
+    """Yield the events of a turn that shows a cached answer, and add it to a thread that does not hold it.
+
+    ``refusal`` is why its calls do not run again; their outputs of then are shown.
+    """
     answer, digest = cached.answer, cached.key.digest
     if digest not in thread.sent_digests:
         exchange = thread.begin([user_message(prompt)], [digest, account_digest(account)], started.model)
         exchange.add([assistant_message(answer.text)])
         exchange.commit()
     yield started
-    moment = time.strftime("%Y-%m-%d %H:%M", time.localtime(cached.at))
-    yield Notice("cached", f"Saved answer from {moment}; no request was made. Use --fresh to ask again.")
+    yield Notice("cached", f"Saved answer from {cached.moment}; {FREE}")
+    if refusal is not None:
+        yield Notice("hint", NOT_RUN_AGAIN)
+    calls = enumerate(answer.tool_calls, 1)
     for number, item in enumerate(answer.items):
-        if summary := reasoning_text(item):
+        if is_call(item) and refusal is not None:
+            call_number, call = next(calls)
+            yield ToolCallReady(call_number, call.name, call.ran or call.arguments, call.call_id)
+            yield ApprovalResolved(call_number, refusal)
+            if (kernel := ports.kernel) is not None and call.outputs:
+                await ports.main_thread.call(partial(kernel.show, call.outputs))
+            yield ToolFinished(call_number, "" if call.outputs else call.output or "", call.ok)
+        elif summary := reasoning_text(item):
             yield ReasoningDone(f"stored_{number}", summary)
         elif text := message_text(item):
             yield TextDone(f"stored_{number}", text)

@@ -22,8 +22,29 @@ from weakref import WeakSet
 from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.errors import AccountChanged, CodexError, ContextWindowExceeded, LoginFailed
 from codex_nb.responses.request import ResponsesRequest, choose_backend
-from codex_nb.session.answer_cache import AnswerCache, CachedAnswer, cache_key, cached_events
-from codex_nb.session.events import Answer, Notice, StepStarted, TurnFinished, TurnStarted
+from codex_nb.session.answer_cache import (
+    NOT_COMPARED,
+    RUNS_AGAIN,
+    SAME,
+    AnswerCache,
+    CachedAnswer,
+    Replay,
+    cache_key,
+    cached_events,
+    calls_to_run,
+    code_digest,
+    replay_request,
+)
+from codex_nb.session.events import (
+    REPLAY_CALL,
+    Answer,
+    ApprovalRequested,
+    ApprovalResolved,
+    Notice,
+    StepStarted,
+    TurnFinished,
+    TurnStarted,
+)
 from codex_nb.session.history import past_turns
 from codex_nb.session.known_values import SecretText
 from codex_nb.session.outbound import (
@@ -46,7 +67,7 @@ from codex_nb.session.prompt import (
 from codex_nb.session.structured_output import value_format
 from codex_nb.session.thread import Compactor, Thread, account_digest, needs_compaction, switch_account
 from codex_nb.session.turn import STOPPED, SchemaMismatch, SignIn, ToolContext, Turn, needs_sign_in, no_login
-from codex_nb.tools.approval import ApprovalMemory, ApprovalRules
+from codex_nb.tools.approval import ApprovalMemory, ApprovalRules, Decision, DecisionKind
 from codex_nb.tools.describe import secrets_of_namespace
 
 if TYPE_CHECKING:
@@ -66,8 +87,8 @@ if TYPE_CHECKING:
     from codex_nb.session.structured_output import ValueFormat
     from codex_nb.session.thread import ThreadStore
     from codex_nb.session.turn import ModelClient
-    from codex_nb.tools.approval import Approver
-    from codex_nb.tools.base import Ports, ToolSet
+    from codex_nb.tools.approval import Approver, CallKey
+    from codex_nb.tools.base import Ports, Tool, ToolSet
 
     Hint = Callable[[ProjectInstructions], str]  # returns the text of a notice, or an empty one for none
 
@@ -300,7 +321,7 @@ class Assistant:
                 ended = TurnFinished(Answer("", status="cancelled", thread=thread.name), STOPPED)
             finished = await run.recover(ended) if ended else None
         if run.key is not None:
-            self._answers.update(run.key, finished.answer)
+            self._answers.update(run.key, finished.answer, self._known.within)
         if problem := thread.take_problem():
             yield Notice("hint", problem)
         yield finished
@@ -315,20 +336,81 @@ class Assistant:
             run.key = self._cache_key(resolved, run.ports)
         redact = self._turn_redactor(resolved, await self._namespace_secrets(run))
         if is_first and (cached := await self._cached(resolved, run)) is not None:
-            run.key = None
-            prompt = redact(run.request.prompt)
-            return cached_events(
-                cached, resolved.started, run.thread, prompt=prompt, account=resolved.credentials
-            )
+            return self._replay(cached, resolved, run, redact)
         run.thread.redact(redact.items)
         if run.must_compact or needs_compaction(run.thread.items, resolved.model.context_window):
             notices.append(await self._compactor.compact(run.thread, resolved.template))
         return self._prepare(resolved, run, notices, redact).events(self._client)
 
+    async def _replay(
+        self, cached: CachedAnswer, resolved: ResolvedTurn, run: _TurnRun, redact: TurnRedactor
+    ) -> AsyncGenerator[TurnEvent, None]:
+        """Yield the events of a turn that gives a cached answer again, its calls included."""
+        request, thread = run.request, run.thread
+        calls = calls_to_run(cached.answer, self._offered(request, run.ports)) or []
+        rules = ApprovalRules(request.approval, self.memory)
+        asked = any(rules.decide(tool.effect, tool.key(arguments)) is None for tool, arguments in calls)
+        decision = Decision(DecisionKind.APPROVE, by="policy")
+        if asked and not self._answers.approves(code_digest(calls)):
+            yield resolved.started
+            waiting = run.approver.decide(approval := replay_request(calls))
+            yield ApprovalRequested(approval)
+            decision = await waiting
+            yield ApprovalResolved(REPLAY_CALL, decision)
+        if decision.kind is DecisionKind.STOP:
+            yield TurnFinished(Answer("", status="cancelled", thread=thread.name), STOPPED)
+            return
+        if not calls or not decision.approved:
+            run.key = None
+            shown = cached_events(
+                *(cached, resolved.started, thread),
+                prompt=redact(request.prompt),
+                account=resolved.credentials,
+                ports=run.ports,
+                refusal=None if decision.approved else replace(decision, message="", by="nobody"),
+            )
+        else:
+            shown = self._run_again(cached, calls, decision, resolved, run, redact)
+        async with aclosing(shown) as events:
+            async for event in events:
+                yield event
+
+    async def _run_again(
+        self,
+        cached: CachedAnswer,
+        calls: list[tuple[Tool[Any], Any]],
+        decision: Decision,
+        resolved: ResolvedTurn,
+        run: _TurnRun,
+        redact: TurnRedactor,
+    ) -> AsyncGenerator[TurnEvent, None]:
+        """Yield the events of a turn whose calls are those of a cached answer, as long as they show the same."""
+        keys = [(tool, tool.key(arguments)) for tool, arguments in calls]
+        for tool, key in keys:
+            self.memory.remember(tool.effect, key, decision)
+        if decision.kind is DecisionKind.APPROVE_CODE:
+            self._answers.approve(code_digest(calls))
+        replay = Replay(
+            cached,
+            is_known=cached.key.digest in run.thread.sent_digests,
+            redact=redact,
+        )
+        notice = Notice("cached", RUNS_AGAIN.format(moment=cached.moment))
+        turn = self._prepare(resolved, run, [notice], redact, replay, frozenset(key for _, key in keys))
+        async with aclosing(turn.events(self._client)) as events:
+            async for event in events:
+                if isinstance(event, TurnFinished) and event.answer.status == "completed" and replay.is_same:
+                    run.key = None
+                    more = NOT_COMPARED.format(count=replay.not_compared) if replay.not_compared else ""
+                    yield Notice("cached", f"{SAME} {more}".strip())
+                yield event
+
     async def _cached(self, resolved: ResolvedTurn, run: _TurnRun) -> CachedAnswer | None:
         """Return the cached answer that serves instead of a new one, with its value."""
         cached = self._answers.find(run.key) if run.key is not None and not run.request.fresh else None
-        if cached is None or resolved.value_format is None:
+        if cached is None or calls_to_run(cached.answer, self._offered(run.request, run.ports)) is None:
+            return None
+        if resolved.value_format is None:
             return cached
         parse = partial(resolved.value_format.parse, cached.answer.text)
         try:
@@ -434,6 +516,11 @@ class Assistant:
         problem = thread.take_problem()
         return (*switched, notice, *([Notice("hint", problem)] if problem else ()))
 
+    def forget_approvals(self) -> None:
+        """Ask again for everything that the user has allowed, in this session and for saved answers; raises OSError."""
+        self.memory.clear()
+        self._answers.forget_approvals()
+
     async def forget(self, thread: str | None) -> int:
         """Delete a thread, None for all, with the answers saved of it; return their number. Raises OSError."""
         self.threads.forget(thread)
@@ -488,7 +575,13 @@ class Assistant:
         return ResolvedTurn(new_uuid(), request, thread, credentials, model, settings, project, wanted)
 
     def _prepare(
-        self, resolved: ResolvedTurn, run: _TurnRun, notices: list[Notice], redact: TurnRedactor
+        self,
+        resolved: ResolvedTurn,
+        run: _TurnRun,
+        notices: list[Notice],
+        redact: TurnRedactor,
+        replay: Replay | None = None,
+        replayed: frozenset[CallKey] = frozenset(),
     ) -> Turn:
         request, wanted = resolved.request, resolved.value_format
         untrusted, tools = UntrustedBlock(), self._offered(request, run.ports)
@@ -513,7 +606,7 @@ class Assistant:
             thread=resolved.thread,
             tool_context=ToolContext(
                 tools,
-                ApprovalRules(request.approval, self.memory),
+                ApprovalRules(request.approval, self.memory, replayed),
                 run.approver,
                 run.ports,
                 redact,
@@ -526,6 +619,7 @@ class Assistant:
             parse=wanted.parse if wanted else None,
             on_limits=self._on_limits,
             sign_in=partial(self._sign_in_again, resolved.credentials, run.sign_in),
+            replay=replay,
         )
 
     @property

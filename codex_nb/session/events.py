@@ -17,16 +17,25 @@ if TYPE_CHECKING:
 
 
 Status = Literal["completed", "incomplete", "failed", "cancelled"]
+REPLAY_CALL = 0
+"""The number of the one approval of all calls of a saved answer; the calls of a turn count from 1."""
 
 
 @dataclass(frozen=True)
 class ToolCall:
-    """One call the model made; ``arguments`` is the JSON text it sent, ``output`` None when it never ran."""
+    """One call the model made; ``arguments`` is the JSON text it sent, ``output`` None when it never ran.
+
+    ``ran`` are the arguments that ran, as the user may have edited them, None when none did; ``ok`` tells whether the
+    call went well. ``outputs`` are what it showed in the notebook, as nbformat outputs.
+    """
 
     name: str
     call_id: str
     arguments: str
     output: str | None = None
+    ran: str | None = field(default=None, repr=False, compare=False)
+    ok: bool = field(default=False, repr=False, compare=False)
+    outputs: tuple[dict[str, Any], ...] = field(default=(), repr=False, compare=False)
 
 
 @dataclass(frozen=True)

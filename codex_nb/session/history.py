@@ -33,6 +33,10 @@ ABORTED_NOTE = (
 )
 REPAIR = "Your answer does not fit the JSON schema:\n{problem}\nAnswer again, with the corrected JSON alone."
 EDITED = "The user changed the code before running it. What ran:\n{code}\n\nIts result:\n"
+CHANGED = (
+    "The calls above are those of your earlier answer to this question, run again. The last one now shows something "
+    "else than it did then:\n{changes}\nAnswer the question anew, from what the calls show now."
+)
 SUMMARY = "What was said in this thread so far, in short (the full text is gone):\n\n{summary}"
 COMPACTION_ITEMS = ("compaction", "compaction_summary")
 
@@ -83,7 +87,10 @@ def past_turns(items: Iterable[Item]) -> list[PastTurn]:
             text = _text(item)
             if text == ABORTED_NOTE and turns and question is None:
                 turns[-1][1].append(item)
-            elif not text.startswith((_start(REPAIR), _start(SUMMARY))) and text != ABORTED_NOTE:
+            elif (
+                not text.startswith((_start(REPAIR), _start(CHANGED), _start(SUMMARY)))
+                and text != ABORTED_NOTE
+            ):
                 question = text
         elif item.get("role") == "developer" or item.get("type") in COMPACTION_ITEMS:
             continue

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, TypeVar, assert_never, overload
 
 from codex_nb.session.events import (
+    REPLAY_CALL,
     AnswerRejected,
     ApprovalRequested,
     ApprovalResolved,
@@ -292,6 +293,11 @@ def reduce(state: TurnState, event: TurnEvent) -> TurnState:
             return _with_part(state, _call(state, event))
         case ToolFinished():
             return _with_plan(_with_part(state, _progress(state, event)), event.call_number)
+        case ApprovalResolved(call_number=call_number) if call_number == REPLAY_CALL:
+            # the calls themselves follow, each with its own code
+            return replace(
+                state, parts=Parts(part for part in state.parts if _key(part) != (ToolPart, REPLAY_CALL))
+            )
         case ApprovalRequested() | ApprovalResolved() | ToolStarted():
             return _with_part(state, _progress(state, event))
         case Notice():
@@ -386,7 +392,8 @@ def _progress(
     state: TurnState, event: ApprovalRequested | ApprovalResolved | ToolStarted | ToolFinished
 ) -> ToolPart:
     number = event.request.call_number if isinstance(event, ApprovalRequested) else event.call_number
-    part = state.parts.find(ToolPart, number) or ToolPart(number, "")
+    name = event.request.tool if isinstance(event, ApprovalRequested) else ""
+    part = state.parts.find(ToolPart, number) or ToolPart(number, name)
     match event:
         case ApprovalRequested():  # nothing that was decided or run before counts for what is asked now
             return replace(part, request=event.request, decision=None, running=False, output=None, ok=None)

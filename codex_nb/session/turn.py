@@ -46,7 +46,7 @@ from codex_nb.session.events import (
     ToolStarted,
     TurnFinished,
 )
-from codex_nb.session.history import EDITED, REPAIR
+from codex_nb.session.history import CHANGED, EDITED, REPAIR
 from codex_nb.session.outbound import (
     Item,
     answer_text,
@@ -68,6 +68,7 @@ if TYPE_CHECKING:
 
     from codex_nb.responses.events import RateLimits, ResponseEvent
     from codex_nb.responses.request import Outbound, ResponsesRequest
+    from codex_nb.session.answer_cache import Replay
     from codex_nb.session.events import TurnEvent, TurnStarted
     from codex_nb.session.thread import Thread
     from codex_nb.tools.approval import ApprovalRequest, ApprovalRules, Approver, Decision
@@ -275,12 +276,20 @@ class ToolCallExecution:
         self._number = call_number
         self._context = context
         self._text: str | None = None
+        self._ran: str | None = None
+        self._result = ToolResult("", ok=False)
 
     @property
     def record(self) -> ToolCall:
         """The call's entry in the Answer."""
         return ToolCall(
-            str(self._item.get("name", "")), self._item["call_id"], call_arguments(self._item), self._text
+            str(self._item.get("name", "")),
+            self._item["call_id"],
+            call_arguments(self._item),
+            self._text,
+            self._ran,
+            self._result.ok,
+            tuple(map(dict, self._result.outputs)),
         )
 
     async def events(self) -> AsyncGenerator[TurnEvent, None]:
@@ -313,7 +322,8 @@ class ToolCallExecution:
         try:
             approved = tool.approve(arguments, request, decision)
             self._context.rules.memory.remember(tool.effect, tool.key(approved.arguments), decision)
-            result = await tool.call(approved, self._context.ports)
+            self._ran = json.dumps(approved.arguments.to_json(), sort_keys=True)
+            result = self._result = await tool.call(approved, self._context.ports)
         except asyncio.CancelledError:
             raise
         except KeyboardInterrupt:
@@ -378,6 +388,7 @@ class Turn:
     exchange and ``sent_digests`` the digests of the notebook parts in them. ``parse`` turns the answer's text into a
     value, or raises :class:`SchemaMismatch`; the model is then asked again, at most ``repairs`` times. ``notices`` are
     shown first. ``sign_in`` is called when the credentials are refused between two steps; the step is then repeated.
+    ``replay`` answers in the place of the model as long as the calls of a saved answer show what they showed then.
     """
 
     started: TurnStarted
@@ -392,6 +403,7 @@ class Turn:
     max_steps: int = 50
     on_limits: Callable[[RateLimits], Notice | None] = field(default=lambda _limits: None)
     sign_in: SignIn = no_login
+    replay: Replay | None = None
 
     def __post_init__(self) -> None:
         self._exchange = self.thread.begin(self.new_items, self.sent_digests, self.started.model)
@@ -421,7 +433,7 @@ class Turn:
                 # A refused first step has lost nothing: the assistant then starts the whole turn over.
                 for may_repeat in (self._step > 1, False):
                     try:
-                        async with aclosing(client.stream(request)) as events:
+                        async with aclosing(self._source(client).stream(request)) as events:
                             async for event in events:
                                 for shown in self._response.read(event):
                                     yield shown
@@ -443,7 +455,8 @@ class Turn:
                 self._status = "incomplete"
                 self._problem = f"Ended after {self.max_steps} requests. Ask to continue."
             self._exchange.redact(self.tool_context.clean)
-            self._exchange.commit()
+            if self.replay is None or not self.replay.adds_nothing:
+                self._exchange.commit()
             finished = TurnFinished(self._answer(), self._problem)
         except (asyncio.CancelledError, KeyboardInterrupt):
             finished = TurnFinished(self._abort("cancelled"), STOPPED)
@@ -453,6 +466,9 @@ class Turn:
             self._abort("cancelled")
             raise
         yield finished
+
+    def _source(self, client: ModelClient) -> ModelClient:
+        return self.replay if self.replay is not None and self.replay.has_next() else client
 
     def _begin_step(self) -> ResponsesRequest:
         self._step += 1
@@ -503,6 +519,10 @@ class Turn:
             finally:
                 self._calls.append(execution.record)
             self._exchange.add([execution.output] if execution.output else [])
+            if self.replay is not None and (changes := self.replay.changes(execution.record)):
+                yield Notice("hint", "What the code shows has changed, so the model is asked anew.")
+                changes = self.tool_context.untrusted("what changed", self.tool_context.redact(changes))
+                self._exchange.add([user_message(CHANGED.format(changes=changes))])
             if execution.stopped:
                 self._status, self._problem = "cancelled", STOPPED
 

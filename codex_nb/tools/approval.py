@@ -209,6 +209,9 @@ class ApprovalRules:
 
     policy: ApprovalPolicy
     memory: ApprovalMemory = field(default_factory=ApprovalMemory)
+    replayed: frozenset[CallKey] = (
+        frozenset()
+    )  # the calls of a saved answer, all of which one decision allowed
 
     def offers(self, effect: Effect) -> bool:
         """Whether tools with this effect are offered to the model."""
@@ -226,7 +229,7 @@ class ApprovalRules:
             case ApprovalPolicy.AUTO if effect is Effect.DECLARED_READ and call[0] in self.memory.readers:
                 allowed = True
             case _:
-                allowed = self.memory.allows(call)
+                allowed = call in self.replayed or self.memory.allows(call)
         return Decision(DecisionKind.APPROVE, by="policy") if allowed else None
 
 

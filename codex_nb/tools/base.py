@@ -63,6 +63,10 @@ class Kernel(Protocol):
         """Run code as a cell does: outputs appear in the notebook and come back; exceptions are results."""
         ...
 
+    def show(self, outputs: Sequence[Mapping[str, Any]]) -> None:
+        """Show nbformat outputs of an earlier run in the notebook."""
+        ...
+
     def complete(self, awaitable: Awaitable[T]) -> T:
         """Wait for an awaitable on the user's own loop."""
         ...
@@ -90,11 +94,15 @@ class Ports:
 
 @dataclass(frozen=True)
 class ToolResult:
-    """A call's outcome for the model: text, images as data URLs, and whether it went well."""
+    """A call's outcome for the model: text, images as data URLs, and whether it went well.
+
+    ``outputs`` are what the notebook has shown, as nbformat outputs.
+    """
 
     text: str
     images: tuple[str, ...] = ()
     ok: bool = True
+    outputs: tuple[Mapping[str, Any], ...] = ()
 
 
 def _not_blank(text: str) -> str:

@@ -73,7 +73,7 @@ def run_result(result: RunResult) -> ToolResult:
         note = f", {unsent} not sent (too large or too many)" if unsent else ""
         texts.append(f"[{len(shown)} figure{'s' * (len(shown) > 1)} shown in the notebook{note}]")
     text = truncate("\n".join(texts), OUTPUT_LIMIT) if texts else "(ran without any output)"
-    return ToolResult(text, images=images, ok=result.error is None)
+    return ToolResult(text, images=images, ok=result.error is None, outputs=result.outputs)
 
 
 run_python = Tool(

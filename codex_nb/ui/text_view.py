@@ -362,7 +362,7 @@ class PlainTextView(AppendOnlyView):
             self._write_line(text)
 
     def _decide(self, request: ApprovalRequest) -> None:
-        if not self._prompts_stay:
+        if self._ask is not None and not self._prompts_stay:
             self._write_call(request.call_number)
         super()._decide(request)
 

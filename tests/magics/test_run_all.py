@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from codex_nb.simulator import GRACE, Call, End, Item, Reply, Say, Simulator, Think
-from tests.magics.conftest import Kernels
+from codex_nb import Answer
+from codex_nb.simulator import GRACE, Call, End, Item, Reply, Say, Scenario, Simulator, Think
+from tests.magics.conftest import Kernels, Notebook
 
 QUESTION = "%%codex\nWhat is the mean?"
 NUMBERS = ["numbers = [1, 2, 3]", "title = 'heights'"]
 FRAME = ["import pandas as pd", "df = pd.read_csv('d.csv')"]
 RUNS_CODE = "%%codex --approval all\nWhat is the mean?"
-VALUE = "%%codex -o mean --schema float\nWhat is the mean?"
 COMPUTES = Call("run_python", {"code": "mean = 2.5"})
 
 
@@ -34,9 +35,13 @@ def write_rows(folder: Path, row_500: float = 2.0) -> None:
     (folder / "d.csv").write_text("\n".join(rows))
 
 
-def run_all(kernels: Kernels, cells: Sequence[str], *names: str) -> tuple[str, list[object]]:
+def run_all(
+    kernels: Kernels, cells: Sequence[str], *names: str, approval: str | None = None
+) -> tuple[str, list[object]]:
     """Run the cells in a kernel of their own; return what the last one showed, and the values of names."""
     with kernels() as notebook:
+        if approval is not None:
+            notebook.shell.run_line_magic("config", f"CodexMagics.approval = {approval!r}")
         for number, source in enumerate(cells):
             ran = notebook.run(source, cell_id=f"cell-{number}")
             assert ran.succeeded, ran.error + ran.out
@@ -75,8 +80,25 @@ def address(sim: Simulator, codex_home: Path, folder: Path) -> None:
     config.write_text(f"{head}[model_providers{table.replace('127.0.0.1', 'localhost')}")
 
 
+def model(sim: Simulator, codex_home: Path, folder: Path) -> None:
+    """Choose another model."""
+    del sim, folder
+    config = codex_home / "config.toml"
+    config.write_text(f'model = "simulator-lite"\n{config.read_text()}')
+
+
+def edit(sim: Simulator, codex_home: Path, folder: Path) -> None:
+    """Leave all as it is: the questions are edited instead."""
+    del sim, codex_home, folder
+
+
+def consent(sim: Simulator, codex_home: Path, folder: Path) -> None:
+    """Leave all as it is: nobody is there to approve instead."""
+    del sim, codex_home, folder
+
+
 Change = Callable[[Simulator, Path, Path], None]
-CHANGES: list[Change] = [nothing, data, account, provider, address]
+CHANGES: list[Change] = [nothing, data, account, provider, address, model, edit, consent]
 
 
 @pytest.fixture(autouse=True)
@@ -87,36 +109,84 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def runs(code: str) -> Call:
+    """Call run_python."""
+    return Call("run_python", {"code": code})
+
+
+DRAWS = "get_ipython().display_pub.publish({{'image/png': '{}', 'text/plain': 'a figure'}})"
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+QUESTIONS: dict[str, tuple[str, str | None]] = {
+    "text only": ("%%codex\nWhat is the mean?", None),
+    "value": ("%%codex -o value --schema float\nWhich number is the mean?", None),
+    "code": ("%%codex\nCompute the mean.", "print(df.v.mean())"),
+    "a figure": ("%%codex\nDraw the mean.", DRAWS.format(PIXEL)),
+    "failed code": ("%%codex\nDivide the mean.", "df.v.mean() / nobody"),
+    "a variable": ("%%codex\nKeep the mean.", "mean = df.v.mean()"),
+}
+Told = dict[str, tuple[int, str, str]]
+
+
+def ask_all(
+    kernels: Kernels, sim: Simulator, number: str, *, edited: bool = False, approval: str = "all"
+) -> Told:
+    """Run a notebook with all questions in a kernel of its own; return requests, number and code of each.
+
+    A model that is asked answers with this number.
+    """
+    told = {}
+    with kernels() as notebook:
+        notebook.shell.run_line_magic("config", f"CodexMagics.approval = {approval!r}")
+        for count, source in enumerate(FRAME):
+            assert notebook.run(source, cell_id=f"cell-{count}").succeeded
+        for kind, (question, code) in QUESTIONS.items():
+            said = says(f'{{"value": {number}}}' if kind == "value" else f"It is {number}.")
+            replies = [*([Reply(stream=(runs(code), End()))] if code else []), said]
+            before = sim.requests.count("/responses")
+            sim.play(Scenario(tuple(replies)))
+            ran = notebook.run(question + " Really?" * edited, cell_id=kind)
+            assert ran.succeeded, ran.out + ran.error
+            asked = sim.requests.count("/responses") - before
+            shown = [each for each in ("1.5", "2.5") if f"{each}." in ran.out or f": {each}" in ran.out]
+            answer = notebook.namespace["_codex"]
+            assert [each for each in ("1.5", "2.5") if each in answer.text] == shown
+            told[kind] = (asked, *shown, _made(notebook, kind, answer, ran.out + ran.error))
+        assert notebook.namespace["value"] == float(told["value"][1])
+    return told
+
+
+def _made(notebook: Notebook, kind: str, answer: Answer, out: str) -> str:
+    """Return whether what an answer's code gives is there: its output, its figure, its variable."""
+    outputs = [output for call in answer.tool_calls for output in call.outputs]
+    there = {
+        "code": "\n1.001" in out or "\n3000.999" in out,
+        "a figure": any("image/png" in (output.get("data") or {}) for output in outputs),
+        "a variable": "mean" in notebook.namespace,
+        "failed code": "NameError" in out,
+    }
+    return "there" if there.get(kind) else "nothing"
+
+
 @pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("cells", [NUMBERS, FRAME], ids=["numbers", "a frame"])
-@pytest.mark.parametrize("kind", ["text only", "ran code", "value with schema"])
 def test_run_all_after_a_restart(
-    kernels: Kernels,
-    sim: Simulator,
-    codex_home: Path,
-    folder: Path,
-    kind: str,
-    cells: list[str],
-    change: Change,
+    kernels: Kernels, sim: Simulator, codex_home: Path, folder: Path, change: Change
 ) -> None:
-    asking, first, second = {
-        "text only": (QUESTION, [says("It is 1.5.")], [says("It is 2.5.")]),
-        "ran code": (RUNS_CODE, [computes(), says("It is 1.5.")], [computes(), says("It is 2.5.")]),
-        "value with schema": (VALUE, [says('{"value": 1.5}')], [says('{"value": 2.5}')]),
-    }[kind]
-    sim.add_replies(*first)
-    before, _ = run_all(kernels, [*cells, asking])
-    assert "1.5" in before
+    before = ask_all(kernels, sim, "1.5")
+    assert before == {
+        kind: (2 if code else 1, "1.5", "there" if code else "nothing")
+        for kind, (_, code) in QUESTIONS.items()
+    }
     change(sim, codex_home, folder)
-    sim.add_replies(*second)
-    asked = sim.requests.count("/responses")
-    shown, [answer, mean] = run_all(kernels, [*cells, asking], "_codex", "mean")
-    is_replayed = kind != "ran code" and (change is nothing or (change is data and cells is NUMBERS))
-    assert sim.requests.count("/responses") - asked == (0 if is_replayed else len(second))
-    assert ("1.5" in shown, "2.5" in shown) == (is_replayed, not is_replayed)
-    assert ("1.5" in answer.text, "2.5" in answer.text) == (is_replayed, not is_replayed)  # type: ignore[attr-defined]
-    expected = {"text only": None, "ran code": 2.5, "value with schema": 1.5 if is_replayed else 2.5}
-    assert mean == expected[kind]
+    approval = "ask" if change is consent else "all"
+    after = ask_all(kernels, sim, "2.5", edited=change is edit, approval=approval)
+    if change is nothing:
+        assert after == {kind: (0, "1.5", made) for kind, (_, _, made) in before.items()}
+    elif change is consent:
+        assert after == {kind: (0, "1.5", made) for kind, (_, _, made) in before.items()} | {
+            "a variable": (0, "1.5", "nothing")
+        }
+    else:
+        assert after == {kind: (asked, "2.5", made) for kind, (asked, _, made) in before.items()}
 
 
 def test_two_profiles_of_one_home_get_each_their_own_answer(
@@ -318,7 +388,7 @@ def test_in_one_kernel_a_question_knows_what_was_asked_since(kernels: Kernels, s
 
 
 def test_the_newest_answer_is_the_one_that_is_stored(kernels: Kernels, sim: Simulator) -> None:
-    sim.add_replies(says("Old."), says("New."), computes(), says("Computed."), says("Last."))
+    sim.add_replies(says("Old."), says("New."), computes(), says("Last."))
     fresh = "%%codex --approval all --fresh\nWhat is the mean?"
     for asking in (RUNS_CODE, fresh):
         run_all(kernels, [*NUMBERS, asking])
@@ -334,15 +404,46 @@ def test_a_thread_in_which_others_speak_is_asked_anew(kernels: Kernels, sim: Sim
     assert "The second answer." in run_all(kernels, [*NUMBERS, asking])[0]
 
 
-def test_a_plan_a_look_and_a_refused_call_are_asked_about_anew(kernels: Kernels, sim: Simulator) -> None:
+def test_a_plan_and_a_look_are_made_again_without_a_request(kernels: Kernels, sim: Simulator) -> None:
     plan = Call("update_plan", {"plan": [{"step": "Count", "status": "completed"}]})
     look = Call("inspect", {"names": ["numbers"]})
-    for call, asking in ((plan, QUESTION), (look, RUNS_CODE), (COMPUTES, QUESTION)):
-        sim.add_replies(Reply(stream=(call, End())), says("The first answer."), says("The second answer."))
-        before = sim.requests.count("/responses")
-        run_all(kernels, [*NUMBERS, asking.replace("mean", f"mean by {call.name}")])
-        shown, _ = run_all(kernels, [*NUMBERS, asking.replace("mean", f"mean by {call.name}")])
-        assert (sim.requests.count("/responses") - before, "The second answer." in shown) == (3, True)
+    sim.add_replies(Reply(stream=(plan, look, End())), says("The first answer."))
+    run_all(kernels, [*NUMBERS, QUESTION])
+    shown, _ = run_all(kernels, [*NUMBERS, QUESTION])
+    assert (sim.requests.count("/responses"), "The first answer." in shown) == (2, True)
+    assert "Count" in shown
+
+
+def test_a_refused_call_is_asked_about_anew_but_does_not_replace_what_was_saved(
+    kernels: Kernels, sim: Simulator
+) -> None:
+    run_code, fresh = Reply(stream=(COMPUTES, End())), QUESTION.replace("%%codex", "%%codex --fresh")
+    sim.add_replies(run_code, says("The first answer."), run_code, says("The second answer."))
+    run_all(kernels, [*NUMBERS, QUESTION])
+    shown, _ = run_all(kernels, [*NUMBERS, QUESTION], approval="all")
+    assert "The second answer." in shown
+    sim.add_replies(run_code, says("I could not."))
+    run_all(kernels, [*NUMBERS, fresh])
+    shown, [mean] = run_all(kernels, [*NUMBERS, QUESTION], "mean", approval="all")
+    assert ("The second answer." in shown, mean) == (True, 2.5)
+
+
+def test_code_that_shows_something_else_has_the_model_asked_about_it(
+    kernels: Kernels, sim: Simulator, folder: Path
+) -> None:
+    reads = runs("from pathlib import Path\nn = Path('n.txt').read_text()\nprint('read', n)")
+    then = runs("print('doubled', 2 * n)")
+    sim.add_replies(*(Reply(stream=(call, End())) for call in (reads, then)), says("The first answer."))
+    sim.add_replies(says("The second answer."))
+    asked = []
+    for text in ("7", "7", "9", "9"):
+        (folder / "n.txt").write_text(text)
+        shown, [n] = run_all(kernels, [QUESTION], "n", approval="all")
+        asked.append(sim.requests.count("/responses"))
+    assert asked == [3, 3, 4, 4]
+    assert ("The second answer." in shown, "doubled" in shown, n) == (True, False, "9")
+    sent = json.dumps(sim.requests.to("/responses")[-1].body["input"])
+    assert ("-read 7" in sent, "+read 9" in sent) == (True, True)
 
 
 def test_a_search_of_the_web_is_made_anew(kernels: Kernels, sim: Simulator) -> None:
@@ -369,5 +470,5 @@ def test_answers_that_an_older_release_stored_are_not_shown(
     sim.add_replies(says("The first answer."), says("The second answer."))
     run_all(kernels, [*NUMBERS, QUESTION])
     (stored,) = (codex_home / "codex_nb" / "answers").iterdir()
-    stored.write_text(stored.read_text().replace('"version": 2', '"version": 1'))
+    stored.write_text(stored.read_text().replace('"version": 3', '"version": 1'))
     assert "The second answer." in run_all(kernels, [*NUMBERS, QUESTION])[0]

@@ -143,6 +143,7 @@ class ProcessKernel:
 
     variables: dict[str, Any] = field(default_factory=dict)
     ran: list[str] = field(default_factory=list)
+    shown: list[Mapping[str, Any]] = field(default_factory=list)
 
     def run(self, code: str) -> RunResult:
         self.ran.append(code)
@@ -153,6 +154,9 @@ class ProcessKernel:
         except Exception as error:  # noqa: BLE001 -- an exception is a result
             return RunResult(_printed(printed), f"{type(error).__name__}: {error}")
         return RunResult(_printed(printed))
+
+    def show(self, outputs: Sequence[Mapping[str, Any]]) -> None:
+        self.shown += outputs
 
     def complete(self, awaitable: Any) -> Any:
         try:

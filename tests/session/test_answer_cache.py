@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import stat
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,14 @@ import pytest
 
 from codex_nb.config.settings import ApprovalPolicy, Provider
 from codex_nb.responses.events import Usage
-from codex_nb.session.answer_cache import AnswerCache, CacheKey
-from codex_nb.session.events import Answer, Notice, TurnEvent, TurnFinished
+from codex_nb.session.answer_cache import NOT_COMPARED, AnswerCache, CacheKey
+from codex_nb.session.events import REPLAY_CALL, Answer, Notice, TurnEvent, TurnFinished
 from codex_nb.session.prompt import ContextSection, NotebookContext
+from codex_nb.tools.approval import Decision, DecisionKind
 from codex_nb.tools.base import ToolSet
 from codex_nb.tools.builtin import run_python
-from tests.session.scripted import called, reply, said
+from codex_nb.tools.nbmodel import RunResult
+from tests.session.scripted import ProcessKernel, ScriptedApprover, Step, called, reply, said
 from tests.session.test_assistant import LOGIN, Harness, texts
 
 pytestmark = pytest.mark.anyio
@@ -87,14 +90,182 @@ async def test_changed_instructions_ask_anew(tmp_path: Path) -> None:
     assert not is_replayed(await harness.ask("Why?", thread="nb", use_cache=True))
 
 
-async def test_an_answer_that_ran_tools_is_not_stored(tmp_path: Path) -> None:
-    tools = {"tools": ToolSet((run_python,)), "approval": ApprovalPolicy.ALL}
-    call = called("run_python", {"code": "print(1)"})
-    harness = Harness(tmp_path, reply(call), reply(said("Done.")), reply(said("Done again.", "msg_2")))
-    await harness.ask("Run it", thread="nb", use_cache=True, **tools)
-    assert not (tmp_path / "answers").exists()
-    answer = answer_of(await harness.ask("Run it", thread="nb", use_cache=True, **tools))
-    assert (answer.text, harness.kernel.ran) == ("Done again.", ["print(1)"])
+CODE = ["x = 21", "print(2 * x)"]
+QUESTION: dict[str, Any] = {
+    "prompt": "Compute it",
+    "thread": "nb",
+    "use_cache": True,
+    "tools": ToolSet((run_python,)),
+}
+
+
+async def with_saved_code(home: Path, *more: Step) -> Harness:
+    """Return an assistant of a new session, with an answer of another one that has run code."""
+    calls = [reply(called("run_python", {"code": code}, f"call_{n}")) for n, code in enumerate(CODE)]
+    harness = Harness(home, *calls, reply(said("It is 42.")))
+    events = await harness.ask(**QUESTION, approval=ApprovalPolicy.ALL)
+    assert (answer_of(events).text, harness.kernel.ran) == ("It is 42.", CODE)
+    return Harness(home, *more)
+
+
+def kinds(events: list[TurnEvent]) -> list[str]:
+    return [type(event).__name__ for event in events]
+
+
+async def test_saved_code_runs_again_after_one_approval_that_shows_all_of_it(tmp_path: Path) -> None:
+    harness = await with_saved_code(tmp_path)
+    approver = ScriptedApprover(DecisionKind.APPROVE)
+    events = await harness.ask(**QUESTION, approver=approver)
+    [asked] = approver.asked
+    assert (asked.call_number, [code in asked.code for code in CODE]) == (REPLAY_CALL, [True, True])
+    assert (harness.kernel.ran, harness.kernel.variables["x"], harness.client.requests) == (CODE, 21, [])
+    answer = answer_of(events)
+    assert (answer.text, answer.usage, [call.output for call in answer.tool_calls]) == (
+        *("It is 42.", Usage()),
+        ["(ran without any output)", "42"],
+    )
+    assert kinds(events).count("ToolFinished") == 2
+    assert is_replayed(events)
+    before = len(harness.assistant.threads.open("nb").items)
+    await harness.ask(**QUESTION, approver=ScriptedApprover(DecisionKind.APPROVE))
+    assert len(harness.assistant.threads.open("nb").items) == before
+
+
+@pytest.mark.parametrize(
+    "decision", [DecisionKind.APPROVE, DecisionKind.APPROVE_CODE, DecisionKind.APPROVE_TOOL]
+)
+async def test_only_code_that_is_always_allowed_runs_unasked_in_later_sessions(
+    tmp_path: Path, decision: DecisionKind
+) -> None:
+    harness = await with_saved_code(tmp_path)
+    await harness.ask(**QUESTION, approver=ScriptedApprover(decision))
+    later = Harness(tmp_path)
+    await later.ask(**QUESTION)
+    is_remembered = decision is DecisionKind.APPROVE_CODE
+    assert (later.kernel.ran, later.client.requests) == (CODE if is_remembered else [], [])
+    files = list((tmp_path / "approved_code").glob("*"))
+    assert [stat.S_IMODE(each.stat().st_mode) for each in files] == [0o600] * is_remembered
+    assert all(each.read_bytes() == b"" for each in files)
+    later.assistant.forget_approvals()
+    anew = Harness(tmp_path)
+    await anew.ask(**QUESTION)
+    assert (anew.kernel.ran, anew.client.requests) == ([], [])
+
+
+async def test_other_code_is_not_allowed_by_an_approval_of_this_code(tmp_path: Path) -> None:
+    harness = await with_saved_code(tmp_path)
+    await harness.ask(**QUESTION, approver=ScriptedApprover(DecisionKind.APPROVE_CODE))
+    [path] = (tmp_path / "answers").glob("*.json")
+    path.write_text(path.read_text().replace("x = 21", "x = 22"))
+    later = Harness(tmp_path)
+    await later.ask(**QUESTION)
+    assert later.kernel.ran == []
+
+
+@pytest.mark.parametrize("by", ["user", "nobody"])
+async def test_without_consent_the_saved_outputs_are_shown_and_nothing_runs(tmp_path: Path, by: str) -> None:
+    harness = await with_saved_code(tmp_path)
+    events = await harness.ask(**QUESTION, approver=ScriptedApprover(Decision(DecisionKind.REJECT, by=by)))
+    assert (harness.kernel.ran, harness.client.requests) == ([], [])
+    assert harness.kernel.shown == [{"output_type": "stream", "name": "stdout", "text": "42\n"}]
+    assert any(isinstance(event, Notice) and "not run again" in event.text for event in events)
+    assert answer_of(events).text == "It is 42."
+    again = Harness(tmp_path)
+    await again.ask(**QUESTION, approver=ScriptedApprover(DecisionKind.APPROVE))
+    assert (again.kernel.ran, again.client.requests) == (CODE, [])
+
+
+async def test_stopping_at_the_approval_ends_the_turn(tmp_path: Path) -> None:
+    harness = await with_saved_code(tmp_path)
+    events = await harness.ask(**QUESTION, approver=ScriptedApprover(DecisionKind.STOP))
+    assert (answer_of(events).status, harness.kernel.ran, harness.client.requests) == ("cancelled", [], [])
+
+
+async def test_code_that_shows_something_else_is_told_to_the_model_and_the_rest_does_not_run(
+    tmp_path: Path,
+) -> None:
+    harness = await with_saved_code(tmp_path, reply(said("It is 44.", "msg_2")))
+    harness.kernel.variables["print"] = lambda value: sys.stdout.write(f"{value + 2}\n")
+    events = await harness.ask(**QUESTION, approval=ApprovalPolicy.ALL)
+    assert (answer_of(events).text, len(harness.client.requests)) == ("It is 44.", 1)
+    assert "-42" in harness.sent
+    assert "+44" in harness.sent
+    later = Harness(tmp_path)
+    later.kernel.variables["print"] = harness.kernel.variables["print"]
+    assert answer_of(await later.ask(**QUESTION, approval=ApprovalPolicy.ALL)).text == "It is 44."
+    assert later.client.requests == []
+
+
+async def test_code_that_the_user_edited_runs_again_as_it_was_edited(tmp_path: Path) -> None:
+    edit = ScriptedApprover(Decision(DecisionKind.APPROVE, code="x = 5"))
+    harness = Harness(tmp_path, reply(called("run_python", {"code": "x = 4"})), reply(said("Done.")))
+    await harness.ask(**QUESTION, approver=edit)
+    later, approver = Harness(tmp_path), ScriptedApprover(DecisionKind.APPROVE)
+    await later.ask(**QUESTION, approver=approver)
+    assert (later.kernel.ran, [asked.code for asked in approver.asked]) == (["x = 5"], ["x = 5"])
+
+
+async def test_saved_outputs_hold_no_secret_and_still_compare(tmp_path: Path) -> None:
+    environ = {"SERVICE_TOKEN": "kT9vLq2Zx7Rb4Wn8Ym3P"}
+    code = "print('kT9vLq2Zx' + '7Rb4Wn8Ym3P')"
+    harness = Harness(
+        tmp_path, reply(called("run_python", {"code": code})), reply(said("Done.")), environ=environ
+    )
+    await harness.ask(**QUESTION, approval=ApprovalPolicy.ALL)
+    assert all("kT9vLq2Zx7" not in path.read_text() for path in (tmp_path / "answers").glob("*.json"))
+    later = Harness(tmp_path, environ=environ)
+    await later.ask(**QUESTION, approval=ApprovalPolicy.ALL)
+    assert (later.kernel.ran, later.client.requests) == ([code], [])
+
+
+TABLE = {"text/plain": "a table", "text/html": '<table id="T_0a1b2"></table>'}
+FIGURE = {"text/plain": "<Figure>", "image/png": "aGVsbG8="}
+PAIRS: list[tuple[dict[str, Any], dict[str, Any], bool]] = [
+    ({"text/plain": "<A at 0x7f1234567890>"}, {"text/plain": "<A at 0x7f0987654321>"}, True),
+    ({"text/plain": "1"}, {"text/plain": "2"}, False),
+    (TABLE, TABLE | {"text/html": '<table id="T_ffff9"></table>'}, True),
+    (TABLE, TABLE | {"text/html": '<table id="T_0a1b2"><td>1</td></table>'}, False),
+    (FIGURE, FIGURE, True),
+    (FIGURE, FIGURE | {"image/png": "b3RoZXI="}, False),
+    ({"image/svg+xml": "<svg/>"}, {"image/svg+xml": "<svg></svg>"}, True),
+    ({"text/plain": "1"}, {}, False),
+]
+
+
+@pytest.mark.parametrize(("before", "now", "is_same"), PAIRS)
+async def test_outputs_are_compared_by_all_of_their_forms(
+    tmp_path: Path, before: dict[str, Any], now: dict[str, Any], *, is_same: bool
+) -> None:
+    class Displays(ProcessKernel):
+        def run(self, code: str) -> RunResult:
+            super().run(code)
+            data = now if self.variables.get("again") else before
+            return RunResult(({"output_type": "display_data", "data": data, "metadata": {}},) if data else ())
+
+    harness = Harness(
+        tmp_path, reply(called("run_python", {"code": "draw = 1"})), reply(said("One.")), reply(said("Two."))
+    )
+    harness.kernel = Displays()
+    await harness.ask(**QUESTION, approval=ApprovalPolicy.ALL)
+    harness.kernel = Displays({"again": True})
+    answer = answer_of(await harness.ask(**QUESTION, approval=ApprovalPolicy.ALL))
+    assert answer.text == ("One." if is_same else "Two.")
+
+
+async def test_outputs_that_cannot_be_compared_are_counted(tmp_path: Path) -> None:
+    class Draws(ProcessKernel):
+        def run(self, code: str) -> RunResult:
+            super().run(code)
+            data = {"image/svg+xml": "<svg/>", "text/plain": "a figure"}
+            return RunResult(({"output_type": "display_data", "data": data, "metadata": {}},))
+
+    harness = Harness(tmp_path, reply(called("run_python", {"code": "draw = 1"})), reply(said("One.")))
+    harness.kernel = Draws()
+    await harness.ask(**QUESTION, approval=ApprovalPolicy.ALL)
+    events = await harness.ask(**QUESTION, approval=ApprovalPolicy.ALL)
+    assert any(
+        isinstance(each, Notice) and each.text.endswith(NOT_COMPARED.format(count=1)) for each in events
+    )
 
 
 async def test_a_question_about_what_is_only_described_is_asked(tmp_path: Path) -> None:

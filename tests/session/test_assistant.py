@@ -21,7 +21,7 @@ from codex_nb.session.assistant import Assistant
 from codex_nb.session.events import Notice, StepStarted, TurnEvent, TurnFinished, TurnStarted
 from codex_nb.session.prompt import ContextSection, NotebookContext, TurnRequest
 from codex_nb.session.thread import ThreadStore
-from codex_nb.tools.approval import DenyAll
+from codex_nb.tools.approval import Approver, DenyAll
 from codex_nb.tools.base import Ports, ToolSet
 from codex_nb.tools.builtin import run_python
 from tests.leaks import assert_no_leak
@@ -97,10 +97,12 @@ class Harness:
             instructions="Be brief.",
         )
 
-    async def ask(self, prompt: str = "hi", **more: Any) -> list[TurnEvent]:
+    async def ask(
+        self, prompt: str = "hi", *, approver: Approver | None = None, **more: Any
+    ) -> list[TurnEvent]:
         request = TurnRequest(prompt, **more)
         ports = Ports(SameThread(), self.kernel, folder=request.folder)
-        return [e async for e in self.assistant.turn(request, ports=ports, approver=DenyAll())]
+        return [e async for e in self.assistant.turn(request, ports=ports, approver=approver or DenyAll())]
 
     @property
     def sent(self) -> str:

@@ -4,6 +4,7 @@ import functools
 import sys
 
 from codex_nb.session.events import (
+    REPLAY_CALL,
     Answer,
     ApprovalRequested,
     ApprovalResolved,
@@ -122,6 +123,17 @@ def test_a_call_that_is_asked_about_anew_has_nothing_of_what_was_decided_before(
         None,
         None,
     )
+
+
+def test_one_request_for_all_calls_of_a_saved_answer_is_no_call_itself() -> None:
+    request = ApprovalRequest(REPLAY_CALL, "run_python", "1\n\n2", "python", "runs both")
+    asking = fold(STARTED, ApprovalRequested(request))
+    assert asking.parts == (ToolPart(REPLAY_CALL, "run_python", request=request),)
+    decided = reduce(asking, ApprovalResolved(REPLAY_CALL, Decision(DecisionKind.APPROVE)))
+    assert decided.parts == ()
+    assert fold(STARTED, ToolCallReady(1, "run_python", "{}"), ApprovalRequested(request)).parts[
+        0
+    ] == ToolPart(1, "run_python", GrowingText(["{}"]), ready=True)
 
 
 def test_a_retry_takes_away_what_was_not_finished() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from codex_nb.rendering.markdown import safe_html
 from codex_nb.session.events import (
+    REPLAY_CALL,
     ApprovalRequested,
     ApprovalResolved,
     Notice,
@@ -451,6 +452,25 @@ def test_an_early_end_offers_what_can_be_done(status: str, offers: list[str]) ->
     for name in offers[:1]:
         harness.comm.says("action", name=name)
         assert (harness.comm.closed, len(harness.commands)) == (True, 1)
+
+
+def test_a_saved_answer_offers_to_ask_again() -> None:
+    harness = Harness(offers_more=True)
+    harness.comm.ready()
+    harness.play(Notice("cached", "Saved answer."), TextDone("m1", "whole"), finished("whole"))
+    harness.transcript.close()
+    assert harness.comm.sent[-1]["offers"] == ["ask_again"]
+    harness.comm.says("replaced")
+    harness.comm.says("action", name="ask_again")
+    assert (harness.comm.closed, harness.commands) == (True, [Retry()])
+
+
+def test_the_request_for_all_calls_of_a_saved_answer_is_gone_when_it_is_decided(harness: Harness) -> None:
+    request = ApprovalRequest(REPLAY_CALL, "run_python", "print(1)\n\nprint(2)", "python", "Runs both again.")
+    harness.play(Notice("cached", "Saved answer."), ApprovalRequested(request))
+    assert "print" in json.dumps(harness.comm.sent)
+    harness.play(ApprovalResolved(REPLAY_CALL, Decision(DecisionKind.APPROVE)))
+    assert "print" not in str(harness.page().html())
 
 
 def test_offers_that_nobody_took_end_with_the_output(harness: Harness) -> None:
