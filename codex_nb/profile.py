@@ -77,6 +77,15 @@ class BackendRouter:
         """Name the models that are known without a request."""
         return tuple(model.slug for model in self._current().catalog.cached() if model.is_listed)
 
+    def efforts(self, model: str | None = None) -> tuple[str, ...]:
+        """Name the efforts that a model offers, as far as that is known without a request."""
+        return self._current().catalog.efforts(model)
+
+    async def close(self) -> None:
+        """End what is asked in the background."""
+        for backend in self._backends.values():
+            await backend.catalog.close()
+
     async def usage(self) -> RateLimits | None:
         """Ask the backend for the limits; None for a login without a plan."""
         credentials = await self._credentials.current()
@@ -176,6 +185,7 @@ class Profile:
     async def close(self) -> None:
         """Finish what must reach the disk and let the connections go."""
         await self.credentials.close()
+        await self.backend.close()
         await self._http.aclose()
 
 

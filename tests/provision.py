@@ -25,7 +25,7 @@ from tests import tiers
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-CODEX_CLI = "@openai/codex@0.169.0"
+CODEX_CLI = "@openai/codex@0.171.0"
 AXE = "axe-core@4.14.1"
 QT_LIBRARIES = ("libegl1", "libgl1", "libglib2.0-0", "libxkbcommon0", "libfontconfig1", "libdbus-1-3")
 LATEX_PROGRAMS = {"pandoc": "pandoc", "pdflatex": "texlive-latex-base", "strace": "strace"}

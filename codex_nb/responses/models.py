@@ -12,9 +12,18 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from difflib import get_close_matches
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from codex_nb.errors import AuthError, CodexError, ConfigError, ModelUnavailable
 from codex_nb.files import replace_file
@@ -27,7 +36,6 @@ from codex_nb.responses.request import CONTRACT_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
 
     from codex_nb.http import JsonResponse
     from codex_nb.responses.request import Backend
@@ -84,7 +92,8 @@ class Model:
 
     ``efforts`` from least to most. ``default_summary`` and ``default_verbosity`` are sent when nothing else is
     configured. ``ultra_effort`` is what ``ultra`` is sent as, where that is not the highest effort. ``is_lite``: takes
-    the lite form of requests. ``is_listed``: shown to the user. ``context_window`` in tokens. ``is_assumed``: the
+    the lite form of requests. ``service_tiers`` by the names
+    that the API has for them. ``is_reasoning``: a request may tell how to reason. ``is_listed``: shown to the user. ``context_window`` in tokens. ``is_assumed``: the
     backend has told its name at most; the rest is looked up by name in the list that comes with this program.
     """
 
@@ -102,26 +111,39 @@ class Model:
     supports_verbosity: bool | None = None
     default_verbosity: str | None = None
     supports_parallel_tool_calls: bool = True
+    service_tiers: tuple[str, ...] = ()
+    is_reasoning: bool = True
     is_listed: bool = True
     is_assumed: bool = field(default=False, compare=False)
 
-    def lacks(self, effort: str) -> bool:
-        """Whether the backend has said that the model does not take this effort."""
-        return bool(self.efforts) and not self.is_assumed and effort not in (*self.efforts, ULTRA)
+    def sent_effort(self, effort: str | None) -> str | None:
+        """Return what an effort is sent as, the CLI's way; None is the model's default.
+
+        A backend's own list lowers what the model does not offer to the nearest below that it does. ``ultra`` is the
+        CLI's own word for the highest effort, or for what the list names instead. An effort that no list knows, and
+        any effort where there is no list, is sent as it is.
+        """
+        effort = effort or self.default_effort
+        if self.efforts and not self.is_assumed and effort not in self.efforts:
+            if effort == ULTRA:
+                effort = self.default_effort or ULTRA
+            elif effort in EFFORTS:
+                lower = [each for each in EFFORTS[: EFFORTS.index(effort)] if each in self.efforts]
+                effort = lower[-1] if lower else effort
+        return self._highest_effort if effort == ULTRA else effort
+
+    def sent_tier(self, tier: str | None) -> str | None:
+        """Return what a service tier is sent as, None where the model does not have it; ``flex`` needs no list."""
+        sent = _SERVICE_TIERS.get(tier, tier) if tier is not None else None
+        return sent if sent == "flex" or sent in self.service_tiers else None
 
     def reasoning(
         self, *, effort: str | None = None, summary: str | None = None, verbosity: str | None = None
     ) -> ReasoningChoice:
-        """Fit the user's wishes to the model; an effort that it lacks is a ConfigError."""
-        if effort is not None and self.lacks(effort):
-            raise ConfigError(
-                f"{self.slug} does not support the reasoning effort {effort!r}.",
-                key="effort",
-                hint=f"Use one of: {', '.join(self.efforts)}.",
-            )
+        """Fit the user's wishes to the model."""
         summary = summary or self.default_summary
         return ReasoningChoice(
-            effort=self._highest_effort if effort == ULTRA else effort or self.default_effort,
+            effort=self.sent_effort(effort),
             summary=None if summary == "none" or self.supports_summaries is False else summary,
             verbosity=(verbosity or self.default_verbosity) if self.supports_verbosity else None,
         )
@@ -129,11 +151,21 @@ class Model:
     @property
     def _highest_effort(self) -> str:
         real = [effort for effort in self.efforts if effort != ULTRA]
-        return self.ultra_effort or (real[-1] if real else "medium")
+        if self.ultra_effort in real:
+            return self.ultra_effort
+        return "max" if "max" in real else real[-1] if real else "medium"
+
+
+# What config.toml calls a tier, and what the API calls it.
+_SERVICE_TIERS = {"fast": "priority"}
 
 
 class _Level(BaseModel):
     effort: str
+
+
+class _Tier(BaseModel):
+    id: str
 
 
 class _ModelInfo(BaseModel):
@@ -156,7 +188,8 @@ class _ModelInfo(BaseModel):
     supports_reasoning_summaries: bool | None = None
     support_verbosity: bool | None = None
     default_verbosity: str | None = None
-    supports_parallel_tool_calls: bool = True
+    supports_parallel_tool_calls: bool | None = None
+    service_tiers: tuple[_Tier, ...] = ()
 
     @field_validator("context_window", mode="before")
     @classmethod
@@ -164,12 +197,13 @@ class _ModelInfo(BaseModel):
         tokens = parse_integer(value)
         return tokens if tokens is not None and tokens > 0 else None
 
-    @field_validator("supported_reasoning_levels", mode="before")
+    @field_validator("supported_reasoning_levels", "service_tiers", mode="before")
     @classmethod
-    def _levels_of_any_form(cls, value: Any) -> Any:
+    def _choices_of_any_form(cls, value: Any, info: ValidationInfo) -> Any:
         if not isinstance(value, list):
             return ()
-        return [{"effort": level} if isinstance(level, str) else level for level in value]
+        key = "id" if info.field_name == "service_tiers" else "effort"
+        return [{key: each} if isinstance(each, str) else each for each in value]
 
     def model(self) -> Model:
         ultra = self.multi_agent_reasoning_effort
@@ -187,7 +221,8 @@ class _ModelInfo(BaseModel):
             supports_summaries=self.supports_reasoning_summaries,
             supports_verbosity=self.support_verbosity,
             default_verbosity=self.default_verbosity,
-            supports_parallel_tool_calls=self.supports_parallel_tool_calls,
+            supports_parallel_tool_calls=self.supports_parallel_tool_calls is not False,
+            service_tiers=tuple(visible_line(tier.id) for tier in self.service_tiers),
             is_listed=self.visibility == "list",
         )
 
@@ -214,70 +249,35 @@ def _info(entry: Any) -> _ModelInfo | None:
         return None
 
 
-def _bundled(
-    slug: str,
-    display_name: str,
-    *,
-    effort: str = "low",
-    highest: str = ULTRA,
-    ultra: str | None = None,
-    window: int = 272_000,
-    verbosity: str = "low",
-    is_lite: bool = True,
-    is_listed: bool = True,
-) -> Model:
-    first, last = EFFORTS.index("low"), EFFORTS.index(highest)
-    return Model(
-        slug,
-        display_name,
-        efforts=EFFORTS[first : last + 1],
-        default_effort=effort,
-        ultra_effort=ultra,
-        default_summary="none",
-        is_lite=is_lite,
-        context_window=window,
-        supports_verbosity=True,
-        default_verbosity=verbosity,
-        is_listed=is_listed,
-        is_assumed=True,
-    )
+# What `codex debug models --bundled` tells of a question's models (tests/contract/bundled_models.py writes it).
+BUNDLED_FILE = "bundled_models.json"
+BUNDLED_KEYS = frozenset(_ModelInfo.model_fields)
 
 
-# What `codex debug models --bundled` tells (tests/contract compares it), in its order: the default comes first.
-BUNDLED = (
-    _bundled("gpt-6.1-sol", "GPT-6.1-Sol", ultra="xhigh"),
-    _bundled("gpt-6-astra", "GPT-6-Astra", ultra="xhigh"),
-    _bundled("gpt-6-sol", "GPT-6-Sol", effort="medium"),
-    _bundled("gpt-6-luna", "GPT-6-Luna", effort="medium", highest="max"),
-    _bundled("gpt-5.6-sol", "GPT-5.6-Sol"),
-    _bundled("gpt-6.1-terra", "GPT-6.1 Terra", ultra="xhigh", window=500_000),
-    _bundled("gpt-5.6-terra", "GPT-5.6-Terra", effort="medium"),
-    _bundled("gpt-5.6-luna", "GPT-5.6-Luna", effort="medium", highest="max"),
-    _bundled("gpt-daybreak-blue-latest", "Daybreak Blue", is_listed=False),
-    _bundled(
-        "gpt-daybreak-red-latest",
-        "Daybreak Red",
-        effort="medium",
-        window=372_000,
-        verbosity="high",
-        is_listed=False,
-    ),
-    _bundled("gpt-5.5", "GPT-5.5", effort="medium", highest="xhigh", is_lite=False),
-    _bundled("codex-auto-review", "Codex Auto Review", effort="medium", highest="max", is_listed=False),
-)
+@cache
+def bundled_models() -> tuple[Model, ...]:
+    """Return the models that the CLI of this contract brings along, the default first."""
+    return read_catalog(Path(__file__).with_name(BUNDLED_FILE).read_bytes())
+
+
+def read_catalog(content: bytes) -> tuple[Model, ...]:
+    """Read a catalog that no backend has confirmed. Raises ValueError for what is not JSON."""
+    return tuple(replace(model, is_assumed=True) for model in parse_models(loads(content)))
+
+
 _NAMESPACE = re.compile(r"[A-Za-z0-9_-]+/(?=[^/]+$)")
 
 
-def model_by_name(slug: str) -> Model:
-    """Assume what a model can do from its name, as the CLI does: by the longest bundled name that it begins with.
+def model_by_name(slug: str, catalog: Iterable[Model]) -> Model:
+    """Assume what a model can do from its name, as the CLI does: by the longest name of a catalog that it begins with.
 
     One word before a slash, such as a gateway's ``openai/``, is passed over.
     """
     bare = _NAMESPACE.sub("", slug, count=1) if _NAMESPACE.match(slug) else slug
-    alike = [model for model in BUNDLED if bare.startswith(model.slug)]
+    alike = [model for model in catalog if bare.startswith(model.slug)]
     if not alike:
         return Model(slug, is_assumed=True)
-    return replace(max(alike, key=lambda model: len(model.slug)), slug=slug)
+    return replace(max(alike, key=lambda model: len(model.slug)), slug=slug, is_assumed=True)
 
 
 OWN_FILE = "codex_nb_models.json"
@@ -395,13 +395,15 @@ def _digest(key: tuple[str, str]) -> str:
 __all__ = ["Model", "ModelCatalog", "nearest"]
 
 TIME_TO_LIVE_S = 300.0
+# The public API also has models that do not reason: they are sent what is asked for, and nothing else.
+_DOES_NOT_REASON = re.compile(r"(?:chatgpt|gpt)-[34](?!\d)")
 
 
 class ModelCatalog:
     """The models of one backend for the current account.
 
-    ``identity`` gives the account's stable key, by which lists are kept apart. ``default`` is the configured model.
-    ``clock`` is wall time in seconds. Lists live in a file of our own in ``codex_home``; the Codex CLI's file is only
+    ``identity`` gives the account's stable key, by which lists are kept apart. ``default`` is the configured model,
+    ``fixed`` the models of ``model_catalog_json``: with it nobody is asked. ``clock`` is wall time in seconds. Lists live in a file of our own in ``codex_home``; the Codex CLI's file is only
     read, and believed only when nothing has changed since it was written.
     """
 
@@ -414,6 +416,7 @@ class ModelCatalog:
         codex_home: Path,
         identity: Callable[[], str],
         default: str | None = None,
+        fixed: tuple[Model, ...] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._http = http
@@ -422,11 +425,13 @@ class ModelCatalog:
         self._home = codex_home
         self._identity = identity
         self._default = default
+        self._fixed = fixed
         self._clock = clock
         self._cache = ModelCache(codex_home)
         self._asking = asyncio.Lock()
         self._brought = 0
         self._failed_at = float("-inf")
+        self._refresh: asyncio.Task[None] | None = None
 
     async def models(self, *, refresh: bool = False) -> tuple[Model, ...]:
         """Return the models, best first, at most five minutes old; ``refresh`` asks anew.
@@ -438,8 +443,8 @@ class ModelCatalog:
         known = self._remembered()
         if known is not None and not refresh and known.age(self._clock()) < TIME_TO_LIVE_S:
             return known.models
-        if not self._backend.lists_models:
-            return BUNDLED
+        if self._fixed or not self._backend.lists_models:
+            return self._fixed or bundled_models()
         brought = self._brought
         try:
             async with self._asking:
@@ -457,40 +462,58 @@ class ModelCatalog:
         known = self._remembered()
         return known.models if known is not None else self._last_resort()
 
+    def efforts(self, slug: str | None = None) -> tuple[str, ...]:
+        """Return the efforts that a model offers, the first one's without a name; all of them where it is not known."""
+        models = self.cached()
+        wanted = slug or self._default
+        found = _find(wanted, models) if wanted else next(iter(models), None)
+        return found.efforts if found is not None and found.efforts else EFFORTS
+
     async def choose(self, wanted: str | None = None) -> Model:
         """Find the model to use: the one wanted, else the configured one, else the first of the list.
 
-        A model that neither the ChatGPT backend nor this program lists is ModelUnavailable, with the nearest names;
-        other backends may know more than they list, so there the name is taken as it is, and what it can do is
-        assumed from it.
+        A name that the list does not have is taken as it is, for a backend may know more than it lists; what the model
+        can do is assumed from its name.
         """
         slug = wanted or self._default
         if slug is None:
-            found = self._first(await self.models())
-            return self._assumed(found.slug) if found.is_assumed else found
-        known = self._remembered()
-        model = _find(slug, known.models) if known is not None else None
-        if model is None and self._backend.is_codex:
-            model = await self._listed(slug)
-        return self._assumed(slug) if model is None or model.is_assumed else model
+            found = self._first(await self._at_hand())
+            slug = found.slug
+        else:
+            found = _find(slug, await self._at_hand(slug) if self._backend.is_codex else self.cached())
+        return self._assumed(slug) if found is None or found.is_assumed else found
 
-    async def _listed(self, slug: str) -> Model | None:
-        """Ask for the list because of a model; a list that could not be had lately is not asked for again."""
+    async def _at_hand(self, slug: str | None = None) -> tuple[Model, ...]:
+        """Return the list; an old one that has the model serves while a new one is fetched in the background.
+
+        A list that could not be had lately is not asked for again.
+        """
+        known = self._remembered()
         if self._clock() - self._failed_at < TIME_TO_LIVE_S:
-            return None
-        listed = await self.models()
-        found = _find(slug, listed)
-        is_refused = self._backend.is_chatgpt and listed and self._is_live() and not _find(slug, BUNDLED)
-        if found is None and is_refused:
-            raise self._unavailable(ModelUnavailable(f"Unknown model {slug!r}."), slug, listed)
-        return found
+            return self.cached()
+        if known is None or (slug is not None and _find(slug, known.models) is None):
+            return await self.models()
+        if known.age(self._clock()) >= TIME_TO_LIVE_S and (self._refresh is None or self._refresh.done()):
+            self._refresh = asyncio.create_task(self._refresh_quietly())
+        return known.models
+
+    async def _refresh_quietly(self) -> None:
+        with suppress(CodexError):  # the question itself tells what is wrong with the login or the address
+            await self.models()
+
+    async def close(self) -> None:
+        """End the request in the background."""
+        if self._refresh is not None:
+            self._refresh.cancel()
+            await asyncio.wait([self._refresh])
 
     def _assumed(self, slug: str) -> Model:
-        model = model_by_name(slug)
-        if self._backend.takes_reasoning or model.efforts:
-            return model
-        # The public API has models that do not reason: they are sent what is asked for, and nothing else.
-        return replace(model, default_summary="none", supports_verbosity=True)
+        told = [model for model in self.cached() if not model.is_assumed]
+        model = model_by_name(slug, told or self._fixed or bundled_models())
+        is_public = self._backend.is_built_in and not self._backend.is_codex
+        if is_public and not model.efforts and _DOES_NOT_REASON.match(slug):
+            return replace(model, default_summary="none", supports_verbosity=True, is_reasoning=False)
+        return model
 
     async def explained(self, error: ModelUnavailable, slug: str) -> ModelUnavailable:
         """Add the nearest names to a refusal, from a list asked for anew."""
@@ -517,18 +540,16 @@ class ModelCatalog:
         return models
 
     def _remembered(self) -> CachedModels | None:
+        if self._fixed:
+            return None
         own = self._cache.read(self._key)
         theirs = read_cli_cache(self._home) if self._backend.is_chatgpt else None
         if own is None or theirs is None:
             return own or theirs
         return max(own, theirs, key=lambda cached: cached.fetched_at)
 
-    def _is_live(self) -> bool:
-        known = self._remembered()
-        return known is not None and known.age(self._clock()) < TIME_TO_LIVE_S
-
     def _last_resort(self) -> tuple[Model, ...]:
-        return BUNDLED if self._backend.is_built_in else ()
+        return self._fixed or (bundled_models() if self._backend.is_built_in else ())
 
     def _first(self, models: tuple[Model, ...]) -> Model:
         shown = [model for model in models if model.is_listed] or list(models)

@@ -7,7 +7,6 @@ import json
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NewType
-from urllib.parse import urlsplit
 
 from codex_nb.config.settings import API_BASE_URL
 from codex_nb.errors import ConfigError
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 
 # The release of the Codex CLI whose wire contract is spoken; the ChatGPT backend offers models by it.
-CONTRACT_VERSION = "0.169.0"
+CONTRACT_VERSION = "0.171.0"
 
 
 @dataclass(frozen=True)
@@ -29,8 +28,7 @@ class Backend:
 
     ``is_chatgpt``: the ChatGPT backend itself, with routing and usage limits. ``is_codex``: that or something that
     stands for it: understands ``client_metadata``, the lite form of requests, and lists models by the CLI's release.
-    ``can_compress``: takes zstd bodies. ``lists_models``: has a model list worth asking for. ``keeps_responses``:
-    insists on ``store: true`` (Azure). Retries are None where the configuration says nothing of them.
+    ``can_compress``: takes zstd bodies. ``lists_models``: has a model list worth asking for. Retries are None where the configuration says nothing of them.
     """
 
     base_url: str
@@ -41,7 +39,6 @@ class Backend:
     query: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     can_compress: bool = False
     lists_models: bool = False
-    keeps_responses: bool = False
     is_codex: bool = False
     is_built_in: bool = True
     idle_timeout_s: float = 300.0
@@ -49,11 +46,6 @@ class Backend:
     stream_max_retries: int | None = None
     account_base_url: str | None = None
     key_hint: str | None = None
-
-    @property
-    def takes_reasoning(self) -> bool:
-        """Whether each request carries reasoning in the CLI's form; the public API has models that do not reason."""
-        return self.is_codex or not self.is_built_in
 
     @property
     def responses_url(self) -> str:
@@ -107,7 +99,6 @@ def choose_backend(settings: Settings, *, is_chatgpt_auth: bool) -> Backend:
         headers=provider.http_headers,
         query=provider.query_params,
         lists_models=True,
-        keeps_responses=_is_azure(provider.base_url),
         is_codex=speaks_codex,
         is_built_in=False,
         idle_timeout_s=provider.stream_idle_timeout_s,
@@ -116,11 +107,6 @@ def choose_backend(settings: Settings, *, is_chatgpt_auth: bool) -> Backend:
         account_base_url=settings.chatgpt_base_url if speaks_codex else None,
         key_hint=_key_hint(provider.env_key, provider.env_key_instructions),
     )
-
-
-def _is_azure(base_url: str) -> bool:
-    host = urlsplit(base_url).hostname or ""
-    return host.endswith((".openai.azure.com", ".cognitiveservices.azure.com", ".azure-api.net"))
 
 
 def _key_hint(variable: str | None, instructions: str | None) -> str | None:
@@ -134,8 +120,6 @@ def _key_hint(variable: str | None, instructions: str | None) -> str | None:
 Outbound = NewType("Outbound", dict[str, Any])
 
 ENCRYPTED_REASONING = "reasoning.encrypted_content"
-# What config.toml calls a tier, and what the API calls it.
-_SERVICE_TIERS = {"fast": "priority"}
 
 
 @dataclass(frozen=True)
@@ -146,7 +130,7 @@ class ResponsesRequest:
     they are, in their own key order. ``received`` are items that an interrupted response to this request has completed;
     they follow the input. ``tools`` are tool specifications. ``text_format`` is a ``json_schema`` format.
     ``turn_state`` is the last reply's, within one turn only. ``is_lite`` is the
-    model's wish for the lite form. ``throttle`` is shared by the requests of a batch; it is not sent.
+    model's wish for the lite form, ``is_reasoning`` whether it may be told how to reason. ``throttle`` is shared by the requests of a batch; it is not sent.
     """
 
     model: str
@@ -164,6 +148,7 @@ class ResponsesRequest:
     turn_id: str | None = None
     turn_state: str | None = None
     is_lite: bool = False
+    is_reasoning: bool = True
     received: tuple[dict[str, Any], ...] = ()
     throttle: Throttle | None = field(default=None, repr=False, compare=False)
 
@@ -173,7 +158,7 @@ def request_body(request: ResponsesRequest, backend: Backend, *, stream: bool = 
 
     Text that is not valid Unicode (half surrogate pairs) becomes question marks.
     """
-    lite = request.is_lite and backend.takes_reasoning
+    lite = request.is_lite
     body: dict[str, Any] = {
         "model": request.model,
         "stream": stream,
@@ -187,14 +172,14 @@ def request_body(request: ResponsesRequest, backend: Backend, *, stream: bool = 
         body["tool_choice"] = request.tool_choice
         body["parallel_tool_calls"] = request.parallel_tool_calls and not lite
     reasoning = _reasoning(request, lite=lite)
-    reasons = bool(reasoning) or backend.takes_reasoning
-    if reasons:
+    is_reasoning = bool(reasoning) or request.is_reasoning
+    if is_reasoning:
         body["reasoning"] = reasoning
-    body["store"] = backend.keeps_responses
-    if reasons:
+    body["store"] = False
+    if is_reasoning:
         body["include"] = [ENCRYPTED_REASONING]
     if request.service_tier is not None:
-        body["service_tier"] = _SERVICE_TIERS.get(request.service_tier, request.service_tier)
+        body["service_tier"] = request.service_tier
     if request.prompt_cache_key is not None:
         body["prompt_cache_key"] = request.prompt_cache_key
     text = _text(request)
@@ -219,7 +204,7 @@ def request_headers(request: ResponsesRequest, backend: Backend) -> dict[str, st
         headers["x-codex-turn-state"] = request.turn_state
     if backend.is_chatgpt:
         headers["x-codex-routing-hint"] = f"model={request.model}"
-    if request.is_lite and backend.takes_reasoning:
+    if request.is_lite:
         headers["x-openai-internal-codex-responses-lite"] = "true"
     return headers | dict(backend.headers)
 

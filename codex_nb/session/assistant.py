@@ -21,6 +21,7 @@ from weakref import WeakSet
 
 from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.errors import AccountChanged, CodexError, ContextWindowExceeded, LoginFailed
+from codex_nb.labels import ULTRA
 from codex_nb.responses.request import ResponsesRequest, choose_backend
 from codex_nb.session.answer_cache import (
     NOT_COMPARED,
@@ -120,21 +121,18 @@ class ResolvedTurn:
     @property
     def effort(self) -> str | None:
         """The requested effort, None for the model's default."""
-        return self.request.effort or (None if self.unsupported_effort else self.settings.effort)
-
-    @property
-    def unsupported_effort(self) -> str | None:
-        """The configured effort when the model does not offer it: it was configured for another model."""
-        effort = self.settings.effort
-        return effort if self.request.effort is None and effort and self.model.lacks(effort) else None
+        return self.request.effort or self.settings.effort
 
     @property
     def choice(self) -> ReasoningChoice:
-        """The reasoning options to send; raises ConfigError for an effort that the model does not offer."""
-        settings, summary = self.settings, self.settings.summary
-        if summary is None and settings.provider.is_built_in and self.credentials.is_chatgpt_backend:
-            summary = "auto"  # the answer's reasoning is shown, and a plan pays nothing for it
-        return self.model.reasoning(effort=self.effort, summary=summary, verbosity=settings.verbosity)
+        """The reasoning options to send."""
+        settings = self.settings
+        return self.model.reasoning(effort=self.effort, summary=settings.summary, verbosity=settings.verbosity)
+
+    @property
+    def service_tier(self) -> str | None:
+        """The service tier to send."""
+        return self.model.sent_tier(self.settings.service_tier)
 
     @property
     def started(self) -> TurnStarted:
@@ -152,7 +150,7 @@ class ResolvedTurn:
 
     @property
     def template(self) -> ResponsesRequest:
-        """The request of each step, without input and tools; raises like :attr:`choice`."""
+        """The request of each step, without input and tools."""
         choice = self.choice
         return ResponsesRequest(
             model=self.model.slug,
@@ -161,11 +159,12 @@ class ResolvedTurn:
             effort=choice.effort,
             summary=choice.summary,
             verbosity=choice.verbosity,
-            service_tier=self.settings.service_tier,
+            service_tier=self.service_tier,
             prompt_cache_key=self.thread.thread_id,
             thread_id=self.thread.thread_id,
             turn_id=self.turn_id,
             is_lite=self.model.is_lite,
+            is_reasoning=self.model.is_reasoning,
             throttle=self.request.throttle,
         )
 
@@ -180,10 +179,11 @@ class ResolvedTurn:
         if count := turn_input.images_unsent:
             images = f"{count} image{'s' if count > 1 else ''}"
             notices.append(Notice("hint", f"{model} takes text only: {images} not sent."))
-        if unsupported := self.unsupported_effort:
-            used = f", {self.choice.effort}" if self.choice.effort else ""
-            text = f"{model} does not offer the configured effort {unsupported!r}; it answers with its default{used}."
-            notices.append(Notice("hint", text))
+        sent = self.choice.effort
+        if self.effort not in {None, ULTRA, sent}:
+            notices.append(Notice("hint", f"{model} does not offer the effort {self.effort!r}: {sent} is used."))
+        if (tier := self.settings.service_tier) and self.service_tier is None:
+            notices.append(Notice("hint", f"{model} does not offer the service tier {tier!r}: none is requested."))
         if request.approval is ApprovalPolicy.ALL and len(request.tools):
             notices.append(Notice("hint", "Approval policy 'all': tool calls run without asking you."))
         return tuple(notices)
