@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 
 from codex_nb.errors import CodexError
-from codex_nb.labels import EFFORTS, LOGIN_METHODS
+from codex_nb.labels import LOGIN_METHODS
 from codex_nb.magics.options import (
     ALL,
     APPROVALS,
@@ -57,7 +57,7 @@ class NotebookNames:
             "variable": lambda _: self._variables(),
             "cell": lambda _: [str(number) for number in range(1, shell.execution_count)],
             "file": self._files,
-            "effort": lambda _: EFFORTS,
+            "effort": lambda _: self._session.profile().backend.efforts(self._session.config.model),
             "approval": lambda _: APPROVALS,
             "login_method": lambda _: tuple(LOGIN_METHODS),
         }

@@ -149,22 +149,19 @@ def _policy(text: str) -> str:
         raise OptionError(f"%%codex: {error}", hint=error.hint) from None
 
 
-def _one_of(flag: str, values: Sequence[str]) -> Callable[[str], str]:
-    def check(text: str) -> str:
-        if text not in values:
-            raise OptionError(
-                f"%%codex: invalid {flag} {text!r}.", hint=f"Choose one of: {', '.join(values)}."
-            )
-        return text
-
-    return check
+def known_effort(level: str, offered: Sequence[str], *, source: str) -> str:
+    """Return an effort that Codex or the model knows. Raises OptionError for any other."""
+    known = (*EFFORTS, *(each for each in offered if each not in EFFORTS))
+    if level not in known:
+        raise OptionError(f"{source} {level!r}.", hint=f"Choose one of: {', '.join(known)}.")
+    return level
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="%%codex", add_help=False, allow_abbrev=False, exit_on_error=True)
     add = parser.add_argument
     add("-m", "--model", help="the model to use; see %codex models")
-    add("-e", "--effort", type=_one_of("--effort", EFFORTS), help="reasoning effort: low, medium, high, …")
+    add("-e", "--effort", help="reasoning effort: low, medium, high, …")
     add("-t", "--thread", help="the thread to continue, or the name of a new one")
     add("-o", "--output", type=_identifier, help="also assign the answer to this variable")
     add(

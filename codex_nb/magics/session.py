@@ -21,7 +21,7 @@ from codex_nb.host.engine import Mailbox, deferring_interrupts
 from codex_nb.host.notebook import notebook_path, read_notebook, runs_of
 from codex_nb.host.shell import InteractiveKernel, front_end
 from codex_nb.host.shell_channel import open_pump, serve_until
-from codex_nb.magics.options import SUBCOMMANDS, OptionError, find_schema
+from codex_nb.magics.options import SUBCOMMANDS, OptionError, find_schema, known_effort
 from codex_nb.session.context import NotebookContext, build_context, mentions_in, variables_in
 from codex_nb.session.prompt import TurnRequest, is_question
 from codex_nb.session.thread import next_name, notebook_thread
@@ -302,9 +302,13 @@ def make_question(session: ShellSession, options: CellOptions, profile: Profile)
     config, namespace = session.config, session.namespace
     thread = options.thread or session.thread or session.own_thread
     approval = options.approval or config.approval
+    model = options.model or config.model
+    if options.effort:
+        offered = profile.backend.efforts(model)
+        known_effort(options.effort, offered, source="%%codex: invalid --effort")
     return TurnRequest(
         prompt=options.prompt,
-        model=options.model or config.model,
+        model=model,
         effort=options.effort or config.effort,
         thread=thread,
         images=tuple(image_url(name, namespace, session.folder) for name in options.images),

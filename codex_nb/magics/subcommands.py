@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 from IPython.display import display
 
 from codex_nb.errors import AuthError
-from codex_nb.labels import EFFORTS, LOGIN_METHODS
+from codex_nb.labels import LOGIN_METHODS
 from codex_nb.magics.options import (
     CLEAR,
     SUBCOMMANDS,
     OptionError,
+    known_effort,
     options_and_help,
     parse_options,
     subcommand,
@@ -147,10 +148,9 @@ def model(session: ShellSession, name: str) -> None:
 )
 def effort(session: ShellSession, level: str) -> None:
     """Set the session's reasoning effort, or show the current one."""
-    if level and level not in EFFORTS:
-        raise OptionError(
-            f"%codex effort: unknown effort {level!r}.", hint=f"Choose one of: {', '.join(EFFORTS)}."
-        )
+    if level:
+        offered = session.profile().backend.efforts(session.config.model)
+        known_effort(level, offered, source="%codex effort: unknown effort")
     session.config.effort = level or session.config.effort
     chosen = session.config.effort or session.profile().settings.effort
     show(f"Reasoning effort: {chosen or 'model default'}.")

@@ -92,9 +92,9 @@ class Model:
 
     ``efforts`` from least to most. ``default_summary`` and ``default_verbosity`` are sent when nothing else is
     configured. ``ultra_effort`` is what ``ultra`` is sent as, where that is not the highest effort. ``is_lite``: takes
-    the lite form of requests. ``service_tiers`` by the names
-    that the API has for them. ``is_reasoning``: a request may tell how to reason. ``is_listed``: shown to the user. ``context_window`` in tokens. ``is_assumed``: the
-    backend has told its name at most; the rest is looked up by name in the list that comes with this program.
+    the lite form of requests. ``service_tiers`` by the API's names. ``is_reasoning``: a request may say how to reason.
+    ``is_listed``: shown to the user. ``context_window`` in tokens. ``is_assumed``: the backend has told its name at
+    most; the rest is looked up by name in a catalog that no backend has confirmed.
     """
 
     slug: str
@@ -123,13 +123,13 @@ class Model:
         CLI's own word for the highest effort, or for what the list names instead. An effort that no list knows, and
         any effort where there is no list, is sent as it is.
         """
-        effort = effort or self.default_effort
-        if self.efforts and not self.is_assumed and effort not in self.efforts:
+        if effort and self.efforts and not self.is_assumed and effort not in self.efforts:
             if effort == ULTRA:
                 effort = self.default_effort or ULTRA
             elif effort in EFFORTS:
                 lower = [each for each in EFFORTS[: EFFORTS.index(effort)] if each in self.efforts]
                 effort = lower[-1] if lower else effort
+        effort = effort or self.default_effort
         return self._highest_effort if effort == ULTRA else effort
 
     def sent_tier(self, tier: str | None) -> str | None:
@@ -403,8 +403,9 @@ class ModelCatalog:
     """The models of one backend for the current account.
 
     ``identity`` gives the account's stable key, by which lists are kept apart. ``default`` is the configured model,
-    ``fixed`` the models of ``model_catalog_json``: with it nobody is asked. ``clock`` is wall time in seconds. Lists live in a file of our own in ``codex_home``; the Codex CLI's file is only
-    read, and believed only when nothing has changed since it was written.
+    ``fixed`` is what ``model_catalog_json`` has: with it nobody is asked. ``clock`` is wall time in seconds. Lists
+    live in a file of our own in ``codex_home``; the Codex CLI's file is only read, and believed only when nothing has
+    changed since it was written.
     """
 
     def __init__(
@@ -477,10 +478,10 @@ class ModelCatalog:
         """
         slug = wanted or self._default
         if slug is None:
-            found = self._first(await self._at_hand())
-            slug = found.slug
-        else:
-            found = _find(slug, await self._at_hand(slug) if self._backend.is_codex else self.cached())
+            slug = self._first(await self._at_hand()).slug
+        elif self._backend.is_codex:
+            await self._at_hand(slug)
+        found = _find(slug, self.cached())
         return self._assumed(slug) if found is None or found.is_assumed else found
 
     async def _at_hand(self, slug: str | None = None) -> tuple[Model, ...]:
@@ -498,8 +499,10 @@ class ModelCatalog:
         return known.models
 
     async def _refresh_quietly(self) -> None:
-        with suppress(CodexError):  # the question itself tells what is wrong with the login or the address
+        try:
             await self.models()
+        except CodexError:  # the question itself tells what is wrong with the login or the address
+            self._failed_at = self._clock()
 
     async def close(self) -> None:
         """End the request in the background."""

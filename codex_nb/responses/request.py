@@ -28,7 +28,8 @@ class Backend:
 
     ``is_chatgpt``: the ChatGPT backend itself, with routing and usage limits. ``is_codex``: that or something that
     stands for it: understands ``client_metadata``, the lite form of requests, and lists models by the CLI's release.
-    ``can_compress``: takes zstd bodies. ``lists_models``: has a model list worth asking for. Retries are None where the configuration says nothing of them.
+    ``can_compress``: takes zstd bodies. ``lists_models``: has a model list worth asking for. Retries are None where the
+    configuration says nothing of them.
     """
 
     base_url: str
@@ -129,8 +130,9 @@ class ResponsesRequest:
     ``input`` is the whole history, a developer message first (there is no ``instructions`` field); items are sent as
     they are, in their own key order. ``received`` are items that an interrupted response to this request has completed;
     they follow the input. ``tools`` are tool specifications. ``text_format`` is a ``json_schema`` format.
-    ``turn_state`` is the last reply's, within one turn only. ``is_lite`` is the
-    model's wish for the lite form, ``is_reasoning`` whether it may be told how to reason. ``throttle`` is shared by the requests of a batch; it is not sent.
+    ``turn_state`` is the last reply's, within one turn only. ``is_lite`` is the model's wish for the lite form,
+    ``is_reasoning`` whether it may be told how to reason. ``throttle`` is shared by the requests of a batch; it is not
+    sent.
     """
 
     model: str

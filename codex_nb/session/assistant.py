@@ -127,7 +127,9 @@ class ResolvedTurn:
     def choice(self) -> ReasoningChoice:
         """The reasoning options to send."""
         settings = self.settings
-        return self.model.reasoning(effort=self.effort, summary=settings.summary, verbosity=settings.verbosity)
+        return self.model.reasoning(
+            effort=self.effort, summary=settings.summary, verbosity=settings.verbosity
+        )
 
     @property
     def service_tier(self) -> str | None:
@@ -181,9 +183,13 @@ class ResolvedTurn:
             notices.append(Notice("hint", f"{model} takes text only: {images} not sent."))
         sent = self.choice.effort
         if self.effort not in {None, ULTRA, sent}:
-            notices.append(Notice("hint", f"{model} does not offer the effort {self.effort!r}: {sent} is used."))
+            notices.append(
+                Notice("hint", f"{model} does not offer the effort {self.effort!r}: {sent} is used.")
+            )
         if (tier := self.settings.service_tier) and self.service_tier is None:
-            notices.append(Notice("hint", f"{model} does not offer the service tier {tier!r}: none is requested."))
+            notices.append(
+                Notice("hint", f"{model} does not offer the service tier {tier!r}: none is requested.")
+            )
         if request.approval is ApprovalPolicy.ALL and len(request.tools):
             notices.append(Notice("hint", "Approval policy 'all': tool calls run without asking you."))
         return tuple(notices)

@@ -83,7 +83,7 @@ class Catalog:
     """
 
     entries: list[dict[str, Any]] = field(default_factory=_default_entries)
-    unlisted: frozenset[str] = frozenset({"gpt-6.1-sol", "gpt-5.5", "codex-auto-review"})
+    unlisted: frozenset[str] = frozenset({"gpt-6.2-sol", "gpt-6.1-sol", "gpt-5.5", "codex-auto-review"})
     etag: str = 'W/"simulator-1"'
 
     def accepts(self, slug: object) -> bool:

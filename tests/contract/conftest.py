@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from codex_nb.simulator import Simulator
 from tests import tiers
+from tests.contract.bundled_models import printed_models
 from tests.contract.cli import CodexCli
 
 
@@ -21,10 +23,17 @@ def codex_program() -> Path:
     return program
 
 
+@pytest.fixture(scope="session")
+def clis_models(codex_program: Path) -> list[dict[str, Any]]:
+    """Return the models that the CLI brings along."""
+    return printed_models(codex_program)
+
+
 @pytest.fixture
-def sim() -> Iterator[Simulator]:
-    """Run a simulator over TLS, as the CLI's built-in provider demands it."""
+def sim(clis_models: list[dict[str, Any]]) -> Iterator[Simulator]:
+    """Run a simulator over TLS, as the CLI's built-in provider demands it; it answers the CLI's own models, too."""
     with Simulator(tls=True) as simulator:
+        simulator.state.catalog.unlisted |= {entry["slug"] for entry in clis_models}
         yield simulator
 
 

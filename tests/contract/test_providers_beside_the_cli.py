@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from codex_nb.responses.models import BUNDLED, parse_models
 from codex_nb.simulator import Simulator
 from tests.contract.cli import CodexCli
 from tests.contract.recording import RecordingServer, recording
@@ -131,14 +129,3 @@ def test_a_file_with_a_byte_order_mark_is_read(
     codex_program: Path, tmp_path: Path, server: RecordingServer
 ) -> None:
     compare(codex_program, tmp_path, server, "\ufeff" + config_of("gpt-5.5"))
-
-
-def test_the_bundled_models_are_the_clis(codex_program: Path, tmp_path: Path) -> None:
-    with Simulator() as sim:
-        cli = CodexCli(codex_program, sim, tmp_path)
-        cli.configure("")
-        printed = cli.run("debug", "models", "--bundled").words
-    theirs = parse_models(json.loads(printed[printed.index('{"models"') :].splitlines()[0]))
-    assert [{**vars(model), "description": "", "is_assumed": True} for model in theirs] == [
-        vars(model) for model in BUNDLED
-    ]

@@ -16,11 +16,7 @@ def login(request: pytest.FixtureRequest, codex_home: Path, sim: Simulator) -> s
     """A CODEX_HOME in which nobody has asked yet: a ChatGPT login, an API key, a provider with the ChatGPT login."""
     if request.param == "api":
         sim.write_api_key(codex_home)
-    sim.change(
-        catalog=Catalog(
-            unlisted=frozenset({"gpt-6.1-sol", "gpt-5.6-sol", "gpt-5.5", "gpt-5.6-luna", "unheard-of"})
-        )
-    )
+    sim.change(catalog=Catalog([], frozenset({"gpt-6.1-sol", "gpt-5.6-sol", "gpt-5.5", "gpt-5.6-luna"})))
     return str(request.param)
 
 
@@ -75,12 +71,41 @@ def test_the_list_of_the_account_is_believed_where_there_is_one(
     sim.change(catalog=Catalog([entry]))
     configure(codex_home, sim, "builtin", "gpt-5.5", "max")
     ran = notebook.run("%codex hello")
-    assert (sent(sim), ran.succeeded) == (["medium"], True)
-    assert "'max'" in ran.out  # the model's own list ends at high, which is said
-    assert notebook.run("%codex -e max hello").failure is not None
-    assert notebook.run("%codex -e ultra hello").succeeded
-    assert notebook.run("%codex -e high hello").succeeded
-    assert sent(sim) == ["medium", "medium", "high"]
+    assert (sent(sim), ran.succeeded) == (["high"], True)
+    assert "'max': high" in ran.out  # the model's own list ends at high, which is said
+    ran = notebook.run("%codex -e max hello")
+    assert (ran.succeeded, "'max': high" in ran.out) == (True, True)
+    for effort in ("ultra", "minimal", "none", "low"):
+        assert notebook.run(f"%codex -e {effort} hello").succeeded
+    assert sent(sim) == ["high", "high", "medium", "minimal", "none", "low"]
+
+
+def test_a_name_that_the_list_does_not_have_is_known_by_the_longest_listed_one(
+    notebook: Notebook, codex_home: Path, sim: Simulator
+) -> None:
+    lite, classic = (model_entry(slug, slug, 1, is_lite=slug == "gpt-5") for slug in ("gpt-5", "gpt-5.5"))
+    sim.change(catalog=Catalog([lite, classic], frozenset({"gpt-5.5-2026", "gpt-6.1-sol"})))
+    configure(codex_home, sim, "builtin", "gpt-5")
+    for model, effort in (("gpt-5.5-2026", "max"), ("gpt-5.5-2026", "ultra"), ("gpt-6.1-sol", "ultra")):
+        assert notebook.run(f"%codex -m {model} -e {effort} hello").succeeded
+    assert sent(sim) == ["max", "high", "medium"]
+    assert [request.body["parallel_tool_calls"] for request in sim.requests.to("/responses", "POST")] == [
+        True
+    ] * 3
+
+
+def test_an_effort_of_the_models_own_can_be_asked_for(
+    notebook: Notebook, codex_home: Path, sim: Simulator
+) -> None:
+    entry = model_entry("gpt-7", "GPT", 1, is_lite=False)
+    entry["supported_reasoning_levels"] = ["low", "hyper"]
+    sim.change(catalog=Catalog([entry]))
+    configure(codex_home, sim, "builtin", "gpt-7")
+    assert notebook.run("%codex hello").succeeded
+    assert notebook.run("%codex -e hyper hello").succeeded
+    assert notebook.run("%codex effort hyper").succeeded
+    assert sent(sim) == ["medium", "hyper"]
+    assert notebook.run("%codex effort hype").failure is not None
 
 
 def test_a_backend_without_its_list_refuses_no_effort(

@@ -16,8 +16,16 @@ import pytest
 
 from codex_nb.errors import ConfigError, ModelUnavailable, SignInRequired
 from codex_nb.http import httpx, open_http
-from codex_nb.responses.models import Model, ModelCatalog, ReasoningChoice, nearest, parse_models
-from codex_nb.responses.request import Backend
+from codex_nb.responses.models import (
+    Model,
+    ModelCatalog,
+    ReasoningChoice,
+    bundled_models,
+    nearest,
+    parse_models,
+    read_catalog,
+)
+from codex_nb.responses.request import CONTRACT_VERSION, Backend
 from tests.responses.fakes import API, CHATGPT, LOCAL, SETTINGS
 
 pytestmark = pytest.mark.anyio
@@ -67,6 +75,7 @@ class Shop:
     )
     requests: list[httpx.Request] = field(default_factory=list)
     clock: float = NOW
+    fixed: tuple[Model, ...] = ()
 
     def handle(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
@@ -84,6 +93,7 @@ class Shop:
                 codex_home=self.home,
                 identity=lambda: identity,
                 default=default,
+                fixed=self.fixed,
                 clock=lambda: self.clock,
             )
 
@@ -100,7 +110,10 @@ def slugs(models: tuple[Model, ...]) -> list[str]:
 async def test_the_list_is_asked_for_as_the_cli_does_and_sorted_by_priority(shop: Shop) -> None:
     async with shop.catalog() as catalog:
         assert slugs(await catalog.models()) == ["gpt-review", "gpt-6.1-sol", "gpt-5.5"]
-    assert str(shop.requests[0].url) == "https://chatgpt.com/backend-api/codex/models?client_version=0.169.0"
+    assert (
+        str(shop.requests[0].url)
+        == f"https://chatgpt.com/backend-api/codex/models?client_version={CONTRACT_VERSION}"
+    )
 
 
 def test_an_entry_is_read_whole_and_a_sparse_one_stays_unknown() -> None:
@@ -248,7 +261,7 @@ async def test_an_old_list_is_better_than_none(shop: Shop) -> None:
 async def test_without_any_list_the_one_that_comes_along_is_given(shop: Shop) -> None:
     shop.reply = httpx.Response(200, text="<html>")
     async with shop.catalog() as catalog:
-        assert slugs(await catalog.models())[0] == "gpt-6.1-sol"
+        assert await catalog.models() == bundled_models()
 
 
 async def test_a_login_that_is_refused_is_not_hidden(shop: Shop) -> None:
@@ -260,10 +273,11 @@ async def test_a_login_that_is_refused_is_not_hidden(shop: Shop) -> None:
 
 async def test_an_api_key_asks_for_no_list(shop: Shop) -> None:
     async with shop.catalog(API) as catalog:
-        assert slugs(await catalog.models())[0] == "gpt-6.1-sol"
+        assert await catalog.models() == bundled_models()
         assert await catalog.choose("gpt-4o") == Model(
-            "gpt-4o", default_summary="none", supports_verbosity=True
+            "gpt-4o", default_summary="none", supports_verbosity=True, is_reasoning=False
         )
+        assert await catalog.choose("an-unknown-model") == Model("an-unknown-model")
         assert (await catalog.choose("gpt-5.6-sol")).reasoning(effort="max").effort == "max"
     assert shop.requests == []
 
@@ -276,12 +290,55 @@ async def test_the_choice_is_the_wanted_then_the_configured_then_the_first_that_
         assert (await catalog.choose()).slug == "gpt-6.1-sol"
 
 
-async def test_a_model_that_is_known_costs_no_request_however_old_the_list(shop: Shop) -> None:
+async def test_an_old_list_serves_while_a_new_one_is_fetched(shop: Shop) -> None:
     async with shop.catalog() as catalog:
         await catalog.models()
         shop.clock = NOW + 10_000
+        shop.reply = httpx.Response(200, json={"models": [SOL | {"supported_reasoning_levels": ["max"]}]})
         assert await catalog.choose("gpt-6.1-sol") == SOL_MODEL
-    assert len(shop.requests) == 1
+        assert await catalog.choose("gpt-6.1-sol") == SOL_MODEL
+        assert slugs(await catalog.models()) == ["gpt-6.1-sol"]  # waits for the one in the background
+        assert (await catalog.choose("gpt-6.1-sol")).efforts == ("max",)
+    assert len(shop.requests) == 2
+
+
+async def test_a_background_request_that_fails_is_silent_and_not_repeated(shop: Shop) -> None:
+    async with shop.catalog() as catalog:
+        await catalog.models()
+        shop.clock, shop.reply = NOW + 10_000, httpx.Response(401, json={})
+        for _ in range(50):
+            assert await catalog.choose("gpt-6.1-sol") == SOL_MODEL
+            await asyncio.sleep(0)
+        await catalog.close()
+    assert len(shop.requests) == 2
+
+
+async def test_what_is_asked_in_the_background_ends_with_the_profile(shop: Shop) -> None:
+    async with shop.catalog() as catalog:
+        await catalog.models()
+        shop.clock = NOW + 10_000
+        await catalog.choose("gpt-6.1-sol")
+        await catalog.close()
+        await catalog.close()
+
+
+async def test_a_name_that_an_old_list_lacks_waits_for_the_new_one(shop: Shop) -> None:
+    async with shop.catalog() as catalog:
+        await catalog.models()
+        shop.clock = NOW + 10_000
+        shop.reply = httpx.Response(200, json={"models": [SOL | {"slug": "gpt-7"}]})
+        assert await catalog.choose("gpt-7") == replace(SOL_MODEL, slug="gpt-7")
+
+
+async def test_a_catalog_file_is_believed_and_nobody_is_asked(shop: Shop) -> None:
+    shop.fixed = read_catalog(json.dumps({"models": [SOL, OLD]}).encode())
+    async with shop.catalog() as catalog:
+        assert slugs(await catalog.models()) == slugs(catalog.cached()) == ["gpt-6.1-sol", "gpt-5.5"]
+        assert (await catalog.choose()).slug == "gpt-6.1-sol"
+        assert (await catalog.choose("gpt-6.1-sol")).sent_effort("max") == "max"
+        assert (await catalog.choose("gpt-6.1-solar")).is_lite
+        assert await catalog.choose("gpt-6.2-sol") == Model("gpt-6.2-sol")
+    assert shop.requests == []
 
 
 async def test_a_model_that_is_hidden_may_be_chosen_by_name(shop: Shop) -> None:
@@ -289,12 +346,12 @@ async def test_a_model_that_is_hidden_may_be_chosen_by_name(shop: Shop) -> None:
         assert (await catalog.choose("gpt-review")).slug == "gpt-review"
 
 
-async def test_a_model_that_is_not_listed_names_the_nearest(shop: Shop) -> None:
+async def test_a_name_that_is_not_listed_is_asked_for_and_known_by_the_longest_listed_one(shop: Shop) -> None:
     async with shop.catalog() as catalog:
-        with pytest.raises(ModelUnavailable, match=r"'gpt-6\.1-sole'") as caught:
-            await catalog.choose("gpt-6.1-sole")
-    assert caught.value.available == ("gpt-6.1-sol", "gpt-5.5")
-    assert caught.value.hint == "Did you mean one of these: gpt-6.1-sol, gpt-5.5?"
+        assert await catalog.choose("gpt-6.1-sole") == replace(SOL_MODEL, slug="gpt-6.1-sole")
+        assert await catalog.choose("o9") == Model("o9")
+        await catalog.choose("o9")
+    assert len(shop.requests) == 1
 
 
 async def test_a_model_is_not_refused_by_a_list_that_could_not_be_asked_for(shop: Shop) -> None:
@@ -407,11 +464,39 @@ async def test_a_list_that_cannot_be_had_is_not_asked_for_at_every_question(shop
         assert len(shop.requests) == 1
         shop.clock += 300
         shop.reply = httpx.Response(200, json={"models": [SOL | {"slug": "gpt-5.6-sol"}]})
-        with pytest.raises(ConfigError, match="reasoning effort 'max'"):
-            (await catalog.choose("gpt-5.6-sol")).reasoning(effort="max")
+        assert (await catalog.choose("gpt-5.6-sol")).reasoning(effort="max").effort == "high"
 
 
-def test_an_effort_that_the_model_does_not_have_is_named() -> None:
-    with pytest.raises(ConfigError, match="reasoning effort 'max'") as caught:
-        SOL_MODEL.reasoning(effort="max")
-    assert caught.value.hint == "Use one of: low, high."
+LEVELS: list[tuple[dict[str, Any], dict[str, str | None]]] = [
+    ({"efforts": ("low", "medium", "high"), "default_effort": "high"}, {"max": "high", "ultra": "high"}),
+    ({"efforts": (), "default_effort": "high"}, {"max": "max", "ultra": "medium", "": "high"}),
+    ({"efforts": ("high", "low"), "default_effort": "low"}, {"medium": "low", "max": "high", "ultra": "low"}),
+    ({"efforts": ("low", "high", "ultra")}, {"xhigh": "high", "ultra": "high", "": None}),
+    ({"efforts": ("ultra",)}, {"medium": "medium", "ultra": "medium"}),
+    ({"efforts": ("high", "xhigh")}, {"none": "none", "low": "low", "max": "xhigh", "odd": "odd"}),
+    ({"efforts": ("low", "max", "ultra"), "ultra_effort": "high"}, {"high": "low", "ultra": "max"}),
+    ({"efforts": ("low", "max", "ultra"), "ultra_effort": "low"}, {"ultra": "low"}),
+    ({"efforts": ("low", "max", "ultra"), "default_effort": "ultra"}, {"": "max"}),
+    ({"efforts": ("low", "high")}, {"ultra": "high"}),
+]
+
+
+@pytest.mark.parametrize(("model", "expected"), LEVELS)
+def test_a_backends_own_list_lowers_an_effort_as_the_cli_does(
+    model: dict[str, Any], expected: dict[str, str | None]
+) -> None:
+    told = Model("m", **model)
+    assert {effort: told.sent_effort(effort or None) for effort in expected} == expected
+
+
+@pytest.mark.parametrize("effort", ["none", "minimal", "low", "medium", "high", "xhigh", "max", "odd"])
+def test_a_catalog_that_no_backend_has_confirmed_changes_no_effort(effort: str) -> None:
+    for model in (*bundled_models(), Model("unheard-of"), Model("m", efforts=("low",), is_assumed=True)):
+        assert model.sent_effort(effort) == effort
+
+
+def test_a_tier_that_the_model_does_not_have_is_not_asked_for() -> None:
+    model = Model("m", service_tiers=("priority",))
+    wanted = ("fast", "priority", "flex", "ultrafast", None)
+    assert [model.sent_tier(tier) for tier in wanted] == ["priority", "priority", "flex", None, None]
+    assert [Model("m").sent_tier(tier) for tier in wanted] == [None, None, "flex", None, None]

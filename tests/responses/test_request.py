@@ -36,7 +36,7 @@ FULL = ResponsesRequest(
     effort="medium",
     summary="auto",
     verbosity="low",
-    service_tier="fast",
+    service_tier="priority",
     text_format={
         "type": "json_schema",
         "strict": True,
@@ -85,7 +85,7 @@ def test_a_full_request_has_the_keys_of_the_cli_in_its_order() -> None:
 
 
 def test_there_is_no_instructions_field_and_nothing_that_was_not_asked_for() -> None:
-    sent = body(ResponsesRequest(model="m", input=(QUESTION,)), API)
+    sent = body(ResponsesRequest(model="m", input=(QUESTION,), is_reasoning=False), API)
     assert sent == {"model": "m", "stream": True, "input": [QUESTION], "store": False}
 
 
@@ -93,17 +93,10 @@ def test_the_api_is_sent_no_metadata() -> None:
     assert "client_metadata" not in body(FULL, API)
 
 
-def test_azure_insists_on_keeping_responses() -> None:
+def test_no_host_is_asked_to_keep_responses() -> None:
     provider = Provider(id="azure", base_url="https://corp.openai.azure.com/openai/v1")
-    backend = choose_backend(replace(SETTINGS, provider=provider), is_chatgpt_auth=False)
-    assert body(REQUEST, backend)["store"] is True
-
-
-@pytest.mark.parametrize(
-    ("configured", "sent"), [("fast", "priority"), ("flex", "flex"), ("priority", "priority")]
-)
-def test_a_service_tier_is_sent_by_the_apis_name(configured: str, sent: str) -> None:
-    assert body(replace(FULL, service_tier=configured))["service_tier"] == sent
+    azure = choose_backend(replace(SETTINGS, provider=provider), is_chatgpt_auth=False)
+    assert [body(REQUEST, backend)["store"] for backend in (CHATGPT, API, LOCAL, azure)] == [False] * 4
 
 
 def test_a_lite_model_takes_its_tools_as_the_first_item() -> None:
@@ -121,18 +114,13 @@ def test_a_lite_model_takes_its_tools_as_the_first_item() -> None:
     assert sent["reasoning"] == {"effort": "medium", "summary": "auto", "context": "all_turns"}
 
 
-def test_a_provider_of_ones_own_is_asked_for_reasoning_as_the_cli_asks_for_it() -> None:
-    sent = body(ResponsesRequest(model="m", input=(QUESTION,)), LOCAL)
+@pytest.mark.parametrize("backend", [CHATGPT, API, LOCAL], ids=["chatgpt", "api", "local"])
+def test_every_backend_is_asked_for_reasoning_as_the_cli_asks_for_it(backend: Backend) -> None:
+    sent = body(ResponsesRequest(model="m", input=(QUESTION,)), backend)
     assert (sent["reasoning"], sent["include"]) == ({}, ["reasoning.encrypted_content"])
     lite = replace(FULL, is_lite=True)
-    assert body(lite, LOCAL)["reasoning"]["context"] == "all_turns"
-    assert request_headers(lite, LOCAL)["x-openai-internal-codex-responses-lite"] == "true"
-
-
-def test_the_public_api_knows_no_lite_form() -> None:
-    lite = replace(FULL, is_lite=True)
-    assert body(lite, API) == body(FULL, API)
-    assert request_headers(lite, API) == request_headers(FULL, API)
+    assert body(lite, backend)["reasoning"]["context"] == "all_turns"
+    assert request_headers(lite, backend)["x-openai-internal-codex-responses-lite"] == "true"
 
 
 @pytest.mark.parametrize("backend", [CHATGPT, API, LOCAL], ids=["chatgpt", "api", "local"])

@@ -1,0 +1,104 @@
+"""Each model with each effort in a fresh home, by both programs: the same request but for input and tools."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codex_nb.responses.request import CONTRACT_VERSION
+from codex_nb.simulator import Catalog, RecordedRequest, Simulator
+from tests import provision
+from tests.contract.bundled_models import TABLE, bundled_table
+from tests.contract.cli import CodexCli
+from tests.contract.test_both_directions import ours
+
+UNKNOWN = ("an-unknown-model", "gpt-5.5-2026-11-01", "openai/gpt-6.1-sol")
+EFFORTS = (None, "none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra", "unheard-of")
+LOGINS = ("builtin", "api", "custom")
+OWN = {"input", "tools", "prompt_cache_key", "client_metadata"}
+Row = tuple[str, str | None]
+
+ASK = """
+import json, os, codex_nb
+
+@codex_nb.tool
+def look(cmd: str) -> str:
+    "Looks at something."
+    return "seen"
+
+for model, effort in json.loads(os.environ["ROWS"]):
+    codex_nb.ask("say hi", model=model, effort=effort, tools=[look], approval="all")
+"""
+
+
+def pairs(models: Sequence[str], login: str) -> list[Row]:
+    """Return a third of the table: all three together have each model with each effort."""
+    place = LOGINS.index(login)
+    return [
+        (model, effort)
+        for column, model in enumerate(models)
+        for line, effort in enumerate(EFFORTS)
+        if (column + line) % len(LOGINS) == place
+    ]
+
+
+def told(request: RecordedRequest) -> dict[str, Any]:
+    """The body but for what the programs' tools and threads make of it, and the header of the lite form."""
+    lite = request.headers.get("x-openai-internal-codex-responses-lite")
+    return {**{key: value for key, value in request.body.items() if key not in OWN}, "lite": lite}
+
+
+def custom_provider(sim: Simulator) -> str:
+    """A config.toml with a provider of one's own, that knows nothing of the login."""
+    return (
+        'model_provider = "lab"\n[model_providers.lab]\nname = "Lab"\nwire_api = "responses"\nenv_key = "LAB_KEY"\n'
+        f'base_url = "{sim.api_base_url}"\n'
+    )
+
+
+@pytest.mark.parametrize("login", LOGINS)
+def test_each_model_with_each_effort_is_asked_for_as_the_cli_asks(
+    codex_program: Path, tmp_path: Path, clis_models: list[dict[str, Any]], login: str
+) -> None:
+    models = [*(entry["slug"] for entry in clis_models), *UNKNOWN]
+    rows = pairs(models, login)
+    with Simulator(tls=login != "custom") as sim:
+        sim.change(catalog=Catalog(clis_models, frozenset(UNKNOWN)))
+        cli = CodexCli(codex_program, sim, tmp_path)
+        cli.configure(custom_provider(sim) if login == "custom" else sim.config_toml(login))
+        if login == "builtin":
+            sim.write_login(cli.home)
+        else:
+            cli.more_environ["LAB_KEY"] = sim.write_api_key(cli.home)
+        with cli.app_server() as server:
+            for model, effort in rows:
+                config = {} if effort is None else {"model_reasoning_effort": effort}
+                started = server.ask(
+                    "thread/start", model=model, config=config, ephemeral=True, cwd=str(tmp_path)
+                )
+                assert server.turn(started["thread"]["id"], "say hi") == "completed"
+        theirs = [told(request) for request in sim.requests.to("/responses", "POST")]
+        sim.requests.clear()
+        cli.more_environ["ROWS"] = json.dumps(rows)
+        answer = ours(cli, "-c", ASK)
+        assert answer.code == 0, answer.words
+        mine = [told(request) for request in sim.requests.to("/responses", "POST")]
+    assert dict(zip(rows, mine, strict=True)) == dict(zip(rows, theirs, strict=True))
+
+
+def test_the_bundled_models_are_the_pinned_clis(
+    codex_program: Path, clis_models: list[dict[str, Any]]
+) -> None:
+    """``python -m tests.contract.bundled_models`` writes them anew; ``make contract`` tells how another CLI differs."""
+    version = subprocess.run([codex_program, "--version"], capture_output=True, text=True, check=True).stdout
+    if version.split()[-1] == CONTRACT_VERSION:
+        assert json.loads(TABLE.read_text())["models"] == bundled_table(clis_models)
+
+
+def test_the_contract_is_the_pinned_clis() -> None:
+    assert f"@openai/codex@{CONTRACT_VERSION}" == provision.CODEX_CLI
