@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -39,18 +40,19 @@ def test_retry_asks_again_after_a_failed_answer(
 
 
 def test_retry_asks_again_after_a_failure_before_the_request(
-    open_notebook: Callable[..., NotebookPage], sim: Simulator
+    open_notebook: Callable[..., NotebookPage], sim: Simulator, kernel_environ: dict[str, str]
 ) -> None:
-    notebook = open_notebook(
-        [LOAD, "%config CodexMagics.effort = 'extreme'", "%%codex --no-context\nHi.", "%codex effort low"]
-    )
-    for index in (0, 1, 2):
+    login = Path(kernel_environ["CODEX_HOME"], "auth.json")
+    written = login.read_bytes()
+    login.write_text("{")
+    notebook = open_notebook([LOAD, "%%codex --no-context\nHi."])
+    for index in (0, 1):
         notebook.run(index)
-    notebook.wait_for_text(2, "does not support the reasoning effort 'extreme'")
-    notebook.run(3)
+    notebook.wait_for_text(1, "cannot be read")
     assert sim.requests.count("/responses") == 0
-    notebook.output(2).get_by_role("button", name="Retry").click()
-    notebook.wait_for_text(2, "comes from the codex_nb simulator")
+    login.write_bytes(written)
+    notebook.output(1).get_by_role("button", name="Retry").click()
+    notebook.wait_for_text(1, "comes from the codex_nb simulator")
     assert sim.requests.count("/responses") == 1
 
 

@@ -291,15 +291,24 @@ async def test_a_limit_that_is_near_is_told_once(tmp_path: Path) -> None:
     assert harness.assistant.limits == limits
 
 
-async def test_the_settings_effort_is_left_aside_for_a_model_that_lacks_it(tmp_path: Path) -> None:
-    harness = Harness(tmp_path, reply(said("k")), reply(said("k")), effort="xhigh")
-    await harness.ask()
+async def test_an_effort_that_the_models_own_list_lacks_is_lowered_and_that_is_told(tmp_path: Path) -> None:
+    harness = Harness(tmp_path, *(reply(said("k")) for _ in range(3)), effort="xhigh")
+    events = await harness.ask()
     harness.models.model = replace(MODEL, efforts=("xhigh",))
-    await harness.ask()
-    assert [request.effort for request in harness.client.requests] == ["low", "xhigh"]
-    [event] = await harness.ask(effort="low")
-    assert isinstance(event, TurnFinished)
-    assert "gpt-test does not support the reasoning effort 'low'" in str(event.error)
+    silent = [*await harness.ask(), *await harness.ask(effort="low")]
+    assert [request.effort for request in harness.client.requests] == ["high", "xhigh", "low"]
+    [told] = [event.text for event in events if isinstance(event, Notice)]
+    assert told == "gpt-test does not offer the effort 'xhigh': high is used."
+    assert not [event for event in silent if isinstance(event, Notice)]
+
+
+async def test_a_service_tier_that_the_model_lacks_is_told(tmp_path: Path) -> None:
+    harness = Harness(tmp_path, *(reply(said("k")) for _ in range(2)), service_tier="fast")
+    [told] = [event.text for event in await harness.ask() if isinstance(event, Notice)]
+    assert "'fast'" in told
+    harness.models.model = replace(MODEL, service_tiers=("priority",))
+    assert not [event for event in await harness.ask() if isinstance(event, Notice)]
+    assert [request.service_tier for request in harness.client.requests] == [None, "priority"]
 
 
 async def test_instructions_are_told_again_only_when_they_change(tmp_path: Path) -> None:
