@@ -38,11 +38,15 @@ def in_forked_child(shell: Any) -> bool:
 class InteractiveKernel:
     """The user's IPython shell, in which the model's code runs; all methods belong to the main thread.
 
-    The code does not enter the user's history, ``In``, ``Out`` or ``_``.
+    The code does not enter the user's history, ``In``, ``Out`` or ``_``. ``on_run`` is told of each code that ran to
+    its end, and of what it gave.
     """
 
-    def __init__(self, shell: Any) -> None:
+    def __init__(
+        self, shell: Any, on_run: Callable[[str, RunResult], None] = lambda _code, _result: None
+    ) -> None:
         self._shell = shell
+        self._on_run = on_run
 
     def namespace(self) -> dict[str, Any]:
         """Return the user's variables, not a copy."""
@@ -55,7 +59,9 @@ class InteractiveKernel:
         Its outputs appear in the running cell and are returned. An exception is part of the result, its traceback among
         the outputs; only KeyboardInterrupt is raised.
         """
-        return uninterruptible(lambda: self._run(code))
+        result = uninterruptible(lambda: self._run(code))
+        self._on_run(code, result)
+        return result
 
     def _run(self, code: str) -> RunResult:
         shell = self._shell

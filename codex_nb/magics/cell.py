@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import getpass
 import sys
 import threading
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, aclosing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, assert_never
@@ -22,14 +23,27 @@ from codex_nb.host.cell import (
     run_turn_in_cell,
 )
 from codex_nb.host.engine import Mailbox, interruptible, is_interrupted, refuse_inside_turn, uninterruptible
-from codex_nb.host.shell import OutputDetectingExecutor, front_end, is_terminal, outputs_are_captured
+from codex_nb.host.shell import (
+    InteractiveKernel,
+    OutputDetectingExecutor,
+    front_end,
+    is_terminal,
+    outputs_are_captured,
+)
 from codex_nb.host.shell_channel import get_shell_channel, open_pump, serve_until
 from codex_nb.labels import LOGIN_METHODS
 from codex_nb.magics.options import SUBCOMMANDS, CellOptions, OptionError
-from codex_nb.magics.session import TAGS_NOT_VISIBLE, make_question, read_for, with_notebook
+from codex_nb.magics.session import TAGS_NOT_VISIBLE, RunCode, make_question, read_for, with_notebook
 from codex_nb.rendering.visible import visible_text
 from codex_nb.session.assistant import first_use_notice
-from codex_nb.session.events import ApprovalRequested, ApprovalResolved, TurnFinished
+from codex_nb.session.events import (
+    ApprovalRequested,
+    ApprovalResolved,
+    Notice,
+    TextDelta,
+    TextDone,
+    TurnFinished,
+)
 from codex_nb.session.turn import needs_sign_in
 from codex_nb.tools.approval import (
     NOBODY_THERE,
@@ -39,13 +53,13 @@ from codex_nb.tools.approval import (
     PendingApprovals,
 )
 from codex_nb.tools.base import Ports
-from codex_nb.tools.nbmodel import InsertResult
+from codex_nb.tools.nbmodel import InsertResult, NewCell
 from codex_nb.ui.actions import Action, Continue, Decide, Retry, Stop
 from codex_nb.ui.login import LoginWidget
 from codex_nb.ui.widgets import in_output_widget
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
     from concurrent.futures import Future
 
     from codex_nb.auth import SignedIn
@@ -57,7 +71,7 @@ if TYPE_CHECKING:
     from codex_nb.session.events import Answer, TurnEvent
     from codex_nb.session.prompt import ProjectInstructions, TurnRequest
     from codex_nb.session.turn import SignIn
-    from codex_nb.tools.nbmodel import NewCell
+    from codex_nb.tools.nbmodel import NotebookSnapshot
     from codex_nb.ui.account import AccountView
     from codex_nb.ui.transcript import Transcript
     from codex_nb.ui.widgets import OutputArea, OutputHandle
@@ -75,10 +89,7 @@ class NotebookEditor:
 
     async def insert(self, cells: Sequence[NewCell], after: str | None) -> InsertResult:
         """Insert cells in their order; what was inserted by one turn stays in the order it came."""
-        payload = {
-            "cells": [{"kind": cell.kind, "source": cell.source} for cell in cells],
-            "after": after or self._below,
-        }
+        payload = {"cells": cells_payload(cells), "after": after or self._below}
         asked = asyncio.wrap_future(self._transcript.request("insert_cells", payload))
         try:
             reply = await asyncio.wait_for(asked, ANSWER_S)
@@ -89,6 +100,11 @@ class NotebookEditor:
         if after is None:
             self._below = reply.get("last") or self._below
         return InsertResult(int(reply.get("inserted", 0)))
+
+
+def cells_payload(cells: Iterable[NewCell]) -> list[dict[str, Any]]:
+    """Return cells as the front end inserts them."""
+    return [{"kind": cell.kind, "source": cell.source, "outputs": cell.outputs} for cell in cells]
 
 
 _OTHER_THREAD = (
@@ -221,9 +237,13 @@ def _print_answer(finished: TurnFinished, failure: Exception) -> None:
 
 @dataclass(frozen=True)
 class OpenedView:
-    """The view of a turn; ``transcript`` is the widget, where the front end has answered it."""
+    """The view of a turn; ``transcript`` is the widget, where the front end has answered it.
+
+    ``code`` is what the turn has run so far.
+    """
 
     view: CellView
+    code: RunCode
     transcript: Transcript | None = None
 
 
@@ -244,29 +264,32 @@ def open_view(
     ask = stdin_prompt(session.shell) if reads_stdin else None
     on_action = _command_handler(mailbox, approvals, on_retry)
     wanted, end = session.config.display, front_end(session.shell)
+    code = RunCode(end.cell_id)
     if not end.is_captured and (wanted == "widget" or (wanted == "auto" and end.may_have_widgets)):
         patience = READY_S
         if session.unanswered is not None:
             patience = READY_S if session.unanswered.loaded else SILENT_S
             session.unanswered.close_unloaded()
-        transcript, wait = _transcript(on_action, pump, offers_more=on_retry is not None)
+        transcript, wait = _transcript(on_action, pump, code, offers_more=on_retry is not None)
         wait(lambda: transcript.ready, patience)
         session.unanswered = None if transcript.ready else transcript
         if transcript.ready:
-            return OpenedView(PersistentView(transcript, on_action), transcript)
-        return OpenedView(PersistentView(_html(on_action, ask, transcript.fall_back()), on_action))
+            return OpenedView(PersistentView(transcript, on_action), code, transcript)
+        return OpenedView(PersistentView(_html(on_action, ask, transcript.fall_back()), on_action), code)
     if wanted in {"html", "widget"} or (wanted == "auto" and end.may_have_html):
-        return OpenedView(PersistentView(_html(on_action, ask), on_action))
-    return OpenedView(PersistentView(_text(session, on_action, ask), on_action))
+        return OpenedView(PersistentView(_html(on_action, ask), on_action), code)
+    return OpenedView(PersistentView(_text(session, on_action, ask), on_action), code)
 
 
 def _transcript(
-    on_action: Callable[[Action], None], pump: Pump, *, offers_more: bool
+    on_action: Callable[[Action], None], pump: Pump, code: RunCode, *, offers_more: bool
 ) -> tuple[Transcript, Wait]:
     from codex_nb.ui.transcript import Transcript
 
     wait = partial(serve_until, pump)
-    transcript = Transcript(on_action=on_action, wait=wait, offers_more=offers_more)
+    transcript = Transcript(
+        on_action=on_action, wait=wait, offers_more=offers_more, kept=lambda: cells_payload(code.cells())
+    )
     transcript.show()
     return transcript, wait
 
@@ -341,9 +364,9 @@ def answer_cell(session: ShellSession, options: CellOptions) -> None:
             serve_others = partial(run_background_calls, session.shell)
             answer = run_turn_in_cell(session.engine, events, opened.view, mailbox, pump, serve_others)
         except TurnInterrupted as interrupt:
-            _assign(session, options, interrupt.answer, number)
+            _assign(session, options, interrupt.answer, number, opened.code)
             raise
-    _assign(session, options, answer, number)
+    _assign(session, options, answer, number, opened.code)
     if answer.status == "failed":
         raise UsageError("Codex did not answer (see the message above).")
 
@@ -367,7 +390,7 @@ def _answer_in_background(
 
     def assign(done: Future[Answer]) -> None:
         if not done.cancelled() and done.exception() is None:
-            _assign(session, options, done.result(), number)
+            _assign(session, options, done.result(), number, opened.code)
 
     answer.add_done_callback(assign)
 
@@ -380,8 +403,9 @@ def _retry_action(session: ShellSession, options: CellOptions, profile: Profile)
     cell = channel.parent()
 
     def on_retry(action: Retry | Continue) -> None:
-        prompt = CONTINUE if isinstance(action, Continue) else options.prompt
-        once_more = replace(options, prompt=prompt, fresh=True)
+        once_more = replace(options, fresh=True)
+        if isinstance(action, Continue):
+            once_more = replace(once_more, prompt=CONTINUE, cell=False)
 
         def ask() -> None:
             _answer_in_background(session, once_more, profile, make_question(session, once_more, profile))
@@ -409,9 +433,10 @@ def _turn(
     cell_id = front_end(session.shell).cell_id
     insert = NotebookEditor(opened.transcript, cell_id).insert if opened.transcript is not None else None
     main = OutputDetectingExecutor(mailbox, session.shell, opened.view.start_new_output)
-    ports = Ports(main, session.kernel, insert, session.folder, reading.hidden)
+    kernel = InteractiveKernel(session.shell, opened.code.note)
+    ports = Ports(main, kernel, insert, session.folder, reading.hidden)
     log_in = login_during_turn(session, profile, mailbox, opened.view.reserve_output)
-    return profile.assistant.turn(
+    events = profile.assistant.turn(
         question,
         ports=ports,
         approver=approvals,
@@ -422,6 +447,14 @@ def _turn(
             lambda _: profile.take_warnings(),
         ),
     )
+    if not options.cell:
+        return events
+
+    async def set_next_input(code: str) -> None:
+        if not options.background:  # it belongs to the reply of the running cell
+            await main.call(lambda: session.shell.set_next_input(code))
+
+    return CellAnswer(insert, _below(reading.snapshot), set_next_input).events(events)
 
 
 def _tags_notice(session: ShellSession, options: CellOptions, reading: NotebookReading) -> Hint:
@@ -436,10 +469,85 @@ def _tags_notice(session: ShellSession, options: CellOptions, reading: NotebookR
     return hint
 
 
-def _assign(session: ShellSession, options: CellOptions, answer: Answer, number: int) -> None:
-    session.keep(options.prompt, answer, number)
+def _assign(session: ShellSession, options: CellOptions, answer: Answer, number: int, code: RunCode) -> None:
+    session.keep(options.prompt, answer, number, code)
     if options.output:
         session.bind(options.output, answer.parsed if options.schema else answer, number)
+
+
+@dataclass(frozen=True)
+class CellAnswer:
+    """Puts the code of an answer into a cell below the asking one; where that cannot be done, the answer is shown.
+
+    ``below`` is the source of the cell that stands there. ``set_next_input`` takes the code
+    where no notebook is open.
+    """
+
+    insert: Callable[[Sequence[NewCell], str | None], Awaitable[InsertResult]] | None
+    below: str
+    set_next_input: Callable[[str], Awaitable[None]]
+
+    async def events(self, events: AsyncGenerator[TurnEvent, None]) -> AsyncGenerator[TurnEvent, None]:
+        """Yield the events of a turn; the text comes last, if it is to be seen."""
+        held: list[TurnEvent] = []
+        async with aclosing(events):
+            async for event in events:
+                if isinstance(event, TextDelta | TextDone):
+                    held.append(event)
+                    continue
+                if isinstance(event, TurnFinished):
+                    code = code_of(event.answer.text) if event.answer.status == "completed" else ""
+                    if notice := await self._place(code):
+                        yield Notice("hint", notice)
+                    else:
+                        for each in held:
+                            yield each
+                yield event
+
+    async def _place(self, code: str) -> str:
+        """Return where the code is now; nothing where it is to be shown."""
+        if not code:
+            return ""
+        if code == self.below.strip("\n"):
+            return "This code is already in the cell below."
+        if self.insert is not None and (await self.insert([NewCell("code", code)], None)).inserted:
+            return "The code is in the cell below."
+        await self.set_next_input(code)
+        return ""
+
+
+def _below(snapshot: NotebookSnapshot | None) -> str:
+    """Return the source of the code cell below the asking one."""
+    if snapshot is None or snapshot.current is None:
+        return ""
+    following = snapshot.cells[snapshot.current + 1 : snapshot.current + 2]
+    return next((cell.source for cell in following if cell.kind == "code"), "")
+
+
+_PYTHON = frozenset({"", "python", "python3", "py", "ipython", "ipython3"})
+
+
+def code_of(answer: str) -> str:
+    """Return the Python code of an answer: its code blocks, or all of it where it has none and is code."""
+    from codex_nb.rendering.highlight import language_of
+    from codex_nb.rendering.markdown import parse
+
+    fences = [token for token in parse(answer) if token.type == "fence"]
+    blocks = [token.content.strip("\n") for token in fences if language_of(token.info).lower() in _PYTHON]
+    if fences:
+        return "\n\n".join(filter(None, blocks))
+    return answer.strip() if _is_code(answer) else ""
+
+
+def _is_code(text: str) -> bool:
+    try:
+        statements = ast.parse(text.strip()).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return any(
+        not (isinstance(each, ast.Expr) and isinstance(each.value, ast.Name | ast.Constant))
+        for each in statements
+    )
 
 
 READY_S = 1.5  # for a front end to answer a widget

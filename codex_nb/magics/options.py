@@ -108,6 +108,7 @@ class CellOptions:
     profile: str | None = None
     fresh: bool = False
     background: bool = False
+    cell: bool = False
     help: bool = False
     prompt: str = ""
     subject: Subject | None = None
@@ -189,6 +190,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="run in the background; a question asked later keeps `_codex`",
     )
+    add("--cell", action="store_true", help="put the answer's code into a cell below, and nothing else")
     add("-h", "--help", action="store_true", help="show this help")
     return parser
 
@@ -226,6 +228,8 @@ def parse_options(line: str, cell: str = "") -> CellOptions:
         near = get_close_matches(unknown[0], FLAGS, n=1)
         hint = f"Did you mean {near[0]}? %codex help lists the options." if near else None
         raise OptionError(f"%%codex: unknown option {unknown[0]}.", hint=hint)
+    if known.cell and known.schema:
+        raise OptionError("%%codex: --cell asks for code, --schema for a value.", hint="Choose one of them.")
     prompt = "\n".join(part for part in (rest, cell.strip("\n")) if part.strip())
     return CellOptions(**vars(known) | {"images": tuple(known.images), "prompt": prompt.strip()})
 

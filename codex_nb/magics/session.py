@@ -11,7 +11,7 @@ import hashlib
 import io
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,7 +29,7 @@ from codex_nb.tools.base import ToolSet, builtin_tools, found_tools
 from codex_nb.tools.file_access import FileRefused, is_image, path_of_user, read_apart, read_image
 from codex_nb.tools.hiding import hidden_in
 from codex_nb.tools.introspection import snapshot
-from codex_nb.tools.nbmodel import Run
+from codex_nb.tools.nbmodel import Run, cells_that_ran
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from codex_nb.session.events import Answer
     from codex_nb.tools.base import Tool
     from codex_nb.tools.hiding import Hidden
-    from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
+    from codex_nb.tools.nbmodel import Cell, NewCell, NotebookSnapshot, RunResult
     from codex_nb.ui.transcript import Transcript
 
 
@@ -55,6 +55,22 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 OPEN_PROFILES = 8
+
+
+@dataclass
+class RunCode:
+    """The code that one answer ran, in order, with what it gave; ``asking`` is the id of the cell that asked."""
+
+    asking: str | None = None
+    runs: list[tuple[str, RunResult]] = field(default_factory=list)
+
+    def note(self, code: str, result: RunResult) -> None:
+        """Note one code that ran."""
+        self.runs.append((code, result))
+
+    def cells(self) -> tuple[NewCell, ...]:
+        """Return a cell for each code that ran without an error."""
+        return cells_that_ran(self.runs)
 
 
 class ShellSession:
@@ -80,6 +96,7 @@ class ShellSession:
         self._answered: dict[
             str, int
         ] = {}  # of each name that is bound to an answer, the number of the question
+        self.last_code = RunCode()  # what the last answer ran
         self.thread: str | None = None
         self.unanswered: Transcript | None = None  # the last transcript, if the front end did not answer it
         self.is_answering = False  # in a cell that waits for its answer
@@ -209,12 +226,12 @@ class ShellSession:
         """Return the number of a question that is asked now."""
         return next(self._questions)
 
-    def keep(self, question: str, answer: Answer, number: int) -> None:
+    def keep(self, question: str, answer: Answer, number: int, code: RunCode) -> None:
         """Make an answer the last one: ``_codex`` in the user's namespace."""
         self._asked.pop(question, None)
         self._asked[question] = hashlib.sha256(answer.text.encode("utf-8", "replace")).hexdigest()
         if self.bind("_codex", answer, number):
-            self.last = answer
+            self.last, self.last_code = answer, code
 
     def bind(self, name: str, value: Any, number: int) -> bool:
         """Bind a name in the user's namespace, unless a question that was asked later has done so."""
@@ -307,18 +324,30 @@ def make_question(session: ShellSession, options: CellOptions, profile: Profile)
         offered = profile.backend.efforts(model)
         known_effort(options.effort, offered, source="%%codex: invalid --effort")
     return TurnRequest(
-        prompt=options.prompt,
+        prompt=_prompt(options),
         model=model,
         effort=options.effort or config.effort,
         thread=thread,
         images=tuple(image_url(name, namespace, session.folder) for name in options.images),
         schema=find_schema(options.schema, namespace) if options.schema else None,
-        approval=ApprovalPolicy(approval) if approval else profile.settings.approval,
+        approval=ApprovalPolicy.READ_ONLY if options.cell else _policy(approval, profile),
         folder=session.folder,
         use_cache=session.may_use_cache(thread),
         fresh=options.fresh,
         earlier=session.earlier(options.prompt),
     )
+
+
+def _prompt(options: CellOptions) -> str:
+    if not options.cell:
+        return options.prompt
+    from codex_nb.session.prompt import cell_prompt
+
+    return cell_prompt(options.prompt)
+
+
+def _policy(approval: str | None, profile: Profile) -> ApprovalPolicy:
+    return ApprovalPolicy(approval) if approval else profile.settings.approval
 
 
 def with_notebook(

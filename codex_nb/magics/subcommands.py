@@ -25,13 +25,15 @@ from codex_nb.magics.options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
+    from codex_nb.magics.cell import OpenedView
     from codex_nb.magics.session import NotebookReading, ShellSession
     from codex_nb.profile import Profile
     from codex_nb.session.outbound import Item
     from codex_nb.session.prompt import TurnInput, TurnRequest
     from codex_nb.tools.base import Tool
+    from codex_nb.tools.nbmodel import NewCell
 
 
 def show(markdown: str) -> None:
@@ -262,6 +264,48 @@ def last(session: ShellSession, _: str) -> Any:
     if session.last is None:
         raise OptionError("%codex last: nothing has been answered yet.", hint="Ask with %%codex.")
     return session.last
+
+
+@subcommand("keep", help="turn the code that the last answer ran into cells below it")
+def keep(session: ShellSession, _: str) -> None:
+    """Insert the code that ran as cells; where there is no open notebook, make it the next input."""
+    from codex_nb.host.engine import Mailbox
+    from codex_nb.host.shell_channel import open_pump
+    from codex_nb.magics.cell import open_view
+    from codex_nb.session.events import TextDone
+    from codex_nb.tools.approval import PendingApprovals
+
+    cells = session.last_code.cells()
+    if not cells:
+        raise OptionError(
+            "%codex keep: the last answer ran no code.",
+            hint="Only code that Codex ran without an error can be kept.",
+        )
+    with Mailbox() as mailbox, open_pump(session.shell, mailbox) as pump:
+        opened = open_view(session, mailbox, pump, PendingApprovals())
+        try:
+            opened.view.apply(TextDone("kept", _keep_cells(session, opened, cells)))
+        finally:
+            opened.view.close()
+
+
+def _keep_cells(session: ShellSession, opened: OpenedView, cells: Sequence[NewCell]) -> str:
+    from codex_nb.magics.cell import ANSWER_S, cells_payload
+    from codex_nb.rendering.inert_markdown import fenced
+
+    failed = len(session.last_code.runs) - len(cells)
+    left_out = f" Runs that failed were left out: {failed}." if failed else ""
+    places = {session.last_code.asking: "below the answer", opened.code.asking: "below this cell"}
+    for below, place in places.items():
+        payload = {"cells": cells_payload(cells), "after": below}
+        if below is None or opened.transcript is None:
+            continue
+        if opened.transcript.ask("insert_cells", payload, ANSWER_S) is not None:
+            return f"{len(cells)} cell{'s' * (len(cells) > 1)} inserted {place}.{left_out}"
+    session.shell.set_next_input("\n\n".join(cell.source for cell in cells))
+    return "\n\n".join(
+        [f"The code of the last answer:{left_out}", *(fenced(cell.source, "python") for cell in cells)]
+    )
 
 
 @subcommand(

@@ -508,6 +508,10 @@ if you need to, and propose a corrected cell: insert it below with insert_cells 
 that takes the place of the failed one), otherwise give it as a code block. Say in one or two sentences what was \
 wrong. Change nothing else."""
 
+_ONE_CELL = """\
+Answer with Python code for one notebook cell, in one code block and without any other text: it goes straight into the \
+cell below this one, where the user runs it."""
+
 _FAILED = """\
 The failed cell:
 ```python
@@ -547,6 +551,11 @@ class CellSkipped(CodexError):
 def fix_prompt(request: str = "") -> str:
     """Return the prompt that asks for a corrected cell; ``request`` is what the user adds."""
     return f"{_FIX}\n\n{request.strip()}" if request.strip() else _FIX
+
+
+def cell_prompt(request: str) -> str:
+    """Return the prompt that asks for the code of one cell."""
+    return f"{request}\n\n{_ONE_CELL}"
 
 
 def failure_data(run: Run, hidden: Hidden) -> str:

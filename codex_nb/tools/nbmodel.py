@@ -58,10 +58,11 @@ class NotebookSnapshot:
 
 @dataclass(frozen=True)
 class NewCell:
-    """A cell to insert."""
+    """A cell to insert; ``outputs`` are nbformat output dicts that it is to show."""
 
     kind: Literal["code", "markdown"]
     source: str
+    outputs: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,23 @@ class RunResult:
 
     outputs: tuple[Mapping[str, Any], ...] = field(default=())
     error: str | None = None
+
+
+KEPT_OUTPUTS_LIMIT = 1_000_000  # characters, over all cells
+
+
+def cells_that_ran(runs: Iterable[tuple[str, RunResult]]) -> tuple[NewCell, ...]:
+    """Return a cell for each code that ran without an error, with its outputs as far as they are not too large."""
+    cells: list[NewCell] = []
+    left = KEPT_OUTPUTS_LIMIT
+    for code, result in runs:
+        if result.error is not None:
+            continue
+        size = len(json.dumps(result.outputs, default=str))
+        is_small = size <= left
+        left -= size if is_small else 0
+        cells.append(NewCell("code", code.strip("\n"), result.outputs if is_small else ()))
+    return tuple(cells)
 
 
 SKIP_TAG = "codex-skip"

@@ -57,6 +57,8 @@ LABELS = {
     "inserted": "Inserted below",
     "insert": "Insert below",
     "insertFailed": "Could not insert",
+    "keep": "Keep as cells",
+    "keepHelp": "Insert the code that ran as cells below, with its outputs",
     "minutes": "min",
     "output": "Output",
     "reject": "Reject",
@@ -137,9 +139,20 @@ class TranscriptOutput:
         self._parts, self._shown_below, self._activity = parts, shown_below, activity
         self._catch_up()
 
-    def end(self, bundle: MimeBundle, offers: Sequence[str] = (), *, is_last: bool = False) -> None:
-        """Replace the output by its bundle; ``offers`` are the actions offered below the last one."""
-        self.live.end(bundle, self._ended_message(offers, is_last=is_last), stays_open=bool(offers))
+    def end(
+        self,
+        bundle: MimeBundle,
+        offers: Sequence[str] = (),
+        kept: Sequence[Message] = (),
+        *,
+        is_last: bool = False,
+    ) -> None:
+        """Replace the output by its bundle.
+
+        ``offers`` are the actions offered below the last one, ``kept`` the cells that can be inserted there.
+        """
+        message = self._ended_message(offers, is_last=is_last) | {"kept": list(kept)}
+        self.live.end(bundle, message, stays_open=bool(offers))
 
     def fall_back(self) -> OutputHandle | None:
         """Give up the output and return it for another view."""
@@ -213,6 +226,7 @@ class Transcript:
     action on.
     ``wait(is_over, seconds)`` serves front-end messages until ``is_over()`` or the time is up.
     ``offers_more`` tells whether Retry and Continue are offered after an early end, Ask again below a saved answer.
+    ``kept`` returns the cells that the user may insert below the answer.
     """
 
     def __init__(
@@ -221,6 +235,7 @@ class Transcript:
         on_action: Callable[[Action], None],
         wait: Callable[[Callable[[], bool], float], None] | None = None,
         offers_more: bool = False,
+        kept: Callable[[], Sequence[Message]] = tuple,
         area: OutputArea | None = None,
         open_comm: Callable[[WidgetKind], WidgetComm] = WidgetComm,
         clock: Callable[[], float] = time.monotonic,
@@ -228,6 +243,7 @@ class Transcript:
         self._on_action = on_action
         self._wait = wait
         self._offers_more = offers_more
+        self._kept = kept
         self._area = area or OutputArea()
         self._open_comm = open_comm
         began = clock()
@@ -435,7 +451,8 @@ class Transcript:
         if is_last and state.finished is not None and self._offers_more:
             offers = OFFERS.get(state.finished.answer.status, OFFERS_OF_SAVED if state.is_replayed else ())
         output = self._outputs[-1]
-        output.end(to_mimebundle(document, output.rendered()), offers, is_last=is_last)
+        kept = self._kept() if is_last else ()
+        output.end(to_mimebundle(document, output.rendered()), offers, kept, is_last=is_last)
 
 
 def elapsed_label(seconds: float) -> str:

@@ -41,6 +41,10 @@ class FrontEnd:
     def __init__(self, sim: Simulator) -> None:
         self.outputs: dict[str, dict[str, Any]] = {}
         self.open: dict[str, BaseComm] = {}
+        self.cells: list[dict[str, Any]] = []  # of the open notebook, as read_document finds them
+        self.inserted: list[tuple[str | None, list[dict[str, Any]]]] = []  # the cell above, and the cells
+        self.kept: list[dict[str, Any]] = []  # the cells that the last answer offers to insert
+        self.edits: dict[str, str] = {}  # what is approved in place of the code that is asked about
         self.on_message: Callable[[Mapping[str, Any]], None] = lambda _message: None
         self._sim = sim
 
@@ -70,18 +74,28 @@ class FrontEnd:
             if operation["op"] == "ask":
                 number = operation["request"]["call_number"]
                 click = {"kind": "action", "name": "decide", "view": "view", "decision": "approve"}
-                self.say(comm_id, click | {"call_number": number})
+                code = operation["request"]["code"]
+                self.say(comm_id, click | {"call_number": number, "code": self.edits.get(code)})
         code = str(content.get("step", {}).get("code", ""))
         if code in self._sim.waiting_device_codes():
             self._sim.approve_device_code(code)
         match content["kind"]:
             case "request":
-                document = {"notebook": {"nbformat": 4, "cells": []}, "path": "notebook.ipynb"}
-                self.say(comm_id, {"kind": "reply", "id": content["id"], "value": document})
+                self.say(comm_id, {"kind": "reply", "id": content["id"], **self._reply(content)})
             case "ended":
+                self.kept = list(content.get("kept", ()))
                 self.say(comm_id, {"kind": "replaced"})
                 if content["stays_open"]:  # for buttons that work after the cell
                     self.open.pop(comm_id)
+
+    def _reply(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        if request["operation"] == "read_document":
+            return {"value": {"notebook": {"nbformat": 4, "cells": self.cells}, "path": "notebook.ipynb"}}
+        cells, after = request["payload"]["cells"], request["payload"]["after"]
+        if after not in {"asking", *(cell["id"] for cell in self.cells)}:
+            return {"error": "cell not found"}
+        self.inserted.append((after, cells))
+        return {"value": {"inserted": len(cells), "last": "inserted"}}
 
     def texts(self) -> list[str]:
         """Return what each output shows now, as plain text."""

@@ -37,21 +37,26 @@ function codeTools(model, block, labels, announce) {
     say(copy, (await copyText(code())) ? labels.copied : labels.copyFailed, announce),
   );
   tools.append(copy);
-  if (notebookOf(model)) tools.append(insertButton(model, block, code, labels, announce));
+  if (notebookOf(model)) tools.append(insertButton(model, code, labels, announce));
   if (!announce) for (const tool of tools.children) tool.setAttribute("aria-live", "polite"); // nothing else tells
   return tools;
 }
 
-function insertButton(model, block, code, labels, announce) {
-  const insert = button("codex-quiet", labels.insert, "", () => {
-    try {
-      insertCells(model, [{ kind: "code", source: code() }], cellIdAround(block, model));
-      say(insert, labels.inserted, announce);
-    } catch {
-      say(insert, labels.insertFailed, announce);
-    }
-  });
+function insertButton(model, code, labels, announce) {
+  const insert = button("codex-quiet", labels.insert, "", () =>
+    insertBelow(model, [{ kind: "code", source: code() }], insert, labels, announce),
+  );
   return insert;
+}
+
+// Insert cells below the one that a button is in; the button says whether it was done.
+function insertBelow(model, cells, button, labels, announce) {
+  try {
+    insertCells(model, cells, cellIdAround(button, model));
+    say(button, labels.inserted, announce);
+  } catch {
+    say(button, labels.insertFailed, announce);
+  }
 }
 
 // What is wider or longer than its place scrolls: then, and only then, it can be reached by keyboard.

@@ -22,9 +22,16 @@ function insertCells(model, cells, after) {
   const at = after ? index + 1 : shared.cells.length;
   shared.insertCells(
     at,
-    cells.map((cell) => ({ cell_type: cell.kind, source: cell.source, metadata: {} })),
+    cells.map(cellJson),
   );
   return { inserted: cells.length, last: idOf(shared.cells[at + cells.length - 1]) };
+}
+
+// Outputs that this session has made are shown as they were made.
+function cellJson({ kind, source, outputs }) {
+  const cell = { cell_type: kind, source, metadata: {} };
+  if (outputs?.length) Object.assign(cell, { outputs, execution_count: null, metadata: { trusted: true } });
+  return cell;
 }
 
 // What an answer can use of outputs: a notebook with 50 MB of them must not travel with every question.

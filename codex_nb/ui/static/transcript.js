@@ -139,8 +139,20 @@ function enhanceAnswer(widget, area, message) {
     keepReachable(answer);
     const footer = answer.querySelector(".codex-footer small");
     if (footer) footer.append(` · ${message.elapsed}`);
-    if (message.offers?.length && answer.querySelector(END)) answer.append(offers(widget, area, message));
+    if (!answer.querySelector(END)) continue;
+    if (message.offers?.length) answer.append(offers(widget, area, message));
+    if (message.kept?.length && notebookOf(widget.model)) answer.append(keepRow(widget, message));
   }
+}
+
+function keepRow(widget, { kept, labels }) {
+  const row = element("div", "codex-buttons codex-offers");
+  const keep = button("codex-keep", labels.keep, labels.keepHelp, () =>
+    insertBelow(widget.model, kept, keep, labels),
+  );
+  keep.setAttribute("aria-live", "polite");
+  row.append(keep);
+  return row;
 }
 
 function offers(widget, area, message) {
