@@ -277,7 +277,7 @@ def _block_html(block: _Block, sides: tuple[_Side, _Side], work: _Work) -> str:
     before, after = sides
     if block.is_same:
         left = [before.html("same", place) for place in block.before]
-        right = [after.html("again", place) for place in block.after]
+        right = [after.html("repeated", place) for place in block.after]
         return f"<pre>{''.join([*left, *right])}</pre>\n"
     left, right = [], []
     removed = [before.lines[place] for place in block.before]

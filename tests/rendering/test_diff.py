@@ -119,7 +119,7 @@ def test_the_lines_of_a_diff_are_exactly_the_two_texts(edit: tuple[str, str]) ->
     if before == after:
         assert page.lines == []
     else:
-        assert (page.side("same", "removed"), page.side("again", "added")) == (before, after)
+        assert (page.side("same", "removed"), page.side("repeated", "added")) == (before, after)
 
 
 @given(edits(), st.integers(0, 3))
@@ -149,7 +149,7 @@ def test_a_changed_line_stands_beside_the_line_that_it_was() -> None:
     after = "total = 0\nmissing = 0\nfor row in rows.values():\n    total += row.price or 0"
     shown = [(kind, number) for kind, number, _ in Page(diff_html(before, after)).lines]
     assert shown == [
-        ("same", 1), ("again", 1),
+        ("same", 1), ("repeated", 1),
         ("removed", 2), ("removed", 3), ("added", 2), ("added", 3), ("added", 4),
     ]  # fmt: skip
     assert "".join(Page(diff_html(before, after)).changed) == ".values() or 0"
