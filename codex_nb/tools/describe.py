@@ -2,27 +2,51 @@
 
 from __future__ import annotations
 
+import enum
 import types
 from dataclasses import dataclass
 from enum import Enum
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-from codex_nb.tools.describe_data import COLUMNS, FULL_COLUMNS, FULL_ROWS, ROWS, describe_data, secret_columns
+from codex_nb.tools.describe_data import (
+    FULL_VIEW,
+    LINE_VIEW,
+    NORMAL_VIEW,
+    View,
+    describe_data,
+    secret_columns,
+)
 from codex_nb.tools.introspection import (
+    class_attribute,
     class_vars,
     defines,
     exact_text,
+    field,
+    find,
     instance_vars,
+    is_ndarray,
     library_base,
     library_of,
     module_name,
     module_of,
     mro_of,
     name_of,
+    qualified_name,
+    slots_of,
     snapshot,
 )
-from codex_nb.tools.safe_repr import SHORT, code_fingerprint, safe_repr, safe_text
+from codex_nb.tools.nbmodel import plotly_lines, vega_lines
+from codex_nb.tools.safe_repr import (
+    SHORT,
+    SafeRepr,
+    code_fingerprint,
+    fields_text,
+    parts_of,
+    safe_repr,
+    safe_text,
+    scalar_repr,
+)
 from codex_nb.tools.secrets import MAX_SECRET_LENGTH, is_known_everywhere, is_secret_name, is_withheld
 
 if TYPE_CHECKING:
@@ -30,12 +54,9 @@ if TYPE_CHECKING:
 
 
 WITHHELD = "(withheld: its name says that it is secret)"
-_FULL_TEXT = 4_000
 _ATTRIBUTES = 8
 _FULL_ATTRIBUTES = 40
 _SHELL_NAMES = frozenset({"In", "Out", "exit", "quit", "open", "get_ipython", "codex_nb"})
-# by their first names: a path comes from pathlib, in Python 3.13 from pathlib._local
-_PLAIN_MODULES = frozenset({"builtins", "datetime", "decimal", "pathlib", "fractions", "uuid"})
 
 
 class Detail(Enum):
@@ -44,6 +65,24 @@ class Detail(Enum):
     LINE = "line"
     NORMAL = "normal"
     FULL = "full"
+
+
+@dataclass(frozen=True)
+class _Limits:
+    """What a level of detail allows: characters of a value, of an attribute, levels of nesting, bytes altogether."""
+
+    text: int
+    attribute: int
+    depth: int
+    room: int
+    view: View
+
+
+_LIMITS = {
+    Detail.LINE: _Limits(SHORT, 40, 3, 400, LINE_VIEW),
+    Detail.NORMAL: _Limits(3 * SHORT, 80, 3, 3_000, NORMAL_VIEW),
+    Detail.FULL: _Limits(16_000, 2_000, 8, 64_000, FULL_VIEW),
+}
 
 
 @dataclass(frozen=True)
@@ -64,16 +103,30 @@ def describe(name: str, value: object, detail: Detail = Detail.NORMAL) -> Descri
     try:
         lines = _withheld(value) if is_secret else _lines(value, detail)
         code = "" if is_secret else code_fingerprint(value) or ""
-        whole = bool(code) or (not is_secret and safe_repr(value, _limit(detail), 3).whole)
+        whole = bool(code) or (not is_secret and _shown(value, detail).whole)
     except Exception as error:  # noqa: BLE001 -- a broken object of a library is described as far as possible
         lines, whole = [f"{name_of(type(value))} (it cannot be read: {name_of(type(error))})"], False
     if detail is Detail.LINE:
         lines = lines[:1]
-    return Description("\n".join((f"{name}: {lines[0]}", *(f"  {line}" for line in lines[1:]))), whole, code)
+    return Description(
+        "\n".join(_within(_LIMITS[detail].room, f"{name}: {lines[0]}", lines[1:])), whole, code
+    )
 
 
-def _limit(detail: Detail) -> int:
-    return _FULL_TEXT if detail is Detail.FULL else SHORT
+def _shown(value: object, detail: Detail) -> SafeRepr:
+    return safe_repr(value, _LIMITS[detail].text, _LIMITS[detail].depth)
+
+
+def _within(room: int, first: str, lines: list[str]) -> Iterator[str]:
+    """Yield the lines that fit into so many bytes, and how many are left out."""
+    yield first
+    room -= len(first.encode("utf-8", "replace"))
+    for place, line in enumerate(lines):
+        room -= len(line.encode("utf-8", "replace")) + 3
+        if room < 0:
+            yield f"  [{len(lines) - place:,} more lines left out]"
+            return
+        yield f"  {line}"
 
 
 def _withheld(value: Any) -> list[str]:
@@ -81,44 +134,48 @@ def _withheld(value: Any) -> list[str]:
     kind = type(value)
     if kind is types.FunctionType or issubclass(kind, type):
         return _lines(value, Detail.LINE)
-    data = describe_data(value, rows=0, columns=COLUMNS)
+    data = describe_data(value, LINE_VIEW)
     if data is not None:
         return [f"{data[0]} {WITHHELD}"]
-    is_sized = kind is list or kind is tuple or kind is dict or kind is set or kind is frozenset
-    size = f" of {len(value):,}" if is_sized else ""
+    parts = parts_of(value)
+    size = f" of {parts.count:,}" if parts is not None and not parts.is_record else ""
     return [f"{name_of(kind)}{size} {WITHHELD}"]
 
 
-def _lines(value: object, detail: Detail) -> list[str]:
-    full = detail is Detail.FULL
-    if library_of(value) is not None and (shown := safe_text(value)) != f"<{name_of(type(value))}>":
-        return [f"{name_of(type(value))} = {shown}"]
-    rows = 0 if detail is Detail.LINE else FULL_ROWS if full else ROWS
-    data = describe_data(value, rows=rows, columns=FULL_COLUMNS if full else COLUMNS)
-    if data is not None:
-        return data
-    kind = type(value)
-    if type(kind) is type and module_of(kind).partition(".")[0] in _PLAIN_MODULES:
-        return _builtin(value, detail)
-    if type(value) is types.FunctionType:
-        return [_signature(value)]
-    if library_of(value) is None and (base := library_base(value)) is not None:
-        return [f"{name_of(kind)}, a kind of {name_of(base)}; not looked into"]
-    return _foreign(value, full=full)
-
-
-def _builtin(value: Any, detail: Detail) -> list[str]:
-    kind = type(value)
+def _lines(value: Any, detail: Detail) -> list[str]:
+    limits, kind = _LIMITS[detail], type(value)
+    if library_of(value) is not None:
+        if (scalar := scalar_repr(value)) is not None:
+            return [f"{name_of(kind)} = {scalar.text}"]
+        lines = describe_data(value, limits.view) or describe_model(value, limits.text)
+        if lines is not None:
+            return lines
     if kind is types.FunctionType:
         return [_signature(value)]
-    if kind is type:
-        bases = ", ".join(name_of(base) for base in mro_of(value)[1:-1])
-        return [f"class {name_of(value)}({bases})" if bases else f"class {name_of(value)}"]
-    shown = safe_text(value, _limit(detail), 3)
-    if shown == f"<{name_of(kind)}>":
+    if issubclass(kind, type):
+        return [_class_line(value, limits.text)]
+    shown = _shown(value, detail)
+    is_opaque = shown.text.startswith("<") and type(kind) is not enum.EnumMeta
+    if defines(kind, "__dataclass_fields__") or (is_opaque and module_of(kind) != "builtins"):
+        return _foreign(value, limits, full=detail is Detail.FULL)
+    if shown.text == f"<{name_of(kind)}>":
         return [name_of(kind)]
-    size = f" of {len(value):,}" if kind in {list, tuple, dict, set, frozenset, str, bytes} else ""
-    return [f"{name_of(kind)}{size} = {shown}"]
+    parts = parts_of(value)
+    is_sized = (parts is not None and parts.keys != "=") or kind is str or kind is bytes or kind is bytearray
+    size = f" of {len(value) if parts is None else parts.count:,}" if is_sized else ""
+    return [f"{name_of(kind)}{size} = {shown.text}"]
+
+
+def _class_line(value: type, limit: int) -> str:
+    """Return a class with its bases, and its members or fields."""
+    bases = ", ".join(name_of(base) for base in mro_of(value)[1:-1])
+    line = f"class {name_of(value)}({bases})" if bases else f"class {name_of(value)}"
+    members = find(class_vars(value), "_member_map_") if type(value) is enum.EnumMeta else None
+    fields = find(class_vars(value), "__dataclass_fields__")
+    if type(members) is dict:
+        values = {name: find(instance_vars(member), "_value_") for name, member in snapshot(members).items()}
+        return f"{line}, members {fields_text(values, limit)}"
+    return f"{line}, fields {', '.join(snapshot(fields))[:limit]}" if type(fields) is dict else line
 
 
 def _signature(function: types.FunctionType) -> str:
@@ -136,19 +193,31 @@ def first_line(docstring: object) -> str:
     return docstring.strip().partition("\n")[0][:SHORT] if type(docstring) is str else ""
 
 
-def _foreign(value: object, *, full: bool) -> list[str]:
-    kind = type(value)
-    if issubclass(kind, type):
-        return [f"class {name_of(value)}"]  # type: ignore[arg-type]  # a class, as just checked
-    lines = [name_of(kind)]
+def _foreign(value: object, limits: _Limits, *, full: bool) -> list[str]:
+    kind, base = type(value), library_base(value) if library_of(value) is None else None
+    lines = [
+        name_of(kind)
+        if base is None
+        else f"{name_of(kind)}, a kind of {name_of(base)}, which is not looked into"
+    ]
     if not full and module_of(kind) != "__main__" and not defines(kind, "__dataclass_fields__"):
         return lines
-    attributes = {k: v for k, v in instance_vars(value).items() if type(k) is str and k[:1] != "_"}
+    held = instance_vars(value)
+    if base is None:
+        record = parts_of(value)
+        held = {
+            **dict(record.entries if record is not None and record.is_record else ()),
+            **slots_of(value),
+            **held,
+        }
+    attributes = {name: each for name, each in snapshot(held).items() if name[:1] != "_"}
     limit = _FULL_ATTRIBUTES if full else _ATTRIBUTES
-    shown = [f"{name}={_attribute(name, held)}" for name, held in list(attributes.items())[:limit]]
     rest = f", … {len(attributes):,} attributes" if len(attributes) > limit else ""
-    if shown:
-        lines.append(f"attributes: {', '.join(shown)}{rest}")
+    if attributes:
+        shown = fields_text(
+            dict(islice(attributes.items(), limit)), limit * limits.attribute, limits.attribute
+        )
+        lines.append(f"attributes: {shown}{rest}")
     if full:
         methods = [
             name
@@ -159,8 +228,150 @@ def _foreign(value: object, *, full: bool) -> list[str]:
     return lines
 
 
-def _attribute(name: str, value: object) -> str:
-    return "(withheld)" if is_secret_name(name) and is_withheld(value) else safe_text(value, 40, 1)
+def describe_model(value: object, limit: int) -> list[str] | None:
+    """Return lines about a figure, a chart or an estimator; None for everything else."""
+    names = {qualified_name(base) for base in mro_of(type(value))}
+    match library_of(value):
+        case "sklearn" if "BaseEstimator" in names:
+            return _estimator(value, limit)
+        case "matplotlib" if "FigureBase" in names:
+            held = instance_vars(value)
+            shown = [
+                _axes(each)
+                for each in _exact_list(held.get("_localaxes"))
+                if library_of(each) == "matplotlib"
+            ]
+            return [f"{name_of(type(value))}{_titled(held.get('_suptitle'))}, {len(shown)} axes", *shown]
+        case "matplotlib" if "_AxesBase" in names:
+            return [f"{name_of(type(value))}: {_axes(value)}"]
+        case "plotly" if "BaseFigure" in names:
+            held = instance_vars(value)
+            return [
+                name_of(type(value)),
+                *plotly_lines({"data": held.get("_data"), "layout": held.get("_layout")}),
+            ]
+        case "altair" if "TopLevelMixin" in names:
+            data = find(instance_vars(value), "_kwds")
+            lines = describe_data(find(data, "data"), LINE_VIEW) if type(data) is dict else None
+            source = [f"data: {lines[0]}", *lines[1:]] if lines else []
+            return [name_of(type(value)), *vega_lines(_specification(value, _DEEPEST)), *source]
+        case _:
+            return None
+
+
+def _estimator(value: object, limit: int) -> list[str]:
+    """Return an estimator with the parameters that differ from their defaults, and what fitting it gave."""
+    held = instance_vars(value)
+    made = class_attribute(type(value), "__init__")
+    defaults = _defaults(made) if type(made) is types.FunctionType else {}
+    parameters = {name: held[name] for name in defaults if name in held}
+    changed = {name: each for name, each in parameters.items() if not _is_same(each, defaults[name])}
+    fitted = _fitted(held)
+    features = fitted.pop("n_features_in_", None)
+    on = f" on {features} features" if type(features) is int else ""
+    shown = parameters if limit > FULL_VIEW.cell else changed
+    lines = [
+        f"{name_of(type(value))}, {f'fitted{on}' if fitted or on or _has_fitted_step(held) else 'not fitted'}"
+    ]
+    lines += (
+        [
+            f"parameters: {fields_text(shown, limit)}{'' if len(shown) == len(parameters) else ', others by default'}"
+        ]
+        if shown
+        else []
+    )
+    return lines + ([f"fitted: {fields_text(fitted, max(limit, 6 * SHORT))}"] if fitted else [])
+
+
+def _fitted(held: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: each
+        for name, each in held.items()
+        if name[-1:] == "_" and name[:1] != "_" and name[-2:-1] != "_"
+    }
+
+
+def _has_fitted_step(held: Mapping[str, Any]) -> bool:
+    steps = held.get("steps")
+    entries = [step[-1] for step in _exact_list(steps) if type(step) is tuple and step]
+    return any(_fitted(instance_vars(entry)) for entry in entries)
+
+
+def _defaults(function: types.FunctionType) -> dict[str, object]:
+    """Return the parameters of a function, but its first, with their defaults; one without has itself as one."""
+    code = function.__code__
+    names = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
+    values = function.__defaults__ or ()
+    given = dict(zip(code.co_varnames[: code.co_argcount][::-1], values[::-1], strict=False)) | (
+        function.__kwdefaults__ or {}
+    )
+    return {name: given.get(name, function) for name in names}
+
+
+def _is_same(value: object, default: object) -> bool:
+    is_plain = type(value) in {str, int, float, bool, type(None)} if type(type(value)) is type else False
+    return value is default or (is_plain and type(value) is type(default) and value == default)
+
+
+_MARKS = {
+    "Line2D": "line", "PathCollection": "scatter", "Rectangle": "bar", "AxesImage": "image", "QuadMesh": "mesh",
+    "PolyCollection": "filled area", "FillBetweenPolyCollection": "filled area", "Wedge": "slice", "Polygon": "polygon",
+    "LineCollection": "line collection", "StepPatch": "step line",
+}  # fmt: skip
+
+
+def _axes(value: object) -> str:
+    """Return axes by their title, labels and what is drawn, as ``'Sales', x 'month', 2 lines (north, south)``."""
+    held = instance_vars(value)
+    labels = [(axis[0], find(instance_vars(held.get(axis)), "label")) for axis in ("xaxis", "yaxis", "zaxis")]
+    words = [
+        _titled(held.get("title")),
+        *(f"{name}{_titled(label)}" for name, label in labels if _titled(label)),
+    ]
+    drawn: dict[str, list[str]] = {}
+    for child in chain(_exact_list(held.get("_children")), _exact_list(held.get("containers"))):
+        if library_of(child) == "matplotlib":
+            name = qualified_name(type(child))
+            drawn.setdefault(_MARKS.get(name, ""), []).append(_drawn(instance_vars(child)))
+    names_of_bars = drawn.pop("", [])
+    for mark, each in drawn.items():
+        named = list(filter(None, [*each, *(names_of_bars if mark == "bar" else ())]))
+        names = f" ({', '.join(named[:12])})" if named else ""
+        words.append(f"{len(each)} {mark}{'s' * (len(each) != 1)}{names}")
+    return ", ".join(word.strip() for word in words if word) or "empty"
+
+
+def _drawn(held: Mapping[str, Any]) -> str:
+    """Return what is drawn by its label and number of points; labels with an underscore are matplotlib's own."""
+    label, places = exact_text(held.get("_label")), held.get("_xorig")
+    points = f" {field(places, 'size')} points" if is_ndarray(places) else ""
+    return "" if label[:1] == "_" else f"{label[:SHORT]}{points}".strip()
+
+
+def _exact_list(value: Any) -> list[Any]:
+    return value if type(value) is list else []
+
+
+def _titled(text: object) -> str:
+    """Return a text object of matplotlib as `` 'text'``; empty without one."""
+    said = exact_text(instance_vars(text).get("_text")) if library_of(text) == "matplotlib" else ""
+    return f" {safe_text(said)}" if said else ""
+
+
+_DEEPEST = 6
+
+
+def _specification(value: Any, depth: int) -> Any:
+    """Return what an altair object says as plain dicts, lists and texts; everything else, its data too, is left out."""
+    if library_of(value) == "altair":
+        value = find(instance_vars(value), "_kwds")
+    if type(value) is dict and depth:
+        return {
+            name: _specification(each, depth - 1) for name, each in snapshot(value).items() if name != "data"
+        }
+    if type(value) is list and depth:
+        return [_specification(each, depth - 1) for each in value]
+    return value if type(value) is str or type(value) is bool else None
 
 
 def is_user_variable(name: str, value: object) -> bool:
@@ -187,7 +398,6 @@ _LARGEST_NUMBER = 10**60
 _MAX_VISITED = 5_000
 _FIRST_ENTRIES = 50
 _MAX_ENTRIES = 500
-_DEEPEST = 6
 
 
 def secrets_of_namespace(namespace: Mapping[str, Any]) -> set[str]:
@@ -215,9 +425,7 @@ def _named(name: object, value: Any, secret: str, depth: int) -> Iterator[tuple[
     yield "", None
     if depth:
         try:
-            for key, entry in islice(
-                _entries(kind, value, secret), _MAX_ENTRIES if secret else _FIRST_ENTRIES
-            ):
+            for key, entry in islice(_entries(value, secret), _MAX_ENTRIES if secret else _FIRST_ENTRIES):
                 if secret or not _is_plain(type(entry)) or is_secret_name(key):
                     yield from _named(key, entry, secret, depth - 1)
         except Exception:  # noqa: BLE001 -- a broken object of a library holds nothing that could be modules either
@@ -228,15 +436,16 @@ def _is_plain(kind: type) -> bool:
     return kind is str or kind is int or kind is float or kind is bytes or kind is bytearray or kind is bool
 
 
-def _entries(kind: type, value: Any, secret: str) -> Iterable[tuple[object, Any]]:
-    if kind is list or kind is tuple or kind is set or kind is frozenset:
-        return (("", entry) for entry in value)
-    if kind is dict:
-        items: Iterable[tuple[object, Any]] = value.items()
-        return items
+def _entries(value: Any, secret: str) -> Iterable[tuple[object, Any]]:
+    if (parts := parts_of(value)) is not None:
+        return parts.entries
     if library_of(value) is not None:
         return secret_columns(value, everything=bool(secret))
-    return instance_vars(value).items() if module_of(kind) != "builtins" else ()
+    return (
+        chain(slots_of(value).items(), instance_vars(value).items())
+        if module_of(type(value)) != "builtins"
+        else ()
+    )
 
 
 def name_text(name: Any) -> str:

@@ -1,11 +1,14 @@
-"""Data objects described without running the user's code: frames, series, arrays, tensors and images.
+"""Data objects described without running the user's code: frames, series, indexes, arrays, datasets and images.
 
-What pandas and polars keep is read below their public methods, which accessors, attributes of a frame and derived
-classes of an index can change.
+What pandas, polars, xarray and dask keep is read below their public methods, which accessors, attributes of a frame and
+derived classes of an index can change. Nothing is computed: a lazy object tells its schema where it has it already.
 """
 
 from __future__ import annotations
 
+import itertools
+import re
+import sys
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,61 +17,100 @@ from typing import Any
 
 from codex_nb.tools.introspection import (
     class_attribute,
+    class_vars,
     defines,
+    exact_text,
     field,
+    find,
     instance_vars,
     is_known,
     is_ndarray,
     is_of_library,
     library_of,
+    library_of_class,
     mro_of,
     name_of,
     native,
     qualified_name,
+    slots_of,
     snapshot,
+    vars_of,
 )
-from codex_nb.tools.safe_repr import is_readable_dtype, is_void, safe_text
+from codex_nb.tools.safe_repr import BY, dtype_text, is_readable_dtype, is_void, of_ndarray, safe_text
 from codex_nb.tools.secrets import is_secret_name, is_withheld
 
-BY = "\N{MULTIPLICATION SIGN}"
-ROWS = 5
-FULL_ROWS = 20
-COLUMNS = 30
-FULL_COLUMNS = 200
 CELL = 40
 WITHHELD_CELL = "(withheld)"
 UNREAD = "?"
 _FIRST_VALUES = 6
+_ROWS_OF_FULL = 400
 _READ = 200  # values at each end of a column that are looked for elsewhere
 _ENDS = (slice(0, _READ), slice(-_READ, None))
+_LOOKED_INTO = 400
 _DIMENSIONS = 2
+_COUNTED = 2_000_000  # cells in which missing values are counted; objects are looked at one by one
+_COUNTED_OBJECTS = 50_000
+_CATEGORIES = 12
+_NO_TIME = -(2**63)  # what pandas stores for a missing period
+
+
+@dataclass(frozen=True)
+class View:
+    """How much of a data object is shown: rows, columns, characters of a cell, and bytes altogether."""
+
+    rows: int
+    columns: int
+    cell: int
+    room: int
+
+
+LINE_VIEW = View(0, 30, CELL, 500)
+NORMAL_VIEW = View(5, 30, CELL, 2_800)
+FULL_VIEW = View(_ROWS_OF_FULL, 300, 4_000, 16_000)
 
 
 @dataclass(frozen=True)
 class _Column:
-    """A column, an index or an array; ``read`` gives None for values whose reading could run code."""
+    """A column, an index or an array; ``read`` gives None for values whose reading could run code.
+
+    ``missing`` counts the missing values and tells among how many it counted; None where that is not known.
+    """
 
     name: object
     kind: str
     length: int
     read: Callable[[slice], list[Any] | None]
+    missing: Callable[[int], tuple[int, int] | None] = lambda _: None
 
     def first(self, count: int) -> list[Any] | None:
         return self.read(slice(0, count))
 
+    def described(self, others: int = 1) -> str:
+        """Return the type with the number of missing values, counted among a share of what may be counted."""
+        missing, count = self.missing(max(others, 1)) or (0, self.length)
+        if not missing:
+            return self.kind
+        return f"{self.kind} ({missing:,} missing{f' in the first {count:,}' if count < self.length else ''})"
 
-def describe_data(value: object, *, rows: int, columns: int) -> list[str] | None:
+
+def describe_data(value: object, view: View) -> list[str] | None:
     """Return lines about a data object, the first with its type and size.
 
-    None for whatever is not a known library's frame, series, array or tensor; raises whatever a broken one raises.
+    None for whatever is not a known library's frame, series, array or dataset; raises whatever a broken one raises.
     """
     library = library_of(value)
     if library is None:
         return None
-    describe = _KINDS.get((library, qualified_name(type(value))))
-    if describe is None and library in {"numpy", "torch", "jax", "jaxlib", "h5py", "scipy"}:
-        describe = _array
-    return None if describe is None else describe(value, rows, columns)
+    describe = _describer(library, type(value))
+    return None if describe is None else describe(value, view)
+
+
+def _describer(library: str | None, kind: type) -> _Describe | None:
+    """Return what describes a class of a library: by its own name, or by the nearest base that has one."""
+    for base in mro_of(kind):
+        if (describe := _KINDS.get((library, qualified_name(base)))) is not None:
+            return describe
+    return _array if library in {"numpy", "torch", "jax", "jaxlib", "h5py", "scipy"} else None
 
 
 def _column(name: object, array: Any) -> _Column:
@@ -76,19 +118,97 @@ def _column(name: object, array: Any) -> _Column:
     if is_ndarray(array):
         dtype = field(array, "dtype")
         is_read = is_readable_dtype(dtype)
+        kind = _dtype(dtype, name)
+    elif library_of(array) == "geopandas" and qualified_name(type(array)) == "GeometryArray":
+        return _geometry(name, array)
     elif library_of(array) in {"pandas", "geopandas"} and is_known(array) and _has_plain_type(array):
         dtype, is_read = array.dtype, True
+        kind = _categories(dtype, name) or _dtype(dtype, name)
     else:
         return _Column(name, f"<{name_of(type(array))}>", 0, lambda _: None)
     return _Column(
-        name, _dtype(dtype, name), len(array), lambda part: array[part].tolist() if is_read else None
+        name,
+        kind,
+        len(array),
+        lambda part: array[part].tolist() if is_read else None,
+        lambda others: _missing(array, others),
     )
+
+
+def _geometry(name: object, array: Any) -> _Column:
+    """Return a column of shapes, whose type includes the coordinate reference system."""
+    held = instance_vars(array)
+    crs, shapes = held.get("_crs"), field(array, "_data")
+    system = exact_text(instance_vars(crs).get("srs")) if library_of(crs) == "pyproj" else ""
+    if not is_ndarray(shapes):
+        return _Column(name, f"<{name_of(type(array))}>", 0, lambda _: None)
+    return _Column(
+        name,
+        f"geometry, CRS {system[:CELL] or 'not set'}",
+        len(shapes),
+        lambda part: shapes[part].tolist(),
+        lambda others: _missing(shapes, others),
+    )
+
+
+def _categories(dtype: Any, name: object) -> str:
+    """Return a type of categories with the first of them; empty for every other type."""
+    if qualified_name(type(dtype)) != "CategoricalDtype" or is_secret_name(name):
+        return ""
+    held = instance_vars(dtype)
+    if held.get("_categories") is None:
+        return ""
+    labels = _axis(held["_categories"])
+    shown = [_cell(label) for label in labels.first(_CATEGORIES) or ()]
+    rest = f", … {labels.length - len(shown):,} more" if labels.length > len(shown) else ""
+    return f"category[{', '.join(shown)}{rest}]{' ordered' if held.get('_ordered') is True else ''}"
 
 
 def _has_plain_type(array: Any) -> bool:
     """Whether an array of pandas holds no type of pyarrow that is extended by a class."""
     arrow = field(field(array, "_dtype"), "pyarrow_dtype")
     return arrow is None or (library_of(arrow) == "pyarrow" and arrow.num_fields == 0)
+
+
+def _missing(array: Any, others: int) -> tuple[int, int] | None:
+    """Count the missing values of an array of numpy or pandas, and among how many; no value is asked."""
+    if is_ndarray(array):
+        kind = field(array, "dtype").kind
+        if kind == "O":
+            return _missing_objects(array[: _COUNTED_OBJECTS // others])
+        part = array[: _COUNTED // others]
+        # A missing number is not equal to itself.
+        return (int((part != part).sum()), len(part)) if kind in "fcmM" else None  # noqa: PLR0124
+    held = {name: field(array, name) for name in ("_mask", "_ndarray", "_pa_array", "_left")}
+    if is_ndarray(mask := held["_mask"]):
+        return _count(mask[: _COUNTED // others])
+    if library_of(values := held["_pa_array"]) == "pyarrow":
+        return int(values.null_count), len(values)
+    if is_ndarray(inner := held["_ndarray"]) and qualified_name(type(array)) in {
+        "Categorical",
+        "PeriodArray",
+    }:
+        return _count(
+            inner[: _COUNTED // others] == (-1 if qualified_name(type(array)) == "Categorical" else _NO_TIME)
+        )
+    inner = inner if is_ndarray(inner) else held["_left"]
+    return _missing(inner, others) if is_ndarray(inner) else None
+
+
+def _count(mask: Any) -> tuple[int, int]:
+    return int(mask.sum()), len(mask)
+
+
+def _missing_objects(array: Any) -> tuple[int, int]:
+    pandas = vars_of(sys.modules.get("pandas"))
+    unknown, no_time = pandas.get("NA"), pandas.get("NaT")
+    values = array.tolist()
+    missing = [
+        value
+        for value in values
+        if value is None or value is unknown or value is no_time or (type(value) is float and value != value)  # noqa: PLR0124
+    ]
+    return len(missing), len(values)
 
 
 def _manager(value: Any) -> Any:
@@ -122,6 +242,7 @@ def _axis(index: Any) -> _Column:
         return _column(held.get("_name"), held.get("_data"))
     levels = [_axis(level) for level in list.__iter__(held["_levels"])]
     codes = [_column("", code) for code in list.__iter__(held["_codes"])]
+    names = tuple(list.__iter__(held["_names"]))
 
     def read(part: slice) -> list[Any] | None:
         columns = []
@@ -130,17 +251,43 @@ def _axis(index: Any) -> _Column:
             columns.append([label[0] if label else UNREAD for label in labels])
         return list(zip(*columns, strict=True))
 
-    return _Column(tuple(list.__iter__(held["_names"])), "", codes[0].length if codes else 0, read)
+    kinds = (
+        f"{_label(name)} {level.kind} ({level.length:,} labels)"
+        for name, level in zip(names, levels, strict=False)
+    )
+    return _Column(names, ", ".join(kinds), codes[0].length if codes else 0, read)
 
 
-def _pandas_frame(frame: Any, rows: int, columns: int) -> list[str]:
-    shown, names, index = _pandas_parts(frame, columns)
-    lines = _heading(frame, index.length, names.length, shown)
-    labels = index.first(rows) or [UNREAD] * min(rows, index.length)
-    cells = [_cells(column.name, column.first(rows), min(rows, index.length)) for column in shown]
-    for row in [row for row, label in enumerate(labels) if is_secret_name(label)]:
-        cells = [[*column[:row], WITHHELD_CELL, *column[row + 1 :]] for column in cells]
-    return lines + _table(shown, [_cells(index.name, labels), *cells], index.length, rows)
+def _index_line(index: _Column, word: str = "index") -> list[str]:
+    """Return a line about an index that has a name, levels or labels of its own; none for numbers without a name."""
+    if type(index.name) is tuple:
+        return [f"{word}: {len(index.name)} levels: {index.kind}"]
+    if index.name is None and index.kind == "int64":
+        return []
+    return [
+        f"{word}: {_label(index.name)} {index.kind}" if index.name is not None else f"{word}: {index.kind}"
+    ]
+
+
+def _pandas_frame(frame: Any, view: View) -> list[str]:
+    shown, names, index = _pandas_parts(frame, view.columns)
+    lines = _heading(frame, index.length, names.length, shown, view, _names_of_columns(names))
+    lines += _index_line(index)
+    labels = index.first(view.rows) or [UNREAD] * min(view.rows, index.length)
+    secret = [is_secret_name(label) for label in labels]
+
+    def cells(column: _Column) -> list[str]:
+        shown = _cells(column.name, column.first(view.rows), len(labels), view.cell)
+        return [WITHHELD_CELL if hidden else cell for hidden, cell in zip(secret, shown, strict=False)]
+
+    columns = [_cells(index.name, labels, 0, view.cell), *map(cells, shown)]
+    return lines + _table(shown, columns, index.length, view, lines)
+
+
+def _names_of_columns(names: _Column) -> str:
+    if names.name is None or (type(names.name) is tuple and all(name is None for name in names.name)):
+        return ""
+    return f" (named {_label(names.name)})"
 
 
 def _series_parts(series: Any) -> tuple[_Column, _Column]:
@@ -150,25 +297,68 @@ def _series_parts(series: Any) -> tuple[_Column, _Column]:
     return _column(instance_vars(series).get("_name"), field(block, "values")), _axis(axis)
 
 
-def _pandas_series(series: Any, rows: int, columns: int) -> list[str]:
-    del columns
+def _pandas_series(series: Any, view: View) -> list[str]:
     column, index = _series_parts(series)
     name = "" if column.name is None else f", name {safe_text(column.name)}"
-    values = column.first(rows)
-    labels = index.first(rows) or [None] * len(values or ())
-    pairs = zip(labels, values or [UNREAD] * min(rows, index.length), strict=False)
-    shown = [_cells((column.name, label), [value])[0] for label, value in pairs]
+    lines = [
+        f"{name_of(type(series))}, {index.length} values, {column.described()}{name}",
+        *_index_line(index),
+    ]
+    count = min(index.length, view.rows * 2)
+    values = column.first(count) or [UNREAD] * count
+    labels = index.first(count) or [None] * len(values)
+    shown = [
+        _cells((column.name, label), [value], 0, view.cell)[0]
+        for label, value in zip(labels, values, strict=False)
+    ]
+    if lines[1:]:
+        shown = [f"{label} = {cell}" for label, cell in zip(_cells(index.name, labels), shown, strict=False)]
+    return lines + _first_values(shown, index.length, view, lines)
+
+
+def _pandas_index(index: Any, view: View) -> list[str]:
+    axis = _axis(index)
+    lines = [f"{name_of(type(index))}, {axis.length} values"]
+    values = _cells(axis.name, axis.first(view.rows * 2), 0, view.cell)
+    return [*lines, *_first_values(values, axis.length, view, lines), *_index_line(axis, "labels")]
+
+
+def _pandas_array(array: Any, view: View) -> list[str]:
+    column = _column(None, array)
+    lines = [f"{name_of(type(array))}, {column.length} values, {column.described()}"]
+    return lines + _first_values(
+        _cells(None, column.first(view.rows * 2), 0, view.cell), column.length, view, lines
+    )
+
+
+def _first_values(shown: list[str], length: int, view: View, before: list[str]) -> list[str]:
+    """Return a line of the first values, as many as fit; all of them where they do."""
+    room = view.room - sum(map(_bytes, before))
+    fitting: list[str] = []
+    for cell in shown:
+        room -= _bytes(cell) + 2
+        if fitting and room < 0:
+            break
+        fitting.append(cell)
+    rest = f", … {length - len(fitting):,} more" if length > len(fitting) else ""
+    return [f"first: {', '.join(fitting)}{rest}"] if fitting else []
+
+
+def _grouped(value: Any, view: View) -> list[str]:
+    """Return what a pandas object groups, resamples or rolls over, and by what."""
+    held = instance_vars(value)
+    keys = held.get("keys") if held.get("keys") is not None else held.get("window")
+    lines = describe_data(held.get("obj"), View(0, view.columns, view.cell, view.room))
+    by = f", by {safe_text(keys)}" if keys is not None else ""
     return [
-        f"{name_of(type(series))}, {index.length} values, {column.kind}{name}",
-        f"first: {', '.join(shown)}",
+        f"{name_of(type(value))}{by}, of {lines[0] if lines else 'an object of another class'}",
+        *(lines or [])[1:],
     ]
 
 
-def _pandas_index(index: Any, rows: int, columns: int) -> list[str]:
-    del columns
-    axis = _axis(index)
-    shown = _cells(axis.name, axis.first(rows), rows)
-    return [f"{name_of(type(index))}, {axis.length} values", f"first: {', '.join(shown)}"]
+def _styler(value: Any, view: View) -> list[str] | None:
+    lines = describe_data(instance_vars(value).get("data"), view)
+    return None if lines is None else [f"{name_of(type(value))} of {lines[0]}", *lines[1:]]
 
 
 def _polars_columns(value: Any, columns: int) -> list[_Column]:
@@ -189,28 +379,38 @@ def _polars_column(name: str, kind: str, series: Any) -> _Column:
         start, stop, _ = part.indices(length)
         return native(series, "slice")(start, stop - start).to_list() if is_read else None
 
-    return _Column(name, _short_type(kind, name), length, read)
+    return _Column(
+        name,
+        _short_type(kind, name),
+        length,
+        read,
+        lambda _: (native(series, "null_count")(), length),
+    )
 
 
-def _polars_frame(frame: Any, rows: int, columns: int) -> list[str]:
+def _polars_frame(frame: Any, view: View) -> list[str]:
     native_frame = instance_vars(frame)["_df"]
     height, width = native(native_frame, "height")(), native(native_frame, "width")()
-    shown = _polars_columns(frame, columns)
-    return _heading(frame, height, width, shown) + _numbered_table(shown, height, rows)
+    shown = _polars_columns(frame, view.columns)
+    return _numbered_table(_heading(frame, height, width, shown, view), shown, height, view)
 
 
-def _polars_series(series: Any, rows: int, columns: int) -> list[str]:
-    del columns
+def _polars_series(series: Any, view: View) -> list[str]:
     (column,) = _polars_columns(series, 1)
-    lines = [f"polars.Series, {column.length} values, {column.kind}, name {safe_text(column.name)}"]
-    values = _cells(column.name, column.first(rows))
-    return [*lines, f"first: {', '.join(values)}"] if values else lines
+    lines = [f"polars.Series, {column.length} values, {column.described()}, name {safe_text(column.name)}"]
+    values = _cells(column.name, column.first(view.rows * 2), 0, view.cell)
+    return lines + _first_values(values, column.length, view, lines)
+
+
+def _is_extended(schema: Any) -> bool:
+    """Whether a class extends a type of an Arrow schema: each look at it makes it anew."""
+    return b"ARROW:extension:name" in schema.serialize().to_pybytes()
 
 
 def _arrow_columns(table: Any, columns: int) -> list[_Column] | None:
-    """Return the columns of a table; None when a class extends one of their types: each look makes it anew."""
+    """Return the columns of a table; None when a class extends one of their types."""
     schema = table.schema
-    if b"ARROW:extension:name" in schema.serialize().to_pybytes():
+    if _is_extended(schema):
         return None
     return [_arrow_column(schema.field(i), table.column(i)) for i in range(min(len(schema), columns))]
 
@@ -221,46 +421,188 @@ def _arrow_column(column: Any, values: Any) -> _Column:
         entries: list[Any] = values.slice(start, stop - start).to_pylist()
         return entries
 
-    return _Column(column.name, _short_type(str(column.type), column.name), len(values), read)
+    return _Column(
+        column.name,
+        _short_type(str(column.type), column.name),
+        len(values),
+        read,
+        lambda _: (int(values.null_count), len(values)),
+    )
 
 
-def _arrow_table(table: Any, rows: int, columns: int) -> list[str]:
-    shown = _arrow_columns(table, columns)
-    lines = _heading(table, table.num_rows, table.num_columns, shown or [])
-    if shown is None:
-        return [lines[0], "a class extends a type of its columns, so it is not looked into"]
-    return lines + _numbered_table(shown, table.num_rows, rows)
+_PLAIN_SCALAR = re.compile(
+    r"(?:U?Int\d+|HalfFloat|Float|Double|Boolean|(?:Large)?String|Date\d+|Timestamp|Decimal\d+)Scalar"
+)
+_EXTENDED = "a class extends a type of its columns, so it is not looked into"
 
 
-def _lazy(value: Any, rows: int, columns: int) -> list[str]:
-    del rows, columns
-    return [f"{name_of(type(value))}, not collected, so its size is not known"]
+def _arrow_table(table: Any, view: View) -> list[str]:
+    shown = _arrow_columns(table, view.columns)
+    lines = _heading(table, table.num_rows, table.num_columns, shown or [], view)
+    return [lines[0], _EXTENDED] if shown is None else _numbered_table(lines, shown, table.num_rows, view)
 
 
-def _array(array: Any, rows: int, columns: int) -> list[str] | None:
-    del columns
+def _arrow_schema(value: Any, view: View) -> list[str]:
+    schema = value if qualified_name(type(value)) == "Schema" else value.schema
+    first = f"{name_of(type(value))}, {len(schema)} columns"
+    if _is_extended(schema):
+        return [first, _EXTENDED]
+    return [
+        first,
+        *_columns_line([(schema.field(i).name, str(schema.field(i).type)) for i in range(len(schema))], view),
+    ]
+
+
+def _arrow_field(kind: Any) -> Any:
+    """Return a field of a type; None when a class extends it."""
+    held = vars_of(sys.modules.get("pyarrow"))
+    if library_of(kind) != "pyarrow":
+        return None
+    field_of_type = held["field"]("", kind)
+    return None if _is_extended(held["schema"]([field_of_type])) else field_of_type
+
+
+def _arrow_scalar(value: Any, view: View) -> list[str] | None:
+    # A nested one may hold values whose type a class extends.
+    is_plain = _PLAIN_SCALAR.fullmatch(qualified_name(type(value)))
+    return [f"{name_of(type(value))} = {safe_text(value.as_py(), view.cell)}"] if is_plain else None
+
+
+def _has_own_arrow_types() -> bool:
+    """Whether a class of the user's extends a type of Arrow: some objects make their type anew at each look."""
+    waiting = [find(vars_of(sys.modules.get("pyarrow.lib")), "ExtensionType")]
+    while waiting:
+        derived = type.__subclasses__(waiting.pop())
+        if not all(map(library_of_class, derived)):
+            return True
+        waiting += derived
+    return False
+
+
+def _arrow_type(value: Any, view: View) -> list[str] | None:
+    del view
+    kind = value.type if qualified_name(type(value)) == "Field" else value
+    return None if _arrow_field(kind) is None else [f"{name_of(type(value))} = {value}"]
+
+
+def _arrow_array(array: Any, view: View) -> list[str]:
+    kind = f"{name_of(type(array))}, {len(array)} values"
+    is_made_anew = qualified_name(type(array)) == "ChunkedArray" and _has_own_arrow_types()
+    arrow_field = None if is_made_anew else _arrow_field(array.type)
+    if arrow_field is None:
+        return [kind]
+    column = _arrow_column(arrow_field, array)
+    lines = [f"{kind}, {column.described()}"]
+    return lines + _first_values(
+        _cells(None, column.first(view.rows * 2), 0, view.cell), column.length, view, lines
+    )
+
+
+def _duckdb(relation: Any, view: View) -> list[str]:
+    pairs = list(zip(relation.columns, map(str, relation.types), strict=False))
+    return [f"{name_of(type(relation))}, not computed, {len(pairs)} columns", *_columns_line(pairs, view)]
+
+
+def _lazy(value: Any, view: View) -> list[str]:
+    # Resolving the schema calls functions in the plan and opens the files that it scans.
+    del view
+    return [f"{name_of(type(value))}, not collected: its columns are not known before its plan is resolved"]
+
+
+def _dask_frame(value: Any, view: View) -> list[str]:
+    held = instance_vars(instance_vars(value).get("_expr"))
+    first, *lines = describe_data(held.get("_meta"), View(0, view.columns, view.cell, view.room)) or ["", ""]
+    kind = first.partition(" 0 values,")[2]  # of a series
+    parts = held.get("_divisions", held.get("divisions"))
+    blocks = f", in {len(parts) - 1} partitions" if type(parts) is tuple else ""
+    return [f"{name_of(type(value))}{f',{kind}' if kind else ''}{blocks}, not computed", *lines]
+
+
+def _dask_array(value: Any, view: View) -> list[str]:
+    del view
+    chunks: Any = slots_of(value).get("_Array__chunks")
+    sizes = (
+        [sum(each) if all(type(n) is int for n in each) else UNREAD for each in chunks]
+        if _is_nested(chunks)
+        else []
+    )
+    blocks = [len(each) for each in chunks] if sizes else []
+    meta = slots_of(value).get("_meta")
+    kind = dtype_text(field(meta, "dtype")) if is_ndarray(meta) else name_of(type(meta))
+    shape = f" {BY} ".join(map(str, sizes)) or "scalar"
+    return [
+        f"{name_of(type(value))}, {shape}, {kind}, in {f' {BY} '.join(map(str, blocks)) or 1} chunks, not computed"
+    ]
+
+
+def _is_nested(chunks: object) -> bool:
+    return type(chunks) is tuple and all(type(each) is tuple for each in chunks)
+
+
+def _dask_other(value: Any, view: View) -> list[str]:
+    del view
+    held = slots_of(value) | instance_vars(value)
+    told = [
+        f"{name} {safe_text(held[name])}"
+        for name in ("_key", "name", "npartitions")
+        if held.get(name) is not None
+    ]
+    return [", ".join([name_of(type(value)), *told, "not computed"])]
+
+
+def _array(array: Any, view: View) -> list[str] | None:
     kind = type(array)
-    if any(qualified_name(base) == "ndarray" for base in mro_of(kind)):
-        shape, dtype, where = field(array, "shape"), field(array, "dtype"), ""
+    base = next((each for each in mro_of(kind) if qualified_name(each) == "ndarray"), None)
+    more = ""
+    if base is not None:
+        shape, dtype = of_ndarray(array, "shape"), of_ndarray(array, "dtype")
     elif library_of(array) == "scipy":
-        shape, dtype, where = field(array, "_shape"), field(field(array, "data"), "dtype"), ""
+        shape, dtype = field(array, "_shape"), field(field(array, "data"), "dtype")
+        more = f", {array.data.size:,} stored values" if is_ndarray(field(array, "data")) else ""
     elif defines(kind, "shape") and defines(kind, "dtype"):
-        where = f", on {array.device}" if library_of(array) == "torch" else ""
+        more = f", on {array.device}" if library_of(array) == "torch" else ""
         shape, dtype = array.shape, array.dtype
     else:
         return None
     if not issubclass(type(shape), tuple) or not all(type(size) is int for size in tuple.__iter__(shape)):
         return None
     sizes = f" {BY} ".join(map(str, tuple.__iter__(shape))) or "scalar"
-    lines = [f"{name_of(kind)}, {sizes}, {_dtype(dtype)}{where}"]
-    if is_ndarray(array) and rows and is_readable_dtype(dtype):
-        first = _cells(field(dtype, "names"), list(islice(_flat(array), _FIRST_VALUES)))
-        lines.append(f"first values: {', '.join(first)}{', …' if array.size > len(first) else ''}")
-    return lines
+    lines = [f"{name_of(kind)}, {sizes}, {_dtype(dtype)}{more}"]
+    return (
+        lines
+        if base is None
+        else [f"{lines[0]}{_masked(array)}", *_entries_of_array(array, base, dtype, view)]
+    )
+
+
+def _masked(array: Any) -> str:
+    mask = field(array, "_mask")
+    is_mask = qualified_name(type(array)) == "MaskedArray" and is_ndarray(mask)
+    return f", {int(mask.sum()):,} masked" if is_mask and mask.dtype.kind == "b" else ""
+
+
+def _entries_of_array(array: Any, base: type, dtype: Any, view: View) -> list[str]:
+    """Return the first entries of an array, and how many numbers in it are missing; files are not read for them."""
+    if qualified_name(type(array)) == "memmap" or not view.rows or not is_readable_dtype(dtype):
+        return ["memory-mapped, its values are not read"] if qualified_name(type(array)) == "memmap" else []
+    plain = class_vars(base)["view"].__get__(array)(base)
+    size = plain.size
+    names = field(dtype, "names")
+    read = _FIRST_VALUES if view.rows < _ROWS_OF_FULL else _ROWS_OF_FULL
+    cells = _cells(names, list(islice(_flat(plain), read)), 0, view.cell)
+    mask = field(array, "_mask")
+    if is_ndarray(mask) and mask.shape == plain.shape and field(mask, "dtype").kind == "b":
+        cells = ["--" if hidden else cell for hidden, cell in zip(mask.flat, cells, strict=False)]
+    lines = _first_values(cells, size, view, [])
+    if size <= _COUNTED and plain.dtype.kind in "fcmM" and (missing := int((plain != plain).sum())):  # noqa: PLR0124 -- as above
+        lines.insert(0, f"{missing:,} missing")
+    return [line.replace("first:", "first values:", 1) for line in lines]
 
 
 def _flat(array: Any) -> Iterator[Any]:
     """Yield the entries of an array; of a structured one as tuples, in which an object stands as it is."""
+    if array.dtype.kind in "biuf":
+        return iter(array.flat[:_ROWS_OF_FULL].tolist())
     return (each.item() if is_void(each) else each for each in array.flat)
 
 
@@ -279,22 +621,99 @@ def _column_of(name: str, entries: list[Any]) -> _Column:
     return _Column(name, "", len(entries), lambda part: entries[part])
 
 
-def _xarray(value: Any, rows: int, columns: int) -> list[str]:
-    del rows
-    sizes = field(value, "_dims")
-    if sizes is None:
-        variable = field(value, "_variable")
-        data, names = field(variable, "_data"), field(variable, "_dims")
-        shape = field(data, "shape") if is_ndarray(data) else [UNREAD] * len(names)
-        sizes = dict(zip(tuple.__iter__(names), shape, strict=True))
-    shown = ", ".join(
-        f"{_cell(name)}: {_cell(size)}" for name, size in islice(snapshot(sizes).items(), columns)
+def _dataset(value: Any, view: View) -> list[str]:
+    """Return the dimensions, coordinates and variables of an xarray dataset, with their units."""
+    held = slots_of(value)
+    coordinates = held.get("_coord_names")
+    names = coordinates if type(coordinates) is set else set()
+    variables = [(name, *_variable(variable)) for name, variable in snapshot(held.get("_variables")).items()]
+    shown = ", ".join(f"{_label(name)}: {_cell(size)}" for name, size in snapshot(held.get("_dims")).items())
+    lines = [f"{name_of(type(value))}, {shown or 'no dimensions'}"]
+    for word, wanted in (("coordinates", True), ("variables", False)):
+        those = [
+            each
+            for each in variables
+            if any(each[0] == name for name in names if type(name) is str) is wanted
+        ]
+        lines += [f"{word}: {len(those)}"] if those else []
+        lines += [
+            f"  {_label(name)} {text}{_sample(name, column, view)}"
+            for name, text, column in those[: view.columns]
+        ]
+    return lines + _attributes(held.get("_attrs"))
+
+
+def _data_array(value: Any, view: View) -> list[str]:
+    held = slots_of(value)
+    text, column = _variable(held.get("_variable"))
+    name = f", name {safe_text(held['_name'])}" if held.get("_name") is not None else ""
+    lines = [f"{name_of(type(value))}{name}, {text}{_sample(held.get('_name'), column, view)}"]
+    for label, variable in islice(snapshot(held.get("_coords")).items(), view.columns):
+        said, column = _variable(variable)
+        lines.append(f"coordinate {_label(label)} {said}{_sample(label, column, view)}")
+    return lines + _attributes(slots_of(held.get("_variable")).get("_attrs"))
+
+
+def _variable(variable: Any) -> tuple[str, _Column | None]:
+    """Return the dimensions, type and units of an xarray variable, and its values where they are in memory."""
+    held: Any = slots_of(variable)
+    names, data, attributes = held.get("_dims"), held.get("_data"), held.get("_attrs")
+    while (
+        library_of(data) == "xarray"
+        and (inner := (slots_of(data) | instance_vars(data)).get("array")) is not None
+    ):
+        data = inner
+    column = _axis(data) if library_of(data) == "pandas" else _flat_column(data) if is_ndarray(data) else None
+    sizes = field(data, "shape") if is_ndarray(data) else (column.length,) if column else None
+    if library_of(data) == "dask":
+        kind = _dask_array(data, NORMAL_VIEW)[0].partition(", ")[2]
+    else:
+        kind = column.kind if column else name_of(type(data))
+    labels = [_label(name) for name in (tuple.__iter__(names) if issubclass(type(names), tuple) else ())]
+    shape = (
+        [f"{label}: {size}" for label, size in zip(labels, sizes, strict=False)]
+        if sizes is not None
+        else labels
     )
-    return [f"{name_of(type(value))}, {shown}"]
+    units = (
+        attributes.get("units") if type(attributes) is dict and type(attributes.get("units")) is str else ""
+    )
+    unit = f", in {units[:CELL]}" if units else ""
+    missing = column.described().removeprefix(column.kind) if column else ""
+    return f"({', '.join(shape)}) {kind}{unit}{missing}", column
 
 
-def _image(image: Any, rows: int, columns: int) -> list[str] | None:
-    del rows, columns
+def _flat_column(array: Any) -> _Column:
+    flat = array.reshape(-1) if array.flags.contiguous else array
+    dtype = field(array, "dtype")
+    is_read = is_readable_dtype(dtype) and flat.ndim <= 1
+    return _Column(
+        None,
+        dtype_text(dtype),
+        array.size,
+        lambda part: flat[part].tolist() if is_read else None,
+        lambda others: _missing(flat, others),
+    )
+
+
+def _sample(name: object, column: _Column | None, view: View) -> str:
+    cells = (
+        _cells(name, column.first(min(view.rows, _FIRST_VALUES))) if column is not None and view.rows else []
+    )
+    return (
+        f" = {', '.join(cells)}{', …' if column is not None and column.length > len(cells) else ''}"
+        if cells
+        else ""
+    )
+
+
+def _attributes(held: object) -> list[str]:
+    shown = safe_text(held, 200, 1) if type(held) is dict and held else ""
+    return [f"attributes: {shown}"] if shown else []
+
+
+def _image(image: Any, view: View) -> list[str] | None:
+    del view
     held = instance_vars(image)
     size, mode = held.get("_size"), held.get("_mode", held.get("mode"))
     if type(size) is not tuple or [type(each) for each in size] != [int, int] or type(mode) is not str:
@@ -302,81 +721,132 @@ def _image(image: Any, rows: int, columns: int) -> list[str] | None:
     return [f"{name_of(type(image))}, {size[0]} {BY} {size[1]} pixels, {mode}"]
 
 
-_Describe = Callable[[Any, int, int], list[str] | None]
+_Describe = Callable[[Any, View], list[str] | None]
 _KINDS: dict[tuple[str | None, str], _Describe] = {
     ("pandas", "DataFrame"): _pandas_frame,
     ("geopandas", "GeoDataFrame"): _pandas_frame,
     ("pandas", "Series"): _pandas_series,
     ("geopandas", "GeoSeries"): _pandas_series,
-    **dict.fromkeys(
-        (
-            ("pandas", name)
-            for name in ("Index", "RangeIndex", "DatetimeIndex", "MultiIndex", "CategoricalIndex")
-        ),
-        _pandas_index,
-    ),
+    ("pandas", "Index"): _pandas_index,
+    ("pandas", "ExtensionArray"): _pandas_array,
+    ("pandas", "BaseGroupBy"): _grouped,
+    ("pandas", "BaseWindow"): _grouped,
+    ("pandas", "Styler"): _styler,
     ("polars", "DataFrame"): _polars_frame,
     ("polars", "Series"): _polars_series,
     ("polars", "LazyFrame"): _lazy,
     ("pyarrow", "Table"): _arrow_table,
     ("pyarrow", "RecordBatch"): _arrow_table,
-    ("xarray", "DataArray"): _xarray,
-    ("xarray", "Dataset"): _xarray,
+    ("pyarrow", "Schema"): _arrow_schema,
+    ("pyarrow", "Dataset"): _arrow_schema,
+    ("pyarrow", "Array"): _arrow_array,
+    ("pyarrow", "ChunkedArray"): _arrow_array,
+    ("pyarrow", "Scalar"): _arrow_scalar,
+    ("pyarrow", "DataType"): _arrow_type,
+    ("pyarrow", "Field"): _arrow_type,
+    ("duckdb", "DuckDBPyRelation"): _duckdb,
+    ("dask", "FrameBase"): _dask_frame,
+    ("dask", "Array"): _dask_array,
+    ("dask", "Bag"): _dask_other,
+    ("dask", "Delayed"): _dask_other,
+    ("xarray", "DataArray"): _data_array,
+    ("xarray", "Dataset"): _dataset,
+    ("shapely", "BaseGeometry"): lambda value, view: [f"{name_of(type(value))} = {_shape(value, view.cell)}"],
     ("PIL", "Image"): _image,
-    ("PIL", "PngImageFile"): _image,
-    ("PIL", "JpegImageFile"): _image,
 }
 
 
 def _dtype(dtype: Any, name: object = None) -> str:
-    kind, library = type(dtype), library_of(dtype)
-    if library is None:
-        return f"<{name_of(kind)}>"
-    if library == "numpy" and qualified_name(kind) == "StringDType":
-        return "StringDType"  # its own text includes what stands for a missing value
-    if library == "numpy" and not is_readable_dtype(dtype):
-        return "structured"
-    return _short_type(str(dtype), name)
+    return _short_type(dtype_text(dtype), name)
 
 
 def _short_type(shown: str, name: object) -> str:
     # A type of categories lists the values.
-    return shown.partition("(")[0] if is_secret_name(name) else shown[:CELL]
+    if is_secret_name(name):
+        return shown.partition("(")[0]
+    return shown if len(shown) <= 3 * CELL else f"{shown[: 3 * CELL]}…"
 
 
-def _cells(name: object, values: list[Any] | None, count: int = 0) -> list[str]:
+def _cells(name: object, values: list[Any] | None, count: int = 0, limit: int = CELL) -> list[str]:
     """Return values as they are shown, those that are secret by the name of their column not at all."""
     if values is None:
         return [UNREAD] * count
     is_secret = is_secret_name(name)
-    return [WITHHELD_CELL if is_secret and is_withheld(value) else _cell(value) for value in values]
+    return [WITHHELD_CELL if is_secret and is_withheld(value) else _cell(value, limit) for value in values]
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, limit: int = CELL) -> str:
     if type(value) is float:
         return f"{value:.6g}"
-    return value if type(value) is str and len(value) <= CELL else safe_text(value, CELL)
+    if library_of(value) == "shapely":
+        return _shape(value, limit)
+    return value if type(value) is str and len(value) <= limit else safe_text(value, limit)
 
 
-def _heading(value: object, height: int, width: int, shown: list[_Column]) -> list[str]:
-    rest = f", … {width - len(shown)} more" if width > len(shown) else ""
-    columns = ", ".join(f"{_cell(column.name)} {column.kind}" for column in shown)
-    return [f"{name_of(type(value))}, {height} rows {BY} {width} columns", f"columns: {columns}{rest}"]
+def _shape(value: Any, limit: int) -> str:
+    """Return a geometry as its well-known text, a long one by its kind."""
+    points = find(vars_of(sys.modules.get("shapely.lib")), "get_num_coordinates")(value)
+    text = value.wkt if points <= _FIRST_VALUES else f"{qualified_name(type(value))} of {points:,} points"
+    return text if len(text) <= limit else f"{text[:limit]}…"
 
 
-def _numbered_table(shown: list[_Column], height: int, rows: int) -> list[str]:
-    count = min(height, rows)
-    cells = [_cells(column.name, column.first(rows), count) for column in shown]
-    return _table(shown, [list(map(str, range(count))), *cells], height, rows)
+def _label(name: object) -> str:
+    """Return the name of a column or an index on one line."""
+    shown = repr(name) if type(name) is bytes and len(name) <= CELL else _cell(name)
+    return " ".join(shown.split()) or "''"
 
 
-def _table(shown: list[_Column], columns: list[list[str]], height: int, rows: int) -> list[str]:
-    count = min(height, rows)
+def _bytes(text: str) -> int:
+    return len(text.encode("utf-8", "replace"))
+
+
+def _heading(
+    value: object, height: int, width: int, shown: list[_Column], view: View, names: str = ""
+) -> list[str]:
+    """Return the size and the columns, and keep of the columns those that fit into half of the room."""
+    pairs = [(column.name, column.described(len(shown)) if view.rows else column.kind) for column in shown]
+    line = _columns_line(pairs, view, width, names)
+    return [f"{name_of(type(value))}, {height} rows {BY} {width} columns", *line]
+
+
+def _columns_line(pairs: list[tuple[Any, str]], view: View, width: int = 0, names: str = "") -> list[str]:
+    room, fitting = view.room // 2, []
+    for name, kind in pairs[: view.columns]:
+        fitting.append(f"{_label(name)} {kind}")
+        room -= _bytes(fitting[-1]) + 2
+        if room < 0:
+            break
+    rest = max(width, len(pairs)) - len(fitting)
+    return [f"columns{names}: {', '.join(fitting)}{f', … {rest:,} more' if rest > 0 else ''}"]
+
+
+def _numbered_table(lines: list[str], shown: list[_Column], height: int, view: View) -> list[str]:
+    count = min(height, view.rows)
+    cells = [_cells(column.name, column.first(view.rows), count, view.cell) for column in shown]
+    return lines + _table(shown, [list(map(str, range(count))), *cells], height, view, lines)
+
+
+def _table(
+    shown: list[_Column], columns: list[list[str]], height: int, view: View, before: list[str]
+) -> list[str]:
+    """Return the first rows, as many as fit; of rows that are too wide, the first columns."""
+    room = view.room - sum(map(_bytes, before))
+    rows = [[" ".join(cell.split()) for cell in row] for row in zip(*columns, strict=False)]
+    names = ["", *(_label(column.name) for column in shown)]
+    width = max(_fitting(names, rows[:1], room // 2), 2)
+    lines = [" | ".join(row[:width]) for row in (names, *rows)]
+    sizes = itertools.accumulate(_bytes(line) + 1 for line in lines)
+    count = max(sum(size <= room for size in sizes) - 1, min(len(rows), 1))
     if not count:
         return []
-    lines = [" | ".join(["", *(_cell(column.name) for column in shown)])]
-    lines += [" | ".join(" ".join(column[row].split()) for column in columns) for row in range(count)]
-    return [f"first {count} rows:" if height > count else "rows:", *lines]
+    of = f" of the first {width - 1} columns" if width <= len(shown) else ""
+    return [f"{f'first {count} rows' if height > count else 'rows'}{of}:", *lines[: count + 1]]
+
+
+def _fitting(names: list[str], rows: list[list[str]], room: int) -> int:
+    """Return how many columns fit into a line, names and cells alike."""
+    widths = (max(_bytes(cell) for cell in column) + 3 for column in zip(names, *rows, strict=False))
+    return sum(size <= room for size in itertools.accumulate(widths))
 
 
 def secret_columns(value: Any, *, everything: bool) -> Iterator[tuple[object, list[Any]]]:
@@ -394,17 +864,19 @@ def secret_columns(value: Any, *, everything: bool) -> Iterator[tuple[object, li
 
 def _all_columns(value: Any) -> tuple[list[_Column], _Column | None]:
     """Return the columns of any data object, and the index of its rows where it has one."""
-    describe = _KINDS.get((library_of(value), qualified_name(type(value))))
+    describe = _describer(library_of(value), type(value))
     if describe is _pandas_frame:
-        columns, _, index = _pandas_parts(value, FULL_COLUMNS)
+        columns, _, index = _pandas_parts(value, _LOOKED_INTO)
         return columns, index
     if describe is _pandas_series:
         column, index = _series_parts(value)
         return [column], index
     if describe is _pandas_index:
         return [_axis(value)], None
+    if describe is _pandas_array:
+        return [_column(None, value)], None
     if describe is _polars_frame or describe is _polars_series:
-        return _polars_columns(value, FULL_COLUMNS), None
+        return _polars_columns(value, _LOOKED_INTO), None
     if describe is _arrow_table:
-        return _arrow_columns(value, FULL_COLUMNS) or [], None
+        return _arrow_columns(value, _LOOKED_INTO) or [], None
     return _numpy_columns(value) if is_ndarray(value) else [], None

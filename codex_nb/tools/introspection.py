@@ -11,6 +11,7 @@ import datetime as dt
 import decimal
 import gc
 import importlib.machinery
+import itertools
 import sys
 import types
 import weakref
@@ -35,6 +36,15 @@ LIBRARIES = frozenset(
         "geopandas",
         "jax",
         "jaxlib",
+        "sklearn",
+        "dask",
+        "duckdb",
+        "shapely",
+        "pyproj",
+        "matplotlib",
+        "plotly",
+        "altair",
+        "ipaddress",
     }
 )
 _SNAPSHOT_ATTEMPTS = 1_000
@@ -58,7 +68,7 @@ def exact_text(value: object) -> str:
     return str.__str__(value) if issubclass(type(value), str) else ""
 
 
-def snapshot(namespace: Mapping[str, Any]) -> dict[str, Any]:
+def snapshot(namespace: object) -> dict[str, Any]:
     """Return what a namespace holds at one moment, although threads change it; without names that are not strings.
 
     A namespace that is not a dictionary is empty: reading it would run its code.
@@ -137,8 +147,9 @@ def name_of(kind: type) -> str:
     qualified, module = qualified_name(kind), module_of(kind)
     if module in {"builtins", "__main__", ""}:
         return qualified
-    root = module.partition(".")[0]
-    return f"{root if find(vars_of(_imported(root)), qualified) is kind else module}.{qualified}"
+    packages = itertools.accumulate(module.split("."), "{}.{}".format)
+    public = (name for name in packages if find(vars_of(_imported(name)), qualified) is kind)
+    return f"{next(public, module)}.{qualified}"
 
 
 def vars_of(module: object) -> dict[str, Any]:
@@ -161,7 +172,11 @@ def library_of(value: object) -> str | None:
     The class must be found in the library's own module under its own name, the module must have been imported from a
     file, and the methods must be written there: a class that merely claims to come from there is not believed.
     """
-    kind = type(value)
+    return library_of_class(type(value))
+
+
+def library_of_class(kind: type) -> str | None:
+    """Return the well-known library that made a class, None for every other class."""
     if id(kind) in _of_libraries:
         return _of_libraries[id(kind)][0]
     module = module_of(kind)
@@ -198,7 +213,7 @@ def is_of_library(member: Any) -> bool:
     if type(member) is not types.FunctionType:
         return True
     root = exact_text(find(member.__globals__, "__name__")).partition(".")[0]
-    return root in LIBRARIES or root in sys.stdlib_module_names
+    return root in LIBRARIES or root in sys.stdlib_module_names or root == "typing_extensions"
 
 
 def is_ndarray(value: object) -> bool:
@@ -221,6 +236,19 @@ def instance_vars(value: object) -> dict[str, Any]:
         return {}
     found = descriptors[0].__get__(value)
     return snapshot(found) if type(found) is dict else {}
+
+
+def slots_of(value: object) -> dict[str, Any]:
+    """Return what the slots of an object hold, those of its nearest class first."""
+    held: dict[str, Any] = {}
+    for kind in mro_of(type(value)):
+        for name, descriptor in class_vars(kind).items():
+            if type(name) is str and type(descriptor) is types.MemberDescriptorType and name not in held:
+                try:
+                    held[name] = descriptor.__get__(value)
+                except AttributeError:  # nothing is in it
+                    continue
+    return held
 
 
 def _is_interpreters(descriptor: Any) -> bool:

@@ -113,6 +113,8 @@ def is_skipped(cell: Cell) -> bool:
 
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif")
+_TRACES = 20
+_LONGEST_TITLE = 120
 _INNER_FRAMES = 4  # of a stored traceback
 _USER_FRAMES = 3
 _LIBRARY_FRAMES = 2
@@ -241,6 +243,69 @@ def _data_text(data: Mapping[str, Any], limit: int) -> str:
             )
             return strip_ansi(text).rstrip("\n")
     return "[an HTML output]" if "text/html" in data else ""
+
+
+def plotly_lines(figure: Any) -> list[str]:
+    """Return a plotly figure, as the dict that it is sent as, by its title, axes and traces."""
+    data, layout = _exactly(list, _under(figure, "data")), _exactly(dict, _under(figure, "layout"))
+    titles = {name: _title(_under(layout, name)) for name in layout if str(name)[1:5] == "axis"}
+    words = [f"title {_title(layout)!r}"] * bool(_title(layout))
+    words += [f"{name} {title!r}" for name, title in titles.items() if title]
+    lines = [", ".join(words), *map(_trace, data[:_TRACES])]
+    lines += [f"{len(data) - _TRACES} more traces"] if len(data) > _TRACES else []
+    return list(filter(None, lines)) or ["an empty figure"]
+
+
+def _trace(trace: Any) -> str:
+    columns = [_under(trace, name) for name in ("x", "y", "values", "z", "lat", "labels")]
+    counts = [f", {len(each)} points" for each in columns if type(each) in {list, tuple}]
+    words = [_text_under(trace, "type") or "scatter", _text_under(trace, "mode")]
+    name = _text_under(trace, "name")
+    return f"{' '.join(filter(None, words))} trace{f' {name!r}' if name else ''}{''.join(counts[:1])}"
+
+
+def vega_lines(chart: Any) -> list[str]:
+    """Return a Vega-Lite chart, as the dict that it is sent as, by its title, marks and encodings."""
+    mark = _under(chart, "mark")
+    kind = mark if type(mark) is str else _text_under(mark, "type")
+    title = _title(chart)
+    encodings = _exactly(dict, _under(chart, "encoding"))
+    channels = [f"{name} {said}" for name, each in encodings.items() if (said := _channel(each))]
+    words = [f"title {title!r}"] * bool(title) + [f"{kind} marks"] * bool(kind) + channels
+    inner = [
+        each
+        for name in ("layer", "hconcat", "vconcat", "concat")
+        for each in _exactly(list, _under(chart, name))
+    ]
+    inner += [each for each in [_under(chart, "spec")] if each is not None]
+    return [
+        *filter(None, [", ".join(words)]),
+        *(line for each in inner[:_TRACES] for line in vega_lines(each)),
+    ]
+
+
+def _channel(encoding: Any) -> str:
+    said = _text_under(encoding, "shorthand") or _text_under(encoding, "field")
+    aggregate, kind, title = (_text_under(encoding, name) for name in ("aggregate", "type", "title"))
+    said = f"{aggregate}({said})" if aggregate else said
+    return f"{said}{f' {kind}' if kind else ''}{f' {title!r}' if title else ''}"
+
+
+def _exactly(kind: type[Any], value: Any) -> Any:
+    return value if type(value) is kind else kind()
+
+
+def _under(value: Any, name: str) -> Any:
+    return value.get(name) if type(value) is dict else None
+
+
+def _text_under(value: Any, name: str) -> str:
+    said = _under(value, name)
+    return said[:_LONGEST_TITLE] if type(said) is str else ""
+
+
+def _title(value: Any) -> str:
+    return _text_under(value, "title") or _text_under(_under(value, "title"), "text")
 
 
 def output_images(outputs: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:

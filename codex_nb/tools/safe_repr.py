@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import abc
+import argparse
+import array
+import collections
 import datetime as dt
 import decimal
+import enum
 import fractions
+import functools
 import gc
 import hashlib
 import pathlib
+import re
+import time
 import types
 import typing
 import uuid
+import zoneinfo
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.tools.introspection import (
+    class_attribute,
     class_vars,
     exact_text,
     field,
+    find,
     has_known_zone,
+    instance_vars,
     is_known,
+    is_ndarray,
     is_one_of,
     library_of,
     module_name,
@@ -29,29 +41,55 @@ from codex_nb.tools.introspection import (
     name_of,
     native,
     qualified_name,
+    slots_of,
+    snapshot,
 )
 from codex_nb.tools.secrets import is_secret_name, is_withheld
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
 
 SHORT = 80
-_PLAIN = (int, float, complex, bool, type(None), decimal.Decimal, range)
+BY = "\N{MULTIPLICATION SIGN}"
+_PLAIN = (int, float, complex, bool, type(None), type(Ellipsis), decimal.Decimal, range)
 _DATES = (dt.date, dt.timedelta)
 _TIMES = (dt.datetime, dt.time)
 _ZONE = dt.datetime.__dict__["tzinfo"]
+_ARGUMENTS = BaseException.__dict__["args"]
 _PATHS = (pathlib.PosixPath, pathlib.WindowsPath, pathlib.PurePosixPath, pathlib.PureWindowsPath)
 _BRACKETS: dict[type, str] = {list: "[]", tuple: "()", set: "{}", frozenset: "{}"}
+_VIEWS: tuple[type, ...] = (types.MappingProxyType, type({}.keys()), type({}.values()), type({}.items()))
+_EXACT_KEYS = (str, int, float, bool, bytes, type(None))
 _LARGEST_INTEGER = 10**60
+_DEEPEST = 30
+_SORTED = 10_000
+_AT_LEAST = 12  # entries among which the room is divided
 
 
 @dataclass(frozen=True)
 class SafeRepr:
-    """The text of a value, and whether that is all of it."""
+    """The text of a value, whether that is all of it, and whether it was cut because it is too long."""
 
     text: str
     whole: bool = False
+    cut: bool = False
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a container or a record holds, with the text around its entries.
+
+    ``keys`` is what stands between a key and its entry, empty where the entries have no keys. A record is of a class
+    of the user's: two may have the same entries and differ in what they do.
+    """
+
+    opening: str
+    closing: str
+    count: int
+    entries: Iterable[tuple[Any, Any]]
+    keys: str = ""
+    is_record: bool = False
 
 
 def safe_text(value: object, limit: int = SHORT, depth: int = 2) -> str:
@@ -60,29 +98,266 @@ def safe_text(value: object, limit: int = SHORT, depth: int = 2) -> str:
 
 
 def safe_repr(value: object, limit: int = SHORT, depth: int = 2) -> SafeRepr:
-    """Return the text of :func:`safe_text`, and whether it is all of the value."""
+    """Return the text of :func:`safe_text`, and whether it is all of the value.
+
+    What fits is shown as it is, however deeply nested; otherwise ``depth`` levels, and of each as much as fits.
+    """
+    uncut = _repr(value, limit, _DEEPEST, uncut=True)
+    return _repr(value, limit, depth, uncut=False) if uncut.cut else uncut
+
+
+def fields_text(fields: Mapping[str, Any], limit: int, each: int = 0) -> str:
+    """Return named values as ``name=value``, each at most about so long; without those that are secret by name."""
+    parts = Parts("", "", len(fields), fields.items(), "=")
+    shown = _of_parts(parts, limit, _DEEPEST, uncut=True)
+    return (_of_parts(parts, limit, 2, uncut=False, share=each) if shown.cut else shown).text
+
+
+def _repr(value: object, limit: int, depth: int, *, uncut: bool) -> SafeRepr:
+    kind = type(value)
+    if kind is str or kind is int or kind is float or kind is bool or value is None:
+        return _leaf(value, limit)
+    parts = parts_of(value)
+    return _leaf(value, limit) if parts is None else _of_parts(parts, limit, depth, uncut=uncut)
+
+
+def _of_parts(parts: Parts, limit: int, depth: int, *, uncut: bool, share: int = 0) -> SafeRepr:
+    too_much = uncut and 2 * parts.count > limit
+    if parts.count and (depth <= 0 or too_much):
+        return SafeRepr(f"{parts.opening}… {parts.count:,} entries{parts.closing}", cut=True)
+    shown: list[SafeRepr] = []
+    used = len(parts.opening + parts.closing)
+    share = share or max(SHORT // 2, limit // _AT_LEAST, limit // max(parts.count, 1))
+    for key, entry in parts.entries:
+        each = _entry(parts, key, entry, (limit - used if uncut else share, depth - 1), uncut=uncut)
+        used += len(each.text) + 2
+        if uncut and (each.cut or used > limit + 2):
+            return replace(each, cut=True)
+        if shown and used > limit:
+            break
+        shown.append(each)
+    rest = f", … {parts.count - len(shown):,} more" if len(shown) < parts.count else ""
+    comma = "," if parts.closing == ")" and parts.opening == "(" and parts.count == 1 else ""
+    return SafeRepr(
+        f"{parts.opening}{', '.join(each.text for each in shown)}{rest}{comma}{parts.closing}",
+        whole=not rest and not parts.is_record and all(each.whole for each in shown),
+        cut=bool(rest) or any(each.cut for each in shown),
+    )
+
+
+def _entry(parts: Parts, key: object, value: object, room: tuple[int, int], *, uncut: bool) -> SafeRepr:
+    """Return an entry with its key; one whose key says that it is secret, without its value."""
+    limit, depth = room
+    if is_secret_name(key) and is_withheld(value):
+        shown = SafeRepr("(withheld)")
+    else:
+        shown = _repr(value, limit, depth, uncut=True) if uncut else safe_repr(value, limit, depth)
+    if not parts.keys:
+        return shown
+    if parts.keys == "=":
+        return replace(shown, text=f"{key}={shown.text}")
+    label = _repr(key, max(30, limit), 3, uncut=True) if uncut else safe_repr(key, max(30, limit // 2), 0)
+    return SafeRepr(
+        f"{label.text}{parts.keys}{shown.text}", label.whole and shown.whole, label.cut or shown.cut
+    )
+
+
+def parts_of(value: Any) -> Parts | None:
+    """Return what a container or record holds, read without asking it; None for everything else."""
+    kind = type(value)
+    if type(kind) is type or type(kind) is abc.ABCMeta:
+        if kind in _BRACKETS:
+            opening, closing = tuple(_BRACKETS[kind])
+            return Parts(opening, closing, len(value), (("", entry) for entry in value))
+        if kind is dict:
+            return Parts("{", "}", len(value), value.items(), ": ")
+        if kind in _STANDARD:
+            return _STANDARD[kind](value)
+        if kind in _VIEWS:
+            return _view(value)
+        if issubclass(kind, dict) and library_of(value) in {"sklearn", "scipy"}:
+            return _mapping(f"{name_of(kind)}({{", value)
+        if is_ndarray(value):
+            return _small_array(value)
+    return _record(value)
+
+
+def _mapping(opening: str, value: Any) -> Parts:
+    return Parts(opening, "})", dict.__len__(value), dict.items(value), ": ")
+
+
+def _counter(value: Any) -> Parts:
+    parts = _mapping("Counter({", value)
+    counts = dict.values(value)
+    if parts.count > _SORTED or not all(type(count) is int for count in counts):
+        return parts
+    return replace(parts, entries=sorted(parts.entries, key=lambda entry: -entry[1]))
+
+
+def _ordered(value: Any) -> Parts:
+    parts = _mapping("OrderedDict({", value)
+    # Its own order is read by looking each key up, which asks the keys whether they are equal.
+    is_exact = all(is_one_of(type(key), _EXACT_KEYS) for key in dict.keys(value))
+    return replace(parts, entries=value.items()) if is_exact else parts
+
+
+def _deque(value: Any) -> Parts:
+    closing = "])" if value.maxlen is None else f"], maxlen={value.maxlen})"
+    return Parts("deque([", closing, len(value), (("", entry) for entry in value))
+
+
+def _array(value: Any) -> Parts:
+    return Parts(f"array('{value.typecode}', [", "])", len(value), (("", entry) for entry in value))
+
+
+def _small_array(value: Any) -> Parts | None:
+    """Return the numbers or texts of a small array of numpy."""
+    kind = value.dtype.kind
+    if value.size > _AT_LEAST or value.ndim == 0 or kind not in "biufcUSO":
+        return None
+    if kind == "O" and not all(type(entry) is str for entry in value.flat):
+        return None
+    # Not all of it: the type is left out.
+    return Parts("array([", "])", len(value), (("", entry) for entry in value.tolist()), is_record=True)
+
+
+def _wrapped(value: Any) -> Parts | None:
+    """Return the parts of a class of collections or types that keeps them in a list or dict of its own."""
+    held = instance_vars(value)
+    inner = held.get("maps", held.get("data"))
+    parts = parts_of(inner) if type(inner) is list or type(inner) is dict else None
+    return (
+        None
+        if parts is None
+        else replace(
+            parts, opening=f"{qualified_name(type(value))}({parts.opening}", closing=f"{parts.closing})"
+        )
+    )
+
+
+def _namespace(value: Any) -> Parts:
+    held = instance_vars(value)
+    return Parts(f"{name_of(type(value))}(", ")", len(held), held.items(), "=")
+
+
+def _view(value: Any) -> Parts | None:
+    """Return the parts of a view of a dict; None where it is one of another class."""
+    (held,) = gc.get_referents(value)[:1] or (None,)
+    if type(held) is not dict:
+        return None
+    name, kind = qualified_name(type(value)), type(value)
+    if kind is type({}.keys()):
+        return Parts(f"{name}([", "])", len(held), (("", key) for key in held))
+    if kind is type({}.values()):
+        return Parts(f"{name}([", "])", len(held), held.items())
+    return Parts(f"{name}({{", "})", len(held), held.items(), ": ")
+
+
+_STANDARD: dict[type, Callable[[Any], Parts | None]] = {
+    collections.Counter: _counter,
+    collections.OrderedDict: _ordered,
+    collections.defaultdict: lambda value: _mapping(
+        f"defaultdict({safe_text(value.default_factory)}, {{", value
+    ),
+    collections.deque: _deque,
+    collections.ChainMap: _wrapped,
+    collections.UserDict: _wrapped,
+    collections.UserList: _wrapped,
+    array.array: _array,
+    types.SimpleNamespace: _namespace,
+    argparse.Namespace: _namespace,
+}
+
+
+def _record(value: Any) -> Parts | None:
+    """Return the fields of a namedtuple or a dataclass, of any class."""
+    kind = type(value)
+    bases = mro_of(kind)
+    if len(bases) == 3 and bases[1] is tuple:  # noqa: PLR2004 -- itself, tuple, object
+        names = find(class_vars(kind), "_fields")
+        entries = list(tuple.__iter__(value))
+        if type(names) is tuple and len(names) == len(entries) and all(type(name) is str for name in names):
+            return _of_fields(kind, zip(names, entries, strict=True), len(names))
+        return None
+    declared = class_attribute(kind, "__dataclass_fields__")
+    if type(declared) is not dict or issubclass(kind, type):
+        return None
+    held = slots_of(value) | instance_vars(value)
+    fields = {name: held[name] for name in snapshot(declared) if name in held}
+    return _of_fields(kind, fields.items(), len(fields))
+
+
+def _of_fields(kind: type, entries: Iterable[tuple[Any, Any]], count: int) -> Parts:
+    return Parts(f"{name_of(kind)}(", ")", count, entries, "=", is_record=True)
+
+
+def _leaf(value: Any, limit: int) -> SafeRepr:
     kind = type(value)
     if type(kind) is not type:
         # Even comparing a class can run code, when its metaclass says how classes compare.
-        return SafeRepr(f"<{_described(value)}>")
+        return _member(value, limit) or SafeRepr(f"<{_described(value)}>")
     if kind is str:
-        return SafeRepr(_quoted(str(value), limit), len(str(value)) <= limit)
+        return _quoted(value, limit)
     if kind is bytes or kind is bytearray:
-        return SafeRepr(f"{name_of(kind)} of {len(value):,} bytes")  # type: ignore[arg-type]  # both kinds have a length
-    if kind is int and abs(value) >= _LARGEST_INTEGER:  # type: ignore[arg-type]  # an integer, exactly
-        return SafeRepr(f"an integer of about {value.bit_length():,} bits")  # type: ignore[attr-defined]  # as above
+        return SafeRepr(f"{name_of(kind)} of {len(value):,} bytes")
+    if kind is int and abs(value) >= _LARGEST_INTEGER:
+        return SafeRepr(f"an integer of about {value.bit_length():,} bits")
     if kind in _PLAIN:
         return SafeRepr(repr(value), whole=True)
     if kind in _DATES or (kind in _PATHS and is_known(gc.get_referents(value))):
         return _cut(str(value), limit)
-    if kind in _BRACKETS:
-        return _sequence(value, limit, depth)
-    if kind is dict:
-        return _mapping(value, limit, depth)  # type: ignore[arg-type]  # a dict, exactly
-    return _of_parts(value, limit) or SafeRepr(f"<{_described(value)}>")
+    if kind is slice:
+        ends = ", ".join(safe_text(part, limit, 0) for part in (value.start, value.stop, value.step))
+        return _cut(f"slice({ends})", limit)
+    return (
+        scalar_repr(value, limit) or _of_standard_library(value, limit) or SafeRepr(f"<{_described(value)}>")
+    )
 
 
-def _of_parts(value: Any, limit: int) -> SafeRepr | None:
+def _member(value: Any, limit: int) -> SafeRepr | None:
+    """Return a member of an enumeration; None for everything else."""
+    if type(type(value)) is not enum.EnumMeta:
+        return None
+    held = instance_vars(value)
+    name = exact_text(held.get("_name_"))
+    label = f"{name_of(type(value))}.{name or '?'}"
+    if is_secret_name(name) and is_withheld(held.get("_value_")):
+        return SafeRepr(f"<{label}: (withheld)>")
+    return SafeRepr(f"<{label}: {safe_text(held.get('_value_'), limit)}>")
+
+
+def _of_standard_library(value: Any, limit: int) -> SafeRepr | None:
+    """Return the text of a value of the standard library whose parts are read from C or from its own attributes."""
+    kind = type(value)
+    if issubclass(kind, BaseException):
+        arguments = [safe_text(each, limit, 1) for each in tuple.__iter__(_ARGUMENTS.__get__(value))]
+        return _cut(f"{name_of(kind)}({', '.join(arguments)})", limit)
+    if kind is functools.partial:
+        parts = [
+            _described(value.func),
+            *(safe_text(each, SHORT // 2, 1) for each in tuple.__iter__(value.args)),
+        ]
+        named = fields_text(snapshot(value.keywords), limit)
+        return _cut(f"partial({', '.join([*parts, named] if named else parts)})", limit)
+    if kind is types.MethodType:
+        name = _described(value.__func__).replace("function ", "")
+        return SafeRepr(f"<method {name} of {name_of(type(value.__self__))}>")
+    if kind is re.Pattern and type(value.pattern) is str:
+        return _cut(f"re.compile({_quoted(value.pattern, limit).text})", limit)
+    if kind is re.Match and type(value.string) is str:
+        return _cut(f"match {value.span()} {_quoted(value.group(), limit).text}", limit)
+    if kind is zoneinfo.ZoneInfo and has_known_zone(value):
+        return SafeRepr(str(value))
+    if kind is dt.timezone:
+        return SafeRepr(str(value))
+    if kind is time.struct_time:
+        return _cut(", ".join(safe_text(each) for each in tuple.__iter__(value)), limit)
+    if library_of(value) == "ipaddress" and is_known(value):
+        return _cut(str(value), limit)
+    return None
+
+
+def scalar_repr(value: Any, limit: int = SHORT) -> SafeRepr | None:
     """Return the text of a value that holds others, which may be of any class; None for what is not written."""
     kind = type(value)
     if kind in _TIMES:
@@ -98,6 +373,8 @@ def _of_parts(value: Any, limit: int) -> SafeRepr | None:
     names = {qualified_name(base) for base in mro_of(kind)} if library in {"numpy", "pandas"} else set()
     if library == "numpy" and "generic" in names:
         return _numpy_scalar(value, names, limit)
+    if library == "numpy" and "dtype" in names:
+        return _cut(dtype_text(value), limit)
     return _pandas_scalar(value, names, limit) if library == "pandas" else None
 
 
@@ -123,7 +400,15 @@ def _pandas_scalar(value: Any, names: set[str], limit: int) -> SafeRepr | None:
     if "Interval" in names:
         ends = ", ".join(safe_text(field(value, side), limit, 0) for side in ("left", "right"))
         return _cut(f"{name_of(type(value))}({ends}, closed={safe_text(field(value, 'closed'))})", limit)
-    is_written = names & {"Timestamp", "Timedelta", "Period", "NAType", "NaTType"}
+    is_written = names & {
+        "Timestamp",
+        "Timedelta",
+        "Period",
+        "NAType",
+        "NaTType",
+        "BaseOffset",
+        "ExtensionDtype",
+    }
     return replace(_cut(str(value), limit), whole=False) if is_written and is_known(value) else None
 
 
@@ -147,15 +432,64 @@ def is_readable_dtype(dtype: Any) -> bool:
     return all(type(name) is str and len(part) == 2 and is_readable_dtype(part[0]) for name, part in parts)  # noqa: PLR2004 -- a third is a title
 
 
+def dtype_text(dtype: Any) -> str:
+    """Return a dtype of a library as its own text, of a foreign class its name."""
+    kind, library = type(dtype), library_of(dtype)
+    if library is None:
+        return f"<{name_of(kind)}>"
+    if library == "numpy" and qualified_name(kind) == "StringDType":
+        return "StringDType"  # its own text includes what stands for a missing value
+    return "structured" if library == "numpy" and not is_readable_dtype(dtype) else str(dtype)
+
+
 def _described(value: object) -> str:
     kind = type(value)
     if kind is types.FunctionType or kind is types.BuiltinFunctionType:
-        return f"function {_quoted(_function_name(value), SHORT)}"
+        return f"function {_quoted(_function_name(value), SHORT).text}"
     if issubclass(kind, type):
         return f"class {name_of(value)}"  # type: ignore[arg-type]  # a class, as just checked
     if kind is types.ModuleType:
         return f"module {module_name(value)}"  # type: ignore[arg-type]  # a module, exactly
-    return name_of(kind)
+    return f"{name_of(kind)}{_size(value)}"
+
+
+def _size(value: Any) -> str:
+    """Return the size of a frame, series or array that stands in another value; empty for everything else."""
+    library = library_of(value)
+    if library == "numpy":
+        sizes, kind = of_ndarray(value, "shape"), f" {dtype_text(of_ndarray(value, 'dtype'))}"
+    elif library in {"pandas", "geopandas"}:
+        manager = instance_vars(value).get("_mgr")
+        axes = field(manager, "axes") if library_of(manager) == "pandas" else None
+        sizes, kind = tuple(map(length_of_axis, axes))[::-1] if type(axes) is list else None, ""
+    elif library == "polars":
+        held = instance_vars(value)
+        names = ("height", "width") if "_df" in held else ("len",)
+        inner = held.get("_df", held.get("_s"))
+        sizes, kind = tuple(native(inner, name)() for name in names) if inner is not None else None, ""
+    else:
+        return ""
+    if type(sizes) is not tuple or not all(type(size) is int for size in sizes):
+        return ""
+    return f" {f' {BY} '.join(map(str, sizes)) or 'scalar'}{kind}"
+
+
+def of_ndarray(value: Any, name: str) -> Any:
+    """Return the shape or dtype of an array of numpy as numpy knows it, whatever its class makes of them."""
+    base = next((each for each in mro_of(type(value)) if qualified_name(each) == "ndarray"), None)
+    return field(value, name) if base is None else class_vars(base)[name].__get__(value)
+
+
+def length_of_axis(index: Any) -> int | None:
+    """Return the length of an index of pandas, None for one that keeps its labels in another way."""
+    held = instance_vars(index)
+    labels: Any = held.get("_range", held.get("_data"))
+    if labels is None and issubclass(type(held.get("_codes")), list):
+        labels = next(list.__iter__(held["_codes"]), None)
+    is_read = (
+        type(labels) is range or is_ndarray(labels) or (library_of(labels) == "pandas" and is_known(labels))
+    )
+    return len(labels) if is_read else None
 
 
 def _function_name(value: object) -> str:
@@ -164,52 +498,16 @@ def _function_name(value: object) -> str:
     return exact_text(getattr(value, name))
 
 
-def _quoted(value: str, limit: int) -> str:
+def _quoted(value: str, limit: int) -> SafeRepr:
     if len(value) <= limit:
-        return repr(value)
-    return f"{value[:limit]!r}… ({len(value):,} characters)"
+        return SafeRepr(repr(value), whole=True)
+    return SafeRepr(f"{value[:limit]!r}… ({len(value):,} characters)", cut=True)
 
 
 def _cut(text: str, limit: int) -> SafeRepr:
-    return SafeRepr(text[:limit], len(text) <= limit)
-
-
-def _sequence(value: Any, limit: int, depth: int) -> SafeRepr:
-    brackets = _BRACKETS[type(value)]
-    shown = _entries((safe_repr(entry, SHORT // 2, depth - 1) for entry in value), len(value), limit, depth)
-    return replace(shown, text=f"{brackets[0]}{shown.text}{brackets[1]}")
-
-
-def _mapping(value: dict[Any, Any], limit: int, depth: int) -> SafeRepr:
-    pairs = (_pair(safe_repr(key, 30, 0), _entry(key, entry, depth - 1)) for key, entry in value.items())
-    shown = _entries(pairs, len(value), limit, depth)
-    return replace(shown, text=f"{{{shown.text}}}")
-
-
-def _pair(key: SafeRepr, entry: SafeRepr) -> SafeRepr:
-    return SafeRepr(f"{key.text}: {entry.text}", key.whole and entry.whole)
-
-
-def _entry(key: object, value: object, depth: int) -> SafeRepr:
-    if is_secret_name(key) and is_withheld(value):
-        return SafeRepr("(withheld)")
-    return safe_repr(value, SHORT // 2, depth)
-
-
-def _entries(entries: Iterable[SafeRepr], count: int, limit: int, depth: int) -> SafeRepr:
-    if depth <= 0 and count:
-        return SafeRepr(f"… {count:,} entries")
-    shown: list[SafeRepr] = []
-    size = 0
-    for entry in islice(entries, 12):
-        size += len(entry.text) + 2
-        if shown and size > limit:
-            break
-        shown.append(entry)
-    rest = f", … {count:,} entries" if len(shown) < count else ""
-    return SafeRepr(
-        ", ".join(entry.text for entry in shown) + rest, not rest and all(entry.whole for entry in shown)
-    )
+    if len(text) <= limit:
+        return SafeRepr(text, whole=True)
+    return SafeRepr(f"{text[:limit]}…", cut=True)
 
 
 _NOTEBOOK = "__main__"

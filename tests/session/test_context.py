@@ -144,7 +144,7 @@ def test_a_mention_brings_the_whole_of_what_it_names(tmp_path: Path) -> None:
     )
     mentions = dict(told(context, "mention"))
     assert list(mentions) == ["@df", "@cell:7", "@file:notes.txt", "@file:plot.png"]
-    assert len(mentions["@df"].splitlines()) == 24
+    assert len(mentions["@df"].splitlines()) == 104
     assert "x" * 5000 in mentions["@cell:7"]
     assert mentions["@file:notes.txt"] == "Line of a file."
     assert context.images == (f"data:image/png;base64,{PIXEL}",) * 2

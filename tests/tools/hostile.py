@@ -12,7 +12,9 @@ import fractions
 import functools
 import importlib.machinery
 import importlib.util
+import ipaddress
 import pathlib
+import re
 import sys
 import types
 import typing
@@ -23,7 +25,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import matplotlib.artist
 import matplotlib.figure
+import matplotlib.lines
+import matplotlib.text
 import numpy as np
 import pandas as pd
 import PIL.Image
@@ -496,3 +501,236 @@ if importlib.util.find_spec("pyarrow"):
         "nested extension type": lambda: pa.table({"a": pa.StructArray.from_arrays([extended()], names=["q"])}),
         "extension type in pandas": lambda: pd.Series(pd.arrays.ArrowExtensionArray(pa.chunked_array([extended()]))),
     }  # fmt: skip
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+
+
+@dataclasses.dataclass(slots=True)
+class Slotted:
+    a: object
+    password: object = None
+
+
+def figure(**fields: Any) -> Any:
+    """Return a figure of matplotlib with one plot, whose axes hold these fields as well."""
+    made = matplotlib.figure.Figure()
+    axes = made.subplots()
+    axes.plot([1, 2], [3, 4], label="a")
+    changed(axes, **fields)
+    return made
+
+
+CASES |= {
+    "Counter": lambda: collections.Counter({thing(): 1, text("password"): thing()}),
+    "Counter of numbers": lambda: collections.Counter({"a": hostile(int)(3), "b": 1}),
+    "OrderedDict": lambda: collections.OrderedDict({Colliding("a"): thing(), Colliding("password"): 2}),
+    "defaultdict": lambda: collections.defaultdict(hook("factory"), {"a": thing(), text("b"): 1}),
+    "deque": lambda: collections.deque([thing(), text("a")], maxlen=3),
+    "ChainMap": lambda: collections.ChainMap(hostile(dict)({"a": 1}), {"b": thing()}),
+    "maps of a ChainMap": lambda: changed(collections.ChainMap(), maps=hostile(list)([{"a": 1}])),
+    "data of a UserDict": lambda: changed(collections.UserDict(), data=hostile(dict)({"a": 1})),
+    "data of a UserList": lambda: changed(collections.UserList(), data=[thing()]),
+    "mapping proxy of a dict": lambda: types.MappingProxyType({thing(): thing()}),
+    "views of a dict": lambda: [
+        {thing(): 1}.keys(),
+        {"a": thing()}.values(),
+        {text("password"): thing()}.items(),
+    ],
+    "views of a derived dict": lambda: [
+        dict.keys(hostile(dict)({"a": 1})),
+        dict.values(hostile(dict)({"a": 1})),
+    ],
+    "partial with names": lambda: functools.partial(thing(), thing(), password=thing(), a=text("b")),
+    "arguments of an exception": lambda: [
+        ValueError(thing()),
+        type("E", (KeyError,), {})(text("x"), thing()),
+    ],
+    "pattern of a text": lambda: re.compile(text("a+")),
+    "match in a text": lambda: re.match("a", text("ab")),
+    "slotted dataclass": lambda: Slotted(thing(), text("x")),
+    "list of dataclasses": lambda: [Slotted(thing()), Record(text("x")), Pair(thing(), 1)],
+    "fields of a dataclass": lambda: instance(
+        {"__dataclass_fields__": hostile(dict)({"a": 1}), "a": thing()}
+    ),
+    "fields of a namedtuple": lambda: type("P", (tuple,), {"_fields": (text("a"), text("b"))})((1, 2)),
+    "member of a plain enumeration": lambda: changed(
+        enum.Enum("E", "A B").A, _value_=thing(), _name_=text("A")
+    ),
+    "members of an enumeration": lambda: enum.Enum("E", {"A": thing(), "PASSWORD": text("x")}),
+    "member of numbers": lambda: Level.LOW,
+    "address": lambda: changed(ipaddress.IPv4Address("10.0.0.1"), _ip=hostile(int)(7)),
+    "keys of a group": lambda: pd.DataFrame({"a": [1]}).groupby(hook("key", lambda _: 1)),
+    "by what is grouped": lambda: changed(pd.DataFrame({"a": [1]}).groupby("a"), keys=thing()),
+    "window": lambda: changed(pd.Series([1, 2]).rolling(2), window=thing(), obj=hostile(pd.Series)([1])),
+    "data of a style": lambda: changed(pd.DataFrame({"a": [1]}).style, data=thing()),
+    "array of categories": lambda: pd.Categorical.from_codes([0], categories=index_of(entry())),
+    "a small array of objects": lambda: [
+        np.array([entry()], dtype=object),
+        np.array([text("a")], dtype=object),
+    ],
+    "arrays in a container": lambda: {
+        "a": HostileArray(),
+        "b": pd.Series(HostileArray()),
+        "c": hostile(np.ndarray)((2,)),
+    },
+    "mask of an array": lambda: changed(np.ma.masked_array([1, 2]), _mask=thing()),
+    "title of a figure": lambda: changed(figure(), _suptitle=thing()),
+    "text of a title": lambda: changed(figure(), _suptitle=changed(matplotlib.text.Text(), _text=text("x"))),
+    "axes of a figure": lambda: changed(figure(), _localaxes=[thing(), hostile(matplotlib.artist.Artist)()]),
+    "title of axes": lambda: figure(title=thing(), xaxis=thing()),
+    "what is drawn": lambda: figure(
+        _children=[thing(), changed(matplotlib.lines.Line2D([1], [2]), _label=text("x"), _xorig=thing())]
+    ),
+    "containers of axes": lambda: figure(containers=hostile(list)([1])),
+}
+
+if importlib.util.find_spec("sklearn"):
+    from sklearn.base import BaseEstimator
+    from sklearn.linear_model import LinearRegression
+    from sklearn.pipeline import Pipeline
+    from sklearn.utils import Bunch
+
+    CASES |= {
+        "parameters of an estimator": lambda: LinearRegression(fit_intercept=thing(), copy_X=hostile(int)(1)),
+        "fitted estimator": lambda: changed(
+            LinearRegression(), coef_=thing(), n_features_in_=hostile(int)(2)
+        ),
+        "derived estimator": hostile(BaseEstimator),
+        "steps": lambda: Pipeline([("a", thing()), (text("b"), hostile(LinearRegression)())]),
+        "steps of a class": lambda: changed(Pipeline([]), steps=hostile(list)([("a", thing())])),
+        "bunch": lambda: Bunch(a=thing(), password=text("x")),
+    }
+
+if importlib.util.find_spec("xarray"):
+    import xarray as xr
+
+    def dataset(**fields: Any) -> Any:
+        made = xr.Dataset({"a": ("x", [1.0, 2.0], {"units": "K"})}, coords={"x": [1, 2]})
+        changed(made._variables["a"], **fields)
+        return made
+
+    CASES |= {
+        "units": lambda: dataset(_attrs={"units": text("K"), "password": thing()}),
+        "attributes of a variable": lambda: dataset(_attrs=hostile(dict)({"units": "K"})),
+        "data of a variable": lambda: dataset(_data=thing()),
+        "dimensions of a variable": lambda: dataset(_dims=hostile(tuple)(("x",))),
+        "attributes of a dataset": lambda: changed(dataset(), _attrs={thing(): thing()}),
+        "variables of a dataset": lambda: changed(dataset(), _variables=hostile(dict)({"a": thing()})),
+        "objects in a variable": lambda: xr.DataArray(np.array([entry()], dtype=object), name=text("n")),
+        "derived dataset": hostile(xr.Dataset, __slots__=()),
+        "data array": lambda: dataset(_attrs={"units": text("K")})["a"],
+    }
+
+if importlib.util.find_spec("dask"):
+    import dask
+
+    CASES |= {"delayed": lambda: dask.delayed(hook("delayed"))(thing())}
+    if importlib.util.find_spec("pyarrow"):
+        import dask.array
+        import dask.dataframe
+
+        CASES |= {
+            "mapped partitions": lambda: dask.dataframe.from_pandas(
+                pd.DataFrame({"a": [1]}), npartitions=1
+            ).map_partitions(hook("partition", lambda frame: frame), meta={"a": "i8"}),
+            "expression": lambda: changed(
+                dask.dataframe.from_pandas(pd.DataFrame({"a": [1]}), npartitions=1), _expr=thing()
+            ),
+            "chunks": lambda: changed(
+                dask.array.ones((2,)), _Array__chunks=((hostile(int)(2),),), _meta=thing()
+            ),
+            "mapped blocks": lambda: dask.array.ones((2,)).map_blocks(
+                hook("block", lambda part: part), dtype="f8"
+            ),
+        }
+
+if importlib.util.find_spec("plotly"):
+    import plotly.graph_objects as go
+
+    CASES |= {
+        "traces": lambda: changed(
+            go.Figure(), _data=[thing(), {"type": text("bar"), "x": thing(), "name": text("n")}]
+        ),
+        "layout": lambda: changed(
+            go.Figure(), _layout={"title": {"text": text("x")}, "xaxis": hostile(dict)({"title": "x"})}
+        ),
+        "parts of a chart": lambda: changed(
+            go.Figure(), _data=hostile(list)([1]), _layout=hostile(dict)({"title": "x"})
+        ),
+        "derived figure": hostile(go.Figure),
+    }
+
+if importlib.util.find_spec("altair"):
+    import altair as alt
+
+    CASES |= {
+        "chart": lambda: alt.Chart(pd.DataFrame({"a": [1]})).mark_bar().encode(x=alt.X("a", title="t")),
+        "parts of a vega chart": lambda: changed(
+            alt.Chart(),
+            _kwds={
+                "title": text("x"),
+                "mark": thing(),
+                "encoding": hostile(dict)({"x": 1}),
+                "layer": [thing()],
+            },
+        ),
+        "data of a vega chart": lambda: changed(
+            alt.Chart(), _kwds={"data": hostile(pd.DataFrame)({"a": [1]})}
+        ),
+        "derived vega chart": lambda: changed(type("C", (alt.Chart,), {})(), _kwds=hostile(dict)({})),
+    }
+
+if importlib.util.find_spec("duckdb"):
+    import duckdb
+
+    counted = hook("function of SQL", lambda number: number)
+
+    def function_of_sql(number: int) -> int:
+        result: int = counted(number)
+        return result
+
+    CASES |= {
+        "relation": lambda: (
+            duckdb.connect()
+            .create_function("f", function_of_sql, ["BIGINT"], "BIGINT")
+            .sql("select f(1) as a")
+        )
+    }
+
+if importlib.util.find_spec("geopandas"):
+    import geopandas
+    import shapely
+
+    def places(**fields: Any) -> Any:
+        made = geopandas.GeoDataFrame({"a": [1]}, geometry=[shapely.Point(1, 2)], crs=4326)
+        changed(made._mgr.blocks[1].values, **fields)
+        return made
+
+    CASES |= {
+        "places": places,
+        "coordinate system": lambda: places(_crs=thing()),
+        "name of a coordinate system": lambda: places(_crs=changed(places().crs, srs=text("EPSG:4326"))),
+        "shapes": lambda: places(_data=thing()),
+        "objects among shapes": lambda: places(_data=np.array([entry()], dtype=object)),
+    }
+
+if importlib.util.find_spec("polars"):
+    CASES |= {
+        "functions in a lazy frame": lambda: (
+            pl.DataFrame({"a": [1]})
+            .lazy()
+            .with_columns(pl.col("a").map_elements(hook("element", lambda n: n)).alias("b"))
+        ),
+    }
+
+if importlib.util.find_spec("pyarrow"):
+    CASES |= {
+        "extended array": extended,
+        "extended scalar": lambda: extended()[0],
+        "extended list": lambda: pa.ListArray.from_arrays([0, 2], extended()),
+        "extended schema": lambda: pa.schema([("a", ArrowType()), ("b", pa.list_(ArrowType()))]),
+        "extended type": lambda: [pa.list_(ArrowType()), pa.field("a", ArrowType())],
+        "extended chunks": lambda: pa.chunked_array([extended()]),
+    }

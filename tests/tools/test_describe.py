@@ -162,7 +162,9 @@ def test_a_frame_is_told_by_size_columns_and_first_rows() -> None:
         ]
     )
     assert described("df", frame, Detail.LINE) == f"df: pandas.DataFrame, 1000 rows {chr(215)} 4 columns"
-    assert len(described("df", frame, Detail.FULL).splitlines()) == 24
+    full = described("df", frame, Detail.FULL)
+    assert f"first {len(full.splitlines()) - 4} rows:" in full
+    assert 15_000 < len(full) < 17_000
 
 
 def test_a_wide_frame_says_how_many_columns_are_not_named() -> None:
@@ -175,7 +177,7 @@ def test_an_array_of_any_size_costs_no_memory() -> None:
     huge = np.broadcast_to(np.float64(1.5), (50_000, 50_000))
     text = described("huge", huge)
     assert text.startswith(f"huge: numpy.ndarray, 50000 {chr(215)} 50000, float64")
-    assert text.endswith("first values: 1.5, 1.5, 1.5, 1.5, 1.5, 1.5, …")
+    assert text.endswith("first values: 1.5, 1.5, 1.5, 1.5, 1.5, 1.5, … 2,499,999,994 more")
 
 
 @dataclass
