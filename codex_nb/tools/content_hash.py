@@ -177,12 +177,12 @@ class _Writer:
     def array(self, array: Any) -> None:
         """Write an array of numpy."""
         dtype = field(array, "dtype")
-        if not is_readable_dtype(dtype):
-            raise _NotWhole
+        if not is_readable_dtype(dtype) or dtype.kind == "T":
+            raise _NotWhole  # the text of a type of strings includes what stands for a missing value
         self._mark(f"{array.shape} {dtype}")
         if dtype.kind == "O":
             self._object_entries(array)
-        elif dtype.hasobject or dtype.kind == "T" or not _is_packed(dtype):
+        elif dtype.hasobject or not _is_packed(dtype):
             raise _NotWhole
         else:
             self._numbers(array)
@@ -307,10 +307,10 @@ class _Writer:
     def arrow_table(self, table: Any) -> None:
         """Write a table or a batch of pyarrow."""
         schema = table.schema
-        if qualified_name(type(table)) == "Table":
-            table = table.combine_chunks()  # in how many pieces it was made is not told
         if b"ARROW:extension:name" in schema.serialize().to_pybytes():
             raise _NotWhole  # a class extends a type of it
+        if qualified_name(type(table)) == "Table":
+            table = table.combine_chunks()  # in how many pieces it was made is not told
         from pyarrow import PythonFile, ipc
 
         with ipc.new_stream(PythonFile(_Sink(self), mode="w"), schema) as stream:

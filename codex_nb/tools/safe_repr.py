@@ -201,6 +201,12 @@ def _ordered(value: Any) -> Parts:
     return replace(parts, entries=value.items()) if is_exact else parts
 
 
+def _defaulting(value: Any) -> Parts:
+    factory = value.default_factory
+    is_plain = factory is None or (type(factory) is type and module_of(factory) == "builtins")
+    return replace(_mapping(f"defaultdict({safe_text(factory)}, {{", value), is_record=not is_plain)
+
+
 def _deque(value: Any) -> Parts:
     closing = "])" if value.maxlen is None else f"], maxlen={value.maxlen})"
     return Parts("deque([", closing, len(value), (("", entry) for entry in value))
@@ -256,9 +262,7 @@ def _view(value: Any) -> Parts | None:
 _STANDARD: dict[type, Callable[[Any], Parts | None]] = {
     collections.Counter: _counter,
     collections.OrderedDict: _ordered,
-    collections.defaultdict: lambda value: _mapping(
-        f"defaultdict({safe_text(value.default_factory)}, {{", value
-    ),
+    collections.defaultdict: _defaulting,
     collections.deque: _deque,
     collections.ChainMap: _wrapped,
     collections.UserDict: _wrapped,
@@ -306,12 +310,8 @@ def _leaf(value: Any, limit: int) -> SafeRepr:
         return SafeRepr(repr(value), whole=True)
     if kind in _DATES or (kind in _PATHS and is_known(gc.get_referents(value))):
         return _cut(str(value), limit)
-    if kind is slice:
-        ends = ", ".join(safe_text(part, limit, 0) for part in (value.start, value.stop, value.step))
-        return _cut(f"slice({ends})", limit)
-    return (
-        scalar_repr(value, limit) or _of_standard_library(value, limit) or SafeRepr(f"<{_described(value)}>")
-    )
+    shown = scalar_repr(value, limit) or _of_standard_library(value, limit)
+    return shown or SafeRepr(f"<{_described(value)}>")
 
 
 def _member(value: Any, limit: int) -> SafeRepr | None:
@@ -327,34 +327,36 @@ def _member(value: Any, limit: int) -> SafeRepr | None:
 
 
 def _of_standard_library(value: Any, limit: int) -> SafeRepr | None:
-    """Return the text of a value of the standard library whose parts are read from C or from its own attributes."""
-    kind = type(value)
+    """Return a text of a value of the standard library, read from C or its own attributes; not all of the value."""
+    kind, text = type(value), ""
     if issubclass(kind, BaseException):
         arguments = [safe_text(each, limit, 1) for each in tuple.__iter__(_ARGUMENTS.__get__(value))]
-        return _cut(f"{name_of(kind)}({', '.join(arguments)})", limit)
-    if kind is functools.partial:
+        text = f"{name_of(kind)}({', '.join(arguments)})"
+    elif kind is slice:
+        text = (
+            f"slice({', '.join(safe_text(each, limit, 0) for each in (value.start, value.stop, value.step))})"
+        )
+    elif kind is functools.partial:
         parts = [
             _described(value.func),
             *(safe_text(each, SHORT // 2, 1) for each in tuple.__iter__(value.args)),
         ]
         named = fields_text(snapshot(value.keywords), limit)
-        return _cut(f"partial({', '.join([*parts, named] if named else parts)})", limit)
-    if kind is types.MethodType:
+        text = f"partial({', '.join([*parts, named] if named else parts)})"
+    elif kind is types.MethodType:
         name = _described(value.__func__).replace("function ", "")
-        return SafeRepr(f"<method {name} of {name_of(type(value.__self__))}>")
-    if kind is re.Pattern and type(value.pattern) is str:
-        return _cut(f"re.compile({_quoted(value.pattern, limit).text})", limit)
-    if kind is re.Match and type(value.string) is str:
-        return _cut(f"match {value.span()} {_quoted(value.group(), limit).text}", limit)
-    if kind is zoneinfo.ZoneInfo and has_known_zone(value):
-        return SafeRepr(str(value))
-    if kind is dt.timezone:
-        return SafeRepr(str(value))
-    if kind is time.struct_time:
-        return _cut(", ".join(safe_text(each) for each in tuple.__iter__(value)), limit)
-    if library_of(value) == "ipaddress" and is_known(value):
-        return _cut(str(value), limit)
-    return None
+        text = f"<method {name} of {name_of(type(value.__self__))}>"
+    elif kind is re.Pattern and type(value.pattern) is str:
+        text = f"re.compile({_quoted(value.pattern, limit).text})"
+    elif kind is re.Match and type(value.string) is str:
+        text = f"match {value.span()} {_quoted(value.group(), limit).text}"
+    elif kind is dt.timezone or (kind is zoneinfo.ZoneInfo and has_known_zone(value)):
+        text = str(value)
+    elif kind is time.struct_time:
+        text = ", ".join(safe_text(each) for each in tuple.__iter__(value))
+    elif library_of(value) == "ipaddress" and is_known(value):
+        text = str(value)
+    return replace(_cut(text, limit), whole=False) if text else None
 
 
 def scalar_repr(value: Any, limit: int = SHORT) -> SafeRepr | None:
@@ -374,7 +376,7 @@ def scalar_repr(value: Any, limit: int = SHORT) -> SafeRepr | None:
     if library == "numpy" and "generic" in names:
         return _numpy_scalar(value, names, limit)
     if library == "numpy" and "dtype" in names:
-        return _cut(dtype_text(value), limit)
+        return replace(_cut(dtype_text(value), limit), whole=False)
     return _pandas_scalar(value, names, limit) if library == "pandas" else None
 
 

@@ -263,7 +263,7 @@ CASES |= {
     "partial": lambda: functools.partial(print, thing()),
     "bound method": lambda: types.MethodType(print, thing()),
     "cell of a closure": lambda: types.CellType(thing()),
-    "weak reference": lambda: weakref.ref(hostile(), hook("weakref")),
+    "weak reference": lambda: weakref.ref(Zone, hook("weakref")),
     "exception": lambda: changed(type("OwnError", (Exception,), {})(thing()), note=thing()),
     "structured titles": lambda: np.zeros(1, dtype=[((text("title"), "a"), "f8")]),
     "structured names": lambda: np.zeros(1, dtype=[(text("a"), "f8")]),
