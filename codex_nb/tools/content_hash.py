@@ -15,6 +15,7 @@ import xxhash
 from codex_nb.tools.introspection import (
     class_attribute,
     field,
+    has_own_arrow_types,
     instance_vars,
     is_known,
     is_ndarray,
@@ -320,6 +321,8 @@ class _Writer:
         """Write an array of pyarrow, in one piece or several."""
         from pyarrow import Table
 
+        if has_own_arrow_types():
+            raise _NotWhole
         self.arrow_table(Table.from_arrays([array], names=[""]))
 
 

@@ -22,12 +22,12 @@ from codex_nb.tools.introspection import (
     exact_text,
     field,
     find,
+    has_own_arrow_types,
     instance_vars,
     is_known,
     is_ndarray,
     is_of_library,
     library_of,
-    library_of_class,
     mro_of,
     name_of,
     native,
@@ -468,17 +468,6 @@ def _arrow_scalar(value: Any, view: View) -> list[str] | None:
     return [f"{name_of(type(value))} = {safe_text(value.as_py(), view.cell)}"] if is_plain else None
 
 
-def _has_own_arrow_types() -> bool:
-    """Whether a class of the user's extends a type of Arrow: some objects make their type anew at each look."""
-    waiting = [find(vars_of(sys.modules.get("pyarrow.lib")), "ExtensionType")]
-    while waiting:
-        derived = type.__subclasses__(waiting.pop())
-        if not all(map(library_of_class, derived)):
-            return True
-        waiting += derived
-    return False
-
-
 def _arrow_type(value: Any, view: View) -> list[str] | None:
     del view
     kind = value.type if qualified_name(type(value)) == "Field" else value
@@ -487,7 +476,7 @@ def _arrow_type(value: Any, view: View) -> list[str] | None:
 
 def _arrow_array(array: Any, view: View) -> list[str]:
     kind = f"{name_of(type(array))}, {len(array)} values"
-    is_made_anew = qualified_name(type(array)) == "ChunkedArray" and _has_own_arrow_types()
+    is_made_anew = qualified_name(type(array)) == "ChunkedArray" and has_own_arrow_types()
     arrow_field = None if is_made_anew else _arrow_field(array.type)
     if arrow_field is None:
         return [kind]

@@ -206,6 +206,17 @@ _of_libraries: dict[
 ] = {}  # by their ids, which are kept: hashing a class could run code
 
 
+def has_own_arrow_types() -> bool:
+    """Whether a class of the user's extends a type of Arrow: some objects make their type anew at each look."""
+    waiting = [find(vars_of(_imported("pyarrow.lib")), "ExtensionType")]
+    while waiting:
+        derived = type.__subclasses__(waiting.pop())
+        if not all(map(library_of_class, derived)):
+            return True
+        waiting += derived
+    return False
+
+
 def is_of_library(member: Any) -> bool:
     """Whether a member of a class is no function, or one that is written in an installed library."""
     if type(member) is property:
