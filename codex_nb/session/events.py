@@ -174,10 +174,11 @@ class ApprovalRequested:
 
 @dataclass(frozen=True, slots=True)
 class ApprovalResolved:
-    """The user (or the policy) has decided."""
+    """The user (or the policy) has decided; ``request`` is what was not asked, of a call that changes a text."""
 
     call_number: int
     decision: Decision
+    request: ApprovalRequest | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -398,7 +398,7 @@ def _progress(
         case ApprovalRequested():  # nothing that was decided or run before counts for what is asked now
             return replace(part, request=event.request, decision=None, running=False, output=None, ok=None)
         case ApprovalResolved():
-            return replace(part, decision=event.decision)
+            return replace(part, decision=event.decision, request=event.request or part.request)
         case ToolStarted():
             return replace(part, running=True)
         case ToolFinished():

@@ -302,12 +302,13 @@ class ToolCallExecution:
             return
         request = tool.request(self._number, arguments)
         decision = self._context.rules.decide(tool.effect, tool.key(arguments))
+        unasked = request if decision is not None and request.before is not None else None
         if decision is None:
             # The request is registered before anyone can see it, so that no click comes too early.
             waiting = self._context.approver.decide(request)
             yield ApprovalRequested(request)
             decision = await waiting
-        yield ApprovalResolved(self._number, decision)
+        yield ApprovalResolved(self._number, decision, unasked)
         if not decision.approved:
             self.stopped = decision.kind is DecisionKind.STOP
             yield self._answer(_rejection(decision), ok=False)
@@ -321,7 +322,7 @@ class ToolCallExecution:
         edited = decision.code is not None and decision.code != request.code
         try:
             approved = tool.approve(arguments, request, decision)
-            self._context.rules.memory.remember(tool.effect, tool.key(approved.arguments), decision)
+            self._context.rules.remember(tool.effect, tool.key(approved.arguments), decision)
             self._ran = json.dumps(approved.arguments.to_json(), sort_keys=True)
             result = self._result = await tool.call(approved, self._context.ports)
         except asyncio.CancelledError:

@@ -35,6 +35,7 @@ class DecisionKind(StrEnum):
     APPROVE = "approve"
     APPROVE_CODE = "approve_code"  # and exactly this call for the rest of the session
     APPROVE_TOOL = "approve_tool"  # and this tool for the rest of the session
+    APPROVE_ANSWER = "approve_answer"  # and this tool for the rest of the answer
     REJECT = "reject"
     STOP = "stop"  # reject and end the turn
 
@@ -45,7 +46,8 @@ class ApprovalRequest:
 
     ``call_number`` counts the calls of a turn. ``code`` is exactly what will run, source code or the arguments as JSON;
     ``language`` names it for highlighting; ``editable`` tells whether the user may change it before approval;
-    ``summary`` says in one sentence what the call does.
+    ``summary`` says in one sentence what the call does. ``before`` is the text that ``code`` takes the place of, where
+    the call changes one.
     """
 
     call_number: int
@@ -54,6 +56,7 @@ class ApprovalRequest:
     language: str
     summary: str
     editable: bool = False
+    before: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ class Decision:
     @property
     def approved(self) -> bool:
         """Whether the call may run."""
-        return self.kind in {DecisionKind.APPROVE, DecisionKind.APPROVE_CODE, DecisionKind.APPROVE_TOOL}
+        return self.kind not in {DecisionKind.REJECT, DecisionKind.STOP}
 
 
 A_co = TypeVar("A_co", covariant=True)
@@ -212,6 +215,15 @@ class ApprovalRules:
     replayed: frozenset[CallKey] = (
         frozenset()
     )  # the calls of a saved answer, all of which one decision allowed
+    answer: set[Hashable] = field(
+        default_factory=set
+    )  # the tools that are allowed for the rest of this answer
+
+    def remember(self, effect: Effect, call: CallKey, decision: Decision) -> None:
+        """Keep what a decision allows beyond its own call."""
+        if decision.kind is DecisionKind.APPROVE_ANSWER:
+            self.answer.add(call[0])
+        self.memory.remember(effect, call, decision)
 
     def offers(self, effect: Effect) -> bool:
         """Whether tools with this effect are offered to the model."""
@@ -229,7 +241,7 @@ class ApprovalRules:
             case ApprovalPolicy.AUTO if effect is Effect.DECLARED_READ and call[0] in self.memory.readers:
                 allowed = True
             case _:
-                allowed = call in self.replayed or self.memory.allows(call)
+                allowed = call in self.replayed or call[0] in self.answer or self.memory.allows(call)
         return Decision(DecisionKind.APPROVE, by="policy") if allowed else None
 
 

@@ -12,6 +12,7 @@ from codex_nb.tools.approval import NOBODY_THERE, ApprovalUnavailable, Decision,
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from codex_nb.rendering.visible import VisibleText
     from codex_nb.tools.approval import ApprovalRequest
 
 
@@ -60,6 +61,7 @@ _BUTTONS = {
     "approve": DecisionKind.APPROVE,
     "approve_code": DecisionKind.APPROVE_CODE,
     "approve_tool": DecisionKind.APPROVE_TOOL,
+    "approve_answer": DecisionKind.APPROVE_ANSWER,
     "reject": DecisionKind.REJECT,
     "stop": DecisionKind.STOP,
 }
@@ -80,6 +82,8 @@ def _read_decide(message: Mapping[str, Any]) -> Decide | None:
 
 PROMPT = "Run it? [y]es, [c] always allow this code, [a] allow this tool for this session, [n]o, [s]top: "
 PROMPT_AGAIN = "Please answer y, c, a, n (optionally followed by what to do instead) or s. "
+CHANGE_PROMPT = "Apply it? [y]es, [a] allow edits for this answer, [n]o, [s]top: "
+CHANGE_PROMPT_AGAIN = "Please answer y, a, n (optionally followed by what to do instead) or s. "
 _TYPED = {
     "y": DecisionKind.APPROVE,
     "yes": DecisionKind.APPROVE,
@@ -94,9 +98,25 @@ _TYPED = {
 }
 
 
+# As far as it differs where a text is changed: nobody allows unseen edits for more than one answer.
+_TYPED_OF_CHANGE = {word: kind for word, kind in _TYPED.items() if kind is not DecisionKind.APPROVE_CODE} | {
+    "a": DecisionKind.APPROVE_ANSWER,
+    "always": DecisionKind.APPROVE_ANSWER,
+}
+
+
+def requested_code(request: ApprovalRequest) -> tuple[VisibleText, str]:
+    """Return the code of a request, or the diff of what it changes; and its language."""
+    if request.before is None:
+        return escape_invisible(request.code), request.language
+    from codex_nb.rendering.diff import diff_text
+
+    return diff_text(request.before, request.code), "diff"
+
+
 def plain_code(request: ApprovalRequest) -> str:
     """Return the code of a request as plain text."""
-    return textwrap.indent(escape_invisible(request.code), "    ", lambda _: True)
+    return textwrap.indent(requested_code(request)[0], "    ", lambda _: True)
 
 
 def ask_by_typing(
@@ -112,7 +132,9 @@ def ask_by_typing(
     if ask is None:
         return _decline(NOBODY_THERE)
     summary = escape_invisible(request.summary or request.tool)
-    prompt = f"{show_code(request)}\n\n{summary}\n{PROMPT}"
+    is_change = request.before is not None
+    choices = CHANGE_PROMPT if is_change else PROMPT
+    prompt = f"{show_code(request)}\n\n{summary}\n{choices}"
     while True:
         try:
             answer = ask(prompt)
@@ -120,20 +142,20 @@ def ask_by_typing(
             return _decline(str(problem))
         except (EOFError, NotImplementedError):
             return _decline(NOBODY_THERE)
-        decision = read_decision(answer)
+        decision = read_decision(answer, is_change=is_change)
         if decision is not None:
             return decision
-        prompt = PROMPT_AGAIN + PROMPT
+        prompt = (CHANGE_PROMPT_AGAIN if is_change else PROMPT_AGAIN) + choices
 
 
 def _decline(reason: str) -> Decision:
     return Decision(DecisionKind.REJECT, message=reason, by="nobody")
 
 
-def read_decision(answer: str) -> Decision | None:
+def read_decision(answer: str, *, is_change: bool = False) -> Decision | None:
     """Return a typed decision, None when the answer is not one; a rejection may be followed by a message."""
     word, _, message = answer.strip().partition(" ")
-    kind = _TYPED.get(word.lower().rstrip(",.:"))
+    kind = (_TYPED_OF_CHANGE if is_change else _TYPED).get(word.lower().rstrip(",.:"))
     if kind is None or (message.strip() and kind is not DecisionKind.REJECT):
         return None
     return Decision(kind, message=message.strip())

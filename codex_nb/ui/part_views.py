@@ -13,7 +13,7 @@ from codex_nb.parse import loads
 from codex_nb.rendering.answer_output import PlanOutput, StepOutput, truncate_output
 from codex_nb.rendering.incremental import BlocksUpdate, GrowingCode, MarkdownBlocks, safe_code
 from codex_nb.rendering.sanitize import NO_HTML, SafeHtml, join_html
-from codex_nb.rendering.visible import escape_invisible, visible_text
+from codex_nb.rendering.visible import VisibleText, escape_invisible, visible_text
 from codex_nb.session.state import GrowingText, NoticePart, Part, PlanPart, ReasoningPart, TextPart, ToolPart
 from codex_nb.tools.base import builtin_tools
 from codex_nb.ui.layout import shows_outputs
@@ -202,8 +202,7 @@ class CallView:
 
     def _show_code(self, last: ToolPart | None, part: ToolPart) -> list[Operation]:
         if part.ready or part.request is not None:
-            code, language = shown_code(part)
-            final = safe_code(code, language) if code else NO_HTML
+            final = _final_code(part)
             if final == self._final:
                 return []
             self._final = final
@@ -223,7 +222,7 @@ class CallView:
             "key": self._key,
             "phase": phase,
             "text": phase_label(phase, edited=part.decision is not None and part.decision.code is not None),
-            "folded": is_folded(part.name, phase),
+            "folded": is_folded(part, phase),
         }
         if progress == self._progress:
             return []
@@ -375,14 +374,29 @@ def approval_payload(request: ApprovalRequest) -> Operation:
         "is_code": request.language != "json",
         "summary": escape_invisible(request.summary),
         "allow_tool": f"Allow {tool_title(request.tool)} for this session",
+        "is_change": request.before is not None,
         "asks": f"Codex asks for your approval: {tool_title(request.tool)}",
     }
 
 
-def shown_code(part: ToolPart) -> tuple[str, str]:
-    """Return a call's code with invisible characters escaped, and its language."""
+def shown_code(part: ToolPart) -> tuple[VisibleText, str]:
+    """Return a call's code with invisible characters escaped, or the diff of what it changes; and its language."""
     code, language = _code(part)
+    if part.request is not None and part.request.before is not None:
+        from codex_nb.rendering.diff import diff_text
+
+        return diff_text(part.request.before, code), "diff"
     return escape_invisible(code), language
+
+
+def _final_code(part: ToolPart) -> SafeHtml:
+    if part.request is not None and part.request.before is not None:
+        from codex_nb.rendering.diff import diff_html
+
+        code, language = _code(part)
+        return diff_html(part.request.before, code, language=language)
+    shown, language = shown_code(part)
+    return safe_code(shown, language) if shown else NO_HTML
 
 
 def _code(part: ToolPart) -> tuple[str, str]:
@@ -409,10 +423,15 @@ def tool_title(name: str) -> str:
     return tool.title if tool is not None else escape_invisible(name) or "Tool"
 
 
-def is_folded(name: str, phase: Phase) -> bool:
-    """Whether a call is folded as soon as it is over; code that ran in the user's kernel stays open."""
+def is_folded(part: ToolPart, phase: Phase) -> bool:
+    """Whether a call is folded as soon as it is over."""
     ran = phase in {"done", "failed"}
-    return phase in {"rejected", "unanswered"} or (ran and not shows_outputs(name))
+    return phase in {"rejected", "unanswered"} or (ran and not stays_open(part))
+
+
+def stays_open(part: ToolPart) -> bool:
+    """Whether a call that ran stays open: it ran code in the user's kernel, or changed a text."""
+    return shows_outputs(part.name) or (part.request is not None and part.request.before is not None)
 
 
 def phase_label(phase: Phase, *, edited: bool = False) -> str:

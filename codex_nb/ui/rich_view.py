@@ -11,7 +11,8 @@ from rich.text import Text
 
 from codex_nb.rendering.answer_output import SEPARATOR
 from codex_nb.rendering.incremental import BlockSplitter
-from codex_nb.rendering.visible import escape_invisible, visible_text
+from codex_nb.rendering.visible import visible_text
+from codex_nb.ui.actions import requested_code
 from codex_nb.ui.part_views import tool_title
 from codex_nb.ui.text_view import AppendOnlyView
 
@@ -69,7 +70,7 @@ class RichView(AppendOnlyView):
 
     def _prompt_code(self, request: ApprovalRequest) -> str:
         with self._console.capture() as written:
-            self._call(tool_title(request.tool), escape_invisible(request.code), request.language)
+            self._call(tool_title(request.tool), *requested_code(request))
         return written.get().rstrip("\n")
 
     def _call(self, title: str, code: str, language: str) -> None:

@@ -36,7 +36,16 @@ from codex_nb.session.events import (
 from codex_nb.session.state import NoticePart, PlanPart, ReasoningPart, TextPart, ToolPart, TurnState, reduce
 from codex_nb.ui.actions import Decide, ask_by_typing, plain_code
 from codex_nb.ui.layout import shows_outputs
-from codex_nb.ui.part_views import PLAN, checklist, phase_label, phase_of, plan_items, shown_code, tool_title
+from codex_nb.ui.part_views import (
+    PLAN,
+    checklist,
+    phase_label,
+    phase_of,
+    plan_items,
+    shown_code,
+    stays_open,
+    tool_title,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -154,7 +163,7 @@ def _call(part: ToolPart, state: TurnState, shown_below: Collection[int]) -> Too
         phase = "stopped" if part.running else "abandoned"
     edited = part.decision is not None and part.decision.code is not None
     output = "" if part.call_number in shown_below else part.output or ""
-    is_open = shows_outputs(part.name) and phase not in NEVER_RAN
+    is_open = stays_open(part) and phase not in NEVER_RAN
     return ToolOutput(call_title(part.name, phase, edited=edited), code, language, output, is_open)
 
 

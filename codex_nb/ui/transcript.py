@@ -40,6 +40,8 @@ PLACEHOLDER = visible_text("Codex is answering; the answer replaces this line.")
 LABELS = {
     "answer": "Codex's answer",
     "approve": "Approve",
+    "approveAnswer": "Allow edits for this answer",
+    "approveAnswerHelp": "Approve, and make every later edit of this answer without asking",
     "approveCall": "Always allow this call",
     "approveCallHelp": "Approve, and allow exactly this call for the rest of this session",
     "ask_again": "Ask again",

@@ -15,14 +15,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from codex_nb.session.events import ApprovalRequested, ToolCallReady
-from codex_nb.tools.approval import ApprovalRequest
-from codex_nb.ui.actions import ask_by_typing
+from codex_nb.session.events import (
+    ApprovalRequested,
+    ApprovalResolved,
+    ToolCallReady,
+    ToolFinished,
+    TurnEvent,
+)
+from codex_nb.tools.approval import ApprovalRequest, Decision, DecisionKind
+from codex_nb.ui.actions import Action, Decide, ask_by_typing
 from codex_nb.ui.html_view import HtmlView
 from codex_nb.ui.rich_view import RichView
 from codex_nb.ui.text_view import PlainTextView
 from codex_nb.ui.transcript import Transcript
-from tests.ui.fakes import STARTED, FakeNotebook, FakePage
+from tests.ui.fakes import STARTED, FakeNotebook, FakePage, finished
 
 BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
 HIDING = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs")
@@ -170,3 +176,88 @@ def test_code_in_which_something_hides_is_not_edited_where_it_could_not_be_seen(
     transcript.flush()
     asks = [each["asks"] for each in FakePage().draw(notebook.comms[0].frames()).sections.values()]
     assert [(ask["code"], ask["editable"]) for ask in asks] == [("a = 1", True), ("a = 1⟦U+200B⟧", False)]
+
+
+EDIT = ApprovalRequest(
+    1, "edit_cell", "a = 2\u202e\nb = 1", "python", "Changes a cell.", editable=True, before="a = 1\nb = 1"
+)
+UNIFIED = "@@ -1,2 +1,2 @@\n-a = 1\n+a = 2⟦U+202E⟧\n b = 1"
+
+
+@pytest.mark.parametrize("view", ["html", "text", "terminal", "prompt"])
+def test_an_edit_is_asked_as_a_diff_where_decisions_are_typed(view: str) -> None:
+    shown = VIEWS[view](EDIT, EDIT.code)
+    assert UNIFIED in "\n".join(line.removeprefix("    ").rstrip() for line in shown.splitlines())
+    assert [character for character in shown if hides(character)] == []
+    assert "for this session" not in shown
+
+
+def test_an_edit_is_asked_as_lines_beside_each_other_in_the_widget() -> None:
+    notebook = FakeNotebook()
+    asked: list[Action] = []
+    transcript = Transcript(on_action=asked.append, area=notebook, open_comm=notebook.open_comm)
+    transcript.show()
+    notebook.comms[0].ready()
+    for event in events(EDIT, EDIT.code):
+        transcript.apply(event)
+    transcript.flush()
+    (section,) = FakePage().draw(notebook.comms[0].frames()).sections.values()
+    assert "codex-removed" in section["open"]
+    assert "codex-added" in section["open"]
+    assert (section["asks"]["is_change"], section["asks"]["editable"]) == (True, False)
+    notebook.comms[0].says("action", name="decide", view="v1", call_number=1, decision="approve_answer")
+    assert asked == [Decide(1, Decision(DecisionKind.APPROVE_ANSWER))]
+
+
+@pytest.mark.parametrize(
+    ("typed", "decided"),
+    [
+        (["y"], Decision(DecisionKind.APPROVE)),
+        (["a"], Decision(DecisionKind.APPROVE_ANSWER)),
+        (["c", "always"], Decision(DecisionKind.APPROVE_ANSWER)),
+        (["n only line 1"], Decision(DecisionKind.REJECT, message="only line 1")),
+        (["s"], Decision(DecisionKind.STOP)),
+    ],
+)
+def test_an_edit_is_decided_by_typing(typed: list[str], decided: Decision) -> None:
+    answers = iter(typed)
+    assert ask_by_typing(EDIT, lambda _: next(answers)) == decided
+    assert list(answers) == []
+
+
+@pytest.mark.parametrize(
+    "decided",
+    [
+        [ApprovalRequested(EDIT), ApprovalResolved(1, Decision(DecisionKind.APPROVE))],
+        [ApprovalResolved(1, Decision(DecisionKind.APPROVE, by="policy"), EDIT)],
+    ],
+    ids=["asked", "unasked"],
+)
+def test_an_applied_edit_stays_in_the_answer_as_a_diff(decided: list[TurnEvent]) -> None:
+    notebook = FakeNotebook()
+    transcript = Transcript(on_action=lambda _: None, area=notebook, open_comm=notebook.open_comm)
+    transcript.show()
+    notebook.comms[0].ready()
+    ready = ToolCallReady(1, "edit_cell", '{"cell_id": "x"}')
+    for event in [STARTED, ready, *decided, ToolFinished(1, "Edited.", ok=True), finished("Done.")]:
+        transcript.apply(event)
+        transcript.flush()
+    transcript.close()
+    (shown,) = notebook.standing()
+    assert UNIFIED in shown["text/plain"]
+    assert f"```diff\n{UNIFIED}\n```" in shown["text/markdown"]
+    assert UNIFIED in text_of(shown["text/html"])
+    assert '<details class="codex-call" open="">' in shown["text/html"]
+
+
+def test_an_edit_that_the_user_changed_stays_as_it_was_applied() -> None:
+    stream = io.StringIO()
+    view = PlainTextView(stream, on_action=lambda _: None)
+    decision = Decision(DecisionKind.APPROVE, code="a = 3\nb = 1")
+    for event in [
+        *events(EDIT, EDIT.code),
+        ApprovalResolved(1, decision),
+        ToolFinished(1, "Edited.", ok=True),
+    ]:
+        view.apply(event)
+    assert "    -a = 1\n    +a = 3\n     b = 1\n" in stream.getvalue()

@@ -134,6 +134,7 @@ def test_an_approval_carries_the_whole_code_and_its_answer_is_an_action(harness:
         "call_number": 1,
         "code": CODE,
         "is_code": True,
+        "is_change": False,
         "editable": True,
         "summary": "Run two lines",
         "allow_tool": "Allow Python for this session",

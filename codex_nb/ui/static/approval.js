@@ -27,8 +27,27 @@ function approvalButtons(view, section, request, form, draft) {
   const { labels } = view;
   const row = element("div", "codex-buttons");
   const approve = (decision) => decide(view, request, form, decision, editedCode(draft, request));
+  row.append(button("codex-primary codex-approve", labels.approve, "", () => approve("approve")));
+  row.append(...(request.is_change ? changeButtons(labels, approve) : sessionButtons(request, labels, approve)));
+  if (request.editable) row.append(editButton(view, section, request, draft));
   row.append(
-    button("codex-primary codex-approve", labels.approve, "", () => approve("approve")),
+    button("codex-reject", labels.reject, labels.rejectHelp, () =>
+      askForReason(view, request, form, row),
+    ),
+  );
+  return row;
+}
+
+function changeButtons(labels, approve) {
+  return [
+    button("codex-approve-answer", labels.approveAnswer, labels.approveAnswerHelp, () =>
+      approve("approve_answer"),
+    ),
+  ];
+}
+
+function sessionButtons(request, labels, approve) {
+  return [
     button("codex-approve-session", request.allow_tool, labels.approveSessionHelp, () =>
       approve("approve_tool"),
     ),
@@ -38,14 +57,7 @@ function approvalButtons(view, section, request, form, draft) {
       request.is_code ? labels.approveCodeHelp : labels.approveCallHelp,
       () => approve("approve_code"),
     ),
-  );
-  if (request.editable) row.append(editButton(view, section, request, draft));
-  row.append(
-    button("codex-reject", labels.reject, labels.rejectHelp, () =>
-      askForReason(view, request, form, row),
-    ),
-  );
-  return row;
+  ];
 }
 
 function editButton(view, section, request, draft) {
