@@ -1,4 +1,4 @@
-"""The command line: ``codex-nb demo | status | login | logout | simulate | doctor``."""
+"""The command line: ``codex-nb demo | status | login | logout | doctor | hub | simulate``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codex_nb.config import __version__
-from codex_nb.errors import CodexError
+from codex_nb.errors import CodexError, ConfigError
 from codex_nb.labels import LOGIN_METHODS
 from codex_nb.rendering.visible import visible_text
 
@@ -248,6 +248,12 @@ def _parser() -> argparse.ArgumentParser:
     for command in (status, login, logout, doctor):
         command.add_argument("--profile", help="use another login or config profile")
 
+    hub = commands.add_parser("hub", help="keep the logins of a JupyterHub's users, as a service of the hub")
+    hub.add_argument(
+        "--logins", type=Path, help="the folder of the logins, CODEX_HOME/codex_nb/hub if left out"
+    )
+    hub.set_defaults(run=_hub)
+
     simulate = commands.add_parser("simulate", help="run the simulated Codex backend on loopback")
     simulate.add_argument("--port", type=int, default=0, help="the port, 0 for any free one")
     simulate.add_argument(
@@ -265,6 +271,19 @@ def _simulate(options: argparse.Namespace) -> int:
     from codex_nb.simulator import serve
 
     serve(port=options.port, tls=options.tls)
+    return 0
+
+
+def _hub(options: argparse.Namespace) -> int:
+    try:
+        from codex_nb.hub import run
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"codex-nb hub needs the package {error.name}.",
+            key="hub",
+            hint="Install it with: pip install 'codex-nb[hub]'",
+        ) from error
+    run(options.logins)
     return 0
 
 

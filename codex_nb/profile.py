@@ -22,6 +22,7 @@ from codex_nb.auth import (
 from codex_nb.config.settings import Environment, codex_environment, load_settings
 from codex_nb.errors import CodexError, ConfigError
 from codex_nb.http import open_http
+from codex_nb.labels import LOGIN_METHODS
 from codex_nb.responses.batches import BatchClient
 from codex_nb.responses.client import ResponsesClient, fetch_usage
 from codex_nb.responses.models import ModelCatalog
@@ -155,6 +156,11 @@ class Profile:
     async def signed_in(self) -> Credentials:
         """Return the credentials that sign the next request; raises SignInRequired."""
         return await self.credentials.current()
+
+    @property
+    def login_methods(self) -> tuple[LoginMethod, ...]:
+        """The methods to choose from: one where a JupyterHub keeps the login."""
+        return ("device",) if self.credentials.hub_page is not None else tuple(LOGIN_METHODS)
 
     def login_flow(self, method: LoginMethod) -> LoginFlow:
         """Start a login."""

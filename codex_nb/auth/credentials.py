@@ -374,3 +374,10 @@ def plan_name(plan: str) -> str:
     if plan in PLANS:
         return PLANS[plan]
     return f"ChatGPT {plan}" if plan and plan != "unknown" else "ChatGPT plan"
+
+
+def fingerprint(token: SecretStr | None) -> str:
+    """Return a hash that identifies a token without revealing it."""
+    return hashlib.sha256(
+        b"" if token is None else token.get_secret_value().encode("utf-8", "surrogatepass")
+    ).hexdigest()

@@ -19,11 +19,11 @@ from codex_nb.auth.auth_json import AuthFile, format_time
 from codex_nb.auth.credentials import PERSONAL_ACCESS_TOKEN_PREFIX, credentials_from_document, read_claims
 from codex_nb.auth.manager import SIGN_IN_ALLOWED, restriction
 from codex_nb.auth.oauth import DEVICE_CODE_LIFETIME, AuthorizationCode, Pkce
-from codex_nb.errors import AuthError, CredentialsUnreadable, LoginFailed, RefreshFailed
+from codex_nb.errors import AuthError, CredentialsUnreadable, LoginFailed, RefreshFailed, SignInRequired
 from codex_nb.rendering.visible import visible_line
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Sequence
     from datetime import datetime
 
     from codex_nb.auth.credentials import Credentials
@@ -135,7 +135,7 @@ class LoginFlow(ABC):
                 return self._submitted.popleft()
             await self._woken.wait()
 
-    async def _run_cancellable(self, work: Coroutine[object, object, T]) -> T:
+    async def _run_cancellable(self, work: Awaitable[T]) -> T:
         """Run the work; stop it at once when the user cancels."""
         task = asyncio.ensure_future(work)
         stop = asyncio.ensure_future(self._cancellation())
@@ -304,6 +304,7 @@ def access_token_auth_file(token: SecretStr) -> AuthFile:
 PORTS = (1455, 1457)
 PATH = "/auth/callback"
 LIFETIME_S = 900.0
+HUB_POLL_S = 2.0
 REQUEST_LIMIT = 16 * 1024
 REQUEST_TIMEOUT_S = 10.0
 
@@ -481,8 +482,42 @@ def _plain(text: str) -> str:
     return visible_line(text[:200]).rstrip(".")
 
 
+class HubLogin(LoginFlow):
+    """Sign in on the page of the JupyterHub, which keeps the login; whatever the method that was chosen."""
+
+    def __init__(self, manager: CredentialManager, page: str) -> None:
+        super().__init__(manager)
+        self._page = page
+
+    async def _steps(self) -> AsyncIterator[LoginStep]:
+        yield OpenUrl(self._page, can_paste=False)
+        deadline = self.manager.clock() + DEVICE_CODE_LIFETIME
+        while self.manager.clock() < deadline:
+            found = await self._run_cancellable(self._look())
+            if found is not None:
+                yield SignedIn(found.label, found.account.plan)
+                return
+            await self._run_cancellable(self.manager.sleep(HUB_POLL_S))
+        raise LoginFailed(
+            "The sign-in on your JupyterHub was not completed in time.",
+            hint="Start again with %codex login.",
+            reason="expired",
+        )
+
+    async def _look(self) -> Credentials | None:
+        try:
+            return await self.manager.take_from_source()
+        except SignInRequired:
+            return None
+        except RefreshFailed as failure:
+            problem, hint = str(failure), failure.hint
+        raise LoginFailed(problem, reason="network", hint=hint)
+
+
 def open_login(method: LoginMethod, manager: CredentialManager) -> LoginFlow:
     """Start a sign-in by one method."""
+    if manager.hub_page is not None:
+        return HubLogin(manager, manager.hub_page)
     match method:
         case "device":
             return DeviceCodeLogin(manager)

@@ -16,7 +16,7 @@ from codex_nb.auth.keyring_store import open_store
 from codex_nb.auth.locks import LoginLock
 from codex_nb.auth.oauth import OAuthClient
 from codex_nb.auth.refresh import DetachedRefresher, DirectRefresher, launch_process
-from codex_nb.auth.sources import find_source, wanted_mode
+from codex_nb.auth.sources import HubSource, find_source, wanted_mode
 from codex_nb.auth.store import FileStore, MemoryStore, StoredCredentials, ensure_same_account
 from codex_nb.errors import RefreshFailed, SignInRequired
 
@@ -208,6 +208,20 @@ class CredentialManager:
             return ""
         source = self._credentials.source if self._credentials else "outside"
         return f"Requests still use the credentials from {source}."
+
+    @property
+    def hub_page(self) -> str | None:
+        """The page of the JupyterHub on which its user signs in; None when the login is not the hub's."""
+        return self._source.page if isinstance(self._source, HubSource) else None
+
+    async def take_from_source(self) -> Credentials:
+        """Fetch the credentials of a source anew, which may be another account's by now."""
+        async with self._gate:
+            found = None if self._source is None else await self._source.fetch("start", None)
+            if found is None:
+                raise SignInRequired("No credentials are available to sign the request.")
+            self._pinned = None
+            return await self._accept(found)
 
     def peek(self) -> Credentials | None:
         """Return the credentials in memory; no I/O."""
@@ -436,7 +450,7 @@ def open_credentials(
         StoredCredentials(store, LoginLock(home), refresher, sleep=sleep),
         CredentialResolver(http, settings, clock=clock),
         oauth,
-        source=find_source(settings, environ, external, clock),
+        source=find_source(settings, environ, external, clock, http),
         clock=clock,
         sleep=sleep,
     )

@@ -10,14 +10,13 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
 from codex_nb.auth.auth_json import AuthFile, Tokens, format_time
-from codex_nb.auth.credentials import Claims, read_claims
+from codex_nb.auth.credentials import Claims, fingerprint, read_claims
 from codex_nb.auth.locks import AcquiredLock
 from codex_nb.auth.oauth import OAuthClient
 from codex_nb.auth.store import FileStore, Refreshed, Snapshot, same_login, snapshot_of, take_snapshot
@@ -206,13 +205,6 @@ class DetachedRefresher:
                 reason="ended",
             )
         return Refreshed(saved)
-
-
-def fingerprint(token: SecretStr | None) -> str:
-    """Return a hash that identifies a token without revealing it."""
-    return sha256(
-        b"" if token is None else token.get_secret_value().encode("utf-8", "surrogatepass")
-    ).hexdigest()
 
 
 async def launch_process(descriptors: Sequence[int], *, environ: Mapping[str, str]) -> Process | None:

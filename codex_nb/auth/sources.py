@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal, Protocol
+from urllib.parse import urljoin
 
 from pydantic import SecretStr
 
@@ -20,15 +21,19 @@ from codex_nb.auth.credentials import (
     Credentials,
     account_from_claims,
     api_key_credentials,
+    fingerprint,
     read_claims,
 )
-from codex_nb.errors import ConfigError, SignInRequired
+from codex_nb.errors import ConfigError, RefreshFailed, SignInRequired
+from codex_nb.http import request_json
+from codex_nb.rendering.visible import visible_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from codex_nb.auth.credentials import Clock
     from codex_nb.config.settings import BearerCommand, Provider, Settings
+    from codex_nb.http import JsonResponse, httpx
 
 
 Reason = Literal["start", "expiring", "unauthorized"]
@@ -112,6 +117,64 @@ class ExternalSource:
         return tokens if isinstance(tokens, ExternalTokens) else "what it gave is not an ExternalTokens"
 
 
+HUB_URL_VARIABLE = "CODEX_NB_TOKEN_URL"
+HUB_KEY_VARIABLE = "JUPYTERHUB_API_TOKEN"
+HUB_SIGNED_OUT = "signed_out"  # the error of the service when the user has no login there
+HUB_TIMEOUT_S = 30.0  # the hub may have to refresh the login first
+
+
+class HubSource:
+    """Access tokens from the service ``codex-nb hub`` of a JupyterHub, which keeps the login of each of its users.
+
+    ``url`` is the service's; ``token`` is the one by which this server is known to the hub.
+    """
+
+    def __init__(self, http: httpx.AsyncClient, url: str, token: SecretStr, clock: Clock) -> None:
+        self._http = http
+        self._url = url
+        self._token = token
+        self._clock = clock
+        self.page = urljoin(url, ".")
+
+    async def fetch(self, reason: Reason, previous: Credentials | None) -> Credentials | None:
+        """Ask the hub; while it does not answer, ``previous`` is used until it expires."""
+        rejected = fingerprint(previous.bearer) if previous and reason == "unauthorized" else ""
+        reply = await request_json(
+            self._http,
+            "GET",
+            self._url,
+            timeout_s=HUB_TIMEOUT_S,
+            headers={"Authorization": SecretStr(f"token {self._token.get_secret_value()}")},
+            params={"reason": reason, "rejected": rejected},
+        )
+        given = reply.fields
+        if reply.is_ok and isinstance(given.get("access_token"), str) and given["access_token"].strip():
+            account_id, plan = (str(given[key]) if given.get(key) else None for key in ("account_id", "plan"))
+            tokens = ExternalTokens(SecretStr(given["access_token"]), account_id, plan)
+            return replace(_external_credentials(tokens), source="your JupyterHub")
+        if given.get("error") == HUB_SIGNED_OUT:
+            raise SignInRequired(
+                "You are not signed in to Codex on your JupyterHub.", hint=f"Sign in at {self.page}"
+            )
+        expires_at = previous.expires_at if previous is not None else None
+        if reason == "expiring" and expires_at is not None and expires_at > self._clock():
+            return previous
+        raise self._failure(reply)
+
+    def _failure(self, reply: JsonResponse) -> RefreshFailed:
+        is_refused = reply.status in {401, 403}
+        said = reply.fields.get("message")
+        why = reply.problem or (said if isinstance(said, str) else f"it answered with status {reply.status}")
+        return RefreshFailed(
+            f"Your JupyterHub gave no Codex token: {visible_line(why[:200]).rstrip('.')}.",
+            hint="Restart your server from the hub's control panel."
+            if is_refused
+            else "Try again in a moment; if it persists, ask whoever runs the hub.",
+            permanent=False,
+            reason="rejected" if is_refused else "unreachable",
+        )
+
+
 class CommandSource:
     """The command of ``model_providers.*.auth``, whose standard output is the bearer."""
 
@@ -182,6 +245,7 @@ def find_source(
     environ: Mapping[str, str],
     external: ExternalTokenProvider | None,
     clock: Clock,
+    http: httpx.AsyncClient,
 ) -> CredentialSource | None:
     """Return the source that overrides the stored login; None when the stored login is used."""
     provider = _provider_source(settings.provider, environ, clock)
@@ -189,6 +253,8 @@ def find_source(
         return provider
     if external is not None and _wanted(settings, AuthMode.EXTERNAL):
         return ExternalSource(external)
+    if (url := environ.get(HUB_URL_VARIABLE, "").strip()) and _wanted(settings, AuthMode.EXTERNAL):
+        return HubSource(http, url, SecretStr(environ.get(HUB_KEY_VARIABLE, "").strip()), clock)
     for credentials in _environment_credentials(settings, environ):
         if _wanted(settings, credentials.mode):
             return FixedSource(credentials)

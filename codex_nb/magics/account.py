@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from codex_nb.config.settings import profile_names
 from codex_nb.errors import CodexError, CredentialsUnreadable, LoginFailed, SignInRequired
 from codex_nb.host.engine import deferring_interrupts
-from codex_nb.labels import LOGIN_METHODS
 from codex_nb.magics.cell import READY_S, is_answered, login_prompt
 from codex_nb.ui.account import AccountStatus, AccountView
 from codex_nb.ui.login import LoginWidget
@@ -161,9 +160,8 @@ class AccountWidget:
     async def _log_in(self, view: AccountView) -> None:
         """Show a login in the view's place, and the account afterwards."""
         place = view.output
-        widget = LoginWidget(
-            self._profile.login_flow, methods=tuple(LOGIN_METHODS), cell_waits=False, area=place
-        )
+        methods = self._profile.login_methods
+        widget = LoginWidget(self._profile.login_flow, methods=methods, cell_waits=False, area=place)
         view.close()  # JupyterLab loses messages when the last widget closes before the next one opens
         widget.show()
         try:

@@ -31,7 +31,6 @@ from codex_nb.host.shell import (
     outputs_are_captured,
 )
 from codex_nb.host.shell_channel import get_shell_channel, open_pump, serve_until
-from codex_nb.labels import LOGIN_METHODS
 from codex_nb.magics.options import SUBCOMMANDS, CellOptions, OptionError
 from codex_nb.magics.session import TAGS_NOT_VISIBLE, RunCode, make_question, read_for, with_notebook
 from codex_nb.rendering.visible import visible_text
@@ -586,7 +585,7 @@ class LoginPrompt:
 
     async def _widget(self, main: Mailbox, method: LoginMethod, reason: str) -> LoginWidget:
         """Show the widget and give the front end time to answer it."""
-        methods = (method, *(other for other in LOGIN_METHODS if other != method))
+        methods = (method, *(other for other in self.profile.login_methods if other != method))
 
         def show() -> LoginWidget:
             area = self.reserve_output()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from IPython.display import display
 
-from codex_nb.auth.credentials import plan_name
+from codex_nb.auth.credentials import AuthMode, plan_name
 from codex_nb.auth.diagnostics import LoginStatus
 from codex_nb.labels import BILLED_PER_TOKEN, UNKNOWN, limit_name
 from codex_nb.rendering.inert_markdown import escape_markdown
@@ -112,7 +112,9 @@ class AccountStatus(LoginStatus):
             display(self._repr_mimebundle_(), raw=True)
 
     def _rows(self) -> list[tuple[str, str]]:
-        location = ("Credentials stored in", self.credentials_location or UNKNOWN)
+        where = self.credentials_location or UNKNOWN
+        is_handed_in = self.auth_mode is AuthMode.EXTERNAL
+        location = ("Credentials", f"from {where}") if is_handed_in else ("Credentials stored in", where)
         overrides = [("Addresses set by", visible_line(", ".join(self.overrides)))] if self.overrides else []
         if not self.signed_in:
             return [("Account", ABSENCES[self.absence]), location, *overrides]

@@ -217,3 +217,13 @@ def test_the_table_of_settings_says_where_each_comes_from_and_no_secret(tmp_path
     assert rows["ca_certificate"] == ("/certs/corp.pem", "variable SSL_CERT_FILE")
     assert rows["service_tier"] == ("", "default")
     assert SECRET not in repr(rows)
+
+
+def test_the_hubs_service_says_that_a_hub_must_start_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("JUPYTERHUB_SERVICE_URL", raising=False)
+    status, printed = main(["hub"]), capsys.readouterr()
+    assert (status, printed.out) == (1, "")
+    assert "c.JupyterHub.services" in printed.err
+    assert len(printed.err.splitlines()) == 1

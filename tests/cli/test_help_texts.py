@@ -48,7 +48,7 @@ def test_every_help_text_passes_the_check_of_python_3_14(name: str) -> None:
 
 
 def test_both_command_lines_and_all_their_commands_are_looked_at() -> None:
-    commands = {"demo", "status", "login", "logout", "doctor", "simulate"}
+    commands = {"demo", "status", "login", "logout", "doctor", "hub", "simulate"}
     assert set(PARSERS) == {"%%codex", "codex-nb", *(f"codex-nb {command}" for command in commands)}
 
 

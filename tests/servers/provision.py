@@ -7,6 +7,8 @@ with another of them:
 * LiteLLM (PyPI) passes the Responses API through, or translates it from chat completions;
 * the SGLang router (PyPI, written in Rust) parses a provider's events and writes new ones;
 * Open Responses Server (PyPI) translates chat completions into fewer events.
+
+The proxy of JupyterHub (npm) is here, too; the hub itself is in the test extra.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / ".tiers" / "servers"
 
 AIMOCK = "@copilotkit/aimock@1.43.0"
+HUB_PROXY = "configurable-http-proxy@5.3.0"
 LITELLM = "litellm[proxy]==1.106.2"
 OPEN_RESPONSES = "open-responses-server==0.4.1"
 ROUTER = "sglang-router==0.3.2"
@@ -31,14 +34,12 @@ ROUTER = "sglang-router==0.3.2"
 
 def aimock() -> Path:
     """Install aimock (12 MB, a few seconds) and give its program."""
-    home = HOME / "aimock"
-    name, _, version = AIMOCK.rpartition("@")
-    manifest = home / "node_modules" / name / "package.json"
-    if not (manifest.exists() and json.loads(manifest.read_text())["version"] == version):
-        home.mkdir(parents=True, exist_ok=True)
-        options = ["--no-save", "--no-package-lock", "--no-audit", "--no-fund", "--prefix", str(home)]
-        _run([_program("npm"), "install", *options, AIMOCK])
-    return home / "node_modules" / ".bin" / "aimock"
+    return _from_npm("aimock", AIMOCK) / "aimock"
+
+
+def hub_proxy() -> Path:
+    """Install JupyterHub's proxy (9 MB, a few seconds) and give its program."""
+    return _from_npm("hub-proxy", HUB_PROXY) / "configurable-http-proxy"
 
 
 def litellm() -> Path:
@@ -58,10 +59,23 @@ def router() -> Path:
 
 SERVERS: Mapping[str, Callable[[], Path]] = {
     "aimock": aimock,
+    "hub proxy": hub_proxy,
     "litellm": litellm,
     "router": router,
     "open-responses": open_responses,
 }
+
+
+def _from_npm(folder: str, package: str) -> Path:
+    """Install a package and what it needs; return the folder of its programs."""
+    home = HOME / folder
+    name, _, version = package.rpartition("@")
+    manifest = home / "node_modules" / name / "package.json"
+    if not (manifest.exists() and json.loads(manifest.read_text())["version"] == version):
+        home.mkdir(parents=True, exist_ok=True)
+        options = ["--no-save", "--no-package-lock", "--no-audit", "--no-fund", "--prefix", str(home)]
+        _run([_program("npm"), "install", *options, package])
+    return home / "node_modules" / ".bin"
 
 
 def _environment(name: str, requirement: str) -> Path:
