@@ -188,6 +188,7 @@ class _IopubHook:
     session: Any
     send: Callable[..., Any]
     listeners: list[Listener] = field(default_factory=list)
+    at_reply: dict[str, Callable[[], None]] = field(default_factory=dict)
 
     def __call__(
         self, stream: Any, message: Any, content: Any = None, parent: Any = None, *args: Any, **kwargs: Any
@@ -200,6 +201,8 @@ class _IopubHook:
 
     def _notify(self, message: Any, content: Any, parent: Any) -> None:
         kind = message["header"]["msg_type"] if isinstance(message, dict) else message
+        if kind == "execute_reply" and self.at_reply and not isinstance(message, dict):
+            self.at_reply.pop(str(((parent or {}).get("header") or {}).get("msg_id")), lambda: None)()
         if kind not in OUTPUT_MESSAGES:
             return
         if isinstance(message, dict):
@@ -227,6 +230,13 @@ def add_listener(session: Any, listener: Listener) -> None:
         setattr(session, _HOOK_ATTRIBUTE, hook)
         session.send = hook
     hook.listeners.append(listener)
+
+
+def at_reply(session: Any, request: str, callback: Callable[[], None]) -> None:
+    """Call ``callback`` when the reply to an execute request is sent, provided that anyone listens to the session."""
+    hook = getattr(session, _HOOK_ATTRIBUTE, None)
+    if hook is not None:
+        hook.at_reply[request] = callback
 
 
 def remove_listener(session: Any, listener: Listener) -> None:

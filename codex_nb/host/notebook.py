@@ -304,7 +304,7 @@ def read_notebook(
         reply = document.ask(
             "read_document", {"cell_id": origin.cell_id, "limit": OUTPUT_LIMIT, "whole": list(whole)}, timeout
         )
-        snapshot = _from_reply(reply, origin.cell_id, current_source(shell))
+        snapshot = snapshot_of_reply(reply, origin.cell_id, current_source(shell))
         if snapshot is not None:
             return snapshot
     source = current_source(shell)
@@ -369,16 +369,24 @@ def _source_text(source: Any) -> str:
     return source if isinstance(source, str) else ""
 
 
-def _from_reply(
-    reply: Mapping[str, Any] | None, cell_id: str | None, source: str | None
+def snapshot_of_reply(
+    reply: Mapping[str, Any] | None, cell_id: str | None, source: str | None = None
 ) -> NotebookSnapshot | None:
+    """Return the notebook in a reply to ``read_document``, None where there is none.
+
+    The asking cell is found by its id, or by its source.
+    """
     notebook = (reply or {}).get("notebook")
     if reply is None or not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
         return None
     cells = cells_of(notebook)
     path = reply.get("path")
     return NotebookSnapshot(
-        "document", cells, _locate(cells, cell_id, source), path if isinstance(path, str) else None
+        "document",
+        cells,
+        _locate(cells, cell_id, source),
+        path if isinstance(path, str) else None,
+        can_run=reply.get("can_run") is True,
     )
 
 

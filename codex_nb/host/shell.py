@@ -67,7 +67,7 @@ class InteractiveKernel:
         shell = self._shell
         with contextlib.ExitStack() as stack:
             stack.enter_context(_preserved_display_history(shell))
-            stack.enter_context(_reentrant_loop(shell, code))
+            stack.enter_context(reentrant_loop(shell, code))
             collector = stack.enter_context(capturing(shell))
             # IPython looks for a trailing semicolon in the last cell of its history, which is not this code
             stack.enter_context(replaced(shell.displayhook, "quiet", lambda: _ends_in_semicolon(shell, code)))
@@ -142,7 +142,7 @@ def _preserved_display_history(shell: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _reentrant_loop(shell: Any, code: str) -> Iterator[None]:
+def reentrant_loop(shell: Any, code: str) -> Iterator[None]:
     """Let code with a top-level await re-enter the kernel's loop, to which the user's async objects belong."""
     try:
         loop = asyncio.get_running_loop()

@@ -303,6 +303,37 @@ class KernelPump(Pump):
             self._channel.release_deferred()
             self._channel.schedule_read()
 
+    def take(self, request_id: str) -> tuple[Any, dict[str, Any]] | None:
+        """Remove a deferred request and return it with its identities; None while it has not arrived."""
+        session = self._kernel.session
+        for frames in self._channel.deferred:
+            with contextlib.suppress(Exception):  # the kernel's own dispatcher reports it
+                identities, message = session.feed_identities(frames, copy=False)
+                if session.unpack(message[1].bytes)["msg_id"] == request_id:
+                    self._channel.deferred.remove(frames)
+                    return identities, session.deserialize(message, content=True, copy=False)
+        return None
+
+    def answer(self, identities: Any, request: dict[str, Any]) -> None:
+        """Let the kernel answer a request that was taken; its outputs belong to it."""
+        self._handle(request["header"]["msg_type"], identities, request)
+
+    def refuse(self, identities: Any, request: dict[str, Any]) -> None:
+        """Answer an execute request that was taken as the kernel answers those that it aborts."""
+        channel = self._channel
+        channel.publish_status("busy", request)
+        self._kernel.session.send(
+            channel.reply_stream, "execute_reply", {"status": "aborted"}, parent=request, ident=identities
+        )
+        channel.publish_status("idle", request)
+        channel.flush_replies()
+        channel.publish_status("busy", self._cell[1])
+
+    @property
+    def cell(self) -> tuple[Any, dict[str, Any]]:
+        """The identities and the request of the cell that waits."""
+        return self._cell
+
     def _receive(self) -> list[Any] | None:
         with contextlib.suppress(self._zmq.Again):
             frames: list[Any] = self._channel.socket.recv_multipart(self._zmq.NOBLOCK, copy=False)

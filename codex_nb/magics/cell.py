@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, assert_never
 
 from IPython.core.error import UsageError
 
-from codex_nb.errors import AuthError, CodexError
+from codex_nb.errors import AuthError, CodexError, ToolError
 from codex_nb.host.cell import (
     TurnInterrupted,
     TurnView,
@@ -22,15 +22,17 @@ from codex_nb.host.cell import (
     run_in_background,
     run_turn_in_cell,
 )
+from codex_nb.host.cells import CellRunner, OpenNotebook, cells_payload
 from codex_nb.host.engine import Mailbox, interruptible, is_interrupted, refuse_inside_turn, uninterruptible
 from codex_nb.host.shell import (
     InteractiveKernel,
     OutputDetectingExecutor,
+    current_request,
     front_end,
     is_terminal,
     outputs_are_captured,
 )
-from codex_nb.host.shell_channel import get_shell_channel, open_pump, serve_until
+from codex_nb.host.shell_channel import KernelPump, get_shell_channel, open_pump, serve_until
 from codex_nb.magics.options import SUBCOMMANDS, CellOptions, OptionError
 from codex_nb.magics.session import TAGS_NOT_VISIBLE, RunCode, make_question, read_for, with_notebook
 from codex_nb.rendering.visible import visible_text
@@ -52,13 +54,13 @@ from codex_nb.tools.approval import (
     PendingApprovals,
 )
 from codex_nb.tools.base import Ports
-from codex_nb.tools.nbmodel import InsertResult, NewCell
+from codex_nb.tools.nbmodel import NewCell
 from codex_nb.ui.actions import Action, Continue, Decide, Retry, Stop
 from codex_nb.ui.login import LoginWidget
 from codex_nb.ui.widgets import in_output_widget
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable
     from concurrent.futures import Future
 
     from codex_nb.auth import SignedIn
@@ -70,40 +72,10 @@ if TYPE_CHECKING:
     from codex_nb.session.events import Answer, TurnEvent
     from codex_nb.session.prompt import ProjectInstructions, TurnRequest
     from codex_nb.session.turn import SignIn
-    from codex_nb.tools.nbmodel import NotebookSnapshot
+    from codex_nb.tools.nbmodel import NotebookSnapshot, RunResult
     from codex_nb.ui.account import AccountView
     from codex_nb.ui.transcript import Transcript
     from codex_nb.ui.widgets import OutputArea, OutputHandle
-
-
-ANSWER_S = 10.0
-
-
-class NotebookEditor:
-    """Inserts cells into the open notebook that shows the transcript; ``cell_id`` is the asking cell."""
-
-    def __init__(self, transcript: Transcript, cell_id: str | None) -> None:
-        self._transcript = transcript
-        self._below = cell_id
-
-    async def insert(self, cells: Sequence[NewCell], after: str | None) -> InsertResult:
-        """Insert cells in their order; what was inserted by one turn stays in the order it came."""
-        payload = {"cells": cells_payload(cells), "after": after or self._below}
-        asked = asyncio.wrap_future(self._transcript.request("insert_cells", payload))
-        try:
-            reply = await asyncio.wait_for(asked, ANSWER_S)
-        except TimeoutError:
-            return InsertResult(0, "the front end did not answer")
-        except RuntimeError as refusal:
-            return InsertResult(0, str(refusal))
-        if after is None:
-            self._below = reply.get("last") or self._below
-        return InsertResult(int(reply.get("inserted", 0)))
-
-
-def cells_payload(cells: Iterable[NewCell]) -> list[dict[str, Any]]:
-    """Return cells as the front end inserts them."""
-    return [{"kind": cell.kind, "source": cell.source, "outputs": cell.outputs} for cell in cells]
 
 
 _OTHER_THREAD = (
@@ -358,7 +330,7 @@ def answer_cell(session: ShellSession, options: CellOptions) -> None:
     with session.answering(), Mailbox() as mailbox, open_pump(session.shell, mailbox) as pump:
         approvals = PendingApprovals()
         opened = open_view(session, mailbox, pump, approvals, _retry_action(session, options, profile))
-        events = _turn(session, options, profile, question, opened, mailbox, approvals)
+        events = _turn(session, options, profile, question, opened, mailbox, approvals, pump)
         try:
             serve_others = partial(run_background_calls, session.shell)
             answer = run_turn_in_cell(session.engine, events, opened.view, mailbox, pump, serve_others)
@@ -422,6 +394,7 @@ def _turn(
     opened: OpenedView,
     mailbox: Mailbox,
     approvals: PendingApprovals,
+    pump: Pump | None = None,
 ) -> AsyncGenerator[TurnEvent, None]:
     try:
         reading = read_for(session, options.prompt, opened.transcript)
@@ -429,11 +402,17 @@ def _turn(
     except BaseException:
         opened.view.close()
         raise
-    cell_id = front_end(session.shell).cell_id
-    insert = NotebookEditor(opened.transcript, cell_id).insert if opened.transcript is not None else None
+    notebook = open_notebook(session, reading, opened.transcript)
     main = OutputDetectingExecutor(mailbox, session.shell, opened.view.start_new_output)
-    kernel = InteractiveKernel(session.shell, opened.code.note)
-    ports = Ports(main, kernel, insert, session.folder, reading.hidden)
+    ports = Ports(
+        main,
+        InteractiveKernel(session.shell, opened.code.note),
+        notebook,
+        session.folder,
+        reading.hidden,
+        run_cell=_cell_runner(session, reading, opened.transcript, notebook, mailbox, pump),
+        shown_cells={} if question.context is None else question.context.shown_cells,
+    )
     log_in = login_during_turn(session, profile, mailbox, opened.view.reserve_output)
     events = profile.assistant.turn(
         question,
@@ -453,7 +432,84 @@ def _turn(
         if not options.background:  # it belongs to the reply of the running cell
             await main.call(lambda: session.shell.set_next_input(code))
 
-    return CellAnswer(insert, _below(reading.snapshot), set_next_input).events(events)
+    return CellAnswer(notebook, _below(reading.snapshot), set_next_input).events(events)
+
+
+def open_notebook(
+    session: ShellSession, reading: NotebookReading, transcript: Transcript | None
+) -> OpenNotebook | None:
+    """Return the notebook that is open in the front end, None where there is none whose cells can be changed."""
+    if transcript is None or reading.snapshot is None or reading.snapshot.origin != "document":
+        return None
+    notebook = _notebook_of(session, transcript, session.begin_changes())
+    transcript.undoable = notebook
+    return notebook
+
+
+def _notebook_of(
+    session: ShellSession, transcript: Transcript, changes: list[dict[str, Any]]
+) -> OpenNotebook:
+    page, cell_id = page_of(session.shell), front_end(session.shell).cell_id
+    return OpenNotebook(transcript.request, page=page, cell_id=cell_id, changes=changes)
+
+
+def _cell_runner(
+    session: ShellSession,
+    reading: NotebookReading,
+    transcript: Transcript | None,
+    notebook: OpenNotebook | None,
+    mailbox: Mailbox,
+    pump: Pump | None,
+) -> Callable[[str, str], Awaitable[RunResult]] | None:
+    """Return what runs cells while this one waits, None where nothing can: a background cell has ended."""
+    can_run = reading.snapshot is not None and reading.snapshot.can_run
+    if not can_run or notebook is None or transcript is None or not isinstance(pump, KernelPump):
+        return None
+    return CellRunner(session.shell, pump, mailbox, notebook, transcript.request).run
+
+
+def page_of(shell: Any) -> str | None:
+    """Return the session of the page that sent the running cell."""
+    header = current_request(getattr(shell, "kernel", None)).get("header") or {}
+    session = header.get("session")
+    return session if isinstance(session, str) else None
+
+
+UNDO_S = 30.0
+
+
+def undo_answers(session: ShellSession, count: int) -> None:
+    """Take back what the last answers changed in the notebook's cells, and show what went back."""
+    from codex_nb.rendering.inert_markdown import escape_markdown
+    from codex_nb.session.events import TextDone
+
+    answers = session.changes(count)
+    if not answers:
+        raise CodexError("%codex undo: no answer has changed cells here, or all of it was taken back.")
+    with Mailbox() as mailbox, open_pump(session.shell, mailbox) as pump:
+        opened = open_view(session, mailbox, pump, PendingApprovals())
+        try:
+            if opened.transcript is None:
+                raise _no_notebook("no notebook is open in the front end")
+            undone = session.engine.submit(_notebook_of(session, opened.transcript, []).undo(answers))
+            serve_until(pump, undone.done, UNDO_S)
+            if not undone.done():
+                undone.cancel()
+                raise _no_notebook("the front end did not answer")
+            try:
+                report = undone.result()
+            except ToolError as problem:
+                raise _no_notebook(str(problem)) from None
+            opened.view.apply(TextDone("undo", escape_markdown(report).replace("\n", "\n\n")))
+        finally:
+            opened.view.close()
+
+
+def _no_notebook(reason: str) -> CodexError:
+    return CodexError(
+        f"%codex undo: nothing was undone: {reason}.",
+        hint="Open the notebook in JupyterLab or Notebook 7 and run it again.",
+    )
 
 
 def _tags_notice(session: ShellSession, options: CellOptions, reading: NotebookReading) -> Hint:
@@ -482,7 +538,7 @@ class CellAnswer:
     where no notebook is open.
     """
 
-    insert: Callable[[Sequence[NewCell], str | None], Awaitable[InsertResult]] | None
+    notebook: OpenNotebook | None
     below: str
     set_next_input: Callable[[str], Awaitable[None]]
 
@@ -509,8 +565,10 @@ class CellAnswer:
             return ""
         if code == self.below.strip("\n"):
             return "This code is already in the cell below."
-        if self.insert is not None and (await self.insert([NewCell("code", code)], None)).inserted:
-            return "The code is in the cell below."
+        if self.notebook is not None:
+            with suppress(ToolError):
+                await self.notebook.insert([NewCell("code", code)], None)
+                return "The code is in the cell below."
         await self.set_next_input(code)
         return ""
 

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 OPEN_PROFILES = 8
+UNDOABLE_ANSWERS = 50
 
 
 @dataclass
@@ -103,6 +104,7 @@ class ShellSession:
         self._closes_later = False
         self.warned_of_tags = False  # that they are not visible here
         self.background: list[tuple[Mailbox, Future[Answer]]] = []
+        self._changes: list[list[dict[str, Any]]] = []  # of cells, by each answer, the newest last
         self._asked: dict[str, str] = {}  # each question with a hash of its answer, the newest last
         self._lock = threading.Lock()  # calls from Python may come on any thread
         self._open_profile = open_profile
@@ -217,6 +219,16 @@ class ShellSession:
         """Note an answer that goes on below its cell; those that have ended are let go."""
         running = [each for each in self.background if not each[1].done()]
         self.background = [*running, (mailbox, answer)]
+
+    def begin_changes(self) -> list[dict[str, Any]]:
+        """Return the list for what the next answer changes in the notebook's cells."""
+        self._changes = [each for each in self._changes if each][-UNDOABLE_ANSWERS:]
+        self._changes.append([])
+        return self._changes[-1]
+
+    def changes(self, answers: int) -> list[list[dict[str, Any]]]:
+        """Return what the last answers that changed cells have changed, the newest last."""
+        return [each for each in self._changes if each][-answers:]
 
     def earlier(self, question: str) -> tuple[tuple[str, str], ...]:
         """Return what else this session has asked, each question with a hash of its answer."""

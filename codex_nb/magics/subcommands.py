@@ -309,6 +309,18 @@ def _keep_cells(session: ShellSession, opened: OpenedView, cells: Sequence[NewCe
 
 
 @subcommand(
+    "undo", "[N]", help="take back what the last answer (or the last N) changed in the notebook's cells"
+)
+def undo(session: ShellSession, line: str) -> None:
+    """Take back changes of cells, unless a person has changed them since."""
+    from codex_nb.magics.cell import undo_answers
+
+    if line and not (line.isdecimal() and line.isascii() and int(line[:9]) > 0):
+        raise OptionError(f"%codex undo: {line!r} is not a number of answers.", hint="Write %codex undo 2.")
+    undo_answers(session, int(line[:9] or 1))
+
+
+@subcommand(
     "fix",
     "[OPTIONS] [QUESTION]",
     help="explain the last error and propose a corrected cell",

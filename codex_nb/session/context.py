@@ -23,6 +23,7 @@ from codex_nb.session.prompt import (
     SectionKind,
     cell_images,
     cell_text,
+    id_label,
     is_question,
     question_of,
 )
@@ -163,8 +164,16 @@ def _cell(number: int, snapshot: NotebookSnapshot | None, hidden: Hidden) -> Res
     if hidden.skips(cell):
         return ResolvedMentions(problems=(f"cell {number} is marked codex-skip",))
     said = cell_text(replace(cell, outputs=hidden.outputs(cell.outputs)), FULL)
+    label = "" if snapshot is None else id_label(cell, snapshot.origin)
+    whole = cell if len(cell.source) <= FULL.source else None
     section = ContextSection(
-        "mention", f"@cell:{number}", said.text, complete=said.complete, content=said.content
+        "mention",
+        f"@cell:{number}",
+        said.text,
+        run_label=label,
+        complete=said.complete,
+        content=said.content,
+        shown_cell=whole,
     )
     return ResolvedMentions((section,), cell_images(cell))
 
@@ -303,7 +312,11 @@ def build_context(
     visible = hidden.visible(namespace)
     mentioned = resolve_mentions(prompt, snapshot, visible, folder, hidden, hasher)
     builder = _ContextBuilder(
-        _with_known_secrets(redactor, snapshot, namespace, prompt, mentioned), budget, hidden, hasher
+        _with_known_secrets(redactor, snapshot, namespace, prompt, mentioned),
+        budget,
+        hidden,
+        hasher,
+        "" if snapshot is None else snapshot.origin,
     )
     builder.place(snapshot, visible)
     builder.mentions(mentioned)
@@ -343,6 +356,7 @@ class _ContextBuilder:
     budget: int
     hidden: Hidden
     hasher: ContentHasher | None = None
+    origin: str = ""  # of the notebook
     sections: dict[SectionKind, list[ContextSection]] = field(default_factory=dict)
     not_sent: list[str] = field(default_factory=list)
     is_partial: bool = False
@@ -371,7 +385,10 @@ class _ContextBuilder:
                 self.not_sent.append(f"part of {section.title}")
             complete = section.complete and (fits or section.digest_text is not None)
             title = self.redactor(section.title)
-            cleaned = self._clean(replace(section, title=title, text=fitting, complete=complete), title)
+            shown = section.shown_cell if fits else None
+            cleaned = self._clean(
+                replace(section, title=title, text=fitting, complete=complete, shown_cell=shown), title
+            )
             self._add(cleaned)
             room -= cleaned.tokens
 
@@ -450,9 +467,15 @@ class _ContextBuilder:
             if tokens_of(said.text) > room:
                 continue
             title = f"Cell {number}" + (f" ({cell.kind})" if cell.kind != "code" else "")
-            run_label = f" [{cell.execution_count}]" if cell.execution_count else ""
+            count = f" [{cell.execution_count}]" if cell.execution_count else ""
             section = ContextSection(
-                "cell", title, said.text, run_label, complete=said.complete, content=said.content
+                "cell",
+                title,
+                said.text,
+                run_label=count + id_label(cell, self.origin),
+                complete=said.complete,
+                content=said.content,
+                shown_cell=cell if len(cell.source) <= level.source else None,
             )
             section = self._clean(section, f"cell {number}")
             if section.tokens <= room:

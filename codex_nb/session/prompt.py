@@ -124,6 +124,11 @@ def question_of(cell: Cell, limit: int, subcommands: Collection[str] = ()) -> tu
     return truncate(asked.strip(), limit), answer.strip()
 
 
+def id_label(cell: Cell, origin: str) -> str:
+    """Return the id by which tools name a cell of the open document, as it stands beside the cell's title."""
+    return f" id={cell.cell_id}" if origin == "document" and cell.cell_id else ""
+
+
 def cell_images(cell: Cell) -> tuple[str, ...]:
     """Return the images that a cell shows, as data URLs."""
     return output_images(cell.outputs)
@@ -155,7 +160,8 @@ class ContextSection:
     ``complete`` tells whether the text describes all of it; where it does not, two different things may have the same
     text. ``digest_text`` stands for the text in the digest: of an earlier question, what was asked. ``content`` is a
     hash of what the text only summarizes. ``run_label`` is shown beside the title but is no part of the digest: a
-    cell's execution count changes without the cell changing.
+    cell's execution count changes without the cell changing. ``shown_cell`` is the cell of which the whole source is in
+    the text.
     """
 
     kind: SectionKind
@@ -165,6 +171,7 @@ class ContextSection:
     digest_text: str | None = None
     complete: bool = True
     content: str = ""
+    shown_cell: Cell | None = field(default=None, repr=False, compare=False)
 
     @cached_property
     def digest(self) -> str:
@@ -214,6 +221,12 @@ class NotebookContext:
         for section in self.sections:
             sizes[section.kind] = sizes.get(section.kind, 0) + section.tokens
         return sizes
+
+    @property
+    def shown_cells(self) -> dict[str, str]:
+        """The sources of the cells that are shown as a whole, by cell id."""
+        cells = (section.shown_cell for section in self.sections)
+        return {cell.cell_id: cell.source for cell in cells if cell is not None and cell.cell_id}
 
     @cached_property
     def digests(self) -> frozenset[str]:
@@ -322,7 +335,13 @@ long outputs that are already there.
 may be asked to approve a call and may decline it; then go on without it.
 - Code that you run stays in the user's namespace. Do not overwrite their variables, write files or fetch from the \
 network unless they asked for it.
-- Offer code to keep as cells with insert_cells where that tool is offered, otherwise as code blocks.
+- run_python is for looking and trying: nothing of it stays in the notebook. What the user wants to keep belongs into \
+cells: where these tools are offered, insert new ones with insert_cells and change an existing one in place with \
+edit_cell instead of adding a corrected copy. Cells are named by the ids that stand beside them. Without these tools, \
+give code blocks.
+- Verify what you have written: where run_cell is offered, run new and changed code cells, read what comes back, and \
+mend a cell that failed; otherwise try the code with run_python first. Say plainly what was changed and run, and what \
+was not.
 - Where a question needs several steps, and only there, show them with update_plan if that tool is offered, and keep \
 it up to date as you go.
 - Secrets were replaced by marks such as [redacted: NAME]; do not try to recover them.

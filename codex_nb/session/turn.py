@@ -300,6 +300,12 @@ class ToolCallExecution:
         except ToolError as error:
             yield self._answer(str(error), ok=False)
             return
+        try:
+            if tool.prepare is not None:
+                arguments = await tool.prepare(arguments, self._context.ports)
+        except ToolError as error:
+            yield self._answer(str(error), ok=False, is_data=True)
+            return
         request = tool.request(self._number, arguments)
         decision = self._context.rules.decide(tool.effect, tool.key(arguments))
         unasked = request if decision is not None and request.before is not None else None
@@ -330,6 +336,8 @@ class ToolCallExecution:
         except KeyboardInterrupt:
             self.stopped = True
             result = ToolResult("Interrupted by the user.", ok=False)
+        except ToolError as error:
+            result = ToolResult(str(error), ok=False)
         except (Exception, SystemExit) as error:  # noqa: BLE001 -- whatever a tool raises is its result
             result = ToolResult(f"{type(error).__name__}: {_message_of(error)}", ok=False)
         if tool.effect is Effect.EXECUTE and not self.stopped:

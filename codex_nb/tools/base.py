@@ -11,7 +11,7 @@ import inspect
 import json
 import pkgutil
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from codex_nb.tools.approval import CallKey, Decision
-    from codex_nb.tools.nbmodel import InsertResult, NewCell, RunResult
+    from codex_nb.tools.nbmodel import NewCell, NotebookSnapshot, RunResult
 
 
 T = TypeVar("T")
@@ -76,20 +76,52 @@ class Kernel(Protocol):
         ...
 
 
+class Document(Protocol):
+    """The notebook that is open in the front end.
+
+    Cells are named by their nbformat ids. A change is made wholly or not at all, and only to cells whose source is
+    still the one given; otherwise :class:`ToolError` says why not.
+    """
+
+    async def read(self) -> NotebookSnapshot:
+        """Return the notebook as it is now."""
+        ...
+
+    async def insert(self, cells: Sequence[NewCell], after: str | None) -> tuple[str, ...]:
+        """Insert cells below the cell ``after``, for None below the asking one; return their ids."""
+        ...
+
+    async def edit(self, cell_id: str, before: str, after: str) -> None:
+        """Give a cell another source."""
+        ...
+
+    async def delete(self, sources: Mapping[str, str]) -> None:
+        """Delete cells, given with their sources."""
+        ...
+
+    async def move(self, cell_id: str, after: str | None) -> None:
+        """Move a cell below another, for None to the top."""
+        ...
+
+
 @dataclass(frozen=True)
 class Ports:
     """What a tool can reach during a turn; None stands for what this place does not have.
 
-    ``insert_cells`` inserts cells into the open notebook below the cell with an id, for None below the asking cell.
+    ``document`` is the open notebook. ``run_cell`` runs the cell of an id as the user does, with its outputs below it,
+    provided that its source is the one given. ``shown_cells`` are the sources that the model has been shown, by cell
+    id: only these may be changed.
     ``folder`` is the notebook's folder, the only part of the disk that tools read. ``hidden`` returns what the user
     keeps out at this moment; it is called on the main thread.
     """
 
     main_thread: MainThread
     kernel: Kernel | None = None
-    insert_cells: Callable[[Sequence[NewCell], str | None], Awaitable[InsertResult]] | None = None
+    document: Document | None = None
     folder: Path | None = None
     hidden: Callable[[], Hidden] = Hidden
+    run_cell: Callable[[str, str], Awaitable[RunResult]] | None = None
+    shown_cells: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -115,6 +147,21 @@ def _not_blank(text: str) -> str:
 NotBlank = Annotated[str, AfterValidator(_not_blank)]
 
 
+@dataclass(frozen=True)
+class CallDisplay:
+    """How the arguments of one call are shown, and what approving them means.
+
+    ``summary`` takes the place of the tool's own. ``before`` is the source that the code takes the place of.
+    ``variant`` names a way of calling the tool that an approval of the tool covers only if it was given for that way.
+    """
+
+    summary: str = ""
+    language: str = "python"
+    editable: bool = True
+    before: str | None = None
+    variant: str = ""
+
+
 class Arguments(BaseModel):
     """The arguments of a tool. Unknown ones are ignored, although the schema asks the model not to send any."""
 
@@ -127,8 +174,13 @@ class Arguments(BaseModel):
         return self.model_dump(mode="json")
 
     def to_code(self) -> str | None:
-        """Return Python source equivalent to the arguments, None where there is none."""
+        """Return the source that the arguments stand for, None where there is none."""
         return None
+
+    @property
+    def view(self) -> CallDisplay:
+        """How an approval shows these arguments, beside their code."""
+        return CallDisplay()
 
     def with_code(self, code: str) -> Self:
         """Return the arguments that edited source stands for; raises ValidationError."""
@@ -144,7 +196,8 @@ class Tool(Generic[A]):
 
     ``title`` names the tool for the user and ``summary`` describes a call in one sentence. With
     ``shows_outputs`` the notebook shows what a call gives as a cell's own outputs. ``requires`` is the field of the
-    ports without which the tool is not offered.
+    ports without which the tool is not offered. ``prepare`` looks up what a call is about before the user is asked:
+    it returns the arguments that are shown and approved, or raises :class:`ToolError`.
     """
 
     name: str
@@ -155,7 +208,8 @@ class Tool(Generic[A]):
     title: str
     summary: str
     shows_outputs: bool = False
-    requires: Literal["kernel", "folder", "insert_cells"] | None = None
+    requires: Literal["kernel", "folder", "document", "run_cell"] | None = None
+    prepare: Callable[[A, Ports], Awaitable[A]] | None = None
 
     def is_available(self, ports: Ports) -> bool:
         """Whether the tool can work with these ports."""
@@ -200,14 +254,15 @@ class Tool(Generic[A]):
 
     def request(self, call_number: int, arguments: A) -> ApprovalRequest:
         """Return the approval request, which shows exactly what would run."""
-        code = arguments.to_code()
+        code, view = arguments.to_code(), arguments.view
         return ApprovalRequest(
             call_number=call_number,
             tool=self.name,
             code=json.dumps(arguments.to_json(), indent=2, ensure_ascii=False) if code is None else code,
-            language="json" if code is None else "python",
-            summary=self.summary,
-            editable=True,
+            language="json" if code is None else view.language,
+            summary=view.summary or self.summary,
+            editable=view.editable,
+            before=view.before,
         )
 
     def approve(self, arguments: A, request: ApprovalRequest, decision: Decision) -> Approved[A]:
@@ -225,8 +280,10 @@ class Tool(Generic[A]):
         return self
 
     def key(self, arguments: A) -> CallKey:
-        """Return what identifies the call: the tool and its canonical arguments."""
-        return self.identity, json.dumps(arguments.to_json(), sort_keys=True)
+        """Return what identifies the call: the tool (or one way of calling it) and its canonical arguments."""
+        variant = arguments.view.variant
+        identity = (self.identity, variant) if variant else self.identity
+        return identity, json.dumps(arguments.to_json(), sort_keys=True)
 
     def _validated(self, make: Callable[[], A]) -> A:
         try:

@@ -1,12 +1,12 @@
-"""The tools that every notebook has: run code, look at variables, insert cells, keep a plan."""
+"""The tools that every notebook has: run code, look at variables, keep a plan."""
 
 from __future__ import annotations
 
 import types
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from codex_nb.errors import InvalidArguments
 from codex_nb.tools.approval import Approved, Effect
@@ -14,7 +14,7 @@ from codex_nb.tools.base import Arguments, NotBlank, Ports, Tool, ToolResult
 from codex_nb.tools.describe import Detail, describe, is_user_variable
 from codex_nb.tools.hiding import source_of
 from codex_nb.tools.introspection import snapshot
-from codex_nb.tools.nbmodel import NewCell, output_images, output_text, truncate
+from codex_nb.tools.nbmodel import output_images, output_text, truncate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -151,86 +151,6 @@ inspect = Tool(
     title="Inspect variables",
     summary="Reads variables. Changes nothing.",
     requires="kernel",
-)
-
-
-_MARKER = "# %%"
-_MARKDOWN_MARKER = f"{_MARKER} [markdown]"
-_INSERT_DESCRIPTION = """\
-Inserts cells into the user's open notebook, in the given order, directly below the asking cell (or below the cell \
-with the id "after"). They are not run. The result says whether they were inserted; say so to the user truthfully."""
-
-
-class CellArguments(Arguments):
-    """One cell to insert."""
-
-    kind: Literal["code", "markdown"]
-    source: Annotated[str, AfterValidator(lambda source: source.replace("\r\n", "\n").strip("\n"))]
-
-
-class InsertCells(Arguments):
-    """Cells to insert, and the cell that they follow."""
-
-    cells: list[CellArguments] = Field(min_length=1, max_length=50)
-    after: str | None = Field(default=None, description="A cell's id; null for the asking cell.")
-
-    def to_code(self) -> str | None:
-        """Return the cells as a percent-format script, None where it would not read back as these cells."""
-        script = "\n\n".join(map(_to_percent_format, self.cells))
-        return script if self.after is None and _from_percent_format(script) == self.cells else None
-
-    def with_code(self, code: str) -> InsertCells:
-        """Return the cells of a percent-format script; the lines before its first marker are a code cell."""
-        return InsertCells(cells=_from_percent_format(code), after=self.after)
-
-
-def _to_percent_format(cell: CellArguments) -> str:
-    if cell.kind == "code":
-        return f"{_MARKER}\n{cell.source}"
-    return "\n".join([_MARKDOWN_MARKER, *(f"# {line}" if line else "#" for line in cell.source.split("\n"))])
-
-
-def _from_percent_format(script: str) -> list[CellArguments]:
-    cells: list[CellArguments] = []
-    lines: list[str] = []
-    kind: Literal["code", "markdown"] = "code"
-    for line in [*script.split("\n"), _MARKER]:
-        if not line.startswith(_MARKER):
-            lines.append(line.removeprefix("#").removeprefix(" ") if kind == "markdown" else line)
-            continue
-        if source := "\n".join(lines).strip("\n"):
-            cells.append(CellArguments(kind=kind, source=source))
-        kind, lines = ("markdown" if line.startswith(_MARKDOWN_MARKER) else "code"), []
-    return cells
-
-
-async def _insert(call: Approved[InsertCells], ports: Ports) -> ToolResult:
-    cells = [NewCell(cell.kind, cell.source) for cell in call.arguments.cells]
-    if ports.insert_cells is None:
-        return _not_inserted("this place has no open notebook")
-    result = await ports.insert_cells(cells, call.arguments.after)
-    if result.inserted == len(cells):
-        return ToolResult(f"Inserted {result.inserted} cell{'s' * (result.inserted > 1)}.")
-    reason = result.reason or "the front end did not say why"
-    if result.inserted:
-        return ToolResult(f"Only {result.inserted} of {len(cells)} cells were inserted: {reason}.", ok=False)
-    return _not_inserted(reason)
-
-
-def _not_inserted(reason: str) -> ToolResult:
-    advice = "Give the code in your answer instead, for the user to copy."
-    return ToolResult(f"No cell was inserted: {reason}. {advice}", ok=False)
-
-
-insert_cells = Tool(
-    name="insert_cells",
-    description=_INSERT_DESCRIPTION,
-    arguments=InsertCells,
-    effect=Effect.EDIT,
-    call=_insert,
-    title="Insert cells",
-    summary="Adds cells below this one.",
-    requires="insert_cells",
 )
 
 

@@ -48,12 +48,19 @@ class NotebookSnapshot:
 
     ``origin`` is where it came from: the open document, the file, or the kernel's own history. ``current`` is the
     index of the cell that asks, None when it is not among the cells. ``path`` is the notebook's path when known.
+    ``can_run`` is whether the front end that has the document can run its cells.
     """
 
     origin: Literal["document", "file", "kernel"]
     cells: tuple[Cell, ...] = ()
     current: int | None = None
     path: str | None = None
+    can_run: bool = False
+
+    @property
+    def asking(self) -> Cell | None:
+        """The cell that asks."""
+        return None if self.current is None else self.cells[self.current]
 
 
 @dataclass(frozen=True)
@@ -63,14 +70,6 @@ class NewCell:
     kind: Literal["code", "markdown"]
     source: str
     outputs: tuple[Mapping[str, Any], ...] = ()
-
-
-@dataclass(frozen=True)
-class InsertResult:
-    """Whether cells were inserted: how many, and why not."""
-
-    inserted: int
-    reason: str = ""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import itertools
 import threading
 import time
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 from codex_nb.rendering.answer_output import to_mimebundle
 from codex_nb.rendering.visible import visible_text
@@ -70,7 +71,9 @@ LABELS = {
     "seconds": "s",
     "stop": "Stop",
     "stopHelp": "Stop this turn and keep the partial answer",
+    "undo": "Undo",
     "undoEdit": "Undo changes",
+    "undoHelp": "Take back what this answer changed in the notebook's cells",
 }
 
 
@@ -220,6 +223,17 @@ OFFERS = {"failed": ("retry",), "cancelled": ("retry", "continue"), "incomplete"
 OFFERS_OF_SAVED = ("ask_again",)
 
 
+class Undoable(Protocol):
+    """The changes that a turn made to cells."""
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether there is anything to take back."""
+
+    def undo_on(self, page: str | None, tell: Callable[[str], None]) -> None:
+        """Take the changes back on a page, and tell what went back when it has."""
+
+
 class Transcript:
     """Shows a turn in the running cell.
 
@@ -253,6 +267,7 @@ class Transcript:
         self._lock = threading.RLock()
         self._layout = OutputLayout()
         self._outputs: list[TranscriptOutput] = []
+        self.undoable: Undoable | None = None  # what Undo below the answer takes back
         self._family = ""  # of the outputs
         self._plan: PlanPart | None = None  # as its output shows it
         self._replies: dict[int, Future[Message]] = {}
@@ -367,10 +382,11 @@ class Transcript:
                 if not output.live.loaded:
                     output.live.close()
 
-    def request(self, operation: str, payload: Message) -> Future[Message]:
-        """Send a request to the front end: ``read_document``, ``insert_cells``.
+    def request(self, operation: str, payload: Message, page: str | None = None) -> Future[Message]:
+        """Send a request to the front end, such as ``read_document``.
 
-        The future's result is the reply's value; a refusal is a RuntimeError with its reason.
+        Every page that shows the kernel receives it: where ``page`` is named only that one answers, else the first
+        reply counts. The future's result is the reply's value; a refusal is a RuntimeError with its reason.
         """
         future: Future[Message] = Future()
         with self._lock:
@@ -379,8 +395,17 @@ class Transcript:
                 return future
             number = next(self._numbers)
             self._replies[number] = future
-            message = {"kind": "request", "id": number, "operation": operation, "payload": payload}
-            self._outputs[-1].live.send(message)
+            live = self._outputs[-1].live
+            live.send(
+                {
+                    "kind": "request",
+                    "id": number,
+                    "operation": operation,
+                    "payload": payload,
+                    "page": page,
+                    "model_id": live.model_id,
+                }
+            )
         return future
 
     def ask(self, op: str, payload: Message, timeout: float) -> Message | None:
@@ -402,10 +427,16 @@ class Transcript:
                         output.live.close()
                 case "reply":
                     self._handle_reply(message)
+                case "undo" if self.undoable is not None and output.live.has_ended:
+                    self.undoable.undo_on(message.get("page"), partial(self._tell_undone, output))
                 case _:
                     output.live.handle_message(message)
         if action is not None:
             self._on_action(action)
+
+    def _tell_undone(self, output: TranscriptOutput, report: str) -> None:
+        with self._lock:
+            output.live.send({"kind": "undone", "text": visible_text(report)})
 
     def _handle_reply(self, message: Message) -> None:
         number = message.get("id")
@@ -452,6 +483,8 @@ class Transcript:
         offers: tuple[str, ...] = ()
         if is_last and state.finished is not None and self._offers_more:
             offers = OFFERS.get(state.finished.answer.status, OFFERS_OF_SAVED if state.is_replayed else ())
+        if is_last and self.undoable is not None and self.undoable.has_changes:
+            offers = (*offers, "undo")
         output = self._outputs[-1]
         kept = self._kept() if is_last else ()
         output.end(to_mimebundle(document, output.rendered()), offers, kept, is_last=is_last)

@@ -37,7 +37,16 @@ class WidgetKind(Enum):
     """The kinds of widget: their scripts, in order, and their styles."""
 
     TRANSCRIPT = (
-        ("dom.js", "notebook.js", "code.js", "sections.js", "approval.js", "widget_base.js", "transcript.js"),
+        (
+            "dom.js",
+            "notebook.js",
+            "cells.js",
+            "code.js",
+            "sections.js",
+            "approval.js",
+            "widget_base.js",
+            "transcript.js",
+        ),
         ("base.css", "transcript.css"),
     )
     LOGIN = (("dom.js", "notebook.js", "code.js", "widget_base.js", "login.js"), ("base.css", "panel.css"))

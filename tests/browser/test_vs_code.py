@@ -12,7 +12,7 @@ from tests.browser.asking import LOAD, lead_to
 from tests.browser.jupyter_server import FrontEnd, JupyterServer
 from tests.browser.vs_code import VsCode, widget_scripts
 from tests.patience import PATIENCE_S
-from tests.sent import context_of, outputs_of
+from tests.sent import context_of, offered_tools, outputs_of
 
 STDOUT = "application/vnd.code.notebook.stdout"
 WIDGETS_LEFT = """from ipywidgets.widgets import widget
@@ -108,7 +108,15 @@ def test_the_context_is_the_cells_that_ran_and_no_cells_are_inserted(vs_code: Vs
     first, second = sim.requests.to("/responses", "POST")
     assert "altitude = 8848" in context_of(first)
     assert "inserted = 1" not in str(outputs_of(second))
-    assert "No cell was inserted" in str(outputs_of(second))
+    assert "unsupported call: insert_cells" in str(outputs_of(second))
+    assert not offered_tools(first) & {
+        "read_cells",
+        "insert_cells",
+        "edit_cell",
+        "delete_cells",
+        "move_cell",
+        "run_cell",
+    }
     tools = vs_code.output(cell).locator(".codex-fresh .codex-code-tools").last
     tools.get_by_role("button", name="Copy").wait_for()
     assert tools.get_by_role("button").count() == 1

@@ -137,9 +137,11 @@ class Page:
     def _answer(self, told: Mapping[str, Any]) -> dict[str, Any]:
         if told["operation"] == "read_document":
             return {"notebook": {"nbformat": 4, "cells": self.document}, "path": "notebook.ipynb"}
-        cells = told["payload"]["cells"]
+        if told["operation"] == "find_page":
+            return {"page": told["page"] or "page"}
+        cells, before = told["payload"]["cells"], len(self._ran.inserted)
         self._ran.inserted += [(each["kind"], each["source"]) for each in cells]
-        return {"inserted": len(cells), "last": f"inserted-{len(self._ran.inserted)}"}
+        return {"ids": [f"inserted-{before + number}" for number in range(len(cells))]}
 
     def _say(self, kernel: RunningKernel, comm: str, said: Mapping[str, Any]) -> None:
         data = {"method": "custom", "content": dict(said)}

@@ -290,7 +290,7 @@ def test_every_generation_of_kernels_reads_asks_runs_and_inserts(
     assert "below = 1" not in told
     assert "value = 6 * 7" in context_of(from_history)
     assert "it ran" in outputs_of(inserted)["call_1"]
-    assert "Inserted 1 cell." in outputs_of(inserted)["call_2"]
+    assert "Inserted 1 cell with the id inserted-0." in outputs_of(inserted)["call_2"]
 
 
 @pytest.mark.parametrize(("policy", "runs"), [("ask", False), ("auto", False), ("all", True)])

@@ -91,11 +91,13 @@ class FrontEnd:
     def _reply(self, request: Mapping[str, Any]) -> dict[str, Any]:
         if request["operation"] == "read_document":
             return {"value": {"notebook": {"nbformat": 4, "cells": self.cells}, "path": "notebook.ipynb"}}
+        if request["operation"] == "find_page":
+            return {"value": {"page": "page"}}
         cells, after = request["payload"]["cells"], request["payload"]["after"]
         if after not in {"asking", *(cell["id"] for cell in self.cells)}:
             return {"error": "cell not found"}
         self.inserted.append((after, cells))
-        return {"value": {"inserted": len(cells), "last": "inserted"}}
+        return {"value": {"ids": [f"inserted-{number}" for number in range(len(cells))]}}
 
     def texts(self) -> list[str]:
         """Return what each output shows now, as plain text."""

@@ -7,11 +7,12 @@ import contextlib
 import io
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from codex_nb.config.settings import ApprovalPolicy
+from codex_nb.errors import ToolError
 from codex_nb.responses.events import (
     OutputItemAdded,
     OutputItemDone,
@@ -36,7 +37,7 @@ from codex_nb.tools.approval import (
 )
 from codex_nb.tools.base import Ports, Tool, ToolResult, ToolSet
 from codex_nb.tools.builtin import run_python
-from codex_nb.tools.nbmodel import InsertResult, NewCell, RunResult
+from codex_nb.tools.nbmodel import Cell, NewCell, NotebookSnapshot, RunResult
 
 USAGE = {
     "input_tokens": 10,
@@ -176,14 +177,74 @@ def _printed(stream: io.StringIO) -> tuple[Mapping[str, Any], ...]:
 
 @dataclass
 class PaperDocument:
-    """Notes what is inserted."""
+    """A notebook in memory, whose last cell asks.
 
-    inserted: list[tuple[tuple[NewCell, ...], str | None]] = field(default_factory=list)
-    result: InsertResult | None = None
+    ``meanwhile`` is called before each change, for what a person does after the proposal; ``locked`` are the ids of
+    cells that cannot be changed. ``results`` are what runs of cells give, by source.
+    """
 
-    async def insert(self, cells: Sequence[NewCell], after: str | None) -> InsertResult:
-        self.inserted.append((tuple(cells), after))
-        return self.result or InsertResult(len(cells))
+    cells: list[Cell] = field(default_factory=list)
+    locked: set[str] = field(default_factory=set)
+    meanwhile: Callable[[], None] = lambda: None
+    results: dict[str, RunResult] = field(default_factory=dict)
+    ran: list[str] = field(default_factory=list)
+    _inserted: int = 0
+
+    @property
+    def sources(self) -> dict[str | None, str]:
+        """The sources of the cells, by their ids."""
+        return {cell.cell_id: cell.source for cell in self.cells}
+
+    @property
+    def changes(self) -> int:
+        """How many cells were inserted."""
+        return self._inserted
+
+    async def read(self) -> NotebookSnapshot:
+        return NotebookSnapshot("document", tuple(self.cells), len(self.cells) - 1 if self.cells else None)
+
+    async def insert(self, cells: Sequence[NewCell], after: str | None) -> tuple[str, ...]:
+        self.meanwhile()
+        place = self._place(after) + 1 if after else len(self.cells)
+        ids = [f"new-{self._inserted + number}" for number in range(1, len(cells) + 1)]
+        self._inserted += len(cells)
+        self.cells[place:place] = [
+            Cell(cell.kind, cell.source, cell_id) for cell_id, cell in zip(ids, cells, strict=True)
+        ]
+        return tuple(ids)
+
+    async def edit(self, cell_id: str, before: str, after: str) -> None:
+        place = self._changed(cell_id, before)
+        self.cells[place] = replace(self.cells[place], source=after)
+
+    async def delete(self, sources: Mapping[str, str]) -> None:
+        places = [self._changed(cell_id, source) for cell_id, source in sources.items()]
+        self.cells = [cell for place, cell in enumerate(self.cells) if place not in places]
+
+    async def move(self, cell_id: str, after: str | None) -> None:
+        self.meanwhile()
+        cell = self.cells.pop(self._place(cell_id))
+        self.cells.insert(self._place(after) + 1 if after else 0, cell)
+
+    async def run(self, cell_id: str, source: str) -> RunResult:
+        self._changed(cell_id, source)
+        self.ran.append(source)
+        return self.results.get(source, RunResult())
+
+    def _changed(self, cell_id: str, expected: str) -> int:
+        self.meanwhile()
+        place = self._place(cell_id)
+        if cell_id in self.locked:
+            raise ToolError("the cell is marked as not editable")
+        if self.cells[place].source != expected:
+            raise ToolError("its text has been changed meanwhile")
+        return place
+
+    def _place(self, cell_id: str) -> int:
+        for place, cell in enumerate(self.cells):
+            if cell.cell_id == cell_id:
+                return place
+        raise ToolError("the cell is no longer in the notebook")
 
 
 class ScriptedApprover:
@@ -218,7 +279,7 @@ def make_turn(
         tools=(tools or ToolSet((run_python,))).only(lambda tool: rules.offers(tool.effect)),
         rules=rules,
         approver=approver or PendingApprovals(),
-        ports=Ports(SameThread(), kernel or ProcessKernel(), document.insert if document else None, folder),
+        ports=Ports(SameThread(), kernel or ProcessKernel(), document, folder),
         redact=lambda text: text.replace("s3cret", "[redacted]"),
         untrusted=lambda label, text: f"<{label}>{text}</{label}>",
         sends_images=sends_images,
@@ -248,4 +309,10 @@ def outputs(items: Sequence[Item]) -> list[tuple[str, Any]]:
 
 async def call_tool(tool: Tool[Any], arguments: dict[str, Any], ports: Ports) -> ToolResult:
     """Call a tool as one whose call was approved."""
-    return await tool.call(Approved(tool.parse(json.dumps(arguments)), Decision(DecisionKind.APPROVE)), ports)
+    parsed = tool.parse(json.dumps(arguments))
+    try:
+        if tool.prepare is not None:
+            parsed = await tool.prepare(parsed, ports)
+        return await tool.call(Approved(parsed, Decision(DecisionKind.APPROVE)), ports)
+    except ToolError as problem:
+        return ToolResult(str(problem), ok=False)

@@ -78,7 +78,7 @@ async def test_what_runs_is_what_the_table_says(
         mine_ran.append(True)
 
     def effects() -> tuple[bool, bool, int, int]:
-        return target.exists(), "ran" in kernel.variables, len(document.inserted), len(mine_ran)
+        return target.exists(), "ran" in kernel.variables, document.changes, len(mine_ran)
 
     decision = Decision(DecisionKind.APPROVE if approves else DecisionKind.REJECT)
     buttons = PendingApprovals()

@@ -11,10 +11,10 @@ import pytest
 from codex_nb.errors import InvalidArguments
 from codex_nb.tools.approval import Effect
 from codex_nb.tools.base import Ports, Tool, ToolResult, builtin_tools
-from codex_nb.tools.builtin import insert_cells, inspect
+from codex_nb.tools.builtin import inspect
+from codex_nb.tools.cells import insert_cells
 from codex_nb.tools.file_access import path_in_folder, read_bounded
 from codex_nb.tools.files import list_files, read_file
-from codex_nb.tools.nbmodel import InsertResult, NewCell
 from tests.session.scripted import PaperDocument, ProcessKernel, SameThread, call_tool
 
 pytestmark = pytest.mark.anyio
@@ -126,22 +126,6 @@ async def test_variables_are_looked_at_without_running_code() -> None:
     assert kernel.ran == []
 
 
-async def test_cells_are_inserted_in_order_and_the_outcome_is_told() -> None:
-    document = PaperDocument()
-    ports = Ports(SameThread(), insert_cells=document.insert)
-    cells = [{"kind": "markdown", "source": "# A"}, {"kind": "code", "source": "a = 1"}]
-    assert await call_tool(insert_cells, {"cells": cells}, ports) == ToolResult("Inserted 2 cells.")
-    assert document.inserted == [((NewCell("markdown", "# A"), NewCell("code", "a = 1")), None)]
-    document.result = InsertResult(0, "the notebook is not open")
-    refused = await call_tool(insert_cells, {"cells": cells, "after": "cell-1"}, ports)
-    assert not refused.ok
-    assert refused.text.startswith("No cell was inserted: the notebook is not open.")
-    document.result = InsertResult(1, "it was closed")
-    assert (
-        await call_tool(insert_cells, {"cells": cells}, ports)
-    ).text == "Only 1 of 2 cells were inserted: it was closed."
-
-
 @pytest.mark.parametrize(
     ("tool", "arguments"),
     [
@@ -164,17 +148,29 @@ def test_arguments_of_another_shape_are_refused(tool: Tool[Any], arguments: dict
 async def test_a_tool_is_offered_only_where_it_can_work() -> None:
     bare = Ports(SameThread())
     assert [tool.name for tool in builtin_tools() if tool.is_available(bare)] == []
-    whole = Ports(SameThread(), ProcessKernel(), PaperDocument().insert, Path())
+    document = PaperDocument()
+    whole = Ports(SameThread(), ProcessKernel(), document, Path(), run_cell=document.run)
     assert {tool.name: tool.effect for tool in builtin_tools() if tool.is_available(whole)}.items() >= {
         "run_python": Effect.EXECUTE,
         "inspect": Effect.INSPECT,
         "read_file": Effect.READ,
         "list_files": Effect.READ,
+        "read_cells": Effect.INSPECT,
         "insert_cells": Effect.EDIT,
+        "edit_cell": Effect.EDIT,
+        "delete_cells": Effect.EDIT,
+        "move_cell": Effect.EDIT,
+        "run_cell": Effect.EXECUTE,
         "update_plan": Effect.NONE,
     }.items()
     for tool in builtin_tools().only(lambda tool: tool.effect is not Effect.NONE):
-        sample = {"code": "1", "path": "a", "cells": [{"kind": "code", "source": ""}], "names": []}
+        sample: dict[str, Any] = {
+            "code": "1",
+            "path": "a",
+            "cells": [{"kind": "code", "source": ""}],
+            "names": [],
+        }
+        sample |= {"cell_id": "a", "source": "1", "cell_ids": ["a"], "after": None}
         wanted = tool.parameters["properties"]
         result = await call_tool(tool, {key: value for key, value in sample.items() if key in wanted}, bare)
         assert not result.ok

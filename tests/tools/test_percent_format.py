@@ -12,7 +12,7 @@ from codex_nb.errors import InvalidArguments
 from codex_nb.rendering.visible import escape_invisible
 from codex_nb.tools.approval import Decision, DecisionKind
 from codex_nb.tools.base import Tool, builtin_tools
-from codex_nb.tools.builtin import InsertCells, insert_cells
+from codex_nb.tools.cells import InsertCells, insert_cells
 from codex_nb.ui.part_views import readable_arguments
 
 CELLS = [

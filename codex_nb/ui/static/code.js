@@ -52,7 +52,7 @@ function insertButton(model, code, labels, announce) {
 // Insert cells below the one that a button is in; the button says whether it was done.
 function insertBelow(model, cells, button, labels, announce) {
   try {
-    insertCells(model, cells, cellIdAround(button, model));
+    insertCells(model, { cells, after: cellIdAround(button, model) });
     say(button, labels.inserted, announce);
   } catch {
     say(button, labels.insertFailed, announce);

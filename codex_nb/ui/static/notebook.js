@@ -14,33 +14,14 @@ function idOf(cell) {
   return cell.getId ? cell.getId() : cell.id;
 }
 
-function insertCells(model, cells, after) {
-  const shared = notebookOf(model)?.model.sharedModel;
-  if (!shared) throw new Error("no notebook");
-  const index = shared.cells.findIndex((cell) => idOf(cell) === after);
-  if (after && index < 0) throw new Error("cell not found");
-  const at = after ? index + 1 : shared.cells.length;
-  shared.insertCells(
-    at,
-    cells.map(cellJson),
-  );
-  return { inserted: cells.length, last: idOf(shared.cells[at + cells.length - 1]) };
-}
-
-// Outputs that this session has made are shown as they were made.
-function cellJson({ kind, source, outputs }) {
-  const cell = { cell_type: kind, source, metadata: {} };
-  if (outputs?.length) Object.assign(cell, { outputs, execution_count: null, metadata: { trusted: true } });
-  return cell;
-}
-
 // What an answer can use of outputs: a notebook with 50 MB of them must not travel with every question.
 const READ_TEXTS = ["text/plain", "text/markdown", "text/latex", "application/json"];
 const NEAR_PICTURES = 8;
 
-function readDocument(model, { cell_id: asking, limit, whole = [] }) {
+async function readDocument(model, { cell_id: asking, limit, whole = [], model_id }) {
   const context = notebookOf(model);
   if (!context) throw new Error("no notebook");
+  const canRun = await canRunCells(model, model_id);
   const { cells } = context.model.toJSON();
   const last = cells.findIndex((cell) => cell.id === asking);
   cells.forEach((cell, index) => {
@@ -50,7 +31,7 @@ function readDocument(model, { cell_id: asking, limit, whole = [] }) {
     delete cell.attachments;
     cell.outputs = cell.outputs?.map((output) => leanOutput(output, size, isWhole || isNear));
   });
-  return { notebook: { cells }, path: context.path };
+  return { notebook: { cells }, path: context.path, can_run: canRun };
 }
 
 function leanOutput(output, limit, withPictures) {
@@ -77,15 +58,20 @@ function shortened(value, limit) {
   return `${head}\n… [${missing} characters left out] …\n${tail}`;
 }
 
-const REQUESTS = {
-  read_document: readDocument,
-  insert_cells: (model, payload) => insertCells(model, payload.cells, payload.after),
-};
+const REQUESTS = { read_document: readDocument };
 
-function answerRequest(model, message) {
+// Every page that shows the kernel receives every message; the session of a page's requests is its name.
+function pageOf(model) {
+  const kernel = notebookOf(model)?.sessionContext?.session?.kernel ?? model.widget_manager?.kernel;
+  return kernel?.clientId ?? null;
+}
+
+async function answerRequest(model, message) {
+  if (message.page && message.page !== pageOf(model)) return;
   const reply = { kind: "reply", id: message.id };
   try {
-    reply.value = REQUESTS[message.operation](model, message.payload);
+    const payload = { ...message.payload, model_id: message.model_id };
+    reply.value = await REQUESTS[message.operation](model, payload);
   } catch (error) {
     reply.error = String(error?.message ?? error);
   }

@@ -159,20 +159,43 @@ function offers(widget, area, message) {
   const row = element("div", "codex-buttons codex-offers");
   for (const name of message.offers) {
     row.append(
-      button(`codex-${name}`, message.labels[name], "", () => {
-        row.dataset.codexTaken = "";
-        row.remove();
-        widget.send({ kind: "action", name });
-      }),
+      name === "undo"
+        ? undoButton(widget, row, message.labels)
+        : askingButton(widget, row, name, message.labels),
     );
   }
   dismissWithArea(widget, area, row);
   return row;
 }
 
+function askingButton(widget, row, name, labels) {
+  return button(`codex-${name}`, labels[name], "", () => {
+    row.dataset.codexTaken = "";
+    row.remove();
+    widget.send({ kind: "action", name });
+  });
+}
+
+// The page where it is clicked is the one that takes the changes back; the kernel knows what they were.
+function undoButton(widget, row, labels) {
+  const undo = button("codex-undo", labels.undo, labels.undoHelp, () => {
+    undo.disabled = true;
+    widget.undone = element("span", "codex-undone");
+    widget.undone.setAttribute("role", "status");
+    row.append(widget.undone);
+    widget.send({ kind: "undo", page: pageOf(widget.model) });
+  });
+  return undo;
+}
+
+function showUndone(widget, message) {
+  if (widget.undone) widget.undone.textContent = message.text;
+}
+
 export default widgetOf({
   begin: beginTranscript,
   full: drawTranscript,
   messages: { frame: (view, message) => draw(view, message.ops) },
+  widgetMessages: { undone: showUndone },
   enhance: enhanceAnswer,
 });
