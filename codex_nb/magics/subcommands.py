@@ -290,7 +290,8 @@ def keep(session: ShellSession, _: str) -> None:
 
 
 def _keep_cells(session: ShellSession, opened: OpenedView, cells: Sequence[NewCell]) -> str:
-    from codex_nb.magics.cell import ANSWER_S, cells_payload
+    from codex_nb.host.cells import ANSWER_S, cells_payload
+    from codex_nb.magics.cell import page_of
     from codex_nb.rendering.inert_markdown import fenced
 
     failed = len(session.last_code.runs) - len(cells)
@@ -300,7 +301,7 @@ def _keep_cells(session: ShellSession, opened: OpenedView, cells: Sequence[NewCe
         payload = {"cells": cells_payload(cells), "after": below}
         if below is None or opened.transcript is None:
             continue
-        if opened.transcript.ask("insert_cells", payload, ANSWER_S) is not None:
+        if opened.transcript.ask("insert_cells", payload, ANSWER_S, page_of(session.shell)) is not None:
             return f"{len(cells)} cell{'s' * (len(cells) > 1)} inserted {place}.{left_out}"
     session.shell.set_next_input("\n\n".join(cell.source for cell in cells))
     return "\n\n".join(

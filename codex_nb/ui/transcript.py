@@ -408,9 +408,9 @@ class Transcript:
             )
         return future
 
-    def ask(self, op: str, payload: Message, timeout: float) -> Message | None:
+    def ask(self, op: str, payload: Message, timeout: float, page: str | None = None) -> Message | None:
         """Return the front end's reply, None when it has none within the time (seconds)."""
-        future = self.request(op, payload)
+        future = self.request(op, payload, page)
         if self._wait is not None and not future.done():
             self._wait(future.done, timeout)
         if not future.done() or future.cancelled() or future.exception() is not None:
