@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import SecretStr
@@ -353,27 +352,6 @@ def _agree(mine: str | None, theirs: str | None) -> bool:
 def _masked(secret: SecretStr) -> str:
     value = secret.get_secret_value()
     return f"{value[:3]}…{value[-4:]}" if len(value) >= 16 else "…"  # noqa: PLR2004  (nothing of a short key is shown)
-
-
-PLANS = MappingProxyType(
-    {
-        "free": "ChatGPT Free",
-        "go": "ChatGPT Go",
-        "plus": "ChatGPT Plus",
-        "pro": "ChatGPT Pro",
-        "team": "ChatGPT Business",
-        "business": "ChatGPT Business",
-        "enterprise": "ChatGPT Enterprise",
-        "edu": "ChatGPT Edu",
-    }
-)
-
-
-def plan_name(plan: str) -> str:
-    """Return a plan's product name; a plan that is not known here keeps the service's name for it."""
-    if plan in PLANS:
-        return PLANS[plan]
-    return f"ChatGPT {plan}" if plan and plan != "unknown" else "ChatGPT plan"
 
 
 def fingerprint(token: SecretStr | None) -> str:

@@ -10,7 +10,7 @@ import re
 import socket
 import ssl
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -30,13 +30,14 @@ from codex_nb.errors import (
     UsageLimitReached,
 )
 from codex_nb.http import UnacceptableResponse, httpx
+from codex_nb.labels import plan_name
 from codex_nb.parse import loads, parse_number, parse_time
 from codex_nb.rendering.visible import visible_text
 from codex_nb.responses.events import parse_headers
+from codex_nb.responses.request import CONTRACT_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import timedelta
 
     from codex_nb.responses.events import Window
     from codex_nb.responses.request import Backend
@@ -46,7 +47,13 @@ ErrorT = TypeVar("ErrorT", bound=ApiError)
 MAX_TEXT = 300
 MAX_READ = 8000
 _LAST_STATUS = 599
-_TRY_AGAIN_IN = re.compile(r"(?i)try again in\s*(\d+(?:\.\d+)?)\s*(ms|seconds?|s|minutes?|m)\b")
+_TRY_AGAIN_IN = re.compile(r"(?i)try again (?:in|after)\s*")
+_AMOUNT = re.compile(
+    r"(?i)(\d+(?:\.\d+)?)\s*(ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?)(?![a-z])"
+    r"[\s,]*(?:and\s+)?"
+)
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_LONG_WAIT_S = 60
 _SECRETS = re.compile(
     r"(?i)\b(?:sk-|at-|rt_|ac_|eyJ|deviceauth_)[A-Za-z0-9._*-]{6,}"
     r"|\b(?:bearer|(?:api[-_ ]?key|token)\s*[=:])\s*[^\s\"',;]{6,}"
@@ -57,6 +64,18 @@ _MODEL_REFUSED = re.compile(
 )
 _CONTEXT_CODES = {"context_length_exceeded", "string_above_max_length"}
 _MODEL_CODES = {"model_not_found", "model_not_supported", "unsupported_model"}
+_QUOTA_CODES = {
+    "insufficient_quota",
+    "insufficient_user_quota",
+    "pre_consume_token_quota_failed",
+    "insufficient_balance",
+    "billing_hard_limit_reached",
+    "billing_not_active",
+}
+_TOO_OLD = re.compile(
+    r"(?i)\b(newer version of codex|upgrade to the latest (app|cli|version)|codex.{0,40}is outdated)\b"
+)
+_REQUESTED = re.compile(r"(?i)\blimit:?\s*([\d,]{1,15})\b.{0,40}\brequested:?\s*([\d,]{1,15})\b")
 _POLICY_CODES = {"invalid_prompt", "bio_policy", "cyber_policy", "content_policy_violation"}
 _OVERLOAD_CODES = {"server_is_overloaded", "slow_down", "overloaded_error"}
 _CHECK_ROUTE = "Check base_url, the proxy, and whether the network asks you to sign in on a web page."
@@ -76,7 +95,7 @@ class ErrorPayload:
     def parse(cls, value: Any) -> ErrorPayload:
         """Read a body or an event: ``{"error": {…}}``, ``{"error": "…"}``, ``{"detail": …}``, or flat."""
         table = value if isinstance(value, dict) else {}
-        inner = table.get("error")
+        inner = table.get("error", table.get("detail"))
         # A flat error event has the type "error", which names nothing.
         fields, kind = (inner, inner.get("type")) if isinstance(inner, dict) else (table, None)
         names = [
@@ -161,13 +180,15 @@ def _seconds_until(date: str, now: datetime) -> float | None:
 
 
 def _retry_after_in_text(text: str) -> float | None:
+    """Read "1.5s", "350ms", "7m12s", "2h30m", "1 hour and 5 minutes" after "try again in"; seconds."""
     found = _TRY_AGAIN_IN.search(text)
-    if found is None:
-        return None
-    amount, unit = float(found[1]), found[2].lower()
-    if unit == "ms":
-        return amount / 1000
-    return amount * 60 if unit.startswith("m") else amount
+    place, seconds = (found.end(), None) if found is not None else (0, None)
+    while found is not None and (amount := _AMOUNT.match(text, place)) is not None:
+        unit = amount[2].lower()
+        is_milli = unit.startswith(("ms", "milli"))
+        value = float(amount[1]) / 1000 if is_milli else float(amount[1]) * _UNITS_S[unit[0]]
+        place, seconds = amount.end(), (seconds or 0.0) + value
+    return seconds
 
 
 @dataclass(frozen=True)
@@ -188,9 +209,21 @@ class _Failure:
 
     def retryable(self, kind: type[RateLimited | BackendOverloaded], message: str) -> ApiError:
         """Return an error that says how long the server asks us to wait."""
-        error = self.error(kind, message)
-        error.retry_after = retry_after(self.headers, self.payload.text, self.now)
+        wait = retry_after(self.headers, self.payload.text, self.now)
+        is_long = wait is not None and wait > _LONG_WAIT_S
+        hint = f"Run the cell again in {_time_span(timedelta(seconds=wait))}." if wait and is_long else None
+        error = self.error(kind, message, hint=hint)
+        error.retry_after = wait
         return error
+
+    @property
+    def billing_hint(self) -> str:
+        """Say where the account that pays is looked after."""
+        if self.backend.is_chatgpt:
+            return "Check your ChatGPT plan, or ask whoever manages your workspace."
+        if self.backend.is_built_in:
+            return "Check the plan and billing details of your API account."
+        return f"Check your balance with {self.backend.name}."
 
     def quote(self, message: str) -> str:
         """Close the sentence with the server's own text, when there is one."""
@@ -232,7 +265,7 @@ def _error_by_status(failure: _Failure, url: str) -> CodexError:
             message = failure.quote(f"{who} rejected your login (401)")
             return SignInRequired(message, hint=failure.backend.key_hint)
         case 402:
-            return failure.error(QuotaExceeded, failure.quote(f"{who} requires payment (402)"))
+            return _unpaid(failure)
         case 403:
             return failure.error(
                 ApiError,
@@ -253,20 +286,50 @@ def _error_by_status(failure: _Failure, url: str) -> CodexError:
             return failure.error(
                 ContextWindowExceeded, failure.quote(f"The request is too large for {who} (413)")
             )
+        case 432:
+            return failure.error(
+                ApiError,
+                failure.quote(f"{who} cannot route requests to your workspace now (432)"),
+                hint="Try again shortly; if it persists, ask whoever manages your workspace.",
+            )
         case _:
             # The server's sentence stands for itself; a piece of JSON needs a sentence around it.
             is_sentence = payload.text and not payload.text.startswith(("{", "["))
             message = failure.quote(f"{who} rejected the request ({status})")
-            return failure.error(BadRequest, payload.text if is_sentence else message)
+            hint = _SETTING_HINTS.get(str(payload.fields.get("param")))
+            return failure.error(BadRequest, payload.text if is_sentence else message, hint=hint)
+
+
+# What helps when a server does not take a setting, by the parameter that it names.
+_SETTING_HINTS = {
+    "reasoning.summary": 'Set model_reasoning_summary = "none" in config.toml, or verify your organization.',
+    "reasoning.effort": "Choose another effort with -e, or another model with -m.",
+    "text.verbosity": "Remove model_verbosity from config.toml, or choose another model with -m.",
+    "service_tier": "Remove service_tier from config.toml.",
+}
+
+
+def _unpaid(failure: _Failure) -> ApiError:
+    if "deactivated_workspace" in failure.payload.names:
+        return failure.error(
+            QuotaExceeded,
+            "Your ChatGPT workspace is deactivated (402).",
+            hint="Choose another workspace with %codex login, or ask whoever manages this one.",
+        )
+    message = failure.quote(f"{failure.backend.name} requires payment (402)")
+    return failure.error(QuotaExceeded, message, hint=failure.billing_hint)
 
 
 def event_error(value: Any, *, backend: Backend, request_id: str | None = None) -> CodexError:
     """Return the error for a failed response or an ``error`` event, whole."""
     table = value if isinstance(value, dict) else {}
-    status = table.get("status")
-    if isinstance(status, int) and httpx.codes.BAD_REQUEST <= status <= _LAST_STATUS:
-        headers = table.get("headers")
-        named = {str(key): str(value) for key, value in headers.items()} if isinstance(headers, dict) else {}
+    inner = table.get("error")
+    places = (table, inner if isinstance(inner, dict) else {})
+    told = (place.get(key) for place in places for key in ("status", "status_code"))
+    status = next((each for each in told if type(each) is int), 0)
+    if httpx.codes.BAD_REQUEST <= status <= _LAST_STATUS:
+        headers = next((each for place in places if isinstance(each := place.get("headers"), dict)), {})
+        named = {str(key): str(value) for key, value in headers.items()}
         return response_error(status, named, json.dumps(table).encode(), backend=backend)
     failure = _Failure(backend, ErrorPayload.parse(table), request_id=request_id)
     if "rate_limit_exceeded" in failure.payload.names:
@@ -283,8 +346,16 @@ def _error_by_name(failure: _Failure) -> CodexError | None:
     if names & _CONTEXT_CODES:
         message = "The conversation no longer fits the model's context window."
         return failure.error(ContextWindowExceeded, message)
-    if "insufficient_quota" in names:
-        return failure.error(QuotaExceeded, "The account's API quota is used up.")
+    if names & _QUOTA_CODES:
+        message = "The account's API quota is used up."
+        return failure.error(QuotaExceeded, message, hint=failure.billing_hint)
+    if _TOO_OLD.search(text):
+        return failure.error(
+            ModelUnavailable,
+            text,
+            hint=f"codex_nb is what is too old (it speaks as Codex {CONTRACT_VERSION} does), not your Codex CLI: "
+            "run pip install --upgrade codex-nb, or choose another model with -m.",
+        )
     if "usage_limit_reached" in names:
         return _usage_limit(failure)
     if "usage_not_included" in names:
@@ -307,6 +378,13 @@ def _error_by_name(failure: _Failure) -> CodexError | None:
 
 
 def _rate_limited(failure: _Failure) -> ApiError:
+    text = failure.payload.text
+    found = _REQUESTED.search(text)
+    limit, requested = (int(each.replace(",", "") or 0) for each in found.groups()) if found else (0, 0)
+    if requested > limit or re.search(r"(?i)\brequest too large\b", text):
+        message = failure.quote("This request alone is larger than the account's limit for a minute")
+        hint = "Send less with --no-context, start a new thread with %codex new, or ask for a higher limit."
+        return failure.error(ContextWindowExceeded, message, hint=hint)
     return failure.retryable(RateLimited, failure.quote("Too many requests in a short time"))
 
 
@@ -321,7 +399,7 @@ def _usage_limit(failure: _Failure) -> UsageLimitReached:
     if limits is not None and "credits_depleted" in (limits.reached or ""):
         message = "The workspace is out of credits."
     else:
-        of_plan = f" of ChatGPT {sanitize_server_text(plan).replace('_', ' ').title()}" if plan else ""
+        of_plan = f" of {plan_name(sanitize_server_text(plan))}" if plan else ""
         message = f"You've reached the {_limit_name(full)} limit{of_plan}."
     if resets_at is not None:
         wait = _time_span(resets_at - failure.now)
@@ -389,6 +467,8 @@ def unreadable_response(status: int, content_type: str, body: bytes, *, backend:
             if kind == "text/event-stream"
             else f"{kind} instead of an event stream"
         )
+        if '"chat.completion' in text:
+            what = "events of the Chat Completions API, not of the Responses API"
         message = f'{backend.name} returned {what}: "{text}".'
     return ApiError(message, status=status, hint=_CHECK_ROUTE)
 

@@ -113,12 +113,19 @@ def _header_window(headers: Mapping[str, str], family: str, part: str) -> Window
     if used is None:
         return None
     default = family.removeprefix("x-").replace("-", "_")
-    return Window(
-        used_percent=used,
-        window_minutes=parse_integer(headers.get(f"{prefix}-window-minutes")),
-        resets_at=parse_time(headers.get(f"{prefix}-reset-at")),
-        limit=headers.get(f"{family}-limit-name") or default,
+    return _window_or_none(
+        used,
+        parse_integer(headers.get(f"{prefix}-window-minutes")),
+        parse_time(headers.get(f"{prefix}-reset-at")),
+        headers.get(f"{family}-limit-name") or default,
     )
+
+
+def _window_or_none(
+    used: float | None, minutes: int | None, resets_at: datetime | None, limit: str
+) -> Window | None:
+    """Return None for a window that says nothing: no use, no length, no reset."""
+    return Window(used, minutes, resets_at, limit) if used or minutes or resets_at else None
 
 
 def _header_credits(headers: Mapping[str, str]) -> Credits | None:
@@ -177,10 +184,8 @@ def _table_window(table: Any, limit: str) -> Window | None:
         return None
     seconds = parse_integer(table.get("limit_window_seconds"))
     minutes = parse_integer(table.get("window_minutes")) if seconds is None else seconds // 60
-    window = Window(
-        parse_number(table.get("used_percent")), minutes, parse_time(table.get("reset_at")), limit
-    )
-    return None if window == Window(limit=limit) else window
+    resets_at = parse_time(table.get("reset_at"))
+    return _window_or_none(parse_number(table.get("used_percent")), minutes, resets_at, limit)
 
 
 def _table_credits(table: Any) -> Credits | None:

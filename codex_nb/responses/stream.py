@@ -428,7 +428,7 @@ class ResponseReader:
             return []
         if not self._is_event_stream:
             self._is_over = True
-            return [await self._read_whole()]
+            return await self._read_whole()
         try:
             while (sent := await self._next_sent()) is not None:
                 if events := self._parse(sent):
@@ -495,15 +495,29 @@ class ResponseReader:
             failure = self._transport_error(error)
         raise failure
 
-    async def _read_whole(self) -> ServerEvent:
-        """Read a response that is no event stream: a whole answer is its terminal event, anything else an error."""
+    async def _read_whole(self) -> list[ServerEvent | UnknownEvent]:
+        """Read a response that is no event stream: a whole answer is its terminal event, anything else an error.
+
+        An event stream that is labelled as JSON is read, but not as it arrives.
+        """
         response, backend = self._response, self._backend
         if response.status_code != httpx.codes.OK:
             body = await self._body(MAX_ERROR_BYTES)
             raise response_error(response.status_code, response.headers, body, backend=backend)
         if self._content_type in _HTML_TYPES:
             raise self._unreadable(await self._body(MAX_ERROR_BYTES))
-        return self._unstreamed(await self._body(self._budget.event_bytes))
+        body = await self._body(self._budget.event_bytes)
+        if body.lstrip().startswith((b"event:", b"data:", b":")):
+            return self._mislabelled(body)
+        return [self._unstreamed(body)]
+
+    def _mislabelled(self, body: bytes) -> list[ServerEvent | UnknownEvent]:
+        last = (sent := self._decoder.feed(body)) and self._decoder.unfinished()
+        events = self._up_to_terminal(coalesce_deltas(self._parse([*sent, *([last] if last else [])])))
+        if not events or events[-1].type not in TERMINAL_TYPES:
+            self._sample = body[:SAMPLE_BYTES]
+            raise self._cut_error()
+        return events
 
     async def _body(self, limit: int) -> bytes:
         """Read a body that is no stream: up to ``limit`` bytes and not longer than the idle time."""

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from IPython.display import display
 
-from codex_nb.auth.credentials import AuthMode, plan_name
+from codex_nb.auth.credentials import AuthMode
 from codex_nb.auth.diagnostics import LoginStatus
-from codex_nb.labels import BILLED_PER_TOKEN, UNKNOWN, limit_name
+from codex_nb.labels import BILLED_PER_TOKEN, UNKNOWN, limit_name, plan_name
 from codex_nb.rendering.inert_markdown import escape_markdown
 from codex_nb.rendering.markdown import safe_html
 from codex_nb.rendering.sanitize import sanitize_html
@@ -316,6 +316,8 @@ def _iso(moment: datetime | None) -> str | None:
 
 def billing_label(billing: str | None, plan: str) -> str:
     """Return what pays for a question."""
+    if billing == "chatgpt" and "usage_based" in plan:
+        return f"{plan_name(plan)}, billed by use"
     if billing == "chatgpt":
         return f"included in {plan_name(plan)}"
     return f"API key, pay as you go ({BILLED_PER_TOKEN})" if billing == "api_key" else UNKNOWN

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from pydantic import SecretStr
 
-from codex_nb.auth.credentials import plan_name
 from codex_nb.auth.login import EnterSecret, EnterUserCode, LoginStep, OpenUrl, SignedIn, Waiting
 from codex_nb.errors import LoginFailed
-from codex_nb.labels import LOGIN_METHODS
+from codex_nb.labels import LOGIN_METHODS, plan_name
 from codex_nb.rendering.answer_output import AnswerOutput, NoticeOutput, to_mimebundle
 from codex_nb.rendering.markdown import is_web_link
 from codex_nb.rendering.visible import visible_text

@@ -9,8 +9,7 @@ import textwrap
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, NamedTuple
 
-from codex_nb.auth.credentials import plan_name
-from codex_nb.labels import BILLED_PER_TOKEN, INCOMPLETE, NO_REASON, REASONING, STOPPED, Phase
+from codex_nb.labels import BILLED_PER_TOKEN, INCOMPLETE, NO_REASON, REASONING, STOPPED, Phase, plan_name
 from codex_nb.rendering.answer_output import (
     AnswerOutput,
     NoticeOutput,

@@ -252,6 +252,25 @@ async def test_a_reply_that_was_not_streamed_is_an_answer_all_the_same() -> None
     assert (await outcome_of([reply])).finished.text == "Whole."
 
 
+@pytest.mark.parametrize("lead", [b"", b": hello\n\n", b"\r\n"])
+async def test_an_event_stream_that_is_labelled_as_json_is_read_all_the_same(lead: bytes) -> None:
+    reply = stream_of(lead, *answer("Hello."), content_type="application/json")
+    assert (await outcome_of([reply])).finished.text == "Hello."
+
+
+async def test_an_event_stream_that_is_labelled_as_json_may_break_off() -> None:
+    reply = stream_of(created(), text_delta("Hel"), content_type="application/json")
+    outcome = await outcome_of([reply])
+    assert isinstance(outcome.error, StreamInterrupted)
+
+
+async def test_the_events_of_another_api_are_named() -> None:
+    chunk = b'data: {"object": "chat.completion.chunk", "choices": []}\n\ndata: [DONE]\n\n'
+    for kind in ("text/event-stream", "application/json"):
+        outcome = await outcome_of([stream_of(chunk, content_type=kind)], backend=LOCAL)
+        assert "events of the Chat Completions API" in str(outcome.error)
+
+
 async def test_a_cut_before_anything_is_mended_out_of_sight() -> None:
     outcome = await outcome_of([httpx.ConnectError("refused"), stream_of(*answer("Hello."))])
     assert outcome.finished.text == "Hello."

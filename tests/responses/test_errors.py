@@ -6,6 +6,7 @@ import base64
 import errno
 import json
 import socket
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,14 +19,20 @@ from codex_nb.errors import (
     BackendOverloaded,
     BadRequest,
     CodexError,
+    ContextWindowExceeded,
+    ModelUnavailable,
+    QuotaExceeded,
     RateLimited,
     StreamInterrupted,
     UsageLimitReached,
 )
 from codex_nb.http import httpx
+from codex_nb.labels import plan_name
 from codex_nb.responses.errors import event_error, response_error, sanitize_server_text, transport_error
+from codex_nb.responses.request import Backend
+from codex_nb.ui.account import billing_label
 from tests.leaks import find_leaks
-from tests.responses.fakes import API, CHATGPT
+from tests.responses.fakes import API, CHATGPT, LOCAL, outcome_of
 
 NOW = datetime(2026, 11, 20, 20, 0, 0, tzinfo=UTC)
 
@@ -115,7 +122,15 @@ WAITS: list[tuple[dict[str, str], str, float | None]] = [
     ({}, "Please try again in 350ms.", 0.35),
     ({}, "Please TRY AGAIN IN 3 seconds.", 3.0),
     ({}, "Please try again in 2 minutes.", 120.0),
-    ({}, "Please try again in 6m0s.", None),
+    ({}, "Please try again in 6m0s.", 360.0),
+    ({}, "Please try again in 7m12s.", 432.0),
+    ({}, "Please try again in 1m12.5s. Visit https://x.test", 72.5),
+    ({}, "Please try again in 2h30m.", 9000.0),
+    ({}, "try again in 1d2h3m4s", 93_784.0),
+    ({}, "Try again in 1 hour and 5 minutes.", 3900.0),
+    ({}, "Try again after 2 days, 3 hrs.", 183_600.0),
+    ({}, "try again in 20 months", None),
+    ({}, "try again in a while, at most 5s", None),
     ({"retry-after": "4"}, "try again in 1s", 4.0),
     ({}, "Try later.", None),
 ]
@@ -184,6 +199,141 @@ def test_a_workspace_without_credits_says_so_and_the_offer_is_passed_on() -> Non
     error = usage_limit({}, {**reached, "x-codex-promo-message": "Add <b>credits</b>."})
     assert str(error) == "The workspace is out of credits."
     assert error.hint.startswith("Add credits .")
+
+
+LOCAL_SHOP = replace(LOCAL, name="Lab")
+TOO_LARGE = (
+    "Request too large for gpt-5.5 in organization org-x on tokens per min (TPM): Limit 30000, Requested 44000. "
+    "The input or output tokens must be reduced in order to run successfully."
+)
+TOO_OLD = "The 'gpt-7' model requires a newer version of Codex. Please upgrade to the latest app or CLI and try again."
+# What a person meets: the backend, the status, the body; the kind of error, and what the line says.
+MET: list[tuple[Backend, int, Any, type[CodexError], str]] = [
+    (CHATGPT, 400, {"detail": TOO_OLD}, ModelUnavailable, "codex_nb is what is too old"),
+    (API, 400, {"error": {"message": TOO_OLD}}, ModelUnavailable, "pip install --upgrade codex-nb"),
+    (CHATGPT, 402, {"detail": {"code": "deactivated_workspace"}}, QuotaExceeded, "workspace is deactivated"),
+    (CHATGPT, 402, {"detail": "Payment required"}, QuotaExceeded, "Check your ChatGPT plan"),
+    (API, 402, {}, QuotaExceeded, "your API account"),
+    (LOCAL_SHOP, 402, {"error": {"message": "Insufficient Balance"}}, QuotaExceeded, "balance with Lab"),
+    (API, 429, {"error": {"code": "insufficient_quota"}}, QuotaExceeded, "your API account"),
+    (LOCAL_SHOP, 403, {"error": {"code": "insufficient_user_quota"}}, QuotaExceeded, "balance with Lab"),
+    (LOCAL_SHOP, 403, {"error": {"type": "pre_consume_token_quota_failed"}}, QuotaExceeded, "with Lab"),
+    (
+        API,
+        429,
+        {"error": {"code": "rate_limit_exceeded", "message": TOO_LARGE}},
+        ContextWindowExceeded,
+        "--no-context",
+    ),
+    (
+        API,
+        429,
+        {"error": {"message": "Rate limit reached: Limit 30,000, Requested 31,000."}},
+        ContextWindowExceeded,
+        "alone is larger",
+    ),
+    (
+        API,
+        429,
+        {
+            "error": {
+                "message": "Rate limit reached: Limit 3, Used 3, Requested 1. Please try again in 7m12s."
+            }
+        },
+        RateLimited,
+        "again in 8 min",
+    ),
+    (API, 429, {"error": {"message": "Please try again in 2h30m."}}, RateLimited, "again in 2 h 30 min"),
+    (CHATGPT, 432, {"detail": "Workspace routing is unavailable"}, ApiError, "manages your workspace"),
+    (
+        API,
+        400,
+        {"error": {"message": "No.", "param": "reasoning.summary", "code": "unsupported_value"}},
+        BadRequest,
+        'model_reasoning_summary = "none"',
+    ),
+    (LOCAL, 400, {"error": {"message": "No.", "param": "service_tier"}}, BadRequest, "service_tier"),
+]
+
+
+@pytest.mark.parametrize(("backend", "status", "body", "kind", "words"), MET)
+def test_a_failure_says_what_helps_this_login(
+    backend: Backend, status: int, body: Any, kind: type[CodexError], words: str
+) -> None:
+    replied = response_error(status, {}, json.dumps(body).encode(), backend=backend, now=NOW)
+    assert type(replied) is kind
+    assert words in replied.line
+
+
+@pytest.mark.parametrize(("backend", "status", "body", "kind", "words"), MET)
+@pytest.mark.parametrize("key", ["status", "status_code"])
+def test_an_event_with_a_status_says_the_same(
+    key: str, backend: Backend, status: int, body: Any, kind: type[CodexError], words: str
+) -> None:
+    inside = event_error({"type": "error", key: status, **body}, backend=backend)
+    assert (type(inside), words in inside.line) == (kind, True)
+    if isinstance(error := body.get("error"), dict):
+        nested = event_error({"type": "error", "error": {key: status, **error}}, backend=backend)
+        assert (type(nested), words in nested.line) == (kind, True)
+
+
+def test_an_event_carries_the_headers_that_name_its_window() -> None:
+    failed = {"type": "error", "error": {"type": "usage_limit_reached"}, "status_code": 429, "headers": FULL}
+    assert str(event_error(failed, backend=CHATGPT)).startswith("You've reached the weekly limit.")
+
+
+NEVER_REPEATED = [
+    (backend, status, body) for backend, status, body, kind, _ in MET if kind is not RateLimited
+]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("backend", "status", "body"), NEVER_REPEATED)
+async def test_what_no_wait_helps_against_is_asked_once(backend: Backend, status: int, body: Any) -> None:
+    outcome = await outcome_of([httpx.Response(status, json=body)], backend=backend)
+    assert (len(outcome.requests), outcome.sleeps) == (1, [])
+
+
+@pytest.mark.anyio
+async def test_a_relay_that_reports_an_empty_balance_as_a_success_is_asked_once() -> None:
+    body = {"error": {"message": "no quota", "type": "new_api_error", "code": "insufficient_user_quota"}}
+    outcome = await outcome_of([httpx.Response(200, json=body)], backend=LOCAL_SHOP)
+    assert (type(outcome.error), len(outcome.requests)) == (QuotaExceeded, 1)
+
+
+@pytest.mark.anyio
+async def test_a_wait_of_more_than_a_minute_is_left_to_the_user() -> None:
+    body = {"error": {"code": "rate_limit_exceeded", "message": "Please try again in 1m12.5s."}}
+    outcome = await outcome_of([httpx.Response(429, json=body)], backend=API)
+    assert isinstance(outcome.error, RateLimited)
+    assert (len(outcome.requests), outcome.sleeps) == (1, [])
+
+
+PLAN_NAMES = {
+    "plus": "ChatGPT Plus",
+    "prolite": "ChatGPT Pro Lite",
+    "k12": "ChatGPT K-12",
+    "hc": "ChatGPT Enterprise",
+    "education": "ChatGPT Edu",
+    "team": "ChatGPT Business",
+    "self_serve_business_usage_based": "ChatGPT Business (usage-based)",
+    "enterprise_cbp_usage_based": "ChatGPT Enterprise (usage-based)",
+    "free_workspace": "ChatGPT Free (workspace)",
+    "a_new_plan": "ChatGPT A New Plan",
+    "unknown": "ChatGPT plan",
+    "": "ChatGPT plan",
+}
+
+
+@pytest.mark.parametrize(("plan", "name"), PLAN_NAMES.items())
+def test_a_plan_has_the_same_name_everywhere(plan: str, name: str) -> None:
+    assert plan_name(plan) == name
+    if plan:
+        assert str(usage_limit({"plan_type": plan}, FULL)).startswith(
+            f"You've reached the weekly limit of {name}. It"
+        )
+    billed = f"{name}, billed by use" if "usage" in plan else f"included in {name}"
+    assert billing_label("chatgpt", plan) == billed
 
 
 @pytest.mark.parametrize("told", [None, 5, "x", {}, {"error": 5}])

@@ -179,3 +179,24 @@ async def test_an_api_key_has_no_plan_to_ask_about() -> None:
 async def test_a_refused_question_is_a_typed_error(reply: httpx.Response, error: type[Exception]) -> None:
     with pytest.raises(error):
         await usage_of(reply)
+
+
+EMPTY_WINDOWS: list[dict[str, Any]] = [
+    {"used_percent": 0, "limit_window_seconds": 0, "reset_at": 0},
+    {"used_percent": 0.0, "limit_window_seconds": None, "reset_at": None},
+    {"used_percent": None},
+    {},
+]
+
+
+@pytest.mark.parametrize("empty", EMPTY_WINDOWS)
+def test_a_window_that_says_nothing_is_left_out(empty: dict[str, Any]) -> None:
+    weekly = {"used_percent": 0, "limit_window_seconds": 604_800, "reset_at": RESET_S}
+    told = parse_usage({"rate_limit": {"primary_window": weekly, "secondary_window": empty}})
+    assert told.windows == (Window(0.0, 10080, RESET),)
+
+
+def test_headers_of_a_window_that_says_nothing_are_left_out() -> None:
+    names = {"used-percent": "0", "window-minutes": "0", "reset-at": "0"}
+    headers = {f"x-codex-secondary-{name}": value for name, value in names.items()}
+    assert parse_headers({**headers, "x-codex-primary-used-percent": "5"}) == RateLimits((Window(5.0),))
