@@ -29,12 +29,13 @@ from tornado.httpserver import HTTPServer
 from tornado.web import Application, HTTPError, RequestHandler, authenticated
 
 from codex_nb.auth import open_credentials
-from codex_nb.auth.credentials import fingerprint, plan_name
+from codex_nb.auth.credentials import fingerprint
 from codex_nb.auth.login import DeviceCodeLogin, EnterUserCode, SignedIn
 from codex_nb.auth.sources import HUB_SIGNED_OUT
 from codex_nb.config.settings import codex_environment, load_settings
 from codex_nb.errors import CodexError, ConfigError, LoginFailed, SignInRequired
 from codex_nb.http import open_http
+from codex_nb.labels import plan_name
 
 if TYPE_CHECKING:
     from pathlib import Path
