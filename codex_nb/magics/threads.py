@@ -105,7 +105,7 @@ def compact(session: ShellSession, line: str) -> None:
     from codex_nb.host.engine import refuse_inside_turn
     from codex_nb.magics.session import make_question
     from codex_nb.rendering.inert_markdown import escape_markdown
-    from codex_nb.tools.describe import secrets_of_namespace
+    from codex_nb.session.known_values import secrets_of_namespace
 
     refuse_inside_turn()
     if line:

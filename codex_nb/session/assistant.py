@@ -47,7 +47,7 @@ from codex_nb.session.events import (
     TurnStarted,
 )
 from codex_nb.session.history import past_turns
-from codex_nb.session.known_values import SecretText
+from codex_nb.session.known_values import SecretText, secrets_of_namespace
 from codex_nb.session.outbound import (
     Redactor,
     TurnRedactor,
@@ -69,7 +69,6 @@ from codex_nb.session.structured_output import value_format
 from codex_nb.session.thread import Compactor, Thread, account_digest, needs_compaction, switch_account
 from codex_nb.session.turn import STOPPED, SchemaMismatch, SignIn, ToolContext, Turn, needs_sign_in, no_login
 from codex_nb.tools.approval import ApprovalMemory, ApprovalRules, Decision, DecisionKind
-from codex_nb.tools.describe import secrets_of_namespace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Mapping

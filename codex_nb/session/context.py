@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
 
 from codex_nb.labels import SIMILAR
+from codex_nb.session.known_values import secrets_of_namespace
 from codex_nb.session.outbound import secret_values_in, tokens_of, values_of
 from codex_nb.session.prompt import (
     BARE,
@@ -27,14 +28,7 @@ from codex_nb.session.prompt import (
     is_question,
     question_of,
 )
-from codex_nb.tools.describe import (
-    Description,
-    Detail,
-    describe,
-    imported_modules,
-    is_user_variable,
-    secrets_of_namespace,
-)
+from codex_nb.tools.describe import Description, Detail, describe
 from codex_nb.tools.file_access import (
     FileContent,
     FileRefused,
@@ -46,6 +40,7 @@ from codex_nb.tools.file_access import (
     read_notebook,
 )
 from codex_nb.tools.hiding import hidden_in, is_notebook
+from codex_nb.tools.introspection import imported_modules, is_user_variable
 from codex_nb.tools.nbmodel import truncate
 from codex_nb.tools.secrets import is_secret_name, is_withheld
 

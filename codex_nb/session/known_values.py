@@ -1,4 +1,4 @@
-"""Known secrets in a text, however they are written: escaped, encoded, broken over lines.
+"""Known secrets: what the namespace holds under secret names, and any text however it writes them.
 
 A text is read in a few views, each made in one pass: without escapes, without separators, as hexadecimal digits. What
 a value looks like in a view is looked for by the aligned words of the view, so that the time depends on the length
@@ -17,13 +17,16 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from enum import IntEnum, auto
 from functools import cached_property, lru_cache
-from itertools import accumulate, compress
-from typing import TYPE_CHECKING
+from itertools import accumulate, chain, compress, islice
+from typing import TYPE_CHECKING, Any
 
-from codex_nb.tools.secrets import is_opaque
+from codex_nb.tools.describe_data import secret_columns
+from codex_nb.tools.introspection import instance_vars, library_of, module_of, slots_of, snapshot
+from codex_nb.tools.safe_repr import parts_of
+from codex_nb.tools.secrets import MAX_SECRET_LENGTH, is_known_everywhere, is_opaque, is_secret_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 
 class _View(IntEnum):
@@ -405,3 +408,81 @@ def _is_meant(reading: _Reading, form: _Form, place: int, size: int, written: st
 def _length(pattern: re.Pattern[str], text: str, start: int = 0) -> int:
     match = pattern.match(text, start)
     return len(match[0]) if match else 0
+
+
+_LARGEST_NUMBER = 10**60
+
+
+_MAX_VISITED = 5_000
+
+
+_FIRST_ENTRIES = 50
+
+
+_MAX_ENTRIES = 500
+_DEEPEST = 6
+
+
+def secrets_of_namespace(namespace: Mapping[str, Any]) -> set[str]:
+    """Return the values that variables, columns, keys and attributes with secret names hold."""
+    namespace = snapshot(namespace)
+    names = sorted(namespace, key=is_secret_name, reverse=True)
+    named = chain.from_iterable(_named(name, namespace[name], "", _DEEPEST) for name in names)
+    found = set()
+    for secret, value in islice(named, _MAX_VISITED):
+        text = _as_text(value)
+        if text is not None and is_known_everywhere(secret, text):
+            found.add(text)
+    return found
+
+
+def _named(name: object, value: Any, secret: str, depth: int) -> Iterator[tuple[str, object]]:
+    """Yield what stands under a secret name, with that name, and a None for each container that was looked into."""
+    if is_secret_name(name):
+        secret = name_text(name)
+    kind = type(value)
+    if _is_plain(kind):
+        if secret:
+            yield secret, value
+        return
+    yield "", None
+    if depth:
+        try:
+            for key, entry in islice(_entries(value, secret), _MAX_ENTRIES if secret else _FIRST_ENTRIES):
+                if secret or not _is_plain(type(entry)) or is_secret_name(key):
+                    yield from _named(key, entry, secret, depth - 1)
+        except Exception:  # noqa: BLE001 -- a broken object of a library holds nothing that could be modules either
+            return
+
+
+def _is_plain(kind: type) -> bool:
+    return kind is str or kind is int or kind is float or kind is bytes or kind is bytearray or kind is bool
+
+
+def _entries(value: Any, secret: str) -> Iterable[tuple[object, Any]]:
+    if (parts := parts_of(value)) is not None:
+        return parts.entries
+    if library_of(value) is not None:
+        return secret_columns(value, everything=bool(secret))
+    return (
+        chain(slots_of(value).items(), instance_vars(value).items())
+        if module_of(type(value)) != "builtins"
+        else ()
+    )
+
+
+def name_text(name: Any) -> str:
+    """Return a name as text; the parts of a name of several parts are joined."""
+    if type(name) is tuple:
+        return " ".join(map(name_text, name))
+    if type(name) is bytes:
+        return name.decode("latin-1")
+    return str.__str__(name) if issubclass(type(name), str) else ""
+
+
+def _as_text(value: Any) -> str | None:
+    if type(value) is bytes or type(value) is bytearray:
+        return bytes(value[:MAX_SECRET_LENGTH]).decode("latin-1")
+    if type(value) is int and abs(value) < _LARGEST_NUMBER:
+        return str(value)
+    return str.__str__(value) if issubclass(type(value), str) else None

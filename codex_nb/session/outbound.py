@@ -22,8 +22,7 @@ from urllib.parse import urlsplit
 
 from codex_nb.config.layers import toml
 from codex_nb.responses.request import Outbound
-from codex_nb.session.known_values import KnownValues, SecretText, low_bytes
-from codex_nb.tools.describe import secrets_of_namespace
+from codex_nb.session.known_values import KnownValues, SecretText, low_bytes, secrets_of_namespace
 from codex_nb.tools.secrets import (
     MAX_SECRET_LENGTH,
     assigned_secrets,

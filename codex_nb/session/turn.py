@@ -47,6 +47,7 @@ from codex_nb.session.events import (
     TurnFinished,
 )
 from codex_nb.session.history import CHANGED, EDITED, REPAIR
+from codex_nb.session.known_values import secrets_of_namespace
 from codex_nb.session.outbound import (
     Item,
     answer_text,
@@ -60,7 +61,6 @@ from codex_nb.session.outbound import (
 )
 from codex_nb.tools.approval import DecisionKind, Effect
 from codex_nb.tools.base import A, ToolResult
-from codex_nb.tools.describe import secrets_of_namespace
 from codex_nb.tools.nbmodel import truncate
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from pydantic import Field
 from codex_nb.errors import InvalidArguments
 from codex_nb.tools.approval import Approved, Effect
 from codex_nb.tools.base import Arguments, NotBlank, Ports, Tool, ToolResult
-from codex_nb.tools.describe import Detail, describe, is_user_variable
+from codex_nb.tools.describe import Detail, describe
 from codex_nb.tools.hiding import source_of
-from codex_nb.tools.introspection import snapshot
+from codex_nb.tools.introspection import is_user_variable, snapshot
 from codex_nb.tools.nbmodel import output_images, output_text, truncate
 
 if TYPE_CHECKING:

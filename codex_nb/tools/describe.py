@@ -9,14 +9,7 @@ from enum import Enum
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-from codex_nb.tools.describe_data import (
-    FULL_VIEW,
-    LINE_VIEW,
-    NORMAL_VIEW,
-    View,
-    describe_data,
-    secret_columns,
-)
+from codex_nb.tools.describe_data import FULL_VIEW, LINE_VIEW, NORMAL_VIEW, View, describe_data
 from codex_nb.tools.introspection import (
     class_attribute,
     class_vars,
@@ -28,7 +21,6 @@ from codex_nb.tools.introspection import (
     is_ndarray,
     library_base,
     library_of,
-    module_name,
     module_of,
     mro_of,
     name_of,
@@ -47,16 +39,15 @@ from codex_nb.tools.safe_repr import (
     safe_text,
     scalar_repr,
 )
-from codex_nb.tools.secrets import MAX_SECRET_LENGTH, is_known_everywhere, is_secret_name, is_withheld
+from codex_nb.tools.secrets import is_secret_name, is_withheld
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
 
 WITHHELD = "(withheld: its name says that it is secret)"
 _ATTRIBUTES = 8
 _FULL_ATTRIBUTES = 40
-_SHELL_NAMES = frozenset({"In", "Out", "exit", "quit", "open", "get_ipython", "codex_nb"})
 
 
 class Detail(Enum):
@@ -372,94 +363,3 @@ def _specification(value: Any, depth: int) -> Any:
     if type(value) is list and depth:
         return [_specification(each, depth - 1) for each in value]
     return value if type(value) is str or type(value) is bool else None
-
-
-def is_user_variable(name: str, value: object) -> bool:
-    """Whether a name of the namespace is the user's own: not the shell's, not private, not a module."""
-    if type(name) is not str or name.startswith("_") or name in _SHELL_NAMES:
-        return False
-    return type(value) is not types.ModuleType and module_of(type(value)).partition(".")[0] not in {
-        "IPython",
-        "codex_nb",
-    }
-
-
-def imported_modules(namespace: Mapping[str, Any]) -> str:
-    """Return the imported modules as ``pandas as pd, numpy``; empty without any."""
-    modules = []
-    for name, value in snapshot(namespace).items():
-        if type(value) is types.ModuleType and not name.startswith("_"):
-            real = module_name(value)
-            modules.append(name if real == name else f"{real} as {name}")
-    return ", ".join(sorted(modules))
-
-
-_LARGEST_NUMBER = 10**60
-_MAX_VISITED = 5_000
-_FIRST_ENTRIES = 50
-_MAX_ENTRIES = 500
-
-
-def secrets_of_namespace(namespace: Mapping[str, Any]) -> set[str]:
-    """Return the values that variables, columns, keys and attributes with secret names hold."""
-    namespace = snapshot(namespace)
-    names = sorted(namespace, key=is_secret_name, reverse=True)
-    named = chain.from_iterable(_named(name, namespace[name], "", _DEEPEST) for name in names)
-    found = set()
-    for secret, value in islice(named, _MAX_VISITED):
-        text = _as_text(value)
-        if text is not None and is_known_everywhere(secret, text):
-            found.add(text)
-    return found
-
-
-def _named(name: object, value: Any, secret: str, depth: int) -> Iterator[tuple[str, object]]:
-    """Yield what stands under a secret name, with that name, and a None for each container that was looked into."""
-    if is_secret_name(name):
-        secret = name_text(name)
-    kind = type(value)
-    if _is_plain(kind):
-        if secret:
-            yield secret, value
-        return
-    yield "", None
-    if depth:
-        try:
-            for key, entry in islice(_entries(value, secret), _MAX_ENTRIES if secret else _FIRST_ENTRIES):
-                if secret or not _is_plain(type(entry)) or is_secret_name(key):
-                    yield from _named(key, entry, secret, depth - 1)
-        except Exception:  # noqa: BLE001 -- a broken object of a library holds nothing that could be modules either
-            return
-
-
-def _is_plain(kind: type) -> bool:
-    return kind is str or kind is int or kind is float or kind is bytes or kind is bytearray or kind is bool
-
-
-def _entries(value: Any, secret: str) -> Iterable[tuple[object, Any]]:
-    if (parts := parts_of(value)) is not None:
-        return parts.entries
-    if library_of(value) is not None:
-        return secret_columns(value, everything=bool(secret))
-    return (
-        chain(slots_of(value).items(), instance_vars(value).items())
-        if module_of(type(value)) != "builtins"
-        else ()
-    )
-
-
-def name_text(name: Any) -> str:
-    """Return a name as text; the parts of a name of several parts are joined."""
-    if type(name) is tuple:
-        return " ".join(map(name_text, name))
-    if type(name) is bytes:
-        return name.decode("latin-1")
-    return str.__str__(name) if issubclass(type(name), str) else ""
-
-
-def _as_text(value: Any) -> str | None:
-    if type(value) is bytes or type(value) is bytearray:
-        return bytes(value[:MAX_SECRET_LENGTH]).decode("latin-1")
-    if type(value) is int and abs(value) < _LARGEST_NUMBER:
-        return str(value)
-    return str.__str__(value) if issubclass(type(value), str) else None

@@ -328,3 +328,26 @@ def has_known_zone(value: object) -> bool:
             return True
     is_named = type(zone) is zoneinfo.ZoneInfo and (zone.key is None or type(zone.key) is str)
     return is_named or type(zone) is dt.timezone
+
+
+_SHELL_NAMES = frozenset({"In", "Out", "exit", "quit", "open", "get_ipython", "codex_nb"})
+
+
+def is_user_variable(name: str, value: object) -> bool:
+    """Whether a name of the namespace is the user's own: not the shell's, not private, not a module."""
+    if type(name) is not str or name.startswith("_") or name in _SHELL_NAMES:
+        return False
+    return type(value) is not types.ModuleType and module_of(type(value)).partition(".")[0] not in {
+        "IPython",
+        "codex_nb",
+    }
+
+
+def imported_modules(namespace: Mapping[str, Any]) -> str:
+    """Return the imported modules as ``pandas as pd, numpy``; empty without any."""
+    modules = []
+    for name, value in snapshot(namespace).items():
+        if type(value) is types.ModuleType and not name.startswith("_"):
+            real = module_name(value)
+            modules.append(name if real == name else f"{real} as {name}")
+    return ", ".join(sorted(modules))

@@ -22,9 +22,8 @@ from codex_nb.session.context import build_context
 from codex_nb.session.outbound import Redactor
 from codex_nb.session.prompt import failure_data
 from codex_nb.tools.builtin import inspect_variables
-from codex_nb.tools.describe import imported_modules
 from codex_nb.tools.hiding import Hidden, hidden_in
-from codex_nb.tools.introspection import snapshot
+from codex_nb.tools.introspection import imported_modules, snapshot
 from codex_nb.tools.nbmodel import NotebookSnapshot
 
 MARK = "kept0out"

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from codex_nb.session.known_values import secrets_of_namespace
 from codex_nb.tools.content_hash import ContentHasher
-from codex_nb.tools.describe import secrets_of_namespace
 
 
 def digest(value: object) -> str | None:

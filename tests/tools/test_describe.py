@@ -12,7 +12,8 @@ import pytest
 from pandas.api.extensions import ExtensionArray, ExtensionDtype
 
 from codex_nb.tools import describe as variables
-from codex_nb.tools.describe import Detail, describe, imported_modules, is_user_variable
+from codex_nb.tools.describe import Detail, describe
+from codex_nb.tools.introspection import imported_modules, is_user_variable
 
 
 def described(name: str, value: object, detail: Detail = Detail.NORMAL) -> str:

@@ -11,11 +11,12 @@ import pytest
 
 from codex_nb.magics.session import offered_tools
 from codex_nb.session.context import build_context
+from codex_nb.session.known_values import secrets_of_namespace
 from codex_nb.session.outbound import Redactor
 from codex_nb.tools.builtin import inspect_variables
-from codex_nb.tools.describe import Detail, describe, imported_modules, is_user_variable, secrets_of_namespace
+from codex_nb.tools.describe import Detail, describe
 from codex_nb.tools.hiding import Hidden, hidden_in
-from codex_nb.tools.introspection import instance_vars, snapshot
+from codex_nb.tools.introspection import imported_modules, instance_vars, is_user_variable, snapshot
 from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
 from tests.tools.hostile import CASES, Colliding, armed, hook, hostile, text, thing
 

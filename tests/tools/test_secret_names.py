@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from codex_nb.tools.describe import Detail, describe, secrets_of_namespace
+from codex_nb.session.known_values import secrets_of_namespace
+from codex_nb.tools.describe import Detail, describe
 from codex_nb.tools.secrets import is_secret_name
 from tests.magics.test_secret_names import NAMES, ORDINARY, value_of
 
