@@ -149,7 +149,12 @@ def name_of(kind: type) -> str:
         return qualified
     packages = itertools.accumulate(module.split("."), "{}.{}".format)
     public = (name for name in packages if find(vars_of(_imported(name)), qualified) is kind)
-    return f"{next(public, module)}.{qualified}"
+    package, _, last = next(public, module).rpartition(".")
+    return (
+        f"{package}.{qualified}"
+        if package and last[:1] == "_"
+        else ".".join(filter(None, (package, last, qualified)))
+    )
 
 
 def vars_of(module: object) -> dict[str, Any]:

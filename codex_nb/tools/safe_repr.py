@@ -162,10 +162,15 @@ def _entry(parts: Parts, key: object, value: object, room: tuple[int, int], *, u
     )
 
 
+def _is_ordinary(kind: type) -> bool:
+    """Whether a class can be compared: that runs code where its metaclass says how classes compare."""
+    return type(kind) is type or type(kind) is abc.ABCMeta
+
+
 def parts_of(value: Any) -> Parts | None:
     """Return what a container or record holds, read without asking it; None for everything else."""
     kind = type(value)
-    if type(kind) is type or type(kind) is abc.ABCMeta:
+    if _is_ordinary(kind):
         if kind in _BRACKETS:
             opening, closing = tuple(_BRACKETS[kind])
             return Parts(opening, closing, len(value), (("", entry) for entry in value))
@@ -297,8 +302,7 @@ def _of_fields(kind: type, entries: Iterable[tuple[Any, Any]], count: int) -> Pa
 
 def _leaf(value: Any, limit: int) -> SafeRepr:
     kind = type(value)
-    if type(kind) is not type:
-        # Even comparing a class can run code, when its metaclass says how classes compare.
+    if not _is_ordinary(kind):
         return _member(value, limit) or SafeRepr(f"<{_described(value)}>")
     if kind is str:
         return _quoted(value, limit)

@@ -25,7 +25,8 @@ HOME = ROOT / ".tiers" / "pythons"
 SUITE = "forky"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 LIBRARIES = ("libstdc++6",)  # what wheels load beside what the interpreter itself needs
-NOT_NEEDED = ("playwright",)  # by no test of the unit and shell tiers, and large
+# Large, and by no test of the unit and shell tiers, or only for objects that one Python describes for all.
+NOT_NEEDED = ("playwright", "altair", "duckdb", "geopandas", "plotly", "scikit-learn", "xarray")
 PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
 
 
