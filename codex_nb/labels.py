@@ -112,3 +112,6 @@ class ApprovalPolicy(StrEnum):
     AUTO = "auto"
     ALL = "all"
     READ_ONLY = "read-only"
+
+
+ERROR_HELP = "%codex explain explains this error, %codex fix corrects the cell."

@@ -24,6 +24,7 @@ from codex_nb.host.cell import (
 )
 from codex_nb.host.cells import CellRunner, OpenNotebook, cells_payload
 from codex_nb.host.engine import Mailbox, interruptible, is_interrupted, refuse_inside_turn, uninterruptible
+from codex_nb.host.notebook import runs_of
 from codex_nb.host.shell import (
     InteractiveKernel,
     OutputDetectingExecutor,
@@ -33,8 +34,19 @@ from codex_nb.host.shell import (
     outputs_are_captured,
 )
 from codex_nb.host.shell_channel import KernelPump, get_shell_channel, open_pump, serve_until
+from codex_nb.labels import ERROR_HELP
 from codex_nb.magics.options import SUBCOMMANDS, CellOptions, OptionError
-from codex_nb.magics.session import TAGS_NOT_VISIBLE, RunCode, make_question, read_for, with_notebook
+from codex_nb.magics.session import (
+    TAGS_NOT_VISIBLE,
+    NotebookReading,
+    RunCode,
+    explain_options,
+    fix_options,
+    last_failure,
+    make_question,
+    read_for,
+    with_notebook,
+)
 from codex_nb.rendering.visible import visible_text
 from codex_nb.session.assistant import first_use_notice
 from codex_nb.session.events import (
@@ -55,7 +67,7 @@ from codex_nb.tools.approval import (
 )
 from codex_nb.tools.base import Ports
 from codex_nb.tools.nbmodel import NewCell
-from codex_nb.ui.actions import Action, Continue, Decide, Retry, Stop
+from codex_nb.ui.actions import Action, Continue, Decide, Explain, Fix, Retry, Stop
 from codex_nb.ui.login import LoginWidget
 from codex_nb.ui.widgets import in_output_widget
 
@@ -66,7 +78,7 @@ if TYPE_CHECKING:
     from codex_nb.auth import SignedIn
     from codex_nb.host.shell_channel import Pump
     from codex_nb.labels import LoginMethod
-    from codex_nb.magics.session import NotebookReading, ShellSession
+    from codex_nb.magics.session import ShellSession
     from codex_nb.profile import Profile
     from codex_nb.session.assistant import Hint
     from codex_nb.session.events import Answer, TurnEvent
@@ -301,6 +313,8 @@ def _command_handler(
             case Retry() | Continue():
                 if on_retry is not None:
                     on_retry(action)
+            case Explain() | Fix():
+                pass  # offered below a cell that failed, never by a turn
             case _:
                 assert_never(action)
 
@@ -605,6 +619,40 @@ def _is_code(text: str) -> bool:
         not (isinstance(each, ast.Expr) and isinstance(each.value, ast.Name | ast.Constant))
         for each in statements
     )
+
+
+def offer_help(session: ShellSession, result: Any) -> None:
+    """Offer Explain and Fix below a cell of the user's own that has just failed."""
+    runs = runs_of(session.shell, session.recorder)
+    failed = last_failure(runs)
+    if not result.info.store_history or failed is None or failed is not runs[-1]:
+        return
+    if isinstance(result.error_in_exec, KeyboardInterrupt) or NotebookReading(session, "").hidden().skips(
+        failed.cell
+    ):
+        return
+    end, channel = front_end(session.shell), get_shell_channel(session.shell)
+    if not end.allows_input or session.config.display not in {"auto", "widget"}:
+        return
+    if channel is None or not end.may_have_widgets:
+        sys.stdout.write(f"{ERROR_HELP}\n")
+        return
+    from codex_nb.ui.transcript import ErrorButtons
+
+    cell = channel.parent()
+
+    def on_action(action: Action) -> None:
+        fixes = isinstance(action, Fix)
+        plain = CellOptions()
+        options = fix_options(plain, failed) if fixes else explain_options(plain, lambda _: failed)
+        profile = session.profile()
+
+        def ask() -> None:
+            _answer_in_background(session, options, profile, make_question(session, options, profile))
+
+        channel.run_when_idle(partial(channel.run_for, cell, ask))
+
+    ErrorButtons(on_action).show()
 
 
 READY_S = 1.5  # for a front end to answer a widget

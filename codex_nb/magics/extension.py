@@ -61,6 +61,13 @@ class CodexMagics(Magics, SessionConfig):
         except CodexError as error:
             raise UsageError(visible_text(error.line)) from None
 
+    def after_cell(self, result: Any) -> None:
+        """Offer help below a cell that failed, where that is wished."""
+        if self.error_buttons and result is not None and not result.success:
+            from codex_nb.magics.cell import offer_help
+
+            offer_help(self.session, result)
+
     def close(self) -> None:
         """Close the session."""
         if self._session is not None:
@@ -134,9 +141,11 @@ class _Loaded:
         self._shell.Completer.custom_matchers.append(self._matcher)
         self._shell.input_transformers_cleanup.append(keep_question_marks)
         self.recorder.start()
+        self._shell.events.register("post_run_cell", self.magics.after_cell)
 
     def leave(self) -> None:
         """Remove everything."""
+        self._shell.events.unregister("post_run_cell", self.magics.after_cell)
         self.recorder.stop()
         self._shell.Completer.custom_matchers.remove(self._matcher)
         self._shell.input_transformers_cleanup.remove(keep_question_marks)

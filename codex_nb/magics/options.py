@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from traitlets import Enum, Integer, List, TraitError, Unicode, validate
+from traitlets import Bool, Enum, Integer, List, TraitError, Unicode, validate
 from traitlets.config import Configurable
 
 from codex_nb.errors import CodexError, ConfigError
@@ -58,6 +58,9 @@ class SessionConfig(Configurable):
         default_value="auto",
         help='Whether Run All shows saved answers whose question is unchanged: "auto" or "off".',
     ).tag(config=True)
+    error_buttons = Bool(False, help="Whether to offer Explain and Fix below a cell that failed.").tag(
+        config=True
+    )
     openai_api_key = Enum(
         ("ignore", "use"),
         default_value="ignore",

@@ -467,3 +467,25 @@ def _has_code(cell: Cell) -> bool:
 
 def _is_same(run: Cell, cell: Cell) -> bool:
     return run.source.strip() == cell.source.strip() and run.cell_id in {None, cell.cell_id}
+
+
+def fix_options(options: CellOptions, failed: Run) -> CellOptions:
+    """Return the question for a correction of a failed run; raises CellSkipped when its subject is read."""
+    from codex_nb.session.prompt import failure_data, fix_prompt
+
+    def subject(reading: NotebookReading) -> tuple[tuple[str, str], ...]:
+        return (("the failed cell", failure_data(failed, reading.hidden())),)
+
+    return replace(options, prompt=fix_prompt(options.prompt), subject=subject)
+
+
+def explain_options(options: CellOptions, explained: Callable[[NotebookReading], Run | None]) -> CellOptions:
+    """Return the question for an explanation of a run, or of what the prompt says."""
+    from codex_nb.session.prompt import explain_prompt, explained_data
+
+    def subject(reading: NotebookReading) -> tuple[tuple[str, str], ...]:
+        run = explained(reading)
+        return () if run is None else (("the cell to explain", explained_data(run, reading.hidden())),)
+
+    prompt = explain_prompt(options.prompt)
+    return replace(options, prompt=prompt, subject=None if options.prompt else subject)

@@ -6,7 +6,6 @@ The table is read when the extension loads, so what a subcommand needs is import
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from codex_nb.magics.cell import OpenedView
-    from codex_nb.magics.session import NotebookReading, ShellSession
+    from codex_nb.magics.session import ShellSession
     from codex_nb.profile import Profile
     from codex_nb.session.outbound import Item
     from codex_nb.session.prompt import TurnInput, TurnRequest
@@ -331,20 +330,20 @@ def undo(session: ShellSession, line: str) -> None:
 def fix(session: ShellSession, line: str) -> None:
     """Ask for a correction of the last error."""
     from codex_nb.magics.cell import answer_cell
-    from codex_nb.magics.session import NotebookReading, last_failure
-    from codex_nb.session.prompt import NoFailedCell, failure_data, fix_prompt
+    from codex_nb.magics.session import NotebookReading, fix_options, last_failure
+    from codex_nb.session.prompt import NoFailedCell
 
     options = parse_options(line)
     unread = NotebookReading(session, options.prompt)
     failed = last_failure(unread.runs)
     if failed is None:
         raise NoFailedCell("No cell has failed here yet.")
-
-    def subject(reading: NotebookReading) -> tuple[tuple[str, str], ...]:
-        return (("the failed cell", failure_data(failed, reading.hidden())),)
-
-    subject(unread)  # a cell that the kernel knows to be excluded is refused before anything is shown
-    answer_cell(session, replace(options, prompt=fix_prompt(options.prompt), subject=subject))
+    options = fix_options(options, failed)
+    if options.subject is not None:
+        options.subject(
+            unread
+        )  # a cell that the kernel knows to be excluded is refused before anything is shown
+    answer_cell(session, options)
 
 
 @subcommand(
@@ -357,17 +356,12 @@ def fix(session: ShellSession, line: str) -> None:
 def explain(session: ShellSession, line: str) -> None:
     """Ask what the last cell, or the code on the line, does."""
     from codex_nb.magics.cell import answer_cell
-    from codex_nb.magics.session import explained_run
-    from codex_nb.session.prompt import explain_prompt, explained_data
+    from codex_nb.magics.session import explain_options, explained_run
 
-    options = parse_options(line)
-
-    def subject(reading: NotebookReading) -> tuple[tuple[str, str], ...]:
-        run = explained_run(reading.snapshot, reading.runs)
-        return () if run is None else (("the cell to explain", explained_data(run, reading.hidden())),)
-
-    prompt = explain_prompt(options.prompt)
-    answer_cell(session, replace(options, prompt=prompt, subject=None if options.prompt else subject))
+    options = explain_options(
+        parse_options(line), lambda reading: explained_run(reading.snapshot, reading.runs)
+    )
+    answer_cell(session, options)
 
 
 @subcommand("tools", help="list what the model may do here, and what it must ask for")
@@ -431,7 +425,16 @@ def approvals(session: ShellSession, line: str) -> None:
     )
 
 
-OWN_SETTINGS = ("model", "effort", "approval", "profile", "display", "context_tokens", "replay")
+OWN_SETTINGS = (
+    "model",
+    "effort",
+    "approval",
+    "profile",
+    "display",
+    "context_tokens",
+    "replay",
+    "error_buttons",
+)
 
 
 @subcommand(

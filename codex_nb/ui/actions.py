@@ -39,7 +39,17 @@ class Continue:
     """Let the model continue a partial answer."""
 
 
-Action = Stop | Decide | Retry | Continue
+@dataclass(frozen=True, slots=True)
+class Explain:
+    """Explain the error above."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """Correct the cell that failed."""
+
+
+Action = Stop | Decide | Retry | Continue | Explain | Fix
 
 
 def read_action(message: Mapping[str, Any]) -> Action | None:
@@ -51,6 +61,10 @@ def read_action(message: Mapping[str, Any]) -> Action | None:
             return Retry()
         case "continue":
             return Continue()
+        case "explain":
+            return Explain()
+        case "fix":
+            return Fix()
         case "decide":
             return _read_decide(message)
         case _:

@@ -9,10 +9,11 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from codex_nb.rendering.answer_output import to_mimebundle
+from codex_nb.labels import ERROR_HELP
+from codex_nb.rendering.answer_output import AnswerOutput, to_mimebundle
 from codex_nb.rendering.visible import visible_text
 from codex_nb.session.state import Part, ToolPart
-from codex_nb.ui.actions import Action, Continue, Retry, read_action
+from codex_nb.ui.actions import Action, Continue, Explain, Fix, Retry, read_action
 from codex_nb.ui.layout import OutputLayout, named
 from codex_nb.ui.part_views import CallView, Operation, PartView, ProseView, part_view_for
 from codex_nb.ui.text_view import WORKING, Activity, activity_of, turn_document
@@ -56,6 +57,8 @@ LABELS = {
     "copy": "Copy",
     "copyFailed": "Could not copy",
     "edit": "Edit",
+    "explain": "Explain",
+    "fix": "Fix",
     "editHelp": "Change the code before it runs",
     "inserted": "Inserted below",
     "insert": "Insert below",
@@ -488,6 +491,48 @@ class Transcript:
         output = self._outputs[-1]
         kept = self._kept() if is_last else ()
         output.end(to_mimebundle(document, output.rendered()), offers, kept, is_last=is_last)
+
+
+class ErrorButtons:
+    """A line below a cell that failed, with buttons that ask Codex about it.
+
+    ``on_action`` is called on the thread of the front end's message.
+    """
+
+    def __init__(
+        self,
+        on_action: Callable[[Action], None],
+        *,
+        area: OutputArea | None = None,
+        open_comm: Callable[[WidgetKind], WidgetComm] = WidgetComm,
+    ) -> None:
+        self._on_action = on_action
+        comm = open_comm(WidgetKind.TRANSCRIPT)
+        self._message: Message = {"labels": LABELS, "elapsed": "", "family": comm.model_id}
+        self._live = LiveOutput(comm, area or OutputArea(), self._full_message)
+
+    def show(self) -> None:
+        """Show the line; it has its buttons as soon as the front end has answered."""
+        self._live.show(visible_text(ERROR_HELP), self._handle_message)
+
+    def _full_message(self) -> Message:
+        return self._message | {
+            "kind": "full",
+            "ops": [{"op": "status", "text": "", "busy": False}],
+            "elapsed": 0,
+        }
+
+    def _handle_message(self, message: Message) -> None:
+        action = read_action(message) if message.get("kind") == "action" else None
+        if isinstance(action, Explain | Fix):
+            self._live.close()
+            self._on_action(action)
+            return
+        self._live.handle_message(message)
+        if self._live.ready and not self._live.has_ended:
+            bundle = to_mimebundle(AnswerOutput(footer=(ERROR_HELP,)))
+            offers = {"is_last": True, "offers": ["explain", "fix"]}
+            self._live.end(bundle, self._message | offers, stays_open=True)
 
 
 def elapsed_label(seconds: float) -> str:

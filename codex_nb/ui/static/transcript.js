@@ -138,7 +138,7 @@ function enhanceAnswer(widget, area, message) {
     addCodeTools(widget.model, answer, message.labels);
     keepReachable(answer);
     const footer = answer.querySelector(".codex-footer small");
-    if (footer) footer.append(` · ${message.elapsed}`);
+    if (footer && message.elapsed) footer.append(` · ${message.elapsed}`);
     if (!answer.querySelector(END)) continue;
     if (message.offers?.length) answer.append(offers(widget, area, message));
     if (message.kept?.length && notebookOf(widget.model)) answer.append(keepRow(widget, message));
