@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 from IPython.core.displaypub import CapturingDisplayPublisher
 
 from codex_nb.host.engine import uninterruptible
+from codex_nb.tools.nbmodel import LONGEST_OUTPUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -81,7 +82,7 @@ class OutputCollector:
     (the newest are kept). Messages may come from several threads, one at a time.
     """
 
-    text_limit: int = 200_000
+    text_limit: int = LONGEST_OUTPUT
     count_limit: int = 500
     _outputs: list[_Stream | _Display] = field(default_factory=list)
     _clear_next: bool = False

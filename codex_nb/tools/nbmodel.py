@@ -8,6 +8,7 @@ import re
 import sys
 import traceback
 from dataclasses import dataclass, field
+from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -119,8 +120,11 @@ _USER_FRAMES = 3
 _LIBRARY_FRAMES = 2
 _LIBRARY_PATHS = ("site-packages", "dist-packages", "/lib/python", "\\lib\\")
 _MARK = re.compile(r"\n… \[(\d[\d,]{0,20}) characters left out\] …\n")
-_MARKED_BEFORE = 100_000  # texts that were truncated once are not longer than this
-_TEXT_TYPES = ("text/plain", "text/markdown", "text/latex", "application/json")
+LONGEST_OUTPUT = 200_000
+"""How many characters of one output are kept; more are replaced by a mark that says how many."""
+_CARRIERS = ("text/markdown", "text/latex", "application/json", "text/html")
+_BARE = re.compile(r"<[^<>\n]{1,200}(?: object| at 0x[0-9A-Fa-f]+)[^<>\n]{0,200}>")
+_LONGEST_HTML = 1_000_000
 TRUNCATION_MARK_END = " left out] …"
 """The end of the mark that stands where a text was truncated."""
 _ELISION = re.compile(r"\.\.|…")  # what stands for the middle of a printed table or array
@@ -129,16 +133,19 @@ _HASHED_TYPES = frozenset({*_PLAIN_TYPES, *_IMAGE_TYPES, "image/svg+xml", "text/
 
 
 def truncate(text: str, limit: int) -> str:
-    """Keep the beginning and the end of a text, with a mark that says how much is missing between them."""
+    """Keep the beginning and the end of a text, with a mark that says how much is missing between them.
+
+    What earlier marks tell of the missing part is counted in.
+    """
     if len(text) <= limit:
         return text
     head, tail = limit * 2 // 3, len(text) - (limit - limit * 2 // 3)
-    missing = tail - head
-    if missing <= _MARKED_BEFORE:
-        missing += sum(
-            int(mark[1].replace(",", "")) - len(mark[0]) for mark in _MARK.finditer(text, head, tail)
-        )
-    return _with_gap(text[:head], missing, text[tail:])
+    before = 0
+    for mark in _MARK.finditer(text) if len(text) <= 3 * LONGEST_OUTPUT else ():
+        if mark.end() > head and mark.start() < tail:
+            head, tail = min(head, mark.start()), max(tail, mark.end())
+            before += int(mark[1].replace(",", "")) - len(mark[0])
+    return _with_gap(text[:head], tail - head + before, text[tail:])
 
 
 def join_multiline(value: object, limit: int) -> str:
@@ -148,7 +155,7 @@ def join_multiline(value: object, limit: int) -> str:
     if isinstance(value, list | tuple):
         parts = [part for part in value if isinstance(part, str)]
         total = sum(map(len, parts))
-        if total <= 4 * limit:
+        if total <= max(4 * limit, 3 * LONGEST_OUTPUT):
             return truncate("".join(parts), limit)
         # Joining 50 MB to keep 2 kB of it would cost more than the whole turn.
         head = limit * 2 // 3
@@ -232,16 +239,65 @@ def error_text(output: Mapping[str, Any], limit: int) -> str:
 
 
 def _data_text(data: Mapping[str, Any], limit: int) -> str:
-    for kind in _TEXT_TYPES:
-        if kind in data:
-            value = data[kind]
-            text = (
-                join_multiline(value, limit)
-                if not isinstance(value, dict)
-                else truncate(str(value)[: 4 * limit], limit)
-            )
-            return strip_ansi(text).rstrip("\n")
-    return "[an HTML output]" if "text/html" in data else ""
+    """Return a bundle's text in the form that carries its content; without any, a mark that says what it shows."""
+    for kind, value in data.items():
+        if kind.startswith(("application/vnd.plotly.", "application/vnd.vega")):
+            lines = plotly_lines(value) if "plotly" in kind else vega_lines(value)
+            return truncate("\n".join(["[a chart]", *lines]), limit)
+    plain = strip_ansi(join_multiline(data.get("text/plain", ""), limit)).rstrip("\n")
+    if plain and not _BARE.fullmatch(plain):
+        return plain
+    for kind in _CARRIERS:
+        if kind in data and (text := _text_of(kind, data[kind], limit)):
+            return text
+    shown = [kind for kind in data if kind != "text/plain" and not kind.startswith("image/")]
+    return plain or (
+        f"[an output of the type {', '.join(shown)[:_LONGEST_TITLE]}, not sent]" if shown else ""
+    )
+
+
+def _text_of(kind: str, value: Any, limit: int) -> str:
+    if kind == "text/html":
+        return _html_text(join_multiline(value, _LONGEST_HTML), limit)
+    if kind == "application/json" and not isinstance(value, str):
+        return truncate(json.dumps(value, ensure_ascii=False, default=str), limit)
+    return strip_ansi(join_multiline(value, limit)).rstrip("\n")
+
+
+class _HtmlText(HTMLParser):
+    """Collects the text of HTML: a row of a table as one line, nothing of scripts and styles."""
+
+    _BREAKS = frozenset(
+        {"p", "div", "br", "tr", "li", "table", "h1", "h2", "h3", "h4", "h5", "h6", "pre", "caption"}
+    )
+    _HIDDEN = frozenset({"script", "style", "head", "template", "svg", "math"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[str] = []
+        self._hidden = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        del attrs
+        self._hidden += tag in self._HIDDEN
+        self.parts.append("\n" if tag in self._BREAKS else "\t" if tag in {"td", "th"} else "")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._hidden = max(self._hidden - (tag in self._HIDDEN), 0)
+
+    def handle_data(self, data: str) -> None:
+        if not self._hidden:
+            self.parts.append(" ".join(data.split("\n")).replace("\t", " "))
+
+
+def _html_text(html: str, limit: int) -> str:
+    parser = _HtmlText()
+    parser.feed(html)
+    lines = (
+        [" ".join(cell.split()) for cell in line.split("\t")] for line in "".join(parser.parts).split("\n")
+    )
+    rows = (" | ".join(cells if cells[0] or len(cells) == 1 else cells[1:]) for cells in lines)
+    return truncate("\n".join(row for row in rows if row.strip(" |")), limit)
 
 
 def plotly_lines(figure: Any) -> list[str]:

@@ -1,0 +1,114 @@
+"""Outputs are told by the form that carries their content, and what is left out is counted truly."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import altair as alt
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from IPython.core.formatters import DisplayFormatter
+from IPython.display import HTML, JSON, SVG, Latex, Markdown
+
+from codex_nb.host.capture import OutputCollector
+from codex_nb.tools.builtin import run_result
+from codex_nb.tools.nbmodel import RunResult, output_text, truncate
+
+FRAME = pd.DataFrame({"region": ["north", "south"], "amount": [1.5, 2.5]})
+PAGE = (
+    "<style>td{color:red}</style><h1>Report</h1><table><tr><th>a</th><th>b</th></tr>"
+    "<tr><td>1</td><td>2&amp;3</td></tr></table><script>x()</script>"
+)
+
+
+def shown(value: Any) -> dict[str, Any]:
+    """Return the output of a value as a notebook shows it."""
+    data, metadata = DisplayFormatter().format(value)
+    return {"output_type": "display_data", "data": data, "metadata": metadata}
+
+
+def bundle(**data: Any) -> dict[str, Any]:
+    named = {kind.replace("_", "/", 1): value for kind, value in data.items()}
+    return {"output_type": "display_data", "data": named, "metadata": {}}
+
+
+FIGURE = go.Figure([go.Scatter(x=[1, 2], y=[3, 4], name="north", mode="lines")]).update_layout(title="Sales")
+CHART = alt.Chart(FRAME, title="Sales").mark_bar().encode(x="region:N", y="amount:Q")
+
+
+@pytest.mark.parametrize(
+    ("output", "told"),
+    [
+        (shown(Markdown("**42** rows")), "**42** rows"),
+        (shown(Latex("$x^2$")), "$x^2$"),
+        (shown(JSON({"rows": 42})), '{"rows": 42}'),
+        (shown(HTML("<b>42</b> rows")), "42 rows"),
+        (shown(HTML(PAGE)), "Report\na | b\n1 | 2&3"),
+        (shown(FRAME), str(FRAME)),
+        (shown(7), "7"),
+        (bundle(text_plain=["<Thing object at 0x7f0012>"], text_html=["<p>a</p>", "<p>b</p>"]), "a\nb"),
+        (bundle(text_plain="<Thing object at 0x7f0012>"), "<Thing object at 0x7f0012>"),
+        (bundle(text_html=["<p>never closed <script>var hidden = 1;"]), "never closed"),
+        (
+            {"output_type": "display_data", "data": {"application/vnd.plotly.v1+json": FIGURE.to_plotly_json()}},
+            "[a chart]\ntitle 'Sales'\nscatter lines trace 'north', 2 points",
+        ),
+        (
+            {"output_type": "display_data", "data": {"application/vnd.vegalite.v6+json": CHART.to_dict()}},
+            "[a chart]\ntitle 'Sales', bar marks, x region nominal, y amount quantitative",
+        ),
+        (
+            {"output_type": "display_data", "data": {"application/x-own": "01"}},
+            "[an output of the type application/x-own, not sent]",
+        ),
+        (shown(SVG("<svg xmlns='http://www.w3.org/2000/svg'/>")), "<IPython.core.display.SVG object>"),
+    ],
+)  # fmt: skip
+def test_an_output_is_told_by_what_carries_its_content(output: dict[str, Any], told: str) -> None:
+    assert output_text(output, 1_000) == told
+
+
+def test_a_style_is_told_by_its_table() -> None:
+    text = output_text(shown(FRAME.style.format(precision=1)), 1_000)
+    assert "region | amount" in text
+    assert "0 | north | 1.5" in text
+
+
+def test_the_model_is_told_that_a_chart_was_shown() -> None:
+    chart = {
+        "output_type": "display_data",
+        "data": {"application/vnd.plotly.v1+json": FIGURE.to_plotly_json()},
+    }
+    assert "title 'Sales'" in run_result(RunResult((chart,))).text
+    own = {"output_type": "display_data", "data": {"application/x-own": "01"}}
+    assert run_result(RunResult((own,))).text == "[an output of the type application/x-own, not sent]"
+
+
+def left_out(text: str) -> int:
+    return sum(int(each.replace(",", "")) for each in re.findall(r"\[([\d,]+) characters left out\]", text))
+
+
+def kept(text: str) -> int:
+    return len(re.sub(r"\n… \[[\d,]+ characters left out\] …\n", "", text))
+
+
+@given(st.integers(1, 900_000), st.lists(st.integers(120, 250_000), max_size=4))
+def test_what_is_left_out_is_counted_however_often_it_is_shortened(size: int, limits: list[int]) -> None:
+    text = "x" * size
+    for limit in limits:
+        text = truncate(text, limit)
+    assert kept(text) + left_out(text) == size
+
+
+@given(st.lists(st.integers(1, 400_000), min_size=1, max_size=12), st.integers(200, 20_000))
+def test_a_stream_of_any_length_is_counted_to_its_end(pieces: list[int], limit: int) -> None:
+    collector = OutputCollector()
+    for piece in pieces:
+        collector.add("stream", {"name": "stdout", "text": "x" * piece})
+    (output,) = collector.outputs()
+    text = output_text(output, limit)
+    assert kept(text) + left_out(text) == sum(pieces)
