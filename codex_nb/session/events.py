@@ -216,9 +216,9 @@ class AnswerRejected:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A notice beside the answer: context truncated, secrets redacted, the thread compacted, a limit near."""
+    """A notice beside the answer: context truncated, secrets redacted, variables changed, a limit near."""
 
-    kind: Literal["context", "redacted", "compacted", "limits", "model", "cached", "hint"]
+    kind: Literal["context", "redacted", "compacted", "limits", "model", "cached", "variables", "hint"]
     text: str
 
 

@@ -239,6 +239,7 @@ def _essence(call: Item) -> tuple[str, ...]:
 
 
 RESULT_LIMIT = 20_000
+VARIABLES = "Variables: {changes}."
 REJECTED = "The user rejected this call; it did not run."
 
 
@@ -293,7 +294,7 @@ class ToolCallExecution:
         )
 
     async def events(self) -> AsyncGenerator[TurnEvent, None]:
-        """Yield the call's events, ToolFinished last."""
+        """Yield the call's events: ToolFinished last, or a notice of the variables that the call has changed."""
         try:
             tool = self._context.tools.find(str(self._item.get("name", "")))
             arguments = tool.parse(call_arguments(self._item))
@@ -321,6 +322,8 @@ class ToolCallExecution:
             return
         yield ToolStarted(self._number)
         yield await self._run(tool, arguments, request, decision)
+        if changes := self._context.redact(self._result.changes):
+            yield Notice("variables", VARIABLES.format(changes=changes))
 
     async def _run(
         self, tool: Tool[A], arguments: A, request: ApprovalRequest, decision: Decision
@@ -343,7 +346,8 @@ class ToolCallExecution:
         if tool.effect is Effect.EXECUTE and not self.stopped:
             await self._learn()
         note = EDITED.format(code=decision.code) if edited else ""
-        return self._answer(result.text, ok=result.ok, images=result.images, note=note, is_data=True)
+        text = f"{result.text}\n{VARIABLES.format(changes=result.changes)}" if result.changes else result.text
+        return self._answer(text, ok=result.ok, images=result.images, note=note, is_data=True)
 
     async def _learn(self) -> None:
         """Learn the secrets that the code has put into variables: later outputs may show them."""

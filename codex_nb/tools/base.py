@@ -128,13 +128,15 @@ class Ports:
 class ToolResult:
     """A call's outcome for the model: text, images as data URLs, and whether it went well.
 
-    ``outputs`` are what the notebook has shown, as nbformat outputs.
+    ``outputs`` are what the notebook has shown, as nbformat outputs; ``changes`` tells in one line which variables the
+    call has made, changed or deleted.
     """
 
     text: str
     images: tuple[str, ...] = ()
     ok: bool = True
-    outputs: tuple[Mapping[str, Any], ...] = ()
+    outputs: tuple[Mapping[str, Any], ...] = field(default=(), repr=False, compare=False)
+    changes: str = ""
 
 
 def _not_blank(text: str) -> str:

@@ -54,11 +54,16 @@ async def _run(call: Approved[RunPython], ports: Ports) -> ToolResult:
     if kernel is None:
         return ToolResult("There is no IPython kernel here to run code in.", ok=False)
 
-    def run() -> RunResult:
-        result = kernel.run(call.arguments.code)
-        return replace(result, outputs=ports.hidden().outputs(result.outputs))
+    def run() -> tuple[RunResult, str]:
+        from codex_nb.tools.content_hash import Variables
 
-    return run_result(await ports.main_thread.call(run))
+        before = Variables(ports.hidden().visible(kernel.namespace()))
+        result, hidden = kernel.run(call.arguments.code), ports.hidden()
+        changes = before.changes(Variables(hidden.visible(kernel.namespace())))
+        return replace(result, outputs=hidden.outputs(result.outputs)), changes
+
+    result, changes = await ports.main_thread.call(run)
+    return replace(run_result(result), changes=changes)
 
 
 def run_result(result: RunResult) -> ToolResult:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import xxhash
 
+from codex_nb.tools.describe_data import BY
 from codex_nb.tools.introspection import (
     class_attribute,
     field,
@@ -21,6 +22,7 @@ from codex_nb.tools.introspection import (
     is_ndarray,
     is_of_library,
     is_one_of,
+    is_user_variable,
     library_of,
     name_of,
     native,
@@ -29,9 +31,11 @@ from codex_nb.tools.introspection import (
 from codex_nb.tools.safe_repr import is_readable_dtype, safe_repr
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 BUDGET_S = 0.3
+CHANGES_S = 0.1  # before code of the model runs, and after it
+_NAMES = 20
 _PIECE = 1 << 22  # bytes that are hashed between two looks at the clock
 _TILE = 1 << 18  # bytes of a block whose columns are not contiguous
 _ENTRIES = 20_000  # of a list, between two looks at the clock
@@ -82,6 +86,83 @@ class ContentHasher:
         self._seconds -= self._clock() - began
         self._known[id(value)] = (value, digest)
         return digest
+
+
+class Variables:
+    """What the user's variables held at a moment, to be compared with a later one.
+
+    Values that have no hash count by their identity, and are kept until then: another object at the address of one
+    would not be told from it.
+    """
+
+    def __init__(self, namespace: Mapping[str, Any], hasher: ContentHasher | None = None) -> None:
+        hasher = hasher or ContentHasher(CHANGES_S)
+        self._held: dict[str, tuple[str | None, int, str]] = {}
+        self._kept: list[object] = []
+        for name, value in namespace.items():
+            if is_user_variable(name, value):
+                digest = hasher.digest(value)
+                self._held[name] = digest, id(value), size_of(value)
+                if digest is None:
+                    self._kept.append(value)
+
+    def changes(self, later: Variables) -> str:
+        """Return in one line which names are new, changed or deleted since; empty for none."""
+        before, now = self._held, later._held
+        changed = [
+            f"{name}{_sizes(before[name][2], held[2])}"
+            for name, held in now.items()
+            if name in before and _differs(before[name], held)
+        ]
+        parts = {
+            "new": [name for name in now if name not in before],
+            "changed": changed,
+            "deleted": [name for name in before if name not in now],
+        }
+        return "; ".join(f"{what} {_listed(names)}" for what, names in parts.items() if names)
+
+
+def _differs(before: tuple[str | None, int, str], now: tuple[str | None, int, str]) -> bool:
+    if before[0] is not None and now[0] is not None:
+        return before[0] != now[0]
+    return before[1:] != now[1:]
+
+
+def _sizes(before: str, now: str) -> str:
+    return f" ({before} → {now})" if before and now and before != now else ""
+
+
+def _listed(names: list[str]) -> str:
+    rest = f" and {len(names) - _NAMES:,} more" if len(names) > _NAMES else ""
+    return ", ".join(names[:_NAMES]) + rest
+
+
+def size_of(value: Any) -> str:
+    """Return the size of data as text, such as that of a frame of 365 rows; empty for what has none."""
+    try:
+        return f" {BY} ".join(
+            f"{size}" for size in _shape(library_of(value), qualified_name(type(value)), value)
+        )
+    except Exception:  # noqa: BLE001 -- a broken object of a library has no size
+        return ""
+
+
+def _shape(library: str | None, name: str, value: Any) -> Sequence[int]:
+    match library, name:
+        case "pandas", "DataFrame" | "Series":
+            axes = field(instance_vars(value).get("_mgr"), "axes")
+            return [len(axis) for axis in reversed(axes) if library_of(axis) == "pandas"]
+        case "polars", "DataFrame":
+            rust = instance_vars(value)["_df"]
+            return [native(rust, "height")(), native(rust, "width")()]
+        case "pyarrow", "Table" | "RecordBatch":
+            return [value.num_rows, value.num_columns]
+        case "numpy", "ndarray":
+            shape: tuple[int, ...] = value.shape
+            return shape
+        case _:
+            is_counted = is_one_of(type(value), (list, tuple, dict, set, frozenset))
+            return [len(value)] if is_counted else []
 
 
 class _Writer:

@@ -122,7 +122,7 @@ async def test_saved_code_runs_again_after_one_approval_that_shows_all_of_it(tmp
     answer = answer_of(events)
     assert (answer.text, answer.usage, [call.output for call in answer.tool_calls]) == (
         *("It is 42.", Usage()),
-        ["(ran without any output)", "42"],
+        ["(ran without any output)\nVariables: new x.", "42"],
     )
     assert kinds(events).count("ToolFinished") == 2
     assert is_replayed(events)

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codex_nb.session.known_values import secrets_of_namespace
-from codex_nb.tools.content_hash import ContentHasher
+from codex_nb.tools.content_hash import ContentHasher, Variables
+from codex_nb.tools.describe_data import BY
 
 
 def digest(value: object) -> str | None:
@@ -252,6 +253,49 @@ def test_values_share_one_budget_and_the_same_value_costs_once() -> None:
     assert not hasher.over_budget
     others = [hasher.digest(np.zeros(n)) for n in range(4, 30)]
     assert (others[0], others[-1], hasher.over_budget) == (digest(np.zeros(4)), None, True)
+
+
+def frame(rows: int) -> pd.DataFrame:
+    return pd.DataFrame({"a": range(rows), "b": 1.5, "c": "text"})
+
+
+BOX = Loud()
+CHANGES: dict[str, tuple[dict[str, object], dict[str, object], str]] = {
+    "nothing": ({"a": 1, "df": frame(3)}, {"a": 1, "df": frame(3)}, ""),
+    "new": ({}, {"a": 1, "b": None, "_c": 1, "np": np}, "new a, b"),
+    "deleted": ({"tmp": 1, "a": 2}, {"a": 2}, "deleted tmp"),
+    "rows": ({"df": frame(365)}, {"df": frame(353)}, f"changed df (365 {BY} 3 → 353 {BY} 3)"),
+    "a value": ({"df": frame(3)}, {"df": frame(3).replace(2, 9)}, "changed df"),
+    "polars": (
+        {"f": pl.DataFrame({"a": [1]})},
+        {"f": pl.DataFrame({"a": [1, 2]})},
+        f"changed f (1 {BY} 1 → 2 {BY} 1)",
+    ),
+    "arrow": ({"t": pa.table({"a": [1]})}, {"t": pa.table({"b": [1]})}, "changed t"),
+    "an array": ({"x": np.zeros((2, 3))}, {"x": np.zeros(4)}, f"changed x (2 {BY} 3 → 4)"),
+    "entries": ({"x": [1, 2]}, {"x": [1]}, "changed x (2 → 1)"),
+    "another type": ({"x": 1}, {"x": "1"}, "changed x"),
+    "the same object": ({"box": BOX}, {"box": BOX}, ""),
+    "another object": ({"box": BOX}, {"box": Loud()}, "changed box"),
+    "all at once": ({"a": 1, "tmp": 1}, {"a": 2, "b": 1}, "new b; changed a; deleted tmp"),
+    "many": ({}, {f"x{n}": n for n in range(23)}, f"new {', '.join(f'x{n}' for n in range(20))} and 3 more"),
+}
+
+
+@pytest.mark.parametrize(("before", "after", "told"), CHANGES.values(), ids=CHANGES)
+def test_changes_are_told_by_name_and_size(
+    before: dict[str, object], after: dict[str, object], told: str
+) -> None:
+    assert Variables(before).changes(Variables(after)) == told
+
+
+def test_a_change_in_place_is_seen() -> None:
+    values: dict[str, Any] = {"array": np.zeros(9), "listed": [1, 2], "df": frame(3), "kept": {"a": [1]}}
+    before = Variables(values)
+    values["array"][4] = 1
+    values["listed"].append(3)
+    values["df"].loc[1, "b"] = 2
+    assert before.changes(Variables(values)) == "changed array, listed (2 → 3), df"
 
 
 def test_hashing_reads_no_secret_into_what_is_known() -> None:

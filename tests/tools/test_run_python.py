@@ -23,7 +23,7 @@ def figure(size: int = 8) -> dict:
 async def test_code_runs_in_the_users_namespace_and_stays_there() -> None:
     kernel = ProcessKernel({"x": 1})
     result = await call_tool(run_python, {"code": "y = x + 1\nprint(y)"}, Ports(SameThread(), kernel))
-    assert (result, kernel.variables["y"]) == (ToolResult("2"), 2)
+    assert (result, kernel.variables["y"]) == (ToolResult("2", changes="new y"), 2)
 
 
 async def test_without_a_kernel_the_tool_is_not_available_and_says_so() -> None:
