@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import xxhash
 
-from codex_nb.tools.describe_data import BY
 from codex_nb.tools.introspection import (
     class_attribute,
     field,
@@ -28,7 +27,7 @@ from codex_nb.tools.introspection import (
     native,
     qualified_name,
 )
-from codex_nb.tools.safe_repr import is_readable_dtype, safe_repr
+from codex_nb.tools.safe_repr import BY, is_readable_dtype, safe_repr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from codex_nb.session.known_values import secrets_of_namespace
 from codex_nb.tools.content_hash import ContentHasher, Variables
-from codex_nb.tools.describe_data import BY
+from codex_nb.tools.safe_repr import BY
 
 
 def digest(value: object) -> str | None:
