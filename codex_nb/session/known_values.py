@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from codex_nb.tools.describe_data import secret_columns
 from codex_nb.tools.introspection import instance_vars, library_of, module_of, slots_of, snapshot
 from codex_nb.tools.safe_repr import parts_of
-from codex_nb.tools.secrets import MAX_SECRET_LENGTH, is_known_everywhere, is_opaque, is_secret_name
+from codex_nb.tools.secrets import MAX_SECRET_LENGTH, is_known_everywhere, is_opaque, is_secret_name, low_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -126,13 +126,6 @@ def _inner(encode: Callable[[bytes], bytes], data: bytes, offset: int, bits: int
     """Return the encoded characters that depend on the data alone, ``offset`` bytes after the beginning of a group."""
     first, last = -(-offset * 8 // bits), (offset + len(data)) * 8 // bits
     return encode(b"\0" * offset + data)[first:last]
-
-
-def low_bytes(text: str) -> bytes:
-    """Return the low byte of each character."""
-    if text.isascii():
-        return text.encode()
-    return text.encode("utf-32-le", "surrogatepass")[::4]
 
 
 # Its first character is one of three, which a search finds quickly.

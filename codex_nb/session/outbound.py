@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from codex_nb.config.layers import toml
 from codex_nb.responses.request import Outbound
-from codex_nb.session.known_values import KnownValues, SecretText, low_bytes, secrets_of_namespace
+from codex_nb.session.known_values import KnownValues, SecretText, secrets_of_namespace
 from codex_nb.tools.secrets import (
     MAX_SECRET_LENGTH,
     assigned_secrets,
@@ -30,7 +30,9 @@ from codex_nb.tools.secrets import (
     is_known_everywhere,
     is_secret_name,
     keys_in,
+    low_bytes,
     may_assign,
+    stretches,
 )
 
 if TYPE_CHECKING:
@@ -200,7 +202,14 @@ _LARGEST_STORE = 1_000_000  # bytes
 # Where a text was truncated, a secret may be cut in two, and neither part can be recognised any more.
 _TRUNCATED = re.compile(r"(\n… \[[\d,]+ characters left out\] …\n|['\"]… \([\d,]+ characters\))")
 # Formats whose values are secret without their marker, too, and the names that the values count as.
-_NAMES_OF_KINDS = {"a password in an address": "password", "a bearer token": "token"}
+_NAMES_OF_KINDS = {
+    "a password in an address": "password",
+    "a password of a command": "password",
+    "a password of a database": "password",
+    "a bearer token": "token",
+    "a token in an address": "token",
+    "a signature": "token",
+}
 _KEY_CHARACTERS = string.ascii_letters + string.digits + "_-+/=.~%$!"
 
 
@@ -429,19 +438,10 @@ def _encoded_spans(text: str) -> Iterator[_Span]:
         end = max(end, span.end)
 
 
-def _stretches(data: bytes, flags: bytes, length: int) -> Iterator[tuple[int, int]]:
-    """Yield where at least ``length`` bytes in a row are those that ``flags`` means."""
-    marked, end = data.translate(flags), 0
-    while (start := marked.find(bytes(length), end)) >= 0:
-        end = marked.find(b"\1", start)
-        end = len(data) if end < 0 else end
-        yield start, end
-
-
 def _runs(pattern: re.Pattern[str], text: str, flags: bytes) -> Iterator[re.Match[str]]:
     """Yield the matches of a pattern that begins with a long run of the characters that ``flags`` means."""
     end = 0
-    for start, _ in _stretches(low_bytes(text), flags, _SHORTEST_RUN):
+    for start, _ in stretches(low_bytes(text), flags, _SHORTEST_RUN):
         if start >= end and (match := pattern.search(text, start)):
             yield match
             end = match.end()
@@ -476,7 +476,7 @@ def _holding_keys(
 def _readable(decoded: bytes) -> Iterator[tuple[int, int]]:
     """Yield the parts of decoded data that may hold a key, with what stands around them."""
     begin, stop = 0, -1
-    for start, end in _stretches(decoded, _UNREADABLE, _SHORTEST_KEY):
+    for start, end in stretches(decoded, _UNREADABLE, _SHORTEST_KEY):
         if start - _AROUND > stop:
             if stop >= 0:
                 yield begin, stop

@@ -300,9 +300,81 @@ _THREE_PARTS = (
     r"(?P<value>eyJ[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]*+)?)"
 )
 _PRIVATE_KEY = (
-    r"-----BEGIN [A-Z ]*+(?:(?<=PRIVATE KEY)|(?<=PRIVATE KEY BLOCK))-----"
-    r"(?:(?!-----END [A-Z ]*+-----)[\s\S])*+(?:-----END [A-Z ]*+-----|\Z)"
+    r"-----?(?<!-{6}) ?BEGIN [A-Z0-9 ]*?PRIVATE KEY(?: BLOCK)? ?----"
+    r"(?:(?!-----? ?END [A-Z0-9 ]*+ ?----)[\s\S])*+(?:-----? ?END [A-Z0-9 ]*+ ?-----?|\Z)"
 )
+_PUTTY_KEY = r"Private-Lines:[ \t]*+\d++\s++(?P<value>(?:[A-Za-z0-9+/=]{16,}+\s*+)+)"
+# The values of a manifest of Kubernetes, which base64 only dresses up.
+_MANIFEST = r"(?:\n|\A)(?:data|stringData):[ \t]*\n(?P<value>(?:[ \t]++\S[^\n]*+(?:\n|\Z))++)"
+_JSON_MANIFEST = r'"(?:data|stringData)"\s*+:\s*+\{(?P<value>[^{}]*+)\}'
+_HASHED = (
+    r"\$(?:apr1|[156y]|2[abxy]|argon2(?:id?|d)|scrypt|s2|pbkdf2[\w-]{0,20})\$[A-Za-z0-9./$,=+-]{20,}"
+    r"|pbkdf2_sha\d{1,3}\$\d++\$[A-Za-z0-9./$+=]{20,}"
+)
+_SIGNATURE = r"(?i:[?&](?:sig|signature|x-amz-signature|x-goog-signature)=)(?P<value>[A-Za-z0-9%+/_-]{16,}=*)"
+_AUTHORIZATION = (
+    r"(?i:authorization)\\*+[\"']?\s*+[:=,]\s*+\\*+[\"']?(?:(?!(?i:bearer|basic))[A-Za-z][\w-]{1,20}[ \t]++)?"
+    r"(?P<value>[^\s\"',;=\\]{8,}+=*)"
+)
+
+_LOGINS = r"(?:docker|podman|nerdctl|oras|crane|helm|az|oc|twine|cf)[ \t]+(?:(?:registry|acr)[ \t]+)?(?:login|upload)"
+_CURL = r"(?:curl|wget|https?|xh)"
+# Of an option of a command: the programs that take a password there, and what stands before it in the argument.
+_OPTIONS = (
+    ("p", rf"sshpass|mongo\w*|useradd|usermod|{_LOGINS}", ""),
+    ("p tight", r"mysql\w*|mariadb[\w-]*|7z\w?", ""),
+    ("P", r"sqlcmd|bcp|[io]sql|(?:un)?zip", ""),
+    ("a", "redis-cli", ""),
+    ("w", r"ldap\w+", ""),
+    ("k", "openssl", ""),
+    ("K", "openssl", ""),
+    ("u", _CURL, ":"),
+    ("U", r"smbclient|rpcclient", "%"),
+    ("b", "curl", "="),
+    ("b", "gh[ \\t]+secret", ""),
+    ("user", _CURL, ":"),
+    ("proxy-user", _CURL, ":"),
+    ("auth", _CURL, ":"),
+    ("cookie", _CURL, "="),
+    ("oauth2-bearer", _CURL, ""),
+    ("pass", _CURL, ""),
+    ("body", "gh[ \\t]+secret", ""),
+)
+_PROGRAMS = tuple(
+    (option, re.compile(rf"(?<![\w./-])(?:{programs})(?:\.exe)?[ \t]"), sign)
+    for option, programs, sign in _OPTIONS
+)
+_OPTION = re.compile(
+    r"[ \t]-(?:(?P<letter>[pPawkKuUb])(?P<gap>[ \t]*+)"
+    r"|-(?P<word>user|proxy-user|auth|cookie|oauth2-bearer|pass|body)[ \t=]++)"
+    r"[\"']?(?P<value>[^\s\"'|;<>-][^\s\"'|;<>]*+)"
+)
+_LONGEST_COMMAND = 150
+_OTHER_COMMANDS = (
+    r"htpasswd[ \t]++-\w*b\w*[ \t]++\S{1,100}[ \t]++\S{1,100}[ \t]++[\"']?(?P<value>[^\s\"']{4,})"
+)
+_LOGIN_COMMAND = (
+    r"(?:vault|wandb|huggingface-cli|hf auth) login[ \t]++(?:--(?:token|relogin)[ \t=]++)?"
+    r"(?P<value>[^\s\"']{16,})"
+)
+_PIPED = (
+    r"(?:echo|printf)[ \t]++(?:-\w++[ \t]++)?[\"']?(?:[^\s:\"'|]{1,60}:)??(?P<value>[^\s\"'|$]++)"
+    r"[\"']?[ \t]*+\|[^\n|]{0,100}?"
+    r"(?:--password-stdin|--with-token|chpasswd|sudo[ \t]++-\w*S|passwd|--stdin)"
+)
+_BY = r"[ \t]++(?i:with[ \t]++\S++[ \t]++)?(?i:by|as)[ \t]++(?i:values[ \t]++|password[ \t]++)?"
+_IDENTIFIED = rf"(?i:identified){_BY}[\"'](?P<value>[^\s\"']{{4,}})"
+_IDENTIFIED_AS_KEYWORD = rf"IDENTIFIED{_BY}[\"']?(?P<value>[^\s\"';,()]{{4,}})"
+_PGPASS = (
+    r"(?:^|(?<=[\s\"']))[\w.*-]{1,100}:(?:\d{2,5}|\*):[^:\s]{1,60}:[^:\s]{1,60}:(?P<value>[^\s:\"']{4,})"
+)
+
+
+def _is_argument(value: str) -> bool:
+    """Whether an argument is a value, and neither a place nor a port nor what a shell puts there."""
+    return len(value) > 3 and value[0] not in "$/.{<[" and not re.fullmatch(r"[\d.:]+(?:/\w+)?", value)  # noqa: PLR2004 -- as of passwords elsewhere
+
+
 _AZURE_KEY = r"(?i:(?:Account|SharedAccess)(?:Key|Signature))\s*+=\s*+(?P<value>[A-Za-z0-9+/%]{20,}={0,2})"
 _WEBHOOK = (
     r"(?P<value>hooks\.slack\.com/(?:services|workflows|triggers)/[\w/-]{16,}"
@@ -311,81 +383,106 @@ _WEBHOOK = (
 )
 
 
-def _beginning_with(*prefixes: str) -> str:
-    """Return the pattern of prefixes of one length that do not continue a word.
-
-    What stands before them is looked at afterwards, for a search is quick if it knows the first characters.
-    """
-    width = len(prefixes[0])
-    return (
-        rf"(?:{'|'.join(map(re.escape, prefixes))})(?:(?<![A-Za-z0-9].{{{width}}})|(?<=\\[nrt].{{{width}}}))"
-    )
-
-
-# By their length.
-_SERVICES = (
-    ("gsk_", "xai-", "ntn_", "hvs.", "sbp_"),
-    ("pplx-", "tvly-", "pcsk_", "lsv2_", "glsa_", "figd_", "NRAK-", "PMAK-"),
-    ("shpat_", "nvapi-"),
-    ("sntrys_",),
-    ("lin_api_",),
-    ("dckr_pat_",),
+# How the keys begin that services make. Whether the rest looks made by a machine is asked of the whole.
+_PREFIXES = word_set(
+    "rt_ r8_ gsk_ xai- ntn_ hvs. hvb. hvr. sbp_ nfp_ nfc_ rnd_ fo1_ fm1_ fm2_ glc_ glsa_ pul- sqp_ sqa_ squ_"
+    " phx_ pnu_ gta_ ops_ fw_ ddp_ pplx- tvly- pcsk_ lsv2_ figd_ figo_ NRAK- NRAA- PMAK- glrt- gldt- glft-"
+    " glimt- gloas- glptt- glcbt- glsoat- dbtc_ dbtu_ bkua_ napi_ xapp- xoxe. shpat_ shpss_ shpca_ shppa_"
+    " nvapi- whsec_ dp.pt. dp.st. dp.ct. dp.sa. sntrys_ sntryu_ tgp_v1_ CCIPAT_ CCIPRJ_ lin_api_ lin_oauth_"
+    " snyk_uat. snyk_sat. wandb_v1_ dckr_pat_ dckr_oat_ rubygems_ sb_secret_ pscale_pw_ pscale_tkn_"
+    " pscale_oauth_ mdb_sa_sk_ vercel_blob_rw_ vcp_ vck_ sq0csp- sq0atp- ATATT3 ATCTT3 ATBB EAAB EAAC EAAG EAAM"
+    " ABSK ATOA AQVN LTAI AKCp cmVmdGtu hf_oauth_ api_org_ 1//0 rdme_ jina_"
 )
+_SERVICE_KEY = re.compile(
+    r"(?:(?<![A-Za-z0-9+/])|(?<=//)|(?<=\\[nrt]))(?:"
+    rf"(?:{'|'.join(sorted(map(re.escape, _PREFIXES), reverse=True))})[A-Za-z0-9_-]++(?:[.~+/=]++[A-Za-z0-9_-]++)*+"
+    r"|key[-_][a-f0-9]{32,}|secret_[A-Za-z0-9]{40,}|re_[A-Za-z0-9]{6,12}_[A-Za-z0-9]{16,}|SK[a-f0-9]{32}|s\.[A-Za-z0-9]{24}(?!\w)"
+    r"|sk[-_](?:or-v1-)?[a-f0-9]{32,}|sk\.eyJ[A-Za-z0-9_.-]{20,}|pk_\d{4,12}_[A-Z0-9]{32}|pat[A-Za-z0-9]{14}\.[a-f0-9]{64}"
+    r"|pat\.[\w-]{20,30}\.[a-f0-9]{20,30}\.\w{16,}|A3-[A-Z0-9]{6}-[A-Z0-9]{5,11}(?:-[A-Z0-9]{5}){3,}|AKID[A-Za-z0-9]{32}"
+    r"|oy2[a-z0-9]{43}|[a-f0-9]{32}-us\d{1,2}(?!\w)|SG\.[A-Za-z0-9_-]{16,64}\.[A-Za-z0-9_-]{16,}"
+    r"|(?<=\d:)AA[A-Za-z0-9_-]{33}|[MNO][A-Za-z0-9_-]{23,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,}|[A-Za-z0-9_~.-]{3}\dQ~[A-Za-z0-9_~.-]{31,}"
+    r"|[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_-]{60,}|A{18,25}[A-Za-z0-9%]{40,}|(?<=\d:)[a-f0-9]{32}(?!\w)"
+    r")"
+)
+_SHORTEST_KEY = 20
+_NO_KEY = bytes(not ((chr(code).isalnum() and code < 128) or chr(code) in "_.~-:/") for code in range(256))  # noqa: PLR2004 -- ASCII
 
-KEY_FORMATS = (
-    tuple(
-        KeyFormat(name, hints, re.compile(pattern, re.DOTALL))
-        for name, hints, pattern in (
-            ("a JSON web token", ("eyj",), _THREE_PARTS),
-            ("a GitHub token", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), r"gh[pousr]_[A-Za-z0-9]{30,}"),
-            ("a GitHub token", ("github_pat_",), r"github_pat_[A-Za-z0-9_]{30,}"),
-            ("a GitLab token", ("glpat-",), r"glpat-[A-Za-z0-9_-]{20,}"),
-            ("an AWS key", ("akia", "asia"), r"(?:AKIA|ASIA)(?<![A-Z0-9].{4})[A-Z0-9]{16}(?![A-Z0-9])"),
-            ("a Google key", ("aiza",), r"AIza[A-Za-z0-9_-]{35}"),
-            ("a Google key", ("gocspx-",), r"GOCSPX-[A-Za-z0-9_-]{20,}"),
-            ("a Google token", ("ya29.",), r"ya29\.[A-Za-z0-9_-]{20,}"),
-            ("a Slack token", ("xox",), r"xox[abeoprs]-[A-Za-z0-9-]{10,}"),
-            ("a Hugging Face token", ("hf_",), r"hf_[A-Za-z0-9]{30,}"),
-            ("a Stripe key", ("k_live_", "k_test_"), r"[rs]k_(?:live|test)_[A-Za-z0-9]{16,}"),
-            ("a PyPI token", ("pypi-",), r"pypi-[A-Za-z0-9_-]{50,}"),
-            ("an npm token", ("npm_",), r"npm_[A-Za-z0-9]{36}"),
-            ("a Databricks token", ("dapi",), r"dapi[a-f0-9]{32}"),
-            ("a personal access token", ("at-",), rf"{_beginning_with('at-')}[A-Za-z0-9_-]{{32,}}"),
-            (
-                "a SendGrid key",
-                ("sg.",),
-                rf"{_beginning_with('SG.')}[A-Za-z0-9_-]{{16,64}}\.[A-Za-z0-9_-]{{16,}}",
-            ),
-            ("a DigitalOcean token", ("_v1_",), r"do[opr]_v1_[a-f0-9]{40,}"),
-            ("an age key", ("age-secret-key-",), r"(?i:AGE-SECRET-KEY-(?:PQ-)?1)[A-Za-z0-9]{30,}"),
-            ("a Replicate token", ("r8_",), rf"{_beginning_with('r8_')}[A-Za-z0-9]{{30,}}"),
-            ("an Azure key", ("accountkey", "sharedaccess"), _AZURE_KEY),
-            ("a webhook's address", ("hooks.slack.com/", "/api/webhooks/", ".webhook.office.com/"), _WEBHOOK),
-            ("a private key", ("private key",), _PRIVATE_KEY),
-            ("a bearer token", ("bearer",), r"(?i:bearer)\s++(?P<value>[A-Za-z0-9._~+/-]{16,}=*)"),
-            (
-                "a password in an address",
-                ("://",),
-                r"://[^\s/:@\"'<>]{0,64}:(?P<value>[^\s/@\"'<>]{3,256})@",
-            ),
-        )
+
+def low_bytes(text: str) -> bytes:
+    """Return the low byte of each character."""
+    return text.encode() if text.isascii() else text.encode("utf-32-le", "surrogatepass")[::4]
+
+
+def stretches(data: bytes, flags: bytes, length: int) -> Iterator[tuple[int, int]]:
+    """Yield where at least ``length`` bytes in a row are those that a table translates to 0, and not to 1."""
+    marked, end = data.translate(flags), 0
+    while (start := marked.find(bytes(length), end)) >= 0:
+        end = marked.find(b"\1", start)
+        end = len(data) if end < 0 else end
+        yield start, end
+
+
+def _service_keys(text: str) -> Iterator[tuple[int, int, str]]:
+    for start, end in stretches(low_bytes(text), _NO_KEY, _SHORTEST_KEY):
+        for match in _SERVICE_KEY.finditer(text, start, end):
+            if match.end() - match.start() >= _SHORTEST_KEY and is_opaque(match[0]):
+                yield *match.span(), "a service's token"
+
+
+KEY_FORMATS = tuple(
+    KeyFormat(name, hints, re.compile(pattern, re.DOTALL))
+    for name, hints, pattern in (
+        ("a JSON web token", ("eyj",), _THREE_PARTS),
+        ("a GitHub token", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), r"gh[pousr]_[A-Za-z0-9]{30,}"),
+        ("a GitHub token", ("github_pat_",), r"github_pat_[A-Za-z0-9_]{30,}"),
+        ("a GitLab token", ("glpat-",), r"glpat-[A-Za-z0-9_-]{20,}"),
+        ("an AWS key", ("akia", "asia"), r"(?:AKIA|ASIA)(?<![A-Z0-9].{4})[A-Z0-9]{16}(?![A-Z0-9])"),
+        ("a Google key", ("aiza",), r"AIza[A-Za-z0-9_-]{35}"),
+        ("a Google key", ("gocspx-",), r"GOCSPX-[A-Za-z0-9_-]{20,}"),
+        ("a Google token", ("ya29.",), r"ya29\.[A-Za-z0-9_-]{20,}"),
+        ("a Slack token", ("xox",), r"xox[abeoprs]-[A-Za-z0-9-]{10,}"),
+        ("a Hugging Face token", ("hf_",), r"hf_[A-Za-z0-9]{30,}"),
+        ("a Stripe key", ("k_live_", "k_test_"), r"[rs]k_(?:live|test)_[A-Za-z0-9]{16,}"),
+        ("a PyPI token", ("pypi-",), r"pypi-[A-Za-z0-9_-]{50,}"),
+        ("an npm token", ("npm_",), r"npm_[A-Za-z0-9]{36}"),
+        ("a Databricks token", ("dapi",), r"dapi[a-f0-9]{32}"),
+        (
+            "a personal access token",
+            ("at-",),
+            r"at-(?:(?<![A-Za-z0-9].{3})|(?<=\\[nrt].{3}))[A-Za-z0-9_-]{32,}",
+        ),
+        ("a DigitalOcean token", ("_v1_",), r"do[opr]_v1_[a-f0-9]{40,}"),
+        ("an age key", ("age-secret-key-",), r"(?i:AGE-SECRET-KEY-(?:PQ-)?1)[A-Za-z0-9]{30,}"),
+        ("an Azure key", ("accountkey", "sharedaccess"), _AZURE_KEY),
+        ("a webhook's address", ("hooks.slack.com/", "/api/webhooks/", ".webhook.office.com/"), _WEBHOOK),
+        ("a private key", ("private key",), _PRIVATE_KEY),
+        ("a private key", ("private-lines:",), _PUTTY_KEY),
+        ("a private key", ('"kty"',), r'"d"\s*+:\s*+"(?P<value>[A-Za-z0-9_-]{20,})"'),
+        ("a secret of Kubernetes", ("kind: secret", 'kind: "secret"'), _MANIFEST),
+        ("a secret of Kubernetes", ('"kind": "secret"', '"kind":"secret"'), _JSON_MANIFEST),
+        (
+            "a hashed password",
+            ("$apr1$", "$1$", "$5$", "$6$", "$y$", "$2", "$argon2", "pbkdf2", "scrypt$"),
+            _HASHED,
+        ),
+        ("a bearer token", ("bearer",), r"(?i:bearer)\s++(?P<value>[A-Za-z0-9._~+/-]{16,}=*)"),
+        ("a password in an address", ("://",), r"://[^\s/:@\"'<>]{0,64}:(?P<value>[^\s/@\"'<>]{3,256})@"),
     )
-    + tuple(
-        KeyFormat(
-            "a service's token",
-            tuple(map(str.lower, prefixes)),
-            re.compile(rf"{_beginning_with(*prefixes)}[A-Za-z0-9_-]{{20,}}", re.DOTALL),
-            is_opaque,
-        )
-        for prefixes in _SERVICES
-    )
-    + tuple(
-        KeyFormat(name, hints, re.compile(pattern, re.DOTALL), is_key)
-        for name, hints, pattern, is_key in (
-            ("an OpenAI key", ("sk-",), r"sk-[A-Za-z0-9_-]{20,}", _is_mixed),
-            ("a refresh token", ("rt_",), rf"{_beginning_with('rt_')}[A-Za-z0-9_.-]{{20,}}", is_opaque),
-            ("a user's password", ("basic ",), r"(?i:basic) ++(?P<value>[A-Za-z0-9+/]{8,}={0,2})", _is_basic),
-        )
+) + tuple(
+    KeyFormat(name, hints, re.compile(pattern, re.DOTALL), is_key)
+    for name, hints, pattern, is_key in (
+        ("an OpenAI key", ("sk-",), r"sk-[A-Za-z0-9_-]{20,}", _is_mixed),
+        ("a user's password", ("basic ",), r"(?i:basic) ++(?P<value>[A-Za-z0-9+/]{8,}={0,2})", _is_basic),
+        ("a token in an address", ("://",), r"://(?P<value>[^\s/:@\"'<>]{12,256})@", is_opaque),
+        ("a bearer token", ("authorization",), _AUTHORIZATION, is_opaque),
+        ("a bearer token", ("ssws ",), r"SSWS\s++(?P<value>[A-Za-z0-9_-]{20,})", is_opaque),
+        ("a signature", ("sig=", "signature="), _SIGNATURE, is_opaque),
+        ("a password of a command", ("htpasswd",), _OTHER_COMMANDS, _is_argument),
+        ("a password of a command", (" login ",), _LOGIN_COMMAND, is_opaque),
+        ("a password of a command", ("stdin", "with-token", "passwd", "sudo"), _PIPED, _is_argument),
+        ("a password of a database", (":5432:", ":5433:", ":6432:", ":*:"), _PGPASS, _is_argument),
+        ("a password of a database", ("identified ",), _IDENTIFIED, lambda value: not value.isalpha()),
+        ("a password of a database", ("identified ",), _IDENTIFIED_AS_KEYWORD, _is_argument),
     )
 )
 
@@ -400,6 +497,23 @@ def keys_in(text: str) -> Iterator[tuple[int, int, str]]:
         for match in form.pattern.finditer(text):
             if form.is_key(match[group]):
                 yield *match.span(group), form.name
+    yield from _service_keys(text)
+    yield from _arguments(text)
+
+
+def _arguments(text: str) -> Iterator[tuple[int, int, str]]:
+    """Yield the passwords that commands take as the argument of an option."""
+    for match in _OPTION.finditer(text):
+        start, end = match.span("value")
+        begin = max(match.start() - _LONGEST_COMMAND, text.rfind("\n", 0, match.start()) + 1)
+        command, option = text[begin : match.start() + 1], match["word"] or match["letter"]
+        for name, program, sign in _PROGRAMS:
+            if name.partition(" ")[0] != option or (name.endswith("tight") and match["gap"]):
+                continue
+            place = text.find(sign, start, end) + 1 if sign else start
+            if place and program.search(command) and _is_argument(text[place:end]):
+                yield place, end, "a password of a command"
+                break
 
 
 def contains_key(text: str) -> bool:
@@ -415,7 +529,7 @@ def _possible(text: str) -> Iterable[KeyFormat]:
 
 _TOKEN = re.compile(
     r"""[^\S\n]*+(?: \[redacted:\ [^\]\n]{1,80}\]
-      | (?P<sign>==|!=|:=|=>|[=:,;&#()\[\]{}\n])
+      | (?P<sign>==|!=|:=|=>|<<?-(?=[ \t]*+["'])|[=:,;&#()\[\]{}\n])
       | (?P<name>(?![rRbBuUfF]{1,2}["'])[^\W\d]\w*+(?:[.-][^\W\d]\w*+)*+)
       | (?<!\w)(?:[rRbBuUfF]{1,2}(?=["']))?
         (?: (?P<long>\"{3}|'{3}) (?P<body>(?:[^\\]|\\.)*?) (?:(?P=long)|\Z)
@@ -429,12 +543,18 @@ _STRINGS = frozenset({"line", "body", "quoted"})
 _WORD = re.compile(r"[^\W\d][\w-]*+")
 _WORDS_APART = re.compile(rf"({_WORD.pattern})")
 _BRACKET = re.compile(r"[()\[\]{}]")
-_UNQUOTED = re.compile(r"[ \t]*+(?P<value>[^\s\"'`()\[\]{},;<>&|#=]*+=*+)(?![(\[{])")
+# After the signs of YAML for a block, an anchor or a tag, or a backtick of JavaScript.
+_UNQUOTED = re.compile(
+    r"[ \t]*+(?:[|>][-+0-9]{0,2}[ \t]*+\n[ \t]++|(?:[&!][\w!./-]*+[ \t]++){1,2}|`)?"
+    r"(?P<value>[^\s\"'`()\[\]{},;<>&|#=]*+=*+)(?![(\[{])"
+)
 _KEY_FOLLOWS = re.compile(r"\\*+[\"']?\s*+:(?!=)")
 _CLOSES = re.compile(r"\s*+\)")
 _ATTRIBUTES = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
 _COMPOUND = frozenset({*keyword.kwlist, "case", "match"}) - {"pass"}
 _TEXT_CONSTRUCTORS = frozenset({"str", "bytes", "b64decode", "base64.b64decode", "bytes.fromhex", "dict"})
+_LOGINS_OF_CODE = frozenset({"login", "log_in", "signin", "sign_in", "authenticate"})
+_NAMES_OF_NAMES = frozenset({"name", "key"})
 _ENDS_OF_PAIRS = frozenset({"key", "keys"})
 _MAX_DEPTH = 2
 _AROUND = 300  # characters that are read before and after a secret name in a long line
@@ -458,12 +578,77 @@ def assigned_secrets(text: str) -> list[AssignedSecret]:
     places = _places_of_names(text)
     if not places:
         return []
-    found = {secret.start: secret for secret in _read(text, places, (0, len(text)), _MAX_DEPTH)}
+    found = {secret.start: secret for secret in _direct(text, places)}
+    found |= {secret.start: secret for secret in _read(text, places, (0, len(text)), _MAX_DEPTH)}
     apart: list[AssignedSecret] = []
     for start in sorted(found):
         if not apart or start >= apart[-1].end:
             apart.append(found[start])
     return apart
+
+
+# What follows a secret name without a sign of assignment: an argument, the value of an entry with this name, the text
+# of an element of XML, a quoted word, or a word that looks made by a machine.
+_ARGUMENT = re.compile(
+    r"(?:[ \t]+|[\"'],\s*[\"'])(?P<value>[^\s\"'|;&<>-][^\s\"'|;&<>]*)|[ \t]+(?P<quoted>[\"'][^\"'\n]+)"
+)
+_ENTRY = re.compile(
+    r"[\"']?[\s,{]{1,20}[\"']?(?i:value|default|content)[\"']?\s*[:=]\s*(?P<quoted>[\"'])?(?P<value>[^\s\"',;{}()<>]+)"
+)
+_ELEMENT = re.compile(
+    r"(?:[ \t][^<>\n]{0,80})?>\s*(?P<value>[^<>\s][^<>\n]{0,500}?)\s*</|</[\w:.-]+>\s*<[\w:.-]+>(?P<text>[^<>\s]+)</"
+)
+_QUOTED = re.compile(r"[ \t]+(?P<quote>[\"'])(?P<value>[^\"'\s]{4,500})(?P=quote)")
+_WORD_AFTER = re.compile(
+    r"[*_\"'\])]{0,4}[ \t]*(?:[|:]|(?:is|to|was|are)(?=[ \t]))?[ \t*_|`\"']{0,6}"
+    r"(?P<value>[^\s\"'`<>|,;()\[\]{}=]{8,500})"
+)
+_RIGHT_ARROW = re.compile(r"[\"'](?P<value>[^\"'\n]{4,200})[\"'][ \t]*->>?[ \t]*\Z")
+
+
+def _direct(text: str, places: list[int]) -> Iterator[AssignedSecret]:
+    """Yield the secrets that follow a name without a sign of assignment."""
+    for place in places:
+        match = _WORD.match(text, place)
+        if match is None:
+            continue
+        name, end = match[0], match.end()
+        if name.lower() in _ENDS_OF_PAIRS:
+            name = f"{text[max(0, place - 20) : place].rpartition(' ')[0].rpartition(' ')[2]} {name}"
+            if not is_secret_name(name):
+                continue
+        before = text[place - 1 : place]
+        for pattern, is_meant in _FOLLOWING:
+            found = pattern.match(text, end)
+            if found is None:
+                continue
+            group = found.lastgroup or "value"
+            start, last = found.span(group)
+            value = text[start:last].strip("\"'")
+            if is_meant(name, before, value):
+                start += text[start:last].find(value)
+                yield AssignedSecret(start, start + len(value), name, value)
+                break
+        if text[max(0, place - 3) : place].rstrip().endswith(("->", "->>")):
+            assigned = _RIGHT_ARROW.search(text, max(0, place - 220), place)
+            if assigned is not None and is_secret_value(name, assigned["value"]):
+                yield AssignedSecret(*assigned.span("value"), name, assigned["value"])
+
+
+def _is_word(value: str) -> bool:
+    return is_opaque(value) and not is_placeholder(value) and not _ATTRIBUTES.fullmatch(value)
+
+
+_FOLLOWING: tuple[tuple[re.Pattern[str], Callable[[str, str, str], bool]], ...] = (
+    (
+        _ARGUMENT,
+        lambda name, before, value: before == "-" and _is_unquoted_secret(name, value, is_tight=False),
+    ),
+    (_ENTRY, lambda name, _before, value: _is_unquoted_secret(name, value, is_tight=False)),
+    (_ELEMENT, lambda name, before, value: before in "<:>" and is_secret_value(name, value)),
+    (_QUOTED, lambda name, before, value: before not in "\"'" and is_secret_value(name, value)),
+    (_WORD_AFTER, lambda _name, _before, value: _is_word(value.rstrip(".:!?"))),
+)
 
 
 def may_assign(text: str) -> bool:
@@ -540,7 +725,8 @@ class _Bracket:
 
     ``inherited`` is the secret name of all values in the bracket, ``secret`` that of the current element. ``is_lookup``
     marks a subscript or a call, whose strings name its result: ``environ["TOKEN"]``, ``get("token")``. ``values`` are
-    the strings in the bracket, which a later ``name="token"`` may name.
+    the strings in the bracket, which a later ``name="token"`` may name. ``called`` is the name of a call, or of what
+    it is assigned to, in whose arguments what looks made by a machine is secret: ``set_token("…")``.
     """
 
     inherited: str = ""
@@ -548,6 +734,7 @@ class _Bracket:
     secret: str = ""
     compared: str = ""
     paired: str = ""
+    called: str = ""
     names: list[str] = field(default_factory=list)
     strings: list[str] = field(default_factory=list)
     is_name: bool = False
@@ -612,8 +799,10 @@ class _Reader:
         if not name and _KEY_FOLLOWS.match(self._text, after) is None:
             is_pair = bracket.paired and is_opaque(value) and _CLOSES.match(self._text, after)
             name = bracket.secret or (bracket.paired if is_pair else "")
+            if not name and bracket.called and is_opaque(value):
+                name = bracket.called
         bracket.compared = bracket.paired = ""
-        if name and is_secret_value(name, value):
+        if name and is_secret_value(name, value.strip()):
             self._found.append((start, end, name))
             return
         if len(value) >= MIN_SECRET_LENGTH:
@@ -626,7 +815,7 @@ class _Reader:
     def _sign(self, sign: str, end: int) -> None:
         bracket, callee, self._callee = self._brackets[-1], self._callee, None
         match sign:
-            case "=" | ":=" | "=>":
+            case "=" | ":=" | "=>" | "<-" | "<<-":
                 named = _first_secret(_joined(bracket.names) + bracket.strings)
                 bracket.secret = named or bracket.secret
                 bracket.is_name = bracket.names[-1:] == ["name"]
@@ -641,7 +830,8 @@ class _Reader:
                 bracket.next_element()
                 bracket.paired = _first_secret([pair])
             case ";" | "&" | "#" | "\n" if len(self._brackets) == 1:
-                self._brackets = [_Bracket()]
+                if sign != "&" or not self._text[end - 2 : end - 1].isspace():  # "&str" is a type
+                    self._brackets = [_Bracket()]
             case "(" | "[" | "{":
                 self._open(sign, callee)
             case ")" | "]" | "}" if len(self._brackets) > 1:
@@ -660,7 +850,13 @@ class _Reader:
             inherited = callee
         else:
             inherited = bracket.secret if callee in _TEXT_CONSTRUCTORS else ""
-        self._brackets.append(_Bracket(inherited, callee is not None and sign != "{", inherited))
+        called = bracket.called
+        if sign == "(" and callee:
+            is_named = is_secret_name(callee) or callee.rpartition(".")[2].lower() in _LOGINS_OF_CODE
+            called = callee if is_named else bracket.secret or called
+        self._brackets.append(
+            _Bracket(inherited, callee is not None and sign != "{", inherited, called=called)
+        )
 
     def _colon(self, end: int) -> None:
         bracket = self._bracket
@@ -669,6 +865,7 @@ class _Reader:
             return
         named = _first_secret(bracket.strings[-1:] or _joined(bracket.names)[-2:])
         bracket.secret = named or bracket.inherited
+        bracket.is_name = "".join(bracket.strings[-1:] or bracket.names[-1:]).lower() in _NAMES_OF_NAMES
         bracket.strings = []
         if named:
             self._unquoted(end, is_tight=False)

@@ -122,6 +122,10 @@ AT_THE_BEGINNING = {
     "_ENVIRONMENT",
     "_KEY_FOLLOWS",
     "_CLOSES",
+    "_ARGUMENT",
+    "_ENTRY",
+    "_ELEMENT",
+    "_WORD_AFTER",
     "_NAMESPACE",
 }
 
