@@ -150,6 +150,7 @@ LONG = frozenset(
         "session/test_approval_orders.py",
         "session/test_known_values.py",
         "session/test_linear_redaction.py",
+        "session/test_spellings.py",
         "tools/test_file_access.py",
     }
 )

@@ -305,7 +305,7 @@ _PRIVATE_KEY = (
 )
 _PUTTY_KEY = r"Private-Lines:[ \t]*+\d++\s++(?P<value>(?:[A-Za-z0-9+/=]{16,}+\s*+)+)"
 # The values of a manifest of Kubernetes, which base64 only dresses up.
-_MANIFEST = r"(?:\n|\A)(?:data|stringData):[ \t]*\n(?P<value>(?:[ \t]++\S[^\n]*+(?:\n|\Z))++)"
+_MANIFEST = r"(?:\n|\A)(?:data|stringData):[ \t]*\n(?P<value>[ \t]++\S[^\n]*+(?:\n[ \t]++\S[^\n]*+)*+)"
 _JSON_MANIFEST = r'"(?:data|stringData)"\s*+:\s*+\{(?P<value>[^{}]*+)\}'
 _HASHED = (
     r"\$(?:apr1|[156y]|2[abxy]|argon2(?:id?|d)|scrypt|s2|pbkdf2[\w-]{0,20})\$[A-Za-z0-9./$,=+-]{20,}"
@@ -542,6 +542,7 @@ _TOKEN = re.compile(
 _STRINGS = frozenset({"line", "body", "quoted"})
 _WORD = re.compile(r"[^\W\d][\w-]*+")
 _WORDS_APART = re.compile(rf"({_WORD.pattern})")
+_BREAK_BEFORE_NAME = re.compile(rf"\\[nrt](?=({_WORD.pattern}))")
 _BRACKET = re.compile(r"[()\[\]{}]")
 # After the signs of YAML for a block, an anchor or a tag, or a backtick of JavaScript.
 _UNQUOTED = re.compile(
@@ -575,6 +576,7 @@ class AssignedSecret:
 
 def assigned_secrets(text: str) -> list[AssignedSecret]:
     """Return the secrets that a text assigns, in order; none overlaps another."""
+    text = _BREAK_BEFORE_NAME.sub(_without_break, text)
     places = _places_of_names(text)
     if not places:
         return []
@@ -651,8 +653,14 @@ _FOLLOWING: tuple[tuple[re.Pattern[str], Callable[[str, str, str], bool]], ...] 
 )
 
 
+def _without_break(match: re.Match[str]) -> str:
+    """Return blanks for an escaped break before a secret name, which would be read as its first letter."""
+    return "  " if _STEM.search(match[1]) and is_secret_name(match[1]) else match[0]
+
+
 def may_assign(text: str) -> bool:
     """Whether a secret name occurs: cheap, for most texts hold none."""
+    text = _BREAK_BEFORE_NAME.sub(_without_break, text)
     return _has_stem(text) and bool(_secret_among(_WORD.findall(text)))
 
 
@@ -901,7 +909,7 @@ def _is_unquoted_secret(name: str, value: str, *, is_tight: bool) -> bool:
         or "[redacted:" in value
         or is_placeholder(value)
         or _ATTRIBUTES.fullmatch(value)
-        or is_secret_name(value)
+        or (is_secret_name(value) and not is_opaque(value))
     ):
         return False
     has_digit = any(map(str.isdigit, value))
