@@ -26,7 +26,14 @@ from codex_nb.session.context import NotebookContext, build_context, mentions_in
 from codex_nb.session.prompt import TurnRequest, is_question
 from codex_nb.session.thread import next_name, notebook_thread
 from codex_nb.tools.base import ToolSet, builtin_tools, found_tools
-from codex_nb.tools.file_access import FileRefused, is_image, path_of_user, read_apart, read_image
+from codex_nb.tools.file_access import (
+    IMAGE_LIMIT,
+    FileRefused,
+    is_image,
+    path_of_user,
+    read_apart,
+    read_image,
+)
 from codex_nb.tools.hiding import hidden_in
 from codex_nb.tools.introspection import snapshot
 from codex_nb.tools.nbmodel import Run, cells_that_ran
@@ -319,6 +326,8 @@ def read_for(session: ShellSession, prompt: str, document: DocumentPort | None) 
     return NotebookReading(session, prompt, snapshot)
 
 
+_CHANNELS = (1, 3, 4)
+_DRAWERS = {"plotly": "kaleido", "altair": "vl-convert-python"}
 _IMAGE_HINT = "Name a figure, or a .png, .jpg, .gif or .webp file."
 
 
@@ -422,17 +431,108 @@ def image_url(name: str, namespace: Mapping[str, Any], folder: Path | None) -> s
 
 
 def _png(name: str, value: Any) -> bytes:
-    buffer = io.BytesIO()
-    figure = value if hasattr(value, "savefig") else getattr(value, "figure", None)
-    if figure is not None and hasattr(figure, "savefig"):
-        figure.savefig(buffer, format="png", bbox_inches="tight")
-    elif hasattr(value, "save") and hasattr(value, "size"):
-        value.save(buffer, format="PNG")
-    else:
+    """Draw what a name holds as a PNG; raises OptionError that says why not."""
+    try:
+        picture = _drawn(value)
+    except Exception as error:
+        library = type(value).__module__.partition(".")[0]
+        reason = str(error).strip().partition("\n")[0].rstrip(".")[:200] or type(error).__name__
+        drawer = _DRAWERS.get(library)
+        hint = f"{library} draws pictures with {drawer}: pip install {drawer}." if drawer else _IMAGE_HINT
+        raise OptionError(
+            f"--image {name}: {type(value).__name__} cannot be drawn: {reason}.", hint=hint
+        ) from error
+    if picture is None:
         raise OptionError(
             f"--image {name}: {type(value).__name__} is neither a figure nor an image.", hint=_IMAGE_HINT
         )
-    return buffer.getvalue()
+    if len(picture) > IMAGE_LIMIT:
+        raise OptionError(
+            f"--image {name}: it is larger than {IMAGE_LIMIT // 1_000_000} MB.", hint="Make it smaller."
+        )
+    return picture
+
+
+def _drawn(value: Any) -> bytes | None:
+    """Return a figure, a chart or a picture as a PNG; None for what is neither."""
+    if isinstance(value, type):
+        return None
+    buffer = io.BytesIO()
+    drawable = _first_axes(value)
+    figure: Any = drawable if hasattr(drawable, "savefig") else getattr(drawable, "figure", None)
+    if hasattr(figure, "savefig"):
+        figure.savefig(buffer, format="png", bbox_inches="tight")
+    elif hasattr(value, "to_image"):  # plotly
+        return bytes(value.to_image(format="png"))
+    elif type(value).__module__.startswith("altair."):
+        value.save(buffer, format="png")
+    elif hasattr(value, "getbands"):  # Pillow
+        _picture(value).save(buffer, format="PNG")
+    elif _array_kind(value):
+        _picture_of_array(value).save(buffer, format="PNG")
+    elif callable(shown := getattr(value, "_repr_png_", None)) and (encoded := shown()):
+        encoded = encoded[0] if isinstance(encoded, tuple) else encoded
+        return base64.b64decode(encoded) if isinstance(encoded, str) else bytes(encoded)
+    return buffer.getvalue() or None
+
+
+def _first_axes(value: Any) -> Any:
+    """Return the first of several axes, as ``plt.subplots`` gives them; anything else as it is."""
+    while (isinstance(value, list | tuple) or _array_kind(value) == "O") and len(value):
+        value = value[0]
+    return value
+
+
+def _array_kind(value: Any) -> str:
+    """Return the kind of numbers in an array, of numpy or like it; empty for everything else, a frame too."""
+    is_array = hasattr(value, "__array__") and hasattr(value, "ndim") and not hasattr(value, "iloc")
+    return str(getattr(getattr(value, "dtype", None), "kind", "?")) if is_array else ""
+
+
+def _picture(image: Any) -> Any:
+    """Return an image of Pillow in a mode that PNG knows, its numbers scaled to what a screen shows."""
+    if 0 in image.size:
+        raise ValueError("it has no pixels")
+    if image.mode in {"1", "L", "LA", "P", "RGB", "RGBA"}:
+        return image
+    if image.mode == "F" or image.mode.startswith("I"):
+        return _picture_of_array(image)
+    return image.convert({"PA": "RGBA", "RGBa": "RGBA", "La": "LA"}.get(image.mode, "RGB"))
+
+
+def _picture_of_array(value: Any) -> Any:
+    import numpy as np
+    from PIL import Image
+
+    array = np.asarray(value)
+    if array.ndim == 3 and array.shape[0] in _CHANNELS and array.shape[2] not in _CHANNELS:  # noqa: PLR2004 -- channels first
+        array = np.moveaxis(array, 0, 2)
+    if array.ndim == 3 and array.shape[2] == 1:  # noqa: PLR2004 -- as above
+        array = array[:, :, 0]
+    is_picture = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in _CHANNELS)  # noqa: PLR2004 -- rows, columns, channels
+    if not is_picture or array.dtype.kind not in "biuf":
+        raise ValueError(
+            f"an array of the shape {array.shape} and the type {array.dtype} is no picture, which has rows and columns"
+            " of numbers, or of three or four numbers each"
+        )
+    if not array.size:
+        raise ValueError("it has no pixels")
+    return Image.fromarray(_as_bytes(array))
+
+
+def _as_bytes(array: Any) -> Any:
+    """Return the numbers of a picture as 0 to 255: fractions up to 1 are multiplied, all others beyond are scaled."""
+    import numpy as np
+
+    if array.dtype == np.uint8:
+        return array
+    numbers = np.nan_to_num(array.astype("float64"), posinf=0, neginf=0)
+    low, high = float(numbers.min()), float(numbers.max())
+    if array.dtype.kind == "b" or (array.dtype.kind == "f" and low >= 0 and high <= 1):
+        numbers = numbers * 255
+    elif low < 0 or high > 255:  # noqa: PLR2004 -- the largest byte
+        numbers = (numbers - low) * (255 / (high - low or 1))
+    return numbers.round().astype("uint8")
 
 
 def last_failure(runs: Iterable[Run]) -> Run | None:

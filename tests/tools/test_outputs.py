@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import altair as alt
 import pandas as pd
-import plotly.graph_objects as go
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,8 +34,21 @@ def bundle(**data: Any) -> dict[str, Any]:
     return {"output_type": "display_data", "data": named, "metadata": {}}
 
 
-FIGURE = go.Figure([go.Scatter(x=[1, 2], y=[3, 4], name="north", mode="lines")]).update_layout(title="Sales")
-CHART = alt.Chart(FRAME, title="Sales").mark_bar().encode(x="region:N", y="amount:Q")
+# as plotly and altair make them
+FIGURE = {
+    "data": [{"type": "scatter", "mode": "lines", "name": "north", "x": [1, 2], "y": [3, 4]}],
+    "layout": {"title": {"text": "Sales"}, "template": {"layout": {"xaxis": {"title": {"standoff": 15}}}}},
+}
+CHART = {
+    "title": "Sales",
+    "mark": {"type": "bar"},
+    "encoding": {
+        "x": {"field": "region", "type": "nominal"},
+        "y": {"field": "amount", "type": "quantitative"},
+    },
+    "data": {"name": "d"},
+    "datasets": {"d": [{"region": "north", "amount": 1.5}]},
+}
 
 
 @pytest.mark.parametrize(
@@ -54,11 +65,11 @@ CHART = alt.Chart(FRAME, title="Sales").mark_bar().encode(x="region:N", y="amoun
         (bundle(text_plain="<Thing object at 0x7f0012>"), "<Thing object at 0x7f0012>"),
         (bundle(text_html=["<p>never closed <script>var hidden = 1;"]), "never closed"),
         (
-            {"output_type": "display_data", "data": {"application/vnd.plotly.v1+json": FIGURE.to_plotly_json()}},
+            {"output_type": "display_data", "data": {"application/vnd.plotly.v1+json": FIGURE}},
             "[a chart]\ntitle 'Sales'\nscatter lines trace 'north', 2 points",
         ),
         (
-            {"output_type": "display_data", "data": {"application/vnd.vegalite.v6+json": CHART.to_dict()}},
+            {"output_type": "display_data", "data": {"application/vnd.vegalite.v6+json": CHART}},
             "[a chart]\ntitle 'Sales', bar marks, x region nominal, y amount quantitative",
         ),
         (
@@ -81,7 +92,7 @@ def test_a_style_is_told_by_its_table() -> None:
 def test_the_model_is_told_that_a_chart_was_shown() -> None:
     chart = {
         "output_type": "display_data",
-        "data": {"application/vnd.plotly.v1+json": FIGURE.to_plotly_json()},
+        "data": {"application/vnd.plotly.v1+json": FIGURE},
     }
     assert "title 'Sales'" in run_result(RunResult((chart,))).text
     own = {"output_type": "display_data", "data": {"application/x-own": "01"}}

@@ -1,0 +1,135 @@
+"""What ``--image`` takes: figures, axes, charts and pictures of every kind, or the reason why not."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import matplotlib.figure
+import numpy as np
+import PIL.Image
+import pytest
+from IPython.display import Image
+
+from codex_nb.magics.options import OptionError
+from codex_nb.magics.session import image_url
+from tests.tools.objects import KINDS, figure
+
+
+def picture(value: Any) -> PIL.Image.Image:
+    """Return what is sent for a value in the namespace."""
+    kind, _, encoded = image_url("value", {"value": value}, None).partition(",")
+    assert kind == "data:image/png;base64"
+    return PIL.Image.open(io.BytesIO(base64.b64decode(encoded)))
+
+
+def reason(value: Any) -> str:
+    with pytest.raises(OptionError) as refused:
+        image_url("value", {"value": value}, None)
+    assert refused.value.hint
+    return str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        figure(),
+        figure().axes[0],
+        figure().axes[0].lines[0],
+        np.array(figure().axes),
+        np.array([figure().axes]),
+        list(figure().axes),
+        (figure().axes[0],),
+    ],
+    ids=["figure", "axes", "line", "array of axes", "grid of axes", "list of axes", "tuple of axes"],
+)
+def test_anything_of_a_figure_is_the_figure(value: Any) -> None:
+    assert picture(value).size > (100, 100)
+
+
+MODES = [
+    "1",
+    "L",
+    "LA",
+    "P",
+    "PA",
+    "RGB",
+    "RGBA",
+    "RGBX",
+    "RGBa",
+    "La",
+    "CMYK",
+    "YCbCr",
+    "HSV",
+    "F",
+    "I",
+    "I;16",
+]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_picture_of_any_mode_is_sent(mode: str) -> None:
+    assert picture(PIL.Image.new(mode, (4, 3))).size == (4, 3)
+
+
+@pytest.mark.parametrize(
+    ("array", "first", "last"),
+    [
+        (np.array([[0, 255]], dtype="uint8"), 0, 255),
+        (np.array([[0.0, 1.0]]), 0, 255),
+        (np.array([[0.0, 0.5]], dtype="float32"), 0, 128),
+        (np.array([[False, True]]), 0, 255),
+        (np.array([[0, 65_535]], dtype="uint16"), 0, 255),
+        (np.array([[-10, 0, 10]]), 0, 255),
+        (np.array([[np.nan, 1.0]]), 0, 255),
+        (np.array([[7, 7]]), 7, 7),
+        (np.zeros((2, 3, 1)), 0, 0),
+    ],
+)
+def test_an_array_of_numbers_is_a_picture(array: Any, first: int, last: int) -> None:
+    sent = picture(array)
+    assert sent.size == (array.shape[1], array.shape[0])
+    assert (sent.getpixel((0, 0)), sent.getpixel((sent.width - 1, 0))) == (first, last)
+
+
+@pytest.mark.parametrize("shape", [(5, 6, 3), (5, 6, 4), (3, 5, 6), (1, 5, 6)])
+def test_channels_may_come_first_or_last(shape: tuple[int, ...]) -> None:
+    assert picture(np.ones(shape)).size == (6, 5)
+
+
+def test_what_shows_itself_as_a_png_is_sent() -> None:
+    encoded = base64.b64decode(image_url("f", {"f": PIL.Image.new("L", (4, 3))}, None).partition(",")[2])
+    assert picture(Image(encoded)).size == (4, 3)
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (np.zeros(5), "shape (5,)"),
+        (np.zeros((2, 2, 2, 2)), "shape (2, 2, 2, 2)"),
+        (np.zeros((0, 3)), "no pixels"),
+        (np.array([["a"]]), "type <U1"),
+        (PIL.Image.new("RGB", (0, 3)), "no pixels"),
+        ([], "list is neither a figure nor an image"),
+        (7, "int is neither a figure nor an image"),
+        ({"a": 1}, "dict is neither a figure nor an image"),
+        (matplotlib.figure.Figure, "type is neither a figure nor an image"),
+    ],
+)
+def test_what_cannot_be_sent_is_told_with_the_reason(value: Any, told: str) -> None:
+    assert told in reason(value)
+
+
+def outcome(value: Any) -> str:
+    try:
+        return f"a picture of {picture(value).size}"
+    except OptionError as refused:
+        return str(refused)
+
+
+@pytest.mark.parametrize("name", list(KINDS))
+def test_every_kind_of_object_is_sent_or_refused_in_one_line(name: str) -> None:
+    told = outcome(KINDS[name].make())
+    assert told.startswith(("a picture of (", "--image value: "))
+    assert "\n" not in told
