@@ -25,7 +25,7 @@ from codex_nb.http import open_http
 from codex_nb.labels import LOGIN_METHODS
 from codex_nb.responses.batches import BatchClient
 from codex_nb.responses.client import ResponsesClient, fetch_usage
-from codex_nb.responses.models import ModelCatalog
+from codex_nb.responses.models import ModelCatalog, read_catalog
 from codex_nb.responses.request import choose_backend
 from codex_nb.session.answer_cache import AnswerCache
 from codex_nb.session.assistant import Assistant
@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from codex_nb.responses.events import RateLimits, ResponseEvent
     from codex_nb.responses.models import Model
     from codex_nb.responses.request import ResponsesRequest
+
+
+LARGEST_CATALOG = 10_000_000
 
 
 class _Backend(NamedTuple):
@@ -111,6 +114,7 @@ class BackendRouter:
             codex_home=self._settings.codex_home,
             identity=self._identity,
             default=self._settings.model,
+            fixed=_catalog_of(self._settings.model_catalog_json),
         )
         route = self._route if backend.is_chatgpt else None
         return _Backend(ResponsesClient(self._http, backend, auth, route=route, catalog=catalog), catalog)
@@ -121,6 +125,28 @@ class BackendRouter:
     def _identity(self) -> str:
         credentials = self._credentials.peek()
         return credentials.identity_key if credentials is not None else ""
+
+
+def _catalog_of(file: Path | None) -> tuple[Model, ...]:
+    """Read ``model_catalog_json``. Raises ConfigError."""
+    if file is None:
+        return ()
+    from codex_nb.tools.file_access import FileRefused, path_of_project, read_bounded
+
+    try:
+        models = read_catalog(read_bounded(path_of_project(file, None), LARGEST_CATALOG).data)
+    except (OSError, ValueError, FileRefused) as error:
+        problem = str(getattr(error, "strerror", None) or error)
+    else:
+        if models:
+            return models
+        problem = "it lists no models"
+    raise ConfigError(
+        f"{file} cannot be used as model_catalog_json: {problem}.",
+        path=str(file),
+        key="model_catalog_json",
+        hint="Write what codex debug models prints there, or remove the key.",
+    )
 
 
 class Profile:

@@ -73,6 +73,10 @@ class ConfigToml(_Table):
     forced_login_method: Literal["api", "chatgpt"] | None = None
     forced_chatgpt_workspace_id: str | list[str] | None = None
     project_doc_max_bytes: int = Field(32 * 1024, ge=0)
+    project_doc_fallback_filenames: list[str] = []
+    developer_instructions: str | None = None
+    model_context_window: int | None = Field(None, gt=0)
+    model_catalog_json: str | None = None
 
 
 class RequirementsToml(_Table):

@@ -36,7 +36,7 @@ PREFERENCES = "com.openai.codex"
 # the credentials is our own addition.
 NOT_FOR_PROJECTS = frozenset(
     {"chatgpt_base_url", "openai_base_url", "model_provider", "model_providers", "profile", "profiles"}
-    | {"cli_auth_credentials_store"}
+    | {"cli_auth_credentials_store", "model_catalog_json"}
 )
 # The keys of requirements.toml that replace the value of every layer.
 REQUIRED_VALUES = frozenset({"model_provider", "chatgpt_base_url", "cli_auth_credentials_store"})

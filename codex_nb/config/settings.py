@@ -86,9 +86,10 @@ class Settings:
     Base URLs carry no trailing slash. ``auth_mode`` is the chosen one ("chatgpt", "apikey", …) or None.
     ``effort``, ``summary`` and ``verbosity`` are None where nothing is configured: the model's own are then used.
     ``insecure_providers`` are the providers whose API key may be sent over http, by id. ``residency`` is the region in
-    which an administrator wants requests to be processed. ``origins`` says of each setting that is not a default where
-    it comes from; ``allowed_approvals`` are the CLI's approval policies that an administrator allows, None for all of
-    them. ``warnings`` say what of the configuration is not used.
+    which an administrator wants requests to be processed. ``model_context_window`` is in tokens and takes the place of
+    the model's own; ``model_catalog_json`` is a file that takes the place of every list of models. ``origins`` says of
+    each setting that is not a default where it comes from; ``allowed_approvals`` are the CLI's approval policies that
+    an administrator allows, None for all of them. ``warnings`` say what of the configuration is not used.
     """
 
     codex_home: Path
@@ -116,6 +117,10 @@ class Settings:
     originator: str = "codex_nb"
     approval: ApprovalPolicy = ApprovalPolicy.ASK
     project_doc_max_bytes: int = 32 * 1024
+    project_doc_fallback_filenames: tuple[str, ...] = ()
+    developer_instructions: str | None = None
+    model_context_window: int | None = None
+    model_catalog_json: Path | None = None
     insecure_providers: tuple[str, ...] = ()
     residency: str | None = None
     allowed_approvals: tuple[str, ...] | None = None
@@ -205,6 +210,10 @@ FILE_KEYS = {
     "forced_login_method": "forced_login_method",
     "forced_workspaces": "forced_chatgpt_workspace_id",
     "project_doc_max_bytes": "project_doc_max_bytes",
+    "project_doc_fallback_filenames": "project_doc_fallback_filenames",
+    "developer_instructions": "developer_instructions",
+    "model_context_window": "model_context_window",
+    "model_catalog_json": "model_catalog_json",
 }
 _LOGIN_METHODS = {"chatgpt", "api"}
 _REQUIREMENT_KEYS = {
@@ -293,7 +302,19 @@ def _from_files(home: Path, config: ConfigToml, merged: MergedConfig, provider: 
         forced_login_method=config.forced_login_method,
         forced_workspaces=(workspaces,) if isinstance(workspaces, str) else tuple(workspaces),
         project_doc_max_bytes=config.project_doc_max_bytes,
+        project_doc_fallback_filenames=tuple(config.project_doc_fallback_filenames),
+        developer_instructions=config.developer_instructions,
+        model_context_window=config.model_context_window,
+        model_catalog_json=_catalog_file(config.model_catalog_json, merged),
     )
+
+
+def _catalog_file(written: str | None, merged: MergedConfig) -> Path | None:
+    """Return the path; a relative one begins in the folder of the file that has it."""
+    if written is None:
+        return None
+    file = Path(os.path.expanduser(written))  # noqa: PTH111  Path.expanduser() raises for an unknown user
+    return Path(merged.source("model_catalog_json")).parent / file
 
 
 def _required(requirements: RequirementsToml, merged: MergedConfig) -> dict[str, Any]:

@@ -335,6 +335,10 @@ def answer_cell(session: ShellSession, options: CellOptions) -> None:
     if not options.prompt:
         raise OptionError("%%codex: there is no question.", hint="Write it below the magic's line.")
     profile = session.profile(options.profile)
+    if options.prompt.startswith("/"):
+        from codex_nb.tools.skills import expand_prompt
+
+        options = replace(options, prompt=expand_prompt(options.prompt, profile.settings.codex_home))
     ensure_logged_in(session, profile)
     question = make_question(session, options, profile)  # a wrong option is refused before anything is shown
     if options.background:

@@ -59,6 +59,8 @@ class NotebookNames:
             "file": self._files,
             "effort": lambda _: self._session.profile().backend.efforts(self._session.config.model),
             "approval": lambda _: APPROVALS,
+            "prompt": lambda _: self._prompts(),
+            "skill": lambda _: self._skills(),
             "login_method": lambda _: tuple(LOGIN_METHODS),
         }
 
@@ -72,6 +74,20 @@ class NotebookNames:
 
     def _threads(self) -> tuple[str, ...]:
         return self._session.profile().assistant.threads.names()
+
+    def _prompts(self) -> Iterable[str]:
+        from codex_nb.tools.skills import saved_prompts
+
+        return [f"/{name}" for name in saved_prompts(self._session.profile().settings.codex_home)]
+
+    def _skills(self) -> Iterable[str]:
+        from codex_nb.tools.file_access import read_apart
+        from codex_nb.tools.skills import find_skills
+
+        session = self._session
+        home = session.profile().settings.codex_home
+        found = read_apart(lambda: find_skills(home, session.folder, session.environ))
+        return [f"${skill.name}" for skill in found]
 
     def _profiles(self, _: str) -> Iterable[str]:
         from codex_nb.config.settings import profile_names
@@ -146,6 +162,7 @@ NOTHING: Found = ("", ())
 _LINE_MAGIC = re.compile(r"\s*(?:[A-Za-z_]\w*\s*=\s*)?%codex\s")
 _CELL_MAGIC = re.compile(r"\s*%%codex(?:\s|$)")
 _MENTION = re.compile(r"(?<![\w@.])@(?:file:\"[^\"]*|[^\s@]*)$")
+_SKILL = re.compile(r"(?<![\w$])\$[A-Za-z0-9_:-]*$")
 _SETTING = re.compile(r"\s*%config\s+CodexMagics\.(\w+)\s*=\s*([\"']?[^\s\"']*)$")
 
 
@@ -183,8 +200,11 @@ class CodexMatcher:
             return self._setting(line)
         if mention := _MENTION.search(line):
             return self._mention(mention[0])
+        if skill := _SKILL.search(line):
+            return skill[0], self._names.known("skill", "")
         if is_cell and not (is_first and _CELL_MAGIC.match(line)):
-            return NOTHING
+            is_prompt = line.startswith("/") and " " not in line
+            return (line, self._names.known("prompt", line)) if is_prompt else NOTHING
         _, *words = line[line.index("codex") :].split()
         fragment = words.pop() if words and not line[-1].isspace() else ""
         return fragment, self._after(words, fragment, has_commands=not is_cell)
@@ -202,6 +222,8 @@ class CodexMatcher:
             return self._arguments(words[0], words[1:], fragment) if is_command else ()
         if fragment.startswith("-"):
             return self._flags(fragment)
+        if fragment.startswith("/"):
+            return self._names.known("prompt", fragment)
         return SUBCOMMANDS if has_commands and not words else ()
 
     def _flags(self, fragment: str) -> Iterable[str]:

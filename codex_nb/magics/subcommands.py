@@ -204,11 +204,11 @@ def context(session: ShellSession, line: str) -> None:
 
 async def _turn_input(profile: Profile, request: TurnRequest) -> TurnInput:
     from codex_nb.session.outbound import UntrustedBlock
-    from codex_nb.session.prompt import BASE, build_input, read_project
+    from codex_nb.session.prompt import BASE, build_input
     from codex_nb.session.thread import Thread
 
-    assistant, settings, thread = profile.assistant, profile.settings, request.thread
-    project = await read_project(settings.codex_home, request.folder, settings.project_doc_max_bytes)
+    assistant, thread = profile.assistant, request.thread
+    project = await assistant.project(request)
     return build_input(
         request,
         assistant.threads.open(thread) if thread else Thread(""),

@@ -69,6 +69,7 @@ from codex_nb.session.structured_output import value_format
 from codex_nb.session.thread import Compactor, Thread, account_digest, needs_compaction, switch_account
 from codex_nb.session.turn import STOPPED, SchemaMismatch, SignIn, ToolContext, Turn, needs_sign_in, no_login
 from codex_nb.tools.approval import ApprovalMemory, ApprovalRules, Decision, DecisionKind
+from codex_nb.tools.skills import skill_tool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
@@ -352,7 +353,7 @@ class Assistant:
     ) -> AsyncGenerator[TurnEvent, None]:
         """Yield the events of a turn that gives a cached answer again, its calls included."""
         request, thread = run.request, run.thread
-        calls = calls_to_run(cached.answer, self._offered(request, run.ports)) or []
+        calls = calls_to_run(cached.answer, self._offered(resolved.request, run.ports)) or []
         rules = ApprovalRules(request.approval, self.memory)
         asked = any(rules.decide(tool.effect, tool.key(arguments)) is None for tool, arguments in calls)
         decision = Decision(DecisionKind.APPROVE, by="policy")
@@ -413,7 +414,7 @@ class Assistant:
     async def _cached(self, resolved: ResolvedTurn, run: _TurnRun) -> CachedAnswer | None:
         """Return the cached answer that serves instead of a new one, with its value."""
         cached = self._answers.find(run.key) if run.key is not None and not run.request.fresh else None
-        if cached is None or calls_to_run(cached.answer, self._offered(run.request, run.ports)) is None:
+        if cached is None or calls_to_run(cached.answer, self._offered(resolved.request, run.ports)) is None:
             return None
         if resolved.value_format is None:
             return cached
@@ -452,7 +453,7 @@ class Assistant:
             ),
             account=credentials,
             provider=choose_backend(self._settings, is_chatgpt_auth=credentials.is_chatgpt_backend),
-            instructions=self._instructions + resolved.project.text,
+            instructions=self._instructions + resolved.project.whole,
         )
 
     async def parameters(self, request: TurnRequest) -> dict[str, Any]:
@@ -464,7 +465,7 @@ class Assistant:
             "model": resolved.model.slug,
             "effort": resolved.choice.effort,
             "schema": resolved.value_format.text_format if resolved.value_format else None,
-            "instructions": self._instructions + resolved.project.text,
+            "instructions": self._instructions + resolved.project.whole,
         }
 
     async def requests(
@@ -479,7 +480,8 @@ class Assistant:
             thread = Thread("")
             if resolved is None:
                 resolved = await self._resolve(question, thread)
-            resolved = replace(resolved, turn_id=new_uuid(), request=question, thread=thread)
+            asked = replace(question, tools=resolved.request.tools)
+            resolved = replace(resolved, turn_id=new_uuid(), request=asked, thread=thread)
             run = _TurnRun(question, thread, ports, approver, no_login, resolved)
             redact = self._turn_redactor(resolved, await self._namespace_secrets(run))
             turn = self._prepare(resolved, run, [], redact)
@@ -560,7 +562,7 @@ class Assistant:
     def _turn_redactor(self, resolved: ResolvedTurn, variables: Iterable[str]) -> TurnRedactor:
         """Return the redactor of a turn, which knows every secret in what is sent, and those of earlier turns."""
         request = resolved.request
-        texts = [request.prompt, resolved.project.text, *(text for _, text in request.data)]
+        texts = [request.prompt, resolved.project.whole, *(text for _, text in request.data)]
         redactor = request_redactor(self.redactor(resolved.credentials), request).merged_with(self._known)
         redact = TurnRedactor(redactor, self._keep)
         redact.learn(variables)
@@ -571,12 +573,20 @@ class Assistant:
     def _keep(self, redactor: Redactor) -> None:
         self._known = redactor
 
+    async def project(self, request: TurnRequest) -> ProjectInstructions:
+        """Read what Codex's own files tell the model of a question."""
+        return await read_project(self._settings, request, self._environ)
+
     async def _resolve(self, request: TurnRequest, thread: Thread) -> ResolvedTurn:
         wanted = None if request.schema is None else value_format(request.schema)
         settings = self._settings
-        project = await read_project(settings.codex_home, request.folder, settings.project_doc_max_bytes)
+        project = await self.project(request)
+        if project.skills:
+            request = replace(request, tools=request.tools.with_tools([skill_tool(project.skills)]))
         credentials = await self._credentials.current()
         model = await self._models.choose(request.model or settings.model)
+        if settings.model_context_window is not None:
+            model = replace(model, context_window=settings.model_context_window)
         return ResolvedTurn(new_uuid(), request, thread, credentials, model, settings, project, wanted)
 
     def _prepare(
@@ -674,5 +684,5 @@ def first_use_notice(codex_home: Path, project: ProjectInstructions) -> str:
     with suppress(OSError):
         mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         mark.touch(mode=0o600)
-    files = ", ".join(map(str, project.files))
+    files = ", ".join(map(str, (*project.files, *(skill.file for skill in project.skills))))
     return FIRST_USE.format(instructions=f"It also sends {files}. " if files else "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +16,7 @@ from codex_nb.tools.base import ToolSet
 from codex_nb.tools.file_access import (
     FileContent,
     FileRefused,
+    may_hold_credentials,
     path_of_project,
     project_folders,
     project_root,
@@ -32,11 +33,13 @@ from codex_nb.tools.nbmodel import (
     strip_ansi,
     truncate,
 )
+from codex_nb.tools.skills import Skill, find_skills, selected_skills, skills_listing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from codex_nb.config.settings import Settings
     from codex_nb.responses.request import Outbound
     from codex_nb.responses.throttle import Throttle
     from codex_nb.session.outbound import Item, Redaction, Redactor, UntrustedBlock
@@ -350,38 +353,81 @@ it up to date as you go.
 
 @dataclass(frozen=True)
 class ProjectInstructions:
-    """The text of all ``AGENTS.md`` files that apply, and a sentence on each that is not sent completely.
+    """What Codex's own files tell the model: the text of all ``AGENTS.md`` files that apply, and the skills.
 
-    ``files`` are those that the text is from.
+    ``problems`` has a sentence on each file that is not sent completely, ``files`` are those that the text is from.
+    ``developer`` are the instructions of config.toml. ``selected`` are the texts of the skills that the question names.
     """
 
     text: str = ""
     problems: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
+    developer: str = ""
+    skills: tuple[Skill, ...] = ()
+    selected: tuple[str, ...] = ()
+
+    @cached_property
+    def sections(self) -> dict[str, str]:
+        """The texts by name, in the order in which they are sent."""
+        texts = {
+            "developer_instructions": self.developer,
+            "skills": skills_listing(self.skills),
+            AGENTS_FILE: self.text,
+        }
+        return {name: text for name, text in texts.items() if text}
+
+    @property
+    def whole(self) -> str:
+        """All that is sent."""
+        return "\n\n".join((*self.sections.values(), *self.selected))
 
 
-def agents_files(codex_home: Path, folder: Path | None) -> Iterator[Path]:
+def agents_files(codex_home: Path, folder: Path | None, fallbacks: Sequence[str] = ()) -> Iterator[Path]:
     """Yield the ``AGENTS.md`` files that apply, from the most general to the nearest.
 
     They are CODEX_HOME's, then those of every folder from the repository's root (the nearest ancestor with ``.git``)
-    down to ``folder``; outside a repository that of ``folder`` alone. In each place ``AGENTS.override.md`` wins.
+    down to ``folder``; outside a repository that of ``folder`` alone. In each place ``AGENTS.override.md`` wins; in a
+    project the first of ``fallbacks`` that exists takes the place of a file that is not there: plain names,
+    of which none usually holds credentials.
     """
     for place in (codex_home, *(project_folders(folder) if folder is not None else ())):
-        for name in (OVERRIDE_FILE, AGENTS_FILE):
+        plain = (name for name in fallbacks if (place / name).parent == place and place != codex_home)
+        others = (name for name in plain if not may_hold_credentials(name))
+        for name in (OVERRIDE_FILE, AGENTS_FILE, *others):
             if os.path.lexists(file := place / name) and not os.path.isdir(file):  # noqa: PTH112 -- raises nothing
                 yield file
                 break
 
 
-async def read_project(codex_home: Path, folder: Path | None, max_bytes: int) -> ProjectInstructions:
-    """Like :func:`project_instructions`, for the event loop."""
+async def read_project(
+    settings: Settings, request: TurnRequest, environ: Mapping[str, str]
+) -> ProjectInstructions:
+    """Read what Codex's own files tell the model of a question.
+
+    Skills are listed where the model has tools to read them with; in a batch, no question names one.
+    """
+
+    def read() -> ProjectInstructions:
+        home, folder = settings.codex_home, request.folder
+        fallbacks = settings.project_doc_fallback_filenames
+        found = project_instructions(home, folder, settings.project_doc_max_bytes, fallbacks)
+        skills = find_skills(home, folder, environ)
+        return replace(
+            found,
+            developer=(settings.developer_instructions or "").strip(),
+            skills=skills if len(request.tools) else (),
+            selected=() if request.throttle else tuple(selected_skills(request.prompt, skills)),
+        )
+
     try:
-        return await read_off_loop(lambda: project_instructions(codex_home, folder, max_bytes))
+        return await read_off_loop(read)
     except FileRefused as refusal:
         return ProjectInstructions(problems=(f"{AGENTS_FILE} is not sent: it {refusal}.",))
 
 
-def project_instructions(codex_home: Path, folder: Path | None, max_bytes: int) -> ProjectInstructions:
+def project_instructions(
+    codex_home: Path, folder: Path | None, max_bytes: int, fallbacks: Sequence[str] = ()
+) -> ProjectInstructions:
     """Read all ``AGENTS.md`` files that apply, at most ``max_bytes`` of them; blocks while it reads.
 
     The user's own one, in CODEX_HOME, may be a link to anywhere; the others stay within the repository.
@@ -390,7 +436,7 @@ def project_instructions(codex_home: Path, folder: Path | None, max_bytes: int) 
         return ProjectInstructions()
     texts, problems, files = [], [], []
     left = max_bytes
-    for file in agents_files(codex_home, folder):
+    for file in agents_files(codex_home, folder, fallbacks):
         name = f"{file.name} in {file.parent}"
         try:
             content = _read(file, left, None if file.parent == codex_home else folder)
@@ -458,13 +504,15 @@ def build_input(
     """
     once = {
         _digest(name, text): (name, text)
-        for name, text in (("instructions", instructions), ("AGENTS.md", project.text))
+        for name, text in (("instructions", instructions), *project.sections.items())
         if text
     }
     new = once.keys() - thread.sent_digests
     parts = [part for fact, part in once.items() if fact in new]
+    selected = [("a skill", text) for text in project.selected]
     redactor, texts, redactions = _redacted(
-        request_redactor(redactor, request), [*parts, *request.data, ("the question", request.prompt)]
+        request_redactor(redactor, request),
+        [*parts, *request.data, *selected, ("the question", request.prompt)],
     )
     items: list[Outbound] = [developer_message(text) for text in texts[: len(parts)]]
     problems = [each for each in project.problems if _digest("AGENTS.md", each) not in thread.sent_digests]
@@ -482,6 +530,7 @@ def build_input(
             items.append(user_message(text))
     data = zip(request.data, texts[len(parts) :], strict=False)
     items += [user_message(untrusted(redactor(label), text)) for (label, _), text in data]
+    items += [user_message(text) for text in texts[len(texts) - 1 - len(selected) : -1]]
     sent, unsent = (images, 0) if sends_images else ((), len(images))
     items.append(user_message(texts[-1], sent))
     told_problems = tuple(map(redactor, problems))
