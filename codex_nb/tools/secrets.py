@@ -542,6 +542,9 @@ _TOKEN = re.compile(
 _STRINGS = frozenset({"line", "body", "quoted"})
 _WORD = re.compile(r"[^\W\d][\w-]*+")
 _WORDS_APART = re.compile(rf"({_WORD.pattern})")
+# A digit, a string, a long word, or what follows a constant of a shell: without them no value is secret.
+_MAY_BE_VALUE = re.compile(r"[\d\"'`\\|>!&]|[A-Za-z]{16}|[A-Z]\w*[ \t]*[:=]")
+_NEVER_BEFORE_VALUE = frozenset("=.(;&#/@%?")
 _BREAK_BEFORE_NAME = re.compile(rf"\\[nrt](?=({_WORD.pattern}))")
 _BRACKET = re.compile(r"[()\[\]{}]")
 # After the signs of YAML for a block, an anchor or a tag, or a backtick of JavaScript.
@@ -615,6 +618,8 @@ def _direct(text: str, places: list[int]) -> Iterator[AssignedSecret]:
         if match is None:
             continue
         name, end = match[0], match.end()
+        if text[end : end + 1] in _NEVER_BEFORE_VALUE and ">" not in text[max(0, place - 3) : place]:
+            continue
         if name.lower() in _ENDS_OF_PAIRS:
             name = f"{text[max(0, place - 20) : place].rpartition(' ')[0].rpartition(' ')[2]} {name}"
             if not is_secret_name(name):
@@ -695,6 +700,9 @@ def _read(text: str, places: list[int], part: tuple[int, int], depth: int) -> It
         if place < done:
             continue
         start, stop = (done, end) if is_short else (_beginning(text, done, place), place)
+        if not is_short and (line_end := _end_of_idle_line(text, start, place, end)):
+            done = line_end
+            continue
         reader = _Reader(text, start, stop, end)
         for first, last, name in reader.found():
             if name:
@@ -706,6 +714,17 @@ def _read(text: str, places: list[int], part: tuple[int, int], depth: int) -> It
             ):
                 yield from _read(text, places, (first, last), depth - 1)
         done = end if is_short else reader.end
+
+
+def _end_of_idle_line(text: str, start: int, place: int, end: int) -> int:
+    """Return where a statement ends that is one line without anything that could be a secret, or 0."""
+    line_end = text.find("\n", place, end)
+    if line_end < 0 or text.find("\n", start, place) >= 0 or _MAY_BE_VALUE.search(text, place, line_end):
+        return 0
+    opened = sum(text.count(bracket, start, line_end) for bracket in "([{")
+    closed = sum(text.count(bracket, start, line_end) for bracket in ")]}")
+    has_string = text.find('"', start, place) >= 0 or text.find("'", start, place) >= 0
+    return 0 if opened > closed or has_string else line_end
 
 
 def _assigns(text: str, start: int, end: int) -> bool:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import json
 import pkgutil
 import random
 import re
 import string
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +26,7 @@ def random_text(length: int, alphabet: str = LETTERS) -> str:
 
 
 KNOWN = {f"$SECRET_{number}": random_text(24) for number in range(20)}
+SOURCE = "".join(path.read_text() for path in sorted(Path(codex_nb.__file__).parent.glob("session/*.py")))
 WORDS = [random_text(RANDOM.randint(2, 9), string.ascii_lowercase) for _ in range(2_000)]
 # What a text repeats.
 PIECES = {
@@ -68,6 +71,48 @@ TEXTS: dict[str, Callable[[int], str]] = (
         )[:size],
     }
 )
+# What notebooks hold.
+ORDINARY: dict[str, Callable[[int], str]] = {
+    "prose": TEXTS["prose"],
+    "base64": TEXTS["base64"],
+    "base64 in lines": TEXTS["base64 in lines"],
+    "hexadecimal digits": TEXTS["hexadecimal digits"],
+    "code": lambda size: (SOURCE * (size // len(SOURCE) + 1))[:size],
+    "JSON": lambda size: json.dumps(
+        [{"id": n, "name": RANDOM.choice(WORDS), "value": RANDOM.random()} for n in range(size // 60)]
+    ),
+    "a table of numbers": lambda size: "\n".join(
+        ",".join(f"{RANDOM.random():.6f}" for _ in range(10)) for _ in range(size // 90)
+    ),
+    "a frame": lambda size: "".join(
+        f"{n:>6}  {RANDOM.choice(WORDS):>10} {RANDOM.random():.4f}\n" for n in range(size // 26)
+    ),
+    "HTML": lambda size: "".join(
+        f"<td class='a'>{RANDOM.choice(WORDS)} &amp; {n}</td>\n" for n in range(size // 36)
+    ),
+    "a log": lambda size: "".join(
+        f"14:00:{n % 60:02} INFO token refreshed for user={RANDOM.choice(WORDS)}\n" for n in range(size // 50)
+    ),
+    "settings": lambda size: "".join(f"LEVEL_{n}={RANDOM.choice(WORDS)}\n" for n in range(size // 16)),
+    "Chinese": lambda size: "".join(RANDOM.choices([chr(code) for code in range(0x4E00, 0x5000)], k=size)),
+    "integers": TEXTS["integers"],
+    "ANSI": TEXTS["ANSI"],
+}
+TEXTS |= ORDINARY | {
+    "one long line": lambda size: random_text(size, string.printable[:95]),
+    "UTF-16": lambda size: "".join(f"{each}\0" for each in ORDINARY["code"](size // 2)),
+    "words like names": lambda size: " ".join(
+        RANDOM.choice(["pat", "key", "token", "auth"]) + RANDOM.choice(WORDS) for _ in range(size // 9)
+    ),
+    "other assignments": lambda size: "".join(
+        f"API_TOKEN_{n} = '{random_text(20)}'\n" for n in range(size // 40)
+    ),
+    "the repr of code": lambda size: repr(ORDINARY["code"](size))[:size],
+    "commands": lambda size: "mysql -u root -p " * (size // 17),
+    "options": lambda size: " -p" * (size // 3),
+    "entries": lambda size: "name: token\n value: " * (size // 20),
+    "elements": lambda size: "<token>a" * (size // 8),
+}
 SMALL, LARGE = 50_000, 200_000
 SLACK = 2.5  # times what is in proportion
 QUICK_S = 0.02
@@ -122,6 +167,7 @@ AT_THE_BEGINNING = {
     "_ENVIRONMENT",
     "_KEY_FOLLOWS",
     "_CLOSES",
+    "_AMOUNT",
     "_ARGUMENT",
     "_ENTRY",
     "_ELEMENT",
