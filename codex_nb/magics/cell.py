@@ -429,7 +429,10 @@ def _turn(
         session.folder,
         reading.hidden,
         run_cell=_cell_runner(session, reading, opened.transcript, notebook, mailbox, pump),
-        shown_cells={} if question.context is None else question.context.shown_cells,
+        shown_cells={
+            **({} if question.context is None else question.context.shown_cells),
+            **options.shown_cells,
+        },
     )
     log_in = login_during_turn(session, profile, mailbox, opened.view.reserve_output)
     events = profile.assistant.turn(

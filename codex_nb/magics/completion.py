@@ -16,6 +16,7 @@ from codex_nb.labels import LOGIN_METHODS
 from codex_nb.magics.options import (
     ALL,
     APPROVALS,
+    BELOW,
     CLEAR,
     DELETE,
     FLAGS,
@@ -49,6 +50,7 @@ class NotebookNames:
             "thread": lambda _: self._threads(),
             "thread_or_all": lambda _: (*self._threads(), ALL),
             "clear": lambda _: (CLEAR,),
+            "below": lambda _: (BELOW,),
             "profile": self._profiles,
             "profile_or_delete": lambda start: (*self._profiles(start), DELETE),
             "output": lambda _: self._variables(),
@@ -234,8 +236,9 @@ class CodexMatcher:
 
     def _arguments(self, name: str, words: Sequence[str], fragment: str) -> Iterable[str]:
         complete = SUBCOMMANDS[name].complete if name in SUBCOMMANDS else ()
-        if complete == ("question",):
-            return self._after(words, fragment, has_commands=False)
+        if complete[-1:] == ("question",):
+            own = [flag for kind in complete[:-1] if fragment for flag in self._names.known(kind, fragment)]
+            return [*own, *self._after(words, fragment, has_commands=False)]
         return self._names.known(complete[len(words)], fragment) if len(words) < len(complete) else ()
 
     def _mention(self, fragment: str) -> Found:

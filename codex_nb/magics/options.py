@@ -9,7 +9,7 @@ import keyword
 import re
 import typing
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
@@ -96,7 +96,8 @@ class OptionError(CodexError):
 class CellOptions:
     """What one cell asks for; None means that the setting decides.
 
-    ``subject`` gives the texts that the question is about, once the notebook was read.
+    ``subject`` gives the texts that the question is about, once the notebook was read; ``shown_cells`` are the sources
+    of the cells that are in them as a whole, by cell id.
     """
 
     model: str | None = None
@@ -115,6 +116,7 @@ class CellOptions:
     help: bool = False
     prompt: str = ""
     subject: Subject | None = None
+    shown_cells: Mapping[str, str] = field(default_factory=dict)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -290,8 +292,9 @@ Completion = Literal[
     "thread_or_all",
     "file",
     "clear",
+    "below",
 ]
-DELETE, ALL, CLEAR, OVERWRITE = "--delete", "--all", "--clear", "--overwrite"
+DELETE, ALL, CLEAR, OVERWRITE, BELOW = "--delete", "--all", "--clear", "--overwrite", "--below"
 
 
 @dataclass(frozen=True)

@@ -569,14 +569,20 @@ def _is_same(run: Cell, cell: Cell) -> bool:
     return run.source.strip() == cell.source.strip() and run.cell_id in {None, cell.cell_id}
 
 
-def fix_options(options: CellOptions, failed: Run) -> CellOptions:
-    """Return the question for a correction of a failed run; raises CellSkipped when its subject is read."""
-    from codex_nb.session.prompt import failure_data, fix_prompt
+def fix_options(options: CellOptions, failed: Run, *, below: bool = False) -> CellOptions:
+    """Return the question for a correction of a failed run, in place or below; its subject raises CellSkipped."""
+    from codex_nb.session.prompt import SOURCE_LIMIT, failure_data, fix_prompt
+
+    cell = failed.cell
 
     def subject(reading: NotebookReading) -> tuple[tuple[str, str], ...]:
-        return (("the failed cell", failure_data(failed, reading.hidden())),)
+        is_open = reading.snapshot is not None and reading.snapshot.origin == "document"
+        cell_id = cell.cell_id if is_open and not below else None
+        return (("the failed cell", failure_data(failed, reading.hidden(), cell_id)),)
 
-    return replace(options, prompt=fix_prompt(options.prompt), subject=subject)
+    shown = {cell.cell_id: cell.source} if cell.cell_id and len(cell.source) <= SOURCE_LIMIT else {}
+    prompt = fix_prompt(options.prompt, below=below)
+    return replace(options, prompt=prompt, subject=subject, shown_cells=shown)
 
 
 def explain_options(options: CellOptions, explained: Callable[[NotebookReading], Run | None]) -> CellOptions:

@@ -14,6 +14,7 @@ from IPython.display import display
 from codex_nb.errors import AuthError
 from codex_nb.labels import LOGIN_METHODS
 from codex_nb.magics.options import (
+    BELOW,
     CLEAR,
     SUBCOMMANDS,
     OptionError,
@@ -322,9 +323,9 @@ def undo(session: ShellSession, line: str) -> None:
 
 @subcommand(
     "fix",
-    "[OPTIONS] [QUESTION]",
-    help="explain the last error and propose a corrected cell",
-    complete=("question",),
+    "[--below] [OPTIONS] [QUESTION]",
+    help="correct the cell that failed last, in place or (--below) in a cell below",
+    complete=("below", "question"),
     asks=True,
 )
 def fix(session: ShellSession, line: str) -> None:
@@ -333,12 +334,14 @@ def fix(session: ShellSession, line: str) -> None:
     from codex_nb.magics.session import NotebookReading, fix_options, last_failure
     from codex_nb.session.prompt import NoFailedCell
 
-    options = parse_options(line)
+    words = line.split(maxsplit=1)
+    below = words[:1] == [BELOW]
+    options = parse_options("".join(words[1:]) if below else line)
     unread = NotebookReading(session, options.prompt)
     failed = last_failure(unread.runs)
     if failed is None:
         raise NoFailedCell("No cell has failed here yet.")
-    options = fix_options(options, failed)
+    options = fix_options(options, failed, below=below)
     if options.subject is not None:
         options.subject(
             unread

@@ -93,11 +93,14 @@ def _spans(code: str, language: str) -> str:
     return "".join(_marked(_tokens(code, language)))
 
 
-def _tokens(code: str, language: str) -> Iterable[tuple[str, str]]:
+def _tokens(code: str, language: str) -> Iterator[tuple[str, str]]:
     lexer = _lexer(language.lower()) if language and code else None
     if lexer is None or len(code) > LONGEST_HIGHLIGHTED:
-        return [("", code)]
-    return ((_class(kind), text) for _, kind, text in lexer.get_tokens_unprocessed(code))
+        yield "", code
+        return
+    for start, kind, text in lexer.get_tokens_unprocessed(f"{code}\n"):  # some lexers take only whole lines
+        if piece := text[: len(code) - start]:
+            yield _class(kind), piece
 
 
 def _marked(tokens: Iterable[tuple[str, str]]) -> Iterator[str]:

@@ -572,16 +572,24 @@ TRACEBACK_LIMIT = 6_000
 
 _FIX = """\
 A cell failed: its source and its error are in the data before this question. Find the cause, look at the variables \
-if you need to, and propose a corrected cell: insert it below with insert_cells where that is offered (one code cell \
-that takes the place of the failed one), otherwise give it as a code block. Say in one or two sentences what was \
-wrong. Change nothing else."""
+if you need to, and """
+
+_FIX_IN_PLACE = """\
+correct the failed cell in place with edit_cell where that is offered and the cell's id is there, then run it with \
+run_cell where that is offered, and read what comes back. Otherwise insert a corrected cell below with insert_cells, \
+or give it as a code block. Say in one or two sentences what was wrong. Change nothing else."""
+
+_FIX_BELOW = """\
+propose a corrected cell: insert it below with insert_cells where that is offered (one code cell that takes the place \
+of the failed one), otherwise give it as a code block. Leave the failed cell as it is. Say in one or two sentences \
+what was wrong. Change nothing else."""
 
 _ONE_CELL = """\
 Answer with Python code for one notebook cell, in one code block and without any other text: it goes straight into the \
 cell below this one, where the user runs it."""
 
 _FAILED = """\
-The failed cell:
+The failed cell{cell_id}:
 ```python
 {source}
 ```
@@ -616,9 +624,13 @@ class CellSkipped(CodexError):
     default_hint = "Remove the marker and run the cell again."
 
 
-def fix_prompt(request: str = "") -> str:
-    """Return the prompt that asks for a corrected cell; ``request`` is what the user adds."""
-    return f"{_FIX}\n\n{request.strip()}" if request.strip() else _FIX
+def fix_prompt(request: str = "", *, below: bool = False) -> str:
+    """Return the prompt that asks for a corrected cell; ``request`` is what the user adds.
+
+    With ``below`` the correction is a cell of its own.
+    """
+    prompt = _FIX + (_FIX_BELOW if below else _FIX_IN_PLACE)
+    return f"{prompt}\n\n{request.strip()}" if request.strip() else prompt
 
 
 def cell_prompt(request: str) -> str:
@@ -626,13 +638,14 @@ def cell_prompt(request: str) -> str:
     return f"{request}\n\n{_ONE_CELL}"
 
 
-def failure_data(run: Run, hidden: Hidden) -> str:
+def failure_data(run: Run, hidden: Hidden, cell_id: str | None = None) -> str:
     """Return the source and the error of a failed run, for the data of the question.
 
-    Raises CellSkipped.
+    ``cell_id`` is the id by which tools name the cell. Raises CellSkipped.
     """
     _check(run.cell, hidden, "%codex fix: the cell that failed", "%codex fix")
     return _FAILED.format(
+        cell_id=f" (id={cell_id})" if cell_id else "",
         source=truncate(run.cell.source.strip("\n"), SOURCE_LIMIT),
         error=truncate(hidden.text(strip_ansi(run.error)), TRACEBACK_LIMIT),
     )

@@ -85,14 +85,19 @@ def _report_result(request: ParsedRequest) -> Choice | None:
         return thought, _signed(_frame_report(request.frame, output))
     if result.tool == "insert_cells":
         text = f"I requested new cells below this one. The tool returned: {output}"
+    elif result.tool == "edit_cell":
+        text = f"I requested a correction of the cell. The tool returned: {output}"
     else:
         text = f"`{result.tool}` returned:\n\n```text\n{output}\n```"
     return "**Reading the output**", _signed(text)
 
 
+_OF_THE_NOTEBOOK = frozenset({"run_python", "insert_cells", "edit_cell", "run_cell"})
+
+
 def _call_named_tool(request: ParsedRequest) -> Choice | None:
     tool = request.named_tool
-    if tool is None or tool.kind != "function" or tool.name in {"run_python", "insert_cells"}:
+    if tool is None or tool.kind != "function" or tool.name in _OF_THE_NOTEBOOK:
         return None
     return f"**Calling `{tool.name}`**", _call(tool, example_value(tool.parameters, request.question))
 
@@ -107,6 +112,7 @@ _CELLS_REQUEST = re.compile(
 )
 _FIX_REQUEST = re.compile(r"\b(?:fix|repair|error|exception|traceback|fails?|failed|wrong)\b", re.IGNORECASE)
 _UNKNOWN_NAME = re.compile(r"(?:NameError: name|KeyError:|has no attribute) '(?P<name>\w+)'")
+_FAILED_CELL = re.compile(r"^The failed cell \(id=(?P<id>[^)\s]+)\):$", re.MULTILINE)
 _CODE_BLOCK = re.compile(r"```(?:python)?\n(?P<source>.*?)```", re.DOTALL)
 _IMPORTS = {
     "np": "import numpy as np",
@@ -126,6 +132,9 @@ def _fix_error(request: ParsedRequest) -> Choice | None:
         return None
     explanation, source = fix
     thought = f"**Reading the error**\n\n{explanation}"
+    failed, edit = _FAILED_CELL.search(request.context), request.tool("edit_cell")
+    if source is not None and failed is not None and edit is not None:
+        return thought, _call(edit, {"cell_id": failed["id"], "source": source})
     tool = request.tool("insert_cells")
     if source is not None and tool is not None:
         return thought, _insert_cells(tool, [("code", source)])

@@ -74,9 +74,9 @@ class _Notebook:
         return cell
 
     def target(self, cell_id: str) -> Cell:
-        """Return a cell that may be changed: any but the asking one; raises ToolError."""
+        """Return a cell that may be changed: any but the one with the question; raises ToolError."""
         cell, asking = self.cell(cell_id), self._snapshot.asking
-        if asking is not None and asking.cell_id == cell_id:
+        if asking is not None and asking.cell_id == cell_id and is_question_source(cell.source):
             raise ToolError("That is the cell that asks this question: it stays as it is.")
         return cell
 

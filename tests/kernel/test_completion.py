@@ -98,6 +98,7 @@ def test_subcommands_and_what_follows_them(kernel: RunningKernel, sim: Simulator
     assert completed(kernel, "%codex login device |") == ["%codex login device thrifty"]
     assert completed(kernel, "%codex usage |") == ["%codex usage thrifty"]
     assert completed(kernel, "%codex fix -e hi|") == ["%codex fix -e high"]
+    assert "%codex fix --below" in completed(kernel, "%codex fix --be|")
     assert dict(sim.requests.counts) == {}
 
 

@@ -72,6 +72,8 @@ def run(notebook: Notebook, cell: str) -> str:
     """Run a cell, after the failed cell or the question that it is about; return what it showed."""
     if cell.startswith("%codex fix"):
         assert not notebook.run("df.heigth").succeeded
+    if cell.startswith("%codex keep"):
+        assert notebook.run("%%codex --approval all\nWhat is the mean height in df?").succeeded
     if cell.startswith(("%codex fork", "%codex export", "%codex compact")):
         assert notebook.run("%codex hello").succeeded
     ran = notebook.run(cell)

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from codex_nb.rendering import diff
 from codex_nb.rendering.diff import diff_html, diff_text
+from codex_nb.rendering.highlight import code_html
 from codex_nb.rendering.visible import escape_invisible
 from tests.rendering.test_visible import HIDING
 
@@ -243,3 +244,8 @@ def test_the_memory_of_a_diff_of_a_megabyte_is_bounded(before: str, after: str) 
         tracemalloc.stop()
     assert peak < 150_000_000
     assert len(html) < 4_000_000
+
+
+def test_the_last_line_of_a_unified_diff_has_its_colour_too() -> None:
+    html = code_html(diff_text("a\nb", "a\nc"), "diff")
+    assert '<span class="gd">-b</span>\n<span class="gi">+c</span></code>' in html

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from codex_nb.config.settings import ApprovalPolicy
-from codex_nb.session.events import ApprovalRequested
+from codex_nb.responses.events import ResponseEvent
+from codex_nb.session.events import ApprovalRequested, ApprovalResolved
 from codex_nb.tools.approval import (
     ApprovalMemory,
     Approver,
@@ -17,6 +18,7 @@ from codex_nb.tools.approval import (
     PendingApprovals,
 )
 from codex_nb.tools.base import ToolSet, builtin_tools, found_tools, tool
+from codex_nb.tools.nbmodel import Cell
 from tests.session.scripted import (
     PaperDocument,
     ProcessKernel,
@@ -156,3 +158,35 @@ async def test_a_tool_that_the_user_named_in_the_call_is_believed_that_it_reads(
     turn = make_turn(tools=ToolSet((stock,)), policy=ApprovalPolicy.AUTO, approver=DenyAll())
     _, _, client = await play(turn, reply(called("stock", {"item": "chair"})), reply(said("done")))
     assert "3 of chair" in client.requests[1].input[-1]["output"]
+
+
+async def test_edits_are_allowed_for_the_rest_of_one_answer() -> None:
+    cells = [Cell("code", f"{name} = 1", name) for name in "ab"] + [Cell("code", "%%codex\nGo.", "asking")]
+    document, memory = PaperDocument(cells), ApprovalMemory()
+
+    def edit(name: str, old: int) -> list[ResponseEvent]:
+        edits = [{"old": str(old), "new": str(old + 1)}]
+        return reply(called("edit_cell", {"cell_id": name, "edits": edits}, f"{name}{old}"))
+
+    read = reply(called("read_cells", {"cell_ids": ["a", "b"]}, "read"))
+    insert = reply(called("insert_cells", CALLS["insert_cells"], "insert"))
+    asked = []
+    for old, decision in ((1, DecisionKind.APPROVE_ANSWER), (2, DecisionKind.REJECT)):
+        approver = ScriptedApprover(decision, DecisionKind.REJECT, DecisionKind.REJECT)
+        turn = make_turn(
+            tools=builtin_tools(),
+            policy=ApprovalPolicy.ASK,
+            approver=approver,
+            document=document,
+            memory=memory,
+        )
+        events, _, _ = await play(turn, read, edit("a", old), edit("b", old), insert, reply(said("Done.")))
+        asked.append([(request.tool, request.before) for request in approver.asked])
+        unasked = [event.request for event in events if isinstance(event, ApprovalResolved) and event.request]
+        if old == 1:
+            assert [(request.before, request.code) for request in unasked] == [("b = 1", "b = 2")]
+    assert asked == [
+        [("edit_cell", "a = 1"), ("insert_cells", None)],
+        [("edit_cell", "a = 2"), ("edit_cell", "b = 2"), ("insert_cells", None)],
+    ]
+    assert document.sources == {"a": "a = 2", "b": "b = 2", "asking": "%%codex\nGo."}

@@ -188,6 +188,14 @@ def test_a_failed_cell_with_a_frame_beside_it_is_corrected_not_described(asker: 
     assert "print(temperature)" in call["arguments"]
 
 
+def test_a_failed_cell_with_an_id_is_corrected_in_place(asker: Asker) -> None:
+    edit = PYTHON | {"name": "edit_cell"}
+    failed = f"The failed cell (id=cell-7):\n{FAILED}"
+    _, call = asker.final(user(failed), user("A cell failed."), tools=[INSERT, edit])["output"]
+    assert call["name"] == "edit_cell"
+    assert json.loads(call["arguments"]) == {"cell_id": "cell-7", "source": "print(temperature)\n"}
+
+
 def test_a_missing_import_is_named(asker: Asker) -> None:
     text = text_of(asker.final(user("NameError: name 'pd' is not defined", "What is wrong?")))
     assert "`pd` is not imported: `import pandas as pd`." in text
