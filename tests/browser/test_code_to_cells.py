@@ -8,6 +8,7 @@ import pytest
 
 from codex_nb.simulator import Call, End, Reply, Say, Simulator
 from tests.browser.asking import LOAD, lead_to
+from tests.browser.jupyter_server import FrontEnd
 from tests.browser.notebook_page import NotebookPage
 
 CODES = (
@@ -56,6 +57,7 @@ def test_what_ran_is_kept_as_cells_with_its_outputs(
     assert notebook.script_errors == []
 
 
+@pytest.mark.parametrize("front_end", [FrontEnd.LAB])
 def test_an_answer_is_the_cell_below(open_notebook: Callable[..., NotebookPage], sim: Simulator) -> None:
     sim.add_replies(Reply(stream=(Say(ONE_CELL), End())))
     notebook = open_notebook([LOAD, "%%codex --cell\nSix times seven.", "last = 1"])

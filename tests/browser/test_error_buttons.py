@@ -8,6 +8,7 @@ import pytest
 
 from codex_nb.simulator import End, Reply, Say, Simulator
 from tests.browser.asking import LOAD, lead_to
+from tests.browser.jupyter_server import FrontEnd
 from tests.browser.notebook_page import NotebookPage
 from tests.sent import items_of, texts_of
 
@@ -22,6 +23,7 @@ def sim(kernel_environ: dict[str, str]) -> Iterator[Simulator]:
         yield simulator
 
 
+@pytest.mark.parametrize("front_end", [FrontEnd.LAB])
 def test_a_failed_cell_is_explained_and_fixed_by_its_buttons(
     open_notebook: Callable[..., NotebookPage], sim: Simulator
 ) -> None:

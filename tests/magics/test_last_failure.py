@@ -11,7 +11,7 @@ import pytest
 
 from codex_nb.simulator import Call, End, Reply, Say, Simulator
 from tests.magics.conftest import Notebook
-from tests.magics.front_end import Kernel
+from tests.magics.front_end import Kernel, front_end
 from tests.sent import items_of, texts_of
 
 
@@ -100,6 +100,25 @@ def test_an_error_holds_on_to_nothing_of_the_cells(notebook: Notebook) -> None:
     notebook.run("del big\nfail(None)")
     notebook.run("import gc\ngc.collect()")
     assert notebook.namespace["gone"]() is None
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"), [("fix", True), ("fix --below", False), ("fix --below Why?", False)]
+)
+def test_a_failed_cell_of_an_open_notebook_is_named_unless_its_correction_is_to_stand_below(
+    notebook: Notebook, sim: Simulator, command: str, shown: bool
+) -> None:
+    with front_end(notebook, sim) as page:
+        page.cells = [
+            {"id": "failed", "cell_type": "code", "source": A, "outputs": [], "metadata": {}},
+            {"id": "asking", "cell_type": "code", "source": "%codex fix", "outputs": [], "metadata": {}},
+        ]
+        notebook.run(A, cell_id="failed")
+        assert notebook.run(f"%codex {command}").succeeded
+        assert ("(id=failed)" in data_of(sim)) == shown
+        question = "\n".join(texts_of(items_of(sim.requests.to("/responses", "POST")[-1])[-1]))
+        assert ("edit_cell" in question) == shown
+        assert ("Why?" in question) == ("Why?" in command)
 
 
 def explained(notebook: Notebook, sim: Simulator) -> str:
