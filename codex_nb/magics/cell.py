@@ -35,7 +35,7 @@ from codex_nb.host.shell import (
 )
 from codex_nb.host.shell_channel import KernelPump, get_shell_channel, open_pump, serve_until
 from codex_nb.labels import ERROR_HELP
-from codex_nb.magics.options import SUBCOMMANDS, CellOptions, OptionError
+from codex_nb.magics.options import SUBCOMMANDS, CellOptions, OptionError, parse_options
 from codex_nb.magics.session import (
     TAGS_NOT_VISIBLE,
     NotebookReading,
@@ -80,7 +80,7 @@ if TYPE_CHECKING:
     from codex_nb.labels import LoginMethod
     from codex_nb.magics.session import ShellSession
     from codex_nb.profile import Profile
-    from codex_nb.session.assistant import Hint
+    from codex_nb.session.assistant import Hint, Preview
     from codex_nb.session.events import Answer, TurnEvent
     from codex_nb.session.prompt import ProjectInstructions, TurnRequest
     from codex_nb.session.turn import SignIn
@@ -422,18 +422,7 @@ def _turn(
         raise
     notebook = open_notebook(session, reading, opened.transcript)
     main = OutputDetectingExecutor(mailbox, session.shell, opened.view.start_new_output)
-    ports = Ports(
-        main,
-        InteractiveKernel(session.shell, opened.code.note),
-        notebook,
-        session.folder,
-        reading.hidden,
-        run_cell=_cell_runner(session, reading, opened.transcript, notebook, mailbox, pump),
-        shown_cells={
-            **({} if question.context is None else question.context.shown_cells),
-            **options.shown_cells,
-        },
-    )
+    ports = _ports(session, options, question, reading, opened, notebook, main, mailbox, pump)
     log_in = login_during_turn(session, profile, mailbox, opened.view.reserve_output)
     events = profile.assistant.turn(
         question,
@@ -454,6 +443,54 @@ def _turn(
             await main.call(lambda: session.shell.set_next_input(code))
 
     return CellAnswer(notebook, _below(reading.snapshot), set_next_input).events(events)
+
+
+def _ports(
+    session: ShellSession,
+    options: CellOptions,
+    question: TurnRequest,
+    reading: NotebookReading,
+    opened: OpenedView,
+    notebook: OpenNotebook | None,
+    main: OutputDetectingExecutor,
+    mailbox: Mailbox,
+    pump: Pump | None,
+) -> Ports:
+    return Ports(
+        main,
+        InteractiveKernel(session.shell, opened.code.note),
+        notebook,
+        session.folder,
+        reading.hidden,
+        run_cell=_cell_runner(session, reading, opened.transcript, notebook, mailbox, pump),
+        shown_cells={
+            **({} if question.context is None else question.context.shown_cells),
+            **options.shown_cells,
+        },
+    )
+
+
+def show_preview(session: ShellSession, line: str, text_of: Callable[[TurnRequest, Preview], str]) -> None:
+    """Show what the next question would send, as an answer is shown: only then can an open document be read."""
+    from codex_nb.session.events import TextDone
+
+    profile, options = session.profile(), parse_options(line)
+    with suppress(AuthError):
+        session.wait(profile.signed_in())  # credentials that were read are redacted here as they will be then
+    question = make_question(session, options, profile)
+    with Mailbox() as mailbox, open_pump(session.shell, mailbox) as pump:
+        opened = open_view(session, mailbox, pump, PendingApprovals())
+        try:
+            reading = read_for(session, options.prompt, opened.transcript)
+            question = with_notebook(question, options, profile, reading)
+            is_open = reading.snapshot is not None and reading.snapshot.origin == "document"
+            notebook = _notebook_of(session, opened.transcript, []) if opened.transcript and is_open else None
+            main = OutputDetectingExecutor(mailbox, session.shell, opened.view.start_new_output)
+            ports = _ports(session, options, question, reading, opened, notebook, main, mailbox, pump)
+            preview = session.engine.run(profile.assistant.preview(question, ports))
+            opened.view.apply(TextDone("preview", text_of(question, preview)))
+        finally:
+            opened.view.close()
 
 
 def open_notebook(

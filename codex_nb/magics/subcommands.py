@@ -5,13 +5,12 @@ The table is read when the extension loads, so what a subcommand needs is import
 
 from __future__ import annotations
 
-from contextlib import suppress
+import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
-from codex_nb.errors import AuthError
 from codex_nb.labels import LOGIN_METHODS
 from codex_nb.magics.options import (
     BELOW,
@@ -29,9 +28,9 @@ if TYPE_CHECKING:
 
     from codex_nb.magics.cell import OpenedView
     from codex_nb.magics.session import ShellSession
-    from codex_nb.profile import Profile
+    from codex_nb.session.assistant import Preview
     from codex_nb.session.outbound import Item
-    from codex_nb.session.prompt import TurnInput, TurnRequest
+    from codex_nb.session.prompt import TurnRequest
     from codex_nb.tools.base import Tool
     from codex_nb.tools.nbmodel import NewCell
 
@@ -175,78 +174,78 @@ def usage(session: ShellSession, name: str) -> None:
 
 @subcommand(
     "context",
-    "[OPTIONS] [QUESTION]",
-    help="show exactly what the next question would send",
+    "[--full] [OPTIONS] [QUESTION]",
+    help="show exactly what the next question would send; --full prints the request",
     complete=("question",),
 )
 def context(session: ShellSession, line: str) -> None:
-    """Show what the next question would send, as an answer is shown: only then can an open document be read."""
-    from codex_nb.host.engine import Mailbox
-    from codex_nb.host.shell_channel import open_pump
-    from codex_nb.magics.cell import open_view
-    from codex_nb.magics.session import make_question, read_for, with_notebook
-    from codex_nb.session.events import TextDone
-    from codex_nb.tools.approval import PendingApprovals
+    """Show the next request: its size by part, and the texts that it adds; or the whole of it."""
+    from codex_nb.magics.cell import show_preview
 
-    profile, options = session.profile(), parse_options(line)
-    with suppress(AuthError):
-        session.wait(profile.signed_in())  # credentials that were read are redacted here as they will be then
-    question = make_question(session, options, profile)
-    with Mailbox() as mailbox, open_pump(session.shell, mailbox) as pump:
-        opened = open_view(session, mailbox, pump, PendingApprovals())
-        try:
-            reading = read_for(session, options.prompt, opened.transcript)
-            request = with_notebook(question, options, profile, reading)
-            turn_input = session.engine.run(_turn_input(profile, request))
-            opened.view.apply(TextDone("preview", preview(request, turn_input)))
-        finally:
-            opened.view.close()
+    first, _, rest = line.partition(" ")
+    if first == "--full":
+        show_preview(session, rest, full_preview)
+    else:
+        show_preview(session, line, preview)
 
 
-async def _turn_input(profile: Profile, request: TurnRequest) -> TurnInput:
-    from codex_nb.session.outbound import UntrustedBlock
-    from codex_nb.session.prompt import BASE, build_input
-    from codex_nb.session.thread import Thread
-
-    assistant, thread = profile.assistant, request.thread
-    project = await assistant.project(request)
-    return build_input(
-        request,
-        assistant.threads.open(thread) if thread else Thread(""),
-        instructions=BASE,
-        project=project,
-        redactor=assistant.redactor(),
-        untrusted=UntrustedBlock("CODE"),  # a saved preview stays the same; a turn has a random word there
-    )
-
-
-def preview(request: TurnRequest, turn_input: TurnInput) -> str:
-    """Return what would be sent as Markdown: sizes first, then the text of each message."""
+def preview(request: TurnRequest, previewed: Preview) -> str:
+    """Return what would be sent as Markdown: sizes first, then the text of each new message."""
     from codex_nb.rendering.inert_markdown import fenced
-    from codex_nb.session.outbound import tokens_of
     from codex_nb.session.prompt import describe_redactions
+    from codex_nb.session.thread import size_of
 
-    items = turn_input.items if request.prompt else turn_input.items[:-1]
+    new, sent = previewed.new, previewed.request
+    items = new.items if request.prompt else new.items[:-1]
     names = [_section(item, is_question=bool(request.prompt) and item is items[-1]) for item in items]
     texts = ["\n".join(part["text"] for part in item["content"] if "text" in part) for item in items]
-    sizes = [tokens_of(text) for text in texts]
-    images = sum("image_url" in part for item in items for part in item["content"])
-    notes = [f"images: {images}"] if images else []
-    if context := request.context:
-        of_each = ", ".join(f"{kind} {size}" for kind, size in context.sizes.items())
-        notes.append(f"notebook context (limit {context.budget:,} tokens): {of_each}")
-        notes += [f"not sent: {each}" for each in context.not_sent]
-    notes += turn_input.problems
-    if redacted := describe_redactions(turn_input.redactions):
+    old = sent.input[: len(sent.input) - len(new.items)]
+    rows = [
+        (f"thread so far ({len(old)} items)", size_of(old)),
+        (f"tools ({len(sent.tools)})", size_of(sent.tools)),
+        *((name, size_of([item])) for name, item in zip(names, items, strict=True)),
+    ]
+    total = sum(size for _, size in rows)
+    notes = []
+    if images := sum("image_url" in part for item in items for part in item["content"]):
+        notes.append(f"images: {images}, counted with the question")
+    if previewed.compacts:
+        notes.append("the thread fills the model's context window and would be compacted before")
+    if request.context is not None:
+        notes += [f"not sent: {each}" for each in request.context.not_sent]
+    notes += new.problems
+    if redacted := describe_redactions(new.redactions):
         notes.append(redacted)
+    to = f" to `{sent.model}`" if sent.model else ""
     return "\n\n".join(
         [
-            f"The next question adds this to thread `{request.thread}`:",
-            table(("section", "tokens"), [*zip(names, sizes, strict=True), ("total", sum(sizes))]),
+            f"The next question would send about {total:,} tokens{to} in thread `{request.thread}`:",
+            table(("part", "tokens"), [*rows, ("total", total)]),
             "\n".join(f"- {note}" for note in notes),
             *(f"**{name}**\n\n{fenced(text, 'text')}" for name, text in zip(names, texts, strict=True)),
         ]
     )
+
+
+def full_preview(request: TurnRequest, previewed: Preview) -> str:
+    """Return the whole request as Markdown; images and what only the service can read by their length."""
+    from codex_nb.rendering.inert_markdown import fenced
+
+    del request
+    sent = previewed.request
+    body = {"model": sent.model, "tools": sent.tools, "input": sent.input, "text": sent.text_format}
+    text = json.dumps(_shortened(body), indent=2, ensure_ascii=False)
+    return f"The next request:\n\n{fenced(text, 'json')}"
+
+
+def _shortened(value: Any, name: str = "") -> Any:
+    if isinstance(value, dict):
+        return {key: _shortened(each, key) for key, each in value.items() if each is not None}
+    if isinstance(value, list | tuple):
+        return [_shortened(each, name) for each in value]
+    if isinstance(value, str) and (name == "encrypted_content" or value.startswith("data:")):
+        return f"{value[:30]}… ({len(value):,} characters)"
+    return value
 
 
 def _section(item: Item, *, is_question: bool) -> str:

@@ -195,6 +195,18 @@ class ResolvedTurn:
         return tuple(notices)
 
 
+@dataclass(frozen=True)
+class Preview:
+    """The first request that a turn would send, and what is new in it.
+
+    ``compacts`` tells that the thread would be compacted before.
+    """
+
+    request: ResponsesRequest
+    new: TurnInput
+    compacts: bool
+
+
 @dataclass(eq=False)
 class _TurnRun:
     """One call of :meth:`Assistant.turn`, over all the attempts that it takes.
@@ -504,6 +516,42 @@ class Assistant:
         if last.answer.status == "failed":
             raise last.failure or CodexError(last.error or "The turn failed.")
         return last.answer
+
+    async def preview(self, request: TurnRequest, ports: Ports) -> Preview:
+        """Return the request that a turn would begin with; nothing is sent of it, and its thread stays as it is.
+
+        Without a login, the model is the one in the settings.
+        """
+        thread = self.threads.open(request.thread) if request.thread else Thread("")
+        settings, text_format = self._settings, None
+        template, sends_images, window = (
+            ResponsesRequest(request.model or settings.model or "", ()),
+            True,
+            None,
+        )
+        project = await self.project(request)
+        with suppress(CodexError):
+            resolved = await self._resolve(request, thread)
+            template, model = resolved.template, resolved.model
+            sends_images, window = model.supports_images, model.context_window
+            text_format = resolved.value_format.text_format if resolved.value_format else None
+        turn_input = build_input(
+            request,
+            thread,
+            instructions=self._instructions,
+            project=project,
+            redactor=request_redactor(self.redactor(), request).merged_with(self._known),
+            untrusted=UntrustedBlock("CODE"),  # a preview stays the same; a turn has a random word there
+            sends_images=sends_images,
+        )
+        redact = TurnRedactor(turn_input.redactor)
+        sent = replace(
+            template,
+            input=(*redact.items(thread.items), *turn_input.items),
+            tools=turn_input.redactor.within(self._offered(request, ports).specs()),
+            text_format=turn_input.redactor.within(text_format) if text_format else None,
+        )
+        return Preview(sent, turn_input, needs_compaction(thread.items, window))
 
     async def compact(self, request: TurnRequest, secrets: Iterable[str]) -> tuple[Notice, ...]:
         """Compact the thread of a request without asking anything; ``secrets`` are values to remove from it.

@@ -301,7 +301,7 @@ def _turn_count(items: Iterable[Item]) -> int:
 
 FULLNESS = 0.75
 WINDOW = 200_000
-_IMAGE_TOKENS = 1_500
+IMAGE_TOKENS = 1_500
 _KEPT_DIGESTS = ("instructions:", "AGENTS.md:", "answered:", "account:")
 _ASK = """\
 Context checkpoint compaction: write a summary of this conversation for the assistant that takes it over and sees \
@@ -317,7 +317,7 @@ def size_of(items: Sequence[Item]) -> int:
         parts = content if isinstance(content, list) else []
         images = [part for part in parts if isinstance(part, dict) and part.get("type") == "input_image"]
         slim = {**item, "content": [part for part in parts if part not in images]} if images else item
-        total += tokens_of(json.dumps(slim, ensure_ascii=False)) + _IMAGE_TOKENS * len(images)
+        total += tokens_of(json.dumps(slim, ensure_ascii=False)) + IMAGE_TOKENS * len(images)
     return total
 
 

@@ -11,6 +11,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import secrets
 import struct
 from dataclasses import dataclass, field
@@ -308,13 +309,16 @@ def compacted(body: Mapping[str, Any], now: float) -> dict[str, Any]:
 
 # Usage
 
-_CHARACTERS_PER_TOKEN = 4
+_BYTES_PER_TOKEN = 4
+_TOKENS_PER_IMAGE = 1_500
+_DATA_URL = re.compile(r"data:image/[\w.+-]{1,20};base64,[A-Za-z0-9+/=]*")
 _MAX_CACHED_INPUTS = 64
 
 
 def _tokens_in(value: object) -> int:
-    """The estimated number of tokens in the JSON of a value."""
-    return len(json.dumps(value, ensure_ascii=False)) // _CHARACTERS_PER_TOKEN
+    """The estimated number of tokens in the JSON of a value; an image costs the same whatever its size in bytes."""
+    text, images = _DATA_URL.subn("", json.dumps(value, ensure_ascii=False))
+    return len(text.encode("utf-8", "replace")) // _BYTES_PER_TOKEN + images * _TOKENS_PER_IMAGE
 
 
 def estimated_usage(
@@ -348,4 +352,4 @@ class PromptCache:
         prefix = max((len(old) for old in known if texts[: len(old)] == old), default=0)
         known.append(texts)
         del known[:-_MAX_CACHED_INPUTS]
-        return sum(map(len, texts[:prefix])) // _CHARACTERS_PER_TOKEN
+        return sum(map(len, texts[:prefix])) // _BYTES_PER_TOKEN

@@ -275,3 +275,46 @@ def test_the_context_is_shown_as_the_same_text_again(
     shown = [notebook.run("%codex context How high?", cell_id="asking").out for _ in range(2)]
     assert "data-CODE" in shown[0]
     assert shown[0] == shown[1]
+
+
+@pytest.mark.parametrize(
+    ("variable", "question"),
+    [
+        ("height = 4810", "How high is it?"),
+        ("names = ['数据很多'] * 40", "这是什么 @names?"),
+        (
+            "import PIL.Image\npicture = PIL.Image.effect_noise((300, 300), 90)",
+            "--image picture What is shown?",
+        ),
+        ("rows = [{'id': n, 'name': 'a'} for n in range(300)]", "--no-tools Which of @rows is odd?"),
+        ("rows = list(range(5000))", "--no-context Why?"),
+    ],
+)
+def test_the_size_that_is_shown_is_the_size_that_is_sent(
+    notebook: Notebook, sim: Simulator, variable: str, question: str
+) -> None:
+    notebook.run(variable)
+    for number in range(3):
+        shown = notebook.run(f"%codex context {question} {number}", cell_id="asking").out
+        (total,) = re.findall(r"about ([\d,]+) tokens", shown)
+        footer = notebook.run(f"%codex {question} {number}", cell_id="asking").out
+        (sent,) = re.findall(r"([\d,]+) tokens in", footer)
+        told, counted = (int(each.replace(",", "")) for each in (total, sent))
+        assert abs(told - counted) <= counted * 0.1
+        parts = re.findall(r"\|\s*([\d,]+)\s*\|\s*$", shown, re.MULTILINE)
+        assert sum(int(each.replace(",", "")) for each in parts[:-1]) == told
+
+
+def test_the_whole_request_is_printed(notebook: Notebook, sim: Simulator) -> None:
+    notebook.run("import PIL.Image\npicture = PIL.Image.new('L', (200, 200))\nheight = 4810")
+    notebook.run("%codex How high is it?", cell_id="first")
+    shown = without_codes(
+        notebook.run("%codex context --full --image picture And now?", cell_id="asking").out
+    )
+    notebook.run("%codex --image picture And now?", cell_id="asking")
+    request = sim.requests.to("/responses", "POST")[-1]
+    texts = [without_codes(text) for item in items_of(request) for text in texts_of(item)]
+    assert [text for text in texts if json.dumps(text, ensure_ascii=False)[1:-1] not in shown] == []
+    assert [tool["name"] for tool in request.body["tools"] if f'"name": "{tool["name"]}"' not in shown] == []
+    assert "data:image/png;base64," in shown
+    assert request.body["model"] in shown
