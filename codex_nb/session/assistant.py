@@ -532,7 +532,7 @@ class Assistant:
         project = await self.project(request)
         with suppress(CodexError):
             resolved = await self._resolve(request, thread)
-            template, model = resolved.template, resolved.model
+            request, template, model = resolved.request, resolved.template, resolved.model
             sends_images, window = model.supports_images, model.context_window
             text_format = resolved.value_format.text_format if resolved.value_format else None
         turn_input = build_input(
