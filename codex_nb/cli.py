@@ -322,12 +322,10 @@ def _logout(options: argparse.Namespace) -> int:
 
     async def run() -> int:
         async with open_profile_at(os.environ, profile=options.profile) as profile:
-            was_signed_in = await profile.credentials.sign_out()
-            print(
-                "Signed out: the login was revoked and deleted."
-                if was_signed_in
-                else "You were not signed in."
-            )
+            if await profile.credentials.sign_out():
+                print("Signed out: the login was revoked and deleted.")
+            else:
+                print(profile.credentials.external_note or "You were not signed in.")
             return 0
 
     return asyncio.run(run())

@@ -11,6 +11,7 @@ from codex_nb.auth.credentials import credentials_from_document
 from codex_nb.auth.keyring_store import open_store
 from codex_nb.auth.locks import LEASE_FILE, LOCK_FILES, read_lease, state_of_lock
 from codex_nb.auth.manager import EXPIRY_MARGIN, restriction
+from codex_nb.auth.sources import HUB_URL_VARIABLE
 from codex_nb.auth.store import ENCRYPTED_STORE, file_mode
 from codex_nb.config.settings import CredentialsStore, Settings
 from codex_nb.errors import AccountChanged, CodexError, SignInRequired
@@ -136,7 +137,8 @@ def examine(
     """
     provider = settings.provider
     has_own_key = provider.env_key is not None or provider.bearer is not None
-    uses_login = provider.requires_openai_auth and not has_own_key
+    has_hub = bool(environ.get(HUB_URL_VARIABLE, "").strip())
+    uses_login = provider.requires_openai_auth and not has_own_key and not has_hub
     login = (*_store(settings), *_file(settings), *_login(settings, clock)) if uses_login else ()
     return (
         *_home(settings),
@@ -170,6 +172,9 @@ def _environment(settings: Settings, environ: Mapping[str, str]) -> Iterator[Fin
         if environ.get(name, "").strip():
             advice = "Unset it to use the stored login." if name == "CODEX_API_KEY" else ""
             yield Finding(name, "is set and comes before the stored login", advice)
+    if hub := environ.get(HUB_URL_VARIABLE, "").strip():
+        advice = "" if is_secure(hub) else "Use an https address: the server's token is not sent to this one."
+        yield Finding(HUB_URL_VARIABLE, f"your JupyterHub keeps the login ({_host(hub)})", advice)
     if environ.get("OPENAI_API_KEY", "").strip():
         used = settings.use_openai_api_key_env
         yield Finding("OPENAI_API_KEY", "is set and used, as configured" if used else "is set and not used")

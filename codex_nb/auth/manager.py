@@ -206,6 +206,8 @@ class CredentialManager:
         """The note for a user who signs in or out while other credentials override the stored login."""
         if not self.is_external:
             return ""
+        if self.hub_page is not None:
+            return f"Your JupyterHub keeps the login: sign out at {self.hub_page}"
         source = self._credentials.source if self._credentials else "outside"
         return f"Requests still use the credentials from {source}."
 

@@ -135,7 +135,8 @@ class AccountWidget:
                     if self._sign_out is not None:
                         view.ask_to_sign_out(self._sign_out.who)
                         return
-                    failure = "There are no stored credentials to sign out."
+                    note = self._profile.credentials.external_note
+                    failure = f"There are no stored credentials to sign out. {note}".strip()
                 case "confirm_sign_out":
                     if self._sign_out is not None:
                         await self._sign_out.run()

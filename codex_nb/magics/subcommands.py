@@ -90,9 +90,10 @@ def logout(session: ShellSession, name: str) -> None:
     from codex_nb.rendering.inert_markdown import escape_markdown
     from codex_nb.ui.account import sign_out_question
 
-    target = session.wait(find_sign_out(session.profile(name or None).credentials))
+    credentials = session.profile(name or None).credentials
+    target = session.wait(find_sign_out(credentials))
     if target is None:
-        show("You were not signed in.")
+        show(escape_markdown(credentials.external_note) or "You were not signed in.")
     elif session.has_user and not confirmed(sign_out_question(target.who)):
         show("Not signed out. Nothing was changed.")
     else:

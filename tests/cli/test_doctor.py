@@ -219,6 +219,15 @@ def test_the_table_of_settings_says_where_each_comes_from_and_no_secret(tmp_path
     assert SECRET not in repr(rows)
 
 
+@pytest.mark.parametrize(("scheme", "is_well"), [("https", True), ("http", False)])
+def test_where_a_hub_keeps_the_login_none_is_missed_here(scheme: str, is_well: bool, tmp_path: Path) -> None:
+    environ = {"CODEX_HOME": str(tmp_path), "CODEX_NB_TOKEN_URL": f"{scheme}://hub.test/services/codex/token"}
+    found = {each.topic: each for each in diagnose(environ, machine=Machine(root=tmp_path))}
+    about = found["CODEX_NB_TOKEN_URL"]
+    assert (about.found, about.is_well) == ("your JupyterHub keeps the login (hub.test)", is_well)
+    assert not {"auth.json", "login"} & set(found)
+
+
 def test_the_hubs_service_says_that_a_hub_must_start_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,6 +11,7 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -74,7 +75,7 @@ def stored_secrets() -> dict[str, str]:
     return {name: stored[name] for name in TOKENS}
 
 
-@pytest.fixture(params=["threads", "processes"])
+@pytest.fixture(params=["threads", "spawn", *(["fork"] if sys.platform == "linux" else [])])
 def pool(request: pytest.FixtureRequest, codex_home: Path) -> Iterator[concurrent.futures.Executor]:
     """Give a pool of two workers, which start when they are first needed."""
     del codex_home
@@ -82,8 +83,8 @@ def pool(request: pytest.FixtureRequest, codex_home: Path) -> Iterator[concurren
         with concurrent.futures.ThreadPoolExecutor(2) as threads:
             yield threads
     else:
-        spawning = multiprocessing.get_context("spawn")
-        with concurrent.futures.ProcessPoolExecutor(2, mp_context=spawning) as processes:
+        way = multiprocessing.get_context(request.param)
+        with concurrent.futures.ProcessPoolExecutor(2, mp_context=way) as processes:
             yield processes
 
 
@@ -99,6 +100,7 @@ class City:
 """
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_pools_answer_in_order_and_a_failure_stays_in_its_place(
     pool: concurrent.futures.Executor, notebook: Notebook, sim: Simulator
 ) -> None:
@@ -205,9 +207,14 @@ USE_SITE = f"%config CodexMagics.token_provider = '{cluster_tokens.__name__}:pro
 def test_a_cluster_is_handed_tokens_and_gives_the_notebooks_own_values(
     cluster: Client, notebook: Notebook, sim: Simulator, site: Site, login: TokenSet
 ) -> None:
-    notebook.run(USE_SITE)
     notebook.run(CITY)
     recording = notebook.namespace["workers"] = Recording(cluster.get_executor())
+    # the login of the notebook does not go along, and the workers have none
+    notebook.run("answers = codex_nb.map(['one', 'two'], executor=workers, on_error='return')")
+    assert [type(answer) for answer in notebook.namespace["answers"]] == [SignInRequired] * 2
+    assert sim.requests.count("/responses") == 0
+
+    notebook.run(USE_SITE)
     asked = notebook.run("answers = codex_nb.map(['Name a city.'] * 3, schema=City, executor=workers)")
     assert asked.succeeded, asked.error
     answers, city = notebook.namespace["answers"], notebook.namespace["City"]
@@ -216,16 +223,10 @@ def test_a_cluster_is_handed_tokens_and_gives_the_notebooks_own_values(
     # the notebook asks once, to name its account; each worker once
     assert set(site.asked) == {"start"}
     assert 1 <= len(site.asked) <= 3
-    assert len(recording.pickled) == 6
+    assert len(recording.pickled) == 2 * (2 + 3)
     assert find_leaks(b"\n".join(recording.pickled), secrets_of(login)) == []
-
-
-def test_workers_without_a_login_or_provider_say_so_in_each_place(cluster: Client, sim: Simulator) -> None:
-    recording = Recording(cluster.get_executor())
-    answers = codex_nb.map(["one", "two"], executor=recording, on_error="return")
-    assert [type(answer) for answer in answers] == [SignInRequired] * 2
-    assert sim.requests.count("/responses") == 0
-    assert find_leaks(b"\n".join(recording.pickled), stored_secrets()) == []
+    stored = {f"stored {name}": token for name, token in stored_secrets().items()}
+    assert find_leaks(b"\n".join(recording.pickled), stored) == []
 
 
 def ask_and_die(ask: Callable[[str], Any], prompt: str) -> None:
@@ -243,16 +244,17 @@ def test_workers_that_are_killed_lose_no_other_question(
 ) -> None:
     """One question kills each worker that asks it, until the cluster gives it up."""
 
-    class Deadly(Recording):
+    class Deadly:
         def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future:
             if arguments == (prompts[POISONED],):
                 function = partial(ask_and_die, function)
-            return super().submit(function, *arguments)
+            future: Future = workers.submit(function, *arguments)
+            return future
 
+    workers = cluster.get_executor()
     prompts = [f"question number {number}." for number in range(1000)]
     notebook.run(USE_SITE)
-    deadly = Deadly(cluster.get_executor())
-    answers = codex_nb.map(prompts, executor=deadly, concurrency=8, on_error="return")
+    answers = codex_nb.map(prompts, executor=Deadly(), concurrency=8, on_error="return")
     lost = {number: answer for number, answer in enumerate(answers) if not isinstance(answer, Answer)}
     # beside it may be lost what was with it on all the workers that it has killed
     assert POISONED in lost

@@ -46,6 +46,16 @@ def test_the_host_program_is_asked_again_on_401_and_the_cell_is_answered(
     assert not (codex_home / "auth.json").exists()
 
 
+def test_a_sign_out_says_whose_the_login_is(
+    notebook: Notebook, codex_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (codex_home / "auth.json").unlink()
+    monkeypatch.setenv("CODEX_NB_TOKEN_URL", "http://127.0.0.1:9/services/codex/token")
+    said = notebook.run("%codex logout").out
+    assert "http://127.0.0.1:9/services/codex/" in said
+    assert "not signed in" not in said
+
+
 def test_a_host_program_that_is_not_there_is_named(notebook: Notebook) -> None:
     notebook.run("%config CodexMagics.token_provider = 'nowhere_at_all:provide'")
     ran = notebook.run("%%codex\nhello")
