@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import ast
 import builtins
+import enum
 import keyword
 import re
+import types
 import typing
 import unicodedata
 from dataclasses import dataclass, field
@@ -18,6 +20,7 @@ from traitlets.config import Configurable
 
 from codex_nb.errors import CodexError, ConfigError
 from codex_nb.labels import EFFORTS, ApprovalPolicy
+from codex_nb.tools.introspection import class_attribute, class_vars, find, instance_vars, vars_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -357,6 +360,16 @@ def find_schema(written: str, namespace: Mapping[str, Any]) -> Any:
     return _Annotation(written, namespace).value()
 
 
+def _held(owner: Any, name: str) -> Any:
+    """Return what a module, a class or an object holds under a name without running its code; None without it."""
+    kind = type(owner)
+    if issubclass(kind, types.ModuleType):
+        return find(vars_of(owner), name)
+    if issubclass(kind, enum.EnumMeta):
+        return find(find(class_vars(owner), "_member_map_"), name)
+    return class_attribute(owner, name) if issubclass(kind, type) else find(instance_vars(owner), name)
+
+
 class _Annotation:
     """One written type and the names that it may use."""
 
@@ -410,10 +423,11 @@ class _Annotation:
         if not isinstance(node.value, ast.Name | ast.Attribute):
             raise self._refused(f"{ast.unparse(node)[:80]} is not a type")
         owner = self._of(node.value)
-        if not hasattr(owner, node.attr):
+        found = _held(owner, node.attr)
+        if found is None:
             inner = node.value.id if isinstance(node.value, ast.Name) else node.value.attr
             raise OptionError(f"--schema {self._written[:200]}: {inner!r} has no {node.attr!r}.")
-        return getattr(owner, node.attr)
+        return found
 
     def _subscripted(self, node: ast.Subscript) -> Any:
         generic = self._of(node.value)

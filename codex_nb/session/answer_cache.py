@@ -92,11 +92,12 @@ class CacheKey:
 
 @dataclass(frozen=True)
 class CachedAnswer:
-    """An answer given before; ``at`` is Unix seconds."""
+    """An answer given before; ``at`` is Unix seconds, ``shown`` its value as Markdown."""
 
     answer: Answer
     at: float
     key: CacheKey
+    shown: str | None = None
 
     @property
     def moment(self) -> str:
@@ -468,4 +469,4 @@ async def cached_events(
             yield ReasoningDone(f"stored_{number}", summary)
         elif text := message_text(item):
             yield TextDone(f"stored_{number}", text)
-    yield TurnFinished(replace(answer, thread=thread.name, usage=Usage()))
+    yield TurnFinished(replace(answer, thread=thread.name, usage=Usage()), shown=cached.shown)

@@ -65,7 +65,7 @@ from codex_nb.session.prompt import (
     read_project,
     request_redactor,
 )
-from codex_nb.session.structured_output import value_format
+from codex_nb.session.structured_output import value_format, value_markdown
 from codex_nb.session.thread import Compactor, Thread, account_digest, needs_compaction, switch_account
 from codex_nb.session.turn import STOPPED, SchemaMismatch, SignIn, ToolContext, Turn, needs_sign_in, no_login
 from codex_nb.tools.approval import ApprovalMemory, ApprovalRules, Decision, DecisionKind
@@ -147,6 +147,7 @@ class ResolvedTurn:
             account=self.credentials.label,
             plan=self.credentials.account.plan,
             billing=self.credentials.billing,
+            returns_value=self.value_format is not None,
             not_saved=TOO_LARGE if self.request.context and self.request.context.over_budget else "",
         )
 
@@ -430,12 +431,17 @@ class Assistant:
             return None
         if resolved.value_format is None:
             return cached
-        parse = partial(resolved.value_format.parse, cached.answer.text)
+        parse = resolved.value_format.parse
+
+        def read() -> tuple[Any, str]:
+            value = parse(cached.answer.text)
+            return value, value_markdown(value)
+
         try:
-            parsed = await run.ports.main_thread.call(parse)
+            parsed, shown = await run.ports.main_thread.call(read)
         except SchemaMismatch:
             return None
-        return replace(cached, answer=replace(cached.answer, parsed=parsed))
+        return replace(cached, answer=replace(cached.answer, parsed=parsed), shown=shown)
 
     async def _sign_in_again(self, before: Credentials, sign_in: SignIn, error: AuthError) -> bool:
         """Ask the user to sign in during an answer; raises AccountChanged when a different account did."""
@@ -680,6 +686,7 @@ class Assistant:
             ),
             notices=(*notices, *resolved.notices(turn_input)),
             parse=wanted.parse if wanted else None,
+            show=value_markdown,
             on_limits=self._on_limits,
             sign_in=partial(self._sign_in_again, resolved.credentials, run.sign_in),
             replay=replay,

@@ -82,7 +82,8 @@ _REMARKS: Mapping[Status, str] = {
 class TurnStarted:
     """The turn begins; ``account`` is the label to show (an email, "API key …"), ``billing`` what pays.
 
-    ``not_saved`` says why Run All will ask again in any case, where the user would expect a saved answer.
+    ``returns_value`` tells whether the answer is a value, whose JSON is not to be shown. ``not_saved`` says why Run All
+    will ask again in any case, where the user would expect a saved answer.
     """
 
     turn_id: str
@@ -93,6 +94,7 @@ class TurnStarted:
     plan: str
     billing: str
     not_saved: str = ""
+    returns_value: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,12 +228,14 @@ class Notice:
 class TurnFinished:
     """The end of the turn; ``error`` is the readable line when ``answer.status`` is not "completed".
 
-    ``failure`` is the error itself where there was one, for callers that act on its class.
+    ``failure`` is the error itself where there was one, for callers that act on its class. ``shown`` is the answer's
+    value as Markdown, to be shown in the place of the JSON that it was written in.
     """
 
     answer: Answer
     error: str | None = None
     failure: CodexError | None = None
+    shown: str | None = None
 
 
 TurnEvent = (

@@ -314,9 +314,17 @@ def reduce(state: TurnState, event: TurnEvent) -> TurnState:
             parts = (
                 replace(part, is_over=True) if isinstance(part, PlanPart) else part for part in state.parts
             )
-            return replace(state, parts=Parts(parts), retry=None, finished=event)
+            return replace(state, parts=_with_value(Parts(parts), event.shown), retry=None, finished=event)
         case _:
             assert_never(event)
+
+
+def _with_value(parts: Parts, shown: str | None) -> Parts:
+    """Put a value in the place of the last message, which is the JSON that it was written in."""
+    last = next((part for part in reversed(parts) if isinstance(part, TextPart)), None)
+    if shown is None or last is None:
+        return parts
+    return parts.put(TextPart(last.item_id, GrowingText([shown]), done=True))
 
 
 class TurnFold:

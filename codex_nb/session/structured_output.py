@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import json
+import pprint
 import re
 import sys
+import textwrap
 import typing
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NotRequired
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from codex_nb.errors import CodexError
 from codex_nb.parse import loads
 from codex_nb.session.turn import SchemaMismatch
+from codex_nb.tools.nbmodel import truncate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -146,6 +150,47 @@ class ValueFormat:
     schema: Schema
     text_format: dict[str, Any]
     parse: Callable[[str], Any]
+
+
+_MOST_ROWS = 100
+_LONGEST_VALUE = 16_000
+
+
+def value_markdown(value: Any) -> str:
+    """Return a value as Markdown: a list of records as a table, anything else as Python writes it.
+
+    Runs where the user's code runs: the classes are the user's own.
+    """
+    try:
+        records = [_record(each) for each in value[:_MOST_ROWS]] if type(value) is list else []
+        heads = list(records[0]) if records and records[0] else []
+        if (
+            heads
+            and len(value) <= _MOST_ROWS
+            and all(each is not None and list(each) == heads for each in records)
+        ):
+            return _table(heads, [[*each.values()] for each in records if each is not None])
+        written = value if type(value) is str else pprint.pformat(value, width=100, sort_dicts=False)
+    except Exception as error:  # noqa: BLE001 -- whatever the user's own __repr__ raises, the value is there
+        written = f"<{type(value).__name__}, whose repr fails: {type(error).__name__}>"
+    return textwrap.indent(truncate(written, _LONGEST_VALUE) or " ", "    ", lambda _: True)
+
+
+def _record(value: Any) -> dict[str, Any] | None:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
+    if isinstance(value, BaseModel):
+        return dict(value)
+    return value if type(value) is dict else None
+
+
+def _table(heads: list[str], rows: list[list[Any]]) -> str:
+    from codex_nb.rendering.inert_markdown import escape_markdown
+
+    cells = [heads, *([each if type(each) is str else repr(each) for each in row] for row in rows)]
+    lines = [[escape_markdown(" ".join(str(cell).split())) for cell in row] for row in cells]
+    head, *body = [f"| {' | '.join(line)} |" for line in lines]
+    return truncate("\n".join([head, "|" + " --- |" * len(heads), *body]), _LONGEST_VALUE)
 
 
 def value_format(wanted: Any) -> ValueFormat:

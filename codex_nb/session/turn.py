@@ -399,9 +399,10 @@ class Turn:
 
     ``request`` is the template of each step's request, without input. ``new_items`` are the first items of the
     exchange and ``sent_digests`` the digests of the notebook parts in them. ``parse`` turns the answer's text into a
-    value, or raises :class:`SchemaMismatch`; the model is then asked again, at most ``repairs`` times. ``notices`` are
-    shown first. ``sign_in`` is called when the credentials are refused between two steps; the step is then repeated.
-    ``replay`` answers in the place of the model as long as the calls of a saved answer show what they showed then.
+    value, or raises :class:`SchemaMismatch`; the model is then asked again, at most ``repairs`` times. ``show`` writes
+    the value as Markdown. ``notices`` are shown first. ``sign_in`` is called when the credentials are refused between
+    two steps; the step is then repeated. ``replay`` answers in the place of the model as long as the calls of a saved
+    answer show what they showed then.
     """
 
     started: TurnStarted
@@ -412,6 +413,7 @@ class Turn:
     sent_digests: frozenset[str] = frozenset()
     notices: tuple[Notice, ...] = ()
     parse: Callable[[str], Any] | None = None
+    show: Callable[[Any], str | None] = field(default=lambda _value: None)
     repairs: int = 1
     max_steps: int = 50
     on_limits: Callable[[RateLimits], Notice | None] = field(default=lambda _limits: None)
@@ -430,6 +432,7 @@ class Turn:
         self._status: Status = "completed"
         self._problem: str | None = None
         self._parsed: Any = None
+        self._shown: str | None = None
         self._repaired = 0
         self._rejected: AnswerRejected | None = None  # by the validator, in this step
         self._answer_start = 0
@@ -470,7 +473,7 @@ class Turn:
             self._exchange.redact(self.tool_context.clean)
             if self.replay is None or not self.replay.adds_nothing:
                 self._exchange.commit()
-            finished = TurnFinished(self._answer(), self._problem)
+            finished = TurnFinished(self._answer(), self._problem, shown=self._shown)
         except (asyncio.CancelledError, KeyboardInterrupt):
             finished = TurnFinished(self._abort("cancelled"), STOPPED)
         except CodexError as error:
@@ -547,9 +550,14 @@ class Turn:
             return False
         parse, text = self.parse, answer_text(self._items[self._answer_start :])
         context = self.tool_context
+
+        def read() -> tuple[Any, str | None]:
+            value = parse(text)
+            return value, self.show(value)
+
         try:
             # A schema may be the user's own class, so its validators run where the user's code runs.
-            self._parsed = await context.ports.main_thread.call(lambda: parse(text))
+            self._parsed, self._shown = await context.ports.main_thread.call(read)
         except SchemaMismatch as mismatch:
             if self._repaired == self.repairs:
                 self._status = "failed"

@@ -28,6 +28,7 @@ from codex_nb.session.events import (
     RetryScheduled,
     TextDelta,
     TextDone,
+    ToolCallReady,
     ToolFinished,
     TurnEvent,
     TurnFinished,
@@ -207,10 +208,18 @@ class AppendOnlyView(ABC):
         self._ask = ask
         self._state = TurnState()
         self._written_calls: set[int] = set()  # numbers of the calls whose code is written
+        self._written_texts: set[str] = (
+            set()
+        )  # ids of the messages that are written, where they wait for a value
 
     def apply(self, event: TurnEvent) -> None:
         """Write what the event shows; ask when it is an approval request."""
         before, self._state = self._state, reduce(self._state, event)
+        if self._state.started is not None and self._state.started.returns_value:
+            if isinstance(event, TextDelta | TextDone):
+                return  # it may be the JSON of a value, which is shown when it has been read
+            if isinstance(event, ToolCallReady | AnswerRejected | TurnFinished):
+                self._write_texts()
         match event:
             case TextDelta():
                 self._write_message(event.item_id, event.text)
@@ -236,6 +245,13 @@ class AppendOnlyView(ABC):
                 self._write_end(event)
             case _:
                 pass
+
+    def _write_texts(self) -> None:
+        """Write the messages that waited for a value, the last one as the value where there is one."""
+        for part in self._state.parts:
+            if isinstance(part, TextPart) and part.item_id not in self._written_texts:
+                self._written_texts.add(part.item_id)
+                self._finish_message(part.item_id, part.text, "")
 
     @abstractmethod
     def flush(self) -> None:

@@ -147,7 +147,7 @@ def ask_all(
             ran = notebook.run(question + " Really?" * edited, cell_id=kind)
             assert ran.succeeded, ran.out + ran.error
             asked = sim.requests.count("/responses") - before
-            shown = [each for each in ("1.5", "2.5") if f"{each}." in ran.out or f": {each}" in ran.out]
+            shown = [each for each in ("1.5", "2.5") if f"{each}." in ran.out or f"\n    {each}\n" in ran.out]
             answer = notebook.namespace["_codex"]
             assert [each for each in ("1.5", "2.5") if each in answer.text] == shown
             told[kind] = (asked, *shown, _made(notebook, kind, answer, ran.out + ran.error))

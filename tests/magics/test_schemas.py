@@ -12,6 +12,7 @@ from tests.magics.conftest import Notebook
 
 DEFINITIONS = """\
 from dataclasses import dataclass
+import datetime
 import types
 
 @dataclass
@@ -21,6 +22,11 @@ class City:
 class Outer:
     class Inner(dict):
         pass
+
+import enum
+class Size(enum.Enum):
+    SMALL = "s"
+    LARGE = "l"
 
 places = types.SimpleNamespace(City=City)
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
@@ -35,6 +41,8 @@ TYPES = [
     ("list [City]", {"value": [PARIS]}, "[City(name='Paris')]"),
     ("Cities", {"value": [PARIS]}, "[City(name='Paris')]"),
     ("list[places.City]", {"value": [PARIS]}, "[City(name='Paris')]"),
+    ("list[datetime.date]", {"value": ["2024-01-02"]}, "[datetime.date(2024, 1, 2)]"),
+    ("Size", {"value": "l"}, "<Size.LARGE: 'l'>"),
     ("dict[str, int]", {"a": 1}, "{'a': 1}"),
     ("dict[str,int]", {"a": 1}, "{'a': 1}"),
     ("dict[str, list[City | None]]", {"a": [None]}, "{'a': [None]}"),
@@ -82,6 +90,8 @@ REFUSED = [
     ("list[Nope]", "'Nope' is not in your namespace"),
     ("list['Nope']", "'Nope' is not in your namespace"),
     ("Outer.Nope", "'Outer' has no 'Nope'"),
+    ("acts.City", "'acts' has no 'City'"),
+    ("acts.Other", "'acts' has no 'Other'"),
     ("City |", ""),
     ("list[City", ""),
     ("list[City]]", ""),
@@ -112,6 +122,10 @@ def test_what_is_no_type_is_refused_in_one_line_and_nothing_is_sent_or_run(
 ) -> None:
     notebook.run(DEFINITIONS)
     notebook.run("made = []\ndef make():\n    made.append(1)\n    return [City]")
+    notebook.run(
+        "class Acts:\n    City = property(lambda self: make()[0])\n    def __getattr__(self, name):\n        make()\n"
+        "acts = Acts()"
+    )
     ran = notebook.run(f"%%codex -o x --schema {written}\nWhich?")
     (line,) = [line for line in (ran.out + ran.error).splitlines() if line.strip()]
     assert line.startswith("UsageError: ")

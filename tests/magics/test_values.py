@@ -33,6 +33,59 @@ def test_a_cell_binds_its_answer_and_its_value(notebook: Notebook, sim: Simulato
     assert notebook.namespace["_codex"].parsed == City("Paris", 2_100_000)
 
 
+SHOWN = [
+    ("City", '{"name": "Paris", "inhabitants": 2100000}', "    City(name='Paris', inhabitants=2100000)"),
+    ("int", '{"value": 6}', "    6"),
+    ("str", '{"value": "two\\nlines"}', "    two\n    lines"),
+    ("None | City", '{"value": null}', "    None"),
+    ("dict[str, int]", '{"a": 1}', "    {'a': 1}"),
+    ("list[int]", '{"value": [1, 2]}', "    [1, 2]"),
+    (
+        "list[City]",
+        '{"value": [{"name": "Pa|ris", "inhabitants": 2}, {"name": "Lyon", "inhabitants": 1}]}',
+        "| name | inhabitants |\n| --- | --- |\n| Pa\\|ris | 2 |\n| Lyon | 1 |",
+    ),
+    ("Loud", '{"n": 1}', "    <Loud, whose repr fails: ZeroDivisionError>"),
+]
+LOUD = """\
+from dataclasses import dataclass
+import threading
+
+@dataclass(repr=False)
+class Loud:
+    n: int
+    def __post_init__(self):
+        self.lock = threading.Lock()
+    def __repr__(self):
+        return 1 / 0
+    def __deepcopy__(self, memo):
+        raise TypeError("cannot be copied")
+"""
+
+
+@pytest.mark.parametrize(("written", "answer", "shown"), SHOWN)
+def test_the_value_is_shown_and_not_the_json_that_it_came_in(
+    notebook: Notebook, sim: Simulator, written: str, answer: str, shown: str
+) -> None:
+    notebook.run(LOUD)
+    notebook.namespace["City"] = City
+    sim.add_replies(Reply(stream=(Say(answer), End())))
+    for _ in range(2):
+        ran = notebook.run(f"%%codex --no-context -o x --schema '{written}'\nWhich?", cell_id="asking")
+        assert ran.succeeded, ran.out + ran.error
+        assert shown in ran.out
+        assert answer not in ran.out
+    assert notebook.namespace["_codex"].text == answer
+    assert notebook.namespace["x"] is notebook.namespace["_codex"].parsed
+
+
+def test_what_no_value_could_be_read_from_is_shown_as_it_came(notebook: Notebook, sim: Simulator) -> None:
+    sim.add_replies(*[Reply(stream=(Say('{"value": "many"}'), End()))] * 2)
+    ran = notebook.run("%%codex -o x --schema int\nHow many?")
+    assert not ran.succeeded
+    assert ran.out.count('{"value": "many"}') == 2
+
+
 def test_a_type_of_pythons_own_needs_no_import_to_be_asked_for(notebook: Notebook, sim: Simulator) -> None:
     sim.add_replies(Reply(stream=(Say('{"value": 42}'), End())))
     assert notebook.run("%%codex -o count --schema int\nHow many?").succeeded
