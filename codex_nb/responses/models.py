@@ -490,8 +490,8 @@ class ModelCatalog:
         A list that could not be had lately is not asked for again.
         """
         known = self._remembered()
-        if self._clock() - self._failed_at < TIME_TO_LIVE_S:
-            return self.cached()
+        if self._clock() - self._failed_at < TIME_TO_LIVE_S and (models := self.cached()):
+            return models
         if known is None or (slug is not None and _find(slug, known.models) is None):
             return await self.models()
         if known.age(self._clock()) >= TIME_TO_LIVE_S and (self._refresh is None or self._refresh.done()):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
-from codex_nb.simulator import Call, End, Reply, Say, Simulator, error_replies
+from codex_nb.simulator import Call, Catalog, End, Reply, Say, Simulator, error_replies
 from tests.browser.asking import LOAD, lead_to
 from tests.browser.notebook_page import NotebookPage
 
@@ -40,17 +39,15 @@ def test_retry_asks_again_after_a_failed_answer(
 
 
 def test_retry_asks_again_after_a_failure_before_the_request(
-    open_notebook: Callable[..., NotebookPage], sim: Simulator, kernel_environ: dict[str, str]
+    open_notebook: Callable[..., NotebookPage], sim: Simulator
 ) -> None:
-    login = Path(kernel_environ["CODEX_HOME"], "auth.json")
-    written = login.read_bytes()
-    login.write_text("{")
+    sim.change(catalog=Catalog([]))
     notebook = open_notebook([LOAD, "%%codex --no-context\nHi."])
     for index in (0, 1):
         notebook.run(index)
-    notebook.wait_for_text(1, "cannot be read")
+    notebook.wait_for_text(1, "lists no models")
     assert sim.requests.count("/responses") == 0
-    login.write_bytes(written)
+    sim.change(catalog=Catalog())
     notebook.output(1).get_by_role("button", name="Retry").click()
     notebook.wait_for_text(1, "comes from the codex_nb simulator")
     assert sim.requests.count("/responses") == 1

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import codex_nb.magics.extension  # noqa: F401 -- registers the subcommands
-from codex_nb.labels import EFFORTS, LOGIN_METHODS
+from codex_nb.labels import LOGIN_METHODS
 from codex_nb.magics.options import APPROVALS, DISPLAYS, FLAGS, SUBCOMMANDS
 from codex_nb.simulator import Simulator
 from tests.kernel.kernel_client import RunningKernel, running
@@ -26,6 +26,7 @@ Readings = list[Reading]
 shapes = types.ModuleType('shapes'); shapes.Ring, shapes.radius = type('Ring', (), {}), 2
 """
 MODELS = ("simulator-classic", "simulator-lite")
+OFFERED = ("low", "medium", "high")  # by the list of models
 WITH_FILES = ("chart.png", "notes.txt", "two words.txt", ".hidden")
 
 
@@ -92,7 +93,7 @@ def test_subcommands_and_what_follows_them(kernel: RunningKernel, sim: Simulator
     assert completed(kernel, "%codex model sim|") == after("%codex model ", *MODELS)
     assert completed(kernel, "%codex |") == after("%codex ", *SUBCOMMANDS)
     assert completed(kernel, "%codex mod|") == ["%codex model", "%codex models"]
-    assert completed(kernel, "%codex effort |") == after("%codex effort ", *EFFORTS)
+    assert completed(kernel, "%codex effort |") == after("%codex effort ", *OFFERED)
     assert completed(kernel, "%codex thread p|") == after("%codex thread ", "penguins", "plovers")
     assert completed(kernel, "%codex login |") == after("%codex login ", *LOGIN_METHODS)
     assert completed(kernel, "%codex login device |") == ["%codex login device thrifty"]

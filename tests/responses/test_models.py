@@ -377,6 +377,15 @@ async def test_a_provider_without_a_list_needs_a_name(shop: Shop) -> None:
     assert caught.value.key == "model"
 
 
+async def test_a_provider_whose_list_was_empty_is_asked_again(shop: Shop) -> None:
+    shop.reply = httpx.Response(200, json={"models": []})
+    async with shop.catalog(replace(LOCAL, lists_models=True)) as catalog:
+        with pytest.raises(ConfigError):
+            await catalog.choose()
+        shop.reply = httpx.Response(200, json={"models": [OLD]})
+        assert (await catalog.choose()).slug == "gpt-5.5"
+
+
 async def test_a_refusal_is_explained_by_a_list_asked_for_anew(shop: Shop) -> None:
     said = ModelUnavailable("It says no.", status=400, request_id="req_1")
     async with shop.catalog() as catalog:
