@@ -4,6 +4,7 @@
 #   make test       the whole test suite; installs the browser and the Codex CLI where possible
 #   make test-fast  the tests that need only Python, in under three minutes
 #   make check      format, lint, types and import contracts
+#   make contract   what the newest Codex CLI does otherwise than the pinned one; CODEX=0.172.0 names another
 #   make bench      the performance table
 #   make docs       the documentation, in docs/_build/html
 
@@ -13,8 +14,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
+CODEX ?= latest
 
-.PHONY: demo test test-fast check bench docs clean help
+.PHONY: demo test test-fast check contract bench docs clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -44,6 +46,9 @@ check: $(VENV)/.ready-dev
 	$(BIN)/mypy
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+contract: $(VENV)/.ready-dev
+	$(BIN)/python -m tests.contract.drift $(CODEX)
 
 bench: $(VENV)/.ready-bench
 	$(BIN)/python -m tests.benchmarks
