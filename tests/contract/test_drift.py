@@ -9,7 +9,7 @@ from tests.contract.drift import compared, differences
 
 def test_a_cli_does_nothing_otherwise_than_itself(codex_program: Path) -> None:
     found = compared(codex_program, codex_program)
-    assert found == dict.fromkeys(found, [])
+    assert found == {subject: [] for subject in found}
 
 
 def test_what_is_new_gone_and_changed_is_told() -> None:
