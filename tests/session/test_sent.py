@@ -139,6 +139,6 @@ async def test_an_order_in_a_frame_a_file_or_a_tools_result_stays_inside_the_unt
     texts += [item["output"] for item in body["input"] if item["type"] == "function_call_output"]
     [code] = set(re.findall(r"^<data-([0-9a-f]{12}) ", "\n".join(texts), re.MULTILINE))
     fenced = re.compile(rf"^<data-{code} of=\"[^\"\n]*\">\n.*?^</data-{code}>$", re.MULTILINE | re.DOTALL)
-    assert sum(text.count(ORDER) for text in texts) == 5
+    assert sum(text.count(ORDER) for text in texts) == 6
     assert not any(ORDER in fenced.sub("", text) for text in texts)
     assert RULE in BASE
