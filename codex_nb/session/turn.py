@@ -343,7 +343,7 @@ class ToolCallExecution:
             result = ToolResult(str(error), ok=False)
         except (Exception, SystemExit) as error:  # noqa: BLE001 -- whatever a tool raises is its result
             result = ToolResult(f"{type(error).__name__}: {_message_of(error)}", ok=False)
-        if tool.effect is Effect.EXECUTE and not self.stopped:
+        if tool.effect in {Effect.EDIT, Effect.EXECUTE} and not self.stopped:  # inserted cells may run
             await self._learn()
         note = EDITED.format(code=decision.code) if edited else ""
         text = f"{result.text}\n{VARIABLES.format(changes=result.changes)}" if result.changes else result.text

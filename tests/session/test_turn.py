@@ -31,7 +31,10 @@ from codex_nb.session.history import ABORTED_NOTE, ABORTED_OUTPUT
 from codex_nb.session.thread import Thread
 from codex_nb.session.turn import STOPPED, SchemaMismatch
 from codex_nb.tools.approval import Decision, DecisionKind, DenyAll, PendingApprovals
+from codex_nb.tools.base import ToolSet
+from codex_nb.tools.cells import insert_cells
 from tests.session.scripted import (
+    PaperDocument,
     ProcessKernel,
     ScriptedApprover,
     ScriptedClient,
@@ -455,3 +458,15 @@ async def test_an_interrupt_of_the_users_code_ends_the_turn_and_not_the_loop() -
     _, last, _ = await play(make_turn(thread=thread, parse=interrupted), reply(said("7")))
     assert (last.answer.status, last.answer.text) == ("cancelled", "7")
     assert len(thread.items) == 3
+
+
+async def test_what_inserted_cells_put_into_variables_is_learned_as_secret() -> None:
+    learned: list[str] = []
+    kernel = ProcessKernel({"api_key": "Zq8vT2mPx7Lk4Rw9"})
+    turn = make_turn(tools=ToolSet((insert_cells,)), kernel=kernel, document=PaperDocument())
+    turn.tool_context = replace(turn.tool_context, learn=learned.extend)
+    cells = {"cells": [{"kind": "code", "source": "x"}], "run": True}
+    client = ScriptedClient([reply(called("insert_cells", cells)), reply(said("done"))])
+    async for _ in turn.events(client):
+        pass
+    assert "Zq8vT2mPx7Lk4Rw9" in learned
