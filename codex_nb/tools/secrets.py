@@ -505,7 +505,8 @@ def _arguments(text: str) -> Iterator[tuple[int, int, str]]:
     """Yield the passwords that commands take as the argument of an option."""
     for match in _OPTION.finditer(text):
         start, end = match.span("value")
-        begin = max(match.start() - _LONGEST_COMMAND, text.rfind("\n", 0, match.start()) + 1)
+        first = max(0, match.start() - _LONGEST_COMMAND)
+        begin = max(first, text.rfind("\n", first, match.start()) + 1)
         command, option = text[begin : match.start() + 1], match["word"] or match["letter"]
         for name, program, sign in _PROGRAMS:
             if name.partition(" ")[0] != option or (name.endswith("tight") and match["gap"]):
@@ -890,7 +891,7 @@ class _Reader:
         if bracket.names and bracket.names[0] in _COMPOUND:
             bracket.next_element()
             return
-        named = _first_secret(bracket.strings[-1:] or _joined(bracket.names)[-2:])
+        named = _first_secret(bracket.strings[-1:] or _joined(bracket.names[-2:])[-2:])
         bracket.secret = named or bracket.inherited
         bracket.is_name = "".join(bracket.strings[-1:] or bracket.names[-1:]).lower() in _NAMES_OF_NAMES
         bracket.strings = []

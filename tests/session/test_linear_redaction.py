@@ -47,6 +47,9 @@ PIECES = {
     "attributes of HTML": "name=token value=a1b2c3d4e5 ", "truncated": "\n… [1 characters left out] …\n",
     "truncated strings": "'… (1 characters)", "markdown links": "[a](", "images": "![", "tables": "|a",
     "emphasis": "*a_", "ANSI": "\x1b[", "OSC": "\x1b]", "URLs": "http://a", "mentions": "@cell:", "magics": "%%",
+    "headers": "authorization: ", "commands": "mysql -u root -p ", "options": " -p", "arguments": "token a1b2 ",
+    "entries": "name: token\n value: ", "elements": "<token>a", "arrows": "'a1b2' -> token ", "users": "a:5432:",
+    "manifests": "kind: secret\ndata:\n", "breaks before names": "\\ntoken", "pipes": "echo a | passwd ",
 }  # fmt: skip
 TEXTS: dict[str, Callable[[int], str]] = (
     {
@@ -108,10 +111,6 @@ TEXTS |= ORDINARY | {
         f"API_TOKEN_{n} = '{random_text(20)}'\n" for n in range(size // 40)
     ),
     "the repr of code": lambda size: repr(ORDINARY["code"](size))[:size],
-    "commands": lambda size: "mysql -u root -p " * (size // 17),
-    "options": lambda size: " -p" * (size // 3),
-    "entries": lambda size: "name: token\n value: " * (size // 20),
-    "elements": lambda size: "<token>a" * (size // 8),
 }
 SMALL, LARGE = 50_000, 200_000
 SLACK = 2.5  # times what is in proportion
