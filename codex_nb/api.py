@@ -36,7 +36,7 @@ from codex_nb.session.prompt import TurnRequest
 from codex_nb.session.structured_output import value_format
 from codex_nb.tools.approval import ApprovalUnavailable, DenyAll, PendingApprovals
 from codex_nb.tools.base import Ports, Tool, ToolSet
-from codex_nb.ui.actions import ask_by_typing
+from codex_nb.ui.layout import ask_by_typing
 from codex_nb.ui.widgets import ProgressBar
 
 if TYPE_CHECKING:

@@ -71,26 +71,6 @@ PHASES: Mapping[Phase, str] = MappingProxyType(
     }
 )
 
-PLANS = MappingProxyType(
-    {
-        "prolite": "Pro Lite",
-        "team": "Business",
-        "hc": "Enterprise",
-        "education": "Edu",
-        "k12": "K-12",
-        "self_serve_business_usage_based": "Business (usage-based)",
-        "enterprise_cbp_usage_based": "Enterprise (usage-based)",
-        "free_workspace": "Free (workspace)",
-        "unknown": "plan",
-        "": "plan",
-    }
-)
-
-
-def plan_name(plan: str) -> str:
-    """Return a plan's product name: ChatGPT, and the service's own name for it as it is read."""
-    return f"ChatGPT {PLANS.get(plan) or plan.replace('_', ' ').title()}"
-
 
 BILLED_PER_TOKEN = "billed per token"  # noqa: S105 -- no password
 
@@ -115,3 +95,24 @@ class ApprovalPolicy(StrEnum):
 
 
 ERROR_HELP = "%codex explain explains this error, %codex fix corrects the cell."
+
+
+PLANS = MappingProxyType(
+    {
+        "prolite": "Pro Lite",
+        "team": "Business",
+        "hc": "Enterprise",
+        "education": "Edu",
+        "k12": "K-12",
+        "self_serve_business_usage_based": "Business (usage-based)",
+        "enterprise_cbp_usage_based": "Enterprise (usage-based)",
+        "free_workspace": "Free (workspace)",
+        "unknown": "plan",
+        "": "plan",
+    }
+)
+
+
+def plan_name(plan: str) -> str:
+    """Return a plan's product name: ChatGPT, and the service's own name for it as it is read."""
+    return f"ChatGPT {PLANS.get(plan) or plan.replace('_', ' ').title()}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from codex_nb.auth.bearer import WorkspaceRouting
 from codex_nb.auth.credentials import Account, AuthMode, Credentials
 from codex_nb.auth.diagnostics import Finding, LoginStatus, describe, examine, login_status
-from codex_nb.auth.keyring_store import open_store
 from codex_nb.auth.login import (
     AccessTokenLogin,
     ApiKeyLogin,
@@ -22,6 +21,7 @@ from codex_nb.auth.login import (
 )
 from codex_nb.auth.manager import CredentialManager, open_credentials
 from codex_nb.auth.sources import ExternalTokens, TokenRequest
+from codex_nb.auth.store import open_store
 
 __all__ = [
     "AccessTokenLogin",

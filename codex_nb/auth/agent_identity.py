@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from datetime import datetime
 
-    from codex_nb.auth.auth_json import AuthFile
-    from codex_nb.auth.credentials import Clock
+    from codex_nb.auth.credentials import AuthFile, Clock
     from codex_nb.config.settings import Settings
 
 ISSUER = "https://chatgpt.com/codex-backend/agent-identity"

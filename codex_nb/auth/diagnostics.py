@@ -8,11 +8,10 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
 from codex_nb.auth.credentials import credentials_from_document
-from codex_nb.auth.keyring_store import open_store
 from codex_nb.auth.locks import LEASE_FILE, LOCK_FILES, read_lease, state_of_lock
 from codex_nb.auth.manager import EXPIRY_MARGIN, restriction
 from codex_nb.auth.sources import HUB_URL_VARIABLE
-from codex_nb.auth.store import ENCRYPTED_STORE, file_mode
+from codex_nb.auth.store import ENCRYPTED_STORE, file_mode, open_store
 from codex_nb.config.settings import CredentialsStore, Settings
 from codex_nb.errors import AccountChanged, CodexError, SignInRequired
 from codex_nb.files import FILE_MODE, LockState, leftovers, try_lock

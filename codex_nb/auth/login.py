@@ -15,8 +15,13 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import SecretStr
 
-from codex_nb.auth.auth_json import AuthFile, format_time
-from codex_nb.auth.credentials import PERSONAL_ACCESS_TOKEN_PREFIX, credentials_from_document, read_claims
+from codex_nb.auth.credentials import (
+    PERSONAL_ACCESS_TOKEN_PREFIX,
+    AuthFile,
+    credentials_from_document,
+    format_time,
+    read_claims,
+)
 from codex_nb.auth.manager import SIGN_IN_ALLOWED, restriction
 from codex_nb.auth.oauth import DEVICE_CODE_LIFETIME, AuthorizationCode, Pkce
 from codex_nb.errors import AuthError, CredentialsUnreadable, LoginFailed, RefreshFailed, SignInRequired

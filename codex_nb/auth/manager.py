@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from codex_nb.auth.agent_identity import CredentialResolver
 from codex_nb.auth.bearer import BearerAuth, RetryCredentials
 from codex_nb.auth.credentials import AuthMode, utc_now
-from codex_nb.auth.keyring_store import open_store
 from codex_nb.auth.locks import LoginLock
 from codex_nb.auth.oauth import OAuthClient
 from codex_nb.auth.refresh import DetachedRefresher, DirectRefresher, launch_process
 from codex_nb.auth.sources import HubSource, find_source, wanted_mode
-from codex_nb.auth.store import FileStore, MemoryStore, StoredCredentials, ensure_same_account
+from codex_nb.auth.store import FileStore, MemoryStore, StoredCredentials, ensure_same_account, open_store
 from codex_nb.errors import RefreshFailed, SignInRequired
 
 if TYPE_CHECKING:
@@ -25,8 +24,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from codex_nb.auth.auth_json import AuthFile
-    from codex_nb.auth.credentials import Clock, Credentials
+    from codex_nb.auth.credentials import AuthFile, Clock, Credentials
     from codex_nb.auth.sources import CredentialSource, ExternalTokenProvider
     from codex_nb.auth.store import CredentialStore, RefreshOutcome, Sleep, Snapshot, TokenRefresher
     from codex_nb.config.settings import Settings

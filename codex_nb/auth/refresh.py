@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
-from codex_nb.auth.auth_json import AuthFile, Tokens, format_time
-from codex_nb.auth.credentials import Claims, fingerprint, read_claims
+from codex_nb.auth.credentials import AuthFile, Claims, Tokens, fingerprint, format_time, read_claims
 from codex_nb.auth.locks import AcquiredLock
 from codex_nb.auth.oauth import OAuthClient
 from codex_nb.auth.store import FileStore, Refreshed, Snapshot, same_login, snapshot_of, take_snapshot

@@ -67,7 +67,7 @@ from codex_nb.tools.approval import (
 )
 from codex_nb.tools.base import Ports
 from codex_nb.tools.nbmodel import NewCell
-from codex_nb.ui.actions import Action, Continue, Decide, Explain, Fix, Retry, Stop
+from codex_nb.ui.layout import Action, Continue, Decide, Explain, Fix, Retry, Stop
 from codex_nb.ui.login import LoginWidget
 from codex_nb.ui.widgets import in_output_widget
 
@@ -538,7 +538,7 @@ UNDO_S = 30.0
 
 def undo_answers(session: ShellSession, count: int) -> None:
     """Take back what the last answers changed in the notebook's cells, and show what went back."""
-    from codex_nb.rendering.inert_markdown import escape_markdown
+    from codex_nb.rendering.markdown import escape_markdown
     from codex_nb.session.events import TextDone
 
     answers = session.changes(count)
@@ -644,8 +644,8 @@ _PYTHON = frozenset({"", "python", "python3", "py", "ipython", "ipython3"})
 
 def code_of(answer: str) -> str:
     """Return the Python code of an answer: its code blocks, or all of it where it has none and is code."""
-    from codex_nb.rendering.highlight import language_of
     from codex_nb.rendering.markdown import parse
+    from codex_nb.rendering.sanitize import language_of
 
     fences = [token for token in parse(answer) if token.type == "fence"]
     blocks = [token.content.strip("\n") for token in fences if language_of(token.info).lower() in _PYTHON]

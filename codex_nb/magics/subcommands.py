@@ -87,7 +87,7 @@ def login(session: ShellSession, line: str) -> None:
 def logout(session: ShellSession, name: str) -> None:
     """Sign out once the user confirms; where nobody can be asked, the subcommand itself is the confirmation."""
     from codex_nb.magics.account import find_sign_out
-    from codex_nb.rendering.inert_markdown import escape_markdown
+    from codex_nb.rendering.markdown import escape_markdown
     from codex_nb.ui.account import sign_out_question
 
     credentials = session.profile(name or None).credentials
@@ -192,7 +192,7 @@ def context(session: ShellSession, line: str) -> None:
 
 def preview(request: TurnRequest, previewed: Preview) -> str:
     """Return what would be sent as Markdown: sizes first, then the text of each new message."""
-    from codex_nb.rendering.inert_markdown import fenced
+    from codex_nb.rendering.markdown import fenced
     from codex_nb.session.prompt import describe_redactions
     from codex_nb.session.thread import size_of
 
@@ -230,7 +230,7 @@ def preview(request: TurnRequest, previewed: Preview) -> str:
 
 def full_preview(request: TurnRequest, previewed: Preview) -> str:
     """Return the whole request as Markdown; images and what only the service can read by their length."""
-    from codex_nb.rendering.inert_markdown import fenced
+    from codex_nb.rendering.markdown import fenced
 
     del request
     sent = previewed.request
@@ -292,7 +292,7 @@ def keep(session: ShellSession, _: str) -> None:
 def _keep_cells(session: ShellSession, opened: OpenedView, cells: Sequence[NewCell]) -> str:
     from codex_nb.host.cells import ANSWER_S, cells_payload
     from codex_nb.magics.cell import page_of
-    from codex_nb.rendering.inert_markdown import fenced
+    from codex_nb.rendering.markdown import fenced
 
     failed = len(session.last_code.runs) - len(cells)
     left_out = f" Runs that failed were left out: {failed}." if failed else ""
@@ -372,7 +372,7 @@ def tools(session: ShellSession, _: str) -> None:
     """List the tools that a question offers, with the approval policy in force."""
     from codex_nb.labels import ApprovalPolicy
     from codex_nb.magics.session import offered_tools
-    from codex_nb.rendering.inert_markdown import escape_markdown
+    from codex_nb.rendering.markdown import escape_markdown
     from codex_nb.tools.approval import ApprovalRules
 
     chosen = session.config.approval
@@ -400,7 +400,7 @@ def tools(session: ShellSession, _: str) -> None:
 def approvals(session: ShellSession, line: str) -> None:
     """List what runs unasked because the user allowed it, or ask again for all of it."""
     from codex_nb.magics.session import offered_tools
-    from codex_nb.rendering.inert_markdown import escape_markdown
+    from codex_nb.rendering.markdown import escape_markdown
     from codex_nb.tools.nbmodel import truncate
 
     memory = (assistant := session.profile().assistant).memory
@@ -446,7 +446,7 @@ OWN_SETTINGS = (
 def config(session: ShellSession, name: str) -> None:
     """Show the current settings; none of them is a secret."""
     from codex_nb.doctor import settings_table
-    from codex_nb.rendering.inert_markdown import escape_markdown
+    from codex_nb.rendering.markdown import escape_markdown
 
     settings = session.profile(name or None).settings
     chosen = {each: getattr(session.config, each) for each in OWN_SETTINGS}

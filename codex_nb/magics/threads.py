@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from codex_nb.magics.session import ShellSession
-    from codex_nb.session.history import PastTurn
     from codex_nb.session.thread import Thread
-    from codex_nb.session.thread_file import ThreadInfo
+    from codex_nb.session.thread_file import PastTurn, ThreadInfo
 
 LAST_TURNS = 3
 QUESTION_LENGTH = 60
@@ -72,7 +71,7 @@ def new(session: ShellSession, _: str) -> None:
 @subcommand("fork", "NEWNAME", help="continue a copy of the current thread under another name")
 def fork(session: ShellSession, line: str) -> None:
     """Copy the current thread and switch to the copy."""
-    from codex_nb.rendering.inert_markdown import escape_markdown
+    from codex_nb.rendering.markdown import escape_markdown
 
     new_name, name = _name(line), _current(session)
     store = session.profile().assistant.threads
@@ -104,7 +103,7 @@ def compact(session: ShellSession, line: str) -> None:
     """Compact the current thread now."""
     from codex_nb.host.engine import refuse_inside_turn
     from codex_nb.magics.session import make_question
-    from codex_nb.rendering.inert_markdown import escape_markdown
+    from codex_nb.rendering.markdown import escape_markdown
     from codex_nb.session.known_values import secrets_of_namespace
 
     refuse_inside_turn()
@@ -127,8 +126,8 @@ def compact(session: ShellSession, line: str) -> None:
 )
 def export(session: ShellSession, line: str) -> None:
     """Write a thread as Markdown into the notebook's folder, or to the file named."""
-    from codex_nb.rendering.inert_markdown import escape_markdown
-    from codex_nb.session.history import export_markdown
+    from codex_nb.rendering.markdown import escape_markdown
+    from codex_nb.session.thread_file import export_markdown
 
     option, _, rest = line.partition(" ")
     overwrites = option == OVERWRITE
@@ -200,14 +199,14 @@ def _current(session: ShellSession) -> str:
 
 
 def _shown(name: str) -> str:
-    from codex_nb.rendering.inert_markdown import code_span
+    from codex_nb.rendering.markdown import code_span
     from codex_nb.rendering.visible import visible_line
 
     return code_span(visible_line(name))
 
 
 def _opened(session: ShellSession, name: str) -> tuple[Thread, list[PastTurn]]:
-    from codex_nb.session.history import past_turns
+    from codex_nb.session.thread_file import past_turns
 
     async def opened() -> Thread:
         return session.profile().assistant.threads.open(name)
@@ -217,15 +216,15 @@ def _opened(session: ShellSession, name: str) -> tuple[Thread, list[PastTurn]]:
 
 
 def _turn_text(turn: PastTurn) -> str:
-    from codex_nb.rendering.inert_markdown import escape_markdown
-    from codex_nb.session.history import one_line
+    from codex_nb.rendering.markdown import escape_markdown
+    from codex_nb.session.thread_file import one_line
 
     question, answer = one_line(turn.question, ANSWER_LENGTH), one_line(turn.answer, ANSWER_LENGTH)
     return f"**{escape_markdown(question)}**\n\n{escape_markdown(answer)}"
 
 
 def _delete(session: ShellSession, name: str) -> None:
-    from codex_nb.rendering.inert_markdown import escape_markdown
+    from codex_nb.rendering.markdown import escape_markdown
 
     profile = session.profile()
     found = [info for info in profile.assistant.threads.threads() if name in {info.name, ALL}]
@@ -242,8 +241,8 @@ def _delete(session: ShellSession, name: str) -> None:
 
 
 def _listed(found: Iterable[ThreadInfo]) -> str:
-    from codex_nb.rendering.inert_markdown import escape_markdown
-    from codex_nb.session.history import one_line
+    from codex_nb.rendering.markdown import escape_markdown
+    from codex_nb.session.thread_file import one_line
     from codex_nb.ui.account import local_time
 
     now = datetime.now(UTC).astimezone()

@@ -8,10 +8,8 @@ from html import escape
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, assert_never
 
-from codex_nb.rendering.highlight import code_html
-from codex_nb.rendering.inert_markdown import escape_markdown, fenced, inert_markdown
-from codex_nb.rendering.markdown import parse, render_unsanitized
-from codex_nb.rendering.sanitize import SafeHtml, escape_html, sanitize_html
+from codex_nb.rendering.markdown import escape_markdown, fenced, inert_markdown, parse, render_unsanitized
+from codex_nb.rendering.sanitize import SafeHtml, code_html, escape_html, sanitize_html
 from codex_nb.rendering.visible import VisibleText, visible_text
 
 if TYPE_CHECKING:

@@ -15,8 +15,7 @@ from html import escape
 from itertools import accumulate, groupby, pairwise, zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
-from codex_nb.rendering.highlight import LONGEST_HIGHLIGHTED, Tokens, code_html, token_lines
-from codex_nb.rendering.sanitize import sanitize_html
+from codex_nb.rendering.sanitize import LONGEST_HIGHLIGHTED, Tokens, code_html, sanitize_html, token_lines
 from codex_nb.rendering.visible import escape_invisible, visible_text
 
 if TYPE_CHECKING:

@@ -6,9 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from codex_nb.rendering.highlight import code_html
 from codex_nb.rendering.markdown import blocks_of, render_tokens, with_inline
-from codex_nb.rendering.sanitize import CONTINUED_LIST, NO_HTML, SafeHtml, sanitize_html
+from codex_nb.rendering.sanitize import CONTINUED_LIST, NO_HTML, SafeHtml, code_html, sanitize_html
 from codex_nb.rendering.visible import CONTEXT, NO_TEXT, VisibleText, visible_text
 
 if TYPE_CHECKING:

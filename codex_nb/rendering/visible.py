@@ -157,3 +157,20 @@ def _belongs_to_writing(character: str, before: str) -> bool:
     if before.isascii():
         return character == _EMOJI_STYLE and before in _KEYCAPS
     return not is_invisible(before)
+
+
+_MAX_SERVER_TEXT = 300
+_MAX_SERVER_TEXT_READ = 8000
+_SECRETS = re.compile(
+    r"(?i)\b(?:sk-|at-|rt_|ac_|eyJ|deviceauth_)[A-Za-z0-9._*-]{6,}"
+    r"|\b(?:bearer|(?:api[-_ ]?key|token)\s*[=:])\s*[^\s\"',;]{6,}"
+)
+_MARKUP = re.compile(r"(?is)<(script|style)\b.*?</\1>|<[^>]*>")
+
+
+def sanitize_server_text(text: str) -> str:
+    """Make a server's text one short line: no markup, nothing that hides, nothing like a secret."""
+    plain = _MARKUP.sub(" ", text[:_MAX_SERVER_TEXT_READ])
+    plain = "".join(char if char.isprintable() else " " for char in plain)
+    plain = _SECRETS.sub("[hidden]", " ".join(plain.split()))
+    return visible_text(plain if len(plain) <= _MAX_SERVER_TEXT else f"{plain[: _MAX_SERVER_TEXT - 1]}…")

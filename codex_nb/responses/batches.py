@@ -17,9 +17,10 @@ from typing import IO, TYPE_CHECKING, Any, TypeGuard
 from codex_nb.errors import ApiError, CodexError, ConfigError, MalformedResponse
 from codex_nb.http import REQUEST_ERRORS, Bounds, httpx
 from codex_nb.parse import loads, memory_of, parse_integer, parse_time
+from codex_nb.rendering.visible import sanitize_server_text
 from codex_nb.responses import events as ev
 from codex_nb.responses.client import ResponseAccumulator
-from codex_nb.responses.errors import event_error, response_error, sanitize_server_text, transport_error
+from codex_nb.responses.errors import event_error, response_error, transport_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from codex_nb.errors import BackendOverloaded, CodexError, ModelUnavailable, RateLimited, StreamInterrupted
 from codex_nb.http import REQUEST_ERRORS, backoff, httpx
 from codex_nb.responses import events as ev
-from codex_nb.responses.errors import event_error, request_id_of, transport_error
-from codex_nb.responses.events import RateLimits, parse_limits_event, parse_usage
+from codex_nb.responses.errors import event_error, transport_error
+from codex_nb.responses.events import RateLimits, parse_limits_event, parse_usage, request_id_of
 from codex_nb.responses.models import get_json
 from codex_nb.responses.request import request_body, request_headers
 from codex_nb.responses.stream import ResponseBudget, ResponseReader

@@ -32,8 +32,8 @@ from codex_nb.errors import (
 from codex_nb.http import UnacceptableResponse, httpx
 from codex_nb.labels import plan_name
 from codex_nb.parse import loads, parse_number, parse_time
-from codex_nb.rendering.visible import visible_text
-from codex_nb.responses.events import parse_headers
+from codex_nb.rendering.visible import sanitize_server_text
+from codex_nb.responses.events import parse_headers, request_id_of
 from codex_nb.responses.request import CONTRACT_VERSION
 
 if TYPE_CHECKING:
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
 
 ErrorT = TypeVar("ErrorT", bound=ApiError)
 
-MAX_TEXT = 300
-MAX_READ = 8000
 _LAST_STATUS = 599
 _TRY_AGAIN_IN = re.compile(r"(?i)try again (?:in|after)\s*")
 _AMOUNT = re.compile(
@@ -54,11 +52,6 @@ _AMOUNT = re.compile(
 )
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _LONG_WAIT_S = 60
-_SECRETS = re.compile(
-    r"(?i)\b(?:sk-|at-|rt_|ac_|eyJ|deviceauth_)[A-Za-z0-9._*-]{6,}"
-    r"|\b(?:bearer|(?:api[-_ ]?key|token)\s*[=:])\s*[^\s\"',;]{6,}"
-)
-_MARKUP = re.compile(r"(?is)<(script|style)\b.*?</\1>|<[^>]*>")
 _MODEL_REFUSED = re.compile(
     r"(?i)\bmodel\b.*\b(not supported|does not exist|not found|no access|not have access)\b"
 )
@@ -137,20 +130,6 @@ def _json_or_none(text: str) -> Any:
 
 def _first_text(*values: Any) -> str:
     return next((value for value in values if isinstance(value, str) and value), "")
-
-
-def sanitize_server_text(text: str) -> str:
-    """Make a server's text one short line: no markup, nothing that hides, nothing like a secret."""
-    plain = _MARKUP.sub(" ", text[:MAX_READ])
-    plain = "".join(char if char.isprintable() else " " for char in plain)
-    plain = _SECRETS.sub("[hidden]", " ".join(plain.split()))
-    return visible_text(plain if len(plain) <= MAX_TEXT else f"{plain[: MAX_TEXT - 1]}…")
-
-
-def request_id_of(headers: Mapping[str, str]) -> str | None:
-    """Find the id that support asks for."""
-    names = ("x-request-id", "x-oai-request-id", "cf-ray")
-    return next((sanitize_server_text(headers[name]) for name in names if headers.get(name)), None)
 
 
 def retry_after(headers: Mapping[str, str], text: str, now: datetime) -> float | None:

@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from codex_nb.parse import loads, needs_care, parse_boolean, parse_integer, parse_number, parse_time
+from codex_nb.rendering.visible import sanitize_server_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -542,3 +543,9 @@ class ResponseFinished:
 
 
 ResponseEvent = ServerEvent | UnknownEvent | Retrying | LimitsSeen | ResponseFinished
+
+
+def request_id_of(headers: Mapping[str, str]) -> str | None:
+    """Find the id that support asks for."""
+    names = ("x-request-id", "x-oai-request-id", "cf-ray")
+    return next((sanitize_server_text(headers[name]) for name in names if headers.get(name)), None)

@@ -46,7 +46,6 @@ from codex_nb.session.events import (
     TurnFinished,
     TurnStarted,
 )
-from codex_nb.session.history import past_turns
 from codex_nb.session.known_values import SecretText, secrets_of_namespace
 from codex_nb.session.outbound import (
     Redactor,
@@ -67,6 +66,7 @@ from codex_nb.session.prompt import (
 )
 from codex_nb.session.structured_output import value_format, value_markdown
 from codex_nb.session.thread import Compactor, Thread, account_digest, needs_compaction, switch_account
+from codex_nb.session.thread_file import past_turns
 from codex_nb.session.turn import STOPPED, SchemaMismatch, SignIn, ToolContext, Turn, needs_sign_in, no_login
 from codex_nb.tools.approval import ApprovalMemory, ApprovalRules, Decision, DecisionKind
 from codex_nb.tools.skills import skill_tool

@@ -185,7 +185,7 @@ def _record(value: Any) -> dict[str, Any] | None:
 
 
 def _table(heads: list[str], rows: list[list[Any]]) -> str:
-    from codex_nb.rendering.inert_markdown import escape_markdown
+    from codex_nb.rendering.markdown import escape_markdown
 
     cells = [heads, *([each if type(each) is str else repr(each) for each in row] for row in rows)]
     lines = [[escape_markdown(" ".join(str(cell).split())) for cell in row] for row in cells]

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from codex_nb.errors import BadRequest, ContextWindowExceeded
 from codex_nb.responses.events import ResponseFinished
 from codex_nb.session.events import Notice
-from codex_nb.session.history import ABORTED_NOTE, ABORTED_OUTPUT, COMPACTION_ITEMS, SUMMARY, first_question
 from codex_nb.session.outbound import (
     Item,
     answer_text,
@@ -26,10 +25,15 @@ from codex_nb.session.outbound import (
     user_message,
 )
 from codex_nb.session.thread_file import (
+    ABORTED_NOTE,
+    ABORTED_OUTPUT,
+    COMPACTION_ITEMS,
+    SUMMARY,
     Header,
     ThreadFile,
     ThreadInfo,
     delete_threads,
+    first_question,
     saved_names,
     saved_threads,
 )

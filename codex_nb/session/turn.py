@@ -46,7 +46,6 @@ from codex_nb.session.events import (
     ToolStarted,
     TurnFinished,
 )
-from codex_nb.session.history import CHANGED, EDITED, REPAIR
 from codex_nb.session.known_values import secrets_of_namespace
 from codex_nb.session.outbound import (
     Item,
@@ -59,6 +58,7 @@ from codex_nb.session.outbound import (
     received,
     user_message,
 )
+from codex_nb.session.thread_file import CHANGED, EDITED, REPAIR
 from codex_nb.tools.approval import DecisionKind, Effect
 from codex_nb.tools.base import A, ToolResult
 from codex_nb.tools.nbmodel import truncate

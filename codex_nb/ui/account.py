@@ -16,8 +16,7 @@ from IPython.display import display
 from codex_nb.auth.credentials import AuthMode
 from codex_nb.auth.diagnostics import LoginStatus
 from codex_nb.labels import BILLED_PER_TOKEN, UNKNOWN, limit_name, plan_name
-from codex_nb.rendering.inert_markdown import escape_markdown
-from codex_nb.rendering.markdown import safe_html
+from codex_nb.rendering.markdown import escape_markdown, safe_html
 from codex_nb.rendering.sanitize import sanitize_html
 from codex_nb.rendering.visible import visible_line, visible_text
 from codex_nb.ui.widgets import LiveOutput, Message, OutputArea, WidgetComm, WidgetKind

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from codex_nb.rendering.answer_output import AnswerOutput, MimeBundle, NoticeOutput, to_mimebundle
 from codex_nb.session.events import ApprovalRequested, ToolStarted
 from codex_nb.session.state import PlanPart, ReasoningPart, TextPart, ToolPart, TurnState, reduce
-from codex_nb.ui.actions import Decide, ask_by_typing
-from codex_nb.ui.layout import OutputLayout, named, shows_outputs
+from codex_nb.ui.layout import Decide, OutputLayout, ask_by_typing, named, shows_outputs
 from codex_nb.ui.text_view import activity_of, turn_document
 from codex_nb.ui.widgets import ExistingOutput, OutputArea, OutputHandle
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
     from codex_nb.session.events import TurnEvent
     from codex_nb.session.state import Part
-    from codex_nb.ui.actions import Action
+    from codex_nb.ui.layout import Action
 
 
 class CapturedHtmlView:

@@ -12,7 +12,7 @@ from rich.text import Text
 from codex_nb.rendering.answer_output import SEPARATOR
 from codex_nb.rendering.incremental import BlockSplitter
 from codex_nb.rendering.visible import visible_text
-from codex_nb.ui.actions import requested_code
+from codex_nb.ui.layout import requested_code
 from codex_nb.ui.part_views import tool_title
 from codex_nb.ui.text_view import AppendOnlyView
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from codex_nb.tools.approval import ApprovalRequest
-    from codex_nb.ui.actions import Action
+    from codex_nb.ui.layout import Action
 
 
 SPARE_ROWS = 4  # of the window, so that what is drawn in place never scrolls

@@ -34,8 +34,7 @@ from codex_nb.session.events import (
     TurnFinished,
 )
 from codex_nb.session.state import NoticePart, PlanPart, ReasoningPart, TextPart, ToolPart, TurnState, reduce
-from codex_nb.ui.actions import Decide, ask_by_typing, plain_code
-from codex_nb.ui.layout import shows_outputs
+from codex_nb.ui.layout import Decide, ask_by_typing, plain_code, shows_outputs
 from codex_nb.ui.part_views import (
     PLAN,
     checklist,
@@ -56,7 +55,7 @@ if TYPE_CHECKING:
     from codex_nb.session.events import Answer, TurnStarted
     from codex_nb.session.state import Part
     from codex_nb.tools.approval import ApprovalRequest
-    from codex_nb.ui.actions import Action
+    from codex_nb.ui.layout import Action
 
 
 NEVER_RAN: frozenset[Phase] = frozenset({"rejected", "unanswered", "abandoned"})

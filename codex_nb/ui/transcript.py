@@ -13,8 +13,7 @@ from codex_nb.labels import ERROR_HELP
 from codex_nb.rendering.answer_output import AnswerOutput, to_mimebundle
 from codex_nb.rendering.visible import visible_text
 from codex_nb.session.state import Part, ToolPart
-from codex_nb.ui.actions import Action, Continue, Explain, Fix, Retry, read_action
-from codex_nb.ui.layout import OutputLayout, named
+from codex_nb.ui.layout import Action, Continue, Explain, Fix, OutputLayout, Retry, named, read_action
 from codex_nb.ui.part_views import CallView, Operation, PartView, ProseView, part_view_for
 from codex_nb.ui.text_view import WORKING, Activity, activity_of, turn_document
 from codex_nb.ui.widgets import (

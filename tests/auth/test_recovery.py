@@ -10,7 +10,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from codex_nb.auth.auth_json import AuthFile
+from codex_nb.auth.credentials import AuthFile
 from codex_nb.auth.sources import ExternalTokens, TokenRequest
 from codex_nb.errors import AccountChanged, CredentialsUnreadable, RefreshFailed, SignInRequired
 from tests.auth.fakes import NOW, LoginFixture, Service, access_token, id_token, login, write_login

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from codex_nb.auth.auth_json import AuthFile
-from codex_nb.auth.keyring_store import (
+from codex_nb.auth.credentials import AuthFile
+from codex_nb.auth.store import (
     AutoStore,
+    FileStore,
     KeyringStore,
+    MemoryStore,
     SecretServiceEntry,
     cli_compatible_backend,
     open_store,
 )
-from codex_nb.auth.store import FileStore, MemoryStore
 from codex_nb.config.settings import CredentialsStore, Settings
 from codex_nb.errors import CredentialsUnreadable
 from tests.auth.fakes import login, write_login

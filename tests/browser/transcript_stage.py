@@ -33,7 +33,7 @@ from codex_nb.session.events import (
     Usage,
 )
 from codex_nb.tools.approval import ApprovalRequest, Decision
-from codex_nb.ui.actions import Action, Decide, Stop
+from codex_nb.ui.layout import Action, Decide, Stop
 from codex_nb.ui.transcript import Transcript
 from tests.patience import PATIENCE_S
 

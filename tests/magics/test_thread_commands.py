@@ -13,12 +13,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from codex_nb.magics.completion import CodexMatcher
+from codex_nb.magics.extension import CodexMatcher
 from codex_nb.rendering.answer_output import TextOutput, ToolOutput
-from codex_nb.session.history import ABORTED_NOTE, EDITED, REPAIR, export_markdown, first_question, past_turns
 from codex_nb.session.outbound import UntrustedBlock, assistant_message, call_output, received, user_message
 from codex_nb.session.thread import ThreadStore
-from codex_nb.session.thread_file import ThreadInfo, saved_threads
+from codex_nb.session.thread_file import (
+    ABORTED_NOTE,
+    EDITED,
+    REPAIR,
+    ThreadInfo,
+    export_markdown,
+    first_question,
+    past_turns,
+    saved_threads,
+)
 from codex_nb.simulator import Simulator
 from codex_nb.simulator.scenario import Call, End, Reply, Say, Think
 from tests.magics.conftest import Kernels, Notebook

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from IPython.core.completer import CompletionContext
 
-from codex_nb.magics.completion import CodexMatcher
+from codex_nb.magics.extension import CodexMatcher
 from codex_nb.session.thread import ThreadStore
 from codex_nb.simulator import Simulator
 from tests.magics.conftest import Notebook

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 
-from codex_nb.rendering.inert_markdown import inert_markdown
-from codex_nb.rendering.markdown import parse
+from codex_nb.rendering.markdown import inert_markdown, parse
 
 VOID = {"br", "hr"}
 TAGS = {

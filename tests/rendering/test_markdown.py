@@ -18,8 +18,8 @@ from codex_nb.rendering.answer_output import (
     to_mimebundle,
     truncate_output,
 )
-from codex_nb.rendering.highlight import code_html
 from codex_nb.rendering.markdown import safe_html
+from codex_nb.rendering.sanitize import code_html
 from tests.rendering.strict import inert, text_of, violations
 
 TABLE = """\
@@ -197,7 +197,7 @@ def test_an_answer_alone_has_a_bundle() -> None:
 def test_the_name_of_a_language_loads_nothing_but_pygments() -> None:
     """A name that is still being written, or made up, would otherwise import every plugin of every package."""
     program = (
-        "import sys; from codex_nb.rendering.highlight import code_html; before = set(sys.modules);"
+        "import sys; from codex_nb.rendering.sanitize import code_html; before = set(sys.modules);"
         "[code_html('x = 1', name) for name in ('p', 'pyt', 'nolanguage', 'ipython3')];"
         "print(sorted(set(sys.modules) - before))"
     )

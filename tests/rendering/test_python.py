@@ -17,10 +17,7 @@ from hypothesis import strategies as st
 from pygments.lexers.python import PythonLexer
 from pygments.token import STANDARD_TYPES, Token
 
-from codex_nb.rendering.highlight import (
-    _BARE,  # what has no colour is decided there
-    PlainFirstPythonLexer,
-)
+from codex_nb.rendering.sanitize import _BARE, PlainFirstPythonLexer
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -16,10 +16,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from codex_nb.rendering.answer_output import AnswerOutput, NoticeOutput, ToolOutput, to_mimebundle
-from codex_nb.rendering.highlight import code_html
 from codex_nb.rendering.incremental import GrowingCode, MarkdownBlocks
 from codex_nb.rendering.markdown import safe_html
-from codex_nb.rendering.sanitize import escape_html, sanitize_html
+from codex_nb.rendering.sanitize import code_html, escape_html, sanitize_html
 from codex_nb.rendering.visible import escape_invisible, visible_line, visible_text
 from codex_nb.session.events import Answer, TextDelta, TextDone, TurnFinished
 from codex_nb.ui.rich_view import RichView

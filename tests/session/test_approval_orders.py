@@ -22,8 +22,8 @@ from codex_nb.session.events import ApprovalRequested, ToolFinished, ToolStarted
 from codex_nb.session.outbound import Item
 from codex_nb.session.thread import Thread
 from codex_nb.tools.approval import Decision, DecisionKind, PendingApprovals
-from codex_nb.ui.actions import Action, Decide
 from codex_nb.ui.html_view import HtmlView
+from codex_nb.ui.layout import Action, Decide
 from codex_nb.ui.rich_view import RichView
 from codex_nb.ui.text_view import PlainTextView
 from codex_nb.ui.transcript import Transcript

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from codex_nb.session.history import ABORTED_OUTPUT
 from codex_nb.session.outbound import Item, user_message
 from codex_nb.session.thread import Thread, ThreadStore
+from codex_nb.session.thread_file import ABORTED_OUTPUT
 from tests.session.scripted import called, outputs, said, thought
 
 

@@ -27,8 +27,8 @@ from codex_nb.session.events import (
     TurnStarted,
     Usage,
 )
-from codex_nb.session.history import ABORTED_NOTE, ABORTED_OUTPUT
 from codex_nb.session.thread import Thread
+from codex_nb.session.thread_file import ABORTED_NOTE, ABORTED_OUTPUT
 from codex_nb.session.turn import STOPPED, SchemaMismatch
 from codex_nb.tools.approval import Decision, DecisionKind, DenyAll, PendingApprovals
 from codex_nb.tools.base import ToolSet

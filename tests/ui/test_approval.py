@@ -23,8 +23,8 @@ from codex_nb.session.events import (
     TurnEvent,
 )
 from codex_nb.tools.approval import ApprovalRequest, Decision, DecisionKind
-from codex_nb.ui.actions import Action, Decide, ask_by_typing
 from codex_nb.ui.html_view import HtmlView
+from codex_nb.ui.layout import Action, Decide, ask_by_typing
 from codex_nb.ui.rich_view import RichView
 from codex_nb.ui.text_view import PlainTextView
 from codex_nb.ui.transcript import Transcript

@@ -16,8 +16,8 @@ from codex_nb.session.events import (
     ToolStarted,
 )
 from codex_nb.tools.approval import ApprovalRequest, Decision, DecisionKind
-from codex_nb.ui.actions import Action, Decide
 from codex_nb.ui.html_view import HtmlView
+from codex_nb.ui.layout import Action, Decide
 from codex_nb.ui.transcript import Transcript
 from tests.rendering.hostile import PAYLOADS, payload
 from tests.rendering.strict import violations

@@ -38,8 +38,8 @@ from codex_nb.session.events import (
     TurnStarted,
 )
 from codex_nb.tools.approval import ApprovalRequest, Decision, DecisionKind
-from codex_nb.ui.actions import ask_by_typing
 from codex_nb.ui.html_view import CapturedHtmlView, HtmlView
+from codex_nb.ui.layout import ask_by_typing
 from codex_nb.ui.login import step_text
 from codex_nb.ui.rich_view import RichView
 from codex_nb.ui.text_view import PlainTextView

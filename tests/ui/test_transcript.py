@@ -25,7 +25,7 @@ from codex_nb.session.events import (
     ToolStarted,
 )
 from codex_nb.tools.approval import ApprovalRequest, Decision, DecisionKind
-from codex_nb.ui.actions import Action, Continue, Decide, Retry, Stop
+from codex_nb.ui.layout import Action, Continue, Decide, Retry, Stop
 from codex_nb.ui.transcript import Transcript
 from tests.ui.fakes import STARTED, FakeNotebook, FakePage, finished
 
