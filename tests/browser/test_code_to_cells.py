@@ -59,8 +59,8 @@ def test_what_ran_is_kept_as_cells_with_its_outputs(
 
 @pytest.mark.parametrize("front_end", [FrontEnd.LAB])
 def test_an_answer_is_the_cell_below(open_notebook: Callable[..., NotebookPage], sim: Simulator) -> None:
-    sim.add_replies(Reply(stream=(Say(ONE_CELL), End())))
-    notebook = open_notebook([LOAD, "%%codex --cell\nSix times seven.", "last = 1"])
+    sim.add_replies(*[Reply(stream=(Say(ONE_CELL), End()))] * 2)
+    notebook = open_notebook([LOAD, "%%codex --cell --fresh\nSix times seven.", "last = 1"])
     notebook.run(0)
     notebook.run(1)
     notebook.wait_for_text(1, "The code is in the cell below.")
