@@ -110,7 +110,7 @@ SPELLINGS = [
     "_password=<TOKEN>",
     "[pypi]\nusername = ada\npassword = <PASSWORD>",
     "twine upload -u ada -p <PASSWORD> d/*",
-    "pip install --index-url https://ada:<PASSWORD>@x/packages y",
+    "git clone https://ada:<PASSWORD>@x/y",
     "git clone https://<TOKEN>@github.com/a/b",
     "git -c http.extraheader='AUTHORIZATION: bearer <TOKEN>' x",
     "openssl enc -pass pass:<PASSWORD>",
