@@ -81,7 +81,10 @@ def run(notebook: Notebook, cell: str) -> str:
     return ran.out
 
 
-def test_the_cells_of_the_readme_run(notebook: Notebook, sim: Simulator) -> None:
+def test_the_cells_of_the_readme_run(
+    notebook: Notebook, sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where the journal is written
     run(notebook, PROSE)
     asked = []
     for cell in cells(README):
