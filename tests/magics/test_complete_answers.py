@@ -54,7 +54,7 @@ def test_a_value_that_cannot_be_copied_is_bound_and_shown(
     notebook.namespace["Schema"] = schema
     ran = notebook.run("%%codex -o x --schema Schema\nHow many sides has a die?")
     assert ran.succeeded
-    assert '{"sides": 6}' in ran.out
+    assert schema.__name__ in ran.out
     assert (type(notebook.namespace["x"]), notebook.namespace["x"].sides) == (schema, 6)
     assert notebook.namespace["_codex"].parsed is notebook.namespace["x"]
 

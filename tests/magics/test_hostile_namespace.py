@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -17,12 +18,15 @@ from tests.tools.hostile import CASES, Colliding, armed, text
 
 
 @pytest.fixture
-def hostile(notebook: Notebook) -> Notebook:
-    """Fill the namespace with one of each hostile value."""
+def hostile(notebook: Notebook) -> Iterator[Notebook]:
+    """Fill the namespace with one of each hostile value; none of their classes is left for other tests."""
     notebook.run("ordinary = 'seen'")
     notebook.namespace.update({f"value_{number}": make() for number, make in enumerate(CASES.values())})
     notebook.namespace.update({Colliding("ordinary_2"): 1, text("subclass"): 2})
-    return notebook
+    yield notebook
+    notebook.shell.reset(new_session=False)
+    notebook.namespace.clear()
+    gc.collect()
 
 
 def test_no_command_runs_a_hook_of_a_variable(hostile: Notebook, sim: Simulator) -> None:

@@ -59,7 +59,7 @@ def test_the_account_and_its_plan(notebook: Notebook, sim: Simulator, codex_home
         notebook.run(line) for line in ("%codex status", "%codex hello", "%codex usage", "%codex logout")
     ]
     assert [acting(cell) for cell in cells] == [[], [], [], []]
-    assert [("ada" in cell.out, "plus" in cell.out) for cell in (cells[0], cells[1])] == [
+    assert [("ada" in cell.out, "plus" in cell.out.lower()) for cell in (cells[0], cells[1])] == [
         (True, True),
         (False, True),
     ]

@@ -485,16 +485,21 @@ if importlib.util.find_spec("polars"):
 if importlib.util.find_spec("pyarrow"):
     import pyarrow as pa
 
-    class ArrowType(pa.ExtensionType):
-        def __init__(self) -> None:
-            super().__init__(pa.int64(), "hostile")
+    def arrow_type() -> Any:
+        """Return a type of a new class: while one exists, nothing of Arrow is looked into."""
 
-        __arrow_ext_serialize__ = hook("serialize", lambda _: b"")
-        __arrow_ext_deserialize__ = classmethod(hook("deserialize", lambda kind, *_: kind()))
-        __getattribute__ = hook("arrow.__getattribute__", object.__getattribute__)
+        class ArrowType(pa.ExtensionType):
+            def __init__(self) -> None:
+                super().__init__(pa.int64(), "hostile")
+
+            __arrow_ext_serialize__ = hook("serialize", lambda _: b"")
+            __arrow_ext_deserialize__ = classmethod(hook("deserialize", lambda kind, *_: kind()))
+            __getattribute__ = hook("arrow.__getattribute__", object.__getattribute__)
+
+        return ArrowType()
 
     def extended() -> Any:
-        return pa.ExtensionArray.from_storage(ArrowType(), pa.array([1, 2]))
+        return pa.ExtensionArray.from_storage(arrow_type(), pa.array([1, 2]))
 
     CASES |= {
         "extension type": lambda: pa.table({"a": extended(), "b": [1, 2]}),
@@ -730,7 +735,7 @@ if importlib.util.find_spec("pyarrow"):
         "extended array": extended,
         "extended scalar": lambda: extended()[0],
         "extended list": lambda: pa.ListArray.from_arrays([0, 2], extended()),
-        "extended schema": lambda: pa.schema([("a", ArrowType()), ("b", pa.list_(ArrowType()))]),
-        "extended type": lambda: [pa.list_(ArrowType()), pa.field("a", ArrowType())],
+        "extended schema": lambda: pa.schema([("a", arrow_type()), ("b", pa.list_(arrow_type()))]),
+        "extended type": lambda: [pa.list_(arrow_type()), pa.field("a", arrow_type())],
         "extended chunks": lambda: pa.chunked_array([extended()]),
     }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import gc
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
@@ -19,6 +20,9 @@ from codex_nb.tools.hiding import Hidden, hidden_in
 from codex_nb.tools.introspection import imported_modules, instance_vars, is_user_variable, snapshot
 from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
 from tests.tools.hostile import CASES, Colliding, armed, hook, hostile, text, thing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SKIPPED = hidden_in(
     NotebookSnapshot(
@@ -43,6 +47,13 @@ def look_everywhere(namespace: dict[Any, Any]) -> list[str]:
     prompt = "What are @thing and @password?"
     texts.append(build_context(NOTEBOOK, namespace, prompt, redactor=Redactor({}), hidden=SKIPPED).text)
     return texts
+
+
+@pytest.fixture(autouse=True)
+def _no_class_of_arrow_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    if "exten" in request.node.name:
+        gc.collect()
 
 
 @pytest.mark.parametrize("name", CASES)
