@@ -17,6 +17,7 @@ from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMa
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, magics_class
 
+import codex_nb.magics.threads  # noqa: F401 -- registers its subcommands
 from codex_nb.errors import CodexError
 from codex_nb.host.engine import deferring_interrupts
 from codex_nb.labels import LOGIN_METHODS, SIMILAR
