@@ -211,9 +211,9 @@ def test_run_all_after_a_restart_asks_only_questions_whose_answer_may_differ(
             "heights = [1.62, 1.78]",
             "%%codex\nWhich heights are there?",
             "%%codex\nAnd in feet?",
-            "import pandas as pd\nframe = pd.DataFrame({'height': heights})",
+            "import os\nimport pandas as pd\nframe = pd.DataFrame({'height': heights, 'process': os.getpid()})",
             "%%codex --approval all\nWhat is the mean height in frame?",
-            "import os\nprint('the kernel is process', os.getpid())",
+            "print('the kernel is process', os.getpid())",
         ]
     )
     for index in range(7):

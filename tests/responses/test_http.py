@@ -32,9 +32,9 @@ async def listener(name: str, tls: ssl.SSLContext | None = None) -> AsyncIterato
     seen: list[str] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        lines = [(await reader.readline()).decode().strip()]
+        lines = [(await reader.readline()).decode("latin-1").strip()]
         while lines[-1]:
-            lines.append((await reader.readline()).decode().strip())
+            lines.append((await reader.readline()).decode("latin-1").strip())
         seen.append(lines[0])
         data = name.encode()
         writer.write(
