@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from codex_nb.host.capture import OutputCollector, add_listener, display_id_of, error_line, remove_listener
 from codex_nb.host.shell import current_request, front_end
-from codex_nb.tools.file_access import FileRefused, path_of_project, read_apart, read_bounded
 from codex_nb.tools.introspection import exact_text, snapshot
 from codex_nb.tools.nbmodel import Cell, NotebookSnapshot, Run, format_error, is_skipped
 
@@ -391,6 +390,13 @@ def snapshot_of_reply(
 
 
 def _cells_of_file(path: Path) -> tuple[Cell, ...] | None:
+    from codex_nb.tools.file_access import (  # not to be loaded early
+        FileRefused,
+        path_of_project,
+        read_apart,
+        read_bounded,
+    )
+
     try:
         content = read_apart(lambda: read_bounded(path_of_project(path, None), _FILE_LIMIT))
         if content.size > _FILE_LIMIT:
