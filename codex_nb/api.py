@@ -282,7 +282,7 @@ def ask_many(
 class _Remote:
     """An executor that asks the questions elsewhere, and what travels there with a prompt: names, texts and numbers.
 
-    No login goes along, and no class of the user's: a schema becomes its JSON schema; answers get their values here.
+    Neither a login is sent nor a class of the user's: a schema becomes its JSON schema; answers get their values here.
     """
 
     def __init__(self, executor: Executor, session: ShellSession, options: dict[str, Any]) -> None:

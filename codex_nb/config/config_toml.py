@@ -258,10 +258,11 @@ class Provider:
     stream_idle_timeout_s: float = 300.0
     bearer_command: BearerCommand | None = None
     bearer: SecretStr | None = None
-    is_built_in: bool = field(init=False)  # OpenAI's own service, by ChatGPT plan or API key
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "is_built_in", self.id == "openai")
+    @property
+    def is_built_in(self) -> bool:
+        """Whether this is OpenAI's own service, by ChatGPT plan or API key."""
+        return self.id == "openai"
 
 
 # What the CLI's own open-source mode offers, at the ports these servers choose themselves.

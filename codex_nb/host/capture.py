@@ -306,8 +306,7 @@ def _collect_captured_outputs(shell: Any, collector: OutputCollector) -> Iterato
             stream = getattr(sys, name)
             if isinstance(stream, io.StringIO | _Tee):  # captures may be nested
                 stack.enter_context(redirect(_tee(stream, name, collector)))
-        publisher = getattr(shell, "display_pub", None)
-        captured = publisher.outputs if isinstance(publisher, CapturingDisplayPublisher) else []
+        captured = shell.display_pub.outputs if displays_are_captured(shell) else []
         before = len(captured)
         try:
             yield
@@ -393,3 +392,8 @@ def flush_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()
+
+
+def displays_are_captured(shell: Any) -> bool:
+    """Whether IPython collects displayed outputs, as under ``%%capture``."""
+    return isinstance(getattr(shell, "display_pub", None), CapturingDisplayPublisher)

@@ -9,9 +9,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from IPython.core.displaypub import CapturingDisplayPublisher
-
-from codex_nb.host.capture import capturing, error_line, replaced
+from codex_nb.host.capture import capturing, displays_are_captured, error_line, replaced
 from codex_nb.host.engine import interruptible, uninterruptible
 from codex_nb.host.shell_channel import release_deferred_messages
 from codex_nb.tools.nbmodel import RunResult, join_multiline, output_text
@@ -260,11 +258,6 @@ class OutputDetectingExecutor:
         with contextlib.ExitStack() as after_capture, capturing(self._shell) as collector:
             after_capture.callback(lambda: self._on_outputs() if collector.outputs() else None)
             return interruptible(function)
-
-
-def displays_are_captured(shell: Any) -> bool:
-    """Whether IPython collects displayed outputs, as under ``%%capture``."""
-    return isinstance(getattr(shell, "display_pub", None), CapturingDisplayPublisher)
 
 
 def outputs_are_captured(shell: Any) -> bool:

@@ -76,7 +76,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from codex_nb.auth import SignedIn
-    from codex_nb.host.shell_channel import Pump
+    from codex_nb.host.shell_channel import Pump, ShellChannel
     from codex_nb.labels import LoginMethod
     from codex_nb.magics.session import ShellSession
     from codex_nb.profile import Profile
@@ -208,8 +208,6 @@ class PersistentView:
 
 
 def _print_answer(finished: TurnFinished, failure: Exception) -> None:
-    from codex_nb.rendering.visible import visible_text
-
     reason = (
         f"The answer could not be displayed ({type(failure).__name__}: {failure}). It is saved in _codex."
     )
@@ -396,12 +394,20 @@ def _retry_action(session: ShellSession, options: CellOptions, profile: Profile)
         if isinstance(action, Continue):
             once_more = replace(once_more, prompt=CONTINUE, cell=False)
 
-        def ask() -> None:
-            _answer_in_background(session, once_more, profile, make_question(session, once_more, profile))
-
-        channel.run_when_idle(partial(channel.run_for, cell, ask))
+        _ask_later(session, once_more, profile, channel, cell)
 
     return on_retry
+
+
+def _ask_later(
+    session: ShellSession, options: CellOptions, profile: Profile, channel: ShellChannel, cell: Any
+) -> None:
+    """Ask as soon as the kernel is idle, with the answer below a cell that has ended."""
+
+    def ask() -> None:
+        _answer_in_background(session, options, profile, make_question(session, options, profile))
+
+    channel.run_when_idle(partial(channel.run_for, cell, ask))
 
 
 def _turn(
@@ -592,7 +598,7 @@ def _assign(session: ShellSession, options: CellOptions, answer: Answer, number:
 class CellAnswer:
     """Puts the code of an answer into a cell below the asking one; where that cannot be done, the answer is shown.
 
-    ``below`` is the source of the cell that stands there. ``set_next_input`` takes the code
+    ``below`` is the source of the cell below it now. ``set_next_input`` takes the code
     where no notebook is open.
     """
 
@@ -689,17 +695,9 @@ def offer_help(session: ShellSession, result: Any) -> None:
         fixes = isinstance(action, Fix)
         plain = CellOptions()
         options = fix_options(plain, failed) if fixes else explain_options(plain, lambda _: failed)
-        profile = session.profile()
-
-        def ask() -> None:
-            _answer_in_background(session, options, profile, make_question(session, options, profile))
-
-        channel.run_when_idle(partial(channel.run_for, cell, ask))
+        _ask_later(session, options, session.profile(), channel, cell)
 
     ErrorButtons(on_action).show()
-
-
-READY_S = 1.5  # for a front end to answer a widget
 
 
 @dataclass(frozen=True)

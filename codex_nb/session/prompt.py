@@ -343,8 +343,8 @@ cells: where these tools are offered, insert new ones with insert_cells and chan
 edit_cell instead of adding a corrected copy. Cells are named by the ids that stand beside them. Without these tools, \
 give code blocks.
 - Verify what you have written: where run_cell is offered, run new and changed code cells, read what comes back, and \
-mend a cell that failed; otherwise try the code with run_python first. Say plainly what was changed and run, and what \
-was not.
+correct a cell that failed; otherwise try the code with run_python first. Say plainly what was changed and run, and \
+what was not.
 - Where a question needs several steps, and only there, show them with update_plan if that tool is offered, and keep \
 it up to date as you go.
 - Secrets were replaced by marks such as [redacted: NAME]; do not try to recover them.

@@ -14,7 +14,7 @@ from codex_nb.tools.base import Arguments, NotBlank, Ports, Tool, ToolResult
 from codex_nb.tools.describe import Detail, describe
 from codex_nb.tools.hiding import source_of
 from codex_nb.tools.introspection import is_user_variable, snapshot
-from codex_nb.tools.nbmodel import output_images, output_text, truncate
+from codex_nb.tools.nbmodel import output_images, output_text, shorten, truncate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -216,8 +216,7 @@ class UpdatePlan(Arguments):
 
 
 def _line(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= MAX_STEP_LENGTH else line[: MAX_STEP_LENGTH - 1] + "…"
+    return shorten(" ".join(text.split()), MAX_STEP_LENGTH)
 
 
 def plan_in(text: str) -> Plan | None:

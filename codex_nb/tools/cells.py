@@ -10,7 +10,7 @@ from codex_nb.errors import ToolError
 from codex_nb.tools.approval import Approved, Effect
 from codex_nb.tools.base import Arguments, CallDisplay, Document, Ports, Tool, ToolResult
 from codex_nb.tools.builtin import run_result
-from codex_nb.tools.nbmodel import NewCell, RunResult, truncate
+from codex_nb.tools.nbmodel import NewCell, RunResult, shorten, truncate
 
 if TYPE_CHECKING:
     from codex_nb.tools.hiding import Hidden
@@ -43,12 +43,11 @@ def _document(ports: Ports) -> Document:
 def title_of(source: str) -> str:
     """Return a cell's first line, which names it to a reader."""
     line = next(iter(source.strip().splitlines()), "")
-    return truncate_line(line) or "(empty cell)"
+    return shorten(line, _TITLE_LENGTH) or "(empty cell)"
 
 
-def truncate_line(line: str) -> str:
-    """Return a line of bounded length."""
-    return line if len(line) <= _TITLE_LENGTH else line[: _TITLE_LENGTH - 1] + "…"
+def _language(kind: str) -> str:
+    return "python" if kind == "code" else "markdown"
 
 
 class _Notebook:
@@ -357,8 +356,7 @@ class ProposedEdit(EditCell):
     @property
     def view(self) -> CallDisplay:
         """The cell before, for a comparison with its new source."""
-        language = "python" if self.kind == "code" else "markdown"
-        return CallDisplay(language=language, before=self.before)
+        return CallDisplay(language=_language(self.kind), before=self.before)
 
     def to_code(self) -> str:
         """Return the cell's new source."""
@@ -492,10 +490,10 @@ delete_cells = Tool(
 
 
 class MoveCell(Arguments):
-    """The cell to move, and the cell that it is to stand below."""
+    """The cell to move, and the cell below which it goes."""
 
     cell_id: str
-    after: str | None = Field(description="The id of the cell to stand below; null for the top.")
+    after: str | None = Field(description="The id of the cell above its new place; null for the top.")
 
 
 class ProposedMove(MoveCell):
@@ -510,8 +508,9 @@ class ProposedMove(MoveCell):
         place = (
             f"below the cell that begins with: {self.above}" if self.above else "to the top of the notebook"
         )
-        language = "python" if self.cell.kind == "code" else "markdown"
-        return CallDisplay(summary=f"Moves this cell {place}", language=language, editable=False)
+        return CallDisplay(
+            summary=f"Moves this cell {place}", language=_language(self.cell.kind), editable=False
+        )
 
     def to_code(self) -> str:
         """Return the source of the cell that is moved."""
@@ -522,7 +521,7 @@ async def _propose_move(arguments: MoveCell, ports: Ports) -> MoveCell:
     notebook = await _read_notebook(ports)
     cell = notebook.target(arguments.cell_id)
     if arguments.after == arguments.cell_id:
-        raise ToolError("Nothing was done: a cell cannot stand below itself.")
+        raise ToolError("Nothing was done: a cell cannot be moved below itself.")
     above = "" if arguments.after is None else title_of(notebook.cell(arguments.after).source)
     return ProposedMove(cell_id=arguments.cell_id, after=arguments.after, cell=_proposed(cell), above=above)
 

@@ -173,7 +173,7 @@ async def _read_file(call: Approved[ReadFile], ports: Ports) -> ToolResult:
     if folder is None:
         return ToolResult("There is no notebook folder here.", ok=False)
     hidden = await ports.main_thread.call(ports.hidden)
-    return await _apart(
+    return await read_result(
         wanted.path, lambda: read_lines(folder, wanted.path, wanted.start_line, wanted.lines, hidden)
     )
 
@@ -184,12 +184,13 @@ async def _list_files(call: Approved[ListFiles], ports: Ports) -> ToolResult:
         return ToolResult("There is no notebook folder here.", ok=False)
     bounds = ListingBounds()
     try:
-        return await _apart(name, lambda: list_folder(folder, name, pattern, bounds))
+        return await read_result(name, lambda: list_folder(folder, name, pattern, bounds))
     finally:
         bounds.stop.set()
 
 
-async def _apart(name: str, read: Callable[[], ToolResult]) -> ToolResult:
+async def read_result(name: str, read: Callable[[], ToolResult]) -> ToolResult:
+    """Read off the event loop; what cannot be read is a result that says so, with the name that was asked for."""
     try:
         return await read_off_loop(read)
     except FileRefused as error:

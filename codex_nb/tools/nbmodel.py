@@ -148,6 +148,11 @@ def truncate(text: str, limit: int) -> str:
     return _with_gap(text[:head], tail - head + before, text[tail:])
 
 
+def shorten(line: str, limit: int) -> str:
+    """Return the beginning of a line, with a mark where its end is cut off."""
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+
+
 def join_multiline(value: object, limit: int) -> str:
     """Return a multiline value of nbformat as one string, truncated."""
     if isinstance(value, str):

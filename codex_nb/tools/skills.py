@@ -24,9 +24,8 @@ from codex_nb.tools.file_access import (
     project_folders,
     project_root,
     read_bounded,
-    read_off_loop,
 )
-from codex_nb.tools.files import read_lines
+from codex_nb.tools.files import read_lines, read_result
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -193,14 +192,9 @@ def skill_tool(skills: Iterable[Skill]) -> Tool[Any]:
         if folder is None:
             return ToolResult(f"Unknown skill {wanted.skill}; there are: {', '.join(folders)}.", ok=False)
         hidden = await ports.main_thread.call(ports.hidden)
-        try:
-            return await read_off_loop(
-                lambda: read_lines(folder, wanted.path, wanted.start_line, None, hidden)
-            )
-        except FileRefused as error:
-            return ToolResult(f"{wanted.path} {error}", ok=False)
-        except OSError as error:
-            return ToolResult(error.strerror or type(error).__name__, ok=False)
+        return await read_result(
+            wanted.path, lambda: read_lines(folder, wanted.path, wanted.start_line, None, hidden)
+        )
 
     return Tool(
         name="read_skill",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from codex_nb.simulator import Simulator
 from tests.kernel.dripping import DrippingServer, dripping
 from tests.kernel.kernel_client import RunningKernel, running
 from tests.kernel.provision import ROOT, VERSIONS, KernelVersion
@@ -39,3 +41,20 @@ def kernel(running_kernel: RunningKernel) -> RunningKernel:
 def server() -> Iterator[DrippingServer]:
     with dripping() as state:
         yield state
+
+
+@pytest.fixture
+def sim() -> Iterator[Simulator]:
+    """Run a simulator with its usual behaviour."""
+    with Simulator() as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def environ(sim: Simulator, tmp_path: Path) -> dict[str, str]:
+    """Give the variables of somebody who is signed in to the simulator, whose CODEX_HOME stays from run to run."""
+    home = tmp_path / "codex-home"
+    home.mkdir(mode=0o700)
+    sim.write_home(home)
+    own = {"CODEX_HOME": str(home), "IPYTHONDIR": str(tmp_path / "ipython"), "PYTHONPATH": str(ROOT)}
+    return {**os.environ, **sim.environ(), **own}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from codex_nb.simulator import Call, End, Reply, Say, Simulator
 from tests.kernel.front_ends import APPROVE, AskingFrontEnd, Colab, Console, Page, Ran
 from tests.kernel.kernel_client import RunningKernel, running
-from tests.kernel.provision import ROOT, VERSIONS
+from tests.kernel.provision import VERSIONS
 from tests.patience import PATIENCE_S
 
 PLAIN = {"text/html", "text/markdown", "text/plain"}
@@ -39,21 +38,10 @@ HEADLESS = [
 
 
 @pytest.fixture
-def sim() -> Iterator[Simulator]:
-    """Run a simulator with its usual behaviour."""
-    with Simulator() as simulator:
-        yield simulator
-
-
-@pytest.fixture
-def environ(sim: Simulator, tmp_path: Path) -> dict[str, str]:
-    """Give the variables of somebody who is signed in to the simulator and has a Jupyter of their own."""
-    home = tmp_path / "codex-home"
-    home.mkdir(mode=0o700)
-    sim.write_home(home)
+def environ(environ: dict[str, str], tmp_path: Path) -> dict[str, str]:
+    """Give the variables of somebody who has a Jupyter of their own as well."""
     folders = {f"JUPYTER_{name}_DIR": str(tmp_path / name) for name in ("CONFIG", "DATA", "RUNTIME")}
-    own = {"CODEX_HOME": str(home), "IPYTHONDIR": str(tmp_path / "ipython"), "PYTHONPATH": str(ROOT)}
-    return {**os.environ, **sim.environ(), **folders, **own}
+    return environ | folders
 
 
 @pytest.fixture

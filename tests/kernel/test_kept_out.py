@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,30 +12,13 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from codex_nb.simulator import Call, End, Reply, Say, Simulator
 from tests.kernel.kernel_client import RunningKernel, running
-from tests.kernel.provision import ROOT, VERSIONS
+from tests.kernel.provision import VERSIONS
 from tests.leaks import assert_no_leak
 from tests.patience import PATIENCE_S
 from tests.sent import items_of, outputs_of, texts_of
 
 MARK = "kept0out4711"
 SKIP = ("codex-skip",)
-
-
-@pytest.fixture
-def sim() -> Iterator[Simulator]:
-    """Run a simulator with its usual behaviour."""
-    with Simulator() as simulator:
-        yield simulator
-
-
-@pytest.fixture
-def environ(sim: Simulator, tmp_path: Path) -> dict[str, str]:
-    """Give the variables of somebody who is signed in to the simulator."""
-    home = tmp_path / "codex-home"
-    home.mkdir(mode=0o700)
-    sim.write_home(home)
-    own = {"CODEX_HOME": str(home), "IPYTHONDIR": str(tmp_path / "ipython"), "PYTHONPATH": str(ROOT)}
-    return {**os.environ, **sim.environ(), **own}
 
 
 @pytest.fixture(params=VERSIONS, ids=lambda version: version.name)

@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
 
 from codex_nb.simulator import Call, End, Reply, Say, Simulator
-from tests.kernel.provision import ROOT
 from tests.kernel.test_running_again import HTML, run
 
 PLOTS = "import matplotlib.pyplot as plt\nmade = len(rows)\nprint('drawn', made)\nplt.plot(rows);"
 ROWS = "rows = [int(each) for each in open('rows.txt').read().split()]"
-
-
-@pytest.fixture
-def sim() -> Iterator[Simulator]:
-    """Run a simulator."""
-    with Simulator() as simulator:
-        yield simulator
-
-
-@pytest.fixture
-def environ(sim: Simulator, tmp_path: Path) -> dict[str, str]:
-    """Give the variables of somebody who is signed in to the simulator, whose CODEX_HOME stays from run to run."""
-    home = tmp_path / "codex-home"
-    home.mkdir(mode=0o700)
-    sim.write_home(home)
-    own = {"CODEX_HOME": str(home), "IPYTHONDIR": str(tmp_path / "ipython"), "PYTHONPATH": str(ROOT)}
-    return {**os.environ, **sim.environ(), **own}
 
 
 def shown(cell: nbformat.NotebookNode) -> tuple[list[str], str]:
