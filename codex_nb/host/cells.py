@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 from codex_nb.errors import ToolError
 from codex_nb.host.capture import OutputCollector, at_reply, error_line, listening, replaced
-from codex_nb.host.engine import interruptible, is_interrupted, uninterruptible
+from codex_nb.host.interrupts import interruptible, is_interrupted, uninterruptible
 from codex_nb.host.notebook import OUTPUT_LIMIT, snapshot_of_reply
 from codex_nb.host.shell import reentrant_loop
 from codex_nb.tools.cells import title_of
-from codex_nb.tools.nbmodel import RunResult
+from codex_nb.tools.outputs import RunResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from codex_nb.host.engine import Mailbox
     from codex_nb.host.shell_channel import KernelPump
-    from codex_nb.tools.nbmodel import NewCell, NotebookSnapshot
+    from codex_nb.tools.nbmodel import NotebookSnapshot
+    from codex_nb.tools.outputs import NewCell
 
 Message = dict[str, Any]
 Request = Callable[[str, Message, str | None], Future[Message]]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from codex_nb.host.capture import OutputCollector, add_listener, display_id_of, error_line, remove_listener
 from codex_nb.host.shell import current_request, front_end
 from codex_nb.tools.introspection import exact_text, snapshot
-from codex_nb.tools.nbmodel import Cell, NotebookSnapshot, Run, format_error, is_skipped
+from codex_nb.tools.nbmodel import Cell, NotebookSnapshot, Run, is_skipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -158,7 +158,7 @@ class OutputRecorder:
             return
         error = result.error_before_exec or result.error_in_exec
         # The text, not the exception, whose frames would keep the values of the cell alive.
-        error_text = "" if error is None else format_error(error)
+        error_text = "" if error is None else _in_words(error)
         with self._lock:
             ended = [execution for info, execution in self._running if info is result.info]
             if not ended and self._running and error_text:
@@ -497,3 +497,9 @@ def _locate(cells: Sequence[Cell], cell_id: str | None, source: str | None) -> i
         return None
     matches = [index for index, cell in enumerate(cells) if cell.source.strip() == source.strip()]
     return matches[-1] if matches else None
+
+
+def _in_words(error: BaseException) -> str:
+    from codex_nb.tools.outputs import format_error  # not to be loaded with the extension
+
+    return format_error(error)

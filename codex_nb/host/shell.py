@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import sys
@@ -10,15 +9,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from codex_nb.host.capture import capturing, displays_are_captured, error_line, replaced
-from codex_nb.host.engine import interruptible, uninterruptible
-from codex_nb.host.shell_channel import release_deferred_messages
-from codex_nb.tools.nbmodel import RunResult, join_multiline, output_text
+from codex_nb.host.interrupts import interruptible, uninterruptible
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
     from typing import TextIO
 
     from codex_nb.host.engine import Mailbox
+    from codex_nb.tools.outputs import RunResult
 
 
 T = TypeVar("T")
@@ -62,6 +61,8 @@ class InteractiveKernel:
         return result
 
     def _run(self, code: str) -> RunResult:
+        from codex_nb.tools.outputs import RunResult  # not to be loaded with the extension
+
         shell = self._shell
         with contextlib.ExitStack() as stack:
             stack.enter_context(_preserved_display_history(shell))
@@ -78,6 +79,9 @@ class InteractiveKernel:
     def show(self, outputs: Sequence[Mapping[str, Any]]) -> None:
         """Show nbformat outputs of an earlier run: errors as text, as nothing has failed now, and nothing that acts."""
         from IPython.display import publish_display_data
+
+        from codex_nb.tools.nbmodel import join_multiline
+        from codex_nb.tools.outputs import output_text
 
         for output in outputs:
             match output.get("output_type"):
@@ -98,12 +102,16 @@ class InteractiveKernel:
         async def wait() -> T:
             return await awaitable
 
+        import asyncio
+
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             result: T = self._shell.loop_runner(wait())
             return result
         import nest_asyncio2
+
+        from codex_nb.host.shell_channel import release_deferred_messages
 
         nest_asyncio2.apply(loop)
         release_deferred_messages(self._shell)
@@ -142,6 +150,8 @@ def _preserved_display_history(shell: Any) -> Iterator[None]:
 @contextlib.contextmanager
 def reentrant_loop(shell: Any, code: str) -> Iterator[None]:
     """Let code with a top-level await re-enter the kernel's loop, to which the user's async objects belong."""
+    import asyncio
+
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
@@ -151,6 +161,8 @@ def reentrant_loop(shell: Any, code: str) -> Iterator[None]:
         yield
         return
     import nest_asyncio2
+
+    from codex_nb.host.shell_channel import release_deferred_messages
 
     nest_asyncio2.apply(loop)
     release_deferred_messages(shell)
@@ -170,6 +182,8 @@ def _has_top_level_await(shell: Any, code: str) -> bool:
 
 
 def _runner(shell: Any, loop: asyncio.AbstractEventLoop) -> Callable[[Coroutine[Any, Any, Any]], Any]:
+    import asyncio
+
     def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
         task = loop.create_task(coroutine)
         try:

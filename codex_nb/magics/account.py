@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from codex_nb.config.settings import profile_names
 from codex_nb.errors import CodexError, CredentialsUnreadable, LoginFailed, SignInRequired
-from codex_nb.host.engine import deferring_interrupts
+from codex_nb.host.interrupts import deferring_interrupts
 from codex_nb.magics.cell import READY_S, is_answered, login_prompt
 from codex_nb.ui.account import AccountStatus, AccountView
 from codex_nb.ui.login import LoginWidget

@@ -23,7 +23,8 @@ from codex_nb.host.cell import (
     run_turn_in_cell,
 )
 from codex_nb.host.cells import CellRunner, OpenNotebook, cells_payload
-from codex_nb.host.engine import Mailbox, interruptible, is_interrupted, refuse_inside_turn, uninterruptible
+from codex_nb.host.engine import Mailbox, refuse_inside_turn
+from codex_nb.host.interrupts import interruptible, is_interrupted, uninterruptible
 from codex_nb.host.notebook import runs_of
 from codex_nb.host.shell import (
     InteractiveKernel,
@@ -66,7 +67,7 @@ from codex_nb.tools.approval import (
     PendingApprovals,
 )
 from codex_nb.tools.base import Ports
-from codex_nb.tools.nbmodel import NewCell
+from codex_nb.tools.outputs import NewCell
 from codex_nb.ui.layout import Action, Continue, Decide, Explain, Fix, Retry, Stop
 from codex_nb.ui.login import LoginWidget
 from codex_nb.ui.widgets import in_output_widget
@@ -84,7 +85,8 @@ if TYPE_CHECKING:
     from codex_nb.session.events import Answer, TurnEvent
     from codex_nb.session.prompt import ProjectInstructions, TurnRequest
     from codex_nb.session.turn import SignIn
-    from codex_nb.tools.nbmodel import NotebookSnapshot, RunResult
+    from codex_nb.tools.nbmodel import NotebookSnapshot
+    from codex_nb.tools.outputs import RunResult
     from codex_nb.ui.account import AccountView
     from codex_nb.ui.transcript import Transcript
     from codex_nb.ui.widgets import OutputArea, OutputHandle

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from types import GenericAlias, ModuleType, UnionType
@@ -17,9 +16,8 @@ from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMa
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, magics_class
 
-import codex_nb.magics.threads  # noqa: F401 -- registers its subcommands
 from codex_nb.errors import CodexError
-from codex_nb.host.engine import deferring_interrupts
+from codex_nb.host.interrupts import deferring_interrupts
 from codex_nb.labels import LOGIN_METHODS, SIMILAR
 from codex_nb.magics.options import (
     ALL,
@@ -27,15 +25,13 @@ from codex_nb.magics.options import (
     BELOW,
     CLEAR,
     DELETE,
-    FLAGS,
     SUBCOMMANDS,
-    TAKES_VALUE,
     OptionError,
     SessionConfig,
+    flags,
+    flags_with_value,
     parse_options,
 )
-from codex_nb.magics.subcommands import reference_text
-from codex_nb.rendering.visible import visible_text
 from codex_nb.tools.introspection import class_vars, defines, find, module_of, snapshot, vars_of
 
 if TYPE_CHECKING:
@@ -209,6 +205,7 @@ class CodexMatcher:
 
     def complete(self, text: str, line_number: int, line: str) -> Found:
         """Return the word under the cursor and what it could become; ``line`` is cut at the cursor."""
+        register_subcommands()
         is_cell = _CELL_MAGIC.match(text) is not None
         is_first = is_cell and not "".join(text.split("\n")[:line_number]).strip()
         if not is_cell and _LINE_MAGIC.match(line) is None:
@@ -228,7 +225,7 @@ class CodexMatcher:
         """Name what can follow these words: a value, an option, a subcommand; nothing within a question."""
         place = 0
         while place < len(words) and words[place].startswith("-"):
-            takes = TAKES_VALUE.get(words[place])
+            takes = flags_with_value().get(words[place])
             place += 1 if takes is None else 2
             if takes is not None and place > len(words):
                 return self._names.known(takes, fragment)
@@ -244,8 +241,8 @@ class CodexMatcher:
     def _flags(self, fragment: str) -> Iterable[str]:
         flag, is_assigned, start = fragment.partition("=")
         if not is_assigned:
-            return FLAGS
-        return [f"{flag}={name}" for name in self._names.known(TAKES_VALUE.get(flag, ""), start)]
+            return flags()
+        return [f"{flag}={name}" for name in self._names.known(flags_with_value().get(flag, ""), start)]
 
     def _arguments(self, name: str, words: Sequence[str], fragment: str) -> Iterable[str]:
         complete = SUBCOMMANDS[name].complete if name in SUBCOMMANDS else ()
@@ -297,6 +294,7 @@ class CodexMagics(Magics, SessionConfig):
             from codex_nb.magics.session import ShellSession
             from codex_nb.profile import open_profile
 
+            register_subcommands()
             self._session = ShellSession(
                 self.shell, self, engine(), open_profile, self._recorder, Environment()
             )
@@ -306,6 +304,7 @@ class CodexMagics(Magics, SessionConfig):
     def codex(self, line: str, cell: str | None = None) -> Any:
         """Ask Codex about this notebook, or manage it; ``%codex?`` shows the reference in this place."""
         from codex_nb.host.shell import in_forked_child
+        from codex_nb.rendering.visible import visible_text
 
         try:
             if self.session.engine.is_inherited or in_forked_child(self.shell):
@@ -329,7 +328,21 @@ class CodexMagics(Magics, SessionConfig):
             self._session = None
 
 
-CodexMagics.codex.__doc__ = reference_text()
+def _reference() -> str:
+    from codex_nb.magics.subcommands import reference_text
+
+    register_subcommands()
+    return reference_text()
+
+
+cast(
+    "Any", CodexMagics.codex
+).getdoc = _reference  # what IPython's `?` shows; the reference is not made at each load
+
+
+def register_subcommands() -> None:
+    """Import the modules whose functions are subcommands: loading the extension does not need them."""
+    import codex_nb.magics.threads  # noqa: F401 -- it imports the other one
 
 
 def dispatch(session: ShellSession, line: str, cell: str | None) -> Any:
@@ -337,6 +350,8 @@ def dispatch(session: ShellSession, line: str, cell: str | None) -> Any:
     name, _, rest = line.strip().partition(" ")
     if cell is None and (name or "help") in SUBCOMMANDS:
         return SUBCOMMANDS[name or "help"].run(session, rest.strip())
+    from difflib import get_close_matches
+
     if cell is None and not rest and (near := get_close_matches(name, SUBCOMMANDS, n=1, cutoff=SIMILAR)):
         # A typo is not a question to spend tokens on.
         raise OptionError(

@@ -12,7 +12,7 @@ import types
 import typing
 import unicodedata
 from dataclasses import dataclass, field
-from difflib import get_close_matches
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from traitlets import Bool, Enum, Integer, List, TraitError, Unicode, validate
@@ -166,7 +166,9 @@ def known_effort(level: str, offered: Sequence[str], *, source: str) -> str:
     return level
 
 
-def _parser() -> argparse.ArgumentParser:
+@cache
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the options of a question."""
     parser = _Parser(prog="%%codex", add_help=False, allow_abbrev=False, exit_on_error=True)
     add = parser.add_argument
     add("-m", "--model", help="the model to use; see %codex models")
@@ -203,19 +205,25 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-PARSER = _parser()
-FLAGS = tuple(sorted(flag for action in PARSER._actions for flag in action.option_strings))  # noqa: SLF001  argparse has no public list
-TAKES_VALUE = {
-    flag: action.dest
-    for action in PARSER._actions  # noqa: SLF001  as above
-    if action.nargs is None
-    for flag in action.option_strings
-}
+@cache
+def flags_with_value() -> Mapping[str, str]:
+    """Return what each option that takes a value is a value of, by its spellings."""
+    return {
+        flag: action.dest
+        for action in parser()._actions  # noqa: SLF001  argparse has no public list
+        if action.nargs is None
+        for flag in action.option_strings
+    }
+
+
+def flags() -> tuple[str, ...]:
+    """Return all spellings of the options, sorted."""
+    return tuple(sorted(flag for spellings, _ in options_and_help() for flag in spellings))
 
 
 def options_and_help() -> Iterator[tuple[list[str], str]]:
     """Yield each option's spellings and its help."""
-    for action in PARSER._actions:  # noqa: SLF001  as above
+    for action in parser()._actions:  # noqa: SLF001  as above
         yield list(action.option_strings), str(action.help).replace("%%", "%")
 
 
@@ -224,16 +232,18 @@ def parse_options(line: str, cell: str = "") -> CellOptions:
     words, rest = [], line.strip()
     while rest.startswith("-"):
         flag, separator, rest = _split_flag(rest)
-        if flag not in TAKES_VALUE:
+        if flag not in flags_with_value():
             words.append(flag)
             continue
         if not rest or (rest.startswith("-") and separator != "="):
             raise OptionError(f"%%codex: {flag} needs a value.")
         value, rest = _type(rest) if flag == "--schema" else first_word(rest)
         words.append(f"{flag}={value}")
-    known, unknown = PARSER.parse_known_args(words)
+    known, unknown = parser().parse_known_args(words)
     if unknown:
-        near = get_close_matches(unknown[0], FLAGS, n=1)
+        from difflib import get_close_matches
+
+        near = get_close_matches(unknown[0], flags(), n=1)
         hint = f"Did you mean {near[0]}? %codex help lists the options." if near else None
         raise OptionError(f"%%codex: unknown option {unknown[0]}.", hint=hint)
     if known.cell and known.schema:
@@ -246,7 +256,7 @@ def _split_flag(text: str) -> tuple[str, str, str]:
     """Split an option off the front: its name, what separates it from what follows, and that."""
     word, space, rest = text.partition(" ")
     name, assigned, value = word.partition("=")
-    if assigned and name in TAKES_VALUE:
+    if assigned and name in flags_with_value():
         return name, assigned, f"{value}{space}{rest}"
     return word, space, rest.lstrip()
 

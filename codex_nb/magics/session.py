@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.errors import CodexError
-from codex_nb.host.engine import Mailbox, deferring_interrupts
+from codex_nb.host.engine import Mailbox
+from codex_nb.host.interrupts import deferring_interrupts
 from codex_nb.host.notebook import notebook_path, read_notebook, runs_of
 from codex_nb.host.shell import InteractiveKernel, front_end
 from codex_nb.host.shell_channel import open_pump, serve_until
@@ -36,7 +37,8 @@ from codex_nb.tools.file_access import (
 )
 from codex_nb.tools.hiding import hidden_in
 from codex_nb.tools.introspection import snapshot
-from codex_nb.tools.nbmodel import Run, cells_that_ran
+from codex_nb.tools.nbmodel import Run
+from codex_nb.tools.outputs import cells_that_ran
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
@@ -50,7 +52,8 @@ if TYPE_CHECKING:
     from codex_nb.session.events import Answer
     from codex_nb.tools.base import Tool
     from codex_nb.tools.hiding import Hidden
-    from codex_nb.tools.nbmodel import Cell, NewCell, NotebookSnapshot, RunResult
+    from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
+    from codex_nb.tools.outputs import NewCell, RunResult
     from codex_nb.ui.transcript import Transcript
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from codex_nb.session.outbound import Item
     from codex_nb.session.prompt import TurnRequest
     from codex_nb.tools.base import Tool
-    from codex_nb.tools.nbmodel import NewCell
+    from codex_nb.tools.outputs import NewCell
 
 
 def show(markdown: str) -> None:

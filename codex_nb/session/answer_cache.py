@@ -41,7 +41,8 @@ from codex_nb.session.outbound import (
 from codex_nb.session.thread import account_digest
 from codex_nb.tools.approval import ApprovalRequest, Effect
 from codex_nb.tools.builtin import run_python
-from codex_nb.tools.nbmodel import join_multiline, strip_ansi, truncate
+from codex_nb.tools.nbmodel import join_multiline, truncate
+from codex_nb.tools.outputs import strip_ansi
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence

@@ -23,15 +23,13 @@ from codex_nb.tools.file_access import (
     read_bounded,
     read_off_loop,
 )
-from codex_nb.tools.nbmodel import (
-    TRUNCATION_MARK_END,
-    join_multiline,
+from codex_nb.tools.nbmodel import TRUNCATION_MARK_END, join_multiline, truncate
+from codex_nb.tools.outputs import (
     other_forms_digest,
     output_images,
     output_text,
     shows_everything,
     strip_ansi,
-    truncate,
 )
 from codex_nb.tools.skills import Skill, find_skills, selected_skills, skills_listing
 

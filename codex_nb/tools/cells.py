@@ -10,7 +10,8 @@ from codex_nb.errors import ToolError
 from codex_nb.tools.approval import Approved, Effect
 from codex_nb.tools.base import Arguments, CallDisplay, Document, Ports, Tool, ToolResult
 from codex_nb.tools.builtin import run_result
-from codex_nb.tools.nbmodel import NewCell, RunResult, shorten, truncate
+from codex_nb.tools.nbmodel import shorten, truncate
+from codex_nb.tools.outputs import NewCell, RunResult
 
 if TYPE_CHECKING:
     from codex_nb.tools.hiding import Hidden

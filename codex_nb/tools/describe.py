@@ -28,7 +28,7 @@ from codex_nb.tools.introspection import (
     slots_of,
     snapshot,
 )
-from codex_nb.tools.nbmodel import plotly_lines, vega_lines
+from codex_nb.tools.outputs import plotly_lines, vega_lines
 from codex_nb.tools.safe_repr import (
     SHORT,
     SafeRepr,

@@ -28,7 +28,8 @@ from codex_nb.tools.introspection import (
     qualified_name,
     snapshot,
 )
-from codex_nb.tools.nbmodel import SKIP_TAG, Cell, Run, is_skipped, strip_ansi
+from codex_nb.tools.nbmodel import SKIP_TAG, Cell, Run, is_skipped
+from codex_nb.tools.outputs import strip_ansi
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

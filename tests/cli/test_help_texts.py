@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from codex_nb import cli
-from codex_nb.magics.options import FLAGS, PARSER, SUBCOMMANDS, options_and_help
+from codex_nb.magics.options import SUBCOMMANDS, flags, options_and_help, parser
 from codex_nb.magics.subcommands import reference_text
 
 
@@ -23,7 +23,7 @@ def parsers_below(
                 yield from parsers_below(below, f"{name} {command}")
 
 
-PARSERS = dict([*parsers_below(PARSER, "%%codex"), *parsers_below(cli._parser(), "codex-nb")])
+PARSERS = dict([*parsers_below(parser(), "%%codex"), *parsers_below(cli._parser(), "codex-nb")])
 
 
 def actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
@@ -54,7 +54,7 @@ def test_both_command_lines_and_all_their_commands_are_looked_at() -> None:
 
 def test_the_reference_tells_every_option_and_subcommand() -> None:
     shown = reference_text()
-    told = [*FLAGS, *(text for _, text in options_and_help())]
+    told = [*flags(), *(text for _, text in options_and_help())]
     told += [text for each in SUBCOMMANDS.values() for text in (each.usage, each.help)]
     assert [text for text in told if text not in shown] == []
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import codex_nb.magics.extension  # noqa: F401 -- registers the subcommands
+import codex_nb.magics.threads  # noqa: F401 -- registers the subcommands
 from codex_nb.labels import LOGIN_METHODS
-from codex_nb.magics.options import APPROVALS, DISPLAYS, FLAGS, SUBCOMMANDS
+from codex_nb.magics.options import APPROVALS, DISPLAYS, SUBCOMMANDS, flags
 from codex_nb.simulator import Simulator
 from tests.kernel.kernel_client import RunningKernel, running
 from tests.kernel.provision import ROOT, VERSIONS, KernelVersion
@@ -106,7 +106,7 @@ def test_subcommands_and_what_follows_them(kernel: RunningKernel, sim: Simulator
 def test_options_and_their_values_come_from_memory_caches_and_folders(
     kernel: RunningKernel, sim: Simulator
 ) -> None:
-    assert completed(kernel, "%%codex -|\nHow many?") == after("%%codex ", *FLAGS)
+    assert completed(kernel, "%%codex -|\nHow many?") == after("%%codex ", *flags())
     assert completed(kernel, "%%codex --fresh --mo|\nHow many?") == ["%%codex --fresh --model"]
     assert completed(kernel, "%%codex --effort=l|") == ["%%codex --effort=low"]
     assert completed(kernel, "%%codex --approval |") == after("%%codex --approval ", *APPROVALS)
@@ -191,5 +191,5 @@ def test_a_question_mark_shows_the_reference(kernel: RunningKernel, question: st
     (page,) = kernel.run(question)["payload"]
     text = page["data"]["text/plain"]
     assert [
-        name for name in (*SUBCOMMANDS, *FLAGS, "@cell:3", "%config CodexMagics") if name not in text
+        name for name in (*SUBCOMMANDS, *flags(), "@cell:3", "%config CodexMagics") if name not in text
     ] == []

@@ -16,7 +16,7 @@ from codex_nb.session.prompt import ContextSection, NotebookContext
 from codex_nb.tools.approval import Decision, DecisionKind
 from codex_nb.tools.base import ToolSet
 from codex_nb.tools.builtin import run_python
-from codex_nb.tools.nbmodel import RunResult
+from codex_nb.tools.outputs import RunResult
 from tests.session.scripted import ProcessKernel, ScriptedApprover, Step, called, reply, said
 from tests.session.test_assistant import LOGIN, Harness, texts
 

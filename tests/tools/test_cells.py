@@ -15,7 +15,8 @@ from codex_nb.tools.approval import ApprovalMemory, Decision, DecisionKind
 from codex_nb.tools.base import Ports
 from codex_nb.tools.cells import delete_cells, edit_cell, insert_cells, move_cell, read_cells, run_cell
 from codex_nb.tools.hiding import hidden_in
-from codex_nb.tools.nbmodel import Cell, NotebookSnapshot, RunResult
+from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
+from codex_nb.tools.outputs import RunResult
 from tests.session.scripted import PaperDocument, SameThread, call_tool
 
 pytestmark = pytest.mark.anyio

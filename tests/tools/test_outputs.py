@@ -14,7 +14,8 @@ from IPython.display import HTML, JSON, SVG, Latex, Markdown
 
 from codex_nb.host.capture import OutputCollector
 from codex_nb.tools.builtin import run_result
-from codex_nb.tools.nbmodel import RunResult, output_text, truncate
+from codex_nb.tools.nbmodel import truncate
+from codex_nb.tools.outputs import RunResult, output_text
 
 FRAME = pd.DataFrame({"region": ["north", "south"], "amount": [1.5, 2.5]})
 PAGE = (
