@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -242,6 +242,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     login.set_defaults(run=_login)
     logout = commands.add_parser("logout", help="sign out: revoke and delete the stored credentials")
+    logout.add_argument("--yes", action="store_true", help="do not ask")
     logout.set_defaults(run=_logout)
     doctor = commands.add_parser("doctor", help="print what was found where, and what to do about it")
     doctor.set_defaults(run=_doctor)
@@ -318,17 +319,29 @@ def _login(options: argparse.Namespace) -> int:
 
 
 def _logout(options: argparse.Namespace) -> int:
+    from codex_nb.magics.account import SignOut, find_sign_out
+    from codex_nb.magics.subcommands import confirmed
     from codex_nb.profile import open_profile_at
+    from codex_nb.ui.account import sign_out_question
 
-    async def run() -> int:
+    async def find() -> tuple[SignOut | None, str]:
         async with open_profile_at(os.environ, profile=options.profile) as profile:
-            if await profile.credentials.sign_out():
-                print("Signed out: the login was revoked and deleted.")
-            else:
-                print(profile.credentials.external_note or "You were not signed in.")
-            return 0
+            return await find_sign_out(profile.credentials), profile.credentials.external_note
 
-    return asyncio.run(run())
+    async def sign_out(expected: SignOut) -> None:
+        async with open_profile_at(os.environ, profile=options.profile) as profile:
+            await replace(expected, manager=profile.credentials).run()
+
+    target, note = asyncio.run(find())
+    if target is None:
+        print(note or "You were not signed in.")
+    elif sys.stdin.isatty() and not options.yes and not confirmed(sign_out_question(target.who)):
+        print("Not signed out. Nothing was changed.")
+        return 1
+    else:
+        asyncio.run(sign_out(target))
+        print(in_a_shell(target.done))
+    return 0
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -59,6 +59,7 @@ class NotebookNames:
             "thread": lambda _: self._threads(),
             "thread_or_all": lambda _: (*self._threads(), ALL),
             "clear": lambda _: (CLEAR,),
+            "tool": lambda _: self._tools(),
             "below": lambda _: (BELOW,),
             "profile": self._profiles,
             "profile_or_delete": lambda start: (*self._profiles(start), DELETE),
@@ -85,6 +86,11 @@ class NotebookNames:
 
     def _threads(self) -> tuple[str, ...]:
         return self._session.profile().assistant.threads.names()
+
+    def _tools(self) -> Iterable[str]:
+        from codex_nb.magics.session import offered_tools
+
+        return [tool.name for tool in offered_tools(self._session.namespace)]
 
     def _prompts(self) -> Iterable[str]:
         from codex_nb.tools.skills import saved_prompts

@@ -19,11 +19,11 @@ from traitlets import Bool, Enum, Integer, List, TraitError, Unicode, validate
 from traitlets.config import Configurable
 
 from codex_nb.errors import CodexError, ConfigError
-from codex_nb.labels import EFFORTS, ApprovalPolicy
+from codex_nb.labels import EFFORTS, SIMILAR, ApprovalPolicy
 from codex_nb.tools.introspection import class_attribute, class_vars, find, instance_vars, vars_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     # what a subcommand asks about, found in the NotebookReading of the question
     Subject = Callable[..., tuple[tuple[str, str], ...]]
@@ -95,6 +95,12 @@ class OptionError(CodexError):
     default_hint = "See %codex help."
 
 
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return a question that names the known word nearest to this one; nothing where none is near."""
+    near = get_close_matches(word, list(known), n=1, cutoff=SIMILAR)
+    return f"Did you mean {near[0]}?" if near else ""
+
+
 @dataclass(frozen=True)
 class CellOptions:
     """What one cell asks for; None means that the setting decides.
@@ -162,7 +168,8 @@ def known_effort(level: str, offered: Sequence[str], *, source: str) -> str:
     """Return an effort that Codex or the model knows. Raises OptionError for any other."""
     known = (*EFFORTS, *(each for each in offered if each not in EFFORTS))
     if level not in known:
-        raise OptionError(f"{source} {level!r}.", hint=f"Choose one of: {', '.join(known)}.")
+        hint = f"{did_you_mean(level, known)} Choose one of: {', '.join(known)}."
+        raise OptionError(f"{source} {level!r}.", hint=hint.strip())
     return level
 
 
@@ -305,6 +312,7 @@ Completion = Literal[
     "thread_or_all",
     "file",
     "clear",
+    "tool",
     "below",
 ]
 DELETE, ALL, CLEAR, OVERWRITE, BELOW = "--delete", "--all", "--clear", "--overwrite", "--below"

@@ -17,6 +17,7 @@ from codex_nb.magics.options import (
     CLEAR,
     SUBCOMMANDS,
     OptionError,
+    did_you_mean,
     known_effort,
     options_and_help,
     parse_options,
@@ -24,11 +25,11 @@ from codex_nb.magics.options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from codex_nb.magics.cell import OpenedView
     from codex_nb.magics.session import ShellSession
-    from codex_nb.session.assistant import Preview
+    from codex_nb.session.assistant import Assistant, Preview
     from codex_nb.session.outbound import Item
     from codex_nb.session.prompt import TurnRequest
     from codex_nb.tools.base import Tool
@@ -75,9 +76,8 @@ def login(session: ShellSession, line: str) -> None:
     wanted, _, name = line.partition(" ")
     method = next((each for each in LOGIN_METHODS if each == (wanted or "device")), None)
     if method is None:
-        raise OptionError(
-            f"%codex login: unknown method {wanted!r}.", hint=f"Choose one of: {', '.join(LOGIN_METHODS)}."
-        )
+        hint = f"{did_you_mean(wanted, LOGIN_METHODS)} Choose one of: {', '.join(LOGIN_METHODS)}."
+        raise OptionError(f"%codex login: unknown method {wanted!r}.", hint=hint.strip())
     log_in(session, method, name.strip() or None)
 
 
@@ -135,11 +135,19 @@ def models(session: ShellSession, name: str) -> None:
 )
 def model(session: ShellSession, name: str) -> None:
     """Set the session's model, or show the current one."""
-    profile = session.profile()
+    from codex_nb.rendering.markdown import code_span
+
+    profile, doubt = session.profile(), ""
     if name:
-        session.config.model = session.wait(profile.backend.choose(name)).slug
+        found = session.wait(profile.backend.choose(name))
+        session.config.model = found.slug
+        listed = profile.backend.cached_models()
+        if found.is_assumed and listed and name not in listed:
+            near = did_you_mean(name, listed) or f"Listed are: {', '.join(listed)}."
+            doubt = f" The account's list of models does not have it. {near}"
     chosen = session.config.model or profile.settings.model
-    show(f"Model: `{chosen}`." if chosen else "Model: account default. %codex models lists the choices.")
+    default = "Model: account default. %codex models lists the choices."
+    show(f"Model: {code_span(chosen)}.{doubt}" if chosen else default)
 
 
 @subcommand(
@@ -393,27 +401,28 @@ def tools(session: ShellSession, _: str) -> None:
 
 @subcommand(
     "approvals",
-    "[--clear]",
+    "[--clear [TOOL]]",
     help="list what you have allowed for this session, or take it back",
-    complete=("clear",),
+    complete=("clear", "tool"),
 )
 def approvals(session: ShellSession, line: str) -> None:
-    """List what runs unasked because the user allowed it, or ask again for all of it."""
+    """List what runs unasked because the user allowed it, or ask again for all of it or for one tool."""
     from codex_nb.magics.session import offered_tools
     from codex_nb.rendering.markdown import escape_markdown
     from codex_nb.tools.nbmodel import truncate
 
     memory = (assistant := session.profile().assistant).memory
-    if line == CLEAR:
-        assistant.forget_approvals()
-        show("Nothing is allowed any more, neither for this session nor for saved answers. Codex asks again.")
+    offered = {tool.name: tool for tool in offered_tools(session.namespace)}
+    option, _, name = line.partition(" ")
+    if option == CLEAR:
+        _take_back(assistant, offered, name.strip())
         return
     if line:
         raise OptionError(
             f"%codex approvals: unknown option {line!r}.", hint=f"Use {CLEAR} to take approvals back."
         )
     rows: list[tuple[str, str]] = []
-    for tool in offered_tools(session.namespace):
+    for tool in offered.values():
         if tool.identity in memory.tools:
             rows.append((f"`{tool.name}`", "every call"))
         elif tool.identity in memory.readers:
@@ -423,9 +432,25 @@ def approvals(session: ShellSession, line: str) -> None:
             for identity, arguments in sorted(memory.calls, key=lambda call: call[1])
             if identity == tool.identity
         ]
-    show(
-        table(("tool", "allowed for this session"), rows) if rows else "Nothing is allowed for this session."
-    )
+    if count := assistant.replay_approvals:
+        rows.append(
+            ("saved answers", f"the code of {count} saved answer{'s' * (count > 1)}, also in later sessions")
+        )
+    hint = f"`%codex approvals {CLEAR}` takes all of it back, `{CLEAR} TOOL` what is allowed for one tool."
+    listed = f"{table(('tool', 'allowed'), rows)}\n\n{hint}"
+    show(listed if rows else "Nothing is allowed for this session.")
+
+
+def _take_back(assistant: Assistant, offered: Mapping[str, Tool[Any]], name: str) -> None:
+    if not name:
+        assistant.forget_approvals()
+        show("Nothing is allowed any more, neither for this session nor for saved answers. Codex asks again.")
+        return
+    if name not in offered:
+        hint = did_you_mean(name, offered) or "`%codex approvals` lists what you have allowed."
+        raise OptionError(f"%codex approvals: there is no tool {name!r}.", hint=hint)
+    assistant.memory.clear(offered[name].identity)
+    show(f"Codex asks again before it uses `{name}`.")
 
 
 OWN_SETTINGS = (

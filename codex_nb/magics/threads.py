@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codex_nb.errors import CodexError
-from codex_nb.magics.options import ALL, DELETE, OVERWRITE, OptionError, first_word, parse_options, subcommand
+from codex_nb.magics.options import (
+    ALL,
+    DELETE,
+    OVERWRITE,
+    OptionError,
+    did_you_mean,
+    first_word,
+    parse_options,
+    subcommand,
+)
 from codex_nb.magics.subcommands import confirmed, show, table
 
 if TYPE_CHECKING:
@@ -35,10 +44,15 @@ _LIST = "%codex threads lists the threads."
 )
 def thread(session: ShellSession, line: str) -> None:
     """Switch to a thread, or show the current one."""
+    from codex_nb.rendering.markdown import escape_markdown
+
     session.thread = _name(line) or session.thread
     name = _current(session)
     used, turns = _opened(session, name)
     heading = f"Thread: {_shown(name)}{'' if used.items else ' (new)'}."
+    if line and not used.items:
+        near = did_you_mean(name, session.profile().assistant.threads.names())
+        heading = f"{heading} {escape_markdown(near)}".strip()
     before = len(turns) - LAST_TURNS
     count = f"The last {LAST_TURNS} of {len(turns)} turns:" if before > 0 else ""
     show("\n\n".join(filter(None, [heading, count, *map(_turn_text, turns[-LAST_TURNS:])])))
@@ -157,7 +171,8 @@ def _export_names(session: ShellSession, line: str) -> tuple[str, str]:
     if not file and name not in known and (name.endswith(SUFFIX) or "/" in name or "\\" in name):
         name, file = "", name
     if name and name not in known:
-        raise OptionError(f"%codex export: there is no thread {name!r}.", hint=_LIST)
+        hint = f"{did_you_mean(name, known)} {_LIST}".strip()
+        raise OptionError(f"%codex export: there is no thread {name!r}.", hint=hint)
     return name or _current(session), _name(file)
 
 
@@ -230,7 +245,9 @@ def _delete(session: ShellSession, name: str) -> None:
     found = [info for info in profile.assistant.threads.threads() if name in {info.name, ALL}]
     if not name or (name != ALL and not found):
         problem = f"there is no thread {name!r}" if name else f"{DELETE} needs the name of a thread"
-        raise OptionError(f"%codex threads: {problem}.", hint=f"{_LIST} {DELETE} {ALL} deletes all.")
+        near = did_you_mean(name, [each.name for each in profile.assistant.threads.threads()])
+        hint = f"{near} {_LIST} {DELETE} {ALL} deletes all.".strip()
+        raise OptionError(f"%codex threads: {problem}.", hint=hint)
     what = f"all {len(found)} threads" if name == ALL else f"the thread {name}"
     if session.has_user and not confirmed(f"Delete {what}, with the answers saved of it?"):
         show("Not deleted. Nothing was changed.")

@@ -163,6 +163,14 @@ class AnswerCache:
                 replace_file(path, b"", flush=False)
                 remove_excess(path.parent, ("*",), KEPT)
 
+    @property
+    def approvals(self) -> int:
+        """How many saved answers may run their code again without asking."""
+        path = self._approval_path("*")
+        return len(
+            self._approved | ({each.name for each in path.parent.glob("*")} if path is not None else set())
+        )
+
     def forget_approvals(self) -> None:
         """Ask again before any code of a saved answer runs; raises OSError."""
         self._approved.clear()

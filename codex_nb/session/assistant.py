@@ -577,6 +577,11 @@ class Assistant:
         problem = thread.take_problem()
         return (*switched, notice, *([Notice("hint", problem)] if problem else ()))
 
+    @property
+    def replay_approvals(self) -> int:
+        """How many saved answers may run their code again without asking."""
+        return self._answers.approvals
+
     def forget_approvals(self) -> None:
         """Ask again for everything that the user has allowed, in this session and for saved answers; raises OSError."""
         self.memory.clear()

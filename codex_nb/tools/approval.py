@@ -7,7 +7,7 @@ import threading
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
 
 from codex_nb.config.settings import ApprovalPolicy
 
@@ -59,18 +59,22 @@ class ApprovalRequest:
     before: str | None = None
 
 
+Decider = Literal["user", "session", "all", "policy", "nobody"]
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """The answer to an approval request.
 
-    ``code`` replaces the request's code when the user edited it; ``message`` goes to the model with a rejection;
-    ``by`` is "user", "policy" or "nobody" (nobody was there to answer).
+    ``code`` replaces the request's code when the user edited it; ``message`` goes to the model with a rejection.
+    ``by`` is "user", "session" (what the user allowed earlier in it, of that ``kind``), "all" (the policy that asks
+    about nothing), "policy" (it needs no approval) or "nobody" (nobody was there to answer).
     """
 
     kind: DecisionKind
     code: str | None = None
     message: str = ""
-    by: str = "user"
+    by: Decider = "user"
 
     @property
     def approved(self) -> bool:
@@ -186,14 +190,20 @@ class ApprovalMemory:
         elif decision.kind is DecisionKind.APPROVE_CODE:
             self.calls.add(call)
 
-    def clear(self) -> None:
-        """Ask again for everything."""
-        for kept in (self.tools, self.calls, self.readers):
-            kept.clear()
+    def clear(self, tool: Hashable = None) -> None:
+        """Ask again for everything, or for every call of a tool."""
+        if tool is None:
+            for kept in (self.tools, self.calls, self.readers):
+                kept.clear()
+        self.tools.discard(tool)
+        self.readers.discard(tool)
+        self.calls -= {call for call in self.calls if call[0] == tool}
 
-    def allows(self, call: CallKey) -> bool:
-        """Whether an earlier decision covers this call."""
-        return call[0] in self.tools or call in self.calls
+    def allowed(self, call: CallKey) -> Decision | None:
+        """Return the earlier decision that covers this call."""
+        if call[0] in self.tools:
+            return Decision(DecisionKind.APPROVE_TOOL, by="session")
+        return Decision(DecisionKind.APPROVE_CODE, by="session") if call in self.calls else None
 
 
 @dataclass(frozen=True)
@@ -231,18 +241,23 @@ class ApprovalRules:
 
     def decide(self, effect: Effect, call: CallKey) -> Decision | None:
         """Return the decision on a call of an offered tool, None when the user must be asked."""
+        by: Decider
         match self.policy:
             case _ if effect in _UNASKED:
-                allowed = True
+                by = "policy"
             case ApprovalPolicy.ALL:
-                allowed = True
+                by = "all"
             case ApprovalPolicy.AUTO if effect is Effect.READ:
-                allowed = True
+                by = "policy"
             case ApprovalPolicy.AUTO if effect is Effect.DECLARED_READ and call[0] in self.memory.readers:
-                allowed = True
+                by = "policy"
+            case _ if (earlier := self.memory.allowed(call)) is not None:
+                return earlier
+            case _ if call in self.replayed or call[0] in self.answer:
+                by = "policy"
             case _:
-                allowed = call in self.replayed or call[0] in self.answer or self.memory.allows(call)
-        return Decision(DecisionKind.APPROVE, by="policy") if allowed else None
+                return None
+        return Decision(DecisionKind.APPROVE, by=by)
 
 
 _UNASKED = frozenset({Effect.NONE, Effect.INSPECT})

@@ -34,6 +34,7 @@ from codex_nb.session.events import (
     TurnFinished,
 )
 from codex_nb.session.state import NoticePart, PlanPart, ReasoningPart, TextPart, ToolPart, TurnState, reduce
+from codex_nb.tools.approval import DecisionKind
 from codex_nb.ui.layout import Decide, ask_by_typing, plain_code, shows_outputs
 from codex_nb.ui.part_views import (
     PLAN,
@@ -52,12 +53,14 @@ if TYPE_CHECKING:
 
     from codex_nb.rendering import answer_output as document
     from codex_nb.responses.events import Usage
-    from codex_nb.session.events import Answer, TurnStarted
+    from codex_nb.session.events import Answer
     from codex_nb.session.state import Part
     from codex_nb.tools.approval import ApprovalRequest
     from codex_nb.ui.layout import Action
 
 
+RAN_UNASKED = "tools ran without asking (approval all)"
+ALLOWED = "allowed for this session (%codex approvals)"
 NEVER_RAN: frozenset[Phase] = frozenset({"rejected", "unanswered", "abandoned"})
 
 
@@ -137,7 +140,7 @@ def turn_document(
         answer = state.finished.answer
         if reason := ending(answer, state.finished.error):
             written.append(NoticeOutput(reason, "notice" if answer.status == "cancelled" else "error"))
-        entries = footer(state.started, answer)
+        entries = footer(state, answer)
     return AnswerOutput(tuple(part for part in written if part is not None), entries)
 
 
@@ -166,17 +169,35 @@ def _call(part: ToolPart, state: TurnState, shown_below: Collection[int]) -> Too
     return ToolOutput(call_title(part.name, phase, edited=edited), code, language, output, is_open)
 
 
-def footer(started: TurnStarted | None, answer: Answer) -> tuple[str, ...]:
-    """Return the known entries of the line below an answer: model, tokens, billing, what is not saved.
+def footer(state: TurnState, answer: Answer) -> tuple[str, ...]:
+    """Return the known entries of the line below an answer: model, tokens, billing, what runs unasked and is not saved.
 
     It is saved with the notebook, which others may read, so it does not name the account.
     """
+    started = state.started
     model = answer.model or (started.model if started else "")
     if model and started and started.effort:
         model = f"{model}, {started.effort} effort"
     billing = _billing(started.billing, started.plan) if started else _billing(answer.billing, "")
-    entries = (model, _tokens(answer.usage), billing, started.not_saved if started else "")
+    not_saved = started.not_saved if started else ""
+    entries = (model, _tokens(answer.usage), billing, *_standing_approvals(state), not_saved)
     return tuple(entry for entry in entries if entry)
+
+
+def _standing_approvals(state: TurnState) -> tuple[str, ...]:
+    """Return what runs without a question from now on, or ran so here: each once."""
+    found: dict[str, None] = {}
+    for part in state.parts:
+        decision = part.decision if isinstance(part, ToolPart) else None
+        if not isinstance(part, ToolPart) or decision is None or not decision.approved:
+            continue
+        if decision.by == "all":
+            found[RAN_UNASKED] = None
+        elif decision.kind is DecisionKind.APPROVE_TOOL:
+            found[f"{tool_title(part.name)} {ALLOWED}"] = None
+        elif decision.kind is DecisionKind.APPROVE_CODE:
+            found[f"{tool_title(part.name)} (exactly this) {ALLOWED}"] = None
+    return tuple(found)
 
 
 def _tokens(usage: Usage) -> str:
@@ -331,7 +352,7 @@ class AppendOnlyView(ABC):
             self._plan(lines)
 
     def _write_end(self, event: TurnFinished) -> None:
-        self._end(ending(event.answer, event.error), footer(self._state.started, event.answer))
+        self._end(ending(event.answer, event.error), footer(self._state, event.answer))
 
     def _part(self, call_number: int) -> ToolPart | None:
         return self._state.parts.find(ToolPart, call_number)

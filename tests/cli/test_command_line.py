@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from codex_nb.simulator import ADA, Simulator
+from tests.patience import PATIENCE_S
 
 COMMAND = (sys.executable, "-m", "codex_nb")
 
@@ -54,9 +55,11 @@ def run(*arguments: str, environ: Mapping[str, str]) -> subprocess.CompletedProc
 
 
 @contextmanager
-def running(*arguments: str, environ: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
+def running(
+    *arguments: str, environ: Mapping[str, str], stdin: int = subprocess.DEVNULL
+) -> Iterator[subprocess.Popen[str]]:
     """Run the command until the block ends, then end it as Ctrl-C does."""
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "stdin": stdin}
     with subprocess.Popen([*COMMAND, *arguments], env=environ, text=True, **pipes) as process:
         try:
             yield process
@@ -126,9 +129,35 @@ def test_a_device_login_in_a_terminal_writes_the_login(environ: dict[str, str], 
     assert (home / "auth.json").stat().st_mode & 0o777 == 0o600
 
 
-def test_signing_out_is_told_and_a_second_time_too(signed_in: dict[str, str]) -> None:
-    said = [run("logout", environ=signed_in).stdout for _ in range(2)]
-    assert said == ["Signed out: the login was revoked and deleted.\n", "You were not signed in.\n"]
+def test_signing_out_without_a_terminal_tells_whom_it_signed_out_and_a_second_time_too(
+    signed_in: dict[str, str],
+) -> None:
+    first, second = (run("logout", environ=signed_in).stdout for _ in range(2))
+    assert first.startswith(
+        "Signed out of ada@example.com: the login was revoked and deleted. The Codex CLI "
+    )
+    assert second == "You were not signed in.\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+@pytest.mark.parametrize(
+    ("typed", "more", "remains"),
+    [("n\n", (), True), ("\n", (), True), ("y\n", (), False), ("", ("--yes",), False)],
+)
+def test_signing_out_in_a_terminal_asks_and_names_whom(
+    signed_in: dict[str, str], typed: str, more: tuple[str, ...], remains: bool
+) -> None:
+    primary, terminal = os.openpty()
+    try:
+        with running("logout", *more, environ=signed_in, stdin=terminal) as process:
+            os.write(primary, typed.encode())
+            told = process.communicate(timeout=PATIENCE_S)[0]
+    finally:
+        os.close(primary)
+        os.close(terminal)
+    assert ("Sign out of ada@example.com? This also signs out the Codex CLI" in told) == bool(typed)
+    assert (Path(signed_in["CODEX_HOME"]) / "auth.json").exists() == remains
+    assert process.returncode == (1 if remains else 0)
 
 
 def test_a_wrong_setting_is_one_line_on_standard_error(signed_in: dict[str, str]) -> None:

@@ -238,6 +238,8 @@ def test_what_was_allowed_for_the_session_is_listed(kernel: RunningKernel, sim: 
         on_ask=lambda _: whole,
     )
     assert [row.split(" | ")[0] for row in listed()] == ["`run_python`", "`read_file`"]
+    kernel.run("%codex approvals --clear read_file")
+    assert [row.split(" | ")[0] for row in listed()] == ["`run_python`"]
     kernel.run("%codex approvals --clear")
     assert listed() == []
 

@@ -53,6 +53,22 @@ def one_line(text: str) -> str:
             "%codex: unknown command 'logn'. Run %codex login, or ask a question of one word with %%codex.",
         ),
         ("%codex modles", "%codex: unknown command 'modles'. Run %codex models, or ask"),
+        (
+            "%%codex -e hgih\nhi",
+            "%%codex: invalid --effort 'hgih'. Did you mean high? Choose one of: none, minimal, low,",
+        ),
+        (
+            "%codex effort xhihg",
+            "%codex effort: unknown effort 'xhihg'. Did you mean xhigh? Choose one of: none, minimal,",
+        ),
+        (
+            "%codex login devcie",
+            "%codex login: unknown method 'devcie'. Did you mean device? Choose one of: device, browser,",
+        ),
+        (
+            "%codex approvals --clear run_pyton",
+            "%codex approvals: there is no tool 'run_pyton'. Did you mean run_python?",
+        ),
         ("%%codex --profile nobody\nhi", "Unknown profile 'nobody': neither "),
     ],
 )

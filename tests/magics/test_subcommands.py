@@ -60,6 +60,24 @@ def test_a_subcommand_is_no_earlier_question_of_the_notebook(notebook: Notebook,
     assert re.findall(r"Question: (.*?)\\n", sent) == ["What is first?"]
 
 
+def test_a_name_that_is_almost_a_thread_is_asked_about(notebook: Notebook) -> None:
+    notebook.run("%codex thread travels")
+    notebook.run("%codex hello")
+    told = notebook.run("%codex thread travles").out
+    assert ("new" in told, "Did you mean travels?" in told) == (True, True)
+    assert "Did you mean" not in notebook.run("%codex thread something-else").out
+    assert "Did you mean travels?" in notebook.run("%codex threads --delete travles").error
+    assert "Did you mean travels?" in notebook.run("%codex export travles x.md").error
+
+
+def test_a_model_that_is_not_listed_is_taken_with_a_doubt_and_the_nearest(notebook: Notebook) -> None:
+    notebook.run("%codex models")
+    told = notebook.run("%codex model simulator-clasic").out
+    assert ("does not have it" in told, "Did you mean simulator-classic?" in told) == (True, True)
+    assert "Did you mean" not in notebook.run("%codex model").out
+    assert "does not have it" not in notebook.run("%codex model simulator-classic").out
+
+
 def test_the_models_of_the_account_are_listed(notebook: Notebook) -> None:
     assert "simulator-classic" in notebook.run("%codex models").out
 

@@ -84,7 +84,7 @@ def test_the_policy_decides_by_the_tools_effect(policy: ApprovalPolicy) -> None:
             return "not offered"
         decision = rules.decide(effect, call)
         if decision is not None:
-            return "runs" if decision == Decision(DecisionKind.APPROVE, by="policy") else "refused"
+            return "runs" if decision.approved and decision.by in {"policy", "all"} else "refused"
         rules.memory.remember(effect, call, Decision(DecisionKind.APPROVE))
         return "asked" if rules.decide(effect, call) is None else "asked once"
 
@@ -106,14 +106,18 @@ def test_a_decision_for_the_session_covers_the_tool_or_exactly_the_call() -> Non
     memory = ApprovalMemory()
     rules = ApprovalRules(ApprovalPolicy.ASK, memory)
     memory.remember(Effect.EXECUTE, ("run_python", "a"), Decision(DecisionKind.APPROVE))
-    assert not memory.allows(("run_python", "a"))
+    assert not memory.allowed(("run_python", "a"))
     memory.remember(Effect.EXECUTE, ("run_python", "b"), Decision(DecisionKind.APPROVE_CODE))
-    assert [memory.allows(("run_python", code)) for code in "abc"] == [False, True, False]
-    assert not memory.allows(("read_file", "b"))
+    assert [bool(memory.allowed(("run_python", code))) for code in "abc"] == [False, True, False]
+    assert not memory.allowed(("read_file", "b"))
     memory.remember(Effect.READ, ("read_file", "a"), Decision(DecisionKind.APPROVE_TOOL))
-    assert memory.allows(("read_file", "anything"))
+    assert memory.allowed(("read_file", "anything"))
     allowed = rules.decide(Effect.EXECUTE, ("run_python", "b"))
-    assert allowed == Decision(DecisionKind.APPROVE, by="policy")
+    assert allowed == Decision(DecisionKind.APPROVE_CODE, by="session")
+    whole = rules.decide(Effect.READ, ("read_file", "b"))
+    assert whole == Decision(DecisionKind.APPROVE_TOOL, by="session")
+    memory.clear("run_python")
+    assert (rules.decide(Effect.EXECUTE, ("run_python", "b")), bool(memory.tools)) == (None, True)
     assert not ApprovalRules(ApprovalPolicy.READ_ONLY, memory).offers(Effect.EXECUTE)
 
 

@@ -78,8 +78,8 @@ def test_allowing_to_insert_does_not_allow_to_run() -> None:
     for allowed, other in ((plain, running), (running, plain)):
         memory = ApprovalMemory()
         memory.remember(insert_cells.effect, insert_cells.key(allowed), Decision(DecisionKind.APPROVE_TOOL))
-        assert memory.allows(insert_cells.key(allowed))
-        assert not memory.allows(insert_cells.key(other))
+        assert memory.allowed(insert_cells.key(allowed))
+        assert not memory.allowed(insert_cells.key(other))
 
 
 async def test_an_edit_shows_the_cell_before_and_after_and_gives_what_was_shown() -> None:

@@ -1,9 +1,21 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import reduce as fold
+
 import pytest
 
-from codex_nb.session.events import Answer, TurnStarted
+from codex_nb.session.events import Answer, ApprovalResolved, ToolCallReady, TurnEvent, TurnStarted
+from codex_nb.session.state import TurnState, reduce
+from codex_nb.tools.approval import Decision, DecisionKind
 from codex_nb.ui.text_view import footer
+
+PLAIN = TurnStarted("turn", "main", "gpt-5.2-codex", None, "", "plus", "chatgpt")
+ONCE, CODE, TOOL = DecisionKind.APPROVE, DecisionKind.APPROVE_CODE, DecisionKind.APPROVE_TOOL
+
+
+def after(*events: TurnEvent) -> TurnState:
+    return fold(reduce, events, TurnState())
 
 
 @pytest.mark.parametrize(
@@ -18,4 +30,33 @@ def test_the_footer_says_how_it_was_billed_and_names_no_account(
     account: str, plan: str, billing: str, told: str
 ) -> None:
     started = TurnStarted("turn", "main", "gpt-5.2-codex", None, account, plan, billing)
-    assert footer(started, Answer("", model="gpt-5.2-codex")) == ("gpt-5.2-codex", told)
+    assert footer(after(started), Answer("", model="gpt-5.2-codex")) == ("gpt-5.2-codex", told)
+
+
+@pytest.mark.parametrize(
+    ("decisions", "told"),
+    [
+        ([], []),
+        ([Decision(ONCE)], []),
+        ([Decision(ONCE, by="policy")], []),
+        ([Decision(DecisionKind.REJECT), Decision(DecisionKind.REJECT, by="nobody")], []),
+        ([Decision(TOOL)], ["Python allowed for this session (%codex approvals)"]),
+        ([Decision(TOOL, by="session")] * 3, ["Python allowed for this session (%codex approvals)"]),
+        ([Decision(CODE)], ["Python (exactly this) allowed for this session (%codex approvals)"]),
+        (
+            [Decision(CODE, by="session")],
+            ["Python (exactly this) allowed for this session (%codex approvals)"],
+        ),
+        ([Decision(ONCE, by="all")] * 2, ["tools ran without asking (approval all)"]),
+    ],
+)
+def test_the_footer_says_what_runs_without_a_question(decisions: Sequence[Decision], told: list[str]) -> None:
+    calls = [
+        event
+        for number, decision in enumerate(decisions, 1)
+        for event in (
+            ToolCallReady(number, "run_python", '{"code": "1"}'),
+            ApprovalResolved(number, decision),
+        )
+    ]
+    assert list(footer(after(PLAIN, *calls), Answer(""))) == ["gpt-5.2-codex", "ChatGPT Plus", *told]
