@@ -97,6 +97,8 @@ class OptionError(CodexError):
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a question that names the known word nearest to this one; nothing where none is near."""
+    from difflib import get_close_matches
+
     near = get_close_matches(word, list(known), n=1, cutoff=SIMILAR)
     return f"Did you mean {near[0]}?" if near else ""
 
