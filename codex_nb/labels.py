@@ -94,6 +94,16 @@ class ApprovalPolicy(StrEnum):
     READ_ONLY = "read-only"
 
 
+APPROVAL_HELP: Mapping[ApprovalPolicy, str] = MappingProxyType(
+    {
+        ApprovalPolicy.ASK: "asks before files are read, code runs or the notebook changes",
+        ApprovalPolicy.AUTO: "asks before code runs or the notebook changes",
+        ApprovalPolicy.ALL: "runs everything without asking",
+        ApprovalPolicy.READ_ONLY: "runs no code and changes nothing",
+    }
+)
+
+
 ERROR_HELP = "%codex explain explains this error, %codex fix corrects the cell."
 
 

@@ -77,9 +77,9 @@ class BackendRouter:
         await self._credentials.current()
         return await self._current().catalog.models()
 
-    def cached_models(self) -> tuple[str, ...]:
-        """Name the models that are known without a request."""
-        return tuple(model.slug for model in self._current().catalog.cached() if model.is_listed)
+    def cached_models(self) -> tuple[Model, ...]:
+        """Return the listed models that are known without a request."""
+        return tuple(model for model in self._current().catalog.cached() if model.is_listed)
 
     def efforts(self, model: str | None = None) -> tuple[str, ...]:
         """Name the efforts that a model offers, as far as that is known without a request."""

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from types import GenericAlias, ModuleType, UnionType
+from types import FunctionType, GenericAlias, ModuleType, UnionType
 from typing import TYPE_CHECKING, Any, cast
 
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
@@ -18,7 +19,7 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class
 
 from codex_nb.errors import CodexError
 from codex_nb.host.interrupts import deferring_interrupts
-from codex_nb.labels import LOGIN_METHODS, SIMILAR
+from codex_nb.labels import APPROVAL_HELP, LOGIN_METHODS, SIMILAR
 from codex_nb.magics.options import (
     ALL,
     APPROVALS,
@@ -28,8 +29,8 @@ from codex_nb.magics.options import (
     SUBCOMMANDS,
     OptionError,
     SessionConfig,
-    flags,
     flags_with_value,
+    options_and_help,
     parse_options,
 )
 from codex_nb.tools.introspection import class_vars, defines, find, module_of, snapshot, vars_of
@@ -44,8 +45,29 @@ if TYPE_CHECKING:
 
 
 MAX_FILES = 200
+MAX_DESCRIBED = 50
 MOST_ENTRIES = 20_000
+ABOUT_LENGTH = 80
 _FIGURE_METHODS = ("savefig", "figure", "save")  # of figures, axes and images
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What a word can be completed to, the kind of thing that it is, and a few words about it."""
+
+    text: str
+    kind: str
+    about: str = ""
+
+    @property
+    def type(self) -> str:
+        """What front ends show beside it: they know a type and nothing else."""
+        from textwrap import shorten
+
+        from codex_nb.rendering.visible import visible_line
+
+        about = visible_line(self.about)
+        return f"{self.kind}: {shorten(about, ABOUT_LENGTH, placeholder=' …')}" if about else self.kind
 
 
 class NotebookNames:
@@ -54,29 +76,34 @@ class NotebookNames:
     def __init__(self, shell: InteractiveShell, open_session: Callable[[], ShellSession]) -> None:
         self._shell = shell
         self._open_session = open_session
-        self._sources: Mapping[str, Callable[[str], Iterable[str]]] = {
-            "model": lambda _: self._session.profile().backend.cached_models(),
+        self._sources: Mapping[str, Callable[[str], Iterable[Candidate]]] = {
+            "model": lambda _: self._models(),
             "thread": lambda _: self._threads(),
-            "thread_or_all": lambda _: (*self._threads(), ALL),
-            "clear": lambda _: (CLEAR,),
+            "thread_or_all": lambda _: (*self._threads(), Candidate(ALL, "option", "every saved thread")),
+            "clear": lambda _: (Candidate(CLEAR, "option", "ask again for everything"),),
             "tool": lambda _: self._tools(),
-            "below": lambda _: (BELOW,),
+            "below": lambda _: (Candidate(BELOW, "option", "leave the failed cell as it is"),),
             "profile": self._profiles,
-            "profile_or_delete": lambda start: (*self._profiles(start), DELETE),
-            "output": lambda _: self._variables(),
+            "profile_or_delete": lambda start: (
+                *self._profiles(start),
+                Candidate(DELETE, "option", "delete a thread with its saved answers"),
+            ),
+            "output": self._variables,
             "schema": self._schemas,
             "images": self._images,
-            "variable": lambda _: self._variables(),
-            "cell": lambda _: [str(number) for number in range(1, shell.execution_count)],
+            "variable": self._variables,
+            "cell": lambda _: self._cells(),
             "file": self._files,
-            "effort": lambda _: self._session.profile().backend.efforts(self._session.config.model),
-            "approval": lambda _: APPROVALS,
+            "effort": lambda _: (Candidate(each, "effort") for each in self._efforts()),
+            "approval": lambda _: (Candidate(each, "policy", APPROVAL_HELP[each]) for each in APPROVALS),
             "prompt": lambda _: self._prompts(),
             "skill": lambda _: self._skills(),
-            "login_method": lambda _: tuple(LOGIN_METHODS),
+            "login_method": lambda _: (
+                Candidate(method, "login method", labels.help) for method, labels in LOGIN_METHODS.items()
+            ),
         }
 
-    def known(self, kind: str, start: str) -> Iterable[str]:
+    def known(self, kind: str, start: str) -> Iterable[Candidate]:
         """Name what is known of a kind and could begin with ``start``; an unknown kind has no names."""
         return self._sources[kind](start) if kind in self._sources else ()
 
@@ -84,62 +111,87 @@ class NotebookNames:
     def _session(self) -> ShellSession:
         return self._open_session()
 
-    def _threads(self) -> tuple[str, ...]:
-        return self._session.profile().assistant.threads.names()
+    def _models(self) -> Iterable[Candidate]:
+        found = self._session.profile().backend.cached_models()
+        return sorted(
+            (Candidate(model.slug, "model", model.display_name) for model in found),
+            key=lambda each: each.text,
+        )
 
-    def _tools(self) -> Iterable[str]:
+    def _efforts(self) -> Iterable[str]:
+        return self._session.profile().backend.efforts(self._session.config.model)
+
+    def _threads(self) -> list[Candidate]:
+        found = self._session.profile().assistant.threads.questions()
+        return [Candidate(name, "thread", question) for name, question in sorted(found.items())]
+
+    def _tools(self) -> Iterable[Candidate]:
         from codex_nb.magics.session import offered_tools
 
-        return [tool.name for tool in offered_tools(self._session.namespace)]
+        return [Candidate(tool.name, "tool", tool.summary) for tool in offered_tools(self._session.namespace)]
 
-    def _prompts(self) -> Iterable[str]:
+    def _prompts(self) -> Iterable[Candidate]:
         from codex_nb.tools.skills import saved_prompts
 
-        return [f"/{name}" for name in saved_prompts(self._session.profile().settings.codex_home)]
+        names = saved_prompts(self._session.profile().settings.codex_home)
+        return _plain("prompt", (f"/{name}" for name in names))
 
-    def _skills(self) -> Iterable[str]:
+    def _skills(self) -> Iterable[Candidate]:
         from codex_nb.tools.file_access import read_apart
         from codex_nb.tools.skills import find_skills
 
         session = self._session
         home = session.profile().settings.codex_home
         found = read_apart(lambda: find_skills(home, session.folder, session.environ))
-        return [f"${skill.name}" for skill in found]
+        return [Candidate(f"${skill.name}", "skill", skill.description) for skill in found]
 
-    def _profiles(self, _: str) -> Iterable[str]:
+    def _profiles(self, _: str) -> Iterable[Candidate]:
         from codex_nb.config.settings import profile_names
 
-        return profile_names(self._session.environ)
+        return _plain("profile", profile_names(self._session.environ))
 
-    def _variables(self) -> dict[str, Any]:
+    def _held(self) -> dict[str, Any]:
         hidden, own = self._shell.user_ns_hidden, snapshot(self._shell.user_ns)
         return {name: own[name] for name in own if not name.startswith("_") and name not in hidden}
 
-    def _schemas(self, start: str) -> Iterable[str]:
+    def _variables(self, start: str) -> Iterable[Candidate]:
+        fitting = {name: value for name, value in sorted(self._held().items()) if name.startswith(start)}
+        for place, (name, value) in enumerate(fitting.items()):
+            yield Candidate(name, *_kind_of(name, value, is_described=place < MAX_DESCRIBED))
+
+    def _cells(self) -> Iterable[Candidate]:
+        """Name the cells that ran, in their order, each with its first line."""
+        history = getattr(self._shell.history_manager, "input_hist_raw", ())
+        for number in range(1, self._shell.execution_count):
+            source = history[number] if number < len(history) else ""
+            yield Candidate(str(number), "cell", next(iter(source.strip().splitlines()), ""))
+
+    def _schemas(self, start: str) -> Iterable[Candidate]:
         """Name what an answer can be made to fit, and the modules and classes where more of it may be."""
         path, dot, _ = start.rpartition(".")
-        if not dot:
-            return [name for name, value in self._variables().items() if _may_be_schema(value)]
-        owner: Any = self._variables().get(path.split(".")[0])
-        for name in path.split(".")[1:]:
-            owner = find(_names_in(owner), name)
+        held = self._held()
+        if dot:
+            owner: Any = held.get(path.split(".")[0])
+            for name in path.split(".")[1:]:
+                owner = find(_names_in(owner), name)
+            held = {name: value for name, value in _names_in(owner).items() if type(name) is str}
         return [
-            f"{path}.{name}"
-            for name, value in list(_names_in(owner).items())
-            if type(name) is str and not name.startswith("_") and _may_be_schema(value)
+            Candidate(f"{path}{dot}{name}", *_kind_of(name, value, is_described=False))
+            for name, value in sorted(held.items())
+            if not name.startswith("_") and _may_be_schema(value)
         ]
 
-    def _images(self, start: str) -> Iterable[str]:
+    def _images(self, start: str) -> Iterable[Candidate]:
         from codex_nb.tools.file_access import is_image
 
-        for name, value in self._variables().items():
+        for name, value in sorted(self._held().items()):
             if any(defines(type(value), each) for each in _FIGURE_METHODS):
-                yield name
+                yield Candidate(name, *_kind_of(name, value))
         for path in self._files(start):
-            if path.endswith("/") or is_image(path):
+            if path.kind == "folder" or is_image(path.text):
                 yield path
 
-    def _files(self, start: str) -> Iterable[str]:
+    def _files(self, start: str) -> Iterable[Candidate]:
         """List the files and folders, as seen from the notebook, that a path could go on to."""
         lead = start[: start.rindex("/") + 1] if "/" in start else ""
         begin = start.removeprefix(lead)
@@ -153,7 +205,29 @@ class NotebookNames:
         except (OSError, RuntimeError, ValueError):  # no folder, no such home, no file name
             return
         for entry in shown[:MAX_FILES]:
-            yield f"{lead}{entry.name}{'/' if entry.is_dir() else ''}"
+            is_folder = entry.is_dir()
+            yield Candidate(f"{lead}{entry.name}{'/' * is_folder}", "folder" if is_folder else "file")
+
+
+def _plain(kind: str, names: Iterable[str]) -> list[Candidate]:
+    return [Candidate(name, kind) for name in sorted(names)]
+
+
+def _kind_of(name: str, value: object, *, is_described: bool = True) -> tuple[str, str]:
+    """Return what kind of thing a variable holds, and a line about it; no code of the user's runs."""
+    kind = "variable"
+    if issubclass(type(value), type):
+        kind = "class"
+    elif issubclass(type(value), ModuleType):
+        kind = "module"
+    elif issubclass(type(value), FunctionType):
+        kind = "function"
+    if not is_described:
+        return kind, ""
+    from codex_nb.tools.describe import Detail, describe
+
+    line = describe(name, value, Detail.LINE).text.partition("\n")[0]
+    return kind, line.removeprefix(f"{name}: ")
 
 
 def _is_shown(entry: os.DirEntry[str], begin: str) -> bool:
@@ -172,7 +246,7 @@ def _may_be_schema(value: object) -> bool:
     return issubclass(kind, (type, dict, ModuleType, GenericAlias, UnionType)) or module_of(kind) == "typing"
 
 
-Found = tuple[str, "Iterable[str]"]
+Found = tuple[str, "Iterable[Candidate]"]
 
 NOTHING: Found = ("", ())
 
@@ -198,13 +272,14 @@ class CodexMatcher:
                 fragment, candidates = self.complete(
                     context.full_text, context.cursor_line, context.text_until_cursor
                 )
-                found = sorted({name for name in candidates if name.startswith(fragment)})
+                found = {each.text: each for each in candidates if each.text.startswith(fragment)}
             except CodexError:  # the next question tells of a config.toml that cannot be read, not Tab
-                fragment, found = NOTHING[0], []
+                fragment, found = NOTHING[0], {}
             return SimpleMatcherResult(
-                completions=[SimpleCompletion(text=name) for name in found],
+                completions=[SimpleCompletion(text=each.text, type=each.type) for each in found.values()],
                 suppress=bool(found),
                 matched_fragment=fragment,
+                ordered=True,
             )
 
         return codex_matcher  # type: ignore[no-any-return]  # as above
@@ -227,7 +302,7 @@ class CodexMatcher:
         fragment = words.pop() if words and not line[-1].isspace() else ""
         return fragment, self._after(words, fragment, has_commands=not is_cell)
 
-    def _after(self, words: Sequence[str], fragment: str, *, has_commands: bool) -> Iterable[str]:
+    def _after(self, words: Sequence[str], fragment: str, *, has_commands: bool) -> Iterable[Candidate]:
         """Name what can follow these words: a value, an option, a subcommand; nothing within a question."""
         place = 0
         while place < len(words) and words[place].startswith("-"):
@@ -242,15 +317,20 @@ class CodexMatcher:
             return self._flags(fragment)
         if fragment.startswith("/"):
             return self._names.known("prompt", fragment)
-        return SUBCOMMANDS if has_commands and not words else ()
+        commands = sorted(SUBCOMMANDS.values(), key=lambda each: each.name) if has_commands else ()
+        return () if words else [Candidate(each.name, "command", each.help) for each in commands]
 
-    def _flags(self, fragment: str) -> Iterable[str]:
+    def _flags(self, fragment: str) -> Iterable[Candidate]:
         flag, is_assigned, start = fragment.partition("=")
         if not is_assigned:
-            return flags()
-        return [f"{flag}={name}" for name in self._names.known(flags_with_value().get(flag, ""), start)]
+            return [
+                Candidate(each, "option", text)
+                for each, text in sorted((each, text) for flags, text in options_and_help() for each in flags)
+            ]
+        values = self._names.known(flags_with_value().get(flag, ""), start)
+        return [replace(each, text=f"{flag}={each.text}") for each in values]
 
-    def _arguments(self, name: str, words: Sequence[str], fragment: str) -> Iterable[str]:
+    def _arguments(self, name: str, words: Sequence[str], fragment: str) -> Iterable[Candidate]:
         complete = SUBCOMMANDS[name].complete if name in SUBCOMMANDS else ()
         if complete[-1:] == ("question",):
             own = [flag for kind in complete[:-1] if fragment for flag in self._names.known(kind, fragment)]
@@ -261,10 +341,13 @@ class CodexMatcher:
         if fragment.startswith("@file:"):
             start = fragment.removeprefix("@file:").removeprefix('"')
             is_quoted = fragment.startswith('@file:"')
-            return fragment, [_file(name, is_quoted=is_quoted) for name in self._names.known("file", start)]
-        names = [f"@{name}" for name in self._names.known("variable", fragment[1:])]
-        cells = [f"@cell:{number}" for number in self._names.known("cell", "")]
-        return fragment, [*names, *cells, "@file:"]
+            return fragment, [_file(each, is_quoted=is_quoted) for each in self._names.known("file", start)]
+        variables = self._names.known("variable", fragment[1:])
+        return fragment, [
+            *(replace(each, text=f"@{each.text}") for each in variables),
+            *(replace(each, text=f"@cell:{each.text}") for each in self._names.known("cell", "")),
+            Candidate("@file:", "file", "a file of the notebook's folder"),
+        ]
 
     def _setting(self, line: str) -> Found:
         match = _SETTING.match(line)
@@ -272,14 +355,16 @@ class CodexMatcher:
             return NOTHING
         name, start = match.groups()
         own = getattr(SessionConfig.class_traits().get(name), "values", None) or ()
-        values = [*filter(None, own), *self._names.known(name, "")]
+        values = [*(Candidate(each, "value") for each in own if each), *self._names.known(name, "")]
         quote = start[:1] if start[:1] in {'"', "'"} else ""
-        return start, [f"{quote}{value}" if quote else f'"{value}"' for value in values]
+        return start, [
+            replace(each, text=f"{quote}{each.text}" if quote else f'"{each.text}"') for each in values
+        ]
 
 
-def _file(name: str, *, is_quoted: bool) -> str:
-    needs_quotes = is_quoted or re.search(r"[\s,;]", name) is not None
-    return f'@file:"{name}' if needs_quotes else f"@file:{name}"
+def _file(found: Candidate, *, is_quoted: bool) -> Candidate:
+    needs_quotes = is_quoted or re.search(r"[\s,;]", found.text) is not None
+    return replace(found, text=f'@file:"{found.text}' if needs_quotes else f"@file:{found.text}")
 
 
 @magics_class

@@ -34,7 +34,7 @@ from codex_nb.session.thread_file import (
     ThreadInfo,
     delete_threads,
     first_question,
-    saved_names,
+    saved_questions,
     saved_threads,
 )
 
@@ -225,8 +225,13 @@ class ThreadStore:
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all threads, the saved ones and those in memory."""
-        saved = saved_names(self._folder) if self._folder is not None else ()
-        return tuple(dict.fromkeys((*self._used(), *saved)))
+        return tuple(self.questions())
+
+    def questions(self) -> dict[str, str]:
+        """Return the first question of each thread, by its name."""
+        saved = saved_questions(self._folder) if self._folder is not None else ()
+        used = {name: each.question for name, each in self._open.copy().items() if _turn_count(each.items)}
+        return used | dict(saved)
 
     def threads(self) -> tuple[ThreadInfo, ...]:
         """Return all threads, the last used one first."""

@@ -198,12 +198,13 @@ class ThreadFile:
             )
 
 
-def saved_names(folder: Path) -> Iterator[str]:
-    """Yield the names of the saved threads; reads no more than the beginning of each file."""
+def saved_questions(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield the names of the saved threads with their first questions; reads no more than the header of each file."""
     for path in folder.glob("*.jsonl"):
         with suppress(OSError), path.open("rb") as file:
-            if (name := _name_in(file.readline(_LONGEST_HEADER), path)) is not None:
-                yield name
+            header = file.readline(_LONGEST_HEADER)
+            if (name := _name_in(header, path)) is not None:
+                yield name, _str(loads(header), "question")
 
 
 def saved_threads(folder: Path) -> Iterator[ThreadInfo]:

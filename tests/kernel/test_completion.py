@@ -85,17 +85,27 @@ def completed(kernel: RunningKernel, code: str) -> list[str]:
     return [line[:start] + match for match in reply["matches"]]
 
 
+def typed(kernel: RunningKernel, code: str) -> dict[str, str]:
+    """Press Tab at the end; return each completion with its type."""
+    reply = kernel.reply(kernel.request("complete_request", {"code": code, "cursor_pos": len(code)}))
+    return {each["text"]: each["type"] for each in reply["metadata"]["_jupyter_types_experimental"]}
+
+
 def after(lead: str, *names: str) -> list[str]:
-    return [f"{lead}{name}" for name in sorted(names)]
+    return in_order(lead, *sorted(names))
+
+
+def in_order(lead: str, *names: str) -> list[str]:
+    return [f"{lead}{name}" for name in names]
 
 
 def test_subcommands_and_what_follows_them(kernel: RunningKernel, sim: Simulator) -> None:
     assert completed(kernel, "%codex model sim|") == after("%codex model ", *MODELS)
     assert completed(kernel, "%codex |") == after("%codex ", *SUBCOMMANDS)
     assert completed(kernel, "%codex mod|") == ["%codex model", "%codex models"]
-    assert completed(kernel, "%codex effort |") == after("%codex effort ", *OFFERED)
+    assert completed(kernel, "%codex effort |") == in_order("%codex effort ", *OFFERED)
     assert completed(kernel, "%codex thread p|") == after("%codex thread ", "penguins", "plovers")
-    assert completed(kernel, "%codex login |") == after("%codex login ", *LOGIN_METHODS)
+    assert completed(kernel, "%codex login |") == in_order("%codex login ", *LOGIN_METHODS)
     assert completed(kernel, "%codex login device |") == ["%codex login device thrifty"]
     assert completed(kernel, "%codex usage |") == ["%codex usage thrifty"]
     assert completed(kernel, "%codex fix -e hi|") == ["%codex fix -e high"]
@@ -109,7 +119,7 @@ def test_options_and_their_values_come_from_memory_caches_and_folders(
     assert completed(kernel, "%%codex -|\nHow many?") == after("%%codex ", *flags())
     assert completed(kernel, "%%codex --fresh --mo|\nHow many?") == ["%%codex --fresh --model"]
     assert completed(kernel, "%%codex --effort=l|") == ["%%codex --effort=low"]
-    assert completed(kernel, "%%codex --approval |") == after("%%codex --approval ", *APPROVALS)
+    assert completed(kernel, "%%codex --approval |") == in_order("%%codex --approval ", *APPROVALS)
     assert completed(kernel, "%%codex -t pl|\nHow many?") == ["%%codex -t plovers"]
     assert completed(kernel, "%%codex --profile |") == ["%%codex --profile thrifty"]
     assert completed(kernel, "%%codex -m |\nHow many?") == after("%%codex -m ", *MODELS)
@@ -124,14 +134,21 @@ def test_options_and_their_values_come_from_memory_caches_and_folders(
 def test_mentions_are_completed_on_every_line_of_a_question(kernel: RunningKernel, sim: Simulator) -> None:
     assert completed(kernel, "%%codex\nCompare\n  (@read_|count) with that") == ["  (@read_count"]
     last = kernel.run("pass")["execution_count"]
-    ran = sorted(f"See @cell:{number}" for number in range(1, last + 1))
+    ran = [f"See @cell:{number}" for number in range(1, last + 1)]
     assert completed(kernel, "%%codex -e low\nSee @cell:|") == ran
-    files = ['See @file:"two words.txt', "See @file:chart.png", "See @file:notes.txt", "See @file:plots/"]
+    files = ["See @file:chart.png", "See @file:notes.txt", "See @file:plots/", 'See @file:"two words.txt']
     assert completed(kernel, "%%codex\nSee @file:|") == files
     assert completed(kernel, "%%codex\nSee @file:n| please\nand more") == ["See @file:notes.txt"]
     assert completed(kernel, '%%codex\nSee @file:"two w|') == ['See @file:"two words.txt']
     assert completed(kernel, "%codex look at @cha|") == ["%codex look at @chart"]
     assert dict(sim.requests.counts) == {}
+
+
+def test_front_ends_receive_types_and_descriptions(kernel: RunningKernel) -> None:
+    assert typed(kernel, "%%codex --mo") == {"--model": "option: the model to use; see %codex models"}
+    assert typed(kernel, "%codex las") == {"last": "command: show the last answer again"}
+    assert typed(kernel, "%%codex\nSee @read_") == {"@read_count": "variable: int = 3"}
+    assert "<unknown>" not in "".join(typed(kernel, "%%codex\nSee @").values())
 
 
 def test_a_line_magic_is_completed_wherever_it_stands(kernel: RunningKernel) -> None:
@@ -143,7 +160,7 @@ def test_a_line_magic_is_completed_wherever_it_stands(kernel: RunningKernel) -> 
 def test_settings_are_completed_by_name_and_value(kernel: RunningKernel) -> None:
     shown = completed(kernel, "%config CodexMagics.dis|")
     assert [name.partition("=")[0] for name in shown] == ["%config CodexMagics.display"]
-    assert completed(kernel, "%config CodexMagics.display = |") == after(
+    assert completed(kernel, "%config CodexMagics.display = |") == in_order(
         "%config CodexMagics.display = ", *(f'"{name}"' for name in DISPLAYS)
     )
     assert completed(kernel, '%config CodexMagics.effort = "h|') == ['%config CodexMagics.effort = "high']

@@ -407,10 +407,9 @@ def test_what_follows_a_command_is_completed(notebook: Notebook, sim: Simulator,
         notebook.shell, lambda: notebook.shell.magics_manager.registry["CodexMagics"].session
     )
     found = {
-        line: set(matcher.complete(line, 0, line)[1]) for line in ("%codex export ", "%codex export sales ")
+        line: {each.text: each.type for each in matcher.complete(line, 0, line)[1]}
+        for line in ("%codex ", "%codex export ", "%codex export sales ")
     }
-    assert "sales" in found["%codex export "]
-    assert "salt.md" in found["%codex export sales "]
-    assert {"fork", "compact", "export", "thread", "threads", "new"} <= set(
-        matcher.complete("%codex ", 0, "%codex ")[1]
-    )
+    assert found["%codex export "]["sales"] == "thread: Why?"
+    assert found["%codex export sales "]["salt.md"] == "file"
+    assert {"fork", "compact", "export", "thread", "threads", "new"} <= found["%codex "].keys()
