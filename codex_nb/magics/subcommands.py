@@ -141,7 +141,7 @@ def model(session: ShellSession, name: str) -> None:
     if name:
         found = session.wait(profile.backend.choose(name))
         session.config.model = found.slug
-        listed = profile.backend.cached_models()
+        listed = [each.slug for each in profile.backend.cached_models()]
         if found.is_assumed and listed and name not in listed:
             near = did_you_mean(name, listed) or f"Listed are: {', '.join(listed)}."
             doubt = f" The account's list of models does not have it. {near}"
