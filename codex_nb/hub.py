@@ -28,9 +28,9 @@ from jupyterhub.services.auth import (
 from tornado.httpserver import HTTPServer
 from tornado.web import Application, HTTPError, RequestHandler, authenticated
 
-from codex_nb.auth import open_credentials
 from codex_nb.auth.credentials import fingerprint
 from codex_nb.auth.login import DeviceCodeLogin, EnterUserCode, SignedIn
+from codex_nb.auth.manager import open_credentials
 from codex_nb.auth.sources import HUB_SIGNED_OUT
 from codex_nb.config.settings import codex_environment, load_settings
 from codex_nb.errors import CodexError, ConfigError, LoginFailed, SignInRequired
@@ -40,8 +40,9 @@ from codex_nb.labels import plan_name
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from codex_nb.auth import CredentialManager, Credentials
+    from codex_nb.auth.credentials import Credentials
     from codex_nb.auth.login import LoginStep
+    from codex_nb.auth.manager import CredentialManager
     from codex_nb.config.settings import Settings
     from codex_nb.http import httpx
 

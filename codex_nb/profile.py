@@ -10,20 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from codex_nb.auth import (
-    CredentialManager,
-    Credentials,
-    LoginStatus,
-    WorkspaceRouting,
-    login_status,
-    open_credentials,
-    open_login,
-)
+from codex_nb.auth.bearer import WorkspaceRouting
+from codex_nb.auth.manager import CredentialManager, open_credentials
 from codex_nb.config.settings import Environment, codex_environment, load_settings
 from codex_nb.errors import CodexError, ConfigError
 from codex_nb.http import open_http
 from codex_nb.labels import LOGIN_METHODS
-from codex_nb.responses.batches import BatchClient
 from codex_nb.responses.client import ResponsesClient, fetch_usage
 from codex_nb.responses.models import ModelCatalog, read_catalog
 from codex_nb.responses.request import choose_backend
@@ -34,12 +26,15 @@ from codex_nb.session.thread import ThreadStore
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
-    from codex_nb.auth import LoginFlow
+    from codex_nb.auth.credentials import Credentials
+    from codex_nb.auth.diagnostics import LoginStatus
+    from codex_nb.auth.login import LoginFlow
     from codex_nb.auth.sources import ExternalTokenProvider
     from codex_nb.config.layers import Machine
     from codex_nb.config.settings import Settings
     from codex_nb.http import Route, httpx
     from codex_nb.labels import LoginMethod
+    from codex_nb.responses.batches import BatchClient
     from codex_nb.responses.events import RateLimits, ResponseEvent
     from codex_nb.responses.models import Model
     from codex_nb.responses.request import ResponsesRequest
@@ -190,10 +185,14 @@ class Profile:
 
     def login_flow(self, method: LoginMethod) -> LoginFlow:
         """Start a login."""
+        from codex_nb.auth.login import open_login
+
         return open_login(method, self.credentials)
 
     async def status(self) -> tuple[LoginStatus, RateLimits | None]:
         """Return who is signed in, and the limits; None where they are unknown."""
+        from codex_nb.auth.diagnostics import login_status
+
         status, limits = await login_status(self.credentials), self.assistant.limits
         if status.signed_in:
             try:
@@ -204,6 +203,8 @@ class Profile:
 
     async def batch_client(self) -> BatchClient:
         """Return the Batch API of the login at hand; raises ConfigError for a login without one."""
+        from codex_nb.responses.batches import BatchClient
+
         credentials = await self.credentials.current()
         if credentials.is_chatgpt_backend:
             raise ConfigError(

@@ -14,7 +14,8 @@ from codex_nb.ui.login import LoginWidget
 from codex_nb.ui.widgets import in_output_widget
 
 if TYPE_CHECKING:
-    from codex_nb.auth import CredentialManager, Credentials
+    from codex_nb.auth.credentials import Credentials
+    from codex_nb.auth.manager import CredentialManager
     from codex_nb.labels import LoginMethod
     from codex_nb.magics.session import ShellSession
     from codex_nb.profile import Profile

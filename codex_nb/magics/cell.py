@@ -69,14 +69,13 @@ from codex_nb.tools.approval import (
 from codex_nb.tools.base import Ports
 from codex_nb.tools.outputs import NewCell
 from codex_nb.ui.layout import Action, Continue, Decide, Explain, Fix, Retry, Stop
-from codex_nb.ui.login import LoginWidget
 from codex_nb.ui.widgets import in_output_widget
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
     from concurrent.futures import Future
 
-    from codex_nb.auth import SignedIn
+    from codex_nb.auth.login import SignedIn
     from codex_nb.host.shell_channel import Pump, ShellChannel
     from codex_nb.labels import LoginMethod
     from codex_nb.magics.session import ShellSession
@@ -88,6 +87,7 @@ if TYPE_CHECKING:
     from codex_nb.tools.nbmodel import NotebookSnapshot
     from codex_nb.tools.outputs import RunResult
     from codex_nb.ui.account import AccountView
+    from codex_nb.ui.login import LoginWidget
     from codex_nb.ui.transcript import Transcript
     from codex_nb.ui.widgets import OutputArea, OutputHandle
 
@@ -735,6 +735,8 @@ class LoginPrompt:
 
     async def _widget(self, main: Mailbox, method: LoginMethod, reason: str) -> LoginWidget:
         """Show the widget and give the front end time to answer it."""
+        from codex_nb.ui.login import LoginWidget
+
         methods = (method, *(other for other in self.profile.login_methods if other != method))
 
         def show() -> LoginWidget:

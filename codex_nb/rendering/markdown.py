@@ -11,20 +11,19 @@ from html import escape
 from math import prod
 from typing import TYPE_CHECKING
 
-from markdown_it import MarkdownIt
-from markdown_it.rules_core import StateCore, block, inline, normalize, text_join
-from markdown_it.tree import SyntaxTreeNode
-
 from codex_nb.rendering.sanitize import SafeHtml, code_html, escape_html, language_of, sanitize_html
 from codex_nb.rendering.visible import visible_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from markdown_it import MarkdownIt
     from markdown_it.renderer import RendererHTML
     from markdown_it.rules_block import StateBlock
+    from markdown_it.rules_core import StateCore
     from markdown_it.rules_inline import StateInline
     from markdown_it.token import Token
+    from markdown_it.tree import SyntaxTreeNode
     from markdown_it.utils import EnvType, OptionsDict
 
 
@@ -345,6 +344,8 @@ def parse(markdown: str) -> list[Token]:
 
 def blocks_of(markdown: str) -> list[Token]:
     """Return the block tokens alone: enough to tell where blocks begin and end, at half the cost."""
+    from markdown_it.rules_core import StateCore, block, normalize
+
     state = StateCore(markdown, _parser(), {})
     for rule in (normalize, block, _space_items_one_by_one):
         rule(state)
@@ -353,6 +354,8 @@ def blocks_of(markdown: str) -> list[Token]:
 
 def with_inline(tokens: list[Token]) -> list[Token]:
     """Complete block tokens, all of a text's or only some, with what stands inside them."""
+    from markdown_it.rules_core import StateCore, inline, text_join
+
     state = StateCore("", _parser(), {}, tokens)
     for rule in (inline, text_join, _align_cells):
         rule(state)
@@ -378,6 +381,8 @@ def is_web_link(url: str) -> bool:
 
 @cache
 def _parser() -> MarkdownIt:
+    from markdown_it import MarkdownIt  # loaded with the first answer, not before the first request
+
     md = MarkdownIt("commonmark", {"html": False, "linkify": False, "typographer": False})
     md.enable(["table", "strikethrough"]).disable(["reference", "html_block", "html_inline"])
     md.use(maths_plugin)
@@ -466,6 +471,8 @@ _DIAGRAMS = {"mermaid", "geojson", "topojson", "stl", "math", "html", "svg"}
 
 def inert_markdown(tokens: list[Token]) -> str:
     """Return parsed Markdown as Markdown that reads the same and can do nothing; the tokens stay as they are."""
+    from markdown_it.tree import SyntaxTreeNode
+
     return _blocks(SyntaxTreeNode(tokens)) + "\n" if tokens else ""
 
 

@@ -12,12 +12,10 @@ import re
 from functools import cache, lru_cache
 from html import escape
 from itertools import groupby
-from typing import TYPE_CHECKING, NewType
+from typing import TYPE_CHECKING, Any, NewType
 
 import nh3
-from pygments.lexer import inherit, words
 from pygments.lexers import get_all_lexers, get_lexer_by_name
-from pygments.lexers.python import PythonLexer
 from pygments.token import STANDARD_TYPES, Name
 
 from codex_nb.rendering.visible import visible_text
@@ -36,9 +34,11 @@ _KEYWORDS = {"_", "and", "case", "class", "def", "from", "import", "in", "is", "
 _NAMES = {"Ellipsis", "NotImplemented", "cls", "self"}
 
 
-def _words_with_a_meaning() -> list[str]:
+def _words_with_a_meaning(lexer: type[Any]) -> list[str]:
     """Return every word that Pygments' own patterns treat in some special way."""
-    rules = [rule for rules in PythonLexer.tokens.values() for rule in rules]
+    from pygments.lexer import words
+
+    rules = [rule for rules in lexer.tokens.values() for rule in rules]
     listed = {
         word
         for rule in rules
@@ -49,19 +49,21 @@ def _words_with_a_meaning() -> list[str]:
     return sorted(listed | _KEYWORDS | _NAMES)
 
 
-# A name before a quote is a string's prefix; space at the beginning of a line may belong to a docstring or a keyword.
-_PLAIN = (
-    rf"(?:(?!__|(?:{'|'.join(map(re.escape, _words_with_a_meaning()))})\b)[A-Za-z_][A-Za-z0-9_]*+(?![\"']|[^\x00-\x7f])"
-    r"|[-+*/%=<>&^|~,:;(){}\[\]]"
-    r"|\.(?!\d)"
-    r"|(?<=[^\s\\])[ \t]+)+"
-)
+@cache
+def python_lexer() -> Lexer:
+    """Return a lexer with the classes of ``PythonLexer``; tokens without a colour of their own are all names."""
+    from pygments.lexer import inherit
+    from pygments.lexers.python import PythonLexer  # with all its patterns
 
-
-class PlainFirstPythonLexer(PythonLexer):  # type: ignore[misc]  # Pygments ships no types
-    """A lexer whose tokens carry the classes of ``PythonLexer``; those without a colour of their own are all names."""
-
-    tokens = {"root": [(_PLAIN, Name), inherit]}  # noqa: RUF012 -- what Pygments reads from the class
+    # A name before a quote is a prefix of a string; space at the beginning of a line may belong to a docstring.
+    plain = (
+        rf"(?:(?!__|(?:{'|'.join(map(re.escape, _words_with_a_meaning(PythonLexer)))})\b)"
+        r"[A-Za-z_][A-Za-z0-9_]*+(?![\"']|[^\x00-\x7f])"
+        r"|[-+*/%=<>&^|~,:;(){}\[\]]"
+        r"|\.(?!\d)"
+        r"|(?<=[^\s\\])[ \t]+)+"
+    )
+    return type("PlainFirstPythonLexer", (PythonLexer,), {"tokens": {"root": [(plain, Name), inherit]}})()
 
 
 LONGEST_HIGHLIGHTED = 20_000  # characters; some lexers take quadratic time on text made to hurt them
@@ -130,9 +132,8 @@ def _lexer(language: str) -> Lexer | None:
 
 @cache
 def _known_lexer(language: str) -> Lexer:
-
     lexer = get_lexer_by_name(language)
-    return PlainFirstPythonLexer() if lexer.name == "Python" else lexer
+    return python_lexer() if lexer.name == "Python" else lexer
 
 
 @cache

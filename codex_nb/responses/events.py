@@ -220,7 +220,7 @@ _Item = Annotated[dict[str, Any], AfterValidator(_checked)]
 
 
 class _Event(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", defer_build=True)
 
     type: str
 
@@ -417,7 +417,10 @@ ServerEvent = (
     | LimitsEvent
     | PassiveEvent
 )
-_KNOWN: TypeAdapter[ServerEvent] = TypeAdapter(Annotated[ServerEvent, Field(discriminator="type")])
+# Built when the first event arrives, not before the first request leaves.
+_KNOWN: TypeAdapter[ServerEvent] = TypeAdapter(
+    Annotated[ServerEvent, Field(discriminator="type")], config=ConfigDict(defer_build=True)
+)
 
 _KNOWN_TYPES = frozenset(
     name for kind in get_args(ServerEvent) for name in get_args(kind.model_fields["type"].annotation)

@@ -169,7 +169,7 @@ class Arguments(BaseModel):
     """The arguments of a tool. Unknown ones are ignored, although the schema asks the model not to send any."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(
-        frozen=True, json_schema_extra={"additionalProperties": False}
+        frozen=True, json_schema_extra={"additionalProperties": False}, defer_build=True
     )
 
     def to_json(self) -> JsonObject:

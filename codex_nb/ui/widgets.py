@@ -11,7 +11,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-import anywidget
 from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.getipython import get_ipython
 from IPython.display import DisplayHandle
@@ -20,6 +19,8 @@ from codex_nb.rendering.visible import NO_TEXT, visible_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
+
+    import anywidget
 
     from codex_nb.rendering.answer_output import MimeBundle
     from codex_nb.rendering.visible import VisibleText
@@ -56,6 +57,8 @@ class WidgetKind(Enum):
 @cache
 def widget_class(kind: WidgetKind) -> type[anywidget.AnyWidget]:
     """Return the widget class of a kind."""
+    import anywidget  # with ipywidgets; a terminal needs neither
+
     scripts, styles = kind.value
     return type(
         f"Codex{kind.name.title()}",

@@ -6,6 +6,7 @@ A module takes part by having ``rows() -> list[Row]``.
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 import sys
 import time
@@ -28,6 +29,7 @@ def modules(names: Sequence[str]) -> list[str]:
 
 def main(names: Sequence[str]) -> int:
     """Run the modules one after the other and print the table."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # byte code is read, as where packages are installed
     rows: list[Row] = []
     for name in modules(names):
         module = importlib.import_module(f"tests.benchmarks.{name}")

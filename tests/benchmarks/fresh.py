@@ -44,13 +44,10 @@ def on_this_machine(budget: float, unit: str) -> Reference:
 
 
 def result_of(program: str, environ: Mapping[str, str] | None = None) -> Any:
-    """Run a program in a fresh interpreter and return the JSON value of its last printed line.
-
-    Byte code is written and read, as where packages are installed.
-    """
+    """Run a program in a fresh interpreter and return the JSON value of its last printed line."""
     done = subprocess.run(
         [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "", **(environ or {})},
+        env={**os.environ, **(environ or {})},
         stdout=subprocess.PIPE,
         text=True,
         check=True,

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
-from codex_nb.auth import AuthMode, open_credentials, open_login
-from codex_nb.auth.login import EnterUserCode, OpenUrl, SignedIn
+from codex_nb.auth.credentials import AuthMode
+from codex_nb.auth.login import EnterUserCode, OpenUrl, SignedIn, open_login
+from codex_nb.auth.manager import open_credentials
 from codex_nb.auth.store import FileStore
 from codex_nb.config.settings import load_settings
 from codex_nb.errors import AccountChanged, SignInRequired
@@ -24,7 +25,8 @@ from tests.contract.test_logins import sign_in_by_device
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from codex_nb.auth import CredentialManager, Credentials
+    from codex_nb.auth.credentials import Credentials
+    from codex_nb.auth.manager import CredentialManager
     from codex_nb.labels import LoginMethod
     from tests.contract.cli import CodexCli
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
-from codex_nb.auth import AuthMode, open_login
+from codex_nb.auth.credentials import AuthMode
+from codex_nb.auth.login import open_login
 from codex_nb.errors import SignInRequired
 from codex_nb.simulator import GRACE
 from tests.contract.secret_service import SecretService, desktop

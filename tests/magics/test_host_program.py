@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from codex_nb.auth import ExternalTokens, TokenRequest
+from codex_nb.auth.sources import ExternalTokens, TokenRequest
 from codex_nb.simulator import Simulator
 from tests.leaks import find_leaks_in_files
 from tests.magics.conftest import Notebook

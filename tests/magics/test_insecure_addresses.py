@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from codex_nb.auth import ExternalTokens, TokenRequest
+from codex_nb.auth.sources import ExternalTokens, TokenRequest
 from codex_nb.cli import main
 from codex_nb.simulator import Account, Simulator
 from tests.magics.conftest import Notebook

@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from pygments.lexers.python import PythonLexer
 from pygments.token import STANDARD_TYPES, Token
 
-from codex_nb.rendering.sanitize import _BARE, PlainFirstPythonLexer
+from codex_nb.rendering.sanitize import _BARE, python_lexer
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-THEIRS, OURS = PythonLexer(), PlainFirstPythonLexer()
+THEIRS, OURS = PythonLexer(), python_lexer()
 FRAGMENTS = [
     "name", "weather_1", "_", "__", "__init__", "__mine__", "match",
     "case", "lazy", "type", "print", "self", "None", "in",
