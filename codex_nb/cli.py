@@ -255,10 +255,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     hub.set_defaults(run=_hub)
 
-    simulate = commands.add_parser("simulate", help="run the simulated Codex backend on loopback")
+    simulate = commands.add_parser(
+        "simulate",
+        help="run the simulated Codex backend on loopback",
+        description="Run the simulated Codex backend on loopback, until Ctrl-C.",
+        epilog=(
+            "codex_nb, codex exec, OpenAI's SDK and other clients that are given an address need no --tls. The Codex"
+            " CLI needs it with its built-in provider, and so do programs around it, such as editors that start codex"
+            " app-server or codex-acp: they take an https address only. --tls needs pip install 'codex-nb[simulator]'."
+        ),
+    )
     simulate.add_argument("--port", type=int, default=0, help="the port, 0 for any free one")
     simulate.add_argument(
-        "--tls", action="store_true", help="serve https with a certificate made for this run"
+        "--tls", action="store_true", help="serve https, with a certificate made for this run (see below)"
     )
     simulate.set_defaults(run=_simulate)
     return parser

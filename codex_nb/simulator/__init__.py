@@ -19,6 +19,8 @@ from codex_nb.simulator.accounts import (
     model_entry,
 )
 from codex_nb.simulator.scenario import (
+    FRAME,
+    WEBSOCKET,
     Call,
     CustomCall,
     Cut,
@@ -43,8 +45,10 @@ from codex_nb.simulator.state import RecordedRequest, RequestLog
 __all__ = [
     "ADA",
     "CLASSIC",
+    "FRAME",
     "GRACE",
     "LITE",
+    "WEBSOCKET",
     "Account",
     "Call",
     "Catalog",

@@ -103,6 +103,10 @@ class Catalog:
         ]
         return {"object": "list", "data": data}
 
+    def api_model(self, slug: str) -> dict[str, Any] | None:
+        """One model in the format of ``/v1/models/{id}``, None when it is not listed."""
+        return next((model for model in self.api_list()["data"] if model["id"] == slug), None)
+
 
 _FULL = 100.0
 
@@ -148,6 +152,26 @@ class Limits:
                 headers[f"x-codex-{name}-window-minutes"] = str(window.window_minutes)
                 headers[f"x-codex-{name}-reset-at"] = str(int(now) + window.resets_in_s)
         return headers
+
+    def event(self, plan: str, now: float) -> dict[str, Any]:
+        """The event that tells the limits on a websocket."""
+        windows = {
+            name: window
+            and {
+                "used_percent": window.used_percent,
+                "window_minutes": window.window_minutes,
+                "reset_at": int(now) + window.resets_in_s,
+            }
+            for name, window in (("primary", self.primary), ("secondary", self.secondary))
+        }
+        usage = self.usage(now)
+        reached = usage["rate_limit"]["limit_reached"]
+        return {
+            "type": "codex.rate_limits",
+            "plan_type": plan,
+            "rate_limits": {"allowed": not reached, "limit_reached": reached, **windows},
+            "credits": usage["credits"],
+        }
 
     def usage(self, now: float) -> dict[str, Any]:
         """The fields of ``/wham/usage`` that describe limits and credits."""

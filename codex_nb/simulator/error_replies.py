@@ -110,6 +110,21 @@ def unsupported_model(model: object, *, is_chatgpt: bool) -> Reply:
     return Reply(status=404, body=error_body(message, "model_not_found"))
 
 
+def previous_response_not_found(response_id: object, *, times: int | None = 1) -> Reply:
+    """400: the response that a request follows is not here (any more)."""
+    message = f"Previous response with id '{response_id}' not found."
+    body = error_body(message, "previous_response_not_found")
+    body["error"]["param"] = "previous_response_id"
+    return Reply(times=times, status=400, body=body)
+
+
+def websocket_connection_limit_reached(*, times: int | None = 1) -> Reply:
+    """400 in a frame: the websocket has been open for too long."""
+    message = "Responses websocket connection limit reached (60 minutes). Create a new websocket connection."
+    body = error_body(message, "websocket_connection_limit_reached")
+    return Reply(times=times, status=400, body=body)
+
+
 def bad_request(message: str, code: str | None = None) -> Reply:
     """400 with the error object of the API."""
     return Reply(status=400, body=error_body(message, code))

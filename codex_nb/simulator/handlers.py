@@ -12,6 +12,7 @@ import secrets
 import socket
 import struct
 import zlib
+from abc import ABC, abstractmethod
 from asyncio import Future
 from contextlib import suppress
 from importlib import import_module
@@ -232,19 +233,29 @@ class Handler(RequestHandler):
     async def send_reply(self, reply: Reply) -> None:
         """Send a reply and record its outcome."""
         if self.request.path.endswith("/responses") and self.request.method == "POST":
-            key, items = self.json_body.get("prompt_cache_key"), self.json_body.get("input")
-            self._cached_tokens = self.state.cache.cached_tokens(
-                key, items if isinstance(items, list) else []
-            )
+            self.count_cached_tokens()
         try:
             await _send(self, reply)
         except ClientClosedError:
             self.state.log.update(self.recorded, "client_closed", self.get_status())
             self.detach()
 
+    @property
+    def wants_whole(self) -> bool:
+        """Whether the response is asked for as one object in place of a stream."""
+        return False
+
+    def keep_response(self, response: Mapping[str, Any]) -> None:
+        """Keep a finished response for requests that follow upon it."""
+
     def stream_headers(self) -> Mapping[str, str]:
         """The headers of an event stream."""
         return {"cache-control": "no-cache"}
+
+    def count_cached_tokens(self) -> None:
+        """Look the input up in the prompt cache, and add it."""
+        key, items = self.json_body.get("prompt_cache_key"), self.json_body.get("input")
+        self._cached_tokens = self.state.cache.cached_tokens(key, items if isinstance(items, list) else [])
 
     def usage(self, output: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
         """The usage of a response with these output items."""
@@ -349,11 +360,12 @@ class NotFoundHandler(Handler):
 # Sending replies
 
 _FLUSH_BYTES = 8 * 1024
+_TERMINAL = {"completed", "incomplete", "failed"}
 
 
 async def _send(handler: Handler, reply: Reply) -> None:
     if reply.wire is not None:
-        await _send_wire(handler, reply.wire)
+        await send_wire(handler, reply.wire)
         return
     handler.set_status(reply.status)
     if reply.stream is not None:
@@ -370,84 +382,144 @@ async def _send(handler: Handler, reply: Reply) -> None:
 
 
 async def _send_stream(handler: Handler, reply: Reply, steps: Iterable[Step]) -> None:
-    content_type = {"content-type": "text/event-stream; charset=utf-8"}
+    sender: StreamSender = WholeSender(handler) if handler.wants_whole else EventStreamSender(handler)
+    content_type = {"content-type": sender.content_type}
     for name, value in {**content_type, **handler.stream_headers(), **reply.headers}.items():
         handler.set_header(name, value)
-    if await _StreamSender(handler).send(steps):
+    if await sender.send(steps):
         handler.finish()
 
 
-class _StreamSender:
-    """Sends the steps of an event stream."""
+class StreamSender(ABC):
+    """Sends the steps of a response; a subclass says how its events travel."""
+
+    content_type = "application/json"
 
     def __init__(self, handler: Handler) -> None:
-        self._handler = handler
-        self._writer = ResponseWriter(handler.json_body, handler.state.clock())
+        self.handler = handler
+        self.writer = ResponseWriter(handler.json_body, handler.state.clock())
         self._started = False
-        self._buffer = bytearray()
 
     async def send(self, steps: Iterable[Step]) -> bool:
         """Send the steps; False when one of them has closed the connection."""
         for step in steps:
             if isinstance(step, Cut):
-                await self._flush()
-                await _cut(self._handler, step)
+                await self.flush()
+                await _cut(self.handler, step)
                 return False
             await self._send_step(step)
-        await self._flush()
+        await self.flush()
         return True
+
+    @abstractmethod
+    def write(self, event: Mapping[str, Any], name: str | None = None) -> None:
+        """Take an event; ``name`` replaces its type in the event stream's own line."""
+
+    @abstractmethod
+    def write_raw(self, data: bytes) -> None:
+        """Take bytes that are sent as given."""
+
+    @abstractmethod
+    async def flush(self) -> None:
+        """Send what was taken; ClientClosedError when the client is gone."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether enough was taken to be sent."""
+        return False
 
     async def _send_step(self, step: ItemStep | Event | End | Hold | Pause | Raw) -> None:
         match step:
             case Raw():
-                self._buffer += step.data
+                self.write_raw(step.data)
             case Event():
-                self._write(self._writer.given_event(step), step.name)
+                self.write(self.writer.given_event(step), step.name)
             case Hold() | Pause():
                 await self._emit(step)
             case End():
                 self._start()
-                self._write(self._writer.end(step, self._handler.usage(self._writer.output)))
+                final = self.writer.end(step, self.handler.usage(self.writer.output))
+                self.handler.keep_response(final["response"])
+                self.write(final)
             case _:
                 self._start()
-                for emission in self._writer.output_item(step):
+                for emission in self.writer.output_item(step):
                     await self._emit(emission)
 
     def _start(self) -> None:
         if not self._started:
             self._started = True
-            for event in self._writer.start():
-                self._write(event)
+            for event in self.writer.start():
+                self.write(event)
 
     async def _emit(self, emission: Emission) -> None:
         match emission:
             case Pause(seconds):
                 if seconds > 0:
-                    await self._flush()
-                    await self._handler.sleep(seconds)
+                    await self.flush()
+                    await self.handler.sleep(seconds)
             case Hold(gate):
-                await self._flush()
-                await self._handler.wait_for_gate(gate)
+                await self.flush()
+                await self.handler.wait_for_gate(gate)
             case dict():
-                self._write(emission)
-                if len(self._buffer) >= _FLUSH_BYTES:
-                    await self._flush()
+                self.write(emission)
+                if self.is_full:
+                    await self.flush()
             case _:
                 assert_never(emission)
 
-    def _write(self, event: Mapping[str, Any], name: str | None = None) -> None:
+
+class EventStreamSender(StreamSender):
+    """Sends the events as server-sent events."""
+
+    content_type = "text/event-stream; charset=utf-8"
+
+    def __init__(self, handler: Handler) -> None:
+        super().__init__(handler)
+        self._buffer = bytearray()
+
+    def write(self, event: Mapping[str, Any], name: str | None = None) -> None:
+        """Take an event with its lines."""
         name = str(event.get("type", "")) if name is None else name
         line = f"event: {name}\n" if name else ""
         self._buffer += f"{line}data: {json.dumps(event, ensure_ascii=False)}\n\n".encode()
 
-    async def _flush(self) -> None:
+    def write_raw(self, data: bytes) -> None:
+        """Take bytes of the body."""
+        self._buffer += data
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is a packet's worth."""
+        return len(self._buffer) >= _FLUSH_BYTES
+
+    async def flush(self) -> None:
+        """Send what was taken."""
         if self._buffer:
-            self._handler.write(bytes(self._buffer))
+            self.handler.write(bytes(self._buffer))
             self._buffer.clear()
         try:
-            await self._handler.flush()
+            await self.handler.flush()
         except StreamClosedError as error:
             raise ClientClosedError from error
+
+
+class WholeSender(StreamSender):
+    """Sends the response as one JSON object, at its end."""
+
+    def write(self, event: Mapping[str, Any], name: str | None = None) -> None:
+        """Take the response of the terminal event; the others are in it."""
+        del name
+        response = event.get("response")
+        if isinstance(response, dict) and response.get("status") in _TERMINAL:
+            self.handler.write(json.dumps(response))
+
+    def write_raw(self, data: bytes) -> None:
+        """Take bytes of the body."""
+        self.handler.write(data)
+
+    async def flush(self) -> None:
+        """Send nothing before the end."""
 
 
 async def _cut(handler: Handler, step: Cut) -> None:
@@ -456,10 +528,11 @@ async def _cut(handler: Handler, step: Cut) -> None:
     if step.how == "truncate":
         with suppress(StreamClosedError):
             await stream.write(b'400\r\nevent: response.output_text.delta\ndata: {"type":')
-    _close(stream, reset=step.how == "reset")
+    close_stream(stream, reset=step.how == "reset")
 
 
-async def _send_wire(handler: Handler, wire: Wire) -> None:
+async def send_wire(handler: Handler, wire: Wire) -> None:
+    """Write bytes to the connection, below the protocol."""
     stream = handler.detach()
     handler.record_cut()
     with suppress(StreamClosedError):
@@ -469,10 +542,10 @@ async def _send_wire(handler: Handler, wire: Wire) -> None:
             await stream.write(chunk)
         if not wire.close:
             await stream.read_until_close()
-    _close(stream, reset=wire.reset)
+    close_stream(stream, reset=wire.reset)
 
 
-def _close(stream: IOStream, *, reset: bool) -> None:
+def close_stream(stream: IOStream, *, reset: bool) -> None:
     """Close the connection; with ``reset``, by a TCP reset."""
     if reset:
         stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -89,9 +89,18 @@ class ParsedRequest:
         return next((result.output for result in calls), None)
 
 
+def input_items(value: Any) -> Any:
+    """The input of a request as items: a text is a message of the user."""
+    if not isinstance(value, str) or not value:
+        return value
+    return [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": value}]}]
+
+
 def parse_request(body: Mapping[str, Any]) -> ParsedRequest:
     """Parse the body of a request."""
-    items: list[Mapping[str, Any]] = [item for item in body.get("input") or [] if isinstance(item, dict)]
+    items: list[Mapping[str, Any]] = [
+        item for item in input_items(body.get("input")) or [] if isinstance(item, dict)
+    ]
     start, end = _turn_input(items)
     return ParsedRequest(
         items=items,
@@ -107,11 +116,16 @@ def parse_request(body: Mapping[str, Any]) -> ParsedRequest:
 
 def _turn_input(items: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
     """Where the messages that start the current turn begin and end."""
-    end = max((index for index, item in enumerate(items, 1) if item.get("role") == "user"), default=0)
+    end = max((index for index, item in enumerate(items, 1) if _is_asking(item)), default=0)
     start = end
     while start > 0 and items[start - 1].get("role") in {"user", "developer", "system"}:
         start -= 1
     return start, end
+
+
+def _is_asking(item: Mapping[str, Any]) -> bool:
+    """Whether the item is a message of the user with any content; llm sends an empty one with tool results."""
+    return item.get("role") == "user" and item.get("content") not in ("", [])
 
 
 # Messages

@@ -35,6 +35,9 @@ JsonObject = Mapping[str, Any]
 WEBSOCKET = "WEBSOCKET"
 """The method under which a websocket handshake is recorded and matched."""
 
+FRAME = "FRAME"
+"""The method under which a request in a frame of a websocket is recorded and matched."""
+
 
 @dataclass(frozen=True)
 class Think:
@@ -162,7 +165,8 @@ class Reply:
     """A prepared reply to matching requests.
 
     ``path`` is matched with the end of the request's path (``*`` and ``?`` as in file names), ``method`` with its
-    method when given; a websocket handshake has the method WEBSOCKET, which must be given explicitly.
+    method when given; a websocket handshake has the method WEBSOCKET, which must be given explicitly, and a request in
+    one of its frames the method FRAME.
     ``times`` is the number of requests that it answers, None for all. ``skip`` is the number of matching requests that
     are left to the next reply (or the default behaviour) first. ``authenticated`` replies are sent only to requests
     with valid credentials; the others get their 401.

@@ -152,6 +152,7 @@ _ROUTES: tuple[tuple[str, type[Handler]], ...] = (
     (r"/backend-api/codex/models", backend.ModelsHandler),
     (r"/backend-api/codex/responses", backend.ChatGptResponsesHandler),
     (r"/v1/models", backend.ApiModelsHandler),
+    (r"/v1/models/([^/]+)", backend.ApiModelHandler),
     (r"/v1/responses", backend.ApiResponsesHandler),
     (r"/v1/responses/compact", backend.CompactHandler),
     (r"/v1/files", batches.FilesHandler),
@@ -164,7 +165,7 @@ _ROUTES: tuple[tuple[str, type[Handler]], ...] = (
 
 def _make_application(state: State) -> Application:
     rules: _RuleList = [(pattern, handler, {"state": state}) for pattern, handler in _ROUTES]
-    return Application(rules, log_function=_log_nothing)
+    return Application(rules, log_function=_log_nothing, websocket_max_message_size=MAX_BODY_BYTES)
 
 
 def _log_nothing(_: object) -> None:
@@ -331,7 +332,7 @@ class Simulator:
     # Changes of the state
 
     def change(self, **attributes: Any) -> None:
-        """Set attributes of the state: ``limits``, ``catalog``, ``accounts``, ``pace_s``."""
+        """Set attributes of the state: ``limits``, ``catalog``, ``accounts``, ``pace_s``, ``websockets``."""
 
         def assign() -> None:
             for name, value in attributes.items():

@@ -148,6 +148,31 @@ class Gates:
             return self._changed.wait_for(lambda: name in self._reached, timeout_s)
 
 
+MAX_KEPT_BYTES = 64 * 1024 * 1024
+MOST_KEPT = 256
+
+
+@dataclass
+class ResponseStore:
+    """The input and output items of responses that later requests may name; the oldest go where they take too much."""
+
+    _kept: dict[str, tuple[Sequence[Any], int]] = field(default_factory=dict)
+    _bytes: int = 0
+
+    def keep(self, response_id: str, items: Sequence[Any], size: int) -> None:
+        """Keep a response; ``size`` is about its bytes."""
+        self._kept[response_id] = (items, size)
+        self._bytes += size
+        while len(self._kept) > MOST_KEPT or (self._bytes > MAX_KEPT_BYTES and len(self._kept) > 1):
+            _, dropped = self._kept.pop(next(iter(self._kept)))
+            self._bytes -= dropped
+
+    def find(self, response_id: object) -> Sequence[Any] | None:
+        """The items of a response, None when it is not here."""
+        kept = self._kept.get(response_id) if isinstance(response_id, str) else None
+        return None if kept is None else kept[0]
+
+
 @dataclass
 class BatchStore:
     """Uploaded files and batches.
@@ -170,11 +195,16 @@ class BatchStore:
 
 @dataclass
 class State:
-    """What all handlers share; ``pace_s`` is the time between two deltas of a canned answer."""
+    """What all handlers share.
+
+    ``pace_s`` is the time between two deltas of a canned answer. Without ``websockets`` a handshake gets a 426, with
+    which clients go on over HTTP.
+    """
 
     clock: Callable[[], float] = time.time
     pace_s: float = 0.0
     poll_interval_s: int = 1
+    websockets: bool = True
     accounts: list[Account] = field(default_factory=lambda: [ADA, GRACE])
     limits: Limits = field(default_factory=Limits)
     catalog: Catalog = field(default_factory=Catalog)
@@ -183,6 +213,7 @@ class State:
     gates: Gates = field(default_factory=Gates)
     cache: PromptCache = field(default_factory=PromptCache)
     batches: BatchStore = field(default_factory=BatchStore)
+    responses: ResponseStore = field(default_factory=ResponseStore)
     reasoning_of_call: dict[str, str] = field(default_factory=dict)
     tokens: TokenStore = field(init=False)
     devices: DeviceCodeStore = field(init=False)

@@ -31,9 +31,13 @@ def clis_models(codex_program: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def sim(clis_models: list[dict[str, Any]]) -> Iterator[Simulator]:
-    """Run a simulator over TLS, as the CLI's built-in provider demands it; it answers the CLI's own models, too."""
+    """Run a simulator over TLS, as the CLI's built-in provider demands it; it answers the CLI's own models, too.
+
+    It refuses websockets: what the tests compare is HTTP.
+    """
     with Simulator(tls=True) as simulator:
         simulator.state.catalog.unlisted |= {entry["slug"] for entry in clis_models}
+        simulator.change(websockets=False)
         yield simulator
 
 

@@ -40,6 +40,7 @@ def installed(version: str) -> Path:
 def requests_of(program: Path, login: Provider) -> dict[str, str]:
     """Return what a program asks for in a fresh home: each request's method and path, and the facts of the question."""
     with TemporaryDirectory() as folder, Simulator(tls=login != "custom") as sim:
+        sim.change(websockets=False)
         sim.state.catalog.unlisted |= {entry["slug"] for entry in printed_models(program)}
         cli = CodexCli(program, sim, Path(folder))
         cli.configure(sim.config_toml(login, "simulator-classic"))

@@ -68,7 +68,7 @@ def test_each_model_with_each_effort_is_asked_for_as_the_cli_asks(
     models = [*(entry["slug"] for entry in clis_models), *UNKNOWN]
     rows = pairs(models, login)
     with Simulator(tls=login != "custom") as sim:
-        sim.change(catalog=Catalog(clis_models, frozenset(UNKNOWN)))
+        sim.change(catalog=Catalog(clis_models, frozenset(UNKNOWN)), websockets=False)
         cli = CodexCli(codex_program, sim, tmp_path)
         cli.configure(custom_provider(sim) if login == "custom" else sim.config_toml(login))
         if login == "builtin":

@@ -1,4 +1,4 @@
-"""The independent Responses servers, each in a fixed version, in a folder in ``.tiers``.
+"""The independent Responses servers and clients, each in a fixed version, in a folder in ``.tiers``.
 
 ``python -m tests.servers.provision`` installs what is missing. None of these servers shares code with this project or
 with another of them:
@@ -7,6 +7,8 @@ with another of them:
 * LiteLLM (PyPI) passes the Responses API through, or translates it from chat completions;
 * the SGLang router (PyPI, written in Rust) parses a provider's events and writes new ones;
 * Open Responses Server (PyPI) translates chat completions into fewer events.
+
+The clients (PyPI) ask the simulator: OpenAI's own SDK, an SDK for the ChatGPT backend, and llm with its plugin for it.
 
 The proxy of JupyterHub (npm) is here, too; the hub itself is in the test extra.
 """
@@ -30,6 +32,9 @@ HUB_PROXY = "configurable-http-proxy@5.3.0"
 LITELLM = "litellm[proxy]==1.106.2"
 OPEN_RESPONSES = "open-responses-server==0.4.1"
 ROUTER = "sglang-router==0.3.2"
+OPENAI = ("openai[realtime]==3.57.0",)
+BACKEND_SDK = ("codex-backend-sdk==0.5.9",)
+LLM = ("llm==0.36", "llm-openai-via-codex==0.1a0")
 
 
 def aimock() -> Path:
@@ -57,12 +62,30 @@ def router() -> Path:
     return _environment("router", ROUTER) / "python"
 
 
+def openai_sdk() -> Path:
+    """Install OpenAI's SDK (40 MB, a few seconds) and give its interpreter."""
+    return _environment("openai", *OPENAI) / "python"
+
+
+def backend_sdk() -> Path:
+    """Install the SDK for the ChatGPT backend and give its interpreter."""
+    return _environment("codex-backend-sdk", *BACKEND_SDK) / "python"
+
+
+def llm() -> Path:
+    """Install llm with its plugin for a Codex login and give its interpreter."""
+    return _environment("llm", *LLM) / "python"
+
+
 SERVERS: Mapping[str, Callable[[], Path]] = {
     "aimock": aimock,
     "hub proxy": hub_proxy,
     "litellm": litellm,
     "router": router,
     "open-responses": open_responses,
+    "openai": openai_sdk,
+    "codex-backend-sdk": backend_sdk,
+    "llm": llm,
 }
 
 
@@ -78,13 +101,13 @@ def _from_npm(folder: str, package: str) -> Path:
     return home / "node_modules" / ".bin"
 
 
-def _environment(name: str, requirement: str) -> Path:
-    """Create a virtual environment with the requirement; a stamp marks it as complete."""
-    home = HOME / name
+def _environment(name: str, *requirements: str) -> Path:
+    """Create a virtual environment with the requirements; a stamp marks it as complete."""
+    home, requirement = HOME / name, "\n".join(requirements)
     stamp = home / "requirement.txt"
     if not (stamp.exists() and stamp.read_text() == requirement):
         _run([sys.executable, "-m", "venv", "--clear", str(home)])
-        _run([str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", requirement])
+        _run([str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", *requirements])
         stamp.write_text(requirement)
     return home / "bin"
 

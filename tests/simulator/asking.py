@@ -18,6 +18,7 @@ class Asker:
     sim: Simulator
     client: httpx.Client
     headers: dict[str, str] = field(default_factory=dict)
+    base_url: str = ""  # the ChatGPT backend's unless given
 
     def body(self, *items: dict[str, Any], **more: Any) -> dict[str, Any]:
         return {
@@ -30,7 +31,7 @@ class Asker:
         }
 
     def post(self, *items: dict[str, Any], **more: Any) -> httpx.Response:
-        url = f"{self.sim.openai_base_url}/responses"
+        url = f"{self.base_url or self.sim.openai_base_url}/responses"
         return self.client.post(url, headers=self.headers, json=self.body(*items, **more))
 
     def events(self, *items: dict[str, Any], **more: Any) -> list[dict[str, Any]]:

@@ -142,7 +142,8 @@ def test_an_unknown_encoding_and_bad_json_are_refused(asker: Asker) -> None:
     assert asker.client.post(url, headers=bad, content=b"{").status_code == 400
 
 
-def test_a_websocket_is_refused_at_once(asker: Asker) -> None:
+def test_a_websocket_is_refused_at_once_where_there_is_none(asker: Asker) -> None:
+    asker.sim.change(websockets=False)
     headers = {**asker.headers, "connection": "Upgrade", "upgrade": "websocket"}
     answer = asker.client.get(f"{asker.sim.openai_base_url}/responses", headers=headers)
     assert answer.status_code == 426

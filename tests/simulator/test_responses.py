@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
+import httpx
 import pytest
 
-from codex_nb.simulator import Call, CustomCall, End, Reply, Say, Scenario, Simulator, Think
+from codex_nb.simulator import CLASSIC, Call, CustomCall, End, Reply, Say, Scenario, Simulator, Think
 from tests.simulator.asking import Asker, events_of, text_of, user
 
 PYTHON = {"type": "function", "name": "run_python", "parameters": {"type": "object"}}
@@ -81,6 +82,8 @@ def test_the_state_of_the_turn_is_returned(asker: Asker) -> None:
         ({"stream": False}, "Stream must be set to true"),
         ({"store": True}, "Store must be set to false"),
         ({"max_output_tokens": 5}, "Unsupported parameter: max_output_tokens"),
+        ({"previous_response_id": "resp_1"}, "Unsupported parameter: previous_response_id"),
+        ({"input": [user("hi") | {"role": "system"}]}, "System messages are not allowed"),
     ],
 )
 def test_requests_that_the_backend_rejects_are_rejected(
@@ -93,15 +96,70 @@ def test_requests_that_the_backend_rejects_are_rejected(
     assert asker.sim.requests[-1].answered_by == "validation"
 
 
-def test_the_api_names_an_unknown_model_in_its_own_way(asker: Asker) -> None:
-    asker.headers["authorization"] = f"Bearer {asker.sim.new_api_key()}"
-    url = f"{asker.sim.api_base_url}/responses"
-    body = asker.body(user("hi"), model="gpt-unheard-of")
-    answer = asker.client.post(url, headers=asker.headers, json=body)
+@pytest.fixture
+def api(sim: Simulator, client: httpx.Client) -> Asker:
+    """Ask the API with a key."""
+    return Asker(sim, client, {"authorization": f"Bearer {sim.new_api_key()}"}, sim.api_base_url)
+
+
+def test_the_api_names_an_unknown_model_in_its_own_way(api: Asker) -> None:
+    answer = api.post(user("hi"), model="gpt-unheard-of")
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
-    good = asker.client.post(url, headers=asker.headers, json=asker.body(user("hi"), max_output_tokens=9))
+    good = api.post(user("hi"), max_output_tokens=9)
     assert good.status_code == 200
     assert "x-codex-primary-used-percent" not in good.headers
+
+
+@pytest.mark.parametrize("asked", ["hi", [user("hi")], [user("hi") | {"role": "system"}, user("hi")]])
+@pytest.mark.parametrize("more", [{}, {"stream": False}, {"stream": False, "store": True}])
+def test_the_api_answers_in_one_object_unless_a_stream_is_asked_for(
+    api: Asker, asked: object, more: dict[str, Any]
+) -> None:
+    body = {"model": CLASSIC, "input": asked, **more}
+    answer = api.client.post(f"{api.sim.api_base_url}/responses", headers=api.headers, json=body)
+    response = answer.json()
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    assert (response["object"], response["status"], response["store"]) == ("response", "completed", True)
+    assert "simulator" in text_of(response)
+    assert response["usage"]["output_tokens"] > 0
+
+
+def test_a_prepared_stream_is_one_object_to_who_asks_for_one(api: Asker) -> None:
+    api.sim.play(TURN)
+    streamed = api.final(user("hi"))
+    api.sim.play(TURN)
+    whole = api.post(user("hi"), stream=False).json()
+    kinds = [[item["type"] for item in response["output"]] for response in (streamed, whole)]
+    assert kinds == [["reasoning", "function_call", "custom_tool_call", "message"]] * 2
+    assert text_of(whole) == text_of(streamed)
+
+
+def test_a_stored_response_is_followed_by_its_id(api: Asker) -> None:
+    first = api.final(user("hi"), store=True)
+    second = api.final(user("and again"), store=True, previous_response_id=first["id"])
+    assert second["previous_response_id"] == first["id"]
+    assert second["usage"]["input_tokens"] > first["usage"]["input_tokens"] + first["usage"]["output_tokens"]
+    private = api.final(user("hi"), store=False)
+    for unknown in (private["id"], "resp_unheard_of"):
+        refused = api.post(user("and again"), previous_response_id=unknown)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (400, "previous_response_not_found")
+
+
+@pytest.mark.parametrize("asked", [{}, {"input": ""}, {"input": []}, {"input": None}])
+def test_the_api_wants_an_input(api: Asker, asked: dict[str, Any]) -> None:
+    url = f"{api.sim.api_base_url}/responses"
+    answer = api.client.post(url, headers=api.headers, json={"model": CLASSIC, **asked})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "missing_required_parameter")
+
+
+def test_the_api_tells_about_one_model(api: Asker) -> None:
+    url = f"{api.sim.api_base_url}/models"
+    listed = api.client.get(url, headers=api.headers).json()["data"]
+    told = [api.client.get(f"{url}/{model['id']}", headers=api.headers).json() for model in listed]
+    assert told == listed
+    unknown = api.client.get(f"{url}/gpt-unheard-of", headers=api.headers)
+    assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "model_not_found")
+    assert api.client.get(f"{url}/{listed[0]['id']}").status_code == 401
 
 
 def call_and_output(asker: Asker) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any]]:
@@ -130,11 +188,23 @@ def test_an_output_without_a_call_is_refused(asker: Asker) -> None:
     assert "No tool call found for function call output" in answer.json()["error"]["message"]
 
 
-def test_a_call_without_its_reasoning_is_refused(asker: Asker) -> None:
+def test_a_call_may_come_back_without_its_reasoning_where_nothing_is_stored(asker: Asker) -> None:
     question, _, call, output = call_and_output(asker)
-    answer = asker.post(question, call, output)
-    assert answer.status_code == 400
-    assert "without its required 'reasoning' item" in answer.json()["error"]["message"]
+    bare = {key: call[key] for key in ("type", "call_id", "name", "arguments")}
+    assert [asker.post(question, each, output).status_code for each in (call, bare)] == [200, 200]
+
+
+def test_a_stored_call_that_comes_back_by_id_needs_its_reasoning(api: Asker) -> None:
+    question = user("df: pandas.DataFrame (3 rows \u00d7 2 columns)", "What is in df?")
+    kept = {"tools": [PYTHON], "store": True}
+    reasoning, call = api.final(question, **kept)["output"]
+    output = {"type": "function_call_output", "call_id": call["call_id"], "output": "fine"}
+    bare = {key: call[key] for key in ("type", "call_id", "name", "arguments")}
+    refused = api.post(question, call, output, **kept)
+    assert refused.status_code == 400
+    assert "without its required 'reasoning' item" in refused.json()["error"]["message"]
+    for history in ((question, reasoning, call, output), (question, bare, output)):
+        assert api.post(*history, **kept).status_code == 200
 
 
 def test_an_altered_encrypted_content_is_refused(asker: Asker) -> None:
