@@ -23,6 +23,7 @@ from codex_nb.auth.credentials import (
     jwt_part,
     name_of,
 )
+from codex_nb.config.settings import API_BASE_URL
 from codex_nb.errors import RefreshFailed, SignInRequired
 from codex_nb.http import httpx, is_loopback, request_json
 
@@ -202,6 +203,22 @@ class CredentialResolver:
                 )
             case _:
                 return found
+
+    async def accepts(self, key: SecretStr) -> bool | None:
+        """Whether the API knows a key; None where it did not say. Lists the models, which costs nothing."""
+        provider = self._settings.provider
+        reply = await request_json(
+            self._http,
+            "GET",
+            f"{provider.base_url or API_BASE_URL}/models",
+            timeout_s=WHOAMI_TIMEOUT_S,
+            headers={**provider.http_headers, "authorization": SecretStr(f"Bearer {key.get_secret_value()}")},
+            params=provider.query_params,
+        )
+        if reply.status == httpx.codes.UNAUTHORIZED:
+            return False
+        # a restricted key need not be allowed to list models
+        return True if reply.is_ok or reply.status == httpx.codes.FORBIDDEN else None
 
     def forget(self, rejected: Credentials) -> None:
         """Look these credentials up anew the next time: the service knows them no more."""

@@ -8,9 +8,9 @@ import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hmac import compare_digest
-from typing import TYPE_CHECKING, Literal, TypeVar, assert_never
+from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar, assert_never
 from urllib.parse import parse_qs, urlsplit
 
 from pydantic import SecretStr
@@ -24,7 +24,14 @@ from codex_nb.auth.credentials import (
 )
 from codex_nb.auth.manager import SIGN_IN_ALLOWED, restriction
 from codex_nb.auth.oauth import DEVICE_CODE_LIFETIME, AuthorizationCode, Pkce
-from codex_nb.errors import AuthError, CredentialsUnreadable, LoginFailed, RefreshFailed, SignInRequired
+from codex_nb.errors import (
+    AccountChanged,
+    AuthError,
+    CredentialsUnreadable,
+    LoginFailed,
+    RefreshFailed,
+    SignInRequired,
+)
 from codex_nb.rendering.visible import visible_line
 
 if TYPE_CHECKING:
@@ -61,9 +68,10 @@ class OpenUrl:
 
 @dataclass(frozen=True)
 class EnterSecret:
-    """The user enters a secret in a masked field; ``what`` names it."""
+    """The user enters a secret in a masked field; ``what`` names it, ``help`` says where to get it."""
 
     what: str
+    help: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,6 +94,41 @@ LoginStep = EnterUserCode | OpenUrl | EnterSecret | Waiting | SignedIn
 
 
 T = TypeVar("T")
+ELSEWHERE_POLL_S = 1.0
+
+
+async def first_of(*works: Awaitable[T]) -> T:
+    """Return what ends first, or raise what it raises; the others are cancelled."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return next(task for task in tasks if task in done).result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def login_from_elsewhere(manager: CredentialManager) -> SignedIn:
+    """Wait until another login takes the place of the one that is refused, or of none: in this session or on disk.
+
+    A keyring is not looked at again and again, for it could ask the user. Raises AccountChanged when the login on disk
+    is another account's than this session's.
+    """
+    refused, seen = manager.peek(), object()
+    while True:
+        found, stamp = manager.peek(), manager.stored.store.stamp()
+        if stamp != seen:
+            seen = stamp
+            try:
+                found = await manager.inspect()
+            except AccountChanged:
+                raise
+            except AuthError:  # it is not there yet, or only half of it
+                found = None
+        if found is not None and (refused is None or not found.same_bearer(refused)):
+            return SignedIn(found.label, found.account.plan)
+        await manager.sleep(ELSEWHERE_POLL_S)
 
 
 class LoginFlow(ABC):
@@ -142,22 +185,13 @@ class LoginFlow(ABC):
 
     async def _run_cancellable(self, work: Awaitable[T]) -> T:
         """Run the work; stop it at once when the user cancels."""
-        task = asyncio.ensure_future(work)
-        stop = asyncio.ensure_future(self._cancellation())
-        try:
-            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
-            self._raise_if_cancelled()
-            return task.result()
-        finally:
-            task.cancel()
-            stop.cancel()
-            await asyncio.gather(task, stop, return_exceptions=True)
+        return await first_of(self._cancellation(), work)
 
-    async def _cancellation(self) -> None:
-        while not self._cancelled:
+    async def _cancellation(self) -> NoReturn:
+        while True:
             self._woken.clear()
-            if not self._cancelled:
-                await self._woken.wait()
+            self._raise_if_cancelled()
+            await self._woken.wait()
 
     def _raise_if_cancelled(self) -> None:
         if self._cancelled:
@@ -218,12 +252,18 @@ class DeviceCodeLogin(LoginFlow):
         )
 
 
+API_KEY_HELP = (
+    "Paste an OpenAI API key (sk-…); get one at platform.openai.com/api-keys. "
+    "Usage is billed to the API account, per token."
+)
+
+
 class ApiKeyLogin(LoginFlow):
-    """Save an API key; it is checked by the first request."""
+    """Save an API key, unless the API rejects it."""
 
     async def _steps(self) -> AsyncIterator[LoginStep]:
         ensure_method_available(self.settings, "api")
-        yield EnterSecret("API key")
+        yield EnterSecret("API key", API_KEY_HELP)
         key = SecretStr((await self._next_submitted()).get_secret_value().strip())
         if not is_plausible(key):
             raise LoginFailed(
@@ -232,7 +272,17 @@ class ApiKeyLogin(LoginFlow):
                 reason="malformed",
             )
         document = AuthFile.model_validate({"auth_mode": "apikey", "OPENAI_API_KEY": key.get_secret_value()})
-        yield await self._finish(document)
+        yield Waiting("Checking the key…")
+        is_accepted = await self._run_cancellable(self.manager.identities.accepts(key))
+        if is_accepted is False:
+            raise LoginFailed(
+                "The API rejected this key (401).",
+                hint="Paste the whole key, or create one at platform.openai.com/api-keys.",
+                reason="refused",
+            )
+        signed_in = await self._finish(document)
+        unchecked = "" if is_accepted else "The API could not be reached, so the key was not checked."
+        yield replace(signed_in, note=f"{unchecked} {signed_in.note}".strip())
 
 
 class AccessTokenLogin(LoginFlow):

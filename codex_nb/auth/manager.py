@@ -285,8 +285,11 @@ class CredentialManager:
 
     async def save_login(self, document: AuthFile) -> Credentials:
         """Save a new login in place of the old one, then revoke the old one."""
+        return await self._run_to_completion(self._replace_login(document))
+
+    async def _replace_login(self, document: AuthFile) -> Credentials:
         async with self._gate:
-            snapshot, old = await self._run_to_completion(self.stored.replace(document))
+            snapshot, old = await self.stored.replace(document)
             self._pinned = None
             self._policy.forget()
             credentials = snapshot.credentials if self.is_external else await self._adopt(snapshot)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, assert_never
 
 from IPython.core.error import UsageError
 
+from codex_nb.auth.login import first_of, login_from_elsewhere
 from codex_nb.errors import AuthError, CodexError, ToolError
 from codex_nb.host.cell import (
     TurnInterrupted,
@@ -128,6 +129,7 @@ if TYPE_CHECKING:
     RetryAction = Callable[[Retry | Continue], None]
     Ask = Callable[[str], str]
     Wait = Callable[[Callable[[], bool], float], None]
+    Elsewhere = Callable[[], Awaitable[SignedIn]]
 
 T = TypeVar("T")
 
@@ -721,8 +723,14 @@ class LoginPrompt:
         return self.has_widgets or self.has_user
 
     async def log_in(self, main: Mailbox, method: LoginMethod, reason: str = "") -> SignedIn | None:
-        """Sign the user in; None when the user cancels or cannot be asked. Runs on the engine."""
-        widget = await self._widget(main, method, reason) if self.has_widgets else None
+        """Sign the user in; None when the user cancels or cannot be asked. Runs on the engine.
+
+        With a ``reason`` a cell waits, and a login that appears from elsewhere ends the wait.
+        """
+        credentials = self.profile.credentials
+        waits = bool(reason) and not credentials.is_external
+        elsewhere = partial(login_from_elsewhere, credentials) if waits else None
+        widget = await self._widget(main, method, reason, elsewhere) if self.has_widgets else None
         if widget is not None and not widget.ready:
             await main.call(partial(uninterruptible, widget.fall_back))
             reason, widget = "", None
@@ -731,9 +739,11 @@ class LoginPrompt:
                 return await widget.run()
             finally:
                 await main.call(partial(uninterruptible, widget.finish))
-        return await self._by_text(main, method, reason) if self.has_user else None
+        return await self._by_text(main, method, reason, elsewhere) if self.has_user else None
 
-    async def _widget(self, main: Mailbox, method: LoginMethod, reason: str) -> LoginWidget:
+    async def _widget(
+        self, main: Mailbox, method: LoginMethod, reason: str, elsewhere: Elsewhere | None
+    ) -> LoginWidget:
         """Show the widget and give the front end time to answer it."""
         from codex_nb.ui.login import LoginWidget
 
@@ -741,7 +751,9 @@ class LoginPrompt:
 
         def show() -> LoginWidget:
             area = self.reserve_output()
-            widget = LoginWidget(self.profile.login_flow, methods=methods, reason=reason, area=area)
+            widget = LoginWidget(
+                self.profile.login_flow, methods=methods, reason=reason, elsewhere=elsewhere, area=area
+            )
             main.at_close(widget.finish)  # also when this sign-in is cancelled before it has the widget
             widget.show()  # in the same step: the front end may answer at once
             return widget
@@ -750,9 +762,11 @@ class LoginPrompt:
         await is_answered(widget)
         return widget
 
-    async def _by_text(self, main: Mailbox, method: LoginMethod, reason: str) -> SignedIn:
+    async def _by_text(
+        self, main: Mailbox, method: LoginMethod, reason: str, elsewhere: Elsewhere | None
+    ) -> SignedIn:
         from codex_nb.rendering.answer_output import AnswerOutput, NoticeOutput, to_mimebundle
-        from codex_nb.ui.login import sign_in_by_text
+        from codex_nb.ui.login import sign_in_by_text, step_text
 
         shown: list[asyncio.Task[None]] = []
 
@@ -769,7 +783,16 @@ class LoginPrompt:
         elif reason:
             write(visible_text(reason))
         try:
-            return await sign_in_by_text(self.profile.login_flow(method), write, ask_hidden)
+            signing_in = sign_in_by_text(self.profile.login_flow(method), write, ask_hidden)
+            if elsewhere is None:
+                return await signing_in
+
+            async def found() -> SignedIn:
+                step = await elsewhere()
+                write(step_text(step))
+                return step
+
+            return await first_of(signing_in, found())
         finally:
             await asyncio.gather(*shown)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from pydantic import SecretStr
 
-from codex_nb.auth.login import EnterSecret, EnterUserCode, LoginStep, OpenUrl, SignedIn, Waiting
+from codex_nb.auth.login import EnterSecret, EnterUserCode, LoginStep, OpenUrl, SignedIn, Waiting, first_of
 from codex_nb.errors import LoginFailed
 from codex_nb.labels import LOGIN_METHODS, plan_name
 from codex_nb.rendering.answer_output import AnswerOutput, NoticeOutput, to_mimebundle
@@ -74,9 +74,10 @@ def describe_step(step: LoginStep, now: datetime, *, cell_waits: bool = True) ->
             more = {"can_paste": step.can_paste, "note": step.note}
             return {"kind": "open", "text": text, **more, **_link(step.url)}
         case EnterSecret():
+            place = f"Your {step.what} is stored with your Codex login, never in the notebook."
             return {
                 "kind": "secret",
-                "text": f"Your {step.what} is stored with your Codex login. It is never saved in the notebook.",
+                "text": f"{step.help} {place}".lstrip(),
                 "what": step.what,
             }
         case Waiting():
@@ -120,7 +121,8 @@ class LoginWidget:
 
     ``show`` and ``finish`` are called on the cell's thread; ``run`` is awaited on the engine while the cell's thread
     serves the front end. ``start`` opens a flow; ``methods`` are the offered login methods; the first starts at once.
-    ``cell_waits`` tells whether a cell waits for the sign-in and continues afterwards.
+    ``cell_waits`` tells whether a cell waits for the sign-in and continues afterwards. ``elsewhere`` waits for a login
+    that comes from somewhere else, which ends this sign-in.
     """
 
     def __init__(
@@ -130,6 +132,7 @@ class LoginWidget:
         methods: tuple[LoginMethod, ...] = ("device", "browser", "api_key"),
         reason: str = "",
         cell_waits: bool = True,
+        elsewhere: Callable[[], Awaitable[SignedIn]] | None = None,
         area: OutputArea | None = None,
         open_comm: Callable[[WidgetKind], WidgetComm] = WidgetComm,
         now: Callable[[], datetime] = _utc_now,
@@ -138,6 +141,7 @@ class LoginWidget:
         self._methods = methods
         self._reason = reason
         self._cell_waits = cell_waits
+        self._elsewhere = elsewhere
         self._now = now
         self._lock = threading.RLock()
         self._output = LiveOutput(open_comm(WidgetKind.LOGIN), area or OutputArea(), self._full_message)
@@ -159,6 +163,14 @@ class LoginWidget:
 
     async def run(self) -> SignedIn | None:
         """Run the sign-in until it succeeds or the user cancels it (None); a failure is shown and can be retried."""
+        if self._elsewhere is None:
+            return await self._attempts()
+        signed_in = await first_of(self._attempts(), self._elsewhere())
+        if signed_in is not None:
+            self._show_step(signed_in)
+        return signed_in
+
+    async def _attempts(self) -> SignedIn | None:
         loop, chosen = asyncio.get_running_loop(), asyncio.Event()
 
         def choose() -> None:

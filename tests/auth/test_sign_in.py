@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ import pytest
 from pydantic import SecretStr
 
 from codex_nb.auth.login import (
+    API_KEY_HELP,
     AccessTokenLogin,
     ApiKeyLogin,
     BrowserLogin,
@@ -26,10 +28,11 @@ from codex_nb.auth.login import (
     OpenUrl,
     SignedIn,
     Waiting,
+    login_from_elsewhere,
     open_login,
 )
-from codex_nb.errors import LoginFailed, SignInRequired
-from tests.auth.fakes import ISSUER, NOW, WHOAMI, LoginFixture, body, login, write_login
+from codex_nb.errors import AccountChanged, AuthError, LoginFailed, SignInRequired
+from tests.auth.fakes import ISSUER, NOW, WHOAMI, LoginFixture, access_token, body, login, write_login
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +45,7 @@ USERCODE = "/api/accounts/deviceauth/usercode"
 POLL = "/api/accounts/deviceauth/token"
 TOKEN = "/oauth/token"
 REVOKE = "/oauth/revoke"
+MODELS = "/v1/models"
 WHOAMI_PATH = "/api/accounts/v1/user-auth-credential/whoami"
 
 
@@ -209,14 +213,102 @@ async def test_a_sign_in_cancelled_before_it_began_asks_for_nothing(
     assert not desk.home.joinpath("auth.json").exists()
 
 
-async def test_an_api_key_is_kept_without_the_network(make_desk: Callable[..., LoginFixture]) -> None:
+@pytest.mark.parametrize(
+    ("answer", "note"),
+    [
+        (200, ""),
+        (403, ""),  # a restricted key need not be allowed to list models
+        (404, "The API could not be reached, so the key was not checked."),
+        (500, "The API could not be reached, so the key was not checked."),
+        (httpx.ConnectError("no route"), "The API could not be reached, so the key was not checked."),
+    ],
+)
+async def test_an_api_key_is_kept_unless_the_api_rejects_it(
+    answer: int | Exception, note: str, make_desk: Callable[..., LoginFixture]
+) -> None:
     desk = make_desk()
+    desk.service.on[MODELS] = lambda _: answer if isinstance(answer, Exception) else httpx.Response(answer)
     steps = await go(ApiKeyLogin(desk.manager), f"  {KEY}\n")
-    assert steps == [EnterSecret("API key"), SignedIn("API key sk-…cdef", "unknown")]
+    assert steps == [
+        EnterSecret("API key", API_KEY_HELP),
+        Waiting("Checking the key…"),
+        SignedIn("API key sk-…cdef", "unknown", note),
+    ]
     assert (desk.home / "auth.json").read_text() == json.dumps(
         {"auth_mode": "apikey", "OPENAI_API_KEY": KEY}, indent=2
     )
-    assert desk.service.requests == []
+    (request,) = desk.service.requests
+    assert (str(request.url), request.headers["authorization"]) == (
+        "https://api.openai.com/v1/models",
+        f"Bearer {KEY}",
+    )
+
+
+async def test_an_api_key_that_the_api_rejects_is_refused_and_the_old_login_stays(
+    make_desk: Callable[..., LoginFixture],
+) -> None:
+    desk = make_desk()
+    before = write_login(desk.home).read_bytes()
+    desk.service.on[MODELS] = lambda _: httpx.Response(401)
+    assert await fail(ApiKeyLogin(desk.manager), KEY) == ("refused", "The API rejected this key (401).")
+    assert (desk.home / "auth.json").read_bytes() == before
+    assert desk.service.sent(REVOKE) == []
+
+
+@pytest.mark.parametrize("before", [None, "expired", "torn"])
+@pytest.mark.parametrize("comes", ["a ChatGPT login", "a key"])
+async def test_a_login_that_appears_on_disk_ends_the_wait(
+    before: str | None, comes: str, make_desk: Callable[..., LoginFixture]
+) -> None:
+    """Another program may write in several steps, and write what is of no use at first."""
+    key = {"auth_mode": "apikey", "OPENAI_API_KEY": KEY}
+    account = {"account_id": "acct-1", "access_token": access_token(NOW + timedelta(hours=2), serial=7)}
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        path = desk.home / "auth.json"
+        match len(slept):
+            case 2:
+                path.write_text('{"tokens": {')
+            case 4:
+                path.unlink()
+            case 6 if comes == "a key":
+                write_login(desk.home, key)
+            case 6:
+                write_login(desk.home, tokens=account)
+            case _:
+                await asyncio.sleep(0)
+
+    desk = make_desk(options={"sleep": sleep})
+    if before == "expired":
+        write_login(desk.home, tokens={"access_token": access_token(NOW - timedelta(hours=1))})
+    elif before == "torn":
+        write_login(desk.home, "{")
+    with suppress(AuthError):
+        await desk.manager.inspect()
+    async with asyncio.timeout(5):
+        if (before, comes) == ("expired", "a key"):  # the session belongs to the account that it began with
+            with pytest.raises(AccountChanged):
+                await login_from_elsewhere(desk.manager)
+        else:
+            found = await login_from_elsewhere(desk.manager)
+            wanted = "API key sk-…cdef" if comes == "a key" else "ada@fab.example"
+            assert found.account_label == wanted
+    assert len(slept) == 6
+
+
+async def test_a_sign_in_of_this_session_ends_the_wait_of_another_cell(
+    make_desk: Callable[..., LoginFixture],
+) -> None:
+    async def sleep(_: float) -> None:
+        await asyncio.sleep(0)
+
+    desk = make_desk(options={"sleep": sleep})
+    waiting = asyncio.create_task(login_from_elsewhere(desk.manager))
+    await go(DeviceCodeLogin(desk.manager))
+    async with asyncio.timeout(5):
+        assert await waiting == SignedIn("ada@fab.example", "plus")
 
 
 @pytest.mark.parametrize("typed", ["", "   ", "two words", "sk-fab-ключ", "sk-fab\x00"])

@@ -37,11 +37,19 @@ def kernel(sim: Simulator, tmp_path: Path) -> Iterator[RunningKernel]:
 
 
 class SigningPage(Page):
-    """A page whose person confirms each code that a sign-in shows, cancels, or interrupts the kernel."""
+    """A page whose person confirms each code that a sign-in shows, cancels, interrupts, or signs in ``elsewhere``."""
 
-    def __init__(self, sim: Simulator, *, cancels: bool = False, interrupts: bool = False) -> None:
+    def __init__(
+        self,
+        sim: Simulator,
+        *,
+        cancels: bool = False,
+        interrupts: bool = False,
+        elsewhere: Callable[[], object] | None = None,
+    ) -> None:
         super().__init__()
         self._sim = sim
+        self._elsewhere = elsewhere
         self._cancels = cancels
         self._interrupts = interrupts
         self.codes: list[str] = []
@@ -55,6 +63,8 @@ class SigningPage(Page):
                 self._say(kernel, comm, {"kind": "action", "name": "cancel", "view": "view"})
             elif self._interrupts:
                 kernel.manager.interrupt_kernel()
+            elif self._elsewhere is not None:
+                self._elsewhere()
             elif step["code"] not in self.codes:
                 self.codes.append(step["code"])
                 self._sim.approve_device_code(step["code"])
@@ -73,6 +83,18 @@ def test_a_sign_in_before_the_answer_stands_above_it_and_no_output_is_empty(
     ran = SigningPage(sim).run(kernel, "%%codex --no-context\nWho are you?", lambda _: APPROVE)
     first, second = left_of(kernel)
     assert ran.status == "ok"
+    assert first.startswith("[Signed in as ada@example.com")
+    assert "comes from the codex_nb simulator" in second
+
+
+def test_a_cell_that_waits_for_a_sign_in_goes_on_when_another_program_writes_the_login(
+    kernel: RunningKernel, sim: Simulator, tmp_path: Path
+) -> None:
+    expire(sim)
+    page = SigningPage(sim, elsewhere=lambda: sim.write_login(tmp_path))
+    ran = page.run(kernel, "%%codex --no-context\nWho are you?", lambda _: APPROVE)
+    first, second = left_of(kernel)
+    assert (ran.status, sim.requests.count("/deviceauth/usercode")) == ("ok", 1)
     assert first.startswith("[Signed in as ada@example.com")
     assert "comes from the codex_nb simulator" in second
 

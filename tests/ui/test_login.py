@@ -259,3 +259,24 @@ async def test_a_key_is_asked_for_without_showing_it() -> None:
 
 async def no_question(prompt: str) -> str:
     raise AssertionError(prompt)
+
+
+async def test_a_login_from_elsewhere_ends_the_sign_in_also_after_a_failure() -> None:
+    appears = asyncio.Event()
+
+    async def elsewhere() -> SignedIn:
+        await appears.wait()
+        return DONE
+
+    failed = FakeFlow(LoginFailed("The device code expired before it was confirmed.", reason="expired"))
+    for flow, shown in ((FakeFlow(CODE, None), "code"), (failed, "failed")):
+        appears.clear()
+        harness = Harness(flow, elsewhere=elsewhere)
+        run = asyncio.create_task(harness.widget.run())
+        await harness.until(shown)
+        appears.set()
+        assert await run == DONE
+        harness.widget.finish()
+        assert (
+            harness.notebook.standing()[0]["text/plain"] == "[Signed in as ada@example.com (ChatGPT Plus).]"
+        )

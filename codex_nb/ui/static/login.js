@@ -72,17 +72,20 @@ function entry(view, label, autocomplete, masked) {
   field.type = masked ? "password" : "text";
   field.autocomplete = masked ? "new-password" : autocomplete;
   field.spellcheck = false;
+  field.required = true;
   field.id = `codex-entry-${view.id}`;
   name.htmlFor = field.id;
   const row = element("div", "codex-reason");
   const submit = () => {
-    if (!field.value.trim()) return;
+    field.value = field.value.trim();
+    if (!form.reportValidity()) return; // the browser says that it is empty
     // In a buffer: at their lowest level, Jupyter's own logs repeat the contents of messages, but no buffers.
-    view.send({ kind: "submit" }, [new TextEncoder().encode(field.value.trim()).buffer]);
+    view.send({ kind: "submit" }, [new TextEncoder().encode(field.value).buffer]);
     field.value = "";
   };
   row.append(field, button("codex-primary codex-submit", view.labels.submit, "", submit));
   form.append(name, row);
+  form.noValidate = true;
   form.addEventListener("keydown", (event) => event.stopPropagation());
   form.addEventListener("submit", (event) => {
     event.preventDefault();
