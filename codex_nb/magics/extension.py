@@ -252,7 +252,8 @@ NOTHING: Found = ("", ())
 
 _LINE_MAGIC = re.compile(r"\s*(?:[A-Za-z_]\w*\s*=\s*)?%codex\s")
 _CELL_MAGIC = re.compile(r"\s*%%codex(?:\s|$)")
-_MENTION = re.compile(r"(?<![\w@.])@(?:file:\"[^\"]*|[^\s@]*)$")
+_MENTION = re.compile(r"(?<![A-Za-z0-9_@.])@(?:file:\"[^\"]*|[^\s@]*)$")
+_PLAIN_PATH = re.compile(r"[\w~/.-]*[./][\w~/.-]*")  # can be mentioned as @path
 _SKILL = re.compile(r"(?<![\w$])\$[A-Za-z0-9_:-]*$")
 _SETTING = re.compile(r"\s*%config\s+CodexMagics\.(\w+)\s*=\s*([\"']?[^\s\"']*)$")
 
@@ -342,11 +343,17 @@ class CodexMatcher:
             start = fragment.removeprefix("@file:").removeprefix('"')
             is_quoted = fragment.startswith('@file:"')
             return fragment, [_file(each, is_quoted=is_quoted) for each in self._names.known("file", start)]
-        variables = self._names.known("variable", fragment[1:])
+        if fragment.startswith("@image:"):
+            found = self._names.known("images", fragment.removeprefix("@image:"))
+            return fragment, [replace(each, text=f"@image:{each.text}") for each in found]
+        start = fragment[1:]
+        files = self._names.known("file", start) if start else ()
         return fragment, [
-            *(replace(each, text=f"@{each.text}") for each in variables),
+            *(replace(each, text=f"@{each.text}") for each in self._names.known("variable", start)),
             *(replace(each, text=f"@cell:{each.text}") for each in self._names.known("cell", "")),
+            *(replace(each, text=f"@{each.text}") for each in files if _PLAIN_PATH.fullmatch(each.text)),
             Candidate("@file:", "file", "a file of the notebook's folder"),
+            Candidate("@image:", "image", "a figure or an image file"),
         ]
 
     def _setting(self, line: str) -> Found:

@@ -181,7 +181,7 @@ def parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="%%codex", add_help=False, allow_abbrev=False, exit_on_error=True)
     add = parser.add_argument
     add("-m", "--model", help="the model to use; see %codex models")
-    add("-e", "--effort", help="reasoning effort: low, medium, high, …")
+    add("-e", "--effort", help=f"reasoning effort, as far as the model offers it: {', '.join(EFFORTS)}")
     add("-t", "--thread", help="the thread to continue, or the name of a new one")
     add("-o", "--output", type=_identifier, help="also assign the answer to this variable")
     add(

@@ -36,7 +36,7 @@ from codex_nb.tools.file_access import (
     read_image,
 )
 from codex_nb.tools.hiding import hidden_in
-from codex_nb.tools.introspection import snapshot
+from codex_nb.tools.introspection import defines, library_of, snapshot
 from codex_nb.tools.nbmodel import Run
 from codex_nb.tools.outputs import cells_that_ran
 
@@ -310,7 +310,7 @@ class NotebookReading:
 
     def hidden(self) -> Hidden:
         """Return what is excluded at this moment, except what the prompt mentions; on the main thread."""
-        return hidden_in(self.snapshot, self.runs).allowing(variables_in(self.prompt))
+        return hidden_in(self.snapshot, self.runs).allowing(variables_in(self.prompt, self.session.folder))
 
     @property
     def sees_no_tags(self) -> bool:
@@ -324,12 +324,14 @@ def read_for(session: ShellSession, prompt: str, document: DocumentPort | None) 
     """Read the notebook as it is now; cells that the prompt mentions are read in full."""
     if session.shell is None:
         return NotebookReading(session, prompt)
-    whole = [int(each.target) for each in mentions_in(prompt) if each.kind == "cell"]
+    whole = [int(each.target.strip("[]")) for each in mentions_in(prompt) if each.kind == "cell"]
     snapshot = read_notebook(session.shell, document, session.recorder, session.environ, whole=whole)
     return NotebookReading(session, prompt, snapshot)
 
 
 _CHANNELS = (1, 3, 4)
+_PICTURED = frozenset({"matplotlib", "PIL", "plotly", "altair"})
+_DRAWN_BY = ("savefig", "get_figure", "getbands", "to_image", "to_json")
 _DRAWERS = {"plotly": "kaleido", "altair": "vl-convert-python"}
 _IMAGE_HINT = "Name a figure, or a .png, .jpg, .gif or .webp file."
 
@@ -410,6 +412,7 @@ def gather(
         hidden=hidden,
         subcommands={name for name, each in SUBCOMMANDS.items() if not each.asks},
         hasher=hasher,
+        draw=mentioned_picture,
     )
 
 
@@ -431,6 +434,13 @@ def image_url(name: str, namespace: Mapping[str, Any], folder: Path | None) -> s
         raise OptionError(f"--image: {name} {refusal}.", hint=_IMAGE_HINT) from refusal
     except OSError as error:
         raise OptionError(missing, hint=_IMAGE_HINT) from error
+
+
+def mentioned_picture(name: str, value: object) -> str | None:
+    """Draw a figure, a chart or an image of a well-known library as a data URL; None for anything else."""
+    if library_of(value) not in _PICTURED or not any(defines(type(value), each) for each in _DRAWN_BY):
+        return None
+    return f"data:image/png;base64,{base64.b64encode(_png(name, value)).decode('ascii')}"
 
 
 def _png(name: str, value: Any) -> bytes:

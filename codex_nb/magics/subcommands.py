@@ -222,6 +222,7 @@ def preview(request: TurnRequest, previewed: Preview) -> str:
         notes.append("the thread fills the model's context window and would be compacted before")
     if request.context is not None:
         notes += [f"not sent: {each}" for each in request.context.not_sent]
+        notes += request.context.remarks
     notes += new.problems
     if redacted := describe_redactions(new.redactions):
         notes.append(redacted)
@@ -493,16 +494,29 @@ def show_help(_: ShellSession, __: str) -> None:
     commands = [(f"`{each.usage}`", each.help) for each in SUBCOMMANDS.values()]
     options = ((", ".join(f"`{flag}`" for flag in flags), text) for flags, text in options_and_help())
     introduction = (
-        "Write a question below `%%codex`, or on the line of `%codex`. In it, `@name` sends a variable in full, "
-        "`@cell:3` the third cell with its outputs, `@file:path` a file. The answer is assigned to `_codex`. "
-        "A cell with the comment `# codex-skip` or the tag `codex-skip` is never sent."
+        "Write a question below `%%codex`, or on the line of `%codex`. The answer is assigned to `_codex`, and to the "
+        "name after `-o`. A cell with the comment `# codex-skip` or the tag `codex-skip` is never sent."
     )
     tables = (
+        table(("in a question", "sends"), ((f"`{written}`", sent) for written, sent in MENTIONS)),
         table(("`%codex …`", "description"), commands),
         table(("`%%codex …`", "description"), options),
     )
     show("\n\n".join([introduction, *tables]))
 
+
+MENTIONS = (
+    ("@name", "a variable in full; of a figure, its picture too"),
+    (
+        "@cell:3",
+        "the cell that ran as [3], else the third of the notebook, with its outputs; @cell:[3] the first only",
+    ),
+    ("@file:path", 'a file, also as @data.csv where there is one; @file:"two words.txt" with spaces'),
+    (
+        "@image:path",
+        "an image file, or a figure by its name; @fig without such a variable is the newest figure above",
+    ),
+)
 
 REFERENCE = """Ask Codex about this notebook, or manage it.
 
@@ -510,7 +524,6 @@ REFERENCE = """Ask Codex about this notebook, or manage it.
     %codex a question        a question in one line
     %codex subcommand        see below
 
-In a question, @name sends a variable in full, @cell:3 a cell with its outputs, @file:path a file.
 The answer is assigned to _codex, and to the name after -o.
 Settings for the session: %config CodexMagics."""
 
@@ -519,7 +532,10 @@ def reference_text() -> str:
     """Return the reference that ``%codex?`` shows."""
     options = [(", ".join(names), text) for names, text in options_and_help()]
     commands = [(each.usage, each.help) for each in SUBCOMMANDS.values()]
-    return "\n".join([REFERENCE, "", "Options", *_lines(options), "", "Subcommands", *_lines(commands)])
+    parts = {"In a question": MENTIONS, "Options": options, "Subcommands": commands}
+    return "\n".join(
+        [REFERENCE, *(line for title, pairs in parts.items() for line in ("", title, *_lines(pairs)))]
+    )
 
 
 def _lines(pairs: Collection[tuple[str, str]]) -> Iterator[str]:

@@ -176,6 +176,8 @@ class ResolvedTurn:
         request, model, notices = self.request, self.model.slug, []
         if request.context is not None and request.context.not_sent:
             notices.append(Notice("context", f"Not sent: {'; '.join(request.context.not_sent)}."))
+        if request.context is not None:
+            notices += [Notice("context", f"{remark}.") for remark in request.context.remarks]
         notices += [Notice("context", problem) for problem in turn_input.problems]
         if redacted := describe_redactions(turn_input.redactions):
             notices.append(Notice("redacted", redacted))

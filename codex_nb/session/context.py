@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from codex_nb.errors import CodexError
 from codex_nb.labels import SIMILAR
 from codex_nb.session.known_values import secrets_of_namespace
 from codex_nb.session.outbound import secret_values_in, tokens_of, values_of
@@ -33,6 +38,7 @@ from codex_nb.tools.file_access import (
     FileContent,
     FileRefused,
     is_image,
+    may_hold_credentials,
     path_of_user,
     read_apart,
     read_bounded,
@@ -46,7 +52,6 @@ from codex_nb.tools.secrets import is_secret_name, is_withheld
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
-    from pathlib import Path
 
     from codex_nb.session.outbound import Redaction, Redactor
     from codex_nb.tools.content_hash import ContentHasher
@@ -56,84 +61,229 @@ if TYPE_CHECKING:
 
 FILE_LIMIT = 40_000
 LARGEST_HASHED = 64_000_000
+LARGEST_LISTING = 5_000
+MOST_PATHS = 100  # of the names in a question that are looked for among the files
+# What may follow an @, as people type it: @cell:3, @Cell 3, @cell:[3], @file:"two words.txt", @image:plot.png, @orders.
 _MENTION = re.compile(
-    r"(?<![\w@.])@(?:cell:(?P<cell>\d{1,9})(?!\d)|file:(?:\"(?P<quoted>[^\"]+)\"|(?P<file>[^\s,;]+))|(?P<name>[A-Za-z_]\w*))"
+    r"""(?<![A-Za-z0-9_@.])@(?:
+        (?i:cells?)(?:\s?:\s?|[ ]|(?=\[))(?P<cell>\d{1,9}(?!\d)|\[\d{1,9}\])
+        | (?P<kind>[A-Za-z]{3,8}):[ ]?(?:"(?P<quoted>[^"]+)"|'(?P<single>[^']+)'
+            |(?P<plain>(?!')(?:\\[ ]|[^\s,;"\u3001\u3002\uff01\uff0c\uff1b\uff1f])+))
+        | (?P<path>[\w~/.-]*[./][\w~/.-]*)
+        | (?P<name>[^\W\d]\w*)
+    )""",
+    re.VERBOSE,
 )
+_NAME = re.compile(r"[^\W\d]\w*")
+_CELL_NAME = re.compile(r"cells?_?(\d{1,9})", re.IGNORECASE)
+_ASCII_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_CELL_WORDS = frozenset({"cell", "cells"})
+_FILE_WORDS = frozenset({"file", "files"})
+_IMAGE_WORDS_OF_MENTIONS = frozenset({"image", "images", "img", "picture", "figure", "fig", "plot"})
+_FIGURES = frozenset({"fig", "figure"})
+_KINDS = ("cell", "file", "image")
+_TRAILING = ".?!:)]}…"
+
+# Draws a figure or a picture that a variable holds as a data URL, None for anything else; raises CodexError
+Draw = Callable[[str, object], "str | None"]
 
 
 @dataclass(frozen=True)
 class Mention:
-    """One thing that a question mentions with an ``@``."""
+    """One thing that a question mentions with an ``@``; ``written`` is how, where it may be a misspelt file."""
 
-    kind: Literal["cell", "file", "variable"]
+    kind: Literal["cell", "file", "image", "variable", "unknown"]
     target: str
+    written: str = ""
 
 
 @dataclass(frozen=True)
 class ResolvedMentions:
-    """The sections and images (data URLs) of mentions, and the reasons for those that cannot be sent."""
+    """The sections and images (data URLs) of mentions, and the reasons for those that cannot be sent.
+
+    ``remarks`` say how a mention was understood, where it can be understood in two ways.
+    """
 
     sections: tuple[ContextSection, ...] = ()
     images: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
-def mentions_in(prompt: str) -> tuple[Mention, ...]:
-    """Return the mentions in a question, each once, in order."""
+def mentions_in(prompt: str, folder: Path | None = None) -> tuple[Mention, ...]:
+    """Return the mentions in a question, each once, in order.
+
+    A name with a dot or a slash, such as ``@data.csv``, is a file where ``folder`` has one of this name.
+    """
     found: dict[Mention, None] = {}
+    paths = 0
     for match in _MENTION.finditer(prompt):
-        if match["cell"]:
-            found[Mention("cell", match["cell"])] = None
-        elif match["quoted"] or match["file"]:
-            found[Mention("file", match["quoted"] or match["file"].rstrip(".?!:)"))] = None
-        else:
-            found[Mention("variable", match["name"])] = None
+        if match["path"]:
+            paths += 1
+        mention = _mention(match, folder if paths <= MOST_PATHS else None)
+        if mention is not None:
+            found[mention] = None
     return tuple(found)
 
 
-def variables_in(prompt: str) -> tuple[str, ...]:
+def _mention(match: re.Match[str], folder: Path | None) -> Mention | None:
+    if cell := match["cell"]:
+        return Mention("cell", cell)
+    if name := match["name"]:
+        return Mention("variable", name)
+    if path := match["path"]:
+        path = path.rstrip(_TRAILING)
+        if folder is not None and _is_file(path, folder):
+            return Mention("file", path)
+        held = _NAME.match(path)
+        return Mention("variable", held[0], path if held[0] != path else "") if held else None
+    word = match["kind"].lower()
+    target = match["quoted"] or match["single"] or match["plain"].replace("\\ ", " ").rstrip(_TRAILING)
+    if word in _FILE_WORDS:
+        return Mention("file", target)
+    if word in _IMAGE_WORDS_OF_MENTIONS:
+        return Mention("image", target)
+    return Mention("unknown", target, match["kind"])
+
+
+def _is_file(name: str, folder: Path) -> bool:
+    def look() -> bool:
+        return os.path.isfile(folder / os.path.expanduser(name))  # noqa: PTH111, PTH113 -- raise nothing
+
+    try:
+        return read_apart(look)
+    except (FileRefused, ValueError):
+        return False
+
+
+def variables_in(prompt: str, folder: Path | None = None) -> tuple[str, ...]:
     """Return the names of the variables that a question mentions."""
-    return tuple(mention.target for mention in mentions_in(prompt) if mention.kind == "variable")
+    names: dict[str, None] = {}
+    for mention in mentions_in(prompt, folder):
+        if mention.kind == "variable":
+            names |= dict.fromkeys(_readings(mention.target))
+        elif mention.kind in {"image", "unknown"}:
+            names[mention.target if mention.kind == "image" else mention.written] = None
+    return tuple(names)
 
 
-def resolve_mentions(
-    prompt: str,
-    snapshot: NotebookSnapshot | None,
-    namespace: VisibleVariables,
-    folder: Path | None,
-    hidden: Hidden,
-    hasher: ContentHasher | None = None,
-) -> ResolvedMentions:
-    """Return everything that a question mentions, in full; a name that is like no variable's is just text."""
-    parts = []
-    for mention in mentions_in(prompt):
-        match mention.kind:
-            case "variable":
-                parts.append(_variable(mention.target, namespace, hidden, hasher))
-            case "cell":
-                parts.append(_cell(int(mention.target), snapshot, hidden))
-            case "file":
-                parts.append(_file(mention.target, folder, hidden))
+def _readings(name: str) -> tuple[str, ...]:
+    """Return a name and, where text without spaces runs on behind it, the name in front of that."""
+    start = _ASCII_NAME.match(name)
+    return (name,) if start is None or start[0] == name else (name, start[0])
+
+
+@dataclass(frozen=True)
+class MentionSources:
+    """Where mentions are looked for; ``draw`` makes pictures of figures."""
+
+    snapshot: NotebookSnapshot | None
+    namespace: VisibleVariables
+    folder: Path | None
+    hidden: Hidden
+    hasher: ContentHasher | None = None
+    draw: Draw | None = None
+
+
+def resolve_mentions(prompt: str, sources: MentionSources) -> ResolvedMentions:
+    """Return everything that a question mentions, in full; a name that is like no known one is just text."""
+    parts = [_resolved(mention, sources) for mention in mentions_in(prompt, sources.folder)]
     return ResolvedMentions(
         tuple(section for part in parts for section in part.sections),
         tuple(image for part in parts for image in part.images),
         tuple(problem for part in parts for problem in part.problems),
+        tuple(remark for part in parts for remark in part.remarks),
     )
 
 
-def _variable(
-    name: str, namespace: VisibleVariables, hidden: Hidden, hasher: ContentHasher | None
-) -> ResolvedMentions:
-    if name not in namespace:
-        known = [each for each, value in hidden.visible(namespace).items() if is_user_variable(each, value)]
-        near = get_close_matches(name, known, n=1, cutoff=SIMILAR)
-        return ResolvedMentions(
-            problems=(f"there is no variable {name} (did you mean @{near[0]}?)",) if near else ()
-        )
-    value = namespace[name]
+def _resolved(mention: Mention, sources: MentionSources) -> ResolvedMentions:
+    match mention.kind:
+        case "variable":
+            return _variable(mention, sources)
+        case "cell":
+            return _cell(mention.target, sources.snapshot, sources.hidden)
+        case "file":
+            return _file(mention.target, sources.folder, sources.hidden)
+        case "image" if mention.target in sources.namespace:
+            return _variable(Mention("variable", mention.target), sources)
+        case "image":
+            return _file(mention.target, sources.folder, sources.hidden)
+        case "unknown":
+            return _unknown(mention, sources)
+
+
+def _unknown(mention: Mention, sources: MentionSources) -> ResolvedMentions:
+    """Return the variable of a name before a colon; tell of a kind of mention that is misspelt."""
+    word, target = mention.written, mention.target
+    if word.lower() in _CELL_WORDS:
+        return ResolvedMentions(problems=(f"there is no cell {target}",))
+    near = get_close_matches(word.lower(), _KINDS, n=1, cutoff=SIMILAR)
+    if word in sources.namespace or not near:
+        return _variable(Mention("variable", word), sources)
+    return ResolvedMentions(problems=(f"there is no @{word}:{target} (did you mean @{near[0]}:{target}?)",))
+
+
+def _variable(mention: Mention, sources: MentionSources) -> ResolvedMentions:
+    namespace = sources.namespace
+    name = next((each for each in _readings(mention.target) if each in namespace), None)
+    if name is None:
+        return _no_variable(mention, sources)
+    value, picture, problems = namespace[name], None, tuple[str, ...]()
+    if sources.draw is not None:
+        try:
+            picture = sources.draw(name, value)
+        except CodexError as error:
+            problems = (f"the picture of @{name} ({error.line})",)
     said = describe(name, value, Detail.FULL)
-    content = "" if said.whole else content_of(name, value, hasher)
-    return ResolvedMentions((variable_section("mention", f"@{name}", said, content),))
+    if picture is not None:
+        text = f"{said.text}\n(its picture is attached)"
+        return ResolvedMentions((ContextSection("mention", f"@{name}", text),), (picture,))
+    content = "" if said.whole else content_of(name, value, sources.hasher)
+    return ResolvedMentions((variable_section("mention", f"@{name}", said, content),), problems=problems)
+
+
+def _no_variable(mention: Mention, sources: MentionSources) -> ResolvedMentions:
+    """Return what else a name can mean, and tell of the name it is nearest to."""
+    name = mention.target
+    if cell := _CELL_NAME.fullmatch(name):
+        return _cell(cell[1], sources.snapshot, sources.hidden)
+    if name in _FIGURES and not mention.written:
+        return _newest_figure(name, sources)
+    visible = sources.hidden.visible(sources.namespace)
+    known = [each for each, value in visible.items() if is_user_variable(each, value)]
+    near = get_close_matches(name, known, n=1, cutoff=SIMILAR)
+    if not near and mention.written:
+        file = near_file(mention.written, sources.folder)
+        problem = f"there is no file {mention.written} (did you mean @{file}?)"
+        return ResolvedMentions(problems=(problem,) if file else ())
+    return ResolvedMentions(
+        problems=(f"there is no variable {name} (did you mean @{near[0]}?)",) if near else ()
+    )
+
+
+def _newest_figure(name: str, sources: MentionSources) -> ResolvedMentions:
+    for number, cell in reversed(_above(sources.snapshot)):
+        if not sources.hidden.skips(cell) and (images := cell_images(cell)):
+            text = f"(the image of cell {number} is attached)"
+            return ResolvedMentions((ContextSection("mention", f"@{name}", text),), images[-1:])
+    return ResolvedMentions(problems=(f"there is no figure above for @{name}",))
+
+
+def near_file(name: str, folder: Path | None) -> str:
+    """Return the file that a misspelt path is nearest to, as it is to be written; nothing where none is near."""
+    lead, slash, word = name.rpartition("/")
+    place = (folder or Path()) / os.path.expanduser(lead)  # noqa: PTH111 -- Path's own raises
+
+    def listed() -> list[str]:
+        with os.scandir(place) as entries:
+            names = [entry.name for entry in islice(entries, LARGEST_LISTING)]
+        return [each for each in names if not each.startswith(".") and not may_hold_credentials(each)]
+
+    try:
+        near = get_close_matches(word, read_apart(listed), n=1, cutoff=SIMILAR)
+    except (FileRefused, OSError, ValueError):
+        return ""
+    return f"{lead}{slash}{near[0]}" if near else ""
 
 
 def variable_section(
@@ -152,32 +302,33 @@ def content_of(name: str, value: object, hasher: ContentHasher | None) -> str:
     return hasher.digest(value) or ""
 
 
-def _cell(number: int, snapshot: NotebookSnapshot | None, hidden: Hidden) -> ResolvedMentions:
-    cell = next(_cells_numbered(number, snapshot), None)
+def _cell(target: str, snapshot: NotebookSnapshot | None, hidden: Hidden) -> ResolvedMentions:
+    """Return a cell by its number: ``[3]`` is the one that ran as ``[3]``; a bare 3 else the third of the notebook."""
+    number, cells = int(target.strip("[]")), snapshot.cells if snapshot else ()
+    ran = next((cell for cell in cells if cell.execution_count == number), None)
+    placed = next(iter(cells[number - 1 : number]), None) if number > 0 and "[" not in target else None
+    cell = ran or placed
     if cell is None:
-        return ResolvedMentions(problems=(f"there is no cell {number}",))
+        count = f" (there are {_counted(len(cells), 'cell')})" if cells else ""
+        return ResolvedMentions(problems=(f"there is no cell {target}{count}",))
     if hidden.skips(cell):
-        return ResolvedMentions(problems=(f"cell {number} is marked codex-skip",))
+        return ResolvedMentions(problems=(f"cell {target} is marked codex-skip",))
     said = cell_text(replace(cell, outputs=hidden.outputs(cell.outputs)), FULL)
+    how = f" (ran as [{number}])" if cell is ran else f" (cell {number} of the notebook)"
     label = "" if snapshot is None else id_label(cell, snapshot.origin)
     whole = cell if len(cell.source) <= FULL.source else None
     section = ContextSection(
         "mention",
-        f"@cell:{number}",
+        f"@cell:{target}",
         said.text,
-        run_label=label,
+        run_label=how + label,
         complete=said.complete,
         content=said.content,
         shown_cell=whole,
     )
-    return ResolvedMentions((section,), cell_images(cell))
-
-
-def _cells_numbered(number: int, snapshot: NotebookSnapshot | None) -> Iterator[Cell]:
-    """Yield the cells with this execution count, then the cell at this position."""
-    cells = snapshot.cells if snapshot else ()
-    yield from (cell for cell in cells if cell.execution_count == number)
-    yield from cells[number - 1 : number] if number > 0 else ()
+    is_another = ran is not None and placed is not None and placed is not ran
+    remark = f"@cell:{target} is the cell that ran as [{number}], not cell {number} of the notebook"
+    return ResolvedMentions((section,), cell_images(cell), remarks=(remark,) if is_another else ())
 
 
 def _file(name: str, folder: Path | None, hidden: Hidden) -> ResolvedMentions:
@@ -186,8 +337,10 @@ def _file(name: str, folder: Path | None, hidden: Hidden) -> ResolvedMentions:
     except FileRefused as refusal:
         return ResolvedMentions(problems=(f"{name} {refusal}",))
     except OSError as error:
+        near = near_file(name, folder) if isinstance(error, FileNotFoundError) else ""
+        hint = f"; did you mean {near}?" if near else ""
         reason = error.strerror or type(error).__name__
-        return ResolvedMentions(problems=(f"{name} cannot be read ({reason})",))
+        return ResolvedMentions(problems=(f"{name} cannot be read ({reason}{hint})",))
 
 
 def _read_file(name: str, folder: Path | None, hidden: Hidden) -> ResolvedMentions:
@@ -240,12 +393,14 @@ class ReferencedNames:
     above: frozenset[str] = frozenset()
 
 
-def names_in(snapshot: NotebookSnapshot | None, prompt: str, hidden: Hidden) -> ReferencedNames:
+def names_in(
+    snapshot: NotebookSnapshot | None, prompt: str, mentioned: Iterable[str], hidden: Hidden
+) -> ReferencedNames:
     """Collect the names in the question and in the cells above it."""
     cells = snapshot.cells if snapshot else ()
     end = len(cells) if snapshot is None or snapshot.current is None else snapshot.current
     return ReferencedNames(
-        mentioned=frozenset(variables_in(prompt)),
+        mentioned=frozenset(mentioned),
         asked=frozenset(_WORD.findall(prompt)),
         above=frozenset(_names_in_cells(reversed(cells[:end]), hidden)),
     )
@@ -295,17 +450,19 @@ def build_context(
     hidden: Hidden | None = None,
     subcommands: Collection[str] = (),
     hasher: ContentHasher | None = None,
+    draw: Draw | None = None,
 ) -> NotebookContext:
     """Return the notebook context of a question.
 
     ``hidden`` is what the user excludes; None reads that from the notebook alone. ``subcommands`` are those of
     ``%codex`` that ask nothing. ``hasher`` tells two values of one description apart; without it the context is not
-    complete. Runs on the main thread, because it reads the live namespace; runs no code of the user's objects.
+    complete. ``draw`` makes pictures of the figures that are mentioned. Runs on the main thread, because it reads the
+    live namespace; runs no code of the user's objects.
     """
-    above = _above(snapshot)
-    hidden = (hidden or hidden_in(snapshot)).allowing(variables_in(prompt))
+    above, names = _above(snapshot), variables_in(prompt, folder)
+    hidden = (hidden or hidden_in(snapshot)).allowing(names)
     visible = hidden.visible(namespace)
-    mentioned = resolve_mentions(prompt, snapshot, visible, folder, hidden, hasher)
+    mentioned = resolve_mentions(prompt, MentionSources(snapshot, visible, folder, hidden, hasher, draw))
     builder = _ContextBuilder(
         _with_known_secrets(redactor, snapshot, namespace, prompt, mentioned),
         budget,
@@ -316,9 +473,10 @@ def build_context(
     builder.place(snapshot, visible)
     builder.mentions(mentioned)
     builder.questions(above, subcommands)
-    builder.variables(visible, names_in(snapshot, prompt, hidden))
+    builder.variables(visible, names_in(snapshot, prompt, names, hidden))
     builder.cells(above)
-    return builder.context(mentioned.images or _asked_images(prompt, above, hidden)[:_IMAGES])
+    images = mentioned.images or _asked_images(prompt, above, hidden)[:_IMAGES]
+    return replace(builder.context(images), remarks=mentioned.remarks)
 
 
 def _with_known_secrets(

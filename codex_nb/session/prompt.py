@@ -193,7 +193,8 @@ class NotebookContext:
 
     ``not_sent`` names what was truncated to stay within ``budget`` (tokens); ``redactions`` are the secrets that
     ``redactor`` removed. ``images`` are data URLs of the outputs that the question mentions. ``is_partial`` tells
-    whether anything was left out altogether, ``over_budget`` whether data was too large to be hashed.
+    whether anything was left out altogether, ``over_budget`` whether data was too large to be hashed. ``remarks`` say
+    how mentions were understood.
     """
 
     sections: tuple[ContextSection, ...] = ()
@@ -204,6 +205,7 @@ class NotebookContext:
     redactor: Redactor | None = field(default=None, repr=False, compare=False)
     is_partial: bool = False
     over_budget: bool = False
+    remarks: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:

@@ -55,7 +55,8 @@ def test_a_mention_offers_variables_then_cells_by_number_then_files(notebook: No
         notebook.run(source)
     offered = typed(notebook, "%%codex\nWhat is in @")
     names = [name for name, _ in offered]
-    places = [names.index(name) for name in ("@alpha", "@orders", "@cell:1", "@cell:2", "@cell:10", "@file:")]
+    wanted = ("@alpha", "@orders", "@cell:1", "@cell:2", "@cell:10", "@file:", "@image:")
+    places = [names.index(name) for name in wanted]
     assert places == sorted(places)
     types = dict(offered)
     assert types["@alpha"] == "variable: float = 0.5"
@@ -73,6 +74,11 @@ def test_values_of_options_have_their_kind(notebook: Notebook, sim: Simulator, f
     assert {kind for _, kind in typed(notebook, "%%codex -e ")} == {"effort"}
     assert all(kind.startswith("model: ") for _, kind in typed(notebook, "%%codex -m "))
     assert all(kind.startswith("policy: ") for _, kind in typed(notebook, "%%codex --approval "))
+    assert ("@birds.csv", "file") in typed(notebook, "%%codex\nSum @bi")
+    assert typed(notebook, "%%codex\nSee @image:pl") == [
+        ("@image:plot.png", "file"),
+        ("@image:plots/", "folder"),
+    ]
     assert typed(notebook, "%%codex --image pl") == [("plot.png", "file"), ("plots/", "folder")]
     assert dict(sim.requests.counts) == {}
 

@@ -14,6 +14,8 @@ from IPython.display import Image
 
 from codex_nb.magics.options import OptionError
 from codex_nb.magics.session import image_url
+from codex_nb.simulator import Simulator
+from tests.magics.conftest import Notebook
 from tests.tools.objects import KINDS, figure
 
 
@@ -133,3 +135,38 @@ def test_every_kind_of_object_is_sent_or_refused_in_one_line(name: str) -> None:
     told = outcome(KINDS[name].make())
     assert told.startswith(("a picture of (", "--image value: "))
     assert "\n" not in told
+
+
+def images_sent(sim: Simulator) -> list[str]:
+    """Return the images of the last question."""
+    items = sim.requests.to("/responses")[-1].body["input"]
+    return [part["image_url"] for item in items for part in item.get("content", ()) if "image_url" in part]
+
+
+def test_a_figure_is_sent_when_it_is_mentioned_as_by_the_option(notebook: Notebook, sim: Simulator) -> None:
+    notebook.shell.user_ns["chart"] = figure()
+    notebook.run("%%codex --image chart\nExplain it.")
+    by_option = images_sent(sim)
+    for asked in ("Explain @chart.", "Explain @image:chart"):
+        notebook.run(f"%codex new\n%codex {asked}")
+        assert images_sent(sim) == by_option
+    assert len(by_option) == 1
+
+
+@pytest.mark.parametrize("value", [np.zeros((4, 4)), {"savefig": 1}, matplotlib.figure.Figure, "chart.png"])
+def test_what_is_no_figure_is_described_when_it_is_mentioned(
+    notebook: Notebook, sim: Simulator, value: Any
+) -> None:
+    notebook.shell.user_ns["thing"] = value
+    assert notebook.run("%codex Explain @thing").succeeded
+    assert images_sent(sim) == []
+
+
+def test_a_mention_does_not_run_the_code_of_an_object_that_only_looks_like_a_figure(
+    notebook: Notebook, sim: Simulator
+) -> None:
+    notebook.run(
+        "drawn = []\nclass Chart:\n    def savefig(self, *_, **__): drawn.append(1)\nchart = Chart()"
+    )
+    assert notebook.run("%codex Explain @chart").succeeded
+    assert (images_sent(sim), notebook.namespace["drawn"]) == ([], [])

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from codex_nb.labels import EFFORTS
+from codex_nb.magics.options import APPROVALS
 from codex_nb.magics.subcommands import SUBCOMMANDS
 from codex_nb.simulator import ADA, Simulator
 from tests.magics.conftest import Notebook
@@ -23,6 +25,10 @@ def test_help_names_every_option_and_subcommand(notebook: Notebook) -> None:
         "@name",
         "@cell:3",
         "@file:",
+        "@image:",
+        "@fig",
+        *EFFORTS,
+        *APPROVALS,
         "_codex",
         "codex-skip",
     )

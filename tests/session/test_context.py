@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from codex_nb.errors import CodexError
 from codex_nb.session.context import build_context
 from codex_nb.session.outbound import Redactor, UntrustedBlock, tokens_of
 from codex_nb.session.prompt import NotebookContext
@@ -143,13 +144,13 @@ def test_a_mention_brings_the_whole_of_what_it_names(tmp_path: Path) -> None:
         folder=tmp_path,
     )
     mentions = dict(told(context, "mention"))
-    assert list(mentions) == ["@df", "@cell:7", "@file:notes.txt", "@file:plot.png"]
+    assert list(mentions) == ["@df", "@cell:7 (ran as [7])", "@file:notes.txt", "@file:plot.png"]
     assert len(mentions["@df"].splitlines()) == 104
-    assert "x" * 5000 in mentions["@cell:7"]
+    assert "x" * 5000 in mentions["@cell:7 (ran as [7])"]
     assert mentions["@file:notes.txt"] == "Line of a file."
     assert context.images == (f"data:image/png;base64,{PIXEL}",) * 2
     assert told(context, "variable") == []
-    assert context.not_sent[0] == "there is no cell 99"
+    assert context.not_sent[0].startswith("there is no cell 99")
 
 
 @pytest.mark.parametrize(
@@ -169,6 +170,116 @@ def test_a_misspelt_mention_is_told_with_the_nearest_name_that_is_sent(
     context = build(notebook(skipped, code("orders = 1")), {"orders": 1, "secret_orders": 2}, prompt)
     assert tuple(re.findall(r"@\w+", " ".join(context.not_sent))) == told_of
     assert "1 cell marked codex-skip" in context.not_sent
+
+
+@pytest.mark.parametrize(
+    ("written", "titles"),
+    [
+        *(
+            (each, ["@cell:2"])
+            for each in ("@cell:2", "@Cell:2", "@cells:2", "@cell 2", "@cell: 2", "(@cell:2).")
+        ),
+        *((each, ["@cell:[7]"]) for each in ("@cell:[7]", "@cell[7]", "@CELL [7]")),
+        ("@cell2", ["@cell:2"]),
+        *(
+            (each, ["@file:notes.txt"])
+            for each in ("@file:notes.txt", "@file: notes.txt!", "@files:notes.txt")
+        ),
+        *((each, ["@file:notes.txt"]) for each in ("@notes.txt", "see @notes.txt.", "(@notes.txt)")),
+        *(
+            (each, ["@file:two words.txt"])
+            for each in ('@file:"two words.txt"', "@file:'two words.txt'", r"@file:two\ words.txt")
+        ),
+        ("@deep/er.txt", ["@file:deep/er.txt"]),
+        ("@image:plot.png", ["@file:plot.png"]),
+        *(
+            (each, ["@orders"])
+            for each in ("@orders", "@orders's", "@orders.price", "@orders[0]", "@orders: why?", "@orders?")
+        ),
+        ("请看@orders这里", ["@orders"]),
+        ("@größe und @数据", ["@größe", "@数据"]),
+        ("ada@orders.org", []),
+        ("@app.route and @types/node and @dataclass", []),
+    ],
+)
+def test_mentions_are_understood_as_people_type_them(tmp_path: Path, written: str, titles: list[str]) -> None:
+    (tmp_path / "deep").mkdir()
+    for name in ("notes.txt", "two words.txt", "deep/er.txt"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "plot.png").write_bytes(base64.b64decode(PIXEL))
+    snapshot = notebook(code("a = 1", count=7), code("b = 2", count=8))
+    context = build(snapshot, {"orders": 1, "größe": 2, "数据": 3}, written, folder=tmp_path)
+    assert [section.title for section in context.sections if section.kind == "mention"] == titles
+    assert context.not_sent == ()
+
+
+@pytest.mark.parametrize(
+    ("written", "nearest"),
+    [
+        ("Sum @ordrs", "@orders"),
+        ("Sum @ordrs: which?", "@orders"),
+        ("Read @file:note.txt", "notes.txt"),
+        ("Read @note.txt", "@notes.txt"),
+        ("Read @deep/err.txt", "@deep/er.txt"),
+        ("Read @flie:notes.txt", "@file:notes.txt"),
+        ("Why @cel:1?", "@cell:1"),
+        ("Show @imge:plot.png", "@image:plot.png"),
+    ],
+)
+def test_a_misspelt_mention_of_any_kind_is_told_with_the_nearest(
+    tmp_path: Path, written: str, nearest: str
+) -> None:
+    (tmp_path / "deep").mkdir()
+    for name in ("notes.txt", "deep/er.txt"):
+        (tmp_path / name).write_text(name)
+    (problem,) = build(notebook(code("orders = 1")), {"orders": 1}, written, folder=tmp_path).not_sent
+    assert f"did you mean {nearest}?" in problem
+
+
+def test_a_cell_is_found_by_what_stands_before_it_or_by_its_place_and_that_is_said() -> None:
+    snapshot = notebook(code("first", count=2), code("second", count=1), code("third", count=9))
+    context = build(snapshot, {}, "See @cell:1, @cell:[2], @cell:3, @cell:[3] and @cell:5")
+    assert told(context, "mention") == [
+        ("@cell:1 (ran as [1])", "second"),
+        ("@cell:[2] (ran as [2])", "first"),
+        ("@cell:3 (cell 3 of the notebook)", "third"),
+    ]
+    assert [re.findall(r"@cell:\S+", remark) for remark in context.remarks] == [["@cell:1"]]
+    assert [re.findall(r"cell \S+", problem)[0] for problem in context.not_sent] == ["cell [3]", "cell 5"]
+
+
+def test_a_file_that_has_the_name_of_a_hidden_variable_does_not_bring_it_out(tmp_path: Path) -> None:
+    (tmp_path / "pay.csv").write_text("a file")
+    skipped = code("# codex-skip\npay = 4711")
+    context = build(notebook(skipped), {"pay": 4711}, "Sum @pay.csv", folder=tmp_path)
+    assert told(context, "mention") == [("@file:pay.csv", "a file")]
+    assert "4711" not in context.text
+    assert "4711" in build(notebook(skipped), {"pay": 4711}, "Sum @pay.csv").text
+
+
+def test_a_mentioned_figure_is_its_picture_or_else_the_newest_one_above() -> None:
+    figure = object()
+    snapshot = notebook(code("plot()", shown(image_png=PIXEL)), code("x = 1"))
+    drawn = build(
+        snapshot,
+        {"fig": figure, "x": 1},
+        "Explain @fig and @x",
+        draw=lambda name, value: name if value is figure else None,
+    )
+    assert drawn.images == ("fig",)
+    assert [title for title, _ in told(drawn, "mention")] == ["@fig", "@x"]
+    above = build(snapshot, {"x": 1}, "Explain @fig")
+    assert above.images == (f"data:image/png;base64,{PIXEL}",)
+    assert [len(build(notebook(code("x = 1")), {}, "Explain @fig").not_sent)] == [1]
+
+
+def test_a_figure_that_cannot_be_drawn_is_told_with_the_reason() -> None:
+    def draw(name: str, value: object) -> str:
+        raise CodexError(f"{name} is too large.")
+
+    context = build(None, {"fig": 1}, "Explain @fig", draw=draw)
+    assert context.not_sent == ("the picture of @fig (fig is too large.)",)
+    assert told(context, "mention") == [("@fig", "fig: int = 1")]
 
 
 @pytest.mark.parametrize(
