@@ -41,13 +41,14 @@ class CodexError(Exception):
     """Anything that codex_nb tells a user went wrong.
 
     ``str(error)`` says what happened and why, in one sentence or two; ``hint`` says what to do next, and is the
-    class's ``default_hint`` unless another is given. ``answers`` is what :func:`codex_nb.map` had when this error
-    ended it: one entry for each prompt, in order, an error where a prompt failed, an Answer with the status
-    "cancelled" where there was no answer.
+    class's ``default_hint`` unless another is given. ``is_shown`` tells that the cell shows the error already.
+    ``answers`` is what :func:`codex_nb.map` had when this error ended it: one entry for each prompt, in order, an error
+    where a prompt failed, an Answer with the status "cancelled" where there was no answer.
     """
 
     default_hint: ClassVar[str] = ""
     retryable: bool = False
+    is_shown: bool = False
     answers: Any = ()
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:

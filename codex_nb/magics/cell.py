@@ -12,8 +12,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, assert_never
 
-from IPython.core.error import UsageError
-
 from codex_nb.auth.login import first_of, login_from_elsewhere
 from codex_nb.errors import AuthError, CodexError, ToolError
 from codex_nb.host.cell import (
@@ -36,7 +34,7 @@ from codex_nb.host.shell import (
     outputs_are_captured,
 )
 from codex_nb.host.shell_channel import KernelPump, get_shell_channel, open_pump, serve_until
-from codex_nb.labels import ERROR_HELP
+from codex_nb.labels import ERROR_HELP, NO_REASON
 from codex_nb.magics.options import SUBCOMMANDS, CellOptions, OptionError, parse_options
 from codex_nb.magics.session import (
     TAGS_NOT_VISIBLE,
@@ -198,6 +196,14 @@ class PersistentView:
         with suppress(Exception):  # _codex holds it all the same
             _print_answer(self._finished, self._failure)
 
+    def failure(self) -> CodexError:
+        """Return what the turn has failed with, and has shown."""
+        finished = self._finished
+        failure = finished.failure if finished is not None else None
+        error = failure or CodexError((finished and finished.error) or NO_REASON)
+        error.is_shown = True
+        return error
+
     def _try(self, draw: Callable[[], T]) -> T | None:
         if self._failure is None:
             try:
@@ -227,7 +233,7 @@ class OpenedView:
     ``code`` is what the turn has run so far.
     """
 
-    view: CellView
+    view: PersistentView
     code: RunCode
     transcript: Transcript | None = None
 
@@ -359,7 +365,7 @@ def answer_cell(session: ShellSession, options: CellOptions) -> None:
             raise
     _assign(session, options, answer, number, opened.code)
     if answer.status == "failed":
-        raise UsageError("Codex did not answer (see the message above).")
+        raise opened.view.failure()
 
 
 def _answer_in_background(

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import re
+from copy import copy
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import FunctionType, GenericAlias, ModuleType, UnionType
@@ -409,8 +411,10 @@ class CodexMagics(Magics, SessionConfig):
                 raise UsageError("%codex does not run in a forked process. Call codex_nb.ask there.")
             with deferring_interrupts():
                 return dispatch(self.session, line, cell)
-        except CodexError as error:
+        except OptionError as error:
             raise UsageError(visible_text(error.line)) from None
+        except CodexError as error:
+            raise one_line_error(error) from None
 
     def after_cell(self, result: Any) -> None:
         """Offer help below a cell that failed, where that is wished."""
@@ -424,6 +428,18 @@ class CodexMagics(Magics, SessionConfig):
         if self._session is not None:
             self._session.close()
             self._session = None
+
+
+def one_line_error(error: CodexError) -> CodexError:
+    """Return the error as IPython shows it in one line; of one that the answer has told already, only the class."""
+    from codex_nb.rendering.visible import visible_text
+
+    shown = copy(error)
+    shown.args = (visible_text(str(error)),)
+    name = type(error).__name__
+    line = name if error.is_shown else f"{name}: {visible_text(error.line)}"
+    shown._render_traceback_ = partial(list, (line,))  # type: ignore[attr-defined]  # IPython asks for it
+    return shown
 
 
 def _reference() -> str:

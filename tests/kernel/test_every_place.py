@@ -17,7 +17,7 @@ import pytest
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 
-from codex_nb.simulator import Call, End, Reply, Say, Simulator
+from codex_nb.simulator import Call, End, Reply, Say, Simulator, error_replies
 from tests.kernel.front_ends import APPROVE, AskingFrontEnd, Colab, Console, Page, Ran
 from tests.kernel.kernel_client import RunningKernel, running
 from tests.kernel.provision import VERSIONS
@@ -222,6 +222,17 @@ def test_a_wrong_option_leaves_its_line_and_no_widget(kernel: RunningKernel) -> 
         "UsageError: --schema Nope: 'Nope' is not in your namespace. See %codex help.\n",
     )
     assert [m for m in kernel.published if m["msg_type"] in {"comm_open", "display_data"}] == []
+
+
+def test_a_failed_answer_says_why_and_the_error_of_the_cell_is_its_class_alone(
+    kernel: RunningKernel, sim: Simulator
+) -> None:
+    sim.add_replies(error_replies.bad_request("boom"))
+    assert Page().run(kernel, "%%codex\nhi", nobody).status == "error"
+    kernel.run("'what the front end said last has been taken'")
+    (error,) = [each["content"] for each in kernel.published if each["msg_type"] == "error"]
+    assert (error["ename"], error["traceback"]) == ("BadRequest", ["BadRequest"])
+    assert "boom" in error["evalue"]
 
 
 # The setting overrides what would be chosen

@@ -53,6 +53,11 @@ class Cell:
     failure: BaseException | None
 
     @property
+    def shown(self) -> str:
+        """Everything that the cell printed."""
+        return self.out + self.error
+
+    @property
     def succeeded(self) -> bool:
         """Whether the cell ended without an exception."""
         return self.failure is None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from codex_nb.simulator import Cut, Reply, Say, Simulator
+from codex_nb.errors import BadRequest, CodexError, ModelUnavailable, QuotaExceeded, UsageLimitReached
+from codex_nb.simulator import Cut, Reply, Say, Simulator, error_replies
 from tests.magics.conftest import Notebook
 
 TOKENS_KEPT = {"answer": 42}
@@ -77,7 +79,7 @@ def test_what_cannot_be_asked_is_told_in_one_line_and_nothing_is_sent(
 ) -> None:
     notebook.namespace["kept"] = TOKENS_KEPT
     ran = notebook.run(cell)
-    assert one_line(ran.out + ran.error).startswith(f"UsageError: {said}")
+    assert one_line(ran.shown).partition(": ")[2].startswith(said)
     assert (sim.requests.count("/responses"), notebook.namespace["kept"]) == (0, TOKENS_KEPT)
 
 
@@ -89,7 +91,7 @@ def test_one_word_that_is_like_no_command_is_a_question(notebook: Notebook, sim:
 def test_without_a_login_the_cell_says_how_to_sign_in(notebook: Notebook, codex_home: Path) -> None:
     (codex_home / "auth.json").unlink()
     ran = notebook.run("%%codex\nhi")
-    assert one_line(ran.out + ran.error) == "UsageError: You are not signed in. Sign in with %codex login."
+    assert one_line(ran.shown) == "SignInRequired: You are not signed in. Sign in with %codex login."
 
 
 def test_an_unreadable_login_is_named_and_left_untouched(notebook: Notebook, codex_home: Path) -> None:
@@ -102,8 +104,9 @@ def test_an_unreadable_login_is_named_and_left_untouched(notebook: Notebook, cod
 def test_a_wrong_setting_names_its_file_and_key(notebook: Notebook, codex_home: Path, sim: Simulator) -> None:
     (codex_home / "config.toml").write_text("model = 3\n")
     ran = notebook.run("%%codex\nhi")
-    assert str(codex_home / "config.toml") in ran.error
-    assert "model" in ran.error
+    assert one_line(ran.shown).startswith("ConfigError: ")
+    assert str(codex_home / "config.toml") in ran.shown
+    assert "model" in ran.shown
     assert sim.requests.count("/responses") == 0
 
 
@@ -127,11 +130,41 @@ def test_a_login_that_is_refused_for_good_asks_for_a_new_one(
     sim.expire_access_tokens()
     sim.expire_refresh_tokens()
     ran = notebook.run("%%codex\nhi")
-    assert one_line(ran.out) == (
-        "Your session cannot be refreshed: your sign-in has expired. Sign in again with %codex login."
+    told, class_name = (line for line in ran.shown.splitlines() if line.strip())
+    assert (told, class_name) == (
+        "Your session cannot be refreshed: your sign-in has expired. Sign in again with %codex login.",
+        "RefreshFailed",
     )
-    assert not ran.succeeded
     assert json.loads((codex_home / "auth.json").read_text()) == before
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (error_replies.usage_limit_reached(), UsageLimitReached),
+        (error_replies.unsupported_model("x", is_chatgpt=True), ModelUnavailable),
+        (error_replies.bad_request("boom"), BadRequest),
+        (error_replies.failed("insufficient_quota", "No credit"), QuotaExceeded),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_failure_is_told_once_and_the_cell_fails_with_its_class(
+    notebook: Notebook, sim: Simulator, reply: Reply, kind: type[CodexError]
+) -> None:
+    sim.add_replies(replace(reply, times=None))
+    ran = notebook.run("%%codex -m simulator-classic\nhi")
+    assert type(ran.failure) is kind
+    assert ran.shown.count(str(ran.failure)) == 1
+    assert ran.shown.splitlines()[-1] == kind.__name__
+
+
+@pytest.mark.parametrize("text", ["\x1b]0;owned\x07\x1b[2Jboom", "bo\u202eom"])
+def test_no_error_of_a_server_acts_on_a_screen(notebook: Notebook, sim: Simulator, text: str) -> None:
+    sim.add_replies(replace(error_replies.bad_request(text), times=None))
+    ran = notebook.run("%%codex -m simulator-classic\nhi")
+    told = f"{ran.failure}{ran.shown}"
+    assert "boom" in told or "om" in told
+    assert [char for char in "\x1b\x07\u202e" if char in told] == []
 
 
 def test_an_answer_that_breaks_off_keeps_what_came_and_says_so(notebook: Notebook, sim: Simulator) -> None:

@@ -59,7 +59,7 @@ def test_a_sign_out_says_whose_the_login_is(
 def test_a_host_program_that_is_not_there_is_named(notebook: Notebook) -> None:
     notebook.run("%config CodexMagics.token_provider = 'nowhere_at_all:provide'")
     ran = notebook.run("%%codex\nhello")
-    assert "The token provider 'nowhere_at_all:provide' cannot be imported" in ran.error
+    assert "The token provider 'nowhere_at_all:provide' cannot be imported" in ran.shown
 
 
 def test_what_is_sent_where_is_said_once(notebook: Notebook) -> None:

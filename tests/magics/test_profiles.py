@@ -80,7 +80,7 @@ def test_signing_out_of_one_profile_leaves_the_other_as_it_was(
     assert not (work / "auth.json").exists()
     assert (codex_home / "auth.json").read_bytes() == before
     assert notebook.run("%%codex\nstill here").succeeded
-    assert "You are not signed in." in notebook.run("%%codex --profile work\nhello").error
+    assert "You are not signed in." in notebook.run("%%codex --profile work\nhello").shown
     assert asked_as(sim) == [ADA.account_id]
 
 
@@ -90,7 +90,7 @@ def test_a_login_in_memory_leaves_the_files_alone(
     config = codex_home / "config.toml"
     config.write_text(config.read_text().replace('= "file"', '= "ephemeral"'))
     before = (codex_home / "auth.json").read_bytes()
-    assert "You are not signed in." in notebook.run("%%codex\nhello").error
+    assert "You are not signed in." in notebook.run("%%codex\nhello").shown
     assert "memory" in notebook.run("%codex status").out
     assert (codex_home / "auth.json").read_bytes() == before
     assert asked_as(sim) == []

@@ -72,8 +72,8 @@ def test_a_name_that_is_almost_a_thread_is_asked_about(notebook: Notebook) -> No
     told = notebook.run("%codex thread travles").out
     assert ("new" in told, "Did you mean travels?" in told) == (True, True)
     assert "Did you mean" not in notebook.run("%codex thread something-else").out
-    assert "Did you mean travels?" in notebook.run("%codex threads --delete travles").error
-    assert "Did you mean travels?" in notebook.run("%codex export travles x.md").error
+    assert "Did you mean travels?" in notebook.run("%codex threads --delete travles").shown
+    assert "Did you mean travels?" in notebook.run("%codex export travles x.md").shown
 
 
 def test_a_model_that_is_not_listed_is_taken_with_a_doubt_and_the_nearest(notebook: Notebook) -> None:
@@ -128,7 +128,7 @@ def test_the_limits_go_with_the_account_that_they_belong_to(notebook: Notebook) 
 
 
 def test_the_last_answer_can_be_shown_again(notebook: Notebook) -> None:
-    assert "nothing has been answered yet" in notebook.run("%codex last").error
+    assert "nothing has been answered yet" in notebook.run("%codex last").shown
     notebook.run("%codex hello")
     assert "simulator" in notebook.run("%codex last").out
 
@@ -184,7 +184,7 @@ def test_what_is_not_used_of_the_configuration_is_said_once(notebook: Notebook, 
 
 def test_unloading_takes_the_magic_away_and_loading_brings_it_back(notebook: Notebook) -> None:
     notebook.run("%unload_ext codex_nb")
-    assert "`%codex` not found" in notebook.run("%codex help").error
+    assert "`%codex` not found" in notebook.run("%codex help").shown
     notebook.run("%load_ext codex_nb")
     assert "--background" in notebook.run("%codex help").out
     assert "--background" in (notebook.run("%reload_ext codex_nb").out + notebook.run("%codex help").out)

@@ -153,7 +153,7 @@ def test_an_empty_thread_is_refused_in_one_line(
     notebook: Notebook, sim: Simulator, folder: Path, command: str
 ) -> None:
     ran = notebook.run(f"%codex {command}")
-    assert ran.error.startswith("UsageError: ")
+    assert len(ran.shown.splitlines()) == 1
     assert sim.requests.count("/responses") == 0
     assert list(folder.iterdir()) == []
 
@@ -162,7 +162,7 @@ def test_compacting_twice_asks_the_backend_once(notebook: Notebook, sim: Simulat
     ask(notebook, sim, "Why?", "So.")
     assert notebook.run("%codex compact").succeeded
     asked = sim.requests.count("/responses")
-    assert notebook.run("%codex compact").error.startswith("UsageError: ")
+    assert not notebook.run("%codex compact").succeeded
     assert sim.requests.count("/responses") == asked
 
 
@@ -289,8 +289,8 @@ def test_an_export_replaces_no_file_unasked(
     else:
         path.mkdir()
     ran = notebook.run("%codex export sales notes.md")
-    assert ran.error.startswith("UsageError: ")
-    assert "--overwrite" in ran.error
+    assert len(ran.shown.splitlines()) == 1
+    assert "--overwrite" in ran.shown
     assert not elsewhere.exists()
     if target == "file":
         assert path.read_text() == "mine"
@@ -321,7 +321,7 @@ def test_what_cannot_be_exported_is_said_in_one_line(
     notebook: Notebook, sim: Simulator, folder: Path, line: str
 ) -> None:
     ask(notebook, sim, "Why?", "So.", "-t sales")
-    assert notebook.run(f"%codex export {line}").error.startswith("UsageError: ")
+    assert len(notebook.run(f"%codex export {line}").shown.splitlines()) == 1
     assert list(folder.iterdir()) == []
 
 
