@@ -424,14 +424,23 @@ _DEEPEST = 6
 
 def secrets_of_namespace(namespace: Mapping[str, Any]) -> set[str]:
     """Return the values that variables, columns, keys and attributes with secret names hold."""
+    return set().union(*secrets_by_variable(namespace).values())
+
+
+def secrets_by_variable(namespace: Mapping[str, Any]) -> dict[str, set[str]]:
+    """Return the secret values in each variable; of a huge namespace not all variables are read."""
     namespace = snapshot(namespace)
-    names = sorted(namespace, key=is_secret_name, reverse=True)
-    named = chain.from_iterable(_named(name, namespace[name], "", _DEEPEST) for name in names)
-    found = set()
-    for secret, value in islice(named, _MAX_VISITED):
-        text = _as_text(value)
-        if text is not None and is_known_everywhere(secret, text):
-            found.add(text)
+    found: dict[str, set[str]] = {}
+    room = _MAX_VISITED
+    for name in sorted(namespace, key=is_secret_name, reverse=True):
+        if room <= 0:
+            break
+        named = list(islice(_named(name, namespace[name], "", _DEEPEST), room))
+        room -= len(named)
+        texts = ((secret, _as_text(value)) for secret, value in named)
+        found[name] = {
+            text for secret, text in texts if text is not None and is_known_everywhere(secret, text)
+        }
     return found
 
 

@@ -25,13 +25,13 @@ from codex_nb.responses.request import Outbound
 from codex_nb.session.known_values import KnownValues, SecretText, secrets_of_namespace
 from codex_nb.tools.secrets import (
     MAX_SECRET_LENGTH,
+    Words,
     assigned_secrets,
-    contains_key,
     is_known_everywhere,
     is_secret_name,
     keys_in,
     low_bytes,
-    may_assign,
+    may_hold_secret,
     stretches,
 )
 
@@ -369,12 +369,14 @@ def _spans(text: str) -> list[_Span]:
     """Return what is secret by its looks or by its name, from the beginning; what overlaps is one."""
     if len(text) <= _MAX_CACHED and _is_clean(text):
         return []
+    words = Words(text)
     found = [
-        _Span(start, end, name, _value_of_key(name, text[start:end])) for start, end, name in keys_in(text)
+        _Span(start, end, name, _value_of_key(name, text[start:end]))
+        for start, end, name in keys_in(text, words)
     ]
     found += [
         _Span(secret.start, secret.end, "an assigned secret", _value_if_known(secret.name, secret.value))
-        for secret in assigned_secrets(text)
+        for secret in assigned_secrets(text, words)
     ]
     apart: list[_Span] = []
     for span in sorted(found, key=lambda span: (span.start, -span.end)):
@@ -389,7 +391,7 @@ def _spans(text: str) -> list[_Span]:
 @lru_cache(maxsize=4_000)
 def _is_clean(text: str) -> bool:
     """Whether a text holds nothing that might be a secret; cells and outputs come again with each question."""
-    return not may_assign(text) and not contains_key(text)
+    return not may_hold_secret(text)
 
 
 def _value_if_known(name: str, value: str) -> str:
@@ -466,7 +468,7 @@ def _holding_keys(
             begin.append(start)
             starts.append(starts[-1] + end - start + 1)
         text = b"\0".join(pieces).decode("latin-1")
-        for start, end, kind in keys_in(text):
+        for start, end, kind in keys_in(text, Words(text)):
             piece = bisect_right(starts, start) - 1
             place = begin[piece] + start - starts[piece]
             run = runs[bisect_right(ends, offset + place * group // size)]
@@ -489,8 +491,7 @@ def _readable(decoded: bytes) -> Iterator[tuple[int, int]]:
 def secret_values_in(texts: Iterable[str]) -> dict[str, str]:
     """Return the secrets in texts that are to be removed everywhere, each with its name."""
     texts = list(texts)
-    joined = "\n".join(texts)
-    if not may_assign(joined) and not contains_key(joined):
+    if not may_hold_secret("\n".join(texts)):
         return {}
     return {span.value: span.name for text in texts for span in _spans(text) if span.value}
 

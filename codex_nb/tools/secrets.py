@@ -13,35 +13,40 @@ import keyword
 import re
 from bisect import bisect_left
 from dataclasses import dataclass, field
-from functools import lru_cache
-from itertools import accumulate, compress, islice
+from functools import cached_property, lru_cache
+from itertools import accumulate, compress, count, pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 
-# A text in which none of these occurs, in lower case, holds no secret name.
-STEMS = (
-    "pass", "wort", "wachtwoord", "contrase", "пароль", "密码", "パスワード", "secret", "cred", "key", "token", "pat",
-    "pw", "wd", "senha", "psk", "totp", "mnemonic", "jwt", "salt", "cookie", "auth", "bearer", "webhook", "dsn", "conn",
-    "phrase",
-)  # fmt: skip
-# Neither does a name without these, by their first letters; some tell only as the end of a word.
+# A name in which none of these occurs is not secret: anywhere in it, and at the end of one of its words.
+_STEMS = "passw passphrase passcode wort wachtwoord contrase cred connectionstring connstr secret motdepasse mnemonic apikey"
+_LAST_STEMS = (
+    "pass pat pw pword psk phrase wd webhook cookie salt senha string str auth authorization key token totp jwt bearer"
+    " dsn url uri"
+)
+
+
+def trie(endings: Mapping[str, str]) -> str:
+    """Return a pattern of words, each with the pattern that follows it, which reads a beginning they share once."""
+    branches: dict[str, dict[str, str]] = {}
+    for word, ending in endings.items():
+        branches.setdefault(word[:1], {})[word[1:]] = ending
+    patterns = [
+        f"{re.escape(first)}{trie(rest)}" if first else rest[""]
+        for first, rest in sorted(branches.items(), reverse=True)
+    ]
+    return patterns[0] if len(patterns) == 1 else f"(?:{'|'.join(patterns)})"
+
+
+def _in_each_case(words: str, ending: str) -> dict[str, str]:
+    return {each: ending for word in words.split() for each in (word, word.capitalize(), word.upper())}
+
+
 _STEM = re.compile(
-    r"""[pPпПwWcCsSmMaAkKtTjJbBdDuU密パ](?:
-      (?<=[pP])(?i:ass(?:w|phrase|code)|(?:ass|at|w|word|sk|hrase)s?(?-i:(?![a-z])))
-    | (?<=[wW])(?i:ort|achtwoord|(?:d|ebhook)s?(?-i:(?![a-z])))
-    | (?<=[cC])(?i:red|ontrase|onnectionstring|onnstr|ookies?(?-i:(?![a-z])))
-    | (?<=[sS])(?i:ecret|(?:alt|enha|tring|tr)s?(?-i:(?![a-z])))
-    | (?<=[mM])(?i:otdepasse|nemonic)
-    | (?<=[aA])(?i:pikey|uth(?:orization)?s?(?-i:(?![a-z])))
-    | (?<=[kK])(?i:eys?(?-i:(?![a-z])))
-    | (?<=[tT])(?i:(?:oken|otp)s?(?-i:(?![a-z])))
-    | (?<=[jJbBdDuU])(?i:(?:wt|earer|sn|rl|ri)s?(?-i:(?![a-z])))
-    | (?<=[пП])(?i:ароль) | (?<=密)码 | (?<=パ)スワード
-    )""",
-    re.VERBOSE,
+    trie(_in_each_case(_LAST_STEMS, "[sS]?(?![a-z])") | _in_each_case(f"{_STEMS} пароль 密码 パスワード", ""))
 )
 _MAX_NAME_LENGTH = 200
 _SMALLEST_NUMBER = 1_000
@@ -204,6 +209,60 @@ def _kind_and_owner(word: str, before: str) -> tuple[str, str]:
         if stem.endswith(kind) and stem.removesuffix(kind) in _OWNERS:
             return kind, stem.removesuffix(kind)
     return "", ""
+
+
+_WORD = re.compile(r"[^\W\d][\w-]*+")
+_ENDS_OF_PAIRS = frozenset({"key", "keys"})
+_NO_WORD = re.compile(r"[^\w-]")
+_BLANKS_BETWEEN_WORDS = bytes(
+    code if code > 127 or not _NO_WORD.match(chr(code)) else 32 for code in range(256)
+)
+
+
+class Words:
+    """The words of a text, by which the names and the formats that may occur in it are found.
+
+    Until it is looked into, whatever is not ASCII counts as a letter.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._data = text.encode("utf-8", "surrogatepass")
+        self._words = self._data.translate(_BLANKS_BETWEEN_WORDS).split(b" ")
+        self._distinct = b" ".join(set(self._words)).decode("utf-8", "surrogatepass")
+
+    @cached_property
+    def lowered(self) -> str:
+        """Each word once, in lower case."""
+        return self._distinct.lower()
+
+    @cached_property
+    def secret_names(self) -> Mapping[bytes, tuple[int, ...]]:
+        """The words that are secret names, or that end one of two words, with the places of the names in them."""
+        found, end = {}, 0
+        while stem := _STEM.search(self._distinct, end):
+            end = self._distinct.find(" ", stem.end())
+            end = len(self._distinct) if end < 0 else end
+            word = self._distinct[self._distinct.rfind(" ", 0, stem.start()) + 1 : end]
+            if places := tuple(name.start() for name in _WORD.finditer(word) if _may_be_name(name[0])):
+                found[word.encode("utf-8", "surrogatepass")] = places
+        return found
+
+    def places_of_names(self) -> list[int]:
+        """Return where the secret names begin."""
+        if not (names := self.secret_names):
+            return []
+        lengths = list(accumulate(map(len, self._words), initial=0))
+        numbers = list(compress(count(), map(names.__contains__, self._words)))
+        starts = [lengths[number] + number for number in numbers]
+        if not self._data.isascii():
+            between = (self._data[slice(*ends)] for ends in pairwise((0, *starts)))
+            starts = list(accumulate(len(each.decode("utf-8", "surrogatepass")) for each in between))
+        found = zip(starts, map(self._words.__getitem__, numbers), strict=True)
+        return [start + place for start, word in found for place in names[word]]
+
+
+def _may_be_name(word: str) -> bool:
+    return is_secret_name(word) or word.lower() in _ENDS_OF_PAIRS
 
 
 MIN_SECRET_LENGTH = 6
@@ -394,8 +453,8 @@ _PREFIXES = word_set(
     " ABSK ATOA AQVN LTAI AKCp cmVmdGtu hf_oauth_ api_org_ 1//0 rdme_ jina_"
 )
 _SERVICE_KEY = re.compile(
-    r"(?:(?<![A-Za-z0-9+/])|(?<=//)|(?<=\\[nrt]))(?:"
-    rf"(?:{'|'.join(sorted(map(re.escape, _PREFIXES), reverse=True))})[A-Za-z0-9_-]++(?:[.~+/=]++[A-Za-z0-9_-]++)*+"
+    r"(?:[^A-Za-z0-9+/]|//|\\[nrt])(?=[A-Za-z0-9]|[_~.-].{2}\dQ~)(?P<value>"
+    rf"{trie(dict.fromkeys(_PREFIXES, '[A-Za-z0-9_-]++(?:[.~+/=]++[A-Za-z0-9_-]++)*+'))}"
     r"|key[-_][a-f0-9]{32,}|secret_[A-Za-z0-9]{40,}|re_[A-Za-z0-9]{6,12}_[A-Za-z0-9]{16,}|SK[a-f0-9]{32}|s\.[A-Za-z0-9]{24}(?!\w)"
     r"|sk[-_](?:or-v1-)?[a-f0-9]{32,}|sk\.eyJ[A-Za-z0-9_.-]{20,}|pk_\d{4,12}_[A-Z0-9]{32}|pat[A-Za-z0-9]{14}\.[a-f0-9]{64}"
     r"|pat\.[\w-]{20,30}\.[a-f0-9]{20,30}\.\w{16,}|A3-[A-Z0-9]{6}-[A-Z0-9]{5,11}(?:-[A-Z0-9]{5}){3,}|AKID[A-Za-z0-9]{32}"
@@ -423,10 +482,11 @@ def stretches(data: bytes, flags: bytes, length: int) -> Iterator[tuple[int, int
 
 
 def _service_keys(text: str) -> Iterator[tuple[int, int, str]]:
+    after_blank = f" {text}"  # a key begins after something else
     for start, end in stretches(low_bytes(text), _NO_KEY, _SHORTEST_KEY):
-        for match in _SERVICE_KEY.finditer(text, start, end):
-            if match.end() - match.start() >= _SHORTEST_KEY and is_opaque(match[0]):
-                yield *match.span(), "a service's token"
+        for match in _SERVICE_KEY.finditer(after_blank, start, end + 1):
+            if len(match["value"]) >= _SHORTEST_KEY and is_opaque(match["value"]):
+                yield match.start("value") - 1, match.end() - 1, "a service's token"
 
 
 KEY_FORMATS = tuple(
@@ -487,18 +547,27 @@ KEY_FORMATS = tuple(
 )
 
 
-_HINTED = tuple((hint, form) for form in KEY_FORMATS for hint in form.hints)
+_WORDS_OF_HINTS = tuple(
+    (max(_NO_WORD.split(hint), key=len), hint, form) for form in KEY_FORMATS for hint in form.hints
+)
 
 
-def keys_in(text: str) -> Iterator[tuple[int, int, str]]:
+def keys_in(text: str, words: Words) -> Iterator[tuple[int, int, str]]:
     """Yield beginning, end and name of every key in a text, format by format."""
-    for form in _possible(text):
+    for form in _possible(text, words):
         group = "value" if "value" in form.pattern.groupindex else 0
         for match in form.pattern.finditer(text):
             if form.is_key(match[group]):
                 yield *match.span(group), form.name
     yield from _service_keys(text)
     yield from _arguments(text)
+
+
+def _possible(text: str, words: Words) -> Iterable[KeyFormat]:
+    """Return the formats of which a hint occurs, each once."""
+    likely = [(hint, form) for word, hint, form in _WORDS_OF_HINTS if word in words.lowered]
+    lowered = text.lower()
+    return dict.fromkeys([form for hint, form in likely if hint in lowered])
 
 
 def _arguments(text: str) -> Iterator[tuple[int, int, str]]:
@@ -517,17 +586,6 @@ def _arguments(text: str) -> Iterator[tuple[int, int, str]]:
                 break
 
 
-def contains_key(text: str) -> bool:
-    """Whether a text holds anything that looks like a key."""
-    return next(keys_in(text), None) is not None
-
-
-def _possible(text: str) -> Iterable[KeyFormat]:
-    """Return the formats of which a hint occurs, each once."""
-    lowered = text.lower()
-    return dict.fromkeys([form for hint, form in _HINTED if hint in lowered])
-
-
 _TOKEN = re.compile(
     r"""[^\S\n]*+(?: \[redacted:\ [^\]\n]{1,80}\]
       | (?P<sign>==|!=|:=|=>|<<?-(?=[ \t]*+["'])|[=:,;&#()\[\]{}\n])
@@ -541,10 +599,14 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _STRINGS = frozenset({"line", "body", "quoted"})
-_WORD = re.compile(r"[^\W\d][\w-]*+")
-_WORDS_APART = re.compile(rf"({_WORD.pattern})")
-# A digit, a string, a long word, or what follows a constant of a shell: without them no value is secret.
-_MAY_BE_VALUE = re.compile(r"[\d\"'`\\|>!&]|[A-Za-z]{16}|[A-Z]\w*[ \t]*[:=]")
+# Without a string, an element, a constant of a shell, capitals among small letters or a digit among six characters no
+# value is secret. What is first searched for is a single character, which is quick.
+_PART = r"[^\s\"'`()\[\]{},;<>&|#=]"
+_MAY_BE_VALUE = re.compile(
+    r"[\"'`](?![\"'`])|<(?=/)|=(?<=[A-Z_]=)|[A-Z](?<=[a-z].)"
+    rf"|\d(?:{'|'.join(f'(?<={_PART}{{{size}}})(?={_PART}{{{6 - size}}})' for size in range(1, 7))})"
+)
+_OPENING = re.compile(r"[(\[{]")
 _NEVER_BEFORE_VALUE = frozenset("=.(;&#/@%?")
 _BREAK_BEFORE_NAME = re.compile(rf"\\[nrt](?=({_WORD.pattern}))")
 _BRACKET = re.compile(r"[()\[\]{}]")
@@ -560,7 +622,7 @@ _COMPOUND = frozenset({*keyword.kwlist, "case", "match"}) - {"pass"}
 _TEXT_CONSTRUCTORS = frozenset({"str", "bytes", "b64decode", "base64.b64decode", "bytes.fromhex", "dict"})
 _LOGINS_OF_CODE = frozenset({"login", "log_in", "signin", "sign_in", "authenticate"})
 _NAMES_OF_NAMES = frozenset({"name", "key"})
-_ENDS_OF_PAIRS = frozenset({"key", "keys"})
+_SIGNS_AT_END = frozenset("\"'=:|>&!-+\\,([{")
 _MAX_DEPTH = 2
 _AROUND = 300  # characters that are read before and after a secret name in a long line
 _LONGEST_OPEN = 600  # characters before a secret name in which a bracket may open
@@ -578,12 +640,12 @@ class AssignedSecret:
     value: str = field(repr=False)
 
 
-def assigned_secrets(text: str) -> list[AssignedSecret]:
+def assigned_secrets(text: str, words: Words) -> list[AssignedSecret]:
     """Return the secrets that a text assigns, in order; none overlaps another."""
-    text = _BREAK_BEFORE_NAME.sub(_without_break, text)
-    places = _places_of_names(text)
-    if not places:
-        return []
+    read = _BREAK_BEFORE_NAME.sub(_without_break, text)
+    places = (words if read == text else Words(read)).places_of_names()
+    text = read
+    places = list(_near_values(text, places))
     found = {secret.start: secret for secret in _direct(text, places)}
     found |= {secret.start: secret for secret in _read(text, places, (0, len(text)), _MAX_DEPTH)}
     apart: list[AssignedSecret] = []
@@ -591,6 +653,49 @@ def assigned_secrets(text: str) -> list[AssignedSecret]:
         if not apart or start >= apart[-1].end:
             apart.append(found[start])
     return apart
+
+
+def _near_values(text: str, places: list[int]) -> Iterator[int]:
+    """Yield the places of names that may have a value."""
+    surroundings, number = _Surroundings(text), 0
+    while number < len(places):
+        if surroundings.may_hold_value(places[number]):
+            yield places[number]
+            number += 1
+        else:  # neither have those that follow, where no value is in reach of them
+            number = bisect_left(places, surroundings.value - _LONGEST_BRACKET, number + 1)
+
+
+class _Surroundings:
+    """Tells whether a value may stand near a name; asked of a text's names in order, it reads the text once."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self.value = self._bracket = -1
+
+    def may_hold_value(self, place: int) -> bool:
+        """Whether a value may follow in the same line, behind its end or in brackets, or a string precedes the name."""
+        text = self._text
+        if self.value < place:
+            self.value = self._next(_MAY_BE_VALUE, place)
+        if self.value - place <= _AROUND:
+            line_end = text.find("\n", place, self.value)
+            if line_end < 0 or self._goes_on(place, line_end):
+                return True
+        if self._bracket < place:
+            self._bracket = self._next(_OPENING, place)
+        if self._bracket < self.value < place + _LONGEST_BRACKET:
+            return True
+        return any(text.rfind(quote, max(0, place - _LONGEST_OPEN), place) >= 0 for quote in "\"'")
+
+    def _next(self, pattern: re.Pattern[str], place: int) -> int:
+        match = pattern.search(self._text, place)
+        return match.start() if match else len(self._text) + _LONGEST_BRACKET
+
+    def _goes_on(self, place: int, line_end: int) -> bool:
+        """Whether a line ends with a name, or with a sign after which its value comes."""
+        last = self._text[place:line_end].rstrip(" \t\r0123456789")[-1:]
+        return last in _SIGNS_AT_END or _WORD.fullmatch(self._text, place, line_end) is not None
 
 
 # What follows a secret name without a sign of assignment: an argument, the value of an entry with this name, the text
@@ -664,33 +769,13 @@ def _without_break(match: re.Match[str]) -> str:
     return "  " if _STEM.search(match[1]) and is_secret_name(match[1]) else match[0]
 
 
-def may_assign(text: str) -> bool:
-    """Whether a secret name occurs: cheap, for most texts hold none."""
-    text = _BREAK_BEFORE_NAME.sub(_without_break, text)
-    return _has_stem(text) and bool(_secret_among(_WORD.findall(text)))
-
-
-def _has_stem(text: str) -> bool:
-    lowered = text.lower()
-    return any(stem in lowered for stem in STEMS)
-
-
-def _secret_among(words: Iterable[str]) -> set[str]:
-    """Return the words that are secret names, or that end one of two words."""
-    named = filter(_STEM.search, set(words))
-    return {word for word in named if is_secret_name(word) or word.lower() in _ENDS_OF_PAIRS}
-
-
-def _places_of_names(text: str) -> list[int]:
-    """Return where the secret names of a text begin."""
-    if not _has_stem(text):
-        return []
-    pieces = _WORDS_APART.split(text)  # every second one is a word
-    secret = _secret_among(pieces[1::2])
-    if not secret:
-        return []
-    starts = islice(accumulate(map(len, pieces)), 0, None, 2)
-    return list(compress(starts, map(secret.__contains__, pieces[1::2])))
+def may_hold_secret(text: str) -> bool:
+    """Whether a secret name or anything that looks like a key occurs: cheap, for most texts hold none."""
+    words = Words(text)
+    if words.secret_names or next(keys_in(text, words), None):
+        return True
+    read = _BREAK_BEFORE_NAME.sub(_without_break, text)
+    return read != text
 
 
 def _read(text: str, places: list[int], part: tuple[int, int], depth: int) -> Iterator[AssignedSecret]:
@@ -701,9 +786,6 @@ def _read(text: str, places: list[int], part: tuple[int, int], depth: int) -> It
         if place < done:
             continue
         start, stop = (done, end) if is_short else (_beginning(text, done, place), place)
-        if not is_short and (line_end := _end_of_idle_line(text, start, place, end)):
-            done = line_end
-            continue
         reader = _Reader(text, start, stop, end)
         for first, last, name in reader.found():
             if name:
@@ -715,17 +797,6 @@ def _read(text: str, places: list[int], part: tuple[int, int], depth: int) -> It
             ):
                 yield from _read(text, places, (first, last), depth - 1)
         done = end if is_short else reader.end
-
-
-def _end_of_idle_line(text: str, start: int, place: int, end: int) -> int:
-    """Return where a statement ends that is one line without anything that could be a secret, or 0."""
-    line_end = text.find("\n", place, end)
-    if line_end < 0 or text.find("\n", start, place) >= 0 or _MAY_BE_VALUE.search(text, place, line_end):
-        return 0
-    opened = sum(text.count(bracket, start, line_end) for bracket in "([{")
-    closed = sum(text.count(bracket, start, line_end) for bracket in ")]}")
-    has_string = text.find('"', start, place) >= 0 or text.find("'", start, place) >= 0
-    return 0 if opened > closed or has_string else line_end
 
 
 def _assigns(text: str, start: int, end: int) -> bool:
