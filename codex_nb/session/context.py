@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from codex_nb.errors import CodexError
 from codex_nb.labels import SIMILAR
-from codex_nb.session.known_values import secrets_of_namespace
+from codex_nb.session.known_values import secrets_by_variable, secrets_of_namespace
 from codex_nb.session.outbound import secret_values_in, tokens_of, values_of
 from codex_nb.session.prompt import (
     BARE,
@@ -174,6 +174,21 @@ def _readings(name: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
+class ContentDigests:
+    """Hashes of variables' values; ``secrets`` are those that the variables were found to hold."""
+
+    hasher: ContentHasher | None = None
+    secrets: Mapping[str, Collection[str]] = field(default_factory=dict, repr=False)
+
+    def __call__(self, name: str, value: object) -> str:
+        """Return the hash; empty where there is none, and where the value holds a secret, which leaves no trace."""
+        if self.hasher is None or (is_secret_name(name) and is_withheld(value)):
+            return ""
+        secrets = self.secrets[name] if name in self.secrets else secrets_of_namespace({name: value})
+        return "" if secrets else self.hasher.digest(value) or ""
+
+
+@dataclass(frozen=True)
 class MentionSources:
     """Where mentions are looked for; ``draw`` makes pictures of figures."""
 
@@ -181,7 +196,7 @@ class MentionSources:
     namespace: VisibleVariables
     folder: Path | None
     hidden: Hidden
-    hasher: ContentHasher | None = None
+    digests: ContentDigests = ContentDigests()
     draw: Draw | None = None
 
 
@@ -238,7 +253,7 @@ def _variable(mention: Mention, sources: MentionSources) -> ResolvedMentions:
     if picture is not None:
         text = f"{said.text}\n(its picture is attached)"
         return ResolvedMentions((ContextSection("mention", f"@{name}", text),), (picture,))
-    content = "" if said.whole else content_of(name, value, sources.hasher)
+    content = "" if said.whole else sources.digests(name, value)
     return ResolvedMentions((variable_section("mention", f"@{name}", said, content),), problems=problems)
 
 
@@ -293,13 +308,6 @@ def variable_section(
     digest_text = f"{said.text}\n{said.code}" if said.code else None
     complete = said.whole or bool(content)
     return ContextSection(kind, title, said.text, digest_text=digest_text, complete=complete, content=content)
-
-
-def content_of(name: str, value: object, hasher: ContentHasher | None) -> str:
-    """Return the hash of a value; empty where it has none, and where it holds a secret, which leaves no trace."""
-    if hasher is None or secrets_of_namespace({name: value}) or (is_secret_name(name) and is_withheld(value)):
-        return ""
-    return hasher.digest(value) or ""
 
 
 def _cell(target: str, snapshot: NotebookSnapshot | None, hidden: Hidden) -> ResolvedMentions:
@@ -462,12 +470,15 @@ def build_context(
     above, names = _above(snapshot), variables_in(prompt, folder)
     hidden = (hidden or hidden_in(snapshot)).allowing(names)
     visible = hidden.visible(namespace)
-    mentioned = resolve_mentions(prompt, MentionSources(snapshot, visible, folder, hidden, hasher, draw))
+    secrets = secrets_by_variable(namespace)
+    digests = ContentDigests(hasher, secrets)
+    mentioned = resolve_mentions(prompt, MentionSources(snapshot, visible, folder, hidden, digests, draw))
+    redactor = redactor.with_secrets(set().union(*secrets.values()))
     builder = _ContextBuilder(
-        _with_known_secrets(redactor, snapshot, namespace, prompt, mentioned),
+        _with_known_secrets(redactor, snapshot, prompt, mentioned),
         budget,
         hidden,
-        hasher,
+        digests,
         "" if snapshot is None else snapshot.origin,
     )
     builder.place(snapshot, visible)
@@ -480,17 +491,13 @@ def build_context(
 
 
 def _with_known_secrets(
-    redactor: Redactor,
-    snapshot: NotebookSnapshot | None,
-    namespace: Mapping[str, Any],
-    prompt: str,
-    mentioned: ResolvedMentions,
+    redactor: Redactor, snapshot: NotebookSnapshot | None, prompt: str, mentioned: ResolvedMentions
 ) -> Redactor:
-    """Return the redactor with the secrets in all variables and cells, those not sent included."""
+    """Return the redactor with the secrets in all cells, those not sent included."""
     texts = [prompt, *(section.text for section in mentioned.sections)]
     if snapshot is not None:
         texts += (truncate(cell.source, _SECRETS_READ_PER_CELL) for cell in snapshot.cells)
-    return redactor.with_secrets(secrets_of_namespace(namespace)).with_secrets(secret_values_in(texts))
+    return redactor.with_secrets(secret_values_in(texts))
 
 
 def _above(snapshot: NotebookSnapshot | None) -> list[tuple[int, Cell]]:
@@ -508,7 +515,7 @@ class _ContextBuilder:
     redactor: Redactor
     budget: int
     hidden: Hidden
-    hasher: ContentHasher | None = None
+    digests: ContentDigests
     origin: str = ""  # of the notebook
     sections: dict[SectionKind, list[ContextSection]] = field(default_factory=dict)
     not_sent: list[str] = field(default_factory=list)
@@ -579,7 +586,7 @@ class _ContextBuilder:
             value = namespace[name]
             for level in (detail, Detail.LINE):
                 said = describe(name, value, level)
-                content = "" if said.whole else content_of(name, value, self.hasher)
+                content = "" if said.whole else self.digests(name, value)
                 section = self._clean(variable_section("variable", "", said, content), f"variable {name}")
                 if section.tokens <= room:
                     self._add(section)
@@ -645,7 +652,7 @@ class _ContextBuilder:
         return NotebookContext(
             *(tuple(sections), images, not_sent, redactions, self.budget, redactor),
             is_partial=self.is_partial,
-            over_budget=self.hasher is not None and self.hasher.over_budget,
+            over_budget=self.digests.hasher is not None and self.digests.hasher.over_budget,
         )
 
     def _room(self, kind: SectionKind) -> int:

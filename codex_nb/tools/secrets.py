@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 # A name in which none of these occurs is not secret: anywhere in it, and at the end of one of its words.
-_STEMS = "passw passphrase passcode wort wachtwoord contrase cred connectionstring connstr secret motdepasse mnemonic apikey"
+_STEMS = "passw passphrase passcode wort wachtwoord contrase cred secret motdepasse mnemonic apikey"
 _LAST_STEMS = (
     "pass pat pw pword psk phrase wd webhook cookie salt senha string str auth authorization key token totp jwt bearer"
     " dsn url uri"
@@ -215,7 +215,7 @@ _WORD = re.compile(r"[^\W\d][\w-]*+")
 _ENDS_OF_PAIRS = frozenset({"key", "keys"})
 _NO_WORD = re.compile(r"[^\w-]")
 _BLANKS_BETWEEN_WORDS = bytes(
-    code if code > 127 or not _NO_WORD.match(chr(code)) else 32 for code in range(256)
+    ord(" ") if chr(code).isascii() and _NO_WORD.match(chr(code)) else code for code in range(256)
 )
 
 
@@ -772,7 +772,7 @@ def _without_break(match: re.Match[str]) -> str:
 def may_hold_secret(text: str) -> bool:
     """Whether a secret name or anything that looks like a key occurs: cheap, for most texts hold none."""
     words = Words(text)
-    if words.secret_names or next(keys_in(text, words), None):
+    if words.secret_names or any(True for _ in keys_in(text, words)):
         return True
     read = _BREAK_BEFORE_NAME.sub(_without_break, text)
     return read != text
