@@ -8,6 +8,7 @@ import functools
 import itertools
 import os
 import sys
+import threading
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from codex_nb.errors import CodexError, ConfigError
 from codex_nb.host.cell import run_async, run_background_calls, run_turn_in_cell
 from codex_nb.host.engine import Mailbox, engine, refuse_inside_turn
 from codex_nb.host.interrupts import deferring_interrupts
-from codex_nb.host.shell import in_forked_child
+from codex_nb.host.shell import current_request, front_end, in_forked_child
 from codex_nb.host.shell_channel import open_pump
 from codex_nb.labels import NO_REASON
 from codex_nb.magics.cell import stdin_prompt
@@ -34,6 +35,7 @@ from codex_nb.session.batch_jobs import submit as submit_bodies
 from codex_nb.session.events import Answer, ApprovalRequested, TurnFinished
 from codex_nb.session.journal import Journal
 from codex_nb.session.prompt import TurnRequest
+from codex_nb.session.state import TurnFold
 from codex_nb.session.structured_output import value_format
 from codex_nb.tools.approval import ApprovalUnavailable, DenyAll, PendingApprovals
 from codex_nb.tools.base import Ports, Tool, ToolSet
@@ -148,27 +150,56 @@ def _ports(session: ShellSession, mailbox: Mailbox, prompt: str) -> Ports:
     return Ports(mailbox, session.kernel, None, session.folder, NotebookReading(session, prompt).hidden)
 
 
-class _NullView:
-    """A view without a display: approvals are typed, and the end of the turn is remembered."""
+class _AskView:
+    """A view of one line, where someone sees it; approvals are typed, and the end of the turn is remembered."""
 
-    def __init__(self, approvals: PendingApprovals, ask: Callable[[str], str] | None) -> None:
+    def __init__(
+        self,
+        approvals: PendingApprovals,
+        ask: Callable[[str], str] | None,
+        show: Callable[[str], None] | None,
+    ) -> None:
         self._approvals = approvals
         self._ask = ask
+        self._show = show
+        self._fold = TurnFold()
         self.finished: TurnFinished | None = None
 
     def apply(self, event: TurnEvent) -> None:
         """Take in one event."""
+        if self._show is not None:
+            self._fold.apply(event)
         if isinstance(event, ApprovalRequested):
+            self.flush()
             decision = ask_by_typing(event.request, self._ask)
             self._approvals.resolve(event.request.call_number, decision)
         elif isinstance(event, TurnFinished):
             self.finished = event
 
     def flush(self) -> None:
-        """Show nothing."""
+        """Show what happens now, and at the end what it took."""
+        if self._show is not None:
+            from codex_nb.ui.text_view import ask_line
+
+            self._show(ask_line(self._fold.state))
 
     def close(self) -> None:
-        """Leave nothing behind."""
+        """Leave the last line."""
+
+
+def _status_line(session: ShellSession) -> Callable[[str], None] | None:
+    """Return what shows a line in the running cell, None where nobody sees it or other outputs are expected."""
+    end = front_end(session.shell)
+    is_seen = end.may_have_widgets and end.allows_input and not session.is_answering
+    if not is_seen or threading.current_thread() is not threading.main_thread():
+        return None
+    from codex_nb.ui.widgets import StatusLine, in_output_widget
+
+    if in_output_widget():
+        return None
+    session.status_line = line = session.status_line or StatusLine()
+    cell = str((current_request(session.shell.kernel).get("header") or {}).get("msg_id"))
+    return functools.partial(line.show, cell=cell)
 
 
 def ask(prompt: str, **options: Any) -> Answer:
@@ -179,7 +210,7 @@ def ask(prompt: str, **options: Any) -> Answer:
 def _ask(session: ShellSession, prompt: str, options: Mapping[str, Any]) -> Answer:
     profile, request = _request(session, prompt, **options)
     approvals = PendingApprovals()
-    view = _NullView(approvals, stdin_prompt(session.shell))
+    view = _AskView(approvals, stdin_prompt(session.shell), _status_line(session))
     with deferring_interrupts(), Mailbox() as mailbox, open_pump(session.shell, mailbox) as pump:
         ports = _ports(session, mailbox, prompt)
         turn = profile.assistant.turn(request, ports=ports, approver=approvals)

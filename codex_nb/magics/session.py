@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
     from codex_nb.tools.outputs import NewCell, RunResult
     from codex_nb.ui.transcript import Transcript
+    from codex_nb.ui.widgets import StatusLine
 
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ class ShellSession:
         self.last_code = RunCode()  # what the last answer ran
         self.thread: str | None = None
         self.unanswered: Transcript | None = None  # the last transcript, if the front end did not answer it
+        self.status_line: StatusLine | None = None  # of the last cell that has called ask
         self.is_answering = False  # in a cell that waits for its answer
         self._closes_later = False
         self.warned_of_tags = False  # that they are not visible here

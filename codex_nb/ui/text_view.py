@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from codex_nb.labels import BILLED_PER_TOKEN, INCOMPLETE, NO_REASON, REASONING, STOPPED, Phase, plan_name
 from codex_nb.rendering.answer_output import (
+    SEPARATOR,
     AnswerOutput,
     NoticeOutput,
     ReasoningOutput,
@@ -94,6 +95,14 @@ def activity_of(state: TurnState) -> Activity:
         return WORKING
     steps = state.plan.plan.steps
     return Activity(f"Step {place + 1} of {len(steps)}: {steps[place].text}")
+
+
+def ask_line(state: TurnState) -> str:
+    """Return the one line of a turn whose answer is a value of Python: what happens now, at the end what it took."""
+    if (finished := state.finished) is None:
+        return f"{activity_of(state).text} …"
+    reason = "" if finished.answer.status == "completed" else f"Codex: {finished.answer.status}"
+    return SEPARATOR.join(filter(None, (reason, *footer(state, finished.answer)))) or "Codex has answered"
 
 
 def _call_activity(call: ToolPart) -> str:

@@ -15,7 +15,7 @@ from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.getipython import get_ipython
 from IPython.display import DisplayHandle
 
-from codex_nb.rendering.visible import NO_TEXT, visible_text
+from codex_nb.rendering.visible import NO_TEXT, visible_line, visible_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -259,6 +259,30 @@ class ProgressBar:
             self._handle = area.show(bundle)
         else:
             self._handle.update(bundle)
+
+
+class StatusLine:
+    """A line of the running cell that says what happens now; a later one of the same cell takes its place."""
+
+    def __init__(self) -> None:
+        self._handle: OutputHandle | None = None
+        self._cell: str | None = None
+        self._text = NO_TEXT
+
+    def show(self, text: str, cell: str) -> None:
+        """Show a text in the cell that this message id stands for."""
+        if self._cell != cell:
+            self._handle, self._cell, self._text = None, cell, NO_TEXT
+        line = visible_line(text)
+        if line == self._text:
+            return
+        with suppress(Exception):  # a line about an answer must not lose it
+            bundle: MimeBundle = {"text/plain": line}
+            self._text = line
+            if self._handle is None:
+                self._handle = OutputArea().show(bundle)
+            else:
+                self._handle.update(bundle)
 
 
 def progress_line(progress: Progress, limits: RateLimits | None = None) -> VisibleText:

@@ -13,7 +13,7 @@ from pathlib import Path
 import codex_nb
 from tests.tiers import ROOT
 
-# raised for a subcommand of the magic alone, where each becomes a UsageError
+# raised for a subcommand of the magic alone, where each is told in one line
 OF_THE_MAGIC = {"NoFailedCell", "CellSkipped"}
 
 

@@ -17,8 +17,8 @@ import pytest
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 
-from codex_nb.simulator import Call, End, Reply, Say, Simulator, error_replies
-from tests.kernel.front_ends import APPROVE, AskingFrontEnd, Colab, Console, Page, Ran
+from codex_nb.simulator import Call, End, Reply, Say, Simulator, Think, error_replies
+from tests.kernel.front_ends import APPROVE, AskingFrontEnd, Colab, Console, Headless, Page, Ran, left_of
 from tests.kernel.kernel_client import RunningKernel, running
 from tests.kernel.provision import VERSIONS
 from tests.patience import PATIENCE_S
@@ -208,6 +208,33 @@ def test_a_widget_that_came_too_late_for_one_cell_is_waited_for_by_the_next(
         drawn.append(frames(kernel) > 0)
         kernel.run("'what the front end said last has been taken'")
     assert drawn == [False, True]
+
+
+# From Python
+
+
+ASKS = "import codex_nb\nfor _ in range(3): answer = codex_nb.ask('hi')"
+
+
+def test_asking_from_python_shows_one_live_line_in_its_cell(kernel: RunningKernel, sim: Simulator) -> None:
+    sim.add_replies(Reply(stream=(Think("Looking."), Say("An answer."), End()), times=3))
+    assert Page().run(kernel, ASKS, nobody).status == "ok"
+    shown = [
+        (each["msg_type"], each["content"]["data"]["text/plain"])
+        for each in kernel.published
+        if each["msg_type"].endswith("display_data")
+    ]
+    assert [kind for kind, _ in shown].count("display_data") == 1
+    assert len({text for _, text in shown}) > 1
+    (left,) = left_of(kernel)
+    assert "tokens in" in left
+
+
+def test_asking_from_python_shows_nothing_where_nobody_sees_it(kernel: RunningKernel) -> None:
+    assert Headless().run(kernel, ASKS, nobody).status == "ok"
+    assert left_of(kernel) == []
+    assert Page().run(kernel, f"%%capture captured\n{ASKS}", nobody).status == "ok"
+    assert left_of(kernel) == []
 
 
 # What cannot be asked
