@@ -255,7 +255,7 @@ NOTHING: Found = ("", ())
 _LINE_MAGIC = re.compile(r"\s*(?:[A-Za-z_]\w*\s*=\s*)?%codex\s")
 _CELL_MAGIC = re.compile(r"\s*%%codex(?:\s|$)")
 _MENTION = re.compile(r"(?<![A-Za-z0-9_@.])@(?:file:\"[^\"]*|[^\s@]*)$")
-_PLAIN_PATH = re.compile(r"[\w~/.-]*[./][\w~/.-]*")  # can be mentioned as @path
+_PLAIN_PATH = re.compile(r"(?<![\w~/.-])[\w~-]*+[./][\w~/.-]*+")  # can be mentioned as @path
 _SKILL = re.compile(r"(?<![\w$])\$[A-Za-z0-9_:-]*$")
 _SETTING = re.compile(r"\s*%config\s+CodexMagics\.(\w+)\s*=\s*([\"']?[^\s\"']*)$")
 
