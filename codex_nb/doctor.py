@@ -243,6 +243,7 @@ def settings_table(settings: Settings) -> list[tuple[str, str, str]]:
         "residency": settings.residency,
         "ca_certificate": settings.ca_certificate,
         "insecure_providers": settings.insecure_providers,
+        "transport": settings.transport,
     }
     values["chatgpt_base_url"] = shown_url(settings.chatgpt_base_url)
     rows = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import importlib
+import importlib.util
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
     from codex_nb.responses.batches import BatchClient
     from codex_nb.responses.events import RateLimits, ResponseEvent
     from codex_nb.responses.models import Model
-    from codex_nb.responses.request import ResponsesRequest
+    from codex_nb.responses.request import Backend, ResponsesRequest
+    from codex_nb.responses.websocket import WebSocketTransport
 
 
 LARGEST_CATALOG = 10_000_000
@@ -51,8 +53,15 @@ class _Backend(NamedTuple):
 class BackendRouter:
     """Sends each request to the backend of the login at hand: ChatGPT's, or the API's for a key."""
 
-    def __init__(self, settings: Settings, http: httpx.AsyncClient, credentials: CredentialManager) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        environ: Mapping[str, str],
+        http: httpx.AsyncClient,
+        credentials: CredentialManager,
+    ) -> None:
         self._settings = settings
+        self._environ = environ
         self._http = http
         self._credentials = credentials
         self._routing = WorkspaceRouting(http, settings, credentials.auth)
@@ -84,6 +93,7 @@ class BackendRouter:
         """End what is asked in the background."""
         for backend in self._backends.values():
             await backend.catalog.close()
+            await backend.client.close()
 
     async def usage(self) -> RateLimits | None:
         """Ask the backend for the limits; None for a login without a plan."""
@@ -112,7 +122,9 @@ class BackendRouter:
             fixed=_catalog_of(self._settings.model_catalog_json),
         )
         route = self._route if backend.is_chatgpt else None
-        return _Backend(ResponsesClient(self._http, backend, auth, route=route, catalog=catalog), catalog)
+        sockets = _open_sockets(self._settings, self._environ, backend, auth)
+        client = ResponsesClient(self._http, backend, auth, route=route, catalog=catalog, sockets=sockets)
+        return _Backend(client, catalog)
 
     async def _route(self) -> Route:
         return await self._routing.route(await self._credentials.current())
@@ -120,6 +132,27 @@ class BackendRouter:
     def _identity(self) -> str:
         credentials = self._credentials.peek()
         return credentials.identity_key if credentials is not None else ""
+
+
+def _open_sockets(
+    settings: Settings, environ: Mapping[str, str], backend: Backend, auth: httpx.Auth
+) -> WebSocketTransport | None:
+    """Return the transport for websockets where they are wanted. Raises ConfigError without the optional package."""
+    provider, is_wanted = settings.provider, settings.transport == "websocket"
+    is_known = provider.is_built_in or provider.supports_websockets
+    if not is_wanted and not (settings.transport == "auto" and is_known):
+        return None
+    if importlib.util.find_spec("websockets") is None:
+        if not is_wanted:
+            return None
+        raise ConfigError(
+            "The transport websocket needs the package websockets.",
+            key="transport",
+            hint="Install it with: pip install 'codex-nb[websocket]', or set the transport to http.",
+        )
+    from codex_nb.responses.websocket import Connector, WebSocketTransport
+
+    return WebSocketTransport(backend, auth, Connector(environ, settings.ca_certificate))
 
 
 def _catalog_of(file: Path | None) -> tuple[Model, ...]:
@@ -156,7 +189,7 @@ class Profile:
     ) -> None:
         self.settings = settings
         self.credentials = credentials
-        self.backend = BackendRouter(settings, http, credentials)
+        self.backend = BackendRouter(settings, environ, http, credentials)
         self.assistant = Assistant(
             client=self.backend,
             credentials=credentials,

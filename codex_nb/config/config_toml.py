@@ -54,6 +54,7 @@ class ProviderTable(_Table):
     stream_max_retries: int | None = Field(None, ge=0)
     stream_idle_timeout_ms: int | None = Field(None, ge=0)
     requires_openai_auth: bool = False
+    supports_websockets: bool = False
 
 
 class ConfigToml(_Table):
@@ -253,6 +254,7 @@ class Provider:
     http_headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     query_params: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     requires_openai_auth: bool = True
+    supports_websockets: bool = False
     request_max_retries: int | None = None
     stream_max_retries: int | None = None
     stream_idle_timeout_s: float = 300.0
@@ -342,6 +344,7 @@ def _custom_provider(
         http_headers=MappingProxyType(headers),
         query_params=MappingProxyType(dict(entry.query_params)),
         requires_openai_auth=entry.requires_openai_auth,
+        supports_websockets=entry.supports_websockets,
         request_max_retries=_at_most(entry.request_max_retries, MOST_RETRIES),
         stream_max_retries=_at_most(entry.stream_max_retries, MOST_RETRIES),
         stream_idle_timeout_s=Provider.stream_idle_timeout_s

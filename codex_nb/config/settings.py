@@ -21,7 +21,7 @@ from codex_nb.config.config_toml import (
     validate_url,
 )
 from codex_nb.errors import ConfigError
-from codex_nb.labels import ApprovalPolicy
+from codex_nb.labels import TRANSPORTS, ApprovalPolicy
 
 if TYPE_CHECKING:
     from codex_nb.config.config_toml import ConfigToml, RequirementsToml
@@ -85,7 +85,8 @@ class Settings:
 
     Base URLs carry no trailing slash. ``auth_mode`` is the chosen one ("chatgpt", "apikey", …) or None.
     ``effort``, ``summary`` and ``verbosity`` are None where nothing is configured: the model's own are then used.
-    ``insecure_providers`` are the providers whose API key may be sent over http, by id. ``residency`` is the region in
+    ``insecure_providers`` are the providers whose API key may be sent over http, by id. ``transport`` is how questions
+    travel; "auto" is a websocket where it is known to work. ``residency`` is the region in
     which an administrator wants requests to be processed. ``model_context_window`` is in tokens and takes the place of
     the model's own; ``model_catalog_json`` is a file that takes the place of every list of models. ``origins`` says of
     each setting that is not a default where it comes from; ``allowed_approvals`` are the CLI's approval policies that
@@ -122,6 +123,7 @@ class Settings:
     model_context_window: int | None = None
     model_catalog_json: Path | None = None
     insecure_providers: tuple[str, ...] = ()
+    transport: Literal["http", "websocket", "auto"] = "http"
     residency: str | None = None
     allowed_approvals: tuple[str, ...] | None = None
     origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
@@ -407,12 +409,15 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
         named["approval"] = approval_policy(policy, path=ENVIRONMENT, key=APPROVAL_VARIABLE)
     if listed := environ.get(INSECURE_PROVIDERS_VARIABLE):
         named["insecure_providers"] = tuple(listed.replace(",", " ").split())
+    if transport := environ.get(TRANSPORT_VARIABLE):
+        named["transport"] = _choice("transport", transport, path=ENVIRONMENT, key=TRANSPORT_VARIABLE)
     return named
 
 
 # codex_nb's own variables, for runs that no user watches and for programs.
 APPROVAL_VARIABLE = "CODEX_NB_APPROVAL"
 INSECURE_PROVIDERS_VARIABLE = "CODEX_NB_INSECURE_PROVIDERS"
+TRANSPORT_VARIABLE = "CODEX_NB_TRANSPORT"
 _VARIABLES = {
     "originator": "CODEX_INTERNAL_ORIGINATOR_OVERRIDE",
     "refresh_url_override": "CODEX_REFRESH_TOKEN_URL_OVERRIDE",
@@ -427,7 +432,11 @@ _VARIABLES = {
 
 def _variable(setting: str, environ: Mapping[str, str]) -> str:
     certificate = "CODEX_CA_CERTIFICATE" if environ.get("CODEX_CA_CERTIFICATE") else "SSL_CERT_FILE"
-    own = {"approval": APPROVAL_VARIABLE, "insecure_providers": INSECURE_PROVIDERS_VARIABLE}
+    own = {
+        "approval": APPROVAL_VARIABLE,
+        "insecure_providers": INSECURE_PROVIDERS_VARIABLE,
+        "transport": TRANSPORT_VARIABLE,
+    }
     return {**_VARIABLES, **own, "ca_certificate": certificate}[setting]
 
 
@@ -453,17 +462,24 @@ def _validate_options(options: dict[str, Any]) -> dict[str, Any]:
 def _validate_option(key: str, value: Any) -> Any:
     if key == "approval":
         return approval_policy(value, path=OPTIONS, key=key)
-    choices = _CHOICES.get(key)
+    value = _choice(key, value, path=OPTIONS, key=key)
+    return CredentialsStore(value) if key == "credentials_store" else value
+
+
+def _choice(setting: str, value: Any, *, path: str, key: str) -> Any:
+    """Return the value of a setting if it is one of those that there are. Raises ConfigError."""
+    choices = _CHOICES.get(setting)
     if choices is not None and value not in choices:
         hint = f"Use one of: {', '.join(choices)}."
-        raise ConfigError(f"Invalid {key} {value!r}.", path=OPTIONS, key=key, hint=hint)
-    return CredentialsStore(value) if key == "credentials_store" else value
+        raise ConfigError(f"Invalid {key} {value!r}.", path=path, key=key, hint=hint)
+    return value
 
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "credentials_store": tuple(CredentialsStore),
     "summary": ("auto", "concise", "detailed", "none"),
     "verbosity": ("low", "medium", "high"),
+    "transport": TRANSPORTS,
 }
 
 

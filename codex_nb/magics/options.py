@@ -19,7 +19,7 @@ from traitlets import Bool, Enum, Integer, List, TraitError, Unicode, validate
 from traitlets.config import Configurable
 
 from codex_nb.errors import CodexError, ConfigError
-from codex_nb.labels import EFFORTS, SIMILAR, ApprovalPolicy
+from codex_nb.labels import EFFORTS, SIMILAR, TRANSPORTS, ApprovalPolicy
 from codex_nb.tools.introspection import class_attribute, class_vars, find, instance_vars, vars_of
 
 if TYPE_CHECKING:
@@ -76,6 +76,13 @@ class SessionConfig(Configurable):
     ).tag(config=True)
     insecure_providers = List(
         Unicode(), help="Providers of config.toml, by id, whose API key may be sent over plain http."
+    ).tag(config=True)
+
+    transport = Enum(
+        TRANSPORTS,
+        default_value=None,
+        allow_none=True,
+        help="How questions travel: http (the default), websocket, or auto: a websocket where that is known to work.",
     ).tag(config=True)
 
     @validate("approval")

@@ -127,12 +127,13 @@ class ShellSession:
         config = self.config
         name, provider = profile or config.profile, config.token_provider
         insecure = tuple(config.insecure_providers)
-        key = (name, config.openai_api_key, self.environ.get("CODEX_HOME"), provider, insecure)
+        transport = config.transport
+        key = (name, config.openai_api_key, self.environ.get("CODEX_HOME"), provider, insecure, transport)
         with self._lock:
             if key in self._profiles:
                 self._profiles[key] = self._profiles.pop(key)  # the last one used is the last one let go
                 return self._profiles[key]
-            overrides: dict[str, Any] = {"insecure_providers": insecure} if insecure else {}
+            overrides: dict[str, Any] = {"insecure_providers": insecure or None, "transport": transport}
             if config.openai_api_key == "use":
                 overrides["use_openai_api_key_env"] = True
             self._let_go_of_profiles()

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from codex_nb.http import Route
     from codex_nb.responses.models import ModelCatalog
     from codex_nb.responses.request import Backend, ResponsesRequest
+    from codex_nb.responses.websocket import WebSocketTransport
 
 
 JsonObject = dict[str, Any]
@@ -423,8 +424,8 @@ class ResponsesClient:
     """Streams responses from one backend.
 
     ``route`` is asked before every request to the ChatGPT backend; ``catalog`` names the nearest models when one is
-    refused; ``retry`` replaces the backend's own bounds, ``budget`` how much of an answer is read. ``sleep`` and
-    ``chance`` (uniform in 0..1) are replaced in tests.
+    refused; ``retry`` replaces the backend's own bounds, ``budget`` how much of an answer is read. With ``sockets``,
+    requests travel over websockets where these work. ``sleep`` and ``chance`` (uniform in 0..1) are replaced in tests.
     """
 
     def __init__(
@@ -437,6 +438,7 @@ class ResponsesClient:
         budget: ResponseBudget | None = None,
         route: Callable[[], Awaitable[Route]] | None = None,
         catalog: ModelCatalog | None = None,
+        sockets: WebSocketTransport | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         chance: Callable[[], float] = random.random,
     ) -> None:
@@ -447,6 +449,7 @@ class ResponsesClient:
         self._policy = retry or RetryPolicy.for_backend(backend)
         self._route = route
         self._catalog = catalog
+        self._sockets = sockets
         self._sleep = sleep
         self._chance = chance
 
@@ -476,6 +479,7 @@ class ResponsesClient:
                                 if (shown := self._apply(event, accumulator)) is not None:
                                     yield shown
                         finished = accumulator.finished()
+                        reader.finished(finished, len(accumulator.carried))
                         if throttle is not None:
                             throttle.note_tokens(finished.usage.total_tokens)
                         yield finished
@@ -543,12 +547,31 @@ class ResponsesClient:
             if route.override is not None:
                 headers["x-openai-account-routing-override"] = route.override
         try:
+            async with asyncio.timeout(self.backend.idle_timeout_s):
+                response = await self._open_socket(request, url, headers)
+            if response is not None:
+                return response
             message = self._message(request, url, headers)
             async with asyncio.timeout(self.backend.idle_timeout_s):
                 return await self._http.send(message, auth=self._auth, stream=True, follow_redirects=False)
         except REQUEST_ERRORS as error:
             failure = transport_error(error, url=url)
         raise failure
+
+    async def _open_socket(
+        self, request: ResponsesRequest, url: str, headers: dict[str, str]
+    ) -> httpx.Response | None:
+        """Send the request over a websocket; None where that is not wanted or does not work."""
+        if self._sockets is None:
+            return None
+        query = dict(self.backend.query) or None
+        handshake = self._http.build_request("GET", url, params=query, headers=headers)
+        return await self._sockets.open(request, handshake)
+
+    async def close(self) -> None:
+        """Close what was kept open for further requests."""
+        if self._sockets is not None:
+            await self._sockets.close()
 
     def _message(self, request: ResponsesRequest, url: str, headers: dict[str, str]) -> httpx.Request:
         body = request_body(request, self.backend)

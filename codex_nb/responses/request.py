@@ -120,6 +120,7 @@ def _key_hint(variable: str | None, instructions: str | None) -> str | None:
 # is marked as untrusted. Only session/outbound makes one (tests/architecture).
 Outbound = NewType("Outbound", dict[str, Any])
 
+LITE_HEADER = "x-openai-internal-codex-responses-lite"
 ENCRYPTED_REASONING = "reasoning.encrypted_content"
 
 
@@ -160,6 +161,11 @@ def request_body(request: ResponsesRequest, backend: Backend, *, stream: bool = 
 
     Text that is not valid Unicode (half surrogate pairs) becomes question marks.
     """
+    return dump_json(request_fields(request, backend, stream=stream))
+
+
+def request_fields(request: ResponsesRequest, backend: Backend, *, stream: bool = True) -> dict[str, Any]:
+    """Return the fields of the body."""
     lite = request.is_lite
     body: dict[str, Any] = {
         "model": request.model,
@@ -190,7 +196,7 @@ def request_body(request: ResponsesRequest, backend: Backend, *, stream: bool = 
     metadata = _metadata(request)
     if metadata and backend.is_codex:
         body["client_metadata"] = metadata
-    return dump_json(body)
+    return body
 
 
 def request_headers(request: ResponsesRequest, backend: Backend) -> dict[str, str]:
@@ -207,7 +213,7 @@ def request_headers(request: ResponsesRequest, backend: Backend) -> dict[str, st
     if backend.is_chatgpt:
         headers["x-codex-routing-hint"] = f"model={request.model}"
     if request.is_lite:
-        headers["x-openai-internal-codex-responses-lite"] = "true"
+        headers[LITE_HEADER] = "true"
     return headers | dict(backend.headers)
 
 

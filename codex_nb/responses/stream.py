@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from codex_nb.errors import CodexError, StreamInterrupted
-from codex_nb.http import MAX_STREAM_BYTES, format_size, httpx
+from codex_nb.http import MAX_STREAM_BYTES, UnacceptableResponse, format_size, httpx
 from codex_nb.parse import loads, memory_of
 from codex_nb.responses.errors import event_error, response_error, transport_error, unreadable_response
 from codex_nb.responses.events import (
@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Iterator, Sequence
     from types import TracebackType
 
-    from codex_nb.responses.events import ServerEvent
+    from codex_nb.responses.events import ResponseFinished, ServerEvent
     from codex_nb.responses.request import Backend
 
+    OnFinished = Callable[[ResponseFinished, int], None]
 
 MEGABYTE = 1024 * 1024
 MAX_EVENT_BYTES = 4 * MEGABYTE
@@ -413,6 +414,7 @@ class ResponseReader:
         self._sample = b""
         self._events_seen = 0
         self._is_over = False
+        self._on_finished: OnFinished | None = response.extensions.get("codex_nb.finished")
         kind: str = response.headers.get("content-type", "")
         self._content_type = kind.partition(";")[0].strip().lower()
         # A type that nobody knows is tried as an event stream.
@@ -437,11 +439,18 @@ class ResponseReader:
             ends = [event for event in self._parse([last] if last else []) if event.type in TERMINAL_TYPES]
         except EventTooLargeError as error:
             failure: CodexError = self._too_large(error)
+        except UnacceptableResponse as error:
+            failure = self._transport_error(error)
         else:
             if ends:
                 return self._up_to_terminal(ends)
             failure = self._cut_error()
         raise failure
+
+    def finished(self, finished: ResponseFinished, carried: int) -> None:
+        """Tell the transport what the response came to; ``carried`` of its items were in its request."""
+        if self._on_finished is not None:
+            self._on_finished(finished, carried)
 
     async def drain(self) -> None:
         """Read what may follow the terminal event, for a moment only: then the connection can be used again."""
@@ -463,6 +472,10 @@ class ResponseReader:
 
     def _parse(self, sent: list[ServerSentEvent]) -> list[ServerEvent | UnknownEvent]:
         events = [event for each in sent if (event := self._budget.parsed(each.raw)) is not None]
+        if self._on_finished is not None and len(events) < len(
+            sent
+        ):  # a frame is an event, or it is none of ours
+            raise UnacceptableResponse("a frame is no event")
         self._events_seen += len(events)
         return events
 

@@ -119,8 +119,9 @@ class ClientClosedError(Exception):
 
 
 class Handler(RequestHandler):
-    """A request to the simulator."""
+    """A request to the simulator; ``truncated`` is the beginning of an event, with the length of a longer one."""
 
+    truncated = b'400\r\nevent: response.output_text.delta\ndata: {"type":'
     state: State
     recorded: RecordedRequest
 
@@ -527,7 +528,7 @@ async def _cut(handler: Handler, step: Cut) -> None:
     handler.record_cut()
     if step.how == "truncate":
         with suppress(StreamClosedError):
-            await stream.write(b'400\r\nevent: response.output_text.delta\ndata: {"type":')
+            await stream.write(handler.truncated)
     close_stream(stream, reset=step.how == "reset")
 
 

@@ -42,6 +42,7 @@ _OK = 200
 class WebSocketTurns(Handler, WebSocketHandler, ABC):
     """The connection; a subclass says how a request is answered."""
 
+    truncated = b'\x81\x7e\x04\x00{"type":'
     _status: int | None = None
 
     @abstractmethod
@@ -77,7 +78,8 @@ class WebSocketTurns(Handler, WebSocketHandler, ABC):
         return {}
 
     def open(self, *_: str, **__: str) -> None:
-        """Begin to answer frames."""
+        """Begin to answer frames, each of which is sent at once."""
+        self.set_nodelay(True)
         self._frames: asyncio.Queue[str | bytes] = asyncio.Queue(MOST_WAITING)
         self._answering = asyncio.create_task(self._answer_frames())
 

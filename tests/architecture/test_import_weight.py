@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-LARGE = {"httpx", "pydantic", "ipywidgets", "anywidget", "tornado", "nh3", "markdown_it", "rich", "keyring"}
+from codex_nb.simulator import Simulator
+
+LARGE = {
+    "httpx",
+    "pydantic",
+    "ipywidgets",
+    "anywidget",
+    "tornado",
+    "nh3",
+    "markdown_it",
+    "rich",
+    "keyring",
+    "websockets",
+}
 PRINT_MODULES = "import json, sys; print(json.dumps(sorted(sys.modules)))"
 LOAD = """
 from IPython.core.interactiveshell import InteractiveShell
@@ -21,9 +36,15 @@ print(json.dumps(sorted(set(sys.modules) - before)))
 """
 
 
-def packages_after(program: str) -> set[str]:
+def packages_after(program: str, **environ: str) -> set[str]:
     """Return the top-level packages that a program has imported when it ends."""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, **environ},
+    )
     return {name.partition(".")[0] for name in json.loads(done.stdout.splitlines()[-1])}
 
 
@@ -37,3 +58,14 @@ def test_importing_the_package_imports_no_large_library(module: str) -> None:
 
 def test_loading_the_extension_imports_no_large_library() -> None:
     assert packages_after(LOAD) & LARGE == set()
+
+
+@pytest.mark.parametrize(("transport", "is_needed"), [("", False), ("http", False), ("websocket", True)])
+def test_only_a_question_over_a_websocket_imports_what_it_needs(
+    tmp_path: Path, transport: str, *, is_needed: bool
+) -> None:
+    with Simulator() as sim:
+        sim.write_home(tmp_path)
+        environ = {**sim.environ(), "CODEX_HOME": str(tmp_path), "CODEX_NB_TRANSPORT": transport}
+        program = f"import codex_nb\ncodex_nb.ask('hi')\n{PRINT_MODULES}"
+        assert ("websockets" in packages_after(program, **environ)) is is_needed

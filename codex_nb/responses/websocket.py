@@ -1,0 +1,445 @@
+"""The websocket transport: one connection for each thread, over which a later request sends only what is new.
+
+A request is a frame ``response.create``; the events of the response come back as one frame each. They are handed on as
+an event stream in an :class:`httpx.Response`, so that everything above reads, bounds and repeats as over HTTP. The
+protocol is that of the Codex CLI 0.171 (``responses_websockets=2026-02-06``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.protocol import State
+
+from codex_nb.http import CONNECT_TIMEOUT_S, Proxies, UnacceptableResponse, httpx, is_secure, tls_context
+from codex_nb.parse import loads, memory_of, parse_integer
+from codex_nb.responses.events import TERMINAL_TYPES
+from codex_nb.responses.request import LITE_HEADER, dump_json, request_fields
+from codex_nb.responses.stream import MAX_EVENT_BYTES
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator, Mapping, Sequence
+    from pathlib import Path
+
+    from websockets.asyncio.client import ClientConnection
+
+    from codex_nb.responses.events import ResponseFinished
+    from codex_nb.responses.request import Backend, ResponsesRequest
+
+JsonObject = dict[str, Any]
+
+PROTOCOL = {"openai-beta": "responses_websockets=2026-02-06"}
+MAX_MESSAGE_HEADER = "x-codex-websocket-max-message-bytes"
+LITE_KEY = "ws_request_header_x_openai_internal_codex_responses_lite"
+START_KEY = "x-codex-ws-stream-request-start-ms"
+MOST_CONNECTIONS = 8
+OLDEST_S = 55 * 60.0  # the server closes a connection after an hour
+MOST_REFUSALS = 2
+PING_S = 20.0
+CLOSE_S = 1.0
+MOST_QUEUED = 8
+MOST_QUIET = 16
+FORGOTTEN = {"previous_response_not_found", "websocket_connection_limit_reached"}
+_QUIET = {"response.created", "response.in_progress", "response.queued", "codex.rate_limits"}
+_ENDS = tuple(f'"{kind}"'.encode() for kind in TERMINAL_TYPES)
+_HTTP_ONLY = {
+    "accept",
+    "accept-encoding",
+    "connection",
+    "content-length",
+    "content-type",
+    "host",
+    LITE_HEADER,
+}
+_OF_ONE_REQUEST = {"x-codex-turn-state"}
+
+# The library logs what it sends, the login too, so its logger is one that no configuration can turn on.
+_silent = logging.Logger("websockets", logging.CRITICAL + 1)  # noqa: LOG001  that is the reason
+
+
+@dataclass(frozen=True)
+class Chain:
+    """What the server keeps of the last response of a connection, as fingerprints.
+
+    ``fields`` are those of its request but the input; ``items`` are its input and its output.
+    """
+
+    response_id: str
+    fields: bytes
+    items: tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
+class Whole:
+    """The whole input is sent."""
+
+    items: tuple[JsonObject, ...]
+
+
+@dataclass(frozen=True)
+class Incremental:
+    """Only the items are sent that follow a response which the server keeps."""
+
+    previous_response_id: str
+    items: tuple[JsonObject, ...]
+
+
+def plan(request: Mapping[str, Any], chain: Chain | None) -> Whole | Incremental:
+    """Decide what of a request's input is sent: what is new if nothing else has changed, everything where in doubt.
+
+    ``request`` is the body of an HTTP request. Its ``client_metadata`` may differ from the last one's.
+    """
+    items = tuple(request["input"])
+    if chain is None or len(items) <= len(chain.items):
+        return Whole(items)
+    known, new = items[: len(chain.items)], items[len(chain.items) :]
+    if fields_fingerprint(request) != chain.fields or tuple(map(fingerprint, known)) != chain.items:
+        return Whole(items)
+    return Incremental(chain.response_id, new)
+
+
+def fingerprint(value: Any) -> bytes:
+    """Return what two values share only if they are sent as the same bytes."""
+    return hashlib.sha256(dump_json(value)).digest()
+
+
+def fields_fingerprint(request: Mapping[str, Any]) -> bytes:
+    """Return the fingerprint of all fields that belong to what the server keeps."""
+    kept = {key: value for key, value in request.items() if key not in {"input", "client_metadata"}}
+    return fingerprint(kept)
+
+
+def frame_of(request: Mapping[str, Any], planned: Whole | Incremental) -> JsonObject:
+    """Return the frame that asks for a response."""
+    frame: JsonObject = {"type": "response.create"}
+    if isinstance(planned, Incremental):
+        frame["previous_response_id"] = planned.previous_response_id
+    return {**frame, **request, "input": planned.items}
+
+
+class ConnectionLost(Exception):
+    """A connection is of no use any more, and nothing of an answer has been seen."""
+
+
+class Connector:
+    """Opens connections, through the proxies and with the certificates that HTTP uses."""
+
+    def __init__(self, environ: Mapping[str, str], ca_certificate: Path | None) -> None:
+        self._proxies = Proxies.of(environ)
+        self._ca_certificate = ca_certificate
+        self._tls: ssl.SSLContext | None = None
+
+    async def connect(self, handshake: httpx.Request) -> ClientConnection:
+        """Open a connection with the request's headers; raises what the library raises, and follows no redirect."""
+        url = handshake.url
+        options: dict[str, Any] = {}
+        if url.scheme == "https":
+            options["ssl"] = self._tls = self._tls or tls_context(self._ca_certificate)
+        _, proxy = self._proxies.find(url) or ("", None)
+        if proxy is not None and "://" not in proxy:
+            proxy = f"http://{proxy}"
+        if proxy is not None and proxy.startswith("https://"):
+            options["proxy_ssl"] = self._tls or tls_context(self._ca_certificate)
+        return await _Connect(
+            str(url.copy_with(scheme="wss" if url.scheme == "https" else "ws")),
+            additional_headers=list(_handshake_headers(handshake).items()),
+            user_agent_header=None,
+            proxy=proxy,
+            open_timeout=CONNECT_TIMEOUT_S,
+            close_timeout=CLOSE_S,
+            ping_interval=PING_S,
+            ping_timeout=PING_S,
+            max_size=MAX_EVENT_BYTES,
+            max_queue=MOST_QUEUED,
+            logger=_silent,
+            **options,
+        )
+
+
+class _Connect(connect):
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """Take a redirect for what it is to us, a refusal: the login belongs to this address."""
+        return exc
+
+
+def _handshake_headers(request: httpx.Request) -> dict[str, str]:
+    headers = {name: value for name, value in request.headers.items() if name not in _HTTP_ONLY}
+    return {**headers, **PROTOCOL}
+
+
+class _Conversation:
+    """The connection of one thread, with what the server keeps of the last response on it."""
+
+    def __init__(self) -> None:
+        self.is_busy = False
+        self.chain: Chain | None = None
+        self._connection: ClientConnection | None = None
+        self._head = b""
+        self._opened_at = 0.0
+        self._is_new = False
+        self._asked: tuple[bytes, tuple[bytes, ...]] = (b"", ())
+
+    def is_usable(self, head: bytes) -> bool:
+        """Whether the connection is open, young enough, in a known state, and was opened with these headers."""
+        age = asyncio.get_running_loop().time() - self._opened_at
+        is_open = self._connection is not None and self._connection.state is State.OPEN
+        is_known = self._is_new or self.chain is not None
+        return is_open and is_known and age < OLDEST_S and head == self._head
+
+    def begin(self, connection: ClientConnection, head: bytes) -> None:
+        """Take a new connection in place of the old one."""
+        connection.request = None  # it holds the login
+        self._connection, self._head, self._is_new = connection, head, True
+        self._opened_at = asyncio.get_running_loop().time()
+
+    def drop(self) -> None:
+        """Close the connection at once, without ceremony."""
+        connection, self._connection, self.chain = self._connection, None, None
+        if connection is not None:
+            connection.transport.abort()
+
+    async def close(self) -> None:
+        """Close the connection."""
+        connection, self._connection, self.chain = self._connection, None, None
+        if connection is not None:
+            await connection.close()
+
+    async def ask(self, body: JsonObject) -> tuple[httpx.Headers, list[bytes]] | None:
+        """Send a request; return the headers of a new connection and the first frames of the response.
+
+        None where the server takes no frame of this size. Raises ConnectionLost.
+        """
+        connection = self._connection
+        if connection is None or connection.response is None:
+            raise ConnectionLost
+        planned = plan(body, self.chain)
+        self._asked = fields_fingerprint(body), tuple(map(fingerprint, body["input"]))
+        data = dump_json(frame_of(body, planned))
+        most = parse_integer(connection.response.headers.get(MAX_MESSAGE_HEADER))
+        if most is not None and len(data) > most:
+            return None
+        self.chain = None
+        try:
+            await connection.send(data, text=True)
+            first = await self._first_frames()
+        except ConnectionClosed as error:
+            raise ConnectionLost from error
+        told = connection.response.headers.raw_items() if self._is_new else ()
+        self._is_new = False
+        return httpx.Headers(list(told)), first
+
+    async def _first_frames(self) -> list[bytes]:
+        """Read up to the first frame that tells anything; until then a lost connection is nobody's business."""
+        frames: list[bytes] = []
+        while len(frames) < MOST_QUIET:
+            frames.append(frame := await self.receive())
+            event = _event_in(frame)
+            error = event.get("error")
+            if event.get("type") == "error" and isinstance(error, dict) and error.get("code") in FORGOTTEN:
+                raise ConnectionLost
+            if event.get("type") not in _QUIET:
+                break
+        return frames
+
+    async def receive(self) -> bytes:
+        """Return the next frame; raises ConnectionClosed, and UnacceptableResponse for one that is no text."""
+        if self._connection is None:
+            raise ConnectionClosed(None, None)
+        try:
+            frame = await self._connection.recv()
+        except WebSocketException as error:
+            if isinstance(error, ConnectionClosed) and not _is_our_refusal(error):
+                raise
+            raise UnacceptableResponse("a frame is too large, or not one of the protocol") from None
+        if isinstance(frame, bytes):
+            raise UnacceptableResponse("a frame is binary")
+        return frame.encode("utf-8", "replace")
+
+    def finished(self, response: ResponseFinished, carried: int) -> None:
+        """Note what the server keeps now; ``carried`` items of the response were in its request."""
+        if response.status != "completed" or not response.response_id or self._connection is None:
+            return
+        fields, items = self._asked
+        output = tuple(map(fingerprint, response.items[carried:]))
+        self.chain = Chain(response.response_id, fields, (*items, *output))
+
+
+def _is_our_refusal(error: ConnectionClosed) -> bool:
+    """Whether we closed the connection because of what came: too large, not UTF-8, against the protocol."""
+    return error.sent is not None and not error.rcvd_then_sent and error.sent.code in {1002, 1007, 1009}
+
+
+def _event_in(frame: bytes) -> JsonObject:
+    try:
+        event = loads(frame) if memory_of(frame) <= MAX_EVENT_BYTES else None
+    except ValueError:
+        event = None
+    return event if isinstance(event, dict) else {}
+
+
+class _Frames(httpx.AsyncByteStream):
+    """The frames of one response as the bytes of an event stream; closed before its end, it closes the connection."""
+
+    def __init__(self, conversation: _Conversation, first: Sequence[bytes]) -> None:
+        self._conversation = conversation
+        self._first = first
+        self._is_over = False
+        self._is_complete = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield each frame as an event, up to the terminal one."""
+        yield b"".join(map(self._event, self._first))
+        while not self._is_over:
+            try:
+                frame = await self._conversation.receive()
+            except ConnectionClosed as error:
+                closed = httpx.ReadError(f"the websocket was closed ({type(error).__name__})")
+                raise closed from None
+            yield self._event(frame)
+
+    def _event(self, frame: bytes) -> bytes:
+        if any(end in frame for end in _ENDS):
+            kind = _event_in(frame).get("type")
+            self._is_over = self._is_over or kind in TERMINAL_TYPES
+            self._is_complete = self._is_complete or kind == "response.completed"
+        return b"data: " + b"\ndata: ".join(frame.splitlines()) + b"\n\n"
+
+    async def aclose(self) -> None:
+        """Let the next request use the connection, if the response came to its good end."""
+        if not self._is_complete:
+            self._conversation.drop()
+        self._conversation.is_busy = False
+
+
+class WebSocketTransport:
+    """Sends requests over one connection for each thread."""
+
+    def __init__(self, backend: Backend, auth: httpx.Auth | None, connector: Connector) -> None:
+        self._backend = backend
+        self._auth = auth
+        self._connector = connector
+        self._conversations: dict[str, _Conversation] = {}
+        self._refusals = 0
+
+    async def open(self, request: ResponsesRequest, handshake: httpx.Request) -> httpx.Response | None:
+        """Send a request and return its response, unread; None where it is to be sent over HTTP.
+
+        ``handshake`` is the request that opens a connection, unsigned. A connection that is lost before anything of the
+        answer was seen is replaced once. CodexErrors of the login go through.
+        """
+        thread = request.thread_id
+        if thread is None or request.throttle is not None or not self._is_offered(handshake):
+            return None
+        conversation = self._conversations.pop(thread, None) or _Conversation()
+        self._conversations[thread] = conversation  # the last one used is the last one let go
+        if conversation.is_busy:
+            return None
+        conversation.is_busy = True
+        response: httpx.Response | None = None
+        try:
+            self._let_go()
+            response = await self._ask(request, handshake, conversation)
+        finally:
+            if response is None:
+                conversation.is_busy = False
+        return response
+
+    def _is_offered(self, handshake: httpx.Request) -> bool:
+        return self._refusals < MOST_REFUSALS and is_secure(str(handshake.url))
+
+    async def _ask(
+        self, request: ResponsesRequest, handshake: httpx.Request, conversation: _Conversation
+    ) -> httpx.Response | None:
+        body = request_fields(request, self._backend)
+        for _ in range(2):
+            refusal = await self._connect(handshake, conversation)
+            if refusal is not None:
+                return refusal if refusal.status_code == httpx.codes.UNAUTHORIZED else None
+            try:
+                asked = await conversation.ask(self._with_metadata(body, request))
+            except ConnectionLost:
+                conversation.drop()
+                continue
+            except BaseException:
+                conversation.drop()
+                raise
+            if asked is None:
+                return None
+            headers, first = asked
+            headers["content-type"] = "text/event-stream"
+            return httpx.Response(
+                200,
+                headers=headers,
+                stream=_Frames(conversation, first),
+                request=handshake,
+                extensions={"codex_nb.finished": conversation.finished},
+            )
+        return None
+
+    def _with_metadata(self, body: JsonObject, request: ResponsesRequest) -> JsonObject:
+        """Add what HTTP has in the headers of each request."""
+        if not self._backend.is_codex and not request.is_lite:
+            return body
+        metadata = {**body.get("client_metadata", {}), START_KEY: str(int(time.time() * 1000))}
+        if request.is_lite:
+            metadata[LITE_KEY] = "true"
+        return {**body, "client_metadata": metadata}
+
+    async def _connect(self, handshake: httpx.Request, conversation: _Conversation) -> httpx.Response | None:
+        """Open a connection unless there is a good one, signed by the login of now; return how it is refused."""
+        if self._auth is None:
+            return await self._handshake(handshake, conversation)
+        async with aclosing(self._auth.async_auth_flow(handshake)) as flow:
+            signed = await anext(flow)
+            while True:
+                refusal = await self._handshake(signed, conversation)
+                if refusal is None or refusal.status_code != httpx.codes.UNAUTHORIZED:
+                    return refusal
+                try:
+                    signed = await flow.asend(refusal)
+                except StopAsyncIteration:
+                    return refusal
+
+    async def _handshake(self, signed: httpx.Request, conversation: _Conversation) -> httpx.Response | None:
+        kept = {name: v for name, v in _handshake_headers(signed).items() if name not in _OF_ONE_REQUEST}
+        head = fingerprint([str(signed.url), kept])
+        if conversation.is_usable(head):
+            return None
+        conversation.drop()
+        status, body = int(httpx.codes.SERVICE_UNAVAILABLE), b""
+        try:
+            connection = await self._connector.connect(signed)
+        except InvalidStatus as error:
+            status, body = error.response.status_code, bytes(error.response.body or b"")
+        except (WebSocketException, OSError, ValueError, ImportError, EOFError):
+            pass  # HTTP meets with the same, and says it better
+        else:
+            self._refusals = 0
+            conversation.begin(connection, head)
+            return None
+        if status != httpx.codes.UNAUTHORIZED:
+            self._refusals += MOST_REFUSALS if status == httpx.codes.UPGRADE_REQUIRED else 1
+        return httpx.Response(
+            status, content=body, headers={"content-type": "application/json"}, request=signed
+        )
+
+    def _let_go(self) -> None:
+        """Close the connections that were not used for the longest time."""
+        idle = [thread for thread, each in self._conversations.items() if not each.is_busy]
+        for thread in idle[: max(0, len(self._conversations) - MOST_CONNECTIONS)]:
+            self._conversations.pop(thread).drop()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        conversations = list(self._conversations.values())
+        self._conversations.clear()
+        await asyncio.gather(*(each.close() for each in conversations))
