@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from codex_nb.auth.sources import ExternalTokens, TokenRequest
     from codex_nb.errors import (
         AccountChanged,
+        AgentFailed,
         ApiError,
         AuthError,
         BackendOverloaded,
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
         ToolCallReady,
         ToolCallStarted,
         ToolFinished,
+        ToolOutputDelta,
         ToolStarted,
         TurnEvent,
         TurnFinished,
@@ -81,6 +83,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AccountChanged",
     "AccountStatus",
+    "AgentFailed",
     "Answer",
     "AnswerRejected",
     "ApiError",
@@ -122,6 +125,7 @@ __all__ = [
     "ToolCallStarted",
     "ToolError",
     "ToolFinished",
+    "ToolOutputDelta",
     "ToolStarted",
     "TurnEvent",
     "TurnFinished",

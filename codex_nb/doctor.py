@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from codex_nb.agent.app_server import UPDATE, installed_binaries
 from codex_nb.auth.diagnostics import ONLY_OURS, Finding, examine
 from codex_nb.config.layers import DOTENV_FILE, read_bytes
 from codex_nb.config.settings import (
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from codex_nb.agent.app_server import CodexBinary
     from codex_nb.auth.credentials import Clock
     from codex_nb.config.layers import Machine
 
 LEAST_FREE_BYTES = 16_000_000
 CLOCK_TOLERANCE = timedelta(minutes=5)
-VERSION_TIMEOUT_S = 10.0
 
 
 def diagnose(
@@ -204,30 +204,20 @@ def _file_system(home: Path, mounts: Path) -> Iterator[Finding]:
 
 
 def _cli(environ: Mapping[str, str]) -> Iterator[Finding]:
-    program = shutil.which("codex", path=environ.get("PATH"))
-    if program is None:
-        return
-    try:
-        done = subprocess.run(
-            [program, "--version"],
-            env=dict(environ),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=VERSION_TIMEOUT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        yield Finding("Codex CLI", f"{program} does not run ({type(error).__name__})", "Install it again.")
-        return
-    if done.returncode:
-        yield Finding(
-            "Codex CLI", f"{program} --version failed (status {done.returncode})", "Install it again."
-        )
-        return
-    version = done.stdout.strip().splitlines()[0] if done.stdout.strip() else "no version"
-    yield Finding("Codex CLI", f"{version} at {program}; codex_nb speaks as {CONTRACT_VERSION} does")
+    """Name each Codex CLI; the first that is new enough is the one in which the agent runs."""
+    agent: CodexBinary | None = None
+    for binary in installed_binaries(environ):
+        if binary.version is None:
+            yield Finding("Codex CLI", f"{binary.path} --version says no version", "Install it again.")
+        elif binary.problem:
+            yield Finding("Codex CLI", binary.problem, UPDATE)
+        else:
+            use = "" if agent else "; --agent runs in it"
+            agent = agent or binary
+            yield Finding(
+                "Codex CLI",
+                f"{binary.label} at {binary.path} ({binary.origin}){use}; codex_nb speaks as {CONTRACT_VERSION} does",
+            )
 
 
 def settings_table(settings: Settings) -> list[tuple[str, str, str]]:

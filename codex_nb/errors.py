@@ -23,6 +23,7 @@
         UnknownTool
         InvalidArguments
       ConfigError             fix the named file and key
+      AgentFailed             run the cell again, or check the Codex CLI
 
 No error ever holds a secret, in its message, its fields or its chained cause.
 """
@@ -259,3 +260,9 @@ class ConfigError(CodexError):
         """Return the error for a value of another kind than is expected."""
         message = f"{path}: invalid value of {key}: expected {expected}."
         return cls(message, path=path, key=key, hint=f"Correct the value of {key}.")
+
+
+class AgentFailed(CodexError):
+    """The Codex CLI, in which the agent runs, ended or did not do what its protocol demands."""
+
+    default_hint = "Run the cell again; codex-nb doctor checks the Codex CLI."

@@ -73,6 +73,20 @@ PHASES: Mapping[Phase, str] = MappingProxyType(
 )
 
 
+# What Codex's own agent does, by the names of its calls.
+AGENT_TOOLS: Mapping[str, str] = MappingProxyType(
+    {
+        "shell": "Shell command",
+        "apply_patch": "Change files",
+        "permissions": "More permissions",
+        "mcp": "MCP tool",
+        "questions": "Questions to you",
+        "web_search": "Web search",
+        "view_image": "View image",
+        "image_generation": "Image",
+    }
+)
+
 BILLED_PER_TOKEN = "billed per token"  # noqa: S105 -- no password
 
 

@@ -27,6 +27,7 @@ from codex_nb.session.thread import ThreadStore
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
+    from codex_nb.agent.engine import AgentEngine
     from codex_nb.auth.credentials import Credentials
     from codex_nb.auth.diagnostics import LoginStatus
     from codex_nb.auth.login import LoginFlow
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from codex_nb.responses.models import Model
     from codex_nb.responses.request import Backend, ResponsesRequest
     from codex_nb.responses.websocket import WebSocketTransport
+    from codex_nb.session.events import TurnEvent
+    from codex_nb.session.turn import Turn
 
 
 LARGEST_CATALOG = 10_000_000
@@ -177,6 +180,38 @@ def _catalog_of(file: Path | None) -> tuple[Model, ...]:
     )
 
 
+class LazyAgent:
+    """Codex's own agent, which is loaded when a question is the first to want it."""
+
+    def __init__(
+        self, settings: Settings, environ: Mapping[str, str], credentials: CredentialManager
+    ) -> None:
+        self._parts = (settings, environ, credentials)
+        self._engine: AgentEngine | None = None
+
+    def open(self) -> AgentEngine:
+        """Return the agent; no process is started yet."""
+        if self._engine is None:
+            from codex_nb.agent.engine import AgentEngine
+
+            self._engine = AgentEngine(*self._parts)
+        return self._engine
+
+    def events(self, turn: Turn) -> AsyncGenerator[TurnEvent, None]:
+        """Yield the events of a turn that runs in it."""
+        return self.open().events(turn)
+
+    def forget(self, thread: str | None) -> None:
+        """Delete what it keeps of a thread, None for all. Raises OSError."""
+        if self._engine is not None or (self._parts[0].codex_home / "codex_nb" / "agent").exists():
+            self.open().forget(thread)
+
+    async def close(self) -> None:
+        """End its process."""
+        if self._engine is not None:
+            await self._engine.close()
+
+
 class Profile:
     """The settings, credentials, backend and assistant of one profile, on one event loop."""
 
@@ -190,6 +225,7 @@ class Profile:
         self.settings = settings
         self.credentials = credentials
         self.backend = BackendRouter(settings, environ, http, credentials)
+        self.agent = LazyAgent(settings, environ, credentials)
         self.assistant = Assistant(
             client=self.backend,
             credentials=credentials,
@@ -198,6 +234,7 @@ class Profile:
             settings=settings,
             environ=environ,
             answers=AnswerCache(settings.codex_home / "codex_nb" / "answers"),
+            agent=self.agent,
         )
         self._http = http
         self._warnings = settings.warnings
@@ -250,6 +287,7 @@ class Profile:
 
     async def close(self) -> None:
         """Finish what must reach the disk and let the connections go."""
+        await self.agent.close()
         await self.credentials.close()
         await self.backend.close()
         await self._http.aclose()

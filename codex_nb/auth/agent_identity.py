@@ -165,7 +165,7 @@ def _ensure_packages() -> None:
     except ImportError as error:
         raise SignInRequired(
             "This login is an agent identity, which requires additional packages.",
-            hint="Install it with: pip install 'codex-nb[agent]'",
+            hint="Install it with: pip install 'codex-nb[agent-identity]'",
         ) from error
 
 

@@ -90,7 +90,9 @@ class Settings:
     which an administrator wants requests to be processed. ``model_context_window`` is in tokens and takes the place of
     the model's own; ``model_catalog_json`` is a file that takes the place of every list of models. ``origins`` says of
     each setting that is not a default where it comes from; ``allowed_approvals`` are the CLI's approval policies that
-    an administrator allows, None for all of them. ``warnings`` say what of the configuration is not used.
+    an administrator allows, None for all of them. ``agent_config`` is what Codex's own agent is told of the user's
+    configuration: "private" for the provider alone, "own" for all of CODEX_HOME. ``warnings`` say what of the
+    configuration is not used.
     """
 
     codex_home: Path
@@ -126,6 +128,7 @@ class Settings:
     transport: Literal["http", "websocket", "auto"] = "http"
     residency: str | None = None
     allowed_approvals: tuple[str, ...] | None = None
+    agent_config: str = "private"
     origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     warnings: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
@@ -476,6 +479,7 @@ def _choice(setting: str, value: Any, *, path: str, key: str) -> Any:
 
 
 _CHOICES: dict[str, tuple[str, ...]] = {
+    "agent_config": ("private", "own"),
     "credentials_store": tuple(CredentialsStore),
     "summary": ("auto", "concise", "detailed", "none"),
     "verbosity": ("low", "medium", "high"),

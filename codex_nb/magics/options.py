@@ -56,6 +56,17 @@ class SessionConfig(Configurable):
     context_tokens = Integer(24_000, min=0, help="The most tokens of notebook context to send.").tag(
         config=True
     )
+    engine = Enum(
+        ("direct", "agent"),
+        default_value="direct",
+        help='What answers: "direct" for this package, "agent" for the agent of the Codex CLI.',
+    ).tag(config=True)
+    agent_config = Enum(
+        ("private", "own"),
+        default_value="private",
+        help="What the agent is told of your CODEX_HOME: "
+        '"private" for nothing but the provider, "own" for config.toml, MCP servers, skills and AGENTS.md.',
+    ).tag(config=True)
     replay = Enum(
         REPLAYS,
         default_value="auto",
@@ -131,6 +142,7 @@ class CellOptions:
     fresh: bool = False
     background: bool = False
     cell: bool = False
+    agent: bool = False
     help: bool = False
     prompt: str = ""
     subject: Subject | None = None
@@ -217,6 +229,7 @@ def parser() -> argparse.ArgumentParser:
         help="run in the background; a question asked later keeps `_codex`",
     )
     add("--cell", action="store_true", help="put the answer's code into a cell below, and nothing else")
+    add("--agent", action="store_true", help="let the agent of the Codex CLI answer: shell, patches, sandbox")
     add("-h", "--help", action="store_true", help="show this help")
     return parser
 

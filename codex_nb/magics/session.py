@@ -127,13 +127,14 @@ class ShellSession:
         config = self.config
         name, provider = profile or config.profile, config.token_provider
         insecure = tuple(config.insecure_providers)
-        transport = config.transport
-        key = (name, config.openai_api_key, self.environ.get("CODEX_HOME"), provider, insecure, transport)
+        ways = (config.transport, config.agent_config)
+        key = (name, config.openai_api_key, self.environ.get("CODEX_HOME"), provider, insecure, ways)
         with self._lock:
             if key in self._profiles:
                 self._profiles[key] = self._profiles.pop(key)  # the last one used is the last one let go
                 return self._profiles[key]
-            overrides: dict[str, Any] = {"insecure_providers": insecure or None, "transport": transport}
+            overrides: dict[str, Any] = {"insecure_providers": insecure or None}
+            overrides |= {"transport": config.transport, "agent_config": config.agent_config}
             if config.openai_api_key == "use":
                 overrides["use_openai_api_key_env"] = True
             self._let_go_of_profiles()
@@ -363,6 +364,7 @@ def make_question(session: ShellSession, options: CellOptions, profile: Profile)
         folder=session.folder,
         use_cache=session.may_use_cache(thread),
         fresh=options.fresh,
+        agent=options.agent or config.engine == "agent",
         earlier=session.earlier(options.prompt),
     )
 

@@ -105,6 +105,18 @@ class ModelChoice(Protocol):
         ...
 
 
+class Agent(Protocol):
+    """Another program in which a prepared turn can run: Codex's own agent."""
+
+    def events(self, turn: Turn) -> AsyncGenerator[TurnEvent, None]:
+        """Yield the turn's events, TurnStarted to TurnFinished."""
+        ...
+
+    def forget(self, thread: str | None) -> None:
+        """Delete what it keeps of a thread, None for all. Raises OSError."""
+        ...
+
+
 @dataclass(frozen=True)
 class ResolvedTurn:
     """One turn's choices, each made by the first that states one: the request, the settings, the model."""
@@ -282,6 +294,7 @@ class Assistant:
         settings: Settings,
         environ: Mapping[str, str],
         answers: AnswerCache | None = None,
+        agent: Agent | None = None,
         instructions: str = BASE,
     ) -> None:
         self._limits: dict[str, RateLimits] = {}  # by the credentials that received them
@@ -293,6 +306,7 @@ class Assistant:
         self._settings = settings
         self._environ = environ
         self._answers = answers or AnswerCache(None)
+        self._agent = agent
         self._compactor = Compactor(client.stream)
         self._instructions = instructions
         self._warned: set[str] = set()
@@ -359,9 +373,12 @@ class Assistant:
         if is_first and (cached := await self._cached(resolved, run)) is not None:
             return self._replay(cached, resolved, run, redact)
         run.thread.redact(redact.items)
-        if run.must_compact or needs_compaction(run.thread.items, resolved.model.context_window):
+        agent = self._agent if run.request.agent else None
+        is_full = agent is None and needs_compaction(run.thread.items, resolved.model.context_window)
+        if run.must_compact or is_full:
             notices.append(await self._compactor.compact(run.thread, resolved.template))
-        return self._prepare(resolved, run, notices, redact).events(self._client)
+        turn = self._prepare(resolved, run, notices, redact)
+        return turn.events(self._client) if agent is None else agent.events(turn)
 
     async def _replay(
         self, cached: CachedAnswer, resolved: ResolvedTurn, run: _TurnRun, redact: TurnRedactor
@@ -461,7 +478,8 @@ class Assistant:
         """Return the key of a question; None when the same text may be about other data."""
         request = resolved.request
         known = [self.redactor(resolved.credentials)(question) for question, _ in request.earlier]
-        if not request.use_cache or not (request.context is None or request.context.is_complete(known)):
+        may_use = request.use_cache and not request.agent
+        if not may_use or not (request.context is None or request.context.is_complete(known)):
             return None
         credentials, wanted = resolved.credentials, resolved.value_format
         return cache_key(
@@ -592,6 +610,8 @@ class Assistant:
     async def forget(self, thread: str | None) -> int:
         """Delete a thread, None for all, with the answers saved of it; return their number. Raises OSError."""
         self.threads.forget(thread)
+        if self._agent is not None:
+            self._agent.forget(thread)
         return self._answers.forget(thread)
 
     def redactor(self, credentials: Credentials | None = None) -> Redactor:
@@ -635,7 +655,9 @@ class Assistant:
         self._known = redactor
 
     async def project(self, request: TurnRequest) -> ProjectInstructions:
-        """Read what Codex's own files tell the model of a question."""
+        """Read what Codex's own files tell the model of a question; an agent may be left to read them itself."""
+        if request.agent and self._settings.agent_config == "own":
+            return ProjectInstructions()
         return await read_project(self._settings, request, self._environ)
 
     async def _resolve(self, request: TurnRequest, thread: Thread) -> ResolvedTurn:

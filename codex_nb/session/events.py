@@ -83,7 +83,8 @@ class TurnStarted:
     """The turn begins; ``account`` is the label to show (an email, "API key …"), ``billing`` what pays.
 
     ``returns_value`` tells whether the answer is a value, whose JSON is not to be shown. ``not_saved`` says why Run All
-    will ask again in any case, where the user would expect a saved answer.
+    will ask again in any case, where the user would expect a saved answer. ``through`` names the program in which the
+    turn runs, empty for this one.
     """
 
     turn_id: str
@@ -95,6 +96,7 @@ class TurnStarted:
     billing: str
     not_saved: str = ""
     returns_value: bool = False
+    through: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +193,14 @@ class ToolStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolOutputDelta:
+    """More of what a running call shows; ToolFinished has all that is kept of it."""
+
+    call_number: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class ToolFinished:
     """A call's output, as it goes back to the model."""
 
@@ -251,6 +261,7 @@ TurnEvent = (
     | ApprovalRequested
     | ApprovalResolved
     | ToolStarted
+    | ToolOutputDelta
     | ToolFinished
     | RetryScheduled
     | AnswerRejected

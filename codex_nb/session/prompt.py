@@ -300,8 +300,8 @@ class TurnRequest:
     ``schema`` is a pydantic model, a dataclass, a TypedDict, any other annotation, or a JSON schema as a dict.
     ``data`` holds texts that the question is about, each with a label: sent as untrusted blocks.
     ``folder`` is the notebook's folder. ``use_cache`` allows a cached answer to the same question, and ``fresh`` asks
-    again all the same. ``earlier`` are the other questions of this session, each with a hash of its answer: the answer
-    may build on them. ``throttle`` is shared by the questions of a batch.
+    again all the same. ``agent`` lets Codex's own agent answer. ``earlier`` are the other questions of this session,
+    each with a hash of its answer: the answer may build on them. ``throttle`` is shared by the questions of a batch.
     """
 
     prompt: str
@@ -317,6 +317,7 @@ class TurnRequest:
     folder: Path | None = None
     use_cache: bool = False
     fresh: bool = False
+    agent: bool = False
     throttle: Throttle | None = None
     earlier: tuple[tuple[str, str], ...] = ()
 

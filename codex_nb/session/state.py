@@ -23,6 +23,7 @@ from codex_nb.session.events import (
     ToolCallReady,
     ToolCallStarted,
     ToolFinished,
+    ToolOutputDelta,
     ToolStarted,
     TurnEvent,
     TurnFinished,
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from codex_nb.tools.approval import ApprovalRequest, Decision
+
+
+LIVE_LIMIT = 4_000  # characters of a running call's output, the newest
 
 
 class GrowingText:
@@ -114,7 +118,8 @@ class ToolPart:
     """A tool call, from its start to its output.
 
     ``call_number`` is our own number of the call, ``call_id`` the server's id. ``request`` is set once the user
-    is asked, ``decision`` once decided; ``ok`` is None until there is an output.
+    is asked, ``decision`` once decided; ``ok`` is None until there is an output. ``live`` is the end of what the call
+    has shown while it runs.
     """
 
     call_number: int
@@ -127,6 +132,7 @@ class ToolPart:
     output: str | None = None
     ok: bool | None = None
     call_id: str = ""
+    live: str = ""
 
     @property
     def arguments(self) -> str:
@@ -298,7 +304,7 @@ def reduce(state: TurnState, event: TurnEvent) -> TurnState:
             return replace(
                 state, parts=Parts(part for part in state.parts if _key(part) != (ToolPart, REPLAY_CALL))
             )
-        case ApprovalRequested() | ApprovalResolved() | ToolStarted():
+        case ApprovalRequested() | ApprovalResolved() | ToolStarted() | ToolOutputDelta():
             return _with_part(state, _progress(state, event))
         case Notice():
             return replace(state, parts=state.parts.put(NoticePart(event)))
@@ -397,7 +403,8 @@ def _call(state: TurnState, event: ToolCallStarted | ToolArgumentsDelta | ToolCa
 
 
 def _progress(
-    state: TurnState, event: ApprovalRequested | ApprovalResolved | ToolStarted | ToolFinished
+    state: TurnState,
+    event: ApprovalRequested | ApprovalResolved | ToolStarted | ToolOutputDelta | ToolFinished,
 ) -> ToolPart:
     number = event.request.call_number if isinstance(event, ApprovalRequested) else event.call_number
     name = event.request.tool if isinstance(event, ApprovalRequested) else ""
@@ -409,8 +416,10 @@ def _progress(
             return replace(part, decision=event.decision, request=event.request or part.request)
         case ToolStarted():
             return replace(part, running=True)
+        case ToolOutputDelta():
+            return replace(part, live=(part.live + event.text)[-LIVE_LIMIT:])
         case ToolFinished():
-            return replace(part, running=False, output=event.output, ok=event.ok)
+            return replace(part, running=False, output=event.output, ok=event.ok, live="")
 
 
 def _with_plan(state: TurnState, call_number: int) -> TurnState:

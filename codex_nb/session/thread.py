@@ -128,6 +128,11 @@ class Thread:
         if self._file is not None:
             self._file.append(self._header, new_uuid(), items, new)
 
+    @property
+    def is_saved(self) -> bool:
+        """Whether the thread is on disk, and outlasts this process."""
+        return self._file is not None
+
     def take_problem(self) -> str | None:
         """Return, once, why the last exchange could not be saved; the thread goes on in memory."""
         return self._file.take_problem() if self._file is not None else None

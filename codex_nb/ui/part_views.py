@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
 from codex_nb.errors import InvalidArguments
-from codex_nb.labels import PHASES, REASONING, Phase
+from codex_nb.labels import AGENT_TOOLS, PHASES, REASONING, Phase
 from codex_nb.parse import loads
 from codex_nb.rendering.answer_output import PlanOutput, StepOutput, truncate_output
 from codex_nb.rendering.incremental import BlocksUpdate, GrowingCode, MarkdownBlocks, safe_code
@@ -238,10 +238,11 @@ class CallView:
         return [{"op": "ask", "key": self._key, "request": approval_payload(part.request)}]
 
     def _show_output(self, part: ToolPart) -> list[Operation]:
-        if self.shown_below or not part.output or part.output == self._output:
+        output = part.output or part.live
+        if self.shown_below or not output or output == self._output:
             return []
-        self._output = part.output
-        return [{"op": "output", "key": self._key, "text": visible_text(truncate_output(part.output))}]
+        self._output = output
+        return [{"op": "output", "key": self._key, "text": visible_text(truncate_output(output))}]
 
 
 class NoticeView:
@@ -418,9 +419,9 @@ def _takes_code(name: str) -> bool:
 
 
 def tool_title(name: str) -> str:
-    """Return a tool's title; a tool that is not built in has its name."""
+    """Return a tool's title; a tool that is neither built in nor the agent's has its name."""
     tool = builtin_tools().get(name)
-    return tool.title if tool is not None else escape_invisible(name) or "Tool"
+    return tool.title if tool is not None else AGENT_TOOLS.get(name) or escape_invisible(name) or "Tool"
 
 
 def is_folded(part: ToolPart, phase: Phase) -> bool:

@@ -179,7 +179,9 @@ def _call(part: ToolPart, state: TurnState, shown_below: Collection[int]) -> Too
 
 
 def footer(state: TurnState, answer: Answer) -> tuple[str, ...]:
-    """Return the known entries of the line below an answer: model, tokens, billing, what runs unasked and is not saved.
+    """Return the known entries of the line below an answer.
+
+    They are the model, the program, tokens, billing, what runs unasked and what is not saved.
 
     It is saved with the notebook, which others may read, so it does not name the account.
     """
@@ -188,8 +190,9 @@ def footer(state: TurnState, answer: Answer) -> tuple[str, ...]:
     if model and started and started.effort:
         model = f"{model}, {started.effort} effort"
     billing = _billing(started.billing, started.plan) if started else _billing(answer.billing, "")
+    through = f"through {started.through}" if started and started.through else ""
     not_saved = started.not_saved if started else ""
-    entries = (model, _tokens(answer.usage), billing, *_standing_approvals(state), not_saved)
+    entries = (model, through, _tokens(answer.usage), billing, *_standing_approvals(state), not_saved)
     return tuple(entry for entry in entries if entry)
 
 

@@ -261,7 +261,7 @@ async def test_without_cryptography_an_agent_identity_says_what_to_install(
     desk = make_desk(environ={"CODEX_ACCESS_TOKEN": Agent().jwt()})
     with pytest.raises(SignInRequired, match="requires additional packages") as raised:
         await desk.post()
-    assert raised.value.hint == "Install it with: pip install 'codex-nb[agent]'"
+    assert raised.value.hint == "Install it with: pip install 'codex-nb[agent-identity]'"
 
 
 @pytest.mark.parametrize("sealed", ["not base64", "", base64.b64encode(bytes(200)).decode()])

@@ -78,10 +78,20 @@ BROKEN: dict[str, tuple[dict[str, str | bytes], dict[str, str], str]] = {
     "a home that is a file": ({"config.toml": LAB}, {"CODEX_HOME": "{home}/config.toml"}, "not a directory"),
     "no home": ({}, {"CODEX_HOME": "{home}/none"}, "does not exist yet"),
     "a policy that is none": ({"config.toml": LAB}, {"CODEX_NB_APPROVAL": "sometimes"}, "CODEX_NB_APPROVAL"),
+    "a CLI that is too old for the agent": (
+        {"config.toml": LAB, "bin/codex": "#!/bin/sh\necho codex-cli 0.159.1\n"},
+        {"PATH": "{home}/bin"},
+        "is Codex CLI 0.159.1, and the agent needs 0.160.0 or newer",
+    ),
+    "a CLI that is named and not there": (
+        {"config.toml": LAB},
+        {"CODEX_NB_CODEX": "{home}/nowhere/codex"},
+        "which is not there",
+    ),
     "a CLI that fails": (
         {"config.toml": LAB, "bin/codex": "#!/bin/sh\nexit 3\n"},
         {"PATH": "{home}/bin"},
-        "status 3",
+        "--version says no version",
     ),
 }
 
@@ -189,7 +199,7 @@ def test_what_is_in_order_needs_no_advice(tmp_path: Path) -> None:
     assert any(each.found == f"{tmp_path / '.env'} sets the variables OTHER_KEY" for each in found)
     assert said["provider"] == "lab at https://lab.test/v1"
     assert said["HTTPS_PROXY"] == "requests go through http://p.test"
-    assert said["Codex CLI"].startswith("codex-cli 9.9 at ")
+    assert said["Codex CLI"].startswith("Codex CLI 9.9.0 at ")
     assert SECRET not in repr(found)
 
 

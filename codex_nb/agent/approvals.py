@@ -1,0 +1,332 @@
+"""What the agent asks for: each kind of request as a tool call of the one approval gate, and the answers to it.
+
+Nothing is accepted but by an ``Approved`` value: a request is read into arguments, shown as what will be done, decided
+by the rules or the user, and only then answered with yes. Whatever is not understood is declined.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic
+
+from pydantic import Field
+
+from codex_nb.errors import InvalidArguments
+from codex_nb.labels import AGENT_TOOLS
+from codex_nb.tools.approval import DecisionKind, Effect
+from codex_nb.tools.base import A, Arguments, CallDisplay, Tool, ToolResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from codex_nb.agent.app_server import Message
+    from codex_nb.tools.approval import ApprovalRequest, Approved, Decision
+    from codex_nb.tools.base import Ports
+
+JsonObject = dict[str, Any]
+
+SHELL, PATCH = "shell", "apply_patch"
+
+
+class Command(Arguments):
+    """A command of the agent's shell; ``more`` is what it asks for beyond it, such as access to the network."""
+
+    command: str
+    cwd: str = ""
+    reason: str = ""
+    more: JsonObject = Field(default_factory=dict)
+
+    def to_code(self) -> str:
+        """Return the command, with what it asks for beyond it."""
+        more = "".join(f"\n# {key}: {json.dumps(value)}" for key, value in self.more.items())
+        return f"{self.command}{more}"
+
+    @property
+    def view(self) -> CallDisplay:
+        """A command is run as it stands."""
+        place = f" in {self.cwd}" if self.cwd else ""
+        why = f" {self.reason}" if self.reason else ""
+        return CallDisplay(f"Runs a command on this computer{place}.{why}", "bash", editable=False)
+
+
+class Patch(Arguments):
+    """Changes of files."""
+
+    diff: str
+    paths: list[str] = Field(default_factory=list)
+    reason: str = ""
+
+    def to_code(self) -> str:
+        """Return the changes as a unified diff."""
+        return self.diff
+
+    @property
+    def view(self) -> CallDisplay:
+        """Changes are made as they stand."""
+        why = f" {self.reason}" if self.reason else ""
+        return CallDisplay(f"Changes {', '.join(self.paths)}.{why}", "diff", editable=False)
+
+
+class Permissions(Arguments):
+    """What the agent wants to be allowed for the rest of the turn."""
+
+    permissions: JsonObject
+    cwd: str = ""
+    reason: str = ""
+
+    @property
+    def view(self) -> CallDisplay:
+        """Permissions are granted as they stand."""
+        why = f" {self.reason}" if self.reason else ""
+        return CallDisplay(f"Allows the agent's commands more, for this turn.{why}", editable=False)
+
+
+class McpCall(Arguments):
+    """A call of a tool of an MCP server."""
+
+    server: str
+    tool: str
+    arguments: JsonObject = Field(default_factory=dict)
+
+    @property
+    def view(self) -> CallDisplay:
+        """A call is made as it stands; each tool is allowed by itself."""
+        return CallDisplay(
+            f"Calls the tool {self.tool} of the MCP server {self.server}.",
+            editable=False,
+            variant=f"{self.server} {self.tool}",
+        )
+
+
+class Form(Arguments):
+    """Questions to the user; ``answers`` maps each to its answer, which the user fills in."""
+
+    answers: JsonObject = Field(default_factory=dict)
+    questions: str = Field("", exclude=True)
+
+    @property
+    def view(self) -> CallDisplay:
+        """The answers are the user's."""
+        return CallDisplay(self.questions)
+
+
+async def _answered_elsewhere(approved: Approved[Any], ports: Ports) -> ToolResult:
+    """Stand for what the agent itself does once it has been told yes."""
+    del approved, ports
+    return ToolResult("")
+
+
+def _tool(name: str, arguments: type[A], effect: Effect = Effect.EXECUTE) -> Tool[A]:
+    return Tool(name, "", arguments, effect, _answered_elsewhere, AGENT_TOOLS[name], "")
+
+
+shell_tool = _tool(SHELL, Command)
+patch_tool = _tool(PATCH, Patch, Effect.EDIT)
+permissions_tool = _tool("permissions", Permissions)
+mcp_tool = _tool("mcp", McpCall)
+form_tool = _tool("questions", Form)
+
+
+@dataclass(frozen=True)
+class Asked(Generic[A]):
+    """A request of the agent, ready to be decided.
+
+    ``accept`` makes its answer of approved arguments, ``declined`` is its answer otherwise and ``cancelled`` the one
+    that ends the turn as well. ``item_id`` names the item that it belongs to. ``is_question`` tells that only a person
+    can answer it, whatever the policy.
+    """
+
+    tool: Tool[A]
+    arguments: A
+    accept: Callable[[Approved[A]], JsonObject]
+    declined: JsonObject
+    cancelled: JsonObject
+    item_id: str = ""
+    is_question: bool = False
+
+    def request(self, number: int) -> ApprovalRequest:
+        """Return the approval request of the call with a number."""
+        return self.tool.request(number, self.arguments)
+
+    def answer(self, request: ApprovalRequest, decision: Decision) -> JsonObject:
+        """Return the answer that a decision gives."""
+        if not decision.approved:
+            return self.cancelled if decision.kind is DecisionKind.STOP else self.declined
+        try:
+            return self.accept(self.tool.approve(self.arguments, request, decision))
+        except InvalidArguments:
+            return self.declined
+
+
+def read_request(message: Message, changes: list[JsonObject] | None) -> Asked[Any] | None:
+    """Return what a request asks for, None when it is not understood; ``changes`` are those of the item it names."""
+    params = message.params
+    match message.method:
+        case "item/commandExecution/requestApproval":
+            return _command(params)
+        case "item/fileChange/requestApproval":
+            return _patch(params, changes)
+        case "item/permissions/requestApproval":
+            return _permissions(params)
+        case "mcpServer/elicitation/request":
+            return _elicitation(params)
+        case "item/tool/requestUserInput":
+            return _questions(params)
+        case _:
+            return None
+
+
+def read_action(item: JsonObject) -> Asked[Any] | None:
+    """Return what an item does that must be asked about, as its request would; None for all other items."""
+    about = {**item, "itemId": item.get("id")}
+    match item.get("type"):
+        case "commandExecution":
+            return _command(about)
+        case "fileChange":
+            changes = item.get("changes")
+            return _patch(about, changes if isinstance(changes, list) else None)
+        case _:
+            return None
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+_MORE = ("additionalPermissions", "networkApprovalContext")
+
+
+def _command(params: JsonObject) -> Asked[Command] | None:
+    if params.get("kind", "command") != "command" or not (command := _text(params.get("command"))):
+        return None
+    more = {key: params[key] for key in _MORE if params.get(key)}
+    arguments = Command(
+        command=command, cwd=_text(params.get("cwd")), reason=_text(params.get("reason")), more=more
+    )
+    return _decided(shell_tool, arguments, params)
+
+
+def _decided(tool: Tool[A], arguments: A, params: JsonObject) -> Asked[A]:
+    return Asked(
+        tool,
+        arguments,
+        lambda _approved: {"decision": "accept"},
+        {"decision": "decline"},
+        {"decision": "cancel"},
+        _text(params.get("itemId")),
+    )
+
+
+def _patch(params: JsonObject, changes: list[JsonObject] | None) -> Asked[Patch] | None:
+    if not changes or params.get("grantRoot"):
+        return None
+    paths = [_text(change.get("path")) for change in changes]
+    arguments = Patch(diff=diff_of(changes), paths=paths, reason=_text(params.get("reason")))
+    return _decided(patch_tool, arguments, params)
+
+
+def diff_of(changes: list[JsonObject]) -> str:
+    """Return changes of files as one unified diff; a file that is added or deleted comes with its whole text."""
+    parts = []
+    for change in changes:
+        path, diff = _text(change.get("path")), _text(change.get("diff"))
+        kind = change.get("kind")
+        kind, moved = (kind.get("type"), kind.get("move_path")) if isinstance(kind, dict) else (kind, None)
+        before = "/dev/null" if kind == "add" else path
+        after = "/dev/null" if kind == "delete" else moved or path
+        sign = {"add": "+", "delete": "-"}.get(str(kind))
+        lines = [f"{sign}{line}" for line in diff.splitlines()] if sign else diff.splitlines()
+        parts.append("\n".join((f"--- {before}", f"+++ {after}", *lines)))
+    return "\n".join(parts)
+
+
+def _permissions(params: JsonObject) -> Asked[Permissions] | None:
+    wanted = params.get("permissions")
+    if not isinstance(wanted, dict):
+        return None
+    asked = {key: value for key, value in wanted.items() if value is not None}
+    arguments = Permissions(
+        permissions=asked, cwd=_text(params.get("cwd")), reason=_text(params.get("reason"))
+    )
+    nothing: JsonObject = {"permissions": {}, "scope": "turn"}
+    return Asked(
+        permissions_tool,
+        arguments,
+        lambda approved: {"permissions": approved.arguments.permissions, "scope": "turn"},
+        nothing,
+        nothing,
+        _text(params.get("itemId")),
+    )
+
+
+def _elicitation(params: JsonObject) -> Asked[Any] | None:
+    server, about = _text(params.get("serverName")), params.get("_meta")
+    about = about if isinstance(about, dict) else {}
+    declined, cancelled = _action("decline"), _action("cancel")
+    if about.get("codex_approval_kind") == "mcp_tool_call":
+        given = about.get("tool_params")
+        call = McpCall(
+            server=server,
+            tool=_text(about.get("tool_name")) or "?",
+            arguments=given if isinstance(given, dict) else {},
+        )
+        return Asked(mcp_tool, call, lambda _approved: _action("accept", {}), declined, cancelled)
+    message = f"The MCP server {server} asks: {_text(params.get('message'))}"
+    if params.get("mode") == "url":
+        form = Form(questions=f"{message} Open this page, then accept: {_text(params.get('url'))}")
+        return Asked(
+            form_tool, form, lambda _approved: _action("accept"), declined, cancelled, is_question=True
+        )
+    schema = params.get("requestedSchema")
+    fields = schema.get("properties") if isinstance(schema, dict) else None
+    if not isinstance(fields, dict):
+        return None
+    form = Form(questions=message, answers={name: _default(field) for name, field in fields.items()})
+    return Asked(
+        form_tool,
+        form,
+        lambda approved: _action("accept", approved.arguments.answers),
+        declined,
+        cancelled,
+        is_question=True,
+    )
+
+
+def _action(action: str, content: JsonObject | None = None) -> JsonObject:
+    return {"action": action, "content": content, "_meta": None}
+
+
+def _default(field: object) -> Any:
+    kinds = {"boolean": False, "integer": 0, "number": 0, "array": []}
+    if not isinstance(field, dict):
+        return ""
+    choices = field.get("enum")
+    first = choices[0] if isinstance(choices, list) and choices else kinds.get(str(field.get("type")), "")
+    return field.get("default", first)
+
+
+def _questions(params: JsonObject) -> Asked[Form] | None:
+    """Read the agent's questions; one whose answer is a secret is not asked, for the answer would be shown."""
+    questions = params.get("questions")
+    if not isinstance(questions, list) or not all(isinstance(each, dict) for each in questions):
+        return None
+    if any(each.get("isSecret") for each in questions):
+        return None
+    texts, answers = [], {}
+    for each in questions:
+        options = [option for option in each.get("options") or () if isinstance(option, dict)]
+        labels = [_text(option.get("label")) for option in options]
+        texts.append(_text(each.get("question")) + (f" ({' / '.join(labels)})" if labels else ""))
+        answers[_text(each.get("id"))] = labels[0] if labels else ""
+    return Asked(
+        form_tool,
+        Form(questions="Codex asks: " + " ".join(texts), answers=answers),
+        lambda approved: {
+            "answers": {name: {"answers": [str(each)]} for name, each in approved.arguments.answers.items()}
+        },
+        {"answers": {}},
+        {"answers": {}},
+        _text(params.get("itemId")),
+        is_question=True,
+    )

@@ -1,0 +1,411 @@
+"""The notifications of a turn in ``codex app-server``, as turn events: the same ones that the direct engine gives."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from codex_nb.agent.approvals import PATCH, SHELL, diff_of
+from codex_nb.errors import (
+    AgentFailed,
+    BackendOverloaded,
+    BadRequest,
+    CodexError,
+    ContextWindowExceeded,
+    ModelUnavailable,
+    RateLimited,
+    RefreshFailed,
+    StreamInterrupted,
+    UsageLimitReached,
+)
+from codex_nb.parse import parse_integer, parse_number, parse_time
+from codex_nb.rendering.visible import visible_line
+from codex_nb.responses.events import RateLimits, Usage, Window
+from codex_nb.session.events import (
+    Notice,
+    ReasoningDelta,
+    ReasoningDone,
+    RetryScheduled,
+    TextDelta,
+    TextDone,
+    ToolCall,
+    ToolCallReady,
+    ToolFinished,
+    ToolOutputDelta,
+    ToolStarted,
+)
+from codex_nb.tools.builtin import PLAN_UPDATED, UPDATE_PLAN
+from codex_nb.tools.nbmodel import truncate
+from codex_nb.tools.outputs import strip_ansi
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from codex_nb.session.events import TurnEvent
+
+JsonObject = dict[str, Any]
+
+OUTPUT_LIMIT = 20_000  # characters of what one call shows
+LONGEST_REASON = 500
+_QUIET = frozenset(
+    {"userMessage", "functionCallOutput", "hookPrompt", "sleep", "enteredReviewMode", "exitedReviewMode"}
+)
+_STEP_STATES = {"inProgress": "in_progress"}
+
+
+class AgentItems:
+    """Turns notifications into turn events; ``numbers`` gives each call of the turn its own number.
+
+    ``calls`` are the records of the model's calls; ``usage`` adds up the requests. ``has_acted`` tells whether anything
+    but text has begun; ``status`` is set at the turn's end.
+    """
+
+    def __init__(self, numbers: Iterator[int], on_limits: Callable[[RateLimits], Notice | None]) -> None:
+        self.calls: list[ToolCall] = []
+        self.usage = Usage()
+        self.status = ""
+        self.error: CodexError | None = None
+        self.model = ""
+        self.has_acted = False
+        self._numbers = numbers
+        self._on_limits = on_limits
+        self._open: dict[str, tuple[int, JsonObject]] = {}  # the calls that have begun, by item
+        self._text: dict[str, list[str]] = {}
+        self._items: list[JsonObject] = []
+        self.refusals: dict[str, str] = {}  # what is said of the calls that were declined, by item
+        self._told = set[str]()
+
+    @property
+    def partial_text(self) -> str:
+        """The text of unfinished messages."""
+        return "\n\n".join("".join(pieces) for pieces in self._text.values())
+
+    @property
+    def open_calls(self) -> list[int]:
+        """The numbers of the calls that have begun and not ended."""
+        return [number for number, _ in self._open.values()]
+
+    def is_open(self, item_id: str) -> bool:
+        """Whether an item is a call that has begun and not ended."""
+        return item_id in self._open
+
+    def take_items(self) -> list[JsonObject]:
+        """Return, once, the messages and the reasoning that are complete, as items of the Responses API."""
+        items, self._items = self._items, []
+        return items
+
+    def begin_again(self) -> None:
+        """Forget what had not ended when the process did."""
+        self._open.clear()
+        self._text.clear()
+
+    def number_of(self, item_id: str) -> int:
+        """Return the number of an item's call, a new one for an item that has not been heard of."""
+        return self._open[item_id][0] if item_id in self._open else next(self._numbers)
+
+    def changes_of(self, item_id: str) -> list[JsonObject] | None:
+        """Return the changes of files that an item consists of."""
+        return _changes(self._open[item_id][1]) if item_id in self._open else None
+
+    def mcp_item(self, server: str, tool: str) -> str:
+        """Return the id of the open call of an MCP server's tool; empty when there is none."""
+        for item_id, (_, item) in self._open.items():
+            if item.get("type") == "mcpToolCall" and (item.get("server"), item.get("tool")) == (server, tool):
+                return item_id
+        return ""
+
+    def read(self, method: str, params: JsonObject) -> list[TurnEvent]:
+        """Return the events of a notification; none for one that shows nothing."""
+        item_id, delta = str(params.get("itemId", "")), params.get("delta")
+        delta = delta if isinstance(delta, str) else ""
+        match method:
+            case "item/agentMessage/delta" | "item/plan/delta":
+                self._text.setdefault(item_id, []).append(delta)
+                return [TextDelta(item_id, delta)]
+            case "item/reasoning/summaryTextDelta":
+                return [ReasoningDelta(item_id, parse_integer(params.get("summaryIndex")) or 0, delta)]
+            case "item/reasoning/textDelta":
+                return [ReasoningDelta(item_id, parse_integer(params.get("contentIndex")) or 0, delta)]
+            case "item/commandExecution/outputDelta":
+                return self._grow(item_id, strip_ansi(delta))
+            case "item/mcpToolCall/progress":
+                return self._grow(item_id, f"{params.get('message', '')}\n")
+            case "item/started" | "item/completed":
+                item = params.get("item")
+                if not isinstance(item, dict):
+                    return []
+                return self._started(item) if method == "item/started" else self._completed(item)
+            case "turn/completed":
+                return self._ended(params.get("turn"))
+            case _:
+                return self._aside(method, params)
+
+    def _aside(self, method: str, params: JsonObject) -> list[TurnEvent]:
+        """Return the events of what is told beside the items."""
+        match method:
+            case "turn/plan/updated":
+                return self._plan(params)
+            case "thread/tokenUsage/updated":
+                self.usage += _usage(params.get("tokenUsage"))
+            case "account/rateLimits/updated":
+                notice = self._on_limits(read_limits(params.get("rateLimits")))
+                return [notice] if notice else []
+            case "model/rerouted":
+                self.model = str(params.get("toModel", ""))
+                return [Notice("model", f"{self.model} answered instead of {params.get('fromModel')}.")]
+            case "error":
+                return self._failed(params)
+            case "warning" | "configWarning" | "deprecationNotice":
+                text = params.get("message") or params.get("summary")
+                return self._once(f"The Codex CLI says: {text}") if text else []
+            case _:
+                pass
+        return []
+
+    def _once(self, text: str) -> list[TurnEvent]:
+        if text in self._told:
+            return []
+        self._told.add(text)
+        return [Notice("hint", visible_line(text[:LONGEST_REASON]))]
+
+    def _grow(self, item_id: str, text: str) -> list[TurnEvent]:
+        return [ToolOutputDelta(self._open[item_id][0], text)] if item_id in self._open and text else []
+
+    def _started(self, item: JsonObject) -> list[TurnEvent]:
+        item_id, kind = str(item.get("id", "")), item.get("type")
+        name = _call_name(item)
+        if kind == "agentMessage" or name is None or item_id in self._open:
+            return []
+        self.has_acted = True
+        number = next(self._numbers)
+        self._open[item_id] = (number, item)
+        events: list[TurnEvent] = [ToolCallReady(number, name, _arguments(item), item_id)]
+        return (
+            events
+            if kind in {"commandExecution", "fileChange", "dynamicToolCall"}
+            else [*events, ToolStarted(number)]
+        )
+
+    def _completed(self, item: JsonObject) -> list[TurnEvent]:
+        item_id, kind = str(item.get("id", "")), str(item.get("type", ""))
+        match kind:
+            case "agentMessage" | "plan":
+                return [self._said(item_id, item)]
+            case "reasoning":
+                parts = item.get("summary") or item.get("content")
+                text = "\n\n".join(map(str, parts)).strip() if isinstance(parts, list) else ""
+                if not text:
+                    return []
+                summary = [{"type": "summary_text", "text": text}]
+                self._items.append({"type": "reasoning", "id": item_id, "summary": summary})
+                return [ReasoningDone(item_id, text)]
+            case "contextCompaction":
+                return [Notice("compacted", "Codex compacted the thread.")]
+            case "dynamicToolCall":
+                self._open.pop(item_id, None)  # its own execution has told its end
+                return []
+        name = _call_name(item)
+        if name is None:
+            known = kind in _QUIET
+            return [] if known else self._once(f"Codex did something that codex_nb cannot show: {kind}")
+        events = self._started(item)
+        number, begun = self._open.pop(item_id)
+        output, ok = _outcome(item)
+        output = self.refusals.pop(item_id, output)
+        shown = truncate(output, OUTPUT_LIMIT)
+        self.calls.append(ToolCall(name, item_id, _arguments(begun), shown, _arguments(item), ok))
+        return [*events, ToolFinished(number, shown, ok)]
+
+    def _said(self, item_id: str, item: JsonObject) -> TextDone:
+        self._text.pop(item_id, None)
+        text = str(item.get("text", ""))
+        message = {
+            "type": "message",
+            "id": item_id,
+            "role": "assistant",
+            "content": [{"type": "output_text", "text": text}],
+        }
+        self._items.append(message | ({"phase": item["phase"]} if item.get("phase") else {}))
+        return TextDone(item_id, text)
+
+    def _plan(self, params: JsonObject) -> list[TurnEvent]:
+        steps = params.get("plan")
+        if not isinstance(steps, list):
+            return []
+        plan = [
+            {
+                "step": str(each.get("step", "")),
+                "status": _STEP_STATES.get(str(each.get("status")), each.get("status")),
+            }
+            for each in steps
+            if isinstance(each, dict)
+        ]
+        arguments = json.dumps({"plan": plan, "explanation": params.get("explanation") or ""})
+        number = next(self._numbers)
+        return [ToolCallReady(number, UPDATE_PLAN, arguments), ToolFinished(number, PLAN_UPDATED, ok=True)]
+
+    def _failed(self, params: JsonObject) -> list[TurnEvent]:
+        error = error_of(params.get("error"))
+        if params.get("willRetry"):
+            self._text.clear()
+            return [RetryScheduled(1, 1, 0.0, str(error))]
+        self.error = error
+        return []
+
+    def _ended(self, turn: object) -> list[TurnEvent]:
+        turn = turn if isinstance(turn, dict) else {}
+        self.status = str(turn.get("status") or "failed")
+        if turn.get("error"):
+            self.error = error_of(turn["error"])
+        return []
+
+
+def _call_name(item: JsonObject) -> str | None:
+    match item.get("type"):
+        case "commandExecution":
+            return SHELL
+        case "fileChange":
+            return PATCH
+        case "mcpToolCall":
+            return f"mcp__{item.get('server')}__{item.get('tool')}"
+        case "dynamicToolCall":
+            return str(item.get("tool", ""))
+        case "webSearch":
+            return "web_search"
+        case "imageView":
+            return "view_image"
+        case "imageGeneration":
+            return "image_generation"
+        case "collabAgentToolCall":
+            return f"agent_{item.get('tool')}"
+        case _:
+            return None
+
+
+_SHOWN = {
+    "commandExecution": ("command", "cwd"),
+    "webSearch": ("query",),
+    "imageView": ("path",),
+    "imageGeneration": ("revisedPrompt",),
+    "collabAgentToolCall": ("prompt", "model"),
+}
+
+
+def _arguments(item: JsonObject) -> str:
+    """Return what a call was made with, as JSON text."""
+    kind = str(item.get("type"))
+    if kind in {"mcpToolCall", "dynamicToolCall"}:
+        return json.dumps(item.get("arguments") or {}, ensure_ascii=False)
+    if kind == "fileChange":
+        return json.dumps({"diff": diff_of(_changes(item))}, ensure_ascii=False)
+    given = {key: item[key] for key in _SHOWN.get(kind, ()) if item.get(key)}
+    return json.dumps(given, ensure_ascii=False)
+
+
+def _changes(item: JsonObject) -> list[JsonObject]:
+    changes = item.get("changes")
+    return [each for each in changes if isinstance(each, dict)] if isinstance(changes, list) else []
+
+
+def _outcome(item: JsonObject) -> tuple[str, bool]:
+    """Return what a call that has ended gave, and whether it went well."""
+    status = str(item.get("status") or "completed")
+    ok = status == "completed"
+    match item.get("type"):
+        case "commandExecution":
+            output, code = strip_ansi(str(item.get("aggregatedOutput") or "")), item.get("exitCode")
+            note = f"[exit code {code}]" if code else "" if ok else f"[{status}]"
+            return "\n".join(filter(None, (output.rstrip("\n"), note))) or "(no output)", ok and not code
+        case "fileChange":
+            paths = ", ".join(str(change.get("path")) for change in _changes(item))
+            return f"{'Changed' if ok else status.capitalize()}: {paths}", ok
+        case "mcpToolCall":
+            error, result = item.get("error"), item.get("result")
+            if isinstance(error, dict):
+                return str(error.get("message") or status), False
+            return _mcp_text(result if isinstance(result, dict) else {}), ok
+        case "webSearch":
+            action = item.get("action")
+            return _searched(action if isinstance(action, dict) else {}), True
+        case "imageGeneration":
+            return str(item.get("savedPath") or item.get("failure") or status), not item.get("failure")
+        case _:
+            return status, ok
+
+
+def _mcp_text(result: JsonObject) -> str:
+    content = result.get("content")
+    parts = [each for each in content if isinstance(each, dict)] if isinstance(content, list) else []
+    texts = [str(part["text"]) if "text" in part else f"[{part.get('type')}]" for part in parts]
+    if not texts and result.get("structuredContent") is not None:
+        texts = [json.dumps(result["structuredContent"], ensure_ascii=False)]
+    return "\n".join(texts) or "(no output)"
+
+
+def _searched(action: JsonObject) -> str:
+    queries = action.get("queries") or [action.get("query")]
+    found = [str(each) for each in (*queries, action.get("url"), action.get("pattern")) if each]
+    return "\n".join(found) or "(searched)"
+
+
+def _usage(usage: object) -> Usage:
+    last = usage.get("last") if isinstance(usage, dict) else None
+    counts = last if isinstance(last, dict) else {}
+
+    def count(key: str) -> int:
+        return max(0, parse_integer(counts.get(key)) or 0)
+
+    return Usage(
+        input_tokens=count("inputTokens"),
+        cached_input_tokens=count("cachedInputTokens"),
+        output_tokens=count("outputTokens"),
+        reasoning_output_tokens=count("reasoningOutputTokens"),
+        total_tokens=count("totalTokens"),
+    )
+
+
+def read_limits(limits: object) -> RateLimits:
+    """Read the rate limits as the app-server gives them."""
+    table = limits if isinstance(limits, dict) else {}
+    name = str(table.get("limitName") or table.get("limitId") or "codex")
+    windows = [
+        Window(
+            parse_number(window.get("usedPercent")),
+            parse_integer(window.get("windowDurationMins")),
+            parse_time(window.get("resetsAt")),
+            name,
+        )
+        for part in ("primary", "secondary")
+        if isinstance(window := table.get(part), dict)
+    ]
+    plan = table.get("planType")
+    return replace(RateLimits(), windows=tuple(windows), plan=plan if isinstance(plan, str) else None)
+
+
+_ERRORS: dict[str, type[CodexError]] = {
+    "usageLimitExceeded": UsageLimitReached,
+    "rateLimitExceeded": RateLimited,
+    "contextWindowExceeded": ContextWindowExceeded,
+    "serverOverloaded": BackendOverloaded,
+    "modelNotFound": ModelUnavailable,
+    "badRequest": BadRequest,
+    "responseStreamDisconnected": StreamInterrupted,
+    "responseStreamConnectionFailed": StreamInterrupted,
+    "httpConnectionFailed": StreamInterrupted,
+    "responseTooManyFailedAttempts": StreamInterrupted,
+}
+
+
+def error_of(error: object) -> CodexError:
+    """Return the error of a turn by its kind; the class says what to do next."""
+    table = error if isinstance(error, dict) else {}
+    kind = table.get("codexErrorInfo")
+    kind = next(iter(kind), "") if isinstance(kind, dict) else kind
+    said = visible_line(
+        str(table.get("message") or "The turn failed and no reason was given")[:LONGEST_REASON]
+    )
+    text = f"{said.rstrip('.')}."
+    if kind == "unauthorized":
+        return RefreshFailed(text, permanent=True, reason="rejected")
+    return _ERRORS.get(str(kind), AgentFailed)(text)

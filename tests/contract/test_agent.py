@@ -1,0 +1,318 @@
+"""Turns of ours in the real Codex CLI: its app-server, our login, our approvals, our tools."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from codex_nb.config.settings import ApprovalPolicy, load_settings
+from codex_nb.profile import Profile, make_profile
+from codex_nb.session.events import ApprovalRequested, TextDelta, TurnEvent, TurnFinished
+from codex_nb.session.prompt import TurnRequest
+from codex_nb.simulator import Call, End, Reply, Say, Scenario, Simulator
+from codex_nb.tools.approval import ApprovalRequest, Decision, DecisionKind, DenyAll
+from codex_nb.tools.base import Ports, ToolSet
+from codex_nb.tools.builtin import run_python
+from tests.session.scripted import ProcessKernel, SameThread
+
+pytestmark = pytest.mark.anyio
+
+APPROVE, REJECT, STOP = (
+    Decision(kind) for kind in (DecisionKind.APPROVE, DecisionKind.REJECT, DecisionKind.STOP)
+)
+
+
+class Asking:
+    """Answers each request with one decision, and notes what was asked and what ``look`` saw at that moment."""
+
+    def __init__(self, decision: Decision, look: Callable[[], Any] = lambda: None) -> None:
+        self.asked: list[ApprovalRequest] = []
+        self.saw: list[Any] = []
+        self._decision = decision
+        self._look = look
+
+    def decide(self, request: ApprovalRequest) -> Awaitable[Decision]:
+        self.asked.append(request)
+        self.saw.append(self._look())
+        return self._decided()
+
+    async def _decided(self) -> Decision:
+        return self._decision
+
+
+@dataclass
+class Place:
+    """A CODEX_HOME with a login, a folder to work in, and the CLI that the agent runs in."""
+
+    program: Path
+    sim: Simulator
+    home: Path
+    work: Path
+    kernel: ProcessKernel = field(default_factory=ProcessKernel)
+
+    @property
+    def environ(self) -> dict[str, str]:
+        own = {"PATH": os.environ["PATH"], "HOME": str(self.home.parent), "CODEX_HOME": str(self.home)}
+        return own | self.sim.environ() | {"CODEX_NB_CODEX": str(self.program)}
+
+    @asynccontextmanager
+    async def opened(self, **more: str) -> AsyncIterator[Profile]:
+        """Open the profile as a kernel does that has just started."""
+        environ = self.environ | more
+        profile = make_profile(load_settings(environ), environ)
+        try:
+            yield profile
+        finally:
+            await profile.close()
+
+    @property
+    def ports(self) -> Ports:
+        return Ports(SameThread(), self.kernel, folder=self.work)
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The files in the folder, with their texts."""
+        return {each.name: each.read_text() for each in self.work.iterdir()}
+
+    async def ask(
+        self,
+        profile: Profile,
+        prompt: str,
+        *,
+        policy: ApprovalPolicy = ApprovalPolicy.ASK,
+        approver: Any = None,
+        **more: Any,
+    ) -> tuple[list[TurnEvent], TurnFinished]:
+        request = TurnRequest(
+            prompt,
+            thread=more.pop("thread", "t"),
+            tools=more.pop("tools", ToolSet((run_python,))),
+            approval=policy,
+            folder=self.work,
+            agent=True,
+            model="simulator-classic",
+            **more,
+        )
+        turn = profile.assistant.turn(request, ports=self.ports, approver=approver or DenyAll())
+        events = [event async for event in turn]
+        last = events[-1]
+        assert isinstance(last, TurnFinished)
+        return events, last
+
+    def calls(self, *calls: Call) -> None:
+        """Let the model call these, one after the other, and say that it has."""
+        streams = [*((call, End()) for call in calls), (Say("It is done."), End())]
+        self.sim.play(Scenario(tuple(Reply(stream=stream) for stream in streams)))
+
+    def sent(self) -> list[dict[str, Any]]:
+        return [each.body for each in self.sim.requests.to("/responses", "POST")]
+
+
+@pytest.fixture
+def place(codex_program: Path, sim: Simulator, tmp_path: Path) -> Place:
+    """Give a signed-in home that leads to the simulator."""
+    found = Place(codex_program, sim, tmp_path / "home" / "codex-home", tmp_path / "work")
+    found.home.mkdir(parents=True)
+    found.work.mkdir()
+    (found.home / "config.toml").write_text(sim.config_toml())
+    sim.write_login(found.home)
+    return found
+
+
+def texts_on_disk(folder: Path) -> dict[Path, bytes]:
+    return {each: each.read_bytes() for each in folder.rglob("*") if each.is_file()}
+
+
+def texts_of(items: list[dict[str, Any]], role: str) -> list[str]:
+    messages = [item for item in items if item.get("role") == role]
+    return [part["text"] for item in messages for part in item["content"] if "text" in part]
+
+
+def codex_processes() -> list[int]:
+    children = psutil.Process().children(recursive=True)
+    return [each.pid for each in children if "app-server" in " ".join(each.cmdline())]
+
+
+async def test_a_thread_goes_on_in_a_new_process_with_a_new_token_and_leaves_no_login_on_disk(
+    place: Place,
+) -> None:
+    first_token = json.loads((place.home / "auth.json").read_text())["tokens"]["access_token"]
+    async with place.opened() as profile:
+        events, first = await place.ask(profile, "Remember MARKER-ONE.")
+        assert any(isinstance(event, TextDelta) for event in events)
+        assert len(codex_processes()) >= 1
+        homes = list((place.home / "codex_nb" / "agent").glob("home-*"))
+        assert [(each.stat().st_mode & 0o777, (each / "auth.json").exists()) for each in homes] == [
+            (0o700, False)
+        ]
+        status, limits = await profile.status()
+        assert (status.signed_in, limits is not None and bool(limits.windows)) == (True, True)
+        assert "simulator-classic" in {model.slug for model in await profile.backend.models()}
+    assert codex_processes() == []
+    place.sim.write_login(place.home)
+    async with place.opened() as profile:
+        _, second = await place.ask(profile, "What was it? MARKER-TWO")
+    assert [first.answer.status, second.answer.status] == ["completed", "completed"]
+    assert first.answer.usage.output_tokens > 0
+    sent = place.sent()[-1]["input"]
+    questions = [text for text in texts_of(sent, "user") if "MARKER" in text]
+    assert questions == ["Remember MARKER-ONE.", "What was it? MARKER-TWO"]
+    assert texts_of(sent, "assistant") == [first.answer.text]
+    agent = place.home / "codex_nb" / "agent"
+    assert not list(agent.glob("home-*"))
+    tokens = json.loads((place.home / "auth.json").read_text())["tokens"]
+    secrets = [first_token, *(tokens[name] for name in ("access_token", "refresh_token", "id_token"))]
+    texts = texts_on_disk(agent)
+    assert texts
+    assert [path for path, text in texts.items() if any(each.encode() in text for each in secrets)] == []
+
+
+@pytest.mark.parametrize("policy", [ApprovalPolicy.ASK, ApprovalPolicy.AUTO])
+@pytest.mark.parametrize("decision", [APPROVE, REJECT, STOP])
+async def test_a_command_runs_only_when_it_is_approved(
+    place: Place, policy: ApprovalPolicy, decision: Decision
+) -> None:
+    place.calls(Call("exec_command", {"cmd": "echo it > ran.txt"}, "call_1"))
+    asking = Asking(decision, lambda: place.files)
+    async with place.opened() as profile:
+        events, last = await place.ask(profile, "run it", policy=policy, approver=asking)
+    assert [request.code for request in asking.asked] == ["/bin/bash -lc 'echo it > ran.txt'"]
+    assert asking.saw == [{}]
+    assert place.files == ({"ran.txt": "it\n"} if decision.approved else {})
+    assert last.answer.status == ("cancelled" if decision is STOP else "completed")
+    assert [call.name for call in last.answer.tool_calls] == ["shell"]
+    assert sum(isinstance(event, ApprovalRequested) for event in events) == 1
+
+
+PATCH = """apply_patch <<'EOF'
+*** Begin Patch
+*** Update File: old.txt
+@@
+-before
++after
+*** Add File: new.txt
++made
+*** End Patch
+EOF
+"""
+
+
+@pytest.mark.parametrize("decision", [APPROVE, REJECT])
+async def test_a_patch_is_shown_as_a_diff_and_made_only_when_it_is_approved(
+    place: Place, decision: Decision
+) -> None:
+    (place.work / "old.txt").write_text("before\n")
+    place.calls(Call("exec_command", {"cmd": PATCH}, "call_1"))
+    asking = Asking(decision, lambda: place.files)
+    async with place.opened() as profile:
+        _, last = await place.ask(profile, "change it", approver=asking)
+    (request,) = asking.asked
+    assert (request.tool, request.language) == ("apply_patch", "diff")
+    lines = request.code.splitlines()
+    assert [line for line in lines if not line.startswith("@@")] == [
+        "--- /dev/null",
+        f"+++ {place.work / 'new.txt'}",
+        "+made",
+        f"--- {place.work / 'old.txt'}",
+        f"+++ {place.work / 'old.txt'}",
+        "-before",
+        "+after",
+    ]
+    assert asking.saw == [{"old.txt": "before\n"}]
+    changed = {"old.txt": "after\n", "new.txt": "made\n"}
+    assert place.files == (changed if decision.approved else {"old.txt": "before\n"})
+    assert last.answer.status == "completed"
+
+
+@pytest.mark.parametrize("policy", [ApprovalPolicy.ASK, ApprovalPolicy.AUTO])
+async def test_reading_by_a_command_is_asked_about_too(place: Place, policy: ApprovalPolicy) -> None:
+    commands = ["cat a.txt", "ls", "git status", "sed -n 1p a.txt", "rg x", "pwd", "head a.txt", "find ."]
+    place.calls(*(Call("exec_command", {"cmd": each}, f"call_{n}") for n, each in enumerate(commands)))
+    asking = Asking(REJECT)
+    async with place.opened() as profile:
+        await place.ask(profile, "look", policy=policy, approver=asking)
+    assert len(asking.asked) == len(commands)
+
+
+async def test_the_policy_all_runs_commands_unasked_in_the_sandbox_and_shows_them(place: Place) -> None:
+    place.calls(Call("exec_command", {"cmd": "echo it > ran.txt"}, "call_1"))
+    async with place.opened() as profile:
+        events, last = await place.ask(profile, "run it", policy=ApprovalPolicy.ALL)
+    assert place.files == {"ran.txt": "it\n"}
+    assert not any(isinstance(event, ApprovalRequested) for event in events)
+    assert (last.answer.status, last.answer.tool_calls[0].ok) == ("completed", True)
+
+
+async def test_the_policy_read_only_offers_no_shell(place: Place) -> None:
+    place.calls(Call("exec_command", {"cmd": "echo it > ran.txt"}, "call_1"))
+    asking = Asking(APPROVE)
+    async with place.opened() as profile:
+        await place.ask(profile, "run it", policy=ApprovalPolicy.READ_ONLY, approver=asking)
+    names = {tool.get("name") for tool in place.sent()[0]["tools"]}
+    assert names.isdisjoint({"exec_command", "shell", "apply_patch", "run_python", "view_image"})
+    assert (asking.asked, place.files) == ([], {})
+
+
+@pytest.mark.parametrize("decision", [APPROVE, REJECT])
+async def test_our_tools_run_in_the_kernel_behind_the_same_approval(place: Place, decision: Decision) -> None:
+    place.calls(Call("run_python", {"code": "found = 6 * 7; print(found)"}, "call_1"))
+    asking = Asking(decision)
+    async with place.opened() as profile:
+        _, last = await place.ask(profile, "compute", approver=asking)
+    assert [request.code for request in asking.asked] == ["found = 6 * 7; print(found)"]
+    assert place.kernel.variables.get("found") == (42 if decision.approved else None)
+    assert [call.name for call in last.answer.tool_calls] == ["run_python"]
+    output = place.sent()[-1]["input"][-1]["output"]
+    assert ("42" in json.dumps(output)) is decision.approved
+
+
+async def test_a_question_of_the_agent_is_answered_by_the_user_whatever_the_policy(place: Place) -> None:
+    options = [{"label": "Blue", "description": ""}, {"label": "Red", "description": ""}]
+    question = {"id": "colour", "header": "Colour", "question": "Which colour?", "options": options}
+    place.calls(Call("request_user_input", {"questions": [question]}, "call_1"))
+    asking = Asking(Decision(DecisionKind.APPROVE, code='{"answers": {"colour": "Green"}}'))
+    async with place.opened() as profile:
+        await place.ask(profile, "ask me", policy=ApprovalPolicy.ALL, approver=asking)
+    (request,) = asking.asked
+    assert "Which colour? (Blue / Red)" in request.summary
+    assert json.loads(place.sent()[-1]["input"][-1]["output"]) == {
+        "answers": {"colour": {"answers": ["Green"]}}
+    }
+
+
+async def test_a_terminal_that_could_be_typed_into_unasked_is_not_opened(place: Place) -> None:
+    place.calls(Call("exec_command", {"cmd": "bash", "tty": True, "yield_time_ms": 500}, "call_1"))
+    async with place.opened() as profile:
+        await place.ask(profile, "open it", approver=Asking(APPROVE))
+    assert "session ID" not in json.dumps(place.sent()[-1]["input"][-1]["output"])
+
+
+async def test_commands_see_no_key_of_the_login(place: Place) -> None:
+    (place.home / "config.toml").write_text(place.sim.config_toml("api"))
+    key = place.sim.write_api_key(place.home)
+    place.calls(Call("exec_command", {"cmd": "env"}, "call_1"))
+    async with place.opened(MY_SERVICE_TOKEN="abcdefgh12345") as profile:
+        _, last = await place.ask(profile, "look", approver=Asking(APPROVE))
+    assert place.sim.requests.to("/responses", "POST")[-1].headers["authorization"] == f"Bearer {key}"
+    (call,) = last.answer.tool_calls
+    assert "PATH=" in (call.output or "")
+    assert [secret for secret in (key, "abcdefgh12345") if secret in (call.output or "")] == []
+    texts = texts_on_disk(place.home / "codex_nb")
+    assert [path for path, text in texts.items() if key.encode() in text] == []
+
+
+async def test_a_personal_access_token_signs_the_agents_requests(place: Place) -> None:
+    (place.home / "auth.json").unlink()
+    token = place.sim.new_personal_token()
+    async with place.opened(CODEX_ACCESS_TOKEN=token) as profile:
+        _, last = await place.ask(profile, "hello")
+    assert (last.answer.status, last.error) == ("completed", None)
+    assert place.sim.requests.to("/responses", "POST")[-1].headers["authorization"] == f"Bearer {token}"
