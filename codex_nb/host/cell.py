@@ -53,7 +53,7 @@ class TurnInterrupted(Interrupted):
     """The user interrupted the kernel during a turn; ``answer`` is the partial answer, marked as cancelled."""
 
     def __init__(self, answer: Answer) -> None:
-        super().__init__("Interrupted. The attribute answer of this error is the partial answer.")
+        super().__init__("Interrupted. The partial answer is kept.")
         self.answer = answer
 
 

@@ -362,7 +362,6 @@ def answer_cell(session: ShellSession, options: CellOptions) -> None:
             answer = run_turn_in_cell(session.engine, events, opened.view, mailbox, pump, serve_others)
         except TurnInterrupted as interrupt:
             _assign(session, options, interrupt.answer, number, opened.code)
-            interrupt.args = ("Interrupted. The partial answer is in _codex.",)
             raise
     _assign(session, options, answer, number, opened.code)
     if answer.status == "failed":
