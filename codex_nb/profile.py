@@ -288,6 +288,7 @@ class Profile:
     async def close(self) -> None:
         """Finish what must reach the disk and let the connections go."""
         await self.agent.close()
+        await self.assistant.close()
         await self.credentials.close()
         await self.backend.close()
         await self._http.aclose()

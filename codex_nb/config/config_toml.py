@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from codex_nb.config.layers import Layer, MergedConfig
 
 
-class _Table(BaseModel):
+class Table(BaseModel):
+    """A table of a configuration file; unknown keys are left alone."""
+
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
 
 
-class BearerCommandTable(_Table):
+class BearerCommandTable(Table):
     """``[model_providers.X.auth]``: a command that prints the bearer."""
 
     command: str
@@ -37,7 +39,7 @@ class BearerCommandTable(_Table):
     cwd: str | None = None
 
 
-class ProviderTable(_Table):
+class ProviderTable(Table):
     """``[model_providers.X]``."""
 
     name: str | None = None
@@ -57,7 +59,33 @@ class ProviderTable(_Table):
     supports_websockets: bool = False
 
 
-class ConfigToml(_Table):
+class SearchPlace(Table):
+    """``[tools.web_search.location]``: where a search is made from, roughly."""
+
+    country: str | None = None
+    region: str | None = None
+    city: str | None = None
+    timezone: str | None = None
+
+
+class SearchTable(Table):
+    """``[tools.web_search]``: what a web search looks at."""
+
+    context_size: Literal["low", "medium", "high"] | None = None
+    allowed_domains: list[str] | None = None
+    location: SearchPlace | None = None
+
+
+class ToolsTable(Table):
+    """``[tools]``; the older ``web_search = true`` decides nothing any more."""
+
+    web_search: bool | SearchTable | None = None
+
+
+SearchMode = Literal["disabled", "cached", "indexed", "live"]
+
+
+class ConfigToml(Table):
     """All layers of the configuration as far as they concern a notebook."""
 
     model: str | None = Field(None, min_length=1)
@@ -78,22 +106,28 @@ class ConfigToml(_Table):
     developer_instructions: str | None = None
     model_context_window: int | None = Field(None, gt=0)
     model_catalog_json: str | None = None
+    web_search: SearchMode | None = None
+    tools: ToolsTable = ToolsTable()
+    mcp_servers: dict[str, Any] = {}
+    mcp_optional_startup_grace_ms: int | None = Field(None, ge=0)
 
 
-class RequirementsToml(_Table):
+class RequirementsToml(Table):
     """``requirements.toml``, as far as it concerns a notebook; its values are among those of the configuration."""
 
     allowed_login_methods: list[Literal["chatgpt", "api"]] | None = None
     allowed_chatgpt_workspaces: list[str] | None = None
     allowed_approval_policies: list[str] | None = None
     enforce_residency: str | None = Field(None, pattern=r"^[\x21-\x7e]+$")
+    allowed_web_search_modes: list[str] | None = None
+    mcp_servers: dict[str, Any] | None = None
 
 
 def parse_config(merged: MergedConfig) -> ConfigToml:
     """Validate what the layers add up to. Raises ConfigError with the file of the wrong value."""
-    config = _validate(ConfigToml, merged)
+    config = validate(ConfigToml, merged.tables, merged)
     if config.profile is not None:
-        raise _refused(
+        raise refused(
             merged,
             ("profile",),
             f"the choice of {config.profile!r} is no longer supported.",
@@ -109,7 +143,7 @@ def ensure_one_profile(merged: MergedConfig, name: str) -> None:
     """Raise ConfigError when the user's file has a table of the old form for the profile of this name."""
     old = merged.tables.get("profiles")
     if isinstance(old, dict) and name in old:
-        raise _refused(
+        raise refused(
             merged,
             ("profiles", name),
             "this old form of a profile cannot be used beside the file of the same name.",
@@ -119,7 +153,7 @@ def ensure_one_profile(merged: MergedConfig, name: str) -> None:
 
 def parse_requirements(merged: MergedConfig) -> RequirementsToml:
     """Validate what is required. Raises ConfigError with the file of the wrong value."""
-    return _validate(RequirementsToml, merged)
+    return validate(RequirementsToml, merged.tables, merged)
 
 
 # The providers that the CLI brings along; a table of config.toml may not have their names.
@@ -129,7 +163,7 @@ RESERVED_PROVIDERS = ("openai", "ollama", "lmstudio")
 def _check_provider(merged: MergedConfig, name: str, provider: ProviderTable) -> None:
     key = ("model_providers", name)
     if name in RESERVED_PROVIDERS:
-        raise _refused(
+        raise refused(
             merged,
             key,
             f"{name} is the name of a built-in provider, which cannot be overridden.",
@@ -142,27 +176,29 @@ def _check_provider(merged: MergedConfig, name: str, provider: ProviderTable) ->
         "requires_openai_auth": provider.requires_openai_auth,
     }
     if provider.auth is not None and (other := next((each for each in others if others[each]), None)):
-        raise _refused(merged, (*key, "auth"), f"it cannot be combined with {other}.", "Remove one of them.")
+        raise refused(merged, (*key, "auth"), f"it cannot be combined with {other}.", "Remove one of them.")
 
 
-def _refused(merged: MergedConfig, key: tuple[str, ...], problem: str, hint: str) -> ConfigError:
+def refused(merged: MergedConfig, key: tuple[str, ...], problem: str, hint: str) -> ConfigError:
+    """Return the error for a value that the CLI does not take either."""
     path, written = merged.source(*key), ".".join(key)
     return ConfigError(f"{path}: {written}: {problem}", path=path, key=written, hint=hint)
 
 
-Shape = TypeVar("Shape", bound=_Table)
+Shape = TypeVar("Shape", bound=Table)
 
 
-def _validate(shape: type[Shape], merged: MergedConfig) -> Shape:
+def validate(shape: type[Shape], table: Any, merged: MergedConfig, place: tuple[str, ...] = ()) -> Shape:
+    """Return a table in its shape; ``place`` is where it stands. Raises ConfigError with the file of a wrong value."""
     try:
-        return shape.model_validate(merged.tables)
+        return shape.model_validate(table)
     except ValidationError as error:
         # The library's error quotes the value, which may be a key or a header: it is not chained.
-        raise _config_error(error.errors(include_url=False)[0], merged) from None
+        raise _config_error(error.errors(include_url=False)[0], merged, place) from None
 
 
-def _config_error(problem: ErrorDetails, merged: MergedConfig) -> ConfigError:
-    parts = [str(part) for part in problem["loc"] if str(part) not in _UNION_BRANCHES]
+def _config_error(problem: ErrorDetails, merged: MergedConfig, place: tuple[str, ...]) -> ConfigError:
+    parts = [*place, *(str(part) for part in problem["loc"] if str(part) not in _UNION_BRANCHES)]
     key = ".".join(parts)
     path = merged.source(*parts)
     if key.endswith("wire_api"):
@@ -177,7 +213,7 @@ def _config_error(problem: ErrorDetails, merged: MergedConfig) -> ConfigError:
     return ConfigError.invalid_value(path, key, _expectation(problem))
 
 
-_UNION_BRANCHES = {"str", "list[str]"}
+_UNION_BRANCHES = {"str", "list[str]", "bool", "SearchTable"}
 _EXPECTATIONS = {
     "string_type": "a string",
     "int_type": "an integer",
@@ -213,7 +249,7 @@ def misspelled_keys(tables: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...]
 
 
 def _misspelled(
-    table: Mapping[str, Any], shape: type[_Table], prefix: tuple[str, ...]
+    table: Mapping[str, Any], shape: type[Table], prefix: tuple[str, ...]
 ) -> Iterator[tuple[tuple[str, ...], str]]:
     known = {_normalize_key(name): name for name in shape.model_fields}
     for key in table:

@@ -33,10 +33,10 @@ DOTENV_FILE = ".env"
 PREFERENCES = "com.openai.codex"
 
 # What the file of a project may not set, by the CLI's list: where credentials are sent and what is run. The place of
-# the credentials is our own addition.
+# the credentials and the servers, which are programs to start, are our own additions.
 NOT_FOR_PROJECTS = frozenset(
     {"chatgpt_base_url", "openai_base_url", "model_provider", "model_providers", "profile", "profiles"}
-    | {"cli_auth_credentials_store", "model_catalog_json"}
+    | {"cli_auth_credentials_store", "model_catalog_json", "mcp_servers"}
 )
 # The keys of requirements.toml that replace the value of every layer.
 REQUIRED_VALUES = frozenset({"model_provider", "chatgpt_base_url", "cli_auth_credentials_store"})

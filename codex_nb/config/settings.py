@@ -24,8 +24,9 @@ from codex_nb.errors import ConfigError
 from codex_nb.labels import TRANSPORTS, ApprovalPolicy
 
 if TYPE_CHECKING:
-    from codex_nb.config.config_toml import ConfigToml, RequirementsToml
+    from codex_nb.config.config_toml import ConfigToml, RequirementsToml, SearchMode
     from codex_nb.config.layers import Machine, MergedConfig
+    from codex_nb.config.mcp_servers import McpServer
 
 
 class Environment(Mapping[str, str]):
@@ -88,7 +89,9 @@ class Settings:
     ``insecure_providers`` are the providers whose API key may be sent over http, by id. ``transport`` is how questions
     travel; "auto" is a websocket where it is known to work. ``residency`` is the region in
     which an administrator wants requests to be processed. ``model_context_window`` is in tokens and takes the place of
-    the model's own; ``model_catalog_json`` is a file that takes the place of every list of models. ``origins`` says of
+    the model's own; ``model_catalog_json`` is a file that takes the place of every list of models. ``mcp_servers`` are
+    asked for their tools, and a question waits ``mcp_grace_s`` seconds for those that are not required.
+    ``web_search`` is None where nothing is configured, ``allowed_searches`` for no requirement. ``origins`` says of
     each setting that is not a default where it comes from; ``allowed_approvals`` are the CLI's approval policies that
     an administrator allows, None for all of them. ``agent_config`` is what Codex's own agent is told of the user's
     configuration: "private" for the provider alone, "own" for all of CODEX_HOME. ``warnings`` say what of the
@@ -124,6 +127,11 @@ class Settings:
     developer_instructions: str | None = None
     model_context_window: int | None = None
     model_catalog_json: Path | None = None
+    mcp_servers: tuple[McpServer, ...] = ()
+    mcp_grace_s: float = 5.0
+    web_search: SearchMode | None = None
+    search_options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    allowed_searches: tuple[str, ...] | None = None
     insecure_providers: tuple[str, ...] = ()
     transport: Literal["http", "websocket", "auto"] = "http"
     residency: str | None = None
@@ -144,6 +152,24 @@ class Settings:
                 hint="Use ask, auto or read-only, or ask the administrator of this computer.",
             )
         return policy
+
+    def search_mode(self, *, wanted: bool | None) -> str | None:
+        """Return how the model may search the web, None for not at all; True asks for live pages, as in the CLI.
+
+        Raises ConfigError when an administrator does not allow it.
+        """
+        mode = self.web_search if wanted is None else "live" if wanted else None
+        if mode in {None, "disabled"} or self.allowed_searches is None or mode in self.allowed_searches:
+            return None if mode == "disabled" else mode
+        if wanted is None:
+            return None
+        source = self.origins.get("allowed_searches", "requirements.toml")
+        raise ConfigError(
+            f"{source} does not allow live web search.",
+            path=source,
+            key="allowed_web_search_modes",
+            hint="Leave out --search, or ask the administrator of this computer.",
+        )
 
 
 def load_settings(
@@ -184,9 +210,14 @@ def load_settings(
     settings = replace(
         _from_files(home, config, merged, provider),
         profile=profile,
-        **_required(parse_requirements(requirements), requirements),
+        **_required(required := parse_requirements(requirements), requirements),
         **from_environment,
     )
+    if config.mcp_servers:
+        from codex_nb.config.mcp_servers import mcp_servers_of
+
+        servers = mcp_servers_of(config.mcp_servers, merged, required.mcp_servers, environ)
+        settings = replace(settings, mcp_servers=servers)
     chosen = {**_validate_options(options), **({"provider": provider} if provider_id else {})}
     settings = replace(
         settings,
@@ -219,12 +250,14 @@ FILE_KEYS = {
     "developer_instructions": "developer_instructions",
     "model_context_window": "model_context_window",
     "model_catalog_json": "model_catalog_json",
+    "web_search": "web_search",
 }
 _LOGIN_METHODS = {"chatgpt", "api"}
 _REQUIREMENT_KEYS = {
     "forced_login_method": "allowed_login_methods",
     "forced_workspaces": "allowed_chatgpt_workspaces",
     "allowed_approvals": "allowed_approval_policies",
+    "allowed_searches": "allowed_web_search_modes",
     "residency": "enforce_residency",
 }
 # What a person chooses for a question, over an administrator's managed_config.toml too, as in the CLI.
@@ -293,7 +326,7 @@ def _profile_home(home: Path, name: str | None) -> Path:
 def _from_files(home: Path, config: ConfigToml, merged: MergedConfig, provider: Provider) -> Settings:
     chatgpt = config.chatgpt_base_url if provider.requires_openai_auth else None
     workspaces = config.forced_chatgpt_workspace_id or ()
-    tier = config.service_tier
+    tier, grace = config.service_tier, config.mcp_optional_startup_grace_ms
     return Settings(
         codex_home=home,
         model=config.model,
@@ -311,7 +344,24 @@ def _from_files(home: Path, config: ConfigToml, merged: MergedConfig, provider: 
         developer_instructions=config.developer_instructions,
         model_context_window=config.model_context_window,
         model_catalog_json=_catalog_file(config.model_catalog_json, merged),
+        mcp_grace_s=Settings.mcp_grace_s if grace is None else grace / 1000,
+        web_search=config.web_search,
+        search_options=MappingProxyType(_search_options(config)),
     )
+
+
+def _search_options(config: ConfigToml) -> dict[str, Any]:
+    """Return what ``[tools.web_search]`` adds to the tool of a request, in the form that the CLI sends."""
+    table = config.tools.web_search
+    if table is None or isinstance(table, bool):
+        return {}
+    place = table.location.model_dump(exclude_none=True) if table.location else None
+    options = {
+        "filters": {"allowed_domains": table.allowed_domains} if table.allowed_domains else None,
+        "user_location": {"type": "approximate", **place} if place else None,
+        "search_context_size": table.context_size,
+    }
+    return {key: value for key, value in options.items() if value is not None}
 
 
 def _catalog_file(written: str | None, merged: MergedConfig) -> Path | None:
@@ -342,6 +392,8 @@ def _required(requirements: RequirementsToml, merged: MergedConfig) -> dict[str,
         required["forced_login_method"] = methods.pop()
     if requirements.allowed_approval_policies is not None:
         required["allowed_approvals"] = tuple(requirements.allowed_approval_policies)
+    if requirements.allowed_web_search_modes is not None:
+        required["allowed_searches"] = tuple(requirements.allowed_web_search_modes)
     return required
 
 

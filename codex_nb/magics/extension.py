@@ -29,6 +29,7 @@ from codex_nb.magics.options import (
     CLEAR,
     DELETE,
     SUBCOMMANDS,
+    SWITCH,
     OptionError,
     SessionConfig,
     flags_with_value,
@@ -85,6 +86,8 @@ class NotebookNames:
             "clear": lambda _: (Candidate(CLEAR, "option", "ask again for everything"),),
             "tool": lambda _: self._tools(),
             "below": lambda _: (Candidate(BELOW, "option", "leave the failed cell as it is"),),
+            "switch": lambda _: _plain("option", SWITCH),
+            "switchable": lambda _: self._switchable(),
             "profile": self._profiles,
             "profile_or_delete": lambda start: (
                 *self._profiles(start),
@@ -128,9 +131,14 @@ class NotebookNames:
         return [Candidate(name, "thread", question) for name, question in sorted(found.items())]
 
     def _tools(self) -> Iterable[Candidate]:
-        from codex_nb.magics.session import offered_tools
+        from codex_nb.magics.session import known_tools
 
-        return [Candidate(tool.name, "tool", tool.summary) for tool in offered_tools(self._session.namespace)]
+        return [Candidate(tool.name, "tool", tool.summary) for tool in known_tools(self._session)]
+
+    def _switchable(self) -> Iterable[Candidate]:
+        from codex_nb.magics.session import switchable
+
+        return _plain("tool", switchable(self._session))
 
     def _prompts(self) -> Iterable[Candidate]:
         from codex_nb.tools.skills import saved_prompts

@@ -137,6 +137,7 @@ class CellOptions:
     images: tuple[str, ...] = ()
     context: bool = True
     tools: bool = True
+    mcp: bool = True
     approval: str | None = None
     profile: str | None = None
     fresh: bool = False
@@ -216,6 +217,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--no-context", dest="context", action="store_false", help="do not send the notebook")
     add("--no-tools", dest="tools", action="store_false", help="offer the model no tools")
+    add("--no-mcp", dest="mcp", action="store_false", help="offer no tools of MCP servers")
     add(
         "--approval",
         type=_policy,
@@ -336,8 +338,11 @@ Completion = Literal[
     "clear",
     "tool",
     "below",
+    "switch",
+    "switchable",
 ]
 DELETE, ALL, CLEAR, OVERWRITE, BELOW = "--delete", "--all", "--clear", "--overwrite", "--below"
+SWITCH = ("on", "off")
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from codex_nb.magics.options import CellOptions, SessionConfig
     from codex_nb.profile import Profile
     from codex_nb.session.events import Answer
+    from codex_nb.session.mcp import ServerState
     from codex_nb.tools.base import Tool
     from codex_nb.tools.hiding import Hidden
     from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
@@ -115,6 +116,7 @@ class ShellSession:
         self.is_answering = False  # in a cell that waits for its answer
         self._closes_later = False
         self.warned_of_tags = False  # that they are not visible here
+        self.switched_off: set[str] = set()  # tools and MCP servers, by name
         self.background: list[tuple[Mailbox, Future[Answer]]] = []
         self._changes: list[list[dict[str, Any]]] = []  # of cells, by each answer, the newest last
         self._asked: dict[str, str] = {}  # each question with a hash of its answer, the newest last
@@ -394,6 +396,8 @@ def with_notebook(
         question,
         data=options.subject(reading) if options.subject is not None else (),
         tools=offered_tools(namespace) if options.tools else ToolSet(),
+        uses_servers=options.tools and options.mcp,
+        without=frozenset(reading.session.switched_off),
         context=gather(reading, profile, hidden, is_hashed=question.use_cache) if options.context else None,
     )
 
@@ -424,6 +428,27 @@ def gather(
 def offered_tools(namespace: Mapping[str, Any], more: Sequence[Tool[Any]] = ()) -> ToolSet:
     """Offer the notebook's tools and the user's own: every ``@codex_nb.tool`` in the namespace."""
     return builtin_tools().with_tools([*found_tools(namespace), *more])
+
+
+def server_states(session: ShellSession) -> tuple[ServerState, ...]:
+    """Return what there is of the MCP servers, without starting any."""
+    profile = session.profile()
+    if not profile.settings.mcp_servers:
+        return ()
+    return profile.assistant.servers().states(session.switched_off)
+
+
+def known_tools(session: ShellSession) -> list[Tool[Any]]:
+    """Return the tools of the notebook, the user's own, and those of MCP servers that run."""
+    from_servers = (tool for state in server_states(session) for tool in state.tools)
+    return [*offered_tools(session.namespace), *from_servers]
+
+
+def switchable(session: ShellSession) -> list[str]:
+    """Return the names that ``%codex tools off`` takes: of tools, and of MCP servers."""
+    servers = (state.name for state in server_states(session))
+    names = [*(tool.name for tool in known_tools(session)), *servers, *session.switched_off]
+    return list(dict.fromkeys(names))
 
 
 def image_url(name: str, namespace: Mapping[str, Any], folder: Path | None) -> str:

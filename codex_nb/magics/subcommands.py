@@ -16,6 +16,7 @@ from codex_nb.magics.options import (
     BELOW,
     CLEAR,
     SUBCOMMANDS,
+    SWITCH,
     OptionError,
     did_you_mean,
     known_effort,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from codex_nb.magics.cell import OpenedView
     from codex_nb.magics.session import ShellSession
     from codex_nb.session.assistant import Assistant, Preview
+    from codex_nb.session.mcp import ServerState
     from codex_nb.session.outbound import Item
     from codex_nb.session.prompt import TurnRequest
     from codex_nb.tools.base import Tool
@@ -376,28 +378,81 @@ def explain(session: ShellSession, line: str) -> None:
     answer_cell(session, options)
 
 
-@subcommand("tools", help="list what the model may do here, and what it must ask for")
-def tools(session: ShellSession, _: str) -> None:
-    """List the tools that a question offers, with the approval policy in force."""
+@subcommand(
+    "tools",
+    "[on|off NAME]",
+    help="list what the model may use here and what it must ask for, or switch a tool or an MCP server off or on",
+    complete=("switch", "switchable"),
+)
+def tools(session: ShellSession, line: str) -> None:
+    """List the tools that a question offers, with the approval policy in force; or switch one for this notebook."""
+    if line:
+        _switch(session, line)
+        return
     from codex_nb.labels import ApprovalPolicy
     from codex_nb.magics.session import offered_tools
     from codex_nb.rendering.markdown import escape_markdown
     from codex_nb.tools.approval import ApprovalRules
 
-    chosen = session.config.approval
-    rules = ApprovalRules(ApprovalPolicy(chosen) if chosen else session.profile().settings.approval)
+    chosen, profile = session.config.approval, session.profile()
+    rules = ApprovalRules(ApprovalPolicy(chosen) if chosen else profile.settings.approval)
+    states: tuple[ServerState, ...] = ()
+    if profile.settings.mcp_servers:
+        states = session.wait(profile.assistant.servers().start(session.switched_off))
 
     def approval(tool: Tool[Any]) -> str:
+        if tool.name in session.switched_off:
+            return "switched off"
         if not rules.offers(tool.effect):
             return "not offered"
-        return "asks first" if rules.decide(tool.effect, (tool, "")) is None else "runs unasked"
+        return "asks first" if rules.decide(tool.effect, (tool.identity, "")) is None else "runs unasked"
+
+    offered = [*offered_tools(session.namespace), *(tool for state in states for tool in state.tools)]
+    rows = [(f"`{tool.name}`", escape_markdown(tool.summary), approval(tool)) for tool in offered]
+    heading = f"Approval policy: `{rules.policy}`. `%%codex --approval` sets another for one question."
+    show("\n\n".join([heading, table(("tool", "description", "approval"), rows), *_servers(states)]))
+
+
+def _servers(states: Sequence[ServerState]) -> Iterator[str]:
+    """Yield a table of the MCP servers, and what of them is not offered."""
+    if not states:
+        return
+    from codex_nb.rendering.markdown import escape_markdown
+    from codex_nb.rendering.visible import visible_line
+    from codex_nb.session.mcp import MISSING, is_missing
 
     rows = [
-        (f"`{tool.name}`", escape_markdown(tool.summary), approval(tool))
-        for tool in offered_tools(session.namespace)
+        (
+            escape_markdown(visible_line(state.name)),
+            f"{state.status}: {escape_markdown(state.problem)}" if state.problem else state.status,
+            len(state.tools),
+        )
+        for state in states
     ]
-    heading = f"Approval policy: `{rules.policy}`. `%%codex --approval` sets another for one question."
-    show(f"{heading}\n\n{table(('tool', 'description', 'approval'), rows)}")
+    yield table(("MCP server", "state", "tools"), rows)
+    left_out = [
+        f"- not offered, {escape_markdown(visible_line(state.name))}: {escape_markdown(reason)}"
+        for state in states
+        for reason in state.left_out
+    ]
+    if left_out:
+        yield "\n".join(left_out)
+    if is_missing():
+        yield escape_markdown(MISSING)
+
+
+def _switch(session: ShellSession, line: str) -> None:
+    from codex_nb.magics.session import switchable
+
+    verb, _, name = line.partition(" ")
+    name, known = name.strip(), switchable(session)
+    if verb not in SWITCH or not name:
+        raise OptionError(f"%codex tools: {line!r} is not understood.", hint="Write %codex tools off NAME.")
+    if name not in known:
+        hint = did_you_mean(name, known) or "%codex tools lists what there is."
+        raise OptionError(f"%codex tools: there is no {name!r}.", hint=hint)
+    (session.switched_off.discard if verb == "on" else session.switched_off.add)(name)
+    show(f"`{name}` is switched {verb} in this notebook.")
 
 
 @subcommand(
@@ -408,12 +463,12 @@ def tools(session: ShellSession, _: str) -> None:
 )
 def approvals(session: ShellSession, line: str) -> None:
     """List what runs unasked because the user allowed it, or ask again for all of it or for one tool."""
-    from codex_nb.magics.session import offered_tools
+    from codex_nb.magics.session import known_tools
     from codex_nb.rendering.markdown import escape_markdown
     from codex_nb.tools.nbmodel import truncate
 
     memory = (assistant := session.profile().assistant).memory
-    offered = {tool.name: tool for tool in offered_tools(session.namespace)}
+    offered = {tool.name: tool for tool in known_tools(session)}
     option, _, name = line.partition(" ")
     if option == CLEAR:
         _take_back(assistant, offered, name.strip())

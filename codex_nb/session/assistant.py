@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from codex_nb.responses.throttle import Throttle
     from codex_nb.session.answer_cache import CacheKey
     from codex_nb.session.events import TurnEvent
+    from codex_nb.session.mcp import McpServers
     from codex_nb.session.prompt import TurnInput, TurnRequest
     from codex_nb.session.structured_output import ValueFormat
     from codex_nb.session.thread import ThreadStore
@@ -129,6 +130,7 @@ class ResolvedTurn:
     settings: Settings
     project: ProjectInstructions
     value_format: ValueFormat | None
+    news: tuple[str, ...] = ()
 
     @property
     def effort(self) -> str | None:
@@ -207,6 +209,7 @@ class ResolvedTurn:
             )
         if request.approval is ApprovalPolicy.ALL and len(request.tools):
             notices.append(Notice("hint", "Approval policy 'all': tool calls run without asking you."))
+        notices += [Notice("hint", text) for text in self.news]
         return tuple(notices)
 
 
@@ -313,6 +316,7 @@ class Assistant:
         self._runs: WeakSet[_TurnRun] = WeakSet()  # of the turns that have not ended
         self._secrets: tuple[dict[str, str], frozenset[str]] = ({}, frozenset())
         self._redactor = self._known = Redactor({})
+        self._servers: McpServers | None = None
         self._batch: Throttle | None = None
         self._batch_secrets: set[str] = set()
 
@@ -527,7 +531,11 @@ class Assistant:
 
     def _offered(self, request: TurnRequest, ports: Ports) -> ToolSet:
         rules = ApprovalRules(request.approval, self.memory)
-        return request.tools.only(lambda tool: tool.is_available(ports) and rules.offers(tool.effect))
+        return request.tools.only(
+            lambda tool: (
+                tool.is_available(ports) and rules.offers(tool.effect) and tool.name not in request.without
+            )
+        )
 
     async def answer(self, request: TurnRequest, *, ports: Ports, approver: Approver) -> Answer:
         """Return the turn's answer; raises the error it failed with, and CancelledError for a cancelled caller."""
@@ -666,11 +674,33 @@ class Assistant:
         project = await self.project(request)
         if project.skills:
             request = replace(request, tools=request.tools.with_tools([skill_tool(project.skills)]))
+        news: tuple[str, ...] = ()
+        if request.uses_servers and settings.mcp_servers:
+            states = await self.servers().required(request.without)
+            news = tuple(self.servers().news(states))
+            offered = [tool for state in states for tool in state.tools]
+            request = replace(request, tools=request.tools.with_tools(offered))
         credentials = await self._credentials.current()
         model = await self._models.choose(request.model or settings.model)
         if settings.model_context_window is not None:
             model = replace(model, context_window=settings.model_context_window)
-        return ResolvedTurn(new_uuid(), request, thread, credentials, model, settings, project, wanted)
+        return ResolvedTurn(new_uuid(), request, thread, credentials, model, settings, project, wanted, news)
+
+    def servers(self) -> McpServers:
+        """Return the MCP servers of the configuration."""
+        if self._servers is None:
+            from codex_nb.session.mcp import McpServers
+
+            settings = self._settings
+            self._servers = McpServers(
+                settings.mcp_servers, settings.mcp_grace_s, settings.ca_certificate, self._environ
+            )
+        return self._servers
+
+    async def close(self) -> None:
+        """End the MCP servers."""
+        if self._servers is not None:
+            await self._servers.close()
 
     def _prepare(
         self,

@@ -531,11 +531,10 @@ def _read_store(path: Path, _version: tuple[int, int]) -> tuple[frozenset[str], 
     try:
         text = path.read_text("utf-8")
         content = json.loads(text) if path.suffix == ".json" else toml.loads(text)
-        providers = content.get("model_providers", {}).values() if isinstance(content, dict) else ()
-        keys = {str(provider.get("env_key")) for provider in providers}
-        headers = {
-            str(name) for provider in providers for name in provider.get("env_http_headers", {}).values()
-        }
+        tables = content if isinstance(content, dict) else {}
+        sources = [*tables.get("model_providers", {}).values(), *tables.get("mcp_servers", {}).values()]
+        keys = {str(each.get(key)) for each in sources for key in ("env_key", "bearer_token_env_var")}
+        headers = {str(name) for each in sources for name in each.get("env_http_headers", {}).values()}
     except (OSError, ValueError, AttributeError, RecursionError):
         return frozenset(), frozenset()
     return frozenset(map(SecretText, secrets_of_namespace({"content": content}))), frozenset(keys | headers)

@@ -302,6 +302,8 @@ class TurnRequest:
     ``folder`` is the notebook's folder. ``use_cache`` allows a cached answer to the same question, and ``fresh`` asks
     again all the same. ``agent`` lets Codex's own agent answer. ``earlier`` are the other questions of this session,
     each with a hash of its answer: the answer may build on them. ``throttle`` is shared by the questions of a batch.
+    ``uses_servers`` offers the tools of the MCP servers, too. ``without`` are the tools and servers, by name, that are
+    switched off.
     """
 
     prompt: str
@@ -320,6 +322,8 @@ class TurnRequest:
     agent: bool = False
     throttle: Throttle | None = None
     earlier: tuple[tuple[str, str], ...] = ()
+    uses_servers: bool = False
+    without: frozenset[str] = frozenset()
 
 
 LARGEST_FILE = 1_000_000

@@ -25,6 +25,7 @@ class Effect(StrEnum):
     INSPECT = "inspect"  # describes variables, as the notebook context does
     READ = "read"
     DECLARED_READ = "declared_read"  # a function found in the namespace that says of itself that it reads
+    ALLOWED = "allowed"  # a tool of an MCP server that config.toml lets run without asking
     EDIT = "edit"
     EXECUTE = "execute"
 
@@ -210,14 +211,14 @@ class ApprovalMemory:
 class ApprovalRules:
     """Decides without asking where the policy or an earlier decision allows it.
 
-    ========= ==== ======= ===== ============= ========================
-    policy    none inspect read  declared_read edit, execute
-    ========= ==== ======= ===== ============= ========================
-    ask       runs runs    asked asked         asked
-    auto      runs runs    runs  asked once    asked
-    all       runs runs    runs  runs          runs
-    read-only runs runs    asked not offered   not offered
-    ========= ==== ======= ===== ============= ========================
+    ========= ==== ======= ===== ============= =========== =============
+    policy    none inspect read  declared_read allowed     edit, execute
+    ========= ==== ======= ===== ============= =========== =============
+    ask       runs runs    asked asked         runs        asked
+    auto      runs runs    runs  asked once    runs        asked
+    all       runs runs    runs  runs          runs        runs
+    read-only runs runs    asked not offered   not offered not offered
+    ========= ==== ======= ===== ============= =========== =============
     """
 
     policy: ApprovalPolicy
@@ -243,7 +244,7 @@ class ApprovalRules:
         """Return the decision on a call of an offered tool, None when the user must be asked."""
         by: Decider
         match self.policy:
-            case _ if effect in _UNASKED:
+            case _ if effect in _UNASKED or effect is Effect.ALLOWED:
                 by = "policy"
             case ApprovalPolicy.ALL:
                 by = "all"

@@ -13,6 +13,7 @@ import pytest
 from codex_nb.simulator import Simulator
 
 LARGE = {
+    "mcp",
     "httpx",
     "pydantic",
     "ipywidgets",

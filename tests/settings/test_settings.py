@@ -98,7 +98,7 @@ def test_a_byte_order_mark_before_the_first_key_is_no_part_of_the_file(tmp_path:
 
 
 def test_keys_that_are_the_clis_business_are_left_alone(tmp_path: Path) -> None:
-    text = 'approval_policy = "on-request"\n[tui]\ntheme = 1\n[mcp_servers.x]\ncommand = "x"\n'
+    text = 'approval_policy = "on-request"\n[tui]\ntheme = 1\n[hooks.x]\ncommand = "x"\n'
     assert loaded(tmp_path, text) == Settings(codex_home=tmp_path)
 
 

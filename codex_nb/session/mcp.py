@@ -1,0 +1,484 @@
+"""MCP servers: their tools as tools of the model, and their life, from the first question that may use them to the end.
+
+A server's names, descriptions and results are text from elsewhere, and its schemas and hints are claims: they reach the
+model bounded and marked, and decide nothing. Every method runs on the engine's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import importlib
+import importlib.util
+import json
+import re
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from codex_nb.errors import CodexError, ToolError
+from codex_nb.rendering.visible import sanitize_server_text, visible_line, visible_text
+from codex_nb.tools.approval import Effect
+from codex_nb.tools.base import FunctionArguments, Tool, ToolResult
+from codex_nb.tools.builtin import IMAGE_LIMIT, IMAGE_SIZE_LIMIT, OUTPUT_LIMIT
+from codex_nb.tools.nbmodel import shorten, truncate
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from codex_nb.config.mcp_servers import McpServer
+    from codex_nb.tools.approval import Approved
+    from codex_nb.tools.base import JsonObject, Ports
+
+MISSING = "MCP servers need another library: pip install 'codex-nb[mcp]'."
+MOST_PAGES = 20
+MOST_TOOLS = 128
+LONGEST_DESCRIPTION = 2_000
+LARGEST_SCHEMA = 16_000  # characters
+LARGEST_SCHEMAS = 64_000  # of all tools together
+DEEPEST_SCHEMA = 32
+CLOSING_S = 5.0
+LONGEST_NAME = 64
+
+ServerStatus = Literal["not started", "starting", "ready", "failed", "not used"]
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class _Hints(_Shape):
+    readOnlyHint: bool | None = None  # noqa: N815 -- the protocol's name
+    destructiveHint: bool | None = None  # noqa: N815 -- as above
+
+
+class _Listed(_Shape):
+    name: str = Field(min_length=1, max_length=256)
+    description: str | None = None
+    inputSchema: dict[str, Any]  # noqa: N815 -- as above
+    annotations: _Hints | None = None
+
+
+class _Page(_Shape):
+    tools: list[Any]
+    nextCursor: str | None = None  # noqa: N815 -- as above
+
+
+class _Content(_Shape):
+    type: str
+    text: str | None = None
+    data: str | None = None
+    mimeType: str | None = None  # noqa: N815 -- as above
+    uri: str | None = None
+    resource: dict[str, Any] | None = None
+
+
+class _Result(_Shape):
+    content: list[_Content] = []
+    structuredContent: Any = None  # noqa: N815 -- as above
+    isError: bool = False  # noqa: N815 -- as above
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class McpTool(Tool[FunctionArguments]):
+    """A tool of a server; ``listed_name`` is its name there, ``version`` a hash of all that it says of itself."""
+
+    server: str
+    listed_name: str
+    schema: JsonObject
+    version: str
+
+    @property
+    def parameters(self) -> JsonObject:
+        """The JSON schema of the arguments, as the server gives it."""
+        return self.schema
+
+    def validate(self, values: JsonObject) -> FunctionArguments:
+        """Return the arguments; the server is the one to check them."""
+        return FunctionArguments(values=values)
+
+    @property
+    def identity(self) -> Hashable:
+        """What an approval is remembered for: the server may start anew, but not become something else."""
+        return self.server, self.listed_name, self.version
+
+
+@dataclass(frozen=True)
+class ServerState:
+    """What is shown of a server; ``problem`` says why it is not ready, ``left_out`` why tools of it are not offered."""
+
+    name: str
+    status: ServerStatus
+    problem: str = ""
+    tools: tuple[McpTool, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass
+class _Tools:
+    """What a server offers, as far as it can be offered to the model."""
+
+    tools: list[McpTool] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+
+class Connection:
+    """One run of a server, in a task of its own, which ends it as well."""
+
+    def __init__(self, server: McpServer, ca_certificate: Path | None, environ: Mapping[str, str]) -> None:
+        self.server = server
+        self.problem = ""
+        self.offered = _Tools()
+        self.ready = asyncio.Event()  # set, too, when it will never be ready
+        self._ca_certificate = ca_certificate
+        self._environ = environ
+        self._stop = asyncio.Event()
+        self._wire: Any = None
+        self._dispatcher: Any = None
+        self._task = asyncio.create_task(self._run())
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the server has not failed or ended."""
+        return not self._task.done() and not (self._wire is not None and self._wire.ended.is_set())
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the server was never ready."""
+        return self._task.done() and not self.offered.tools
+
+    async def close(self) -> None:
+        """End the server."""
+        self._stop.set()
+        if not self.ready.is_set():
+            self._task.cancel()
+        await asyncio.wait([self._task], timeout=CLOSING_S)
+
+    async def call(self, name: str, arguments: JsonObject) -> ToolResult:
+        """Call a tool. Raises ToolError."""
+        if self._dispatcher is None or not self.is_alive:
+            raise ToolError(f"The MCP server {self.server.name} has ended.")
+        try:
+            reply = await self._ask("tools/call", {"name": name, "arguments": arguments}, self.server.call_s)
+        except ToolError as error:
+            raise ToolError(f"The MCP server {self.server.name}: {error}") from None
+        try:
+            return _as_result(_Result.model_validate(reply))
+        except ValidationError:
+            return ToolResult("The server's reply is not a result of a tool.", ok=False)
+
+    async def _ask(self, method: str, params: JsonObject, seconds: float) -> Any:
+        self._wire.expect()
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._dispatcher.send_raw_request(method, params)
+        except Exception as error:  # noqa: BLE001 -- whatever a transport raises, the server cannot be used
+            raise ToolError(f"{self._reason(error, seconds)}.") from None
+
+    async def _run(self) -> None:
+        try:
+            transport = await asyncio.to_thread(importlib.import_module, "codex_nb.session.mcp_transport")
+            self._wire = transport.Wire()
+            async with AsyncExitStack() as stack:
+                async with asyncio.timeout(self.server.startup_s):
+                    session = transport.open_session(
+                        self.server, self._wire, self._ca_certificate, self._environ
+                    )
+                    self._dispatcher = await stack.enter_async_context(session)
+                    await self._list()
+                self.ready.set()
+                stopped, ended = (asyncio.create_task(each.wait()) for each in (self._stop, self._wire.ended))
+                await asyncio.wait([stopped, ended], return_when=asyncio.FIRST_COMPLETED)
+                stopped.cancel()
+                ended.cancel()
+                if not self._stop.is_set():
+                    self.problem = "it has ended"
+        except Exception as error:  # noqa: BLE001 -- as above
+            self.problem = self._reason(error, self.server.startup_s)
+        finally:
+            self.ready.set()
+
+    async def _list(self) -> None:
+        cursor: str | None = None
+        listed: list[Any] = []
+        for _ in range(MOST_PAGES):
+            self._wire.expect()
+            params = {} if cursor is None else {"cursor": cursor}
+            try:
+                page = _Page.model_validate(await self._dispatcher.send_raw_request("tools/list", params))
+            except ValidationError:
+                raise ToolError("its list of tools cannot be read") from None
+            listed += page.tools[: MOST_TOOLS + 1 - len(listed)]
+            cursor = page.nextCursor
+            if not cursor or len(listed) > MOST_TOOLS:
+                break
+        self.offered = _offered(self, listed)
+
+    def _reason(self, error: BaseException, seconds: float) -> str:
+        """Return in one line why the server cannot be used; what it says of it is not more than words."""
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        wire = self._wire
+        if wire is not None and wire.wants_sign_in:
+            return f"sign in with: codex mcp login {visible_line(self.server.name)}"
+        if wire is not None and wire.problem:
+            return str(wire.problem)
+        if isinstance(error, TimeoutError):
+            return f"it did not answer within {seconds:g} s"
+        if isinstance(error, OSError) and error.strerror:
+            return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+        is_over = wire is not None and (wire.ended.is_set() or self.server.command is None)
+        said = wire.last_words if is_over else ""
+        return sanitize_server_text(said or str(error)) or type(error).__name__
+
+
+class McpServers:
+    """The servers of one profile; ``servers`` are started when tools are asked for, and ended by :meth:`close`.
+
+    ``grace_s`` is how long a question waits for a server that is not required.
+    """
+
+    def __init__(
+        self,
+        servers: Sequence[McpServer],
+        grace_s: float,
+        ca_certificate: Path | None,
+        environ: Mapping[str, str],
+    ) -> None:
+        self._servers = servers
+        self._grace_s = grace_s
+        self._ca_certificate = ca_certificate
+        self._environ = environ
+        self._connections: dict[str, Connection] = {}
+        self._told: set[str] = set()
+
+    async def start(self, without: Collection[str] = ()) -> tuple[ServerState, ...]:
+        """Start what does not run, wait for it, and return what there is.
+
+        What has failed before is started anew, but not waited for unless it is required.
+        """
+        servers = [each for each in self._servers if not each.problem and each.name not in without]
+        if not servers or is_missing():
+            return self.states(without)
+        failed = {name for name, each in self._connections.items() if each.has_failed}
+        for server in servers:
+            running = self._connections.get(server.name)
+            if running is None or not running.is_alive:
+                self._connections[server.name] = Connection(server, self._ca_certificate, self._environ)
+        await asyncio.gather(
+            *(self._wait_for(each) for each in servers if each.required or each.name not in failed)
+        )
+        return self.states(without)
+
+    async def required(self, without: Collection[str] = ()) -> tuple[ServerState, ...]:
+        """Like :meth:`start`, for a question. Raises CodexError for a server that is required and not there."""
+        states = await self.start(without)
+        for server, state in zip(self._servers, states, strict=True):
+            if server.required and state.status not in {"ready", "not used"}:
+                raise CodexError(
+                    f"The MCP server {visible_line(server.name)} is required, and cannot be used: "
+                    f"{state.problem or state.status}.",
+                    hint="Put it right, or take required = true out of config.toml.",
+                )
+        return states
+
+    def news(self, states: Sequence[ServerState]) -> Iterator[str]:
+        """Yield what a question tells of servers whose tools it goes without; each problem is told once."""
+        for state in states:
+            text = ""
+            if state.status == "starting":
+                text = f"The MCP server {visible_line(state.name)} is still starting; ask again to use its tools."
+            elif state.status == "failed":
+                text = f"The MCP server {visible_line(state.name)} cannot be used: {state.problem}."
+            if text and text not in self._told:
+                self._told.add(text)
+                yield text
+
+    def states(self, without: Collection[str] = ()) -> tuple[ServerState, ...]:
+        """Return what there is of each server, without starting any."""
+        return _with_room(self._state(server, without) for server in self._servers)
+
+    async def close(self) -> None:
+        """End every server."""
+        connections, self._connections = list(self._connections.values()), {}
+        await asyncio.gather(*(each.close() for each in connections))
+
+    async def _wait_for(self, server: McpServer) -> None:
+        ready = self._connections[server.name].ready
+        with suppress(TimeoutError):  # one that is required ends its waiting itself, when it is late
+            await asyncio.wait_for(ready.wait(), None if server.required else self._grace_s)
+
+    def _state(self, server: McpServer, without: Collection[str]) -> ServerState:
+        name, connection = server.name, self._connections.get(server.name)
+        if server.name in without:
+            return ServerState(name, "not used", "switched off in this notebook")
+        if server.problem:
+            return ServerState(name, "not used", server.problem)
+        if is_missing():
+            return ServerState(name, "not used", "the library is not installed")
+        if connection is None:
+            return ServerState(name, "not started")
+        if not connection.ready.is_set():
+            return ServerState(name, "starting")
+        if not connection.is_alive:
+            return ServerState(name, "failed", connection.problem or "it has ended")
+        offered = connection.offered
+        return ServerState(name, "ready", "", tuple(offered.tools), tuple(offered.left_out))
+
+
+def is_missing() -> bool:
+    """Whether the library that speaks to servers is not installed."""
+    return importlib.util.find_spec("mcp") is None
+
+
+def _with_room(states: Iterator[ServerState]) -> tuple[ServerState, ...]:
+    """Give every tool a name of its own, and leave out what is too much for one request."""
+    names, size, kept = set[str](), 0, list[ServerState]()
+    for state in states:
+        tools, left_out = list[McpTool](), list(state.left_out)
+        for tool in state.tools:
+            size += len(json.dumps(tool.schema)) + len(tool.description)
+            if size > LARGEST_SCHEMAS or len(names) >= MOST_TOOLS:
+                left_out.append(
+                    f"{tool.listed_name}: there are too many tools; choose some with enabled_tools"
+                )
+                continue
+            name = _unique(tool.name, names)
+            names.add(name)
+            tools.append(tool if name == tool.name else replace(tool, name=name))
+        kept.append(replace(state, tools=tuple(tools), left_out=tuple(left_out)))
+    return tuple(kept)
+
+
+def _unique(name: str, taken: Collection[str]) -> str:
+    number, unique = 1, name
+    while unique in taken:
+        number += 1
+        unique = f"{name[: LONGEST_NAME - len(str(number)) - 1]}_{number}"
+    return unique
+
+
+def _offered(connection: Connection, listed: Sequence[Any]) -> _Tools:
+    """Return the tools of a list that can be offered: of each name the first, with a schema that is one."""
+    found, names = _Tools(), set[str]()
+    for number, each in enumerate(listed[:MOST_TOOLS], 1):
+        try:
+            entry = _Listed.model_validate(each)
+        except ValidationError as error:
+            name = each.get("name") if isinstance(each, dict) else None
+            shown = (
+                shorten(visible_line(name), LONGEST_NAME)
+                if isinstance(name, str) and name
+                else f"tool {number}"
+            )
+            found.left_out.append(f"{shown}: its {error.errors()[0]['loc'][0]} is not what the protocol says")
+            continue
+        if not connection.server.offers(entry.name):
+            continue
+        if (
+            problem := "the server lists it twice"
+            if entry.name in names
+            else _schema_problem(entry.inputSchema)
+        ):
+            found.left_out.append(f"{shorten(visible_line(entry.name), LONGEST_NAME)}: {problem}")
+            continue
+        names.add(entry.name)
+        found.tools.append(_tool(connection, entry))
+    if len(listed) > MOST_TOOLS:
+        found.left_out.append(f"all tools after the first {MOST_TOOLS}")
+    return found
+
+
+def _schema_problem(schema: JsonObject) -> str:
+    if schema.get("type") != "object" or not isinstance(schema.get("properties", {}), dict):
+        return "its schema is not that of an object"
+    if _depth(schema) > DEEPEST_SCHEMA:
+        return "its schema is nested too deeply"
+    if len(json.dumps(schema)) > LARGEST_SCHEMA:
+        return f"its schema has more than {LARGEST_SCHEMA:,} characters"
+    return ""
+
+
+def _depth(value: Any) -> int:
+    depth, level = 0, [value]
+    while level and depth <= DEEPEST_SCHEMA:
+        depth += 1
+        level = [
+            inner
+            for each in level
+            if isinstance(each, dict | list)
+            for inner in (each.values() if isinstance(each, dict) else each)
+        ]
+    return depth
+
+
+def _tool(connection: Connection, entry: _Listed) -> McpTool:
+    server = connection.server
+    said = visible_text(truncate(entry.description or "", LONGEST_DESCRIPTION))
+    shown_server, shown = visible_line(server.name), shorten(visible_line(entry.name), LONGEST_NAME)
+    hints = entry.annotations or _Hints()
+    claim = ""
+    if hints.readOnlyHint:
+        claim = " The server says that it only reads."
+    elif hints.destructiveHint:
+        claim = " The server says that it may destroy something."
+
+    async def call(approved: Approved[FunctionArguments], ports: Ports) -> ToolResult:
+        del ports
+        return await connection.call(entry.name, approved.arguments.values)
+
+    return McpTool(
+        name=model_name(server.name, entry.name),
+        description=f"A tool of the MCP server {shown_server}, which says of it: {said or shown}",
+        arguments=FunctionArguments,
+        effect=Effect.ALLOWED if server.allows(entry.name) else Effect.EXECUTE,
+        call=call,
+        title=f"{shown_server}: {shown}",
+        summary=f"Calls {shown} of the MCP server {shown_server}.{claim}",
+        server=server.name,
+        listed_name=entry.name,
+        schema={"properties": {}, **entry.inputSchema},
+        version=hashlib.sha256(entry.model_dump_json().encode("utf-8", "replace")).hexdigest(),
+    )
+
+
+def model_name(server: str, tool: str) -> str:
+    """Return the name of a tool for the model: ``mcp__server__tool``, in the characters that it may have."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", f"mcp__{server}__{tool}")[:LONGEST_NAME]
+
+
+def _as_result(reply: _Result) -> ToolResult:
+    """Return a reply as the model gets it: the structured content where there is one, else the texts; and images."""
+    texts = [_text_of(part) for part in reply.content if part.type != "image"]
+    if reply.structuredContent is not None:
+        texts = [json.dumps(reply.structuredContent, ensure_ascii=False)]
+    images = [url for part in reply.content if part.type == "image" and (url := _image_url(part))]
+    sent = tuple(url for url in images if len(url) <= IMAGE_SIZE_LIMIT)[:IMAGE_LIMIT]
+    if len(sent) < sum(part.type == "image" for part in reply.content):
+        texts.append("[some images not sent: too large, too many, or not images]")
+    text = truncate("\n".join(filter(None, texts)), OUTPUT_LIMIT)
+    return ToolResult(text or "(returned nothing)", images=sent, ok=not reply.isError)
+
+
+def _text_of(part: _Content) -> str:
+    if part.text is not None:
+        return part.text
+    resource = part.resource or {}
+    if isinstance(resource.get("text"), str):
+        return str(resource["text"])
+    return f"[{part.type}: {part.uri or resource.get('uri') or part.mimeType or 'not text'}]"
+
+
+def _image_url(part: _Content) -> str:
+    if part.mimeType not in {"image/png", "image/jpeg", "image/gif", "image/webp"} or not part.data:
+        return ""
+    try:
+        base64.b64decode(part.data, validate=True)
+    except (ValueError, binascii.Error):
+        return ""
+    return f"data:{part.mimeType};base64,{part.data}"

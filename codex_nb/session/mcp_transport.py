@@ -1,0 +1,262 @@
+"""How MCP servers are reached: a program's stdin and stdout, or streamable HTTP. The only module that imports ``mcp``.
+
+Importing it takes most of a second, so it is imported on a thread of its own, when a server is configured.
+A server is trusted with nothing: what it sends is bounded, and its program ends with ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import subprocess
+import sys
+from asyncio.subprocess import PIPE
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import httpx2
+from mcp.client.session import ClientSession
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.exceptions import MCPError
+from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
+from mcp.shared.message import SessionMessage
+from mcp_types import Implementation, jsonrpc_message_adapter
+
+from codex_nb.config import __version__
+from codex_nb.http import Proxies, httpx, is_secure, tls_context
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+    from pathlib import Path
+
+    from mcp.client._transport import TransportStreams
+
+    from codex_nb.config.mcp_servers import McpServer
+
+__all__ = ["MCPError", "Wire", "open_session"]
+
+# Without a handler of its own, the library's log would be printed into the notebook.
+logging.getLogger("mcp").addHandler(logging.NullHandler())
+
+LARGEST_MESSAGE = 8_000_000  # bytes
+MOST_MESSAGES = 2_000  # between two requests
+GRACE_S = 1.0  # for a program to end by itself, and again to end when it is told to
+_TAIL = 2_000
+# Kills the process group of a server when the pipe breaks, which it does however we end.
+_WATCH = """\
+import os, signal, sys
+if not sys.stdin.buffer.read():
+    try:
+        os.killpg(int(sys.argv[1]), signal.SIGKILL)
+    except OSError:
+        pass
+"""
+
+
+class Wire:
+    """What is known of a connection beside its messages.
+
+    ``ended`` is set when the server has ended it, or was ended for its ``problem``. ``last_words`` are the last line
+    that its program wrote into its log.
+    """
+
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+        self.problem = ""
+        self.last_words = ""
+        self.wants_sign_in = False
+        self._unasked = 0
+
+    def expect(self) -> None:
+        """Begin to count anew: a request is sent."""
+        self._unasked = 0
+
+    def count(self) -> bool:
+        """Count a message; return whether it is one too many."""
+        self._unasked += 1
+        if self._unasked > MOST_MESSAGES:
+            self.problem = f"it sent more than {MOST_MESSAGES:,} messages unasked"
+        return self._unasked > MOST_MESSAGES
+
+
+@asynccontextmanager
+async def open_session(
+    server: McpServer, wire: Wire, ca_certificate: Path | None, environ: Mapping[str, str]
+) -> AsyncGenerator[JSONRPCDispatcher[Any], None]:
+    """Connect to a server and introduce ourselves; requests go through the dispatcher.
+
+    Proxies come from ``environ``. Raises what the transports raise: MCPError, OSError, ValueError, errors of HTTP.
+    """
+    if server.command is None:
+        transport = _http(server, wire, tls_context(ca_certificate), _proxy(server.url, environ))
+    else:
+        transport = _program(server, wire)
+    async with transport as (reading, writing):
+        dispatcher: JSONRPCDispatcher[Any] = JSONRPCDispatcher(reading, writing)
+        introduction = Implementation(name="codex_nb", title="codex_nb", version=__version__)
+        async with ClientSession(dispatcher=dispatcher, client_info=introduction) as session:
+            await session.initialize()
+            yield dispatcher
+
+
+@asynccontextmanager
+async def _program(server: McpServer, wire: Wire) -> AsyncGenerator[TransportStreams, None]:
+    environ = {name: value.get_secret_value() for name, value in server.environ.items()}
+    process = await asyncio.create_subprocess_exec(
+        *(server.command or "", *server.args),
+        stdin=PIPE,
+        stdout=PIPE,
+        stderr=PIPE,
+        env=environ,
+        cwd=server.cwd,
+        limit=LARGEST_MESSAGE,
+        start_new_session=True,
+    )
+    watch = _watched(process.pid)  # nothing is awaited between: a cancellation would lose one of them
+    to_session, reading = anyio.create_memory_object_stream[SessionMessage | Exception](0)
+    writing, from_session = anyio.create_memory_object_stream[SessionMessage](0)
+    tasks = [
+        asyncio.create_task(_read(process.stdout, to_session, wire)),
+        asyncio.create_task(_write(process.stdin, from_session)),
+        asyncio.create_task(_read_errors(process.stderr, wire)),
+    ]
+    try:
+        yield reading, writing
+    finally:
+        for task in tasks:
+            task.cancel()
+        for stream in (to_session, reading, writing, from_session):
+            stream.close()
+        ending = asyncio.create_task(_end(process, tasks))
+        while not ending.done():  # whatever is cancelled meanwhile; it takes a few seconds at most
+            with suppress(asyncio.CancelledError):
+                await asyncio.shield(ending)
+        if watch is not None:
+            watch.communicate(b".")
+
+
+def _watched(pid: int) -> subprocess.Popen[bytes] | None:
+    """Start what ends a server's program, and all that it has started, when this process is killed."""
+    if sys.platform == "win32" or not sys.executable:
+        return None
+    command = (sys.executable, "-I", "-S", "-c", _WATCH, str(pid))
+    return subprocess.Popen(
+        command, stdin=PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+
+
+async def _read(output: Any, session: Any, wire: Wire) -> None:
+    """Hand on the messages; a line that is none is skipped, as servers print logs there."""
+    try:
+        while line := await output.readline():
+            if wire.count():
+                break
+            with suppress(ValueError):
+                await session.send(SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False)))
+    except ValueError:  # from the reader: a line without an end
+        wire.problem = f"it sent a message of more than {LARGEST_MESSAGE // 1_000_000} MB"
+    except (anyio.ClosedResourceError, anyio.BrokenResourceError):
+        pass
+    finally:
+        wire.ended.set()
+        session.close()
+
+
+async def _write(program: Any, session: Any) -> None:
+    with suppress(OSError, anyio.EndOfStream, anyio.ClosedResourceError):
+        async for each in session:
+            line = each.message.model_dump_json(by_alias=True, exclude_unset=True)
+            program.write(line.encode("utf-8", "replace") + b"\n")
+            await program.drain()
+
+
+async def _read_errors(log: Any, wire: Wire) -> None:
+    """Keep the end of what the program says in the log."""
+    tail = b""
+    while chunk := await log.read(_TAIL):
+        tail = (tail + chunk)[-_TAIL:]
+        lines = tail.decode("utf-8", "replace").strip().splitlines()
+        if lines:
+            wire.last_words = lines[-1]
+
+
+async def _end(process: asyncio.subprocess.Process, tasks: list[asyncio.Task[None]]) -> None:
+    """Let the program end by itself: its input ends, then it is told to; then it is killed, and what it has started."""
+    try:
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if process.stdin is not None:
+            process.stdin.close()
+        if not await _has_ended(process):
+            _signal_group(process, signal.SIGTERM)
+            await _has_ended(process)
+    finally:
+        _signal_group(process, getattr(signal, "SIGKILL", signal.SIGTERM))
+    with suppress(TimeoutError):  # read what is left, so that the pipes are closed
+        await asyncio.wait_for(process.communicate(), GRACE_S)
+
+
+async def _has_ended(process: asyncio.subprocess.Process) -> bool:
+    # Looked up again and again: process.wait() would also wait for whoever has inherited the pipes.
+    deadline = asyncio.get_running_loop().time() + GRACE_S
+    while process.returncode is None and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    return process.returncode is not None
+
+
+def _signal_group(process: asyncio.subprocess.Process, number: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        if sys.platform == "win32":
+            process.terminate()
+        else:
+            os.killpg(process.pid, number)
+
+
+class _BoundedStream(httpx2.AsyncByteStream):
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = 0
+        async for chunk in self._stream:
+            size += len(chunk)
+            if size > LARGEST_MESSAGE:
+                raise httpx2.ReadError(f"the reply is larger than {LARGEST_MESSAGE // 1_000_000} MB")
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+def _proxy(url: str, environ: Mapping[str, str]) -> str | None:
+    found = Proxies.of(environ).find(httpx.URL(url))
+    return None if found is None else found[1]
+
+
+@asynccontextmanager
+async def _http(
+    server: McpServer, wire: Wire, context: ssl.SSLContext, proxy: str | None
+) -> AsyncGenerator[TransportStreams, None]:
+    async def on_response(response: httpx2.Response) -> None:
+        if response.status_code == 401:  # noqa: PLR2004 -- not signed in
+            wire.wants_sign_in = True
+        elif response.is_error:
+            wire.last_words = f"it answered {response.status_code}"
+        response.stream = _BoundedStream(response.stream)
+
+    if server.headers and not is_secure(server.url):
+        wire.problem = "its headers may hold a key, so they are not sent over http; use https"
+        raise ValueError(wire.problem)
+    client = httpx2.AsyncClient(
+        headers={name: value.get_secret_value() for name, value in server.headers.items()},
+        timeout=httpx2.Timeout(server.startup_s, read=server.call_s),
+        verify=context,
+        proxy=proxy,
+        trust_env=False,
+        event_hooks={"response": [on_response]},
+    )
+    async with client, streamable_http_client(server.url, http_client=client) as streams:
+        yield streams

@@ -1,0 +1,122 @@
+"""The servers of config.toml, as far as no server is needed: what is read, refused and required."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from codex_nb.config.layers import Machine
+from codex_nb.config.mcp_servers import McpServer
+from codex_nb.config.settings import load_settings
+from codex_nb.errors import ConfigError
+
+SECRET = "sk-of-the-user-000000"
+
+
+def servers(root: Path, text: str, required: str = "", project: str = "") -> dict[str, McpServer]:
+    """Return the servers of a user's file, on a computer with these requirements and in a trusted project."""
+    files = {
+        "ch/config.toml": f"[projects.'{root}/work']\ntrust_level = 'trusted'\n{text}",
+        "etc/codex/requirements.toml": required,
+        "work/.codex/config.toml": project,
+    }
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(content)
+    environ = {"CODEX_HOME": str(root / "ch"), "TOKEN": SECRET, "PATH": os.environ["PATH"]}
+    settings = load_settings(environ, folder=root / "work", machine=Machine("linux", root))
+    return {server.name: server for server in settings.mcp_servers}
+
+
+def test_a_table_is_read_as_it_is_written(tmp_path: Path) -> None:
+    text = """
+    [mcp_servers.a]
+    command = "run"
+    args = ["-x"]
+    cwd = "data"
+    startup_timeout_sec = 1.5
+    tool_timeout_sec = 7
+    required = true
+    enabled_tools = ["t"]
+    disabled_tools = ["u"]
+    default_tools_approval_mode = "approve"
+    an_unknown_key = 1
+    [mcp_servers.a.tools.t]
+    approval_mode = "prompt"
+    [mcp_servers.b]
+    url = "https://b.example.test/mcp"
+    startup_timeout_ms = 2500
+    """
+    found = servers(tmp_path, text)
+    a, b = found["a"], found["b"]
+    assert (a.command, a.args, a.cwd, a.required) == ("run", ("-x",), tmp_path / "ch" / "data", True)
+    assert (a.startup_s, a.call_s, b.startup_s, b.call_s) == (1.5, 7.0, 2.5, 60.0)
+    assert [(a.offers(tool), a.allows(tool)) for tool in ("t", "u", "v")] == [
+        (True, False),
+        (False, True),
+        (False, True),
+    ]
+    assert (b.command, b.url) == (None, "https://b.example.test/mcp")
+
+
+def test_no_value_of_a_secret_is_told(tmp_path: Path) -> None:
+    text = (
+        f'[mcp_servers.a]\ncommand = "x"\nenv = {{K = "{SECRET}"}}\n'
+        f'[mcp_servers.b]\nurl = "https://x.test"\nbearer_token_env_var = "TOKEN"\nhttp_headers = {{A = "{SECRET}"}}'
+    )
+    found = servers(tmp_path, text)
+    assert SECRET not in repr(found)
+    assert found["a"].environ["K"].get_secret_value() == SECRET
+    assert found["b"].headers["authorization"].get_secret_value() == f"Bearer {SECRET}"
+
+
+REFUSED = {
+    'command = "x"\nurl = "https://x.test"': "mcp_servers.a.url",
+    "enabled = true": "mcp_servers.a",
+    'url = "https://x.test"\nbearer_token = "x"': "mcp_servers.a.bearer_token",
+    'url = "https://x.test"\nargs = ["x"]': "mcp_servers.a.args",
+    'command = ["x"]': "mcp_servers.a.command",
+    'command = "x"\nenv = {A = 1}': "mcp_servers.a.env.A",
+    'command = "x"\nstartup_timeout_sec = -1': "mcp_servers.a.startup_timeout_sec",
+    'command = "x"\ndefault_tools_approval_mode = "zzz"': "mcp_servers.a.default_tools_approval_mode",
+}
+
+
+@pytest.mark.parametrize("table", REFUSED)
+def test_what_the_cli_refuses_is_refused(tmp_path: Path, table: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        servers(tmp_path, f"[mcp_servers.a]\n{table}\n")
+    assert (refused.value.key, refused.value.path) == (REFUSED[table], str(tmp_path / "ch" / "config.toml"))
+
+
+def test_no_project_starts_a_program(tmp_path: Path) -> None:
+    own = '[mcp_servers.a]\ncommand = "mine"\n'
+    theirs = '[mcp_servers.a]\ncommand = "theirs"\n[mcp_servers.b]\ncommand = "theirs"\n'
+    assert {name: each.command for name, each in servers(tmp_path, own, "", theirs).items()} == {"a": "mine"}
+
+
+def test_an_administrator_decides_which_servers_are_used(tmp_path: Path) -> None:
+    text = "".join(
+        f"[mcp_servers.{name}]\n{line}\n"
+        for name, line in {
+            "same": 'command = "run"',
+            "other": 'command = "walk"',
+            "far": 'url = "https://x.test"',
+            "elsewhere": 'url = "https://y.test"',
+            "unnamed": 'command = "run"',
+        }.items()
+    )
+    required = "".join(
+        f"[mcp_servers.{name}.identity]\n{line}\n"
+        for name, line in {
+            "same": 'command = "run"',
+            "other": 'command = "run"',
+            "far": 'url = "https://x.test"',
+            "elsewhere": 'url = "https://x.test"',
+        }.items()
+    )
+    found = servers(tmp_path, text, required)
+    assert [name for name, server in found.items() if not server.problem] == ["same", "far"]
+    assert [name for name, server in servers(tmp_path, text).items() if server.problem] == []
