@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from codex_nb.http import JsonResponse
+    from codex_nb.responses.events import Usage
     from codex_nb.responses.request import Backend
 
 
@@ -586,3 +587,45 @@ def nearest(slug: str, models: Iterable[Model]) -> tuple[str, ...]:
 
 def _find(slug: str, models: Iterable[Model]) -> Model | None:
     return next((model for model in models if model.slug == slug), None)
+
+
+_DATED = re.compile(r"-\d{4}-\d{2}-\d{2}$")
+_SMALLEST_COST = 0.0001
+COST_UNKNOWN = "cost unknown"
+
+
+@dataclass(frozen=True)
+class PriceTable:
+    """Prices of ``prices.json``: dollars for a million tokens of input, cached input and output, by model.
+
+    A request of more than ``long_request_tokens`` input tokens costs more.
+    """
+
+    source: str
+    date: str
+    long_request_tokens: int
+    models: Mapping[str, tuple[float, float, float]]
+
+    def estimate(self, model: str, usage: Usage) -> str:
+        """Return what an answer costs, with the source and the date of the prices; or that it is unknown."""
+        price = self.models.get(_DATED.sub("", model))
+        if price is None:
+            return COST_UNKNOWN
+        cached = min(usage.cached_input_tokens, usage.input_tokens)
+        amounts = (usage.input_tokens - cached, cached, usage.output_tokens)
+        dollars = sum(amount * each for amount, each in zip(amounts, price, strict=True)) / 1_000_000
+        about = "at least" if usage.input_tokens > self.long_request_tokens else "about"
+        shown = f"{about} ${dollars:,.4f}" if dollars >= _SMALLEST_COST else f"less than ${_SMALLEST_COST}"
+        return f"{shown} at {self.source}'s prices of {self.date}"
+
+
+@cache
+def price_table() -> PriceTable:
+    """Read the table of prices that is part of this package."""
+    held = json.loads(Path(__file__).with_name("prices.json").read_text(encoding="utf-8"))
+    return PriceTable(
+        held["source"],
+        held["date"],
+        held["long_request_tokens"],
+        {name: (price[0], price[1], price[2]) for name, price in held["models"].items()},
+    )

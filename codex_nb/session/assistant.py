@@ -22,6 +22,7 @@ from weakref import WeakSet
 from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.errors import AccountChanged, CodexError, ContextWindowExceeded, LoginFailed
 from codex_nb.labels import ULTRA
+from codex_nb.responses.models import COST_UNKNOWN, price_table
 from codex_nb.responses.request import ResponsesRequest, choose_backend
 from codex_nb.session.answer_cache import (
     NOT_COMPARED,
@@ -363,7 +364,7 @@ class Assistant:
             self._answers.update(run.key, finished.answer, self._known.within)
         if problem := thread.take_problem():
             yield Notice("hint", problem)
-        yield finished
+        yield replace(finished, cost=self._cost(run, finished.answer))
 
     async def _attempt(self, run: _TurnRun) -> AsyncGenerator[TurnEvent, None]:
         """Resolve and prepare a turn; return its events, or those of a cached answer."""
@@ -760,6 +761,22 @@ class Assistant:
     def _asking(self) -> str:
         known = self._credentials.peek()
         return known.identity_key if known is not None else ""
+
+    def _cost(self, run: _TurnRun, answer: Answer) -> str:
+        """Return what an answer cost by the price table, or how much of the plan's limits is used after it."""
+        resolved, usage = run.resolved, answer.usage
+        if resolved is None or not usage.input_tokens:
+            return ""
+        if answer.billing == "chatgpt":
+            windows = self.limits.windows if self.limits is not None else ()
+            used = [(each.label, each.used_percent) for each in windows if each.limit == "codex"]
+            return ", ".join(
+                f"{label} limit {share:.0f} % used" for label, share in used if share is not None
+            )
+        is_standard = resolved.service_tier in {None, "default", "auto"}
+        if not (self._settings.provider.is_built_in and is_standard):
+            return COST_UNKNOWN
+        return price_table().estimate(answer.model, usage)
 
     def _on_limits(self, limits: RateLimits) -> Notice | None:
         self._limits[self._asking] = limits

@@ -239,13 +239,15 @@ class TurnFinished:
     """The end of the turn; ``error`` is the readable line when ``answer.status`` is not "completed".
 
     ``failure`` is the error itself where there was one, for callers that act on its class. ``shown`` is the answer's
-    value as Markdown, to be shown in the place of the JSON that it was written in.
+    value as Markdown, to be shown in the place of the JSON that it was written in. ``cost`` says what the answer cost,
+    or how much of the plan's limits is used; empty where nothing is known of it.
     """
 
     answer: Answer
     error: str | None = None
     failure: CodexError | None = None
     shown: str | None = None
+    cost: str = ""
 
 
 TurnEvent = (

@@ -181,7 +181,7 @@ def _call(part: ToolPart, state: TurnState, shown_below: Collection[int]) -> Too
 def footer(state: TurnState, answer: Answer) -> tuple[str, ...]:
     """Return the known entries of the line below an answer.
 
-    They are the model, the program, tokens, billing, what runs unasked and what is not saved.
+    They are the model, the program, tokens, billing, cost, what runs unasked and what is not saved.
 
     It is saved with the notebook, which others may read, so it does not name the account.
     """
@@ -192,7 +192,8 @@ def footer(state: TurnState, answer: Answer) -> tuple[str, ...]:
     billing = _billing(started.billing, started.plan) if started else _billing(answer.billing, "")
     through = f"through {started.through}" if started and started.through else ""
     not_saved = started.not_saved if started else ""
-    entries = (model, through, _tokens(answer.usage), billing, *_standing_approvals(state), not_saved)
+    cost = state.finished.cost if state.finished else ""
+    entries = (model, through, _tokens(answer.usage), billing, cost, *_standing_approvals(state), not_saved)
     return tuple(entry for entry in entries if entry)
 
 

@@ -11,7 +11,8 @@ import pytest
 from codex_nb.labels import EFFORTS
 from codex_nb.magics.options import APPROVALS
 from codex_nb.magics.subcommands import SUBCOMMANDS
-from codex_nb.simulator import ADA, Simulator
+from codex_nb.responses.models import COST_UNKNOWN, price_table
+from codex_nb.simulator import ADA, End, Reply, Say, Simulator
 from tests.magics.conftest import Notebook
 
 
@@ -210,3 +211,30 @@ def test_the_tools_are_listed_with_what_each_policy_asks_for(notebook: Notebook)
     assert approvals("auto")["read_file"] == "runs unasked"
     assert set(approvals("all").values()) == {"runs unasked"}
     assert approvals("read-only")["run_python"] == approvals("read-only")["weigh"] == "not offered"
+
+
+def test_an_answer_by_api_key_says_what_it_cost_by_the_dated_prices_or_that_this_is_unknown(
+    notebook: Notebook, codex_home: Path, sim: Simulator
+) -> None:
+    (codex_home / "config.toml").write_text(sim.config_toml("api"))
+    sim.write_api_key(codex_home)
+    usage = {
+        "input_tokens": 100_000,
+        "input_tokens_details": {"cached_tokens": 90_000},
+        "output_tokens": 1_000,
+    }
+    sim.add_replies(Reply(stream=(Say("So."), End(usage=usage)), times=3))
+    table, dollars = price_table(), {}
+    for model in ("gpt-6.2-sol", "gpt-5-nano"):
+        shown = notebook.run(f"%%codex -m {model}\nWhy?").out
+        (dollars[model],) = re.findall(rf"about \$([\d.]+) at {table.source}'s prices of {table.date}", shown)
+    assert dollars == {"gpt-6.2-sol": "0.0390", "gpt-5-nano": "0.0014"}
+    assert COST_UNKNOWN in notebook.run("%%codex -m a-new-model\nWhy?").out
+
+
+def test_an_answer_on_a_plan_says_how_much_of_its_limits_is_used_and_nothing_in_dollars(
+    notebook: Notebook, sim: Simulator
+) -> None:
+    shown = notebook.run("%%codex\nWhy?").out
+    assert re.search(r"ChatGPT \w+ · .*limit \d+ % used", shown)
+    assert "$" not in shown

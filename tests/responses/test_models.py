@@ -8,7 +8,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,17 @@ import pytest
 
 from codex_nb.errors import ConfigError, ModelUnavailable, SignInRequired
 from codex_nb.http import httpx, open_http
+from codex_nb.responses.events import Usage
 from codex_nb.responses.models import (
+    COST_UNKNOWN,
     Model,
     ModelCatalog,
+    PriceTable,
     ReasoningChoice,
     bundled_models,
     nearest,
     parse_models,
+    price_table,
     read_catalog,
 )
 from codex_nb.responses.request import CONTRACT_VERSION, Backend
@@ -509,3 +513,36 @@ def test_a_tier_that_the_model_does_not_have_is_not_asked_for() -> None:
     wanted = ("fast", "priority", "flex", "ultrafast", None)
     assert [model.sent_tier(tier) for tier in wanted] == ["priority", "priority", "flex", None, None]
     assert [Model("m").sent_tier(tier) for tier in wanted] == [None, None, "flex", None, None]
+
+
+@pytest.mark.parametrize(
+    ("usage", "cost"),
+    [
+        (Usage(input_tokens=1_000_000, output_tokens=100_000), "about $3.0000"),
+        (Usage(input_tokens=100_000, cached_input_tokens=90_000, output_tokens=1_000), "about $0.0390"),
+        (Usage(input_tokens=10, output_tokens=2), "less than $0.0001"),
+        (Usage(input_tokens=100, cached_input_tokens=200), "less than $0.0001"),
+    ],
+)
+def test_the_cost_counts_input_cached_input_and_output(usage: Usage, cost: str) -> None:
+    table = PriceTable("OpenAI", "2026-11-18", 2_000_000, {"some-model": (2, 0.1, 10)})
+    for model in ("some-model", "some-model-2026-11-01"):
+        assert table.estimate(model, usage) == f"{cost} at OpenAI's prices of 2026-11-18"
+
+
+def test_a_cost_is_a_lower_bound_where_a_request_may_have_been_a_long_one_and_unknown_without_a_price() -> (
+    None
+):
+    table = PriceTable("OpenAI", "2026-11-18", 1_000, {"some-model": (2, 0.1, 10)})
+    assert table.estimate("some-model", Usage(input_tokens=1_000_000)).startswith("at least $2.0000")
+    for model in ("some-model-mini", "another", ""):
+        assert table.estimate(model, Usage(input_tokens=1_000_000)) == COST_UNKNOWN
+
+
+def test_every_price_of_the_table_is_whole_and_its_source_is_named() -> None:
+    table = price_table()
+    assert date.fromisoformat(table.date)
+    assert table.source
+    for prices in table.models.values():
+        given, cached, produced = prices
+        assert 0 < cached <= given < produced
