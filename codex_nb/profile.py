@@ -6,7 +6,7 @@ import asyncio
 import functools
 import importlib
 import importlib.util
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from codex_nb.responses.request import Backend, ResponsesRequest
     from codex_nb.responses.websocket import WebSocketTransport
     from codex_nb.session.events import TurnEvent
+    from codex_nb.session.prompt import TurnRequest
     from codex_nb.session.turn import Turn
 
 
@@ -73,6 +74,10 @@ class BackendRouter:
     def stream(self, request: ResponsesRequest) -> AsyncGenerator[ResponseEvent, None]:
         """Send a request to the backend of the login that signs it."""
         return self._current().client.stream(request)
+
+    async def warm_up(self, request: ResponsesRequest) -> None:
+        """Open the connection for a request that is still being put together, where one is kept."""
+        await self._current().client.warm_up(request)
 
     async def choose(self, wanted: str | None = None) -> Model:
         """Find the model to use."""
@@ -270,6 +275,13 @@ class Profile:
             except CodexError as error:
                 status = replace(status, problem=error.line)
         return status, limits
+
+    async def warm_up(self, question: TurnRequest) -> None:
+        """Open the connection of a question's thread while the notebook is read; what fails now fails again later."""
+        with suppress(CodexError):
+            request = await self.assistant.first_request(question)
+            if request is not None:
+                await self.backend.warm_up(request)
 
     async def batch_client(self) -> BatchClient:
         """Return the Batch API of the login at hand; raises ConfigError for a login without one."""

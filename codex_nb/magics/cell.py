@@ -349,6 +349,8 @@ def answer_cell(session: ShellSession, options: CellOptions) -> None:
         options = replace(options, prompt=expand_prompt(options.prompt, profile.settings.codex_home))
     ensure_logged_in(session, profile)
     question = make_question(session, options, profile)  # a wrong option is refused before anything is shown
+    if session.last is None and profile.settings.transport != "http":
+        session.engine.submit(profile.warm_up(question))
     if options.background:
         _answer_in_background(session, options, profile, question)
         return

@@ -539,13 +539,7 @@ class ResponsesClient:
 
     async def _open(self, request: ResponsesRequest) -> httpx.Response:
         """Send one request and give its reply, unread; CodexError when there is none."""
-        url = self.backend.responses_url
-        headers = request_headers(request, self.backend)
-        if self._route is not None:
-            route = await self._route()
-            url = route.url(url)
-            if route.override is not None:
-                headers["x-openai-account-routing-override"] = route.override
+        url, headers = await self._address(request)
         try:
             async with asyncio.timeout(self.backend.idle_timeout_s):
                 response = await self._open_socket(request, url, headers)
@@ -558,15 +552,33 @@ class ResponsesClient:
             failure = transport_error(error, url=url)
         raise failure
 
+    async def _address(self, request: ResponsesRequest) -> tuple[str, dict[str, str]]:
+        """Return where the request goes for this account, and its headers, unsigned."""
+        url = self.backend.responses_url
+        headers = request_headers(request, self.backend)
+        if self._route is not None:
+            route = await self._route()
+            url = route.url(url)
+            if route.override is not None:
+                headers["x-openai-account-routing-override"] = route.override
+        return url, headers
+
     async def _open_socket(
         self, request: ResponsesRequest, url: str, headers: dict[str, str]
     ) -> httpx.Response | None:
         """Send the request over a websocket; None where that is not wanted or does not work."""
         if self._sockets is None:
             return None
-        query = dict(self.backend.query) or None
-        handshake = self._http.build_request("GET", url, params=query, headers=headers)
-        return await self._sockets.open(request, handshake)
+        return await self._sockets.open(request, self._handshake(url, headers))
+
+    def _handshake(self, url: str, headers: dict[str, str]) -> httpx.Request:
+        return self._http.build_request("GET", url, params=dict(self.backend.query) or None, headers=headers)
+
+    async def warm_up(self, request: ResponsesRequest) -> None:
+        """Open the connection for a request that is still being put together, where one is kept; CodexError."""
+        if self._sockets is not None:
+            url, headers = await self._address(request)
+            await self._sockets.warm_up(request, self._handshake(url, headers))
 
     async def close(self) -> None:
         """Close what was kept open for further requests."""

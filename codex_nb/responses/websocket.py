@@ -181,6 +181,8 @@ class _Conversation:
 
     def __init__(self) -> None:
         self.is_busy = False
+        self.is_refused = False  # when it was opened ahead
+        self.opening = asyncio.Lock()
         self.chain: Chain | None = None
         self._connection: ClientConnection | None = None
         self._head = b""
@@ -330,6 +332,15 @@ class WebSocketTransport:
         self._conversations: dict[str, _Conversation] = {}
         self._refusals = 0
 
+    async def warm_up(self, request: ResponsesRequest, handshake: httpx.Request) -> None:
+        """Open the connection of a thread whose first question is being put together; nothing is sent on it."""
+        if request.thread_id is None or request.thread_id in self._conversations:
+            return
+        if self._is_offered(handshake):
+            conversation = self._conversations[request.thread_id] = _Conversation()
+            async with conversation.opening:
+                conversation.is_refused = await self._connect(handshake, conversation) is not None
+
     async def open(self, request: ResponsesRequest, handshake: httpx.Request) -> httpx.Response | None:
         """Send a request and return its response, unread; None where it is to be sent over HTTP.
 
@@ -347,7 +358,10 @@ class WebSocketTransport:
         response: httpx.Response | None = None
         try:
             self._let_go()
-            response = await self._ask(request, handshake, conversation)
+            async with conversation.opening:
+                is_refused, conversation.is_refused = conversation.is_refused, False
+            if not is_refused:
+                response = await self._ask(request, handshake, conversation)
         finally:
             if response is None:
                 conversation.is_busy = False

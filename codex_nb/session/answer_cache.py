@@ -125,6 +125,12 @@ class AnswerCache:
             return self._memory.get(key)
         return _read(path, key)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no question can be answered from here."""
+        on_disk = self._folder.glob("*.json") if self._folder is not None else iter(())
+        return not self._memory and next(on_disk, None) is None
+
     def update(
         self, key: CacheKey, answer: Answer, redact: Callable[[Any], Any] = lambda value: value
     ) -> None:

@@ -530,6 +530,13 @@ class Assistant:
             turn = self._prepare(resolved, run, [], redact)
             yield replace(turn.request, input=tuple(turn.new_items), prompt_cache_key=None, thread_id=None)
 
+    async def first_request(self, request: TurnRequest) -> ResponsesRequest | None:
+        """Return the beginning of a question's request; None where a saved answer may serve instead."""
+        thread = self.threads.open(request.thread) if request.thread else Thread("")
+        if request.use_cache and not request.fresh and not self._answers.is_empty:
+            return None
+        return (await self._resolve(request, thread)).template
+
     def _offered(self, request: TurnRequest, ports: Ports) -> ToolSet:
         rules = ApprovalRules(request.approval, self.memory)
         return request.tools.only(

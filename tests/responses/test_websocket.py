@@ -231,6 +231,33 @@ async def test_a_second_question_of_a_busy_thread_goes_over_http(sim: Simulator)
     assert counts(sim) == {WEBSOCKET: 1, FRAME: 1, "POST": 1}
 
 
+@pytest.mark.parametrize("is_slow", [False, True])
+async def test_a_connection_that_was_opened_ahead_is_the_questions(sim: Simulator, *, is_slow: bool) -> None:
+    if is_slow:
+        sim.play(Scenario((Reply(method=WEBSOCKET, then="usual", stream=(Hold("handshake"),)),)))
+    async with asking(sim) as asked:
+        ahead = asyncio.create_task(asked.client.warm_up(question()))
+        if is_slow:
+            assert await asyncio.to_thread(sim.wait_held, "handshake")
+            sim.release("handshake")
+        else:
+            await ahead
+            assert counts(sim) == {WEBSOCKET: 1, FRAME: 0, "POST": 0}
+        assert "simulator" in await asked.text(question(user("hi")))
+        await ahead
+    assert counts(sim) == {WEBSOCKET: 1, FRAME: 1, "POST": 0}
+
+
+async def test_a_refusal_ahead_is_the_questions_only_try(sim: Simulator) -> None:
+    sim.play(Scenario((Reply(method=WEBSOCKET, status=500),)))
+    async with asking(sim) as asked:
+        await asked.client.warm_up(question())
+        assert "simulator" in await asked.text(question(user("hi")))
+        assert counts(sim) == {WEBSOCKET: 1, FRAME: 0, "POST": 1}
+        assert "simulator" in await asked.text(question(user("hi")))
+    assert counts(sim) == {WEBSOCKET: 2, FRAME: 1, "POST": 1}
+
+
 # The same events
 
 
