@@ -621,7 +621,8 @@ class _ContextBuilder:
     def _fitting(self, number: int, cell: Cell, distance: int) -> tuple[ContextSection | None, bool]:
         """Return the cell at the first detail level that fits, and whether that is all of the cell."""
         room = self.budget - self.used
-        cell = replace(cell, outputs=self.hidden.outputs(cell.outputs))
+        if (outputs := self.hidden.outputs(cell.outputs)) is not cell.outputs:
+            cell = replace(cell, outputs=outputs)
         for level in _levels(distance):
             said = cell_text(cell, level)
             if tokens_of(said.text) > room:
@@ -669,7 +670,9 @@ class _ContextBuilder:
     def _clean(self, section: ContextSection, place: str) -> ContextSection:
         text, found = self.redactor.redact(section.text, place)
         self.redactions += found
-        is_same = text == section.text or section.digest_text is not None
+        if text == section.text:
+            return section
+        is_same = section.digest_text is not None
         return replace(section, text=text, complete=section.complete and is_same)
 
 

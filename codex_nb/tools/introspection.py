@@ -125,9 +125,11 @@ def mro_of(kind: type) -> tuple[type, ...]:
 
 def _definitions(kind: type, name: str) -> Iterator[Any]:
     """Yield what a class and its bases define under a name, the nearest first."""
-    is_from_library = id(kind) in _of_libraries  # whose names are ordinary strings
+    is_from_library = library_of_class(kind) is not None
     for base in mro_of(kind):
-        found = class_vars(base).get(name) if is_from_library else find(class_vars(base), name)
+        # The names of a library's classes, and of those that are written in C, are ordinary strings.
+        is_ordinary = is_from_library or not _FLAGS.__get__(base) & _HEAP_TYPE
+        found = class_vars(base).get(name) if is_ordinary else find(class_vars(base), name)
         if found is not None:
             yield found
 
