@@ -186,42 +186,46 @@ class Parts(Sequence[Part]):
 
     __slots__ = ("_blocks", "_length", "_places")
 
-    def __init__(self, parts: Iterable[Part] = ()) -> None:
-        self._blocks: tuple[tuple[Part, ...], ...] = ()
-        self._length = 0
-        self._places: dict[PartKey, int] = {}
+    def __init__(
+        self,
+        blocks: tuple[tuple[Part, ...], ...] = (),
+        length: int = 0,
+        places: dict[PartKey, int] | None = None,
+    ) -> None:
+        self._blocks = blocks
+        self._length = length
+        self._places = {} if places is None else places
+
+    @classmethod
+    def of(cls, parts: Iterable[Part]) -> Parts:
+        """Return parts that share nothing with others."""
         whole = tuple(parts)
-        self._length = len(whole)
-        self._blocks = tuple(
-            whole[start : start + PARTS_OF_A_BLOCK] for start in range(0, len(whole), PARTS_OF_A_BLOCK)
-        )
-        self._places = {key: at for at, part in enumerate(whole) if (key := _key(part)) is not None}
+        starts = range(0, len(whole), PARTS_OF_A_BLOCK)
+        places = {key: at for at, part in enumerate(whole) if (key := _key(part)) is not None}
+        return cls(tuple(whole[start : start + PARTS_OF_A_BLOCK] for start in starts), len(whole), places)
 
     def find(self, kind: type[P], key: str | int) -> P | None:
         """Return the part of that kind with that key."""
         at = self._places.get((kind, key), self._length)
-        part = self[at] if at < self._length else None
+        part = self._at(at) if at < self._length else None
         return part if isinstance(part, kind) and _key(part) == (kind, key) else None
 
     def put(self, part: Part) -> Parts:
         """Return the parts with this one in the place of the one with its key, else at the end."""
-        key = _key(part)
-        at = self._length if key is None else self._places.get(key, self._length)
-        if at > self._length or (at < self._length and _key(self[at]) != key):
-            return Parts(self).put(part)  # another version has grown beyond this one: part from it
+        key, length = _key(part), self._length
+        at = length if key is None else self._places.get(key, length)
+        if at > length or (at < length and _key(self._at(at)) != key):
+            return Parts.of(self).put(part)  # another version has grown beyond this one: part from it
         block, place = divmod(at, PARTS_OF_A_BLOCK)
-        old = self._blocks[block] if block < len(self._blocks) else ()
-        new = Parts()
-        new._blocks = (
-            *self._blocks[:block],
-            (*old[:place], part, *old[place + 1 :]),
-            *self._blocks[block + 1 :],
-        )
-        new._length = max(self._length, at + 1)
-        new._places = self._places
+        blocks = list(self._blocks) if place or at < length else [*self._blocks, ()]
+        old = blocks[block]
+        blocks[block] = (*old[:place], part, *old[place + 1 :])
         if key is not None:
-            new._places[key] = at
-        return new
+            self._places[key] = at
+        return Parts(tuple(blocks), max(length, at + 1), self._places)
+
+    def _at(self, at: int) -> Part:
+        return self._blocks[at // PARTS_OF_A_BLOCK][at % PARTS_OF_A_BLOCK]
 
     @overload
     def __getitem__(self, at: int) -> Part: ...
@@ -233,8 +237,7 @@ class Parts(Sequence[Part]):
         at = at + self._length if at < 0 else at
         if not 0 <= at < self._length:
             raise IndexError(at)
-        block, place = divmod(at, PARTS_OF_A_BLOCK)
-        return self._blocks[block][place]
+        return self._at(at)
 
     def __len__(self) -> int:
         return self._length
@@ -255,15 +258,11 @@ class Parts(Sequence[Part]):
 
 def _key(part: Part) -> PartKey | None:
     """Return what a part keeps while it changes; None for one that never does."""
-    match part:
-        case ToolPart():
-            return ToolPart, part.call_number
-        case TextPart() | ReasoningPart():
-            return type(part), part.item_id
-        case PlanPart():
-            return PlanPart, ""
-        case NoticePart():
-            return None
+    if isinstance(part, TextPart | ReasoningPart):  # first what most events are about
+        return type(part), part.item_id
+    if isinstance(part, ToolPart):
+        return ToolPart, part.call_number
+    return (PlanPart, "") if isinstance(part, PlanPart) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +301,7 @@ def reduce(state: TurnState, event: TurnEvent) -> TurnState:
         case ApprovalResolved(call_number=call_number) if call_number == REPLAY_CALL:
             # the calls themselves follow, each with its own code
             return replace(
-                state, parts=Parts(part for part in state.parts if _key(part) != (ToolPart, REPLAY_CALL))
+                state, parts=Parts.of(part for part in state.parts if _key(part) != (ToolPart, REPLAY_CALL))
             )
         case ApprovalRequested() | ApprovalResolved() | ToolStarted() | ToolOutputDelta():
             return _with_part(state, _progress(state, event))
@@ -313,14 +312,14 @@ def reduce(state: TurnState, event: TurnEvent) -> TurnState:
         case StepStarted():
             return replace(state, step=event.step, retry=None)
         case RetryScheduled():
-            return replace(state, parts=Parts(filter(_survives_a_retry, state.parts)), retry=event)
+            return replace(state, parts=Parts.of(filter(_survives_a_retry, state.parts)), retry=event)
         case AnswerRejected():
             return replace(state, rejected=event)
         case TurnFinished():
             parts = (
                 replace(part, is_over=True) if isinstance(part, PlanPart) else part for part in state.parts
             )
-            return replace(state, parts=_with_value(Parts(parts), event.shown), retry=None, finished=event)
+            return replace(state, parts=_with_value(Parts.of(parts), event.shown), retry=None, finished=event)
         case _:
             assert_never(event)
 
@@ -430,7 +429,7 @@ def _with_plan(state: TurnState, call_number: int) -> TurnState:
     before = state.plan
     gone, replaced = (call, before) if before is not None else (None, call)
     parts = (PlanPart(shown) if part is replaced else part for part in state.parts if part is not gone)
-    return replace(state, parts=Parts(parts))
+    return replace(state, parts=Parts.of(parts))
 
 
 def _plan_of(call: ToolPart) -> Plan | None:
