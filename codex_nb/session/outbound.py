@@ -283,10 +283,10 @@ class Redactor:
 
     def redact(self, text: str, place: str) -> tuple[str, tuple[Redaction, ...]]:
         """Return the text without secrets, and what was removed; ``place`` names the text's origin."""
-        found: list[Redaction] = []
+        found: dict[tuple[str, str], None] = {}
 
         def mark(name: str, value: str = "") -> str:
-            found.append(Redaction(name, place, value))
+            found[name, value] = None
             return f"[redacted: {name}]"
 
         text = self._known.replace(text, mark)
@@ -297,12 +297,12 @@ class Redactor:
                 end = span.end
             text = "".join((*pieces, text[end:]))
         # A value found under a name may occur in the same text without one.
-        learned = self.with_secrets(values_of(found))
+        learned = self.with_secrets({value: name for name, value in found if value})
         if learned is not self:
             text = learned._known.replace(text, mark)  # noqa: SLF001 -- its own kind
         if " characters left out] …" in text or " characters)" in text:
             text = self._without_partial_secrets(text)
-        return text, tuple(dict.fromkeys(found))
+        return text, tuple(Redaction(name, place, value) for name, value in found)
 
     def _without_partial_secrets(self, text: str) -> str:
         odd = [value for value in self._known.names if value.strip(_KEY_CHARACTERS)][:_MAX_ODD]

@@ -399,10 +399,10 @@ _OPTIONS = (
     ("pass", _CURL, ""),
     ("body", "gh[ \\t]+secret", ""),
 )
-_PROGRAMS = tuple(
-    (option, re.compile(rf"(?<![\w./-])(?:{programs})(?:\.exe)?[ \t]"), sign)
-    for option, programs, sign in _OPTIONS
-)
+_PROGRAMS: dict[str, list[tuple[bool, re.Pattern[str], str]]] = {}
+for _option, _names, _sign in _OPTIONS:
+    _program = re.compile(rf"(?<![\w./-])(?:{_names})(?:\.exe)?[ \t]")
+    _PROGRAMS.setdefault(_option.split()[0], []).append((_option.endswith(" tight"), _program, _sign))
 _OPTION = re.compile(
     r"[ \t]-(?:(?P<letter>[pPawkKuUb])(?P<gap>[ \t]*+)"
     r"|-(?P<word>user|proxy-user|auth|cookie|oauth2-bearer|pass|body)[ \t=]++)"
@@ -577,11 +577,11 @@ def _arguments(text: str) -> Iterator[tuple[int, int, str]]:
         first = max(0, match.start() - _LONGEST_COMMAND)
         begin = max(first, text.rfind("\n", first, match.start()) + 1)
         command, option = text[begin : match.start() + 1], match["word"] or match["letter"]
-        for name, program, sign in _PROGRAMS:
-            if name.partition(" ")[0] != option or (name.endswith("tight") and match["gap"]):
+        for is_tight, program, sign in _PROGRAMS[option]:
+            if is_tight and match["gap"]:
                 continue
             place = text.find(sign, start, end) + 1 if sign else start
-            if place and program.search(command) and _is_argument(text[place:end]):
+            if place and _is_argument(text[place:end]) and program.search(command):
                 yield place, end, "a password of a command"
                 break
 
@@ -603,7 +603,7 @@ _STRINGS = frozenset({"line", "body", "quoted"})
 # value is secret. What is first searched for is a single character, which is quick.
 _PART = r"[^\s\"'`()\[\]{},;<>&|#=]"
 _MAY_BE_VALUE = re.compile(
-    r"[\"'`](?![\"'`])|<(?=/)|=(?<=[A-Z_]=)|[A-Z](?<=[a-z].)"
+    r"[\"'`](?![\"'`])|<(?=/)|=(?<=[A-Z_]=)|[A-Z](?<=[a-z].)(?=[A-Za-z]{0,7}[a-z][A-Z])"
     rf"|\d(?:{'|'.join(f'(?<={_PART}{{{size}}})(?={_PART}{{{6 - size}}})' for size in range(1, 7))})"
 )
 _OPENING = re.compile(r"[(\[{]")
@@ -628,6 +628,7 @@ _AROUND = 300  # characters that are read before and after a secret name in a lo
 _LONGEST_OPEN = 600  # characters before a secret name in which a bracket may open
 _LONGEST_BRACKET = 20_000
 _MAX_VALUES = 200
+_MAX_NESTED = 8  # brackets that are looked at for a name
 
 
 @dataclass(frozen=True, slots=True)
@@ -714,7 +715,7 @@ _WORD_AFTER = re.compile(
     r"[*_\"'\])]{0,4}[ \t]*(?:[|:]|(?:is|to|was|are)(?=[ \t]))?[ \t*_|`\"']{0,6}"
     r"(?P<value>[^\s\"'`<>|,;()\[\]{}=]{8,500})"
 )
-_RIGHT_ARROW = re.compile(r"[\"'](?P<value>[^\"'\n]{4,200})[\"'][ \t]*->>?[ \t]*\Z")
+_ARROW = " \t->"
 
 
 def _direct(text: str, places: list[int]) -> Iterator[AssignedSecret]:
@@ -723,44 +724,53 @@ def _direct(text: str, places: list[int]) -> Iterator[AssignedSecret]:
         match = _WORD.match(text, place)
         if match is None:
             continue
-        name, end = match[0], match.end()
-        if text[end : end + 1] in _NEVER_BEFORE_VALUE and ">" not in text[max(0, place - 3) : place]:
+        name, end, before = match[0], match.end(), text[max(0, place - 3) : place]
+        if text[end : end + 1] in _NEVER_BEFORE_VALUE and ">" not in before:
             continue
         if name.lower() in _ENDS_OF_PAIRS:
             name = f"{text[max(0, place - 20) : place].rpartition(' ')[0].rpartition(' ')[2]} {name}"
             if not is_secret_name(name):
                 continue
-        before = text[place - 1 : place]
-        for pattern, is_meant in _FOLLOWING:
-            found = pattern.match(text, end)
+        for pattern, may_stand, is_meant in _FOLLOWING:
+            found = pattern.match(text, end) if may_stand(before[-1:]) else None
             if found is None:
                 continue
-            group = found.lastgroup or "value"
-            start, last = found.span(group)
+            start, last = found.span(found.lastgroup or "value")
             value = text[start:last].strip("\"'")
-            if is_meant(name, before, value):
+            if is_meant(name, value):
                 start += text[start:last].find(value)
                 yield AssignedSecret(start, start + len(value), name, value)
                 break
-        if text[max(0, place - 3) : place].rstrip().endswith(("->", "->>")):
-            assigned = _RIGHT_ARROW.search(text, max(0, place - 220), place)
-            if assigned is not None and is_secret_value(name, assigned["value"]):
-                yield AssignedSecret(*assigned.span("value"), name, assigned["value"])
+        if before.rstrip().endswith(("->", "->>")):
+            yield from _before_arrow(text, place, name)
+
+
+def _before_arrow(text: str, place: int, name: str) -> Iterator[AssignedSecret]:
+    """Yield the string that an arrow assigns to the name at a place."""
+    first = max(0, place - 220)
+    quoted = text[first:place].rstrip(_ARROW)
+    if quoted[-1:] in {"'", '"'}:
+        start = 1 + max(quoted.rfind(sign, 0, -1) for sign in "\"'\n")
+        value = quoted[start:-1]
+        if quoted[start - 1] in "\"'" and is_secret_value(name, value):
+            yield AssignedSecret(first + start, first + start + len(value), name, value)
 
 
 def _is_word(value: str) -> bool:
     return is_opaque(value) and not is_placeholder(value) and not _ATTRIBUTES.fullmatch(value)
 
 
-_FOLLOWING: tuple[tuple[re.Pattern[str], Callable[[str, str, str], bool]], ...] = (
-    (
-        _ARGUMENT,
-        lambda name, before, value: before == "-" and _is_unquoted_secret(name, value, is_tight=False),
-    ),
-    (_ENTRY, lambda name, _before, value: _is_unquoted_secret(name, value, is_tight=False)),
-    (_ELEMENT, lambda name, before, value: before in "<:>" and is_secret_value(name, value)),
-    (_QUOTED, lambda name, before, value: before not in "\"'" and is_secret_value(name, value)),
-    (_WORD_AFTER, lambda _name, _before, value: _is_word(value.rstrip(".:!?"))),
+def _is_argument_of_name(name: str, value: str) -> bool:
+    return _is_unquoted_secret(name, value, is_tight=False)
+
+
+# Each with what may stand before the name, and whether what was found is a value.
+_FOLLOWING: tuple[tuple[re.Pattern[str], Callable[[str], bool], Callable[[str, str], bool]], ...] = (
+    (_ARGUMENT, "-".__eq__, _is_argument_of_name),
+    (_ENTRY, lambda _before: True, _is_argument_of_name),
+    (_ELEMENT, "<:>".__contains__, is_secret_value),
+    (_QUOTED, lambda before: before not in {"'", '"'}, is_secret_value),
+    (_WORD_AFTER, lambda _before: True, lambda _name, value: _is_word(value.rstrip(".:!?"))),
 )
 
 
@@ -865,7 +875,7 @@ class _Reader:
         near, far = self._stop + _AROUND, self._stop + _LONGEST_BRACKET
         for token in _TOKEN.finditer(self._text, self.end, self._limit):
             kind, start = token.lastgroup, token.start()
-            if start >= near and (len(self._brackets) == 1 or start >= far):
+            if start >= near and (start >= far or not self._is_in_named_bracket()):
                 break
             self.end = token.end()
             if start < self._read_until:
@@ -885,6 +895,9 @@ class _Reader:
             else:
                 self._callee = None
         return self._found
+
+    def _is_in_named_bracket(self) -> bool:
+        return any(each.inherited or each.secret or each.called for each in self._brackets[1:][-_MAX_NESTED:])
 
     @property
     def _bracket(self) -> _Bracket:
