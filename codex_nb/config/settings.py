@@ -225,6 +225,12 @@ def load_settings(
         origins=_origins(merged, requirements, from_environment, chosen, environ),
         warnings=(*merged.warnings, *_misspellings(merged), *warnings),
     )
+    if "web_search" in merged.fixed and settings.allowed_searches is None:  # by managed_config.toml
+        settings = replace(
+            settings,
+            allowed_searches=(config.web_search or "disabled",),
+            origins={**settings.origins, "allowed_searches": merged.source("web_search")},
+        )
     settings.ensure_allowed(settings.approval)
     return settings
 

@@ -138,6 +138,7 @@ class CellOptions:
     context: bool = True
     tools: bool = True
     mcp: bool = True
+    search: bool | None = None
     approval: str | None = None
     profile: str | None = None
     fresh: bool = False
@@ -217,6 +218,14 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--no-context", dest="context", action="store_false", help="do not send the notebook")
     add("--no-tools", dest="tools", action="store_false", help="offer the model no tools")
+    add(
+        "--search",
+        dest="search",
+        action="store_true",
+        default=None,
+        help="let the model search the web, in live pages",
+    )
+    add("--no-search", dest="search", action="store_false", help="let it search nothing")
     add("--no-mcp", dest="mcp", action="store_false", help="offer no tools of MCP servers")
     add(
         "--approval",

@@ -397,6 +397,7 @@ def with_notebook(
         data=options.subject(reading) if options.subject is not None else (),
         tools=offered_tools(namespace) if options.tools else ToolSet(),
         uses_servers=options.tools and options.mcp,
+        searches=options.search if options.tools else False,
         without=frozenset(reading.session.switched_off),
         context=gather(reading, profile, hidden, is_hashed=question.use_cache) if options.context else None,
     )

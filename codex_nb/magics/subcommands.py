@@ -409,7 +409,11 @@ def tools(session: ShellSession, line: str) -> None:
 
     offered = [*offered_tools(session.namespace), *(tool for state in states for tool in state.tools)]
     rows = [(f"`{tool.name}`", escape_markdown(tool.summary), approval(tool)) for tool in offered]
-    heading = f"Approval policy: `{rules.policy}`. `%%codex --approval` sets another for one question."
+    search = profile.settings.search_mode(wanted=None) or "off"
+    heading = (
+        f"Approval policy: `{rules.policy}`. `%%codex --approval` sets another for one question.\n\n"
+        f"Web search: {search}. `%%codex --search` and `--no-search` decide for one question."
+    )
     show("\n\n".join([heading, table(("tool", "description", "approval"), rows), *_servers(states)]))
 
 

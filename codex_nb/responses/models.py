@@ -94,8 +94,9 @@ class Model:
     ``efforts`` from least to most. ``default_summary`` and ``default_verbosity`` are sent when nothing else is
     configured. ``ultra_effort`` is what ``ultra`` is sent as, where that is not the highest effort. ``is_lite``: takes
     the lite form of requests. ``service_tiers`` by the API's names. ``is_reasoning``: a request may say how to reason.
-    ``is_listed``: shown to the user. ``context_window`` in tokens. ``is_assumed``: the backend has told its name at
-    most; the rest is looked up by name in a catalog that no backend has confirmed.
+    ``searches_images``: a web search may find images. ``is_listed``: shown to the user. ``context_window`` in tokens.
+    ``is_assumed``: the backend has told its name at most; the rest is looked up by name in a catalog that no backend
+    has confirmed.
     """
 
     slug: str
@@ -114,6 +115,7 @@ class Model:
     supports_parallel_tool_calls: bool = True
     service_tiers: tuple[str, ...] = ()
     is_reasoning: bool = True
+    searches_images: bool = False
     is_listed: bool = True
     is_assumed: bool = field(default=False, compare=False)
 
@@ -191,6 +193,7 @@ class _ModelInfo(BaseModel):
     default_verbosity: str | None = None
     supports_parallel_tool_calls: bool | None = None
     service_tiers: tuple[_Tier, ...] = ()
+    web_search_tool_type: Any = None
 
     @field_validator("context_window", mode="before")
     @classmethod
@@ -224,6 +227,7 @@ class _ModelInfo(BaseModel):
             default_verbosity=self.default_verbosity,
             supports_parallel_tool_calls=self.supports_parallel_tool_calls is not False,
             service_tiers=tuple(visible_line(tier.id) for tier in self.service_tiers),
+            searches_images=self.web_search_tool_type == "text_and_image",
             is_listed=self.visibility == "list",
         )
 

@@ -91,7 +91,7 @@ if TYPE_CHECKING:
     from codex_nb.session.thread import ThreadStore
     from codex_nb.session.turn import ModelClient
     from codex_nb.tools.approval import Approver, CallKey
-    from codex_nb.tools.base import Ports, Tool, ToolSet
+    from codex_nb.tools.base import JsonObject, Ports, Tool, ToolSet
 
     Hint = Callable[[ProjectInstructions], str]  # returns the text of a notice, or an empty one for none
 
@@ -152,6 +152,23 @@ class ResolvedTurn:
         return self.model.sent_tier(self.settings.service_tier)
 
     @property
+    def search_tool(self) -> tuple[JsonObject, ...]:
+        """The backend's own tool for a web search, as the CLI sends it; none for models of the lite form."""
+        settings = self.settings
+        mode = settings.search_mode(wanted=self.request.searches)
+        if mode is None or self.model.is_lite or self.request.agent:
+            return ()
+        return (
+            {
+                "type": "web_search",
+                "external_web_access": mode != "cached",
+                **({"indexed_web_access": True} if mode == "indexed" else {}),
+                **settings.search_options,
+                **({"search_content_types": ["text", "image"]} if self.model.searches_images else {}),
+            },
+        )
+
+    @property
     def started(self) -> TurnStarted:
         """The first event of the turn."""
         return TurnStarted(
@@ -207,6 +224,10 @@ class ResolvedTurn:
         if (tier := self.settings.service_tier) and self.service_tier is None:
             notices.append(
                 Notice("hint", f"{model} does not offer the service tier {tier!r}: none is requested.")
+            )
+        if request.searches and self.model.is_lite:
+            notices.append(
+                Notice("hint", f"{model} cannot search the web here; choose another model: %codex models.")
             )
         if request.approval is ApprovalPolicy.ALL and len(request.tools):
             notices.append(Notice("hint", "Approval policy 'all': tool calls run without asking you."))
@@ -491,7 +512,7 @@ class Assistant:
             request,
             replace(
                 resolved.template,
-                tools=self._offered(request, ports).specs(),
+                tools=(*self._offered(request, ports).specs(), *resolved.search_tool),
                 text_format=wanted.text_format if wanted else None,
             ),
             account=credentials,
@@ -565,7 +586,7 @@ class Assistant:
         Without a login, the model is the one in the settings.
         """
         thread = self.threads.open(request.thread) if request.thread else Thread("")
-        settings, text_format = self._settings, None
+        settings, text_format, search = self._settings, None, tuple[dict[str, Any], ...]()
         template, sends_images, window = (
             ResponsesRequest(request.model or settings.model or "", ()),
             True,
@@ -576,6 +597,7 @@ class Assistant:
             resolved = await self._resolve(request, thread)
             request, template, model = resolved.request, resolved.template, resolved.model
             sends_images, window = model.supports_images, model.context_window
+            search = resolved.search_tool
             text_format = resolved.value_format.text_format if resolved.value_format else None
         turn_input = build_input(
             request,
@@ -590,7 +612,7 @@ class Assistant:
         sent = replace(
             template,
             input=(*redact.items(thread.items), *turn_input.items),
-            tools=turn_input.redactor.within(self._offered(request, ports).specs()),
+            tools=turn_input.redactor.within((*self._offered(request, ports).specs(), *search)),
             text_format=turn_input.redactor.within(text_format) if text_format else None,
         )
         return Preview(sent, turn_input, needs_compaction(thread.items, window))
@@ -683,7 +705,9 @@ class Assistant:
         if project.skills:
             request = replace(request, tools=request.tools.with_tools([skill_tool(project.skills)]))
         news: tuple[str, ...] = ()
-        if request.uses_servers and settings.mcp_servers:
+        settings.search_mode(wanted=request.searches)  # an administrator may not allow it
+        reads_own = request.agent and settings.agent_config == "own"  # the agent has the servers itself, then
+        if request.uses_servers and settings.mcp_servers and not reads_own:
             states = await self.servers().required(request.without)
             news = tuple(self.servers().news(states))
             offered = [tool for state in states for tool in state.tools]
@@ -736,7 +760,11 @@ class Assistant:
         answered = {run.key.digest} if run.key else set()
         return Turn(
             started=resolved.started,
-            request=replace(resolved.template, tools=redactor.within(tools.specs()), text_format=text_format),
+            request=replace(
+                resolved.template,
+                tools=redactor.within((*tools.specs(), *resolved.search_tool)),
+                text_format=text_format,
+            ),
             new_items=turn_input.items,
             sent_digests=turn_input.sent_digests | answered | {account_digest(resolved.credentials)},
             thread=resolved.thread,

@@ -230,7 +230,9 @@ class AnswerRejected:
 class Notice:
     """A notice beside the answer: context truncated, secrets redacted, variables changed, a limit near."""
 
-    kind: Literal["context", "redacted", "compacted", "limits", "model", "cached", "variables", "hint"]
+    kind: Literal[
+        "context", "redacted", "compacted", "limits", "model", "cached", "variables", "search", "hint"
+    ]
     text: str
 
 

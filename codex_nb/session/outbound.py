@@ -115,11 +115,71 @@ def call_arguments(item: Item) -> str:
     return str(item.get("arguments") if item.get("type") == "function_call" else item.get("input") or "")
 
 
-def message_text(item: Item) -> str:
-    """Return the text of an assistant's message, refusals included."""
+def message_text(item: Item, *, cites: bool = True) -> str:
+    """Return the text of an assistant's message, refusals included; with ``cites``, its citations are links."""
     if item.get("type") != "message":
         return ""
-    return "".join(str(part.get("text") or part.get("refusal") or "") for part in _parts(item, "content"))
+    parts = _parts(item, "content")
+    text = "".join(str(part.get("text") or part.get("refusal") or "") for part in parts)
+    if not cites or not any(part.get("annotations") for part in parts):
+        return text
+    sources: dict[str, str] = {}
+    texts = [_with_links(str(part.get("text") or part.get("refusal") or ""), part, sources) for part in parts]
+    listed = [f"{number}. {link}" for number, link in enumerate(sources.values(), 1)]
+    return "\n\n".join(["".join(texts), *(["Sources:\n\n" + "\n".join(listed)] if listed else [])])
+
+
+_LONGEST_ADDRESS = 2_000
+_LONGEST_TITLE = 200
+_MOST_SOURCES = 50
+
+
+def _with_links(text: str, part: Item, sources: dict[str, str]) -> str:
+    """Put a numbered link after each passage that cites a page and does not name its address; collect the sources."""
+    from codex_nb.rendering.markdown import escape_markdown
+    from codex_nb.rendering.visible import visible_line
+
+    links: dict[int, str] = {}
+    for each in _parts(part, "annotations"):
+        url, start, end = str(each.get("url") or ""), each.get("start_index"), each.get("end_index")
+        if each.get("type") != "url_citation" or not _ADDRESS_OF_PAGE.fullmatch(url):
+            continue
+        if url not in sources and len(sources) < _MOST_SOURCES:
+            title = escape_markdown(visible_line(str(each.get("title") or url))[:_LONGEST_TITLE])
+            sources[url] = f"[{title}](<{url}>)"
+        if not isinstance(start, int) or not isinstance(end, int) or not 0 <= start <= end <= len(text):
+            continue
+        if url in sources and url not in text[start:end]:
+            mark = f" [\\[{list(sources).index(url) + 1}\\]](<{url}>)"
+            links[end] = links.get(end, "").replace(mark, "") + mark
+    for place in sorted(links, reverse=True):
+        text = text[:place] + links[place] + text[place:]
+    return text
+
+
+_ADDRESS_OF_PAGE = re.compile(rf"https?://[!-;=?-~]{{1,{_LONGEST_ADDRESS}}}")  # printable ASCII but < and >
+
+
+def search_text(item: Item) -> str:
+    """Return what a web search of the model looked for, in one line; empty for what is no search."""
+    action = item.get("action")
+    if item.get("type") != "web_search_call" or not isinstance(action, dict):
+        return ""
+    queries = action.get("queries")
+    queries = queries if isinstance(queries, list) and queries else [action.get("query")]
+    asked = [" ".join(query.split()) for query in queries if isinstance(query, str) and query.strip()]
+    url = " ".join(str(action.get("url") or "").split())
+    failed = " (failed)" if item.get("status") == "failed" else ""
+    match action.get("type"):
+        case "search" if asked:
+            found = f"Searched the web: {'; '.join(asked)}"
+        case "open_page" if url:
+            found = f"Opened {url}"
+        case "find_in_page" | "find" if url:
+            found = f"Looked for {action.get('pattern')!r} in {url}"
+        case _:
+            found = "Searched the web"
+    return found[:_LONGEST_ADDRESS] + failed
 
 
 def reasoning_text(item: Item) -> str:
@@ -132,14 +192,17 @@ def _parts(item: Item, key: str) -> list[Item]:
     return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
 
 
-def answer_text(items: Sequence[Item]) -> str:
-    """Return the answer: the messages after the last tool call, or all messages where none follows; no commentary."""
+def answer_text(items: Sequence[Item], *, cites: bool = True) -> str:
+    """Return the answer: the messages after the last tool call, or all messages where none follows; no commentary.
+
+    With ``cites``, citations are links.
+    """
     last_call = max((index for index, item in enumerate(items) if is_call(item)), default=-1)
     for candidates in (items[last_call + 1 :], items):
         messages = [item for item in candidates if message_text(item)]
         final = [item for item in messages if item.get("phase") != "commentary"]
         if messages:
-            return "\n\n".join(message_text(item) for item in final or messages)
+            return "\n\n".join(message_text(item, cites=cites) for item in final or messages)
     return ""
 
 

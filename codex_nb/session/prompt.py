@@ -303,7 +303,7 @@ class TurnRequest:
     again all the same. ``agent`` lets Codex's own agent answer. ``earlier`` are the other questions of this session,
     each with a hash of its answer: the answer may build on them. ``throttle`` is shared by the questions of a batch.
     ``uses_servers`` offers the tools of the MCP servers, too. ``without`` are the tools and servers, by name, that are
-    switched off.
+    switched off. ``searches`` lets the model search the web; None leaves that to the settings.
     """
 
     prompt: str
@@ -323,6 +323,7 @@ class TurnRequest:
     throttle: Throttle | None = None
     earlier: tuple[tuple[str, str], ...] = ()
     uses_servers: bool = False
+    searches: bool | None = False
     without: frozenset[str] = frozenset()
 
 

@@ -56,6 +56,7 @@ from codex_nb.session.outbound import (
     message_text,
     reasoning_text,
     received,
+    search_text,
     user_message,
 )
 from codex_nb.session.thread_file import CHANGED, EDITED, REPAIR
@@ -178,6 +179,8 @@ class EventAdapter:
         self._pieces.pop(item_id, None)
         if item.get("type") == "message":
             return [TextDone(item_id, message_text(item))]
+        if searched := search_text(item):
+            return [Notice("search", searched)]
         summary = reasoning_text(item) if item.get("type") == "reasoning" else ""
         return [ReasoningDone(item_id, summary)] if summary else []
 
@@ -548,7 +551,7 @@ class Turn:
             return True
         if self.parse is None:
             return False
-        parse, text = self.parse, answer_text(self._items[self._answer_start :])
+        parse, text = self.parse, answer_text(self._items[self._answer_start :], cites=False)
         context = self.tool_context
 
         def read() -> tuple[Any, str | None]:

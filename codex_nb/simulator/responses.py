@@ -15,10 +15,12 @@ import re
 import secrets
 import struct
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, assert_never
+from urllib.parse import urlsplit
 
 from codex_nb.simulator.parsed_request import messages_of
-from codex_nb.simulator.scenario import Call, CustomCall, End, Event, Hold, Item, Pause, Say, Think
+from codex_nb.simulator.scenario import Call, CustomCall, End, Event, Hold, Item, Pause, Say, Search, Think
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -63,7 +65,7 @@ def _checksum(frame: bytes) -> bytes:
 
 WireEvent = dict[str, Any]
 Emission = WireEvent | Pause | Hold
-ItemStep = Think | Say | Call | CustomCall | Item
+ItemStep = Think | Say | Search | Call | CustomCall | Item
 
 
 class ResponseWriter:
@@ -88,6 +90,8 @@ class ResponseWriter:
                 return self._reasoning(step)
             case Say():
                 return self._message(step)
+            case Search():
+                return self._search(step)
             case Call():
                 return self._function_call(step)
             case CustomCall():
@@ -156,8 +160,25 @@ class ResponseWriter:
             if step.gate is not None and number == (len(pieces) + 1) // 2:
                 yield Hold(step.gate)
         yield self._event("response.output_text.done", **where, text=step.text, logprobs=[])
-        yield self._event("response.content_part.done", **where, part=_text_part(step.text))
-        yield self._done(index, {**base, "status": "completed", "content": [_text_part(step.text)]})
+        part = _text_part(step.text, step.cites)
+        for number, annotation in enumerate(part["annotations"]):
+            kind = "response.output_text.annotation.added"
+            yield self._event(kind, **where, annotation_index=number, annotation=annotation)
+        yield self._event("response.content_part.done", **where, part=part)
+        yield self._done(index, {**base, "status": "completed", "content": [part]})
+
+    def _search(self, step: Search) -> Iterator[Emission]:
+        index = len(self.output)
+        item = {"id": step.item_id or new_id("ws"), "type": "web_search_call"}
+        started = {**item, "status": "in_progress"}
+        yield self._event("response.output_item.added", output_index=index, item=started)
+        for stage in ("in_progress", "searching", "completed"):
+            yield self._event(f"response.web_search_call.{stage}", item_id=item["id"], output_index=index)
+        queries = [*step.queries]
+        action: dict[str, Any] = {"type": "search", "query": " ".join(queries[:1]), "queries": queries}
+        if step.url is not None:
+            action = {"type": "open_page", "url": step.url}
+        yield self._done(index, {**item, "status": "completed", "action": action})
 
     def _function_call(self, step: Call) -> Iterator[Emission]:
         arguments = step.arguments if isinstance(step.arguments, str) else json.dumps(step.arguments)
@@ -247,8 +268,18 @@ class ResponseWriter:
         }
 
 
-def _text_part(text: str) -> dict[str, Any]:
-    return {"type": "output_text", "annotations": [], "logprobs": [], "text": text}
+def _text_part(text: str, cites: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
+    annotations = [
+        {
+            "type": "url_citation",
+            "start_index": text.index(passage),
+            "end_index": text.index(passage) + len(passage),
+            "url": url,
+            "title": urlsplit(url).hostname,
+        }
+        for passage, url in cites.items()
+    ]
+    return {"type": "output_text", "annotations": annotations, "logprobs": [], "text": text}
 
 
 def _pieces(text: str, size: int) -> list[str]:

@@ -52,7 +52,8 @@ class Think:
 class Say:
     """An assistant message, streamed in deltas of about ``delta_chars`` characters, ``delay_s`` apart.
 
-    With ``gate`` the stream stops in the middle of the text until the gate is released.
+    With ``gate`` the stream stops in the middle of the text until the gate is released. ``cites`` maps passages of the
+    text to the addresses of the pages that they come from.
     """
 
     text: str
@@ -60,6 +61,16 @@ class Say:
     delay_s: float = 0.0
     gate: str | None = None
     phase: str | None = None
+    item_id: str | None = None
+    cites: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Search:
+    """A web search of the backend's own; with ``url`` a page is opened instead."""
+
+    queries: tuple[str, ...] = ()
+    url: str | None = None
     item_id: str | None = None
 
 
@@ -143,7 +154,7 @@ class Cut:
     how: Literal["close", "reset", "truncate"] = "close"
 
 
-Step = Think | Say | Call | CustomCall | Item | Event | End | Hold | Pause | Raw | Cut
+Step = Think | Say | Search | Call | CustomCall | Item | Event | End | Hold | Pause | Raw | Cut
 
 
 @dataclass(frozen=True)
@@ -248,6 +259,7 @@ class ReplyQueue:
 _STEPS: dict[str, type[Any]] = {
     "think": Think,
     "say": Say,
+    "search": Search,
     "call": Call,
     "custom_call": CustomCall,
     "item": Item,
@@ -293,6 +305,8 @@ def _step(value: Mapping[str, Any]) -> Step:
         parts["data"] = _bytes(parts.get("data", ""))
     if kind == "think":
         parts["summary"] = tuple(parts.get("summary", ()))
+    if kind == "search":
+        parts["queries"] = tuple(parts.get("queries", ()))
     step: Step = _build(_STEPS[kind], parts)
     return step
 

@@ -59,9 +59,9 @@ def listed(name: Any, **more: Any) -> dict[str, Any]:
 
 @asynccontextmanager
 async def opened(
-    simulator: Simulator, home: Path, config: str, environ: Mapping[str, str] = ENVIRON
+    simulator: Simulator, home: Path, config: str, environ: Mapping[str, str] = ENVIRON, *, before: str = ""
 ) -> AsyncIterator[Profile]:
-    (home / "config.toml").write_text(f"{GRACE}{simulator.config_toml()}\n{config}")
+    (home / "config.toml").write_text(f"{GRACE}{before}{simulator.config_toml()}\n{config}")
     simulator.write_login(home)
     environ = {**environ, **simulator.environ(), "CODEX_HOME": str(home)}
     profile = make_profile(load_settings(environ), Environment(environ))
