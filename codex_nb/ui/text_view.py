@@ -5,6 +5,7 @@ The plain views write as the turn arrives: for terminals, consoles, scripts and 
 
 from __future__ import annotations
 
+import re
 import textwrap
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, NamedTuple
@@ -85,8 +86,8 @@ def activity_of(state: TurnState) -> Activity:
     match next(iter(calls), state.parts[-1] if state.parts else None):
         case TextPart(done=False):
             return Activity("Writing")
-        case ReasoningPart(done=False):
-            return Activity("Thinking")
+        case ReasoningPart(done=False) as reasoning:
+            return Activity(reasoning_heading(reasoning.text) or "Thinking")
         case ToolPart(output=None) as call:
             return Activity(_call_activity(call))
         case TextPart() if state.rejected is not None:
@@ -95,6 +96,16 @@ def activity_of(state: TurnState) -> Activity:
         return WORKING
     steps = state.plan.plan.steps
     return Activity(f"Step {place + 1} of {len(steps)}: {steps[place].text}")
+
+
+HEADING_REACH = 4_000  # characters: a part of a summary is shorter
+_HEADING = re.compile(r"^\s*\*\*([^*\n]{1,200})\*\*\s*$", re.MULTILINE)
+
+
+def reasoning_heading(text: str) -> str:
+    """Return the newest heading of a reasoning summary: the line in bold type with which each of its parts begins."""
+    headings = _HEADING.findall(text[-HEADING_REACH:])
+    return headings[-1].strip() if headings else ""
 
 
 def ask_line(state: TurnState) -> str:

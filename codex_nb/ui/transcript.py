@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from codex_nb.labels import ERROR_HELP
 from codex_nb.rendering.answer_output import AnswerOutput, to_mimebundle
 from codex_nb.rendering.visible import visible_text
+from codex_nb.session.events import ApprovalRequested, ApprovalResolved, ToolFinished, TurnFinished
 from codex_nb.session.state import Part, ToolPart
 from codex_nb.ui.layout import Action, Continue, Explain, Fix, OutputLayout, Retry, named, read_action
 from codex_nb.ui.part_views import CallView, Operation, PartView, ProseView, part_view_for
@@ -125,16 +126,47 @@ class PartViews:
         return self._last_key
 
 
+class Stopwatch:
+    """Counts the seconds of a turn, without those in which it waits for the user."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._began = clock()
+        self._paused_at: float | None = None
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the turn waits for the user."""
+        return self._paused_at is not None
+
+    @property
+    def seconds(self) -> float:
+        """The time so far."""
+        now = self._clock() if self._paused_at is None else self._paused_at
+        return now - self._began
+
+    def pause(self) -> None:
+        """Stop counting."""
+        if self._paused_at is None:
+            self._paused_at = self._clock()
+
+    def resume(self) -> None:
+        """Count on."""
+        if self._paused_at is not None:
+            self._began += self._clock() - self._paused_at
+            self._paused_at = None
+
+
 class TranscriptOutput:
     """One output of a transcript: its part views and its live output. Not thread-safe: the transcript holds the lock.
 
     ``family`` is common to the outputs of one transcript; the front end finds their cell by it.
     """
 
-    def __init__(self, comm: WidgetComm, area: OutputArea, elapsed: Callable[[], float], family: str) -> None:
+    def __init__(self, comm: WidgetComm, area: OutputArea, stopwatch: Stopwatch, family: str) -> None:
         self.live = LiveOutput(comm, area, self._full_message, self._catch_up, may_change=True)
         self._family = family
-        self._elapsed = elapsed
+        self._stopwatch = stopwatch
         self._views = PartViews()
         self._parts: Sequence[Part] = ()
         self._shown_below: Collection[int] = ()
@@ -168,7 +200,7 @@ class TranscriptOutput:
     def _ended_message(self, offers: Sequence[str] = (), *, is_last: bool = False) -> Message:
         return {
             "is_last": is_last,
-            "elapsed": elapsed_label(self._elapsed()),
+            "elapsed": elapsed_label(self._stopwatch.seconds),
             "offers": list(offers),
             "labels": LABELS,
             "family": self._family,
@@ -207,7 +239,7 @@ class TranscriptOutput:
             "kind": "full",
             "ops": operations,
             "labels": LABELS,
-            "elapsed": self._elapsed(),
+            "elapsed": self._stopwatch.seconds,
             "family": self._family,
         }
 
@@ -215,7 +247,8 @@ class TranscriptOutput:
         if self._activity == self._sent_activity:
             return []
         self._sent_activity = self._activity
-        return [{"op": "status", "text": visible_text(self._activity.text), "busy": self._activity.busy}]
+        operation = {"op": "status", "text": visible_text(self._activity.text), "busy": self._activity.busy}
+        return [operation | {"elapsed": self._stopwatch.seconds, "paused": self._stopwatch.is_paused}]
 
 
 POLL_S = 0.02
@@ -264,8 +297,8 @@ class Transcript:
         self._kept = kept
         self._area = area or OutputArea()
         self._open_comm = open_comm
-        began = clock()
-        self._elapsed = lambda: clock() - began
+        self._stopwatch = Stopwatch(clock)
+        self._asked: set[int] = set()  # numbers of the calls that wait for the user
         self._lock = threading.RLock()
         self._layout = OutputLayout()
         self._outputs: list[TranscriptOutput] = []
@@ -300,6 +333,23 @@ class Transcript:
         """Take in one event of the turn."""
         with self._lock:
             self._layout.apply(event)
+            self._count_time(event)
+
+    def _count_time(self, event: TurnEvent) -> None:
+        """Leave the user's own time out: while approvals are awaited, and during a sign-in."""
+        match event:
+            case ApprovalRequested():
+                self._asked.add(event.request.call_number)
+            case ApprovalResolved() | ToolFinished():
+                self._asked.discard(event.call_number)
+            case TurnFinished():
+                self._asked.clear()
+            case _:
+                pass
+        if self._asked:
+            self._stopwatch.pause()
+        elif self._stopwatch.is_paused:
+            self._stopwatch.resume()
 
     def flush(self) -> None:
         """Show what was taken in since the last flush."""
@@ -319,10 +369,12 @@ class Transcript:
     def reserve_output(self) -> OutputArea:
         """Return where another view is to be shown; what follows appears below it.
 
-        An output that is still empty is given to the other view where possible, so that no empty output is left.
+        An output that is still empty is given to the other view where possible, so that no empty output is left. The
+        time until the turn continues is the user's.
         """
         self.flush()
         with self._lock:
+            self._stopwatch.pause()
             if not self._outputs or self._outputs[-1].live.has_ended:
                 return self._area
             is_empty = self._layout.skip_empty_output()
@@ -456,7 +508,7 @@ class Transcript:
     def _open_output(self) -> None:
         comm = self._open_comm(WidgetKind.TRANSCRIPT)
         self._family = self._family or comm.model_id
-        output = TranscriptOutput(comm, self._area, self._elapsed, self._family)
+        output = TranscriptOutput(comm, self._area, self._stopwatch, self._family)
         self._outputs.append(output)
         output.live.show(PLACEHOLDER, lambda message: self._handle_message(output, message))
 

@@ -92,6 +92,7 @@ class FakePage:
     def __init__(self) -> None:
         self.sections: dict[int, dict[str, Any]] = {}
         self.status = ""
+        self.clock: tuple[float, bool] = (0.0, False)  # what it was set to, and whether it stands
 
     def draw(self, frames: list[list[dict[str, Any]]]) -> FakePage:
         for operation in (operation for frame in frames for operation in frame):
@@ -124,6 +125,7 @@ class FakePage:
                 del self.sections[key]
             case "status":
                 self.status = operation["text"]
+                self.clock = (operation["elapsed"], operation["paused"])
 
     def html(self, kind: str = "text") -> str:
         """Return the HTML of all sections of a kind, lists that go on joined."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -112,11 +113,55 @@ def test_text_of_a_request_that_is_repeated_does_not_stay(harness: Harness) -> N
 
 def test_reasoning_is_a_section_of_its_own_while_it_streams(harness: Harness) -> None:
     harness.play(ReasoningDelta("r1", 0, "**Look**"), ReasoningDelta("r1", 1, "then"))
-    assert harness.page().status == "Thinking"
     harness.play(ReasoningDone("r1", "**Look**\n\nthen think"))
     (section,) = harness.page().sections.values()
     assert (section["kind"], section["title"]) == ("thinking", "Reasoning")
     assert harness.page().html("thinking") == safe_html("**Look**\n\nthen think")
+
+
+@pytest.mark.parametrize(
+    ("summary", "status"),
+    [
+        ("I look", "Thinking"),
+        ("**Looking at wea", "Thinking"),
+        ("**Looking at weather**", "Looking at weather"),
+        ("**Looking at weather**\n\nIt has **two** columns.", "Looking at weather"),
+        ("**Looking at weather**\n\nIt has two.\n\n**Comparing the years**\n\nThe", "Comparing the years"),
+        ("**Looking\u202e at weather**", "Looking⟦U+202E⟧ at weather"),
+    ],
+)
+def test_the_heading_of_what_the_model_thinks_is_the_status(
+    harness: Harness, summary: str, status: str
+) -> None:
+    for piece in summary:
+        harness.play(ReasoningDelta("r1", 0, piece))
+    assert harness.page().status == status
+    harness.play(ReasoningDone("r1", summary), TextDelta("m1", "So"))
+    assert harness.page().status == "Writing"
+
+
+def test_the_time_of_an_answer_is_without_the_users_own(harness: Harness) -> None:
+    harness.now = 2.0
+    harness.play(
+        *call(1), *call(2), ApprovalRequested(REQUEST), ApprovalRequested(replace(REQUEST, call_number=2))
+    )
+    harness.now = 40.0
+    harness.play(ApprovalResolved(1, APPROVED))
+    assert harness.page().clock == (2.0, True)
+    harness.now = 60.0
+    harness.play(ApprovalResolved(2, APPROVED))
+    assert harness.page().clock == (2.0, False)
+    harness.now = 61.0
+    harness.transcript.reserve_output()
+    harness.now = 100.0
+    harness.play(TextDelta("m1", "So"))
+    harness.comm.ready()
+    harness.now = 104.0
+    harness.play(finished())
+    harness.transcript.close()
+    sent = [message for comm in harness.notebook.comms for message in comm.sent]
+    (elapsed,) = {message["elapsed"] for message in sent if message.get("is_last")}
+    assert elapsed == "7 s"
 
 
 def test_code_is_readable_and_highlighted_before_its_arguments_are_complete(harness: Harness) -> None:
@@ -226,9 +271,9 @@ def test_cells_that_were_inserted_unasked_are_shown_as_a_script(harness: Harness
 
 def test_a_reloaded_page_gets_everything_again(harness: Harness) -> None:
     harness.play(ReasoningDone("r1", "thought"), TextDone("m1", "- a\n- b\n\ntext"), *call())
+    harness.now = 12.5
     harness.play(ApprovalRequested(REQUEST), Notice("context", "Cut to fit."), TextDelta("m2", "open `code"))
     before = harness.page()
-    harness.now = 12.5
     harness.comm.ready("v2")
     full = harness.comm.sent[-1]
     assert (full["kind"], full["elapsed"]) == ("full", 12.5)

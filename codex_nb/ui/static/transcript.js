@@ -62,6 +62,8 @@ const OPERATIONS = {
   },
   status(view, operation) {
     view.status.textContent = operation.text;
+    view.paused = operation.paused;
+    if (operation.elapsed !== undefined) view.began = performance.now() - operation.elapsed * 1000;
     view.bar.hidden = !operation.busy;
     view.root.setAttribute("aria-busy", String(operation.busy));
     if (operation.text) view.announce(operation.text);
@@ -119,7 +121,7 @@ function interruptCode(view) {
 
 function runClock(view) {
   const tick = () => {
-    if (view.began === undefined || view.bar.hidden || !isSeen(view)) return;
+    if (view.began === undefined || view.paused || view.bar.hidden || !isSeen(view)) return;
     const seconds = Math.floor((performance.now() - view.began) / 1000);
     const minutes = Math.floor(seconds / 60);
     const rest = `${seconds % 60} ${view.labels.seconds}`;
