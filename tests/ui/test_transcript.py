@@ -151,6 +151,7 @@ def test_the_time_of_an_answer_is_without_the_users_own(harness: Harness) -> Non
     harness.now = 60.0
     harness.play(ApprovalResolved(2, APPROVED))
     assert harness.page().clock == (2.0, False)
+    harness.play(*(ToolFinished(number, "", ok=True) for number in (1, 2)), TextDone("m0", "Ran."))
     harness.now = 61.0
     harness.transcript.reserve_output()
     harness.now = 100.0
