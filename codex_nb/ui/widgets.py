@@ -44,6 +44,7 @@ class WidgetKind(Enum):
             "cells.js",
             "code.js",
             "sections.js",
+            "editor.js",
             "approval.js",
             "widget_base.js",
             "transcript.js",

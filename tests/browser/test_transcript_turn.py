@@ -92,20 +92,6 @@ def test_a_plan_is_one_checklist_above_the_outputs_of_its_steps(
     assert (notebook.script_errors, notebook.console_errors) == ([], [])
 
 
-def test_code_is_edited_before_it_is_approved(open_notebook: Callable[..., NotebookPage]) -> None:
-    notebook = open_notebook([SETUP, "stage.play(a_call('print(1)'))", LEFT])
-    notebook.run(0)
-    notebook.start(1)
-    asking(notebook)
-    press(notebook, "Edit")
-    notebook.page.get_by_label("Code the model wants to run").fill("print(2)")
-    press(notebook, "Approve")
-    notebook.wait_until_run(1)
-    notebook.run(2)
-    notebook.wait_for_text(2, "code='print(2)'")
-    notebook.wait_for_text(1, "Python (done, edited by you)")
-
-
 def test_a_rejection_has_a_comment_by_keyboard_only(open_notebook: Callable[..., NotebookPage]) -> None:
     notebook = open_notebook([SETUP, "stage.play(a_call('print(1)'))", LEFT])
     notebook.run(0)

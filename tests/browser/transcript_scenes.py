@@ -133,6 +133,17 @@ def a_call(code: str = CODE) -> Iterator[Any]:
     )
 
 
+def a_text_and_a_call(code: str, *, paragraphs: int) -> Iterator[Any]:
+    """Say many paragraphs, then ask for a call."""
+    text = "".join(f"Paragraph {number} of a *long* answer.\n\n" for number in range(paragraphs))
+    return itertools.chain(
+        [STARTED, StepStarted(1)],
+        saying("m1", text, pace=0.01, size=60),
+        running(1, code, lambda: "done", summary="Run it."),
+        [finish(text)],
+    )
+
+
 def a_turn_full_of(hostile: Sequence[str]) -> Iterator[Any]:
     """Put hostile texts into every place that a model or a server fills, and ask for one of them."""
     everything = "\n\n".join(hostile)
@@ -162,6 +173,7 @@ __all__ = [
     "a_long_answer",
     "a_look_at_penguins",
     "a_plan",
+    "a_text_and_a_call",
     "a_turn_full_of",
     "open_widgets",
 ]

@@ -1,10 +1,12 @@
-// An approval: the full code stands above it; it can be changed, approved or rejected with a reason.
+// An approval: the full code stands above it; it can be changed, approved or rejected with a reason. While it waits where
+// nobody sees it, the cell, the notebook and the title of the tab say so.
 
 function approvalForm(view, section, request) {
   const form = element("form", "codex-approval");
   form.setAttribute("aria-label", request.asks);
+  form.tabIndex = -1; // where the focus goes that leaves the editor
   form.append(element("p", "codex-approval-asks", request.summary || request.asks));
-  const draft = { editor: null };
+  const draft = { editor: null, run: () => {} };
   form.append(approvalButtons(view, section, request, form, draft));
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("keydown", (event) => event.stopPropagation());
@@ -27,7 +29,9 @@ function approvalButtons(view, section, request, form, draft) {
   const { labels } = view;
   const row = element("div", "codex-buttons");
   const approve = (decision) => decide(view, request, form, decision, editedCode(draft, request));
-  row.append(button("codex-primary codex-approve", labels.approve, "", () => approve("approve")));
+  draft.run = () => approve("approve");
+  draft.approve = button("codex-primary codex-approve", labels.approve, "", draft.run);
+  row.append(draft.approve);
   row.append(...(request.is_change ? changeButtons(labels, approve) : sessionButtons(request, labels, approve)));
   if (request.editable) row.append(editButton(view, section, request, draft));
   row.append(
@@ -64,7 +68,7 @@ function editButton(view, section, request, draft) {
   const { labels } = view;
   const edit = button("codex-edit", labels.edit, labels.editHelp, () => {
     if (draft.editor) {
-      closeEditor(section, draft);
+      closeEditor(view, section, draft);
       edit.textContent = labels.edit;
     } else {
       openEditor(view, section, request, draft);
@@ -75,22 +79,28 @@ function editButton(view, section, request, draft) {
 }
 
 function openEditor(view, section, request, draft) {
-  const editor = element("textarea", "codex-editor");
-  editor.value = request.code;
-  editor.rows = Math.min(24, request.code.split("\n").length + 1);
-  editor.spellcheck = false;
-  editor.setAttribute("aria-label", view.labels.code);
-  editor.addEventListener("keydown", (event) => event.stopPropagation());
+  const { labels } = view;
   const shown = section.slots.code.open.parentElement;
+  const editor = codeEditor(request.code, labels, {
+    run: draft.run,
+    leave: () => section.form.focus({ preventScroll: true }),
+    changed: () => {
+      const edited = request.is_code ? labels.approveEdited : labels.approveEditedCall;
+      draft.approve.textContent = editor.field.value === request.code ? labels.approve : edited;
+    },
+  });
   shown.hidden = true;
-  shown.after(editor);
-  editor.focus();
-  draft.editor = editor;
+  shown.after(editor.node);
+  draft.editor = editor.field;
+  editor.field.setSelectionRange(0, 0);
+  editor.field.focus({ preventScroll: true });
+  editor.node.scrollIntoView({ block: "nearest" });
 }
 
-function closeEditor(section, draft) {
-  draft.editor?.remove();
+function closeEditor(view, section, draft) {
+  draft.editor?.closest(".codex-editing").remove();
   draft.editor = null;
+  draft.approve.textContent = view.labels.approve;
   section.slots.code.open.parentElement.hidden = false;
 }
 
@@ -121,3 +131,65 @@ function askForReason(view, request, form, row) {
   word.focus();
 }
 
+
+const waiting = (globalThis.codexWaiting ??= new Set()); // the approvals that wait in this page
+const MARK = /^● [^·]* · /;
+
+function markTitle() {
+  const [first] = waiting;
+  const title = document.title.replace(MARK, "");
+  document.title = first ? `● ${first.title} · ${title}` : title;
+}
+
+// Tell of an approval until the returned function is called; where the person is at the end of the answer, go there.
+function announceApproval(view, section, request) {
+  const { form } = section;
+  const cell = view.root.closest(".jp-Cell");
+  const approval = { title: view.labels.asksTitle };
+  const show = () => {
+    form.scrollIntoView({ block: "nearest" });
+    form.querySelector(".codex-approve")?.focus({ preventScroll: true });
+  };
+  const badge = button("codex-badge", request.asks, view.labels.showApproval, show);
+  // a notebook takes the focus from what is in it and in none of its cells
+  const place = view.root.closest(".jp-NotebookPanel") ?? scrollerOf(view.root)?.parentElement;
+  const seen = new IntersectionObserver((entries) => {
+    if (entries.at(-1).isIntersecting) badge.remove();
+    else place?.append(badge);
+  });
+  keepKeys(badge);
+  waiting.add(approval);
+  markTitle();
+  cell?.classList.add("codex-asks");
+  seen.observe(form);
+  if (isFollowed(section)) form.scrollIntoView({ block: "nearest" });
+  return () => {
+    seen.disconnect();
+    badge.remove();
+    waiting.delete(approval);
+    markTitle();
+    cell?.classList.remove("codex-asks");
+  };
+}
+
+// Whether the person looked at the end of the answer when this call began there, and has not gone elsewhere since.
+function isFollowed(section) {
+  const view = scrollerOf(section.node)?.getBoundingClientRect();
+  if (!view || !section.beganInSight) return false;
+  const { top } = section.node.getBoundingClientRect();
+  return top >= view.top && top <= view.bottom;
+}
+
+function endIsInSight(node) {
+  const view = scrollerOf(node)?.getBoundingClientRect();
+  const { bottom } = node.getBoundingClientRect();
+  return Boolean(view) && bottom >= view.top && bottom <= view.bottom + 1;
+}
+
+function scrollerOf(node) {
+  for (let each = node.parentElement; each; each = each.parentElement) {
+    const { overflowY } = getComputedStyle(each);
+    if (overflowY === "scroll" || (overflowY === "auto" && each.scrollHeight > each.clientHeight)) return each;
+  }
+  return node.isConnected ? document.scrollingElement : null;
+}

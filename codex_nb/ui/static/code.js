@@ -81,3 +81,23 @@ function addCodeTools(model, root, labels, announce) {
   }
 }
 
+
+// A call's code stands in a box of limited height; all of it is one click away.
+function fitCode(call, block, labels) {
+  const box = block.matches("pre") ? block : block.querySelector("pre");
+  const old = call.querySelector(":scope > .codex-more, :scope > .codex-call-code > .codex-more");
+  if (!box) return;
+  keepReachable(box);
+  if (box.scrollHeight <= box.clientHeight + 1 && !call.classList.contains("codex-whole")) {
+    old?.remove();
+    return;
+  }
+  const lines = box.querySelectorAll(".codex-line").length || box.textContent.trimEnd().split("\n").length;
+  const more = old ?? button("codex-quiet codex-more", "", "", () => label(call.classList.toggle("codex-whole")));
+  const label = (isWhole) => {
+    more.textContent = isWhole ? labels.showLess : labels.showAll.replace("{lines}", lines);
+    more.setAttribute("aria-expanded", String(isWhole));
+  };
+  label(call.classList.contains("codex-whole"));
+  if (!old) block.after(more);
+}

@@ -11,6 +11,7 @@ const OPERATIONS = {
       old.title.textContent = operation.title;
       return;
     }
+    made.beganInSight = endIsInSight(view.root);
     view.sections.set(operation.key, made);
     view.body.append(made.node);
   },
@@ -19,6 +20,7 @@ const OPERATIONS = {
     if (operation.closed) appendClosed(view, closed, operation.closed);
     if (operation.open !== undefined) open.innerHTML = operation.open;
     if (operation.tail) appendTail(open, operation.tail);
+    if (operation.slot === "code") fitCode(section.node, open, view.labels);
   },
   state(view, operation, section) {
     section.node.dataset.phase = operation.phase;
@@ -30,10 +32,12 @@ const OPERATIONS = {
     section.form = approvalForm(view, section, operation.request);
     section.node.append(section.form);
     view.announce(operation.request.asks);
+    section.endAsking = announceApproval(view, section, operation.request);
   },
   asked(view, operation, section) {
+    section.endAsking?.();
     section.form?.remove();
-    section.node.querySelector(".codex-editor")?.remove();
+    section.node.querySelector(".codex-editing")?.remove();
     section.slots.code.open.parentElement.hidden = false;
   },
   output(view, operation, section) {
@@ -57,6 +61,7 @@ const OPERATIONS = {
     }
   },
   remove(view, operation, section) {
+    section.endAsking?.();
     section.node.remove();
     view.sections.delete(operation.key);
   },
@@ -87,13 +92,22 @@ function beginTranscript(view) {
   view.sections = new Map();
   view.bar.append(element("span", "codex-pulse"), view.status, view.clock);
   view.root.append(view.body, view.bar);
-  return runClock(view);
+  const stopClock = runClock(view);
+  return () => {
+    stopClock();
+    forgetSections(view);
+  };
+}
+
+function forgetSections(view) {
+  for (const section of view.sections.values()) section.endAsking?.();
+  view.sections.clear();
 }
 
 function drawTranscript(view, message) {
   view.root.setAttribute("aria-label", view.labels.answer);
   view.began = performance.now() - message.elapsed * 1000;
-  view.sections.clear();
+  forgetSections(view);
   view.body.replaceChildren();
   view.stop?.remove();
   view.stop = button("codex-stop", view.labels.stop, view.labels.stopHelp, () => {
@@ -121,6 +135,7 @@ function interruptCode(view) {
 
 function runClock(view) {
   const tick = () => {
+    if (waiting.size) markTitle(); // the front end may have set it anew
     if (view.began === undefined || view.paused || view.bar.hidden || !isSeen(view)) return;
     const seconds = Math.floor((performance.now() - view.began) / 1000);
     const minutes = Math.floor(seconds / 60);
@@ -139,6 +154,12 @@ function enhanceAnswer(widget, area, message) {
   for (const answer of takePlain(area, which)) {
     addCodeTools(widget.model, answer, message.labels);
     keepReachable(answer);
+    for (const call of answer.querySelectorAll(".codex-call")) {
+      const block = call.querySelector(".highlight, .codex-diff");
+      if (!block) continue;
+      fitCode(call, block, message.labels);
+      call.addEventListener("toggle", () => fitCode(call, block, message.labels));
+    }
     const footer = answer.querySelector(".codex-footer small");
     if (footer && message.elapsed) footer.append(` · ${message.elapsed}`);
     if (!answer.querySelector(END)) continue;

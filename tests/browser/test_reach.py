@@ -1,0 +1,129 @@
+"""What waits for the person stays within reach: the status and Stop, an approval, the code that it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.jupyter_server import FrontEnd
+from tests.browser.notebook_page import NotebookPage
+from tests.browser.test_transcript_turn import ROOT, SETUP, asking
+
+LINES = 120
+LONG = "\n".join(f"value_{number} = {number}  # a line" for number in range(1, LINES + 1))
+SCENES = f"""\
+from tests.browser.transcript_scenes import a_text_and_a_call
+LONG = {LONG!r}"""
+PARAGRAPHS = "Paragraph 40 "
+
+
+@pytest.fixture
+def kernel_environ(kernel_environ: dict[str, str]) -> dict[str, str]:
+    """Let the kernel import the scenes."""
+    return kernel_environ | {"PYTHONPATH": str(ROOT)}
+
+
+def is_on_screen(notebook: NotebookPage, selector: str) -> bool:
+    """Whether a part of the page is within the window, as a whole."""
+    script = """selector => {
+      const box = document.querySelector(selector)?.getBoundingClientRect();
+      return Boolean(box) && box.height > 0 && box.top >= 0 && box.bottom <= window.innerHeight;
+    }"""
+    return bool(notebook.page.evaluate(script, selector))
+
+
+@pytest.mark.parametrize(
+    ("front_end", "viewport"), [(FrontEnd.LAB, (1280, 900)), (FrontEnd.NOTEBOOK, (480, 700))]
+)
+def test_status_and_stop_stay_in_view_and_an_approval_out_of_sight_is_announced(
+    open_notebook: Callable[..., NotebookPage], viewport: tuple[int, int]
+) -> None:
+    cells = [f"{SETUP}\n{SCENES}", "stage.play(a_text_and_a_call(LONG, paragraphs=60))"]
+    notebook = open_notebook(cells)
+    notebook.run(0)
+    title = notebook.page.title()
+    notebook.start(1)
+    for paragraph in (
+        "Paragraph 10 ",
+        PARAGRAPHS,
+    ):  # the answer grows beyond the window, and the person stays above
+        notebook.wait_for_text(1, paragraph)
+        assert is_on_screen(notebook, ".codex-bar .codex-stop")
+    asking(notebook)
+    badge = notebook.page.locator(".codex-badge")
+    badge.wait_for()
+    assert not is_on_screen(notebook, ".codex-approve")
+    assert notebook.page.title() == f"● Approve? · {title}"
+    assert notebook.page.locator(".jp-Cell.codex-asks").count() == 1
+    assert notebook.accessibility_violations(".codex-badge") == []
+    notebook.screenshot(f"approval-out-of-sight-{viewport[0]}")
+    badge.focus()
+    notebook.page.keyboard.press("Enter")
+    badge.wait_for(state="detached")
+    assert is_on_screen(notebook, ".codex-approve")
+    assert is_on_screen(notebook, ".codex-bar .codex-stop")
+    assert notebook.page.evaluate("document.activeElement.textContent") == "Approve"
+    notebook.screenshot(f"approval-in-sight-{viewport[0]}")
+    notebook.page.keyboard.press("Enter")
+    notebook.wait_until_run(1)
+    assert notebook.page.title() == title
+    assert notebook.page.locator(".jp-Cell.codex-asks").count() == 0
+
+
+@pytest.mark.parametrize("color_scheme", ["dark"])
+def test_a_long_code_is_in_a_box_and_edited_as_in_an_editor_by_keyboard_only(
+    open_notebook: Callable[..., NotebookPage], front_end: FrontEnd
+) -> None:
+    notebook = open_notebook([f"{SETUP}\n{SCENES}", "stage.play(a_call(LONG))", "stage.decisions[-1].code"])
+    notebook.run(0)
+    notebook.start(1)
+    asking(notebook)
+    # The person is at the end of the answer: the approval is scrolled to, below a box of limited height.
+    expect(notebook.page.locator(".codex-approve")).to_be_in_viewport()
+    assert notebook.page.locator(".codex-badge").count() == 0
+    box = notebook.output(1).locator(".codex-call-code pre")
+    height = box.evaluate("node => node.clientHeight")
+    more = notebook.output(1).get_by_role("button", name=f"Show all {LINES} lines")
+    assert (height < 500, more.get_attribute("aria-expanded")) == (True, "false")
+    notebook.screenshot(f"approval-long-code-{front_end}")
+    more.click()
+    assert box.evaluate("node => node.clientHeight") > 4 * height
+    notebook.output(1).get_by_role("button", name="Show fewer lines").click()
+    notebook.output(1).get_by_role("button", name="Edit").focus()
+    keys = notebook.page.keyboard
+    keys.press("Enter")
+    editor = notebook.page.get_by_label("Code the model wants to run")
+    state = "node => [node.selectionStart, node.closest('.codex-editing').scrollTop, document.activeElement === node]"
+    assert editor.evaluate(state) == [0, 0, True]
+    keys.press("ControlOrMeta+a")
+    keys.type("if True:")
+    keys.press("Enter")
+    keys.type("x = 'one'")
+    keys.press("Enter")
+    keys.press("Tab")
+    keys.type("y")
+    keys.press("Shift+Tab")
+    keys.press("Shift+Tab")
+    assert editor.input_value() == "if True:\n    x = 'one'\ny"
+    keys.press("ControlOrMeta+z")
+    assert editor.input_value() == "if True:\n    x = 'one'\n    y"
+    keys.press("End")
+    keys.type(" = 2  # two")
+    coloured = notebook.page.locator(".codex-editing pre span").evaluate_all(
+        "nodes => nodes.map(node => [node.className, node.textContent])"
+    )
+    assert coloured == [["k", "if"], ["k", "True"], ["s1", "'one'"], ["mi", "2"], ["c1", "# two"]]
+    assert notebook.accessibility_violations(".codex-live") == []
+    notebook.screenshot(f"approval-editing-{front_end}")
+    keys.press("Escape")
+    assert not editor.evaluate("node => document.activeElement === node")
+    keys.press("Tab")
+    assert notebook.page.evaluate("document.activeElement.textContent") == "Run edited code"
+    editor.focus()
+    keys.press("Control+Enter")
+    notebook.wait_until_run(1)
+    notebook.run(2)
+    assert repr("if True:\n    x = 'one'\n    y = 2  # two") in notebook.output(2).inner_text()
+    notebook.wait_for_text(1, "Python (done, edited by you)")
