@@ -1,0 +1,462 @@
+"""Secrets that a text gives to a name: in code, settings, shells, markup and prose."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from codex_nb.tools.key_formats import keys_in
+from codex_nb.tools.secrets import (
+    ENDS_OF_PAIRS,
+    MAX_SECRET_LENGTH,
+    MIN_SECRET_LENGTH,
+    WORD,
+    Words,
+    is_opaque,
+    is_password_name,
+    is_placeholder,
+    is_secret_name,
+    is_secret_value,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+
+_TOKEN = re.compile(
+    r"""[^\S\n]*+(?: \[redacted:\ [^\]\n]{1,80}\]
+      | (?P<sign>==|!=|:=|=>|<<?-(?=[ \t]*+["'])|[=:,;&#()\[\]{}\n])
+      | (?P<name>(?![rRbBuUfF]{1,2}["'])[^\W\d]\w*+(?:[.-][^\W\d]\w*+)*+)
+      | (?<!\w)(?:[rRbBuUfF]{1,2}(?=["']))?
+        (?: (?P<long>\"{3}|'{3}) (?P<body>(?:[^\\]|\\.)*?) (?:(?P=long)|\Z)
+          | (?P<short>["']) (?P<line>(?:(?!(?P=short))[^\\\n]|\\.)*+) (?:(?P=short)|(?=\n)|\Z) )
+      | \\++(?P<inner>["']) (?P<quoted>[^"'\\\n]*+) (?:\\++(?P=inner))?
+      | \d[\w.]*+ | . | \Z )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_STRINGS = frozenset({"line", "body", "quoted"})
+# Without a string, an element, a constant of a shell, capitals among small letters or a digit among six characters no
+# value is secret. What is first searched for is a single character, which is quick.
+_PART = r"[^\s\"'`()\[\]{},;<>&|#=]"
+_MAY_BE_VALUE = re.compile(
+    r"[\"'`](?![\"'`])|<(?=/)|=(?<=[A-Z_]=)|[A-Z](?<=[a-z].)(?=[A-Za-z]{0,7}[a-z][A-Z])"
+    rf"|\d(?:{'|'.join(f'(?<={_PART}{{{size}}})(?={_PART}{{{6 - size}}})' for size in range(1, 7))})"
+)
+_OPENING = re.compile(r"[(\[{]")
+_NEVER_BEFORE_VALUE = frozenset("=.(;&#/@%?")
+_BREAK_BEFORE_NAME = re.compile(rf"\\[nrt](?=({WORD.pattern}))")
+_BRACKET = re.compile(r"[()\[\]{}]")
+# After the signs of YAML for a block, an anchor or a tag, or a backtick of JavaScript.
+_UNQUOTED = re.compile(
+    r"[ \t]*+(?:[|>][-+0-9]{0,2}[ \t]*+\n[ \t]++|(?:[&!][\w!./-]*+[ \t]++){1,2}|`)?"
+    r"(?P<value>[^\s\"'`()\[\]{},;<>&|#=]*+=*+)(?![(\[{])"
+)
+_KEY_FOLLOWS = re.compile(r"\\*+[\"']?\s*+:(?!=)")
+_CLOSES = re.compile(r"\s*+\)")
+_ATTRIBUTES = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
+_COMPOUND = frozenset({*keyword.kwlist, "case", "match"}) - {"pass"}
+_TEXT_CONSTRUCTORS = frozenset({"str", "bytes", "b64decode", "base64.b64decode", "bytes.fromhex", "dict"})
+_LOGINS_OF_CODE = frozenset({"login", "log_in", "signin", "sign_in", "authenticate"})
+_NAMES_OF_NAMES = frozenset({"name", "key"})
+_SIGNS_AT_END = frozenset("\"'=:|>&!-+\\,([{")
+_MAX_DEPTH = 2
+_AROUND = 300  # characters that are read before and after a secret name in a long line
+_LONGEST_OPEN = 600  # characters before a secret name in which a bracket may open
+_LONGEST_BRACKET = 20_000
+_MAX_VALUES = 200
+_MAX_NESTED = 8  # brackets that are looked at for a name
+
+
+@dataclass(frozen=True, slots=True)
+class AssignedSecret:
+    """A secret in a text: the position of its value, and its name."""
+
+    start: int
+    end: int
+    name: str
+    value: str = field(repr=False)
+
+
+def assigned_secrets(text: str, words: Words) -> list[AssignedSecret]:
+    """Return the secrets that a text assigns, in order; none overlaps another."""
+    read = _BREAK_BEFORE_NAME.sub(_without_break, text)
+    places = (words if read == text else Words(read)).places_of_names()
+    text = read
+    places = list(_near_values(text, places))
+    found = {secret.start: secret for secret in _direct(text, places)}
+    found |= {secret.start: secret for secret in _read(text, places, (0, len(text)), _MAX_DEPTH)}
+    apart: list[AssignedSecret] = []
+    for start in sorted(found):
+        if not apart or start >= apart[-1].end:
+            apart.append(found[start])
+    return apart
+
+
+def _near_values(text: str, places: list[int]) -> Iterator[int]:
+    """Yield the places of names that may have a value."""
+    surroundings, number = _Surroundings(text), 0
+    while number < len(places):
+        if surroundings.may_hold_value(places[number]):
+            yield places[number]
+            number += 1
+        else:  # neither have those that follow, where no value is in reach of them
+            number = bisect_left(places, surroundings.value - _LONGEST_BRACKET, number + 1)
+
+
+class _Surroundings:
+    """Tells whether a value may stand near a name; asked of a text's names in order, it reads the text once."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self.value = self._bracket = -1
+
+    def may_hold_value(self, place: int) -> bool:
+        """Whether a value may follow in the same line, behind its end or in brackets, or a string precedes the name."""
+        text = self._text
+        if self.value < place:
+            self.value = self._next(_MAY_BE_VALUE, place)
+        if self.value - place <= _AROUND:
+            line_end = text.find("\n", place, self.value)
+            if line_end < 0 or self._goes_on(place, line_end):
+                return True
+        if self._bracket < place:
+            self._bracket = self._next(_OPENING, place)
+        if self._bracket < self.value < place + _LONGEST_BRACKET:
+            return True
+        return any(text.rfind(quote, max(0, place - _LONGEST_OPEN), place) >= 0 for quote in "\"'")
+
+    def _next(self, pattern: re.Pattern[str], place: int) -> int:
+        match = pattern.search(self._text, place)
+        return match.start() if match else len(self._text) + _LONGEST_BRACKET
+
+    def _goes_on(self, place: int, line_end: int) -> bool:
+        """Whether a line ends with a name, or with a sign after which its value comes."""
+        last = self._text[place:line_end].rstrip(" \t\r0123456789")[-1:]
+        return last in _SIGNS_AT_END or WORD.fullmatch(self._text, place, line_end) is not None
+
+
+# What follows a secret name without a sign of assignment: an argument, the value of an entry with this name, the text
+# of an element of XML, a quoted word, or a word that looks made by a machine.
+_ARGUMENT = re.compile(
+    r"(?:[ \t]+|[\"'],\s*[\"'])(?P<value>[^\s\"'|;&<>-][^\s\"'|;&<>]*)|[ \t]+(?P<quoted>[\"'][^\"'\n]+)"
+)
+_ENTRY = re.compile(
+    r"[\"']?[\s,{]{1,20}[\"']?(?i:value|default|content)[\"']?\s*[:=]\s*(?P<quoted>[\"'])?(?P<value>[^\s\"',;{}()<>]+)"
+)
+_ELEMENT = re.compile(
+    r"(?:[ \t][^<>\n]{0,80})?>\s*(?P<value>[^<>\s][^<>\n]{0,500}?)\s*</|</[\w:.-]+>\s*<[\w:.-]+>(?P<text>[^<>\s]+)</"
+)
+_QUOTED = re.compile(r"[ \t]+(?P<quote>[\"'])(?P<value>[^\"'\s]{4,500})(?P=quote)")
+_WORD_AFTER = re.compile(
+    r"[*_\"'\])]{0,4}[ \t]*(?:[|:]|(?:is|to|was|are)(?=[ \t]))?[ \t*_|`\"']{0,6}"
+    r"(?P<value>[^\s\"'`<>|,;()\[\]{}=]{8,500})"
+)
+_ARROW = " \t->"
+
+
+def _direct(text: str, places: list[int]) -> Iterator[AssignedSecret]:
+    """Yield the secrets that follow a name without a sign of assignment."""
+    for place in places:
+        match = WORD.match(text, place)
+        if match is None:
+            continue
+        name, end, before = match[0], match.end(), text[max(0, place - 3) : place]
+        if text[end : end + 1] in _NEVER_BEFORE_VALUE and ">" not in before:
+            continue
+        if name.lower() in ENDS_OF_PAIRS:
+            name = f"{text[max(0, place - 20) : place].rpartition(' ')[0].rpartition(' ')[2]} {name}"
+            if not is_secret_name(name):
+                continue
+        for pattern, may_stand, is_meant in _FOLLOWING:
+            found = pattern.match(text, end) if may_stand(before[-1:]) else None
+            if found is None:
+                continue
+            start, last = found.span(found.lastgroup or "value")
+            value = text[start:last].strip("\"'")
+            if is_meant(name, value):
+                start += text[start:last].find(value)
+                yield AssignedSecret(start, start + len(value), name, value)
+                break
+        if before.rstrip().endswith(("->", "->>")):
+            yield from _before_arrow(text, place, name)
+
+
+def _before_arrow(text: str, place: int, name: str) -> Iterator[AssignedSecret]:
+    """Yield the string that an arrow assigns to the name at a place."""
+    first = max(0, place - 220)
+    quoted = text[first:place].rstrip(_ARROW)
+    if quoted[-1:] in {"'", '"'}:
+        start = 1 + max(quoted.rfind(sign, 0, -1) for sign in "\"'\n")
+        value = quoted[start:-1]
+        if quoted[start - 1] in "\"'" and is_secret_value(name, value):
+            yield AssignedSecret(first + start, first + start + len(value), name, value)
+
+
+def _is_word(value: str) -> bool:
+    return is_opaque(value) and not is_placeholder(value) and not _ATTRIBUTES.fullmatch(value)
+
+
+def _is_argument_of_name(name: str, value: str) -> bool:
+    return _is_unquoted_secret(name, value, is_tight=False)
+
+
+# Each with what may stand before the name, and whether what was found is a value.
+_FOLLOWING: tuple[tuple[re.Pattern[str], Callable[[str], bool], Callable[[str, str], bool]], ...] = (
+    (_ARGUMENT, "-".__eq__, _is_argument_of_name),
+    (_ENTRY, lambda _before: True, _is_argument_of_name),
+    (_ELEMENT, "<:>".__contains__, is_secret_value),
+    (_QUOTED, lambda before: before not in {"'", '"'}, is_secret_value),
+    (_WORD_AFTER, lambda _before: True, lambda _name, value: _is_word(value.rstrip(".:!?"))),
+)
+
+
+def _without_break(match: re.Match[str]) -> str:
+    """Return blanks for an escaped break before a secret name, which would be read as its first letter."""
+    return "  " if is_secret_name(match[1]) else match[0]
+
+
+def may_hold_secret(text: str) -> bool:
+    """Whether a secret name or anything that looks like a key occurs: cheap, for most texts hold none."""
+    words = Words(text)
+    if words.secret_names or any(True for _ in keys_in(text, words)):
+        return True
+    read = _BREAK_BEFORE_NAME.sub(_without_break, text)
+    return read != text
+
+
+def _read(text: str, places: list[int], part: tuple[int, int], depth: int) -> Iterator[AssignedSecret]:
+    """Yield the secrets in a part of a text: of a long one, the statements with a secret name are read."""
+    done, end = part
+    is_short = end - done <= _LONGEST_OPEN
+    for place in places[bisect_left(places, done) : bisect_left(places, end)]:
+        if place < done:
+            continue
+        start, stop = (done, end) if is_short else (_beginning(text, done, place), place)
+        reader = _Reader(text, start, stop, end)
+        for first, last, name in reader.found():
+            if name:
+                yield AssignedSecret(first, last, name, text[first:last])
+            elif (
+                depth
+                and bisect_left(places, first) < bisect_left(places, last)
+                and _assigns(text, first, last)
+            ):
+                yield from _read(text, places, (first, last), depth - 1)
+        done = end if is_short else reader.end
+
+
+def _assigns(text: str, start: int, end: int) -> bool:
+    return text.find("=", start, end) >= 0 or text.find(":", start, end) >= 0
+
+
+def _beginning(text: str, done: int, place: int) -> int:
+    """Return where the statement around a place begins: with the line of the outermost bracket that is open there."""
+    first = max(done, place - _LONGEST_OPEN)
+    start, closed = place, 0
+    for bracket in reversed([*_BRACKET.finditer(text, first, place)]):
+        if bracket[0] in ")]}":
+            closed += 1
+        elif closed:
+            closed -= 1
+        else:
+            start = bracket.start()
+    line = text.rfind("\n", first, start) + 1
+    return line or max(done, place - _AROUND)
+
+
+@dataclass(slots=True)
+class _Bracket:
+    """The state of the innermost bracket: the names and strings of its current element, and the name of its values.
+
+    ``inherited`` is the secret name of all values in the bracket, ``secret`` that of the current element. ``is_lookup``
+    marks a subscript or a call, whose strings name its result: ``environ["TOKEN"]``, ``get("token")``. ``values`` are
+    the strings in the bracket, which a later ``name="token"`` may name. ``called`` is the name of a call, or of what
+    it is assigned to, in whose arguments what looks made by a machine is secret: ``set_token("…")``.
+    """
+
+    inherited: str = ""
+    is_lookup: bool = False
+    secret: str = ""
+    compared: str = ""
+    paired: str = ""
+    called: str = ""
+    names: list[str] = field(default_factory=list)
+    strings: list[str] = field(default_factory=list)
+    is_name: bool = False
+    values: list[tuple[int, int]] = field(default_factory=list)
+
+    def next_element(self) -> None:
+        """Start the next element."""
+        self.secret, self.compared, self.is_name = self.inherited, "", False
+        self.names, self.strings = [], []
+
+
+class _Reader:
+    """Reads a statement, to the end of what is open there; a string that is no secret is reported without a name.
+
+    Such a string is to be read on its own. ``stop`` is a place in the statement, ``limit`` where the text ends, and
+    ``end`` where the reading ended.
+    """
+
+    def __init__(self, text: str, start: int, stop: int, limit: int) -> None:
+        self._text = text
+        self.end, self._stop, self._limit = start, stop, limit
+        self._brackets = [_Bracket()]
+        self._callee: str | None = None  # the name, or "", of what an opening bracket would call
+        self._read_until = self._unquoted_until = 0
+        self._found: list[tuple[int, int, str]] = []
+
+    def found(self) -> list[tuple[int, int, str]]:
+        """Return the beginning and the end of each secret, with its name, and of each other string."""
+        near, far = self._stop + _AROUND, self._stop + _LONGEST_BRACKET
+        for token in _TOKEN.finditer(self._text, self.end, self._limit):
+            kind, start = token.lastgroup, token.start()
+            if start >= near and (start >= far or not self._is_in_named_bracket()):
+                break
+            self.end = token.end()
+            if start < self._read_until:
+                continue
+            if kind == "name":
+                bracket = self._brackets[-1]
+                bracket.names.append(name := token["name"])
+                bracket.compared = ""
+                self._callee = name
+            elif kind == "sign":
+                sign = token["sign"]
+                if sign == "\n" and len(self._brackets) == 1 and self.end > self._stop:
+                    break
+                self._sign(sign, self.end)
+            elif kind in _STRINGS:
+                self._string(*token.span(kind), self.end)
+            else:
+                self._callee = None
+        return self._found
+
+    def _is_in_named_bracket(self) -> bool:
+        return any(each.inherited or each.secret or each.called for each in self._brackets[1:][-_MAX_NESTED:])
+
+    @property
+    def _bracket(self) -> _Bracket:
+        return self._brackets[-1]
+
+    def _string(self, start: int, end: int, after: int) -> None:
+        bracket, value = self._bracket, self._text[start:end]
+        self._callee = ""
+        bracket.strings += [] if "[redacted:" in value else [value]
+        name = bracket.compared
+        if not name and _KEY_FOLLOWS.match(self._text, after) is None:
+            is_pair = bracket.paired and is_opaque(value) and _CLOSES.match(self._text, after)
+            name = bracket.secret or (bracket.paired if is_pair else "")
+            if not name and bracket.called and is_opaque(value):
+                name = bracket.called
+        bracket.compared = bracket.paired = ""
+        if name and is_secret_value(name, value.strip()):
+            self._found.append((start, end, name))
+            return
+        if len(value) >= MIN_SECRET_LENGTH:
+            self._found.append((start, end, ""))
+        if bracket.is_name and is_secret_name(value):
+            self._found += [(*span, value) for span in bracket.values if is_opaque(self._text[slice(*span)])]
+        elif len(bracket.values) < _MAX_VALUES:
+            bracket.values.append((start, end))
+
+    def _sign(self, sign: str, end: int) -> None:
+        bracket, callee, self._callee = self._brackets[-1], self._callee, None
+        match sign:
+            case "=" | ":=" | "=>" | "<-" | "<<-":
+                named = _first_secret(_joined(bracket.names) + bracket.strings)
+                bracket.secret = named or bracket.secret
+                bracket.is_name = bracket.names[-1:] == ["name"]
+                bracket.names, bracket.strings = [], []
+                self._unquoted(end, is_tight=self._text[end - 2 : end - 1].strip() != "")
+            case ":":
+                self._colon(end)
+            case "==" | "!=":
+                bracket.compared = _first_secret(bracket.names[-1:] + bracket.strings[-1:])
+            case "," if len(self._brackets) > 1:
+                pair = bracket.strings[0] if len(bracket.strings) == 1 and not bracket.names else ""
+                bracket.next_element()
+                bracket.paired = _first_secret([pair])
+            case ";" | "&" | "#" | "\n" if len(self._brackets) == 1:
+                if sign != "&" or not self._text[end - 2 : end - 1].isspace():  # "&str" is a type
+                    self._brackets = [_Bracket()]
+            case "(" | "[" | "{":
+                self._open(sign, callee)
+            case ")" | "]" | "}" if len(self._brackets) > 1:
+                closed = self._brackets.pop()
+                if closed.is_lookup:
+                    self._bracket.names += closed.strings[:1]
+                if len(self._bracket.values) < _MAX_VALUES:
+                    self._bracket.values += closed.values
+                self._callee = ""
+
+    def _open(self, sign: str, callee: str | None) -> None:
+        bracket = self._bracket
+        if callee is None or sign == "{":
+            inherited = bracket.secret
+        elif callee.rpartition(".")[2][:1].isupper() and is_secret_name(callee):
+            inherited = callee
+        else:
+            inherited = bracket.secret if callee in _TEXT_CONSTRUCTORS else ""
+        called = bracket.called
+        if sign == "(" and callee:
+            is_named = is_secret_name(callee) or callee.rpartition(".")[2].lower() in _LOGINS_OF_CODE
+            called = callee if is_named else bracket.secret or called
+        self._brackets.append(
+            _Bracket(inherited, callee is not None and sign != "{", inherited, called=called)
+        )
+
+    def _colon(self, end: int) -> None:
+        bracket = self._bracket
+        if bracket.names and bracket.names[0] in _COMPOUND:
+            bracket.next_element()
+            return
+        named = _first_secret(bracket.strings[-1:] or _joined(bracket.names[-2:])[-2:])
+        bracket.secret = named or bracket.inherited
+        bracket.is_name = "".join(bracket.strings[-1:] or bracket.names[-1:]).lower() in _NAMES_OF_NAMES
+        bracket.strings = []
+        if named:
+            self._unquoted(end, is_tight=False)
+
+    def _unquoted(self, end: int, *, is_tight: bool) -> None:
+        """Find the unquoted value that follows a secret name."""
+        name = self._bracket.secret
+        if not name or end < self._unquoted_until:
+            return
+        unquoted = _UNQUOTED.match(self._text, end, self._limit)
+        if unquoted is None:
+            return
+        self._unquoted_until = unquoted.end()
+        if _is_unquoted_secret(name, unquoted["value"], is_tight=is_tight):
+            self._read_until = unquoted.end()
+            self._found.append((*unquoted.span("value"), name))
+
+
+def _first_secret(names: Iterable[str]) -> str:
+    """Return the first secret name, or nothing."""
+    return next((name for name in names if is_secret_name(name)), "")
+
+
+def _joined(names: list[str]) -> list[str]:
+    """Return the names, and the last two as one: "API key"."""
+    return [*names, " ".join(names[-2:])]
+
+
+def _is_unquoted_secret(name: str, value: str, *, is_tight: bool) -> bool:
+    """Whether the text after a name is a value, as in a shell's ``MY_TOKEN=abc123``, and no expression of a program."""
+    if (
+        not MIN_SECRET_LENGTH <= len(value) <= MAX_SECRET_LENGTH
+        or "[redacted:" in value
+        or is_placeholder(value)
+        or _ATTRIBUTES.fullmatch(value)
+        or (is_secret_name(value) and not is_opaque(value))
+    ):
+        return False
+    has_digit = any(map(str.isdigit, value))
+    if is_tight and name.isupper() and (has_digit or is_password_name(name)):
+        return is_secret_value(name, value)
+    return is_opaque(value) or (is_password_name(name) and has_digit and is_secret_value(name, value))
