@@ -7,22 +7,19 @@ a change of this file.
 from __future__ import annotations
 
 import asyncio
-import platform
 import re
 import ssl
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 import certifi
 import httpx
 from pydantic import SecretStr
 
-from codex_nb.config import __version__
 from codex_nb.errors import ConfigError
 from codex_nb.parse import loads, memory_of
 
@@ -30,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    from codex_nb.config.settings import Settings
 
 __all__ = [
     "REQUEST_ERRORS",
@@ -44,7 +40,6 @@ __all__ = [
     "is_secure",
     "open_http",
     "request_json",
-    "user_agent",
 ]
 
 CONNECT_TIMEOUT_S = 15.0
@@ -62,8 +57,28 @@ _PROXY_VARIABLES = {
 }
 
 
+class ClientSettings(Protocol):
+    """What the client needs of the settings, which lie in a layer above."""
+
+    @property
+    def user_agent(self) -> str:
+        """Who asks."""
+
+    @property
+    def originator(self) -> str:
+        """The program, as the backend knows it."""
+
+    @property
+    def residency(self) -> str | None:
+        """The region in which data must stay."""
+
+    @property
+    def ca_certificate(self) -> Path | None:
+        """A file of further certificate authorities."""
+
+
 def open_http(
-    settings: Settings, environ: Mapping[str, str], *, transport: httpx.AsyncBaseTransport | None = None
+    settings: ClientSettings, environ: Mapping[str, str], *, transport: httpx.AsyncBaseTransport | None = None
 ) -> httpx.AsyncClient:
     """Make the client that every request of this session goes through.
 
@@ -74,7 +89,7 @@ def open_http(
     if transport is None:
         transport = _RoutingTransport(Proxies.of(environ), tls_context(settings.ca_certificate))
     headers = {
-        "user-agent": user_agent(settings.originator),
+        "user-agent": settings.user_agent,
         "originator": settings.originator,
         "accept-encoding": "gzip",
     }
@@ -326,25 +341,6 @@ def backoff(failures: int, *, first_s: float, longest_s: float, jitter: float, c
     """Return the seconds to wait after that many failures: doubled each time, spread by ``chance`` in 0..1."""
     doubled = min(longest_s, first_s * 2.0 ** (failures - 1))
     return doubled * (1.0 + jitter * (2.0 * chance - 1.0))
-
-
-def user_agent(originator: str) -> str:
-    """Say who asks, as the Codex backend reads it: ``{originator}/{version} ({os} {release}; {arch}) codex_nb``."""
-    return f"{originator}/{__version__} ({_operating_system()}; {platform.machine() or 'unknown'}) codex_nb"
-
-
-@cache
-def _operating_system() -> str:
-    system = platform.system()
-    if system == "Linux":
-        try:
-            release = platform.freedesktop_os_release()
-        except OSError:
-            return f"Linux {platform.release()}"
-        return f"{release.get('NAME', 'Linux')} {release.get('VERSION_ID', '')}".strip()
-    if system == "Darwin":
-        return f"Mac OS {platform.mac_ver()[0]}"
-    return f"{system or 'unknown'} {platform.release()}".strip()
 
 
 def tls_context(extra: Path | None) -> ssl.SSLContext:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
+from codex_nb.config import __version__
 from codex_nb.config.config_toml import (
     BearerCommand,
     Provider,
@@ -140,6 +143,12 @@ class Settings:
     origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     warnings: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
+    @property
+    def user_agent(self) -> str:
+        """Who asks, as the Codex backend reads it: ``{originator}/{version} ({os} {release}; {arch}) codex_nb``."""
+        machine = platform.machine() or "unknown"
+        return f"{self.originator}/{__version__} ({_operating_system()}; {machine}) codex_nb"
+
     def ensure_allowed(self, policy: ApprovalPolicy) -> ApprovalPolicy:
         """Return the policy. Raises ConfigError when an administrator does not allow it."""
         allowed = self.allowed_approvals
@@ -170,6 +179,20 @@ class Settings:
             key="allowed_web_search_modes",
             hint="Leave out --search, or ask the administrator of this computer.",
         )
+
+
+@cache
+def _operating_system() -> str:
+    system = platform.system()
+    if system == "Linux":
+        try:
+            release = platform.freedesktop_os_release()
+        except OSError:
+            return f"Linux {platform.release()}"
+        return f"{release.get('NAME', 'Linux')} {release.get('VERSION_ID', '')}".strip()
+    if system == "Darwin":
+        return f"Mac OS {platform.mac_ver()[0]}"
+    return f"{system or 'unknown'} {platform.release()}".strip()
 
 
 def load_settings(

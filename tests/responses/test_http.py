@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from codex_nb.errors import ConfigError
-from codex_nb.http import Proxies, httpx, open_http, user_agent
+from codex_nb.http import Proxies, httpx, open_http
 from tests.responses.fakes import SETTINGS
 
 pytestmark = pytest.mark.anyio
@@ -49,9 +49,9 @@ async def listener(name: str, tls: ssl.SSLContext | None = None) -> AsyncIterato
 
 
 def test_the_user_agent_is_honest_and_can_be_the_clis() -> None:
-    assert user_agent("codex_nb").startswith("codex_nb/0.")
-    assert user_agent("codex_exec").startswith("codex_exec/")
-    assert user_agent("codex_exec").endswith(") codex_nb")
+    assert SETTINGS.user_agent.startswith("codex_nb/0.")
+    assert replace(SETTINGS, originator="codex_exec").user_agent.startswith("codex_exec/")
+    assert replace(SETTINGS, originator="codex_exec").user_agent.endswith(") codex_nb")
 
 
 FAR = "http://nowhere.invalid"
