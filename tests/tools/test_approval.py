@@ -68,10 +68,10 @@ async def test_with_nobody_to_ask_the_answer_is_no() -> None:
 
 
 TABLE = {
-    ApprovalPolicy.ASK: ("runs", "runs", "asked", "asked", "asked", "asked"),
-    ApprovalPolicy.AUTO: ("runs", "runs", "runs", "asked once", "asked", "asked"),
-    ApprovalPolicy.ALL: ("runs", "runs", "runs", "runs", "runs", "runs"),
-    ApprovalPolicy.READ_ONLY: ("runs", "runs", "asked", "not offered", "not offered", "not offered"),
+    ApprovalPolicy.ASK: ("runs", "runs", "asked", "asked", "runs", "asked", "asked"),
+    ApprovalPolicy.AUTO: ("runs", "runs", "runs", "asked once", "runs", "asked", "asked"),
+    ApprovalPolicy.ALL: ("runs", "runs", "runs", "runs", "runs", "runs", "runs"),
+    ApprovalPolicy.READ_ONLY: ("runs", "runs", "asked", *["not offered"] * 4),
 }
 
 
