@@ -1,42 +1,51 @@
-"""The simulator's server: :class:`Simulator` listens on loopback, ``serve`` runs it for ``codex-nb simulate``."""
+"""The simulator's server: :class:`Simulator` listens on loopback, ``serve`` runs it for ``codex-nb simulate``.
+
+It writes its clients' files, too: ``config.toml``, and ``auth.json`` as the Codex CLI writes it, with the same order of
+keys, time format, indentation and permissions.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import secrets
 import signal
 import ssl
 import sys
 import tempfile
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TextIO, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
-from codex_nb.simulator import backend, batches, codex_home, issuer
+from codex_nb.simulator import backend, batches, issuer
+from codex_nb.simulator.credentials import CLIENT_ID
 from codex_nb.simulator.handlers import MAX_BODY_BYTES, Handler, NotFoundHandler
 from codex_nb.simulator.scenario import ReplyQueue, Scenario
 from codex_nb.simulator.state import State
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
     from tornado.routing import _RuleList
 
     from codex_nb.simulator.accounts import Account
-    from codex_nb.simulator.codex_home import Provider
     from codex_nb.simulator.credentials import TokenSet
     from codex_nb.simulator.scenario import Reply
     from codex_nb.simulator.state import RequestLog
 
 
 T = TypeVar("T")
+Provider = Literal["custom", "builtin", "api"]
 
 
 def _make_tls(folder: Path) -> tuple[ssl.SSLContext, Path]:
@@ -250,13 +259,11 @@ class Simulator:
 
     def config_toml(self, provider: Provider | None = None, model: str | None = None) -> str:
         """A ``config.toml``; the default provider is the built-in one over TLS, a custom one otherwise."""
-        return codex_home.config_toml(
-            self.base_url, provider or ("builtin" if self._tls else "custom"), model
-        )
+        return config_toml(self.base_url, provider or ("builtin" if self._tls else "custom"), model)
 
     def environ(self) -> dict[str, str]:
         """The environment variables that point a client at the simulator."""
-        return codex_home.environment(self.base_url, self.ca_file)
+        return environment(self.base_url, self.ca_file)
 
     # Logins
 
@@ -272,13 +279,13 @@ class Simulator:
     ) -> TokenSet:
         """Write the ``auth.json`` of a new ChatGPT login, as the CLI does after a device login."""
         tokens = self.sign_in(account, lifetime_s=lifetime_s)
-        codex_home.write_chatgpt_login(home, tokens, self.base_url, self.state.clock())
+        write_chatgpt_login(home, tokens, self.base_url, self.state.clock())
         return tokens
 
     def write_api_key(self, home: Path, account: Account | None = None) -> str:
         """Write the ``auth.json`` of a new API key, as ``codex login --with-api-key`` does."""
         key = self.new_api_key(account)
-        codex_home.write_api_key_login(home, key)
+        write_api_key_login(home, key)
         return key
 
     def write_home(
@@ -429,3 +436,76 @@ API key:               {simulator.new_api_key()} (for {simulator.api_base_url})
 config.toml:
 
 {config}"""
+
+
+def config_toml(base_url: str, provider: Provider, model: str | None = None) -> str:
+    """A ``config.toml``: the built-in provider (with which the CLI requires TLS), a custom one, or the API by key."""
+    lines = [f'model = "{model}"'] if model else []
+    lines += ['cli_auth_credentials_store = "file"', f'chatgpt_base_url = "{base_url}/backend-api/"']
+    match provider:
+        case "builtin":
+            lines.append(f'openai_base_url = "{base_url}/backend-api/codex"')
+        case "api":
+            lines.append(f'openai_base_url = "{base_url}/v1"')
+        case "custom":
+            lines += [
+                'model_provider = "simulator"',
+                "",
+                "[model_providers.simulator]",
+                'name = "Codex simulator"',
+                f'base_url = "{base_url}/backend-api/codex"',
+                'wire_api = "responses"',
+                "requires_openai_auth = true",
+            ]
+    return "\n".join(lines) + "\n"
+
+
+def environment(base_url: str, ca_file: Path | None) -> dict[str, str]:
+    """The variables that point the Codex CLI, or codex_nb, at the simulator."""
+    variables = {
+        "CODEX_REFRESH_TOKEN_URL_OVERRIDE": f"{base_url}/oauth/token",
+        "CODEX_REVOKE_TOKEN_URL_OVERRIDE": f"{base_url}/oauth/revoke",
+        "CODEX_APP_SERVER_LOGIN_ISSUER": base_url,
+        "CODEX_AUTHAPI_BASE_URL": f"{base_url}/api/accounts",
+        "CODEX_AGENT_IDENTITY_AUTHAPI_BASE_URL": f"{base_url}/api/accounts",
+        "CODEX_AGENT_IDENTITY_JWKS_BASE_URL": f"{base_url}/backend-api",
+    }
+    if ca_file is not None:
+        variables["CODEX_CA_CERTIFICATE"] = str(ca_file)
+    return variables
+
+
+def write_chatgpt_login(codex_home: Path, tokens: TokenSet, issuer: str, now: float) -> None:
+    """Write the ``auth.json`` of a ChatGPT login by device code."""
+    moment = datetime.fromtimestamp(now, UTC)
+    _write_auth_json(
+        codex_home,
+        {
+            "auth_mode": "chatgpt",
+            "OPENAI_API_KEY": None,
+            "tokens": {
+                "id_token": tokens.id_token,
+                "access_token": tokens.access_token,
+                "refresh_token": tokens.refresh_token,
+                "oauth_provenance": {"issuer": issuer, "client_id": CLIENT_ID},
+                "login_owner_id": secrets.token_urlsafe(32),
+                "account_id": tokens.account.account_id,
+            },
+            "last_refresh": f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond:06d}000Z",
+        },
+    )
+
+
+def write_api_key_login(codex_home: Path, key: str) -> None:
+    """Write the ``auth.json`` of a login by API key."""
+    _write_auth_json(codex_home, {"auth_mode": "apikey", "OPENAI_API_KEY": key})
+
+
+def _write_auth_json(codex_home: Path, contents: Mapping[str, Any]) -> None:
+    """Replace ``auth.json`` atomically: two spaces of indentation, no final newline, mode 0600."""
+    codex_home.mkdir(parents=True, exist_ok=True)
+    temporary = codex_home / f".auth-{secrets.token_hex(3)}"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(contents, file, indent=2)
+    temporary.replace(codex_home / "auth.json")

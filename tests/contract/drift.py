@@ -23,7 +23,7 @@ from tests.contract.test_beside_the_cli import facts
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from codex_nb.simulator.codex_home import Provider
+    from codex_nb.simulator.server import Provider
 
 WIDTH = 120
 OF_THE_RUN = {"header host", "header authorization", "header x-codex-turn-metadata"}
