@@ -178,21 +178,30 @@ HINTS = {
 }
 
 
+MODES = (None, "auto", "prompt", "writes", "approve")
+
+
 @pytest.mark.parametrize("policy", [ApprovalPolicy.ASK, ApprovalPolicy.AUTO, ApprovalPolicy.ALL])
-@pytest.mark.parametrize("mode", [None, "auto", "prompt", "writes", "approve"])
 async def test_each_call_is_asked_for_unless_the_configuration_or_the_policy_allows_it(
-    tmp_path: Path, mode: str | None, policy: ApprovalPolicy
+    tmp_path: Path, policy: ApprovalPolicy
 ) -> None:
     tools = [listed(name, annotations=hints) for name, (hints, _) in HINTS.items()]
-    more = f'default_tools_approval_mode = "{mode}"' if mode else ""
+    tables = "".join(
+        hostile(f"m_{mode}", tools=tools, more=f'default_tools_approval_mode = "{mode}"' if mode else "")
+        for mode in MODES
+    )
     with Simulator() as simulator:
-        simulator.play(calls(*((f"mcp__demo__{tool}", {}) for tool in HINTS)))
-        async with opened(simulator, tmp_path, hostile("demo", tools=tools, more=more)) as profile:
+        simulator.play(calls(*((f"mcp__m_{mode}__{tool}", {}) for mode in MODES for tool in HINTS)))
+        async with opened(simulator, tmp_path, tables) as profile:
             answer, _ = await ask(profile, approver := Asked(), approval=policy)
-    unasked = mode == "approve" or policy is ApprovalPolicy.ALL
-    words = [f"Calls {tool} of the MCP server demo.{said}" for tool, (_, said) in HINTS.items()]
-    assert [request.summary for request in approver.requests] == ([] if unasked else words)
-    assert [call.ok for call in answer.tool_calls] == [True, True, True]
+    words = [
+        f"Calls {tool} of the MCP server m_{mode}.{said}"
+        for mode in MODES
+        for tool, (_, said) in HINTS.items()
+        if mode != "approve" and policy is not ApprovalPolicy.ALL
+    ]
+    assert [request.summary for request in approver.requests] == words
+    assert [call.ok for call in answer.tool_calls] == [True] * 15
 
 
 @pytest.mark.parametrize(("mode", "own"), [("approve", "prompt"), ("prompt", "approve"), (None, "approve")])
@@ -303,34 +312,65 @@ STAGES = [
 REFUSALS = [f"{stage}={deed}" for stage in ("initialize", "list") for deed in ("error", "wrong")]
 
 
-@pytest.mark.parametrize("deed", [*STAGES, *REFUSALS])
-async def test_a_server_that_cannot_be_used_keeps_no_other_from_its_work(tmp_path: Path, deed: str) -> None:
-    stubborn = ["stubborn"] if "hang" in deed else []
-    tables = hostile("bad", deed, *stubborn, more="startup_timeout_sec = 1")
+async def test_servers_that_cannot_be_used_keep_no_other_from_its_work(tmp_path: Path) -> None:
+    deeds = [*STAGES, *REFUSALS]
+    tables = hostile("good", more="startup_timeout_sec = 60") + "".join(
+        hostile(
+            deed.replace("=", "_"), deed, *["stubborn"] * ("hang" in deed), more="startup_timeout_sec = 2"
+        )
+        for deed in deeds
+    )
     with Simulator() as simulator:
         simulator.play(calls(("mcp__good__ping", {})))
-        async with opened(simulator, tmp_path, tables + hostile("good")) as profile:
-            answer, _ = await ask(profile, Asked())
-            bad = profile.assistant.servers().states()[0]
+        async with opened(simulator, tmp_path, tables) as profile:
+            answer, events = await ask(profile, Asked())
+            good, *bad = profile.assistant.servers().states()
     assert [(call.name, call.output) for call in answer.tool_calls] == [("mcp__good__ping", "pong")]
-    assert (bad.status, bad.tools, bool(bad.problem)) == ("failed", (), True)
-    assert not set("\u202e<") & set(bad.problem)
+    assert (good.status, [state.status for state in bad]) == ("ready", ["failed"] * len(deeds))
+    told = [event.text for event in events if isinstance(event, Notice) and "MCP" in event.text]
+    assert told == [f"The MCP server {state.name} cannot be used: {state.problem}." for state in bad]
+    assert not set("\u202e<") & set("".join(told))
+    died = [state.problem for state in bad if state.name.endswith("_die")]
+    assert died == ["Boom: no database"] * 3
     assert await all_have_ended()
 
 
-@pytest.mark.parametrize("deed", ["hang", "die", "flood", "line", "error", "wrong"])
-async def test_a_call_that_goes_wrong_is_a_result_and_the_turn_goes_on(tmp_path: Path, deed: str) -> None:
-    tables = hostile("bad", f"call={deed}", more="tool_timeout_sec = 1")
+async def test_calls_that_go_wrong_are_results_and_the_turn_goes_on(tmp_path: Path) -> None:
+    deeds = ["hang", "die", "flood", "line", "error", "wrong"]
+    tables = "".join(hostile(deed, f"call={deed}", more="tool_timeout_sec = 1") for deed in deeds)
     with Simulator() as simulator:
-        simulator.play(calls(("mcp__bad__ping", {}), ("mcp__good__ping", {})))
+        simulator.play(calls(*((f"mcp__{name}__ping", {}) for name in (*deeds, "good"))))
         async with opened(simulator, tmp_path, tables + hostile("good")) as profile:
             answer, _ = await ask(profile, Asked())
             again = await states(profile)  # what has ended starts anew
-    assert [(call.name, call.ok) for call in answer.tool_calls] == [
-        ("mcp__bad__ping", False),
-        ("mcp__good__ping", True),
-    ]
-    assert [state.status for state in again.values()] == ["ready", "ready"]
+    assert [call.ok for call in answer.tool_calls] == [*[False] * len(deeds), True]
+    assert all(call.output for call in answer.tool_calls)
+    assert {state.status for state in again.values()} == {"ready"}
+    assert await all_have_ended()
+
+
+async def test_a_turn_that_is_stopped_during_a_call_ends_at_once_and_leaves_the_others(
+    tmp_path: Path,
+) -> None:
+    with Simulator() as simulator:
+        simulator.play(calls(("mcp__slow__ping", {})))
+        async with opened(simulator, tmp_path, hostile("slow", "call=hang") + hostile("good")) as profile:
+            approved = asyncio.Event()
+
+            class Noting(Asked):
+                async def decide(self, request: ApprovalRequest) -> Decision:
+                    approved.set()
+                    return await super().decide(request)
+
+            turn = asyncio.create_task(ask(profile, Noting()))
+            await approved.wait()
+            await asyncio.sleep(0)
+            turn.cancel()
+            answer, _ = await turn
+            simulator.play(calls(("mcp__good__ping", {})))
+            after, _ = await ask(profile, Asked())
+    assert answer.status == "cancelled"
+    assert [(call.name, call.output) for call in after.tool_calls] == [("mcp__good__ping", "pong")]
     assert await all_have_ended()
 
 
