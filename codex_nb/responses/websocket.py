@@ -13,9 +13,9 @@ import logging
 import time
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.protocol import State
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Mapping, Sequence
     from pathlib import Path
-
-    from websockets.asyncio.client import ClientConnection
 
     from codex_nb.responses.events import ResponseFinished
     from codex_nb.responses.request import Backend, ResponsesRequest
@@ -48,7 +46,10 @@ PING_S = 20.0
 CLOSE_S = 1.0
 MOST_QUEUED = 8
 MOST_QUIET = 16
+MOST_UNSENT = 1024 * 1024
+MOST_RECEIVED = 16 * MAX_EVENT_BYTES
 FORGOTTEN = {"previous_response_not_found", "websocket_connection_limit_reached"}
+UNREADABLE = "a frame is too large, or not one of the protocol"
 _QUIET = {"response.created", "response.in_progress", "response.queued", "codex.rate_limits"}
 _ENDS = tuple(f'"{kind}"'.encode() for kind in TERMINAL_TYPES)
 _HTTP_ONLY = {
@@ -138,7 +139,7 @@ class Connector:
         self._ca_certificate = ca_certificate
         self._tls: ssl.SSLContext | None = None
 
-    async def connect(self, handshake: httpx.Request) -> ClientConnection:
+    async def connect(self, handshake: httpx.Request) -> Connection:
         """Open a connection with the request's headers; raises what the library raises, and follows no redirect."""
         url = handshake.url
         options: dict[str, Any] = {}
@@ -149,7 +150,7 @@ class Connector:
             proxy = f"http://{proxy}"
         if proxy is not None and proxy.startswith("https://"):
             options["proxy_ssl"] = self._tls or tls_context(self._ca_certificate)
-        return await _Connect(
+        connection = await _Connect(
             str(url.copy_with(scheme="wss" if url.scheme == "https" else "ws")),
             additional_headers=list(_handshake_headers(handshake).items()),
             user_agent_header=None,
@@ -161,14 +162,46 @@ class Connector:
             max_size=MAX_EVENT_BYTES,
             max_queue=MOST_QUEUED,
             logger=_silent,
+            create_connection=Connection,
             **options,
         )
+        return cast("Connection", connection)
 
 
 class _Connect(connect):
     def process_redirect(self, exc: Exception) -> Exception | str:
         """Take a redirect for what it is to us, a refusal: the login belongs to this address."""
         return exc
+
+
+class Connection(ClientConnection):
+    """Gives up on a server that floods us with anything but messages, such as pings that we would have to answer."""
+
+    _is_sending = False
+    _received = 0  # bytes since the last message was taken
+
+    async def send_text(self, data: bytes) -> None:
+        """Send a message."""
+        self._is_sending = True
+        try:
+            await self.send(data, text=True)
+        finally:
+            self._is_sending = False
+
+    async def receive(self) -> str | bytes:
+        """Return the next message: bytes for a binary one."""
+        message = await self.recv()
+        self._received = 0
+        return message
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has arrived."""
+        self._received += len(data)
+        is_flooded = not self._is_sending and self.transport.get_write_buffer_size() > MOST_UNSENT
+        if is_flooded or self._received > MOST_RECEIVED:
+            self.transport.abort()
+        else:
+            super().data_received(data)
 
 
 def _handshake_headers(request: httpx.Request) -> dict[str, str]:
@@ -184,7 +217,7 @@ class _Conversation:
         self.is_refused = False  # when it was opened ahead
         self.opening = asyncio.Lock()
         self.chain: Chain | None = None
-        self._connection: ClientConnection | None = None
+        self._connection: Connection | None = None
         self._head = b""
         self._opened_at = 0.0
         self._is_new = False
@@ -197,7 +230,7 @@ class _Conversation:
         is_known = self._is_new or self.chain is not None
         return is_open and is_known and age < OLDEST_S and head == self._head
 
-    def begin(self, connection: ClientConnection, head: bytes) -> None:
+    def begin(self, connection: Connection, head: bytes) -> None:
         """Take a new connection in place of the old one."""
         connection.request = None  # it holds the login
         self._connection, self._head, self._is_new = connection, head, True
@@ -231,9 +264,10 @@ class _Conversation:
             return None
         self.chain = None
         try:
-            await connection.send(data, text=True)
+            await connection.send_text(data)
             first = await self._first_frames()
         except ConnectionClosed as error:
+            _raise_if_refused(error)
             raise ConnectionLost from error
         told = connection.response.headers.raw_items() if self._is_new else ()
         self._is_new = False
@@ -257,11 +291,12 @@ class _Conversation:
         if self._connection is None:
             raise ConnectionClosed(None, None)
         try:
-            frame = await self._connection.recv()
+            frame = await self._connection.receive()
+        except ConnectionClosed as error:
+            _raise_if_refused(error)
+            raise
         except WebSocketException as error:
-            if isinstance(error, ConnectionClosed) and not _is_our_refusal(error):
-                raise
-            raise UnacceptableResponse("a frame is too large, or not one of the protocol") from None
+            raise UnacceptableResponse(UNREADABLE) from error
         if isinstance(frame, bytes):
             raise UnacceptableResponse("a frame is binary")
         return frame.encode("utf-8", "replace")
@@ -275,9 +310,10 @@ class _Conversation:
         self.chain = Chain(response.response_id, fields, (*items, *output))
 
 
-def _is_our_refusal(error: ConnectionClosed) -> bool:
-    """Whether we closed the connection because of what came: too large, not UTF-8, against the protocol."""
-    return error.sent is not None and not error.rcvd_then_sent and error.sent.code in {1002, 1007, 1009}
+def _raise_if_refused(error: ConnectionClosed) -> None:
+    """Raise UnacceptableResponse if we closed the connection: for what is too large, not UTF-8, or no frame."""
+    if error.sent is not None and not error.rcvd_then_sent and error.sent.code in {1002, 1007, 1009}:
+        raise UnacceptableResponse(UNREADABLE) from error
 
 
 def _event_in(frame: bytes) -> JsonObject:

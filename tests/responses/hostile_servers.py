@@ -7,9 +7,12 @@ docs/security.md; ``test_hostile_servers`` plays them with smaller bounds.
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
+import hashlib
 import itertools
 import json
+import struct
 import subprocess
 import sys
 import time
@@ -33,12 +36,14 @@ from codex_nb.responses.client import ResponsesClient, RetryPolicy, fetch_usage
 from codex_nb.responses.models import get_json, parse_models
 from codex_nb.responses.request import Backend
 from codex_nb.responses.stream import ResponseBudget
+from codex_nb.responses.websocket import Connector, WebSocketTransport
 from codex_nb.session.state import TurnState, reduce
 from codex_nb.session.turn import EventAdapter
 from tests.responses.fakes import REQUEST, sse
 from tests.responses.faults import ANSWER, PORT
 
 MEGABYTE = 1024 * 1024
+GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # of the websocket protocol
 COLUMNS = ("the server sends", "asked for", "peak MB", "seconds", "of them CPU", "what the user reads")
 MOST_SHOWN = 160
 Talk = Callable[[asyncio.StreamWriter], Awaitable[None]]
@@ -50,7 +55,7 @@ class HostileServer:
     """One kind: ``question`` is what the client asks it.
 
     ``ends_well`` where the answer is just a large one; ``is_slow`` where the client's own patience is long; ``seconds``
-    replaces its patience with a whole response.
+    replaces its patience with a whole response. ``handshake`` are the headers with which it takes a websocket.
     """
 
     name: str
@@ -59,6 +64,26 @@ class HostileServer:
     ends_well: bool = False
     is_slow: bool = False
     seconds: float = ResponseBudget.seconds
+    handshake: str | None = None
+
+
+def on_a_socket(name: str, pieces: Callable[[], Pieces], *, headers: str = "", **more: Any) -> HostileServer:
+    """A server that takes the websocket and sends these frames."""
+    talk = sending(b"", pieces, pause_s=more.pop("pause_s", 0.0))
+    return HostileServer(f"websocket: {name}", talk, "socket", handshake=headers, **more)
+
+
+def frame(
+    data: bytes, opcode: int = 1, *, is_last: bool = True, bits: int = 0, size: int | None = None
+) -> bytes:
+    """A frame of a server; ``size`` is what it says its size is."""
+    size = len(data) if size is None else size
+    first = bytes([(0x80 if is_last else 0) | bits | opcode])
+    if size < 126:
+        return first + bytes([size]) + data
+    if size < 65536:
+        return first + b"\x7e" + struct.pack("!H", size) + data
+    return first + b"\x7f" + struct.pack("!Q", size) + data
 
 
 def head(kind: str = "text/event-stream", encoding: str = "", status: str = "200 OK") -> bytes:
@@ -166,7 +191,20 @@ def deep_events() -> Pieces:
     yield b'data: {"type":"response.completed","response":{"output":%s}}\n\n' % DEEP
 
 
+def deflated_frame() -> Pieces:
+    """A message of 64 MB, compressed."""
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
+    data = b"".join(compressor.compress(b"x" * MEGABYTE) for _ in range(64))
+    data += compressor.flush(zlib.Z_SYNC_FLUSH)
+    yield frame(data.removesuffix(b"\x00\x00\xff\xff"), bits=0x40)
+
+
+def data_of(event: bytes) -> bytes:
+    return event.partition(b"data: ")[2].strip()
+
+
 JSON = "application/json"
+DEFLATE = "sec-websocket-extensions: permessage-deflate\r\n"
 SERVERS = (
     HostileServer("gzip bomb, one line", sending(head(encoding="gzip"), gzipped(b"x"))),
     HostileServer("gzip bomb, comment lines", sending(head(encoding="gzip"), gzipped(b":\n"))),
@@ -218,6 +256,23 @@ SERVERS = (
         "token reply that drips", sending(head(JSON), drops(b" "), pause_s=0.05), "refresh", is_slow=True
     ),
     HostileServer("endless workspace list", sending(head(JSON), after(b'{"accounts":[', b"{},")), "route"),
+    on_a_socket("endless deltas", again_and_again(frame(data_of(DELTA)))),
+    on_a_socket("endless unknown events", again_and_again(frame(data_of(UNKNOWN)))),
+    on_a_socket("a frame of 10 GB", after(frame(b"{", size=10**10), b"x")),
+    on_a_socket("endless fragments", after(frame(b"{", is_last=False), frame(b"x", 0, is_last=False))),
+    on_a_socket("endless empty fragments", after(frame(b"{", is_last=False), frame(b"", 0, is_last=False))),
+    on_a_socket("a compressed frame as a bomb", deflated_frame, headers=DEFLATE),
+    on_a_socket("endless pings", again_and_again(frame(b"x" * 125, 9))),
+    on_a_socket("endless frames of nothing", again_and_again(frame(b""))),
+    on_a_socket("deep JSON in a frame", whole(frame(b'{"type":"response.news","x":%s}' % DEEP))),
+    on_a_socket(
+        "unknown events that drip (2 s of the hour)", drops(frame(data_of(UNKNOWN))), pause_s=0.05, seconds=2
+    ),
+    HostileServer(
+        "websocket: endless headers of the handshake",
+        sending(b"HTTP/1.1 101 Switching Protocols\r\n", again_and_again(b"x-more: and more\r\n")),
+        "socket",
+    ),
 )
 
 
@@ -225,9 +280,17 @@ async def a_good_answer(writer: asyncio.StreamWriter) -> None:
     writer.write(head() + ANSWER)
 
 
+def switching(key: str, headers: str) -> bytes:
+    accepted = base64.b64encode(
+        hashlib.sha1(f"{key}{GUID}".encode(), usedforsecurity=False).digest()
+    ).decode()
+    start = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+    return f"{start}sec-websocket-accept: {accepted}\r\n{headers}\r\n".encode()
+
+
 @asynccontextmanager
-async def listening(talk: Talk) -> AsyncIterator[int]:
-    """Play one server; give its port."""
+async def listening(talk: Talk, handshake: str | None = None) -> AsyncIterator[int]:
+    """Play one server, which takes a websocket if it has headers for that; give its port."""
     tasks: set[asyncio.Task[None]] = set()
 
     async def receive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -236,8 +299,10 @@ async def listening(talk: Talk) -> AsyncIterator[int]:
         tasks.add(task)
         try:
             line = await reader.readline()
-            while (await reader.readline()).strip():
-                pass
+            while (header := await reader.readline()).strip():
+                name, _, value = header.partition(b":")
+                if name.lower() == b"sec-websocket-key" and handshake is not None:
+                    writer.write(switching(value.strip().decode(), handshake))
             await (a_good_answer if b"/next/" in line else talk)(writer)
             await writer.drain()
             writer.write_eof()
@@ -306,8 +371,10 @@ async def _ask(
     )
     auth = Unsigned()
     match question:
-        case "answer":
-            client = ResponsesClient(http, backend, auth, budget=budget, retry=RetryPolicy(max_requests=1))
+        case "answer" | "socket":
+            sockets = WebSocketTransport(backend, auth, Connector({}, None)) if question == "socket" else None
+            retry = RetryPolicy(max_requests=1)
+            client = ResponsesClient(http, backend, auth, budget=budget, retry=retry, sockets=sockets)
             adapter, state = EventAdapter(itertools.count(1)), TurnState()
             async for event in client.stream(REQUEST):
                 for shown in adapter.read(event):
@@ -363,7 +430,8 @@ async def meet(
     Its peak is what it takes beyond its size at the start, so that what it kept of one server counts for the next.
     """
     async with AsyncExitStack() as stack:
-        ports = [await stack.enter_async_context(listening(server.talk)) for server in servers]
+        talks = [listening(server.talk, server.handshake) for server in servers]
+        ports = [await stack.enter_async_context(talk) for talk in talks]
         jobs = [
             (
                 server.question,

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from websockets.asyncio.client import ClientConnection
 
 from codex_nb.auth.bearer import BearerAuth, RetryCredentials
 from codex_nb.auth.credentials import Account, AuthMode, Credentials
@@ -26,7 +25,7 @@ from codex_nb.http import httpx, open_http
 from codex_nb.responses.client import ResponsesClient
 from codex_nb.responses.events import LimitsSeen, ResponseEvent, ResponseFinished, Retrying
 from codex_nb.responses.request import Backend, ResponsesRequest
-from codex_nb.responses.websocket import Connector, WebSocketTransport
+from codex_nb.responses.websocket import Connection, Connector, WebSocketTransport
 from codex_nb.simulator import (
     CLASSIC,
     FRAME,
@@ -452,7 +451,7 @@ async def test_a_connection_lost_in_an_answer_is_asked_again_with_what_was_compl
 
 async def test_a_request_that_is_too_large_for_a_frame_goes_over_http(sim: Simulator) -> None:
     class Small(Connector):
-        async def connect(self, handshake: httpx.Request) -> ClientConnection:
+        async def connect(self, handshake: httpx.Request) -> Connection:
             connection = await super().connect(handshake)
             assert connection.response is not None
             connection.response.headers["x-codex-websocket-max-message-bytes"] = "1000"
@@ -468,7 +467,7 @@ async def test_a_request_that_is_too_large_for_a_frame_goes_over_http(sim: Simul
 @pytest.mark.parametrize("where", ["http://codex.test/v1", "http://user:x@127.0.0.1:9/v1"])
 async def test_a_login_goes_to_no_address_that_is_not_secure(sim: Simulator, where: str) -> None:
     class Nowhere(Connector):
-        async def connect(self, handshake: httpx.Request) -> ClientConnection:
+        async def connect(self, handshake: httpx.Request) -> Connection:
             raise AssertionError(handshake.url)
 
     async with asking(sim, connector=Nowhere({}, None), base_url=where) as asked:
