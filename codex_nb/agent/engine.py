@@ -14,7 +14,7 @@ from codex_nb.agent.approvals import McpCall, read_action, read_request
 from codex_nb.agent.home import AgentHome, command_overrides, provider_id
 from codex_nb.agent.items import AgentItems
 from codex_nb.auth.credentials import AuthMode
-from codex_nb.errors import AccountChanged, AgentFailed, AuthError, CodexError
+from codex_nb.errors import AccountChanged, AgentFailed, CodexError, RefreshFailed
 from codex_nb.files import replace_file
 from codex_nb.labels import ApprovalPolicy
 from codex_nb.parse import loads
@@ -137,7 +137,7 @@ class AgentEngine:
     async def server(self) -> AppServer:
         """Return the process, started and signed in with the credentials as they are now."""
         async with self._starting:
-            credentials = await self._credentials.current()
+            credentials, self.refusal = await self._credentials.current(), None
             if self._server is not None and not (self._server.is_running and self._may_keep(credentials)):
                 await self._stop()
             if self._server is None:
@@ -189,12 +189,14 @@ class AgentEngine:
                     f"The Codex CLI did not accept the login of {credentials.label}.",
                     hint="Ask without --agent, or sign in again with %codex login.",
                 ) from error
-        self._given, self.refusal = credentials, None
+        self._given = credentials
 
     async def _answer(self, method: str, params: JsonObject) -> JsonObject | None:
         """Answer what the process asks for itself: a new token, of the same account, that was not refused already."""
         given = self._given
         if method != "account/chatgptAuthTokens/refresh" or given is None or not _has_tokens(given):
+            return None
+        if self.refusal is not None:  # the CLI asks again after every attempt
             return None
         previous = params.get("previousAccountId")
         try:
@@ -204,8 +206,15 @@ class AgentEngine:
             self.refusal = error
             return None
         except TimeoutError:
+            self.refusal = RefreshFailed(
+                f"No new token came within {REFRESH_TIMEOUT_S:.0f} s, which is as long as the Codex CLI waits.",
+                hint="Run the cell again in a moment.",
+                permanent=False,
+                reason="unreachable",
+            )
             return None
         if found is None or found.same_bearer(given) or not _has_tokens(found):
+            self.refusal = RefreshFailed("Your login was refused (401).", permanent=True, reason="rejected")
             return None
         if not found.same_account(given) or previous not in {None, found.account.account_id}:
             self.refusal = AccountChanged(
@@ -450,6 +459,8 @@ class AgentTurn(Turn):
                             yield event
                     if has_ended := bool(self._agent.status):
                         break
+                if self._agent.status == "interrupted":
+                    await self._end_commands(server)
             except AppServerEnded:
                 has_ended = True
                 raise
@@ -495,6 +506,8 @@ class AgentTurn(Turn):
         """Return the events of an action that the CLI does not ask about, and end the turn where it had to ask."""
         item = message.params.get("item")
         if message.method == REFUSED:
+            if self.engine.refusal is not None:
+                raise self.engine.refusal
             return [_declined(str(message.params.get("method")))]
         has_typed = message.method == "item/commandExecution/terminalInteraction" and message.params.get(
             "stdin"
@@ -601,9 +614,14 @@ class AgentTurn(Turn):
                     if message.request_id is not None:
                         await server.reply(message, None)
                     elif message.method == "turn/completed":
-                        return
+                        break
+                await self._end_commands(server)
         except (TimeoutError, AgentFailed, AppServerEnded, RequestRefused):
             await self.engine.drop(server)
+
+    async def _end_commands(self, server: AppServer) -> None:
+        """End the commands that still run: an interrupted turn leaves them running."""
+        await self._request(server, "thread/backgroundTerminals/clean", {})
 
     def _conclude(self) -> None:
         """Take over how the CLI ended its turn; raises the error that it failed with."""
@@ -613,7 +631,7 @@ class AgentTurn(Turn):
             self._status, self._problem = "cancelled", STOPPED
         elif status != "completed":
             error = agent.error or AgentFailed("The turn failed and no reason was given.")
-            raise (self.engine.refusal or error) if isinstance(error, AuthError) else error
+            raise self.engine.refusal or error
 
     def _take_over(self) -> None:
         """Move what the CLI has given into the answer and the exchange."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,12 +13,14 @@ from typing import Any
 
 import psutil
 import pytest
+from pydantic import SecretStr
 
+from codex_nb.auth.sources import ExternalTokens, TokenRequest
 from codex_nb.config.settings import ApprovalPolicy, load_settings
 from codex_nb.profile import Profile, make_profile
-from codex_nb.session.events import ApprovalRequested, TextDelta, TurnEvent, TurnFinished
+from codex_nb.session.events import ApprovalRequested, TextDelta, ToolOutputDelta, TurnEvent, TurnFinished
 from codex_nb.session.prompt import TurnRequest
-from codex_nb.simulator import Call, End, Reply, Say, Scenario, Simulator
+from codex_nb.simulator import GRACE, Call, End, Reply, Say, Scenario, Simulator
 from codex_nb.tools.approval import ApprovalRequest, Decision, DecisionKind, DenyAll
 from codex_nb.tools.base import Ports, ToolSet
 from codex_nb.tools.builtin import run_python
@@ -134,6 +137,11 @@ def texts_on_disk(folder: Path) -> dict[Path, bytes]:
 def texts_of(items: list[dict[str, Any]], role: str) -> list[str]:
     messages = [item for item in items if item.get("role") == role]
     return [part["text"] for item in messages for part in item["content"] if "text" in part]
+
+
+def processes_with(text: str) -> list[str]:
+    commands = [" ".join(each.info["cmdline"] or ()) for each in psutil.process_iter(["cmdline"])]
+    return [each for each in commands if text in each]
 
 
 def codex_processes() -> list[int]:
@@ -316,3 +324,158 @@ async def test_a_personal_access_token_signs_the_agents_requests(place: Place) -
         _, last = await place.ask(profile, "hello")
     assert (last.answer.status, last.error) == ("completed", None)
     assert place.sim.requests.to("/responses", "POST")[-1].headers["authorization"] == f"Bearer {token}"
+
+
+def refused_once() -> Scenario:
+    """The service takes no token of the first request."""
+    return Scenario((Reply(status=401, body={"error": {"code": "token_expired", "message": "expired"}}),))
+
+
+def bearers(place: Place) -> list[str]:
+    requests = place.sim.requests.to("/responses", "POST")
+    return [each.headers["authorization"].removeprefix("Bearer ") for each in requests]
+
+
+async def test_a_refused_token_is_refreshed_by_our_manager_and_the_request_repeated(place: Place) -> None:
+    place.sim.play(refused_once())
+    async with place.opened() as profile:
+        _, last = await place.ask(profile, "hello")
+    assert last.answer.status == "completed"
+    first, second = bearers(place)
+    tokens = json.loads((place.home / "auth.json").read_text())["tokens"]
+    assert (first != second, second == tokens["access_token"], place.sim.refreshes) == (True, True, 1)
+
+
+async def test_a_login_that_cannot_be_refreshed_ends_the_turn_with_its_reason(place: Place) -> None:
+    place.sim.play(refused_once())
+    place.sim.expire_refresh_tokens()
+    async with place.opened() as profile:
+        place.sim.play(Scenario((Reply(status=401, times=None, body={}),)))
+        _, last = await place.ask(profile, "hello")
+    assert (last.answer.status, type(last.failure).__name__) == ("failed", "RefreshFailed")
+    assert len(set(bearers(place))) == 1
+
+
+async def test_the_token_of_another_account_is_never_handed_in(place: Place) -> None:
+    mine, theirs = place.sim.sign_in(), place.sim.sign_in(GRACE)
+    given = iter(
+        ExternalTokens(SecretStr(each.access_token), each.account.account_id, "plus")
+        for each in (mine, theirs)
+    )
+    place.sim.play(Scenario((Reply(status=401, times=None, body={}),)))
+    environ = place.environ
+    profile = make_profile(load_settings(environ), environ, external=lambda _request: next(given))
+    try:
+        _, last = await place.ask(profile, "hello")
+    finally:
+        await profile.close()
+    assert (last.answer.status, type(last.failure).__name__) == ("failed", "AccountChanged")
+    assert set(bearers(place)) == {mine.access_token}
+
+
+async def test_a_host_program_that_gives_no_token_in_time_ends_the_turn(place: Place) -> None:
+    mine = place.sim.sign_in()
+
+    async def provide(request: TokenRequest) -> ExternalTokens:
+        if request.reason == "unauthorized":
+            await asyncio.Event().wait()
+        return ExternalTokens(SecretStr(mine.access_token), mine.account.account_id, "plus")
+
+    place.sim.play(Scenario((Reply(status=401, times=None, body={}),)))
+    environ = place.environ
+    profile = make_profile(load_settings(environ), environ, external=provide)
+    try:
+        _, last = await place.ask(profile, "hello")
+    finally:
+        await profile.close()
+    assert last.answer.status == "failed"
+    assert set(bearers(place)) == {mine.access_token}
+
+
+async def test_both_engines_take_turns_in_one_thread(place: Place) -> None:
+    async with place.opened() as profile:
+        direct = TurnRequest("MARKER-ONE", thread="t", model="simulator-classic")
+        await profile.assistant.answer(direct, ports=place.ports, approver=DenyAll())
+        await place.ask(profile, "MARKER-TWO")
+        await profile.assistant.answer(
+            TurnRequest("MARKER-THREE", thread="t", model="simulator-classic"),
+            ports=place.ports,
+            approver=DenyAll(),
+        )
+        await place.ask(profile, "MARKER-FOUR")
+    words = ["MARKER-ONE", "MARKER-TWO", "MARKER-THREE", "MARKER-FOUR"]
+    for number, body in enumerate(place.sent(), 1):
+        questions = [text for text in texts_of(body["input"], "user") if text.startswith("MARKER")]
+        assert questions == words[:number]
+
+
+async def test_a_deleted_thread_leaves_nothing_of_it_at_the_cli(place: Place) -> None:
+    async with place.opened() as profile:
+        await place.ask(profile, "MARKER-ONE", thread="one")
+        await place.ask(profile, "MARKER-TWO", thread="two")
+        await profile.assistant.forget("one")
+    texts = b"".join(texts_on_disk(place.home / "codex_nb").values())
+    assert (b"MARKER-ONE" in texts, b"MARKER-TWO" in texts) == (False, True)
+
+
+async def test_a_stopped_turn_ends_its_command_and_the_thread_goes_on(place: Place) -> None:
+    place.calls(
+        Call(
+            "exec_command",
+            {"cmd": "for i in $(seq 6000); do echo begun; sleep 0.1; done; touch ended"},
+            "call_1",
+        )
+    )
+    begun = asyncio.Event()
+
+    async def follow(profile: Profile) -> TurnEvent:
+        request = TurnRequest(
+            "wait",
+            thread="t",
+            approval=ApprovalPolicy.ALL,
+            folder=place.work,
+            agent=True,
+            model="simulator-classic",
+        )
+        async for event in profile.assistant.turn(request, ports=place.ports, approver=DenyAll()):
+            if isinstance(event, ToolOutputDelta) and "begun" in event.text:
+                begun.set()
+        return event
+
+    async with place.opened() as profile:
+        task = asyncio.ensure_future(follow(profile))
+        await begun.wait()
+        task.cancel()
+        last = await task
+        assert isinstance(last, TurnFinished)
+        assert last.answer.status == "cancelled"
+        assert processes_with("seq 6000") == []
+        place.sim.play(Scenario())
+        _, last = await place.ask(profile, "go on")
+        assert last.answer.status == "completed"
+    assert not (place.work / "ended").exists()
+
+
+async def test_the_process_is_started_again_when_it_is_killed_and_the_thread_goes_on(place: Place) -> None:
+    async with place.opened() as profile:
+        await place.ask(profile, "MARKER-ONE")
+        for pid in codex_processes():
+            psutil.Process(pid).kill()
+        _, last = await place.ask(profile, "MARKER-TWO")
+        assert last.answer.status == "completed"
+    questions = [text for text in texts_of(place.sent()[-1]["input"], "user") if "MARKER" in text]
+    assert questions == ["MARKER-ONE", "MARKER-TWO"]
+    assert codex_processes() == []
+
+
+@pytest.mark.parametrize("policy", [ApprovalPolicy.ASK, ApprovalPolicy.ALL])
+async def test_a_command_that_was_left_running_ends_with_the_kernel(
+    place: Place, policy: ApprovalPolicy
+) -> None:
+    command = "touch begun; for i in $(seq 7000); do sleep 0.1; done"
+    place.calls(Call("exec_command", {"cmd": command, "yield_time_ms": 500}, "call_1"))
+    async with place.opened() as profile:
+        _, last = await place.ask(profile, "serve", policy=policy, approver=Asking(APPROVE))
+        assert last.answer.status == "completed"
+        assert processes_with("seq 7000")
+    assert processes_with("seq 7000") == []
