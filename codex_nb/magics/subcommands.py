@@ -203,7 +203,7 @@ def context(session: ShellSession, line: str) -> None:
 def preview(request: TurnRequest, previewed: Preview) -> str:
     """Return what would be sent as Markdown: sizes first, then the text of each new message."""
     from codex_nb.rendering.markdown import fenced
-    from codex_nb.session.prompt import describe_redactions
+    from codex_nb.session.prompt import describe_redactions, redacted_places
     from codex_nb.session.thread import size_of
 
     new, sent = previewed.new, previewed.request
@@ -226,7 +226,7 @@ def preview(request: TurnRequest, previewed: Preview) -> str:
         notes += [f"not sent: {each}" for each in request.context.not_sent]
         notes += request.context.remarks
     notes += new.problems
-    if redacted := describe_redactions(new.redactions):
+    if redacted := describe_redactions(redacted_places(new.redactions)):
         notes.append(redacted)
     to = f" to `{sent.model}`" if sent.model else ""
     return "\n\n".join(

@@ -59,10 +59,12 @@ from codex_nb.session.outbound import (
 )
 from codex_nb.session.prompt import (
     BASE,
+    QUESTION,
     ProjectInstructions,
     build_input,
     describe_redactions,
     read_project,
+    redacted_places,
     request_redactor,
 )
 from codex_nb.session.structured_output import value_format, value_markdown
@@ -204,27 +206,30 @@ class ResolvedTurn:
         )
 
     def notices(self, turn_input: TurnInput) -> tuple[Notice, ...]:
-        """The notices at the start: what is not sent, what was redacted, what runs without approval."""
+        """The notices at the start: what is not sent, what was redacted, what runs without approval.
+
+        What holds for the notebook and not for this question is told once in a thread.
+        """
         request, model, notices = self.request, self.model.slug, []
-        if request.context is not None and request.context.not_sent:
-            notices.append(Notice("context", f"Not sent: {'; '.join(request.context.not_sent)}."))
-        if request.context is not None:
-            notices += [Notice("context", f"{remark}.") for remark in request.context.remarks]
+        if (context := request.context) is not None:
+            asked, others = context.not_sent[: context.asked], context.not_sent[context.asked :]
+            if not_sent := (*asked, *self._new(others)):
+                notices.append(Notice("context", f"Not sent: {'; '.join(not_sent)}."))
+            notices += [Notice("context", f"{remark}.") for remark in context.remarks]
         notices += [Notice("context", problem) for problem in turn_input.problems]
-        if redacted := describe_redactions(turn_input.redactions):
+        of_question = redacted_places(each for each in turn_input.redactions if each.place == QUESTION)
+        of_notebook = redacted_places(each for each in turn_input.redactions if each.place != QUESTION)
+        if redacted := describe_redactions([*of_question, *self._new(of_notebook)]):
             notices.append(Notice("redacted", redacted))
         if count := turn_input.images_unsent:
             images = f"{count} image{'s' if count > 1 else ''}"
             notices.append(Notice("hint", f"{model} takes text only: {images} not sent."))
-        sent = self.choice.effort
+        sent, not_offered = self.choice.effort, []
         if self.effort not in {None, ULTRA, sent}:
-            notices.append(
-                Notice("hint", f"{model} does not offer the effort {self.effort!r}: {sent} is used.")
-            )
+            not_offered.append(f"{model} does not offer the effort {self.effort!r}: {sent} is used.")
         if (tier := self.settings.service_tier) and self.service_tier is None:
-            notices.append(
-                Notice("hint", f"{model} does not offer the service tier {tier!r}: none is requested.")
-            )
+            not_offered.append(f"{model} does not offer the service tier {tier!r}: none is requested.")
+        notices += [Notice("hint", text) for text in self._new(not_offered)]
         if request.searches and self.model.is_lite:
             notices.append(
                 Notice("hint", f"{model} cannot search the web here; choose another model: %codex models.")
@@ -233,6 +238,12 @@ class ResolvedTurn:
             notices.append(Notice("hint", "Approval policy 'all': tool calls run without asking you."))
         notices += [Notice("hint", text) for text in self.news]
         return tuple(notices)
+
+    def _new(self, facts: Iterable[str]) -> list[str]:
+        """Return the facts that have not been told in this thread yet."""
+        new = [each for each in facts if each not in self.thread.told]
+        self.thread.told.update(new)
+        return new
 
 
 @dataclass(frozen=True)

@@ -483,11 +483,12 @@ def build_context(
     )
     builder.place(snapshot, visible)
     builder.mentions(mentioned)
+    asked = len(builder.not_sent)
     builder.questions(above, subcommands)
     builder.variables(visible, names_in(snapshot, prompt, names, hidden))
     builder.cells(above)
     images = mentioned.images or _asked_images(prompt, above, hidden)[:_IMAGES]
-    return replace(builder.context(images), remarks=mentioned.remarks)
+    return replace(builder.context(images), remarks=mentioned.remarks, asked=asked)
 
 
 def _with_known_secrets(

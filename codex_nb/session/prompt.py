@@ -194,7 +194,7 @@ class NotebookContext:
     ``not_sent`` names what was truncated to stay within ``budget`` (tokens); ``redactions`` are the secrets that
     ``redactor`` removed. ``images`` are data URLs of the outputs that the question mentions. ``is_partial`` tells
     whether anything was left out altogether, ``over_budget`` whether data was too large to be hashed. ``remarks`` say
-    how mentions were understood.
+    how mentions were understood; the first ``asked`` entries of ``not_sent`` are about mentions, too.
     """
 
     sections: tuple[ContextSection, ...] = ()
@@ -206,6 +206,7 @@ class NotebookContext:
     is_partial: bool = False
     over_budget: bool = False
     remarks: tuple[str, ...] = ()
+    asked: int = 0
 
     @property
     def text(self) -> str:
@@ -285,10 +286,17 @@ def _entry(section: ContextSection) -> str:
     return f"{section.title}{section.run_label}\n{section.text}" if section.title else section.text
 
 
-def describe_redactions(redactions: Iterable[Redaction]) -> str:
+QUESTION = "the question"  # where a redaction is that belongs to this question alone
+
+
+def redacted_places(redactions: Iterable[Redaction]) -> list[str]:
+    """Return what was redacted, and where, each once and without the secret itself."""
+    return list(dict.fromkeys(f"{redaction.name} in {redaction.place}" for redaction in redactions))
+
+
+def describe_redactions(places: Collection[str]) -> str:
     """Return a sentence on what was redacted, and where; an empty text for nothing."""
-    found = dict.fromkeys(f"{redaction.name} in {redaction.place}" for redaction in redactions)
-    return f"Redacted, because it looks secret: {', '.join(found)}." if found else ""
+    return f"Redacted, because it looks secret: {', '.join(places)}." if places else ""
 
 
 @dataclass(frozen=True)
@@ -518,7 +526,7 @@ def build_input(
     selected = [("a skill", text) for text in project.selected]
     redactor, texts, redactions = _redacted(
         request_redactor(redactor, request),
-        [*parts, *request.data, *selected, ("the question", request.prompt)],
+        [*parts, *request.data, *selected, (QUESTION, request.prompt)],
     )
     items: list[Outbound] = [developer_message(text) for text in texts[: len(parts)]]
     problems = [each for each in project.problems if _digest("AGENTS.md", each) not in thread.sent_digests]

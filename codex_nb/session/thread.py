@@ -71,6 +71,7 @@ class Thread:
         self._question = user_message(question) if question else None
         self.thread_id = thread_id or new_uuid()
         self.turn_lock = asyncio.Lock()
+        self.told: set[str] = set()  # what notices have said of the notebook in this session
         self._items = tuple(items)
         self._file = file
         self._sent_digests = frozenset(sent_digests)

@@ -238,3 +238,23 @@ def test_an_answer_on_a_plan_says_how_much_of_its_limits_is_used_and_nothing_in_
     shown = notebook.run("%%codex\nWhy?").out
     assert re.search(r"ChatGPT \w+ · .*limit \d+ % used", shown)
     assert "$" not in shown
+
+
+def test_what_holds_for_the_notebook_is_told_once_in_a_thread_with_the_right_plural(
+    notebook: Notebook, sim: Simulator
+) -> None:
+    notebook.run("# codex-skip\nhidden = 1", cell_id="first")
+    notebook.run("password = 'hunter2-hunter2'\norders = 1", cell_id="second")
+    shown = [
+        notebook.run(f"%%codex\n{question}", cell_id="asking").out for question in ("Why?", "And @ordrs?")
+    ]
+    assert "1 cell marked codex-skip" in shown[0]
+    assert "looks secret" in shown[0]
+    assert "marked codex-skip" not in shown[1]
+    assert "looks secret" not in shown[1]
+    assert [
+        "did you mean @orders" in each for each in (shown[1], notebook.run("%codex Why @ordrs?").out)
+    ] == [True] * 2
+    notebook.run("# codex-skip\nmore = 1", cell_id="third")
+    assert "2 cells marked codex-skip" in notebook.run("%%codex\nAnd now?", cell_id="later").out
+    assert "2 cells marked codex-skip" in notebook.run("%%codex -t another\nWhy?", cell_id="later").out
