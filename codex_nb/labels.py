@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime, timedelta
 
 LoginMethod = Literal["device", "browser", "api_key", "access_token"]
 
@@ -36,7 +38,6 @@ LOGIN_METHODS: Mapping[LoginMethod, LoginMethodLabels] = MappingProxyType(
 )
 
 TRANSPORTS = ("http", "websocket", "auto")
-UNKNOWN = "unknown"
 SIMILAR = 0.75  # of 1: a word this close to a known name is a typo of it
 REASONING = "Reasoning"
 
@@ -86,6 +87,22 @@ AGENT_TOOLS: Mapping[str, str] = MappingProxyType(
         "image_generation": "Image",
     }
 )
+
+
+def date_time(moment: datetime) -> str:
+    """Return a moment in this machine's zone, as "29 Nov 2026 00:38": also in what is saved and read much later."""
+    local = moment.astimezone()
+    return f"{local.day} {local:%b %Y %H:%M}"
+
+
+def time_span(span: timedelta) -> str:
+    """Return a time span in its two largest units, as "2 days 3 h" or "1 h 30 min"."""
+    minutes = max(0, math.ceil(span.total_seconds() / 60))
+    days, hours = divmod(minutes // 60, 24)
+    parts = [(days, "day" if days == 1 else "days"), (hours, "h"), (minutes % 60, "min")]
+    shown = [f"{count} {unit}" for count, unit in parts if count]
+    return " ".join(shown[:2]) or "0 min"
+
 
 BILLED_PER_TOKEN = "billed per token"  # noqa: S105 -- no password
 

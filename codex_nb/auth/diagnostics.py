@@ -16,6 +16,7 @@ from codex_nb.config.settings import CredentialsStore, Settings
 from codex_nb.errors import AccountChanged, CodexError, SignInRequired
 from codex_nb.files import FILE_MODE, LockState, leftovers, try_lock
 from codex_nb.http import httpx, is_secure
+from codex_nb.labels import date_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -241,7 +242,7 @@ def _expiry(credentials: Credentials, clock: Clock) -> Iterator[Finding]:
     expires_at = credentials.expires_at
     if expires_at is None:
         return
-    when = expires_at.strftime("%Y-%m-%d %H:%M UTC")
+    when = date_time(expires_at)
     renewable = credentials.refresh_token is not None
     if expires_at > clock() + EXPIRY_MARGIN:
         yield Finding("access token", f"expires {when}")

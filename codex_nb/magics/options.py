@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 APPROVALS = tuple(ApprovalPolicy)
 DISPLAYS = ("auto", "widget", "html", "text")
 REPLAYS = ("auto", "off")
+FOOTERS = ("plan", "account", "off")
 
 _QUOTE_ALL = "Quote all of the value, or none of it."
 # Special names, the outputs and inputs of cells and where IPython keeps them, and the last answer.
@@ -71,6 +72,11 @@ class SessionConfig(Configurable):
         REPLAYS,
         default_value="auto",
         help='Whether Run All shows saved answers whose question is unchanged: "auto" or "off".',
+    ).tag(config=True)
+    footer = Enum(
+        FOOTERS,
+        default_value="plan",
+        help='What is saved below an answer: model, tokens and "plan"; the "account" as well; or "off".',
     ).tag(config=True)
     error_buttons = Bool(False, help="Whether to offer Explain and Fix below a cell that failed.").tag(
         config=True

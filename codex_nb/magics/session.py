@@ -13,7 +13,7 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.errors import CodexError
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from codex_nb.host.notebook import DocumentPort, OutputRecorder
     from codex_nb.magics.options import CellOptions, SessionConfig
     from codex_nb.profile import Profile
-    from codex_nb.session.events import Answer
+    from codex_nb.session.events import Answer, FooterStyle
     from codex_nb.session.mcp import ServerState
     from codex_nb.tools.base import Tool
     from codex_nb.tools.hiding import Hidden
@@ -368,6 +368,7 @@ def make_question(session: ShellSession, options: CellOptions, profile: Profile)
         fresh=options.fresh,
         agent=options.agent or config.engine == "agent",
         earlier=session.earlier(options.prompt),
+        footer=cast("FooterStyle", config.footer),
     )
 
 

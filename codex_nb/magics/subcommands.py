@@ -171,15 +171,10 @@ def effort(session: ShellSession, level: str) -> None:
 @subcommand("usage", "[PROFILE]", help="show the plan's limits and when they reset", complete=("profile",))
 def usage(session: ShellSession, name: str) -> None:
     """Show the limits."""
-    from codex_nb.labels import limit_name
-    from codex_nb.ui.account import local_time, usage_bar
+    from codex_nb.ui.account import limit_rows
 
     limits = session.wait(session.profile(name or None).backend.usage())
-    now = datetime.now(UTC).astimezone()
-    rows = [
-        (limit_name(each.label, each.limit), usage_bar(each.used_percent), local_time(each.resets_at, now))
-        for each in (limits.windows if limits is not None else ())
-    ]
+    rows = limit_rows(limits, datetime.now(UTC).astimezone())
     show(table(("limit", "used", "resets"), rows) if rows else "This login has no plan limits to show.")
 
 
@@ -521,6 +516,7 @@ OWN_SETTINGS = (
     "display",
     "context_tokens",
     "replay",
+    "footer",
     "error_buttons",
 )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 import os
 import re
 import socket
@@ -30,7 +29,7 @@ from codex_nb.errors import (
     UsageLimitReached,
 )
 from codex_nb.http import UnacceptableResponse, httpx
-from codex_nb.labels import plan_name
+from codex_nb.labels import date_time, plan_name, time_span
 from codex_nb.parse import loads, parse_number, parse_time
 from codex_nb.rendering.visible import sanitize_server_text
 from codex_nb.responses.events import parse_headers, request_id_of
@@ -190,7 +189,7 @@ class _Failure:
         """Return an error that says how long the server asks us to wait."""
         wait = retry_after(self.headers, self.payload.text, self.now)
         is_long = wait is not None and wait > _LONG_WAIT_S
-        hint = f"Run the cell again in {_time_span(timedelta(seconds=wait))}." if wait and is_long else None
+        hint = f"Run the cell again in {time_span(timedelta(seconds=wait))}." if wait and is_long else None
         error = self.error(kind, message, hint=hint)
         error.retry_after = wait
         return error
@@ -381,22 +380,13 @@ def _usage_limit(failure: _Failure) -> UsageLimitReached:
         of_plan = f" of {plan_name(sanitize_server_text(plan))}" if plan else ""
         message = f"You've reached the {_limit_name(full)} limit{of_plan}."
     if resets_at is not None:
-        wait = _time_span(resets_at - failure.now)
-        message += f" It resets at {resets_at.astimezone():%H:%M on %d %b %Y} (in {wait})."
+        wait = time_span(resets_at - failure.now)
+        message += f" It resets {date_time(resets_at)} (in {wait})."
     error = failure.error(UsageLimitReached, message)
     error.resets_at, error.plan = resets_at, plan
     if limits is not None and limits.promo:
         error.hint = f"{sanitize_server_text(limits.promo)} {error.hint}"
     return error
-
-
-def _time_span(span: timedelta) -> str:
-    """Write a time span with its two largest units, as "2 days 3 h" or "1 h 30 min"."""
-    minutes = max(0, math.ceil(span.total_seconds() / 60))
-    days, hours = divmod(minutes // 60, 24)
-    parts = [(days, "day" if days == 1 else "days"), (hours, "h"), (minutes % 60, "min")]
-    shown = [f"{count} {unit}" for count, unit in parts if count]
-    return " ".join(shown[:2]) or "0 min"
 
 
 def _limit_name(window: Window | None) -> str:

@@ -10,12 +10,14 @@ import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from difflib import unified_diff
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.errors import InvalidArguments
 from codex_nb.files import TEMPORARY_SUFFIX, Retention, remove_excess, replace_file
+from codex_nb.labels import date_time
 from codex_nb.parse import loads
 from codex_nb.responses.events import OutputItemDone, ResponseFinished, Usage
 from codex_nb.session.events import (
@@ -103,7 +105,7 @@ class CachedAnswer:
     @property
     def moment(self) -> str:
         """When it was given, to read."""
-        return time.strftime("%Y-%m-%d %H:%M", time.localtime(self.at))
+        return date_time(datetime.fromtimestamp(self.at, UTC))
 
 
 class AnswerCache:

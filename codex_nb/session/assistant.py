@@ -21,7 +21,7 @@ from weakref import WeakSet
 
 from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.errors import AccountChanged, CodexError, ContextWindowExceeded, LoginFailed
-from codex_nb.labels import ULTRA
+from codex_nb.labels import ULTRA, date_time
 from codex_nb.responses.models import COST_UNKNOWN, price_table
 from codex_nb.responses.request import ResponsesRequest, choose_backend
 from codex_nb.session.answer_cache import (
@@ -181,6 +181,7 @@ class ResolvedTurn:
             account=self.credentials.label,
             plan=self.credentials.account.plan,
             billing=self.credentials.billing,
+            footer=self.request.footer,
             returns_value=self.value_format is not None,
             not_saved=TOO_LARGE if self.request.context and self.request.context.over_budget else "",
         )
@@ -837,11 +838,7 @@ class Assistant:
 
 def _near_limit(percent: str, window: Window) -> str:
     used = f"{percent} % of the {window.label} limit is used"
-    return (
-        f"{used}."
-        if window.resets_at is None
-        else f"{used}; it resets {window.resets_at.astimezone():%a %H:%M}."
-    )
+    return f"{used}." if window.resets_at is None else f"{used}; it resets {date_time(window.resets_at)}."
 
 
 FIRST_USE = (

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from codex_nb.errors import AuthError, CodexError, ConfigError, QuotaExceeded, UsageLimitReached
+from codex_nb.labels import date_time
 from codex_nb.session.events import Answer
 from codex_nb.session.journal import kept_answer
 from codex_nb.session.turn import SchemaMismatch
@@ -269,7 +270,7 @@ def plan_warning(limits: RateLimits, count: int) -> str:
         needed = (
             f", and {count:,} questions take about {math.ceil(count / room):,} such windows" if room else ""
         )
-        until = f" It resets {window.resets_at.astimezone():%a %H:%M}." if window.resets_at else ""
+        until = f" It resets {date_time(window.resets_at)}." if window.resets_at else ""
         return (
             f"{count:,} questions are probably more than your plan has left: {used}{needed}.{until} When the limit is "
             "reached, the batch ends with what it has; with journal=… a later run goes on from there."

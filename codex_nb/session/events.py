@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 
 Status = Literal["completed", "incomplete", "failed", "cancelled"]
+FooterStyle = Literal["plan", "account", "off"]
+"""What is said below an answer: model, tokens and plan, the account as well, or only what must be said."""
 REPLAY_CALL = 0
 """The number of the one approval of all calls of a saved answer; the calls of a turn count from 1."""
 
@@ -84,7 +86,7 @@ class TurnStarted:
 
     ``returns_value`` tells whether the answer is a value, whose JSON is not to be shown. ``not_saved`` says why Run All
     will ask again in any case, where the user would expect a saved answer. ``through`` names the program in which the
-    turn runs, empty for this one.
+    turn runs, empty for this one. ``footer`` is what the line below the answer says.
     """
 
     turn_id: str
@@ -97,6 +99,7 @@ class TurnStarted:
     not_saved: str = ""
     returns_value: bool = False
     through: str = ""
+    footer: FooterStyle = "plan"
 
 
 @dataclass(frozen=True, slots=True)

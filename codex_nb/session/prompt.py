@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from codex_nb.config.settings import Settings
     from codex_nb.responses.request import Outbound
     from codex_nb.responses.throttle import Throttle
+    from codex_nb.session.events import FooterStyle
     from codex_nb.session.outbound import Item, Redaction, Redactor, UntrustedBlock
     from codex_nb.session.thread import Thread
     from codex_nb.tools.hiding import Hidden
@@ -311,7 +312,8 @@ class TurnRequest:
     again all the same. ``agent`` lets Codex's own agent answer. ``earlier`` are the other questions of this session,
     each with a hash of its answer: the answer may build on them. ``throttle`` is shared by the questions of a batch.
     ``uses_servers`` offers the tools of the MCP servers, too. ``without`` are the tools and servers, by name, that are
-    switched off. ``searches`` lets the model search the web; None leaves that to the settings.
+    switched off. ``searches`` lets the model search the web; None leaves that to the settings. ``footer`` is what the
+    line below the answer says.
     """
 
     prompt: str
@@ -333,6 +335,7 @@ class TurnRequest:
     uses_servers: bool = False
     searches: bool | None = False
     without: frozenset[str] = frozenset()
+    footer: FooterStyle = "plan"
 
 
 LARGEST_FILE = 1_000_000

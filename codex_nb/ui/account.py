@@ -15,7 +15,7 @@ from IPython.display import display
 
 from codex_nb.auth.credentials import AuthMode
 from codex_nb.auth.diagnostics import LoginStatus
-from codex_nb.labels import BILLED_PER_TOKEN, UNKNOWN, limit_name, plan_name
+from codex_nb.labels import BILLED_PER_TOKEN, limit_name, plan_name, time_span
 from codex_nb.rendering.markdown import escape_markdown, safe_html
 from codex_nb.rendering.sanitize import sanitize_html
 from codex_nb.rendering.visible import visible_line, visible_text
@@ -96,7 +96,9 @@ class AccountStatus(LoginStatus):
         rows = self._rows()
         width = max(len(name) for name, _ in rows)
         lines = [f"{name:<{width}}  {value}" for name, value in rows]
-        lines += [f"{name:<{width}}  {used}  resets {at}" for name, used, at in self._limits()]
+        lines += [
+            f"{name:<{width}}  {used}{f'  resets {at}' if at else ''}" for name, used, at in self._limits()
+        ]
         return visible_text("\n".join([*lines, *self._notes()]))
 
     def _repr_mimebundle_(self, **_: Any) -> MimeBundle:
@@ -111,53 +113,51 @@ class AccountStatus(LoginStatus):
             display(self._repr_mimebundle_(), raw=True)
 
     def _rows(self) -> list[tuple[str, str]]:
-        where = self.credentials_location or UNKNOWN
+        """Return what is known, a row each."""
+        where = self.credentials_location
         is_handed_in = self.auth_mode is AuthMode.EXTERNAL
         location = ("Credentials", f"from {where}") if is_handed_in else ("Credentials stored in", where)
-        overrides = [("Addresses set by", visible_line(", ".join(self.overrides)))] if self.overrides else []
+        overrides = ("Addresses set by", visible_line(", ".join(self.overrides)))
         if not self.signed_in:
-            return [("Account", ABSENCES[self.absence]), location, *overrides]
-        rows = [
-            ("Account", self.email or self.label or UNKNOWN),
-            ("Plan", self._plan()),
-            ("Billing", billing_label(self.billing, self.plan)),
-            ("Workspace ID", self.account_id or UNKNOWN),
-            location,
-            *overrides,
-            ("Valid until", self._valid_until()),
-            ("Model", self._model()),
-        ]
-        return rows if self.profile is None else [*rows, ("Profile", self.profile)]
+            rows = [("Account", ABSENCES[self.absence]), location, overrides]
+        else:
+            rows = [
+                ("Account", self.email or self.label or "signed in"),
+                ("Plan", self._plan()),
+                ("Billing", billing_label(self.billing, self.plan)),
+                ("Workspace ID", self.account_id or ""),
+                location,
+                overrides,
+                ("Valid until", self._valid_until()),
+                ("Model", self._model()),
+                ("Profile", self.profile or ""),
+            ]
+        return [(name, value) for name, value in rows if value.removeprefix("from ")]
 
     def _plan(self) -> str:
         if self.billing == "api_key":
             return "none (API key)"
-        return plan_name(self.plan) if self.plan != "unknown" else UNKNOWN
+        return plan_name(self.plan) if self.plan != "unknown" else ""
 
     def _model(self) -> str:
         model = self.model or "account default"
         return f"{model}, {self.effort} effort" if self.effort else model
 
     def _valid_until(self) -> str:
-        until = self._local_time(self.expires_at)
-        is_renewed = self.billing == "chatgpt" and self.expires_at is not None
-        return f"{until} (renews automatically)" if is_renewed else until
+        if self.expires_at is None:
+            return ""
+        until = local_time(self.expires_at, self._now)
+        return f"{until} (renews automatically)" if self.billing == "chatgpt" else until
 
     def _limits(self) -> list[tuple[str, str, str]]:
-        return [
-            (
-                limit_name(window.label, window.limit),
-                usage_bar(window.used_percent),
-                self._local_time(window.resets_at),
-            )
-            for window in self.windows
-        ]
+        return limit_rows(self.limits, self._now)
 
     def _notes(self) -> list[str]:
         notes = [self.problem or "", self.action_error]
-        if self.limits is not None and self.limits.credits is not None and self.limits.credits.balance:
-            notes.append(f"Credits: {self.limits.credits.balance}")
-        if self.signed_in and not self.windows:
+        extra = self.limits.credits if self.limits is not None else None
+        if extra is not None and extra.balance and extra.balance.strip("0."):
+            notes.append(f"Credits: {extra.balance}")
+        if self.signed_in and not self._limits():
             notes.append(
                 "Limits: an API key is billed per token; see the OpenAI platform for its limits."
                 if self.billing == "api_key"
@@ -168,15 +168,16 @@ class AccountStatus(LoginStatus):
     def _markdown(self) -> str:
         lines = ["| Codex account | |", "|---|---|"]
         lines += [f"| {_cell(name)} | {_cell(value)} |" for name, value in self._rows()]
-        if self.windows:
+        if limits := self._limits():
             lines += ["", "| Limit | Used | Resets |", "|---|---|---|"]
-            lines += [f"| {_cell(name)} | {_cell(used)} | {_cell(at)} |" for name, used, at in self._limits()]
+            lines += [f"| {_cell(name)} | {_cell(used)} | {_cell(at)} |" for name, used, at in limits]
         for note in self._notes():
             lines += ["", escape_markdown(note)]
         return "\n".join(lines)
 
-    def _local_time(self, moment: datetime | None) -> str:
-        return local_time(moment, self.now or datetime.now(UTC).astimezone())
+    @property
+    def _now(self) -> datetime:
+        return self.now or datetime.now(UTC).astimezone()
 
 
 class AccountView:
@@ -270,23 +271,41 @@ def sign_out_question(who: str) -> str:
     return f"Sign out of {visible_line(who)}? This also signs out the Codex CLI and other programs that use this login."
 
 
-def usage_bar(used_percent: float | None) -> str:
+def limit_rows(limits: RateLimits | None, now: datetime) -> list[tuple[str, str, str]]:
+    """Return of each limit whose use is known its name, its use and when it resets; ``now`` is aware."""
+    return [
+        (
+            limit_name(window.label, window.limit),
+            usage_bar(window.used_percent),
+            "" if window.resets_at is None else _reset(window.resets_at, now),
+        )
+        for window in (limits.windows if limits is not None else ())
+        if window.used_percent is not None
+    ]
+
+
+def usage_bar(used_percent: float) -> str:
     """Return a used share as a bar of characters and a number."""
-    if used_percent is None:
-        return UNKNOWN
     share = min(max(used_percent, 0.0), 100.0)
     full = round(share / 100 * BAR)
     return f"{'█' * full}{'░' * (BAR - full)} {used_percent:.0f} %"
 
 
-def local_time(moment: datetime | None, now: datetime) -> str:
+def local_time(moment: datetime, now: datetime) -> str:
     """Return a moment in the zone of ``now``, as short as it can be read."""
-    if moment is None:
-        return UNKNOWN
     local = moment.astimezone(now.tzinfo)
     if local.date() == now.date():
         return f"today {local:%H:%M}"
-    return f"{local:%a} {local.day} {local:%b %H:%M}" if local.year == now.year else f"{local:%Y-%m-%d %H:%M}"
+    return (
+        f"{local:%a} {local.day} {local:%b %H:%M}"
+        if local.year == now.year
+        else f"{local.day} {local:%b %Y %H:%M}"
+    )
+
+
+def _reset(moment: datetime, now: datetime) -> str:
+    at = local_time(moment, now)
+    return f"{at} (in {time_span(moment - now)})" if moment > now else at
 
 
 def _action(name: ActionName, *, is_known: bool) -> dict[str, str]:
@@ -319,4 +338,4 @@ def billing_label(billing: str | None, plan: str) -> str:
         return f"{plan_name(plan)}, billed by use"
     if billing == "chatgpt":
         return f"included in {plan_name(plan)}"
-    return f"API key, pay as you go ({BILLED_PER_TOKEN})" if billing == "api_key" else UNKNOWN
+    return f"API key, pay as you go ({BILLED_PER_TOKEN})" if billing == "api_key" else ""

@@ -194,17 +194,20 @@ def footer(state: TurnState, answer: Answer) -> tuple[str, ...]:
 
     They are the model, the program, tokens, billing, cost, what runs unasked and what is not saved.
 
-    It is saved with the notebook, which others may read, so it does not name the account.
+    It is saved with the notebook, which others may read, so it names the account only where the user says so.
     """
     started = state.started
+    kept = (*_standing_approvals(state), started.not_saved if started else "")
+    if started and started.footer == "off":
+        return tuple(entry for entry in kept if entry)
+    account = started.account if started and started.footer == "account" else ""
     model = answer.model or (started.model if started else "")
     if model and started and started.effort:
         model = f"{model}, {started.effort} effort"
     billing = _billing(started.billing, started.plan) if started else _billing(answer.billing, "")
     through = f"through {started.through}" if started and started.through else ""
-    not_saved = started.not_saved if started else ""
     cost = state.finished.cost if state.finished else ""
-    entries = (model, through, _tokens(answer.usage), billing, cost, *_standing_approvals(state), not_saved)
+    entries = (model, through, _tokens(answer.usage), account, billing, cost, *kept)
     return tuple(entry for entry in entries if entry)
 
 

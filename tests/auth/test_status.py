@@ -13,6 +13,7 @@ from codex_nb.auth.credentials import AuthMode
 from codex_nb.auth.diagnostics import Finding, LoginStatus, examine, login_status
 from codex_nb.config.settings import CredentialsStore, Provider, Settings
 from codex_nb.errors import AccountChanged
+from codex_nb.labels import date_time
 from codex_nb.ui.account import AccountStatus
 from tests.auth.fakes import NOW, Service, access_token, id_token, login, write_login
 
@@ -162,7 +163,7 @@ def test_a_healthy_login_needs_no_advice(make_desk: Callable[..., LoginFixture])
         Finding("CODEX_HOME", str(desk.home)),
         Finding("store", "cli_auth_credentials_store = file"),
         Finding("login", "ada@fab.example (chatgpt, plan plus)"),
-        Finding("access token", "expires 2026-11-20 21:00 UTC"),
+        Finding("access token", f"expires {date_time(NOW + timedelta(hours=1))}"),
     )
 
 
@@ -233,7 +234,7 @@ def test_the_doctor_says_when_a_renewal_is_due(make_desk: Callable[..., LoginFix
     write_login(desk.home, tokens={"access_token": access_token(NOW)})
     assert (
         findings(desk)["access token"].found
-        == "expired or expires 2026-11-20 20:00 UTC; the next request refreshes it"
+        == f"expired or expires {date_time(NOW)}; the next request refreshes it"
     )
 
 

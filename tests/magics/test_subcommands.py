@@ -258,3 +258,13 @@ def test_what_holds_for_the_notebook_is_told_once_in_a_thread_with_the_right_plu
     notebook.run("# codex-skip\nmore = 1", cell_id="third")
     assert "2 cells marked codex-skip" in notebook.run("%%codex\nAnd now?", cell_id="later").out
     assert "2 cells marked codex-skip" in notebook.run("%%codex -t another\nWhy?", cell_id="later").out
+
+
+def test_the_account_is_named_below_an_answer_only_where_the_user_says_so(notebook: Notebook) -> None:
+    told = []
+    for style in ("plan", "account", "off"):
+        notebook.run(f"%config CodexMagics.footer = {style!r}")
+        told.append(notebook.run("%%codex --fresh\nhello").out)
+    named = [(ADA.email in each, "ChatGPT Plus" in each) for each in told]
+    assert named == [(False, True), (True, True), (False, False)]
+    assert "footer" in notebook.run("%codex config").out

@@ -170,7 +170,7 @@ def usage_limit(fields: dict[str, Any], headers: dict[str, str]) -> UsageLimitRe
 
 def test_a_usage_limit_names_window_plan_and_reset() -> None:
     error = usage_limit({"plan_type": "plus", "resets_in_seconds": 90}, FULL)
-    assert str(error).startswith("You've reached the weekly limit of ChatGPT Plus. It resets at ")
+    assert str(error).startswith("You've reached the weekly limit of ChatGPT Plus. It resets 20 Nov 2026 ")
     assert (error.plan, error.resets_at) == ("plus", datetime(2026, 11, 20, 20, 1, 30, tzinfo=UTC))
 
 

@@ -9,7 +9,7 @@ import pytest
 from codex_nb.auth.credentials import AuthMode
 from codex_nb.auth.diagnostics import LoginStatus
 from codex_nb.responses.events import Credits, RateLimits, Window
-from codex_nb.ui.account import AccountStatus, AccountView, usage_bar
+from codex_nb.ui.account import AccountStatus, AccountView, limit_rows, usage_bar
 from tests.rendering.hostile import PAYLOADS, payload
 from tests.rendering.strict import text_of, violations
 from tests.ui.fakes import FakeNotebook
@@ -47,9 +47,8 @@ def test_a_report_reads_as_text() -> None:
         "Credentials stored in  /home/ada/.codex/auth.json",
         "Valid until            today 21:00 (renews automatically)",
         "Model                  gpt-5.2-codex, medium effort",
-        "5 h                    ████████░░░░░░░░░░░░ 42 %  resets today 19:00",
-        "week                   █░░░░░░░░░░░░░░░░░░░ 7 %  resets Mon 23 Nov 18:00",
-        "limit (gpt-5.2-codex)  unknown  resets unknown",
+        "5 h                    ████████░░░░░░░░░░░░ 42 %  resets today 19:00 (in 1 h)",
+        "week                   █░░░░░░░░░░░░░░░░░░░ 7 %  resets Mon 23 Nov 18:00 (in 3 days)",
         "Credits: 12.50",
     ]
 
@@ -74,19 +73,38 @@ def test_a_key_is_billed_per_token_and_has_no_invented_limits() -> None:
     assert text.endswith("Limits: an API key is billed per token; see the OpenAI platform for its limits.")
 
 
-def test_what_is_not_known_is_called_unknown() -> None:
+def test_what_is_not_known_is_left_out() -> None:
     unknown = LoginStatus(signed_in=True, billing="chatgpt")
     report = AccountStatus.from_status(unknown, action_error="The service did not answer.", now=NOW)
-    lines = str(report).splitlines()
-    assert [line.split("  ")[-1].strip() for line in lines[:3]] == [
-        "unknown",
-        "unknown",
-        "included in ChatGPT plan",
-    ]
-    assert lines[-2:] == [
+    assert str(report).splitlines() == [
+        "Account  signed in",
+        "Billing  included in ChatGPT plan",
+        "Model    account default",
         "The service did not answer.",
         "Limits: not known yet. Ask a question or refresh to fetch them.",
     ]
+    assert "unknown" not in str(report._repr_mimebundle_())
+
+
+@pytest.mark.parametrize(("balance", "told"), [("0", False), ("0.00", False), (None, False), ("0.50", True)])
+def test_credits_are_told_where_there_are_any(balance: str | None, told: bool) -> None:
+    limits = RateLimits(windows=LIMITS.windows, credits=Credits(has_credits=told, balance=balance))
+    assert ("Credits" in str(AccountStatus.from_status(STATUS, limits=limits, now=NOW))) == told
+
+
+@pytest.mark.parametrize(
+    ("left", "told"),
+    [
+        (timedelta(minutes=-1), "today 17:59"),
+        (timedelta(minutes=90), "today 19:30 (in 1 h 30 min)"),
+        (timedelta(days=1), "Sat 21 Nov 18:00 (in 1 day)"),
+        (timedelta(days=60), "19 Jan 2027 18:00 (in 60 days)"),
+    ],
+)
+def test_when_a_limit_resets_is_told_by_the_clock_and_from_now(left: timedelta, told: str) -> None:
+    limits = RateLimits(windows=(Window(1.0, 300, NOW + left),))
+    (row,) = limit_rows(limits, NOW)
+    assert row[2] == told
 
 
 def test_nobody_is_told_apart_from_unknown() -> None:
@@ -110,7 +128,7 @@ def test_nobody_is_told_apart_from_unknown() -> None:
 )
 def test_why_the_account_is_missing_is_told_truly(absence: Any, told: str) -> None:
     status = LoginStatus(signed_in=False, absence=absence)
-    assert str(AccountStatus.from_status(status, now=NOW)).splitlines()[0] == f"Account                {told}"
+    assert str(AccountStatus.from_status(status, now=NOW)).splitlines() == [f"Account  {told}"]
 
 
 @pytest.mark.parametrize(
@@ -120,10 +138,9 @@ def test_why_the_account_is_missing_is_told_truly(absence: Any, told: str) -> No
         (100.0, "█" * 20 + " 100 %"),
         (130.0, "█" * 20 + " 130 %"),
         (-1.0, "░" * 20 + " -1 %"),
-        (None, "unknown"),
     ],
 )
-def test_a_bar_stays_within_its_length(used: float | None, drawn: str) -> None:
+def test_a_bar_stays_within_its_length(used: float, drawn: str) -> None:
     assert usage_bar(used) == drawn
 
 

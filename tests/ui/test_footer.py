@@ -1,11 +1,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import reduce as fold
 
 import pytest
 
-from codex_nb.session.events import Answer, ApprovalResolved, ToolCallReady, TurnEvent, TurnStarted
+from codex_nb.session.events import (
+    Answer,
+    ApprovalResolved,
+    FooterStyle,
+    ToolCallReady,
+    TurnEvent,
+    TurnStarted,
+)
 from codex_nb.session.state import TurnState, reduce
 from codex_nb.tools.approval import Decision, DecisionKind
 from codex_nb.ui.text_view import footer
@@ -31,6 +39,21 @@ def test_the_footer_says_how_it_was_billed_and_names_no_account(
 ) -> None:
     started = TurnStarted("turn", "main", "gpt-5.2-codex", None, account, plan, billing)
     assert footer(after(started), Answer("", model="gpt-5.2-codex")) == ("gpt-5.2-codex", told)
+
+
+@pytest.mark.parametrize(
+    ("style", "told"),
+    [
+        ("plan", ["gpt-5.2-codex", "ChatGPT Plus", "too large to save"]),
+        ("account", ["gpt-5.2-codex", "ada@example.com", "ChatGPT Plus", "too large to save"]),
+        ("off", ["too large to save"]),
+    ],
+)
+def test_the_user_chooses_what_the_footer_says_but_for_what_must_be_said(
+    style: FooterStyle, told: list[str]
+) -> None:
+    started = replace(PLAIN, account="ada@example.com", not_saved="too large to save", footer=style)
+    assert list(footer(after(started), Answer(""))) == told
 
 
 @pytest.mark.parametrize(
