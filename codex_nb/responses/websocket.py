@@ -23,7 +23,7 @@ from codex_nb.http import CONNECT_TIMEOUT_S, Proxies, UnacceptableResponse, http
 from codex_nb.parse import loads, memory_of, parse_integer
 from codex_nb.responses.events import TERMINAL_TYPES
 from codex_nb.responses.request import LITE_HEADER, dump_json, request_fields
-from codex_nb.responses.stream import MAX_EVENT_BYTES
+from codex_nb.responses.stream import MAX_EVENT_BYTES, ResponseBudget
 
 if TYPE_CHECKING:
     import ssl
@@ -43,6 +43,7 @@ MOST_CONNECTIONS = 8
 OLDEST_S = 55 * 60.0  # the server closes a connection after an hour
 MOST_REFUSALS = 2
 PING_S = 20.0
+PONG_S = 60.0  # a kernel's code may hold up this thread for a while
 CLOSE_S = 1.0
 MOST_QUEUED = 8
 MOST_QUIET = 16
@@ -158,7 +159,7 @@ class Connector:
             open_timeout=CONNECT_TIMEOUT_S,
             close_timeout=CLOSE_S,
             ping_interval=PING_S,
-            ping_timeout=PING_S,
+            ping_timeout=PONG_S,
             max_size=MAX_EVENT_BYTES,
             max_queue=MOST_QUEUED,
             logger=_silent,
@@ -318,7 +319,7 @@ def _raise_if_refused(error: ConnectionClosed) -> None:
 
 def _event_in(frame: bytes) -> JsonObject:
     try:
-        event = loads(frame) if memory_of(frame) <= MAX_EVENT_BYTES else None
+        event = loads(frame) if memory_of(frame) <= ResponseBudget.memory else None
     except ValueError:
         event = None
     return event if isinstance(event, dict) else {}

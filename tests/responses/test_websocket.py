@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -10,12 +11,14 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from websockets.asyncio.server import ServerConnection, serve
 
 from codex_nb.auth.bearer import BearerAuth, RetryCredentials
 from codex_nb.auth.credentials import Account, AuthMode, Credentials
 from codex_nb.errors import (
     ApiError,
     CodexError,
+    ConfigError,
     RateLimited,
     SignInRequired,
     StreamInterrupted,
@@ -47,7 +50,7 @@ from codex_nb.simulator import (
 )
 from tests.responses.conversations import answer
 from tests.responses.corpus import Recording, needs_corpus, recordings
-from tests.responses.fakes import SETTINGS, Outcome, told
+from tests.responses.fakes import SETTINGS, Outcome, outcome_of, stream_of, told
 
 Told = dict[str, Any]
 
@@ -116,7 +119,12 @@ class Asked:
 
 @asynccontextmanager
 async def asking(
-    sim: Simulator, *, over: str = "websocket", connector: Connector | None = None, **backend: Any
+    sim: Simulator,
+    *,
+    over: str = "websocket",
+    connector: Connector | None = None,
+    http: httpx.AsyncClient | None = None,
+    **backend: Any,
 ) -> AsyncIterator[Asked]:
     """Ask the simulator's ChatGPT backend as a signed-in client does."""
     where = Backend(
@@ -138,7 +146,8 @@ async def asking(
     sockets = (
         WebSocketTransport(where, auth, connector or Connector({}, None)) if over == "websocket" else None
     )
-    async with open_http(SETTINGS, {}, transport=httpx.AsyncHTTPTransport(verify=False)) as http:
+    http = http or open_http(SETTINGS, {}, transport=httpx.AsyncHTTPTransport(verify=False))
+    async with http:
         asked.client = ResponsesClient(
             http, where, auth, sockets=sockets, sleep=note_sleep, chance=lambda: 0.5
         )
@@ -277,6 +286,29 @@ async def test_a_cut_after_any_frame_ends_as_over_http(sim: Simulator, number: i
     assert plain(found["websocket"].events[-1:]) == plain(found["http"].events[-1:])
     if found["websocket"].retries:
         assert plain(found["websocket"].events) == plain(found["http"].events)
+
+
+@pytest.mark.parametrize("compression", ["deflate", None])
+@pytest.mark.parametrize("size", [1, 7, 1000])
+async def test_fragments_pings_and_compression_change_nothing(
+    sim: Simulator, size: int, compression: str | None
+) -> None:
+    events = answer("Hello, you two. \N{ROCKET}")
+
+    async def talk(connection: ServerConnection) -> None:
+        async for asked in connection:
+            assert json.loads(asked)["type"] == "response.create"
+            for event in events:
+                text = json.dumps(event, ensure_ascii=False, indent=1)
+                await connection.send(text[at : at + size] for at in range(0, len(text), size))
+                await connection.ping()
+
+    async with serve(talk, "127.0.0.1", 0, compression=compression) as server:
+        where = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with asking(sim, base_url=where) as asked:
+            found = [await asked.outcome(question(user(text))) for text in ("hi", "and again")]
+    expected = (await outcome_of([stream_of(*events)])).events
+    assert [plain(each.events) for each in found] == [plain(expected)] * 2
 
 
 @needs_corpus
@@ -474,6 +506,48 @@ async def test_a_login_goes_to_no_address_that_is_not_secure(sim: Simulator, whe
         outcome = await asked.outcome(question(user("hi")))
     assert outcome.error is not None
     assert counts(sim) == {WEBSOCKET: 0, FRAME: 0, "POST": 0}
+
+
+@pytest.mark.parametrize("is_trusted", [True, False])
+async def test_the_certificates_are_those_of_http(*, is_trusted: bool) -> None:
+    with Simulator(tls=True) as sim:
+        trusting = replace(SETTINGS, ca_certificate=sim.ca_file if is_trusted else None)
+        connector = Connector({}, trusting.ca_certificate)
+        async with asking(sim, connector=connector, http=open_http(trusting, {})) as asked:
+            outcome = await asked.outcome(question(user("hi")))
+        if is_trusted:
+            assert "simulator" in outcome.finished.text
+            assert counts(sim) == {WEBSOCKET: 1, FRAME: 1, "POST": 0}
+        else:
+            assert isinstance(outcome.error, ConfigError)
+            assert "certificate" in str(outcome.error)
+
+
+async def test_the_proxy_is_that_of_http_and_does_not_see_the_login(sim: Simulator) -> None:
+    asked_for: list[bytes] = []
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked_for.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    environ = {"HTTPS_PROXY": f"127.0.0.1:{port}", "NO_PROXY": "elsewhere.test"}
+    async with (
+        server,
+        asking(
+            sim,
+            connector=Connector(environ, None),
+            http=open_http(SETTINGS, environ),
+            base_url="https://codex.test/v1",
+        ) as asked,
+    ):
+        outcome = await asked.outcome(question(user("hi")))
+    assert outcome.error is not None
+    assert "proxy refused" in str(outcome.error)
+    assert {each.partition(b"\r\n")[0] for each in asked_for} == {b"CONNECT codex.test:443 HTTP/1.1"}
+    assert [each for each in asked_for if asked.signer.bearers[0].encode() in each] == []
 
 
 # The end
