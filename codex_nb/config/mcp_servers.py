@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, SecretStr
 
 from codex_nb.config.config_toml import Table, refused, validate
+from codex_nb.config.layers import read_bytes
+from codex_nb.errors import ConfigError
 from codex_nb.rendering.visible import visible_line
 
 if TYPE_CHECKING:
@@ -19,6 +23,8 @@ if TYPE_CHECKING:
     from codex_nb.config.layers import MergedConfig
 
 STARTUP_S, CALL_S = 10.0, 60.0
+CREDENTIALS_FILE = ".credentials.json"
+_LEAST_LEFT_S = 60.0
 
 # The variables that a server gets beside those of its own table, measured with the Codex CLI: no key is among them.
 _PASSED_ON = frozenset(
@@ -221,3 +227,27 @@ def _as_allowed(server: McpServer, allowed: Mapping[str, Any]) -> McpServer:
     return replace(
         server, problem="requirements.toml does not allow it; ask the administrator of this computer"
     )
+
+
+def with_stored_token(server: McpServer, codex_home: Path) -> McpServer:
+    """Return a server with the token that ``codex mcp login`` has stored for it in a file, while it can be used.
+
+    It is never renewed here: its refresh token belongs to the CLI, which would lose it.
+    """
+    if any(name.lower() == "authorization" for name in server.headers):
+        return server
+    try:
+        content = json.loads(read_bytes(codex_home / CREDENTIALS_FILE) or b"{}")
+    except (ConfigError, ValueError, RecursionError):
+        return server
+    for entry in content.values() if isinstance(content, dict) else ():
+        if not isinstance(entry, dict) or (entry.get("server_name"), entry.get("server_url")) != (
+            server.name,
+            server.url,
+        ):
+            continue
+        token, expires_ms = entry.get("access_token"), entry.get("expires_at")
+        is_over = isinstance(expires_ms, int | float) and expires_ms / 1000 < time.time() + _LEAST_LEFT_S
+        if isinstance(token, str) and token.isascii() and token.isprintable() and token and not is_over:
+            return replace(server, headers={**server.headers, "authorization": SecretStr(f"Bearer {token}")})
+    return server

@@ -735,10 +735,7 @@ class Assistant:
         if self._servers is None:
             from codex_nb.session.mcp import McpServers
 
-            settings = self._settings
-            self._servers = McpServers(
-                settings.mcp_servers, settings.mcp_grace_s, settings.ca_certificate, self._environ
-            )
+            self._servers = McpServers(self._settings, self._environ)
         return self._servers
 
     async def close(self) -> None:

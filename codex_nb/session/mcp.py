@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from codex_nb.config.mcp_servers import with_stored_token
 from codex_nb.errors import CodexError, ToolError
 from codex_nb.rendering.visible import sanitize_server_text, visible_line, visible_text
 from codex_nb.tools.approval import Effect
@@ -29,12 +30,13 @@ from codex_nb.tools.nbmodel import shorten, truncate
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from codex_nb.config.mcp_servers import McpServer
+    from codex_nb.config.settings import Settings
     from codex_nb.tools.approval import Approved
     from codex_nb.tools.base import JsonObject, Ports
 
+SIGN_IN = 'sign in with: codex mcp login {name} (and mcp_oauth_credentials_store = "file" in config.toml)'
 MISSING = "MCP servers need another library: pip install 'codex-nb[mcp]'."
 MOST_PAGES = 20
 MOST_TOOLS = 128
@@ -130,12 +132,12 @@ class _Tools:
 class Connection:
     """One run of a server, in a task of its own, which ends it as well."""
 
-    def __init__(self, server: McpServer, ca_certificate: Path | None, environ: Mapping[str, str]) -> None:
+    def __init__(self, server: McpServer, settings: Settings, environ: Mapping[str, str]) -> None:
         self.server = server
         self.problem = ""
         self.offered = _Tools()
         self.ready = asyncio.Event()  # set, too, when it will never be ready
-        self._ca_certificate = ca_certificate
+        self._settings = settings
         self._environ = environ
         self._stop = asyncio.Event()
         self._wire: Any = None
@@ -184,10 +186,13 @@ class Connection:
         try:
             transport = await asyncio.to_thread(importlib.import_module, "codex_nb.session.mcp_transport")
             self._wire = transport.Wire()
+            server = self.server
+            if server.command is None:
+                server = await asyncio.to_thread(with_stored_token, server, self._settings.codex_home)
             async with AsyncExitStack() as stack:
                 async with asyncio.timeout(self.server.startup_s):
                     session = transport.open_session(
-                        self.server, self._wire, self._ca_certificate, self._environ
+                        server, self._wire, self._settings.ca_certificate, self._environ
                     )
                     self._dispatcher = await stack.enter_async_context(session)
                     await self._list()
@@ -225,7 +230,7 @@ class Connection:
             error = error.exceptions[0]
         wire = self._wire
         if wire is not None and wire.wants_sign_in:
-            return f"sign in with: codex mcp login {visible_line(self.server.name)}"
+            return SIGN_IN.format(name=visible_line(self.server.name))
         if wire is not None and wire.problem:
             return str(wire.problem)
         if isinstance(error, TimeoutError):
@@ -238,21 +243,11 @@ class Connection:
 
 
 class McpServers:
-    """The servers of one profile; ``servers`` are started when tools are asked for, and ended by :meth:`close`.
+    """The servers of one profile, started when tools are asked for, and ended by :meth:`close`."""
 
-    ``grace_s`` is how long a question waits for a server that is not required.
-    """
-
-    def __init__(
-        self,
-        servers: Sequence[McpServer],
-        grace_s: float,
-        ca_certificate: Path | None,
-        environ: Mapping[str, str],
-    ) -> None:
-        self._servers = servers
-        self._grace_s = grace_s
-        self._ca_certificate = ca_certificate
+    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
+        self._settings = settings
+        self._servers = settings.mcp_servers
         self._environ = environ
         self._connections: dict[str, Connection] = {}
         self._told: set[str] = set()
@@ -269,7 +264,7 @@ class McpServers:
         for server in servers:
             running = self._connections.get(server.name)
             if running is None or not running.is_alive:
-                self._connections[server.name] = Connection(server, self._ca_certificate, self._environ)
+                self._connections[server.name] = Connection(server, self._settings, self._environ)
         await asyncio.gather(
             *(self._wait_for(each) for each in servers if each.required or each.name not in failed)
         )
@@ -311,7 +306,7 @@ class McpServers:
     async def _wait_for(self, server: McpServer) -> None:
         ready = self._connections[server.name].ready
         with suppress(TimeoutError):  # one that is required ends its waiting itself, when it is late
-            await asyncio.wait_for(ready.wait(), None if server.required else self._grace_s)
+            await asyncio.wait_for(ready.wait(), None if server.required else self._settings.mcp_grace_s)
 
     def _state(self, server: McpServer, without: Collection[str]) -> ServerState:
         name, connection = server.name, self._connections.get(server.name)

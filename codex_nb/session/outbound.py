@@ -566,11 +566,11 @@ def environment_secrets(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def stored_secrets(codex_home: Path, environ: Mapping[str, str]) -> frozenset[str]:
-    """Return the secrets of every profile: in its ``auth.json``, its ``config.toml``, and the variables named there."""
+    """Return the secrets of every profile: in its logins, its ``config.toml``, and the variables named there."""
     root = codex_home.parent.parent if codex_home.parent.name == "profiles" else codex_home
     found = set[str]()
     for home in {codex_home, root, *root.glob("profiles/*")}:
-        for path in (home / "auth.json", home / "config.toml"):
+        for path in (home / "auth.json", home / "config.toml", home / ".credentials.json"):
             with suppress(OSError):
                 status = path.stat()
                 if stat.S_ISREG(status.st_mode) and status.st_size <= _LARGEST_STORE:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import urllib.request
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from codex_nb.session.prompt import TurnRequest
 from codex_nb.simulator import Call, End, Reply, Say, Scenario
 from codex_nb.tools.base import Ports
 from tests.contract.cli import AppServer, CodexCli
+from tests.patience import PATIENCE_S
 from tests.session.scripted import SameThread
 from tests.session.test_mcp import GRACE, HINTS, Asked, calls, hostile, http_server, listed, program
 from tests.session.test_search import MODES
@@ -94,6 +97,22 @@ async def test_the_same_tools_are_listed_of_programs_and_over_http(cli: CodexCli
         _, ours, _ = await our_turn(cli)
     assert ours == theirs
     assert theirs["far"] == {"add", "echo", "variables"}
+
+
+async def test_a_sign_in_by_the_cli_serves_codex_nb_too(cli: CodexCli) -> None:
+    with http_server() as (url, _):
+        store = 'mcp_oauth_credentials_store = "file"\n'
+        cli.configure(f'{GRACE}{store}{cli.sim.config_toml()}\n[mcp_servers.far]\nurl = "{url}"\n')
+        cli.sim.write_login(cli.home)
+        _, before, _ = await our_turn(cli)
+        with cli.running("mcp", "login", "far") as login:
+            address = next(
+                (line for line in login.stdout if "/authorization?" in line), "no address was told"
+            )
+            await asyncio.to_thread(lambda: urllib.request.urlopen(address.strip()).read())
+            assert login.wait(PATIENCE_S) == 0
+        _, after, _ = await our_turn(cli)
+    assert (before, after) == ({"far": set()}, {"far": {"add", "echo", "variables"}})
 
 
 # What the CLI asks for by mode; codex_nb takes no server's word for it that a tool only reads.

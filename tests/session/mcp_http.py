@@ -7,8 +7,33 @@ import json
 import socket
 import sys
 from typing import Any
+from urllib.parse import parse_qsl
 
 import uvicorn
+
+
+def signed_in(scope: Any, base: str) -> tuple[int, list[tuple[bytes, bytes]], Any] | None:
+    """Answer what a sign-in by OAuth asks: everybody is let in, with the token that the server takes."""
+    path: str = scope["path"]
+    if path.startswith("/.well-known/oauth-protected-resource"):
+        return 200, [], {"resource": f"{base}/mcp", "authorization_servers": [base]}
+    if path.startswith("/.well-known/oauth-authorization-server"):
+        places = {f"{name}_endpoint": f"{base}/{name}" for name in ("authorization", "token", "registration")}
+        kinds = {"response_types_supported": ["code"], "code_challenge_methods_supported": ["S256"]}
+        return 200, [], {"issuer": base, **places, **kinds}
+    if path == "/registration":
+        return 201, [], {"client_id": "client", "redirect_uris": []}
+    if path == "/authorization":
+        asked = dict(parse_qsl(scope["query_string"].decode()))
+        target = f"{asked['redirect_uri']}?code=code&state={asked['state']}"
+        return 302, [(b"location", target.encode())], None
+    if path == "/token":
+        return (
+            200,
+            [],
+            {"access_token": "right", "token_type": "Bearer", "expires_in": 3600, "refresh_token": "r"},
+        )
+    return None
 
 
 def serve(server: Any) -> None:
@@ -19,8 +44,19 @@ def serve(server: Any) -> None:
         if scope["type"] == "http":
             heads = {name.decode(): value.decode() for name, value in scope["headers"]}
             sys.stderr.write(json.dumps({"method": scope["method"], **heads}) + "\n")
+            if (reply := signed_in(scope, f"http://{heads['host']}")) is not None:
+                status, more, content = reply
+                await receive()
+                more.append((b"content-type", b"application/json"))
+                await send({"type": "http.response.start", "status": status, "headers": more})
+                await send({"type": "http.response.body", "body": json.dumps(content).encode()})
+                return
             if heads.get("authorization") != "Bearer right":
-                await send({"type": "http.response.start", "status": 401, "headers": []})
+                where = (
+                    f'Bearer resource_metadata="http://{heads["host"]}/.well-known/oauth-protected-resource"'
+                )
+                more = [(b"www-authenticate", where.encode())]
+                await send({"type": "http.response.start", "status": 401, "headers": more})
                 await send({"type": "http.response.body", "body": b""})
                 return
         await application(scope, receive, send)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from codex_nb.config.layers import Machine
-from codex_nb.config.mcp_servers import McpServer
+from codex_nb.config.mcp_servers import McpServer, with_stored_token
 from codex_nb.config.settings import load_settings
 from codex_nb.errors import ConfigError
 
@@ -120,3 +122,45 @@ def test_an_administrator_decides_which_servers_are_used(tmp_path: Path) -> None
     found = servers(tmp_path, text, required)
     assert [name for name, server in found.items() if not server.problem] == ["same", "far"]
     assert [name for name, server in servers(tmp_path, text).items() if server.problem] == []
+
+
+FAR = McpServer("far", url="https://x.test/mcp")
+HOUR_MS = 3_600_000
+
+
+def stored(**more: object) -> dict[str, object]:
+    """Return an entry as ``codex mcp login`` writes it."""
+    now_ms = int(time.time() * 1000)
+    entry = {
+        "server_name": "far",
+        "server_url": FAR.url,
+        "access_token": "at",
+        "expires_at": now_ms + HOUR_MS,
+    }
+    return {"far|0123": {**entry, "refresh_token": "rt", "client_id": "c", **more}}
+
+
+STORED = [
+    (json.dumps(stored()), "Bearer at"),
+    (json.dumps(stored(expires_at=None)), "Bearer at"),
+    (json.dumps({"other": 7, **stored(), "more": []}), "Bearer at"),
+    (json.dumps(stored(expires_at=1)), None),
+    (json.dumps(stored(server_url="https://y.test/mcp")), None),
+    (json.dumps(stored(server_name="near")), None),
+    (json.dumps(stored(access_token="")), None),
+    (json.dumps(stored(access_token="a\nb")), None),
+    (json.dumps(stored(access_token=7)), None),
+    ("[]", None),
+    ("no JSON", None),
+    ("", None),
+]
+
+
+@pytest.mark.parametrize(("content", "header"), STORED)
+def test_the_token_of_the_cli_is_used_while_it_is_good(
+    tmp_path: Path, content: str, header: str | None
+) -> None:
+    (tmp_path / ".credentials.json").write_text(content)
+    found = with_stored_token(FAR, tmp_path).headers.get("authorization")
+    assert (found and found.get_secret_value()) == header
+    assert (tmp_path / ".credentials.json").read_text() == content
