@@ -143,10 +143,10 @@ function isShown(widget, modelId) {
 }
 
 // Tell the kernel when no output shows the widget any more, or that one does although it was replaced: a page that was
-// reloaded meanwhile does not know the display by its id.
+// reloaded meanwhile does not know the display by its id. A page that is still being loaded may miss the reply.
 function confirmReplaced(widget, message) {
   const started = performance.now();
-  let told = !notebookOf(widget.model);
+  let tellAt = 0;
   widget.look = () => {
     clearTimeout(widget.looking);
     const waited = performance.now() - started;
@@ -156,8 +156,10 @@ function confirmReplaced(widget, message) {
       widget.send({ kind: "replaced" });
       widget.isOver = !message.stays_open;
     } else if (waited < GIVE_UP_MS) {
-      if (!told) widget.send({ kind: "still_shown" });
-      told = true;
+      if (waited >= tellAt && notebookOf(widget.model)) {
+        widget.send({ kind: "still_shown" });
+        tellAt = 2 * waited + 1_000;
+      }
       widget.looking = setTimeout(widget.look, LOOK_AGAIN_MS + waited / 10);
     }
   };
