@@ -1,0 +1,240 @@
+"""What the agent asks for, under each policy: nothing is accepted that the policy asks about and nobody approved."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable
+from typing import Any
+
+import pytest
+
+from codex_nb.config.settings import ApprovalPolicy
+from codex_nb.session.events import ApprovalRequested, ToolFinished
+from codex_nb.tools.approval import NOBODY_THERE, ApprovalRequest, Decision, DecisionKind, DenyAll
+from tests.agent.conftest import Stage, Step, ask, completed, said, started
+
+pytestmark = pytest.mark.anyio
+
+ASK, AUTO, ALL, READ_ONLY = (
+    ApprovalPolicy.ASK,
+    ApprovalPolicy.AUTO,
+    ApprovalPolicy.ALL,
+    ApprovalPolicy.READ_ONLY,
+)
+CHANGE = {"path": "/work/a.py", "kind": {"type": "update", "move_path": None}, "diff": "@@ -1 +1 @@\n-1\n+2"}
+NETWORK = {"network": {"enabled": True}, "fileSystem": None}
+MCP = {"codex_approval_kind": "mcp_tool_call", "tool_name": "wipe", "tool_params": {"table": "orders"}}
+SCHEMA = {"type": "object", "properties": {"name": {"type": "string"}, "count": {"type": "integer"}}}
+QUESTION = {"id": "q", "header": "", "question": "Which?", "isSecret": False, "options": [{"label": "A"}]}
+
+# The steps of each kind of request, what the approval shows, and the answers that accept and decline it.
+KINDS: dict[str, tuple[list[Step], str, Any, Any]] = {
+    "command": (
+        [
+            started("commandExecution", command="make", cwd="/work"),
+            ask("item/commandExecution/requestApproval", itemId="item-1", command="make", cwd="/work"),
+        ],
+        "make",
+        {"decision": "accept"},
+        {"decision": "decline"},
+    ),
+    "file change": (
+        [
+            started("fileChange", changes=[CHANGE]),
+            ask("item/fileChange/requestApproval", itemId="item-1"),
+        ],
+        "--- /work/a.py\n+++ /work/a.py\n@@ -1 +1 @@\n-1\n+2",
+        {"decision": "accept"},
+        {"decision": "decline"},
+    ),
+    "permissions": (
+        [ask("item/permissions/requestApproval", itemId="item-1", cwd="/work", permissions=NETWORK)],
+        '"network"',
+        {"permissions": {"network": {"enabled": True}}, "scope": "turn"},
+        {"permissions": {}, "scope": "turn"},
+    ),
+    "MCP call": (
+        [
+            started("mcpToolCall", server="shop", tool="wipe", arguments={"table": "orders"}),
+            ask("mcpServer/elicitation/request", serverName="shop", mode="form", _meta=MCP, message="?"),
+        ],
+        '"orders"',
+        {"action": "accept", "content": {}, "_meta": None},
+        {"action": "decline", "content": None, "_meta": None},
+    ),
+}
+# The same for what only a person can answer.
+QUESTIONS: dict[str, tuple[list[Step], str, Any, Any]] = {
+    "form": (
+        [
+            ask(
+                "mcpServer/elicitation/request",
+                serverName="shop",
+                mode="form",
+                message="Who?",
+                requestedSchema=SCHEMA,
+            )
+        ],
+        '"name"',
+        {"action": "accept", "content": {"name": "", "count": 0}, "_meta": None},
+        {"action": "decline", "content": None, "_meta": None},
+    ),
+    "page": (
+        [
+            ask(
+                "mcpServer/elicitation/request",
+                serverName="shop",
+                mode="url",
+                message="Pay",
+                url="https://a.test",
+            )
+        ],
+        "{}",
+        {"action": "accept", "content": None, "_meta": None},
+        {"action": "decline", "content": None, "_meta": None},
+    ),
+    "question": (
+        [ask("item/tool/requestUserInput", itemId="item-1", questions=[QUESTION])],
+        '"A"',
+        {"answers": {"q": {"answers": ["A"]}}},
+        {"answers": {}},
+    ),
+}
+# What looks like a request and cannot be shown as what it does.
+UNCLEAR: dict[str, list[Step]] = {
+    "a change of files that were never named": [ask("item/fileChange/requestApproval", itemId="item-9")],
+    "a change with a folder to be allowed": [
+        started("fileChange", changes=[CHANGE]),
+        ask("item/fileChange/requestApproval", itemId="item-1", grantRoot="/"),
+    ],
+    "a command without text": [ask("item/commandExecution/requestApproval", itemId="item-1")],
+    "input for a terminal": [
+        ask("item/commandExecution/requestApproval", itemId="i", kind="writeStdin", command="rm x")
+    ],
+    "permissions of no kind": [ask("item/permissions/requestApproval", itemId="i", permissions="all")],
+    "a form of no shape": [ask("mcpServer/elicitation/request", serverName="s", mode="form", message="?")],
+    "a question for a secret": [
+        ask("item/tool/requestUserInput", itemId="i", questions=[QUESTION | {"isSecret": True}])
+    ],
+    "an older kind of approval": [ask("execCommandApproval", command=["rm", "x"], cwd="/")],
+    "an unknown kind": [ask("item/newKind/requestApproval", itemId="i", command="rm x")],
+}
+
+
+class Asking:
+    """Decides every request alike, and notes what it was asked."""
+
+    def __init__(self, decision: Decision) -> None:
+        self.asked: list[ApprovalRequest] = []
+        self._decision = decision
+
+    def decide(self, request: ApprovalRequest) -> Awaitable[Decision]:
+        self.asked.append(request)
+        return self._decided()
+
+    async def _decided(self) -> Decision:
+        return self._decision
+
+
+APPROVE, REJECT = Decision(DecisionKind.APPROVE), Decision(DecisionKind.REJECT)
+
+
+@pytest.mark.parametrize("policy", [ASK, AUTO, ALL, READ_ONLY])
+@pytest.mark.parametrize("decision", [APPROVE, REJECT])
+@pytest.mark.parametrize("kind", list(KINDS))
+async def test_a_request_is_accepted_only_by_the_policy_or_the_user(
+    stage: Stage, policy: ApprovalPolicy, decision: Decision, kind: str
+) -> None:
+    steps, shown, accepted, declined = KINDS[kind]
+    asking = Asking(decision)
+    async with stage.opened([*steps, *said("Done.")]) as profile:
+        _, last = await stage.ask(profile, policy=policy, approver=asking)
+    assert last.answer.status == "completed"
+    is_asked = policy in {ASK, AUTO}
+    assert [shown in request.code for request in asking.asked] == ([True] if is_asked else [])
+    is_accepted = policy is ALL or (is_asked and decision.approved)
+    assert stage.answers == [{"result": accepted if is_accepted else declined}]
+
+
+@pytest.mark.parametrize("policy", [ASK, AUTO, ALL])
+@pytest.mark.parametrize("decision", [APPROVE, REJECT])
+@pytest.mark.parametrize("kind", list(QUESTIONS))
+async def test_a_question_is_put_to_the_user_under_every_policy(
+    stage: Stage, policy: ApprovalPolicy, decision: Decision, kind: str
+) -> None:
+    steps, shown, accepted, declined = QUESTIONS[kind]
+    asking = Asking(decision)
+    async with stage.opened([*steps, *said("Done.")]) as profile:
+        await stage.ask(profile, policy=policy, approver=asking)
+    assert [shown in request.code for request in asking.asked] == [True]
+    assert stage.answers == [{"result": accepted if decision.approved else declined}]
+
+
+@pytest.mark.parametrize("policy", [ASK, ALL])
+@pytest.mark.parametrize("kind", list(UNCLEAR))
+async def test_what_is_not_understood_is_declined_under_every_policy(
+    stage: Stage, policy: ApprovalPolicy, kind: str
+) -> None:
+    asking = Asking(APPROVE)
+    async with stage.opened([*UNCLEAR[kind], *said("Done.")]) as profile:
+        events, last = await stage.ask(profile, policy=policy, approver=asking)
+    assert last.answer.status == "completed"
+    assert asking.asked == []
+    assert ["error" in answer for answer in stage.answers] == [True]
+    assert any("it was declined" in getattr(event, "text", "") for event in events)
+
+
+@pytest.mark.parametrize("kind", list(KINDS | QUESTIONS))
+async def test_where_nobody_can_answer_everything_is_declined(stage: Stage, kind: str) -> None:
+    steps, _, _, declined = (KINDS | QUESTIONS)[kind]
+    async with stage.opened([*steps, *said("Done.")]) as profile:
+        await stage.ask(profile, approver=DenyAll())
+    assert stage.answers == [{"result": declined}]
+
+
+async def test_a_declined_command_says_why(stage: Stage) -> None:
+    steps, *_ = KINDS["command"]
+    ended = completed("commandExecution", command="make", cwd="/work", status="declined")
+    async with stage.opened([*steps, ended, *said("Done.")]) as profile:
+        events, _ = await stage.ask(profile, approver=DenyAll())
+    assert [event.output for event in events if isinstance(event, ToolFinished)] == [NOBODY_THERE]
+
+
+async def test_what_is_always_allowed_is_not_asked_about_again_and_nothing_else_is_allowed(
+    stage: Stage,
+) -> None:
+    def command(text: str, number: int) -> list[Step]:
+        about = {"command": text, "cwd": "/work"}
+        return [
+            started("commandExecution", f"item-{number}", **about),
+            ask("item/commandExecution/requestApproval", itemId=f"item-{number}", **about),
+            completed("commandExecution", f"item-{number}", status="completed", exitCode=0, **about),
+        ]
+
+    asking = Asking(Decision(DecisionKind.APPROVE_CODE))
+    steps = [*command("make", 1), *command("make", 2), *command("make clean", 3)]
+    async with stage.opened([*steps, *said("Done.")]) as profile:
+        events, _ = await stage.ask(profile, approver=asking)
+    assert [request.code for request in asking.asked] == ["make", "make clean"]
+    assert (
+        stage.answers == [{"result": {"decision": "accept"}}] * 3
+    )  # for the session by us, never by the CLI
+    assert sum(isinstance(event, ApprovalRequested) for event in events) == 2
+
+
+async def test_what_the_user_says_to_a_rejection_reaches_the_model(stage: Stage) -> None:
+    steps, *_ = KINDS["command"]
+    decision = Decision(DecisionKind.REJECT, message="Use ninja instead.")
+    async with stage.opened([*steps, ask("currentTime/read"), *said("Done.")]) as profile:
+        await stage.ask(profile, approver=Asking(decision))
+    steered = [each["params"] for each in stage.seen if each.get("method") == "turn/steer"]
+    assert [each["input"][0]["text"] for each in steered] == ["Use ninja instead."]
+
+
+async def test_a_stop_ends_the_turn(stage: Stage) -> None:
+    steps, *_ = KINDS["command"]
+    async with stage.opened([*steps, ask("currentTime/read"), *said("Never said.")]) as profile:
+        _, last = await stage.ask(profile, approver=Asking(Decision(DecisionKind.STOP)))
+    assert last.answer.status == "cancelled"
+    assert stage.answers[0] == {"result": {"decision": "cancel"}}
+    assert "Never said." not in json.dumps(last.answer.text)
