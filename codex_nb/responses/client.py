@@ -541,8 +541,7 @@ class ResponsesClient:
         """Send one request and give its reply, unread; CodexError when there is none."""
         url, headers = await self._address(request)
         try:
-            async with asyncio.timeout(self.backend.idle_timeout_s):
-                response = await self._open_socket(request, url, headers)
+            response = await self._open_socket(request, url, headers)
             if response is not None:
                 return response
             message = self._message(request, url, headers)

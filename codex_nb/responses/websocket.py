@@ -42,6 +42,7 @@ START_KEY = "x-codex-ws-stream-request-start-ms"
 MOST_CONNECTIONS = 8
 OLDEST_S = 55 * 60.0  # the server closes a connection after an hour
 MOST_REFUSALS = 2
+TRIES = 2
 PING_S = 20.0
 PONG_S = 60.0  # a kernel's code may hold up this thread for a while
 CLOSE_S = 1.0
@@ -218,6 +219,7 @@ class _Conversation:
         self.is_refused = False  # when it was opened ahead
         self.opening = asyncio.Lock()
         self.chain: Chain | None = None
+        self.rejected = (b"", b"")  # the headers whose login was rejected in a frame, and how
         self._connection: Connection | None = None
         self._head = b""
         self._opened_at = 0.0
@@ -280,12 +282,20 @@ class _Conversation:
         while len(frames) < MOST_QUIET:
             frames.append(frame := await self.receive())
             event = _event_in(frame)
-            error = event.get("error")
-            if event.get("type") == "error" and isinstance(error, dict) and error.get("code") in FORGOTTEN:
-                raise ConnectionLost
+            if event.get("type") == "error":
+                self._look_at_error(event)
             if event.get("type") not in _QUIET:
                 break
         return frames
+
+    def _look_at_error(self, event: JsonObject) -> None:
+        """Raise ConnectionLost for an error that another connection may not have."""
+        error = event.get("error")
+        if event.get("status") == httpx.codes.UNAUTHORIZED:
+            self.rejected = self._head, dump_json({"error": error})
+            raise ConnectionLost
+        if isinstance(error, dict) and error.get("code") in FORGOTTEN:
+            raise ConnectionLost
 
     async def receive(self) -> bytes:
         """Return the next frame; raises ConnectionClosed, and UnacceptableResponse for one that is no text."""
@@ -411,20 +421,23 @@ class WebSocketTransport:
         self, request: ResponsesRequest, handshake: httpx.Request, conversation: _Conversation
     ) -> httpx.Response | None:
         body = request_fields(request, self._backend)
-        for _ in range(2):
+        for _ in range(TRIES):
             refusal = await self._connect(handshake, conversation)
             if refusal is not None:
                 return refusal if refusal.status_code == httpx.codes.UNAUTHORIZED else None
             try:
-                asked = await conversation.ask(self._with_metadata(body, request))
+                async with asyncio.timeout(self._backend.idle_timeout_s):
+                    asked = await conversation.ask(self._with_metadata(body, request))
             except ConnectionLost:
                 conversation.drop()
                 continue
-            except BaseException:
+            except BaseException as error:
+                self._refusals += isinstance(error, TimeoutError)
                 conversation.drop()
                 raise
             if asked is None:
                 return None
+            self._refusals = 0
             headers, first = asked
             headers["content-type"] = "text/event-stream"
             return httpx.Response(
@@ -434,6 +447,7 @@ class WebSocketTransport:
                 request=handshake,
                 extensions={"codex_nb.finished": conversation.finished},
             )
+        self._refusals += 1
         return None
 
     def _with_metadata(self, body: JsonObject, request: ResponsesRequest) -> JsonObject:
@@ -466,6 +480,9 @@ class WebSocketTransport:
         if conversation.is_usable(head):
             return None
         conversation.drop()
+        (rejected, told), conversation.rejected = conversation.rejected, (b"", b"")
+        if head == rejected:
+            return _refusal(httpx.codes.UNAUTHORIZED, told, signed)
         status, body = int(httpx.codes.SERVICE_UNAVAILABLE), b""
         try:
             connection = await self._connector.connect(signed)
@@ -474,14 +491,11 @@ class WebSocketTransport:
         except (WebSocketException, OSError, ValueError, ImportError, EOFError):
             pass  # HTTP meets with the same, and says it better
         else:
-            self._refusals = 0
             conversation.begin(connection, head)
             return None
         if status != httpx.codes.UNAUTHORIZED:
             self._refusals += MOST_REFUSALS if status == httpx.codes.UPGRADE_REQUIRED else 1
-        return httpx.Response(
-            status, content=body, headers={"content-type": "application/json"}, request=signed
-        )
+        return _refusal(status, body, signed)
 
     def _let_go(self) -> None:
         """Close the connections that were not used for the longest time."""
@@ -494,3 +508,7 @@ class WebSocketTransport:
         conversations = list(self._conversations.values())
         self._conversations.clear()
         await asyncio.gather(*(each.close() for each in conversations))
+
+
+def _refusal(status: int, body: bytes, signed: httpx.Request) -> httpx.Response:
+    return httpx.Response(status, content=body, headers={"content-type": "application/json"}, request=signed)

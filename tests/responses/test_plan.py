@@ -106,7 +106,7 @@ def same(one: Any, other: Any) -> bool:
     return dump_json(one) == dump_json(other)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(STEPS)
 def test_what_is_sent_with_what_is_kept_is_the_whole_request(steps: list[Any]) -> None:
     server, chain, history = Server(), None, list[Any]()

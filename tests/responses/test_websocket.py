@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydantic import SecretStr
 from websockets.asyncio.server import ServerConnection, serve
 
@@ -27,7 +29,7 @@ from codex_nb.errors import (
 from codex_nb.http import httpx, open_http
 from codex_nb.responses.client import ResponsesClient
 from codex_nb.responses.events import LimitsSeen, ResponseEvent, ResponseFinished, Retrying
-from codex_nb.responses.request import Backend, ResponsesRequest
+from codex_nb.responses.request import Backend, ResponsesRequest, dump_json
 from codex_nb.responses.websocket import Connection, Connector, WebSocketTransport
 from codex_nb.simulator import (
     CLASSIC,
@@ -221,6 +223,54 @@ async def test_where_anything_else_has_changed_everything_is_sent(
     assert len(frame["input"]) == len(later.input)
 
 
+TURNS = st.lists(
+    st.tuples(
+        st.sampled_from(("more", "more", "more", "edit", "forget", "model", "tools", "stop", "cut")),
+        st.sampled_from(("hi", "Call run_python.", "a \N{ROCKET}", "\ud800")),
+    ),
+    min_size=2,
+    max_size=6,
+)
+TOOL = {"type": "function", "name": "run_python", "parameters": {"type": "object"}}
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(TURNS)
+async def test_whatever_becomes_of_a_thread_the_server_has_all_of_it(
+    sim: Simulator, turns: list[tuple[str, str]]
+) -> None:
+    sim.requests.clear()
+    more: Told = {"tools": (TOOL,)}
+    items: list[Any] = []
+    sent: list[list[Any]] = []
+    kept: dict[str, list[Any]] = {}
+    async with asking(sim) as asked:
+        for what, text in turns:
+            sim.play(Scenario((Reply(stream=(Say("half"), Cut())),) if what == "cut" else ()))
+            if items and what == "edit":
+                items[0] = user("edited")
+            items = [] if what == "forget" else items
+            more |= {"model": LITE if what == "model" else CLASSIC}
+            more |= {"tools": () if what == "tools" else (TOOL,)}
+            items.append(user(text))
+            sent.append(list(items))
+            if what == "stop":
+                async with aclosing(asked.client.stream(question(*items, **more))) as events:
+                    await anext(events)
+                continue
+            finished = (await asked.outcome(question(*items, **more))).finished
+            items += finished.items
+            calls = [item["call_id"] for item in finished.items if item["type"] == "function_call"]
+            items += [{"type": "function_call_output", "call_id": call, "output": "42"} for call in calls]
+            kept[finished.response_id] = [*sent[-1], *finished.items]
+    frames = [each.body for each in sim.requests.to("/responses", FRAME)]
+    seen = [[*kept.get(frame.get("previous_response_id"), []), *frame["input"]] for frame in frames]
+    plain_seen = [[item for item in each if item["type"] != "additional_tools"] for each in seen]
+    for whole in json.loads(dump_json(sent)):
+        assert whole in json.loads(dump_json(plain_seen))
+    assert counts(sim)["POST"] == 0
+
+
 async def test_each_thread_has_a_connection_and_only_a_few_stay_open(sim: Simulator) -> None:
     async with asking(sim) as asked:
         for number in (*range(12), 11, 0):
@@ -401,6 +451,16 @@ async def test_a_refused_handshake_leads_to_http(sim: Simulator, refusal: Reply,
     assert counts(sim) == {WEBSOCKET: handshakes, FRAME: 0, "POST": 4}
 
 
+@pytest.mark.parametrize("lost", [(Cut(),), (Hold("silence"),)], ids=["closed", "silent"])
+async def test_a_websocket_on_which_nothing_comes_is_given_up(sim: Simulator, lost: tuple[Step, ...]) -> None:
+    sim.play(Scenario((Reply(method=FRAME, stream=lost, times=None),)))
+    async with asking(sim, idle_timeout_s=0.3) as asked:
+        for _ in range(4):
+            assert "simulator" in await asked.text(question(user("hi")))
+    assert counts(sim)["POST"] == 4
+    assert counts(sim)[WEBSOCKET] <= 4
+
+
 async def test_one_refusal_is_forgotten_with_the_next_connection(sim: Simulator) -> None:
     async with asking(sim) as asked:
         for number in range(3):
@@ -426,6 +486,23 @@ async def test_a_login_that_is_rejected_for_good_is_said_so_at_once(sim: Simulat
     assert isinstance(outcome.error, SignInRequired)
     assert "invalid" in str(outcome.error) or "parse" in str(outcome.error)
     assert counts(sim) == {WEBSOCKET: 1, FRAME: 0, "POST": 0}
+
+
+async def test_a_login_that_is_rejected_in_a_frame_is_renewed_too(sim: Simulator) -> None:
+    async with asking(sim) as asked:
+        first = (await asked.outcome(question(user("hi")))).finished
+        asked.signer.bearers.append(sim.sign_in().access_token)
+        expired = replace(error_replies.unauthorized("expired"), method=FRAME)
+        sim.play(Scenario((expired,)))
+        outcome = await asked.outcome(question(user("hi"), *first.items, user("and again")))
+        assert "and again" in outcome.finished.text
+        assert (asked.signer.rejected, outcome.retries) == (1, [])
+        assert counts(sim) == {WEBSOCKET: 2, FRAME: 3, "POST": 0}
+        sim.play(Scenario((replace(expired, times=None),)))
+        refused = await asked.outcome(question(user("hi")))
+    assert isinstance(refused.error, SignInRequired)
+    assert "expired" in str(refused.error)
+    assert counts(sim)["POST"] == 0
 
 
 @pytest.mark.parametrize("who", ["renewed", "another account"])
