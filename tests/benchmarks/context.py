@@ -17,6 +17,7 @@ from codex_nb.session.state import TurnState, reduce
 from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
 from tests.benchmarks.fresh import median_of, on_this_machine
 from tests.benchmarks.table import Reference, Row, Topic
+from tests.session.generated import generated
 from tests.session.scripted import make_turn
 
 DELTAS = 20_000
@@ -60,6 +61,18 @@ def gathered(snapshot: NotebookSnapshot) -> tuple[float, NotebookContext]:
     return median_of(once), build_context(snapshot, variables, "What does frame_1 hold?", redactor=REDACTOR)
 
 
+def of_generated(seed: int) -> float:
+    """Return the milliseconds of CPU that the context of a generated notebook costs."""
+    snapshot, variables, prompt = generated(seed)
+
+    def once() -> float:
+        begin = time.process_time()
+        build_context(snapshot, variables, prompt, redactor=REDACTOR).render((), UntrustedBlock())
+        return (time.process_time() - begin) * 1e3
+
+    return min(once() for _ in range(3))
+
+
 class Talker:
     """A client that says one word after the other."""
 
@@ -84,6 +97,7 @@ def rows() -> list[Row]:
     ordinary, _ = gathered(notebook(200, 400))
     monstrous, context = gathered(notebook(1000, 50_000))
     fold = median_of(lambda: asyncio.run(folded()))
+    slowest = max(map(of_generated, range(100)))
     tokens = tokens_of(context.render((), UntrustedBlock()))
     return [
         Row(
@@ -102,5 +116,12 @@ def rows() -> list[Row]:
             on_this_machine(200, "ms"),
         ),
         Row(Topic.CONTEXT, "the same, its tokens", tokens, "tokens", Reference("the budget", BUDGET)),
+        Row(
+            Topic.CONTEXT,
+            "context of 100 generated notebooks, the slowest",
+            slowest,
+            "ms CPU",
+            on_this_machine(60, "ms"),
+        ),
         Row(Topic.DECODE, "turn and fold, per delta", fold, "µs CPU", on_this_machine(10, "µs")),
     ]

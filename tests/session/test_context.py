@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 
 from codex_nb.errors import CodexError
-from codex_nb.session.context import build_context
+from codex_nb.session.context import BUDGET, build_context
 from codex_nb.session.outbound import Redactor, UntrustedBlock, tokens_of
 from codex_nb.session.prompt import NotebookContext
 from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
+from tests.session.generated import generated
 
 PLAIN = Redactor({})
 PIXEL = base64.b64encode(b"\x89PNG\r\n\x1a\na picture").decode()
@@ -435,3 +436,15 @@ def test_a_cell_that_asks_in_the_middle_sees_only_what_is_above() -> None:
     assert told(build(snapshot), "cell") == [("Cell 1", "a = 1")]
     unplaced = dataclasses.replace(snapshot, current=None)
     assert [title for title, _ in told(build(unplaced), "cell")] == ["Cell 1", "Cell 3"]
+
+
+@pytest.mark.parametrize("seeds", [range(start, start + 10) for start in range(0, 100, 10)], ids=str)
+def test_of_a_hundred_notebooks_each_has_a_context_within_its_budget(tmp_path: Path, seeds: range) -> None:
+    for seed in seeds:
+        snapshot, variables, prompt = generated(seed)
+        context = build_context(snapshot, variables, prompt, redactor=PLAIN, folder=tmp_path)
+        sent = context.render((), UntrustedBlock())
+        assert (seed, tokens_of(sent) <= BUDGET) == (seed, True)
+        assert (seed, len(context.images) <= 8) == (seed, True)
+        assert ("hidden_" in sent) is False, seed
+        assert context.fingerprint
