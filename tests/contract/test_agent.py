@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -479,3 +480,82 @@ async def test_a_command_that_was_left_running_ends_with_the_kernel(
         assert last.answer.status == "completed"
         assert processes_with("seq 7000")
     assert processes_with("seq 7000") == []
+
+
+SERVER = """
+import json, sys
+READS = {"readOnlyHint": True}
+TOOLS = [
+    {"name": "look", "description": "Looks.", "inputSchema": {"type": "object"}, "annotations": READS},
+    {"name": "wipe", "description": "Wipes.", "inputSchema": {"type": "object"}},
+]
+for line in sys.stdin:
+    message = json.loads(line)
+    if "id" not in message:
+        continue
+    method, params = message["method"], message.get("params", {})
+    result = {}
+    if method == "initialize":
+        result = {"protocolVersion": params["protocolVersion"], "capabilities": {"tools": {}}}
+        result["serverInfo"] = {"name": "s", "version": "1"}
+    elif method == "tools/list":
+        result = {"tools": TOOLS}
+    elif method == "tools/call":
+        open(PLACE + params["name"], "w").close()
+        result = {"content": [{"type": "text", "text": "called " + params["name"]}]}
+    print(json.dumps({"id": message["id"], "jsonrpc": "2.0", "result": result}), flush=True)
+"""
+
+
+@pytest.mark.parametrize("tool", ["look", "wipe"])
+@pytest.mark.parametrize("decision", [APPROVE, REJECT])
+async def test_the_users_own_mcp_servers_are_asked_about_whatever_they_claim(
+    place: Place, tool: str, decision: Decision
+) -> None:
+    program = place.home.parent / "server.py"
+    program.write_text(f"PLACE = {str(place.home.parent / 'called-')!r}\n{SERVER}")
+    table = (
+        f"\n[mcp_servers.shop]\ncommand = {json.dumps(sys.executable)}\nargs = [{json.dumps(str(program))}]\n"
+    )
+    (place.home / "config.toml").write_text(place.sim.config_toml() + table)
+    (place.home / "AGENTS.md").write_text("MARKER-AGENTS\n")
+    call = Call(tool, {}, "call_1", namespace="mcp__shop")
+    place.calls(call)
+    asking = Asking(decision)
+    environ = place.environ
+    settings = load_settings(environ, overrides={"agent_config": "own"})
+    profile = make_profile(settings, environ)
+    try:
+        _, last = await place.ask(profile, "use it", approver=asking)
+    finally:
+        await profile.close()
+    assert [request.summary for request in asking.asked] == [f"Calls the tool {tool} of the MCP server shop."]
+    called = [each.name for each in place.home.parent.glob("called-*")]
+    assert called == ([f"called-{tool}"] if decision.approved else [])
+    assert [each.name for each in last.answer.tool_calls] == [f"mcp__shop__{tool}"]
+    assert json.dumps(place.sent()[0]["input"]).count("MARKER-AGENTS") == 1
+
+
+async def test_the_users_own_configuration_is_left_out_unless_it_is_chosen(place: Place) -> None:
+    table = '\n[mcp_servers.shop]\ncommand = "/nowhere"\nrequired = true\n'
+    (place.home / "config.toml").write_text(place.sim.config_toml() + table)
+    (place.home / "AGENTS.md").write_text("MARKER-AGENTS\n")
+    async with place.opened() as profile:
+        _, last = await place.ask(profile, "hello")
+    assert last.answer.status == "completed"
+    assert json.dumps(place.sent()[0]["input"]).count("MARKER-AGENTS") == 1
+
+
+async def test_a_value_and_an_image_go_through_the_agent(place: Place) -> None:
+    answers = ('{"value": "red"}', '{"value": 7}')
+    place.sim.play(Scenario(tuple(Reply(stream=(Say(text), End())) for text in answers)))
+    pixel = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+    async with place.opened() as profile:
+        _, last = await place.ask(
+            profile, "how many?", schema=int, images=(f"data:image/png;base64,{pixel}",)
+        )
+    assert (last.answer.status, last.answer.parsed) == ("completed", 7)
+    first, second = place.sent()
+    assert json.dumps(first["input"]).count(pixel) == 1
+    assert first["text"]["format"]["type"] == "json_schema"
+    assert "valid integer" in json.dumps(second["input"][-1])

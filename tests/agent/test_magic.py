@@ -1,0 +1,85 @@
+"""``%%codex --agent`` in a shell: what is typed, and what it costs where it is not."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.agent.conftest import ask, install_fake, said, started
+from tests.magics.conftest import Notebook, codex_home, notebook, sim
+
+__all__ = ["codex_home", "notebook", "sim"]
+
+COMMAND = {"command": "make", "cwd": "/work"}
+
+
+def test_the_agent_answers_a_cell_and_declines_where_nobody_is_asked(
+    notebook: Notebook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = ask("item/commandExecution/requestApproval", itemId="item-1", **COMMAND)
+    plays = [[started("commandExecution", **COMMAND), request, *said("It is answered.")], said("Again.")]
+    monkeypatch.setenv("CODEX_NB_CODEX", str(install_fake(tmp_path / "bin", *plays)))
+    cell = notebook.run("%%codex --agent\nbuild it")
+    assert cell.succeeded
+    assert "It is answered." in cell.out
+    assert "through Codex CLI 0.171.0" in cell.out
+    assert notebook.namespace["_codex"].text == "It is answered."
+    seen = [json.loads(line) for line in (tmp_path / "bin" / "seen.jsonl").read_text().splitlines()]
+    assert [each["result"] for each in seen if "method" not in each] == [{"decision": "decline"}]
+    notebook.run('%config CodexMagics.engine = "agent"')
+    assert "Again." in notebook.run("%codex once more").out
+
+
+def test_a_missing_cli_is_one_line_that_says_how_to_install_it(
+    notebook: Notebook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CODEX_NB_CODEX", str(tmp_path / "nowhere"))
+    cell = notebook.run("%%codex --agent\nhello")
+    assert "which is not there" in cell.out
+
+
+def test_nothing_of_the_agent_is_loaded_without_it(codex_home: Path) -> None:
+    program = (
+        "from IPython.core.interactiveshell import InteractiveShell\n"
+        "import sys\n"
+        "shell = InteractiveShell.instance()\n"
+        "shell.run_line_magic('load_ext', 'codex_nb')\n"
+        "shell.run_cell('%%codex\\nhello')\n"
+        "print([name for name in sys.modules if name.startswith('codex_nb.agent')])\n"
+    )
+    environ = {**os.environ, "CODEX_HOME": str(codex_home)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_process_ends_with_a_kernel_that_is_killed(codex_home: Path, tmp_path: Path) -> None:
+    program = (
+        "from IPython.core.interactiveshell import InteractiveShell\n"
+        "shell = InteractiveShell.instance()\n"
+        "shell.run_line_magic('load_ext', 'codex_nb')\n"
+        "shell.run_cell('%%codex --agent\\nhello')\n"
+        "print('answered', flush=True)\n"
+        "input()\n"
+    )
+    fake = install_fake(tmp_path / "bin", said("Hi."))
+    environ = {**os.environ, "CODEX_HOME": str(codex_home), "CODEX_NB_CODEX": str(fake)}
+    with subprocess.Popen(
+        [sys.executable, "-c", program], env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as kernel:
+        assert kernel.stdout is not None
+        assert any(line.strip() == "answered" for line in kernel.stdout)
+        seen = [json.loads(line) for line in (tmp_path / "bin" / "seen.jsonl").read_text().splitlines()]
+        (pid,) = {each["pid"] for each in seen}
+        agent = psutil.Process(pid)
+        kernel.send_signal(signal.SIGKILL)
+    agent.wait(30)
+    assert not psutil.pid_exists(pid)
