@@ -98,7 +98,8 @@ class WebSocketTurns(Handler, WebSocketHandler, ABC):
     def on_connection_close(self) -> None:
         """Record that the client is gone."""
         Handler.on_connection_close(self)
-        WebSocketHandler.on_connection_close(self)
+        if self.ws_connection is not None:
+            WebSocketHandler.on_connection_close(self)
 
     def detach(self) -> IOStream:
         """The connection below the frames."""

@@ -168,6 +168,25 @@ def test_a_client_that_goes_away_ends_its_request(asker: Asker) -> None:
     assert asker.sim.requests.wait(lambda log: log[-1].outcome == "client_closed")
 
 
+@pytest.mark.parametrize("over", ["websocket", "http"])
+def test_a_client_that_goes_away_is_no_error_of_the_simulator(
+    asker: Asker, caplog: pytest.LogCaptureFixture, over: str
+) -> None:
+    asker.sim.play(Scenario((Reply(stream=(Say("A text with a stop.", gate="stop"), End())),)))
+    url, body = f"{asker.sim.openai_base_url}/responses", asker.body(user("hi"))
+    if over == "websocket":
+        with connected(asker) as connection:
+            connection.send(json.dumps(frame(user("hi"))))
+            assert asker.sim.wait_held("stop")
+    else:
+        with asker.client.stream("POST", url, headers=asker.headers, json=body):
+            assert asker.sim.wait_held("stop")
+        asker.client.close()
+    assert asker.sim.requests.wait(lambda log: log[-1].outcome == "client_closed")
+    asker.sim.stop()
+    assert caplog.records == []
+
+
 @pytest.mark.parametrize(
     ("sent", "word"),
     [
