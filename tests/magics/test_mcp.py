@@ -99,3 +99,13 @@ def test_a_tool_of_the_notebook_is_switched_off_and_on(notebook: Notebook, sim: 
     assert names() == before - {"run_python"}
     assert notebook.run("%codex tools on run_python").succeeded
     assert names() == before
+
+
+@pytest.mark.usefixtures("with_servers")
+def test_without_the_library_the_list_says_once_how_to_get_it(
+    notebook: Notebook, sim: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "mcp", None)  # as if it was not installed
+    assert notebook.run("%codex tools").out.count("pip install") == 1
+    answered = notebook.run("%codex hello")
+    assert (answered.succeeded, "pip install" in answered.out, offered(sim)) == (True, False, set())
