@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.errors import CodexError
+from codex_nb.labels import REASONING
 from codex_nb.session.outbound import RULE, developer_message, tokens_of, user_message, values_of
 from codex_nb.tools.base import ToolSet
 from codex_nb.tools.file_access import (
@@ -49,6 +50,9 @@ if TYPE_CHECKING:
 
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]{6,}")
 _ANSWER_TYPES = ("text/markdown", "text/plain")
+# What stands around an answer in its saved Markdown: the reasoning above it, the model and the billing below it.
+_REASONING = re.compile(rf"^> \*{REASONING}\*\n(?:>.*(?:\n|\Z))*", re.MULTILINE)
+_FOOTER = re.compile(r"(?:\A|\n\n)\*[^\n]* · [^\n]*(?:tokens in|ChatGPT|API key)[^\n]*\*\s*\Z")
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,7 @@ def question_of(cell: Cell, limit: int, subcommands: Collection[str] = ()) -> tu
         data = output.get("data") or {}
         kind = next((kind for kind in _ANSWER_TYPES if kind in data), None)
         if kind is not None:
-            answer = join_multiline(data[kind], limit)
+            answer = _FOOTER.sub("", _REASONING.sub("", join_multiline(data[kind], limit)))
     if not answer and not source.startswith("%%codex"):
         return None
     return truncate(asked.strip(), limit), answer.strip()

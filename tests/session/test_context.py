@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from codex_nb.errors import CodexError
+from codex_nb.rendering.answer_output import AnswerOutput, ReasoningOutput, TextOutput, to_mimebundle
 from codex_nb.session.context import BUDGET, build_context
 from codex_nb.session.outbound import Redactor, UntrustedBlock, tokens_of
 from codex_nb.session.prompt import NotebookContext
@@ -105,6 +106,22 @@ def test_earlier_questions_are_told_with_their_answers_and_commands_are_not() ->
         ("Cell 3", "Question: and y?\nAnswer: Two."),
     ]
     assert told(context, "cell") == []
+
+
+@pytest.mark.parametrize(
+    "entries", [("gpt-6.1-sol, high effort", "1,200 tokens in, 3 out", "ChatGPT Plus"), ()]
+)
+def test_an_earlier_answer_is_told_without_its_reasoning_and_its_footer(entries: tuple[str, ...]) -> None:
+    parts = (
+        ReasoningOutput("**Looking**\n\nat *x*"),
+        TextOutput("It is **one** · or *two*.\n\n*Three · four*"),
+    )
+    bundle = to_mimebundle(AnswerOutput(parts, entries))
+    answered = {"output_type": "display_data", "data": dict(bundle)}
+    context = build(notebook(code("%%codex\nWhat is x?", answered)))
+    assert told(context, "question") == [
+        ("Cell 1", "Question: What is x?\nAnswer: It is **one** · or *two*.\n\n*Three · four*")
+    ]
 
 
 def test_a_thread_that_holds_a_question_is_not_told_of_it_and_its_answers_looks_do_not_count() -> None:
