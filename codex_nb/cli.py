@@ -16,7 +16,7 @@ import time
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from codex_nb.config import __version__
 from codex_nb.errors import CodexError, ConfigError
@@ -214,10 +214,22 @@ def _as_command(magic: re.Match[str]) -> str:
     return f"codex-nb login --with {magic[2]}" if magic[2] else f"codex-nb {magic[1]}"
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that names the command nearest to a misspelt one."""
+
+    def error(self, message: str) -> NoReturn:
+        from codex_nb.magics.options import did_you_mean
+
+        unknown = _INVALID_CHOICE.search(message)
+        near = did_you_mean(unknown["word"], re.findall(r"[\w-]+", unknown["known"])) if unknown else ""
+        super().error(f"{message}. {near}" if near else message)
+
+
+_INVALID_CHOICE = re.compile(r"invalid choice: '(?P<word>[^']*)' \(choose from (?P<known>.*)\)")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="codex-nb", description="The Codex you already pay for, inside your notebook."
-    )
+    parser = _Parser(prog="codex-nb", description="The Codex you already pay for, inside your notebook.")
     parser.add_argument("--version", action="version", version=f"codex-nb {__version__}")
 
     def show_help(_: argparse.Namespace) -> int:

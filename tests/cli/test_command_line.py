@@ -206,6 +206,15 @@ def test_the_demo_opens_jupyterlab_on_loopback(environ: dict[str, str]) -> None:
         assert process.wait() == 0
 
 
+@pytest.mark.parametrize(("word", "near"), [("stats", "status"), ("doktor", "doctor"), ("zzz", None)])
+def test_a_misspelt_command_is_told_with_the_nearest(
+    environ: dict[str, str], word: str, near: str | None
+) -> None:
+    ran = run(word, environ=environ)
+    assert ran.returncode == 2
+    assert (f"Did you mean {near}?" in ran.stderr) == (near is not None)
+
+
 def test_without_a_command_the_help_is_shown(environ: dict[str, str]) -> None:
     ran = run(environ=environ)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, run("--help", environ=environ).stdout, "")
