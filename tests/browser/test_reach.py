@@ -40,7 +40,8 @@ def is_on_screen(notebook: NotebookPage, selector: str) -> bool:
 def test_status_and_stop_stay_in_view_and_an_approval_out_of_sight_is_announced(
     open_notebook: Callable[..., NotebookPage], viewport: tuple[int, int]
 ) -> None:
-    cells = [f"{SETUP}\n{SCENES}", "stage.play(a_text_and_a_call(LONG, paragraphs=60))"]
+    prompt = "%%codex\nimport this and not that for me"
+    cells = [f"{SETUP}\n{SCENES}", "stage.play(a_text_and_a_call(LONG, paragraphs=60))", prompt]
     notebook = open_notebook(cells)
     notebook.run(0)
     title = notebook.page.title()
@@ -70,6 +71,13 @@ def test_status_and_stop_stay_in_view_and_an_approval_out_of_sight_is_announced(
     notebook.wait_until_run(1)
     assert notebook.page.title() == title
     assert notebook.page.locator(".jp-Cell.codex-asks").count() == 0
+    # A prompt is not coloured as Python, which it becomes again once it is code.
+    coloured = notebook.cell(2).locator(".cm-line span")
+    expect(coloured).to_have_count(0)
+    notebook.write(2, "import this")
+    expect(coloured).not_to_have_count(0)
+    notebook.write(2, prompt)
+    expect(coloured).to_have_count(0)
 
 
 @pytest.mark.parametrize("color_scheme", ["dark"])

@@ -10,6 +10,40 @@ function notebookOf(model) {
   }
 }
 
+// A prompt is prose: its cell is not coloured as code. What is in a cell decides, also while it is edited.
+const PROMPT = /^\s*%%codex\b/;
+const PROSE = "text/plain";
+const LOOK_MS = 300;
+
+function showPromptsAsProse(model) {
+  const notebook = notebookOf(model)?.model;
+  const known = (globalThis.codexNotebooks ??= new WeakSet());
+  if (!notebook || known.has(notebook)) return;
+  known.add(notebook);
+  const languages = new WeakMap();
+  let soon;
+  const look = () => {
+    soon = undefined;
+    if (!notebook.isDisposed) for (const cell of notebook.cells) chooseLanguage(cell, languages);
+  };
+  const changed = () => (soon ??= setTimeout(look, LOOK_MS));
+  notebook.contentChanged?.connect(changed);
+  notebook.metadataChanged?.connect(changed); // with the kernel's language, which all cells get then
+  look();
+}
+
+function chooseLanguage(cell, languages) {
+  if (cell.type !== "code") return;
+  if (PROMPT.test(cell.sharedModel.getSource())) {
+    if (cell.mimeType === PROSE) return;
+    languages.set(cell, cell.mimeType);
+    cell.mimeType = PROSE;
+  } else if (languages.has(cell)) {
+    cell.mimeType = languages.get(cell);
+    languages.delete(cell);
+  }
+}
+
 function idOf(cell) {
   return cell.getId ? cell.getId() : cell.id;
 }

@@ -22,6 +22,7 @@ function makeWidget(model, kind) {
     }
   };
   model.on("msg:custom", (message) => receive(widget, message));
+  showPromptsAsProse(model);
   widget.send({ kind: "loaded" });
   return widget;
 }
