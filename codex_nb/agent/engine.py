@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from codex_nb.agent.app_server import REFUSED, AppServer, AppServerEnded, RequestRefused, find_binary
 from codex_nb.agent.approvals import McpCall, read_action, read_request
 from codex_nb.agent.home import AgentHome, command_overrides, provider_id
-from codex_nb.agent.items import AgentItems
+from codex_nb.agent.items import AgentItems, read_limits
 from codex_nb.auth.credentials import AuthMode
 from codex_nb.errors import AccountChanged, AgentFailed, CodexError, RefreshFailed
 from codex_nb.files import replace_file
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from codex_nb.auth.credentials import Credentials
     from codex_nb.auth.manager import CredentialManager
     from codex_nb.config.settings import Settings
+    from codex_nb.responses.events import RateLimits
     from codex_nb.responses.request import Outbound
     from codex_nb.session.events import Answer, Status, TurnEvent
     from codex_nb.session.thread import Thread
@@ -224,6 +225,44 @@ class AgentEngine:
         self._given = found
         return _tokens(found)
 
+    async def look_up(self, method: str, **params: Any) -> JsonObject:
+        """Return what the CLI knows of the account, its models or its limits; raises CodexError."""
+        server = await self.server()
+        try:
+            return await server.request(method, params)
+        except (AppServerEnded, RequestRefused) as error:
+            raise AgentFailed(str(error)) from error
+
+    async def usage(self) -> RateLimits | None:
+        """Return the limits as the CLI reads them; None for a login without a plan."""
+        if not (await self._credentials.current()).is_chatgpt_backend:
+            return None
+        found = await self.look_up("account/rateLimits/read")
+        by_limit = found.get("rateLimitsByLimitId")
+        tables = (
+            list(by_limit.values()) if isinstance(by_limit, dict) and by_limit else [found.get("rateLimits")]
+        )
+        limits = [read_limits(table) for table in tables]
+        return replace(limits[0], windows=tuple(window for each in limits for window in each.windows))
+
+    async def models(self) -> list[tuple[str, str, tuple[str, ...]]]:
+        """Return the models that the CLI offers: name, display name and reasoning efforts."""
+        found, cursor = list[JsonObject](), None
+        while True:
+            page = await self.look_up("model/list", **({"cursor": cursor} if cursor else {}))
+            found += [each for each in page.get("data") or () if isinstance(each, dict)]
+            if not (cursor := page.get("nextCursor")):
+                break
+        return [(str(each.get("model")), str(each.get("displayName")), _efforts(each)) for each in found]
+
+    async def described(self) -> str:
+        """Say in a line through which program questions are answered, and as whom it is signed in."""
+        account = (await self.look_up("account/read")).get("account") or {}
+        who = account.get("email") or {"apiKey": "an API key"}.get(str(account.get("type")))
+        binary = await self.find()
+        signed_in = f", signed in as {who}" if who else ""
+        return visible_line(f"Questions are answered through {binary.label} ({binary.path}){signed_in}.")
+
     async def open_thread(self, server: AppServer, turn: AgentTurn, known: str = "") -> str:
         """Return the CLI's thread that continues a turn's thread, with all in it that precedes the question.
 
@@ -315,6 +354,12 @@ class AgentEngine:
             await asyncio.to_thread(home.remove)
 
 
+def _efforts(model: JsonObject) -> tuple[str, ...]:
+    efforts = model.get("supportedReasoningEfforts")
+    found = [each.get("reasoningEffort") for each in efforts if isinstance(each, dict)] if efforts else []
+    return tuple(map(str, filter(None, found)))
+
+
 def _has_tokens(credentials: Credentials) -> bool:
     """Whether the credentials are ChatGPT tokens, which are handed in by a message."""
     return credentials.mode in {AuthMode.CHATGPT, AuthMode.EXTERNAL}
@@ -352,13 +397,26 @@ class AgentTurn(Turn):
             "cwd": str(self._folder),
             "approvalPolicy": policy,
             "sandbox": sandbox,
-            "config": {"features.shell_tool": self._has_shell},
+            "config": {"features.shell_tool": self._has_shell, "web_search": self._search_mode},
         }
 
     @property
     def offers(self) -> str:
         """What is offered to the model in the thread, as a hash: it stays as it is for the thread's life."""
         return _digest([self.request.tools, self._has_shell])
+
+    @property
+    def _search_mode(self) -> str:
+        tool = next((tool for tool in self.request.tools if tool["type"] == "web_search"), None)
+        if tool is None:
+            return "disabled"
+        return (
+            "indexed"
+            if tool.get("indexed_web_access")
+            else "live"
+            if tool["external_web_access"]
+            else "cached"
+        )
 
     @property
     def _has_shell(self) -> bool:
@@ -375,6 +433,7 @@ class AgentTurn(Turn):
                 "inputSchema": tool["parameters"],
             }
             for tool in self.request.tools
+            if tool["type"] == "function"
         ]
         return {**self.thread_options, "ephemeral": not self.thread.is_saved, "dynamicTools": tools}
 

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from codex_nb.tools.outputs import NewCell
 
 
+_THROUGH = "\n\nRead through the Codex CLI, whose agent answers your questions."
+
+
 def show(markdown: str) -> None:
     """Display text as a safe output: HTML and Markdown where they can be drawn, plain text elsewhere."""
     from codex_nb.rendering.answer_output import answer_mimebundle
@@ -63,6 +66,10 @@ def status(session: ShellSession, name: str) -> None:
     from codex_nb.magics.account import account_status
 
     account_status(session, name or None)._ipython_display_()
+    if session.config.engine == "agent":
+        from codex_nb.rendering.markdown import escape_markdown
+
+        show(escape_markdown(session.wait(session.profile(name or None).agent.open().described())))
 
 
 @subcommand(
@@ -118,18 +125,18 @@ def confirmed(question: str) -> bool:
 def models(session: ShellSession, name: str) -> None:
     """List the account's models."""
     profile = session.profile(name or None)
-    found, used = session.wait(profile.backend.models()), session.config.model or profile.settings.model
+    used = session.config.model or profile.settings.model
+    if session.config.engine == "agent":
+        found, through = session.wait(profile.agent.open().models()), _THROUGH
+    else:
+        listed = [each for each in session.wait(profile.backend.models()) if each.is_listed]
+        found, through = [(each.slug, each.display_name, each.efforts) for each in listed], ""
     rows = [
-        (
-            f"`{model.slug}`{' (in use)' * (model.slug == used)}",
-            model.display_name,
-            ", ".join(model.efforts) or "-",
-        )
-        for model in found
-        if model.is_listed
+        (f"`{slug}`{' (in use)' * (slug == used)}", name, ", ".join(efforts) or "-")
+        for slug, name, efforts in found
     ]
     heads = ("model", "name", "reasoning efforts")
-    show(table(heads, rows) if rows else "The backend lists no models. Name one with -m.")
+    show(table(heads, rows) + through if rows else "The backend lists no models. Name one with -m.")
 
 
 @subcommand(
@@ -173,9 +180,15 @@ def usage(session: ShellSession, name: str) -> None:
     """Show the limits."""
     from codex_nb.ui.account import limit_rows
 
-    limits = session.wait(session.profile(name or None).backend.usage())
+    profile, is_agent = session.profile(name or None), session.config.engine == "agent"
+    limits = session.wait(profile.agent.open().usage() if is_agent else profile.backend.usage())
     rows = limit_rows(limits, datetime.now(UTC).astimezone())
-    show(table(("limit", "used", "resets"), rows) if rows else "This login has no plan limits to show.")
+    through = _THROUGH if is_agent else ""
+    show(
+        table(("limit", "used", "resets"), rows) + through
+        if rows
+        else "This login has no plan limits to show."
+    )
 
 
 @subcommand(

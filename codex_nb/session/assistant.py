@@ -158,7 +158,7 @@ class ResolvedTurn:
         """The backend's own tool for a web search, as the CLI sends it; none for models of the lite form."""
         settings = self.settings
         mode = settings.search_mode(wanted=self.request.searches)
-        if mode is None or self.model.is_lite or self.request.agent:
+        if mode is None or self.model.is_lite:
             return ()
         return (
             {

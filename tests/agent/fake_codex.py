@@ -80,7 +80,19 @@ def main() -> None:
         version = FOLDER / "version"
         sys.stdout.write(f"codex-cli {version.read_text() if version.exists() else '0.171.0'}\n")
         return
-    results = {"thread/start": {"thread": {"id": THREAD}}, "turn/start": {"turn": {"id": TURN}}}
+    window = {"usedPercent": 12, "windowDurationMins": 300, "resetsAt": None}
+    model = {
+        "model": "gpt-cli",
+        "displayName": "GPT CLI",
+        "supportedReasoningEfforts": [{"reasoningEffort": "low"}],
+    }
+    results = {
+        "thread/start": {"thread": {"id": THREAD}},
+        "turn/start": {"turn": {"id": TURN}},
+        "account/read": {"account": {"type": "chatgpt", "email": "cli@example.org"}},
+        "account/rateLimits/read": {"rateLimits": {"limitId": "codex", "primary": window}},
+        "model/list": {"data": [model], "nextCursor": None},
+    }
     while True:
         message = receive()
         if "id" in message and "method" in message:

@@ -45,6 +45,19 @@ def test_a_missing_cli_is_one_line_that_says_how_to_install_it(
     assert "which is not there" in cell.out
 
 
+def test_status_models_and_usage_go_through_the_same_program_and_say_so(
+    notebook: Notebook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CODEX_NB_CODEX", str(install_fake(tmp_path / "bin")))
+    notebook.run('%config CodexMagics.engine = "agent"')
+    shown = {name: notebook.run(f"%codex {name}").out for name in ("status", "models", "usage")}
+    assert "through Codex CLI 0.171.0" in shown["status"]
+    assert "cli@example.org" in shown["status"]
+    assert "gpt-cli" in shown["models"]
+    assert "12 %" in shown["usage"]
+    assert all("Read through the Codex CLI" in shown[name] for name in ("models", "usage"))
+
+
 def test_nothing_of_the_agent_is_loaded_without_it(codex_home: Path) -> None:
     program = (
         "from IPython.core.interactiveshell import InteractiveShell\n"

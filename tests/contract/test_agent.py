@@ -21,7 +21,7 @@ from codex_nb.config.settings import ApprovalPolicy, load_settings
 from codex_nb.profile import Profile, make_profile
 from codex_nb.session.events import ApprovalRequested, TextDelta, ToolOutputDelta, TurnEvent, TurnFinished
 from codex_nb.session.prompt import TurnRequest
-from codex_nb.simulator import GRACE, Call, End, Reply, Say, Scenario, Simulator
+from codex_nb.simulator import ADA, GRACE, Call, End, Reply, Say, Scenario, Simulator
 from codex_nb.tools.approval import ApprovalRequest, Decision, DecisionKind, DenyAll
 from codex_nb.tools.base import Ports, ToolSet
 from codex_nb.tools.builtin import run_python
@@ -162,9 +162,15 @@ async def test_a_thread_goes_on_in_a_new_process_with_a_new_token_and_leaves_no_
         assert [(each.stat().st_mode & 0o777, (each / "auth.json").exists()) for each in homes] == [
             (0o700, False)
         ]
-        status, limits = await profile.status()
-        assert (status.signed_in, limits is not None and bool(limits.windows)) == (True, True)
-        assert "simulator-classic" in {model.slug for model in await profile.backend.models()}
+        agent = profile.agent.open()
+        limits, direct = await agent.usage(), await profile.backend.usage()
+        assert limits is not None
+        assert direct is not None
+        assert [each.used_percent for each in limits.windows] == [
+            each.used_percent for each in direct.windows
+        ]
+        assert ADA.email in await agent.described()
+        assert "simulator-classic" in {slug for slug, _, _ in await agent.models()}
     assert codex_processes() == []
     place.sim.write_login(place.home)
     async with place.opened() as profile:
@@ -559,3 +565,13 @@ async def test_a_value_and_an_image_go_through_the_agent(place: Place) -> None:
     assert json.dumps(first["input"]).count(pixel) == 1
     assert first["text"]["format"]["type"] == "json_schema"
     assert "valid integer" in json.dumps(second["input"][-1])
+
+
+@pytest.mark.parametrize(("searches", "is_offered"), [(True, True), (False, False)])
+async def test_the_web_is_searched_only_where_that_is_chosen(
+    place: Place, searches: bool, is_offered: bool
+) -> None:
+    async with place.opened() as profile:
+        await place.ask(profile, "hello", searches=searches)
+    kinds = [tool["type"] for tool in place.sent()[-1]["tools"]]
+    assert ("web_search" in kinds) is is_offered
