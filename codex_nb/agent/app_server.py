@@ -37,7 +37,7 @@ INSTALL = (
 )
 UPDATE = "Update it with: npm install -g @openai/codex@latest"
 VERSION_TIMEOUT_S = 10.0
-_VERSION = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
+_VERSION = re.compile(r"(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?")
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from codex_nb.tools.key_formats import keys_in
+from codex_nb.tools.secret_tables import secrets_in_lines, secrets_in_lists
 from codex_nb.tools.secrets import (
+    ATTRIBUTES,
     ENDS_OF_PAIRS,
-    MAX_SECRET_LENGTH,
     MIN_SECRET_LENGTH,
     WORD,
     Words,
+    in_each_case,
     is_opaque,
-    is_password_name,
     is_placeholder,
     is_secret_name,
     is_secret_value,
+    is_unquoted_secret,
+    trie,
+    word_set,
 )
 
 if TYPE_CHECKING:
@@ -57,10 +61,24 @@ _UNQUOTED = re.compile(
 )
 _KEY_FOLLOWS = re.compile(r"\\*+[\"']?\s*+:(?!=)")
 _CLOSES = re.compile(r"\s*+\)")
-_ATTRIBUTES = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
 _COMPOUND = frozenset({*keyword.kwlist, "case", "match"}) - {"pass"}
 _TEXT_CONSTRUCTORS = frozenset({"str", "bytes", "b64decode", "base64.b64decode", "bytes.fromhex", "dict"})
-_LOGINS_OF_CODE = frozenset({"login", "log_in", "signin", "sign_in", "authenticate"})
+# Calls whose last argument without a name is a password, and calls in which what looks made by a machine is a key.
+_LOGINS = word_set(
+    "login signin authenticate log_in sign_in pymysql.connect mysqldb.connect psycopg2.connect psycopg.connect"
+    " cx_oracle.connect oracledb.connect pymssql.connect ftp ftp_tls redis strictredis"
+)
+_TAKE_KEYS = word_set("openai asyncopenai anthropic asyncanthropic github gitlab fernet hmac.new")
+_CALLED = (
+    "login log_in signin sign_in authenticate connect ftp ftp_tls redis openai anthropic github gitlab fernet"
+)
+_CALL = re.compile(
+    trie(
+        in_each_case(f"{_CALLED} hmac.new", r"\(")
+        | dict.fromkeys(("OpenAI", "GitHub", "signIn", "logIn", "StrictRedis"), r"\(")
+    )
+)
+_LAST_ARGUMENT = re.compile(r"\s*+,?\s*+(?:\)|\w++\s*+=)")
 _NAMES_OF_NAMES = frozenset({"name", "key"})
 _SIGNS_AT_END = frozenset("\"'=:|>&!-+\\,([{")
 _MAX_DEPTH = 2
@@ -86,8 +104,13 @@ def assigned_secrets(text: str, words: Words) -> list[AssignedSecret]:
     read = _BREAK_BEFORE_NAME.sub(_without_break, text)
     places = (words if read == text else Words(read)).places_of_names()
     text = read
+    if _may_call(words):
+        places = sorted({*places, *(match.start() for match in _CALL.finditer(text))})
+    in_tables = [*secrets_in_lines(text, places)]
     places = list(_near_values(text, places))
-    found = {secret.start: secret for secret in _direct(text, places)}
+    in_tables += secrets_in_lists(text, places)
+    found = {start: AssignedSecret(start, end, name, text[start:end]) for start, end, name in in_tables}
+    found |= {secret.start: secret for secret in _direct(text, places)}
     found |= {secret.start: secret for secret in _read(text, places, (0, len(text)), _MAX_DEPTH)}
     apart: list[AssignedSecret] = []
     for start in sorted(found):
@@ -197,11 +220,11 @@ def _before_arrow(text: str, place: int, name: str) -> Iterator[AssignedSecret]:
 
 
 def _is_word(value: str) -> bool:
-    return is_opaque(value) and not is_placeholder(value) and not _ATTRIBUTES.fullmatch(value)
+    return is_opaque(value) and not is_placeholder(value) and not ATTRIBUTES.fullmatch(value)
 
 
 def _is_argument_of_name(name: str, value: str) -> bool:
-    return _is_unquoted_secret(name, value, is_tight=False)
+    return is_unquoted_secret(name, value, is_tight=False)
 
 
 # Each with what may stand before the name, and whether what was found is a value.
@@ -222,10 +245,17 @@ def _without_break(match: re.Match[str]) -> str:
 def may_hold_secret(text: str) -> bool:
     """Whether a secret name or anything that looks like a key occurs: cheap, for most texts hold none."""
     words = Words(text)
-    if words.secret_names or any(True for _ in keys_in(text, words)):
+    if (
+        words.secret_names
+        or (_may_call(words) and _CALL.search(text))
+        or any(True for _ in keys_in(text, words))
+    ):
         return True
-    read = _BREAK_BEFORE_NAME.sub(_without_break, text)
-    return read != text
+    return _BREAK_BEFORE_NAME.sub(_without_break, text) != text
+
+
+def _may_call(words: Words) -> bool:
+    return any(word in words.lowered for word in (*_CALLED.split(), "hmac"))
 
 
 def _read(text: str, places: list[int], part: tuple[int, int], depth: int) -> Iterator[AssignedSecret]:
@@ -275,7 +305,8 @@ class _Bracket:
     ``inherited`` is the secret name of all values in the bracket, ``secret`` that of the current element. ``is_lookup``
     marks a subscript or a call, whose strings name its result: ``environ["TOKEN"]``, ``get("token")``. ``values`` are
     the strings in the bracket, which a later ``name="token"`` may name. ``called`` is the name of a call, or of what
-    it is assigned to, in whose arguments what looks made by a machine is secret: ``set_token("…")``.
+    it is assigned to, in whose arguments what looks made by a machine is secret: ``set_token("…")``; so is the last one
+    of a login, whose arguments are counted.
     """
 
     inherited: str = ""
@@ -284,6 +315,8 @@ class _Bracket:
     compared: str = ""
     paired: str = ""
     called: str = ""
+    is_login: bool = False
+    number: int = 0
     names: list[str] = field(default_factory=list)
     strings: list[str] = field(default_factory=list)
     is_name: bool = False
@@ -293,6 +326,7 @@ class _Bracket:
         """Start the next element."""
         self.secret, self.compared, self.is_name = self.inherited, "", False
         self.names, self.strings = [], []
+        self.number += 1
 
 
 class _Reader:
@@ -353,6 +387,8 @@ class _Reader:
             name = bracket.secret or (bracket.paired if is_pair else "")
             if not name and bracket.called and is_opaque(value):
                 name = bracket.called
+            if not name and bracket.is_login and self._is_last_argument(value, after):
+                name = "password"
         bracket.compared = bracket.paired = ""
         if name and is_secret_value(name, value.strip()):
             self._found.append((start, end, name))
@@ -363,6 +399,13 @@ class _Reader:
             self._found += [(*span, value) for span in bracket.values if is_opaque(self._text[slice(*span)])]
         elif len(bracket.values) < _MAX_VALUES:
             bracket.values.append((start, end))
+
+    def _is_last_argument(self, value: str, after: int) -> bool:
+        """Whether a string is the last argument without a name, and may be a password."""
+        bracket = self._bracket
+        is_alone = bracket.number > 0 and not bracket.names and bracket.strings == [value]
+        may_be_password = not any(map(str.isspace, value)) and "/" not in value
+        return is_alone and may_be_password and _LAST_ARGUMENT.match(self._text, after) is not None
 
     def _sign(self, sign: str, end: int) -> None:
         bracket, callee, self._callee = self._brackets[-1], self._callee, None
@@ -402,13 +445,15 @@ class _Reader:
             inherited = callee
         else:
             inherited = bracket.secret if callee in _TEXT_CONSTRUCTORS else ""
-        called = bracket.called
+        called, is_login = bracket.called, False
         if sign == "(" and callee:
-            is_named = is_secret_name(callee) or callee.rpartition(".")[2].lower() in _LOGINS_OF_CODE
+            last = callee.lower().rpartition(".")[2]
+            words = {callee.lower(), last, last.rpartition("_")[2]}
+            is_login = not words.isdisjoint(_LOGINS)
+            is_named = is_login or is_secret_name(callee) or not words.isdisjoint(_TAKE_KEYS)
             called = callee if is_named else bracket.secret or called
-        self._brackets.append(
-            _Bracket(inherited, callee is not None and sign != "{", inherited, called=called)
-        )
+        is_lookup = callee is not None and sign != "{"
+        self._brackets.append(_Bracket(inherited, is_lookup, inherited, called=called, is_login=is_login))
 
     def _colon(self, end: int) -> None:
         bracket = self._bracket
@@ -431,7 +476,7 @@ class _Reader:
         if unquoted is None:
             return
         self._unquoted_until = unquoted.end()
-        if _is_unquoted_secret(name, unquoted["value"], is_tight=is_tight):
+        if is_unquoted_secret(name, unquoted["value"], is_tight=is_tight):
             self._read_until = unquoted.end()
             self._found.append((*unquoted.span("value"), name))
 
@@ -444,19 +489,3 @@ def _first_secret(names: Iterable[str]) -> str:
 def _joined(names: list[str]) -> list[str]:
     """Return the names, and the last two as one: "API key"."""
     return [*names, " ".join(names[-2:])]
-
-
-def _is_unquoted_secret(name: str, value: str, *, is_tight: bool) -> bool:
-    """Whether the text after a name is a value, as in a shell's ``MY_TOKEN=abc123``, and no expression of a program."""
-    if (
-        not MIN_SECRET_LENGTH <= len(value) <= MAX_SECRET_LENGTH
-        or "[redacted:" in value
-        or is_placeholder(value)
-        or _ATTRIBUTES.fullmatch(value)
-        or (is_secret_name(value) and not is_opaque(value))
-    ):
-        return False
-    has_digit = any(map(str.isdigit, value))
-    if is_tight and name.isupper() and (has_digit or is_password_name(name)):
-        return is_secret_value(name, value)
-    return is_opaque(value) or (is_password_name(name) and has_digit and is_secret_value(name, value))

@@ -60,6 +60,12 @@ _HASHED = (
     r"|pbkdf2_sha\d{1,3}\$\d++\$[A-Za-z0-9./$+=]{20,}"
 )
 _SIGNATURE = r"(?i:[?&](?:sig|signature|x-amz-signature|x-goog-signature)=)(?P<value>[A-Za-z0-9%+/_-]{16,}=*)"
+_QUERY = r"[?&](?:key|code)=(?P<value>[A-Za-z0-9%._~-]{16,})"
+_SQLPLUS = r"\bsqlplus[ \t]++(?:-\w++[ \t]++){0,3}+[\w.$#]{1,60}/(?P<value>[^\s@/\"']{4,100})"
+_SINGLE = (
+    r"(?:[ \t]-(?:src|dest)?(?:store|key)pass[ \t]++|\bnet[ \t]++user[ \t]++[\w.-]{1,60}[ \t]++|[ \t]/p:"
+    r"|\bnet[ \t]++use[ \t]++(?:\w:[ \t]++)?\\\\[^\s]{1,200}+[ \t]++)[\"']?(?P<value>[^\s\"'*/][^\s\"']{3,100})"
+)
 _AUTHORIZATION = (
     r"(?i:authorization)\\*+[\"']?\s*+[:=,]\s*+\\*+[\"']?(?:(?!(?i:bearer|basic))[A-Za-z][\w-]{1,20}[ \t]++)?"
     r"(?P<value>[^\s\"',;=\\]{8,}+=*)"
@@ -71,7 +77,8 @@ _CURL = r"(?:curl|wget|https?|xh)"
 _OPTIONS = (
     ("p", rf"sshpass|mongo\w*|useradd|usermod|{_LOGINS}", ""),
     ("p tight", r"mysql\w*|mariadb[\w-]*|7z\w?", ""),
-    ("P", r"sqlcmd|bcp|[io]sql|(?:un)?zip", ""),
+    ("P", r"sqlcmd|bcp|[io]sql|(?:un)?zip|mosquitto_\w+", ""),
+    ("N", "ssh-keygen", ""),
     ("a", "redis-cli", ""),
     ("w", r"ldap\w+", ""),
     ("k", "openssl", ""),
@@ -93,7 +100,7 @@ for _option, _names, _sign in _OPTIONS:
     _program = re.compile(rf"(?<![\w./-])(?:{_names})(?:\.exe)?[ \t]")
     _PROGRAMS.setdefault(_option.split()[0], []).append((_option.endswith(" tight"), _program, _sign))
 _OPTION = re.compile(
-    r"[ \t]-(?:(?P<letter>[pPawkKuUb])(?P<gap>[ \t]*+)"
+    r"[ \t]-(?:(?P<letter>[pPNawkKuUb])(?P<gap>[ \t]*+)"
     r"|-(?P<word>user|proxy-user|auth|cookie|oauth2-bearer|pass|body)[ \t=]++)"
     r"[\"']?(?P<value>[^\s\"'|;<>-][^\s\"'|;<>]*+)"
 )
@@ -224,6 +231,14 @@ KEY_FORMATS = tuple(
         ("a user's password", ("basic ",), r"(?i:basic) ++(?P<value>[A-Za-z0-9+/]{8,}={0,2})", _is_basic),
         ("a token in an address", ("://",), r"://(?P<value>[^\s/:@\"'<>]{12,256})@", is_opaque),
         ("a bearer token", ("authorization",), _AUTHORIZATION, is_opaque),
+        ("a token in an address", ("?key=", "&key=", "?code=", "&code="), _QUERY, is_opaque),
+        ("a password of a command", ("sqlplus ",), _SQLPLUS, _is_argument),
+        (
+            "a password of a command",
+            ("storepass", "keypass", "net user ", "net use ", "/p:"),
+            _SINGLE,
+            _is_argument,
+        ),
         ("a bearer token", ("ssws ",), r"SSWS\s++(?P<value>[A-Za-z0-9_-]{20,})", is_opaque),
         ("a signature", ("sig=", "signature="), _SIGNATURE, is_opaque),
         ("a password of a command", ("htpasswd",), _OTHER_COMMANDS, _is_argument),

@@ -37,12 +37,13 @@ def trie(endings: Mapping[str, str]) -> str:
     return patterns[0] if len(patterns) == 1 else f"(?:{'|'.join(patterns)})"
 
 
-def _in_each_case(words: str, ending: str) -> dict[str, str]:
+def in_each_case(words: str, ending: str) -> dict[str, str]:
+    """Return the words in small letters, in capitals and with one, each with the pattern that follows it."""
     return {each: ending for word in words.split() for each in (word, word.capitalize(), word.upper())}
 
 
 _STEM = re.compile(
-    trie(_in_each_case(_LAST_STEMS, "[sS]?(?![a-z])") | _in_each_case(f"{_STEMS} пароль 密码 パスワード", ""))
+    trie(in_each_case(_LAST_STEMS, "[sS]?(?![a-z])") | in_each_case(f"{_STEMS} пароль 密码 パスワード", ""))
 )
 _MAX_NAME_LENGTH = 200
 _SMALLEST_NUMBER = 1_000
@@ -149,7 +150,8 @@ def is_withheld(value: Any) -> bool:
 @lru_cache(maxsize=4_096)
 def is_password_name(name: str) -> bool:
     """Whether a secret name is one of a password or its like, which may be an ordinary word."""
-    return any(map(_is_password, split_words(name[-_MAX_NAME_LENGTH:])))
+    words = split_words(name[-_MAX_NAME_LENGTH:])
+    return words[-1:] == ["phrase"] or any(map(_is_password, words))
 
 
 def split_words(name: str) -> list[str]:
@@ -270,6 +272,7 @@ _PLACEHOLDER = re.compile(
 )
 _LOCATION = re.compile(r"~|\.{0,2}/|[A-Za-z]:[\\/]|[A-Za-z][\w+.-]{1,20}://")
 _WORDS = re.compile(r"[^\W\d_]+(?:[ _.,:;!?'-]+[^\W\d_]+)*[.!?]?")
+ATTRIBUTES = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
 _RUN = re.compile(r"[A-Za-z0-9]+")
 _CLASSES = re.compile(r"\d+|[a-z]+|[A-Z]+")
 # Passwords so common that they are words of the notebook as well.
@@ -318,3 +321,19 @@ def is_known_everywhere(name: str, value: str) -> bool:
         return is_opaque(value)
     is_telling = len(value) >= _MIN_UNUSUAL_LENGTH or (not value.isdigit() and any(map(str.isdigit, value)))
     return is_telling and value.casefold() not in _COMMON
+
+
+def is_unquoted_secret(name: str, value: str, *, is_tight: bool) -> bool:
+    """Whether the text after a name is a value, as in a shell's ``MY_TOKEN=abc123``, and no expression of a program."""
+    if (
+        not MIN_SECRET_LENGTH <= len(value) <= MAX_SECRET_LENGTH
+        or "[redacted:" in value
+        or is_placeholder(value)
+        or ATTRIBUTES.fullmatch(value)
+        or (is_secret_name(value) and not is_opaque(value))
+    ):
+        return False
+    has_digit = any(map(str.isdigit, value))
+    if is_tight and name.isupper() and (has_digit or is_password_name(name)):
+        return is_secret_value(name, value)
+    return is_opaque(value) or (is_password_name(name) and has_digit and is_secret_value(name, value))

@@ -50,6 +50,9 @@ PIECES = {
     "headers": "authorization: ", "commands": "mysql -u root -p ", "options": " -p", "arguments": "token a1b2 ",
     "entries": "name: token\n value: ", "elements": "<token>a", "arrows": "'a1b2' -> token ", "users": "a:5432:",
     "manifests": "kind: secret\ndata:\n", "breaks before names": "\\ntoken", "pipes": "echo a | passwd ",
+    "logins": "login('a', 'b1c2', ", "rows": "token,key\na1,b2c3d4e5\n",
+    "rows of names": "token,key\n", "lists of names": "['token', 'key'], ", "open lists": "(token, 'a1', ",
+    "columns": "[['a1', 'b2']], columns=['a', 'token'] ",
 }  # fmt: skip
 TEXTS: dict[str, Callable[[int], str]] = (
     {
@@ -160,7 +163,9 @@ AT_THE_BEGINNING = {
     "_SIZE",
     "_QUOTED",
     "_VALUE",
-    "_ATTRIBUTES",
+    "ATTRIBUTES",
+    "_LAST_ARGUMENT",
+    "_BETWEEN",
     "_SHAPE",
     "_SETTING",
     "_ENVIRONMENT",
