@@ -6,6 +6,7 @@ handed in by messages, keys by the environment of the child alone. Only the thre
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shutil
@@ -58,6 +59,8 @@ class AgentHome:
         self.path = path
         self._lock = lock
         self._settings = settings
+        self._owner = os.getpid()
+        atexit.register(self.remove)
 
     @classmethod
     def create(cls, folder: Path, settings: Settings, credentials: Credentials) -> AgentHome:
@@ -70,7 +73,8 @@ class AgentHome:
             lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
             try_lock(lock)
             home = cls(path, lock, settings)
-            (path / SESSIONS).symlink_to(folder / SESSIONS, target_is_directory=True)
+            with suppress(OSError):  # where links are not allowed, threads do not outlast the process there
+                (path / SESSIONS).symlink_to(folder / SESSIONS, target_is_directory=True)
             home._write_config(credentials)
         except OSError as error:
             raise AgentFailed(
@@ -80,7 +84,10 @@ class AgentHome:
         return home
 
     def remove(self) -> None:
-        """Delete the home; threads stay."""
+        """Delete the home; threads stay. A forked child deletes nothing."""
+        if os.getpid() != self._owner:
+            return
+        atexit.unregister(self.remove)
         with suppress(OSError):
             os.close(self._lock)
         shutil.rmtree(self.path, ignore_errors=True)

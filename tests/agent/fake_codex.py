@@ -54,8 +54,8 @@ def play(steps: list[dict[str, Any]]) -> None:
         elif "ask" in step:
             send({"id": 1000 + number, "method": step["ask"], "params": about | step.get("params", {})})
             while "method" in (answer := receive()):
+                send({"id": answer["id"], "result": {}})
                 if answer["method"] == "turn/interrupt":
-                    send({"id": answer["id"], "result": {}})
                     end("interrupted")
                     return
         elif "raw" in step:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from codex_nb.config.settings import ApprovalPolicy
-from codex_nb.session.events import ApprovalRequested, ToolFinished
+from codex_nb.session.events import ApprovalRequested, Notice, ToolFinished
 from codex_nb.tools.approval import NOBODY_THERE, ApprovalRequest, Decision, DecisionKind, DenyAll
 from tests.agent.conftest import Stage, Step, ask, completed, said, started
 
@@ -139,57 +139,65 @@ class Asking:
 APPROVE, REJECT = Decision(DecisionKind.APPROVE), Decision(DecisionKind.REJECT)
 
 
+def told_apart(*groups: list[Step]) -> list[Step]:
+    """Return the steps of all groups, each with items of its own."""
+    text = [json.dumps(group).replace("item-1", f"item-{number}") for number, group in enumerate(groups, 1)]
+    return [step for group in text for step in json.loads(group)]
+
+
 @pytest.mark.parametrize("policy", [ASK, AUTO, ALL, READ_ONLY])
 @pytest.mark.parametrize("decision", [APPROVE, REJECT])
-@pytest.mark.parametrize("kind", list(KINDS))
 async def test_a_request_is_accepted_only_by_the_policy_or_the_user(
-    stage: Stage, policy: ApprovalPolicy, decision: Decision, kind: str
+    stage: Stage, policy: ApprovalPolicy, decision: Decision
 ) -> None:
-    steps, shown, accepted, declined = KINDS[kind]
-    asking = Asking(decision)
-    async with stage.opened([*steps, *said("Done.")]) as profile:
+    asking, kinds = Asking(decision), list(KINDS.values())
+    async with stage.opened([*told_apart(*(kind[0] for kind in kinds)), *said("Done.")]) as profile:
         _, last = await stage.ask(profile, policy=policy, approver=asking)
     assert last.answer.status == "completed"
     is_asked = policy in {ASK, AUTO}
-    assert [shown in request.code for request in asking.asked] == ([True] if is_asked else [])
+    shown = zip(asking.asked, (kind[1] for kind in kinds), strict=is_asked)
+    assert [text in request.code for request, text in shown] == ([True] * len(kinds) if is_asked else [])
     is_accepted = policy is ALL or (is_asked and decision.approved)
-    assert stage.answers == [{"result": accepted if is_accepted else declined}]
+    results = [accepted if is_accepted else declined for _, _, accepted, declined in kinds]
+    assert stage.answers == [{"result": result} for result in results]
 
 
 @pytest.mark.parametrize("policy", [ASK, AUTO, ALL])
 @pytest.mark.parametrize("decision", [APPROVE, REJECT])
-@pytest.mark.parametrize("kind", list(QUESTIONS))
 async def test_a_question_is_put_to_the_user_under_every_policy(
-    stage: Stage, policy: ApprovalPolicy, decision: Decision, kind: str
+    stage: Stage, policy: ApprovalPolicy, decision: Decision
 ) -> None:
-    steps, shown, accepted, declined = QUESTIONS[kind]
-    asking = Asking(decision)
-    async with stage.opened([*steps, *said("Done.")]) as profile:
+    asking, kinds = Asking(decision), list(QUESTIONS.values())
+    async with stage.opened([*told_apart(*(kind[0] for kind in kinds)), *said("Done.")]) as profile:
         await stage.ask(profile, policy=policy, approver=asking)
-    assert [shown in request.code for request in asking.asked] == [True]
-    assert stage.answers == [{"result": accepted if decision.approved else declined}]
+    shown = zip(asking.asked, (kind[1] for kind in kinds), strict=True)
+    assert [text in request.code for request, text in shown] == [True] * len(kinds)
+    results = [accepted if decision.approved else declined for _, _, accepted, declined in kinds]
+    assert stage.answers == [{"result": result} for result in results]
 
 
 @pytest.mark.parametrize("policy", [ASK, ALL])
-@pytest.mark.parametrize("kind", list(UNCLEAR))
 async def test_what_is_not_understood_is_declined_under_every_policy(
-    stage: Stage, policy: ApprovalPolicy, kind: str
+    stage: Stage, policy: ApprovalPolicy
 ) -> None:
     asking = Asking(APPROVE)
-    async with stage.opened([*UNCLEAR[kind], *said("Done.")]) as profile:
+    async with stage.opened([*told_apart(*UNCLEAR.values()), *said("Done.")]) as profile:
         events, last = await stage.ask(profile, policy=policy, approver=asking)
     assert last.answer.status == "completed"
     assert asking.asked == []
-    assert ["error" in answer for answer in stage.answers] == [True]
-    assert any("it was declined" in getattr(event, "text", "") for event in events)
+    assert ["error" in answer for answer in stage.answers] == [True] * len(UNCLEAR)
+    said_once = [
+        event.text for event in events if isinstance(event, Notice) and "it was declined" in event.text
+    ]
+    methods = {step["ask"] for steps in UNCLEAR.values() for step in steps if "ask" in step}
+    assert [any(method in text for text in said_once) for method in methods] == [True] * len(said_once)
 
 
-@pytest.mark.parametrize("kind", list(KINDS | QUESTIONS))
-async def test_where_nobody_can_answer_everything_is_declined(stage: Stage, kind: str) -> None:
-    steps, _, _, declined = (KINDS | QUESTIONS)[kind]
-    async with stage.opened([*steps, *said("Done.")]) as profile:
+async def test_where_nobody_can_answer_everything_is_declined(stage: Stage) -> None:
+    kinds = [*KINDS.values(), *QUESTIONS.values()]
+    async with stage.opened([*told_apart(*(kind[0] for kind in kinds)), *said("Done.")]) as profile:
         await stage.ask(profile, approver=DenyAll())
-    assert stage.answers == [{"result": declined}]
+    assert stage.answers == [{"result": kind[3]} for kind in kinds]
 
 
 async def test_a_declined_command_says_why(stage: Stage) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -74,25 +75,43 @@ def test_nothing_of_the_agent_is_loaded_without_it(codex_home: Path) -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_the_process_ends_with_a_kernel_that_is_killed(codex_home: Path, tmp_path: Path) -> None:
+def ask_in_a_kernel(end: str, codex_home: Path, fake: Path) -> subprocess.Popen[str]:
+    """Start a Python that asks the agent once, says so, waits for a line and ends as is written."""
     program = (
         "from IPython.core.interactiveshell import InteractiveShell\n"
         "shell = InteractiveShell.instance()\n"
         "shell.run_line_magic('load_ext', 'codex_nb')\n"
         "shell.run_cell('%%codex --agent\\nhello')\n"
         "print('answered', flush=True)\n"
-        "input()\n"
+        f"input()\n{end}\n"
     )
-    fake = install_fake(tmp_path / "bin", said("Hi."))
     environ = {**os.environ, "CODEX_HOME": str(codex_home), "CODEX_NB_CODEX": str(fake)}
-    with subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-c", program], env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as kernel:
+    )
+
+
+@pytest.mark.parametrize("is_killed", [True, False])
+def test_the_process_ends_with_its_kernel_and_its_home_is_removed(
+    codex_home: Path, tmp_path: Path, is_killed: bool
+) -> None:
+    fake = install_fake(tmp_path / "bin", said("Hi."), said("Hi."))
+    homes = codex_home / "codex_nb" / "agent"
+    with ask_in_a_kernel("pass", codex_home, fake) as kernel:
         assert kernel.stdout is not None
         assert any(line.strip() == "answered" for line in kernel.stdout)
         seen = [json.loads(line) for line in (tmp_path / "bin" / "seen.jsonl").read_text().splitlines()]
         (pid,) = {each["pid"] for each in seen}
         agent = psutil.Process(pid)
-        kernel.send_signal(signal.SIGKILL)
-    agent.wait(30)
+        assert len(list(homes.glob("home-*"))) == 1
+        if is_killed:
+            kernel.send_signal(signal.SIGKILL)
+        else:
+            kernel.communicate("\n")
+    with suppress(psutil.NoSuchProcess):
+        agent.wait(30)
     assert not psutil.pid_exists(pid)
+    if is_killed:  # the next one removes what was left
+        with ask_in_a_kernel("pass", codex_home, fake) as kernel:
+            kernel.communicate("\n")
+    assert list(homes.glob("home-*")) == []
