@@ -718,8 +718,9 @@ class Assistant:
             request = replace(request, tools=request.tools.with_tools([skill_tool(project.skills)]))
         news: tuple[str, ...] = ()
         settings.search_mode(wanted=request.searches)  # an administrator may not allow it
-        reads_own = request.agent and settings.agent_config == "own"  # the agent has the servers itself, then
-        if request.uses_servers and settings.mcp_servers and not reads_own:
+        if (
+            request.uses_servers and settings.mcp_servers and not request.agent
+        ):  # which may have servers itself
             states = await self.servers().required(request.without)
             news = tuple(self.servers().news(states))
             offered = [tool for state in states for tool in state.tools]

@@ -152,6 +152,14 @@ def _with_links(text: str, part: Item, sources: dict[str, str]) -> str:
 _ADDRESS_OF_PAGE = re.compile(rf"https?://[!-;=?-~]{{1,{_LONGEST_ADDRESS}}}")  # printable ASCII but < and >
 
 
+_MARK = re.compile(r" \[\\\[\d{1,3}\\\]\]\(<[^<>\s]*>\)")
+
+
+def without_marks(text: str) -> str:
+    """Return a message's text without the numbered links in it, for plain text that has been streamed without them."""
+    return _MARK.sub("", text)
+
+
 def search_text(item: Item) -> str:
     """Return what a web search of the model looked for, in one line; empty for what is no search."""
     action = item.get("action")

@@ -35,6 +35,7 @@ from codex_nb.session.events import (
     TurnEvent,
     TurnFinished,
 )
+from codex_nb.session.outbound import without_marks
 from codex_nb.session.state import NoticePart, PlanPart, ReasoningPart, TextPart, ToolPart, TurnState, reduce
 from codex_nb.tools.approval import DecisionKind
 from codex_nb.ui.layout import Decide, ask_by_typing, plain_code, shows_outputs
@@ -427,6 +428,7 @@ class PlainTextView(AppendOnlyView):
         self._write(text)
 
     def _finish_message(self, item_id: str, text: str, written: str) -> None:
+        text = without_marks(text)
         if text.startswith(written):
             self._write_message(item_id, text.removeprefix(written))
         else:
