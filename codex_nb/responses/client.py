@@ -19,7 +19,7 @@ from codex_nb.responses import events as ev
 from codex_nb.responses.errors import event_error, transport_error
 from codex_nb.responses.events import RateLimits, parse_limits_event, parse_usage, request_id_of
 from codex_nb.responses.models import get_json
-from codex_nb.responses.request import request_body, request_headers
+from codex_nb.responses.request import TURN_STATE_HEADER, request_body, request_headers
 from codex_nb.responses.stream import ResponseBudget, ResponseReader
 
 if TYPE_CHECKING:
@@ -417,7 +417,6 @@ def _chosen(value: int | None, default: int) -> int:
 
 CONNECT_TIMEOUT_S = 15.0
 WRITE_TIMEOUT_S = 60.0
-TURN_STATE_HEADER = "x-codex-turn-state"
 
 
 class ResponsesClient:

@@ -120,6 +120,7 @@ def _key_hint(variable: str | None, instructions: str | None) -> str | None:
 # is marked as untrusted. Only session/outbound makes one (tests/architecture).
 Outbound = NewType("Outbound", dict[str, Any])
 
+TURN_STATE_HEADER = "x-codex-turn-state"
 LITE_HEADER = "x-openai-internal-codex-responses-lite"
 ENCRYPTED_REASONING = "reasoning.encrypted_content"
 
@@ -209,7 +210,7 @@ def request_headers(request: ResponsesRequest, backend: Backend) -> dict[str, st
     if request.thread_id is not None:
         headers.update(dict.fromkeys(("x-client-request-id", "session-id", "thread-id"), request.thread_id))
     if request.turn_state is not None:
-        headers["x-codex-turn-state"] = request.turn_state
+        headers[TURN_STATE_HEADER] = request.turn_state
     if backend.is_chatgpt:
         headers["x-codex-routing-hint"] = f"model={request.model}"
     if request.is_lite:

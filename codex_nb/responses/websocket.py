@@ -22,7 +22,7 @@ from websockets.protocol import State
 from codex_nb.http import CONNECT_TIMEOUT_S, Proxies, UnacceptableResponse, httpx, is_secure, tls_context
 from codex_nb.parse import loads, memory_of, parse_integer
 from codex_nb.responses.events import TERMINAL_TYPES
-from codex_nb.responses.request import LITE_HEADER, dump_json, request_fields
+from codex_nb.responses.request import LITE_HEADER, TURN_STATE_HEADER, dump_json, request_fields
 from codex_nb.responses.stream import MAX_EVENT_BYTES, ResponseBudget
 
 if TYPE_CHECKING:
@@ -54,16 +54,7 @@ FORGOTTEN = {"previous_response_not_found", "websocket_connection_limit_reached"
 UNREADABLE = "a frame is too large, or not one of the protocol"
 _QUIET = {"response.created", "response.in_progress", "response.queued", "codex.rate_limits"}
 _ENDS = tuple(f'"{kind}"'.encode() for kind in TERMINAL_TYPES)
-_HTTP_ONLY = {
-    "accept",
-    "accept-encoding",
-    "connection",
-    "content-length",
-    "content-type",
-    "host",
-    LITE_HEADER,
-}
-_OF_ONE_REQUEST = {"x-codex-turn-state"}
+_HTTP_ONLY = {"accept", "accept-encoding", "connection", "content-type", "host", LITE_HEADER}
 
 # The library logs what it sends, the login too, so its logger is one that no configuration can turn on.
 _silent = logging.Logger("websockets", logging.CRITICAL + 1)  # noqa: LOG001  that is the reason
@@ -475,8 +466,7 @@ class WebSocketTransport:
                     return refusal
 
     async def _handshake(self, signed: httpx.Request, conversation: _Conversation) -> httpx.Response | None:
-        kept = {name: v for name, v in _handshake_headers(signed).items() if name not in _OF_ONE_REQUEST}
-        head = fingerprint([str(signed.url), kept])
+        head = fingerprint([str(signed.url), {**_handshake_headers(signed), TURN_STATE_HEADER: ""}])
         if conversation.is_usable(head):
             return None
         conversation.drop()

@@ -344,6 +344,7 @@ _BYTES_PER_TOKEN = 4
 _TOKENS_PER_IMAGE = 1_500
 _DATA_URL = re.compile(r"data:image/[\w.+-]{1,20};base64,[A-Za-z0-9+/=]*")
 _MAX_CACHED_INPUTS = 64
+_MAX_CACHE_KEYS = 256
 
 
 def _tokens_in(value: object) -> int:
@@ -370,17 +371,23 @@ def estimated_usage(
 
 @dataclass
 class PromptCache:
-    """The inputs seen under each ``prompt_cache_key``; the longest known prefix of an input counts as cached."""
+    """The inputs seen under each ``prompt_cache_key``; the longest known prefix of an input counts as cached.
 
-    _inputs: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)
+    Of each item its digest and its length are kept, and of the keys those that were used last.
+    """
+
+    _inputs: dict[str, list[tuple[tuple[bytes, int], ...]]] = field(default_factory=dict)
 
     def cached_tokens(self, key: str | None, items: Sequence[object]) -> int:
         """The estimated number of cached tokens of an input, which is then added to the cache."""
         if key is None:
             return 0
-        texts = tuple(json.dumps(item, ensure_ascii=False) for item in items)
-        known = self._inputs.setdefault(key, [])
-        prefix = max((len(old) for old in known if texts[: len(old)] == old), default=0)
-        known.append(texts)
+        texts = (json.dumps(item, ensure_ascii=False).encode("utf-8", "replace") for item in items)
+        seen = tuple((hashlib.sha256(text).digest(), len(text)) for text in texts)
+        known = self._inputs[key] = self._inputs.pop(key, [])
+        prefix = max((len(old) for old in known if seen[: len(old)] == old), default=0)
+        known.append(seen)
         del known[:-_MAX_CACHED_INPUTS]
-        return sum(map(len, texts[:prefix])) // _BYTES_PER_TOKEN
+        while len(self._inputs) > _MAX_CACHE_KEYS:
+            del self._inputs[next(iter(self._inputs))]
+        return sum(size for _, size in seen[:prefix]) // _BYTES_PER_TOKEN
