@@ -217,12 +217,12 @@ class _Conversation:
         self._is_new = False
         self._asked: tuple[bytes, tuple[bytes, ...]] = (b"", ())
 
-    def is_usable(self, head: bytes) -> bool:
+    def is_usable(self, head: bytes, oldest_s: float) -> bool:
         """Whether the connection is open, young enough, in a known state, and was opened with these headers."""
         age = asyncio.get_running_loop().time() - self._opened_at
         is_open = self._connection is not None and self._connection.state is State.OPEN
         is_known = self._is_new or self.chain is not None
-        return is_open and is_known and age < OLDEST_S and head == self._head
+        return is_open and is_known and age < oldest_s and head == self._head
 
     def begin(self, connection: Connection, head: bytes) -> None:
         """Take a new connection in place of the old one."""
@@ -361,12 +361,20 @@ class _Frames(httpx.AsyncByteStream):
 
 
 class WebSocketTransport:
-    """Sends requests over one connection for each thread."""
+    """Sends requests over one connection for each thread, which is replaced when it is ``oldest_s`` old."""
 
-    def __init__(self, backend: Backend, auth: httpx.Auth | None, connector: Connector) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        auth: httpx.Auth | None,
+        connector: Connector,
+        *,
+        oldest_s: float = OLDEST_S,
+    ) -> None:
         self._backend = backend
         self._auth = auth
         self._connector = connector
+        self._oldest_s = oldest_s
         self._conversations: dict[str, _Conversation] = {}
         self._refusals = 0
 
@@ -467,7 +475,7 @@ class WebSocketTransport:
 
     async def _handshake(self, signed: httpx.Request, conversation: _Conversation) -> httpx.Response | None:
         head = fingerprint([str(signed.url), {**_handshake_headers(signed), TURN_STATE_HEADER: ""}])
-        if conversation.is_usable(head):
+        if conversation.is_usable(head, self._oldest_s):
             return None
         conversation.drop()
         (rejected, told), conversation.rejected = conversation.rejected, (b"", b"")

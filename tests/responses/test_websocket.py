@@ -126,6 +126,7 @@ async def asking(
     over: str = "websocket",
     connector: Connector | None = None,
     http: httpx.AsyncClient | None = None,
+    oldest_s: float = 60.0,
     **backend: Any,
 ) -> AsyncIterator[Asked]:
     """Ask the simulator's ChatGPT backend as a signed-in client does."""
@@ -146,7 +147,9 @@ async def asking(
         asked.sleeps.append(seconds)
 
     sockets = (
-        WebSocketTransport(where, auth, connector or Connector({}, None)) if over == "websocket" else None
+        WebSocketTransport(where, auth, connector or Connector({}, None), oldest_s=oldest_s)
+        if over == "websocket"
+        else None
     )
     http = http or open_http(SETTINGS, {}, transport=httpx.AsyncHTTPTransport(verify=False))
     async with http:
@@ -556,6 +559,15 @@ async def test_a_connection_lost_in_an_answer_is_asked_again_with_what_was_compl
     again = sim.requests.to("/responses", FRAME)[-1].body
     assert [item["type"] for item in again["input"]][:2] == ["message", "reasoning"]
     assert "previous_response_id" not in again
+
+
+async def test_an_old_connection_is_replaced_between_two_questions(sim: Simulator) -> None:
+    async with asking(sim, oldest_s=0.0) as asked:
+        first = (await asked.outcome(question(user("hi")))).finished
+        later = await asked.outcome(question(user("hi"), *first.items, user("and again")))
+    assert "and again" in later.finished.text
+    assert counts(sim) == {WEBSOCKET: 2, FRAME: 2, "POST": 0}
+    assert "previous_response_id" not in sim.requests.to("/responses", FRAME)[-1].body
 
 
 async def test_a_request_that_is_too_large_for_a_frame_goes_over_http(sim: Simulator) -> None:
