@@ -277,8 +277,14 @@ class Profile:
         return status, limits
 
     async def warm_up(self, question: TurnRequest) -> None:
-        """Open the connection of a question's thread while the notebook is read; what fails now fails again later."""
+        """Open what a question needs while the notebook is read; what fails now fails again later.
+
+        It is the connection of the question's thread, or the process of the agent.
+        """
         with suppress(CodexError):
+            if question.agent:
+                await self.agent.open().server()
+                return
             request = await self.assistant.first_request(question)
             if request is not None:
                 await self.backend.warm_up(request)

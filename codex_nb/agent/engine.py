@@ -136,16 +136,18 @@ class AgentEngine:
         return self.binary
 
     async def server(self) -> AppServer:
-        """Return the process, started and signed in with the credentials as they are now."""
+        """Return the process, started and signed in with the credentials as they are now; raises CodexError."""
         async with self._starting:
             credentials, self.refusal = await self._credentials.current(), None
             if self._server is not None and not (self._server.is_running and self._may_keep(credentials)):
                 await self._stop()
-            if self._server is None:
-                await self._start(credentials)
-            elif self._given is None or not self._given.same_bearer(credentials):
-                await self._log_in(self._server, credentials)
-            assert self._server is not None  # noqa: S101 -- it was started just now
+            try:
+                if self._server is None:
+                    return await self._start(credentials)
+                if self._given is None or not self._given.same_bearer(credentials):
+                    await self._log_in(self._server, credentials)
+            except AppServerEnded as error:
+                raise AgentFailed(str(error)) from error
             return self._server
 
     def _may_keep(self, credentials: Credentials) -> bool:
@@ -155,7 +157,7 @@ class AgentEngine:
             return False
         return _has_tokens(credentials) or given.same_bearer(credentials)
 
-    async def _start(self, credentials: Credentials) -> None:
+    async def _start(self, credentials: Credentials) -> AppServer:
         binary = await self.find()
         home = await asyncio.to_thread(AgentHome.create, self._folder, self.settings, credentials)
         try:
@@ -172,6 +174,7 @@ class AgentEngine:
             home.remove()
             raise
         self._home, self._server = home, server
+        return server
 
     @property
     def provider(self) -> str:

@@ -349,7 +349,7 @@ def answer_cell(session: ShellSession, options: CellOptions) -> None:
         options = replace(options, prompt=expand_prompt(options.prompt, profile.settings.codex_home))
     ensure_logged_in(session, profile)
     question = make_question(session, options, profile)  # a wrong option is refused before anything is shown
-    if session.last is None and profile.settings.transport != "http":
+    if session.last is None and (profile.settings.transport != "http" or question.agent):
         session.engine.submit(profile.warm_up(question))
     if options.background:
         _answer_in_background(session, options, profile, question)

@@ -575,3 +575,25 @@ async def test_the_web_is_searched_only_where_that_is_chosen(
         await place.ask(profile, "hello", searches=searches)
     kinds = [tool["type"] for tool in place.sent()[-1]["tools"]]
     assert ("web_search" in kinds) is is_offered
+
+
+@pytest.mark.parametrize("is_signed_in", [True, False])
+async def test_a_provider_of_the_users_own_is_asked_with_its_own_key_or_the_login(
+    codex_program: Path, tmp_path: Path, is_signed_in: bool
+) -> None:
+    with Simulator() as sim:
+        place = Place(codex_program, sim, tmp_path / "home" / "codex-home", tmp_path / "work")
+        place.home.mkdir(parents=True)
+        place.work.mkdir()
+        config = sim.config_toml("custom")
+        if not is_signed_in:
+            config = config.replace("requires_openai_auth = true", 'env_key = "LAB_KEY"')
+            config = config.replace("/backend-api/codex", "/v1")
+        (place.home / "config.toml").write_text(config + 'http_headers = { x-lab = "blue" }\n')
+        key = sim.new_api_key()
+        bearer = sim.write_login(place.home).access_token if is_signed_in else key
+        async with place.opened(LAB_KEY=key) as profile:
+            _, last = await place.ask(profile, "hello")
+        request = sim.requests.to("/responses", "POST")[-1]
+    assert (last.answer.status, last.error) == ("completed", None)
+    assert (request.headers["authorization"], request.headers["x-lab"]) == (f"Bearer {bearer}", "blue")
