@@ -17,6 +17,8 @@ from tests.servers import provision
 
 Told = dict[str, Any]
 
+LOOPBACK_ONLY = {"HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1"}
+
 API = """
 import json, sys
 from openai import NotFoundError, OpenAI
@@ -145,7 +147,7 @@ def run(python: Path, script: str, folder: Path, *arguments: str, **environ: str
     """Run a client's script; return all that it told."""
     done = subprocess.run(
         [str(python), "-c", script, *arguments],
-        env={"PATH": os.environ["PATH"], "HOME": str(folder), **environ},
+        env={"PATH": os.environ["PATH"], "HOME": str(folder), **LOOPBACK_ONLY, **environ},
         cwd=folder,
         capture_output=True,
         text=True,
