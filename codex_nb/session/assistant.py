@@ -718,12 +718,13 @@ class Assistant:
             request = replace(request, tools=request.tools.with_tools([skill_tool(project.skills)]))
         news: tuple[str, ...] = ()
         settings.search_mode(wanted=request.searches)  # an administrator may not allow it
-        if (
-            request.uses_servers and settings.mcp_servers and not request.agent
-        ):  # which may have servers itself
+        reads_own = request.agent and settings.agent_config == "own"  # the agent has the servers itself, then
+        if request.uses_servers and settings.mcp_servers and not reads_own:
             states = await self.servers().required(request.without)
             news = tuple(self.servers().news(states))
-            offered = [tool for state in states for tool in state.tools]
+            offered = [tool for state in states for tool in state.tools if tool.name not in request.without]
+            if request.agent:  # which keeps the names that begin with mcp__ to itself
+                offered = [replace(tool, name=tool.name.replace("mcp__", "mcp_", 1)) for tool in offered]
             request = replace(request, tools=request.tools.with_tools(offered))
         credentials = await self._credentials.current()
         model = await self._models.choose(request.model or settings.model)

@@ -19,6 +19,7 @@ from codex_nb.session.prompt import TurnRequest
 from codex_nb.simulator import Call, End, Reply, Say, Scenario
 from codex_nb.tools.base import Ports
 from tests.contract.cli import AppServer, CodexCli
+from tests.contract.test_agent import Place
 from tests.patience import PATIENCE_S
 from tests.session.scripted import SameThread
 from tests.session.test_mcp import GRACE, HINTS, Asked, calls, hostile, http_server, listed, program
@@ -113,6 +114,22 @@ async def test_a_sign_in_by_the_cli_serves_codex_nb_too(cli: CodexCli) -> None:
             assert login.wait(PATIENCE_S) == 0
         _, after, _ = await our_turn(cli)
     assert (before, after) == ({"far": set()}, {"far": {"add", "echo", "variables"}})
+
+
+async def test_an_agent_gets_the_tools_of_servers_from_us_behind_our_approval(
+    codex_program: Path, cli: CodexCli, tmp_path: Path
+) -> None:
+    place = Place(codex_program, cli.sim, cli.home, tmp_path)
+    (cli.home / "config.toml").write_text(f"{GRACE}{cli.sim.config_toml()}\n{hostile('demo')}")
+    cli.sim.write_login(cli.home)
+    place.calls(Call("mcp_demo__ping", {}, "call_1"))
+    async with place.opened() as profile:
+        _, last = await place.ask(profile, "go", approver=(asked := Asked()), uses_servers=True)
+        await place.ask(profile, "go", thread="u", uses_servers=True, without=frozenset({"mcp__demo__ping"}))
+    assert [request.summary for request in asked.requests] == ["Calls ping of the MCP server demo."]
+    assert [(call.name, call.output) for call in last.answer.tool_calls] == [("mcp_demo__ping", "pong")]
+    first, *_, second = place.sent()
+    assert [json.dumps(body["tools"]).count('"mcp_demo__ping"') for body in (first, second)] == [1, 0]
 
 
 # What the CLI asks for by mode; codex_nb takes no server's word for it that a tool only reads.
