@@ -5,6 +5,7 @@
 #   make test-fast  the tests that need only Python, in under three minutes
 #   make check      format, lint, types and import contracts
 #   make contract   what the newest Codex CLI does otherwise than the pinned one; CODEX=0.172.0 names another
+#   make coverage   how much of the code the tests that need only Python run, branches included
 #   make bench      the performance table
 #   make docs       the documentation, in docs/_build/html
 
@@ -16,7 +17,7 @@ PYTEST_ARGS ?=
 DEMO_ARGS ?=
 CODEX ?= latest
 
-.PHONY: demo test test-fast check contract bench docs clean help
+.PHONY: demo test test-fast check contract coverage bench docs clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -49,6 +50,9 @@ check: $(VENV)/.ready-dev
 
 contract: $(VENV)/.ready-dev
 	$(BIN)/python -m tests.contract.drift $(CODEX)
+
+coverage: $(VENV)/.ready-dev
+	$(BIN)/python -m pytest -q -m "unit or shell" -n 2 --dist worksteal --cov --cov-report=term $(PYTEST_ARGS)
 
 bench: $(VENV)/.ready-bench
 	$(BIN)/python -m tests.benchmarks
