@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from codex_nb import Answer
+from codex_nb.errors import CodexError
 from codex_nb.simulator import Call, End, Hold, Reply, Say, Simulator
 from tests.magics.conftest import Notebook
 from tests.magics.front_end import front_end
@@ -69,7 +70,8 @@ def test_a_question_of_a_widgets_callback_is_refused_while_a_cell_answers(
 
         page.on_message = ask
         assert notebook.run("%%codex -o answer\nHow many?", cell_id="asking").succeeded
-    assert str(failures[0]) == "Codex is already answering in this cell. Ask when it has ended."
+    assert isinstance(failures[0], CodexError)
+    assert failures[0].line == "Codex is already answering in this cell. Ask when it has ended."
     assert notebook.namespace["answer"].text == "It is 42."
 
 
