@@ -82,6 +82,12 @@ function addCodeTools(model, root, labels, announce) {
 }
 
 
+// Code that is being written is seen where it grows.
+function followEnd(block) {
+  const box = block.querySelector("pre");
+  if (box) box.scrollTop = box.scrollHeight;
+}
+
 // A call's code stands in a box of limited height; all of it is one click away.
 function fitCode(call, block, labels) {
   const box = block.matches("pre") ? block : block.querySelector("pre");

@@ -21,6 +21,7 @@ const OPERATIONS = {
     if (operation.open !== undefined) open.innerHTML = operation.open;
     if (operation.tail) appendTail(open, operation.tail);
     if (operation.slot === "code") fitCode(section.node, open, view.labels);
+    if (operation.slot === "code" && operation.tail) followEnd(open);
   },
   state(view, operation, section) {
     section.node.dataset.phase = operation.phase;
