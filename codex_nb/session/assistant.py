@@ -154,11 +154,16 @@ class ResolvedTurn:
         return self.model.sent_tier(self.settings.service_tier)
 
     @property
+    def cannot_search(self) -> bool:
+        """Whether there is no such tool: models of the lite form search by a tool of the CLI's."""
+        return self.model.is_lite and not self.request.agent
+
+    @property
     def search_tool(self) -> tuple[JsonObject, ...]:
-        """The backend's own tool for a web search, as the CLI sends it; none for models of the lite form."""
+        """The backend's own tool for a web search, as the CLI sends it; an agent has one of its own, used alike."""
         settings = self.settings
         mode = settings.search_mode(wanted=self.request.searches)
-        if mode is None or self.model.is_lite:
+        if mode is None or self.cannot_search:
             return ()
         return (
             {
@@ -231,7 +236,7 @@ class ResolvedTurn:
         if (tier := self.settings.service_tier) and self.service_tier is None:
             not_offered.append(f"{model} does not offer the service tier {tier!r}: none is requested.")
         notices += [Notice("hint", text) for text in self._new(not_offered)]
-        if request.searches and self.model.is_lite:
+        if request.searches and self.cannot_search:
             notices.append(
                 Notice("hint", f"{model} cannot search the web here; choose another model: %codex models.")
             )
