@@ -220,11 +220,12 @@ class _BoundedStream(httpx2.AsyncByteStream):
         self._stream = stream
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        size = 0
+        size = events = 0
         async for chunk in self._stream:
             size += len(chunk)
-            if size > LARGEST_MESSAGE:
-                raise httpx2.ReadError(f"the reply is larger than {LARGEST_MESSAGE // 1_000_000} MB")
+            events += chunk.count(b"\n\n") + chunk.count(b"\r\n\r\n")
+            if size > LARGEST_MESSAGE or events > MOST_MESSAGES:
+                raise httpx2.ReadError("the reply is too large, or has too many events")
             yield chunk
 
     async def aclose(self) -> None:

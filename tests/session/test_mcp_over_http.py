@@ -1,0 +1,164 @@
+"""Servers over HTTP that do what they should not: others go on, nothing waits without end, no key goes elsewhere."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codex_nb.session.events import Notice
+from codex_nb.simulator import Simulator
+from tests.session.test_mcp import Asked, ask, calls, hostile, listed, opened
+
+pytestmark = pytest.mark.anyio
+
+NOTICE = {"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "x"}}
+
+
+class Hostile(BaseHTTPRequestHandler):
+    """Answers ``/STAGE/DEED``: as it should until the stage, which is a method of the protocol."""
+
+    protocol_version = "HTTP/1.1"
+    ending = threading.Event()
+    seen: list[str]
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        _, stage, deed = self.path.split("/")
+        self.seen.append(f"{self.path} {self.headers.get('authorization')}")
+        if asked.get("method", "").rpartition("/")[2] == stage:
+            with suppress(OSError):
+                getattr(self, deed)()
+            self.close_connection = True
+        elif "id" not in asked:
+            self.reply(202, b"", "application/json")
+        else:
+            result = self.result(asked["method"], asked.get("params") or {})
+            self.reply(200, json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": result}).encode())
+
+    def do_GET(self) -> None:
+        self.reply(405, b"")
+
+    def result(self, method: str, params: dict[str, Any]) -> Any:
+        match method:
+            case "initialize":
+                about = {"capabilities": {"tools": {}}, "serverInfo": {"name": "h", "version": "1"}}
+                return {"protocolVersion": params["protocolVersion"], **about}
+            case "tools/list":
+                return {"tools": [listed("ping")]}
+        return {"content": [{"type": "text", "text": "pong"}]}
+
+    def reply(self, status: int, body: bytes, kind: str = "application/json", **more: str) -> None:
+        self.send_response(status)
+        for name, value in {"content-type": kind, "content-length": str(len(body)), **more}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def begin(self, kind: str) -> None:
+        self.send_response(200)
+        self.send_header("content-type", kind)
+        self.send_header("connection", "close")
+        self.end_headers()
+
+    def hang(self) -> None:
+        self.ending.wait()
+
+    def die(self) -> None:
+        self.close_connection = True
+
+    def refuse(self) -> None:
+        self.reply(500, b"<b>Oh no</b>", "text/html")
+
+    def junk(self) -> None:
+        self.reply(200, b"this is not JSON {")
+
+    def page(self) -> None:
+        self.reply(200, b"<html>Sign in here</html>", "text/html")
+
+    def away(self) -> None:
+        port = self.server.server_address[1]
+        self.reply(307, b"", location=f"http://localhost:{port}/elsewhere/none")
+
+    def flood(self) -> None:
+        self.begin("application/json")
+        while not self.ending.is_set():
+            self.wfile.write(b" " * 65_536)
+
+    def events(self) -> None:
+        self.begin("text/event-stream")
+        event = f"event: message\ndata: {json.dumps(NOTICE)}\n\n".encode()
+        while not self.ending.is_set():
+            self.wfile.write(event)
+
+    def silence(self) -> None:
+        self.begin("text/event-stream")
+        while not self.ending.wait(0.1):
+            self.wfile.write(b": still here\n\n")
+
+    def log_message(self, *_: object) -> None:
+        """Stay silent."""
+
+
+DEEDS = ("hang", "die", "refuse", "junk", "page", "away", "flood", "events", "silence")
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[str, list[str]]]:
+    """Serve all of them; yields the address and what was asked, with its login."""
+    seen: list[str] = []
+    ending = threading.Event()
+    handler = type("Handler", (Hostile,), {"seen": seen, "ending": ending})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
+        thread = threading.Thread(target=http.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{http.server_port}", seen
+        ending.set()
+        http.shutdown()
+        thread.join()
+
+
+def table(name: str, url: str) -> str:
+    login = 'bearer_token_env_var = "MCP_TOKEN"\nstartup_timeout_sec = 3\ntool_timeout_sec = 2'
+    return f'[mcp_servers.{name}]\nurl = "{url}"\n{login}\n'
+
+
+async def test_servers_that_cannot_be_used_keep_no_other_from_its_work(
+    tmp_path: Path, server: tuple[str, list[str]]
+) -> None:
+    address, seen = server
+    names = [f"{stage}-{deed}" for stage in ("initialize", "list") for deed in DEEDS]
+    tables = "".join(table(name, f"{address}/{name.replace('-', '/')}") for name in names)
+    good = table("good", f"{address}/never/none") + hostile("near", more="startup_timeout_sec = 60")
+    with Simulator() as simulator:
+        simulator.play(calls(("mcp__good__ping", {}), ("mcp__near__ping", {})))
+        async with opened(simulator, tmp_path, tables + good) as profile:
+            answer, events = await ask(profile, Asked())
+            *bad, _, _ = profile.assistant.servers().states()
+    assert [call.output for call in answer.tool_calls] == ["pong", "pong"]
+    assert {state.name: state.status for state in bad} == dict.fromkeys(names, "failed")
+    told = [event.text for event in events if isinstance(event, Notice) and "MCP" in event.text]
+    assert len(told) == len(names)
+    assert "<" not in "".join(told)
+    assert {line.rpartition(" ")[2] for line in seen} == {"right"}
+    assert not any("elsewhere" in line for line in seen)
+
+
+async def test_calls_that_go_wrong_are_results_and_the_turn_goes_on(
+    tmp_path: Path, server: tuple[str, list[str]]
+) -> None:
+    address, seen = server
+    tables = "".join(table(deed, f"{address}/call/{deed}") for deed in DEEDS)
+    with Simulator() as simulator:
+        simulator.play(calls(*((f"mcp__{name}__ping", {}) for name in (*DEEDS, "good"))))
+        async with opened(simulator, tmp_path, tables + table("good", f"{address}/never/none")) as profile:
+            answer, _ = await ask(profile, Asked())
+    assert [call.ok for call in answer.tool_calls] == [*[False] * len(DEEDS), True]
+    assert all(call.output for call in answer.tool_calls)
+    assert not any("elsewhere" in line for line in seen)
