@@ -204,7 +204,9 @@ class LazyAgent:
 
     def events(self, turn: Turn) -> AsyncGenerator[TurnEvent, None]:
         """Yield the events of a turn that runs in it."""
-        return self.open().events(turn)
+        from codex_nb.agent.turn import AgentTurn
+
+        return AgentTurn.of(turn, self.open()).events()
 
     def forget(self, thread: str | None) -> None:
         """Delete what it keeps of a thread, None for all. Raises OSError."""

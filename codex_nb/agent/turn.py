@@ -1,0 +1,440 @@
+"""One turn that runs in the Codex CLI: its events, its approvals, our own tools, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from codex_nb.agent.app_server import REFUSED, AppServer, AppServerEnded, RequestRefused
+from codex_nb.agent.approvals import McpCall, read_action, read_request
+from codex_nb.agent.engine import AgentEngine, WantedThread, digest
+from codex_nb.agent.items import AgentItems
+from codex_nb.errors import AgentFailed, CodexError
+from codex_nb.labels import ApprovalPolicy
+from codex_nb.rendering.visible import visible_line
+from codex_nb.session.events import (
+    ApprovalRequested,
+    ApprovalResolved,
+    Notice,
+    RetryScheduled,
+    StepStarted,
+    ToolCallReady,
+    ToolFinished,
+    ToolStarted,
+    TurnFinished,
+)
+from codex_nb.session.outbound import received, user_message
+from codex_nb.session.turn import STOPPED, ToolCallExecution, Turn
+from codex_nb.tools.approval import Decision, DecisionKind, Effect
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping
+
+    from codex_nb.agent.app_server import Message, Messages
+    from codex_nb.agent.approvals import Asked
+    from codex_nb.responses.request import Outbound
+    from codex_nb.session.events import Answer, Status, TurnEvent
+    from codex_nb.session.turn import ModelClient
+
+JsonObject = dict[str, Any]
+
+INTERRUPT_TIMEOUT_S = 3.0
+RESTARTED = "The Codex CLI ended unexpectedly and was started again."
+GO_ON = (
+    "The program that you run in ended while it was carrying out the user's last request and was started again. Go on "
+    "with that request: look at what was already done before you repeat anything."
+)
+NOT_OFFERED = "The approval policy 'read-only' allows no commands, changes or calls of other programs."
+REJECTED = "Declined."
+DONE = "Answered."
+
+# Our approval policy as the CLI's, with the sandbox that what runs is tried in first.
+POLICIES = {
+    ApprovalPolicy.ASK: ("untrusted", "workspace-write"),
+    ApprovalPolicy.AUTO: ("untrusted", "workspace-write"),
+    ApprovalPolicy.READ_ONLY: ("untrusted", "read-only"),
+    ApprovalPolicy.ALL: ("never", "workspace-write"),
+}
+_SANDBOXES: Mapping[str, JsonObject] = {
+    "read-only": {"type": "readOnly", "networkAccess": False},
+    "workspace-write": {
+        "type": "workspaceWrite",
+        "writableRoots": [],
+        "networkAccess": False,
+        "excludeTmpdirEnvVar": False,
+        "excludeSlashTmp": False,
+    },
+}
+
+
+@dataclass(eq=False)
+class AgentTurn(Turn):
+    """One turn that runs in the Codex CLI: the same start, tools, approvals and end as a turn of the direct engine."""
+
+    engine: AgentEngine = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._agent = AgentItems(self._call_numbers, self.on_limits)
+        self._thread_id = ""
+        self._turn_id = ""
+        self._offers = ""
+        self._approved = set[str]()  # the items that our gate has let through
+
+    @classmethod
+    def of(cls, turn: Turn, engine: AgentEngine) -> AgentTurn:
+        """Return a prepared turn as one that runs in the agent."""
+        return cls(**{each.name: getattr(turn, each.name) for each in fields(Turn)}, engine=engine)
+
+    @property
+    def _wanted_thread(self) -> WantedThread:
+        policy, sandbox = POLICIES[self.tool_context.rules.policy]
+        has_shell = self.tool_context.rules.offers(Effect.EXECUTE)
+        options = {
+            "model": self.request.model,
+            "modelProvider": self.engine.provider,
+            "cwd": str(self._folder),
+            "approvalPolicy": policy,
+            "sandbox": sandbox,
+            "config": {"features.shell_tool": has_shell, "web_search": self._search_mode},
+        }
+        tools = [
+            {
+                "type": "function",
+                "name": tool["name"],
+                "description": tool["description"],
+                "inputSchema": tool["parameters"],
+            }
+            for tool in self.request.tools
+            if tool["type"] == "function"
+        ]
+        offers = digest([self.request.tools, has_shell])
+        return WantedThread(self.thread, self.new_items[:-1], options, tools, offers)
+
+    @property
+    def _search_mode(self) -> str:
+        tool = next((tool for tool in self.request.tools if tool["type"] == "web_search"), None)
+        if tool is None:
+            return "disabled"
+        return (
+            "indexed"
+            if tool.get("indexed_web_access")
+            else "live"
+            if tool["external_web_access"]
+            else "cached"
+        )
+
+    @property
+    def _folder(self) -> Path:
+        return self.tool_context.ports.folder or Path.cwd()
+
+    async def events(self, client: ModelClient | None = None) -> AsyncGenerator[TurnEvent, None]:
+        """Yield the turn's events, TurnStarted to TurnFinished; a cancelled consumer gets the last one, too."""
+        del client
+        try:
+            binary = await self.engine.find()
+            yield replace(self.started, through=binary.label)
+            for notice in self.notices:
+                yield notice
+            yield StepStarted(1)
+            question = _user_input(self.new_items[-1])
+            while True:
+                async with aclosing(self._answered(question)) as events:
+                    async for event in events:
+                        yield event
+                self._take_over()
+                if self._status != "completed" or not await self._must_ask_again():
+                    break
+                if self._rejected is not None:
+                    yield self._rejected
+                question = _user_input(self._exchange.input[-1])
+            self._exchange.redact(self.tool_context.clean)
+            self._exchange.commit()
+            finished = TurnFinished(self._answer(), self._problem, shown=self._shown)
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            finished = TurnFinished(self._abort("cancelled"), STOPPED)
+        except (CodexError, AppServerEnded, RequestRefused) as error:
+            failure = error if isinstance(error, CodexError) else AgentFailed(self._clean(str(error)))
+            finished = TurnFinished(self._abort("failed"), failure.line, failure.bare())
+        except BaseException:
+            self._abort("cancelled")
+            raise
+        if self._thread_id:
+            self.engine.keep(self.thread, self._thread_id, self._offers)
+        yield finished
+
+    def _clean(self, text: str) -> str:
+        return self.tool_context.redact(text)
+
+    async def _answered(self, question: list[JsonObject]) -> AsyncGenerator[TurnEvent, None]:
+        """Yield the events of one question to the CLI, whose process is started again once if it ends."""
+        for may_restart in (True, False):
+            server = await self.engine.server()
+            try:
+                async with aclosing(self._attempt(server, question)) as events:
+                    async for event in events:
+                        yield event
+            except AppServerEnded:
+                await self.engine.drop(server)
+                if not may_restart:
+                    raise
+            else:
+                return
+            for number in self._agent.open_calls:
+                yield ToolFinished(number, RESTARTED, ok=False)
+            yield RetryScheduled(1, 1, 0.0, RESTARTED)
+            if self._agent.has_acted:
+                question = [*_user_input(user_message(GO_ON)), *question]
+            self._agent.begin_again()
+            yield StepStarted(1)
+
+    async def _attempt(
+        self, server: AppServer, question: list[JsonObject]
+    ) -> AsyncGenerator[TurnEvent, None]:
+        wanted = self._wanted_thread
+        self._offers = wanted.offers
+        thread_id = self._thread_id = await self.engine.open_thread(server, wanted, self._thread_id)
+        has_ended = False
+        with server.listen(thread_id) as messages:
+            try:
+                started = await server.request("turn/start", self._start(thread_id, question))
+                self._turn_id = str((started.get("turn") or {}).get("id", ""))
+                async for message in messages:
+                    async with aclosing(self._take(server, message)) as events:
+                        async for event in events:
+                            yield event
+                    if has_ended := bool(self._agent.status):
+                        break
+                if self._agent.status == "interrupted":
+                    await self._end_commands(server)
+            except AppServerEnded:
+                has_ended = True
+                raise
+            finally:
+                if not has_ended:
+                    await asyncio.shield(asyncio.ensure_future(self._interrupt(server, messages)))
+        self._conclude()
+
+    def _start(self, thread_id: str, question: list[JsonObject]) -> JsonObject:
+        request = self.request
+        policy, sandbox = POLICIES[self.tool_context.rules.policy]
+        wanted = {
+            "threadId": thread_id,
+            "input": question,
+            "cwd": str(self._folder),
+            "approvalPolicy": policy,
+            "sandboxPolicy": _SANDBOXES[sandbox],
+            "model": request.model,
+            "effort": request.effort,
+            "summary": request.summary,
+            "serviceTier": request.service_tier,
+            "outputSchema": (request.text_format or {}).get("schema"),
+        }
+        return {key: value for key, value in wanted.items() if value is not None}
+
+    async def _take(self, server: AppServer, message: Message) -> AsyncGenerator[TurnEvent, None]:
+        """Yield the events of one message of the process, and answer it where it is a request."""
+        if message.method == "item/tool/call":
+            handled = self._run_tool(server, message)
+        elif message.request_id is not None:
+            handled = self._ask(server, message)
+        else:
+            for event in self._agent.read(message.method, message.params):
+                yield event
+            for event in self._unasked(message):
+                yield event
+            return
+        async with aclosing(handled) as events:
+            async for event in events:
+                yield event
+
+    def _unasked(self, message: Message) -> list[TurnEvent]:
+        """Return the events of an action that the CLI does not ask about, and end the turn where it had to ask."""
+        item = message.params.get("item")
+        if message.method == REFUSED:
+            if self.engine.refusal is not None:
+                raise self.engine.refusal
+            return [_declined(str(message.params.get("method")))]
+        has_typed = message.method == "item/commandExecution/terminalInteraction" and message.params.get(
+            "stdin"
+        )
+        if has_typed and self.tool_context.rules.policy is not ApprovalPolicy.ALL:
+            raise _unasked_action(f"typed {message.params['stdin']!r} into a running command")
+        asked = read_action(item) if isinstance(item, dict) else None
+        if asked is None or asked.item_id in self._approved:
+            return []
+        number, rules = self._agent.number_of(asked.item_id), self.tool_context.rules
+        decision = rules.decide(asked.tool.effect, asked.tool.key(asked.arguments))
+        if message.method == "item/started" and decision is not None and rules.policy is ApprovalPolicy.ALL:
+            self._approved.add(asked.item_id)
+            return [ApprovalResolved(number, decision, asked.request(number)), ToolStarted(number)]
+        if (
+            message.method == "item/completed"
+            and isinstance(item, dict)
+            and item.get("status") in {"completed", "failed"}
+        ):
+            raise _unasked_action(f"ran {asked.request(number).code!r}")
+        return []
+
+    async def _ask(self, server: AppServer, message: Message) -> AsyncGenerator[TurnEvent, None]:
+        """Decide a request as any tool call is decided, and answer it."""
+        asked = read_request(message, self._agent.changes_of(str(message.params.get("itemId", ""))))
+        if asked is None:
+            await server.reply(message, None)
+            yield _declined(message.method)
+            return
+        item_id = asked.item_id
+        if isinstance(asked.arguments, McpCall):
+            item_id = self._agent.mcp_item(asked.arguments.server, asked.arguments.tool)
+        is_item = self._agent.is_open(item_id)
+        request = asked.request(self._agent.number_of(item_id))
+        decision = self._by_policy(asked)
+        unasked = request if decision is not None else None
+        if decision is None:
+            waiting = self.tool_context.approver.decide(request)
+            yield ApprovalRequested(request)
+            decision = await waiting
+        yield ApprovalResolved(request.call_number, decision, unasked)
+        if decision.approved:
+            self._approved.add(item_id)
+            if not asked.is_question:
+                self.tool_context.rules.remember(asked.tool.effect, asked.tool.key(asked.arguments), decision)
+            yield ToolStarted(request.call_number)
+        else:
+            self._agent.refusals[item_id] = decision.message or REJECTED
+        await server.reply(message, asked.answer(request, decision))
+        if not decision.approved:
+            await self._tell(server, decision)
+        if not is_item:
+            answer = DONE if decision.approved else decision.message or REJECTED
+            yield ToolFinished(request.call_number, answer, decision.approved)
+
+    def _by_policy(self, asked: Asked[Any]) -> Decision | None:
+        """Return the decision that needs no person; None where one is asked."""
+        rules = self.tool_context.rules
+        if not rules.offers(asked.tool.effect):
+            return Decision(DecisionKind.REJECT, message=NOT_OFFERED, by="policy")
+        return None if asked.is_question else rules.decide(asked.tool.effect, asked.tool.key(asked.arguments))
+
+    async def _tell(self, server: AppServer, decision: Decision) -> None:
+        """Tell the model what the user says to a rejection; end the turn where that is what they decided."""
+        if decision.kind is DecisionKind.STOP:
+            await self._request(server, "turn/interrupt", {"turnId": self._turn_id})
+        elif decision.by == "user" and decision.message:
+            words = _user_input(user_message(self._clean(decision.message)))
+            await self._request(server, "turn/steer", {"expectedTurnId": self._turn_id, "input": words})
+
+    async def _request(self, server: AppServer, method: str, params: JsonObject) -> None:
+        with suppress(RequestRefused, AgentFailed):  # the turn may have ended meanwhile
+            await server.request(
+                method, {"threadId": self._thread_id, **params}, timeout_s=INTERRUPT_TIMEOUT_S
+            )
+
+    async def _run_tool(self, server: AppServer, message: Message) -> AsyncGenerator[TurnEvent, None]:
+        """Run one of our own tools for the model, through the gates that it passes in the direct engine."""
+        params = message.params
+        name, call_id = str(params.get("tool", "")), str(params.get("callId", ""))
+        arguments = json.dumps(params.get("arguments") or {}, ensure_ascii=False)
+        number = self._agent.number_of(call_id)
+        if not self._agent.is_open(call_id):
+            yield ToolCallReady(number, name, arguments, call_id)
+        call = {"type": "function_call", "name": name, "call_id": call_id, "arguments": arguments}
+        execution = ToolCallExecution(call, number, self.tool_context)
+        try:
+            async with aclosing(execution.events()) as events:
+                async for event in events:
+                    yield event
+        finally:
+            self._agent.calls.append(execution.record)
+        output = execution.output["output"] if execution.output else ""
+        await server.reply(message, {"contentItems": _content(output), "success": execution.record.ok})
+        if execution.stopped:
+            await self._request(server, "turn/interrupt", {"turnId": self._turn_id})
+
+    async def _interrupt(self, server: AppServer, messages: Messages) -> None:
+        """End the turn in the process, which is given up when it does not obey."""
+        try:
+            async with asyncio.timeout(INTERRUPT_TIMEOUT_S):
+                await server.request("turn/interrupt", {"threadId": self._thread_id, "turnId": self._turn_id})
+                async for message in messages:
+                    if message.request_id is not None:
+                        await server.reply(message, None)
+                    elif message.method == "turn/completed":
+                        break
+                await self._end_commands(server)
+        except (TimeoutError, AgentFailed, AppServerEnded, RequestRefused):
+            await self.engine.drop(server)
+
+    async def _end_commands(self, server: AppServer) -> None:
+        """End the commands that still run: an interrupted turn leaves them running."""
+        await self._request(server, "thread/backgroundTerminals/clean", {})
+
+    def _conclude(self) -> None:
+        """Take over how the CLI ended its turn; raises the error that it failed with."""
+        agent = self._agent
+        status, agent.status = agent.status, ""
+        if status == "interrupted":
+            self._status, self._problem = "cancelled", STOPPED
+        elif status != "completed":
+            error = agent.error or AgentFailed("The turn failed and no reason was given.")
+            raise self.engine.refusal or error
+
+    def _take_over(self) -> None:
+        """Move what the CLI has given into the answer and the exchange."""
+        items = self._agent.take_items()
+        self._items += items
+        self._exchange.add(received(item for item in items if item["type"] == "message"))
+        self._calls, self._usage = list(self._agent.calls), self._agent.usage
+
+    def _abort(self, status: Status) -> Answer:
+        partial = self._agent.partial_text
+        self._take_over()
+        self._exchange.redact(self.tool_context.clean)
+        self._exchange.abort(partial)
+        self._status = status
+        return self._answer(partial)
+
+    def _answer(self, partial: str = "") -> Answer:
+        answer = super()._answer(partial)
+        return replace(answer, model=self._agent.model or answer.model)
+
+
+def _unasked_action(what: str) -> AgentFailed:
+    return AgentFailed(
+        f"The Codex CLI {visible_line(what[:200])} without asking, so the turn was stopped.",
+        hint="Look for a rule in your Codex configuration that allows it, or ask without --agent.",
+    )
+
+
+def _declined(method: str) -> Notice:
+    name = visible_line(method[:80])
+    return Notice(
+        "hint", f"Codex asked for something that codex_nb does not understand; it was declined: {name}."
+    )
+
+
+def _user_input(message: Outbound) -> list[JsonObject]:
+    """Return a message of ours as the input of a turn: its text and its images."""
+    parts: list[JsonObject] = []
+    for part in message.get("content") or ():
+        if part.get("type") == "input_image":
+            parts.append({"type": "image", "url": part["image_url"]})
+        else:
+            parts.append({"type": "text", "text": part.get("text", ""), "text_elements": []})
+    return parts
+
+
+def _content(output: object) -> list[JsonObject]:
+    """Return the output of one of our tools as the app-server takes it."""
+    if not isinstance(output, list):
+        return [{"type": "inputText", "text": str(output)}]
+    return [
+        {"type": "inputImage", "imageUrl": part["image_url"]}
+        if part.get("type") == "input_image"
+        else {"type": "inputText", "text": part.get("text", "")}
+        for part in output
+    ]
