@@ -205,8 +205,13 @@ class CredentialResolver:
                 return found
 
     async def accepts(self, key: SecretStr) -> bool | None:
-        """Whether the API knows a key; None where it did not say. Lists the models, which costs nothing."""
+        """Whether OpenAI's API knows a key; None where it did not say. Lists the models, which costs nothing.
+
+        What another provider answers says nothing about the key: it is taken as it is.
+        """
         provider = self._settings.provider
+        if not provider.is_built_in:
+            return True
         reply = await request_json(
             self._http,
             "GET",

@@ -31,6 +31,7 @@ from codex_nb.auth.login import (
     login_from_elsewhere,
     open_login,
 )
+from codex_nb.config.settings import Provider
 from codex_nb.errors import AccountChanged, AuthError, LoginFailed, SignInRequired
 from tests.auth.fakes import ISSUER, NOW, WHOAMI, LoginFixture, access_token, body, login, write_login
 
@@ -242,6 +243,14 @@ async def test_an_api_key_is_kept_unless_the_api_rejects_it(
         "https://api.openai.com/v1/models",
         f"Bearer {KEY}",
     )
+
+
+async def test_an_api_key_for_another_provider_is_kept_without_the_network(
+    make_desk: Callable[..., LoginFixture],
+) -> None:
+    desk = make_desk(settings={"provider": Provider(id="own", base_url="https://own.example/v1")})
+    steps = await go(ApiKeyLogin(desk.manager), KEY)
+    assert (steps[-1], desk.service.requests) == (SignedIn("API key sk-…cdef", "unknown"), [])
 
 
 async def test_an_api_key_that_the_api_rejects_is_refused_and_the_old_login_stays(
