@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 JsonObject = dict[str, Any]
 
 OUTPUT_LIMIT = 20_000  # characters of what one call shows
+MOST_CHARACTERS = 24_000_000  # of all texts of a turn
 LONGEST_REASON = 500
 _QUIET = frozenset(
     {"userMessage", "functionCallOutput", "hookPrompt", "sleep", "enteredReviewMode", "exitedReviewMode"}
@@ -75,6 +76,7 @@ class AgentItems:
         self._items: list[JsonObject] = []
         self.refusals: dict[str, str] = {}  # what is said of the calls that were declined, by item
         self._told = set[str]()
+        self._characters = 0
 
     @property
     def partial_text(self) -> str:
@@ -119,6 +121,7 @@ class AgentItems:
         """Return the events of a notification; none for one that shows nothing."""
         item_id, delta = str(params.get("itemId", "")), params.get("delta")
         delta = delta if isinstance(delta, str) else ""
+        self._ensure_bounded(len(delta))
         match method:
             case "item/agentMessage/delta" | "item/plan/delta":
                 self._text.setdefault(item_id, []).append(delta)
@@ -140,6 +143,14 @@ class AgentItems:
                 return self._ended(params.get("turn"))
             case _:
                 return self._aside(method, params)
+
+    def _ensure_bounded(self, characters: int) -> None:
+        self._characters += characters
+        if self._characters > MOST_CHARACTERS:
+            raise AgentFailed(
+                "The Codex CLI sends more than any answer has, so the turn was stopped.",
+                hint="Ask again, for less at once.",
+            )
 
     def _aside(self, method: str, params: JsonObject) -> list[TurnEvent]:
         """Return the events of what is told beside the items."""
@@ -220,6 +231,7 @@ class AgentItems:
     def _said(self, item_id: str, item: JsonObject) -> TextDone:
         self._text.pop(item_id, None)
         text = str(item.get("text", ""))
+        self._ensure_bounded(len(text))
         message = {
             "type": "message",
             "id": item_id,

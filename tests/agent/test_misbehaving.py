@@ -98,6 +98,15 @@ async def test_a_flood_is_read_to_its_end(stage: Stage) -> None:
     assert last.answer.status == "completed"
 
 
+@pytest.mark.parametrize("method", ["item/agentMessage/delta", "item/commandExecution/outputDelta"])
+async def test_a_flood_without_end_stops_the_turn(stage: Stage, method: str) -> None:
+    flood = [notify(method, itemId="item-1", delta="x" * 1_000_000)] * 30
+    async with stage.opened([*flood, ask("currentTime/read")]) as profile:
+        _, last = await stage.ask(profile)
+    assert (last.answer.status, type(last.failure)) == ("failed", AgentFailed)
+    assert "more than any answer has" in (last.error or "")
+
+
 async def test_a_request_that_nobody_knows_is_declined_and_said(stage: Stage) -> None:
     plays = [
         ask("item/somethingNew/requestApproval", itemId="x"),
