@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,10 +34,11 @@ def put_package(folder: Path, version: str) -> Path:
 
 
 @pytest.fixture
-def environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def environ(tmp_path: Path) -> Iterator[dict[str, str]]:
     """Give an environment in which there is no CLI, as long as the machine has none in its own folders."""
-    monkeypatch.delitem(sys.modules, "codex_cli_bin", raising=False)
-    return {"HOME": str(tmp_path / "user"), "PATH": "/bin"}
+    sys.modules.pop("codex_cli_bin", None)
+    yield {"HOME": str(tmp_path / "user"), "PATH": "/bin"}
+    sys.modules.pop("codex_cli_bin", None)
 
 
 @pytest.mark.parametrize(
