@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import html
 import re
-import sys
 import unicodedata
 from array import array
 from bisect import bisect_right
@@ -290,9 +289,9 @@ class _Index:
             self._short.append(key)
             return
         words = self._words.setdefault(size, {})
-        for place in range(size):
-            word = int.from_bytes(key[place : place + size], sys.byteorder)
-            words[word] = (*words.get(word, ()), key)
+        at_each_place = b"".join([key[place : place + size] for place in range(size)])
+        for word in array(_WORDS_BY_SIZE[size], at_each_place):
+            words[word] = (*words[word], key) if word in words else (key,)
 
     def copy(self) -> _Index:
         """Return an index to which more forms can be added."""

@@ -438,8 +438,8 @@ def _spans(text: str) -> list[_Span]:
         for start, end, name in keys_in(text, words)
     ]
     found += [
-        _Span(secret.start, secret.end, "an assigned secret", _value_if_known(secret.name, secret.value))
-        for secret in assigned_secrets(text, words)
+        _Span(start, end, "an assigned secret", _value_if_known(name, text[start:end]))
+        for start, end, name in assigned_secrets(text, words)
     ]
     apart: list[_Span] = []
     for span in sorted(found, key=lambda span: (span.start, -span.end)):

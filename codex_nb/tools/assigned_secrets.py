@@ -6,6 +6,7 @@ import keyword
 import re
 from bisect import bisect_left
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from codex_nb.tools.key_formats import keys_in
@@ -28,6 +29,8 @@ from codex_nb.tools.secrets import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+    from codex_nb.tools.secret_tables import NamedSpan
 
 
 _TOKEN = re.compile(
@@ -52,6 +55,7 @@ _MAY_BE_VALUE = re.compile(
 )
 _OPENING = re.compile(r"[(\[{]")
 _NEVER_BEFORE_VALUE = frozenset("=.(;&#/@%?")
+_REDACTED = re.compile(r"\[redacted: ([^\]\n]{1,80})\]")
 _BREAK_BEFORE_NAME = re.compile(rf"\\[nrt](?=({WORD.pattern}))")
 _BRACKET = re.compile(r"[()\[\]{}]")
 # After the signs of YAML for a block, an anchor or a tag, or a backtick of JavaScript.
@@ -89,19 +93,10 @@ _MAX_VALUES = 200
 _MAX_NESTED = 8  # brackets that are looked at for a name
 
 
-@dataclass(frozen=True, slots=True)
-class AssignedSecret:
-    """A secret in a text: the position of its value, and its name."""
-
-    start: int
-    end: int
-    name: str
-    value: str = field(repr=False)
-
-
-def assigned_secrets(text: str, words: Words) -> list[AssignedSecret]:
-    """Return the secrets that a text assigns, in order; none overlaps another."""
-    read = _BREAK_BEFORE_NAME.sub(_without_break, text)
+def assigned_secrets(text: str, words: Words) -> list[NamedSpan]:
+    """Return beginning, end and name of the secrets that a text assigns, in order; none overlaps another."""
+    read = _REDACTED.sub(_without_name, text) if "[redacted: " in text else text
+    read = _BREAK_BEFORE_NAME.sub(_without_break, read)
     places = (words if read == text else Words(read)).places_of_names()
     text = read
     if _may_call(words):
@@ -109,13 +104,14 @@ def assigned_secrets(text: str, words: Words) -> list[AssignedSecret]:
     in_tables = [*secrets_in_lines(text, places)]
     places = list(_near_values(text, places))
     in_tables += secrets_in_lists(text, places)
-    found = {start: AssignedSecret(start, end, name, text[start:end]) for start, end, name in in_tables}
-    found |= {secret.start: secret for secret in _direct(text, places)}
-    found |= {secret.start: secret for secret in _read(text, places, (0, len(text)), _MAX_DEPTH)}
-    apart: list[AssignedSecret] = []
+    read_whole = _read(text, places, (0, len(text)), _MAX_DEPTH)
+    found = {secret[0]: secret for secret in chain(in_tables, _direct(text, places), read_whole)}
+    apart: list[NamedSpan] = []
+    end = 0
     for start in sorted(found):
-        if not apart or start >= apart[-1].end:
+        if start >= end:
             apart.append(found[start])
+            end = found[start][1]
     return apart
 
 
@@ -181,7 +177,7 @@ _WORD_AFTER = re.compile(
 _ARROW = " \t->"
 
 
-def _direct(text: str, places: list[int]) -> Iterator[AssignedSecret]:
+def _direct(text: str, places: list[int]) -> Iterator[NamedSpan]:
     """Yield the secrets that follow a name without a sign of assignment."""
     for place in places:
         match = WORD.match(text, place)
@@ -202,13 +198,13 @@ def _direct(text: str, places: list[int]) -> Iterator[AssignedSecret]:
             value = text[start:last].strip("\"'")
             if is_meant(name, value):
                 start += text[start:last].find(value)
-                yield AssignedSecret(start, start + len(value), name, value)
+                yield start, start + len(value), name
                 break
         if before.rstrip().endswith(("->", "->>")):
             yield from _before_arrow(text, place, name)
 
 
-def _before_arrow(text: str, place: int, name: str) -> Iterator[AssignedSecret]:
+def _before_arrow(text: str, place: int, name: str) -> Iterator[NamedSpan]:
     """Yield the string that an arrow assigns to the name at a place."""
     first = max(0, place - 220)
     quoted = text[first:place].rstrip(_ARROW)
@@ -216,7 +212,7 @@ def _before_arrow(text: str, place: int, name: str) -> Iterator[AssignedSecret]:
         start = 1 + max(quoted.rfind(sign, 0, -1) for sign in "\"'\n")
         value = quoted[start:-1]
         if quoted[start - 1] in "\"'" and is_secret_value(name, value):
-            yield AssignedSecret(first + start, first + start + len(value), name, value)
+            yield first + start, first + start + len(value), name
 
 
 def _is_word(value: str) -> bool:
@@ -235,6 +231,11 @@ _FOLLOWING: tuple[tuple[re.Pattern[str], Callable[[str], bool], Callable[[str, s
     (_QUOTED, lambda before: before not in {"'", '"'}, is_secret_value),
     (_WORD_AFTER, lambda _before: True, lambda _name, value: _is_word(value.rstrip(".:!?"))),
 )
+
+
+def _without_name(mark: re.Match[str]) -> str:
+    """Return a mark whose name is none that could have a value."""
+    return f"[redacted: {'.' * len(mark[1])}]"
 
 
 def _without_break(match: re.Match[str]) -> str:
@@ -258,7 +259,7 @@ def _may_call(words: Words) -> bool:
     return any(word in words.lowered for word in (*_CALLED.split(), "hmac"))
 
 
-def _read(text: str, places: list[int], part: tuple[int, int], depth: int) -> Iterator[AssignedSecret]:
+def _read(text: str, places: list[int], part: tuple[int, int], depth: int) -> Iterator[NamedSpan]:
     """Yield the secrets in a part of a text: of a long one, the statements with a secret name are read."""
     done, end = part
     is_short = end - done <= _LONGEST_OPEN
@@ -269,7 +270,7 @@ def _read(text: str, places: list[int], part: tuple[int, int], depth: int) -> It
         reader = _Reader(text, start, stop, end)
         for first, last, name in reader.found():
             if name:
-                yield AssignedSecret(first, last, name, text[first:last])
+                yield first, last, name
             elif (
                 depth
                 and bisect_left(places, first) < bisect_left(places, last)

@@ -63,8 +63,8 @@ _SIGNATURE = r"(?i:[?&](?:sig|signature|x-amz-signature|x-goog-signature)=)(?P<v
 _QUERY = r"[?&](?:key|code)=(?P<value>[A-Za-z0-9%._~-]{16,})"
 _SQLPLUS = r"\bsqlplus[ \t]++(?:-\w++[ \t]++){0,3}+[\w.$#]{1,60}/(?P<value>[^\s@/\"']{4,100})"
 _SINGLE = (
-    r"(?:[ \t]-(?:src|dest)?(?:store|key)pass[ \t]++|\bnet[ \t]++user[ \t]++[\w.-]{1,60}[ \t]++|[ \t]/p:"
-    r"|\bnet[ \t]++use[ \t]++(?:\w:[ \t]++)?\\\\[^\s]{1,200}+[ \t]++)[\"']?(?P<value>[^\s\"'*/][^\s\"']{3,100})"
+    r"[ \tn](?:(?<!n)-(?:src|dest)?(?:store|key)pass[ \t]++|(?<!n)/p:|(?<=\bn)et[ \t]++user[ \t]++[\w.-]{1,60}[ \t]++"
+    r"|(?<=\bn)et[ \t]++use[ \t]++(?:\w:[ \t]++)?\\\\[^\s]{1,200}+[ \t]++)[\"']?(?P<value>[^\s\"'*/][^\s\"']{3,100})"
 )
 _AUTHORIZATION = (
     r"(?i:authorization)\\*+[\"']?\s*+[:=,]\s*+\\*+[\"']?(?:(?!(?i:bearer|basic))[A-Za-z][\w-]{1,20}[ \t]++)?"
@@ -235,7 +235,7 @@ KEY_FORMATS = tuple(
         ("a password of a command", ("sqlplus ",), _SQLPLUS, _is_argument),
         (
             "a password of a command",
-            ("storepass", "keypass", "net user ", "net use ", "/p:"),
+            ("storepass", "keypass", "net user ", "net use ", " /p:"),
             _SINGLE,
             _is_argument,
         ),

@@ -300,6 +300,7 @@ def is_opaque(value: str) -> bool:
     return False
 
 
+@lru_cache(maxsize=4096)
 def is_secret_value(name: str, value: str) -> bool:
     """Whether a value is taken out where it stands under a secret name: not an ordinary word, not a placeholder."""
     if is_placeholder(value) or "[redacted:" in value:
@@ -311,6 +312,7 @@ def is_secret_value(name: str, value: str) -> bool:
     return is_opaque(value) or (len(value) >= _MIN_UNUSUAL_LENGTH and not _WORDS.fullmatch(value))
 
 
+@lru_cache(maxsize=4096)
 def is_known_everywhere(name: str, value: str) -> bool:
     """Whether a value under a secret name is taken out wherever else it stands, because it can mean nothing else."""
     if not MIN_SECRET_LENGTH <= len(value) <= MAX_SECRET_LENGTH or not is_secret_value(name, value):
@@ -323,6 +325,7 @@ def is_known_everywhere(name: str, value: str) -> bool:
     return is_telling and value.casefold() not in _COMMON
 
 
+@lru_cache(maxsize=4096)
 def is_unquoted_secret(name: str, value: str, *, is_tight: bool) -> bool:
     """Whether the text after a name is a value, as in a shell's ``MY_TOKEN=abc123``, and no expression of a program."""
     if (
