@@ -474,7 +474,8 @@ class WebSocketTransport:
                     return refusal
 
     async def _handshake(self, signed: httpx.Request, conversation: _Conversation) -> httpx.Response | None:
-        head = fingerprint([str(signed.url), {**_handshake_headers(signed), TURN_STATE_HEADER: ""}])
+        headers = {**_handshake_headers(signed), TURN_STATE_HEADER: ""}  # of one turn only
+        head = fingerprint([str(signed.url), sorted(headers.items())])
         if conversation.is_usable(head, self._oldest_s):
             return None
         conversation.drop()

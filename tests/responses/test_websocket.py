@@ -190,8 +190,9 @@ def plain(events: Sequence[ResponseEvent]) -> list[Any]:
 async def test_a_conversation_sends_only_what_is_new(sim: Simulator) -> None:
     items: list[Any] = [user("hi")]
     async with asking(sim) as asked:
-        for text in ("and again", "and once more"):
-            items += [*(await asked.outcome(question(*items))).finished.items, user(text)]
+        for text, state in (("and again", None), ("and once more", "ts_1")):
+            asks = question(*items, turn_id=text, turn_state=state)
+            items += [*(await asked.outcome(asks)).finished.items, user(text)]
         last = (await asked.outcome(question(*items))).finished
     assert counts(sim) == {WEBSOCKET: 1, FRAME: 3, "POST": 0}
     frames = [each.body for each in sim.requests.to("/responses", FRAME)]
