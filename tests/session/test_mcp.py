@@ -43,7 +43,8 @@ ENVIRON = {
 def program(name: str, file: str, *arguments: str, more: str = "") -> str:
     """Return the table of a server that a program of this folder is."""
     words = json.dumps([str(HERE / file), *arguments])
-    return f"[mcp_servers.{name}]\ncommand = {json.dumps(sys.executable)}\nargs = {words}\n{more}\n"
+    patience = "" if "startup_timeout_sec" in more else f"startup_timeout_sec = {PATIENCE_S}\n"
+    return f"[mcp_servers.{name}]\ncommand = {json.dumps(sys.executable)}\nargs = {words}\n{patience}{more}\n"
 
 
 def hostile(name: str, *deeds: str, more: str = "", **replies: Any) -> str:
@@ -321,11 +322,10 @@ REFUSALS = [f"{stage}={deed}" for stage in ("initialize", "list") for deed in ("
 
 async def test_servers_that_cannot_be_used_keep_no_other_from_its_work(tmp_path: Path) -> None:
     deeds = [*STAGES, *REFUSALS]
-    tables = hostile("good", more="startup_timeout_sec = 60") + "".join(
-        hostile(
-            deed.replace("=", "_"), deed, *["stubborn"] * ("hang" in deed), more="startup_timeout_sec = 2"
-        )
-        for deed in deeds
+    late = {deed: "startup_timeout_sec = 2" if "hang" in deed else "" for deed in deeds}
+    tables = hostile("good") + "".join(
+        hostile(deed.replace("=", "_"), deed, *["stubborn"] * bool(more), more=more)
+        for deed, more in late.items()
     )
     with Simulator() as simulator:
         simulator.play(calls(("mcp__good__ping", {})))

@@ -14,6 +14,7 @@ import pytest
 
 from codex_nb.session.events import Notice
 from codex_nb.simulator import Simulator
+from tests.patience import PATIENCE_S
 from tests.session.test_mcp import Asked, ask, calls, hostile, listed, opened
 
 pytestmark = pytest.mark.anyio
@@ -124,9 +125,9 @@ def server() -> Iterator[tuple[str, list[str]]]:
         thread.join()
 
 
-def table(name: str, url: str) -> str:
-    login = 'bearer_token_env_var = "MCP_TOKEN"\nstartup_timeout_sec = 3\ntool_timeout_sec = 2'
-    return f'[mcp_servers.{name}]\nurl = "{url}"\n{login}\n'
+def table(name: str, url: str, *, startup_s: float = PATIENCE_S, call_s: float = PATIENCE_S) -> str:
+    times = f"startup_timeout_sec = {startup_s}\ntool_timeout_sec = {call_s}"
+    return f'[mcp_servers.{name}]\nurl = "{url}"\nbearer_token_env_var = "MCP_TOKEN"\n{times}\n'
 
 
 async def test_servers_that_cannot_be_used_keep_no_other_from_its_work(
@@ -134,8 +135,8 @@ async def test_servers_that_cannot_be_used_keep_no_other_from_its_work(
 ) -> None:
     address, seen = server
     names = [f"{stage}-{deed}" for stage in ("initialize", "list") for deed in DEEDS]
-    tables = "".join(table(name, f"{address}/{name.replace('-', '/')}") for name in names)
-    good = table("good", f"{address}/never/none") + hostile("near", more="startup_timeout_sec = 60")
+    tables = "".join(table(name, f"{address}/{name.replace('-', '/')}", startup_s=3) for name in names)
+    good = table("good", f"{address}/never/none") + hostile("near")
     with Simulator() as simulator:
         simulator.play(calls(("mcp__good__ping", {}), ("mcp__near__ping", {})))
         async with opened(simulator, tmp_path, tables + good) as profile:
@@ -154,7 +155,7 @@ async def test_calls_that_go_wrong_are_results_and_the_turn_goes_on(
     tmp_path: Path, server: tuple[str, list[str]]
 ) -> None:
     address, seen = server
-    tables = "".join(table(deed, f"{address}/call/{deed}") for deed in DEEDS)
+    tables = "".join(table(deed, f"{address}/call/{deed}", call_s=2) for deed in DEEDS)
     with Simulator() as simulator:
         simulator.play(calls(*((f"mcp__{name}__ping", {}) for name in (*DEEDS, "good"))))
         async with opened(simulator, tmp_path, tables + table("good", f"{address}/never/none")) as profile:
