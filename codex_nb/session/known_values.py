@@ -266,6 +266,9 @@ class _Reading:
         return [0, *accumulate(map(len, self._read))], [0, *accumulate(map(len, self._written))]
 
 
+_FEW = 32  # keys: looking for each takes less time than looking all words of a text up
+
+
 class _Index:
     """Finds which of many byte strings occur in another one; no repr shows them."""
 
@@ -302,6 +305,8 @@ class _Index:
 
     def found(self, data: bytes) -> list[bytes]:
         """Return the keys that occur."""
+        if len(self.forms) <= _FEW:
+            return [key for key in self.forms if key in data]
         candidates = set(self._short)
         for size, words in self._words.items():
             aligned = array(_WORDS_BY_SIZE[size], data + bytes(-len(data) % size))
