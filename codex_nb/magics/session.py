@@ -352,13 +352,13 @@ def make_question(session: ShellSession, options: CellOptions, profile: Profile)
     thread = options.thread or session.thread or session.own_thread
     approval = options.approval or config.approval
     model = options.model or config.model
-    if options.effort:
-        offered = profile.backend.efforts(model)
-        known_effort(options.effort, offered, source="%%codex: invalid --effort")
+    if effort := options.effort or config.effort:
+        source = "%%codex: invalid --effort" if options.effort else "CodexMagics.effort: unknown effort"
+        known_effort(effort, profile.backend.efforts(model), source=source)
     return TurnRequest(
         prompt=_prompt(options),
         model=model,
-        effort=options.effort or config.effort,
+        effort=effort,
         thread=thread,
         images=tuple(image_url(name, namespace, session.folder) for name in options.images),
         schema=find_schema(options.schema, namespace) if options.schema else None,

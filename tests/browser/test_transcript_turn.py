@@ -109,6 +109,8 @@ def test_a_rejection_has_a_comment_by_keyboard_only(open_notebook: Callable[...,
     notebook.run(2)
     notebook.wait_for_text(2, "message='use polars, dd'")
     notebook.wait_for_text(1, "Python (rejected)")
+    told = notebook.output(1).locator(".codex-call .highlight + pre")
+    assert told.evaluate("node => getComputedStyle(node).wordBreak") == "normal"
 
 
 @only_lab

@@ -83,6 +83,16 @@ def test_what_cannot_be_asked_is_told_in_one_line_and_nothing_is_sent(
     assert (sim.requests.count("/responses"), notebook.namespace["kept"]) == (0, TOKENS_KEPT)
 
 
+def test_an_effort_of_the_session_that_nobody_knows_is_told_with_the_nearest(
+    notebook: Notebook, sim: Simulator
+) -> None:
+    notebook.run("%config CodexMagics.effort = 'hgih'")
+    ran = notebook.run("%%codex\nhi")
+    assert "CodexMagics.effort: unknown effort 'hgih'. Did you mean high?" in one_line(ran.out + ran.error)
+    assert sim.requests.count("/responses") == 0
+    assert notebook.run("%%codex -e low\nhi").succeeded
+
+
 def test_one_word_that_is_like_no_command_is_a_question(notebook: Notebook, sim: Simulator) -> None:
     assert notebook.run("%codex hello").succeeded
     assert sim.requests.count("/responses") == 1
