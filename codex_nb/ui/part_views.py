@@ -242,7 +242,8 @@ class CallView:
         if self.shown_below or not output or output == self._output:
             return []
         self._output = output
-        return [{"op": "output", "key": self._key, "text": visible_text(truncate_output(output))}]
+        shown: Operation = {"op": "output", "key": self._key, "text": visible_text(truncate_output(output))}
+        return [shown if part.output else shown | {"is_live": True}]
 
 
 class NoticeView:

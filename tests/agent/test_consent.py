@@ -21,7 +21,7 @@ ASK, AUTO, ALL, READ_ONLY = (
     ApprovalPolicy.ALL,
     ApprovalPolicy.READ_ONLY,
 )
-CHANGE = {"path": "/work/a.py", "kind": {"type": "update", "move_path": None}, "diff": "@@ -1 +1 @@\n-1\n+2"}
+CHANGE = {"path": "/lab/a.py", "kind": {"type": "update", "move_path": None}, "diff": "@@ -1 +1 @@\n-1\n+2"}
 NETWORK = {"network": {"enabled": True}, "fileSystem": None}
 MCP = {"codex_approval_kind": "mcp_tool_call", "tool_name": "wipe", "tool_params": {"table": "orders"}}
 SCHEMA = {"type": "object", "properties": {"name": {"type": "string"}, "count": {"type": "integer"}}}
@@ -31,8 +31,8 @@ QUESTION = {"id": "q", "header": "", "question": "Which?", "isSecret": False, "o
 KINDS: dict[str, tuple[list[Step], str, Any, Any]] = {
     "command": (
         [
-            started("commandExecution", command="make", cwd="/work"),
-            ask("item/commandExecution/requestApproval", itemId="item-1", command="make", cwd="/work"),
+            started("commandExecution", command="make", cwd="/lab"),
+            ask("item/commandExecution/requestApproval", itemId="item-1", command="make", cwd="/lab"),
         ],
         "make",
         {"decision": "accept"},
@@ -43,12 +43,12 @@ KINDS: dict[str, tuple[list[Step], str, Any, Any]] = {
             started("fileChange", changes=[CHANGE]),
             ask("item/fileChange/requestApproval", itemId="item-1"),
         ],
-        "--- /work/a.py\n+++ /work/a.py\n@@ -1 +1 @@\n-1\n+2",
+        "--- /lab/a.py\n+++ /lab/a.py\n@@ -1 +1 @@\n-1\n+2",
         {"decision": "accept"},
         {"decision": "decline"},
     ),
     "permissions": (
-        [ask("item/permissions/requestApproval", itemId="item-1", cwd="/work", permissions=NETWORK)],
+        [ask("item/permissions/requestApproval", itemId="item-1", cwd="/lab", permissions=NETWORK)],
         '"network"',
         {"permissions": {"network": {"enabled": True}}, "scope": "turn"},
         {"permissions": {}, "scope": "turn"},
@@ -202,7 +202,7 @@ async def test_where_nobody_can_answer_everything_is_declined(stage: Stage) -> N
 
 async def test_a_declined_command_says_why(stage: Stage) -> None:
     steps, *_ = KINDS["command"]
-    ended = completed("commandExecution", command="make", cwd="/work", status="declined")
+    ended = completed("commandExecution", command="make", cwd="/lab", status="declined")
     async with stage.opened([*steps, ended, *said("Done.")]) as profile:
         events, _ = await stage.ask(profile, approver=DenyAll())
     assert [event.output for event in events if isinstance(event, ToolFinished)] == [NOBODY_THERE]
@@ -212,7 +212,7 @@ async def test_what_is_always_allowed_is_not_asked_about_again_and_nothing_else_
     stage: Stage,
 ) -> None:
     def command(text: str, number: int) -> list[Step]:
-        about = {"command": text, "cwd": "/work"}
+        about = {"command": text, "cwd": "/lab"}
         return [
             started("commandExecution", f"item-{number}", **about),
             ask("item/commandExecution/requestApproval", itemId=f"item-{number}", **about),

@@ -10,16 +10,17 @@ import pytest
 from codex_nb import errors
 from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.rendering.answer_output import to_mimebundle
-from codex_nb.session.events import ToolOutputDelta, TurnEvent
+from codex_nb.session.events import TurnEvent
 from codex_nb.session.state import ToolPart, TurnState, reduce
+from codex_nb.ui.part_views import CallView
 from codex_nb.ui.text_view import PlainTextView, turn_document
 from tests.agent.conftest import Stage, Step, completed, notify, said, started
 
 pytestmark = pytest.mark.anyio
 
-COMMAND = {"command": "make", "cwd": "/work"}
+COMMAND = {"command": "make", "cwd": "/lab"}
 MCP = {"server": "shop", "tool": "orders", "arguments": {"day": 3}}
-CHANGE = {"path": "/work/new.py", "kind": {"type": "add"}, "diff": "x = 1\n"}
+CHANGE = {"path": "/lab/new.py", "kind": {"type": "add"}, "diff": "x = 1\n"}
 
 # The steps of an item, and what the saved transcript shows of it.
 ITEMS: dict[str, tuple[list[Step], tuple[str, ...]]] = {
@@ -53,7 +54,7 @@ ITEMS: dict[str, tuple[list[Step], tuple[str, ...]]] = {
             started("fileChange", changes=[CHANGE]),
             completed("fileChange", changes=[CHANGE], status="completed"),
         ],
-        ("Change files (done)", "+++ /work/new.py", "+x = 1", "Changed: /work/new.py"),
+        ("Change files (done)", "+++ /lab/new.py", "+x = 1", "Changed: /lab/new.py"),
     ),
     "a call of an MCP server": (
         [
@@ -81,11 +82,9 @@ ITEMS: dict[str, tuple[list[Step], tuple[str, ...]]] = {
     "an image": (
         [
             started("imageGeneration", status="inProgress"),
-            completed(
-                "imageGeneration", status="completed", revisedPrompt="a cat", savedPath="/work/cat.png"
-            ),
+            completed("imageGeneration", status="completed", revisedPrompt="a cat", savedPath="/lab/cat.png"),
         ],
-        ("Image (done)", "/work/cat.png"),
+        ("Image (done)", "/lab/cat.png"),
     ),
     "a plan": (
         [
@@ -141,14 +140,16 @@ async def test_the_output_of_a_running_command_is_shown_as_it_comes(stage: Stage
             "commandExecution", **COMMAND, status="completed", exitCode=0, aggregatedOutput="one\ntwo\n"
         ),
     ]
-    state, live = TurnState(), list[str]()
+    state, view, shown = TurnState(), CallView(1), list[tuple[str, bool]]()
     async with stage.opened([*steps, *said("Done.")]) as profile:
         events, _ = await stage.ask(profile, policy=ApprovalPolicy.ALL)
     for event in events:
         state = reduce(state, event)
-        if isinstance(event, ToolOutputDelta):
-            live += [part.live for part in state.parts if isinstance(part, ToolPart)]
-    assert live == ["one\n", "one\ntwo\n"]
+        for part in state.parts:
+            if isinstance(part, ToolPart):
+                operations = [each for each in view.update(part) if each["op"] == "output"]
+                shown += [(each["text"], each.get("is_live", False)) for each in operations]
+    assert shown == [("one\n", True), ("one\ntwo\n", True), ("one\ntwo", False)]
 
 
 async def test_tokens_are_added_up_over_the_requests_of_a_turn(stage: Stage) -> None:

@@ -18,7 +18,7 @@ from tests.magics.conftest import Notebook, codex_home, notebook, sim
 
 __all__ = ["codex_home", "notebook", "sim"]
 
-COMMAND = {"command": "make", "cwd": "/work"}
+COMMAND = {"command": "make", "cwd": "/lab"}
 
 
 def test_the_agent_answers_a_cell_and_declines_where_nobody_is_asked(

@@ -40,8 +40,8 @@ async def test_a_process_that_ends_again_fails_the_turn_with_its_last_line(stage
 
 
 async def test_what_ran_before_the_end_is_not_asked_for_again_blindly(stage: Stage) -> None:
-    command = {"command": "make", "cwd": "/work", "status": "inProgress"}
-    request = ask("item/commandExecution/requestApproval", itemId="item-1", command="make", cwd="/work")
+    command = {"command": "make", "cwd": "/lab", "status": "inProgress"}
+    request = ask("item/commandExecution/requestApproval", itemId="item-1", command="make", cwd="/lab")
     plays = [[started("commandExecution", **command), request, DIES], said("Done.")]
     async with stage.opened(*plays) as profile:
         events, last = await stage.ask(profile)

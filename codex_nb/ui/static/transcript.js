@@ -42,8 +42,10 @@ const OPERATIONS = {
     section.slots.code.open.parentElement.hidden = false;
   },
   output(view, operation, section) {
+    const isOpen = operation.is_live || section.output?.open;
     section.output?.remove();
     section.output = element("details", "codex-output");
+    section.output.open = Boolean(isOpen);
     section.output.append(
       element("summary", "", view.labels.output),
       element("pre", "", operation.text),
