@@ -31,7 +31,7 @@ async def measure():
     waits = []
     async with open_profile_at(os.environ, folder=Path.cwd()) as profile:
         model = (await profile.backend.choose(None)).slug
-        items = [message("A notebook of some length. " * 1500)]
+        items = [message("A notebook of some length. " * 100)]
         for number in range({QUESTIONS}):
             items.append(message(f"Question {{number}}"))
             request = ResponsesRequest(model, tuple(items), thread_id="measured", prompt_cache_key="measured")
