@@ -74,7 +74,7 @@ def test_the_list_of_the_account_is_believed_where_there_is_one(
     assert (sent(sim), ran.succeeded) == (["high"], True)
     assert "'max': high" in ran.out  # the model's own list ends at high, which is said
     ran = notebook.run("%codex -e max hello")
-    assert (ran.succeeded, "'max': high" in ran.out) == (True, True)
+    assert (ran.succeeded, "'max': high" in ran.out) == (True, False)  # once in a thread is enough
     for effort in ("ultra", "minimal", "none", "low"):
         assert notebook.run(f"%codex -e {effort} hello").succeeded
     assert sent(sim) == ["high", "high", "medium", "minimal", "none", "low"]
