@@ -439,13 +439,13 @@ class CodexMagics(Magics, SessionConfig):
 
 
 def one_line_error(error: CodexError) -> CodexError:
-    """Return the error as IPython shows it in one line; of one that the answer has told already, only the class."""
+    """Return the error, its hint in its text, as IPython shows it in one line; of one that is shown, only the class."""
     from codex_nb.rendering.visible import visible_text
 
-    shown = copy(error)
-    shown.args = (visible_text(str(error)),)
+    shown, text = copy(error), visible_text(error.line)
+    shown.args, shown.hint = (text,), ""
     name = type(error).__name__
-    line = name if error.is_shown else f"{name}: {visible_text(error.line)}"
+    line = name if error.is_shown else f"{name}: {text}"
     shown._render_traceback_ = partial(list, (line,))  # type: ignore[attr-defined]  # IPython asks for it
     return shown
 
