@@ -169,6 +169,7 @@ class WebSocketTurns(Handler, WebSocketHandler, ABC):
             await send_wire(self, reply.wire)
             return
         self._status = reply.status
+        self.state.log.update(self.recorded, "open", self._status)  # the client may look before all is sent
         if reply.stream is None:
             await self.write_message(_error_frame(reply))
         else:

@@ -458,7 +458,7 @@ async def test_a_refused_handshake_leads_to_http(sim: Simulator, refusal: Reply,
 @pytest.mark.parametrize("lost", [(Cut(),), (Hold("silence"),)], ids=["closed", "silent"])
 async def test_a_websocket_on_which_nothing_comes_is_given_up(sim: Simulator, lost: tuple[Step, ...]) -> None:
     sim.play(Scenario((Reply(method=FRAME, stream=lost, times=None),)))
-    async with asking(sim, idle_timeout_s=0.3) as asked:
+    async with asking(sim, idle_timeout_s=1.5) as asked:
         for _ in range(4):
             assert "simulator" in await asked.text(question(user("hi")))
     assert counts(sim)["POST"] == 4
