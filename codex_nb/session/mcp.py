@@ -31,6 +31,8 @@ from codex_nb.tools.nbmodel import shorten, truncate
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 
+    from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
+
     from codex_nb.config.mcp_servers import McpServer
     from codex_nb.config.settings import Settings
     from codex_nb.tools.approval import Approved
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 SIGN_IN = 'sign in with: codex mcp login {name} (and mcp_oauth_credentials_store = "file" in config.toml)'
 MISSING = "MCP servers need another library: pip install 'codex-nb[mcp]'."
 MOST_PAGES = 20
+MOST_MESSAGES = 2_000  # between two requests
 MOST_TOOLS = 128
 LONGEST_DESCRIPTION = 2_000
 LARGEST_SCHEMA = 16_000  # characters
@@ -129,6 +132,32 @@ class _Tools:
     left_out: list[str] = field(default_factory=list)
 
 
+class Wire:
+    """What is known of a connection beside its messages.
+
+    ``ended`` is set when the server has ended it, or was ended for its ``problem``. ``last_words`` are the last line
+    that its program wrote into its log.
+    """
+
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+        self.problem = ""
+        self.last_words = ""
+        self.wants_sign_in = False
+        self._unasked = 0
+
+    def expect(self) -> None:
+        """Begin to count anew: a request is sent."""
+        self._unasked = 0
+
+    def count(self) -> bool:
+        """Count a message; return whether it is one too many."""
+        self._unasked += 1
+        if self._unasked > MOST_MESSAGES:
+            self.problem = f"it sent more than {MOST_MESSAGES:,} messages unasked"
+        return self._unasked > MOST_MESSAGES
+
+
 class Connection:
     """One run of a server, in a task of its own, which ends it as well."""
 
@@ -140,14 +169,14 @@ class Connection:
         self._settings = settings
         self._environ = environ
         self._stop = asyncio.Event()
-        self._wire: Any = None
-        self._dispatcher: Any = None
+        self._wire = Wire()
+        self._dispatcher: JSONRPCDispatcher[Any] | None = None
         self._task = asyncio.create_task(self._run())
 
     @property
     def is_alive(self) -> bool:
         """Whether the server has not failed or ended."""
-        return not self._task.done() and not (self._wire is not None and self._wire.ended.is_set())
+        return not self._task.done() and not self._wire.ended.is_set()
 
     @property
     def has_failed(self) -> bool:
@@ -163,29 +192,28 @@ class Connection:
 
     async def call(self, name: str, arguments: JsonObject) -> ToolResult:
         """Call a tool. Raises ToolError."""
-        if self._dispatcher is None or not self.is_alive:
+        if not self.is_alive:
             raise ToolError(f"The MCP server {self.server.name} has ended.")
         try:
-            reply = await self._ask("tools/call", {"name": name, "arguments": arguments}, self.server.call_s)
-        except ToolError as error:
-            raise ToolError(f"The MCP server {self.server.name}: {error}") from None
+            async with asyncio.timeout(self.server.call_s):
+                reply = await self._request("tools/call", {"name": name, "arguments": arguments})
+        except Exception as error:  # noqa: BLE001 -- whatever a transport raises, the server cannot be used
+            reason = self._reason(error, self.server.call_s)
+            raise ToolError(f"The MCP server {self.server.name}: {reason}.") from None
         try:
             return _as_result(_Result.model_validate(reply))
         except ValidationError:
             return ToolResult("The server's reply is not a result of a tool.", ok=False)
 
-    async def _ask(self, method: str, params: JsonObject, seconds: float) -> Any:
+    async def _request(self, method: str, params: JsonObject) -> Any:
+        if self._dispatcher is None:
+            raise ToolError("it is not connected")
         self._wire.expect()
-        try:
-            async with asyncio.timeout(seconds):
-                return await self._dispatcher.send_raw_request(method, params)
-        except Exception as error:  # noqa: BLE001 -- whatever a transport raises, the server cannot be used
-            raise ToolError(f"{self._reason(error, seconds)}.") from None
+        return await self._dispatcher.send_raw_request(method, params)
 
     async def _run(self) -> None:
         try:
             transport = await asyncio.to_thread(importlib.import_module, "codex_nb.session.mcp_transport")
-            self._wire = transport.Wire()
             server = self.server
             if server.command is None:
                 server = await asyncio.to_thread(with_stored_token, server, self._settings.codex_home)
@@ -202,7 +230,7 @@ class Connection:
                 stopped.cancel()
                 ended.cancel()
                 if not self._stop.is_set():
-                    self.problem = "it has ended"
+                    self.problem = self._wire.problem or "it has ended"
         except Exception as error:  # noqa: BLE001 -- as above
             self.problem = self._reason(error, self.server.startup_s)
         finally:
@@ -212,10 +240,9 @@ class Connection:
         cursor: str | None = None
         listed: list[Any] = []
         for _ in range(MOST_PAGES):
-            self._wire.expect()
             params = {} if cursor is None else {"cursor": cursor}
             try:
-                page = _Page.model_validate(await self._dispatcher.send_raw_request("tools/list", params))
+                page = _Page.model_validate(await self._request("tools/list", params))
             except ValidationError:
                 raise ToolError("its list of tools cannot be read") from None
             listed += page.tools[: MOST_TOOLS + 1 - len(listed)]
@@ -229,16 +256,15 @@ class Connection:
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
         wire = self._wire
-        if wire is not None and wire.wants_sign_in:
+        if wire.wants_sign_in:
             return SIGN_IN.format(name=visible_line(self.server.name))
-        if wire is not None and wire.problem:
-            return str(wire.problem)
+        if wire.problem:
+            return wire.problem
         if isinstance(error, TimeoutError):
             return f"it did not answer within {seconds:g} s"
         if isinstance(error, OSError) and error.strerror:
             return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-        is_over = wire is not None and (wire.ended.is_set() or self.server.command is None)
-        said = wire.last_words if is_over else ""
+        said = wire.last_words if wire.ended.is_set() or self.server.command is None else ""
         return sanitize_server_text(said or str(error)) or type(error).__name__
 
 

@@ -20,13 +20,13 @@ import anyio
 import httpx2
 from mcp.client.session import ClientSession
 from mcp.client.streamable_http import streamable_http_client
-from mcp.shared.exceptions import MCPError
 from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
 from mcp.shared.message import SessionMessage
 from mcp_types import Implementation, jsonrpc_message_adapter
 
 from codex_nb.config import __version__
 from codex_nb.http import Proxies, httpx, is_secure, tls_context
+from codex_nb.session.mcp import MOST_MESSAGES
 
 if TYPE_CHECKING:
     import ssl
@@ -36,14 +36,12 @@ if TYPE_CHECKING:
     from mcp.client._transport import TransportStreams
 
     from codex_nb.config.mcp_servers import McpServer
-
-__all__ = ["MCPError", "Wire", "open_session"]
+    from codex_nb.session.mcp import Wire
 
 # Without a handler of its own, the library's log would be printed into the notebook.
 logging.getLogger("mcp").addHandler(logging.NullHandler())
 
 LARGEST_MESSAGE = 8_000_000  # bytes
-MOST_MESSAGES = 2_000  # between two requests
 GRACE_S = 1.0  # for a program to end by itself, and again to end when it is told to
 _TAIL = 2_000
 # Kills the process group of a server when the pipe breaks, which it does however we end.
@@ -55,32 +53,6 @@ if not sys.stdin.buffer.read():
     except OSError:
         pass
 """
-
-
-class Wire:
-    """What is known of a connection beside its messages.
-
-    ``ended`` is set when the server has ended it, or was ended for its ``problem``. ``last_words`` are the last line
-    that its program wrote into its log.
-    """
-
-    def __init__(self) -> None:
-        self.ended = asyncio.Event()
-        self.problem = ""
-        self.last_words = ""
-        self.wants_sign_in = False
-        self._unasked = 0
-
-    def expect(self) -> None:
-        """Begin to count anew: a request is sent."""
-        self._unasked = 0
-
-    def count(self) -> bool:
-        """Count a message; return whether it is one too many."""
-        self._unasked += 1
-        if self._unasked > MOST_MESSAGES:
-            self.problem = f"it sent more than {MOST_MESSAGES:,} messages unasked"
-        return self._unasked > MOST_MESSAGES
 
 
 @asynccontextmanager
