@@ -360,9 +360,9 @@ class Redactor:
                 end = span.end
             text = "".join((*pieces, text[end:]))
         # A value found under a name may occur in the same text without one.
-        learned = self.with_secrets({value: name for name, value in found if value})
-        if learned is not self:
-            text = learned._known.replace(text, mark)  # noqa: SLF001 -- its own kind
+        known, learned = self._known.names, {value: name for name, value in found if value}
+        if new := {value: name for value, name in learned.items() if value not in known}:
+            text = KnownValues().adding(dict(islice(new.items(), _MAX_KNOWN))).replace(text, mark)
         if " characters left out] …" in text or " characters)" in text:
             text = self._without_partial_secrets(text)
         return text, tuple(Redaction(name, place, value) for name, value in found)
