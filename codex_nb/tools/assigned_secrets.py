@@ -50,8 +50,8 @@ _STRINGS = frozenset({"line", "body", "quoted"})
 # value is secret. What is first searched for is a single character, which is quick.
 _PART = r"[^\s\"'`()\[\]{},;<>&|#=]"
 _MAY_BE_VALUE = re.compile(
-    r"[\"'`](?![\"'`])|<(?=/)|=(?<=[A-Z_]=)|[A-Z](?<=[a-z].)(?=[A-Za-z]{0,7}[a-z][A-Z])"
-    rf"|\d(?:{'|'.join(f'(?<={_PART}{{{size}}})(?={_PART}{{{6 - size}}})' for size in range(1, 7))})"
+    r"[\"'`<=A-Z\d](?:(?<=[\"'`])(?![\"'`])|(?<=<)(?=/)|(?<=[A-Z_]=)|(?<=[a-z][A-Z])(?=[A-Za-z]{0,7}[a-z][A-Z])"
+    rf"|(?<=\d)(?:{'|'.join(f'(?<={_PART}{{{size}}})(?={_PART}{{{6 - size}}})' for size in range(1, 7))}))"
 )
 _OPENING = re.compile(r"[(\[{]")
 _NEVER_BEFORE_VALUE = frozenset("=.(;&#/@%?")
@@ -146,7 +146,8 @@ class _Surroundings:
             self._bracket = self._next(_OPENING, place)
         if self._bracket < self.value < place + _LONGEST_BRACKET:
             return True
-        return any(text.rfind(quote, max(0, place - _LONGEST_OPEN), place) >= 0 for quote in "\"'")
+        first = max(0, place - _LONGEST_OPEN)
+        return text.rfind('"', first, place) >= 0 or text.rfind("'", first, place) >= 0
 
     def _next(self, pattern: re.Pattern[str], place: int) -> int:
         match = pattern.search(self._text, place)
