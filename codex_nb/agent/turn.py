@@ -315,10 +315,12 @@ class AgentTurn(Turn):
 
     def _by_policy(self, asked: Asked[Any]) -> Decision | None:
         """Return the decision that needs no person; None where one is asked."""
-        rules = self.tool_context.rules
-        if not rules.offers(asked.tool.effect):
+        rules, effect = self.tool_context.rules, asked.tool.effect
+        if asked.is_question:
+            return None
+        if not rules.offers(effect):
             return Decision(DecisionKind.REJECT, message=NOT_OFFERED, by="policy")
-        return None if asked.is_question else rules.decide(asked.tool.effect, asked.tool.key(asked.arguments))
+        return rules.decide(effect, asked.tool.key(asked.arguments))
 
     async def _tell(self, server: AppServer, decision: Decision) -> None:
         """Tell the model what the user says to a rejection; end the turn where that is what they decided."""

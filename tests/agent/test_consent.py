@@ -162,7 +162,7 @@ async def test_a_request_is_accepted_only_by_the_policy_or_the_user(
     assert stage.answers == [{"result": result} for result in results]
 
 
-@pytest.mark.parametrize("policy", [ASK, AUTO, ALL])
+@pytest.mark.parametrize("policy", [ASK, AUTO, ALL, READ_ONLY])
 @pytest.mark.parametrize("decision", [APPROVE, REJECT])
 async def test_a_question_is_put_to_the_user_under_every_policy(
     stage: Stage, policy: ApprovalPolicy, decision: Decision

@@ -597,3 +597,20 @@ async def test_a_provider_of_the_users_own_is_asked_with_its_own_key_or_the_logi
         request = sim.requests.to("/responses", "POST")[-1]
     assert (last.answer.status, last.error) == ("completed", None)
     assert (request.headers["authorization"], request.headers["x-lab"]) == (f"Bearer {bearer}", "blue")
+
+
+async def test_what_the_direct_engine_ran_is_known_to_the_agent(place: Place) -> None:
+    place.calls(Call("run_python", {"code": "print(6 * 7)"}, "call_1"))
+    async with place.opened() as profile:
+        direct = TurnRequest(
+            "compute",
+            thread="t",
+            tools=ToolSet((run_python,)),
+            approval=ApprovalPolicy.ALL,
+            model="simulator-classic",
+        )
+        await profile.assistant.answer(direct, ports=place.ports, approver=DenyAll())
+        _, last = await place.ask(profile, "and now?")
+    assert last.answer.status == "completed"
+    kinds = [item["type"] for item in place.sent()[-1]["input"] if item["type"].startswith("function")]
+    assert kinds == ["function_call", "function_call_output"]
