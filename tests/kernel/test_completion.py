@@ -140,7 +140,10 @@ def test_mentions_are_completed_on_every_line_of_a_question(kernel: RunningKerne
     assert completed(kernel, "%%codex\nSee @file:|") == files
     assert completed(kernel, "%%codex\nSee @file:n| please\nand more") == ["See @file:notes.txt"]
     assert completed(kernel, '%%codex\nSee @file:"two w|') == ['See @file:"two words.txt']
-    assert completed(kernel, "%codex look at @cha|") == ["%codex look at @chart"]
+    assert completed(kernel, "%codex look at @cha|") == [
+        "%codex look at @chart",
+        "%codex look at @chart.png",
+    ]
     assert dict(sim.requests.counts) == {}
 
 
