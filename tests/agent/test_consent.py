@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from codex_nb.config.settings import ApprovalPolicy
-from codex_nb.session.events import ApprovalRequested, Notice, ToolFinished
-from codex_nb.tools.approval import NOBODY_THERE, ApprovalRequest, Decision, DecisionKind, DenyAll
+from codex_nb.session.events import ApprovalRequested, Notice, ToolFinished, TurnEvent
+from codex_nb.session.state import ToolPart, TurnFold
+from codex_nb.tools.approval import (
+    NOBODY_THERE,
+    ApprovalRequest,
+    Decision,
+    DecisionKind,
+    DenyAll,
+    PendingApprovals,
+)
+from codex_nb.ui.layout import Action, Decide
+from codex_nb.ui.part_views import CallView
+from codex_nb.ui.rich_view import RichView
+from codex_nb.ui.text_view import PlainTextView
 from tests.agent.conftest import Stage, Step, ask, completed, said, started
 
 pytestmark = pytest.mark.anyio
@@ -246,3 +260,50 @@ async def test_a_stop_ends_the_turn(stage: Stage) -> None:
     assert last.answer.status == "cancelled"
     assert stage.answers[0] == {"result": {"decision": "cancel"}}
     assert "Never said." not in json.dumps(last.answer.text)
+
+
+class Widget:
+    """Stands for the page: shows what it is asked to show, and clicks."""
+
+    def __init__(self, on_action: Callable[[Action], None], answer: Decision, seen: list[str]) -> None:
+        self._fold, self._views = TurnFold(), dict[int, CallView]()
+        self._on_action, self._answer, self._seen = on_action, answer, seen
+
+    def apply(self, event: TurnEvent) -> None:
+        self._fold.apply(event)
+        for part in self._fold.state.parts:
+            if isinstance(part, ToolPart):
+                view = self._views.setdefault(part.call_number, CallView(part.call_number))
+                for operation in view.update(part):
+                    if operation["op"] == "ask":
+                        self._seen.append(operation["request"]["code"])
+                        self._on_action(Decide(part.call_number, self._answer))
+
+
+@pytest.mark.parametrize("front_end", ["page", "console", "terminal"])
+@pytest.mark.parametrize("word", ["y", "n"])
+async def test_each_front_end_shows_what_will_be_done_before_it_is_decided(
+    stage: Stage, front_end: str, word: str
+) -> None:
+    kinds, seen, approvals = list(KINDS.values()), list[str](), PendingApprovals()
+
+    def on_action(action: Action) -> None:
+        assert isinstance(action, Decide)
+        approvals.resolve(action.call_number, action.decision)
+
+    def typed(prompt: str) -> str:
+        seen.append(prompt)
+        return word
+
+    view: Any = Widget(on_action, APPROVE if word == "y" else REJECT, seen)
+    if front_end == "console":
+        view = PlainTextView(io.StringIO(), on_action=on_action, ask=typed)
+    elif front_end == "terminal":
+        view = RichView(Console(file=io.StringIO()), on_action=on_action, ask=typed)
+    async with stage.opened([*told_apart(*(kind[0] for kind in kinds)), *said("Done.")]) as profile:
+        await stage.ask(profile, approver=approvals, on_event=view.apply)
+    found = zip(seen, (kind[1] for kind in kinds), strict=True)
+    lines = [all(line in shown for line in text.splitlines()) for shown, text in found]
+    assert lines == [True] * len(kinds)
+    results = [accepted if word == "y" else declined for _, _, accepted, declined in kinds]
+    assert stage.answers == [{"result": result} for result in results]
