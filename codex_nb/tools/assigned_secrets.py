@@ -78,9 +78,10 @@ _CALLED = (
 )
 _CALL = re.compile(
     trie(
-        in_each_case(f"{_CALLED} hmac.new", r"\(")
-        | dict.fromkeys(("OpenAI", "GitHub", "signIn", "logIn", "StrictRedis"), r"\(")
+        in_each_case(f"{_CALLED} hmac.new", "")
+        | dict.fromkeys(("OpenAI", "GitHub", "signIn", "logIn", "StrictRedis"), "")
     )
+    + r"\("
 )
 _LAST_ARGUMENT = re.compile(r"\s*+,?\s*+(?:\)|\w++\s*+=)")
 _NAMES_OF_NAMES = frozenset({"name", "key"})

@@ -150,7 +150,7 @@ _PREFIXES = word_set(
 )
 _SERVICE_KEY = re.compile(
     r"(?:[^A-Za-z0-9+/]|//|\\[nrt])(?=[A-Za-z0-9]|[_~.-].{2}\dQ~)(?P<value>"
-    rf"{trie(dict.fromkeys(_PREFIXES, '[A-Za-z0-9_-]++(?:[.~+/=]++[A-Za-z0-9_-]++)*+'))}"
+    rf"{trie(dict.fromkeys(_PREFIXES, ''))}[A-Za-z0-9_-]++(?:[.~+/=]++[A-Za-z0-9_-]++)*+"
     r"|key[-_][a-f0-9]{32,}|secret_[A-Za-z0-9]{40,}|re_[A-Za-z0-9]{6,12}_[A-Za-z0-9]{16,}|SK[a-f0-9]{32}|s\.[A-Za-z0-9]{24}(?!\w)"
     r"|sk[-_](?:or-v1-)?[a-f0-9]{32,}|sk\.eyJ[A-Za-z0-9_.-]{20,}|pk_\d{4,12}_[A-Z0-9]{32}|pat[A-Za-z0-9]{14}\.[a-f0-9]{64}"
     r"|pat\.[\w-]{20,30}\.[a-f0-9]{20,30}\.\w{16,}|A3-[A-Z0-9]{6}-[A-Z0-9]{5,11}(?:-[A-Z0-9]{5}){3,}|AKID[A-Za-z0-9]{32}"
