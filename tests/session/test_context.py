@@ -14,6 +14,7 @@ from codex_nb.rendering.answer_output import AnswerOutput, ReasoningOutput, Text
 from codex_nb.session.context import BUDGET, build_context
 from codex_nb.session.outbound import Redactor, UntrustedBlock, tokens_of
 from codex_nb.session.prompt import NotebookContext
+from codex_nb.tools.content_hash import ContentHasher
 from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
 from tests.session.generated import generated
 
@@ -422,6 +423,22 @@ def test_secrets_are_removed_and_the_place_is_told() -> None:
     assert "fabricated" not in context.text
     places = {redaction.place for redaction in context.redactions}
     assert places == {"cell 1", "cell 2", "variable key"}
+
+
+@pytest.mark.parametrize("others", [0, 6_000])
+def test_the_hash_of_a_value_that_holds_a_secret_is_no_part_of_a_context_however_many_variables_there_are(
+    others: int,
+) -> None:
+    rows = {"n": range(500)}
+    frames = {
+        "plain": pd.DataFrame(rows),
+        "logins": pd.DataFrame(rows | {"password": ["hunter2hunter2"] * 500}),
+    }
+    namespace = {f"list_{number}": [[number]] for number in range(others)} | frames
+    context = build(notebook(), namespace, "What of @plain and @logins?", hasher=ContentHasher())
+    contents = {section.title: section.content for section in context.sections if section.kind == "mention"}
+    assert contents["@plain"] == ContentHasher().digest(frames["plain"])
+    assert contents["@logins"] == ""
 
 
 def test_an_instruction_inside_a_frame_stays_inside_the_untrusted_block() -> None:
