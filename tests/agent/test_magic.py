@@ -15,6 +15,7 @@ import pytest
 
 from tests.agent.conftest import ask, install_fake, said, started
 from tests.magics.conftest import Notebook, codex_home, notebook, sim
+from tests.patience import PATIENCE_S
 
 __all__ = ["codex_home", "notebook", "sim"]
 
@@ -109,7 +110,7 @@ def test_the_process_ends_with_its_kernel_and_its_home_is_removed(
         else:
             kernel.communicate("\n")
     with suppress(psutil.NoSuchProcess):
-        agent.wait(30)
+        agent.wait(PATIENCE_S)
     assert not psutil.pid_exists(pid)
     if is_killed:  # the next one removes what was left
         with ask_in_a_kernel("pass", codex_home, fake) as kernel:

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from codex_nb.simulator import ADA, GRACE, Call, End, Reply, Say, Scenario, Simu
 from codex_nb.tools.approval import ApprovalRequest, Decision, DecisionKind, DenyAll
 from codex_nb.tools.base import Ports, ToolSet
 from codex_nb.tools.builtin import run_python
+from tests.patience import PATIENCE_S
 from tests.session.scripted import ProcessKernel, SameThread
 
 pytestmark = pytest.mark.anyio
@@ -140,9 +141,14 @@ def texts_of(items: list[dict[str, Any]], role: str) -> list[str]:
     return [part["text"] for item in messages for part in item["content"] if "text" in part]
 
 
-def processes_with(text: str) -> list[str]:
-    commands = [" ".join(each.info["cmdline"] or ()) for each in psutil.process_iter(["cmdline"])]
-    return [each for each in commands if text in each]
+def processes_with(text: str) -> list[psutil.Process]:
+    found = psutil.process_iter(["cmdline"])
+    return [each for each in found if text in " ".join(each.info["cmdline"] or ())]
+
+
+def do_not_end(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Return those that go on, after some patience with processes that are ending."""
+    return psutil.wait_procs(processes, timeout=PATIENCE_S)[1]
 
 
 def codex_processes() -> list[int]:
@@ -456,7 +462,7 @@ async def test_a_stopped_turn_ends_its_command_and_the_thread_goes_on(place: Pla
         last = await task
         assert isinstance(last, TurnFinished)
         assert last.answer.status == "cancelled"
-        assert processes_with("seq 6000") == []
+        assert do_not_end(processes_with("seq 6000")) == []
         place.sim.play(Scenario())
         _, last = await place.ask(profile, "go on")
         assert last.answer.status == "completed"
@@ -467,7 +473,8 @@ async def test_the_process_is_started_again_when_it_is_killed_and_the_thread_goe
     async with place.opened() as profile:
         await place.ask(profile, "MARKER-ONE")
         for pid in codex_processes():
-            psutil.Process(pid).kill()
+            with suppress(psutil.NoSuchProcess):
+                psutil.Process(pid).kill()
         _, last = await place.ask(profile, "MARKER-TWO")
         assert last.answer.status == "completed"
     questions = [text for text in texts_of(place.sent()[-1]["input"], "user") if "MARKER" in text]
@@ -485,7 +492,7 @@ async def test_a_command_that_was_left_running_ends_with_the_kernel(
         _, last = await place.ask(profile, "serve", policy=policy, approver=Asking(APPROVE))
         assert last.answer.status == "completed"
         assert processes_with("seq 7000")
-    assert processes_with("seq 7000") == []
+    assert do_not_end(processes_with("seq 7000")) == []
 
 
 SERVER = """
