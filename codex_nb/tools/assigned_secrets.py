@@ -63,6 +63,10 @@ _UNQUOTED = re.compile(
     r"[ \t]*+(?:[|>][-+0-9]{0,2}[ \t]*+\n[ \t]++|(?:[&!][\w!./-]*+[ \t]++){1,2}|`)?"
     r"(?P<value>[^\s\"'`()\[\]{},;<>&|#=]*+=*+)(?![(\[{])"
 )
+_ASSIGNMENT = re.compile(
+    r"[ \t]*+(?:export[ \t]++)?+(?P<name>[^\W\d][\w.-]*+)(?P<blanks>[ \t]*+)=[ \t]*+"
+    rf"(?:(?P<quote>[\"'])(?P<string>[^\"'\\\n]*+)(?P=quote)|(?P<value>{_PART}++=*+))[ \t]*+(?=\n|\Z)"
+)
 _KEY_FOLLOWS = re.compile(r"\\*+[\"']?\s*+:(?!=)")
 _CLOSES = re.compile(r"\s*+\)")
 _COMPOUND = frozenset({*keyword.kwlist, "case", "match"}) - {"pass"}
@@ -269,6 +273,10 @@ def _read(text: str, places: list[int], part: tuple[int, int], depth: int) -> It
         if place < done:
             continue
         start, stop = (done, end) if is_short else (_beginning(text, done, place), place)
+        if not is_short and (assigned := _of_line(text, start, place, end)):
+            yield assigned
+            done = assigned[1]
+            continue
         reader = _Reader(text, start, stop, end)
         for first, last, name in reader.found():
             if name:
@@ -280,6 +288,18 @@ def _read(text: str, places: list[int], part: tuple[int, int], depth: int) -> It
             ):
                 yield from _read(text, places, (first, last), depth - 1)
         done = end if is_short else reader.end
+
+
+def _of_line(text: str, start: int, place: int, end: int) -> NamedSpan | None:
+    """Return the secret of a line that is one assignment to the name at a place, as most are that are many."""
+    line = _ASSIGNMENT.match(text, start, end)
+    if line is None or not line.start("name") <= place < line.end("name") or not is_secret_name(line["name"]):
+        return None
+    if line["string"] is not None:
+        is_secret = is_secret_value(line["name"], line["string"].strip())
+    else:
+        is_secret = is_unquoted_secret(line["name"], line["value"], is_tight=not line["blanks"])
+    return (*line.span("value" if line["string"] is None else "string"), line["name"]) if is_secret else None
 
 
 def _assigns(text: str, start: int, end: int) -> bool:

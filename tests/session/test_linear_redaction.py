@@ -165,6 +165,7 @@ AT_THE_BEGINNING = {
     "_VALUE",
     "ATTRIBUTES",
     "_LAST_ARGUMENT",
+    "_ASSIGNMENT",
     "_BETWEEN",
     "_SHAPE",
     "_SETTING",
