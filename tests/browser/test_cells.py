@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_notebook
 from playwright.sync_api import expect
 
 from codex_nb.simulator import Call, End, Hold, Reply, Say, Simulator
@@ -99,6 +102,21 @@ def undo(notebook: NotebookPage, index: int) -> str:
     return said.inner_text()
 
 
+def outputs_without_answers(saved: NotebookNode) -> list[list[Any]]:
+    """Run what a notebook holds besides the questions from top to bottom, without codex_nb; return what it shows."""
+    own = [
+        cell.source for cell in saved.cells if cell.source != LOAD and not cell.source.startswith("%%codex")
+    ]
+    again = new_notebook(cells=[new_code_cell(source) for source in own])
+    NotebookClient(again, kernel_name="python3").execute()
+    return [shown(cell) for cell in again.cells]
+
+
+def shown(cell: NotebookNode) -> list[Any]:
+    """Return what a cell shows."""
+    return [output.get("data", output.get("text")) for output in cell.outputs]
+
+
 def test_cells_are_inserted_run_mended_and_taken_back(
     open_notebook: Callable[..., NotebookPage], sim: Simulator
 ) -> None:
@@ -137,6 +155,7 @@ def test_cells_are_inserted_run_mended_and_taken_back(
     ]
     assert saved.cells[3].outputs[0].data["text/plain"] == "6"
     assert saved.cells[4].outputs[0].text == "last\n"
+    assert outputs_without_answers(saved) == [shown(cell) for cell in saved.cells[2:]]
 
     notebook.cell(3).locator(".cm-content").click()
     notebook.page.keyboard.press("ControlOrMeta+z")

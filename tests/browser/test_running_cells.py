@@ -27,6 +27,12 @@ KINDS = [
     "caught = ipywidgets.Output()\ndisplay(caught)\nwith caught:\n    print('inside')",
     "import asyncio\nawait asyncio.sleep(0.02)\n'awaited'",
     "print('x' * 200_000)",
+    "import matplotlib.pyplot as plt\nplt.plot([1, 2, 4])\nplt.show()",
+    (
+        "import plotly.graph_objects as go, plotly.io\nplotly.io.renderers.default = 'plotly_mimetype'\n"
+        "go.Figure(go.Bar(y=[1, 2]))"
+    ),
+    "from tqdm.notebook import tqdm\nfor each in tqdm(range(3)):\n    pass",
 ]
 TYPED = "name = input('Who? ')\nprint('Hello', name)"
 ENDLESS = "import time\nprint('it begins')\nwhile True:\n    time.sleep(0.02)"
