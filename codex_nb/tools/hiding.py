@@ -10,6 +10,7 @@ import math
 import re
 import types
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NewType
 
@@ -56,6 +57,7 @@ _BOX_TOP, _BOX_BOTTOM, _BOX_OF_VALUES = "╭", "╰", "─ locals ─"  # of a t
 _ESCAPED_BREAK = "\\n"  # in the representation of a text
 _CUT = re.compile(r"… \[[\d,]+ characters left out\] …")
 _LETTER = re.compile(r"[^\W\d_]")
+_WORD = re.compile(r"\w+")
 
 
 VisibleVariables = NewType("VisibleVariables", dict[str, Any])
@@ -134,8 +136,15 @@ class Hidden:
         """Return a text without the lines that it quotes from skipped cells; of a traceback, without their frames."""
         if not self.sources or not text:
             return text
-        lines = strip_ansi(text).split("\n")
-        hidden = [self._quotes(lines, place) for place in range(len(lines))]
+        plain = strip_ansi(text)
+        is_ascii = plain.isascii()
+        if is_ascii and not self._holds_a_word(plain):
+            return text
+        lines = plain.split("\n")
+        hidden = [
+            (not is_ascii or self._holds_a_word(line)) and self._quotes(lines, place)
+            for place, line in enumerate(lines)
+        ]
         kept: list[str] = []
         for start, end in _blocks(lines):
             frame = lines[start:end]
@@ -151,6 +160,17 @@ class Hidden:
             else:
                 kept += frame
         return text if kept == lines else "\n".join(kept)
+
+    def _holds_a_word(self, text: str) -> bool:
+        """Whether a text in ASCII may quote a skipped line or name a hidden variable: most hold none of their words.
+
+        The marks of truncated texts and of boxed tracebacks are not in ASCII, nor is what Python reads as another name.
+        """
+        return any(word in text for word in self._words)
+
+    @cached_property
+    def _words(self) -> frozenset[str]:
+        return self.names | {max(_WORD.findall(line), key=len) for line in self.lines}
 
     def _shows_hidden_value(self, line: str) -> bool:
         """Whether a line of a verbose traceback shows the value of a hidden name."""
