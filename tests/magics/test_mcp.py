@@ -10,7 +10,7 @@ import pytest
 
 from codex_nb.simulator import Simulator
 from tests.magics.conftest import Notebook, running
-from tests.session.test_mcp import children, hostile, listed
+from tests.session.test_mcp import children, earlier, hostile, listed  # noqa: F401 -- a fixture among them
 
 FIRST_QUESTION = """
 import sys

@@ -108,13 +108,23 @@ async def states(profile: Profile, *without: str) -> dict[str, ServerState]:
     return {each.name: each for each in await profile.assistant.servers().start(without)}
 
 
+EARLIER: set[psutil.Process] = set()
+
+
+@pytest.fixture(autouse=True)
+def earlier() -> None:
+    """Note what other tests have left running."""
+    EARLIER.clear()
+    EARLIER.update(children())
+
+
 def children() -> list[psutil.Process]:
-    """Return the programs that this process has started, and theirs."""
+    """Return the programs that this test has started, and theirs."""
     found = []
     for each in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
             found += [each] if each.status() != psutil.STATUS_ZOMBIE else []
-    return found
+    return [each for each in found if each not in EARLIER]
 
 
 async def all_have_ended() -> bool:
