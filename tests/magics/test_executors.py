@@ -264,6 +264,7 @@ def test_workers_that_are_killed_lose_no_other_question(
     texts = {number: answer.text for number, answer in enumerate(answers) if number not in lost}
     assert [number for number, text in texts.items() if prompts[number] not in text] == []
     asked = questions(sim)
-    assert asked.keys() == set(prompts)
+    # what was given up with the poisoned one may not have begun yet
+    assert {prompts[number] for number in (*texts, POISONED)} <= asked.keys() <= set(prompts)
     assert asked[prompts[POISONED]] == 4
     assert asked.total() <= 1000 + 3 + 4 * 7
