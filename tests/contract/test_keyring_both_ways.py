@@ -21,16 +21,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from codex_nb.simulator.server import Provider
     from tests.contract.cli import CodexCli
 
 pytestmark = pytest.mark.anyio
 
 
+def use_keyring(cli: CodexCli, provider: Provider = "custom") -> None:
+    cli.configure(cli.sim.config_toml(provider).replace('_store = "file"', '_store = "keyring"'))
+
+
 @pytest.fixture
 def keyring(cli: CodexCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SecretService]:
     """A desktop with a keyring, where both programs are told to use it."""
-    config = cli.sim.config_toml().replace('_store = "file"', '_store = "keyring"')
-    cli.configure(config)
+    use_keyring(cli)
     with desktop(tmp_path) as (service, address):
         cli.more_environ["DBUS_SESSION_BUS_ADDRESS"] = address
         monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", address)
@@ -104,6 +108,7 @@ async def test_signing_out_here_signs_out_there(cli: CodexCli, keyring: SecretSe
 
 
 async def test_signing_out_there_signs_out_here(cli: CodexCli, keyring: SecretService) -> None:
+    use_keyring(cli, "api")  # where the key is checked
     async with kernel_beside(cli) as kernel:
         flow = open_login("api_key", kernel.manager)
         flow.submit(SecretStr(cli.sim.new_api_key()))

@@ -302,7 +302,7 @@ def test_in_a_terminal_too_a_server_that_contradicts_itself_runs_nothing_unseen(
     if answered_before:
         assert HARMLESS in asked(terminal)
         type_line(terminal, "y")
-    assert terminal.expect_exact(["None of its tool calls ran", "Run it? "]) == 0
+    assert terminal.expect([r"None\s+of\s+its\s+tool\s+calls\s+ran", r"Run it\? "]) == 0
     terminal.expect(r"In \[3\]:")
     assert held(terminal, ("shown", "evil")) == (answered_before, False)
 
