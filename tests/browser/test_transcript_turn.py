@@ -32,6 +32,17 @@ def press(notebook: NotebookPage, name: str) -> None:
     notebook.output(1).get_by_role("button", name=name, exact=True).click()
 
 
+def press_slowly(notebook: NotebookPage, name: str, *, until: str) -> None:
+    """Hold a button down until the answer shows a text; the answer moves the button meanwhile."""
+    box = notebook.output(1).get_by_role("button", name=name, exact=True).bounding_box()
+    assert box is not None
+    mouse = notebook.page.mouse
+    mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    mouse.down()
+    notebook.wait_for_text(1, until)
+    mouse.up()
+
+
 def test_a_turn_is_approved_by_a_click_and_saved_as_plain_bundles(
     open_notebook: Callable[..., NotebookPage], front_end: FrontEnd
 ) -> None:
@@ -124,7 +135,7 @@ def test_stop_keeps_the_partial_answer_and_offers_to_continue(
     notebook.run(0)
     notebook.start(1)
     notebook.wait_for_text(1, "Paragraph 3")
-    press(notebook, "Stop")
+    press_slowly(notebook, "Stop", until="Paragraph 8")
     notebook.wait_until_run(1)
     notebook.wait_for_text(1, "Stopped. The partial answer is kept.")
     notebook.wait_for_text(1, "Paragraph 3")

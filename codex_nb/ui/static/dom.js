@@ -12,6 +12,23 @@ function button(className, text, title, onClick) {
   node.type = "button";
   if (title) node.title = title;
   node.addEventListener("click", onClick);
+  keepPress(node);
   return node;
+}
+
+const FAR = 24; // pixels: a pointer that moves further while it is pressed takes the press back
+
+// An answer that grows above moves the button between press and release: the click is the button's all the same.
+function keepPress(node) {
+  let pressed;
+  node.addEventListener("pointerdown", (event) => {
+    pressed = event;
+    node.setPointerCapture(event.pointerId);
+  });
+  node.addEventListener("pointermove", (event) => {
+    if (!node.hasPointerCapture(event.pointerId)) return;
+    const distance = Math.hypot(event.clientX - pressed.clientX, event.clientY - pressed.clientY);
+    if (distance > FAR) node.releasePointerCapture(event.pointerId);
+  });
 }
 
