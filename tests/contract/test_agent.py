@@ -6,7 +6,8 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,14 @@ pytestmark = pytest.mark.anyio
 APPROVE, REJECT, STOP = (
     Decision(kind) for kind in (DecisionKind.APPROVE, DecisionKind.REJECT, DecisionKind.STOP)
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_left_in_the_temporary_folder() -> Iterator[None]:
+    """The CLI's sandbox leaves an empty .git in a writable folder when a command is broken off."""
+    yield
+    with suppress(OSError):
+        (Path(tempfile.gettempdir()) / ".git").rmdir()
 
 
 class Asking:
