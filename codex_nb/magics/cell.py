@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, assert_never
 
-from codex_nb.auth.login import first_of, login_from_elsewhere
 from codex_nb.errors import AuthError, CodexError, ToolError
 from codex_nb.host.cell import (
     TurnInterrupted,
@@ -735,6 +734,8 @@ class LoginPrompt:
 
         With a ``reason`` a cell waits, and a login that appears from elsewhere ends the wait.
         """
+        from codex_nb.auth.login import login_from_elsewhere
+
         credentials = self.profile.credentials
         waits = bool(reason) and not credentials.is_external
         elsewhere = partial(login_from_elsewhere, credentials) if waits else None
@@ -773,6 +774,7 @@ class LoginPrompt:
     async def _by_text(
         self, main: Mailbox, method: LoginMethod, reason: str, elsewhere: Elsewhere | None
     ) -> SignedIn:
+        from codex_nb.auth.login import first_of
         from codex_nb.rendering.answer_output import AnswerOutput, NoticeOutput, to_mimebundle
         from codex_nb.ui.login import sign_in_by_text, step_text
 
