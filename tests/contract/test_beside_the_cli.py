@@ -10,7 +10,7 @@ import json
 import re
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -66,17 +66,20 @@ def conversation(tool: str) -> Scenario:
 def facts(request: RecordedRequest) -> dict[str, str]:
     """Every key of a request with its value; ids look alike, contents count by the keys of their items."""
     found = {f"header {name}": value for name, value in request.headers.items() if name not in LENGTHS}
-    found |= {
-        f"body {name}": json.dumps(value) for name, value in request.body.items() if name not in CONTENT
-    }
-    found |= {f"body {name}": "" for name in CONTENT & set(request.body)}
-    found |= {f"client_metadata {name}": "" for name in request.body.get("client_metadata", {})}
-    for item in request.body["input"]:
+    found |= body_facts(request.body, CONTENT)
+    return {name: ID.sub("<id>", value) for name, value in found.items()}
+
+
+def body_facts(body: Mapping[str, Any], contents: Collection[str]) -> dict[str, str]:
+    """Every key of a body, with its value where it is none of the contents."""
+    found = {f"body {name}": "" if name in contents else json.dumps(value) for name, value in body.items()}
+    found |= {f"client_metadata {name}": "" for name in body.get("client_metadata", {})}
+    for item in body["input"]:
         found |= dict(item_facts(item))
-    for tool in request.body.get("tools", []):
+    for tool in body.get("tools", []):
         if tool["type"] == "function":
             found |= {f"function tool {name}": "" for name in tool}
-    return {name: ID.sub("<id>", value) for name, value in found.items()}
+    return found
 
 
 def item_facts(item: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -103,9 +106,9 @@ def differences(theirs: list[RecordedRequest], mine: list[RecordedRequest]) -> d
     return found
 
 
-def documented() -> dict[str, str]:
-    """The table of the page: key and who sends it."""
-    section = PAGE.read_text().partition(HEADING)[2].partition("\n## ")[0]
+def documented(heading: str = HEADING) -> dict[str, str]:
+    """The table of the page below a heading: key and who sends it."""
+    section = PAGE.read_text().partition(heading)[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `([^`]+)` \| ([^|]+) \| [^|]{15,} \|$", section, re.MULTILINE)
     return {key: who.strip() for key, who in rows}
 

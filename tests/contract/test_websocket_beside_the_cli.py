@@ -5,15 +5,14 @@ Every key is either the same, or listed in ``docs/compatibility.md``: for both t
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator
 
 import pytest
 
-from codex_nb.simulator import FRAME, WEBSOCKET, Call, End, RecordedRequest, Reply, Say, Scenario, Think
+from codex_nb.simulator import FRAME, WEBSOCKET, RecordedRequest
 from tests.contract.cli import CodexCli
-from tests.contract.test_beside_the_cli import ID, PAGE, documented, item_facts
+from tests.contract.test_beside_the_cli import CONTENT as CONTENT_OVER_HTTP
+from tests.contract.test_beside_the_cli import ID, body_facts, conversation, documented
 from tests.contract.test_both_directions import ours
 
 HEADING = "## Differences on a websocket"
@@ -30,19 +29,8 @@ for prompt in ("look at this", "and again"):
     assert answer.status == "completed", answer
 """
 RANDOM = {"sec-websocket-key"}
-CONTENT = {"input", "tools", "client_metadata", "previous_response_id"}
+CONTENT = CONTENT_OVER_HTTP | {"previous_response_id"}
 Requests = list[RecordedRequest]
-
-
-def conversation(tool: str) -> Scenario:
-    call = Call(tool, {"cmd": "echo seen"}, "call_1")
-    return Scenario(
-        (
-            Reply(stream=(Think(("I look.",)), Say("One moment."), call, End())),
-            Reply(stream=(Say("A dot."), End())),
-            Reply(stream=(Say("Still a dot."), End())),
-        )
-    )
 
 
 @pytest.fixture(params=["chatgpt", "api"])
@@ -84,23 +72,8 @@ def facts(requests: Requests) -> dict[str, str]:
                 f"header {name}": value for name, value in request.headers.items() if name not in RANDOM
             }
             continue
-        body = request.body
-        found |= {
-            f"body {name}": "" if name in CONTENT else json.dumps(value) for name, value in body.items()
-        }
-        found |= {f"client_metadata {name}": "" for name in body.get("client_metadata", {})}
-        for item in body["input"]:
-            found |= dict(item_facts(item))
-        for tool in body.get("tools", []):
-            if tool["type"] == "function":
-                found |= {f"function tool {name}": "" for name in tool}
+        found |= body_facts(request.body, CONTENT)
     return {name: ID.sub("<id>", value) for name, value in found.items()}
-
-
-def on_websockets_only() -> dict[str, str]:
-    section = PAGE.read_text().partition(HEADING)[2].partition("\n## ")[0]
-    rows = re.findall(r"^\| `([^`]+)` \| ([^|]+) \| [^|]{15,} \|$", section, re.MULTILINE)
-    return {key: who.strip() for key, who in rows}
 
 
 @pytest.mark.parametrize("requests", ["chatgpt"], indirect=True)
@@ -109,9 +82,10 @@ def test_every_key_is_the_same_or_explained(requests: tuple[Requests, Requests])
     found = dict.fromkeys(theirs.keys() - mine.keys(), "CLI only")
     found |= dict.fromkeys(mine.keys() - theirs.keys(), "codex_nb only")
     found |= {key: "different values" for key in theirs.keys() & mine.keys() if theirs[key] != mine[key]}
-    explained = documented() | on_websockets_only()
+    on_websockets_only = documented(HEADING)
+    explained = documented() | on_websockets_only
     assert {key: who for key, who in found.items() if explained.get(key) != who} == {}
-    assert [key for key in on_websockets_only() if key not in found] == []
+    assert [key for key in on_websockets_only if key not in found] == []
 
 
 def test_both_send_only_what_is_new_on_one_connection(requests: tuple[Requests, Requests]) -> None:
