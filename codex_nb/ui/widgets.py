@@ -192,6 +192,22 @@ WIDTH = 24  # characters of the bar
 PAUSE_S = 0.2
 
 
+class _LineOutput:
+    """An output that holds one line; a later line takes its place."""
+
+    def __init__(self, area: OutputArea) -> None:
+        self._area = area
+        self._handle: OutputHandle | None = None
+
+    def show(self, line: VisibleText) -> None:
+        """Show a line."""
+        bundle: MimeBundle = {"text/plain": line}
+        if self._handle is None:
+            self._handle = self._area.show(bundle)
+        else:
+            self._handle.update(bundle)
+
+
 class ProgressBar:
     """Shows progress; ``in_notebook`` chooses an output of the cell, otherwise a line on a terminal's stream.
 
@@ -210,8 +226,8 @@ class ProgressBar:
         self._limits = limits
         self._stream = stream or sys.stderr
         self._area = OutputArea() if in_notebook else None
+        self._line = _LineOutput(self._area) if self._area is not None else None
         self._shows_end_only = in_notebook and in_output_widget()
-        self._handle: OutputHandle | None = None
         self._clock = clock
         self._next = 0.0
         self._last = NO_TEXT
@@ -224,10 +240,10 @@ class ProgressBar:
         self._next = self._clock() + PAUSE_S
         self._last = progress_line(progress, self._limits())
         with suppress(Exception):  # a line about answers must not lose them
-            if self._area is None:
+            if self._line is None:
                 self._write(self._last)
             elif not self._shows_end_only:
-                self._show(self._area, self._last)
+                self._line.show(self._last)
 
     def note(self, text: str) -> None:
         """Say something that is to be read, in a line of its own."""
@@ -241,9 +257,9 @@ class ProgressBar:
     def close(self) -> None:
         """Leave the last state, and end the terminal's line."""
         with suppress(Exception):  # as above
-            if self._area is not None:
+            if self._line is not None:
                 if self._shows_end_only and self._last:
-                    self._show(self._area, self._last)
+                    self._line.show(self._last)
             elif self._is_shown:
                 self._stream.write("\n")
                 self._stream.flush()
@@ -254,36 +270,25 @@ class ProgressBar:
             self._stream.flush()
             self._is_shown = True
 
-    def _show(self, area: OutputArea, line: VisibleText) -> None:
-        bundle: MimeBundle = {"text/plain": line}
-        if self._handle is None:
-            self._handle = area.show(bundle)
-        else:
-            self._handle.update(bundle)
-
 
 class StatusLine:
     """A line of the running cell that says what happens now; a later one of the same cell takes its place."""
 
     def __init__(self) -> None:
-        self._handle: OutputHandle | None = None
+        self._line = _LineOutput(OutputArea())
         self._cell: str | None = None
         self._text = NO_TEXT
 
     def show(self, text: str, cell: str) -> None:
         """Show a text in the cell that this message id stands for."""
         if self._cell != cell:
-            self._handle, self._cell, self._text = None, cell, NO_TEXT
+            self._line, self._cell, self._text = _LineOutput(OutputArea()), cell, NO_TEXT
         line = visible_line(text)
         if line == self._text:
             return
         with suppress(Exception):  # a line about an answer must not lose it
-            bundle: MimeBundle = {"text/plain": line}
             self._text = line
-            if self._handle is None:
-                self._handle = OutputArea().show(bundle)
-            else:
-                self._handle.update(bundle)
+            self._line.show(line)
 
 
 def progress_line(progress: Progress, limits: RateLimits | None = None) -> VisibleText:
