@@ -1,4 +1,4 @@
-// An approval: the full code stands above it; it can be changed, approved or rejected with a reason. While it waits where
+// An approval: the full code is shown above it; it can be changed, approved or rejected with a reason. While it waits where
 // nobody sees it, the cell, the notebook and the title of the tab say so.
 
 function approvalForm(view, section, request) {
