@@ -38,6 +38,7 @@ LOGIN_METHODS: Mapping[LoginMethod, LoginMethodLabels] = MappingProxyType(
 )
 
 TRANSPORTS = ("http", "websocket", "auto")
+AGENT_CONFIGS = ("private", "own")
 SIMILAR = 0.75  # of 1: a word this close to a known name is a typo of it
 REASONING = "Reasoning"
 

@@ -24,7 +24,7 @@ from codex_nb.config.config_toml import (
     validate_url,
 )
 from codex_nb.errors import ConfigError
-from codex_nb.labels import TRANSPORTS, ApprovalPolicy
+from codex_nb.labels import AGENT_CONFIGS, TRANSPORTS, ApprovalPolicy
 
 if TYPE_CHECKING:
     from codex_nb.config.config_toml import ConfigToml, RequirementsToml, SearchMode
@@ -560,7 +560,7 @@ def _choice(setting: str, value: Any, *, path: str, key: str) -> Any:
 
 
 _CHOICES: dict[str, tuple[str, ...]] = {
-    "agent_config": ("private", "own"),
+    "agent_config": AGENT_CONFIGS,
     "credentials_store": tuple(CredentialsStore),
     "summary": ("auto", "concise", "detailed", "none"),
     "verbosity": ("low", "medium", "high"),

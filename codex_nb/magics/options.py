@@ -19,7 +19,7 @@ from traitlets import Bool, Enum, Integer, List, TraitError, Unicode, validate
 from traitlets.config import Configurable
 
 from codex_nb.errors import CodexError, ConfigError
-from codex_nb.labels import EFFORTS, SIMILAR, TRANSPORTS, ApprovalPolicy
+from codex_nb.labels import AGENT_CONFIGS, EFFORTS, SIMILAR, TRANSPORTS, ApprovalPolicy
 from codex_nb.tools.introspection import class_attribute, class_vars, find, instance_vars, vars_of
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class SessionConfig(Configurable):
         help='What answers: "direct" for this package, "agent" for the agent of the Codex CLI.',
     ).tag(config=True)
     agent_config = Enum(
-        ("private", "own"),
+        AGENT_CONFIGS,
         default_value="private",
         help="What the agent is told of your CODEX_HOME: "
         '"private" for nothing but the provider, "own" for config.toml, MCP servers, skills and AGENTS.md.',
