@@ -279,7 +279,12 @@ def type_line(child: pexpect.spawn, line: str) -> None:
 def asked(child: pexpect.spawn) -> str:
     """Wait for a question; return what is above it, without colours."""
     child.expect_exact("Run it? ")
-    return re.sub(r"\x1b\[[0-9;]*m", "", child.before)
+    return plain(child.before)
+
+
+def plain(text: str) -> str:
+    """Return a terminal's text without colours, which a line that wraps ends and begins anew."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
 def held(child: pexpect.spawn, names: tuple[str, ...]) -> tuple[bool, ...]:
@@ -302,8 +307,8 @@ def test_in_a_terminal_too_a_server_that_contradicts_itself_runs_nothing_unseen(
     if answered_before:
         assert HARMLESS in asked(terminal)
         type_line(terminal, "y")
-    assert terminal.expect([r"None\s+of\s+its\s+tool\s+calls\s+ran", r"Run it\? "]) == 0
-    terminal.expect(r"In \[3\]:")
+    assert terminal.expect([r"In \[3\]:", r"Run it\? "]) == 0
+    assert "None of its tool calls ran" in " ".join(plain(terminal.before).split())
     assert held(terminal, ("shown", "evil")) == (answered_before, False)
 
 
