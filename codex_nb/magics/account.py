@@ -1,26 +1,37 @@
-"""Signing in and out because the user asks for it, and the account widget."""
+"""Signing in where a cell or the user needs it, signing out, and the account widget."""
 
 from __future__ import annotations
 
+import asyncio
+import getpass
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from codex_nb.config.settings import profile_names
 from codex_nb.errors import CodexError, CredentialsUnreadable, LoginFailed, SignInRequired
-from codex_nb.host.interrupts import deferring_interrupts
-from codex_nb.magics.cell import READY_S, is_answered, login_prompt
+from codex_nb.host.interrupts import deferring_interrupts, uninterruptible
+from codex_nb.host.shell import front_end
+from codex_nb.rendering.visible import visible_text
 from codex_nb.ui.account import AccountStatus, AccountView
 from codex_nb.ui.login import LoginWidget
-from codex_nb.ui.widgets import in_output_widget
+from codex_nb.ui.widgets import READY_S, in_output_widget
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from codex_nb.auth.credentials import Credentials
+    from codex_nb.auth.login import SignedIn
     from codex_nb.auth.manager import CredentialManager
+    from codex_nb.host.engine import Mailbox
+    from codex_nb.host.shell import FrontEnd
     from codex_nb.labels import LoginMethod
     from codex_nb.magics.session import ShellSession
     from codex_nb.profile import Profile
     from codex_nb.ui.account import ActionName
     from codex_nb.ui.widgets import OutputArea
+
+    Elsewhere = Callable[[], Awaitable[SignedIn]]
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,119 @@ async def find_sign_out(manager: CredentialManager) -> SignOut | None:
     except (CredentialsUnreadable, SignInRequired):
         return SignOut(manager, None)
     return None if credentials is None else SignOut(manager, credentials)
+
+
+@dataclass(frozen=True)
+class LoginPrompt:
+    """How the user can sign in here: by a widget, by typing, or not at all.
+
+    ``reserve_output`` is called on the cell's thread before anything is shown, and returns the place for it;
+    None is text.
+    """
+
+    profile: Profile
+    has_widgets: bool
+    has_user: bool
+    reserve_output: Callable[[], OutputArea | None] = lambda: None
+
+    @property
+    def is_available(self) -> bool:
+        """Whether the user can sign in at all."""
+        return self.has_widgets or self.has_user
+
+    async def log_in(self, main: Mailbox, method: LoginMethod, reason: str = "") -> SignedIn | None:
+        """Sign the user in; None when the user cancels or cannot be asked. Runs on the engine.
+
+        With a ``reason`` a cell waits, and a login that appears from elsewhere ends the wait.
+        """
+        from codex_nb.auth.login import login_from_elsewhere
+
+        credentials = self.profile.credentials
+        waits = bool(reason) and not credentials.is_external
+        elsewhere = partial(login_from_elsewhere, credentials) if waits else None
+        widget = await self._widget(main, method, reason, elsewhere) if self.has_widgets else None
+        if widget is not None and not widget.ready:
+            await main.call(partial(uninterruptible, widget.fall_back))
+            reason, widget = "", None
+        if widget is not None:
+            try:
+                return await widget.run()
+            finally:
+                await main.call(partial(uninterruptible, widget.finish))
+        return await self._by_text(main, method, reason, elsewhere) if self.has_user else None
+
+    async def _widget(
+        self, main: Mailbox, method: LoginMethod, reason: str, elsewhere: Elsewhere | None
+    ) -> LoginWidget:
+        """Show the widget and give the front end time to answer it."""
+        methods = (method, *(other for other in self.profile.login_methods if other != method))
+
+        def show() -> LoginWidget:
+            area = self.reserve_output()
+            widget = LoginWidget(
+                self.profile.login_flow, methods=methods, reason=reason, elsewhere=elsewhere, area=area
+            )
+            main.at_close(widget.finish)  # also when this sign-in is cancelled before it has the widget
+            widget.show()  # in the same step: the front end may answer at once
+            return widget
+
+        widget = await main.call(partial(uninterruptible, show))
+        await is_answered(widget)
+        return widget
+
+    async def _by_text(
+        self, main: Mailbox, method: LoginMethod, reason: str, elsewhere: Elsewhere | None
+    ) -> SignedIn:
+        from codex_nb.auth.login import first_of
+        from codex_nb.rendering.answer_output import AnswerOutput, NoticeOutput, to_mimebundle
+        from codex_nb.ui.login import sign_in_by_text, step_text
+
+        shown: list[asyncio.Task[None]] = []
+
+        def write(text: str) -> None:
+            shown.append(asyncio.ensure_future(main.call(partial(print, text))))
+
+        async def ask_hidden(prompt: str) -> str:
+            await asyncio.gather(*shown)
+            return await main.call(lambda: getpass.getpass(prompt))
+
+        place = await main.call(partial(uninterruptible, self.reserve_output))
+        if reason and place is not None:
+            await main.call(lambda: place.show(to_mimebundle(AnswerOutput((NoticeOutput(reason),)))))
+        elif reason:
+            write(visible_text(reason))
+        try:
+            signing_in = sign_in_by_text(self.profile.login_flow(method), write, ask_hidden)
+            if elsewhere is None:
+                return await signing_in
+
+            async def found() -> SignedIn:
+                step = await elsewhere()
+                write(step_text(step))
+                return step
+
+            return await first_of(signing_in, found())
+        finally:
+            await asyncio.gather(*shown)
+
+
+async def is_answered(widget: LoginWidget | AccountView) -> bool:
+    """Give the front end time to answer a widget; return whether it has. Runs on the engine."""
+    for _ in range(int(READY_S / 0.05)):
+        if widget.ready:
+            return True
+        await asyncio.sleep(0.05)
+    return widget.ready
+
+
+def login_prompt(session: ShellSession, profile: Profile, end: FrontEnd | None = None) -> LoginPrompt:
+    """Return how the user can sign in here: not under a capture, which shows nothing.
+
+    Runs on the cell's thread, unless it is given what that thread has found to be the front end.
+    """
+    end = end or front_end(session.shell)
+    has_widgets = end.may_have_widgets and session.config.display != "text"
+    return LoginPrompt(profile, has_widgets, end.allows_input and not end.is_captured)
 
 
 def log_in(session: ShellSession, method: LoginMethod, name: str | None) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import asyncio
-import getpass
 import sys
 import threading
 from contextlib import ExitStack, aclosing, suppress
@@ -22,7 +20,7 @@ from codex_nb.host.cell import (
 )
 from codex_nb.host.cells import CellRunner, OpenNotebook, cells_payload
 from codex_nb.host.engine import Mailbox, refuse_inside_turn
-from codex_nb.host.interrupts import interruptible, is_interrupted, uninterruptible
+from codex_nb.host.interrupts import interruptible, is_interrupted
 from codex_nb.host.notebook import runs_of
 from codex_nb.host.shell import (
     InteractiveKernel,
@@ -67,15 +65,13 @@ from codex_nb.tools.approval import (
 from codex_nb.tools.base import Ports
 from codex_nb.tools.outputs import NewCell
 from codex_nb.ui.layout import Action, Continue, Decide, Explain, Fix, Retry, Stop
-from codex_nb.ui.widgets import in_output_widget
+from codex_nb.ui.widgets import READY_S, in_output_widget
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
     from concurrent.futures import Future
 
-    from codex_nb.auth.login import SignedIn
     from codex_nb.host.shell_channel import Pump, ShellChannel
-    from codex_nb.labels import LoginMethod
     from codex_nb.magics.session import ShellSession
     from codex_nb.profile import Profile
     from codex_nb.session.assistant import Hint, Preview
@@ -84,8 +80,6 @@ if TYPE_CHECKING:
     from codex_nb.session.turn import SignIn
     from codex_nb.tools.nbmodel import NotebookSnapshot
     from codex_nb.tools.outputs import RunResult
-    from codex_nb.ui.account import AccountView
-    from codex_nb.ui.login import LoginWidget
     from codex_nb.ui.transcript import Transcript
     from codex_nb.ui.widgets import OutputArea, OutputHandle
 
@@ -126,11 +120,9 @@ if TYPE_CHECKING:
     RetryAction = Callable[[Retry | Continue], None]
     Ask = Callable[[str], str]
     Wait = Callable[[Callable[[], bool], float], None]
-    Elsewhere = Callable[[], Awaitable[SignedIn]]
 
 T = TypeVar("T")
 
-READY_S = 1.5  # a front end that can show widgets answers within a fraction of this
 SILENT_S = 0.3  # one that did not answer the last time, not even later, is not waited for as long again
 
 
@@ -711,123 +703,13 @@ def offer_help(session: ShellSession, result: Any) -> None:
     ErrorButtons(on_action).show()
 
 
-@dataclass(frozen=True)
-class LoginPrompt:
-    """How the user can sign in here: by a widget, by typing, or not at all.
-
-    ``reserve_output`` is called on the cell's thread before anything is shown, and returns the place for it;
-    None is text.
-    """
-
-    profile: Profile
-    has_widgets: bool
-    has_user: bool
-    reserve_output: Callable[[], OutputArea | None] = lambda: None
-
-    @property
-    def is_available(self) -> bool:
-        """Whether the user can sign in at all."""
-        return self.has_widgets or self.has_user
-
-    async def log_in(self, main: Mailbox, method: LoginMethod, reason: str = "") -> SignedIn | None:
-        """Sign the user in; None when the user cancels or cannot be asked. Runs on the engine.
-
-        With a ``reason`` a cell waits, and a login that appears from elsewhere ends the wait.
-        """
-        from codex_nb.auth.login import login_from_elsewhere
-
-        credentials = self.profile.credentials
-        waits = bool(reason) and not credentials.is_external
-        elsewhere = partial(login_from_elsewhere, credentials) if waits else None
-        widget = await self._widget(main, method, reason, elsewhere) if self.has_widgets else None
-        if widget is not None and not widget.ready:
-            await main.call(partial(uninterruptible, widget.fall_back))
-            reason, widget = "", None
-        if widget is not None:
-            try:
-                return await widget.run()
-            finally:
-                await main.call(partial(uninterruptible, widget.finish))
-        return await self._by_text(main, method, reason, elsewhere) if self.has_user else None
-
-    async def _widget(
-        self, main: Mailbox, method: LoginMethod, reason: str, elsewhere: Elsewhere | None
-    ) -> LoginWidget:
-        """Show the widget and give the front end time to answer it."""
-        from codex_nb.ui.login import LoginWidget
-
-        methods = (method, *(other for other in self.profile.login_methods if other != method))
-
-        def show() -> LoginWidget:
-            area = self.reserve_output()
-            widget = LoginWidget(
-                self.profile.login_flow, methods=methods, reason=reason, elsewhere=elsewhere, area=area
-            )
-            main.at_close(widget.finish)  # also when this sign-in is cancelled before it has the widget
-            widget.show()  # in the same step: the front end may answer at once
-            return widget
-
-        widget = await main.call(partial(uninterruptible, show))
-        await is_answered(widget)
-        return widget
-
-    async def _by_text(
-        self, main: Mailbox, method: LoginMethod, reason: str, elsewhere: Elsewhere | None
-    ) -> SignedIn:
-        from codex_nb.auth.login import first_of
-        from codex_nb.rendering.answer_output import AnswerOutput, NoticeOutput, to_mimebundle
-        from codex_nb.ui.login import sign_in_by_text, step_text
-
-        shown: list[asyncio.Task[None]] = []
-
-        def write(text: str) -> None:
-            shown.append(asyncio.ensure_future(main.call(partial(print, text))))
-
-        async def ask_hidden(prompt: str) -> str:
-            await asyncio.gather(*shown)
-            return await main.call(lambda: getpass.getpass(prompt))
-
-        place = await main.call(partial(uninterruptible, self.reserve_output))
-        if reason and place is not None:
-            await main.call(lambda: place.show(to_mimebundle(AnswerOutput((NoticeOutput(reason),)))))
-        elif reason:
-            write(visible_text(reason))
-        try:
-            signing_in = sign_in_by_text(self.profile.login_flow(method), write, ask_hidden)
-            if elsewhere is None:
-                return await signing_in
-
-            async def found() -> SignedIn:
-                step = await elsewhere()
-                write(step_text(step))
-                return step
-
-            return await first_of(signing_in, found())
-        finally:
-            await asyncio.gather(*shown)
-
-
-async def is_answered(widget: LoginWidget | AccountView) -> bool:
-    """Give the front end time to answer a widget; return whether it has. Runs on the engine."""
-    for _ in range(int(READY_S / 0.05)):
-        if widget.ready:
-            return True
-        await asyncio.sleep(0.05)
-    return widget.ready
-
-
-def login_prompt(session: ShellSession, profile: Profile) -> LoginPrompt:
-    """Return how the user can sign in here: not under a capture, which shows nothing. Runs on the cell's thread."""
-    end = front_end(session.shell)
-    has_widgets = end.may_have_widgets and session.config.display != "text"
-    return LoginPrompt(profile, has_widgets, end.allows_input and not end.is_captured)
-
-
 def ensure_logged_in(session: ShellSession, profile: Profile) -> None:
     """Make sure that there are credentials before anything is shown; ask the user to sign in where possible."""
     try:
         session.wait(profile.signed_in())
     except AuthError as error:
+        from codex_nb.magics.account import login_prompt
+
         prompt, reason = login_prompt(session, profile), str(error)
         if not needs_sign_in(error) or not prompt.is_available:
             raise
@@ -839,11 +721,14 @@ def login_during_turn(
     session: ShellSession, profile: Profile, main: Mailbox, reserve_output: Callable[[], OutputArea | None]
 ) -> SignIn:
     """Return what a turn calls when its credentials are refused on the way; ``reserve_output`` is its view's."""
-    prompt = login_prompt(session, profile)
-    has_widgets = prompt.has_widgets and session.unanswered is None
-    prompt = replace(prompt, has_widgets=has_widgets, reserve_output=reserve_output)
+    end, is_answered = front_end(session.shell), session.unanswered is None
 
     async def log_in(error: AuthError) -> bool:
+        from codex_nb.magics.account import login_prompt
+
+        prompt = login_prompt(session, profile, end)
+        has_widgets = prompt.has_widgets and is_answered
+        prompt = replace(prompt, has_widgets=has_widgets, reserve_output=reserve_output)
         return await prompt.log_in(main, "device", str(error)) is not None
 
     return log_in

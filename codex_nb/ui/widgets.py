@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 STATIC = Path(__file__).parent / "static"
+READY_S = 1.5  # a front end that can show widgets answers within a fraction of this
 
 Message = dict[str, Any]
 
