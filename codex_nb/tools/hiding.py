@@ -55,9 +55,12 @@ _NUMBERED = re.compile(r"[ \d]{6}\d |-+> ?\d+ ")
 _VALUE = re.compile(r" {8}(?!\s*\d+\s)(?P<of>.*?) = ")
 _BOX_TOP, _BOX_BOTTOM, _BOX_OF_VALUES = "╭", "╰", "─ locals ─"  # of a traceback of rich
 _ESCAPED_BREAK = "\\n"  # in the representation of a text
-_CUT = re.compile(r"… \[[\d,]+ characters left out\] …")
+_CUT_WORDS = "characters left out]"
+_CUT = re.compile(rf"… \[[\d,]+ {re.escape(_CUT_WORDS)} …")
+# where a text may show something hidden without a whole line of it
+_MARKS = (_CUT_WORDS, _BOX_TOP, "File ", "Cell In", "Input In", "<ipython-input")
 _LETTER = re.compile(r"[^\W\d_]")
-_WORD = re.compile(r"\w+")
+_UNQUOTED = re.compile(r"[^\s'\\]+")  # what a representation of a line does not change
 
 
 VisibleVariables = NewType("VisibleVariables", dict[str, Any])
@@ -137,14 +140,10 @@ class Hidden:
         if not self.sources or not text:
             return text
         plain = strip_ansi(text)
-        is_ascii = plain.isascii()
-        if is_ascii and not self._holds_a_word(plain):
+        if not self._may_quote(plain) and not any(mark in plain for mark in _MARKS):
             return text
         lines = plain.split("\n")
-        hidden = [
-            (not is_ascii or self._holds_a_word(line)) and self._quotes(lines, place)
-            for place, line in enumerate(lines)
-        ]
+        hidden = [self._quotes(lines, place) for place in range(len(lines))]
         kept: list[str] = []
         for start, end in _blocks(lines):
             frame = lines[start:end]
@@ -161,16 +160,13 @@ class Hidden:
                 kept += frame
         return text if kept == lines else "\n".join(kept)
 
-    def _holds_a_word(self, text: str) -> bool:
-        """Whether a text in ASCII may quote a skipped line or name a hidden variable: most hold none of their words.
-
-        The marks of truncated texts and of boxed tracebacks are not in ASCII, nor is what Python reads as another name.
-        """
-        return any(word in text for word in self._words)
+    def _may_quote(self, text: str) -> bool:
+        """Whether a text holds all the words of a skipped line, as in a representation too: few do."""
+        return any(all(word in text for word in words) for words in self._words)
 
     @cached_property
-    def _words(self) -> frozenset[str]:
-        return self.names | {max(_WORD.findall(line), key=len) for line in self.lines}
+    def _words(self) -> tuple[list[str], ...]:
+        return tuple(sorted(_UNQUOTED.findall(line), key=len, reverse=True) for line in self.lines)
 
     def _shows_hidden_value(self, line: str) -> bool:
         """Whether a line of a verbose traceback shows the value of a hidden name."""
@@ -181,19 +177,19 @@ class Hidden:
 
     def _quotes(self, lines: Sequence[str], place: int) -> bool:
         """Whether a line quotes a skipped cell; next to a truncation mark, part of a line is enough."""
-        if _ESCAPED_BREAK in lines[place]:
-            pieces = lines[place].replace("\\'", "'").split(_ESCAPED_BREAK)
+        line = lines[place]
+        if _ESCAPED_BREAK in line:
+            pieces = line.replace("\\'", "'").split(_ESCAPED_BREAK) if self._may_quote(line) else []
             return any(_quoted_code(piece) in self.lines for piece in pieces)
-        code = _quoted_code(lines[place])
-        if code in self.lines or _collapse_whitespace(lines[place]) in self.lines:
+        if self._may_quote(line) and {_quoted_code(line), _collapse_whitespace(line)} & self.lines:
             return True
-        if _LETTER.search(code) is None:
-            return False
-        if place + 1 < len(lines) and _CUT.fullmatch(lines[place + 1].strip()):
-            return any(line.startswith(code) for line in self.lines)
-        if place and _CUT.fullmatch(lines[place - 1].strip()):
-            return any(line.endswith(code) for line in self.lines)
-        return False
+        if _is_cut(lines, place + 1):
+            return self._holds_part(line, str.startswith)
+        return _is_cut(lines, place - 1) and self._holds_part(line, str.endswith)
+
+    def _holds_part(self, line: str, is_part: Callable[[str, str], bool]) -> bool:
+        code = _quoted_code(line)
+        return _LETTER.search(code) is not None and any(is_part(each, code) for each in self.lines)
 
     def notebook(self, text: str) -> str:
         """Return the text of a notebook's file without the skipped cells in it.
@@ -274,6 +270,13 @@ def _quoted_code(line: str) -> str:
 
 def _collapse_whitespace(line: str) -> str:
     return " ".join(line.split())
+
+
+def _is_cut(lines: Sequence[str], place: int) -> bool:
+    """Whether a line says that what was there was left out of a truncated text."""
+    return (
+        0 <= place < len(lines) and _CUT_WORDS in lines[place] and bool(_CUT.fullmatch(lines[place].strip()))
+    )
 
 
 def _blocks(lines: Sequence[str]) -> Iterator[tuple[int, int]]:
