@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import shutil
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.agent.app_server import AppServer, AppServerEnded, RequestRefused, find_binary
-from codex_nb.agent.home import AgentHome, command_overrides, provider_id
+from codex_nb.agent.home import IMAGES, SESSIONS, AgentHome, command_overrides, provider_id
 from codex_nb.agent.items import read_limits
 from codex_nb.auth.credentials import AuthMode
 from codex_nb.errors import AccountChanged, AgentFailed, CodexError, RefreshFailed
@@ -299,8 +300,10 @@ class AgentEngine:
         self._records = {key: each for key, each in self._records.items() if name not in {None, each.name}}
 
     def _remove_rollout(self, thread_id: str) -> None:
-        for file in (self._folder / "sessions").rglob(f"rollout-*-{thread_id}.jsonl*"):
+        for file in (self._folder / SESSIONS).rglob(f"rollout-*-{thread_id}.jsonl*"):
             file.unlink(missing_ok=True)
+        if thread_id.replace("-", "").isalnum():
+            shutil.rmtree(self._folder / IMAGES / thread_id, ignore_errors=True)
 
     async def drop(self, server: AppServer) -> None:
         """Give up a process that ended or no longer does what it is told."""

@@ -1,7 +1,7 @@
 """The CLI's private home: what it is told of the configuration, and the environment that it is started in.
 
 It lies in a folder of mode 0700 below CODEX_HOME, lasts as long as the process and never holds a login: tokens are
-handed in by messages, keys by the environment of the child alone. Only the threads outlast it, in ``sessions`` beside.
+handed in by messages, keys by the environment of the child alone. Only threads and images outlast it, beside it.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ JsonObject = dict[str, Any]
 HOMES = "home-"
 LOCK = "in-use"
 SESSIONS = "sessions"
+IMAGES = "generated_images"
 OUR_PROVIDER = "codex_nb"
 PROVIDER_KEY = "CODEX_NB_PROVIDER_KEY"
 # What applies of the user's own CODEX_HOME, where that is chosen. Rules do not: they allow commands unasked.
@@ -66,15 +67,17 @@ class AgentHome:
     def create(cls, folder: Path, settings: Settings, credentials: Credentials) -> AgentHome:
         """Make a home below a folder, after those that killed kernels left behind are removed; raises AgentFailed."""
         try:
-            (folder / SESSIONS).mkdir(mode=0o700, parents=True, exist_ok=True)
+            for name in (SESSIONS, IMAGES):
+                (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
             _remove_abandoned(folder)
             path = folder / f"{HOMES}{token_hex(6)}"
             path.mkdir(mode=0o700)
             lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
             try_lock(lock)
             home = cls(path, lock, settings)
-            with suppress(OSError):  # where links are not allowed, threads do not outlast the process there
-                (path / SESSIONS).symlink_to(folder / SESSIONS, target_is_directory=True)
+            with suppress(OSError):  # where links are not allowed, these do not outlast the process there
+                for name in (SESSIONS, IMAGES):
+                    (path / name).symlink_to(folder / name, target_is_directory=True)
             home._write_config(credentials)
         except OSError as error:
             raise AgentFailed(
@@ -179,6 +182,7 @@ def command_overrides(settings: Settings) -> list[str]:
         "features.unified_exec_tty": False,  # a terminal takes input that nobody is asked about
         "features.multi_agent": False,  # what other agents do would be asked about without its context
         "features.view_image": False,  # reads any image unasked
+        "features.goals": False,  # begin turns by themselves, after the cell
         "features.default_mode_request_user_input": True,
         "shell_environment_policy.ignore_default_excludes": False,  # commands see no keys
     }
@@ -187,7 +191,12 @@ def command_overrides(settings: Settings) -> list[str]:
     if settings.agent_config == "own":
         values |= _asked_servers(settings)
     else:
-        values |= {"features.plugins": False, "features.apps": False, "project_doc_max_bytes": 0}
+        values |= {
+            "features.plugins": False,
+            "features.apps": False,
+            "project_doc_max_bytes": 0,
+            "analytics.enabled": False,
+        }
     return [part for key, value in values.items() for part in ("-c", f"{key}={json.dumps(value)}")]
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.agent.approvals import PATCH, SHELL, diff_of
@@ -19,8 +23,9 @@ from codex_nb.errors import (
     StreamInterrupted,
     UsageLimitReached,
 )
-from codex_nb.parse import parse_integer, parse_number, parse_time
+from codex_nb.parse import loads, parse_integer, parse_number, parse_time
 from codex_nb.rendering.visible import visible_line
+from codex_nb.responses.errors import ErrorPayload
 from codex_nb.responses.events import RateLimits, Usage, Window
 from codex_nb.session.events import (
     Notice,
@@ -36,6 +41,7 @@ from codex_nb.session.events import (
     ToolStarted,
 )
 from codex_nb.tools.builtin import PLAN_UPDATED, UPDATE_PLAN
+from codex_nb.tools.file_access import image_type
 from codex_nb.tools.nbmodel import truncate
 from codex_nb.tools.outputs import strip_ansi
 
@@ -261,7 +267,7 @@ class AgentItems:
         error = error_of(params.get("error"))
         if params.get("willRetry"):
             self._text.clear()
-            return [RetryScheduled(1, 1, 0.0, str(error))]
+            return [_retry(error, params.get("error"))]
         self.error = error
         return []
 
@@ -341,9 +347,24 @@ def _outcome(item: JsonObject) -> tuple[str, bool]:
             action = item.get("action")
             return _searched(action if isinstance(action, dict) else {}), True
         case "imageGeneration":
-            return str(item.get("savedPath") or item.get("failure") or status), not item.get("failure")
+            saved = item.get("savedPath")
+            where = [f"Saved as {Path(saved).resolve()}"] if isinstance(saved, str) and ok else []
+            said = [str(item[key]) for key in ("revisedPrompt", "failure") if item.get(key)]
+            return "\n".join([*said, *where] if ok else [*said, status]), ok
         case _:
             return status, ok
+
+
+def image_of(item: JsonObject) -> dict[str, str] | None:
+    """Return an image that was made, as the data of an output; None for all other items, and what is no image."""
+    result = item.get("result")
+    if item.get("type") != "imageGeneration" or not isinstance(result, str):
+        return None
+    try:
+        media_type = image_type(base64.b64decode(result, validate=True))
+    except ValueError:
+        return None
+    return {media_type: result, "text/plain": "[image]"} if media_type else None
 
 
 def _mcp_text(result: JsonObject) -> str:
@@ -409,15 +430,30 @@ _ERRORS: dict[str, type[CodexError]] = {
 }
 
 
+_ATTEMPT = re.compile(r"\b(\d{1,4})/(\d{1,4})\Z")
+
+
+def _retry(error: CodexError, told: object) -> RetryScheduled:
+    """Return the attempt that the CLI makes next; what went wrong stands beside "Reconnecting... 1/5"."""
+    attempt = _ATTEMPT.search(str(error).rstrip("."))
+    first, last = (int(attempt[1]), int(attempt[2])) if attempt else (1, 1)
+    details = told.get("additionalDetails") if isinstance(told, dict) else None
+    reason = f"{visible_line(str(details)[:LONGEST_REASON]).rstrip('.')}." if details else str(error)
+    return RetryScheduled(first, last, 0.0, reason)
+
+
 def error_of(error: object) -> CodexError:
     """Return the error of a turn by its kind; the class says what to do next."""
     table = error if isinstance(error, dict) else {}
     kind = table.get("codexErrorInfo")
     kind = next(iter(kind), "") if isinstance(kind, dict) else kind
-    said = visible_line(
-        str(table.get("message") or "The turn failed and no reason was given")[:LONGEST_REASON]
-    )
-    text = f"{said.rstrip('.')}."
+    said = str(table.get("message") or "The turn failed and no reason was given")
+    if said.startswith("{"):  # a refusal of the service, as it came
+        with suppress(ValueError):
+            payload = ErrorPayload.parse(loads(said))
+            said = payload.text or said
+            kind = "badRequest" if "invalid_request_error" in payload.names else kind
+    text = f"{visible_line(said[:LONGEST_REASON]).rstrip('.')}."
     if kind == "unauthorized":
         return RefreshFailed(text, permanent=True, reason="rejected")
     return _ERRORS.get(str(kind), AgentFailed)(text)

@@ -6,13 +6,14 @@ import asyncio
 import json
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.agent.app_server import REFUSED, AppServer, AppServerEnded, RequestRefused
 from codex_nb.agent.approvals import McpCall, read_action, read_request
 from codex_nb.agent.engine import AgentEngine, WantedThread, digest
-from codex_nb.agent.items import AgentItems
+from codex_nb.agent.items import AgentItems, image_of
 from codex_nb.errors import AgentFailed, CodexError
 from codex_nb.labels import ApprovalPolicy
 from codex_nb.rendering.visible import visible_line
@@ -94,13 +95,20 @@ class AgentTurn(Turn):
     def _wanted_thread(self) -> WantedThread:
         policy, sandbox = POLICIES[self.tool_context.rules.policy]
         has_shell = self.tool_context.rules.offers(Effect.EXECUTE)
+        makes_images = (
+            self.tool_context.rules.policy is ApprovalPolicy.ALL
+        )  # of any file, which is not asked about
         options = {
             "model": self.request.model,
             "modelProvider": self.engine.provider,
             "cwd": str(self._folder),
             "approvalPolicy": policy,
             "sandbox": sandbox,
-            "config": {"features.shell_tool": has_shell, "web_search": self._search_mode},
+            "config": {
+                "features.shell_tool": has_shell,
+                "features.image_generation": makes_images,
+                "web_search": self._search_mode,
+            },
         }
         tools = [
             {
@@ -112,7 +120,7 @@ class AgentTurn(Turn):
             for tool in self.request.tools
             if tool["type"] == "function"
         ]
-        offers = digest([self.request.tools, has_shell])
+        offers = digest([self.request.tools, has_shell, makes_images])
         return WantedThread(self.thread, self.new_items[:-1], options, tools, offers)
 
     @property
@@ -243,6 +251,8 @@ class AgentTurn(Turn):
         elif message.request_id is not None:
             handled = self._ask(server, message)
         else:
+            if message.method == "item/completed":
+                await self._show_image(message.params.get("item"))
             for event in self._agent.read(message.method, message.params):
                 yield event
             for event in self._unasked(message):
@@ -251,6 +261,13 @@ class AgentTurn(Turn):
         async with aclosing(handled) as events:
             async for event in events:
                 yield event
+
+    async def _show_image(self, item: object) -> None:
+        """Show an image that the agent has made as an output of the cell."""
+        ports = self.tool_context.ports
+        if isinstance(item, dict) and ports.kernel is not None and (data := image_of(item)):
+            output = {"output_type": "display_data", "data": data, "metadata": {}}
+            await ports.main_thread.call(partial(ports.kernel.show, [output]))
 
     def _unasked(self, message: Message) -> list[TurnEvent]:
         """Return the events of an action that the CLI does not ask about, and end the turn where it had to ask."""

@@ -388,10 +388,14 @@ def read_image(checked: CheckedPath) -> str:
     content = read_bounded(checked, IMAGE_LIMIT)
     if content.size > IMAGE_LIMIT:
         raise FileRefused(f"is larger than {IMAGE_LIMIT // 1_000_000} MB")
-    for signature, media_type in _IMAGE_TYPES:
-        if signature.match(content.data):
-            return f"data:{media_type};base64,{base64.b64encode(content.data).decode('ascii')}"
-    raise FileRefused("is not a PNG, JPEG, GIF or WebP image")
+    if (media_type := image_type(content.data)) is None:
+        raise FileRefused("is not a PNG, JPEG, GIF or WebP image")
+    return f"data:{media_type};base64,{base64.b64encode(content.data).decode('ascii')}"
+
+
+def image_type(data: bytes) -> str | None:
+    """Return the media type of an image, None for what is not a PNG, JPEG, GIF or WebP image."""
+    return next((media_type for signature, media_type in _IMAGE_TYPES if signature.match(data)), None)
 
 
 def is_image(name: str) -> bool:

@@ -1,0 +1,273 @@
+"""What the real Codex CLI does in a turn, each kind of it: in a terminal, and saved in the notebook."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import pytest
+
+from codex_nb import errors
+from codex_nb.config.settings import ApprovalPolicy, load_settings
+from codex_nb.profile import make_profile
+from codex_nb.rendering.answer_output import to_mimebundle
+from codex_nb.session.events import Notice, RetryScheduled, TurnEvent
+from codex_nb.session.state import TurnState, reduce
+from codex_nb.simulator import Call, Cut, End, Reply, Say, Scenario, Search, Think
+from codex_nb.simulator.scenario import Step
+from codex_nb.tools.approval import Decision, DecisionKind
+from codex_nb.ui.text_view import turn_document
+from tests.agent.test_events import in_a_terminal
+from tests.contract.test_agent import APPROVE, PATCH, REJECT, Asking, Place, place
+
+__all__ = ["place"]
+
+pytestmark = pytest.mark.anyio
+
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+MADE = Reply(path="/images/generations", body={"created": 1, "data": [{"b64_json": PIXEL}]})
+CAT = Call("imagegen", {"prompt": "a grey cat"}, "call_1", namespace="image_gen")
+STEPS = [{"step": "Look", "status": "completed"}, {"step": "Fix", "status": "in_progress"}]
+QUESTION = {
+    "id": "colour",
+    "header": "Colour",
+    "question": "Which colour?",
+    "options": [{"label": "Blue", "description": ""}, {"label": "Red", "description": ""}],
+}
+FULL = {"input_tokens": 300_000, "output_tokens": 5, "total_tokens": 300_005}
+FULL |= {"input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
+
+
+def reply(*steps: Step) -> Reply:
+    return Reply(stream=(*steps, End()))
+
+
+def command(text: str) -> Reply:
+    return reply(Call("exec_command", {"cmd": text}, "call_1"))
+
+
+DONE = reply(Say("It is done."))
+# The replies of the service, the user's decision, and what the transcript shows of it.
+ITEMS: dict[str, tuple[tuple[Reply, ...], Decision | None, tuple[str, ...]]] = {
+    "text": ((DONE,), None, ()),
+    "reasoning": ((reply(Think(("I look first.",)), Say("It is done.")),), None, ("I look first.",)),
+    "a command": ((command("echo built"), DONE), APPROVE, ("Shell command (done)", "echo built", "built")),
+    "a command that failed": (
+        (command("echo no rule; exit 2"), DONE),
+        APPROVE,
+        ("Shell command (failed)", "no rule", "[exit code 2]"),
+    ),
+    "a command that was declined": (
+        (command("echo built"), DONE),
+        REJECT,
+        ("Shell command (rejected)", "echo built"),
+    ),
+    "a patch": (
+        (command(PATCH), DONE),
+        APPROVE,
+        ("Change files (done)", "-before", "+after", "+made", "Changed: "),
+    ),
+    "a web search": (
+        (
+            reply(
+                Search(("weather oslo", "oslo rain")), Search(url="https://example.org/x"), Say("It is done.")
+            ),
+        ),
+        None,
+        ("Web search (done)", "weather oslo", "oslo rain", "https://example.org/x"),
+    ),
+    "an image": ((MADE, reply(CAT), DONE), None, ("Image (done)", "a grey cat", "Saved as ")),
+    "an image that failed": ((reply(CAT), DONE), None, ("Image (failed)", "a grey cat")),
+    "a request for input": (
+        (reply(Call("request_user_input", {"questions": [QUESTION]}, "call_1")), DONE),
+        Decision(DecisionKind.APPROVE, code='{"answers": {"colour": "Green"}}'),
+        ("Questions to you (", '"colour": "Green"', "Answered."),
+    ),
+    "compaction": (
+        (Reply(stream=(Call("exec_command", {"cmd": "true"}, "call_1"), End(usage=FULL))),),
+        None,
+        ("Codex compacted the thread.",),
+    ),
+    "another model": (
+        (Reply(headers={"openai-model": "gpt-b"}, stream=(Say("It is done."), End())),),
+        None,
+        ("gpt-b answered instead of simulator-classic.", "The Codex CLI says: "),
+    ),
+    "a retry": (
+        (Reply(stream=(Say("The beginning."), Cut())), DONE),
+        None,
+        ("The beginning.",),
+    ),
+}
+
+
+def saved(events: list[TurnEvent]) -> str:
+    state = TurnState()
+    for event in events:
+        state = reduce(state, event)
+    return str(to_mimebundle(turn_document(state, state.parts))["text/plain"])
+
+
+@pytest.mark.parametrize("item", list(ITEMS))
+async def test_an_item_of_the_real_cli_is_shown_in_a_terminal_and_saved(place: Place, item: str) -> None:
+    replies, decision, shown = ITEMS[item]
+    (place.work / "old.txt").write_text("before\n")
+    place.sim.play(Scenario(replies))
+    asking = Asking(decision or APPROVE, lambda: place.files)
+    policy = ApprovalPolicy.ALL if decision is None else ApprovalPolicy.ASK
+    async with place.opened() as profile:
+        events, last = await place.ask(profile, "do it", policy=policy, approver=asking, searches=True)
+    assert (last.answer.status, last.error) == ("completed", None)
+    assert [len(asking.asked), *asking.saw] == ([0] if decision is None else [1, {"old.txt": "before\n"}])
+    wanted = (*shown, "through Codex CLI", *(() if item == "compaction" else ("It is done.",)))
+    assert [words for words in wanted if words not in saved(events)] == []
+    hidden = {"I look first."}  # a terminal shows no reasoning
+    assert [words for words in wanted if words not in in_a_terminal(events) and words not in hidden] == []
+
+
+async def test_an_image_stands_in_the_cell_and_on_disk_after_the_process_has_ended(place: Place) -> None:
+    place.sim.play(Scenario((MADE, reply(CAT), DONE)))
+    async with place.opened() as profile:
+        events, _ = await place.ask(profile, "draw", policy=ApprovalPolicy.ALL)
+    image = {"image/png": PIXEL, "text/plain": "[image]"}
+    assert place.kernel.shown == [{"output_type": "display_data", "data": image, "metadata": {}}]
+    (file,) = (place.home / "codex_nb" / "agent" / "generated_images").rglob("*.png")
+    assert str(file) in saved(events)
+    async with place.opened() as profile:
+        await profile.assistant.forget("t")
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("policy", [ApprovalPolicy.ASK, ApprovalPolicy.AUTO, ApprovalPolicy.READ_ONLY])
+async def test_no_image_of_the_disk_is_sent_to_be_edited_unasked(
+    place: Place, policy: ApprovalPolicy
+) -> None:
+    edit = {"prompt": "brighter", "referenced_image_paths": [str(place.work / "private.png")]}
+    place.sim.play(Scenario((reply(Call("imagegen", edit, "call_1", namespace="image_gen")), DONE)))
+    (place.work / "private.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    async with place.opened() as profile:
+        await place.ask(profile, "draw", policy=policy, approver=Asking(REJECT))
+    assert "image_gen" not in {tool.get("name") for tool in place.sent()[0]["tools"]}
+    assert place.sim.requests.to("/images/edits", "POST") == []
+
+
+async def test_the_agent_begins_no_turn_by_itself_after_the_answer(place: Place) -> None:
+    goal = {"objective": "count to ten"}
+    place.sim.play(Scenario((reply(Call("create_goal", goal, "call_1")), DONE)))
+    async with place.opened() as profile:
+        await place.ask(profile, "go on for ever", policy=ApprovalPolicy.ALL)
+        await place.ask(profile, "hello", policy=ApprovalPolicy.ALL)
+    assert len(place.sent()) == 3
+    assert "create_goal" not in {tool.get("name") for tool in place.sent()[0]["tools"]}
+
+
+async def test_nothing_is_reported_to_the_analytics_of_the_cli(place: Place) -> None:
+    async with place.opened() as profile:
+        await place.ask(profile, "hello")
+    assert place.sim.requests.to("/analytics-events/events", "POST") == []
+
+
+SERVER = """
+import json, sys
+def say(**message):
+    print(json.dumps({"jsonrpc": "2.0", **message}), flush=True)
+for line in sys.stdin:
+    message = json.loads(line)
+    if "id" not in message or "method" not in message:
+        continue
+    method, params = message["method"], message.get("params", {})
+    result = {}
+    if method == "initialize":
+        result = {"protocolVersion": params["protocolVersion"], "capabilities": {"tools": {}}}
+        result["serverInfo"] = {"name": "s", "version": "1"}
+    elif method == "tools/list":
+        result = {"tools": [{"name": "orders", "description": "Orders.", "inputSchema": {"type": "object"}}]}
+    elif method == "tools/call":
+        token = params.get("_meta", {}).get("progressToken")
+        say(method="notifications/progress", params={"progressToken": token, "progress": 1, "message": "half"})
+        result = {"content": [{"type": "text", "text": "seven orders"}]}
+    say(id=message["id"], result=result)
+"""
+
+
+async def own_turn(place: Place, table: str, *replies: Reply) -> list[TurnEvent]:
+    """Return the events of a turn under the user's own configuration."""
+    (place.home / "config.toml").write_text(f"{place.sim.config_toml()}\n{table}")
+    place.sim.play(Scenario(replies))
+    profile = make_profile(load_settings(place.environ, overrides={"agent_config": "own"}), place.environ)
+    try:
+        events, last = await place.ask(profile, "use it", approver=Asking(APPROVE))
+    finally:
+        await profile.close()
+    assert (last.answer.status, last.error) == ("completed", None)
+    return events
+
+
+async def test_a_call_of_the_clis_own_mcp_server_is_shown_and_saved(place: Place) -> None:
+    program = place.home.parent / "server.py"
+    program.write_text(SERVER)
+    table = (
+        f"[mcp_servers.shop]\ncommand = {json.dumps(sys.executable)}\nargs = [{json.dumps(str(program))}]\n"
+    )
+    call = Call("orders", {"day": 3}, "call_1", namespace="mcp__shop")
+    events = await own_turn(place, table, reply(call), DONE)
+    for text in (saved(events), in_a_terminal(events)):
+        wanted = ("mcp__shop__orders (done)", '"day": 3', "seven orders", "It is done.")
+        assert [words for words in wanted if words not in text] == []
+
+
+async def test_the_clis_own_plan_is_shown_as_a_checklist(place: Place) -> None:
+    call = Call("update_plan", {"explanation": "Two steps.", "plan": STEPS}, "call_1")
+    events = await own_turn(place, "[tools.update_plan]\nenabled = true\n", reply(call), DONE)
+    for text in (saved(events), in_a_terminal(events)):
+        assert [words for words in ("Plan", "Look", "Fix", "Two steps.") if words not in text] == []
+
+
+async def test_an_attempt_of_the_cli_has_its_number_and_its_reason(place: Place) -> None:
+    place.sim.play(Scenario((Reply(stream=(Say("The beginning."), Cut())), DONE)))
+    async with place.opened() as profile:
+        events, _ = await place.ask(profile, "do it")
+    (retry,) = [event for event in events if isinstance(event, RetryScheduled)]
+    assert (retry.attempt, retry.max_attempts) == (1, 5)
+    assert retry.reason.startswith("stream disconnected")
+
+
+def refused(status: int, **error: Any) -> Reply:
+    return Reply(status=status, body={"error": error}, times=None)
+
+
+ERRORS: dict[str, tuple[Reply, type[errors.CodexError], str]] = {
+    "usage limit": (
+        refused(429, type="usage_limit_reached", plan_type="plus", resets_in_seconds=60),
+        errors.UsageLimitReached,
+        "usage limit",
+    ),
+    "context window": (
+        Reply(stream=(End("failed", error={"code": "context_length_exceeded", "message": "x"}),), times=None),
+        errors.ContextWindowExceeded,
+        "context window",
+    ),
+    "overloaded": (refused(503, code="server_is_overloaded"), errors.BackendOverloaded, "at capacity"),
+    "bad request": (
+        refused(400, type="invalid_request_error", message="No such thing"),
+        errors.BadRequest,
+        "No such thing.",
+    ),
+    "another reason": (
+        Reply(stream=(Say("It."), End("incomplete", reason="max_output_tokens")), times=None),
+        errors.AgentFailed,
+        "max_output_tokens",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", list(ERRORS))
+async def test_an_error_of_the_real_cli_has_the_class_of_what_to_do_next(place: Place, kind: str) -> None:
+    answer, error, words = ERRORS[kind]
+    place.sim.play(Scenario((answer,)))
+    async with place.opened() as profile:
+        events, last = await place.ask(profile, "do it")
+    assert (last.answer.status, type(last.failure)) == ("failed", error)
+    assert all(words in text for text in (last.error or "", saved(events), in_a_terminal(events)))
+    assert not any(isinstance(event, Notice) and "{" in event.text for event in events)
