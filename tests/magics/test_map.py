@@ -31,7 +31,7 @@ PROMPTS = [f"question number {number}." for number in range(200)]
 REFUSED_OK = 200
 
 
-class LoginPrompt:
+class PoisonedExecutor:
     """An executor that has answered every prompt as soon as it is asked, but for the one that it refuses."""
 
     def __init__(self, poison: str = "") -> None:
@@ -116,7 +116,7 @@ def test_the_error_of_a_series_carries_a_series(codex_home: object) -> None:
     del codex_home
     prompts = pd.Series(["a", "b", "poison"], index=["x", "y", "z"], name="asked")
     with pytest.raises(BadRequest) as caught:
-        codex_nb.map(prompts, executor=LoginPrompt("poison"))
+        codex_nb.map(prompts, executor=PoisonedExecutor("poison"))
     answers = caught.value.answers
     assert (list(answers.index), answers.name) == (["x", "y", "z"], "asked")
     assert states(answers) == ["completed", "completed", "BadRequest"]
@@ -126,14 +126,14 @@ def test_what_the_last_of_500_loses_is_one_question(codex_home: object) -> None:
     del codex_home
     prompts = [f"prompt {number}" for number in range(500)]
     with pytest.raises(BadRequest) as caught:
-        codex_nb.map(prompts, executor=LoginPrompt("prompt 499"))
+        codex_nb.map(prompts, executor=PoisonedExecutor("prompt 499"))
     assert states(caught.value.answers) == ["completed"] * 499 + ["BadRequest"]
 
 
 def test_an_executor_that_is_gone_leaves_the_answers_before_it(codex_home: object) -> None:
     del codex_home
 
-    class Broken(LoginPrompt):
+    class Broken(PoisonedExecutor):
         def submit(
             self, function: Callable[..., Any], /, *arguments: Any
         ) -> concurrent.futures.Future[Answer]:
@@ -192,7 +192,7 @@ def test_a_provider_that_wants_no_repeats_gets_none(codex_home: Any, sim: Simula
 def test_an_interrupt_puts_failures_in_their_places_too(codex_home: object) -> None:
     del codex_home
 
-    class Interrupted(LoginPrompt):
+    class Interrupted(PoisonedExecutor):
         def submit(
             self, function: Callable[..., Any], /, *arguments: Any
         ) -> concurrent.futures.Future[Answer]:
@@ -216,7 +216,7 @@ def calls_made(count: int) -> int:
         nonlocal made
         made += event in {"call", "c_call"}
 
-    prompts, desk = [f"prompt {number}" for number in range(count)], LoginPrompt()
+    prompts, desk = [f"prompt {number}" for number in range(count)], PoisonedExecutor()
     sys.setprofile(note)
     try:
         codex_nb.map(prompts, executor=desk)
@@ -248,10 +248,10 @@ def test_a_batch_keeps_nothing_but_its_answers(codex_home: object, sim: Simulato
 def test_the_book_keeping_of_a_large_batch_is_gone_at_its_end(codex_home: object) -> None:
     del codex_home
     prompts = [f"prompt {number}" for number in range(5000)]
-    codex_nb.map(prompts[:10], executor=LoginPrompt())
+    codex_nb.map(prompts[:10], executor=PoisonedExecutor())
     tracemalloc.start()
     try:
-        answers = codex_nb.map(prompts, executor=LoginPrompt())
+        answers = codex_nb.map(prompts, executor=PoisonedExecutor())
         gc.collect()
         kept, most = tracemalloc.get_traced_memory()
     finally:
