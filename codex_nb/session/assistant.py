@@ -519,8 +519,8 @@ class Assistant:
 
     def _cache_key(self, resolved: ResolvedTurn, ports: Ports) -> CacheKey | None:
         """Return the key of a question; None when the same text may be about other data."""
-        request = resolved.request
-        known = [self.redactor(resolved.credentials)(question) for question, _ in request.earlier]
+        request, redact = resolved.request, self.redactor(resolved.credentials)
+        known = [redact(question) for question, _ in request.earlier]
         may_use = request.use_cache and not request.agent
         if not may_use or not (request.context is None or request.context.is_complete(known)):
             return None
