@@ -236,6 +236,8 @@ SHORTEST_SECRET = 8
 _MIN_OVERLAP = 5
 _MAX_KNOWN = 1_000
 _MAX_ODD = 50
+_MOST_REMEMBERED = 1_000  # texts of at most this many characters:
+_LONGEST_REMEMBERED = 8_000
 _MAX_CACHED = 2_000  # texts up to this length are remembered when they hold no secret
 # Base64 in one line or in several, the last of which may be short when it ends with padding.
 _ENCODED = re.compile(
@@ -297,7 +299,11 @@ class Redactor:
         values: dict[str, str] = {
             SecretText(value): name for name, value in secrets.items() if len(value) >= SHORTEST_SECRET
         }
-        self._known = KnownValues().adding(values)
+        self._use(KnownValues().adding(values))
+
+    def _use(self, known: KnownValues) -> None:
+        self._known = known
+        self._remembered = lru_cache(_MOST_REMEMBERED)(self._redact)  # of cells, which come with each question
 
     def with_secrets(
         self, values: Iterable[str] | Mapping[str, str], name: str = "an assigned secret"
@@ -309,7 +315,7 @@ class Redactor:
         if not new or not room:
             return self
         more = copy(self)
-        more._known = self._known.adding(dict(islice(new.items(), room)))  # noqa: SLF001 -- its own kind
+        more._use(self._known.adding(dict(islice(new.items(), room))))  # noqa: SLF001 -- its own kind
         return more
 
     def covers(self, other: Redactor) -> bool:
@@ -346,6 +352,11 @@ class Redactor:
 
     def redact(self, text: str, place: str) -> tuple[str, tuple[Redaction, ...]]:
         """Return the text without secrets, and what was removed; ``place`` names the text's origin."""
+        is_short = type(text) is str and len(text) <= _LONGEST_REMEMBERED
+        clean, found = (self._remembered if is_short else self._redact)(text)
+        return clean, tuple(Redaction(name, place, value) for name, value in found)
+
+    def _redact(self, text: str) -> tuple[str, tuple[tuple[str, str], ...]]:
         found: dict[tuple[str, str], None] = {}
 
         def mark(name: str, value: str = "") -> str:
@@ -365,7 +376,7 @@ class Redactor:
             text = KnownValues().adding(dict(islice(new.items(), _MAX_KNOWN))).replace(text, mark)
         if " characters left out] …" in text or " characters)" in text:
             text = self._without_partial_secrets(text)
-        return text, tuple(Redaction(name, place, value) for name, value in found)
+        return text, tuple(found)
 
     def _without_partial_secrets(self, text: str) -> str:
         odd = [value for value in self._known.names if value.strip(_KEY_CHARACTERS)][:_MAX_ODD]
