@@ -303,7 +303,9 @@ class Redactor:
 
     def _use(self, known: KnownValues) -> None:
         self._known = known
-        self._remembered = lru_cache(_MOST_REMEMBERED)(self._redact)  # of cells, which come with each question
+        self._remembered = lru_cache(_MOST_REMEMBERED)(
+            self._redact
+        )  # of cells, which come with each question
 
     def with_secrets(
         self, values: Iterable[str] | Mapping[str, str], name: str = "an assigned secret"
