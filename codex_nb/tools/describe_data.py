@@ -12,6 +12,7 @@ import sys
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -73,14 +74,19 @@ FULL_VIEW = View(_ROWS_OF_FULL, 300, 4_000, 16_000)
 class _Column:
     """A column, an index or an array; ``read`` gives None for values whose reading could run code.
 
-    ``missing`` counts the missing values and tells among how many it counted; None where that is not known.
+    ``type_text`` is asked when the type is shown: in a wide frame only the names are looked through. ``missing`` counts
+    the missing values and tells among how many it counted; None where that is not known.
     """
 
     name: object
-    kind: str
+    type_text: Callable[[], str]
     length: int
     read: Callable[[slice], list[Any] | None]
     missing: Callable[[int], tuple[int, int] | None] = lambda _: None
+
+    @cached_property
+    def kind(self) -> str:
+        return self.type_text()
 
     def first(self, count: int) -> list[Any] | None:
         return self.read(slice(0, count))
@@ -117,22 +123,28 @@ def _column(name: object, array: Any) -> _Column:
     """Return a column that an array of numpy or pandas keeps."""
     if is_ndarray(array):
         dtype = field(array, "dtype")
-        is_read = is_readable_dtype(dtype)
-        kind = _dtype(dtype, name)
-    elif library_of(array) == "geopandas" and qualified_name(type(array)) == "GeometryArray":
+        return _Column(
+            name,
+            lambda: _dtype(dtype, name),
+            len(array),
+            lambda part: array[part].tolist() if is_readable_dtype(dtype) else None,
+            lambda others: _missing(array, others),
+        )
+    if library_of(array) == "geopandas" and qualified_name(type(array)) == "GeometryArray":
         return _geometry(name, array)
-    elif library_of(array) in {"pandas", "geopandas"} and is_known(array) and _has_plain_type(array):
-        dtype, is_read = array.dtype, True
-        kind = _categories(dtype, name) or _dtype(dtype, name)
-    else:
-        return _Column(name, f"<{name_of(type(array))}>", 0, lambda _: None)
-    return _Column(
-        name,
-        kind,
-        len(array),
-        lambda part: array[part].tolist() if is_read else None,
-        lambda others: _missing(array, others),
-    )
+    if library_of(array) in {"pandas", "geopandas"} and is_known(array) and _has_plain_type(array):
+        return _Column(
+            name,
+            lambda: _categories(array.dtype, name) or _dtype(array.dtype, name),
+            len(array),
+            lambda part: array[part].tolist(),
+            lambda others: _missing(array, others),
+        )
+    return _unread_column(name, array)
+
+
+def _unread_column(name: object, array: Any) -> _Column:
+    return _Column(name, lambda: f"<{name_of(type(array))}>", 0, lambda _: None)
 
 
 def _geometry(name: object, array: Any) -> _Column:
@@ -141,10 +153,10 @@ def _geometry(name: object, array: Any) -> _Column:
     crs, shapes = held.get("_crs"), field(array, "_data")
     system = exact_text(instance_vars(crs).get("srs")) if library_of(crs) == "pyproj" else ""
     if not is_ndarray(shapes):
-        return _Column(name, f"<{name_of(type(array))}>", 0, lambda _: None)
+        return _unread_column(name, array)
     return _Column(
         name,
-        f"geometry, CRS {system[:CELL] or 'not set'}",
+        lambda: f"geometry, CRS {system[:CELL] or 'not set'}",
         len(shapes),
         lambda part: shapes[part].tolist(),
         lambda others: _missing(shapes, others),
@@ -237,7 +249,7 @@ def _axis(index: Any) -> _Column:
     """Return an index: its labels, and its name or names."""
     held = instance_vars(index)
     if type(labels := held.get("_range")) is range:
-        return _Column(held.get("_name"), "int64", len(labels), lambda part: list(labels[part]))
+        return _Column(held.get("_name"), lambda: "int64", len(labels), lambda part: list(labels[part]))
     if "_codes" not in held:
         return _column(held.get("_name"), held.get("_data"))
     levels = [_axis(level) for level in list.__iter__(held["_levels"])]
@@ -251,11 +263,13 @@ def _axis(index: Any) -> _Column:
             columns.append([label[0] if label else UNREAD for label in labels])
         return list(zip(*columns, strict=True))
 
-    kinds = (
-        f"{_label(name)} {level.kind} ({level.length:,} labels)"
-        for name, level in zip(names, levels, strict=False)
-    )
-    return _Column(names, ", ".join(kinds), codes[0].length if codes else 0, read)
+    def type_text() -> str:
+        return ", ".join(
+            f"{_label(name)} {level.kind} ({level.length:,} labels)"
+            for name, level in zip(names, levels, strict=False)
+        )
+
+    return _Column(names, type_text, codes[0].length if codes else 0, read)
 
 
 def _index_line(index: _Column, word: str = "index") -> list[str]:
@@ -381,7 +395,7 @@ def _polars_column(name: str, kind: str, series: Any) -> _Column:
 
     return _Column(
         name,
-        _short_type(kind, name),
+        lambda: _short_type(kind, name),
         length,
         read,
         lambda _: (native(series, "null_count")(), length),
@@ -423,7 +437,7 @@ def _arrow_column(column: Any, values: Any) -> _Column:
 
     return _Column(
         column.name,
-        _short_type(str(column.type), column.name),
+        lambda: _short_type(str(column.type), column.name),
         len(values),
         read,
         lambda _: (int(values.null_count), len(values)),
@@ -607,7 +621,7 @@ def _numpy_columns(array: Any) -> list[_Column]:
 
 
 def _column_of(name: str, entries: list[Any]) -> _Column:
-    return _Column(name, "", len(entries), lambda part: entries[part])
+    return _Column(name, str, len(entries), lambda part: entries[part])
 
 
 def _dataset(value: Any, view: View) -> list[str]:
@@ -678,7 +692,7 @@ def _flat_column(array: Any) -> _Column:
     is_read = is_readable_dtype(dtype) and flat.ndim <= 1
     return _Column(
         None,
-        dtype_text(dtype),
+        lambda: dtype_text(dtype),
         array.size,
         lambda part: flat[part].tolist() if is_read else None,
         lambda others: _missing(flat, others),

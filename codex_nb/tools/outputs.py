@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import json
 import re
 import sys
 import traceback
 from dataclasses import dataclass, field
-from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any, Literal
 
 from codex_nb.tools.nbmodel import join_multiline, truncate
@@ -149,40 +149,31 @@ def _text_of(kind: str, value: Any, limit: int) -> str:
     return strip_ansi(join_multiline(value, limit)).rstrip("\n")
 
 
-class _HtmlText(HTMLParser):
-    """Collects the text of HTML: a row of a table as one line, nothing of scripts and styles."""
-
-    _BREAKS = frozenset(
-        {"p", "div", "br", "tr", "li", "table", "h1", "h2", "h3", "h4", "h5", "h6", "pre", "caption"}
-    )
-    _HIDDEN = frozenset({"script", "style", "head", "template", "svg", "math"})
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.parts: list[str] = []
-        self._hidden = 0
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        del attrs
-        self._hidden += tag in self._HIDDEN
-        self.parts.append("\n" if tag in self._BREAKS else "\t" if tag in {"td", "th"} else "")
-
-    def handle_endtag(self, tag: str) -> None:
-        self._hidden = max(self._hidden - (tag in self._HIDDEN), 0)
-
-    def handle_data(self, data: str) -> None:
-        if not self._hidden:
-            self.parts.append(" ".join(data.split("\n")).replace("\t", " "))
+_BREAKS = frozenset(
+    {"p", "div", "br", "tr", "li", "table", "pre", "caption", *(f"h{n}" for n in range(1, 7))}
+)
+_HTML_MARKUP = re.compile(
+    r"<!--.*?(?:-->|\Z)"
+    r"|<(script|style|head|template|svg|math)\b(?![^<>]*+(?<=/)>).*?(?:</\1\b[^<>]*+>|\Z)"
+    r"|<[!?/][^<>]*+(?:>|\Z)"
+    r"|<(?P<tag>[a-z][^\s/<>]*+)(?:\"[^\"]*+\"|'[^']*+'|[^<>])*+(?:>|\Z)",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
-def _html_text(html: str, limit: int) -> str:
-    parser = _HtmlText()
-    parser.feed(html)
+def _html_text(page: str, limit: int) -> str:
+    """Return the text of HTML: a row of a table as one line, nothing of scripts and styles."""
+    marked = _HTML_MARKUP.sub(_separator, page.replace("\n", " ").replace("\t", " "))
     lines = (
-        [" ".join(cell.split()) for cell in line.split("\t")] for line in "".join(parser.parts).split("\n")
+        [" ".join(html.unescape(cell).split()) for cell in line.split("\t")] for line in marked.split("\n")
     )
     rows = (" | ".join(cells if cells[0] or len(cells) == 1 else cells[1:]) for cells in lines)
     return truncate("\n".join(row for row in rows if row.strip(" |")), limit)
+
+
+def _separator(markup: re.Match[str]) -> str:
+    tag = (markup["tag"] or "").lower()
+    return "\n" if tag in _BREAKS else "\t" if tag in {"td", "th"} else ""
 
 
 def plotly_lines(figure: Any) -> list[str]:
