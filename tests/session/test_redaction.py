@@ -131,3 +131,15 @@ def test_a_redacted_text_stays_as_it_is() -> None:
     redactor = Redactor({"$ODD": VALUE})
     once = redactor(f"{VALUE} {KEYS['an AWS key']} password='{VALUE}1'")
     assert redactor(once) == once
+
+
+def test_a_text_that_was_sent_before_is_redacted_anew_once_more_is_known() -> None:
+    text, redactor = f"x = {VALUE} of the first cell", Redactor({})
+    assert redactor(text) == text
+    knows_more = redactor.with_secrets([VALUE])
+    assert knows_more.redact(text, "cell 1") == (
+        "x = [redacted: an assigned secret] of the first cell",
+        (Redaction("an assigned secret", "cell 1"),),
+    )
+    assert knows_more.redact(text, "cell 2")[1] == (Redaction("an assigned secret", "cell 2"),)
+    assert redactor(text) == text
