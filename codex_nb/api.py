@@ -27,9 +27,17 @@ from codex_nb.magics.cell import stdin_prompt
 from codex_nb.magics.options import SessionConfig
 from codex_nb.magics.session import NotebookReading, ShellSession, gather, image_url, read_for
 from codex_nb.profile import open_profile
+from codex_nb.responses.models import price_table
 from codex_nb.responses.request import request_body
 from codex_nb.responses.throttle import Throttle
-from codex_nb.session.batch import FEWEST_OF_A_PLAN, Batch, CoroutineExecutor, plan_warning, prompts_of
+from codex_nb.session.batch import (
+    FEWEST_TO_ESTIMATE,
+    Batch,
+    CoroutineExecutor,
+    plan_warning,
+    price_warning,
+    prompts_of,
+)
 from codex_nb.session.batch_jobs import BatchJob, JobStore
 from codex_nb.session.batch_jobs import submit as submit_bodies
 from codex_nb.session.events import Answer, ApprovalRequested, TurnFinished
@@ -277,9 +285,11 @@ def ask_many(
     )
     with _open_journal(session, journal, texts, options) as kept:
         known = [None] * len(texts) if kept is None else kept.answers
+        missing = [text for text, answer in zip(texts, known, strict=True) if answer is None]
+        earlier = [answer for answer in known if answer is not None]
         if kept is not None and kept.in_doubt:
             progress.note(_in_doubt(kept.in_doubt))
-        if remote is None and not _fits_plan(session, progress, known.count(None), options["profile"]):
+        if remote is None and not _is_wanted(session, progress, missing, earlier, options):
             return shaped([answer or Answer("", status="cancelled") for answer in known])
         with (
             deferring_interrupts() as interrupts,
@@ -370,15 +380,32 @@ def _question(
     return answer
 
 
-def _fits_plan(session: ShellSession, progress: ProgressBar, count: int, profile: str | None) -> bool:
-    """Tell when a batch is more than what is left of the plan; return whether it is to be asked all the same."""
-    if count < FEWEST_OF_A_PLAN:
+def _is_wanted(
+    session: ShellSession,
+    progress: ProgressBar,
+    prompts: list[str],
+    earlier: list[Answer],
+    options: dict[str, Any],
+) -> bool:
+    """Tell when a batch is more than what is left of the plan, or costs dollars; return whether to ask all the same."""
+    if len(prompts) < FEWEST_TO_ESTIMATE:
         return True
+    profile, request = _request(session, "", **options)
+
+    async def estimate() -> str:
+        limits = await profile.backend.usage()
+        if limits is not None:
+            return plan_warning(limits, len(prompts))
+        resolved = await profile.assistant.resolve(request)
+        if not resolved.has_listed_prices:
+            return ""
+        instructions = profile.assistant.instructions + resolved.project.whole
+        return price_warning(price_table(), resolved.model.slug, prompts, instructions, earlier)
+
     try:
-        limits = session.wait(session.profile(profile).backend.usage())
+        warning = session.wait(estimate())
     except CodexError:
         return True  # the questions themselves will tell
-    warning = plan_warning(limits, count) if limits is not None else ""
     if not warning:
         return True
     ask_user = stdin_prompt(session.shell)

@@ -610,14 +610,20 @@ class PriceTable:
     long_request_tokens: int
     models: Mapping[str, tuple[float, float, float]]
 
-    def estimate(self, model: str, usage: Usage) -> str:
-        """Return what an answer costs, with the source and the date of the prices; or that it is unknown."""
+    def dollars(self, model: str, usage: Usage) -> float | None:
+        """Return what an answer costs; None for a model without a price."""
         price = self.models.get(_DATED.sub("", model))
         if price is None:
-            return COST_UNKNOWN
+            return None
         cached = min(usage.cached_input_tokens, usage.input_tokens)
         amounts = (usage.input_tokens - cached, cached, usage.output_tokens)
-        dollars = sum(amount * each for amount, each in zip(amounts, price, strict=True)) / 1_000_000
+        return sum(amount * each for amount, each in zip(amounts, price, strict=True)) / 1_000_000
+
+    def estimate(self, model: str, usage: Usage) -> str:
+        """Return what an answer costs, with the source and the date of the prices; or that it is unknown."""
+        dollars = self.dollars(model, usage)
+        if dollars is None:
+            return COST_UNKNOWN
         about = "at least" if usage.input_tokens > self.long_request_tokens else "about"
         shown = f"{about} ${dollars:,.4f}" if dollars >= _SMALLEST_COST else f"less than ${_SMALLEST_COST}"
         return f"{shown} at {self.source}'s prices of {self.date}"

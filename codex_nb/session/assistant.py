@@ -154,6 +154,12 @@ class ResolvedTurn:
         return self.model.sent_tier(self.settings.service_tier)
 
     @property
+    def has_listed_prices(self) -> bool:
+        """Whether the questions are paid for one by one, at the prices that OpenAI publishes."""
+        is_standard = self.service_tier in {None, "default", "auto"}
+        return self.credentials.billing != "chatgpt" and self.settings.provider.is_built_in and is_standard
+
+    @property
     def cannot_search(self) -> bool:
         """Whether there is no such tool: models of the lite form search by a tool of the CLI's."""
         return self.model.is_lite and not self.request.agent
@@ -264,6 +270,15 @@ class Preview:
     compacts: bool
 
 
+@dataclass
+class _BatchReading:
+    """What is read once for all questions of a batch; None until it is read."""
+
+    throttle: Throttle | None
+    secrets: set[str] | None = None
+    project: ProjectInstructions | None = None
+
+
 @dataclass(eq=False)
 class _TurnRun:
     """One call of :meth:`Assistant.turn`, over all the attempts that it takes.
@@ -350,14 +365,13 @@ class Assistant:
         self._answers = answers or AnswerCache(None)
         self._agent = agent
         self._compactor = Compactor(client.stream)
-        self._instructions = instructions
+        self.instructions = instructions
         self._warned: set[str] = set()
         self._runs: WeakSet[_TurnRun] = WeakSet()  # of the turns that have not ended
         self._secrets: tuple[dict[str, str], frozenset[str]] = ({}, frozenset())
         self._redactor = self._known = Redactor({})
         self._servers: McpServers | None = None
-        self._batch: Throttle | None = None
-        self._batch_secrets: set[str] = set()
+        self._batch = _BatchReading(None)
 
     @property
     def is_busy(self) -> bool:
@@ -534,19 +548,23 @@ class Assistant:
             ),
             account=credentials,
             provider=choose_backend(self._settings, is_chatgpt_auth=credentials.is_chatgpt_backend),
-            instructions=self._instructions + resolved.project.whole,
+            instructions=self.instructions + resolved.project.whole,
         )
+
+    async def resolve(self, request: TurnRequest) -> ResolvedTurn:
+        """Return what a question of no thread would be asked with, now."""
+        return await self._resolve(request, Thread(""))
 
     async def parameters(self, request: TurnRequest) -> dict[str, Any]:
         """Return what answers depend on besides their prompts, in questions that have nothing but a prompt."""
-        resolved = await self._resolve(request, Thread(""))
+        resolved = await self.resolve(request)
         return {
             "provider": self._settings.provider.id,
             "billing": resolved.credentials.billing,
             "model": resolved.model.slug,
             "effort": resolved.choice.effort,
             "schema": resolved.value_format.text_format if resolved.value_format else None,
-            "instructions": self._instructions + resolved.project.whole,
+            "instructions": self.instructions + resolved.project.whole,
         }
 
     async def requests(
@@ -619,7 +637,7 @@ class Assistant:
         turn_input = build_input(
             request,
             thread,
-            instructions=self._instructions,
+            instructions=self.instructions,
             project=project,
             redactor=request_redactor(self.redactor(), request).merged_with(self._known),
             untrusted=UntrustedBlock("CODE"),  # a preview stays the same; a turn has a random word there
@@ -687,13 +705,22 @@ class Assistant:
 
     async def _namespace_secrets(self, run: _TurnRun) -> set[str]:
         """Return what the variables hold, for a question without context, and once for all questions of a batch."""
-        kernel, batch = run.ports.kernel, run.request.throttle
+        kernel, reading = run.ports.kernel, self._reading(run.request)
         if kernel is None or run.request.context is not None:
             return set()
-        if batch is None or batch is not self._batch:
-            found = await run.ports.main_thread.call(lambda: secrets_of_namespace(kernel.namespace()))
-            self._batch, self._batch_secrets = batch, found
-        return self._batch_secrets
+        if reading.secrets is None:
+            reading.secrets = await run.ports.main_thread.call(
+                lambda: secrets_of_namespace(kernel.namespace())
+            )
+        return reading.secrets
+
+    def _reading(self, request: TurnRequest) -> _BatchReading:
+        """Return what the questions of the request's batch share; a question of no batch shares nothing."""
+        if request.throttle is None:
+            return _BatchReading(None)
+        if self._batch.throttle is not request.throttle:
+            self._batch = _BatchReading(request.throttle)
+        return self._batch
 
     def _turn_redactor(self, resolved: ResolvedTurn, variables: Iterable[str]) -> TurnRedactor:
         """Return the redactor of a turn, which knows every secret in what is sent, and those of earlier turns."""
@@ -710,10 +737,16 @@ class Assistant:
         self._known = redactor
 
     async def project(self, request: TurnRequest) -> ProjectInstructions:
-        """Read what Codex's own files tell the model of a question; an agent may be left to read them itself."""
+        """Read what Codex's own files tell the model of a question, once for all questions of a batch.
+
+        An agent may be left to read them itself.
+        """
         if request.agent and self._settings.agent_config == "own":
             return ProjectInstructions()
-        return await read_project(self._settings, request, self._environ)
+        reading = self._reading(request)
+        if reading.project is None:
+            reading.project = await read_project(self._settings, request, self._environ)
+        return reading.project
 
     async def _resolve(self, request: TurnRequest, thread: Thread) -> ResolvedTurn:
         wanted = None if request.schema is None else value_format(request.schema)
@@ -764,7 +797,7 @@ class Assistant:
         turn_input = build_input(
             request,
             resolved.thread,
-            instructions=self._instructions,
+            instructions=self.instructions,
             project=resolved.project,
             redactor=redact.redactor,
             untrusted=untrusted,
@@ -824,10 +857,7 @@ class Assistant:
             return ", ".join(
                 f"{label} limit {share:.0f} % used" for label, share in used if share is not None
             )
-        is_standard = resolved.service_tier in {None, "default", "auto"}
-        if not (self._settings.provider.is_built_in and is_standard):
-            return COST_UNKNOWN
-        return price_table().estimate(answer.model, usage)
+        return price_table().estimate(answer.model, usage) if resolved.has_listed_prices else COST_UNKNOWN
 
     def _on_limits(self, limits: RateLimits) -> Notice | None:
         self._limits[self._asking] = limits

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from codex_nb.errors import AuthError, CodexError, ConfigError, QuotaExceeded, UsageLimitReached
 from codex_nb.labels import date_time
+from codex_nb.responses.events import Usage
 from codex_nb.session.events import Answer
 from codex_nb.session.journal import kept_answer
 from codex_nb.session.turn import SchemaMismatch
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 
     from codex_nb.responses.events import RateLimits
+    from codex_nb.responses.models import PriceTable
     from codex_nb.session.journal import Journal
 
     Future = concurrent.futures.Future[Any]
@@ -33,7 +35,10 @@ TICK_S = 0.1
 # Messages in five hours, the upper ends of what OpenAI's page on Codex pricing gives as a guide; a question of a batch
 # is rather a small message. Nothing tells it more exactly before the first answers.
 QUESTIONS_OF_A_PLAN = {"plus": 225, "team": 225, "business": 225, "edu": 225, "pro": 1_500}
-FEWEST_OF_A_PLAN = 20  # fewer questions are not worth a request for the limits
+FEWEST_TO_ESTIMATE = 20  # fewer questions are not worth a request for the limits
+FEWEST_DOLLARS = 1.0  # less is not worth a word
+CHARACTERS_OF_A_TOKEN = 4
+TOKENS_OF_AN_ANSWER = 300
 # After these every other question would fail, too.
 _FATAL = (AuthError, UsageLimitReached, QuotaExceeded, ConfigError)
 LONGEST_REASON = 200
@@ -276,6 +281,29 @@ def plan_warning(limits: RateLimits, count: int) -> str:
             "reached, the batch ends with what it has; with journal=… a later run goes on from there."
         )
     return ""
+
+
+def price_warning(
+    prices: PriceTable, model: str, prompts: Sequence[str], instructions: str, earlier: Sequence[Answer] = ()
+) -> str:
+    """Tell what a batch is about to cost at a key's prices; an empty text when that is little, or unknown.
+
+    What an answer takes is known from the ``earlier`` ones of the same batch, and is a guess where there are none.
+    """
+    used = sum((answer.usage for answer in earlier), Usage())
+    if used.total_tokens:
+        told, share = "by the answers that its journal has", len(prompts) / len(earlier)
+    else:
+        told, share = f"with about {TOKENS_OF_AN_ANSWER} tokens for an answer", 1.0
+        given = sum(map(len, prompts)) + len(instructions) * len(prompts)
+        used = Usage(given // CHARACTERS_OF_A_TOKEN, output_tokens=TOKENS_OF_AN_ANSWER * len(prompts))
+    dollars = (prices.dollars(model, used) or 0.0) * share
+    if dollars < FEWEST_DOLLARS:
+        return ""
+    return (
+        f"{len(prompts):,} questions cost about ${dollars:,.2f} at {prices.source}'s prices of {prices.date} for "
+        f"{model}, {told}. They are paid for by your API key; batch=True asks them within a day for half of it."
+    )
 
 
 def prompts_of(given: Iterable[Any]) -> tuple[tuple[str, ...], Callable[[list[Outcome]], Any]]:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import gc
-import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 import tracemalloc
@@ -17,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import codex_nb.api
 from codex_nb.session.events import Answer
-from codex_nb.simulator import End, Reply, Say, Scenario, Think
+from tests.benchmarks.batch_peers import SHORT
 from tests.benchmarks.fresh import on_this_machine
 from tests.benchmarks.simulated import shell, signed_in
 from tests.benchmarks.table import Reference, Row, Topic
@@ -27,7 +24,6 @@ if TYPE_CHECKING:
 
 GROWTH = (1_000, 10_000, 100_000)
 ON_THE_SIMULATOR = (100, 1_000)
-SHORT = Scenario((Reply(stream=(Think(("Numbers …",)), Say("Yes, it is even."), End()), times=None),))
 ASK_MANY = """
 import codex_nb, gc, tracemalloc
 codex_nb.map(["warm"] * 200)
@@ -46,41 +42,6 @@ answers = codex_nb.map(prompts[10:210], journal={journal!r})
 gc.collect()
 mark((tracemalloc.get_traced_memory()[0] - before) / 200)
 """
-
-AS_MANY = """
-import codex_nb, json, resource, time
-prompts = [f"Is {{number}} even?" for number in range({count})]
-codex_nb.map(prompts[:20], concurrency=8)
-begun, before = time.monotonic(), time.process_time()
-answers = codex_nb.map(prompts, concurrency=8)
-"""
-AS_MANY_BY_OPENAI = """
-import asyncio, json, openai, resource, time
-prompts = [f"Is {{number}} even?" for number in range({count})]
-
-async def ask_all(prompts):
-    gate = asyncio.Semaphore(8)
-    async with openai.AsyncOpenAI(api_key={key!r}, base_url={base_url!r}) as client:
-        async def ask(prompt):
-            async with gate:
-                question = [{{"role": "user", "content": prompt}}]
-                stream = await client.responses.create(model="gpt-5.5", input=question, stream=True, store=False)
-                async for event in stream:
-                    pass
-                return event.response
-        return await asyncio.gather(*map(ask, prompts))
-
-asyncio.run(ask_all(prompts[:20]))
-begun, before = time.monotonic(), time.process_time()
-answers = asyncio.run(ask_all(prompts))
-"""
-SPENT = """
-assert [answer.status for answer in answers] == ["completed"] * len(prompts)
-spent = time.monotonic() - begun, time.process_time() - before
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-print(json.dumps([seconds / len(prompts) * 1000 for seconds in spent] + [peak]))
-"""
-BESIDE_OPENAI = 2_000
 
 
 class AtOnce:
@@ -127,7 +88,6 @@ def rows() -> list[Row]:
             written = [overhead(count, Path(folder, f"{count}.jsonl")) for count in GROWTH]
             occupied = kept_for_each(GROWTH[-1], Path(folder, "occupied.jsonl"))
     return [
-        *beside_openai(),
         *growth("map: its own CPU for a prompt", costs, "before: 53 at 1k, 963 at 32k"),
         *growth("map with a journal: its own CPU for a prompt", written),
         Row(
@@ -154,39 +114,6 @@ def rows() -> list[Row]:
             Reference("1 kB", 1000),
         ),
     ]
-
-
-def beside_openai() -> list[Row]:
-    """Measure the same questions, eight at a time, with openai-python, in a process each on one simulator."""
-    with signed_in(SHORT) as (simulator, environ):
-        key = simulator.new_api_key()
-        theirs = {"count": BESIDE_OPENAI, "key": key, "base_url": simulator.api_base_url}
-        ours, others = (
-            json.loads(run_python(program + SPENT, environ))
-            for program in (AS_MANY.format(count=BESIDE_OPENAI), AS_MANY_BY_OPENAI.format(**theirs))
-        )
-    figures = (
-        ("time for a prompt", "ms", 1.25),
-        ("CPU for a prompt", "ms CPU", 1.25),
-        ("memory at the most", "MB", 1.0),
-    )
-    return [
-        Row(
-            Topic.MAP,
-            f"map, {BESIDE_OPENAI:,} prompts on loopback: {what}",
-            own,
-            unit,
-            Reference("openai's async client with a semaphore", other),
-            limit,
-        )
-        for (what, unit, limit), own, other in zip(figures, ours, others, strict=True)
-    ]
-
-
-def run_python(program: str, environ: dict[str, str]) -> str:
-    """Run a program in a Python of its own; return what it prints."""
-    command = [sys.executable, "-c", program]
-    return subprocess.run(command, env=environ, capture_output=True, text=True, check=True).stdout
 
 
 def growth(what: str, costs: list[float], note: str = "") -> list[Row]:

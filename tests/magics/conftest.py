@@ -44,6 +44,15 @@ def codex_home(sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     api.close()
 
 
+@pytest.fixture
+def key_home(codex_home: Path, sim: Simulator) -> Path:
+    """Lead this process to the simulator, signed in with an API key."""
+    (codex_home / "auth.json").unlink()
+    sim.write_api_key(codex_home)
+    (codex_home / "config.toml").write_text(sim.config_toml("api"))
+    return codex_home
+
+
 @dataclass
 class Cell:
     """What running a cell left behind."""

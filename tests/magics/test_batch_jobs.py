@@ -38,15 +38,6 @@ class Weight:
     grams: int
 
 
-@pytest.fixture
-def key_home(codex_home: Path, sim: Simulator) -> Path:
-    """Sign in with an API key."""
-    (codex_home / "auth.json").unlink()
-    sim.write_api_key(codex_home)
-    (codex_home / "config.toml").write_text(sim.config_toml("api"))
-    return codex_home
-
-
 def states(outcomes: Any) -> list[str]:
     return [each.status if isinstance(each, Answer) else type(each).__name__ for each in outcomes]
 

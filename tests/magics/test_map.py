@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import concurrent.futures
 import gc
+import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -12,6 +14,7 @@ import tracemalloc
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from types import FrameType
 from typing import Any, get_args
 
@@ -261,6 +264,28 @@ def test_the_book_keeping_of_a_large_batch_is_gone_at_its_end(codex_home: object
     assert most <= 64 * len(prompts)
 
 
+def test_all_questions_of_a_batch_have_the_instructions_with_which_it_began(
+    codex_home: Path, sim: Simulator
+) -> None:
+    instructions = codex_home / "AGENTS.md"
+    instructions.write_text("Answer in French.")
+    sim.add_replies(Reply(stream=(Say("One."), Hold("changed"), End())))
+
+    def change() -> None:
+        sim.requests.wait(lambda log: log.count("/responses") == 1, 30)
+        instructions.write_text("Answer in German.")
+        sim.release("changed")
+
+    with concurrent.futures.ThreadPoolExecutor(1) as threads:
+        changing = threads.submit(change)
+        codex_nb.map(["one", "two"], concurrency=1)
+        changing.result()
+    codex_nb.map(["three"])
+    sent = [json.dumps(request.body) for request in sim.requests.to("/responses")]
+    languages = [[each for each in ("French", "German") if each in body] for body in sent]
+    assert languages == [["French"], ["French"], ["German"]]
+
+
 @pytest.fixture
 def limits_of_plan(sim: Simulator) -> Callable[[float], None]:
     """Set how much of the five hours of the plan is used."""
@@ -280,6 +305,37 @@ def test_a_batch_that_does_not_fit_the_plan_is_told_before_it_starts(
     capsys.readouterr()
     codex_nb.map(PROMPTS[:30])
     assert capsys.readouterr().err == ""
+
+
+def dollars_told(capsys: pytest.CaptureFixture[str]) -> list[float]:
+    """Return the dollars of the lines that were printed since the last look."""
+    return [float(found.replace(",", "")) for found in re.findall(r"\$([\d.,]+\d)", capsys.readouterr().err)]
+
+
+def test_a_batch_that_a_key_pays_for_tells_its_price_before_it_starts(
+    key_home: Path, sim: Simulator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    del key_home
+    long = [
+        f"{number} {'word ' * 20_000}" for number in range(20)
+    ]  # 25,000 tokens each, at 2 dollars a million
+    spent = {"input_tokens": 400_000, "output_tokens": 10_000, "total_tokens": 410_000}
+    sim.add_replies(Reply(stream=(Say("So."), End(usage=spent)), times=None))
+
+    def told(prompts: list[str], **options: Any) -> list[float]:
+        answers = codex_nb.map(prompts, **{"model": "gpt-6.2-sol"} | options)
+        assert states(answers) == ["completed"] * len(prompts)
+        return dollars_told(capsys)
+
+    [guessed] = told(long)
+    assert 20 * 25_000 * 2e-6 < guessed < 1.5 * 20 * 25_000 * 2e-6
+    assert told(long, model="a-new-model") == []  # its price is not known
+    assert told(PROMPTS[:20]) == []  # a few cents
+
+    file = tmp_path / "answers.jsonl"
+    assert told(PROMPTS[:10], journal=file) == []
+    by_answers = told(PROMPTS[:30], journal=file)  # 20 are left, each for 0.80 + 0.10 dollars
+    assert by_answers == [18.0]
 
 
 @pytest.mark.parametrize(("reply", "asked"), [("y", 30), ("", 0), ("no", 0)])
