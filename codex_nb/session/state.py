@@ -174,6 +174,7 @@ Part = TextPart | ReasoningPart | ToolPart | PlanPart | NoticePart
 
 
 PARTS_OF_A_BLOCK = 64
+_OF_ITEMS = (TextPart, ReasoningPart)  # a tuple: a union would be made at each event
 PartKey = tuple[type, str | int]
 
 
@@ -258,7 +259,7 @@ class Parts(Sequence[Part]):
 
 def _key(part: Part) -> PartKey | None:
     """Return what a part keeps while it changes; None for one that never does."""
-    if isinstance(part, TextPart | ReasoningPart):  # first what most events are about
+    if isinstance(part, _OF_ITEMS):  # first what most events are about
         return type(part), part.item_id
     if isinstance(part, ToolPart):
         return ToolPart, part.call_number
