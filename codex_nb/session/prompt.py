@@ -24,7 +24,7 @@ from codex_nb.tools.file_access import (
     read_bounded,
     read_off_loop,
 )
-from codex_nb.tools.nbmodel import TRUNCATION_MARK_END, join_multiline, truncate
+from codex_nb.tools.nbmodel import TRUNCATION_MARK_END, asks_codex, join_multiline, truncate
 from codex_nb.tools.outputs import (
     other_forms_digest,
     output_images,
@@ -73,7 +73,7 @@ FULL = DetailLevel(40_000, 20_000, 50)
 
 def is_question(cell: Cell) -> bool:
     """Whether a cell is a question to Codex."""
-    return cell.kind == "code" and cell.source.lstrip().startswith(("%%codex", "%codex "))
+    return cell.kind == "code" and asks_codex(cell.source)
 
 
 @dataclass(frozen=True)

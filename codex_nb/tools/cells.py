@@ -10,7 +10,7 @@ from codex_nb.errors import ToolError
 from codex_nb.tools.approval import Approved, Effect
 from codex_nb.tools.base import Arguments, CallDisplay, Document, Ports, Tool, ToolResult
 from codex_nb.tools.builtin import run_result
-from codex_nb.tools.nbmodel import shorten, truncate
+from codex_nb.tools.nbmodel import asks_codex, shorten, truncate
 from codex_nb.tools.outputs import NewCell, RunResult
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class _Notebook:
     def target(self, cell_id: str) -> Cell:
         """Return a cell that may be changed: any but the one with the question; raises ToolError."""
         cell, asking = self.cell(cell_id), self._snapshot.asking
-        if asking is not None and asking.cell_id == cell_id and is_question_source(cell.source):
+        if asking is not None and asking.cell_id == cell_id and asks_codex(cell.source):
             raise ToolError("That is the cell that asks this question: it stays as it is.")
         return cell
 
@@ -264,7 +264,7 @@ async def _run_all(cells: list[tuple[str, str]], ports: Ports, before: str = "")
     texts: list[str] = [before] * bool(before)
     images: list[str] = []
     for place, (cell_id, source) in enumerate(cells):
-        if not source.strip() or is_question_source(source):
+        if not source.strip() or asks_codex(source):
             texts.append(f"The cell {cell_id} was not run: it is empty, or asks Codex.")
             continue
         try:
@@ -286,11 +286,6 @@ async def _visible_run(cell_id: str, source: str, ports: Ports) -> RunResult:
     result = await ports.run_cell(cell_id, source)
     hidden = await ports.main_thread.call(ports.hidden)
     return RunResult(hidden.outputs(result.outputs), result.error)
-
-
-def is_question_source(source: str) -> bool:
-    """Whether a cell asks Codex, which cannot be done inside an answer."""
-    return source.lstrip().startswith(("%%codex", "%codex"))
 
 
 insert_cells = Tool(
@@ -579,7 +574,7 @@ async def _propose_run(arguments: RunCell, ports: Ports) -> RunCell:
     cell = (await _read_notebook(ports)).target(arguments.cell_id)
     if cell.kind != "code" or not cell.source.strip():
         raise ToolError("Nothing was run: that cell has no code.")
-    if is_question_source(cell.source):
+    if asks_codex(cell.source):
         raise ToolError("Nothing was run: that cell asks Codex, which cannot be done inside an answer.")
     return ProposedRun(cell_id=arguments.cell_id, source=cell.source)
 

@@ -58,6 +58,14 @@ class NotebookSnapshot:
         return None if self.current is None else self.cells[self.current]
 
 
+_CODEX = re.compile(r"\s*+%%?codex(?!\w)")
+
+
+def asks_codex(source: str) -> bool:
+    """Whether a cell with this source asks Codex, or manages it."""
+    return _CODEX.match(source) is not None
+
+
 SKIP_TAG = "codex-skip"
 _SKIP_COMMENT = re.compile(r"^[^\S\n]*+(?:#++|<!--|//)[^\S\n]*+codex-skip\b", re.MULTILINE)
 
