@@ -9,13 +9,13 @@ import re
 import time
 from collections import deque
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from difflib import unified_diff
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from codex_nb.errors import InvalidArguments
+from codex_nb.errors import InvalidArguments, ToolError
 from codex_nb.files import TEMPORARY_SUFFIX, Retention, remove_excess, replace_file
 from codex_nb.labels import date_time
 from codex_nb.parse import loads
@@ -27,6 +27,7 @@ from codex_nb.session.events import (
     Notice,
     ReasoningDone,
     TextDone,
+    ToolCall,
     ToolCallReady,
     ToolFinished,
     TurnFinished,
@@ -42,7 +43,8 @@ from codex_nb.session.outbound import (
 )
 from codex_nb.session.thread import account_digest
 from codex_nb.tools.approval import ApprovalRequest, Effect
-from codex_nb.tools.builtin import run_python
+from codex_nb.tools.builtin import run_python, run_result
+from codex_nb.tools.cells import CHANGE_CELLS
 from codex_nb.tools.nbmodel import join_multiline, truncate
 from codex_nb.tools.outputs import strip_ansi
 
@@ -55,17 +57,17 @@ if TYPE_CHECKING:
     from codex_nb.auth.credentials import Credentials
     from codex_nb.responses.events import ResponseEvent
     from codex_nb.responses.request import Backend, ResponsesRequest
-    from codex_nb.session.events import ToolCall, TurnEvent, TurnStarted
+    from codex_nb.session.events import TurnEvent, TurnStarted
     from codex_nb.session.outbound import Item, TurnRedactor
     from codex_nb.session.prompt import TurnRequest
     from codex_nb.session.thread import Thread
     from codex_nb.tools.approval import Decision
-    from codex_nb.tools.base import Ports, Tool, ToolSet
+    from codex_nb.tools.base import Document, Ports, Tool, ToolSet
 
 
 KEPT = Retention(files=1_000, total_bytes=200_000_000, age_s=90 * 86_400)
 LARGEST = 64_000_000
-_VERSION = 3  # also part of every key: answers of older releases are not found
+_VERSION = 4  # also part of every key: answers of older releases are not found
 _CACHED_ITEMS = frozenset({"message", "reasoning"})
 _LARGEST_OUTPUTS = 10_000_000  # characters of the outputs of an answer, images included
 _LONGEST_CHANGES = 4_000
@@ -95,12 +97,16 @@ class CacheKey:
 
 @dataclass(frozen=True)
 class CachedAnswer:
-    """An answer given before; ``at`` is Unix seconds, ``shown`` its value as Markdown."""
+    """An answer given before; ``at`` is Unix seconds, ``shown`` its value as Markdown.
+
+    ``cells`` are the notebook's cells that it changed or ran: hashes of their sources by id, None for a deleted one.
+    """
 
     answer: Answer
     at: float
     key: CacheKey
     shown: str | None = None
+    cells: Mapping[str, str | None] = field(default_factory=dict)
 
     @property
     def moment(self) -> str:
@@ -143,19 +149,25 @@ class AnswerCache:
         """
         if answer.status != "completed" or any(call.ran is None for call in answer.tool_calls):
             return
-        if not is_cacheable(answer):
+        cells, ran = (
+            _cells_left(answer),
+            [each for call in answer.tool_calls for each in call.cells if each.run],
+        )
+        answer = _to_run_again(answer)
+        # a cell that holds a secret could neither be saved nor, without it, run again
+        if not is_cacheable(answer) or any(redact(each.source) != each.source for each in ran):
             self._forget(key)
             return
         calls = (replace(call, outputs=redacted(call.outputs, redact)) for call in answer.tool_calls)
         # The value is the user's object, which need not be one that can be copied.
         answer = replace(answer, parsed=None, tool_calls=tuple(calls))
         if (path := self._path(key)) is None:
-            self._memory[key] = CachedAnswer(answer, self._clock(), key)
+            self._memory[key] = CachedAnswer(answer, self._clock(), key, cells=cells)
             for oldest in list(self._memory)[: -KEPT.files]:
                 del self._memory[oldest]
             return
         with suppress(Exception):  # the answer itself is complete, and must not be lost to its copy
-            self._write(path, answer)
+            self._write(path, answer, cells)
 
     def approves(self, code: str) -> bool:
         """Whether the user allowed the code with this hash to run again without asking."""
@@ -215,8 +227,8 @@ class AnswerCache:
     def _path(self, key: CacheKey) -> Path | None:
         return None if self._folder is None else self._folder / f"{key.value}.json"
 
-    def _write(self, path: Path, answer: Answer) -> None:
-        stored = {"version": _VERSION, "at": self._clock(), "answer": asdict(answer)}
+    def _write(self, path: Path, answer: Answer, cells: Mapping[str, str | None]) -> None:
+        stored = {"version": _VERSION, "at": self._clock(), "answer": asdict(answer), "cells": cells}
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         replace_file(path, json.dumps(stored, ensure_ascii=False).encode("utf-8", "replace"), flush=False)
         remove_excess(path.parent, ("*.json",), KEPT)
@@ -229,7 +241,8 @@ def _read(path: Path, key: CacheKey) -> CachedAnswer | None:
             return None
         stored = loads(path.read_bytes())
         if stored["version"] == _VERSION:
-            return CachedAnswer(_adapter().validate_python(stored["answer"]), float(stored["at"]), key)
+            answer, cells = _adapter().validate_python(stored["answer"]), dict(stored["cells"])
+            return CachedAnswer(answer, float(stored["at"]), key, cells=cells)
     return None
 
 
@@ -238,6 +251,65 @@ def _adapter() -> TypeAdapter[Answer]:
     from pydantic import TypeAdapter
 
     return TypeAdapter(Answer)
+
+
+def _to_run_again(answer: Answer) -> Answer:
+    """Return an answer with the code of the cells that it ran as calls of run_python.
+
+    What else it did to the notebook is in the notebook, and is not done again.
+    """
+    items: list[Item] = []
+    calls: list[ToolCall] = []
+    made = iter(answer.tool_calls)
+    for item in answer.items:
+        if not is_call(item):
+            items.append(item)
+            continue
+        call = next(made)
+        again = [(item, call)] if call.name not in CHANGE_CELLS else _code_of(call)
+        while not again and items and items[-1].get("type") == "reasoning":
+            items.pop()  # the API refuses one without the item that followed it
+        items += [each for each, _ in again]
+        calls += [each for _, each in again]
+    return replace(answer, items=tuple(items), tool_calls=tuple(calls))
+
+
+def _code_of(call: ToolCall) -> list[tuple[Item, ToolCall]]:
+    """Return a call of run_python for each cell that a call ran, as the item and its entry in the answer."""
+    again = []
+    for number, state in enumerate(call.cells):
+        if state.run is None:
+            continue
+        code, call_id, shown = (
+            json.dumps({"code": state.source}),
+            f"{call.call_id}_{number}",
+            run_result(state.run),
+        )
+        item = {"type": "function_call", "name": run_python.name, "call_id": call_id, "arguments": code}
+        outputs = tuple(map(dict, state.run.outputs))
+        again.append((item, ToolCall(run_python.name, call_id, code, shown.text, code, shown.ok, outputs)))
+    return again
+
+
+def _cells_left(answer: Answer) -> dict[str, str | None]:
+    states = (state for call in answer.tool_calls for state in call.cells)
+    return {each.cell_id: None if each.source is None else _source_digest(each.source) for each in states}
+
+
+def _source_digest(source: str) -> str:
+    return hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+async def is_in_notebook(cached: CachedAnswer, document: Document | None) -> bool:
+    """Whether the cells that an answer changed are as it left them; where none can be read, they count as that."""
+    if not cached.cells or document is None:
+        return True
+    try:
+        read = await document.read()
+    except ToolError:
+        return False
+    now = {cell.cell_id: _source_digest(cell.source) for cell in read.cells}
+    return all(now.get(cell_id) == digest for cell_id, digest in cached.cells.items())
 
 
 def is_cacheable(answer: Answer) -> bool:
@@ -413,7 +485,11 @@ def cache_key(
     provider: Backend,
     instructions: str,
 ) -> CacheKey:
-    """Return the key of a question; ``template`` has the model, the offered tools and the requested text format."""
+    """Return the key of a question; ``template`` has the model, the offered tools and the requested text format.
+
+    What differs between front ends for the same notebook is no part of it: the tools for the open document and for its
+    folder, the numbers of cells, the notebook's name and that of its thread.
+    """
     parts = {
         "version": _VERSION,
         "account": account.identity_key,
@@ -426,7 +502,6 @@ def cache_key(
             template.verbosity,
             template.service_tier,
         ],
-        "thread": request.thread,
         "earlier": request.earlier,
         "instructions": instructions,
         "context": request.context.fingerprint if request.context else None,

@@ -35,6 +35,7 @@ from codex_nb.session.answer_cache import (
     cached_events,
     calls_to_run,
     code_digest,
+    is_in_notebook,
     replay_request,
 )
 from codex_nb.session.events import (
@@ -505,6 +506,8 @@ class Assistant:
         cached = self._answers.find(run.key) if run.key is not None and not run.request.fresh else None
         if cached is None or calls_to_run(cached.answer, self._offered(resolved.request, run.ports)) is None:
             return None
+        if not await is_in_notebook(cached, run.ports.document):
+            return None
         if resolved.value_format is None:
             return cached
         parse = resolved.value_format.parse
@@ -543,7 +546,7 @@ class Assistant:
             request,
             replace(
                 resolved.template,
-                tools=(*self._offered(request, ports).specs(), *resolved.search_tool),
+                tools=(*self._offered(request, ports).only(_works_anywhere).specs(), *resolved.search_tool),
                 text_format=wanted.text_format if wanted else None,
             ),
             account=credentials,
@@ -868,6 +871,10 @@ class Assistant:
                 self._warned.add(key)
                 return Notice("limits", _near_limit(f"{used:.0f}", window))
         return None
+
+
+def _works_anywhere(tool: Tool[Any]) -> bool:
+    return not tool.needs_notebook
 
 
 def _near_limit(percent: str, window: Window) -> str:

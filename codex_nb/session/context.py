@@ -532,8 +532,9 @@ class _ContextBuilder:
         if snapshot is not None and snapshot.current is not None:
             lines.append(f"Asked in cell {snapshot.current + 1} of {len(snapshot.cells)}")
         modules = imported_modules(namespace)
-        lines.append(f"Python {platform.python_version()}" + (f"; imported: {modules}" if modules else ""))
-        self._add(self._clean(ContextSection("place", "", "\n".join(lines)), "the notebook"))
+        python = f"Python {platform.python_version()}" + (f"; imported: {modules}" if modules else "")
+        section = ContextSection("place", "", "\n".join([*lines, python]), identity=python)
+        self._add(self._clean(section, "the notebook"))
 
     def mentions(self, mentioned: ResolvedMentions) -> None:
         """Add what the question mentions."""
@@ -562,7 +563,10 @@ class _ContextBuilder:
             if said is None:
                 continue
             text = f"Question: {said[0]}\nAnswer: {said[1] or '(none)'}"
-            section = ContextSection("question", f"Cell {number}", text, digest_text=self.redactor(said[0]))
+            asked_text = self.redactor(said[0])
+            section = ContextSection(
+                "question", f"Cell {number}", text, digest_text=asked_text, identity=asked_text
+            )
             section = self._clean(section, f"cell {number}")
             if dropped or section.tokens > room:
                 dropped += 1
@@ -638,6 +642,7 @@ class _ContextBuilder:
                 complete=said.complete,
                 content=said.content,
                 shown_cell=cell if len(cell.source) <= level.source else None,
+                identity=f"{cell.kind}\n{said.text}\n{said.content}",
             )
             section = self._clean(section, f"cell {number}")
             if section.tokens <= room:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from codex_nb.labels import INCOMPLETE
 from codex_nb.responses.events import Usage
+from codex_nb.tools.outputs import CellState  # noqa: TC001 -- saved answers are read by these types
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -28,7 +29,8 @@ class ToolCall:
     """One call the model made; ``arguments`` is the JSON text it sent, ``output`` None when it never ran.
 
     ``ran`` are the arguments that ran, as the user may have edited them, None when none did; ``ok`` tells whether the
-    call went well. ``outputs`` are what it showed in the notebook, as nbformat outputs.
+    call went well. ``outputs`` are what it showed in the notebook, as nbformat outputs. ``cells`` are the notebook's
+    cells that it changed or ran.
     """
 
     name: str
@@ -38,6 +40,7 @@ class ToolCall:
     ran: str | None = field(default=None, repr=False, compare=False)
     ok: bool = field(default=False, repr=False, compare=False)
     outputs: tuple[dict[str, Any], ...] = field(default=(), repr=False, compare=False)
+    cells: tuple[CellState, ...] = field(default=(), repr=False, compare=False)
 
 
 @dataclass(frozen=True)

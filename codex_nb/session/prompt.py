@@ -167,7 +167,8 @@ class ContextSection:
     text. ``digest_text`` stands for the text in the digest: of an earlier question, what was asked. ``content`` is a
     hash of what the text only summarizes. ``run_label`` is shown beside the title but is no part of the digest: a
     cell's execution count changes without the cell changing. ``shown_cell`` is the cell of which the whole source is in
-    the text.
+    the text. ``identity`` takes the place of the digest in the context's fingerprint, for a section that also says
+    where something stands: a front end that knows only the cells that ran counts them otherwise.
     """
 
     kind: SectionKind
@@ -178,6 +179,7 @@ class ContextSection:
     complete: bool = True
     content: str = ""
     shown_cell: Cell | None = field(default=None, repr=False, compare=False)
+    identity: str | None = field(default=None, repr=False, compare=False)
 
     @cached_property
     def digest(self) -> str:
@@ -245,7 +247,11 @@ class NotebookContext:
     @cached_property
     def fingerprint(self) -> str:
         """A hash of the content: the same for the same notebook, run again."""
-        parts = [*(section.digest for section in self.sections), *self.images, *self.not_sent]
+        said = (
+            section.digest if section.identity is None else f"{section.kind} {section.identity}"
+            for section in self.sections
+        )
+        parts = [*said, *self.images, *self.not_sent]
         return hashlib.sha256("\0".join(parts).encode("utf-8", "replace")).hexdigest()
 
     def is_complete(self, asked: Collection[str]) -> bool:

@@ -294,6 +294,7 @@ class ToolCallExecution:
             self._ran,
             self._result.ok,
             tuple(map(dict, self._result.outputs)),
+            self._result.cells,
         )
 
     async def events(self) -> AsyncGenerator[TurnEvent, None]:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from codex_nb.tools.approval import CallKey, Decision
     from codex_nb.tools.nbmodel import NotebookSnapshot
-    from codex_nb.tools.outputs import NewCell, RunResult
+    from codex_nb.tools.outputs import CellState, NewCell, RunResult
 
 
 T = TypeVar("T")
@@ -130,7 +130,7 @@ class ToolResult:
     """A call's outcome for the model: text, images as data URLs, and whether it went well.
 
     ``outputs`` are what the notebook has shown, as nbformat outputs; ``changes`` tells in one line which variables the
-    call has made, changed or deleted.
+    call has made, changed or deleted. ``cells`` are the notebook's cells that it changed or ran, in the order of time.
     """
 
     text: str
@@ -138,6 +138,7 @@ class ToolResult:
     ok: bool = True
     outputs: tuple[Mapping[str, Any], ...] = field(default=(), repr=False, compare=False)
     changes: str = ""
+    cells: tuple[CellState, ...] = field(default=(), repr=False, compare=False)
 
 
 def _not_blank(text: str) -> str:
@@ -217,6 +218,11 @@ class Tool(Generic[A]):
     def is_available(self, ports: Ports) -> bool:
         """Whether the tool can work with these ports."""
         return self.requires is None or getattr(ports, self.requires) is not None
+
+    @property
+    def needs_notebook(self) -> bool:
+        """Whether it works on the open notebook or in its folder, which not every front end tells."""
+        return self.requires in {"document", "run_cell", "folder"}
 
     @property
     def parameters(self) -> JsonObject:

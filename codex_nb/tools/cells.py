@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -11,7 +12,7 @@ from codex_nb.tools.approval import Approved, Effect
 from codex_nb.tools.base import Arguments, CallDisplay, Document, Ports, Tool, ToolResult
 from codex_nb.tools.builtin import run_result
 from codex_nb.tools.nbmodel import asks_codex, shorten, truncate
-from codex_nb.tools.outputs import NewCell, RunResult
+from codex_nb.tools.outputs import CellState, NewCell, RunResult
 
 if TYPE_CHECKING:
     from codex_nb.tools.hiding import Hidden
@@ -251,33 +252,40 @@ async def _insert(call: Approved[InsertCells], ports: Ports) -> ToolResult:
     inserted = (
         f"Inserted {len(ids)} cell{'s' * (len(ids) > 1)} with the id{'s' * (len(ids) > 1)} {', '.join(ids)}."
     )
+    states = tuple(CellState(cell_id, cell.source) for cell_id, cell in zip(ids, cells, strict=True))
     if not call.arguments.run:
-        return ToolResult(inserted)
+        return ToolResult(inserted, cells=states)
     if ports.run_cell is None:
-        return ToolResult(f"{inserted} They were not run: cells cannot be run from here.", ok=False)
+        text = f"{inserted} They were not run: cells cannot be run from here."
+        return ToolResult(text, ok=False, cells=states)
     code = [(cell_id, cell.source) for cell_id, cell in zip(ids, cells, strict=True) if cell.kind == "code"]
-    return await _run_all(code, ports, inserted)
+    ran = await _run_all(code, ports, inserted)
+    return replace(ran, cells=(*states, *ran.cells))
 
 
 async def _run_all(cells: list[tuple[str, str]], ports: Ports, before: str = "") -> ToolResult:
     """Run cells in their order, up to the first that fails."""
     texts: list[str] = [before] * bool(before)
     images: list[str] = []
+    states: list[CellState] = []
+    is_ok = True
     for place, (cell_id, source) in enumerate(cells):
         if not source.strip() or asks_codex(source):
             texts.append(f"The cell {cell_id} was not run: it is empty, or asks Codex.")
             continue
         try:
-            result = run_result(await _visible_run(cell_id, source, ports))
+            run = await _visible_run(cell_id, source, ports)
+            states.append(CellState(cell_id, source, run))
+            result = run_result(run)
         except ToolError as problem:
             result = ToolResult(f"It was not run: {problem}.", ok=False)
         texts.append(f"The cell {cell_id}:\n{result.text}")
         images += result.images
-        if not result.ok:
+        if not (is_ok := result.ok):
             if left := [each for each, _ in cells[place + 1 :]]:
                 texts.append(f"Not run after this error: {', '.join(left)}.")
-            return ToolResult("\n\n".join(texts), tuple(images[:4]), ok=False)
-    return ToolResult("\n\n".join(texts), tuple(images[:4]))
+            break
+    return ToolResult("\n\n".join(texts), tuple(images[:4]), ok=is_ok, cells=tuple(states))
 
 
 async def _visible_run(cell_id: str, source: str, ports: Ports) -> RunResult:
@@ -397,7 +405,8 @@ async def _edit(call: Approved[EditCell], ports: Ports) -> ToolResult:
     except ToolError as problem:
         return await _refused(ports, problem, {edit.cell_id: edit.before})
     ports.shown_cells[edit.cell_id] = edit.after
-    return ToolResult(f"Edited the cell {edit.cell_id}. It was not run.")
+    state = CellState(edit.cell_id, edit.after)
+    return ToolResult(f"Edited the cell {edit.cell_id}. It was not run.", cells=(state,))
 
 
 edit_cell = Tool(
@@ -467,7 +476,8 @@ async def _delete(call: Approved[DeleteCells], ports: Ports) -> ToolResult:
         await _document(ports).delete(sources)
     except ToolError as problem:
         return await _refused(ports, problem, sources)
-    return ToolResult(f"Deleted {len(sources)} cell{'s' * (len(sources) > 1)}.")
+    states = tuple(CellState(cell_id, None) for cell_id in sources)
+    return ToolResult(f"Deleted {len(sources)} cell{'s' * (len(sources) > 1)}.", cells=states)
 
 
 delete_cells = Tool(
@@ -597,3 +607,7 @@ run_cell = Tool(
     requires="run_cell",
     prepare=_propose_run,
 )
+
+
+CHANGE_CELLS = frozenset(tool.name for tool in (insert_cells, edit_cell, delete_cells, move_cell, run_cell))
+"""The tools whose calls change or run cells of the notebook."""

@@ -8,13 +8,14 @@ import json
 import re
 import sys
 import traceback
+from collections.abc import Mapping  # noqa: TC003 -- saved answers are read by these types
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from codex_nb.tools.nbmodel import join_multiline, truncate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from types import TracebackType
 
 
@@ -37,6 +38,18 @@ class RunResult:
 
     outputs: tuple[Mapping[str, Any], ...] = field(default=())
     error: str | None = None
+
+
+@dataclass(frozen=True)
+class CellState:
+    """A cell of the notebook as a call left it; ``source`` None tells that the call deleted it.
+
+    ``run`` is what running it gave, None where the call did not run it.
+    """
+
+    cell_id: str
+    source: str | None
+    run: RunResult | None = None
 
 
 KEPT_OUTPUTS_LIMIT = 1_000_000  # characters, over all cells

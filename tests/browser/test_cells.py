@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -274,3 +275,30 @@ def test_of_two_pages_on_one_kernel_one_acts(
     told = model.call(cells=[{"kind": "markdown", "source": "# Once"}])
     assert sources_of(there).count("# Once") <= 1
     assert ("Inserted 1 cell" in told) is ("# Once" in sources_of(there))
+
+
+def test_a_notebook_that_was_answered_here_runs_headless_without_a_request(
+    open_notebook: Callable[..., NotebookPage], sim: Simulator, kernel_environ: dict[str, str]
+) -> None:
+    model = Script(sim, "insert_cells", "edit_cell", "run_cell")
+    asking = "%%codex --approval all\nSum them up."
+    notebook = open_notebook(
+        [LOAD, "numbers = [1, 2, 3]\nnumbers", "print('a line')", asking, "%%codex\nAnd?"]
+    )
+    for index in range(3):
+        notebook.run(index)
+    notebook.start(3)
+    told = model.call(cells=[{"kind": "code", "source": "sum(number)"}], run=True)
+    [made] = inserted_ids(told)
+    model.call(cell_id=made, source="total = sum(numbers)\ntotal")
+    assert "6" in model.call(cell_id=made)
+    notebook.wait_until_run(3)
+    sim.add_replies(Reply(stream=(Say("No more."), End())))
+    notebook.run(5)
+    saved, asked = notebook.save(), sim.requests.count("/responses")
+
+    NotebookClient(saved, kernel_name="python3").execute(env={**os.environ, **kernel_environ})
+    text = ["\n".join(str(output) for output in cell.outputs) for cell in saved.cells]
+    assert sim.requests.count("/responses") == asked
+    assert ["That is all." in text[3], "No more." in text[5], "6" in text[4]] == [True] * 3
+    assert saved.cells[4].source == "total = sum(numbers)\ntotal"

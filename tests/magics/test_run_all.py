@@ -470,5 +470,5 @@ def test_answers_that_an_older_release_stored_are_not_shown(
     sim.add_replies(says("The first answer."), says("The second answer."))
     run_all(kernels, [*NUMBERS, QUESTION])
     (stored,) = (codex_home / "codex_nb" / "answers").iterdir()
-    stored.write_text(stored.read_text().replace('"version": 3', '"version": 1'))
+    stored.write_text(stored.read_text().replace('"version": 4', '"version": 1'))
     assert "The second answer." in run_all(kernels, [*NUMBERS, QUESTION])[0]

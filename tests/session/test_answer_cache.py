@@ -16,8 +16,10 @@ from codex_nb.session.prompt import ContextSection, NotebookContext
 from codex_nb.tools.approval import Decision, DecisionKind
 from codex_nb.tools.base import ToolSet
 from codex_nb.tools.builtin import run_python
+from codex_nb.tools.cells import delete_cells, edit_cell, insert_cells, move_cell, run_cell
+from codex_nb.tools.nbmodel import Cell
 from codex_nb.tools.outputs import RunResult
-from tests.session.scripted import ProcessKernel, ScriptedApprover, Step, called, reply, said
+from tests.session.scripted import PaperDocument, ProcessKernel, ScriptedApprover, Step, called, reply, said
 from tests.session.test_assistant import LOGIN, Harness, texts
 
 pytestmark = pytest.mark.anyio
@@ -64,7 +66,6 @@ async def test_an_answered_question_is_answered_again_without_a_request_even_aft
         {"context": context("x = 2")},
         {"model": "gpt-other"},
         {"effort": "high"},
-        {"thread": "other"},
         {"images": ("data:image/png;base64,AAAA",)},
         {"schema": int},
         {"tools": ToolSet((run_python,))},
@@ -81,6 +82,17 @@ async def test_a_question_that_differs_is_asked(tmp_path: Path, change: dict[str
     assert not is_replayed(events)
     assert answer_of(events).status == "completed"
     assert len(harness.client.requests) == 2
+
+
+async def test_a_notebook_under_another_name_gets_the_answer_with_which_its_thread_goes_on(
+    tmp_path: Path,
+) -> None:
+    harness = Harness(tmp_path, reply(said("One.")), reply(said("Two.", "msg_2")))
+    await harness.ask("Why?", thread="nb", context=context(), use_cache=True)
+    assert is_replayed(await harness.ask("Why?", thread="copy", context=context(), use_cache=True))
+    await harness.ask("And?", thread="copy")
+    told = [text for role, text in texts(harness.client.requests[1].input) if role != "developer"]
+    assert told == ["Why?", "One.", "And?"]
 
 
 async def test_changed_instructions_ask_anew(tmp_path: Path) -> None:
@@ -266,6 +278,109 @@ async def test_outputs_that_cannot_be_compared_are_counted(tmp_path: Path) -> No
     assert any(
         isinstance(each, Notice) and each.text.endswith(NOT_COMPARED.format(count=1)) for each in events
     )
+
+
+WORK: dict[str, Any] = QUESTION | {
+    "tools": ToolSet((run_python, insert_cells, edit_cell, delete_cells, move_cell, run_cell))
+}
+MADE = ["numbers = [20, 22]", "print(sum(number))", "print('last')"]
+
+
+class KernelCells(PaperDocument):
+    """A notebook whose cells run in a kernel."""
+
+    kernel: ProcessKernel
+
+    async def run(self, cell_id: str, source: str) -> RunResult:
+        await super().run(cell_id, source)
+        return self.kernel.run(source)
+
+
+async def with_saved_cells(home: Path) -> tuple[Harness, KernelCells]:
+    """Return an assistant of a new session, with an answer of another one that has worked in the notebook."""
+    steps = [
+        (insert_cells, {"cells": [{"kind": "code", "source": each} for each in MADE], "run": True}),
+        (edit_cell, {"cell_id": "new-2", "edits": [{"old": "(number)", "new": "(numbers)"}]}),
+        (run_cell, {"cell_id": "new-2"}),
+        (run_cell, {"cell_id": "new-3"}),
+        (delete_cells, {"cell_ids": ["new-3"]}),
+        (move_cell, {"cell_id": "new-1", "after": None}),
+    ]
+    calls = [reply(called(tool.name, arguments, f"call_{n}")) for n, (tool, arguments) in enumerate(steps)]
+    first = Harness(home, *calls, reply(said("It is 42.")))
+    document = first.document = KernelCells([Cell("code", "%%codex\nCompute it", "asking")])
+    document.kernel = first.kernel
+    events = await first.ask(**WORK, approval=ApprovalPolicy.ALL)
+    assert [call.ok for call in answer_of(events).tool_calls] == [False, *(True,) * 5]
+    later = Harness(home, reply(said("It is another.", "msg_2")))
+    document.kernel = later.kernel
+    document.ran.clear()
+    return later, document
+
+
+AGAIN = [*MADE[:2], "print(sum(numbers))", MADE[2]]
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+async def test_cells_that_an_answer_ran_run_again_as_code_and_nothing_is_done_twice_to_the_notebook(
+    tmp_path: Path, *, is_open: bool
+) -> None:
+    harness, document = await with_saved_cells(tmp_path)
+    harness.document = document if is_open else None
+    before, approver = document.sources, ScriptedApprover(DecisionKind.APPROVE)
+    events = await harness.ask(**WORK, approver=approver)
+    assert (answer_of(events).text, harness.client.requests) == ("It is 42.", [])
+    assert (harness.kernel.ran, harness.kernel.variables["numbers"]) == (AGAIN, [20, 22])
+    assert [each in approver.asked[0].code for each in AGAIN] == [True] * 4
+    assert (len(approver.asked), document.sources, document.ran) == (1, before, [])
+
+
+async def test_without_consent_what_the_cells_showed_is_shown(tmp_path: Path) -> None:
+    harness, _ = await with_saved_cells(tmp_path)
+    events = await harness.ask(**WORK)
+    assert (answer_of(events).text, harness.client.requests, harness.kernel.ran) == ("It is 42.", [], [])
+    assert [each["text"] for each in harness.kernel.shown] == ["42\n", "last\n"]
+
+
+CHANGED_CELLS = {
+    "edited": lambda cells: [replace(each, source=f"{each.source}  # mine") for each in cells],
+    "deleted": lambda cells: [each for each in cells if each.cell_id != "new-2"],
+    "brought back": lambda cells: [*cells, Cell("code", MADE[2], "new-3")],
+}
+
+
+@pytest.mark.parametrize("change", CHANGED_CELLS)
+async def test_cells_that_are_no_longer_as_the_answer_left_them_have_the_model_asked(
+    tmp_path: Path, change: str
+) -> None:
+    harness, document = await with_saved_cells(tmp_path)
+    harness.document = document
+    document.cells = CHANGED_CELLS[change](document.cells)
+    events = await harness.ask(**WORK, approval=ApprovalPolicy.ALL)
+    assert (answer_of(events).text, harness.kernel.ran) == ("It is another.", [])
+
+
+async def test_cells_that_show_something_else_have_the_model_asked(tmp_path: Path) -> None:
+    harness, document = await with_saved_cells(tmp_path)
+    harness.document = document
+    harness.kernel.variables["sum"] = lambda numbers: 40 + len(numbers) * 2
+    events = await harness.ask(**WORK, approval=ApprovalPolicy.ALL)
+    assert (answer_of(events).text, "+44" in harness.sent, "-42" in harness.sent) == (
+        "It is another.",
+        True,
+        True,
+    )
+
+
+async def test_a_cell_with_a_secret_that_was_run_is_not_saved(tmp_path: Path) -> None:
+    environ = {"SERVICE_TOKEN": "kT9vLq2Zx7Rb4Wn8Ym3P"}
+    calls = reply(called("run_cell", {"cell_id": "login"}))
+    harness = Harness(tmp_path, calls, reply(said("Done.")), environ=environ)
+    source = "token = 'kT9vLq2Zx7Rb4Wn8Ym3P'"
+    document = harness.document = KernelCells([Cell("code", source, "login"), Cell("code", "%%codex", "ask")])
+    document.kernel = harness.kernel
+    await harness.ask(**WORK, approval=ApprovalPolicy.ALL)
+    assert (harness.kernel.ran, list((tmp_path / "answers").glob("*.json"))) == ([source], [])
 
 
 async def test_a_question_about_what_is_only_described_is_asked(tmp_path: Path) -> None:

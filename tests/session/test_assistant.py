@@ -26,6 +26,7 @@ from codex_nb.tools.base import Ports, ToolSet
 from codex_nb.tools.builtin import run_python
 from tests.leaks import assert_no_leak
 from tests.session.scripted import (
+    PaperDocument,
     ProcessKernel,
     SameThread,
     ScriptedClient,
@@ -84,6 +85,7 @@ class Harness:
         self.client = ScriptedClient(list(scripts))
         self.models = Models()
         self.kernel = ProcessKernel()
+        self.document: PaperDocument | None = None
         self.login = Login()
         self.settings = Settings(codex_home=home, **more)
         self.assistant = Assistant(
@@ -101,7 +103,8 @@ class Harness:
         self, prompt: str = "hi", *, approver: Approver | None = None, **more: Any
     ) -> list[TurnEvent]:
         request = TurnRequest(prompt, **more)
-        ports = Ports(SameThread(), self.kernel, folder=request.folder)
+        document, run = self.document, None if self.document is None else self.document.run
+        ports = Ports(SameThread(), self.kernel, document, folder=request.folder, run_cell=run)
         return [e async for e in self.assistant.turn(request, ports=ports, approver=approver or DenyAll())]
 
     @property
