@@ -374,10 +374,9 @@ def credentials_from_document(document: AuthFile, *, source: str, path: Path | N
 
 
 def api_key_credentials(token: SecretStr, *, source: str) -> Credentials:
-    """Return the credentials of a platform API key."""
-    return Credentials(
-        mode=AuthMode.API_KEY, bearer=SecretStr(token.get_secret_value().strip()), source=source
-    )
+    """Return the credentials of an API key; a blank one is none, and requests are not signed then."""
+    key = token.get_secret_value().strip()
+    return Credentials(mode=AuthMode.API_KEY, bearer=SecretStr(key) if key else None, source=source)
 
 
 def account_from_claims(claims: Claims, account_id: str | None = None) -> Account:
@@ -409,8 +408,8 @@ def _mode(document: AuthFile, path: Path | None) -> AuthMode:
 def _implied_mode(document: AuthFile) -> AuthMode:
     if document.personal_access_token is not None:
         return AuthMode.PERSONAL_ACCESS_TOKEN
-    if document.openai_api_key is not None:
-        return AuthMode.API_KEY
+    if document.openai_api_key is not None and (document.tokens is None or _present(document.openai_api_key)):
+        return AuthMode.API_KEY  # a blank key beside tokens is none
     if document.tokens is None and document.agent_identity is not None:
         return AuthMode.AGENT_IDENTITY
     return AuthMode.CHATGPT

@@ -133,13 +133,14 @@ def examine(
 ) -> tuple[Finding, ...]:
     """Examine everything that decides which credentials are used: home, environment, store, addresses, locks.
 
-    A login that the provider does not use is not looked at.
+    Of a login that the provider does not use only that is said which stops it, too.
     """
-    provider = settings.provider
-    has_own_key = provider.env_key is not None or provider.bearer is not None
     has_hub = bool(environ.get(HUB_URL_VARIABLE, "").strip())
-    uses_login = provider.requires_openai_auth and not has_own_key and not has_hub
-    login = (*_store(settings), *_file(settings), *_login(settings, clock)) if uses_login else ()
+    login: tuple[Finding, ...] = ()
+    if settings.provider.uses_login and not has_hub:
+        login = (*_store(settings), *_file(settings), *_login(settings, clock))
+    elif settings.restricts_every_login and not settings.provider.uses_login:
+        login = tuple(each for each in _login(settings, clock) if each.advice)
     return (
         *_home(settings),
         *_environment(settings, environ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -15,17 +16,17 @@ from codex_nb.auth.credentials import AuthMode, utc_now
 from codex_nb.auth.locks import LoginLock
 from codex_nb.auth.oauth import OAuthClient
 from codex_nb.auth.refresh import DetachedRefresher, DirectRefresher, launch_process
-from codex_nb.auth.sources import HubSource, find_source, wanted_mode
+from codex_nb.auth.sources import HubSource, environment_login, find_source, wanted_mode
 from codex_nb.auth.store import FileStore, MemoryStore, StoredCredentials, ensure_same_account, open_store
 from codex_nb.errors import RefreshFailed, SignInRequired
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
     from datetime import datetime
     from pathlib import Path
 
     from codex_nb.auth.credentials import AuthFile, Clock, Credentials
-    from codex_nb.auth.sources import CredentialSource, ExternalTokenProvider
+    from codex_nb.auth.sources import CredentialSource, ExternalTokenProvider, Reason
     from codex_nb.auth.store import CredentialStore, RefreshOutcome, Sleep, Snapshot, TokenRefresher
     from codex_nb.config.settings import Settings
     from codex_nb.http import httpx
@@ -62,12 +63,29 @@ def restriction(settings: Settings, credentials: Credentials) -> str | None:
 
 def ensure_allowed(settings: Settings, credentials: Credentials) -> Credentials:
     """Return the credentials if they may be used. Raises SignInRequired otherwise."""
-    if not settings.provider.requires_openai_auth:
+    if not settings.provider.uses_login:
         return credentials
+    return _ensure_unrestricted(settings, credentials)
+
+
+def _ensure_unrestricted(settings: Settings, credentials: Credentials) -> Credentials:
     problem = restriction(settings, credentials)
     if problem is not None:
         raise SignInRequired(problem, hint=SIGN_IN_ALLOWED)
     return credentials
+
+
+class _BesideLogin:
+    """The key of a provider's own, used only while the login beside it may be used, though it signs nothing."""
+
+    def __init__(self, source: CredentialSource, ensure_login_allowed: Callable[[], Awaitable[None]]) -> None:
+        self._source = source
+        self._ensure_login_allowed = ensure_login_allowed
+
+    async def fetch(self, reason: Reason, previous: Credentials | None) -> Credentials | None:
+        """Look at the login first. Raises SignInRequired and CredentialsUnreadable."""
+        await self._ensure_login_allowed()
+        return await self._source.fetch(reason, previous)
 
 
 T = TypeVar("T")
@@ -448,12 +466,26 @@ def open_credentials(
     refresher: TokenRefresher = DirectRefresher(store, oauth, clock=clock, sleep=sleep)
     if outlive and isinstance(store, FileStore) and os.name == "posix":
         refresher = DetachedRefresher(settings, store, refresher, partial(launch_process, environ=environ))
+    stored = StoredCredentials(store, LoginLock(home), refresher, sleep=sleep)
+    identities = CredentialResolver(http, settings, clock=clock)
+    source = find_source(settings, environ, external, clock, http)
+
+    async def ensure_login_allowed() -> None:
+        login, document = environment_login(settings, environ), None
+        with suppress(SignInRequired):  # what is no login breaks no rule
+            if login is None and (snapshot := await stored.read()) is not None:
+                login, document = snapshot.credentials, snapshot.document
+        if login is not None:
+            _ensure_unrestricted(settings, await identities.complete(login, document))
+
+    if source is not None and not settings.provider.uses_login and settings.restricts_every_login:
+        source = _BesideLogin(source, ensure_login_allowed)
     return CredentialManager(
         settings,
-        StoredCredentials(store, LoginLock(home), refresher, sleep=sleep),
-        CredentialResolver(http, settings, clock=clock),
+        stored,
+        identities,
         oauth,
-        source=find_source(settings, environ, external, clock, http),
+        source=source,
         clock=clock,
         sleep=sleep,
     )

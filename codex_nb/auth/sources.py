@@ -255,10 +255,14 @@ def find_source(
         return ExternalSource(external)
     if (url := environ.get(HUB_URL_VARIABLE, "").strip()) and _wanted(settings, AuthMode.EXTERNAL):
         return HubSource(http, url, SecretStr(environ.get(HUB_KEY_VARIABLE, "").strip()), clock)
-    for credentials in _environment_credentials(settings, environ):
-        if _wanted(settings, credentials.mode):
-            return FixedSource(credentials)
-    return None
+    login = environment_login(settings, environ)
+    return None if login is None else FixedSource(login)
+
+
+def environment_login(settings: Settings, environ: Mapping[str, str]) -> Credentials | None:
+    """Return the login of a variable; None when there is none, or none of the configured mode."""
+    found = _environment_credentials(settings, environ)
+    return next((each for each in found if _wanted(settings, each.mode)), None)
 
 
 def wanted_mode(settings: Settings) -> AuthMode | None:
@@ -303,7 +307,7 @@ def _provider_source(provider: Provider, environ: Mapping[str, str], clock: Cloc
 
     The order is the CLI's: a variable that is named but not set is not replaced by a key that the file holds.
     """
-    if provider.is_built_in:
+    if provider.uses_login:
         return None
     if provider.env_key is not None:
         key = environ.get(provider.env_key, "").strip()
@@ -314,8 +318,6 @@ def _provider_source(provider: Provider, environ: Mapping[str, str], clock: Cloc
         return FixedSource(api_key_credentials(provider.bearer, source=f"provider {provider.name}"))
     if provider.bearer_command is not None:
         return CommandSource(provider.bearer_command, clock)
-    if provider.requires_openai_auth:
-        return None
     return FixedSource(Credentials(mode=AuthMode.API_KEY, source=f"provider {provider.name}"))
 
 

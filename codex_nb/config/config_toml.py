@@ -57,6 +57,8 @@ class ProviderTable(Table):
     stream_idle_timeout_ms: int | None = Field(None, ge=0)
     requires_openai_auth: bool = False
     supports_websockets: bool = False
+    websocket_connect_timeout_ms: int | None = Field(None, ge=0)
+    aws: dict[str, Any] | None = None
 
 
 class SearchPlace(Table):
@@ -104,7 +106,7 @@ class ConfigToml(Table):
     project_doc_max_bytes: int = Field(32 * 1024, ge=0)
     project_doc_fallback_filenames: list[str] = []
     developer_instructions: str | None = None
-    model_context_window: int | None = Field(None, gt=0)
+    model_context_window: int | None = None
     model_catalog_json: str | None = None
     web_search: SearchMode | None = None
     tools: ToolsTable = ToolsTable()
@@ -156,27 +158,41 @@ def parse_requirements(merged: MergedConfig) -> RequirementsToml:
     return validate(RequirementsToml, merged.tables, merged)
 
 
-# The providers that the CLI brings along; a table of config.toml may not have their names.
-RESERVED_PROVIDERS = ("openai", "ollama", "lmstudio")
+# The providers that the CLI brings along, with what a table of config.toml may say of them; None: no table at all.
+_OF_A_CLOUD = frozenset({"base_url", "http_headers", "auth"})
+RESERVED_PROVIDERS: Mapping[str, frozenset[str] | None] = MappingProxyType(
+    {
+        "openai": frozenset(),
+        "ollama": None,
+        "lmstudio": None,
+        "amazon-bedrock": _OF_A_CLOUD | {"aws"},
+        "gcp": _OF_A_CLOUD,
+    }
+)
 
 
 def _check_provider(merged: MergedConfig, name: str, provider: ProviderTable) -> None:
     key = ("model_providers", name)
-    if name in RESERVED_PROVIDERS:
-        raise refused(
-            merged,
-            key,
-            f"{name} is the name of a built-in provider, which cannot be overridden.",
-            f"Rename it, for example to {name}-custom"
-            + (", or set openai_base_url." if name == "openai" else "."),
-        )
     others = {
         "env_key": provider.env_key is not None,
         "experimental_bearer_token": provider.experimental_bearer_token is not None,
         "requires_openai_auth": provider.requires_openai_auth,
+        "aws": provider.aws is not None,
     }
     if provider.auth is not None and (other := next((each for each in others if others[each]), None)):
         raise refused(merged, (*key, "auth"), f"it cannot be combined with {other}.", "Remove one of them.")
+    if name in RESERVED_PROVIDERS:
+        allowed, said = RESERVED_PROVIDERS[name], provider.model_dump(exclude_defaults=True).keys()
+        if allowed is None or not said <= allowed:
+            raise refused(
+                merged,
+                key,
+                f"{name} is the name of a built-in provider, which cannot be overridden.",
+                f"Rename it, for example to {name}-custom"
+                + (", or set openai_base_url." if name == "openai" else "."),
+            )
+    elif provider.aws is not None:
+        raise refused(merged, (*key, "aws"), "only amazon-bedrock signs in with AWS.", "Remove it.")
 
 
 def refused(merged: MergedConfig, key: tuple[str, ...], problem: str, hint: str) -> ConfigError:
@@ -277,7 +293,8 @@ class BearerCommand:
 class Provider:
     """One entry of ``model_providers``; the built-in one has ``id == "openai"``.
 
-    ``base_url`` is None for the built-in provider without an override: the auth mode decides then.
+    ``base_url`` is None for the built-in provider without an override: the auth mode decides then. An empty ``bearer``
+    is one: no other credential takes its place.
     Durations are seconds. Header values may be secrets, so they stay out of ``repr``; those that come from
     variables (``env_http_headers``) are already among ``http_headers``.
     """
@@ -301,6 +318,12 @@ class Provider:
     def is_built_in(self) -> bool:
         """Whether this is OpenAI's own service, by ChatGPT plan or API key."""
         return self.id == "openai"
+
+    @property
+    def uses_login(self) -> bool:
+        """Whether the user's login signs, not a key of the provider's own."""
+        own = (self.env_key, self.bearer, self.bearer_command)
+        return self.requires_openai_auth and all(each is None for each in own)
 
 
 # What the CLI's own open-source mode offers, at the ports these servers choose themselves.
@@ -328,7 +351,7 @@ def provider_of(
         base_url = validate_url(override, path, "openai_base_url") if override else None
         return Provider(base_url=base_url, http_headers=MappingProxyType(headers)), warnings
     entry = config.model_providers.get(provider_id)
-    if entry is not None:
+    if entry is not None and provider_id not in RESERVED_PROVIDERS:
         return _custom_provider(provider_id, entry, merged, environ)
     if provider_id in _LOCAL_SERVERS:
         name, base_url = _LOCAL_SERVERS[provider_id]
@@ -338,9 +361,11 @@ def provider_of(
             environ.get("CODEX_OSS_BASE_URL") or base_url, "environment", "CODEX_OSS_BASE_URL"
         )
         return Provider(id=provider_id, name=name, base_url=base_url, requires_openai_auth=False), []
-    known = ["openai", *_LOCAL_SERVERS, *config.model_providers]
+    known = dict.fromkeys(
+        ["openai", *_LOCAL_SERVERS, *config.model_providers.keys() - RESERVED_PROVIDERS.keys()]
+    )
     path = merged.source("model_provider")
-    is_clis_own = provider_id in _OF_THE_CLI_ALONE
+    is_clis_own = provider_id in RESERVED_PROVIDERS
     raise ConfigError(
         f"{path}: model_provider is {provider_id!r}, which codex_nb does not support."
         if is_clis_own
@@ -350,9 +375,6 @@ def provider_of(
         hint=f"{'Choose' if is_clis_own else 'Define it, or choose'} a known provider:"
         f" {closest_names(provider_id, known)}.",
     )
-
-
-_OF_THE_CLI_ALONE = frozenset({"amazon-bedrock", "gcp"})  # built in there; they sign in with their own tools
 
 
 def _custom_provider(
@@ -371,6 +393,9 @@ def _custom_provider(
     headers, warnings = _headers(place, entry.http_headers, entry.env_http_headers, merged, environ)
     idle_ms = entry.stream_idle_timeout_ms
     bearer = entry.experimental_bearer_token
+    if bearer is not None and not bearer.get_secret_value().strip():
+        empty = (*place, "experimental_bearer_token")
+        warnings.append(f"{merged.source(*empty)}: {visible_line('.'.join(empty))} is empty: no key is sent.")
     return Provider(
         id=provider_id,
         name=visible_line(entry.name or provider_id),
@@ -387,7 +412,7 @@ def _custom_provider(
         if idle_ms is None
         else min(idle_ms or LONGEST_IDLE_MS, LONGEST_IDLE_MS) / 1000,
         bearer_command=_bearer_command(entry, merged.origin(*place, "auth", "command")),
-        bearer=bearer if bearer is not None and bearer.get_secret_value().strip() else None,
+        bearer=bearer,
     ), warnings
 
 
@@ -404,11 +429,17 @@ def _headers(
 ) -> tuple[dict[str, str], list[str]]:
     """Return the provider's headers, those that come from variables among them, and warnings of those left out."""
     from_variables = {
-        header: environ[variable] for header, variable in variables.items() if environ.get(variable)
+        header: environ[variable]
+        for header, variable in variables.items()
+        if environ.get(variable, "").strip()
     }
-    headers, warnings = {**fixed, **from_variables}, list[str]()
+    replaced = {name.lower() for name in from_variables}
+    both = {**{name: fixed[name] for name in fixed if name.lower() not in replaced}, **from_variables}
+    # Spaces around a value are no part of it (RFC 9110).
+    headers, warnings = {name: value.strip(" \t") for name, value in both.items()}, list[str]()
     for name, value in list(headers.items()):
-        if not (_HEADER_NAME.fullmatch(name) and value.isascii() and value.isprintable()):
+        is_sendable = value.isascii() and value.replace("\t", " ").isprintable()
+        if not (_HEADER_NAME.fullmatch(name) and is_sendable):
             del headers[name]
             path, key = merged.source(*place, "http_headers", name), ".".join((*place, "http_headers", name))
             warnings.append(f"{path}: {visible_line(key)} is not sent: it is not printable ASCII.")

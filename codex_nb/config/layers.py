@@ -13,6 +13,7 @@ import plistlib
 import re
 import sys
 from dataclasses import dataclass, field
+from datetime import date, datetime, time
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -326,7 +327,7 @@ def parse_toml(content: bytes, source: str) -> dict[str, Any]:
     """Parse TOML; ``source`` is what an error names. Raises ConfigError."""
     try:
         # utf-8-sig: with the mark that editors on Windows put first
-        tables: dict[str, Any] = toml.loads(content.decode("utf-8-sig"))
+        tables: dict[str, Any] = _with_dates_as_text(toml.loads(content.decode("utf-8-sig")))
     except UnicodeDecodeError as error:
         raise _unreadable(source, "it is not UTF-8 text") from error
     except (toml.TOMLDecodeError, RecursionError) as error:
@@ -335,6 +336,17 @@ def parse_toml(content: bytes, source: str) -> dict[str, Any]:
             f"{source} is not valid TOML: {reason}.", path=source, hint="Fix the file at that place."
         ) from error
     return tables
+
+
+def _with_dates_as_text(value: Any) -> Any:
+    """Return a parsed value with its dates and times as text: the CLI takes them where it wants a string."""
+    if isinstance(value, dict):
+        return {key: _with_dates_as_text(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_with_dates_as_text(each) for each in value]
+    if isinstance(value, datetime | date | time):
+        return re.sub(r"(\.\d*?)0+(?=\D|$)", r"\1", value.isoformat()).replace("+00:00", "Z")
+    return value
 
 
 def _unreadable(path: Path | str, reason: str) -> ConfigError:

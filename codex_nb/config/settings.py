@@ -88,6 +88,7 @@ class Settings:
     """All settings of a profile.
 
     Base URLs carry no trailing slash. ``auth_mode`` is the chosen one ("chatgpt", "apikey", …) or None.
+    ``restricts_every_login``: a login that is not allowed stops a provider with a key of its own, too, as in the CLI.
     ``effort``, ``summary`` and ``verbosity`` are None where nothing is configured: the model's own are then used.
     ``insecure_providers`` are the providers whose API key may be sent over http, by id. ``transport`` is how questions
     travel; "auto" is a websocket where it is known to work. ``residency`` is the region in
@@ -112,6 +113,7 @@ class Settings:
     credentials_store: CredentialsStore = CredentialsStore.FILE
     forced_login_method: Literal["api", "chatgpt"] | None = None
     forced_workspaces: tuple[str, ...] = ()
+    restricts_every_login: bool = False
     profile: str | None = None
     use_openai_api_key_env: bool = False
     auth_mode: str | None = None
@@ -246,7 +248,7 @@ def load_settings(
         settings,
         **chosen,
         origins=_origins(merged, requirements, from_environment, chosen, environ),
-        warnings=(*merged.warnings, *_misspellings(merged), *warnings),
+        warnings=(*merged.warnings, *_misspellings(merged), *_unused_window(config, merged), *warnings),
     )
     if "web_search" in merged.fixed and settings.allowed_searches is None:  # by managed_config.toml
         settings = replace(
@@ -368,10 +370,11 @@ def _from_files(home: Path, config: ConfigToml, merged: MergedConfig, provider: 
         credentials_store=CredentialsStore(config.cli_auth_credentials_store),
         forced_login_method=config.forced_login_method,
         forced_workspaces=(workspaces,) if isinstance(workspaces, str) else tuple(workspaces),
+        restricts_every_login=bool(config.forced_login_method or workspaces),
         project_doc_max_bytes=config.project_doc_max_bytes,
         project_doc_fallback_filenames=tuple(config.project_doc_fallback_filenames),
         developer_instructions=config.developer_instructions,
-        model_context_window=config.model_context_window,
+        model_context_window=config.model_context_window if _has_window(config) else None,
         model_catalog_json=_catalog_file(config.model_catalog_json, merged),
         mcp_grace_s=Settings.mcp_grace_s if grace is None else grace / 1000,
         web_search=config.web_search,
@@ -466,6 +469,16 @@ def _origins(
         **{name: f"variable {_variable(name, environ)}" for name in from_environment},
         **dict.fromkeys(options, OPTIONS),
     }
+
+
+def _has_window(config: ConfigToml) -> bool:
+    return (config.model_context_window or 0) > 0
+
+
+def _unused_window(config: ConfigToml, merged: MergedConfig) -> Iterator[str]:
+    if config.model_context_window is not None and not _has_window(config):
+        source = merged.source("model_context_window")
+        yield f"{source}: model_context_window is not used: it is not above 0."
 
 
 def _misspellings(merged: MergedConfig) -> Iterator[str]:

@@ -28,7 +28,11 @@ BROKEN: dict[str, tuple[dict[str, str | bytes], dict[str, str], str]] = {
     "a wrong type": ({"config.toml": "model = 5"}, {}, "expected a string"),
     "a wrong choice": ({"config.toml": 'model_verbosity = "loud"'}, {}, "'low', 'medium' or 'high'"),
     "a profile of the old form": ({"config.toml": 'profile = "x"'}, {}, "x.config.toml"),
-    "a reserved provider": ({"config.toml": "[model_providers.openai]"}, {}, "cannot be overridden"),
+    "a reserved provider": (
+        {"config.toml": '[model_providers.openai]\nname = "x"'},
+        {},
+        "cannot be overridden",
+    ),
     "an unknown provider": ({"config.toml": 'model_provider = "olama"'}, {}, "ollama"),
     "two keys of one provider": (
         {"config.toml": LAB + 'env_key = "K"\n[model_providers.lab.auth]\ncommand = "c"'},

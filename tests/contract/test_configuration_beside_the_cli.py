@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, event, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from codex_nb.config.config_toml import ConfigToml
 from codex_nb.config.layers import Machine
 from codex_nb.config.settings import load_settings
 from codex_nb.errors import CodexError
@@ -48,7 +49,7 @@ def told(request: BaseHTTPRequestHandler, body: dict[str, Any]) -> dict[str, Any
         "path": request.path,
         "host": request.headers["host"],
         **{key: body.get(key) for key in BODY},
-        **{name: request.headers[name] for name in HEADERS},
+        **{name: (value := request.headers[name]) and value.rstrip() for name in HEADERS},
     }
 
 
@@ -75,6 +76,10 @@ class World:
     folder: str = "work"
 
     def __post_init__(self) -> None:
+        self.write()
+
+    def write(self) -> None:
+        """Write the files, also those that a program has deleted."""
         (self.root / self.folder).mkdir(parents=True, exist_ok=True)
         for name, content in self.files.items():
             file = self.root / name
@@ -120,8 +125,16 @@ class World:
         )
         return self.taken()
 
+    def is_loaded_by_the_cli(self) -> bool:
+        """Whether the CLI takes the configuration; nothing is asked."""
+        command = [str(self.program), "features", "list"]
+        work = self.root / self.folder
+        done = subprocess.run(command, cwd=work, env=self.variables, capture_output=True, check=False)
+        return done.returncode == 0
+
     async def ours(self) -> list[dict[str, Any]]:
         """What codex_nb sends; the administrator's files are below the root that it is given."""
+        self.write()  # the CLI deletes a login that is not allowed
         try:
             async with open_profile_at(
                 self.variables,
@@ -255,6 +268,59 @@ HOMES: dict[str, dict[str, Any]] = {
     "required broken": {"files": home(**{REQUIRED: "x ="})},
     "required unknown method": {"files": home(**{REQUIRED: 'allowed_login_methods = ["apikey"]\n'})},
     "forced login, own provider": {"files": home(lab(top='forced_login_method = "chatgpt"\n'))},
+    "forced login, own provider, fitting login": {
+        "files": home(lab(top='forced_login_method = "chatgpt"\n'), **{"ch/auth.json": CHATGPT})
+    },
+    "forced login, own provider, other login": {
+        "files": home(lab(top='forced_login_method = "chatgpt"\n'), **{"ch/auth.json": KEY})
+    },
+    "forced key, own provider, other login": {
+        "files": home(lab(top='forced_login_method = "api"\n'), **{"ch/auth.json": CHATGPT})
+    },
+    "forced key, own provider, access token": {
+        "files": home(lab(top='forced_login_method = "api"\n')),
+        "environ": {"CODEX_ACCESS_TOKEN": "at-fabricated"},
+    },
+    "forced login, local server, other login": {
+        "files": home('forced_login_method = "chatgpt"\n' + LOCAL, **{"ch/auth.json": KEY}),
+        "environ": {"CODEX_OSS_PORT": "PORT"},
+    },
+    "forced login, own provider, unreadable login": {
+        "files": home(lab(top='forced_login_method = "chatgpt"\n'), **{"ch/auth.json": "{"})
+    },
+    "unreadable login that is not used": {"files": home(**{"ch/auth.json": "{"})},
+    "forced login, own key, fitting login": {
+        "files": home(
+            lab('requires_openai_auth = true\nenv_key = "FAB_KEY"', 'forced_login_method = "chatgpt"\n'),
+            **{"ch/auth.json": CHATGPT},
+        ),
+        "environ": KEYS,
+    },
+    "forced login, own key, other login": {
+        "files": home(
+            lab('requires_openai_auth = true\nenv_key = "FAB_KEY"', 'forced_login_method = "chatgpt"\n'),
+            **{"ch/auth.json": KEY},
+        ),
+        "environ": KEYS,
+    },
+    "forced workspace, own provider, another's login": {
+        "files": home(lab(top='forced_chatgpt_workspace_id = "acct-2"\n'), **{"ch/auth.json": CHATGPT})
+    },
+    "forced workspace, own provider, its login": {
+        "files": home(lab(top='forced_chatgpt_workspace_id = "acct-1"\n'), **{"ch/auth.json": CHATGPT})
+    },
+    "forced workspace, own provider, a key": {
+        "files": home(lab(top='forced_chatgpt_workspace_id = "acct-2"\n'), **{"ch/auth.json": KEY})
+    },
+    "managed login method, own provider, other login": {
+        "files": home(**{MANAGED: 'forced_login_method = "chatgpt"\n', "ch/auth.json": KEY})
+    },
+    "required login method, own provider, other login": {
+        "files": home(**{REQUIRED: 'allowed_login_methods = ["chatgpt"]\n', "ch/auth.json": KEY})
+    },
+    "required workspace, own provider, another's login": {
+        "files": home(**{REQUIRED: 'allowed_chatgpt_workspaces = ["acct-2"]\n', "ch/auth.json": CHATGPT})
+    },
     # projects
     "project": {
         "files": home(lab() + TRUST, **{PROJECT: 'model = "gpt-5.6-sol"\nmodel_reasoning_effort = "high"\n'})
@@ -374,6 +440,17 @@ HOMES: dict[str, dict[str, Any]] = {
         "files": home(lab('env_http_headers = { Authorization = "FAB_HEADER" }')),
         "environ": KEYS,
     },
+    "header of the same name in other letters": {
+        "files": home(lab('http_headers = { x-t = "1" }\nenv_http_headers = { X-T = "FAB_HEADER" }')),
+        "environ": KEYS,
+    },
+    "header of a blank variable": {
+        "files": home(lab('http_headers = { x-t = "1" }\nenv_http_headers = { X-T = "FAB_HEADER" }')),
+        "environ": {"FAB_HEADER": " "},
+    },
+    "header with spaces around": {"files": home(lab('http_headers = { x-t = "  a " }'))},
+    "header with a tab": {"files": home(lab('http_headers = { x-t = "a\\tb" }'))},
+    "empty header": {"files": home(lab('http_headers = { x-t = "", Authorization = "" }'))},
     "organization": {
         "files": home(OPENAI, **{"ch/auth.json": KEY}),
         "environ": {"OPENAI_ORGANIZATION": "org-x", "OPENAI_PROJECT": "proj-y"},
@@ -400,6 +477,9 @@ HOMES: dict[str, dict[str, Any]] = {
     "Latin-1": {"files": home(lab().encode() + b"# \xe9\n")},
     "effort High": {"files": home(lab(top='model_reasoning_effort = "High"\n'))},
     "effort ultra": {"files": home(lab(top='model_reasoning_effort = "ultra"\n'))},
+    "effort that is a time": {"files": home(lab(top="model_reasoning_effort = 1979-05-27 07:32:00.50Z\n"))},
+    "model that is a date": {"files": home(lab(model="model = 1979-05-27\n"))},
+    "header that is a time": {"files": home(lab("http_headers = { x-t = 07:32 }"))},
     "effort empty": {"files": home(lab(top='model_reasoning_effort = ""\n'))},
     "verbosity loud": {"files": home(lab(top='model_verbosity = "loud"\n'))},
     "summary brief": {"files": home(lab(top='model_reasoning_summary = "brief"\n'))},
@@ -421,6 +501,36 @@ HOMES: dict[str, dict[str, Any]] = {
     "reserved ollama": {"files": home(lab() + provider("ollama", "x"))},
     "reserved lmstudio": {"files": home(lab() + provider("lmstudio", "x"))},
     "reserved in the profile": {"files": home(**{PROFILE: provider("openai", "x")}), "profile": "work"},
+    "reserved openai, nothing said": {
+        "files": home(lab() + '[model_providers.openai]\nwire_api = "responses"\nx = 1\n')
+    },
+    "reserved amazon-bedrock": {"files": home(lab() + provider("amazon-bedrock", "x"))},
+    "reserved amazon-bedrock, chosen": {
+        "files": home(
+            lab().replace(USE, 'model_provider = "amazon-bedrock"\n') + provider("amazon-bedrock", "x")
+        )
+    },
+    "amazon-bedrock's own settings": {
+        "files": home(
+            lab()
+            + '[model_providers.amazon-bedrock]\nbase_url = "http://x"\nhttp_headers = { a = "b" }\n'
+            + 'aws = { profile = "p", region = "r" }\n'
+        )
+    },
+    "amazon-bedrock with two ways to sign in": {
+        "files": home(
+            lab() + '[model_providers.amazon-bedrock]\naws = { profile = "p" }\nauth = { command = "c" }\n'
+        )
+    },
+    "amazon-bedrock with retries": {
+        "files": home(lab() + "[model_providers.amazon-bedrock]\nrequest_max_retries = 1\n")
+    },
+    "AWS of another provider": {"files": home(lab('aws = { profile = "p" }'))},
+    "reserved gcp": {"files": home(lab() + provider("gcp", "x"))},
+    "gcp's own settings": {
+        "files": home(lab() + '[model_providers.gcp]\nbase_url = "http://x"\ngcp = { project = "p" }\n')
+    },
+    "gcp with AWS": {"files": home(lab() + '[model_providers.gcp]\naws = { profile = "p" }\n')},
     "unknown provider": {"files": home(lab().replace(USE, 'model_provider = "labb"\n'))},
     "wrong address that is not used": {
         "files": home(lab(top='openai_base_url = "ftp://x"\nchatgpt_base_url = "x"\n'))
@@ -475,6 +585,21 @@ REFUSED = {
     "reserved ollama",
     "reserved lmstudio",
     "reserved in the profile",
+    "reserved amazon-bedrock",
+    "reserved amazon-bedrock, chosen",
+    "amazon-bedrock with two ways to sign in",
+    "amazon-bedrock with retries",
+    "AWS of another provider",
+    "reserved gcp",
+    "gcp with AWS",
+    "forced login, own provider, other login",
+    "forced key, own provider, other login",
+    "forced key, own provider, access token",
+    "forced login, local server, other login",
+    "forced login, own provider, unreadable login",
+    "forced login, own key, other login",
+    "forced workspace, own provider, another's login",
+    "managed login method, own provider, other login",
     "unknown provider",
     "empty provider",
 }
@@ -490,36 +615,127 @@ async def test_the_same_request_leaves_or_both_refuse(
     assert await world.ours() == theirs
 
 
-async def test_a_profile_that_does_not_exist_is_refused_by_us_alone(
-    codex_program: Path, tmp_path: Path, recorder: RecordingServer
-) -> None:
-    world = World(codex_program, tmp_path, recorder, home(), profile="work")
-    assert (len(world.theirs()), await world.ours()) == (1, [])
+def blank_key_beside_tokens(mode: str | None) -> str:
+    return json.dumps({**json.loads(CHATGPT), "OPENAI_API_KEY": "", "auth_mode": mode})
 
 
-async def test_a_request_to_this_machine_passes_the_clis_proxy_and_not_ours(
-    codex_program: Path, tmp_path: Path, recorder: RecordingServer
+AT_A_GATEWAY = (
+    'model_reasoning_summary = "auto"\nchatgpt_base_url = "http://127.0.0.1:1/backend-api"\n' + OPENAI
+)
+TOKEN = json.loads(CHATGPT)["tokens"]["access_token"]
+FAILS = COMMAND.replace("echo from-command", "exit 3")
+Told = dict[str, Any] | None
+
+# What docs/configuration.md lists: the World, and what differs in the CLI's request and in ours; None: no request.
+DIFFERENT: dict[str, tuple[dict[str, Any], Told, Told]] = {
+    "an unknown profile": ({"files": home(), "profile": "work"}, {}, None),
+    "a request to this machine": (
+        {"files": home(), "environ": {"HTTP_PROXY": "http://127.0.0.1:PORT"}},
+        {"path": "http://127.0.0.1:PORT/lab/v1/responses"},
+        {"path": "/lab/v1/responses"},
+    ),
+    "a provider without a name": ({"files": home(lab().replace('name = "lab"\n', ""))}, None, {}),
+    "an empty key": (
+        {"files": home(lab('experimental_bearer_token = ""'))},
+        {"authorization": "Bearer"},
+        {"authorization": None},
+    ),
+    "an empty key, and a login": (
+        {
+            "files": home(
+                lab('requires_openai_auth = true\nexperimental_bearer_token = ""'), **{"ch/auth.json": KEY}
+            )
+        },
+        {"authorization": "Bearer"},
+        {"authorization": None},
+    ),
+    "an empty key, and a header": (
+        {
+            "files": home(
+                lab('http_headers = { Authorization = "Basic Zm9v" }\nexperimental_bearer_token = ""')
+            )
+        },
+        {"authorization": "Bearer"},
+        {"authorization": "Basic Zm9v"},
+    ),
+    "an empty key beside tokens": (
+        {"files": home(AT_A_GATEWAY, **{"ch/auth.json": blank_key_beside_tokens(None)})},
+        {"authorization": "Bearer", "chatgpt-account-id": None},
+        {"authorization": f"Bearer {TOKEN}", "chatgpt-account-id": "acct-1"},
+    ),
+    "an empty key that is the login": (
+        {"files": home(AT_A_GATEWAY, **{"ch/auth.json": blank_key_beside_tokens("apikey")})},
+        {"authorization": "Bearer"},
+        None,
+    ),
+    "spaces around a key": (
+        {"files": home(lab('env_key = "FAB_KEY"')), "environ": {"FAB_KEY": " from-variable "}},
+        {"authorization": "Bearer  from-variable"},
+        {"authorization": "Bearer from-variable"},
+    ),
+    "a key that is not ASCII": (
+        {"files": home(lab('experimental_bearer_token = "kéy"'))},
+        {"authorization": "Bearer k\xc3\xa9y"},
+        None,
+    ),
+    "a header that is not ASCII": (
+        {"files": home(lab('http_headers = { x-t = "é" }'))},
+        {"x-t": "\xc3\xa9"},
+        {"x-t": None},
+    ),
+    "no login": ({"files": home(lab("requires_openai_auth = true"))}, {"authorization": None}, None),
+    "a command that fails": ({"files": home(lab(FAILS))}, {"authorization": None}, None),
+    "a command that prints nothing": (
+        {"files": home(lab(FAILS.replace("exit 3", "true")))},
+        {"authorization": None},
+        None,
+    ),
+    "an address of ChatGPT that is none": (
+        {"files": home('chatgpt_base_url = "x"\n' + OPENAI, **{"ch/auth.json": KEY})},
+        {},
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DIFFERENT)
+async def test_what_differs_is_what_is_listed(
+    codex_program: Path, tmp_path: Path, recorder: RecordingServer, name: str
 ) -> None:
-    world = World(codex_program, tmp_path, recorder, home(), {"HTTP_PROXY": "http://127.0.0.1:PORT"})
-    (theirs,), (ours,) = world.theirs(), await world.ours()
-    assert theirs == {**ours, "path": world.filled("http://127.0.0.1:PORT") + ours["path"]}
+    more, their_own, our_own = DIFFERENT[name]
+    world = World(codex_program, tmp_path, recorder, **more)
+    theirs, ours = world.theirs(), await world.ours()
+    assert [len(theirs), len(ours)] == [int(each is not None) for each in (their_own, our_own)]
+    for sent, own in ((theirs, their_own), (ours, our_own)):
+        for request in sent:
+            wanted = {key: world.filled(value) if value else value for key, value in (own or {}).items()}
+            assert {key: request[key] for key in wanted} == wanted
+    if theirs and ours:
+        rest = [{key: each[key] for key in each if key not in (their_own or {})} for each in (*theirs, *ours)]
+        assert rest[0] == rest[1]
 
 
 # What the CLI loads beside the keys that we need; the values are written in every form of TOML 1.1.
 VALUES = st.sampled_from(
     [
         "1",
-        "-0x0f".replace("-", ""),
+        "0x0f",
+        "-5",
         "1e3",
         "inf",
         "true",
+        '""',
         '"\\e[0m"',
         '"\\x41"',
         "'''a\nb'''",
         '"""a\\\n  b"""',
         "07:32",
+        "1979-05-27",
         "1979-05-27 07:32Z",
+        "[]",
+        '["a"]',
         "[1, [2],\n # comment\n]",
+        '{ a = "b" }',
         "{ a = 1, b.c = 2 }",
         "{\n  a = 1, # comment\n  b = [\n 1 ],\n}",
         "{}",
@@ -527,24 +743,63 @@ VALUES = st.sampled_from(
 )
 KEYS_OF_TOML = st.from_regex(r"zz_[a-z0-9_-]{1,8}|\"zz [ -!#-Z^-~]{0,6}\"|'zz[ -&(-~]{0,6}'", fullmatch=True)
 LINES = st.lists(st.tuples(KEYS_OF_TOML, VALUES), max_size=8, unique_by=lambda line: line[0].strip("\"'"))
+# Keys that both programs know, and tables that a question does not need.
+KNOWN = st.sampled_from(
+    sorted(ConfigToml.model_fields.keys() - {"model_provider", "model_providers", "profile"})
+)
+UNUSED = {
+    "model_providers.unused": (
+        "name",
+        "env_key",
+        "query_params",
+        "http_headers",
+        "request_max_retries",
+        "auth",
+        "x",
+    ),
+    "profiles.unused": ("model", "model_provider", "sandbox_mode", "x"),
+    'projects."/somewhere"': ("trust_level", "x"),
+    "tui": ("theme", "notifications", "x"),
+    "history": ("persistence", "max_bytes", "x"),
+    "features": ("hooks", "unified_exec", "x"),
+    "shell_environment_policy": ("inherit", "set", "exclude", "x"),
+    "sandbox_workspace_write": ("network_access", "writable_roots", "x"),
+    "otel": ("environment", "x"),
+    "notice": ("hide_full_access_warning", "x"),
+    "tools": ("web_search", "view_image", "x"),
+}
+PLACES = st.sampled_from([(table, key) for table, keys in UNUSED.items() for key in keys])
 
 
-@given(lines=LINES, newline=st.sampled_from(["\n", "\r\n"]), mark=st.booleans())
+@given(
+    lines=LINES,
+    known=st.none() | st.tuples(KNOWN, VALUES),
+    unused=st.none() | st.tuples(PLACES, VALUES),
+    newline=st.sampled_from(["\n", "\r\n"]),
+    mark=st.booleans(),
+)
 @hypothesis_settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_what_the_cli_loads_is_loaded(
     codex_program: Path,
     tmp_path_factory: pytest.TempPathFactory,
     recorder: RecordingServer,
     lines: list[tuple[str, str]],
+    known: tuple[str, str] | None,
+    unused: tuple[tuple[str, str], str] | None,
     newline: str,
     mark: bool,
 ) -> None:
-    text = "".join(f"{key} = {value}\n" for key, value in lines) + lab()
+    text = "".join(f"{key} = {value}\n" for key, value in (*lines, *([known] if known else ())))
+    model = "" if known and known[0] == "model" else 'model = "gpt-5.5"\n'
+    text += lab(model=model).removesuffix(QUIET)
+    if unused is not None:
+        (table, key), value = unused
+        text += f"[{table}]\n{key} = {value}\n"
     config = ("\ufeff" if mark else "") + text.replace("\n", newline)
     world = World(codex_program, tmp_path_factory.mktemp("world"), recorder, home(config))
-    is_loaded = bool(world.theirs())
+    is_loaded = world.is_loaded_by_the_cli()
     event(f"loaded by the CLI: {is_loaded}")
     if is_loaded:
-        assert load_settings(world.variables).model == "gpt-5.5"
+        assert load_settings(world.variables).provider.id == "lab"

@@ -89,6 +89,7 @@ def test_every_key_of_the_file_has_its_setting(tmp_path: Path) -> None:
         credentials_store=CredentialsStore.KEYRING,
         forced_login_method="chatgpt",
         forced_workspaces=("ws-1", "ws-2"),
+        restricts_every_login=True,
         project_doc_max_bytes=1000,
     )
 
@@ -458,7 +459,6 @@ def test_what_the_cli_passes_over_is_passed_over_and_said(
         ("stream_max_retries = 1000000", "stream_max_retries", 100),
         ("stream_idle_timeout_ms = 0", "stream_idle_timeout_s", 86_400),
         ("stream_idle_timeout_ms = 99999999999999999", "stream_idle_timeout_s", 86_400),
-        ('experimental_bearer_token = ""', "bearer", None),
     ],
 )
 def test_a_number_out_of_range_is_the_nearest_that_is_used(
@@ -466,6 +466,39 @@ def test_a_number_out_of_range_is_the_nearest_that_is_used(
 ) -> None:
     text = f'model_provider = "x"\n[model_providers.x]\nbase_url = "http://x"\n{line}\n'
     assert getattr(loaded(tmp_path, text).provider, setting) == value
+
+
+@pytest.mark.parametrize("token", ["", " "])
+def test_an_empty_key_is_told_and_no_other_takes_its_place(tmp_path: Path, token: str) -> None:
+    text = (
+        'model_provider = "x"\n[model_providers.x]\nbase_url = "http://x"\nrequires_openai_auth = true\n'
+        f'experimental_bearer_token = "{token}"\n'
+    )
+    settings = loaded(tmp_path, text)
+    (warning,) = settings.warnings
+    assert "experimental_bearer_token is empty" in warning
+    assert not settings.provider.uses_login
+
+
+@pytest.mark.parametrize("size", [0, -5])
+def test_a_context_window_that_is_none_is_not_used_and_told(tmp_path: Path, size: int) -> None:
+    settings = loaded(tmp_path, f"model_context_window = {size}")
+    assert settings.model_context_window is None
+    assert [warning for warning in settings.warnings if "model_context_window" in warning] != []
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ("1979-05-27", "1979-05-27"),
+        ("07:32", "07:32:00"),
+        ("07:32:00.500", "07:32:00.5"),
+        ("1979-05-27 07:32:00Z", "1979-05-27T07:32:00Z"),
+        ("1979-05-27T07:32:00-05:00", "1979-05-27T07:32:00-05:00"),
+    ],
+)
+def test_a_date_is_taken_where_a_string_is_wanted(tmp_path: Path, written: str, text: str) -> None:
+    assert loaded(tmp_path, f"model = {written}").model == text
 
 
 @pytest.mark.parametrize("tier", ["", "default"])
