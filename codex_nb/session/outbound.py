@@ -325,8 +325,8 @@ class Redactor:
         return other._known.names.keys() <= self._known.names.keys()
 
     def merged_with(self, other: Redactor) -> Redactor:
-        """Return a redactor that removes what either would."""
-        return self.with_secrets(other._known.names)
+        """Return a redactor that removes what either would; the other one, which is ready, if that removes it all."""
+        return other if other.covers(self) else self.with_secrets(other._known.names)
 
     def __call__(self, text: str) -> str:
         """Return the text without secrets."""

@@ -108,11 +108,18 @@ def test_each_user_signs_in_once_and_all_kernels_are_theirs(
     secrets = issued_secrets(sim)
     assert_nothing_leaks(hub, secrets)
 
+    # a server that was stopped is nobody's any more, although the service was given its token a moment ago
+    stopped, token = USERS[2], tokens_of_kernels[2]
+    assert hub.api("GET", "/services/codex/token", token).status_code == 200
+    hub.api("DELETE", f"/hub/api/users/{stopped}/server").raise_for_status()
+    wait_for(lambda: hub.api("GET", "/services/codex/token", token).status_code == 401)
+
     # nobody answers for the hub: what the kernels have is used until its end
     hub.kill_hub_and_service()
-    assert on_all(kernels, ASK) == ["completed"] * 6
+    others = [kernel for kernel in kernels if kernel.user != stopped]
+    assert on_all(others, ASK) == ["completed"] * 4
     sim.expire_access_tokens()
-    for said in on_all(kernels, ASK):
+    for said in on_all(others, ASK):
         assert re.fullmatch(r"RefreshFailed Your JupyterHub gave no Codex token: [^\n]+", said)
     assert requests_of(sim)["refresh_token"] == 3
 

@@ -143,3 +143,15 @@ def test_a_text_that_was_sent_before_is_redacted_anew_once_more_is_known() -> No
     )
     assert knows_more.redact(text, "cell 2")[1] == (Redaction("an assigned secret", "cell 2"),)
     assert redactor(text) == text
+
+
+def test_a_redactor_that_removes_all_that_another_does_is_ready_for_both() -> None:
+    """Each question merges what is known by then: with many values, making that anew takes longer than asking."""
+    few = Redactor({"TOKEN": "the-first-secret-value"})
+    many = few.with_secrets(["the-second-secret-value"])
+    assert few.merged_with(many) is many
+    assert many.merged_with(few) is many
+    other = Redactor({"KEY": "the-third-secret-value"})
+    assert many.merged_with(other)("the-first-secret-value the-third-secret-value") == (
+        "[redacted: TOKEN] [redacted: KEY]"
+    )
