@@ -83,7 +83,6 @@ AGENT_TOOLS: Mapping[str, str] = MappingProxyType(
         "permissions": "More permissions",
         "mcp": "MCP tool",
         "questions": "Questions to you",
-        "web_search": "Web search",
         "view_image": "View image",
         "image_generation": "Image",
     }

@@ -108,7 +108,7 @@ class Form(Arguments):
     @property
     def view(self) -> CallDisplay:
         """The answers are the user's."""
-        return CallDisplay(self.questions)
+        return CallDisplay(self.questions, is_question=True)
 
 
 async def _answered_elsewhere(approved: Approved[Any], ports: Ports) -> ToolResult:

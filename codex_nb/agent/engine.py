@@ -42,6 +42,7 @@ class WantedThread:
 
     ``thread`` is ours, ``new_items`` precede the question in it. ``options`` open it each time, with ``tools`` at its
     beginning; ``offers`` is the hash of what it offers the model, which stays as it is for the thread's life.
+    ``may_make_images`` tells whether it may offer to make images, too.
     """
 
     thread: Thread
@@ -49,6 +50,7 @@ class WantedThread:
     options: JsonObject
     tools: list[JsonObject]
     offers: str
+    may_make_images: bool
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,14 @@ class ThreadRecord:
     count: int
     digest: str
     offers: str
+    makes_images: bool = False
 
-    def continues(self, items: Sequence[Outbound], offers: str) -> bool:
-        """Whether the thread holds the beginning of a history, and offers the same."""
+    def continues(self, wanted: WantedThread) -> bool:
+        """Whether the thread holds the beginning of a history, and offers the same, and no more."""
+        items = wanted.thread.items
         is_beginning = self.count <= len(items) and self.digest == digest(items[: self.count])
-        return self.offers == offers and is_beginning
+        offers_the_same = self.offers == wanted.offers and wanted.may_make_images >= self.makes_images
+        return offers_the_same and is_beginning
 
 
 def digest(value: object) -> str:
@@ -91,6 +96,7 @@ class AgentEngine:
         self._given: Credentials | None = None  # the credentials that the process has
         self._loaded = set[str]()  # the threads that the process has open
         self._records: dict[str, ThreadRecord] = {}
+        self._with_images = set[str]()  # the threads that were begun so
         self._starting = asyncio.Lock()
         self.refusal: CodexError | None = None  # why no new token was given the last time
 
@@ -240,8 +246,10 @@ class AgentEngine:
             return known
         thread = wanted.thread
         record = self._record(thread)
-        if record is not None and record.continues(thread.items, wanted.offers):
+        if record is not None and record.continues(wanted):
             missing = [*thread.items[record.count :], *wanted.new_items]
+            if record.makes_images:
+                self._with_images.add(record.thread)
             if record.thread in self._loaded or await self._resume(server, record.thread, wanted):
                 await self._inject(server, record.thread, missing)
                 return record.thread
@@ -250,6 +258,8 @@ class AgentEngine:
         )
         thread_id = str((started.get("thread") or {}).get("id", ""))
         self._loaded.add(thread_id)
+        if wanted.may_make_images:
+            self._with_images.add(thread_id)
         await self._inject(server, thread_id, [*thread.items, *wanted.new_items])
         if record is not None:
             self._remove_rollout(record.thread)
@@ -281,7 +291,10 @@ class AgentEngine:
 
     def keep(self, thread: Thread, thread_id: str, offers: str) -> None:
         """Note that a thread of the CLI holds one of ours as it is now."""
-        record = ThreadRecord(thread.name, thread_id, len(thread.items), digest(thread.items), offers)
+        makes_images = thread_id in self._with_images
+        record = ThreadRecord(
+            thread.name, thread_id, len(thread.items), digest(thread.items), offers, makes_images
+        )
         self._records[thread.thread_id] = record
         if thread.is_saved:
             file = self._record_file(thread)

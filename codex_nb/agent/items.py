@@ -40,6 +40,7 @@ from codex_nb.session.events import (
     ToolOutputDelta,
     ToolStarted,
 )
+from codex_nb.session.outbound import search_text
 from codex_nb.tools.builtin import PLAN_UPDATED, UPDATE_PLAN
 from codex_nb.tools.file_access import image_type
 from codex_nb.tools.nbmodel import truncate
@@ -59,6 +60,7 @@ _QUIET = frozenset(
     {"userMessage", "functionCallOutput", "hookPrompt", "sleep", "enteredReviewMode", "exitedReviewMode"}
 )
 _STEP_STATES = {"inProgress": "in_progress"}
+_SEARCH_ACTIONS = {"openPage": "open_page", "findInPage": "find_in_page"}
 
 
 class AgentItems:
@@ -217,6 +219,8 @@ class AgentItems:
                 summary = [{"type": "summary_text", "text": text}]
                 self._items.append({"type": "reasoning", "id": item_id, "summary": summary})
                 return [ReasoningDone(item_id, text)]
+            case "webSearch":
+                return self._searched(item_id, item)
             case "contextCompaction":
                 return [Notice("compacted", "Codex compacted the thread.")]
             case "dynamicToolCall":
@@ -246,6 +250,15 @@ class AgentItems:
         }
         self._items.append(message | ({"phase": item["phase"]} if item.get("phase") else {}))
         return TextDone(item_id, text)
+
+    def _searched(self, item_id: str, item: JsonObject) -> list[TurnEvent]:
+        action = item.get("action")
+        kind = action.get("type") if isinstance(action, dict) else None
+        found: JsonObject = {"type": "web_search_call", "id": item_id, "status": "completed"}
+        if isinstance(action, dict):
+            found["action"] = action | {"type": _SEARCH_ACTIONS.get(str(kind), kind)}
+        self._items.append(found)
+        return [Notice("search", search_text(found) or "Searched the web")]
 
     def _plan(self, params: JsonObject) -> list[TurnEvent]:
         steps = params.get("plan")
@@ -289,8 +302,6 @@ def _call_name(item: JsonObject) -> str | None:
             return f"mcp__{item.get('server')}__{item.get('tool')}"
         case "dynamicToolCall":
             return str(item.get("tool", ""))
-        case "webSearch":
-            return "web_search"
         case "imageView":
             return "view_image"
         case "imageGeneration":
@@ -303,7 +314,6 @@ def _call_name(item: JsonObject) -> str | None:
 
 _SHOWN = {
     "commandExecution": ("command", "cwd"),
-    "webSearch": ("query",),
     "imageView": ("path",),
     "imageGeneration": ("revisedPrompt",),
     "collabAgentToolCall": ("prompt", "model"),
@@ -343,9 +353,6 @@ def _outcome(item: JsonObject) -> tuple[str, bool]:
             if isinstance(error, dict):
                 return str(error.get("message") or status), False
             return _mcp_text(result if isinstance(result, dict) else {}), ok
-        case "webSearch":
-            action = item.get("action")
-            return _searched(action if isinstance(action, dict) else {}), True
         case "imageGeneration":
             saved = item.get("savedPath")
             where = [f"Saved as {Path(saved).resolve()}"] if isinstance(saved, str) and ok else []
@@ -374,12 +381,6 @@ def _mcp_text(result: JsonObject) -> str:
     if not texts and result.get("structuredContent") is not None:
         texts = [json.dumps(result["structuredContent"], ensure_ascii=False)]
     return "\n".join(texts) or "(no output)"
-
-
-def _searched(action: JsonObject) -> str:
-    queries = action.get("queries") or [action.get("query")]
-    found = [str(each) for each in (*queries, action.get("url"), action.get("pattern")) if each]
-    return "\n".join(found) or "(searched)"
 
 
 def _usage(usage: object) -> Usage:

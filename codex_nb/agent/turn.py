@@ -120,8 +120,8 @@ class AgentTurn(Turn):
             for tool in self.request.tools
             if tool["type"] == "function"
         ]
-        offers = digest([self.request.tools, has_shell, makes_images])
-        return WantedThread(self.thread, self.new_items[:-1], options, tools, offers)
+        offers = digest([self.request.tools, has_shell])
+        return WantedThread(self.thread, self.new_items[:-1], options, tools, offers, makes_images)
 
     @property
     def _search_mode(self) -> str:

@@ -48,7 +48,7 @@ class ApprovalRequest:
     ``call_number`` counts the calls of a turn. ``code`` is exactly what will run, source code or the arguments as JSON;
     ``language`` names it for highlighting; ``editable`` tells whether the user may change it before approval;
     ``summary`` says in one sentence what the call does. ``before`` is the text that ``code`` takes the place of, where
-    the call changes one.
+    the call changes one. ``is_question`` tells that the code is the user's own answer to a question.
     """
 
     call_number: int
@@ -58,6 +58,7 @@ class ApprovalRequest:
     summary: str
     editable: bool = False
     before: str | None = None
+    is_question: bool = False
 
 
 Decider = Literal["user", "session", "all", "policy", "nobody"]

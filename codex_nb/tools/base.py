@@ -157,6 +157,7 @@ class CallDisplay:
 
     ``summary`` takes the place of the tool's own. ``before`` is the source that the code takes the place of.
     ``variant`` names a way of calling the tool that an approval of the tool covers only if it was given for that way.
+    ``is_question`` tells that the arguments are the user's own answer, which is given once.
     """
 
     summary: str = ""
@@ -164,6 +165,7 @@ class CallDisplay:
     editable: bool = True
     before: str | None = None
     variant: str = ""
+    is_question: bool = False
 
 
 class Arguments(BaseModel):
@@ -272,6 +274,7 @@ class Tool(Generic[A]):
             summary=view.summary or self.summary,
             editable=view.editable,
             before=view.before,
+            is_question=view.is_question,
         )
 
     def approve(self, arguments: A, request: ApprovalRequest, decision: Decision) -> Approved[A]:

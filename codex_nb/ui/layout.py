@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from codex_nb.rendering.visible import escape_invisible
 from codex_nb.session.events import ToolFinished, ToolStarted, TurnEvent
@@ -100,10 +100,6 @@ def _read_decide(message: Mapping[str, Any]) -> Decide | None:
     return Decide(number, decision)
 
 
-PROMPT = "Run it? [y]es, [c] always allow this code, [a] allow this tool for this session, [n]o, [s]top: "
-PROMPT_AGAIN = "Please answer y, c, a, n (optionally followed by what to do instead) or s. "
-CHANGE_PROMPT = "Apply it? [y]es, [a] allow edits for this answer, [n]o, [s]top: "
-CHANGE_PROMPT_AGAIN = "Please answer y, a, n (optionally followed by what to do instead) or s. "
 _TYPED = {
     "y": DecisionKind.APPROVE,
     "yes": DecisionKind.APPROVE,
@@ -118,11 +114,42 @@ _TYPED = {
 }
 
 
-# As far as it differs where a text is changed: nobody allows unseen edits for more than one answer.
-_TYPED_OF_CHANGE = {word: kind for word, kind in _TYPED.items() if kind is not DecisionKind.APPROVE_CODE} | {
-    "a": DecisionKind.APPROVE_ANSWER,
-    "always": DecisionKind.APPROVE_ANSWER,
-}
+class TypedChoices(NamedTuple):
+    """What can be typed to decide: the prompt, what is said of another answer, and the words."""
+
+    prompt: str
+    again: str
+    kinds: Mapping[str, DecisionKind]
+
+
+OF_CODE = TypedChoices(
+    "Run it? [y]es, [c] always allow this code, [a] allow this tool for this session, [n]o, [s]top: ",
+    "Please answer y, c, a, n (optionally followed by what to do instead) or s. ",
+    _TYPED,
+)
+# Nobody allows unseen edits for more than one answer.
+OF_CHANGE = TypedChoices(
+    "Apply it? [y]es, [a] allow edits for this answer, [n]o, [s]top: ",
+    "Please answer y, a, n (optionally followed by what to do instead) or s. ",
+    {word: kind for word, kind in _TYPED.items() if kind is not DecisionKind.APPROVE_CODE}
+    | {"a": DecisionKind.APPROVE_ANSWER, "always": DecisionKind.APPROVE_ANSWER},
+)
+OF_QUESTION = TypedChoices(
+    "Send this answer? [y]es, [n]o, [s]top: ",
+    "Please answer y, n (optionally followed by what to do instead) or s. ",
+    {
+        word: kind
+        for word, kind in _TYPED.items()
+        if kind not in {DecisionKind.APPROVE_CODE, DecisionKind.APPROVE_TOOL}
+    },
+)
+
+
+def typed_choices(request: ApprovalRequest) -> TypedChoices:
+    """Return what can be typed to decide a request."""
+    if request.is_question:
+        return OF_QUESTION
+    return OF_CODE if request.before is None else OF_CHANGE
 
 
 def requested_code(request: ApprovalRequest) -> tuple[VisibleText, str]:
@@ -152,9 +179,8 @@ def ask_by_typing(
     if ask is None:
         return _decline(NOBODY_THERE)
     summary = escape_invisible(request.summary or request.tool)
-    is_change = request.before is not None
-    choices = CHANGE_PROMPT if is_change else PROMPT
-    prompt = f"{show_code(request)}\n\n{summary}\n{choices}"
+    choices = typed_choices(request)
+    prompt = f"{show_code(request)}\n\n{summary}\n{choices.prompt}"
     while True:
         try:
             answer = ask(prompt)
@@ -162,20 +188,20 @@ def ask_by_typing(
             return _decline(str(problem))
         except (EOFError, NotImplementedError):
             return _decline(NOBODY_THERE)
-        decision = read_decision(answer, is_change=is_change)
+        decision = read_decision(answer, choices)
         if decision is not None:
             return decision
-        prompt = (CHANGE_PROMPT_AGAIN if is_change else PROMPT_AGAIN) + choices
+        prompt = choices.again + choices.prompt
 
 
 def _decline(reason: str) -> Decision:
     return Decision(DecisionKind.REJECT, message=reason, by="nobody")
 
 
-def read_decision(answer: str, *, is_change: bool = False) -> Decision | None:
+def read_decision(answer: str, choices: TypedChoices) -> Decision | None:
     """Return a typed decision, None when the answer is not one; a rejection may be followed by a message."""
     word, _, message = answer.strip().partition(" ")
-    kind = (_TYPED_OF_CHANGE if is_change else _TYPED).get(word.lower().rstrip(",.:"))
+    kind = choices.kinds.get(word.lower().rstrip(",.:"))
     if kind is None or (message.strip() and kind is not DecisionKind.REJECT):
         return None
     return Decision(kind, message=message.strip())

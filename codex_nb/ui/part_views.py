@@ -377,6 +377,7 @@ def approval_payload(request: ApprovalRequest) -> Operation:
         "summary": escape_invisible(request.summary),
         "allow_tool": f"Allow {tool_title(request.tool)} for this session",
         "is_change": request.before is not None,
+        "is_question": request.is_question,
         "asks": f"Codex asks for your approval: {tool_title(request.tool)}",
     }
 

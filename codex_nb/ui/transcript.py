@@ -76,6 +76,7 @@ LABELS = {
     "rejectSend": "Reject",
     "retry": "Retry",
     "seconds": "s",
+    "sendAnswer": "Send this answer",
     "showAll": "Show all {lines} lines",
     "showApproval": "Go to the approval",
     "showLess": "Show fewer lines",

@@ -77,7 +77,7 @@ ITEMS: dict[str, tuple[list[Step], tuple[str, ...]]] = {
             started("webSearch", query=""),
             completed("webSearch", query="weather", action={"type": "search", "queries": ["weather oslo"]}),
         ],
-        ("Web search (done)", "weather", "weather oslo"),
+        ("Searched the web: weather oslo",),
     ),
     "an image": (
         [

@@ -75,7 +75,7 @@ ITEMS: dict[str, tuple[tuple[Reply, ...], Decision | None, tuple[str, ...]]] = {
             ),
         ),
         None,
-        ("Web search (done)", "weather oslo", "oslo rain", "https://example.org/x"),
+        ("Searched the web: weather oslo; oslo rain", "Opened https://example.org/x"),
     ),
     "an image": ((MADE, reply(CAT), DONE), None, ("Image (done)", "a grey cat", "Saved as ")),
     "an image that failed": ((reply(CAT), DONE), None, ("Image (failed)", "a grey cat")),
@@ -271,3 +271,20 @@ async def test_an_error_of_the_real_cli_has_the_class_of_what_to_do_next(place: 
     assert (last.answer.status, type(last.failure)) == ("failed", error)
     assert all(words in text for text in (last.error or "", saved(events), in_a_terminal(events)))
     assert not any(isinstance(event, Notice) and "{" in event.text for event in events)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "goes_on"),
+    [(ApprovalPolicy.ASK, ApprovalPolicy.ALL, True), (ApprovalPolicy.ALL, ApprovalPolicy.ASK, False)],
+)
+async def test_a_thread_that_may_make_images_does_not_go_on_where_that_is_not_allowed(
+    place: Place, first: ApprovalPolicy, second: ApprovalPolicy, goes_on: bool
+) -> None:
+    place.sim.play(Scenario((command("echo MARKER"), DONE)))
+    async with place.opened() as profile:
+        await place.ask(profile, "run it", policy=first, approver=Asking(APPROVE))
+        await place.ask(profile, "and now?", policy=second)
+    last = place.sent()[-1]
+    assert "image_gen" not in {tool.get("name") for tool in last["tools"]}
+    kinds = {item["type"] for item in last["input"]}
+    assert ("function_call_output" in kinds, "It is done." in json.dumps(last["input"])) == (goes_on, True)

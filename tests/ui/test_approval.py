@@ -261,3 +261,22 @@ def test_an_edit_that_the_user_changed_stays_as_it_was_applied() -> None:
     ]:
         view.apply(event)
     assert "    -a = 1\n    +a = 3\n     b = 1\n" in stream.getvalue()
+
+
+QUESTION = ApprovalRequest(
+    1, "questions", '{"colour": "Blue"}', "json", "Codex asks: Which colour?", editable=True, is_question=True
+)
+
+
+@pytest.mark.parametrize(
+    ("typed", "decided"),
+    [
+        (["y"], Decision(DecisionKind.APPROVE)),
+        (["n ask me later"], Decision(DecisionKind.REJECT, message="ask me later")),
+        (["s"], Decision(DecisionKind.STOP)),
+        (["a", "c", "y"], Decision(DecisionKind.APPROVE)),
+    ],
+)
+def test_an_answer_to_a_question_is_given_once(typed: list[str], decided: Decision) -> None:
+    answers = iter(typed)
+    assert ask_by_typing(QUESTION, lambda _prompt: next(answers)) == decided

@@ -181,6 +181,7 @@ def test_an_approval_carries_the_whole_code_and_its_answer_is_an_action(harness:
         "code": CODE,
         "is_code": True,
         "is_change": False,
+        "is_question": False,
         "editable": True,
         "summary": "Run two lines",
         "allow_tool": "Allow Python for this session",

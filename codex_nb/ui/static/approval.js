@@ -30,9 +30,11 @@ function approvalButtons(view, section, request, form, draft) {
   const row = element("div", "codex-buttons");
   const approve = (decision) => decide(view, request, form, decision, editedCode(draft, request));
   draft.run = () => approve("approve");
-  draft.approve = button("codex-primary codex-approve", labels.approve, "", draft.run);
+  draft.label = request.is_question ? labels.sendAnswer : labels.approve;
+  draft.approve = button("codex-primary codex-approve", draft.label, "", draft.run);
   row.append(draft.approve);
-  row.append(...(request.is_change ? changeButtons(labels, approve) : sessionButtons(request, labels, approve)));
+  if (request.is_change) row.append(...changeButtons(labels, approve));
+  else if (!request.is_question) row.append(...sessionButtons(request, labels, approve));
   if (request.editable) row.append(editButton(view, section, request, draft));
   row.append(
     button("codex-reject", labels.reject, labels.rejectHelp, () =>
@@ -86,7 +88,8 @@ function openEditor(view, section, request, draft) {
     leave: () => section.form.focus({ preventScroll: true }),
     changed: () => {
       const edited = request.is_code ? labels.approveEdited : labels.approveEditedCall;
-      draft.approve.textContent = editor.field.value === request.code ? labels.approve : edited;
+      const unchanged = request.is_question || editor.field.value === request.code;
+      draft.approve.textContent = unchanged ? draft.label : edited;
     },
   });
   shown.hidden = true;
@@ -100,7 +103,7 @@ function openEditor(view, section, request, draft) {
 function closeEditor(view, section, draft) {
   draft.editor?.closest(".codex-editing").remove();
   draft.editor = null;
-  draft.approve.textContent = view.labels.approve;
+  draft.approve.textContent = draft.label;
   section.slots.code.open.parentElement.hidden = false;
 }
 
