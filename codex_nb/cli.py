@@ -317,7 +317,9 @@ def _status(options: argparse.Namespace) -> int:
         async with open_profile_at(os.environ, profile=options.profile) as profile:
             status, limits = await profile.status()
             model, effort = profile.settings.model, profile.settings.effort
-            account = AccountStatus.from_status(status, limits=limits, model=model, effort=effort)
+            account = AccountStatus.from_status(
+                status, limits=limits, model=model, effort=effort, shows_email=True
+            )
             print(in_a_shell(str(account)))
             return 0 if account.signed_in else 1
 
@@ -333,7 +335,8 @@ def _login(options: argparse.Namespace) -> int:
 
     async def run() -> int:
         async with open_profile_at(os.environ, profile=options.profile) as profile:
-            await sign_in_by_text(profile.login_flow(options.method), print, ask_hidden, cell_waits=False)
+            flow = profile.login_flow(options.method)
+            await sign_in_by_text(flow, print, ask_hidden, cell_waits=False, shows_email=True)
             return 0
 
     return asyncio.run(run())
@@ -347,7 +350,9 @@ def _logout(options: argparse.Namespace) -> int:
 
     async def find() -> tuple[SignOut | None, str]:
         async with open_profile_at(os.environ, profile=options.profile) as profile:
-            return await find_sign_out(profile.credentials), profile.credentials.external_note
+            return await find_sign_out(
+                profile.credentials, shows_email=True
+            ), profile.credentials.external_note
 
     async def sign_out(expected: SignOut) -> None:
         async with open_profile_at(os.environ, profile=options.profile) as profile:

@@ -37,6 +37,13 @@ LOGIN_METHODS: Mapping[LoginMethod, LoginMethodLabels] = MappingProxyType(
     }
 )
 
+
+def short_account(label: str) -> str:
+    """Return an account's label as a notebook may save it: of an e-mail address, the first letter and the host."""
+    name, at, host = label.rpartition("@")
+    return f"{name[:1]}…@{host}" if at and " " not in label else label
+
+
 TRANSPORTS = ("http", "websocket", "auto")
 AGENT_CONFIGS = ("private", "own")
 SIMILAR = 0.75  # of 1: a word this close to a known name is a typo of it

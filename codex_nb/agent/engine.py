@@ -16,6 +16,7 @@ from codex_nb.agent.items import read_limits
 from codex_nb.auth.credentials import AuthMode
 from codex_nb.errors import AccountChanged, AgentFailed, CodexError, RefreshFailed
 from codex_nb.files import replace_file
+from codex_nb.labels import short_account
 from codex_nb.parse import loads
 from codex_nb.rendering.visible import visible_line
 
@@ -161,7 +162,7 @@ class AgentEngine:
                 )
             except RequestRefused as error:
                 raise AgentFailed(
-                    f"The Codex CLI did not accept the login of {credentials.label}.",
+                    f"The Codex CLI did not accept the login of {short_account(credentials.label)}.",
                     hint="Ask without --agent, or sign in again with %codex login.",
                 ) from error
         self._given = credentials
@@ -234,7 +235,7 @@ class AgentEngine:
         account = (await self.look_up("account/read")).get("account") or {}
         who = account.get("email") or {"apiKey": "an API key"}.get(str(account.get("type")))
         binary = await self.find()
-        signed_in = f", signed in as {who}" if who else ""
+        signed_in = f", signed in as {short_account(str(who))}" if who else ""
         return visible_line(f"Questions are answered through {binary.label} ({binary.path}){signed_in}.")
 
     async def open_thread(self, server: AppServer, wanted: WantedThread, known: str = "") -> str:

@@ -16,7 +16,7 @@ from codex_nb.config.settings import CredentialsStore, Settings
 from codex_nb.errors import AccountChanged, CodexError, SignInRequired
 from codex_nb.files import FILE_MODE, LockState, leftovers, try_lock
 from codex_nb.http import httpx, is_secure
-from codex_nb.labels import date_time
+from codex_nb.labels import date_time, short_account
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -39,8 +39,8 @@ class LoginStatus:
 
     signed_in: bool
     auth_mode: AuthMode | None = None
-    label: str = ""
-    email: str | None = None
+    label: str = field(default="", repr=False)
+    email: str | None = field(default=None, repr=False)
     plan: str = "unknown"
     account_id: str | None = None
     billing: Literal["chatgpt", "api_key"] | None = None
@@ -231,7 +231,7 @@ def _login(settings: Settings, clock: Clock) -> Iterator[Finding]:
     except CodexError as error:
         yield Finding("login", str(error), error.hint or "Sign in with %codex login.")
         return
-    found = f"{credentials.label} ({credentials.mode.value}, plan {credentials.account.plan})"
+    found = f"{short_account(credentials.label)} ({credentials.mode.value}, plan {credentials.account.plan})"
     yield Finding("login", found)
     problem = restriction(settings, credentials)
     if problem is not None:

@@ -22,6 +22,7 @@ from codex_nb.auth.credentials import AuthFile, Credentials, credentials_from_do
 from codex_nb.config.settings import CredentialsStore
 from codex_nb.errors import AccountChanged, CredentialsUnreadable, RefreshFailed, SignInRequired
 from codex_nb.files import remove_leftovers, replace_file
+from codex_nb.labels import short_account
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -228,7 +229,8 @@ def ensure_same_account(mine: Credentials, theirs: Credentials) -> None:
     """Raise AccountChanged when the login is another account's than this session's."""
     if not mine.same_account(theirs):
         raise AccountChanged(
-            f"A different account is signed in: {theirs.label}. This session belongs to {mine.label}."
+            f"A different account is signed in: {short_account(theirs.label)}. "
+            f"This session belongs to {short_account(mine.label)}."
         )
 
 

@@ -12,6 +12,7 @@ from codex_nb.config.settings import profile_names
 from codex_nb.errors import CodexError, CredentialsUnreadable, LoginFailed, SignInRequired
 from codex_nb.host.interrupts import deferring_interrupts, uninterruptible
 from codex_nb.host.shell import front_end
+from codex_nb.labels import short_account
 from codex_nb.rendering.visible import visible_text
 from codex_nb.ui.account import AccountStatus, AccountView
 from codex_nb.ui.login import LoginWidget
@@ -36,19 +37,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SignOut:
-    """Stored credentials that can be signed out; ``credentials`` is None when the store cannot be read."""
+    """Stored credentials that can be signed out; ``credentials`` is None when the store cannot be read.
+
+    With ``shows_email`` the account is named by its address, which what is saved does not hold.
+    """
 
     manager: CredentialManager
     credentials: Credentials | None
+    shows_email: bool = False
 
     @property
     def who(self) -> str:
         """The account that is signed out."""
-        return (
-            self.credentials.label
-            if self.credentials is not None
-            else "the stored login, which cannot be read"
-        )
+        if self.credentials is None:
+            return "the stored login, which cannot be read"
+        label = self.credentials.label
+        return label if self.shows_email else short_account(label)
 
     @property
     def done(self) -> str:
@@ -63,13 +67,13 @@ class SignOut:
         await self.manager.sign_out(self.credentials)
 
 
-async def find_sign_out(manager: CredentialManager) -> SignOut | None:
+async def find_sign_out(manager: CredentialManager, *, shows_email: bool) -> SignOut | None:
     """Return what signing out would do now; None when no credentials are stored."""
     try:
         credentials = await manager.stored_login()
     except (CredentialsUnreadable, SignInRequired):
         return SignOut(manager, None)
-    return None if credentials is None else SignOut(manager, credentials)
+    return None if credentials is None else SignOut(manager, credentials, shows_email)
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ class LoginPrompt:
     profile: Profile
     has_widgets: bool
     has_user: bool
+    shows_email: bool
     reserve_output: Callable[[], OutputArea | None] = lambda: None
 
     @property
@@ -120,7 +125,12 @@ class LoginPrompt:
         def show() -> LoginWidget:
             area = self.reserve_output()
             widget = LoginWidget(
-                self.profile.login_flow, methods=methods, reason=reason, elsewhere=elsewhere, area=area
+                self.profile.login_flow,
+                methods=methods,
+                reason=reason,
+                shows_email=self.shows_email,
+                elsewhere=elsewhere,
+                area=area,
             )
             main.at_close(widget.finish)  # also when this sign-in is cancelled before it has the widget
             widget.show()  # in the same step: the front end may answer at once
@@ -152,13 +162,14 @@ class LoginPrompt:
         elif reason:
             write(visible_text(reason))
         try:
-            signing_in = sign_in_by_text(self.profile.login_flow(method), write, ask_hidden)
+            flow = self.profile.login_flow(method)
+            signing_in = sign_in_by_text(flow, write, ask_hidden, shows_email=self.shows_email)
             if elsewhere is None:
                 return await signing_in
 
             async def found() -> SignedIn:
                 step = await elsewhere()
-                write(step_text(step))
+                write(step_text(step, shows_email=self.shows_email))
                 return step
 
             return await first_of(signing_in, found())
@@ -182,7 +193,8 @@ def login_prompt(session: ShellSession, profile: Profile, end: FrontEnd | None =
     """
     end = end or front_end(session.shell)
     has_widgets = end.may_have_widgets and session.config.display != "text"
-    return LoginPrompt(profile, has_widgets, end.allows_input and not end.is_captured)
+    has_user = end.allows_input and not end.is_captured
+    return LoginPrompt(profile, has_widgets, has_user, session.shows_email)
 
 
 def log_in(session: ShellSession, method: LoginMethod, name: str | None) -> None:
@@ -209,7 +221,9 @@ async def _account_status(session: ShellSession, profile: Profile) -> AccountSta
     config, settings = session.config, profile.settings
     status, limits = await profile.status()
     model, effort = config.model or settings.model, config.effort or settings.effort
-    return AccountStatus.from_status(status, limits=limits, model=model, effort=effort)
+    return AccountStatus.from_status(
+        status, limits=limits, model=model, effort=effort, shows_email=session.shows_email
+    )
 
 
 class AccountWidget:
@@ -256,7 +270,7 @@ class AccountWidget:
                     await self._log_in(view)
                     return
                 case "sign_out":
-                    self._sign_out = await find_sign_out(self._profile.credentials)
+                    self._sign_out = await find_sign_out(self._profile.credentials, shows_email=True)
                     if self._sign_out is not None:
                         view.ask_to_sign_out(self._sign_out.who)
                         return

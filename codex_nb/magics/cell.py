@@ -27,7 +27,6 @@ from codex_nb.host.shell import (
     OutputDetectingExecutor,
     current_request,
     front_end,
-    is_terminal,
     outputs_are_captured,
 )
 from codex_nb.host.shell_channel import KernelPump, get_shell_channel, open_pump, serve_until
@@ -288,7 +287,7 @@ def _html(
 
 
 def _text(session: ShellSession, on_action: Callable[[Action], None], ask: Ask | None) -> CellView:
-    if getattr(session.shell, "kernel", None) is None and is_terminal(sys.stdout):
+    if session.is_terminal:
         from rich.console import Console
 
         from codex_nb.ui.rich_view import RichView

@@ -76,7 +76,7 @@ class SessionConfig(Configurable):
     footer = Enum(
         FOOTERS,
         default_value="plan",
-        help='What is saved below an answer: model, tokens and "plan"; the "account" as well; or "off".',
+        help='What is saved below an answer: model, tokens and "plan", or "off"; "account" saves your e-mail, too.',
     ).tag(config=True)
     error_buttons = Bool(False, help="Whether to offer Explain and Fix below a cell that failed.").tag(
         config=True

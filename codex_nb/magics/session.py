@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,7 @@ from codex_nb.errors import CodexError
 from codex_nb.host.engine import Mailbox
 from codex_nb.host.interrupts import deferring_interrupts
 from codex_nb.host.notebook import notebook_path, read_notebook, runs_of
-from codex_nb.host.shell import InteractiveKernel, front_end
+from codex_nb.host.shell import InteractiveKernel, front_end, is_terminal
 from codex_nb.host.shell_channel import open_pump, serve_until
 from codex_nb.magics.options import SUBCOMMANDS, OptionError, find_schema, known_effort
 from codex_nb.session.context import NotebookContext, build_context, mentions_in, variables_in
@@ -196,6 +197,16 @@ class ShellSession:
     def has_user(self) -> bool:
         """Whether the user can be asked by ``input()``."""
         return front_end(self.shell).allows_input
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether IPython runs in a terminal, where no output is saved."""
+        return getattr(self.shell, "kernel", None) is None and is_terminal(sys.stdout)
+
+    @property
+    def shows_email(self) -> bool:
+        """Whether outputs name the account by its e-mail address: where none is saved, or the user asks for it."""
+        return self.config.footer == "account" or self.is_terminal
 
     def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the engine and wait for it, serving widgets meanwhile; an interrupt cancels it."""

@@ -100,7 +100,7 @@ def logout(session: ShellSession, name: str) -> None:
     from codex_nb.ui.account import sign_out_question
 
     credentials = session.profile(name or None).credentials
-    target = session.wait(find_sign_out(credentials))
+    target = session.wait(find_sign_out(credentials, shows_email=session.shows_email))
     if target is None:
         show(escape_markdown(credentials.external_note) or "You were not signed in.")
     elif session.has_user and not confirmed(sign_out_question(target.who)):

@@ -21,7 +21,7 @@ from weakref import WeakSet
 
 from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.errors import AccountChanged, CodexError, ContextWindowExceeded, LoginFailed
-from codex_nb.labels import ULTRA, date_time
+from codex_nb.labels import ULTRA, date_time, short_account
 from codex_nb.responses.models import COST_UNKNOWN, price_table
 from codex_nb.responses.request import ResponsesRequest, choose_backend
 from codex_nb.session.answer_cache import (
@@ -529,7 +529,8 @@ class Assistant:
         now = await self._credentials.current()
         if account_digest(now) != account_digest(before):
             raise AccountChanged(
-                f"This answer was begun as {before.label}, and you have signed in as {now.label}.",
+                f"This answer was begun as {short_account(before.label)}, "
+                f"and you have signed in as {short_account(now.label)}.",
                 hint="Run the cell again to use the new account for the whole answer.",
             )
         return True

@@ -15,7 +15,7 @@ from IPython.display import display
 
 from codex_nb.auth.credentials import AuthMode
 from codex_nb.auth.diagnostics import LoginStatus
-from codex_nb.labels import BILLED_PER_TOKEN, limit_name, plan_name, time_span
+from codex_nb.labels import BILLED_PER_TOKEN, limit_name, plan_name, short_account, time_span
 from codex_nb.rendering.markdown import escape_markdown, safe_html
 from codex_nb.rendering.sanitize import sanitize_html
 from codex_nb.rendering.visible import visible_line, visible_text
@@ -49,7 +49,8 @@ class AccountStatus(LoginStatus):
 
     Shown as a widget where it is the last value of a cell, as text in a terminal; :meth:`as_dict` gives plain values.
     ``limits`` is None when the service did not send them; ``action_error`` says why a button's action failed. ``now``
-    is aware and gives the zone in which times are shown. ``show`` displays it with its buttons.
+    is aware and gives the zone in which times are shown. ``show`` displays it with its buttons. The account's e-mail
+    address is shown with ``shows_email`` only: what is shown is saved in the notebook.
     """
 
     limits: RateLimits | None = None
@@ -57,6 +58,7 @@ class AccountStatus(LoginStatus):
     effort: str | None = None
     action_error: str = ""
     now: datetime | None = None
+    shows_email: bool = False
     show: Callable[[AccountStatus], None] | None = field(default=None, repr=False, compare=False)
 
     @classmethod
@@ -68,6 +70,11 @@ class AccountStatus(LoginStatus):
     def windows(self) -> tuple[Window, ...]:
         """The limits, each labelled by the length of its window; none when the service did not send them."""
         return self.limits.windows if self.limits is not None else ()
+
+    @property
+    def saved_name(self) -> str:
+        """The account as it is named in what a notebook saves."""
+        return short_account(self.email or self.label) or "signed in"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as plain values; times are ISO 8601 in UTC."""
@@ -122,7 +129,7 @@ class AccountStatus(LoginStatus):
             rows = [("Account", ABSENCES[self.absence]), location, overrides]
         else:
             rows = [
-                ("Account", self.email or self.label or "signed in"),
+                ("Account", self.email if self.shows_email and self.email else self.saved_name),
                 ("Plan", self._plan()),
                 ("Billing", billing_label(self.billing, self.plan)),
                 ("Workspace ID", self.account_id or ""),
@@ -221,7 +228,8 @@ class AccountView:
             is_known = self._report.signed_in
             names = [name for name in self._actions if is_known or name != "sign_out"]
             actions = [_action(name, is_known=is_known) for name in names]
-            ending = {"actions": actions, "labels": {}}
+            in_full = {} if self._report.shows_email else {self._report.saved_name: self._report.email}
+            ending = {"actions": actions, "labels": {}, "names": in_full}
             self._output.end(self._report._repr_mimebundle_(), ending, stays_open=bool(actions))
             if not self._output.loaded:
                 self._output.close()

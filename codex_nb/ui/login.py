@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from codex_nb.auth.login import EnterSecret, EnterUserCode, LoginStep, OpenUrl, SignedIn, Waiting, first_of
 from codex_nb.errors import LoginFailed
-from codex_nb.labels import LOGIN_METHODS, plan_name
+from codex_nb.labels import LOGIN_METHODS, plan_name, short_account
 from codex_nb.rendering.answer_output import AnswerOutput, NoticeOutput, to_mimebundle
 from codex_nb.rendering.markdown import is_web_link
 from codex_nb.rendering.visible import visible_text
@@ -53,10 +53,13 @@ BUTTONS: dict[str, tuple[str, str]] = {
 }
 
 
-def describe_step(step: LoginStep, now: datetime, *, cell_waits: bool = True) -> dict[str, Any]:
+def describe_step(
+    step: LoginStep, now: datetime, *, cell_waits: bool = True, shows_email: bool = False
+) -> dict[str, Any]:
     """Return a step for the front end: ``kind`` and texts, and a link only for a web address.
 
-    ``cell_waits`` tells whether a cell continues afterwards.
+    ``cell_waits`` tells whether a cell continues afterwards, ``shows_email`` whether the account's
+    address is shown.
     """
     then = _what_follows(cell_waits=cell_waits)
     match step:
@@ -83,7 +86,7 @@ def describe_step(step: LoginStep, now: datetime, *, cell_waits: bool = True) ->
         case Waiting():
             return {"kind": "waiting", "text": step.text}
         case SignedIn():
-            return {"kind": "done", "text": success(step)}
+            return {"kind": "done", "text": success(step, shows_email=shows_email)}
         case _:
             assert_never(step)
 
@@ -92,9 +95,10 @@ def _what_follows(*, cell_waits: bool) -> str:
     return "The cell then continues automatically." if cell_waits else "Your account then appears here."
 
 
-def success(step: SignedIn) -> str:
+def success(step: SignedIn, *, shows_email: bool = False) -> str:
     """Return the line that remains after a sign-in."""
-    account = f" as {step.account_label}" if step.account_label else ""
+    label = step.account_label if shows_email else short_account(step.account_label)
+    account = f" as {label}" if label else ""
     if step.account_label.startswith("API key "):
         account = f" with an API key ({step.account_label.removeprefix('API key ')})"
     plan = f" ({plan_name(step.plan)})" if step.plan != "unknown" else ""
@@ -132,6 +136,7 @@ class LoginWidget:
         methods: tuple[LoginMethod, ...] = ("device", "browser", "api_key"),
         reason: str = "",
         cell_waits: bool = True,
+        shows_email: bool = False,
         elsewhere: Callable[[], Awaitable[SignedIn]] | None = None,
         area: OutputArea | None = None,
         open_comm: Callable[[WidgetKind], WidgetComm] = WidgetComm,
@@ -141,6 +146,7 @@ class LoginWidget:
         self._methods = methods
         self._reason = reason
         self._cell_waits = cell_waits
+        self._shows_email = shows_email
         self._elsewhere = elsewhere
         self._now = now
         self._lock = threading.RLock()
@@ -192,7 +198,9 @@ class LoginWidget:
     def finish(self) -> None:
         """Replace the widget by one line that says how it ended, unless it has ended before."""
         step = self._step
-        text = success(step) if isinstance(step, SignedIn) else "Sign-in cancelled. Nothing was changed."
+        text = "Sign-in cancelled. Nothing was changed."
+        if isinstance(step, SignedIn):
+            text = success(step, shows_email=self._shows_email)
         with self._lock:
             if not self._output.has_ended:
                 self._output.end(to_mimebundle(AnswerOutput((NoticeOutput(text),))), {"labels": LABELS})
@@ -226,7 +234,7 @@ class LoginWidget:
         described = (
             describe_failure(step)
             if isinstance(step, LoginFailed)
-            else describe_step(step, self._now(), cell_waits=self._cell_waits)
+            else describe_step(step, self._now(), cell_waits=self._cell_waits, shows_email=self._shows_email)
         )
         return {
             "kind": "full",
@@ -287,14 +295,16 @@ async def sign_in_by_text(
     ask_hidden: Callable[[str], Awaitable[str]],
     *,
     cell_waits: bool = True,
+    shows_email: bool = False,
 ) -> SignedIn:
     """Go through a sign-in as text.
 
     ``write`` prints a paragraph; ``ask_hidden`` shows a prompt and returns what is typed without echoing it (getpass).
-    ``cell_waits`` tells whether a cell continues afterwards. Raises LoginFailed.
+    ``cell_waits`` tells whether a cell continues afterwards, ``shows_email`` whether the account is named by its
+    address. Raises LoginFailed.
     """
     async for step in flow.steps():
-        write(step_text(step, cell_waits=cell_waits))
+        write(step_text(step, cell_waits=cell_waits, shows_email=shows_email))
         if isinstance(step, EnterSecret):
             flow.submit(SecretStr(await ask_hidden(f"{step.what} (hidden): ")))
         elif isinstance(step, SignedIn):
@@ -302,13 +312,13 @@ async def sign_in_by_text(
     raise LoginFailed(NO_LOGIN, reason="malformed")
 
 
-def step_text(step: LoginStep, *, cell_waits: bool = True) -> str:
+def step_text(step: LoginStep, *, cell_waits: bool = True, shows_email: bool = False) -> str:
     """Return a step as a paragraph that is safe to print in a terminal."""
-    return visible_text(_step_text(step, cell_waits=cell_waits))
+    return visible_text(_step_text(step, cell_waits=cell_waits, shows_email=shows_email))
 
 
-def _step_text(step: LoginStep, *, cell_waits: bool) -> str:
-    described = describe_step(step, datetime.now(UTC), cell_waits=cell_waits)
+def _step_text(step: LoginStep, *, cell_waits: bool, shows_email: bool) -> str:
+    described = describe_step(step, datetime.now(UTC), cell_waits=cell_waits, shows_email=shows_email)
     match step:
         case EnterUserCode():
             return f"{described['text']}\n\n    {step.url}\n    {step.user_code}\n"

@@ -162,7 +162,7 @@ def test_a_healthy_login_needs_no_advice(make_desk: Callable[..., LoginFixture])
     assert examine(desk.manager.settings, desk.environ, clock=desk.service.clock) == (
         Finding("CODEX_HOME", str(desk.home)),
         Finding("store", "cli_auth_credentials_store = file"),
-        Finding("login", "ada@fab.example (chatgpt, plan plus)"),
+        Finding("login", "a…@fab.example (chatgpt, plan plus)"),
         Finding("access token", f"expires {date_time(NOW + timedelta(hours=1))}"),
     )
 
@@ -248,7 +248,7 @@ async def test_what_the_session_belongs_to_is_seen_when_the_disk_says_another(
     status = await login_status(desk.manager)
     assert (
         status.signed_in,
-        "This session belongs to ada@fab.example" in str(status.problem),
+        "This session belongs to a…@fab.example" in str(status.problem),
     ) == (
         False,
         True,

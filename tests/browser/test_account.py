@@ -76,6 +76,7 @@ def test_the_account_buttons_refresh_switch_sign_out_and_sign_in(
     (output,) = saved.cells[1].outputs
     assert sorted(output.data) == ["text/html", "text/markdown", "text/plain"]
     assert "<button" not in output.data["text/html"]
+    assert (ADA.email in str(saved.cells), "a…@example.com" in output.data["text/html"]) == (False, True)
     assert notebook.script_errors == []
 
 

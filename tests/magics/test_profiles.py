@@ -9,7 +9,7 @@ import pytest
 from codex_nb.simulator import ADA, GRACE, Simulator
 from tests.magics.conftest import Notebook
 
-CHANGED = ("A different account is signed in", ADA.email, GRACE.email)
+CHANGED = ("A different account is signed in", "a…@example.com", "g…@example.org")
 WAY_ON = "Run %codex login, or %reload_ext codex_nb to continue with the account on disk."
 
 

@@ -12,7 +12,7 @@ from codex_nb.labels import EFFORTS
 from codex_nb.magics.options import APPROVALS
 from codex_nb.magics.subcommands import SUBCOMMANDS
 from codex_nb.responses.models import COST_UNKNOWN, price_table
-from codex_nb.simulator import ADA, End, Reply, Say, Simulator
+from codex_nb.simulator import ADA, GRACE, End, Reply, Say, Simulator
 from tests.magics.conftest import Notebook
 
 
@@ -154,7 +154,7 @@ def test_signing_out_revokes_and_deletes_the_login_and_nothing_else(
 
 def test_where_nobody_can_be_asked_signing_out_tells_whom_it_signed_out(notebook: Notebook) -> None:
     out = notebook.run("%codex logout").out
-    assert (ADA.email in out, "Codex CLI" in out) == (True, True)
+    assert ("a…@example.com" in out, "Codex CLI" in out) == (True, True)
 
 
 def test_a_stored_login_that_cannot_be_read_can_be_signed_out(notebook: Notebook, codex_home: Path) -> None:
@@ -268,3 +268,19 @@ def test_the_account_is_named_below_an_answer_only_where_the_user_says_so(notebo
     named = [(ADA.email in each, "ChatGPT Plus" in each) for each in told]
     assert named == [(False, True), (True, True), (False, False)]
     assert "footer" in notebook.run("%codex config").out
+
+
+@pytest.mark.parametrize("footer", ["plan", "account"])
+def test_no_output_holds_an_email_address_unless_the_user_says_so(
+    notebook: Notebook, codex_home: Path, sim: Simulator, footer: str
+) -> None:
+    notebook.run(f"import codex_nb\n%config CodexMagics.footer = {footer!r}")
+    cells = ["%codex status", "codex_nb.status()", "[codex_nb.status()]", "print(codex_nb.status())"]
+    cells += ["%%codex\nWho am I?", "%codex usage", "%codex config", "%codex context", "%codex threads"]
+    shown = [notebook.run(cell) for cell in cells]
+    sim.write_login(codex_home, GRACE)
+    shown += map(notebook.run, ("%%codex\nAnd now?", "%codex status", "%codex logout"))
+    texts = [f"{cell.shown} {cell.failure}" for cell in shown]
+    holds = [ADA.email in text or GRACE.email in text for text in texts]
+    assert (holds[0], holds[-1], any(holds)) == (footer == "account",) * 3
+    assert ("a…@example.com" in texts[0], "g…@example.org" in texts[-1]) == (footer == "plan",) * 2

@@ -60,7 +60,7 @@ async def test_another_account_does_not_pay_for_the_rest_of_an_answer(tmp_path: 
     harness, _, finished = await ask(tmp_path, RUN, [OVER], becomes=bob)
     assert (finished.answer.status, len(harness.client.requests)) == ("failed", 2)
     assert isinstance(finished.failure, AccountChanged)
-    assert "begun as ada@example.com, and you have signed in as bob@example.com" in str(finished.error)
+    assert "begun as a…@example.com, and you have signed in as b…@example.com" in str(finished.error)
 
 
 async def test_a_person_who_does_not_sign_in_gets_the_reason(tmp_path: Path) -> None:

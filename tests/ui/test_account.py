@@ -40,7 +40,7 @@ KEY = LoginStatus(signed_in=True, auth_mode=AuthMode.API_KEY, label="API key sk-
 
 def test_a_report_reads_as_text() -> None:
     assert str(REPORT).splitlines() == [
-        "Account                ada@example.com",
+        "Account                a…@example.com",
         "Plan                   ChatGPT Plus",
         "Billing                included in ChatGPT Plus",
         "Workspace ID           workspace-1",
@@ -148,7 +148,7 @@ def test_the_page_shows_what_the_text_shows() -> None:
     html = REPORT._repr_mimebundle_()["text/html"]
     assert violations(html) == []
     shown = " ".join(text_of(html).split())
-    for value in ("ada@example.com", "ChatGPT Plus", "today 21:00", "42 %", "Mon 23 Nov 18:00", "12.50"):
+    for value in ("a…@example.com", "ChatGPT Plus", "today 21:00", "42 %", "Mon 23 Nov 18:00", "12.50"):
         assert value in shown
 
 
@@ -196,6 +196,8 @@ def test_the_output_is_plain_and_its_buttons_are_beside_it() -> None:
     assert harness.notebook.standing() == [REPORT._repr_mimebundle_()]
     ending = harness.comm.sent[-1]
     assert [command["name"] for command in ending["actions"]] == ["refresh", "sign_in", "sign_out"]
+    assert ending["names"] == {"a…@example.com": "ada@example.com"}
+    assert "ada@" not in json.dumps(harness.notebook.standing(), ensure_ascii=False)
     harness.comm.says("action", name="refresh")
     harness.comm.says("action", name="delete_everything")
     assert harness.commands == ["refresh"]

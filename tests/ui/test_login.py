@@ -102,7 +102,7 @@ async def test_a_code_is_shown_with_its_page_and_time_and_the_cell_continues() -
     assert await run == DONE
     harness.widget.finish()
     harness.comm.says("replaced")
-    assert harness.notebook.standing()[0]["text/plain"] == "[Signed in as ada@example.com (ChatGPT Plus).]"
+    assert harness.notebook.standing()[0]["text/plain"] == "[Signed in as a…@example.com (ChatGPT Plus).]"
     assert harness.comm.closed
 
 
@@ -217,7 +217,7 @@ async def test_the_same_flow_runs_as_text() -> None:
     assert await sign_in_by_text(FakeFlow(CODE, DONE), written.append, no_question) == DONE
     assert "ABCD-1234" in written[0]
     assert CODE.url in written[0]
-    assert written[1] == "Signed in as ada@example.com (ChatGPT Plus)."
+    assert written[1] == "Signed in as a…@example.com (ChatGPT Plus)."
 
 
 @pytest.mark.parametrize("step", [CODE, OpenUrl("https://auth.example.com/login", can_paste=True)])
@@ -277,6 +277,4 @@ async def test_a_login_from_elsewhere_ends_the_sign_in_also_after_a_failure() ->
         appears.set()
         assert await run == DONE
         harness.widget.finish()
-        assert (
-            harness.notebook.standing()[0]["text/plain"] == "[Signed in as ada@example.com (ChatGPT Plus).]"
-        )
+        assert harness.notebook.standing()[0]["text/plain"] == "[Signed in as a…@example.com (ChatGPT Plus).]"

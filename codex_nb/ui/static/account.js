@@ -46,9 +46,18 @@ function askFirst(widget, message) {
   decline.focus();
 }
 
+// The open page names the account in full; what is saved does not.
+function nameInFull(account, names) {
+  for (const cell of account.querySelectorAll("td")) {
+    const name = names[cell.textContent.trim()];
+    if (name) cell.textContent = name;
+  }
+}
+
 function enhanceAccount(widget, area, message) {
   for (const account of takePlain(area, ".codex-account")) {
     drawShares(account);
+    nameInFull(account, message.names);
     const row = element("div", "codex-buttons codex-commands");
     for (const action of message.actions) {
       const act = () => {
