@@ -43,7 +43,8 @@ class OpenNotebook:
 
     All pages that show the kernel receive every message, so each change names one page: ``page`` is the session of the
     asking cell's request, in which that page sent it; when it is gone, the first page that answers takes its place.
-    ``changes`` takes what was changed, in the order of time, for :func:`undo`.
+    ``changes`` takes what was changed, in the order of time, for :func:`undo`. ``can_run`` is whether the front end can
+    run cells.
     """
 
     def __init__(
@@ -53,8 +54,11 @@ class OpenNotebook:
         page: str | None,
         cell_id: str | None,
         changes: list[Message],
+        can_run: bool = False,
     ) -> None:
         self._request = request
+        self._can_run = can_run
+        self._to_run: dict[str, str] = {}  # the sources of edited cells, by id
         self._page = page
         self._asking = cell_id
         self._below = cell_id  # where the next cells are inserted
@@ -86,8 +90,10 @@ class OpenNotebook:
     async def edit(self, cell_id: str, before: str, after: str) -> None:
         """Give a cell another source."""
         change = {"id": cell_id, "before": before, "after": after}
-        await self._ask("edit_cell", change)
-        self._changes.append({"kind": "edit", **change})
+        reply = await self._ask("edit_cell", change)
+        self._changes.append({"kind": "edit", **change, **reply})
+        if "shown" in reply:  # a cell of code
+            self._to_run[cell_id] = after
 
     async def delete(self, sources: Mapping[str, str]) -> None:
         """Delete cells."""
@@ -95,6 +101,8 @@ class OpenNotebook:
         reply = await self._ask("delete_cells", {"cells": wire})
         # taken back from the last to the first: each cell then finds the one above it
         self._changes += [{"kind": "delete", **each} for each in reversed(reply.get("deleted") or ())]
+        for cell_id in sources:
+            self._to_run.pop(cell_id, None)
         if self._below in sources:
             self._below = self._asking
 
@@ -112,6 +120,16 @@ class OpenNotebook:
     def has_changes(self) -> bool:
         """Whether this turn has changed cells that can go back."""
         return bool(self._changes)
+
+    @property
+    def to_run(self) -> Sequence[Message]:
+        """The cells that this turn has edited and that have not been run since, where cells can be run."""
+        cells = self._to_run if self._can_run else {}
+        return [{"id": cell_id, "source": source} for cell_id, source in cells.items() if source.strip()]
+
+    def note_run(self, cell_id: str) -> None:
+        """Note that a cell has been run."""
+        self._to_run.pop(cell_id, None)
 
     def undo_on(self, page: str | None, tell: Callable[[str], None]) -> None:
         """Take back what this turn changed, on the page where that was asked for; tell what went back when it has."""
@@ -176,7 +194,9 @@ def _report_undone(answers: Iterable[list[Message]], changes: Sequence[Message],
         for change, reason in zip(changes, reasons, strict=False)
         if reason is not None
     )
+    without = dict.fromkeys(map(_name, (change for change in undone if change.get("shown", "") is None)))
     lines = [f"Undone: {_counted(undone)}." if undone else "Nothing was undone."]
+    lines += [f"Without its outputs, which were too large to be kept: {each}." for each in without]
     return "\n".join([*lines, *(f"Left as it is, {each}." for each in left)])
 
 
@@ -190,7 +210,9 @@ def _counted(changes: Sequence[Message]) -> str:
 
 
 def _name(change: Message) -> str:
-    source = change.get("after") if change["kind"] == "edit" else change.get("source")
+    source = change.get({"edit": "after", "insert": "source"}.get(change["kind"], ""))
+    if change["kind"] == "delete":
+        source = change["cell"].get("source")
     return (
         f"the cell that begins with {title_of(source)!r}"
         if isinstance(source, str)
@@ -227,7 +249,9 @@ class CellRunner:
         def run() -> RunResult:
             return uninterruptible(lambda: self._run(cell_id, source, page))
 
-        return await self._mailbox.call(run)
+        result = await self._mailbox.call(run)
+        self._notebook.note_run(cell_id)
+        return result
 
     def _run(self, cell_id: str, source: str, page: str) -> RunResult:
         asked = self._request("run_cell", {"id": cell_id, "source": source}, page)

@@ -507,16 +507,16 @@ def open_notebook(
     """Return the notebook that is open in the front end, None where there is none whose cells can be changed."""
     if transcript is None or reading.snapshot is None or reading.snapshot.origin != "document":
         return None
-    notebook = _notebook_of(session, transcript, session.begin_changes())
+    notebook = _notebook_of(session, transcript, session.begin_changes(), can_run=reading.snapshot.can_run)
     transcript.undoable = notebook
     return notebook
 
 
 def _notebook_of(
-    session: ShellSession, transcript: Transcript, changes: list[dict[str, Any]]
+    session: ShellSession, transcript: Transcript, changes: list[dict[str, Any]], *, can_run: bool = False
 ) -> OpenNotebook:
     page, cell_id = page_of(session.shell), front_end(session.shell).cell_id
-    return OpenNotebook(transcript.request, page=page, cell_id=cell_id, changes=changes)
+    return OpenNotebook(transcript.request, page=page, cell_id=cell_id, changes=changes, can_run=can_run)
 
 
 def _cell_runner(

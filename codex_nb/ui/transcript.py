@@ -75,6 +75,8 @@ LABELS = {
     "rejectHelp": "Optional: say what to do instead",
     "rejectSend": "Reject",
     "retry": "Retry",
+    "run": "Run",
+    "runHelp": "Run the cells that this answer changed",
     "seconds": "s",
     "sendAnswer": "Send this answer",
     "showAll": "Show all {lines} lines",
@@ -191,14 +193,16 @@ class TranscriptOutput:
         bundle: MimeBundle,
         offers: Sequence[str] = (),
         kept: Sequence[Message] = (),
+        edited: Sequence[Message] = (),
         *,
         is_last: bool = False,
     ) -> None:
         """Replace the output by its bundle.
 
-        ``offers`` are the actions offered below the last one, ``kept`` the cells that can be inserted there.
+        ``offers`` are the actions offered below the last one, ``kept`` the cells that can be inserted there, ``edited``
+        those that can be run.
         """
-        message = self._ended_message(offers, is_last=is_last) | {"kept": list(kept)}
+        message = self._ended_message(offers, is_last=is_last) | {"kept": list(kept), "edited": list(edited)}
         self.live.end(bundle, message, stays_open=bool(offers))
 
     def fall_back(self) -> OutputHandle | None:
@@ -272,6 +276,10 @@ class Undoable(Protocol):
     @property
     def has_changes(self) -> bool:
         """Whether there is anything to take back."""
+
+    @property
+    def to_run(self) -> Sequence[Message]:
+        """The changed cells that have not been run since, where they can be run."""
 
     def undo_on(self, page: str | None, tell: Callable[[str], None]) -> None:
         """Take the changes back on a page, and tell what went back when it has."""
@@ -545,11 +553,13 @@ class Transcript:
         offers: tuple[str, ...] = ()
         if is_last and state.finished is not None and self._offers_more:
             offers = OFFERS.get(state.finished.answer.status, OFFERS_OF_SAVED if state.is_replayed else ())
+        edited: Sequence[Message] = ()
         if is_last and self.undoable is not None and self.undoable.has_changes:
-            offers = (*offers, "undo")
+            edited = self.undoable.to_run
+            offers = (*offers, *(["run"] if edited else []), "undo")
         output = self._outputs[-1]
         kept = self._kept() if is_last else ()
-        output.end(to_mimebundle(document, output.rendered()), offers, kept, is_last=is_last)
+        output.end(to_mimebundle(document, output.rendered()), offers, kept, edited, is_last=is_last)
 
 
 class ErrorButtons:

@@ -15,6 +15,7 @@ from playwright.sync_api import expect
 
 from codex_nb.simulator import Call, End, Hold, Reply, Say, Simulator
 from tests.browser.asking import LOAD, lead_to
+from tests.browser.jupyter_server import FrontEnd
 from tests.browser.notebook_page import NotebookPage
 from tests.patience import PATIENCE_S
 from tests.sent import outputs_of
@@ -277,15 +278,18 @@ def test_of_two_pages_on_one_kernel_one_acts(
     assert ("Inserted 1 cell" in told) is ("# Once" in sources_of(there))
 
 
+@pytest.mark.parametrize(
+    ("front_end", "text"), [(FrontEnd.LAB, ""), (FrontEnd.NOTEBOOK, "# %% [markdown]\nCount *all* of them.")]
+)
 def test_a_notebook_that_was_answered_here_runs_headless_without_a_request(
-    open_notebook: Callable[..., NotebookPage], sim: Simulator, kernel_environ: dict[str, str]
+    open_notebook: Callable[..., NotebookPage], sim: Simulator, kernel_environ: dict[str, str], text: str
 ) -> None:
     model = Script(sim, "insert_cells", "edit_cell", "run_cell")
     asking = "%%codex --approval all\nSum them up."
     notebook = open_notebook(
-        [LOAD, "numbers = [1, 2, 3]\nnumbers", "print('a line')", asking, "%%codex\nAnd?"]
+        [LOAD, "numbers = [1, 2, 3]\nnumbers", text or "print('a line')", asking, "%%codex\nAnd?"]
     )
-    for index in range(3):
+    for index in range(2 if text else 3):
         notebook.run(index)
     notebook.start(3)
     told = model.call(cells=[{"kind": "code", "source": "sum(number)"}], run=True)
@@ -297,8 +301,42 @@ def test_a_notebook_that_was_answered_here_runs_headless_without_a_request(
     notebook.run(5)
     saved, asked = notebook.save(), sim.requests.count("/responses")
 
-    NotebookClient(saved, kernel_name="python3").execute(env={**os.environ, **kernel_environ})
-    text = ["\n".join(str(output) for output in cell.outputs) for cell in saved.cells]
+    named = {"JPY_SESSION_NAME": str(notebook.file)} if text else {}  # else it sees no text cells
+    NotebookClient(saved, kernel_name="python3").execute(env={**os.environ, **kernel_environ, **named})
+    shows = ["\n".join(str(output) for output in cell.get("outputs", ())) for cell in saved.cells]
     assert sim.requests.count("/responses") == asked
-    assert ["That is all." in text[3], "No more." in text[5], "6" in text[4]] == [True] * 3
+    assert ["That is all." in shows[3], "No more." in shows[5], "6" in shows[4]] == [True] * 3
     assert saved.cells[4].source == "total = sum(numbers)\ntotal"
+
+
+@pytest.mark.parametrize("front_end", [FrontEnd.LAB])
+def test_cells_that_are_brought_back_show_what_they_showed(
+    open_notebook: Callable[..., NotebookPage], sim: Simulator
+) -> None:
+    model = Script(sim, "edit_cell", "run_cell", "delete_cells")
+    sources = [
+        LOAD,
+        "from IPython.display import HTML\nHTML('<b>bold</b>')",
+        "print('one')\n1",
+        "print('x' * 2_200_000)",
+    ]
+    notebook = open_notebook([*sources, f"{ASK}Tidy up."])
+    for index in range(4):
+        notebook.run(index)
+    before = cells_of(notebook)
+    _, bold, one, large, _ = (cell["id"] for cell in before)
+    notebook.start(4)
+    model.call(cell_id=one, source="print('two')\n2")
+    assert "two" in model.call(cell_id=one)
+    assert "Deleted 2 cells" in model.call(cell_ids=[bold, large])
+    notebook.wait_until_run(2)
+    notebook.output(2).locator("button.codex-undo").click()
+    undone = notebook.page.locator(".codex-undone")
+    expect(undone).not_to_be_empty()
+    said = undone.inner_text()
+    assert said.startswith("Undone: 2 deleted cells, 1 changed cell.")
+    assert "too large to be kept" in said
+    after = cells_of(notebook)
+    assert after[:3] == before[:3]
+    assert [cell["source"] for cell in after] == [cell["source"] for cell in before]
+    assert notebook.output(1).locator("b").inner_text() == "bold"

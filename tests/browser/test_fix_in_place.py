@@ -50,7 +50,7 @@ def test_the_failed_cell_is_corrected_in_place(
     approve.click()
     notebook.wait_until_run(3)
     assert notebook.source(1) == FIXED
-    notebook.run(1)
+    notebook.output(3).get_by_role("button", name="Run", exact=True).click()
     notebook.wait_for_text(1, "It is 20 degrees")
     cells = notebook.save().cells
     assert len(cells) == 4
@@ -70,5 +70,5 @@ def test_the_fix_button_corrects_its_own_cell(
     notebook.output(2).get_by_role("button", name="Approve").click()
     notebook.wait_for_text(2, "Edited the cell")
     assert notebook.source(2) == FIXED
-    notebook.run(2)
+    notebook.output(2).get_by_role("button", name="Run", exact=True).click()
     notebook.wait_for_text(2, "It is 20 degrees")

@@ -93,11 +93,29 @@ function cellJson({ kind, source, outputs }) {
 
 function editCell(model, { id, before, after }) {
   const { context, shared } = sharedCells(model);
-  const cell = shared.cells[placeOf(shared, id)];
+  const index = placeOf(shared, id);
+  const cell = shared.cells[index];
   checkEditable(context, cell);
   checkText(cell, before);
   setSource(cell, after);
-  return {};
+  return { shown: shownBelow(context, index) };
+}
+
+const LARGEST_SHOWN = 2_000_000; // characters: the server takes no message of 10 MB
+
+// What a cell shows, to be shown again; null where that is too large, nothing for a cell that cannot show anything.
+function shownBelow(context, index) {
+  const { outputs, executionCount: count } = context.model.cells.get(index);
+  if (!outputs) return undefined;
+  const shown = { outputs: outputs.toJSON(), count: count ?? null };
+  return JSON.stringify(shown.outputs).length <= LARGEST_SHOWN ? shown : null;
+}
+
+function showAgain(context, index, shown) {
+  const cell = context.model.cells.get(index);
+  if (!shown || !cell.outputs) return;
+  cell.outputs.fromJSON(shown.outputs);
+  cell.executionCount = shown.count;
 }
 
 // All of them or none, from the last to the first; the answer has them from the first to the last.
@@ -110,7 +128,11 @@ function deleteCells(model, { cells }) {
     return index;
   });
   places.sort((one, other) => one - other);
-  const deleted = places.map((index) => ({ cell: shared.cells[index].toJSON(), after: idAbove(shared, index) }));
+  const deleted = places.map((index) => {
+    const { outputs: _, ...cell } = shared.cells[index].toJSON();
+    const trusted = context.model.cells.get(index).trusted;
+    return { cell, trusted, shown: shownBelow(context, index), after: idAbove(shared, index) };
+  });
   asOneStep(shared.undoManager, () =>
     shared.transact(() => places.reverse().forEach((index) => shared.deleteCell(index))),
   );
@@ -133,12 +155,14 @@ function moveTo(shared, from, below) {
 
 // What takes a change back; each returns in words why it does not, nothing where it does.
 const UNDO = {
-  edit({ context, shared }, { id, before, after }) {
-    const cell = shared.cells[indexOf(shared, id)];
+  edit({ context, shared }, { id, before, after, shown }) {
+    const index = indexOf(shared, id);
+    const cell = shared.cells[index];
     if (!cell) return "it has been deleted since";
     if (cell.getSource() !== after) return "its text has been changed since";
     checkEditable(context, cell);
     setSource(cell, before);
+    showAgain(context, index, shown);
   },
   insert({ context, shared }, { id, source }) {
     const index = indexOf(shared, id);
@@ -147,12 +171,14 @@ const UNDO = {
     checkDeletable(context, shared.cells[index], index);
     shared.deleteCell(index);
   },
-  delete({ context, shared }, { cell, after }) {
+  delete({ context, shared }, { cell, trusted, shown, after }) {
     if (indexOf(shared, cell.id) >= 0) return;
     checkWritable(context);
     const above = after === null ? -1 : indexOf(shared, after);
     if (after !== null && above < 0) return "the cell above it is gone";
-    shared.insertCell(above + 1, cell);
+    shared.insertCell(above + 1, cell.cell_type === "code" ? { ...cell, outputs: [] } : cell);
+    context.model.cells.get(above + 1).trusted = trusted;
+    showAgain(context, above + 1, shown);
   },
   move({ context, shared }, { id, was, now }) {
     const index = indexOf(shared, id);

@@ -184,11 +184,9 @@ function keepRow(widget, { kept, labels }) {
 function offers(widget, area, message) {
   const row = element("div", "codex-buttons codex-offers");
   for (const name of message.offers) {
-    row.append(
-      name === "undo"
-        ? undoButton(widget, row, message.labels)
-        : askingButton(widget, row, name, message.labels),
-    );
+    if (name === "run") row.append(runButton(widget, row, message));
+    else if (name === "undo") row.append(undoButton(widget, row, message.labels));
+    else row.append(askingButton(widget, row, name, message.labels));
   }
   dismissWithArea(widget, area, row);
   return row;
@@ -200,6 +198,21 @@ function askingButton(widget, row, name, labels) {
     row.remove();
     widget.send({ kind: "action", name });
   });
+}
+
+// As by hand: the front end runs the cells, and the kernel gets them as it gets any other.
+function runButton(widget, row, { edited, labels, model_id }) {
+  const run = button("codex-run", labels.run, labels.runHelp, async () => {
+    run.disabled = true;
+    try {
+      for (const cell of edited) await runCell(widget.model, { ...cell, model_id });
+    } catch (problem) {
+      const refused = element("span", "codex-undone", problem.message);
+      refused.setAttribute("role", "status");
+      row.append(refused);
+    }
+  });
+  return run;
 }
 
 // The page where it is clicked is the one that takes the changes back; the kernel knows what they were.
