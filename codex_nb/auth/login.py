@@ -24,6 +24,7 @@ from codex_nb.auth.credentials import (
 )
 from codex_nb.auth.manager import SIGN_IN_ALLOWED, restriction
 from codex_nb.auth.oauth import DEVICE_CODE_LIFETIME, AuthorizationCode, Pkce
+from codex_nb.auth.store import AutoStore, KeyringStore
 from codex_nb.errors import (
     AccountChanged,
     AuthError,
@@ -95,6 +96,7 @@ LoginStep = EnterUserCode | OpenUrl | EnterSecret | Waiting | SignedIn
 
 T = TypeVar("T")
 ELSEWHERE_POLL_S = 1.0
+KEYRING_ROUNDS = 3  # a keyring has no stamp, and reading it takes longer than looking at a file
 
 
 async def first_of(*works: Awaitable[T]) -> T:
@@ -112,13 +114,15 @@ async def first_of(*works: Awaitable[T]) -> T:
 async def login_from_elsewhere(manager: CredentialManager) -> SignedIn:
     """Wait until another login takes the place of the one that is refused, or of none: in this session or on disk.
 
-    A keyring is not looked at again and again, for it could ask the user. Raises AccountChanged when the login on disk
-    is another account's than this session's.
+    A keyring is looked at every few seconds as long as that asks the user nothing. Raises AccountChanged when the login
+    that appears is another account's than this session's.
     """
-    refused, seen = manager.peek(), object()
+    store, refused, seen = manager.stored.store, manager.peek(), object()
+    keyring = store if isinstance(store, KeyringStore | AutoStore) else None
+    rounds = 0
     while True:
-        found, stamp = manager.peek(), manager.stored.store.stamp()
-        if stamp != seen:
+        found, stamp = manager.peek(), store.stamp()
+        if stamp != seen or (keyring and rounds % KEYRING_ROUNDS == 0 and keyring.may_look_again()):
             seen = stamp
             try:
                 found = await manager.inspect()
@@ -129,6 +133,7 @@ async def login_from_elsewhere(manager: CredentialManager) -> SignedIn:
         if found is not None and (refused is None or not found.same_bearer(refused)):
             return SignedIn(found.label, found.account.plan)
         await manager.sleep(ELSEWHERE_POLL_S)
+        rounds += 1
 
 
 class LoginFlow(ABC):

@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import SecretStr
 
@@ -437,6 +437,7 @@ class KeyringStore:
     def __init__(self, home: Path, *, backend: Any = None) -> None:
         self._home = home
         self._backend = backend
+        self._last_read: Literal["nothing", "a login", "no answer"] = "no answer"
         self.file = FileStore(home / "auth.json")
 
     @property
@@ -452,9 +453,11 @@ class KeyringStore:
     def load(self) -> AuthFile | None:
         """Read the entry; an ``auth.json`` beside it is ignored, as by the CLI."""
         keyring = self._keyring()
+        self._last_read = "no answer"
         text, problem = _guarded(lambda: keyring.get_password(self.service, self.account))
         if problem is not None:
             raise self._unusable("read", problem)
+        self._last_read = "nothing" if text is None else "a login"
         if text is None:
             ensure_plaintext(self._home)
             return None
@@ -489,6 +492,10 @@ class KeyringStore:
     def stamp(self) -> object:
         """Return a constant: reading a keyring for every request could prompt the user. A 401 reads it again."""
         return SERVICE
+
+    def may_look_again(self) -> bool:
+        """Whether another reading asks the user nothing: a locked keyring does, and that of macOS for each entry."""
+        return self._last_read == "nothing" or (self._last_read == "a login" and sys.platform != "darwin")
 
     def __str__(self) -> str:
         return f"keyring ({SERVICE})"
@@ -554,6 +561,10 @@ class AutoStore:
     def stamp(self) -> object:
         """Identify the file's state; the keyring's has no cheap stamp."""
         return self._file.stamp()
+
+    def may_look_again(self) -> bool:
+        """Whether another reading of the keyring asks the user nothing."""
+        return self._keyring.may_look_again()
 
     def __str__(self) -> str:
         return f"keyring or {self._file}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import threading
 from contextlib import suppress
 from dataclasses import replace
@@ -31,9 +32,11 @@ from codex_nb.auth.login import (
     login_from_elsewhere,
     open_login,
 )
+from codex_nb.auth.store import AutoStore, KeyringStore
 from codex_nb.config.settings import Provider
 from codex_nb.errors import AccountChanged, AuthError, LoginFailed, SignInRequired
 from tests.auth.fakes import ISSUER, NOW, WHOAMI, LoginFixture, access_token, body, login, write_login
+from tests.auth.test_stores import Keyring, document
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -305,6 +308,57 @@ async def test_a_login_that_appears_on_disk_ends_the_wait(
             wanted = "API key sk-…cdef" if comes == "a key" else "ada@fab.example"
             assert found.account_label == wanted
     assert len(slept) == 6
+
+
+@pytest.mark.parametrize("is_automatic", [False, True], ids=["keyring", "auto"])
+@pytest.mark.parametrize(
+    ("platform", "before", "reads"),
+    [
+        ("linux", None, "every third second"),
+        ("linux", "refused", "every third second"),
+        ("linux", "locked", "once"),
+        ("darwin", None, "every third second"),
+        ("darwin", "refused", "once"),
+    ],
+)
+async def test_a_login_that_appears_in_a_keyring_ends_the_wait_unless_looking_would_ask_the_user(
+    platform: str,
+    before: str | None,
+    reads: str,
+    is_automatic: bool,
+    make_desk: Callable[..., LoginFixture],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    keyring, slept, counts = Keyring(broken=before == "locked"), [0.0], [0]
+    read = keyring.get_password
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(keyring, "get_password", lambda *entry: counts.append(1) or read(*entry))
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 8:
+            keyring.broken = False
+            store.save(document(tokens={"access_token": access_token(NOW + timedelta(hours=2))}))
+        await asyncio.sleep(0)
+        if len(slept) > 20:
+            raise TimeoutError
+
+    desk = make_desk(options={"sleep": sleep})
+    store = KeyringStore(desk.home, backend=keyring)
+    desk.options["store"] = AutoStore(store) if is_automatic else store
+    manager = desk.open()
+    if before == "refused":
+        store.save(document(tokens={"access_token": access_token(NOW - timedelta(hours=1))}))
+    with suppress(AuthError):
+        await manager.inspect()
+    before_waiting = sum(counts)
+    if reads == "once":
+        with pytest.raises(TimeoutError):
+            await login_from_elsewhere(manager)
+        assert sum(counts) == before_waiting + 1
+    else:
+        assert (await login_from_elsewhere(manager)).account_label == "ada@fab.example"
+        assert (sum(counts) - before_waiting, sum(slept)) == (4, 9)
 
 
 async def test_a_sign_in_of_this_session_ends_the_wait_of_another_cell(
