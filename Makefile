@@ -4,7 +4,8 @@
 #   make test       the whole test suite; installs the browser and the Codex CLI where possible
 #   make test-fast  the tests that need only Python, in under three minutes
 #   make check      format, lint, types and import contracts
-#   make contract   what the newest Codex CLI does otherwise than the pinned one; CODEX=0.172.0 names another
+#   make contract   what the newest Codex CLI does otherwise than the pinned one, and the contract tests against it;
+#                   CODEX=0.169.0 names another
 #   make coverage   how much of the code the tests that need only Python run, branches included
 #   make bench      the performance table
 #   make docs       the documentation, in docs/_build/html
@@ -50,6 +51,8 @@ check: $(VENV)/.ready-dev
 
 contract: $(VENV)/.ready-dev
 	$(BIN)/python -m tests.contract.drift $(CODEX)
+	CODEX_NB_CODEX=$(CURDIR)/.tiers/codex-$(CODEX)/node_modules/.bin/codex \
+	  $(BIN)/python -m pytest -q tests/contract $(PYTEST_ARGS)
 
 coverage: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest -q -m "unit or shell" -n 2 --dist worksteal --cov --cov-report=term $(PYTEST_ARGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,13 @@ def codex_program() -> Path:
     if program is None:
         pytest.fail("the Codex CLI is not here: python -m tests.provision contract")
     return program
+
+
+@pytest.fixture(scope="session")
+def codex_version(codex_program: Path) -> str:
+    """Return the program's version; docs/compatibility.md tells how one that is not pinned differs."""
+    command = [codex_program, "--version"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1]
 
 
 @pytest.fixture(scope="session")

@@ -98,8 +98,7 @@ def differences(theirs: list[RecordedRequest], mine: list[RecordedRequest]) -> d
     """What differs in any of the requests: who sends it, or that the values differ."""
     found: dict[str, str] = {}
     for their, my in zip(theirs, mine, strict=True):
-        # The CLI names encodings since 0.171.
-        left, right = {"header accept-encoding": "", **facts(their)}, facts(my)
+        left, right = facts(their), facts(my)
         found |= dict.fromkeys(left.keys() - right.keys(), "CLI only")
         found |= dict.fromkeys(right.keys() - left.keys(), "codex_nb only")
         found |= {key: "different values" for key in left.keys() & right.keys() if left[key] != right[key]}
@@ -108,7 +107,7 @@ def differences(theirs: list[RecordedRequest], mine: list[RecordedRequest]) -> d
 
 def documented(heading: str = HEADING) -> dict[str, str]:
     """The table of the page below a heading: key and who sends it."""
-    section = PAGE.read_text().partition(heading)[2].partition("\n## ")[0]
+    section = re.split(r"\n##+ ", PAGE.read_text().partition(f"\n{heading}\n")[2])[0]
     rows = re.findall(r"^\| `([^`]+)` \| ([^|]+) \| [^|]{15,} \|$", section, re.MULTILINE)
     return {key: who.strip() for key, who in rows}
 
@@ -131,9 +130,12 @@ def requests(cli: CodexCli) -> tuple[list[RecordedRequest], list[RecordedRequest
 
 
 def test_every_key_is_the_same_or_explained(
-    requests: tuple[list[RecordedRequest], list[RecordedRequest]],
+    requests: tuple[list[RecordedRequest], list[RecordedRequest]], codex_version: str
 ) -> None:
-    assert dict(sorted(differences(*requests).items())) == dict(sorted(documented().items()))
+    of_version = {key: who for key, who in documented(f"### {codex_version}").items() if "model " not in key}
+    assert dict(sorted(differences(*requests).items())) == dict(
+        sorted({**documented(), **of_version}.items())
+    )
 
 
 def test_both_threads_only_grow(requests: tuple[list[RecordedRequest], list[RecordedRequest]]) -> None:

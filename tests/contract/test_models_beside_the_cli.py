@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from codex_nb.simulator import Catalog, RecordedRequest, Simulator
 from tests import provision
 from tests.contract.bundled_models import TABLE, bundled_table
 from tests.contract.cli import CodexCli
+from tests.contract.test_beside_the_cli import documented
 from tests.contract.test_both_directions import ours
 
 UNKNOWN = ("an-unknown-model", "gpt-5.5-2026-11-01", "openai/gpt-6.1-sol")
@@ -91,13 +91,32 @@ def test_each_model_with_each_effort_is_asked_for_as_the_cli_asks(
     assert dict(zip(rows, mine, strict=True)) == dict(zip(rows, theirs, strict=True))
 
 
-def test_the_bundled_models_are_the_pinned_clis(
-    codex_program: Path, clis_models: list[dict[str, Any]]
-) -> None:
-    """``python -m tests.contract.bundled_models`` writes them anew; ``make contract`` tells how another CLI differs."""
-    version = subprocess.run([codex_program, "--version"], capture_output=True, text=True, check=True).stdout
-    if version.split()[-1] == CONTRACT_VERSION:
-        assert json.loads(TABLE.read_text())["models"] == bundled_table(clis_models)
+SHOWN = {"description", "display_name", "priority"}
+
+
+def facts_of(models: list[dict[str, Any]]) -> dict[str, str]:
+    """Every key of each model that a question depends on."""
+    found = {f"model {model['slug']}": "" for model in models}
+    return found | {
+        f"model {model['slug']} {key}": json.dumps(model[key])
+        for model in models
+        for key in model
+        if key not in SHOWN
+    }
+
+
+def test_the_bundled_models_are_the_clis(clis_models: list[dict[str, Any]], codex_version: str) -> None:
+    """``python -m tests.contract.bundled_models`` writes the pinned one's; docs/compatibility.md lists the others'."""
+    bundled, theirs = json.loads(TABLE.read_text())["models"], bundled_table(clis_models)
+    if codex_version == CONTRACT_VERSION:
+        assert bundled == theirs
+    ours, their = facts_of(bundled), facts_of(theirs)
+    found = {key: "different values" for key in ours.keys() & their.keys() if ours[key] != their[key]}
+    for more, less, who in ((ours, their, "codex_nb only"), (their, ours, "CLI only")):
+        names = [key for key in more.keys() - less.keys() if len(key.split()) == len(["model", "slug"])]
+        found |= dict.fromkeys(names, who)
+    listed = documented(f"### {codex_version}")
+    assert found == {key: who for key, who in listed.items() if key.startswith("model ")}
 
 
 def test_the_contract_is_the_pinned_clis() -> None:
