@@ -202,11 +202,11 @@ class LazyAgent:
             self._engine = AgentEngine(*self._parts)
         return self._engine
 
-    def events(self, turn: Turn) -> AsyncGenerator[TurnEvent, None]:
-        """Yield the events of a turn that runs in it."""
+    def events(self, turn: Turn, request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:
+        """Yield the events of the request's turn, which runs in it."""
         from codex_nb.agent.turn import AgentTurn
 
-        return AgentTurn.of(turn, self.open()).events()
+        return AgentTurn.of(turn, self.open(), request).events()
 
     def forget(self, thread: str | None) -> None:
         """Delete what it keeps of a thread, None for all. Raises OSError."""

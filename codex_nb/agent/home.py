@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from codex_nb.agent.app_server import CodexBinary
     from codex_nb.auth.credentials import Credentials
     from codex_nb.config.settings import Settings
+    from codex_nb.session.prompt import TurnRequest
 
 JsonObject = dict[str, Any]
 
@@ -200,12 +201,38 @@ def command_overrides(settings: Settings) -> list[str]:
     return [part for key, value in values.items() for part in ("-c", f"{key}={json.dumps(value)}")]
 
 
-def _asked_servers(settings: Settings) -> dict[str, Any]:
-    """Return, of each MCP server of the user's, that its calls are asked about, unless the file decides it."""
+def _own_servers(settings: Settings) -> dict[str, JsonObject]:
+    """Return the tables of the MCP servers that the CLI has from the user's file."""
     content = read_bytes(settings.codex_home / CONFIG_FILE) or b""
     servers = parse_toml(content, str(settings.codex_home / CONFIG_FILE)).get("mcp_servers")
+    found = servers if isinstance(servers, dict) else {}
+    return {name: table for name, table in found.items() if isinstance(table, dict)}
+
+
+def _asked_servers(settings: Settings) -> dict[str, Any]:
+    """Return, of each MCP server of the user's, that its calls are asked about, unless the file decides it."""
     return {
         f"mcp_servers.{name}.default_tools_approval_mode": "prompt"
-        for name, table in (servers if isinstance(servers, dict) else {}).items()
-        if isinstance(table, dict) and "default_tools_approval_mode" not in table
+        for name, table in _own_servers(settings).items()
+        if "default_tools_approval_mode" not in table
     }
+
+
+def switched_off(settings: Settings, request: TurnRequest) -> JsonObject:
+    """Return the configuration of a thread that takes out of it what a question goes without.
+
+    The tools of a server have the names that ``%codex tools`` shows: ``mcp__server__tool``.
+    """
+    if settings.agent_config != "own":
+        return {}
+    config: JsonObject = {}
+    if not request.uses_servers:  # plugins and apps bring servers along
+        config |= {"features.plugins": False, "features.apps": False}
+    for name, table in _own_servers(settings).items():
+        prefix = f"mcp__{name}__"
+        tools = sorted(each.removeprefix(prefix) for each in request.without if each.startswith(prefix))
+        if not request.uses_servers or name in request.without:
+            config[f"mcp_servers.{name}.enabled"] = False
+        elif tools:
+            config[f"mcp_servers.{name}.disabled_tools"] = [*(table.get("disabled_tools") or ()), *tools]
+    return config

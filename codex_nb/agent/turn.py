@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from codex_nb.agent.app_server import REFUSED, AppServer, AppServerEnded, RequestRefused
 from codex_nb.agent.approvals import McpCall, read_action, read_request
 from codex_nb.agent.engine import AgentEngine, WantedThread, digest
+from codex_nb.agent.home import switched_off
 from codex_nb.agent.items import AgentItems, image_of
 from codex_nb.errors import AgentFailed, CodexError
 from codex_nb.labels import ApprovalPolicy
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from codex_nb.agent.approvals import Asked
     from codex_nb.responses.request import Outbound
     from codex_nb.session.events import Answer, Status, TurnEvent
+    from codex_nb.session.prompt import TurnRequest
     from codex_nb.session.turn import ModelClient
 
 JsonObject = dict[str, Any]
@@ -50,6 +52,7 @@ GO_ON = (
     "with that request: look at what was already done before you repeat anything."
 )
 NOT_OFFERED = "The approval policy 'read-only' allows no commands, changes or calls of other programs."
+SWITCHED_OFF = "This tool is switched off for the question."
 REJECTED = "Declined."
 DONE = "Answered."
 
@@ -77,6 +80,7 @@ class AgentTurn(Turn):
     """One turn that runs in the Codex CLI: the same start, tools, approvals and end as a turn of the direct engine."""
 
     engine: AgentEngine = field(kw_only=True)
+    asked: TurnRequest = field(kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -87,17 +91,18 @@ class AgentTurn(Turn):
         self._approved = set[str]()  # the items that our gate has let through
 
     @classmethod
-    def of(cls, turn: Turn, engine: AgentEngine) -> AgentTurn:
-        """Return a prepared turn as one that runs in the agent."""
-        return cls(**{each.name: getattr(turn, each.name) for each in fields(Turn)}, engine=engine)
+    def of(cls, turn: Turn, engine: AgentEngine, request: TurnRequest) -> AgentTurn:
+        """Return the prepared turn of a request as one that runs in the agent."""
+        parts = {each.name: getattr(turn, each.name) for each in fields(Turn)}
+        return cls(**parts, engine=engine, asked=request)
 
     @property
     def _wanted_thread(self) -> WantedThread:
         policy, sandbox = POLICIES[self.tool_context.rules.policy]
-        has_shell = self.tool_context.rules.offers(Effect.EXECUTE)
-        makes_images = (
-            self.tool_context.rules.policy is ApprovalPolicy.ALL
-        )  # of any file, which is not asked about
+        has_shell = self.asked.uses_tools and self.tool_context.rules.offers(Effect.EXECUTE)
+        # Of any file, which is not asked about.
+        makes_images = self.asked.uses_tools and self.tool_context.rules.policy is ApprovalPolicy.ALL
+        off = switched_off(self.engine.settings, self.asked)
         options = {
             "model": self.request.model,
             "modelProvider": self.engine.provider,
@@ -108,6 +113,7 @@ class AgentTurn(Turn):
                 "features.shell_tool": has_shell,
                 "features.image_generation": makes_images,
                 "web_search": self._search_mode,
+                **off,
             },
         }
         tools = [
@@ -120,7 +126,7 @@ class AgentTurn(Turn):
             for tool in self.request.tools
             if tool["type"] == "function"
         ]
-        offers = digest([self.request.tools, has_shell])
+        offers = digest([self.request.tools, has_shell, off])
         return WantedThread(self.thread, self.new_items[:-1], options, tools, offers, makes_images)
 
     @property
@@ -335,9 +341,15 @@ class AgentTurn(Turn):
         rules, effect = self.tool_context.rules, asked.tool.effect
         if asked.is_question:
             return None
+        if isinstance(asked.arguments, McpCall) and not self._uses(asked.arguments):
+            return Decision(DecisionKind.REJECT, message=SWITCHED_OFF, by="policy")
         if not rules.offers(effect):
             return Decision(DecisionKind.REJECT, message=NOT_OFFERED, by="policy")
         return rules.decide(effect, asked.tool.key(asked.arguments))
+
+    def _uses(self, call: McpCall) -> bool:
+        names = {call.server, f"mcp__{call.server}__{call.tool}"}
+        return self.asked.uses_servers and self.asked.without.isdisjoint(names)
 
     async def _tell(self, server: AppServer, decision: Decision) -> None:
         """Tell the model what the user says to a rejection; end the turn where that is what they decided."""

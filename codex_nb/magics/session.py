@@ -408,6 +408,7 @@ def with_notebook(
         question,
         data=options.subject(reading) if options.subject is not None else (),
         tools=offered_tools(namespace) if options.tools else ToolSet(),
+        uses_tools=options.tools,
         uses_servers=options.tools and options.mcp,
         searches=options.search if options.tools else False,
         without=frozenset(reading.session.switched_off),

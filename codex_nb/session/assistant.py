@@ -113,8 +113,8 @@ class ModelChoice(Protocol):
 class Agent(Protocol):
     """Another program in which a prepared turn can run: Codex's own agent."""
 
-    def events(self, turn: Turn) -> AsyncGenerator[TurnEvent, None]:
-        """Yield the turn's events, TurnStarted to TurnFinished."""
+    def events(self, turn: Turn, request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:
+        """Yield the events of the request's turn, TurnStarted to TurnFinished."""
         ...
 
     def forget(self, thread: str | None) -> None:
@@ -436,7 +436,7 @@ class Assistant:
         if run.must_compact or is_full:
             notices.append(await self._compactor.compact(run.thread, resolved.template))
         turn = self._prepare(resolved, run, notices, redact)
-        return turn.events(self._client) if agent is None else agent.events(turn)
+        return turn.events(self._client) if agent is None else agent.events(turn, run.request)
 
     async def _replay(
         self, cached: CachedAnswer, resolved: ResolvedTurn, run: _TurnRun, redact: TurnRedactor

@@ -321,7 +321,8 @@ class TurnRequest:
     ``folder`` is the notebook's folder. ``use_cache`` allows a cached answer to the same question, and ``fresh`` asks
     again all the same. ``agent`` lets Codex's own agent answer. ``earlier`` are the other questions of this session,
     each with a hash of its answer: the answer may build on them. ``throttle`` is shared by the questions of a batch.
-    ``uses_servers`` offers the tools of the MCP servers, too. ``without`` are the tools and servers, by name, that are
+    ``uses_tools`` lets an agent act with tools of its own; ``uses_servers`` offers those of the MCP servers, too.
+    ``without`` are the tools and servers, by name, that are
     switched off. ``searches`` lets the model search the web; None leaves that to the settings. ``footer`` is what the
     line below the answer says.
     """
@@ -342,6 +343,7 @@ class TurnRequest:
     agent: bool = False
     throttle: Throttle | None = None
     earlier: tuple[tuple[str, str], ...] = ()
+    uses_tools: bool = True
     uses_servers: bool = False
     searches: bool | None = False
     without: frozenset[str] = frozenset()

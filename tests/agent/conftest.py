@@ -87,9 +87,8 @@ class Stage:
         on_event: Callable[[TurnEvent], None] = lambda _event: None,
         **more: Any,
     ) -> tuple[list[TurnEvent], TurnFinished]:
-        request = TurnRequest(
-            prompt, thread="t", tools=ToolSet((run_python,)), approval=policy, agent=True, **more
-        )
+        more = {"uses_servers": True, "tools": ToolSet((run_python,))} | more
+        request = TurnRequest(prompt, thread="t", approval=policy, agent=True, **more)
         ports = Ports(SameThread(), self.kernel, folder=self.folder)
         turn = profile.assistant.turn(request, ports=ports, approver=approver or DenyAll())
         events = list[TurnEvent]()

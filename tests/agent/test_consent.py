@@ -307,3 +307,22 @@ async def test_each_front_end_shows_what_will_be_done_before_it_is_decided(
     assert lines == [True] * len(kinds)
     results = [accepted if word == "y" else declined for _, _, accepted, declined in kinds]
     assert stage.answers == [{"result": result} for result in results]
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {"uses_servers": False},
+        {"without": frozenset({"shop"})},
+        {"without": frozenset({"mcp__shop__orders"})},
+    ],
+    ids=["--no-mcp", "the server off", "the tool off"],
+)
+async def test_a_call_of_a_server_that_is_switched_off_is_declined_whatever_the_policy(
+    stage: Stage, chosen: dict[str, Any]
+) -> None:
+    about = {"codex_approval_kind": "mcp_tool_call", "tool_name": "orders", "tool_params": {}}
+    request = ask("mcpServer/elicitation/request", serverName="shop", mode="form", _meta=about, message="?")
+    async with stage.opened([request, *said("Done.")]) as profile:
+        await stage.ask(profile, policy=ApprovalPolicy.ALL, **chosen)
+    assert [each["result"]["action"] for each in stage.answers] == ["decline"]

@@ -548,7 +548,7 @@ async def test_the_users_own_mcp_servers_are_asked_about_whatever_they_claim(
     settings = load_settings(environ, overrides={"agent_config": "own"})
     profile = make_profile(settings, environ)
     try:
-        _, last = await place.ask(profile, "use it", approver=asking)
+        _, last = await place.ask(profile, "use it", approver=asking, uses_servers=True)
     finally:
         await profile.close()
     assert [request.summary for request in asking.asked] == [f"Calls the tool {tool} of the MCP server shop."]

@@ -17,6 +17,7 @@ from codex_nb.session.state import TurnState, reduce
 from codex_nb.simulator import Call, Cut, End, Reply, Say, Scenario, Search, Think
 from codex_nb.simulator.scenario import Step
 from codex_nb.tools.approval import Decision, DecisionKind
+from codex_nb.tools.base import ToolSet
 from codex_nb.ui.text_view import turn_document
 from tests.agent.test_events import in_a_terminal
 from tests.contract.test_agent import APPROVE, PATCH, REJECT, Asking, Place, place
@@ -197,7 +198,7 @@ async def own_turn(place: Place, table: str, *replies: Reply) -> list[TurnEvent]
     place.sim.play(Scenario(replies))
     profile = make_profile(load_settings(place.environ, overrides={"agent_config": "own"}), place.environ)
     try:
-        events, last = await place.ask(profile, "use it", approver=Asking(APPROVE))
+        events, last = await place.ask(profile, "use it", approver=Asking(APPROVE), uses_servers=True)
     finally:
         await profile.close()
     assert (last.answer.status, last.error) == ("completed", None)
@@ -288,3 +289,44 @@ async def test_a_thread_that_may_make_images_does_not_go_on_where_that_is_not_al
     assert "image_gen" not in {tool.get("name") for tool in last["tools"]}
     kinds = {item["type"] for item in last["input"]}
     assert ("function_call_output" in kinds, "It is done." in json.dumps(last["input"])) == (goes_on, True)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "is_offered"),
+    [
+        ({"uses_servers": True}, True),
+        ({"uses_servers": False}, False),
+        ({"uses_servers": True, "without": frozenset({"shop"})}, False),
+        ({"uses_servers": True, "without": frozenset({"mcp__shop__orders"})}, False),
+    ],
+    ids=["on", "--no-mcp", "the server off", "the tool off"],
+)
+async def test_what_is_switched_off_is_not_there_for_the_cli_either(
+    place: Place, chosen: dict[str, Any], is_offered: bool
+) -> None:
+    program = place.home.parent / "server.py"
+    program.write_text(f"open({str(place.home.parent / 'called')!r}, 'w').close()\n{SERVER}")
+    table = (
+        f"[mcp_servers.shop]\ncommand = {json.dumps(sys.executable)}\nargs = [{json.dumps(str(program))}]\n"
+    )
+    (place.home / "config.toml").write_text(f"{place.sim.config_toml()}\n{table}")
+    place.sim.play(Scenario((reply(Call("orders", {}, "call_1", namespace="mcp__shop")), DONE)))
+    asking = Asking(APPROVE)
+    profile = make_profile(load_settings(place.environ, overrides={"agent_config": "own"}), place.environ)
+    try:
+        _, last = await place.ask(profile, "use it", approver=asking, **chosen)
+    finally:
+        await profile.close()
+    assert last.answer.status == "completed"
+    assert (len(asking.asked), len(last.answer.tool_calls)) == ((1, 1) if is_offered else (0, 0))
+    has_started = chosen["uses_servers"] and "shop" not in chosen.get("without", ())
+    assert (place.home.parent / "called").exists() is has_started
+
+
+async def test_without_tools_the_agent_has_no_shell(place: Place) -> None:
+    place.sim.play(Scenario((command("echo it > ran.txt"), DONE)))
+    async with place.opened() as profile:
+        await place.ask(profile, "run it", policy=ApprovalPolicy.ALL, tools=ToolSet(), uses_tools=False)
+    names = {tool.get("name") for tool in place.sent()[0]["tools"]}
+    assert names.isdisjoint({"exec_command", "write_stdin", "apply_patch", "image_gen"})
+    assert place.files == {}
