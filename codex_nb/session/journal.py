@@ -133,7 +133,7 @@ class Journal:
 
     def asked(self, index: int) -> None:
         """Note that a question is about to be sent."""
-        self._write({"asked": self._keys[index]})
+        self._write_bytes(b'{"asked":"%s"}\n' % self._keys[index].encode("ascii"))  # a key needs no escapes
 
     def answered(self, index: int, answer: Answer) -> None:
         """Keep an answer; one that was cancelled stays in doubt."""

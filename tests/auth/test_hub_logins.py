@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import keyring
 import pytest
+from keyring.backend import KeyringBackend
 
 from codex_nb.auth.credentials import fingerprint
-from codex_nb.config.settings import Settings
+from codex_nb.auth.login import DeviceCodeLogin
+from codex_nb.config.settings import CredentialsStore, Settings
 from codex_nb.errors import SignInRequired
 from codex_nb.http import httpx
 from codex_nb.hub import UserLogin, UserLogins
-from tests.auth.fakes import BACKEND, ISSUER, Service, access_token, write_login
+from tests.auth.fakes import BACKEND, ISSUER, Clock, Service, access_token, write_login
 
 pytestmark = pytest.mark.anyio
 
@@ -62,3 +66,59 @@ async def test_names_that_look_alike_are_different_users(logins: UserLogins, ser
     for name in names[1:]:
         with pytest.raises(SignInRequired):
             await logins.of(name).fetch("")
+
+
+class MemoryKeyring(KeyringBackend):
+    """A keyring of this process."""
+
+    priority = 1.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entries: dict[tuple[str, str], str] = {}
+
+    def get_password(self, service: str, username: str) -> str | None:
+        return self.entries.get((service, username))
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        self.entries[service, username] = password
+
+    def delete_password(self, service: str, username: str) -> None:
+        del self.entries[service, username]
+
+
+@pytest.fixture
+def memory_keyring() -> Iterator[MemoryKeyring]:
+    before = keyring.get_keyring()
+    keyring.set_keyring(found := MemoryKeyring())
+    yield found
+    keyring.set_keyring(before)
+
+
+async def test_each_user_has_an_entry_of_the_keyring_where_that_keeps_the_logins(
+    service: Service, tmp_path: Path, memory_keyring: MemoryKeyring
+) -> None:
+    service.clock = Clock(datetime.now(UTC) + timedelta(days=30))
+    settings = Settings(
+        codex_home=tmp_path / "home",
+        issuer=ISSUER,
+        chatgpt_base_url=BACKEND,
+        credentials_store=CredentialsStore.KEYRING,
+    )
+    http = httpx.AsyncClient(transport=httpx.MockTransport(service))
+    logins = UserLogins(settings, http, tmp_path / "logins")
+    given = []
+    for user in ("ada", "grace"):
+        async for _ in DeviceCodeLogin(logins.of(user).manager).steps():
+            pass
+        given.append((await logins.of(user).fetch("")).bearer)
+    assert [token.get_secret_value() for token in given if token] == [
+        tokens["access_token"] for tokens in service.issued
+    ]
+    assert len(memory_keyring.entries) == len(service.issued) == 2
+    assert [login.home.joinpath("auth.json").exists() for login in map(logins.of, ("ada", "grace"))] == [
+        False
+    ] * 2
+    with pytest.raises(SignInRequired):
+        await logins.of("linus").fetch("")
+    await logins.close()
