@@ -116,6 +116,8 @@ class BlockingTurn:
                     self._mailbox.on_stop(self._stop)
                     while not self._is_over():
                         self._step()
+                    if self._was_interrupted:
+                        self._wait(0.0)  # a click on Stop interrupts the model's code, and may wait behind it
                     self._process(self._mailbox.drain())
                 answer = self._finish()
             finally:

@@ -118,3 +118,23 @@ def test_outputs_counts_and_history_are_those_of_a_run_by_hand(
     number = count + len(KINDS) + 2
     assert notebook.execution_count(again + 1) == number
     notebook.wait_for_text(again + 1, f"{number} the result {number - 1}")
+
+
+# A server passes on a million bytes a second.
+LARGE = "import time\nfor number in range(50):\n    print(str(number % 10) * 100_000)\n    time.sleep(0.12)"
+
+
+@pytest.mark.parametrize("front_end", [FrontEnd.LAB])
+def test_five_megabytes_are_shown_as_by_hand(
+    open_notebook: Callable[..., NotebookPage], sim: Simulator
+) -> None:
+    notebook = open_notebook([LOAD, LARGE, f"{ASK}Run it.", LARGE])
+    notebook.run(0)
+    notebook.run(1)
+    sim.add_replies(run([cells_of(notebook)[3]["id"]]), Reply(stream=(Say("It ran."), End())))
+    notebook.run(2)
+    _, by_hand, _, by_model = cells_of(notebook)
+    assert by_model["outputs"] == by_hand["outputs"]
+    assert len(json.dumps(by_model["outputs"])) > 5_000_000
+    told = str(outputs_of(sim.requests.to("/responses", "POST")[-1]))
+    assert len(told) < 40_000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import gc
+import itertools
 import os
 import signal
 import threading
@@ -191,6 +192,32 @@ def test_a_stop_request_from_another_thread_is_heard(engine: Engine, mailbox: Ma
 
     view = RecordingView(on(delta("answer"), stop_from_elsewhere))
     assert run(engine, mailbox, view, EndlessTurn().events()) == STOPPED.answer
+
+
+def test_a_stop_request_that_is_read_after_its_interrupt_ends_the_cell_as_usual(
+    engine: Engine, mailbox: Mailbox
+) -> None:
+    interrupted = threading.Event()
+    times = itertools.count(0, 1000)  # the turn has been cancelled for long before anything else is read
+
+    def code() -> None:
+        interrupted.set()
+        raise KeyboardInterrupt
+
+    async def events() -> AsyncGenerator[TurnEvent, None]:
+        yield STARTED
+        await mailbox.call(code)
+
+    with IdlePump(mailbox) as pump:
+
+        def wait(seconds: float) -> None:
+            if interrupted.is_set():
+                mailbox.request_stop()
+            else:
+                pump.once(seconds)
+
+        turn = BlockingTurn(engine, RecordingView(), mailbox, wait, clock=lambda: next(times))
+        assert turn.run(events()).status == "cancelled"
 
 
 def test_an_interrupt_is_a_keyboard_interrupt_that_carries_the_partial_answer(
