@@ -40,7 +40,7 @@ def signed_in(kernel_environ: dict[str, str]) -> Iterator[Simulator]:
 
 
 @pytest.mark.parametrize("front_end", [FrontEnd.LAB])
-@pytest.mark.parametrize("viewport", [(860, 1200)])
+@pytest.mark.parametrize("viewport", [(860, 1320)])
 @pytest.mark.parametrize("color_scheme", ["light", "dark"])
 def test_a_question_about_a_frame_is_approved_and_answered_with_a_figure(
     open_notebook: Callable[..., NotebookPage], signed_in: Simulator, color_scheme: str
