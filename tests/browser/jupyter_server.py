@@ -69,10 +69,14 @@ def _free_port() -> int:
 
 
 class JupyterServer:
-    """Runs from ``with`` to its end; everything it reads and writes lies in ``folder``."""
+    """Runs from ``with`` to its end; everything it reads and writes lies in ``folder``.
 
-    def __init__(self, front_end: FrontEnd, folder: Path) -> None:
+    ``python`` is that of an environment with further extensions; the front end itself is this environment's.
+    """
+
+    def __init__(self, front_end: FrontEnd, folder: Path, *, python: str = sys.executable) -> None:
         self.front_end = front_end
+        self._python = python
         self.root = folder / "notebooks"
         self.token = secrets.token_hex(16)
         self._folder = folder
@@ -166,7 +170,7 @@ class JupyterServer:
         self._write_configuration()
         name = self.front_end.application
         command = [
-            *(sys.executable, "-m", self.front_end.module, "--no-browser", "--allow-root"),
+            *(self._python, "-m", self.front_end.module, "--no-browser", "--allow-root"),
             *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={self._port}", "--ServerApp.port_retries=0"),
             *(f"--ServerApp.root_dir={self.root}", f"--IdentityProvider.token={self.token}"),
             *(f"--{name}.expose_app_in_browser=True", "--ServerApp.terminals_enabled=False"),
@@ -192,7 +196,10 @@ class JupyterServer:
     def _environ(self) -> dict[str, str]:
         own = {"CONFIG": "config", "DATA": "data", "RUNTIME": "runtime"}
         folders = {f"JUPYTER_{name}_DIR": str(self._folder / folder) for name, folder in own.items()}
-        return {**os.environ, **folders, "IPYTHONDIR": str(self._folder / "ipython")}
+        share, etc = f"{sys.prefix}/share/jupyter", f"{sys.prefix}/etc/jupyter"
+        ours = {"JUPYTER_PATH": share, "JUPYTER_CONFIG_PATH": etc, "JUPYTERLAB_DIR": f"{share}/lab"}
+        outer = ours if self._python != sys.executable else {}
+        return {**os.environ, **outer, **folders, "IPYTHONDIR": str(self._folder / "ipython")}
 
     def _write_configuration(self) -> None:
         self.root.mkdir(parents=True)

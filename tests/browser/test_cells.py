@@ -310,6 +310,31 @@ def test_a_notebook_that_was_answered_here_runs_headless_without_a_request(
 
 
 @pytest.mark.parametrize("front_end", [FrontEnd.LAB])
+def test_an_edit_that_waits_is_approved_in_the_page_as_it_was_loaded_again(
+    open_notebook: Callable[..., NotebookPage], sim: Simulator
+) -> None:
+    model = Script(sim, "edit_cell", "run_cell")
+    notebook = open_notebook([LOAD, "print('mass', 1)", "%%codex --approval ask\nCorrect it."])
+    notebook.run(0)
+    target = cells_of(notebook)[1]["id"]
+    notebook.start(2)
+    model.begin(cell_id=target, source="print('mass', 3)")
+    notebook.output(2).locator("button.codex-approve").wait_for()
+    notebook.save()
+    notebook.reload()
+    approve(notebook, 2)
+    assert "Edited" in model.told()
+    assert notebook.source(1) == "print('mass', 3)"
+    model.begin(cell_id=target)
+    approve(notebook, 2)
+    assert "mass 3" in model.told()
+    notebook.wait_for_text(1, "mass 3")
+    notebook.wait_for_text(2, "That is all.")
+    assert undo(notebook, 2) == "Undone: 1 changed cell."
+    assert notebook.source(1) == "print('mass', 1)"
+
+
+@pytest.mark.parametrize("front_end", [FrontEnd.LAB])
 def test_cells_that_are_brought_back_show_what_they_showed(
     open_notebook: Callable[..., NotebookPage], sim: Simulator
 ) -> None:

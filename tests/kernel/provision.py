@@ -43,6 +43,15 @@ VERSIONS = (
 QT_CONSOLE = KernelVersion(
     "qtconsole", ("qtconsole==5.7.2", "QtPy==2.4.3", "PySide6-Essentials==6.12.0", "shiboken6==6.12.0")
 )
+# Not a kernel either, but the server of two people in one notebook; what they run is the outer environment's.
+COLLABORATION = KernelVersion(
+    "collaboration",
+    (
+        *("jupyter-collaboration==5.0.4", "jupyter-collaboration-ui==3.0.4", "jupyter-docprovider==3.0.4"),
+        *("jupyter-server-ydoc==3.0.4", "jupyter-server-fileid==0.10.0", "jupyter-ydoc==4.2.1"),
+        *("pycrdt==0.14.13", "pycrdt-websocket==0.16.5", "pycrdt-store==0.1.5", "sqlite-anyio==0.2.10"),
+    ),
+)
 
 
 def is_ready(version: KernelVersion) -> bool:
@@ -73,7 +82,7 @@ def provide(version: KernelVersion) -> None:
 
 def provide_all() -> None:
     """Make every environment that is missing."""
-    for version in (*VERSIONS, QT_CONSOLE):
+    for version in (*VERSIONS, QT_CONSOLE, COLLABORATION):
         provide(version)
 
 
