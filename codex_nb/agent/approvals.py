@@ -14,6 +14,7 @@ from pydantic import Field
 
 from codex_nb.errors import InvalidArguments
 from codex_nb.labels import AGENT_TOOLS
+from codex_nb.session.questions import Form, form_tool, read_form
 from codex_nb.tools.approval import DecisionKind, Effect
 from codex_nb.tools.base import A, Arguments, CallDisplay, Tool, ToolResult
 
@@ -99,18 +100,6 @@ class McpCall(Arguments):
         )
 
 
-class Form(Arguments):
-    """Questions to the user; ``answers`` maps each to its answer, which the user fills in."""
-
-    answers: JsonObject = Field(default_factory=dict)
-    questions: str = Field("", exclude=True)
-
-    @property
-    def view(self) -> CallDisplay:
-        """The answers are the user's."""
-        return CallDisplay(self.questions, is_question=True)
-
-
 async def _answered_elsewhere(approved: Approved[Any], ports: Ports) -> ToolResult:
     """Stand for what the agent itself does once it has been told yes."""
     del approved, ports
@@ -125,7 +114,6 @@ shell_tool = _tool(SHELL, Command)
 patch_tool = _tool(PATCH, Patch, Effect.EDIT)
 permissions_tool = _tool("permissions", Permissions)
 mcp_tool = _tool("mcp", McpCall)
-form_tool = _tool("questions", Form)
 
 
 @dataclass(frozen=True)
@@ -272,21 +260,14 @@ def _elicitation(params: JsonObject) -> Asked[Any] | None:
             arguments=given if isinstance(given, dict) else {},
         )
         return Asked(mcp_tool, call, lambda _approved: _action("accept", {}), declined, cancelled)
-    message = f"The MCP server {server} asks: {_text(params.get('message'))}"
-    if params.get("mode") == "url":
-        form = Form(questions=f"{message} Open this page, then accept: {_text(params.get('url'))}")
-        return Asked(
-            form_tool, form, lambda _approved: _action("accept"), declined, cancelled, is_question=True
-        )
-    schema = params.get("requestedSchema")
-    fields = schema.get("properties") if isinstance(schema, dict) else None
-    if not isinstance(fields, dict):
+    form = read_form(server, params)
+    if form is None:
         return None
-    form = Form(questions=message, answers={name: _default(field) for name, field in fields.items()})
+    has_fields = params.get("mode") != "url"
     return Asked(
         form_tool,
         form,
-        lambda approved: _action("accept", approved.arguments.answers),
+        lambda approved: _action("accept", approved.arguments.answers if has_fields else None),
         declined,
         cancelled,
         is_question=True,
@@ -295,15 +276,6 @@ def _elicitation(params: JsonObject) -> Asked[Any] | None:
 
 def _action(action: str, content: JsonObject | None = None) -> JsonObject:
     return {"action": action, "content": content, "_meta": None}
-
-
-def _default(field: object) -> Any:
-    kinds = {"boolean": False, "integer": 0, "number": 0, "array": []}
-    if not isinstance(field, dict):
-        return ""
-    choices = field.get("enum")
-    first = choices[0] if isinstance(choices, list) and choices else kinds.get(str(field.get("type")), "")
-    return field.get("default", first)
 
 
 def _questions(params: JsonObject) -> Asked[Form] | None:

@@ -374,7 +374,7 @@ class AgentTurn(Turn):
         if not self._agent.is_open(call_id):
             yield ToolCallReady(number, name, arguments, call_id)
         call = {"type": "function_call", "name": name, "call_id": call_id, "arguments": arguments}
-        execution = ToolCallExecution(call, number, self.tool_context)
+        execution = ToolCallExecution(call, number, self.tool_context, self._call_numbers)
         try:
             async with aclosing(execution.events()) as events:
                 async for event in events:

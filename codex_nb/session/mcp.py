@@ -14,7 +14,7 @@ import importlib
 import importlib.util
 import json
 import re
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,14 +29,16 @@ from codex_nb.tools.builtin import IMAGE_LIMIT, IMAGE_SIZE_LIMIT, OUTPUT_LIMIT
 from codex_nb.tools.nbmodel import shorten, truncate
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Hashable, Iterator, Mapping, Sequence
 
     from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
 
     from codex_nb.config.mcp_servers import McpServer
     from codex_nb.config.settings import Settings
     from codex_nb.tools.approval import Approved
-    from codex_nb.tools.base import JsonObject, Ports
+    from codex_nb.tools.base import Arguments, JsonObject, Ports
+
+    AskUser = Callable[[Arguments], Awaitable[JsonObject | None]]
 
 SIGN_IN = 'sign in with: codex mcp login {name} (and mcp_oauth_credentials_store = "file" in config.toml)'
 MISSING = "MCP servers need another library: pip install 'codex-nb[mcp]'."
@@ -132,6 +134,12 @@ class _Tools:
     left_out: list[str] = field(default_factory=list)
 
 
+@dataclass(eq=False)
+class _RunningCall:
+    ask: AskUser | None
+    deadline: asyncio.Timeout
+
+
 class Wire:
     """What is known of a connection beside its messages.
 
@@ -171,6 +179,7 @@ class Connection:
         self._stop = asyncio.Event()
         self._wire = Wire()
         self._dispatcher: JSONRPCDispatcher[Any] | None = None
+        self._calls: list[_RunningCall] = []
         self._task = asyncio.create_task(self._run())
 
     @property
@@ -190,13 +199,14 @@ class Connection:
             self._task.cancel()
         await asyncio.wait([self._task], timeout=CLOSING_S)
 
-    async def call(self, name: str, arguments: JsonObject) -> ToolResult:
-        """Call a tool. Raises ToolError."""
+    async def call(self, name: str, arguments: JsonObject, ask: AskUser | None) -> ToolResult:
+        """Call a tool; what the server asks meanwhile is put to the user. Raises ToolError."""
         if not self.is_alive:
             raise ToolError(f"The MCP server {self.server.name} has ended.")
         try:
-            async with asyncio.timeout(self.server.call_s):
-                reply = await self._request("tools/call", {"name": name, "arguments": arguments})
+            async with asyncio.timeout(self.server.call_s) as deadline:
+                with self._running(_RunningCall(ask, deadline)):
+                    reply = await self._request("tools/call", {"name": name, "arguments": arguments})
         except Exception as error:  # noqa: BLE001 -- whatever a transport raises, the server cannot be used
             reason = self._reason(error, self.server.call_s)
             raise ToolError(f"The MCP server {self.server.name}: {reason}.") from None
@@ -204,6 +214,34 @@ class Connection:
             return _as_result(_Result.model_validate(reply))
         except ValidationError:
             return ToolResult("The server's reply is not a result of a tool.", ok=False)
+
+    @contextmanager
+    def _running(self, call: _RunningCall) -> Iterator[None]:
+        self._calls.append(call)
+        try:
+            yield
+        finally:
+            self._calls.remove(call)
+
+    async def _elicit(self, params: JsonObject) -> JsonObject:
+        """Put what the server asks to the user of the call that runs; declined where that is not one call's."""
+        from codex_nb.session.questions import read_form
+
+        form = read_form(self.server.name, params)
+        if form is None or len(self._calls) != 1 or (ask := self._calls[0].ask) is None:
+            return {"action": "decline"}
+        deadline = self._calls[0].deadline
+        deadline.reschedule(None)  # people may think
+        try:
+            answers = await ask(form)
+        finally:
+            with suppress(RuntimeError):  # the call has ended
+                deadline.reschedule(asyncio.get_running_loop().time() + self.server.call_s)
+        if answers is None:
+            return {"action": "decline"}
+        return (
+            {"action": "accept"} if params.get("mode") == "url" else {"action": "accept", "content": answers}
+        )
 
     async def _request(self, method: str, params: JsonObject) -> Any:
         if self._dispatcher is None:
@@ -220,7 +258,7 @@ class Connection:
             async with AsyncExitStack() as stack:
                 async with asyncio.timeout(self.server.startup_s):
                     session = transport.open_session(
-                        server, self._wire, self._settings.ca_certificate, self._environ
+                        server, self._wire, self._settings.ca_certificate, self._environ, self._elicit
                     )
                     self._dispatcher = await stack.enter_async_context(session)
                     await self._list()
@@ -450,8 +488,7 @@ def _tool(connection: Connection, entry: _Listed) -> McpTool:
         claim = " The server says that it may destroy something."
 
     async def call(approved: Approved[FunctionArguments], ports: Ports) -> ToolResult:
-        del ports
-        return await connection.call(entry.name, approved.arguments.values)
+        return await connection.call(entry.name, approved.arguments.values, ports.ask_user)
 
     return McpTool(
         name=model_name(server.name, entry.name),
@@ -465,6 +502,7 @@ def _tool(connection: Connection, entry: _Listed) -> McpTool:
         listed_name=entry.name,
         schema={"properties": {}, **entry.inputSchema},
         version=hashlib.sha256(entry.model_dump_json().encode("utf-8", "replace")).hexdigest(),
+        may_ask=True,
     )
 
 

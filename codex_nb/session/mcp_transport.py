@@ -22,7 +22,7 @@ from mcp.client.session import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
 from mcp.shared.message import SessionMessage
-from mcp_types import Implementation, jsonrpc_message_adapter
+from mcp_types import ElicitRequestParams, ElicitResult, Implementation, jsonrpc_message_adapter
 
 from codex_nb.config import __version__
 from codex_nb.http import Proxies, httpx, is_secure, tls_context
@@ -30,13 +30,14 @@ from codex_nb.session.mcp import MOST_MESSAGES
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
     from pathlib import Path
 
     from mcp.client._transport import TransportStreams
 
     from codex_nb.config.mcp_servers import McpServer
     from codex_nb.session.mcp import Wire
+    from codex_nb.tools.base import JsonObject
 
 # Without a handler of its own, the library's log would be printed into the notebook.
 logging.getLogger("mcp").addHandler(logging.NullHandler())
@@ -57,11 +58,16 @@ if not sys.stdin.buffer.read():
 
 @asynccontextmanager
 async def open_session(
-    server: McpServer, wire: Wire, ca_certificate: Path | None, environ: Mapping[str, str]
+    server: McpServer,
+    wire: Wire,
+    ca_certificate: Path | None,
+    environ: Mapping[str, str],
+    elicit: Callable[[JsonObject], Awaitable[JsonObject]],
 ) -> AsyncGenerator[JSONRPCDispatcher[Any], None]:
     """Connect to a server and introduce ourselves; requests go through the dispatcher.
 
-    Proxies come from ``environ``. Raises what the transports raise: MCPError, OSError, ValueError, errors of HTTP.
+    Proxies come from ``environ``. ``elicit`` answers what the server asks the user. Raises what the transports raise:
+    MCPError, OSError, ValueError, errors of HTTP.
     """
     if server.command is None:
         transport = _http(server, wire, tls_context(ca_certificate), _proxy(server.url, environ))
@@ -70,7 +76,14 @@ async def open_session(
     async with transport as (reading, writing):
         dispatcher: JSONRPCDispatcher[Any] = JSONRPCDispatcher(reading, writing)
         introduction = Implementation(name="codex_nb", title="codex_nb", version=__version__)
-        async with ClientSession(dispatcher=dispatcher, client_info=introduction) as session:
+
+        async def answer(context: object, params: ElicitRequestParams) -> ElicitResult:
+            del context
+            return ElicitResult.model_validate(await elicit(params.model_dump(mode="json", by_alias=True)))
+
+        async with ClientSession(
+            dispatcher=dispatcher, client_info=introduction, elicitation_callback=answer
+        ) as session:
             await session.initialize()
             yield dispatcher
 

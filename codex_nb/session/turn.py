@@ -270,11 +270,12 @@ class ToolCallExecution:
     """The execution of one tool call: parse the arguments, ask for approval, run the tool.
 
     After :meth:`events`, ``output`` is the item that answers the call, ``record`` its entry in the Answer, and
-    ``stopped`` tells whether the user ended the turn instead.
+    ``stopped`` tells whether the user ended the turn instead. ``numbers`` gives each further call of the turn its own.
     """
 
-    def __init__(self, item: Item, call_number: int, context: ToolContext) -> None:
+    def __init__(self, item: Item, call_number: int, context: ToolContext, numbers: Iterator[int]) -> None:
         self.stopped = False
+        self._numbers = numbers
         self.output: Outbound | None = None
         self._item = item
         self._number = call_number
@@ -325,19 +326,37 @@ class ToolCallExecution:
             yield self._answer(_rejection(decision), ok=False)
             return
         yield ToolStarted(self._number)
-        yield await self._run(tool, arguments, request, decision)
+        if tool.may_ask:
+            async with aclosing(self._run_asking(tool, arguments, request, decision)) as events:
+                async for event in events:
+                    yield event
+        else:
+            yield await self._run(tool, arguments, request, decision, self._context.ports)
         if changes := self._context.redact(self._result.changes):
             yield Notice("variables", VARIABLES.format(changes=changes))
 
-    async def _run(
+    async def _run_asking(
         self, tool: Tool[A], arguments: A, request: ApprovalRequest, decision: Decision
+    ) -> AsyncGenerator[TurnEvent, None]:
+        from codex_nb.session.questions import UserQuestions
+
+        questions = UserQuestions(self._context.approver, self._numbers)
+        ports = replace(self._context.ports, ask_user=questions.ask)
+        running = self._run(tool, arguments, request, decision, ports)
+        async with aclosing(questions.events(running)) as events:
+            async for event in events:
+                yield event
+        self.stopped = self.stopped or questions.stopped
+
+    async def _run(
+        self, tool: Tool[A], arguments: A, request: ApprovalRequest, decision: Decision, ports: Ports
     ) -> ToolFinished:
         edited = decision.code is not None and decision.code != request.code
         try:
             approved = tool.approve(arguments, request, decision)
             self._context.rules.remember(tool.effect, tool.key(approved.arguments), decision)
             self._ran = json.dumps(approved.arguments.to_json(), sort_keys=True)
-            result = self._result = await tool.call(approved, self._context.ports)
+            result = self._result = await tool.call(approved, ports)
         except asyncio.CancelledError:
             raise
         except KeyboardInterrupt:
@@ -527,7 +546,7 @@ class Turn:
 
     async def _run_calls(self, calls: list[tuple[int, Item]]) -> AsyncGenerator[TurnEvent, None]:
         for number, call in calls:
-            execution = ToolCallExecution(call, number, self.tool_context)
+            execution = ToolCallExecution(call, number, self.tool_context, self._call_numbers)
             if self._status == "cancelled":
                 self._exchange.add([call_output(call, NOT_RUN)])
                 self._calls.append(execution.record)

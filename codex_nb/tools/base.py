@@ -113,7 +113,8 @@ class Ports:
     provided that its source is the one given. ``shown_cells`` are the sources that the model has been shown, by cell
     id: only these may be changed.
     ``folder`` is the notebook's folder, the only part of the disk that tools read. ``hidden`` returns what the user
-    keeps out at this moment; it is called on the main thread.
+    keeps out at this moment; it is called on the main thread. ``ask_user`` asks the user to fill in arguments during a
+    call that may ask, and returns None where they do not.
     """
 
     main_thread: MainThread
@@ -123,6 +124,7 @@ class Ports:
     hidden: Callable[[], Hidden] = Hidden
     run_cell: Callable[[str, str], Awaitable[RunResult]] | None = None
     shown_cells: dict[str, str] = field(default_factory=dict)
+    ask_user: Callable[[Arguments], Awaitable[JsonObject | None]] | None = None
 
 
 @dataclass(frozen=True)
@@ -203,7 +205,8 @@ class Tool(Generic[A]):
     ``title`` names the tool for the user and ``summary`` describes a call in one sentence. With
     ``shows_outputs`` the notebook shows what a call gives as a cell's own outputs. ``requires`` is the field of the
     ports without which the tool is not offered. ``prepare`` looks up what a call is about before the user is asked:
-    it returns the arguments that are shown and approved, or raises :class:`ToolError`.
+    it returns the arguments that are shown and approved, or raises :class:`ToolError`. ``may_ask`` tells that a call
+    may ask the user while it runs.
     """
 
     name: str
@@ -216,6 +219,7 @@ class Tool(Generic[A]):
     shows_outputs: bool = False
     requires: Literal["kernel", "folder", "document", "run_cell"] | None = None
     prepare: Callable[[A, Ports], Awaitable[A]] | None = None
+    may_ask: bool = False
 
     def is_available(self, ports: Ports) -> bool:
         """Whether the tool can work with these ports."""

@@ -19,7 +19,7 @@ import pytest
 
 from codex_nb.config.settings import ApprovalPolicy, Environment, load_settings
 from codex_nb.profile import Profile, make_profile
-from codex_nb.session.events import Answer, Notice, TurnEvent, TurnFinished
+from codex_nb.session.events import Answer, ApprovalRequested, Notice, TurnEvent, TurnFinished
 from codex_nb.session.mcp import ServerState
 from codex_nb.session.prompt import TurnRequest
 from codex_nb.simulator import Call, End, Reply, Say, Scenario, Simulator
@@ -536,3 +536,128 @@ async def test_no_program_outlives_a_process_that_is_killed(tmp_path: Path) -> N
             break
         await asyncio.sleep(0.05)
     assert left() == []
+
+
+class Answering:
+    """Approves each call, answers each question with one decision, and remembers both."""
+
+    def __init__(self, decision: Decision) -> None:
+        self.questions: list[ApprovalRequest] = []
+        self._decision = decision
+
+    async def decide(self, request: ApprovalRequest) -> Decision:
+        if not request.is_question:
+            return Decision(DecisionKind.APPROVE)
+        self.questions.append(request)
+        return self._decision
+
+
+async def asked_by(
+    tool: str, approver: Any, tmp_path: Path, policy: ApprovalPolicy = ApprovalPolicy.ASK, more: str = ""
+) -> tuple[Answer, list[TurnEvent]]:
+    """Let the model call a tool that asks the user."""
+    with Simulator() as simulator:
+        simulator.play(calls((f"mcp__asking__{tool}", {})))
+        table = program("asking", "mcp_asking.py", more=more)
+        async with opened(simulator, tmp_path, table) as profile:
+            return await ask(profile, approver, approval=policy)
+
+
+def results(answer: Answer) -> list[Any]:
+    """Return what the calls of an answer gave, as far as that is a result of the SDK's."""
+    return [json.loads(call.output or "")["result"] for call in answer.tool_calls]
+
+
+EDITED = '{"answers": {"size": "large", "count": 3, "gift": true}}'
+ANSWERS: dict[str, tuple[str, Decision, str]] = {
+    "as it stands": (
+        "order",
+        Decision(DecisionKind.APPROVE),
+        'accept {"size":"small","count":2,"gift":false}',
+    ),
+    "edited": (
+        "order",
+        Decision(DecisionKind.APPROVE, code=EDITED),
+        'accept {"size":"large","count":3,"gift":true}',
+    ),
+    "not JSON": ("order", Decision(DecisionKind.APPROVE, code="large"), "decline"),
+    "declined": ("order", Decision(DecisionKind.REJECT), "decline"),
+    "a page": ("visit", Decision(DecisionKind.APPROVE), "accept"),
+    "a page that is not opened": ("visit", Decision(DecisionKind.REJECT), "decline"),
+}
+
+
+@pytest.mark.parametrize("kind", list(ANSWERS))
+async def test_what_a_server_asks_is_answered_by_the_user_whatever_the_policy(
+    tmp_path: Path, kind: str
+) -> None:
+    tool, decision, told = ANSWERS[kind]
+    answer, events = await asked_by(tool, approver := Answering(decision), tmp_path, ApprovalPolicy.ALL)
+    assert (answer.status, results(answer)) == ("completed", [told])
+    (question,) = approver.questions
+    said = "The MCP server asking asks: "
+    assert question.summary.startswith(said)
+    if tool == "order":
+        assert question.summary == f"{said}What shall it be? (size: How large?; small / large)"
+        assert json.loads(question.code) == {"answers": {"size": "small", "count": 2, "gift": False}}
+    else:
+        assert "https://example.org/sign" in question.summary
+    numbers = [event.request.call_number for event in events if isinstance(event, ApprovalRequested)]
+    assert len(set(numbers)) == len(numbers)
+
+
+async def test_a_question_is_declined_where_nobody_is_there_and_where_it_wants_a_secret(
+    tmp_path: Path,
+) -> None:
+    more = 'default_tools_approval_mode = "approve"\n'
+    answer, _ = await asked_by("order", DenyAll(), tmp_path, more=more)
+    assert results(answer) == ["decline"]
+    answer, _ = await asked_by(
+        "log_in", approver := Answering(Decision(DecisionKind.APPROVE)), tmp_path, more=more
+    )
+    assert (results(answer), approver.questions) == (["decline"], [])
+
+
+async def test_a_server_that_asks_without_end_is_declined(tmp_path: Path) -> None:
+    answer, _ = await asked_by("insist", approver := Answering(Decision(DecisionKind.APPROVE)), tmp_path)
+    assert results(answer)[0].split() == ["accept"] * 10 + ["decline"] * 20
+    assert len(approver.questions) == 10
+
+
+async def test_people_may_think_longer_about_a_question_than_a_call_may_take(tmp_path: Path) -> None:
+    class Slow(Answering):
+        async def decide(self, request: ApprovalRequest) -> Decision:
+            decision = await super().decide(request)
+            if request.is_question:
+                await asyncio.sleep(2.2)
+            return decision
+
+    answer, _ = await asked_by(
+        "visit", Slow(Decision(DecisionKind.APPROVE)), tmp_path, more="tool_timeout_sec = 2.0\n"
+    )
+    assert results(answer) == ["accept"]
+
+
+@pytest.mark.parametrize("is_stopped", [True, False], ids=["by a decision", "by a cancellation"])
+async def test_a_question_ends_with_its_turn(tmp_path: Path, is_stopped: bool) -> None:
+    class Waiting(Answering):
+        is_asked = asyncio.Event()
+
+        async def decide(self, request: ApprovalRequest) -> Decision:
+            decision = await super().decide(request)
+            if request.is_question and not is_stopped:
+                self.is_asked.set()
+                await asyncio.Event().wait()
+            return decision
+
+    approver = Waiting(Decision(DecisionKind.STOP))
+    asking = asyncio.ensure_future(asked_by("order", approver, tmp_path))
+    if not is_stopped:
+        await approver.is_asked.wait()
+        asking.cancel()
+        with suppress(asyncio.CancelledError):
+            await asking
+    else:
+        answer, _ = await asking
+        assert answer.status == "cancelled"
+    assert await all_have_ended()
