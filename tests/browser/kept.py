@@ -181,7 +181,7 @@ ENDS = (
     Ending(
         "account status",
         "%codex status",
-        {"account": "ada@example.com", "plan": "ChatGPT Plus", "limits": "12 %"},
+        {"account": "@example.com", "plan": "ChatGPT Plus", "limits": "12 %"},
     ),
 )
 KEPT = {"stream", "display_data", "execute_result", "error"}

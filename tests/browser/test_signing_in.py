@@ -61,7 +61,7 @@ def test_an_expired_session_shows_the_sign_in_and_the_same_cell_answers(
     notebook.wait_until_run(1)
     notebook.screenshot(f"sign-in-done-{front_end}")
     assert sim.requests.count("/responses") >= 1
-    assert plain_outputs(notebook)[0].startswith("[Signed in as ada@example.com")
+    assert plain_outputs(notebook)[0].startswith("[Signed in as a…@example.com")
     assert "auth_mode" in (Path(kernel_environ["CODEX_HOME"]) / "auth.json").read_text()
 
 
@@ -82,7 +82,7 @@ def test_a_session_that_expires_during_an_answer_continues_after_the_sign_in(
     notebook.wait_until_run(1)
     told, printed, signed_in, answer = plain_outputs(notebook)
     assert ("I will look." in told, printed) == (True, "it ran\n")
-    assert signed_in.startswith("[Signed in as ada@example.com")
+    assert signed_in.startswith("[Signed in as a…@example.com")
     assert "comes from the codex_nb simulator" in answer
     assert notebook.console_errors == []
 
@@ -141,7 +141,7 @@ def test_a_browser_on_the_kernels_machine_completes_the_sign_in(
     opened.value.get_by_text("You can close this page").wait_for()
     notebook.wait_for_text(1, "comes from the codex_nb simulator")
     notebook.wait_until_run(1)
-    assert plain_outputs(notebook)[0].startswith("[Signed in as ada@example.com")
+    assert plain_outputs(notebook)[0].startswith("[Signed in as a…@example.com")
 
 
 def test_a_browser_on_another_machine_completes_the_sign_in_with_a_pasted_address(

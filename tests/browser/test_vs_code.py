@@ -138,7 +138,7 @@ def test_a_sign_in_appears_in_the_cell_and_the_cell_continues(vs_code: VsCode, s
     vs_code.wait_until_run(cell)
     *nothing, signed_in, answer = vs_code.outputs(cell)  # a widget cannot come in the place of another there
     assert [data["text/plain"] for data in nothing] in ([], [""])
-    assert "Signed in as ada@example.com" in signed_in["text/plain"]
+    assert "Signed in as a…@example.com" in signed_in["text/plain"]
     assert "Here again." in answer["text/plain"]
     assert vs_code.script_errors == []
 
