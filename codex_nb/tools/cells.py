@@ -15,6 +15,7 @@ from codex_nb.tools.nbmodel import asks_codex, shorten, truncate
 from codex_nb.tools.outputs import CellState, NewCell, RunResult
 
 if TYPE_CHECKING:
+    from codex_nb.tools.content_hash import Variables
     from codex_nb.tools.hiding import Hidden
     from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
 
@@ -263,9 +264,23 @@ async def _insert(call: Approved[InsertCells], ports: Ports) -> ToolResult:
     return replace(ran, cells=(*states, *ran.cells))
 
 
-async def _run_all(cells: list[tuple[str, str]], ports: Ports, before: str = "") -> ToolResult:
-    """Run cells in their order, up to the first that fails."""
-    texts: list[str] = [before] * bool(before)
+async def _run_all(cells: list[tuple[str, str]], ports: Ports, heading: str = "") -> ToolResult:
+    """Run cells in their order, up to the first that fails; tell which variables they have changed."""
+    before = await _variables(ports)
+    result = await _run_each(cells, ports, heading)
+    return replace(result, changes=before.changes(await _variables(ports)))
+
+
+async def _variables(ports: Ports) -> Variables:
+    from codex_nb.tools.content_hash import Variables
+
+    if (kernel := ports.kernel) is None:
+        return Variables({})
+    return await ports.main_thread.call(lambda: Variables(ports.hidden().visible(kernel.namespace())))
+
+
+async def _run_each(cells: list[tuple[str, str]], ports: Ports, heading: str) -> ToolResult:
+    texts: list[str] = [heading] * bool(heading)
     images: list[str] = []
     states: list[CellState] = []
     is_ok = True

@@ -17,6 +17,7 @@ from codex_nb.simulator import Call, End, Hold, Reply, Say, Simulator
 from tests.browser.asking import LOAD, lead_to
 from tests.browser.jupyter_server import FrontEnd
 from tests.browser.notebook_page import NotebookPage
+from tests.kernel.provision import VERSIONS, KernelVersion
 from tests.patience import PATIENCE_S
 from tests.sent import outputs_of
 
@@ -119,14 +120,19 @@ def shown(cell: NotebookNode) -> list[Any]:
     return [output.get("data", output.get("text")) for output in cell.outputs]
 
 
+@pytest.mark.parametrize(
+    ("front_end", "version"),
+    [(FrontEnd.NOTEBOOK, VERSIONS[-1]), *((FrontEnd.LAB, version) for version in VERSIONS)],
+    ids=lambda each: getattr(each, "name", None),
+)
 def test_cells_are_inserted_run_mended_and_taken_back(
-    open_notebook: Callable[..., NotebookPage], sim: Simulator
+    open_notebook: Callable[..., NotebookPage], sim: Simulator, version: KernelVersion
 ) -> None:
     three = [
         {"kind": "code", "source": each} for each in ("numbers = [1, 2, 3]", "sum(number)", "print('last')")
     ]
     model = Script(sim, "insert_cells", "edit_cell", "run_cell", "run_cell")
-    notebook = open_notebook([LOAD, f"{ASK}Sum them up.", "'the end'"])
+    notebook = open_notebook([LOAD, f"{ASK}Sum them up.", "'the end'"], python=str(version.python))
     notebook.run(0)
     notebook.start(1)
     told = model.call(cells=three, run=True)

@@ -17,7 +17,7 @@ from codex_nb.tools.cells import delete_cells, edit_cell, insert_cells, move_cel
 from codex_nb.tools.hiding import hidden_in
 from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
 from codex_nb.tools.outputs import RunResult
-from tests.session.scripted import PaperDocument, SameThread, call_tool
+from tests.session.scripted import PaperDocument, ProcessKernel, SameThread, call_tool
 
 pytestmark = pytest.mark.anyio
 
@@ -69,6 +69,20 @@ async def test_inserted_cells_are_run_up_to_the_first_error() -> None:
     result = await call_tool(insert_cells, {"cells": cells, "run": True}, without)
     assert (result.ok, document.ran) == (False, ["a", "fails"])
     assert "not run" in result.text
+
+
+async def test_which_variables_cells_have_changed_is_told() -> None:
+    _, ports = notebook()
+    kernel = ProcessKernel({"b": [1]})
+
+    async def run(_cell_id: str, source: str) -> RunResult:
+        return kernel.run(source)
+
+    ports = replace(ports, kernel=kernel, run_cell=run)
+    cells = [{"kind": "code", "source": each} for each in ("a = 2", "b.append(3)")]
+    inserted = await call_tool(insert_cells, {"cells": cells, "run": True}, ports)
+    ran = await call_tool(run_cell, {"cell_id": "one"}, ports)
+    assert (inserted.changes, ran.changes) == ("new a; changed b (1 → 2)", "new one")
 
 
 def test_allowing_to_insert_does_not_allow_to_run() -> None:
