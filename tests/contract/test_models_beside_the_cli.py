@@ -1,4 +1,4 @@
-"""Each model with each effort in a fresh home, by both programs: the same request but for input and tools."""
+"""Each model with each effort, by both programs, ours in fresh homes: the same request but for input and tools."""
 
 from __future__ import annotations
 
@@ -21,29 +21,39 @@ UNKNOWN = ("an-unknown-model", "gpt-5.5-2026-11-01", "openai/gpt-6.1-sol")
 EFFORTS = (None, "none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra", "unheard-of")
 LOGINS = ("builtin", "api", "custom")
 OWN = {"input", "tools", "prompt_cache_key", "client_metadata"}
-Row = tuple[str, str | None]
+TIERS = (None, "fast", "flex", "priority", "default", "unheard-of")
+Row = tuple[str, str | None, str | None]
 
 ASK = """
-import json, os, codex_nb
+import json, os, shutil
+from pathlib import Path
+import codex_nb
 
 @codex_nb.tool
 def look(cmd: str) -> str:
     "Looks at something."
     return "seen"
 
-for model, effort in json.loads(os.environ["ROWS"]):
-    codex_nb.ask("say hi", model=model, effort=effort, tools=[look], approval="all")
+first = Path(os.environ["CODEX_HOME"])
+for number, (model, effort, tier) in enumerate(json.loads(os.environ["ROWS"])):
+    fresh = first.with_name(f"fresh-{number}")
+    fresh.mkdir()
+    if (first / "auth.json").exists():
+        shutil.copy(first / "auth.json", fresh)
+    keys = {"model": model, "model_reasoning_effort": effort, "service_tier": tier}
+    lines = [f"{key} = {json.dumps(value)}\\n" for key, value in keys.items() if value is not None]
+    (fresh / "config.toml").write_text("".join(lines) + (first / "config.toml").read_text())
+    os.environ["CODEX_HOME"] = str(fresh)
+    codex_nb.ask("say hi", tools=[look], approval="all")
 """
 
 
-def pairs(models: Sequence[str], login: str) -> list[Row]:
-    """Return a third of the table: all three together have each model with each effort."""
-    place = LOGINS.index(login)
+def rows_of(models: Sequence[str]) -> list[Row]:
+    """Each model with each effort; the service tiers take turns, so that each model has each of them."""
     return [
-        (model, effort)
+        (model, effort, TIERS[(column + line) % len(TIERS)])
         for column, model in enumerate(models)
         for line, effort in enumerate(EFFORTS)
-        if (column + line) % len(LOGINS) == place
     ]
 
 
@@ -66,7 +76,7 @@ def test_each_model_with_each_effort_is_asked_for_as_the_cli_asks(
     codex_program: Path, tmp_path: Path, clis_models: list[dict[str, Any]], login: str
 ) -> None:
     models = [*(entry["slug"] for entry in clis_models), *UNKNOWN]
-    rows = pairs(models, login)
+    rows = rows_of(models)
     with Simulator(tls=login != "custom") as sim:
         sim.change(catalog=Catalog(clis_models, frozenset(UNKNOWN)), websockets=False)
         cli = CodexCli(codex_program, sim, tmp_path)
@@ -76,8 +86,9 @@ def test_each_model_with_each_effort_is_asked_for_as_the_cli_asks(
         else:
             cli.more_environ["LAB_KEY"] = sim.write_api_key(cli.home)
         with cli.app_server() as server:
-            for model, effort in rows:
-                config = {} if effort is None else {"model_reasoning_effort": effort}
+            for model, effort, tier in rows:
+                keys = {"model_reasoning_effort": effort, "service_tier": tier}
+                config = {key: value for key, value in keys.items() if value is not None}
                 started = server.ask(
                     "thread/start", model=model, config=config, ephemeral=True, cwd=str(tmp_path)
                 )
