@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum, auto
 from functools import cached_property, lru_cache
 from itertools import accumulate, chain, compress, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from codex_nb.tools.describe_data import secret_columns
 from codex_nb.tools.introspection import instance_vars, library_of, module_of, slots_of, snapshot
@@ -69,21 +69,21 @@ class SecretText(str):
         return "'…'"
 
 
-@dataclass(frozen=True, slots=True)
-class _Form:
+class _Form(NamedTuple):
     """What a value looks like in a view; ``rest`` is what else of an encoded text is taken out with it."""
 
-    value: str = field(repr=False)
+    value: str
     view: _View
-    data: bytes = field(repr=False)
+    data: bytes
     rest: re.Pattern[str] | None = None
     is_spelled: bool = False
 
-    @property
-    def key(self) -> bytes:
-        """What is looked for: the beginning, where that tells enough, for a long value may have been truncated."""
-        is_telling = self.view is not _View.NUMBERS and is_opaque(self.value[:_BEGINNING])
-        return self.data[:_BEGINNING] if is_telling else self.data
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.view.name})"
+
+    def key(self, *, is_telling: bool) -> bytes:
+        """Return what is looked for: the beginning where that tells enough, for a long value may be truncated."""
+        return self.data[:_BEGINNING] if is_telling and self.view is not _View.NUMBERS else self.data
 
 
 @lru_cache(maxsize=2_000)
@@ -91,26 +91,25 @@ def _forms(value: str) -> tuple[_Form, ...]:
     """Return what a value looks like in each view."""
     data = value.encode("utf-8", "surrogatepass")
     wide = {value.encode("utf-16-le", "surrogatepass")[:-1], value.encode("utf-16-be", "surrogatepass")[1:]}
-    numbers = {tuple(map(ord, value)), *map(tuple, (data, *wide))}
+    written = tuple(dict.fromkeys((data, *wide)))
+    numbers = {tuple(map(ord, value)), *map(tuple, written)}
     forms = [_Form(value, _View.NUMBERS, " ".join(map(str, each)).join("  ").encode()) for each in numbers]
-    for each in (data, *wide):
-        forms.append(_Form(value, _View.HEX, each.hex().encode()))
-        for offset in range(3):
-            text = _inner(base64.b64encode, each, offset, _BASE64_BITS).translate(None, _OTHERS)
-            forms.append(_Form(value, _View.UNESCAPED_LETTERS, text, _ENCODED_REST))
-        for offset in range(5):
-            text = _inner(base64.b32encode, each, offset, _BASE32_BITS).lower()
-            forms.append(_Form(value, _View.CASELESS_LETTERS, text, _ENCODED_REST))
-    for offset in range(4):
-        start, end = -offset % 4, len(data) - (len(data) + offset) % 4
-        for encode in (base64.b85encode, base64.a85encode):
-            text = encode(data[start:end])
-            forms.append(_Form(value, _View.DENSE, text, _DENSE_REST))
+    forms += [_Form(value, _View.HEX, each.hex().encode()) for each in written]
+    forms += [
+        _Form(value, _View.UNESCAPED_LETTERS, each.translate(None, _OTHERS), _ENCODED_REST)
+        for each in _inner(base64.b64encode, written, 3, _BASE64_BITS)
+    ]
+    forms += [
+        _Form(value, _View.CASELESS_LETTERS, each.lower(), _ENCODED_REST)
+        for each in _inner(base64.b32encode, written, 5, _BASE32_BITS)
+    ]
+    forms += [_Form(value, _View.DENSE, each, _DENSE_REST) for each in _in_base85(data)]
     spelled = [(_View.LETTERS, value), *((_View.UNESCAPED_LETTERS, each) for each in _unescaped_forms(value))]
     forms += [_Form(value, view, _letters(each), is_spelled=True) for view, each in spelled]
-    written = [(_View.PLAIN, value), *((_View.UNESCAPED, each) for each in _unescaped_forms(value))]
-    exact = [_Form(value, view, low_bytes(each)) for view, each in written]
-    return tuple(dict.fromkeys([*exact, *(form for form in forms if len(form.data) >= _FEWEST_LETTERS)]))
+    plain = [(_View.PLAIN, value), *((_View.UNESCAPED, each) for each in _unescaped_forms(value))]
+    exact = [_Form(value, view, low_bytes(each)) for view, each in plain]
+    telling = (form for form in forms if len(form.data) >= _FEWEST_LETTERS)
+    return tuple({(form.view, form.data): form for form in chain(exact, telling)}.values())
 
 
 def _letters(value: str) -> bytes:
@@ -122,10 +121,29 @@ def _unescaped_forms(value: str) -> tuple[str, str]:
     return value, "".join(_split_escapes(value)[0])
 
 
-def _inner(encode: Callable[[bytes], bytes], data: bytes, offset: int, bits: int) -> bytes:
-    """Return the encoded characters that depend on the data alone, ``offset`` bytes after the beginning of a group."""
-    first, last = -(-offset * 8 // bits), (offset + len(data)) * 8 // bits
-    return encode(b"\0" * offset + data)[first:last]
+def _inner(encode: Callable[[bytes], bytes], texts: Iterable[bytes], size: int, bits: int) -> Iterator[bytes]:
+    """Yield the encoded characters that depend on a text alone, for each place of it in a group of ``size``."""
+    shifted = [(offset, bytes(offset) + text) for text in texts for offset in range(size)]
+    encoded = encode(b"".join(data + bytes(-len(data) % size) for _, data in shifted))
+    start = 0
+    for offset, data in shifted:
+        first, last = -(-offset * 8 // bits), len(data) * 8 // bits
+        yield encoded[start + first : start + last]
+        start += -(-len(data) // size) * size * 8 // bits
+
+
+_BASE85 = base64.b85encode(b"".join(number.to_bytes(4, "big") for number in range(85)))[4::5]
+_ASCII85 = bytes.maketrans(_BASE85, bytes(range(ord("!"), ord("!") + 85)))
+
+
+def _in_base85(data: bytes) -> Iterator[bytes]:
+    """Yield the characters of both alphabets that depend on a text alone, for each place of it in a group of four."""
+    parts = [data[start : len(data) - (len(data) - start) % 4] for start in range(4)]
+    encoded, start = base64.b85encode(b"".join(parts)), 0
+    for part in parts:
+        end = start + len(part) // 4 * 5
+        yield from (encoded[start:end], encoded[start:end].translate(_ASCII85))
+        start = end
 
 
 # Its first character is one of three, which a search finds quickly.
@@ -272,34 +290,33 @@ _FEW = 32  # keys: looking for each takes less time than looking all words of a 
 class _Index:
     """Finds which of many byte strings occur in another one; no repr shows them."""
 
-    __slots__ = ("_short", "_words", "forms")
+    __slots__ = ("_keys", "_words", "forms")
 
     def __init__(self) -> None:
         self.forms: dict[bytes, tuple[_Form, ...]] = {}
-        self._words: dict[int, dict[int, tuple[bytes, ...]]] = {}
-        self._short: list[bytes] = []
+        self._keys: dict[int, list[bytes]] = {}  # by the size of their words, or 0
+        self._words: dict[int, set[int]] = {}  # those at each place of a key, by their size
 
-    def add(self, form: _Form) -> None:
-        """Look for a form from now on."""
-        key = form.key
-        known = self.forms.get(key, ())
-        self.forms[key] = (*known, form)
-        if known:
-            return
-        # A key covers one aligned word of the view wherever it stands if it is twice as long, less one.
-        size = next((size for size in _WORDS_BY_SIZE if len(key) >= 2 * size - 1), 0)
-        if not size:
-            self._short.append(key)
-            return
-        words = self._words.setdefault(size, {})
-        at_each_place = b"".join([key[place : place + size] for place in range(size)])
-        for word in array(_WORDS_BY_SIZE[size], at_each_place):
-            words[word] = (*words[word], key) if word in words else (key,)
+    def add(self, forms: Iterable[tuple[bytes, _Form]]) -> None:
+        """Look for forms by their keys from now on."""
+        new: dict[int, list[bytes]] = {}
+        for key, form in forms:
+            known = self.forms.get(key, ())
+            self.forms[key] = (*known, form)
+            if not known:
+                # A key covers one aligned word of the view wherever it stands if it is twice as long, less one.
+                size = 8 if len(key) >= 15 else 4 if len(key) >= 7 else 0  # noqa: PLR2004 -- see above
+                new.setdefault(size, []).append(key)
+        for size, keys in new.items():
+            self._keys.setdefault(size, []).extend(keys)
+            for place in range(size):
+                self._words.setdefault(size, set()).update(_words_at(place, size, keys))
 
     def copy(self) -> _Index:
         """Return an index to which more forms can be added."""
         other = _Index()
-        other.forms, other._short = self.forms.copy(), self._short.copy()
+        other.forms = self.forms.copy()
+        other._keys = {size: keys.copy() for size, keys in self._keys.items()}
         other._words = {size: words.copy() for size, words in self._words.items()}
         return other
 
@@ -307,11 +324,18 @@ class _Index:
         """Return the keys that occur."""
         if len(self.forms) <= _FEW:
             return [key for key in self.forms if key in data]
-        candidates = set(self._short)
+        candidates = set(self._keys.get(0, ()))
         for size, words in self._words.items():
             aligned = array(_WORDS_BY_SIZE[size], data + bytes(-len(data) % size))
-            candidates.update(*map(words.__getitem__, words.keys() & aligned))
+            if found := words.intersection(aligned):
+                keys = self._keys[size]
+                for place in range(size):
+                    candidates.update(compress(keys, map(found.__contains__, _words_at(place, size, keys))))
         return [key for key in candidates if key in data]
+
+
+def _words_at(place: int, size: int, keys: Iterable[bytes]) -> array[int]:
+    return array(_WORDS_BY_SIZE[size], b"".join([key[place : place + size] for key in keys]))
 
 
 @dataclass(slots=True)
@@ -333,9 +357,13 @@ class KnownValues:
     def adding(self, names: Mapping[str, str]) -> KnownValues:
         """Return these values and others."""
         indexes = {view: index.copy() for view, index in self._indexes.items()}
+        new: dict[_View, list[tuple[bytes, _Form]]] = {view: [] for view in _View}
         for value in names:
+            is_telling = is_opaque(value[:_BEGINNING])
             for form in _forms(value):
-                indexes[form.view].add(form)
+                new[form.view].append((form.key(is_telling=is_telling), form))
+        for view, forms in new.items():
+            indexes[view].add(forms)
         return KnownValues({**self.names, **names}, indexes)
 
     def replace(self, text: str, mark: Callable[[str], str]) -> str:

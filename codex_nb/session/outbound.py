@@ -23,9 +23,9 @@ from urllib.parse import urlsplit
 from codex_nb.config.layers import toml
 from codex_nb.responses.request import Outbound
 from codex_nb.session.known_values import KnownValues, SecretText, secrets_of_namespace
-from codex_nb.tools.assigned_secrets import assigned_secrets, may_hold_secret
+from codex_nb.tools.assigned_secrets import MAX_SECRETS, THE_REST, assigned_secrets, may_hold_secret
 from codex_nb.tools.key_formats import keys_in, low_bytes, stretches
-from codex_nb.tools.secrets import MAX_SECRET_LENGTH, Words, is_known_everywhere, is_secret_name
+from codex_nb.tools.secrets import MAX_SECRET_LENGTH, Words, is_known_everywhere, is_opaque, is_secret_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -244,6 +244,7 @@ _ENCODED = re.compile(
     r"[A-Za-z0-9+/_-]{24,}+(?:(?:\\n|\s{1,20})[A-Za-z0-9+/_-]{24,}+)*+(?:(?:\\n|\s{1,20})[A-Za-z0-9+/_-]{1,23}(?==))?={0,2}"
 )
 _HEX = re.compile(r"[0-9a-fA-F]{24,}+")
+_WORD = re.compile(r"[\w-]{8,}+")
 _SHORTEST_RUN = 24
 _STANDARD_ALPHABET = bytes.maketrans(b"-_", b"+/")
 _LINE_BREAKS = b"= \t\n\v\f\r"
@@ -370,6 +371,8 @@ class Redactor:
             pieces, end = [], 0
             for span in spans(text):
                 pieces += [text[end : span.start], mark(span.name, span.value)]
+                if span.name == THE_REST:
+                    found |= dict.fromkeys(_in_both("".join(pieces), text[span.start :]))
                 end = span.end
             text = "".join((*pieces, text[end:]))
         # A value found under a name may occur in the same text without one.
@@ -450,10 +453,10 @@ def _spans(text: str) -> list[_Span]:
         _Span(start, end, name, _value_of_key(name, text[start:end]))
         for start, end, name in keys_in(text, words)
     ]
-    found += [
-        _Span(start, end, "an assigned secret", _value_if_known(name, text[start:end]))
-        for start, end, name in assigned_secrets(text, words)
-    ]
+    for start, end, name in assigned_secrets(text, words):
+        is_one = name != THE_REST
+        found.append(_Span(start, end, "an assigned secret" if is_one else name))
+        found[-1].value = _value_if_known(name, text[start:end]) if is_one else ""
     apart: list[_Span] = []
     for span in sorted(found, key=lambda span: (span.start, -span.end)):
         if apart and span.start < apart[-1].end:
@@ -461,6 +464,8 @@ def _spans(text: str) -> list[_Span]:
             apart[-1].value = apart[-1].value or span.value
         else:
             apart.append(span)
+    if len(apart) > MAX_SECRETS:
+        apart[MAX_SECRETS:] = [_Span(apart[MAX_SECRETS].start, len(text), THE_REST)]
     return apart
 
 
@@ -468,6 +473,13 @@ def _spans(text: str) -> list[_Span]:
 def _is_clean(text: str) -> bool:
     """Whether a text holds nothing that might be a secret; cells and outputs come again with each question."""
     return not may_hold_secret(text)
+
+
+def _in_both(text: str, rest: str) -> Iterator[tuple[str, str]]:
+    """Yield what stands in both texts and looks made by a machine, each with the name of its mark."""
+    for word in {*_WORD.findall(text)} & {*_WORD.findall(rest)}:
+        if is_opaque(word):
+            yield "an assigned secret", SecretText(word)
 
 
 def _value_if_known(name: str, value: str) -> str:

@@ -6,7 +6,7 @@ import keyword
 import re
 from bisect import bisect_left
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from codex_nb.tools.key_formats import keys_in
@@ -67,6 +67,11 @@ _ASSIGNMENT = re.compile(
     r"[ \t]*+(?:export[ \t]++)?+(?P<name>[^\W\d][\w.-]*+)(?P<blanks>[ \t]*+)=[ \t]*+"
     rf"(?:(?P<quote>[\"'])(?P<string>[^\"'\\\n]*+)(?P=quote)|(?P<value>{_PART}++=*+))[ \t]*+(?=\n|\Z)"
 )
+_PAIR = re.compile(
+    r"(?P<name>[^\W\d][\w-]*+)(?P<quote>[\"'])[ \t]*+:[ \t]*+"
+    r"(?P<sign>[\"'])(?P<value>(?:(?!(?P=sign))[^\\\n])*+)(?P=sign)"
+    r"(?=[ \t]*+[,}\n])"
+)
 _KEY_FOLLOWS = re.compile(r"\\*+[\"']?\s*+:(?!=)")
 _CLOSES = re.compile(r"\s*+\)")
 _COMPOUND = frozenset({*keyword.kwlist, "case", "match"}) - {"pass"}
@@ -95,29 +100,49 @@ _AROUND = 300  # characters that are read before and after a secret name in a lo
 _LONGEST_OPEN = 600  # characters before a secret name in which a bracket may open
 _LONGEST_BRACKET = 20_000
 _MAX_VALUES = 200
+MAX_SECRETS = 500  # in a text
+THE_REST = f"the rest of a text with more than {MAX_SECRETS} secrets"
 _MAX_NESTED = 8  # brackets that are looked at for a name
 
 
 def assigned_secrets(text: str, words: Words) -> list[NamedSpan]:
-    """Return beginning, end and name of the secrets that a text assigns, in order; none overlaps another."""
+    """Return beginning, end and name of the secrets that a text assigns, in order; none overlaps another.
+
+    Of a text with more than ``MAX_SECRETS`` all that follows these is one, ``THE_REST``.
+    """
     read = _REDACTED.sub(_without_name, text) if "[redacted: " in text else text
     read = _BREAK_BEFORE_NAME.sub(_without_break, read)
-    places = (words if read == text else Words(read)).places_of_names()
+    places = words.places_of_names()
+    if read != text:
+        places = _places_in(text, places)
     text = read
     if _may_call(words):
         places = sorted({*places, *(match.start() for match in _CALL.finditer(text))})
-    in_tables = [*secrets_in_lines(text, places)]
-    places = list(_near_values(text, places))
-    in_tables += secrets_in_lists(text, places)
-    read_whole = _read(text, places, (0, len(text)), _MAX_DEPTH)
-    found = {secret[0]: secret for secret in chain(in_tables, _direct(text, places), read_whole)}
+    in_lines = secrets_in_lines(text, places)
+    places, limit = list(_near_values(text, places)), len(text)
+    found: dict[int, NamedSpan] = {}
+    sources = (in_lines, secrets_in_lists(text, places), _direct(text, places), _read(text, places))
+    for source in sources:  # each in the order of the text
+        secrets = list(islice(source, MAX_SECRETS + 1))
+        found |= {secret[0]: secret for secret in secrets}
+        if len(secrets) > MAX_SECRETS:
+            limit = min(limit, secrets[-1][0])
     apart: list[NamedSpan] = []
     end = 0
     for start in sorted(found):
-        if start >= end:
+        if end <= start < limit:
             apart.append(found[start])
             end = found[start][1]
-    return apart
+    return apart if limit == len(text) else [*apart, (max(end, limit), len(text), THE_REST)]
+
+
+def _places_in(text: str, places: list[int]) -> list[int]:
+    """Return the places of names that stand in no mark, and those behind an escaped break."""
+    marks = list(chain.from_iterable(mark.span() for mark in _REDACTED.finditer(text)))
+    behind = {match.end() for match in _BREAK_BEFORE_NAME.finditer(text) if is_secret_name(match[1])}
+    return sorted(
+        {place for place in places if not bisect_left(marks, place) % 2 and place + 1 not in behind} | behind
+    )
 
 
 def _near_values(text: str, places: list[int]) -> Iterator[int]:
@@ -265,12 +290,19 @@ def _may_call(words: Words) -> bool:
     return any(word in words.lowered for word in (*_CALLED.split(), "hmac"))
 
 
-def _read(text: str, places: list[int], part: tuple[int, int], depth: int) -> Iterator[NamedSpan]:
+def _read(
+    text: str, places: list[int], part: tuple[int, int] | None = None, depth: int = _MAX_DEPTH
+) -> Iterator[NamedSpan]:
     """Yield the secrets in a part of a text: of a long one, the statements with a secret name are read."""
-    done, end = part
+    done, end = part or (0, len(text))
     is_short = end - done <= _LONGEST_OPEN
     for place in places[bisect_left(places, done) : bisect_left(places, end)]:
         if place < done:
+            continue
+        if not is_short and (pair := _pair(text, places, place, end)):
+            if is_secret_value(pair["name"], pair["value"].strip()):
+                yield (*pair.span("value"), pair["name"])
+            done = pair.end()
             continue
         start, stop = (done, end) if is_short else (_beginning(text, done, place), place)
         if not is_short and (assigned := _of_line(text, start, place, end)):
@@ -278,7 +310,7 @@ def _read(text: str, places: list[int], part: tuple[int, int], depth: int) -> It
             done = assigned[1]
             continue
         reader = _Reader(text, start, stop, end)
-        for first, last, name in reader.found():
+        for first, last, name in sorted(reader.found()):
             if name:
                 yield first, last, name
             elif (
@@ -288,6 +320,15 @@ def _read(text: str, places: list[int], part: tuple[int, int], depth: int) -> It
             ):
                 yield from _read(text, places, (first, last), depth - 1)
         done = end if is_short else reader.end
+
+
+def _pair(text: str, places: list[int], place: int, end: int) -> re.Match[str] | None:
+    """Return the key and the string of JSON whose key is the secret name at a place, if no other name is in them."""
+    pair = _PAIR.match(text, place, end)
+    if pair is None or text[place - 1 : place] != pair["quote"] or not is_secret_name(pair["name"]):
+        return None
+    number = bisect_left(places, place) + 1
+    return pair if number == len(places) or places[number] >= pair.end() else None
 
 
 def _of_line(text: str, start: int, place: int, end: int) -> NamedSpan | None:

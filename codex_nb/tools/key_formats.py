@@ -43,10 +43,7 @@ def _is_basic(encoded: str) -> bool:
 
 # Every pattern takes time in proportion to the text: a run of characters is entered at its beginning only, or is
 # consumed whether or not it turns out to be a key.
-_THREE_PARTS = (
-    r"(?<![A-Za-z0-9_-])(?=[A-Za-z0-9_-]++\.[A-Za-z0-9_-]{8})[A-Za-z0-9_-]*?"
-    r"(?P<value>eyJ[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]*+)?)"
-)
+_THREE_PARTS = r"eyJ[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]*+)?+)?+"
 _PRIVATE_KEY = (
     r"-----?(?<!-{6}) ?BEGIN [A-Z0-9 ]*?PRIVATE KEY(?: BLOCK)? ?----"
     r"(?:(?!-----? ?END [A-Z0-9 ]*+ ?----)[\s\S])*+(?:-----? ?END [A-Z0-9 ]*+ ?-----?|\Z)"
@@ -121,7 +118,7 @@ _BY = r"[ \t]++(?i:with[ \t]++\S++[ \t]++)?(?i:by|as)[ \t]++(?i:values[ \t]++|pa
 _IDENTIFIED = rf"(?i:identified){_BY}[\"'](?P<value>[^\s\"']{{4,}})"
 _IDENTIFIED_AS_KEYWORD = rf"IDENTIFIED{_BY}[\"']?(?P<value>[^\s\"';,()]{{4,}})"
 _PGPASS = (
-    r"(?:^|(?<=[\s\"']))[\w.*-]{1,100}:(?:\d{2,5}|\*):[^:\s]{1,60}:[^:\s]{1,60}:(?P<value>[^\s:\"']{4,})"
+    r"(?:^|(?<=[\s\"']))[\w.*-]{1,100}+:(?:\d{2,5}|\*):[^:\s]{1,60}:[^:\s]{1,60}:(?P<value>[^\s:\"']{4,})"
 )
 
 
@@ -188,7 +185,6 @@ def _service_keys(text: str) -> Iterator[tuple[int, int, str]]:
 KEY_FORMATS = tuple(
     KeyFormat(name, hints, re.compile(pattern, re.DOTALL))
     for name, hints, pattern in (
-        ("a JSON web token", ("eyj",), _THREE_PARTS),
         ("a GitHub token", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), r"gh[pousr]_[A-Za-z0-9]{30,}"),
         ("a GitHub token", ("github_pat_",), r"github_pat_[A-Za-z0-9_]{30,}"),
         ("a GitLab token", ("glpat-",), r"glpat-[A-Za-z0-9_-]{20,}"),
@@ -227,6 +223,7 @@ KEY_FORMATS = tuple(
 ) + tuple(
     KeyFormat(name, hints, re.compile(pattern, re.DOTALL), is_key)
     for name, hints, pattern, is_key in (
+        ("a JSON web token", ("eyj",), _THREE_PARTS, lambda found: "." in found),
         ("an OpenAI key", ("sk-",), r"sk-[A-Za-z0-9_-]{20,}", _is_mixed),
         ("a user's password", ("basic ",), r"(?i:basic) ++(?P<value>[A-Za-z0-9+/]{8,}={0,2})", _is_basic),
         ("a token in an address", ("://",), r"://(?P<value>[^\s/:@\"'<>]{12,256})@", is_opaque),
@@ -254,6 +251,7 @@ KEY_FORMATS = tuple(
 _WORDS_OF_HINTS = tuple(
     (max(NO_WORD.split(hint), key=len), hint, form) for form in KEY_FORMATS for hint in form.hints
 )
+_SIGNS_OF_HINTS = {sign for _, hint, _ in _WORDS_OF_HINTS for sign in hint if not sign.isalnum()}
 
 
 def keys_in(text: str, words: Words) -> Iterator[tuple[int, int, str]]:
@@ -269,7 +267,12 @@ def keys_in(text: str, words: Words) -> Iterator[tuple[int, int, str]]:
 
 def _possible(text: str, words: Words) -> Iterable[KeyFormat]:
     """Return the formats of which a hint occurs, each once."""
-    likely = [(hint, form) for word, hint, form in _WORDS_OF_HINTS if word in words.lowered]
+    absent = {sign for sign in _SIGNS_OF_HINTS if sign not in text}
+    likely = [
+        (hint, form)
+        for word, hint, form in _WORDS_OF_HINTS
+        if absent.isdisjoint(hint) and word in words.lowered
+    ]
     lowered = text.lower()
     return dict.fromkeys([form for hint, form in likely if hint in lowered])
 

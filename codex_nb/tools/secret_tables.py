@@ -125,7 +125,7 @@ def secrets_in_lists(text: str, places: Sequence[int]) -> Iterator[NamedSpan]:
             continue
         names = [name[0].strip("\"'`") for name in _EACH.finditer(text, *found.span(1))]
         before, done = done, found.end()
-        if not all(map(_NAME.fullmatch, names)):
+        if not all(map(_NAME.fullmatch, names)) or _follows_alike(text, first, opening, len(names)):
             continue
         if _COLUMNS.search(text, max(0, opening - len("columns = ")), opening):
             rows = list(_LIST.finditer(text, max(before, opening - _FARTHEST_ROWS), opening))
@@ -141,6 +141,15 @@ def secrets_in_lists(text: str, places: Sequence[int]) -> Iterator[NamedSpan]:
                     if is_secret_name(name) and element[0][-1] in "\"'" and is_secret_value(name, value):
                         start = element.start() + element[0].find(value)
                         yield start, start + len(value), name
+
+
+def _follows_alike(text: str, first: int, opening: int, size: int) -> bool:
+    """Whether a list comes after one of the same length, so that it names nothing."""
+    before = text[first:opening].rstrip()
+    if not before.endswith(("),", "],")):
+        return False
+    previous = _LIST.match(before, max(before.rfind("("), before.rfind("[")))
+    return previous is not None and len(_EACH.findall(previous[1])) == size
 
 
 def _lists(text: str, start: int, *, is_quoted: bool) -> Iterator[re.Match[str]]:

@@ -133,7 +133,7 @@ _OTHER_PASSES = word_set(
 def is_secret_name(name: object) -> bool:
     """Whether what has this name is secret; a name of several parts (a tuple) is when one of them is."""
     if issubclass(type(name), str):
-        return _is_secret(str.__str__(name)[-_MAX_NAME_LENGTH:])
+        return _is_secret(str.__str__(name)[-_MAX_NAME_LENGTH:].rstrip("0123456789"))
     if type(name) is bytes:
         return _is_secret(name[-_MAX_NAME_LENGTH:].decode("latin-1"))
     return type(name) is tuple and any(map(is_secret_name, name))
@@ -249,9 +249,9 @@ class Words:
         """Return where the secret names begin."""
         if not (names := self.secret_names):
             return []
-        lengths = list(accumulate(map(len, self._words), initial=0))
         numbers = list(compress(count(), map(names.__contains__, self._words)))
-        starts = [lengths[number] + number for number in numbers]
+        before = (sum(map(len, self._words[slice(*each)])) for each in pairwise((0, *numbers)))
+        starts = [length + number for length, number in zip(accumulate(before), numbers, strict=True)]
         if not self._data.isascii():
             between = (self._data[slice(*ends)] for ends in pairwise((0, *starts)))
             starts = list(accumulate(len(each.decode("utf-8", "surrogatepass")) for each in between))
@@ -267,7 +267,8 @@ MIN_SECRET_LENGTH = 6
 MAX_SECRET_LENGTH = 5_000
 _MIN_UNUSUAL_LENGTH = 8
 _PLACEHOLDER = re.compile(
-    r"<[^<>]*>|\[[^\[\]]*\]|\$?\{[^{}]*\}|%\w*%?|[A-Z]+(?:_[A-Z]+)+|[xX*.…?_-]+|(?:your|my|the|some|an?)[ _-].*",
+    r"<[^<>]*>|\[[^\[\]]*\]|\$?\{[^{}]*\}|%\w*%?|[A-Z]+(?:_[A-Z]+)+|[xX*.…?_-]+|(?:your|my|the|some|an?)[ _-].*"
+    r"|(?i:true|false|none|null)",
     re.DOTALL,
 )
 _LOCATION = re.compile(r"~|\.{0,2}/|[A-Za-z]:[\\/]|[A-Za-z][\w+.-]{1,20}://")

@@ -171,6 +171,7 @@ AT_THE_BEGINNING = {
     "_SETTING",
     "_ENVIRONMENT",
     "_KEY_FOLLOWS",
+    "_PAIR",
     "_CLOSES",
     "_AMOUNT",
     "_ARGUMENT",

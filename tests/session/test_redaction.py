@@ -155,3 +155,28 @@ def test_a_redactor_that_removes_all_that_another_does_is_ready_for_both() -> No
     assert many.merged_with(other)("the-first-secret-value the-third-secret-value") == (
         "[redacted: TOKEN] [redacted: KEY]"
     )
+
+
+WRITTEN = {
+    "settings": ("", "API_TOKEN_{}={}\n"),
+    "a table": ("user,password\n", "{},{}\n"),
+    "JSON": ("[", '{{"user": {}, "api_key": "{}"}}, '),
+    "XML": ("<all>", "<id>{}</id><password>{}</password>"),
+    "inserts": ("INSERT INTO users (id, password) VALUES ", "({}, '{}'), "),
+    "keys": ("", "{} {}\n"),
+}
+
+
+@pytest.mark.parametrize("kind", WRITTEN)
+@pytest.mark.parametrize("count", [490, 510, 3_000])
+def test_what_follows_the_first_500_secrets_of_a_text_is_left_out(kind: str, count: int) -> None:
+    before, line = WRITTEN[kind]
+    form = "ghp_{:010}A1b2C3d4E5f6G7h8I9j0K1" if kind == "keys" else "x{:010}Y1Zq9a"
+    secrets = [form.format(number * 7_919) for number in range(count)]
+    text = before + "".join(line.format(number, secret) for number, secret in enumerate(secrets))
+    clean = Redactor({})(f"begin {secrets[-1]} {secrets[0]}\n{text}\nend")
+    assert [secret for secret in secrets if secret in clean] == []
+    assert clean.startswith("begin [redacted: ")
+    is_whole = count < 500
+    assert clean.endswith("\nend") == is_whole
+    assert clean.endswith("[redacted: the rest of a text with more than 500 secrets]") != is_whole

@@ -412,6 +412,9 @@ ORDINARY = [
     "[('/access_token', Handler), ('/a1b2c3d4', Other)]",
     "the token  the count\nthe word2  forty1two\n",
     "    implemented_secret\n    must be a1b2c3d4e5\n",
+    "commands = [('ab', 'abbreviate'), ('pw', 'pwd'), ('no', 'noremenu')]",
+    'headers["Access-Control-Allow-Credentials"] = "true"',
+    "{'use_auth': 'false', 'password': 'None', 'api_token': 'null'}",
 ]
 
 
