@@ -8,7 +8,8 @@ It stands in a folder with ``plays.json``: for each turn, over all processes, a 
     {"exit": STATUS, "says": TEXT}      a line on standard error, then the end of the process
     {"hang": true}                      nothing more, whatever is asked
 
-What the client sends is appended to ``seen.jsonl``.
+What the client sends is appended to ``seen.jsonl``; the variables that the program was started with are in
+``environ.json``.
 """
 
 from __future__ import annotations
@@ -80,6 +81,7 @@ def main() -> None:
         version = FOLDER / "version"
         sys.stdout.write(f"codex-cli {version.read_text() if version.exists() else '0.171.0'}\n")
         return
+    (FOLDER / "environ.json").write_text(json.dumps(dict(os.environ)))
     window = {"usedPercent": 12, "windowDurationMins": 300, "resetsAt": None}
     model = {
         "model": "gpt-cli",
