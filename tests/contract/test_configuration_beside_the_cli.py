@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -49,6 +50,7 @@ def told(request: BaseHTTPRequestHandler, body: dict[str, Any]) -> dict[str, Any
         "path": request.path,
         "host": request.headers["host"],
         **{key: body.get(key) for key in BODY},
+        "texts": sorted(set(re.findall("TEXT-[A-Z]+", json.dumps(body["input"])))),
         **{name: (value := request.headers[name]) and value.rstrip() for name in HEADERS},
     }
 
@@ -143,7 +145,9 @@ class World:
                 machine=Machine(root=self.root),
             ) as profile:
                 ports = Ports(_NoThread(), None)
-                await profile.assistant.answer(TurnRequest("say hi"), ports=ports, approver=DenyAll())
+                await profile.assistant.answer(
+                    TurnRequest("say hi", folder=self.root / self.folder), ports=ports, approver=DenyAll()
+                )
         except CodexError:
             pass
         return self.taken()
@@ -535,6 +539,69 @@ HOMES: dict[str, dict[str, Any]] = {
     "wrong address that is not used": {
         "files": home(lab(top='openai_base_url = "ftp://x"\nchatgpt_base_url = "x"\n'))
     },
+    # texts
+    "developer instructions": {"files": home(lab(top='developer_instructions = "TEXT-A"\n'))},
+    "developer instructions of the profile": {
+        "files": home(
+            lab(top='developer_instructions = "TEXT-A"\n'), **{PROFILE: 'developer_instructions = "TEXT-B"\n'}
+        ),
+        "profile": "work",
+    },
+    "blank developer instructions": {"files": home(lab(top='developer_instructions = " "\n'))},
+    "document of the home": {"files": home(**{"ch/AGENTS.md": "TEXT-A"})},
+    "document of the home, overridden": {
+        "files": home(**{"ch/AGENTS.md": "TEXT-A", "ch/AGENTS.override.md": "TEXT-B"})
+    },
+    "documents of a project": {
+        "files": home(
+            **{
+                "work/.git/HEAD": "ref: refs/heads/main",
+                "work/AGENTS.md": "TEXT-A",
+                "work/sub/AGENTS.md": "TEXT-B",
+                "work/sub/CLAUDE.md": "TEXT-C",
+            }
+        ),
+        "folder": "work/sub",
+    },
+    "documents of other names": {
+        "files": home(
+            lab(top='project_doc_fallback_filenames = ["CLAUDE.md", "README.md"]\n'),
+            **{
+                "ch/CLAUDE.md": "TEXT-A",
+                "work/.git/HEAD": "ref: refs/heads/main",
+                "work/CLAUDE.md": "TEXT-B",
+                "work/README.md": "TEXT-C",
+                "work/sub/AGENTS.md": "TEXT-D",
+                "work/sub/CLAUDE.md": "TEXT-E",
+            },
+        ),
+        "folder": "work/sub",
+    },
+    "documents of limited size": {
+        "files": home(lab(top="project_doc_max_bytes = 5\n"), **{"work/AGENTS.md": "long TEXT-A"})
+    },
+    "no documents": {"files": home(lab(top="project_doc_max_bytes = 0\n"), **{"work/AGENTS.md": "TEXT-A"})},
+    "catalog": {
+        "files": home(lab(top='model_catalog_json = "models.json"\n'), **{"ch/models.json": '{"models": []}'})
+    },
+    "catalog that is not there": {"files": home(lab(top='model_catalog_json = "models.json"\n'))},
+    # Azure
+    **{
+        f"Azure at {host}, named {name}": {
+            "files": home(
+                lab()
+                .replace("http://127.0.0.1:PORT/lab", f"http://{host}/openai")
+                .replace('name = "lab"', f'name = "{name}"')
+            ),
+            "environ": {"HTTP_PROXY": "http://127.0.0.1:PORT"},
+        }
+        for host, name in (
+            ("res.openai.azure.com", "Az"),
+            ("res.openai.azure.com", "azure"),
+            ("res.services.ai.azure.com", "Az"),
+            ("res.cognitiveservices.azure.com", "Az"),
+        )
+    },
     # proxies
     "proxy": {"files": home(FAR), "environ": {"HTTP_PROXY": "http://127.0.0.1:PORT"}},
     "proxy without a scheme": {"files": home(FAR), "environ": {"http_proxy": "127.0.0.1:PORT"}},
@@ -602,6 +669,8 @@ REFUSED = {
     "managed login method, own provider, other login",
     "unknown provider",
     "empty provider",
+    "catalog",
+    "catalog that is not there",
 }
 
 

@@ -17,6 +17,7 @@ from codex_nb.errors import ConfigError
 from codex_nb.profile import make_profile
 from codex_nb.session.prompt import TurnRequest
 from codex_nb.simulator import Call, End, Reply, Say, Scenario
+from codex_nb.simulator.server import Provider
 from codex_nb.tools.base import Ports
 from tests.contract.cli import AppServer, CodexCli
 from tests.contract.test_agent import Place
@@ -206,12 +207,30 @@ async def test_a_table_is_refused_where_the_cli_refuses_it(cli: CodexCli, table:
 )
 @pytest.mark.parametrize("model", ["simulator-classic", "gpt-5.5"])
 async def test_the_same_tool_searches_the_web(cli: CodexCli, lines: str, model: str) -> None:
-    cli.configure(f'model = "{model}"\n{lines}\n{cli.sim.config_toml("api")}')
-    cli.sim.write_api_key(cli.home)
+    theirs, ours = await search_tools(cli, "api", model, lines)
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("login", ["api", "builtin", "custom"])
+@pytest.mark.parametrize("lines", ["", "tools.web_search = true"])
+async def test_nothing_searches_the_web_unless_it_is_set_where_the_clis_default_is_cached(
+    cli: CodexCli, lines: str, login: Provider
+) -> None:
+    theirs, ours = await search_tools(cli, login, "gpt-5.5", lines)
+    assert [tool["external_web_access"] for tool in theirs] == [False]
+    assert ours == []
+
+
+async def search_tools(cli: CodexCli, login: Provider, model: str, lines: str) -> list[list[dict[str, Any]]]:
+    """Return what each of the programs offers the model to search with."""
+    cli.configure(f'model = "{model}"\n{lines}\n{cli.sim.config_toml(login)}')
+    if login == "api":
+        cli.sim.write_api_key(cli.home)
+    else:
+        cli.sim.write_login(cli.home)
     assert cli.ask("hi").code == 0
     await our_turn(cli, uses_servers=False, searches=None)
-    theirs, ours = (
-        [tool for tool in each.body["tools"] if tool["type"] == "web_search"] if "tools" in each.body else []
+    return [
+        [tool for tool in each.body.get("tools", ()) if tool["type"] == "web_search"]
         for each in cli.sim.requests.to("/responses", "POST")
-    )
-    assert ours == theirs
+    ]
