@@ -196,6 +196,62 @@ async def test_a_providers_own_key_comes_from_its_variable(make_desk: Callable[.
     assert "chatgpt-account-id" not in desk.service.requests[-1].headers
 
 
+FORCED = {"forced_login_method": "chatgpt", "restricts_every_login": True}
+
+
+@pytest.mark.parametrize("needs_login", [True, False])
+@pytest.mark.parametrize(
+    ("forced", "environ", "stored", "is_allowed"),
+    [
+        (FORCED, {}, login(), True),
+        (FORCED, {}, KEY_FILE, False),
+        (FORCED, {}, None, True),
+        (FORCED, {"CODEX_API_KEY": OTHER_KEY}, login(), False),
+        (FORCED, {"OPENAI_API_KEY": OTHER_KEY}, login(), True),
+        ({**FORCED, "forced_login_method": "api"}, {}, login(), False),
+        ({"forced_workspaces": ("ws-other",), "restricts_every_login": True}, {}, login(), False),
+        ({"forced_workspaces": ("acct-1",), "restricts_every_login": True}, {}, login(), True),
+        ({"forced_login_method": "chatgpt"}, {}, KEY_FILE, True),  # required of the login that signs
+    ],
+)
+async def test_a_login_that_is_not_allowed_stops_a_provider_with_a_key_of_its_own(
+    make_desk: Callable[..., LoginFixture],
+    needs_login: bool,
+    forced: dict[str, Any],
+    environ: dict[str, str],
+    stored: dict[str, Any] | None,
+    is_allowed: bool,
+) -> None:
+    own = provider(env_key="FAB_KEY", requires_openai_auth=needs_login)
+    desk = make_desk(settings={**own, **forced}, environ={"FAB_KEY": KEY, **environ})
+    if stored is not None:
+        write_login(desk.home, stored)
+    if is_allowed:
+        await desk.post()
+        assert desk.service.requests[-1].headers["authorization"] == f"Bearer {KEY}"
+    else:
+        with pytest.raises(SignInRequired):
+            await desk.post()
+        assert desk.service.requests == []
+
+
+async def test_an_empty_key_is_not_replaced_by_the_login(make_desk: Callable[..., LoginFixture]) -> None:
+    desk = make_desk(settings=provider(bearer=SecretStr(" "), requires_openai_auth=True))
+    write_login(desk.home)
+    await desk.post()
+    assert "authorization" not in desk.service.requests[-1].headers
+
+
+@pytest.mark.parametrize("blank", ["", "  "])
+async def test_a_blank_key_beside_tokens_is_none(make_desk: Callable[..., LoginFixture], blank: str) -> None:
+    desk = make_desk()
+    stored = {**login(), "OPENAI_API_KEY": blank}
+    stored.pop("auth_mode", None)
+    write_login(desk.home, stored)
+    await desk.post()
+    assert desk.service.requests[-1].headers["authorization"] == f"Bearer {STORED}"
+
+
 async def test_a_providers_missing_variable_is_named(make_desk: Callable[..., LoginFixture]) -> None:
     settings = provider(
         env_key="FAB_KEY", env_key_instructions="Ask Fab for one.", requires_openai_auth=False

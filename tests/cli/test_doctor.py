@@ -67,6 +67,27 @@ BROKEN: dict[str, tuple[dict[str, str | bytes], dict[str, str], str]] = {
         {},
         "ChatGPT login is required",
     ),
+    "a login that is not allowed beside a provider's own key": (
+        {
+            "auth.json": KEY_LOGIN,
+            "config.toml": 'forced_login_method = "chatgpt"\n'
+            + LAB
+            + f'experimental_bearer_token = "{SECRET}"',
+        },
+        {},
+        "ChatGPT login is required",
+    ),
+    "an empty key": ({"config.toml": LAB + 'experimental_bearer_token = " "'}, {}, "no key is sent"),
+    "a provider that only the CLI has": (
+        {"config.toml": 'model_provider = "amazon-bedrock"'},
+        {},
+        "codex_nb does not support",
+    ),
+    "a context window that is none": (
+        {"config.toml": "model_context_window = -1\n" + LAB},
+        {},
+        "model_context_window is not used",
+    ),
     "no proxy": ({"config.toml": LAB}, {"HTTPS_PROXY": f"ftp://ada:{SECRET}@p.test"}, "not a proxy URL"),
     "a pattern in NO_PROXY": (
         {"config.toml": LAB},

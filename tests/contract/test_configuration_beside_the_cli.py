@@ -28,8 +28,10 @@ from codex_nb.session.prompt import TurnRequest
 from codex_nb.tools.approval import DenyAll
 from codex_nb.tools.base import Ports
 from tests.auth.fakes import NOW, access_token, login
+from tests.contract.bundled_models import TABLE
 from tests.contract.cli import QUIET
 from tests.contract.recording import RecordingServer, recording
+from tests.contract.test_beside_the_cli import documented
 
 pytestmark = pytest.mark.anyio
 
@@ -752,6 +754,7 @@ DIFFERENT: dict[str, tuple[dict[str, Any], Told, Told]] = {
         {"x-t": "\xc3\xa9"},
         {"x-t": None},
     ),
+    "no model, and a provider of one's own": ({"files": home(lab(model=""))}, {}, None),
     "no login": ({"files": home(lab("requires_openai_auth = true"))}, {"authorization": None}, None),
     "a command that fails": ({"files": home(lab(FAILS))}, {"authorization": None}, None),
     "a command that prints nothing": (
@@ -782,6 +785,21 @@ async def test_what_differs_is_what_is_listed(
     if theirs and ours:
         rest = [{key: each[key] for key in each if key not in (their_own or {})} for each in (*theirs, *ours)]
         assert rest[0] == rest[1]
+
+
+WITHOUT_A_MODEL = AT_A_GATEWAY.replace('model = "gpt-5.5"\n', "")
+
+
+@pytest.mark.parametrize("login", [KEY, CHATGPT], ids=["key", "ChatGPT"])
+async def test_the_default_model_is_the_clis(
+    codex_program: Path, codex_version: str, tmp_path: Path, recorder: RecordingServer, login: str
+) -> None:
+    world = World(codex_program, tmp_path, recorder, home(WITHOUT_A_MODEL, **{"ch/auth.json": login}))
+    (theirs,), (ours,) = world.theirs(), await world.ours()
+    found = {"default model": "different values"} if theirs["model"] != ours["model"] else {}
+    listed = documented(f"### {codex_version}").items()
+    assert found == {key: who for key, who in listed if key == "default model"}
+    assert ours["model"] == json.loads(TABLE.read_text())["models"][0]["slug"]
 
 
 # What the CLI loads beside the keys that we need; the values are written in every form of TOML 1.1.
