@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -16,16 +17,18 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import httpx
 import pexpect
+from jupyter_client.blocking.client import BlockingKernelClient
 
 from codex_nb.simulator import End, Reply, Say, Scenario, Simulator
 from tests.patience import PATIENCE_S
 from tests.tiers import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 QUESTION = "Which of mean and median does an outlier move?"
 ANSWER = "The mean. The median stays where it is."
@@ -184,6 +187,51 @@ def walk() -> Walk:
         return Walk(tuple(newcomer.steps), tuple(files), newcomer.package())
 
 
+def demo() -> tuple[float, float]:
+    """Return the seconds from ``codex-nb demo`` to its address, and from the first question there to its first word."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        environ = {
+            name: each for name, each in os.environ.items() if not name.startswith(("CODEX_", "OPENAI_"))
+        }
+        environ |= {"HOME": folder, "TMPDIR": folder, "PYTHONUNBUFFERED": "1"}
+        begin = time.monotonic()
+        command = [sys.executable, "-m", "codex_nb", "demo", "--no-browser"]
+        with subprocess.Popen(command, env=environ, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                address = next(line.strip() for line in process.stdout or () if line.startswith("http://"))
+                opened = time.monotonic() - begin
+                kernel = httpx.post(
+                    httpx.URL(address).copy_with(path="/api/kernels"), trust_env=False
+                ).json()["id"]
+                (connection,) = home.glob(f"codex-nb-demo-*/runtime/kernel-{kernel}.json")
+                return opened, _first_word(connection)
+            finally:
+                process.send_signal(signal.SIGINT)
+                process.wait(PATIENCE_S)
+
+
+def _first_word(connection: Path) -> float:
+    """Ask a question in a kernel that is ready; return the seconds to the first word that it prints."""
+    client = BlockingKernelClient(connection_file=str(connection))
+    client.load_connection_file()
+    client.start_channels()
+    try:
+        client.wait_for_ready(PATIENCE_S)
+        settings = "%load_ext codex_nb\n%config CodexMagics.display = 'text'"
+        client.execute_interactive(settings, timeout=PATIENCE_S, output_hook=lambda _: None)
+        begin, words = time.monotonic(), list[float]()
+
+        def note(message: Mapping[str, Any]) -> None:
+            if message["msg_type"] == "stream":
+                words.append(time.monotonic() - begin)
+
+        client.execute_interactive(f"%%codex\n{QUESTION}", timeout=PATIENCE_S, output_hook=note)
+        return words[1]  # the first is the notice of what is sent, which is shown once
+    finally:
+        client.stop_channels()
+
+
 def printed(walked: Walk) -> str:
     """Return the steps as readable text."""
     parts = [
@@ -201,3 +249,4 @@ def _indented(text: str) -> str:
 
 if __name__ == "__main__":
     sys.stdout.write(printed(walk()) + "\n")
+    sys.stdout.write("codex-nb demo: {:.1f} s to its address, {:.1f} s to the first word\n".format(*demo()))

@@ -19,7 +19,7 @@ import zoneinfo
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 
 LIBRARIES = frozenset(
@@ -95,7 +95,7 @@ def find(held: Mapping[str, Any], name: str) -> Any:
 
 def is_one_of(kind: type, kinds: Iterable[type]) -> bool:
     """Whether a class is one of several; comparing with ``==`` could run code of its metaclass."""
-    return any(kind is each for each in kinds)
+    return id(kind) in map(id, kinds)
 
 
 def module_of(kind: type) -> str:
@@ -123,20 +123,25 @@ def mro_of(kind: type) -> tuple[type, ...]:
     return bases
 
 
-def _definitions(kind: type, name: str) -> Iterator[Any]:
-    """Yield what a class and its bases define under a name, the nearest first."""
+def _definitions(kind: type, name: str) -> list[Any]:
+    """Return what a class and its bases define under a name, the nearest first."""
+    # The names of a library's classes, and of those that are written in C, are ordinary strings.
     is_from_library = library_of_class(kind) is not None
-    for base in mro_of(kind):
-        # The names of a library's classes, and of those that are written in C, are ordinary strings.
-        is_ordinary = is_from_library or not _FLAGS.__get__(base) & _HEAP_TYPE
-        found = class_vars(base).get(name) if is_ordinary else find(class_vars(base), name)
-        if found is not None:
-            yield found
+    return [
+        found
+        for base in mro_of(kind)
+        if (
+            found := class_vars(base).get(name)
+            if is_from_library or not _FLAGS.__get__(base) & _HEAP_TYPE
+            else find(class_vars(base), name)
+        )
+        is not None
+    ]
 
 
 def class_attribute(kind: type, name: str) -> Any:
     """Return what a class or the nearest of its bases defines under a name, None where none does."""
-    return next(_definitions(kind, name), None)
+    return next(iter(_definitions(kind, name)), None)
 
 
 def defines(kind: type, name: str) -> bool:
@@ -249,7 +254,7 @@ def library_base(value: object) -> type | None:
 
 def instance_vars(value: object) -> dict[str, Any]:
     """Return an object's own attributes without asking the object; empty where they cannot be had that way."""
-    descriptors = list(_definitions(type(value), "__dict__"))
+    descriptors = _definitions(type(value), "__dict__")
     if not descriptors or not all(map(_is_interpreters, descriptors)):
         return {}
     found = descriptors[0].__get__(value)

@@ -14,11 +14,13 @@ from codex_nb.responses.request import ResponsesRequest
 from codex_nb.session.context import BUDGET, NotebookContext, build_context
 from codex_nb.session.outbound import Redactor, UntrustedBlock, tokens_of
 from codex_nb.session.state import TurnState, reduce
+from codex_nb.tools.describe import describe
 from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
 from tests.benchmarks.fresh import median_of, on_this_machine
 from tests.benchmarks.table import Reference, Row, Topic
 from tests.session.generated import generated
 from tests.session.scripted import make_turn
+from tests.tools.objects import KINDS
 
 DELTAS = 20_000
 REDACTOR = Redactor({"$SERVICE_KEY": "fabricated value 1", "the login's token": "fabricated" * 80})
@@ -92,8 +94,45 @@ async def folded() -> float:
     return (time.process_time() - begin) / DELTAS * 1e6
 
 
+def described(name: str) -> tuple[float, int]:
+    """Return the milliseconds of CPU that describing a kind of object costs without ``@``, and the bytes."""
+    value, sizes = KINDS[name].make(), list[int]()
+
+    def once() -> float:
+        begin = time.process_time()
+        sizes.append(len(describe("value", value).text.encode("utf-8", "replace")))
+        return (time.process_time() - begin) * 1e3
+
+    once()  # the first of a class looks its library up
+    return min(once() for _ in range(3)), sizes[-1]
+
+
+def rows_of_objects() -> list[Row]:
+    """Describe every kind of object of the table of objects."""
+    found = {name: described(name) for name in KINDS}
+    slowest, largest = max(found, key=lambda name: found[name]), max(found, key=lambda name: found[name][1])
+    return [
+        Row(
+            Topic.CONTEXT,
+            f"describing each of {len(found)} kinds of objects, the slowest",
+            found[slowest][0],
+            "ms CPU",
+            on_this_machine(40, "ms"),
+            note=slowest,
+        ),
+        Row(
+            Topic.CONTEXT,
+            "the same, the largest",
+            found[largest][1],
+            "bytes",
+            Reference("the budget", 3_000),
+            note=f"{largest}; median {sorted(size for _, size in found.values())[len(found) // 2]} bytes",
+        ),
+    ]
+
+
 def rows() -> list[Row]:
-    """Gather from an ordinary notebook and from a monstrous one; fold a long answer."""
+    """Gather from an ordinary notebook and from a monstrous one; describe objects; fold a long answer."""
     ordinary, _ = gathered(notebook(200, 400))
     monstrous, context = gathered(notebook(1000, 50_000))
     fold = median_of(lambda: asyncio.run(folded()))
@@ -123,5 +162,6 @@ def rows() -> list[Row]:
             "ms CPU",
             on_this_machine(60, "ms"),
         ),
+        *rows_of_objects(),
         Row(Topic.DECODE, "turn and fold, per delta", fold, "µs CPU", on_this_machine(10, "µs")),
     ]
