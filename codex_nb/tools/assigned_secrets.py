@@ -10,7 +10,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from codex_nb.tools.key_formats import keys_in
-from codex_nb.tools.secret_tables import secrets_in_lines, secrets_in_lists
+from codex_nb.tools.secret_tables import secrets_in_html, secrets_in_lines, secrets_in_lists
 from codex_nb.tools.secrets import (
     ATTRIBUTES,
     ENDS_OF_PAIRS,
@@ -60,7 +60,7 @@ _BREAK_BEFORE_NAME = re.compile(rf"\\[nrt](?=({WORD.pattern}))")
 _BRACKET = re.compile(r"[()\[\]{}]")
 # After the signs of YAML for a block, an anchor or a tag, or a backtick of JavaScript.
 _UNQUOTED = re.compile(
-    r"[ \t]*+(?:[|>][-+0-9]{0,2}[ \t]*+\n[ \t]++|(?:[&!][\w!./-]*+[ \t]++){1,2}|`)?"
+    r"[ \t]*+(?:[|>][-+0-9]{0,2}[ \t]*+\n[ \t]++|(?:[&!][\w!./-]*+[ \t]++){1,2}|`|\$\((?:echo|printf)[ \t]++[\"']?)?"
     r"(?P<value>[^\s\"'`()\[\]{},;<>&|#=]*+=*+)(?![(\[{])"
 )
 _ASSIGNMENT = re.compile(
@@ -118,10 +118,10 @@ def assigned_secrets(text: str, words: Words) -> list[NamedSpan]:
     text = read
     if _may_call(words):
         places = sorted({*places, *(match.start() for match in _CALL.finditer(text))})
-    in_lines = secrets_in_lines(text, places)
+    in_lines, in_html = secrets_in_lines(text, places), secrets_in_html(text, places)
     places, limit = list(_near_values(text, places)), len(text)
     found: dict[int, NamedSpan] = {}
-    sources = (in_lines, secrets_in_lists(text, places), _direct(text, places), _read(text, places))
+    sources = (in_lines, in_html, secrets_in_lists(text, places), _direct(text, places), _read(text, places))
     for source in sources:  # each in the order of the text
         secrets = list(islice(source, MAX_SECRETS + 1))
         found |= {secret[0]: secret for secret in secrets}
@@ -202,7 +202,8 @@ _ELEMENT = re.compile(
 )
 _QUOTED = re.compile(r"[ \t]+(?P<quote>[\"'])(?P<value>[^\"'\s]{4,500})(?P=quote)")
 _WORD_AFTER = re.compile(
-    r"[*_\"'\])]{0,4}[ \t]*(?:[|:]|(?:is|to|was|are)(?=[ \t]))?[ \t*_|`\"']{0,6}"
+    r"[*_\"'\])]{0,4}(?:[ \t](?:for|of)[ \t][^\s:]{1,60})?"
+    r"[ \t]*(?:[|:→]|[=-]>|[-\u2013\u2014](?=[ \t])|(?:is|to|was|are)(?=[ \t]))?[ \t*_|`\"']{0,6}"
     r"(?P<value>[^\s\"'`<>|,;()\[\]{}=]{8,500})"
 )
 _ARROW = " \t->"
@@ -218,7 +219,7 @@ def _direct(text: str, places: list[int]) -> Iterator[NamedSpan]:
         if text[end : end + 1] in _NEVER_BEFORE_VALUE and ">" not in before:
             continue
         if name.lower() in ENDS_OF_PAIRS:
-            name = f"{text[max(0, place - 20) : place].rpartition(' ')[0].rpartition(' ')[2]} {name}"
+            name = f"{text[max(0, place - 20) : place].replace('.', ' ').rpartition(' ')[0].rpartition(' ')[2]} {name}"
             if not is_secret_name(name):
                 continue
         for pattern, may_stand, is_meant in _FOLLOWING:

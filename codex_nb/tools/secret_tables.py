@@ -6,6 +6,7 @@ Rows are lines of CSV, of Markdown, of a database's or a frame's output, or list
 from __future__ import annotations
 
 import re
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from codex_nb.tools.secrets import is_password_name, is_secret_name, is_secret_value, is_unquoted_secret
@@ -112,6 +113,34 @@ def _value(text: str, cell: Span, name: str) -> Iterator[NamedSpan]:
     if is_password or is_unquoted_secret(name, value, is_tight=False):
         start = cell[0] + written.find(value)
         yield start, start + len(value), name
+
+
+_HTML_PART = re.compile(
+    r"<(?:tr\b|(?P<end>/table)|t(?P<kind>[hd])\b[^<>]{0,200}>(?:\s*<\w[^<>]{0,100}>)?(?P<text>[^<]*+))",
+    re.IGNORECASE,
+)
+
+
+def secrets_in_html(text: str, places: Sequence[int]) -> Iterator[NamedSpan]:
+    """Yield the secrets in tables of HTML, below a name in the head or beside it; ``places`` are those of names."""
+    if not places or ("<td" not in text and "<TD" not in text):
+        return
+    names: list[re.Match[str]] = []
+    cells: list[re.Match[str]] = []
+    for part in chain(_HTML_PART.finditer(text, max(0, places[0] - _LONGEST_ROW)), (None,)):
+        if part and part["kind"]:
+            cells.append(part)
+            continue
+        pairs = [(cells[0], cells[1])] if len(cells) == 2 else []  # noqa: PLR2004 -- a name and its value
+        pairs += zip(names, cells, strict=False) if len(names) == len(cells) else ()
+        for name, cell in pairs:
+            if is_secret_name(name["text"].strip()):
+                yield from _value(text, cell.span("text"), name["text"].strip())
+        if not names and all(cell["kind"] in "hH" for cell in cells):
+            names = cells
+        cells = []
+        if part and part["end"]:
+            names = []
 
 
 def secrets_in_lists(text: str, places: Sequence[int]) -> Iterator[NamedSpan]:

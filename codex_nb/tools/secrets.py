@@ -163,7 +163,8 @@ def split_words(name: str) -> list[str]:
 def _is_secret(name: str) -> bool:
     if _STEM.search(name) is None:
         return False
-    words = split_words(name)
+    # ``-DapiKey=…`` defines a property.
+    words = split_words(name[1:] if name[:1] == "D" and name[1:2].islower() else name)
     if not words or words[0] in _QUANTITIES:
         return False
     is_address = not _CARRIES_ITS_KEY.isdisjoint(words)

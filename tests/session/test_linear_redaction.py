@@ -52,6 +52,7 @@ PIECES = {
     "manifests": "kind: secret\ndata:\n", "breaks before names": "\\ntoken", "pipes": "echo a | passwd ",
     "logins": "login('a', 'b1c2', ", "rows": "token,key\na1,b2c3d4e5\n",
     "rows of names": "token,key\n", "lists of names": "['token', 'key'], ", "open lists": "(token, 'a1', ",
+    "tables of HTML": "<tr><th>token</th><td>a1</td></tr>",
     "columns": "[['a1', 'b2']], columns=['a', 'token'] ",
 }  # fmt: skip
 TEXTS: dict[str, Callable[[int], str]] = (

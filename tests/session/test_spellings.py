@@ -18,6 +18,20 @@ ENCODED_PASSWORD = "VHIwdWI0ZG9yJjM="
 ENCODED_LOGIN = "YWRhOlRyMHViNGRvciYz"
 # What stands in angle brackets is put in.
 SPELLINGS = [
+    "spark.hadoop.fs.s3a.secret.key <TOKEN>",
+    "API key - <TOKEN>",
+    "API key \N{EM DASH} <TOKEN>",
+    "java -DapiKey=<TOKEN> -jar app.jar",
+    "token -> <TOKEN>",
+    "token \N{RIGHTWARDS ARROW} <TOKEN>",
+    "Password for ada: <PASSWORD>",
+    "New password for ada is <TOKEN>",
+    "TOKEN=$(echo <TOKEN>)",
+    'TOKEN=$(printf "<TOKEN>")',
+    "<table><tr><th>user</th><th>password</th></tr><tr><td>ada</td><td><PASSWORD></td></tr></table>",
+    "<tr style='x'>\n<th></th>\n<th>api_token</th>\n</tr>\n<tr>\n<th>0</th>\n<td><TOKEN></td>\n</tr>",
+    "<TABLE><TR><TH>api_token</TH><TD><TOKEN></TD></TR></TABLE>",
+    "<tr><td>password</td><td><code><PASSWORD></code></td></tr>",
     '{"content": "LEVEL=debug\\\\napi_key=<TOKEN>\\\\nUSER=ada"}',
     "'user: ada\\\\ntoken: <TOKEN>\\\\nlevel: 1'",
     "print('user=ada\\\\r\\\\ntoken=<TOKEN>')",
@@ -379,6 +393,10 @@ FORMATS = [
 ]
 
 ORDINARY = [
+    "<tr><th>word</th><th>token_count</th></tr><tr><td>alpha1</td><td>a1b2c3d4e5</td></tr>",
+    "<tr><td>the token</td><td>a1b2c3d4e5</td><td>is one of three</td></tr>",
+    "the API key - see the manual - is yours; the token is the next word for all of us",
+    "the phrase is one of the many that a model of a language may well say next to us",
     "token = tokenizer.encode(text, max_length=512)",
     "password = getpass('Password: ')",
     "client = Client(token=os.environ['API_TOKEN'])",
