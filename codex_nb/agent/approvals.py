@@ -147,8 +147,14 @@ class Asked(Generic[A]):
             return self.declined
 
 
-def read_request(message: Message, changes: list[JsonObject] | None) -> Asked[Any] | None:
-    """Return what a request asks for, None when it is not understood; ``changes`` are those of the item it names."""
+def read_request(
+    message: Message, changes: list[JsonObject] | None, call: JsonObject | None
+) -> Asked[Any] | None:
+    """Return what a request asks for, None when it is not understood.
+
+    ``changes`` are those of the item it names, ``call`` is the open call of the MCP server it names: CLIs before 0.169
+    do not repeat in the request which tool it is about.
+    """
     params = message.params
     match message.method:
         case "item/commandExecution/requestApproval":
@@ -158,7 +164,7 @@ def read_request(message: Message, changes: list[JsonObject] | None) -> Asked[An
         case "item/permissions/requestApproval":
             return _permissions(params)
         case "mcpServer/elicitation/request":
-            return _elicitation(params)
+            return _elicitation(params, call or {})
         case "item/tool/requestUserInput":
             return _questions(params)
         case _:
@@ -248,17 +254,16 @@ def _permissions(params: JsonObject) -> Asked[Permissions] | None:
     )
 
 
-def _elicitation(params: JsonObject) -> Asked[Any] | None:
+def _elicitation(params: JsonObject, open_call: JsonObject) -> Asked[Any] | None:
     server, about = _text(params.get("serverName")), params.get("_meta")
     about = about if isinstance(about, dict) else {}
     declined, cancelled = _action("decline"), _action("cancel")
     if about.get("codex_approval_kind") == "mcp_tool_call":
-        given = about.get("tool_params")
-        call = McpCall(
-            server=server,
-            tool=_text(about.get("tool_name")) or "?",
-            arguments=given if isinstance(given, dict) else {},
-        )
+        tool = _text(about.get("tool_name")) or _text(open_call.get("tool"))
+        given = about.get("tool_params", open_call.get("arguments"))
+        if not tool:
+            return None
+        call = McpCall(server=server, tool=tool, arguments=given if isinstance(given, dict) else {})
         return Asked(mcp_tool, call, lambda _approved: _action("accept", {}), declined, cancelled)
     form = read_form(server, params)
     if form is None:

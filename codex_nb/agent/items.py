@@ -125,6 +125,12 @@ class AgentItems:
                 return item_id
         return ""
 
+    def open_mcp_call(self, server: str) -> JsonObject | None:
+        """Return the item of the one open call of an MCP server; None when there is none, or more than one."""
+        calls = [item for _, item in self._open.values() if item.get("type") == "mcpToolCall"]
+        calls = [item for item in calls if item.get("server") == server]
+        return calls[0] if len(calls) == 1 else None
+
     def read(self, method: str, params: JsonObject) -> list[TurnEvent]:
         """Return the events of a notification; none for one that shows nothing."""
         item_id, delta = str(params.get("itemId", "")), params.get("delta")

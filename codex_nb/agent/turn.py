@@ -305,7 +305,9 @@ class AgentTurn(Turn):
 
     async def _ask(self, server: AppServer, message: Message) -> AsyncGenerator[TurnEvent, None]:
         """Decide a request as any tool call is decided, and answer it."""
-        asked = read_request(message, self._agent.changes_of(str(message.params.get("itemId", ""))))
+        changes = self._agent.changes_of(str(message.params.get("itemId", "")))
+        call = self._agent.open_mcp_call(str(message.params.get("serverName", "")))
+        asked = read_request(message, changes, call)
         if asked is None:
             await server.reply(message, None)
             yield _declined(message.method)

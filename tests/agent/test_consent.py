@@ -126,6 +126,15 @@ UNCLEAR: dict[str, list[Step]] = {
         ask("item/commandExecution/requestApproval", itemId="i", kind="writeStdin", command="rm x")
     ],
     "permissions of no kind": [ask("item/permissions/requestApproval", itemId="i", permissions="all")],
+    "an MCP call that is not named": [
+        ask(
+            "mcpServer/elicitation/request",
+            serverName="shop",
+            mode="form",
+            _meta={"codex_approval_kind": "mcp_tool_call"},
+            message="?",
+        )
+    ],
     "a form of no shape": [ask("mcpServer/elicitation/request", serverName="s", mode="form", message="?")],
     "a question for a secret": [
         ask("item/tool/requestUserInput", itemId="i", questions=[QUESTION | {"isSecret": True}])
@@ -326,3 +335,29 @@ async def test_a_call_of_a_server_that_is_switched_off_is_declined_whatever_the_
     async with stage.opened([request, *said("Done.")]) as profile:
         await stage.ask(profile, policy=ApprovalPolicy.ALL, **chosen)
     assert [each["result"]["action"] for each in stage.answers] == ["decline"]
+
+
+@pytest.mark.parametrize("is_one", [True, False])
+async def test_an_mcp_call_that_its_request_does_not_name_is_the_one_that_is_open(
+    stage: Stage, is_one: bool
+) -> None:
+    call = {"server": "shop", "tool": "wipe", "arguments": {"table": "orders"}}
+    others = [] if is_one else [started("mcpToolCall", "item-2", **call)]
+    request = ask(
+        "mcpServer/elicitation/request",
+        serverName="shop",
+        mode="form",
+        _meta={"codex_approval_kind": "mcp_tool_call"},
+        message="?",
+    )
+    asking = Asking(Decision(DecisionKind.APPROVE))
+    async with stage.opened([started("mcpToolCall", **call), *others, request, *said("Done.")]) as profile:
+        await stage.ask(profile, approver=asking)
+    asked = [(each.summary, each.code) for each in asking.asked]
+    if not is_one:
+        assert (asked, "error" in stage.answers[0]) == ([], True)
+        return
+    ((summary, code),) = asked
+    assert summary == "Calls the tool wipe of the MCP server shop."
+    assert '"orders"' in code
+    assert stage.answers[0]["result"]["action"] == "accept"
