@@ -80,15 +80,30 @@ _CREDENTIAL_FILES = """
     secring.* wallet.dat env *.env env.* *.env.* envrc dotenv netrc* pgpass pgpass.conf pypirc npmrc yarnrc yarnrc.yml
     gemrc renviron my.cnf mylogin.cnf git-credentials gitcredentials htpasswd* *.htpasswd htdigest shadow gshadow
     smbpasswd credentials* *.credentials creds creds.* kubeconfig* *.kubeconfig kube.config dockercfg dockerconfigjson
-    boto boto.cfg s3cfg rclone.conf vault-token vault-pass vault.yml terraform.rc terraformrc *.tfrc *.tfstate* *.tfvars
-    *.tfvars.json wp-config.php local_settings.py local.settings.json databricks.cfg databrickscfg kaggle.json
+    boto boto.cfg s3cfg rclone.conf vault-token vault-pass *vault.yml *vault.yaml terraform.rc terraformrc *.tfrc *.tfstate*
+    *.tfvars *.tfvars.json wp-config.php local_settings.py local.settings.json databricks.cfg databrickscfg
+    kaggle.json database.yml appsettings*.json settings-security.xml hosts.yml profiles.yml condarc
     *service*account*.json *adminsdk*.json client_secret* *accesskeys.csv rootkey.csv gha-creds-* sftp-config.json
     sitemanager.xml recentservers.xml logins.json key3.db key4.db cookies cookies.txt cookies.json cookies.sqlite
     login?data jupyter_server_config.json jupyter_notebook_config.json wg?.conf wpa_supplicant.conf *.nmconnection
     *oauth*.json *token_cache* *.keytab krb5cc_* *recovery?codes*
 """
 _CREDENTIAL_FOLDERS = frozenset(
-    {".ssh", ".aws", ".gnupg", ".kube", ".docker", ".azure", ".gcloud", ".codex", ".oci", ".password-store"}
+    {
+        ".ssh",
+        ".aws",
+        ".gnupg",
+        ".kube",
+        ".docker",
+        ".azure",
+        ".gcloud",
+        ".codex",
+        ".oci",
+        ".password-store",
+        ".m2",
+        ".dbt",
+        ".snowsql",
+    }
     | {"ssh", "gnupg", "gcloud", "secrets", "credentials", "creds", "passwords", "private_keys", "keyrings"}
 )
 _CODE = frozenset({"py", "pyi", "ipynb", "js", "ts", "md", "rst", "html", "css"})  # env.py and its like

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 # A name in which none of these occurs is not secret: anywhere in it, and at the end of one of its words.
-_STEMS = "passw passphrase passcode wort wachtwoord contrase cred secret motdepasse mnemonic apikey"
+_STEMS = "passw passphrase passcode pincode wort wachtwoord contrase cred secret motdepasse mnemonic apikey"
 _LAST_STEMS = (
-    "pass pat pw pword psk phrase wd webhook cookie salt senha string str auth authorization key token totp jwt bearer"
-    " dsn url uri"
+    "pass pat pw pword psk phrase code otp pem wd webhook cookie salt senha string str auth authorization key token totp jwt"
+    " bearer dsn url uri"
 )
 
 
@@ -62,14 +62,17 @@ _PASSWORD = re.compile(
     r"passw(?:or)?d|passphrase|passcode|passwort|kennwort|wachtwoord|contrase[nñ]a|motdepasse|пароль|密码|パスワード"
     r"|secret(?!ar|io|in|o|e|ly)|credential|apikey|p?s?wd$|pass?w$|pword$"
 )
-_PASSWORD_WORDS = frozenset({"senha", "creds", "cred", "pw", "psk", "totp", "mnemonic", "jwt", "jwts"})
+_PASSWORD_WORDS = frozenset(
+    {"senha", "creds", "otp", "pincode", "cred", "pw", "psk", "totp", "mnemonic", "jwt", "jwts"}
+)
 _LAST_WORDS = frozenset({"pass", "salt", "salts", "cookie", "cookies", "auth", "bearer"})
 _ANYWHERE = frozenset(
     {"webhook", "webhooks", "dsn", "bearer", "authorization", "connectionstring", "connstr"}
 )
 
 _PAIRS = frozenset(
-    {("seed", "phrase"), ("recovery", "phrase")}
+    {("seed", "phrase"), ("recovery", "phrase"), ("pass", "phrase"), ("private", "pem"), ("pem", "key")}
+    | {(first, last) for first in ("recovery", "unlock", "mfa") for last in ("code", "codes")}
     | {(first, last) for first in ("connection", "conn") for last in ("string", "str", "url", "uri")}
 )
 _NEUTRAL = word_set(
@@ -108,7 +111,7 @@ _OWNERS = word_set(
     " postgres priv private publish pypi qdrant quandl read redis refresh registry replicate root rsa s3 sas"
     " secret security sendgrid sentry serpapi server service session sftp shared sign signing slack smtp snowflake"
     " spotify sql ssh ssl sso storage stripe subscription supabase svc tavily telegram tiingo tls together twilio"
-    " twitter upload user vault vercel voyage wandb weather weaviate webhook wifi write xai xsrf youtube"
+    " twitter unseal upload user vault vercel voyage wandb weather weaviate webhook wifi write xai xsrf youtube"
 )
 # Keys of data, not of doors.
 _OF_DATA = word_set(

@@ -292,6 +292,7 @@ CREDENTIALS = """
     .vault-token terraform.rc .terraformrc .dockercfg .boto .s3cfg rclone.conf secret.gpg private.asc token.txt
     access_token.txt github-token tokens.json api_key.txt apikeys.yml passwords.csv passwd client_secret_123.json
     refreshToken.json oauth_token.pickle HF_TOKEN kaggle.json wallet.dat key4.db login.keychain-db shadow
+    ansible-vault.yml database.yml appsettings.Production.json settings-security.xml hosts.yml profiles.yml .condarc
 """.split()  # noqa: SIM905  as a list, it is a page
 ORDINARY = """
     tokenizer.json tokenizer_config.json special_tokens_map.json added_tokens.json token_counts.csv tokens.csv
@@ -300,6 +301,7 @@ ORDINARY = """
     accounts.csv README.md passengers.csv compass.json bypass.py passport.csv shadow.png model.pkl dem.asc
     primary_keys.csv max_tokens.json config.yaml settings.py Dockerfile pyproject.toml wallet.csv patterns.txt
     sessions.csv key_figures.csv keywords.txt keypoints.json vocab.json backup.csv old.csv 1.csv 2024.csv copy.txt
+    databases.csv hosts.csv profiles.csv vaults.py conda.yml environment.yaml
 """.split()  # noqa: SIM905  as a list, it is a page
 SUFFIXES = (
     ".bak",

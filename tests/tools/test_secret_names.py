@@ -19,6 +19,8 @@ MORE_NAMES = (
     "API Key", "encryption_key", "openai_api_key_2", "api_key_prod", "SLACK_WEBHOOK_URL", "webhookUrl", "SENTRY_DSN",
     "connection_string", "seed_phrase", "Passwort", "contraseña", "senha", "пароль", "session_token", "csrf_token",
     ("auth", "token"), b"token", "hf.token", "client.api_key", "access_tokens", "bot_tokens", "creds", "userPassword1",
+    "otp", "pincode", "recovery_codes", "unlock_code", "mfa_code", "pass_phrase", "private_pem", "pem_key",
+    "unseal_key_1",
 )  # fmt: skip
 MORE_ORDINARY = (
     "n_tokens", "total_tokens", "maxTokens", "MAX_TOKENS", "input_tokens", "tokens_per_second", "eos_token",
@@ -28,6 +30,8 @@ MORE_ORDINARY = (
     "auth_mode", "authentic", "SSH_AUTH_SOCK", "TOKEN_PATH", "AWS_ACCESS_KEY_ID", "has_password", "password_policy",
     "pat", "patient", "compat", "salty", "salt_lake_city", "webhook_count", "connection", "database_url", "", 7, None,
     ("a", 1), "x" * 100_000,
+    "code", "codes", "zip_code", "codec", "opcode", "return_code", "recovery_rate", "otpauth_count", "permission",
+    "phrase",
 )  # fmt: skip
 
 
