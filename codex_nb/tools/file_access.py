@@ -80,8 +80,8 @@ _CREDENTIAL_FILES = """
     secring.* wallet.dat env *.env env.* *.env.* envrc dotenv netrc* pgpass pgpass.conf pypirc npmrc yarnrc yarnrc.yml
     gemrc renviron my.cnf mylogin.cnf git-credentials gitcredentials htpasswd* *.htpasswd htdigest shadow gshadow
     smbpasswd credentials* *.credentials creds creds.* kubeconfig* *.kubeconfig kube.config dockercfg dockerconfigjson
-    boto boto.cfg s3cfg rclone.conf vault-token vault-pass *vault.yml *vault.yaml terraform.rc terraformrc *.tfrc *.tfstate*
-    *.tfvars *.tfvars.json wp-config.php local_settings.py local.settings.json databricks.cfg databrickscfg
+    boto boto.cfg s3cfg rclone.conf vault-token vault-pass *vault.yml *vault.yaml terraform.rc terraformrc *.tfrc
+    *.tfstate* *.tfvars *.tfvars.json wp-config.php local_settings.py local.settings.json databricks.cfg databrickscfg
     kaggle.json database.yml appsettings*.json settings-security.xml hosts.yml profiles.yml condarc
     *service*account*.json *adminsdk*.json client_secret* *accesskeys.csv rootkey.csv gha-creds-* sftp-config.json
     sitemanager.xml recentservers.xml logins.json key3.db key4.db cookies cookies.txt cookies.json cookies.sqlite

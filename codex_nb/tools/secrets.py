@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 # A name in which none of these occurs is not secret: anywhere in it, and at the end of one of its words.
 _STEMS = "passw passphrase passcode pincode wort wachtwoord contrase cred secret motdepasse mnemonic apikey"
 _LAST_STEMS = (
-    "pass pat pw pword psk phrase code otp pem wd webhook cookie salt senha string str auth authorization key token totp jwt"
-    " bearer dsn url uri"
+    "pass pat pw pword psk phrase code otp pem wd webhook cookie salt senha string str auth authorization key token"
+    " totp jwt bearer dsn url uri"
 )
 
 
