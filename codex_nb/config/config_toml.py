@@ -84,6 +84,21 @@ class ToolsTable(Table):
     web_search: bool | SearchTable | None = None
 
 
+class SkillTable(Table):
+    """One of ``[[skills.config]]``: turns a skill on or off, by its name or by the path of its ``SKILL.md``."""
+
+    enabled: bool
+    name: str | None = None
+    path: str | None = None
+
+
+class SkillsTable(Table):
+    """``[skills]``."""
+
+    config: list[SkillTable] = []
+    include_instructions: bool = True
+
+
 SearchMode = Literal["disabled", "cached", "indexed", "live"]
 
 
@@ -110,6 +125,7 @@ class ConfigToml(Table):
     model_catalog_json: str | None = None
     web_search: SearchMode | None = None
     tools: ToolsTable = ToolsTable()
+    skills: SkillsTable = SkillsTable()
     mcp_servers: dict[str, Any] = {}
     mcp_optional_startup_grace_ms: int | None = Field(None, ge=0)
 

@@ -93,7 +93,8 @@ class Settings:
     ``insecure_providers`` are the providers whose API key may be sent over http, by id. ``transport`` is how questions
     travel; "auto" is a websocket where it is known to work. ``residency`` is the region in
     which an administrator wants requests to be processed. ``model_context_window`` is in tokens and takes the place of
-    the model's own; ``model_catalog_json`` is a file that takes the place of every list of models. ``mcp_servers`` are
+    the model's own; ``model_catalog_json`` is a file that takes the place of every list of models. ``disabled_skills``
+    are names, and paths of ``SKILL.md``; ``system_skills`` is the folder of an administrator's. ``mcp_servers`` are
     asked for their tools, and a question waits ``mcp_grace_s`` seconds for those that are not required.
     ``web_search`` is None where nothing is configured, ``allowed_searches`` for no requirement. ``origins`` says of
     each setting that is not a default where it comes from; ``allowed_approvals`` are the CLI's approval policies that
@@ -132,6 +133,9 @@ class Settings:
     developer_instructions: str | None = None
     model_context_window: int | None = None
     model_catalog_json: Path | None = None
+    lists_skills: bool = True
+    disabled_skills: tuple[str, ...] = ()
+    system_skills: Path | None = field(default=None, compare=False)
     mcp_servers: tuple[McpServer, ...] = ()
     mcp_grace_s: float = 5.0
     web_search: SearchMode | None = None
@@ -214,7 +218,7 @@ def load_settings(
     (or "environment", "options"), the key and what was expected, also for an option that an administrator has fixed.
     """
     from codex_nb.config.config_toml import ensure_one_profile, parse_config, parse_requirements
-    from codex_nb.config.layers import MergedConfig, read_layers
+    from codex_nb.config.layers import Machine, MergedConfig, read_layers
 
     main_home = find_codex_home(environ, codex_home)
     home = _profile_home(main_home, profile)
@@ -235,6 +239,7 @@ def load_settings(
     settings = replace(
         _from_files(home, config, merged, provider),
         profile=profile,
+        system_skills=(machine or Machine()).system_file("skills", environ),
         **_required(required := parse_requirements(requirements), requirements),
         **from_environment,
     )
@@ -377,9 +382,21 @@ def _from_files(home: Path, config: ConfigToml, merged: MergedConfig, provider: 
         model_context_window=config.model_context_window if _has_window(config) else None,
         model_catalog_json=_catalog_file(config.model_catalog_json, merged),
         mcp_grace_s=Settings.mcp_grace_s if grace is None else grace / 1000,
+        lists_skills=config.skills.include_instructions,
+        disabled_skills=_disabled_skills(config, merged),
         web_search=config.web_search,
         search_options=MappingProxyType(_search_options(config)),
     )
+
+
+def _disabled_skills(config: ConfigToml, merged: MergedConfig) -> tuple[str, ...]:
+    """Return the names and paths that the last entry about them turns off."""
+    is_enabled: dict[str, bool] = {}
+    for entry in config.skills.config:
+        if (entry.path is None) != (entry.name is None):  # the CLI passes over an entry with both
+            folder = Path(merged.source("skills", "config")).parent
+            is_enabled[entry.name or os.path.realpath(folder / (entry.path or ""))] = entry.enabled
+    return tuple(name for name, enabled in is_enabled.items() if not enabled)
 
 
 def _search_options(config: ConfigToml) -> dict[str, Any]:

@@ -148,11 +148,11 @@ class NotebookNames:
 
     def _skills(self) -> Iterable[Candidate]:
         from codex_nb.tools.file_access import read_apart
-        from codex_nb.tools.skills import find_skills
+        from codex_nb.tools.skills import skills_of
 
         session = self._session
-        home = session.profile().settings.codex_home
-        found = read_apart(lambda: find_skills(home, session.folder, session.environ))
+        settings = session.profile().settings
+        found = read_apart(lambda: skills_of(settings, session.folder, session.environ))
         return [Candidate(f"${skill.name}", "skill", skill.description) for skill in found]
 
     def _profiles(self, _: str) -> Iterable[Candidate]:

@@ -32,7 +32,7 @@ from codex_nb.tools.outputs import (
     shows_everything,
     strip_ansi,
 )
-from codex_nb.tools.skills import Skill, find_skills, selected_skills, skills_listing
+from codex_nb.tools.skills import Skill, selected_skills, skills_listing, skills_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -440,11 +440,11 @@ async def read_project(
         home, folder = settings.codex_home, request.folder
         fallbacks = settings.project_doc_fallback_filenames
         found = project_instructions(home, folder, settings.project_doc_max_bytes, fallbacks)
-        skills = find_skills(home, folder, environ)
+        skills = skills_of(settings, folder, environ)
         return replace(
             found,
             developer=(settings.developer_instructions or "").strip(),
-            skills=skills if len(request.tools) else (),
+            skills=skills if len(request.tools) and settings.lists_skills else (),
             selected=() if request.throttle else tuple(selected_skills(request.prompt, skills)),
         )
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from codex_nb.config.settings import Settings
     from codex_nb.tools.approval import Approved
     from codex_nb.tools.base import Ports
 
@@ -39,26 +40,44 @@ MAX_SKILLS = 100
 LISTING_LIMIT = 8_000  # characters
 LONGEST_NAME, LONGEST_DESCRIPTION = 64, 1024
 LARGEST_TEXT = 1_000_000
+CUT = "..."
 _MAX_DEPTH, _MAX_FOLDERS = 6, 2_000
 
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\r?\n(.*?\r?\n)?---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
+_ONLY_BY_NAME = re.compile(r"^[^#\n]*\ballow_implicit_invocation[ \t]*:[ \t]*false\b", re.MULTILINE)
 _ENTRY = re.compile(r"([A-Za-z_-]+):(?:[ \t]+(.*)|[ \t]*)")
 _SKILL_NAME = re.compile(r"(?<![\w$])\$([A-Za-z0-9_:-]+)")
 
 
 @dataclass(frozen=True)
 class Skill:
-    """A skill: its name, the sentence that says when it is of use, and its checked file, free of links."""
+    """A skill: its name, the sentence that says when it is of use, and its checked file, free of links.
+
+    One that is not ``listed`` is used only where the user names it.
+    """
 
     name: str
     description: str
     file: Path
+    listed: bool = True
 
 
-def find_skills(codex_home: Path, folder: Path | None, environ: Mapping[str, str]) -> tuple[Skill, ...]:
-    """Find the project's skills, then the user's; the first one of a name counts. Blocks while it reads."""
+def skills_of(settings: Settings, folder: Path | None, environ: Mapping[str, str]) -> tuple[Skill, ...]:
+    """Find the skills that the configuration does not turn off. Blocks while it reads."""
+    found = find_skills(settings.codex_home, folder, environ, system=settings.system_skills)
+    off = settings.disabled_skills
+    return tuple(each for each in found if each.name not in off and str(each.file) not in off)
+
+
+def find_skills(
+    codex_home: Path, folder: Path | None, environ: Mapping[str, str], *, system: Path | None = None
+) -> tuple[Skill, ...]:
+    """Find the project's skills, then the user's and the system's; the first one of a name counts.
+
+    Blocks while it reads.
+    """
     found: dict[str, Skill] = {}
-    for place, root in _places(codex_home, folder, environ):
+    for place, root in _places(codex_home, folder, environ, system):
         for file in _skill_files(place, follow_links=root is None):
             if len(found) < MAX_SKILLS and (skill := _skill(file, root)) is not None:
                 found.setdefault(skill.name, skill)
@@ -66,7 +85,7 @@ def find_skills(codex_home: Path, folder: Path | None, environ: Mapping[str, str
 
 
 def _places(
-    codex_home: Path, folder: Path | None, environ: Mapping[str, str]
+    codex_home: Path, folder: Path | None, environ: Mapping[str, str], system: Path | None
 ) -> Iterator[tuple[Path, Path | None]]:
     """Yield each folder of skills, with the project's root that its files may not leave."""
     for place in reversed(project_folders(folder)) if folder is not None else ():
@@ -76,6 +95,8 @@ def _places(
     yield codex_home / "skills", None
     if home := environ.get("HOME") or environ.get("USERPROFILE"):
         yield codex_home.__class__(home) / ".agents" / "skills", None
+    if system is not None:
+        yield system, None
 
 
 def _skill_files(place: Path, *, follow_links: bool) -> Iterator[Path]:
@@ -94,7 +115,7 @@ def _skill_files(place: Path, *, follow_links: bool) -> Iterator[Path]:
             continue
         if any(each.name == SKILL_FILE for each in shown):
             yield here / SKILL_FILE
-        elif depth < _MAX_DEPTH:
+        if depth < _MAX_DEPTH:
             waiting += [(here / name, depth + 1) for name in reversed(folders)]
 
 
@@ -107,10 +128,22 @@ def _skill(file: Path, root: Path | None) -> Skill | None:
         return None
     table, _ = split_front_matter(content.data.decode("utf-8-sig", "replace"))
     name = visible_line(table.get("name") or file.parent.name)
-    description = visible_line(table.get("description", ""))
-    if not description or len(name) > LONGEST_NAME or len(description) > LONGEST_DESCRIPTION:
+    written = table.get("description", "")
+    if len(written) > LONGEST_DESCRIPTION:
+        written = written[: LONGEST_DESCRIPTION - len(CUT)] + CUT
+    description = visible_line(written)
+    if not description or len(name) > LONGEST_NAME:
         return None
-    return Skill(name, description, checked.path)
+    return Skill(name, description, checked.path, _may_be_listed(checked.path.parent))
+
+
+def _may_be_listed(folder: Path) -> bool:
+    """Whether the skill's own settings let the model choose it by itself."""
+    try:
+        content = read_bounded(path_of_project(folder / "agents" / "openai.yaml", folder), LARGEST_TEXT)
+    except (FileRefused, OSError):
+        return True
+    return _ONLY_BY_NAME.search(content.data.decode("utf-8-sig", "replace")) is None
 
 
 def split_front_matter(text: str) -> tuple[dict[str, str], str]:
@@ -151,7 +184,7 @@ _SELECTED = "<skill>\n<name>{name}</name>\n<path>{path}</path>\n{text}\n</skill>
 def skills_listing(skills: Iterable[Skill]) -> str:
     """Return what the model is told of the skills, an empty text for none."""
     lines, left = [], LISTING_LIMIT
-    for skill in skills:
+    for skill in (each for each in skills if each.listed):
         left -= len(line := f"- {skill.name}: {skill.description} (file: {skill.file})")
         if left < 0:
             lines.append("- … and more that are not listed")

@@ -27,6 +27,7 @@ from codex_nb.profile import open_profile_at
 from codex_nb.session.prompt import TurnRequest
 from codex_nb.tools.approval import DenyAll
 from codex_nb.tools.base import Ports
+from codex_nb.tools.skills import skills_listing, skills_of
 from tests.auth.fakes import NOW, access_token, login
 from tests.contract.bundled_models import TABLE
 from tests.contract.cli import QUIET
@@ -785,6 +786,61 @@ async def test_what_differs_is_what_is_listed(
     if theirs and ours:
         rest = [{key: each[key] for key in each if key not in (their_own or {})} for each in (*theirs, *ours)]
         assert rest[0] == rest[1]
+
+
+def skill(word: str, name: str | None = None) -> str:
+    return f"---\nname: {name or word.lower()}\ndescription: TEXT-{word}\n---\nHow to do it.\n"
+
+
+ONLY_BY_NAME = "policy:\n  allow_implicit_invocation: false\n"
+SKILLS = {
+    "ch/skills/a/SKILL.md": skill("A"),
+    "ch/skills/a/deeper/SKILL.md": skill("B"),
+    "ch/skills/deep/er/SKILL.md": skill("C"),
+    "ch/skills/too/deep/for/it/to/be/found/here/SKILL.md": skill("D"),
+    "ch/skills/.hidden/SKILL.md": skill("E"),
+    "ch/skills/.system/mine/SKILL.md": skill("F"),
+    "ch/skills/plain/SKILL.md": "TEXT-G",
+    "ch/skills/nameless/SKILL.md": "---\ndescription: TEXT-H\n---\n",
+    "ch/skills/long/SKILL.md": skill("I").replace("TEXT-I", "TEXT-I " + "x" * 3_000),
+    "ch/skills/longname/SKILL.md": skill("J", "j" * 100),
+    "ch/skills/odd/SKILL.md": skill("K", "[k"),
+    "ch/skills/lines/SKILL.md": skill("L").replace("TEXT-L", "|\n  One.\n  TEXT-L").replace("\n", "\r\n"),
+    "ch/skills/offpath/SKILL.md": skill("M"),
+    "ch/skills/offrelative/SKILL.md": skill("N"),
+    "ch/skills/offfolder/SKILL.md": skill("O"),
+    "ch/skills/offname/SKILL.md": skill("P"),
+    "ch/skills/onagain/SKILL.md": skill("Q"),
+    "ch/skills/byname/SKILL.md": skill("R"),
+    "ch/skills/byname/agents/openai.yaml": ONLY_BY_NAME,
+    "home/.agents/skills/s/SKILL.md": skill("S"),
+    "etc/codex/skills/t/SKILL.md": skill("T"),
+    "work/.git/HEAD": "ref: refs/heads/main",
+    "work/.codex/skills/u/SKILL.md": skill("U"),
+    "work/.agents/skills/v/SKILL.md": skill("V"),
+    "work/sub/.agents/skills/w/SKILL.md": skill("W"),
+}
+SWITCHES = (
+    ("path", "ROOT/ch/skills/offpath/SKILL.md", "false"),
+    ("path", "skills/offrelative/SKILL.md", "false"),
+    ("path", "ROOT/ch/skills/offfolder", "false"),
+    ("name", "p", "false"),
+    ("name", "q", "false"),
+    ("name", "q", "true"),
+)
+
+
+@pytest.mark.parametrize("lines", ["", "[skills]\ninclude_instructions = false\n"])
+def test_the_same_skills_are_listed(
+    codex_program: Path, tmp_path: Path, recorder: RecordingServer, lines: str
+) -> None:
+    switches = [f'[[skills.config]]\n{key} = "{value}"\nenabled = {on}\n' for key, value, on in SWITCHES]
+    files = home(lab() + lines + "".join(switches), **SKILLS)
+    world = World(codex_program, tmp_path, recorder, files, folder="work/sub")
+    (theirs,) = world.theirs()
+    settings = load_settings(world.variables, machine=Machine(root=tmp_path))
+    found = skills_of(settings, tmp_path / world.folder, world.variables) if settings.lists_skills else ()
+    assert sorted(re.findall("TEXT-[A-Z]+", skills_listing(found))) == theirs["texts"]
 
 
 WITHOUT_A_MODEL = AT_A_GATEWAY.replace('model = "gpt-5.5"\n', "")
