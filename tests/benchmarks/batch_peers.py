@@ -112,7 +112,7 @@ def compared(own: list[float], other: list[float], name: str) -> Iterator[Row]:
     figures = (
         ("time for a prompt", "ms", 1.25),
         ("CPU for a prompt", "ms CPU", 1.25),
-        ("memory at the most", "MB", 1.0),
+        ("memory at the most", "MB", 1.25),
     )
     for (what, unit, limit), measured, reference in zip(figures, own, other, strict=True):
         speed = f"{1000 / measured:.0f} a second; the other {1000 / reference:.0f}" if unit == "ms" else ""
