@@ -112,6 +112,15 @@ def fields_fingerprint(request: Mapping[str, Any]) -> bytes:
     return fingerprint(kept)
 
 
+def asked_of(
+    request: Mapping[str, Any], planned: Whole | Incremental, chain: Chain | None
+) -> tuple[bytes, tuple[bytes, ...]]:
+    """Return the fingerprints of a request's fields and of its input; the chain has those of what is not sent again."""
+    if isinstance(planned, Incremental) and chain is not None:
+        return chain.fields, (*chain.items, *map(fingerprint, planned.items))
+    return fields_fingerprint(request), tuple(map(fingerprint, request["input"]))
+
+
 def frame_of(request: Mapping[str, Any], planned: Whole | Incremental) -> JsonObject:
     """Return the frame that asks for a response."""
     frame: JsonObject = {"type": "response.create"}
@@ -250,8 +259,8 @@ class _Conversation:
         connection = self._connection
         if connection is None or connection.response is None:
             raise ConnectionLost
-        planned = plan(body, self.chain)
-        self._asked = fields_fingerprint(body), tuple(map(fingerprint, body["input"]))
+        chain = self.chain
+        planned = plan(body, chain)
         data = dump_json(frame_of(body, planned))
         most = parse_integer(connection.response.headers.get(MAX_MESSAGE_HEADER))
         if most is not None and len(data) > most:
@@ -259,6 +268,7 @@ class _Conversation:
         self.chain = None
         try:
             await connection.send_text(data)
+            self._asked = asked_of(body, planned, chain)  # while the server answers
             first = await self._first_frames()
         except ConnectionClosed as error:
             _raise_if_refused(error)

@@ -15,6 +15,7 @@ from codex_nb.responses.websocket import (
     Chain,
     Incremental,
     Whole,
+    asked_of,
     fields_fingerprint,
     fingerprint,
     frame_of,
@@ -118,8 +119,9 @@ def test_what_is_sent_with_what_is_kept_is_the_whole_request(steps: list[Any]) -
         assert same(understood["input"], history)
         assert {**understood, "input": []} == {**fields, "input": []}
         name = server.answer(json.loads(dump_json(request)), output)
-        kept = tuple(map(fingerprint, (*history, *output)))
-        chain = Chain(name, fields_fingerprint(request), kept)
+        asked = fields_fingerprint(request), tuple(map(fingerprint, history))
+        assert asked_of(request, planned, chain) == asked
+        chain = Chain(name, asked[0], (*asked[1], *map(fingerprint, output)))
         history = [*history, *output]
 
 
