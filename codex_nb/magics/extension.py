@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 MAX_FILES = 200
 MAX_DESCRIBED = 50
 MOST_ENTRIES = 20_000
-ABOUT_LENGTH = 80
+ABOUT_LENGTH = 40
 _FIGURE_METHODS = ("savefig", "figure", "save")  # of figures, axes and images
 
 
@@ -70,7 +70,10 @@ class Candidate:
         from codex_nb.rendering.visible import visible_line
 
         about = visible_line(self.about)
-        return f"{self.kind}: {shorten(about, ABOUT_LENGTH, placeholder=' …')}" if about else self.kind
+        text = f"{self.kind}: {shorten(about, ABOUT_LENGTH, placeholder=' …')}" if about else self.kind
+        return text.replace(
+            " ", "\N{NO-BREAK SPACE}"
+        )  # JupyterLab would write the lines of a long one over each other
 
 
 class NotebookNames:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import expect
 
+from codex_nb.simulator import Call, End, Reply, Say, Simulator
+from tests.browser.asking import LOAD, lead_to
 from tests.browser.jupyter_server import FrontEnd
 from tests.browser.notebook_page import NotebookPage
 from tests.browser.test_transcript_turn import ROOT, SETUP, asking
@@ -135,3 +137,40 @@ def test_a_long_code_is_in_a_box_and_edited_as_in_an_editor_by_keyboard_only(
     notebook.run(2)
     assert repr("if True:\n    x = 'one'\n    y = 2  # two") in notebook.output(2).inner_text()
     notebook.wait_for_text(1, "Python (done, edited by you)")
+
+
+OVERLAPPING = """() => [...document.querySelectorAll(".jp-Completer-item")].filter((item) => {
+  const [name, about] = [".jp-Completer-match", ".jp-Completer-typeExtended"].map(
+    (part) => item.querySelector(part).getBoundingClientRect());
+  return about.height > 1.5 * name.height || about.left < name.right || about.right > window.innerWidth;
+}).map((item) => item.textContent)"""
+GAP = """cell => {
+  const error = cell.querySelector("[data-mime-type$=stderr]").getBoundingClientRect();
+  return cell.querySelectorAll(".codex-call")[1].getBoundingClientRect().top - error.bottom;
+}"""
+
+
+@pytest.mark.parametrize("viewport", [(900, 900)])
+def test_completions_are_lines_of_their_own_and_a_call_keeps_away_from_a_traceback(
+    open_notebook: Callable[..., NotebookPage],
+    kernel_environ: dict[str, str],
+    front_end: FrontEnd,
+) -> None:
+    fails = Call("run_python", {"code": "int('x')"}, call_id="fails")
+    inserts = Call("insert_cells", {"cells": [{"kind": "code", "source": "x = 1\n\n"}]}, call_id="inserts")
+    with Simulator() as sim:
+        lead_to(sim, kernel_environ)
+        sim.add_replies(*(Reply(stream=(part, End())) for part in (fails, inserts, Say("Done."))))
+        notebook = open_notebook([LOAD, "%%codex --approval all\nDo it.", "%%codex -"])
+        notebook.run(0)
+        notebook.start(1)
+        notebook.wait_until_run(1)
+        notebook.wait_for_text(1, "Insert cells (done)")
+        assert notebook.output(1).evaluate(GAP) > 5
+        assert notebook.save().cells[2].source == "x = 1"
+        notebook.page.locator(".jp-Cell .cm-content", has_text="%%codex -").last.click()
+        notebook.page.keyboard.press("End")
+        notebook.page.keyboard.press("Tab")
+        expect(notebook.page.locator(".jp-Completer-item").first).to_be_visible()
+        notebook.screenshot(f"completion-{front_end}")
+        assert notebook.page.evaluate(OVERLAPPING) == []

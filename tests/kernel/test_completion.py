@@ -86,9 +86,11 @@ def completed(kernel: RunningKernel, code: str) -> list[str]:
 
 
 def typed(kernel: RunningKernel, code: str) -> dict[str, str]:
-    """Press Tab at the end; return each completion with its type."""
+    """Press Tab at the end; return each completion with its type, which front ends do not break."""
     reply = kernel.reply(kernel.request("complete_request", {"code": code, "cursor_pos": len(code)}))
-    return {each["text"]: each["type"] for each in reply["metadata"]["_jupyter_types_experimental"]}
+    types = {each["text"]: each["type"] for each in reply["metadata"]["_jupyter_types_experimental"]}
+    assert " " not in "".join(types.values())
+    return {text: each.replace("\N{NO-BREAK SPACE}", " ") for text, each in types.items()}
 
 
 def after(lead: str, *names: str) -> list[str]:

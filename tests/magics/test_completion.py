@@ -30,7 +30,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def typed(notebook: Notebook, line: str) -> list[tuple[str, str]]:
     """Press Tab at the end; return what is offered, each with its type."""
     with provisionalcompleter():
-        return [(each.text, each.type) for each in notebook.shell.Completer.completions(line, len(line))]
+        found = list(notebook.shell.Completer.completions(line, len(line)))
+    return [(each.text, each.type.replace("\N{NO-BREAK SPACE}", " ")) for each in found]
 
 
 @pytest.mark.parametrize(
