@@ -23,7 +23,6 @@ from codex_nb.tools.secrets import (
     is_secret_name,
     is_secret_value,
     is_unquoted_secret,
-    trie,
     word_set,
 )
 
@@ -85,12 +84,12 @@ _TAKE_KEYS = word_set("openai asyncopenai anthropic asyncanthropic github gitlab
 _CALLED = (
     "login log_in signin sign_in authenticate connect ftp ftp_tls redis openai anthropic github gitlab fernet"
 )
-_CALL = re.compile(
-    trie(
-        in_each_case(f"{_CALLED} hmac.new", "")
-        | dict.fromkeys(("OpenAI", "GitHub", "signIn", "logIn", "StrictRedis"), "")
+_CALLS = tuple(
+    f"{name}("
+    for name in (
+        *in_each_case(f"{_CALLED} hmac.new", ""),
+        *["OpenAI", "GitHub", "signIn", "logIn", "StrictRedis"],
     )
-    + r"\("
 )
 _LAST_ARGUMENT = re.compile(r"\s*+,?\s*+(?:\)|\w++\s*+=)")
 _NAMES_OF_NAMES = frozenset({"name", "key"})
@@ -116,8 +115,8 @@ def assigned_secrets(text: str, words: Words) -> list[NamedSpan]:
     if read != text:
         places = _places_in(text, places)
     text = read
-    if _may_call(words):
-        places = sorted({*places, *(match.start() for match in _CALL.finditer(text))})
+    if calls := set(_calls(text, words)):
+        places = sorted(calls.union(places))
     in_lines, in_html = secrets_in_lines(text, places), secrets_in_html(text, places)
     places, limit = list(_near_values(text, places)), len(text)
     found: dict[int, NamedSpan] = {}
@@ -280,15 +279,21 @@ def may_hold_secret(text: str) -> bool:
     words = Words(text)
     if (
         words.secret_names
-        or (_may_call(words) and _CALL.search(text))
+        or any(True for _ in _calls(text, words))
         or any(True for _ in keys_in(text, words))
     ):
         return True
     return _BREAK_BEFORE_NAME.sub(_without_break, text) != text
 
 
-def _may_call(words: Words) -> bool:
-    return any(word in words.lowered for word in (*_CALLED.split(), "hmac"))
+def _calls(text: str, words: Words) -> Iterator[int]:
+    """Yield where a call begins that may take a password or a key without a name."""
+    for call in _CALLS:
+        if call.lower().partition(".")[0].rstrip("(") in words.lowered:
+            place = text.find(call)
+            while place >= 0:
+                yield place
+                place = text.find(call, place + 1)
 
 
 def _read(
