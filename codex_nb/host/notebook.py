@@ -11,6 +11,7 @@ import gc
 import json
 import logging
 import threading
+from collections import deque
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -305,17 +306,42 @@ def read_notebook(
         )
         snapshot = snapshot_of_reply(reply, origin.cell_id, current_source(shell))
         if snapshot is not None:
-            return snapshot
+            return replace(snapshot, cells=_with_all_forms(snapshot.cells, recorder))
     source = current_source(shell)
     recorded = _recorded_cells(shell, recorder)
     path = notebook_path(shell, environ)
     cells = None if path is None else _cells_of_file(path)
     if cells is not None:
-        cells = _updated(cells, recorded, origin.cell_id)
-        return NotebookSnapshot("file", cells, _locate(cells, origin.cell_id, source), str(path))
+        cells, current = _updated(cells, recorded, origin.cell_id, source)
+        return NotebookSnapshot("file", cells, current, str(path))
     return NotebookSnapshot(
         "kernel", recorded, _locate(recorded, origin.cell_id, source), str(path) if path else None
     )
+
+
+def _with_all_forms(cells: Iterable[Cell], recorder: OutputRecorder | None) -> tuple[Cell, ...]:
+    """Fill the forms of outputs that the open document leaves out, as far as this kernel has made the outputs."""
+    cells = tuple(cells)
+    if recorder is None or not any(_left_out(output) for cell in cells for output in cell.outputs):
+        return cells
+    ran = {(cell.cell_id, cell.execution_count): cell.outputs for cell in recorder.cells()}
+    return tuple(
+        replace(cell, outputs=tuple(map(_filled, cell.outputs, made)))
+        if len(made := ran.get((cell.cell_id, cell.execution_count), ())) == len(cell.outputs)
+        else cell
+        for cell in cells
+    )
+
+
+def _left_out(output: Mapping[str, Any]) -> list[str]:
+    data = output.get("data")
+    return [kind for kind, value in data.items() if value == ""] if isinstance(data, dict) else []
+
+
+def _filled(output: Mapping[str, Any], made: Mapping[str, Any]) -> Mapping[str, Any]:
+    forms = made.get("data") or {}
+    filled = {kind: forms[kind] for kind in _left_out(output) if kind in forms}
+    return {**output, "data": {**output["data"], **filled}} if filled else output
 
 
 def notebook_path(shell: Any, environ: Mapping[str, str]) -> Path | None:
@@ -431,18 +457,34 @@ def _gc_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _updated(cells: Iterable[Cell], recorded: Sequence[Cell], current_id: str | None) -> tuple[Cell, ...]:
-    """Update the file's cells by cell id with the newer source and outputs that the kernel recorded.
+def _updated(
+    cells: Iterable[Cell], recorded: Sequence[Cell], current_id: str | None, source: str | None
+) -> tuple[tuple[Cell, ...], int | None]:
+    """Update the file's cells with the newer source and outputs that the kernel recorded; tell which one is running.
 
-    Cells that ran but were never saved are put before the current one: their exact place is unknown.
+    A headless run gives no cell ids: there the first run of a text is that of the first cell with it. Cells that ran
+    but were never saved are put before the current one: their exact place is unknown.
     """
     newer = {cell.cell_id: cell for cell in recorded if cell.cell_id is not None}
-    updated = []
+    runs: dict[str, deque[Cell]] = {}
+    for cell in recorded if current_id is None else ():
+        if cell.cell_id is None:
+            runs.setdefault(cell.source.strip(), deque()).append(cell)
+    updated: list[Cell] = []
+    current = None
     for cell in cells:
         known = newer.pop(cell.cell_id or "", None) if cell.kind == "code" else None
-        updated.append(cell if known is None else replace(known, tags=cell.tags | known.tags))
-    place = next((index for index, cell in enumerate(updated) if cell.cell_id == current_id), len(updated))
-    return (*updated[:place], *newer.values(), *updated[place:])
+        if known is None and cell.kind == "code" and (ran := runs.get(cell.source.strip())):
+            known = ran.popleft()
+            current = len(updated) if known is recorded[-1] else current  # what runs now began last
+        updated.append(
+            cell if known is None else replace(known, cell_id=cell.cell_id, tags=cell.tags | known.tags)
+        )
+    unsaved = (*newer.values(), *(cell for left in runs.values() for cell in left))
+    place = _locate(updated, current_id, None) if current is None else current
+    place = len(updated) if place is None else place
+    merged = (*updated[:place], *unsaved, *updated[place:])
+    return merged, _locate(merged, current_id, source) if current is None else current + len(unsaved)
 
 
 def _recorded_cells(shell: Any, recorder: OutputRecorder | None) -> tuple[Cell, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import re
 import time
 from collections import deque
 from contextlib import suppress
@@ -46,7 +45,7 @@ from codex_nb.tools.approval import ApprovalRequest, Effect
 from codex_nb.tools.builtin import run_python, run_result
 from codex_nb.tools.cells import CHANGE_CELLS
 from codex_nb.tools.nbmodel import join_multiline, truncate
-from codex_nb.tools.outputs import strip_ansi
+from codex_nb.tools.outputs import MADE_UP, strip_ansi
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
@@ -72,10 +71,6 @@ _CACHED_ITEMS = frozenset({"message", "reasoning"})
 _LARGEST_OUTPUTS = 10_000_000  # characters of the outputs of an answer, images included
 _LONGEST_CHANGES = 4_000
 _LINES_COMPARED = 400
-# What renderers make up anew for every table or figure that they write.
-_MADE_UP = re.compile(
-    r" at 0x[0-9A-Fa-f]{6,}|\bT_[0-9a-f]{5}|\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"
-)
 _COMPARED_IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 _COMPARED_TEXTS = ("text/plain", "text/html", "text/markdown", "text/latex", "application/json")
 
@@ -455,9 +450,9 @@ def _compared(outputs: Iterable[Mapping[str, Any]]) -> tuple[list[Any], int]:
         kinds = [kind for kind in (*_COMPARED_TEXTS, *_COMPARED_IMAGES) if kind in data]
         if output.get("output_type") == "stream":
             text = strip_ansi(join_multiline(output.get("text", ""), LARGEST))
-            shown.append([output.get("name"), _MADE_UP.sub("", text)])
+            shown.append([output.get("name"), MADE_UP.sub("", text)])
         elif output.get("output_type") == "error":
-            shown.append([output.get("ename"), _MADE_UP.sub("", str(output.get("evalue")))])
+            shown.append([output.get("ename"), MADE_UP.sub("", str(output.get("evalue")))])
         else:
             unread += not set(kinds) - {"text/plain"} and bool(set(data) - {"text/plain"})
             shown.append([[kind, _form(data[kind])] for kind in kinds])
@@ -468,7 +463,7 @@ def _form(value: Any) -> str:
     written = (
         join_multiline(value, LARGEST) if isinstance(value, str | list) else json.dumps(value, sort_keys=True)
     )
-    return _MADE_UP.sub("", written)
+    return MADE_UP.sub("", written)
 
 
 def _difference(before: str, now: str) -> str:

@@ -84,6 +84,11 @@ _ELISION = re.compile(r"\.\.|…")  # what stands for the middle of a printed ta
 _PLAIN_TYPES = ("text/plain", "text/markdown", "text/latex")
 _HASHED_TYPES = frozenset({*_PLAIN_TYPES, *_IMAGE_TYPES, "image/svg+xml", "text/html"})
 
+# What renderers make up anew for every table or figure that they write.
+MADE_UP = re.compile(
+    r" at 0x[0-9A-Fa-f]{6,}|\bT_[0-9a-f]{5}|\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"
+)
+
 
 def strip_ansi(text: str) -> str:
     """Remove terminal colours and the lines that a progress bar has overwritten."""
@@ -111,14 +116,23 @@ def output_text(output: Mapping[str, Any], limit: int) -> str:
 
 
 def shows_everything(output: Mapping[str, Any], text: str) -> bool:
-    """Whether the text of an output and its other forms, hashed, are all that it shows: no table is elided."""
-    return _HASHED_TYPES.issuperset(output.get("data") or ()) and not _ELISION.search(text)
+    """Whether the text of an output and its other forms, hashed, are all that it shows: no table is elided.
+
+    An open document gives an empty text for a form that it leaves out.
+    """
+    data = output.get("data") or {}
+    is_whole = all(data[kind] != "" for kind in data if kind != "text/plain")
+    return is_whole and _HASHED_TYPES.issuperset(data) and not _ELISION.search(text)
 
 
 def other_forms_digest(outputs: Iterable[Mapping[str, Any]]) -> str:
     """Return a hash of what outputs show besides one plain text each; empty where that is nothing."""
     forms = [dict(data) for output in outputs if set(data := output.get("data") or {}) - {"text/plain"}]
-    written = [(kind, join_multiline(each, sys.maxsize)) for data in forms for kind, each in data.items()]
+    written = [
+        (kind, MADE_UP.sub("", join_multiline(each, sys.maxsize)))
+        for data in forms
+        for kind, each in data.items()
+    ]
     return hashlib.sha256(json.dumps(written).encode()).hexdigest() if written else ""
 
 

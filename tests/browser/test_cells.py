@@ -262,6 +262,7 @@ def test_cells_are_read_moved_and_deleted_but_for_those_kept_out(
     ]
 
 
+TABLE = "import pandas as pd\npd.DataFrame({'a': numbers}).style.hide()"
 COUNT = "runs = globals().get('runs', 0) + 1\nprint('run number', runs)"
 
 
@@ -293,7 +294,7 @@ def test_a_notebook_that_was_answered_here_runs_headless_without_a_request(
     model = Script(sim, "insert_cells", "edit_cell", "run_cell")
     asking = "%%codex --approval all\nSum them up."
     notebook = open_notebook(
-        [LOAD, "numbers = [1, 2, 3]\nnumbers", text or "print('a line')", asking, "%%codex\nAnd?"]
+        [LOAD, f"numbers = [1, 2, 3]\n{TABLE}", text or "print('a line')", asking, "%%codex\nAnd?"]
     )
     for index in range(2 if text else 3):
         notebook.run(index)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -143,6 +144,36 @@ def test_the_file_is_refreshed_by_what_ran_since_it_was_saved(tmp_path: Path) ->
     refreshed = Cell("code", "frame = load(new)", "load", outputs, 7, frozenset({"codex-skip"}))
     assert snapshot == NotebookSnapshot(
         "file", (CELLS[0], refreshed, added, asking), current=3, path=str(path)
+    )
+
+
+def test_a_headless_run_shows_what_has_run_and_not_what_the_file_was_saved_with(tmp_path: Path) -> None:
+    path = tmp_path / "a.ipynb"
+    saved = [{"output_type": "stream", "name": "stdout", "text": text} for text in ("old", "older")]
+    title = {"cell_type": "markdown", "id": "title", "source": "# A title", "metadata": {}}
+    cells = [
+        *(title, code("one", "show()", outputs=saved[:1]), code("two", "show()", outputs=saved[1:])),
+        *(
+            code("ask", "%%codex\nwhat is it?"),
+            code("below", "show()"),
+            code("again", "%%codex\nwhat is it?"),
+        ),
+    ]
+    path.write_text(json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": cells}))
+    fresh = [({"output_type": "stream", "name": "stdout", "text": text},) for text in ("1", "2")]
+    ran = (
+        *(Cell("code", "show()", None, outputs, count) for count, outputs in enumerate(fresh, 1)),
+        *(Cell("code", "injected = 1", None, (), 3), Cell("code", "%%codex\nwhat is it?", None, (), 4)),
+    )
+    recorder = SimpleNamespace(cells=lambda: ran, first_count=1)
+    snapshot = read_notebook(asking_shell(cell_id=None), None, recorder, {"JPY_SESSION_NAME": str(path)})
+    assert snapshot.current == 4
+    assert snapshot.cells == (
+        Cell("markdown", "# A title", "title"),
+        *(replace(ran[number], cell_id=name) for number, name in enumerate(("one", "two"))),
+        ran[2],
+        replace(ran[3], cell_id="ask"),
+        *(Cell("code", "show()", "below"), Cell("code", "%%codex\nwhat is it?", "again")),
     )
 
 

@@ -15,7 +15,7 @@ from IPython.display import HTML, JSON, SVG, Latex, Markdown
 from codex_nb.host.capture import OutputCollector
 from codex_nb.tools.builtin import run_result
 from codex_nb.tools.nbmodel import truncate
-from codex_nb.tools.outputs import RunResult, output_text
+from codex_nb.tools.outputs import RunResult, other_forms_digest, output_text, shows_everything
 
 FRAME = pd.DataFrame({"region": ["north", "south"], "amount": [1.5, 2.5]})
 PAGE = (
@@ -124,3 +124,24 @@ def test_a_stream_of_any_length_is_counted_to_its_end(pieces: list[int], limit: 
     (output,) = collector.outputs()
     text = output_text(output, limit)
     assert kept(text) + left_out(text) == sum(pieces)
+
+
+def styled(html: str, address: str = "0x7f1234567890") -> dict[str, Any]:
+    data = {"text/plain": f"<pandas.io.formats.style.Styler at {address}>", "text/html": html}
+    return {"output_type": "execute_result", "data": data, "metadata": {}}
+
+
+SAME_TABLE = [
+    styled('<table id="T_0a1b2">1</table>'),
+    styled('<table id="T_9f8e7">1</table>', "0x7f0987654321"),
+]
+
+
+def test_what_an_output_shows_besides_text_counts_but_for_what_its_renderer_makes_up() -> None:
+    first, second = SAME_TABLE
+    assert other_forms_digest([first]) == other_forms_digest([second])
+    assert other_forms_digest([first]) != other_forms_digest([styled('<table id="T_0a1b2">2</table>')])
+
+
+def test_a_form_that_the_open_document_leaves_out_is_not_all_that_is_shown() -> None:
+    assert [shows_everything(each, "a table") for each in (SAME_TABLE[0], styled(""))] == [True, False]
