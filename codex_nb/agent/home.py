@@ -19,6 +19,7 @@ from codex_nb.config.layers import parse_toml, read_bytes
 from codex_nb.config.settings import CONFIG_FILE
 from codex_nb.errors import AgentFailed
 from codex_nb.files import LockState, create_file, try_lock
+from codex_nb.labels import ApprovalPolicy
 from codex_nb.responses.request import choose_backend
 from codex_nb.session.outbound import environment_secrets
 
@@ -218,21 +219,26 @@ def _asked_servers(settings: Settings) -> dict[str, Any]:
     }
 
 
-def switched_off(settings: Settings, request: TurnRequest) -> JsonObject:
-    """Return the configuration of a thread that takes out of it what a question goes without.
+def servers_config(settings: Settings, request: TurnRequest) -> JsonObject:
+    """Return the configuration of a thread that lets the CLI's own MCP servers be what a question allows.
 
-    The tools of a server have the names that ``%codex tools`` shows: ``mcp__server__tool``.
+    The tools of a server have the names that ``%codex tools`` shows: ``mcp__server__tool``. Under the policy ``all``,
+    the CLI is told that they are approved, because it would refuse what it may not ask about.
     """
     if settings.agent_config != "own":
         return {}
-    config: JsonObject = {}
-    if not request.uses_servers:  # plugins and apps bring servers along
-        config |= {"features.plugins": False, "features.apps": False}
+    is_used = request.uses_servers and request.approval is not ApprovalPolicy.READ_ONLY
+    # Plugins and apps bring servers along.
+    config: JsonObject = {} if is_used else {"features.plugins": False, "features.apps": False}
     for name, table in _own_servers(settings).items():
-        prefix = f"mcp__{name}__"
-        tools = sorted(each.removeprefix(prefix) for each in request.without if each.startswith(prefix))
-        if not request.uses_servers or name in request.without:
-            config[f"mcp_servers.{name}.enabled"] = False
-        elif tools:
-            config[f"mcp_servers.{name}.disabled_tools"] = [*(table.get("disabled_tools") or ()), *tools]
+        place, prefix = f"mcp_servers.{name}", f"mcp__{name}__"
+        if not is_used or name in request.without:
+            config[f"{place}.enabled"] = False
+            continue
+        if off := sorted(each.removeprefix(prefix) for each in request.without if each.startswith(prefix)):
+            config[f"{place}.disabled_tools"] = [*(table.get("disabled_tools") or ()), *off]
+        if request.approval is ApprovalPolicy.ALL:
+            config[f"{place}.default_tools_approval_mode"] = "approve"
+            for tool in table.get("tools") or ():
+                config[f"{place}.tools.{tool}.approval_mode"] = "approve"
     return config

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from codex_nb.agent.app_server import REFUSED, AppServer, AppServerEnded, RequestRefused
 from codex_nb.agent.approvals import McpCall, read_action, read_request
 from codex_nb.agent.engine import AgentEngine, WantedThread, digest
-from codex_nb.agent.home import switched_off
+from codex_nb.agent.home import servers_config
 from codex_nb.agent.items import AgentItems, image_of
 from codex_nb.errors import AgentFailed, CodexError
 from codex_nb.labels import ApprovalPolicy
@@ -53,6 +53,8 @@ GO_ON = (
 )
 NOT_OFFERED = "The approval policy 'read-only' allows no commands, changes or calls of other programs."
 SWITCHED_OFF = "This tool is switched off for the question."
+# Items that the CLI does not ask about under the policy "all", whatever they do.
+UNASKED = frozenset({"mcpToolCall", "imageGeneration"})
 REJECTED = "Declined."
 DONE = "Answered."
 
@@ -102,7 +104,7 @@ class AgentTurn(Turn):
         has_shell = self.asked.uses_tools and self.tool_context.rules.offers(Effect.EXECUTE)
         # Of any file, which is not asked about.
         makes_images = self.asked.uses_tools and self.tool_context.rules.policy is ApprovalPolicy.ALL
-        off = switched_off(self.engine.settings, self.asked)
+        servers = servers_config(self.engine.settings, self.asked)
         options = {
             "model": self.request.model,
             "modelProvider": self.engine.provider,
@@ -113,7 +115,7 @@ class AgentTurn(Turn):
                 "features.shell_tool": has_shell,
                 "features.image_generation": makes_images,
                 "web_search": self._search_mode,
-                **off,
+                **servers,
             },
         }
         tools = [
@@ -126,7 +128,7 @@ class AgentTurn(Turn):
             for tool in self.request.tools
             if tool["type"] == "function"
         ]
-        offers = digest([self.request.tools, has_shell, off])
+        offers = digest([self.request.tools, has_shell, servers])
         return WantedThread(self.thread, self.new_items[:-1], options, tools, offers, makes_images)
 
     @property
@@ -287,6 +289,15 @@ class AgentTurn(Turn):
         )
         if has_typed and self.tool_context.rules.policy is not ApprovalPolicy.ALL:
             raise _unasked_action(f"typed {message.params['stdin']!r} into a running command")
+        is_all = self.tool_context.rules.policy is ApprovalPolicy.ALL
+        if (
+            is_all
+            and isinstance(item, dict)
+            and message.method == "item/started"
+            and item.get("type") in UNASKED
+        ):
+            number = self._agent.number_of(str(item.get("id", "")))
+            return [ApprovalResolved(number, Decision(DecisionKind.APPROVE, by="all")), ToolStarted(number)]
         asked = read_action(item) if isinstance(item, dict) else None
         if asked is None or asked.item_id in self._approved:
             return []

@@ -330,3 +330,43 @@ async def test_without_tools_the_agent_has_no_shell(place: Place) -> None:
     names = {tool.get("name") for tool in place.sent()[0]["tools"]}
     assert names.isdisjoint({"exec_command", "write_stdin", "apply_patch", "image_gen"})
     assert place.files == {}
+
+
+POLICIES = {
+    (ApprovalPolicy.ASK, ""): (1, True),
+    (ApprovalPolicy.AUTO, ""): (1, True),
+    (ApprovalPolicy.ALL, ""): (0, True),
+    (ApprovalPolicy.READ_ONLY, ""): (0, False),
+    (ApprovalPolicy.ASK, "approve"): (0, True),
+    (ApprovalPolicy.ALL, "prompt"): (0, True),
+    (ApprovalPolicy.READ_ONLY, "approve"): (0, False),
+}
+
+
+@pytest.mark.parametrize(("policy", "mode"), list(POLICIES))
+async def test_a_call_of_the_clis_own_server_is_asked_about_by_policy_and_configuration(
+    place: Place, policy: ApprovalPolicy, mode: str
+) -> None:
+    asks, runs = POLICIES[policy, mode]
+    program = place.home.parent / "server.py"
+    program.write_text(SERVER)
+    table = (
+        f"[mcp_servers.shop]\ncommand = {json.dumps(sys.executable)}\nargs = [{json.dumps(str(program))}]\n"
+    )
+    if mode:
+        table += (
+            f'default_tools_approval_mode = "{mode}"\n'
+            f'[mcp_servers.shop.tools.orders]\napproval_mode = "{mode}"\n'
+        )
+    (place.home / "config.toml").write_text(f"{place.sim.config_toml()}\n{table}")
+    place.sim.play(Scenario((reply(Call("orders", {}, "call_1", namespace="mcp__shop")), DONE)))
+    profile = make_profile(load_settings(place.environ, overrides={"agent_config": "own"}), place.environ)
+    asking = Asking(APPROVE)
+    try:
+        events, last = await place.ask(profile, "go", policy=policy, approver=asking, uses_servers=True)
+    finally:
+        await profile.close()
+    outputs = [call.output for call in last.answer.tool_calls]
+    assert (len(asking.asked), outputs) == (asks, ["seven orders"] if runs else [])
+    says_so = "tools ran without asking (approval all)" in in_a_terminal(events)
+    assert says_so is (policy is ApprovalPolicy.ALL)
