@@ -73,7 +73,7 @@ def test_the_list_of_the_account_is_believed_where_there_is_one(
     ran = notebook.run("%codex hello")
     assert (sent(sim), ran.succeeded) == (["high"], True)
     assert "'max': high" in ran.out  # the model's own list ends at high, which is said
-    ran = notebook.run("%codex -e max hello")
+    ran = notebook.run("%codex -e max hello again")  # the same question would get the saved answer
     assert (ran.succeeded, "'max': high" in ran.out) == (True, False)  # once in a thread is enough
     for effort in ("ultra", "minimal", "none", "low"):
         assert notebook.run(f"%codex -e {effort} hello").succeeded
