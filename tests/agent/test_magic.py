@@ -54,7 +54,7 @@ def test_status_models_and_usage_go_through_the_same_program_and_say_so(
     notebook.run('%config CodexMagics.engine = "agent"')
     shown = {name: notebook.run(f"%codex {name}").out for name in ("status", "models", "usage")}
     assert "through Codex CLI 0.171.0" in shown["status"]
-    assert "cli@example.org" in shown["status"]
+    assert "c…@example.org" in shown["status"]
     assert "gpt-cli" in shown["models"]
     assert "12 %" in shown["usage"]
     assert all("Read through the Codex CLI" in shown[name] for name in ("models", "usage"))
