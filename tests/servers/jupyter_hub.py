@@ -70,6 +70,13 @@ c.Spawner.environment = {{
 """
 
 
+def command_of(process: psutil.Process) -> list[str]:
+    """Return the words with which a process was started, none once it has ended."""
+    with suppress(psutil.NoSuchProcess):  # a zombie, too
+        return list(process.cmdline())
+    return []
+
+
 @dataclass
 class Hub:
     """A hub that runs in ``folder``, at ``url``."""
@@ -84,11 +91,11 @@ class Hub:
         with suppress(psutil.NoSuchProcess):
             found = psutil.Process(self.process.pid).children(recursive=True)
             self.all_processes |= {each.pid: each for each in found}
-        return [each for each in self.all_processes.values() if each.is_running()]
+        return [each for each in self.all_processes.values() if each.is_running() and command_of(each)]
 
     def kill_hub_and_service(self) -> None:
         """Leave the kernels, their servers and the proxy, but nothing that answers for the hub."""
-        service = [each for each in self.note_processes() if "codex_nb" in each.cmdline()]
+        service = [each for each in self.note_processes() if "codex_nb" in command_of(each)]
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
         for each in service:
