@@ -39,6 +39,27 @@ def test_the_agent_answers_a_cell_and_declines_where_nobody_is_asked(
     assert "Again." in notebook.run("%codex once more").out
 
 
+def test_no_tools_means_none_of_the_agents_own_either(
+    notebook: Notebook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ("", "--no-tools", "--approval all", "--approval all --no-tools")
+    program = install_fake(tmp_path / "bin", *(said("Hi.") for _ in options))
+    monkeypatch.setenv("CODEX_NB_CODEX", str(program))
+    for each in options:
+        assert notebook.run(f"%%codex --agent --fresh -t new{len(each)} {each}\nhello").succeeded
+    seen = [json.loads(line) for line in (tmp_path / "bin" / "seen.jsonl").read_text().splitlines()]
+    opened = [each["params"] for each in seen if each.get("method") == "thread/start"]
+    offered = [
+        (
+            each["config"]["features.shell_tool"],
+            each["config"]["features.image_generation"],
+            "run_python" in {tool["name"] for tool in each["dynamicTools"]},
+        )
+        for each in opened
+    ]
+    assert offered == [(True, False, True), (False, False, False), (True, True, True), (False, False, False)]
+
+
 def test_a_missing_cli_is_one_line_that_says_how_to_install_it(
     notebook: Notebook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
