@@ -79,6 +79,16 @@ def test_the_lines_of_each_version_that_ran_are_left_out_and_those_of_cells_that
     assert told("----> 3 f(rows)", older) == "----> 3 f(rows)"
 
 
+@pytest.mark.parametrize("around", ["", "größe 数据 🎲\n" * 300, "file not found\n"])
+@pytest.mark.parametrize("code", ['name = "it\'s mine"', "x = 1", "print('a', \"b\")", "größe = 'ä'"])
+def test_a_line_is_found_in_a_text_of_any_kind_also_in_a_representation(code: str, around: str) -> None:
+    run = Run(Cell("code", f"# codex-skip\n{code}", "one"))
+    assert told(f"{around}{code}", run) == f"{around}{LINE_LEFT_OUT}"
+    written = [f"first\n{code}\nmore"]
+    assert told(f"{around}{written}", run) == f"{around}{LINE_LEFT_OUT}"
+    assert told(f"{around}{code} + 1", run) == f"{around}{code} + 1"
+
+
 @pytest.mark.parametrize(
     ("kind", "output"),
     [

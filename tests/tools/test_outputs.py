@@ -84,6 +84,24 @@ def test_an_output_is_told_by_what_carries_its_content(output: dict[str, Any], t
     assert output_text(output, 1_000) == told
 
 
+@pytest.mark.parametrize(
+    ("page", "told"),
+    [
+        ("a < b and c > d", "a < b and c > d"),
+        ("<p title='a > b'>x</p><p title=\"<b>\">y</p>", "x\ny"),
+        ("<!-- a -- b -->x<!-- never closed", "x"),
+        ("<!DOCTYPE html><head><title>t</title></head><header>h</header>", "h"),
+        ("<script>if (a<b) {'</p>'}</script>x<STYLE>y</STYLE>", "x"),
+        ("<svg/>between<svg><text>t</text></svg> after", "between after"),
+        ("<tr><td>a</td><td>b&#10;c\nd</td></tr><tr><td>e", "a | b c d\ne"),
+        ("x<br>y<br/>z</p", "x\ny\nz"),
+        ("&lt;b&gt; &amp;amp;", "<b> &amp;"),
+    ],
+)
+def test_a_page_is_told_by_what_a_reader_would_see_of_it(page: str, told: str) -> None:
+    assert output_text(bundle(text_html=page), 1_000) == told
+
+
 def test_a_style_is_told_by_its_table() -> None:
     text = output_text(shown(FRAME.style.format(precision=1)), 1_000)
     assert "region | amount" in text
