@@ -104,6 +104,8 @@ def _forms(value: str) -> tuple[_Form, ...]:
         for each in _inner(base64.b32encode, written, 5, _BASE32_BITS)
     ]
     forms += [_Form(value, _View.DENSE, each, _DENSE_REST) for each in _in_base85(data)]
+    if is_opaque(value):  # words are spelled in either case
+        forms.append(_Form(value, _View.CASELESS_LETTERS, _letters(value).lower(), is_spelled=True))
     spelled = [(_View.LETTERS, value), *((_View.UNESCAPED_LETTERS, each) for each in _unescaped_forms(value))]
     forms += [_Form(value, view, _letters(each), is_spelled=True) for view, each in spelled]
     plain = [(_View.PLAIN, value), *((_View.UNESCAPED, each) for each in _unescaped_forms(value))]
@@ -146,11 +148,13 @@ def _in_base85(data: bytes) -> Iterator[bytes]:
         start = end
 
 
-# Its first character is one of three, which a search finds quickly.
+# Its first character is one of five, which a search finds quickly.
 _ESCAPE = re.compile(
-    r"""([%&\\](?:
+    r"""([%&\\<\x1b](?:
       (?<=%)(?:(?:25)*[0-9A-Fa-f]{2}(?:%(?:25)*[0-9A-Fa-f]{2})*|u[0-9A-Fa-f]{4})
     | (?<=&)(?:amp;){0,3}(?:\#0*+\d{1,7};?|\#[xX]0*+[0-9A-Fa-f]{1,6};?|[A-Za-z][A-Za-z0-9]{1,30};)
+    | (?<=<)/?[A-Za-z]{1,6}(?:\s[^<>]{0,100})?>
+    | (?<=\x1b)\[[0-9;]{0,20}[A-Za-z]
     | (?<=\\)(?<!\\\\)\\*+(?:
           (?:x[0-9A-Fa-f]{2}(?:\\++x[0-9A-Fa-f]{2})*)
         | (?:u[0-9A-Fa-f]{4}(?:\\++u[0-9A-Fa-f]{4})*)
@@ -161,7 +165,7 @@ _ESCAPE = re.compile(
 )
 _PERCENT = re.compile(r"%(?:25)*([0-9A-Fa-f]{2})")
 _NO_UTF_8 = re.compile("[\udc80-\udcff]")
-_ESCAPE_SIGNS = "%&\\"
+_ESCAPE_SIGNS = "%&\\<\x1b"
 _UNIT_DIGITS = 4  # of a UTF-16 code unit
 _CONTROLS = frozenset("abfnrtv0\n")
 
@@ -176,6 +180,8 @@ def _split_escapes(text: str) -> tuple[list[str], list[str]]:
 
 
 def _meaning(escape: str) -> str:
+    if escape[0] in "<\x1b":  # a tag, or a colour of a terminal, is not seen
+        return ""
     try:
         if escape[0] == "&":
             return html.unescape(escape.replace("&amp;", "&"))

@@ -17,6 +17,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from codex_nb.session.outbound import Redactor
+from codex_nb.tools.secrets import is_opaque
 
 MARK = "[redacted: $SECRET]"
 WORDS = st.lists(
@@ -127,6 +128,8 @@ ENCODINGS: dict[str, Write] = {
     "a sum of strings": lambda value, _, __: wrapped(value, 9, '" + "'),
     "a list of characters": lambda value, _, __: str(list(value)),
     "characters of no width": lambda value, _, __: wrapped(value, 3, "\u200b"),
+    "between tags": lambda value, _, __: wrapped(value, 5, "</b><span class='x'>"),
+    "between colours": lambda value, _, __: wrapped(value, 4, "\x1b[0;31m"),
     "soft hyphens": lambda value, _, __: wrapped(value, 5, "\u00ad"),
 }
 BASE85: dict[str, Write] = {
@@ -171,6 +174,12 @@ def test_hexadecimal_digits_may_be_of_either_case(secret: str, capitals: list[bo
     digits = secret.encode().hex()
     mixed = "".join(each.upper() if big else each for each, big in zip(digits, capitals, strict=False))
     assert Redactor({"$SECRET": secret})(f"is {mixed}.") == f"is {MARK}."
+
+
+@given(secret=TOKENS.filter(lambda value: is_opaque(value) and not value.rstrip(string.digits).isalpha()))
+def test_a_value_in_capitals_or_in_small_letters_is_found(secret: str) -> None:
+    redact = Redactor({"$SECRET": secret})
+    assert redact(f"is {secret.upper()}, {secret.lower()}.") == f"is {MARK}, {MARK}."
 
 
 @given(secrets=st.lists(TOKENS, min_size=2, max_size=5, unique=True), text=WORDS)
