@@ -288,7 +288,7 @@ def test_of_two_pages_on_one_kernel_one_acts(
 @pytest.mark.parametrize(
     ("front_end", "text"), [(FrontEnd.LAB, ""), (FrontEnd.NOTEBOOK, "# %% [markdown]\nCount *all* of them.")]
 )
-def test_a_notebook_that_was_answered_here_runs_headless_without_a_request(
+def test_a_notebook_that_was_answered_runs_again_here_and_headless_without_a_request(
     open_notebook: Callable[..., NotebookPage], sim: Simulator, kernel_environ: dict[str, str], text: str
 ) -> None:
     model = Script(sim, "insert_cells", "edit_cell", "run_cell")
@@ -307,6 +307,14 @@ def test_a_notebook_that_was_answered_here_runs_headless_without_a_request(
     sim.add_replies(Reply(stream=(Say("No more."), End())))
     notebook.run(5)
     saved, asked = notebook.save(), sim.requests.count("/responses")
+
+    notebook.server.stop_kernels()
+    notebook.reload(wait_for_kernel=True)
+    notebook.command("notebook:clear-all-cell-outputs")
+    for index in (0, 1, 3, 4) if text else range(6):
+        notebook.run(index)
+    again = sources_of(notebook)
+    assert (again, sim.requests.count("/responses")) == ([cell.source for cell in saved.cells], asked)
 
     named = {"JPY_SESSION_NAME": str(notebook.file)} if text else {}  # else it sees no text cells
     NotebookClient(saved, kernel_name="python3").execute(env={**os.environ, **kernel_environ, **named})
