@@ -410,6 +410,6 @@ def test_what_follows_a_command_is_completed(notebook: Notebook, sim: Simulator,
         line: {each.text: each.type for each in matcher.complete(line, 0, line)[1]}
         for line in ("%codex ", "%codex export ", "%codex export sales ")
     }
-    assert found["%codex export "]["sales"] == "thread: Why?"
+    assert found["%codex export "]["sales"].split() == ["thread:", "Why?"]
     assert found["%codex export sales "]["salt.md"] == "file"
     assert {"fork", "compact", "export", "thread", "threads", "new"} <= found["%codex "].keys()
