@@ -236,6 +236,7 @@ SHORTEST_SECRET = 8
 _MIN_OVERLAP = 5
 _MAX_KNOWN = 1_000
 _MAX_ODD = 50
+_Redacted = tuple[str, tuple[tuple[str, str], ...]]  # the clean text, and the name and value of each secret
 _MOST_REMEMBERED = 1_000  # texts of at most this many characters:
 _LONGEST_REMEMBERED = 8_000
 _MAX_CACHED = 2_000  # texts up to this length are remembered when they hold no secret
@@ -304,9 +305,7 @@ class Redactor:
 
     def _use(self, known: KnownValues) -> None:
         self._known = known
-        self._remembered = lru_cache(_MOST_REMEMBERED)(
-            self._redact
-        )  # of cells, which come with each question
+        self._remembered: dict[str, _Redacted] = {}  # of cells, which come with each question
 
     def with_secrets(
         self, values: Iterable[str] | Mapping[str, str], name: str = "an assigned secret"
@@ -356,10 +355,15 @@ class Redactor:
     def redact(self, text: str, place: str) -> tuple[str, tuple[Redaction, ...]]:
         """Return the text without secrets, and what was removed; ``place`` names the text's origin."""
         is_short = type(text) is str and len(text) <= _LONGEST_REMEMBERED
-        clean, found = (self._remembered if is_short else self._redact)(text)
+        known = self._remembered.get(text) if is_short else None
+        clean, found = known or self._redact(text)
+        if is_short and known is None:
+            if len(self._remembered) >= _MOST_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[text] = clean, found
         return clean, tuple(Redaction(name, place, value) for name, value in found)
 
-    def _redact(self, text: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    def _redact(self, text: str) -> _Redacted:
         found: dict[tuple[str, str], None] = {}
 
         def mark(name: str, value: str = "") -> str:
