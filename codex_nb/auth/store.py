@@ -228,9 +228,10 @@ def same_login(seen: Snapshot, present: Snapshot | None) -> Snapshot:
 def ensure_same_account(mine: Credentials, theirs: Credentials) -> None:
     """Raise AccountChanged when the login is another account's than this session's."""
     if not mine.same_account(theirs):
+        other, own = short_account(theirs.label), short_account(mine.label)
         raise AccountChanged(
-            f"A different account is signed in: {short_account(theirs.label)}. "
-            f"This session belongs to {short_account(mine.label)}."
+            f"A different account is signed in: {other}. "
+            f"This session belongs to {'another ' * (own == other)}{own}."
         )
 
 

@@ -102,7 +102,7 @@ def test_an_account_that_would_act_in_a_terminal_is_only_read(
     hostile = replace(ADA, email="ada\x1b]0;pwned\x07@example.com", plan="plus\x9b2J\u202e")
     sim.write_login(Path(signed_in["CODEX_HOME"]), hostile)
     shown = [run(command, environ=signed_in).stdout for command in ("status", "doctor")]
-    assert all("ada" in each for each in shown)
+    assert ["pwned" in each for each in shown] == [True, False]  # what doctor tells is passed on
     assert [line for each in shown for line in each.splitlines() if not line.isprintable()] == []
 
 
@@ -114,7 +114,7 @@ def test_the_doctor_shows_no_secret(signed_in: dict[str, str]) -> None:
     auth = json.loads((Path(signed_in["CODEX_HOME"]) / "auth.json").read_text())
     secrets = {name: auth["tokens"][name] for name in ("id_token", "access_token", "refresh_token")}
     ran = run("doctor", environ=signed_in)
-    assert "ada@example.com" in ran.stdout
+    assert "a…@example.com" in ran.stdout
     assert_no_leak(ran.stdout + ran.stderr, secrets)
 
 
