@@ -248,7 +248,7 @@ async def test_what_the_session_belongs_to_is_seen_when_the_disk_says_another(
     status = await login_status(desk.manager)
     assert (
         status.signed_in,
-        "This session belongs to a…@fab.example" in str(status.problem),
+        "This session belongs to another a…@fab.example" in str(status.problem),
     ) == (
         False,
         True,

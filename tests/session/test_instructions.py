@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from codex_nb.session.prompt import ProjectInstructions, agents_files, project_instructions
 
@@ -31,12 +35,20 @@ def test_the_files_from_the_home_and_from_the_root_down_to_the_notebook_apply(tm
     ]
 
 
-def test_outside_a_repository_only_the_notebooks_own_folder_counts(tmp_path: Path) -> None:
-    folder = tmp_path / "a"
+@pytest.fixture
+def outside() -> Iterator[Path]:
+    """Make a folder in no repository: while the CLI's sandbox runs a command, there is a .git in /tmp."""
+    elsewhere = Path("/var/tmp")  # noqa: S108 -- a folder of its own is made in it
+    with tempfile.TemporaryDirectory(dir=elsewhere if elsewhere.is_dir() else None) as folder:
+        yield Path(folder)
+
+
+def test_outside_a_repository_only_the_notebooks_own_folder_counts(outside: Path) -> None:
+    folder = outside / "a"
     folder.mkdir()
-    (tmp_path / "AGENTS.md").write_text("Above.")
+    (outside / "AGENTS.md").write_text("Above.")
     (folder / "AGENTS.md").write_text("Here.")
-    assert list(agents_files(tmp_path / "home", folder)) == [folder / "AGENTS.md"]
+    assert list(agents_files(outside / "home", folder)) == [folder / "AGENTS.md"]
 
 
 def test_no_more_than_the_allowed_bytes_are_told(tmp_path: Path) -> None:
