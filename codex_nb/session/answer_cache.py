@@ -45,7 +45,7 @@ from codex_nb.tools.approval import ApprovalRequest, Effect
 from codex_nb.tools.builtin import run_python, run_result
 from codex_nb.tools.cells import CHANGE_CELLS
 from codex_nb.tools.nbmodel import join_multiline, truncate
-from codex_nb.tools.outputs import MADE_UP, strip_ansi
+from codex_nb.tools.outputs import strip_ansi, without_ids
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
@@ -450,9 +450,9 @@ def _compared(outputs: Iterable[Mapping[str, Any]]) -> tuple[list[Any], int]:
         kinds = [kind for kind in (*_COMPARED_TEXTS, *_COMPARED_IMAGES) if kind in data]
         if output.get("output_type") == "stream":
             text = strip_ansi(join_multiline(output.get("text", ""), LARGEST))
-            shown.append([output.get("name"), MADE_UP.sub("", text)])
+            shown.append([output.get("name"), without_ids(text)])
         elif output.get("output_type") == "error":
-            shown.append([output.get("ename"), MADE_UP.sub("", str(output.get("evalue")))])
+            shown.append([output.get("ename"), without_ids(str(output.get("evalue")))])
         else:
             unread += not set(kinds) - {"text/plain"} and bool(set(data) - {"text/plain"})
             shown.append([[kind, _form(data[kind])] for kind in kinds])
@@ -463,7 +463,7 @@ def _form(value: Any) -> str:
     written = (
         join_multiline(value, LARGEST) if isinstance(value, str | list) else json.dumps(value, sort_keys=True)
     )
-    return MADE_UP.sub("", written)
+    return without_ids(written)
 
 
 def _difference(before: str, now: str) -> str:
