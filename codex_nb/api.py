@@ -399,8 +399,7 @@ def _is_wanted(
         resolved = await profile.assistant.resolve(request)
         if not resolved.has_listed_prices:
             return ""
-        instructions = profile.assistant.instructions + resolved.project.whole
-        return price_warning(price_table(), resolved.model.slug, prompts, instructions, earlier)
+        return price_warning(price_table(), resolved.model.slug, prompts, resolved.instructions, earlier)
 
     try:
         warning = session.wait(estimate())

@@ -11,10 +11,10 @@ import re
 import ssl
 import zlib
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
@@ -27,7 +27,6 @@ from codex_nb.parse import loads, memory_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
 
 
 __all__ = [
@@ -348,19 +347,23 @@ def backoff(failures: int, *, first_s: float, longest_s: float, jitter: float, c
 def tls_context(extra: Path | None) -> ssl.SSLContext:
     """Trust the public authorities, the machine's own store and ``extra``: a company's CA adds, it takes nothing.
 
-    One context, which takes a tenth of a second, serves all clients until the file changes. Raises ConfigError for a
-    file that cannot be used.
+    One context, which takes a tenth of a second, serves all clients until a file or the environment changes. Raises
+    ConfigError for a file that cannot be used.
     """
-    changed = 0
-    if extra is not None:
-        with suppress(OSError):
-            changed = extra.stat().st_mtime_ns
-    return _tls_context(extra, changed)
+    own = ssl.get_default_verify_paths()  # as SSL_CERT_FILE and SSL_CERT_DIR name them now
+    return _tls_context(extra, own, tuple(map(_changed, (extra, own.cafile, own.capath))))
+
+
+def _changed(path: Path | str | None) -> int:
+    try:
+        return 0 if path is None else Path(path).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 @lru_cache(maxsize=8)
-def _tls_context(extra: Path | None, changed: int) -> ssl.SSLContext:
-    del changed
+def _tls_context(extra: Path | None, *state: object) -> ssl.SSLContext:
+    del state
     context = ssl.create_default_context(cafile=certifi.where())
     context.load_default_certs()
     if extra is None:

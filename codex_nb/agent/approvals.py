@@ -121,8 +121,7 @@ class Asked(Generic[A]):
     """A request of the agent, ready to be decided.
 
     ``accept`` makes its answer of approved arguments, ``declined`` is its answer otherwise and ``cancelled`` the one
-    that ends the turn as well. ``item_id`` names the item that it belongs to. ``is_question`` tells that only a person
-    can answer it, whatever the policy.
+    that ends the turn as well. ``item_id`` names the item that it belongs to.
     """
 
     tool: Tool[A]
@@ -131,7 +130,11 @@ class Asked(Generic[A]):
     declined: JsonObject
     cancelled: JsonObject
     item_id: str = ""
-    is_question: bool = False
+
+    @property
+    def is_question(self) -> bool:
+        """Whether only a person can answer it, whatever the policy."""
+        return self.tool is form_tool
 
     def request(self, number: int) -> ApprovalRequest:
         """Return the approval request of the call with a number."""
@@ -275,7 +278,6 @@ def _elicitation(params: JsonObject, open_call: JsonObject) -> Asked[Any] | None
         lambda approved: _action("accept", approved.arguments.answers if has_fields else None),
         declined,
         cancelled,
-        is_question=True,
     )
 
 
@@ -305,5 +307,4 @@ def _questions(params: JsonObject) -> Asked[Form] | None:
         {"answers": {}},
         {"answers": {}},
         _text(params.get("itemId")),
-        is_question=True,
     )

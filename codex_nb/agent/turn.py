@@ -30,6 +30,7 @@ from codex_nb.session.events import (
     TurnFinished,
 )
 from codex_nb.session.outbound import received, user_message
+from codex_nb.session.questions import ANSWERED, DECLINED
 from codex_nb.session.turn import STOPPED, ToolCallExecution, Turn
 from codex_nb.tools.approval import Decision, DecisionKind, Effect
 
@@ -55,8 +56,6 @@ NOT_OFFERED = "The approval policy 'read-only' allows no commands, changes or ca
 SWITCHED_OFF = "This tool is switched off for the question."
 # Items that the CLI does not ask about under the policy "all", whatever they do.
 UNASKED = frozenset({"mcpToolCall", "imageGeneration"})
-REJECTED = "Declined."
-DONE = "Answered."
 
 # Our approval policy as the CLI's, with the sandbox that what runs is tried in first.
 POLICIES = {
@@ -287,23 +286,19 @@ class AgentTurn(Turn):
         has_typed = message.method == "item/commandExecution/terminalInteraction" and message.params.get(
             "stdin"
         )
-        if has_typed and self.tool_context.rules.policy is not ApprovalPolicy.ALL:
+        rules = self.tool_context.rules
+        is_all, starts = rules.policy is ApprovalPolicy.ALL, message.method == "item/started"
+        if has_typed and not is_all:
             raise _unasked_action(f"typed {message.params['stdin']!r} into a running command")
-        is_all = self.tool_context.rules.policy is ApprovalPolicy.ALL
-        if (
-            is_all
-            and isinstance(item, dict)
-            and message.method == "item/started"
-            and item.get("type") in UNASKED
-        ):
+        if is_all and starts and isinstance(item, dict) and item.get("type") in UNASKED:
             number = self._agent.number_of(str(item.get("id", "")))
             return [ApprovalResolved(number, Decision(DecisionKind.APPROVE, by="all")), ToolStarted(number)]
         asked = read_action(item) if isinstance(item, dict) else None
         if asked is None or asked.item_id in self._approved:
             return []
-        number, rules = self._agent.number_of(asked.item_id), self.tool_context.rules
+        number = self._agent.number_of(asked.item_id)
         decision = rules.decide(asked.tool.effect, asked.tool.key(asked.arguments))
-        if message.method == "item/started" and decision is not None and rules.policy is ApprovalPolicy.ALL:
+        if starts and decision is not None and is_all:
             self._approved.add(asked.item_id)
             return [ApprovalResolved(number, decision, asked.request(number)), ToolStarted(number)]
         if (
@@ -341,12 +336,12 @@ class AgentTurn(Turn):
                 self.tool_context.rules.remember(asked.tool.effect, asked.tool.key(asked.arguments), decision)
             yield ToolStarted(request.call_number)
         else:
-            self._agent.refusals[item_id] = decision.message or REJECTED
+            self._agent.refusals[item_id] = decision.message or DECLINED
         await server.reply(message, asked.answer(request, decision))
         if not decision.approved:
             await self._tell(server, decision)
         if not is_item:
-            answer = DONE if decision.approved else decision.message or REJECTED
+            answer = ANSWERED if decision.approved else decision.message or DECLINED
             yield ToolFinished(request.call_number, answer, decision.approved)
 
     def _by_policy(self, asked: Asked[Any]) -> Decision | None:

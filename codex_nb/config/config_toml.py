@@ -377,9 +377,8 @@ def provider_of(
             environ.get("CODEX_OSS_BASE_URL") or base_url, "environment", "CODEX_OSS_BASE_URL"
         )
         return Provider(id=provider_id, name=name, base_url=base_url, requires_openai_auth=False), []
-    known = dict.fromkeys(
-        ["openai", *_LOCAL_SERVERS, *config.model_providers.keys() - RESERVED_PROVIDERS.keys()]
-    )
+    own = [name for name in config.model_providers if name not in RESERVED_PROVIDERS]
+    known = ["openai", *_LOCAL_SERVERS, *own]
     path = merged.source("model_provider")
     is_clis_own = provider_id in RESERVED_PROVIDERS
     raise ConfigError(

@@ -71,9 +71,8 @@ class Candidate:
 
         about = visible_line(self.about)
         text = f"{self.kind}: {shorten(about, ABOUT_LENGTH, placeholder=' …')}" if about else self.kind
-        return text.replace(
-            " ", "\N{NO-BREAK SPACE}"
-        )  # JupyterLab would write the lines of a long one over each other
+        # JupyterLab would write the lines of a long one over each other.
+        return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 class NotebookNames:

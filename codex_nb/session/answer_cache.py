@@ -144,10 +144,8 @@ class AnswerCache:
         """
         if answer.status != "completed" or any(call.ran is None for call in answer.tool_calls):
             return
-        cells, ran = (
-            _cells_left(answer),
-            [each for call in answer.tool_calls for each in call.cells if each.run],
-        )
+        cells = _cells_left(answer)
+        ran = [each for call in answer.tool_calls for each in call.cells if each.run]
         answer = _to_run_again(answer)
         # a cell that holds a secret could neither be saved nor, without it, run again
         if not is_cacheable(answer) or any(redact(each.source) != each.source for each in ran):
@@ -275,11 +273,8 @@ def _code_of(call: ToolCall) -> list[tuple[Item, ToolCall]]:
     for number, state in enumerate(call.cells):
         if state.run is None:
             continue
-        code, call_id, shown = (
-            json.dumps({"code": state.source}),
-            f"{call.call_id}_{number}",
-            run_result(state.run),
-        )
+        code, call_id = json.dumps({"code": state.source}), f"{call.call_id}_{number}"
+        shown = run_result(state.run)
         item = {"type": "function_call", "name": run_python.name, "call_id": call_id, "arguments": code}
         outputs = tuple(map(dict, state.run.outputs))
         again.append((item, ToolCall(run_python.name, call_id, code, shown.text, code, shown.ok, outputs)))

@@ -124,7 +124,10 @@ class Agent(Protocol):
 
 @dataclass(frozen=True)
 class ResolvedTurn:
-    """One turn's choices, each made by the first that states one: the request, the settings, the model."""
+    """One turn's choices, each made by the first that states one: the request, the settings, the model.
+
+    ``instructions`` are ours, followed by those of the project.
+    """
 
     turn_id: str
     request: TurnRequest
@@ -133,6 +136,7 @@ class ResolvedTurn:
     model: Model
     settings: Settings
     project: ProjectInstructions
+    instructions: str
     value_format: ValueFormat | None
     news: tuple[str, ...] = ()
 
@@ -366,7 +370,7 @@ class Assistant:
         self._answers = answers or AnswerCache(None)
         self._agent = agent
         self._compactor = Compactor(client.stream)
-        self.instructions = instructions
+        self._instructions = instructions
         self._warned: set[str] = set()
         self._runs: WeakSet[_TurnRun] = WeakSet()  # of the turns that have not ended
         self._secrets: tuple[dict[str, str], frozenset[str]] = ({}, frozenset())
@@ -552,7 +556,7 @@ class Assistant:
             ),
             account=credentials,
             provider=choose_backend(self._settings, is_chatgpt_auth=credentials.is_chatgpt_backend),
-            instructions=self.instructions + resolved.project.whole,
+            instructions=resolved.instructions,
         )
 
     async def resolve(self, request: TurnRequest) -> ResolvedTurn:
@@ -568,7 +572,7 @@ class Assistant:
             "model": resolved.model.slug,
             "effort": resolved.choice.effort,
             "schema": resolved.value_format.text_format if resolved.value_format else None,
-            "instructions": self.instructions + resolved.project.whole,
+            "instructions": resolved.instructions,
         }
 
     async def requests(
@@ -641,7 +645,7 @@ class Assistant:
         turn_input = build_input(
             request,
             thread,
-            instructions=self.instructions,
+            instructions=self._instructions,
             project=project,
             redactor=request_redactor(self.redactor(), request).merged_with(self._known),
             untrusted=UntrustedBlock("CODE"),  # a preview stays the same; a turn has a random word there
@@ -772,7 +776,9 @@ class Assistant:
         model = await self._models.choose(request.model or settings.model)
         if settings.model_context_window is not None:
             model = replace(model, context_window=settings.model_context_window)
-        return ResolvedTurn(new_uuid(), request, thread, credentials, model, settings, project, wanted, news)
+        instructions = self._instructions + project.whole
+        parts = (request, thread, credentials, model, settings, project, instructions, wanted, news)
+        return ResolvedTurn(new_uuid(), *parts)
 
     def servers(self) -> McpServers:
         """Return the MCP servers of the configuration."""
@@ -801,7 +807,7 @@ class Assistant:
         turn_input = build_input(
             request,
             resolved.thread,
-            instructions=self.instructions,
+            instructions=self._instructions,
             project=resolved.project,
             redactor=redact.redactor,
             untrusted=untrusted,

@@ -458,9 +458,11 @@ def _spans(text: str) -> list[_Span]:
         for start, end, name in keys_in(text, words)
     ]
     for start, end, name in assigned_secrets(text, words):
-        is_one = name != THE_REST
-        found.append(_Span(start, end, "an assigned secret" if is_one else name))
-        found[-1].value = _value_if_known(name, text[start:end]) if is_one else ""
+        if name == THE_REST:
+            found.append(_Span(start, end, name))
+        else:
+            value = _value_if_known(name, text[start:end])
+            found.append(_Span(start, end, "an assigned secret", value))
     apart: list[_Span] = []
     for span in sorted(found, key=lambda span: (span.start, -span.end)):
         if apart and span.start < apart[-1].end:
