@@ -375,6 +375,7 @@ class StoredCredentials:
 
 BACKEND = "keyring.backends.SecretService"
 CHAIN = "keyring.backends.chainer"
+NO_KEYRING = "NoKeyringError"
 
 
 class SecretServiceEntry:
@@ -430,6 +431,7 @@ def _query(service: str, username: str) -> dict[str, str]:
 
 
 SERVICE = "Codex Auth"
+STORE_SETTING = "cli_auth_credentials_store"
 
 
 class KeyringStore:
@@ -448,8 +450,8 @@ class KeyringStore:
 
     @property
     def service(self) -> str:
-        """The entry's service name; on Windows, the target name that the CLI's keyring library composes."""
-        return f"{self.account}.{SERVICE}" if sys.platform == "win32" else SERVICE
+        """The entry's service name, as the keyring has it."""
+        return _target(SERVICE, self.account)
 
     def load(self) -> AuthFile | None:
         """Read the entry; an ``auth.json`` beside it is ignored, as by the CLI."""
@@ -502,25 +504,45 @@ class KeyringStore:
         return f"keyring ({SERVICE})"
 
     def _keyring(self) -> Any:
-        if self._backend is not None:
-            return self._backend
-        try:
-            import keyring  # (optional)
-        except ImportError as error:
-            raise CredentialsUnreadable(
-                "The credentials are stored in the keyring, which requires the keyring package.",
-                hint=(
-                    "Install it with: pip install 'codex-nb[keyring]', or set cli_auth_credentials_store "
-                    '= "file" in config.toml.'
-                ),
-            ) from error
-        return cli_compatible_backend(keyring.get_keyring())
+        return self._backend if self._backend is not None else _open_keyring(STORE_SETTING)
 
     def _unusable(self, what: str, problem: str) -> CredentialsUnreadable:
-        return CredentialsUnreadable(
-            f"The keyring could not be {what} ({problem}).",
-            hint='Unlock the keyring, or set cli_auth_credentials_store = "file" in config.toml.',
-        )
+        return _unusable_keyring(what, problem, STORE_SETTING)
+
+
+def read_keyring(service: str, account: str, setting: str, *, backend: Any = None) -> SecretStr | None:
+    """Read an entry that the CLI has written; None where there is none, or no keyring: the CLI then has a file.
+
+    Raises CredentialsUnreadable, which names the setting of config.toml that chooses a file instead.
+    """
+    keyring = backend if backend is not None else _open_keyring(setting)
+    text, problem = _guarded(lambda: keyring.get_password(_target(service, account), account))
+    if problem not in {None, NO_KEYRING}:
+        raise _unusable_keyring("read", problem, setting)
+    return text
+
+
+def _open_keyring(setting: str) -> Any:
+    try:
+        import keyring  # (optional)
+    except ImportError as error:
+        raise CredentialsUnreadable(
+            "The credentials are stored in the keyring, which requires the keyring package.",
+            hint=f"Install it with: pip install 'codex-nb[keyring]', or set {setting} = \"file\" in config.toml.",
+        ) from error
+    return cli_compatible_backend(keyring.get_keyring())
+
+
+def _target(service: str, account: str) -> str:
+    """The service name; on Windows, the target name that the CLI's keyring library composes."""
+    return f"{account}.{service}" if sys.platform == "win32" else service
+
+
+def _unusable_keyring(what: str, problem: str, setting: str) -> CredentialsUnreadable:
+    return CredentialsUnreadable(
+        f"The keyring could not be {what} ({problem}).",
+        hint=f'Unlock the keyring, or set {setting} = "file" in config.toml.',
+    )
 
 
 class AutoStore:

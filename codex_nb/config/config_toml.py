@@ -127,6 +127,7 @@ class ConfigToml(Table):
     tools: ToolsTable = ToolsTable()
     skills: SkillsTable = SkillsTable()
     mcp_servers: dict[str, Any] = {}
+    mcp_oauth_credentials_store: Literal["auto", "file", "keyring"] = "auto"
     mcp_optional_startup_grace_ms: int | None = Field(None, ge=0)
 
 

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,16 +15,18 @@ from pydantic import Field, SecretStr
 
 from codex_nb.config.config_toml import Table, refused, validate
 from codex_nb.config.layers import read_bytes
-from codex_nb.errors import ConfigError
+from codex_nb.errors import ConfigError, CredentialsUnreadable
 from codex_nb.rendering.visible import visible_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from codex_nb.config.layers import MergedConfig
 
 STARTUP_S, CALL_S = 10.0, 60.0
 CREDENTIALS_FILE = ".credentials.json"
+KEYRING_SERVICE = "Codex MCP Credentials"
+STORE_SETTING = "mcp_oauth_credentials_store"
 _LEAST_LEFT_S = 60.0
 
 # The variables that a server gets beside those of its own table, measured with the Codex CLI: no key is among them.
@@ -41,6 +44,7 @@ _PASSED_ON_BY_WINDOWS = frozenset(
     """.split()  # noqa: SIM905 -- as above
 )
 
+StoreName = Literal["auto", "file", "keyring"]
 ApprovalMode = Literal["auto", "prompt", "writes", "approve"]
 _OF_PROGRAMS = ("args", "env", "env_vars", "cwd")
 _OF_ADDRESSES = (
@@ -229,25 +233,71 @@ def _as_allowed(server: McpServer, allowed: Mapping[str, Any]) -> McpServer:
     )
 
 
-def with_stored_token(server: McpServer, codex_home: Path) -> McpServer:
-    """Return a server with the token that ``codex mcp login`` has stored for it in a file, while it can be used.
+def with_stored_token(
+    server: McpServer,
+    codex_home: Path,
+    store: StoreName,
+    read_keyring: Callable[[str, str, str], SecretStr | None],
+) -> McpServer:
+    """Return a server with the token that ``codex mcp login`` has stored for it, while it can be used.
 
-    It is never renewed here: its refresh token belongs to the CLI, which would lose it.
+    ``read_keyring`` returns an entry by its service and account. Its CredentialsUnreadable is raised where no token is
+    found elsewhere. A token is never renewed here: its refresh token belongs to the CLI, which would lose it.
     """
     if any(name.lower() == "authorization" for name in server.headers):
         return server
+    unreadable: CredentialsUnreadable | None = None
+    tokens: list[str] = []
     try:
-        content = json.loads(read_bytes(codex_home / CREDENTIALS_FILE) or b"{}")
-    except (ConfigError, ValueError, RecursionError):
-        return server
-    for entry in content.values() if isinstance(content, dict) else ():
-        if not isinstance(entry, dict) or (entry.get("server_name"), entry.get("server_url")) != (
-            server.name,
-            server.url,
-        ):
-            continue
-        token, expires_ms = entry.get("access_token"), entry.get("expires_at")
-        is_over = isinstance(expires_ms, int | float) and expires_ms / 1000 < time.time() + _LEAST_LEFT_S
-        if isinstance(token, str) and token.isascii() and token.isprintable() and token and not is_over:
-            return replace(server, headers={**server.headers, "authorization": SecretStr(f"Bearer {token}")})
+        if store != "file":
+            tokens += _in_keyring(read_keyring(KEYRING_SERVICE, _store_key(server), STORE_SETTING))
+    except CredentialsUnreadable as error:
+        unreadable = error
+    if store != "keyring":
+        tokens += _in_file(codex_home / CREDENTIALS_FILE, server)
+    if tokens:
+        header = SecretStr(f"Bearer {tokens[0]}")
+        return replace(server, headers={**server.headers, "authorization": header})
+    if unreadable is not None:
+        raise unreadable
     return server
+
+
+def _store_key(server: McpServer) -> str:
+    """Return the CLI's name for the token of a server."""
+    identity = json.dumps(
+        {"type": "http", "url": server.url, "headers": {}}, separators=(",", ":"), ensure_ascii=False
+    )
+    return f"{server.name}|{sha256(identity.encode('utf-8', 'replace')).hexdigest()[:16]}"
+
+
+def _in_keyring(text: SecretStr | None) -> Iterator[str]:
+    entry = _parsed("{}" if text is None else text.get_secret_value())
+    response = entry.get("token_response")
+    if isinstance(response, dict):
+        yield from _usable(response.get("access_token"), entry.get("expires_at"))
+
+
+def _in_file(path: Path, server: McpServer) -> Iterator[str]:
+    try:
+        content = _parsed(read_bytes(path) or b"{}")
+    except ConfigError:
+        return
+    for entry in content.values():
+        place = (entry.get("server_name"), entry.get("server_url")) if isinstance(entry, dict) else ()
+        if place == (server.name, server.url):
+            yield from _usable(entry.get("access_token"), entry.get("expires_at"))
+
+
+def _parsed(text: str | bytes) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _usable(token: object, expires_ms: object) -> Iterator[str]:
+    is_over = isinstance(expires_ms, int | float) and expires_ms / 1000 < time.time() + _LEAST_LEFT_S
+    if isinstance(token, str) and token.isascii() and token.isprintable() and token and not is_over:
+        yield token

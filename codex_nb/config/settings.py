@@ -137,6 +137,7 @@ class Settings:
     disabled_skills: tuple[str, ...] = ()
     system_skills: Path | None = field(default=None, compare=False)
     mcp_servers: tuple[McpServer, ...] = ()
+    mcp_credentials_store: Literal["auto", "file", "keyring"] = "auto"
     mcp_grace_s: float = 5.0
     web_search: SearchMode | None = None
     search_options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
@@ -381,6 +382,7 @@ def _from_files(home: Path, config: ConfigToml, merged: MergedConfig, provider: 
         developer_instructions=config.developer_instructions,
         model_context_window=config.model_context_window if _has_window(config) else None,
         model_catalog_json=_catalog_file(config.model_catalog_json, merged),
+        mcp_credentials_store=config.mcp_oauth_credentials_store,
         mcp_grace_s=Settings.mcp_grace_s if grace is None else grace / 1000,
         lists_skills=config.skills.include_instructions,
         disabled_skills=_disabled_skills(config, merged),

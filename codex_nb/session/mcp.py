@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from codex_nb.auth.store import read_keyring
 from codex_nb.config.mcp_servers import with_stored_token
-from codex_nb.errors import CodexError, ToolError
+from codex_nb.errors import CodexError, CredentialsUnreadable, ToolError
 from codex_nb.rendering.visible import sanitize_server_text, visible_line, visible_text
 from codex_nb.tools.approval import Effect
 from codex_nb.tools.base import FunctionArguments, Tool, ToolResult
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
     AskUser = Callable[[Arguments], Awaitable[JsonObject | None]]
 
-SIGN_IN = 'sign in with: codex mcp login {name} (and mcp_oauth_credentials_store = "file" in config.toml)'
+SIGN_IN = "sign in with: codex mcp login {name}"
 MISSING = "MCP servers need another library: pip install 'codex-nb[mcp]'."
 MOST_PAGES = 20
 MOST_MESSAGES = 2_000  # between two requests
@@ -152,6 +153,7 @@ class Wire:
         self.problem = ""
         self.last_words = ""
         self.wants_sign_in = False
+        self.sign_in_note = ""
         self._unasked = 0
 
     def expect(self) -> None:
@@ -254,7 +256,7 @@ class Connection:
             transport = await asyncio.to_thread(importlib.import_module, "codex_nb.session.mcp_transport")
             server = self.server
             if server.command is None:
-                server = await asyncio.to_thread(with_stored_token, server, self._settings.codex_home)
+                server = await asyncio.to_thread(self._signed_in)
             async with AsyncExitStack() as stack:
                 async with asyncio.timeout(self.server.startup_s):
                     session = transport.open_session(
@@ -273,6 +275,16 @@ class Connection:
             self.problem = self._reason(error, self.server.startup_s)
         finally:
             self.ready.set()
+
+    def _signed_in(self) -> McpServer:
+        settings = self._settings
+        try:
+            return with_stored_token(
+                self.server, settings.codex_home, settings.mcp_credentials_store, read_keyring
+            )
+        except CredentialsUnreadable as error:
+            self._wire.sign_in_note = f". {error.line}"
+            return self.server
 
     async def _list(self) -> None:
         cursor: str | None = None
@@ -295,7 +307,7 @@ class Connection:
             error = error.exceptions[0]
         wire = self._wire
         if wire.wants_sign_in:
-            return SIGN_IN.format(name=visible_line(self.server.name))
+            return SIGN_IN.format(name=visible_line(self.server.name)) + wire.sign_in_note
         if wire.problem:
             return wire.problem
         if isinstance(error, TimeoutError):

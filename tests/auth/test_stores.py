@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from keyring.backends.fail import Keyring as Fail
 
 from codex_nb.auth.credentials import AuthFile
 from codex_nb.auth.store import (
@@ -20,6 +21,7 @@ from codex_nb.auth.store import (
     SecretServiceEntry,
     cli_compatible_backend,
     open_store,
+    read_keyring,
 )
 from codex_nb.config.settings import CredentialsStore, Settings
 from codex_nb.errors import CredentialsUnreadable
@@ -217,6 +219,23 @@ def test_a_broken_keyring_says_what_to_do(home: Path) -> None:
             action()
         assert 'cli_auth_credentials_store = "file"' in raised.value.line
         assert raised.value.__context__ is None
+
+
+def test_another_entry_of_the_cli_is_read_and_no_keyring_has_none() -> None:
+    keyring = Keyring()
+    keyring.entries["Codex MCP Credentials", "far|0"] = "it"
+
+    def read(account: str) -> str | None:
+        found = read_keyring("Codex MCP Credentials", account, "a_setting", backend=keyring)
+        return found and found.get_secret_value()
+
+    assert (read("far|0"), read("far|1")) == ("it", None)
+    keyring.broken = True
+    with pytest.raises(CredentialsUnreadable, match="The keyring could not be read") as raised:
+        read("far|0")
+    assert 'a_setting = "file"' in raised.value.line
+    assert raised.value.__context__ is None
+    assert read_keyring("Codex MCP Credentials", "far|0", "a_setting", backend=Fail()) is None
 
 
 def test_an_entry_that_makes_no_sense_is_explained(home: Path) -> None:

@@ -20,6 +20,7 @@ from codex_nb.simulator import Call, End, Reply, Say, Scenario
 from codex_nb.simulator.server import Provider
 from codex_nb.tools.base import Ports
 from tests.contract.cli import AppServer, CodexCli
+from tests.contract.secret_service import desktop
 from tests.contract.test_agent import Place
 from tests.patience import PATIENCE_S
 from tests.session.scripted import SameThread
@@ -101,10 +102,15 @@ async def test_the_same_tools_are_listed_of_programs_and_over_http(cli: CodexCli
     assert theirs["far"] == {"add", "echo", "variables"}
 
 
-async def test_a_sign_in_by_the_cli_serves_codex_nb_too(cli: CodexCli) -> None:
-    with http_server() as (url, _):
-        store = 'mcp_oauth_credentials_store = "file"\n'
-        cli.configure(f'{GRACE}{store}{cli.sim.config_toml()}\n[mcp_servers.far]\nurl = "{url}"\n')
+@pytest.mark.parametrize("store", ["file", "keyring", "auto"])
+async def test_a_sign_in_by_the_cli_serves_codex_nb_too(
+    cli: CodexCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: str
+) -> None:
+    with http_server() as (url, _), desktop(tmp_path) as (keyring, bus):
+        cli.more_environ["DBUS_SESSION_BUS_ADDRESS"] = bus
+        monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", bus)
+        table = f'mcp_oauth_credentials_store = "{store}"\n{cli.sim.config_toml()}\n[mcp_servers.far]\n'
+        cli.configure(f'{GRACE}{table}url = "{url}"\n')
         cli.sim.write_login(cli.home)
         _, before, _ = await our_turn(cli)
         with cli.running("mcp", "login", "far") as login:
@@ -113,8 +119,13 @@ async def test_a_sign_in_by_the_cli_serves_codex_nb_too(cli: CodexCli) -> None:
             )
             await asyncio.to_thread(lambda: urllib.request.urlopen(address.strip()).read())
             assert login.wait(PATIENCE_S) == 0
+        stored = {path: each.secret for path, each in keyring.items.items()}
         _, after, _ = await our_turn(cli)
+        assert {path: each.secret for path, each in keyring.items.items()} == stored
     assert (before, after) == ({"far": set()}, {"far": {"add", "echo", "variables"}})
+    assert (len(stored), (cli.home / ".credentials.json").exists()) == (
+        (0, True) if store == "file" else (1, False)
+    )
 
 
 async def test_an_agent_gets_the_tools_of_servers_from_us_behind_our_approval(

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from pydantic import SecretStr
 
 from codex_nb.config.layers import Machine
-from codex_nb.config.mcp_servers import McpServer, with_stored_token
+from codex_nb.config.mcp_servers import McpServer, StoreName, with_stored_token
 from codex_nb.config.settings import load_settings
-from codex_nb.errors import ConfigError
+from codex_nb.errors import ConfigError, CredentialsUnreadable
 
 SECRET = "sk-of-the-user-000000"
 
@@ -140,6 +143,10 @@ def stored(**more: object) -> dict[str, object]:
     return {"far|0123": {**entry, "refresh_token": "rt", "client_id": "c", **more}}
 
 
+def nothing(*_: str) -> None:
+    """Read a keyring that has no entry."""
+
+
 STORED = [
     (json.dumps(stored()), "Bearer at"),
     (json.dumps(stored(expires_at=None)), "Bearer at"),
@@ -156,11 +163,59 @@ STORED = [
 ]
 
 
+def header_of(
+    folder: Path, store: StoreName = "auto", keyring: Callable[..., SecretStr | None] = nothing
+) -> str | None:
+    found = with_stored_token(FAR, folder, store, keyring).headers.get("authorization")
+    return found and found.get_secret_value()
+
+
 @pytest.mark.parametrize(("content", "header"), STORED)
 def test_the_token_of_the_cli_is_used_while_it_is_good(
     tmp_path: Path, content: str, header: str | None
 ) -> None:
     (tmp_path / ".credentials.json").write_text(content)
-    found = with_stored_token(FAR, tmp_path).headers.get("authorization")
-    assert (found and found.get_secret_value()) == header
+    assert header_of(tmp_path) == header
     assert (tmp_path / ".credentials.json").read_text() == content
+
+
+def entry(token: object = "kt", expires_at: object = None) -> str:
+    """Return the text of a keyring entry as ``codex mcp login`` writes it."""
+    response = {"access_token": token, "token_type": "bearer", "refresh_token": "r"}
+    return json.dumps(
+        {"server_name": "far", "url": FAR.url, "token_response": response, "expires_at": expires_at}
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "header"),
+    [
+        (entry(), "Bearer kt"),
+        (entry(expires_at=int(time.time() * 1000) + HOUR_MS), "Bearer kt"),
+        (entry(expires_at=1), "Bearer at"),
+        (entry("a\nb"), "Bearer at"),
+        (entry(7), "Bearer at"),
+        ('{"token_response": 7}', "Bearer at"),
+        ("[]", "Bearer at"),
+        ("no JSON", "Bearer at"),
+        (None, "Bearer at"),
+    ],
+)
+def test_the_keyring_comes_first_and_then_the_file(tmp_path: Path, text: str | None, header: str) -> None:
+    (tmp_path / ".credentials.json").write_text(json.dumps(stored()))
+    secret = None if text is None else SecretStr(text)
+    found = {store: header_of(tmp_path, store, lambda *_: secret) for store in get_args(StoreName)}
+    in_keyring = header if header == "Bearer kt" else None
+    assert found == {"auto": header, "file": "Bearer at", "keyring": in_keyring}
+
+
+def test_a_keyring_that_cannot_be_read_is_told_where_no_token_is_found_elsewhere(tmp_path: Path) -> None:
+    def refuse(*_: str) -> SecretStr | None:
+        raise CredentialsUnreadable("It is locked.")
+
+    with pytest.raises(CredentialsUnreadable, match="locked"):
+        header_of(tmp_path, "auto", refuse)
+    (tmp_path / ".credentials.json").write_text(json.dumps(stored()))
+    assert header_of(tmp_path, "auto", refuse) == "Bearer at"
+    with pytest.raises(CredentialsUnreadable, match="locked"):
+        header_of(tmp_path, "keyring", refuse)
