@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from codex_nb.host.capture import OutputCollector, add_listener, display_id_of, error_line, remove_listener
 from codex_nb.host.shell import current_request, front_end
+from codex_nb.tools.bindings import identifiers_in
 from codex_nb.tools.introspection import exact_text, snapshot
 from codex_nb.tools.nbmodel import Cell, NotebookSnapshot, Run, is_skipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from codex_nb.tools.content_hash import Variables
 
 _CELL_LIMIT = 5_000
 _RUN_LIMIT = 5_000
@@ -38,6 +40,7 @@ class _Execution:
 
     ``request`` is the id of its execute request, ``identities`` the ids of the user's variables before it; in a cell
     that is marked, ``alive`` are their values: another object at the address of one would not be told from it.
+    ``contents`` is what these held, because such a cell may change them from within, by whatever it calls.
     """
 
     source: str
@@ -47,6 +50,7 @@ class _Execution:
     tags: frozenset[str] = frozenset()
     identities: Mapping[str, int] = field(default_factory=dict)
     alive: tuple[object, ...] = ()
+    contents: Variables | None = None
     changed: frozenset[str] = frozenset()
     succeeded: bool = False
     error: str = ""
@@ -71,6 +75,8 @@ class _Execution:
         """Note which names have another value than before."""
         now = _identities(namespace)
         self.changed = frozenset(name for name in now if now[name] != self.identities.get(name))
+        if self.contents is not None:
+            self.changed |= frozenset(self.contents.changed(_contents(self.source, namespace)))
         self.cached_run = None
 
 
@@ -133,6 +139,7 @@ class OutputRecorder:
         )
         if is_skipped(execution.run().cell):
             execution.alive = tuple(snapshot(self._shell.user_ns).values())
+            execution.contents = _contents(execution.source, self._shell.user_ns)
         if self.first_count is None:
             self.first_count = execution.execution_count
         with self._lock:
@@ -171,7 +178,7 @@ class OutputRecorder:
 
     def _finish(self, execution: _Execution, error: BaseException | None, error_text: str) -> None:
         execution.update_changed(self._shell.user_ns)
-        execution.identities, execution.alive = {}, ()
+        execution.identities, execution.alive, execution.contents = {}, (), None
         inner = execution.inner_error or _displayed_error(execution.collector)
         execution.error = error_text or (inner if execution.source.lstrip().startswith("%") else "")
         execution.succeeded = not execution.error
@@ -259,6 +266,13 @@ def _cell_tags(kernel: Any) -> frozenset[str]:
 def _identities(namespace: Mapping[str, Any]) -> dict[str, int]:
     """Return the id of each variable's value, without a reference to it."""
     return {name: id(value) for name, value in snapshot(namespace).items()}
+
+
+def _contents(source: str, namespace: Mapping[str, Any]) -> Variables:
+    """Return what the variables hold, those that a cell names first: the time for it is limited."""
+    from codex_nb.tools.content_hash import Variables
+
+    return Variables(snapshot(namespace), first=identifiers_in(source))
 
 
 def _displayed_error(collector: OutputCollector) -> str:

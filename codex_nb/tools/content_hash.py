@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import time
 import types
+from collections import ChainMap, Counter, OrderedDict, defaultdict, deque
+from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import xxhash
@@ -23,6 +26,7 @@ from codex_nb.tools.introspection import (
     is_one_of,
     is_user_variable,
     library_of,
+    module_of,
     name_of,
     native,
     qualified_name,
@@ -30,7 +34,7 @@ from codex_nb.tools.introspection import (
 from codex_nb.tools.safe_repr import BY, is_readable_dtype, safe_repr
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 BUDGET_S = 0.3
 CHANGES_S = 0.1  # before code of the model runs, and after it
@@ -41,6 +45,9 @@ _ENTRIES = 20_000  # of a list, between two looks at the clock
 _DEEPEST = 8
 _LONGEST = 100_000
 _TWO_DIMENSIONS = 2
+_MOST_PARTS = 1_000  # of a value that has no hash
+_SEQUENCES = (list, tuple, set, frozenset, deque)
+_MAPPINGS = (dict, OrderedDict, defaultdict, Counter)
 _SCALARS = (int, float, complex, bool, str, type(None), bytes)
 _ORDERED: dict[type, str] = {list: "list", tuple: "tuple"}
 _UNORDERED: dict[type, str] = {set: "set", frozenset: "frozenset"}
@@ -87,44 +94,84 @@ class ContentHasher:
         return digest
 
 
-class Variables:
-    """What the user's variables held at a moment, to be compared with a later one.
+@dataclass(frozen=True)
+class _Held:
+    """What a variable held at a moment: its value's hash and size, or without a hash the ids of it and its parts."""
 
-    Values that have no hash count by their identity, and are kept until then: another object at the address of one
-    would not be told from it.
+    digest: str | None
+    size: str
+    ids: tuple[int, ...]
+
+    def differs(self, now: _Held) -> bool:
+        if self.digest is not None and now.digest is not None:
+            return self.digest != now.digest
+        are_parts_known = self.digest == now.digest  # to neither moment a hash
+        return self.size != now.size or (
+            self.ids != now.ids if are_parts_known else self.ids[0] != now.ids[0]
+        )
+
+
+class Variables:
+    """What the user's variables held at a moment, to be compared with a later one; those in ``first`` are read first.
+
+    Values that have no hash count by their identity and that of their parts, and are kept until then: another object at
+    the address of one would not be told from it.
     """
 
-    def __init__(self, namespace: Mapping[str, Any], hasher: ContentHasher | None = None) -> None:
+    def __init__(
+        self,
+        namespace: Mapping[str, Any],
+        hasher: ContentHasher | None = None,
+        first: Collection[str] = (),
+    ) -> None:
         hasher = hasher or ContentHasher(CHANGES_S)
-        self._held: dict[str, tuple[str | None, int, str]] = {}
+        self._held: dict[str, _Held] = {}
         self._kept: list[object] = []
-        for name, value in namespace.items():
+        for name in sorted(namespace, key=lambda name: name not in first) if first else namespace:
+            value = namespace[name]
             if is_user_variable(name, value):
                 digest = hasher.digest(value)
-                self._held[name] = digest, id(value), size_of(value)
+                parts = [value] if digest is not None else _parts_within(value)
+                self._held[name] = _Held(digest, size_of(value), tuple(map(id, parts)))
                 if digest is None:
-                    self._kept.append(value)
+                    self._kept += parts
+
+    def changed(self, later: Variables) -> list[str]:
+        """Return the names that hold something else now."""
+        before = self._held
+        return [name for name, held in later._held.items() if name in before and before[name].differs(held)]
 
     def changes(self, later: Variables) -> str:
         """Return in one line which names are new, changed or deleted since; empty for none."""
         before, now = self._held, later._held
-        changed = [
-            f"{name}{_sizes(before[name][2], held[2])}"
-            for name, held in now.items()
-            if name in before and _differs(before[name], held)
-        ]
         parts = {
             "new": [name for name in now if name not in before],
-            "changed": changed,
+            "changed": [f"{name}{_sizes(before[name].size, now[name].size)}" for name in self.changed(later)],
             "deleted": [name for name in before if name not in now],
         }
         return "; ".join(f"{what} {_listed(names)}" for what, names in parts.items() if names)
 
 
-def _differs(before: tuple[str | None, int, str], now: tuple[str | None, int, str]) -> bool:
-    if before[0] is not None and now[0] is not None:
-        return before[0] != now[0]
-    return before[1:] != now[1:]
+def _parts_within(value: object) -> list[object]:
+    """Return a value and what it holds, the nearest first: entries of containers, attributes of the user's objects."""
+    found, seen = [value], {id(value)}
+    for held in found:
+        for part in islice(_parts_of(held), _MOST_PARTS - len(found)):
+            if id(part) not in seen:
+                seen.add(id(part))
+                found.append(part)
+    return found
+
+
+def _parts_of(value: Any) -> Iterable[object]:
+    kind = type(value)
+    if is_one_of(kind, _SEQUENCES):
+        return list(value)
+    if is_one_of(kind, _MAPPINGS):
+        return [*dict.keys(value), *dict.values(value)]
+    if kind is ChainMap or kind is types.SimpleNamespace or module_of(kind) == "__main__":
+        return instance_vars(value).values()
+    return ()
 
 
 def _sizes(before: str, now: str) -> str:

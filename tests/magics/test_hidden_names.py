@@ -257,6 +257,53 @@ def test_each_form_of_binding_is_hidden(notebook: Notebook, pattern: str) -> Non
     assert MARK not in notebook.exits()
 
 
+# Changes that no assignment tells: by functions, by other names, inside what something holds.
+CHANGED_WITHIN = """\
+import heapq; heapq.heappush(rows, "{m}")
+import operator; operator.setitem(table, "k", "{m}")
+list.append(rows, "{m}")
+list(map(rows.append, ["{m}"]))
+[rows.append(each) for each in ["{m}"]]
+(append := rows.append)("{m}")
+getattr(rows, "append")("{m}")
+def fill():\\n    rows.append("{m}")\\nfill()
+fill_rows("{m}")
+vars(place)["held"] = "{m}"
+object.__setattr__(place, "held", "{m}")
+nested[0].append("{m}")
+box["rows"].append("{m}")
+places[0].held = "{m}"
+dict.update(counted, {{"{m}": 1}})
+counted.subtract(["{m}"])
+several.symmetric_difference_update(["{m}"])
+np.copyto(array, "{m}")
+np.put(array, [0], "{m}")
+frame.values[0, 0] = "{m}"
+frame.eval("name = '{m}'", inplace=True)""".splitlines()
+BEFORE_CHANGES = """\
+import collections, numpy as np, pandas as pd
+inner = []; nested = [inner]; box = {"rows": rows}; places = [place]
+counted, several = collections.Counter(), {"one"}
+array, frame = np.zeros(2, "U20"), pd.DataFrame({"name": ["one", "two"]})
+untouched = ["as it was"]
+def fill_rows(value): rows.append(value)"""
+
+
+@pytest.mark.parametrize("pattern", CHANGED_WITHIN)
+def test_what_a_hidden_cell_changes_from_within_is_hidden_and_nothing_else(
+    notebook: Notebook, pattern: str
+) -> None:
+    source = pattern.format(m=MARK).replace("\\n", "\n")
+    for mark in ("", "# codex-skip\n"):
+        notebook.start_anew()
+        notebook.run(BEFORE_CHANGES)
+        notebook.run(f"{mark}len(untouched)\n{source}")
+        told = notebook.exits()
+        assert "untouched: list of 1 = ['as it was']" in told
+        variables = told.split("Variables in the kernel")[1]
+        assert (MARK in variables, MARK in told) == (not mark, not mark)
+
+
 @pytest.mark.parametrize("hidden", [f"alpha = ['{MARK}-1', 2]", f"alpha = [['{MARK}'], ['{MARK} 2']]"])
 @pytest.mark.parametrize("pattern", HANDING_ON)
 def test_what_holds_a_hidden_value_is_hidden_like_it(notebook: Notebook, pattern: str, hidden: str) -> None:
