@@ -318,7 +318,7 @@ def _status(options: argparse.Namespace) -> int:
             status, limits = await profile.status()
             model, effort = profile.settings.model, profile.settings.effort
             account = AccountStatus.from_status(
-                status, limits=limits, model=model, effort=effort, shows_email=True
+                status, limits=limits, model=model, effort=effort, in_full=True
             )
             print(in_a_shell(str(account)))
             return 0 if account.signed_in else 1
@@ -336,7 +336,7 @@ def _login(options: argparse.Namespace) -> int:
     async def run() -> int:
         async with open_profile_at(os.environ, profile=options.profile) as profile:
             flow = profile.login_flow(options.method)
-            await sign_in_by_text(flow, print, ask_hidden, cell_waits=False, shows_email=True)
+            await sign_in_by_text(flow, print, ask_hidden, cell_waits=False, in_full=True)
             return 0
 
     return asyncio.run(run())
@@ -351,7 +351,7 @@ def _logout(options: argparse.Namespace) -> int:
     async def find() -> tuple[SignOut | None, str]:
         async with open_profile_at(os.environ, profile=options.profile) as profile:
             return await find_sign_out(
-                profile.credentials, shows_email=True
+                profile.credentials, in_full=True
             ), profile.credentials.external_note
 
     async def sign_out(expected: SignOut) -> None:

@@ -32,6 +32,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from codex_nb.labels import home_as_tilde
+
 if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
@@ -53,8 +55,8 @@ class CodexError(Exception):
     answers: Any = ()
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.hint: str = self.default_hint if hint is None else hint
+        super().__init__(home_as_tilde(message))  # a notebook saves it
+        self.hint: str = home_as_tilde(self.default_hint if hint is None else hint)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let an error travel between processes: pickle would call the class with the message alone."""

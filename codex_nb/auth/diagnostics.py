@@ -42,9 +42,9 @@ class LoginStatus:
     label: str = field(default="", repr=False)
     email: str | None = field(default=None, repr=False)
     plan: str = "unknown"
-    account_id: str | None = None
+    account_id: str | None = field(default=None, repr=False)
     billing: Literal["chatgpt", "api_key"] | None = None
-    credentials_location: str = ""
+    credentials_location: str = field(default="", repr=False)
     expires_at: datetime | None = None
     profile: str | None = None
     problem: str | None = None

@@ -39,12 +39,12 @@ if TYPE_CHECKING:
 class SignOut:
     """Stored credentials that can be signed out; ``credentials`` is None when the store cannot be read.
 
-    With ``shows_email`` the account is named by its address, which what is saved does not hold.
+    With ``in_full`` the account is named by its address, which what is saved does not hold.
     """
 
     manager: CredentialManager
     credentials: Credentials | None
-    shows_email: bool = False
+    in_full: bool = False
 
     @property
     def who(self) -> str:
@@ -52,7 +52,7 @@ class SignOut:
         if self.credentials is None:
             return "the stored login, which cannot be read"
         label = self.credentials.label
-        return label if self.shows_email else short_account(label)
+        return label if self.in_full else short_account(label)
 
     @property
     def done(self) -> str:
@@ -67,13 +67,13 @@ class SignOut:
         await self.manager.sign_out(self.credentials)
 
 
-async def find_sign_out(manager: CredentialManager, *, shows_email: bool) -> SignOut | None:
+async def find_sign_out(manager: CredentialManager, *, in_full: bool) -> SignOut | None:
     """Return what signing out would do now; None when no credentials are stored."""
     try:
         credentials = await manager.stored_login()
     except (CredentialsUnreadable, SignInRequired):
         return SignOut(manager, None)
-    return None if credentials is None else SignOut(manager, credentials, shows_email)
+    return None if credentials is None else SignOut(manager, credentials, in_full)
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class LoginPrompt:
     profile: Profile
     has_widgets: bool
     has_user: bool
-    shows_email: bool
+    in_full: bool
     reserve_output: Callable[[], OutputArea | None] = lambda: None
 
     @property
@@ -128,7 +128,7 @@ class LoginPrompt:
                 self.profile.login_flow,
                 methods=methods,
                 reason=reason,
-                shows_email=self.shows_email,
+                in_full=self.in_full,
                 elsewhere=elsewhere,
                 area=area,
             )
@@ -163,13 +163,13 @@ class LoginPrompt:
             write(visible_text(reason))
         try:
             flow = self.profile.login_flow(method)
-            signing_in = sign_in_by_text(flow, write, ask_hidden, shows_email=self.shows_email)
+            signing_in = sign_in_by_text(flow, write, ask_hidden, in_full=self.in_full)
             if elsewhere is None:
                 return await signing_in
 
             async def found() -> SignedIn:
                 step = await elsewhere()
-                write(step_text(step, shows_email=self.shows_email))
+                write(step_text(step, in_full=self.in_full))
                 return step
 
             return await first_of(signing_in, found())
@@ -194,7 +194,7 @@ def login_prompt(session: ShellSession, profile: Profile, end: FrontEnd | None =
     end = end or front_end(session.shell)
     has_widgets = end.may_have_widgets and session.config.display != "text"
     has_user = end.allows_input and not end.is_captured
-    return LoginPrompt(profile, has_widgets, has_user, session.shows_email)
+    return LoginPrompt(profile, has_widgets, has_user, session.names_in_full)
 
 
 def log_in(session: ShellSession, method: LoginMethod, name: str | None) -> None:
@@ -222,7 +222,7 @@ async def _account_status(session: ShellSession, profile: Profile) -> AccountSta
     status, limits = await profile.status()
     model, effort = config.model or settings.model, config.effort or settings.effort
     return AccountStatus.from_status(
-        status, limits=limits, model=model, effort=effort, shows_email=session.shows_email
+        status, limits=limits, model=model, effort=effort, in_full=session.names_in_full
     )
 
 
@@ -270,7 +270,7 @@ class AccountWidget:
                     await self._log_in(view)
                     return
                 case "sign_out":
-                    self._sign_out = await find_sign_out(self._profile.credentials, shows_email=True)
+                    self._sign_out = await find_sign_out(self._profile.credentials, in_full=True)
                     if self._sign_out is not None:
                         view.ask_to_sign_out(self._sign_out.who)
                         return

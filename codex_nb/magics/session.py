@@ -204,8 +204,8 @@ class ShellSession:
         return getattr(self.shell, "kernel", None) is None and is_terminal(sys.stdout)
 
     @property
-    def shows_email(self) -> bool:
-        """Whether outputs name the account by its e-mail address: where none is saved, or the user asks for it."""
+    def names_in_full(self) -> bool:
+        """Whether outputs name the account and the workspace in full: where none is saved, or the user asks for it."""
         return self.config.footer == "account" or self.is_terminal
 
     def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
-from codex_nb.labels import LOGIN_METHODS
+from codex_nb.labels import LOGIN_METHODS, home_as_tilde
 from codex_nb.magics.options import (
     BELOW,
     CLEAR,
@@ -69,7 +69,8 @@ def status(session: ShellSession, name: str) -> None:
     if session.config.engine == "agent":
         from codex_nb.rendering.markdown import escape_markdown
 
-        show(escape_markdown(session.wait(session.profile(name or None).agent.open().described())))
+        described = session.wait(session.profile(name or None).agent.open().described())
+        show(escape_markdown(home_as_tilde(described)))
 
 
 @subcommand(
@@ -100,7 +101,7 @@ def logout(session: ShellSession, name: str) -> None:
     from codex_nb.ui.account import sign_out_question
 
     credentials = session.profile(name or None).credentials
-    target = session.wait(find_sign_out(credentials, shows_email=session.shows_email))
+    target = session.wait(find_sign_out(credentials, in_full=session.names_in_full))
     if target is None:
         show(escape_markdown(credentials.external_note) or "You were not signed in.")
     elif session.has_user and not confirmed(sign_out_question(target.who)):
@@ -436,14 +437,14 @@ def _servers(states: Sequence[ServerState]) -> Iterator[str]:
     rows = [
         (
             escape_markdown(visible_line(state.name)),
-            f"{state.status}: {escape_markdown(state.problem)}" if state.problem else state.status,
+            f"{state.status}: {escape_markdown(home_as_tilde(state.problem))}" if state.problem else state.status,
             len(state.tools),
         )
         for state in states
     ]
     yield table(("MCP server", "state", "tools"), rows)
     left_out = [
-        f"- not offered, {escape_markdown(visible_line(state.name))}: {escape_markdown(reason)}"
+        f"- not offered, {escape_markdown(visible_line(state.name))}: {escape_markdown(home_as_tilde(reason))}"
         for state in states
         for reason in state.left_out
     ]
@@ -551,8 +552,8 @@ def config(session: ShellSession, name: str) -> None:
     ]
     rows += settings_table(settings)
     heads = ("setting", "value", "where it comes from")
-    text = table(heads, [[escape_markdown(each) for each in row] for row in rows])
-    notes = "\n".join(f"- {escape_markdown(warning)}" for warning in settings.warnings)
+    text = table(heads, [[escape_markdown(home_as_tilde(each)) for each in row] for row in rows])
+    notes = "\n".join(f"- {escape_markdown(home_as_tilde(warning))}" for warning in settings.warnings)
     show(f"{text}\n\n{notes}" if notes else text)
 
 

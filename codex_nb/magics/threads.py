@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codex_nb.errors import CodexError
+from codex_nb.labels import home_as_tilde
 from codex_nb.magics.options import (
     ALL,
     DELETE,
@@ -151,12 +152,13 @@ def export(session: ShellSession, line: str) -> None:
         raise OptionError(f"%codex export: the thread {name!r} is empty.", hint=_LIST)
     path = (session.folder or Path.cwd()) / _expanded(file or _file_name(name))
     if os.path.lexists(path) and not overwrites and session.has_user:
-        overwrites = confirmed(f"{path} exists. Replace it?")
+        overwrites = confirmed(f"{home_as_tilde(str(path))} exists. Replace it?")
         if not overwrites:
             show("Not exported. Nothing was changed.")
             return
     _write(path, export_markdown(name, exported.items), overwrites=overwrites)
-    show(escape_markdown(f"Exported {len(turns)} turn{'s' * (len(turns) != 1)} of {name} to {path}."))
+    told = f"Exported {len(turns)} turn{'s' * (len(turns) != 1)} of {name} to {path}."
+    show(escape_markdown(home_as_tilde(told)))
 
 
 def _export_names(session: ShellSession, line: str) -> tuple[str, str]:

@@ -15,7 +15,15 @@ from IPython.display import display
 
 from codex_nb.auth.credentials import AuthMode
 from codex_nb.auth.diagnostics import LoginStatus
-from codex_nb.labels import BILLED_PER_TOKEN, limit_name, plan_name, short_account, time_span
+from codex_nb.labels import (
+    BILLED_PER_TOKEN,
+    home_as_tilde,
+    limit_name,
+    plan_name,
+    short_account,
+    short_id,
+    time_span,
+)
 from codex_nb.rendering.markdown import escape_markdown, safe_html
 from codex_nb.rendering.sanitize import sanitize_html
 from codex_nb.rendering.visible import visible_line, visible_text
@@ -49,8 +57,8 @@ class AccountStatus(LoginStatus):
 
     Shown as a widget where it is the last value of a cell, as text in a terminal; :meth:`as_dict` gives plain values.
     ``limits`` is None when the service did not send them; ``action_error`` says why a button's action failed. ``now``
-    is aware and gives the zone in which times are shown. ``show`` displays it with its buttons. The account's e-mail
-    address is shown with ``shows_email`` only: what is shown is saved in the notebook.
+    is aware and gives the zone in which times are shown. ``show`` displays it with its buttons. What is shown is saved in
+    the notebook: it names the account and the workspace in full only with ``in_full``.
     """
 
     limits: RateLimits | None = None
@@ -58,7 +66,7 @@ class AccountStatus(LoginStatus):
     effort: str | None = None
     action_error: str = ""
     now: datetime | None = None
-    shows_email: bool = False
+    in_full: bool = False
     show: Callable[[AccountStatus], None] | None = field(default=None, repr=False, compare=False)
 
     @classmethod
@@ -72,9 +80,11 @@ class AccountStatus(LoginStatus):
         return self.limits.windows if self.limits is not None else ()
 
     @property
-    def saved_name(self) -> str:
-        """The account as it is named in what a notebook saves."""
-        return short_account(self.email or self.label) or "signed in"
+    def full_names(self) -> dict[str, str]:
+        """What names the account and the workspace in full, by the short form that a notebook saves."""
+        account, workspace = self.email or self.label, self.account_id or ""
+        names = {short_account(account): account, short_id(workspace): workspace}
+        return {short: name for short, name in names.items() if name}
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as plain values; times are ISO 8601 in UTC."""
@@ -121,18 +131,21 @@ class AccountStatus(LoginStatus):
 
     def _rows(self) -> list[tuple[str, str]]:
         """Return what is known, a row each."""
-        where = self.credentials_location
+        where = home_as_tilde(self.credentials_location)
         is_handed_in = self.auth_mode is AuthMode.EXTERNAL
         location = ("Credentials", f"from {where}") if is_handed_in else ("Credentials stored in", where)
         overrides = ("Addresses set by", visible_line(", ".join(self.overrides)))
         if not self.signed_in:
             rows = [("Account", ABSENCES[self.absence]), location, overrides]
         else:
+            account, workspace = self.email or self.label, self.account_id or ""
+            if not self.in_full:
+                account, workspace = short_account(account), short_id(workspace)
             rows = [
-                ("Account", self.email if self.shows_email and self.email else self.saved_name),
+                ("Account", account or "signed in"),
                 ("Plan", self._plan()),
                 ("Billing", billing_label(self.billing, self.plan)),
-                ("Workspace ID", self.account_id or ""),
+                ("Workspace ID", workspace),
                 location,
                 overrides,
                 ("Valid until", self._valid_until()),
@@ -228,8 +241,7 @@ class AccountView:
             is_known = self._report.signed_in
             names = [name for name in self._actions if is_known or name != "sign_out"]
             actions = [_action(name, is_known=is_known) for name in names]
-            in_full = {} if self._report.shows_email else {self._report.saved_name: self._report.email}
-            ending = {"actions": actions, "labels": {}, "names": in_full}
+            ending = {"actions": actions, "labels": {}, "names": self._report.full_names}
             self._output.end(self._report._repr_mimebundle_(), ending, stays_open=bool(actions))
             if not self._output.loaded:
                 self._output.close()

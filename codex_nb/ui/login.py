@@ -54,11 +54,11 @@ BUTTONS: dict[str, tuple[str, str]] = {
 
 
 def describe_step(
-    step: LoginStep, now: datetime, *, cell_waits: bool = True, shows_email: bool = False
+    step: LoginStep, now: datetime, *, cell_waits: bool = True, in_full: bool = False
 ) -> dict[str, Any]:
     """Return a step for the front end: ``kind`` and texts, and a link only for a web address.
 
-    ``cell_waits`` tells whether a cell continues afterwards, ``shows_email`` whether the account's
+    ``cell_waits`` tells whether a cell continues afterwards, ``in_full`` whether the account's
     address is shown.
     """
     then = _what_follows(cell_waits=cell_waits)
@@ -86,7 +86,7 @@ def describe_step(
         case Waiting():
             return {"kind": "waiting", "text": step.text}
         case SignedIn():
-            return {"kind": "done", "text": success(step, shows_email=shows_email)}
+            return {"kind": "done", "text": success(step, in_full=in_full)}
         case _:
             assert_never(step)
 
@@ -95,9 +95,9 @@ def _what_follows(*, cell_waits: bool) -> str:
     return "The cell then continues automatically." if cell_waits else "Your account then appears here."
 
 
-def success(step: SignedIn, *, shows_email: bool = False) -> str:
+def success(step: SignedIn, *, in_full: bool = False) -> str:
     """Return the line that remains after a sign-in."""
-    label = step.account_label if shows_email else short_account(step.account_label)
+    label = step.account_label if in_full else short_account(step.account_label)
     account = f" as {label}" if label else ""
     if step.account_label.startswith("API key "):
         account = f" with an API key ({step.account_label.removeprefix('API key ')})"
@@ -136,7 +136,7 @@ class LoginWidget:
         methods: tuple[LoginMethod, ...] = ("device", "browser", "api_key"),
         reason: str = "",
         cell_waits: bool = True,
-        shows_email: bool = False,
+        in_full: bool = False,
         elsewhere: Callable[[], Awaitable[SignedIn]] | None = None,
         area: OutputArea | None = None,
         open_comm: Callable[[WidgetKind], WidgetComm] = WidgetComm,
@@ -146,7 +146,7 @@ class LoginWidget:
         self._methods = methods
         self._reason = reason
         self._cell_waits = cell_waits
-        self._shows_email = shows_email
+        self._in_full = in_full
         self._elsewhere = elsewhere
         self._now = now
         self._lock = threading.RLock()
@@ -200,7 +200,7 @@ class LoginWidget:
         step = self._step
         text = "Sign-in cancelled. Nothing was changed."
         if isinstance(step, SignedIn):
-            text = success(step, shows_email=self._shows_email)
+            text = success(step, in_full=self._in_full)
         with self._lock:
             if not self._output.has_ended:
                 self._output.end(to_mimebundle(AnswerOutput((NoticeOutput(text),))), {"labels": LABELS})
@@ -234,7 +234,7 @@ class LoginWidget:
         described = (
             describe_failure(step)
             if isinstance(step, LoginFailed)
-            else describe_step(step, self._now(), cell_waits=self._cell_waits, shows_email=self._shows_email)
+            else describe_step(step, self._now(), cell_waits=self._cell_waits, in_full=self._in_full)
         )
         return {
             "kind": "full",
@@ -295,16 +295,16 @@ async def sign_in_by_text(
     ask_hidden: Callable[[str], Awaitable[str]],
     *,
     cell_waits: bool = True,
-    shows_email: bool = False,
+    in_full: bool = False,
 ) -> SignedIn:
     """Go through a sign-in as text.
 
     ``write`` prints a paragraph; ``ask_hidden`` shows a prompt and returns what is typed without echoing it (getpass).
-    ``cell_waits`` tells whether a cell continues afterwards, ``shows_email`` whether the account is named by its
+    ``cell_waits`` tells whether a cell continues afterwards, ``in_full`` whether the account is named by its
     address. Raises LoginFailed.
     """
     async for step in flow.steps():
-        write(step_text(step, cell_waits=cell_waits, shows_email=shows_email))
+        write(step_text(step, cell_waits=cell_waits, in_full=in_full))
         if isinstance(step, EnterSecret):
             flow.submit(SecretStr(await ask_hidden(f"{step.what} (hidden): ")))
         elif isinstance(step, SignedIn):
@@ -312,13 +312,13 @@ async def sign_in_by_text(
     raise LoginFailed(NO_LOGIN, reason="malformed")
 
 
-def step_text(step: LoginStep, *, cell_waits: bool = True, shows_email: bool = False) -> str:
+def step_text(step: LoginStep, *, cell_waits: bool = True, in_full: bool = False) -> str:
     """Return a step as a paragraph that is safe to print in a terminal."""
-    return visible_text(_step_text(step, cell_waits=cell_waits, shows_email=shows_email))
+    return visible_text(_step_text(step, cell_waits=cell_waits, in_full=in_full))
 
 
-def _step_text(step: LoginStep, *, cell_waits: bool, shows_email: bool) -> str:
-    described = describe_step(step, datetime.now(UTC), cell_waits=cell_waits, shows_email=shows_email)
+def _step_text(step: LoginStep, *, cell_waits: bool, in_full: bool) -> str:
+    described = describe_step(step, datetime.now(UTC), cell_waits=cell_waits, in_full=in_full)
     match step:
         case EnterUserCode():
             return f"{described['text']}\n\n    {step.url}\n    {step.user_code}\n"

@@ -14,6 +14,7 @@ from codex_nb.magics.subcommands import SUBCOMMANDS
 from codex_nb.responses.models import COST_UNKNOWN, price_table
 from codex_nb.simulator import ADA, GRACE, End, Reply, Say, Simulator
 from tests.magics.conftest import Notebook
+from tests.magics.front_end import front_end
 
 
 def test_help_names_every_option_and_subcommand(notebook: Notebook) -> None:
@@ -284,3 +285,39 @@ def test_no_output_holds_an_email_address_unless_the_user_says_so(
     holds = [ADA.email in text or GRACE.email in text for text in texts]
     assert (holds[0], holds[-1], any(holds)) == (footer == "account",) * 3
     assert ("a…@example.com" in texts[0], "g…@example.org" in texts[-1]) == (footer == "plan",) * 2
+
+
+COMMANDS = [f"%codex {name}" for name in SUBCOMMANDS if name not in {"context", "login", "logout"}]
+
+
+def test_no_output_names_the_home_folder_or_an_account_by_its_id(
+    notebook: Notebook, codex_home: Path, sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (codex_home / "AGENTS.md").write_text("Be brief.")
+    config = codex_home / "config.toml"
+    config.write_text(f"model_context_window = -1\n{config.read_text()}")
+    saved = f"%codex export session {tmp_path / 'saved.md'}"
+    cells = [
+        "%%codex\nWho are you?",
+        *COMMANDS,
+        "import codex_nb",
+        *(saved, saved, f"%codex export session {tmp_path / 'none' / 'saved.md'}"),
+        *("%codex status nobody", "codex_nb.ask('Who?', profile='nobody')", "%%codex --profile nobody\nWho are you?"),
+        *("codex_nb.status()", "print(codex_nb.status())", "print([codex_nb.status()])"),
+        "%config CodexMagics.engine = 'agent'",
+        *("%codex status", "%%codex\nWho are you?"),
+    ]
+    shown = {}
+    with front_end(notebook, sim) as page:
+        for cell in cells:
+            page.forget()
+            shown[cell] = notebook.run(cell).shown + json.dumps([*page.outputs.values()], ensure_ascii=False)
+    told = {ADA.email, ADA.account_id, str(tmp_path)}
+    assert {cell: found for cell in cells if (found := [each for each in told if each in shown[cell]])} == {}
+    assert ("~/codex-home/auth.json" in shown["%codex status"], ADA.account_id[-4:] in shown["%codex status"]) == (
+        True,
+        True,
+    )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -43,7 +44,7 @@ def test_a_report_reads_as_text() -> None:
         "Account                a…@example.com",
         "Plan                   ChatGPT Plus",
         "Billing                included in ChatGPT Plus",
-        "Workspace ID           workspace-1",
+        "Workspace ID           …ce-1",
         "Credentials stored in  /home/ada/.codex/auth.json",
         "Valid until            today 21:00 (renews automatically)",
         "Model                  gpt-5.2-codex, medium effort",
@@ -51,6 +52,32 @@ def test_a_report_reads_as_text() -> None:
         "week                   █░░░░░░░░░░░░░░░░░░░ 7 %  resets Mon 23 Nov 18:00 (in 3 days)",
         "Credits: 12.50",
     ]
+
+
+@pytest.mark.parametrize("label", ["ada@example.com", "5f0c9a52-3b1e-4a55-9c50-1d6f7a2b9e01"])
+def test_only_on_request_the_account_and_the_workspace_are_named_in_full(label: str) -> None:
+    status = replace(STATUS, label=label, email=label if "@" in label else None)
+    full = AccountStatus.from_status(status, now=NOW, in_full=True)
+    told = {name: [label in text, "workspace-1" in text] for name, text in forms_of(full).items()}
+    assert told == dict.fromkeys(FORMS, [True, True])
+    short = forms_of(replace(full, in_full=False)) | {"repr": repr(full)}
+    assert {name: [label in text, "workspace-1" in text] for name, text in short.items()} == dict.fromkeys(
+        short, [False, False]
+    )
+
+
+FORMS = ("text/html", "text/markdown", "text/plain")
+
+
+def forms_of(report: AccountStatus) -> dict[str, str]:
+    return {name: str(report._repr_mimebundle_()[name]) for name in FORMS}  # type: ignore[literal-required]
+
+
+def test_the_home_folder_is_written_as_a_tilde(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, "/home/ada")
+    shown = {name: text.replace("\\", "") for name, text in forms_of(REPORT).items()}
+    assert [name for name in FORMS if "~/.codex/auth.json" in shown[name] and "/home" not in shown[name]] == [*FORMS]
 
 
 def test_a_report_is_a_dict_of_plain_values() -> None:
@@ -196,8 +223,9 @@ def test_the_output_is_plain_and_its_buttons_are_beside_it() -> None:
     assert harness.notebook.standing() == [REPORT._repr_mimebundle_()]
     ending = harness.comm.sent[-1]
     assert [command["name"] for command in ending["actions"]] == ["refresh", "sign_in", "sign_out"]
-    assert ending["names"] == {"a…@example.com": "ada@example.com"}
-    assert "ada@" not in json.dumps(harness.notebook.standing(), ensure_ascii=False)
+    assert ending["names"] == {"a…@example.com": "ada@example.com", "…ce-1": "workspace-1"}
+    saved = json.dumps(harness.notebook.standing(), ensure_ascii=False)
+    assert [name for name in ending["names"].values() if name in saved] == []
     harness.comm.says("action", name="refresh")
     harness.comm.says("action", name="delete_everything")
     assert harness.commands == ["refresh"]
