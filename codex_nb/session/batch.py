@@ -19,6 +19,7 @@ from codex_nb.labels import date_time
 from codex_nb.responses.events import Usage
 from codex_nb.session.events import Answer
 from codex_nb.session.journal import kept_answer
+from codex_nb.session.outbound import tokens_of
 from codex_nb.session.turn import SchemaMismatch
 from codex_nb.tools.introspection import library_of
 
@@ -37,7 +38,6 @@ TICK_S = 0.1
 QUESTIONS_OF_A_PLAN = {"plus": 225, "team": 225, "business": 225, "edu": 225, "pro": 1_500}
 FEWEST_TO_ESTIMATE = 20  # fewer questions are not worth a request for the limits
 FEWEST_DOLLARS = 1.0  # less is not worth a word
-CHARACTERS_OF_A_TOKEN = 4
 TOKENS_OF_AN_ANSWER = 300
 # After these every other question would fail, too.
 _FATAL = (AuthError, UsageLimitReached, QuotaExceeded, ConfigError)
@@ -295,8 +295,8 @@ def price_warning(
         told, share = "by the answers that its journal has", len(prompts) / len(earlier)
     else:
         told, share = f"with about {TOKENS_OF_AN_ANSWER} tokens for an answer", 1.0
-        given = sum(map(len, prompts)) + len(instructions) * len(prompts)
-        used = Usage(given // CHARACTERS_OF_A_TOKEN, output_tokens=TOKENS_OF_AN_ANSWER * len(prompts))
+        given = sum(map(tokens_of, prompts)) + tokens_of(instructions) * len(prompts)
+        used = Usage(given, output_tokens=TOKENS_OF_AN_ANSWER * len(prompts))
     dollars = (prices.dollars(model, used) or 0.0) * share
     if dollars < FEWEST_DOLLARS:
         return ""

@@ -329,6 +329,8 @@ def test_a_batch_that_a_key_pays_for_tells_its_price_before_it_starts(
 
     [guessed] = told(long)
     assert 20 * 25_000 * 2e-6 < guessed < 1.5 * 20 * 25_000 * 2e-6
+    same_bytes = [f"{number} {'語 ' * 25_000}" for number in range(20)]
+    assert told(same_bytes) == [guessed]  # as the context is estimated
     assert told(long, model="a-new-model") == []  # its price is not known
     assert told(PROMPTS[:20]) == []  # a few cents
 

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from codex_nb.labels import EFFORTS
 from codex_nb.magics.options import APPROVALS
@@ -108,6 +109,22 @@ def test_the_context_is_shown_as_it_would_be_sent(notebook: Notebook) -> None:
     ran = notebook.run("%codex context how tall?")
     assert "height" in ran.out
     assert "187" in ran.out
+
+
+@pytest.mark.parametrize("made", ["height = 187", "text = '語' * 4_000", "rows = [*range(2_000)]"])
+@pytest.mark.parametrize("asked", ["what is @text or @rows?", "and @image:dot.png?"])
+def test_the_context_names_the_tokens_that_the_footer_will(
+    notebook: Notebook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: str, asked: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (8, 8)).save("dot.png")
+    notebook.run(made)
+    for _ in range(2):  # a new thread, then one with a history
+        told = re.search(r"would send about ([\d,]+) tokens", notebook.run(f"%codex context {asked}").out)
+        assert told is not None
+        notebook.run(f"%%codex\n{asked}")
+        used = notebook.namespace["_codex"].usage.input_tokens
+        assert abs(int(told[1].replace(",", "")) - used) <= used / 10
 
 
 def test_threads_go_on_and_begin_anew(notebook: Notebook, sim: Simulator) -> None:
