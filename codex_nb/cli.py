@@ -350,9 +350,7 @@ def _logout(options: argparse.Namespace) -> int:
 
     async def find() -> tuple[SignOut | None, str]:
         async with open_profile_at(os.environ, profile=options.profile) as profile:
-            return await find_sign_out(
-                profile.credentials, in_full=True
-            ), profile.credentials.external_note
+            return await find_sign_out(profile.credentials, in_full=True), profile.credentials.external_note
 
     async def sign_out(expected: SignOut) -> None:
         async with open_profile_at(os.environ, profile=options.profile) as profile:

@@ -437,7 +437,9 @@ def _servers(states: Sequence[ServerState]) -> Iterator[str]:
     rows = [
         (
             escape_markdown(visible_line(state.name)),
-            f"{state.status}: {escape_markdown(home_as_tilde(state.problem))}" if state.problem else state.status,
+            f"{state.status}: {escape_markdown(home_as_tilde(state.problem))}"
+            if state.problem
+            else state.status,
             len(state.tools),
         )
         for state in states

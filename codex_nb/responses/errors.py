@@ -169,6 +169,9 @@ def _retry_after_in_text(text: str) -> float | None:
     return seconds
 
 
+_ENDS = (".", "!", "?", "…", "。")
+
+
 @dataclass(frozen=True)
 class _Failure:
     """All that is known of a failed request that the server answered."""
@@ -181,8 +184,9 @@ class _Failure:
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def error(self, kind: type[ErrorT], message: str, *, hint: str | None = None) -> ErrorT:
+        sentence = message if message.endswith(_ENDS) else f"{message}."  # a hint follows
         return kind(
-            message, status=self.status, code=self.payload.code, request_id=self.request_id, hint=hint
+            sentence, status=self.status, code=self.payload.code, request_id=self.request_id, hint=hint
         )
 
     def retryable(self, kind: type[RateLimited | BackendOverloaded], message: str) -> ApiError:

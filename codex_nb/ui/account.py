@@ -57,8 +57,8 @@ class AccountStatus(LoginStatus):
 
     Shown as a widget where it is the last value of a cell, as text in a terminal; :meth:`as_dict` gives plain values.
     ``limits`` is None when the service did not send them; ``action_error`` says why a button's action failed. ``now``
-    is aware and gives the zone in which times are shown. ``show`` displays it with its buttons. What is shown is saved in
-    the notebook: it names the account and the workspace in full only with ``in_full``.
+    is aware and gives the zone in which times are shown. ``show`` displays it with its buttons. What is shown is saved
+    in the notebook: it names the account and the workspace in full only with ``in_full``.
     """
 
     limits: RateLimits | None = None

@@ -322,7 +322,11 @@ def test_no_output_names_the_home_folder_or_an_account_by_its_id(
         *COMMANDS,
         "import codex_nb",
         *(saved, saved, f"%codex export session {tmp_path / 'none' / 'saved.md'}"),
-        *("%codex status nobody", "codex_nb.ask('Who?', profile='nobody')", "%%codex --profile nobody\nWho are you?"),
+        *(
+            "%codex status nobody",
+            "codex_nb.ask('Who?', profile='nobody')",
+            "%%codex --profile nobody\nWho are you?",
+        ),
         *("codex_nb.status()", "print(codex_nb.status())", "print([codex_nb.status()])"),
         "%config CodexMagics.engine = 'agent'",
         *("%codex status", "%%codex\nWho are you?"),
@@ -334,7 +338,10 @@ def test_no_output_names_the_home_folder_or_an_account_by_its_id(
             shown[cell] = notebook.run(cell).shown + json.dumps([*page.outputs.values()], ensure_ascii=False)
     told = {ADA.email, ADA.account_id, str(tmp_path)}
     assert {cell: found for cell in cells if (found := [each for each in told if each in shown[cell]])} == {}
-    assert ("~/codex-home/auth.json" in shown["%codex status"], ADA.account_id[-4:] in shown["%codex status"]) == (
+    assert (
+        "~/codex-home/auth.json" in shown["%codex status"],
+        ADA.account_id[-4:] in shown["%codex status"],
+    ) == (
         True,
         True,
     )

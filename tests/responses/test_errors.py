@@ -384,3 +384,15 @@ def test_any_reply_at_all_is_one_readable_line(status: int, body: bytes, headers
     line = response_error(status, headers, body, backend=API, now=NOW).line
     assert line.isprintable()
     assert len(line) < 800
+
+
+@pytest.mark.parametrize("backend", [CHATGPT, API, LOCAL_SHOP], ids=lambda backend: backend.name)
+@pytest.mark.parametrize("said", ["", "boom", "Boom!", "It broke.", '{"why": "boom"}', "Try again in 2 h"])
+@pytest.mark.parametrize("code", ["", "model_not_found", "invalid_prompt"])
+def test_whatever_a_server_says_an_error_is_made_of_sentences(backend: Backend, said: str, code: str) -> None:
+    body = json.dumps({"error": {"message": said, "code": code}}).encode()
+    errors = [
+        response_error(status, {}, body, backend=backend, now=NOW) for status in (302, *range(400, 600))
+    ]
+    texts = [text for error in errors for text in (str(error), error.hint) if text]
+    assert [text for text in texts if not text.endswith((".", "!", "?"))] == []
