@@ -48,12 +48,12 @@ SHAPES: list[tuple[Any, str]] = [
     ({"error": "Two."}, "Two."),
     ({"detail": "Three."}, "Three."),
     ({"detail": {"message": "Four."}}, "Four."),
-    ({"detail": {"code": "five"}}, "five"),
+    ({"detail": {"code": "five"}}, "five."),
     ({"detail": [{"msg": "Six."}]}, 'OpenAI rejected the request (400): "[{"msg": "Six."}]".'),
     ({"message": "Seven."}, "Seven."),
-    (b"<html><style>p {}</style><h1>Eight</h1>\n<script>x()</script></html>", "Eight"),
-    (b"Nine.\r\n\r\n\x1b[31m\x00", "Nine. [31m"),
-    (b"\xff\xfeTen", "\ufffd\ufffdTen"),
+    (b"<html><style>p {}</style><h1>Eight</h1>\n<script>x()</script></html>", "Eight."),
+    (b"Nine.\r\n\r\n\x1b[31m\x00", "Nine. [31m."),
+    (b"\xff\xfeTen", "\ufffd\ufffdTen."),
     ([1, 2], 'OpenAI rejected the request (400): "[1, 2]".'),
 ]
 
