@@ -333,6 +333,8 @@ class _Remote:
 
     def __init__(self, executor: Executor, session: ShellSession, options: dict[str, Any]) -> None:
         self._executor = executor
+        assistant = session.profile(options["profile"]).assistant
+        self._redact = assistant.redactor_for_elsewhere(session.namespace)
         set_here = session.config
         config = (
             *((name, getattr(set_here, name)) for name in ("profile", "openai_api_key", "token_provider")),
@@ -346,13 +348,13 @@ class _Remote:
         if options["schema"] is not None:
             wanted = value_format(options["schema"])
             value_format(wanted.schema)  # raises what every worker would raise
-            self.parse, options["schema"] = wanted.parse, wanted.schema
+            self.parse, options["schema"] = wanted.parse, self._redact.within(wanted.schema)
         self.ask = functools.partial(ask_remotely, config, options)
         self._calls = map(f"{uuid4().hex}-{{}}".format, itertools.count())
 
-    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future[Any]:
-        """Begin a call that is equal to no other: of equal ones, Dask makes one."""
-        return self._executor.submit(functools.partial(function, next(self._calls)), *arguments)
+    def submit(self, function: Callable[..., Any], prompt: str, /) -> Future[Any]:
+        """Begin a call, without the secrets in its prompt; it is equal to no other: of equal ones, Dask makes one."""
+        return self._executor.submit(functools.partial(function, next(self._calls)), self._redact(prompt))
 
 
 def ask_remotely(config: Config, options: Mapping[str, Any], call: str, prompt: str) -> Outcome:

@@ -151,12 +151,15 @@ class Asked(Generic[A]):
 
 
 def read_request(
-    message: Message, changes: list[JsonObject] | None, call: JsonObject | None
+    message: Message,
+    changes: list[JsonObject] | None,
+    call: JsonObject | None,
+    redact: Callable[[str], str],
 ) -> Asked[Any] | None:
     """Return what a request asks for, None when it is not understood.
 
     ``changes`` are those of the item it names, ``call`` is the open call of the MCP server it names: CLIs before 0.169
-    do not repeat in the request which tool it is about.
+    do not repeat in the request which tool it is about. ``redact`` removes secrets from what the model will read.
     """
     params = message.params
     match message.method:
@@ -169,7 +172,7 @@ def read_request(
         case "mcpServer/elicitation/request":
             return _elicitation(params, call or {})
         case "item/tool/requestUserInput":
-            return _questions(params)
+            return _questions(params, redact)
         case _:
             return None
 
@@ -285,7 +288,7 @@ def _action(action: str, content: JsonObject | None = None) -> JsonObject:
     return {"action": action, "content": content, "_meta": None}
 
 
-def _questions(params: JsonObject) -> Asked[Form] | None:
+def _questions(params: JsonObject, redact: Callable[[str], str]) -> Asked[Form] | None:
     """Read the agent's questions; one whose answer is a secret is not asked, for the answer would be shown."""
     questions = params.get("questions")
     if not isinstance(questions, list) or not all(isinstance(each, dict) for each in questions):
@@ -302,7 +305,9 @@ def _questions(params: JsonObject) -> Asked[Form] | None:
         form_tool,
         Form(questions="Codex asks: " + " ".join(texts), answers=answers),
         lambda approved: {
-            "answers": {name: {"answers": [str(each)]} for name, each in approved.arguments.answers.items()}
+            "answers": {
+                name: {"answers": [redact(str(each))]} for name, each in approved.arguments.answers.items()
+            }
         },
         {"answers": {}},
         {"answers": {}},

@@ -313,7 +313,7 @@ class AgentTurn(Turn):
         """Decide a request as any tool call is decided, and answer it."""
         changes = self._agent.changes_of(str(message.params.get("itemId", "")))
         call = self._agent.open_mcp_call(str(message.params.get("serverName", "")))
-        asked = read_request(message, changes, call)
+        asked = read_request(message, changes, call, self._clean)
         if asked is None:
             await server.reply(message, None)
             yield _declined(message.method)

@@ -711,6 +711,10 @@ class Assistant:
             self._secrets = (secrets, stored)
         return self._redactor
 
+    def redactor_for_elsewhere(self, namespace: Mapping[str, Any]) -> Redactor:
+        """Return the redactor for prompts that another process will ask: what is secret here is not known there."""
+        return self.redactor().merged_with(self._known).with_secrets(secrets_of_namespace(namespace))
+
     async def _namespace_secrets(self, run: _TurnRun) -> set[str]:
         """Return what the variables hold, for a question without context, and once for all questions of a batch."""
         kernel, reading = run.ports.kernel, self._reading(run.request)

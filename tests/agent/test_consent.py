@@ -262,6 +262,20 @@ async def test_what_the_user_says_to_a_rejection_reaches_the_model(stage: Stage)
     assert [each["input"][0]["text"] for each in steered] == ["Use ninja instead."]
 
 
+async def test_what_the_user_types_reaches_the_model_without_secrets(stage: Stage) -> None:
+    key = f"sk-proj-{'Zq7' * 12}"
+    typed = {
+        "command": Decision(DecisionKind.REJECT, message=f"Use {key}."),
+        "question": Decision(DecisionKind.APPROVE, code=json.dumps({"answers": {"q": key}})),
+    }
+    plays = [[*(KINDS | QUESTIONS)[kind][0], ask("currentTime/read"), *said("Done.")] for kind in typed]
+    async with stage.opened(*plays) as profile:
+        for decision in typed.values():
+            await stage.ask(profile, approver=Asking(decision))
+    sent = json.dumps(stage.seen)
+    assert (key in sent, sent.count("[redacted: an OpenAI key]")) == (False, 2)
+
+
 async def test_a_stop_ends_the_turn(stage: Stage) -> None:
     steps, *_ = KINDS["command"]
     async with stage.opened([*steps, ask("currentTime/read"), *said("Never said.")]) as profile:

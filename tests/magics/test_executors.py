@@ -268,3 +268,16 @@ def test_workers_that_are_killed_lose_no_other_question(
     assert {prompts[number] for number in (*texts, POISONED)} <= asked.keys() <= set(prompts)
     assert asked[prompts[POISONED]] == 4
     assert asked.total() <= 1000 + 3 + 4 * 7
+
+
+def test_secrets_in_a_prompt_do_not_travel_to_a_worker(
+    pool: concurrent.futures.Executor, notebook: Notebook, sim: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_PASSWORD", "Tr0ub4dor-and-3-horses")
+    secrets = {"a variable": "opaque-9f8e7d6c5b", "the environment": "Tr0ub4dor-and-3-horses"}
+    notebook.namespace.update({"recording": (recording := Recording(pool)), "api_key": secrets["a variable"]})
+    prompts = [f"Use {secret}." for secret in secrets.values()]
+    assert notebook.run(f"import codex_nb; codex_nb.map({prompts}, executor=recording)").succeeded
+    sent = [request.raw_body for request in sim.requests.to("/responses")]
+    assert len(sent) == len(prompts)
+    assert [leak for each in (*recording.pickled, *sent) for leak in find_leaks(each, secrets)] == []

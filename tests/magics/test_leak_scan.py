@@ -13,9 +13,13 @@ from urllib.parse import quote
 import pandas as pd
 import pytest
 
-from codex_nb.simulator import Call, End, Reply, Say, Simulator
+from codex_nb.simulator import FRAME, Call, End, Reply, Say, Simulator
+from tests.agent.conftest import Step, ask, install_fake, said
 from tests.leaks import assert_no_leak, find_leaks
 from tests.magics.conftest import Kernels, Notebook
+from tests.magics.front_end import FrontEnd, front_end
+from tests.magics.test_code_to_cells import document
+from tests.session.test_mcp import hostile, listed
 
 
 def planted(name: str) -> str:
@@ -274,6 +278,112 @@ def test_no_planted_value_leaves_by_any_way(
     assert size > 2_000_000
     assert any(item["type"] == "compaction_trigger" for request in asked for item in request.body["input"])
     assert project.is_dir()
+
+
+SERVER_TEXT = [{"type": "text", "text": known_text()}]
+
+
+def configure_others(codex_home: Path, project: Path, seen: Path) -> None:
+    """Configure an MCP server that returns all values, skills and a saved prompt that hold them."""
+    server = hostile(
+        "demo", f"seen={seen}", content=SERVER_TEXT, tools=[listed("ping", description=known_text())]
+    )
+    config = codex_home / "config.toml"
+    config.write_text(f"mcp_optional_startup_grace_ms = 60000\n{config.read_text()}\n{server}")
+    for folder, name in ((codex_home / "skills", "own"), (project / ".agents" / "skills", "shared")):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "SKILL.md").write_text(
+            f"---\nname: {name}\ndescription: With {NAMED['token']}\n---\n{known_text()}"
+        )
+        (folder / name / "more.txt").write_text(SETTINGS)
+        (folder / name / "out.txt").symlink_to(project.parent / "outside.txt")
+    (codex_home / "prompts").mkdir()
+    (codex_home / "prompts" / "review.md").write_text(f"Review $1 with {known_text()}")
+
+
+def agent_looks() -> list[Step]:
+    """Return what the agent asks our tools for, and the user."""
+    looks = [each for each in model_looks() if each.name != "list_files"][:14]
+    steps = [
+        ask("item/tool/call", tool=look.name, callId=f"call-{number}", arguments=look.arguments)
+        for number, look in enumerate(looks)
+    ]
+    question = {"id": "q", "question": f"Use {NAMED['token']}?", "options": [{"label": NAMED["db_password"]}]}
+    return [*steps, ask("item/tool/requestUserInput", itemId="item-1", questions=[question]), *said("Done.")]
+
+
+def ask_in_other_ways(notebook: Notebook, page: FrontEnd, sim: Simulator, folder: Path) -> None:
+    """Ask by servers, skills, cells, websockets, pools, journals, batches and the agent."""
+    text = known_text()
+    page.cells = document(
+        "%%codex",
+        f"settings = '''{SETTINGS}'''",
+        f"key = '{NAMED['token']}'",
+        f"# codex-skip\n{SKIPPED['skipped:salary']}",
+        text,
+    )
+    page.cells[4]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": text}]
+    calls = (
+        *(Call("read_cells", {"cell_ids": ids}) for ids in ([], ["cell 1", "cell 2", "cell 4"], ["cell 3"])),
+        Call("edit_cell", {"cell_id": "cell 2", "edits": [{"old": "key", "new": "name"}]}),
+        Call("edit_cell", {"cell_id": "cell 4", "source": "nothing"}),
+        Call("insert_cells", {"cells": [{"kind": "code", "source": "text"}], "after": "cell 2"}),
+        Call("mcp__demo__ping", {}),
+        *(Call("read_skill", {"skill": name, "path": path}) for name in ("own", "shared")
+          for path in ("SKILL.md", "more.txt", "out.txt", "../../../outside.txt")),
+        Call("run_python", {"code": "print(text); lines, diagnosis"}),
+    )  # fmt: skip
+    transports = ("websocket", "http")
+    for transport in transports:
+        notebook.run(f"%config CodexMagics.transport = {transport!r}")
+        sim.add_replies(Reply(stream=(*calls, End())), Reply(stream=(Say("Done."), End())))
+        assert notebook.run(
+            f"%%codex -t {transport} --approval all --search\n$own $shared @text {text[:900]}"
+        ).succeeded
+        assert notebook.run(f"%%codex -t {transport}\n/review {NAMED['token']}").succeeded
+    notebook.run("import codex_nb, concurrent.futures\npool = concurrent.futures.ThreadPoolExecutor(1)")
+    notebook.namespace["prompts"] = [text[:900], *text.splitlines()[:3]]
+    for options in (
+        f"journal={str(folder / 'journal.jsonl')!r}",
+        "executor=pool",
+        "schema=dict[str, int], on_error='return'",
+    ):
+        assert notebook.run(f"codex_nb.map(prompts, **dict({options}))").succeeded, options
+    assert notebook.run(f"%codex export http {folder / 'exported.md'}").succeeded
+    for command in ("--agent --approval all -t agent", "--agent -t http"):
+        assert notebook.run(f"%%codex {command}\n$own @text @lines {text[:900]}").succeeded
+    assert notebook.run("codex_nb.map(prompts, batch=True).id").succeeded
+
+
+def test_no_planted_value_leaves_by_servers_skills_cells_sockets_pools_journals_batches_or_the_agent(
+    notebook: Notebook,
+    sim: Simulator,
+    project: Path,
+    key_home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    places = {name: tmp_path / name for name in ("server.jsonl", "agent", "files")}
+    places["files"].mkdir()
+    configure_others(key_home, project, places["server.jsonl"])
+    monkeypatch.setenv("CODEX_NB_CODEX", str(install_fake(places["agent"], agent_looks(), agent_looks())))
+    with front_end(notebook, sim) as page:
+        plant(notebook)
+        ask_in_other_ways(notebook, page, sim, places["files"])
+    kept = [
+        path
+        for place in (key_home / "codex_nb", *places.values())
+        for path in ([place] if place.is_file() else place.rglob("*"))
+        if path.is_file() and path.name != "plays.json"
+    ]
+    size = sum(assert_clean(path.read_bytes(), str(path)) for path in kept)
+    for number, request in enumerate(sim.requests):
+        size += assert_clean(request.raw_body, f"request {number} to {request.path}")
+    size += sum(assert_clean(content, "a batch") for content in sim.state.batches.files.values())
+    assert {path.name for path in kept} >= {"journal.jsonl", "exported.md", "seen.jsonl", "environ.json"}
+    ways = {(request.path, request.method) for request in sim.requests}
+    assert ways >= {("/v1/responses", FRAME), ("/v1/responses", "POST"), ("/v1/files", "POST")}
+    assert size > 700_000
 
 
 def test_the_scan_would_find_each_value() -> None:

@@ -1,16 +1,19 @@
 """A server without the SDK, fast to start, that does at a stage what an argument says: ``STAGE=DEED``, ``tools=JSON``.
 
 Stages are start, initialize, list and call; deeds are hang, die, flood (without end), line (a line without end), junk
-(text that is no message), error, and wrong (a reply of the wrong shape). ``stubborn`` outlives its input.
+(text that is no message), error, and wrong (a reply of the wrong shape). ``stubborn`` outlives its input. ``seen=FILE``
+writes down the environment and all that is received.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 deeds = dict(each.split("=", 1) for each in sys.argv[1:] if "=" in each)
@@ -76,7 +79,12 @@ if "stubborn" in sys.argv:
         signal.signal(number, signal.SIG_IGN)
     subprocess.Popen(["sleep", "3600"])  # and it has a child of its own
 do("start")
+seen = Path(deeds.get("seen", os.devnull))
+with seen.open("a") as file:
+    file.write(json.dumps(dict(os.environ)) + "\n")
 for line in sys.stdin:
+    with seen.open("a") as file:
+        file.write(line)
     asked = json.loads(line)
     if "id" in asked and "method" in asked:
         send({"jsonrpc": "2.0", "id": asked["id"], **reply(asked["method"], asked.get("params") or {})})
