@@ -109,7 +109,11 @@ def _forms(value: str) -> tuple[_Form, ...]:
     spelled = [(_View.LETTERS, value), *((_View.UNESCAPED_LETTERS, each) for each in _unescaped_forms(value))]
     forms += [_Form(value, view, _letters(each), is_spelled=True) for view, each in spelled]
     plain = [(_View.PLAIN, value), *((_View.UNESCAPED, each) for each in _unescaped_forms(value))]
-    exact = [_Form(value, view, low_bytes(each)) for view, each in plain]
+    exact = [
+        _Form(value, view, low_bytes(each))
+        for view, each in plain
+        if each == value or len(each) >= _FEWEST_LETTERS  # what consists of tags and escapes reads as nothing
+    ]
     telling = (form for form in forms if len(form.data) >= _FEWEST_LETTERS)
     return tuple({(form.view, form.data): form for form in chain(exact, telling)}.values())
 

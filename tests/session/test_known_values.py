@@ -202,6 +202,12 @@ def test_a_value_that_looks_escaped_itself_is_found(way: str, secret: str) -> No
         assert not leftover(secret, redact(f"is {written}"))
 
 
+@pytest.mark.parametrize("secret", ["\\\\n<TOKEN>", "<b>a1</b>&#66;", "<apiKey><TOKEN></apiKey>"])
+def test_a_value_that_reads_as_next_to_nothing_without_its_escapes_is_found_itself_alone(secret: str) -> None:
+    others = " a1B <b>of</b> \\n text: "
+    assert Redactor({"$SECRET": secret})(f"{others}{secret}{others}") == f"{others}{MARK}{others}"
+
+
 ORDINARY = [
     "Temperatures rose by 2.5 % in 2024 (see Fig. 3 & Table 4), e.g. from 17 to 18 °C.",
     "for i, row in enumerate(rows):\n    print(f'{i}: {row[\"name\"]}\\n')\n",
