@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 from playwright.sync_api import expect
@@ -18,7 +19,6 @@ LONG = "\n".join(f"value_{number} = {number}  # a line" for number in range(1, L
 SCENES = f"""\
 from tests.browser.transcript_scenes import a_text_and_a_call
 LONG = {LONG!r}"""
-PARAGRAPHS = "Paragraph 40 "
 
 
 @pytest.fixture
@@ -36,11 +36,24 @@ def is_on_screen(notebook: NotebookPage, selector: str) -> bool:
     return bool(notebook.page.evaluate(script, selector))
 
 
-@pytest.mark.parametrize(
-    ("front_end", "viewport"), [(FrontEnd.LAB, (1280, 900)), (FrontEnd.NOTEBOOK, (480, 700))]
-)
+SCREENS: list[tuple[tuple[int, int], Literal["dark", "light"]]] = [
+    ((1280, 900), "dark"),
+    ((1280, 900), "light"),
+    ((480, 700), "dark"),
+    ((480, 700), "light"),
+]
+
+
+def show_on(notebook: NotebookPage, size: tuple[int, int], scheme: Literal["dark", "light"]) -> None:
+    """Give the window another size and theme."""
+    notebook.page.set_viewport_size({"width": size[0], "height": size[1]})
+    notebook.page.emulate_media(color_scheme=scheme)
+    is_light = "scheme => document.body.dataset.jpThemeLight === String(scheme === 'light')"
+    notebook.page.wait_for_function(is_light, arg=scheme)
+
+
 def test_status_and_stop_stay_in_view_and_an_approval_out_of_sight_is_announced(
-    open_notebook: Callable[..., NotebookPage], viewport: tuple[int, int]
+    open_notebook: Callable[..., NotebookPage], front_end: FrontEnd
 ) -> None:
     prompt = "%%codex\nimport this and not that for me"
     cells = [f"{SETUP}\n{SCENES}", "stage.play(a_text_and_a_call(LONG, paragraphs=60))", prompt]
@@ -48,27 +61,32 @@ def test_status_and_stop_stay_in_view_and_an_approval_out_of_sight_is_announced(
     notebook.run(0)
     title = notebook.page.title()
     notebook.start(1)
-    for paragraph in (
-        "Paragraph 10 ",
-        PARAGRAPHS,
+    for number, screen in enumerate(
+        SCREENS, 1
     ):  # the answer grows beyond the window, and the person stays above
-        notebook.wait_for_text(1, paragraph)
-        assert is_on_screen(notebook, ".codex-bar .codex-stop")
+        show_on(notebook, *screen)
+        notebook.wait_for_text(1, f"Paragraph {10 * number} ")
+        assert is_on_screen(notebook, ".codex-bar .codex-stop"), screen
     asking(notebook)
     badge = notebook.page.locator(".codex-badge")
-    badge.wait_for()
-    assert not is_on_screen(notebook, ".codex-approve")
-    assert notebook.page.title() == f"● Approve? · {title}"
-    assert notebook.page.locator(".jp-Cell.codex-asks").count() == 1
-    assert notebook.accessibility_violations(".codex-badge") == []
-    notebook.screenshot(f"approval-out-of-sight-{viewport[0]}")
-    badge.focus()
-    notebook.page.keyboard.press("Enter")
-    badge.wait_for(state="detached")
-    assert is_on_screen(notebook, ".codex-approve")
-    assert is_on_screen(notebook, ".codex-bar .codex-stop")
-    assert notebook.page.evaluate("document.activeElement.textContent") == "Approve"
-    notebook.screenshot(f"approval-in-sight-{viewport[0]}")
+    for (width, height), scheme in SCREENS:
+        show_on(notebook, (width, height), scheme)
+        notebook.cell(0).evaluate("cell => cell.scrollIntoView()")
+        badge.wait_for()
+        named = f"{front_end}-{width}-{scheme}"
+        assert not is_on_screen(notebook, ".codex-approve"), named
+        assert is_on_screen(notebook, ".codex-badge"), named
+        expect(notebook.page).to_have_title(f"● Approve? · {title}")
+        assert notebook.page.locator(".jp-Cell.codex-asks").count() == 1
+        notebook.screenshot(f"approval-out-of-sight-{named}")
+        if width == min(SCREENS)[0][0]:
+            assert notebook.accessibility_violations(".codex-badge") == []
+        badge.focus()
+        notebook.page.keyboard.press("Enter")
+        badge.wait_for(state="detached")
+        assert is_on_screen(notebook, ".codex-approve"), named
+        assert is_on_screen(notebook, ".codex-bar .codex-stop"), named
+        assert notebook.page.evaluate("document.activeElement.textContent") == "Approve"
     notebook.page.keyboard.press("Enter")
     notebook.wait_until_run(1)
     assert notebook.page.title() == title

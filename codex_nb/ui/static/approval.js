@@ -141,7 +141,8 @@ const MARK = /^● [^·]* · /;
 function markTitle() {
   const [first] = waiting;
   const title = document.title.replace(MARK, "");
-  document.title = first ? `● ${first.title} · ${title}` : title;
+  const marked = first ? `● ${first.title} · ${title}` : title;
+  if (document.title !== marked) document.title = marked;
 }
 
 // Tell of an approval until the returned function is called; where the person is at the end of the answer, go there.
@@ -161,6 +162,9 @@ function announceApproval(view, section, request) {
     else place?.append(badge);
   });
   keepKeys(badge);
+  const titled = new MutationObserver(markTitle); // JupyterLab writes its own when another tab is opened
+  const title = document.querySelector("title");
+  if (title) titled.observe(title, { childList: true });
   waiting.add(approval);
   markTitle();
   cell?.classList.add("codex-asks");
@@ -169,6 +173,7 @@ function announceApproval(view, section, request) {
   return () => {
     seen.disconnect();
     badge.remove();
+    titled.disconnect();
     waiting.delete(approval);
     markTitle();
     cell?.classList.remove("codex-asks");
