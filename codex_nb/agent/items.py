@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from codex_nb.agent.approvals import PATCH, SHELL, diff_of
 from codex_nb.errors import (
     AgentFailed,
+    ApiError,
     BackendOverloaded,
     BadRequest,
     CodexError,
@@ -428,8 +429,15 @@ _ERRORS: dict[str, type[CodexError]] = {
     "rateLimitExceeded": RateLimited,
     "contextWindowExceeded": ContextWindowExceeded,
     "serverOverloaded": BackendOverloaded,
+    "internalServerError": BackendOverloaded,
+    "flexUnavailable": BackendOverloaded,
+    "policyCapacityUnavailable": BackendOverloaded,
     "modelNotFound": ModelUnavailable,
     "badRequest": BadRequest,
+    "cyberPolicy": BadRequest,
+    "bioPolicy": BadRequest,
+    "misalignmentPolicyViolation": BadRequest,
+    "inferenceHookDenied": BadRequest,
     "responseStreamDisconnected": StreamInterrupted,
     "responseStreamConnectionFailed": StreamInterrupted,
     "httpConnectionFailed": StreamInterrupted,
@@ -437,6 +445,9 @@ _ERRORS: dict[str, type[CodexError]] = {
 }
 
 
+_CLIENT_ERROR, _TOO_MANY, _SERVER_ERROR = 400, 429, 500
+_CHECK_ACCESS = "Check the account's permissions, the proxy and base_url in config.toml."
+_DISCONNECTED = "stream disconnected"  # the CLI gives this reason no kind once it has stopped trying
 _ATTEMPT = re.compile(r"\b(\d{1,4})/(\d{1,4})\Z")
 
 
@@ -452,8 +463,7 @@ def _retry(error: CodexError, told: object) -> RetryScheduled:
 def error_of(error: object) -> CodexError:
     """Return the error of a turn by its kind; the class says what to do next."""
     table = error if isinstance(error, dict) else {}
-    kind = table.get("codexErrorInfo")
-    kind = next(iter(kind), "") if isinstance(kind, dict) else kind
+    kind, status = _kind_of(table.get("codexErrorInfo"))
     said = str(table.get("message") or "The turn failed and no reason was given")
     if said.startswith("{"):  # a refusal of the service, as it came
         with suppress(ValueError):
@@ -463,4 +473,21 @@ def error_of(error: object) -> CodexError:
     text = f"{visible_line(said[:LONGEST_REASON]).rstrip('.')}."
     if kind == "unauthorized":
         return RefreshFailed(text, permanent=True, reason="rejected")
-    return _ERRORS.get(str(kind), AgentFailed)(text)
+    if status == _TOO_MANY:
+        return RateLimited(text)
+    if status >= _SERVER_ERROR:
+        return BackendOverloaded(text)
+    if status >= _CLIENT_ERROR:
+        return ApiError(text, status=status, hint=_CHECK_ACCESS)
+    if kind == "other" and said.startswith(_DISCONNECTED):
+        return StreamInterrupted(text)
+    return _ERRORS.get(kind, AgentFailed)(text)
+
+
+def _kind_of(info: object) -> tuple[str, int]:
+    """Return the kind of an error and the service's status, 0 where none is told."""
+    if not isinstance(info, dict):
+        return str(info), 0
+    kind = next(iter(info), "")
+    details = info.get(kind)
+    return kind, (parse_integer(details.get("httpStatusCode")) or 0) if isinstance(details, dict) else 0

@@ -177,17 +177,21 @@ async def test_limits_reach_the_usage_of_the_profile(stage: Stage) -> None:
     assert any("95 % of the 5 h limit" in getattr(event, "text", "") for event in events)
 
 
+# Those that the real CLI does not send here; it sends the others in tests/contract/test_agent_items.py.
 @pytest.mark.parametrize(
     ("info", "kind"),
     [
-        ("usageLimitExceeded", errors.UsageLimitReached),
-        ("rateLimitExceeded", errors.RateLimited),
-        ("serverOverloaded", errors.BackendOverloaded),
-        ("modelNotFound", errors.ModelUnavailable),
-        ("badRequest", errors.BadRequest),
         ("unauthorized", errors.RefreshFailed),
-        ({"responseStreamDisconnected": {"httpStatusCode": 502}}, errors.StreamInterrupted),
-        ("other", errors.AgentFailed),
+        ("inferenceHookDenied", errors.BadRequest),
+        ("sessionBudgetExceeded", errors.AgentFailed),
+        ("tooManyDenials", errors.AgentFailed),
+        ("sandboxError", errors.AgentFailed),
+        ({"activeTurnNotSteerable": {"turnKind": "review"}}, errors.AgentFailed),
+        ({"responseStreamConnectionFailed": {"httpStatusCode": None}}, errors.StreamInterrupted),
+        ({"responseStreamDisconnected": {"httpStatusCode": 502}}, errors.BackendOverloaded),
+        ({"httpConnectionFailed": {"httpStatusCode": "many"}}, errors.StreamInterrupted),
+        ({"httpConnectionFailed": 7}, errors.StreamInterrupted),
+        ({}, errors.AgentFailed),
         ("neverHeardOf", errors.AgentFailed),
         (None, errors.AgentFailed),
     ],

@@ -14,6 +14,7 @@ from tests import tiers
 from tests.browser.asking import LOAD, lead_to
 from tests.browser.jupyter_server import FrontEnd
 from tests.browser.notebook_page import NotebookPage
+from tests.contract.cli import without_traces
 from tests.contract.test_agent import processes_with
 from tests.contract.test_agent_items import CAT, MADE, QUESTION, STEPS
 from tests.patience import PATIENCE_S
@@ -63,6 +64,13 @@ KEPT = (
     "All of it is *done*, and this sentence comes last.",
     "through Codex CLI 0.171.0",
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_left_of_the_sandbox() -> Iterator[None]:
+    """Leave the folders for temporary files as they were, when the kernels have ended."""
+    with without_traces():
+        yield
 
 
 @pytest.fixture

@@ -6,8 +6,9 @@ import json
 import os
 import re
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,21 @@ from tests.patience import PATIENCE_S
 QUIET = "[features]\nplugins = false\napps = false\n"
 """Keeps the CLI from fetching its public plugin list, which no simulator can stand for."""
 
+SANDBOX = (".git", ".agents", ".codex")
+"""The folders that the CLI's sandbox protects below a writable one, and leaves when a command is broken off."""
+
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@contextmanager
+def without_traces() -> Iterator[None]:
+    """Remove what the CLI's sandbox has left in the folders for temporary files."""
+    places = {Path(folder, name) for folder in ("/tmp", tempfile.gettempdir()) for name in SANDBOX}  # noqa: S108  both are writable in the sandbox
+    new = {each for each in places if not each.exists()}
+    yield
+    for each in new:
+        with suppress(OSError):
+            each.rmdir()
 
 
 @dataclass(frozen=True)

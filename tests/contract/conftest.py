@@ -12,7 +12,7 @@ import pytest
 from codex_nb.simulator import Simulator
 from tests import tiers
 from tests.contract.bundled_models import printed_models
-from tests.contract.cli import CodexCli
+from tests.contract.cli import CodexCli, without_traces
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +22,13 @@ def codex_program() -> Path:
     if program is None:
         pytest.fail("the Codex CLI is not here: python -m tests.provision contract")
     return program
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left_of_the_sandbox() -> Iterator[None]:
+    """Leave the folders for temporary files as they were."""
+    with without_traces():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,7 @@ import asyncio
 import json
 import os
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,17 +30,10 @@ from tests.session.scripted import ProcessKernel, SameThread
 
 pytestmark = pytest.mark.anyio
 
+SHOP = Path(__file__).parent / "mcp_shop.py"
 APPROVE, REJECT, STOP = (
     Decision(kind) for kind in (DecisionKind.APPROVE, DecisionKind.REJECT, DecisionKind.STOP)
 )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def nothing_left_in_the_temporary_folder() -> Iterator[None]:
-    """The CLI's sandbox leaves an empty .git in a writable folder when a command is broken off."""
-    yield
-    with suppress(OSError):
-        (Path(tempfile.gettempdir()) / ".git").rmdir()
 
 
 class Asking:
@@ -77,11 +69,28 @@ class Place:
         own = {"PATH": os.environ["PATH"], "HOME": str(self.home.parent), "CODEX_HOME": str(self.home)}
         return own | self.sim.environ() | {"CODEX_NB_CODEX": str(self.program)}
 
+    def configure(self, more: str) -> None:
+        """Write config.toml."""
+        (self.home / "config.toml").write_text(f"{self.sim.config_toml()}\n{more}")
+
+    def shop(self, more: str = "") -> str:
+        """Return the table of the MCP server that notes what it does in the folder ``noted``."""
+        noted = self.home.parent / "noted"
+        noted.mkdir()
+        arguments = json.dumps([str(SHOP), str(noted)])
+        return f"[mcp_servers.shop]\ncommand = {json.dumps(sys.executable)}\nargs = {arguments}\n{more}"
+
+    @property
+    def noted(self) -> set[str]:
+        """What the MCP server has done: ``started``, and the names of the tools that were called."""
+        return {each.name for each in (self.home.parent / "noted").iterdir()}
+
     @asynccontextmanager
-    async def opened(self, **more: str) -> AsyncIterator[Profile]:
-        """Open the profile as a kernel does that has just started."""
+    async def opened(self, *, own: bool = False, **more: str) -> AsyncIterator[Profile]:
+        """Open the profile as a kernel does that has just started; ``own`` gives the CLI the user's configuration."""
         environ = self.environ | more
-        profile = make_profile(load_settings(environ), environ)
+        settings = load_settings(environ, overrides={"agent_config": "own" if own else "private"})
+        profile = make_profile(settings, environ)
         try:
             yield profile
         finally:
@@ -205,15 +214,12 @@ async def test_a_thread_goes_on_in_a_new_process_with_a_new_token_and_leaves_no_
     assert [path for path, text in texts.items() if any(each.encode() in text for each in secrets)] == []
 
 
-@pytest.mark.parametrize("policy", [ApprovalPolicy.ASK, ApprovalPolicy.AUTO])
 @pytest.mark.parametrize("decision", [APPROVE, REJECT, STOP])
-async def test_a_command_runs_only_when_it_is_approved(
-    place: Place, policy: ApprovalPolicy, decision: Decision
-) -> None:
+async def test_a_command_runs_only_when_it_is_approved(place: Place, decision: Decision) -> None:
     place.calls(Call("exec_command", {"cmd": "echo it > ran.txt"}, "call_1"))
     asking = Asking(decision, lambda: place.files)
     async with place.opened() as profile:
-        events, last = await place.ask(profile, "run it", policy=policy, approver=asking)
+        events, last = await place.ask(profile, "run it", approver=asking)
     assert [request.code for request in asking.asked] == ["/bin/bash -lc 'echo it > ran.txt'"]
     assert asking.saw == [{}]
     assert place.files == ({"ran.txt": "it\n"} if decision.approved else {})
@@ -504,63 +510,26 @@ async def test_a_command_that_was_left_running_ends_with_the_kernel(
     assert do_not_end(processes_with("seq 7000")) == []
 
 
-SERVER = """
-import json, sys
-READS = {"readOnlyHint": True}
-TOOLS = [
-    {"name": "look", "description": "Looks.", "inputSchema": {"type": "object"}, "annotations": READS},
-    {"name": "wipe", "description": "Wipes.", "inputSchema": {"type": "object"}},
-]
-for line in sys.stdin:
-    message = json.loads(line)
-    if "id" not in message:
-        continue
-    method, params = message["method"], message.get("params", {})
-    result = {}
-    if method == "initialize":
-        result = {"protocolVersion": params["protocolVersion"], "capabilities": {"tools": {}}}
-        result["serverInfo"] = {"name": "s", "version": "1"}
-    elif method == "tools/list":
-        result = {"tools": TOOLS}
-    elif method == "tools/call":
-        open(PLACE + params["name"], "w").close()
-        result = {"content": [{"type": "text", "text": "called " + params["name"]}]}
-    print(json.dumps({"id": message["id"], "jsonrpc": "2.0", "result": result}), flush=True)
-"""
-
-
 @pytest.mark.parametrize("tool", ["look", "wipe"])
 @pytest.mark.parametrize("decision", [APPROVE, REJECT])
 async def test_the_users_own_mcp_servers_are_asked_about_whatever_they_claim(
     place: Place, tool: str, decision: Decision
 ) -> None:
-    program = place.home.parent / "server.py"
-    program.write_text(f"PLACE = {str(place.home.parent / 'called-')!r}\n{SERVER}")
-    table = (
-        f"\n[mcp_servers.shop]\ncommand = {json.dumps(sys.executable)}\nargs = [{json.dumps(str(program))}]\n"
-    )
-    (place.home / "config.toml").write_text(place.sim.config_toml() + table)
+    place.configure(place.shop())
     (place.home / "AGENTS.md").write_text("MARKER-AGENTS\n")
-    call = Call(tool, {}, "call_1", namespace="mcp__shop")
-    place.calls(call)
-    asking = Asking(decision)
-    environ = place.environ
-    settings = load_settings(environ, overrides={"agent_config": "own"})
-    profile = make_profile(settings, environ)
-    try:
+    place.calls(Call(tool, {}, "call_1", namespace="mcp__shop"))
+    asking = Asking(decision, lambda: place.noted)
+    async with place.opened(own=True) as profile:
         _, last = await place.ask(profile, "use it", approver=asking, uses_servers=True)
-    finally:
-        await profile.close()
     assert [request.summary for request in asking.asked] == [f"Calls the tool {tool} of the MCP server shop."]
-    called = [each.name for each in place.home.parent.glob("called-*")]
-    assert called == ([f"called-{tool}"] if decision.approved else [])
+    assert asking.saw == [{"started"}]
+    assert place.noted == ({"started", tool} if decision.approved else {"started"})
     assert [each.name for each in last.answer.tool_calls] == [f"mcp__shop__{tool}"]
     assert json.dumps(place.sent()[0]["input"]).count("MARKER-AGENTS") == 1
 
 
 async def test_the_users_own_configuration_is_left_out_unless_it_is_chosen(place: Place) -> None:
-    table = '\n[mcp_servers.shop]\ncommand = "/nowhere"\nrequired = true\n'
-    (place.home / "config.toml").write_text(place.sim.config_toml() + table)
+    place.configure('[mcp_servers.shop]\ncommand = "/nowhere"\nrequired = true\n')
     (place.home / "AGENTS.md").write_text("MARKER-AGENTS\n")
     async with place.opened() as profile:
         _, last = await place.ask(profile, "hello")

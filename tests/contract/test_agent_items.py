@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Any
 
 import pytest
 
 from codex_nb import errors
-from codex_nb.config.settings import ApprovalPolicy, load_settings
-from codex_nb.profile import make_profile
+from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.rendering.answer_output import to_mimebundle
 from codex_nb.session.events import Notice, RetryScheduled, TurnEvent
 from codex_nb.session.state import TurnState, reduce
@@ -169,50 +167,21 @@ async def test_nothing_is_reported_to_the_analytics_of_the_cli(place: Place) -> 
     assert place.sim.requests.to("/analytics-events/events", "POST") == []
 
 
-SERVER = """
-import json, sys
-def say(**message):
-    print(json.dumps({"jsonrpc": "2.0", **message}), flush=True)
-for line in sys.stdin:
-    message = json.loads(line)
-    if "id" not in message or "method" not in message:
-        continue
-    method, params = message["method"], message.get("params", {})
-    result = {}
-    if method == "initialize":
-        result = {"protocolVersion": params["protocolVersion"], "capabilities": {"tools": {}}}
-        result["serverInfo"] = {"name": "s", "version": "1"}
-    elif method == "tools/list":
-        result = {"tools": [{"name": "orders", "description": "Orders.", "inputSchema": {"type": "object"}}]}
-    elif method == "tools/call":
-        token = params.get("_meta", {}).get("progressToken")
-        say(method="notifications/progress", params={"progressToken": token, "progress": 1, "message": "half"})
-        result = {"content": [{"type": "text", "text": "seven orders"}]}
-    say(id=message["id"], result=result)
-"""
-
-
 async def own_turn(place: Place, table: str, *replies: Reply) -> list[TurnEvent]:
     """Return the events of a turn under the user's own configuration."""
-    (place.home / "config.toml").write_text(f"{place.sim.config_toml()}\n{table}")
+    place.configure(table)
     place.sim.play(Scenario(replies))
-    profile = make_profile(load_settings(place.environ, overrides={"agent_config": "own"}), place.environ)
-    try:
+    async with place.opened(own=True) as profile:
         events, last = await place.ask(profile, "use it", approver=Asking(APPROVE), uses_servers=True)
-    finally:
-        await profile.close()
     assert (last.answer.status, last.error) == ("completed", None)
     return events
 
 
+ORDERS = Call("orders", {"day": 3}, "call_1", namespace="mcp__shop")
+
+
 async def test_a_call_of_the_clis_own_mcp_server_is_shown_and_saved(place: Place) -> None:
-    program = place.home.parent / "server.py"
-    program.write_text(SERVER)
-    table = (
-        f"[mcp_servers.shop]\ncommand = {json.dumps(sys.executable)}\nargs = [{json.dumps(str(program))}]\n"
-    )
-    call = Call("orders", {"day": 3}, "call_1", namespace="mcp__shop")
-    events = await own_turn(place, table, reply(call), DONE)
+    events = await own_turn(place, place.shop(), reply(ORDERS), DONE)
     for text in (saved(events), in_a_terminal(events)):
         wanted = ("mcp__shop__orders (done)", '"day": 3', "seven orders", "It is done.")
         assert [words for words in wanted if words not in text] == []
@@ -238,23 +207,47 @@ def refused(status: int, **error: Any) -> Reply:
     return Reply(status=status, body={"error": error}, times=None)
 
 
+def failed(code: str, message: str = "It says so.") -> Reply:
+    return Reply(stream=(End("failed", error={"code": code, "message": message}),), times=None)
+
+
+# How the service refuses or fails, the class of the error, and what is said.
 ERRORS: dict[str, tuple[Reply, type[errors.CodexError], str]] = {
     "usage limit": (
         refused(429, type="usage_limit_reached", plan_type="plus", resets_in_seconds=60),
         errors.UsageLimitReached,
         "usage limit",
     ),
-    "context window": (
-        Reply(stream=(End("failed", error={"code": "context_length_exceeded", "message": "x"}),), times=None),
-        errors.ContextWindowExceeded,
-        "context window",
-    ),
+    "no Codex in the plan": (failed("usage_not_included"), errors.UsageLimitReached, "upgrade to Plus"),
+    "no quota left": (failed("insufficient_quota"), errors.UsageLimitReached, "Quota exceeded"),
+    "rate limit": (failed("rate_limit_exceeded"), errors.RateLimited, "rate limit exceeded"),
+    "too many requests": (refused(429, message="Slow down."), errors.RateLimited, "429 Too Many Requests"),
+    "context window": (failed("context_length_exceeded"), errors.ContextWindowExceeded, "context window"),
     "overloaded": (refused(503, code="server_is_overloaded"), errors.BackendOverloaded, "at capacity"),
+    "no flex capacity": (failed("flex_unavailable"), errors.BackendOverloaded, "Flex capacity"),
+    "no restricted capacity": (
+        failed("policy_capacity_unavailable"),
+        errors.BackendOverloaded,
+        "Policy-restricted capacity",
+    ),
+    "internal error": (refused(500, message="boom"), errors.BackendOverloaded, "high demand"),
+    "bad gateway": (refused(502, message="boom"), errors.BackendOverloaded, "502 Bad Gateway"),
+    "no such model": (failed("model_not_found"), errors.ModelUnavailable, "It says so."),
     "bad request": (
         refused(400, type="invalid_request_error", message="No such thing"),
         errors.BadRequest,
         "No such thing.",
     ),
+    "cyber policy": (failed("cyber_policy"), errors.BadRequest, "It says so."),
+    "bio policy": (failed("bio_policy"), errors.BadRequest, "It says so."),
+    "alignment policy": (failed("misalignment_policy_violation"), errors.BadRequest, "It says so."),
+    "denied": (refused(403, message="Not from here."), errors.ApiError, "403 Forbidden: Not from here."),
+    "cut": (
+        Reply(stream=(Say("It."), Cut()), times=None),
+        errors.StreamInterrupted,
+        "stream disconnected",
+    ),
+    "failed while answering": (failed("server_error"), errors.StreamInterrupted, "It says so."),
     "another reason": (
         Reply(stream=(Say("It."), End("incomplete", reason="max_output_tokens")), times=None),
         errors.AgentFailed,
@@ -263,15 +256,19 @@ ERRORS: dict[str, tuple[Reply, type[errors.CodexError], str]] = {
 }
 
 
-@pytest.mark.parametrize("kind", list(ERRORS))
-async def test_an_error_of_the_real_cli_has_the_class_of_what_to_do_next(place: Place, kind: str) -> None:
-    answer, error, words = ERRORS[kind]
-    place.sim.play(Scenario((answer,)))
+async def test_an_error_of_the_real_cli_has_the_class_of_what_to_do_next(place: Place) -> None:
+    retries = "request_max_retries = 0\nstream_max_retries = 0\n"
+    (place.home / "config.toml").write_text(place.sim.config_toml("custom") + retries)
+    found = {}
     async with place.opened() as profile:
-        events, last = await place.ask(profile, "do it")
-    assert (last.answer.status, type(last.failure)) == ("failed", error)
-    assert all(words in text for text in (last.error or "", saved(events), in_a_terminal(events)))
-    assert not any(isinstance(event, Notice) and "{" in event.text for event in events)
+        for kind, (answer, _, words) in ERRORS.items():
+            place.sim.play(Scenario((answer,)))
+            events, last = await place.ask(profile, "do it", thread=kind)
+            texts = (last.error or "", saved(events), in_a_terminal(events))
+            braces = any(isinstance(event, Notice) and "{" in event.text for event in events)
+            is_told = all(words in text for text in texts) and not braces
+            found[kind] = (last.answer.status, type(last.failure), is_told)
+    assert found == {kind: ("failed", error, True) for kind, (_, error, _) in ERRORS.items()}
 
 
 @pytest.mark.parametrize(
@@ -304,23 +301,15 @@ async def test_a_thread_that_may_make_images_does_not_go_on_where_that_is_not_al
 async def test_what_is_switched_off_is_not_there_for_the_cli_either(
     place: Place, chosen: dict[str, Any], is_offered: bool
 ) -> None:
-    program = place.home.parent / "server.py"
-    program.write_text(f"open({str(place.home.parent / 'called')!r}, 'w').close()\n{SERVER}")
-    table = (
-        f"[mcp_servers.shop]\ncommand = {json.dumps(sys.executable)}\nargs = [{json.dumps(str(program))}]\n"
-    )
-    (place.home / "config.toml").write_text(f"{place.sim.config_toml()}\n{table}")
-    place.sim.play(Scenario((reply(Call("orders", {}, "call_1", namespace="mcp__shop")), DONE)))
+    place.configure(place.shop())
+    place.sim.play(Scenario((reply(ORDERS), DONE)))
     asking = Asking(APPROVE)
-    profile = make_profile(load_settings(place.environ, overrides={"agent_config": "own"}), place.environ)
-    try:
+    async with place.opened(own=True) as profile:
         _, last = await place.ask(profile, "use it", approver=asking, **chosen)
-    finally:
-        await profile.close()
     assert last.answer.status == "completed"
     assert (len(asking.asked), len(last.answer.tool_calls)) == ((1, 1) if is_offered else (0, 0))
     has_started = chosen["uses_servers"] and "shop" not in chosen.get("without", ())
-    assert (place.home.parent / "called").exists() is has_started
+    assert ("started" in place.noted) is has_started
 
 
 async def test_without_tools_the_agent_has_no_shell(place: Place) -> None:
@@ -330,6 +319,82 @@ async def test_without_tools_the_agent_has_no_shell(place: Place) -> None:
     names = {tool.get("name") for tool in place.sent()[0]["tools"]}
     assert names.isdisjoint({"exec_command", "write_stdin", "apply_patch", "image_gen"})
     assert place.files == {}
+
+
+NETWORK = {"reason": "To fetch.", "permissions": {"network": {"enabled": True}}}
+CALLS = (
+    Call("exec_command", {"cmd": "echo it > command.txt"}, "call_1"),
+    Call("exec_command", {"cmd": PATCH}, "call_2"),
+    Call("ask", {}, "call_3", namespace="mcp__shop"),
+    Call("request_user_input", {"questions": [QUESTION]}, "call_4"),
+    Call("request_permissions", NETWORK, "call_5"),
+    Call("exec_command", {"cmd": "echo it > allowed.txt"}, "call_6"),
+)
+# What is asked in turn, with the files that are there before its decision; and those that are there at the end.
+Consent = tuple[list[tuple[str, str]], str]
+REJECTED: Consent = (
+    [(tool, "") for tool in ("shell", "apply_patch", "mcp", "questions", "permissions", "shell")],
+    "",
+)
+APPROVED: Consent = (
+    [
+        ("shell", ""),
+        ("apply_patch", "command"),
+        ("mcp", "command new"),
+        ("questions", "command new"),  # the server's
+        ("questions", "ask command new"),  # the agent's
+        ("permissions", "ask command new"),
+        ("shell", "ask command new"),
+    ],
+    "allowed ask command new",
+)
+UNASKED: Consent = ([("questions", "ask command new")], "allowed ask command new")
+NOT_OFFERED: Consent = ([("questions", "")], "")
+MATRIX = {
+    ApprovalPolicy.ASK: (REJECTED, APPROVED),
+    ApprovalPolicy.AUTO: (REJECTED, APPROVED),
+    ApprovalPolicy.ALL: (UNASKED, UNASKED),
+    ApprovalPolicy.READ_ONLY: (NOT_OFFERED, NOT_OFFERED),
+}
+
+
+@pytest.mark.parametrize("policy", list(MATRIX))
+async def test_nothing_that_the_real_cli_asks_for_is_done_before_it_is_decided(
+    place: Place, policy: ApprovalPolicy
+) -> None:
+    old = place.work / "old.txt"
+    place.configure(f"[features]\nrequest_permissions_tool = true\n{place.shop()}")
+
+    def made() -> str:
+        asked_of_the_server = place.noted - {"started"}
+        return " ".join(
+            sorted({each.stem for each in place.work.iterdir() if each != old} | asked_of_the_server)
+        )
+
+    found: list[Consent] = []
+    async with place.opened(own=True) as profile:
+        for decision in (REJECT, APPROVE):
+            for each in (*place.work.iterdir(), *(place.home.parent / "noted").iterdir()):
+                each.unlink()
+            old.write_text("before\n")
+            place.sim.play(Scenario((*map(reply, CALLS), DONE)))
+            asking = Asking(decision, made)
+            more = {"uses_servers": True, "thread": decision.kind.value}
+            events, last = await place.ask(profile, "go", policy=policy, approver=asking, **more)
+            assert (last.answer.status, last.error) == ("completed", None)
+            tools = [request.tool for request in asking.asked]
+            found.append((list(zip(tools, asking.saw, strict=True)), made()))
+            assert (old.read_text() == "after\n") is ("new" in found[-1][1])
+    assert tuple(found) == MATRIX[policy]
+    if policy is ApprovalPolicy.ASK:
+        wanted = (
+            "Questions to you (done)",
+            "More permissions (done)",
+            '"name": ""',
+            "# additionalPermissions: ",
+        )
+        assert [words for words in wanted if words not in saved(events)] == []
+        assert [words for words in wanted if words not in in_a_terminal(events)] == []
 
 
 POLICIES = {
@@ -348,24 +413,14 @@ async def test_a_call_of_the_clis_own_server_is_asked_about_by_policy_and_config
     place: Place, policy: ApprovalPolicy, mode: str
 ) -> None:
     asks, runs = POLICIES[policy, mode]
-    program = place.home.parent / "server.py"
-    program.write_text(SERVER)
-    table = (
-        f"[mcp_servers.shop]\ncommand = {json.dumps(sys.executable)}\nargs = [{json.dumps(str(program))}]\n"
+    chosen = f'approval_mode = "{mode}"\n' if mode else ""
+    place.configure(
+        place.shop(f"default_tools_{chosen}[mcp_servers.shop.tools.orders]\n{chosen}" if mode else "")
     )
-    if mode:
-        table += (
-            f'default_tools_approval_mode = "{mode}"\n'
-            f'[mcp_servers.shop.tools.orders]\napproval_mode = "{mode}"\n'
-        )
-    (place.home / "config.toml").write_text(f"{place.sim.config_toml()}\n{table}")
-    place.sim.play(Scenario((reply(Call("orders", {}, "call_1", namespace="mcp__shop")), DONE)))
-    profile = make_profile(load_settings(place.environ, overrides={"agent_config": "own"}), place.environ)
+    place.sim.play(Scenario((reply(ORDERS), DONE)))
     asking = Asking(APPROVE)
-    try:
+    async with place.opened(own=True) as profile:
         events, last = await place.ask(profile, "go", policy=policy, approver=asking, uses_servers=True)
-    finally:
-        await profile.close()
     outputs = [call.output for call in last.answer.tool_calls]
     assert (len(asking.asked), outputs) == (asks, ["seven orders"] if runs else [])
     says_so = "tools ran without asking (approval all)" in in_a_terminal(events)
