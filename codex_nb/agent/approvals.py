@@ -295,18 +295,20 @@ def _questions(params: JsonObject, redact: Callable[[str], str]) -> Asked[Form] 
         return None
     if any(each.get("isSecret") for each in questions):
         return None
-    texts, answers = [], {}
+    texts, answers, choices = list[str](), JsonObject(), dict[str, list[Any]]()
     for each in questions:
         options = [option for option in each.get("options") or () if isinstance(option, dict)]
         labels = [_text(option.get("label")) for option in options]
         texts.append(_text(each.get("question")) + (f" ({' / '.join(labels)})" if labels else ""))
         answers[_text(each.get("id"))] = labels[0] if labels else ""
+        choices[_text(each.get("id"))] = list(labels)
     return Asked(
         form_tool,
-        Form(questions="Codex asks: " + " ".join(texts), answers=answers),
+        Form(questions="Codex asks: " + " ".join(texts), answers=answers, choices=choices),
         lambda approved: {
             "answers": {
-                name: {"answers": [redact(str(each))]} for name, each in approved.arguments.answers.items()
+                name: {"answers": [redact(str(one)) for one in (each if isinstance(each, list) else [each])]}
+                for name, each in approved.arguments.answers.items()
             }
         },
         {"answers": {}},

@@ -33,11 +33,13 @@ class Form(Arguments):
 
     answers: dict[str, Any] = Field(default_factory=dict)
     questions: str = Field("", exclude=True)
+    choices: dict[str, list[Any]] = Field(default_factory=dict, exclude=True)
 
     @property
     def view(self) -> CallDisplay:
         """The answers are the user's."""
-        return CallDisplay(self.questions, is_question=True)
+        choices = tuple((name, tuple(each)) for name, each in self.choices.items())
+        return CallDisplay(self.questions, is_question=True, choices=choices)
 
 
 async def _answered_elsewhere(approved: Approved[Form], ports: Ports) -> ToolResult:
@@ -64,16 +66,29 @@ def read_form(server: str, params: Mapping[str, Any]) -> Form | None:
         return None
     told = [_told(name, field) for name, field in fields.items() if isinstance(field, dict)]
     answers = {name: _default(field) for name, field in fields.items()}
-    return Form(questions=" ".join([message, *filter(None, told)]), answers=answers)
+    choices = {name: found for name, field in fields.items() if (found := _choices(field))}
+    return Form(questions=" ".join([message, *filter(None, told)]), answers=answers, choices=choices)
 
 
 def _text(value: object) -> str:
     return sanitize_server_text(value) if isinstance(value, str) else ""
 
 
-def _told(name: str, field: Mapping[str, Any]) -> str:
+def _choices(field: object) -> list[Any]:
+    """Return what an answer is chosen from; that of a list, what its entries are."""
+    if not isinstance(field, dict):
+        return []
+    if field.get("type") == "array":
+        return _choices(field.get("items"))
     choices = field.get("enum")
-    listed = " / ".join(_text(each) for each in choices) if isinstance(choices, list) else ""
+    if isinstance(choices, list):
+        return choices
+    titled = field.get("oneOf") or field.get("anyOf")
+    return [each["const"] for each in titled if "const" in each] if isinstance(titled, list) else []
+
+
+def _told(name: str, field: Mapping[str, Any]) -> str:
+    listed = " / ".join(_text(each) for each in _choices(field))
     said = _text(field.get("description"))
     about = "; ".join(filter(None, (said, listed)))
     return f"({_text(name)}: {about})" if about else ""
@@ -83,8 +98,8 @@ def _default(field: object) -> Any:
     kinds: dict[str, Any] = {"boolean": False, "integer": 0, "number": 0, "array": []}
     if not isinstance(field, dict):
         return ""
-    choices = field.get("enum")
-    first = choices[0] if isinstance(choices, list) and choices else kinds.get(str(field.get("type")), "")
+    kind, choices = str(field.get("type")), _choices(field)
+    first = choices[0] if choices and kind != "array" else kinds.get(kind, "")
     return field.get("default", first)
 
 

@@ -48,7 +48,8 @@ class ApprovalRequest:
     ``call_number`` counts the calls of a turn. ``code`` is exactly what will run, source code or the arguments as JSON;
     ``language`` names it for highlighting; ``editable`` tells whether the user may change it before approval;
     ``summary`` says in one sentence what the call does. ``before`` is the text that ``code`` takes the place of, where
-    the call changes one. ``is_question`` tells that the code is the user's own answer to a question.
+    the call changes one. ``is_question`` tells that the code is the user's own answer to a question, as JSON;
+    ``choices`` are what its named answers are chosen from.
     """
 
     call_number: int
@@ -59,6 +60,7 @@ class ApprovalRequest:
     editable: bool = False
     before: str | None = None
     is_question: bool = False
+    choices: tuple[tuple[str, tuple[object, ...]], ...] = ()
 
 
 Decider = Literal["user", "session", "all", "policy", "nobody"]

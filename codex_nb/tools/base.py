@@ -159,7 +159,8 @@ class CallDisplay:
 
     ``summary`` takes the place of the tool's own. ``before`` is the source that the code takes the place of.
     ``variant`` names a way of calling the tool that an approval of the tool covers only if it was given for that way.
-    ``is_question`` tells that the arguments are the user's own answer, which is given once.
+    ``is_question`` tells that the arguments are the user's own answer, which is given once; ``choices`` are what its
+    named answers are chosen from.
     """
 
     summary: str = ""
@@ -168,6 +169,7 @@ class CallDisplay:
     before: str | None = None
     variant: str = ""
     is_question: bool = False
+    choices: tuple[tuple[str, tuple[object, ...]], ...] = ()
 
 
 class Arguments(BaseModel):
@@ -279,6 +281,7 @@ class Tool(Generic[A]):
             editable=view.editable,
             before=view.before,
             is_question=view.is_question,
+            choices=view.choices,
         )
 
     def approve(self, arguments: A, request: ApprovalRequest, decision: Decision) -> Approved[A]:

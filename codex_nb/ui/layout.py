@@ -5,8 +5,9 @@ The user stops a turn, answers an approval by button or by typing, retries or co
 
 from __future__ import annotations
 
+import json
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from codex_nb.rendering.visible import escape_invisible
@@ -16,7 +17,7 @@ from codex_nb.tools.approval import NOBODY_THERE, ApprovalUnavailable, Decision,
 from codex_nb.tools.base import builtin_tools
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from codex_nb.rendering.visible import VisibleText
     from codex_nb.tools.approval import ApprovalRequest
@@ -143,12 +144,18 @@ OF_QUESTION = TypedChoices(
         if kind not in {DecisionKind.APPROVE_CODE, DecisionKind.APPROVE_TOOL}
     },
 )
+OF_FORM = OF_QUESTION._replace(
+    prompt="Send this answer? [y]es, [e]dit it, [n]o, [s]top: ",
+    again="Please answer y, e, n (optionally followed by what to do instead) or s. ",
+)
+_EDIT = {"e", "edit"}
+_TRUTHS = {"y": True, "yes": True, "true": True, "n": False, "no": False, "false": False}
 
 
 def typed_choices(request: ApprovalRequest) -> TypedChoices:
     """Return what can be typed to decide a request."""
     if request.is_question:
-        return OF_QUESTION
+        return OF_FORM if _answers(request) else OF_QUESTION
     return OF_CODE if request.before is None else OF_CHANGE
 
 
@@ -179,19 +186,71 @@ def ask_by_typing(
     if ask is None:
         return _decline(NOBODY_THERE)
     summary = escape_invisible(request.summary or request.tool)
-    choices = typed_choices(request)
+    choices, given = typed_choices(request), request
     prompt = f"{show_code(request)}\n\n{summary}\n{choices.prompt}"
     while True:
         try:
             answer = ask(prompt)
+            if choices is OF_FORM and answer.strip().lower() in _EDIT:
+                given = _edited(given, ask)
+                prompt = f"{show_code(given)}\n\n{choices.prompt}"
+                continue
         except ApprovalUnavailable as problem:
             return _decline(str(problem))
         except (EOFError, NotImplementedError):
             return _decline(NOBODY_THERE)
         decision = read_decision(answer, choices)
         if decision is not None:
-            return decision
+            is_edited = decision.approved and given.code != request.code
+            return replace(decision, code=given.code) if is_edited else decision
         prompt = choices.again + choices.prompt
+
+
+def _answers(request: ApprovalRequest) -> dict[str, Any]:
+    """Return the named answers that a question's code consists of."""
+    answers: dict[str, Any] = json.loads(request.code)["answers"]
+    return answers
+
+
+def _edited(request: ApprovalRequest, ask: Callable[[str], str]) -> ApprovalRequest:
+    """Return a question with the answers that are typed, one after the other; an empty line keeps an answer."""
+    choices = dict(request.choices)
+    answers = {
+        name: _typed_answer(name, value, choices.get(name, ()), ask)
+        for name, value in _answers(request).items()
+    }
+    return replace(request, code=json.dumps({"answers": answers}, indent=2, ensure_ascii=False))
+
+
+def _typed_answer(name: str, value: Any, choices: Sequence[object], ask: Callable[[str], str]) -> Any:
+    listed = ", ".join(f"{number} {choice}" for number, choice in enumerate(choices, 1))
+    several = "several with commas" if isinstance(value, list) else ""
+    about = "; ".join(filter(None, (listed, several)))
+    shown = ", ".join(map(str, value)) if isinstance(value, list) else value
+    prompt = escape_invisible(f"{name}{f' ({about})' if about else ''} [{shown}]: ")
+    while typed := ask(prompt).strip():
+        try:
+            if isinstance(value, list):
+                return [_read_answer(each.strip(), "", choices) for each in typed.split(",") if each.strip()]
+            return _read_answer(typed, value, choices)
+        except (ValueError, KeyError):
+            continue
+    return value
+
+
+def _read_answer(typed: str, value: object, choices: Sequence[object]) -> Any:
+    """Return what is meant: a choice by its text or its number, else a value of the kind of ``value``."""
+    for choice in choices:
+        if str(choice).casefold() == typed.casefold():
+            return choice
+    if choices:
+        is_number = typed.isdecimal() and 0 < int(typed) <= len(choices)
+        return choices[int(typed) - 1] if is_number else typed
+    if isinstance(value, bool):
+        return _TRUTHS[typed.lower()]
+    if isinstance(value, int):
+        return int(typed) if typed.lstrip("+-").isdecimal() else float(typed)
+    return float(typed) if isinstance(value, float) else typed
 
 
 def _decline(reason: str) -> Decision:

@@ -199,6 +199,43 @@ async def test_a_question_is_put_to_the_user_under_every_policy(
     assert stage.answers == [{"result": result} for result in results]
 
 
+async def test_every_choice_of_a_form_and_of_a_question_is_offered(stage: Stage) -> None:
+    titled = {"oneOf": [{"const": "r", "title": "Red"}, {"const": "b", "title": "Blue"}]}
+    fields = {
+        "size": {"type": "string", "enum": ["S", "L"]},
+        "colour": {"type": "string", **titled},
+        "extras": {"type": "array", "items": {"anyOf": titled["oneOf"]}},
+        "tags": {"type": "array", "items": {"type": "string", "enum": ["x", "y"]}, "default": ["y"]},
+        "count": {"type": "integer"},
+    }
+    schema = {"type": "object", "properties": fields}
+    about = {"serverName": "shop", "mode": "form", "message": "?", "requestedSchema": schema}
+    labels = [{"label": "A"}, {"label": "B"}]
+    question = ask("item/tool/requestUserInput", itemId="i", questions=[QUESTION | {"options": labels}])
+    answers = '{"answers": {"q": ["A", "B"]}}'
+    asking = Asking(Decision(DecisionKind.APPROVE, code=answers))
+    async with stage.opened(
+        [ask("mcpServer/elicitation/request", **about), question, *said("Done.")]
+    ) as profile:
+        await stage.ask(profile, approver=asking)
+    form, agents = asking.asked
+    assert json.loads(form.code)["answers"] == {
+        "size": "S",
+        "colour": "r",
+        "extras": [],
+        "tags": ["y"],
+        "count": 0,
+    }
+    assert dict(form.choices) == {
+        "size": ("S", "L"),
+        "colour": ("r", "b"),
+        "extras": ("r", "b"),
+        "tags": ("x", "y"),
+    }
+    assert dict(agents.choices) == {"q": ("A", "B")}
+    assert stage.answers[1] == {"result": {"answers": {"q": {"answers": ["A", "B"]}}}}
+
+
 @pytest.mark.parametrize("policy", [ASK, ALL])
 async def test_what_is_not_understood_is_declined_under_every_policy(
     stage: Stage, policy: ApprovalPolicy

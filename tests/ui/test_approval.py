@@ -22,6 +22,7 @@ from codex_nb.session.events import (
     ToolFinished,
     TurnEvent,
 )
+from codex_nb.session.questions import Form, form_tool
 from codex_nb.tools.approval import ApprovalRequest, Decision, DecisionKind
 from codex_nb.ui.html_view import HtmlView
 from codex_nb.ui.layout import Action, Decide, ask_by_typing
@@ -263,9 +264,14 @@ def test_an_edit_that_the_user_changed_stays_as_it_was_applied() -> None:
     assert "    -a = 1\n    +a = 3\n     b = 1\n" in stream.getvalue()
 
 
-QUESTION = ApprovalRequest(
-    1, "questions", '{"colour": "Blue"}', "json", "Codex asks: Which colour?", editable=True, is_question=True
-)
+ANSWERS: dict[str, Any] = {"colour": "Blue", "sizes": [], "count": 2, "gift": False, "for": "", "rate": 0.5}
+CHOICES: dict[str, list[Any]] = {"colour": ["Blue", "Red", "No"], "sizes": ["S", "M", "L"]}
+QUESTION = form_tool.request(1, Form(questions="Codex asks: Which?", answers=ANSWERS, choices=CHOICES))
+PAGE = form_tool.request(1, Form(questions="The MCP server a asks: Sign. Open this page"))
+
+
+def edited(**answers: Any) -> Decision:
+    return Decision(DecisionKind.APPROVE, code=json.dumps({"answers": ANSWERS | answers}, indent=2))
 
 
 @pytest.mark.parametrize(
@@ -275,8 +281,39 @@ QUESTION = ApprovalRequest(
         (["n ask me later"], Decision(DecisionKind.REJECT, message="ask me later")),
         (["s"], Decision(DecisionKind.STOP)),
         (["a", "c", "y"], Decision(DecisionKind.APPROVE)),
+        (["e", *[""] * 6, "y"], Decision(DecisionKind.APPROVE)),
+        (["e", "2", *[""] * 5, "y"], edited(colour="Red")),
+        (["e", "red", *[""] * 5, "y"], edited(colour="Red")),
+        (["edit", "no", *[""] * 5, "yes"], edited(colour="No")),
+        (["e", "Green, dark", *[""] * 5, "y"], edited(colour="Green, dark")),
+        (["e", "4", *[""] * 5, "y"], edited(colour="4")),
+        (["e", "", "1, l,XL", *[""] * 4, "y"], edited(sizes=["S", "L", "XL"])),
+        (
+            ["e", "", "", "many", "-3", "maybe", "yes", "Ada", "half", "1", "y"],
+            edited(count=-3, gift=True, rate=1.0, **{"for": "Ada"}),
+        ),
+        (["e", "2", *[""] * 5, "e", "3", *[""] * 5, "y"], edited(colour="No")),
+        (["e", "2", *[""] * 5, "n"], Decision(DecisionKind.REJECT)),
     ],
 )
 def test_an_answer_to_a_question_is_given_once(typed: list[str], decided: Decision) -> None:
     answers = iter(typed)
     assert ask_by_typing(QUESTION, lambda _prompt: next(answers)) == decided
+    assert next(answers, None) is None
+
+
+def test_each_choice_of_a_question_is_shown_where_it_is_typed() -> None:
+    prompts: list[str] = []
+    typed = iter(["e", "2", *[""] * 5, "y"])
+    ask_by_typing(QUESTION, lambda prompt: prompts.append(prompt) or next(typed))
+    for name, prompt in zip(CHOICES, prompts[1:3], strict=True):
+        shown = [name, *(f"{number} {choice}" for number, choice in enumerate(CHOICES[name], 1))]
+        assert [words for words in shown if words not in prompt] == []
+    assert '"Red"' in prompts[-1]
+
+
+def test_a_page_has_no_answer_to_be_edited() -> None:
+    prompts: list[str] = []
+    typed = iter(["e", "y"])
+    decision = ask_by_typing(PAGE, lambda prompt: prompts.append(prompt) or next(typed))
+    assert (decision, "[e]dit" in "".join(prompts)) == (Decision(DecisionKind.APPROVE), False)
