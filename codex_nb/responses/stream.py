@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -37,6 +37,7 @@ MAX_EVENT_BYTES = 4 * MEGABYTE
 MAX_FIELD_BYTES = 1024  # of an event's name or id
 BYTES_OF_A_LINE = 64  # what keeping a line costs, besides its bytes
 BYTES_OF_A_DELTA = 32
+BYTES_OF_A_PART = 1536  # what the first delta of a part of an item costs beside its text
 LINES_OF_AN_EVENT = 10  # what another event than a delta costs: there are few of them in an answer
 MOST_DIGITS = 15
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -59,6 +60,7 @@ class ResponseBudget:
     memory: int = 24 * MEGABYTE
     event_bytes: int = MAX_EVENT_BYTES
     seconds: float = 3600.0
+    _parts: set[Hashable] = field(default_factory=set, init=False)
 
     def arrived(self, chunk: bytes) -> None:
         """Take away what has arrived. Raises EventTooLargeError when that was too much."""
@@ -78,6 +80,9 @@ class ResponseBudget:
         if isinstance(event, Delta):
             width = 1 if event.delta.isascii() else 4
             self.memory -= width * len(event.delta) + BYTES_OF_A_DELTA
+            if (part := (event.item_id, event.output_index, event.part)) not in self._parts:
+                self._parts.add(part)
+                self.memory -= BYTES_OF_A_PART
         elif not isinstance(event, UnknownEvent):
             self.memory -= size
         return event

@@ -19,7 +19,7 @@ import time
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +168,29 @@ def items(count: int, kind: str) -> Callable[[], Pieces]:
     return pieces
 
 
+def numbered(event: Callable[[int], dict[str, Any]]) -> Callable[[], Pieces]:
+    """Events without end, each of another number, in blocks of some hundred."""
+
+    def pieces() -> Pieces:
+        for start in itertools.count(0, 500):
+            yield b"".join(sse(event(number)) for number in range(start, start + 500))
+
+    return pieces
+
+
+TEXT_DELTA, SUMMARY_DELTA = "response.output_text.delta", "response.reasoning_summary_text.delta"
+deltas_of_items = numbered(lambda number: {"type": TEXT_DELTA, "item_id": f"m{number}", "delta": "x"})
+deltas_of_parts = numbered(
+    lambda number: {"type": SUMMARY_DELTA, "item_id": "r", "summary_index": number, "delta": "x"}
+)
+items_begun = numbered(
+    lambda number: {
+        "type": "response.output_item.added",
+        "item": {"type": "function_call", "id": f"c{number}", "call_id": f"k{number}", "name": "run_python"},
+    }
+)
+
+
 def many_objects() -> Pieces:
     yield b'data: {"type":"response.completed","response":{"output":['
     yield b"{}," * 1_300_000
@@ -215,6 +238,9 @@ SERVERS = (
     HostileServer("br, not asked for", sending(head(encoding="br"), whole(b"\x0b\x02\x80hello\x03"))),
     HostileServer("endless deltas", sending(head(), again_and_again(DELTA))),
     HostileServer("endless deltas of a letter", sending(head(), again_and_again(SMALL_DELTA))),
+    HostileServer("endless deltas, each of another item", sending(head(), deltas_of_items)),
+    HostileServer("endless deltas, each of another part", sending(head(), deltas_of_parts)),
+    HostileServer("endless items that never end", sending(head(), items_begun)),
     HostileServer("endless unknown events", sending(head(), again_and_again(UNKNOWN))),
     HostileServer("endless comment lines", sending(head(), again_and_again(b": still here\n"))),
     HostileServer("endless empty lines", sending(head(), again_and_again(b"\n"))),
@@ -422,6 +448,10 @@ def main() -> None:
 # The stage
 
 
+def _bounds(budget: ResponseBudget) -> dict[str, float]:
+    return {each.name: getattr(budget, each.name) for each in fields(budget) if each.init}
+
+
 async def meet(
     servers: Sequence[HostileServer], *, wait_s: float = 5.0, budget: ResponseBudget | None = None
 ) -> list[Met]:
@@ -437,7 +467,7 @@ async def meet(
                 server.question,
                 f"http://127.0.0.1:{port}",
                 wait_s,
-                vars(replace(budget or ResponseBudget(), seconds=server.seconds)),
+                _bounds(replace(budget or ResponseBudget(), seconds=server.seconds)),
             )
             for server, port in zip(servers, ports, strict=True)
         ]
