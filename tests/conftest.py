@@ -20,6 +20,9 @@ settings.load_profile("ci" if os.environ.get("CI") == "true" else "calm")
 
 REMOVED_PREFIXES = ("CODEX_", "OPENAI_", "CHATGPT_")
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+INHERITED = dict(os.environ)
+"""The developer's own environment, for the tests that use a real account."""
+
 missing = functools.cache(lambda name: tiers.TIERS[name].missing())
 unavailable: dict[str, str] = {}
 
