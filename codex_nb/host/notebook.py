@@ -545,14 +545,13 @@ def _history_outputs(shell: Any, count: int | None) -> tuple[dict[str, Any], ...
 
 
 def _locate(cells: Sequence[Cell], cell_id: str | None, source: str | None) -> int | None:
-    """Return the index of the running cell by its id, or of the last cell with its source."""
-    for index, cell in enumerate(cells):
-        if cell_id is not None and cell.cell_id == cell_id:
-            return index
-    if source is None:
-        return None
-    matches = [index for index, cell in enumerate(cells) if cell.source.strip() == source.strip()]
-    return matches[-1] if matches else None
+    """Return the index of the running cell by its id, of several with one id or of all the last with its source."""
+    named = [index for index, cell in enumerate(cells) if cell_id is not None and cell.cell_id == cell_id]
+    if len(named) == 1 or source is None:
+        return named[0] if named else None
+    places = named or range(len(cells))
+    matches = [index for index in places if cells[index].source.strip() == source.strip()]
+    return matches[-1] if matches else next(iter(named), None)
 
 
 def _in_words(error: BaseException) -> str:

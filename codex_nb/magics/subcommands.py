@@ -241,7 +241,7 @@ def preview(request: TurnRequest, previewed: Preview) -> str:
     return "\n\n".join(
         [
             f"The next question would send about {total:,} tokens{to} in thread `{request.thread}`:",
-            table(("part", "tokens"), [*rows, ("total", total)]),
+            table(("part", "tokens"), [(part, f"{size:,}") for part, size in (*rows, ("total", total))]),
             "\n".join(f"- {note}" for note in notes),
             *(f"**{name}**\n\n{fenced(text, 'text')}" for name, text in zip(names, texts, strict=True)),
         ]

@@ -109,6 +109,14 @@ def test_an_api_key_is_never_in_the_notebook(
     notebook.run(0)
     notebook.start(1)
     field = notebook.output(1).locator("input[type=password]")
+    for told in ("platform.openai.com/api-keys", "billed to the API account"):
+        notebook.wait_for_text(1, told)
+    field.fill("  ")
+    field.press("Enter")  # the browser says that it is empty
+    assert field.evaluate("node => [node.validity.valueMissing, document.activeElement === node]") == [
+        True,
+        True,
+    ]
     field.fill(key)
     notebook.screenshot(f"sign-in-key-{front_end}")
     field.press("Enter")

@@ -132,6 +132,16 @@ def test_cells_without_ids_are_found_by_their_text(tmp_path: Path) -> None:
     assert read_notebook(asking_shell(), None, None, {"JPY_SESSION_NAME": str(path)}).current == 2
 
 
+@pytest.mark.parametrize(
+    ("asked", "place"), [("%%codex\nwhat is it?", 2), ("%%codex\nand why?", 3), ("lost", 2)]
+)
+def test_of_cells_with_one_id_the_one_with_the_source_asks(tmp_path: Path, asked: str, place: int) -> None:
+    path = tmp_path / "a.ipynb"
+    path.write_text(json.dumps({**NOTEBOOK, "cells": [*NOTEBOOK["cells"], code("ask", "%%codex\nand why?")]}))
+    shell = asking_shell(source=asked)
+    assert read_notebook(shell, None, None, {"JPY_SESSION_NAME": str(path)}).current == place
+
+
 def test_the_file_is_refreshed_by_what_ran_since_it_was_saved(tmp_path: Path) -> None:
     path = tmp_path / "a.ipynb"
     path.write_text(json.dumps(NOTEBOOK))

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 import matplotlib.figure
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from pandas.api.extensions import ExtensionArray, ExtensionDtype
 
@@ -166,6 +167,18 @@ def test_a_frame_is_told_by_size_columns_and_first_rows() -> None:
     full = described("df", frame, Detail.FULL)
     assert f"first {len(full.splitlines()) - 4} rows:" in full
     assert 15_000 < len(full) < 17_000
+
+
+def test_a_name_of_several_lines_breaks_no_line() -> None:
+    name = "a\nb\u2028c"
+    frame = pd.DataFrame({name: [1, 2]}, index=pd.Index([1, 2], name=name))
+    plain = frame.rename(columns={name: "a b c"}).rename_axis("a b c")
+    for broken, whole in (
+        (frame, plain),
+        (frame[name], plain["a b c"]),
+        (pl.from_pandas(frame), pl.from_pandas(plain)),
+    ):
+        assert len(described("x", broken).splitlines()) == len(described("x", whole).splitlines())
 
 
 def test_a_wide_frame_says_how_many_columns_are_not_named() -> None:
