@@ -90,6 +90,7 @@ class AgentTurn(Turn):
         self._turn_id = ""
         self._offers = ""
         self._approved = set[str]()  # the items that our gate has let through
+        self._asked_numbers = set[int]()
 
     @classmethod
     def of(cls, turn: Turn, engine: AgentEngine, request: TurnRequest) -> AgentTurn:
@@ -321,8 +322,8 @@ class AgentTurn(Turn):
         item_id = asked.item_id
         if isinstance(asked.arguments, McpCall):
             item_id = self._agent.mcp_item(asked.arguments.server, asked.arguments.tool)
-        is_item = self._agent.is_open(item_id)
-        request = asked.request(self._agent.number_of(item_id))
+        number, is_item = self._number_for(item_id)
+        request = asked.request(number)
         decision = self._by_policy(asked)
         unasked = request if decision is not None else None
         if decision is None:
@@ -343,6 +344,17 @@ class AgentTurn(Turn):
         if not is_item:
             answer = ANSWERED if decision.approved else decision.message or DECLINED
             yield ToolFinished(request.call_number, answer, decision.approved)
+
+    def _number_for(self, item_id: str) -> tuple[int, bool]:
+        """Return the number of a request, and whether it is that of its item: a second one has a number of its own.
+
+        A late click on the first one's answer could decide it otherwise.
+        """
+        number, is_item = self._agent.number_of(item_id), self._agent.is_open(item_id)
+        if number in self._asked_numbers:
+            number, is_item = next(self._call_numbers), False
+        self._asked_numbers.add(number)
+        return number, is_item
 
     def _by_policy(self, asked: Asked[Any]) -> Decision | None:
         """Return the decision that needs no person; None where one is asked."""
@@ -378,8 +390,8 @@ class AgentTurn(Turn):
         params = message.params
         name, call_id = str(params.get("tool", "")), str(params.get("callId", ""))
         arguments = json.dumps(params.get("arguments") or {}, ensure_ascii=False)
-        number = self._agent.number_of(call_id)
-        if not self._agent.is_open(call_id):
+        number, is_item = self._number_for(call_id)
+        if not is_item:
             yield ToolCallReady(number, name, arguments, call_id)
         call = {"type": "function_call", "name": name, "call_id": call_id, "arguments": arguments}
         execution = ToolCallExecution(call, number, self.tool_context, self._call_numbers)

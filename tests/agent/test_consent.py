@@ -260,6 +260,28 @@ async def test_where_nobody_can_answer_everything_is_declined(stage: Stage) -> N
     assert stage.answers == [{"result": kind[3]} for kind in kinds]
 
 
+async def test_each_request_has_a_number_of_its_own_so_that_a_late_click_answers_no_other(
+    stage: Stage,
+) -> None:
+    def command(text: str) -> Step:
+        return ask("item/commandExecution/requestApproval", itemId="item-1", command=text, cwd="/lab")
+
+    def call(code: str) -> Step:
+        return ask("item/tool/call", tool="run_python", callId="item-2", arguments={"code": code})
+
+    steps = [
+        started("commandExecution", command="make", cwd="/lab"),
+        *(command("make"), command("rm -r /")),
+        started("dynamicToolCall", "item-2", tool="run_python", arguments={"code": "1"}),
+        *(call("1"), call("evil()")),
+    ]
+    asking = Asking(APPROVE)
+    async with stage.opened([*steps, *said("Done.")]) as profile:
+        await stage.ask(profile, approver=asking)
+    assert [request.code for request in asking.asked] == ["make", "rm -r /", "1", "evil()"]
+    assert len({request.call_number for request in asking.asked}) == len(asking.asked)
+
+
 async def test_a_declined_command_says_why(stage: Stage) -> None:
     steps, *_ = KINDS["command"]
     ended = completed("commandExecution", command="make", cwd="/lab", status="declined")
