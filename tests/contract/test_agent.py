@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -18,10 +20,11 @@ from pydantic import SecretStr
 
 from codex_nb.auth.sources import ExternalTokens, TokenRequest
 from codex_nb.config.settings import ApprovalPolicy, load_settings
+from codex_nb.errors import AgentFailed
 from codex_nb.profile import Profile, make_profile
 from codex_nb.session.events import ApprovalRequested, TextDelta, ToolOutputDelta, TurnEvent, TurnFinished
 from codex_nb.session.prompt import TurnRequest
-from codex_nb.simulator import GRACE, Call, End, Reply, Say, Scenario, Simulator
+from codex_nb.simulator import GRACE, Call, End, Hold, Reply, Say, Scenario, Simulator
 from codex_nb.tools.approval import ApprovalRequest, Decision, DecisionKind, DenyAll
 from codex_nb.tools.base import Ports, ToolSet
 from codex_nb.tools.builtin import run_python
@@ -484,16 +487,42 @@ async def test_a_stopped_turn_ends_its_command_and_the_thread_goes_on(place: Pla
     assert not (place.work / "ended").exists()
 
 
+def kill_codex() -> None:
+    for pid in codex_processes():
+        with suppress(psutil.NoSuchProcess):
+            psutil.Process(pid).kill()
+
+
 async def test_the_process_is_started_again_when_it_is_killed_and_the_thread_goes_on(place: Place) -> None:
     async with place.opened() as profile:
         await place.ask(profile, "MARKER-ONE")
-        for pid in codex_processes():
-            with suppress(psutil.NoSuchProcess):
-                psutil.Process(pid).kill()
+        kill_codex()
         _, last = await place.ask(profile, "MARKER-TWO")
         assert last.answer.status == "completed"
     questions = [text for text in texts_of(place.sent()[-1]["input"], "user") if "MARKER" in text]
     assert questions == ["MARKER-ONE", "MARKER-TWO"]
+    assert codex_processes() == []
+
+
+async def test_a_process_that_is_killed_in_a_turn_is_started_once_more_and_then_given_up(
+    place: Place,
+) -> None:
+    one, two, three = (Reply(stream=(Say("Half an"), Hold(gate), End())) for gate in ("one", "two", "three"))
+    whole = Reply(stream=(Say("A whole answer."), End()))
+    place.sim.play(Scenario((one, whole, two, three)))
+    async with place.opened() as profile:
+
+        async def killed_at(*gates: str) -> TurnFinished:
+            turn = asyncio.ensure_future(place.ask(profile, "go on"))
+            for gate in gates:
+                assert await asyncio.to_thread(place.sim.wait_held, gate)
+                kill_codex()
+            return (await turn)[1]
+
+        first, second = await killed_at("one"), await killed_at("two", "three")
+    assert (first.answer.status, first.answer.text) == ("completed", "A whole answer.")
+    assert (second.answer.status, type(second.failure)) == ("failed", AgentFailed)
+    assert len(place.sent()) == 4
     assert codex_processes() == []
 
 
@@ -508,6 +537,31 @@ async def test_a_command_that_was_left_running_ends_with_the_kernel(
         assert last.answer.status == "completed"
         assert processes_with("seq 7000")
     assert do_not_end(processes_with("seq 7000")) == []
+
+
+KILLED = """
+import json, os, psutil, signal
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+shell.run_line_magic("load_ext", "codex_nb")
+shell.run_cell("%%codex --agent --approval all -m simulator-classic\\nserve")
+print(json.dumps([each.pid for each in psutil.Process().children(recursive=True)]), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+async def test_nothing_of_the_agent_outlives_a_kernel_that_is_killed(place: Place) -> None:
+    command = "for i in $(seq 8000); do sleep 0.1; done"
+    place.calls(Call("exec_command", {"cmd": command, "yield_time_ms": 500}, "call_1"))
+    environ = {**os.environ, **place.environ, "IPYTHONDIR": str(place.home.parent)}
+    kernel = [sys.executable, "-c", KILLED]
+    done = await asyncio.to_thread(
+        subprocess.run, kernel, env=environ, cwd=place.work, stdout=subprocess.PIPE, timeout=PATIENCE_S
+    )
+    started = json.loads(done.stdout.splitlines()[-1])
+    assert (done.returncode, len(started) > 1) == (-signal.SIGKILL, True)  # the CLI, and its command
+    left = [psutil.Process(pid) for pid in started if psutil.pid_exists(pid)]
+    assert do_not_end(left + processes_with("seq 8000")) == []
 
 
 @pytest.mark.parametrize("tool", ["look", "wipe"])
