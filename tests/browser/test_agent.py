@@ -149,10 +149,11 @@ def test_what_the_agent_asks_for_is_decided_by_clicks_and_kept_as_it_was_shown(
 
 
 @only_lab
-def test_an_image_of_the_agent_is_an_output_of_the_cell(
+def test_what_the_agent_makes_is_an_output_of_the_cell_or_a_cell_below(
     open_notebook: Callable[..., NotebookPage], sim: Simulator
 ) -> None:
-    sim.play(Scenario((MADE, reply(Say("I draw."), CAT), reply(Say("This is the cat.")))))
+    inserts = Call("insert_cells", {"cells": [{"kind": "code", "source": "legs = 4"}]}, "c2")
+    sim.play(Scenario((MADE, reply(Say("I draw."), CAT), reply(inserts), reply(Say("This is the cat.")))))
     notebook = open_notebook([LOAD, f"{ASK} --approval all\nDraw."])
     notebook.run(0)
     notebook.run(1)
@@ -160,8 +161,9 @@ def test_an_image_of_the_agent_is_an_output_of_the_cell(
     image = notebook.output(1).locator("img")
     assert image.evaluate("each => each.naturalWidth") == 1
     notebook.screenshot("agent-image")
-    kinds = [sorted(each.get("data", {})) for each in notebook.save().cells[1].outputs]
-    assert ["image/png", "text/plain"] in kinds
+    cells = notebook.save().cells
+    assert ["image/png", "text/plain"] in [sorted(each.get("data", {})) for each in cells[1].outputs]
+    assert [each.source for each in cells[2:]] == ["legs = 4"]
 
 
 @only_lab

@@ -313,6 +313,46 @@ async def test_our_tools_run_in_the_kernel_behind_the_same_approval(place: Place
     assert ("42" in json.dumps(output)) is decision.approved
 
 
+NOTEBOOK = f"""
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+for cell in (
+    "%load_ext codex_nb",
+    "import codex_nb",
+    "orders = [31, 11]",
+    "service_key = '{"sk-" + "proj-" + "q7Zk2" * 8}'",
+    "@codex_nb.tool\\ndef total(days: int) -> int:\\n    'Adds up orders.'\\n    return sum(orders[:days])",
+    "%%codex --agent --approval all -m simulator-classic\\nhow many?",
+):
+    shell.run_cell(cell, store_history=True)
+print("found", shell.user_ns["found"])
+"""
+
+
+async def test_the_notebook_and_its_tools_go_along_without_its_secrets(place: Place) -> None:
+    calls = {
+        "inspect": {"names": ["orders"]},
+        "total": {"days": 2},
+        "run_python": {"code": "found = total(1); print('ran')"},
+    }
+    place.calls(*(Call(name, arguments, f"call_{name}") for name, arguments in calls.items()))
+    environ = {**os.environ, **place.environ, "IPYTHONDIR": str(place.home.parent)}
+    kernel = [sys.executable, "-c", NOTEBOOK]
+    done = await asyncio.to_thread(
+        subprocess.run, kernel, env=environ, cwd=place.work, stdout=subprocess.PIPE, timeout=PATIENCE_S
+    )
+    assert done.stdout.splitlines()[-1] == b"found 31"
+    first, *_, last = (each["input"] for each in place.sent())
+    context = "\n".join(texts_of(first, "user") + texts_of(first, "developer"))
+    assert [text for text in ("orders = [31, 11]", "how many?", "service_key") if text not in context] == []
+    assert "q7Zk2q7Zk2" not in json.dumps(place.sent())
+    outputs = {
+        item["call_id"]: json.dumps(item["output"]) for item in last if item["type"] == "function_call_output"
+    }
+    wanted = {"call_inspect": "31", "call_total": "42", "call_run_python": "ran"}
+    assert {name: wanted[name] in text for name, text in outputs.items()} == dict.fromkeys(wanted, True)
+
+
 async def test_a_question_of_the_agent_is_answered_by_the_user_whatever_the_policy(place: Place) -> None:
     options = [{"label": "Blue", "description": ""}, {"label": "Red", "description": ""}]
     question = {"id": "colour", "header": "Colour", "question": "Which colour?", "options": options}
