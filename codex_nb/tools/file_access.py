@@ -86,7 +86,8 @@ _CREDENTIAL_FILES = """
     *service*account*.json *adminsdk*.json client_secret* *accesskeys.csv rootkey.csv gha-creds-* sftp-config.json
     sitemanager.xml recentservers.xml logins.json key3.db key4.db cookies cookies.txt cookies.json cookies.sqlite
     login?data jupyter_server_config.json jupyter_notebook_config.json wg?.conf wpa_supplicant.conf *.nmconnection
-    *oauth*.json *token_cache* *.keytab krb5cc_* *recovery?codes*
+    *.jceks mysql*.cnf odbc.ini odbcinst.ini *.pgpass connections.toml azureauth.json google-services.json
+    bitwarden*export* lastpass*.csv 1password*.csv *.1pux *oauth*.json *token_cache* *.keytab krb5cc_* *recovery?codes*
 """
 _CREDENTIAL_FOLDERS = frozenset(
     {

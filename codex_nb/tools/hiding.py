@@ -29,7 +29,7 @@ from codex_nb.tools.introspection import (
     qualified_name,
     snapshot,
 )
-from codex_nb.tools.nbmodel import SKIP_TAG, Cell, Run, is_skipped
+from codex_nb.tools.nbmodel import Cell, Run, is_skipped, may_be_skipped
 from codex_nb.tools.outputs import strip_ansi
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ class Hidden:
 
         Raises ValueError for a text that may have such cells and cannot be parsed.
         """
-        if SKIP_TAG not in text and not self.sources:
+        if not may_be_skipped(text) and not self.sources:
             return text
         try:
             document = loads(text, keep_surrogates=True)

@@ -67,12 +67,22 @@ def asks_codex(source: str) -> bool:
 
 
 SKIP_TAG = "codex-skip"
-_SKIP_COMMENT = re.compile(r"^[^\S\n]*+(?:#++|<!--|//)[^\S\n]*+codex-skip\b", re.MULTILINE)
+_SKIP_WORD = re.compile("codex[-_]skip", re.IGNORECASE)
+_SKIP_COMMENT = re.compile(
+    rf"^[^\S\n]*+(?:#++|<!--|//|--)[^\S\n]*+{_SKIP_WORD.pattern}\b", re.MULTILINE | re.IGNORECASE
+)
+
+
+def may_be_skipped(text: str) -> bool:
+    """Whether a text, such as that of a notebook's file, can hold the mark."""
+    return _SKIP_WORD.search(text) is not None
 
 
 def is_skipped(cell: Cell) -> bool:
     """Whether a cell has the mark, as a tag or as a comment line."""
-    return SKIP_TAG in cell.tags or (SKIP_TAG in cell.source and bool(_SKIP_COMMENT.search(cell.source)))
+    return SKIP_TAG in cell.tags or (
+        may_be_skipped(cell.source) and _SKIP_COMMENT.search(cell.source) is not None
+    )
 
 
 _MARK = re.compile(r"\n… \[(\d[\d,]{0,20}) characters left out\] …\n")

@@ -293,6 +293,7 @@ CREDENTIALS = """
     access_token.txt github-token tokens.json api_key.txt apikeys.yml passwords.csv passwd client_secret_123.json
     refreshToken.json oauth_token.pickle HF_TOKEN kaggle.json wallet.dat key4.db login.keychain-db shadow
     ansible-vault.yml database.yml appsettings.Production.json settings-security.xml hosts.yml profiles.yml .condarc
+    store.jceks odbc.ini connections.toml azureauth.json google-services.json bitwarden_export.json lastpass.csv
 """.split()  # noqa: SIM905  as a list, it is a page
 ORDINARY = """
     tokenizer.json tokenizer_config.json special_tokens_map.json added_tokens.json token_counts.csv tokens.csv

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import pytest
@@ -116,6 +117,14 @@ def test_a_cell_is_skipped_by_its_mark_by_its_id_or_where_it_has_none_by_its_tex
     asked = [*cells, Cell("code", "edited", "one"), Cell("code", "a = 1\n"), Cell("code", "a = 1", "four")]
     assert [hidden.skips(cell) for cell in asked] == [True, True, False, True, True, False]
     assert hidden.names == {"a"}
+
+
+@pytest.mark.parametrize("word", ["codex-skip", "codex_skip", "CODEX-SKIP", "Codex-Skip: private"])
+@pytest.mark.parametrize("start", ["#", "# ", "  ## ", "%%sql\n-- ", "// ", "<!-- "])
+def test_the_mark_is_known_in_each_language_and_spelling(start: str, word: str) -> None:
+    source = f"{start}{word}\nsecret"
+    assert hidden_in(NotebookSnapshot("document", (Cell("code", source),))).skips(Cell("code", source))
+    assert "secret" not in Hidden().notebook(json.dumps({"cells": [{"cell_type": "code", "source": source}]}))
 
 
 def test_nothing_is_hidden_where_nothing_is_marked() -> None:
