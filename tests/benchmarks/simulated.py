@@ -36,10 +36,10 @@ def ask(prompt, options="--no-tools"):
 
 @contextmanager
 def signed_in(
-    scenario: Scenario | None = None, *, pace_s: float = 0.0
+    scenario: Scenario | None = None, *, pace_s: float = 0.0, tls: bool = False
 ) -> Iterator[tuple[Simulator, dict[str, str]]]:
     """Start the simulator; give it, and the environment of a client that is signed in to it."""
-    with tempfile.TemporaryDirectory() as folder, Simulator(scenario, pace_s=pace_s) as simulator:
+    with tempfile.TemporaryDirectory() as folder, Simulator(scenario, pace_s=pace_s, tls=tls) as simulator:
         home = Path(folder) / "codex-home"
         home.mkdir(mode=0o700)
         simulator.write_home(home)
