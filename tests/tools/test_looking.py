@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import functools
 import gc
+import linecache
+import os
 import threading
+import types
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -23,6 +26,7 @@ from tests.tools.hostile import CASES, Colliding, armed, hook, hostile, text, th
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 SKIPPED = hidden_in(
     NotebookSnapshot(
@@ -118,8 +122,25 @@ def test_only_the_interpreters_own_attributes_are_read() -> None:
     assert instance_vars(type("Derived", (functools.partial,), {})(print)) == {}
 
 
-def test_the_source_of_a_function_is_that_of_a_cell_and_of_nothing_else() -> None:
-    assert "def look_everywhere" not in inspect_variables({"f": look_everywhere}, ["f"], Hidden()).text
+def test_the_source_of_a_function_is_that_of_a_cell_and_of_nothing_else(tmp_path: Path) -> None:
+    file = tmp_path / "secret.py"
+    file.write_text("def f(): return 'outside'\n")
+
+    def claims(name: str) -> types.FunctionType:
+        return types.FunctionType(f.__code__.replace(co_filename=name, co_firstlineno=1), {})
+
+    f = types.FunctionType(compile("def f(): pass", str(file), "exec").co_consts[0], {})
+    wrapper = claims("<nowhere>")
+    wrapper.__wrapped__ = f  # type: ignore[attr-defined]
+    functions = {"f": f, "g": claims(os.path.relpath(file)), "h": wrapper, "i": look_everywhere}
+    functions["passwd"] = claims("/etc/passwd")
+    linecache.getlines(str(file))
+    for _ in ("as it is", "when another has read the file"):
+        told = inspect_variables(functions, list(functions), Hidden()).text
+        assert [text for text in ("outside", "root:", "look_everywhere(namespace") if text in told] == []
+        linecache.getlines("/etc/passwd")
+    linecache.cache["a cell"] = (1, None, ["def f(): return 'in the notebook'\n"], "a cell")
+    assert "in the notebook" in inspect_variables({"f": claims("a cell")}, ["f"], Hidden()).text
 
 
 def test_a_namespace_that_a_thread_changes_is_read_whole() -> None:
