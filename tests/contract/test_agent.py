@@ -65,11 +65,13 @@ class Place:
     sim: Simulator
     home: Path
     work: Path
+    profile: str | None = None  # whose own folder in CODEX_HOME the home is
     kernel: ProcessKernel = field(default_factory=ProcessKernel)
 
     @property
     def environ(self) -> dict[str, str]:
-        own = {"PATH": os.environ["PATH"], "HOME": str(self.home.parent), "CODEX_HOME": str(self.home)}
+        home = self.home if self.profile is None else self.home.parent.parent
+        own = {"PATH": os.environ["PATH"], "HOME": str(home.parent), "CODEX_HOME": str(home)}
         return own | self.sim.environ() | {"CODEX_NB_CODEX": str(self.program)}
 
     def configure(self, more: str) -> None:
@@ -92,7 +94,8 @@ class Place:
     async def opened(self, *, own: bool = False, **more: str) -> AsyncIterator[Profile]:
         """Open the profile as a kernel does that has just started; ``own`` gives the CLI the user's configuration."""
         environ = self.environ | more
-        settings = load_settings(environ, overrides={"agent_config": "own" if own else "private"})
+        overrides = {"agent_config": "own" if own else "private"}
+        settings = load_settings(environ, profile=self.profile, overrides=overrides)
         profile = make_profile(settings, environ)
         try:
             yield profile
@@ -180,6 +183,12 @@ def codex_processes() -> list[int]:
 async def test_a_thread_goes_on_in_a_new_process_with_a_new_token_and_leaves_no_login_on_disk(
     place: Place,
 ) -> None:
+    place.home /= "profiles/work"
+    place.home.mkdir(parents=True)
+    place.profile = "work"
+    place.configure("")
+    place.sim.write_login(place.home)
+    (place.home.parent.parent / "auth.json").unlink()  # the only login is that of the profile
     first_token = json.loads((place.home / "auth.json").read_text())["tokens"]["access_token"]
     async with place.opened() as profile:
         events, first = await place.ask(profile, "Remember MARKER-ONE.")
@@ -203,18 +212,18 @@ async def test_a_thread_goes_on_in_a_new_process_with_a_new_token_and_leaves_no_
     async with place.opened() as profile:
         _, second = await place.ask(profile, "What was it? MARKER-TWO")
     assert [first.answer.status, second.answer.status] == ["completed", "completed"]
+    assert ("MARKER-ONE" in first.answer.text, "MARKER-TWO" in second.answer.text) == (True, True)
     assert first.answer.usage.output_tokens > 0
     sent = place.sent()[-1]["input"]
     questions = [text for text in texts_of(sent, "user") if "MARKER" in text]
     assert questions == ["Remember MARKER-ONE.", "What was it? MARKER-TWO"]
     assert texts_of(sent, "assistant") == [first.answer.text]
-    agent = place.home / "codex_nb" / "agent"
-    assert not list(agent.glob("home-*"))
+    assert not list((place.home / "codex_nb" / "agent").glob("home-*"))
     tokens = json.loads((place.home / "auth.json").read_text())["tokens"]
     secrets = [first_token, *(tokens[name] for name in ("access_token", "refresh_token", "id_token"))]
-    texts = texts_on_disk(agent)
-    assert texts
-    assert [path for path, text in texts.items() if any(each.encode() in text for each in secrets)] == []
+    texts = texts_on_disk(place.home.parents[3])
+    holding = [path for path, text in texts.items() if any(each.encode() in text for each in secrets)]
+    assert holding == [place.home / "auth.json"]
 
 
 @pytest.mark.parametrize("decision", [APPROVE, REJECT, STOP])
