@@ -168,7 +168,7 @@ class AgentTurn(Turn):
                 if self._rejected is not None:
                     yield self._rejected
                 question = _user_input(self._exchange.input[-1])
-            self._exchange.redact(self.tool_context.clean)
+            self._exchange.redact(self.tool_context.redact)
             self._exchange.commit()
             finished = TurnFinished(self._answer(), self._problem, shown=self._shown)
         except (asyncio.CancelledError, KeyboardInterrupt):
@@ -444,7 +444,7 @@ class AgentTurn(Turn):
     def _abort(self, status: Status) -> Answer:
         partial = self._agent.partial_text
         self._take_over()
-        self._exchange.redact(self.tool_context.clean)
+        self._exchange.redact(self.tool_context.redact)
         self._exchange.abort(partial)
         self._status = status
         return self._answer(partial)

@@ -434,7 +434,7 @@ class Assistant:
         redact = self._turn_redactor(resolved, await self._namespace_secrets(run))
         if is_first and (cached := await self._cached(resolved, run)) is not None:
             return self._replay(cached, resolved, run, redact)
-        run.thread.redact(redact.items)
+        run.thread.redact(redact)
         agent = self._agent if run.request.agent else None
         is_full = agent is None and needs_compaction(run.thread.items, resolved.model.context_window)
         if run.must_compact or is_full:
@@ -673,7 +673,7 @@ class Assistant:
                 )
             resolved = await self._resolve(request, thread)
             switched = switch_account(thread, resolved.credentials)
-            thread.redact(self._turn_redactor(resolved, secrets).items)
+            thread.redact(self._turn_redactor(resolved, secrets))
             notice = await self._compactor.compact(thread, resolved.template)
         problem = thread.take_problem()
         return (*switched, notice, *([Notice("hint", problem)] if problem else ()))
@@ -840,7 +840,6 @@ class Assistant:
                 untrusted,
                 resolved.model.supports_images,
                 lambda values: redact.learn({*values, *environment_secrets(self._environ).values()}),
-                redact.items,
             ),
             notices=(*notices, *resolved.notices(turn_input)),
             parse=wanted.parse if wanted else None,

@@ -586,7 +586,7 @@ def _redacted(
 def request_redactor(redactor: Redactor, request: TurnRequest) -> Redactor:
     """Return the redactor with the secrets found in the question's context."""
     cleaner = request.context.redactor if request.context is not None else None
-    return redactor if cleaner is None else redactor.merged_with(cleaner)
+    return redactor if cleaner is None or redactor.covers(cleaner) else redactor.merged_with(cleaner)
 
 
 def _asked_in(items: Sequence[Item]) -> tuple[str, ...]:

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from codex_nb.auth.credentials import Credentials
     from codex_nb.responses.events import ResponseEvent
     from codex_nb.responses.request import Outbound, ResponsesRequest
+    from codex_nb.session.outbound import Redactor, TurnRedactor
 
 
 class Thread:
@@ -75,6 +76,8 @@ class Thread:
         self._items = tuple(items)
         self._file = file
         self._sent_digests = frozenset(sent_digests)
+        self._redactor: Redactor | None = None  # has removed what it knows from so many items:
+        self._clean_count = 0
 
     @property
     def items(self) -> tuple[Outbound, ...]:
@@ -99,6 +102,7 @@ class Thread:
         """Replace the history by a compacted one, with the digests that still hold."""
         self._items = tuple(items)
         self._sent_digests = frozenset(sent_digests)
+        self._clean_count = 0
         if self._file is not None:
             self._file.rewrite(self._header, new_uuid(), self._items, self._sent_digests)
 
@@ -111,12 +115,14 @@ class Thread:
     def _header(self) -> Header:
         return Header(self.thread_id, self.question, self.model)
 
-    def redact(self, clean: Callable[[Iterable[Outbound]], tuple[Outbound, ...]]) -> None:
+    def redact(self, redact: TurnRedactor) -> None:
         """Remove from the history, and from its file, what has been found secret since it was sent."""
-        items, before = clean(self._items), self._question
-        self._question = next(iter(clean([before] if before is not None else [])), None)
+        clean = self._items[: self._clean_count] if redact.redactor is self._redactor else ()
+        items, before = (*clean, *redact.items(self._items[len(clean) :])), self._question
+        self._question = next(iter(redact.items([before] if before is not None else [])), None)
         if items != self._items or self._question != before:
             self.replace(items, self._sent_digests)
+        self._redactor, self._clean_count = redact.redactor, len(items)
 
     def accept(self, items: Sequence[Outbound], sent_digests: frozenset[str], model: str) -> None:
         """Add a finished exchange to the history."""
@@ -166,10 +172,10 @@ class Exchange:
         """What the next request of the turn sends."""
         return (*self._thread.items, *self._items)
 
-    def redact(self, clean: Callable[[Iterable[Outbound]], tuple[Outbound, ...]]) -> None:
+    def redact(self, redact: TurnRedactor) -> None:
         """Remove from the exchange and the history what has been found secret since it was sent."""
-        self._items = list(clean(self._items))
-        self._thread.redact(clean)
+        self._items = list(redact.items(self._items))
+        self._thread.redact(redact)
 
     def add(self, items: Iterable[Outbound]) -> None:
         """Add the model's items, or the outputs of its calls."""

@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from codex_nb.responses.request import Outbound, ResponsesRequest
     from codex_nb.session.answer_cache import Replay
     from codex_nb.session.events import TurnEvent, TurnStarted
+    from codex_nb.session.outbound import TurnRedactor
     from codex_nb.session.thread import Thread
     from codex_nb.tools.approval import ApprovalRequest, ApprovalRules, Approver, Decision
     from codex_nb.tools.base import Ports, Tool, ToolSet
@@ -250,20 +251,19 @@ REJECTED = "The user rejected this call; it did not run."
 class ToolContext:
     """What tool calls run with.
 
-    ``redact`` removes secrets from a text, and ``learn`` adds values that other texts may hold; ``clean`` removes from
-    items of earlier steps what has been found secret since. ``untrusted`` puts a
-    text into an untrusted block. ``sends_images`` tells whether the model accepts images.
+    ``redact`` removes secrets from texts, and from items of earlier steps what has been found secret since; ``learn``
+    adds values that other texts may hold. ``untrusted`` puts a text into an untrusted block. ``sends_images`` tells
+    whether the model accepts images.
     """
 
     tools: ToolSet
     rules: ApprovalRules
     approver: Approver
     ports: Ports
-    redact: Callable[[str], str]
+    redact: TurnRedactor
     untrusted: Callable[[str, str], str]
     sends_images: bool = True
     learn: Callable[[Iterable[str]], None] = lambda _values: None
-    clean: Callable[[Iterable[Outbound]], tuple[Outbound, ...]] = tuple
 
 
 class ToolCallExecution:
@@ -493,7 +493,7 @@ class Turn:
             else:
                 self._status = "incomplete"
                 self._problem = f"Ended after {self.max_steps} requests. Ask to continue."
-            self._exchange.redact(self.tool_context.clean)
+            self._exchange.redact(self.tool_context.redact)
             if self.replay is None or not self.replay.adds_nothing:
                 self._exchange.commit()
             finished = TurnFinished(self._answer(), self._problem, shown=self._shown)
@@ -515,7 +515,7 @@ class Turn:
         answered = frozenset(item["call_id"] for item in self._exchange.input if is_call(item))
         self._response = EventAdapter(self._call_numbers, answered, self.on_limits)
         turn_state = self._last.turn_state if self._last else None
-        self._exchange.redact(self.tool_context.clean)
+        self._exchange.redact(self.tool_context.redact)
         return replace(self.request, input=self._exchange.input, turn_state=turn_state)
 
     def _end_step(self) -> list[tuple[int, Item]]:
@@ -600,7 +600,7 @@ class Turn:
         response, self._response = self._response, EventAdapter(self._call_numbers)
         self._items += response.items
         self._exchange.add(received(response.items))
-        self._exchange.redact(self.tool_context.clean)
+        self._exchange.redact(self.tool_context.redact)
         self._exchange.abort(response.partial_text)
         self._status = status
         return self._answer(response.partial_text)

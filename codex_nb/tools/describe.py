@@ -34,6 +34,7 @@ from codex_nb.tools.safe_repr import (
     SafeRepr,
     code_fingerprint,
     fields_text,
+    is_plain,
     parts_of,
     safe_repr,
     safe_text,
@@ -135,6 +136,9 @@ def _withheld(value: Any) -> list[str]:
 
 def _lines(value: Any, detail: Detail) -> list[str]:
     limits, kind = _LIMITS[detail], type(value)
+    if is_plain(value):
+        size = f" of {len(value):,}" if kind is str else ""
+        return [f"{name_of(kind)}{size} = {_shown(value, detail).text}"]
     if library_of(value) is not None:
         if (scalar := scalar_repr(value)) is not None:
             return [f"{name_of(kind)} = {scalar.text}"]
@@ -152,7 +156,7 @@ def _lines(value: Any, detail: Detail) -> list[str]:
     if shown.text == f"<{name_of(kind)}>":
         return [name_of(kind)]
     parts = parts_of(value)
-    is_sized = (parts is not None and parts.keys != "=") or kind is str or kind is bytes or kind is bytearray
+    is_sized = (parts is not None and parts.keys != "=") or kind is bytes or kind is bytearray
     size = f" of {len(value) if parts is None else parts.count:,}" if is_sized else ""
     return [f"{name_of(kind)}{size} = {shown.text}"]
 

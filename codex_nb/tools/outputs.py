@@ -10,8 +10,10 @@ import sys
 import traceback
 from collections.abc import Mapping  # noqa: TC003 -- saved answers are read by these types
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
+from codex_nb.tools.introspection import exact_text
 from codex_nb.tools.nbmodel import join_multiline, truncate
 
 if TYPE_CHECKING:
@@ -80,7 +82,8 @@ _LIBRARY_PATHS = ("site-packages", "dist-packages", "/lib/python", "\\lib\\")
 _CARRIERS = ("text/markdown", "text/latex", "application/json", "text/html")
 _BARE = re.compile(r"<[^<>\n]{1,200}(?: object| at 0x[0-9A-Fa-f]+)[^<>\n]{0,200}>")
 _LONGEST_HTML = 1_000_000
-_ELISION = re.compile(r"\.\.|…")  # what stands for the middle of a printed table or array
+_ELISIONS = ("..", "…")  # what stands for the middle of a printed table or array
+_MAX_CACHED = 20_000  # characters of outputs whose digest is remembered
 _PLAIN_TYPES = ("text/plain", "text/markdown", "text/latex")
 _HASHED_TYPES = frozenset({*_PLAIN_TYPES, *_IMAGE_TYPES, "image/svg+xml", "text/html"})
 
@@ -130,18 +133,27 @@ def shows_everything(output: Mapping[str, Any], text: str) -> bool:
     """
     data = output.get("data") or {}
     is_whole = all(data[kind] != "" for kind in data if kind != "text/plain")
-    return is_whole and _HASHED_TYPES.issuperset(data) and not _ELISION.search(text)
+    return is_whole and _HASHED_TYPES.issuperset(data) and not any(sign in text for sign in _ELISIONS)
 
 
 def other_forms_digest(outputs: Iterable[Mapping[str, Any]]) -> str:
     """Return a hash of what outputs show besides one plain text each; empty where that is nothing."""
-    forms = [dict(data) for output in outputs if set(data := output.get("data") or {}) - {"text/plain"}]
-    written = [
-        (kind, without_ids(join_multiline(each, sys.maxsize)))
-        for data in forms
+    forms = tuple(
+        (kind, exact_text(join_multiline(each, sys.maxsize)))
+        for output in outputs
+        if (data := output.get("data") or {}).keys() - {"text/plain"}
         for kind, each in data.items()
-    ]
-    return hashlib.sha256(json.dumps(written).encode()).hexdigest() if written else ""
+    )
+    if sum(len(text) for _, text in forms) > _MAX_CACHED:
+        return _forms_digest.__wrapped__(forms)
+    return _forms_digest(forms) if forms else ""
+
+
+@lru_cache(maxsize=512)
+def _forms_digest(forms: tuple[tuple[str, str], ...]) -> str:
+    """Return a hash of kinds and texts; the cells above come again with each question."""
+    written = [(kind, without_ids(text)) for kind, text in forms]
+    return hashlib.sha256(json.dumps(written).encode()).hexdigest()
 
 
 def error_text(output: Mapping[str, Any], limit: int) -> str:

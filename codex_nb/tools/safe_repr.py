@@ -114,9 +114,6 @@ def fields_text(fields: Mapping[str, Any], limit: int, each: int = 0) -> str:
 
 
 def _repr(value: object, limit: int, depth: int, *, uncut: bool) -> SafeRepr:
-    kind = type(value)
-    if kind is str or kind is int or kind is float or kind is bool or value is None:
-        return _leaf(value, limit)
     parts = parts_of(value)
     return _leaf(value, limit) if parts is None else _of_parts(parts, limit, depth, uncut=uncut)
 
@@ -162,6 +159,12 @@ def _entry(parts: Parts, key: object, value: object, room: tuple[int, int], *, u
     )
 
 
+def is_plain(value: object) -> bool:
+    """Whether a value is a text, number or truth value of exactly that type, or None."""
+    kind = type(value)
+    return kind is str or kind is int or kind is float or kind is bool or value is None
+
+
 def _is_ordinary(kind: type) -> bool:
     """Whether a class can be compared: that runs code where its metaclass says how classes compare."""
     return type(kind) is type or type(kind) is abc.ABCMeta
@@ -170,6 +173,8 @@ def _is_ordinary(kind: type) -> bool:
 def parts_of(value: Any) -> Parts | None:
     """Return what a container or record holds, read without asking it; None for everything else."""
     kind = type(value)
+    if is_plain(value):
+        return None
     if _is_ordinary(kind):
         if kind in _BRACKETS:
             opening, closing = tuple(_BRACKETS[kind])

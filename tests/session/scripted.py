@@ -23,7 +23,7 @@ from codex_nb.responses.events import (
 )
 from codex_nb.responses.request import ResponsesRequest
 from codex_nb.session.events import TurnEvent, TurnFinished, TurnStarted
-from codex_nb.session.outbound import Item, user_message
+from codex_nb.session.outbound import Item, Redactor, TurnRedactor, user_message
 from codex_nb.session.thread import Thread
 from codex_nb.session.turn import ToolContext, Turn
 from codex_nb.tools.approval import (
@@ -281,7 +281,7 @@ def make_turn(
         rules=rules,
         approver=approver or PendingApprovals(),
         ports=Ports(SameThread(), kernel or ProcessKernel(), document, folder),
-        redact=lambda text: text.replace("s3cret", "[redacted]"),
+        redact=TurnRedactor(Redactor({}).with_secrets(["s3cret"])),
         untrusted=lambda label, text: f"<{label}>{text}</{label}>",
         sends_images=sends_images,
     )

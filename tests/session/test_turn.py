@@ -223,8 +223,10 @@ async def test_secrets_are_removed_of_a_result_before_it_is_sent_or_shown() -> N
     events, last, client = await play(
         turn, reply(called("run_python", {"code": "print('s3' + 'cret')"})), reply(said("k"))
     )
-    assert outputs(client.requests[1].input) == [("call_1", "<run_python>[redacted]</run_python>")]
-    assert last.answer.tool_calls[0].output == "[redacted]"
+    assert outputs(client.requests[1].input) == [
+        ("call_1", "<run_python>[redacted: an assigned secret]</run_python>")
+    ]
+    assert last.answer.tool_calls[0].output == "[redacted: an assigned secret]"
     assert "s3cret" not in repr(events)
 
 
