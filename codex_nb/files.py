@@ -124,6 +124,15 @@ LOCK_PAUSE_S = 0.002
 CANNOT_FLUSH = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS})
 
 
+def file_stamp(path: Path) -> object:
+    """Return what tells one state of a file from another: its inode, size and time of change; None without a file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
 def replace_file(path: Path, data: bytes, *, flush: bool = True) -> None:
     """Write a file of mode 0600 in one step: readers see the old content or the new one, never a part.
 

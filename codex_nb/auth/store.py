@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from codex_nb.auth.credentials import AuthFile, Credentials, credentials_from_document, parse_auth_json
 from codex_nb.config.settings import CredentialsStore
 from codex_nb.errors import AccountChanged, CredentialsUnreadable, RefreshFailed, SignInRequired
-from codex_nb.files import remove_leftovers, replace_file
+from codex_nb.files import file_stamp, remove_leftovers, replace_file
 from codex_nb.labels import short_account
 
 if TYPE_CHECKING:
@@ -137,12 +137,8 @@ class FileStore:
         return True
 
     def stamp(self) -> object:
-        """Identify the file's state by inode, size and time of change."""
-        try:
-            status = self.path.stat()
-        except OSError:
-            return None
-        return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        """Identify the file's state."""
+        return file_stamp(self.path)
 
     def __str__(self) -> str:
         return str(self.path)

@@ -340,7 +340,7 @@ def _with_all_forms(cells: Iterable[Cell], recorder: OutputRecorder | None) -> t
         return cells
     ran = {(cell.cell_id, cell.execution_count): cell.outputs for cell in recorder.cells()}
     return tuple(
-        replace(cell, outputs=tuple(map(_filled, cell.outputs, made)))
+        cell.with_outputs(tuple(map(_filled, cell.outputs, made)))
         if len(made := ran.get((cell.cell_id, cell.execution_count), ())) == len(cell.outputs)
         else cell
         for cell in cells
@@ -360,11 +360,10 @@ def _filled(output: Mapping[str, Any], made: Mapping[str, Any]) -> Mapping[str, 
 
 def notebook_path(shell: Any, environ: Mapping[str, str]) -> Path | None:
     """Return the notebook's file as Jupyter (``JPY_SESSION_NAME``) or VS Code names it, whether it exists or not."""
-    of_vs_code = exact_text(snapshot(shell.user_ns).get("__vsc_ipynb_file__"))
-    for named in (environ.get("JPY_SESSION_NAME") or "", of_vs_code):
-        if named.endswith(".ipynb"):
-            return Path(named)
-    return None
+    named = environ.get("JPY_SESSION_NAME") or ""
+    if not named.endswith(".ipynb"):
+        named = exact_text(snapshot(shell.user_ns).get("__vsc_ipynb_file__"))
+    return Path(named) if named.endswith(".ipynb") else None
 
 
 def current_source(shell: Any) -> str | None:
@@ -505,12 +504,12 @@ def _recorded_cells(shell: Any, recorder: OutputRecorder | None) -> tuple[Cell, 
     """Return the cells that ran in this kernel: from history before the recorder started, then as recorded."""
     recorded = () if recorder is None else recorder.cells()
     earlier = [
-        replace(cell, outputs=_history_outputs(shell, cell.execution_count))
+        cell.with_outputs(_history_outputs(shell, cell.execution_count))
         for cell in _earlier_cells(shell, recorder)
     ]
     if getattr(shell, "kernel", None) is None:
         recorded = tuple(
-            replace(cell, outputs=(*_history_outputs(shell, cell.execution_count), *cell.outputs))
+            cell.with_outputs((*_history_outputs(shell, cell.execution_count), *cell.outputs))
             for cell in recorded
         )
     return (*earlier, *recorded)

@@ -120,6 +120,7 @@ class ShellSession:
         self.switched_off: set[str] = set()  # tools and MCP servers, by name
         self.background: list[tuple[Mailbox, Future[Answer]]] = []
         self._changes: list[list[dict[str, Any]]] = []  # of cells, by each answer, the newest last
+        self._cells: dict[tuple[str | None, int | None], Cell] = {}  # at the last question
         self._asked: dict[str, str] = {}  # each question with a hash of its answer, the newest last
         self._lock = threading.Lock()  # calls from Python may come on any thread
         self._open_profile = open_profile
@@ -174,6 +175,14 @@ class ShellSession:
         hidden = self.shell.user_ns_hidden
         # a copy in one step: other threads may add names meanwhile
         return {name: value for name, value in snapshot(self.shell.user_ns).items() if name not in hidden}
+
+    def known_cells(self, cells: Iterable[Cell]) -> tuple[Cell, ...]:
+        """Return cells; those that are as at the last question are the same objects, which remember their texts."""
+        before = self._cells
+        named = [((cell.cell_id, cell.execution_count), cell) for cell in cells]
+        known = [(key, same if (same := before.get(key)) == cell else cell) for key, cell in named]
+        self._cells = dict(known)
+        return tuple(cell for _, cell in known)
 
     def forget_threads(self, codex_home: Path, name: str | None) -> int:
         """Delete a thread of a CODEX_HOME, None for all; return how many saved answers went with it."""
@@ -343,6 +352,8 @@ def read_for(session: ShellSession, prompt: str, document: DocumentPort | None) 
         return NotebookReading(session, prompt)
     whole = [int(each.target.strip("[]")) for each in mentions_in(prompt) if each.kind == "cell"]
     snapshot = read_notebook(session.shell, document, session.recorder, session.environ, whole=whole)
+    if snapshot.origin != "file":  # a file may be large, and nothing else holds what was read of it
+        snapshot = replace(snapshot, cells=session.known_cells(snapshot.cells))
     return NotebookReading(session, prompt, snapshot)
 
 

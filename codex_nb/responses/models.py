@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from pydantic import (
 )
 
 from codex_nb.errors import AuthError, CodexError, ConfigError, ModelUnavailable
-from codex_nb.files import replace_file
+from codex_nb.files import file_stamp, replace_file
 from codex_nb.http import httpx, request_json
 from codex_nb.labels import EFFORTS, ULTRA
 from codex_nb.parse import loads, parse_integer, parse_number
@@ -314,7 +314,8 @@ class ModelCache:
 
     def read(self, key: tuple[str, str]) -> CachedModels | None:
         """Return the newest list kept under the key."""
-        own, filed = self._own.get(_digest(key)), _cached(self._lists().get(_digest(key)))
+        digest = _digest(key)
+        own, filed = self._own.get(digest), _filed(self._path, file_stamp(self._path), digest)
         if own is None or filed is None:
             return own or filed
         return max(own, filed, key=lambda cached: cached.fetched_at)
@@ -322,7 +323,7 @@ class ModelCache:
     def write(self, key: tuple[str, str], cached: CachedModels) -> None:
         """Keep the list under the key; the oldest lists make room."""
         self._own[_digest(key)] = cached
-        lists = self._lists()
+        lists = _lists(self._path)
         lists[_digest(key)] = asdict(cached)
         newest = sorted(lists.items(), key=lambda entry: _fetched_at(entry[1]), reverse=True)[:MAX_LISTS]
         if not self._path.parent.is_dir():
@@ -330,10 +331,15 @@ class ModelCache:
         with suppress(OSError):
             replace_file(self._path, json.dumps({"lists": dict(newest)}).encode(), flush=False)
 
-    def _lists(self) -> dict[str, Any]:
-        body = _read_json(self._path)
-        lists = body.get("lists")
-        return dict(lists) if isinstance(lists, dict) else {}
+
+def _lists(path: Path) -> dict[str, Any]:
+    lists = _read_json(path).get("lists")
+    return dict(lists) if isinstance(lists, dict) else {}
+
+
+@lru_cache(maxsize=16)
+def _filed(path: Path, _stamp: object, digest: str) -> CachedModels | None:
+    return _cached(_lists(path).get(digest))
 
 
 def read_cli_cache(codex_home: Path) -> CachedModels | None:
@@ -342,14 +348,20 @@ def read_cli_cache(codex_home: Path) -> CachedModels | None:
     The file names its account only by a digest of the CLI's own making, so an older one may be another account's.
     """
     path = codex_home / CLI_FILE
+    cached = _cli_list(path, file_stamp(path))
+    changed = max(_modified(codex_home / name) for name in ("auth.json", "config.toml"))
+    return cached if cached is not None and cached.fetched_at >= changed else None
+
+
+@lru_cache(maxsize=16)
+def _cli_list(path: Path, _stamp: object) -> CachedModels | None:
     body = _read_json(path)
     models = parse_models(body)
     try:
         fetched_at = datetime.fromisoformat(str(body.get("fetched_at"))).timestamp()
     except (ValueError, OverflowError):
         return None
-    changed = max(_modified(codex_home / name) for name in ("auth.json", "config.toml"))
-    return CachedModels(models, fetched_at) if models and fetched_at >= changed else None
+    return CachedModels(models, fetched_at) if models else None
 
 
 def _cached(entry: Any) -> CachedModels | None:

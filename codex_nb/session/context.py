@@ -321,7 +321,7 @@ def _cell(target: str, snapshot: NotebookSnapshot | None, hidden: Hidden) -> Res
         return ResolvedMentions(problems=(f"there is no cell {target}{count}",))
     if hidden.skips(cell):
         return ResolvedMentions(problems=(f"cell {target} is marked codex-skip",))
-    said = cell_text(replace(cell, outputs=hidden.outputs(cell.outputs)), FULL)
+    said = cell_text(cell.with_outputs(hidden.outputs(cell.outputs)), FULL)
     how = f" (ran as [{number}])" if cell is ran else f" (cell {number} of the notebook)"
     label = "" if snapshot is None else id_label(cell, snapshot.origin)
     whole = cell if len(cell.source) <= FULL.source else None
@@ -627,7 +627,7 @@ class _ContextBuilder:
         """Return the cell at the first detail level that fits, and whether that is all of the cell."""
         room = self.budget - self.used
         if (outputs := self.hidden.outputs(cell.outputs)) is not cell.outputs:
-            cell = replace(cell, outputs=outputs)
+            cell = cell.with_outputs(outputs)
         for level in _levels(distance):
             said = cell_text(cell, level)
             if tokens_of(said.text) > room:

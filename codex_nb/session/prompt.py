@@ -92,6 +92,13 @@ class CellText:
 
 def cell_text(cell: Cell, level: DetailLevel) -> CellText:
     """Return a cell's source and outputs at a detail level, without object addresses, which change with every run."""
+    if level not in cell.texts:
+        cell.texts[level] = _cell_text(cell, level)
+    text: CellText = cell.texts[level]
+    return text
+
+
+def _cell_text(cell: Cell, level: DetailLevel) -> CellText:
     source = truncate(cell.source.strip("\n"), level.source)
     fits = len(source) == len(cell.source.strip("\n"))
     if cell.kind != "code":
@@ -188,7 +195,7 @@ class ContextSection:
         content += f"\0{self.content}" if self.content else ""
         return hashlib.sha256(content.encode("utf-8", "replace")).hexdigest()[:16]
 
-    @property
+    @cached_property
     def tokens(self) -> int:
         """The section's estimated size, its title and the space around it included."""
         return tokens_of(f"{self.title}{self.run_label}\n{self.text}\n\n")

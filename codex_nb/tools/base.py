@@ -235,15 +235,8 @@ class Tool(Generic[A]):
     @property
     def parameters(self) -> JsonObject:
         """The JSON schema of the arguments, without references: not every server follows them."""
-        schema = arguments_schema(self.arguments)
-        definitions = schema.pop("$defs", {})
-
-        def inlined(part: JsonObject) -> JsonObject:
-            name = part.get("$ref", "").rpartition("/")[2]
-            return _without_heading(definitions[name]) if name else part
-
-        inlined_schema: JsonObject = json.loads(json.dumps(schema), object_hook=inlined)
-        return inlined_schema
+        schema: JsonObject = json.loads(_inlined_schema(self.arguments))
+        return schema
 
     def spec(self) -> JsonObject:
         """Return the function tool as a request declares it."""
@@ -325,6 +318,19 @@ def arguments_schema(model: type[BaseModel]) -> JsonObject:
     """Return a model's JSON schema without the titles that pydantic makes up."""
     schema = model.model_json_schema(schema_generator=_WithoutTitles)
     return {"properties": {}, **_without_heading(schema)}
+
+
+@functools.lru_cache(maxsize=100)
+def _inlined_schema(model: type[BaseModel]) -> str:
+    """Return a model's JSON schema as JSON, with its definitions in place of the references to them."""
+    schema = arguments_schema(model)
+    definitions = schema.pop("$defs", {})
+
+    def inlined(part: JsonObject) -> JsonObject:
+        name = part.get("$ref", "").rpartition("/")[2]
+        return _without_heading(definitions[name]) if name else part
+
+    return json.dumps(json.loads(json.dumps(schema), object_hook=inlined))
 
 
 def _without_heading(schema: JsonObject) -> JsonObject:

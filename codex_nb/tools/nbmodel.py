@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell; ``outputs`` are nbformat output dicts (``output_type``, ``data``, ``text``, ``ename``, …)."""
+    """One cell; ``outputs`` are nbformat output dicts (``output_type``, ``data``, ``text``, ``ename``, …).
+
+    ``texts`` remembers the texts that were made of it, by their level of detail.
+    """
 
     kind: Literal["code", "markdown", "raw"]
     source: str
@@ -20,6 +23,11 @@ class Cell:
     outputs: tuple[Mapping[str, Any], ...] = ()
     execution_count: int | None = None
     tags: frozenset[str] = frozenset()
+    texts: dict[object, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def with_outputs(self, outputs: tuple[Mapping[str, Any], ...]) -> Cell:
+        """Return the cell with other outputs."""
+        return Cell(self.kind, self.source, self.cell_id, outputs, self.execution_count, self.tags)
 
 
 @dataclass(frozen=True)

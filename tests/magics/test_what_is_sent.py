@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pydantic import BaseModel, field_validator
 
 import codex_nb
 from codex_nb.simulator import Call, End, RecordedRequest, Reply, Say, Simulator
+from codex_nb.tools.nbmodel import Cell as NotebookCell
 from tests.leaks import assert_no_leak, find_leaks
 from tests.magics.conftest import Notebook
 from tests.sent import (
@@ -318,3 +320,14 @@ def test_the_whole_request_is_printed(notebook: Notebook, sim: Simulator) -> Non
     assert [tool["name"] for tool in request.body["tools"] if f'"name": "{tool["name"]}"' not in shown] == []
     assert "data:image/png;base64," in shown
     assert request.body["model"] in shown
+
+
+def test_only_a_cell_that_has_not_changed_is_the_same_at_the_next_question(notebook: Notebook) -> None:
+    session = notebook.shell.magics_manager.registry["CodexMagics"].session
+    stream = {"output_type": "stream", "name": "stdout", "text": "1"}
+    before = [NotebookCell("code", "a", "1"), NotebookCell("code", "b", "2"), NotebookCell("code", "c", "3")]
+    after = [replace(before[0]), before[1].with_outputs((stream,)), replace(before[2], source="d")]
+    known = session.known_cells(before)
+    now = session.known_cells(after)
+    assert (known, now) == (tuple(before), tuple(after))
+    assert [each is other for each, other in zip(known, now, strict=True)] == [True, False, False]

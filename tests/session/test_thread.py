@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
-from codex_nb.session.outbound import Item, user_message
+from codex_nb.session.outbound import Item, Redactor, TurnRedactor, user_message
 from codex_nb.session.thread import Thread, ThreadStore
 from codex_nb.session.thread_file import ABORTED_OUTPUT
 from tests.session.scripted import called, outputs, said, thought
@@ -64,3 +65,30 @@ def test_a_compacted_history_takes_the_place_of_the_old_one(tmp_path: Path) -> N
     thread.replace([short])
     assert (thread.items, thread.sent_digests) == ((short,), frozenset())
     assert saved(tmp_path) == ((short,), frozenset())
+
+
+def test_what_is_found_secret_later_is_removed_from_the_history_and_its_file(tmp_path: Path) -> None:
+    thread = ThreadStore(tmp_path).open("t")
+    knows_none = Redactor({})
+    for text in ("the code is tangerine-41", "ho"):
+        exchange = thread.begin([user_message(text)])
+        exchange.redact(TurnRedactor(knows_none))
+        exchange.add([said("the answer names plum-52")])
+        exchange.commit()
+    knows_one = knows_none.with_secrets(["tangerine-41"], "a code")
+    for redactor in (knows_one, knows_one, knows_one.with_secrets(["plum-52"], "a code")):
+        thread.redact(TurnRedactor(redactor))
+    clean, answer = "the code is [redacted: a code]", "the answer names [redacted: a code]"
+    assert [item["content"][0]["text"] for item in thread.items] == [clean, answer, "ho", answer]
+    assert saved(tmp_path)[0] == thread.items
+    assert thread.question == clean
+
+
+def test_a_long_history_is_not_read_again_while_nothing_more_is_known() -> None:
+    thread = Thread("t", items=[user_message(f"number {number}") for number in range(2_000)])
+    redactor = Redactor({}).with_secrets(["tangerine-41"])
+    begin = time.process_time()
+    thread.redact(TurnRedactor(redactor))
+    first = time.process_time() - begin
+    thread.redact(TurnRedactor(redactor))
+    assert time.process_time() - begin - first < first / 5
