@@ -20,7 +20,6 @@ from codex_nb.tools.introspection import (
     field,
     has_own_arrow_types,
     instance_vars,
-    is_known,
     is_ndarray,
     is_of_library,
     is_one_of,
@@ -31,7 +30,7 @@ from codex_nb.tools.introspection import (
     native,
     qualified_name,
 )
-from codex_nb.tools.safe_repr import BY, is_readable_dtype, safe_repr
+from codex_nb.tools.safe_repr import BY, is_known, is_readable_dtype, safe_repr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence

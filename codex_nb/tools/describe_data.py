@@ -25,7 +25,6 @@ from codex_nb.tools.introspection import (
     find,
     has_own_arrow_types,
     instance_vars,
-    is_known,
     is_ndarray,
     is_of_library,
     library_of,
@@ -37,7 +36,15 @@ from codex_nb.tools.introspection import (
     snapshot,
     vars_of,
 )
-from codex_nb.tools.safe_repr import BY, dtype_text, is_readable_dtype, is_void, of_ndarray, safe_text
+from codex_nb.tools.safe_repr import (
+    BY,
+    dtype_text,
+    is_known,
+    is_readable_dtype,
+    is_void,
+    of_ndarray,
+    safe_text,
+)
 from codex_nb.tools.secrets import is_secret_name, is_withheld
 
 CELL = 40

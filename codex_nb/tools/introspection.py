@@ -7,15 +7,10 @@ object refers to is taken from the garbage collector.
 
 from __future__ import annotations
 
-import datetime as dt
-import decimal
-import gc
 import importlib.machinery
 import itertools
 import sys
 import types
-import weakref
-import zoneinfo
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -48,7 +43,6 @@ LIBRARIES = frozenset(
     }
 )
 _SNAPSHOT_ATTEMPTS = 1_000
-_MAX_REFERENTS = 2_000
 
 # A metaclass may define properties under these names; the interpreter's own descriptors pass it by.
 _DICT = type.__dict__["__dict__"]
@@ -300,46 +294,6 @@ def native(value: object, name: str) -> Callable[..., Any]:
         raise TypeError(message)
     bound: Callable[..., Any] = method.__get__(value)
     return bound
-
-
-_LEAVES = (
-    *(object, type(None), type(Ellipsis), bool, int, float, complex, str, bytes, bytearray, range, slice),
-    *(decimal.Decimal, dt.date, dt.timedelta, dt.timezone, weakref.ReferenceType),
-    *(types.FunctionType, types.BuiltinFunctionType, types.ModuleType),
-)
-_CONTAINERS = (list, tuple, dict, set, frozenset)
-
-
-def is_known(value: object) -> bool:
-    """Whether an object is made of exact classes of Python and of well-known libraries, all the way down.
-
-    The entries of arrays are not looked at: they are handed on as they are.
-    """
-    waiting, seen = [value], set[int]()
-    while waiting:
-        held = waiting.pop()
-        if id(held) in seen or issubclass(type(held), type):
-            continue
-        seen.add(id(held))
-        if len(seen) > _MAX_REFERENTS:
-            return False
-        kind = type(held)
-        if is_one_of(kind, _CONTAINERS) or library_of(held) is not None:
-            waiting += gc.get_referents(held)
-        elif not is_one_of(kind, _LEAVES) and not has_known_zone(held):
-            return False
-    return True
-
-
-def has_known_zone(value: object) -> bool:
-    """Whether an exact date with a time, or a time zone, is written without asking a class that is not Python's own."""
-    zone = value
-    if type(value) is dt.datetime or type(value) is dt.time:
-        zone = value.tzinfo
-        if zone is None:
-            return True
-    is_named = type(zone) is zoneinfo.ZoneInfo and (zone.key is None or type(zone.key) is str)
-    return is_named or type(zone) is dt.timezone
 
 
 _SHELL_NAMES = frozenset({"In", "Out", "exit", "quit", "open", "get_ipython", "codex_nb"})

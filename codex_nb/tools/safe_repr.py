@@ -19,6 +19,7 @@ import time
 import types
 import typing
 import uuid
+import weakref
 import zoneinfo
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -29,9 +30,7 @@ from codex_nb.tools.introspection import (
     exact_text,
     field,
     find,
-    has_known_zone,
     instance_vars,
-    is_known,
     is_ndarray,
     is_one_of,
     library_of,
@@ -63,6 +62,7 @@ _VIEWS: tuple[type, ...] = (types.MappingProxyType, type({}.keys()), type({}.val
 _EXACT_KEYS = (str, int, float, bool, bytes, type(None))
 _LARGEST_INTEGER = 10**60
 _DEEPEST = 30
+_MAX_REFERENTS = 2_000
 _SORTED = 10_000
 _AT_LEAST = 12  # entries among which the room is divided
 
@@ -387,6 +387,46 @@ def scalar_repr(value: Any, limit: int = SHORT) -> SafeRepr | None:
     if library == "numpy" and "dtype" in names:
         return replace(_cut(dtype_text(value), limit), whole=False)
     return _pandas_scalar(value, names, limit) if library == "pandas" else None
+
+
+_LEAVES = (
+    *(object, type(None), type(Ellipsis), bool, int, float, complex, str, bytes, bytearray, range, slice),
+    *(decimal.Decimal, dt.date, dt.timedelta, dt.timezone, weakref.ReferenceType),
+    *(types.FunctionType, types.BuiltinFunctionType, types.ModuleType),
+)
+_CONTAINERS = (list, tuple, dict, set, frozenset)
+
+
+def is_known(value: object) -> bool:
+    """Whether an object is made of exact classes of Python and of well-known libraries, all the way down.
+
+    The entries of arrays are not looked at: they are handed on as they are.
+    """
+    waiting, seen = [value], set[int]()
+    while waiting:
+        held = waiting.pop()
+        if id(held) in seen or issubclass(type(held), type):
+            continue
+        seen.add(id(held))
+        if len(seen) > _MAX_REFERENTS:
+            return False
+        kind = type(held)
+        if is_one_of(kind, _CONTAINERS) or library_of(held) is not None:
+            waiting += gc.get_referents(held)
+        elif not is_one_of(kind, _LEAVES) and not has_known_zone(held):
+            return False
+    return True
+
+
+def has_known_zone(value: object) -> bool:
+    """Whether an exact date with a time, or a time zone, is written without asking a class that is not Python's own."""
+    zone = value
+    if type(value) is dt.datetime or type(value) is dt.time:
+        zone = value.tzinfo
+        if zone is None:
+            return True
+    is_named = type(zone) is zoneinfo.ZoneInfo and (zone.key is None or type(zone.key) is str)
+    return is_named or type(zone) is dt.timezone
 
 
 def _time(value: Any) -> str:
