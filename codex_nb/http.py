@@ -23,7 +23,7 @@ import httpx
 from pydantic import SecretStr
 
 from codex_nb.errors import ConfigError
-from codex_nb.parse import loads, memory_of
+from codex_nb.parse import fits, loads
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -168,21 +168,22 @@ class _BoundedStream(httpx.AsyncByteStream):
         """Yield the body's bytes, decompressed, in small pieces."""
         arrived = taken = 0
         decompressor = zlib.decompressobj(16 + zlib.MAX_WBITS)  # 16: with the header of gzip
-        chunks = aiter(self._stream)
-        while (chunk := await self._next(chunks)) is not None:
+        async for chunk in self._stream if self._deadline is None else self._in_time(self._deadline):
             arrived += len(chunk)
             for piece in _decompressed(chunk, decompressor) if self._is_compressed else (chunk,):
                 taken += len(piece)
-                if max(arrived, taken) > self._max_bytes:
+                if arrived > self._max_bytes or taken > self._max_bytes:
                     raise UnacceptableResponse(f"it is larger than {format_size(self._max_bytes)}")
                 yield piece
 
-    async def _next(self, chunks: AsyncIterator[bytes]) -> bytes | None:
-        if self._deadline is None:
-            return await anext(chunks, None)
+    async def _in_time(self, deadline: float) -> AsyncIterator[bytes]:
+        chunks = aiter(self._stream)
         try:
-            async with asyncio.timeout_at(self._deadline):
-                return await anext(chunks, None)
+            while True:
+                async with asyncio.timeout_at(deadline):
+                    if (chunk := await anext(chunks, None)) is None:
+                        return
+                yield chunk
         except TimeoutError as error:
             raise httpx.ReadTimeout("the response took too long") from error
 
@@ -274,7 +275,7 @@ class JsonResponse:
     def value(self) -> Any:
         """The parsed body, None when it is not JSON that can be held."""
         try:
-            return loads(self.content) if memory_of(self.content) <= MAX_REPLY_MEMORY else None
+            return loads(self.content) if fits(self.content, MAX_REPLY_MEMORY) else None
         except ValueError:
             return None
 

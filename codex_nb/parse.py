@@ -72,6 +72,12 @@ def memory_of(raw: bytes) -> int:
     return width * len(raw) + BYTES_OF_A_VALUE * values
 
 
+def fits(raw: bytes, memory: int) -> bool:
+    """Whether the parsed JSON text takes at most so many bytes in memory."""
+    at_most = (4 + BYTES_OF_A_VALUE) * len(raw)  # which needs no look at the text
+    return at_most <= memory or memory_of(raw) <= memory
+
+
 def parse_number(value: Any) -> float | None:
     """Read a finite number, also from text; None for anything else."""
     try:

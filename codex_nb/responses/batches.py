@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeGuard
 
 from codex_nb.errors import ApiError, CodexError, ConfigError, MalformedResponse
 from codex_nb.http import REQUEST_ERRORS, Bounds, httpx
-from codex_nb.parse import loads, memory_of, parse_integer, parse_time
+from codex_nb.parse import fits, loads, parse_integer, parse_time
 from codex_nb.rendering.visible import sanitize_server_text
 from codex_nb.responses import events as ev
 from codex_nb.responses.client import ResponseAccumulator
@@ -126,7 +126,7 @@ class BatchClient:
         async with self._reply(method, path, timeout_s, **content) as response:
             body = await response.aread()
         try:
-            found = loads(body) if memory_of(body) <= MAX_LINE_MEMORY else None
+            found = loads(body) if fits(body, MAX_LINE_MEMORY) else None
         except ValueError:
             found = None
         if not isinstance(found, dict):
@@ -187,7 +187,7 @@ def result_lines(file: IO[bytes], backend: Backend) -> Iterator[tuple[str, ev.Re
     """Yield the outcome of each line of an output or error file, with its custom id; damaged lines are passed over."""
     while line := file.readline(MAX_LINE_BYTES):
         try:
-            entry = loads(line) if memory_of(line) <= MAX_LINE_MEMORY else None
+            entry = loads(line) if fits(line, MAX_LINE_MEMORY) else None
         except ValueError:
             continue
         if isinstance(entry, dict) and isinstance(custom_id := entry.get("custom_id"), str):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from codex_nb.errors import CodexError, StreamInterrupted
 from codex_nb.http import MAX_STREAM_BYTES, UnacceptableResponse, format_size, httpx
-from codex_nb.parse import loads, memory_of
+from codex_nb.parse import fits, loads, memory_of
 from codex_nb.responses.errors import event_error, response_error, transport_error, unreadable_response
 from codex_nb.responses.events import (
     TERMINAL_TYPES,
@@ -71,20 +71,19 @@ class ResponseBudget:
 
     def parsed(self, raw: bytes) -> ServerEvent | UnknownEvent | None:
         """Parse an event's data if there is room for it, and take away what is kept of it."""
-        size = memory_of(raw)
-        if size > self.memory:
+        if not fits(raw, self.memory):
             raise EventTooLargeError("there is too much text, or there are too many items in it")
         event = parse_event(raw)
-        if not isinstance(event, Delta):
-            self.lines -= LINES_OF_AN_EVENT
         if isinstance(event, Delta):
             width = 1 if event.delta.isascii() else 4
             self.memory -= width * len(event.delta) + BYTES_OF_A_DELTA
             if (part := (event.item_id, event.output_index, event.part)) not in self._parts:
                 self._parts.add(part)
                 self.memory -= BYTES_OF_A_PART
-        elif not isinstance(event, UnknownEvent):
-            self.memory -= size
+            return event
+        self.lines -= LINES_OF_AN_EVENT
+        if not isinstance(event, UnknownEvent):
+            self.memory -= memory_of(raw)
         return event
 
 
@@ -561,7 +560,7 @@ class ResponseReader:
     def _unstreamed(self, body: bytes) -> ServerEvent:
         """Take a reply that was not streamed: a whole response, or an error with a friendly status."""
         try:
-            told: Any = loads(body) if memory_of(body) <= self._budget.memory else None
+            told: Any = loads(body) if fits(body, self._budget.memory) else None
         except ValueError:
             told = None
         if not isinstance(told, dict):

@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from websockets.protocol import State
 
 from codex_nb.http import CONNECT_TIMEOUT_S, Proxies, UnacceptableResponse, httpx, is_secure, tls_context
-from codex_nb.parse import loads, memory_of, parse_integer
+from codex_nb.parse import fits, loads, parse_integer
 from codex_nb.responses.events import TERMINAL_TYPES
 from codex_nb.responses.request import LITE_HEADER, TURN_STATE_HEADER, dump_json, request_fields
 from codex_nb.responses.stream import MAX_EVENT_BYTES, ResponseBudget
@@ -330,7 +330,7 @@ def _raise_if_refused(error: ConnectionClosed) -> None:
 
 def _event_in(frame: bytes) -> JsonObject:
     try:
-        event = loads(frame) if memory_of(frame) <= ResponseBudget.memory else None
+        event = loads(frame) if fits(frame, ResponseBudget.memory) else None
     except ValueError:
         event = None
     return event if isinstance(event, dict) else {}
