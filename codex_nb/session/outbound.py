@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import accumulate, islice
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
@@ -268,6 +268,7 @@ _SERVERS_OWN = frozenset(
 _LARGEST_STORE = 1_000_000  # bytes
 # Where a text was truncated, a secret may be cut in two, and neither part can be recognised any more.
 _TRUNCATED = re.compile(r"(\n… \[[\d,]+ characters left out\] …\n|['\"]… \([\d,]+ characters\))")
+_LEFT_OUT = re.compile(r"[\d,]+(?= characters left out)")
 # Formats whose values are secret without their marker, too, and the names that the values count as.
 _NAMES_OF_KINDS = {
     "a password in an address": "password",
@@ -391,8 +392,10 @@ class Redactor:
         odd = [value for value in self._known.names if value.strip(_KEY_CHARACTERS)][:_MAX_ODD]
         pieces = _TRUNCATED.split(text)
         for index in range(0, len(pieces) - 2, 2):
-            pieces[index] = _trim(pieces[index], odd, ends=True)
-            pieces[index + 2] = _trim(pieces[index + 2], odd, ends=False)
+            pieces[index], before = _trim(pieces[index], odd, ends=True)
+            pieces[index + 2], after = _trim(pieces[index + 2], odd, ends=False)
+            if before + after:
+                pieces[index + 1] = _LEFT_OUT.sub(partial(_counted, before + after), pieces[index + 1])
         return "".join(pieces)
 
 
@@ -499,16 +502,22 @@ def _value_of_key(kind: str, value: str) -> str:
     return SecretText(value) if SHORTEST_SECRET <= len(value) <= MAX_SECRET_LENGTH else ""
 
 
-def _trim(piece: str, odd: Sequence[str], *, ends: bool) -> str:
-    """Return what stands beside a gap without the part of a secret; ``odd`` are secrets of unusual characters."""
+def _counted(more: int, missing: re.Match[str]) -> str:
+    return f"{int(missing[0].replace(',', '')) + more:,}"
+
+
+def _trim(piece: str, odd: Sequence[str], *, ends: bool) -> tuple[str, int]:
+    """Return what stands beside a gap without the part of a secret, and the part's length.
+
+    ``odd`` are secrets of unusual characters.
+    """
     stripped = piece.rstrip(_KEY_CHARACTERS) if ends else piece.lstrip(_KEY_CHARACTERS)
-    if len(piece) - len(stripped) >= SHORTEST_SECRET:
-        return f"{stripped}…" if ends else f"…{stripped}"
-    for value in odd:
-        size = _overlap(piece, value) if ends else _overlap(piece[::-1], value[::-1])
-        if size:
-            return f"{piece[:-size]}…" if ends else f"…{piece[size:]}"
-    return piece
+    sizes = [len(piece) - len(stripped)] if len(piece) - len(stripped) >= SHORTEST_SECRET else []
+    sizes += (_overlap(piece, value) if ends else _overlap(piece[::-1], value[::-1]) for value in odd)
+    size = next(filter(None, sizes), 0)
+    if not size:
+        return piece, 0
+    return (f"{piece[:-size]}…" if ends else f"…{piece[size:]}"), size
 
 
 def _overlap(text: str, value: str) -> int:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from urllib.parse import quote
 
 import pytest
@@ -97,6 +98,25 @@ def test_a_secret_cut_in_two_by_a_shortened_text_leaves_no_half(secret: str, lea
         secret[-n:] for n in range(len(secret), 11, -1)
     ]
     assert [half for half in halves if half in text] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x" * 9_000,
+        "a word " + "x" * 900,
+        "x" * 900 + " a word",
+        "x " * 450,
+        "x " * 12 + VALUE + "x " * 450,
+        "x " * 450 + VALUE + " x",
+    ],
+)
+def test_what_is_taken_away_beside_a_gap_is_counted_in_it(text: str) -> None:
+    shown = Redactor({"$ODD": VALUE})(truncate(text, 60))
+    before, missing, after = re.split(r"\n… \[([\d,]+) characters left out\] …\n", shown)
+    assert len(before.removesuffix("…")) + int(missing.replace(",", "")) + len(
+        after.removeprefix("…")
+    ) == len(text)
 
 
 def test_environment_variables_are_secret_by_their_name_or_what_they_hold() -> None:
