@@ -24,7 +24,7 @@ from codex_nb.errors import AgentFailed
 from codex_nb.profile import Profile, make_profile
 from codex_nb.session.events import ApprovalRequested, TextDelta, ToolOutputDelta, TurnEvent, TurnFinished
 from codex_nb.session.prompt import TurnRequest
-from codex_nb.simulator import GRACE, Call, End, Hold, Reply, Say, Scenario, Simulator
+from codex_nb.simulator import GRACE, Call, End, Reply, Say, Scenario, Simulator
 from codex_nb.tools.approval import ApprovalRequest, Decision, DecisionKind, DenyAll
 from codex_nb.tools.base import Ports, ToolSet
 from codex_nb.tools.builtin import run_python
@@ -537,7 +537,9 @@ async def test_a_stopped_turn_ends_its_command_and_the_thread_goes_on(place: Pla
 
 
 def kill_codex() -> None:
-    for pid in codex_processes():
+    for pid in reversed(
+        codex_processes()
+    ):  # the program before the script that started it, which would tell it
         with suppress(psutil.NoSuchProcess):
             psutil.Process(pid).kill()
 
@@ -556,7 +558,9 @@ async def test_the_process_is_started_again_when_it_is_killed_and_the_thread_goe
 async def test_a_process_that_is_killed_in_a_turn_is_started_once_more_and_then_given_up(
     place: Place,
 ) -> None:
-    one, two, three = (Reply(stream=(Say("Half an"), Hold(gate), End())) for gate in ("one", "two", "three"))
+    one, two, three = (
+        Reply(stream=(Say("Half an answer.", gate=gate), End())) for gate in ("one", "two", "three")
+    )
     whole = Reply(stream=(Say("A whole answer."), End()))
     place.sim.play(Scenario((one, whole, two, three)))
     async with place.opened() as profile:
