@@ -124,6 +124,7 @@ def message_text(item: Item, *, cites: bool = True) -> str:
 _LONGEST_ADDRESS = 2_000
 _LONGEST_TITLE = 200
 _MOST_SOURCES = 50
+_LONGEST_PASSAGE = 10_000  # that is searched for the address that it cites
 
 
 def _with_links(text: str, part: Item, sources: dict[str, str]) -> str:
@@ -141,12 +142,14 @@ def _with_links(text: str, part: Item, sources: dict[str, str]) -> str:
             sources[url] = f"[{title}](<{url}>)"
         if not isinstance(start, int) or not isinstance(end, int) or not 0 <= start <= end <= len(text):
             continue
-        if url in sources and url not in text[start:end]:
+        if url in sources and not (end - start <= _LONGEST_PASSAGE and url in text[start:end]):
             mark = f" [\\[{list(sources).index(url) + 1}\\]](<{url}>)"
             links[end] = links.get(end, "").replace(mark, "") + mark
-    for place in sorted(links, reverse=True):
-        text = text[:place] + links[place] + text[place:]
-    return text
+    pieces, done = [], 0
+    for place in sorted(links):
+        pieces += [text[done:place], links[place]]
+        done = place
+    return "".join([*pieces, text[done:]])
 
 
 _ADDRESS_OF_PAGE = re.compile(rf"https?://[!-;=?-~]{{1,{_LONGEST_ADDRESS}}}")  # printable ASCII but < and >
@@ -269,6 +272,7 @@ _LARGEST_STORE = 1_000_000  # bytes
 # Where a text was truncated, a secret may be cut in two, and neither part can be recognised any more.
 _TRUNCATED = re.compile(r"(\n… \[[\d,]+ characters left out\] …\n|['\"]… \([\d,]+ characters\))")
 _LEFT_OUT = re.compile(r"[\d,]+(?= characters left out)")
+_ESCAPED_BREAK = re.compile(r"\\++(?:[nrt]|\Z)")
 # Formats whose values are secret without their marker, too, and the names that the values count as.
 _NAMES_OF_KINDS = {
     "a password in an address": "password",
@@ -464,7 +468,7 @@ def _spans(text: str) -> list[_Span]:
         if name == THE_REST:
             found.append(_Span(start, end, name))
         else:
-            value = _value_if_known(name, text[start:end])
+            value = _value_if_known(name, text[start : _end_of_value(text, start, end)])
             found.append(_Span(start, end, "an assigned secret", value))
     apart: list[_Span] = []
     for span in sorted(found, key=lambda span: (span.start, -span.end)):
@@ -489,6 +493,14 @@ def _in_both(text: str, rest: str) -> Iterator[tuple[str, str]]:
     for word in {*_WORD.findall(text)} & {*_WORD.findall(rest)}:
         if is_opaque(word):
             yield "an assigned secret", SecretText(word)
+
+
+def _end_of_value(text: str, start: int, end: int) -> int:
+    """Return where a secret ends whose text goes on behind an escaped line break, as in a representation."""
+    if start and text[start - 1] in "\"'":
+        return end
+    found = _ESCAPED_BREAK.search(text, start, end)
+    return found.start() if found and found.start() - start >= SHORTEST_SECRET else end
 
 
 def _value_if_known(name: str, value: str) -> str:

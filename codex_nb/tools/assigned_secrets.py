@@ -60,7 +60,7 @@ _BRACKET = re.compile(r"[()\[\]{}]")
 # After the signs of YAML for a block, an anchor or a tag, or a backtick of JavaScript.
 _UNQUOTED = re.compile(
     r"[ \t]*+(?:[|>][-+0-9]{0,2}[ \t]*+\n[ \t]++|(?:[&!][\w!./-]*+[ \t]++){1,2}|`|\$\((?:echo|printf)[ \t]++[\"']?)?"
-    r"(?P<value>[^\s\"'`()\[\]{},;<>&|#=]*+=*+)(?![(\[{])"
+    r"(?P<value>[^\s\"'`()\[\]{},;<>&|#=]*+=*+)(?:(?<=\\[nrt])|(?![(\[{]))"
 )
 _ASSIGNMENT = re.compile(
     r"[ \t]*+(?:export[ \t]++)?+(?P<name>[^\W\d][\w.-]*+)(?P<blanks>[ \t]*+)=[ \t]*+"

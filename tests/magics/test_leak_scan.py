@@ -317,7 +317,7 @@ def ask_in_other_ways(notebook: Notebook, page: FrontEnd, sim: Simulator, folder
     text = known_text()
     page.cells = document(
         "%%codex",
-        f"settings = '''{SETTINGS}'''",
+        f"settings = {SETTINGS!r}",
         f"key = '{NAMED['token']}'",
         f"# codex-skip\n{SKIPPED['skipped:salary']}",
         text,

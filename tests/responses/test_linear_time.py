@@ -83,6 +83,22 @@ def parts(count: int) -> Iterator[Event]:
     yield completed()
 
 
+def citations(count: int) -> Iterator[Event]:
+    """Citations of one message, each of which is said to be of nearly all its text."""
+    cited = [
+        {
+            "type": "url_citation",
+            "url": f"https://x.test/{at % 50}",
+            "start_index": 0,
+            "end_index": 40 * count - at,
+        }
+        for at in range(count)
+    ]
+    message = a_message(0, "a b " * 10 * count)
+    message["content"][0]["annotations"] = cited
+    yield from (done(message, 0), completed(message))
+
+
 def unknown_events(count: int) -> Iterator[Event]:
     yield from ({"type": "response.news", "number": number} for number in range(4 * count))
     yield completed()
@@ -111,6 +127,7 @@ KINDS: list[Callable[[int], Iterator[Event]]] = [
     deltas,
     deltas_of_many_items,
     parts,
+    citations,
     unknown_events,
 ]
 

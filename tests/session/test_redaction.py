@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections.abc import Callable
 from urllib.parse import quote
 
 import pytest
@@ -145,6 +146,22 @@ def test_each_of_several_secrets_of_a_text_is_known_in_the_next_one() -> None:
     redact("\n".join(f'{name} = "{value}"' for name, value in secrets.items()))
     for value in secrets.values():
         assert redact(f"is {value.encode().hex()}") == "is [redacted: an assigned secret]"
+
+
+@pytest.mark.parametrize(
+    "write", [repr, json.dumps, lambda text: repr([text]), lambda text: repr(repr(text))]
+)
+@pytest.mark.parametrize("following", ["export FOO=1", "next", "[section]", "HF_TOKEN=0f1e2d3c4b5a69788796"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\t"])
+def test_a_secret_before_an_escaped_break_is_known_without_it(
+    end: str, following: str, write: Callable[[str], str]
+) -> None:
+    secrets = {"yaml": "pl3839275970nt3d29af05a9Zq", "ini": "qm7402216385xk9b71cd20e4Rw"}
+    text = f"user: ada{end}password: {secrets['yaml']}{end}secret_key = {secrets['ini']}{end}{following}{end}"
+    redact = TurnRedactor(Redactor({}))
+    redact(write(text))
+    encoded = "".join(base64.b64encode(each.encode()).decode() + "\n" for each in secrets.values())
+    assert_no_leak(redact(f"{' '.join(secrets.values())}\n{encoded}"), secrets)
 
 
 def test_a_redacted_text_stays_as_it_is() -> None:
