@@ -271,8 +271,8 @@ _SERVERS_OWN = frozenset(
 _LARGEST_STORE = 1_000_000  # bytes
 # Where a text was truncated, a secret may be cut in two, and neither part can be recognised any more.
 _TRUNCATED = re.compile(r"(\n… \[[\d,]+ characters left out\] …\n|['\"]… \([\d,]+ characters\))")
-_LEFT_OUT = re.compile(r"[\d,]+(?= characters left out)")
-_ESCAPED_BREAK = re.compile(r"\\++(?:[nrt]|\Z)")
+_LEFT_OUT = re.compile(r"(?<![\d,])[\d,]++(?= characters left out)")
+_ESCAPED_BREAK = re.compile(r"(?<!\\)\\++(?:[nrt]|\Z)")
 # Formats whose values are secret without their marker, too, and the names that the values count as.
 _NAMES_OF_KINDS = {
     "a password in an address": "password",
