@@ -242,6 +242,7 @@ _MAX_ODD = 50
 _Redacted = tuple[str, tuple[tuple[str, str], ...]]  # the clean text, and the name and value of each secret
 _MOST_REMEMBERED = 1_000  # texts of at most this many characters:
 _LONGEST_REMEMBERED = 8_000
+_MANY, _LAST = 100_000, 20_000  # characters that a text full of secrets begins with, and at the end of these
 _MAX_CACHED = 2_000  # texts up to this length are remembered when they hold no secret
 # Base64 in one line or in several, the last of which may be short when it ends with padding.
 _ENCODED = re.compile(
@@ -456,9 +457,21 @@ class _Span:
 
 
 def _spans(text: str) -> list[_Span]:
-    """Return what is secret by its looks or by its name, from the beginning; what overlaps is one."""
+    """Return what is secret by its looks or by its name, from the beginning; behind too much of it, the rest is one."""
     if len(text) <= _MAX_CACHED and _is_clean(text):
         return []
+    if len(text) > _MANY * 2:  # one that is full of secrets is read no further
+        spans = _apart(text[:_MANY])
+        if len(spans) > MAX_SECRETS and spans[MAX_SECRETS].start < _MANY - _LAST:
+            return [*spans[:MAX_SECRETS], _Span(spans[MAX_SECRETS].start, len(text), THE_REST)]
+    spans = _apart(text)
+    if len(spans) > MAX_SECRETS:
+        spans[MAX_SECRETS:] = [_Span(spans[MAX_SECRETS].start, len(text), THE_REST)]
+    return spans
+
+
+def _apart(text: str) -> list[_Span]:
+    """Return all of a text that is secret; what overlaps is one."""
     words = Words(text)
     found = [
         _Span(start, end, name, _value_of_key(name, text[start:end]))
@@ -477,8 +490,6 @@ def _spans(text: str) -> list[_Span]:
             apart[-1].value = apart[-1].value or span.value
         else:
             apart.append(span)
-    if len(apart) > MAX_SECRETS:
-        apart[MAX_SECRETS:] = [_Span(apart[MAX_SECRETS].start, len(text), THE_REST)]
     return apart
 
 
@@ -490,7 +501,7 @@ def _is_clean(text: str) -> bool:
 
 def _in_both(text: str, rest: str) -> Iterator[tuple[str, str]]:
     """Yield what stands in both texts and looks made by a machine, each with the name of its mark."""
-    for word in {*_WORD.findall(text)} & {*_WORD.findall(rest)}:
+    for word in set(_WORD.findall(text)).intersection(_WORD.findall(rest)):
         if is_opaque(word):
             yield "an assigned secret", SecretText(word)
 

@@ -6,7 +6,7 @@ import keyword
 import re
 from bisect import bisect_left
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from typing import TYPE_CHECKING
 
 from codex_nb.tools.key_formats import keys_in
@@ -19,6 +19,7 @@ from codex_nb.tools.secrets import (
     Words,
     in_each_case,
     is_opaque,
+    is_password_name,
     is_placeholder,
     is_secret_name,
     is_secret_value,
@@ -27,7 +28,7 @@ from codex_nb.tools.secrets import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from codex_nb.tools.secret_tables import NamedSpan
 
@@ -40,17 +41,25 @@ _TOKEN = re.compile(
         (?: (?P<long>\"{3}|'{3}) (?P<body>(?:[^\\]|\\.)*?) (?:(?P=long)|\Z)
           | (?P<short>["']) (?P<line>(?:(?!(?P=short))[^\\\n]|\\.)*+) (?:(?P=short)|(?=\n)|\Z) )
       | \\++(?P<inner>["']) (?P<quoted>[^"'\\\n]*+) (?:\\++(?P=inner))?
-      | \d[\w.]*+ | . | \Z )
+      | (?:\d[\w.]*+|[|/*+%@^~$?.>`-])++ | . | \Z )
     """,
     re.VERBOSE | re.DOTALL,
 )
 _STRINGS = frozenset({"line", "body", "quoted"})
-# Without a string, an element, a constant of a shell, capitals among small letters or a digit among six characters no
-# value is secret. What is first searched for is a single character, which is quick.
+# What may be a value near a name; what is first searched for is a single character, which is quick. A password is a
+# string, an element, a constant of a shell, capitals among small letters or six characters with a digit. Any other
+# value has a digit beside a letter, or is a string or an element of eight characters that are no words.
 _PART = r"[^\s\"'`()\[\]{},;<>&|#=]"
+_OF_SIX = "|".join(f"(?<={_PART}{{{size}}})(?={_PART}{{{6 - size}}})" for size in range(1, 7))
+_CAPITALS = r"(?<=[a-z][A-Z])(?=[A-Za-z]{0,7}[a-z][A-Z])"
+_MAY_BE_PASSWORD = re.compile(
+    rf"[\"'`<=A-Z\d](?:(?<=[\"'`])(?![\"'`])|(?<=<)(?=/)|(?<=[A-Z_]=)|{_CAPITALS}|(?<=\d)(?:{_OF_SIX}))"
+)
+_UNUSUAL = r"(?<={0})\s*+(?=[^\s{0}]{{8}})(?![A-Za-z]++(?:[_.,:;!?-]++[A-Za-z]++)*+[.!?]?\\*+{0})"
+_UNUSUAL_STRING = "|".join(map(_UNUSUAL.format, ('"', "'", "`")))
 _MAY_BE_VALUE = re.compile(
-    r"[\"'`<=A-Z\d](?:(?<=[\"'`])(?![\"'`])|(?<=<)(?=/)|(?<=[A-Z_]=)|(?<=[a-z][A-Z])(?=[A-Za-z]{0,7}[a-z][A-Z])"
-    rf"|(?<=\d)(?:{'|'.join(f'(?<={_PART}{{{size}}})(?={_PART}{{{6 - size}}})' for size in range(1, 7))}))"
+    rf"[\"'`<=A-Z\d](?:{_UNUSUAL_STRING}|(?<=[^<>\s]{{8}}<)(?=/)|(?<=\s<)(?=/)|(?<=[A-Z_]=)(?=[^\s\"'`]{{6}})"
+    rf"|{_CAPITALS}|(?<=\d)(?:(?<=[A-Za-z]\d)|(?=[A-Za-z]))(?:{_OF_SIX}))"
 )
 _OPENING = re.compile(r"[(\[{]")
 _NEVER_BEFORE_VALUE = frozenset("=.(;&#/@%?")
@@ -100,30 +109,41 @@ _LONGEST_OPEN = 600  # characters before a secret name in which a bracket may op
 _LONGEST_BRACKET = 20_000
 _MAX_VALUES = 200
 MAX_SECRETS = 500  # in a text
-THE_REST = f"the rest of a text with more than {MAX_SECRETS} secrets"
+MAX_NAMES = 5_000  # in a text, of secrets that may stand there
+THE_REST = f"the rest of a text with more than {MAX_SECRETS} secrets or {MAX_NAMES:,} names of them"
+_FARTHEST_BEFORE = 2_000  # characters before a name, in which rows may stand whose columns it names
 _MAX_NESTED = 8  # brackets that are looked at for a name
 
 
 def assigned_secrets(text: str, words: Words) -> list[NamedSpan]:
     """Return beginning, end and name of the secrets that a text assigns, in order; none overlaps another.
 
-    Of a text with more than ``MAX_SECRETS`` all that follows these is one, ``THE_REST``.
+    Of a text with more than ``MAX_SECRETS``, or ``MAX_NAMES`` near to which values may stand, the rest is one,
+    ``THE_REST``.
     """
     read = _REDACTED.sub(_without_name, text) if "[redacted: " in text else text
-    read = _BREAK_BEFORE_NAME.sub(_without_break, read)
-    places = words.places_of_names()
+    breaks = _breaks_before_names(read)
+    if breaks:
+        read = "  ".join(read[start : end - 2] for start, end in pairwise((0, *breaks, len(read) + 2)))
+    names = words.places_of_names()
     if read != text:
-        places = _places_in(text, places)
+        names = _places_in(text, names, breaks)
     text = read
-    if calls := set(_calls(text, words)):
-        places = sorted(calls.union(places))
-    in_lines, in_html = secrets_in_lines(text, places), secrets_in_html(text, places)
-    places, limit = list(_near_values(text, places)), len(text)
+    if calls := dict.fromkeys(_calls(text, words), True):
+        names = dict(sorted({**names, **calls}.items()))
+    places, near = list(names), list(islice(_near_values(text, names), MAX_NAMES + 1))
+    limit = near[MAX_NAMES] if len(near) > MAX_NAMES else len(text)
     found: dict[int, NamedSpan] = {}
-    sources = (in_lines, in_html, secrets_in_lists(text, places), _direct(text, places), _read(text, places))
-    for source in sources:  # each in the order of the text
+    for secrets_in, of_names in (
+        (_read, near),
+        (_direct, near),
+        (secrets_in_lists, near),
+        (secrets_in_lines, places),
+        (secrets_in_html, places),
+    ):  # each in the order of the text
+        source = secrets_in(text, of_names[: bisect_left(of_names, limit)])
         secrets = list(islice(source, MAX_SECRETS + 1))
-        found |= {secret[0]: secret for secret in secrets}
+        found = {secret[0]: secret for secret in secrets} | found
         if len(secrets) > MAX_SECRETS:
             limit = min(limit, secrets[-1][0])
     apart: list[NamedSpan] = []
@@ -135,57 +155,75 @@ def assigned_secrets(text: str, words: Words) -> list[NamedSpan]:
     return apart if limit == len(text) else [*apart, (max(end, limit), len(text), THE_REST)]
 
 
-def _places_in(text: str, places: list[int]) -> list[int]:
+def _breaks_before_names(text: str) -> dict[int, str]:
+    """Return where escaped breaks end before secret names, as whose first letters they would be read; and the names."""
+    names = set(filter(is_secret_name, set(_BREAK_BEFORE_NAME.findall(text)))) if "\\" in text else ()
+    breaks = _BREAK_BEFORE_NAME.finditer(text) if names else ()
+    return {match.end(): match[1] for match in breaks if match[1] in names}
+
+
+def _places_in(text: str, places: dict[int, bool], breaks: dict[int, str]) -> dict[int, bool]:
     """Return the places of names that stand in no mark, and those behind an escaped break."""
     marks = list(chain.from_iterable(mark.span() for mark in _REDACTED.finditer(text)))
-    behind = {match.end() for match in _BREAK_BEFORE_NAME.finditer(text) if is_secret_name(match[1])}
-    return sorted(
-        {place for place in places if not bisect_left(marks, place) % 2 and place + 1 not in behind} | behind
-    )
+    behind = {place: is_password_name(name) for place, name in breaks.items()}
+    unmarked = {
+        place: is_password
+        for place, is_password in places.items()
+        if not bisect_left(marks, place) % 2 and place + 1 not in behind
+    }
+    return dict(sorted({**unmarked, **behind}.items()))
 
 
-def _near_values(text: str, places: list[int]) -> Iterator[int]:
-    """Yield the places of names that may have a value."""
-    surroundings, number = _Surroundings(text), 0
-    while number < len(places):
-        if surroundings.may_hold_value(places[number]):
-            yield places[number]
-            number += 1
-        else:  # neither have those that follow, where no value is in reach of them
-            number = bisect_left(places, surroundings.value - _LONGEST_BRACKET, number + 1)
+def _near_values(text: str, names: Mapping[int, bool]) -> Iterator[int]:
+    """Yield the places of names that may have a value; those that are true may have a password."""
+    passwords, values = _Surroundings(text, _MAY_BE_PASSWORD), _Surroundings(text, _MAY_BE_VALUE)
+    for place, is_password in names.items():
+        surroundings = passwords if is_password else values
+        if place >= surroundings.empty_until and surroundings.may_hold_value(place):
+            yield place
 
 
 class _Surroundings:
-    """Tells whether a value may stand near a name; asked of a text's names in order, it reads the text once."""
+    """Tells whether a value may stand near a name; asked of a text's names in order, it reads the text once.
 
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self.value = self._bracket = -1
+    From the last place that was asked for to ``empty_until`` no name has a value.
+    """
+
+    def __init__(self, text: str, pattern: re.Pattern[str]) -> None:
+        self._text, self._pattern = text, pattern
+        self._value = self._before = -_FARTHEST_BEFORE
+        self.empty_until = self._read_until = 0
 
     def may_hold_value(self, place: int) -> bool:
-        """Whether a value may follow in the same line, behind its end or in brackets, or a string precedes the name."""
+        """Whether a value may follow in the same line, behind its end or in brackets, or precede the name."""
         text = self._text
-        if self.value < place:
-            self.value = self._next(_MAY_BE_VALUE, place)
-        if self.value - place <= _AROUND:
-            line_end = text.find("\n", place, self.value)
-            if line_end < 0 or self._goes_on(place, line_end):
+        if self._value < place:
+            match = self._pattern.search(text, place)
+            self._value = match.start() if match else len(text) + _LONGEST_BRACKET
+        if self._value < place + _LONGEST_BRACKET:
+            line_end = text.find("\n", place, self._value)
+            if line_end < 0:
+                is_near = self._value <= place + _AROUND
+                if is_near or any(text.find(sign, place, self._value) >= 0 for sign in "([{"):
+                    return True
+            elif self._goes_on(place, line_end):
                 return True
-        if self._bracket < place:
-            self._bracket = self._next(_OPENING, place)
-        if self._bracket < self.value < place + _LONGEST_BRACKET:
-            return True
-        first = max(0, place - _LONGEST_OPEN)
-        return text.rfind('"', first, place) >= 0 or text.rfind("'", first, place) >= 0
-
-    def _next(self, pattern: re.Pattern[str], place: int) -> int:
-        match = pattern.search(self._text, place)
-        return match.start() if match else len(self._text) + _LONGEST_BRACKET
+        if self._before < place - _FARTHEST_BEFORE:
+            match = self._pattern.search(text, max(place - _FARTHEST_BEFORE, self._read_until), place)
+            self._read_until = place
+            if match is None:
+                self.empty_until = self._value - _LONGEST_BRACKET
+                return False
+            self._before = match.start()
+        return True
 
     def _goes_on(self, place: int, line_end: int) -> bool:
-        """Whether a line ends with a name, or with a sign after which its value comes."""
-        last = self._text[place:line_end].rstrip(" \t\r0123456789")[-1:]
-        return last in _SIGNS_AT_END or WORD.fullmatch(self._text, place, line_end) is not None
+        """Whether a line ends with a name, in brackets, or with a sign after which its value comes."""
+        line = self._text[place:line_end]
+        last = line.rstrip(" \t\r0123456789")[-1:]
+        if last in _SIGNS_AT_END or WORD.fullmatch(line):
+            return True
+        return last in ")]" or any(map(line.count, "([{"))
 
 
 # What follows a secret name without a sign of assignment: an argument, the value of an entry with this name, the text
@@ -269,11 +307,6 @@ def _without_name(mark: re.Match[str]) -> str:
     return f"[redacted: {'.' * len(mark[1])}]"
 
 
-def _without_break(match: re.Match[str]) -> str:
-    """Return blanks for an escaped break before a secret name, which would be read as its first letter."""
-    return "  " if is_secret_name(match[1]) else match[0]
-
-
 def may_hold_secret(text: str) -> bool:
     """Whether a secret name or anything that looks like a key occurs: cheap, for most texts hold none."""
     words = Words(text)
@@ -283,11 +316,13 @@ def may_hold_secret(text: str) -> bool:
         or any(True for _ in keys_in(text, words))
     ):
         return True
-    return _BREAK_BEFORE_NAME.sub(_without_break, text) != text
+    return bool(_breaks_before_names(text))
 
 
 def _calls(text: str, words: Words) -> Iterator[int]:
     """Yield where a call begins that may take a password or a key without a name."""
+    if "(" not in text:
+        return
     for call in _CALLS:
         if call.lower().partition(".")[0].rstrip("(") in words.lowered:
             place = text.find(call)
@@ -417,11 +452,14 @@ class _Reader:
     def found(self) -> list[tuple[int, int, str]]:
         """Return the beginning and the end of each secret, with its name, and of each other string."""
         near, far = self._stop + _AROUND, self._stop + _LONGEST_BRACKET
+        is_named: bool | None = None  # it is asked once for each sign
         for token in _TOKEN.finditer(self._text, self.end, self._limit):
-            kind, start = token.lastgroup, token.start()
-            if start >= near and (start >= far or not self._is_in_named_bracket()):
-                break
-            self.end = token.end()
+            kind, (start, end) = token.lastgroup, token.span()
+            if start >= near:
+                is_named = self._is_in_named_bracket() if is_named is None else is_named
+                if start >= far or not is_named:
+                    break
+            self.end = end
             if start < self._read_until:
                 continue
             if kind == "name":
@@ -430,18 +468,19 @@ class _Reader:
                 bracket.compared = ""
                 self._callee = name
             elif kind == "sign":
-                sign = token["sign"]
-                if sign == "\n" and len(self._brackets) == 1 and self.end > self._stop:
+                sign, is_named = token["sign"], None
+                if sign == "\n" and len(self._brackets) == 1 and end > self._stop:
                     break
-                self._sign(sign, self.end)
+                self._sign(sign, end)
             elif kind in _STRINGS:
-                self._string(*token.span(kind), self.end)
+                self._string(*token.span(kind), end)
             else:
                 self._callee = None
         return self._found
 
     def _is_in_named_bracket(self) -> bool:
-        return any(each.inherited or each.secret or each.called for each in self._brackets[1:][-_MAX_NESTED:])
+        innermost = self._brackets[max(1, len(self._brackets) - _MAX_NESTED) :]
+        return any(each.inherited or each.secret or each.called for each in innermost)
 
     @property
     def _bracket(self) -> _Bracket:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -102,6 +103,7 @@ _OPTION = re.compile(
     r"[\"']?(?P<value>[^\s\"'|;<>-][^\s\"'|;<>]*+)"
 )
 _LONGEST_COMMAND = 150
+_FEW_OPTIONS = 500  # for more, the text is read once for each program
 _OTHER_COMMANDS = (
     r"htpasswd[ \t]++-\w*b\w*[ \t]++\S{1,100}[ \t]++\S{1,100}[ \t]++[\"']?(?P<value>[^\s\"']{4,})"
 )
@@ -279,15 +281,23 @@ def _possible(text: str, words: Words) -> Iterable[KeyFormat]:
 
 def _arguments(text: str) -> Iterator[tuple[int, int, str]]:
     """Yield the passwords that commands take as the argument of an option."""
-    for match in _OPTION.finditer(text):
+    options = list(_OPTION.finditer(text))
+    places: dict[re.Pattern[str], list[int]] = {}
+    for match in options:
         start, end = match.span("value")
         first = max(0, match.start() - _LONGEST_COMMAND)
         begin = max(first, text.rfind("\n", first, match.start()) + 1)
-        command, option = text[begin : match.start() + 1], match["word"] or match["letter"]
-        for is_tight, program, sign in _PROGRAMS[option]:
+        for is_tight, program, sign in _PROGRAMS[match["word"] or match["letter"]]:
             if is_tight and match["gap"]:
                 continue
+            if len(options) <= _FEW_OPTIONS:
+                is_command = program.search(text, begin, match.start() + 1) is not None
+            else:
+                if program not in places:
+                    places[program] = [found.start() for found in program.finditer(text)]
+                number = bisect_right(places[program], match.start())
+                is_command = number > 0 and places[program][number - 1] >= begin
             place = text.find(sign, start, end) + 1 if sign else start
-            if place and _is_argument(text[place:end]) and program.search(command):
+            if is_command and place and _is_argument(text[place:end]):
                 yield place, end, "a password of a command"
                 break

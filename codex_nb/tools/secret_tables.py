@@ -24,6 +24,7 @@ _FARTHEST_ROWS = 2_000  # characters before the names of columns
 _DELIMITERS = ",;\t| "  # a blank stands for any number of them
 _ROW_OF_NAMES = re.compile(r"[\w .()#/\"'|,;\t-]*+")
 _RULE = re.compile(r"[\s|:+=-]++")
+_BEGINS_RULE = frozenset(" \t\r|:+=-")
 _NAME = re.compile(r"[\"']?[^\W\d][\w .()#-]{0,40}[\"']?")
 _QUOTED = re.compile(r"\"(?:[^\"]|\"\")*+\"")
 _IMPORTS = frozenset({"from", "import"})
@@ -57,12 +58,13 @@ def secrets_in_lines(text: str, places: Sequence[int]) -> Iterator[NamedSpan]:
             size = _size_of_rows(text[start:end], names, delimiter)
             if not columns or not size or not all(map(_NAME.fullmatch, names)):
                 continue
-            for row_start, row in _rows(text, end + 1, delimiter, size):
-                done = row[-1][1]
-                for number in columns:
-                    cell = row[number - len(names)]
-                    if delimiter != " " or _are_aligned(cells[number], start, cell, row_start):
-                        yield from _value(text, cell, names[number].strip(_AROUND_VALUES))
+            named = [(number - len(names), names[number].strip(_AROUND_VALUES)) for number in columns]
+            for row_start, done, row in _rows(text, end + 1, delimiter, size):
+                for number, name in named:
+                    if _is_value(name, row[number].strip(_AROUND_VALUES)):
+                        cell = _cells(text, row_start, done, delimiter)[number]
+                        if delimiter != " " or _are_aligned(cells[number], start, cell, row_start):
+                            yield from _value(text, cell, name)
             break
 
 
@@ -78,16 +80,21 @@ def _are_aligned(name: Span, start: int, cell: Span, row_start: int) -> bool:
     return name[0] - start == cell[0] - row_start or name[1] - start == cell[1] - row_start
 
 
-def _rows(text: str, start: int, delimiter: str, size: int) -> Iterator[tuple[int, list[Span]]]:
-    """Yield where each line begins that is a row of the table, and its cells; that of a frame begins with its index."""
+def _rows(text: str, start: int, delimiter: str, size: int) -> Iterator[tuple[int, int, list[str]]]:
+    """Yield beginning, end and cells of each line that is a row of the table; that of a frame begins with its index."""
     while start < len(text):
         end = text.find("\n", start, start + _LONGEST_ROW)
         end = min(len(text), start + _LONGEST_ROW) if end < 0 else end
-        if not _RULE.fullmatch(text, start, end):
-            cells = _cells(text, start, end, delimiter)
+        line = text[start:end]
+        if line[:1] not in _BEGINS_RULE or not _RULE.fullmatch(line):
+            if '"' in line:
+                cells = [text[slice(*cell)] for cell in _cells(text, start, end, delimiter)]
+            else:
+                line = line.strip(" |") if delimiter == "|" else line
+                cells = line.split(None if delimiter == " " else delimiter)
             if len(cells) != size:
                 return
-            yield start, cells
+            yield start, end, cells
         start = end + 1
 
 
@@ -109,10 +116,14 @@ def _cells(text: str, start: int, end: int, delimiter: str) -> list[Span]:
 def _value(text: str, cell: Span, name: str) -> Iterator[NamedSpan]:
     written = text[slice(*cell)]
     value = written.strip(_AROUND_VALUES)
-    is_password = is_password_name(name) and not any(map(str.isspace, value)) and is_secret_value(name, value)
-    if is_password or is_unquoted_secret(name, value, is_tight=False):
+    if _is_value(name, value):
         start = cell[0] + written.find(value)
         yield start, start + len(value), name
+
+
+def _is_value(name: str, value: str) -> bool:
+    is_password = is_password_name(name) and not any(map(str.isspace, value)) and is_secret_value(name, value)
+    return is_password or is_unquoted_secret(name, value, is_tight=False)
 
 
 _HTML_PART = re.compile(

@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from functools import cached_property, lru_cache
 from itertools import accumulate, compress, count, pairwise
+from operator import add
+from string import digits
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -136,7 +138,7 @@ _OTHER_PASSES = word_set(
 def is_secret_name(name: object) -> bool:
     """Whether what has this name is secret; a name of several parts (a tuple) is when one of them is."""
     if issubclass(type(name), str):
-        return _is_secret(str.__str__(name)[-_MAX_NAME_LENGTH:].rstrip("0123456789"))
+        return _is_secret(str.__str__(name)[-_MAX_NAME_LENGTH:].rstrip(digits))
     if type(name) is bytes:
         return _is_secret(name[-_MAX_NAME_LENGTH:].decode("latin-1"))
     return type(name) is tuple and any(map(is_secret_name, name))
@@ -150,10 +152,14 @@ def is_withheld(value: Any) -> bool:
     return kind is not bool and kind is not float and kind is not complex and value is not None
 
 
-@lru_cache(maxsize=4_096)
 def is_password_name(name: str) -> bool:
     """Whether a secret name is one of a password or its like, which may be an ordinary word."""
-    words = split_words(name[-_MAX_NAME_LENGTH:])
+    return _is_password_name(name[-_MAX_NAME_LENGTH:].rstrip(digits))
+
+
+@lru_cache(maxsize=4_096)
+def _is_password_name(name: str) -> bool:
+    words = split_words(name)
     return words[-1:] == ["phrase"] or any(map(_is_password, words))
 
 
@@ -238,29 +244,34 @@ class Words:
         return self._distinct.lower()
 
     @cached_property
-    def secret_names(self) -> Mapping[bytes, tuple[int, ...]]:
-        """The words that are secret names, or that end one of two words, with the places of the names in them."""
+    def secret_names(self) -> Mapping[bytes, tuple[tuple[int, bool], ...]]:
+        """The words that are secret names, or that end one of two words.
+
+        Each with the places of the names in it, and whether they are those of a password.
+        """
         found, end = {}, 0
         while stem := _STEM.search(self._distinct, end):
             end = self._distinct.find(" ", stem.end())
             end = len(self._distinct) if end < 0 else end
             word = self._distinct[self._distinct.rfind(" ", 0, stem.start()) + 1 : end]
-            if places := tuple(name.start() for name in WORD.finditer(word) if _may_be_name(name[0])):
+            names = [name for name in WORD.finditer(word) if _may_be_name(name[0])]
+            if names:
+                places = tuple((name.start(), is_password_name(name[0])) for name in names)
                 found[word.encode("utf-8", "surrogatepass")] = places
         return found
 
-    def places_of_names(self) -> list[int]:
-        """Return where the secret names begin."""
+    def places_of_names(self) -> dict[int, bool]:
+        """Return where the secret names begin, in order, and whether they are those of a password."""
         if not (names := self.secret_names):
-            return []
-        numbers = list(compress(count(), map(names.__contains__, self._words)))
-        before = (sum(map(len, self._words[slice(*each)])) for each in pairwise((0, *numbers)))
-        starts = [length + number for length, number in zip(accumulate(before), numbers, strict=True)]
+            return {}
+        are_names = list(map(names.__contains__, self._words))
+        before = compress(accumulate(map(len, self._words), initial=0), are_names)
+        starts = list(map(add, before, compress(count(), are_names)))  # each word is followed by a blank
         if not self._data.isascii():
             between = (self._data[slice(*ends)] for ends in pairwise((0, *starts)))
             starts = list(accumulate(len(each.decode("utf-8", "surrogatepass")) for each in between))
-        found = zip(starts, map(self._words.__getitem__, numbers), strict=True)
-        return [start + place for start, word in found for place in names[word]]
+        found = zip(starts, compress(self._words, are_names), strict=True)
+        return {start + place: kind for start, word in found for place, kind in names[word]}
 
 
 def _may_be_name(word: str) -> bool:

@@ -119,6 +119,7 @@ TEXTS |= ORDINARY | {
 SMALL, LARGE = 50_000, 200_000
 SLACK = 2.5  # times what is in proportion
 QUICK_S = 0.02
+MOST_TIMES = 40.0
 
 
 def seconds(action: Callable[[], object]) -> float:
@@ -139,6 +140,18 @@ def is_linear(run: Callable[[str], object], short: str, long: str) -> bool:
 @pytest.mark.parametrize("kind", TEXTS)
 def test_redaction_takes_time_in_proportion_to_the_text(kind: str) -> None:
     assert is_linear(Redactor(KNOWN), TEXTS[kind](SMALL), TEXTS[kind](LARGE))
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+def test_redaction_takes_a_bounded_multiple_of_what_reading_ordinary_code_takes(kind: str) -> None:
+    redact, text, code = Redactor(KNOWN), TEXTS[kind](LARGE), ORDINARY["code"](LARGE)
+    ratios = []
+    for _ in range(5):
+        reference = seconds(lambda: (json.dumps(code), re.findall(r"\w+", code)))
+        ratios.append(seconds(lambda: redact(text)) / reference)
+        if ratios[-1] < MOST_TIMES:
+            break
+    assert min(ratios) < MOST_TIMES
 
 
 def patterns() -> Iterator[tuple[str, re.Pattern[str]]]:

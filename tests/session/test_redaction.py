@@ -9,6 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from codex_nb.session.outbound import Redaction, Redactor, TurnRedactor, environment_secrets
+from codex_nb.tools.assigned_secrets import MAX_NAMES, THE_REST
 from codex_nb.tools.nbmodel import truncate
 from tests.leaks import assert_no_leak
 
@@ -216,4 +217,14 @@ def test_what_follows_the_first_500_secrets_of_a_text_is_left_out(kind: str, cou
     assert clean.startswith("begin [redacted: ")
     is_whole = count < 500
     assert clean.endswith("\nend") == is_whole
-    assert clean.endswith("[redacted: the rest of a text with more than 500 secrets]") != is_whole
+    assert clean.endswith(f"[redacted: {THE_REST}]") != is_whole
+
+
+@pytest.mark.parametrize("line", ["login('a', 'b1', ", 'password = ""\n', "{'password': 'ab'}, "])
+@pytest.mark.parametrize("count", [MAX_NAMES - 500, MAX_NAMES + 50])
+def test_what_follows_the_first_5_000_names_that_may_have_a_value_is_left_out(line: str, count: int) -> None:
+    clean = Redactor({})(f"begin {line * count}\npassword = 'Tr0ub4dor&3'\nend")
+    assert "Tr0ub4dor" not in clean
+    assert clean.startswith(f"begin {line}")
+    assert clean.endswith("\nend") == (count < MAX_NAMES)
+    assert clean.endswith(f"[redacted: {THE_REST}]") == (count > MAX_NAMES)
