@@ -20,7 +20,7 @@ from codex_nb.host.capture import OutputCollector, add_listener, display_id_of, 
 from codex_nb.host.shell import current_request, front_end
 from codex_nb.tools.bindings import identifiers_in
 from codex_nb.tools.introspection import exact_text, snapshot
-from codex_nb.tools.nbmodel import Cell, NotebookSnapshot, Run, is_skipped
+from codex_nb.tools.nbmodel import Cell, NotebookSnapshot, Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -137,7 +137,7 @@ class OutputRecorder:
             _cell_tags(self._kernel),
             _identities(self._shell.user_ns),
         )
-        if is_skipped(execution.run().cell):
+        if execution.run().cell.is_skipped:
             execution.alive = tuple(snapshot(self._shell.user_ns).values())
             execution.contents = _contents(execution.source, self._shell.user_ns)
         if self.first_count is None:
@@ -241,7 +241,7 @@ class OutputRecorder:
     def _forget_old_runs(self) -> None:
         """Remove the oldest run whose cell is not skipped: variables of a skipped cell may still exist."""
         if len(self._runs) > _RUN_LIMIT:
-            oldest = next((each for each in self._runs if not is_skipped(each.run().cell)), self._runs[0])
+            oldest = next((each for each in self._runs if not each.run().cell.is_skipped), self._runs[0])
             self._runs.remove(oldest)
 
     def _forget_old_cells(self) -> None:

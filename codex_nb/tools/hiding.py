@@ -29,7 +29,7 @@ from codex_nb.tools.introspection import (
     qualified_name,
     snapshot,
 )
-from codex_nb.tools.nbmodel import Cell, Run, is_skipped, may_be_skipped
+from codex_nb.tools.nbmodel import Cell, Run, may_be_skipped
 from codex_nb.tools.outputs import strip_ansi
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Hidden:
 
     def skips(self, cell: Cell) -> bool:
         """Whether nothing of a cell is sent."""
-        if is_skipped(cell) or cell.cell_id in self.cells:
+        if cell.is_skipped or cell.cell_id in self.cells:
             return True
         return cell.kind == "code" and cell.cell_id is None and cell.source.strip() in self.sources
 
@@ -229,8 +229,8 @@ def hidden_in(snapshot: NotebookSnapshot | None, runs: Iterable[Run] | None = No
     if runs is None:
         runs = [Run(cell, succeeded=True) for cell in cells if cell.kind == "code"]
     marked = Hidden(
-        cells=frozenset(cell.cell_id for cell in cells if is_skipped(cell) and cell.cell_id is not None),
-        sources=frozenset(cell.source.strip() for cell in cells if is_skipped(cell) and cell.kind == "code"),
+        cells=frozenset(cell.cell_id for cell in cells if cell.is_skipped and cell.cell_id is not None),
+        sources=frozenset(cell.source.strip() for cell in cells if cell.is_skipped and cell.kind == "code"),
     )
     runs = list(runs)
     skipped = [run for run in runs if marked.skips(run.cell)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -24,6 +25,13 @@ class Cell:
     execution_count: int | None = None
     tags: frozenset[str] = frozenset()
     texts: dict[object, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @cached_property
+    def is_skipped(self) -> bool:
+        """Whether the cell has the mark ``codex-skip``, as a tag or as a comment line."""
+        return SKIP_TAG in self.tags or (
+            may_be_skipped(self.source) and _SKIP_COMMENT.search(self.source) is not None
+        )
 
     def with_outputs(self, outputs: tuple[Mapping[str, Any], ...]) -> Cell:
         """Return the cell with other outputs."""
@@ -84,13 +92,6 @@ _SKIP_COMMENT = re.compile(
 def may_be_skipped(text: str) -> bool:
     """Whether a text, such as that of a notebook's file, can hold the mark."""
     return _SKIP_WORD.search(text) is not None
-
-
-def is_skipped(cell: Cell) -> bool:
-    """Whether a cell has the mark, as a tag or as a comment line."""
-    return SKIP_TAG in cell.tags or (
-        may_be_skipped(cell.source) and _SKIP_COMMENT.search(cell.source) is not None
-    )
 
 
 _MARK = re.compile(r"\n… \[(\d[\d,]{0,20}) characters left out\] …\n")
