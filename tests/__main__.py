@@ -144,7 +144,7 @@ def main(options: Sequence[str]) -> int:
         print(f"a part of the suite did not finish: exit status {code}")
     passed, failed, skipped = count([part.report for part in PARTS])
     failed += len(bad)
-    for part in (BROWSER, PROGRAMS):
+    for part in PARTS:
         before = len(part.failed())
         codes[part], still = rerun_failures(part, codes[part], options)
         passed, failed = passed + before - still, failed - before + still

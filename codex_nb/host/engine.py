@@ -65,10 +65,7 @@ class Engine:
         Cancelling the future cancels the coroutine; the future counts as cancelled before the coroutine has ended.
         Raises RuntimeError in a forked child.
         """
-        if self.is_inherited:
-            coroutine.close()
-            raise RuntimeError("This engine belongs to the parent process; a forked child opens its own.")
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop())
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop_for(coroutine))
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run ``coroutine`` on the engine, wait for it and return its result.
@@ -81,13 +78,31 @@ class Engine:
             raise RuntimeError(
                 "Engine.run cannot be called on the engine's own thread: await the coroutine instead."
             )
-        future = self.submit(coroutine)
+        loop = self._loop_for(coroutine)
+        # A raw lock: an interrupt inside the waits of `concurrent.futures`, which are written in Python, can leave the
+        # lock of the future taken, and the engine would then wait for it forever.
+        ended = threading.Lock()
+        ended.acquire()
+        tasks: list[asyncio.Task[T]] = []
+
+        def end(task: asyncio.Task[T]) -> None:
+            _ = task.cancelled() or task.exception()  # nobody else asks for it after an interrupt
+            ended.release()
+
+        def start() -> None:
+            tasks.append(loop.create_task(coroutine))
+            tasks[0].add_done_callback(end)
+
+        def cancel() -> None:
+            tasks[0].cancel()
+
+        loop.call_soon_threadsafe(start)
         try:
-            while not concurrent.futures.wait([future], timeout=_POLL_S).done:
+            while not ended.acquire(timeout=_POLL_S):
                 pass
-            return future.result()
         finally:
-            future.cancel()
+            loop.call_soon_threadsafe(cancel)
+        return tasks[0].result()
 
     @property
     def is_current_thread(self) -> bool:
@@ -115,7 +130,11 @@ class Engine:
         if running.thread.is_alive():
             _log.warning("The engine's thread did not end in time.")
 
-    def _loop(self) -> asyncio.AbstractEventLoop:
+    def _loop_for(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.AbstractEventLoop:
+        """Return the loop, started if necessary, or close the coroutine and raise in a forked child."""
+        if self.is_inherited:
+            coroutine.close()
+            raise RuntimeError("This engine belongs to the parent process; a forked child opens its own.")
         with self._lock:
             if self._running is None:
                 self._running = _start(self._name)

@@ -96,6 +96,7 @@ def an_interrupt_ends_the_turn_as_any_cell(notebook: NotebookPage, sim: Simulato
     notebook.wait_until_run(INTERRUPTED)
     notebook.wait_for_text(INTERRUPTED, "Interrupted in the")
     notebook.wait_for_text(INTERRUPTED, "KeyboardInterrupt")
+    notebook.wait_for_kernel("idle")  # after an error ipykernel drops what is asked until it is idle
     assert hung_up(sim, 2)
 
 

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextvars
 import os
+import sys
 import threading
 import traceback
+from contextlib import suppress
+from types import FrameType
+from typing import Any
 
 import pytest
 
+import codex_nb.host.engine
 from codex_nb.host.engine import Engine
 from codex_nb.host.engine import engine as shared_engine
+from tests.patience import PATIENCE_S
 
 wanted: contextvars.ContextVar[str] = contextvars.ContextVar("wanted", default="nothing")
 
@@ -84,6 +91,38 @@ def test_a_task_that_wants_to_end_the_program_ends_only_itself(
     with pytest.raises(error):
         engine.run(leave())
     assert engine.run(thread_name()) == "test engine"
+
+
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # interrupted before it was begun
+def test_an_interrupt_at_any_line_of_the_wait_leaves_the_engine_working(engine: Engine) -> None:
+    """The lines of the standard library are among them: its locks must not stay taken."""
+    files = {threading.__file__, concurrent.futures._base.__file__, codex_nb.host.engine.__file__}
+    lines: dict[tuple[str, int], None] = {}
+
+    def run(interrupted_at: tuple[str, int] | None) -> None:
+        def of_line(frame: FrameType, event: str, _argument: object) -> Any:
+            line = frame.f_code.co_filename, frame.f_lineno
+            if event == "line" and interrupted_at is None:
+                lines.setdefault(line)
+            elif event == "line" and line == interrupted_at:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+            return of_line
+
+        before = sys.gettrace()
+        sys.settrace(lambda frame, *_: of_line if frame.f_code.co_filename in files else None)
+        try:
+            engine.run(asyncio.sleep(0))
+        finally:
+            sys.settrace(before)
+
+    run(None)
+    for line in lines:
+        with suppress(KeyboardInterrupt):
+            run(line)
+        assert engine.submit(thread_name()).result(PATIENCE_S / 10) == "test engine"
 
 
 def test_closing_lets_what_runs_clean_up_and_ends_the_thread(engine: Engine) -> None:

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -80,15 +80,16 @@ class Trials:
         assert self._notebook.run(cell, cell_id="asking").succeeded
         self._settle("undisturbed", ())
 
-    def disturbed(self, cell: str, where: object) -> None:
-        """Run the cell while something disturbs it, then another cell; note what is wrong."""
+    def disturbed(self, cell: str, where: object, disturbing: AbstractContextManager[None]) -> None:
+        """Run the cell in the block that disturbs it, then another cell undisturbed; note what is wrong."""
         streams, threads = (sys.stdout, sys.stderr, self._notebook.shell.display_pub), self._threads()
         self.page.forget()
         self._sim.requests.clear()
         self._sim.play(Scenario(TURN))
         failure: BaseException | None
         try:
-            failure = self._notebook.run(cell, cell_id="asking").failure
+            with disturbing:
+                failure = self._notebook.run(cell, cell_id="asking").failure
         except KeyboardInterrupt as error:  # before IPython has begun to run the cell
             failure = error
         self.interrupted += isinstance(failure, KeyboardInterrupt)
@@ -177,7 +178,7 @@ def interrupting_at(place: Place) -> Iterator[None]:
         if reached == place and left:
             signal.raise_signal(left.pop())
 
-    with suppress(KeyboardInterrupt), lines(at, place[0]):
+    with lines(at, place[0]):
         yield
 
 
@@ -207,8 +208,7 @@ def test_an_interrupt_at_any_line_ends_the_cell_and_leaves_nothing(trials: Trial
     trials._notebook.run(f"%config CodexMagics.display = {display!r}")
     trials.undisturbed(cell)
     for place in places(trials, cell, count):
-        with interrupting_at(place):
-            trials.disturbed(cell, place)
+        trials.disturbed(cell, place, interrupting_at(place))
     assert trials.problems == []
     assert (
         trials.interrupted >= count // 4
@@ -242,12 +242,13 @@ class Stepped(Coroutine[Any, Any, Any]):
 @contextmanager
 def steps(at: Callable[[int], None]) -> Iterator[None]:
     """Call ``at`` on the engine's thread with the number of each step that its tasks take."""
-    number = 0
+    number, is_inside = 0, True
 
     def on_step() -> None:
         nonlocal number
-        number += 1
-        at(number)
+        number += is_inside
+        if is_inside:
+            at(number)
 
     def make(loop: asyncio.AbstractEventLoop, coroutine: Any, **more: Any) -> asyncio.Task[Any]:
         return asyncio.Task(Stepped(coroutine, on_step), loop=loop, **more)
@@ -259,6 +260,7 @@ def steps(at: Callable[[int], None]) -> Iterator[None]:
     try:
         yield
     finally:
+        is_inside = False
         engine().run(set_factory(None))
 
 
@@ -285,7 +287,7 @@ def test_a_turn_that_is_ended_between_any_two_awaits_leaves_nothing(
     with steps(count):
         trials.undisturbed(cell)
     for place in range(1, counted, max(1, counted // 40)):
-        with steps(lambda number: disturb(trials.page) if number == place else None):  # noqa: B023 - used at once
-            trials.disturbed(cell, f"step {place} of {counted}")
+        at_place = steps(lambda number: disturb(trials.page) if number == place else None)  # noqa: B023 - used at once
+        trials.disturbed(cell, f"step {place} of {counted}", at_place)
     assert trials.problems == []
     assert bool(trials.interrupted) is (disturb is interrupt)
