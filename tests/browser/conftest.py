@@ -1,4 +1,4 @@
-"""Fixtures of the browser tier: two servers, one Chromium, an open notebook.
+"""Fixtures of the browser tier: two servers, Chromium, an open notebook.
 
 Servers and browser live as long as the tests of this folder: Playwright keeps an event loop running in the main thread,
 which the async tests of other folders must not meet.
@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Route, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Route, expect, sync_playwright
 
 from tests import tiers
 from tests.browser.beacon import Beacon
@@ -37,18 +37,73 @@ LOOPBACK = {"127.0.0.1", "localhost", "::1", ""}
 
 
 @pytest.fixture(scope="package")
-def chromium() -> Iterator[Browser]:
-    """Start the one browser of this tier."""
+def playwright() -> Iterator[Playwright]:
+    """Start Playwright, once."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=tiers.chromium(),
-            args=list(CHROMIUM_FLAGS),
-            chromium_sandbox=False,
-            timeout=PATIENCE_MS,
-        )
         expect.set_options(timeout=PATIENCE_MS)
-        yield browser
-        browser.close()
+        yield playwright
+
+
+@pytest.fixture(scope="package")
+def chromium(playwright: Playwright) -> Iterator[Browser]:
+    """Start the browser for profiles that are used once."""
+    browser = playwright.chromium.launch(
+        executable_path=tiers.chromium(),
+        args=list(CHROMIUM_FLAGS),
+        chromium_sandbox=False,
+        timeout=PATIENCE_MS,
+    )
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="package")
+def kept_profile(
+    playwright: Playwright, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[BrowserContext]:
+    """Start a browser with a profile on disk, which reaches this machine only.
+
+    It keeps the compiled scripts of the front ends: without them a page costs a third more.
+    """
+    context = playwright.chromium.launch_persistent_context(
+        tmp_path_factory.mktemp("profile"),
+        executable_path=tiers.chromium(),
+        args=list(CHROMIUM_FLAGS),
+        chromium_sandbox=False,
+        timeout=PATIENCE_MS,
+        proxy={
+            "server": "http://127.0.0.1:9",
+            "bypass": "127.0.0.1,localhost,[::1]",
+        },  # nothing listens there
+        permissions=["clipboard-read", "clipboard-write"],
+    )
+    context.set_default_timeout(PATIENCE_MS)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def new_page(
+    kept_profile: BrowserContext, color_scheme: str, viewport: tuple[int, int]
+) -> Iterator[Callable[[], Page]]:
+    """Open a page of the kept profile; with the test its pages end and what sites have stored."""
+    opened: list[Page] = []
+
+    def open_page() -> Page:
+        page = kept_profile.new_page()
+        opened.append(page)
+        page.set_viewport_size({"width": viewport[0], "height": viewport[1]})
+        page.emulate_media(
+            color_scheme="dark" if color_scheme == "dark" else "light", reduced_motion="reduce"
+        )
+        return page
+
+    yield open_page
+    for page in opened:
+        if not page.is_closed():
+            page.evaluate("localStorage.clear()")
+            page.close()
+    kept_profile.clear_cookies()
 
 
 @pytest.fixture(scope="package")
@@ -160,7 +215,7 @@ def kernel_environ(tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def open_notebook(
     server: JupyterServer,
-    browser_context: BrowserContext,
+    new_page: Callable[[], Page],
     kernel_environ: Mapping[str, str],
     request: pytest.FixtureRequest,
 ) -> Iterator[Callable[..., NotebookPage]]:
@@ -181,7 +236,7 @@ def open_notebook(
         if file is None:
             kernel = server.add_kernel(kernel_environ, **({} if python is None else {"python": python}))
             file = server.add_notebook(f"{kernel.name}.ipynb", cells, kernel)
-        notebook = NotebookPage(browser_context.new_page(), server, file)
+        notebook = NotebookPage(new_page(), server, file)
         opened.append(notebook)
         notebook.open(wait_for_kernel=wait_for_kernel)
         return notebook

@@ -174,6 +174,8 @@ class JupyterServer:
             *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={self._port}", "--ServerApp.port_retries=0"),
             *(f"--ServerApp.root_dir={self.root}", f"--IdentityProvider.token={self.token}"),
             *(f"--{name}.expose_app_in_browser=True", "--ServerApp.terminals_enabled=False"),
+            # JupyterLab would start Node.js for each page, to see whether its extensions were built
+            "--ServerApp.tornado_settings={'page_config_data': {'buildCheck': False, 'buildAvailable': False}}",
         ]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(

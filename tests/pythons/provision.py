@@ -107,7 +107,7 @@ def interpreter_of(version: PythonVersion) -> Path | None:
 def make_environment(version: PythonVersion, interpreter: Path) -> None:
     """Make the environment; the pip of this environment fills it."""
     _run([str(interpreter), "-m", "venv", "--clear", "--without-pip", str(version.home)])
-    _run([*PIP, "--python", str(version.python), "install", *requirements()])
+    _run([*PIP, "--python", str(version.python), "install", "--no-compile", *requirements()])
     version.stamp.write_text(_stamp(version))
 
 

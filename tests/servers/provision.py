@@ -107,7 +107,7 @@ def _environment(name: str, *requirements: str) -> Path:
     stamp = home / "requirement.txt"
     if not (stamp.exists() and stamp.read_text() == requirement):
         _run([sys.executable, "-m", "venv", "--clear", str(home)])
-        _run([str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", *requirements])
+        _run([str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-compile", *requirements])
         stamp.write_text(requirement)
     return home / "bin"
 
