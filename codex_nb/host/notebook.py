@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from codex_nb.host.capture import OutputCollector, add_listener, display_id_of, error_line, remove_listener
 from codex_nb.host.shell import current_request, front_end
-from codex_nb.tools.bindings import identifiers_in
 from codex_nb.tools.introspection import exact_text, snapshot
 from codex_nb.tools.nbmodel import Cell, NotebookSnapshot, Run
 
@@ -270,6 +269,7 @@ def _identities(namespace: Mapping[str, Any]) -> dict[str, int]:
 
 def _contents(source: str, namespace: Mapping[str, Any]) -> Variables:
     """Return what the variables hold, those that a cell names first: the time for it is limited."""
+    from codex_nb.tools.bindings import identifiers_in  # neither is loaded with the extension
     from codex_nb.tools.content_hash import Variables
 
     return Variables(snapshot(namespace), first=identifiers_in(source))
