@@ -460,8 +460,9 @@ def _spans(text: str) -> list[_Span]:
     """Return what is secret by its looks or by its name, from the beginning; behind too much of it, the rest is one."""
     if len(text) <= _MAX_CACHED and _is_clean(text):
         return []
-    if len(text) > _MANY * 2:  # one that is full of secrets is read no further
-        spans = _apart(text[:_MANY])
+    beginning = text[:_MANY]
+    if len(text) > _MANY * 2 and len(Words(beginning).places_of_names()) > MAX_SECRETS:
+        spans = _apart(beginning)  # a text that is full of secrets is read no further
         if len(spans) > MAX_SECRETS and spans[MAX_SECRETS].start < _MANY - _LAST:
             return [*spans[:MAX_SECRETS], _Span(spans[MAX_SECRETS].start, len(text), THE_REST)]
     spans = _apart(text)
