@@ -30,14 +30,22 @@ No error ever holds a secret, in its message, its fields or its chained cause.
 
 from __future__ import annotations
 
+import os
+import re
 from typing import TYPE_CHECKING, Any, ClassVar
-
-from codex_nb.labels import home_as_tilde
 
 if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
     from typing import Self
+
+
+def home_as_tilde(text: str) -> str:
+    """Return a text in which paths of the user's home folder begin with ``~``: a home folder has its user's name."""
+    home = os.path.expanduser("~").rstrip("/\\")  # noqa: PTH111 -- Path.home() raises where there is none
+    if len(home) < 2 or home == "~":  # noqa: PLR2004 -- a system account's home is the root
+        return text
+    return re.sub(rf"(?<![\w.~/\\-]){re.escape(home)}(?![\w-]|\.\w)", "~", text)
 
 
 class CodexError(Exception):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
@@ -46,7 +44,7 @@ def short_account(label: str) -> str:
     Of an e-mail address these are the first letter and the host, of an id the last four characters.
     """
     if " " in label:
-        return home_as_tilde(label)
+        return label
     name, at, host = label.rpartition("@")
     return f"{name[:1]}…@{host}" if at else short_id(label)
 
@@ -54,14 +52,6 @@ def short_account(label: str) -> str:
 def short_id(identifier: str) -> str:
     """Return enough of an id to tell it from another, and too little to use it."""
     return f"…{identifier[-4:]}" if len(identifier) > 4 else identifier  # noqa: PLR2004
-
-
-def home_as_tilde(text: str) -> str:
-    """Return a text in which paths of the user's home folder begin with ``~``: a home folder has its user's name."""
-    home = os.path.expanduser("~").rstrip("/\\")  # noqa: PTH111 -- Path.home() raises where there is none
-    if len(home) < 2 or home == "~":  # noqa: PLR2004 -- a system account's home is the root
-        return text
-    return re.sub(rf"(?<![\w.~/\\-]){re.escape(home)}(?![\w-]|\.\w)", "~", text)
 
 
 TRANSPORTS = ("http", "websocket", "auto")

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
-from codex_nb.labels import LOGIN_METHODS, home_as_tilde
+from codex_nb.errors import home_as_tilde
+from codex_nb.labels import LOGIN_METHODS
 from codex_nb.magics.options import (
     BELOW,
     CLEAR,

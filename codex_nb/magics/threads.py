@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codex_nb.errors import CodexError
-from codex_nb.labels import home_as_tilde
+from codex_nb.errors import CodexError, home_as_tilde
 from codex_nb.magics.options import (
     ALL,
     DELETE,

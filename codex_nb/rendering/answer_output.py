@@ -8,7 +8,6 @@ from html import escape
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, assert_never
 
-from codex_nb.labels import home_as_tilde
 from codex_nb.rendering.markdown import escape_markdown, fenced, inert_markdown, parse, render_unsanitized
 from codex_nb.rendering.sanitize import SafeHtml, code_html, escape_html, sanitize_html
 from codex_nb.rendering.visible import VisibleText, visible_text
@@ -73,9 +72,6 @@ class NoticeOutput:
 
     text: str
     kind: Literal["notice", "error"] = "notice"
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "text", home_as_tilde(self.text))
 
 
 OutputPart = TextOutput | ReasoningOutput | ToolOutput | PlanOutput | NoticeOutput

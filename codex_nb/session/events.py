@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from codex_nb.errors import home_as_tilde
 from codex_nb.labels import INCOMPLETE
 from codex_nb.responses.events import Usage
 from codex_nb.tools.outputs import CellState  # noqa: TC001 -- saved answers are read by these types
@@ -240,6 +241,9 @@ class Notice:
         "context", "redacted", "compacted", "limits", "model", "cached", "variables", "search", "hint"
     ]
     text: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", home_as_tilde(self.text))  # a notebook saves it
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,15 +15,8 @@ from IPython.display import display
 
 from codex_nb.auth.credentials import AuthMode
 from codex_nb.auth.diagnostics import LoginStatus
-from codex_nb.labels import (
-    BILLED_PER_TOKEN,
-    home_as_tilde,
-    limit_name,
-    plan_name,
-    short_account,
-    short_id,
-    time_span,
-)
+from codex_nb.errors import home_as_tilde
+from codex_nb.labels import BILLED_PER_TOKEN, limit_name, plan_name, short_account, short_id, time_span
 from codex_nb.rendering.markdown import escape_markdown, safe_html
 from codex_nb.rendering.sanitize import sanitize_html
 from codex_nb.rendering.visible import visible_line, visible_text
@@ -83,7 +76,7 @@ class AccountStatus(LoginStatus):
     def full_names(self) -> dict[str, str]:
         """What names the account and the workspace in full, by the short form that a notebook saves."""
         account, workspace = self.email or self.label, self.account_id or ""
-        names = {short_account(account): account, short_id(workspace): workspace}
+        names = {home_as_tilde(short_account(account)): account, short_id(workspace): workspace}
         return {short: name for short, name in names.items() if name}
 
     def as_dict(self) -> dict[str, Any]:
@@ -140,7 +133,7 @@ class AccountStatus(LoginStatus):
         else:
             account, workspace = self.email or self.label, self.account_id or ""
             if not self.in_full:
-                account, workspace = short_account(account), short_id(workspace)
+                account, workspace = home_as_tilde(short_account(account)), short_id(workspace)
             rows = [
                 ("Account", account or "signed in"),
                 ("Plan", self._plan()),

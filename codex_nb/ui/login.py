@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 from pydantic import SecretStr
 
 from codex_nb.auth.login import EnterSecret, EnterUserCode, LoginStep, OpenUrl, SignedIn, Waiting, first_of
-from codex_nb.errors import LoginFailed
+from codex_nb.errors import LoginFailed, home_as_tilde
 from codex_nb.labels import LOGIN_METHODS, plan_name, short_account
 from codex_nb.rendering.answer_output import AnswerOutput, NoticeOutput, to_mimebundle
 from codex_nb.rendering.markdown import is_web_link
@@ -97,12 +97,12 @@ def _what_follows(*, cell_waits: bool) -> str:
 
 def success(step: SignedIn, *, in_full: bool = False) -> str:
     """Return the line that remains after a sign-in."""
-    label = step.account_label if in_full else short_account(step.account_label)
+    label = step.account_label if in_full else home_as_tilde(short_account(step.account_label))
     account = f" as {label}" if label else ""
     if step.account_label.startswith("API key "):
         account = f" with an API key ({step.account_label.removeprefix('API key ')})"
     plan = f" ({plan_name(step.plan)})" if step.plan != "unknown" else ""
-    return f"Signed in{account}{plan}. {step.note}".strip()
+    return f"Signed in{account}{plan}. {home_as_tilde(step.note)}".strip()
 
 
 def describe_failure(failure: LoginFailed) -> dict[str, Any]:

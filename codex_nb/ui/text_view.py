@@ -10,16 +10,7 @@ import textwrap
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, NamedTuple
 
-from codex_nb.labels import (
-    BILLED_PER_TOKEN,
-    INCOMPLETE,
-    NO_REASON,
-    REASONING,
-    STOPPED,
-    Phase,
-    home_as_tilde,
-    plan_name,
-)
+from codex_nb.labels import BILLED_PER_TOKEN, INCOMPLETE, NO_REASON, REASONING, STOPPED, Phase, plan_name
 from codex_nb.rendering.answer_output import (
     SEPARATOR,
     AnswerOutput,
@@ -296,7 +287,7 @@ class AppendOnlyView(ABC):
             case AnswerRejected():
                 self._write_notice(f"The answer does not match the schema ({event.reason}). Asking again.")
             case Notice():
-                self._write_notice(home_as_tilde(event.text))
+                self._write_notice(event.text)
             case TurnFinished():
                 self._write_plan(before)
                 self._write_end(event)
