@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -15,8 +18,8 @@ from tests.browser.asking import LOAD, lead_to
 from tests.browser.jupyter_server import FrontEnd
 from tests.browser.notebook_page import NotebookPage
 from tests.contract.cli import without_traces
-from tests.contract.test_agent import processes_with
-from tests.contract.test_agent_items import CAT, MADE, QUESTION, STEPS
+from tests.contract.test_agent import SHOP, processes_with
+from tests.contract.test_agent_items import CAT, DONE, ERRORS, ITEMS, MADE, ORDERS, QUESTION, STEPS
 from tests.patience import PATIENCE_S
 
 only_lab = pytest.mark.parametrize("front_end", [FrontEnd.LAB])
@@ -164,6 +167,45 @@ def test_what_the_agent_makes_is_an_output_of_the_cell_or_a_cell_below(
     cells = notebook.save().cells
     assert ["image/png", "text/plain"] in [sorted(each.get("data", {})) for each in cells[1].outputs]
     assert [each.source for each in cells[2:]] == ["legs = 4"]
+
+
+# What needs no decision, and how a turn can fail: the replies of the service, and what the notebook shows.
+UNASKED: dict[str, tuple[tuple[Reply, ...], tuple[str, ...]]] = {
+    "an MCP server of the CLI": ((reply(ORDERS), DONE), ("mcp__shop__orders", '"day": 3', "seven orders")),
+    "a command that failed": (ITEMS["a command that failed"][0], ("echo no rule", "[exit code 2]")),
+    "an image that failed": (ITEMS["an image that failed"][0], ("a grey cat",)),
+    "another model": (ITEMS["another model"][0], ITEMS["another model"][2]),
+    "a retry": (ITEMS["a retry"][0], ITEMS["a retry"][2]),
+    "compaction": (ITEMS["compaction"][0], ITEMS["compaction"][2]),
+}
+FAILED = ("usage limit", "bad request", "context window")
+
+
+@only_lab
+def test_what_the_agent_does_unasked_and_how_it_fails_is_shown_and_saved(
+    open_notebook: Callable[..., NotebookPage],
+    sim: Simulator,
+    kernel_environ: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    shop = [str(SHOP), str(tmp_path)]
+    table = f"[mcp_servers.shop]\ncommand = {json.dumps(sys.executable)}\nargs = {json.dumps(shop)}\n"
+    with (Path(kernel_environ["CODEX_HOME"]) / "config.toml").open("a") as config:
+        config.write(f"\n{table}")
+    turns = [*UNASKED.values(), *((ERRORS[kind][:1], ERRORS[kind][2:]) for kind in FAILED)]
+    load = f"{LOAD}\n%config CodexMagics.agent_config = 'own'"
+    ask = "%%codex --agent --no-context -m simulator-classic --approval all"
+    notebook = open_notebook([load, *(f"{ask}\nTurn {number}." for number in range(len(turns)))])
+    notebook.run(0)
+    for number, (replies, _) in enumerate(turns, 1):
+        sim.play(Scenario(replies))
+        notebook.run(number)
+    notebook.screenshot("agent-unasked")
+    saved = [json.dumps(cell.outputs, ensure_ascii=False) for cell in notebook.save().cells]
+    for number, (_, words) in enumerate(turns, 1):
+        live = notebook.output(number).text_content() or ""
+        assert [each for each in words if each not in live] == []
+        assert [each for each in words if json.dumps(each)[1:-1] not in saved[number]] == []
 
 
 @only_lab
