@@ -97,6 +97,7 @@ class AgentEngine:
         self._given: Credentials | None = None  # the credentials that the process has
         self._loaded = set[str]()  # the threads that the process has open
         self._records: dict[str, ThreadRecord] = {}
+        self.token_totals: dict[str, object] = {}  # of each thread, as the CLI last told them
         self._with_images = set[str]()  # the threads that were begun so
         self._starting = asyncio.Lock()
         self.refusal: CodexError | None = None  # why no new token was given the last time

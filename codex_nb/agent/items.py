@@ -67,11 +67,17 @@ _SEARCH_ACTIONS = {"openPage": "open_page", "findInPage": "find_in_page"}
 class AgentItems:
     """Turns notifications into turn events; ``numbers`` gives each call of the turn its own number.
 
+    ``totals`` are the tokens that each thread of the CLI has used, as the CLI last told them; they are kept here.
     ``calls`` are the records of the model's calls; ``usage`` adds up the requests. ``has_acted`` tells whether anything
     but text has begun; ``status`` is set at the turn's end.
     """
 
-    def __init__(self, numbers: Iterator[int], on_limits: Callable[[RateLimits], Notice | None]) -> None:
+    def __init__(
+        self,
+        numbers: Iterator[int],
+        on_limits: Callable[[RateLimits], Notice | None],
+        totals: dict[str, object],
+    ) -> None:
         self.calls: list[ToolCall] = []
         self.usage = Usage()
         self.status = ""
@@ -80,6 +86,7 @@ class AgentItems:
         self.has_acted = False
         self._numbers = numbers
         self._on_limits = on_limits
+        self._totals = totals
         self._open: dict[str, tuple[int, JsonObject]] = {}  # the calls that have begun, by item
         self._text: dict[str, list[str]] = {}
         self._items: list[JsonObject] = []
@@ -167,13 +174,29 @@ class AgentItems:
                 hint="Ask again, for less at once.",
             )
 
+    def _count(self, thread: str, usage: object) -> None:
+        """Add what the last response has used.
+
+        The CLI tells it again when a request is refused. A total that has not grown shows that, and so does a turn that
+        has got nothing yet, where the total is that of an earlier process.
+        """
+        total = usage.get("total") if isinstance(usage, dict) else None
+        before = self._totals.get(thread, total if not self._has_begun else None)
+        self._totals[thread] = total
+        if total is None or total != before:
+            self.usage += _usage(usage)
+
+    @property
+    def _has_begun(self) -> bool:
+        return bool(self.has_acted or self._items or self._text)
+
     def _aside(self, method: str, params: JsonObject) -> list[TurnEvent]:
         """Return the events of what is told beside the items."""
         match method:
             case "turn/plan/updated":
                 return self._plan(params)
             case "thread/tokenUsage/updated":
-                self.usage += _usage(params.get("tokenUsage"))
+                self._count(str(params.get("threadId")), params.get("tokenUsage"))
             case "account/rateLimits/updated":
                 notice = self._on_limits(read_limits(params.get("rateLimits")))
                 return [notice] if notice else []

@@ -85,7 +85,7 @@ class AgentTurn(Turn):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._agent = AgentItems(self._call_numbers, self.on_limits)
+        self._agent = AgentItems(self._call_numbers, self.on_limits, self.engine.token_totals)
         self._thread_id = ""
         self._turn_id = ""
         self._offers = ""

@@ -271,6 +271,20 @@ async def test_an_error_of_the_real_cli_has_the_class_of_what_to_do_next(place: 
     assert found == {kind: ("failed", error, True) for kind, (_, error, _) in ERRORS.items()}
 
 
+async def test_a_turn_that_got_no_response_has_used_no_tokens(place: Place) -> None:
+    """The CLI tells the counts of an earlier response again when a request is refused, also after a new start."""
+    used = []
+    refuses = (ERRORS["usage limit"][0],)
+    for turns in ((DONE,), refuses, (command("true"), DONE)), (refuses, (DONE,), refuses):
+        async with place.opened() as profile:
+            for replies in turns:
+                place.sim.play(Scenario(replies))
+                _, last = await place.ask(profile, "do it", policy=ApprovalPolicy.ALL)
+                used.append((last.answer.status, last.answer.usage.total_tokens > 0))
+    completed, failed = ("completed", True), ("failed", False)
+    assert used == [completed, failed, completed, failed, completed, failed]
+
+
 @pytest.mark.parametrize(
     ("first", "second", "goes_on"),
     [(ApprovalPolicy.ASK, ApprovalPolicy.ALL, True), (ApprovalPolicy.ALL, ApprovalPolicy.ASK, False)],
