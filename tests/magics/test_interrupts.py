@@ -42,9 +42,8 @@ TURN = (
     ),
     Reply(stream=(Say("It is **42**."), End()), authenticated=True),
 )
-ALIVE = re.compile(
-    r"…(?!@)|is working|is answering|Waiting|Running"
-)  # an account's name is shortened by "…@"
+# The sign of an unfinished line; shortened names and ids ("a…@example.com", "…9e01") go on behind it.
+ALIVE = re.compile(r"…(?![@\w])|is working|is answering|Waiting|Running")
 
 
 @pytest.fixture
