@@ -11,6 +11,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from codex_nb.auth.login import EnterSecret, EnterUserCode, LoginStep, OpenUrl, SignedIn, Waiting
@@ -202,7 +203,7 @@ NOBODY = replace(STATUS, signed_in=False, absence="signed_out", problem="Sign in
 FULL = replace(
     REPORT,
     profile="work",
-    credentials_location="/home/ada/.codex/profiles/work/auth.json",
+    credentials_location=str(Path.home() / ".codex" / "profiles" / "work" / "auth.json"),
 )
 ACCOUNTS: Mapping[str, AccountStatus] = {
     "account": FULL,
