@@ -51,11 +51,10 @@ def test_the_account_buttons_refresh_switch_sign_out_and_sign_in(
     asked = sim.requests.count("/wham/usage")
     touch(notebook, "Refresh")
     assert sim.requests.wait(lambda log: log.count("/wham/usage") > asked, PATIENCE_S)
-    touch(notebook, "Switch profile")
-    notebook.wait_for_text(1, GRACE.email)
-    notebook.screenshot("account-of-the-other-profile")
-    touch(notebook, "Switch profile")
-    notebook.wait_for_text(1, ADA.email)
+    for account in (GRACE, ADA, GRACE, ADA):  # quicker than the page looks for what was shown before
+        touch(notebook, "Switch profile")
+        notebook.wait_for_text(1, account.email)
+        notebook.screenshot("account-of-the-other-profile" if account is GRACE else "account-of-ones-own")
     touch(notebook, "Sign out")
     touch(notebook, "Sign out")  # of the question
     notebook.wait_for_text(1, "Not signed in")

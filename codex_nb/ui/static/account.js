@@ -54,8 +54,15 @@ function nameInFull(account, names) {
   }
 }
 
+// Whether an account is the one that a message is about. Its output is looked for during a second; when the account is
+// replaced meanwhile, the next one can be drawn before the message that is about it arrives.
+function isAbout(message, account) {
+  message.plain ??= account.textContent;
+  return message.plain === account.textContent;
+}
+
 function enhanceAccount(widget, area, message) {
-  for (const account of takePlain(area, ".codex-account")) {
+  for (const account of takePlain(area, ".codex-account", (each) => isAbout(message, each))) {
     drawShares(account);
     nameInFull(account, message.names);
     const row = element("div", "codex-buttons codex-commands");

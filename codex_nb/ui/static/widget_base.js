@@ -179,8 +179,8 @@ function enhanceSoon(widget, area, message, tries = 20) {
   if (tries) setTimeout(() => enhanceSoon(widget, area, message, tries - 1), 50);
 }
 
-function takePlain(area, selector) {
-  return [...area.querySelectorAll(`${selector}:not([data-codex-done])`)].map((node) => {
+function takePlain(area, selector, isWanted = () => true) {
+  return [...area.querySelectorAll(`${selector}:not([data-codex-done])`)].filter(isWanted).map((node) => {
     node.dataset.codexDone = "";
     node.classList.add("codex-fresh");
     keepKeys(node);
