@@ -1,8 +1,8 @@
 """The whole suite in one command: ``python -m tests [pytest options]``.
 
 The tests that need only Python run while the tools of the other tiers are set up; then the browser tests and the others
-run in parallel. If a few tests fail there, they are run once more alone and reported, which distinguishes an overloaded
-machine from a defect. The last line counts all tests.
+run in parallel. If a few tests of a part fail, they are run once more alone and reported, which distinguishes an
+overloaded machine from a defect. The last line counts all tests.
 """
 
 from __future__ import annotations

@@ -100,6 +100,7 @@ class SkillsTable(Table):
 
 
 SearchMode = Literal["disabled", "cached", "indexed", "live"]
+McpCredentialsStore = Literal["auto", "file", "keyring"]
 
 
 class ConfigToml(Table):
@@ -127,7 +128,7 @@ class ConfigToml(Table):
     tools: ToolsTable = ToolsTable()
     skills: SkillsTable = SkillsTable()
     mcp_servers: dict[str, Any] = {}
-    mcp_oauth_credentials_store: Literal["auto", "file", "keyring"] = "auto"
+    mcp_oauth_credentials_store: McpCredentialsStore = "auto"
     mcp_optional_startup_grace_ms: int | None = Field(None, ge=0)
 
 

@@ -21,6 +21,7 @@ from codex_nb.rendering.visible import visible_line
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from codex_nb.config.config_toml import McpCredentialsStore
     from codex_nb.config.layers import MergedConfig
 
 STARTUP_S, CALL_S = 10.0, 60.0
@@ -44,7 +45,6 @@ _PASSED_ON_BY_WINDOWS = frozenset(
     """.split()  # noqa: SIM905 -- as above
 )
 
-StoreName = Literal["auto", "file", "keyring"]
 ApprovalMode = Literal["auto", "prompt", "writes", "approve"]
 _OF_PROGRAMS = ("args", "env", "env_vars", "cwd")
 _OF_ADDRESSES = (
@@ -236,7 +236,7 @@ def _as_allowed(server: McpServer, allowed: Mapping[str, Any]) -> McpServer:
 def with_stored_token(
     server: McpServer,
     codex_home: Path,
-    store: StoreName,
+    store: McpCredentialsStore,
     read_keyring: Callable[[str, str, str], SecretStr | None],
 ) -> McpServer:
     """Return a server with the token that ``codex mcp login`` has stored for it, while it can be used.

@@ -27,7 +27,7 @@ from codex_nb.errors import ConfigError
 from codex_nb.labels import AGENT_CONFIGS, TRANSPORTS, ApprovalPolicy
 
 if TYPE_CHECKING:
-    from codex_nb.config.config_toml import ConfigToml, RequirementsToml, SearchMode
+    from codex_nb.config.config_toml import ConfigToml, McpCredentialsStore, RequirementsToml, SearchMode
     from codex_nb.config.layers import Machine, MergedConfig
     from codex_nb.config.mcp_servers import McpServer
 
@@ -141,7 +141,7 @@ class Settings:
     disabled_skills: tuple[str, ...] = ()
     system_skills: Path | None = field(default=None, compare=False)
     mcp_servers: tuple[McpServer, ...] = ()
-    mcp_credentials_store: Literal["auto", "file", "keyring"] = "auto"
+    mcp_credentials_store: McpCredentialsStore = "auto"
     mcp_grace_s: float = 5.0
     web_search: SearchMode | None = None
     search_options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))

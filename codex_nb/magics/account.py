@@ -9,12 +9,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from codex_nb.config.settings import profile_names
-from codex_nb.errors import CodexError, CredentialsUnreadable, LoginFailed, SignInRequired, home_as_tilde
+from codex_nb.errors import CodexError, CredentialsUnreadable, LoginFailed, SignInRequired
 from codex_nb.host.interrupts import deferring_interrupts, uninterruptible
 from codex_nb.host.shell import front_end
-from codex_nb.labels import short_account
 from codex_nb.rendering.visible import visible_text
-from codex_nb.ui.account import AccountStatus, AccountView
+from codex_nb.ui.account import AccountStatus, AccountView, saved_name
 from codex_nb.ui.login import LoginWidget
 from codex_nb.ui.widgets import READY_S, in_output_widget
 
@@ -52,7 +51,7 @@ class SignOut:
         if self.credentials is None:
             return "the stored login, which cannot be read"
         label = self.credentials.label
-        return label if self.in_full else home_as_tilde(short_account(label))
+        return label if self.in_full else saved_name(label)
 
     @property
     def done(self) -> str:

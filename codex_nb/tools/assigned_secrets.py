@@ -10,7 +10,7 @@ from itertools import chain, islice, pairwise
 from typing import TYPE_CHECKING
 
 from codex_nb.tools.key_formats import keys_in
-from codex_nb.tools.secret_tables import secrets_in_html, secrets_in_lines, secrets_in_lists
+from codex_nb.tools.secret_tables import FARTHEST_ROWS, secrets_in_html, secrets_in_lines, secrets_in_lists
 from codex_nb.tools.secrets import (
     ATTRIBUTES,
     ENDS_OF_PAIRS,
@@ -109,9 +109,8 @@ _LONGEST_OPEN = 600  # characters before a secret name in which a bracket may op
 _LONGEST_BRACKET = 20_000
 _MAX_VALUES = 200
 MAX_SECRETS = 500  # in a text
-MAX_NAMES = 5_000  # in a text, of secrets that may stand there
+MAX_NAMES = 5_000  # secret names in a text near to which a value may stand
 THE_REST = f"the rest of a text with more than {MAX_SECRETS} secrets or {MAX_NAMES:,} names of them"
-_FARTHEST_BEFORE = 2_000  # characters before a name, in which rows may stand whose columns it names
 _MAX_NESTED = 8  # brackets that are looked at for a name
 
 
@@ -191,7 +190,7 @@ class _Surroundings:
 
     def __init__(self, text: str, pattern: re.Pattern[str]) -> None:
         self._text, self._pattern = text, pattern
-        self._value = self._before = -_FARTHEST_BEFORE
+        self._value = self._before = -FARTHEST_ROWS
         self.empty_until = self._read_until = 0
 
     def may_hold_value(self, place: int) -> bool:
@@ -208,8 +207,8 @@ class _Surroundings:
                     return True
             elif self._goes_on(place, line_end):
                 return True
-        if self._before < place - _FARTHEST_BEFORE:
-            match = self._pattern.search(text, max(place - _FARTHEST_BEFORE, self._read_until), place)
+        if self._before < place - FARTHEST_ROWS:
+            match = self._pattern.search(text, max(place - FARTHEST_ROWS, self._read_until), place)
             self._read_until = place
             if match is None:
                 self.empty_until = self._value - _LONGEST_BRACKET

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _LONGEST_ROW = 1_000
 _LONGEST_LIST = 300  # characters before a name
-_FARTHEST_ROWS = 2_000  # characters before the names of columns
+FARTHEST_ROWS = 2_000  # characters before the names of columns
 _DELIMITERS = ",;\t| "  # a blank stands for any number of them
 _ROW_OF_NAMES = re.compile(r"[\w .()#/\"'|,;\t-]*+")
 _RULE = re.compile(r"[\s|:+=-]++")
@@ -168,7 +168,7 @@ def secrets_in_lists(text: str, places: Sequence[int]) -> Iterator[NamedSpan]:
         if not all(map(_NAME.fullmatch, names)) or _follows_alike(text, first, opening, len(names)):
             continue
         if _COLUMNS.search(text, max(0, opening - len("columns = ")), opening):
-            rows = list(_LIST.finditer(text, max(before, opening - _FARTHEST_ROWS), opening))
+            rows = list(_LIST.finditer(text, max(before, opening - FARTHEST_ROWS), opening))
         else:
             is_quoted = all(name[0][0] in "\"'" for name in _EACH.finditer(text, *found.span(1)))
             rows = list(_lists(text, found.end(), is_quoted=is_quoted))

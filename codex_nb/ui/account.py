@@ -75,9 +75,17 @@ class AccountStatus(LoginStatus):
     @property
     def full_names(self) -> dict[str, str]:
         """What names the account and the workspace in full, by the short form that a notebook saves."""
-        account, workspace = self.email or self.label, self.account_id or ""
-        names = {home_as_tilde(short_account(account)): account, short_id(workspace): workspace}
-        return {short: name for short, name in names.items() if name}
+        names = zip(self._short_names, self._names, strict=True)
+        return {short: name for short, name in names if name}
+
+    @property
+    def _names(self) -> tuple[str, str]:
+        return self.email or self.label, self.account_id or ""
+
+    @property
+    def _short_names(self) -> tuple[str, str]:
+        account, workspace = self._names
+        return saved_name(account), short_id(workspace)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as plain values; times are ISO 8601 in UTC."""
@@ -131,9 +139,7 @@ class AccountStatus(LoginStatus):
         if not self.signed_in:
             rows = [("Account", ABSENCES[self.absence]), location, overrides]
         else:
-            account, workspace = self.email or self.label, self.account_id or ""
-            if not self.in_full:
-                account, workspace = home_as_tilde(short_account(account)), short_id(workspace)
+            account, workspace = self._names if self.in_full else self._short_names
             rows = [
                 ("Account", account or "signed in"),
                 ("Plan", self._plan()),
@@ -277,6 +283,11 @@ class AccountView:
                 was_asked, self._asks_to_sign_out = self._asks_to_sign_out, False
             return "confirm_sign_out" if was_asked else None
         return next((each for each in self._actions if each == name), None)
+
+
+def saved_name(label: str) -> str:
+    """Return an account's label as a notebook may save it; an account without a name is named by its login's file."""
+    return home_as_tilde(short_account(label))
 
 
 def sign_out_question(who: str) -> str:

@@ -11,10 +11,11 @@ from pydantic import SecretStr
 
 from codex_nb.auth.login import EnterSecret, EnterUserCode, LoginStep, OpenUrl, SignedIn, Waiting, first_of
 from codex_nb.errors import LoginFailed, home_as_tilde
-from codex_nb.labels import LOGIN_METHODS, plan_name, short_account
+from codex_nb.labels import LOGIN_METHODS, plan_name
 from codex_nb.rendering.answer_output import AnswerOutput, NoticeOutput, to_mimebundle
 from codex_nb.rendering.markdown import is_web_link
 from codex_nb.rendering.visible import visible_text
+from codex_nb.ui.account import saved_name
 from codex_nb.ui.widgets import LiveOutput, Message, OutputArea, WidgetComm, WidgetKind
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def _what_follows(*, cell_waits: bool) -> str:
 
 def success(step: SignedIn, *, in_full: bool = False) -> str:
     """Return the line that remains after a sign-in."""
-    label = step.account_label if in_full else home_as_tilde(short_account(step.account_label))
+    label = step.account_label if in_full else saved_name(step.account_label)
     account = f" as {label}" if label else ""
     if step.account_label.startswith("API key "):
         account = f" with an API key ({step.account_label.removeprefix('API key ')})"

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -34,6 +35,18 @@ CHROMIUM_FLAGS = (
     "--font-render-hinting=none",
 )
 LOOPBACK = {"127.0.0.1", "localhost", "::1", ""}
+NOBODY = "http://127.0.0.1:9"  # where nothing listens
+PERMISSIONS = ("clipboard-read", "clipboard-write")
+
+
+def launch_options() -> dict[str, Any]:
+    """Return how Chromium is started."""
+    return {
+        "executable_path": tiers.chromium(),
+        "args": list(CHROMIUM_FLAGS),
+        "chromium_sandbox": False,
+        "timeout": PATIENCE_MS,
+    }
 
 
 @pytest.fixture(scope="package")
@@ -47,12 +60,7 @@ def playwright() -> Iterator[Playwright]:
 @pytest.fixture(scope="package")
 def chromium(playwright: Playwright) -> Iterator[Browser]:
     """Start the browser for profiles that are used once."""
-    browser = playwright.chromium.launch(
-        executable_path=tiers.chromium(),
-        args=list(CHROMIUM_FLAGS),
-        chromium_sandbox=False,
-        timeout=PATIENCE_MS,
-    )
+    browser = playwright.chromium.launch(**launch_options())
     yield browser
     browser.close()
 
@@ -67,15 +75,9 @@ def kept_profile(
     """
     context = playwright.chromium.launch_persistent_context(
         tmp_path_factory.mktemp("profile"),
-        executable_path=tiers.chromium(),
-        args=list(CHROMIUM_FLAGS),
-        chromium_sandbox=False,
-        timeout=PATIENCE_MS,
-        proxy={
-            "server": "http://127.0.0.1:9",
-            "bypass": "127.0.0.1,localhost,[::1]",
-        },  # nothing listens there
-        permissions=["clipboard-read", "clipboard-write"],
+        **launch_options(),
+        proxy={"server": NOBODY, "bypass": "127.0.0.1,localhost,[::1]"},
+        permissions=list(PERMISSIONS),
     )
     context.set_default_timeout(PATIENCE_MS)
     yield context
@@ -188,7 +190,7 @@ def fresh_profile(
     context = chromium.new_context(
         viewport={"width": width, "height": height},
         color_scheme=color_scheme,
-        permissions=["clipboard-read", "clipboard-write"],
+        permissions=list(PERMISSIONS),
         reduced_motion="reduce",
     )
     context.set_default_timeout(PATIENCE_MS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from tests.browser.asking import LOAD, lead_to
 from tests.browser.jupyter_server import FrontEnd
 from tests.browser.notebook_page import NotebookPage
 from tests.contract.cli import without_traces
-from tests.contract.test_agent import SHOP, processes_with
+from tests.contract.test_agent import processes_with, shop_table
 from tests.contract.test_agent_items import CAT, DONE, ERRORS, ITEMS, MADE, ORDERS, QUESTION, STEPS
 from tests.patience import PATIENCE_S
 
@@ -188,14 +187,13 @@ def test_what_the_agent_does_unasked_and_how_it_fails_is_shown_and_saved(
     kernel_environ: dict[str, str],
     tmp_path: Path,
 ) -> None:
-    shop = [str(SHOP), str(tmp_path)]
-    table = f"[mcp_servers.shop]\ncommand = {json.dumps(sys.executable)}\nargs = {json.dumps(shop)}\n"
     with (Path(kernel_environ["CODEX_HOME"]) / "config.toml").open("a") as config:
-        config.write(f"\n{table}")
+        config.write(f"\n{shop_table(tmp_path)}")
     turns = [*UNASKED.values(), *((ERRORS[kind][:1], ERRORS[kind][2:]) for kind in FAILED)]
     load = f"{LOAD}\n%config CodexMagics.agent_config = 'own'"
-    ask = "%%codex --agent --no-context -m simulator-classic --approval all"
-    notebook = open_notebook([load, *(f"{ask}\nTurn {number}." for number in range(len(turns)))])
+    notebook = open_notebook(
+        [load, *(f"{ASK} --approval all\nTurn {number}." for number in range(len(turns)))]
+    )
     notebook.run(0)
     for number, (replies, _) in enumerate(turns, 1):
         sim.play(Scenario(replies))

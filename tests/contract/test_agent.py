@@ -34,6 +34,14 @@ from tests.session.scripted import ProcessKernel, SameThread
 pytestmark = pytest.mark.anyio
 
 SHOP = Path(__file__).parent / "mcp_shop.py"
+
+
+def shop_table(noted: Path) -> str:
+    """Return the table of an MCP server that notes in a folder what it does."""
+    arguments = json.dumps([str(SHOP), str(noted)])
+    return f"[mcp_servers.shop]\ncommand = {json.dumps(sys.executable)}\nargs = {arguments}\n"
+
+
 APPROVE, REJECT, STOP = (
     Decision(kind) for kind in (DecisionKind.APPROVE, DecisionKind.REJECT, DecisionKind.STOP)
 )
@@ -82,8 +90,7 @@ class Place:
         """Return the table of the MCP server that notes what it does in the folder ``noted``."""
         noted = self.home.parent / "noted"
         noted.mkdir()
-        arguments = json.dumps([str(SHOP), str(noted)])
-        return f"[mcp_servers.shop]\ncommand = {json.dumps(sys.executable)}\nargs = {arguments}\n{more}"
+        return shop_table(noted) + more
 
     @property
     def noted(self) -> set[str]:

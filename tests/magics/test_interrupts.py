@@ -245,8 +245,8 @@ def steps(at: Callable[[int], None]) -> Iterator[None]:
 
     def on_step() -> None:
         nonlocal number
-        number += is_inside
         if is_inside:
+            number += 1
             at(number)
 
     def make(loop: asyncio.AbstractEventLoop, coroutine: Any, **more: Any) -> asyncio.Task[Any]:

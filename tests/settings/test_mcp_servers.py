@@ -12,8 +12,9 @@ from typing import get_args
 import pytest
 from pydantic import SecretStr
 
+from codex_nb.config.config_toml import McpCredentialsStore
 from codex_nb.config.layers import Machine
-from codex_nb.config.mcp_servers import McpServer, StoreName, with_stored_token
+from codex_nb.config.mcp_servers import McpServer, with_stored_token
 from codex_nb.config.settings import load_settings
 from codex_nb.errors import ConfigError, CredentialsUnreadable
 
@@ -164,7 +165,7 @@ STORED = [
 
 
 def header_of(
-    folder: Path, store: StoreName = "auto", keyring: Callable[..., SecretStr | None] = nothing
+    folder: Path, store: McpCredentialsStore = "auto", keyring: Callable[..., SecretStr | None] = nothing
 ) -> str | None:
     found = with_stored_token(FAR, folder, store, keyring).headers.get("authorization")
     return found and found.get_secret_value()
@@ -204,7 +205,7 @@ def entry(token: object = "kt", expires_at: object = None) -> str:
 def test_the_keyring_comes_first_and_then_the_file(tmp_path: Path, text: str | None, header: str) -> None:
     (tmp_path / ".credentials.json").write_text(json.dumps(stored()))
     secret = None if text is None else SecretStr(text)
-    found = {store: header_of(tmp_path, store, lambda *_: secret) for store in get_args(StoreName)}
+    found = {store: header_of(tmp_path, store, lambda *_: secret) for store in get_args(McpCredentialsStore)}
     in_keyring = header if header == "Bearer kt" else None
     assert found == {"auto": header, "file": "Bearer at", "keyring": in_keyring}
 
