@@ -455,9 +455,11 @@ class LiveOutput:
         if self._is_replaced:
             self._close_if_done()
 
-    def _replace_in_front_end(self) -> None:
+    def _replace_in_front_end(self, *, page: object = None) -> None:
+        # Without a page every one does: each has its own copy of an Output widget.
         if not self.is_closed:
-            self.send({"kind": "replace", "model_id": self.model_id, "bundle": self._bundle})
+            addressed = {"kind": "replace", "model_id": self.model_id, "page": page}
+            self.send(addressed | {"bundle": self._bundle})
 
     def _mark_ended(self, message: Message, *, stays_open: bool = False) -> None:
         self.has_ended, self._stays_open = True, stays_open
@@ -502,7 +504,7 @@ class LiveOutput:
                 self._is_replaced = True
                 self._close_if_done()
             case "still_shown" if self.has_ended:
-                self._replace_in_front_end()
+                self._replace_in_front_end(page=message.get("page"))
             case "unreachable" if self._location is Location.OUTPUT_WIDGET:
                 self._location = Location.UNREACHABLE
             case "dismissed":

@@ -45,7 +45,8 @@ SCREENS: list[tuple[tuple[int, int], Literal["dark", "light"]]] = [
 
 
 def show_on(notebook: NotebookPage, size: tuple[int, int], scheme: Literal["dark", "light"]) -> None:
-    """Give the window another size and theme."""
+    """Give the window another size and theme, once JupyterLab has removed what it covers the change before with."""
+    notebook.page.locator("#jupyterlab-splash").wait_for(state="detached")
     notebook.page.set_viewport_size({"width": size[0], "height": size[1]})
     notebook.page.emulate_media(color_scheme=scheme)
     is_light = "scheme => document.body.dataset.jpThemeLight === String(scheme === 'light')"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from codex_nb.simulator import Simulator
+from codex_nb.simulator import End, Reply, Say, Simulator
 from tests.browser.asking import LOAD, lead_to
 from tests.browser.conftest import fresh_profile
 from tests.browser.jupyter_server import FrontEnd, JupyterServer
@@ -25,6 +25,8 @@ from tests.browser.test_cells import (
 )
 from tests.kernel.provision import COLLABORATION
 from tests.patience import PATIENCE_MS
+
+BOTH_HAVE_HAD_THEIR_TURN_MS = 5_000
 
 
 @pytest.fixture
@@ -85,3 +87,23 @@ def test_each_act_happens_once_and_both_see_it(
         ]
         assert undo(here, 1) == "Undone: 2 inserted cells, 1 changed cell."
         wait_for_sources(there, LOAD, asking, "theirs = 2")
+
+
+def test_the_answer_is_there_once_when_the_page_that_asked_is_reloaded(
+    open_notebook: Callable[..., NotebookPage], sim: Simulator, server: JupyterServer, chromium: Browser
+) -> None:
+    sim.add_replies(Reply(stream=(Say("Begun before it, ended after it.", gate="end"), End())))
+    here = open_notebook([LOAD, "%%codex --no-context\nDo it."])
+    with fresh_profile(chromium, "light", (1280, 900)) as profile:
+        there = NotebookPage(profile.new_page(), server, here.file)
+        there.open()
+        here.run(0)
+        here.start(1)
+        here.wait_for_text(1, "Begun")
+        here.reload()
+        here.wait_for_text(1, "Begun")
+        sim.release("end")
+        for page in (here, there):
+            page.output(1).locator(".codex-answer").get_by_text("ended after it").wait_for()
+        here.page.wait_for_timeout(BOTH_HAVE_HAD_THEIR_TURN_MS)
+        assert [len(cells_of(page)[1]["outputs"]) for page in (here, there)] == [1, 1]

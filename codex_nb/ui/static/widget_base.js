@@ -7,6 +7,7 @@
 
 const LOOK_AGAIN_MS = 120;
 const GIVE_UP_MS = 60_000;
+const TURN_MS = 2_000; // by then a change has reached the other pages that share a document
 
 // Where the outputs of one turn stand: what came and went too fast to be drawn finds its cell by what was drawn there.
 const places = (globalThis.codexPlaces ??= new Map());
@@ -144,10 +145,11 @@ function isShown(widget, modelId) {
 }
 
 // Tell the kernel when no output shows the widget any more, or that one does although it was replaced: a page that was
-// reloaded meanwhile does not know the display by its id. A page that is still being loaded may miss the reply.
+// reloaded meanwhile does not know the display by its id. A page that is still being loaded may miss the reply. Of pages
+// that share a document one replaces it: two replacements at the same time would become two outputs.
 function confirmReplaced(widget, message) {
   const started = performance.now();
-  let tellAt = 0;
+  let tellAt = TURN_MS * turnOf(widget.model);
   widget.look = () => {
     clearTimeout(widget.looking);
     const waited = performance.now() - started;
@@ -158,7 +160,7 @@ function confirmReplaced(widget, message) {
       widget.isOver = !message.stays_open;
     } else if (waited < GIVE_UP_MS) {
       if (waited >= tellAt && notebookOf(widget.model)) {
-        widget.send({ kind: "still_shown" });
+        widget.send({ kind: "still_shown", page: pageOf(widget.model) });
         tellAt = 2 * waited + 1_000;
       }
       widget.looking = setTimeout(widget.look, LOOK_AGAIN_MS + waited / 10);
@@ -210,6 +212,7 @@ async function reportCaptured(widget, message) {
 
 // A bundle may be replaced again: it is found by the output that shows it.
 async function replaceByBundle(widget, message) {
+  if (message.page && message.page !== pageOf(widget.model)) return;
   widget.outputWidgets ??= await outputWidgets(widget.model);
   const shown = outputsShowing(widget.model, message.model_id, widget.outputWidgets);
   const places = shown.length ? shown : (widget.placed ?? []).flatMap(placeNow);
