@@ -290,14 +290,16 @@ class AppServer:
         number = next(self._ids)
         answer = self._waiting[number] = asyncio.get_running_loop().create_future()
         try:
-            await self.send({"id": number, "method": method, "params": params})
             async with asyncio.timeout(timeout_s):
+                await self.send({"id": number, "method": method, "params": params})
                 result: JsonObject = await answer
                 return result
         except TimeoutError:
             raise AgentFailed(f"The Codex CLI did not answer {method} within {timeout_s:.0f} s.") from None
         finally:
             self._waiting.pop(number, None)
+            if answer.done() and not answer.cancelled():
+                answer.exception()  # asyncio reports one that nobody has looked at, as when sending failed as well
 
     async def reply(self, message: Message, result: JsonObject | None) -> None:
         """Answer a request of the process; with None, refuse it."""
@@ -390,6 +392,8 @@ class AppServer:
 
     def _end(self) -> None:
         self._has_ended = True
+        with suppress(ProcessLookupError):  # one that has only closed its output would let a sender wait
+            self._process.kill()
         for waiting in self._waiting.values():
             if not waiting.done():
                 waiting.set_exception(self.ended())

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
+import sys
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from codex_nb.agent.app_server import AppServer, AppServerEnded, CodexBinary
 from codex_nb.errors import AgentFailed, ConfigError
 from codex_nb.session.events import Notice, RetryScheduled, TextDelta, ToolFinished, TurnEvent
 from tests.agent.conftest import Stage, ask, completed, notify, said, started
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -67,6 +73,37 @@ async def test_a_process_that_does_not_obey_an_interrupt_is_ended(stage: Stage) 
         assert last.answer.status == "cancelled"
         pids = {each["pid"] for each in stage.seen}
         assert [pid for pid in pids if psutil.pid_exists(pid)] == []
+
+
+DEAF = f"""#!{sys.executable}
+import os, sys, time
+sys.stdin.readline()
+os.write(1, b'{{"id": 1, "result": {{}}}}\\n')
+sys.stdin.readline()
+time.sleep(0.2)
+os.close(1), os.close(2)
+time.sleep(600)
+"""
+
+
+async def test_a_request_ends_once_when_the_process_closes_its_output_while_it_is_sent(
+    tmp_path: Path,
+) -> None:
+    async def refuse(method: str, params: dict[str, Any]) -> None:
+        """Answer nothing."""
+
+    binary = tmp_path / "codex"
+    binary.write_text(DEAF)
+    binary.chmod(0o700)
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    server = await AppServer.start(CodexBinary(binary, "PATH"), os.environ, tmp_path, refuse)
+    with pytest.raises(AppServerEnded):
+        await asyncio.wait_for(server.request("turn/start", {"text": "long " * 1_000_000}), PATIENCE_S)
+    await server.close()
+    gc.collect()
+    assert complaints == []
+    assert not psutil.pid_exists(server.pid)
 
 
 async def test_lines_that_are_no_messages_and_notifications_that_nobody_knows_change_nothing(

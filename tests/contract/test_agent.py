@@ -183,8 +183,12 @@ def do_not_end(processes: list[psutil.Process]) -> list[psutil.Process]:
 
 
 def codex_processes() -> list[int]:
-    children = psutil.Process().children(recursive=True)
-    return [each.pid for each in children if "app-server" in " ".join(each.cmdline())]
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it may end while it is looked at
+            if "app-server" in " ".join(child.cmdline()):
+                found.append(child.pid)
+    return found
 
 
 async def test_a_thread_goes_on_in_a_new_process_with_a_new_token_and_leaves_no_login_on_disk(
