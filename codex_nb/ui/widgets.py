@@ -352,6 +352,7 @@ class LiveOutput:
         self._redraws_in_place = True  # VS Code draws widgets in new outputs only
         self._location = Location.CELL
         self._is_replaced = False  # as the front end has confirmed
+        self._pages: set[str] = set()  # that still showed the widget after its end
 
     @property
     def takes_widgets(self) -> bool:
@@ -455,7 +456,13 @@ class LiveOutput:
         if self._is_replaced:
             self._close_if_done()
 
-    def _replace_in_front_end(self, *, page: object = None) -> None:
+    def _replace_in_page(self, page: str) -> None:
+        # Pages may share one document: the next one is asked only if the first has not changed what it shows.
+        if not self._pages or page in self._pages:
+            self._replace_in_front_end(page=page)
+        self._pages.add(page)
+
+    def _replace_in_front_end(self, *, page: str = "") -> None:
         # Without a page every one does: each has its own copy of an Output widget.
         if not self.is_closed:
             addressed = {"kind": "replace", "model_id": self.model_id, "page": page}
@@ -504,7 +511,7 @@ class LiveOutput:
                 self._is_replaced = True
                 self._close_if_done()
             case "still_shown" if self.has_ended:
-                self._replace_in_front_end(page=message.get("page"))
+                self._replace_in_page(str(message.get("page") or ""))
             case "unreachable" if self._location is Location.OUTPUT_WIDGET:
                 self._location = Location.UNREACHABLE
             case "dismissed":

@@ -26,7 +26,7 @@ from tests.browser.test_cells import (
 from tests.kernel.provision import COLLABORATION
 from tests.patience import PATIENCE_MS
 
-BOTH_HAVE_HAD_THEIR_TURN_MS = 5_000
+BOTH_HAVE_REPLACED_IT_MS = 10_000
 
 
 @pytest.fixture
@@ -105,5 +105,5 @@ def test_the_answer_is_there_once_when_the_page_that_asked_is_reloaded(
         sim.release("end")
         for page in (here, there):
             page.output(1).locator(".codex-answer").get_by_text("ended after it").wait_for()
-        here.page.wait_for_timeout(BOTH_HAVE_HAD_THEIR_TURN_MS)
+        here.page.wait_for_timeout(BOTH_HAVE_REPLACED_IT_MS)
         assert [len(cells_of(page)[1]["outputs"]) for page in (here, there)] == [1, 1]

@@ -323,13 +323,18 @@ def test_the_output_ends_as_a_plain_bundle_and_the_widget_closes_when_the_front_
 def test_a_page_that_kept_the_widget_is_given_the_bundle_another_way(harness: Harness) -> None:
     harness.play(TextDone("m1", "text"), finished("text"))
     harness.transcript.close()
-    harness.comm.says("still_shown", page="of two")
-    assert harness.comm.sent[-1] == {
-        "kind": "replace",
-        "model_id": "model-0",
-        "page": "of two",
-        "bundle": harness.notebook.standing()[0],
-    }
+    sent = len(harness.comm.sent)
+    for page in (
+        "one",
+        "other",
+        "one",
+        "other",
+    ):  # they may share a document: another is asked only if it must be
+        harness.comm.says("still_shown", page=page)
+    assert harness.comm.sent[sent:] == [
+        {"kind": "replace", "model_id": "model-0", "page": page, "bundle": harness.notebook.standing()[0]}
+        for page in ("one", "one", "other")
+    ]
 
 
 def test_a_page_reloaded_after_the_end_still_finds_the_answer(harness: Harness) -> None:

@@ -100,13 +100,6 @@ function pageOf(model) {
   return kernel?.clientId ?? null;
 }
 
-// A page's place among those that share its document, counted from 1; 0 where nobody else has it open.
-function turnOf(model) {
-  const { awareness } = notebookOf(model)?.model.sharedModel ?? {};
-  const pages = [...(awareness?.getStates().keys() ?? [])].sort((one, other) => one - other);
-  return pages.length > 1 ? 1 + pages.indexOf(awareness.clientID) : 0;
-}
-
 async function answerRequest(model, message) {
   if (message.page && message.page !== pageOf(model)) return;
   const reply = { kind: "reply", id: message.id };

@@ -7,7 +7,7 @@
 
 const LOOK_AGAIN_MS = 120;
 const GIVE_UP_MS = 60_000;
-const TURN_MS = 2_000; // by then a change has reached the other pages that share a document
+const SHARED_MS = 5_000; // by then a change has reached the other pages of a shared document
 
 // Where the outputs of one turn stand: what came and went too fast to be drawn finds its cell by what was drawn there.
 const places = (globalThis.codexPlaces ??= new Map());
@@ -145,11 +145,11 @@ function isShown(widget, modelId) {
 }
 
 // Tell the kernel when no output shows the widget any more, or that one does although it was replaced: a page that was
-// reloaded meanwhile does not know the display by its id. A page that is still being loaded may miss the reply. Of pages
-// that share a document one replaces it: two replacements at the same time would become two outputs.
+// reloaded meanwhile does not know the display by its id. A page that is still being loaded may miss the reply. In a shared
+// document the page that knows it does so for all: two replacements at the same time would become two outputs.
 function confirmReplaced(widget, message) {
   const started = performance.now();
-  let tellAt = TURN_MS * turnOf(widget.model);
+  let tellAt = notebookOf(widget.model)?.model.collaborative ? SHARED_MS : 0;
   widget.look = () => {
     clearTimeout(widget.looking);
     const waited = performance.now() - started;
