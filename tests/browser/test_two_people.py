@@ -89,8 +89,13 @@ def test_each_act_happens_once_and_both_see_it(
         wait_for_sources(there, LOAD, asking, "theirs = 2")
 
 
-def test_the_answer_is_there_once_when_the_page_that_asked_is_reloaded(
-    open_notebook: Callable[..., NotebookPage], sim: Simulator, server: JupyterServer, chromium: Browser
+@pytest.mark.parametrize("leaving", ["reloads", "closes"])
+def test_the_answer_is_there_once_when_the_one_who_asked_leaves_meanwhile(
+    leaving: str,
+    open_notebook: Callable[..., NotebookPage],
+    sim: Simulator,
+    server: JupyterServer,
+    chromium: Browser,
 ) -> None:
     sim.add_replies(Reply(stream=(Say("Begun before it, ended after it.", gate="end"), End())))
     here = open_notebook([LOAD, "%%codex --no-context\nDo it."])
@@ -100,10 +105,14 @@ def test_the_answer_is_there_once_when_the_page_that_asked_is_reloaded(
         here.run(0)
         here.start(1)
         here.wait_for_text(1, "Begun")
-        here.reload()
-        here.wait_for_text(1, "Begun")
+        if leaving == "reloads":
+            here.reload()
+            here.wait_for_text(1, "Begun")
+        else:
+            here.page.close()
         sim.release("end")
-        for page in (here, there):
+        pages = [there] if here.page.is_closed() else [here, there]
+        for page in pages:
             page.output(1).locator(".codex-answer").get_by_text("ended after it").wait_for()
-        here.page.wait_for_timeout(BOTH_HAVE_REPLACED_IT_MS)
-        assert [len(cells_of(page)[1]["outputs"]) for page in (here, there)] == [1, 1]
+        there.page.wait_for_timeout(BOTH_HAVE_REPLACED_IT_MS)
+        assert [len(cells_of(page)[1]["outputs"]) for page in pages] == [1] * len(pages)
