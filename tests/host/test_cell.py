@@ -141,10 +141,10 @@ def test_the_events_of_a_turn_are_let_go_once_they_are_shown(engine: Engine, mai
     class CountingView(RecordingView):
         def apply(self, event: TurnEvent) -> None:
             if event == last:
-                alive.append(sum(isinstance(each, TextDelta) for each in gc.get_objects()))
+                alive.append(sum(type(each) is TextDelta for each in gc.get_objects()))
 
     last, alive = TextDone("message", "x"), list[int]()
-    before = sum(isinstance(each, TextDelta) for each in gc.get_objects())
+    before = sum(type(each) is TextDelta for each in gc.get_objects())
 
     async def events() -> AsyncGenerator[TurnEvent, None]:
         yield STARTED

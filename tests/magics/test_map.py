@@ -241,7 +241,7 @@ def test_a_batch_keeps_nothing_but_its_answers(codex_home: object, sim: Simulato
 
     def kept() -> int:
         gc.collect()
-        return sum(isinstance(each, (*events, concurrent.futures.Future)) for each in gc.get_objects())
+        return sum(issubclass(type(each), (*events, concurrent.futures.Future)) for each in gc.get_objects())
 
     before = kept()
     answers = codex_nb.map(PROMPTS[:20], concurrency=4)
