@@ -49,6 +49,7 @@ MAX_REPLY_BYTES = 4 * 1024 * 1024  # of one small question's answer, on the wire
 MAX_REPLY_MEMORY = 32 * 1024 * 1024  # of the values in it
 MAX_STREAM_BYTES = 128 * 1024 * 1024
 PIECE_BYTES = 64 * 1024
+LARGEST_PORT = 65_535
 RESIDENCY_HEADER = "x-openai-internal-codex-residency"
 _HOST = re.compile(rb"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 _PROXY_VARIABLES = {
@@ -213,11 +214,12 @@ def is_secure(url: str) -> bool:
     """Whether a credential may be sent to the URL: https, or this machine; never with a login in the URL itself."""
     try:
         parts = httpx.URL(url)
+        host, port = parts.host, parts.port or 0  # the host is decoded here: not every name of "xn--" can be
     except (httpx.InvalidURL, UnicodeError, ValueError):
         return False
-    if parts.userinfo or not _HOST.fullmatch(parts.raw_host):
+    if parts.userinfo or not _HOST.fullmatch(parts.raw_host) or not 0 <= port <= LARGEST_PORT:
         return False
-    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.host))
+    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
 
 
 def is_loopback(host: str) -> bool:

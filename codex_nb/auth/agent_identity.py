@@ -25,7 +25,7 @@ from codex_nb.auth.credentials import (
 )
 from codex_nb.config.settings import API_BASE_URL
 from codex_nb.errors import RefreshFailed, SignInRequired
-from codex_nb.http import httpx, is_loopback, request_json
+from codex_nb.http import httpx, is_loopback, is_secure, request_json
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -125,7 +125,7 @@ class AgentRegistry:
         base = self._settings.chatgpt_base_url.rstrip("/")
         if self._settings.agent_authapi_base_url:
             return self._settings.agent_authapi_base_url.rstrip("/")
-        if is_loopback(httpx.URL(base).host):
+        if is_secure(base) and is_loopback(httpx.URL(base).host):
             return base
         return self._settings.authapi_base_url.rstrip("/")
 

@@ -81,7 +81,7 @@ def _named_overrides(settings: Settings) -> tuple[str, ...]:
 def _host(url: str) -> str:
     try:
         return httpx.URL(url).host or url
-    except httpx.InvalidURL:
+    except (httpx.InvalidURL, UnicodeError):
         return url
 
 

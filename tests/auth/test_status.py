@@ -293,6 +293,14 @@ async def test_every_setting_that_leads_a_login_elsewhere_is_named_with_its_host
         assert "issuer.test" in AccountStatus.from_status(status).text()
 
 
+async def test_a_setting_that_is_no_address_is_named_as_it_stands(
+    make_desk: Callable[..., LoginFixture],
+) -> None:
+    desk = make_desk(settings={"revoke_url_override": "https://xn--a-", "issuer": "https://issuer.test:x"})
+    named = (await login_status(desk.manager)).overrides
+    assert {"(https://xn--a-)", "(https://issuer.test:x)"} <= {each.partition(" ")[2] for each in named}
+
+
 async def test_nothing_is_named_where_nothing_is_set(make_desk: Callable[..., LoginFixture]) -> None:
     usual = Settings(codex_home=make_desk().home)
     same = {name: getattr(usual, name) for name in ("issuer", "authapi_base_url", "chatgpt_base_url")}
