@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import secrets
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from tornado.http1connection import HTTP1Connection
-from tornado.httputil import HTTPFile, parse_body_arguments
+from tornado.httputil import HTTPFile, HTTPInputError, parse_body_arguments
 from tornado.web import stream_request_body
 
 from codex_nb.simulator import error_replies
@@ -99,7 +100,10 @@ class FilesHandler(ApiHandler):
             return
         fields: dict[str, list[bytes]] = {}
         files: dict[str, list[HTTPFile]] = {}
-        parse_body_arguments(self.request.headers.get("content-type", ""), bytes(self._body), fields, files)
+        kind = self.request.headers.get("content-type", "")
+        with suppress(HTTPInputError):
+            if kind.startswith("multipart/form-data"):
+                parse_body_arguments(kind, bytes(self._body), fields, files)
         if fields.get("purpose") != [b"batch"] or len(files.get("file", ())) != 1:
             self.write_json(error_replies.error_body("'purpose' and 'file' are required.", None), 400)
             return

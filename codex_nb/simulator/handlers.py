@@ -53,6 +53,7 @@ class RefusedError(ValueError):
 LOOPBACK_NAMES = {"127.0.0.1", "localhost", "::1"}
 MAX_BODY_BYTES = 16 * 1024 * 1024  # on the wire and decompressed
 MAX_BODY_VALUES = 500_000  # of JSON, counted by its commas and brackets
+MAX_FORM_BYTES = 256 * 1024
 
 
 def decode_body(data: bytes, content_type: str) -> Any:
@@ -60,6 +61,9 @@ def decode_body(data: bytes, content_type: str) -> Any:
     if not data:
         return None
     if content_type.startswith("application/x-www-form-urlencoded"):
+        if len(data) > MAX_FORM_BYTES:
+            message = "The form is too large."
+            raise RefusedError(message, 413)
         return dict(parse_qsl(data.decode(errors="replace"), keep_blank_values=True))
     if "json" not in content_type:
         return data.decode(errors="replace")
@@ -126,11 +130,22 @@ class Handler(RequestHandler):
     recorded: RecordedRequest
 
     def initialize(self, state: State) -> None:
-        """Keep the shared state."""
+        """Keep the shared state and the request, whose body Tornado would decode without a bound."""
         self.state = state
         self._client_closed = asyncio.Event()
         self._cached_tokens = 0
         self._drops_response = False
+        request = self.request
+        headers = {name.lower(): value for name, value in request.headers.get_all()}
+        self.recorded = RecordedRequest(
+            WEBSOCKET if headers.get("upgrade", "").lower() == "websocket" else str(request.method),
+            request.path,
+            {name: values[-1].decode() for name, values in request.query_arguments.items()},
+            headers,
+            raw_body=request.body,
+            connection=request.connection.context.address[1],  # type: ignore[union-attr]  # an HTTP1Connection
+        )
+        request.body = b""
 
     def set_default_headers(self) -> None:
         """Identify the simulator and the request."""
@@ -142,25 +157,13 @@ class Handler(RequestHandler):
         """Accept forms without a token: no real account depends on them."""
 
     async def prepare(self) -> None:
-        """Record the request, and send the scenario's reply if there is one."""
-        request = self.request
-        headers = {name.lower(): value for name, value in request.headers.get_all()}
-        query = {name: values[-1].decode() for name, values in request.query_arguments.items()}
-        method = WEBSOCKET if headers.get("upgrade", "").lower() == "websocket" else str(request.method)
-        self.recorded = RecordedRequest(
-            method,
-            request.path,
-            query,
-            headers,
-            raw_body=request.body,
-            connection=request.connection.context.address[1],  # type: ignore[union-attr]  # an HTTP1Connection
-        )
-        error = self._foreign() or self._decode_body(headers)
+        """Log the request, and send the scenario's reply if there is one."""
+        error = self._foreign() or self._decode_body(self.recorded.headers)
         self.state.log.add(self.recorded)
         if error is not None:
             await self.send_reply(error_replies.detail(error.status, str(error)))
             return
-        reply = self.state.replies.take(method, request.path, self._is_authenticated)
+        reply = self.state.replies.take(self.recorded.method, self.recorded.path, self._is_authenticated)
         if reply is not None and reply.then == "reply":
             self.recorded.answered_by = "scenario"
             await self.send_reply(reply)
@@ -183,7 +186,7 @@ class Handler(RequestHandler):
 
     def _decode_body(self, headers: Mapping[str, str]) -> RefusedError | None:
         try:
-            data = decompress(self.request.body, headers.get("content-encoding", "").strip().lower())
+            data = decompress(self.recorded.raw_body, headers.get("content-encoding", "").strip().lower())
             self.recorded.size = len(data)
             self.recorded.body = decode_body(data, headers.get("content-type", ""))
         except RefusedError as error:

@@ -146,9 +146,12 @@ class DevicePageHandler(Handler):
 
     def post(self) -> None:
         """Record the decision."""
-        code = self.get_body_argument("user_code", "")
-        approved = self.get_body_argument("decision", "confirm") == "confirm"
-        account = self.state.account(self.get_body_argument("email", None)) if approved else None
+        fields = self.json_body
+        code, approved = (
+            str(fields.get("user_code", "")).strip(),
+            fields.get("decision", "confirm") == "confirm",
+        )
+        account = self.state.account(fields.get("email")) if approved else None
         if not self.state.devices.decide(code, account):
             self.set_status(400)
             self.finish(_device_page(code, self.state.accounts, "This code is not valid or has expired."))
@@ -184,7 +187,7 @@ class AuthorizeHandler(Handler):
 
     def post(self) -> None:
         """Redirect the browser to the client."""
-        fields = {name: self.get_body_argument(name) for name in self.request.body_arguments}
+        fields = {name: str(value) for name, value in self.json_body.items()}
         approved = fields.get("decision") == "confirm"
         account = self.state.account(fields.get("email")) if approved else None
         if self._is_valid(fields):

@@ -77,6 +77,38 @@ def test_a_body_of_very_many_values_is_refused(asker: Asker, peak: Callable[[], 
     assert peak() < 64 * MEGABYTE
 
 
+FORMS = {
+    "escapes": ("application/x-www-form-urlencoded", b"%f0" * 5 * MEGABYTE),
+    "fields": ("application/x-www-form-urlencoded", b"a&" * 7 * MEGABYTE),
+    "a field": ("application/x-www-form-urlencoded", b"a=" + b"b" * 15 * MEGABYTE),
+    "parts": ("multipart/form-data; boundary=x", b"--x\r\n" * 3 * MEGABYTE + b"--x--"),
+}
+
+
+@pytest.mark.parametrize("path", ["/v1/responses", "/v1/files", "/oauth/token", "/codex/device"])
+@pytest.mark.parametrize("form", FORMS)
+def test_a_large_form_is_refused_before_it_is_read(
+    asker: Asker, form: str, path: str, peak: Callable[[], int], caplog: pytest.LogCaptureFixture
+) -> None:
+    kind, data = FORMS[form]
+    headers = {"authorization": f"Bearer {asker.sim.new_api_key()}", "content-type": kind}
+    peak()
+    answer = asker.client.post(f"{asker.sim.base_url}{path}", headers=headers, content=data)
+    assert answer.status_code in {400, 413}
+    assert peak() < 64 * MEGABYTE
+    assert "Uncaught exception" not in caplog.text
+    assert asker.post(user("Hello")).status_code == 200
+
+
+@pytest.mark.parametrize("method", ["BREW", "PROPFIND"])
+def test_an_unknown_method_is_refused_as_json(
+    sim: Simulator, client: httpx.Client, method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = client.request(method, f"{sim.openai_base_url}/responses")
+    assert (answer.status_code, answer.json()) == (405, {"detail": "Method Not Allowed"})
+    assert "Uncaught exception" not in caplog.text
+
+
 def test_deep_json_is_refused(asker: Asker) -> None:
     headers = {**asker.headers, "content-type": "application/json"}
     for depth in (1_000, 100_000):
@@ -107,6 +139,11 @@ def test_the_log_lets_old_bodies_go() -> None:
         "localhost.evil.test",
         "localhost.",
         "192.168.0.7",
+        "2130706433",
+        "0x7f.1",
+        "localhost:80:evil.test",
+        "[::1%25lo]",
+        "",
     ],
 )
 @pytest.mark.parametrize("path", ["/codex/device", "/oauth/authorize", "/v1/models", "/nowhere"])
@@ -145,6 +182,23 @@ def test_a_form_of_another_site_confirms_nothing(
     own = {"origin": sim.base_url, "sec-fetch-site": "same-origin"}
     assert client.post(f"{sim.base_url}/codex/device", data=data, headers=own).status_code == 200
     assert sim.waiting_device_codes() == []
+
+
+@pytest.mark.parametrize(
+    "headers", [{"host": "evil.test"}, {"origin": "https://evil.test"}, {"origin": "null"}]
+)
+def test_a_page_of_another_site_opens_no_websocket(
+    asker: Asker, client: httpx.Client, headers: dict[str, str]
+) -> None:
+    handshake = {
+        "connection": "upgrade",
+        "upgrade": "websocket",
+        "sec-websocket-version": "13",
+        "sec-websocket-key": "ZmFicmljYXRlZC1rZXkxMg==",
+    }
+    url = f"{asker.sim.openai_base_url}/responses"
+    answer = client.get(url, headers={**asker.headers, **handshake, **headers})
+    assert answer.status_code == 403
 
 
 def test_a_refused_body_is_told_as_json(asker: Asker) -> None:
