@@ -40,7 +40,6 @@ from codex_nb.session.outbound import (
     reasoning_text,
     user_message,
 )
-from codex_nb.session.thread import account_digest
 from codex_nb.tools.approval import ApprovalRequest, Effect
 from codex_nb.tools.builtin import run_python, run_result
 from codex_nb.tools.cells import CHANGE_CELLS
@@ -521,17 +520,18 @@ async def cached_events(
     thread: Thread,
     *,
     prompt: str,
-    account: Credentials,
+    account: str,
     ports: Ports,
     refusal: Decision | None = None,
 ) -> AsyncGenerator[TurnEvent, None]:
     """Yield the events of a turn that shows a cached answer, and add it to a thread that does not hold it.
 
-    ``refusal`` is why its calls do not run again; their outputs of then are shown.
+    ``account`` is the digest of the account in use. ``refusal`` is why its calls do not run again; their outputs of
+    then are shown.
     """
     answer, digest = cached.answer, cached.key.digest
     if digest not in thread.sent_digests:
-        exchange = thread.begin([user_message(prompt)], [digest, account_digest(account)], started.model)
+        exchange = thread.begin([user_message(prompt)], [digest, account], started.model)
         exchange.add([assistant_message(answer.text)])
         exchange.commit()
     yield started

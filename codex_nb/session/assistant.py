@@ -85,6 +85,7 @@ if TYPE_CHECKING:
     from codex_nb.errors import AuthError
     from codex_nb.responses.events import RateLimits, Window
     from codex_nb.responses.models import Model, ReasoningChoice
+    from codex_nb.responses.request import Backend
     from codex_nb.responses.throttle import Throttle
     from codex_nb.session.answer_cache import CacheKey
     from codex_nb.session.events import TurnEvent
@@ -429,7 +430,7 @@ class Assistant:
         if is_first := resolved is None:
             self._settings.ensure_allowed(run.request.approval)
             resolved = run.resolved = await self._resolve(run.request, run.thread)
-            notices += switch_account(run.thread, resolved.credentials)
+            notices += switch_account(run.thread, self._account(resolved.credentials))
             run.key = self._cache_key(resolved, run.ports)
         redact = self._turn_redactor(resolved, await self._namespace_secrets(run))
         if is_first and (cached := await self._cached(resolved, run)) is not None:
@@ -465,7 +466,7 @@ class Assistant:
             shown = cached_events(
                 *(cached, resolved.started, thread),
                 prompt=redact(request.prompt),
-                account=resolved.credentials,
+                account=self._account(resolved.credentials),
                 ports=run.ports,
                 refusal=None if decision.approved else replace(decision, message="", by="nobody"),
             )
@@ -531,7 +532,7 @@ class Assistant:
         if not needs_sign_in(error) or not await sign_in(error):
             return False
         now = await self._credentials.current()
-        if account_digest(now) != account_digest(before):
+        if now.identity_key != before.identity_key:
             raise AccountChanged(
                 f"This answer was begun as {short_account(before.label)}, "
                 f"and you have signed in as {short_account(now.label)}.",
@@ -555,9 +556,15 @@ class Assistant:
                 text_format=wanted.text_format if wanted else None,
             ),
             account=credentials,
-            provider=choose_backend(self._settings, is_chatgpt_auth=credentials.is_chatgpt_backend),
+            provider=self._provider(credentials),
             instructions=resolved.instructions,
         )
+
+    def _provider(self, credentials: Credentials) -> Backend:
+        return choose_backend(self._settings, is_chatgpt_auth=credentials.is_chatgpt_backend)
+
+    def _account(self, credentials: Credentials) -> str:
+        return account_digest(credentials, self._provider(credentials))
 
     async def resolve(self, request: TurnRequest) -> ResolvedTurn:
         """Return what a question of no thread would be asked with, now."""
@@ -672,7 +679,7 @@ class Assistant:
                     "There is nothing to compact in this thread.", hint="Ask with %%codex first."
                 )
             resolved = await self._resolve(request, thread)
-            switched = switch_account(thread, resolved.credentials)
+            switched = switch_account(thread, self._account(resolved.credentials))
             thread.redact(self._turn_redactor(resolved, secrets))
             notice = await self._compactor.compact(thread, resolved.template)
         problem = thread.take_problem()
@@ -829,7 +836,7 @@ class Assistant:
                 text_format=text_format,
             ),
             new_items=turn_input.items,
-            sent_digests=turn_input.sent_digests | answered | {account_digest(resolved.credentials)},
+            sent_digests=turn_input.sent_digests | answered | {self._account(resolved.credentials)},
             thread=resolved.thread,
             tool_context=ToolContext(
                 tools,

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from codex_nb.auth.credentials import Credentials
     from codex_nb.responses.events import ResponseEvent
-    from codex_nb.responses.request import Outbound, ResponsesRequest
+    from codex_nb.responses.request import Backend, Outbound, ResponsesRequest
     from codex_nb.session.outbound import Redactor, TurnRedactor
 
 
@@ -418,19 +418,21 @@ def newer_half(items: Sequence[Outbound]) -> tuple[Outbound, ...]:
     return ()
 
 
-def account_digest(credentials: Credentials) -> str:
-    """Return the digest that marks a thread as used by this account."""
-    return f"account:{credentials.identity_key[:16]}"
+def account_digest(credentials: Credentials, provider: Backend) -> str:
+    """Return the digest that marks a thread as used by this account of this provider."""
+    whose = f"{credentials.identity_key} {provider.provider_id} {provider.base_url}"
+    return f"account:{hashlib.sha256(whose.encode('utf-8', 'replace')).hexdigest()[:16]}"
 
 
-def switch_account(thread: Thread, credentials: Credentials) -> list[Notice]:
-    """Let an account continue a thread that another one began; return the notice of it."""
+def switch_account(thread: Thread, own: str) -> list[Notice]:
+    """Let an account, given by its digest, continue a thread that another one began; return the notice of it."""
     known = {each for each in thread.sent_digests if each.startswith("account:")}
-    own = account_digest(credentials)
     if not known or known == {own}:
         return []
     thread.replace(strip_encrypted_items(thread.items), [*(thread.sent_digests - known), own])
-    return [Notice("hint", "A different account began this thread: its encrypted items were removed.")]
+    return [
+        Notice("hint", "A different account or provider began this thread: its encrypted items were removed.")
+    ]
 
 
 def strip_encrypted_items(items: Sequence[Item]) -> tuple[Outbound, ...]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from codex_nb.config.settings import ApprovalPolicy, Provider
+from codex_nb.auth.credentials import Credentials
+from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.responses.events import Usage
 from codex_nb.session.answer_cache import NOT_COMPARED, AnswerCache, CacheKey
 from codex_nb.session.events import REPLAY_CALL, Answer, Notice, TurnEvent, TurnFinished
@@ -20,7 +21,7 @@ from codex_nb.tools.cells import delete_cells, edit_cell, insert_cells, move_cel
 from codex_nb.tools.nbmodel import Cell
 from codex_nb.tools.outputs import RunResult
 from tests.session.scripted import PaperDocument, ProcessKernel, ScriptedApprover, Step, called, reply, said
-from tests.session.test_assistant import LOGIN, Harness, texts
+from tests.session.test_assistant import OTHERS, SAME, Harness, texts
 
 pytestmark = pytest.mark.anyio
 
@@ -391,17 +392,24 @@ async def test_a_question_about_what_is_only_described_is_asked(tmp_path: Path) 
     assert answer_of(events).text == "2"
 
 
-async def test_another_account_and_another_provider_are_asked(tmp_path: Path) -> None:
-    harness = Harness(tmp_path, reply(said("1")))
-    await harness.ask("Why?", thread="nb", use_cache=True)
-    grace = replace(LOGIN, account=replace(LOGIN.account, account_id="acct-2", email="grace@example.com"))
-    other = Harness(tmp_path, reply(said("2")), reply(said("3", "msg_2")))
-    other.login.credentials = grace
+@pytest.mark.parametrize(("credentials", "settings"), OTHERS.values(), ids=OTHERS)
+async def test_another_account_and_another_provider_are_asked(
+    tmp_path: Path, credentials: Credentials, settings: dict[str, Any]
+) -> None:
+    await Harness(tmp_path, reply(said("1"))).ask("Why?", thread="nb", use_cache=True)
+    other = Harness(tmp_path, reply(said("2")), **settings)
+    other.login.credentials = credentials
     assert answer_of(await other.ask("Why?", thread="nb", use_cache=True)).text == "2"
-    elsewhere = Harness(
-        tmp_path, reply(said("3")), provider=Provider("else", "Else", base_url="https://else.example/v1")
-    )
-    assert answer_of(await elsewhere.ask("Why?", thread="nb", use_cache=True)).text == "3"
+
+
+@pytest.mark.parametrize("credentials", SAME.values(), ids=SAME)
+async def test_the_same_account_is_answered_from_what_is_stored(
+    tmp_path: Path, credentials: Credentials
+) -> None:
+    await Harness(tmp_path, reply(said("1"))).ask("Why?", thread="nb", use_cache=True)
+    again = Harness(tmp_path)
+    again.login.credentials = credentials
+    assert is_replayed(await again.ask("Why?", thread="nb", use_cache=True))
 
 
 async def test_nobody_signed_in_sees_no_stored_answer(tmp_path: Path) -> None:

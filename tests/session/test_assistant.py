@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from codex_nb.auth.credentials import Account, AuthMode, Credentials
-from codex_nb.config.settings import ApprovalPolicy, Settings
+from codex_nb.config.settings import ApprovalPolicy, Provider, Settings
 from codex_nb.errors import ConfigError, ModelUnavailable, SignInRequired
 from codex_nb.responses.events import LimitsSeen, RateLimits, Window
 from codex_nb.responses.models import Model
@@ -344,6 +344,54 @@ async def test_another_account_goes_on_with_a_thread_without_what_it_cannot_open
     events = await harness.ask("three", thread="nb")
     assert not any(isinstance(event, Notice) for event in events)
     assert harness.client.requests[2].input[: len(sent)] == sent
+
+
+def login(**account: Any) -> Credentials:
+    """Ada's login with another account."""
+    return replace(LOGIN, account=replace(LOGIN.account, **account))
+
+
+LAB = Provider("lab", "Lab", base_url="https://lab.example/v1")
+OTHERS: dict[str, tuple[Credentials, dict[str, Any]]] = {
+    "another workspace of the user": (login(account_id="acct-2"), {}),
+    "another user of the workspace": (login(user_id="user-2"), {}),
+    "ids exchanged": (login(account_id="user-1", user_id="acct-1"), {}),
+    "no ids": (login(account_id=None, user_id=None), {}),
+    "an API key": (Credentials(AuthMode.API_KEY, Account(), bearer=SecretStr("sk-fabricated-1")), {}),
+    "a command's token": (replace(LOGIN, owner="command get-token"), {}),
+    "another provider": (LOGIN, {"provider": LAB}),
+    "another address of OpenAI": (LOGIN, {"provider": Provider(base_url="https://proxy.example/v1")}),
+    "another base URL of ChatGPT": (LOGIN, {"chatgpt_base_url": "https://chat.example/backend-api"}),
+}
+SAME = {
+    "renewed tokens": replace(LOGIN, bearer=SecretStr("fabricated-bearer-2"), refresh_token=None),
+    "another e-mail address and plan": login(email="ada@example.org", plan="pro"),
+    "a personal access token": replace(LOGIN, mode=AuthMode.PERSONAL_ACCESS_TOKEN),
+}
+
+
+@pytest.mark.parametrize(("credentials", "settings"), OTHERS.values(), ids=OTHERS)
+async def test_what_is_encrypted_for_one_account_is_sent_to_no_other_account_or_provider(
+    tmp_path: Path, credentials: Credentials, settings: dict[str, Any]
+) -> None:
+    await Harness(tmp_path, reply(thought("hm"), said("1"))).ask("one", thread="nb")
+    other = Harness(tmp_path, reply(said("2", "msg_2")), **settings)
+    other.login.credentials = credentials
+    events = await other.ask("two", thread="nb")
+    assert [event.text[:19] for event in events if isinstance(event, Notice)] == ["A different account"]
+    assert [item["type"] for item in other.client.requests[0].input] == ["message"] * 4
+
+
+@pytest.mark.parametrize("credentials", SAME.values(), ids=SAME)
+async def test_the_same_account_goes_on_with_a_thread_as_it_is(
+    tmp_path: Path, credentials: Credentials
+) -> None:
+    await Harness(tmp_path, reply(thought("hm"), said("1"))).ask("one", thread="nb")
+    again = Harness(tmp_path, reply(said("2", "msg_2")))
+    again.login.credentials = credentials
+    events = await again.ask("two", thread="nb")
+    assert not any(isinstance(event, Notice) for event in events)
+    assert [item["type"] for item in again.client.requests[0].input].count("reasoning") == 1
 
 
 async def test_a_thread_that_cannot_be_kept_says_so(tmp_path: Path) -> None:
