@@ -278,13 +278,21 @@ def outputs_are_captured(shell: Any) -> bool:
     """Whether the cell's printed or displayed outputs are redirected and do not reach the user."""
     kernel, ipykernel = getattr(shell, "kernel", None), sys.modules.get("ipykernel.kernelbase")
     if kernel is None:
-        return not is_terminal(sys.stdout)
+        return not _writes_to_terminal(sys.stdout)
     if ipykernel is not None and isinstance(kernel, ipykernel.Kernel):
         from ipykernel.iostream import OutStream
 
         if not isinstance(sys.stdout, OutStream):
             return True
     return not isinstance(shell.display_pub, shell.display_pub_class)
+
+
+def _writes_to_terminal(stream: TextIO | None) -> bool:
+    """Whether a stream writes to a terminal, and not only claims to be one, as streams do for the sake of colours."""
+    try:
+        return stream is not None and is_terminal(stream) and os.isatty(stream.fileno())
+    except Exception:  # noqa: BLE001 - whatever such a stream raises
+        return False
 
 
 def is_terminal(stream: TextIO | None) -> bool:

@@ -326,13 +326,18 @@ def test_in_a_terminal_each_question_stands_below_its_own_code(
     assert held(terminal, ("shown", "evil")) == (True, False)
 
 
-def test_in_a_terminal_a_redirected_stdout_asks_nothing(terminal: pexpect.spawn, sim: Simulator) -> None:
+@pytest.mark.parametrize(
+    "stream", ["io.StringIO()", "type('Log', (io.StringIO,), {'isatty': lambda _: True})()"]
+)
+def test_in_a_terminal_a_redirected_stdout_asks_nothing(
+    terminal: pexpect.spawn, sim: Simulator, stream: str
+) -> None:
     sim.add_replies(
         Reply(stream=(Item(item("terminal", HIDDEN, "call_1")), End())), Reply(stream=(Say("Done."), End()))
     )
     type_line(
         terminal,
-        "with contextlib.redirect_stdout(io.StringIO()): ask('codex', '--fresh --no-context', 'Do it.')\r",
+        f"with contextlib.redirect_stdout({stream}): ask('codex', '--fresh --no-context', 'Do it.')\r",
     )
     terminal.expect(r"In \[3\]:")
     assert "captured" in outputs_of(sim.requests.to("/responses", "POST")[-1])["call_1"]
