@@ -512,7 +512,7 @@ def read_redirect(address: SecretStr, state: SecretStr) -> Redirect | None:
     except ValueError:
         return None
     found = query.get("state", [""])[0]
-    if not compare_digest(found.encode(), state.get_secret_value().encode()):
+    if not compare_digest(found.encode("utf-8", "replace"), state.get_secret_value().encode()):
         return None
     if "error" in query:
         return Redirect(refusal=_plain(query.get("error_description", query["error"])[0]))

@@ -595,6 +595,43 @@ async def test_where_the_browser_is_elsewhere_its_address_is_pasted(
     ]
 
 
+async def test_an_address_without_the_state_of_this_sign_in_sends_no_code(
+    make_desk: Callable[..., LoginFixture],
+) -> None:
+    desk = make_desk()
+    flow = BrowserLogin(desk.manager, ports=(0,))
+    steps = flow.steps()
+    browser = Browser(first := await anext(steps))
+    address, state = browser.query["redirect_uri"], browser.query["state"]
+    wrong = [
+        "",
+        "//[",
+        "http://[::1",
+        address,
+        f"{address}?code=c",
+        f"{address}?code=c&state=",
+        f"{address}?code=c&state={state[:-1]}",
+        f"{address}?code=c&state={state}x",
+        f"{address}?code=c&state={state.swapcase()}",
+        f"{address}?code=c&state=x&state={state}",
+        f"{address}?code=c&state=\ud800",
+        f"{address}?code=c&state=%ed%a0%80",
+        f"{address}?code=c;state={state}",
+        f"{address}?code=c#state={state}",
+        f"{address}?code=c&STATE={state}",
+        f"{address}?error=access_denied",
+        f"{address}?state={state}",
+        f"{address}?code=&state={state}",
+    ]
+    for each in wrong:
+        flow.submit(SecretStr(each))
+    flow.submit(SecretStr(browser.redirect))
+    told = await collect(steps)
+    assert told[:-2] == [replace(first, note=told[0].note)] * len(wrong)
+    assert told[-1] == SignedIn("ada@fab.example", "plus")
+    assert [form["code"] for form in desk.service.sent(TOKEN)] == ["code_fab_browser"]
+
+
 async def test_when_both_ports_are_taken_pasting_remains(make_desk: Callable[..., LoginFixture]) -> None:
     desk = make_desk()
     taken = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
