@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from codex_nb.auth.oauth import AuthorizationCode, DeviceCode, OAuthClient
 from codex_nb.config.settings import Provider, Settings
 from codex_nb.errors import CodexError
 from codex_nb.http import is_secure, open_http
+from codex_nb.responses.batches import BatchClient
 from codex_nb.responses.client import ResponsesClient, fetch_usage
 from codex_nb.responses.models import get_json
 from codex_nb.responses.request import choose_backend
@@ -178,6 +180,10 @@ async def find_the_workspace(http: httpx.AsyncClient, settings: Settings, auth: 
     await routes.route(credentials(AuthMode.CHATGPT))
 
 
+def batches_of(http: httpx.AsyncClient, settings: Settings, auth: httpx.Auth) -> BatchClient:
+    return BatchClient(http, choose_backend(settings, is_chatgpt_auth=True), auth)
+
+
 SIGNED: dict[str, Ask] = {
     "responses": ask_for_an_answer,
     "models": lambda http, settings, auth: get_json(
@@ -190,6 +196,8 @@ SIGNED: dict[str, Ask] = {
         http, choose_backend(settings, is_chatgpt_auth=True), auth
     ),
     "accounts/check": find_the_workspace,
+    "files": lambda http, settings, auth: batches_of(http, settings, auth).upload(BytesIO(b"{}")),
+    "batches": lambda http, settings, auth: batches_of(http, settings, auth).find("batch_1"),
 }
 SIGN_IN: dict[str, Ask] = {
     "refresh": lambda http, settings, _: OAuthClient(http, settings).refresh(

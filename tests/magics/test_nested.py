@@ -36,6 +36,17 @@ NESTED = {
     "an executor": (
         "from concurrent.futures import ThreadPoolExecutor as E\nwith E() as e: e.submit(lambda: {ask}).result()"
     ),
+    "a magic that captures": "get_ipython().run_cell_magic('capture', 'x', '%%codex {options}\\nWhy?')",
+    "a magic that profiles": "get_ipython().run_cell_magic('prun', '', '%%codex {options}\\nWhy?')",
+    "a thread without the context": (
+        "import contextvars, threading\n"
+        "t = threading.Thread(target=lambda: contextvars.Context().run(lambda: {ask}))\nt.start(); t.join()"
+    ),
+    "a finalizer": "class Asks:\n    def __del__(self): {ask}\nAsks(); import gc; collected = gc.collect()",
+    "a signal": (
+        "import signal\nbefore = signal.signal(signal.SIGTERM, lambda *_: {ask})\n"
+        "try: signal.raise_signal(signal.SIGTERM)\nfinally: signal.signal(signal.SIGTERM, before)"
+    ),
     "an exception hook": "try: 1/0\nexcept ZeroDivisionError: {ask}",
 }
 
@@ -43,6 +54,7 @@ NESTED = {
 @pytest.mark.parametrize("options", ["", "--thread other", "--background"])
 @pytest.mark.parametrize("code", NESTED.values(), ids=NESTED)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_question_inside_a_turn_is_refused_and_the_turn_goes_on(
     notebook: Notebook, sim: Simulator, code: str, options: str
 ) -> None:
