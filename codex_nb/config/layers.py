@@ -257,9 +257,17 @@ def _project_root(folder: Path, tables: Mapping[str, Any]) -> Path:
     markers = tables.get("project_root_markers", [".git"])
     names = [name for name in markers if isinstance(name, str) and name] if isinstance(markers, list) else []
     for each in (folder, *folder.parents):
-        if any(os.path.lexists(each / name) for name in names):
+        if any(_has_marker(each, name) for name in names):
             return each
     return folder
+
+
+def _has_marker(folder: Path, name: str = ".git") -> bool:
+    """Whether a folder holds a marker of a root; a folder ``.git`` is one with its HEAD only (Codex CLI 0.171)."""
+    path = folder / name
+    if name == ".git" and os.path.isdir(path):  # noqa: PTH112  is_dir() raises where it may not look
+        return os.path.lexists(path / "HEAD")
+    return os.path.lexists(path)
 
 
 class _Trust:
@@ -284,7 +292,7 @@ class _Trust:
 
 def _repository(folder: Path) -> Path | None:
     """Return the main folder of the Git repository; a linked worktree and its repository name each other."""
-    found = next((each for each in (folder, *folder.parents) if os.path.lexists(each / ".git")), None)
+    found = next((each for each in (folder, *folder.parents) if _has_marker(each)), None)
     if found is None or not os.path.isfile(found / ".git"):  # noqa: PTH113  is_file() raises where it may not look
         return found
     git = Path(os.path.realpath(found / _text(found / ".git").removeprefix("gitdir:").strip()))

@@ -366,6 +366,32 @@ HOMES: dict[str, dict[str, Any]] = {
         ),
         "folder": "work/sub",
     },
+    **{
+        f"root above by {how}": {
+            "files": home(more + lab() + TRUST, **{PROJECT: 'model = "p"\n', "work/sub/x": "", **files}),
+            "folder": "work/sub",
+        }
+        for how, more, files in (
+            ("a repository", "", {".git/HEAD": "ref: refs/heads/main"}),
+            ("an empty HEAD", "", {".git/HEAD": ""}),
+            ("a HEAD that is a folder", "", {".git/HEAD/x": ""}),
+            ("no repository", "", {".git/objects/x": ""}),
+            ("no repository, as a marker of one's own", 'project_root_markers = [".git"]\n', {".git/x": ""}),
+            ("a file", "", {".git": "gitdir: elsewhere"}),
+            ("another marker", 'project_root_markers = ["mark"]\n', {"mark/x": ""}),
+        )
+    },
+    "what is no repository below the trusted folder": {
+        "files": home(lab() + TRUST, **{"work/.git/x": "", "work/sub/.codex/config.toml": 'model = "p"\n'}),
+        "folder": "work/sub",
+    },
+    "what is no repository between": {
+        "files": home(
+            lab() + TRUST,
+            **{"work/.git/HEAD": "ref: refs/heads/main", PROJECT: 'model = "p"\n', "work/sub/.git/x": ""},
+        ),
+        "folder": "work/sub",
+    },
     "project above without a root": {
         "files": home(lab() + TRUST, **{PROJECT: 'model = "p"\n', "work/sub/x": ""}),
         "folder": "work/sub",
@@ -551,6 +577,13 @@ HOMES: dict[str, dict[str, Any]] = {
         "profile": "work",
     },
     "blank developer instructions": {"files": home(lab(top='developer_instructions = " "\n'))},
+    **{
+        f"documents below {what}": {
+            "files": home(**{"AGENTS.md": "TEXT-A", "work/sub/AGENTS.md": "TEXT-B", marker: ""}),
+            "folder": "work/sub",
+        }
+        for what, marker in (("a repository", ".git/HEAD"), ("what is no repository", ".git/objects/x"))
+    },
     "document of the home": {"files": home(**{"ch/AGENTS.md": "TEXT-A"})},
     "document of the home, overridden": {
         "files": home(**{"ch/AGENTS.md": "TEXT-A", "ch/AGENTS.override.md": "TEXT-B"})
