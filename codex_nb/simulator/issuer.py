@@ -147,10 +147,8 @@ class DevicePageHandler(Handler):
     def post(self) -> None:
         """Record the decision."""
         fields = self.json_body
-        code, approved = (
-            str(fields.get("user_code", "")).strip(),
-            fields.get("decision", "confirm") == "confirm",
-        )
+        code = str(fields.get("user_code", "")).strip()
+        approved = fields.get("decision", "confirm") == "confirm"
         account = self.state.account(fields.get("email")) if approved else None
         if not self.state.devices.decide(code, account):
             self.set_status(400)

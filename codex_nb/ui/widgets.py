@@ -465,8 +465,7 @@ class LiveOutput:
     def _replace_in_front_end(self, *, page: str = "") -> None:
         # Without a page every one does: each has its own copy of an Output widget.
         if not self.is_closed:
-            addressed = {"kind": "replace", "model_id": self.model_id, "page": page}
-            self.send(addressed | {"bundle": self._bundle})
+            self.send({"kind": "replace", "model_id": self.model_id, "page": page, "bundle": self._bundle})
 
     def _mark_ended(self, message: Message, *, stays_open: bool = False) -> None:
         self.has_ended, self._stays_open = True, stays_open

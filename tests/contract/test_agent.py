@@ -183,12 +183,8 @@ def do_not_end(processes: list[psutil.Process]) -> list[psutil.Process]:
 
 
 def codex_processes() -> list[int]:
-    found = []
-    for child in psutil.Process().children(recursive=True):
-        with suppress(psutil.NoSuchProcess):  # it may end while it is looked at
-            if "app-server" in " ".join(child.cmdline()):
-                found.append(child.pid)
-    return found
+    children = psutil.Process().children(recursive=True)
+    return [each.pid for each in processes_with("app-server") if each in children]
 
 
 async def test_a_thread_goes_on_in_a_new_process_with_a_new_token_and_leaves_no_login_on_disk(
@@ -624,7 +620,7 @@ async def test_nothing_of_the_agent_outlives_a_kernel_that_is_killed(place: Plac
     )
     started = json.loads(done.stdout.splitlines()[-1])
     assert (done.returncode, len(started) > 1) == (-signal.SIGKILL, True)  # the CLI, and its command
-    left = [psutil.Process(pid) for pid in started if psutil.pid_exists(pid)]
+    left = [each for each in psutil.process_iter() if each.pid in started]
     assert do_not_end(left + processes_with("seq 8000")) == []
 
 

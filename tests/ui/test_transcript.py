@@ -324,12 +324,7 @@ def test_a_page_that_kept_the_widget_is_given_the_bundle_another_way(harness: Ha
     harness.play(TextDone("m1", "text"), finished("text"))
     harness.transcript.close()
     sent = len(harness.comm.sent)
-    for page in (
-        "one",
-        "other",
-        "one",
-        "other",
-    ):  # they may share a document: another is asked only if it must be
+    for page in ("one", "other") * 2:  # they may share a document: another is asked only if it must be
         harness.comm.says("still_shown", page=page)
     assert harness.comm.sent[sent:] == [
         {"kind": "replace", "model_id": "model-0", "page": page, "bundle": harness.notebook.standing()[0]}
