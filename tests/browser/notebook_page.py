@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import nbformat
 
@@ -36,6 +36,14 @@ VIOLATIONS = """async part => {
 # JupyterLab says this when a kernel is restarted while a message to a widget of the old one is on its way.
 COMM_OF_THE_OLD_KERNEL = "Comm not found for comm id "
 IS_DIRTY = "() => window.jupyterapp.shell.currentWidget.context.model.dirty"
+
+
+def show_on(page: Page, size: tuple[int, int], scheme: Literal["dark", "light"]) -> None:
+    """Give the window another size and theme, once JupyterLab has removed what it covers the change before with."""
+    page.locator("#jupyterlab-splash").wait_for(state="detached")
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.emulate_media(color_scheme=scheme)
+    page.locator(f"body[data-jp-theme-light='{str(scheme == 'light').lower()}']").wait_for(state="attached")
 
 
 class NotebookPage:

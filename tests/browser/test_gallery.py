@@ -12,13 +12,12 @@ from playwright.sync_api import Browser, Locator, expect
 from tests.browser.conftest import fresh_profile
 from tests.browser.gallery_states import PAGE, STATES
 from tests.browser.jupyter_server import FrontEnd, JupyterServer
-from tests.browser.notebook_page import NotebookPage
+from tests.browser.notebook_page import NotebookPage, show_on
 
 ROOT = Path(__file__).parents[2]
 SETUP = "from tests.browser.gallery_states import show, told"
 OURS = ":is(.codex-live, .codex-answer, .codex-account)"
 HOW = {"light": ("light", 1000), "dark": ("dark", 1000), "narrow": ("light", 400)}
-IS_LIGHT = {"light": "true", "dark": "false"}
 HEIGHT, WHOLE = 1800, 16_000  # of the window, in pixels; in the second everything is on the screen
 PRESSED = {"asking-editing": "Edit", "asking-rejecting": "Reject"}
 UNFOLDED = ("thinking", "looking", "answered-looking", "answered-wide")
@@ -63,9 +62,7 @@ class Gallery:
     def wear(self, how: str) -> None:
         """Set the system theme to light or dark, and the window wide or narrow."""
         theme, width = HOW[how]
-        self.page.set_viewport_size({"width": width, "height": HEIGHT})
-        self.page.emulate_media(color_scheme=theme)
-        self.page.locator(f"body[data-jp-theme-light='{IS_LIGHT[theme]}']").wait_for(state="attached")
+        show_on(self.page, (width, HEIGHT), theme)
 
 
 @pytest.fixture(scope="module", params=list(FrontEnd))

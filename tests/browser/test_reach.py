@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 from codex_nb.simulator import Call, End, Reply, Say, Simulator
 from tests.browser.asking import LOAD, lead_to
 from tests.browser.jupyter_server import FrontEnd
-from tests.browser.notebook_page import NotebookPage
+from tests.browser.notebook_page import NotebookPage, show_on
 from tests.browser.test_transcript_turn import ROOT, SETUP, asking
 
 LINES = 120
@@ -44,15 +44,6 @@ SCREENS: list[tuple[tuple[int, int], Literal["dark", "light"]]] = [
 ]
 
 
-def show_on(notebook: NotebookPage, size: tuple[int, int], scheme: Literal["dark", "light"]) -> None:
-    """Give the window another size and theme, once JupyterLab has removed what it covers the change before with."""
-    notebook.page.locator("#jupyterlab-splash").wait_for(state="detached")
-    notebook.page.set_viewport_size({"width": size[0], "height": size[1]})
-    notebook.page.emulate_media(color_scheme=scheme)
-    is_light = "scheme => document.body.dataset.jpThemeLight === String(scheme === 'light')"
-    notebook.page.wait_for_function(is_light, arg=scheme)
-
-
 def test_status_and_stop_stay_in_view_and_an_approval_out_of_sight_is_announced(
     open_notebook: Callable[..., NotebookPage], front_end: FrontEnd
 ) -> None:
@@ -65,13 +56,13 @@ def test_status_and_stop_stay_in_view_and_an_approval_out_of_sight_is_announced(
     for number, screen in enumerate(
         SCREENS, 1
     ):  # the answer grows beyond the window, and the person stays above
-        show_on(notebook, *screen)
+        show_on(notebook.page, *screen)
         notebook.wait_for_text(1, f"Paragraph {10 * number} ")
         assert is_on_screen(notebook, ".codex-bar .codex-stop"), screen
     asking(notebook)
     badge = notebook.page.locator(".codex-badge")
     for (width, height), scheme in SCREENS:
-        show_on(notebook, (width, height), scheme)
+        show_on(notebook.page, (width, height), scheme)
         notebook.cell(0).evaluate("cell => cell.scrollIntoView()")
         badge.wait_for()
         named = f"{front_end}-{width}-{scheme}"
