@@ -12,4 +12,4 @@ PATIENCE_S = float(
     os.environ.get("CODEX_NB_PATIENCE_S", "300")
 )  # shorten it while mending a test that waits in vain
 PATIENCE_MS = PATIENCE_S * 1000
-LONGEST_TEST_S = 6 * PATIENCE_S  # of tests with external programs; a test waits for several conditions
+LONGEST_TEST_S = 4 * PATIENCE_S  # of tests with external programs; a test waits for several conditions

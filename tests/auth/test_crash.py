@@ -81,7 +81,7 @@ ROWS = [
 ]
 
 
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize(("companion", "instants", "span_s", "allowed"), ROWS, ids=[row[0] for row in ROWS])
 def test_whenever_a_kernel_is_killed_its_login_is_whole(
     companion: str,

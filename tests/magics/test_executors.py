@@ -191,7 +191,7 @@ def cluster(site: Site, sim: Simulator, codex_home: Path, tmp_path: Path) -> Ite
             n_workers=2,
             threads_per_worker=2,
             processes=True,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             local_directory=str(tmp_path),
             env=environ,
         ) as workers,

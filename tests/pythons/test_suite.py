@@ -35,7 +35,7 @@ def command(version: PythonVersion) -> list[str]:
     return [str(version.python), "-m", "pytest", *options, *(f"tests/{name}" for name in paths)]
 
 
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize(
     "version",
     [version for version in VERSIONS if version.from_debian or is_ready(version)],
