@@ -471,7 +471,8 @@ class BrowserLogin(LoginFlow):
         self, attempt: _Attempt, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         try:
-            target = await asyncio.wait_for(_read_target(reader), REQUEST_TIMEOUT_S)
+            async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                target = await _read_target(reader)
             status, text = self._answer(attempt, target)
             page = text.encode()
             head = (

@@ -232,7 +232,8 @@ async def launch_process(descriptors: Sequence[int], *, environ: Mapping[str, st
 
 async def _is_ready(stdout: asyncio.StreamReader) -> bool:
     try:
-        return await asyncio.wait_for(stdout.readline(), START_TIMEOUT_S) == READY
+        async with asyncio.timeout(START_TIMEOUT_S):
+            return await stdout.readline() == READY
     except TimeoutError:
         return False
 

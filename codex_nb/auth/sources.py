@@ -217,7 +217,8 @@ class CommandSource:
                 await _end(await starting)
             raise
         try:
-            output, _ = await asyncio.wait_for(process.communicate(), self._command.timeout_s)
+            async with asyncio.timeout(self._command.timeout_s):
+                output, _ = await process.communicate()
         except TimeoutError:
             return f"it took longer than {self._command.timeout_s:g} s"
         finally:

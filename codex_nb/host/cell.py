@@ -123,7 +123,7 @@ class BlockingTurn:
             finally:
                 self._mailbox.on_stop(None)
                 if self._runner is not None:
-                    self._runner.cancel()
+                    self._runner.abandon()
                 self._view.close()
             if (self._interrupts.take() or self._was_interrupted) and not self._mailbox.stop_requested:
                 raise TurnInterrupted(answer)

@@ -173,7 +173,8 @@ class OpenNotebook:
     async def _reply(self, operation: str, payload: Message, page: str | None, seconds: float) -> Message:
         asked = asyncio.wrap_future(self._request(operation, payload, page))
         try:
-            return await asyncio.wait_for(asked, seconds)
+            async with asyncio.timeout(seconds):
+                return await asked
         except RuntimeError as refusal:
             raise ToolError(str(refusal)) from None
 

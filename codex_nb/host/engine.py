@@ -390,8 +390,13 @@ class TurnRunner:
 
     def cancel(self) -> None:
         """Cancel the turn once, from any thread; its stream is closed and its last event is still posted."""
-        was_cancelled, self._is_cancelled = self._is_cancelled, True
-        if self._task is not None and not was_cancelled:
+        if not self._is_cancelled:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Cancel the turn although it may be ending already: nothing waits for it any more."""
+        self._is_cancelled = True
+        if self._task is not None and not self.ended:
             with contextlib.suppress(RuntimeError):  # the engine has been closed meanwhile
                 self._task.get_loop().call_soon_threadsafe(self._task.cancel)
 

@@ -382,7 +382,8 @@ class McpServers:
     async def _wait_for(self, server: McpServer) -> None:
         ready = self._connections[server.name].ready
         with suppress(TimeoutError):  # one that is required ends its waiting itself, when it is late
-            await asyncio.wait_for(ready.wait(), None if server.required else self._settings.mcp_grace_s)
+            async with asyncio.timeout(None if server.required else self._settings.mcp_grace_s):
+                await ready.wait()
 
     def _state(self, server: McpServer, without: Collection[str]) -> ServerState:
         name, connection = server.name, self._connections.get(server.name)

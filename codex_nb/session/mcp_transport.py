@@ -181,7 +181,8 @@ async def _end(process: asyncio.subprocess.Process, tasks: list[asyncio.Task[Non
     finally:
         _signal_group(process, getattr(signal, "SIGKILL", signal.SIGTERM))
     with suppress(TimeoutError):  # read what is left, so that the pipes are closed
-        await asyncio.wait_for(process.communicate(), GRACE_S)
+        async with asyncio.timeout(GRACE_S):
+            await process.communicate()
 
 
 async def _has_ended(process: asyncio.subprocess.Process) -> bool:

@@ -268,7 +268,8 @@ class Handler(RequestHandler):
     async def sleep(self, seconds: float) -> None:
         """Wait; ClientClosedError when the client closes the connection meanwhile."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._client_closed.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._client_closed.wait()
             raise ClientClosedError
 
     async def wait_for_gate(self, name: str) -> None:

@@ -430,7 +430,8 @@ def read_apart(read: Callable[[], T], *, seconds: float = _SECONDS) -> T:
 async def read_off_loop(read: Callable[[], T], *, seconds: float = _SECONDS) -> T:
     """Like :func:`read_apart`, for the event loop."""
     try:
-        return await asyncio.wait_for(asyncio.wrap_future(_started(read)), seconds)
+        async with asyncio.timeout(seconds):
+            return await asyncio.wrap_future(_started(read))
     except TimeoutError:
         raise FileRefused(_NO_RESPONSE) from None
 

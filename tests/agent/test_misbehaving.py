@@ -99,7 +99,8 @@ async def test_a_request_ends_once_when_the_process_closes_its_output_while_it_i
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     server = await AppServer.start(CodexBinary(binary, "PATH"), os.environ, tmp_path, refuse)
     with pytest.raises(AppServerEnded):
-        await asyncio.wait_for(server.request("turn/start", {"text": "long " * 1_000_000}), PATIENCE_S)
+        async with asyncio.timeout(PATIENCE_S):
+            await server.request("turn/start", {"text": "long " * 1_000_000})
     await server.close()
     gc.collect()
     assert complaints == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import gc
 import itertools
 import os
@@ -28,6 +29,7 @@ from codex_nb.session.events import (
 )
 from codex_nb.tools.approval import ApprovalRequest
 from tests.host.scripted import FINISHED, STARTED, EndlessTurn, RecordingView, delta, scripted
+from tests.patience import PATIENCE_S
 
 STOPPED = TurnFinished(Answer("half an answer", status="cancelled"), "Stopped.")
 
@@ -249,6 +251,23 @@ def test_a_turn_that_does_not_end_when_cancelled_is_abandoned(engine: Engine, ma
     released.set()
     expected = Answer("half an answer", status="cancelled", model="model", thread="thread", billing="chatgpt")
     assert (answer, view.events[-1]) == (expected, TurnFinished(expected, "Stopped by the user."))
+
+
+def test_a_turn_that_overlooks_its_cancellation_ends_with_its_cell(engine: Engine, mailbox: Mailbox) -> None:
+    ended = threading.Event()
+
+    async def events() -> AsyncGenerator[TurnEvent, None]:
+        yield STARTED
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        yield FINISHED
+
+    run(engine, mailbox, RecordingView(on(STARTED, mailbox.request_stop)), events())
+    assert ended.wait(PATIENCE_S)
 
 
 def test_a_cancelled_turn_without_a_last_event_keeps_the_partial_answer(

@@ -75,4 +75,5 @@ async def test_a_turn_that_is_stopped_before_it_begins_ends(engine: Engine, mail
     await asyncio.sleep(0)
     mailbox.request_stop()
     gate.set()
-    assert await asyncio.wait_for(reading, 30) is None
+    async with asyncio.timeout(30):
+        assert await reading is None

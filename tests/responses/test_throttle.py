@@ -164,7 +164,8 @@ async def test_a_request_that_is_cancelled_frees_its_place() -> None:
     await asyncio.sleep(0)
     assert not gone.is_set()
     first.cancel()
-    await asyncio.wait_for(second, 5)
+    async with asyncio.timeout(5):
+        await second
     assert gone.is_set()
 
 

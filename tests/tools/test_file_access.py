@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import os
 import socket
 import threading
+import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -431,6 +433,24 @@ async def test_a_file_system_that_does_not_respond_is_given_up() -> None:
     responds.set()
     assert read_apart(responds.wait)
     assert await read_off_loop(responds.wait)
+
+
+async def test_a_read_that_ends_while_its_turn_is_cancelled_does_not_keep_the_turn_alive() -> None:
+    """Python 3.11's wait_for gives the result instead of the cancellation that came at the same time."""
+    release, is_read = threading.Event(), threading.Event()
+
+    def read() -> None:
+        release.wait()
+        is_read.set()
+
+    reading = asyncio.create_task(read_off_loop(read))
+    await asyncio.sleep(0)
+    release.set()
+    is_read.wait()
+    time.sleep(0.05)  # noqa: ASYNC251 - the loop must not run before both are there
+    asyncio.get_running_loop().call_soon(reading.cancel)
+    with pytest.raises(asyncio.CancelledError):
+        await reading
 
 
 async def test_copies_of_notebooks_are_read_as_notebooks(folder: Path) -> None:
