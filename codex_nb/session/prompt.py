@@ -498,7 +498,7 @@ def _read(file: Path, max_bytes: int, folder: Path | None) -> FileContent:
     root = None if folder is None else project_root(folder)
     if root is not None and not file.is_relative_to(root):
         root = file.parent
-    content = read_bounded(path_of_project(file, root), max_bytes)
+    content = read_bounded(path_of_project(file, root), min(max_bytes, LARGEST_FILE))
     if content.size > LARGEST_FILE:
         raise FileRefused(f"is larger than {LARGEST_FILE:,} bytes")
     if not content.is_text:
