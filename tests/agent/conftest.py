@@ -18,6 +18,7 @@ from codex_nb.profile import Profile, make_profile
 from codex_nb.session.events import TurnEvent, TurnFinished
 from codex_nb.session.prompt import TurnRequest
 from codex_nb.simulator import Simulator
+from codex_nb.simulator.accounts import ADA, Account
 from codex_nb.tools.approval import DenyAll
 from codex_nb.tools.base import Ports, ToolSet
 from codex_nb.tools.builtin import run_python
@@ -64,11 +65,11 @@ class Stage:
         return [each["method"] for each in self.seen if "method" in each]
 
     @asynccontextmanager
-    async def opened(self, *plays: list[Step]) -> AsyncIterator[Profile]:
+    async def opened(self, *plays: list[Step], account: Account = ADA) -> AsyncIterator[Profile]:
         program = install_fake(self.folder, *plays)
         self.home.mkdir(exist_ok=True)
         (self.home / "config.toml").write_text(self.sim.config_toml())
-        self.sim.write_login(self.home)
+        self.sim.write_login(self.home, account)
         environ = {"CODEX_HOME": str(self.home), "HOME": str(self.home), "CODEX_NB_CODEX": str(program)}
         environ |= self.sim.environ()
         profile = make_profile(load_settings(environ), environ)
@@ -87,8 +88,8 @@ class Stage:
         on_event: Callable[[TurnEvent], None] = lambda _event: None,
         **more: Any,
     ) -> tuple[list[TurnEvent], TurnFinished]:
-        more = {"uses_servers": True, "tools": ToolSet((run_python,))} | more
-        request = TurnRequest(prompt, thread="t", approval=policy, agent=True, **more)
+        more = {"agent": True, "uses_servers": True, "tools": ToolSet((run_python,))} | more
+        request = TurnRequest(prompt, thread="t", approval=policy, **more)
         ports = Ports(SameThread(), self.kernel, folder=self.folder)
         turn = profile.assistant.turn(request, ports=ports, approver=approver or DenyAll())
         events = list[TurnEvent]()

@@ -16,7 +16,10 @@ from codex_nb.agent.app_server import AppServer
 from codex_nb.agent.engine import AgentEngine
 from codex_nb.auth.sources import ExternalTokens, TokenRequest
 from codex_nb.auth.store import FileStore, KeyringStore, MemoryStore
-from tests.agent.conftest import install_fake
+from codex_nb.session.events import Notice
+from codex_nb.simulator import End, Reply, Say, Think
+from codex_nb.simulator.accounts import ADA, GRACE, Account
+from tests.agent.conftest import Stage, install_fake, said
 from tests.auth.conftest import home, make_desk
 from tests.auth.fakes import NOW, LoginFixture, access_token, id_token
 from tests.auth.test_hub_source import ENVIRON as HUB
@@ -192,3 +195,32 @@ async def test_a_key_reaches_the_program_by_its_own_variable_alone(
     assert [name for name, value in child.items() if KEY in value] == ["CODEX_NB_PROVIDER_KEY"]
     assert "account/login/start" not in (tmp_path / "bin" / "seen.jsonl").read_text()
     await engine.close()
+
+
+@pytest.mark.parametrize("asker", [ADA, GRACE], ids=["the same account", "another account"])
+@pytest.mark.parametrize("ways", [(True, True), (False, True), (True, False), (False, False)])
+async def test_what_is_encrypted_for_one_account_reaches_no_other_by_the_agent_or_by_requests(
+    stage: Stage, ways: tuple[bool, bool], asker: Account
+) -> None:
+    """The CLI's own thread is given up with the account: the reasoning in it is that account's."""
+    stage.sim.add_replies(Reply(stream=(Think(("Hm.",)), Say("Yes."), End()), times=None))
+    async with stage.opened(said("Yes.")) as profile:
+        await stage.ask(profile, agent=ways[0])
+    stage.sim.requests.clear()
+    (stage.folder / "seen.jsonl").unlink(missing_ok=True)
+    async with stage.opened(said("Yes."), account=asker) as profile:
+        events, last = await stage.ask(profile, agent=ways[1])
+    assert last.answer.status == "completed"
+    assert any("different account" in each.text for each in events if isinstance(each, Notice)) is (
+        asker is GRACE
+    )
+    sent = [item for request in stage.sim.requests.to("/responses") for item in request.body["input"]]
+    if ways[1]:
+        assert stage.methods().count("thread/resume") == (ways[0] and asker is ADA)
+        injected = [
+            each["params"]["items"] for each in stage.seen if each.get("method") == "thread/inject_items"
+        ]
+        sent = [item for items in injected for item in items]
+        assert (ways[0] and asker is ADA) or sent
+    kinds = {item["type"] for item in sent}
+    assert ("reasoning" in kinds) is (not ways[0] and asker is ADA)
