@@ -26,6 +26,7 @@ QUESTIONS = "questions"
 ANSWERED, DECLINED = "Answered.", "Declined."
 MOST_FIELDS = 30
 MOST_QUESTIONS = 10  # of one call
+MOST_WORDS = 5  # of a name; more are a sentence
 
 
 class Form(Arguments):
@@ -62,7 +63,9 @@ def read_form(server: str, params: Mapping[str, Any]) -> Form | None:
         return Form(questions=f"{message} Open this page, then accept: {_text(params.get('url'))}")
     schema = params.get("requestedSchema")
     fields = schema.get("properties") if isinstance(schema, dict) else None
-    if not isinstance(fields, dict) or len(fields) > MOST_FIELDS or any(map(is_secret_name, fields)):
+    if not isinstance(fields, dict) or len(fields) > MOST_FIELDS:
+        return None
+    if any(_is_secret(name, field, params.get("message")) for name, field in fields.items()):
         return None
     told = [_told(name, field) for name, field in fields.items() if isinstance(field, dict)]
     answers = {name: _default(field) for name, field in fields.items()}
@@ -72,6 +75,27 @@ def read_form(server: str, params: Mapping[str, Any]) -> Form | None:
 
 def _text(value: object) -> str:
     return sanitize_server_text(value) if isinstance(value, str) else ""
+
+
+def _is_secret(name: str, field: object, message: object) -> bool:
+    """Whether a field wants a secret: by its name, what it is called, or what is asked, if it is for free text."""
+    if is_secret_name(name):
+        return True
+    if not isinstance(field, dict) or _choices(field):
+        return False
+    said = [
+        field.get("title"),
+        field.get("description"),
+        *([message] if field.get("type") == "string" else []),
+    ]
+    is_named = any(is_secret_name(_name_in(each)) for each in said)
+    return is_named or field.get("format") == "password" or field.get("writeOnly") is True
+
+
+def _name_in(text: object) -> str:
+    """Return a text of a few words, which may be a name ("Your API key:"), without what ends it."""
+    words = text.split(maxsplit=MOST_WORDS) if isinstance(text, str) else []
+    return "" if len(words) > MOST_WORDS else " ".join(words).rstrip(".:?! ")
 
 
 def _choices(field: object) -> list[Any]:

@@ -1,0 +1,49 @@
+"""What an MCP server may ask a user: nothing secret, however the field is called."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from codex_nb.session.questions import read_form
+
+SECRET: dict[str, dict[str, Any]] = {
+    "by its name": {"password": {"type": "string"}},
+    "by its name in capitals": {"OPENAI_API_KEY": {"type": "string"}},
+    "by its title": {"value": {"type": "string", "title": "API key"}},
+    "by its title in camel case": {"value": {"type": "string", "title": "accessToken"}},
+    "by its format": {"value": {"type": "string", "format": "password"}},
+    "as one that is only written": {"value": {"type": "string", "writeOnly": True}},
+    "by its description": {"value": {"type": "string", "description": "Your password"}},
+    "by a description with a full stop": {"value": {"type": "string", "description": "The API key."}},
+    "as one of several": {"user": {"type": "string"}, "answer": {"type": "string", "title": "Passphrase"}},
+}
+ORDINARY: dict[str, dict[str, Any]] = {
+    "a size": {"size": {"type": "string", "enum": ["small", "large"]}},
+    "a text about passwords": {"who": {"type": "string", "description": "Whose password is to be reset?"}},
+    "a limit": {"max_tokens": {"type": "integer", "title": "Max tokens", "description": "How many tokens?"}},
+    "a table's key": {"column": {"type": "string", "title": "Join key"}},
+    "a choice": {"kind": {"type": "string", "title": "Sign in with", "enum": ["password", "API key"]}},
+    "odd titles": {"a": {"title": 3, "description": None, "format": []}},
+}
+
+
+@pytest.mark.parametrize("fields", SECRET.values(), ids=SECRET)
+def test_a_form_that_asks_for_a_secret_is_not_shown(fields: dict[str, Any]) -> None:
+    assert read_form("shop", {"message": "Go on.", "requestedSchema": {"properties": fields}}) is None
+
+
+@pytest.mark.parametrize("message", ["Your password?", "Please enter your API key:", "Access token"])
+def test_a_form_whose_message_asks_for_a_secret_is_not_shown(message: str) -> None:
+    fields = {"answer": {"type": "string"}, "count": {"type": "integer"}}
+    assert read_form("shop", {"message": message, "requestedSchema": {"properties": fields}}) is None
+    del fields["answer"]
+    assert read_form("shop", {"message": message, "requestedSchema": {"properties": fields}}) is not None
+
+
+@pytest.mark.parametrize("fields", ORDINARY.values(), ids=ORDINARY)
+def test_any_other_form_is_shown(fields: dict[str, Any]) -> None:
+    form = read_form("shop", {"message": "Go on.", "requestedSchema": {"properties": fields}})
+    assert form is not None
+    assert form.answers.keys() == fields.keys()
