@@ -35,6 +35,7 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _POLL_S = 0.25  # Windows delivers Ctrl-C only between two waits
 _CLOSE_S = 2.0
+_OVERDUE_S = 10.0  # after its cancellation; what a turn must end on its way takes some 6 s at most
 
 
 @dataclass(frozen=True)
@@ -390,15 +391,20 @@ class TurnRunner:
 
     def cancel(self) -> None:
         """Cancel the turn once, from any thread; its stream is closed and its last event is still posted."""
-        if not self._is_cancelled:
-            self.abandon()
+        was_cancelled, self._is_cancelled = self._is_cancelled, True
+        if self._task is not None and not was_cancelled:
+            self._call_soon(self._task.cancel)
 
     def abandon(self) -> None:
-        """Cancel the turn although it may be ending already: nothing waits for it any more."""
-        self._is_cancelled = True
+        """Cancel the turn, and once more if it still runs when it must have ended: nothing waits for it any more."""
+        self.cancel()
         if self._task is not None and not self.ended:
+            self._call_soon(self._task.get_loop().call_later, _OVERDUE_S, self._task.cancel)
+
+    def _call_soon(self, callback: Callable[..., object], *arguments: object) -> None:
+        if self._task is not None:
             with contextlib.suppress(RuntimeError):  # the engine has been closed meanwhile
-                self._task.get_loop().call_soon_threadsafe(self._task.cancel)
+                self._task.get_loop().call_soon_threadsafe(callback, *arguments)
 
     async def _run(self, events: AsyncIterator[TurnEvent]) -> None:
         self._task = asyncio.current_task()
