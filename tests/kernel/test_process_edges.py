@@ -152,6 +152,8 @@ def never_ended(messages: Iterable[Mapping[str, Any]]) -> set[str]:
 
 
 MOMENTS = ("comm_open", "display_data", "read_document", "section", "ask", "ran\n", "ended")
+# An interrupt behind the end of a cell, whatever the cell, would cost ipykernel the reply; IPython prints it here.
+REST = "import time\nget_ipython().events.register('post_run_cell', lambda *_: time.sleep(0.3))"
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
@@ -163,6 +165,7 @@ def test_an_interrupt_of_a_real_kernel_leaves_no_widget_and_the_next_cell_works(
         Reply(stream=(Say("I look."), Call("run_python", {"code": code}), End())),
         Reply(stream=(Say("It has run."), End())),
     )
+    assert kernel.run(REST)["status"] == "ok"
     page = InterruptingPage(moment)
     ran = page.run(kernel, "%%codex --fresh\nRun it.", lambda _code: APPROVE)
     shown, messages = str(outputs_left(kernel)), list(kernel.published)
