@@ -103,7 +103,8 @@ def rerun_failures(part: Part, code: int, options: Sequence[str]) -> tuple[int, 
     again.report.unlink(missing_ok=True)
     command = [*part.command(options), "--last-failed", f"--junit-xml={again.report}"]
     code = subprocess.run(command, cwd=tiers.ROOT, check=False).returncode
-    still = set(again.failed())
+    has_ended = again.report.exists()  # if not, a test that hung has ended the process
+    still = set(again.failed() if has_ended else names)
     for name in names:
         print(f"{'failed twice' if name in still else 'failed in parallel, passed alone'}: {name}")
     return code, len(still)
