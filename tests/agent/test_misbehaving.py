@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import os
 import sys
 from pathlib import Path
@@ -13,10 +14,20 @@ import psutil
 import pytest
 
 from codex_nb.agent.app_server import AppServer, AppServerEnded, CodexBinary
+from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.errors import AgentFailed, ConfigError
-from codex_nb.session.events import Notice, RetryScheduled, TextDelta, ToolFinished, TurnEvent
+from codex_nb.session.events import (
+    ApprovalRequested,
+    Notice,
+    RetryScheduled,
+    TextDelta,
+    ToolFinished,
+    TurnEvent,
+)
+from codex_nb.tools.approval import PendingApprovals
 from tests.agent.conftest import Stage, ask, completed, notify, said, started
 from tests.patience import PATIENCE_S
+from tests.session.scripted import cancel_at
 
 pytestmark = pytest.mark.anyio
 
@@ -206,3 +217,31 @@ async def test_no_process_and_no_home_is_left_when_the_profile_is_closed(stage: 
         assert len(pids) == 1
     assert [pid for pid in pids if psutil.pid_exists(pid)] == []
     assert list((stage.home / "codex_nb" / "agent").glob("home-*")) == []
+
+
+async def test_a_turn_that_is_cancelled_between_any_two_callbacks_ends_and_the_next_is_answered(
+    tmp_path: Path, stage: Stage
+) -> None:
+    call = ask("item/tool/call", tool="run_python", callId="call-1", arguments={"code": "1"})
+    play = [*said("Half an")[:1], call, *said("A whole answer.")]
+
+    async def cancelled_at(place: float) -> int:
+        folder, asked = tmp_path / str(place), asyncio.Event()
+        here = Stage(folder / "bin", stage.sim, folder)
+
+        def on_event(event: TurnEvent) -> None:
+            if isinstance(event, ApprovalRequested):
+                asked.set()
+
+        async with here.opened(play, play) as profile:
+            asking = here.ask(profile, approver=PendingApprovals(), on_event=on_event)
+            count, ended = await cancel_at(place, asking, asked)
+            assert ended is None or ended[1].answer.status == "cancelled"
+            _, last = await here.ask(profile, policy=ApprovalPolicy.ALL)
+            assert (last.answer.status, last.answer.text) == ("completed", "A whole answer.")
+        return count
+
+    count = await cancelled_at(math.inf)
+    assert count > 40
+    for place in range(1, count, count // 20):
+        await cancelled_at(place)

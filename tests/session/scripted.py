@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import itertools
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.errors import ToolError
@@ -39,6 +40,9 @@ from codex_nb.tools.base import Ports, Tool, ToolResult, ToolSet
 from codex_nb.tools.builtin import run_python
 from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
 from codex_nb.tools.outputs import NewCell, RunResult
+from tests.patience import PATIENCE_S
+
+T = TypeVar("T")
 
 USAGE = {
     "input_tokens": 10,
@@ -317,3 +321,55 @@ async def call_tool(tool: Tool[Any], arguments: dict[str, Any], ports: Ports) ->
         return await tool.call(Approved(parsed, Decision(DecisionKind.APPROVE)), ports)
     except ToolError as problem:
         return ToolResult(str(problem), ok=False)
+
+
+@contextlib.contextmanager
+def _callbacks(at: Callable[[int], object]) -> Iterator[None]:
+    """Call ``at`` with the number of each callback that the running loop calls, before it does.
+
+    Between two of them a wait may be over, and the task that waited not yet told.
+    """
+    loop: Any = asyncio.get_running_loop()
+    numbers = itertools.count(1)
+
+    def counting(schedule: Callable[..., asyncio.Handle]) -> Callable[..., asyncio.Handle]:
+        def call(callback: Callable[..., object], *arguments: Any, context: Any = None) -> asyncio.Handle:
+            def run() -> None:
+                at(next(numbers))
+                callback(*arguments)
+
+            return schedule(run, context=context)
+
+        return call
+
+    loop.call_soon, loop.call_soon_threadsafe = counting(loop.call_soon), counting(loop.call_soon_threadsafe)
+    try:
+        yield
+    finally:
+        del loop.call_soon, loop.call_soon_threadsafe
+
+
+async def cancel_at(
+    place: float, asking: Coroutine[Any, Any, T], waits: asyncio.Event
+) -> tuple[int, T | None]:
+    """Run a turn that sets ``waits`` and waits without end, and cancel it at a callback of the loop, or then.
+
+    Return how many callbacks there were until then, and what the turn returned: None when it was cancelled itself.
+    """
+    task, waiting = asyncio.create_task(asking), asyncio.create_task(waits.wait())
+    seen = 0
+
+    def at(number: int) -> None:
+        nonlocal seen
+        seen = number
+        if number == place:
+            task.cancel()
+
+    with _callbacks(at):
+        await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if seen < place:
+        task.cancel()
+    _, left = await asyncio.wait([task], timeout=PATIENCE_S)
+    assert not left, f"cancelled at callback {place} of {seen}, the turn goes on"
+    return seen, None if task.cancelled() else task.result()

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +26,6 @@ from codex_nb.tools.approval import Approver, DenyAll
 from codex_nb.tools.base import Ports, ToolSet
 from codex_nb.tools.builtin import run_python
 from tests.leaks import assert_no_leak
-from tests.patience import PATIENCE_S
 from tests.session.scripted import (
     PaperDocument,
     ProcessKernel,
@@ -36,6 +33,7 @@ from tests.session.scripted import (
     ScriptedClient,
     Step,
     called,
+    cancel_at,
     outputs,
     reply,
     said,
@@ -276,59 +274,17 @@ async def test_a_cancelled_caller_is_cancelled(tmp_path: Path) -> None:
     assert harness.client.closed == 1
 
 
-@contextmanager
-def callbacks(at: Callable[[int], object]) -> Iterator[None]:
-    """Call ``at`` with the number of each callback that the running loop calls, before it does.
-
-    Between two of them a wait may be over, and the task that waited not yet told.
-    """
-    loop: Any = asyncio.get_running_loop()
-    numbers = itertools.count(1)
-
-    def counting(schedule: Callable[..., asyncio.Handle]) -> Callable[..., asyncio.Handle]:
-        def call(callback: Callable[..., object], *arguments: Any, context: Any = None) -> asyncio.Handle:
-            def run() -> None:
-                at(next(numbers))
-                callback(*arguments)
-
-            return schedule(run, context=context)
-
-        return call
-
-    loop.call_soon, loop.call_soon_threadsafe = counting(loop.call_soon), counting(loop.call_soon_threadsafe)
-    try:
-        yield
-    finally:
-        del loop.call_soon, loop.call_soon_threadsafe
-
-
 async def test_a_turn_that_is_cancelled_between_any_two_callbacks_of_the_loop_ends(tmp_path: Path) -> None:
     (tmp_path / "AGENTS.md").write_text("Use polars.")
 
     async def cancelled_at(place: float) -> int:
-        """Ask a question without end and cancel it; return how many callbacks there were until it went on no more."""
         endless = Endless()
         harness = Harness(tmp_path / str(place), reply(called("run_python", {"code": "1"})), [endless])
-        asking = asyncio.create_task(harness.ask(thread="nb", approval=ApprovalPolicy.ALL, folder=tmp_path))
-        reached = asyncio.create_task(endless.reached.wait())
-        seen = 0
-
-        def at(number: int) -> None:
-            nonlocal seen
-            seen = number
-            if number == place:
-                asking.cancel()
-
-        with callbacks(at):
-            await asyncio.wait([asking, reached], return_when=asyncio.FIRST_COMPLETED)
-        asking.cancel() if place == math.inf else reached.cancel()
-        _, left = await asyncio.wait([asking], timeout=PATIENCE_S)
-        assert not left, f"cancelled at callback {place}, the turn goes on"
-        if not asking.cancelled():
-            last = asking.result()[-1]
-            assert isinstance(last, TurnFinished)
-            assert last.answer.status == "cancelled"
-        return seen
+        asking = harness.ask(thread="nb", approval=ApprovalPolicy.ALL, folder=tmp_path)
+        count, events = await cancel_at(place, asking, endless.reached)
+        last = events[-1] if events else None
+        assert last is None or (isinstance(last, TurnFinished) and last.answer.status == "cancelled")
+        return count
 
     count = await cancelled_at(math.inf)
     assert count > 5
