@@ -233,6 +233,8 @@ class AccountWidget:
         self._profile = profile
         self._view: AccountView | None = None
         self._sign_out: SignOut | None = None  # that is asked about
+        self._newest = 0  # the number of the action that was touched last
+        self._failures: list[str] = []  # of actions, until they are shown
 
     def show(self, status: AccountStatus) -> None:
         """Show the status, with buttons where the front end answers."""
@@ -260,7 +262,8 @@ class AccountWidget:
         self._session.engine.submit(self._run(action))
 
     async def _run(self, action: ActionName) -> None:
-        view, failure = self._view, ""
+        view, self._newest = self._view, self._newest + 1
+        number = self._newest
         if view is None:
             return
         try:
@@ -274,7 +277,7 @@ class AccountWidget:
                         view.ask_to_sign_out(self._sign_out.who)
                         return
                     note = self._profile.credentials.external_note
-                    failure = f"There are no stored credentials to sign out. {note}".strip()
+                    self._failures.append(f"There are no stored credentials to sign out. {note}".strip())
                 case "confirm_sign_out":
                     if self._sign_out is not None:
                         await self._sign_out.run()
@@ -283,10 +286,13 @@ class AccountWidget:
                 case "refresh":
                     pass
         except CodexError as error:
-            failure = error.line
+            self._failures.append(error.line)
         except Exception as error:  # noqa: BLE001 - a button has no cell that could show it
-            failure = f"The action failed ({type(error).__name__})."
-        view.update(replace(await _account_status(self._session, self._profile), action_error=failure))
+            self._failures.append(f"The action failed ({type(error).__name__}).")
+        status = await _account_status(self._session, self._profile)
+        if number == self._newest:  # an answer that comes late must not take the place of a newer one
+            failures, self._failures = self._failures, []
+            view.update(replace(status, action_error=" ".join(failures)))
 
     def _next_profile(self) -> Profile:
         """Switch the session to the next profile; no profile is one of them."""
