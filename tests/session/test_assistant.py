@@ -287,7 +287,7 @@ async def test_a_turn_that_is_cancelled_between_any_two_callbacks_of_the_loop_en
         return count
 
     count = await cancelled_at(math.inf)
-    assert count > 5
+    assert count > 2
     for place in range(1, count):
         await cancelled_at(place)
 
