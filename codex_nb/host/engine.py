@@ -393,18 +393,14 @@ class TurnRunner:
         """Cancel the turn once, from any thread; its stream is closed and its last event is still posted."""
         was_cancelled, self._is_cancelled = self._is_cancelled, True
         if self._task is not None and not was_cancelled:
-            self._call_soon(self._task.cancel)
+            _call_soon(self._task.get_loop(), self._task.cancel)
 
     def abandon(self) -> None:
         """Cancel the turn, and once more if it still runs when it must have ended: nothing waits for it any more."""
         self.cancel()
         if self._task is not None and not self.ended:
-            self._call_soon(self._task.get_loop().call_later, _OVERDUE_S, self._task.cancel)
-
-    def _call_soon(self, callback: Callable[..., object], *arguments: object) -> None:
-        if self._task is not None:
-            with contextlib.suppress(RuntimeError):  # the engine has been closed meanwhile
-                self._task.get_loop().call_soon_threadsafe(callback, *arguments)
+            loop = self._task.get_loop()
+            _call_soon(loop, loop.call_later, _OVERDUE_S, self._task.cancel)
 
     async def _run(self, events: AsyncIterator[TurnEvent]) -> None:
         self._task = asyncio.current_task()
@@ -421,3 +417,8 @@ class TurnRunner:
     def _end(self, _future: object) -> None:
         self._ended.set()
         self._mailbox.wake()
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[..., object], *arguments: object) -> None:
+    with contextlib.suppress(RuntimeError):  # the engine has been closed meanwhile
+        loop.call_soon_threadsafe(callback, *arguments)
