@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from codex_nb.host.capture import capturing, displays_are_captured, error_line, replaced
-from codex_nb.host.interrupts import interruptible, uninterruptible
+from codex_nb.host.engine import interruptible, uninterruptible
 
 if TYPE_CHECKING:
     import asyncio

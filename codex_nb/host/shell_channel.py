@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.host.capture import flush_streams
-from codex_nb.host.interrupts import deferring_interrupts, ending_forked_children, is_interrupted
+from codex_nb.host.engine import deferring_interrupts, ending_forked_children, is_interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
