@@ -33,6 +33,7 @@ from codex_nb.session.batch import (
     FEWEST_TO_ESTIMATE,
     Batch,
     CoroutineExecutor,
+    Journal,
     plan_warning,
     price_warning,
     prompts_of,
@@ -40,7 +41,6 @@ from codex_nb.session.batch import (
 from codex_nb.session.batch_jobs import BatchJob, JobStore
 from codex_nb.session.batch_jobs import submit as submit_bodies
 from codex_nb.session.events import Answer, ApprovalRequested, TurnFinished
-from codex_nb.session.journal import Journal
 from codex_nb.session.prompt import TurnRequest
 from codex_nb.session.state import TurnFold
 from codex_nb.session.structured_output import value_format

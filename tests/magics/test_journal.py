@@ -28,8 +28,8 @@ from hypothesis import strategies as st
 import codex_nb
 from codex_nb.errors import BadRequest, ConfigError
 from codex_nb.responses.events import Usage
+from codex_nb.session.batch import Journal
 from codex_nb.session.events import Answer
-from codex_nb.session.journal import Journal
 from codex_nb.simulator import End, Reply, Say, Simulator, Think, error_replies
 from tests.magics import killed_batch
 
