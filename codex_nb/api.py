@@ -27,8 +27,7 @@ from codex_nb.magics.options import SessionConfig
 from codex_nb.magics.session import NotebookReading, ShellSession, gather, image_url, read_for
 from codex_nb.profile import open_profile
 from codex_nb.responses.models import price_table
-from codex_nb.responses.request import request_body
-from codex_nb.responses.throttle import Throttle
+from codex_nb.responses.request import Throttle, request_body
 from codex_nb.session.batch import (
     FEWEST_TO_ESTIMATE,
     Batch,

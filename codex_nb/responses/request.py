@@ -1,21 +1,34 @@
-"""What is sent: the backend that is spoken to, and one request as its exact JSON body and headers."""
+"""What is sent, and how fast: the backend, one request as its exact JSON body and headers, and the pace of a batch.
+
+A batch has one budget of requests and tokens for all its questions. The service tells what is left of its limits with
+each reply (``x-ratelimit-remaining-requests``, ``-tokens`` and their ``-reset-``, of the API). Where it tells nothing,
+the pace is learned from its refusals: it begins gently, a refusal shows what the service sustains, and the pace rises
+again, slowly near the last refusal and faster beyond.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
+import math
+import random
+import re
+import time
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NewType
 
 from codex_nb.config.settings import API_BASE_URL
 from codex_nb.errors import ConfigError
+from codex_nb.http import backoff
+from codex_nb.parse import parse_number
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
     from codex_nb.config.settings import Settings
-    from codex_nb.responses.throttle import Throttle
 
 
 # The release of the Codex CLI whose wire contract is spoken; the ChatGPT backend offers models by it.
@@ -247,3 +260,238 @@ def _text(request: ResponsesRequest) -> dict[str, Any]:
 def _metadata(request: ResponsesRequest) -> dict[str, str]:
     ids = {"thread_id": request.thread_id, "session_id": request.thread_id, "turn_id": request.turn_id}
     return {key: value for key, value in ids.items() if value is not None}
+
+
+FIRST_WAIT_S = 1.0
+LONGEST_BACKOFF_S = 60.0
+LONGEST_WINDOW_S = (
+    60.0  # limits are told by the second or by the minute: a longer wait says nothing of the pace
+)
+FIRST_RATE = 5.0  # requests a second, as long as nothing is known
+FIRST_GROWTH = 4 / 3  # with each reply; so a batch of any size loses less than a second
+MOST_GROWTHS = 40
+# After a refusal the pace follows the curve that CUBIC TCP (RFC 9438) follows, by replies instead of seconds: it falls
+# by DECREASE, and is what it was after as many replies as there were before the refusal, within these bounds.
+DECREASE = 0.15
+FASTEST_RECOVERY, SLOWEST_RECOVERY = 20, 60
+SMOOTHING = 0.1
+_DURATION = re.compile(r"(?<!\d)(\d++(?:\.\d++)?)(ms|[smhd])")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+class Throttle:
+    """Lets the requests of a batch out, at most ``limit`` of them waiting for their reply to begin at once.
+
+    A refusal is waited out once, by all; the first request after it goes alone, and each reply that is no refusal
+    allows one more at once. A wait whose length the server did not tell grows until a request gets through.
+    ``accepted`` counts the requests that were not refused.
+    """
+
+    def __init__(
+        self,
+        limit: int,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.accepted = 0
+        self._limit = limit
+        self._allowed = limit
+        self._sending = 0
+        self._limited_at = self._resume_at = -math.inf
+        self._sent_at = -math.inf
+        self._limits_in_a_row = 0
+        self._begun_at: float | None = None  # the first request, or the end of the last wait
+        self._accepted = 0  # since then
+        self._recovery = FASTEST_RECOVERY
+        self._sustained: float | None = None  # requests a second
+        self._requests, self._tokens = Quota("requests"), Quota("tokens")
+        self._tokens_each = 0.0
+        self._queue = asyncio.Lock()
+        self._changed = asyncio.Event()
+        self._clock = clock
+        self._sleep = sleep
+        self._chance = chance
+
+    @property
+    def waiting_s(self) -> float:
+        """How long the service still takes no request."""
+        now = self._clock()
+        exhausted = max(quota.exhausted_until(now) for quota in (self._requests, self._tokens))
+        return max(0.0, self._resume_at - now, exhausted - now)
+
+    @asynccontextmanager
+    async def sending(self) -> AsyncGenerator[Slot, None]:
+        """Wait until a request may be sent, the first that came before the others, and send it in this block."""
+        async with self._queue:
+            while (left := self._next_in()) > 0 or self._sending >= self._allowed:
+                await (self._sleep(left) if left > 0 else self._changed.wait())
+            self._sending += 1
+            self._spend()
+        slot = Slot(self, self._sent_at)
+        try:
+            yield slot
+        finally:
+            slot.release()
+
+    def _next_in(self) -> float:
+        now = self._clock()
+        next_at = max(
+            self._sent_at + 1.0 / self._learned_rate(),
+            self._requests.next_at(1.0, self._sent_at, now),
+            self._tokens.next_at(self._tokens_each, self._sent_at, now),
+        )
+        return max(self.waiting_s, next_at - now)
+
+    def _spend(self) -> None:
+        """Take a request from the budget."""
+        now = self._sent_at = self._clock()
+        if self._begun_at is None:
+            self._begun_at = now
+        self._requests.spend(1.0, now)
+        self._tokens.spend(self._tokens_each, now)
+
+    def _learned_rate(self) -> float:
+        if self._sustained is not None:
+            distance = self._accepted / self._recovery - 1.0
+            return self._sustained * (1.0 + DECREASE * distance**3)
+        if self._requests.is_known:
+            return math.inf
+        return FIRST_RATE * FIRST_GROWTH ** min(self._accepted, MOST_GROWTHS)
+
+    def note_headers(self, headers: Mapping[str, str]) -> None:
+        """Take in what a reply says is left of the limits; requests on their way are not counted in it yet."""
+        now = self._clock()
+        on_their_way = max(0, self._sending - 1)
+        self._requests.update(headers, on_their_way, now)
+        self._tokens.update(headers, on_their_way * self._tokens_each, now)
+
+    def note_tokens(self, tokens: int) -> None:
+        """Take in what a question has used."""
+        known = self._tokens_each
+        self._tokens_each = known + SMOOTHING * (tokens - known) if known else float(tokens)
+
+    def released(self, sent_at: float, *, accepted: bool) -> None:
+        """Note that a request waits for its reply no more, and whether that is because the server answers it."""
+        self._sending -= 1
+        if accepted and sent_at > self._limited_at:
+            self._limits_in_a_row = 0
+            self._accepted += 1
+            self.accepted += 1
+            self._allowed = min(self._limit, self._allowed + 1)
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def limited(self, slot: Slot, retry_after: float | None) -> float:
+        """Note that a request was refused for ``retry_after`` seconds, None: not told; return the wait."""
+        now = self._clock()
+        told = retry_after if retry_after is not None and retry_after > 0 else None
+        is_new = slot.sent_at > self._limited_at  # else it was on its way when the limit became known
+        self._limits_in_a_row += is_new
+        if is_new and slot.was_accepted:  # the refusal came after the reply had begun
+            self._accepted -= 1
+            self.accepted -= 1
+        wait = told or backoff(
+            self._limits_in_a_row,
+            first_s=FIRST_WAIT_S,
+            longest_s=LONGEST_BACKOFF_S,
+            jitter=0.5,
+            chance=self._chance(),
+        )
+        if is_new:
+            self._slow_down(now, min(wait, LONGEST_WINDOW_S), is_told=told is not None)
+            self._limited_at = now
+            self._accepted = 0
+            self._allowed = 1
+        if is_new or told:
+            self._resume_at = self._begun_at = max(self._resume_at, now + wait)
+        return self.waiting_s
+
+    def _slow_down(self, now: float, wait: float, *, is_told: bool) -> None:
+        """Set the pace to the requests a second that the service has shown to sustain, up to the end of the wait."""
+        begun = now if self._begun_at is None else min(now, self._begun_at)
+        if self._accepted:
+            self._sustained = self._accepted / (now - begun + wait)
+        elif self._sustained is not None and not is_told:
+            self._sustained /= 2.0
+        self._recovery = min(SLOWEST_RECOVERY, max(FASTEST_RECOVERY, self._accepted))
+
+
+class Slot:
+    """The place of one request that waits for its reply."""
+
+    def __init__(self, throttle: Throttle, sent_at: float) -> None:
+        self.sent_at = sent_at
+        self.was_accepted = False
+        self._throttle: Throttle | None = throttle
+
+    def begin_reply(self, headers: Mapping[str, str], *, accepted: bool) -> None:
+        """Take in the head of the reply; one that is ``accepted`` returns the place to another request."""
+        if self._throttle is not None:
+            self._throttle.note_headers(headers)
+        if accepted:
+            self.release(accepted=True)
+
+    def release(self, *, accepted: bool = False) -> None:
+        """Return the place to another request; ``accepted``: the reply has begun. A second call does nothing."""
+        throttle, self._throttle = self._throttle, None
+        if throttle is not None:
+            self.was_accepted = accepted
+            throttle.released(self.sent_at, accepted=accepted)
+
+
+@dataclass
+class Quota:
+    """What is left of one limit of the service until it is full again; unknown until a reply tells it."""
+
+    kind: str
+    limit: float | None = None
+    left: float = math.inf
+    resets_at: float = -math.inf
+    period_s: float = 0.0
+
+    @property
+    def is_known(self) -> bool:
+        """Whether a reply has told anything."""
+        return self.left < math.inf
+
+    def update(self, headers: Mapping[str, str], on_their_way: float, now: float) -> None:
+        """Read a reply's headers; those that are missing or make no sense change nothing."""
+        left = parse_number(headers.get(f"x-ratelimit-remaining-{self.kind}"))
+        reset_s = parse_duration(headers.get(f"x-ratelimit-reset-{self.kind}"))
+        if left is None or reset_s is None:
+            return
+        limit = parse_number(headers.get(f"x-ratelimit-limit-{self.kind}"))
+        self.limit = limit if limit is not None and limit > 0 else self.limit
+        self.left = left - on_their_way
+        self.resets_at = now + reset_s
+        self.period_s = max(self.period_s, reset_s)
+
+    def exhausted_until(self, now: float) -> float:
+        """Return when there is something left again; a moment that has passed when there is."""
+        return self.resets_at if self.left < 1.0 and self.resets_at > now else -math.inf
+
+    def next_at(self, cost: float, sent_at: float, now: float) -> float:
+        """Return when the next request may follow that of ``sent_at``, so that what is left lasts until the reset."""
+        if not (self.is_known and cost) or self.resets_at <= now:
+            return -math.inf
+        return sent_at + (self.resets_at - sent_at) * cost / max(self.left, cost)
+
+    def spend(self, cost: float, now: float) -> None:
+        """Take the cost of a request; what the next reply tells replaces this account of it."""
+        if self.is_known and self.resets_at <= now:
+            self.left = max(self.limit or 1.0, 1.0)
+            self.resets_at = now + self.period_s
+        self.left -= cost
+
+
+def parse_duration(value: str | None) -> float | None:
+    """Read a duration as the API writes it, ``6m0s`` or ``20ms``, or plain seconds; None for anything else."""
+    if value is None:
+        return None
+    parts = _DURATION.findall(value)
+    if parts and _DURATION.sub("", value).strip() == "":
+        return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    seconds = parse_number(value)
+    return seconds if seconds is not None and 0 <= seconds < _SECONDS["d"] else None

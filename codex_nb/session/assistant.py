@@ -85,8 +85,7 @@ if TYPE_CHECKING:
     from codex_nb.errors import AuthError
     from codex_nb.responses.events import RateLimits, Window
     from codex_nb.responses.models import Model, ReasoningChoice
-    from codex_nb.responses.request import Backend
-    from codex_nb.responses.throttle import Throttle
+    from codex_nb.responses.request import Backend, Throttle
     from codex_nb.session.answer_cache import CacheKey
     from codex_nb.session.events import TurnEvent
     from codex_nb.session.mcp import McpServers

@@ -39,8 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from codex_nb.config.settings import Settings
-    from codex_nb.responses.request import Outbound
-    from codex_nb.responses.throttle import Throttle
+    from codex_nb.responses.request import Outbound, Throttle
     from codex_nb.session.events import FooterStyle
     from codex_nb.session.outbound import Item, Redaction, Redactor, UntrustedBlock
     from codex_nb.session.thread import Thread

@@ -17,7 +17,7 @@ from codex_nb.errors import BackendOverloaded, RateLimited
 from codex_nb.http import httpx, open_http
 from codex_nb.responses.client import ResponsesClient
 from codex_nb.responses.events import Retrying
-from codex_nb.responses.throttle import Throttle
+from codex_nb.responses.request import Throttle
 from tests.responses.conversations import USAGE, answer, failed
 from tests.responses.fakes import CHATGPT, REQUEST, SETTINGS, stream_of
 
