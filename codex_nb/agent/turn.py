@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from codex_nb.agent.app_server import REFUSED, AppServer, AppServerEnded, RequestRefused
 from codex_nb.agent.approvals import McpCall, read_action, read_request
-from codex_nb.agent.engine import AgentEngine, WantedThread, digest
-from codex_nb.agent.home import servers_config
+from codex_nb.agent.engine import AgentEngine, WantedThread, digest, servers_config
 from codex_nb.agent.items import AgentItems, image_of
 from codex_nb.errors import AgentFailed, CodexError
 from codex_nb.labels import ApprovalPolicy
