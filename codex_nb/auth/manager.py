@@ -14,8 +14,7 @@ from codex_nb.auth.agent_identity import CredentialResolver
 from codex_nb.auth.bearer import BearerAuth, RetryCredentials
 from codex_nb.auth.credentials import AuthMode, utc_now
 from codex_nb.auth.locks import LoginLock
-from codex_nb.auth.oauth import OAuthClient
-from codex_nb.auth.refresh import DetachedRefresher, DirectRefresher, launch_process
+from codex_nb.auth.oauth import DetachedRefresher, DirectRefresher, OAuthClient, launch_process
 from codex_nb.auth.sources import HubSource, environment_login, find_source, wanted_mode
 from codex_nb.auth.store import FileStore, MemoryStore, StoredCredentials, ensure_same_account, open_store
 from codex_nb.errors import RefreshFailed, SignInRequired

@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.auth.locks import LoginLock
-from codex_nb.auth.oauth import OAuthClient
-from codex_nb.auth.refresh import READY, DetachedRefresher, DirectRefresher, launch_process, serve
+from codex_nb.auth.oauth import READY, DetachedRefresher, DirectRefresher, OAuthClient, launch_process, serve
 from codex_nb.auth.store import FileStore, StoredCredentials
 from codex_nb.config.settings import Settings
 from codex_nb.http import httpx

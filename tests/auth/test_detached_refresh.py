@@ -14,7 +14,7 @@ import pytest
 from pydantic import SecretStr
 
 from codex_nb.auth.locks import LoginLock, is_held
-from codex_nb.auth.refresh import (
+from codex_nb.auth.oauth import (
     DetachedRefresher,
     DirectRefresher,
     RefreshJob,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from codex_nb.auth.locks import LEASE_FILE, LEASE_S, LoginLock, read_lease, this_machine
-from codex_nb.auth.refresh import DirectRefresher
+from codex_nb.auth.oauth import DirectRefresher
 from codex_nb.auth.store import FileStore, StoredCredentials
 from codex_nb.errors import RefreshFailed
 from codex_nb.files import FileSystem, LockState, try_lock
