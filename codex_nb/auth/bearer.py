@@ -1,22 +1,42 @@
-"""Signing requests: an ``httpx.Auth`` generator that recovers from a 401, and the backend of an account's workspace."""
+"""Signing requests: an ``httpx.Auth`` generator that recovers from a 401, and the backend of an account's workspace.
+
+Agent identities and personal access tokens are credentials that are resolved before they can sign.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
+import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Protocol
 
-from codex_nb.auth.credentials import AuthMode
-from codex_nb.errors import ApiError, BackendOverloaded, ConfigError, SignInRequired
+from pydantic import Secret, SecretStr
+
+from codex_nb.auth.credentials import (
+    UNKNOWN_PLAN,
+    Account,
+    AgentIdentity,
+    AuthMode,
+    Credentials,
+    decode_base64url,
+    expiry_of,
+    format_seconds,
+    jwt_part,
+    name_of,
+)
+from codex_nb.config.settings import API_BASE_URL
+from codex_nb.errors import ApiError, BackendOverloaded, ConfigError, RefreshFailed, SignInRequired
 from codex_nb.http import Route, httpx, is_loopback, is_secure, request_json
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
+    from datetime import datetime
 
-    from pydantic import SecretStr
-
-    from codex_nb.auth.credentials import Credentials
+    from codex_nb.auth.credentials import AuthFile, Clock
     from codex_nb.auth.store import Sleep
     from codex_nb.config.settings import Settings
 
@@ -267,3 +287,327 @@ def _checked_override(override: object) -> str:
             hint="Ask the administrator of the workspace.",
         )
     return override
+
+
+ISSUER = "https://chatgpt.com/codex-backend/agent-identity"
+AUDIENCE = "codex-app-server"
+JWKS_TIMEOUT_S = 10.0
+REGISTER_TIMEOUT_S = 30.0
+WHOAMI_TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True)
+class AgentRecord:
+    """An agent identity before its task: who it is, and its key (base64 of PKCS#8)."""
+
+    runtime_id: str
+    private_key: SecretStr
+    account: Account
+    expires_at: datetime | None = None
+
+
+class AgentRegistry:
+    """Checks agent identities and registers their tasks."""
+
+    def __init__(self, http: httpx.AsyncClient, settings: Settings, *, clock: Clock) -> None:
+        self._http = http
+        self._settings = settings
+        self._clock = clock
+
+    async def register(self, found: Credentials, record: SecretStr | Secret[Any] | None) -> Credentials:
+        """Return the credentials with their account and a registered task that signs.
+
+        Raises SignInRequired or RefreshFailed.
+        """
+        _ensure_packages()
+        secret = None if record is None else Secret(record.get_secret_value())
+        claims = await self._claims(secret)
+        agent = _read_record(claims)
+        if agent is None:
+            raise _invalid(found, "its id or key is missing")
+        if agent.expires_at is not None and agent.expires_at <= self._clock():
+            raise _invalid(found, "it has expired")
+        key = read_key(agent.private_key)
+        if key is None:
+            raise _invalid(found, "its key is not an Ed25519 key")
+        task_id = await self._task_id(agent, key)
+        identity = AgentIdentity(agent.runtime_id, task_id, key.sign, self._clock)
+        return replace(found, account=agent.account, bearer=None, expires_at=agent.expires_at, agent=identity)
+
+    async def _claims(self, record: Secret[Any] | None) -> Secret[dict[str, Any]]:
+        value = None if record is None else record.get_secret_value()
+        if isinstance(value, dict):
+            return Secret(value)
+        if not isinstance(value, str) or value.count(".") != 2:  # noqa: PLR2004  (RFC 7519: header, payload, signature)
+            raise SignInRequired("The agent identity is neither a JSON record nor a JWT.")
+        token = SecretStr(value)
+        del value
+        keys = await self._jwks()
+        verified = verify(token, keys)
+        if isinstance(verified, str):
+            raise SignInRequired(f"The agent identity is not valid: {verified}.")
+        return verified
+
+    async def _jwks(self) -> list[dict[str, Any]]:
+        base = self._settings.agent_jwks_base_url or self._settings.chatgpt_base_url
+        reply = await self._fetch("GET", f"{base.rstrip('/')}/wham/agent-identities/jwks", JWKS_TIMEOUT_S)
+        keys = reply.get("keys") if isinstance(reply, dict) else None
+        if not isinstance(keys, list):
+            raise _unreachable(
+                "its keys could not be fetched",
+                reply if isinstance(reply, str) else "the response contains no keys",
+            )
+        return [key for key in keys if isinstance(key, dict)]
+
+    async def _task_id(self, agent: AgentRecord, key: AgentKey) -> str:
+        timestamp = format_seconds(self._clock())
+        signature = base64.b64encode(key.sign(f"{agent.runtime_id}:{timestamp}".encode())).decode("ascii")
+        url = f"{self._authapi()}/v1/agent/{agent.runtime_id}/task/register"
+        body = {"timestamp": timestamp, "signature": signature}
+        reply = await self._fetch("POST", url, REGISTER_TIMEOUT_S, body)
+        if isinstance(reply, str):
+            raise _unreachable("its task could not be registered", reply)
+        for name in ("task_id", "taskId"):
+            if isinstance(reply.get(name), str) and reply[name]:
+                return str(reply[name])
+        for name in ("encrypted_task_id", "encryptedTaskId"):
+            opened = key.unseal(reply[name]) if isinstance(reply.get(name), str) else None
+            if opened:
+                return opened
+        raise _unreachable("its task could not be registered", "the response contains no task id")
+
+    def _authapi(self) -> str:
+        base = self._settings.chatgpt_base_url.rstrip("/")
+        if self._settings.agent_authapi_base_url:
+            return self._settings.agent_authapi_base_url.rstrip("/")
+        if is_secure(base) and is_loopback(httpx.URL(base).host):
+            return base
+        return self._settings.authapi_base_url.rstrip("/")
+
+    async def _fetch(self, method: str, url: str, timeout_s: float, body: Any = None) -> dict[str, Any] | str:
+        reply = await request_json(self._http, method, url, timeout_s=timeout_s, json=body)
+        if reply.problem is not None:
+            return reply.problem
+        if not 200 <= reply.status < 300:  # noqa: PLR2004  (HTTP)
+            return f"the service returned status {reply.status}"
+        return reply.value if isinstance(reply.value, dict) else "the response is invalid"
+
+
+def _read_record(claims: Secret[dict[str, Any]]) -> AgentRecord | None:
+    value = claims.get_secret_value()
+    runtime_id, key = value.get("agent_runtime_id"), value.get("agent_private_key")
+    if not (isinstance(runtime_id, str) and runtime_id.isascii() and isinstance(key, str)):
+        return None
+
+    def text(name: str) -> str | None:
+        found = value.get(name)
+        return found if isinstance(found, str) and found else None
+
+    account = Account(
+        account_id=text("account_id"),
+        user_id=text("chatgpt_user_id"),
+        email=name_of(value.get("email")),
+        plan=name_of(value.get("plan_type")) or UNKNOWN_PLAN,
+        is_fedramp=value.get("chatgpt_account_is_fedramp") is True,
+    )
+    return AgentRecord(runtime_id, SecretStr(key), account, expiry_of(value.get("exp")))
+
+
+def _ensure_packages() -> None:
+    try:
+        import cryptography  # noqa: F401  (only to see that the optional package is there)
+        import nacl  # noqa: F401  (as above)
+    except ImportError as error:
+        raise SignInRequired(
+            "This login is an agent identity, which requires additional packages.",
+            hint="Install it with: pip install 'codex-nb[agent-identity]'",
+        ) from error
+
+
+def _invalid(found: Credentials, why: str) -> SignInRequired:
+    return SignInRequired(f"The agent identity from {found.source} cannot be used: {why}.")
+
+
+def _unreachable(what: str, why: str) -> RefreshFailed:
+    return RefreshFailed(
+        f"The agent identity cannot sign requests: {what}: {why}.",
+        hint="Run the cell again in a moment.",
+        permanent=False,
+        reason="unreachable",
+    )
+
+
+class CredentialResolver:
+    """Looks up the account of credentials that do not name it; each is looked up once per process."""
+
+    def __init__(self, http: httpx.AsyncClient, settings: Settings, *, clock: Clock) -> None:
+        self._http = http
+        self._settings = settings
+        self._agents = AgentRegistry(http, settings, clock=clock)
+        self._known: dict[str, Credentials] = {}
+
+    async def complete(self, found: Credentials, document: AuthFile | None = None) -> Credentials:
+        """Return the credentials with their account; most modes need no request for it."""
+        match found.mode:
+            case AuthMode.PERSONAL_ACCESS_TOKEN if found.bearer is not None:
+                return await self._once(found, _fingerprint(found.bearer), self._whoami)
+            case AuthMode.AGENT_IDENTITY:
+                record = found.bearer if document is None else document.agent_identity
+                return await self._once(
+                    found, _fingerprint(record), lambda it: self._agents.register(it, record)
+                )
+            case _:
+                return found
+
+    async def accepts(self, key: SecretStr) -> bool | None:
+        """Whether OpenAI's API knows a key; None where it did not say. Lists the models, which costs nothing.
+
+        What another provider answers says nothing about the key: it is taken as it is.
+        """
+        provider = self._settings.provider
+        if not provider.is_built_in:
+            return True
+        reply = await request_json(
+            self._http,
+            "GET",
+            f"{provider.base_url or API_BASE_URL}/models",
+            timeout_s=WHOAMI_TIMEOUT_S,
+            headers={**provider.http_headers, "authorization": SecretStr(f"Bearer {key.get_secret_value()}")},
+            params=provider.query_params,
+        )
+        if reply.status == httpx.codes.UNAUTHORIZED:
+            return False
+        # a restricted key need not be allowed to list models
+        return True if reply.is_ok or reply.status == httpx.codes.FORBIDDEN else None
+
+    def forget(self, rejected: Credentials) -> None:
+        """Look these credentials up anew the next time: the service knows them no more."""
+        self._known = {key: found for key, found in self._known.items() if not found.same_bearer(rejected)}
+
+    async def _once(
+        self, found: Credentials, key: str, ask: Callable[[Credentials], Awaitable[Credentials]]
+    ) -> Credentials:
+        if key not in self._known:
+            self._known[key] = await ask(found)
+        return replace(self._known[key], source=found.source)
+
+    async def _whoami(self, found: Credentials) -> Credentials:
+        outcome = await self._ask_whoami(found.bearer)
+        if isinstance(outcome, str):
+            raise RefreshFailed(
+                f"The personal access token could not be verified: {outcome}.",
+                hint="Run the cell again in a moment.",
+                permanent=False,
+                reason="unreachable",
+            )
+        if outcome is None:
+            raise SignInRequired(f"The personal access token from {found.source} is no longer valid.")
+        return replace(found, account=account_from_whoami(outcome))
+
+    async def _ask_whoami(self, token: SecretStr | None) -> dict[str, Any] | str | None:
+        url = f"{self._settings.authapi_base_url.rstrip('/')}/v1/user-auth-credential/whoami"
+        if token is None:
+            return None
+        headers = {"authorization": SecretStr(f"Bearer {token.get_secret_value()}")}
+        reply = await request_json(self._http, "GET", url, timeout_s=WHOAMI_TIMEOUT_S, headers=headers)
+        if reply.status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+            return None
+        if reply.problem is not None:
+            return reply.problem
+        if not reply.is_ok:
+            return f"the account service returned status {reply.status}"
+        return reply.value if isinstance(reply.value, dict) else "the response is invalid"
+
+
+def account_from_whoami(value: dict[str, Any]) -> Account:
+    """Return the account in a reply of the account service."""
+
+    def text(key: str) -> str | None:
+        found = value.get(key)
+        return found if isinstance(found, str) and found else None
+
+    return Account(
+        account_id=text("chatgpt_account_id"),
+        user_id=text("chatgpt_user_id"),
+        email=name_of(value.get("email")),
+        plan=name_of(value.get("chatgpt_plan_type")) or UNKNOWN_PLAN,
+        is_fedramp=value.get("chatgpt_account_is_fedramp") is True,
+    )
+
+
+def _fingerprint(secret: SecretStr | Secret[Any] | None) -> str:
+    value = None if secret is None else secret.get_secret_value()
+    return sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+# What follows needs the extra "agent"; cryptography and nacl are imported by the first use.
+
+
+class AgentKey:
+    """An agent's Ed25519 key: signs messages and decrypts what was sealed for it."""
+
+    def __init__(self, seed: bytes) -> None:
+        from nacl.signing import SigningKey
+
+        self._key = SigningKey(seed)
+
+    def sign(self, message: bytes) -> bytes:
+        """Sign the message."""
+        return bytes(self._key.sign(message).signature)
+
+    def unseal(self, sealed: str) -> str | None:
+        """Decrypt a libsodium sealed box (base64) with the X25519 key of the same seed; None when that fails."""
+        from nacl.exceptions import CryptoError
+        from nacl.public import SealedBox
+
+        box = SealedBox(self._key.to_curve25519_private_key())
+        try:
+            return bytes(box.decrypt(base64.b64decode(sealed, validate=True))).decode("utf-8", "replace")
+        except (ValueError, binascii.Error, CryptoError):
+            return None
+
+
+def read_key(encoded: SecretStr) -> AgentKey | None:
+    """Read a base64 PKCS#8 Ed25519 key; None when it is something else."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_der_private_key
+
+    try:
+        key = load_der_private_key(base64.b64decode(encoded.get_secret_value()), password=None)
+    except (ValueError, TypeError):
+        return None
+    return AgentKey(key.private_bytes_raw()) if isinstance(key, Ed25519PrivateKey) else None
+
+
+def verify(token: SecretStr, keys: Sequence[dict[str, Any]]) -> Secret[dict[str, Any]] | str:
+    """Check a JWT's signature, issuer and audience and return its claims, or what is wrong with it."""
+    header, payload = jwt_part(token, 0), jwt_part(token, 1)
+    key = next((key for key in keys if key.get("kid") == header.get("kid")), None)
+    if header.get("alg") != "RS256":
+        return "it is not signed with RS256"
+    if key is None:
+        return "it is signed with an unknown key"
+    if not _is_signed(token, key):
+        return "its signature is invalid"
+    if payload.get("iss") != ISSUER:
+        return "it was issued by another service"
+    audience = payload.get("aud")
+    if AUDIENCE not in (audience if isinstance(audience, list) else [audience]):
+        return "it is intended for another service"
+    return Secret(payload)
+
+
+def _is_signed(token: SecretStr, key: dict[str, Any]) -> bool:
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    signed, _, signature = token.get_secret_value().rpartition(".")
+    try:
+        numbers = [int.from_bytes(decode_base64url(key[name])) for name in ("e", "n")]
+        public_key = RSAPublicNumbers(*numbers).public_key()
+        public_key.verify(decode_base64url(signature), signed.encode("ascii"), PKCS1v15(), SHA256())
+    except (InvalidSignature, KeyError, TypeError, ValueError):
+        return False
+    return True

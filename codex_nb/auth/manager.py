@@ -10,8 +10,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from codex_nb.auth.agent_identity import CredentialResolver
-from codex_nb.auth.bearer import BearerAuth, RetryCredentials
+from codex_nb.auth.bearer import BearerAuth, CredentialResolver, RetryCredentials
 from codex_nb.auth.credentials import AuthMode, utc_now
 from codex_nb.auth.locks import LoginLock
 from codex_nb.auth.oauth import DetachedRefresher, DirectRefresher, OAuthClient, launch_process

@@ -12,8 +12,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from codex_nb.auth.agent_identity import CredentialResolver
-from codex_nb.auth.bearer import BearerAuth, RetryCredentials, WorkspaceRouting
+from codex_nb.auth.bearer import BearerAuth, CredentialResolver, RetryCredentials, WorkspaceRouting
 from codex_nb.auth.credentials import Account, AgentIdentity, AuthMode, Credentials, utc_now
 from codex_nb.auth.oauth import AuthorizationCode, DeviceCode, OAuthClient
 from codex_nb.config.settings import Provider, Settings
