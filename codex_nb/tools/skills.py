@@ -24,8 +24,9 @@ from codex_nb.tools.file_access import (
     project_folders,
     project_root,
     read_bounded,
+    read_lines,
+    read_result,
 )
-from codex_nb.tools.files import read_lines, read_result
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

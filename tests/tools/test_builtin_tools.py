@@ -13,8 +13,7 @@ from codex_nb.tools.approval import Effect
 from codex_nb.tools.base import Ports, Tool, ToolResult, builtin_tools
 from codex_nb.tools.builtin import inspect
 from codex_nb.tools.cells import insert_cells
-from codex_nb.tools.file_access import path_in_folder, read_bounded
-from codex_nb.tools.files import list_files, read_file
+from codex_nb.tools.file_access import list_files, path_in_folder, read_bounded, read_file
 from tests.session.scripted import PaperDocument, ProcessKernel, SameThread, call_tool
 
 pytestmark = pytest.mark.anyio

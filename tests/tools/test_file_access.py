@@ -24,15 +24,18 @@ from codex_nb.session.prompt import project_instructions
 from codex_nb.tools.base import Ports, ToolResult
 from codex_nb.tools.file_access import (
     FileRefused,
+    ListingBounds,
+    list_files,
+    list_folder,
     may_hold_credentials,
     path_in_folder,
     path_of_user,
     read_apart,
     read_bounded,
+    read_file,
     read_image,
     read_off_loop,
 )
-from codex_nb.tools.files import ListingBounds, list_files, list_folder, read_file
 from codex_nb.tools.hiding import Hidden
 from tests.session.scripted import SameThread, call_tool
 
