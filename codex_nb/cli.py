@@ -328,7 +328,7 @@ def _status(options: argparse.Namespace) -> int:
 
 def _login(options: argparse.Namespace) -> int:
     from codex_nb.profile import open_profile_at
-    from codex_nb.ui.login import sign_in_by_text
+    from codex_nb.ui.account import sign_in_by_text
 
     async def ask_hidden(prompt: str) -> str:
         return await asyncio.to_thread(getpass.getpass, prompt)

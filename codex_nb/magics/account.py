@@ -13,8 +13,7 @@ from codex_nb.errors import CodexError, CredentialsUnreadable, LoginFailed, Sign
 from codex_nb.host.engine import deferring_interrupts, uninterruptible
 from codex_nb.host.shell import front_end
 from codex_nb.rendering.visible import visible_text
-from codex_nb.ui.account import AccountStatus, AccountView, saved_name
-from codex_nb.ui.login import LoginWidget
+from codex_nb.ui.account import AccountStatus, AccountView, LoginWidget, saved_name
 from codex_nb.ui.widgets import READY_S, in_output_widget
 
 if TYPE_CHECKING:
@@ -144,7 +143,7 @@ class LoginPrompt:
     ) -> SignedIn:
         from codex_nb.auth.login import first_of
         from codex_nb.rendering.answer_output import AnswerOutput, NoticeOutput, to_mimebundle
-        from codex_nb.ui.login import sign_in_by_text, step_text
+        from codex_nb.ui.account import sign_in_by_text, step_text
 
         shown: list[asyncio.Task[None]] = []
 

@@ -289,7 +289,7 @@ def _text(session: ShellSession, on_action: Callable[[Action], None], ask: Ask |
     if session.is_terminal:
         from rich.console import Console
 
-        from codex_nb.ui.rich_view import RichView
+        from codex_nb.ui.text_view import RichView
 
         return RichView(Console(), on_action=on_action, ask=ask)
     from codex_nb.ui.text_view import PlainTextView

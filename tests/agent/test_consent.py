@@ -23,8 +23,7 @@ from codex_nb.tools.approval import (
 )
 from codex_nb.ui.layout import Action, Decide
 from codex_nb.ui.part_views import CallView
-from codex_nb.ui.rich_view import RichView
-from codex_nb.ui.text_view import PlainTextView
+from codex_nb.ui.text_view import PlainTextView, RichView
 from tests.agent.conftest import Stage, Step, ask, completed, said, started
 
 pytestmark = pytest.mark.anyio

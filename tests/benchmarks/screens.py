@@ -20,7 +20,7 @@ from rich.markdown import Markdown
 
 from codex_nb.rendering.answer_output import answer_mimebundle
 from codex_nb.session.events import Answer, TextDelta, TextDone, TurnFinished, TurnStarted
-from codex_nb.ui.rich_view import RichView
+from codex_nb.ui.text_view import RichView
 from codex_nb.ui.transcript import Transcript
 from tests.benchmarks.answers import answer_of
 from tests.benchmarks.table import Reference, Row, Topic

@@ -42,8 +42,7 @@ from codex_nb.tools.approval import Decision, DecisionKind
 from codex_nb.tools.base import Tool, tool
 from codex_nb.tools.builtin import run_python
 from codex_nb.tools.cells import insert_cells
-from codex_nb.ui.account import AccountStatus, AccountView, ActionName
-from codex_nb.ui.login import LoginWidget
+from codex_nb.ui.account import AccountStatus, AccountView, ActionName, LoginWidget
 from tests.browser.transcript_scenes import ANSWER, CODE, PLAN, planning, print_and_plot
 from tests.browser.transcript_stage import STARTED, Stage, finish
 from tests.patience import PATIENCE_S

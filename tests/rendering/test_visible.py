@@ -21,8 +21,7 @@ from codex_nb.rendering.markdown import safe_html
 from codex_nb.rendering.sanitize import code_html, escape_html, sanitize_html
 from codex_nb.rendering.visible import escape_invisible, visible_line, visible_text
 from codex_nb.session.events import Answer, TextDelta, TextDone, TurnFinished
-from codex_nb.ui.rich_view import RichView
-from codex_nb.ui.text_view import PlainTextView
+from codex_nb.ui.text_view import PlainTextView, RichView
 
 # Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt), which Python's tables do not hold.
 DEFAULT_IGNORABLE = [

@@ -24,8 +24,7 @@ from codex_nb.session.thread import Thread
 from codex_nb.tools.approval import Decision, DecisionKind, PendingApprovals
 from codex_nb.ui.html_view import HtmlView
 from codex_nb.ui.layout import Action, Decide
-from codex_nb.ui.rich_view import RichView
-from codex_nb.ui.text_view import PlainTextView
+from codex_nb.ui.text_view import PlainTextView, RichView
 from codex_nb.ui.transcript import Transcript
 from tests.session.scripted import (
     ProcessKernel,

@@ -26,8 +26,7 @@ from codex_nb.session.questions import Form, form_tool
 from codex_nb.tools.approval import ApprovalRequest, Decision, DecisionKind
 from codex_nb.ui.html_view import HtmlView
 from codex_nb.ui.layout import Action, Decide, ask_by_typing
-from codex_nb.ui.rich_view import RichView
-from codex_nb.ui.text_view import PlainTextView
+from codex_nb.ui.text_view import PlainTextView, RichView
 from codex_nb.ui.transcript import Transcript
 from tests.ui.fakes import STARTED, FakeNotebook, FakePage, finished
 

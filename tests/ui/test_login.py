@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from codex_nb.auth.login import EnterSecret, EnterUserCode, LoginStep, OpenUrl, SignedIn, Waiting
 from codex_nb.errors import LoginFailed
-from codex_nb.ui.login import LoginWidget, sign_in_by_text
+from codex_nb.ui.account import LoginWidget, sign_in_by_text
 from tests.rendering.hostile import PAYLOADS, payload
 from tests.rendering.strict import violations
 from tests.ui.fakes import FakeNotebook

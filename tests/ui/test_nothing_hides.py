@@ -38,11 +38,10 @@ from codex_nb.session.events import (
     TurnStarted,
 )
 from codex_nb.tools.approval import ApprovalRequest, Decision, DecisionKind
+from codex_nb.ui.account import step_text
 from codex_nb.ui.html_view import CapturedHtmlView, HtmlView
 from codex_nb.ui.layout import ask_by_typing
-from codex_nb.ui.login import step_text
-from codex_nb.ui.rich_view import RichView
-from codex_nb.ui.text_view import PlainTextView
+from codex_nb.ui.text_view import PlainTextView, RichView
 from codex_nb.ui.transcript import Transcript
 from tests.rendering.test_visible import hidden
 from tests.ui.fakes import FakeNotebook

@@ -22,8 +22,7 @@ from codex_nb.session.events import (
 )
 from codex_nb.tools.approval import ApprovalRequest, Decision, DecisionKind
 from codex_nb.ui.html_view import HtmlView
-from codex_nb.ui.rich_view import RichView
-from codex_nb.ui.text_view import PlainTextView
+from codex_nb.ui.text_view import PlainTextView, RichView
 from codex_nb.ui.transcript import Transcript
 from tests.rendering.hostile import PAYLOADS, payload
 from tests.rendering.strict import text_of, violations

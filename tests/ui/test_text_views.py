@@ -24,8 +24,7 @@ from codex_nb.session.events import (
 )
 from codex_nb.tools.approval import NOBODY_THERE, ApprovalRequest, Decision, DecisionKind
 from codex_nb.ui.layout import Action, Decide
-from codex_nb.ui.rich_view import RichView
-from codex_nb.ui.text_view import PlainTextView
+from codex_nb.ui.text_view import PlainTextView, RichView
 from tests.rendering.hostile import PAYLOADS, payload
 from tests.ui.fakes import STARTED, finished
 
