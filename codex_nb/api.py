@@ -39,9 +39,8 @@ from codex_nb.session.batch import (
 )
 from codex_nb.session.batch_jobs import BatchJob, JobStore
 from codex_nb.session.batch_jobs import submit as submit_bodies
-from codex_nb.session.events import Answer, ApprovalRequested, TurnFinished
+from codex_nb.session.events import Answer, ApprovalRequested, TurnFinished, TurnFold
 from codex_nb.session.prompt import TurnRequest
-from codex_nb.session.state import TurnFold
 from codex_nb.session.structured_output import value_format
 from codex_nb.tools.approval import ApprovalUnavailable, DenyAll, PendingApprovals
 from codex_nb.tools.base import Ports, Tool, ToolSet

@@ -24,15 +24,23 @@ from codex_nb.host.engine import (
     interrupt_user_code,
 )
 from codex_nb.host.shell_channel import IdlePump, get_shell_channel
-from codex_nb.session.events import Answer, ToolCall, TurnEvent, TurnFinished
-from codex_nb.session.state import ReasoningPart, TextPart, ToolPart, TurnFold
+from codex_nb.session.events import (
+    Answer,
+    ReasoningPart,
+    TextPart,
+    ToolCall,
+    ToolPart,
+    TurnEvent,
+    TurnFinished,
+    TurnFold,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 
     from codex_nb.host.engine import Engine, Mailbox
     from codex_nb.host.shell_channel import Pump
-    from codex_nb.session.state import TurnState
+    from codex_nb.session.events import TurnState
 
 
 FRAME_S = 0.05  # at most 20 flushes a second

@@ -7,8 +7,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from codex_nb.rendering.answer_output import AnswerOutput, MimeBundle, NoticeOutput, to_mimebundle
-from codex_nb.session.events import ApprovalRequested, ToolStarted
-from codex_nb.session.state import PlanPart, ReasoningPart, TextPart, ToolPart, TurnState, reduce
+from codex_nb.session.events import (
+    ApprovalRequested,
+    PlanPart,
+    ReasoningPart,
+    TextPart,
+    ToolPart,
+    ToolStarted,
+    TurnState,
+    reduce,
+)
 from codex_nb.ui.layout import Decide, OutputLayout, ask_by_typing, named, shows_outputs
 from codex_nb.ui.text_view import activity_of, turn_document
 from codex_nb.ui.widgets import ExistingOutput, OutputArea, OutputHandle
@@ -16,8 +24,7 @@ from codex_nb.ui.widgets import ExistingOutput, OutputArea, OutputHandle
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from codex_nb.session.events import TurnEvent
-    from codex_nb.session.state import Part
+    from codex_nb.session.events import Part, TurnEvent
     from codex_nb.ui.layout import Action
 
 

@@ -11,8 +11,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from codex_nb.rendering.visible import escape_invisible
-from codex_nb.session.events import ToolFinished, ToolStarted, TurnEvent
-from codex_nb.session.state import NoticePart, Part, PlanPart, ToolPart, TurnFold, TurnState
+from codex_nb.session.events import (
+    NoticePart,
+    Part,
+    PlanPart,
+    ToolFinished,
+    ToolPart,
+    ToolStarted,
+    TurnEvent,
+    TurnFold,
+    TurnState,
+)
 from codex_nb.tools.approval import NOBODY_THERE, ApprovalUnavailable, Decision, DecisionKind
 from codex_nb.tools.base import builtin_tools
 

@@ -14,7 +14,7 @@ from codex_nb.rendering.answer_output import PlanOutput, StepOutput, truncate_ou
 from codex_nb.rendering.incremental import BlocksUpdate, GrowingCode, MarkdownBlocks, safe_code
 from codex_nb.rendering.sanitize import NO_HTML, SafeHtml, join_html
 from codex_nb.rendering.visible import VisibleText, escape_invisible, visible_text
-from codex_nb.session.state import GrowingText, NoticePart, Part, PlanPart, ReasoningPart, TextPart, ToolPart
+from codex_nb.session.events import GrowingText, NoticePart, Part, PlanPart, ReasoningPart, TextPart, ToolPart
 from codex_nb.tools.base import builtin_tools
 from codex_nb.ui.layout import shows_outputs
 

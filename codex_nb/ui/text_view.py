@@ -29,16 +29,22 @@ from codex_nb.session.events import (
     ApprovalRequested,
     ApprovalResolved,
     Notice,
+    NoticePart,
+    PlanPart,
+    ReasoningPart,
     RetryScheduled,
     TextDelta,
     TextDone,
+    TextPart,
     ToolCallReady,
     ToolFinished,
+    ToolPart,
     TurnEvent,
     TurnFinished,
+    TurnState,
+    reduce,
 )
 from codex_nb.session.outbound import without_marks
-from codex_nb.session.state import NoticePart, PlanPart, ReasoningPart, TextPart, ToolPart, TurnState, reduce
 from codex_nb.tools.approval import DecisionKind
 from codex_nb.ui.layout import Decide, ask_by_typing, plain_code, requested_code, shows_outputs
 from codex_nb.ui.part_views import (
@@ -61,8 +67,7 @@ if TYPE_CHECKING:
 
     from codex_nb.rendering import answer_output as document
     from codex_nb.responses.events import Usage
-    from codex_nb.session.events import Answer
-    from codex_nb.session.state import Part
+    from codex_nb.session.events import Answer, Part
     from codex_nb.tools.approval import ApprovalRequest
     from codex_nb.ui.layout import Action
 

@@ -12,8 +12,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from codex_nb.labels import ERROR_HELP
 from codex_nb.rendering.answer_output import AnswerOutput, to_mimebundle
 from codex_nb.rendering.visible import visible_text
-from codex_nb.session.events import ApprovalRequested, ApprovalResolved, ToolFinished, TurnFinished
-from codex_nb.session.state import Part, ToolPart
+from codex_nb.session.events import (
+    ApprovalRequested,
+    ApprovalResolved,
+    Part,
+    ToolFinished,
+    ToolPart,
+    TurnFinished,
+)
 from codex_nb.ui.layout import Action, Continue, Explain, Fix, OutputLayout, Retry, named, read_action
 from codex_nb.ui.part_views import CallView, Operation, PartView, ProseView, part_view_for
 from codex_nb.ui.text_view import WORKING, Activity, activity_of, turn_document
@@ -32,8 +38,7 @@ if TYPE_CHECKING:
 
     from codex_nb.rendering.answer_output import MimeBundle
     from codex_nb.rendering.sanitize import SafeHtml
-    from codex_nb.session.events import TurnEvent
-    from codex_nb.session.state import PlanPart
+    from codex_nb.session.events import PlanPart, TurnEvent
 
 
 PLACEHOLDER = visible_text("Codex is answering; the answer replaces this line.")

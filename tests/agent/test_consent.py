@@ -11,8 +11,7 @@ import pytest
 from rich.console import Console
 
 from codex_nb.config.settings import ApprovalPolicy
-from codex_nb.session.events import ApprovalRequested, Notice, ToolFinished, TurnEvent
-from codex_nb.session.state import ToolPart, TurnFold
+from codex_nb.session.events import ApprovalRequested, Notice, ToolFinished, ToolPart, TurnEvent, TurnFold
 from codex_nb.tools.approval import (
     NOBODY_THERE,
     ApprovalRequest,

@@ -10,8 +10,7 @@ import pytest
 from codex_nb import errors
 from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.rendering.answer_output import to_mimebundle
-from codex_nb.session.events import TurnEvent
-from codex_nb.session.state import ToolPart, TurnState, reduce
+from codex_nb.session.events import ToolPart, TurnEvent, TurnState, reduce
 from codex_nb.ui.part_views import CallView
 from codex_nb.ui.text_view import PlainTextView, turn_document
 from tests.agent.conftest import Stage, Step, completed, notify, said, started

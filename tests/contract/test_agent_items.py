@@ -10,8 +10,7 @@ import pytest
 from codex_nb import errors
 from codex_nb.config.settings import ApprovalPolicy
 from codex_nb.rendering.answer_output import to_mimebundle
-from codex_nb.session.events import Notice, RetryScheduled, TurnEvent
-from codex_nb.session.state import TurnState, reduce
+from codex_nb.session.events import Notice, RetryScheduled, TurnEvent, TurnState, reduce
 from codex_nb.simulator import Call, Cut, End, Reply, Say, Scenario, Search, Think
 from codex_nb.simulator.scenario import Step
 from codex_nb.tools.approval import Decision, DecisionKind

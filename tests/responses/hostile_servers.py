@@ -37,7 +37,7 @@ from codex_nb.responses.models import get_json, parse_models
 from codex_nb.responses.request import Backend
 from codex_nb.responses.stream import ResponseBudget
 from codex_nb.responses.websocket import Connector, WebSocketTransport
-from codex_nb.session.state import TurnState, reduce
+from codex_nb.session.events import TurnState, reduce
 from codex_nb.session.turn import EventAdapter
 from tests.responses.fakes import REQUEST, sse
 from tests.responses.faults import ANSWER, PORT

@@ -11,7 +11,7 @@ import pytest
 from anyio import run
 
 from codex_nb.responses.client import RetryPolicy
-from codex_nb.session.state import TurnState, reduce
+from codex_nb.session.events import TurnState, reduce
 from codex_nb.session.turn import EventAdapter
 from tests.responses.conversations import added, completed, done, text_delta
 from tests.responses.fakes import EVENT_STREAM, Chunks, httpx, outcome_of, sse

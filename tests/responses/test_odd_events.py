@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from codex_nb.errors import CodexError
 from codex_nb.responses.client import RetryPolicy
 from codex_nb.responses.events import ServerEvent
-from codex_nb.session.state import TurnState, reduce
+from codex_nb.session.events import TurnState, reduce
 from codex_nb.session.turn import EventAdapter
 from tests.responses.fakes import EVENT_STREAM, Chunks, Outcome, httpx, outcome_of
 

@@ -13,8 +13,9 @@ from codex_nb.session.events import (
     ToolCallReady,
     TurnEvent,
     TurnStarted,
+    TurnState,
+    reduce,
 )
-from codex_nb.session.state import TurnState, reduce
 from codex_nb.tools.approval import Decision, DecisionKind
 from codex_nb.ui.text_view import footer
 
