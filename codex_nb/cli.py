@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NoReturn
 from codex_nb.config import __version__
 from codex_nb.errors import CodexError, ConfigError
 from codex_nb.labels import LOGIN_METHODS
-from codex_nb.rendering.visible import visible_text
+from codex_nb.rendering.sanitize import visible_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from codex_nb.errors import AgentFailed, ConfigError
 from codex_nb.parse import loads
-from codex_nb.rendering.visible import visible_line
+from codex_nb.rendering.sanitize import visible_line
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence

@@ -27,7 +27,7 @@ from codex_nb.errors import AccountChanged, AgentFailed, CodexError, RefreshFail
 from codex_nb.files import LockState, create_file, replace_file, try_lock
 from codex_nb.labels import ApprovalPolicy, short_account
 from codex_nb.parse import loads
-from codex_nb.rendering.visible import visible_line
+from codex_nb.rendering.sanitize import visible_line
 from codex_nb.responses.request import choose_backend
 from codex_nb.session.outbound import environment_secrets
 

@@ -25,7 +25,7 @@ from codex_nb.errors import (
     UsageLimitReached,
 )
 from codex_nb.parse import loads, parse_integer, parse_number, parse_time
-from codex_nb.rendering.visible import visible_line
+from codex_nb.rendering.sanitize import visible_line
 from codex_nb.responses.errors import ErrorPayload
 from codex_nb.responses.events import RateLimits, Usage, Window
 from codex_nb.session.events import (

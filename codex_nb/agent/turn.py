@@ -16,7 +16,7 @@ from codex_nb.agent.engine import AgentEngine, WantedThread, digest, servers_con
 from codex_nb.agent.items import AgentItems, image_of
 from codex_nb.errors import AgentFailed, CodexError
 from codex_nb.labels import ApprovalPolicy
-from codex_nb.rendering.visible import visible_line
+from codex_nb.rendering.sanitize import visible_line
 from codex_nb.session.events import (
     ApprovalRequested,
     ApprovalResolved,

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, Secret, SecretStr, Validation
 
 from codex_nb.errors import CredentialsUnreadable, SignInRequired
 from codex_nb.parse import loads, parse_time
-from codex_nb.rendering.visible import visible_line
+from codex_nb.rendering.sanitize import visible_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -33,7 +33,7 @@ from codex_nb.errors import (
     RefreshFailed,
     SignInRequired,
 )
-from codex_nb.rendering.visible import visible_line
+from codex_nb.rendering.sanitize import visible_line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Sequence

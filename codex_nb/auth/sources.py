@@ -26,7 +26,7 @@ from codex_nb.auth.credentials import (
 )
 from codex_nb.errors import ConfigError, RefreshFailed, SignInRequired
 from codex_nb.http import request_json
-from codex_nb.rendering.visible import visible_line
+from codex_nb.rendering.sanitize import visible_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

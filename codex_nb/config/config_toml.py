@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from codex_nb.errors import ConfigError
-from codex_nb.rendering.visible import visible_line
+from codex_nb.rendering.sanitize import visible_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -16,7 +16,7 @@ from pydantic import Field, SecretStr
 from codex_nb.config.config_toml import Table, refused, validate
 from codex_nb.config.layers import read_bytes
 from codex_nb.errors import ConfigError, CredentialsUnreadable
-from codex_nb.rendering.visible import visible_line
+from codex_nb.rendering.sanitize import visible_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -12,7 +12,7 @@ from codex_nb.config.settings import profile_names
 from codex_nb.errors import CodexError, CredentialsUnreadable, LoginFailed, SignInRequired
 from codex_nb.host.engine import deferring_interrupts, uninterruptible
 from codex_nb.host.shell import front_end
-from codex_nb.rendering.visible import visible_text
+from codex_nb.rendering.sanitize import visible_text
 from codex_nb.ui.account import AccountStatus, AccountView, LoginWidget, saved_name
 from codex_nb.ui.widgets import READY_S, in_output_widget
 

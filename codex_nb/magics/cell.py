@@ -42,7 +42,7 @@ from codex_nb.magics.session import (
     read_for,
     with_notebook,
 )
-from codex_nb.rendering.visible import visible_text
+from codex_nb.rendering.sanitize import visible_text
 from codex_nb.session.assistant import first_use_notice
 from codex_nb.session.events import (
     ApprovalRequested,

@@ -67,7 +67,7 @@ class Candidate:
         """What front ends show beside it: they know a type and nothing else."""
         from textwrap import shorten
 
-        from codex_nb.rendering.visible import visible_line
+        from codex_nb.rendering.sanitize import visible_line
 
         about = visible_line(self.about)
         text = f"{self.kind}: {shorten(about, ABOUT_LENGTH, placeholder=' …')}" if about else self.kind
@@ -414,7 +414,7 @@ class CodexMagics(Magics, SessionConfig):
     def codex(self, line: str, cell: str | None = None) -> Any:
         """Ask Codex about this notebook, or manage it; ``%codex?`` shows the reference in this place."""
         from codex_nb.host.shell import in_forked_child
-        from codex_nb.rendering.visible import visible_text
+        from codex_nb.rendering.sanitize import visible_text
 
         try:
             if self.session.engine.is_inherited or in_forked_child(self.shell):
@@ -442,7 +442,7 @@ class CodexMagics(Magics, SessionConfig):
 
 def one_line_error(error: CodexError) -> CodexError:
     """Return the error, its hint in its text, as IPython shows it in one line; of one that is shown, only the class."""
-    from codex_nb.rendering.visible import visible_text
+    from codex_nb.rendering.sanitize import visible_text
 
     shown, text = copy(error), visible_text(error.line)
     shown.args, shown.hint = (text,), ""

@@ -114,7 +114,7 @@ def logout(session: ShellSession, name: str) -> None:
 
 def confirmed(question: str) -> bool:
     """Ask the user a question; no answer is a no."""
-    from codex_nb.rendering.visible import visible_line
+    from codex_nb.rendering.sanitize import visible_line
 
     try:
         answer = input(f"{visible_line(question)} [y]es, [n]o: ")
@@ -432,7 +432,7 @@ def _servers(states: Sequence[ServerState]) -> Iterator[str]:
     if not states:
         return
     from codex_nb.rendering.markdown import escape_markdown
-    from codex_nb.rendering.visible import visible_line
+    from codex_nb.rendering.sanitize import visible_line
     from codex_nb.session.mcp import MISSING, is_missing
 
     rows = [

@@ -216,7 +216,7 @@ def _current(session: ShellSession) -> str:
 
 def _shown(name: str) -> str:
     from codex_nb.rendering.markdown import code_span
-    from codex_nb.rendering.visible import visible_line
+    from codex_nb.rendering.sanitize import visible_line
 
     return code_span(visible_line(name))
 

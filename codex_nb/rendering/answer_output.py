@@ -9,8 +9,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, assert_never
 
 from codex_nb.rendering.markdown import escape_markdown, fenced, inert_markdown, parse, render_unsanitized
-from codex_nb.rendering.sanitize import SafeHtml, code_html, escape_html, sanitize_html
-from codex_nb.rendering.visible import VisibleText, visible_text
+from codex_nb.rendering.sanitize import (
+    SafeHtml,
+    VisibleText,
+    code_html,
+    escape_html,
+    sanitize_html,
+    visible_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -15,14 +15,20 @@ from html import escape
 from itertools import accumulate, groupby, pairwise, zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
-from codex_nb.rendering.sanitize import LONGEST_HIGHLIGHTED, Tokens, code_html, sanitize_html, token_lines
-from codex_nb.rendering.visible import escape_invisible, visible_text
+from codex_nb.rendering.sanitize import (
+    LONGEST_HIGHLIGHTED,
+    Tokens,
+    code_html,
+    escape_invisible,
+    sanitize_html,
+    token_lines,
+    visible_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from codex_nb.rendering.sanitize import SafeHtml
-    from codex_nb.rendering.visible import VisibleText
+    from codex_nb.rendering.sanitize import SafeHtml, VisibleText
 
 CONTEXT_LINES = 3
 MAX_STEPS = 3_000_000  # of all comparisons of one diff; about a second

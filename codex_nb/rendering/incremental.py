@@ -7,8 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from codex_nb.rendering.markdown import blocks_of, render_tokens, with_inline
-from codex_nb.rendering.sanitize import CONTINUED_LIST, NO_HTML, SafeHtml, code_html, sanitize_html
-from codex_nb.rendering.visible import CONTEXT, NO_TEXT, VisibleText, visible_text
+from codex_nb.rendering.sanitize import (
+    CONTEXT,
+    CONTINUED_LIST,
+    NO_HTML,
+    NO_TEXT,
+    SafeHtml,
+    VisibleText,
+    code_html,
+    sanitize_html,
+    visible_text,
+)
 
 if TYPE_CHECKING:
     from markdown_it.token import Token

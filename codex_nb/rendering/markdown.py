@@ -11,8 +11,14 @@ from html import escape
 from math import prod
 from typing import TYPE_CHECKING
 
-from codex_nb.rendering.sanitize import SafeHtml, code_html, escape_html, language_of, sanitize_html
-from codex_nb.rendering.visible import visible_text
+from codex_nb.rendering.sanitize import (
+    SafeHtml,
+    code_html,
+    escape_html,
+    language_of,
+    sanitize_html,
+    visible_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeGuard
 from codex_nb.errors import ApiError, CodexError, ConfigError, MalformedResponse
 from codex_nb.http import REQUEST_ERRORS, Bounds, httpx
 from codex_nb.parse import fits, loads, parse_integer, parse_time
-from codex_nb.rendering.visible import sanitize_server_text
+from codex_nb.rendering.sanitize import sanitize_server_text
 from codex_nb.responses import events as ev
 from codex_nb.responses.client import ResponseAccumulator
 from codex_nb.responses.errors import event_error, response_error, transport_error

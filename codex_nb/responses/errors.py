@@ -31,7 +31,7 @@ from codex_nb.errors import (
 from codex_nb.http import UnacceptableResponse, httpx
 from codex_nb.labels import date_time, plan_name, time_span
 from codex_nb.parse import loads, parse_number, parse_time
-from codex_nb.rendering.visible import sanitize_server_text
+from codex_nb.rendering.sanitize import sanitize_server_text
 from codex_nb.responses.events import parse_headers, request_id_of
 from codex_nb.responses.request import CONTRACT_VERSION
 

@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from codex_nb.parse import loads, needs_care, parse_boolean, parse_integer, parse_number, parse_time
-from codex_nb.rendering.visible import sanitize_server_text
+from codex_nb.rendering.sanitize import sanitize_server_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -30,7 +30,7 @@ from codex_nb.files import file_stamp, replace_file
 from codex_nb.http import httpx, request_json
 from codex_nb.labels import EFFORTS, ULTRA
 from codex_nb.parse import loads, parse_integer, parse_number
-from codex_nb.rendering.visible import visible_line
+from codex_nb.rendering.sanitize import visible_line
 from codex_nb.responses.errors import response_error, transport_error, unreadable_response
 from codex_nb.responses.request import CONTRACT_VERSION
 

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from codex_nb.auth.store import read_keyring
 from codex_nb.config.mcp_servers import with_stored_token
 from codex_nb.errors import CodexError, CredentialsUnreadable, ToolError
-from codex_nb.rendering.visible import sanitize_server_text, visible_line, visible_text
+from codex_nb.rendering.sanitize import sanitize_server_text, visible_line, visible_text
 from codex_nb.tools.approval import Effect
 from codex_nb.tools.base import FunctionArguments, Tool, ToolResult
 from codex_nb.tools.builtin import IMAGE_LIMIT, IMAGE_SIZE_LIMIT, OUTPUT_LIMIT

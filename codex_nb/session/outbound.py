@@ -130,7 +130,7 @@ _LONGEST_PASSAGE = 10_000  # that is searched for the address that it cites
 def _with_links(text: str, part: Item, sources: dict[str, str]) -> str:
     """Put a numbered link after each passage that cites a page and does not name its address; collect the sources."""
     from codex_nb.rendering.markdown import escape_markdown
-    from codex_nb.rendering.visible import visible_line
+    from codex_nb.rendering.sanitize import visible_line
 
     links: dict[int, str] = {}
     for each in _parts(part, "annotations"):

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from codex_nb.errors import InvalidArguments
 from codex_nb.labels import AGENT_TOOLS
-from codex_nb.rendering.visible import sanitize_server_text
+from codex_nb.rendering.sanitize import sanitize_server_text
 from codex_nb.session.events import ApprovalRequested, ApprovalResolved, ToolFinished, ToolStarted
 from codex_nb.tools.approval import DecisionKind, Effect
 from codex_nb.tools.base import Arguments, CallDisplay, Tool, ToolResult

@@ -35,7 +35,7 @@ from codex_nb.rendering.answer_output import (
     to_markdown,
 )
 from codex_nb.rendering.markdown import code_span
-from codex_nb.rendering.visible import VisibleText, visible_line, visible_text
+from codex_nb.rendering.sanitize import VisibleText, visible_line, visible_text
 from codex_nb.session.outbound import answer_text, call_arguments, is_call, message_text
 from codex_nb.tools.approval import Effect
 from codex_nb.tools.base import builtin_tools

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from codex_nb.errors import CodexError
-from codex_nb.rendering.visible import visible_line
+from codex_nb.rendering.sanitize import visible_line
 from codex_nb.tools.approval import Effect
 from codex_nb.tools.base import Arguments, Tool, ToolResult
 from codex_nb.tools.file_access import (

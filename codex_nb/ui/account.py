@@ -31,8 +31,7 @@ from codex_nb.labels import (
 )
 from codex_nb.rendering.answer_output import AnswerOutput, NoticeOutput, to_mimebundle
 from codex_nb.rendering.markdown import escape_markdown, is_web_link, safe_html
-from codex_nb.rendering.sanitize import sanitize_html
-from codex_nb.rendering.visible import visible_line, visible_text
+from codex_nb.rendering.sanitize import sanitize_html, visible_line, visible_text
 from codex_nb.ui.widgets import LiveOutput, Message, OutputArea, WidgetComm, WidgetKind
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     from codex_nb.auth.login import LoginFlow
     from codex_nb.labels import LoginMethod
     from codex_nb.rendering.answer_output import MimeBundle
-    from codex_nb.rendering.visible import VisibleText
+    from codex_nb.rendering.sanitize import VisibleText
     from codex_nb.responses.events import RateLimits, Window
 
 

@@ -10,7 +10,7 @@ import textwrap
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from codex_nb.rendering.visible import escape_invisible
+from codex_nb.rendering.sanitize import escape_invisible
 from codex_nb.session.events import (
     NoticePart,
     Part,
@@ -28,7 +28,7 @@ from codex_nb.tools.base import builtin_tools
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from codex_nb.rendering.visible import VisibleText
+    from codex_nb.rendering.sanitize import VisibleText
     from codex_nb.tools.approval import ApprovalRequest
 
 

@@ -12,8 +12,14 @@ from codex_nb.labels import AGENT_TOOLS, PHASES, REASONING, Phase
 from codex_nb.parse import loads
 from codex_nb.rendering.answer_output import PlanOutput, StepOutput, truncate_output
 from codex_nb.rendering.incremental import BlocksUpdate, GrowingCode, MarkdownBlocks, safe_code
-from codex_nb.rendering.sanitize import NO_HTML, SafeHtml, join_html
-from codex_nb.rendering.visible import VisibleText, escape_invisible, visible_text
+from codex_nb.rendering.sanitize import (
+    NO_HTML,
+    SafeHtml,
+    VisibleText,
+    escape_invisible,
+    join_html,
+    visible_text,
+)
 from codex_nb.session.events import GrowingText, NoticePart, Part, PlanPart, ReasoningPart, TextPart, ToolPart
 from codex_nb.tools.base import builtin_tools
 from codex_nb.ui.layout import shows_outputs

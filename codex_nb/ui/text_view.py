@@ -23,7 +23,7 @@ from codex_nb.rendering.answer_output import (
     truncate_output,
 )
 from codex_nb.rendering.incremental import BlockSplitter
-from codex_nb.rendering.visible import CONTEXT, visible_text
+from codex_nb.rendering.sanitize import CONTEXT, visible_text
 from codex_nb.session.events import (
     AnswerRejected,
     ApprovalRequested,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from codex_nb.labels import ERROR_HELP
 from codex_nb.rendering.answer_output import AnswerOutput, to_mimebundle
-from codex_nb.rendering.visible import visible_text
+from codex_nb.rendering.sanitize import visible_text
 from codex_nb.session.events import (
     ApprovalRequested,
     ApprovalResolved,

@@ -15,7 +15,7 @@ from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.getipython import get_ipython
 from IPython.display import DisplayHandle
 
-from codex_nb.rendering.visible import NO_TEXT, visible_line, visible_text
+from codex_nb.rendering.sanitize import NO_TEXT, visible_line, visible_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import anywidget
 
     from codex_nb.rendering.answer_output import MimeBundle
-    from codex_nb.rendering.visible import VisibleText
+    from codex_nb.rendering.sanitize import VisibleText
     from codex_nb.responses.events import RateLimits
     from codex_nb.session.batch import Progress
 

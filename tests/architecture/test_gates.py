@@ -14,7 +14,7 @@ GATES = {
     "CacheKey": "session/answer_cache.py",
     "CheckedPath": "tools/file_access.py",
     "SafeHtml": "rendering/sanitize.py",
-    "VisibleText": "rendering/visible.py",
+    "VisibleText": "rendering/sanitize.py",
 }
 
 

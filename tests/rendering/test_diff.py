@@ -20,8 +20,7 @@ from hypothesis import strategies as st
 
 from codex_nb.rendering import diff
 from codex_nb.rendering.diff import diff_html, diff_text
-from codex_nb.rendering.sanitize import code_html
-from codex_nb.rendering.visible import escape_invisible
+from codex_nb.rendering.sanitize import code_html, escape_invisible
 from tests.rendering.test_visible import HIDING
 
 MARK = re.compile("⟦U\\+([0-9A-F]{4,6})⟧")

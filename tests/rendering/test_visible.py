@@ -18,8 +18,14 @@ from rich.console import Console
 from codex_nb.rendering.answer_output import AnswerOutput, NoticeOutput, ToolOutput, to_mimebundle
 from codex_nb.rendering.incremental import GrowingCode, MarkdownBlocks
 from codex_nb.rendering.markdown import safe_html
-from codex_nb.rendering.sanitize import code_html, escape_html, sanitize_html
-from codex_nb.rendering.visible import escape_invisible, visible_line, visible_text
+from codex_nb.rendering.sanitize import (
+    code_html,
+    escape_html,
+    escape_invisible,
+    sanitize_html,
+    visible_line,
+    visible_text,
+)
 from codex_nb.session.events import Answer, TextDelta, TextDone, TurnFinished
 from codex_nb.ui.text_view import PlainTextView, RichView
 

@@ -28,7 +28,7 @@ from codex_nb.errors import (
 )
 from codex_nb.http import httpx
 from codex_nb.labels import plan_name
-from codex_nb.rendering.visible import sanitize_server_text
+from codex_nb.rendering.sanitize import sanitize_server_text
 from codex_nb.responses.errors import event_error, response_error, transport_error
 from codex_nb.responses.request import Backend
 from codex_nb.ui.account import billing_label

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codex_nb.errors import InvalidArguments
-from codex_nb.rendering.visible import escape_invisible
+from codex_nb.rendering.sanitize import escape_invisible
 from codex_nb.tools.approval import Decision, DecisionKind
 from codex_nb.tools.base import Tool, builtin_tools
 from codex_nb.tools.cells import InsertCells, insert_cells
