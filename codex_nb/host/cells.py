@@ -10,10 +10,9 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from codex_nb.errors import ToolError
-from codex_nb.host.capture import OutputCollector, at_reply, error_line, listening, replaced
 from codex_nb.host.engine import interruptible, is_interrupted, uninterruptible
 from codex_nb.host.notebook import OUTPUT_LIMIT, snapshot_of_reply
-from codex_nb.host.shell import reentrant_loop
+from codex_nb.host.shell import OutputCollector, at_reply, error_line, listening, reentrant_loop, replaced
 from codex_nb.tools.cells import title_of
 from codex_nb.tools.outputs import RunResult
 

@@ -16,8 +16,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from codex_nb.host.capture import OutputCollector, add_listener, display_id_of, error_line, remove_listener
-from codex_nb.host.shell import current_request, front_end
+from codex_nb.host.shell import (
+    OutputCollector,
+    add_listener,
+    current_request,
+    display_id_of,
+    error_line,
+    front_end,
+    remove_listener,
+)
 from codex_nb.tools.introspection import exact_text, snapshot
 from codex_nb.tools.nbmodel import Cell, NotebookSnapshot, Run
 

@@ -16,7 +16,6 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from codex_nb.host.capture import flush_streams
 from codex_nb.host.engine import deferring_interrupts, ending_forked_children, is_interrupted
 
 if TYPE_CHECKING:
@@ -251,6 +250,13 @@ def release_deferred_messages(shell: Any) -> None:
     channel = get_shell_channel(shell)
     if channel is not None:
         channel.release_deferred()
+
+
+def flush_streams() -> None:
+    """Flush stdout and stderr; errors of streams that user code has installed are ignored."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
 
 
 class IdlePump(Pump):

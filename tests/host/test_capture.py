@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codex_nb.host.capture import OutputCollector, error_line
+from codex_nb.host.shell import OutputCollector, error_line
 
 
 def stream(text: str, name: str = "stdout") -> dict[str, str]:

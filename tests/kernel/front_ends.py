@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from codex_nb.host.capture import OUTPUT_MESSAGES, OutputCollector
+from codex_nb.host.shell import OUTPUT_MESSAGES, OutputCollector
 from tests.kernel.kernel_client import RunningKernel
 
 Answer = Mapping[str, Any]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from IPython.core.formatters import DisplayFormatter
 from IPython.display import HTML, JSON, SVG, Latex, Markdown
 
-from codex_nb.host.capture import OutputCollector
+from codex_nb.host.shell import OutputCollector
 from codex_nb.tools.builtin import run_result
 from codex_nb.tools.nbmodel import truncate
 from codex_nb.tools.outputs import RunResult, other_forms_digest, output_text, shows_everything
