@@ -14,15 +14,15 @@ from codex_nb.host.engine import interruptible, is_interrupted, uninterruptible
 from codex_nb.host.notebook import OUTPUT_LIMIT, snapshot_of_reply
 from codex_nb.host.shell import OutputCollector, at_reply, error_line, listening, reentrant_loop, replaced
 from codex_nb.tools.cells import title_of
-from codex_nb.tools.outputs import RunResult
+from codex_nb.tools.describe import RunResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from codex_nb.host.engine import Mailbox
     from codex_nb.host.shell_channel import KernelPump
+    from codex_nb.tools.describe import NewCell
     from codex_nb.tools.nbmodel import NotebookSnapshot
-    from codex_nb.tools.outputs import NewCell
 
 Message = dict[str, Any]
 Request = Callable[[str, Message, str | None], Future[Message]]

@@ -561,6 +561,6 @@ def _locate(cells: Sequence[Cell], cell_id: str | None, source: str | None) -> i
 
 
 def _in_words(error: BaseException) -> str:
-    from codex_nb.tools.outputs import format_error  # not to be loaded with the extension
+    from codex_nb.tools.describe import format_error  # not to be loaded with the extension
 
     return format_error(error)

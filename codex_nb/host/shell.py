@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 
     from codex_nb.host.engine import Mailbox
-    from codex_nb.tools.outputs import RunResult
+    from codex_nb.tools.describe import RunResult
 
     Listener = Callable[[str, Mapping[str, Any], str], None]
 
@@ -70,7 +70,7 @@ class InteractiveKernel:
         return result
 
     def _run(self, code: str) -> RunResult:
-        from codex_nb.tools.outputs import RunResult  # not to be loaded with the extension
+        from codex_nb.tools.describe import RunResult  # not to be loaded with the extension
 
         shell = self._shell
         with contextlib.ExitStack() as stack:
@@ -89,8 +89,8 @@ class InteractiveKernel:
         """Show nbformat outputs of an earlier run: errors as text, as nothing has failed now, and nothing that acts."""
         from IPython.display import publish_display_data
 
+        from codex_nb.tools.describe import output_text
         from codex_nb.tools.nbmodel import join_multiline
-        from codex_nb.tools.outputs import output_text
 
         for output in outputs:
             match output.get("output_type"):

@@ -61,7 +61,7 @@ from codex_nb.tools.approval import (
     PendingApprovals,
 )
 from codex_nb.tools.base import Ports
-from codex_nb.tools.outputs import NewCell
+from codex_nb.tools.describe import NewCell
 from codex_nb.ui.layout import Action, Continue, Decide, Explain, Fix, Retry, Stop
 from codex_nb.ui.widgets import READY_S, in_output_widget
 
@@ -76,8 +76,8 @@ if TYPE_CHECKING:
     from codex_nb.session.events import Answer, TurnEvent
     from codex_nb.session.prompt import ProjectInstructions, TurnRequest
     from codex_nb.session.turn import SignIn
+    from codex_nb.tools.describe import RunResult
     from codex_nb.tools.nbmodel import NotebookSnapshot
-    from codex_nb.tools.outputs import RunResult
     from codex_nb.ui.transcript import Transcript
     from codex_nb.ui.widgets import OutputArea, OutputHandle
 

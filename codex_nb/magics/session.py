@@ -27,6 +27,7 @@ from codex_nb.session.context import NotebookContext, build_context, mentions_in
 from codex_nb.session.prompt import TurnRequest, is_question
 from codex_nb.session.thread import next_name, notebook_thread
 from codex_nb.tools.base import ToolSet, builtin_tools, found_tools
+from codex_nb.tools.describe import cells_that_ran
 from codex_nb.tools.file_access import (
     IMAGE_LIMIT,
     FileRefused,
@@ -38,7 +39,6 @@ from codex_nb.tools.file_access import (
 from codex_nb.tools.hiding import hidden_in
 from codex_nb.tools.introspection import defines, library_of, snapshot
 from codex_nb.tools.nbmodel import Run
-from codex_nb.tools.outputs import cells_that_ran
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
@@ -52,9 +52,9 @@ if TYPE_CHECKING:
     from codex_nb.session.events import Answer, FooterStyle
     from codex_nb.session.mcp import ServerState
     from codex_nb.tools.base import Tool
+    from codex_nb.tools.describe import NewCell, RunResult
     from codex_nb.tools.hiding import Hidden
     from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
-    from codex_nb.tools.outputs import NewCell, RunResult
     from codex_nb.ui.transcript import Transcript
     from codex_nb.ui.widgets import StatusLine
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from codex_nb.session.outbound import Item
     from codex_nb.session.prompt import TurnRequest
     from codex_nb.tools.base import Tool
-    from codex_nb.tools.outputs import NewCell
+    from codex_nb.tools.describe import NewCell
 
 
 _THROUGH = "\n\nRead through the Codex CLI, whose agent answers your questions."

@@ -43,8 +43,8 @@ from codex_nb.session.outbound import (
 from codex_nb.tools.approval import ApprovalRequest, Effect
 from codex_nb.tools.builtin import run_python, run_result
 from codex_nb.tools.cells import CHANGE_CELLS
+from codex_nb.tools.describe import strip_ansi, without_ids
 from codex_nb.tools.nbmodel import join_multiline, truncate
-from codex_nb.tools.outputs import strip_ansi, without_ids
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence

@@ -14,7 +14,7 @@ from codex_nb.errors import home_as_tilde
 from codex_nb.labels import INCOMPLETE
 from codex_nb.responses.events import Usage
 from codex_nb.tools.builtin import PLAN_UPDATED, UPDATE_PLAN, Plan, plan_in
-from codex_nb.tools.outputs import CellState  # noqa: TC001 -- saved answers are read by these types
+from codex_nb.tools.describe import CellState  # noqa: TC001 -- saved answers are read by these types
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping

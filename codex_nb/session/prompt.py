@@ -14,6 +14,13 @@ from codex_nb.errors import CodexError
 from codex_nb.labels import REASONING
 from codex_nb.session.outbound import RULE, developer_message, tokens_of, user_message, values_of
 from codex_nb.tools.base import ToolSet
+from codex_nb.tools.describe import (
+    other_forms_digest,
+    output_images,
+    output_text,
+    shows_everything,
+    strip_ansi,
+)
 from codex_nb.tools.file_access import (
     FileContent,
     FileRefused,
@@ -25,13 +32,6 @@ from codex_nb.tools.file_access import (
     read_off_loop,
 )
 from codex_nb.tools.nbmodel import TRUNCATION_MARK_END, asks_codex, join_multiline, truncate
-from codex_nb.tools.outputs import (
-    other_forms_digest,
-    output_images,
-    output_text,
-    shows_everything,
-    strip_ansi,
-)
 from codex_nb.tools.skills import Skill, selected_skills, skills_listing, skills_of
 
 if TYPE_CHECKING:

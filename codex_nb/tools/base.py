@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from codex_nb.tools.approval import CallKey, Decision
+    from codex_nb.tools.describe import CellState, NewCell, RunResult
     from codex_nb.tools.nbmodel import NotebookSnapshot
-    from codex_nb.tools.outputs import CellState, NewCell, RunResult
 
 
 T = TypeVar("T")

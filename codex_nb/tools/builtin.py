@@ -11,18 +11,17 @@ from pydantic import Field
 from codex_nb.errors import InvalidArguments
 from codex_nb.tools.approval import Approved, Effect
 from codex_nb.tools.base import Arguments, NotBlank, Ports, Tool, ToolResult
-from codex_nb.tools.describe import Detail, describe
+from codex_nb.tools.describe import Detail, describe, output_images, output_text
 from codex_nb.tools.hiding import source_of
 from codex_nb.tools.introspection import is_user_variable, snapshot
 from codex_nb.tools.nbmodel import shorten, truncate
-from codex_nb.tools.outputs import output_images, output_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from codex_nb.tools.describe import RunResult
     from codex_nb.tools.hiding import Hidden
-    from codex_nb.tools.outputs import RunResult
 
 
 OUTPUT_LIMIT = 16_000

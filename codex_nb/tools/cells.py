@@ -11,8 +11,8 @@ from codex_nb.errors import ToolError
 from codex_nb.tools.approval import Approved, Effect
 from codex_nb.tools.base import Arguments, CallDisplay, Document, Ports, Tool, ToolResult
 from codex_nb.tools.builtin import run_result
+from codex_nb.tools.describe import CellState, NewCell, RunResult
 from codex_nb.tools.nbmodel import asks_codex, shorten, truncate
-from codex_nb.tools.outputs import CellState, NewCell, RunResult
 
 if TYPE_CHECKING:
     from codex_nb.tools.content_hash import Variables

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NewType
 
 from codex_nb.parse import loads
 from codex_nb.tools.bindings import BindingFlow, bound_names, identifiers_in, imported_modules_in, to_python
+from codex_nb.tools.describe import strip_ansi
 from codex_nb.tools.introspection import (
     exact_text,
     field,
@@ -30,7 +31,6 @@ from codex_nb.tools.introspection import (
     snapshot,
 )
 from codex_nb.tools.nbmodel import Cell, Run, may_be_skipped
-from codex_nb.tools.outputs import strip_ansi
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

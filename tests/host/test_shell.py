@@ -6,7 +6,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
 from codex_nb.host.shell import InteractiveKernel
-from codex_nb.tools.outputs import RunResult
+from codex_nb.tools.describe import RunResult
 from tests.host.shells import run
 
 

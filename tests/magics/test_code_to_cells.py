@@ -8,7 +8,7 @@ import pytest
 
 from codex_nb.magics.cell import code_of
 from codex_nb.simulator import Call, End, Reply, Say, Simulator
-from codex_nb.tools.outputs import NewCell, RunResult, cells_that_ran
+from codex_nb.tools.describe import NewCell, RunResult, cells_that_ran
 from tests.magics.conftest import Kernels, Notebook
 from tests.magics.front_end import FrontEnd, front_end
 from tests.sent import items_of, texts_of

@@ -38,8 +38,8 @@ from codex_nb.tools.approval import (
 )
 from codex_nb.tools.base import Ports, Tool, ToolResult, ToolSet
 from codex_nb.tools.builtin import run_python
+from codex_nb.tools.describe import NewCell, RunResult
 from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
-from codex_nb.tools.outputs import NewCell, RunResult
 from tests.patience import PATIENCE_S
 
 T = TypeVar("T")

@@ -18,8 +18,8 @@ from codex_nb.tools.approval import Decision, DecisionKind
 from codex_nb.tools.base import ToolSet
 from codex_nb.tools.builtin import run_python
 from codex_nb.tools.cells import delete_cells, edit_cell, insert_cells, move_cell, run_cell
+from codex_nb.tools.describe import RunResult
 from codex_nb.tools.nbmodel import Cell
-from codex_nb.tools.outputs import RunResult
 from tests.session.scripted import PaperDocument, ProcessKernel, ScriptedApprover, Step, called, reply, said
 from tests.session.test_assistant import OTHERS, SAME, Harness, texts
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import json
 
 from codex_nb.session.prompt import explain_prompt, failure_data, fix_prompt
+from codex_nb.tools.describe import format_error
 from codex_nb.tools.hiding import Hidden
 from codex_nb.tools.nbmodel import Cell, Run
-from codex_nb.tools.outputs import format_error
 
 
 def caught(text: str) -> BaseException:

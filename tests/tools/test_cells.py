@@ -14,9 +14,9 @@ from codex_nb.errors import InvalidArguments, ToolError
 from codex_nb.tools.approval import ApprovalMemory, Decision, DecisionKind
 from codex_nb.tools.base import Ports
 from codex_nb.tools.cells import delete_cells, edit_cell, insert_cells, move_cell, read_cells, run_cell
+from codex_nb.tools.describe import RunResult
 from codex_nb.tools.hiding import hidden_in
 from codex_nb.tools.nbmodel import Cell, NotebookSnapshot
-from codex_nb.tools.outputs import RunResult
 from tests.session.scripted import PaperDocument, ProcessKernel, SameThread, call_tool
 
 pytestmark = pytest.mark.anyio

@@ -14,8 +14,8 @@ from IPython.display import HTML, JSON, SVG, Latex, Markdown
 
 from codex_nb.host.shell import OutputCollector
 from codex_nb.tools.builtin import run_result
+from codex_nb.tools.describe import RunResult, other_forms_digest, output_text, shows_everything
 from codex_nb.tools.nbmodel import truncate
-from codex_nb.tools.outputs import RunResult, other_forms_digest, output_text, shows_everything
 
 FRAME = pd.DataFrame({"region": ["north", "south"], "amount": [1.5, 2.5]})
 PAGE = (

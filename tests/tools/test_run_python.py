@@ -6,8 +6,8 @@ import pytest
 
 from codex_nb.tools.base import Ports, ToolResult, tool
 from codex_nb.tools.builtin import OUTPUT_LIMIT, RunPython, run_python, run_result
+from codex_nb.tools.describe import RunResult, output_text
 from codex_nb.tools.nbmodel import truncate
-from codex_nb.tools.outputs import RunResult, output_text
 from tests.session.scripted import ProcessKernel, SameThread, call_tool
 
 pytestmark = pytest.mark.anyio
