@@ -1,15 +1,32 @@
-"""The saved output of an answer: plain data, and its mimebundle of HTML, Markdown and plain text."""
+"""The output of an answer: as it is saved, in HTML, Markdown and plain text, and block by block while it is written.
+
+While it is written, finished blocks of Markdown and code are rendered once, only the open one again.
+"""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from html import escape
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, assert_never
 
-from codex_nb.rendering.markdown import escape_markdown, fenced, inert_markdown, parse, render_unsanitized
+from codex_nb.rendering.markdown import (
+    blocks_of,
+    escape_markdown,
+    fenced,
+    inert_markdown,
+    parse,
+    render_tokens,
+    render_unsanitized,
+    with_inline,
+)
 from codex_nb.rendering.sanitize import (
+    CONTEXT,
+    CONTINUED_LIST,
+    NO_HTML,
+    NO_TEXT,
     SafeHtml,
     VisibleText,
     code_html,
@@ -253,3 +270,264 @@ def _numbered(lines: Iterable[str]) -> str:
 
 def _paragraphs(parts: Iterable[str]) -> str:
     return "\n\n".join(part.strip("\n") for part in parts if part.strip())
+
+
+EAGER_PARSE = 4_000  # characters up to which every new line is a reason to look for finished blocks
+GROWTH = 1.5
+ENDED_BY_BLANK = {"paragraph_close", "heading_close", "table_close"}
+LISTS = {"bullet_list_open", "ordered_list_open"}
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedBlocks:
+    """Blocks that will not change any more, as source and as tokens."""
+
+    source: str
+    tokens: list[Token]
+
+
+class BlockSplitter:
+    """Takes Markdown as it arrives; ``source`` is what is not finished yet."""
+
+    def __init__(self) -> None:
+        self.source = ""
+        self._held = ""  # a carriage return that may be half of a line end
+        self._continues = False  # the source begins inside a list
+        self._fence: re.Pattern[str] | None = None  # what would close the unfinished code block
+        self._parse_at = 0  # length at which to look for finished blocks again
+
+    @property
+    def is_code(self) -> bool:
+        """Whether the unfinished block is fenced code."""
+        return self._fence is not None
+
+    def feed(self, text: str) -> FinishedBlocks | None:
+        """Take more text, return what it finished."""
+        text = self._held + text
+        self._held = "\r" if text.endswith("\r") else ""
+        text = _with_plain_line_ends(text.removesuffix(self._held))
+        before = len(self.source)
+        self.source += text
+        return self._finished(before) if "\n" in text else None
+
+    def finish(self) -> FinishedBlocks:
+        """Return the rest; the text is complete."""
+        self.source += self._held.replace("\r", "\n")
+        rest = FinishedBlocks(self.source, self.tokens())
+        self.source = self._held = ""
+        self._continues, self._fence, self._parse_at = False, None, 0
+        return rest
+
+    def tokens(self) -> list[Token]:
+        """Return the tokens of the unfinished source; a list that goes on carries a class that says so."""
+        return with_inline(self._blocks_until(len(self.source)))
+
+    def _blocks_until(self, end: int) -> list[Token]:
+        tokens = blocks_of(self.source[:end])
+        if self._continues and tokens and tokens[0].type in LISTS:
+            tokens[0].attrSet("class", CONTINUED_LIST)
+        return tokens
+
+    def _finished(self, before: int) -> FinishedBlocks | None:
+        # A line still being written may yet turn out to be anything.
+        end = self.source.rfind("\n") + 1
+        if not self._worth_parsing(before, end):
+            return None
+        tokens = self._blocks_until(end)
+        if tokens and tokens[-1].type in ENDED_BY_BLANK and _is_blank_before(self.source, end):
+            return self._take(end, tokens, [], inside_list=False)
+        index, line = _last_block(tokens)
+        if not line:
+            self._fence = _closing_fence(tokens, self.source)
+            self._parse_at = int(end * GROWTH)
+            return None
+        finished, inside_list = _split(tokens, index)
+        at = _start_of_line(self.source, line)
+        return self._take(at, finished, tokens[index:], inside_list=inside_list)
+
+    def _take(
+        self, at: int, finished: list[Token], rest: list[Token], *, inside_list: bool
+    ) -> FinishedBlocks:
+        source, self.source = self.source[:at], self.source[at:]
+        self._continues, self._parse_at = inside_list, 0
+        self._fence = _closing_fence(rest, self.source)
+        return FinishedBlocks(source, with_inline(finished))
+
+    def _worth_parsing(self, before: int, end: int) -> bool:
+        start = self.source.rfind("\n", 0, before) + 1
+        if self._fence is not None:
+            return self._fence.search(self.source, start, end) is not None
+        return end <= EAGER_PARSE or end >= self._parse_at or "\n\n" in self.source[max(0, start - 1) : end]
+
+
+def _with_plain_line_ends(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _last_block(tokens: list[Token]) -> tuple[int, int]:
+    """Return where the last block, or the last item of a list that is last, begins: token index and line."""
+    tops = [index for index, token in enumerate(tokens) if token.level == 0 and token.nesting >= 0]
+    if not tops:
+        return 0, 0
+    last = tops[-1]
+    if tokens[last].type in LISTS:
+        last = max(index for index in range(last, len(tokens)) if _is_item(tokens[index]))
+    span = tokens[last].map
+    return last, span[0] if span else 0
+
+
+def _is_item(token: Token) -> bool:
+    return token.type == "list_item_open" and token.level == 1
+
+
+def _split(tokens: list[Token], index: int) -> tuple[list[Token], bool]:
+    """Return the tokens before ``index``, a list among them ended, and whether it was ended inside a list."""
+    if not _is_item(tokens[index]):
+        return tokens[:index], False
+    if tokens[index - 1].type in LISTS:  # the first item: the list has not begun
+        return tokens[: index - 1], False
+    return [*tokens[:index], tokens[-1]], True
+
+
+def _closing_fence(tokens: list[Token], source: str) -> re.Pattern[str] | None:
+    """Return what will close the code block that ``source`` consists of, None when it is closed or something else."""
+    if not tokens or tokens[0].type != "fence" or tokens[0].level:
+        return None
+    markup = tokens[0].markup
+    closing = re.compile(rf"^ {{0,3}}{re.escape(markup[0])}{{{len(markup)},}}[ \t]*$", re.MULTILINE)
+    return None if closing.search(source, source.index("\n") + 1) else closing
+
+
+def _is_blank_before(source: str, end: int) -> bool:
+    """Whether the line that ends at ``end`` is blank."""
+    return not source[source.rfind("\n", 0, end - 1) + 1 : end].strip(" \t\n")
+
+
+def _start_of_line(source: str, line: int) -> int:
+    position = 0
+    for _ in range(line):
+        position = source.index("\n", position) + 1
+    return position
+
+
+EAGER_PROSE = 600  # characters up to which an unfinished block is drawn at every change that may be markup
+PROSE_GROWTH = 1.25
+EAGER_CODE = 200
+CODE_GROWTH = 2
+LONGEST_DRAWN_CODE = 4_000  # characters; longer code keeps its colours so far until it is finished
+
+_MAY_BE_MARKUP = re.compile(r"[\\`*_~$<>\[\])|#&;]|\n(?![^\W\d_])")
+_ONLY_A_MARKER = re.compile(
+    r"\s*+(?:(?:[-+*>#=:|]++|\d{1,9}[.)]?)\s*+)?"
+)  # what may yet begin a list, a heading, a table
+
+
+@dataclass(frozen=True, slots=True)
+class BlocksUpdate:
+    """What changed: HTML to append to the finished blocks, and the unfinished block.
+
+    ``open`` is the HTML of the unfinished block, None when it stays as it was drawn; then ``tail`` is text to append
+    inside it.
+    """
+
+    closed: SafeHtml = NO_HTML
+    open: SafeHtml | None = None
+    tail: VisibleText = NO_TEXT
+
+
+class MarkdownBlocks:
+    """Renders a growing Markdown text.
+
+    The ``closed`` pieces of all updates, joined, are what :func:`~codex_nb.rendering.markdown.safe_html` returns for
+    the whole text, wherever the text was split.
+    """
+
+    def __init__(self) -> None:
+        self._blocks = BlockSplitter()
+        self._drawn = 0  # length of the unfinished source when it was last drawn
+        self._shown = 0  # length that is on the page, tails included
+        self._is_table = False
+
+    def feed(self, text: str) -> BlocksUpdate:
+        """Take more text, return what changed."""
+        finished = self._blocks.feed(text)
+        if finished is not None:
+            return BlocksUpdate(render_tokens(finished.tokens), self.redraw())
+        source, is_code = self._blocks.source, self._blocks.is_code
+        more = source[self._shown :]
+        if not is_code and not self._is_table:
+            more = more.rstrip()
+        if not more:
+            return BlocksUpdate()
+        if self._may_look_different(more) and worth_drawing(len(source), self._drawn, is_code=is_code):
+            return BlocksUpdate(open=self.redraw())
+        if self._is_table:  # a row is shown when it is whole
+            return BlocksUpdate()
+        before, self._shown = self._shown, self._shown + len(more)
+        return BlocksUpdate(tail=_continued(source, before, self._shown))
+
+    def finish(self) -> BlocksUpdate:
+        """Close everything; the text is complete."""
+        self._drawn = self._shown = 0
+        return BlocksUpdate(closed=render_tokens(self._blocks.finish().tokens), open=NO_HTML)
+
+    def redraw(self) -> SafeHtml:
+        """Return the HTML of the unfinished block as it stands, for a page that shows nothing yet."""
+        source = self._blocks.source
+        tokens = self._blocks.tokens() if source else []
+        self._drawn = len(source)
+        # Space at the end of a paragraph is not drawn; it comes with the next word.
+        self._shown = len(source) if self._blocks.is_code else len(source.rstrip())
+        self._is_table = bool(tokens) and tokens[-1].type == "table_close"
+        return render_tokens(tokens)
+
+    def _may_look_different(self, more: str) -> bool:
+        """Whether text that goes on from what is shown does more than to continue its last line."""
+        source = self._blocks.source
+        if self._is_table or self._blocks.is_code:
+            return source.find("\n", self._drawn) >= 0
+        if _MAY_BE_MARKUP.search(more):
+            return True
+        line = source.rfind("\n", 0, self._shown) + 1
+        return _ONLY_A_MARKER.fullmatch(source, line, self._shown) is not None
+
+
+def worth_drawing(length: int, drawn: int, *, is_code: bool) -> bool:
+    """Whether an unfinished block of this length is to be drawn again, when it was last drawn at length ``drawn``."""
+    if is_code:
+        return length <= EAGER_CODE or drawn * CODE_GROWTH <= length <= LONGEST_DRAWN_CODE
+    return length <= EAGER_PROSE or length >= drawn * PROSE_GROWTH
+
+
+def _continued(source: str, start: int, end: int) -> VisibleText:
+    """Return a part of the source as a text node that continues the block drawn before it."""
+    return visible_text(source[start:end], before=source[max(0, start - CONTEXT) : start])
+
+
+class GrowingCode:
+    """Renders a growing piece of code in one language, at linear cost."""
+
+    def __init__(self, language: str) -> None:
+        self._language = language
+        self._code = ""
+        self._drawn = 0
+        self._shown = 0
+
+    def feed(self, text: str) -> BlocksUpdate:
+        """Take more code, return what changed."""
+        self._code += text
+        length = len(self._code)
+        if worth_drawing(length, self._drawn, is_code=True):
+            return BlocksUpdate(open=self.redraw())
+        before, self._shown = self._shown, length
+        return BlocksUpdate(tail=_continued(self._code, before, length))
+
+    def redraw(self) -> SafeHtml:
+        """Return the HTML of the code as it stands."""
+        self._drawn = self._shown = len(self._code)
+        return safe_code(self._code, self._language)
+
+
+def safe_code(code: str, language: str = "") -> SafeHtml:
+    """Return code as sanitised, highlighted HTML."""
+    return sanitize_html(code_html(code, language))

@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 from codex_nb.errors import InvalidArguments
 from codex_nb.labels import AGENT_TOOLS, PHASES, REASONING, Phase
 from codex_nb.parse import loads
-from codex_nb.rendering.answer_output import PlanOutput, StepOutput, truncate_output
-from codex_nb.rendering.incremental import BlocksUpdate, GrowingCode, MarkdownBlocks, safe_code
+from codex_nb.rendering.answer_output import (
+    BlocksUpdate,
+    GrowingCode,
+    MarkdownBlocks,
+    PlanOutput,
+    StepOutput,
+    safe_code,
+    truncate_output,
+)
 from codex_nb.rendering.sanitize import (
     NO_HTML,
     SafeHtml,

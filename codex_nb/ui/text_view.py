@@ -15,6 +15,7 @@ from codex_nb.labels import BILLED_PER_TOKEN, INCOMPLETE, NO_REASON, REASONING, 
 from codex_nb.rendering.answer_output import (
     SEPARATOR,
     AnswerOutput,
+    BlockSplitter,
     NoticeOutput,
     ReasoningOutput,
     TextOutput,
@@ -22,7 +23,6 @@ from codex_nb.rendering.answer_output import (
     step_line,
     truncate_output,
 )
-from codex_nb.rendering.incremental import BlockSplitter
 from codex_nb.rendering.sanitize import CONTEXT, visible_text
 from codex_nb.session.events import (
     AnswerRejected,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codex_nb.rendering.incremental import BlocksUpdate, MarkdownBlocks
+from codex_nb.rendering.answer_output import BlocksUpdate, MarkdownBlocks
 from codex_nb.rendering.markdown import safe_html
 from codex_nb.rendering.sanitize import join_html
 

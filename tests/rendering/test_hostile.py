@@ -9,6 +9,8 @@ from markdown_it import MarkdownIt
 
 from codex_nb.rendering.answer_output import (
     AnswerOutput,
+    GrowingCode,
+    MarkdownBlocks,
     NoticeOutput,
     PlanOutput,
     ReasoningOutput,
@@ -17,7 +19,6 @@ from codex_nb.rendering.answer_output import (
     ToolOutput,
     to_mimebundle,
 )
-from codex_nb.rendering.incremental import GrowingCode, MarkdownBlocks
 from codex_nb.rendering.markdown import safe_html
 from tests.rendering.hostile import HTML, PAYLOADS, payload
 from tests.rendering.strict import inert, typeset_strings, violations

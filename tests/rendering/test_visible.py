@@ -15,8 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from codex_nb.rendering.answer_output import AnswerOutput, NoticeOutput, ToolOutput, to_mimebundle
-from codex_nb.rendering.incremental import GrowingCode, MarkdownBlocks
+from codex_nb.rendering.answer_output import (
+    AnswerOutput,
+    GrowingCode,
+    MarkdownBlocks,
+    NoticeOutput,
+    ToolOutput,
+    to_mimebundle,
+)
 from codex_nb.rendering.markdown import safe_html
 from codex_nb.rendering.sanitize import (
     code_html,
