@@ -14,7 +14,7 @@ from pydantic import Field
 
 from codex_nb.errors import InvalidArguments
 from codex_nb.labels import AGENT_TOOLS
-from codex_nb.session.questions import Form, form_tool, read_form
+from codex_nb.session.mcp import Form, form_tool, read_form
 from codex_nb.tools.approval import DecisionKind, Effect
 from codex_nb.tools.base import A, Arguments, CallDisplay, Tool, ToolResult
 

@@ -28,8 +28,8 @@ from codex_nb.session.events import (
     ToolStarted,
     TurnFinished,
 )
+from codex_nb.session.mcp import ANSWERED, DECLINED
 from codex_nb.session.outbound import received, user_message
-from codex_nb.session.questions import ANSWERED, DECLINED
 from codex_nb.session.turn import STOPPED, ToolCallExecution, Turn
 from codex_nb.tools.approval import Decision, DecisionKind, Effect
 

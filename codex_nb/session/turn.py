@@ -338,7 +338,7 @@ class ToolCallExecution:
     async def _run_asking(
         self, tool: Tool[A], arguments: A, request: ApprovalRequest, decision: Decision
     ) -> AsyncGenerator[TurnEvent, None]:
-        from codex_nb.session.questions import UserQuestions
+        from codex_nb.session.mcp import UserQuestions
 
         questions = UserQuestions(self._context.approver, self._numbers)
         ports = replace(self._context.ports, ask_user=questions.ask)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from codex_nb.session.questions import read_form
+from codex_nb.session.mcp import read_form
 
 SECRET: dict[str, dict[str, Any]] = {
     "by its name": {"password": {"type": "string"}},

@@ -22,7 +22,7 @@ from codex_nb.session.events import (
     ToolFinished,
     TurnEvent,
 )
-from codex_nb.session.questions import Form, form_tool
+from codex_nb.session.mcp import Form, form_tool
 from codex_nb.tools.approval import ApprovalRequest, Decision, DecisionKind
 from codex_nb.ui.html_view import HtmlView
 from codex_nb.ui.layout import Action, Decide, ask_by_typing
