@@ -276,8 +276,8 @@ def _identities(namespace: Mapping[str, Any]) -> dict[str, int]:
 
 def _contents(source: str, namespace: Mapping[str, Any]) -> Variables:
     """Return what the variables hold, those that a cell names first: the time for it is limited."""
-    from codex_nb.tools.bindings import identifiers_in  # neither is loaded with the extension
     from codex_nb.tools.content_hash import Variables
+    from codex_nb.tools.hiding import identifiers_in  # neither is loaded with the extension
 
     return Variables(snapshot(namespace), first=identifiers_in(source))
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codex_nb.tools.bindings import BindingFlow, bound_names
+from codex_nb.tools.hiding import BindingFlow, bound_names
 
 READ = ("seen", "pair", "pairs")
 NAMES = st.sampled_from(["a", "b", "c", "d", "e"])
