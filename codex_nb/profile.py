@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     from codex_nb.config.settings import Settings
     from codex_nb.http import Route, httpx
     from codex_nb.labels import LoginMethod
-    from codex_nb.responses.batches import BatchClient
     from codex_nb.responses.events import RateLimits, ResponseEvent
     from codex_nb.responses.models import Model
     from codex_nb.responses.request import Backend, ResponsesRequest
     from codex_nb.responses.websocket import WebSocketTransport
+    from codex_nb.session.batch_jobs import BatchClient
     from codex_nb.session.events import TurnEvent
     from codex_nb.session.prompt import TurnRequest
     from codex_nb.session.turn import Turn
@@ -293,7 +293,7 @@ class Profile:
 
     async def batch_client(self) -> BatchClient:
         """Return the Batch API of the login at hand; raises ConfigError for a login without one."""
-        from codex_nb.responses.batches import BatchClient
+        from codex_nb.session.batch_jobs import BatchClient
 
         credentials = await self.credentials.current()
         if credentials.is_chatgpt_backend:

@@ -18,10 +18,10 @@ from codex_nb.auth.oauth import AuthorizationCode, DeviceCode, OAuthClient
 from codex_nb.config.settings import Provider, Settings
 from codex_nb.errors import CodexError
 from codex_nb.http import is_secure, open_http
-from codex_nb.responses.batches import BatchClient
 from codex_nb.responses.client import ResponsesClient, fetch_usage
 from codex_nb.responses.models import get_json
 from codex_nb.responses.request import choose_backend
+from codex_nb.session.batch_jobs import BatchClient
 from tests.auth.test_agent import Agent
 from tests.responses.fakes import REQUEST
 

@@ -18,10 +18,9 @@ from hypothesis import strategies as st
 import codex_nb
 from codex_nb import api
 from codex_nb.errors import ApiError, BadRequest, CodexError, ConfigError, QuotaExceeded
-from codex_nb.responses import batches
-from codex_nb.responses.batches import result_lines
 from codex_nb.responses.request import Backend
-from codex_nb.session.batch_jobs import JobRecord, JobStore, submit
+from codex_nb.session import batch_jobs
+from codex_nb.session.batch_jobs import JobRecord, JobStore, result_lines, submit
 from codex_nb.session.events import Answer
 from codex_nb.simulator import Reply, Simulator, error_replies
 from codex_nb.simulator.error_replies import error_body
@@ -207,7 +206,7 @@ def test_a_large_file_is_uploaded(key_home: Path, sim: Simulator) -> None:
 
 
 def test_the_limits_are_those_of_the_service() -> None:
-    assert (batches.MOST_REQUESTS, batches.MOST_BYTES) == (50_000, 200 * 1024 * 1024)
+    assert (batch_jobs.MOST_REQUESTS, batch_jobs.MOST_BYTES) == (50_000, 200 * 1024 * 1024)
 
 
 def test_a_part_that_cannot_begin_is_submitted_later(key_home: Path, sim: Simulator) -> None:
