@@ -19,6 +19,11 @@ from codex_nb.config.config_toml import (
     BearerCommand,
     Provider,
     closest_names,
+    ensure_one_profile,
+    mcp_servers_of,
+    misspelled_keys,
+    parse_config,
+    parse_requirements,
     provider_of,
     validate_header,
     validate_url,
@@ -27,9 +32,14 @@ from codex_nb.errors import ConfigError
 from codex_nb.labels import AGENT_CONFIGS, TRANSPORTS, ApprovalPolicy
 
 if TYPE_CHECKING:
-    from codex_nb.config.config_toml import ConfigToml, McpCredentialsStore, RequirementsToml, SearchMode
+    from codex_nb.config.config_toml import (
+        ConfigToml,
+        McpCredentialsStore,
+        McpServer,
+        RequirementsToml,
+        SearchMode,
+    )
     from codex_nb.config.layers import Machine, MergedConfig
-    from codex_nb.config.mcp_servers import McpServer
 
 
 class Environment(Mapping[str, str]):
@@ -222,7 +232,6 @@ def load_settings(
     :class:`Settings` by name (``provider`` by its id); None leaves the setting alone. Raises ConfigError with the file
     (or "environment", "options"), the key and what was expected, also for an option that an administrator has fixed.
     """
-    from codex_nb.config.config_toml import ensure_one_profile, parse_config, parse_requirements
     from codex_nb.config.layers import Machine, MergedConfig, read_layers
 
     main_home = find_codex_home(environ, codex_home)
@@ -249,8 +258,6 @@ def load_settings(
         **from_environment,
     )
     if config.mcp_servers:
-        from codex_nb.config.mcp_servers import mcp_servers_of
-
         servers = mcp_servers_of(config.mcp_servers, merged, required.mcp_servers, environ)
         settings = replace(settings, mcp_servers=servers)
     chosen = {**_validate_options(options), **({"provider": provider} if provider_id else {})}
@@ -505,8 +512,6 @@ def _unused_window(config: ConfigToml, merged: MergedConfig) -> Iterator[str]:
 
 
 def _misspellings(merged: MergedConfig) -> Iterator[str]:
-    from codex_nb.config.config_toml import misspelled_keys
-
     for key, meant in misspelled_keys(merged.tables):
         written, expected = ".".join(key), ".".join((*key[:-1], meant))
         yield f"{merged.source(*key)}: {written} is not used: the key is written {expected}."

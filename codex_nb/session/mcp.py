@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from codex_nb.auth.store import read_keyring
-from codex_nb.config.mcp_servers import with_stored_token
+from codex_nb.config.config_toml import with_stored_token
 from codex_nb.errors import CodexError, CredentialsUnreadable, InvalidArguments, ToolError
 from codex_nb.labels import AGENT_TOOLS
 from codex_nb.rendering.sanitize import sanitize_server_text, visible_line, visible_text
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
     from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
 
-    from codex_nb.config.mcp_servers import McpServer
+    from codex_nb.config.config_toml import McpServer
     from codex_nb.config.settings import Settings
     from codex_nb.session.events import TurnEvent
     from codex_nb.tools.approval import Approved, Approver

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from mcp.client._transport import TransportStreams
 
-    from codex_nb.config.mcp_servers import McpServer
+    from codex_nb.config.config_toml import McpServer
     from codex_nb.session.mcp import Wire
     from codex_nb.tools.base import JsonObject
 

@@ -496,7 +496,7 @@ async def test_a_question_waits_for_a_slow_server_no_longer_than_is_configured(t
 KILLED = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from codex_nb.config.mcp_servers import McpServer
+from codex_nb.config.config_toml import McpServer
 from codex_nb.config.settings import Settings
 from codex_nb.session.mcp import McpServers
 

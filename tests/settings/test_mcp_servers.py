@@ -12,9 +12,8 @@ from typing import get_args
 import pytest
 from pydantic import SecretStr
 
-from codex_nb.config.config_toml import McpCredentialsStore
+from codex_nb.config.config_toml import McpCredentialsStore, McpServer, with_stored_token
 from codex_nb.config.layers import Machine
-from codex_nb.config.mcp_servers import McpServer, with_stored_token
 from codex_nb.config.settings import load_settings
 from codex_nb.errors import ConfigError, CredentialsUnreadable
 
