@@ -161,14 +161,14 @@ def _remove_abandoned(folder: Path) -> None:
                 shutil.rmtree(home, ignore_errors=True)
 
 
-def provider_id(settings: Settings, credentials: Credentials) -> str:
+def _provider_id(settings: Settings, credentials: Credentials) -> str:
     """Return the provider that the CLI is told of: its own for ChatGPT, else a table of ours."""
     return "openai" if settings.provider.is_built_in and credentials.is_chatgpt_backend else OUR_PROVIDER
 
 
 def _provider_table(settings: Settings, credentials: Credentials) -> str:
     """Return the table of the provider in use; JSON text of strings and numbers is TOML as well."""
-    if provider_id(settings, credentials) != OUR_PROVIDER:
+    if _provider_id(settings, credentials) != OUR_PROVIDER:
         return ""
     backend = choose_backend(settings, is_chatgpt_auth=credentials.is_chatgpt_backend)
     table: JsonObject = {
@@ -189,7 +189,7 @@ def _provider_table(settings: Settings, credentials: Credentials) -> str:
     return "\n".join(lines) + "\n"
 
 
-def command_overrides(settings: Settings) -> list[str]:
+def _command_overrides(settings: Settings) -> list[str]:
     """Return the CLI's options that win over every file: where the login is, what runs only when it is asked about."""
     values: JsonObject = {
         "cli_auth_credentials_store": "file",
@@ -359,7 +359,7 @@ class AgentEngine:
         try:
             environ = home.environment(self._environ, credentials, binary)
             server = await AppServer.start(
-                binary, environ, home.path, self._answer, command_overrides(self.settings)
+                binary, environ, home.path, self._answer, _command_overrides(self.settings)
             )
             try:
                 await self._log_in(server, credentials)
@@ -376,7 +376,7 @@ class AgentEngine:
     def provider(self) -> str:
         """The provider that the running process asks, by its id."""
         assert self._given is not None  # noqa: S101 -- a process that runs is signed in
-        return provider_id(self.settings, self._given)
+        return _provider_id(self.settings, self._given)
 
     async def _log_in(self, server: AppServer, credentials: Credentials) -> None:
         if _has_tokens(credentials):

@@ -76,7 +76,7 @@ class InteractiveKernel:
         with contextlib.ExitStack() as stack:
             stack.enter_context(_preserved_display_history(shell))
             stack.enter_context(reentrant_loop(shell, code))
-            collector = stack.enter_context(capturing(shell))
+            collector = stack.enter_context(_capturing(shell))
             # IPython looks for a trailing semicolon in the last cell of its history, which is not this code
             stack.enter_context(replaced(shell.displayhook, "quiet", lambda: _ends_in_semicolon(shell, code)))
             result = interruptible(lambda: shell.run_cell(code, store_history=False))
@@ -242,7 +242,7 @@ class FrontEnd:
 def front_end(shell: Any) -> FrontEnd:
     """Return the front end of the running cell."""
     kernel = getattr(shell, "kernel", None)
-    is_captured = displays_are_captured(shell)
+    is_captured = _displays_are_captured(shell)
     if kernel is None:
         return FrontEnd(False, None, is_terminal(sys.stdin), is_captured)
     request = current_request(kernel)
@@ -278,7 +278,7 @@ class OutputDetectingExecutor:
         return await self._mailbox.call(lambda: uninterruptible(lambda: self._run(function)))
 
     def _run(self, function: Callable[[], T]) -> T:
-        with contextlib.ExitStack() as after_capture, capturing(self._shell) as collector:
+        with contextlib.ExitStack() as after_capture, _capturing(self._shell) as collector:
             after_capture.callback(lambda: self._on_outputs() if collector.outputs() else None)
             return interruptible(function)
 
@@ -544,7 +544,7 @@ def remove_listener(session: Any, listener: Listener) -> None:
 
 
 @contextlib.contextmanager
-def capturing(shell: Any) -> Iterator[OutputCollector]:
+def _capturing(shell: Any) -> Iterator[OutputCollector]:
     """Collect all outputs inside the block; they are shown as usual.
 
     ``clear_output`` affects only what the block has shown: the answer that asked for the code stays.
@@ -600,7 +600,7 @@ def _collect_captured_outputs(shell: Any, collector: OutputCollector) -> Iterato
             stream = getattr(sys, name)
             if isinstance(stream, io.StringIO | _Tee):  # captures may be nested
                 stack.enter_context(redirect(_tee(stream, name, collector)))
-        captured = shell.display_pub.outputs if displays_are_captured(shell) else []
+        captured = shell.display_pub.outputs if _displays_are_captured(shell) else []
         before = len(captured)
         try:
             yield
@@ -681,6 +681,6 @@ def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
             delattr(owner, name)
 
 
-def displays_are_captured(shell: Any) -> bool:
+def _displays_are_captured(shell: Any) -> bool:
     """Whether IPython collects displayed outputs, as under ``%%capture``."""
     return isinstance(getattr(shell, "display_pub", None), CapturingDisplayPublisher)

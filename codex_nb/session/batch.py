@@ -237,7 +237,7 @@ class Batch:
         if self.journal is None:
             self._put(index, answer)
             return
-        self._put(index, kept_answer(answer))
+        self._put(index, _kept_answer(answer))
         self.journal.answered(index, answer)
 
     def _put(self, index: int, outcome: Outcome) -> None:
@@ -489,7 +489,7 @@ class Journal:
         )
 
 
-def kept_answer(answer: Answer) -> Answer:
+def _kept_answer(answer: Answer) -> Answer:
     """Return an answer as a journal keeps it: without the response's items, which are most of its size."""
     return replace(answer, items=(), model=sys.intern(answer.model))
 

@@ -201,7 +201,7 @@ class BatchClient:
         )
 
 
-def request_line(custom_id: str, body: bytes) -> bytes:
+def _request_line(custom_id: str, body: bytes) -> bytes:
     """Write one line of an input file."""
     named = json.dumps({"custom_id": custom_id, "method": "POST", "url": ENDPOINT})
     return b'%s, "body": %s}\n' % (named[:-1].encode(), body)
@@ -243,13 +243,13 @@ def _problem(errors: Any) -> str:
     return sanitize_server_text(str(first.get("message") or "")) if isinstance(first, dict) else ""
 
 
-def is_id(value: object) -> TypeGuard[str]:
+def _is_id(value: object) -> TypeGuard[str]:
     """Whether a value is an id or a word of the service, and nothing that means more in a URL or a path."""
     return isinstance(value, str) and _ID.fullmatch(value) is not None
 
 
 def _text(value: Any) -> str:
-    return value if is_id(value) else ""
+    return value if _is_id(value) else ""
 
 
 FIRST_POLL_S = 2.0
@@ -328,7 +328,7 @@ class JobStore:
 
     def load(self, job_id: str) -> JobRecord:
         """Return a job's record; one of the service's own batches is a job, too. Raises ConfigError for no id."""
-        if not is_id(job_id):
+        if not _is_id(job_id):
             raise ConfigError(
                 f"{job_id!r} is not the id of a batch job.", key="id", hint="Use the job's .id."
             )
@@ -358,7 +358,7 @@ async def submit(
         file, size = files.enter_context(tempfile.TemporaryFile()), 0
         part = Part("")
         async for body in bodies:
-            line = request_line(str(record.count), body)
+            line = _request_line(str(record.count), body)
             if part.count == most_requests or (part.count and size + len(line) > most_bytes):
                 record.parts.append(await _uploaded(client, part, file))
                 file.truncate(0)

@@ -211,7 +211,7 @@ def _data_text(data: Mapping[str, Any], limit: int) -> str:
     """Return a bundle's text in the form that carries its content; without any, a mark that says what it shows."""
     for kind, value in data.items():
         if kind.startswith(("application/vnd.plotly.", "application/vnd.vega")):
-            lines = plotly_lines(value) if "plotly" in kind else vega_lines(value)
+            lines = _plotly_lines(value) if "plotly" in kind else _vega_lines(value)
             return truncate("\n".join(["[a chart]", *lines]), limit)
     plain = strip_ansi(join_multiline(data.get("text/plain", ""), limit)).rstrip("\n")
     if plain and not _BARE.fullmatch(plain):
@@ -260,7 +260,7 @@ def _separator(markup: re.Match[str]) -> str:
     return "\n" if tag in _BREAKS else "\t" if tag in {"td", "th"} else ""
 
 
-def plotly_lines(figure: Any) -> list[str]:
+def _plotly_lines(figure: Any) -> list[str]:
     """Return a plotly figure, as the dict that it is sent as, by its title, axes and traces."""
     data, layout = _exactly(list, _under(figure, "data")), _exactly(dict, _under(figure, "layout"))
     titles = {name: _title(_under(layout, name)) for name in layout if str(name)[1:5] == "axis"}
@@ -279,7 +279,7 @@ def _trace(trace: Any) -> str:
     return f"{' '.join(filter(None, words))} trace{f' {name!r}' if name else ''}{''.join(counts[:1])}"
 
 
-def vega_lines(chart: Any) -> list[str]:
+def _vega_lines(chart: Any) -> list[str]:
     """Return a Vega-Lite chart, as the dict that it is sent as, by its title, marks and encodings."""
     mark = _under(chart, "mark")
     kind = mark if type(mark) is str else _text_under(mark, "type")
@@ -295,7 +295,7 @@ def vega_lines(chart: Any) -> list[str]:
     inner += [each for each in [_under(chart, "spec")] if each is not None]
     return [
         *filter(None, [", ".join(words)]),
-        *(line for each in inner[:_TRACES] for line in vega_lines(each)),
+        *(line for each in inner[:_TRACES] for line in _vega_lines(each)),
     ]
 
 
@@ -556,13 +556,13 @@ def describe_model(value: object, limit: int) -> list[str] | None:
             held = instance_vars(value)
             return [
                 name_of(type(value)),
-                *plotly_lines({"data": held.get("_data"), "layout": held.get("_layout")}),
+                *_plotly_lines({"data": held.get("_data"), "layout": held.get("_layout")}),
             ]
         case "altair" if "TopLevelMixin" in names:
             data = find(instance_vars(value), "_kwds")
             lines = describe_data(find(data, "data"), LINE_VIEW) if type(data) is dict else None
             source = [f"data: {lines[0]}", *lines[1:]] if lines else []
-            return [name_of(type(value)), *vega_lines(_specification(value, _DEEPEST)), *source]
+            return [name_of(type(value)), *_vega_lines(_specification(value, _DEEPEST)), *source]
         case _:
             return None
 

@@ -326,11 +326,11 @@ def open_file(checked: CheckedPath) -> Iterator[tuple[BinaryIO, int]]:
         yield file, status.st_size
 
 
-Folder = int | Path  # a descriptor, or a path where the system cannot open relative to one
+_Folder = int | Path  # a descriptor, or a path where the system cannot open relative to one
 
 
 @contextmanager
-def open_folder(checked: CheckedPath) -> Iterator[Folder]:
+def open_folder(checked: CheckedPath) -> Iterator[_Folder]:
     """Open a folder to list it; raises as :func:`open_file`."""
     if not _WALKS:
         yield checked.path
@@ -340,7 +340,7 @@ def open_folder(checked: CheckedPath) -> Iterator[Folder]:
 
 
 @contextmanager
-def open_inner(folder: Folder, name: str) -> Iterator[Folder]:
+def _open_inner(folder: _Folder, name: str) -> Iterator[_Folder]:
     """Open a folder in an open one; raises OSError for a link or a pseudo file system."""
     if isinstance(folder, Path):
         if os.path.realpath(folder / name) != str(folder / name):
@@ -560,7 +560,7 @@ def list_folder(folder: Path, name: str, pattern: str, bounds: ListingBounds) ->
     return ToolResult("\n".join(lines) or "(no files)")
 
 
-def _files_in(here: Folder, prefix: str, bounds: ListingBounds, depth: int = 0) -> Iterator[tuple[str, int]]:
+def _files_in(here: _Folder, prefix: str, bounds: ListingBounds, depth: int = 0) -> Iterator[tuple[str, int]]:
     with os.scandir(here) as entries:
         visited = (entry for entry in entries if not entry.name.startswith("."))
         found = sorted(takewhile(lambda _: bounds.visit(), visited), key=lambda entry: entry.name)
@@ -573,7 +573,7 @@ def _files_in(here: Folder, prefix: str, bounds: ListingBounds, depth: int = 0) 
             yield prefix + entry.name, entry.stat(follow_symlinks=False).st_size
     for folder in folders if depth < bounds.depth else ():
         if folder not in _SKIPPED_FOLDERS and not bounds.is_used_up:
-            with suppress(OSError), open_inner(here, folder) as inner:  # not ours to list, or a link by now
+            with suppress(OSError), _open_inner(here, folder) as inner:  # not ours to list, or a link by now
                 yield from _files_in(inner, f"{prefix}{folder}/", bounds, depth + 1)
 
 

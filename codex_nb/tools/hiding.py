@@ -90,7 +90,7 @@ def bound_names(source: str) -> frozenset[str]:
     return frozenset(_bound_in(tree))
 
 
-def imported_modules_in(source: str) -> frozenset[str]:
+def _imported_modules_in(source: str) -> frozenset[str]:
     """Return the names under which a cell imports modules and binds nothing else."""
     statements = tree.body if (tree := parse_cell(source)) is not None else []
     imports = [each for each in statements if isinstance(each, ast.Import)]
@@ -104,13 +104,13 @@ def parse_cell(source: str) -> ast.Module | None:
     """Return the syntax tree of a cell, its magics and shell commands turned into calls as IPython does."""
     tree = _tree(source)
     if tree is None:
-        transformed = to_python(source)
+        transformed = _to_python(source)
         tree = None if transformed is None else _tree(transformed)
     return tree
 
 
 @functools.lru_cache(maxsize=_TREES)
-def to_python(source: str) -> str | None:
+def _to_python(source: str) -> str | None:
     """Return the Python that IPython makes of a cell, None where it cannot."""
     from IPython.core.inputtransformer2 import TransformerManager
 
@@ -563,15 +563,15 @@ def hidden_in(snapshot: NotebookSnapshot | None, runs: Iterable[Run] | None = No
         return marked
     flow = BindingFlow()
     for source in marked.sources - {run.cell.source.strip() for run in skipped}:
-        flow.hide(bound_names(source), modules=imported_modules_in(source))
+        flow.hide(bound_names(source), modules=_imported_modules_in(source))
     for run in runs:
         if marked.skips(run.cell):
             source = run.cell.source
-            flow.hide(bound_names(source) | run.changed, modules=imported_modules_in(source))
+            flow.hide(bound_names(source) | run.changed, modules=_imported_modules_in(source))
         else:
             flow.follow(run.cell.source, succeeded=run.succeeded)
     texts = marked.sources | {run.cell.source.strip() for run in skipped}
-    sources = texts | {python.strip() for text in texts if (python := to_python(text)) is not None}
+    sources = texts | {python.strip() for text in texts if (python := _to_python(text)) is not None}
     shown = {line for cell in cells if not marked.skips(cell) for line in _code_lines(cell.source)}
     lines = {line for source in sources for line in _code_lines(source)} - shown
     return replace(
