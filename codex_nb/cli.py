@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, NoReturn
 from codex_nb.config import __version__
 from codex_nb.errors import CodexError, ConfigError
 from codex_nb.labels import LOGIN_METHODS
-from codex_nb.rendering.sanitize import visible_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -207,6 +206,8 @@ def in_a_shell(text: str) -> str:
     >>> in_a_shell("Sign in with %codex login.")
     'Sign in with codex-nb login.'
     """
+    from codex_nb.rendering.sanitize import visible_text
+
     return visible_text(MAGIC.sub(_as_command, text))
 
 
