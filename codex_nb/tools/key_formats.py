@@ -119,9 +119,7 @@ _PIPED = (
 _BY = r"[ \t]++(?i:with[ \t]++\S++[ \t]++)?(?i:by|as)[ \t]++(?i:values[ \t]++|password[ \t]++)?"
 _IDENTIFIED = rf"(?i:identified){_BY}[\"'](?P<value>[^\s\"']{{4,}})"
 _IDENTIFIED_AS_KEYWORD = rf"IDENTIFIED{_BY}[\"']?(?P<value>[^\s\"';,()]{{4,}})"
-_PGPASS = (
-    r"(?:^|(?<=[\s\"']))[\w.*-]{1,100}+:(?:\d{2,5}|\*):[^:\s]{1,60}:[^:\s]{1,60}:(?P<value>[^\s:\"']{4,})"
-)
+_PGPASS = r":(?<=[\w.*-]:)(?:\d{2,5}|\*):[^:\s]{1,60}:[^:\s]{1,60}:(?P<value>[^\s:\"']{4,})"
 
 
 def _is_argument(value: str) -> bool:
@@ -159,6 +157,7 @@ _SERVICE_KEY = re.compile(
     r")"
 )
 _SHORTEST_KEY = 20
+_CLOSE = 20  # characters between two stretches
 _NO_KEY = bytes(not ((chr(code).isalnum() and code < 128) or chr(code) in "_.~-:/") for code in range(256))  # noqa: PLR2004 -- ASCII
 
 
@@ -176,9 +175,20 @@ def stretches(data: bytes, flags: bytes, length: int) -> Iterator[tuple[int, int
         yield start, end
 
 
+def _near_ones(found: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Yield the stretches, those of them as one that are close to each other: each costs a search of its own."""
+    begin, stop = next(found, (0, 0))
+    for start, end in found:
+        if start > stop + _CLOSE:
+            yield begin, stop
+            begin = start
+        stop = end
+    yield begin, stop
+
+
 def _service_keys(text: str) -> Iterator[tuple[int, int, str]]:
     after_blank = f" {text}"  # a key begins after something else
-    for start, end in stretches(low_bytes(text), _NO_KEY, _SHORTEST_KEY):
+    for start, end in _near_ones(stretches(low_bytes(text), _NO_KEY, _SHORTEST_KEY)):
         for match in _SERVICE_KEY.finditer(after_blank, start, end + 1):
             if len(match["value"]) >= _SHORTEST_KEY and is_opaque(match["value"]):
                 yield match.start("value") - 1, match.end() - 1, "a service's token"
@@ -271,12 +281,12 @@ def _possible(text: str, words: Words) -> Iterable[KeyFormat]:
     """Return the formats of which a hint occurs, each once."""
     absent = {sign for sign in _SIGNS_OF_HINTS if sign not in text}
     likely = [
-        (hint, form)
+        (None if hint == word else hint, form)
         for word, hint, form in _WORDS_OF_HINTS
         if absent.isdisjoint(hint) and word in words.lowered
     ]
     lowered = text.lower()
-    return dict.fromkeys([form for hint, form in likely if hint in lowered])
+    return dict.fromkeys([form for hint, form in likely if hint is None or hint in lowered])
 
 
 def _arguments(text: str) -> Iterator[tuple[int, int, str]]:
