@@ -21,9 +21,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from codex_nb.tools.describe_data import secret_columns
 from codex_nb.tools.introspection import instance_vars, library_of, module_of, slots_of, snapshot
-from codex_nb.tools.key_formats import low_bytes
 from codex_nb.tools.safe_repr import parts_of
-from codex_nb.tools.secrets import MAX_SECRET_LENGTH, is_known_everywhere, is_opaque, is_secret_name
+from codex_nb.tools.secrets import (
+    MAX_SECRET_LENGTH,
+    is_known_everywhere,
+    is_opaque,
+    is_secret_name,
+    low_bytes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from itertools import chain, islice, pairwise
 from typing import TYPE_CHECKING
 
-from codex_nb.tools.key_formats import keys_in
 from codex_nb.tools.secret_tables import FARTHEST_ROWS, secrets_in_html, secrets_in_lines, secrets_in_lists
 from codex_nb.tools.secrets import (
     ATTRIBUTES,
@@ -24,6 +23,7 @@ from codex_nb.tools.secrets import (
     is_secret_name,
     is_secret_value,
     is_unquoted_secret,
+    keys_in,
     word_set,
 )
 
