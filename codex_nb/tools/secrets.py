@@ -23,10 +23,14 @@ if TYPE_CHECKING:
 
 
 # A name in which none of these occurs is not secret: anywhere in it, and at the end of one of its words.
-_STEMS = "passw passphrase passcode pincode wort wachtwoord contrase cred secret motdepasse mnemonic apikey"
+_STEMS = (
+    "passw passphrase passcode pincode wort wachtwoord contrase cred secret motdepasse mnemonic apikey sessid sessionid"
+    " adgangskode haslo hasło heslo jelszo jelszó lösenord passord salasana sifre şifre"
+    " пароль 密码 密碼 口令 パスワード 비밀번호"
+)
 _LAST_STEMS = (
-    "pass pat pw pword psk phrase code otp pem wd webhook cookie salt senha string str auth authorization key token"
-    " totp jwt bearer dsn url uri"
+    "pass passe pat pw pword psk phrase code otp pem wd webhook cookie salt senha string str auth authorization key"
+    " token totp jwt bearer dsn url uri"
 )
 
 
@@ -47,9 +51,7 @@ def in_each_case(words: str, ending: str) -> dict[str, str]:
     return {each: ending for word in words.split() for each in (word, word.capitalize(), word.upper())}
 
 
-_STEM = re.compile(
-    trie(in_each_case(_LAST_STEMS, "[sS]?(?![a-z])") | in_each_case(f"{_STEMS} пароль 密码 パスワード", ""))
-)
+_STEM = re.compile(trie(in_each_case(_LAST_STEMS, "[sS]?(?![a-z])") | in_each_case(_STEMS, "")))
 _MAX_NAME_LENGTH = 200
 _SMALLEST_NUMBER = 1_000
 # Between the words of camelCase, between letters and digits, and at everything that is neither.
@@ -67,8 +69,9 @@ _PASSWORD = re.compile(
     r"passw(?:or)?d|passphrase|passcode|passwort|kennwort|wachtwoord|contrase[nñ]a|motdepasse|пароль|密码|パスワード"
     r"|secret(?!ar|io|in|o|e|ly)|credential|apikey|p?s?wd$|pass?w$|pword$"
 )
-_PASSWORD_WORDS = frozenset(
-    {"senha", "creds", "otp", "pincode", "cred", "pw", "psk", "totp", "mnemonic", "jwt", "jwts"}
+_PASSWORD_WORDS = word_set(
+    "senha creds otp pincode cred pw psk totp mnemonic jwt jwts sessid sessionid phpsessid jsessionid adgangskode haslo"
+    " hasło heslo jelszo jelszó lösenord passe passord salasana sifre şifre 密碼 口令 비밀번호"
 )
 _LAST_WORDS = frozenset({"pass", "salt", "salts", "cookie", "cookies", "auth", "bearer"})
 _ANYWHERE = frozenset(
@@ -109,7 +112,7 @@ _OWNERS = word_set(
     "access account admin adm aes airtable algolia alpaca anthropic api app application auth aws azure bearer"
     " binance bot bucket census cipher claude client cloudflare coinbase cohere consumer crypt crypto csrf"
     " databricks datadog db deepgram deepseek deploy deployment devops discord docker dropbox elastic elevenlabs"
-    " encrypt encryption facebook finnhub firebase fireworks fred ftp gcp gemini gh git github gitlab google gpg"
+    " encrypt encryption facebook fernet finnhub firebase fireworks fred ftp gcp gemini gh git github gitlab google gpg"
     " grafana groq heroku hf hmac huggingface imap ingest integration jenkins jira jupyter kaggle langchain"
     " langsmith license licence linear mailgun mapbox maps master mistral mongo mysql my nasa neptune netlify"
     " newrelic ngrok notion npm oauth openai openrouter org oracle perplexity personal pg pgp pinecone polygon"
@@ -291,6 +294,7 @@ _PLACEHOLDER = re.compile(
 )
 _LOCATION = re.compile(r"~|\.{0,2}/|[A-Za-z]:[\\/]|[A-Za-z][\w+.-]{1,20}://")
 _WORDS = re.compile(r"[^\W\d_]+(?:[ _.,:;!?'-]+[^\W\d_]+)*[.!?]?")
+_COOKIES = re.compile(r"[^\s=;,]{1,99}+=[^\s;,]*+(?:;\s++[^\s=;,]{1,99}+=[^\s;,]*+)++;?")
 ATTRIBUTES = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
 _RUN = re.compile(r"[A-Za-z0-9]+")
 _CLASSES = re.compile(r"\d+|[a-z]+|[A-Z]+")
@@ -327,7 +331,7 @@ def is_secret_value(name: str, value: str) -> bool:
     if is_password_name(name):
         return len(value) > 3  # noqa: PLR2004 -- "yes", "no", "x"
     if any(map(str.isspace, value)):
-        return False
+        return _COOKIES.fullmatch(value) is not None and is_opaque(value)
     return is_opaque(value) or (len(value) >= _MIN_UNUSUAL_LENGTH and not _WORDS.fullmatch(value))
 
 
@@ -442,11 +446,11 @@ _OPTIONS = (
 )
 _PROGRAMS: dict[str, list[tuple[bool, re.Pattern[str], str]]] = {}
 for _option, _names, _sign in _OPTIONS:
-    _program = re.compile(rf"(?<![\w./-])(?:{_names})(?:\.exe)?[ \t]")
+    _program = re.compile(rf"(?<![\w./-])(?:{_names})(?:\.exe)?(?:[ \t]|[\"'],)")
     _PROGRAMS.setdefault(_option.split()[0], []).append((_option.endswith(" tight"), _program, _sign))
 _OPTION = re.compile(
-    r"[ \t]-(?:(?P<letter>[pPNawkKuUb])(?P<gap>[ \t]*+)"
-    r"|-(?P<word>user|proxy-user|auth|cookie|oauth2-bearer|pass|body)[ \t=]++)"
+    r"[ \t\"']-(?:(?P<letter>[pPNawkKuUb])(?P<gap>[ \t]*+(?:[\"'],\s*+(?=[\"']))?+)"
+    r"|-(?P<word>user|proxy-user|auth|cookie|oauth2-bearer|pass|body)(?:[ \t=]++|[\"'],\s*+(?=[\"'])))"
     r"[\"']?(?P<value>[^\s\"'|;<>-][^\s\"'|;<>]*+)"
 )
 _LONGEST_COMMAND = 150
@@ -466,6 +470,10 @@ _PIPED = (
 _BY = r"[ \t]++(?i:with[ \t]++\S++[ \t]++)?(?i:by|as)[ \t]++(?i:values[ \t]++|password[ \t]++)?"
 _IDENTIFIED = rf"(?i:identified){_BY}[\"'](?P<value>[^\s\"']{{4,}})"
 _IDENTIFIED_AS_KEYWORD = rf"IDENTIFIED{_BY}[\"']?(?P<value>[^\s\"';,()]{{4,}})"
+_KEY_OF_USER = (
+    r"username[\"']\s*+:\s*+[\"'][^\"'\n]{1,100}[\"']\s*+,\s*+[\"']key[\"']\s*+:\s*+[\"']"
+    r"(?P<value>[a-f0-9]{32})[\"']"
+)
 _PGPASS = r":(?<=[\w.*-]:)(?:\d{2,5}|\*):[^:\s]{1,60}:[^:\s]{1,60}:(?P<value>[^\s:\"']{4,})"
 
 
@@ -576,6 +584,7 @@ KEY_FORMATS = tuple(
             ("$apr1$", "$1$", "$5$", "$6$", "$y$", "$2", "$argon2", "pbkdf2", "scrypt$"),
             _HASHED,
         ),
+        ("a key of a user", ("username",), _KEY_OF_USER),
         ("a bearer token", ("bearer",), r"(?i:bearer)\s++(?P<value>[A-Za-z0-9._~+/-]{16,}=*)"),
         ("a password in an address", ("://",), r"://[^\s/:@\"'<>]{0,64}:(?P<value>[^\s/@\"'<>]{3,256})@"),
     )
